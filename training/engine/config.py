@@ -1,0 +1,105 @@
+"""What goes into a fit and what comes out of it: plain values, no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Usage = Literal["TRAIN", "EVAL"]
+Hardware = Literal["CPU", "NV_P4"]
+Device = Literal["auto", "cpu", "cuda"]
+StopReason = Literal["converged", "time limit", "user"]
+EventKind = Literal["phase", "progress", "candidate", "best", "note"]
+
+
+class EngineError(Exception):
+    """An expected ending. `cause` and `remedy` are one plain sentence each, made for the user."""
+
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(f"{cause} {remedy}".strip())
+        self.cause = cause
+        self.remedy = remedy
+
+
+class StoppedBeforeModel(EngineError):
+    """The user stopped before any model existed."""
+
+    def __init__(self) -> None:
+        super().__init__("The training was stopped before a first model existed.", "Start it again.")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labeled image. `labels` holds exactly one label unless the project is multi-label."""
+
+    id: str
+    path: Path
+    labels: tuple[str, ...]
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class FitConfig:
+    """The limits and choices of one fit. Times in seconds unless the name says ms."""
+
+    max_seconds: float
+    hardware: Hardware = "NV_P4"
+    max_inference_ms: float = 500
+    base_bundle: Path | None = None
+    is_multi_label: bool = False
+    seed: int = 0
+    device: Device = "auto"
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateReport:
+    """One thing the search tried. `accuracy` is on the internal validation; `error` is empty if none.
+
+    `inference_ms` is the time of one image on the expected hardware: measured for CPU (`is_measured`),
+    an estimate for NV_P4.
+    """
+
+    network: str
+    resolution: int
+    recipe: str
+    accuracy: float | None
+    inference_ms: float | None
+    is_measured: bool
+    is_admissible: bool
+    seconds: float
+    is_best: bool
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something to tell while fitting. `fraction` is of the current phase, 0 to 1.
+
+    `remaining_s` estimates the time left until fitting *and* evaluation end.
+    """
+
+    kind: EventKind
+    elapsed_s: float
+    message: str
+    fraction: float | None = None
+    accuracy: float | None = None
+    remaining_s: float | None = None
+    candidate: CandidateReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """The end of a fit. `curve` holds (elapsed seconds, best internal accuracy so far)."""
+
+    bundle: Path
+    labels: tuple[str, ...]
+    best: CandidateReport
+    candidates: tuple[CandidateReport, ...]
+    stop_reason: StopReason
+    seconds_by_phase: dict[str, float]
+    device: str
+    curve: tuple[tuple[float, float], ...]
+    unreadable: tuple[str, ...] = ()
+    images_per_second: float | None = field(default=None)
