@@ -1,0 +1,262 @@
+"""All settings, one file. Development needs no variable; nonsense raises when the program starts.
+
+Every variable read here stands in README.md (a test compares the two).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import dj_database_url
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _env_int(name: str, default: int, least: int = 0) -> int:
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        value = int(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {text!r}.") from error
+    if value < least:
+        raise ImproperlyConfigured(f"{name} must be at least {least}, not {value}.")
+    return value
+
+
+def _env_bool(name: str, default: bool) -> bool:
+    text = os.environ.get(name, "").strip().lower()
+    if text in {"", "0", "1", "true", "false", "yes", "no"}:
+        return default if text == "" else text in {"1", "true", "yes"}
+    raise ImproperlyConfigured(f"{name} must be 1 or 0, not {text!r}.")
+
+
+def _env_list(name: str, default: str) -> list[str]:
+    return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
+
+
+# Everything written lies under this folder.
+DATA_DIR = Path(os.environ.get("EXEML_DATA") or BASE_DIR / "var").expanduser().absolute()
+
+
+def _secret_key() -> str:
+    """EXEML_SECRET_KEY, or one made once and kept in the data folder so that sessions survive restarts."""
+    if key := os.environ.get("EXEML_SECRET_KEY"):
+        return key
+    path = DATA_DIR / "secret-key"
+    try:
+        return path.read_text().strip()
+    except OSError:
+        pass
+    key = secrets.token_urlsafe(50)
+    try:
+        DATA_DIR.mkdir(parents=True, exist_ok=True)
+        with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write(key)
+    except FileExistsError:
+        return path.read_text().strip()
+    except OSError:
+        return key  # unwritable folder: `up` says so in a sentence
+    return key
+
+
+SECRET_KEY = _secret_key()
+DEBUG = _env_bool("EXEML_DEBUG", False)
+ALLOWED_HOSTS = _env_list("EXEML_ALLOWED_HOSTS", "*")
+CSRF_TRUSTED_ORIGINS = _env_list("EXEML_TRUSTED_ORIGINS", "")
+
+# Behind a proxy that speaks https: secure cookies, redirects and HSTS. Off on a desk with http.
+HTTPS = _env_bool("EXEML_HTTPS", False)
+SECURE_SSL_REDIRECT = HTTPS
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SILENCED_SYSTEM_CHECKS = [] if HTTPS else ["security.W004", "security.W008", "security.W012", "security.W016"]
+
+INSTALLED_APPS = [
+    "exeml_site",
+    "projects",
+    "training",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.humanize",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "csp",
+    "django_htmx",
+    "django_rq",
+    "heroicons",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+CONTENT_SECURITY_POLICY = {
+    "EXCLUDE_URL_PREFIXES": ["/admin/"],
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:", "blob:"],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "frame-ancestors": [NONE],
+        "form-action": [SELF],
+    },
+}
+X_FRAME_OPTIONS = "DENY"
+
+ROOT_URLCONF = "exeml_site.urls"
+WSGI_APPLICATION = "exeml_site.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "exeml_site.context.frame",
+            ],
+        },
+    },
+]
+
+# --- Database -----
+
+DATABASE_URL = os.environ.get("DATABASE_URL", "")
+if DATABASE_URL:
+    DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=60, conn_health_checks=True)}
+else:
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": str(DATA_DIR / "exeml.sqlite3"),
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": (
+                    "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA cache_size=-65536;"
+                    "PRAGMA mmap_size=268435456;"
+                ),
+            },
+        }
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Queues -----
+
+# `up` starts its own Redis on this socket unless REDIS_URL names another.
+REDIS_SOCKET = DATA_DIR / "redis" / "redis.sock"
+REDIS_URL = os.environ.get("REDIS_URL") or f"unix://{REDIS_SOCKET}?db=0"
+
+QUEUE_SHORT = "short"  # seconds: sweeps, deployments; never behind a training
+QUEUE_GPU = "gpu"
+QUEUE_CPU = "cpu"
+RQ_QUEUES = {
+    name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 300, "DEFAULT_RESULT_TTL": 3600}
+    for name in (QUEUE_SHORT, QUEUE_GPU, QUEUE_CPU)
+}
+RQ = {"COMMIT_MODE": "on_db_commit"}
+
+# --- Files -----
+
+FILES_DIR = DATA_DIR / "files"
+WORK_DIR = DATA_DIR / "work"
+STORAGE_URL = os.environ.get("STORAGE_URL", "")
+
+
+def _file_storage(url: str) -> dict[str, object]:
+    """The place of images, manifests and bundles: a local folder, or `s3://bucket/prefix?endpoint=…&region=…`."""
+    if not url:
+        return {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": FILES_DIR, "base_url": None, "file_permissions_mode": 0o640},
+        }
+    parts = urlsplit(url)
+    if parts.scheme != "s3" or not parts.hostname:
+        raise ImproperlyConfigured("STORAGE_URL must look like s3://bucket/prefix?endpoint=https://host.")
+    query = dict(parse_qsl(parts.query))
+    return {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": parts.hostname,
+            "location": parts.path.strip("/"),
+            "endpoint_url": query.get("endpoint"),
+            "region_name": query.get("region"),
+            "file_overwrite": True,
+            "default_acl": None,
+            "querystring_auth": True,
+        },
+    }
+
+
+STORAGES = {
+    "default": _file_storage(STORAGE_URL),
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+STATIC_URL = "static/"
+STATIC_ROOT = DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+FILE_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
+FILE_UPLOAD_TEMP_DIR = None
+
+# --- Accounts -----
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "sign_in"
+LOGIN_REDIRECT_URL = "project_list"
+LOGOUT_REDIRECT_URL = "sign_in"
+
+LANGUAGE_CODE = "en"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = os.environ.get("EXEML_TIME_ZONE") or "UTC"
+
+# --- The product's own limits -----
+
+EXEML_MAX_PROJECTS_PER_TEAM = _env_int("EXEML_MAX_PROJECTS_PER_TEAM", 100, least=1)
+EXEML_MAX_SERVICES_PER_TEAM = _env_int("EXEML_MAX_SERVICES_PER_TEAM", 20, least=1)
+EXEML_MAX_IMAGE_MB = _env_int("EXEML_MAX_IMAGE_MB", 20, least=1)
+EXEML_MAX_IMAGE_MEGAPIXELS = _env_int("EXEML_MAX_IMAGE_MEGAPIXELS", 50, least=1)
+EXEML_BIN_DAYS = _env_int("EXEML_BIN_DAYS", 30, least=1)
+EXEML_CURRENCY = os.environ.get("EXEML_CURRENCY") or "USD"
+EXEML_ENGINE_THREADS = _env_int("EXEML_ENGINE_THREADS", 0)  # 0: all cores
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": os.environ.get("EXEML_LOG_LEVEL") or "INFO"},
+    "loggers": {"django.request": {"level": "ERROR"}},
+}

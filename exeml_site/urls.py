@@ -1,0 +1,15 @@
+"""Every address of the product. Each view carries an access mark (projects.access)."""
+
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from projects.access import public
+
+urlpatterns = [
+    path("", public(RedirectView.as_view(pattern_name="project_list")), name="home"),
+    path("", include("projects.urls")),
+    path("", include("training.urls")),
+    path("admin/rq/", include("django_rq.urls")),
+    path("admin/", admin.site.urls),
+]

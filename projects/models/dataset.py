@@ -1,0 +1,57 @@
+"""Dataset versions: what was labeled at one moment, frozen in a manifest."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models.functions import Lower
+
+from projects.models.project import Project
+
+VERSION_NAME = RegexValidator(r"\A[A-Za-z0-9_-]{1,32}\Z", "Use 1 to 32 letters, digits, “_” or “-”.")
+
+
+class DatasetVersion(models.Model):
+    """A name reserved when a training is submitted and filled once, by the job that publishes it.
+
+    `manifest` names a JSON Lines file in the default storage; from `published_at` on nothing here changes.
+    `counts` is `{label: {"TRAIN": n, "EVAL": n}}`.
+    """
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="dataset_versions")
+    name = models.CharField(max_length=32, validators=[VERSION_NAME])
+    training_ratio = models.DecimalField(max_digits=6, decimal_places=5)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    published_at = models.DateTimeField(null=True, blank=True)
+    manifest = models.CharField(max_length=255, blank=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+    counts = models.JSONField(default=dict)
+    image_count = models.PositiveIntegerField(default=0)
+    train_count = models.PositiveIntegerField(default=0)
+    eval_count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                "project",
+                Lower("name"),
+                name="dataset_version_name_unique_in_project",
+                violation_error_message="This project already has a dataset version of this name.",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(training_ratio__gt=0) & models.Q(training_ratio__lt=1),
+                name="training_ratio_between_0_and_1",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_published(self) -> bool:
+        return self.published_at is not None

@@ -1,0 +1,140 @@
+"""Images, the labels they carry and the history of every labeling deed."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from projects.models.project import Label, Project
+
+
+class Side(models.TextChoices):
+    """The side of the split, in the words of the manifest's `usage`."""
+
+    TRAIN = "TRAIN", "Training"
+    EVAL = "EVAL", "Validation"
+
+
+class ImageQuerySet(models.QuerySet["Image"]):
+    def alive(self) -> ImageQuerySet:
+        return self.filter(deleted_at=None)
+
+    def binned(self) -> ImageQuerySet:
+        return self.exclude(deleted_at=None)
+
+    def labeled(self) -> ImageQuerySet:
+        return self.alive().filter(is_labeled=True)
+
+    def unlabeled(self) -> ImageQuerySet:
+        return self.alive().filter(is_labeled=False)
+
+
+class Image(models.Model):
+    """One picture of a project. The file is stored unchanged under its sha256; a thumbnail lies beside it."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="images")
+    sha256 = models.CharField(max_length=64)
+    name = models.CharField("file name", max_length=255)
+    format = models.CharField(max_length=8)  # JPEG, PNG, BMP, WEBP
+    width = models.PositiveIntegerField(help_text="pixels, upright")
+    height = models.PositiveIntegerField(help_text="pixels, upright")
+    size_bytes = models.PositiveBigIntegerField()
+    uploaded_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    uploaded_at = models.DateTimeField(auto_now_add=True)
+    # Kept true by projects.labeling alone: whether an Annotation exists. Counting 100,000 images needs it.
+    is_labeled = models.BooleanField(default=False)
+    # Given at the first publishing and kept: an image once EVAL stays EVAL in later dataset versions.
+    side = models.CharField(max_length=5, choices=Side.choices, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)
+    deleted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+
+    objects = ImageQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "sha256"], name="no_exact_duplicate_in_project"),
+            models.CheckConstraint(condition=models.Q(side__in=["", *Side.values]), name="side_is_known"),
+        ]
+        indexes = [
+            models.Index(fields=["project", "deleted_at", "is_labeled", "-id"], name="grid_of_a_tab"),
+            models.Index(fields=["project", "deleted_at", "-id"], name="grid_of_all"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def file_name(self) -> str:
+        """Where the stored file lies in the default storage."""
+        return f"images/{self.project_id}/{self.sha256[:2]}/{self.sha256}.{self.format.lower()}"
+
+    @property
+    def thumbnail_name(self) -> str:
+        """Where the thumbnail lies in the default storage."""
+        return f"thumbnails/{self.project_id}/{self.sha256[:2]}/{self.sha256}.webp"
+
+
+class How(models.TextChoices):
+    """How a label came to an image, in the words of the manifest's `annotated-by`."""
+
+    HUMAN = "human", "By hand"
+    SAMPLE = "sample", "Came with the sample"
+    IMPORT = "import", "Imported"
+
+
+class Annotation(models.Model):
+    """One label on one image."""
+
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="annotations")
+    label = models.ForeignKey(Label, on_delete=models.CASCADE, related_name="annotations")
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    how = models.CharField(max_length=8, choices=How.choices, default=How.HUMAN)
+    at = models.DateTimeField()
+    confidence = models.FloatField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["label__position", "pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["image", "label"], name="a_label_once_per_image"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.image}: {self.label}"
+
+
+class LabelEvent(models.Model):
+    """One labeling deed, append-only. Undo writes another event that names the one it takes back.
+
+    `changes` is a list of `{"image": id, "from": [label names], "to": [label names]}`; label deeds (rename,
+    delete) and image deeds (delete, restore) carry what is needed to take them back in `details`.
+    """
+
+    class Kind(models.TextChoices):
+        LABEL = "label", "Labeled"
+        RENAME_LABEL = "rename-label", "Renamed a label"
+        DELETE_LABEL = "delete-label", "Deleted a label"
+        DELETE_IMAGES = "delete-images", "Deleted images"
+        RESTORE_IMAGES = "restore-images", "Restored images"
+        UNDO = "undo", "Took back"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="label_events")
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    at = models.DateTimeField(auto_now_add=True)
+    changes = models.JSONField(default=list)
+    details = models.JSONField(default=dict)
+    undoes = models.OneToOneField(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="undone_by"
+    )
+
+    class Meta:
+        ordering = ["-pk"]
+        indexes = [models.Index(fields=["project", "-id"], name="history_of_a_project")]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} ({len(self.changes)} images)"

@@ -1,0 +1,39 @@
+"""Fixtures of all tests: browsers of the four people."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from tests.making import make_team, make_user
+
+
+def _client(name: str) -> Client:
+    make_team()
+    client = Client()
+    client.force_login(make_user(name))
+    return client
+
+
+@pytest.fixture
+def alice(db: None) -> Client:
+    """Manages the team."""
+    return _client("alice")
+
+
+@pytest.fixture
+def bob(db: None) -> Client:
+    """Labels."""
+    return _client("bob")
+
+
+@pytest.fixture
+def vera(db: None) -> Client:
+    """Views."""
+    return _client("vera")
+
+
+@pytest.fixture
+def mallory(db: None) -> Client:
+    """A stranger: a manager of another team."""
+    return _client("mallory")

@@ -1,0 +1,109 @@
+"""Arrange words of the tests: `make_project(labels=2, images=6)` and the people who appear in them.
+
+Alice manages, Bob labels, Vera views, Mallory is a stranger.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.utils import timezone
+from PIL import Image as Picture
+
+from projects.models import Annotation, Image, Label, Membership, Project, Role, Team
+from training.models import Device, InstanceFlavor
+
+PASSWORD = "a good long password"
+
+
+def make_user(name: str, **kwargs: object) -> User:
+    found = User.objects.filter(username=name).first()
+    return found or User.objects.create_user(name, password=PASSWORD, **kwargs)
+
+
+def make_team(name: str = "Greenhouse") -> Team:
+    """A team with Alice, Bob and Vera; Mallory manages another one."""
+    team, _ = Team.objects.get_or_create(name=name)
+    for person, role in (("alice", Role.MANAGER), ("bob", Role.LABELER), ("vera", Role.VIEWER)):
+        Membership.objects.get_or_create(team=team, user=make_user(person), defaults={"role": role})
+    strangers, _ = Team.objects.get_or_create(name="Strangers")
+    Membership.objects.get_or_create(
+        team=strangers, user=make_user("mallory"), defaults={"role": Role.MANAGER}
+    )
+    return team
+
+
+def picture_bytes(seed: int = 0, size: tuple[int, int] = (32, 24), format: str = "PNG") -> bytes:
+    """A small picture that differs for every seed."""
+    picture = Picture.new("RGB", size, ((seed * 37) % 256, (seed * 91) % 256, (seed // 256) % 256))
+    picture.putpixel((seed % size[0], (seed // size[0]) % size[1]), (255, 255, 255))
+    out = io.BytesIO()
+    picture.save(out, format)
+    return out.getvalue()
+
+
+def make_image(project: Project, seed: int, labels: Sequence[Label] = (), with_file: bool = False) -> Image:
+    """An image row, with its labels; a real file and thumbnail only where a test opens them."""
+    import hashlib
+
+    content = picture_bytes(seed)
+    image = Image.objects.create(
+        project=project,
+        sha256=hashlib.sha256(content).hexdigest(),
+        name=f"picture-{seed}.png",
+        format="PNG",
+        width=32,
+        height=24,
+        size_bytes=len(content),
+        is_labeled=bool(labels),
+    )
+    Annotation.objects.bulk_create(
+        Annotation(image=image, label=label, at=timezone.now()) for label in labels
+    )
+    if with_file:
+        default_storage.save(image.file_name, ContentFile(content))
+        thumbnail = io.BytesIO()
+        Picture.open(io.BytesIO(content)).save(thumbnail, "WEBP")
+        default_storage.save(image.thumbnail_name, ContentFile(thumbnail.getvalue()))
+    return image
+
+
+def make_project(
+    name: str = "flowers",
+    *,
+    labels: int = 2,
+    images: int = 6,
+    unlabeled: int = 0,
+    team: Team | None = None,
+    is_multi_label: bool = False,
+    with_files: bool = False,
+) -> Project:
+    """A project with `images` images for each of `labels` labels (label-0, label-1 …) and some without."""
+    project = Project.objects.create(
+        team=team or make_team(), name=name, created_by=make_user("alice"), is_multi_label=is_multi_label
+    )
+    seed = 0
+    for position in range(labels):
+        label = Label.objects.create(
+            project=project, name=f"label-{position}", colour=position % 10, position=position
+        )
+        for _ in range(images):
+            make_image(project, seed, [label], with_file=with_files)
+            seed += 1
+    for _ in range(unlabeled):
+        make_image(project, seed, with_file=with_files)
+        seed += 1
+    return project
+
+
+def default_flavor() -> InstanceFlavor:
+    """The flavor that the migration made the default."""
+    return InstanceFlavor.objects.get(is_default=True)
+
+
+def cpu_flavor() -> InstanceFlavor:
+    return InstanceFlavor.objects.filter(device=Device.CPU).first()

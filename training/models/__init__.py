@@ -1,0 +1,17 @@
+from training.models.evaluation import Candidate, EvaluatedImage, Metric
+from training.models.service import Service, ServiceEvent
+from training.models.version import Device, Hardware, InstanceFlavor, Status, StopReason, TrainingVersion
+
+__all__ = [
+    "Candidate",
+    "Device",
+    "EvaluatedImage",
+    "Hardware",
+    "InstanceFlavor",
+    "Metric",
+    "Service",
+    "ServiceEvent",
+    "Status",
+    "StopReason",
+    "TrainingVersion",
+]

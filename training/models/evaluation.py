@@ -1,0 +1,89 @@
+"""What a training version was found to be worth, and what the search tried."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from projects.models import Image
+from training.models.version import TrainingVersion
+
+
+class Candidate(models.Model):
+    """One model that the search tried or left out."""
+
+    training_version = models.ForeignKey(TrainingVersion, on_delete=models.CASCADE, related_name="candidates")
+    network = models.CharField(max_length=64)
+    resolution = models.PositiveIntegerField(help_text="pixels")
+    recipe = models.CharField(max_length=32)  # "linear head", "fine-tuned"
+    accuracy = models.FloatField(null=True, blank=True, help_text="on held-back training images")
+    inference_ms = models.FloatField(null=True, blank=True)
+    is_measured = models.BooleanField(default=False)
+    is_admissible = models.BooleanField(default=True)
+    is_best = models.BooleanField(default=False)
+    seconds = models.FloatField(default=0)
+    error = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.network} {self.resolution} px, {self.recipe}"
+
+
+class Metric(models.Model):
+    """One number of the evaluation: overall where `label` is empty, else of that label.
+
+    Overall precision, recall and F1 are macro averages. `value` is empty where it is undefined (0 of 0).
+    """
+
+    class Name(models.TextChoices):
+        ACCURACY = "accuracy", "Accuracy"
+        PRECISION = "precision", "Precision"
+        RECALL = "recall", "Recall"
+        F1 = "f1", "F1 Score"
+
+    training_version = models.ForeignKey(TrainingVersion, on_delete=models.CASCADE, related_name="metrics")
+    label = models.CharField(max_length=64, blank=True)
+    name = models.CharField(max_length=9, choices=Name.choices)
+    value = models.FloatField(null=True, blank=True)
+    low = models.FloatField(null=True, blank=True, help_text="lower end of the 95 % Wilson interval")
+    high = models.FloatField(null=True, blank=True, help_text="upper end of the 95 % Wilson interval")
+    hits = models.PositiveIntegerField(null=True, blank=True)
+    support = models.PositiveIntegerField(default=0, help_text="images that the rate was counted on")
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["training_version", "label", "name"], name="a_metric_once_per_version"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(value=None) | models.Q(value__range=(0, 1)), name="a_metric_is_a_share"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.label or 'overall'} {self.name} {self.value}"
+
+
+class EvaluatedImage(models.Model):
+    """The stored prediction for one image of the validation side; every number is computed from these."""
+
+    training_version = models.ForeignKey(
+        TrainingVersion, on_delete=models.CASCADE, related_name="evaluated_images"
+    )
+    image = models.ForeignKey(Image, on_delete=models.SET_NULL, null=True, related_name="+")
+    truth = models.JSONField()  # label names as they were in the dataset version
+    predicted = models.JSONField()
+    scores = models.JSONField()  # in the order of the bundle's labels
+    confidence = models.FloatField()
+    is_correct = models.BooleanField()
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["training_version", "image"], name="an_image_evaluated_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.truth} → {self.predicted}"

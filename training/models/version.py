@@ -1,0 +1,222 @@
+"""Training versions and the machines they run on."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils import timezone
+
+from projects.models import DatasetVersion, Project
+
+MIN_INFERENCE_MS, MAX_INFERENCE_MS = 1, 20_000
+MIN_TRAINING_MINUTES, MAX_TRAINING_MINUTES = 6, 6_000
+
+
+class Device(models.TextChoices):
+    CPU = "cpu", "CPU"
+    GPU = "gpu", "GPU"
+
+
+class Hardware(models.TextChoices):
+    """Where predictions are expected to run."""
+
+    NV_P4 = "NV_P4", "NV_P4"
+    CPU = "CPU", "CPU"
+
+
+class InstanceFlavor(models.Model):
+    """Resources that a training can be given; kept by operators."""
+
+    name = models.CharField(max_length=64, unique=True)
+    device = models.CharField(max_length=3, choices=Device.choices)
+    queue = models.CharField(
+        max_length=32,
+        choices=[(settings.QUEUE_GPU, settings.QUEUE_GPU), (settings.QUEUE_CPU, settings.QUEUE_CPU)],
+        help_text="The RQ queue whose workers run the trainings of this flavor.",
+    )
+    price_per_hour = models.DecimalField(max_digits=8, decimal_places=2, default=0)
+    is_default = models.BooleanField(default=False)
+    is_enabled = models.BooleanField(default=True)
+    position = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        ordering = ["position", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["is_default"],
+                condition=models.Q(is_default=True),
+                name="one_default_flavor",
+                violation_error_message="Another flavor is the default. Take the mark from it first.",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(is_enabled=True) | models.Q(is_default=False),
+                name="the_default_flavor_is_enabled",
+                violation_error_message="The default flavor must be enabled.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Status(models.TextChoices):
+    """States of a training version, exactly as the screen shows them."""
+
+    INITIALIZING = "Initializing", "Initializing"
+    RUNNING = "Running", "Running"
+    COMPLETED = "Completed", "Completed"
+    FAILED = "Failed", "Failed"
+    STOPPED = "Stopped", "Stopped"
+
+
+ACTIVE = frozenset({Status.INITIALIZING, Status.RUNNING})
+FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.STOPPED})
+
+
+class StopReason(models.TextChoices):
+    CONVERGED = "converged", "Converged: more time would not have helped"
+    TIME_LIMIT = "time limit", "The time limit was reached; the best model so far was kept"
+    USER = "user", "Stopped by a person; the best model so far was kept"
+
+
+class TrainingVersionQuerySet(models.QuerySet["TrainingVersion"]):
+    def alive(self) -> TrainingVersionQuerySet:
+        return self.filter(deleted_at=None)
+
+    def active(self) -> TrainingVersionQuerySet:
+        return self.alive().filter(status__in=ACTIVE)
+
+    def completed(self) -> TrainingVersionQuerySet:
+        return self.alive().filter(status=Status.COMPLETED)
+
+
+class TrainingVersion(models.Model):
+    """One round of training. The row is the truth; Redis only carries the work.
+
+    A change of `status` is one conditional UPDATE whose row count is looked at (training.launching, .jobs,
+    .recovery); final states stay final.
+    """
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="training_versions")
+    number = models.PositiveIntegerField()
+    job_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    # One per opened confirmation page: pressing Submit again finds the version that the first press made.
+    submission = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    dataset_version = models.ForeignKey(
+        DatasetVersion, on_delete=models.PROTECT, related_name="training_versions"
+    )
+
+    # --- what was asked for ---
+    training_ratio = models.DecimalField(max_digits=6, decimal_places=5)
+    incremental_version = models.ForeignKey(
+        "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="continued_by"
+    )
+    inference_hardware = models.CharField(max_length=8, choices=Hardware.choices, default=Hardware.NV_P4)
+    max_inference_ms = models.PositiveIntegerField(
+        default=500, validators=[MinValueValidator(MIN_INFERENCE_MS), MaxValueValidator(MAX_INFERENCE_MS)]
+    )
+    max_training_minutes = models.PositiveIntegerField(
+        default=60,
+        validators=[MinValueValidator(MIN_TRAINING_MINUTES), MaxValueValidator(MAX_TRAINING_MINUTES)],
+    )
+    flavor = models.ForeignKey(InstanceFlavor, on_delete=models.PROTECT, related_name="training_versions")
+    flavor_name = models.CharField(max_length=64)  # as it was when submitted
+    price_per_hour = models.DecimalField(max_digits=8, decimal_places=2, default=0)
+    submitted_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    submitted_at = models.DateTimeField(auto_now_add=True)
+
+    # --- how it goes ---
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.INITIALIZING)
+    attempt = models.PositiveSmallIntegerField(default=1)
+    claimed_attempt = models.PositiveSmallIntegerField(default=0)  # an attempt is claimed by one job only
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    stop_requested_at = models.DateTimeField(null=True, blank=True)
+    stop_requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    # {"message", "fraction", "remaining_s", "best_accuracy", "curve": [[seconds, accuracy], …]}
+    progress = models.JSONField(default=dict, blank=True)
+
+    # --- how it ended ---
+    stop_reason = models.CharField(max_length=10, choices=StopReason.choices, blank=True)
+    failure_cause = models.TextField(blank=True)
+    failure_remedy = models.TextField(blank=True)
+    traceback = models.TextField(blank=True)  # for operators only
+    ran_on = models.CharField(max_length=128, blank=True)  # "CPU (no GPU on this machine)"
+    model_name = models.CharField(max_length=128, blank=True)
+    model_bytes = models.PositiveBigIntegerField(null=True, blank=True)
+    inference_ms = models.FloatField(null=True, blank=True)
+    is_inference_measured = models.BooleanField(default=False)
+    seconds_by_phase = models.JSONField(default=dict, blank=True)
+    # {"labels": […], "matrix": [[…]]}: rows are the true labels, columns the predicted ones
+    confusion = models.JSONField(default=dict, blank=True)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = TrainingVersionQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "number"], name="training_version_number_unique_in_project"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(status__in=Status.values), name="training_status_is_known"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(max_inference_ms__range=(MIN_INFERENCE_MS, MAX_INFERENCE_MS)),
+                name="max_inference_ms_in_range",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(max_training_minutes__range=(MIN_TRAINING_MINUTES, MAX_TRAINING_MINUTES)),
+                name="max_training_minutes_in_range",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(status__in=FINAL) | models.Q(finished_at__isnull=False),
+                name="a_final_version_has_an_end",
+            ),
+        ]
+        indexes = [models.Index(fields=["status", "heartbeat_at"], name="sweep_of_versions")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def name(self) -> str:
+        return f"V{self.number:03d}"
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in ACTIVE
+
+    @property
+    def is_final(self) -> bool:
+        return self.status in FINAL
+
+    @property
+    def is_completed(self) -> bool:
+        return self.status == Status.COMPLETED
+
+    @property
+    def elapsed(self) -> timedelta:
+        """From the start to the end or, while it runs, to now. Zero before the start."""
+        if self.started_at is None:
+            return timedelta(0)
+        return (self.finished_at or timezone.now()) - self.started_at
+
+    @property
+    def limit(self) -> timedelta:
+        return timedelta(minutes=self.max_training_minutes)
+
+    @property
+    def folder(self) -> str:
+        """Where its files lie in the default storage: bundle/, charts/, evaluation.json."""
+        return f"training/{self.pk}"
