@@ -6,39 +6,17 @@ Without it the tests are skipped with the reason; with EXEML_REQUIRE=browser a m
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
 
+from tests.browser.looking import CHROMIUM_ARGUMENTS, find_chromium
 from tests.making import make_team, make_user
 
 # Playwright's sync API runs an event loop in this thread, which Django's guard takes for async code.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-def find_chromium() -> str:
-    """The path of Chromium; skips, or fails where EXEML_REQUIRE asks for a browser."""
-    found = os.environ.get("EXEML_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if found:
-        return found
-    reason = "Chromium is not installed (Debian package chromium)."
-    if "browser" in os.environ.get("EXEML_REQUIRE", "").split(","):
-        pytest.fail(reason)
-    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -79,21 +57,3 @@ def open_page(chromium: Any, live_server: Any) -> Iterator[Any]:
     for context in contexts:
         context.close()
     assert not errors, f"scripts failed: {errors}"
-
-
-def check_accessibility(page: Any) -> None:
-    """axe finds nothing on the page as it stands (WCAG 2.1 A and AA)."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    result = Axe().run(
-        page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
-    )
-    assert result.violations_count == 0, result.generate_report()
-
-
-def take_screenshot(page: Any, name: str) -> None:
-    """Keep a picture of the page where EXEML_SCREENSHOTS names a folder."""
-    folder = os.environ.get("EXEML_SCREENSHOTS")
-    if folder:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=str(Path(folder) / f"{name}.png"))

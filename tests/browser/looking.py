@@ -1,0 +1,49 @@
+"""Words of the browser tests: where Chromium is, what axe says of a page, a picture of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def find_chromium() -> str:
+    """The path of Chromium; skips, or fails where EXEML_REQUIRE asks for a browser."""
+    found = os.environ.get("EXEML_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if found:
+        return found
+    reason = "Chromium is not installed (Debian package chromium)."
+    if "browser" in os.environ.get("EXEML_REQUIRE", "").split(","):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def check_accessibility(page: Any) -> None:
+    """axe finds nothing on the page as it stands (WCAG 2.1 A and AA)."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    result = Axe().run(
+        page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
+    )
+    assert result.violations_count == 0, result.generate_report()
+
+
+def take_screenshot(page: Any, name: str) -> None:
+    """Keep a picture of the page where EXEML_SCREENSHOTS names a folder."""
+    folder = os.environ.get("EXEML_SCREENSHOTS")
+    if folder:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
