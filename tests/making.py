@@ -14,8 +14,8 @@ from django.core.files.storage import default_storage
 from django.utils import timezone
 from PIL import Image as Picture
 
-from projects.models import Annotation, Image, Label, Membership, Project, Role, Team
-from training.models import Device, InstanceFlavor
+from projects.models import Annotation, DatasetVersion, Image, Label, Membership, Project, Role, Team
+from training.models import Device, InstanceFlavor, Metric, Status, TrainingVersion
 
 PASSWORD = "a good long password"
 
@@ -107,3 +107,39 @@ def default_flavor() -> InstanceFlavor:
 
 def cpu_flavor() -> InstanceFlavor:
     return InstanceFlavor.objects.filter(device=Device.CPU).first()
+
+
+def make_version(
+    project: Project,
+    number: int = 1,
+    status: str = Status.INITIALIZING,
+    *,
+    accuracy: float | None = None,
+    **fields: object,
+) -> TrainingVersion:
+    """A training version of the project in that state, with its reserved dataset version; no files."""
+    name = f"V{number:03d}"
+    dataset_version, _ = DatasetVersion.objects.get_or_create(
+        project=project, name=name, defaults={"training_ratio": "0.8"}
+    )
+    if status != Status.INITIALIZING:
+        fields.setdefault("started_at", timezone.now())
+        fields.setdefault("heartbeat_at", timezone.now())
+    if status in (Status.COMPLETED, Status.FAILED, Status.STOPPED):
+        fields.setdefault("finished_at", timezone.now())
+    if status == Status.COMPLETED:
+        fields.setdefault("model_name", f"exeML-{project.name}-{name}")
+    fields.setdefault("flavor", default_flavor())
+    version = TrainingVersion.objects.create(
+        project=project,
+        number=number,
+        status=status,
+        dataset_version=dataset_version,
+        training_ratio="0.8",
+        flavor_name="Compute-intensive instance (GPU)",
+        submitted_by=make_user("alice"),
+        **fields,
+    )
+    if accuracy is not None:
+        Metric.objects.create(training_version=version, name=Metric.Name.ACCURACY, value=accuracy)
+    return version
