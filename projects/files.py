@@ -1,0 +1,81 @@
+"""Files in the default storage: written whole, read as local files wherever they lie."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import BinaryIO
+
+from django.conf import settings
+from django.core.files.base import ContentFile, File
+from django.core.files.storage import default_storage
+
+
+def local_path(name: str) -> Path:
+    """The stored file as a path of this machine; from a remote storage it is fetched once into the cache.
+
+    Raises FileNotFoundError where nothing is stored under `name`.
+    """
+    here = _path_here(name)
+    if here is None:
+        return _fetched(name)
+    if not here.is_file():
+        raise FileNotFoundError(f"Nothing is stored as {name}.")
+    return here
+
+
+def save_whole(name: str, content: bytes | BinaryIO) -> None:
+    """Store `content` as `name`, taking the place of what was there; nobody ever sees a half of it."""
+    source = ContentFile(content) if isinstance(content, bytes) else File(content)
+    here = _path_here(name)
+    if here is None:
+        default_storage.save(name, source)
+    else:
+        _write_whole(here, source)
+
+
+def delete_folder(name: str) -> None:
+    """Remove everything stored below the folder `name`; nothing there is fine."""
+    here = _path_here(name)
+    if here is not None:
+        shutil.rmtree(here, ignore_errors=True)
+        return
+    folders, files = default_storage.listdir(name)
+    for file in files:
+        default_storage.delete(f"{name}/{file}")
+    for folder in folders:
+        delete_folder(f"{name}/{folder}")
+
+
+def _path_here(name: str) -> Path | None:
+    """Where a local storage keeps `name`; None for a remote one."""
+    try:
+        return Path(default_storage.path(name))
+    except NotImplementedError:
+        return None
+
+
+def _fetched(name: str) -> Path:
+    cached = Path(settings.WORK_DIR) / "cache" / name
+    if not cached.is_file():
+        with default_storage.open(name) as source:
+            _write_whole(cached, source)
+    return cached
+
+
+def _write_whole(path: Path, source: File[bytes]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as target:
+            for chunk in source.chunks():
+                target.write(chunk)
+            target.flush()
+            os.fsync(target.fileno())
+        os.chmod(part, 0o640)
+        os.replace(part, path)
+    except BaseException:
+        Path(part).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,206 @@
+"""The manifest: one JSON object a line, in the format of ModelArts image classification.
+
+Writing is strict and compact. Reading forgives what real exported files contain: any case of `usage`,
+`hard` as a string or a boolean, `property` as a string, underscores for hyphens, task names without
+`modelarts/`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+TASK = "image_classification"
+USAGES = ("TRAIN", "EVAL", "TEST", "INFERENCE")
+# Our own keys in the sample's `property`.
+IMAGE_ID = "exeml:image-id"
+SHA256 = "exeml:sha256"
+FILE_NAME = "exeml:file-name"
+
+
+class ManifestError(ValueError):
+    """A line that is no sample; the message is a sentence for the user and names the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """One label on one image: who gave it, and when (`YYYY-MM-DD HH:MM:SS`, UTC)."""
+
+    name: str
+    annotated_by: str = "human"
+    creation_time: str = ""
+    confidence: float | None = None
+    is_hard: bool | None = None
+    hard_coefficient: float | None = None
+    properties: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One image of a manifest. `usage` is TRAIN, EVAL, TEST, INFERENCE or empty."""
+
+    source: str
+    usage: str = ""
+    marks: tuple[Mark, ...] = ()
+    id: str = ""
+    is_hard: bool | None = None
+    hard_coefficient: float | None = None
+    properties: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(mark.name for mark in self.marks)
+
+    @property
+    def image_id(self) -> int | None:
+        """The image of this installation, where the manifest was written here."""
+        value = self.properties.get(IMAGE_ID)
+        return value if isinstance(value, int) else None
+
+
+def write(entries: Iterable[Entry]) -> Iterator[bytes]:
+    """The lines of the manifest, each with its line break."""
+    for entry in entries:
+        text = json.dumps(_sample(entry), ensure_ascii=False, separators=(",", ":"))
+        yield text.encode() + b"\n"
+
+
+def read(lines: Iterable[str | bytes]) -> Iterator[Entry]:
+    """The samples of a manifest in order; blank lines are skipped. Raises ManifestError at a bad line."""
+    for number, line in enumerate(lines, start=1):
+        text = _text(line, number)
+        if text:
+            yield _entry(text, number)
+
+
+def _sample(entry: Entry) -> dict[str, Any]:
+    return _without_gaps(
+        {
+            "source": entry.source,
+            "usage": entry.usage,
+            "id": entry.id,
+            "hard": _hard_text(entry.is_hard),
+            "hard-coefficient": entry.hard_coefficient,
+            "property": entry.properties,
+            "annotation": [_annotation(mark) for mark in entry.marks],
+        }
+    )
+
+
+def _annotation(mark: Mark) -> dict[str, Any]:
+    return _without_gaps(
+        {
+            "type": f"modelarts/{TASK}",
+            "name": mark.name,
+            "property": mark.properties,
+            "annotated-by": mark.annotated_by,
+            "confidence": mark.confidence,
+            "hard": _hard_text(mark.is_hard),
+            "hard-coefficient": mark.hard_coefficient,
+            "creation-time": mark.creation_time,
+        }
+    )
+
+
+def _without_gaps(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value not in (None, "", {}, [])}
+
+
+def _hard_text(is_hard: bool | None) -> str | None:
+    return None if is_hard is None else str(is_hard).lower()
+
+
+def _text(line: str | bytes, number: int) -> str:
+    if isinstance(line, str):
+        return line.strip().lstrip("\ufeff")
+    try:
+        return line.decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"Line {number} is not text in UTF-8.") from error
+
+
+def _entry(text: str, number: int) -> Entry:
+    sample = _object(text, number)
+    source = sample.get("source")
+    if not isinstance(source, str) or not source.strip():
+        raise ManifestError(f"Line {number} has no “source”: every line must name its image.")
+    return Entry(
+        source=source.strip(),
+        usage=_usage(sample.get("usage"), number),
+        marks=tuple(_marks(sample.get("annotation"), number)),
+        id=str(sample.get("id") or ""),
+        is_hard=_truth(sample.get("hard")),
+        hard_coefficient=_share(sample.get("hard-coefficient")),
+        properties=_properties(sample.get("property")),
+    )
+
+
+def _object(text: str, number: int) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"Line {number} is not valid JSON.") from error
+    if not isinstance(value, dict):
+        raise ManifestError(f"Line {number} must be one JSON object in braces.")
+    return _hyphened(value)
+
+
+def _hyphened(value: dict[str, Any]) -> dict[str, Any]:
+    """The keys spelled with hyphens; a key written with hyphens wins over its variant with underscores."""
+    return {key.replace("_", "-"): one for key, one in value.items() if "_" in key} | {
+        key: one for key, one in value.items() if "_" not in key
+    }
+
+
+def _usage(value: Any, number: int) -> str:
+    usage = str(value or "").strip().upper()
+    if usage and usage not in USAGES:
+        raise ManifestError(f"Line {number} has the usage “{value}”: use TRAIN, EVAL, TEST or INFERENCE.")
+    return usage
+
+
+def _marks(value: Any, number: int) -> Iterator[Mark]:
+    if value is None:
+        return
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise ManifestError(f"Line {number} has an “annotation” that is not a list of objects.")
+    for annotation in map(_hyphened, value):
+        task = str(annotation.get("type") or "")
+        if task == TASK or task.endswith(f"/{TASK}"):
+            yield _mark(annotation, number)
+
+
+def _mark(annotation: dict[str, Any], number: int) -> Mark:
+    name = annotation.get("name")
+    if not isinstance(name, str) or not name.strip():
+        raise ManifestError(f"Line {number} has a label without a “name”.")
+    return Mark(
+        name=name.strip(),
+        annotated_by=str(annotation.get("annotated-by") or "human"),
+        creation_time=str(annotation.get("creation-time") or ""),
+        confidence=_share(annotation.get("confidence")),
+        is_hard=_truth(annotation.get("hard")),
+        hard_coefficient=_share(annotation.get("hard-coefficient")),
+        properties=_properties(annotation.get("property")),
+    )
+
+
+def _truth(value: Any) -> bool | None:
+    """`hard` stands in real files as true, "true", "True", 1 or not at all."""
+    return {"true": True, "1": True, "false": False, "0": False}.get(str(value).strip().lower())
+
+
+def _share(value: Any) -> float | None:
+    """A number from 0 to 1; anything else is left out."""
+    try:
+        share = float(value)
+    except (TypeError, ValueError):
+        return None
+    return share if 0 <= share <= 1 else None
+
+
+def _properties(value: Any) -> dict[str, Any]:
+    """An object; one old export has it as a string, which carries nothing for us."""
+    return value if isinstance(value, dict) else {}

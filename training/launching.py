@@ -1,0 +1,269 @@
+"""Deeds on a training version from outside its job: start, queue, stop, retry, delete.
+
+The row is the truth and Redis only carries the work. Every change of state is one conditional UPDATE whose
+row count is looked at, so that two people, or a person and the job, cannot both win.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import django_rq
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.db.models import F, Max
+from django.utils import timezone
+from redis.exceptions import RedisError
+from rq.exceptions import DuplicateJobError, NoSuchJobError
+from rq.job import Job, JobStatus
+from rq.queue import Queue
+
+from projects import files
+from projects.models import DatasetVersion, Project
+from training.models import Status, TrainingVersion
+from training.models.version import FINAL, TrainingVersionQuerySet
+
+logger = logging.getLogger(__name__)
+
+# Above the time limit that the engine keeps itself: publishing, evaluating, storing, a busy machine.
+JOB_SLACK = timedelta(minutes=45)
+NUMBER_RACES = 10
+WAITING = (
+    "Waiting for the queue, which does not answer right now. It starts by itself when the queue is back."
+)
+
+
+class Refused(Exception):
+    """A deed that the state of things forbids; the message is a sentence for the user."""
+
+
+class NameTaken(Refused):
+    """Somebody else reserved the name of the dataset version a moment ago."""
+
+
+# --- start ---
+
+
+def submitted(submission: UUID) -> TrainingVersion | None:
+    """The version that this opened dialog has started already."""
+    return TrainingVersion.objects.filter(submission=submission).first()
+
+
+def start(
+    project: Project, configuration: Mapping[str, Any], *, by: User, submission: UUID
+) -> TrainingVersion:
+    """Make the training version and hand it to its queue. The same submission finds the same version.
+
+    Raises NameTaken where the dataset version's name was reserved meanwhile, Refused for the submission
+    of another project.
+    """
+    for _ in range(NUMBER_RACES):
+        earlier = submitted(submission)
+        if earlier:
+            return _of_this_project(earlier, project)
+        try:
+            return _insert(project, configuration, by, submission)
+        except IntegrityError:
+            if _is_taken(project, configuration["dataset_version"]) and not submitted(submission):
+                raise NameTaken(name_taken(configuration["dataset_version"])) from None
+    raise Refused("Many trainings are being submitted at this moment. Press Submit again.")
+
+
+def name_taken(name: str) -> str:
+    return f"This project already has a dataset version “{name}”. Choose another name."
+
+
+def _of_this_project(version: TrainingVersion, project: Project) -> TrainingVersion:
+    if version.project_id != project.pk:
+        raise Refused("This page belongs to another project. Open Train again.")
+    return version
+
+
+def _is_taken(project: Project, name: str) -> bool:
+    return project.dataset_versions.filter(name__iexact=name).exists()
+
+
+def _insert(
+    project: Project, configuration: Mapping[str, Any], by: User, submission: UUID
+) -> TrainingVersion:
+    """One transaction: reserve the dataset version, take the next number, queue on commit."""
+    flavor = configuration["instance_flavor"]
+    with transaction.atomic():
+        reserved = DatasetVersion.objects.create(
+            project=project,
+            name=configuration["dataset_version"],
+            training_ratio=configuration["training_ratio"],
+            created_by=by,
+        )
+        version = TrainingVersion.objects.create(
+            project=project,
+            number=_next_number(project),
+            submission=submission,
+            dataset_version=reserved,
+            training_ratio=configuration["training_ratio"],
+            incremental_version=configuration["incremental_version"],
+            inference_hardware=configuration["inference_hardware"],
+            max_inference_ms=configuration["max_inference_ms"],
+            max_training_minutes=configuration["max_training_minutes"],
+            flavor=flavor,
+            flavor_name=flavor.name,
+            price_per_hour=flavor.price_per_hour,
+            submitted_by=by,
+        )
+        transaction.on_commit(lambda: enqueue(version))
+    return version
+
+
+def _next_number(project: Project) -> int:
+    """Deleted versions keep theirs."""
+    highest = TrainingVersion.objects.filter(project=project).aggregate(highest=Max("number"))["highest"]
+    return (highest or 0) + 1
+
+
+# --- queue ---
+
+
+def enqueue(version: TrainingVersion) -> bool:
+    """Put the version's current attempt on its flavor's queue, once however often it is called.
+
+    False where the queue does not answer: the row stays Initializing, says so, and the sweep tries again.
+    """
+    try:
+        _enqueue(version)
+    except (RedisError, OSError) as error:
+        logger.warning("training version %s waits for the queue: %s", version.pk, error)
+        _say(version, {"message": WAITING})
+        return False
+    if version.progress.get("message") == WAITING:
+        _say(version, {})
+    return True
+
+
+def job_id(version: TrainingVersion) -> str:
+    """The id of the RQ job of the current attempt: known before the job exists."""
+    return f"training-{version.pk}-{version.attempt}"
+
+
+def _say(version: TrainingVersion, progress: dict[str, str]) -> None:
+    waiting = TrainingVersion.objects.filter(pk=version.pk, status=Status.INITIALIZING)
+    if waiting.update(progress=progress):
+        version.progress = progress
+
+
+def _enqueue(version: TrainingVersion) -> None:
+    queue = django_rq.get_queue(version.flavor.queue, commit_mode="auto")
+    for _ in range(2):
+        try:
+            queue.enqueue_call(
+                "training.jobs.train",
+                args=(version.pk, version.attempt),
+                job_id=job_id(version),
+                timeout=int((version.limit + JOB_SLACK).total_seconds()),
+                failure_ttl=int(timedelta(days=7).total_seconds()),
+                description=f"{version} of project {version.project_id}, attempt {version.attempt}",
+                unique=True,
+            )
+            return
+        except DuplicateJobError:
+            if _is_under_way(queue, job_id(version)):
+                return
+            _forget(queue, job_id(version))
+
+
+def _is_under_way(queue: Queue, job: str) -> bool:
+    """Whether that job waits in the queue or is with a worker; what is left of a dead one is not."""
+    try:
+        status = Job.fetch(job, connection=queue.connection).get_status()
+    except NoSuchJobError:
+        return False
+    return status == JobStatus.STARTED or queue.get_job_position(job) is not None
+
+
+def _forget(queue: Queue, job: str) -> None:
+    with contextlib.suppress(NoSuchJobError):
+        Job.fetch(job, connection=queue.connection).delete()
+
+
+# --- stop, retry, delete ---
+
+
+def _row(version: TrainingVersion) -> TrainingVersionQuerySet:
+    return TrainingVersion.objects.alive().filter(pk=version.pk)
+
+
+def stop(version: TrainingVersion, by: User) -> bool:
+    """Stop a version that waits at once; ask one that runs to stop and keep its best model.
+
+    False where nothing changed: it had ended, or was asked before.
+    """
+    now = timezone.now()
+    asked = {"stop_requested_at": now, "stop_requested_by": by}
+    unclaimed = _row(version).filter(status=Status.INITIALIZING, claimed_attempt__lt=F("attempt"))
+    if unclaimed.update(status=Status.STOPPED, finished_at=now, progress={}, **asked):
+        return _changed(version)
+    if _row(version).active().filter(stop_requested_at=None).update(**asked):
+        return _changed(version)
+    return False
+
+
+def retry(version: TrainingVersion, by: User) -> bool:
+    """Queue a Failed or Stopped version again with the same configuration. False where it is neither."""
+    ended = _row(version).filter(status__in=[Status.FAILED, Status.STOPPED])
+    with transaction.atomic():
+        again = ended.update(
+            status=Status.INITIALIZING,
+            attempt=F("attempt") + 1,
+            submitted_by=by,
+            started_at=None,
+            finished_at=None,
+            heartbeat_at=None,
+            stop_requested_at=None,
+            stop_requested_by=None,
+            stop_reason="",
+            progress={},
+            failure_cause="",
+            failure_remedy="",
+            traceback="",
+        )
+        if again:
+            version.refresh_from_db()
+            transaction.on_commit(lambda: enqueue(version))
+    return bool(again)
+
+
+def delete(version: TrainingVersion, by: User) -> bool:
+    """Take a version out of the project and its files off the disk. False where it was gone already.
+
+    Raises Refused while it is active, serves, or another version trains from it.
+    """
+    with transaction.atomic():
+        if not _row(version).exists():
+            return False
+        _refuse_delete(version)
+        if not _row(version).filter(status__in=FINAL).update(deleted_at=timezone.now()):
+            raise Refused(f"{version} is {version.status}. Stop it first.")
+        transaction.on_commit(lambda: files.delete_folder(version.folder))
+    logger.info("training version %s deleted by %s", version.pk, by.pk)
+    return _changed(version)
+
+
+def _refuse_delete(version: TrainingVersion) -> None:
+    version.refresh_from_db()
+    if version.is_active:
+        raise Refused(f"{version} is {version.status}. Stop it first.")
+    service = version.services.alive().first()
+    if service:
+        raise Refused(f"{version} answers as the service {service}. Delete that service first.")
+    heir = version.continued_by.active().first()
+    if heir:
+        raise Refused(f"{heir} is being trained from {version}. Wait for it or stop it first.")
+
+
+def _changed(version: TrainingVersion) -> bool:
+    version.refresh_from_db()
+    return True
