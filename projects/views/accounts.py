@@ -2,25 +2,51 @@
 
 from __future__ import annotations
 
+from django.contrib import messages
 from django.contrib.auth import views as auth
-from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
+from django.core.exceptions import NON_FIELD_ERRORS
 from django.http import HttpResponse
 from django.urls import reverse_lazy
 
+from projects import braking
 from projects.access import public, signed_in
+from projects.forms import ChangePasswordForm, SignInForm
 
 
 class SignIn(auth.LoginView):
+    authentication_form = SignInForm
+    template_name = "registration/sign_in.html"
     redirect_authenticated_user = True
 
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        braking.forget_failures(form.cleaned_data["username"], braking.address_of(self.request))
+        return super().form_valid(form)
+
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
+        """422, or 429 while the brake holds."""
+        is_braked = form.has_error(NON_FIELD_ERRORS, "braked")
+        if not is_braked:
+            braking.count_failure(form.data.get("username", ""), braking.address_of(self.request))
+        response = self.render_to_response(self.get_context_data(form=form), status=429 if is_braked else 422)
+        if is_braked:
+            response["Retry-After"] = str(braking.REST_S)
+        return response
+
+
+class ChangePassword(auth.PasswordChangeView):
+    form_class = ChangePasswordForm
+    template_name = "registration/change_password.html"
+    success_url = reverse_lazy("project_list")
+
+    def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
+        messages.success(self.request, "Your password is changed. You stay signed in here.")
+        return super().form_valid(form)
+
+    def form_invalid(self, form: PasswordChangeForm) -> HttpResponse:
         return self.render_to_response(self.get_context_data(form=form), status=422)
 
 
 sign_in = public(SignIn.as_view())
 sign_out = public(auth.LogoutView.as_view())
-change_password = signed_in(
-    auth.PasswordChangeView.as_view(
-        template_name="registration/change_password.html", success_url=reverse_lazy("project_list")
-    )
-)
+change_password = signed_in(ChangePassword.as_view())

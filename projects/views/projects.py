@@ -2,31 +2,130 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
 from django.http import HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
 
-from exeml_site.context import current_frame
-from exeml_site.pages import PageRequest, page
+from exeml_site.context import TEAM_KEY, current_frame
+from exeml_site.pages import PageRequest, go, page
+from projects import listing, managing
 from projects.access import project_page, signed_in
-from projects.models import Project, Role
+from projects.forms import CreateProjectForm, DeleteProjectForm, EditProjectForm
+from projects.models import Membership, Project, Role
 
 
 @signed_in
+@require_safe
 def project_list(request: PageRequest) -> HttpResponse:
-    team = current_frame(request).team
-    projects = Project.objects.visible_to(request.user).filter(team=team)
-    return page(request, "projects/project_list.html", {"projects": projects})
+    membership = _membership(request)
+    if membership is None:
+        return page(request, "projects/no_team.html")
+    return page(
+        request,
+        "projects/project_list.html",
+        _list_context(request, membership),
+        fragment="projects/_projects.html",
+    )
 
 
 @signed_in
+@require_http_methods(["GET", "HEAD", "POST"])
 def create_project(request: PageRequest) -> HttpResponse:
-    return page(request, "projects/project_form.html")
+    membership = _membership(request)
+    if membership is None or membership.role < Role.MANAGER:
+        raise PermissionDenied
+    team = membership.team
+    form = CreateProjectForm(request.POST if request.method == "POST" else None, team=team)
+    if form.is_valid():
+        try:
+            project = managing.create_project(team, **form.cleaned_data, by=request.user)
+        except managing.Refused as refused:
+            form.add_error("name" if isinstance(refused, managing.NameTaken) else None, str(refused))
+        else:
+            messages.success(request, f"{project} is created. Add the first images.")
+            return go(request, reverse("label_data", args=[project.pk]))
+    context = {"form": form, "team": team, "full": managing.full_words() if managing.is_full(team) else ""}
+    return page(request, "projects/project_form.html", context, status=422 if form.is_bound else 200)
 
 
 @project_page(Role.MANAGER)
+@require_http_methods(["GET", "HEAD", "POST"])
 def edit_project(request: PageRequest, project: Project) -> HttpResponse:
-    return page(request, "projects/project_form.html", {"project": project})
+    form = EditProjectForm(
+        request.POST if request.method == "POST" else None, initial={"description": project.description}
+    )
+    if form.is_valid():
+        managing.describe_project(project, form.cleaned_data["description"])
+        messages.success(request, f"The description of {project} is saved.")
+        return go(request, _list_of(project))
+    context = {"form": form, "project": project}
+    return page(request, "projects/project_edit.html", context, status=422 if form.is_bound else 200)
 
 
 @project_page(Role.MANAGER)
+@require_http_methods(["GET", "HEAD", "POST"])
 def delete_project(request: PageRequest, project: Project) -> HttpResponse:
-    return page(request, "projects/project_delete.html", {"project": project})
+    form = DeleteProjectForm(request.POST if request.method == "POST" else None, project=project)
+    status = 422 if form.is_bound else 200
+    if form.is_valid():
+        try:
+            managing.delete_project(project, by=request.user)
+        except managing.Refused:
+            status = 409  # the page says what runs
+        else:
+            messages.success(request, f"{project} is deleted. An operator can restore it.")
+            return go(request, _list_of(project))
+    context = {
+        "form": form,
+        "project": project,
+        "row": listing.rows([project])[0],
+        "running": list(managing.what_runs(project)),
+    }
+    return page(request, "projects/project_delete.html", context, status=status)
+
+
+def _membership(request: PageRequest) -> Membership | None:
+    """The user's membership in the team of `?team=`, kept as their choice, else in the present one."""
+    wanted = request.GET.get("team", "")
+    if wanted:
+        memberships = Membership.objects.filter(user=request.user).select_related("team")
+        team_id = int(wanted) if wanted.isascii() and wanted.isdigit() else 0
+        request.membership = get_object_or_404(memberships, team=team_id)
+        if request.session.get(TEAM_KEY) != team_id:
+            request.session[TEAM_KEY] = team_id
+        return request.membership
+    frame = current_frame(request)
+    if frame.team is None:
+        return None
+    request.membership = Membership(team=frame.team, user=request.user, role=frame.role)
+    return request.membership
+
+
+def _list_context(request: PageRequest, membership: Membership) -> dict[str, Any]:
+    team, text = membership.team, request.GET.get("q", "").strip()
+    sort = request.GET.get("sort", "")
+    sort = sort if sort in listing.SORTS else listing.NEWEST_FIRST
+    alive = team.projects.alive()
+    found = listing.sorted_by(listing.searched(alive, text).select_related("created_by"), sort)
+    shown = Paginator(found, listing.PAGE_SIZE).get_page(request.GET.get("page"))
+    return {
+        "team": team,
+        "can_manage": membership.role >= Role.MANAGER,
+        "total": alive.count(),
+        "full": managing.full_words() if managing.is_full(team) else "",
+        "q": text,
+        "sort": sort,
+        "columns": [(column, column.aria_sort(sort), column.next_sort(sort)) for column in listing.COLUMNS],
+        "shown": shown,
+        "rows": listing.rows(list(shown)),
+    }
+
+
+def _list_of(project: Project) -> str:
+    return f"{reverse('project_list')}?team={project.team_id}"

@@ -2,13 +2,97 @@
 
 from __future__ import annotations
 
-from django.http import HttpResponse
+from typing import Any
 
-from exeml_site.pages import PageRequest, page
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from exeml_site.pages import PageRequest, go, page
+from projects import teams
 from projects.access import team_page
-from projects.models import Role, Team
+from projects.forms import AddMemberForm, RoleForm
+from projects.models import Membership, Role, Team
+
+ROLES = [
+    (Role.MANAGER, "Also creates projects, trains, deploys and manages members."),
+    (Role.LABELER, "Also uploads and labels images."),
+    (Role.VIEWER, "Looks at everything, changes nothing."),
+]
 
 
 @team_page(Role.VIEWER)
+@require_safe
 def team_members(request: PageRequest, team: Team) -> HttpResponse:
-    return page(request, "projects/team_members.html", {"team": team})
+    return _members(request, team)
+
+
+@team_page(Role.MANAGER)
+@require_POST
+def add_member(request: PageRequest, team: Team) -> HttpResponse:
+    form = AddMemberForm(request.POST, team=team)
+    if form.is_valid():
+        person, role = form.cleaned_data["person"], form.cleaned_data["role"]
+        try:
+            teams.add_member(team, person, role)
+        except teams.Refused as refused:
+            form.add_error("person", str(refused))
+        else:
+            return _done(request, team, f"{person} is now a {role.label} of {team}.")
+    return _members(request, team, form=form, status=422)
+
+
+@team_page(Role.MANAGER)
+@require_POST
+def change_member(request: PageRequest, team: Team, user_id: int) -> HttpResponse:
+    membership = get_object_or_404(team.memberships.select_related("user"), user=user_id)
+    form = RoleForm(request.POST)
+    if not form.is_valid():
+        return _members(
+            request, team, refusal="Choose one of the three roles.", refused=membership, status=422
+        )
+    role = form.cleaned_data["role"]
+    try:
+        teams.change_role(membership, role)
+    except teams.Refused as refused:
+        return _members(request, team, refusal=str(refused), refused=membership, status=409)
+    return _done(request, team, f"{membership.user} is now a {role.label} of {team}.")
+
+
+@team_page(Role.MANAGER)
+@require_POST
+def remove_member(request: PageRequest, team: Team, user_id: int) -> HttpResponse:
+    membership = get_object_or_404(team.memberships.select_related("user"), user=user_id)
+    try:
+        teams.remove_member(membership)
+    except teams.Refused as refused:
+        return _members(request, team, refusal=str(refused), refused=membership, status=409)
+    if membership.user == request.user:
+        messages.success(request, f"You left {team}.")
+        return go(request, reverse("project_list"))
+    return _done(request, team, f"{membership.user} is no longer a member of {team}.")
+
+
+def _done(request: PageRequest, team: Team, words: str) -> HttpResponse:
+    """A Manager who made themselves less than that still sees the page."""
+    messages.success(request, words)
+    return go(request, reverse("team_members", args=[team.pk]))
+
+
+def _members(
+    request: PageRequest,
+    team: Team,
+    *,
+    form: AddMemberForm | None = None,
+    refusal: str = "",
+    refused: Membership | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    """The page, with the refusal at the member that it is about."""
+    members = team.memberships.select_related("user").order_by("-role", "user__username")
+    context: dict[str, Any] = {"team": team, "members": members, "roles": ROLES}
+    if request.membership.role >= Role.MANAGER:
+        context |= {"form": form or AddMemberForm(team=team), "refusal": refusal, "refused": refused}
+    return page(request, "projects/team_members.html", context, status=status)

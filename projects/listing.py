@@ -1,0 +1,119 @@
+"""The rows of the ExeML page: a constant number of queries, however many projects and images there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Lower
+
+from projects.models import Image, Label, Project
+from projects.models.project import ProjectQuerySet
+
+PAGE_SIZE = 20
+THUMBNAILS = 4
+NEWEST_FIRST = "-created"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that the list can be sorted by. `first` is the direction of the first press."""
+
+    key: str
+    title: str
+    first: str
+
+    def next_sort(self, sort: str) -> str:
+        """What pressing the header gives: the other direction if the list is already sorted by it."""
+        if sort.lstrip("-") != self.key:
+            return self.first
+        return self.key if sort.startswith("-") else f"-{self.key}"
+
+    def aria_sort(self, sort: str) -> str:
+        if sort.lstrip("-") != self.key:
+            return ""
+        return "descending" if sort.startswith("-") else "ascending"
+
+
+COLUMNS = (
+    Column("name", "Name", "name"),
+    Column("images", "Images", "-images"),
+    Column("accuracy", "Best accuracy", "-accuracy"),
+    Column("created", "Created", "-created"),
+)
+SORTS = frozenset(f"{sign}{column.key}" for column in COLUMNS for sign in ("", "-"))
+
+
+@dataclass
+class ProjectRow:
+    project: Project
+    images: int = 0
+    labeled: int = 0
+    labels: int = 0
+    thumbnails: list[int] = field(default_factory=list)
+
+
+def searched(projects: ProjectQuerySet, text: str) -> ProjectQuerySet:
+    """Every word must stand in the name or in the description."""
+    for word in text.split():
+        projects = projects.filter(Q(name__icontains=word) | Q(description__icontains=word))
+    return projects
+
+
+def sorted_by(projects: ProjectQuerySet, sort: str) -> QuerySet[Project]:
+    """`sort` is one of SORTS. What is missing stands last in both directions."""
+    key, is_descending = sort.lstrip("-"), sort.startswith("-")
+    if key == "images":
+        projects = projects.annotate(image_total=_image_total())
+    if key == "accuracy":
+        projects = projects.annotate(best_accuracy=_best_accuracy())
+    values: dict[str, F | Lower] = {
+        "name": Lower("name"),
+        "images": F("image_total"),
+        "accuracy": F("best_accuracy"),
+        "created": F("created_at"),
+    }
+    value = values[key]
+    order = value.desc(nulls_last=True) if is_descending else value.asc(nulls_last=True)
+    return projects.order_by(order, "-pk")
+
+
+def rows(projects: Sequence[Project]) -> list[ProjectRow]:
+    """What each project shows of its images and labels: three queries for all of them."""
+    found = {project.pk: ProjectRow(project) for project in projects}
+    images = Image.objects.alive().filter(project__in=list(found)).order_by().values("project_id")
+    for counts in images.annotate(images=Count("pk"), labeled=Count("pk", filter=Q(is_labeled=True))):
+        row = found[counts["project_id"]]
+        row.images, row.labeled = counts["images"], counts["labeled"]
+    labels = Label.objects.filter(project__in=list(found)).order_by().values_list("project_id")
+    for project_id, count in labels.annotate(Count("pk")):
+        found[project_id].labels = count
+    for project_id, *newest in _newest_images(list(found)):
+        found[project_id].thumbnails = [pk for pk in newest if pk is not None]
+    return list(found.values())
+
+
+def _newest_images(project_ids: list[int]) -> QuerySet[Project, tuple[int, ...]]:
+    """Four look-ups in an index for each project; a window over 100,000 images would read them all."""
+    newest = Image.objects.alive().filter(project=OuterRef("pk")).order_by("-pk").values("pk")
+    nth = {f"newest_{n}": Subquery(newest[n : n + 1]) for n in range(THUMBNAILS)}
+    return Project.objects.filter(pk__in=project_ids).order_by().annotate(**nth).values_list("pk", *nth)
+
+
+def _image_total() -> Subquery:
+    counted = Image.objects.alive().filter(project=OuterRef("pk")).order_by().values("project")
+    return Subquery(counted.annotate(total=Count("pk")).values("total"))
+
+
+def _best_accuracy() -> Subquery:
+    """The highest overall accuracy of a Completed version that still exists (names are training's)."""
+    versions = {
+        "training_versions__deleted_at": None,
+        "training_versions__status": "Completed",
+    }
+    overall = Q(**versions, training_versions__metrics__label="", training_versions__metrics__name="accuracy")
+    best = Project.objects.filter(pk=OuterRef("pk")).order_by().values("pk")
+    return Subquery(
+        best.annotate(best=Max("training_versions__metrics__value", filter=overall)).values("best")
+    )

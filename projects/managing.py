@@ -1,0 +1,87 @@
+"""Creating, describing, deleting and restoring projects. A deleted project keeps everything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from projects.models import Project, Team
+
+NAME_TAKEN = "Your team already has a project of this name."
+
+
+class Refused(Exception):
+    """A rule forbids it; the message is for the user."""
+
+
+class NameTaken(Refused):
+    """Another living project of the team has this name."""
+
+
+def is_full(team: Team) -> bool:
+    """Whether the team has as many projects as it may have."""
+    return team.projects.alive().count() >= settings.EXEML_MAX_PROJECTS_PER_TEAM
+
+
+def full_words() -> str:
+    return (
+        f"A team can have {settings.EXEML_MAX_PROJECTS_PER_TEAM} projects, and yours has that many. "
+        "Delete one first."
+    )
+
+
+@transaction.atomic
+def create_project(
+    team: Team, *, name: str, description: str = "", is_multi_label: bool = False, by: User
+) -> Project:
+    """Raises `NameTaken`, or `Refused` when the team is full."""
+    _admit(team.pk, name)
+    return Project.objects.create(
+        team=team, name=name, description=description, is_multi_label=is_multi_label, created_by=by
+    )
+
+
+def describe_project(project: Project, description: str) -> None:
+    """The description is all that can be changed later: name and kind of labels stay."""
+    Project.objects.filter(pk=project.pk).update(description=description)
+
+
+@transaction.atomic
+def delete_project(project: Project, *, by: User) -> None:
+    """Hide the project from everybody. Raises `Refused` while something of it runs. Twice changes nothing."""
+    Project.objects.select_for_update().get(pk=project.pk)
+    running = list(what_runs(project))
+    if running:
+        raise Refused(f"{' and '.join(running)}. Stop {'it' if len(running) == 1 else 'them'} first.")
+    Project.objects.alive().filter(pk=project.pk).update(deleted_at=timezone.now(), deleted_by=by)
+
+
+@transaction.atomic
+def restore_project(project: Project) -> None:
+    """Raises `NameTaken` when another project took the name meanwhile, `Refused` when the team is full."""
+    _admit(project.team_id, project.name)
+    Project.objects.filter(pk=project.pk).update(deleted_at=None, deleted_by=None)
+
+
+def what_runs(project: Project) -> Iterator[str]:
+    """ "V002 is Running", "Service exeML-flowers-V001 is Deploying": what forbids to delete the project."""
+    for version in project.training_versions.active():
+        yield f"{version.name} is {version.status}"
+    services = project.services
+    for service in services.alive().filter(
+        status__in=[services.model.Status.DEPLOYING, services.model.Status.RUNNING]
+    ):
+        yield f"Service {service.name} is {service.status}"
+
+
+def _admit(team_id: int, name: str) -> None:
+    """Room and a free name, looked at under a lock so that two at the same moment cannot both pass."""
+    team = Team.objects.select_for_update().get(pk=team_id)
+    if is_full(team):
+        raise Refused(full_words())
+    if team.projects.alive().filter(name__iexact=name).exists():
+        raise NameTaken(NAME_TAKEN)

@@ -1,0 +1,51 @@
+"""Who belongs to a team. A team with members always keeps at least one Manager."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+
+from projects.models import Membership, Role, Team
+
+LAST_MANAGER = "A team keeps at least one Manager. Make somebody else a Manager first."
+
+
+class Refused(Exception):
+    """The change would break a rule; the message is for the user."""
+
+
+def add_member(team: Team, user: User, role: Role) -> Membership:
+    """Raises `Refused` when somebody else added the same person a moment ago."""
+    try:
+        with transaction.atomic():
+            return Membership.objects.create(team=team, user=user, role=role)
+    except IntegrityError as error:
+        raise Refused(f"{user} is already a member of {team}.") from error
+
+
+@transaction.atomic
+def change_role(membership: Membership, role: Role) -> None:
+    """Raises `Refused` when the team would be left without a Manager."""
+    _lock(membership.team_id)
+    if role < Role.MANAGER and is_last_manager(membership):
+        raise Refused(LAST_MANAGER)
+    Membership.objects.filter(pk=membership.pk).update(role=role)
+
+
+@transaction.atomic
+def remove_member(membership: Membership) -> None:
+    """Raises `Refused` when the team would be left without a Manager."""
+    _lock(membership.team_id)
+    if is_last_manager(membership):
+        raise Refused(LAST_MANAGER)
+    Membership.objects.filter(pk=membership.pk).delete()
+
+
+def is_last_manager(membership: Membership) -> bool:
+    managers = Membership.objects.filter(team=membership.team_id, role=Role.MANAGER)
+    return set(managers.values_list("pk", flat=True)) == {membership.pk}
+
+
+def _lock(team_id: int) -> None:
+    """Two Managers who step down at the same moment wait for each other (SQLite has one writer)."""
+    Team.objects.select_for_update().get(pk=team_id)
