@@ -83,31 +83,59 @@ def _listed(words: list[str]) -> str:
     return ", ".join(words[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
+@dataclass(frozen=True)
+class SplitPreview:
+    """What publishing will do. `moved` images leave the side that earlier versions gave them."""
+
+    labels: list[LabelSplit]
+    train: int
+    eval: int
+    moved: int
+
+
 def preview(project: Project, ratio: Decimal) -> list[LabelSplit]:
     """The counts that publishing at this moment will give, in the order of the labels."""
-    names = dict(project.labels.values_list("pk", "name"))
+    return preview_split(project, ratio).labels
+
+
+def preview_split(project: Project, ratio: Decimal) -> SplitPreview:
+    """The counts of labels and of images; where an image has one label, images stay in the database."""
     if project.is_multi_label:
-        counts = _counts(_labeled(project), _split(project, ratio).sides)
-    else:
-        counts = _shares(project, ratio)
-    return [LabelSplit(name, *counts[label]) for label, name in names.items() if label in counts]
+        return _preview_of_images(project, ratio)
+    return _preview_of_counts(project, ratio)
 
 
-def _shares(project: Project, ratio: Decimal) -> dict[str | int, tuple[int, int]]:
-    """The counts of a project with one label an image, from one aggregated query."""
-    rows = (
-        Annotation.objects.filter(image__project=project, image__deleted_at=None)
-        .order_by()
-        .values("label")
-        .annotate(
-            train=Count("pk", filter=Q(image__side=Side.TRAIN)),
-            evaluation=Count("pk", filter=Q(image__side=Side.EVAL)),
-            free=Count("pk", filter=Q(image__side="")),
-        )
-    )
-    return {
-        row["label"]: splitting.share(row["train"], row["evaluation"], row["free"], ratio) for row in rows
-    }
+def _preview_of_images(project: Project, ratio: Decimal) -> SplitPreview:
+    split = _split(project, ratio)
+    tally = Counter((label, split.sides[one.id]) for one in _labeled(project) for label in one.labels)
+    rows = [
+        LabelSplit(name, tally[label, Side.TRAIN], tally[label, Side.EVAL])
+        for label, name in project.labels.values_list("pk", "name")
+    ]
+    sides = Counter(split.sides.values())
+    used = [row for row in rows if row.train or row.eval]
+    return SplitPreview(used, sides[Side.TRAIN], sides[Side.EVAL], len(split.moved))
+
+
+def _preview_of_counts(project: Project, ratio: Decimal) -> SplitPreview:
+    rows, moved = [], 0
+    for name, *counts in _sides_of_labels(project):
+        row = LabelSplit(name, *splitting.share(*counts, ratio))
+        moved += max(counts[0] - row.train, 0) + max(counts[1] - row.eval, 0)
+        rows.append(row)
+    return SplitPreview(rows, sum(row.train for row in rows), sum(row.eval for row in rows), moved)
+
+
+def _sides_of_labels(project: Project) -> Iterable[tuple[str, int, int, int]]:
+    """(label, images in training, in validation, without a side) of each label in use: one query."""
+    living = Q(annotations__image__deleted_at=None)
+
+    def images(side: str) -> Count:
+        return Count("annotations", filter=living & Q(annotations__image__side=side))
+
+    counted = project.labels.annotate(taught=images(Side.TRAIN), kept_back=images(Side.EVAL), free=images(""))
+    rows = counted.values_list("name", "taught", "kept_back", "free")
+    return (row for row in rows if any(row[1:]))
 
 
 def _split(project: Project, ratio: Decimal) -> splitting.Split:
@@ -131,11 +159,6 @@ def _labeled(project: Project) -> Iterator[splitting.Labeled]:
         labels.append(label)
     if last:
         yield splitting.Labeled(last[0], last[1], tuple(labels), last[2])
-
-
-def _counts(images: Iterable[splitting.Labeled], sides: dict[int, str]) -> dict[str | int, tuple[int, int]]:
-    tally = Counter((label, sides[image.id]) for image in images for label in image.labels)
-    return {label: (tally[label, Side.TRAIN], tally[label, Side.EVAL]) for label, _ in tally}
 
 
 def publish(dataset_version: DatasetVersion) -> None:

@@ -110,10 +110,10 @@ def test_the_preview_is_what_publishing_does(is_multi_label: bool) -> None:
     assert expected["label-0"] == {"TRAIN": 13, "EVAL": 3}
 
 
-def test_the_preview_takes_two_queries_whatever_the_number_of_images(django_assert_num_queries) -> None:
+def test_the_preview_takes_one_query_whatever_the_number_of_images(django_assert_num_queries) -> None:
     project = make_project(labels=3, images=20)
 
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(1):
         preview(project, RATIO)
 
 
