@@ -1,0 +1,144 @@
+"""Reading and writing which image carries which label, many rows at a time; the deeds are built on it.
+
+Call inside a transaction that holds `alone(project)`: then `is_labeled`, the annotations and the event agree.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from projects.models import Annotation, How, Image, Label, Project
+from projects.models.image import ImageQuerySet
+from projects.models.project import LABEL_COLOURS, LABEL_NAME
+
+AT_ONCE = 5_000  # ids in one IN list; SQLite takes 32,766 variables
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Held:
+    """What one image carries: label id → annotation id."""
+
+    image_id: int
+    annotations: Mapping[int, int]
+
+    @property
+    def labels(self) -> frozenset[int]:
+        return frozenset(self.annotations)
+
+
+@dataclass(frozen=True)
+class Move:
+    """One image and the labels (ids) that it shall carry."""
+
+    held: Held
+    wanted: frozenset[int]
+
+
+def alone(project: Project) -> None:
+    """Until the transaction ends nobody else labels in this project (SQLite: in any)."""
+    Project.objects.select_for_update(no_key=True).only("pk").get(pk=project.pk)
+
+
+def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), AT_ONCE):
+        yield items[start : start + AT_ONCE]
+
+
+def labels_by_id(project: Project) -> dict[int, Label]:
+    return {label.pk: label for label in Label.objects.filter(project=project)}
+
+
+def held_by(project: Project, image_ids: Iterable[int], *, with_bin: bool = False) -> list[Held]:
+    """What the images of this project among `image_ids` carry, in the order of their ids."""
+    images = Image.objects.filter(project=project)
+    here = which(images if with_bin else images.alive(), image_ids)
+    carried: dict[int, dict[int, int]] = {pk: {} for pk in here}
+    for chunk in chunks(list(carried)):
+        rows = Annotation.objects.filter(image_id__in=chunk).order_by()
+        for pk, image_id, label_id in rows.values_list("pk", "image_id", "label_id"):
+            carried[image_id][label_id] = pk
+    return [Held(image_id, annotations) for image_id, annotations in carried.items()]
+
+
+def write(moves: Sequence[Move], by: User | None, how: How = How.HUMAN) -> None:
+    """Make the rows say what the moves want."""
+    now = timezone.now()
+    gone = [pk for move in moves for label, pk in move.held.annotations.items() if label not in move.wanted]
+    new = [
+        Annotation(image_id=move.held.image_id, label_id=label, by=by, how=how, at=now)
+        for move in moves
+        for label in sorted(move.wanted - move.held.labels)
+    ]
+    for chunk in chunks(gone):
+        Annotation.objects.filter(pk__in=chunk).delete()
+    Annotation.objects.bulk_create(new)
+    mark_labeled([move.held.image_id for move in moves if move.wanted and not move.held.labels], True)
+    mark_labeled([move.held.image_id for move in moves if move.held.labels and not move.wanted], False)
+
+
+def mark_labeled(image_ids: Sequence[int], is_labeled: bool) -> None:
+    for chunk in chunks(image_ids):
+        Image.objects.filter(pk__in=chunk).update(is_labeled=is_labeled)
+
+
+def which(images: ImageQuerySet, image_ids: Iterable[int]) -> list[int]:
+    """The ids among `image_ids` that `images` holds, in order."""
+    found: list[int] = []
+    for chunk in chunks(sorted(set(image_ids))):
+        found.extend(images.filter(pk__in=chunk).order_by("pk").values_list("pk", flat=True))
+    return found
+
+
+def set_binned(image_ids: Sequence[int], by: User | None, is_deleted: bool) -> None:
+    deleted_at, deleted_by = (timezone.now(), by) if is_deleted else (None, None)
+    for chunk in chunks(image_ids):
+        Image.objects.filter(pk__in=chunk).update(deleted_at=deleted_at, deleted_by=deleted_by)
+
+
+def tidy(name: str) -> str:
+    """A label name as it is stored: composed characters, single spaces, none at the ends."""
+    return " ".join(unicodedata.normalize("NFC", name).split())
+
+
+def ensure(project: Project, names: Iterable[str]) -> list[Label]:
+    """The labels of these names in this order, made where missing. Upper and lower case do not differ.
+
+    Raises ValidationError for a name that no label may have.
+    """
+    known = {label.name.lower(): label for label in Label.objects.filter(project=project)}
+    found: dict[str, Label] = {}
+    for name in map(tidy, names):
+        key = name.lower()
+        if key not in known:
+            LABEL_NAME(name)
+            known[key] = _make_label(project, name, known.values())
+        found.setdefault(key, known[key])
+    return list(found.values())
+
+
+def _make_label(project: Project, name: str, others: Iterable[Label]) -> Label:
+    """A label at the first free position, which decides its hot key and its colour."""
+    position = free_position(others)
+    try:
+        with transaction.atomic():
+            return Label.objects.create(
+                project=project, name=name, position=position, colour=position % LABEL_COLOURS
+            )
+    except IntegrityError:  # somebody made it in this moment
+        return Label.objects.get(project=project, name__iexact=name)
+
+
+def free_position(others: Iterable[Label], wanted: int | None = None) -> int:
+    """`wanted` if nobody stands there, else the first free one."""
+    taken = {label.position for label in others}
+    if wanted is not None and wanted not in taken:
+        return wanted
+    return next(position for position in range(len(taken) + 1) if position not in taken)

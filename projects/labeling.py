@@ -1,0 +1,182 @@
+"""Labeling deeds. Each is one transaction that writes one LabelEvent, so that every deed can be taken back.
+
+Deeds of one project happen one after the other, which is why two people at once lose nothing: labels are
+added and removed one by one, never overwritten as a set, and what was replaced stands in the event.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from projects.label_rows import (
+    Held,
+    Move,
+    alone,
+    ensure,
+    held_by,
+    labels_by_id,
+    mark_labeled,
+    set_binned,
+    tidy,
+    which,
+    write,
+)
+from projects.models import Annotation, How, Image, Label, LabelEvent, Project
+from projects.models.project import LABEL_NAME
+from projects.undoing import CannotUndo, Undone, last_deed, undo
+
+__all__ = [
+    "CannotUndo",
+    "Undone",
+    "apply",
+    "delete_images",
+    "delete_label",
+    "ensure_labels",
+    "last_deed",
+    "rename_label",
+    "restore_images",
+    "undo",
+]
+
+Kind = LabelEvent.Kind
+
+
+@transaction.atomic
+def ensure_labels(project: Project, names: Iterable[str]) -> list[Label]:
+    """The labels of these names in this order, made where missing; case does not make a difference.
+
+    Raises ValidationError for a name that no label may have.
+    """
+    alone(project)
+    return ensure(project, names)
+
+
+@transaction.atomic
+def apply(
+    project: Project,
+    image_ids: Iterable[int],
+    *,
+    add: Iterable[Label | str] = (),
+    remove: Iterable[Label | str] = (),
+    by: User | None,
+    how: How = How.HUMAN,
+) -> LabelEvent | None:
+    """Give the images the labels `add`, made where missing, and take `remove` away.
+
+    Where an image has one label, the added one takes its place. Images in the bin or of other projects are
+    left out. Returns None where nothing changes. Raises ValidationError for an impossible label name or for
+    several labels at once in a project with one per image.
+    """
+    alone(project)
+    added = frozenset(label.pk for label in ensure(project, _names(add)))
+    if len(added) > 1 and not project.is_multi_label:
+        raise ValidationError("This project gives each image one label. Choose one.")
+    labels = labels_by_id(project)
+    gone = {name.lower() for name in map(tidy, _names(remove))}
+    removed = frozenset(pk for pk, label in labels.items() if label.name.lower() in gone) - added
+    if added and not project.is_multi_label:
+        removed = frozenset(labels) - added
+    moves = [Move(held, held.labels - removed | added) for held in held_by(project, image_ids)]
+    return _label(project, [move for move in moves if move.wanted != move.held.labels], labels, by, how)
+
+
+def _names(labels: Iterable[Label | str]) -> list[str]:
+    return [label if isinstance(label, str) else label.name for label in labels]
+
+
+def _label(
+    project: Project, moves: Sequence[Move], labels: dict[int, Label], by: User | None, how: How
+) -> LabelEvent | None:
+    if not moves:
+        return None
+    write(moves, by, how)
+    changes = [_change(move.held, move.wanted, labels) for move in moves]
+    touched = sorted({pk for move in moves for pk in move.held.labels | move.wanted})
+    details = {"labels": {labels[pk].name: pk for pk in touched}}
+    return LabelEvent.objects.create(
+        project=project, kind=Kind.LABEL, by=by, changes=changes, details=details
+    )
+
+
+def _change(held: Held, wanted: Iterable[int], labels: dict[int, Label]) -> dict[str, Any]:
+    return {
+        "image": held.image_id,
+        "from": sorted(labels[pk].name for pk in held.labels),
+        "to": sorted(labels[pk].name for pk in wanted),
+    }
+
+
+@transaction.atomic
+def rename_label(label: Label, name: str, by: User | None) -> LabelEvent | None:
+    """Give the label another name; None where it has it already. Raises ValidationError for a taken name."""
+    name = tidy(name)
+    LABEL_NAME(name)
+    alone(label.project)
+    labels = labels_by_id(label.project)
+    if label.pk not in labels:
+        raise ValidationError("Somebody deleted this label meanwhile.")
+    if any(other.name.lower() == name.lower() for other in labels.values() if other != label):
+        raise ValidationError(f"This project already has a label “{name}”.")
+    old, label.name = labels[label.pk].name, name
+    if name == old:
+        return None
+    label.save(update_fields=["name"])
+    details = {"label": label.pk, "from": old, "to": name}
+    return LabelEvent.objects.create(project=label.project, kind=Kind.RENAME_LABEL, by=by, details=details)
+
+
+@transaction.atomic
+def delete_label(label: Label, by: User | None) -> LabelEvent | None:
+    """Take the label away from every image, also in the bin, and from the project. None where it is gone."""
+    project = label.project
+    alone(project)
+    labels = labels_by_id(project)
+    if label.pk not in labels:
+        return None
+    annotations = list(Annotation.objects.filter(label=label).order_by("image_id"))
+    carriers = held_by(project, [one.image_id for one in annotations], with_bin=True)
+    changes = [_change(held, held.labels - {label.pk}, labels) for held in carriers]
+    details = {
+        "label": {"name": label.name, "colour": label.colour, "position": label.position},
+        "labels": {labels[pk].name: pk for held in carriers for pk in held.labels},
+        "annotations": [
+            [one.image_id, one.by_id, one.how, one.at.isoformat(), one.confidence] for one in annotations
+        ],
+    }
+    mark_labeled([held.image_id for held in carriers if held.labels == {label.pk}], False)
+    label.delete()
+    return LabelEvent.objects.create(
+        project=project, kind=Kind.DELETE_LABEL, by=by, changes=changes, details=details
+    )
+
+
+def delete_images(project: Project, image_ids: Iterable[int], by: User | None) -> LabelEvent | None:
+    """Put images into the bin, with their labels. None where all of them are there already."""
+    return _bin(project, image_ids, by, is_deleted=True)
+
+
+def restore_images(project: Project, image_ids: Iterable[int], by: User | None) -> LabelEvent | None:
+    """Take images out of the bin. None where none of them is in it."""
+    return _bin(project, image_ids, by, is_deleted=False)
+
+
+@transaction.atomic
+def _bin(
+    project: Project, image_ids: Iterable[int], by: User | None, *, is_deleted: bool
+) -> LabelEvent | None:
+    alone(project)
+    labels = labels_by_id(project)
+    images = Image.objects.filter(project=project)
+    images = images.alive() if is_deleted else images.binned()
+    moved = which(images, image_ids)
+    if not moved:
+        return None
+    changes = [_change(held, held.labels, labels) for held in held_by(project, moved, with_bin=True)]
+    set_binned(moved, by, is_deleted)
+    kind = Kind.DELETE_IMAGES if is_deleted else Kind.RESTORE_IMAGES
+    return LabelEvent.objects.create(project=project, kind=kind, by=by, changes=changes)

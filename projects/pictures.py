@@ -1,0 +1,175 @@
+"""From the bytes of a file to what is known about the picture: accepted by content, decoded once.
+
+The semantics of `load_upright_rgb` are those of the engine's `load_rgb` (a test compares the two), so what a
+person sees while labeling is what the network sees.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+from django.conf import settings
+from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError
+
+THUMBNAIL_SIDE = 256  # pixels, the longer side
+ACCEPTED = ("JPEG", "PNG", "BMP", "WEBP")
+PNG_END = b"IEND\xaeB`\x82"
+CONTENT_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "BMP": "image/bmp", "WEBP": "image/webp"}
+
+# All plugins at once: Pillow loads some late, and until then does not know a format asked for by name.
+Pillow.init()
+
+# Pillow's own alarm must not ring below the operator's limit; the header is checked before decoding here.
+Pillow.MAX_IMAGE_PIXELS = max(Pillow.MAX_IMAGE_PIXELS or 0, settings.EXEML_MAX_IMAGE_MEGAPIXELS * 1_000_000)
+
+# Two pictures in memory at once: a 50 megapixel PNG takes 200 MB while it is decoded.
+_decoding = threading.BoundedSemaphore(2)
+
+# What a refused file begins with, and what to call it.
+_OTHER_KINDS: tuple[tuple[bytes, int, str], ...] = (
+    (b"GIF8", 0, "a GIF picture"),
+    (b"II*\x00", 0, "a TIFF picture"),
+    (b"MM\x00*", 0, "a TIFF picture"),
+    (b"ftypheic", 4, "a HEIC picture"),
+    (b"ftypheix", 4, "a HEIC picture"),
+    (b"ftypmif1", 4, "a HEIF picture"),
+    (b"ftypavif", 4, "an AVIF picture"),
+    (b"8BPS", 0, "a Photoshop file"),
+    (b"ftyp", 4, "a video"),
+    (b"%PDF", 0, "a PDF document"),
+    (b"PK\x03\x04", 0, "a zip archive"),
+    (b"\x1f\x8b", 0, "a compressed archive"),
+)
+
+
+class Refused(Exception):
+    """A file that is not taken; the text is a sentence for the person who uploaded it."""
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A file that decodes. Sizes are upright; `thumbnail` is a WebP file."""
+
+    format: str  # JPEG, PNG, BMP, WEBP
+    width: int
+    height: int
+    thumbnail: bytes
+
+
+def examine(content: bytes) -> Examined:
+    """Decode the whole file once and make its thumbnail from that. Raises Refused."""
+    picture = _open(content)
+    # MPO, written by phones and stereo cameras, is a JPEG with more pictures behind the first.
+    kind = "JPEG" if picture.format == "MPO" else str(picture.format)
+    try:
+        if kind == "PNG":
+            _check_sums(content)
+        width, height = picture.size
+        with _decoding:
+            thumbnail, is_turned = _make_thumbnail(picture)
+    except Exception as problem:  # Pillow raises a dozen kinds for broken files, and all mean the same here
+        raise Refused(
+            "The file is broken or cut off: it cannot be decoded to the end. Save it again and retry."
+        ) from problem
+    if is_turned:
+        width, height = height, width
+    return Examined(kind, width, height, thumbnail)
+
+
+def load_upright_rgb(content: bytes) -> Pillow.Image:
+    """EXIF orientation applied, transparency on white, 16 bit scaled to 8, CMYK converted. Raises Refused."""
+    picture = _open(content)
+    try:
+        return _as_rgb(ImageOps.exif_transpose(picture))
+    except Exception as problem:
+        raise Refused("The file is broken: it cannot be decoded to the end.") from problem
+
+
+def _open(content: bytes) -> Pillow.Image:
+    """The picture with its header read and its size admitted, nothing decoded yet."""
+    try:
+        picture = Pillow.open(io.BytesIO(content), formats=ACCEPTED)
+    except Pillow.DecompressionBombError as problem:
+        raise Refused(_too_many_pixels()) from problem
+    except UnidentifiedImageError as problem:
+        raise Refused(
+            f"This is {_kind_of(content)}. JPEG, PNG, BMP and WebP pictures are taken."
+        ) from problem
+    except Exception as problem:
+        raise Refused("The file is broken: its header cannot be read.") from problem
+    megapixels = picture.width * picture.height / 1_000_000
+    if megapixels > settings.EXEML_MAX_IMAGE_MEGAPIXELS:
+        raise Refused(_too_many_pixels(megapixels))
+    return picture
+
+
+def _too_many_pixels(megapixels: float | None = None) -> str:
+    has = f"The picture has {megapixels:,.0f} megapixels" if megapixels else "The picture has too many pixels"
+    return f"{has}; at most {settings.EXEML_MAX_IMAGE_MEGAPIXELS} megapixels are taken."
+
+
+def _kind_of(content: bytes) -> str:
+    for magic, offset, name in _OTHER_KINDS:
+        if content[offset : offset + len(magic)] == magic:
+            return name
+    start = content[:512].lstrip().lower()
+    if b"<svg" in start:
+        return "an SVG drawing"
+    if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
+        return "a web page or XML, not a picture"
+    return "not a picture"
+
+
+def _check_sums(content: bytes) -> None:
+    """PNG carries a check sum per chunk and an end mark, which decoding alone does not look at."""
+    if PNG_END not in content:
+        raise Refused("cut off")
+    with Pillow.open(io.BytesIO(content), formats=("PNG",)) as again:
+        again.verify()
+
+
+def _make_thumbnail(picture: Pillow.Image) -> tuple[bytes, bool]:
+    """The thumbnail and whether the EXIF orientation swaps width and height.
+
+    A JPEG is decoded at a fraction of its size: every byte is still read, so that a cut-off file shows.
+    """
+    picture.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))
+    picture.load()
+    is_turned = picture.getexif().get(0x0112) in (5, 6, 7, 8)
+    small = _as_rgb(ImageOps.exif_transpose(_shrink(picture)))
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Pillow.Resampling.LANCZOS)
+    out = io.BytesIO()
+    small.save(out, "WEBP", quality=80, method=3)
+    return out.getvalue(), is_turned
+
+
+def _shrink(picture: Pillow.Image) -> Pillow.Image:
+    """By a whole factor, before colours are converted: converting 50 megapixels needs half a gigabyte."""
+    factor = max(picture.size) // (2 * THUMBNAIL_SIDE)
+    if factor < 2 or picture.mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"):
+        return picture
+    if "transparency" in picture.info:  # one colour of an opaque picture stands for transparent
+        return picture
+    return picture.reduce(factor)
+
+
+def _as_rgb(picture: Pillow.Image) -> Pillow.Image:
+    if picture.mode.startswith(("I", "F")):
+        return _from_deep_grey(picture)
+    if picture.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in picture.info:
+        rgba = picture.convert("RGBA")
+        white = Pillow.new("RGBA", rgba.size, "white")
+        return Pillow.alpha_composite(white, rgba).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _from_deep_grey(picture: Pillow.Image) -> Pillow.Image:
+    """16-bit (or deeper) grey to 8 bit: 65535 becomes 255. Values that already fit 8 bit stay."""
+    grey = np.asarray(picture).astype(np.float64)
+    is_deep = picture.mode.startswith("I;16") or grey.max(initial=0) > 255
+    eight_bit = np.clip(grey / 257 if is_deep else grey, 0, 255).round().astype(np.uint8)
+    return Pillow.fromarray(eight_bit).convert("RGB")
