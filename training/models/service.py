@@ -81,7 +81,9 @@ class Service(models.Model):
     @property
     def is_running(self) -> bool:
         """Whether it answers: the sweep that stops it may be some seconds late."""
-        return self.status == self.Status.RUNNING and (self.stops_at is None or self.stops_at > timezone.now())
+        return self.status == self.Status.RUNNING and (
+            self.stops_at is None or self.stops_at > timezone.now()
+        )
 
     @property
     def can_start(self) -> bool:
@@ -93,9 +95,10 @@ class Service(models.Model):
         if self.stops_at is None or not self.is_running:
             return ""
         hours, minutes = divmod(ceil((self.stops_at - timezone.now()) / timedelta(minutes=1)), 60)
-        if hours:
-            return f"{hours} h {minutes:02d} min"
-        return "1 minute" if minutes == 1 else f"{minutes} minutes"
+        if hours and minutes:
+            return f"{hours} h {minutes} min"
+        count, unit = (hours, "hour") if hours else (minutes, "minute")
+        return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
 
 
 class ServiceEvent(models.Model):

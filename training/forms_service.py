@@ -1,0 +1,145 @@
+"""What people say when they deploy a version and test a service."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID, uuid4
+
+from django import forms
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.db.models import Max, Q, QuerySet
+
+from projects.models import Project
+from training.models import Metric, Service, TrainingVersion
+
+CUSTOM = "custom"
+MIN_HOURS, MAX_HOURS = 1, 24
+HOURS = [("1", "1 hour later"), ("2", "2 hours later"), ("4", "4 hours later"), ("6", "6 hours later")]
+
+
+def deployable_versions(project: Project) -> QuerySet[TrainingVersion]:
+    """The Completed versions with their accuracy, newest first."""
+    is_overall_accuracy = Q(metrics__label="", metrics__name=Metric.Name.ACCURACY)
+    return (
+        TrainingVersion.objects.completed()
+        .filter(project=project)
+        .annotate(accuracy=Max("metrics__value", filter=is_overall_accuracy))
+        .order_by("-number")
+    )
+
+
+def best_version(versions: list[TrainingVersion]) -> TrainingVersion | None:
+    """The most accurate one; of equals the newest."""
+    return max(
+        versions, key=lambda version: (getattr(version, "accuracy", None) or 0, version.number), default=None
+    )
+
+
+class VersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """Offers "V003 · 94.1 % · best"."""
+
+    best: TrainingVersion | None = None
+
+    def label_from_instance(self, version: Any) -> str:
+        parts = [version.name]
+        if version.accuracy is not None:
+            parts.append(f"{100 * version.accuracy:.1f} %")
+        if version == self.best:
+            parts.append("best")
+        return " · ".join(parts)
+
+
+class DeployForm(forms.Form):
+    """`cleaned_data["auto_stop_hours"]` is 1–24, or None when Auto Stop is off."""
+
+    service_id = forms.UUIDField(widget=forms.HiddenInput, required=False)
+    version = VersionField(
+        queryset=TrainingVersion.objects.none(),
+        empty_label=None,
+        widget=forms.Select(attrs={"autofocus": True}),
+        error_messages={
+            "required": "Choose the version to deploy.",
+            "invalid_choice": "This version is not Completed, or it was deleted. Choose another.",
+        },
+    )
+    auto_stop = forms.BooleanField(
+        label="Auto Stop",
+        required=False,
+        initial=True,
+        help_text="The service stops by itself at this time and can be started again.",
+    )
+    stops_after = forms.ChoiceField(
+        label="Stops",
+        choices=[*HOURS, (CUSTOM, "Custom")],
+        widget=forms.RadioSelect,
+        initial="1",
+        required=False,
+        error_messages={"invalid_choice": "Choose one of the times, or Custom."},
+    )
+    custom_hours = forms.IntegerField(
+        label="Hours until it stops",
+        required=False,
+        min_value=MIN_HOURS,
+        max_value=MAX_HOURS,
+        error_messages={
+            "invalid": "Enter a whole number of hours from 1 to 24.",
+            "min_value": "Enter a whole number of hours from 1 to 24.",
+            "max_value": "Enter a whole number of hours from 1 to 24.",
+        },
+    )
+
+    def __init__(self, data: Any = None, *, project: Project, preselected: str = "") -> None:
+        super().__init__(data)
+        self.project = project
+        versions = list(deployable_versions(project))
+        field = self.fields["version"]
+        assert isinstance(field, VersionField)
+        field.queryset = deployable_versions(project)
+        field.best = best_version(versions)
+        wanted = next((version for version in versions if str(version.number) == preselected), field.best)
+        self.initial = {"version": wanted and wanted.pk, "service_id": uuid4()}
+        self.has_versions = bool(versions)
+
+    def clean_service_id(self) -> UUID | None:
+        """None, and so a new one, where another project's service has it."""
+        service_id: UUID | None = self.cleaned_data["service_id"]
+        is_elsewhere = Service.objects.filter(pk=service_id).exclude(project=self.project).exists()
+        return None if is_elsewhere else service_id
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        cleaned["auto_stop_hours"] = self._hours(cleaned) if cleaned.get("auto_stop") else None
+        return cleaned
+
+    def _hours(self, cleaned: dict[str, Any]) -> int | None:
+        choice = cleaned.get("stops_after")
+        if choice == CUSTOM:
+            if cleaned.get("custom_hours") is None and "custom_hours" not in self.errors:
+                self.add_error("custom_hours", "Enter a whole number of hours from 1 to 24.")
+            return cleaned.get("custom_hours")
+        if not choice and "stops_after" not in self.errors:
+            self.add_error("stops_after", "Choose one of the times, or Custom.")
+        return int(choice) if choice else None
+
+
+class PredictionForm(forms.Form):
+    """One picture for the test of a service."""
+
+    image = forms.FileField(
+        label="Picture",
+        widget=forms.FileInput(attrs={"accept": "image/jpeg,image/png,image/bmp,image/webp"}),
+        error_messages={
+            "required": "Choose a picture first.",
+            "empty": "This file is empty. Choose another picture.",
+            "missing": "Choose a picture first.",
+            "invalid": "Choose a picture first.",
+        },
+    )
+
+    def clean_image(self) -> UploadedFile[bytes]:
+        upload: UploadedFile[bytes] = self.cleaned_data["image"]
+        limit = settings.EXEML_MAX_IMAGE_MB
+        if (upload.size or 0) > limit * 1024 * 1024:
+            raise forms.ValidationError(f"The picture is larger than {limit} MB. Choose a smaller one.")
+        return upload

@@ -1,0 +1,1 @@
+"""The Deploy Service room: bringing versions up, answering calls, tokens."""
