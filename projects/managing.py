@@ -28,10 +28,8 @@ def is_full(team: Team) -> bool:
 
 
 def full_words() -> str:
-    return (
-        f"A team can have {settings.EXEML_MAX_PROJECTS_PER_TEAM} projects, and yours has that many. "
-        "Delete one first."
-    )
+    limit = settings.EXEML_MAX_PROJECTS_PER_TEAM
+    return f"The limit of projects per team ({limit}) is reached. Delete one first."
 
 
 @transaction.atomic
@@ -63,6 +61,8 @@ def delete_project(project: Project, *, by: User) -> None:
 @transaction.atomic
 def restore_project(project: Project) -> None:
     """Raises `NameTaken` when another project took the name meanwhile, `Refused` when the team is full."""
+    if Project.objects.alive().filter(pk=project.pk).exists():
+        return
     _admit(project.team_id, project.name)
     Project.objects.filter(pk=project.pk).update(deleted_at=None, deleted_by=None)
 

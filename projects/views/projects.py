@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.http import HttpResponse
-from django.shortcuts import get_object_or_404
+from django.http import Http404, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -94,17 +94,22 @@ def _membership(request: PageRequest) -> Membership | None:
     """The user's membership in the team of `?team=`, kept as their choice, else in the present one."""
     wanted = request.GET.get("team", "")
     if wanted:
-        memberships = Membership.objects.filter(user=request.user).select_related("team")
-        team_id = int(wanted) if wanted.isascii() and wanted.isdigit() else 0
-        request.membership = get_object_or_404(memberships, team=team_id)
-        if request.session.get(TEAM_KEY) != team_id:
-            request.session[TEAM_KEY] = team_id
+        request.membership = _membership_in(wanted, request.user)
+        if request.session.get(TEAM_KEY) != request.membership.team_id:
+            request.session[TEAM_KEY] = request.membership.team_id
         return request.membership
     frame = current_frame(request)
     if frame.team is None:
         return None
     request.membership = Membership(team=frame.team, user=request.user, role=frame.role)
     return request.membership
+
+
+def _membership_in(team_id: str, user: User) -> Membership:
+    for membership in Membership.objects.filter(user=user).select_related("team"):
+        if str(membership.team_id) == team_id:
+            return membership
+    raise Http404
 
 
 def _list_context(request: PageRequest, membership: Membership) -> dict[str, Any]:
