@@ -119,9 +119,9 @@ def _preview_of_images(project: Project, ratio: Decimal) -> SplitPreview:
 
 def _preview_of_counts(project: Project, ratio: Decimal) -> SplitPreview:
     rows, moved = [], 0
-    for name, *counts in _sides_of_labels(project):
-        row = LabelSplit(name, *splitting.share(*counts, ratio))
-        moved += max(counts[0] - row.train, 0) + max(counts[1] - row.eval, 0)
+    for name, train, kept_back, free in _sides_of_labels(project):
+        row = LabelSplit(name, *splitting.share(train, kept_back, free, ratio))
+        moved += max(train - row.train, 0) + max(kept_back - row.eval, 0)
         rows.append(row)
     return SplitPreview(rows, sum(row.train for row in rows), sum(row.eval for row in rows), moved)
 

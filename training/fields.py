@@ -10,7 +10,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from training.models import InstanceFlavor, Metric, TrainingVersion
+from training.models import Metric, TrainingVersion
 
 
 class PlainNumberField(forms.CharField):
@@ -52,7 +52,7 @@ class PlainNumberField(forms.CharField):
             raise ValidationError(self.sentence, code="out of range")
 
 
-class IncrementalVersionField(forms.ModelChoiceField[TrainingVersion]):
+class IncrementalVersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
     """The Completed versions, newest first, with what they achieved; the best one is marked."""
 
     best: int | None = None
@@ -65,7 +65,7 @@ class IncrementalVersionField(forms.ModelChoiceField[TrainingVersion]):
         return " · ".join(words) + (" (best)" if version.pk == self.best else "")
 
 
-class InstanceFlavorField(forms.ModelChoiceField[InstanceFlavor]):
+class InstanceFlavorField(forms.ModelChoiceField):  # type: ignore[type-arg]
     def label_from_instance(self, flavor: Any) -> str:
         return str(flavor.name)
 
