@@ -1,0 +1,155 @@
+"""Time, heartbeat and log of one fit.
+
+Everything that works for long calls `tick`: it tells the caller that we live, asks whether to stop, and
+raises `Halt` when the user or the clock says so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from training.engine.config import CandidateReport, Event, EventKind
+
+HEARTBEAT_S = 1.5
+POLL_S = 0.5
+Reason = Literal["time limit", "user"]
+
+
+class Halt(Exception):
+    """Stop working now. Not an error: whoever holds the best model so far catches it."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason: Reason = reason
+
+
+@dataclass(slots=True)
+class Journal:
+    """The clock of a fit (seconds, time used by a killed run included) and its events."""
+
+    workdir: Path
+    report: Callable[[Event], None]
+    should_stop: Callable[[], bool]
+    max_seconds: float
+    reserve_s: float = 0
+    seconds_by_phase: dict[str, float] = field(default_factory=dict)
+    curve: list[tuple[float, float]] = field(default_factory=list)
+    best_accuracy: float | None = None
+    is_closing: bool = False
+    _began: float = field(default_factory=time.monotonic)
+    _used_before: float = 0
+    _told: float = 0
+    _polled: float = 0
+    _message: str = ""
+    _expected_end: float | None = None
+
+    @classmethod
+    def open(
+        cls,
+        workdir: Path,
+        max_seconds: float,
+        report: Callable[[Event], None],
+        should_stop: Callable[[], bool],
+    ) -> Journal:
+        """Start the clock where a killed run of this folder left it."""
+        journal = cls(workdir, report, should_stop, max_seconds)
+        stored = read_json(workdir / "checkpoint" / "clock.json") or {}
+        journal._used_before = float(stored.get("used_s", 0))
+        journal.seconds_by_phase = dict(stored.get("seconds_by_phase", {}))
+        journal.curve = [(float(s), float(a)) for s, a in stored.get("curve", [])]
+        return journal
+
+    def elapsed(self) -> float:
+        """Seconds used, those of a killed run included."""
+        return self._used_before + time.monotonic() - self._began
+
+    def left(self) -> float:
+        """Seconds until fitting must end, so that evaluation still fits."""
+        return self.max_seconds - self.reserve_s - self.elapsed()
+
+    def expect(self, seconds: float) -> None:
+        """Say how much longer the fit will probably take."""
+        self._expected_end = self.elapsed() + seconds
+
+    def remaining(self) -> float:
+        """An estimate of seconds until fit and evaluation end, never beyond the limit."""
+        limit = max(self.max_seconds - self.elapsed(), 0)
+        if self._expected_end is None:
+            return limit
+        return min(limit, max(self._expected_end - self.elapsed(), 0) + self.reserve_s)
+
+    @contextmanager
+    def phase(self, name: str, message: str) -> Iterator[None]:
+        """Count the seconds inside under `name` and announce them."""
+        began, before = time.monotonic(), self.seconds_by_phase.get(name, 0)
+        self.tell("phase", message, fraction=0)
+        try:
+            yield
+        finally:
+            self.seconds_by_phase[name] = before + time.monotonic() - began
+
+    def tick(self, fraction: float | None = None, message: str | None = None) -> None:
+        """Heartbeat and question. Raises Halt, except while closing, when only time is told."""
+        now = time.monotonic()
+        if now - self._told > HEARTBEAT_S:
+            self.tell("progress", message or self._message, fraction=fraction)
+        if self.is_closing or now - self._polled < POLL_S:
+            return
+        self._polled = now
+        if self.should_stop():
+            raise Halt("user")
+        if self.left() <= 0:
+            raise Halt("time limit")
+
+    def tell(
+        self,
+        kind: EventKind,
+        message: str,
+        fraction: float | None = None,
+        candidate: CandidateReport | None = None,
+    ) -> None:
+        """Report an event, append it to events.jsonl and note the time used."""
+        self._told, self._message = time.monotonic(), message
+        event = Event(
+            kind, self.elapsed(), message, fraction, self.best_accuracy, self.remaining(), candidate
+        )
+        with (self.workdir / "events.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(asdict(event), ensure_ascii=False) + "\n")
+        self.save_clock()
+        self.report(event)
+
+    def improved(self, accuracy: float) -> None:
+        """A better model exists: a new point of the curve."""
+        self.best_accuracy = accuracy
+        self.curve.append((round(self.elapsed(), 2), accuracy))
+
+    def save_clock(self) -> None:
+        record = {
+            "used_s": self.elapsed(),
+            "seconds_by_phase": self.seconds_by_phase,
+            "curve": self.curve,
+        }
+        write_json(self.workdir / "checkpoint" / "clock.json", record)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write the file whole: a reader sees the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_text(json.dumps(value, indent=1, ensure_ascii=False), "utf-8")
+    os.replace(unfinished, path)
+
+
+def read_json(path: Path) -> Any:
+    """The file's value, or None where it is missing or broken."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,137 @@
+"""Pretrained backbones, and the one form that every model here takes: a sum of linear heads.
+
+logits(x) = sum over members of  W_m · backbone_m(x) + b_m
+
+A single network is one member. A head over several networks' features side by side is the same sum,
+and so is an average of models. That keeps export, latency and incremental training to one case.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from training.engine.catalogue import Network
+from training.engine.config import EngineError
+from training.engine.vision import load_timm
+
+State = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """weight [C, F] and bias [C] on raw features."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def scaled(self, factor: float) -> Head:
+        return Head(self.weight * factor, self.bias * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One network of a model: its weights, the size of its pictures and its share of the logits."""
+
+    network: Network
+    resolution: int
+    state: State
+    head: Head
+
+
+class Normalized(nn.Module):
+    """[N, R, R, 3] uint8 pixels to [N, F] features; scaling to [-1, 1] is inside."""
+
+    def __init__(self, backbone: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return cast(Tensor, self.backbone(scaled(pixels)))
+
+
+class Assembled(nn.Module):
+    """The exported form: one input for each resolution; gives logits [N, C] and features [N, F]."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        super().__init__()
+        self.sizes = resolutions(members)
+        self.inputs = [self.sizes.index(member.resolution) for member in members]
+        self.backbones = nn.ModuleList([Normalized(build(m.network, m.state)) for m in members])
+        self.heads = nn.ModuleList([_linear(member.head) for member in members])
+
+    def forward(self, *pixels: Tensor) -> tuple[Tensor, Tensor]:
+        features = [net(pixels[i]) for net, i in zip(self.backbones, self.inputs, strict=True)]
+        parts = [head(feature) for head, feature in zip(self.heads, features, strict=True)]
+        return torch.stack(parts).sum(dim=0), torch.cat(features, dim=1)
+
+
+def scaled(pixels: Tensor) -> Tensor:
+    """[N, R, R, 3] uint8 to [N, 3, R, R] float in [-1, 1]."""
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def resolutions(members: Sequence[Member]) -> list[int]:
+    """The sizes a model looks at, ascending, each once."""
+    return sorted({member.resolution for member in members})
+
+
+def pretrained(network: Network) -> State:
+    """The ImageNet weights from the network's package. Raises EngineError where they are missing.
+
+    The packages' tensors have other names, but fit timm's in order, one to one.
+    """
+    spec = importlib.util.find_spec(network.package)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    files = [file for folder in folders for file in sorted(Path(folder).glob("models/*.pth"))]
+    if not files:
+        raise EngineError(
+            f"The pretrained weights of {network.name} are missing.",
+            f"Install the package {network.package}.",
+        )
+    tensors = torch.load(files[0], map_location="cpu", weights_only=True).values()
+    names = load_timm().create_model(network.timm_name, pretrained=False).state_dict()
+    state = dict(zip(names, tensors, strict=True))
+    return {name: tensor for name, tensor in state.items() if not name.startswith("classifier.")}
+
+
+def build(network: Network, state: Mapping[str, Tensor]) -> nn.Module:
+    """The backbone with these weights, in evaluation mode; gives pooled features [N, F]."""
+    backbone = load_timm().create_model(network.timm_name, pretrained=False, num_classes=0)
+    backbone.load_state_dict(state)
+    return cast(nn.Module, backbone.eval())
+
+
+def to_onnx(module: nn.Module, sizes: Sequence[int], outputs: Sequence[str]) -> bytes:
+    """ONNX of a module whose inputs are `images_<R>` [n, R, R, 3] uint8."""
+    inputs = tuple(torch.zeros(1, size, size, 3, dtype=torch.uint8) for size in sizes)
+    names = [f"images_{size}" for size in sizes]
+    target = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the new exporter needs packages that are not installed
+        torch.onnx.export(
+            module.eval(),
+            inputs,
+            target,  # type: ignore[arg-type]
+            dynamo=False,
+            opset_version=17,
+            input_names=names,
+            output_names=list(outputs),
+            dynamic_axes={name: {0: "n"} for name in [*names, *outputs]},
+        )
+    return target.getvalue()
+
+
+def _linear(head: Head) -> nn.Linear:
+    layer = nn.Linear(head.weight.shape[1], head.weight.shape[0])
+    layer.weight.data.copy_(head.weight)
+    layer.bias.data.copy_(head.bias)
+    return layer

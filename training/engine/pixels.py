@@ -1,0 +1,151 @@
+"""From a file to pixels: upright RGB, one size, decoded once.
+
+The model sees a square: the middle of the picture, its shape kept but for a stretch of at most 4/3.
+Every part (training, evaluation, service) takes its pixels from here, so they cannot differ.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from training.engine.config import EngineError
+
+Pixels = NDArray[np.uint8]
+MAX_MEGAPIXELS = 50.0
+STRETCH = 4 / 3  # the networks were pretrained with this much, so it costs nothing
+LEAST_SHARE = 0.5  # of the long side that is always seen, whatever the stretch
+
+
+class UnreadableImage(EngineError):
+    """A file that does not decode, or is larger than allowed."""
+
+
+def load_rgb(
+    source: Path | bytes | Image.Image,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    at_least: int | None = None,
+) -> Image.Image:
+    """An upright RGB picture: EXIF orientation applied, transparency on white, 16 bit scaled to 8.
+
+    `at_least`: a JPEG may be decoded at a fraction of its size as long as both sides keep this many
+    pixels; much faster for large photos. Raises UnreadableImage.
+    """
+    try:
+        image = source if isinstance(source, Image.Image) else _open(source)
+        _refuse_bomb(image, max_megapixels)
+        if at_least is not None:
+            image.draft("RGB", (at_least, at_least))
+        return _as_rgb(ImageOps.exif_transpose(image))
+    except UnreadableImage:
+        raise
+    except Exception as problem:  # Pillow raises a dozen kinds for broken files, and all mean the same here
+        raise UnreadableImage("The picture cannot be decoded.", "Replace the file.") from problem
+
+
+def window(width: int, height: int) -> tuple[float, float, float, float]:
+    """The box (left, top, right, bottom) that is seen: the middle, cut only where it is longer than STRETCH.
+
+    Of a panorama at least LEAST_SHARE of the long side stays, stretched as far as that needs.
+    """
+    longest = max(min(max(width, height), STRETCH * min(width, height)), LEAST_SHARE * max(width, height))
+    seen_w, seen_h = min(width, longest), min(height, longest)
+    left, top = (width - seen_w) / 2, (height - seen_h) / 2
+    return left, top, left + seen_w, top + seen_h
+
+
+def squeeze(image: Image.Image, side: int) -> Pixels:
+    """[side, side, 3] uint8 of the picture's window."""
+    if image.size == (side, side):
+        return np.asarray(image, dtype=np.uint8)
+    box = window(*image.size)
+    small = image.resize((side, side), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+    return np.asarray(small, dtype=np.uint8)
+
+
+def read_square(source: Path | bytes | Image.Image, side: int) -> Pixels:
+    """The one way from a source to the model's cache: [side, side, 3] uint8. Raises UnreadableImage."""
+    return squeeze(load_rgb(source, at_least=2 * side), side)
+
+
+def resize_square(pixels: Pixels, side: int) -> Pixels:
+    """[S, S, 3] to [side, side, 3]."""
+    return pixels if pixels.shape[0] == side else squeeze(Image.fromarray(pixels), side)
+
+
+def decode_all(
+    paths: Sequence[Path],
+    side: int,
+    target: Path,
+    threads: int,
+    tick: Callable[[int], None],
+) -> dict[int, str]:
+    """Write [N, side, side, 3] uint8 to `target` (a .npy file) and return {row: why it is unreadable}.
+
+    Pillow releases the interpreter lock while it decodes, so threads are enough. Memory is bounded:
+    the file is a memory map, and only `threads` pictures are open. `tick(rows done)` may raise to stop.
+    """
+    unfinished = target.with_suffix(".part.npy")
+    table = np.lib.format.open_memmap(
+        unfinished, mode="w+", dtype=np.uint8, shape=(len(paths), side, side, 3)
+    )
+    problems: dict[int, str] = {}
+
+    def fill(row: int) -> None:
+        try:
+            table[row] = read_square(paths[row], side)
+        except EngineError as problem:
+            problems[row] = problem.cause
+
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(paths), 64):
+            list(pool.map(fill, range(start, min(start + 64, len(paths)))))
+            tick(min(start + 64, len(paths)))
+    table.flush()
+    os.replace(unfinished, target)
+    return problems
+
+
+def open_cache(path: Path) -> Pixels:
+    """The pixels written by `decode_all`, mapped read-only."""
+    return cast(Pixels, np.load(path, mmap_mode="r"))
+
+
+def _open(source: Path | bytes) -> Image.Image:
+    return Image.open(BytesIO(source) if isinstance(source, bytes) else source)
+
+
+def _refuse_bomb(image: Image.Image, max_megapixels: float) -> None:
+    """The size stands in the header: nothing is decoded yet."""
+    megapixels = image.width * image.height / 1e6
+    if megapixels > max_megapixels:
+        raise UnreadableImage(
+            f"The picture has {megapixels:.0f} megapixels, {max_megapixels:g} are allowed.",
+            "Shrink it first.",
+        )
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        return _from_deep_grey(image)
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _from_deep_grey(image: Image.Image) -> Image.Image:
+    """16-bit (or deeper) grey to 8 bit: 65535 becomes 255. Values that already fit 8 bit stay."""
+    grey = np.asarray(image).astype(np.float64)
+    is_deep = image.mode.startswith("I;16") or grey.max(initial=0) > 255
+    eight_bit = np.clip(grey / 257 if is_deep else grey, 0, 255).round().astype(np.uint8)
+    return Image.fromarray(eight_bit).convert("RGB")
