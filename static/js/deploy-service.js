@@ -103,6 +103,8 @@ document.addEventListener("click", async (event) => {
 // --- dialogs ---
 
 document.querySelector("dialog[data-open-now]")?.showModal();
+document.querySelector("#deploy-form [aria-invalid=true]")?.focus();
+document.querySelector(".service-card[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 
 document.addEventListener("submit", (event) => {
   if (!("once" in event.target.dataset)) return;

@@ -36,8 +36,7 @@ def deploy(
     version: TrainingVersion, by: User, auto_stop_hours: int | None, service_id: UUID | None = None
 ) -> tuple[Service, Token]:
     """Put a Completed version behind an address. The token is known only now. Raises DeployRefused."""
-    if not version.is_completed or version.deleted_at:
-        raise DeployRefused(f"Only Completed versions can be deployed; {version.name} is {version.status}.")
+    _check_deployable(version)
     token = new_token()
     with transaction.atomic():
         _admit_one_more(version.project.team_id)
@@ -166,13 +165,21 @@ def _note(service: Service, by: User | None, message: str) -> None:
     ServiceEvent.objects.create(service=service, by=by, message=message[:255])
 
 
+def _check_deployable(version: TrainingVersion) -> None:
+    if version.deleted_at:
+        raise DeployRefused(f"{version.name} was deleted. Choose another version.")
+    if not version.is_completed:
+        raise DeployRefused(f"Only Completed versions can be deployed; {version.name} is {version.status}.")
+
+
 def _admit_one_more(team_id: int) -> None:
     """Counting and creating are one step: the team's row is locked (SQLite locks the whole database)."""
     team = Team.objects.select_for_update().get(pk=team_id)
     limit = settings.EXEML_MAX_SERVICES_PER_TEAM
     if Service.objects.alive().filter(project__team=team).count() >= limit:
         raise DeployRefused(
-            f"{team.name} has {limit} services, and stopped ones count too. Delete one of them first."
+            f"{team.name} may have at most {limit} service{'s' * (limit != 1)} at a time, and stopped ones "
+            "count too. Delete one of them first."
         )
 
 

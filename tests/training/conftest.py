@@ -1,0 +1,31 @@
+"""Fixtures of the tests of trainings and services."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.core.files.storage import default_storage
+
+from projects.models import Project
+from tests.making import make_project, make_version
+from tests.training.bundles import give_bundle
+from training.models import Status, TrainingVersion
+
+
+@pytest.fixture
+def project(db: None) -> Project:
+    return make_project("flowers")
+
+
+@pytest.fixture
+def version(project: Project) -> Iterator[TrainingVersion]:
+    """A Completed version with a stored bundle."""
+    version = make_version(project, status=Status.COMPLETED, accuracy=0.94)
+    folder = Path(default_storage.path(version.folder))
+    give_bundle(version)
+    yield version
+    # Primary keys begin again in the next test, and stored files do not roll back.
+    shutil.rmtree(folder)

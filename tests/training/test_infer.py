@@ -1,0 +1,208 @@
+"""`POST /v1/infers/<service id>`: the answer, and every documented refusal."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import HttpResponse
+from django.test import Client
+from django.utils import timezone
+
+from projects.models import Project
+from tests.making import make_user
+from tests.training.bundles import colour_picture
+from training.models import Service, TrainingVersion
+from training.services import deploying, predicting
+
+
+@pytest.fixture
+def opened(version: TrainingVersion) -> tuple[Service, str]:
+    """A Running service and its token."""
+    service, token = deploying.deploy(version, make_user("alice"), 1)
+    deploying.bring_up(str(service.pk))
+    service.refresh_from_db()
+    return service, token.plain
+
+
+def call(opened: tuple[Service, str], content: bytes | None = None, **headers: str) -> HttpResponse:
+    """As a program calls: no session, no CSRF token."""
+    service, token = opened
+    body = {"images": SimpleUploadedFile("photo.png", content or colour_picture("red"))}
+    client = Client(enforce_csrf_checks=True)
+    return client.post(f"/v1/infers/{service.pk}", body, headers={"X-Auth-Token": token} | headers)
+
+
+def counts(service: Service) -> tuple[int, int]:
+    service.refresh_from_db()
+    return service.failed_calls, service.calls
+
+
+def refused(response: HttpResponse, status: int, code: str) -> dict[str, str]:
+    answer = response.json()
+    assert (response.status_code, answer["error_code"]) == (status, code)
+    assert answer["error_msg"].endswith(".") and answer["hint"]
+    return answer
+
+
+def test_the_answer_has_the_predicted_label_and_five_scores(opened) -> None:
+    response = call(opened)
+    answer = response.json()
+    assert response.status_code == 200 and list(answer) == ["predicted_label", "scores"]
+    assert answer["predicted_label"] == "red" == answer["scores"][0][0]
+    assert len(answer["scores"]) == 5 and all(isinstance(score, float) for _, score in answer["scores"])
+    assert counts(opened[0]) == (0, 1)
+    assert "no-store" in response["Cache-Control"]
+
+
+def test_the_scores_equal_those_of_the_evaluation(opened) -> None:
+    content = colour_picture("yellow", format="JPEG", size=(333, 222))
+    bundle = predicting.load(opened[0].training_version)
+    scores = dict(zip(bundle.labels, bundle.predict([content])[0], strict=True))
+    for label, score in call(opened, content).json()["scores"]:
+        assert score == pytest.approx(scores[label], abs=5e-7)
+
+
+def test_a_call_without_a_token(opened) -> None:
+    response = Client().post(f"/v1/infers/{opened[0].pk}")
+    refused(response, 401, "TOKEN_MISSING")
+    assert response["WWW-Authenticate"]
+    assert counts(opened[0]) == (0, 0), "strangers do not count"
+
+
+@pytest.mark.parametrize("token", ["wrong", "é", " ", "x" * 5000])
+def test_a_call_with_a_wrong_token(opened, token: str) -> None:
+    assert call(opened, **{"X-Auth-Token": token}).status_code == 401
+    assert counts(opened[0]) == (0, 0)
+
+
+def test_the_old_token_stops_working_when_it_is_renewed(opened) -> None:
+    service, old = opened
+    new = deploying.renew_token(service, make_user("alice"))
+    refused(call((service, old)), 401, "TOKEN_WRONG")
+    assert call((service, new.plain)).status_code == 200
+
+
+def test_an_unknown_service(opened) -> None:
+    refused(
+        Client().post(f"/v1/infers/{uuid4()}", headers={"X-Auth-Token": opened[1]}), 404, "SERVICE_NOT_FOUND"
+    )
+
+
+def test_a_deleted_service(opened) -> None:
+    deploying.delete(opened[0], make_user("alice"))
+    refused(call(opened), 404, "SERVICE_NOT_FOUND")
+
+
+def test_a_service_of_a_deleted_project(opened) -> None:
+    Project.objects.update(deleted_at=timezone.now())
+    refused(call(opened), 404, "SERVICE_NOT_FOUND")
+
+
+@pytest.mark.parametrize("verb", ["get", "put", "delete", "patch", "options", "head"])
+def test_other_verbs(opened, verb: str) -> None:
+    response = getattr(Client(), verb)(f"/v1/infers/{opened[0].pk}")
+    assert response.status_code == 405 and response["Allow"] == "POST"
+
+
+def test_a_stopped_service_and_one_started_again(opened) -> None:
+    service, _ = opened
+    deploying.stop(service, make_user("alice"))
+    assert "Stopped" in refused(call(opened), 409, "SERVICE_NOT_RUNNING")["error_msg"]
+    assert counts(service) == (1, 1)
+    deploying.start(service, make_user("alice"))
+    response = call(opened)
+    refused(response, 503, "SERVICE_DEPLOYING")
+    assert int(response["Retry-After"]) > 0
+    deploying.bring_up(str(service.pk))
+    assert call(opened).status_code == 200
+
+
+def test_a_service_past_its_auto_stop_answers_no_more_even_before_the_sweep(opened) -> None:
+    Service.objects.update(stops_at=timezone.now() - timedelta(seconds=1))
+    assert "Stopped" in refused(call(opened), 409, "SERVICE_NOT_RUNNING")["error_msg"]
+
+
+def test_a_body_that_is_not_multipart(opened) -> None:
+    service, token = opened
+    response = Client().post(
+        f"/v1/infers/{service.pk}",
+        colour_picture("red"),
+        content_type="image/png",
+        headers={"X-Auth-Token": token},
+    )
+    refused(response, 415, "NOT_MULTIPART")
+    assert counts(service) == (1, 1)
+
+
+@pytest.mark.parametrize("body", [b"nonsense", b"--x\r\nbroken", b"--x--\r\n"])
+def test_a_broken_multipart_body(opened, body: bytes) -> None:
+    service, token = opened
+    response = Client().post(
+        f"/v1/infers/{service.pk}",
+        body,
+        content_type="multipart/form-data; boundary=x",
+        headers={"X-Auth-Token": token},
+    )
+    assert response.status_code == 400 and response.json()["error_code"] in {"IMAGE_MISSING", "BODY_BROKEN"}
+
+
+def test_multipart_without_a_boundary(opened) -> None:
+    service, token = opened
+    response = Client().post(
+        f"/v1/infers/{service.pk}",
+        b"abc",
+        content_type="multipart/form-data",
+        headers={"X-Auth-Token": token},
+    )
+    refused(response, 400, "BODY_BROKEN")
+
+
+def test_a_part_of_another_name(opened) -> None:
+    service, token = opened
+    body = {"file": SimpleUploadedFile("photo.png", colour_picture("red"))}
+    response = Client().post(f"/v1/infers/{service.pk}", body, headers={"X-Auth-Token": token})
+    refused(response, 400, "IMAGE_MISSING")
+
+
+@pytest.mark.parametrize(("parts", "code"), [(2, "ONE_IMAGE_PER_CALL"), (500, "BODY_BROKEN")])
+def test_several_images_in_one_call(opened, parts: int, code: str) -> None:
+    service, token = opened
+    body = {"images": [SimpleUploadedFile("photo.png", b"x") for _ in range(parts)]}
+    response = Client().post(f"/v1/infers/{service.pk}", body, headers={"X-Auth-Token": token})
+    refused(response, 400, code)
+
+
+@pytest.mark.parametrize(
+    "content", [b"hello", colour_picture("red", format="GIF"), colour_picture("red")[:60]]
+)
+def test_a_file_that_is_no_picture(opened, content: bytes) -> None:
+    refused(call(opened, content), 400, "IMAGE_UNREADABLE")
+    assert counts(opened[0]) == (1, 1)
+
+
+def test_a_picture_that_is_too_large(opened, settings) -> None:
+    settings.EXEML_MAX_IMAGE_MB = 1
+    refused(call(opened, bytes(1024 * 1024 + 1)), 413, "IMAGE_TOO_LARGE")
+    refused(call(opened, bytes(3 * 1024 * 1024)), 413, "IMAGE_TOO_LARGE")
+
+
+def test_a_model_that_is_gone(opened, monkeypatch: pytest.MonkeyPatch, version: TrainingVersion) -> None:
+    monkeypatch.setattr(predicting, "_shelf", predicting._Shelf(2, 10**9))
+    monkeypatch.setattr(TrainingVersion, "folder", "training/nowhere")
+    response = call(opened)
+    refused(response, 503, "MODEL_UNAVAILABLE")
+    assert response["Retry-After"]
+
+
+def test_what_nobody_foresaw_is_answered_in_json_too(opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predicting, "predict", lambda *_: 1 / 0)
+    refused(call(opened), 500, "INTERNAL")
+    assert counts(opened[0]) == (1, 1)
+
+
+def test_a_call_asks_the_database_four_times_at_most(opened, django_assert_max_num_queries) -> None:
+    with django_assert_max_num_queries(4):
+        call(opened)
