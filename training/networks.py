@@ -23,6 +23,11 @@ def candidates_within(hardware: str, max_inference_ms: int) -> list[Fit]:
     return [one for one in networks_by_speed(hardware) if one.ms <= max_inference_ms]
 
 
+def fastest_of_each(fits: list[Fit]) -> list[Fit]:
+    """The quickest resolution of each network; `fits` comes the fastest first."""
+    return list({one.network: one for one in reversed(fits)}.values())[::-1]
+
+
 def networks_by_speed(hardware: str) -> list[Fit]:
     """Every network on that hardware: as an earlier training measured it here, else estimated."""
     measured = _measured() if hardware == Hardware.CPU else {}
