@@ -1,0 +1,30 @@
+"""The operators' pages for people, teams, projects and images. Actions call the same functions as the pages.
+
+What the product promises to keep (histories, manifests, files) can be read here and not written.
+"""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+
+from projects.admin import images, people, projects
+
+__all__ = ["images", "people", "projects"]
+
+admin.site.site_header = "exeml operators"
+admin.site.site_title = "exeml operators"
+admin.site.index_title = "Everything on this site"
+
+
+def _sign_in(request: HttpRequest, extra_context: object = None) -> HttpResponse:
+    """The product's own sign-in page, with its brake; somebody signed in who is no operator gets 403."""
+    if request.user.is_authenticated:
+        raise PermissionDenied
+    return redirect_to_login(request.GET.get("next") or reverse("admin:index"))
+
+
+admin.site.login = _sign_in  # type: ignore[method-assign]

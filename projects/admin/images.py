@@ -1,0 +1,106 @@
+"""Images, the labels on them and the history of labeling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.core.files.storage import default_storage
+from django.db.models import QuerySet
+from django.http import FileResponse, Http404, HttpRequest
+from django.shortcuts import get_object_or_404
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+
+from projects import labeling
+from projects.admin.reading import DeletedFilter, ReadOnlyAdmin
+from projects.models import Annotation, Image, LabelEvent, Project
+
+
+@admin.register(Image)
+class ImageAdmin(ReadOnlyAdmin):
+    list_display = [
+        "thumbnail",
+        "name",
+        "project",
+        "format",
+        "pixels",
+        "is_labeled",
+        "side",
+        "uploaded_by",
+        "uploaded_at",
+        "deleted_at",
+    ]
+    list_display_links = ["name"]
+    list_filter = [DeletedFilter, "is_labeled", "side", "format"]
+    search_fields = ["name", "=sha256", "project__name"]
+    date_hierarchy = "uploaded_at"
+    list_select_related = ["project", "uploaded_by"]
+    readonly_fields = ["thumbnail"]
+    list_per_page = 50
+    actions = ["restore"]
+
+    def get_urls(self) -> list[URLPattern]:
+        picture = path(
+            "<int:image_id>/thumbnail/",
+            self.admin_site.admin_view(self.thumbnail_file),
+            name="projects_image_thumbnail",
+        )
+        return [picture, *super().get_urls()]
+
+    def thumbnail_file(self, request: HttpRequest, image_id: int) -> FileResponse:
+        """The picture for operators, who need not be members of the team."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        image = get_object_or_404(Image, pk=image_id)
+        try:
+            file = default_storage.open(image.thumbnail_name)
+        except FileNotFoundError as error:
+            raise Http404 from error
+        return FileResponse(
+            file, content_type="image/webp", headers={"Cache-Control": "private, max-age=86400"}
+        )
+
+    @admin.display(description="")
+    def thumbnail(self, image: Image) -> str:
+        address = reverse("admin:projects_image_thumbnail", args=[image.pk])
+        return format_html('<img class="thumbnail" src="{}" alt="" loading="lazy">', address)
+
+    @admin.display(ordering="width")
+    def pixels(self, image: Image) -> str:
+        return f"{image.width} × {image.height}"
+
+    @admin.action(description="Restore from the bin", permissions=["operate"])
+    def restore(self, request: Any, images: QuerySet[Image]) -> None:
+        binned = images.exclude(deleted_at=None).order_by()
+        projects = Project.objects.filter(pk__in=binned.values("project"))
+        restored = 0
+        for project in projects:
+            ids = list(binned.filter(project=project).values_list("pk", flat=True))
+            event = labeling.restore_images(project, ids, by=request.user)
+            restored += len(event.changes) if event else 0
+        self.message_user(request, f"Restored: {restored} images.", messages.SUCCESS)
+
+
+@admin.register(Annotation)
+class AnnotationAdmin(ReadOnlyAdmin):
+    list_display = ["image", "label", "by", "how", "at", "confidence"]
+    list_filter = ["how"]
+    search_fields = ["image__name", "label__name", "by__username"]
+    date_hierarchy = "at"
+    list_select_related = ["image", "label", "by"]
+
+
+@admin.register(LabelEvent)
+class LabelEventAdmin(ReadOnlyAdmin):
+    list_display = ["at", "kind", "project", "by", "undoes_id"]
+    list_display_links = ["at"]
+    list_filter = ["kind"]
+    search_fields = ["project__name", "by__username"]
+    date_hierarchy = "at"
+    list_select_related = ["project", "by"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[LabelEvent]:
+        """A deed on 10,000 images is long; the list does not show it."""
+        return super().get_queryset(request).defer("changes", "details")

@@ -1,0 +1,105 @@
+"""Projects, their labels and dataset versions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from projects import managing
+from projects.admin.reading import Admin, DeletedFilter, ReadOnlyAdmin
+from projects.models import DatasetVersion, Label, Project
+
+if TYPE_CHECKING:
+    OfProject = forms.ModelForm[Project]
+else:
+    OfProject = forms.ModelForm
+
+
+class ProjectForm(OfProject):
+    """Operators may rename, which a taken name makes necessary before a project can be restored."""
+
+    class Meta:
+        model = Project
+        fields = ["name", "description"]
+
+    def clean_name(self) -> str:
+        name = str(self.cleaned_data["name"])
+        others = Project.objects.alive().filter(team=self.instance.team_id).exclude(pk=self.instance.pk)
+        if self.instance.deleted_at is None and others.filter(name__iexact=name).exists():
+            raise ValidationError(managing.NAME_TAKEN)
+        return name
+
+
+@admin.register(Project)
+class ProjectAdmin(Admin):
+    form = ProjectForm
+    list_display = ["name", "team", "is_multi_label", "created_by", "created_at", "deleted_at", "deleted_by"]
+    list_filter = [DeletedFilter, "is_multi_label", "team"]
+    search_fields = ["name", "description", "team__name"]
+    date_hierarchy = "created_at"
+    list_select_related = ["team", "created_by", "deleted_by"]
+    readonly_fields = ["team", "is_multi_label", "created_by", "created_at", "deleted_at", "deleted_by"]
+    actions = ["restore", "delete"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.action(description="Restore", permissions=["change"])
+    def restore(self, request: HttpRequest, projects: QuerySet[Project]) -> None:
+        for project in projects.select_related("team"):
+            try:
+                managing.restore_project(project)
+            except managing.NameTaken:
+                words = (
+                    f"Not restored: {project}. {project.team} has another project of this name. "
+                    "Rename one of the two here, then restore."
+                )
+                self.message_user(request, words, messages.ERROR)
+            except managing.Refused as refused:
+                self.message_user(request, f"Not restored: {project}. {refused}", messages.ERROR)
+            else:
+                self.message_user(request, f"Restored: {project}.", messages.SUCCESS)
+
+    @admin.action(description="Delete (can be restored)", permissions=["change"])
+    def delete(self, request: Any, projects: QuerySet[Project]) -> None:
+        for project in projects:
+            try:
+                managing.delete_project(project, by=request.user)
+            except managing.Refused as refused:
+                self.message_user(request, f"Not deleted: {project}. {refused}", messages.ERROR)
+            else:
+                self.message_user(request, f"Deleted: {project}.", messages.SUCCESS)
+
+
+@admin.register(Label)
+class LabelAdmin(ReadOnlyAdmin):
+    list_display = ["name", "project", "position", "created_at"]
+    search_fields = ["name", "project__name"]
+    date_hierarchy = "created_at"
+    list_select_related = ["project"]
+
+
+@admin.register(DatasetVersion)
+class DatasetVersionAdmin(ReadOnlyAdmin):
+    list_display = [
+        "name",
+        "project",
+        "published_at",
+        "image_count",
+        "train_count",
+        "eval_count",
+        "created_by",
+        "created_at",
+    ]
+    list_filter = [("published_at", admin.EmptyFieldListFilter)]
+    search_fields = ["name", "project__name", "=sha256"]
+    date_hierarchy = "created_at"
+    list_select_related = ["project", "created_by"]
