@@ -2,12 +2,29 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from training.views import infer, services
+from training.views import configuration, infer, services, versions
 
+CONFIGURE = "projects/<int:project_id>/train-model/configure/"
 SERVICES = "projects/<int:project_id>/deploy-service/"
 SERVICE = SERVICES + "<uuid:service_id>/"
+VERSIONS = "projects/<int:project_id>/train-model/"
+VERSION = VERSIONS + "<int:number>/"
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path(VERSIONS, versions.train_model, name="train_model"),
+    path(VERSIONS + "versions/", versions.version_list, name="version_list"),
+    path(VERSION, versions.training_version, name="training_version"),
+    path(VERSION + "status/", versions.training_status, name="training_status"),
+    path(VERSION + "stop/", versions.stop_training, name="stop_training"),
+    path(VERSION + "retry/", versions.retry_training, name="retry_training"),
+    path(VERSION + "delete/", versions.delete_training_version, name="delete_training_version"),
+    path(VERSION + "charts/<str:name>.svg", versions.training_chart, name="training_chart"),
+    path(CONFIGURE, configuration.configure_training, name="configure_training"),
+    path(CONFIGURE + "submit/", configuration.submit_training, name="submit_training"),
+    path(CONFIGURE + "split/", configuration.split_consequence, name="split_consequence"),
+    path(CONFIGURE + "networks/", configuration.networks_consequence, name="networks_consequence"),
+    path(CONFIGURE + "cost/", configuration.cost_consequence, name="cost_consequence"),
+    path(CONFIGURE + "inherited/", configuration.inherited_fields, name="inherited_fields"),
     path(SERVICES, services.deploy_service, name="deploy_service"),
     path(SERVICES + "deploy/", services.deploy_version, name="deploy_version"),
     path(SERVICE, services.service_page, name="service_page"),

@@ -1,0 +1,190 @@
+"""Train: Training Configuration, the receipt to confirm, and Submit."""
+
+from __future__ import annotations
+
+import uuid
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from exeml_site.pages import PageRequest, go, page
+from projects import publishing
+from projects.access import project_page
+from projects.models import Project, Role
+from training import launching
+from training.forms import TrainingConfigurationForm, whole_minutes
+from training.models import InstanceFlavor
+from training.networks import candidates_within, fastest_of_each, networks_by_speed
+
+
+@project_page(Role.MANAGER)
+@require_http_methods(["GET", "POST"])
+def configure_training(request: PageRequest, project: Project) -> HttpResponse:
+    """GET shows the configuration with its defaults; POST is Next (to the receipt) or Back (from it)."""
+    if request.method == "GET":
+        return _configuration(request, project, TrainingConfigurationForm(project=project))
+    form = TrainingConfigurationForm(request.POST, project=project)
+    if "back" in request.POST:
+        return _configuration(request, project, form)
+    if not form.is_valid():
+        return _configuration(request, project, form, status=422)
+    return _receipt(request, project, form)
+
+
+@project_page(Role.MANAGER)
+@require_POST
+def submit_training(request: PageRequest, project: Project) -> HttpResponse:
+    """Start the training, once for each opened dialog however often Submit is pressed."""
+    form = TrainingConfigurationForm(request.POST, project=project)
+    submission = _submission(request)
+    is_valid = form.is_valid()
+    if not is_valid and not _is_started(project, submission):
+        return _configuration(request, project, form, status=422)
+    try:
+        version = launching.start(project, form.cleaned_data, by=request.user, submission=submission)
+    except launching.NameTaken as taken:
+        form.add_error("dataset_version", str(taken))
+        return _configuration(request, project, form, status=422)
+    except launching.Refused as refusal:
+        form.add_error(None, str(refusal))
+        return _configuration(request, project, form, status=409)
+    messages.success(request, f"{version} was submitted. It goes on when you close this page.")
+    return go(request, reverse("train_model", args=[project.pk]))
+
+
+@project_page(Role.MANAGER)
+@require_GET
+def split_consequence(request: PageRequest, project: Project) -> HttpResponse:
+    """What the typed ratio means for this project's images."""
+    form = TrainingConfigurationForm(request.GET, project=project)
+    return page(request, "training/_configure_split.html", _split(project, form))
+
+
+@project_page(Role.MANAGER)
+@require_GET
+def networks_consequence(request: PageRequest, project: Project) -> HttpResponse:
+    """Which networks are fast enough for the typed duration."""
+    form = TrainingConfigurationForm(request.GET, project=project)
+    return page(request, "training/_configure_networks.html", _networks(form) | {"project": project})
+
+
+@project_page(Role.MANAGER)
+@require_GET
+def cost_consequence(request: PageRequest, project: Project) -> HttpResponse:
+    """How long the typed time is, and the most that it can cost."""
+    form = TrainingConfigurationForm(request.GET, project=project)
+    return page(request, "training/_configure_cost.html", _cost(form) | {"project": project})
+
+
+@project_page(Role.MANAGER)
+@require_GET
+def inherited_fields(request: PageRequest, project: Project) -> HttpResponse:
+    """Hardware and duration after another incremental version was chosen."""
+    typed = request.GET.copy()
+    unbound = TrainingConfigurationForm(project=project)
+    for name in ("inference_hardware", "max_inference_ms"):  # not sent while they were inherited
+        typed.setdefault(name, unbound[name].value())
+    form = TrainingConfigurationForm(typed, project=project)
+    context = {"form": form, "project": project, "is_quiet": True} | _networks(form)
+    return page(request, "training/_configure_inference.html", context)
+
+
+# --- the two pages ---
+
+
+def _configuration(
+    request: PageRequest, project: Project, form: TrainingConfigurationForm, status: int = 200
+) -> HttpResponse:
+    context = {
+        "project": project,
+        "form": form,
+        "ready": publishing.readiness(project),
+        "submission": _submission(request),
+        "labeled": project.images.labeled().count(),
+    }
+    context |= _split(project, form) | _networks(form) | _cost(form)
+    return page(request, "training/configure.html", context, status=status)
+
+
+def _receipt(request: PageRequest, project: Project, form: TrainingConfigurationForm) -> HttpResponse:
+    asked = form.cleaned_data
+    context = {
+        "project": project,
+        "form": form,
+        "asked": asked,
+        "submission": _submission(request),
+    }
+    context |= _split(project, form) | _networks(form) | _cost(form)
+    return page(request, "training/confirm.html", context)
+
+
+def _submission(request: PageRequest) -> uuid.UUID:
+    """The mark of the opened dialog; a new one where there is none, or where Next follows a start."""
+    try:
+        submission = uuid.UUID(request.POST.get("submission", ""))
+    except ValueError:
+        return uuid.uuid4()
+    is_next = request.resolver_match is not None and request.resolver_match.url_name == "configure_training"
+    return uuid.uuid4() if is_next and launching.submitted(submission) else submission
+
+
+def _is_started(project: Project, submission: uuid.UUID) -> bool:
+    """Pressed again: the version is there, though its dataset version's name is now taken."""
+    earlier = launching.submitted(submission)
+    return earlier is not None and earlier.project_id == project.pk
+
+
+# --- consequences of what is typed ---
+
+
+def _split(project: Project, form: TrainingConfigurationForm) -> dict[str, Any]:
+    ratio: Decimal | None = form.value_of("training_ratio")
+    if ratio is None:
+        return {"ratio": None, "project": project}
+    split = publishing.preview_split(project, ratio)
+    kept_back = [row.eval for row in split.labels]
+    return {
+        "project": project,
+        "ratio": ratio,
+        "validation_ratio": 1 - ratio,
+        "split": split,
+        "fewest": min(kept_back, default=0),
+        "most": max(kept_back, default=0),
+    }
+
+
+def _networks(form: TrainingConfigurationForm) -> dict[str, Any]:
+    hardware, limit = form.value_of("inference_hardware"), form.value_of("max_inference_ms")
+    if not hardware or limit is None:
+        return {"networks": [], "families": [], "fastest": None}
+    return {
+        "networks": (networks := candidates_within(hardware, limit)),
+        "families": fastest_of_each(networks),
+        "fastest": networks_by_speed(hardware)[0],
+        "hardware": hardware,
+        "limit_ms": limit,
+    }
+
+
+def _cost(form: TrainingConfigurationForm) -> dict[str, Any]:
+    hours: Decimal | None = form.value_of("max_training_hours")
+    flavor: InstanceFlavor | None = form.value_of("instance_flavor")
+    minutes = whole_minutes(hours) if hours is not None else None
+    return {
+        "minutes": minutes,
+        "duration": duration_words(minutes) if minutes is not None else "",
+        "flavor": flavor,
+        "most_cost": flavor.price_per_hour * minutes / 60 if flavor and minutes is not None else None,
+        "currency": settings.EXEML_CURRENCY,
+    }
+
+
+def duration_words(minutes: int) -> str:
+    """90 as "1 hour 30 minutes"."""
+    parts = zip(divmod(minutes, 60), ("hour", "minute"), strict=True)
+    return " ".join(f"{count} {unit}{'s' if count != 1 else ''}" for count, unit in parts if count)
