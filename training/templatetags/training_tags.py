@@ -1,10 +1,12 @@
-"""What pages of other parts show of trainings: the step bar, the Train button, and a line for each project."""
+"""What other pages show of trainings: the step bar, the Train button, and a line for each project."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
 
 from django import template
 from django.db.models import Max, Q
@@ -12,10 +14,8 @@ from django.template import Context
 from django.urls import NoReverseMatch, reverse
 
 from projects.models import Project, Role
+from projects.publishing import Readiness, readiness
 from training.models import Metric, Service, Status, TrainingVersion
-
-if TYPE_CHECKING:
-    from projects.publishing import Readiness
 
 register = template.Library()
 
@@ -48,8 +48,11 @@ class TrainingSummary:
 
 
 @register.inclusion_tag("training/_step_bar.html")
-def step_bar(project: Project, active: str = "") -> dict[str, Any]:
-    """`{% step_bar project active="train" %}`: the navigation of a project, each step with its state."""
+def step_bar(project: Project, active: str = "", is_refresh: bool = False) -> dict[str, Any]:
+    """`{% step_bar project active="train" %}`: the navigation of a project, each step with its state.
+
+    With `is_refresh` it takes the place of the one on the page (htmx's out-of-band swap).
+    """
     states = {
         "label": "done" if _readiness(project).is_ready else "waiting",
         "train": _train_state(project),
@@ -64,25 +67,30 @@ def step_bar(project: Project, active: str = "") -> dict[str, Any]:
         Step(number, name, _address(view, project), states[key], key == active)
         for number, (key, name, view) in enumerate(pages, 1)
     ]
-    return {"steps": steps}
+    return {"steps": steps, "is_refresh": is_refresh}
 
 
 @register.inclusion_tag("training/_train_button.html", takes_context=True)
-def train_button(context: Context, project: Project) -> dict[str, Any]:
-    """`{% train_button project %}`: the way to Training Configuration, or exactly what is missing for it."""
+def train_button(context: Context, project: Project, is_open: bool = False) -> dict[str, Any]:
+    """`{% train_button project %}`: the way to Training Configuration, or exactly what is missing for it.
+
+    With `is_open` what is missing stands below the button; else a press on “What is missing” shows it.
+    """
     frame = context.get("frame")
     found = _readiness(project)
     return {
         "may_train": frame is not None and frame.role >= Role.MANAGER,
         "url": _address("configure_training", project),
+        "label_url": _address("label_data", project),
         "is_ready": found.is_ready,
         "missing": found.missing,
+        "is_open": is_open,
     }
 
 
 @register.simple_tag
 def training_summaries(projects: Iterable[Project]) -> dict[int, TrainingSummary]:
-    """`{% training_summaries projects as summaries %}`, then `{{ summaries|of_project:project }}`. One query."""
+    """`{% training_summaries projects as all %}`, then `{{ all|of_project:project }}`. One query."""
     summaries = {project.pk: TrainingSummary() for project in projects}
     is_overall_accuracy = Q(metrics__label="", metrics__name=Metric.Name.ACCURACY)
     versions = (
@@ -109,6 +117,94 @@ def percent(share: float | None) -> str:
     return "--" if share is None else f"{100 * share:.1f} %"
 
 
+@register.filter
+def share(value: float | None) -> str:
+    """0.9412 as "0.941", the three decimals of an evaluation; a missing value as two dashes."""
+    return "--" if value is None else f"{value:.3f}"
+
+
+@register.filter
+def clock(length: timedelta | float | None) -> str:
+    """A length as "12:10", minutes and seconds; from 100 minutes on as "1:40:10"."""
+    if length is None:
+        return "--"
+    seconds = _seconds(length)
+    if seconds < 6000:
+        return f"{seconds // 60}:{seconds % 60:02d}"
+    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+@register.filter
+def duration(length: timedelta | float | None) -> str:
+    """A length as "00:04:36"."""
+    if length is None:
+        return "--"
+    seconds = _seconds(length)
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+@register.filter
+def hours(minutes: int) -> str:
+    """90 minutes as "1.5 hours (90 minutes)"."""
+    return f"{minutes / 60:.4g} hour{'' if minutes == 60 else 's'} ({minutes} minutes)"
+
+
+@register.filter
+def in_words(seconds: float | None) -> str:
+    """An estimate, in no more figures than it deserves: "less than a minute", "about 9 minutes"."""
+    if seconds is None:
+        return ""
+    if seconds < 55:
+        return "less than a minute"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"about {minutes} minute{'' if minutes == 1 else 's'}"
+    return f"about {round(seconds / 3600)} hours"
+
+
+@register.filter
+def milliseconds(value: float | None) -> str:
+    """A time as "4.2 ms"; two dashes where it is not known."""
+    return "--" if value is None else f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
+
+
+@register.filter
+def interval(metric: Metric) -> str:
+    """The 95 % interval as "91.2–96.3 %"."""
+    if metric.low is None or metric.high is None:
+        return "--"
+    return f"{100 * metric.low:.1f}–{100 * metric.high:.1f} %"
+
+
+@register.filter
+def hundredths(metric: Metric) -> str:
+    """The value as the length of an arc of 100."""
+    return f"{100 * (metric.value or 0.0):.2f}"
+
+
+@register.filter
+def validation_ratio(version: TrainingVersion) -> str:
+    """What is left of one beside the training ratio: 0.8 leaves "0.2"."""
+    return f"{(1 - version.training_ratio).normalize():f}"
+
+
+@register.inclusion_tag("training/_sort_header.html")
+def sort_header(
+    key: str, name: str, sort: str, search: str, project: Project, version: TrainingVersion, help: str = ""
+) -> dict[str, Any]:
+    """A column's header: pressed once it sorts by this column, pressed again the other way round."""
+    field, is_falling = sort.removeprefix("-"), sort.startswith("-")
+    direction = "" if field != key else "descending" if is_falling else "ascending"
+    query = urlencode({"sort": f"-{key}" if direction == "ascending" else key, "search": search})
+    url = f"{reverse('training_version', args=[project.pk, version.number])}?{query}"
+    return {"key": key, "name": name, "direction": direction, "url": url, "help": help}
+
+
+@register.filter
+def megabytes(size: int | None) -> str:
+    return "--" if size is None else f"{size / 1e6:.1f} MB"
+
+
 def _add(summary: TrainingSummary, number: int, status: str, accuracy: float | None) -> None:
     """Versions come in order of their numbers, so the last one stays as the latest."""
     summary.versions += 1
@@ -117,23 +213,16 @@ def _add(summary: TrainingSummary, number: int, status: str, accuracy: float | N
         summary.best_accuracy = max(accuracy, summary.best_accuracy or 0.0)
 
 
+def _seconds(length: timedelta | float) -> int:
+    return int(length.total_seconds() if isinstance(length, timedelta) else length)
+
+
 def _readiness(project: Project) -> Readiness:
     """Asked once for each page, though bar and button both need it."""
     if "_readiness" not in project.__dict__:
-        project.__dict__["_readiness"] = _ask_readiness(project)
+        project.__dict__["_readiness"] = readiness(project)
     found: Readiness = project.__dict__["_readiness"]
     return found
-
-
-def _ask_readiness(project: Project) -> Any:
-    # FIXME: becomes a plain import as soon as projects.publishing is in the tree.
-    try:
-        from projects.publishing import readiness
-    except ModuleNotFoundError:
-        from types import SimpleNamespace
-
-        return SimpleNamespace(is_ready=False, missing=["The dataset cannot be checked yet."])
-    return readiness(project)
 
 
 def _train_state(project: Project) -> str:

@@ -1,0 +1,113 @@
+"""What the page says of a version that waits or runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.utils import timezone
+
+from training.models import Status, TrainingVersion
+
+CURVE_WIDTH, CURVE_HEIGHT = 400, 80
+STILL_BEATING_S = 15
+
+
+@dataclass(frozen=True)
+class Live:
+    """Times in seconds. `fraction` is of the whole training where an estimate is known, else None."""
+
+    message: str
+    elapsed_s: float
+    limit_s: float
+    remaining_s: float | None
+    fraction: float | None
+    best_accuracy: float | None
+    points: str
+    curve_words: str
+    is_stopping: bool
+
+    @property
+    def percent(self) -> int | None:
+        return None if self.fraction is None else min(99, int(100 * self.fraction))
+
+
+def live(version: TrainingVersion) -> Live:
+    """One more query at most: for a version that waits, how many trainings stand before it."""
+    progress = version.progress
+    elapsed = _elapsed(version)
+    remaining = _remaining(version, elapsed)
+    curve = progress.get("curve", [])
+    return Live(
+        message=progress.get("message") or _waiting(version),
+        elapsed_s=elapsed,
+        limit_s=version.limit.total_seconds(),
+        remaining_s=remaining,
+        fraction=None if remaining is None else elapsed / max(1.0, elapsed + remaining),
+        best_accuracy=progress.get("best_accuracy"),
+        points=_points(curve, elapsed),
+        curve_words=_curve_words(curve),
+        is_stopping=version.stop_requested_at is not None,
+    )
+
+
+def percent_done(version: TrainingVersion) -> int | None:
+    """For the card of a Running version; no query."""
+    elapsed = _elapsed(version)
+    remaining = _remaining(version, elapsed)
+    return None if remaining is None else min(99, int(100 * elapsed / max(1.0, elapsed + remaining)))
+
+
+def _elapsed(version: TrainingVersion) -> float:
+    """What was worked so far: the last word of the worker, and the moment since."""
+    used: float = version.progress.get("used_s", 0.0)
+    if version.status != Status.RUNNING or version.heartbeat_at is None:
+        return used
+    since = (timezone.now() - version.heartbeat_at).total_seconds()
+    return used + since if 0 <= since <= STILL_BEATING_S else used
+
+
+def _remaining(version: TrainingVersion, elapsed: float) -> float | None:
+    """The estimate, counted down from when it was made."""
+    progress = version.progress
+    if version.status != Status.RUNNING or progress.get("remaining_s") is None:
+        return None
+    remaining: float = progress["remaining_s"] - max(0.0, elapsed - progress.get("remaining_at_s", elapsed))
+    return max(1.0, remaining)
+
+
+def _waiting(version: TrainingVersion) -> str:
+    if version.status != Status.INITIALIZING:
+        return "Starting"
+    ahead = (
+        TrainingVersion.objects.active().filter(flavor__queue=version.flavor.queue, pk__lt=version.pk).count()
+    )
+    if not ahead:
+        return "Waiting for a worker"
+    return f"Waiting for a worker: {ahead} training{'' if ahead == 1 else 's'} ahead"
+
+
+def _points(curve: list[list[float]], elapsed: float) -> str:
+    """The best accuracy so far as the corners of a staircase; it begins at the first model."""
+    if not curve:
+        return ""
+    width = max(elapsed, curve[-1][0], 1.0)
+    floor = max(0.0, curve[0][1] - 0.1)
+    corners: list[tuple[float, float]] = []
+    for seconds, accuracy in [*curve, [width, curve[-1][1]]]:
+        if corners:
+            corners.append((seconds, corners[-1][1]))
+        corners.append((seconds, accuracy))
+    span = max(0.01, 1 - floor)
+    return " ".join(
+        f"{CURVE_WIDTH * seconds / width:.1f},{CURVE_HEIGHT * (1 - (share - floor) / span):.1f}"
+        for seconds, share in corners
+    )
+
+
+def _curve_words(curve: list[list[float]]) -> str:
+    if not curve:
+        return ""
+    return (
+        f"Best accuracy so far: {100 * curve[0][1]:.1f} % after {curve[0][0]:.0f} seconds, "
+        f"{100 * curve[-1][1]:.1f} % after {curve[-1][0]:.0f} seconds"
+    )

@@ -1,0 +1,131 @@
+"""What a running training writes into its row: what it is doing, and that it is alive."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from types import TracebackType
+from typing import Any
+
+from django.db import DatabaseError, connection
+from django.utils import timezone
+
+from training.engine import Event
+from training.models import Status, TrainingVersion
+from training.models.version import TrainingVersionQuerySet
+
+logger = logging.getLogger(__name__)
+
+WRITE_EVERY_S = 2.0
+BEAT_EVERY_S = 5.0
+ASK_EVERY_S = 1.0
+CURVE_POINTS = 120
+
+
+class Reporter:
+    """Writes progress and heartbeat of one attempt, and asks whether a stop is wanted.
+
+    A thread keeps the heart beating through phases that say nothing. Every write is conditional: once
+    the row is not ours any more (deleted, taken over by another attempt), `is_ours` is false and a stop
+    is wanted.
+    Times count what this and earlier attempts used, not the time that no machine worked on it.
+    """
+
+    def __init__(self, version: TrainingVersion) -> None:
+        self.is_ours = True
+        self._version = version
+        self._state: dict[str, Any] = dict(version.progress)
+        self._used_before: float = self._state.get("used_s", 0.0)
+        self._began = time.monotonic()
+        self._written = self._asked = float("-inf")
+        self._is_stop_wanted = False
+        self._lock = threading.RLock()  # one statement at a time, from whichever thread
+        self._ended = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name=f"heart of {version.pk}", daemon=True)
+
+    def __enter__(self) -> Reporter:
+        self._heart.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        self._heart.join()
+
+    @property
+    def used_s(self) -> float:
+        """Seconds that this training has worked, all attempts together."""
+        return self._used_before + time.monotonic() - self._began
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The progress as it stands, to be kept with the final state."""
+        with self._lock:
+            return {**self._state, "used_s": round(self.used_s, 1)}
+
+    def report(self, event: Event) -> None:
+        """The engine's word. Written at most every two seconds."""
+        with self._lock:
+            if event.message:
+                self._state["message"] = event.message
+            self._state["fraction"] = event.fraction
+            if event.remaining_s is not None:
+                self._state["remaining_s"] = round(event.remaining_s)
+                self._state["remaining_at_s"] = round(self.used_s)
+            if event.kind == "best" and event.accuracy is not None:
+                self._add_to_curve(event.accuracy)
+            if time.monotonic() - self._written >= WRITE_EVERY_S:
+                self._write()
+
+    def say(self, message: str) -> None:
+        """A step of the job itself, written at once."""
+        with self._lock:
+            self._state |= {"message": message, "fraction": None}
+            self._write()
+
+    def should_stop(self) -> bool:
+        """Whether a person asked for it, the project was deleted, or the row is not ours any more."""
+        with self._lock:
+            if time.monotonic() - self._asked >= ASK_EVERY_S:
+                self._ask()
+            return self._is_stop_wanted or not self.is_ours
+
+    def _add_to_curve(self, accuracy: float) -> None:
+        best = max(accuracy, self._state.get("best_accuracy") or 0.0)
+        curve = [*self._state.get("curve", []), [round(self.used_s, 1), round(best, 4)]]
+        if len(curve) > CURVE_POINTS:
+            curve = [*curve[:-1:2], curve[-1]]
+        self._state |= {"best_accuracy": best, "curve": curve}
+
+    def _row(self) -> TrainingVersionQuerySet:
+        return TrainingVersion.objects.alive().filter(
+            pk=self._version.pk, attempt=self._version.attempt, status=Status.RUNNING
+        )
+
+    def _write(self) -> None:
+        """A database that is busy for a moment costs one line on the page, not the training."""
+        self._written = time.monotonic()
+        try:
+            written = self._row().update(progress=self.state, heartbeat_at=timezone.now())
+        except DatabaseError:
+            logger.warning("progress of training version %s was not written", self._version.pk, exc_info=True)
+            return
+        self.is_ours = self.is_ours and bool(written)
+
+    def _ask(self) -> None:
+        self._asked = time.monotonic()
+        try:
+            row = self._row().values_list("stop_requested_at", "project__deleted_at").first()
+        except DatabaseError:
+            logger.warning("could not ask whether to stop", exc_info=True)
+            return
+        self.is_ours = self.is_ours and row is not None
+        self._is_stop_wanted = row is not None and any(row)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(BEAT_EVERY_S):
+            with self._lock:
+                self._write()
+        connection.close()

@@ -1,0 +1,149 @@
+"""From predictions to rows: what a finished training leaves in the database.
+
+Every number of the page is computed here from the `EvaluatedImage` rows that are stored beside it, so the
+numbers of a page always add up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from django.db import transaction
+
+from projects.models import Image
+from training.engine import CandidateReport
+from training.engine.metrics import LabelReport, Rate, Report, report
+from training.models import Candidate, EvaluatedImage, Metric, TrainingVersion
+
+BATCH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer for one image of the validation side. `scores` stand in the order of the model's labels."""
+
+    image_id: int | None
+    truth: tuple[str, ...]
+    predicted: tuple[str, ...]
+    scores: tuple[float, ...]
+    confidence: float
+
+
+@transaction.atomic
+def record(
+    version: TrainingVersion,
+    labels: Sequence[str],
+    predictions: Iterable[Prediction],
+    candidates: Iterable[CandidateReport],
+) -> Report:
+    """Store predictions, candidates and every metric; what an earlier attempt left is replaced."""
+    for rows in (version.metrics, version.evaluated_images, version.candidates):
+        rows.all().delete()
+    images = _evaluated_images(version, predictions)
+    EvaluatedImage.objects.bulk_create(images, batch_size=BATCH)
+    Candidate.objects.bulk_create(_candidate(version, one) for one in candidates)
+    found = report_of(images, labels, version.project.is_multi_label)
+    Metric.objects.bulk_create(_metrics(version, found), batch_size=BATCH)
+    _keep_confusion(version, found)
+    return found
+
+
+def report_of(images: Iterable[EvaluatedImage], labels: Sequence[str], is_multi_label: bool) -> Report:
+    """The evaluation computed from stored predictions. A label that only the truth knows joins at the end."""
+    images = list(images)
+    known = set(labels)
+    strangers = sorted({name for one in images for name in one.truth if name not in known})
+    truths, predictions = [one.truth for one in images], [one.predicted for one in images]
+    return report([*labels, *strangers], truths, predictions, is_multi_label)
+
+
+def _evaluated_images(version: TrainingVersion, predictions: Iterable[Prediction]) -> list[EvaluatedImage]:
+    predictions = list(predictions)
+    present = _still_there({one.image_id for one in predictions if one.image_id is not None})
+    return [
+        EvaluatedImage(
+            training_version=version,
+            image_id=one.image_id if one.image_id in present else None,
+            truth=list(one.truth),
+            predicted=list(one.predicted),
+            scores=[round(score, 6) for score in one.scores],
+            confidence=one.confidence,
+            is_correct=set(one.truth) == set(one.predicted),
+        )
+        for one in predictions
+    ]
+
+
+def _still_there(image_ids: set[int]) -> set[int]:
+    """An operator may have purged an image after the dataset version was published; its answer counts on."""
+    ordered, present = sorted(image_ids), set[int]()
+    for start in range(0, len(ordered), BATCH):
+        part = ordered[start : start + BATCH]
+        present.update(Image.objects.filter(pk__in=part).values_list("pk", flat=True))
+    return present
+
+
+def _candidate(version: TrainingVersion, one: CandidateReport) -> Candidate:
+    return Candidate(
+        training_version=version,
+        network=one.network,
+        resolution=one.resolution,
+        recipe=one.recipe,
+        accuracy=one.accuracy,
+        inference_ms=one.inference_ms,
+        is_measured=one.is_measured,
+        is_admissible=one.is_admissible,
+        is_best=one.is_best,
+        seconds=one.seconds,
+        error=one.error,
+    )
+
+
+def _metrics(version: TrainingVersion, found: Report) -> list[Metric]:
+    name = Metric.Name
+    rows = [
+        _rate(version, "", name.ACCURACY, found.accuracy),
+        _share(version, "", name.PRECISION, found.macro_precision, found.n),
+        _share(version, "", name.RECALL, found.macro_recall, found.n),
+        _share(version, "", name.F1, found.macro_f1, found.n),
+    ]
+    for one in found.per_label:
+        rows += _label_metrics(version, one)
+    return rows
+
+
+def _label_metrics(version: TrainingVersion, one: LabelReport) -> list[Metric]:
+    name = Metric.Name
+    return [
+        _rate(version, one.label, name.ACCURACY, one.accuracy),
+        _rate(version, one.label, name.PRECISION, one.precision),
+        _rate(version, one.label, name.RECALL, one.recall),
+        _share(version, one.label, name.F1, one.f1, one.images),
+    ]
+
+
+def _rate(version: TrainingVersion, label: str, name: str, rate: Rate) -> Metric:
+    return Metric(
+        training_version=version,
+        label=label,
+        name=name,
+        value=rate.value,
+        low=rate.low,
+        high=rate.high,
+        hits=rate.hits,
+        support=rate.support,
+    )
+
+
+def _share(version: TrainingVersion, label: str, name: str, value: float | None, support: int) -> Metric:
+    """A macro average or an F1: a share, but no count of hits, so it has no Wilson interval."""
+    return Metric(training_version=version, label=label, name=name, value=value, support=support)
+
+
+def _keep_confusion(version: TrainingVersion, found: Report) -> None:
+    version.confusion = {
+        "labels": [one.label for one in found.per_label],
+        "matrix": [list(row) for row in found.confusion],
+    }
+    version.save(update_fields=["confusion"])

@@ -1,0 +1,183 @@
+"""What the page says about an evaluation: rows, warnings and the words beside each chart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from training.models import Metric, TrainingVersion
+
+CHARTS = {
+    "confusion-matrix": "Confusion matrix",
+    "precision-recall": "Precision and recall of each label",
+    "learning-curve": "Learning curve",
+}
+SMALL = 10  # images of a label; below, a rate is a count of few
+MOST_CONFUSIONS = 12
+MOST_ROWS = 40  # labels in the chart of precision and recall; beyond, the weakest of them
+SORTS = ("label", "images", "accuracy", "precision", "recall", "f1")
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One row of Classification Statistics."""
+
+    label: str
+    accuracy: Metric
+    precision: Metric
+    recall: Metric
+    f1: Metric
+
+    @property
+    def images(self) -> int:
+        return self.recall.support
+
+    @property
+    def is_small(self) -> bool:
+        return self.images < SMALL
+
+
+class Confusion(NamedTuple):
+    """Images of one label that were taken for another."""
+
+    true: str
+    predicted: str
+    images: int
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A stored chart with the words that say the same."""
+
+    name: str
+    title: str
+    words: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a Completed version shows of its evaluation."""
+
+    accuracy: Metric
+    precision: Metric
+    recall: Metric
+    f1: Metric
+    rows: list[LabelRow]
+    confusions: list[Confusion]
+    curve: list[list[float]]
+    charts: list[Chart]
+
+    @property
+    def warning(self) -> str:
+        """How far numbers from few images can be trusted, in plain words; empty where there are enough."""
+        counts = [row.images for row in self.rows]
+        least, few = min(counts, default=0), sum(count < SMALL for count in counts)
+        if not few:
+            return ""
+        if few == len(counts) and len(set(counts)) == 1:
+            return f"Only {_images(least)} per label in validation: read these numbers with care."
+        share = "Every label has" if few == len(counts) else f"{few} of {len(counts)} labels have"
+        return (
+            f"{share} fewer than {SMALL} images in validation, the rarest {_images(least)}: "
+            "read these numbers with care."
+        )
+
+
+def results_of(version: TrainingVersion) -> Results | None:
+    """The evaluation of a Completed version; None where nothing was recorded."""
+    by_label: dict[str, dict[str, Metric]] = {}
+    for metric in version.metrics.all():
+        by_label.setdefault(metric.label, {})[metric.name] = metric
+    overall = by_label.pop("", None)
+    if not overall or len(overall) < len(Metric.Name):
+        return None
+    rows = [LabelRow(label, **of_label) for label, of_label in by_label.items()]
+    confusions = most_confused(version.confusion)
+    curve = version.progress.get("curve", [])
+    charts = _charts(version, overall, rows, confusions, curve)
+    return Results(**overall, rows=rows, confusions=confusions, curve=curve, charts=charts)
+
+
+def arranged(rows: Iterable[LabelRow], sort: str, search: str) -> list[LabelRow]:
+    """The rows whose label contains `search`, in the order of `sort` ("recall", "-recall"); gaps last."""
+    wanted = [row for row in rows if search.casefold() in row.label.casefold()]
+    field, is_falling = sort.removeprefix("-"), sort.startswith("-")
+    if field not in SORTS:
+        return wanted
+    known = [row for row in wanted if _key(row, field) is not None]
+    gaps = [row for row in wanted if _key(row, field) is None]
+    return sorted(known, key=lambda row: _key(row, field), reverse=is_falling) + gaps
+
+
+def most_confused(confusion: dict[str, Any]) -> list[Confusion]:
+    """The pairs that were confused most often, the most frequent first."""
+    labels, matrix = confusion.get("labels", []), confusion.get("matrix", [])
+    pairs = [
+        Confusion(labels[true], labels[predicted], count)
+        for true, row in enumerate(matrix)
+        for predicted, count in enumerate(row)
+        if count and true != predicted
+    ]
+    return sorted(pairs, key=lambda pair: -pair.images)[:MOST_CONFUSIONS]
+
+
+def _key(row: LabelRow, field: str) -> Any:
+    if field == "label":
+        return row.label.casefold()
+    return row.images if field == "images" else getattr(row, field).value
+
+
+def _charts(
+    version: TrainingVersion,
+    overall: dict[str, Metric],
+    rows: list[LabelRow],
+    confusions: list[Confusion],
+    curve: list[list[float]],
+) -> list[Chart]:
+    words = {
+        "confusion-matrix": _matrix_words(overall[Metric.Name.ACCURACY], confusions),
+        "precision-recall": _rates_words(rows),
+        "learning-curve": _curve_words(overall[Metric.Name.ACCURACY], curve),
+    }
+    many = len(rows) > MOST_ROWS
+    notes = (
+        {"precision-recall": f"The {MOST_ROWS} weakest of {len(rows)} labels, by F1 Score."} if many else {}
+    )
+    drawn = version.progress.get("charts", [])
+    return [Chart(name, CHARTS[name], words[name], notes.get(name, "")) for name in CHARTS if name in drawn]
+
+
+def _matrix_words(accuracy: Metric, confusions: list[Confusion]) -> str:
+    words = f"Confusion matrix: {accuracy.hits} of {accuracy.support} right"
+    if not confusions:
+        return f"{words}; nothing was confused."
+    worst = confusions[0]
+    times = "once" if worst.images == 1 else f"{worst.images} times"
+    return f"{words}; most often confused: {worst.true} taken for {worst.predicted}, {times}."
+
+
+def _rates_words(rows: list[LabelRow]) -> str:
+    words = f"Precision and recall of {len(rows)} labels with their 95 % intervals"
+    for name in ("precision", "recall"):
+        known = [row for row in rows if getattr(row, name).value is not None]
+        if known:
+            lowest = min(known, key=lambda row: getattr(row, name).value)
+            words += f"; lowest {name}: {lowest.label} with {getattr(lowest, name).value:.3f}"
+    return f"{words}."
+
+
+def _curve_words(accuracy: Metric, curve: list[list[float]]) -> str:
+    if not curve:
+        return "Learning curve."
+    first, last = curve[0], curve[-1]
+    words = f"Learning curve: on held-back training images the best accuracy was {100 * first[1]:.1f} % "
+    words += f"after {first[0]:.0f} seconds and {100 * last[1]:.1f} % after {last[0]:.0f} seconds"
+    return words + (
+        f"; the evaluation gave {100 * accuracy.value:.1f} %." if accuracy.value is not None else "."
+    )
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"

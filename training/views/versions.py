@@ -1,0 +1,185 @@
+"""Train Model: the Version Manager, the chosen version, and what a manager can do with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from csp.decorators import csp
+from django.contrib import messages
+from django.core.files.storage import default_storage
+from django.db.models import Max, Q, QuerySet
+from django.http import FileResponse, Http404, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.cache import cache_control, never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from exeml_site.pages import PageRequest, go, page
+from projects.access import project_page
+from projects.models import Project, Role
+from training import launching
+from training.live import live, percent_done
+from training.models import Metric, TrainingVersion
+from training.results import CHARTS, arranged, results_of
+
+LARGE = ("confusion", "traceback", "seconds_by_phase", "failure_cause", "failure_remedy")
+# An SVG opened by itself may style itself, and do nothing else.
+CHART_POLICY = {"default-src": "'none'", "style-src": "'unsafe-inline'", "sandbox": ""}
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def train_model(request: PageRequest, project: Project) -> HttpResponse:
+    """The newest version, or what this page is for."""
+    return _room(request, project, _versions(project).first())
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def training_version(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    return _room(request, project, _get(project, number))
+
+
+@project_page(Role.VIEWER)
+@require_safe
+@never_cache
+def training_status(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    """The chosen version, asked for every two seconds while active; the last answer carries the rest."""
+    version = _get(project, number)
+    context = _version_context(request, project, version)
+    if version.is_final:
+        context |= _list_context(project, number) | {"is_refresh": True}
+    return page(request, "training/_version_answer.html", context)
+
+
+@project_page(Role.VIEWER)
+@require_safe
+@never_cache
+def version_list(request: PageRequest, project: Project) -> HttpResponse:
+    """The Version Manager's cards, asked for while any version is active."""
+    chosen = request.GET.get("chosen", "")
+    number = int(chosen) if chosen.isdecimal() else None
+    context = {"project": project, "can_manage": _can_manage(request), **_list_context(project, number)}
+    return page(request, "training/_version_list.html", context)
+
+
+@project_page(Role.MANAGER)
+@require_http_methods(["GET", "POST"])
+def stop_training(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    version = _get(project, number)
+    if request.method == "GET":
+        return _ask(request, version, "stop")
+    if not launching.stop(version, request.user):
+        messages.info(
+            request, f"Nothing changed: {version} is {version.status}, or was asked to stop before."
+        )
+    return go(request, _address(version))
+
+
+@project_page(Role.MANAGER)
+@require_POST
+def retry_training(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    version = _get(project, number)
+    if not launching.retry(version, request.user):
+        messages.info(request, f"Nothing changed: {version} is {version.status}.")
+    return go(request, _address(version))
+
+
+@project_page(Role.MANAGER)
+@require_http_methods(["GET", "POST"])
+def delete_training_version(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    version = _get(project, number)
+    if request.method == "GET":
+        return _ask(request, version, "delete")
+    try:
+        launching.delete(version, request.user)
+    except launching.Refused as refused:
+        return _ask(request, version, "delete", error=str(refused))
+    messages.success(request, f"{version} is deleted.")
+    return go(request, reverse("train_model", args=[project.pk]))
+
+
+@project_page(Role.VIEWER)
+@require_safe
+@cache_control(private=True, max_age=86_400, immutable=True)
+@csp(CHART_POLICY)  # type: ignore[arg-type]
+def training_chart(request: PageRequest, project: Project, number: int, name: str) -> FileResponse:
+    """A chart that the worker stored. It never changes: a version is Completed once."""
+    if name not in CHARTS:
+        raise Http404
+    version = _get(project, number)
+    try:
+        content = default_storage.open(f"{version.folder}/charts/{name}.svg")
+    except OSError as problem:
+        raise Http404 from problem
+    return FileResponse(content, content_type="image/svg+xml")
+
+
+def _room(request: PageRequest, project: Project, version: TrainingVersion | None) -> HttpResponse:
+    """The page; htmx asks for the statistics alone when they are sorted or searched."""
+    if version is None:
+        context: dict[str, Any] = {"project": project, "can_manage": _can_manage(request)}
+        return page(request, "training/train_model_empty.html", context)
+    context = _version_context(request, project, version) | _list_context(project, version.number)
+    return page(request, "training/train_model.html", context, fragment="training/_statistics.html")
+
+
+def _version_context(request: PageRequest, project: Project, version: TrainingVersion) -> dict[str, Any]:
+    context = {"project": project, "version": version, "can_manage": _can_manage(request)}
+    if version.is_active:
+        return context | {"live": live(version)}
+    results = results_of(version) if version.is_completed else None
+    if results:
+        sort, search = request.GET.get("sort", ""), request.GET.get("search", "").strip()
+        rows = arranged(results.rows, sort, search)
+        context |= {"results": results, "rows": rows, "sort": sort, "search": search}
+        context["candidates"] = version.candidates.all()
+    return context
+
+
+def _list_context(project: Project, number: int | None) -> dict[str, Any]:
+    versions = list(_versions(project).defer(*LARGE))
+    accuracies = [version.accuracy for version in versions if version.accuracy is not None]
+    for version in versions:
+        version.percent = percent_done(version)
+        version.is_best = len(accuracies) > 1 and version.accuracy == max(accuracies)
+    is_any_active = any(version.is_active for version in versions)
+    return {"versions": versions, "chosen": number, "is_any_active": is_any_active}
+
+
+def _versions(project: Project) -> QuerySet[Any]:
+    """The living versions, newest first, each with its accuracy."""
+    is_overall = Q(metrics__label="", metrics__name=Metric.Name.ACCURACY)
+    return (
+        TrainingVersion.objects.alive()
+        .filter(project=project)
+        .select_related("flavor", "dataset_version", "incremental_version", "submitted_by")
+        .annotate(accuracy=Max("metrics__value", filter=is_overall))
+        .order_by("-number")
+    )
+
+
+def _get(project: Project, number: int) -> TrainingVersion:
+    version: TrainingVersion = get_object_or_404(_versions(project), number=number)
+    return version
+
+
+def _can_manage(request: PageRequest) -> bool:
+    return request.membership.role >= Role.MANAGER
+
+
+def _address(version: TrainingVersion) -> str:
+    return reverse("training_version", args=[version.project_id, version.number])
+
+
+def _ask(request: PageRequest, version: TrainingVersion, deed: str, error: str = "") -> HttpResponse:
+    """The question before a deed: in a dialog, or as a page where there is no script."""
+    context = {"project": version.project, "version": version, "deed": deed, "error": error}
+    fragment = "training/_version_confirm.html"
+    return page(
+        request,
+        "training/version_confirm.html",
+        context,
+        fragment=fragment,
+        status=409 if error else 200,
+    )
