@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Lower
@@ -51,7 +52,7 @@ class ProjectRow:
     images: int = 0
     labeled: int = 0
     labels: int = 0
-    thumbnails: list[int] = field(default_factory=list)
+    thumbnails: list[str] = field(default_factory=list)  # the sha256 of the newest images
 
 
 def searched(projects: ProjectQuerySet, text: str) -> ProjectQuerySet:
@@ -90,13 +91,13 @@ def rows(projects: Sequence[Project]) -> list[ProjectRow]:
     for project_id, count in labels.annotate(Count("pk")):
         found[project_id].labels = count
     for project_id, *newest in _newest_images(list(found)):
-        found[project_id].thumbnails = [pk for pk in newest if pk is not None]
+        found[project_id].thumbnails = [sha256 for sha256 in newest if sha256 is not None]
     return list(found.values())
 
 
-def _newest_images(project_ids: list[int]) -> QuerySet[Project, tuple[int, ...]]:
+def _newest_images(project_ids: list[int]) -> QuerySet[Project, tuple[Any, ...]]:
     """Four look-ups in an index for each project; a window over 100,000 images would read them all."""
-    newest = Image.objects.alive().filter(project=OuterRef("pk")).order_by("-pk").values("pk")
+    newest = Image.objects.alive().filter(project=OuterRef("pk")).order_by("-pk").values("sha256")
     nth = {f"newest_{n}": Subquery(newest[n : n + 1]) for n in range(THUMBNAILS)}
     return Project.objects.filter(pk__in=project_ids).order_by().annotate(**nth).values_list("pk", *nth)
 

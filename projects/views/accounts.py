@@ -13,11 +13,14 @@ from projects import braking
 from projects.access import public, signed_in
 from projects.forms import ChangePasswordForm, SignInForm
 
+FORM_VERBS = ["get", "head", "post", "options"]  # Django's form views would take a PUT for a POST
+
 
 class SignIn(auth.LoginView):
     authentication_form = SignInForm
     template_name = "registration/sign_in.html"
     redirect_authenticated_user = True
+    http_method_names = FORM_VERBS
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         braking.forget_failures(form.cleaned_data["username"], braking.address_of(self.request))
@@ -36,6 +39,7 @@ class SignIn(auth.LoginView):
 
 class ChangePassword(auth.PasswordChangeView):
     form_class = ChangePasswordForm
+    http_method_names = FORM_VERBS
     template_name = "registration/change_password.html"
     success_url = reverse_lazy("project_list")
 

@@ -39,9 +39,10 @@ def test_the_four_newest_living_images_are_the_thumbnails(vera: Client) -> None:
     newest = list(project.images.order_by("-pk"))
     project.images.filter(pk=newest[0].pk).update(deleted_at=project.created_at)
     row = listing.rows([project])[0]
-    assert row.thumbnails == [image.pk for image in newest[1:5]]
+    assert row.thumbnails == [image.sha256 for image in newest[1:5]]
     assert row.images == 6
-    assert shown(vera).count("<img") == 4
+    html = shown(vera)
+    assert html.count("<img") == 4 and f"/thumbnails/{newest[1].sha256}.webp" in html
 
 
 def test_a_project_shows_the_state_of_its_latest_version_and_the_best_accuracy(vera: Client) -> None:
