@@ -104,8 +104,9 @@ class DeployForm(forms.Form):
     def clean_service_id(self) -> UUID | None:
         """None, and so a new one, where another project's service has it."""
         service_id: UUID | None = self.cleaned_data["service_id"]
-        is_elsewhere = Service.objects.filter(pk=service_id).exclude(project=self.project).exists()
-        return None if is_elsewhere else service_id
+        if service_id and Service.objects.filter(pk=service_id).exclude(project=self.project).exists():
+            return None
+        return service_id
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
