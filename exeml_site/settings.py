@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import dj_database_url
 from csp.constants import NONE, SELF
@@ -49,20 +50,15 @@ def _secret_key() -> str:
     """EXEML_SECRET_KEY, or one made once and kept in the data folder so that sessions survive restarts."""
     if key := os.environ.get("EXEML_SECRET_KEY"):
         return key
-    path = DATA_DIR / "secret-key"
-    try:
+    path, key = DATA_DIR / "secret-key", secrets.token_urlsafe(50)
+    own = DATA_DIR / f"secret-key-{os.getpid()}"
+    with suppress(OSError):  # unwritable folder: `up` says so in a sentence
+        if not path.exists():
+            DATA_DIR.mkdir(parents=True, exist_ok=True)
+            own.touch(mode=0o600)
+            own.write_text(key)
+            os.replace(own, path)  # whole or not at all
         return path.read_text().strip()
-    except OSError:
-        pass
-    key = secrets.token_urlsafe(50)
-    try:
-        DATA_DIR.mkdir(parents=True, exist_ok=True)
-        with open(path, "x", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
-            file.write(key)
-    except FileExistsError:
-        return path.read_text().strip()
-    except OSError:
-        return key  # unwritable folder: `up` says so in a sentence
     return key
 
 
@@ -170,7 +166,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # `up` starts its own Redis on this socket unless REDIS_URL names another.
 REDIS_SOCKET = DATA_DIR / "redis" / "redis.sock"
-REDIS_URL = os.environ.get("REDIS_URL") or f"unix://{REDIS_SOCKET}?db=0"
+REDIS_URL = os.environ.get("REDIS_URL") or f"unix://{quote(str(REDIS_SOCKET))}?db=0"
 
 QUEUE_SHORT = "short"  # seconds: sweeps, deployments; never behind a training
 QUEUE_GPU = "gpu"
@@ -258,5 +254,8 @@ LOGGING = {
     "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": os.environ.get("EXEML_LOG_LEVEL") or "INFO"},
-    "loggers": {"django.request": {"level": "ERROR"}},
+    "loggers": {
+        "django.request": {"level": "ERROR"},
+        "rq": {"level": "WARNING"},  # two lines for every sweep otherwise; a training speaks for itself
+    },
 }

@@ -1,0 +1,94 @@
+"""`python manage.py up`: everything, on this machine, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from exeml_site.supervisor.ground import Refusal, claim_folder, claim_port, parse_port
+from exeml_site.supervisor.lines import show, show_block
+from exeml_site.supervisor.plan import PARTS, programs
+from exeml_site.supervisor.redis import Place, choose_place, embedded
+from exeml_site.supervisor.running import run
+
+
+class Command(BaseCommand):
+    help = "Serves the product: web, workers, cron and, unless REDIS_URL names one, Redis. Ctrl-C ends all."
+    requires_system_checks = []  # made below, after the folder and the port are ours
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--port", default=os.environ.get("PORT") or "8000", help="default: PORT, or 8000")
+        parser.add_argument(
+            "--only",
+            default=",".join(PARTS),
+            help=f"the parts that this machine serves, with commas between: {', '.join(PARTS)} (default: all)",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            up(options["port"], options["only"].split(","), self)
+        except Refusal as refusal:
+            raise CommandError(str(refusal)) from refusal
+        except KeyboardInterrupt:
+            show("up", "Ended.")
+
+
+def up(port: str, parts: list[str], command: BaseCommand) -> None:
+    """Serve until a signal. Raises Refusal with the one sentence that says why not."""
+    if unknown := sorted(set(parts) - set(PARTS)):
+        raise Refusal(f"--only knows {', '.join(PARTS)}; not {', '.join(unknown)}.")
+    lock = claim_folder(settings.DATA_DIR)
+    listener = None
+    if "web" in parts:
+        listener = claim_port(os.environ.get("EXEML_BIND") or "0.0.0.0", parse_port(port))
+    command.check(fail_level=40)
+    with lock:
+        _serve(parts, listener)
+
+
+def _serve(parts: list[str], listener: socket.socket | None) -> None:
+    welcome = _prepare(listener) if listener else [f"exeml serves {', '.join(parts)} on this machine."]
+    is_redis_ours = not os.environ.get("REDIS_URL")
+    place = choose_place(settings.REDIS_SOCKET) if is_redis_ours else Place(settings.REDIS_URL)
+    os.environ["REDIS_URL"] = place.url  # what every program below reads
+    os.environ.update(DJANGO_SETTINGS_MODULE="exeml_site.settings", PYTHONUNBUFFERED="1")
+    redis = embedded(place, settings.DATA_DIR / "redis") if is_redis_ours else None
+    plan = programs(parts, listener.fileno() if listener else None)
+    try:
+        asyncio.run(run(redis, place, plan, settings.BASE_DIR, listener, lambda: show_block(welcome)))
+    finally:
+        place.clear()
+    show("up", "Everything ended.")
+
+
+def _prepare(listener: socket.socket) -> list[str]:
+    """Make the data ready; what to tell the person at the terminal when the pages answer."""
+    from exeml_site.supervisor.firststart import Administrator, prepare
+
+    administrator: Administrator = prepare(lambda sentence: show("up", sentence))
+    return [
+        "exeml is ready.",
+        "",
+        f"Address   http://localhost:{listener.getsockname()[1]}",
+        f"Name      {administrator.name}",
+        f"Password  {_password_line(administrator)}",
+        f"Data      {settings.DATA_DIR}",
+        "",
+        "Ctrl-C ends everything; the next start continues where this one was.",
+    ]
+
+
+def _password_line(administrator: Any) -> str:
+    if administrator.password:
+        return f"{administrator.password}   (shown this once; change it after signing in)"
+    if administrator.is_new:
+        return "the one in EXEML_ADMIN_PASSWORD"
+    return (
+        f"set at the first start (forgotten? .venv/bin/python manage.py changepassword {administrator.name})"
+    )

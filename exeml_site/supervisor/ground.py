@@ -1,0 +1,74 @@
+"""What must be ours before anything starts: the data folder and the port."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+from pathlib import Path
+from typing import IO
+
+
+class Refusal(Exception):
+    """Why `up` cannot go on, in one sentence for the person at the terminal."""
+
+
+def claim_folder(folder: Path) -> IO[str]:
+    """Lock the data folder for this process; the lock lives as long as the file that is returned.
+
+    Raises Refusal where the folder cannot be written or another `up` holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / "up.lock", "a+")  # noqa: SIM115 (held until the process ends)
+    except OSError as error:
+        raise Refusal(
+            f"The data folder {folder} cannot be written ({error.strerror}). Choose another with EXEML_DATA."
+        ) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise Refusal(
+            f"exeml already runs on the data folder {folder} (process {_holder(lock)}). "
+            "End it there with Ctrl-C, or choose another folder with EXEML_DATA."
+        ) from error
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
+
+
+def _holder(lock: IO[str]) -> str:
+    lock.seek(0)
+    return lock.read().strip() or "unknown"
+
+
+def parse_port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise Refusal(f"PORT must be a whole number from 1 to 65535, not “{text}”.")
+    return int(text)
+
+
+def claim_port(host: str, port: int) -> socket.socket:
+    """Listen on `host`:`port`. The web server is handed this socket, so nobody can take the port between.
+
+    Raises Refusal where that cannot be done.
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise Refusal(_why_not(host, port, error)) from error
+    return listener
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"Port {port} is in use by another program. Choose another, for example: PORT={port % 65535 + 1} make run"
+    if error.errno == errno.EACCES:
+        return f"Port {port} needs an administrator's rights. Choose one above 1023 with PORT."
+    return f"Cannot listen on {host} port {port} ({error.strerror}). EXEML_BIND must be an address of this machine."

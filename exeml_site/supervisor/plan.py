@@ -1,0 +1,71 @@
+"""Which programs serve the product on this machine, and what each is given."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from exeml_site.supervisor.processes import Program
+
+PARTS = ("web", "training", "short", "cron")
+WORKER = "exeml_site.queues.SpawningWorker"
+
+# Beside a training the pages must stay usable: the light processes take one core each, the training is nice.
+ONE_THREAD = {
+    name: os.environ.get(name, "1")
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "EXEML_ENGINE_THREADS")
+}
+TRAINING_NICENESS = 10
+
+
+def programs(parts: list[str], listener: int | None) -> list[Program]:
+    """The programs of `parts`, in the order of starting; they end in the reverse order."""
+    every = {"training": _training(), "short": _short(), "cron": _cron()}
+    if listener is not None:
+        every["web"] = _web(listener)
+    return [program for name, program in every.items() if name in parts]
+
+
+def _manage(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "manage.py", *arguments)
+
+
+def _training() -> Program:
+    command = _manage("rqworker", "gpu", "cpu", "--worker-class", WORKER, "--verbosity", "0")
+    return Program("training", command, niceness=TRAINING_NICENESS)
+
+
+def _short() -> Program:
+    """Forking is cheap, and safe here: this worker's own process never imports OpenVINO or torch."""
+    return Program("short", _manage("rqworker", "short", "--verbosity", "0"), ONE_THREAD)
+
+
+def _cron() -> Program:
+    command = _manage("rqcron", "exeml_site.cron", "--logging-level", "WARNING")
+    return Program("cron", command, ONE_THREAD, patience_s=5)
+
+
+def _web(listener: int) -> Program:
+    command = (
+        *(sys.executable, "-m", "gunicorn", "exeml_site.wsgi:application", "--bind", f"fd://{listener}"),
+        *(
+            "--worker-class",
+            "gthread",
+            "--workers",
+            "2",
+            "--threads",
+            "8",
+            "--worker-tmp-dir",
+            _memory_folder(),
+        ),
+        *("--timeout", "120", "--graceful-timeout", "5", "--keep-alive", "15", "--log-level", "warning"),
+        "--no-control-socket",  # it would lie outside the data folder
+    )
+    return Program("web", command, ONE_THREAD, patience_s=8, descriptors=(listener,))
+
+
+def _memory_folder() -> str:
+    """Gunicorn's heartbeat files stall a worker on a slow disk."""
+    shared = Path("/dev/shm")
+    return str(shared) if os.access(shared, os.W_OK) else "/tmp"

@@ -1,0 +1,139 @@
+"""Processes that are kept running, shown with their names, and ended without leftovers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exeml_site.supervisor.lines import show
+from exeml_site.supervisor.tie import tied
+
+FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0
+STEADY_AFTER_S = 60.0  # a process that ran this long had not failed to start
+LONGEST_LINE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run. `patience_s` is the time it is given to end by itself."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    niceness: int = 0
+    patience_s: float = 10.0
+    descriptors: tuple[int, ...] = ()
+
+
+class Keeper:
+    """Keeps one program running until it is told to end it."""
+
+    def __init__(self, program: Program, folder: Path) -> None:
+        self.program = program
+        self.folder = folder
+        self.child: asyncio.subprocess.Process | None = None
+        self.ending = asyncio.Event()
+        self.task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self.task = asyncio.create_task(self._keep())
+
+    async def end(self) -> None:
+        """Ask the program to end, insist when its patience is over, and leave no process of it behind."""
+        self.ending.set()
+        if self.task is None:
+            return
+        self._signal(signal.SIGTERM)
+        await asyncio.wait([self.task], timeout=self.program.patience_s)
+        if not self.task.done():
+            show("up", f"{self.program.name} did not end in {self.program.patience_s:g} s and is killed.")
+            self.kill()
+            await self.task
+
+    def kill(self) -> None:
+        self.ending.set()
+        if self.child is not None:
+            end_session(self.child.pid)
+
+    async def _keep(self) -> None:
+        delay = FIRST_DELAY_S
+        while not self.ending.is_set():
+            began = time.monotonic()
+            code = await self._run_once()
+            if self.ending.is_set():
+                return
+            if time.monotonic() - began > STEADY_AFTER_S:
+                delay = FIRST_DELAY_S
+            show("up", f"{self.program.name} ended ({_how(code)}). It starts again in {delay:g} s.")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.ending.wait(), delay)
+            delay = min(delay * 2, LONGEST_DELAY_S)
+
+    async def _run_once(self) -> int:
+        """Run the program to its end and return its exit code, negative for a signal."""
+        self.child = child = await asyncio.create_subprocess_exec(
+            *tied(list(self.program.command), self.program.niceness),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={**os.environ, **self.program.environment},
+            cwd=self.folder,
+            pass_fds=self.program.descriptors,
+            start_new_session=True,  # Ctrl-C reaches the supervisor alone, which ends all in order
+            limit=LONGEST_LINE,
+        )
+        if self.ending.is_set():
+            self._signal(signal.SIGTERM)
+        reading = asyncio.create_task(self._show_lines(child))
+        code = await child.wait()
+        end_session(child.pid)
+        await asyncio.wait([reading], timeout=1)
+        reading.cancel()
+        return code
+
+    async def _show_lines(self, child: asyncio.subprocess.Process) -> None:
+        assert child.stdout is not None
+        while True:
+            try:
+                line = await child.stdout.readline()
+            except ValueError:
+                continue  # longer than the limit: that piece is lost, the next one is read
+            if not line:
+                return
+            show(self.program.name, line.decode(errors="replace").rstrip())
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.child is not None and self.child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self.child.send_signal(number)
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"exit code {code}"
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"
+
+
+def end_session(leader: int) -> None:
+    """SIGKILL whatever is left of the session that `leader` began: work horses have groups of their own."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+    for pid in _pids_of_session(leader):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _pids_of_session(leader: int) -> Iterator[int]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader:
+                yield int(folder.name)
