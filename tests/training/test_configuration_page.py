@@ -192,7 +192,7 @@ def test_next_shows_the_specifications_to_confirm(alice: Client) -> None:
         "label-0 8 2",
         "All 2 labels 16 4",
         "EfficientNet-Lite2",
-        "an estimate",
+        "260 px estimate 6.9 ms",
     ):
         assert expected in words, expected
     html = answer.content.decode()

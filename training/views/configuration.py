@@ -165,6 +165,7 @@ def _networks(form: TrainingConfigurationForm) -> dict[str, Any]:
     return {
         "networks": (networks := candidates_within(hardware, limit)),
         "families": fastest_of_each(networks),
+        "some_measured": any(one.is_measured for one in networks),
         "fastest": networks_by_speed(hardware)[0],
         "hardware": hardware,
         "limit_ms": limit,
