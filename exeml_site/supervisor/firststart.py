@@ -37,7 +37,7 @@ class Administrator:
 
 
 def prepare(say: Say) -> Administrator:
-    """Bring the data up to date. Running it again changes nothing. Raises Refusal where no database answers."""
+    """Bring the data up to date. Again changes nothing. Raises Refusal where no database answers."""
     _migrate(say)
     _collect_static(say)
     administrator = make_administrator()

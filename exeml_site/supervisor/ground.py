@@ -68,7 +68,10 @@ def claim_port(host: str, port: int) -> socket.socket:
 
 def _why_not(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"Port {port} is in use by another program. Choose another, for example: PORT={port % 65535 + 1} make run"
+        return (
+            f"Port {port} is in use by another program. Choose another one: PORT={port % 65535 + 1} make run"
+        )
     if error.errno == errno.EACCES:
         return f"Port {port} needs an administrator's rights. Choose one above 1023 with PORT."
-    return f"Cannot listen on {host} port {port} ({error.strerror}). EXEML_BIND must be an address of this machine."
+    reason = f"Cannot listen on {host}, port {port} ({error.strerror})."
+    return f"{reason} EXEML_BIND must be an address of this machine."

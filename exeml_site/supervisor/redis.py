@@ -24,7 +24,7 @@ PATIENCE_S = 30.0
 
 @dataclass(frozen=True)
 class Place:
-    """Where a Redis is reached: its URL, the options that make the server listen there, a folder to take away."""
+    """Where a Redis is reached; how its server is told to listen there; a folder to take away at the end."""
 
     url: str
     options: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ def _on_loopback() -> Place:
 
 
 def embedded(place: Place, folder: Path) -> Program:
-    """The server: every write is kept in an append-only file, nothing is ever thrown away for want of memory."""
+    """The server. Every write is kept in a file, and nothing is thrown away for want of memory."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = ("--dir", str(folder), "--logfile", str(folder / "redis.log"))
     promises = ("--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction")

@@ -27,7 +27,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--only",
             default=",".join(PARTS),
-            help=f"the parts that this machine serves, with commas between: {', '.join(PARTS)} (default: all)",
+            help=f"the parts that this machine serves, with commas between (default: {','.join(PARTS)})",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

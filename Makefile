@@ -1,0 +1,50 @@
+# make run    everything on this machine: http://localhost:8000 (PORT), Ctrl-C ends it
+# make test   style, types, checks and all tests
+# make lint   style, types and checks only
+# make clean  removes the virtual environment and caches; what people made, under var/, stays
+
+PYTHON ?= python3
+IN := .venv/bin
+
+# The checks write their few files here, not among what people made.
+CHECKS := EXEML_DATA=$(CURDIR)/.venv/checks EXEML_DEBUG= DATABASE_URL= REDIS_URL= STORAGE_URL=
+
+.PHONY: run test lint clean
+.SILENT:
+
+run: .venv/installed
+	exec $(IN)/python manage.py up
+
+# One failing part stops no other. The largest stands last, so that its numbers are what one sees.
+test: .venv/installed-tests lint
+	failed=0; \
+	$(IN)/pytest -q -m browser || failed=1; \
+	.ci/test-on-postgres || failed=1; \
+	$(IN)/pytest -q -n 2 --dist loadgroup -m "not browser" || failed=1; \
+	exit $$failed
+
+lint: .venv/installed-tests
+	$(IN)/ruff check .
+	$(IN)/ruff format --check .
+	$(IN)/mypy exeml_site projects training
+	$(CHECKS) $(IN)/python manage.py check --deploy --fail-level WARNING
+	$(CHECKS) $(IN)/python manage.py makemigrations --check --dry-run
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "exeml needs Python 3.11 or newer; name one: make run PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+.venv/installed: requirements.txt | .venv/bin/python
+	echo "Installing into .venv: once, some minutes."
+	$(IN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/installed-tests: requirements-test.txt requirements.txt | .venv/installed
+	echo "Installing what the tests need into .venv."
+	$(IN)/python -m pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	touch $@

@@ -1,0 +1,88 @@
+"""System checks: settings that contradict each other, each with a hint. `up` and `make lint` run them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import DatabaseError
+
+HERE = {"", "localhost", "127.0.0.1", "::1"}
+
+
+@register()
+def check_redis_url(**kwargs: Any) -> list[CheckMessage]:
+    parts = urlsplit(settings.REDIS_URL)
+    if parts.scheme in {"redis", "rediss", "unix"}:
+        return []
+    hint = "For example redis://:password@host:6379/0, or leave it empty for the embedded Redis."
+    return [Error("REDIS_URL must begin with redis://, rediss:// or unix://.", hint=hint, id="exeml.E001")]
+
+
+@register()
+def check_several_machines(**kwargs: Any) -> list[CheckMessage]:
+    """Work that other machines take from a shared queue needs a database and files that they reach too."""
+    if (urlsplit(settings.REDIS_URL).hostname or "") in HERE:
+        return []
+    found: list[CheckMessage] = []
+    if not settings.DATABASE_URL:
+        found.append(
+            Warning(
+                "REDIS_URL names another machine, but the database is SQLite in the data folder.",
+                hint="Set DATABASE_URL to a PostgreSQL that every machine reaches.",
+                id="exeml.W001",
+            )
+        )
+    if not settings.STORAGE_URL:
+        found.append(
+            Warning(
+                "REDIS_URL names another machine, but the files lie in the data folder.",
+                hint="Set STORAGE_URL to an S3 bucket, or mount the same data folder on every machine.",
+                id="exeml.W002",
+            )
+        )
+    return found
+
+
+@register()
+def check_https(**kwargs: Any) -> list[CheckMessage]:
+    if not (settings.HTTPS and settings.DEBUG):
+        return []
+    hint = "Leave EXEML_DEBUG empty wherever other people reach the pages."
+    return [Error("EXEML_HTTPS and EXEML_DEBUG are both on.", hint=hint, id="exeml.E002")]
+
+
+@register(Tags.database)
+def check_flavors(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Asks the database, so only where one is named: `manage.py check --database default`."""
+    if not databases or "default" not in databases:
+        return []
+    from training.models import InstanceFlavor
+
+    try:
+        enabled = list(InstanceFlavor.objects.filter(is_enabled=True))
+    except DatabaseError:
+        return []  # before the first migration
+    return [*_no_default(enabled), *_without_queue(enabled)]
+
+
+def _no_default(enabled: list[Any]) -> list[CheckMessage]:
+    if any(flavor.is_default for flavor in enabled):
+        return []
+    hint = "Enable one in the admin under Instance flavors, and mark it as the default."
+    return [Warning("No enabled instance flavor is the default.", hint=hint, id="exeml.W003")]
+
+
+def _without_queue(enabled: list[Any]) -> list[CheckMessage]:
+    return [
+        Error(
+            f"Trainings of the flavor “{flavor.name}” go to the queue “{flavor.queue}”, which does not exist.",
+            hint=f"Choose one of {', '.join(settings.RQ_QUEUES)} in the admin, or disable the flavor.",
+            id="exeml.E003",
+        )
+        for flavor in enabled
+        if flavor.queue not in settings.RQ_QUEUES
+    ]
