@@ -1,10 +1,15 @@
-// The question before Stop and Delete: the answer of the link opens as a dialog; Cancel closes it.
+// The question before Stop and Delete opens as a dialog, and Cancel closes it; without a script it is a page.
+// On a narrow screen, where the cards lie side by side, the page begins at the chosen one.
 
 const dialog = document.getElementById("question-dialog");
 
 document.addEventListener("htmx:afterSwap", (event) => {
   if (event.detail.target?.id === "question" && dialog && !dialog.open) dialog.showModal();
 });
+
+const cards = document.querySelector(".versions-scroll");
+const chosen = cards?.querySelector(".is-chosen");
+if (cards && chosen) cards.scrollLeft = chosen.offsetLeft - (cards.clientWidth - chosen.offsetWidth) / 2;
 
 dialog?.addEventListener("click", (event) => {
   if (event.target instanceof Element && event.target.closest("a[data-dialog-close]")) event.preventDefault();
