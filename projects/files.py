@@ -32,6 +32,7 @@ def save_whole(name: str, content: bytes | BinaryIO) -> None:
     here = _path_here(name)
     if here is None:
         default_storage.save(name, source)
+        _cached(name).unlink(missing_ok=True)
     else:
         _write_whole(here, source)
 
@@ -39,8 +40,8 @@ def save_whole(name: str, content: bytes | BinaryIO) -> None:
 def delete_folder(name: str) -> None:
     """Remove everything stored below the folder `name`; nothing there is fine."""
     here = _path_here(name)
+    shutil.rmtree(here or _cached(name), ignore_errors=True)
     if here is not None:
-        shutil.rmtree(here, ignore_errors=True)
         return
     folders, files = default_storage.listdir(name)
     for file in files:
@@ -57,8 +58,12 @@ def _path_here(name: str) -> Path | None:
         return None
 
 
+def _cached(name: str) -> Path:
+    return Path(settings.WORK_DIR) / "cache" / name
+
+
 def _fetched(name: str) -> Path:
-    cached = Path(settings.WORK_DIR) / "cache" / name
+    cached = _cached(name)
     if not cached.is_file():
         with default_storage.open(name) as source:
             _write_whole(cached, source)

@@ -25,7 +25,10 @@ def candidates_within(hardware: str, max_inference_ms: int) -> list[Fit]:
 
 def fastest_of_each(fits: list[Fit]) -> list[Fit]:
     """The quickest resolution of each network; `fits` comes the fastest first."""
-    return list({one.network: one for one in reversed(fits)}.values())[::-1]
+    first: dict[str, Fit] = {}
+    for one in fits:
+        first.setdefault(one.network, one)
+    return list(first.values())
 
 
 def networks_by_speed(hardware: str) -> list[Fit]:

@@ -54,7 +54,7 @@ def test_the_dialog_opens_with_the_documented_defaults(alice: Client) -> None:
         assert re.search(rf'<input type="text" name="{name}" value="{value}"', html)
     assert '<output class="ratio-rest" id="validation-ratio" for="id_training_ratio">0.2</output>' in html
     assert "Training 0.8: 16 images. Validation 0.2: 4 images, 2 a label." in text(answer)
-    assert "Fits: EfficientNet-Lite0" in text(answer)
+    assert "Fits: EfficientNet-Lite0 6.2 ms, EfficientNet-Lite1" in text(answer)
     assert "At most 1 hour; this flavor has no price." in text(answer)
     assert reverse("label_data", args=[project.pk]) in html
 
@@ -205,7 +205,7 @@ def test_a_limit_that_no_network_meets_is_told_before_submitting(alice: Client) 
     answer = alice.post(address(make_project()), typed(max_inference_ms="1"))
 
     assert answer.status_code == 200
-    assert "No network is that fast" in text(answer)
+    assert "No network answers within 1 ms: the fastest, EfficientNet-Lite0, takes about" in text(answer)
 
 
 def test_an_image_that_must_change_side_is_told(alice: Client) -> None:

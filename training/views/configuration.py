@@ -100,10 +100,12 @@ def inherited_fields(request: PageRequest, project: Project) -> HttpResponse:
 def _configuration(
     request: PageRequest, project: Project, form: TrainingConfigurationForm, status: int = 200
 ) -> HttpResponse:
+    ready = publishing.readiness(project)
     context = {
         "project": project,
         "form": form,
-        "ready": publishing.readiness(project),
+        "ready": ready,
+        "labels": sum(1 for _, images in ready.label_counts if images),
         "submission": _submission(request),
         "labeled": project.images.labeled().count(),
     }
