@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from projects.views import accounts, projects, teams
+from projects.views import accounts, images, label_data, labels, projects, teams
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("sign-in/", accounts.sign_in, name="sign_in"),
@@ -16,4 +16,21 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("projects/new/", projects.create_project, name="create_project"),
     path("projects/<int:project_id>/edit/", projects.edit_project, name="edit_project"),
     path("projects/<int:project_id>/delete/", projects.delete_project, name="delete_project"),
+    path("projects/<int:project_id>/label-data/", label_data.label_data, name="label_data"),
+    path("projects/<int:project_id>/label-data/grid/", label_data.image_grid, name="image_grid"),
+    path("projects/<int:project_id>/label-data/label/", label_data.label_images, name="label_images"),
+    path("projects/<int:project_id>/label-data/undo/", label_data.undo_labeling, name="undo_labeling"),
+    path("projects/<int:project_id>/images/upload/", images.upload_images, name="upload_images"),
+    path("projects/<int:project_id>/images/delete/", images.delete_images, name="delete_images"),
+    path("projects/<int:project_id>/images/restore/", images.restore_images, name="restore_images"),
+    path("projects/<int:project_id>/images/<int:image_id>/file/", images.image_file, name="image_file"),
+    path(
+        "projects/<int:project_id>/thumbnails/<str:sha256>.webp",
+        images.image_thumbnail,
+        name="image_thumbnail",
+    ),
+    path("projects/<int:project_id>/labels/", labels.label_list, name="label_list"),
+    path("projects/<int:project_id>/labels/new/", labels.create_label, name="create_label"),
+    path("projects/<int:project_id>/labels/<int:label_id>/rename/", labels.rename_label, name="rename_label"),
+    path("projects/<int:project_id>/labels/<int:label_id>/delete/", labels.delete_label, name="delete_label"),
 ]

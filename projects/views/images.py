@@ -1,0 +1,98 @@
+"""Uploading, showing, deleting and restoring images."""
+
+from __future__ import annotations
+
+import re
+
+from django.core.files.storage import default_storage
+from django.http import FileResponse, Http404, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.utils.cache import patch_cache_control
+from django.views.decorators.http import require_POST, require_safe
+
+from exeml_site.pages import PageRequest, page
+from projects import labeling
+from projects.access import project_page
+from projects.forms_labeling import ImagesForm
+from projects.ingest import Outcome, add_images
+from projects.models import Image, Project, Role
+from projects.pictures import CONTENT_TYPES
+from projects.views.label_data import Notice, counted, first_error, refreshed, refused
+
+# What became of a file as an HTTP status of its own: one request carries several files.
+CODES = {"added": 201, "restored": 200, "duplicate": 409, "refused": 422}
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@project_page(Role.LABELER)
+@require_POST
+def upload_images(request: PageRequest, project: Project) -> HttpResponse:
+    """The outcome of every file: as JSON for the page's script, as a page for a plain form."""
+    outcomes = add_images(project, request.FILES.getlist("files"), request.user)
+    if "application/json" in request.headers.get("Accept", ""):
+        if not outcomes:
+            return JsonResponse({"outcomes": [], "error": "The request holds no file."}, status=422)
+        return JsonResponse({"outcomes": [_told(outcome) for outcome in outcomes]})
+    context = {"project": project, "outcomes": outcomes}
+    return page(request, "projects/label_data_upload.html", context, status=200 if outcomes else 422)
+
+
+def _told(outcome: Outcome) -> dict[str, object]:
+    return {
+        "name": outcome.name,
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "code": CODES[outcome.status],
+        "image": outcome.image.pk if outcome.image else None,
+    }
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def image_file(request: PageRequest, project: Project, image_id: int) -> HttpResponseBase:
+    """The file as it was uploaded."""
+    image = get_object_or_404(Image, pk=image_id, project=project)
+    return _sent(image.file_name, CONTENT_TYPES[image.format], image.name)
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def image_thumbnail(request: PageRequest, project: Project, sha256: str) -> HttpResponseBase:
+    """The address alone says which file: no row is read."""
+    if not SHA256.fullmatch(sha256):
+        raise Http404
+    name = Image(project=project, sha256=sha256).thumbnail_name
+    return _sent(name, "image/webp", f"{sha256}.webp")
+
+
+def _sent(stored: str, content_type: str, name: str) -> HttpResponseBase:
+    """Content never changes under its address, so browsers ask once."""
+    try:
+        file = default_storage.open(stored)
+    except FileNotFoundError:
+        raise Http404 from None
+    response = FileResponse(file, content_type=content_type, filename=name)
+    patch_cache_control(response, private=True, max_age=31_536_000, immutable=True)
+    return response
+
+
+@project_page(Role.LABELER)
+@require_POST
+def delete_images(request: PageRequest, project: Project) -> HttpResponse:
+    form = ImagesForm(request.POST)
+    if not form.is_valid():
+        return refused(request, project, first_error(form))
+    event = labeling.delete_images(project, form.cleaned_data["images"], request.user)
+    words = f"{counted(len(event.changes))} moved to the bin." if event else "They are in the bin already."
+    return refreshed(request, project, Notice(words, event))
+
+
+@project_page(Role.LABELER)
+@require_POST
+def restore_images(request: PageRequest, project: Project) -> HttpResponse:
+    form = ImagesForm(request.POST)
+    if not form.is_valid():
+        return refused(request, project, first_error(form))
+    event = labeling.restore_images(project, form.cleaned_data["images"], request.user)
+    words = f"{counted(len(event.changes))} restored." if event else "They are restored already."
+    return refreshed(request, project, Notice(words, event))

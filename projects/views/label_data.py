@@ -1,0 +1,157 @@
+"""Label Data: the grid of a project's images, and labeling them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils.text import Truncator
+from django.views.decorators.http import require_POST, require_safe
+
+from exeml_site.pages import PageRequest, go, page, wants_fragment
+from projects import labeling
+from projects.access import project_page
+from projects.forms_labeling import LabelForm, LabelImagesForm
+from projects.grid import PAGE_SIZES, Bench
+from projects.models import LabelEvent, Project, Role
+
+PAGE = "projects/label_data.html"
+Kind = LabelEvent.Kind
+
+
+@dataclass(frozen=True)
+class Notice:
+    """The sentence after a deed; `event` can be taken back."""
+
+    text: str = ""
+    event: LabelEvent | None = None
+    level: str = "success"
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def label_data(request: PageRequest, project: Project) -> HttpResponse:
+    return page(request, PAGE, bench_context(request, project), fragment="projects/_label_data_bench.html")
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def image_grid(request: PageRequest, project: Project) -> HttpResponse:
+    """Grid, counts and labels as they are now: other people and uploads change them."""
+    return refreshed(request, project)
+
+
+@project_page(Role.LABELER)
+@require_POST
+def label_images(request: PageRequest, project: Project) -> HttpResponse:
+    form = LabelImagesForm(request.POST, project=project)
+    if not form.is_valid():
+        return refused(request, project, first_error(form))
+    wanted = form.cleaned_data
+    try:
+        event = labeling.apply(
+            project, wanted["images"], add=wanted["add"], remove=wanted["remove"], by=request.user
+        )
+    except ValidationError as error:
+        return refused(request, project, error.messages[0])
+    notice = Notice(_labeled_words(event), event) if event else Notice("Nothing to change.", level="info")
+    return refreshed(request, project, notice, keep=wanted["images"] if wanted["stays"] else ())
+
+
+@project_page(Role.LABELER)
+@require_POST
+def undo_labeling(request: PageRequest, project: Project) -> HttpResponse:
+    """Take back the deed that is named, or what the user did last."""
+    event = _deed(project, request)
+    if event is None:
+        return refreshed(request, project, Notice("There is nothing of yours to take back.", level="info"))
+    try:
+        undone = labeling.undo(event, request.user)
+    except labeling.CannotUndo as refusal:
+        return refreshed(request, project, Notice(str(refusal), level="warning"), status=409)
+    return refreshed(request, project, Notice(_undone_words(event, undone)))
+
+
+def _deed(project: Project, request: PageRequest) -> LabelEvent | None:
+    named = request.POST.get("event", "")
+    if not named:
+        return labeling.last_deed(project, request.user)
+    number = int(named) if named.isdecimal() and len(named) < 19 else 0
+    return get_object_or_404(LabelEvent, project=project, pk=number)
+
+
+# --- answering ---
+
+
+def bench_context(request: PageRequest, project: Project, keep: Iterable[int] = ()) -> dict[str, Any]:
+    """What the page and its fragments show. What the user may not do is not in it."""
+    can_label = request.membership.role >= Role.LABELER
+    return {
+        "project": project,
+        "bench": Bench(project, request.GET.dict(), keep),
+        "page_sizes": PAGE_SIZES,
+        "can_label": can_label,
+        "new_label_form": LabelForm(project=project) if can_label else None,
+    }
+
+
+def refreshed(
+    request: PageRequest,
+    project: Project,
+    notice: Notice | None = None,
+    *,
+    keep: Iterable[int] = (),
+    status: int = 200,
+    **more: Any,
+) -> HttpResponse:
+    """The grid and, out of band, all that changes with it; without htmx back to the page."""
+    if not wants_fragment(request) and request.method == "POST":
+        return go(request, f"{reverse('label_data', args=[project.pk])}?{request.GET.urlencode()}")
+    context = {**bench_context(request, project, keep), "notice": notice, **more}
+    return page(request, PAGE, context, fragment="projects/_label_data_refresh.html", status=status)
+
+
+def refused(request: PageRequest, project: Project, error: str) -> HttpResponse:
+    """Nothing was changed: the reason at the field, and the grid as it is."""
+    context = {**bench_context(request, project), "label_error": error}
+    return page(request, PAGE, context, fragment="projects/_label_data_refresh.html", status=422)
+
+
+def first_error(form: Any) -> str:
+    return str(next(iter(form.errors.values()))[0])
+
+
+def counted(number: int, noun: str = "image") -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _labeled_words(event: LabelEvent) -> str:
+    """“12 images: roses”, or what was taken away."""
+    images = counted(len(event.changes))
+    added = {name for change in event.changes for name in set(change["to"]) - set(change["from"])}
+    gone = {name for change in event.changes for name in set(change["from"]) - set(change["to"])}
+    if added:
+        return f"{images} labeled {_listed(added)}."
+    return f"{_listed(gone)} taken from {images}."
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(f"“{Truncator(name).chars(40)}”" for name in sorted(names))
+
+
+def _undone_words(event: LabelEvent, undone: labeling.Undone) -> str:
+    """“Taken back for 10 images; 2 were changed by somebody since and stay.”"""
+    if event.kind == Kind.RENAME_LABEL:
+        return f"Taken back: the label is “{event.details['from']}” again."
+    words = f"Taken back for {counted(undone.restored)}"
+    if event.kind == Kind.DELETE_LABEL:
+        words = f"The label “{event.details['label']['name']}” is back on {counted(undone.restored)}"
+    if not undone.left:
+        return f"{words}."
+    are = "was changed since and stays" if undone.left == 1 else "were changed since and stay"
+    return f"{words}; {counted(undone.left)} {are}."

@@ -1,0 +1,90 @@
+// One image large, with its facts; arrows go to the next one, and the keys 1–9 work as in the grid.
+import { chip, labels } from "./label-data-pane.js";
+
+const megabytes = (bytes) => (bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
+
+export class Enlarged {
+  onRemove = () => {};
+
+  constructor(grid) {
+    this.grid = grid;
+    this.id = null;
+    document.addEventListener("click", (event) => {
+      const step = event.target.closest("[data-enlarge-step]");
+      if (step) this.#step(Number(step.dataset.enlargeStep));
+    });
+    document.addEventListener("keydown", (event) => {
+      if (!this.isOpen || document.querySelector("#delete-dialog[open]")) return;
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (step) this.#step(step);
+    });
+    document.addEventListener("close", (event) => event.target.id === "enlarge" && this.#onClose(), true);
+  }
+
+  get dialog() {
+    return document.getElementById("enlarge");
+  }
+
+  get isOpen() {
+    return this.dialog?.open ?? false;
+  }
+
+  open(id) {
+    if (!this.grid.tile(id)) return;
+    this.id = id;
+    this.#show();
+    if (!this.isOpen) this.dialog.showModal();
+  }
+
+  // After a deed: on to the image that the grid moved on to.
+  moveOn(ids) {
+    if (!this.isOpen || !ids.includes(this.id)) return;
+    if (this.grid.focused) this.open(this.grid.focused);
+    else this.dialog.close();
+  }
+
+  // The grid was renewed: labels may have changed, the image may have left.
+  renew() {
+    if (!this.isOpen) return;
+    if (this.grid.tile(this.id)) this.#show();
+    else if (this.grid.focused) this.open(this.grid.focused);
+    else this.dialog.close();
+  }
+
+  #show() {
+    const { dataset, title } = this.grid.tile(this.id);
+    const image = document.getElementById("enlarge-image");
+    if (!image.src.endsWith(dataset.file)) image.src = dataset.file;
+    image.alt = title;
+    document.getElementById("enlarge-name").textContent = title;
+    document.getElementById("enlarge-name").title = title;
+    document.getElementById("enlarge-facts").textContent = `${dataset.width} × ${dataset.height} · ${megabytes(Number(dataset.size))}`;
+    this.#showLabels();
+    const ids = this.grid.ids();
+    const [previous, next] = document.querySelectorAll("[data-enlarge-step]");
+    previous.disabled = ids[0] === this.id;
+    next.disabled = ids.at(-1) === this.id;
+  }
+
+  #showLabels() {
+    const carried = this.grid.labelsOf(this.id);
+    const canLabel = "labelUrl" in document.getElementById("label-data").dataset;
+    const chips = labels()
+      .filter((label) => carried.includes(label.id))
+      .map((label) => chip(label, canLabel ? () => this.onRemove(this.id, label.name) : null));
+    document.getElementById("enlarge-labels").replaceChildren(...chips);
+  }
+
+  #step(step) {
+    const ids = this.grid.ids();
+    const to = ids[ids.indexOf(this.id) + step];
+    if (to) this.open(to);
+  }
+
+  #onClose() {
+    this.grid.focused = this.id;
+    this.grid.hadFocus = true;
+    this.grid.restore();
+    this.grid.tile(this.id)?.focus();
+  }
+}

@@ -1,0 +1,144 @@
+// The right pane: how many images are selected, which labels they carry, which one is about to be given.
+
+// The labels of the project as All Labels shows them.
+export const labels = () =>
+  [...document.querySelectorAll("#all-labels .label-row")].map(({ dataset }) => ({
+    id: dataset.label,
+    name: dataset.name,
+    colour: dataset.colour,
+    key: dataset.key,
+  }));
+
+export function chip(label, onRemove, words = "Remove") {
+  const item = document.createElement("li");
+  item.className = "chip";
+  item.innerHTML = '<span class="dot"></span><span class="cut"></span>';
+  const [dot, name] = item.children;
+  if (label.colour !== undefined) dot.classList.add(`label-${label.colour}`);
+  name.textContent = label.name;
+  item.title = label.name;
+  if (label.count) item.insertAdjacentHTML("beforeend", `<span class="muted tabular">${Number(label.count)}</span>`);
+  if (onRemove) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.setAttribute("aria-label", `${words} ${label.name}`);
+    button.title = words;
+    button.textContent = "×";
+    button.addEventListener("click", onRemove);
+    item.append(button);
+  }
+  return item;
+}
+
+export class Pane {
+  onApply = () => {};
+  onRemove = () => {};
+
+  constructor(grid) {
+    this.grid = grid;
+    this.chosen = []; // label names
+    document.addEventListener("label-data:selected", () => this.show());
+    document.addEventListener("keydown", (event) => event.target.id === "label-input" && this.#onKey(event));
+    document.addEventListener("submit", (event) => event.target.id === "label-form" && this.#onSubmit(event));
+    document.addEventListener("input", (event) => event.target.id === "label-input" && this.#showButtons());
+    document.addEventListener("click", (event) => event.target.closest("[data-cancel]") && this.#cancel());
+  }
+
+  get input() {
+    return document.getElementById("label-input");
+  }
+
+  show() {
+    const count = this.grid.selected.size;
+    for (const place of document.querySelectorAll("[data-selected]")) place.textContent = count.toLocaleString("en");
+    for (const noun of document.querySelectorAll("[data-selected-noun]")) noun.textContent = count === 1 ? "image" : "images";
+    for (const button of document.querySelectorAll("[data-delete], [data-restore], [data-enlarge]")) button.disabled = count === 0;
+    document.getElementById("label-data").classList.toggle("has-selection", count > 0);
+    if (!this.input) return;
+    this.#showChosen();
+    this.#showHeld();
+  }
+
+  #showChosen() {
+    const known = new Map(labels().map((label) => [label.name.toLowerCase(), label]));
+    const chips = this.chosen.map((name) =>
+      chip({ ...(known.get(name.toLowerCase()) ?? {}), name }, () => {
+        this.chosen = this.chosen.filter((other) => other !== name);
+        this.show();
+        this.input.focus();
+      }),
+    );
+    document.getElementById("chosen").replaceChildren(...chips);
+    this.#showButtons();
+  }
+
+  #showButtons() {
+    const hasLabel = this.chosen.length > 0 || this.input.value.trim() !== "";
+    document.querySelector("#label-form .pane-ok").disabled = !(hasLabel && this.grid.selected.size);
+    document.querySelector("#label-form [data-cancel]").disabled = !hasLabel && !this.grid.selected.size;
+  }
+
+  #showHeld() {
+    const counts = new Map();
+    for (const id of this.grid.selected) {
+      for (const label of this.grid.labelsOf(id)) counts.set(label, (counts.get(label) ?? 0) + 1);
+    }
+    const held = labels().filter((label) => counts.has(label.id));
+    document.getElementById("held").hidden = held.length === 0;
+    const chips = held.map((label) =>
+      chip({ ...label, count: counts.get(label.id) }, () => this.onRemove(label.name), "Take this label from the selected images:"),
+    );
+    document.getElementById("held-labels").replaceChildren(...chips);
+  }
+
+  #onKey(event) {
+    if (event.key === "Escape") {
+      this.#cancel();
+      event.preventDefault();
+    } else if (event.key === "Enter" && this.input.value.trim()) {
+      this.#choose(this.input.value.trim());
+      event.preventDefault();
+    } else if (event.key === "Backspace" && !this.input.value && this.chosen.length) {
+      this.chosen.pop();
+      this.show();
+    }
+  }
+
+  #choose(name) {
+    const isMulti = "multiLabel" in document.getElementById("label-data").dataset;
+    const others = isMulti ? this.chosen.filter((other) => other.toLowerCase() !== name.toLowerCase()) : [];
+    const known = labels().find((label) => label.name.toLowerCase() === name.toLowerCase());
+    this.chosen = [...others, known?.name ?? name];
+    this.input.value = "";
+    this.#hideError();
+    this.show();
+  }
+
+  #onSubmit(event) {
+    event.preventDefault();
+    if (this.input.value.trim()) this.#choose(this.input.value.trim());
+    if (!this.chosen.length || !this.grid.selected.size) return;
+    const names = this.chosen;
+    this.chosen = [];
+    this.grid.hadFocus = true; // the focus goes on to the next image
+    this.#hideError();
+    this.onApply(names);
+    this.show();
+  }
+
+  #cancel() {
+    this.chosen = [];
+    this.input.value = "";
+    this.#hideError();
+    this.grid.select([]);
+    this.grid.hadFocus = true;
+    this.input.blur();
+    this.grid.tile(this.grid.focused)?.focus({ preventScroll: true });
+  }
+
+  #hideError() {
+    const error = document.getElementById("label-error");
+    error.hidden = true;
+    error.textContent = "";
+  }
+}

@@ -1,0 +1,310 @@
+// Uploads: files and folders, chosen or dropped, three requests at a time. A refused file stops no other.
+
+const page = document.getElementById("label-data");
+const panel = () => document.getElementById("uploads");
+const url = panel().dataset.uploadUrl;
+const maxMb = Number(panel().dataset.maxMb);
+const csrf = JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"];
+
+const PARALLEL = 3;
+const BATCH_FILES = 8;
+const BATCH_BYTES = 2e6;
+const RETRY_AFTER_MS = [1000, 3000, 8000];
+const LISTED = 200; // rows of refused and failed files; thousands would choke the page
+const IGNORED = /^(\.|Thumbs\.db$|desktop\.ini$)/i;
+
+// One upload: { file, name, state: waiting | sending | added | duplicate | restored | refused | failed, share, reason }
+let uploads = [];
+let waiting = [];
+let active = 0;
+let isStopped = false;
+let addedSinceRefresh = 0;
+
+const count = (...states) => uploads.filter((upload) => states.includes(upload.state)).length;
+const isRunning = () => active > 0 || waiting.length > 0;
+
+// --- taking files ---
+
+export function add(files) {
+  const real = [...files].filter((file) => !IGNORED.test(file.name));
+  if (!real.length) return;
+  if (!isRunning() && !count("failed")) uploads = [];
+  isStopped = false;
+  for (const file of real) take({ file, name: file.webkitRelativePath || file.name, state: "waiting", share: 0, reason: "" });
+  panel().hidden = false;
+  show();
+  fill();
+}
+
+function take(upload) {
+  uploads.push(upload);
+  if (upload.file.size > maxMb * 1024 * 1024) finish(upload, "refused", `The file is larger than ${maxMb} MB.`);
+  else waiting.push(upload);
+}
+
+function nextBatch() {
+  const batch = [];
+  let bytes = 0;
+  while (waiting.length && batch.length < BATCH_FILES && (!batch.length || bytes + waiting[0].file.size <= BATCH_BYTES)) {
+    bytes += waiting[0].file.size;
+    batch.push(waiting.shift());
+  }
+  return batch;
+}
+
+// --- sending ---
+
+function fill() {
+  while (active < PARALLEL && waiting.length) {
+    active += 1;
+    sendBatch(nextBatch()).finally(() => {
+      active -= 1;
+      fill();
+      show();
+      if (!isRunning()) renew();
+    });
+  }
+}
+
+async function sendBatch(batch) {
+  for (let attempt = 0; ; attempt += 1) {
+    for (const upload of batch) Object.assign(upload, { state: "sending", share: 0 });
+    const answer = await request(batch);
+    if (answer.outcomes) return batch.forEach((upload, at) => settle(upload, answer.outcomes[at]));
+    if (isStopped) return batch.forEach((upload) => finish(upload, "failed", "Stopped."));
+    if (!answer.mayRetry || attempt >= RETRY_AFTER_MS.length) return batch.forEach((upload) => finish(upload, "failed", answer.reason));
+    await new Promise((wake) => setTimeout(wake, RETRY_AFTER_MS[attempt]));
+  }
+}
+
+const running = new Set();
+
+// Resolves with { outcomes } or { reason, mayRetry }.
+function request(batch) {
+  return new Promise((resolve) => {
+    const body = new FormData();
+    for (const { file } of batch) body.append("files", file, file.name);
+    const xhr = new XMLHttpRequest();
+    xhr.open("POST", url);
+    xhr.setRequestHeader("Accept", "application/json");
+    xhr.setRequestHeader("X-CSRFToken", csrf);
+    xhr.upload.addEventListener("progress", (event) => progress(batch, event));
+    xhr.addEventListener("load", () => resolve(read(xhr)));
+    xhr.addEventListener("error", () => resolve({ reason: "No connection to the server.", mayRetry: true }));
+    xhr.addEventListener("abort", () => resolve({ reason: "Stopped.", mayRetry: false }));
+    xhr.addEventListener("loadend", () => running.delete(xhr));
+    running.add(xhr);
+    xhr.send(body);
+  });
+}
+
+function read(xhr) {
+  if (xhr.status === 200 && !xhr.responseURL.includes("/sign-in/")) {
+    try {
+      return { outcomes: JSON.parse(xhr.responseText).outcomes };
+    } catch {
+      return { reason: "The server’s answer could not be read.", mayRetry: true };
+    }
+  }
+  const words = {
+    403: "Your role does not allow to add images.",
+    404: "The project is not there any more.",
+    413: "The server takes no file of this size.",
+  };
+  if (xhr.status >= 500) return { reason: "The server could not store it.", mayRetry: true };
+  return { reason: words[xhr.status] ?? "You are signed out. Sign in again in another tab, then retry.", mayRetry: false };
+}
+
+// The bytes of a batch run through its files one after the other.
+function progress(batch, event) {
+  let sent = event.loaded;
+  for (const upload of batch) {
+    upload.share = Math.min(1, Math.max(0, sent / Math.max(1, upload.file.size)));
+    sent -= upload.file.size;
+  }
+  show();
+}
+
+function settle(upload, outcome) {
+  if (!outcome) return finish(upload, "failed", "The server did not answer for this file.");
+  if (outcome.status === "added" || outcome.status === "restored") addedSinceRefresh += 1;
+  finish(upload, outcome.status, outcome.reason);
+}
+
+function finish(upload, state, reason) {
+  Object.assign(upload, { state, reason, share: 1 });
+  if (state !== "failed") upload.file = { size: upload.file.size }; // lets go of the file
+}
+
+function retry() {
+  isStopped = false;
+  for (const upload of uploads) {
+    if (upload.state !== "failed") continue;
+    upload.state = "waiting";
+    waiting.push(upload);
+  }
+  show();
+  fill();
+}
+
+function stop() {
+  isStopped = true;
+  for (const upload of waiting.splice(0)) finish(upload, "failed", "Stopped.");
+  for (const xhr of running) xhr.abort();
+  show();
+}
+
+// --- the grid ---
+
+function renew() {
+  if (!addedSinceRefresh) return;
+  addedSinceRefresh = 0;
+  page.dispatchEvent(new CustomEvent("label-data:refresh", { bubbles: true, detail: { isGentle: true } }));
+}
+
+setInterval(() => isRunning() && renew(), 4000);
+
+// --- the panel: at most one drawing per frame ---
+
+let isDrawing = false;
+
+function show() {
+  if (isDrawing) return;
+  isDrawing = true;
+  requestAnimationFrame(() => {
+    isDrawing = false;
+    draw();
+  });
+}
+
+const number = (value) => value.toLocaleString("en");
+
+function summary() {
+  const done = uploads.length - count("waiting", "sending");
+  const parts = [isRunning() ? `Uploading ${number(done)} of ${number(uploads.length)}` : `${number(count("added"))} added`];
+  const also = { duplicate: "already here", restored: "restored from the bin", refused: "refused", failed: "not uploaded" };
+  for (const [state, words] of Object.entries(also)) if (count(state)) parts.push(`${number(count(state))} ${words}`);
+  return parts.join(" · ");
+}
+
+function draw() {
+  const shares = uploads.reduce((sum, upload) => sum + (upload.state === "waiting" ? 0 : upload.share), 0);
+  const bar = document.getElementById("uploads-progress");
+  bar.value = uploads.length ? shares / uploads.length : 0;
+  bar.hidden = !isRunning();
+  const words = document.getElementById("uploads-words");
+  if (words.textContent !== summary()) words.textContent = summary();
+  panel().querySelector("[data-uploads-retry]").hidden = isRunning() || !count("failed");
+  panel().querySelector("[data-uploads-stop]").hidden = !isRunning();
+  panel().querySelector("[data-uploads-close]").hidden = isRunning();
+  if (count("refused", "failed") && !wasToggled) open(true);
+  drawList();
+}
+
+function drawList() {
+  const list = document.getElementById("uploads-list");
+  if (list.hidden) return;
+  const shown = uploads.filter((upload) => upload.state === "sending");
+  const told = uploads.filter((upload) => !["sending", "waiting", "added"].includes(upload.state));
+  const rows = [...shown, ...told.slice(0, LISTED)].map(row);
+  if (told.length > LISTED) rows.push(line(`and ${number(told.length - LISTED)} more`));
+  if (!rows.length) rows.push(line(isRunning() ? "Starting…" : "Every file was added."));
+  list.replaceChildren(...rows);
+}
+
+function line(words) {
+  const item = document.createElement("li");
+  item.className = "upload muted";
+  item.textContent = words;
+  return item;
+}
+
+const STATES = { duplicate: "", restored: "", refused: "Refused. ", failed: "Not uploaded. " };
+
+function row(upload) {
+  const item = document.createElement("li");
+  item.className = `upload upload-${upload.state}`;
+  const name = document.createElement("span");
+  name.className = "cut";
+  name.textContent = name.title = upload.name;
+  item.append(name);
+  if (upload.state === "sending") {
+    const bar = document.createElement("progress");
+    bar.value = upload.share;
+    bar.setAttribute("aria-label", `Upload of ${upload.name}`);
+    item.append(bar);
+  } else {
+    const state = document.createElement("span");
+    state.className = "upload-state";
+    state.textContent = (STATES[upload.state] ?? "") + upload.reason;
+    item.append(state);
+  }
+  return item;
+}
+
+let wasToggled = false;
+
+function open(isOpen) {
+  document.getElementById("uploads-list").hidden = !isOpen;
+  panel().querySelector("[data-uploads-toggle]").setAttribute("aria-expanded", String(isOpen));
+}
+
+// --- choosing and dropping ---
+
+document.addEventListener("click", (event) => {
+  const chooser = event.target.closest("[data-choose]");
+  if (chooser) document.getElementById(chooser.dataset.choose).click();
+  if (event.target.closest("[data-uploads-retry]")) retry();
+  if (event.target.closest("[data-uploads-stop]")) stop();
+  if (event.target.closest("[data-uploads-close]")) panel().hidden = true;
+  if (event.target.closest("[data-uploads-toggle]")) {
+    wasToggled = true;
+    open(document.getElementById("uploads-list").hidden);
+    draw();
+  }
+});
+
+document.addEventListener("change", (event) => {
+  if (event.target.id !== "files" && event.target.id !== "folder") return;
+  add(event.target.files);
+  event.target.value = "";
+});
+
+const veil = () => document.getElementById("drop-veil");
+const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
+let depth = 0; // dragenter and dragleave come for every element under way
+
+document.addEventListener("dragenter", (event) => {
+  if (!hasFiles(event)) return;
+  depth += 1;
+  veil().hidden = false;
+});
+document.addEventListener("dragleave", (event) => {
+  if (!hasFiles(event)) return;
+  depth -= 1;
+  if (depth <= 0) veil().hidden = true;
+});
+document.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
+document.addEventListener("drop", async (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  depth = 0;
+  veil().hidden = true;
+  const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
+  if (entries.length) add((await Promise.all(entries.map(filesOf))).flat());
+  else add(event.dataTransfer.files);
+});
+
+// The files below a dropped file or folder. A folder tells at most 100 entries at a time.
+async function filesOf(entry) {
+  if (entry.isFile) return new Promise((resolve) => entry.file((file) => resolve([file]), () => resolve([])));
+  const reader = entry.createReader();
+  const files = [];
+  for (;;) {
+    const part = await new Promise((resolve) => reader.readEntries(resolve, () => resolve([])));
+    if (!part.length) return files;
+    files.push(...(await Promise.all(part.map(filesOf))).flat());
+  }
+}
+
+window.addEventListener("beforeunload", (event) => isRunning() && event.preventDefault());
