@@ -79,7 +79,7 @@ def _no_default(enabled: list[Any]) -> list[CheckMessage]:
 def _without_queue(enabled: list[Any]) -> list[CheckMessage]:
     return [
         Error(
-            f"Trainings of the flavor “{flavor.name}” go to the queue “{flavor.queue}”, which does not exist.",
+            f"The flavor “{flavor.name}” names the queue “{flavor.queue}”, which does not exist.",
             hint=f"Choose one of {', '.join(settings.RQ_QUEUES)} in the admin, or disable the flavor.",
             id="exeml.E003",
         )
