@@ -43,6 +43,7 @@ class ChangePasswordForm(PasswordChangeForm):
             "new_password1"
         ].help_text = "At least 8 characters, not only digits, not a common password and not like your name."
         self.fields["new_password2"].label = "New password again"
+        self.fields["new_password2"].help_text = ""
 
 
 class RoleForm(forms.Form):

@@ -17,8 +17,8 @@ from projects.forms import AddMemberForm, RoleForm
 from projects.models import Membership, Role, Team
 
 ROLES = [
-    (Role.MANAGER, "Also creates projects, trains, deploys and manages members."),
-    (Role.LABELER, "Also uploads and labels images."),
+    (Role.MANAGER, "Does everything: creates projects, trains, deploys, manages members."),
+    (Role.LABELER, "Uploads and labels images."),
     (Role.VIEWER, "Looks at everything, changes nothing."),
 ]
 
