@@ -5,6 +5,7 @@ Pages are found by key, not by offset, so that the tenth thousand is as fast as 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -257,4 +258,4 @@ def count_images(project: Project) -> dict[str, int]:
 def _days_left(image: Image) -> int:
     assert image.deleted_at is not None
     end = image.deleted_at + timedelta(days=settings.EXEML_BIN_DAYS)
-    return max(0, (end - timezone.now()).days)
+    return max(0, math.ceil((end - timezone.now()) / timedelta(days=1)))

@@ -1,10 +1,11 @@
 // One image large, with its facts; arrows go to the next one, and the keys 1–9 work as in the grid.
-import { chip, labels } from "./label-data-pane.js";
+import { chip, labels, quickButtons } from "./label-data-pane.js";
 
 const megabytes = (bytes) => (bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
 export class Enlarged {
   onRemove = () => {};
+  onGive = () => {};
 
   constructor(grid) {
     this.grid = grid;
@@ -73,6 +74,7 @@ export class Enlarged {
       .filter((label) => carried.includes(label.id))
       .map((label) => chip(label, canLabel ? () => this.onRemove(this.id, label.name) : null));
     document.getElementById("enlarge-labels").replaceChildren(...chips);
+    document.getElementById("enlarge-quick")?.replaceChildren(...quickButtons((label) => this.onGive(label)));
   }
 
   #step(step) {

@@ -30,8 +30,24 @@ export function chip(label, onRemove, words = "Remove") {
   return item;
 }
 
+// A button for every label: what the keys do, for a mouse or a finger.
+export function quickButtons(onGive) {
+  return labels().map((label) => {
+    const item = document.createElement("li");
+    item.innerHTML = '<button class="quick" type="button"><span class="dot"></span><span class="cut"></span></button>';
+    const [dot, name] = item.firstChild.children;
+    dot.classList.add(`label-${label.colour}`);
+    name.textContent = label.name;
+    item.firstChild.title = label.name;
+    if (label.key) item.firstChild.insertAdjacentHTML("afterbegin", `<kbd aria-hidden="true">${Number(label.key)}</kbd>`);
+    item.firstChild.addEventListener("click", () => onGive(label));
+    return item;
+  });
+}
+
 export class Pane {
   onApply = () => {};
+  onGive = () => {};
   onRemove = () => {};
 
   constructor(grid) {
@@ -55,8 +71,16 @@ export class Pane {
     for (const button of document.querySelectorAll("[data-delete], [data-restore], [data-enlarge]")) button.disabled = count === 0;
     document.getElementById("label-data").classList.toggle("has-selection", count > 0);
     if (!this.input) return;
+    document.getElementById("quick").replaceChildren(...quickButtons((label) => this.onGive(label)));
     this.#showChosen();
     this.#showHeld();
+  }
+
+  // The server did not take the labels: what was typed stands there again, beside the reason.
+  takeBack(names) {
+    this.chosen = names;
+    this.show();
+    this.input?.focus();
   }
 
   #showChosen() {

@@ -17,6 +17,8 @@ const dialogIsOpen = () => document.querySelector("dialog[open]") !== null;
 
 // --- sending ---
 
+let applied = null; // what OK sent last
+let refused = null; // what the server did not take
 let queue = Promise.resolve();
 let waiting = 0;
 
@@ -42,6 +44,7 @@ document.addEventListener("label-data:refresh", (event) => refresh(event.detail?
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { xhr, target, requestConfig } = event.detail;
   const isDeed = target?.id === "grid" && requestConfig.elt.id === "label-data";
+  if (isDeed && xhr.status === 422) refused = applied;
   if (isDeed && waiting > 1 && xhr.status === 200) event.detail.shouldSwap = false; // a later answer is newer
 });
 
@@ -66,6 +69,11 @@ document.addEventListener("htmx:responseError", () => setTimeout(refresh, 0));
 document.addEventListener("htmx:afterSettle", (event) => {
   wasSubmitted = false;
   grid.restore();
+  if (refused) {
+    grid.select(refused.ids.filter((id) => grid.tile(id)));
+    pane.takeBack(refused.names);
+    refused = applied = null;
+  }
   pane.show();
   enlarged.renew();
   const field = document.querySelector("[data-select]");
@@ -94,8 +102,7 @@ function moveOn(ids, isLeaving) {
   enlarged.moveOn(ids);
 }
 
-function giveByKey(key) {
-  const wanted = labels().find((one) => one.key === key);
+function give(wanted) {
   const ids = enlarged.isOpen ? [enlarged.id] : subjects();
   if (!wanted || !ids.length) return;
   if (!isMulti) return label(ids, [wanted.name]);
@@ -103,7 +110,14 @@ function giveByKey(key) {
   label(ids, allHave ? [] : [wanted.name], { remove: allHave ? [wanted.name] : [], stays: true });
 }
 
-pane.onApply = (names) => label(subjects(), names);
+const giveByKey = (key) => give(labels().find((one) => one.key === key));
+
+pane.onGive = give;
+enlarged.onGive = give;
+pane.onApply = (names) => {
+  applied = { names, ids: [...grid.selected] };
+  label(applied.ids, names);
+};
 pane.onRemove = (name) => label(subjects(), [], { remove: [name], stays: true });
 enlarged.onRemove = (id, name) => label([id], [], { remove: [name], stays: true });
 

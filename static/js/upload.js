@@ -28,7 +28,7 @@ const isRunning = () => active > 0 || waiting.length > 0;
 export function add(files) {
   const real = [...files].filter((file) => !IGNORED.test(file.name));
   if (!real.length) return;
-  if (!isRunning() && !count("failed")) uploads = [];
+  if (!isRunning()) uploads = uploads.filter((upload) => ["refused", "failed"].includes(upload.state));
   isStopped = false;
   for (const file of real) take({ file, name: file.webkitRelativePath || file.name, state: "waiting", share: 0, reason: "" });
   panel().hidden = false;
@@ -244,6 +244,13 @@ function row(upload) {
 
 let wasToggled = false;
 
+function close() {
+  panel().hidden = true;
+  uploads = [];
+  wasToggled = false;
+  open(false);
+}
+
 function open(isOpen) {
   document.getElementById("uploads-list").hidden = !isOpen;
   panel().querySelector("[data-uploads-toggle]").setAttribute("aria-expanded", String(isOpen));
@@ -256,7 +263,7 @@ document.addEventListener("click", (event) => {
   if (chooser) document.getElementById(chooser.dataset.choose).click();
   if (event.target.closest("[data-uploads-retry]")) retry();
   if (event.target.closest("[data-uploads-stop]")) stop();
-  if (event.target.closest("[data-uploads-close]")) panel().hidden = true;
+  if (event.target.closest("[data-uploads-close]")) close();
   if (event.target.closest("[data-uploads-toggle]")) {
     wasToggled = true;
     open(document.getElementById("uploads-list").hidden);
