@@ -6,11 +6,13 @@ import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from datetime import UTC
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from decimal import Decimal
 from io import BufferedReader
-from typing import NamedTuple
+from itertools import groupby
+from typing import BinaryIO, NamedTuple
 
 from django.db import transaction
 from django.db.models import Count, Q
@@ -106,12 +108,11 @@ def preview_split(project: Project, ratio: Decimal) -> SplitPreview:
 
 
 def _preview_of_images(project: Project, ratio: Decimal) -> SplitPreview:
-    split = _split(project, ratio)
-    tally = Counter((label, split.sides[one.id]) for one in _labeled(project) for label in one.labels)
-    rows = [
-        LabelSplit(name, tally[label, Side.TRAIN], tally[label, Side.EVAL])
-        for label, name in project.labels.values_list("pk", "name")
-    ]
+    images = list(_labeled(project))
+    split = splitting.split(images, ratio, str(project.pk))
+    tally = Counter((label, split.sides[one.id]) for one in images for label in one.labels)
+    names = project.labels.values_list("name", flat=True)
+    rows = [LabelSplit(name, tally[name, Side.TRAIN], tally[name, Side.EVAL]) for name in names]
     sides = Counter(split.sides.values())
     used = [row for row in rows if row.train or row.eval]
     return SplitPreview(used, sides[Side.TRAIN], sides[Side.EVAL], len(split.moved))
@@ -138,114 +139,140 @@ def _sides_of_labels(project: Project) -> Iterable[tuple[str, int, int, int]]:
     return (row for row in rows if any(row[1:]))
 
 
-def _split(project: Project, ratio: Decimal) -> splitting.Split:
-    return splitting.split(_labeled(project), ratio, seed=str(project.pk))
-
-
 def _labeled(project: Project) -> Iterator[splitting.Labeled]:
-    """The living labeled images, each once, with the numbers of its labels."""
+    """The living labeled images, each once, with its labels as `publish` takes them."""
     rows = (
         Annotation.objects.filter(image__project=project, image__deleted_at=None)
         .order_by("image", "label__position", "label")
-        .values_list("image", "image__sha256", "image__side", "label")
+        .values_list("image", "image__sha256", "image__side", "label__name")
     )
-    last: tuple[int, str, str] | None = None
-    labels: list[int] = []
-    for image, sha256, side, label in rows.iterator(chunk_size=5000):
-        if last and last[0] != image:
-            yield splitting.Labeled(last[0], last[1], tuple(labels), last[2])
-            labels = []
-        last = (image, sha256, side)
-        labels.append(label)
-    if last:
-        yield splitting.Labeled(last[0], last[1], tuple(labels), last[2])
+    for (image, sha256, side), marks in groupby(rows.iterator(chunk_size=5000), key=lambda row: row[:3]):
+        yield splitting.Labeled(image, sha256, tuple(mark[3] for mark in marks), side)
 
 
 def publish(dataset_version: DatasetVersion) -> None:
     """Fill the reserved row: give every image its side, write the manifest, count.
 
-    A second call does nothing.
+    A second call does nothing. The labels of one moment are read and split before anything is locked, so
+    that people go on labeling; only if another publishing gave sides meanwhile is it done again.
     """
-    with transaction.atomic():
-        Project.objects.select_for_update().get(pk=dataset_version.project_id)  # one publishing at a time
-        version = DatasetVersion.objects.select_related("project").get(pk=dataset_version.pk)
-        if not version.is_published:
-            split = _split(version.project, version.training_ratio)
-            _keep_sides(split, version.project)
-            _write_manifest(version, split.sides)
-            version.published_at = timezone.now()
-            version.save()
     dataset_version.refresh_from_db()
+    while not dataset_version.is_published:
+        with _draft(dataset_version) as draft:
+            _publish(dataset_version, draft)
 
 
-def _keep_sides(split: splitting.Split, project: Project) -> None:
-    """Write the sides that are new; an image that has one already is not touched."""
-    had = dict(project.images.exclude(side="").values_list("pk", "side"))
+def _publish(version: DatasetVersion, draft: Draft) -> None:
+    """Publish `draft` if the sides that it was made from still hold."""
+    with transaction.atomic():
+        Project.objects.select_for_update().get(pk=version.project_id)  # one publishing at a time
+        version.refresh_from_db()
+        if version.is_published or _sides(version.project) != draft.earlier_sides:
+            return
+        _keep_sides(draft)
+        version.manifest = f"datasets/{version.project_id}/{version.name}.manifest"
+        files.save_whole(version.manifest, draft.file)
+        version.sha256, version.counts = draft.sha256, draft.counts
+        version.image_count = sum(draft.usages.values())
+        version.train_count, version.eval_count = draft.usages[Side.TRAIN], draft.usages[Side.EVAL]
+        version.published_at = timezone.now()
+        version.save()
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A manifest in a temporary file, and what it was made from."""
+
+    file: BinaryIO
+    sha256: str
+    counts: dict[str, dict[str, int]]
+    usages: Counter[str]
+    sides: dict[int, str]
+    earlier_sides: dict[int, str]
+
+
+@contextmanager
+def _draft(version: DatasetVersion) -> Iterator[Draft]:
+    earlier_sides = _sides(version.project)
+    entries = list(_entries(version.project))  # one query: one moment
+    split = splitting.split(
+        (_to_split(entry, earlier_sides) for entry in entries),
+        version.training_ratio,
+        str(version.project_id),
+    )
+    with tempfile.TemporaryFile() as file:
+        digest, tally, usages = hashlib.sha256(), Counter[tuple[str, str]](), Counter[str]()
+        for entry in entries:
+            usage = split.sides[_image(entry)]
+            (line,) = manifest.write([replace(entry, usage=usage)])
+            digest.update(line)
+            file.write(line)
+            usages[usage] += 1
+            tally.update((label, usage) for label in entry.labels)
+        del entries
+        file.seek(0)
+        counts = {label: {side: tally[label, side] for side in Side.values} for label, _ in tally}
+        yield Draft(file, digest.hexdigest(), counts, usages, split.sides, earlier_sides)
+
+
+def _sides(project: Project) -> dict[int, str]:
+    return dict(project.images.exclude(side="").values_list("pk", "side"))
+
+
+def _keep_sides(draft: Draft) -> None:
+    """Write the sides that are new; an image that has its side already is not touched."""
     for side in Side.values:
-        fresh = [image for image, given in split.sides.items() if given == side and had.get(image) != side]
+        fresh = [
+            image
+            for image, given in draft.sides.items()
+            if given == side and draft.earlier_sides.get(image) != side
+        ]
         for start in range(0, len(fresh), 5000):
             Image.objects.filter(pk__in=fresh[start : start + 5000]).update(side=side)
 
 
-def _write_manifest(version: DatasetVersion, sides: dict[int, str]) -> None:
-    """Store the manifest and put its name, sha256 and counts on `version` (unsaved)."""
-    digest, tally, usages = hashlib.sha256(), Counter[tuple[str, str]](), Counter[str]()
-    with tempfile.TemporaryFile() as file:
-        for entry in _entries(version.project, sides):
-            (line,) = manifest.write([entry])
-            digest.update(line)
-            file.write(line)
-            usages[entry.usage] += 1
-            tally.update((label, entry.usage) for label in entry.labels)
-        file.seek(0)
-        version.manifest = f"datasets/{version.project_id}/{version.name}.manifest"
-        files.save_whole(version.manifest, file)
-    version.sha256 = digest.hexdigest()
-    version.counts = {label: {side: tally[label, side] for side in Side.values} for label, _ in tally}
-    version.image_count = usages.total()
-    version.train_count, version.eval_count = usages[Side.TRAIN], usages[Side.EVAL]
+def _image(entry: manifest.Entry) -> int:
+    return int(entry.properties[manifest.IMAGE_ID])
 
 
-def _entries(project: Project, sides: dict[int, str]) -> Iterator[manifest.Entry]:
-    """The manifest's samples in the order of the images, each with its labels."""
+def _to_split(entry: manifest.Entry, earlier_sides: dict[int, str]) -> splitting.Labeled:
+    image = _image(entry)
+    return splitting.Labeled(
+        image, entry.properties[manifest.SHA256], entry.labels, earlier_sides.get(image, "")
+    )
+
+
+def _entries(project: Project) -> Iterator[manifest.Entry]:
+    """The labeled images in order, each with its labels, without usage: one query, no model objects."""
     rows = (
         Annotation.objects.filter(image__project=project, image__deleted_at=None)
-        .select_related("image", "label", "by")
         .order_by("image", "label__position", "label")
-    )
-    image: Image | None = None
-    marks: list[manifest.Mark] = []
-    for row in rows.iterator(chunk_size=2000):
-        if image and image.pk != row.image_id:
-            yield _entry(image, marks, sides)
-            marks = []
-        image = row.image
-        marks.append(_mark(row))
-    if image:
-        yield _entry(image, marks, sides)
+        .values_list(
+            "image", "image__sha256", "image__format", "image__name",
+            "label__name", "how", "by__username", "at", "confidence",
+        )
+    )  # fmt: skip
+    for (image, sha256, format, name), marks in groupby(rows.iterator(chunk_size=5000), lambda row: row[:4]):
+        yield _entry(project, image, sha256, format, name, tuple(_mark(*mark[4:]) for mark in marks))
 
 
-def _entry(image: Image, marks: list[manifest.Mark], sides: dict[int, str]) -> manifest.Entry:
+def _entry(
+    project: Project, image: int, sha256: str, format: str, name: str, marks: tuple[manifest.Mark, ...]
+) -> manifest.Entry:
     return manifest.Entry(
-        source=image.file_name,
-        usage=sides[image.pk],
-        id=image.sha256[:32],
-        marks=tuple(marks),
-        properties={
-            manifest.IMAGE_ID: image.pk,
-            manifest.SHA256: image.sha256,
-            manifest.FILE_NAME: image.name,
-        },
+        source=Image(project_id=project.pk, sha256=sha256, format=format).file_name,
+        id=sha256[:32],
+        marks=marks,
+        properties={manifest.IMAGE_ID: image, manifest.SHA256: sha256, manifest.FILE_NAME: name},
     )
 
 
-def _mark(annotation: Annotation) -> manifest.Mark:
-    by = annotation.by.get_username() if annotation.by else ""
+def _mark(label: str, how: str, by: str | None, at: datetime, confidence: float | None) -> manifest.Mark:
     return manifest.Mark(
-        name=annotation.label.name,
-        annotated_by=f"{annotation.how}/{by}" if by else annotation.how,
-        creation_time=annotation.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S"),
-        confidence=annotation.confidence,
+        name=label,
+        annotated_by=f"{how}/{by}" if by else how,
+        creation_time=at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S"),
+        confidence=confidence,
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
-from projects import files
+from projects import files, publishing
 from projects.models import Annotation, DatasetVersion, Label, Project, Side
 from projects.publishing import ManifestDamaged, preview, publish, read_samples, readiness
 from tests.making import make_image, make_project, make_user
@@ -242,3 +242,19 @@ def test_publishing_takes_little_memory_and_few_queries(django_assert_max_num_qu
     tracemalloc.stop()
     assert peak < 12_000_000
     assert version.image_count == 3000
+
+
+def test_images_that_got_their_side_meanwhile_are_published_with_it() -> None:
+    """Another publishing ends between the reading and the writing of this one: it is done again."""
+    project = make_project(labels=2, images=5)
+    version, other = reserve(project, "V001"), reserve(project, "V002", "0.5")
+    with publishing._draft(version) as stale:
+        publish(other)
+        publishing._publish(version, stale)
+
+        assert not version.is_published
+
+    publish(version)
+
+    assert version.is_published
+    assert version.counts == other.counts == {f"label-{i}": {"TRAIN": 3, "EVAL": 2} for i in range(2)}
