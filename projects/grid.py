@@ -104,15 +104,23 @@ class Tile:
 
 @dataclass(frozen=True)
 class Slice:
-    """One page of images and where it lies among those of its tab and filter."""
+    """One page of images and where it lies among those of its tab and filter.
+
+    `kept` have left the tab and are shown beside them.
+    """
 
     images: list[Image] = field(default_factory=list)
+    kept: list[Image] = field(default_factory=list)
     position: int = 0  # of the first image, counted from 1
     total: int = 0
 
     @property
     def last_position(self) -> int:
         return self.position + len(self.images) - 1
+
+    @property
+    def shown(self) -> list[Image]:
+        return sorted([*self.images, *self.kept], key=lambda image: -image.pk)
 
 
 class Bench:
@@ -165,12 +173,13 @@ class Bench:
         images = self._read_images()
         is_plain = not self.filter_label and not self.query.text
         total = self.counts[self.query.tab] if is_plain else self.images.count()
+        kept = self._read_kept(images)
         if not images:
-            return Slice(total=total)
+            return Slice(kept=kept, total=total)
         newer = 0
         if self.query.before or self.query.after:
             newer = self.images.filter(pk__gt=images[0].pk).count()
-        return Slice(self._with_kept(images), newer + 1, total)
+        return Slice(images, kept, newer + 1, total)
 
     def _read_images(self) -> list[Image]:
         query, rows = self.query, self.images.order_by("-pk")
@@ -182,16 +191,15 @@ class Bench:
             return older
         return list(rows[: query.show])  # the first page, also where the wanted one has become empty
 
-    def _with_kept(self, images: list[Image]) -> list[Image]:
-        missing = self._keep - {image.pk for image in images}
+    def _read_kept(self, images: list[Image]) -> list[Image]:
+        missing = sorted(self._keep - {image.pk for image in images})[: self.query.show]
         if not missing:
-            return images
-        kept = Image.objects.alive().filter(project=self.project, pk__in=sorted(missing)[: self.query.show])
-        return sorted([*images, *kept], key=lambda image: -image.pk)
+            return []
+        return list(Image.objects.alive().filter(project=self.project, pk__in=missing))
 
     @cached_property
     def tiles(self) -> list[Tile]:
-        images = self.slice.images
+        images = self.slice.shown
         labels = {row.label.pk: row.label for row in self.labels}
         carried: dict[int, list[Label]] = {image.pk: [] for image in images}
         rows = Annotation.objects.filter(image_id__in=list(carried)).order_by("label__position", "pk")

@@ -156,7 +156,11 @@ export class Grid {
     if (event.shiftKey) {
       this.anchor ??= this.focused;
       this.#range(ids[to], false);
-    } else this.anchor = null;
+    } else {
+      this.anchor = null;
+      const isFollowing = this.selected.size === 1 && this.selected.has(this.focused);
+      if (isFollowing) this.select([ids[to]]);
+    }
     this.#focus(ids[to]);
   }
 
