@@ -43,7 +43,8 @@ def submit_training(request: PageRequest, project: Project) -> HttpResponse:
     form = TrainingConfigurationForm(request.POST, project=project)
     submission = _submission(request)
     is_valid = form.is_valid()
-    if not is_valid and not _is_started(project, submission):
+    is_pressed_again = _is_started(project, submission)
+    if not is_valid and not is_pressed_again:
         return _configuration(request, project, form, status=422)
     try:
         version = launching.start(project, form.cleaned_data, by=request.user, submission=submission)
@@ -53,7 +54,8 @@ def submit_training(request: PageRequest, project: Project) -> HttpResponse:
     except launching.Refused as refusal:
         form.add_error(None, str(refusal))
         return _configuration(request, project, form, status=409)
-    messages.success(request, f"{version} was submitted. It goes on when you close this page.")
+    if not is_pressed_again:
+        messages.success(request, f"{version} was submitted. It goes on when you close this page.")
     return go(request, reverse("train_model", args=[project.pk]))
 
 
