@@ -41,7 +41,7 @@ def prepare(say: Say) -> Administrator:
     _migrate(say)
     _collect_static(say)
     administrator = make_administrator()
-    _make_sample(say)
+    make_sample(say)
     connections.close_all()
     return administrator
 
@@ -89,7 +89,7 @@ def make_administrator() -> Administrator:
     return Administrator(ADMIN_NAME, "" if given else password, is_new=True)
 
 
-def _make_sample(say: Say) -> None:
+def make_sample(say: Say) -> None:
     """Once: a sample that was deleted does not come back."""
     from projects.sample import make_sample_project
 

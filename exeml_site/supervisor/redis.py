@@ -19,7 +19,7 @@ from exeml_site.supervisor.ground import Refusal
 from exeml_site.supervisor.processes import Program
 
 LONGEST_SOCKET_PATH = 100  # bytes; the kernel takes 107
-PATIENCE_S = 30.0
+PATIENCE_S = 20.0  # an embedded one may have to read a long file first
 
 
 @dataclass(frozen=True)

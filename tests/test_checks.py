@@ -1,0 +1,47 @@
+"""Settings that contradict each other are named, with a hint."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.checks import run_checks
+
+from training.models import InstanceFlavor
+
+
+def found(databases: list[str] | None = None) -> list[str]:
+    complaints = [one for one in run_checks(databases=databases) if str(one.id).startswith("exeml.")]
+    assert all(one.hint for one in complaints)
+    return [str(one.id) for one in complaints]
+
+
+def test_a_redis_url_of_another_kind(settings: object) -> None:
+    settings.REDIS_URL = "http://localhost:6379"  # type: ignore[attr-defined]
+    assert found() == ["exeml.E001"]
+
+
+def test_a_shared_queue_without_a_shared_database_and_shared_files(settings: object) -> None:
+    settings.REDIS_URL = "redis://queue.example.org:6379/0"  # type: ignore[attr-defined]
+    assert found() == ["exeml.W001", "exeml.W002"]
+
+
+def test_debugging_where_https_says_that_others_reach_the_pages(settings: object) -> None:
+    settings.HTTPS, settings.DEBUG = True, True  # type: ignore[attr-defined]
+    assert "exeml.E002" in found()
+
+
+@pytest.mark.django_db
+def test_no_default_flavor() -> None:
+    InstanceFlavor.objects.update(is_default=False)
+    assert found(["default"]) == ["exeml.W003"]
+
+
+@pytest.mark.django_db
+def test_a_flavor_whose_queue_does_not_exist() -> None:
+    InstanceFlavor.objects.filter(is_default=False).update(queue="tpu")
+    assert found(["default"]) == ["exeml.E003"]
+
+
+@pytest.mark.django_db
+def test_the_database_is_asked_only_where_one_is_named() -> None:
+    InstanceFlavor.objects.update(is_default=False)
+    assert found() == []
