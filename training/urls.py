@@ -34,5 +34,5 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(SERVICE + "delete/", services.delete_service, name="delete_service"),
     path(SERVICE + "token/", services.renew_token, name="renew_token"),
     path(SERVICE + "predict/", services.predict_with_service, name="predict_with_service"),
-    path("v1/infers/<uuid:service_id>", infer.infer, name="infer"),
+    path("v1/infers/<str:service_id>", infer.infer, name="infer"),
 ]

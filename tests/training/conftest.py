@@ -12,6 +12,8 @@ from django.core.files.storage import default_storage
 from projects.models import Project
 from tests.making import make_project, make_version
 from tests.training.bundles import give_bundle
+from tests.training.fitted import fit_until_first_model, make_samples
+from training.engine.config import Sample
 from training.models import Status, TrainingVersion
 
 
@@ -29,3 +31,14 @@ def version(project: Project) -> Iterator[TrainingVersion]:
     yield version
     # Primary keys begin again in the next test, and stored files do not roll back.
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+    return make_samples(tmp_path_factory.mktemp("samples"))
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, tiny_samples: list[Sample]) -> Path:
+    """The folder of a really fitted bundle; some seconds, once."""
+    return fit_until_first_model(tiny_samples, tmp_path_factory.mktemp("fit"))

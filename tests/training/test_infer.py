@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
 from projects.models import Project
-from tests.making import make_user
+from tests.making import make_user, make_version
 from tests.training.bundles import colour_picture
-from training.models import Service, TrainingVersion
+from training.engine.config import Sample
+from training.engine.evaluating import evaluate
+from training.models import Service, Status, TrainingVersion
 from training.services import deploying, predicting
 
 
@@ -85,9 +90,10 @@ def test_the_old_token_stops_working_when_it_is_renewed(opened) -> None:
     assert call((service, new.plain)).status_code == 200
 
 
-def test_an_unknown_service(opened) -> None:
+@pytest.mark.parametrize("address", [str(uuid4()), "x", "1 or 1=1"])
+def test_an_unknown_service(opened, address: str) -> None:
     refused(
-        Client().post(f"/v1/infers/{uuid4()}", headers={"X-Auth-Token": opened[1]}), 404, "SERVICE_NOT_FOUND"
+        Client().post(f"/v1/infers/{address}", headers={"X-Auth-Token": opened[1]}), 404, "SERVICE_NOT_FOUND"
     )
 
 
@@ -206,3 +212,21 @@ def test_what_nobody_foresaw_is_answered_in_json_too(opened, monkeypatch: pytest
 def test_a_call_asks_the_database_four_times_at_most(opened, django_assert_max_num_queries) -> None:
     with django_assert_max_num_queries(4):
         call(opened)
+
+
+def test_a_fitted_model_answers_over_http_as_its_evaluation_did(
+    project: Project, tiny_bundle: Path, tiny_samples: list[Sample]
+) -> None:
+    version = make_version(project, status=Status.COMPLETED)
+    folder = Path(default_storage.path(version.folder))
+    shutil.copytree(tiny_bundle, folder / "bundle")
+    service, token = deploying.deploy(version, make_user("alice"), None)
+    deploying.bring_up(str(service.pk))
+    evaluation = evaluate(tiny_bundle, [sample for sample in tiny_samples if sample.usage == "EVAL"])
+    paths = {sample.id: sample.path for sample in tiny_samples}
+    for prediction in evaluation.predictions:
+        answer = call((service, token.plain), paths[prediction.id].read_bytes()).json()
+        assert answer["predicted_label"] == prediction.predicted[0]
+        scores = dict(zip(evaluation.labels, prediction.scores, strict=True))
+        assert dict(answer["scores"]) == pytest.approx(scores, abs=5e-7)
+    shutil.rmtree(folder)

@@ -52,7 +52,7 @@ class Refusal(Exception):
 @csrf_exempt
 @public
 @never_cache
-def infer(request: HttpRequest, service_id: UUID) -> JsonResponse:
+def infer(request: HttpRequest, service_id: str) -> JsonResponse:
     """The door is guarded by the service's own token, not by a session."""
     try:
         return JsonResponse(_counted_answer(request, _open(request, service_id)).as_json())
@@ -60,11 +60,11 @@ def infer(request: HttpRequest, service_id: UUID) -> JsonResponse:
         return refusal.as_response()
 
 
-def _open(request: HttpRequest, service_id: UUID) -> Service:
+def _open(request: HttpRequest, service_id: str) -> Service:
     """The service that the caller may use; nothing of the body is read before."""
     if request.method != "POST":
         raise Refusal(405, "METHOD_NOT_ALLOWED", "Only POST is answered here.", CURL)
-    service = Service.objects.alive().select_related("training_version").filter(pk=service_id).first()
+    service = _find(service_id)
     if service is None:
         raise Refusal(
             404, "SERVICE_NOT_FOUND", "There is no service at this address.", "Copy the URL from its page."
@@ -76,6 +76,15 @@ def _open(request: HttpRequest, service_id: UUID) -> Service:
         hint = "A renewed token replaces the old one at once; managers make one on the service's page."
         raise Refusal(401, "TOKEN_WRONG", "The token is not the token of this service.", hint)
     return service
+
+
+def _find(service_id: str) -> Service | None:
+    """An address that is no UUID is answered here too: callers read JSON, not the site's 404 page."""
+    try:
+        key = UUID(service_id)
+    except ValueError:
+        return None
+    return Service.objects.alive().select_related("training_version").filter(pk=key).first()
 
 
 def _counted_answer(request: HttpRequest, service: Service) -> predicting.Answer:

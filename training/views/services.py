@@ -203,4 +203,4 @@ def _poll_seconds(services: list[Service]) -> int:
     """0: nothing here changes by itself any more."""
     if any(service.is_deploying for service in services):
         return POLL_DEPLOYING_S
-    return POLL_RUNNING_S if any(service.is_running for service in services) else 0
+    return POLL_RUNNING_S if any(service.status == Service.Status.RUNNING for service in services) else 0
