@@ -20,7 +20,7 @@ Tick = Callable[[float], None]
 def extract(
     member: Member, pixels: Pixels, threads: int, device: str, tick: Tick, rows: Sequence[int] | None = None
 ) -> Tensor:
-    """[N, F] float32 features of cached pixels [N, S, S, 3] (or of some rows). `tick(share done)` may raise."""
+    """[N, F] float32 features of cached pixels [N, S, S, 3] (or of some rows). `tick(share)` may raise."""
     chosen = range(len(pixels)) if rows is None else rows
     batches = _batches(pixels, chosen, member.resolution, threads)
     if device == "cuda":
@@ -51,12 +51,14 @@ def _on_processor(member: Member, batches: Iterator[Pixels], n: int, threads: in
     queue = _queue(member, threads)
     parts: list[Any] = [None] * -(-n // BATCH)
     queue.set_callback(lambda request, i: parts.__setitem__(i, request.get_output_tensor(0).data.copy()))
-    for i, batch in enumerate(batches):
-        full = np.zeros((BATCH, *batch.shape[1:]), np.uint8)
-        full[: len(batch)] = batch
-        queue.start_async({0: full}, i)
-        tick(i / len(parts))
-    queue.wait_all()
+    try:
+        for i, batch in enumerate(batches):
+            full = np.zeros((BATCH, *batch.shape[1:]), np.uint8)
+            full[: len(batch)] = batch
+            queue.start_async({0: full}, i)
+            tick(i / len(parts))
+    finally:
+        queue.wait_all()
     parts[-1] = parts[-1][: n - (len(parts) - 1) * BATCH]
     return parts
 
@@ -79,7 +81,7 @@ def _queue(member: Member, threads: int) -> Any:
 
 
 def _on_gpu(member: Member, batches: Iterator[Pixels], n: int, tick: Tick) -> list[Any]:
-    backbone = build(member.network, member.state).to("cuda", memory_format=torch.channels_last)
+    backbone = build(member.network, member.state).to("cuda").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     parts, done = [], 0
     for batch in batches:
         with torch.inference_mode(), torch.autocast("cuda", torch.float16):

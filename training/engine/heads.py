@@ -110,7 +110,7 @@ def _basis(features: Tensor) -> _Basis:
     centred = features - mean
     scale = max(float(centred.square().mean().sqrt()), 1e-6) * features.shape[1] ** 0.5
     rows = centred / scale
-    if rows.shape[0] >= rows.shape[1]:
+    if 2 * rows.shape[0] > rows.shape[1]:  # turning would cost more than it saves
         return _Basis(rows, mean, scale, None)
     left, size, right = torch.linalg.svd(rows, full_matrices=False)
     return _Basis(left * size, mean, scale, right.T.contiguous())

@@ -1,0 +1,155 @@
+"""From members to a bundle folder, written beside the old one and swapped in whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from training.engine.bundle import FORMAT_VERSION, Bundle, calibrate, read_description, self_test_squares
+from training.engine.catalogue import network
+from training.engine.config import EngineError
+from training.engine.networks import Assembled, Head, Member, resolutions, to_onnx
+from training.engine.pixels import Pixels, resize_square
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a bundle says about itself besides its network."""
+
+    labels: tuple[str, ...]
+    is_multi_label: bool
+    side: int
+    recipe: str
+    temperature: float
+    thresholds: tuple[float, ...]
+    accuracy: float | None
+
+
+def export(
+    members: Sequence[Member], identity: Identity, target: Path, examples: Sequence[Path], threads: int
+) -> Bundle:
+    """Write the bundle, check it against torch, time it on `examples`, and swap it in.
+
+    Raises EngineError when the exported network does not answer like the trained one.
+    """
+    fresh = target.with_name(target.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    module = Assembled(members).eval()
+    (fresh / "model.onnx").write_bytes(to_onnx(module, module.sizes, ["logits", "features"]))
+    torch.save(_record(members), fresh / "weights.pt")
+    description = _describe(members, identity)
+    _write(fresh, description)
+    bundle = Bundle.load(fresh, threads)
+    squares = self_test_squares(identity.side)
+    description["parity"] = _parity(module, bundle, squares)
+    description["self_test"] = {"scores": [bundle.predict_square(one).tolist() for one in squares]}
+    description["inference_ms"] = bundle.measure_ms(examples) if examples else None
+    _write(fresh, description)
+    _swap(fresh, target)
+    return Bundle(target, bundle.labels, bundle.is_multi_label, description, bundle._compiled)
+
+
+def read_members(path: Path) -> list[Member]:
+    """The networks of a bundle, to train further. Raises EngineError when they cannot be read."""
+    read_description(path)
+    try:
+        record = torch.load(path / "weights.pt", map_location="cpu", weights_only=True)
+        return [
+            Member(network(one["network"]), one["resolution"], one["state"], Head(one["weight"], one["bias"]))
+            for one in record["members"]
+        ]
+    except EngineError:
+        raise
+    except Exception as problem:  # torch raises many kinds for a broken file, and all mean the same here
+        raise EngineError(
+            "The weights of the model to start from cannot be read.", "Choose another version."
+        ) from problem
+
+
+def restore_swapped(target: Path) -> None:
+    """If a killed run left the swap half done, put the older bundle back."""
+    old = target.with_name(target.name + ".old")
+    if old.exists() and not target.exists():
+        os.replace(old, target)
+
+
+def _swap(fresh: Path, target: Path) -> None:
+    old = target.with_name(target.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        os.replace(target, old)
+    os.replace(fresh, target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _record(members: Sequence[Member]) -> dict[str, Any]:
+    return {
+        "members": [
+            {
+                "network": one.network.name,
+                "resolution": one.resolution,
+                "state": one.state,
+                "weight": one.head.weight,
+                "bias": one.head.bias,
+            }
+            for one in members
+        ]
+    }
+
+
+def _describe(members: Sequence[Member], identity: Identity) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "labels": list(identity.labels),
+        "is_multi_label": identity.is_multi_label,
+        "network": " + ".join(one.network.name for one in members),
+        "resolution": max(resolutions(members)),
+        "members": [{"network": one.network.name, "resolution": one.resolution} for one in members],
+        "recipe": identity.recipe,
+        "accuracy": identity.accuracy,
+        "preprocessing": {
+            "side": identity.side,
+            "resolutions": resolutions(members),
+            "steps": "upright RGB, transparency on white; the middle, stretched by at most 4/3; bicubic to "
+            "side, then to each resolution; uint8, rows, columns, channels; scaling is inside the network",
+        },
+        "temperature": identity.temperature,
+        "thresholds": list(identity.thresholds),
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "inference_ms": None,
+        "parity": None,
+        "self_test": None,
+        "bytes": 0,
+    }
+
+
+def _write(folder: Path, description: dict[str, Any]) -> None:
+    description["bytes"] = (folder / "model.onnx").stat().st_size
+    (folder / "bundle.json").write_text(json.dumps(description, indent=1, ensure_ascii=False), "utf-8")
+
+
+def _parity(module: Assembled, bundle: Bundle, squares: Pixels) -> dict[str, Any]:
+    """Largest difference of scores between torch and the exported network. Raises EngineError beyond 0.01."""
+    inputs = [np.stack([resize_square(one, size) for one in squares]) for size in module.sizes]
+    with torch.inference_mode():
+        logits = module(*[torch.from_numpy(one) for one in inputs])[0].numpy()
+    temperature = float(bundle.description["temperature"])
+    expected = calibrate(logits, temperature, bundle.is_multi_label)
+    answered = np.stack([bundle.predict_square(one) for one in squares])
+    largest = float(np.abs(expected - answered).max())
+    if not largest < 0.01:
+        raise EngineError(
+            "The exported model does not answer like the trained one.", "Report this as a fault."
+        )
+    same = bool((expected.argmax(axis=1) == answered.argmax(axis=1)).all())
+    return {"images": len(squares), "largest_difference": largest, "same_top1": same}

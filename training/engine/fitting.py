@@ -1,0 +1,201 @@
+"""Fit a classifier under a time limit, read top to bottom: pixels, frozen features with heads, fine-tuning.
+
+Only TRAIN samples are opened. From the first head on there is always a model in `workdir/bundle`.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from training.engine import catalogue, exporting, networks, pixels, planning
+from training.engine.bundle import compile_onnx
+from training.engine.config import (
+    EngineError,
+    Event,
+    FitConfig,
+    FitResult,
+    Sample,
+    StoppedBeforeModel,
+    StopReason,
+)
+from training.engine.journal import Halt, Journal
+from training.engine.networks import Head, Member
+from training.engine.preparing import label_names, prepare, read
+from training.engine.refining import refine
+from training.engine.searching import Contender, Search, fit_members, key
+
+
+def fit(
+    samples: Sequence[Sample],
+    config: FitConfig,
+    workdir: Path,
+    report: Callable[[Event], None],
+    should_stop: Callable[[], bool],
+) -> FitResult:
+    """Train on the TRAIN samples; the best model so far is always in `workdir/bundle`.
+
+    Called again with the same workdir it continues; time already used counts. Raises EngineError for an
+    expected ending, StoppedBeforeModel when the user stops before a model exists.
+    """
+    train = [sample for sample in samples if sample.usage == "TRAIN"]
+    evaluations = len(samples) - len(train)
+    labels = label_names(train)
+    prepare(workdir, train, config)
+    journal = Journal.open(workdir, config.max_seconds, report, should_stop)
+    journal.reserve_s = min(planning.evaluation_reserve_s(evaluations), config.max_seconds / 3)
+    threads = config.threads or os.cpu_count() or 1
+    torch.set_num_threads(threads)
+    search: Search | None = None
+    stop_reason: StopReason = "converged"
+    try:
+        search, unreadable = read(train, labels, config, workdir, journal, threads)
+        _search(search, _options(config))
+    except Halt as halt:
+        stop_reason = halt.reason
+    return _close(search, journal, stop_reason, unreadable if search else ())
+
+
+def _search(search: Search, options: list[Member]) -> None:
+    """The stages in their order. Raises Halt."""
+    singles, network_ms = _frozen(search, options)
+    search.export_best()
+    with search.journal.phase("heads", "Joining networks"):
+        _join(search, singles, network_ms)
+        search.export_best()
+    refine(search, singles, network_ms)
+
+
+def _frozen(search: Search, options: list[Member]) -> tuple[list[Contender], dict[str, float]]:
+    """A linear head for each network, the quickest first, as long as the time meant for it lasts."""
+    journal, singles, network_ms = search.journal, list[Contender](), dict[str, float]()
+    began = journal.elapsed()
+    error: EngineError | None = None
+    for done, member in enumerate(options):
+        used = journal.elapsed() - began
+        if singles and used * (1 + 1 / done) > planning.HEADS_SHARE * search.config.max_seconds:
+            break
+        started = time.monotonic()
+        try:
+            with journal.phase("heads", f"{member.network.name} at {member.resolution}: features and head"):
+                contender = _head(search, member, network_ms)
+        except (RuntimeError, OSError, EngineError) as problem:
+            error = problem if isinstance(problem, EngineError) else error
+            search.failed(
+                member.network.name,
+                member.resolution,
+                "linear head",
+                time.monotonic() - started,
+                str(problem),
+            )
+            continue
+        search.consider(contender)
+        if contender.inference_ms <= search.config.max_inference_ms:
+            singles.append(contender)
+        if len(singles) == 1:
+            search.export_best()
+    if not singles:
+        raise error or _too_slow(search)
+    return singles, network_ms
+
+
+def _head(search: Search, member: Member, network_ms: dict[str, float]) -> Contender:
+    started = time.monotonic()
+    if search.config.hardware == "CPU":
+        network_ms[key(member)] = _measured_ms(search, member)
+    ms = search.latency_ms([member], network_ms)
+    members, fit = fit_members(search, [member])
+    known = np.ones(len(search.paths), dtype=np.bool_)
+    seconds = time.monotonic() - started
+    return Contender(members, "linear head", fit.held_out, known, fit.verdict, ms, seconds, fit.strength)
+
+
+def _join(search: Search, singles: list[Contender], network_ms: dict[str, float]) -> None:
+    """Several networks' features side by side: the best of each network, two, then three."""
+    best = list({one.name: one for one in sorted(singles, key=lambda c: -c.verdict.loss)}.values())
+    best.sort(key=lambda contender: contender.verdict.loss)
+    for count in range(2, min(3, len(best)) + 1):
+        started = time.monotonic()
+        parts = [contender.members[0] for contender in best[:count]]
+        ms = search.latency_ms(parts, network_ms)
+        if ms > search.config.max_inference_ms or search.journal.left() < 30:
+            return
+        members, fit = fit_members(search, parts)
+        known = np.ones(len(search.paths), dtype=np.bool_)
+        seconds = time.monotonic() - started
+        search.consider(
+            Contender(
+                members, "joint linear head", fit.held_out, known, fit.verdict, ms, seconds, fit.strength
+            )
+        )
+
+
+def _options(config: FitConfig) -> list[Member]:
+    """What to try: the base's networks, then the pretrained ones: the quickest, then the largest."""
+    empty = Head(torch.zeros(1, 1), torch.zeros(1))
+    options = exporting.read_members(config.base_bundle) if config.base_bundle else []
+    admissible = catalogue.admissible(config.hardware, config.max_inference_ms)
+    if config.hardware == "CPU":  # the estimate is rough, and the measurement decides
+        admissible = catalogue.admissible("CPU", float("inf"))
+    elif not admissible:
+        network, resolution, ms = catalogue.fastest(config.hardware)
+        raise catalogue.nothing_fits(config.max_inference_ms, network.name, resolution, ms)
+    states = {network.name: networks.pretrained(network) for network, _, _ in admissible}
+    order = [admissible[0], *admissible[:0:-1]]
+    return options + [Member(one, size, states[one.name], empty) for one, size, _ in order]
+
+
+def _measured_ms(search: Search, member: Member) -> float:
+    """Median ms of one picture through a network on this machine, decoding and resizing included."""
+    onnx = networks.to_onnx(
+        networks.Normalized(networks.build(member.network, member.state)), [member.resolution], ["features"]
+    )
+    request = compile_onnx(onnx, [member.resolution], search.threads).create_infer_request()
+    times = []
+    for turn in range(12):
+        began = time.monotonic()
+        square = pixels.read_square(search.paths[turn % len(search.paths)], search.side)
+        request.infer({0: pixels.resize_square(square, member.resolution)[None]})
+        times.append(1e3 * (time.monotonic() - began))
+        search.journal.tick()
+    return float(np.median(times[2:]))
+
+
+def _close(
+    search: Search | None, journal: Journal, stop_reason: StopReason, unreadable: tuple[str, ...]
+) -> FitResult:
+    """Put the best model on disk and say what happened. Raises when there is none."""
+    journal.is_closing = True
+    if search is None or search.best is None:
+        if stop_reason == "user":
+            raise StoppedBeforeModel
+        raise EngineError("The time limit ended before a first model existed.", "Raise Max. Training Time.")
+    with journal.phase("export", "Saving the best model"):
+        search.export_best()
+    reports = search.reports()
+    result = FitResult(
+        bundle=search.workdir / "bundle",
+        labels=search.labels,
+        best=next(one for one in reports if one.is_best),
+        candidates=reports,
+        stop_reason=stop_reason,
+        seconds_by_phase={name: round(s, 2) for name, s in journal.seconds_by_phase.items()},
+        device=search.device,
+        curve=tuple(journal.curve),
+        unreadable=unreadable,
+    )
+    journal.tell("note", f"Finished: {stop_reason}.", fraction=1)
+    return result
+
+
+def _too_slow(search: Search) -> EngineError:
+    quickest = min(
+        (report for report, _ in search.tried if report.inference_ms), key=lambda one: one.inference_ms or 0
+    )
+    ms = quickest.inference_ms or 0
+    return catalogue.nothing_fits(search.config.max_inference_ms, quickest.network, quickest.resolution, ms)

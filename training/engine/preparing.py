@@ -1,0 +1,155 @@
+"""What a fit does before it learns: refuse what cannot work, tidy the work folder, fill the pixel cache."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from training.engine import catalogue, exporting, heads, pixels, planning
+from training.engine.config import EngineError, FitConfig, Sample
+from training.engine.journal import Journal, read_json, write_json
+from training.engine.judging import Table, balanced_weights
+from training.engine.searching import Search
+
+REMEDY_LABELS = "Label at least five images with each of two labels."
+
+
+def prepare(workdir: Path, train: list[Sample], config: FitConfig) -> None:
+    """Write config.json; a checkpoint of other samples or another configuration is thrown away."""
+    checkpoint = workdir / "checkpoint"
+    facts = [(one.id, str(one.path), one.labels) for one in train]
+    settings = (config.seed, config.hardware, config.is_multi_label, str(config.base_bundle))
+    fingerprint = hashlib.sha256(repr((facts, settings)).encode()).hexdigest()
+    stored = read_json(checkpoint / "fingerprint.json")
+    if stored != fingerprint:
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        (workdir / "events.jsonl").unlink(missing_ok=True)
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    exporting.restore_swapped(workdir / "bundle")
+    write_json(checkpoint / "fingerprint.json", fingerprint)
+    described = asdict(config) | {"base_bundle": str(config.base_bundle) if config.base_bundle else None}
+    write_json(workdir / "config.json", described)
+
+
+def label_names(train: Sequence[Sample]) -> tuple[str, ...]:
+    labels = tuple(sorted({label for sample in train for label in sample.labels}))
+    if not train or not labels:
+        raise EngineError("There are no labeled images to train with.", REMEDY_LABELS)
+    if len(labels) < 2:
+        raise EngineError(f"All images carry the same label, {labels[0]}.", REMEDY_LABELS)
+    return labels
+
+
+def _targets(samples: Sequence[Sample], labels: tuple[str, ...]) -> Table:
+    """[N, C] ones where a sample carries a label."""
+    position = {label: i for i, label in enumerate(labels)}
+    table = np.zeros((len(samples), len(labels)), np.float32)
+    for row, sample in enumerate(samples):
+        table[row, [position[label] for label in sample.labels]] = 1
+    return table
+
+
+def _refuse_unusable(targets: Table, labels: tuple[str, ...]) -> None:
+    if not len(targets):
+        raise EngineError("None of the images can be read.", "Upload them again as JPG, PNG or BMP.")
+    for label, count in zip(labels, targets.sum(axis=0), strict=True):
+        if count < 2:
+            raise EngineError(f"The label {label} has fewer than two readable images.", REMEDY_LABELS)
+
+
+def read(
+    train: list[Sample],
+    labels: tuple[str, ...],
+    config: FitConfig,
+    workdir: Path,
+    journal: Journal,
+    threads: int,
+) -> tuple[Search, tuple[str, ...]]:
+    """Decode the pixels, or map those of a killed run; gives the search and the ids that cannot be read."""
+    cache, notes = workdir / "checkpoint" / "pixels.npy", workdir / "checkpoint" / "pixels.json"
+    with journal.phase("pixels", f"Reading {len(train)} images"):
+        stored = read_json(notes)
+        if stored is None or not cache.exists():
+            stored = _decode(train, labels, config, cache, journal, threads)
+            write_json(notes, stored)
+    kept = [train[row] for row in stored["rows"]]
+    bad = {int(row): cause for row, cause in stored["unreadable"].items()}
+    good = [row for row in range(len(kept)) if row not in bad]
+    unreadable = tuple(kept[row].id for row in sorted(bad))
+    if unreadable:
+        journal.tell("note", f"{len(unreadable)} images cannot be read and are left out.")
+    table = pixels.open_cache(cache)
+    targets = _targets([kept[row] for row in good], labels)
+    _refuse_unusable(targets, labels)
+    search = Search(
+        config=config,
+        journal=journal,
+        workdir=workdir,
+        labels=labels,
+        paths=[kept[row].path for row in good],
+        pixels=table if not bad else np.asarray(table[good]),
+        targets=targets,
+        weights=balanced_weights(targets),
+        folds=heads.make_folds(targets, planning.fold_count(len(good)), config.seed),
+        threads=threads,
+        device=_device(config),
+    )
+    return search, unreadable
+
+
+def _decode(
+    train: list[Sample],
+    labels: tuple[str, ...],
+    config: FitConfig,
+    cache: Path,
+    journal: Journal,
+    threads: int,
+) -> dict[str, Any]:
+    """Fill the cache; gives {"rows": chosen samples, "unreadable": {row: why}}."""
+    chosen, side = _affordable(train, labels, config, journal, threads)
+    paths = [train[row].path for row in chosen]
+
+    def tick(done: int) -> None:
+        journal.tick(done / len(paths))
+
+    problems = pixels.decode_all(paths, side, cache, threads, tick)
+    return {"rows": chosen, "unreadable": {str(row): cause for row, cause in sorted(problems.items())}}
+
+
+def _affordable(
+    train: list[Sample], labels: tuple[str, ...], config: FitConfig, journal: Journal, threads: int
+) -> tuple[list[int], int]:
+    """Which samples can be read in time (all, unless the limit is short), and the side of the cache."""
+    random = np.random.default_rng(config.seed)
+    probe = random.permutation(len(train))[:16]
+    largest = max(size for network in catalogue.NETWORKS for size in network.resolutions)
+    long_sides, began = [], time.monotonic()
+    for row in probe:
+        try:
+            with Image.open(train[row].path) as image:
+                long_sides.append(max(image.size))
+            pixels.read_square(train[row].path, largest)
+        except (OSError, EngineError, ValueError):
+            continue
+    image_s = (time.monotonic() - began) / len(probe) / threads
+    count = planning.rows_that_fit(len(train), image_s, journal.left())
+    if count == len(train):
+        return list(range(count)), planning.cache_side(long_sides, largest)
+    journal.tell("note", f"Only {count} of {len(train)} images can be read in the time limit.")
+    folds = heads.make_folds(_targets(train, labels), -(-len(train) // count), config.seed)
+    return np.flatnonzero(folds == 0).tolist(), planning.cache_side(long_sides, largest)
+
+
+def _device(config: FitConfig) -> str:
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise EngineError("There is no GPU on this machine.", "Choose a CPU flavor.")
+    return "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
