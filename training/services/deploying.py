@@ -36,9 +36,10 @@ def deploy(
     version: TrainingVersion, by: User, auto_stop_hours: int | None, service_id: UUID | None = None
 ) -> tuple[Service, Token]:
     """Put a Completed version behind an address. The token is known only now. Raises DeployRefused."""
-    _check_deployable(version)
     token = new_token()
     with transaction.atomic():
+        version.refresh_from_db(fields=["status", "deleted_at"])
+        _check_deployable(version)
         _admit_one_more(version.project.team_id)
         service = Service.objects.create(
             id=service_id or uuid4(),
