@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import shutil
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 from django.core.files.storage import default_storage
@@ -28,6 +30,8 @@ from training.progress import Reporter
 logger = logging.getLogger(__name__)
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+FINISHING_S = 10  # of the limit: drawing the charts, storing the model, writing the rows
+RESCUE_S = 90  # for an attempt after a crash, also beyond the limit: enough to keep the model of an hour
 
 
 class NotOurs(Exception):
@@ -74,14 +78,14 @@ def work_folder(version_id: int) -> Path:
 
 
 def _train(version: TrainingVersion, reporter: Reporter) -> None:
-    from training.engine.fitting import fit
-
     reporter.say("Publishing the dataset version")
     _publish(version)
     samples = _samples(version)
     folder = work_folder(version.pk)
     folder.mkdir(parents=True, exist_ok=True)
-    config = _config(version, reporter)
+    from training.engine.fitting import fit  # and with it torch, which takes seconds
+
+    config = _config(version, reporter.used_s, folder)
     result = fit(samples, config, folder, reporter.report, reporter.should_stop)
     if not reporter.is_ours:
         raise NotOurs
@@ -113,10 +117,13 @@ def _path(entry: Entry) -> Path:
         return Path(settings.WORK_DIR) / "missing" / entry.source
 
 
-def _config(version: TrainingVersion, reporter: Reporter) -> FitConfig:
+def _config(version: TrainingVersion, used_s: float, folder: Path) -> FitConfig:
+    """The limit less what was used and what the end needs; what the engine counts itself is not twice."""
+    left = version.limit.total_seconds() - used_s - FINISHING_S
+    least = RESCUE_S if "lost" in version.progress else 0
     hardware: Hardware = "CPU" if version.inference_hardware == "CPU" else "NV_P4"
     return FitConfig(
-        max_seconds=version.limit.total_seconds() - reporter.used_s,
+        max_seconds=max(least, left) + _used_by_engine(folder),
         hardware=hardware,
         max_inference_ms=version.max_inference_ms,
         base_bundle=_base_bundle(version),
@@ -124,6 +131,13 @@ def _config(version: TrainingVersion, reporter: Reporter) -> FitConfig:
         device="auto" if version.flavor.device == Device.GPU else "cpu",
         threads=settings.EXEML_ENGINE_THREADS or None,
     )
+
+
+def _used_by_engine(folder: Path) -> float:
+    """Seconds that a killed fit noted in its folder, which the next fit goes on counting from."""
+    from training.engine.journal import read_json
+
+    return float((read_json(folder / "checkpoint" / "clock.json") or {}).get("used_s", 0))
 
 
 def _base_bundle(version: TrainingVersion) -> Path | None:
@@ -153,27 +167,33 @@ def _finish(
     version: TrainingVersion, samples: Sequence[Sample], result: FitResult, reporter: Reporter
 ) -> None:
     """Evaluate on the validation side, store the files, then Completed together with every number."""
+    from training.engine.evaluating import evaluate
+
     held_out = [sample for sample in samples if sample.usage == "EVAL"]
     reporter.say(f"Evaluating on {len(held_out)} validation images")
-    predictions = recording.predict(result.bundle, held_out)
-    found = recording.report_of(predictions, result.labels, version.project.is_multi_label)
+    evaluation = evaluate(result.bundle, held_out, threads=settings.EXEML_ENGINE_THREADS or None)
     reporter.say("Drawing the charts and storing the model")
-    _store_charts(version, found, reporter.state.get("curve", []))
+    drawn = _store_charts(version, evaluation.report, reporter.state.get("curve", []))
     size = _store_bundle(version, result.bundle)
+    unreadable = len(result.unreadable) + len(evaluation.unreadable)
+    progress = {**reporter.state, "charts": drawn, "unreadable": unreadable}
     with transaction.atomic():
-        _complete(version, result, size, reporter)
-        recording.record(version, result.labels, predictions, result.candidates)
+        _complete(version, result, size, progress)
+        recording.record(version, evaluation.labels, evaluation.predictions, result.candidates)
 
 
-def _store_charts(version: TrainingVersion, found: Report, curve: list[list[float]]) -> None:
-    """A chart that cannot be drawn is no reason to lose a model."""
+def _store_charts(version: TrainingVersion, found: Report, curve: list[list[float]]) -> list[str]:
+    """The names of what was drawn. A chart that cannot be drawn is no reason to lose a model."""
     from training import charts
 
     try:
-        for name, content in charts.render(found, curve).items():
+        drawn = charts.render(found, curve)
+        for name, content in drawn.items():
             files.save_whole(f"{version.folder}/charts/{name}.svg", content)
     except Exception:
         logger.exception("the charts of training version %s were not drawn", version.pk)
+        return []
+    return list(drawn)
 
 
 def _store_bundle(version: TrainingVersion, bundle: Path) -> int:
@@ -186,10 +206,7 @@ def _store_bundle(version: TrainingVersion, bundle: Path) -> int:
     return size
 
 
-def _complete(version: TrainingVersion, result: FitResult, size: int, reporter: Reporter) -> None:
-    progress = reporter.state
-    if result.unreadable:
-        progress["unreadable"] = len(result.unreadable)
+def _complete(version: TrainingVersion, result: FitResult, size: int, progress: dict[str, Any]) -> None:
     ended = _mine(version).update(
         status=Status.COMPLETED,
         finished_at=timezone.now(),
@@ -208,10 +225,15 @@ def _complete(version: TrainingVersion, result: FitResult, size: int, reporter: 
 
 def ran_on(version: TrainingVersion, device: str) -> str:
     """Where it really ran; a GPU flavor on a machine without one is told."""
-    is_cpu = device.lower().startswith("cpu")
-    if version.flavor.device == Device.GPU and is_cpu:
-        return f"{device} (the flavor asks for a GPU; this machine has none)"
-    return device
+    if device != "cpu":
+        import torch
+
+        return f"GPU, {torch.cuda.get_device_name()}"
+    threads = settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1
+    place = f"CPU, {threads} thread{'' if threads == 1 else 's'}"
+    if version.flavor.device == Device.GPU:
+        return f"{place} (the flavor asks for a GPU; this machine has none)"
+    return place
 
 
 def _mine(version: TrainingVersion) -> TrainingVersionQuerySet:

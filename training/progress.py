@@ -40,6 +40,7 @@ class Reporter:
         self._began = time.monotonic()
         self._written = self._asked = float("-inf")
         self._is_stop_wanted = False
+        self._last_result = ""
         self._lock = threading.RLock()  # one statement at a time, from whichever thread
         self._ended = threading.Event()
         self._heart = threading.Thread(target=self._beat, name=f"heart of {version.pk}", daemon=True)
@@ -68,9 +69,10 @@ class Reporter:
     def report(self, event: Event) -> None:
         """The engine's word. Written at most every two seconds."""
         with self._lock:
-            if event.message:
-                self._state["message"] = event.message
-            self._state["fraction"] = event.fraction
+            if event.kind in ("phase", "progress") and event.message != self._last_result:
+                self._state |= {"message": event.message, "fraction": event.fraction}
+            elif event.kind != "progress":
+                self._last_result = event.message  # repeated by the progress that follows it
             if event.remaining_s is not None:
                 self._state["remaining_s"] = round(event.remaining_s)
                 self._state["remaining_at_s"] = round(self.used_s)
@@ -93,11 +95,14 @@ class Reporter:
             return self._is_stop_wanted or not self.is_ours
 
     def _add_to_curve(self, accuracy: float) -> None:
-        best = max(accuracy, self._state.get("best_accuracy") or 0.0)
-        curve = [*self._state.get("curve", []), [round(self.used_s, 1), round(best, 4)]]
+        """The accuracy of the best model so far; a resumed fit tells again what stands there already."""
+        curve: list[list[float]] = self._state.get("curve", [])
+        if curve and curve[-1][1] == round(accuracy, 4):
+            return
+        curve = [*curve, [round(self.used_s, 1), round(accuracy, 4)]]
         if len(curve) > CURVE_POINTS:
             curve = [*curve[:-1:2], curve[-1]]
-        self._state |= {"best_accuracy": best, "curve": curve}
+        self._state |= {"best_accuracy": accuracy, "curve": curve}
 
     def _row(self) -> TrainingVersionQuerySet:
         return TrainingVersion.objects.alive().filter(

@@ -7,27 +7,16 @@ numbers of a page always add up.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from django.db import transaction
 
 from projects.models import Image
 from training.engine import CandidateReport
+from training.engine.evaluating import Prediction
 from training.engine.metrics import LabelReport, Rate, Report, report
 from training.models import Candidate, EvaluatedImage, Metric, TrainingVersion
 
 BATCH = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """The answer for one image of the validation side. `scores` stand in the order of the model's labels."""
-
-    image_id: int | None
-    truth: tuple[str, ...]
-    predicted: tuple[str, ...]
-    scores: tuple[float, ...]
-    confidence: float
 
 
 @transaction.atomic
@@ -49,7 +38,9 @@ def record(
     return found
 
 
-def report_of(images: Iterable[EvaluatedImage], labels: Sequence[str], is_multi_label: bool) -> Report:
+def report_of(
+    images: Iterable[EvaluatedImage | Prediction], labels: Sequence[str], is_multi_label: bool
+) -> Report:
     """The evaluation computed from stored predictions. A label that only the truth knows joins at the end."""
     images = list(images)
     known = set(labels)
@@ -59,20 +50,25 @@ def report_of(images: Iterable[EvaluatedImage], labels: Sequence[str], is_multi_
 
 
 def _evaluated_images(version: TrainingVersion, predictions: Iterable[Prediction]) -> list[EvaluatedImage]:
-    predictions = list(predictions)
-    present = _still_there({one.image_id for one in predictions if one.image_id is not None})
+    named = [(_image_id(one), one) for one in predictions]
+    present = _still_there({image_id for image_id, _ in named if image_id is not None})
     return [
         EvaluatedImage(
             training_version=version,
-            image_id=one.image_id if one.image_id in present else None,
+            image_id=image_id if image_id in present else None,
             truth=list(one.truth),
             predicted=list(one.predicted),
             scores=[round(score, 6) for score in one.scores],
-            confidence=one.confidence,
+            confidence=max(one.scores, default=0.0),
             is_correct=set(one.truth) == set(one.predicted),
         )
-        for one in predictions
+        for image_id, one in named
     ]
+
+
+def _image_id(one: Prediction) -> int | None:
+    """A manifest from elsewhere names images that are not ours."""
+    return int(one.id) if one.id.isdecimal() else None
 
 
 def _still_there(image_ids: set[int]) -> set[int]:

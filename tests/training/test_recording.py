@@ -12,6 +12,7 @@ from projects.models import Image, Project
 from tests.making import make_project, make_version
 from training import recording
 from training.engine import CandidateReport
+from training.engine.evaluating import Prediction
 from training.models import EvaluatedImage, Status, TrainingVersion
 
 pytestmark = pytest.mark.django_db
@@ -19,7 +20,7 @@ LABELS = ("daisy", "roses", "tulips", "never seen")
 CANDIDATE = CandidateReport("EfficientNet-Lite0", 224, "linear head", 0.9, 5.9, False, True, 12.5, True)
 
 
-def predictions_for(project: Project, seed: int = 0) -> list[recording.Prediction]:
+def predictions_for(project: Project, seed: int = 0) -> list[Prediction]:
     """Right about seven times in ten; the last label is never the truth."""
     chance = random.Random(seed)
     images = list(project.images.values_list("pk", flat=True))
@@ -28,7 +29,7 @@ def predictions_for(project: Project, seed: int = 0) -> list[recording.Predictio
         truth = chance.choice(LABELS[:3])
         predicted = truth if chance.random() < 0.7 else chance.choice(LABELS)
         scores = tuple(0.7 if label == predicted else 0.1 for label in LABELS)
-        found.append(recording.Prediction(image, (truth,), (predicted,), scores, 0.7))
+        found.append(Prediction(str(image), (truth,), (predicted,), scores))
     return found
 
 
@@ -115,7 +116,7 @@ def test_an_image_that_was_purged_meanwhile_keeps_its_answer() -> None:
     project = make_project(labels=2, images=5)
     version = make_version(project, 1, Status.RUNNING)
     predictions = predictions_for(project)
-    Image.objects.filter(pk=predictions[0].image_id).delete()
+    Image.objects.filter(pk=int(predictions[0].id)).delete()
 
     recording.record(version, LABELS, predictions, [])
 
@@ -129,7 +130,7 @@ def test_several_labels_an_image_have_no_confusion_and_count_as_right_only_all_t
     images = list(project.images.values_list("pk", flat=True))
     answers = [(("a", "b"), ("b", "a")), (("a",), ("a", "b")), (("b",), ()), (("a",), ("a",))]
     predictions = [
-        recording.Prediction(image, truth, predicted, (0.6, 0.6), 0.6)
+        Prediction(str(image), truth, predicted, (0.6, 0.6))
         for image, (truth, predicted) in zip(images, answers, strict=True)
     ]
 
@@ -146,8 +147,8 @@ def test_a_label_that_the_model_does_not_know_counts_against_it() -> None:
     version = make_version(project, 1, Status.RUNNING)
     first, second = project.images.values_list("pk", flat=True)
     predictions = [
-        recording.Prediction(first, ("a",), ("a",), (1.0,), 1.0),
-        recording.Prediction(second, ("unknown",), ("a",), (1.0,), 1.0),
+        Prediction(str(first), ("a",), ("a",), (1.0,)),
+        Prediction(str(second), ("unknown",), ("a",), (1.0,)),
     ]
 
     recording.record(version, ("a",), predictions, [])

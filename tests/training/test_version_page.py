@@ -15,6 +15,7 @@ from projects.models import Project
 from tests.making import make_project, make_version
 from training import recording
 from training.engine import CandidateReport
+from training.engine.evaluating import Prediction
 from training.models import Status, StopReason, TrainingVersion
 from training.results import arranged, results_of
 
@@ -42,8 +43,7 @@ def make_completed(images: int = 4, labels: tuple[str, ...] = LABELS, **fields: 
     answers = [(label, label) for label in labels for _ in range(images)]
     answers[images] = (labels[1], labels[-1])
     predictions = [
-        recording.Prediction(None, (truth,), (predicted,), (1.0, 0.0, 0.0), 1.0)
-        for truth, predicted in answers
+        Prediction("None", (truth,), (predicted,), (1.0, 0.0, 0.0)) for truth, predicted in answers
     ]
     candidates = [
         CandidateReport("EfficientNet-Lite1", 240, "fine-tuned", 0.94, 6.2, False, True, 200, True),
