@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from django.conf import settings
+from django.db import connection
 from django.test import Client
 
 from tests.making import make_team, make_user
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings() -> None:
+    """SQLite in a file, as in the product: in memory, threads share one connection and its transaction."""
+    database = connection.settings_dict
+    if database["ENGINE"].endswith("sqlite3"):
+        database["TEST"]["NAME"] = str(settings.DATA_DIR / "test.sqlite3")
 
 
 def _client(name: str) -> Client:

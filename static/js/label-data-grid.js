@@ -100,6 +100,7 @@ export class Grid {
     else {
       const isOnly = this.selected.size === 1 && this.selected.has(id);
       this.anchor = id;
+      this.isClicked = true; // one that was clicked: the selection follows the arrows
       this.select(isOnly && event.detail < 2 ? [] : [id]);
     }
     this.#focus(id);
@@ -107,6 +108,7 @@ export class Grid {
 
   #toggle(id) {
     this.anchor = id;
+    this.isClicked = false;
     if (!this.selected.delete(id)) this.selected.add(id);
     this.#paint();
   }
@@ -158,8 +160,7 @@ export class Grid {
       this.#range(ids[to], false);
     } else {
       this.anchor = null;
-      const isFollowing = this.selected.size === 1 && this.selected.has(this.focused);
-      if (isFollowing) this.select([ids[to]]);
+      if (this.isClicked && this.selected.size === 1 && this.selected.has(this.focused)) this.select([ids[to]]);
     }
     this.#focus(ids[to]);
   }

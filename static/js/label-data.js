@@ -66,8 +66,7 @@ document.addEventListener("htmx:oobBeforeSwap", (event) => {
 
 document.addEventListener("htmx:responseError", () => setTimeout(refresh, 0));
 
-document.addEventListener("htmx:afterSettle", (event) => {
-  wasSubmitted = false;
+function renewed() {
   grid.restore();
   if (refused) {
     grid.select(refused.ids.filter((id) => grid.tile(id)));
@@ -76,6 +75,12 @@ document.addEventListener("htmx:afterSettle", (event) => {
   }
   pane.show();
   enlarged.renew();
+}
+
+document.addEventListener("htmx:afterSwap", renewed); // before the browser draws the new grid
+document.addEventListener("htmx:afterSettle", (event) => {
+  wasSubmitted = false;
+  renewed(); // Back comes without afterSwap
   const field = document.querySelector("[data-select]");
   if (field && event.detail.target?.id === "all-labels") {
     field.focus();

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 
 import pytest
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -15,11 +14,6 @@ from projects.models import Annotation, How, Image, Label, LabelEvent, Project
 from tests.making import make_image, make_project, make_user
 
 pytestmark = pytest.mark.django_db
-needs_file_database = pytest.mark.skipif(
-    "file:memory" in str(settings.DATABASES["default"].get("TEST", {}).get("NAME") or "file:memory")
-    and settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"),
-    reason="SQLite in memory locks whole tables between threads, unlike a file",
-)
 Kind = LabelEvent.Kind
 
 
@@ -182,7 +176,6 @@ def test_two_people_on_one_label_the_last_wins_and_history_has_both(bob: object,
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("is_multi_label", [False, True])
-@needs_file_database
 def test_four_threads_at_once_keep_rows_and_history_consistent(is_multi_label: bool) -> None:
     project = make_project(labels=0, unlabeled=30, is_multi_label=is_multi_label)
     everything = ids(project)
