@@ -6,13 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 from projects.models import Membership
+
+
+class SeeOther(HttpResponseRedirect):
+    """After a POST: look there with GET."""
+
+    status_code = 303
 
 
 class PageRequest(HttpRequest):
@@ -51,6 +57,4 @@ def go(request: HttpRequest, url: str) -> HttpResponse:
     """Send the browser to `url`, whether htmx or the browser asked."""
     if wants_fragment(request):
         return HttpResponseClientRedirect(url)
-    response = HttpResponse(status=303)
-    response["Location"] = url
-    return response
+    return SeeOther(url)

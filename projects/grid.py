@@ -43,7 +43,8 @@ class Query:
     @classmethod
     def from_address(cls, params: Mapping[str, str], counts: Mapping[str, int]) -> Query:
         """Nonsense in an address counts as not said. The first tab is the one with work to do."""
-        first = "unlabeled" if counts["unlabeled"] else "all"
+        # Also in an empty project: what is uploaded next waits there to be labeled.
+        first = "all" if counts["all"] and not counts["unlabeled"] else "unlabeled"
         tab = params.get("tab", first)
         show = _number(params.get("show"))
         return cls(

@@ -226,9 +226,9 @@ def _complete(version: TrainingVersion, result: FitResult, size: int, progress: 
 def ran_on(version: TrainingVersion, device: str) -> str:
     """Where it really ran; a GPU flavor on a machine without one is told."""
     if device != "cpu":
-        import torch
+        from training.engine.vision import gpu_name
 
-        return f"GPU, {torch.cuda.get_device_name()}"
+        return f"GPU, {gpu_name()}"
     threads = settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1
     place = f"CPU, {threads} thread{'' if threads == 1 else 's'}"
     if version.flavor.device == Device.GPU:

@@ -1,5 +1,5 @@
 // The test of a service: preview, paste, keys; copy buttons; the Deploy dialog.
-import { isTyping, say } from "./frame.js";
+import { isTyping, say } from "./words.js";
 
 const MEGABYTE = 1024 * 1024;
 const find = (id) => document.getElementById(id);

@@ -1,8 +1,6 @@
 // The grid: which images are selected, which one has the focus, and how both move.
 
-export const isTyping = (target) =>
-  target instanceof Element &&
-  target.closest("input:not([type=checkbox], [type=radio], [type=range]), textarea, select, [contenteditable]") !== null;
+import { isTyping } from "./words.js";
 
 const SIZE_KEY = "exeml-tile-size";
 

@@ -1,7 +1,8 @@
 // Label Data: deeds are sent one after the other, and the grid is renewed from the last answer.
 import { Enlarged } from "./label-data-enlarge.js";
-import { Grid, isTyping } from "./label-data-grid.js";
+import { Grid } from "./label-data-grid.js";
 import { Pane, labels } from "./label-data-pane.js";
+import { isTyping } from "./words.js";
 
 const page = document.getElementById("label-data");
 const urls = page.dataset;
@@ -36,6 +37,7 @@ function send(verb, url, values = {}, swap = "outerHTML") {
 // An upload or another person changed something. Whoever is selecting keeps the grid as it is.
 function refresh(isGentle = false) {
   const isBusy = isGentle && (grid.selected.size > 0 || grid.hasFocus());
+  document.getElementById("uploads-show")?.toggleAttribute("hidden", !isBusy);
   return send("GET", urls.gridUrl, {}, isBusy ? "none" : "outerHTML");
 }
 
@@ -150,6 +152,11 @@ function restoreImages() {
   send("POST", urls.restoreUrl, { images: ids.join(",") });
 }
 
+function showNew() {
+  grid.select([]);
+  refresh();
+}
+
 const undo = (event = "") => canLabel && send("POST", urls.undoUrl, { event });
 
 // --- pointer and keys ---
@@ -162,6 +169,7 @@ document.addEventListener("click", (event) => {
   else if (target.closest("[data-delete-confirm]")) deleteImages();
   else if (target.closest("[data-restore]")) restoreImages();
   else if (target.closest("[data-undo]")) undo(target.closest("[data-undo]").dataset.undo);
+  else if (target.closest("#uploads-show")) showNew();
   else if (target.closest("[data-notice-close]")) document.getElementById("notice").replaceChildren();
   else if (target.closest("#label-dialog [data-dialog-close]")) event.preventDefault();
 });
@@ -189,6 +197,15 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "/") document.getElementById("search")?.focus();
   else return;
   event.preventDefault();
+});
+
+// What went well need not be dismissed; Ctrl+Z and the pane still take it back. Refusals stay until read.
+const NOTICE_MS = 10_000;
+document.addEventListener("htmx:oobAfterSwap", (event) => {
+  const box = event.detail.target.id === "notice" && document.querySelector("#notice .notice-success, #notice .notice-info");
+  if (!box) return;
+  const leave = () => (box.matches(":hover, :focus-within") ? setTimeout(leave, 1000) : box.remove());
+  setTimeout(leave, NOTICE_MS);
 });
 
 // The dialog that asks before a label is deleted opens when its words have arrived, and closes when it is done.

@@ -11,6 +11,7 @@ const BATCH_FILES = 8;
 const BATCH_BYTES = 2e6;
 const RETRY_AFTER_MS = [1000, 3000, 8000];
 const LISTED = 200; // rows of refused and failed files; thousands would choke the page
+const byName = new Intl.Collator(undefined, { numeric: true });
 const IGNORED = /^(\.|Thumbs\.db$|desktop\.ini$)/i;
 
 // One upload: { file, name, state: waiting | sending | added | duplicate | restored | refused | failed, share, reason }
@@ -30,7 +31,8 @@ export function add(files) {
   if (!real.length) return;
   if (!isRunning()) uploads = uploads.filter((upload) => ["refused", "failed"].includes(upload.state));
   isStopped = false;
-  for (const file of real) take({ file, name: file.webkitRelativePath || file.name, state: "waiting", share: 0, reason: "" });
+  const named = real.map((file) => ({ file, name: file.webkitRelativePath || file.name, state: "waiting", share: 0, reason: "" }));
+  named.sort((one, other) => byName.compare(one.name, other.name)).forEach(take);
   panel().hidden = false;
   show();
   fill();

@@ -37,3 +37,8 @@ def _has_operators() -> bool:
             return False
         return True
     return False
+
+
+def gpu_name() -> str:
+    """What the card calls itself."""
+    return str(torch.cuda.get_device_name())

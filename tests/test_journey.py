@@ -1,0 +1,149 @@
+"""The main job in a real browser against the real supervisor: from a folder of photos to a prediction."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.looking import CHROMIUM_ARGUMENTS, check_accessibility, find_chromium, take_screenshot
+from tests.browser.photos import flower_files
+from tests.supervising import ADMIN_PASSWORD, Product
+
+pytestmark = pytest.mark.browser
+TRAINED_WITHIN_MS = 540_000
+
+
+@pytest.fixture
+def window(tmp_path: Path) -> Iterator[Any]:
+    """A browser window at the door of a product that has just been started for the first time."""
+    path = find_chromium()
+    from playwright.sync_api import sync_playwright
+
+    with Product(tmp_path / "data") as product, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
+        context = browser.new_context(base_url=product.url, viewport={"width": 1440, "height": 900})
+        errors: list[str] = []
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        yield page
+        take_screenshot(page, "journey-last")
+        browser.close()
+        assert not errors, errors
+
+
+def test_from_a_folder_of_photos_to_a_prediction(window: Any, tmp_path: Path) -> None:
+    sign_in(window)
+    create_project(window, "flowers")
+    photos = flower_files(tmp_path / "photos", per_label=12)
+    upload(window, photos)
+    label_by_keyboard(window)
+    train(window)
+    read_the_numbers(window)
+    deploy_and_predict(window, flower_files(tmp_path / "unseen", per_label=1, side="test"))
+
+
+def sign_in(page: Any) -> None:
+    page.goto("/")
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill(ADMIN_PASSWORD)
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="handwritten-digits").first.wait_for()
+    seen(page, "journey-1-projects")
+
+
+def create_project(page: Any, name: str) -> None:
+    page.get_by_role("link", name="Create Project").first.click()
+    page.get_by_label("Name", exact=True).fill(name)
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/label-data/**")
+    seen(page, "journey-2-empty")
+
+
+def upload(page: Any, photos: list[Path]) -> None:
+    broken = photos[0].with_name("broken.jpg")
+    broken.write_bytes(photos[0].read_bytes()[:2000])
+    page.locator("#files").set_input_files([*photos, broken])
+    page.get_by_role("link", name=f"Unlabeled {len(photos)}").wait_for(timeout=120_000)
+    assert page.get_by_text("broken.jpg").first.is_visible()
+    seen(page, "journey-3-uploaded")
+
+
+def label_by_keyboard(page: Any) -> None:
+    """As a person would: look at the focused picture, type its label the first time, press its key later."""
+    keys: dict[str, str] = {}
+    page.locator("#tiles [role=option]").first.focus()
+    while page.locator("#tiles [role=option]").count():
+        picture = page.evaluate("[document.activeElement.id, document.activeElement.title]")
+        flower = picture[1].split("-")[0]
+        assert flower, "the focus must move on to the next picture"
+        if flower in keys:
+            page.keyboard.press(keys[flower])
+        else:
+            keys[flower] = str(len(keys) + 1)
+            page.keyboard.press("Space")
+            page.locator("#label-input").fill(flower)
+            page.keyboard.press("Enter")
+            page.keyboard.press("Enter")
+            page.locator(f"#all-labels [data-name='{flower}']").wait_for()
+        page.locator(f"#{picture[0]}").wait_for(state="detached")
+    assert page.get_by_role("heading", name="All Labels (5)").is_visible()
+    page.get_by_role("link", name=re.compile(r"^Labeled")).click()
+    page.get_by_role("link", name="Labeled 60").wait_for()
+    seen(page, "journey-4-labeled")
+
+
+def train(page: Any) -> None:
+    page.get_by_role("link", name="Train", exact=True).click()
+    page.get_by_role("heading", name="Training Configuration").wait_for()
+    seen(page, "journey-5-configuration")
+    page.get_by_role("button", name="Next").click()
+    page.get_by_role("heading", name="Confirm the specifications").wait_for()
+    seen(page, "journey-6-confirm")
+    page.get_by_role("button", name="Submit").click()
+    page.wait_for_url("**/train-model/**")
+    page.evaluate("window.neverReloaded = true")
+    page.locator("#version .badge", has_text="Running").wait_for(timeout=60_000)
+    page.wait_for_timeout(6_000)
+    take_screenshot(page, "journey-7-running")
+    page.locator("#version .badge", has_text="Completed").wait_for(timeout=TRAINED_WITHIN_MS)
+    assert page.evaluate("window.neverReloaded"), "Running became Completed without a reload"
+
+
+def read_the_numbers(page: Any) -> None:
+    page.get_by_role("heading", name="Classification Statistics").wait_for()
+    accuracy = float(page.locator(".ring-words strong").inner_text().split()[0])
+    assert 50 < accuracy <= 100, "five kinds of flowers: far above chance"
+    for name in ("Recall", "Precision", "Accuracy", "F1 Score"):
+        assert page.locator(".scores").get_by_text(name).first.is_visible()
+    assert page.locator(".chart img").count() == 3
+    page.locator(".chart img").last.scroll_into_view_if_needed()
+    page.wait_for_function("[...document.querySelectorAll('.chart img')].every(one => one.naturalWidth > 0)")
+    seen(page, "journey-8-completed")
+
+
+def deploy_and_predict(page: Any, unseen: list[Path]) -> None:
+    page.locator("#version").get_by_role("link", name="Deploy").click()
+    page.locator("#deploy-dialog").get_by_role("button", name="Deploy").click()
+    page.locator(".badge", has_text="Running").first.wait_for(timeout=60_000)
+    right = 0
+    for photo in unseen:
+        page.locator("#id_image").set_input_files(photo)
+        with page.expect_response(re.compile("predict")) as answered:
+            page.locator("#prediction-button").click()
+        assert answered.value.ok
+        page.locator("#prediction-result[data-answer]").wait_for()
+        right += page.locator(".predicted-label").inner_text() == photo.name.split("-")[0]
+    assert right >= 3, f"{right} of {len(unseen)} unseen flowers"
+    assert page.locator("#prediction-result .scores li").count() == 5
+    seen(page, "journey-9-predicted")
+
+
+def seen(page: Any, name: str) -> None:
+    """axe finds nothing; a picture is kept where EXEML_SCREENSHOTS says."""
+    check_accessibility(page)
+    take_screenshot(page, name)
