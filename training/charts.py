@@ -82,14 +82,22 @@ def _confusion_matrix(found: Report) -> Figure | None:
     ticks = range(0, len(labels), 1 + (len(labels) - 1) // MOST_TICKS)
     names = [_cut(labels[i]) for i in ticks]
     size = 10 if len(labels) <= MOST_COUNTS else 8
-    axes.set_xticks(ticks, names, rotation=90 if len(labels) > 6 else 30, fontsize=size)
+    rotation = _rotation(names)
+    axes.set_xticks(ticks, names, rotation=rotation, fontsize=size)
     for name in axes.get_xticklabels():
-        name.set_horizontalalignment("center" if len(labels) > 6 else "right")
+        name.set_horizontalalignment("right" if rotation == 30 else "center")
     axes.set_yticks(ticks, names, fontsize=size)
     axes.set(xlim=(-0.5, len(labels) - 0.5), ylim=(len(labels) - 0.5, -0.5), aspect="equal")
     axes.set(xlabel="Predicted", ylabel="True label")
     axes.tick_params(length=0)
     return figure
+
+
+def _rotation(names: Sequence[str]) -> int:
+    """Level while the names fit side by side, then tilted, then upright."""
+    if max(map(len, names)) * len(names) <= 36:
+        return 0
+    return 30 if len(names) <= 6 else 90
 
 
 def _cells(axes: Axes, confusion: Sequence[Sequence[int]]) -> None:
@@ -140,7 +148,7 @@ def _rates(axes: Axes, rates: Sequence[Rate], offset: float, colour: str, marker
 
 
 def _learning_curve(found: Report, curve: Sequence[Sequence[float]]) -> Figure | None:
-    """Best accuracy so far on held-back training images, and the accuracy of the evaluation as a line."""
+    """Best accuracy so far on held-back training images up to the end; the evaluation's as a line."""
     if not curve:
         return None
     figure, axes = _blank(5.8, 2.8)
@@ -149,7 +157,7 @@ def _learning_curve(found: Report, curve: Sequence[Sequence[float]]) -> Figure |
     axes.plot(
         minutes, shares, color=RIGHT, linewidth=2, drawstyle="steps-post", label="Best so far, held-back"
     )
-    axes.plot(minutes, shares, "o", color=RIGHT, markersize=4)
+    axes.plot(minutes[:-1] or minutes, shares[:-1] or shares, "o", color=RIGHT, markersize=4)
     if found.accuracy.value is not None:
         axes.axhline(found.accuracy.value, color=SECOND, linestyle="--", linewidth=1.4, label="Evaluation")
     floor = min([*shares, found.accuracy.value or 1.0])

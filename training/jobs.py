@@ -173,13 +173,19 @@ def _finish(
     reporter.say(f"Evaluating on {len(held_out)} validation images")
     evaluation = evaluate(result.bundle, held_out, threads=settings.EXEML_ENGINE_THREADS or None)
     reporter.say("Drawing the charts and storing the model")
-    drawn = _store_charts(version, evaluation.report, reporter.state.get("curve", []))
+    drawn = _store_charts(version, evaluation.report, _curve_to_its_end(reporter))
     size = _store_bundle(version, result.bundle)
     unreadable = len(result.unreadable) + len(evaluation.unreadable)
     progress = {**reporter.state, "charts": drawn, "unreadable": unreadable}
     with transaction.atomic():
         _complete(version, result, size, progress)
         recording.record(version, evaluation.labels, evaluation.predictions, result.candidates)
+
+
+def _curve_to_its_end(reporter: Reporter) -> list[list[float]]:
+    """The last accuracy held until now."""
+    curve: list[list[float]] = reporter.state.get("curve", [])
+    return [*curve, [reporter.used_s, curve[-1][1]]] if curve else []
 
 
 def _store_charts(version: TrainingVersion, found: Report, curve: list[list[float]]) -> list[str]:
