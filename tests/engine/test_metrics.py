@@ -56,7 +56,9 @@ def test_multi_label_figures_agree_with_scikit_learn() -> None:
 def test_a_label_without_support_and_prediction_is_undefined_and_left_out_of_the_macro() -> None:
     ours = metrics.report(LABELS, [("cat",), ("dog",)], [("cat",), ("dog",)])
     owl = ours.per_label[3]
-    assert owl.precision.value is None and owl.recall.value is None and owl.f1 is None
+    assert owl.precision.value is None
+    assert owl.recall.value is None
+    assert owl.f1 is None
     assert ours.macro_f1 == 1
 
 

@@ -50,12 +50,17 @@ def wanted_epochs(rows: int) -> int:
     return int(min(12, max(3, round(240 / math.sqrt(rows)))))
 
 
+def tuning_seconds(left_s: float, max_seconds: float) -> float:
+    """Seconds meant for fine-tuning, out of what is left."""
+    return min(left_s - EXPORT_S, max(TUNING_SHARE * max_seconds, LEAST_TUNING_S)) * 0.9
+
+
 def tuning_budget(rows: int, image_s: float, left_s: float, max_seconds: float) -> TuningBudget | None:
     """The longest fine-tuning that fits, or None where not even a short one does.
 
     `image_s`: seconds of one training image. A trial leaves one fifth of the rows out.
     """
-    allowed = min(left_s - EXPORT_S, max(TUNING_SHARE * max_seconds, LEAST_TUNING_S)) * 0.9
+    allowed = tuning_seconds(left_s, max_seconds)
     epoch_s = rows * image_s
     for folds in (2, 1) if rows < 600 else (1,):
         passes = 0.8 * folds + 1

@@ -24,6 +24,11 @@ from training.engine.searching import Contender, Search, features_of, key
 
 SHARES = (0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 1.0)  # of the fine-tuned network in a blend
 LEAST_STRENGTH = 1e-5  # a head to start from should be smooth
+PATIENCE = 2.0  # times the time meant for fine-tuning, then it is given up
+
+
+class TooSlow(Exception):
+    """The machine is far slower than it was when the fine-tuning was planned."""
 
 
 def refine(search: Search, singles: list[Contender], network_ms: dict[str, float]) -> None:
@@ -33,15 +38,27 @@ def refine(search: Search, singles: list[Contender], network_ms: dict[str, float
         search.journal.tell("note", "No time for fine-tuning: the linear head stays.")
         return
     start, budget = chosen
-    search.journal.expect(search.journal.left())
-    held_out, known, trial = _trial(search, start, budget)
+    seconds = planning.tuning_seconds(search.journal.left(), search.config.max_seconds)
+    search.journal.expect(seconds)
+    deadline = search.journal.elapsed() + PATIENCE * seconds
+    try:
+        _tune_and_judge(search, start, budget, network_ms, deadline)
+    except TooSlow:
+        search.journal.tell("note", "The machine is too busy for fine-tuning: the best model so far stays.")
+
+
+def _tune_and_judge(
+    search: Search, start: Contender, budget: TuningBudget, network_ms: dict[str, float], deadline: float
+) -> None:
+    is_mirrored = _keeps_meaning_mirrored(search, start)
+    held_out, known, trial = _trial(search, start, budget, is_mirrored, deadline)
     frozen = search.best
     seconds = search.journal.seconds_by_phase.get("fine-tuning", 0)
     _offer(search, start, trial, held_out, known, frozen, network_ms, seconds)
     winner = search.best
     if not budget.is_refit or winner is None or winner is frozen:
         return
-    final = _run(search, start, np.arange(len(search.paths)), budget.epochs, "all")
+    final = _run(search, start, np.arange(len(search.paths)), budget.epochs, is_mirrored, deadline, "all")
     search.best = replace(winner, members=_replaced(winner.members, trial, final))
 
 
@@ -67,7 +84,9 @@ def _cost(contender: Contender) -> float:
     return macs(member.network, member.resolution)
 
 
-def _trial(search: Search, start: Contender, budget: TuningBudget) -> tuple[Table, NDArray[np.bool_], Member]:
+def _trial(
+    search: Search, start: Contender, budget: TuningBudget, is_mirrored: bool, deadline: float
+) -> tuple[Table, NDArray[np.bool_], Member]:
     """Fine-tune without some folds in turn: logits of the rows left out, where they are known, a member."""
     held_out = np.zeros_like(search.targets)
     known = np.zeros(len(search.paths), dtype=np.bool_)
@@ -76,8 +95,8 @@ def _trial(search: Search, start: Contender, budget: TuningBudget) -> tuple[Tabl
         unseen = np.flatnonzero(search.folds == fold)
         seen = np.setdiff1d(np.arange(len(search.paths)), unseen)
         try:
-            member = _run(search, start, seen, budget.epochs, f"trial {fold + 1}")
-        except Halt:
+            member = _run(search, start, seen, budget.epochs, is_mirrored, deadline, f"trial {fold + 1}")
+        except (Halt, TooSlow):
             if known.any():
                 break
             raise
@@ -89,7 +108,30 @@ def _trial(search: Search, start: Contender, budget: TuningBudget) -> tuple[Tabl
     return held_out, known, member
 
 
-def _run(search: Search, start: Contender, rows: NDArray[np.int64], epochs: int, name: str) -> Member:
+def _keeps_meaning_mirrored(search: Search, start: Contender) -> bool:
+    """Do mirrored pictures help a head? They do not where left and right matter, as in letters."""
+    member, journal = start.members[0], search.journal
+    mirrored = extract(member, search.pixels[:, :, ::-1], search.threads, search.device, journal.tick)
+    fit = heads.cross_validate(
+        torch.stack([features_of(search, member), mirrored]),
+        search.targets,
+        search.folds,
+        search.config.is_multi_label,
+        search.weights,
+        journal.tick,
+    )
+    return fit.verdict.loss < 1.02 * start.verdict.loss
+
+
+def _run(
+    search: Search,
+    start: Contender,
+    rows: NDArray[np.int64],
+    epochs: int,
+    is_mirrored: bool,
+    deadline: float,
+    name: str,
+) -> Member:
     """One fine-tuning, from the checkpoint where a killed run finished it."""
     member = start.members[0]
     path = search.workdir / "checkpoint" / f"tuned_{key(member)}_{name.replace(' ', '')}_{epochs}.pt"
@@ -103,8 +145,14 @@ def _run(search: Search, start: Contender, rows: NDArray[np.int64], epochs: int,
         search.weights[rows],
         search.journal.tick,
     )
-    plan = tuning.TuningPlan(epochs=epochs, strength=Strength())
+    plan = tuning.TuningPlan(epochs=epochs, strength=Strength(is_mirrored=is_mirrored))
     message = f"Fine-tuning {start.name}: {name}"
+
+    def tick(share: float) -> None:
+        search.journal.tick(share)
+        if search.journal.elapsed() > deadline:
+            raise TooSlow
+
     with search.journal.phase("fine-tuning", message):
         tuned = tuning.tune(
             replace(member, head=head),
@@ -116,7 +164,7 @@ def _run(search: Search, start: Contender, rows: NDArray[np.int64], epochs: int,
             search.config.is_multi_label,
             search.config.seed,
             search.device,
-            search.journal.tick,
+            tick,
         )
     _save(path, tuned)
     return tuned

@@ -1,0 +1,46 @@
+"""Time is spread by pure functions, and networks chosen by arithmetic."""
+
+import pytest
+
+from training.engine import catalogue, planning
+from training.engine.config import EngineError
+from training.engine.planning import TuningBudget
+
+
+@pytest.mark.parametrize(
+    ("rows", "image_s", "left_s", "limit_s", "budget"),
+    [
+        (320, 0.028, 3500, 3600, TuningBudget(2, 12, True)),
+        (320, 0.028, 280, 360, TuningBudget(1, 12, True)),
+        (1650, 0.028, 3400, 3600, TuningBudget(1, 6, True)),
+        (1650, 0.028, 250, 360, TuningBudget(1, 5, False)),
+        (1650, 0.2, 250, 360, None),
+        (20000, 0.001, 3000, 3600, TuningBudget(1, 3, True)),
+    ],
+)
+def test_fine_tuning_fits_the_time(
+    rows: int, image_s: float, left_s: float, limit_s: float, budget: TuningBudget | None
+) -> None:
+    assert planning.tuning_budget(rows, image_s, left_s, limit_s) == budget
+
+
+def test_tiny_pictures_get_a_small_cache() -> None:
+    assert planning.cache_side([28] * 20, 320) == 32
+    assert planning.cache_side([4000] * 20, 320) == 320
+
+
+def test_a_short_limit_reads_fewer_images() -> None:
+    assert planning.rows_that_fit(100_000, 0.01, 360) == 10_800
+    assert planning.rows_that_fit(320, 0.01, 360) == 320
+
+
+def test_every_network_fits_the_default_limit_and_larger_takes_longer() -> None:
+    found = catalogue.admissible("NV_P4", 500)
+    assert len(found) == sum(len(one.resolutions) for one in catalogue.NETWORKS)
+    assert [ms for _, _, ms in found] == sorted(ms for _, _, ms in found)
+    assert found[0] == catalogue.fastest("NV_P4")
+
+
+def test_an_unknown_network_is_an_error() -> None:
+    with pytest.raises(EngineError):
+        catalogue.network("AlexNet")

@@ -1,0 +1,162 @@
+"""The engine's command line: fit, evaluate, predict and latency, with no database.
+
+Exit codes: 0 done, 1 an expected ending that one sentence on standard error explains, 2 wrong usage,
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from training.engine import reading
+from training.engine.bundle import Bundle
+from training.engine.catalogue import estimate_total_ms, network
+from training.engine.config import EngineError, Event, FitConfig, Hardware, Sample
+from training.engine.evaluating import Evaluation, evaluate
+
+Answer = dict[str, Any]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command; gives the exit code."""
+    options = _parser().parse_args(arguments)
+    commands = {"fit": _fit, "evaluate": _evaluate, "predict": _predict, "latency": _latency}
+    try:
+        answer = commands[options.command](options)
+    except EngineError as problem:
+        sys.stderr.write(f"{problem}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n" if options.json else _plain(answer))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m training.engine", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    fit = commands.add_parser("fit", help="train a model")
+    fit.add_argument("source", type=Path, metavar="DATA")
+    fit.add_argument("--out", type=Path, required=True, metavar="DIR")
+    fit.add_argument("--minutes", type=float, default=6)
+    fit.add_argument("--max-inference-ms", type=float, default=500)
+    fit.add_argument("--train-ratio", type=float, default=0.8)
+    fit.add_argument("--base", type=Path, metavar="BUNDLE")
+    fit.add_argument("--seed", type=int, default=0)
+    fit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    judge = commands.add_parser("evaluate", help="judge a model on labeled images")
+    judge.add_argument("bundle", type=Path, metavar="BUNDLE")
+    judge.add_argument("source", type=Path, metavar="DATA")
+    predict = commands.add_parser("predict", help="name pictures")
+    predict.add_argument("bundle", type=Path, metavar="BUNDLE")
+    predict.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    latency = commands.add_parser("latency", help="how long one picture takes")
+    latency.add_argument("bundle", type=Path, metavar="BUNDLE")
+    for one in (fit, latency):
+        one.add_argument("--hardware", choices=("CPU", "NV_P4"), default="NV_P4")
+    for one in (fit, judge, predict, latency):
+        one.add_argument("--threads", type=int)
+        one.add_argument("--json", action="store_true", help="print one JSON object last")
+    return parser
+
+
+def _fit(options: argparse.Namespace) -> Answer:
+    from training.engine.fitting import fit
+
+    if not 0 < options.train_ratio < 1:
+        raise EngineError("The train ratio must lie between 0 and 1.", "Try 0.8.")
+    samples = reading.for_fit(options.source, options.train_ratio, options.seed)
+    config = FitConfig(
+        max_seconds=60 * options.minutes,
+        hardware=options.hardware,
+        max_inference_ms=options.max_inference_ms,
+        base_bundle=options.base,
+        is_multi_label=any(len(sample.labels) != 1 for sample in samples),
+        seed=options.seed,
+        device=options.device,
+        threads=options.threads,
+    )
+    result = fit(samples, config, options.out, _progress, lambda: False)
+    sys.stderr.write("\n" if sys.stderr.isatty() else "")
+    evaluation = _judge_eval_side(result.bundle, samples, options.threads)
+    return {
+        "bundle": str(result.bundle),
+        "accuracy": evaluation.report.accuracy.value if evaluation else result.best.accuracy,
+        "macro_f1": evaluation.report.macro_f1 if evaluation else None,
+        "best": asdict(result.best),
+        "candidates": [asdict(one) for one in result.candidates],
+        "stop_reason": result.stop_reason,
+        "seconds": result.seconds_by_phase,
+        "images_per_second": result.images_per_second,
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "unreadable": list(result.unreadable),
+        "device": result.device,
+    }
+
+
+def _judge_eval_side(bundle: Path, samples: list[Sample], threads: int | None) -> Evaluation | None:
+    held_out = [sample for sample in samples if sample.usage == "EVAL"]
+    return evaluate(bundle, held_out, threads=threads) if held_out else None
+
+
+def _evaluate(options: argparse.Namespace) -> Answer:
+    evaluation = evaluate(options.bundle, reading.for_evaluation(options.source), threads=options.threads)
+    figures = evaluation.report
+    return {
+        "accuracy": figures.accuracy.value,
+        "macro_f1": figures.macro_f1,
+        "macro_precision": figures.macro_precision,
+        "macro_recall": figures.macro_recall,
+        "per_label": [asdict(one) for one in figures.per_label],
+        "n": figures.n,
+        "unreadable": list(evaluation.unreadable),
+    }
+
+
+def _predict(options: argparse.Namespace) -> Answer:
+    bundle = Bundle.load(options.bundle, options.threads)
+    answers = []
+    for file in options.files:
+        scores = bundle.predict_one(file)
+        ranked = sorted(zip(bundle.labels, map(float, scores), strict=True), key=lambda pair: -pair[1])
+        answers.append({"file": str(file), "predicted": list(bundle.chosen(scores)), "scores": ranked[:5]})
+    return {"predictions": answers}
+
+
+def _latency(options: argparse.Namespace) -> Answer:
+    from PIL import Image
+
+    bundle = Bundle.load(options.bundle, options.threads)
+    hardware: Hardware = options.hardware
+    if hardware == "CPU":
+        photo = Image.effect_noise((800, 600), 60).convert("RGB")
+        return {"hardware": hardware, "is_measured": True, **bundle.measure_ms([photo])}
+    parts = [(network(one["network"]), one["resolution"]) for one in bundle.description["members"]]
+    ms = estimate_total_ms(parts, hardware)
+    return {"hardware": hardware, "is_measured": False, "p50": ms, "p95": ms}
+
+
+def _progress(event: Event) -> None:
+    """A line for each event, or one line with a bar on a terminal."""
+    if not sys.stderr.isatty():
+        if event.kind != "progress":
+            sys.stderr.write(f"{event.elapsed_s:7.1f} s  {event.message}\n")
+        return
+    bar = "#" * round(20 * (event.fraction or 0))
+    sys.stderr.write(f"\r{event.elapsed_s:6.0f} s [{bar:<20}] {event.message[:70]:<70}")
+    sys.stderr.flush()
+
+
+def _plain(answer: Answer) -> str:
+    """One line for each figure; what is long stays with --json."""
+    lines = [f"{name}: {value}" for name, value in answer.items() if not isinstance(value, list | dict)]
+    for one in answer.get("predictions", []):
+        lines.append(f"{one['file']}: {', '.join(one['predicted'])} ({one['scores'][0][1]:.3f})")
+    return "\n".join(lines) + "\n"
