@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 
 from PIL import Image as Picture
@@ -11,9 +10,7 @@ from PIL import ImageDraw, ImageFilter
 
 from tests.supervising import ROOT
 
-FLOWERS = Path(
-    os.environ.get("EXEML_FLOWER_PHOTOS") or ROOT.parent / "shared" / "data" / "flower-photos-mini"
-)
+FLOWERS = ROOT.parent / "shared" / "data" / "flower-photos-mini"
 COLOURS = {
     "daisy": "white",
     "dandelion": "gold",

@@ -1,0 +1,141 @@
+"""Makes the pictures of docs/tour.md from the real program: `python -m docs.make_screenshots`.
+
+It starts exeml in a folder of its own, walks through the sample project in Chromium as the tour tells and
+writes docs/pictures/*.png. With `--all FOLDER` every page is taken dark and narrow too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from PIL import Image as Picture
+from playwright.sync_api import sync_playwright
+
+from tests.browser.looking import CHROMIUM_ARGUMENTS, find_chromium
+from tests.supervising import ADMIN_PASSWORD, Product
+
+PICTURES = Path(__file__).resolve().parent / "pictures"
+WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+COLOURS = 96  # a palette keeps the pictures small
+
+
+class Camera:
+    """Takes the page for the tour and, where `others` names a folder, in every other light and width."""
+
+    def __init__(self, page: Any, others: Path | None) -> None:
+        self.page = page
+        self.others = others
+
+    def take(self, name: str) -> None:
+        self.page.wait_for_timeout(400)
+        path = PICTURES / f"{name}.png"
+        self.page.screenshot(path=str(path))
+        Picture.open(path).convert("RGB").quantize(COLOURS).save(path, optimize=True)
+        if self.others:
+            self._take_others(name, self.others)
+
+    def _take_others(self, name: str, folder: Path) -> None:
+        for scheme in ("light", "dark"):
+            self.page.emulate_media(color_scheme=scheme)
+            for width, size in (("wide", WIDE), ("narrow", NARROW)):
+                self.page.set_viewport_size(size)
+                self.page.wait_for_timeout(200)
+                path = folder / f"{name}-{scheme}-{width}.png"
+                self.page.screenshot(path=str(path), full_page=width == "narrow")
+        self.page.emulate_media(color_scheme="light")
+        self.page.set_viewport_size(WIDE)
+
+
+def walk(page: Any, camera: Camera) -> None:
+    page.goto("/")
+    camera.take("sign-in")
+    page.get_by_label("Username").fill("admin")
+    page.get_by_label("Password").fill(ADMIN_PASSWORD)
+    page.keyboard.press("Enter")
+    page.get_by_role("link", name="handwritten-digits").first.wait_for()
+    camera.take("projects")
+    page.get_by_role("link", name="handwritten-digits").first.click()
+    page.locator("#tiles").wait_for()
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Space")
+    camera.take("label-data")
+    page.keyboard.press("Escape")
+    train(page, camera)
+    deploy(page, camera)
+    page.goto("/teams/1/members/")
+    camera.take("members")
+
+
+def train(page: Any, camera: Camera) -> None:
+    page.get_by_role("link", name="Train", exact=True).click()
+    page.get_by_label("Max. Training Time (Hour)").fill("0.1")
+    camera.take("training-configuration")
+    page.get_by_role("button", name="Next").click()
+    page.get_by_role("heading", name="Confirm the specifications").wait_for()
+    camera.take("confirm")
+    page.get_by_role("button", name="Submit").click()
+    page.locator("#version .badge", has_text="Running").wait_for(timeout=60_000)
+    page.locator(".live-curve").wait_for(timeout=240_000)
+    page.wait_for_timeout(15_000)
+    camera.take("running")
+    page.locator("#version .badge", has_text="Completed").wait_for(timeout=480_000)
+    page.locator(".chart img").last.scroll_into_view_if_needed()
+    page.wait_for_timeout(800)
+    page.evaluate("scrollTo(0, 0)")
+    camera.take("completed")
+    page.locator(".charts").scroll_into_view_if_needed()
+    page.evaluate("document.querySelector('.charts').scrollIntoView()")
+    camera.take("charts")
+
+
+def deploy(page: Any, camera: Camera) -> None:
+    page.locator("#version").get_by_role("link", name="Deploy").click()
+    page.locator("#deploy-form [type=submit]").wait_for()
+    camera.take("deploy")
+    page.locator("#deploy-form [type=submit]").click()
+    page.locator("#service-status .badge-ok").wait_for(timeout=60_000)
+    with tempfile.TemporaryDirectory() as folder:
+        digit = Path(folder) / "seven.png"
+        _seven().save(digit)
+        page.locator("#id_image").set_input_files(digit)
+        page.locator("#prediction-button").click()
+        page.locator("[data-answer]").wait_for()
+    camera.take("prediction")
+
+
+def _seven() -> Picture.Image:
+    """A scan of a seven, as the sample project has it."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    pixels = digits.images[list(digits.target).index(7)]
+    return Picture.fromarray((255 - pixels * 15.9).astype("uint8")).resize(
+        (64, 64), Picture.Resampling.BICUBIC
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--all", type=Path, help="folder for dark and narrow pictures too")
+    others = parser.parse_args().all
+    PICTURES.mkdir(exist_ok=True)
+    if others:
+        others.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Product(Path(folder) / "data") as product,
+        sync_playwright() as play,
+    ):
+        browser = play.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_ARGUMENTS)
+        page = browser.new_page(base_url=product.url, viewport=WIDE)
+        page.set_default_timeout(30_000)
+        walk(page, Camera(page, others))
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
