@@ -338,3 +338,17 @@ def test_nothing_scrolls_sideways_on_a_phone(open_page: Open) -> None:
     page.locator("#pane").wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     take_screenshot(page, "label-data-phone")
+
+
+def test_an_upload_leaves_the_grid_alone_while_somebody_selects(open_page: Open, tmp_path: Path) -> None:
+    project = make_project(labels=0, unlabeled=3, with_files=True)
+    page = open_page("bob")
+    visit(page, project)
+    tiles(page).nth(1).click()
+    page.locator("#files").set_input_files(make_files(tmp_path, 9)[3:9])
+    page.get_by_text("6 added").wait_for()
+    wait_for_counts(page, 9, 0, 9, 0)
+    assert tiles(page).count() == 3 and selected(page) == [1]
+    page.get_by_role("button", name="Show the new images").click()
+    page.wait_for_function("() => document.querySelectorAll('.tile').length === 9")
+    assert not page.get_by_role("button", name="Show the new images").is_visible()
