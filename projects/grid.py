@@ -50,7 +50,7 @@ class Query:
         return cls(
             tab=tab if tab in TABS else first,
             label_id=_number(params.get("label")),
-            text=params.get("q", "").strip()[:SEARCH_LENGTH],
+            text=params.get("q", "").replace("\0", "").strip()[:SEARCH_LENGTH],
             before=_number(params.get("before")),
             after=_number(params.get("after")),
             show=show if show in PAGE_SIZES else PAGE_SIZES[0],

@@ -1,4 +1,5 @@
 // Uploads: files and folders, chosen or dropped, three requests at a time. A refused file stops no other.
+import { listenForFiles } from "./upload-choosing.js";
 
 const page = document.getElementById("label-data");
 const panel = () => document.getElementById("uploads");
@@ -26,7 +27,7 @@ const isRunning = () => active > 0 || waiting.length > 0;
 
 // --- taking files ---
 
-export function add(files) {
+function add(files) {
   const real = [...files].filter((file) => !IGNORED.test(file.name));
   if (!real.length) return;
   if (!isRunning()) uploads = uploads.filter((upload) => ["refused", "failed"].includes(upload.state));
@@ -258,11 +259,9 @@ function open(isOpen) {
   panel().querySelector("[data-uploads-toggle]").setAttribute("aria-expanded", String(isOpen));
 }
 
-// --- choosing and dropping ---
+// --- buttons ---
 
 document.addEventListener("click", (event) => {
-  const chooser = event.target.closest("[data-choose]");
-  if (chooser) document.getElementById(chooser.dataset.choose).click();
   if (event.target.closest("[data-uploads-retry]")) retry();
   if (event.target.closest("[data-uploads-stop]")) stop();
   if (event.target.closest("[data-uploads-close]")) close();
@@ -273,47 +272,6 @@ document.addEventListener("click", (event) => {
   }
 });
 
-document.addEventListener("change", (event) => {
-  if (event.target.id !== "files" && event.target.id !== "folder") return;
-  add(event.target.files);
-  event.target.value = "";
-});
-
-const veil = () => document.getElementById("drop-veil");
-const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
-let depth = 0; // dragenter and dragleave come for every element under way
-
-document.addEventListener("dragenter", (event) => {
-  if (!hasFiles(event)) return;
-  depth += 1;
-  veil().hidden = false;
-});
-document.addEventListener("dragleave", (event) => {
-  if (!hasFiles(event)) return;
-  depth -= 1;
-  if (depth <= 0) veil().hidden = true;
-});
-document.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
-document.addEventListener("drop", async (event) => {
-  if (!hasFiles(event)) return;
-  event.preventDefault();
-  depth = 0;
-  veil().hidden = true;
-  const entries = [...event.dataTransfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  if (entries.length) add((await Promise.all(entries.map(filesOf))).flat());
-  else add(event.dataTransfer.files);
-});
-
-// The files below a dropped file or folder. A folder tells at most 100 entries at a time.
-async function filesOf(entry) {
-  if (entry.isFile) return new Promise((resolve) => entry.file((file) => resolve([file]), () => resolve([])));
-  const reader = entry.createReader();
-  const files = [];
-  for (;;) {
-    const part = await new Promise((resolve) => reader.readEntries(resolve, () => resolve([])));
-    if (!part.length) return files;
-    files.push(...(await Promise.all(part.map(filesOf))).flat());
-  }
-}
+listenForFiles(add);
 
 window.addEventListener("beforeunload", (event) => isRunning() && event.preventDefault());

@@ -352,3 +352,22 @@ def test_an_upload_leaves_the_grid_alone_while_somebody_selects(open_page: Open,
     page.get_by_role("button", name="Show the new images").click()
     page.wait_for_function("() => document.querySelectorAll('.tile').length === 9")
     assert not page.get_by_role("button", name="Show the new images").is_visible()
+
+
+def test_files_dropped_anywhere_are_added(open_page: Open) -> None:
+    project = make_project(labels=0, images=0)
+    page = open_page("bob")
+    visit(page, project)
+    drag = """(type, bytes) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([new Uint8Array(bytes)], "dropped.png"));
+        const how = { dataTransfer: transfer, bubbles: true, cancelable: true };
+        document.body.dispatchEvent(new DragEvent(type, how));
+    }"""
+    content = list(picture_bytes(1))
+    page.evaluate(f"([type, bytes]) => ({drag})(type, bytes)", ["dragenter", content])
+    page.get_by_text("Drop images or folders").wait_for()
+    page.evaluate(f"([type, bytes]) => ({drag})(type, bytes)", ["drop", content])
+    page.get_by_text("1 added").wait_for()
+    assert not page.locator("#drop-veil").is_visible()
+    assert project.images.get().name == "dropped.png"
