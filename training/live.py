@@ -10,6 +10,7 @@ from training.models import Status, TrainingVersion
 
 CURVE_WIDTH, CURVE_HEIGHT = 400, 80
 STILL_BEATING_S = 15
+STEP_SEEN = 1.1  # of the time of the first model
 
 
 @dataclass(frozen=True)
@@ -87,8 +88,8 @@ def _waiting(version: TrainingVersion) -> str:
 
 
 def _points(curve: list[list[float]], elapsed: float) -> str:
-    """The best accuracy so far as the corners of a staircase; it begins at the first model."""
-    if not curve:
+    """The best accuracy so far as the corners of a staircase; empty while there is hardly one step."""
+    if not curve or elapsed < STEP_SEEN * curve[0][0]:
         return ""
     width = max(elapsed, curve[-1][0], 1.0)
     floor = max(0.0, curve[0][1] - 0.1)

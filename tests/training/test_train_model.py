@@ -145,6 +145,15 @@ def test_a_running_version_tells_how_far_it_is(alice: Client) -> None:
     assert 'hx-trigger="every 2s"' in html
 
 
+def test_a_version_that_is_asked_to_stop_says_so_and_offers_no_second_stop(alice: Client) -> None:
+    version = make_version(make_project(), 1, Status.RUNNING, stop_requested_at=timezone.now())
+
+    html = text_of(alice.get(address(version.project, "training_status"), headers=HTMX))
+
+    assert "Stopping: the best model so far is kept" in html
+    assert 'id="stop"' not in html
+
+
 def test_polling_ends_with_a_final_state_and_brings_the_rest_of_the_page(alice: Client) -> None:
     version = make_version(make_project(), 1, Status.FAILED, failure_cause="The disk is full.")
 
