@@ -56,6 +56,7 @@ def fit(
     try:
         search, unreadable = read(train, labels, config, workdir, journal, threads)
         _search(search, _options(config))
+        stop_reason = "time limit" if journal.is_short else "converged"
     except Halt as halt:
         stop_reason = halt.reason
     return _close(search, journal, stop_reason, unreadable if search else ())
@@ -79,6 +80,7 @@ def _frozen(search: Search, options: list[Member]) -> tuple[list[Contender], dic
     for done, member in enumerate(options):
         used = journal.elapsed() - began
         if singles and used * (1 + 1 / done) > planning.HEADS_SHARE * search.config.max_seconds:
+            journal.is_short = True
             break
         started = time.monotonic()
         try:

@@ -43,6 +43,7 @@ class Journal:
     curve: list[tuple[float, float]] = field(default_factory=list)
     best_accuracy: float | None = None
     is_closing: bool = False
+    is_short: bool = False  # something worth trying was left out for lack of time
     _began: float = field(default_factory=time.monotonic)
     _used_before: float = 0
     _told: float = 0

@@ -144,6 +144,7 @@ def _affordable(
     count = planning.rows_that_fit(len(train), image_s, journal.left())
     if count == len(train):
         return list(range(count)), planning.cache_side(long_sides, largest)
+    journal.is_short = True
     journal.tell("note", f"Only {count} of {len(train)} images can be read in the time limit.")
     folds = heads.make_folds(_targets(train, labels), -(-len(train) // count), config.seed)
     return np.flatnonzero(folds == 0).tolist(), planning.cache_side(long_sides, largest)

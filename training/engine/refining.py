@@ -35,6 +35,7 @@ def refine(search: Search, singles: list[Contender], network_ms: dict[str, float
     """Fine-tune the best single network that the time allows. Raises Halt, with the best kept in `search`."""
     chosen = _choose(search, singles)
     if chosen is None:
+        search.journal.is_short = True
         search.journal.tell("note", "No time for fine-tuning: the linear head stays.")
         return
     start, budget = chosen
@@ -44,6 +45,7 @@ def refine(search: Search, singles: list[Contender], network_ms: dict[str, float
     try:
         _tune_and_judge(search, start, budget, network_ms, deadline)
     except TooSlow:
+        search.journal.is_short = True
         search.journal.tell("note", "The machine is too busy for fine-tuning: the best model so far stays.")
 
 
@@ -76,6 +78,7 @@ def _choose(search: Search, singles: list[Contender]) -> tuple[Contender, Tuning
             fitting.append((one, budget))
     wanted = planning.wanted_epochs(len(search.paths))
     whole = [(one, budget) for one, budget in fitting if budget.is_refit and budget.epochs == wanted]
+    search.journal.is_short |= not whole
     return next(iter(whole or fitting[::-1]), None)
 
 
