@@ -32,9 +32,7 @@ def test_fit_evaluate_predict_and_latency(folder: Path, capsys: pytest.CaptureFi
     assert json.loads(capsys.readouterr().out)["is_measured"]
 
 
-def test_bad_data_gives_one_sentence_and_exit_code_1(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_data_gives_a_sentence_and_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 1
     assert capsys.readouterr().err.count("\n") == 1
 

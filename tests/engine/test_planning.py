@@ -12,7 +12,7 @@ from training.engine.planning import TuningBudget
     [
         (320, 0.028, 3500, 3600, TuningBudget(2, 12, True)),
         (320, 0.028, 280, 360, TuningBudget(1, 12, True)),
-        (1650, 0.028, 3400, 3600, TuningBudget(1, 6, True)),
+        (1650, 0.028, 3400, 3600, TuningBudget(1, 5, True)),
         (1650, 0.028, 250, 360, TuningBudget(1, 5, False)),
         (1650, 0.2, 250, 360, None),
         (20000, 0.001, 3000, 3600, TuningBudget(1, 3, True)),

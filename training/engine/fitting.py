@@ -55,6 +55,7 @@ def fit(
     stop_reason: StopReason = "converged"
     try:
         search, unreadable = read(train, labels, config, workdir, journal, threads)
+        search.eval_images = evaluations
         _search(search, _options(config))
         stop_reason = "time limit" if journal.is_short else "converged"
     except Halt as halt:

@@ -6,7 +6,8 @@ The head is convex, takes seconds, and ranks the networks before anything expens
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from training.engine.networks import Head
 
 STRENGTHS = (1e-3, 1e-4, 1e-5, 1e-6)
 ITERATIONS = 60
+SMALL_PRODUCT = 5_000_000  # multiply-adds
 Tick = Callable[[], None]
 
 
@@ -146,10 +148,25 @@ def _solve_path(
     """Solutions [K + 1, C] from strong to weak regularization, each started from the one before."""
     solution = torch.zeros(rows.shape[1] + 1, targets.shape[1])
     path = []
-    for strength in strengths:
-        solution = _solve(rows, targets, weights / weights.sum(), strength, solution, is_multi_label, tick)
-        path.append(solution)
+    shares = weights / weights.sum()
+    with _threads_for(rows.numel() * targets.shape[1]):
+        for strength in strengths:
+            solution = _solve(
+                rows, targets, weights / weights.sum(), strength, solution, is_multi_label, tick
+            )
+            path.append(solution)
     return path
+
+
+@contextmanager
+def _threads_for(operations: int) -> Iterator[None]:
+    """One thread for small products: waiting for the others would take longer than the work."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(threads if operations > SMALL_PRODUCT else 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _solve(

@@ -91,6 +91,7 @@ class Journal:
         """Count the seconds inside under `name` and announce them."""
         began, before = time.monotonic(), self.seconds_by_phase.get(name, 0)
         self.tell("phase", message, fraction=0)
+        self.check()
         try:
             yield
         finally:
@@ -101,9 +102,14 @@ class Journal:
         now = time.monotonic()
         if now - self._told > HEARTBEAT_S:
             self.tell("progress", message or self._message, fraction=fraction)
-        if self.is_closing or now - self._polled < POLL_S:
+        if now - self._polled >= POLL_S:
+            self.check()
+
+    def check(self) -> None:
+        """Ask at once whether to stop. Raises Halt, except while closing."""
+        if self.is_closing:
             return
-        self._polled = now
+        self._polled = time.monotonic()
         if self.should_stop():
             raise Halt("user")
         if self.left() <= 0:

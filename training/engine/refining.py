@@ -33,6 +33,7 @@ class TooSlow(Exception):
 
 def refine(search: Search, singles: list[Contender], network_ms: dict[str, float]) -> None:
     """Fine-tune the best single network that the time allows. Raises Halt, with the best kept in `search`."""
+    search.journal.check()
     chosen = _choose(search, singles)
     if chosen is None:
         search.journal.is_short = True
@@ -68,7 +69,9 @@ def _choose(search: Search, singles: list[Contender]) -> tuple[Contender, Tuning
     """The network with the best head among those whose whole fine-tuning fits; else the cheapest."""
     cheapest = min(singles, key=_cost)
     batch = 16
-    step_s = tuning.seconds_per_step(cheapest.members[0], search.side, batch, search.device)
+    step_s = tuning.seconds_per_step(
+        cheapest.members[0], search.side, batch, search.device, search.journal.tick
+    )
     fitting = []
     for one in sorted(singles, key=lambda contender: contender.verdict.loss):
         image_s = step_s / batch * _cost(one) / _cost(cheapest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from training.engine import exporting, heads
+from training.engine import exporting, heads, planning
 from training.engine.bundle import calibrate
 from training.engine.catalogue import estimate_total_ms
 from training.engine.config import CandidateReport, EventKind, FitConfig
@@ -61,6 +62,7 @@ class Search:
     folds: NDArray[np.int64]
     threads: int
     device: str
+    eval_images: int = 0
     tried: list[tuple[CandidateReport, Contender | None]] = field(default_factory=list)
     best: Contender | None = None
     exported: Contender | None = None
@@ -110,8 +112,15 @@ class Search:
             self._thresholds(best, temperature),
             best.verdict.accuracy,
         )
-        exporting.export(best.members, identity, self.workdir / "bundle", examples, self.threads)
+        began = time.monotonic()
+        bundle = exporting.export(best.members, identity, self.workdir / "bundle", examples, self.threads)
+        self._keep_back(time.monotonic() - began, bundle.description["inference_ms"]["p50"] / 1e3)
         self.exported = best
+
+    def _keep_back(self, export_s: float, image_s: float) -> None:
+        """Reserve time for the last export and for the evaluation, at the speed measured here."""
+        reserve = 1.5 * export_s + planning.evaluation_reserve_s(self.eval_images, 1.5 * image_s)
+        self.journal.reserve_s = min(max(self.journal.reserve_s, reserve), self.config.max_seconds / 2)
 
     def latency_ms(self, members: Sequence[Member], network_ms: dict[str, float]) -> float:
         """Measured for CPU (the sum of the parts), estimated for NV_P4."""
