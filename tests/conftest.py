@@ -11,7 +11,7 @@ from tests.making import make_team, make_user
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings() -> None:
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
     """SQLite in a file, as in the product: in memory, threads share one connection and its transaction."""
     database = connection.settings_dict
     if database["ENGINE"].endswith("sqlite3"):
