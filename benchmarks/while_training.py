@@ -13,6 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.flowers import start_training
 from tests.supervising import Product
 
 
@@ -32,15 +33,6 @@ def percentile_95(times: list[float]) -> float:
     return statistics.quantiles(times, n=20)[-1]
 
 
-def start_training(product: Product, project: int, version: int = 1) -> str:
-    """Train with the default configuration; the address of the polled fragment."""
-    base = f"/projects/{project}/train-model"
-    form = {**product.form_values(product.get(f"{base}/configure/"))}
-    _, receipt = product.post(f"{base}/configure/", form)
-    product.post(f"{base}/submit/", product.form_values(receipt))
-    return f"{base}/{version}/status/"
-
-
 def wait_for_running(product: Product, status: str) -> None:
     end = time.monotonic() + 60
     while "Running" not in product.get(status):
@@ -57,7 +49,8 @@ def main() -> None:
         product.sign_in()
         project = product.project_id("handwritten-digits")
         grid = f"/projects/{project}/label-data/"
-        status = start_training(product, project)
+        version = start_training(product, project)
+        status = f"{version}status/"
         wait_for_running(product, status)
         time.sleep(5)
         busy = {
@@ -65,7 +58,7 @@ def main() -> None:
             "status": request_times(product, status, seconds),
         }
         still_running = "Running" in product.get(status)
-        product.post(f"/projects/{project}/train-model/1/stop/", {})
+        product.post(f"{version}stop/", {})
         while "Running" in product.get(status):
             time.sleep(1)
         time.sleep(3)

@@ -103,8 +103,8 @@ class Product:
         with self.opener.open(request, timeout=120) as answer:
             return answer.geturl(), answer.read().decode()
 
-    def upload(self, path: str, field: str, files: Mapping[str, bytes]) -> str:
-        """Post files as multipart/form-data."""
+    def upload(self, path: str, field: str, files: Mapping[str, bytes], service_token: str = "") -> str:
+        """Post files as multipart/form-data; a service wants its token too."""
         token = next((one.value for one in self.cookies if one.name == "csrftoken"), "") or ""
         edge = uuid.uuid4().hex
         parts = [
@@ -119,6 +119,7 @@ class Product:
             {
                 "Content-Type": f"multipart/form-data; boundary={edge}",
                 "X-CSRFToken": token,
+                "X-Auth-Token": service_token,
                 "Accept": "application/json",
                 "Referer": self.url,
             },
