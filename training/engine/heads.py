@@ -151,9 +151,7 @@ def _solve_path(
     shares = weights / weights.sum()
     with _threads_for(rows.numel() * targets.shape[1]):
         for strength in strengths:
-            solution = _solve(
-                rows, targets, weights / weights.sum(), strength, solution, is_multi_label, tick
-            )
+            solution = _solve(rows, targets, shares, strength, solution, is_multi_label, tick)
             path.append(solution)
     return path
 

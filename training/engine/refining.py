@@ -25,29 +25,36 @@ from training.engine.searching import Contender, Search, features_of, key
 SHARES = (0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 1.0)  # of the fine-tuned network in a blend
 LEAST_STRENGTH = 1e-5  # a head to start from should be smooth
 PATIENCE = 2.0  # times the time meant for fine-tuning, then it is given up
+SAFETY = 1.25  # steps take longer than the measured one, and other work may come
+PROBATION = 0.04  # of a run, after which its end can be foreseen
 
 
 class TooSlow(Exception):
-    """The machine is far slower than it was when the fine-tuning was planned."""
+    """The machine is far slower than it was when the fine-tuning was planned; it needs `image_s` now."""
+
+    def __init__(self, image_s: float) -> None:
+        super().__init__(image_s)
+        self.image_s = image_s
 
 
 def refine(search: Search, singles: list[Contender], network_ms: dict[str, float]) -> None:
     """Fine-tune the best single network that the time allows. Raises Halt, with the best kept in `search`."""
-    search.journal.check()
+    journal = search.journal
+    journal.check()
     chosen = _choose(search, singles)
-    if chosen is None:
-        search.journal.is_short = True
-        search.journal.tell("note", "No time for fine-tuning: the linear head stays.")
-        return
-    start, budget = chosen
-    seconds = planning.tuning_seconds(search.journal.left(), search.config.max_seconds)
-    search.journal.expect(seconds)
-    deadline = search.journal.elapsed() + PATIENCE * seconds
-    try:
-        _tune_and_judge(search, start, budget, network_ms, deadline)
-    except TooSlow:
-        search.journal.is_short = True
-        search.journal.tell("note", "The machine is too busy for fine-tuning: the best model so far stays.")
+    while chosen is not None:
+        start, budget = chosen
+        seconds = planning.tuning_seconds(journal.left(), search.config.max_seconds)
+        journal.expect(seconds)
+        try:
+            _tune_and_judge(search, start, budget, network_ms, journal.elapsed() + PATIENCE * seconds)
+            return
+        except TooSlow as slow:
+            journal.tell("note", f"The machine is too busy to fine-tune {start.name}.")
+            singles = [one for one in singles if _cost(one) < 0.7 * _cost(start)]
+            chosen = _plan(search, singles, slow.image_s / _cost(start)) if singles else None
+    journal.is_short = True
+    journal.tell("note", "No time for fine-tuning: the best model so far stays.")
 
 
 def _tune_and_judge(
@@ -66,15 +73,22 @@ def _tune_and_judge(
 
 
 def _choose(search: Search, singles: list[Contender]) -> tuple[Contender, TuningBudget] | None:
-    """The network with the best head among those whose whole fine-tuning fits; else the cheapest."""
+    """Time one step of the cheapest network, and plan with it."""
     cheapest = min(singles, key=_cost)
     batch = 16
     step_s = tuning.seconds_per_step(
         cheapest.members[0], search.side, batch, search.device, search.journal.tick
     )
+    return _plan(search, singles, step_s / batch / _cost(cheapest))
+
+
+def _plan(
+    search: Search, singles: list[Contender], seconds_per_cost: float
+) -> tuple[Contender, TuningBudget] | None:
+    """The network with the best head among those whose whole fine-tuning fits; else the cheapest."""
     fitting = []
     for one in sorted(singles, key=lambda contender: contender.verdict.loss):
-        image_s = step_s / batch * _cost(one) / _cost(cheapest)
+        image_s = SAFETY * seconds_per_cost * _cost(one)
         left, limit = search.journal.left(), search.config.max_seconds
         budget = planning.tuning_budget(len(search.paths), image_s, left, limit)
         if budget is not None:
@@ -154,10 +168,14 @@ def _run(
     plan = tuning.TuningPlan(epochs=epochs, strength=Strength(is_mirrored=is_mirrored))
     message = f"Fine-tuning {start.name}: {name}"
 
+    began = search.journal.elapsed()
+
     def tick(share: float) -> None:
         search.journal.tick(share)
-        if search.journal.elapsed() > deadline:
-            raise TooSlow
+        took = search.journal.elapsed() - began
+        is_hopeless = share > PROBATION and began + took / share > deadline
+        if is_hopeless or search.journal.elapsed() > deadline:
+            raise TooSlow(took / (share * epochs * len(rows)))
 
     with search.journal.phase("fine-tuning", message):
         tuned = tuning.tune(
