@@ -20,7 +20,7 @@ test: .venv/installed-tests lint
 	failed=0; \
 	$(IN)/pytest -q -m browser || failed=1; \
 	.ci/test-on-postgres || failed=1; \
-	$(IN)/pytest -q -n 2 --dist loadgroup -m "not browser" || failed=1; \
+	$(IN)/pytest -q -n 2 -m "not browser" || failed=1; \
 	exit $$failed
 
 lint: .venv/installed-tests

@@ -18,6 +18,18 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
         database["TEST"]["NAME"] = str(settings.DATA_DIR / "test.sqlite3")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test that commits is followed by an empty database, so each begins with what the migrations made.
+
+    They run last, in every worker. One that did not restore would leave other numbers to those that do.
+    """
+    restoring = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+    for item in items:
+        mark = item.get_closest_marker("django_db")
+        if mark is not None and mark.kwargs.get("transaction"):
+            item.add_marker(restoring, append=False)
+
+
 def _client(name: str) -> Client:
     make_team()
     client = Client()

@@ -23,8 +23,6 @@ from exeml_site.supervisor.ground import Refusal
 from exeml_site.supervisor.redis import choose_place, wait_for_redis
 from tests.supervising import ROOT, Product, free_port
 
-pytestmark = pytest.mark.xdist_group("up")
-
 PARTS = ("redis-server", "gunicorn", "rqworker gpu cpu", "rqworker short", "rqcron")
 
 
