@@ -9,7 +9,7 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand
 
 from exeml_site.supervisor.ground import Refusal, claim_folder, claim_port, parse_port
 from exeml_site.supervisor.lines import show, show_block
@@ -34,7 +34,8 @@ class Command(BaseCommand):
         try:
             up(options["port"], options["only"].split(","), self)
         except Refusal as refusal:
-            raise CommandError(str(refusal)) from refusal
+            self.stderr.write(str(refusal))
+            raise SystemExit(1) from refusal
         except KeyboardInterrupt:
             show("up", "Ended.")
 
