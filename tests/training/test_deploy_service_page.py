@@ -249,7 +249,7 @@ def test_the_id_of_another_projects_service_is_not_taken(alice: Client, service:
 
 def test_stop_and_start_answer_with_the_new_state(alice: Client, service: Service) -> None:
     stopped = alice.post(at("stop_service", service), headers=HTMX)
-    assert 'data-start' in stopped.content.decode() and "Stopped." in text(stopped)
+    assert "data-start" in stopped.content.decode() and "Stopped." in text(stopped)
     assert "Possible only while the service is Running." in text(stopped)
     started = alice.post(at("start_service", service), headers=HTMX)
     assert "Deploying" in text(started) and 'hx-trigger="every 2s"' in started.content.decode()
