@@ -158,9 +158,9 @@ class Migration(migrations.Migration):
             name='Candidate',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('network', models.CharField(max_length=64)),
+                ('network', models.CharField(max_length=255)),
                 ('resolution', models.PositiveIntegerField(help_text='pixels')),
-                ('recipe', models.CharField(max_length=32)),
+                ('recipe', models.CharField(max_length=64)),
                 ('accuracy', models.FloatField(blank=True, help_text='on held-back training images', null=True)),
                 ('inference_ms', models.FloatField(blank=True, null=True)),
                 ('is_measured', models.BooleanField(default=False)),
