@@ -69,7 +69,7 @@ def _tune_and_judge(
     if not budget.is_refit or winner is None or winner is frozen:
         return
     final = _run(search, start, np.arange(len(search.paths)), budget.epochs, is_mirrored, deadline, "all")
-    search.best = replace(winner, members=_replaced(winner.members, trial, final))
+    search.refitted(_replaced(winner.members, trial, final))
 
 
 def _choose(search: Search, singles: list[Contender]) -> tuple[Contender, TuningBudget] | None:

@@ -84,6 +84,11 @@ class Search:
         self.journal.tell(kind, f"{contender.name}, {contender.recipe}", candidate=report)
         return is_best
 
+    def refitted(self, members: tuple[Member, ...]) -> None:
+        """The best model trained again on all rows: it stays the same candidate."""
+        old, self.best = self.best, replace(self.best, members=members) if self.best else None
+        self.tried = [(report, self.best if one is old else one) for report, one in self.tried]
+
     def failed(self, network: str, resolution: int, recipe: str, seconds: float, error: str) -> None:
         """Note a candidate that broke; the others go on."""
         report = CandidateReport(network, resolution, recipe, None, None, False, True, seconds, False, error)

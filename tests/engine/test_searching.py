@@ -1,0 +1,54 @@
+"""The search's memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from training.engine import catalogue
+from training.engine.config import FitConfig
+from training.engine.journal import Journal
+from training.engine.judging import judge
+from training.engine.networks import Head, Member
+from training.engine.searching import Contender, Search
+
+
+def make_search(workdir: Path) -> Search:
+    (workdir / "checkpoint").mkdir()
+    journal = Journal.open(workdir, 60, lambda event: None, lambda: False)
+    return Search(
+        config=FitConfig(max_seconds=60),
+        journal=journal,
+        workdir=workdir,
+        labels=("blue", "red"),
+        paths=[],
+        pixels=np.zeros((4, 32, 32, 3), np.uint8),
+        targets=np.eye(2, dtype=np.float32)[[0, 0, 1, 1]],
+        weights=np.ones(4),
+        folds=np.zeros(4, np.int64),
+        threads=1,
+        device="cpu",
+    )
+
+
+def make_contender(search: Search, sureness: float) -> Contender:
+    head = Head(torch.zeros(2, 3), torch.zeros(2))
+    member = Member(catalogue.NETWORKS[0], 224, {}, head)
+    held_out = (search.targets * sureness).astype(np.float32)
+    verdict = judge(held_out, search.targets, False)
+    return Contender((member,), "fine-tuned", held_out, np.ones(4, np.bool_), verdict, 6.0, 1.0)
+
+
+def test_the_best_trained_again_on_all_rows_stays_the_one_chosen_candidate(tmp_path: Path) -> None:
+    search = make_search(tmp_path)
+    search.consider(make_contender(search, 0.1))
+    search.consider(make_contender(search, 4.0))
+    again = (Member(catalogue.NETWORKS[0], 224, {}, Head(torch.ones(2, 3), torch.zeros(2))),)
+
+    search.refitted(again)
+
+    assert [report.is_best for report in search.reports()] == [False, True]
+    assert search.best is not None
+    assert search.best.members is again
