@@ -20,7 +20,7 @@ from training.engine.networks import Head
 
 STRENGTHS = (1e-3, 1e-4, 1e-5, 1e-6)
 ITERATIONS = 60
-SMALL_PRODUCT = 5_000_000  # multiply-adds
+SMALL_PRODUCT = 100_000_000  # multiply-adds
 Tick = Callable[[], None]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-HEADS_SHARE = 0.25  # of the limit may go to frozen features and their heads
+HEADS_SHARE = 0.5  # of the limit may go to frozen features and their heads
 READING_SHARE = 0.3  # of the limit may go to decoding
 TUNING_SHARE = 0.15  # of the limit may go to fine-tuning: beyond that more time was not worth it
 LEAST_TUNING_S = 240.0  # but so much is always worth it
