@@ -65,7 +65,7 @@ def readiness(project: Project) -> Readiness:
 
 def _counted_labels(project: Project) -> Iterable[Label]:
     living = Q(annotations__image__deleted_at=None)
-    return project.labels.annotate(images=Count("annotations", filter=living))
+    return project.labels.annotate(images=Count("annotations", filter=living)).order_by("position", "pk")
 
 
 def _missing(used: list[tuple[Label, int]]) -> list[str]:
@@ -135,7 +135,7 @@ def _sides_of_labels(project: Project) -> Iterable[tuple[str, int, int, int]]:
         return Count("annotations", filter=living & Q(annotations__image__side=side))
 
     counted = project.labels.annotate(taught=images(Side.TRAIN), kept_back=images(Side.EVAL), free=images(""))
-    rows = counted.values_list("name", "taught", "kept_back", "free")
+    rows = counted.order_by("position", "pk").values_list("name", "taught", "kept_back", "free")
     return (row for row in rows if any(row[1:]))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 from django.core.files.storage import default_storage
@@ -90,7 +89,7 @@ def test_the_old_token_stops_working_when_it_is_renewed(opened) -> None:
     assert call((service, new.plain)).status_code == 200
 
 
-@pytest.mark.parametrize("address", [str(uuid4()), "x", "1 or 1=1"])
+@pytest.mark.parametrize("address", ["c80ea3d5-6d3a-4e8b-b489-66037976df33", "x", "1 or 1=1"])
 def test_an_unknown_service(opened, address: str) -> None:
     refused(
         Client().post(f"/v1/infers/{address}", headers={"X-Auth-Token": opened[1]}), 404, "SERVICE_NOT_FOUND"

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.looking import CHROMIUM_ARGUMENTS, check_accessibility, find_chromium, take_screenshot
+from tests.browser.looking import check_accessibility, take_screenshot
 from tests.browser.photos import flower_files
 from tests.supervising import ADMIN_PASSWORD, Product
 
@@ -18,21 +18,17 @@ TRAINED_WITHIN_MS = 540_000
 
 
 @pytest.fixture
-def window(tmp_path: Path) -> Iterator[Any]:
+def window(chromium: Any, tmp_path: Path) -> Iterator[Any]:
     """A browser window at the door of a product that has just been started for the first time."""
-    path = find_chromium()
-    from playwright.sync_api import sync_playwright
-
-    with Product(tmp_path / "data") as product, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
-        context = browser.new_context(base_url=product.url, viewport={"width": 1440, "height": 900})
+    with Product(tmp_path / "data") as product:
+        context = chromium.new_context(base_url=product.url, viewport={"width": 1440, "height": 900})
         errors: list[str] = []
         page = context.new_page()
         page.set_default_timeout(20_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         yield page
         take_screenshot(page, "journey-last")
-        browser.close()
+        context.close()
         assert not errors, errors
 
 
