@@ -40,7 +40,7 @@ def test_from_a_folder_of_photos_to_a_prediction(window: Any, tmp_path: Path) ->
     label_by_keyboard(window)
     train(window)
     read_the_numbers(window)
-    deploy_and_predict(window, flower_files(tmp_path / "unseen", per_label=1, side="test"))
+    deploy_and_predict(window, flower_files(tmp_path / "unseen", per_label=4, side="test"))
 
 
 def sign_in(page: Any) -> None:
@@ -126,15 +126,16 @@ def deploy_and_predict(page: Any, unseen: list[Path]) -> None:
     page.locator("#version").get_by_role("link", name="Deploy").click()
     page.locator("#deploy-dialog").get_by_role("button", name="Deploy").click()
     page.locator(".badge", has_text="Running").first.wait_for(timeout=60_000)
-    right = 0
+    answers = []
     for photo in unseen:
         page.locator("#id_image").set_input_files(photo)
-        with page.expect_response(re.compile("predict")) as answered:
-            page.locator("#prediction-button").click()
-        assert answered.value.ok
-        page.locator("#prediction-result[data-answer]").wait_for()
-        right += page.locator(".predicted-label").inner_text() == photo.name.split("-")[0]
-    assert right >= 3, f"{right} of {len(unseen)} unseen flowers"
+        page.locator("#prediction-result").evaluate("old => old.dataset.old = ''")
+        page.locator("#prediction-button").click()
+        page.locator("#prediction-result[data-answer]:not([data-old])").wait_for()
+        answers.append((photo.name.split("-")[0], page.locator(".predicted-label").inner_text()))
+    right = sum(flower == label for flower, label in answers)
+    # Trained on 50 photos it is right about three times in four; by chance it would be once in five.
+    assert right >= len(unseen) / 2, f"{right} of {len(unseen)} unseen flowers: {answers}"
     assert page.locator("#prediction-result .scores li").count() == 5
     seen(page, "journey-9-predicted")
 
