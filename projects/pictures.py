@@ -62,7 +62,7 @@ class Examined:
 
 def examine(content: bytes) -> Examined:
     """Decode the whole file once and make its thumbnail from that. Raises Refused."""
-    picture = _open(content)
+    picture = open_header(content)
     # MPO, written by phones and stereo cameras, is a JPEG with more pictures behind the first.
     kind = "JPEG" if picture.format == "MPO" else str(picture.format)
     try:
@@ -82,14 +82,14 @@ def examine(content: bytes) -> Examined:
 
 def load_upright_rgb(content: bytes) -> Pillow.Image:
     """EXIF orientation applied, transparency on white, 16 bit scaled to 8, CMYK converted. Raises Refused."""
-    picture = _open(content)
+    picture = open_header(content)
     try:
         return _as_rgb(ImageOps.exif_transpose(picture))
     except Exception as problem:
         raise Refused("The file is broken: it cannot be decoded to the end.") from problem
 
 
-def _open(content: bytes) -> Pillow.Image:
+def open_header(content: bytes) -> Pillow.Image:
     """The picture with its header read and its size admitted, nothing decoded yet."""
     try:
         picture = Pillow.open(io.BytesIO(content), formats=ACCEPTED)

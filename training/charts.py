@@ -59,7 +59,7 @@ SETTINGS: dict[Any, Any] = {
 def render(found: Report, curve: Sequence[Sequence[float]]) -> dict[str, bytes]:
     """Every chart that this evaluation has, by name: same input, same bytes.
 
-    `curve`: (seconds, best accuracy so far).
+    `curve`: (seconds, accuracy of the best model so far).
     """
     with mpl.rc_context(SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has more fonts than we
@@ -148,14 +148,19 @@ def _rates(axes: Axes, rates: Sequence[Rate], offset: float, colour: str, marker
 
 
 def _learning_curve(found: Report, curve: Sequence[Sequence[float]]) -> Figure | None:
-    """Best accuracy so far on held-back training images up to the end; the evaluation's as a line."""
+    """The best model's accuracy on held-back training images over time; the evaluation's as a line."""
     if not curve:
         return None
     figure, axes = _blank(5.8, 2.8)
     minutes = [point[0] / 60 for point in curve]
     shares = [point[1] for point in curve]
     axes.plot(
-        minutes, shares, color=RIGHT, linewidth=2, drawstyle="steps-post", label="Best so far, held-back"
+        minutes,
+        shares,
+        color=RIGHT,
+        linewidth=2,
+        drawstyle="steps-post",
+        label="Best model so far, held-back",
     )
     axes.plot(minutes[:-1] or minutes, shares[:-1] or shares, "o", color=RIGHT, markersize=4)
     if found.accuracy.value is not None:

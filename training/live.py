@@ -88,7 +88,7 @@ def _waiting(version: TrainingVersion) -> str:
 
 
 def _points(curve: list[list[float]], elapsed: float) -> str:
-    """The best accuracy so far as the corners of a staircase; empty while there is hardly one step."""
+    """The best model's accuracy as the corners of a staircase; empty while there is hardly one step."""
     if not curve or elapsed < STEP_SEEN * curve[0][0]:
         return ""
     width = max(elapsed, curve[-1][0], 1.0)
@@ -109,6 +109,6 @@ def _curve_words(curve: list[list[float]]) -> str:
     if not curve:
         return ""
     return (
-        f"Best accuracy so far: {100 * curve[0][1]:.1f} % after {curve[0][0]:.0f} seconds, "
+        f"Accuracy of the best model so far: {100 * curve[0][1]:.1f} % after {curve[0][0]:.0f} seconds, "
         f"{100 * curve[-1][1]:.1f} % after {curve[-1][0]:.0f} seconds"
     )

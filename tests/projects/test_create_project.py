@@ -138,8 +138,6 @@ def test_the_deed_itself_keeps_the_limit_and_the_name(db: None, settings) -> Non
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.postgres
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite in memory is one connection")
 def test_two_at_once_cannot_pass_the_limit_together(settings) -> None:
     settings.EXEML_MAX_PROJECTS_PER_TEAM = 1
     team, alice = make_team(), make_user("alice")

@@ -94,7 +94,6 @@ def _fit(options: argparse.Namespace) -> Answer:
         "candidates": [asdict(one) for one in result.candidates],
         "stop_reason": result.stop_reason,
         "seconds": result.seconds_by_phase,
-        "images_per_second": result.images_per_second,
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "unreadable": list(result.unreadable),
         "device": result.device,

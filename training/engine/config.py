@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -91,7 +91,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """The end of a fit. `curve` holds (elapsed seconds, best internal accuracy so far)."""
+    """The end of a fit. `curve` holds (elapsed seconds, internal accuracy of the best model so far)."""
 
     bundle: Path
     labels: tuple[str, ...]
@@ -102,4 +102,3 @@ class FitResult:
     device: str
     curve: tuple[tuple[float, float], ...]
     unreadable: tuple[str, ...] = ()
-    images_per_second: float | None = field(default=None)

@@ -157,14 +157,7 @@ def _run(
     path = search.workdir / "checkpoint" / f"tuned_{key(member)}_{name.replace(' ', '')}_{epochs}.pt"
     if path.exists():
         return _load(path, member)
-    head = heads.fit_head(
-        features_of(search, member)[rows],
-        search.targets[rows],
-        max(start.strength, LEAST_STRENGTH),
-        search.config.is_multi_label,
-        search.weights[rows],
-        search.journal.tick,
-    )
+    head = _first_head(search, start, rows)
     plan = tuning.TuningPlan(epochs=epochs, strength=Strength(is_mirrored=is_mirrored))
     message = f"Fine-tuning {start.name}: {name}"
 
@@ -192,6 +185,18 @@ def _run(
         )
     _save(path, tuned)
     return tuned
+
+
+def _first_head(search: Search, start: Contender, rows: NDArray[np.int64]) -> Head:
+    """The linear head that a fine-tuning on these rows begins with; it has not seen the others."""
+    return heads.fit_head(
+        features_of(search, start.members[0])[rows],
+        search.targets[rows],
+        max(start.strength, LEAST_STRENGTH),
+        search.config.is_multi_label,
+        search.weights[rows],
+        search.journal.tick,
+    )
 
 
 def _offer(

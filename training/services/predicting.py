@@ -105,7 +105,7 @@ def _predict_one(bundle: Bundle, image: bytes) -> Answer:
     from training.engine.pixels import UnreadableImage
 
     try:
-        pictures._open(image)
+        pictures.open_header(image)
         with _at_work:
             return _answer(bundle, bundle.predict_one(image))
     except (pictures.Refused, UnreadableImage) as problem:
