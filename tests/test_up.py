@@ -63,7 +63,10 @@ def pid_of(product: Product, part: str) -> int | None:
 
 
 def printed_password(product: Product) -> str:
-    found = re.search(r"^ *Password +(\S+) +\(shown this once", product.log.read_text(), re.MULTILINE)
+    """The pages may answer a moment before the block with the password is printed."""
+    line = re.compile(r"^ *Password +(\S+) +\(shown this once", re.MULTILINE)
+    wait_until(lambda: line.search(product.log.read_text()))
+    found = line.search(product.log.read_text())
     assert found, product.log.read_text()
     return found[1]
 
