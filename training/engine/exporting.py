@@ -65,7 +65,13 @@ def read_members(path: Path) -> list[Member]:
     try:
         record = torch.load(path / "weights.pt", map_location="cpu", weights_only=True)
         return [
-            Member(network(one["network"]), one["resolution"], one["state"], Head(one["weight"], one["bias"]))
+            Member(
+                network(one["network"]),
+                one["resolution"],
+                one["state"],
+                Head(one["weight"], one["bias"]),
+                one["is_deep"],
+            )
             for one in record["members"]
         ]
     except EngineError:
@@ -98,6 +104,7 @@ def _record(members: Sequence[Member]) -> dict[str, Any]:
             {
                 "network": one.network.name,
                 "resolution": one.resolution,
+                "is_deep": one.is_deep,
                 "state": one.state,
                 "weight": one.head.weight,
                 "bias": one.head.bias,

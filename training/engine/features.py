@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from training.engine.networks import Member, Normalized, build, scaled, to_onnx
-from training.engine.pixels import Pixels, resize_square
+from training.engine.bundle import compile_onnx
+from training.engine.networks import Member, Normalized, build, to_onnx
+from training.engine.pixels import Pixels, read_square, resize_square
 
-BATCH = 8
+PROCESSOR_BATCH = 1  # the quickest: what a layer leaves is still in the cache when the next one reads it
+GPU_BATCH = 64
 Tick = Callable[[float], None]
+Rows = list[Any]
 
 
 def extract(
@@ -22,55 +28,51 @@ def extract(
 ) -> Tensor:
     """[N, F] float32 features of cached pixels [N, S, S, 3] (or of some rows). `tick(share)` may raise."""
     chosen = range(len(pixels)) if rows is None else rows
-    batches = _batches(pixels, chosen, member.resolution, threads)
+    size = GPU_BATCH if device == "cuda" else PROCESSOR_BATCH
+    parts: Rows = [None] * -(-len(chosen) // size)
+    batches = enumerate(_batches(pixels, chosen, member.resolution, threads, size))
     if device == "cuda":
-        parts = _on_gpu(member, batches, len(chosen), tick)
+        _on_gpu(member, batches, parts, tick)
     else:
-        parts = _on_processor(member, batches, len(chosen), threads, tick)
+        _on_processor(member, batches, parts, threads, tick)
     return torch.from_numpy(np.concatenate(parts))
 
 
-def _batches(pixels: Pixels, rows: Sequence[int], size: int, threads: int) -> Iterator[Pixels]:
-    """Batches [<= 8, size, size, 3], resized a little ahead in threads."""
+def _batches(pixels: Pixels, rows: Sequence[int], side: int, threads: int, size: int) -> Iterator[Pixels]:
+    """Batches [<= size, side, side, 3], resized a little ahead in threads."""
 
     def read(start: int) -> Pixels:
-        return np.stack([resize_square(pixels[row], size) for row in rows[start : start + BATCH]])
+        return np.stack([resize_square(pixels[row], side) for row in rows[start : start + size]])
 
+    starts = iter(range(0, len(rows), size))
     with ThreadPoolExecutor(threads) as pool:
-        ahead = [pool.submit(read, start) for start in range(0, min(len(rows), 4 * BATCH), BATCH)]
-        for start in range(4 * BATCH, len(rows) + 4 * BATCH, BATCH):
-            if not ahead:
-                return
+        ahead = [pool.submit(read, start) for start in islice(starts, 8)]
+        while ahead:
             batch = ahead.pop(0).result()
-            if start < len(rows):
-                ahead.append(pool.submit(read, start))
+            ahead += [pool.submit(read, start) for start in islice(starts, 1)]
             yield batch
 
 
-def _on_processor(member: Member, batches: Iterator[Pixels], n: int, threads: int, tick: Tick) -> list[Any]:
+def _on_processor(
+    member: Member, batches: Iterator[tuple[int, Pixels]], parts: Rows, threads: int, tick: Tick
+) -> None:
     queue = _queue(member, threads)
-    parts: list[Any] = [None] * -(-n // BATCH)
     queue.set_callback(lambda request, i: parts.__setitem__(i, request.get_output_tensor(0).data.copy()))
     try:
-        for i, batch in enumerate(batches):
-            full = np.zeros((BATCH, *batch.shape[1:]), np.uint8)
-            full[: len(batch)] = batch
-            queue.start_async({0: full}, i)
+        for i, batch in batches:
+            queue.start_async({0: batch}, i)
             tick(i / len(parts))
     finally:
         queue.wait_all()
-    parts[-1] = parts[-1][: n - (len(parts) - 1) * BATCH]
-    return parts
 
 
 def _queue(member: Member, threads: int) -> Any:
-    """OpenVINO's queue for batches, float32: the same numbers as the bundle gives later."""
+    """OpenVINO's queue, float32: the same numbers as the bundle gives later."""
     import openvino
 
-    size = member.resolution
-    core = openvino.Core()
-    network = core.read_model(to_onnx(Normalized(build(member.network, member.state)), [size], ["features"]))
-    network.reshape([BATCH, size, size, 3])
+    core, side = openvino.Core(), member.resolution
+    network = core.read_model(to_onnx(_module(member), [side], ["features"]))
+    network.reshape([PROCESSOR_BATCH, side, side, 3])
     options = {
         "PERFORMANCE_HINT": "THROUGHPUT",
         "INFERENCE_PRECISION_HINT": "f32",
@@ -80,12 +82,29 @@ def _queue(member: Member, threads: int) -> Any:
     return openvino.AsyncInferQueue(compiled, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
 
 
-def _on_gpu(member: Member, batches: Iterator[Pixels], n: int, tick: Tick) -> list[Any]:
-    backbone = build(member.network, member.state).to("cuda").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    parts, done = [], 0
-    for batch in batches:
+def _on_gpu(member: Member, batches: Iterator[tuple[int, Pixels]], parts: Rows, tick: Tick) -> None:
+    module = _module(member).to("cuda").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for i, batch in batches:
         with torch.inference_mode(), torch.autocast("cuda", torch.float16):
-            parts.append(backbone(scaled(torch.from_numpy(batch).to("cuda"))).float().cpu().numpy())
-        done += len(batch)
-        tick(done / n)
-    return parts
+            parts[i] = module(torch.from_numpy(batch).to("cuda")).float().cpu().numpy()
+        tick(i / len(parts))
+
+
+def _module(member: Member) -> nn.Module:
+    return cast(nn.Module, Normalized(build(member.network, member.state), member.is_deep).eval())
+
+
+def measured_ms(
+    member: Member, paths: Sequence[Path], side: int, threads: int, tick: Callable[[], None]
+) -> float:
+    """Median ms of one picture through a network on this machine, decoding and resizing included."""
+    onnx = to_onnx(_module(member), [member.resolution], ["features"])
+    request = compile_onnx(onnx, [member.resolution], threads).create_infer_request()
+    times = []
+    for turn in range(12):
+        began = time.monotonic()
+        square = read_square(paths[turn % len(paths)], side)
+        request.infer({0: resize_square(square, member.resolution)[None]})
+        times.append(1e3 * (time.monotonic() - began))
+        tick()
+    return float(np.median(times[2:]))

@@ -8,13 +8,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from training.engine import catalogue, exporting, networks, pixels, planning
-from training.engine.bundle import compile_onnx
+from training.engine import catalogue, exporting, networks, planning
 from training.engine.config import (
     EngineError,
     Event,
@@ -28,7 +28,7 @@ from training.engine.journal import Halt, Journal
 from training.engine.networks import Head, Member
 from training.engine.preparing import label_names, prepare, read
 from training.engine.refining import refine
-from training.engine.searching import Contender, Search, fit_members, key
+from training.engine.searching import Contender, Search, fit_members
 
 
 def fit(
@@ -65,17 +65,16 @@ def fit(
 
 def _search(search: Search, options: list[Member]) -> None:
     """The stages in their order. Raises Halt."""
-    singles, network_ms = _frozen(search, options)
-    search.export_best()
+    singles = _frozen(search, options)
     with search.journal.phase("heads", "Joining networks"):
-        _join(search, singles, network_ms)
-        search.export_best()
-    refine(search, singles, network_ms)
+        _join(search, singles)
+    search.export_best()
+    refine(search, singles)
 
 
-def _frozen(search: Search, options: list[Member]) -> tuple[list[Contender], dict[str, float]]:
+def _frozen(search: Search, options: list[Member]) -> list[Contender]:
     """A linear head for each network, the quickest first, as long as the time meant for it lasts."""
-    journal, singles, network_ms = search.journal, list[Contender](), dict[str, float]()
+    journal, singles = search.journal, list[Contender]()
     began = journal.elapsed()
     error: EngineError | None = None
     for done, member in enumerate(options):
@@ -86,7 +85,7 @@ def _frozen(search: Search, options: list[Member]) -> tuple[list[Contender], dic
         started = time.monotonic()
         try:
             with journal.phase("heads", f"{member.network.name} at {member.resolution}: features and head"):
-                contender = _head(search, member, network_ms)
+                contender = _head(search, member)
         except (RuntimeError, OSError, EngineError) as problem:
             error = problem if isinstance(problem, EngineError) else error
             search.failed(
@@ -104,37 +103,33 @@ def _frozen(search: Search, options: list[Member]) -> tuple[list[Contender], dic
             search.export_best()
     if not singles:
         raise error or _too_slow(search)
-    return singles, network_ms
+    return singles
 
 
-def _head(search: Search, member: Member, network_ms: dict[str, float]) -> Contender:
+def _head(search: Search, member: Member) -> Contender:
     started = time.monotonic()
-    if search.config.hardware == "CPU":
-        network_ms[key(member)] = _measured_ms(search, member)
-    ms = search.latency_ms([member], network_ms)
-    members, fit = fit_members(search, [member])
+    ms = search.latency_ms([member])
+    members, fit = fit_members(search, [replace(member, is_deep=True)])
     known = np.ones(len(search.paths), dtype=np.bool_)
     seconds = time.monotonic() - started
-    return Contender(members, "linear head", fit.held_out, known, fit.verdict, ms, seconds, fit.strength)
+    return Contender(members, "linear head", fit.held_out, known, fit.verdict, ms, seconds)
 
 
-def _join(search: Search, singles: list[Contender], network_ms: dict[str, float]) -> None:
+def _join(search: Search, singles: list[Contender]) -> None:
     """Several networks' features side by side: the best of each network, two, then three."""
     best = list({one.name: one for one in sorted(singles, key=lambda c: -c.verdict.loss)}.values())
     best.sort(key=lambda contender: contender.verdict.loss)
     for count in range(2, min(3, len(best)) + 1):
         started = time.monotonic()
         parts = [contender.members[0] for contender in best[:count]]
-        ms = search.latency_ms(parts, network_ms)
+        ms = search.latency_ms(parts)
         if ms > search.config.max_inference_ms or search.journal.left() < 30:
             return
         members, fit = fit_members(search, parts)
         known = np.ones(len(search.paths), dtype=np.bool_)
         seconds = time.monotonic() - started
         search.consider(
-            Contender(
-                members, "joint linear head", fit.held_out, known, fit.verdict, ms, seconds, fit.strength
-            )
+            Contender(members, "joint linear head", fit.held_out, known, fit.verdict, ms, seconds)
         )
 
 
@@ -151,22 +146,6 @@ def _options(config: FitConfig) -> list[Member]:
     states = {network.name: networks.pretrained(network) for network, _, _ in admissible}
     order = [admissible[0], *admissible[:0:-1]]
     return options + [Member(one, size, states[one.name], empty) for one, size, _ in order]
-
-
-def _measured_ms(search: Search, member: Member) -> float:
-    """Median ms of one picture through a network on this machine, decoding and resizing included."""
-    onnx = networks.to_onnx(
-        networks.Normalized(networks.build(member.network, member.state)), [member.resolution], ["features"]
-    )
-    request = compile_onnx(onnx, [member.resolution], search.threads).create_infer_request()
-    times = []
-    for turn in range(12):
-        began = time.monotonic()
-        square = pixels.read_square(search.paths[turn % len(search.paths)], search.side)
-        request.infer({0: pixels.resize_square(square, member.resolution)[None]})
-        times.append(1e3 * (time.monotonic() - began))
-        search.journal.tick()
-    return float(np.median(times[2:]))
 
 
 def _close(

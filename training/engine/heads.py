@@ -21,6 +21,7 @@ from training.engine.networks import Head
 STRENGTHS = (1e-3, 1e-4, 1e-5, 1e-6)
 ITERATIONS = 60
 SMALL_PRODUCT = 100_000_000  # multiply-adds
+LARGEST_TURN = 3000  # rows
 Tick = Callable[[], None]
 
 
@@ -59,21 +60,22 @@ def cross_validate(
     is_multi_label: bool,
     row_weights: NDArray[np.float64],
     tick: Tick,
+    strengths: Sequence[float] = STRENGTHS,
 ) -> HeadFit:
     """Fit features [V, N, F] (V views of the same N pictures; view 0 is the plain one).
 
-    Every fold is left out once with all its views and judged on its plain view. `tick` is called
-    often and may raise to stop.
+    Every fold is left out once with all its views and judged on its plain view; the best of the
+    `strengths`, which fall, wins. `tick` is called often and may raise to stop.
     """
     basis = _basis(features.reshape(-1, features.shape[-1]))
     views, n = features.shape[:2]
     wanted = torch.from_numpy(targets).repeat(views, 1)
     weights = torch.from_numpy(row_weights).float().repeat(views)
-    held_out = _held_out(basis, wanted, weights, np.tile(folds, views), n, is_multi_label, tick)
+    held_out = _held_out(basis, wanted, weights, np.tile(folds, views), n, is_multi_label, tick, strengths)
     verdicts = [judge(logits, targets, is_multi_label) for logits in held_out]
     best = min(range(len(verdicts)), key=lambda i: verdicts[i].loss)
-    path = _solve_path(basis.rows, wanted, weights, STRENGTHS[: best + 1], is_multi_label, tick)
-    return HeadFit(basis.unfold(path[-1]), held_out[best], verdicts[best], STRENGTHS[best])
+    path = _solve_path(basis.rows, wanted, weights, strengths[: best + 1], is_multi_label, tick)
+    return HeadFit(basis.unfold(path[-1]), held_out[best], verdicts[best], strengths[best])
 
 
 def fit_head(
@@ -112,10 +114,14 @@ def _basis(features: Tensor) -> _Basis:
     centred = features - mean
     scale = max(float(centred.square().mean().sqrt()), 1e-6) * features.shape[1] ** 0.5
     rows = centred / scale
-    if 2 * rows.shape[0] > rows.shape[1]:  # turning would cost more than it saves
+    if len(rows) > min(LARGEST_TURN, 0.8 * rows.shape[1]):  # turning would cost more than it saves
         return _Basis(rows, mean, scale, None)
-    left, size, right = torch.linalg.svd(rows, full_matrices=False)
-    return _Basis(left * size, mean, scale, right.T.contiguous())
+    size, left = torch.linalg.eigh(
+        (rows @ rows.T).double()
+    )  # far quicker than a singular value decomposition
+    kept = size > 1e-7 * size[-1]
+    turn = (rows.T @ (left[:, kept] / size[kept].sqrt()).float()).contiguous()
+    return _Basis(rows @ turn, mean, scale, turn)
 
 
 def _held_out(
@@ -126,12 +132,13 @@ def _held_out(
     n: int,
     is_multi_label: bool,
     tick: Tick,
+    strengths: Sequence[float],
 ) -> list[Table]:
     """For each strength the logits [n, C] of the plain rows, each from a head that did not see them."""
-    tables = [np.zeros((n, targets.shape[1]), np.float32) for _ in STRENGTHS]
+    tables = [np.zeros((n, targets.shape[1]), np.float32) for _ in strengths]
     for fold in np.unique(folds):
         seen, unseen = np.flatnonzero(folds != fold), np.flatnonzero(folds[:n] == fold)
-        path = _solve_path(basis.rows[seen], targets[seen], weights[seen], STRENGTHS, is_multi_label, tick)
+        path = _solve_path(basis.rows[seen], targets[seen], weights[seen], strengths, is_multi_label, tick)
         for table, solution in zip(tables, path, strict=True):
             table[unseen] = (basis.rows[unseen] @ solution[:-1] + solution[-1]).numpy()
     return tables

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,23 +39,44 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One network of a model: its weights, the size of its pictures and its share of the logits."""
+    """One network of a model: its weights, the size of its pictures and its share of the logits.
+
+    `is_deep`: the head reads what every stage sees, not only the last one (Head2Toe, Evci et al. 2022).
+    That is worth most where pictures are unlike those of the pretraining.
+    """
 
     network: Network
     resolution: int
     state: State
     head: Head
+    is_deep: bool = False
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """Widths of the blocks of features that the head reads, in order."""
+        return self.network.taps if self.is_deep else (self.network.features,)
 
 
 class Normalized(nn.Module):
-    """[N, R, R, 3] uint8 pixels to [N, F] features; scaling to [-1, 1] is inside."""
+    """[N, R, R, 3] uint8 pixels to [N, F] pooled features; scaling to [-1, 1] is inside.
 
-    def __init__(self, backbone: nn.Module) -> None:
+    Deep features begin with mean and maximum of the stages and end with the plain ones.
+    """
+
+    def __init__(self, backbone: nn.Module, is_deep: bool = False) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone, self.is_deep = backbone, is_deep
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return cast(Tensor, self.backbone(scaled(pixels)))
+        if not self.is_deep:
+            return cast(Tensor, self.backbone(scaled(pixels)))
+        net, pooled = cast(Any, self.backbone), list[Tensor]()
+        x = net.blocks[0](net.bn1(net.conv_stem(scaled(pixels))))
+        for stage in net.blocks[1:]:
+            x = stage(x)
+            pooled += [x.mean((2, 3)), x.amax((2, 3))]
+        x = net.bn2(net.conv_head(x))
+        return torch.cat([*pooled, x.amax((2, 3)), x.mean((2, 3))], dim=1)
 
 
 class Assembled(nn.Module):
@@ -65,7 +86,7 @@ class Assembled(nn.Module):
         super().__init__()
         self.sizes = resolutions(members)
         self.inputs = [self.sizes.index(member.resolution) for member in members]
-        self.backbones = nn.ModuleList([Normalized(build(m.network, m.state)) for m in members])
+        self.backbones = nn.ModuleList([Normalized(build(m.network, m.state), m.is_deep) for m in members])
         self.heads = nn.ModuleList([_linear(member.head) for member in members])
 
     def forward(self, *pixels: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,21 +5,37 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-HEADS_SHARE = 0.5  # of the limit may go to frozen features and their heads
+HEADS_SHARE = 0.35  # of the limit may go to frozen features and their heads
 READING_SHARE = 0.3  # of the limit may go to decoding
-TUNING_SHARE = 0.15  # of the limit may go to fine-tuning: beyond that more time was not worth it
-LEAST_TUNING_S = 240.0  # but so much is always worth it
+TUNING_SHARE = 0.92  # of what is left is planned for fine-tuning; the rest is for surprises
 EXPORT_S = 6.0  # kept back for the last export
-MIN_EPOCHS = 2
+MIN_EPOCHS, MAX_EPOCHS = 2, 12
+FEW_ROWS = 600  # so few that two folds must judge
+MANY_ROWS = 3000  # so many that those held out are not missed
+LEAST_RESOLUTION = 96
 
 
 @dataclass(frozen=True, slots=True)
 class TuningBudget:
-    """`folds` trial runs of `epochs` on part of the rows, then (`is_refit`) one on all rows."""
+    """`folds` trial runs of `epochs`, each without one of `parts` equal parts of the rows, then (`is_refit`)
+    one on all rows."""
 
     folds: int
+    parts: int
     epochs: int
     is_refit: bool
+
+    def is_whole(self, rows: int) -> bool:
+        """Is it as long as it would be without a limit?"""
+        return self.epochs >= wanted_epochs(rows)
+
+    def trial_s(self, rows: int, image_s: float) -> float:
+        """Seconds of the trials, at `image_s` for one picture of training."""
+        return self.folds * (1 - 1 / self.parts) * self.epochs * rows * image_s
+
+    def refit_s(self, rows: int, image_s: float) -> float:
+        """Seconds of the run on all rows."""
+        return self.is_refit * self.epochs * rows * image_s
 
 
 def evaluation_reserve_s(eval_images: int, image_s: float = 0.05) -> float:
@@ -40,6 +56,16 @@ def cache_side(long_sides: list[int], largest: int) -> int:
     return max(32, min(largest, math.ceil(typical / 16) * 16))
 
 
+def tuning_resolution(native: int, side: int) -> int:
+    """The size to fine-tune at: the network's own, less for small pictures, which hold no more than that.
+
+    A network that is trained further gets used to another size, and half the size is four times as fast.
+    """
+    if side >= native:
+        return native
+    return min(native, max(LEAST_RESOLUTION, 32 * round(1.15 * side / 32)))
+
+
 def fold_count(rows: int) -> int:
     """Folds of the cross-validation of heads."""
     return 5 if rows < 1000 else 3
@@ -47,29 +73,22 @@ def fold_count(rows: int) -> int:
 
 def wanted_epochs(rows: int) -> int:
     """Small sets need more passes. In the spirit of BiT's rule (Kolesnikov et al. 2020)."""
-    return int(min(12, max(3, round(240 / math.sqrt(rows)))))
+    return min(MAX_EPOCHS, max(4, round(300 / math.sqrt(rows))))
 
 
-def tuning_seconds(left_s: float, max_seconds: float) -> float:
-    """Seconds meant for fine-tuning, out of what is left."""
-    return min(left_s - EXPORT_S, max(TUNING_SHARE * max_seconds, LEAST_TUNING_S)) * 0.9
-
-
-def tuning_budget(rows: int, image_s: float, left_s: float, max_seconds: float) -> TuningBudget | None:
+def tuning_budget(rows: int, image_s: float, left_s: float) -> TuningBudget | None:
     """The longest fine-tuning that fits, or None where not even a short one does.
 
-    `image_s`: seconds of one training image. A trial leaves one fifth of the rows out.
+    `image_s`: seconds of one training image.
     """
-    allowed = tuning_seconds(left_s, max_seconds)
-    epoch_s = rows * image_s
-    for folds in (2, 1) if rows < 600 else (1,):
-        passes = 0.8 * folds + 1
-        if wanted_epochs(rows) * passes * epoch_s <= allowed:
-            return TuningBudget(folds, wanted_epochs(rows), True)
-    epochs = int(allowed / (1.8 * epoch_s))
-    if epochs >= 4:
-        return TuningBudget(1, min(epochs, wanted_epochs(rows)), True)
-    epochs = int(allowed / (0.8 * epoch_s))
-    if epochs >= MIN_EPOCHS:
-        return TuningBudget(1, min(epochs, wanted_epochs(rows)), False)
-    return None
+    allowed, epoch_s = TUNING_SHARE * (left_s - EXPORT_S), rows * image_s
+    parts = 5 if rows < MANY_ROWS else 10
+    seen, wanted = 1 - 1 / parts, wanted_epochs(rows)
+    for folds in (2, 1) if rows < FEW_ROWS else (1,):
+        if wanted * (folds * seen + 1) * epoch_s <= allowed:
+            return TuningBudget(folds, parts, wanted, True)
+    epochs = int(allowed / ((seen + 1) * epoch_s))
+    if rows < MANY_ROWS and 2 * epochs >= wanted:
+        return TuningBudget(1, parts, epochs, True)
+    epochs = min(wanted, int(allowed / (seen * epoch_s)))
+    return TuningBudget(1, parts, epochs, False) if epochs >= MIN_EPOCHS else None

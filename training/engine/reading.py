@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlparse
 from training.engine.config import EngineError, Sample, Usage
 
 Side = Literal["train", "val", "test"]
+DEFAULT_TRAIN_RATIO = 0.8
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 SIDES: dict[str, Side] = {
     "train": "train",
@@ -39,14 +40,21 @@ class Row:
     side: Side | None
 
 
-def for_fit(source: Path, train_ratio: float, seed: int) -> list[Sample]:
-    """TRAIN and EVAL samples; rows of the test side are left out. Raises EngineError."""
-    rows = [row for row in _rows(source) if row.side != "test"]
+def for_fit(source: Path, train_ratio: float | None, seed: int) -> list[Sample]:
+    """TRAIN and EVAL samples; rows of the test side are left out. Raises EngineError.
+
+    Where there is a validation side it is EVAL. Else `train_ratio` splits the rows; without one they
+    are split 0.8 to 0.2, or, where a test side will judge the model, all of them train.
+    """
+    every = _rows(source)
+    rows = [row for row in every if row.side != "test"]
     if not rows:
         raise EngineError(f"There are no images to train with in {source}.", "Name another folder.")
     if any(row.side == "val" for row in rows):
         return [replace(row.sample, usage="EVAL" if row.side == "val" else "TRAIN") for row in rows]
-    return split([row.sample for row in rows], train_ratio, seed)
+    if train_ratio is None and len(rows) < len(every):
+        return [row.sample for row in rows]
+    return split([row.sample for row in rows], train_ratio or DEFAULT_TRAIN_RATIO, seed)
 
 
 def for_evaluation(source: Path) -> list[Sample]:

@@ -1,11 +1,12 @@
-"""Fine-tuning under the clock: a trial on held-out rows decides, then all rows train the model that ships.
+"""Fine-tuning under the clock: trials on held-out rows decide, then all rows train the model that ships.
 
-The trial is also blended with the best frozen model. Both are sums of linear heads, so is the blend.
+Round by round another network is fine-tuned, and mixed with the best model so far. All models are sums of
+linear heads, so a mixture is one again. The rounds end when one brings nothing or none fits any more.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,17 @@ from training.engine import heads, planning, tuning
 from training.engine.augmenting import Strength
 from training.engine.catalogue import macs
 from training.engine.features import extract
-from training.engine.journal import Halt
+from training.engine.journal import Halt, read_json, write_json
 from training.engine.judging import Table, Verdict, judge
 from training.engine.networks import Head, Member
 from training.engine.planning import TuningBudget
 from training.engine.searching import Contender, Search, features_of, key
 
-SHARES = (0.0, 0.15, 0.3, 0.5, 0.7, 0.85, 1.0)  # of the fine-tuned network in a blend
-LEAST_STRENGTH = 1e-5  # a head to start from should be smooth
-PATIENCE = 2.0  # times the time meant for fine-tuning, then it is given up
-SAFETY = 1.25  # steps take longer than the measured one, and other work may come
+SHARES = (0.15, 0.3, 0.5, 0.7, 0.85)  # of the fine-tuned network in a mixture
+START_STRENGTH = 1e-5  # of the head that a fine-tuning starts from: smooth
+MOST_ROUNDS = 3
+PATIENCE = 1.6  # times the planned time, then a fine-tuning is given up
+SAFETY = 1.15  # steps take longer than the measured one, and other work may come
 PROBATION = 0.04  # of a run, after which its end can be foreseen
 
 
@@ -37,130 +39,170 @@ class TooSlow(Exception):
         self.image_s = image_s
 
 
-def refine(search: Search, singles: list[Contender], network_ms: dict[str, float]) -> None:
-    """Fine-tune the best single network that the time allows. Raises Halt, with the best kept in `search`."""
-    journal = search.journal
-    journal.check()
-    chosen = _choose(search, singles)
-    while chosen is not None:
-        start, budget = chosen
-        seconds = planning.tuning_seconds(journal.left(), search.config.max_seconds)
-        journal.expect(seconds)
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round fine-tunes, and for how long."""
+
+    member: Member
+    budget: TuningBudget
+    image_s: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.member.network.name} at {self.member.resolution}"
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A fine-tuned network; its logits [N, C] hold for the `known` [N] rows, which it has not seen."""
+
+    round: Round
+    member: Member
+    held_out: Table
+    known: NDArray[np.bool_]
+
+
+def refine(search: Search, singles: list[Contender]) -> None:
+    """Fine-tune what the time allows. Raises Halt, with the best kept in `search`."""
+    search.journal.check()
+    options = _options(search, singles)
+    is_mirrored = _keeps_meaning_mirrored(search, singles[0])
+    pace = _pace(search, options)
+    trials: list[Trial] = []
+    for number in range(MOST_ROUNDS):
+        before, planned = search.best, _planned(search, options, trials, pace, number)
+        if planned is None:
+            search.journal.is_short |= bool(options)
+            break
         try:
-            _tune_and_judge(search, start, budget, network_ms, journal.elapsed() + PATIENCE * seconds)
-            return
+            trials.append(_trial(search, planned, is_mirrored))
         except TooSlow as slow:
-            journal.tell("note", f"The machine is too busy to fine-tune {start.name}.")
-            singles = [one for one in singles if _cost(one) < 0.7 * _cost(start)]
-            chosen = _plan(search, singles, slow.image_s / _cost(start)) if singles else None
-    journal.is_short = True
-    journal.tell("note", "No time for fine-tuning: the best model so far stays.")
+            search.journal.tell("note", "The machine is busier than before: planning anew.")
+            pace = max(pace, slow.image_s / _cost(planned.member))
+            continue
+        _offer(search, trials[-1])
+        search.export_best()
+        options = [one for one in options if one.network is not trials[-1].member.network]
+        if search.best is before:
+            break
+    _train_on_all(search, trials, is_mirrored)
+    if not trials:
+        search.journal.tell("note", "No time for fine-tuning: the best model so far stays.")
 
 
-def _tune_and_judge(
-    search: Search, start: Contender, budget: TuningBudget, network_ms: dict[str, float], deadline: float
-) -> None:
-    is_mirrored = _keeps_meaning_mirrored(search, start)
-    held_out, known, trial = _trial(search, start, budget, is_mirrored, deadline)
-    frozen = search.best
-    seconds = search.journal.seconds_by_phase.get("fine-tuning", 0)
-    _offer(search, start, trial, held_out, known, frozen, network_ms, seconds)
-    winner = search.best
-    if not budget.is_refit or winner is None or winner is frozen:
-        return
-    final = _run(search, start, np.arange(len(search.paths)), budget.epochs, is_mirrored, deadline, "all")
-    search.refitted(_replaced(winner.members, trial, final))
-
-
-def _choose(search: Search, singles: list[Contender]) -> tuple[Contender, TuningBudget] | None:
-    """Time one step of the cheapest network, and plan with it."""
-    cheapest = min(singles, key=_cost)
-    batch = 16
-    step_s = tuning.seconds_per_step(
-        cheapest.members[0], search.side, batch, search.device, search.journal.tick
-    )
-    return _plan(search, singles, step_s / batch / _cost(cheapest))
-
-
-def _plan(
-    search: Search, singles: list[Contender], seconds_per_cost: float
-) -> tuple[Contender, TuningBudget] | None:
-    """The network with the best head among those whose whole fine-tuning fits; else the cheapest."""
-    fitting = []
+def _options(search: Search, singles: list[Contender]) -> list[Member]:
+    """Networks in the order of their frozen worth, at the size that is fine-tuned."""
+    best: dict[str, Member] = {}
     for one in sorted(singles, key=lambda contender: contender.verdict.loss):
-        image_s = SAFETY * seconds_per_cost * _cost(one)
-        left, limit = search.journal.left(), search.config.max_seconds
-        budget = planning.tuning_budget(len(search.paths), image_s, left, limit)
+        member = one.members[0]
+        size = planning.tuning_resolution(member.network.resolution, search.side)
+        head = Head(torch.zeros(len(search.labels), member.network.features), torch.zeros(len(search.labels)))
+        plain = replace(member, resolution=size, head=head, is_deep=False)
+        if search.latency_ms([plain]) <= search.config.max_inference_ms:
+            best.setdefault(one.name, plain)
+    return list(best.values())
+
+
+def _pace(search: Search, options: list[Member]) -> float:
+    """Seconds per multiply-add and picture of a training step, timed on the cheapest network."""
+    cheapest = min(options, key=_cost)
+    batch = tuning.TuningPlan(epochs=1).batch
+    step_s = tuning.seconds_per_step(cheapest, search.side, batch, search.device, search.journal.tick)
+    return SAFETY * step_s / batch / _cost(cheapest)
+
+
+def _planned(
+    search: Search, options: list[Member], trials: list[Trial], pace: float, number: int
+) -> Round | None:
+    """The plan of a round: that of a killed run, or the best network whose wanted length fits, else the
+    cheapest with what fits."""
+    path = search.workdir / "checkpoint" / f"round_{number}.json"
+    stored = read_json(path)
+    for member in options if stored else ():
+        if stored["network"] == member.network.name:
+            return Round(member, TuningBudget(**stored["budget"]), stored["image_s"])
+    owed = sum(one.round.budget.refit_s(len(search.paths), one.round.image_s) for one in trials)
+    fitting: list[Round] = []
+    for member in options:
+        image_s = pace * _cost(member)
+        budget = planning.tuning_budget(len(search.paths), image_s, search.journal.left() - owed)
         if budget is not None:
-            fitting.append((one, budget))
-    wanted = planning.wanted_epochs(len(search.paths))
-    whole = [(one, budget) for one, budget in fitting if budget.is_refit and budget.epochs == wanted]
-    search.journal.is_short |= not whole
-    return next(iter(whole or fitting[::-1]), None)
+            fitting.append(Round(member, budget, image_s))
+    whole = [one for one in fitting if one.budget.is_whole(len(search.paths))]
+    search.journal.is_short |= len(whole) < len(options)
+    chosen = next(iter(whole), None) or min(fitting, key=lambda one: one.image_s, default=None)
+    if chosen is not None:
+        record = {"network": chosen.member.network.name, "budget": asdict(chosen.budget)}
+        write_json(path, record | {"image_s": chosen.image_s})
+    return chosen
 
 
-def _cost(contender: Contender) -> float:
-    member = contender.members[0]
+def _cost(member: Member) -> float:
     return macs(member.network, member.resolution)
 
 
-def _trial(
-    search: Search, start: Contender, budget: TuningBudget, is_mirrored: bool, deadline: float
-) -> tuple[Table, NDArray[np.bool_], Member]:
-    """Fine-tune without some folds in turn: logits of the rows left out, where they are known, a member."""
+def _trial(search: Search, planned: Round, is_mirrored: bool) -> Trial:
+    """Fine-tune without some folds in turn, each of which judges the network that has not seen it."""
+    budget, rows = planned.budget, len(search.paths)
     held_out = np.zeros_like(search.targets)
-    known = np.zeros(len(search.paths), dtype=np.bool_)
-    member = start.members[0]
+    known = np.zeros(rows, dtype=np.bool_)
+    folds = heads.make_folds(search.targets, budget.parts, search.config.seed)
+    seconds = budget.trial_s(rows, planned.image_s)
+    search.journal.expect(seconds + budget.refit_s(rows, planned.image_s))
+    deadline = search.journal.elapsed() + PATIENCE * seconds
+    member: Member | None = None
     for fold in range(budget.folds):
-        unseen = np.flatnonzero(search.folds == fold)
-        seen = np.setdiff1d(np.arange(len(search.paths)), unseen)
+        unseen, seen = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
         try:
-            member = _run(search, start, seen, budget.epochs, is_mirrored, deadline, f"trial {fold + 1}")
+            member = _run(search, planned, seen, is_mirrored, deadline, f"trial {fold + 1}")
         except (Halt, TooSlow):
-            if known.any():
-                break
-            raise
-        features = extract(
-            member, search.pixels, search.threads, search.device, search.journal.tick, unseen.tolist()
-        )
-        held_out[unseen] = (features @ member.head.weight.T + member.head.bias).numpy()
+            if member is None:
+                raise
+            break
+        held_out[unseen] = _logits(search, member, unseen)
         known[unseen] = True
-    return held_out, known, member
+    assert member is not None
+    return Trial(planned, member, held_out, known)
+
+
+def _logits(search: Search, member: Member, rows: NDArray[np.int64]) -> Table:
+    features = extract(
+        member, search.pixels, search.threads, search.device, search.journal.tick, rows.tolist()
+    )
+    logits: Table = (features @ member.head.weight.T + member.head.bias).numpy()
+    return logits
 
 
 def _keeps_meaning_mirrored(search: Search, start: Contender) -> bool:
     """Do mirrored pictures help a head? They do not where left and right matter, as in letters."""
-    member, journal = start.members[0], search.journal
-    mirrored = extract(member, search.pixels[:, :, ::-1], search.threads, search.device, journal.tick)
-    fit = heads.cross_validate(
-        torch.stack([features_of(search, member), mirrored]),
-        search.targets,
-        search.folds,
-        search.config.is_multi_label,
-        search.weights,
-        journal.tick,
+    member, journal = replace(start.members[0], is_deep=False), search.journal
+    rows = np.sort(np.random.default_rng(search.config.seed).permutation(len(search.paths))[:600])
+    mirrored = extract(member, search.pixels[rows][:, :, ::-1], search.threads, search.device, journal.tick)
+    plain = features_of(search, member)[rows]
+    plain_loss, mirrored_loss = (
+        heads.cross_validate(
+            views,
+            search.targets[rows],
+            search.folds[rows],
+            search.config.is_multi_label,
+            search.weights[rows],
+            journal.tick,
+            [START_STRENGTH],
+        ).verdict.loss
+        for views in (plain[None], torch.stack([plain, mirrored]))
     )
-    return fit.verdict.loss < 1.02 * start.verdict.loss
+    return mirrored_loss < 1.02 * plain_loss
 
 
 def _run(
-    search: Search,
-    start: Contender,
-    rows: NDArray[np.int64],
-    epochs: int,
-    is_mirrored: bool,
-    deadline: float,
-    name: str,
+    search: Search, planned: Round, rows: NDArray[np.int64], is_mirrored: bool, deadline: float, name: str
 ) -> Member:
     """One fine-tuning, from the checkpoint where a killed run finished it."""
-    member = start.members[0]
+    member, epochs = planned.member, planned.budget.epochs
     path = search.workdir / "checkpoint" / f"tuned_{key(member)}_{name.replace(' ', '')}_{epochs}.pt"
     if path.exists():
         return _load(path, member)
-    head = _first_head(search, start, rows)
     plan = tuning.TuningPlan(epochs=epochs, strength=Strength(is_mirrored=is_mirrored))
-    message = f"Fine-tuning {start.name}: {name}"
-
     began = search.journal.elapsed()
 
     def tick(share: float) -> None:
@@ -170,9 +212,9 @@ def _run(
         if is_hopeless or search.journal.elapsed() > deadline:
             raise TooSlow(took / (share * epochs * len(rows)))
 
-    with search.journal.phase("fine-tuning", message):
+    with search.journal.phase("fine-tuning", f"Fine-tuning {planned.name}: {name}"):
         tuned = tuning.tune(
-            replace(member, head=head),
+            replace(member, head=_first_head(search, member, rows)),
             search.pixels,
             search.targets,
             rows,
@@ -187,66 +229,74 @@ def _run(
     return tuned
 
 
-def _first_head(search: Search, start: Contender, rows: NDArray[np.int64]) -> Head:
+def _first_head(search: Search, member: Member, rows: NDArray[np.int64]) -> Head:
     """The linear head that a fine-tuning on these rows begins with; it has not seen the others."""
     return heads.fit_head(
-        features_of(search, start.members[0])[rows],
+        features_of(search, member)[rows],
         search.targets[rows],
-        max(start.strength, LEAST_STRENGTH),
+        START_STRENGTH,
         search.config.is_multi_label,
         search.weights[rows],
         search.journal.tick,
     )
 
 
-def _offer(
-    search: Search,
-    start: Contender,
-    tuned: Member,
-    held_out: Table,
-    known: NDArray[np.bool_],
-    frozen: Contender | None,
-    network_ms: dict[str, float],
-    seconds: float,
-) -> None:
-    """Let the fine-tuned network, and its blend with the best frozen model, compete."""
-    is_multi = search.config.is_multi_label
-    network_ms[key(tuned)] = network_ms.get(key(start.members[0]), 0)
-    verdict = judge(held_out[known], search.targets[known], is_multi)
-    ms = search.latency_ms([tuned], network_ms)
-    alone = Contender((tuned,), "fine-tuned", held_out, known, verdict, ms, seconds)
+def _offer(search: Search, trial: Trial) -> None:
+    """Let the fine-tuned network, and its mixture with the best model so far, compete."""
+    best, known = search.best, trial.known
+    verdict = judge(trial.held_out[known], search.targets[known], search.config.is_multi_label)
+    seconds = trial.round.budget.trial_s(len(search.paths), trial.round.image_s)
+    ms = search.latency_ms([trial.member])
+    alone = Contender((trial.member,), "fine-tuned", trial.held_out, known, verdict, ms, seconds)
     search.consider(alone)
-    if frozen is None:
-        return
-    blend = _blend(search, alone, frozen, is_multi, network_ms)
-    if blend is not None and blend.inference_ms <= search.config.max_inference_ms:
-        search.consider(blend)
+    if best is not None:
+        mixed = _mixed(search, alone, best)
+        if mixed.inference_ms <= search.config.max_inference_ms:
+            search.consider(mixed)
 
 
-def _blend(
-    search: Search, tuned: Contender, frozen: Contender, is_multi: bool, network_ms: dict[str, float]
-) -> Contender | None:
+def _mixed(search: Search, tuned: Contender, best: Contender) -> Contender:
     """Both models' logits, each at its own temperature, at the share that suits the held-out rows best."""
-    known = tuned.known & frozen.known
-    base = judge(frozen.held_out[known], search.targets[known], is_multi)
-    best: tuple[Verdict, float, Table] | None = None
-    for share in SHARES[1:-1]:
-        mixed = (
-            share * tuned.held_out / tuned.verdict.temperature
-            + (1 - share) * frozen.held_out / base.temperature
-        )
-        verdict = judge(mixed[known], search.targets[known], is_multi)
-        if best is None or verdict.loss < best[0].loss:
-            best = (verdict, share, mixed)
-    if best is None:
-        return None
-    verdict, share, mixed = best
+    known, is_multi = tuned.known & best.known, search.config.is_multi_label
+    base = judge(best.held_out[known], search.targets[known], is_multi)
+
+    def at(share: float) -> tuple[Verdict, Table]:
+        mine, theirs = share / tuned.verdict.temperature, (1 - share) / base.temperature
+        logits: Table = (mine * tuned.held_out + theirs * best.held_out).astype(np.float32)
+        return judge(logits[known], search.targets[known], is_multi), logits
+
+    share = min(SHARES, key=lambda one: at(one)[0].loss)
+    verdict, logits = at(share)
     members = (
         *(_scaled(one, share / tuned.verdict.temperature) for one in tuned.members),
-        *(_scaled(one, (1 - share) / base.temperature) for one in frozen.members),
+        *(_scaled(one, (1 - share) / base.temperature) for one in best.members),
     )
-    ms = search.latency_ms(members, network_ms)
-    return Contender(members, "fine-tuned + linear head", mixed, known, verdict, ms, tuned.seconds)
+    recipe = f"fine-tuned + {best.recipe}"
+    return Contender(members, recipe, logits, known, verdict, search.latency_ms(members), tuned.seconds)
+
+
+def _train_on_all(search: Search, trials: list[Trial], is_mirrored: bool) -> None:
+    """The fine-tuned networks of the winner once more, on all rows."""
+    for trial in trials:
+        planned, rows = trial.round, len(search.paths)
+        winner = search.best
+        if winner is None or not planned.budget.is_refit or not _holds(winner, trial.member):
+            continue
+        seconds = planned.budget.refit_s(rows, planned.image_s)
+        if seconds > search.journal.left():
+            search.journal.is_short = True
+            continue
+        search.journal.expect(seconds)
+        try:
+            final = _run(search, planned, np.arange(rows), is_mirrored, float("inf"), "all images")
+        except TooSlow:
+            continue
+        search.refitted(_replaced(winner.members, trial.member, final))
+        search.export_best()
+
+
+def _holds(contender: Contender, member: Member) -> bool:
+    return any(one.state is member.state for one in contender.members)
 
 
 def _replaced(members: tuple[Member, ...], old: Member, new: Member) -> tuple[Member, ...]:

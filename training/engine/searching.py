@@ -16,7 +16,7 @@ from training.engine import exporting, heads, planning
 from training.engine.bundle import calibrate
 from training.engine.catalogue import estimate_total_ms
 from training.engine.config import CandidateReport, EventKind, FitConfig
-from training.engine.features import extract
+from training.engine.features import extract, measured_ms
 from training.engine.journal import Journal
 from training.engine.judging import Table, Verdict, judge, thresholds
 from training.engine.networks import Head, Member
@@ -36,7 +36,6 @@ class Contender:
     verdict: Verdict
     inference_ms: float
     seconds: float
-    strength: float = 0.0
 
     @property
     def name(self) -> str:
@@ -66,6 +65,7 @@ class Search:
     tried: list[tuple[CandidateReport, Contender | None]] = field(default_factory=list)
     best: Contender | None = None
     exported: Contender | None = None
+    network_ms: dict[tuple[str, int], float] = field(default_factory=dict)
 
     @property
     def side(self) -> int:
@@ -127,11 +127,20 @@ class Search:
         reserve = 1.5 * export_s + planning.evaluation_reserve_s(self.eval_images, 1.5 * image_s)
         self.journal.reserve_s = min(max(self.journal.reserve_s, reserve), self.config.max_seconds / 2)
 
-    def latency_ms(self, members: Sequence[Member], network_ms: dict[str, float]) -> float:
+    def latency_ms(self, members: Sequence[Member]) -> float:
         """Measured for CPU (the sum of the parts), estimated for NV_P4."""
         if self.config.hardware == "CPU":
-            return sum(network_ms[key(member)] for member in members)
+            return sum(self._measured_ms(member) for member in members)
         return estimate_total_ms([(m.network, m.resolution) for m in members], self.config.hardware)
+
+    def _measured_ms(self, member: Member) -> float:
+        """ms of one picture through a network on this machine; measured once, whatever its weights are."""
+        kind = (member.network.name, member.resolution)
+        if kind not in self.network_ms:
+            self.network_ms[kind] = measured_ms(
+                member, self.paths, self.side, self.threads, self.journal.tick
+            )
+        return self.network_ms[kind]
 
     def _beats(self, new: Contender, old: Contender) -> bool:
         """Compared on the rows that both know."""
@@ -168,21 +177,26 @@ def key(member: Member) -> str:
 
 
 def features_of(search: Search, member: Member) -> Tensor:
-    """[N, F] features of a frozen member, from the checkpoint where a killed run left them."""
+    """[N, F] features of a frozen member, from the checkpoint where they were extracted before.
+
+    What is kept are the deep features, whose end are the plain ones.
+    """
     path = search.workdir / "checkpoint" / f"features_{key(member)}.npy"
-    if path.exists():
-        return torch.from_numpy(np.load(path))
-    features = extract(member, search.pixels, search.threads, search.device, search.journal.tick)
-    unfinished = path.with_suffix(".part.npy")
-    np.save(unfinished, features.numpy())
-    unfinished.replace(path)
-    return features
+    if not path.exists():
+        deep = replace(member, is_deep=True)
+        features = extract(deep, search.pixels, search.threads, search.device, search.journal.tick)
+        unfinished = path.with_suffix(".part.npy")
+        np.save(unfinished, features.numpy())
+        unfinished.replace(path)
+    return torch.from_numpy(np.load(path)[:, -sum(member.taps) :])
 
 
 def fit_members(search: Search, members: Sequence[Member]) -> tuple[tuple[Member, ...], heads.HeadFit]:
     """One head over the members' features side by side, split into each member's share."""
-    blocks = [features_of(search, member) for member in members]
-    scales = [max(float(block.std()), 1e-6) for block in blocks]  # so that no network outweighs another
+    blocks: list[Tensor] = []
+    for member in members:
+        blocks += torch.split(features_of(search, member), list(member.taps), dim=1)
+    scales = [max(float(block.std()), 1e-6) for block in blocks]  # so that no block outweighs another
     joint = torch.cat([block / scale for block, scale in zip(blocks, scales, strict=True)], dim=1)
     fit = heads.cross_validate(
         joint[None],
@@ -196,10 +210,17 @@ def fit_members(search: Search, members: Sequence[Member]) -> tuple[tuple[Member
 
 
 def _share_out(members: Sequence[Member], head: Head, scales: Sequence[float]) -> tuple[Member, ...]:
-    widths = [member.network.features for member in members]
-    weights = torch.split(head.weight, widths, dim=1)
-    first = [head.bias] + [torch.zeros_like(head.bias)] * (len(members) - 1)
-    return tuple(
-        replace(member, head=Head((weight / scale).contiguous(), bias))
-        for member, weight, scale, bias in zip(members, weights, scales, first, strict=True)
+    """The columns of a joint head to the members that they belong to; the bias goes to the first."""
+    factors = torch.cat(
+        [torch.full((width,), 1 / scale) for width, scale in zip(_widths(members), scales, strict=True)]
     )
+    weights = torch.split(head.weight * factors, [sum(member.taps) for member in members], dim=1)
+    biases = [head.bias] + [torch.zeros_like(head.bias)] * (len(members) - 1)
+    return tuple(
+        replace(member, head=Head(weight.contiguous(), bias))
+        for member, weight, bias in zip(members, weights, biases, strict=True)
+    )
+
+
+def _widths(members: Sequence[Member]) -> list[int]:
+    return [width for member in members for width in member.taps]

@@ -11,7 +11,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import cast
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.engine.augmenting import Strength, augment
+from training.engine.fusing import Trainable, with_trained
 from training.engine.heads import log_loss
 from training.engine.networks import Head, Member, build
 from training.engine.pixels import Pixels
@@ -28,9 +28,13 @@ Tick = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class TuningPlan:
-    """A recipe with its length. Rates are for AdamW; `ema_steps` is the reach of the average."""
+    """A recipe with its length. Rates are for AdamW; `ema_steps` is the reach of the average.
+
+    Stages before `first_stage` keep the weights of the pretraining.
+    """
 
     epochs: int
+    first_stage: int = 0
     batch: int = 16
     backbone_rate: float = 3e-4
     head_rate: float = 1e-3
@@ -60,11 +64,11 @@ def tune(
     device: str,
     tick: Tick,
 ) -> Member:
-    """Train every weight of a member on some rows of the pixels [N, S, S, 3]; gives the averaged weights.
+    """Train a member on some rows of the pixels [N, S, S, 3]; gives the averaged weights.
 
     `tick(share of the plan done)` is called after every step and may raise; the work is then lost.
     """
-    model = _Trainable(member, device)
+    model = _Model(member, plan, device)
     average = _Average(model, plan.ema_steps)
     optimizer = _optimizer(model, plan)
     random = torch.Generator().manual_seed(seed)
@@ -86,8 +90,8 @@ def tune(
 
 def seconds_per_step(member: Member, side: int, batch: int, device: str, tick: Callable[[], None]) -> float:
     """Time of one training step, the best of four on black pictures: a busy machine hinders some."""
-    model = _Trainable(member, device)
     plan = TuningPlan(epochs=1, batch=batch, backbone_rate=0, head_rate=0)
+    model = _Model(member, plan, device)
     optimizer = _optimizer(model, plan)
     pixels = torch.zeros(batch, side, side, 3, dtype=torch.uint8, device=device)
     targets = torch.zeros(batch, member.head.bias.shape[0])
@@ -102,12 +106,11 @@ def seconds_per_step(member: Member, side: int, batch: int, device: str, tick: C
     return took
 
 
-class _Trainable:
+class _Model:
     """Backbone and head on the device, channels last, in the lowest precision that is fast there."""
 
-    def __init__(self, member: Member, device: str) -> None:
-        backbone = build(member.network, member.state).to(device)
-        self.backbone = cast(nn.Module, backbone.to(memory_format=torch.channels_last))  # type: ignore[call-overload]
+    def __init__(self, member: Member, plan: TuningPlan, device: str) -> None:
+        self.backbone = Trainable(build(member.network, member.state), plan.first_stage, device)
         self.weight = nn.Parameter(member.head.weight.clone().to(device))
         self.bias = nn.Parameter(member.head.bias.clone().to(device))
         self.device = device
@@ -130,16 +133,16 @@ class _Trainable:
         loss = (log_loss(logits, wanted, is_multi_label) * weights.to(self.device)).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.backbone.parameters(), 5.0)
+        torch.nn.utils.clip_grad_norm_(self.backbone.live.values(), 5.0)
         optimizer.step()
 
 
 class _Average:
     """Exponential average of all weights; early on the plain mean, so the start does not linger."""
 
-    def __init__(self, model: _Trainable, reach: int) -> None:
+    def __init__(self, model: _Model, reach: int) -> None:
         self.model, self.reach, self.count = model, reach, 0
-        self.live: list[Tensor] = [*model.backbone.parameters(), model.weight, model.bias]
+        self.live: list[Tensor] = [*model.backbone.live.values(), model.weight, model.bias]
         self.mean = [tensor.detach().clone() for tensor in self.live]
 
     def update(self) -> None:
@@ -149,12 +152,9 @@ class _Average:
             torch._foreach_lerp_(self.mean, self.live, share)
 
     def member(self, start: Member) -> Member:
-        names = [name for name, _ in self.model.backbone.named_parameters()]
-        state = dict(start.state)
-        state.update(
-            zip(names, (tensor.float().cpu().contiguous() for tensor in self.mean[:-2]), strict=True)
-        )
-        return replace(start, state=state, head=Head(self.mean[-2].cpu(), self.mean[-1].cpu()))
+        *trained, weight, bias = self.mean
+        state = with_trained(start.state, dict(zip(self.model.backbone.live, trained, strict=True)))
+        return replace(start, state=state, head=Head(weight.cpu(), bias.cpu()))
 
 
 def has_fast_bfloat16(device: str) -> bool:
@@ -164,9 +164,9 @@ def has_fast_bfloat16(device: str) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def _optimizer(model: _Trainable, plan: TuningPlan) -> torch.optim.Optimizer:
-    matrices = [p for p in model.backbone.parameters() if p.ndim > 1]
-    vectors = [p for p in model.backbone.parameters() if p.ndim <= 1]
+def _optimizer(model: _Model, plan: TuningPlan) -> torch.optim.Optimizer:
+    matrices = [p for p in model.backbone.live.values() if p.ndim > 1]
+    vectors = [p for p in model.backbone.live.values() if p.ndim <= 1]
     groups = [
         {"params": matrices, "peak": plan.backbone_rate, "weight_decay": plan.weight_decay},
         {"params": vectors, "peak": plan.backbone_rate, "weight_decay": 0.0},
