@@ -26,8 +26,8 @@ class TuningBudget:
     is_refit: bool
 
     def is_whole(self, rows: int) -> bool:
-        """Is it as long as it would be without a limit?"""
-        return self.epochs >= wanted_epochs(rows)
+        """Is it as good as it would be without a limit? Few rows must all train the model that ships."""
+        return self.epochs >= wanted_epochs(rows) and (self.is_refit or rows >= MANY_ROWS)
 
     def trial_s(self, rows: int, image_s: float) -> float:
         """Seconds of the trials, at `image_s` for one picture of training."""

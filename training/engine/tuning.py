@@ -89,7 +89,8 @@ def tune(
 
 
 def seconds_per_step(member: Member, side: int, batch: int, device: str, tick: Callable[[], None]) -> float:
-    """Time of one training step, the best of four on black pictures: a busy machine hinders some."""
+    """Time of one training step, the best of eight on black pictures: the first ones are slow, and a busy
+    machine hinders some."""
     plan = TuningPlan(epochs=1, batch=batch, backbone_rate=0, head_rate=0)
     model = _Model(member, plan, device)
     optimizer = _optimizer(model, plan)
@@ -97,7 +98,7 @@ def seconds_per_step(member: Member, side: int, batch: int, device: str, tick: C
     targets = torch.zeros(batch, member.head.bias.shape[0])
     random = torch.Generator().manual_seed(0)
     took = math.inf
-    for _ in range(4):
+    for _ in range(8):
         began = time.monotonic()
         images = augment(pixels, member.resolution, plan.strength, random)
         model.step(images, targets, torch.ones(batch), plan, optimizer, False)
