@@ -23,13 +23,28 @@ def test_fit_evaluate_predict_and_latency(folder: Path, capsys: pytest.CaptureFi
     assert main([*data, "--train-ratio", "0.6", "--json", "--threads", "2"]) == 0
     fitted = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert fitted["accuracy"] > 0.7
-    assert {"macro_f1", "best", "candidates", "stop_reason", "seconds", "peak_rss_mb"} <= set(fitted)
+    assert {"best", "candidates", "stop_reason", "seconds", "peak_rss_mb"} <= set(fitted)
+    assert fitted["macro_f1"] > 0.7
+    assert fitted["images_per_second"] > 1
     assert main(["evaluate", fitted["bundle"], str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == 20
     assert main(["predict", fitted["bundle"], str(folder / "red" / "0.png"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["predictions"][0]["predicted"] == ["red"]
     assert main(["latency", fitted["bundle"], "--hardware", "CPU", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["is_measured"]
+
+
+def test_without_a_validation_side_the_figures_come_from_held_out_training_images(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{label}/{i}.png,{'test' if i < 3 else 'train'}" for label in ("red", "blue") for i in range(10)]
+    (folder / "split.csv").write_text("\n".join(["path,set", *rows]))
+    limit = str(fastest("NV_P4")[2] + 0.01)
+    command = ["fit", str(folder), "--out", str(folder.parent / "out"), "--minutes", "0.3", "--json"]
+    assert main([*command, "--max-inference-ms", limit, "--threads", "2"]) == 0
+    fitted = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert fitted["accuracy"] == fitted["best"]["accuracy"]
+    assert 0.7 < fitted["macro_f1"] <= 1
 
 
 def test_bad_data_gives_a_sentence_and_code_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,16 +1,19 @@
 """A fit with the smallest network on generated pictures: files, events, limits, stopping, resuming."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.engine.pictures import Diary, make_samples, paint, quick_config
 from training.engine import EngineError, Event, FitResult, Sample, StoppedBeforeModel
 from training.engine.bundle import Bundle
 from training.engine.evaluating import evaluate
+from training.engine.exporting import read_members
 from training.engine.fitting import fit
 
 
@@ -165,6 +168,17 @@ def test_incremental_training_takes_labels_away_and_adds_some(samples: list[Samp
     assert Bundle.load(result.bundle).chosen(Bundle.load(result.bundle).predict_one(other[0].path)) == (
         "red",
     )
+
+
+def test_a_base_made_before_deep_heads_can_be_trained_further(
+    whole: tuple[FitResult, Diary], tmp_path: Path
+) -> None:
+    base = shutil.copytree(whole[0].bundle, tmp_path / "base")
+    record = torch.load(base / "weights.pt", weights_only=True)
+    for member in record["members"]:
+        del member["is_deep"]
+    torch.save(record, base / "weights.pt")
+    assert [member.is_deep for member in read_members(base)] == [False] * len(record["members"])
 
 
 def test_an_unreadable_base_is_refused(samples: list[Sample], tmp_path: Path) -> None:

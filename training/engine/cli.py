@@ -94,11 +94,12 @@ def _fit(options: argparse.Namespace) -> Answer:
     return {
         "bundle": str(result.bundle),
         "accuracy": evaluation.report.accuracy.value if evaluation else result.best.accuracy,
-        "macro_f1": evaluation.report.macro_f1 if evaluation else None,
+        "macro_f1": evaluation.report.macro_f1 if evaluation else result.macro_f1,
         "best": asdict(result.best),
         "candidates": [asdict(one) for one in result.candidates],
         "stop_reason": result.stop_reason,
         "seconds": result.seconds_by_phase,
+        "images_per_second": result.images_per_second,
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "unreadable": list(result.unreadable),
         "device": result.device,

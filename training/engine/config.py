@@ -91,11 +91,17 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """The end of a fit. `curve` holds (elapsed seconds, internal accuracy of the best model so far)."""
+    """The end of a fit. `curve` holds (elapsed seconds, internal accuracy of the best model so far).
+
+    `macro_f1` is the best model's on the internal validation. `images_per_second` counts passes through
+    frozen networks, loading them excluded; None where a killed run had made all features.
+    """
 
     bundle: Path
     labels: tuple[str, ...]
     best: CandidateReport
+    macro_f1: float
+    images_per_second: float | None
     candidates: tuple[CandidateReport, ...]
     stop_reason: StopReason
     seconds_by_phase: dict[str, float]

@@ -70,7 +70,7 @@ def read_members(path: Path) -> list[Member]:
                 one["resolution"],
                 one["state"],
                 Head(one["weight"], one["bias"]),
-                one["is_deep"],
+                one.get("is_deep", False),  # the first bundles had no deep heads
             )
             for one in record["members"]
         ]

@@ -164,6 +164,8 @@ def _close(
         bundle=search.workdir / "bundle",
         labels=search.labels,
         best=next(one for one in reports if one.is_best),
+        macro_f1=search.best.verdict.macro_f1,
+        images_per_second=search.throughput.per_second,
         candidates=reports,
         stop_reason=stop_reason,
         seconds_by_phase={name: round(s, 2) for name, s in journal.seconds_by_phase.items()},

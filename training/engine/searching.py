@@ -47,6 +47,18 @@ class Contender:
 
 
 @dataclass(slots=True)
+class Throughput:
+    """Passes of one image through one frozen network, and the seconds they took once it was loaded."""
+
+    passes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def per_second(self) -> float | None:
+        return round(self.passes / self.seconds, 1) if self.seconds else None
+
+
+@dataclass(slots=True)
 class Search:
     """Everything the stages share. Rows are the readable TRAIN images, [N]."""
 
@@ -66,6 +78,7 @@ class Search:
     best: Contender | None = None
     exported: Contender | None = None
     network_ms: dict[tuple[str, int], float] = field(default_factory=dict)
+    throughput: Throughput = field(default_factory=Throughput)
 
     @property
     def side(self) -> int:
@@ -184,11 +197,26 @@ def features_of(search: Search, member: Member) -> Tensor:
     path = search.workdir / "checkpoint" / f"features_{key(member)}.npy"
     if not path.exists():
         deep = replace(member, is_deep=True)
-        features = extract(deep, search.pixels, search.threads, search.device, search.journal.tick)
+        features = _timed(search, deep)
         unfinished = path.with_suffix(".part.npy")
         np.save(unfinished, features.numpy())
         unfinished.replace(path)
     return torch.from_numpy(np.load(path)[:, -sum(member.taps) :])
+
+
+def _timed(search: Search, member: Member) -> Tensor:
+    """Features of all rows; the seconds from the first image on count as throughput."""
+    first: list[float] = []
+
+    def tick(share: float) -> None:
+        if not first:
+            first.append(time.monotonic())
+        search.journal.tick(share)
+
+    features = extract(member, search.pixels, search.threads, search.device, tick)
+    search.throughput.passes += len(features)
+    search.throughput.seconds += time.monotonic() - first[0]
+    return features
 
 
 def fit_members(search: Search, members: Sequence[Member]) -> tuple[tuple[Member, ...], heads.HeadFit]:

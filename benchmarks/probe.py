@@ -1,0 +1,64 @@
+"""The strongest simple peer: frozen EfficientNet-Lite0 features and logistic regression, C = 1.
+
+    python -m benchmarks.probe DATA
+
+What browser tools for teaching a classifier do: eager PyTorch, channels last, float32, 224 pixels, batches
+of 32, no search. It trains on everything that is not the test side and prints one JSON object with its
+figures on the test side.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import accuracy_score, f1_score
+
+from training.engine import Sample, catalogue, reading
+from training.engine.networks import build, pretrained, scaled
+from training.engine.pixels import read_square
+
+BATCH, SIDE = 32, 224
+
+
+def features(samples: Sequence[Sample]) -> np.ndarray:
+    """[N, 1280] float32."""
+    network = catalogue.NETWORKS[0]
+    backbone = build(network, pretrained(network)).to(memory_format=torch.channels_last)
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(samples), BATCH):
+            squares = [read_square(one.path, SIDE) for one in samples[start : start + BATCH]]
+            parts.append(backbone(scaled(torch.from_numpy(np.stack(squares)))).numpy())
+    return np.concatenate(parts)
+
+
+def main() -> None:
+    source = Path(sys.argv[1])
+    train, test = reading.for_fit(source, None, 0), reading.for_evaluation(source)
+    began = time.monotonic()
+    head = LogisticRegression(C=1.0, max_iter=1000)
+    head.fit(features(train), [one.labels[0] for one in train])
+    seconds = time.monotonic() - began
+    truth, answers = [one.labels[0] for one in test], head.predict(features(test))
+    print(
+        json.dumps(
+            {
+                "accuracy": accuracy_score(truth, answers),
+                "macro_f1": f1_score(truth, answers, average="macro"),
+                "seconds": seconds,
+                "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
