@@ -203,14 +203,20 @@ def _run(
     if path.exists():
         return _load(path, member)
     plan = tuning.TuningPlan(epochs=epochs, strength=Strength(is_mirrored=is_mirrored))
-    began = search.journal.elapsed()
+    first: list[
+        tuple[float, float]
+    ] = []  # when the first step ended, and its share: the head's fit is no step
 
     def tick(share: float) -> None:
         search.journal.tick(share)
-        took = search.journal.elapsed() - began
-        is_hopeless = share > PROBATION and began + took / share > deadline
-        if is_hopeless or search.journal.elapsed() > deadline:
-            raise TooSlow(took / (share * epochs * len(rows)))
+        now = search.journal.elapsed()
+        if not first:
+            first.append((now, share))
+            return
+        whole_s = (now - first[0][0]) / (share - first[0][1])
+        is_hopeless = share > PROBATION and now + whole_s * (1 - share) > deadline
+        if is_hopeless or now > deadline:
+            raise TooSlow(whole_s / (epochs * len(rows)))
 
     with search.journal.phase("fine-tuning", f"Fine-tuning {planned.name}: {name}"):
         tuned = tuning.tune(
