@@ -14,7 +14,7 @@ from tests.browser.photos import flower_files
 from tests.supervising import ADMIN_PASSWORD, Product
 
 pytestmark = pytest.mark.browser
-TRAINED_WITHIN_MS = 540_000
+TRAINED_WITHIN_MS = 900_000
 
 
 @pytest.fixture
