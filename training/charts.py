@@ -1,65 +1,40 @@
-"""The charts of an evaluation as SVG, drawn once by the worker.
-
-The page shows them by <img>, so an SVG brings its own colours for light and dark: it is drawn in stand-in
-colours, which become CSS variables that follow `prefers-color-scheme`. Text stays text.
-"""
+"""The charts of a training, drawn once by the worker."""
 
 from __future__ import annotations
 
-import io
-import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.text import Annotation
 from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.transforms import Bbox
 
+from training.chart_sheet import INK, RIGHT, SECOND, SETTINGS, SOFT, WRONG, blank, svg
 from training.engine.metrics import Rate, Report
 from training.results import MOST_ROWS
+from training.tried import Point, Tried, is_within_reach, points_of
 
 MOST_TICKS = 40  # labels named on an axis of the matrix
 MOST_COUNTS = 20  # up to here every cell carries its number
 LONGEST = 18  # characters of a label on an axis
-
-# Stand-in colour while drawing: (CSS variable, light, dark). The values are those of static/css/tokens.css.
-COLOURS = {
-    "#010101": ("ink", "#171c25", "#e8ebf0"),
-    "#020202": ("soft", "#586271", "#a3adbb"),
-    "#030303": ("line", "#dfe3e9", "#2c3340"),
-    "#040404": ("right", "#1f5fd0", "#7fb0ff"),
-    "#050505": ("wrong", "#b3261e", "#ff938a"),
-    "#060606": ("second", "#a8480a", "#f0b95a"),
-}
-INK, SOFT, LINE, RIGHT, WRONG, SECOND = COLOURS
-SETTINGS: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "exeml",
-    "font.size": 10,
-    "text.color": INK,
-    "text.parse_math": False,
-    "axes.edgecolor": LINE,
-    "axes.labelcolor": SOFT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": LINE,
-    "ytick.color": LINE,
-    "xtick.labelcolor": SOFT,
-    "ytick.labelcolor": SOFT,
-    "grid.color": LINE,
-    "legend.frameon": False,
-}
+# Where a name may stand beside its point, in points of type; the first two are clear of the front's steps.
+PLACES = ((-9, 9), (9, -9), (9, 9), (-9, -9), (0, 13), (0, -13), (-13, 0), (13, 0))
+CLEAR = 8  # points of type around a dot, where no name may stand
 
 
-def render(found: Report, curve: Sequence[Sequence[float]]) -> dict[str, bytes]:
-    """Every chart that this evaluation has, by name: same input, same bytes.
+def render(
+    found: Report, curve: Sequence[Sequence[float]], candidates: Iterable[Tried], limit_ms: float
+) -> dict[str, bytes]:
+    """Every chart that this training has, by name: same input, same bytes.
 
-    `curve`: (seconds, accuracy of the best model so far).
+    `curve`: (seconds, accuracy of the best model so far). `limit_ms`: what one image may take.
     """
     with mpl.rc_context(SETTINGS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has more fonts than we
@@ -67,8 +42,9 @@ def render(found: Report, curve: Sequence[Sequence[float]]) -> dict[str, bytes]:
             "confusion-matrix": _confusion_matrix(found),
             "precision-recall": _precision_recall(found),
             "learning-curve": _learning_curve(found, curve),
+            "accuracy-latency": _accuracy_latency(points_of(candidates), limit_ms),
         }
-        return {name: _svg(chart) for name, chart in charts.items() if chart is not None}
+        return {name: svg(chart) for name, chart in charts.items() if chart is not None}
 
 
 def _confusion_matrix(found: Report) -> Figure | None:
@@ -77,7 +53,7 @@ def _confusion_matrix(found: Report) -> Figure | None:
         return None
     labels = [one.label for one in found.per_label]
     side = min(8.4, max(4.2, 0.36 * len(labels) + 2.0))
-    figure, axes = _blank(side + 0.6, side)
+    figure, axes = blank(side + 0.6, side)
     _cells(axes, found.confusion)
     ticks = range(0, len(labels), 1 + (len(labels) - 1) // MOST_TICKS)
     names = [_cut(labels[i]) for i in ticks]
@@ -124,13 +100,13 @@ def _precision_recall(found: Report) -> Figure:
     rows = [one for one in found.per_label if one.images or one.precision.support]
     if len(rows) > MOST_ROWS:
         rows = sorted(rows, key=lambda one: one.f1 or 0.0)[:MOST_ROWS]
-    figure, axes = _blank(5.8, 1.1 + 0.32 * len(rows))
+    figure, axes = blank(5.8, 1.1 + 0.32 * len(rows))
     for offset, colour, marker, name in ((-0.14, RIGHT, "o", "Precision"), (0.14, SECOND, "s", "Recall")):
         rates = [one.precision if name == "Precision" else one.recall for one in rows]
         _rates(axes, rates, offset, colour, marker, name)
     axes.set_yticks(range(len(rows)), [_cut(one.label) for one in rows])
     axes.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.5, -0.5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
+    axes.xaxis.set_major_formatter(FuncFormatter(_percent))
     axes.grid(axis="x", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
@@ -151,7 +127,7 @@ def _learning_curve(found: Report, curve: Sequence[Sequence[float]]) -> Figure |
     """The best model's accuracy on held-back training images over time; the evaluation's as a line."""
     if not curve:
         return None
-    figure, axes = _blank(5.8, 2.8)
+    figure, axes = blank(5.8, 2.8)
     minutes = [point[0] / 60 for point in curve]
     shares = [point[1] for point in curve]
     axes.plot(
@@ -168,7 +144,7 @@ def _learning_curve(found: Report, curve: Sequence[Sequence[float]]) -> Figure |
     floor = min([*shares, found.accuracy.value or 1.0])
     axes.set(ylim=(max(0.0, floor - 0.1), 1.02), xlim=(0, max(minutes) * 1.05 or 1), xlabel="Minutes")
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.0f} %"))
+    axes.yaxis.set_major_formatter(FuncFormatter(_percent))
     axes.grid(axis="y", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
@@ -176,34 +152,116 @@ def _learning_curve(found: Report, curve: Sequence[Sequence[float]]) -> Figure |
     return figure
 
 
-def _blank(width: float, height: float) -> tuple[Figure, Axes]:
-    """A transparent sheet in inches; a figure of its own, so nothing is kept between trainings."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasSVG(figure)
-    figure.patch.set_alpha(0)
-    axes = figure.add_subplot()
-    axes.patch.set_alpha(0)
-    return figure, axes
+def _accuracy_latency(points: Sequence[Point], limit_ms: float) -> Figure | None:
+    """What the search tried: the quickest left, the most accurate on top. None for less than two."""
+    if len(points) < 2:
+        return None
+    figure, axes = blank(5.8, 3.4)
+    _frame(axes, points, limit_ms)
+    front = [point for point in points if point.is_on_front]
+    axes.step(*_places(front), where="post", color=RIGHT, linewidth=1.4, alpha=0.6, zorder=1)
+    fit = [point for point in points if point.tried.is_admissible]
+    others = [point for point in fit if not point.is_on_front]
+    best = [point for point in fit if point.is_on_front]
+    slow = [point for point in points if not point.tried.is_admissible]
+    chosen = [point for point in points if point.tried.is_best]
+    _dots(axes, best, "Best for its time", marker="o", markersize=6, color=RIGHT)
+    _dots(axes, others, "Other", marker="o", markersize=5, color=SOFT, zorder=1.5)
+    _dots(axes, slow, "Too slow", marker="X", markersize=7, color=WRONG)
+    ring = {"markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 1.6}
+    _dots(axes, chosen, "Chosen", marker="o", markersize=12, **ring)
+    figure.legend(loc="outside upper center", ncols=5, columnspacing=1.2, handletextpad=0.3, fontsize=9)
+    _name_points(figure, axes, points)
+    return figure
+
+
+def _frame(axes: Axes, points: Sequence[Point], limit_ms: float) -> None:
+    """Axes with room for names around the points, and the limit where it lies within reach."""
+    times, shares = _places(points)
+    if is_within_reach(limit_ms, points):
+        times.append(limit_ms)
+        axes.axvline(limit_ms, color=SECOND, linestyle="--", linewidth=1.4, label=f"Limit, {limit_ms:g} ms")
+    wide = max(times) - min(times) or max(times)
+    high = max(max(shares) - min(shares), 0.02)
+    axes.set_xlim(max(0.0, min(times) - 0.2 * wide), max(times) + 0.2 * wide)
+    axes.set_ylim(min(shares) - 0.2 * high, max(shares) + 0.25 * high)
+    axes.set(xlabel="Single image, ms", ylabel="Accuracy, held-back")
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_formatter(FuncFormatter(_percent))
+    axes.grid(linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0)
+
+
+def _percent(share: float, _: int) -> str:
+    return f"{100 * share:.4g} %" if share < 1.0005 else ""
+
+
+def _places(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+    return [point.ms for point in points], [point.accuracy for point in points]
+
+
+def _dots(axes: Axes, points: Sequence[Point], name: str, **look: Any) -> None:
+    if points:
+        axes.plot(*_places(points), linestyle="none", label=name, **look)
+
+
+def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
+    """The chosen one by name, and those of the front that find a free place."""
+    figure.draw_without_rendering()  # from here on it is known where everything lies
+    taken = _taken(axes, points, CLEAR * figure.dpi / 72)
+    named = [point for point in points if point.is_on_front or point.tried.is_best]
+    for point in sorted(named, key=lambda one: (not one.tried.is_best, -one.accuracy)):
+        name = _name(axes, point, taken)
+        if name is not None:
+            taken.append(name.get_window_extent())
+
+
+def _taken(axes: Axes, points: Sequence[Point], around: float) -> list[Bbox]:
+    """Boxes, in pixels, of what a name may not cover: the points, the limit, the front's steps up."""
+    at = axes.transData.transform
+    spots = [at((point.ms, point.accuracy)) for point in points]
+    front = [point for point in points if point.is_on_front]
+    rises = [
+        Bbox([at((after.ms, before.accuracy)), at((after.ms, after.accuracy))])
+        for before, after in pairwise(front)
+    ]
+    limits = [line.get_window_extent() for line in axes.lines if line.get_linestyle() == "--"]
+    return [*(Bbox([spot - around, spot + around]) for spot in spots), *rises, *limits]
+
+
+def _name(axes: Axes, point: Point, taken: Sequence[Bbox]) -> Annotation | None:
+    """Written where nothing is covered; where that is nowhere, only the chosen one's, covering the least."""
+    tries = [_name_at(axes, point, right, up) for right, up in PLACES]
+    cost = [_covered(axes, one, taken) for one in tries]
+    best = cost.index(min(cost))
+    for place, one in enumerate(tries):
+        if place != best or (min(cost) and not point.tried.is_best):
+            one.remove()
+    return tries[best] if not min(cost) or point.tried.is_best else None
+
+
+def _name_at(axes: Axes, point: Point, right: int, up: int) -> Annotation:
+    return axes.annotate(
+        point.name,
+        (point.ms, point.accuracy),
+        (right, up),
+        textcoords="offset points",
+        ha=("right", "center", "left")[(right > 0) - (right < 0) + 1],
+        va=("top", "center", "bottom")[(up > 0) - (up < 0) + 1],
+        fontweight="bold" if point.tried.is_best else "normal",
+        fontsize=9,
+        in_layout=False,
+    )
+
+
+def _covered(axes: Axes, name: Annotation, taken: Sequence[Bbox]) -> int:
+    """How many dots, names and lines it would cover; leaving the axes counts as all of them."""
+    box = name.get_window_extent()
+    is_inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
+    is_inside = is_inside and axes.bbox.containsy(box.y0) and axes.bbox.containsy(box.y1)
+    return sum(box.overlaps(other) for other in taken) + (0 if is_inside else len(taken))
 
 
 def _cut(name: str) -> str:
     return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
-
-
-def _svg(figure: Figure) -> bytes:
-    out = io.BytesIO()
-    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    text = out.getvalue().decode()
-    for stand_in, (variable, _, _) in COLOURS.items():
-        text = text.replace(stand_in, f"var(--{variable})")
-    text = re.sub(r"font-family: [^;\"]+", "font-family: system-ui, sans-serif", text)
-    text = re.sub(r"(font: [\d.]+px) [^;\"]+", r"\1 system-ui, sans-serif", text)
-    return text.replace("<defs>", f"<style>{_style()}</style>\n <defs>", 1).encode()
-
-
-def _style() -> str:
-    light, dark = (
-        ";".join(f"--{variable}:{(day, night)[dark]}" for variable, day, night in COLOURS.values())
-        for dark in (0, 1)
-    )
-    return f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"

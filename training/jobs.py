@@ -173,7 +173,7 @@ def _finish(
     reporter.say(f"Evaluating on {len(held_out)} validation images")
     evaluation = evaluate(result.bundle, held_out, threads=settings.EXEML_ENGINE_THREADS or None)
     reporter.say("Drawing the charts and storing the model")
-    drawn = _store_charts(version, evaluation.report, _curve_to_its_end(reporter))
+    drawn = _store_charts(version, evaluation.report, _curve_to_its_end(reporter), result)
     size = _store_bundle(version, result.bundle)
     unreadable = len(result.unreadable) + len(evaluation.unreadable)
     progress = {**reporter.state, "charts": drawn, "unreadable": unreadable}
@@ -188,12 +188,14 @@ def _curve_to_its_end(reporter: Reporter) -> list[list[float]]:
     return [*curve, [reporter.used_s, curve[-1][1]]] if curve else []
 
 
-def _store_charts(version: TrainingVersion, found: Report, curve: list[list[float]]) -> list[str]:
+def _store_charts(
+    version: TrainingVersion, found: Report, curve: list[list[float]], result: FitResult
+) -> list[str]:
     """The names of what was drawn. A chart that cannot be drawn is no reason to lose a model."""
     from training import charts
 
     try:
-        drawn = charts.render(found, curve)
+        drawn = charts.render(found, curve, result.candidates, version.max_inference_ms)
         for name, content in drawn.items():
             files.save_whole(f"{version.folder}/charts/{name}.svg", content)
     except Exception:

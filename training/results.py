@@ -6,13 +6,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from training.models import Metric, TrainingVersion
+from training.models import Candidate, Metric, TrainingVersion
+from training.tried import Point, best_first, points_note, points_of, points_words
 
 CHARTS = {
     "confusion-matrix": "Confusion matrix",
     "precision-recall": "Precision and recall of each label",
     "learning-curve": "Learning curve",
+    "accuracy-latency": "Accuracy and single-image time",
 }
+OF_SEARCH = "accuracy-latency"  # stands beside what was tried, apart from the charts of the evaluation
 SMALL = 10  # images of a label; below, a rate is a count of few
 MOST_CONFUSIONS = 12
 MOST_ROWS = 40  # labels in the chart of precision and recall; beyond, the weakest of them
@@ -68,6 +71,21 @@ class Results:
     confusions: list[Confusion]
     curve: list[list[float]]
     charts: list[Chart]
+    candidates: list[Candidate]
+    points: list[Point]
+
+    @property
+    def evaluation_charts(self) -> list[Chart]:
+        return [chart for chart in self.charts if chart.name != OF_SEARCH]
+
+    @property
+    def search_chart(self) -> Chart | None:
+        return next((chart for chart in self.charts if chart.name == OF_SEARCH), None)
+
+    @property
+    def is_first_chosen(self) -> bool:
+        """Whether the chosen candidate leads the table, as one would expect."""
+        return bool(self.candidates) and self.candidates[0].is_best
 
     @property
     def warning(self) -> str:
@@ -96,8 +114,25 @@ def results_of(version: TrainingVersion) -> Results | None:
     rows = [LabelRow(label, **of_label) for label, of_label in by_label.items()]
     confusions = most_confused(version.confusion)
     curve = version.progress.get("curve", [])
-    charts = _charts(version, overall, rows, confusions, curve)
-    return Results(**overall, rows=rows, confusions=confusions, curve=curve, charts=charts)
+    candidates = best_first(version.candidates.all())
+    points = points_of(candidates)
+    words = {
+        "confusion-matrix": _matrix_words(overall[Metric.Name.ACCURACY], confusions),
+        "precision-recall": _rates_words(rows),
+        "learning-curve": _curve_words(overall[Metric.Name.ACCURACY], curve),
+        OF_SEARCH: points_words(points),
+    }
+    notes = {"precision-recall": _rates_note(rows), OF_SEARCH: points_note(points, version)}
+    charts = _charts(version, words, notes)
+    return Results(
+        **overall,
+        rows=rows,
+        confusions=confusions,
+        curve=curve,
+        charts=charts,
+        candidates=candidates,
+        points=points,
+    )
 
 
 def arranged(rows: Iterable[LabelRow], sort: str, search: str) -> list[LabelRow]:
@@ -129,22 +164,8 @@ def _key(row: LabelRow, field: str) -> Any:
     return row.images if field == "images" else getattr(row, field).value
 
 
-def _charts(
-    version: TrainingVersion,
-    overall: dict[str, Metric],
-    rows: list[LabelRow],
-    confusions: list[Confusion],
-    curve: list[list[float]],
-) -> list[Chart]:
-    words = {
-        "confusion-matrix": _matrix_words(overall[Metric.Name.ACCURACY], confusions),
-        "precision-recall": _rates_words(rows),
-        "learning-curve": _curve_words(overall[Metric.Name.ACCURACY], curve),
-    }
-    many = len(rows) > MOST_ROWS
-    notes = (
-        {"precision-recall": f"The {MOST_ROWS} weakest of {len(rows)} labels, by F1 Score."} if many else {}
-    )
+def _charts(version: TrainingVersion, words: dict[str, str], notes: dict[str, str]) -> list[Chart]:
+    """Those that the worker drew."""
     drawn = version.progress.get("charts", [])
     return [Chart(name, CHARTS[name], words[name], notes.get(name, "")) for name in CHARTS if name in drawn]
 
@@ -166,6 +187,10 @@ def _rates_words(rows: list[LabelRow]) -> str:
             lowest = min(known, key=lambda row: getattr(row, name).value)
             words += f"; lowest {name}: {lowest.label} with {getattr(lowest, name).value:.3f}"
     return f"{words}."
+
+
+def _rates_note(rows: list[LabelRow]) -> str:
+    return f"The {MOST_ROWS} weakest of {len(rows)} labels, by F1 Score." if len(rows) > MOST_ROWS else ""
 
 
 def _curve_words(accuracy: Metric, curve: list[list[float]]) -> str:

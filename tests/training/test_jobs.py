@@ -26,7 +26,8 @@ from training.engine import EngineError, Event, StoppedBeforeModel
 from training.engine.bundle import Bundle
 from training.models import Status, StopReason, TrainingVersion
 from training.progress import Reporter
-from training.results import CHARTS
+from training.results import CHARTS, OF_SEARCH
+from training.tried import points_of
 
 pytestmark = pytest.mark.django_db
 
@@ -326,7 +327,10 @@ def assert_complete(version: TrainingVersion) -> None:
     assert version.model_name == "exeML-colours-V001"
     assert version.model_bytes > 1_000_000 and version.inference_ms > 0
     assert "CPU" in version.ran_on and version.progress["best_accuracy"] > 0.5
-    for name in CHARTS:
+    drawn = version.progress["charts"]
+    can_compare = len(points_of(version.candidates.all())) > 1
+    assert drawn == [name for name in CHARTS if name != OF_SEARCH or can_compare]
+    for name in drawn:
         assert default_storage.exists(f"{version.folder}/charts/{name}.svg")
     assert not jobs.work_folder(version.pk).exists()
     assert_answers_as_evaluated(version)

@@ -16,9 +16,13 @@ from django.urls import NoReverseMatch, reverse
 from projects.models import Project, Role
 from projects.publishing import Readiness, readiness
 from training.models import Metric, Service, Status, TrainingVersion
+from training.tried import recipe_words, short_network
 
 register = template.Library()
+register.filter("short_network", short_network)
+register.filter("recipe_words", recipe_words)
 
+LONGEST_LINE = 140
 STATE_WORDS = {"done": "done", "active": "at work now", "waiting": "not done yet"}
 
 
@@ -141,6 +145,22 @@ def duration(length: timedelta | float | None) -> str:
         return "--"
     seconds = _seconds(length)
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+@register.filter
+def took(length: timedelta | float) -> str:
+    """A length with its unit: "3.1 s", "61 s", "4:00 min", "1:40:10 h"."""
+    seconds = length.total_seconds() if isinstance(length, timedelta) else length
+    if seconds < 99.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    return f"{clock(seconds)} {'min' if seconds < 6000 else 'h'}"
+
+
+@register.filter
+def first_sentence(text: str) -> str:
+    """What a failure says first, ended as a sentence; what follows is for those who look closer."""
+    line = (text.strip() or "no reason was given").splitlines()[0].partition(". ")[0].rstrip(".")
+    return f"{line}." if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE].rstrip()}…"
 
 
 @register.filter

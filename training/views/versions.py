@@ -21,6 +21,7 @@ from training import launching
 from training.live import live, percent_done
 from training.models import Metric, TrainingVersion
 from training.results import CHARTS, arranged, results_of
+from training.tried import phases_of, why_it_ended
 
 LARGE = ("confusion", "traceback", "seconds_by_phase", "failure_cause", "failure_remedy")
 # An SVG opened by itself may style itself, and do nothing else.
@@ -133,7 +134,7 @@ def _version_context(request: PageRequest, project: Project, version: TrainingVe
         sort, search = request.GET.get("sort", ""), request.GET.get("search", "").strip()
         rows = arranged(results.rows, sort, search)
         context |= {"results": results, "rows": rows, "sort": sort, "search": search}
-        context["candidates"] = version.candidates.all()
+        context |= {"phases": phases_of(version), "why_it_ended": why_it_ended(version)}
     return context
 
 
@@ -153,7 +154,9 @@ def _versions(project: Project) -> QuerySet[Any]:
     return (
         TrainingVersion.objects.alive()
         .filter(project=project)
-        .select_related("flavor", "dataset_version", "incremental_version", "submitted_by")
+        .select_related(
+            "flavor", "dataset_version", "incremental_version", "submitted_by", "stop_requested_by"
+        )
         .annotate(accuracy=Max("metrics__value", filter=is_overall))
         .order_by("-number")
     )

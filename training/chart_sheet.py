@@ -1,0 +1,72 @@
+"""The sheet that the charts are drawn on: an SVG that brings its own colours for light and dark.
+
+The page shows charts by <img>, where no stylesheet of ours reaches them: they are drawn in stand-in colours,
+which become CSS variables that follow `prefers-color-scheme`. Text stays text.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+# Stand-in colour while drawing: (CSS variable, light, dark). The values are those of static/css/tokens.css.
+COLOURS = {
+    "#010101": ("ink", "#171c25", "#e8ebf0"),
+    "#020202": ("soft", "#586271", "#a3adbb"),
+    "#030303": ("line", "#dfe3e9", "#2c3340"),
+    "#040404": ("right", "#1f5fd0", "#7fb0ff"),
+    "#050505": ("wrong", "#b3261e", "#ff938a"),
+    "#060606": ("second", "#a8480a", "#f0b95a"),
+}
+INK, SOFT, LINE, RIGHT, WRONG, SECOND = COLOURS
+SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "exeml",
+    "font.size": 10,
+    "text.color": INK,
+    "text.parse_math": False,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": SOFT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": SOFT,
+    "ytick.labelcolor": SOFT,
+    "grid.color": LINE,
+    "legend.frameon": False,
+}
+
+
+def blank(width: float, height: float) -> tuple[Figure, Axes]:
+    """A transparent sheet in inches; a figure of its own, so nothing is kept between trainings."""
+    figure = Figure(figsize=(width, height), layout="compressed")
+    FigureCanvasSVG(figure)
+    figure.patch.set_alpha(0)
+    axes = figure.add_subplot()
+    axes.patch.set_alpha(0)
+    return figure, axes
+
+
+def svg(figure: Figure) -> bytes:
+    out = io.BytesIO()
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    text = out.getvalue().decode()
+    for stand_in, (variable, _, _) in COLOURS.items():
+        text = text.replace(stand_in, f"var(--{variable})")
+    text = re.sub(r"font-family: [^;\"]+", "font-family: system-ui, sans-serif", text)
+    text = re.sub(r"(font: [\d.]+px) [^;\"]+", r"\1 system-ui, sans-serif", text)
+    return text.replace("<defs>", f"<style>{_style()}</style>\n <defs>", 1).encode()
+
+
+def _style() -> str:
+    light, dark = (
+        ";".join(f"--{variable}:{(day, night)[dark]}" for variable, day, night in COLOURS.values())
+        for dark in (0, 1)
+    )
+    return f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"

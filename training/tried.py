@@ -1,0 +1,176 @@
+"""What the page says about the search: what was tried, where the time went, why it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from training.models import Candidate, StopReason, TrainingVersion
+
+REACH = 1.6  # times the slowest candidate, a limit is still drawn
+TUNED = "fine-tuned"  # the engine's word; joined by “ + ” where models are mixed
+RECIPES = {
+    "linear head": "Linear head on frozen features",
+    "joint linear head": "Joint linear head on frozen features",
+}
+PHASES = {
+    "pixels": "Reading images",
+    "heads": "Frozen features and heads",
+    "fine-tuning": "Fine-tuning",
+    "export": "Saving the model",
+}
+BAR, LEAST = 1000, 12  # units of the bar, and what the shortest phase takes of it to be seen
+OTHER = "Other: starting, evaluating, drawing charts"
+
+
+class Tried(Protocol):
+    """A candidate, as the engine reports it or as it is stored."""
+
+    @property
+    def network(self) -> str: ...
+    @property
+    def resolution(self) -> int: ...
+    @property
+    def accuracy(self) -> float | None: ...
+    @property
+    def inference_ms(self) -> float | None: ...
+    @property
+    def is_measured(self) -> bool: ...
+    @property
+    def is_admissible(self) -> bool: ...
+    @property
+    def is_best(self) -> bool: ...
+
+
+class Point(NamedTuple):
+    """A candidate that has both numbers. On the front: nothing as quick is as accurate."""
+
+    ms: float
+    accuracy: float
+    tried: Tried
+    is_on_front: bool
+
+    @property
+    def name(self) -> str:
+        return f"{short_network(self.tried.network)}, {self.tried.resolution} px"
+
+
+class Phase(NamedTuple):
+    """A part of the training's time, and where it lies on a bar of BAR units. `look` names its colour."""
+
+    name: str
+    seconds: float
+    share: float
+    at: float
+    width: float
+    look: str
+
+
+def best_first(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """By accuracy on held-back images, of equals the chosen and then the quicker one; failures last."""
+
+    def rank(one: Candidate) -> tuple[bool, float, bool, float]:
+        return one.accuracy is None, -(one.accuracy or 0.0), not one.is_best, one.inference_ms or 0.0
+
+    return sorted(candidates, key=rank)
+
+
+def points_of(candidates: Iterable[Tried]) -> list[Point]:
+    """The candidates with both numbers, the quickest first."""
+    known = [
+        (one.inference_ms, one.accuracy, one)
+        for one in candidates
+        if one.inference_ms is not None and one.accuracy is not None
+    ]
+    points, best = list[Point](), -1.0
+    for ms, accuracy, one in sorted(known, key=lambda each: (each[0], -each[1], not each[2].is_best)):
+        points.append(Point(ms, accuracy, one, is_on_front=accuracy > best))
+        best = max(best, accuracy)
+    return points
+
+
+def is_within_reach(limit_ms: float, points: Iterable[Point]) -> bool:
+    """Whether the limit can be drawn without pressing the points into a corner."""
+    return limit_ms <= REACH * max(point.ms for point in points)
+
+
+def points_words(points: list[Point]) -> str:
+    """What the chart of accuracy and time shows, for those who do not see it."""
+    words = f"Accuracy on held-back images and single-image time of {len(points)} candidates"
+    for one in points:
+        if one.tried.is_best or one is points[0]:
+            title = "the chosen one" if one.tried.is_best else "the quickest"
+            words += f"; {title}, {one.name}: {100 * one.accuracy:.1f} % at {one.ms:.1f} ms"
+    slow = sum(not one.tried.is_admissible for one in points)
+    return f"{words}; {slow} slower than the limit." if slow else f"{words}."
+
+
+def points_note(points: list[Point], version: TrainingVersion) -> str:
+    """Where the limit is when it is not drawn."""
+    if not points or is_within_reach(version.max_inference_ms, points):
+        return ""
+    return f"The limit of {version.max_inference_ms} ms lies far to the right of all of them."
+
+
+def short_network(names: str) -> str:
+    """“EfficientNet-Lite0 + EfficientNet-Lite2” as “Lite0 + Lite2”."""
+    return names.replace("EfficientNet-Lite", "Lite")
+
+
+def recipe_words(recipe: str) -> str:
+    """“fine-tuned + fine-tuned + joint linear head” as a person would say it; a stranger as it is."""
+    parts = recipe.split(" + ")
+    tuned, rest = parts.count(TUNED), [part for part in parts if part != TUNED]
+    if not tuned:
+        return RECIPES.get(recipe, recipe[:1].upper() + recipe[1:])
+    if tuned == 1 and not rest:
+        return "Fine-tuned"
+    first = "Fine-tuned" if tuned == 1 else f"{tuned} fine-tuned"
+    if not rest:
+        return f"{first}, mixed"
+    return f"{first}, mixed with {' and '.join(f'a {part}' for part in rest)}"
+
+
+def phases_of(version: TrainingVersion) -> list[Phase]:
+    """Where the training's time went, in the order of the work; empty where that is not known."""
+    known: dict[str, float] = version.seconds_by_phase
+    if not known:
+        return []
+    names = [*(name for name in PHASES if name in known), *(name for name in known if name not in PHASES)]
+    lengths = {PHASES.get(name, name[:1].upper() + name[1:]): known[name] for name in names}
+    used = version.progress.get("used_s") or version.elapsed.total_seconds()
+    total = max(used, sum(known.values()))
+    if total > sum(known.values()):
+        lengths[OTHER] = total - sum(known.values())
+    return _laid_out(lengths, total)
+
+
+def _laid_out(lengths: dict[str, float], total: float) -> list[Phase]:
+    shares = {name: seconds / total if total else 0.0 for name, seconds in lengths.items()}
+    wide = {name: max(LEAST, BAR * share) for name, share in shares.items()}
+    phases, at, scale = list[Phase](), 0.0, BAR / sum(wide.values())
+    for place, (name, seconds) in enumerate(lengths.items()):
+        width = scale * wide[name]
+        look = "phase-other" if name == OTHER else f"label-{place % 10}"
+        phases.append(Phase(name, seconds, shares[name], round(at, 1), round(width, 1), look))
+        at += width
+    return phases
+
+
+def why_it_ended(version: TrainingVersion) -> str:
+    """A sentence for a Completed version; empty where the reason is not known."""
+    if version.stop_reason == StopReason.USER:
+        person = version.stop_requested_by
+        return (
+            f"Stopped by {person.get_username() if person else 'a person'}; the best model so far was kept."
+        )
+    if version.stop_reason == StopReason.TIME_LIMIT:
+        limit = f"time limit of {_hours(version.max_training_minutes)}"
+        return f"The {limit} left no room for more; with a longer one, more could be tried."
+    return f"{version.get_stop_reason_display()}." if version.stop_reason else ""
+
+
+def _hours(minutes: int) -> str:
+    if minutes < 60:
+        return f"{minutes} minutes"
+    return "1 hour" if minutes == 60 else f"{minutes / 60:.4g} hours"
