@@ -106,7 +106,12 @@ def resolutions(members: Sequence[Member]) -> list[int]:
 
 
 def pretrained(network: Network) -> State:
-    """The ImageNet weights from the network's package. Raises EngineError where they are missing.
+    """The backbone's ImageNet weights from its package. Raises EngineError where they are missing."""
+    return {name: one for name, one in packaged(network).items() if not name.startswith("classifier.")}
+
+
+def packaged(network: Network) -> State:
+    """All weights of the network's package, by timm's names. Raises EngineError where they are missing.
 
     The packages' tensors have other names, but fit timm's in order, one to one.
     """
@@ -120,8 +125,7 @@ def pretrained(network: Network) -> State:
         )
     tensors = torch.load(files[0], map_location="cpu", weights_only=True).values()
     names = load_timm().create_model(network.timm_name, pretrained=False).state_dict()
-    state = dict(zip(names, tensors, strict=True))
-    return {name: tensor for name, tensor in state.items() if not name.startswith("classifier.")}
+    return dict(zip(names, tensors, strict=True))
 
 
 def build(network: Network, state: Mapping[str, Tensor]) -> nn.Module:
