@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.engine.pictures import Diary, make_samples, paint, quick_config
 from training.engine import EngineError, Event, FitResult, Sample, StoppedBeforeModel
@@ -53,7 +54,8 @@ def test_a_whole_fit_leaves_these_files(whole: tuple[FitResult, Diary]) -> None:
         "config.json",
         "events.jsonl",
     }
-    assert {path.name for path in whole[0].bundle.iterdir()} == {"bundle.json", "model.onnx", "weights.pt"}
+    files = {"bundle.json", "known.npz", "model.onnx", "weights.pt"}
+    assert {path.name for path in whole[0].bundle.iterdir()} == files
 
 
 def test_events_come_in_order_and_are_kept(whole: tuple[FitResult, Diary]) -> None:
@@ -111,7 +113,7 @@ def test_a_killed_fit_continues_where_it_was(samples: list[Sample], tmp_path: Pa
     with pytest.raises(Killed):
         fit(samples, quick_config(), tmp_path, kill, lambda: False)
     caches = {path: path.stat().st_mtime_ns for path in (tmp_path / "checkpoint").glob("*.npy")}
-    assert len(caches) == 2
+    assert len(caches) == 4  # pixels, groups, rows of the heads, features
     diary = Diary(stop_after="best")
     fit(samples, quick_config(), tmp_path, diary, diary.should_stop)
     assert diary.events[0].elapsed_s > 0.3
@@ -207,3 +209,40 @@ def test_a_bundle_of_another_format_is_refused(whole: tuple[FitResult, Diary], t
     (tmp_path / "bundle.json").write_text(json.dumps(description | {"format_version": 99}))
     with pytest.raises(EngineError, match="format 99"):
         Bundle.load(tmp_path)
+
+
+def test_copies_are_held_out_together(samples: list[Sample], tmp_path: Path) -> None:
+    first = samples[0]
+    copy = tmp_path / "copy.png"
+    Image.open(first.path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(copy)
+    diary = Diary(stop_after="best")
+    fit([*samples, replace(first, id="copy", path=copy)], quick_config(), tmp_path, diary, diary.should_stop)
+    assert any(event.message.startswith("1 images are copies") for event in diary.events)
+
+
+def test_grey_tiny_and_panoramic_pictures_train_beside_others(samples: list[Sample], tmp_path: Path) -> None:
+    odd = []
+    for number, size in enumerate([(5, 5), (600, 30), (30, 600), (1, 9)]):
+        path = tmp_path / f"odd{number}.png"
+        paint("red", 40 + number).resize(size).convert("L").save(path)
+        odd.append(Sample(path.name, path, ("grey",), "TRAIN"))
+    result = head_only([*samples, *odd], tmp_path)
+    assert result.labels == ("blue", "grey", "red")
+    assert not result.unreadable
+    scores = Bundle.load(result.bundle, 1).predict([one.path for one in odd])
+    assert np.isfinite(scores).all()
+
+
+def test_more_time_goes_on_where_the_limit_ended(samples: list[Sample], tmp_path: Path) -> None:
+    diary = Diary(stop_after="best")
+    fit(samples, quick_config(), tmp_path, diary, diary.should_stop)
+    clock = json.loads((tmp_path / "checkpoint" / "clock.json").read_text())["used_s"]
+    features = next((tmp_path / "checkpoint").glob("features_*.npy"))
+    made = features.stat().st_mtime_ns
+
+    again = fit(samples, quick_config(max_seconds=clock + 25), tmp_path, Diary(), lambda: False)
+
+    assert features.stat().st_mtime_ns == made
+    assert again.curve[0][0] <= clock
+    assert again.stop_reason in ("converged", "time limit")
+    assert json.loads((tmp_path / "checkpoint" / "clock.json").read_text())["used_s"] > clock

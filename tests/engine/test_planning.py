@@ -1,5 +1,6 @@
 """Time is spread by pure functions, and networks chosen by arithmetic."""
 
+import numpy as np
 import pytest
 
 from training.engine import catalogue, planning
@@ -54,3 +55,18 @@ def test_every_network_fits_the_default_limit_and_larger_takes_longer() -> None:
 def test_an_unknown_network_is_an_error() -> None:
     with pytest.raises(EngineError):
         catalogue.network("AlexNet")
+
+
+def test_a_short_limit_fits_heads_on_fewer_rows_and_memory_bounds_them() -> None:
+    assert planning.head_rows(400, 4096, 5, 120) == 400
+    assert planning.head_rows(10_000, 4096, 10, 120) == 10_000
+    assert planning.head_rows(10_000, 4096, 136, 120) < 2000
+    assert planning.head_rows(10_000, 4096, 1000, 60) == 2000  # two of each label
+    assert planning.head_rows(100_000, 4096, 10, 36_000) == planning.MOST_HEAD_ROWS
+
+
+def test_a_group_that_would_break_the_folds_is_taken_apart() -> None:
+    groups = np.array([0] * 3 + [1] * 60 + list(range(2, 339)))
+    usable = planning.usable_groups(groups)
+    assert len(set(usable[:3])) == 1
+    assert len(set(usable)) == 1 + 60 + 337

@@ -27,6 +27,7 @@ def make_search(workdir: Path) -> Search:
         pixels=np.zeros((4, 32, 32, 3), np.uint8),
         targets=np.eye(2, dtype=np.float32)[[0, 0, 1, 1]],
         weights=np.ones(4),
+        groups=np.arange(4),
         folds=np.zeros(4, np.int64),
         threads=1,
         device="cpu",

@@ -4,6 +4,8 @@ model.onnx    inputs `images_<R>`: [N, R, R, 3] uint8, one for each resolution R
               outputs `logits` [N, C] and `features` [N, F], float32. Scaling of pixels is inside.
 bundle.json   everything else that a reader needs, with `format_version`
 weights.pt    torch's tensors, only for training further
+known.npz     features of training pictures and more, to tell what is unknown; bundles made before it existed
+              have none and no entry "unknown" in bundle.json, and answer that nobody knows
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from training.engine import knowing
 from training.engine.config import EngineError
+from training.engine.knowing import Judgement, Known
 from training.engine.pixels import Pixels, read_square, resize_square
 
 FORMAT_VERSION = 1
@@ -29,6 +33,15 @@ SELF_TEST_IMAGES = 4
 SELF_TEST_TOLERANCE = 0.02  # another processor adds in another order; a wrong model is far beyond this
 Source = Image.Image | Path | bytes
 Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """All about one picture: calibrated scores [C], the labels they stand for, and whether it is known."""
+
+    scores: Scores
+    chosen: tuple[str, ...]
+    judgement: Judgement
 
 
 @dataclass(slots=True)
@@ -40,14 +53,17 @@ class Bundle:
     is_multi_label: bool
     description: dict[str, Any]
     _compiled: Any = field(repr=False)
+    known: Known | None = field(default=None, repr=False)
     _local: threading.local = field(default_factory=threading.local, repr=False)
 
     @classmethod
     def load(cls, path: Path, threads: int | None = None) -> Bundle:
         """Read and compile. Raises EngineError for a folder that is no bundle or is of another version."""
         description = read_description(path)
+        known = knowing.read(path, description)
         compiled = compile_onnx(path / "model.onnx", _resolutions(description), threads)
-        return cls(path, tuple(description["labels"]), description["is_multi_label"], description, compiled)
+        labels = tuple(description["labels"])
+        return cls(path, labels, description["is_multi_label"], description, compiled, known)
 
     @property
     def thresholds(self) -> tuple[float, ...]:
@@ -69,6 +85,10 @@ class Bundle:
         """[C] calibrated probabilities of one picture."""
         return self.predict_square(self.read(image))
 
+    def answer(self, image: Source) -> Answer:
+        """Scores, labels, and whether the picture is of the model's world. Raises UnreadableImage."""
+        return self.answer_square(self.read(image))
+
     def read(self, image: Source) -> Pixels:
         """[side, side, 3] uint8, as training saw it. Raises UnreadableImage."""
         return read_square(image, self.description["preprocessing"]["side"])
@@ -76,6 +96,14 @@ class Bundle:
     def predict_square(self, square: Pixels) -> Scores:
         """[C] calibrated probabilities of pixels that `read` made."""
         return calibrate(self.logits(square)[0], self.description["temperature"], self.is_multi_label)
+
+    def answer_square(self, square: Pixels) -> Answer:
+        """The answer to pixels that `read` made."""
+        logits, features = self.logits(square)
+        scores = calibrate(logits, self.description["temperature"], self.is_multi_label)
+        confidence = float(knowing.confidences(scores, self.thresholds if self.is_multi_label else None))
+        judgement = self.known.judge(features, confidence) if self.known else Judgement(confidence)
+        return Answer(scores, self.chosen(scores), judgement)
 
     def logits(self, square: Pixels) -> tuple[Scores, Scores]:
         """([C] logits, [F] features) of pixels that `read` made."""

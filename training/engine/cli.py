@@ -10,6 +10,7 @@ import argparse
 import json
 import resource
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -73,13 +74,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fit(options: argparse.Namespace) -> Answer:
+    began = time.monotonic()  # loading the libraries counts as well
     from training.engine.fitting import fit
 
     if options.train_ratio is not None and not 0 < options.train_ratio < 1:
         raise EngineError("The train ratio must lie between 0 and 1.", "Try 0.8.")
-    samples = reading.for_fit(options.source, options.train_ratio, options.seed)
+    samples = reading.for_fit(options.source, options.train_ratio, options.seed, options.threads)
     config = FitConfig(
-        max_seconds=60 * options.minutes,
+        max_seconds=max(60 * options.minutes - (time.monotonic() - began), 1),
         hardware=options.hardware,
         max_inference_ms=options.max_inference_ms,
         base_bundle=options.base,
@@ -129,9 +131,10 @@ def _predict(options: argparse.Namespace) -> Answer:
     bundle = Bundle.load(options.bundle, options.threads)
     answers = []
     for file in options.files:
-        scores = bundle.predict_one(file)
-        ranked = sorted(zip(bundle.labels, map(float, scores), strict=True), key=lambda pair: -pair[1])
-        answers.append({"file": str(file), "predicted": list(bundle.chosen(scores)), "scores": ranked[:5]})
+        found = bundle.answer(file)
+        ranked = sorted(zip(bundle.labels, map(float, found.scores), strict=True), key=lambda pair: -pair[1])
+        named = {"file": str(file), "predicted": list(found.chosen), "scores": ranked[:5]}
+        answers.append(named | asdict(found.judgement))
     return {"predictions": answers}
 
 

@@ -17,6 +17,7 @@ import torch
 from training.engine.bundle import FORMAT_VERSION, Bundle, calibrate, read_description, self_test_squares
 from training.engine.catalogue import network
 from training.engine.config import EngineError
+from training.engine.knowing import Known
 from training.engine.networks import Assembled, Head, Member, resolutions, to_onnx
 from training.engine.pixels import Pixels, resize_square
 
@@ -35,10 +36,16 @@ class Identity:
 
 
 def export(
-    members: Sequence[Member], identity: Identity, target: Path, examples: Sequence[Path], threads: int
+    members: Sequence[Member],
+    identity: Identity,
+    target: Path,
+    examples: Sequence[Path],
+    threads: int,
+    known: Known | None = None,
 ) -> Bundle:
     """Write the bundle, check it against torch, time it on `examples`, and swap it in.
 
+    Without `known` it cannot tell whether a picture is unknown to it.
     Raises EngineError when the exported network does not answer like the trained one.
     """
     fresh = target.with_name(target.name + ".new")
@@ -48,6 +55,9 @@ def export(
     (fresh / "model.onnx").write_bytes(to_onnx(module, module.sizes, ["logits", "features"]))
     torch.save(_record(members), fresh / "weights.pt")
     description = _describe(members, identity)
+    if known is not None:
+        known.write(fresh)
+        description["unknown"] = known.describe()
     _write(fresh, description)
     bundle = Bundle.load(fresh, threads)
     squares = self_test_squares(identity.side)
@@ -56,7 +66,7 @@ def export(
     description["inference_ms"] = bundle.measure_ms(examples) if examples else None
     _write(fresh, description)
     _swap(fresh, target)
-    return Bundle(target, bundle.labels, bundle.is_multi_label, description, bundle._compiled)
+    return Bundle(target, bundle.labels, bundle.is_multi_label, description, bundle._compiled, known)
 
 
 def read_members(path: Path) -> list[Member]:

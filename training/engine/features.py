@@ -23,18 +23,28 @@ Tick = Callable[[float], None]
 Rows = list[Any]
 
 
+class Enough(Exception):
+    """Raised by a tick: what was extracted so far is enough."""
+
+
 def extract(
     member: Member, pixels: Pixels, threads: int, device: str, tick: Tick, rows: Sequence[int] | None = None
 ) -> Tensor:
-    """[N, F] float32 features of cached pixels [N, S, S, 3] (or of some rows). `tick(share)` may raise."""
+    """[N, F] float32 features of cached pixels [N, S, S, 3] (or of some rows). `tick(share)` may raise.
+
+    Where it raises Enough, the features of the first rows are given, as many as there are by then.
+    """
     chosen = range(len(pixels)) if rows is None else rows
     size = GPU_BATCH if device == "cuda" else PROCESSOR_BATCH
     parts: Rows = [None] * -(-len(chosen) // size)
     batches = enumerate(_batches(pixels, chosen, member.resolution, threads, size))
-    if device == "cuda":
-        _on_gpu(member, batches, parts, tick)
-    else:
-        _on_processor(member, batches, parts, threads, tick)
+    try:
+        if device == "cuda":
+            _on_gpu(member, batches, parts, tick)
+        else:
+            _on_processor(member, batches, parts, threads, tick)
+    except Enough:
+        parts = parts[: next(i for i, part in enumerate([*parts, None]) if part is None)]
     return torch.from_numpy(np.concatenate(parts))
 
 

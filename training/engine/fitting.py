@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from training.engine import catalogue, exporting, networks, planning
@@ -24,11 +23,13 @@ from training.engine.config import (
     StoppedBeforeModel,
     StopReason,
 )
+from training.engine.frozen import JointFit, choose_head_rows, fit_members
 from training.engine.journal import Halt, Journal
 from training.engine.networks import Head, Member
 from training.engine.preparing import label_names, prepare, read
 from training.engine.refining import refine
-from training.engine.searching import Contender, Search, fit_members
+from training.engine.searching import Contender, Search
+from training.engine.shipping import ship_best
 
 
 def fit(
@@ -68,7 +69,7 @@ def _search(search: Search, options: list[Member]) -> None:
     singles = _frozen(search, options)
     with search.journal.phase("heads", "Joining networks"):
         _join(search, singles)
-    search.export_best()
+    ship_best(search)
     refine(search, singles)
 
 
@@ -100,7 +101,7 @@ def _frozen(search: Search, options: list[Member]) -> list[Contender]:
         if contender.inference_ms <= search.config.max_inference_ms:
             singles.append(contender)
         if len(singles) == 1:
-            search.export_best()
+            ship_best(search)
     if not singles:
         raise error or _too_slow(search)
     return singles
@@ -109,10 +110,13 @@ def _frozen(search: Search, options: list[Member]) -> list[Contender]:
 def _head(search: Search, member: Member) -> Contender:
     started = time.monotonic()
     ms = search.latency_ms([member])
-    members, fit = fit_members(search, [replace(member, is_deep=True)])
-    known = np.ones(len(search.paths), dtype=np.bool_)
-    seconds = time.monotonic() - started
-    return Contender(members, "linear head", fit.held_out, known, fit.verdict, ms, seconds)
+    choose_head_rows(search, member)
+    fit = fit_members(search, [replace(member, is_deep=True)])
+    return _contender(fit, "linear head", ms, time.monotonic() - started)
+
+
+def _contender(fit: JointFit, recipe: str, ms: float, seconds: float) -> Contender:
+    return Contender(fit.members, recipe, fit.held_out, fit.known, fit.verdict, ms, seconds)
 
 
 def _join(search: Search, singles: list[Contender]) -> None:
@@ -125,12 +129,8 @@ def _join(search: Search, singles: list[Contender]) -> None:
         ms = search.latency_ms(parts)
         if ms > search.config.max_inference_ms or search.journal.left() < 30:
             return
-        members, fit = fit_members(search, parts)
-        known = np.ones(len(search.paths), dtype=np.bool_)
-        seconds = time.monotonic() - started
-        search.consider(
-            Contender(members, "joint linear head", fit.held_out, known, fit.verdict, ms, seconds)
-        )
+        fit = fit_members(search, parts)
+        search.consider(_contender(fit, "joint linear head", ms, time.monotonic() - started))
 
 
 def _options(config: FitConfig) -> list[Member]:
@@ -158,7 +158,7 @@ def _close(
             raise StoppedBeforeModel
         raise EngineError("The time limit ended before a first model existed.", "Raise Max. Training Time.")
     with journal.phase("export", "Saving the best model"):
-        search.export_best()
+        ship_best(search)
     reports = search.reports()
     result = FitResult(
         bundle=search.workdir / "bundle",

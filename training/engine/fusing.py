@@ -45,26 +45,17 @@ class Fused(nn.Module):
 
 
 class Trainable(nn.Module):
-    """[N, 3, R, R] pictures to [N, F] features; the stages before `first_stage` are frozen.
+    """[N, 3, R, R] pictures to [N, F] features. `live` holds what is trained, by timm's names."""
 
-    `first_stage` 0 trains everything, the stem included. `live` holds what is trained, by timm's names.
-    """
-
-    def __init__(self, backbone: nn.Module, first_stage: int, device: str) -> None:
+    def __init__(self, backbone: nn.Module, device: str) -> None:
         super().__init__()
         backbone = backbone.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        frozen = tuple(f"blocks.{stage}." for stage in range(first_stage))
-        frozen += ("conv_stem.", "bn1.") if first_stage else ()
-        self.live = {n: p for n, p in backbone.named_parameters() if not n.startswith(frozen)}
+        self.live = dict(backbone.named_parameters())
         self.net = cast(Any, _fuse(backbone))
-        self.first_stage = first_stage
 
     def forward(self, images: Tensor) -> Tensor:
-        with torch.set_grad_enabled(self.first_stage == 0 and torch.is_grad_enabled()):
-            x = self.net.conv_stem(images)
-            for stage in self.net.blocks[: self.first_stage]:
-                x = stage(x)
-        for stage in self.net.blocks[self.first_stage :]:
+        x = self.net.conv_stem(images)
+        for stage in self.net.blocks:
             x = stage(x)
         return cast(Tensor, self.net.conv_head(x).mean((2, 3)))
 

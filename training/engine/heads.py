@@ -22,7 +22,7 @@ STRENGTHS = (1e-3, 1e-4, 1e-5, 1e-6)
 ITERATIONS = 60
 TYPICAL_CURVATURE = 0.2  # of that at the start, over the way to the solution
 SMALL_PRODUCT = 100_000_000  # multiply-adds
-LARGEST_TURN = 3000  # rows
+TURN_COST = 39  # turning n rows costs as much as what n² / 39 columns cost a class of the fits
 Tick = Callable[[], None]
 
 
@@ -68,7 +68,7 @@ def cross_validate(
     Every fold is left out once with all its views and judged on its plain view; the best of the
     `strengths`, which fall, wins. `tick` is called often and may raise to stop.
     """
-    basis = _basis(features.reshape(-1, features.shape[-1]))
+    basis = _basis(features.reshape(-1, features.shape[-1]), targets.shape[1])
     views, n = features.shape[:2]
     wanted = torch.from_numpy(targets).repeat(views, 1)
     weights = torch.from_numpy(row_weights).float().repeat(views)
@@ -88,7 +88,7 @@ def fit_head(
     tick: Tick,
 ) -> Head:
     """A head on features [N, F] at a known strength."""
-    basis = _basis(features)
+    basis = _basis(features, targets.shape[1])
     path = [s for s in STRENGTHS if s > strength] + [strength]
     rows = torch.from_numpy(weights).float()
     return basis.unfold(
@@ -96,8 +96,16 @@ def fit_head(
     )
 
 
-def make_folds(targets: Table, count: int, seed: int) -> NDArray[np.int64]:
-    """[N] fold numbers, stratified by the (rarest) label of each picture, so every fold sees each class."""
+def make_folds(
+    targets: Table, count: int, seed: int, groups: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """[N] fold numbers, stratified by the (rarest) label of each picture, so every fold sees each class.
+
+    Rows of the same of the [N] `groups`, which are copies of one picture, share a fold.
+    """
+    if groups is not None:
+        _, first, place = np.unique(groups, return_index=True, return_inverse=True)
+        return make_folds(targets[first], count, seed)[place]
     rarity = np.where(targets > 0, targets.sum(axis=0)[None], np.inf)
     kind = np.where(targets.any(axis=1), rarity.argmin(axis=1), -1)
     random = np.random.default_rng(seed)
@@ -110,12 +118,12 @@ def make_folds(targets: Table, count: int, seed: int) -> NDArray[np.int64]:
     return folds
 
 
-def _basis(features: Tensor) -> _Basis:
+def _basis(features: Tensor, classes: int) -> _Basis:
     mean = features.mean(dim=0)
     centred = features - mean
     scale = max(float(centred.square().mean().sqrt()), 1e-6) * features.shape[1] ** 0.5
     rows = centred / scale
-    if len(rows) > min(LARGEST_TURN, 0.8 * rows.shape[1]):  # turning would cost more than it saves
+    if len(rows) ** 2 > TURN_COST * (rows.shape[1] - len(rows)) * classes:  # turning would not pay
         return _Basis(rows, mean, scale, None)
     size, left = torch.linalg.eigh(
         (rows @ rows.T).double()

@@ -15,6 +15,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from training.engine.config import CandidateReport, Event, EventKind
 
 HEARTBEAT_S = 1.5
@@ -160,3 +163,10 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def save_array(path: Path, values: NDArray[Any]) -> None:
+    """Write a .npy file whole."""
+    unfinished = path.with_suffix(".part.npy")
+    np.save(unfinished, values)
+    unfinished.replace(path)

@@ -5,8 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 HEADS_SHARE = 0.35  # of the limit may go to frozen features and their heads
+FIRST_SHARE = 0.25  # of the limit may go to the features of the first network
+FITTING_SHARE = 0.15  # of the limit may go to the fit of its head
+MOST_HEAD_ROWS = 20_000  # three networks' features of so many take 1 GB, and a fit some copies of that
+PRODUCTS = 1400  # passes over the rows that a cross-validated fit takes, forth and back
+FLOPS = 5e10  # of an ordinary machine on such products
 READING_SHARE = 0.3  # of the limit may go to decoding
+COPIES_SHARE = 0.06  # of the limit may go to the search for copies
+LARGEST_GROUP = 0.05  # of the rows may hang together; a larger group would break the folds
 TUNING_SHARE = 0.92  # of what is left is planned for fine-tuning; the rest is for surprises
 EXPORT_S = 6.0  # kept back for the last export
 MIN_EPOCHS, MAX_EPOCHS = 2, 12
@@ -46,6 +56,19 @@ def evaluation_reserve_s(eval_images: int, image_s: float = 0.05) -> float:
 def rows_that_fit(rows: int, image_s: float, max_seconds: float) -> int:
     """How many of the rows can be read in the time meant for reading, at `image_s` each."""
     return min(rows, max(100, int(READING_SHARE * max_seconds / max(image_s, 1e-6))))
+
+
+def usable_groups(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[N] group numbers without groups that are too large to be held out whole: their rows stand alone."""
+    sizes = np.bincount(groups, minlength=len(groups))
+    is_large = sizes[groups] > max(20, LARGEST_GROUP * len(groups))
+    return np.where(is_large, len(sizes) + np.arange(len(groups)), groups)
+
+
+def head_rows(rows: int, columns: int, classes: int, max_seconds: float) -> int:
+    """How many of the rows a head may be fitted on, for its memory and its time."""
+    in_time = int(FITTING_SHARE * max_seconds * FLOPS / (PRODUCTS * columns * classes))
+    return min(rows, MOST_HEAD_ROWS, max(in_time, 2 * classes, 200))
 
 
 def cache_side(long_sides: list[int], largest: int) -> int:

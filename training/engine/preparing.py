@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
-from training.engine import catalogue, exporting, heads, pixels, planning
+from training.engine import catalogue, duplicates, exporting, heads, pixels, planning
 from training.engine.config import EngineError, FitConfig, Sample
-from training.engine.journal import Journal, read_json, write_json
+from training.engine.journal import Journal, read_json, save_array, write_json
 from training.engine.judging import Table, balanced_weights
 from training.engine.searching import Search
 
@@ -90,20 +91,56 @@ def read(
     table = pixels.open_cache(cache)
     targets = _targets([kept[row] for row in good], labels)
     _refuse_unusable(targets, labels)
+    squares = table if not bad else np.asarray(table[good])
+    with journal.phase("pixels", "Looking for copies of the same picture"):
+        groups = _groups(squares, threads, journal, workdir / "checkpoint" / "groups.npy")
     search = Search(
         config=config,
         journal=journal,
         workdir=workdir,
         labels=labels,
         paths=[kept[row].path for row in good],
-        pixels=table if not bad else np.asarray(table[good]),
+        pixels=squares,
         targets=targets,
         weights=balanced_weights(targets),
-        folds=heads.make_folds(targets, planning.fold_count(len(good)), config.seed),
+        groups=groups,
+        folds=heads.make_folds(targets, planning.fold_count(len(good)), config.seed, groups),
         threads=threads,
         device=_device(config),
     )
     return search, unreadable
+
+
+class _TooLong(Exception):
+    """Looking for copies takes more of the limit than it is worth."""
+
+
+def _groups(squares: pixels.Pixels, threads: int, journal: Journal, kept: Path) -> NDArray[np.int64]:
+    """[N] group numbers, the same for copies of one picture; told where there are any."""
+    if not kept.exists():
+        save_array(kept, _found_groups(squares, threads, journal))
+    groups: NDArray[np.int64] = np.load(kept)
+    copies = len(groups) - len(np.unique(groups))
+    if copies:
+        journal.tell("note", f"{copies} images are copies of others: copies are held out together.")
+    return groups
+
+
+def _found_groups(squares: pixels.Pixels, threads: int, journal: Journal) -> NDArray[np.int64]:
+    """Every picture alone where the search for copies takes too long."""
+    deadline = journal.elapsed() + planning.COPIES_SHARE * journal.max_seconds
+
+    def tick() -> None:
+        journal.tick()
+        if journal.elapsed() > deadline:
+            raise _TooLong
+
+    try:
+        return planning.usable_groups(duplicates.groups(squares, threads, tick))
+    except _TooLong:
+        journal.is_short = True
+        journal.tell("note", "The time limit is too short to look for copies of the same picture.")
+        return np.arange(len(squares))
 
 
 def _decode(

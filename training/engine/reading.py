@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import random
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlparse
 
+from training.engine import duplicates
 from training.engine.config import EngineError, Sample, Usage
 
 Side = Literal["train", "val", "test"]
@@ -40,11 +42,12 @@ class Row:
     side: Side | None
 
 
-def for_fit(source: Path, train_ratio: float | None, seed: int) -> list[Sample]:
+def for_fit(source: Path, train_ratio: float | None, seed: int, threads: int | None = None) -> list[Sample]:
     """TRAIN and EVAL samples; rows of the test side are left out. Raises EngineError.
 
-    Where there is a validation side it is EVAL. Else `train_ratio` splits the rows; without one they
-    are split 0.8 to 0.2, or, where a test side will judge the model, all of them train.
+    Where there is a validation side it is EVAL. Else `train_ratio` splits the rows, copies of a picture on
+    one side; without a ratio they are split 0.8 to 0.2, or, where a test side will judge the model, all of
+    them train. `threads` look for the copies, one for each core where it is None.
     """
     every = _rows(source)
     rows = [row for row in every if row.side != "test"]
@@ -54,7 +57,9 @@ def for_fit(source: Path, train_ratio: float | None, seed: int) -> list[Sample]:
         return [replace(row.sample, usage="EVAL" if row.side == "val" else "TRAIN") for row in rows]
     if train_ratio is None and len(rows) < len(every):
         return [row.sample for row in rows]
-    return split([row.sample for row in rows], train_ratio or DEFAULT_TRAIN_RATIO, seed)
+    samples = [row.sample for row in rows]
+    groups = duplicates.group_files([one.path for one in samples], threads or os.cpu_count() or 1)
+    return split(samples, train_ratio or DEFAULT_TRAIN_RATIO, seed, groups.tolist())
 
 
 def for_evaluation(source: Path) -> list[Sample]:
@@ -69,22 +74,76 @@ def for_evaluation(source: Path) -> list[Sample]:
     return [row.sample for row in rows]
 
 
-def split(samples: Sequence[Sample], train_ratio: float, seed: int) -> list[Sample]:
-    """Both sides of every label at the ratio, at least one image of it on each side where it has two."""
-    kinds: dict[tuple[str, ...], list[Sample]] = defaultdict(list)
-    for sample in sorted(samples, key=lambda one: one.id):
-        kinds[sample.labels].append(sample)
-    chosen: list[Sample] = []
-    for kind in sorted(kinds):
-        members = kinds[kind]
-        random.Random(seed).shuffle(members)
-        train = min(max(round(train_ratio * len(members)), 1), max(len(members) - 1, 1))
-        chosen += [replace(one, usage=_usage(i < train)) for i, one in enumerate(members)]
-    return chosen
+def split(
+    samples: Sequence[Sample], train_ratio: float, seed: int, groups: Sequence[int] | None = None
+) -> list[Sample]:
+    """Both sides of every label as near to the ratio as whole groups allow, in the order of the ids.
+
+    `groups` holds a number for each sample, the same for copies of one picture; without it every sample is
+    alone. A label in two groups or more is on both sides, unless other labels of its groups forbid it.
+    """
+    together: dict[int, list[Sample]] = defaultdict(list)
+    numbers = range(len(samples)) if groups is None else groups
+    for sample, number in sorted(zip(samples, numbers, strict=True), key=lambda pair: pair[0].id):
+        together[number].append(sample)
+    units = list(together.values())
+    random.Random(seed).shuffle(units)
+    units.sort(key=len, reverse=True)  # small ones even out what large ones leave
+    sides = _sides([Counter(_labels(unit)) for unit in units], train_ratio)
+    chosen = [replace(one, usage=side) for unit, side in zip(units, sides, strict=True) for one in unit]
+    return sorted(chosen, key=lambda one: one.id)
 
 
-def _usage(is_train: bool) -> Usage:
-    return "TRAIN" if is_train else "EVAL"
+def _labels(unit: Sequence[Sample]) -> Iterator[str]:
+    return (label for sample in unit for label in sample.labels or ("",))
+
+
+def _sides(units: Sequence[Counter[str]], train_ratio: float) -> list[Usage]:
+    """A side for each unit, which is the images of each label in it.
+
+    Labels of few units first, each unit to the side that lacks more of the label: iterative stratification
+    (Sechidis, Tsoumakas and Vlahavas 2011).
+    """
+    holders: dict[str, list[int]] = defaultdict(list)
+    for number, unit in enumerate(units):
+        for label in unit:
+            holders[label].append(number)
+    lacks = {label: _wanted([units[one][label] for one in holders[label]], train_ratio) for label in holders}
+    sides: dict[int, Usage] = {}
+    order = sorted(holders, key=lambda label: (len(holders[label]), label))
+    for label in order:
+        for number in holders[label]:
+            if number not in sides:
+                sides[number] = max(lacks[label], key=lambda side: lacks[label][side])
+                for name, count in units[number].items():
+                    lacks[name][sides[number]] -= count
+    for label in order:
+        _show_on_both(holders[label], holders, units, sides)
+    return [sides[number] for number in range(len(units))]
+
+
+def _wanted(counts: Sequence[int], train_ratio: float) -> dict[Usage, int]:
+    """How many images of a label each side should have, whose units have so many of it."""
+    total = sum(counts)
+    train = min(max(round(train_ratio * total), 1), total - 1) if len(counts) > 1 else total
+    return {"TRAIN": train, "EVAL": total - train}
+
+
+def _show_on_both(
+    label_units: Sequence[int],
+    holders: dict[str, list[int]],
+    units: Sequence[Counter[str]],
+    sides: dict[int, Usage],
+) -> None:
+    """Move the smallest unit of a label that is on one side only, unless another label would vanish there."""
+    if len(label_units) < 2 or len({sides[one] for one in label_units}) > 1:
+        return
+    side = sides[label_units[0]]
+    for number in reversed(label_units):  # the smallest is last
+        rest = ([sides[one] for one in holders[label] if one != number] for label in units[number])
+        if all(side in others or not others for others in rest):
+            sides[number] = "EVAL" if side == "TRAIN" else "TRAIN"
+            return
 
 
 def _rows(source: Path) -> list[Row]:

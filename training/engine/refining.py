@@ -17,17 +17,20 @@ from training.engine import heads, planning, tuning
 from training.engine.augmenting import Strength
 from training.engine.catalogue import macs
 from training.engine.features import extract
+from training.engine.frozen import features_of, key
 from training.engine.journal import Halt, read_json, write_json
 from training.engine.judging import Table, Verdict, judge
 from training.engine.networks import Head, Member
 from training.engine.planning import TuningBudget
-from training.engine.searching import Contender, Search, features_of, key
+from training.engine.searching import Contender, Search
+from training.engine.shipping import ship_best
 
 SHARES = (0.15, 0.3, 0.5, 0.7, 0.85)  # of the fine-tuned network in a mixture
 START_STRENGTH = 1e-5  # of the head that a fine-tuning starts from: smooth
 MOST_ROUNDS = 3
 PATIENCE = 1.6  # times the planned time, then a fine-tuning is given up
 SAFETY = 1.15  # steps take longer than the measured one, and other work may come
+MORE_TIME = 1.3  # times the limit of a run before, its plans are made anew
 PROBATION = 0.04  # of a run, after which its end can be foreseen
 
 
@@ -81,7 +84,7 @@ def refine(search: Search, singles: list[Contender]) -> None:
             pace = max(pace, slow.image_s / _cost(planned.member))
             continue
         _offer(search, trials[-1])
-        search.export_best()
+        ship_best(search)
         options = [one for one in options if one.network is not trials[-1].member.network]
         if search.best is before:
             break
@@ -114,11 +117,12 @@ def _pace(search: Search, options: list[Member]) -> float:
 def _planned(
     search: Search, options: list[Member], trials: list[Trial], pace: float, number: int
 ) -> Round | None:
-    """The plan of a round: that of a killed run, or the best network whose wanted length fits, else the
-    cheapest with what fits."""
+    """The plan of a round: that of a killed run, unless there is much more time now; or the best network
+    whose wanted length fits, else the cheapest with what fits."""
     path = search.workdir / "checkpoint" / f"round_{number}.json"
     stored = read_json(path)
-    for member in options if stored else ():
+    is_binding = stored and search.config.max_seconds < MORE_TIME * stored["max_seconds"]
+    for member in options if is_binding else ():
         if stored["network"] == member.network.name:
             return Round(member, TuningBudget(**stored["budget"]), stored["image_s"])
     owed = sum(one.round.budget.refit_s(len(search.paths), one.round.image_s) for one in trials)
@@ -133,7 +137,7 @@ def _planned(
     chosen = next(iter(whole), None) or min(fitting, key=lambda one: one.image_s, default=None)
     if chosen is not None:
         record = {"network": chosen.member.network.name, "budget": asdict(chosen.budget)}
-        write_json(path, record | {"image_s": chosen.image_s})
+        write_json(path, record | {"image_s": chosen.image_s, "max_seconds": search.config.max_seconds})
     return chosen
 
 
@@ -146,7 +150,7 @@ def _trial(search: Search, planned: Round, is_mirrored: bool) -> Trial:
     budget, rows = planned.budget, len(search.paths)
     held_out = np.zeros_like(search.targets)
     known = np.zeros(rows, dtype=np.bool_)
-    folds = heads.make_folds(search.targets, budget.parts, search.config.seed)
+    folds = heads.make_folds(search.targets, budget.parts, search.config.seed, search.groups)
     seconds = budget.trial_s(rows, planned.image_s)
     search.journal.expect(seconds + budget.refit_s(rows, planned.image_s))
     deadline = search.journal.elapsed() + PATIENCE * seconds
@@ -176,9 +180,10 @@ def _logits(search: Search, member: Member, rows: NDArray[np.int64]) -> Table:
 def _keeps_meaning_mirrored(search: Search, start: Contender) -> bool:
     """Do mirrored pictures help a head? They do not where left and right matter, as in letters."""
     member, journal = replace(start.members[0], is_deep=False), search.journal
-    rows = np.sort(np.random.default_rng(search.config.seed).permutation(len(search.paths))[:600])
+    picked = np.sort(np.random.default_rng(search.config.seed).permutation(len(search.head_rows))[:600])
+    rows = search.head_rows[picked]
     mirrored = extract(member, search.pixels[rows][:, :, ::-1], search.threads, search.device, journal.tick)
-    plain = features_of(search, member)[rows]
+    plain = features_of(search, member)[picked]
     plain_loss, mirrored_loss = (
         heads.cross_validate(
             views,
@@ -237,12 +242,14 @@ def _run(
 
 def _first_head(search: Search, member: Member, rows: NDArray[np.int64]) -> Head:
     """The linear head that a fine-tuning on these rows begins with; it has not seen the others."""
+    seen = np.isin(search.head_rows, rows)
+    known = search.head_rows[seen]
     return heads.fit_head(
-        features_of(search, member)[rows],
-        search.targets[rows],
+        features_of(search, member)[seen],
+        search.targets[known],
         START_STRENGTH,
         search.config.is_multi_label,
-        search.weights[rows],
+        search.weights[known],
         search.journal.tick,
     )
 
@@ -298,7 +305,7 @@ def _train_on_all(search: Search, trials: list[Trial], is_mirrored: bool) -> Non
         except TooSlow:
             continue
         search.refitted(_replaced(winner.members, trial.member, final))
-        search.export_best()
+        ship_best(search)
 
 
 def _holds(contender: Contender, member: Member) -> bool:

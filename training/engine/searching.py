@@ -1,25 +1,20 @@
-"""The search's memory: what was tried, what is best, and frozen features with their heads."""
+"""The search's memory: what was tried and what is best."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from training.engine import exporting, heads, planning
-from training.engine.bundle import calibrate
 from training.engine.catalogue import estimate_total_ms
 from training.engine.config import CandidateReport, EventKind, FitConfig
-from training.engine.features import extract, measured_ms
+from training.engine.features import measured_ms
 from training.engine.journal import Journal
-from training.engine.judging import Table, Verdict, judge, thresholds
-from training.engine.networks import Head, Member
+from training.engine.judging import Table, Verdict, judge
+from training.engine.networks import Member
 from training.engine.pixels import Pixels
 
 BETTER = 0.995  # a new model must lower the loss by this factor, or it is noise
@@ -60,7 +55,10 @@ class Throughput:
 
 @dataclass(slots=True)
 class Search:
-    """Everything the stages share. Rows are the readable TRAIN images, [N]."""
+    """Everything the stages share. Rows are the readable TRAIN images, [N]; copies share one of the `groups`.
+
+    `head_rows` are those that the heads on frozen features are fitted on: all, unless they are too many.
+    """
 
     config: FitConfig
     journal: Journal
@@ -70,10 +68,12 @@ class Search:
     pixels: Pixels
     targets: Table
     weights: NDArray[np.float64]
+    groups: NDArray[np.int64]
     folds: NDArray[np.int64]
     threads: int
     device: str
     eval_images: int = 0
+    head_rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     tried: list[tuple[CandidateReport, Contender | None]] = field(default_factory=list)
     best: Contender | None = None
     exported: Contender | None = None
@@ -114,32 +114,6 @@ class Search:
             replace(report, is_best=one is not None and one is self.best) for report, one in self.tried
         )
 
-    def export_best(self) -> None:
-        """Put the best model on disk, unless it is there already."""
-        if self.best is None or self.best is self.exported:
-            return
-        best = self.best
-        temperature = best.verdict.temperature
-        examples = self.paths[:: max(1, len(self.paths) // 8)][:8]
-        identity = exporting.Identity(
-            self.labels,
-            self.config.is_multi_label,
-            self.side,
-            best.recipe,
-            temperature,
-            self._thresholds(best, temperature),
-            best.verdict.accuracy,
-        )
-        began = time.monotonic()
-        bundle = exporting.export(best.members, identity, self.workdir / "bundle", examples, self.threads)
-        self._keep_back(time.monotonic() - began, bundle.description["inference_ms"]["p50"] / 1e3)
-        self.exported = best
-
-    def _keep_back(self, export_s: float, image_s: float) -> None:
-        """Reserve time for the last export and for the evaluation, at the speed measured here."""
-        reserve = 1.5 * export_s + planning.evaluation_reserve_s(self.eval_images, 1.5 * image_s)
-        self.journal.reserve_s = min(max(self.journal.reserve_s, reserve), self.config.max_seconds / 2)
-
     def latency_ms(self, members: Sequence[Member]) -> float:
         """Measured for CPU (the sum of the parts), estimated for NV_P4."""
         if self.config.hardware == "CPU":
@@ -175,80 +149,3 @@ class Search:
             seconds=contender.seconds,
             is_best=is_best,
         )
-
-    def _thresholds(self, best: Contender, temperature: float) -> tuple[float, ...]:
-        if not self.config.is_multi_label:
-            return (0.5,) * len(self.labels)
-        scores = calibrate(best.held_out[best.known], temperature, True)
-        return tuple(thresholds(scores, self.targets[best.known]))
-
-
-def key(member: Member) -> str:
-    """A name for files and tables: network, size and, for a model trained further, its weights."""
-    mark = float(next(iter(member.state.values())).double().sum())
-    return f"{member.network.timm_name}_{member.resolution}_{mark:.4f}"
-
-
-def features_of(search: Search, member: Member) -> Tensor:
-    """[N, F] features of a frozen member, from the checkpoint where they were extracted before.
-
-    What is kept are the deep features, whose end are the plain ones.
-    """
-    path = search.workdir / "checkpoint" / f"features_{key(member)}.npy"
-    if not path.exists():
-        deep = replace(member, is_deep=True)
-        features = _timed(search, deep)
-        unfinished = path.with_suffix(".part.npy")
-        np.save(unfinished, features.numpy())
-        unfinished.replace(path)
-    return torch.from_numpy(np.load(path)[:, -sum(member.taps) :])
-
-
-def _timed(search: Search, member: Member) -> Tensor:
-    """Features of all rows; the seconds from the first image on count as throughput."""
-    first: list[float] = []
-
-    def tick(share: float) -> None:
-        if not first:
-            first.append(time.monotonic())
-        search.journal.tick(share)
-
-    features = extract(member, search.pixels, search.threads, search.device, tick)
-    search.throughput.passes += len(features)
-    search.throughput.seconds += time.monotonic() - first[0]
-    return features
-
-
-def fit_members(search: Search, members: Sequence[Member]) -> tuple[tuple[Member, ...], heads.HeadFit]:
-    """One head over the members' features side by side, split into each member's share."""
-    blocks: list[Tensor] = []
-    for member in members:
-        blocks += torch.split(features_of(search, member), list(member.taps), dim=1)
-    scales = [max(float(block.std()), 1e-6) for block in blocks]  # so that no block outweighs another
-    joint = torch.cat([block / scale for block, scale in zip(blocks, scales, strict=True)], dim=1)
-    fit = heads.cross_validate(
-        joint[None],
-        search.targets,
-        search.folds,
-        search.config.is_multi_label,
-        search.weights,
-        search.journal.tick,
-    )
-    return _share_out(members, fit.head, scales), fit
-
-
-def _share_out(members: Sequence[Member], head: Head, scales: Sequence[float]) -> tuple[Member, ...]:
-    """The columns of a joint head to the members that they belong to; the bias goes to the first."""
-    factors = torch.cat(
-        [torch.full((width,), 1 / scale) for width, scale in zip(_widths(members), scales, strict=True)]
-    )
-    weights = torch.split(head.weight * factors, [sum(member.taps) for member in members], dim=1)
-    biases = [head.bias] + [torch.zeros_like(head.bias)] * (len(members) - 1)
-    return tuple(
-        replace(member, head=Head(weight.contiguous(), bias))
-        for member, weight, bias in zip(members, weights, biases, strict=True)
-    )
-
-
-def _widths(members: Sequence[Member]) -> list[int]:
-    return [width for member in members for width in member.taps]

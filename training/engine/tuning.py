@@ -28,13 +28,9 @@ Tick = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class TuningPlan:
-    """A recipe with its length. Rates are for AdamW; `ema_steps` is the reach of the average.
-
-    Stages before `first_stage` keep the weights of the pretraining.
-    """
+    """A recipe with its length. Rates are for AdamW; `ema_steps` is the reach of the average."""
 
     epochs: int
-    first_stage: int = 0
     batch: int = 16
     backbone_rate: float = 3e-4
     head_rate: float = 1e-3
@@ -111,7 +107,7 @@ class _Model:
     """Backbone and head on the device, channels last, in the lowest precision that is fast there."""
 
     def __init__(self, member: Member, plan: TuningPlan, device: str) -> None:
-        self.backbone = Trainable(build(member.network, member.state), plan.first_stage, device)
+        self.backbone = Trainable(build(member.network, member.state), device)
         self.weight = nn.Parameter(member.head.weight.clone().to(device))
         self.bias = nn.Parameter(member.head.bias.clone().to(device))
         self.device = device

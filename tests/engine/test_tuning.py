@@ -1,0 +1,56 @@
+"""Fine-tuning and features on few generated pictures."""
+
+import numpy as np
+import pytest
+import torch
+
+from training.engine import catalogue, features, tuning
+from training.engine.frozen import stratified_order
+from training.engine.networks import Head, Member, pretrained
+
+
+@pytest.fixture(scope="module")
+def member() -> Member:
+    network = catalogue.NETWORKS[0]
+    return Member(network, 96, pretrained(network), Head(torch.zeros(2, 1280), torch.zeros(2)))
+
+
+@pytest.fixture(scope="module")
+def squares() -> np.ndarray:
+    random = np.random.default_rng(0)
+    shade = (np.arange(12) % 2 * 120)[:, None, None, None]
+    return (random.integers(0, 120, (12, 96, 96, 3)) + shade).astype(np.uint8)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
+    member: Member, squares: np.ndarray
+) -> None:
+    targets = np.eye(2, dtype=np.float32)[np.arange(12) % 2]
+    plan = tuning.TuningPlan(epochs=2, batch=4)
+
+    def head_of(seed: int) -> torch.Tensor:
+        return tuning.tune(
+            member, squares, targets, np.arange(12), np.ones(12), plan, False, seed, "cpu", lambda share: None
+        ).head.weight
+
+    first = head_of(0)
+    assert torch.equal(first, head_of(0))
+    assert not torch.equal(first, head_of(1))
+
+
+def test_features_that_are_enough_are_those_of_the_first_rows(member: Member, squares: np.ndarray) -> None:
+    def tick(share: float) -> None:
+        if share >= 0.5:
+            raise features.Enough
+
+    whole = features.extract(member, squares, 1, "cpu", lambda share: None)
+    part = features.extract(member, squares, 1, "cpu", tick)
+    assert 6 <= len(part) < 12
+    assert torch.allclose(part, whole[: len(part)], atol=1e-4)
+
+
+def test_every_beginning_of_the_order_holds_all_labels_in_their_shares() -> None:
+    kinds = np.repeat([0, 1, 2], [80, 16, 4])
+    order = stratified_order(np.eye(3, dtype=np.float32)[kinds], 0)
+    assert sorted(order) == list(range(100))
+    assert np.bincount(kinds[order[:25]]).tolist() == [20, 4, 1]

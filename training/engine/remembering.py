@@ -1,0 +1,109 @@
+"""What a model remembers of its training pictures, so that it can say "unknown"."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.engine import knowing, networks
+from training.engine.bundle import calibrate
+from training.engine.exporting import Identity
+from training.engine.features import extract
+from training.engine.frozen import features_path, key, stratified_order
+from training.engine.journal import save_array
+from training.engine.knowing import Floats, Known
+from training.engine.networks import Member
+from training.engine.searching import Contender, Search
+
+MOST_EXTRACTED = 400  # rows that a network whose features are not there looks at again
+
+
+def remember(search: Search, best: Contender, identity: Identity) -> Known | None:
+    """References and thresholds of a model, or None where all training pictures are copies of one.
+
+    They are features of a frozen network where the model has one: no training picture has shaped those, and
+    they are there already. Else some training pictures are looked at again. Raises Halt.
+    """
+    number = min(range(len(best.members)), key=lambda i: _rank(search, best.members[i]))
+    member = best.members[number]
+    is_there = features_path(search, member).exists()
+    references, distances = _of_frozen(search, member) if is_there else _of_tuned(search, best, member)
+    distances = distances[np.isfinite(distances)]
+    if not len(distances):
+        return None
+    confidences, min_confidence = _confidences(search, best, identity)
+    ends = np.cumsum([sum(one.taps) for one in best.members])
+    return Known(
+        references=references,
+        confidences=knowing.quantiles(confidences),
+        distances=knowing.quantiles(distances),
+        min_confidence=min_confidence,
+        max_distance=float(np.quantile(distances, knowing.NEAR_SHARE)),
+        member=number,
+        first=int(ends[number]) - member.network.features,  # deep features end with the plain ones
+    )
+
+
+def _rank(search: Search, member: Member) -> int:
+    """0 for a network with the pretrained weights, 1 for the base's, 2 for one that was fine-tuned here."""
+    if not features_path(search, member).exists():
+        return 2
+    if search.config.base_bundle is None:
+        return 0
+    pretrained = replace(member, state=networks.pretrained(member.network))
+    return int(key(member) != key(pretrained))
+
+
+def _of_frozen(search: Search, member: Member) -> tuple[Floats, Floats]:
+    """References [R, D], and the distance of each to the others [R]."""
+    order = stratified_order(search.targets[search.head_rows], search.config.seed)
+    picked = np.sort(order[: knowing.MOST_REFERENCES])
+    features = np.load(features_path(search, member), mmap_mode="r")[picked, -member.network.features :]
+    references, groups = knowing.stored(features), search.groups[search.head_rows[picked]]
+    return references, knowing.distances(references, references, groups, groups)
+
+
+def _of_tuned(search: Search, best: Contender, member: Member) -> tuple[Floats, Floats]:
+    """References [R, D], and distances [N] of pictures that the network had not seen to those that it had.
+
+    How far apart pictures lie that have shaped the network says little about new ones. The distances are
+    those of the trial and stay when the network is trained on all rows, as it has seen them all by then.
+    """
+    rows = np.sort(stratified_order(search.targets, search.config.seed)[:MOST_EXTRACTED])
+    plain, tick = replace(member, is_deep=False), search.journal.tick
+    features = extract(plain, search.pixels, search.threads, search.device, tick, rows.tolist())
+    references, groups = knowing.stored(features.numpy()), search.groups[rows]
+    path = _trial_path(search, member)
+    if not path.exists():
+        unseen = best.known[rows]
+        seen = ~unseen if not unseen.all() else unseen
+        save_array(
+            path, knowing.distances(references[unseen], references[seen], groups[unseen], groups[seen])
+        )
+    return references, np.load(path)
+
+
+def _trial_path(search: Search, member: Member) -> Path:
+    name = f"distances_{member.network.timm_name}_{member.resolution}.npy"
+    return search.workdir / "checkpoint" / name
+
+
+def _confidences(search: Search, best: Contender, identity: Identity) -> tuple[Floats, float]:
+    """[K] confidences of held-out pictures, and what SURE_SHARE of the rightly answered ones reach (or what
+    is always enough, if that is less)."""
+    is_multi, targets = search.config.is_multi_label, search.targets[best.known]
+    scores = calibrate(best.held_out[best.known], identity.temperature, is_multi)
+    sure = knowing.confidences(scores, identity.thresholds if is_multi else None)
+    right = _is_right(scores, targets, identity.thresholds if is_multi else None)
+    reached = float(np.quantile(sure[right] if right.any() else sure, 1 - knowing.SURE_SHARE))
+    return sure, min(reached, knowing.SURE_OF_LABELS if is_multi else knowing.SURE)
+
+
+def _is_right(scores: Floats, targets: Floats, thresholds: tuple[float, ...] | None) -> NDArray[np.bool_]:
+    """[K] is the answer exactly the truth?"""
+    if thresholds is None:
+        return np.asarray(scores.argmax(axis=1) == targets.argmax(axis=1))
+    return np.asarray(((scores >= np.asarray(thresholds, np.float32)) == (targets > 0.5)).all(axis=1))
