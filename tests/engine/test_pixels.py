@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from training.engine import pixels
 from training.engine.pixels import UnreadableImage, decode_all, load_rgb, open_cache, read_square, window
 
 
@@ -89,3 +90,24 @@ def test_the_cache_holds_every_picture_and_names_the_broken(tmp_path: Path) -> N
     problems = decode_all([good, bad, good], 32, tmp_path / "cache.npy", 2, lambda done: None)
     assert list(problems) == [1]
     assert open_cache(tmp_path / "cache.npy")[2, 5, 5].tolist() == [255, 0, 0]
+
+
+def test_a_large_cache_leaves_memory_and_keeps_its_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pixels, "LARGEST_MAPPED", 0)
+    paths = [tmp_path / f"{number}.png" for number in range(70)]
+    for number, path in enumerate(paths):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(path)
+    assert pixels.decode_all(paths, 32, tmp_path / "cache.npy", 2, lambda done: None) == {}
+    table = pixels.open_cache(tmp_path / "cache.npy")
+    before = table[:, 0, 0, 0].tolist()
+    pixels.release(table)
+    assert before == table[:, 0, 0, 0].tolist() == list(range(70))
+
+
+def test_rows_that_hold_nothing_come_last(tmp_path: Path) -> None:
+    cache = tmp_path / "cache.npy"
+    np.save(cache, np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1))
+    pixels.close_gaps(cache, {0, 3})
+    assert np.load(cache).ravel()[:4].tolist() == [1, 2, 4, 5]

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.engine.config import EngineError
-from training.engine.pixels import Pixels, read_square, resize_square
+from training.engine.pixels import Pixels, read_square, release, resize_square
 
 Floats = NDArray[np.float32]
 Halves = NDArray[np.float16]
@@ -71,7 +71,11 @@ def groups(squares: Pixels, threads: int, tick: Tick) -> Rows:
         small = resize_square(squares[row], SIDE)
         return small, _key(small, squares[row].tobytes)
 
-    return _groups(thumbnail, len(squares), threads, tick)
+    def ticking() -> None:
+        release(squares)
+        tick()
+
+    return _groups(thumbnail, len(squares), threads, ticking)
 
 
 def group_files(paths: Sequence[Path], threads: int, tick: Tick = lambda: None) -> Rows:

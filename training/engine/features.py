@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from training.engine.bundle import compile_onnx
 from training.engine.networks import Member, Normalized, build, to_onnx
-from training.engine.pixels import Pixels, read_square, resize_square
+from training.engine.pixels import Pixels, read_square, release, resize_square
 
 PROCESSOR_BATCH = 1  # the quickest: what a layer leaves is still in the cache when the next one reads it
 GPU_BATCH = 64
+RELEASE_EVERY = 1024  # rows, 300 MB
 Tick = Callable[[float], None]
 Rows = list[Any]
 
@@ -55,11 +56,16 @@ def _batches(pixels: Pixels, rows: Sequence[int], side: int, threads: int, size:
         return np.stack([resize_square(pixels[row], side) for row in rows[start : start + size]])
 
     starts = iter(range(0, len(rows), size))
+    since_release = 0
     with ThreadPoolExecutor(threads) as pool:
         ahead = [pool.submit(read, start) for start in islice(starts, 8)]
         while ahead:
             batch = ahead.pop(0).result()
             ahead += [pool.submit(read, start) for start in islice(starts, 1)]
+            since_release += len(batch)
+            if since_release >= RELEASE_EVERY:
+                release(pixels)
+                since_release = 0
             yield batch
 
 

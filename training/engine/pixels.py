@@ -6,8 +6,9 @@ Every part (training, evaluation, service) takes its pixels from here, so they c
 
 from __future__ import annotations
 
+import mmap
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +23,7 @@ from training.engine.config import EngineError
 Pixels = NDArray[np.uint8]
 MAX_MEGAPIXELS = 50.0
 STRETCH = 4 / 3  # the networks were pretrained with this much, so it costs nothing
+LARGEST_MAPPED = 2 << 30  # bytes of a cache that may stay in this process's memory
 LEAST_SHARE = 0.5  # of the long side that is always seen, whatever the stretch
 
 
@@ -109,6 +111,7 @@ def decode_all(
         for start in range(0, len(paths), 64):
             list(pool.map(fill, range(start, min(start + 64, len(paths)))))
             tick(min(start + 64, len(paths)))
+            release(table)
     table.flush()
     os.replace(unfinished, target)
     return problems
@@ -117,6 +120,27 @@ def decode_all(
 def open_cache(path: Path) -> Pixels:
     """The pixels written by `decode_all`, mapped read-only."""
     return cast(Pixels, np.load(path, mmap_mode="r"))
+
+
+def close_gaps(path: Path, gaps: Collection[int]) -> None:
+    """Move the rows of a cache up so that those of `gaps`, which hold nothing, come last."""
+    table = np.load(path, mmap_mode="r+")
+    good = (row for row in range(len(table)) if row not in gaps)
+    for place, row in enumerate(good):
+        if place != row:
+            table[place] = table[row]
+            if place % 1024 == 0:
+                release(table)
+    table.flush()
+
+
+def release(table: Pixels) -> None:
+    """Give the pages of a large memory map back to the system; else what was touched stays in this process.
+
+    They are read again, from the system's own cache or the disk, when they are needed.
+    """
+    if isinstance(table, np.memmap) and table.nbytes > LARGEST_MAPPED:
+        table._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 def _open(source: Path | bytes) -> Image.Image:

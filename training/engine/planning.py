@@ -12,8 +12,8 @@ HEADS_SHARE = 0.35  # of the limit may go to frozen features and their heads
 FIRST_SHARE = 0.25  # of the limit may go to the features of the first network
 FITTING_SHARE = 0.15  # of the limit may go to the fit of its head
 MOST_HEAD_ROWS = 20_000  # three networks' features of so many take 1 GB, and a fit some copies of that
-PRODUCTS = 1400  # passes over the rows that a cross-validated fit takes, forth and back
-FLOPS = 5e10  # of an ordinary machine on such products
+PASSES = 1400  # operations on each cell of the features for each class, in a cross-validated fit
+FLOPS = 8e10  # of an ordinary machine on such products
 READING_SHARE = 0.3  # of the limit may go to decoding
 COPIES_SHARE = 0.06  # of the limit may go to the search for copies
 LARGEST_GROUP = 0.05  # of the rows may hang together; a larger group would break the folds
@@ -67,7 +67,8 @@ def usable_groups(groups: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def head_rows(rows: int, columns: int, classes: int, max_seconds: float) -> int:
     """How many of the rows a head may be fitted on, for its memory and its time."""
-    in_time = int(FITTING_SHARE * max_seconds * FLOPS / (PRODUCTS * columns * classes))
+    cells = FITTING_SHARE * max_seconds * FLOPS / (PASSES * classes)
+    in_time = int(max(cells / columns, min(math.sqrt(cells), columns)))  # n rows span at most n columns
     return min(rows, MOST_HEAD_ROWS, max(in_time, 2 * classes, 200))
 
 

@@ -91,7 +91,7 @@ def read(
     table = pixels.open_cache(cache)
     targets = _targets([kept[row] for row in good], labels)
     _refuse_unusable(targets, labels)
-    squares = table if not bad else np.asarray(table[good])
+    squares = table[: len(good)]
     with journal.phase("pixels", "Looking for copies of the same picture"):
         groups = _groups(squares, threads, journal, workdir / "checkpoint" / "groups.npy")
     search = Search(
@@ -159,6 +159,8 @@ def _decode(
         journal.tick(done / len(paths))
 
     problems = pixels.decode_all(paths, side, cache, threads, tick)
+    if problems:
+        pixels.close_gaps(cache, problems.keys())
     return {"rows": chosen, "unreadable": {str(row): cause for row, cause in sorted(problems.items())}}
 
 

@@ -21,8 +21,9 @@ from training.engine.augmenting import Strength, augment
 from training.engine.fusing import Trainable, with_trained
 from training.engine.heads import log_loss
 from training.engine.networks import Head, Member, build
-from training.engine.pixels import Pixels
+from training.engine.pixels import Pixels, release
 
+RELEASE_EVERY = 64  # steps
 Tick = Callable[[float], None]
 
 
@@ -80,6 +81,8 @@ def tune(
         images = augment(batch, member.resolution, plan.strength, random)
         model.step(images, wanted[np.sort(picked)], weights[np.sort(picked)], plan, optimizer, is_multi_label)
         average.update()
+        if step % RELEASE_EVERY == 0:
+            release(pixels)
         tick((step + 1) / steps)
     return average.member(member)
 
