@@ -14,7 +14,7 @@ from tests.engine.pictures import Diary, make_samples, paint, quick_config
 from training.engine import EngineError, Event, FitResult, Sample, StoppedBeforeModel
 from training.engine.bundle import Bundle
 from training.engine.evaluating import evaluate
-from training.engine.exporting import read_members
+from training.engine.exporting import marks_of, read_members, read_trained_on
 from training.engine.fitting import fit
 
 
@@ -170,6 +170,16 @@ def test_incremental_training_takes_labels_away_and_adds_some(samples: list[Samp
     assert Bundle.load(result.bundle).chosen(Bundle.load(result.bundle).predict_one(other[0].path)) == (
         "red",
     )
+
+
+def test_a_bundle_names_the_images_that_its_networks_have_seen(samples: list[Sample], tmp_path: Path) -> None:
+    base = head_only(samples, tmp_path / "base").bundle
+    trained = [one.id for one in samples if one.usage == "TRAIN"]
+    assert set(read_trained_on(base)) == set(marks_of(trained))
+    other = make_samples(tmp_path / "pictures", labels=("red", "green"), train=6, evaluation=2)
+    further = head_only(other, tmp_path / "next", base_bundle=base).bundle
+    also = [one.id for one in other if one.usage == "TRAIN"]
+    assert set(read_trained_on(further)) == set(marks_of({*trained, *also}))
 
 
 def test_a_base_made_before_deep_heads_can_be_trained_further(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ def make_search(workdir: Path) -> Search:
         journal=journal,
         workdir=workdir,
         labels=("blue", "red"),
+        marks=np.arange(4),
         paths=[],
         pixels=np.zeros((4, 32, 32, 3), np.uint8),
         targets=np.eye(2, dtype=np.float32)[[0, 0, 1, 1]],
@@ -53,3 +55,13 @@ def test_the_best_trained_again_on_all_rows_stays_the_one_chosen_candidate(tmp_p
     assert [report.is_best for report in search.reports()] == [False, True]
     assert search.best is not None
     assert search.best.members is again
+
+
+def test_rows_that_a_base_has_seen_do_not_judge_its_networks(tmp_path: Path) -> None:
+    search = make_search(tmp_path)
+    search.base_marks = np.array([1, 3])
+    own = make_contender(search, 1.0).members[0]
+    rows = np.arange(3)
+    assert search.judges([own], rows).tolist() == [True, True, True, False]
+    inherited = replace(own, is_from_base=True)
+    assert search.judges([own, inherited], rows).tolist() == [True, False, True, False]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from training.engine.bundle import FORMAT_VERSION, Bundle, calibrate, read_description, self_test_squares
 from training.engine.catalogue import network
@@ -20,6 +22,9 @@ from training.engine.config import EngineError
 from training.engine.knowing import Known
 from training.engine.networks import Assembled, Head, Member, resolutions, to_onnx
 from training.engine.pixels import Pixels, resize_square
+
+T = TypeVar("T")
+Marks = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +47,12 @@ def export(
     examples: Sequence[Path],
     threads: int,
     known: Known | None = None,
+    trained_on: Marks | None = None,
 ) -> Bundle:
     """Write the bundle, check it against torch, time it on `examples`, and swap it in.
 
-    Without `known` it cannot tell whether a picture is unknown to it.
+    Without `known` it cannot tell whether a picture is unknown to it. `trained_on`: the marks of all images
+    that its networks have seen, for those who train it further.
     Raises EngineError when the exported network does not answer like the trained one.
     """
     fresh = target.with_name(target.name + ".new")
@@ -53,7 +60,7 @@ def export(
     fresh.mkdir(parents=True)
     module = Assembled(members).eval()
     (fresh / "model.onnx").write_bytes(to_onnx(module, module.sizes, ["logits", "features"]))
-    torch.save(_record(members), fresh / "weights.pt")
+    torch.save(_record(members, trained_on), fresh / "weights.pt")
     description = _describe(members, identity)
     if known is not None:
         known.write(fresh)
@@ -71,10 +78,9 @@ def export(
 
 def read_members(path: Path) -> list[Member]:
     """The networks of a bundle, to train further. Raises EngineError when they cannot be read."""
-    read_description(path)
-    try:
-        record = torch.load(path / "weights.pt", map_location="cpu", weights_only=True)
-        return [
+    return _read_weights(
+        path,
+        lambda record: [
             Member(
                 network(one["network"]),
                 one["resolution"],
@@ -83,13 +89,35 @@ def read_members(path: Path) -> list[Member]:
                 one.get("is_deep", False),  # the first bundles had no deep heads
             )
             for one in record["members"]
-        ]
+        ],
+    )
+
+
+def read_trained_on(path: Path) -> Marks:
+    """The marks of the images that a bundle's networks have seen; none for the first bundles.
+
+    Raises EngineError when they cannot be read.
+    """
+    return _read_weights(path, lambda record: np.asarray(record.get("trained_on", ()), np.int64))
+
+
+def _read_weights(path: Path, take: Callable[[dict[str, Any]], T]) -> T:
+    read_description(path)
+    try:
+        return take(torch.load(path / "weights.pt", map_location="cpu", weights_only=True))
     except EngineError:
         raise
     except Exception as problem:  # torch raises many kinds for a broken file, and all mean the same here
         raise EngineError(
             "The weights of the model to start from cannot be read.", "Choose another version."
         ) from problem
+
+
+def marks_of(ids: Iterable[str]) -> Marks:
+    """[N] a number for each image, by its id."""
+    return np.array(
+        [int.from_bytes(blake2b(one.encode(), digest_size=8).digest(), signed=True) for one in ids], np.int64
+    )
 
 
 def restore_swapped(target: Path) -> None:
@@ -108,8 +136,9 @@ def _swap(fresh: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _record(members: Sequence[Member]) -> dict[str, Any]:
+def _record(members: Sequence[Member], trained_on: Marks | None) -> dict[str, Any]:
     return {
+        "trained_on": torch.from_numpy(trained_on if trained_on is not None else np.zeros(0, np.int64)),
         "members": [
             {
                 "network": one.network.name,
@@ -120,7 +149,7 @@ def _record(members: Sequence[Member]) -> dict[str, Any]:
                 "bias": one.head.bias,
             }
             for one in members
-        ]
+        ],
     }
 
 

@@ -134,9 +134,8 @@ def _join(search: Search, singles: list[Contender]) -> None:
 
 
 def _options(config: FitConfig) -> list[Member]:
-    """What to try: the base's networks, then the pretrained ones: the quickest, then the largest."""
+    """What to try: the quickest network, those of the base, then the largest."""
     empty = Head(torch.zeros(1, 1), torch.zeros(1))
-    options = exporting.read_members(config.base_bundle) if config.base_bundle else []
     admissible = catalogue.admissible(config.hardware, config.max_inference_ms)
     if config.hardware == "CPU":  # the estimate is rough, and the measurement decides
         admissible = catalogue.admissible("CPU", float("inf"))
@@ -144,8 +143,21 @@ def _options(config: FitConfig) -> list[Member]:
         network, resolution, ms = catalogue.fastest(config.hardware)
         raise catalogue.nothing_fits(config.max_inference_ms, network.name, resolution, ms)
     states = {network.name: networks.pretrained(network) for network, _, _ in admissible}
-    order = [admissible[0], *admissible[:0:-1]]
-    return options + [Member(one, size, states[one.name], empty) for one, size, _ in order]
+    fresh = [Member(one, size, states[one.name], empty) for one, size, _ in admissible]
+    tuned = _tuned_members(config.base_bundle) if config.base_bundle else []
+    first = min([*tuned, fresh[0]], key=lambda one: catalogue.macs(one.network, one.resolution))
+    return [first, *(one for one in [*tuned, *fresh[::-1]] if one is not first)]
+
+
+def _tuned_members(base: Path) -> list[Member]:
+    """The networks of a base whose weights are no longer the pretrained ones, which are tried anyway."""
+
+    def is_tuned(member: Member) -> bool:
+        pretrained = networks.pretrained(member.network)
+        return any(not torch.equal(tensor, pretrained[name]) for name, tensor in member.state.items())
+
+    members = [replace(member, is_from_base=True) for member in exporting.read_members(base)]
+    return [member for member in members if is_tuned(member)]
 
 
 def _close(

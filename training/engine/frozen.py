@@ -15,7 +15,7 @@ from torch import Tensor
 from training.engine import heads, planning
 from training.engine.features import Enough, extract
 from training.engine.journal import save_array
-from training.engine.judging import Table, Verdict
+from training.engine.judging import Table, Verdict, judge
 from training.engine.networks import Head, Member
 from training.engine.searching import Search
 
@@ -129,9 +129,10 @@ def fit_members(search: Search, members: Sequence[Member]) -> JointFit:
         search.weights[rows],
         search.journal.tick,
     )
-    held_out, known = np.zeros_like(search.targets), np.zeros(len(search.paths), np.bool_)
-    held_out[rows], known[rows] = fit.held_out, True
-    return JointFit(_share_out(members, fit.head, scales), held_out, known, fit.verdict)
+    held_out, known = np.zeros_like(search.targets), search.judges(members, rows)
+    held_out[rows] = fit.held_out
+    verdict = judge(held_out[known], search.targets[known], search.config.is_multi_label)
+    return JointFit(_share_out(members, fit.head, scales), held_out, known, verdict)
 
 
 def _share_out(members: Sequence[Member], head: Head, scales: Sequence[float]) -> tuple[Member, ...]:

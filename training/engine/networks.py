@@ -42,7 +42,8 @@ class Member:
     """One network of a model: its weights, the size of its pictures and its share of the logits.
 
     `is_deep`: the head reads what every stage sees, not only the last one (Head2Toe, Evci et al. 2022).
-    That is worth most where pictures are unlike those of the pretraining.
+    That is worth most where pictures are unlike those of the pretraining. `is_from_base`: its weights come
+    from the model that the training continues, which has seen other images.
     """
 
     network: Network
@@ -50,6 +51,7 @@ class Member:
     state: State
     head: Head
     is_deep: bool = False
+    is_from_base: bool = False
 
     @property
     def taps(self) -> tuple[int, ...]:

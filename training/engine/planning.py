@@ -19,6 +19,7 @@ COPIES_SHARE = 0.06  # of the limit may go to the search for copies
 LARGEST_GROUP = 0.05  # of the rows may hang together; a larger group would break the folds
 TUNING_SHARE = 0.92  # of what is left is planned for fine-tuning; the rest is for surprises
 EXPORT_S = 6.0  # kept back for the last export
+FEWEST_JUDGES, JUDGES_OF_A_LABEL = 150, 10  # images that a base has not seen, to judge its networks by
 MIN_EPOCHS, MAX_EPOCHS = 2, 12
 FEW_ROWS = 600  # so few that two folds must judge
 MANY_ROWS = 3000  # so many that those held out are not missed

@@ -17,6 +17,7 @@ from PIL import Image
 
 from training.engine import catalogue, duplicates, exporting, heads, pixels, planning
 from training.engine.config import EngineError, FitConfig, Sample
+from training.engine.exporting import Marks
 from training.engine.journal import Journal, read_json, save_array, write_json
 from training.engine.judging import Table, balanced_weights
 from training.engine.searching import Search
@@ -94,11 +95,14 @@ def read(
     squares = table[: len(good)]
     with journal.phase("pixels", "Looking for copies of the same picture"):
         groups = _groups(squares, threads, journal, workdir / "checkpoint" / "groups.npy")
+    marks = exporting.marks_of(kept[row].id for row in good)
     search = Search(
         config=config,
         journal=journal,
         workdir=workdir,
         labels=labels,
+        marks=marks,
+        base_marks=_base_marks(marks, len(labels), config, journal),
         paths=[kept[row].path for row in good],
         pixels=squares,
         targets=targets,
@@ -109,6 +113,18 @@ def read(
         device=_device(config),
     )
     return search, unreadable
+
+
+def _base_marks(marks: Marks, labels: int, config: FitConfig, journal: Journal) -> Marks:
+    """The marks that the base has seen; none where too few images would be left to judge its networks."""
+    if config.base_bundle is None:
+        return marks[:0]
+    seen = np.intersect1d(marks, exporting.read_trained_on(config.base_bundle))
+    if len(marks) - len(seen) < max(planning.FEWEST_JUDGES, planning.JUDGES_OF_A_LABEL * labels):
+        if len(seen):
+            journal.tell("note", "The base has seen most of these images: the accuracy so far is hopeful.")
+        return marks[:0]
+    return seen
 
 
 class _TooLong(Exception):

@@ -69,6 +69,8 @@ def refine(search: Search, singles: list[Contender]) -> None:
     """Fine-tune what the time allows. Raises Halt, with the best kept in `search`."""
     search.journal.check()
     options = _options(search, singles)
+    if not options:
+        return
     is_mirrored = _keeps_meaning_mirrored(search, singles[0])
     pace = _pace(search, options)
     trials: list[Trial] = []
@@ -149,7 +151,7 @@ def _trial(search: Search, planned: Round, is_mirrored: bool) -> Trial:
     """Fine-tune without some folds in turn, each of which judges the network that has not seen it."""
     budget, rows = planned.budget, len(search.paths)
     held_out = np.zeros_like(search.targets)
-    known = np.zeros(rows, dtype=np.bool_)
+    judged = list[NDArray[np.int64]]()
     folds = heads.make_folds(search.targets, budget.parts, search.config.seed, search.groups)
     seconds = budget.trial_s(rows, planned.image_s)
     search.journal.expect(seconds + budget.refit_s(rows, planned.image_s))
@@ -164,9 +166,9 @@ def _trial(search: Search, planned: Round, is_mirrored: bool) -> Trial:
                 raise
             break
         held_out[unseen] = _logits(search, member, unseen)
-        known[unseen] = True
+        judged.append(unseen)
     assert member is not None
-    return Trial(planned, member, held_out, known)
+    return Trial(planned, member, held_out, search.judges([member], np.concatenate(judged)))
 
 
 def _logits(search: Search, member: Member, rows: NDArray[np.int64]) -> Table:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from training.engine.catalogue import estimate_total_ms
 from training.engine.config import CandidateReport, EventKind, FitConfig
+from training.engine.exporting import Marks
 from training.engine.features import measured_ms
 from training.engine.journal import Journal
 from training.engine.judging import Table, Verdict, judge
@@ -57,13 +58,15 @@ class Throughput:
 class Search:
     """Everything the stages share. Rows are the readable TRAIN images, [N]; copies share one of the `groups`.
 
-    `head_rows` are those that the heads on frozen features are fitted on: all, unless they are too many.
+    `marks` name the images; those of `base_marks` do not judge the base's networks. `head_rows` are those
+    that the heads on frozen features are fitted on: all, unless they are too many.
     """
 
     config: FitConfig
     journal: Journal
     workdir: Path
     labels: tuple[str, ...]
+    marks: Marks
     paths: list[Path]
     pixels: Pixels
     targets: Table
@@ -73,6 +76,7 @@ class Search:
     threads: int
     device: str
     eval_images: int = 0
+    base_marks: Marks = field(default_factory=lambda: np.zeros(0, np.int64))
     head_rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     tried: list[tuple[CandidateReport, Contender | None]] = field(default_factory=list)
     best: Contender | None = None
@@ -83,6 +87,14 @@ class Search:
     @property
     def side(self) -> int:
         return int(self.pixels.shape[1])
+
+    def judges(self, members: Sequence[Member], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """[N] which of the held-out rows may judge these networks: those that no base has trained on."""
+        known = np.zeros(len(self.marks), np.bool_)
+        known[rows] = True
+        if any(member.is_from_base for member in members):
+            known &= ~np.isin(self.marks, self.base_marks)
+        return known
 
     def consider(self, contender: Contender) -> bool:
         """Note a contender, tell of it, and keep it if it is the best that fits the limit."""

@@ -1,0 +1,332 @@
+"""How near the engine comes to the limit of the machine, and to a plain PyTorch loop, in one run.
+
+    python -m benchmarks.engine_speed [--seconds 5] [--rounds 3] [--one-core]
+
+Everything is measured in turns, round by round, for `--seconds` each, so that a busy moment hits all alike;
+the best and the median of the rounds are printed. Building, exporting and compiling are not counted. Where
+others compute on the same cores the threads wait for each other and the figures say nothing; `--one-core`
+then measures one thread by the processor time that it takes, which they hardly disturb.
+
+product    torch's matrix product on all cores, the physical limit
+features   `features.extract` of EfficientNet-Lite0 on noise in memory; GFLOP/s are 2 * macs of the catalogue
+           times images/s; the ratio is to the float32 product, and 0.6 is the aim
+whole      `tuning.tune`, all that a fine-tuning does for a step: pick, augment, step, average
+step       augmentation and step on a batch that lies on the device, as the engine times it for its plans
+bare       the step alone on pictures of the network's size: the same work as the peer's
+plain      the peer: an eager PyTorch loop over the same network of timm, channels last, the same autocast,
+           AdamW, the batch on the device; `trained norms` is what everybody writes, `frozen norms` normalizes
+           with the statistics of the pretraining, as the engine does
+
+GFLOP/s of training count three times the forward pass. Ratios of training are to the best plain loop of the
+same batch. With CUDA the same follows on the GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from training.engine import catalogue, features, networks, tuning
+from training.engine.augmenting import augment
+from training.engine.catalogue import NETWORKS, macs
+from training.engine.networks import Head, Member
+from training.engine.vision import gpu_name, load_timm
+
+NETWORK = NETWORKS[0]
+LABELS, PICTURES = 10, 64
+WARM_UP_S = 0.5
+ENDLESS = 10**6
+ROW = "{:<52} {:>10} {:>10} {:>10} {:>8} {:>8}"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """How long to measure, and by which clock."""
+
+    seconds: float
+    clock: Callable[[], float] = time.monotonic
+
+
+Run = Callable[[Span], float]
+
+
+class Enough(Exception):
+    """Stops a part of the engine that was measured for long enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """`run(span)` gives products or images a second, of `flops` each; compared within its `group`."""
+
+    name: str
+    group: str
+    flops: float
+    run: Run
+    is_limit: bool = False
+
+
+class Ticks:
+    """Counts the ticks of a part of the engine after a warm-up, and raises Enough at the end."""
+
+    def __init__(self, span: Span) -> None:
+        self.span, self.count = span, 0
+        self.came = self.began = self.ended = 0.0
+
+    def __call__(self, _share: float) -> None:
+        now = self.span.clock()
+        self.came = self.came or now
+        if now - self.came < WARM_UP_S:
+            return
+        if not self.began:
+            self.began = now
+            return
+        self.count, self.ended = self.count + 1, now
+        if now - self.began > self.span.seconds:
+            raise Enough
+
+    def per_second(self) -> float:
+        return self.count / (self.ended - self.began)
+
+
+def ticks_per_second(work: Callable[[Ticks], Any], span: Span) -> float:
+    ticks = Ticks(span)
+    try:
+        work(ticks)
+    except Enough:
+        return ticks.per_second()
+    raise RuntimeError("The work ended before it was measured.")
+
+
+def calls_per_second(call: Callable[[], Any], device: str, span: Span) -> float:
+    """Calls a second, after one that does not count; a GPU's work is waited for at both ends."""
+    call()
+    wait(device)
+    count, began = 0, span.clock()
+    while not count or span.clock() - began < span.seconds:
+        call()
+        count += 1
+    wait(device)
+    return count / (span.clock() - began)
+
+
+def wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def noise(count: int, side: int) -> np.ndarray:
+    """[count, side, side, 3] uint8."""
+    return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+
+
+def member(side: int, is_deep: bool = False) -> Member:
+    head = Head(torch.zeros(LABELS, NETWORK.features), torch.zeros(LABELS))
+    return Member(NETWORK, side, networks.pretrained(NETWORK), head, is_deep)
+
+
+# The limit
+
+
+def product(kind: torch.dtype, device: str) -> Measure:
+    side = 8192 if device == "cuda" else 2048
+    left, right = (torch.randn(side, side).to(device, kind) for _ in range(2))
+    name = f"product of {side} x {side}, {str(kind).removeprefix('torch.')}"
+    run = functools.partial(calls_per_second, functools.partial(torch.mm, left, right), device)
+    return Measure(name, "limit", 2 * side**3, run, kind == torch.float32)
+
+
+# Frozen features
+
+
+def frozen(is_deep: bool, device: str) -> Measure:
+    side = NETWORK.resolution
+    frozen_member, pixels = member(side, is_deep), noise(PICTURES, side)
+    rows = list(range(PICTURES)) * (ENDLESS // PICTURES)
+    batch = features.GPU_BATCH if device == "cuda" else features.PROCESSOR_BATCH
+
+    def run(span: Span) -> float:
+        return batch * ticks_per_second(
+            lambda ticks: features.extract(
+                frozen_member, pixels, torch.get_num_threads(), device, ticks, rows
+            ),
+            span,
+        )
+
+    name = f"features of {NETWORK.name} at {side}, {'deep' if is_deep else 'plain'}"
+    return Measure(name, "features", 2 * macs(NETWORK, side), run)
+
+
+# Training steps of the engine
+
+
+def whole(side: int, batch: int, device: str) -> Run:
+    """`tuning.tune` on pictures in the processor's memory."""
+    count = max(PICTURES, batch)
+    start, pixels, rows = member(side), noise(count, side), np.arange(count)
+    targets, weights = np.eye(LABELS, dtype=np.float32)[rows % LABELS], np.ones(count)
+    plan = tuning.TuningPlan(epochs=ENDLESS, batch=batch)
+
+    def work(ticks: Ticks) -> None:
+        tuning.tune(start, pixels, targets, rows, weights, plan, False, 0, device, ticks)
+
+    return lambda span: batch * ticks_per_second(work, span)
+
+
+def step(side: int, batch: int, device: str, is_augmented: bool) -> Run:
+    """One step of the engine's model, with or without the augmentation before it."""
+    plan = tuning.TuningPlan(epochs=1, batch=batch, backbone_rate=0, head_rate=0)
+    model = tuning._Model(member(side), plan, device)
+    optimizer, random = tuning._optimizer(model, plan), torch.Generator().manual_seed(0)
+    pixels = torch.from_numpy(noise(batch, side)).to(device)
+    images = augment(pixels, side, plan.strength, random)
+    targets, weights = torch.eye(LABELS)[torch.arange(batch) % LABELS], torch.ones(batch)
+
+    def call() -> None:
+        seen = augment(pixels, side, plan.strength, random) if is_augmented else images
+        model.step(seen, targets, weights, plan, optimizer, False)
+
+    return lambda span: batch * calls_per_second(call, device, span)
+
+
+# The peer
+
+
+class PlainLoop:
+    """What one writes without an engine: model, autocast, cross entropy, AdamW."""
+
+    def __init__(self, side: int, batch: int, device: str, is_frozen: bool) -> None:
+        net = load_timm().create_model(NETWORK.timm_name, pretrained=False, num_classes=LABELS)
+        net.load_state_dict(networks.pretrained(NETWORK), strict=False)
+        self.net = net.to(device).to(memory_format=torch.channels_last).train(not is_frozen)
+        self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=1e-5, weight_decay=0.02)
+        images = networks.scaled(torch.from_numpy(noise(batch, side))).to(device)
+        self.images = images.contiguous(memory_format=torch.channels_last)
+        self.targets = (torch.arange(batch) % LABELS).to(device)
+        self.device, self.is_low = device, tuning.has_fast_bfloat16(device)
+
+    def __call__(self) -> None:
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.is_low):
+            logits = self.net(self.images)
+        loss = torch.nn.functional.cross_entropy(logits.float(), self.targets, label_smoothing=0.05)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+
+
+def plain(side: int, batch: int, device: str, is_frozen: bool, is_searched: bool) -> Run:
+    """`is_searched`: cudnn may try its algorithms and keep the quickest."""
+    loop = PlainLoop(side, batch, device, is_frozen)
+
+    def run(span: Span) -> float:
+        torch.backends.cudnn.benchmark = is_searched
+        try:
+            return batch * calls_per_second(loop, device, span)
+        finally:
+            torch.backends.cudnn.benchmark = False
+
+    return run
+
+
+def plain_loops(side: int, batch: int, device: str) -> Iterator[tuple[str, Run]]:
+    for is_searched in (False, True) if device == "cuda" else (False,):
+        for is_frozen in (False, True):
+            name = f"plain, {'frozen' if is_frozen else 'trained'} norms"
+            name += ", cudnn.benchmark" if is_searched else ""
+            yield name, plain(side, batch, device, is_frozen, is_searched)
+
+
+def training(side: int, batch: int, device: str) -> list[Measure]:
+    group, flops = f"{side} px, batch {batch}", 6 * catalogue.macs(NETWORK, side)
+    own = {
+        "whole": whole(side, batch, device),
+        "step": step(side, batch, device, is_augmented=True),
+        "bare": step(side, batch, device, is_augmented=False),
+    }
+    peers = list(plain_loops(side, batch, device))
+    return [
+        *(Measure(f"{group}: {name}", group, flops, run) for name, run in own.items()),
+        *(Measure(f"{group}: {name}", group, flops, run, True) for name, run in peers),
+    ]
+
+
+# Turns and table
+
+
+def measures(device: str) -> list[Measure]:
+    kinds = (torch.float32, torch.bfloat16)
+    batches = (64, 128) if device == "cuda" else (16,)
+    return [
+        *(product(kind, device) for kind in kinds),
+        *(frozen(is_deep, device) for is_deep in (False, True)),
+        *(one for batch in batches for side in (224, 128) for one in training(side, batch, device)),
+    ]
+
+
+def in_turns(every: list[Measure], rounds: int, span: Span) -> dict[str, list[float]]:
+    """Rates by name, one for each round."""
+    rates: dict[str, list[float]] = {one.name: [] for one in every}
+    for number in range(rounds):
+        began = time.monotonic()
+        for one in every:
+            rates[one.name].append(one.run(span))
+        sys.stderr.write(f"round {number + 1} of {rounds}: {time.monotonic() - began:.0f} s\n")
+    return rates
+
+
+def show(device: str, every: list[Measure], rates: dict[str, list[float]]) -> None:
+    print(ROW.format(described(device), "best", "median", "GFLOP/s", "ratio", "(median)"))
+    for one in every:
+        best, median = max(rates[one.name]), statistics.median(rates[one.name])
+        ratios = ("", "") if one.is_limit else ratios_of(one, every, rates)
+        shown = ("", "") if one.group == "limit" else (f"{best:.1f}", f"{median:.1f}")
+        print(ROW.format(one.name, *shown, f"{best * one.flops / 1e9:.1f}", *ratios))
+
+
+def ratios_of(one: Measure, every: list[Measure], rates: dict[str, list[float]]) -> tuple[str, ...]:
+    """Work a second over that of the group's limit: best over best and median over median."""
+    wanted = "limit" if one.group == "features" else one.group
+    limits = [other for other in every if other.group == wanted and other.is_limit]
+
+    def ratio(of: Callable[[list[float]], float]) -> str:
+        most = max(other.flops * of(rates[other.name]) for other in limits)
+        return f"{one.flops * of(rates[one.name]) / most:.2f}"
+
+    return ratio(max), ratio(statistics.median)
+
+
+def described(device: str) -> str:
+    return (
+        f"{gpu_name()}, images/s"
+        if device == "cuda"
+        else f"{torch.get_num_threads()} of {os.cpu_count()} cores, images/s"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=5, help="of each measurement in each round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--one-core", action="store_true", help="one thread, by the processor time it takes")
+    options = parser.parse_args()
+    torch.set_num_threads(1 if options.one_core else os.cpu_count() or 1)
+    on_cpu = Span(options.seconds, time.process_time if options.one_core else time.monotonic)
+    spans = {"cpu": on_cpu} | ({"cuda": Span(options.seconds)} if torch.cuda.is_available() else {})
+    for device, span in spans.items():
+        every = measures(device)
+        show(device, every, in_turns(every, options.rounds, span))
+
+
+if __name__ == "__main__":
+    main()
