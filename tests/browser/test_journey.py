@@ -117,7 +117,7 @@ def read_the_numbers(page: Any) -> None:
     assert 50 < accuracy <= 100, "five kinds of flowers: far above chance"
     for name in ("Recall", "Precision", "Accuracy", "F1 Score"):
         assert page.locator(".scores").get_by_text(name).first.is_visible()
-    assert page.locator(".chart img").count() == 3
+    assert page.locator(".chart img").count() == 4
     page.locator(".chart img").last.scroll_into_view_if_needed()
     page.wait_for_function("[...document.querySelectorAll('.chart img')].every(one => one.naturalWidth > 0)")
     seen(page, "journey-8-completed")
