@@ -66,45 +66,51 @@ def fit(
 
 def _search(search: Search, options: list[Member]) -> None:
     """The stages in their order. Raises Halt."""
-    singles = _frozen(search, options)
-    with search.journal.phase("heads", "Joining networks"):
-        _join(search, singles)
-    ship_best(search)
-    refine(search, singles)
+    singles, left = _frozen(search, options, [], planning.HEADS_SHARE * search.config.max_seconds)
+    _join(search, singles)
+    if not refine(search, singles) and left:  # the time that is too short for a fine-tuning
+        more, _ = _frozen(search, left, singles, planning.LATE_SHARE * search.journal.left())
+        if more:
+            _join(search, singles + more)
 
 
-def _frozen(search: Search, options: list[Member]) -> list[Contender]:
-    """A linear head for each network, the quickest first, as long as the time meant for it lasts."""
-    journal, singles = search.journal, list[Contender]()
+def _frozen(
+    search: Search, options: list[Member], before: list[Contender], allowed_s: float
+) -> tuple[list[Contender], list[Member]]:
+    """A linear head for each network whose time is allowed, foretold by those `before`; and what is left."""
+    journal, singles, left = search.journal, list[Contender](), list[Member]()
     began = journal.elapsed()
     error: EngineError | None = None
-    for done, member in enumerate(options):
-        used = journal.elapsed() - began
-        if singles and used * (1 + 1 / done) > planning.HEADS_SHARE * search.config.max_seconds:
+    for member in options:
+        used, known = journal.elapsed() - began, before + singles
+        if known and used + _foretold_s(member, known) > allowed_s:
             journal.is_short = True
-            break
+            left.append(member)
+            continue
         started = time.monotonic()
         try:
             with journal.phase("heads", f"{member.network.name} at {member.resolution}: features and head"):
                 contender = _head(search, member)
         except (RuntimeError, OSError, EngineError) as problem:
             error = problem if isinstance(problem, EngineError) else error
-            search.failed(
-                member.network.name,
-                member.resolution,
-                "linear head",
-                time.monotonic() - started,
-                str(problem),
-            )
+            name, seconds = member.network.name, time.monotonic() - started
+            search.failed(name, member.resolution, "linear head", seconds, str(problem))
             continue
         search.consider(contender)
         if contender.inference_ms <= search.config.max_inference_ms:
             singles.append(contender)
-        if len(singles) == 1:
+        if len(before + singles) == 1:
             ship_best(search)
-    if not singles:
+    if not before + singles:
         raise error or _too_slow(search)
-    return singles
+    return singles, left
+
+
+def _foretold_s(member: Member, before: list[Contender]) -> float:
+    """Seconds that a network's features and head will take: they grow with its operations."""
+    members = [one.members[0] for one in before]
+    operations = sum(catalogue.macs(one.network, one.resolution) for one in members)
+    return sum(one.seconds for one in before) * catalogue.macs(member.network, member.resolution) / operations
 
 
 def _head(search: Search, member: Member) -> Contender:
@@ -120,7 +126,7 @@ def _contender(fit: JointFit, recipe: str, ms: float, seconds: float) -> Contend
 
 
 def _join(search: Search, singles: list[Contender]) -> None:
-    """Several networks' features side by side: the best of each network, two, then three."""
+    """Several networks' features side by side: the best of each network, two, then three; then on disk."""
     best = list({one.name: one for one in sorted(singles, key=lambda c: -c.verdict.loss)}.values())
     best.sort(key=lambda contender: contender.verdict.loss)
     for count in range(2, min(3, len(best)) + 1):
@@ -128,9 +134,11 @@ def _join(search: Search, singles: list[Contender]) -> None:
         parts = [contender.members[0] for contender in best[:count]]
         ms = search.latency_ms(parts)
         if ms > search.config.max_inference_ms or search.journal.left() < 30:
-            return
-        fit = fit_members(search, parts)
+            break
+        with search.journal.phase("heads", "Joining networks"):
+            fit = fit_members(search, parts)
         search.consider(_contender(fit, "joint linear head", ms, time.monotonic() - started))
+    ship_best(search)
 
 
 def _options(config: FitConfig) -> list[Member]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 HEADS_SHARE = 0.35  # of the limit may go to frozen features and their heads
+LATE_SHARE = 0.7  # of what is left may go to more networks where it is too short for a fine-tuning
 FIRST_SHARE = 0.25  # of the limit may go to the features of the first network
 FITTING_SHARE = 0.15  # of the limit may go to the fit of its head
 MOST_HEAD_ROWS = 20_000  # three networks' features of so many take 1 GB, and a fit some copies of that

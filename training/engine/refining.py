@@ -65,12 +65,12 @@ class Trial:
     known: NDArray[np.bool_]
 
 
-def refine(search: Search, singles: list[Contender]) -> None:
-    """Fine-tune what the time allows. Raises Halt, with the best kept in `search`."""
+def refine(search: Search, singles: list[Contender]) -> bool:
+    """Fine-tune what the time allows; was that anything? Raises Halt, with the best kept in `search`."""
     search.journal.check()
     options = _options(search, singles)
     if not options:
-        return
+        return False
     is_mirrored = _keeps_meaning_mirrored(search, singles[0])
     pace = _pace(search, options)
     trials: list[Trial] = []
@@ -92,7 +92,8 @@ def refine(search: Search, singles: list[Contender]) -> None:
             break
     _train_on_all(search, trials, is_mirrored)
     if not trials:
-        search.journal.tell("note", "No time for fine-tuning: the best model so far stays.")
+        search.journal.tell("note", "No time for fine-tuning.")
+    return bool(trials)
 
 
 def _options(search: Search, singles: list[Contender]) -> list[Member]:
