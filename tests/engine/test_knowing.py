@@ -160,6 +160,7 @@ def make_search(workdir: Path) -> Search:
         workdir=workdir,
         labels=LABELS[:2],
         marks=np.arange(12),
+        trained_on=np.arange(12),
         paths=[Path(f"{i}.png") for i in range(12)],
         pixels=np.stack(squares),
         targets=np.eye(2, dtype=np.float32)[np.arange(12) % 2],

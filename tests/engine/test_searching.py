@@ -25,6 +25,7 @@ def make_search(workdir: Path) -> Search:
         workdir=workdir,
         labels=("blue", "red"),
         marks=np.arange(4),
+        trained_on=np.arange(4),
         paths=[],
         pixels=np.zeros((4, 32, 32, 3), np.uint8),
         targets=np.eye(2, dtype=np.float32)[[0, 0, 1, 1]],

@@ -77,12 +77,9 @@ def read(
     threads: int,
 ) -> tuple[Search, tuple[str, ...]]:
     """Decode the pixels, or map those of a killed run; gives the search and the ids that cannot be read."""
-    cache, notes = workdir / "checkpoint" / "pixels.npy", workdir / "checkpoint" / "pixels.json"
+    cache = workdir / "checkpoint" / "pixels.npy"
     with journal.phase("pixels", f"Reading {len(train)} images"):
-        stored = read_json(notes)
-        if stored is None or not cache.exists():
-            stored = _decode(train, labels, config, cache, journal, threads)
-            write_json(notes, stored)
+        stored = _decoded(train, labels, config, cache, journal, threads)
     kept = [train[row] for row in stored["rows"]]
     bad = {int(row): cause for row, cause in stored["unreadable"].items()}
     good = [row for row in range(len(kept)) if row not in bad]
@@ -96,13 +93,15 @@ def read(
     with journal.phase("pixels", "Looking for copies of the same picture"):
         groups = _groups(squares, threads, journal, workdir / "checkpoint" / "groups.npy")
     marks = exporting.marks_of(kept[row].id for row in good)
+    inherited = exporting.read_trained_on(config.base_bundle) if config.base_bundle else marks[:0]
     search = Search(
         config=config,
         journal=journal,
         workdir=workdir,
         labels=labels,
         marks=marks,
-        base_marks=_base_marks(marks, len(labels), config, journal),
+        trained_on=np.union1d(marks, inherited),
+        base_marks=_base_marks(marks, inherited, len(labels), journal),
         paths=[kept[row].path for row in good],
         pixels=squares,
         targets=targets,
@@ -115,11 +114,9 @@ def read(
     return search, unreadable
 
 
-def _base_marks(marks: Marks, labels: int, config: FitConfig, journal: Journal) -> Marks:
+def _base_marks(marks: Marks, inherited: Marks, labels: int, journal: Journal) -> Marks:
     """The marks that the base has seen; none where too few images would be left to judge its networks."""
-    if config.base_bundle is None:
-        return marks[:0]
-    seen = np.intersect1d(marks, exporting.read_trained_on(config.base_bundle))
+    seen = np.intersect1d(marks, inherited)
     if len(marks) - len(seen) < max(planning.FEWEST_JUDGES, planning.JUDGES_OF_A_LABEL * labels):
         if len(seen):
             journal.tell("note", "The base has seen most of these images: the accuracy so far is hopeful.")
@@ -157,6 +154,23 @@ def _found_groups(squares: pixels.Pixels, threads: int, journal: Journal) -> NDA
         journal.is_short = True
         journal.tell("note", "The time limit is too short to look for copies of the same picture.")
         return np.arange(len(squares))
+
+
+def _decoded(
+    train: list[Sample],
+    labels: tuple[str, ...],
+    config: FitConfig,
+    cache: Path,
+    journal: Journal,
+    threads: int,
+) -> dict[str, Any]:
+    """What `_decode` gives, now or in a killed run."""
+    notes = cache.with_suffix(".json")
+    stored: dict[str, Any] | None = read_json(notes)
+    if stored is None or not cache.exists():
+        stored = _decode(train, labels, config, cache, journal, threads)
+        write_json(notes, stored)
+    return stored
 
 
 def _decode(

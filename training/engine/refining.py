@@ -211,9 +211,8 @@ def _run(
     if path.exists():
         return _load(path, member)
     plan = tuning.TuningPlan(epochs=epochs, strength=Strength(is_mirrored=is_mirrored))
-    first: list[
-        tuple[float, float]
-    ] = []  # when the first step ended, and its share: the head's fit is no step
+    # When the first step ended, and its share of the plan: fitting the head before it is no step.
+    first: list[tuple[float, float]] = []
 
     def tick(share: float) -> None:
         search.journal.tick(share)

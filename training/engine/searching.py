@@ -58,8 +58,9 @@ class Throughput:
 class Search:
     """Everything the stages share. Rows are the readable TRAIN images, [N]; copies share one of the `groups`.
 
-    `marks` name the images; those of `base_marks` do not judge the base's networks. `head_rows` are those
-    that the heads on frozen features are fitted on: all, unless they are too many.
+    `marks` name the images, and `trained_on` those that bases have seen as well; those of `base_marks` do not
+    judge the base's networks. `head_rows` are those that the heads on frozen features are fitted on: all,
+    unless they are too many.
     """
 
     config: FitConfig
@@ -67,6 +68,7 @@ class Search:
     workdir: Path
     labels: tuple[str, ...]
     marks: Marks
+    trained_on: Marks
     paths: list[Path]
     pixels: Pixels
     targets: Table

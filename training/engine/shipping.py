@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
-
 from training.engine import exporting, planning
 from training.engine.bundle import calibrate
 from training.engine.judging import thresholds
@@ -22,15 +20,11 @@ def ship_best(search: Search) -> None:
     identity = _identity(search, best)
     began = time.monotonic()
     known, target = remember(search, best, identity), search.workdir / "bundle"
-    bundle = exporting.export(best.members, identity, target, examples, search.threads, known, _seen(search))
+    bundle = exporting.export(
+        best.members, identity, target, examples, search.threads, known, search.trained_on
+    )
     _keep_back(search, time.monotonic() - began, bundle.description["inference_ms"]["p50"] / 1e3)
     search.exported = best
-
-
-def _seen(search: Search) -> exporting.Marks:
-    """The marks of all images that may have shaped the networks, here and in the bases before."""
-    base = search.config.base_bundle
-    return np.union1d(search.marks, exporting.read_trained_on(base)) if base else search.marks
 
 
 def _identity(search: Search, best: Contender) -> exporting.Identity:
