@@ -8,7 +8,10 @@ from typing import NamedTuple, Protocol
 from training.models import Candidate, StopReason, TrainingVersion
 
 REACH = 1.6  # times the slowest candidate, a limit is still drawn
-TUNED = "fine-tuned"  # the engine's word; joined by “ + ” where models are mixed
+TUNED = (  # the engine's words, joined by “ + ” where models are mixed; what they say once and several times
+    ("fine-tuned", "fine-tuned", "{} fine-tuned"),
+    ("last blocks", "last blocks fine-tuned", "last blocks of {} fine-tuned"),
+)
 RECIPES = {
     "linear head": "Linear head on frozen features",
     "joint linear head": "Joint linear head on frozen features",
@@ -118,17 +121,22 @@ def short_network(names: str) -> str:
 
 
 def recipe_words(recipe: str) -> str:
-    """“fine-tuned + fine-tuned + joint linear head” as a person would say it; a stranger as it is."""
+    """“fine-tuned + last blocks + joint linear head” as a person would say it; a stranger as it is."""
     parts = recipe.split(" + ")
-    tuned, rest = parts.count(TUNED), [part for part in parts if part != TUNED]
+    tuned = [words for part, one, more in TUNED if (words := _counted(parts.count(part), one, more))]
+    rest = [f"a {part}" for part in parts if part not in [name for name, *_ in TUNED]]
     if not tuned:
         return RECIPES.get(recipe, recipe[:1].upper() + recipe[1:])
-    if tuned == 1 and not rest:
-        return "Fine-tuned"
-    first = "Fine-tuned" if tuned == 1 else f"{tuned} fine-tuned"
-    if not rest:
-        return f"{first}, mixed"
-    return f"{first}, mixed with {' and '.join(f'a {part}' for part in rest)}"
+    words = " and ".join(tuned)
+    if rest:
+        words += f", mixed with {' and '.join(rest)}"
+    elif len(parts) > 1:
+        words += ", mixed"
+    return words[:1].upper() + words[1:]
+
+
+def _counted(count: int, one: str, more: str) -> str:
+    return "" if not count else one if count == 1 else more.format(count)
 
 
 def phases_of(version: TrainingVersion) -> list[Phase]:

@@ -26,6 +26,10 @@ def test_fit_evaluate_predict_and_latency(folder: Path, capsys: pytest.CaptureFi
     assert {"best", "candidates", "stop_reason", "seconds", "peak_rss_mb"} <= set(fitted)
     assert fitted["macro_f1"] > 0.7
     assert fitted["images_per_second"] > 1
+    assert (
+        main(["predict", str(out), str(next(folder.rglob("*.png"))), "--json"]) == 0
+    )  # where it was trained
+    capsys.readouterr()
     assert main(["evaluate", fitted["bundle"], str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == 20
     assert main(["predict", fitted["bundle"], str(folder / "red" / "0.png"), "--json"]) == 0

@@ -29,6 +29,34 @@ def test_fine_tuning_fits_the_time(
 
 
 @pytest.mark.parametrize(
+    ("rows", "left_s", "budget"),
+    [
+        (10_000, 220, TuningBudget(1, 10, 4, True, True)),
+        (10_000, 40, TuningBudget(1, 10, 1, False, True)),
+        (1650, 60, TuningBudget(1, 5, 7, True, True)),
+        (10_000, 20, None),
+    ],
+)
+def test_last_blocks_fit_where_a_whole_network_does_not(
+    rows: int, left_s: float, budget: TuningBudget | None
+) -> None:
+    assert planning.tuning_budget(rows, 0.002, left_s, is_partial=True) == budget
+    assert planning.tuning_budget(rows, 0.008, left_s) is None or budget is not None
+
+
+@pytest.mark.parametrize(("rows", "batch"), [(20, 16), (400, 16), (600, 32), (1650, 64), (100_000, 64)])
+def test_few_pictures_are_learned_in_smaller_steps(rows: int, batch: int) -> None:
+    assert planning.partial_batch(rows) == batch
+
+
+def test_a_long_fine_tuning_of_last_blocks_sees_more_views() -> None:
+    views = [TuningBudget(1, 5, epochs, True, True).views for epochs in (1, 3, 4, 7, 12)]
+    assert views == [1, 1, 2, 3, 4]
+    assert TuningBudget(1, 5, 4, True, True).passes == 4.9
+    assert TuningBudget(1, 5, 4, True).passes == 4
+
+
+@pytest.mark.parametrize(
     ("side", "size"), [(320, 224), (224, 224), (160, 192), (112, 128), (96, 96), (32, 96)]
 )
 def test_small_pictures_are_fine_tuned_at_a_smaller_size(side: int, size: int) -> None:
@@ -59,7 +87,8 @@ def test_an_unknown_network_is_an_error() -> None:
 
 def test_a_short_limit_fits_heads_on_fewer_rows_and_memory_bounds_them() -> None:
     assert planning.head_rows(400, 4096, 5, 120) == 400
-    assert planning.head_rows(10_000, 4096, 10, 120) == 10_000
+    assert planning.head_rows(10_000, 4096, 10, 360) == 10_000
+    assert 5000 < planning.head_rows(10_000, 4096, 10, 120) < 6000
     assert 2000 < planning.head_rows(10_000, 4096, 136, 120) < 3000
     assert planning.head_rows(10_000, 4096, 1000, 60) == 2000  # two of each label
     assert planning.head_rows(100_000, 4096, 10, 36_000) == planning.MOST_HEAD_ROWS

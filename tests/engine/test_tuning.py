@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.engine import catalogue, features, tuning
+from training.engine import catalogue, features, frozen, tuning
+from training.engine.augmenting import Strength
 from training.engine.frozen import stratified_order
 from training.engine.networks import Head, Member, pretrained
 
@@ -36,6 +37,35 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     first = head_of(0)
     assert torch.equal(first, head_of(0))
     assert not torch.equal(first, head_of(1))
+
+
+def test_last_blocks_alone_are_trained_and_learn(member: Member, squares: np.ndarray) -> None:
+    targets = np.eye(2, dtype=np.float32)[np.arange(12) % 2]
+    plan = tuning.last_blocks(6, 2, Strength(), 4)
+    shares: list[float] = []
+
+    def run() -> Member:
+        rows = np.arange(12)
+        return tuning.tune(member, squares, targets, rows, np.ones(12), plan, False, 0, "cpu", shares.append)
+
+    tuned = run()
+    changed = {name for name, tensor in tuned.state.items() if not torch.equal(tensor, member.state[name])}
+    assert {"conv_head.weight", "bn2.weight", "blocks.3.0.conv_pw.weight"} <= changed
+    assert not [name for name in changed if name.startswith(("conv_stem", "bn1", "blocks.0", "blocks.2"))]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    logits = (
+        features.extract(tuned, squares, 1, "cpu", lambda share: None) @ tuned.head.weight.T + tuned.head.bias
+    )
+    assert (logits.argmax(dim=1).numpy() == np.arange(12) % 2).all()
+    assert torch.equal(tuned.head.weight, run().head.weight)
+    assert frozen.key(tuned) != frozen.key(member)
+
+
+def test_kept_maps_take_the_memory_that_was_foretold(member: Member) -> None:
+    plan = tuning.last_blocks(4, 2, Strength(), 16)
+    width = 2 if tuning.has_fast_bfloat16("cpu") else 4
+    assert tuning.kept_bytes(member, plan) == 2 * 40 * 12 * 12 * width
 
 
 def test_features_that_are_enough_are_those_of_the_first_rows(member: Member, squares: np.ndarray) -> None:

@@ -38,6 +38,12 @@ def ended(reason: str = StopReason.CONVERGED, **fields: object) -> TrainingVersi
         ("fine-tuned", "Fine-tuned"),
         ("fine-tuned + linear head", "Fine-tuned, mixed with a linear head"),
         ("fine-tuned + fine-tuned", "2 fine-tuned, mixed"),
+        ("last blocks", "Last blocks fine-tuned"),
+        ("last blocks + linear head", "Last blocks fine-tuned, mixed with a linear head"),
+        (
+            "fine-tuned + last blocks + last blocks + joint linear head",
+            "Fine-tuned and last blocks of 2 fine-tuned, mixed with a joint linear head",
+        ),
         (
             "fine-tuned + fine-tuned + fine-tuned + joint linear head",
             "3 fine-tuned, mixed with a joint linear head",

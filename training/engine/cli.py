@@ -54,23 +54,29 @@ def _parser() -> argparse.ArgumentParser:
         help="share of the images that trains, where DATA names no validation side; default 0.8, or all "
         "where DATA has a test side, which `fit` never opens",
     )
-    fit.add_argument("--base", type=Path, metavar="BUNDLE")
+    fit.add_argument("--base", type=_bundle_path, metavar="BUNDLE")
     fit.add_argument("--seed", type=int, default=0)
     fit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     judge = commands.add_parser("evaluate", help="judge a model on labeled images")
-    judge.add_argument("bundle", type=Path, metavar="BUNDLE")
+    judge.add_argument("bundle", type=_bundle_path, metavar="BUNDLE")
     judge.add_argument("source", type=Path, metavar="DATA")
     predict = commands.add_parser("predict", help="name pictures")
-    predict.add_argument("bundle", type=Path, metavar="BUNDLE")
+    predict.add_argument("bundle", type=_bundle_path, metavar="BUNDLE")
     predict.add_argument("files", type=Path, nargs="+", metavar="FILE")
     latency = commands.add_parser("latency", help="how long one picture takes")
-    latency.add_argument("bundle", type=Path, metavar="BUNDLE")
+    latency.add_argument("bundle", type=_bundle_path, metavar="BUNDLE")
     for one in (fit, latency):
         one.add_argument("--hardware", choices=("CPU", "NV_P4"), default="NV_P4")
     for one in (fit, judge, predict, latency):
         one.add_argument("--threads", type=int)
         one.add_argument("--json", action="store_true", help="print one JSON object last")
     return parser
+
+
+def _bundle_path(text: str) -> Path:
+    """A bundle, or the folder of a run that holds one."""
+    path = Path(text)
+    return path / "bundle" if (path / "bundle" / "bundle.json").is_file() else path
 
 
 def _fit(options: argparse.Namespace) -> Answer:

@@ -22,7 +22,7 @@ from training.engine.searching import Search
 
 def key(member: Member) -> str:
     """A name for files and tables: network, size and, for a model trained further, its weights."""
-    mark = float(next(iter(member.state.values())).double().sum())
+    mark = sum(float(tensor.double().sum()) for tensor in member.state.values())
     return f"{member.network.timm_name}_{member.resolution}_{mark:.4f}"
 
 

@@ -45,19 +45,41 @@ class Fused(nn.Module):
 
 
 class Trainable(nn.Module):
-    """[N, 3, R, R] pictures to [N, F] features. `live` holds what is trained, by timm's names."""
+    """[N, 3, R, R] pictures to [N, F] features. `live` holds what is trained, by timm's names.
 
-    def __init__(self, backbone: nn.Module, device: str) -> None:
+    The stem and the first `frozen_stages` stages can stay as they are; then the rest reads what they make of
+    the pictures, `maps`.
+    """
+
+    def __init__(self, backbone: nn.Module, device: str, frozen_stages: int = 0) -> None:
         super().__init__()
         backbone = backbone.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.live = dict(backbone.named_parameters())
+        self.frozen_stages = frozen_stages
+        for name, parameter in backbone.named_parameters():
+            parameter.requires_grad_(not self._is_frozen(name))
+        self.live = {name: one for name, one in backbone.named_parameters() if one.requires_grad}
         self.net = cast(Any, _fuse(backbone))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def maps(self, images: Tensor) -> Tensor:
+        """[N, C, h, w] of [N, 3, R, R] pictures: what leaves the frozen stages."""
         x = self.net.conv_stem(images)
-        for stage in self.net.blocks:
+        for stage in self.net.blocks[: self.frozen_stages]:
+            x = stage(x)
+        return cast(Tensor, x)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[N, F] features of pictures, or of `maps` where stages are frozen."""
+        if not self.frozen_stages:
+            x = self.net.conv_stem(x)
+        for stage in self.net.blocks[self.frozen_stages :]:
             x = stage(x)
         return cast(Tensor, self.net.conv_head(x).mean((2, 3)))
+
+    def _is_frozen(self, name: str) -> bool:
+        part, number, *_ = name.split(".")
+        if part == "blocks":
+            return int(number) < self.frozen_stages
+        return bool(self.frozen_stages) and part in ("conv_stem", "bn1")
 
 
 def with_trained(state: State, trained: dict[str, Tensor]) -> State:

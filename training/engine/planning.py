@@ -14,6 +14,7 @@ FIRST_SHARE = 0.25  # of the limit may go to the features of the first network
 FITTING_SHARE = 0.15  # of the limit may go to the fit of its head
 MOST_HEAD_ROWS = 20_000  # three networks' features of so many take 1 GB, and a fit some copies of that
 PASSES = 1400  # operations on each cell of the features for each class, in a cross-validated fit
+FEWEST_CLASSES = 48  # fewer take as long: reading the features is then the work
 FLOPS = 8e10  # of an ordinary machine on such products
 READING_SHARE = 0.3  # of the limit may go to decoding
 COPIES_SHARE = 0.06  # of the limit may go to the search for copies
@@ -27,15 +28,31 @@ MANY_ROWS = 3000  # so many that those held out are not missed
 LEAST_RESOLUTION = 96
 
 
+KEPT_WORK = 0.45  # of an epoch of the last blocks, to make one view of all pictures for them
+MOST_VIEWS = 4
+LEAST_STEPS = 140
+
+
 @dataclass(frozen=True, slots=True)
 class TuningBudget:
     """`folds` trial runs of `epochs`, each without one of `parts` equal parts of the rows, then (`is_refit`)
-    one on all rows."""
+    one on all rows; of the whole network, or of its last blocks on views of the pictures that are kept."""
 
     folds: int
     parts: int
     epochs: int
     is_refit: bool
+    is_partial: bool = False
+
+    @property
+    def views(self) -> int:
+        """How many views of each picture are kept: the plain one, and for long runs augmented ones."""
+        return min(MOST_VIEWS, max(1, self.epochs // 2)) if self.is_partial else 0
+
+    @property
+    def passes(self) -> float:
+        """Epochs of a run, and what it takes to make the views in epochs."""
+        return self.epochs + KEPT_WORK * self.views
 
     def is_whole(self, rows: int) -> bool:
         """Is it as good as it would be without a limit? Few rows must all train the model that ships."""
@@ -43,11 +60,11 @@ class TuningBudget:
 
     def trial_s(self, rows: int, image_s: float) -> float:
         """Seconds of the trials, at `image_s` for one picture of training."""
-        return self.folds * (1 - 1 / self.parts) * self.epochs * rows * image_s
+        return self.folds * (1 - 1 / self.parts) * self.passes * rows * image_s
 
     def refit_s(self, rows: int, image_s: float) -> float:
         """Seconds of the run on all rows."""
-        return self.is_refit * self.epochs * rows * image_s
+        return self.is_refit * self.passes * rows * image_s
 
 
 def evaluation_reserve_s(eval_images: int, image_s: float = 0.05) -> float:
@@ -69,7 +86,7 @@ def usable_groups(groups: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def head_rows(rows: int, columns: int, classes: int, max_seconds: float) -> int:
     """How many of the rows a head may be fitted on, for its memory and its time."""
-    cells = FITTING_SHARE * max_seconds * FLOPS / (PASSES * classes)
+    cells = FITTING_SHARE * max_seconds * FLOPS / (PASSES * max(classes, FEWEST_CLASSES))
     in_time = int(max(cells / columns, min(math.sqrt(cells), columns)))  # n rows span at most n columns
     return min(rows, MOST_HEAD_ROWS, max(in_time, 2 * classes, 200))
 
@@ -102,19 +119,27 @@ def wanted_epochs(rows: int) -> int:
     return min(MAX_EPOCHS, max(4, round(300 / math.sqrt(rows))))
 
 
-def tuning_budget(rows: int, image_s: float, left_s: float) -> TuningBudget | None:
+def partial_batch(rows: int) -> int:
+    """Pictures in a step of the last blocks: the more the quicker, where there are steps enough to learn."""
+    pictures = wanted_epochs(rows) * 0.8 * rows
+    return next((size for size in (64, 32) if pictures >= LEAST_STEPS * size), 16)
+
+
+def tuning_budget(rows: int, image_s: float, left_s: float, is_partial: bool = False) -> TuningBudget | None:
     """The longest fine-tuning that fits, or None where not even a short one does.
 
-    `image_s`: seconds of one training image.
+    `image_s`: seconds of one training image. `is_partial`: of the last blocks only, which learn from one
+    epoch already.
     """
-    allowed, epoch_s = TUNING_SHARE * (left_s - EXPORT_S), rows * image_s
+    allowed = TUNING_SHARE * (left_s - EXPORT_S)
     parts = 5 if rows < MANY_ROWS else 10
-    seen, wanted = 1 - 1 / parts, wanted_epochs(rows)
-    for folds in (2, 1) if rows < FEW_ROWS else (1,):
-        if wanted * (folds * seen + 1) * epoch_s <= allowed:
-            return TuningBudget(folds, parts, wanted, True)
-    epochs = int(allowed / ((seen + 1) * epoch_s))
-    if rows < MANY_ROWS and 2 * epochs >= wanted:
-        return TuningBudget(1, parts, epochs, True)
-    epochs = min(wanted, int(allowed / (seen * epoch_s)))
-    return TuningBudget(1, parts, epochs, False) if epochs >= MIN_EPOCHS else None
+    wanted, least = wanted_epochs(rows), 1 if is_partial else MIN_EPOCHS
+    half = max(least, math.ceil(wanted / 2))
+    options = [(folds, wanted, True) for folds in ((2, 1) if rows < FEW_ROWS else (1,))]
+    options += [(1, epochs, True) for epochs in range(wanted, half - 1, -1) if rows < MANY_ROWS]
+    options += [(1, epochs, False) for epochs in range(wanted, least - 1, -1)]
+    for folds, epochs, is_refit in options:
+        budget = TuningBudget(folds, parts, epochs, is_refit, is_partial)
+        if budget.trial_s(rows, image_s) + budget.refit_s(rows, image_s) <= allowed:
+            return budget
+    return None

@@ -1,36 +1,35 @@
 """Fine-tuning under the clock: trials on held-out rows decide, then all rows train the model that ships.
 
-Round by round another network is fine-tuned, and mixed with the best model so far. All models are sums of
-linear heads, so a mixture is one again. The rounds end when one brings nothing or none fits any more.
+First the last blocks of the most promising network, which is quick; then round by round a whole network,
+or the last blocks of one where a whole one does not fit. Each is mixed with the best model so far. All models
+are sums of linear heads, so a mixture is one again. The rounds end when one brings nothing or none fits.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.engine import heads, planning, tuning
+from training.engine import heads, tuning
 from training.engine.augmenting import Strength
-from training.engine.catalogue import macs
 from training.engine.features import extract
 from training.engine.frozen import features_of, key
-from training.engine.journal import Halt, read_json, write_json
+from training.engine.journal import Halt
 from training.engine.judging import Table, Verdict, judge
 from training.engine.networks import Head, Member
-from training.engine.planning import TuningBudget
+from training.engine.rounds import Round, next_round, options_of, pace_of
 from training.engine.searching import Contender, Search
 from training.engine.shipping import ship_best
 
 SHARES = (0.15, 0.3, 0.5, 0.7, 0.85)  # of the fine-tuned network in a mixture
 START_STRENGTH = 1e-5  # of the head that a fine-tuning starts from: smooth
-MOST_ROUNDS = 3
+MOST_ROUNDS = 4
+MIRRORED = 400  # pictures that tell whether they may be mirrored
 PATIENCE = 1.6  # times the planned time, then a fine-tuning is given up
-SAFETY = 1.15  # steps take longer than the measured one, and other work may come
-MORE_TIME = 1.3  # times the limit of a run before, its plans are made anew
 PROBATION = 0.04  # of a run, after which its end can be foreseen
 
 
@@ -40,19 +39,6 @@ class TooSlow(Exception):
     def __init__(self, image_s: float) -> None:
         super().__init__(image_s)
         self.image_s = image_s
-
-
-@dataclass(frozen=True, slots=True)
-class Round:
-    """What one round fine-tunes, and for how long."""
-
-    member: Member
-    budget: TuningBudget
-    image_s: float
-
-    @property
-    def name(self) -> str:
-        return f"{self.member.network.name} at {self.member.resolution}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,84 +54,38 @@ class Trial:
 def refine(search: Search, singles: list[Contender]) -> bool:
     """Fine-tune what the time allows; was that anything? Raises Halt, with the best kept in `search`."""
     search.journal.check()
-    options = _options(search, singles)
+    options = options_of(search, singles)
     if not options:
         return False
     is_mirrored = _keeps_meaning_mirrored(search, singles[0])
-    pace = _pace(search, options)
+    pace = pace_of(search, options)
     trials: list[Trial] = []
     for number in range(MOST_ROUNDS):
-        before, planned = search.best, _planned(search, options, trials, pace, number)
+        before, planned = (
+            search.best,
+            next_round(search, options, [one.round for one in trials], pace, number),
+        )
         if planned is None:
             search.journal.is_short |= bool(options)
             break
+        option = planned.option
         try:
             trials.append(_trial(search, planned, is_mirrored))
         except TooSlow as slow:
             search.journal.tell("note", "The machine is busier than before: planning anew.")
-            pace = max(pace, slow.image_s / _cost(planned.member))
+            pace[option.is_partial] = max(pace[option.is_partial], slow.image_s / option.cost)
             continue
         _offer(search, trials[-1])
         ship_best(search)
-        options = [one for one in options if one.network is not trials[-1].member.network]
-        if search.best is before:
+        options = [
+            one for one in options if one.member is not option.member or one.is_partial < option.is_partial
+        ]
+        if search.best is before and not option.is_partial:
             break
     _train_on_all(search, trials, is_mirrored)
     if not trials:
         search.journal.tell("note", "No time for fine-tuning.")
     return bool(trials)
-
-
-def _options(search: Search, singles: list[Contender]) -> list[Member]:
-    """Networks in the order of their frozen worth, at the size that is fine-tuned."""
-    best: dict[str, Member] = {}
-    for one in sorted(singles, key=lambda contender: contender.verdict.loss):
-        member = one.members[0]
-        size = planning.tuning_resolution(member.network.resolution, search.side)
-        head = Head(torch.zeros(len(search.labels), member.network.features), torch.zeros(len(search.labels)))
-        plain = replace(member, resolution=size, head=head, is_deep=False)
-        if search.latency_ms([plain]) <= search.config.max_inference_ms:
-            best.setdefault(one.name, plain)
-    return list(best.values())
-
-
-def _pace(search: Search, options: list[Member]) -> float:
-    """Seconds per multiply-add and picture of a training step, timed on the cheapest network."""
-    cheapest = min(options, key=_cost)
-    batch = tuning.TuningPlan(epochs=1).batch
-    step_s = tuning.seconds_per_step(cheapest, search.side, batch, search.device, search.journal.tick)
-    return SAFETY * step_s / batch / _cost(cheapest)
-
-
-def _planned(
-    search: Search, options: list[Member], trials: list[Trial], pace: float, number: int
-) -> Round | None:
-    """The plan of a round: that of a killed run, unless there is much more time now; or the best network
-    whose wanted length fits, else the cheapest with what fits."""
-    path = search.workdir / "checkpoint" / f"round_{number}.json"
-    stored = read_json(path)
-    is_binding = stored and search.config.max_seconds < MORE_TIME * stored["max_seconds"]
-    for member in options if is_binding else ():
-        if stored["network"] == member.network.name:
-            return Round(member, TuningBudget(**stored["budget"]), stored["image_s"])
-    owed = sum(one.round.budget.refit_s(len(search.paths), one.round.image_s) for one in trials)
-    fitting: list[Round] = []
-    for member in options:
-        image_s = pace * _cost(member)
-        budget = planning.tuning_budget(len(search.paths), image_s, search.journal.left() - owed)
-        if budget is not None:
-            fitting.append(Round(member, budget, image_s))
-    whole = [one for one in fitting if one.budget.is_whole(len(search.paths))]
-    search.journal.is_short |= len(whole) < len(options)
-    chosen = next(iter(whole), None) or min(fitting, key=lambda one: one.image_s, default=None)
-    if chosen is not None:
-        record = {"network": chosen.member.network.name, "budget": asdict(chosen.budget)}
-        write_json(path, record | {"image_s": chosen.image_s, "max_seconds": search.config.max_seconds})
-    return chosen
-
-
-def _cost(member: Member) -> float:
-    return macs(member.network, member.resolution)
 
 
 def _trial(search: Search, planned: Round, is_mirrored: bool) -> Trial:
@@ -183,7 +123,7 @@ def _logits(search: Search, member: Member, rows: NDArray[np.int64]) -> Table:
 def _keeps_meaning_mirrored(search: Search, start: Contender) -> bool:
     """Do mirrored pictures help a head? They do not where left and right matter, as in letters."""
     member, journal = replace(start.members[0], is_deep=False), search.journal
-    picked = np.sort(np.random.default_rng(search.config.seed).permutation(len(search.head_rows))[:600])
+    picked = np.sort(np.random.default_rng(search.config.seed).permutation(len(search.head_rows))[:MIRRORED])
     rows = search.head_rows[picked]
     mirrored = extract(member, search.pixels[rows][:, :, ::-1], search.threads, search.device, journal.tick)
     plain = features_of(search, member)[picked]
@@ -206,11 +146,13 @@ def _run(
     search: Search, planned: Round, rows: NDArray[np.int64], is_mirrored: bool, deadline: float, name: str
 ) -> Member:
     """One fine-tuning, from the checkpoint where a killed run finished it."""
-    member, epochs = planned.member, planned.budget.epochs
-    path = search.workdir / "checkpoint" / f"tuned_{key(member)}_{name.replace(' ', '')}_{epochs}.pt"
+    member, budget = planned.member, planned.budget
+    kind = "last" if budget.is_partial else "whole"
+    file = f"{kind}_{key(member)}_{name.replace(' ', '')}_{budget.epochs}.pt"
+    path = search.workdir / "checkpoint" / file
     if path.exists():
         return _load(path, member)
-    plan = tuning.TuningPlan(epochs=epochs, strength=Strength(is_mirrored=is_mirrored))
+    plan = planned.option.plan(budget, Strength(is_mirrored=is_mirrored))
     # When the first step ended, and its share of the plan: fitting the head before it is no step.
     first: list[tuple[float, float]] = []
 
@@ -223,9 +165,9 @@ def _run(
         whole_s = (now - first[0][0]) / (share - first[0][1])
         is_hopeless = share > PROBATION and now + whole_s * (1 - share) > deadline
         if is_hopeless or now > deadline:
-            raise TooSlow(whole_s / (epochs * len(rows)))
+            raise TooSlow(whole_s / (budget.passes * len(rows)))
 
-    with search.journal.phase("fine-tuning", f"Fine-tuning {planned.name}: {name}"):
+    with search.journal.phase("fine-tuning", f"Fine-tuning {planned.option.name}: {name}"):
         tuned = tuning.tune(
             replace(member, head=_first_head(search, member, rows)),
             search.pixels,
@@ -262,7 +204,8 @@ def _offer(search: Search, trial: Trial) -> None:
     verdict = judge(trial.held_out[known], search.targets[known], search.config.is_multi_label)
     seconds = trial.round.budget.trial_s(len(search.paths), trial.round.image_s)
     ms = search.latency_ms([trial.member])
-    alone = Contender((trial.member,), "fine-tuned", trial.held_out, known, verdict, ms, seconds)
+    recipe = "last blocks" if trial.round.option.is_partial else "fine-tuned"
+    alone = Contender((trial.member,), recipe, trial.held_out, known, verdict, ms, seconds)
     search.consider(alone)
     if best is not None:
         mixed = _mixed(search, alone, best)
@@ -286,7 +229,7 @@ def _mixed(search: Search, tuned: Contender, best: Contender) -> Contender:
         *(_scaled(one, share / tuned.verdict.temperature) for one in tuned.members),
         *(_scaled(one, (1 - share) / base.temperature) for one in best.members),
     )
-    recipe = f"fine-tuned + {best.recipe}"
+    recipe = f"{tuned.recipe} + {best.recipe}"
     return Contender(members, recipe, logits, known, verdict, search.latency_ms(members), tuned.seconds)
 
 

@@ -1,8 +1,11 @@
-"""Fine-tuning one network from its linear head (LP-FT, Kumar et al. 2022).
+"""Fine-tuning one network, or its last blocks alone, from its linear head (LP-FT, Kumar et al. 2022).
 
 Batch-norm statistics stay those of the pretraining: with small batches they would only add noise.
 The weights that count are an exponential average over the steps; the learning rate rises for a tenth
 of the steps and falls along a cosine to zero at the planned end.
+
+Last blocks alone: what the frozen stages make of the pictures, plain and in a few augmented views, is
+computed once and kept; a step then costs a third, and with many pictures takes a larger batch.
 """
 
 from __future__ import annotations
@@ -20,16 +23,23 @@ from torch import Tensor, nn
 from training.engine.augmenting import Strength, augment
 from training.engine.fusing import Trainable, with_trained
 from training.engine.heads import log_loss
-from training.engine.networks import Head, Member, build
-from training.engine.pixels import Pixels, release
+from training.engine.networks import Head, Member, build, scaled
+from training.engine.pixels import Pixels, release, resize_square
+from training.engine.planning import KEPT_WORK
 
 RELEASE_EVERY = 64  # steps
+KEPT_BATCH = 16  # the quickest: larger maps leave the processor's cache
 Tick = Callable[[float], None]
+Source = Callable[[NDArray[np.int64]], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class TuningPlan:
-    """A recipe with its length. Rates are for AdamW; `ema_steps` is the reach of the average."""
+    """A recipe with its length. Rates are for AdamW; `ema_steps` is the reach of the average.
+
+    With `frozen_stages` only the last blocks are trained, on that which leaves these stages for so many
+    `views` of each picture: the plain one and augmented ones.
+    """
 
     epochs: int
     batch: int = 16
@@ -39,9 +49,17 @@ class TuningPlan:
     smoothing: float = 0.05
     ema_steps: int = 20
     strength: Strength = field(default_factory=Strength)
+    frozen_stages: int = 0
+    views: int = 0
 
     def steps(self, rows: int) -> int:
         return self.epochs * steps_per_epoch(rows, self.batch)
+
+
+def last_blocks(epochs: int, views: int, strength: Strength, batch: int) -> TuningPlan:
+    """The recipe for the last blocks; the rate grows with the batch."""
+    rate = 3e-4 * batch / 16
+    return TuningPlan(epochs, batch, backbone_rate=rate, strength=strength, frozen_stages=3, views=views)
 
 
 def steps_per_epoch(rows: int, batch: int) -> int:
@@ -70,38 +88,106 @@ def tune(
     optimizer = _optimizer(model, plan)
     random = torch.Generator().manual_seed(seed)
     wanted, weights = torch.from_numpy(targets), torch.from_numpy(row_weights).float()
+    begin = KEPT_WORK * plan.views / (plan.epochs + KEPT_WORK * plan.views)
+    make = _kept if plan.frozen_stages else _augmented
+    source = make(model, pixels, rows, plan, random, lambda share: tick(begin * share))
     steps = plan.steps(len(rows))
     order: list[int] = []
     for step in range(steps):
         while len(order) < plan.batch:
             order += torch.randperm(len(rows), generator=random).tolist()
-        picked, order = rows[order[: plan.batch]], order[plan.batch :]
-        batch = torch.from_numpy(pixels[np.sort(picked)]).to(device)
+        places, order = np.sort(order[: plan.batch]), order[plan.batch :]
+        picked = rows[places]
         _set_rate(optimizer, plan, step / steps)
-        images = augment(batch, member.resolution, plan.strength, random)
-        model.step(images, wanted[np.sort(picked)], weights[np.sort(picked)], plan, optimizer, is_multi_label)
+        model.step(source(places), wanted[picked], weights[picked], plan, optimizer, is_multi_label)
         average.update()
         if step % RELEASE_EVERY == 0:
             release(pixels)
-        tick((step + 1) / steps)
+        tick(begin + (1 - begin) * (step + 1) / steps)
     return average.member(member)
 
 
-def seconds_per_step(member: Member, side: int, batch: int, device: str, tick: Callable[[], None]) -> float:
-    """Time of one training step, the best of eight on black pictures: the first ones are slow, and a busy
-    machine hinders some."""
-    plan = TuningPlan(epochs=1, batch=batch, backbone_rate=0, head_rate=0)
+def _augmented(
+    model: _Model,
+    pixels: Pixels,
+    rows: NDArray[np.int64],
+    plan: TuningPlan,
+    random: torch.Generator,
+    _tick: Tick,
+) -> Source:
+    """Gives new pictures [B, 3, R, R] at every step."""
+
+    def source(places: NDArray[np.int64]) -> Tensor:
+        batch = torch.from_numpy(pixels[rows[places]]).to(model.device)
+        return augment(batch, model.resolution, plan.strength, random)
+
+    return source
+
+
+def _kept(
+    model: _Model,
+    pixels: Pixels,
+    rows: NDArray[np.int64],
+    plan: TuningPlan,
+    random: torch.Generator,
+    tick: Tick,
+) -> Source:
+    """Gives kept maps [B, C, h, w], at each step those of one view: the plain one or an augmented one."""
+    views: list[Tensor] = []
+    total, done = plan.views * steps_per_epoch(len(rows), KEPT_BATCH), 0
+    for view in range(plan.views):
+        for start in range(0, len(rows), KEPT_BATCH):
+            picked = rows[start : start + KEPT_BATCH]
+            if view == 0:  # as the bundle will see them
+                squares = [resize_square(pixels[row], model.resolution) for row in picked]
+                images = scaled(torch.from_numpy(np.stack(squares)).to(model.device))
+            else:
+                batch = torch.from_numpy(pixels[picked]).to(model.device)
+                images = augment(batch, model.resolution, plan.strength, random)
+            maps = model.maps(images)
+            if start == 0:
+                shape = (len(rows), *maps.shape[1:])
+                room = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
+                views.append(room.to(maps.device))
+            views[view][start : start + KEPT_BATCH] = maps
+            done += 1
+            if done % RELEASE_EVERY == 0:
+                release(pixels)
+            tick(done / total)
+
+    def source(places: NDArray[np.int64]) -> Tensor:
+        view = int(torch.randint(plan.views, (1,), generator=random))
+        return views[view][torch.from_numpy(places).to(model.device)]
+
+    return source
+
+
+def kept_bytes(member: Member, plan: TuningPlan) -> int:
+    """Memory for the kept maps of one picture, in bfloat16 or, where that is slow, float32."""
+    side = -(-member.resolution // 8)  # a quarter after two stages, and half of that after the third
+    width = 4 if not has_fast_bfloat16("cpu") else 2
+    return plan.views * member.network.stages[plan.frozen_stages - 1] * side * side * width
+
+
+def seconds_per_step(
+    member: Member, side: int, plan: TuningPlan, device: str, tick: Callable[[], None]
+) -> float:
+    """Time of one training step, the best of three to eight, in about a second, on black pictures: the first
+    ones are slow, and a busy machine hinders some."""
+    plan = replace(plan, epochs=1, views=min(1, plan.views), backbone_rate=0, head_rate=0)
     model = _Model(member, plan, device)
     optimizer = _optimizer(model, plan)
-    pixels = torch.zeros(batch, side, side, 3, dtype=torch.uint8, device=device)
-    targets = torch.zeros(batch, member.head.bias.shape[0])
+    rows, pixels = np.arange(plan.batch), np.zeros((plan.batch, side, side, 3), np.uint8)
+    targets = torch.zeros(plan.batch, member.head.bias.shape[0])
     random = torch.Generator().manual_seed(0)
-    took = math.inf
-    for _ in range(8):
+    make = _kept if plan.frozen_stages else _augmented
+    source = make(model, pixels, rows, plan, random, lambda share: tick())
+    took, spent, turns = math.inf, 0.0, 0
+    while turns < 3 or (turns < 8 and spent < 1):
         began = time.monotonic()
-        images = augment(pixels, member.resolution, plan.strength, random)
-        model.step(images, targets, torch.ones(batch), plan, optimizer, False)
-        took = min(took, time.monotonic() - began)
+        model.step(source(rows), targets, torch.ones(plan.batch), plan, optimizer, False)
+        used = time.monotonic() - began
+        took, spent, turns = min(took, used), spent + used, turns + 1
         tick()
     return took
 
@@ -110,15 +196,23 @@ class _Model:
     """Backbone and head on the device, channels last, in the lowest precision that is fast there."""
 
     def __init__(self, member: Member, plan: TuningPlan, device: str) -> None:
-        self.backbone = Trainable(build(member.network, member.state), device)
+        self.backbone = Trainable(build(member.network, member.state), device, plan.frozen_stages)
+        self.resolution = member.resolution
         self.weight = nn.Parameter(member.head.weight.clone().to(device))
         self.bias = nn.Parameter(member.head.bias.clone().to(device))
         self.device = device
         self.precision = torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
+        self.is_mixed = self.precision != torch.float32
+
+    def maps(self, images: Tensor) -> Tensor:
+        """What the frozen stages make of pictures [N, 3, R, R], in the precision of the training."""
+        images = images.contiguous(memory_format=torch.channels_last)
+        with torch.no_grad(), torch.autocast(self.device, self.precision, enabled=self.is_mixed):
+            return self.backbone.maps(images).to(self.precision)
 
     def step(
         self,
-        images: Tensor,
+        inputs: Tensor,
         targets: Tensor,
         weights: Tensor,
         plan: TuningPlan,
@@ -126,9 +220,9 @@ class _Model:
         is_multi_label: bool,
     ) -> None:
         wanted = _smooth(targets, plan.smoothing, is_multi_label).to(self.device)
-        images = images.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device, self.precision, enabled=self.precision != torch.float32):
-            features = self.backbone(images)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device, self.precision, enabled=self.is_mixed):
+            features = self.backbone(inputs)
         logits = features.float() @ self.weight.T + self.bias
         loss = (log_loss(logits, wanted, is_multi_label) * weights.to(self.device)).mean()
         optimizer.zero_grad(set_to_none=True)

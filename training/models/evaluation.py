@@ -14,7 +14,7 @@ class Candidate(models.Model):
     training_version = models.ForeignKey(TrainingVersion, on_delete=models.CASCADE, related_name="candidates")
     network = models.CharField(max_length=255)  # names joined by “+”
     resolution = models.PositiveIntegerField(help_text="pixels")
-    recipe = models.CharField(max_length=64)  # "linear head", "fine-tuned"
+    recipe = models.CharField(max_length=128)  # "linear head", "fine-tuned + linear head"
     accuracy = models.FloatField(null=True, blank=True, help_text="on held-back training images")
     inference_ms = models.FloatField(null=True, blank=True)
     is_measured = models.BooleanField(default=False)
