@@ -1,0 +1,149 @@
+"""What each fine-tuning recipe is worth, by cross-validation over all images of a data set.
+
+    python -m benchmarks.recipes DATA [--folds 5] [--epochs N] [--most 2000] [--network 0]
+
+Every fold is left out once. In one run, on the same folds and pixels: the linear head on frozen features at
+the size that is fine-tuned; the last blocks and the whole network, both from that head and for as many epochs
+(the engine's wish, unless given); the head on deep features at the network's own size; and each of the
+fine-tuned networks mixed half and half with it, as the engine mixes. Mean accuracy over the folds, its
+standard error, seconds of one training, and those as a share of the whole network's. `--most` images are
+picked at random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.engine import catalogue, features, heads, networks, planning, reading, tuning
+from training.engine.augmenting import Strength
+from training.engine.networks import Head, Member
+from training.engine.pixels import decode_all, open_cache
+
+ROW = "| {:<32} | {:>8} | {:>6} | {:>7} | {:>5} |"
+DEEP_STRENGTH, PLAIN_STRENGTH = 1e-6, 1e-5
+
+
+class Recipes:
+    """The images of one data set, and what is measured on them: hits and seconds of each recipe."""
+
+    def __init__(self, source: Path, most: int, network: int, epochs: int | None, folder: Path) -> None:
+        samples = [*reading.for_fit(source, None, 0), *reading.for_evaluation(source)]
+        samples = list({sample.path: sample for sample in samples}.values())
+        picked = np.sort(np.random.default_rng(0).permutation(len(samples))[:most])
+        samples = [samples[i] for i in picked]
+        names = sorted({sample.labels[0] for sample in samples})
+        self.truth = np.array([names.index(sample.labels[0]) for sample in samples])
+        self.targets = np.eye(len(names), dtype=np.float32)[self.truth]
+        kind = catalogue.NETWORKS[network]
+        self.pixels = self._read([sample.path for sample in samples], kind.resolution, folder)
+        size = planning.tuning_resolution(kind.resolution, self.pixels.shape[1])
+        empty = Head(torch.zeros(1, 1), torch.zeros(1))
+        self.tuned = Member(kind, size, networks.pretrained(kind), empty)
+        deep = replace(self.tuned, resolution=kind.resolution, is_deep=True)
+        self.plain, self.deep = self._features(self.tuned), self._blocks(deep, self._features(deep))
+        self.epochs = epochs or planning.wanted_epochs(len(samples))
+        self.hits: dict[str, list[float]] = defaultdict(list)
+        self.seconds: dict[str, list[float]] = defaultdict(list)
+
+    def _read(self, paths: list[Path], largest: int, folder: Path) -> np.ndarray:
+        from PIL import Image
+
+        side = planning.cache_side([max(Image.open(path).size) for path in paths], largest)
+        problems = decode_all(paths, side, folder / "pixels.npy", 2, lambda done: None)
+        if problems:
+            raise SystemExit(f"{len(problems)} images cannot be read.")
+        return open_cache(folder / "pixels.npy")
+
+    def _features(self, member: Member) -> Tensor:
+        return features.extract(member, self.pixels, torch.get_num_threads(), "cpu", lambda share: None)
+
+    def _blocks(self, member: Member, table: Tensor) -> Tensor:
+        parts = torch.split(table, list(member.taps), dim=1)
+        return torch.cat([part / part.std() for part in parts], dim=1)
+
+    def _head(self, table: Tensor, rows: np.ndarray, strength: float) -> Head:
+        weights = np.ones(len(rows))
+        return heads.fit_head(table[rows], self.targets[rows], strength, False, weights, lambda *share: None)
+
+    def measure(self, seen: np.ndarray, unseen: np.ndarray) -> None:
+        """All recipes with one fold left out."""
+        began = time.monotonic()
+        deep = self._head(self.deep, seen, DEEP_STRENGTH)
+        deep_logits = _logits(self.deep[unseen], deep)
+        self._note("deep head", deep_logits, unseen, time.monotonic() - began)
+        began = time.monotonic()
+        start = self._head(self.plain, seen, PLAIN_STRENGTH)
+        self._note("linear head", _logits(self.plain[unseen], start), unseen, time.monotonic() - began)
+        budget = planning.TuningBudget(1, 5, self.epochs, False, True)
+        batch = planning.partial_batch(len(self.pixels))
+        plans = {
+            "last blocks": tuning.last_blocks(self.epochs, budget.views, Strength(), batch),
+            "whole network": tuning.TuningPlan(self.epochs),
+        }
+        for name, plan in plans.items():
+            began = time.monotonic()
+            member = tuning.tune(
+                replace(self.tuned, head=start),
+                self.pixels,
+                self.targets,
+                seen,
+                np.ones(len(self.pixels)),
+                plan,
+                False,
+                0,
+                "cpu",
+                lambda share: None,
+            )
+            seconds = time.monotonic() - began
+            table = features.extract(
+                member, self.pixels, torch.get_num_threads(), "cpu", lambda share: None, unseen.tolist()
+            )
+            logits = _logits(table, member.head)
+            self._note(name, logits, unseen, seconds)
+            mixed = logits / logits.std() + deep_logits / deep_logits.std()
+            self._note(f"{name} + deep head", mixed, unseen, seconds)
+
+    def _note(self, name: str, logits: Tensor, rows: np.ndarray, seconds: float) -> None:
+        self.hits[name] += (logits.argmax(dim=1).numpy() == self.truth[rows]).tolist()
+        self.seconds[name].append(seconds)
+
+
+def _logits(table: Tensor, head: Head) -> Tensor:
+    return table @ head.weight.T + head.bias
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--most", type=int, default=2000)
+    parser.add_argument("--network", type=int, choices=(0, 1, 2), default=0)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        recipes = Recipes(options.data, options.most, options.network, options.epochs, Path(folder))
+        folds = heads.make_folds(recipes.targets, options.folds, 0)
+        for fold in range(options.folds):
+            recipes.measure(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold))
+    whole_s = float(np.median(recipes.seconds["whole network"]))
+    print(
+        f"{options.data.name}: {len(folds)} images, {recipes.epochs} epochs at {recipes.tuned.resolution} px"
+    )
+    print(ROW.format("recipe", "accuracy", "±", "seconds", "ratio"))
+    for name, hits in recipes.hits.items():
+        rate, seconds = float(np.mean(hits)), float(np.median(recipes.seconds[name]))
+        error = (rate * (1 - rate) / len(hits)) ** 0.5
+        print(ROW.format(name, f"{rate:.4f}", f"{error:.4f}", f"{seconds:.1f}", f"{seconds / whole_s:.2f}"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Which fine-tuning comes next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.engine.test_searching import make_search
+from training.engine import catalogue
+from training.engine.judging import judge
+from training.engine.networks import Head, Member
+from training.engine.rounds import MOST_KEPT, Option, Round, next_round, options_of
+from training.engine.searching import Contender, Search
+
+PACE = {True: 1e-12, False: 3e-12}  # seconds per operation: next to nothing
+
+
+def frozen(search: Search, network: int, sureness: float) -> Contender:
+    kind = catalogue.NETWORKS[network]
+    member = Member(kind, kind.resolution, {}, Head(torch.zeros(2, 3), torch.zeros(2)), is_deep=True)
+    logits = (search.targets * sureness).astype(np.float32)
+    verdict = judge(logits, search.targets, False)
+    return Contender((member,), "linear head", logits, np.ones(4, np.bool_), verdict, 6.0, 1.0)
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Search:
+    made = make_search(tmp_path)
+    made.paths = [Path("picture.png")] * 4
+    return made
+
+
+@pytest.fixture
+def options(search: Search) -> list[Option]:
+    return options_of(search, [frozen(search, 0, 1.0), frozen(search, 2, 4.0)])
+
+
+def chosen(search: Search, options: list[Option], number: int, pace: dict[bool, float] = PACE) -> Round:
+    found = next_round(search, options, [], pace, number)
+    assert found is not None
+    return found
+
+
+def test_the_better_network_comes_first_whole_and_in_part_at_the_size_of_small_pictures(
+    options: list[Option],
+) -> None:
+    assert [one.name for one in options] == [
+        "EfficientNet-Lite2 at 96",
+        "EfficientNet-Lite0 at 96",
+        "last blocks of EfficientNet-Lite2 at 96",
+        "last blocks of EfficientNet-Lite0 at 96",
+    ]
+    assert not any(one.member.is_deep for one in options)
+
+
+def test_last_blocks_come_first_and_then_whole_networks(search: Search, options: list[Option]) -> None:
+    assert chosen(search, options, 0).option.name == "last blocks of EfficientNet-Lite2 at 96"
+    assert chosen(search, options, 1).option.name == "EfficientNet-Lite2 at 96"
+
+
+def test_what_fits_in_its_wanted_length_goes_before_what_must_be_cut(
+    search: Search, options: list[Option]
+) -> None:
+    cheap = options[1].cost
+    pace = {
+        True: 1.0 / cheap,
+        False: 1e9,
+    }  # 12 epochs of 4 pictures at a second each, three times, are too many
+    found = chosen(search, options, 1, pace)
+    assert found.option.name == "last blocks of EfficientNet-Lite0 at 96"
+    assert not found.budget.is_refit
+    assert search.journal.is_short
+
+
+def test_no_time_is_no_round(search: Search, options: list[Option]) -> None:
+    assert next_round(search, options, [], {True: 1.0, False: 1.0}, 0) is None
+    assert search.journal.is_short
+
+
+def test_a_killed_run_goes_on_with_its_plan_and_one_with_much_more_time_makes_another(
+    search: Search, options: list[Option]
+) -> None:
+    slow = {True: 1.0 / options[1].cost, False: 1e9}
+    short = chosen(search, options, 0, slow)
+    assert chosen(search, options, 0) == short
+    search.config = replace(search.config, max_seconds=search.config.max_seconds * 2)
+    assert chosen(search, options, 0).budget.is_refit > short.budget.is_refit
+
+
+def test_pictures_whose_maps_take_too_much_memory_train_whole_networks_only(search: Search) -> None:
+    search.paths = [Path("picture.png")] * (MOST_KEPT // 1000)
+    assert [one.is_partial for one in options_of(search, [frozen(search, 0, 1.0)])] == [False]
