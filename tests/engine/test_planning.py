@@ -34,7 +34,9 @@ def test_fine_tuning_fits_the_time(
         (10_000, 220, TuningBudget(1, 10, 4, True, True)),
         (10_000, 40, TuningBudget(1, 10, 1, False, True)),
         (1650, 60, TuningBudget(1, 5, 7, True, True)),
-        (10_000, 20, None),
+        (10_000, 20, TuningBudget(1, 10, 1, False, True, share=0.493)),
+        (80_000, 150, TuningBudget(1, 10, 1, False, True, share=0.634)),
+        (80_000, 15, None),
     ],
 )
 def test_last_blocks_fit_where_a_whole_network_does_not(

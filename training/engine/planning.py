@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ MIN_EPOCHS, MAX_EPOCHS = 2, 12
 FEW_ROWS = 600  # so few that two folds must judge
 MANY_ROWS = 3000  # so many that those held out are not missed
 LEAST_RESOLUTION = 96
+FEWEST_OF_MANY = 4000  # rows that teach last blocks enough, where there are more and no time for all
 
 
 KEPT_WORK = 0.45  # of an epoch of the last blocks, to make one view of all pictures for them
@@ -36,13 +37,15 @@ LEAST_STEPS = 140
 @dataclass(frozen=True, slots=True)
 class TuningBudget:
     """`folds` trial runs of `epochs`, each without one of `parts` equal parts of the rows, then (`is_refit`)
-    one on all rows; of the whole network, or of its last blocks on views of the pictures that are kept."""
+    one on all rows; of the whole network, or of its last blocks on views of the pictures that are kept.
+    `share`: of a trial's rows that train, where not even one epoch fits."""
 
     folds: int
     parts: int
     epochs: int
     is_refit: bool
     is_partial: bool = False
+    share: float = 1.0
 
     @property
     def views(self) -> int:
@@ -60,7 +63,7 @@ class TuningBudget:
 
     def trial_s(self, rows: int, image_s: float) -> float:
         """Seconds of the trials, at `image_s` for one picture of training."""
-        return self.folds * (1 - 1 / self.parts) * self.passes * rows * image_s
+        return self.folds * (1 - 1 / self.parts) * self.passes * self.share * rows * image_s
 
     def refit_s(self, rows: int, image_s: float) -> float:
         """Seconds of the run on all rows."""
@@ -129,7 +132,7 @@ def tuning_budget(rows: int, image_s: float, left_s: float, is_partial: bool = F
     """The longest fine-tuning that fits, or None where not even a short one does.
 
     `image_s`: seconds of one training image. `is_partial`: of the last blocks only, which learn from one
-    epoch already.
+    epoch already, or from a share of very many rows.
     """
     allowed = TUNING_SHARE * (left_s - EXPORT_S)
     parts = 5 if rows < MANY_ROWS else 10
@@ -142,4 +145,9 @@ def tuning_budget(rows: int, image_s: float, left_s: float, is_partial: bool = F
         budget = TuningBudget(folds, parts, epochs, is_refit, is_partial)
         if budget.trial_s(rows, image_s) + budget.refit_s(rows, image_s) <= allowed:
             return budget
+    if is_partial and rows > FEWEST_OF_MANY:
+        epoch = TuningBudget(1, parts, 1, False, True)
+        share = allowed / epoch.trial_s(rows, image_s)
+        if share * rows >= FEWEST_OF_MANY:
+            return replace(epoch, share=round(share, 3))
     return None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from training.engine import heads, tuning
 from training.engine.augmenting import Strength
 from training.engine.features import extract
-from training.engine.frozen import features_of, key
+from training.engine.frozen import features_of, key, stratified_order
 from training.engine.journal import Halt
 from training.engine.judging import Table, Verdict, judge
 from training.engine.networks import Head, Member
@@ -100,6 +100,9 @@ def _trial(search: Search, planned: Round, is_mirrored: bool) -> Trial:
     member: Member | None = None
     for fold in range(budget.folds):
         unseen, seen = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
+        if budget.share < 1:
+            order = stratified_order(search.targets[seen], search.config.seed)
+            seen = np.sort(seen[order[: int(budget.share * len(seen))]])
         try:
             member = _run(search, planned, seen, is_mirrored, deadline, f"trial {fold + 1}")
         except (Halt, TooSlow):
