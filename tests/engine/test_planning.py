@@ -42,8 +42,22 @@ def test_fine_tuning_fits_the_time(
 def test_last_blocks_fit_where_a_whole_network_does_not(
     rows: int, left_s: float, budget: TuningBudget | None
 ) -> None:
-    assert planning.tuning_budget(rows, 0.002, left_s, is_partial=True) == budget
+    assert planning.tuning_budget(rows, 0.002, left_s, kept=10**6) == budget
+    if budget is not None:
+        assert budget.trial_s(rows, 0.002) + budget.refit_s(rows, 0.002) < left_s
     assert planning.tuning_budget(rows, 0.008, left_s) is None or budget is not None
+
+
+def test_memory_bounds_the_views_and_then_the_pictures() -> None:
+    def budget(kept: int) -> TuningBudget | None:
+        return planning.tuning_budget(20_000, 0.01, 10_000, kept=kept)
+
+    assert budget(100_000) == TuningBudget(1, 10, 4, True, True)
+    assert budget(25_000) == TuningBudget(1, 10, 4, True, True, most_views=1)
+    assert budget(10_000) == TuningBudget(1, 10, 4, False, True, share=0.5, most_views=1)
+    assert planning.tuning_budget(20_000, 0.01, 100, kept=10_000) == TuningBudget(
+        1, 10, 1, False, True, share=0.331, most_views=1
+    )
 
 
 @pytest.mark.parametrize(("rows", "batch"), [(20, 16), (400, 16), (600, 32), (1650, 64), (100_000, 64)])

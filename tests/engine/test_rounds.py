@@ -15,6 +15,7 @@ from training.engine.judging import judge
 from training.engine.networks import Head, Member
 from training.engine.rounds import MOST_KEPT, Option, Round, next_round, options_of
 from training.engine.searching import Contender, Search
+from training.engine.tuning import kept_bytes
 
 PACE = {True: 1e-12, False: 3e-12}  # seconds per operation: next to nothing
 
@@ -91,6 +92,14 @@ def test_a_killed_run_goes_on_with_its_plan_and_one_with_much_more_time_makes_an
     assert chosen(search, options, 0).budget.is_refit > short.budget.is_refit
 
 
-def test_pictures_whose_maps_take_too_much_memory_train_whole_networks_only(search: Search) -> None:
+def test_maps_that_would_take_too_much_memory_are_kept_for_a_share_of_the_pictures(
+    search: Search, options: list[Option]
+) -> None:
     search.paths = [Path("picture.png")] * (MOST_KEPT // 1000)
-    assert [one.is_partial for one in options_of(search, [frozen(search, 0, 1.0)])] == [False]
+    last = options[3]
+    found = chosen(search, [last], 0)
+    each = kept_bytes(last.member, last.plan(), "cpu")
+    assert found.budget.share < 0.5
+    assert found.budget.views == 1
+    kept = found.budget.share * len(search.paths) * found.budget.views * each
+    assert 0.95 * MOST_KEPT < kept < 1.01 * MOST_KEPT

@@ -1,5 +1,7 @@
 """Fine-tuning and features on few generated pictures."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -62,10 +64,12 @@ def test_last_blocks_alone_are_trained_and_learn(member: Member, squares: np.nda
     assert frozen.key(tuned) != frozen.key(member)
 
 
-def test_kept_maps_take_the_memory_that_was_foretold(member: Member) -> None:
+@pytest.mark.parametrize("size", [96, 100, 240, 260])
+def test_kept_maps_take_the_memory_that_was_foretold(member: Member, size: int) -> None:
     plan = tuning.last_blocks(4, 2, Strength(), 16)
-    width = 2 if tuning.has_fast_bfloat16("cpu") else 4
-    assert tuning.kept_bytes(member, plan) == 2 * 40 * 12 * 12 * width
+    sized = replace(member, resolution=size)
+    maps = tuning._Model(sized, plan, "cpu").maps(torch.zeros(1, 3, size, size))
+    assert tuning.kept_bytes(sized, plan, "cpu") == maps.nbytes
 
 
 def test_features_that_are_enough_are_those_of_the_first_rows(member: Member, squares: np.ndarray) -> None:

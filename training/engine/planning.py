@@ -27,18 +27,17 @@ FEW_ROWS = 600  # so few that two folds must judge
 MANY_ROWS = 3000  # so many that those held out are not missed
 LEAST_RESOLUTION = 96
 FEWEST_OF_MANY = 4000  # rows that teach last blocks enough, where there are more and no time for all
-
-
 KEPT_WORK = 0.45  # of an epoch of the last blocks, to make one view of all pictures for them
-MOST_VIEWS = 4
-LEAST_STEPS = 140
+MOST_VIEWS = 4  # of a picture; more taught nothing
+LEAST_STEPS = 140  # of a fine-tuning of last blocks; fewer and larger ones do not get far
 
 
 @dataclass(frozen=True, slots=True)
 class TuningBudget:
     """`folds` trial runs of `epochs`, each without one of `parts` equal parts of the rows, then (`is_refit`)
     one on all rows; of the whole network, or of its last blocks on views of the pictures that are kept.
-    `share`: of a trial's rows that train, where not even one epoch fits."""
+    `share`: of a trial's rows that train, where time or memory do not suffice for all; `most_views`: for
+    the memory as well."""
 
     folds: int
     parts: int
@@ -46,11 +45,12 @@ class TuningBudget:
     is_refit: bool
     is_partial: bool = False
     share: float = 1.0
+    most_views: int = MOST_VIEWS
 
     @property
     def views(self) -> int:
         """How many views of each picture are kept: the plain one, and for long runs augmented ones."""
-        return min(MOST_VIEWS, max(1, self.epochs // 2)) if self.is_partial else 0
+        return min(self.most_views, max(1, self.epochs // 2)) if self.is_partial else 0
 
     @property
     def passes(self) -> float:
@@ -128,26 +128,32 @@ def partial_batch(rows: int) -> int:
     return next((size for size in (64, 32) if pictures >= LEAST_STEPS * size), 16)
 
 
-def tuning_budget(rows: int, image_s: float, left_s: float, is_partial: bool = False) -> TuningBudget | None:
+def tuning_budget(rows: int, image_s: float, left_s: float, kept: int | None = None) -> TuningBudget | None:
     """The longest fine-tuning that fits, or None where not even a short one does.
 
-    `image_s`: seconds of one training image. `is_partial`: of the last blocks only, which learn from one
-    epoch already, or from a share of very many rows.
+    `image_s`: seconds of one training image. `kept`: how many views of pictures the memory has room for, in a
+    fine-tuning of the last blocks only, which learn from one epoch already or a share of very many rows.
     """
     allowed = TUNING_SHARE * (left_s - EXPORT_S)
     parts = 5 if rows < MANY_ROWS else 10
-    wanted, least = wanted_epochs(rows), 1 if is_partial else MIN_EPOCHS
-    half = max(least, math.ceil(wanted / 2))
-    options = [(folds, wanted, True) for folds in ((2, 1) if rows < FEW_ROWS else (1,))]
-    options += [(1, epochs, True) for epochs in range(wanted, half - 1, -1) if rows < MANY_ROWS]
-    options += [(1, epochs, False) for epochs in range(wanted, least - 1, -1)]
-    for folds, epochs, is_refit in options:
-        budget = TuningBudget(folds, parts, epochs, is_refit, is_partial)
+    wanted, least = wanted_epochs(rows), MIN_EPOCHS if kept is None else 1
+    blank = TuningBudget(1, parts, least, False)
+    if kept is not None:
+        share, most_views = min(1.0, round(kept / rows, 3)), max(1, min(MOST_VIEWS, kept // rows))
+        blank = replace(blank, is_partial=True, share=share, most_views=most_views)
+    options = [replace(blank, epochs=epochs) for epochs in range(wanted, least - 1, -1)]
+    if blank.share == 1:
+        options = _with_all_rows(rows, wanted, least, blank) + options
+    for budget in options:
         if budget.trial_s(rows, image_s) + budget.refit_s(rows, image_s) <= allowed:
             return budget
-    if is_partial and rows > FEWEST_OF_MANY:
-        epoch = TuningBudget(1, parts, 1, False, True)
-        share = allowed / epoch.trial_s(rows, image_s)
-        if share * rows >= FEWEST_OF_MANY:
-            return replace(epoch, share=round(share, 3))
-    return None
+    share = round(blank.share * allowed / blank.trial_s(rows, image_s), 3)
+    return replace(blank, share=share) if blank.is_partial and share * rows >= FEWEST_OF_MANY else None
+
+
+def _with_all_rows(rows: int, wanted: int, least: int, blank: TuningBudget) -> list[TuningBudget]:
+    """Budgets whose last run trains on all rows, the best first: few rows are worth half the epochs."""
+    folds = (2, 1) if rows < FEW_ROWS else (1,)
+    half = max(least, math.ceil(wanted / 2)) if rows < MANY_ROWS else wanted
+    options = [replace(blank, folds=count, epochs=wanted, is_refit=True) for count in folds]
+    return options + [replace(blank, epochs=e, is_refit=True) for e in range(wanted - 1, half - 1, -1)]

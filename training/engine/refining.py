@@ -103,6 +103,7 @@ def _trial(search: Search, planned: Round, is_mirrored: bool) -> Trial:
         if budget.share < 1:
             order = stratified_order(search.targets[seen], search.config.seed)
             seen = np.sort(seen[order[: int(budget.share * len(seen))]])
+            search.journal.tell("note", f"{planned.option.name} learn from {len(seen)} of {rows} images.")
         try:
             member = _run(search, planned, seen, is_mirrored, deadline, f"trial {fold + 1}")
         except (Halt, TooSlow):
@@ -151,7 +152,8 @@ def _run(
     """One fine-tuning, from the checkpoint where a killed run finished it."""
     member, budget = planned.member, planned.budget
     kind = "last" if budget.is_partial else "whole"
-    file = f"{kind}_{key(member)}_{name.replace(' ', '')}_{budget.epochs}.pt"
+    length = f"{budget.epochs}x{len(rows)}"
+    file = f"{kind}_{key(member)}_{name.replace(' ', '')}_{length}.pt"
     path = search.workdir / "checkpoint" / file
     if path.exists():
         return _load(path, member)

@@ -72,13 +72,7 @@ def options_of(search: Search, singles: list[Contender]) -> list[Option]:
         if search.latency_ms([plain]) <= search.config.max_inference_ms:
             best.setdefault(one.name, plain)
     batch = planning.partial_batch(len(search.paths))
-    options = [Option(member, is_partial, batch) for is_partial in (False, True) for member in best.values()]
-    return [one for one in options if not one.is_partial or _kept_bytes(search, one) <= MOST_KEPT]
-
-
-def _kept_bytes(search: Search, option: Option) -> int:
-    views = TuningBudget(1, 5, planning.wanted_epochs(len(search.paths)), False, True).views
-    return len(search.paths) * views * kept_bytes(option.member, option.plan())
+    return [Option(member, is_partial, batch) for is_partial in (False, True) for member in best.values()]
 
 
 def pace_of(search: Search, options: Sequence[Option]) -> Pace:
@@ -108,7 +102,12 @@ def next_round(
     for option in sorted(options, key=lambda one: one.is_partial != (number == 0)):
         image_s = pace[option.is_partial] * option.cost
         left_s = search.journal.left() - owed
-        budget = planning.tuning_budget(len(search.paths), image_s, left_s, option.is_partial)
+        kept = (
+            MOST_KEPT // kept_bytes(option.member, option.plan(), search.device)
+            if option.is_partial
+            else None
+        )
+        budget = planning.tuning_budget(len(search.paths), image_s, left_s, kept)
         if budget is not None:
             fitting.append(Round(option, budget, image_s))
     whole = [one for one in fitting if one.budget.is_whole(len(search.paths))]

@@ -162,11 +162,11 @@ def _kept(
     return source
 
 
-def kept_bytes(member: Member, plan: TuningPlan) -> int:
-    """Memory for the kept maps of one picture, in bfloat16 or, where that is slow, float32."""
+def kept_bytes(member: Member, plan: TuningPlan, device: str) -> int:
+    """Memory for the maps of one view of a picture."""
     side = -(-member.resolution // 8)  # a quarter after two stages, and half of that after the third
-    width = 4 if not has_fast_bfloat16("cpu") else 2
-    return plan.views * member.network.stages[plan.frozen_stages - 1] * side * side * width
+    width = 2 if has_fast_bfloat16(device) else 4
+    return member.network.stages[plan.frozen_stages - 1] * side * side * width
 
 
 def seconds_per_step(
