@@ -8,17 +8,19 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from projects.models import Annotation, How, Image, Label, Project
+from projects import background
+from projects.models import Annotation, How, Image, Label, LabelEvent, Project, Touch
 from projects.models.image import ImageQuerySet
-from projects.models.project import LABEL_COLOURS, LABEL_NAME
+from projects.models.project import HOT_KEYS, LABEL_COLOURS, LABEL_NAME
 
 AT_ONCE = 5_000  # ids in one IN list; SQLite takes 32,766 variables
+LEARN = "training.suggesting.refresh"  # the job that learns from the labels as they are now
 T = TypeVar("T")
 
 
@@ -84,6 +86,25 @@ def write(moves: Sequence[Move], by: User | None, how: How = How.HUMAN) -> None:
     mark_labeled([move.held.image_id for move in moves if move.held.labels and not move.wanted], False)
 
 
+def record(
+    project: Project,
+    kind: LabelEvent.Kind,
+    by: User | None,
+    changes: list[dict[str, Any]],
+    details: dict[str, Any] | None = None,
+    undoes: LabelEvent | None = None,
+) -> LabelEvent:
+    """Write the event of a deed, and let the workers look at the project's labels anew."""
+    event = LabelEvent.objects.create(
+        project=project, kind=kind, by=by, changes=changes, details=details or {}, undoes=undoes
+    )
+    touched = sorted({change["image"] for change in changes})
+    for chunk in chunks(touched):
+        Touch.objects.bulk_create(Touch(event=event, image_id=image_id) for image_id in chunk)
+    background.soon(LEARN, project.pk)
+    return event
+
+
 def mark_labeled(image_ids: Sequence[int], is_labeled: bool) -> None:
     for chunk in chunks(image_ids):
         Image.objects.filter(pk__in=chunk).update(is_labeled=is_labeled)
@@ -125,12 +146,16 @@ def ensure(project: Project, names: Iterable[str]) -> list[Label]:
 
 
 def _make_label(project: Project, name: str, others: Iterable[Label]) -> Label:
-    """A label at the first free position, which decides its hot key and its colour."""
+    """A label at the first free position, which decides its colour, with the first free hot key."""
     position = free_position(others)
     try:
         with transaction.atomic():
             return Label.objects.create(
-                project=project, name=name, position=position, colour=position % LABEL_COLOURS
+                project=project,
+                name=name,
+                position=position,
+                colour=position % LABEL_COLOURS,
+                hot_key=free_hot_key(others),
             )
     except IntegrityError:  # somebody made it in this moment
         return Label.objects.get(project=project, name__iexact=name)
@@ -142,3 +167,11 @@ def free_position(others: Iterable[Label], wanted: int | None = None) -> int:
     if wanted is not None and wanted not in taken:
         return wanted
     return next(position for position in range(len(taken) + 1) if position not in taken)
+
+
+def free_hot_key(others: Iterable[Label], wanted: str = "") -> str:
+    """`wanted` if no other label has it, else the first free key; nothing where all are taken."""
+    taken = {label.hot_key for label in others}
+    if wanted and wanted not in taken:
+        return wanted
+    return next((key for key in HOT_KEYS if key not in taken), "")

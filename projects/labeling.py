@@ -21,6 +21,7 @@ from projects.label_rows import (
     held_by,
     labels_by_id,
     mark_labeled,
+    record,
     set_binned,
     tidy,
     which,
@@ -98,9 +99,7 @@ def _label(
     changes = [_change(move.held, move.wanted, labels) for move in moves]
     touched = sorted({pk for move in moves for pk in move.held.labels | move.wanted})
     details = {"labels": {labels[pk].name: pk for pk in touched}}
-    return LabelEvent.objects.create(
-        project=project, kind=Kind.LABEL, by=by, changes=changes, details=details
-    )
+    return record(project, Kind.LABEL, by, changes, details)
 
 
 def _change(held: Held, wanted: Iterable[int], labels: dict[int, Label]) -> dict[str, Any]:
@@ -127,7 +126,7 @@ def rename_label(label: Label, name: str, by: User | None) -> LabelEvent | None:
         return None
     label.save(update_fields=["name"])
     details = {"label": label.pk, "from": old, "to": name}
-    return LabelEvent.objects.create(project=label.project, kind=Kind.RENAME_LABEL, by=by, details=details)
+    return record(label.project, Kind.RENAME_LABEL, by, [], details)
 
 
 @transaction.atomic
@@ -142,7 +141,12 @@ def delete_label(label: Label, by: User | None) -> LabelEvent | None:
     carriers = held_by(project, [one.image_id for one in annotations], with_bin=True)
     changes = [_change(held, held.labels - {label.pk}, labels) for held in carriers]
     details = {
-        "label": {"name": label.name, "colour": label.colour, "position": label.position},
+        "label": {
+            "name": label.name,
+            "colour": label.colour,
+            "position": label.position,
+            "hot_key": label.hot_key,
+        },
         "labels": {labels[pk].name: pk for held in carriers for pk in held.labels},
         "annotations": [
             [one.image_id, one.by_id, one.how, one.at.isoformat(), one.confidence] for one in annotations
@@ -150,9 +154,7 @@ def delete_label(label: Label, by: User | None) -> LabelEvent | None:
     }
     mark_labeled([held.image_id for held in carriers if held.labels == {label.pk}], False)
     label.delete()
-    return LabelEvent.objects.create(
-        project=project, kind=Kind.DELETE_LABEL, by=by, changes=changes, details=details
-    )
+    return record(project, Kind.DELETE_LABEL, by, changes, details)
 
 
 def delete_images(project: Project, image_ids: Iterable[int], by: User | None) -> LabelEvent | None:
@@ -179,4 +181,4 @@ def _bin(
     changes = [_change(held, held.labels, labels) for held in held_by(project, moved, with_bin=True)]
     set_binned(moved, by, is_deleted)
     kind = Kind.DELETE_IMAGES if is_deleted else Kind.RESTORE_IMAGES
-    return LabelEvent.objects.create(project=project, kind=kind, by=by, changes=changes)
+    return record(project, kind, by, changes)

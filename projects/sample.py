@@ -88,7 +88,7 @@ def _as_png(pixels: np.ndarray) -> bytes:
 
 def _make_labels(project: Project) -> dict[int, Label]:
     labels = Label.objects.bulk_create(
-        Label(project=project, name=str(digit), position=position, colour=position)
+        Label(project=project, name=str(digit), position=position, colour=position, hot_key=str(digit))
         for position, digit in enumerate(ORDER)
     )
     return dict(zip(ORDER, labels, strict=True))

@@ -14,10 +14,12 @@ from projects.label_rows import (
     Move,
     alone,
     ensure,
+    free_hot_key,
     free_position,
     held_by,
     labels_by_id,
     mark_labeled,
+    record,
     set_binned,
     which,
     write,
@@ -62,14 +64,7 @@ def undo(event: LabelEvent, by: User | None) -> Undone:
     if LabelEvent.objects.filter(undoes=event).exists():
         raise CannotUndo("This was taken back already.")
     outcome = _BACK[Kind(event.kind)](event, by)
-    back = LabelEvent.objects.create(
-        project=event.project,
-        kind=Kind.UNDO,
-        by=by,
-        changes=outcome.changes,
-        details=outcome.details,
-        undoes=event,
-    )
+    back = record(event.project, Kind.UNDO, by, outcome.changes, outcome.details, undoes=event)
     return Undone(back, len(outcome.changes), outcome.left)
 
 
@@ -149,8 +144,13 @@ def _label_again(project: Project, was: Mapping[str, Any]) -> Label:
     for other in others:
         if other.name.lower() == was["name"].lower():
             return other
-    position = free_position(others, was["position"])
-    return Label.objects.create(project=project, name=was["name"], colour=was["colour"], position=position)
+    return Label.objects.create(
+        project=project,
+        name=was["name"],
+        colour=was["colour"],
+        position=free_position(others, was["position"]),
+        hot_key=free_hot_key(others, was.get("hot_key", "")),
+    )
 
 
 def _annotate_again(label: Label, rows: list[list[Any]]) -> None:

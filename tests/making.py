@@ -15,6 +15,7 @@ from django.utils import timezone
 from PIL import Image as Picture
 
 from projects.models import Annotation, DatasetVersion, Image, Label, Membership, Project, Role, Team
+from projects.models.project import HOT_KEYS
 from training.models import Device, InstanceFlavor, Metric, Status, TrainingVersion
 
 PASSWORD = "a good long password"
@@ -89,7 +90,11 @@ def make_project(
     seed = 0
     for position in range(labels):
         label = Label.objects.create(
-            project=project, name=f"label-{position}", colour=position % 10, position=position
+            project=project,
+            name=f"label-{position}",
+            colour=position % 10,
+            position=position,
+            hot_key=HOT_KEYS[position] if position < len(HOT_KEYS) else "",
         )
         for _ in range(images):
             make_image(project, seed, [label], with_file=with_files)

@@ -23,7 +23,15 @@ from exeml_site.supervisor.ground import Refusal
 from exeml_site.supervisor.redis import choose_place, wait_for_redis
 from tests.supervising import ROOT, Product, free_port
 
-PARTS = ("redis-server", "gunicorn", "rqworker gpu cpu", "rqworker short", "rqcron")
+PARTS = (
+    "redis-server",
+    "gunicorn",
+    "rqworker gpu cpu",
+    "rqworker labeling",
+    "rqworker imports",
+    "rqworker short",
+    "rqcron",
+)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,16 @@ import sys
 import time
 
 WIDTH = 8
-COLOURS = {"up": 37, "redis": 35, "web": 36, "training": 32, "short": 33, "cron": 34}
+COLOURS = {
+    "up": 37,
+    "redis": 35,
+    "web": 36,
+    "training": 32,
+    "labeling": 31,
+    "imports": 33,
+    "short": 33,
+    "cron": 34,
+}
 
 
 def show(name: str, line: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from exeml_site.supervisor.processes import Program
 
-PARTS = ("web", "training", "short", "cron")
+PARTS = ("web", "training", "labeling", "imports", "short", "cron")
 WORKER = "exeml_site.queues.SpawningWorker"
 
 # Beside a training the pages must stay usable: the light processes take one core each, the training is nice.
@@ -17,11 +17,18 @@ ONE_THREAD = {
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "EXEML_ENGINE_THREADS")
 }
 TRAINING_NICENESS = 10
+LABELING_NICENESS = 5  # people wait for suggestions, but not as they wait for pages
 
 
 def programs(parts: list[str], listener: int | None) -> list[Program]:
     """The programs of `parts`, in the order of starting; they end in the reverse order."""
-    every = {"training": _training(), "short": _short(), "cron": _cron()}
+    every = {
+        "training": _training(),
+        "labeling": _labeling(),
+        "imports": _forking("imports"),
+        "short": _forking("short"),
+        "cron": _cron(),
+    }
     if listener is not None:
         every["web"] = _web(listener)
     return [program for name, program in every.items() if name in parts]
@@ -36,9 +43,15 @@ def _training() -> Program:
     return Program("training", command, niceness=TRAINING_NICENESS)
 
 
-def _short() -> Program:
+def _labeling() -> Program:
+    """Jobs run in the worker's own process, one after the other, so that the network is loaded once."""
+    command = _manage("rqworker", "labeling", "--worker-class", "rq.worker.SimpleWorker", "--verbosity", "0")
+    return Program("labeling", command, niceness=LABELING_NICENESS)
+
+
+def _forking(queue: str) -> Program:
     """Forking is cheap, and safe here: this worker's own process never imports OpenVINO or torch."""
-    return Program("short", _manage("rqworker", "short", "--verbosity", "0"), ONE_THREAD)
+    return Program(queue, _manage("rqworker", queue, "--verbosity", "0"), ONE_THREAD)
 
 
 def _cron() -> Program:

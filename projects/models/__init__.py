@@ -1,18 +1,30 @@
 from projects.models.dataset import DatasetVersion
-from projects.models.image import Annotation, How, Image, LabelEvent, Side
+from projects.models.image import Annotation, How, Image, LabelEvent, OpinionState, Side, Touch
+from projects.models.learning import Embedding, Refusal
 from projects.models.project import Label, Project
+from projects.models.sharing import Assignment, Opinion, Presence
 from projects.models.team import Membership, Role, Team
+from projects.models.transfer import DataSource, Transfer
 
 __all__ = [
     "Annotation",
+    "Assignment",
+    "DataSource",
     "DatasetVersion",
+    "Embedding",
     "How",
     "Image",
     "Label",
     "LabelEvent",
     "Membership",
+    "Opinion",
+    "OpinionState",
+    "Presence",
     "Project",
+    "Refusal",
     "Role",
     "Side",
     "Team",
+    "Touch",
+    "Transfer",
 ]

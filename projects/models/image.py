@@ -15,6 +15,16 @@ class Side(models.TextChoices):
     EVAL = "EVAL", "Validation"
 
 
+class OpinionState(models.TextChoices):
+    """What became of the second, blind opinion on an image."""
+
+    WANTED = "wanted", "Waits for a second opinion"
+    AGREES = "agrees", "Both agree"
+    DIFFERS = "differs", "The opinions differ"
+    CONFIRMED = "confirmed", "Confirmed by a reviewer"
+    REJECTED = "rejected", "Rejected by a reviewer"
+
+
 class ImageQuerySet(models.QuerySet["Image"]):
     def alive(self) -> ImageQuerySet:
         return self.filter(deleted_at=None)
@@ -47,6 +57,28 @@ class Image(models.Model):
     is_labeled = models.BooleanField(default=False)
     # Given at the first publishing and kept: an image once EVAL stays EVAL in later dataset versions.
     side = models.CharField(max_length=5, choices=Side.choices, blank=True)
+    # Where it came from: its path below the project's data source or in an imported archive.
+    source = models.CharField(max_length=1024, blank=True)
+    # Of the thumbnail, at upload: mean luminance 0–255; variance of its Laplacian, low where blurred.
+    brightness = models.FloatField(null=True, blank=True)
+    sharpness = models.FloatField(null=True, blank=True)
+    is_hard = models.BooleanField("hard example", default=False)
+    opinion = models.CharField(max_length=9, choices=OpinionState.choices, blank=True)
+
+    # --- What the workers found; all of it may be lost and is found again. ---
+    # The label that the image seems to have, with its probability; never one that somebody refused for it.
+    suggestion = models.ForeignKey(Label, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    confidence = models.FloatField(null=True, blank=True)
+    # The higher, the more a label of this image would teach: uncertain and unlike what was chosen before.
+    usefulness = models.FloatField(null=True, blank=True)
+    # Of a labeled image: the label that it seems to have instead, with its out-of-fold probability.
+    suspicion = models.ForeignKey(Label, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    suspicion_confidence = models.FloatField(null=True, blank=True)
+    # Distance to its nearest neighbours over what is usual in the project; 1 is usual.
+    oddness = models.FloatField(null=True, blank=True)
+    # Images of one group are copies of each other: the lowest id among them. Null: it has no copy.
+    duplicate_group = models.BigIntegerField(null=True, blank=True)
+
     deleted_at = models.DateTimeField(null=True, blank=True)
     deleted_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
@@ -59,10 +91,34 @@ class Image(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["project", "sha256"], name="no_exact_duplicate_in_project"),
             models.CheckConstraint(condition=models.Q(side__in=["", *Side.values]), name="side_is_known"),
+            models.CheckConstraint(
+                condition=models.Q(opinion__in=["", *OpinionState.values]), name="opinion_is_known"
+            ),
         ]
         indexes = [
             models.Index(fields=["project", "deleted_at", "is_labeled", "-id"], name="grid_of_a_tab"),
             models.Index(fields=["project", "deleted_at", "-id"], name="grid_of_all"),
+            models.Index(fields=["project", "deleted_at", "name", "id"], name="grid_by_name"),
+            models.Index(
+                fields=["project", "is_labeled", "suggestion", "-confidence", "-id"],
+                name="grid_of_suggestions",
+                condition=models.Q(deleted_at=None, suggestion__isnull=False),
+            ),
+            models.Index(
+                fields=["project", "is_labeled", "-usefulness", "-id"],
+                name="grid_by_usefulness",
+                condition=models.Q(deleted_at=None, usefulness__isnull=False),
+            ),
+            models.Index(
+                fields=["project", "-suspicion_confidence", "-id"],
+                name="grid_of_suspects",
+                condition=models.Q(deleted_at=None, suspicion__isnull=False),
+            ),
+            models.Index(
+                fields=["project", "duplicate_group", "-id"],
+                name="grid_of_duplicates",
+                condition=models.Q(deleted_at=None, duplicate_group__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -85,6 +141,7 @@ class How(models.TextChoices):
     HUMAN = "human", "By hand"
     SAMPLE = "sample", "Came with the sample"
     IMPORT = "import", "Imported"
+    SUGGESTION = "auto", "Suggested, confirmed by hand"
 
 
 class Annotation(models.Model):
@@ -116,11 +173,16 @@ class LabelEvent(models.Model):
 
     class Kind(models.TextChoices):
         LABEL = "label", "Labeled"
+        CONFIRM = "confirm", "Confirmed suggestions"
+        IMPORT = "import", "Imported"
         RENAME_LABEL = "rename-label", "Renamed a label"
+        EDIT_LABEL = "edit-label", "Changed a label"
+        MERGE_LABELS = "merge-labels", "Merged labels"
         DELETE_LABEL = "delete-label", "Deleted a label"
         DELETE_IMAGES = "delete-images", "Deleted images"
         RESTORE_IMAGES = "restore-images", "Restored images"
         UNDO = "undo", "Took back"
+        REDO = "redo", "Did again"
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="label_events")
     kind = models.CharField(max_length=16, choices=Kind.choices)
@@ -138,3 +200,18 @@ class LabelEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} ({len(self.changes)} images)"
+
+
+class Touch(models.Model):
+    """An image that a labeling deed was about: the history of one image is found by it."""
+
+    event = models.ForeignKey(LabelEvent, on_delete=models.CASCADE, related_name="touches")
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="touches")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["image", "event"], name="an_event_touches_an_image_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_id}: {self.image_id}"

@@ -19,6 +19,8 @@ LABEL_NAME = RegexValidator(
     "Use 1 to 64 characters without slash, comma, semicolon or line break.",
 )
 LABEL_COLOURS = 10  # tokens --label-0 … --label-9
+HOT_KEYS = "1234567890abcdefghijklmnopqrstuvwxyz"  # in the order in which new labels get them
+HOT_KEY = RegexValidator(r"\A[0-9a-z]\Z", "Use one of the keys 0 to 9 or a to z.")
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):
@@ -35,6 +37,11 @@ class Project(models.Model):
     name = models.CharField(max_length=32, validators=[PROJECT_NAME])
     description = models.CharField(max_length=256, blank=True)
     is_multi_label = models.BooleanField("several labels per image", default=False)
+    opinion_share = models.PositiveSmallIntegerField(
+        "second opinions (%)",
+        default=0,
+        help_text="how many of the labeled images get one, blind",
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
@@ -54,6 +61,9 @@ class Project(models.Model):
     class Meta:
         ordering = ["-created_at", "-pk"]
         constraints = [
+            models.CheckConstraint(
+                condition=models.Q(opinion_share__lte=100), name="opinion_share_is_a_percentage"
+            ),
             models.UniqueConstraint(
                 "team",
                 Lower("name"),
@@ -68,17 +78,24 @@ class Project(models.Model):
 
 
 class Label(models.Model):
-    """One class of a project. `position` gives its hot key: the first nine have 1–9."""
+    """One class of a project. `hot_key` gives it to the selected images; the 37th label has none at first."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="labels")
     name = models.CharField(max_length=64, validators=[LABEL_NAME])
     colour = models.PositiveSmallIntegerField(default=0)
     position = models.PositiveIntegerField(default=0)
+    hot_key = models.CharField(max_length=1, blank=True, validators=[HOT_KEY])
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ["position", "pk"]
         constraints = [
+            models.UniqueConstraint(
+                fields=["project", "hot_key"],
+                condition=~models.Q(hot_key=""),
+                name="hot_key_unique_in_project",
+                violation_error_message="Another label of this project has this key.",
+            ),
             models.UniqueConstraint(
                 "project",
                 Lower("name"),
@@ -92,8 +109,3 @@ class Label(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-    @property
-    def hot_key(self) -> str:
-        """The key that gives this label, or nothing past the ninth."""
-        return str(self.position + 1) if self.position < 9 else ""

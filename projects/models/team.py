@@ -11,6 +11,7 @@ class Role(models.IntegerChoices):
 
     VIEWER = 10, "Viewer"
     LABELER = 20, "Labeler"
+    REVIEWER = 25, "Reviewer"
     MANAGER = 30, "Manager"
 
 

@@ -12,9 +12,26 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
+from django.utils import timezone
 
 from projects import managing
-from projects.models import DatasetVersion, Image, LabelEvent, Membership, Project, Role, Team
+from projects.models import (
+    Assignment,
+    DatasetVersion,
+    DataSource,
+    Embedding,
+    Image,
+    LabelEvent,
+    Membership,
+    Opinion,
+    Presence,
+    Project,
+    Refusal,
+    Role,
+    Team,
+    Touch,
+    Transfer,
+)
 from tests.making import PASSWORD, make_image, make_project, make_team, make_user, make_version
 from training.models import Candidate, EvaluatedImage, Service, ServiceEvent, Status, TrainingVersion
 
@@ -49,13 +66,23 @@ def fill(project: Project, seed: int) -> None:
     """One more row of everything."""
     image = make_image(project, seed, project.labels.all()[:1])
     version = make_version(project, seed, Status.COMPLETED, accuracy=0.9)
-    LabelEvent.objects.create(project=project, kind="label", by=project.created_by)
+    event = LabelEvent.objects.create(project=project, kind="label", by=project.created_by)
+    Touch.objects.create(event=event, image=image)
+    Embedding.objects.create(image=image, network="lite0", sketch=b"\0" * 64, vector=b"\0" * 2560)
+    Refusal.objects.create(image=image, label=project.labels.get(), by=project.created_by)
+    Assignment.objects.create(image=image, user=project.created_by)
+    person = make_user(f"person-{seed}")
+    Presence.objects.create(project=project, user=person, seen_at=timezone.now())
+    Opinion.objects.create(image=image, by=project.created_by)
+    other = make_project(f"other-{seed}", labels=0)
+    DataSource.objects.create(project=other, address="/pictures")
+    Transfer.objects.create(project=project, kind="zip", by=project.created_by)
     Candidate.objects.create(training_version=version, network="lite0", resolution=224, recipe="linear head")
     evaluated = {"truth": ["a"], "predicted": ["a"], "scores": [1], "confidence": 1, "is_correct": True}
     EvaluatedImage.objects.create(training_version=version, image=image, **evaluated)
     service = Service.objects.create(project=project, training_version=version, name=f"s{seed}")
     ServiceEvent.objects.create(service=service, message="Deployed.")
-    Membership.objects.create(team=project.team, user=make_user(f"person-{seed}"), role=Role.VIEWER)
+    Membership.objects.create(team=project.team, user=person, role=Role.VIEWER)
 
 
 def test_every_model_of_ours_is_registered() -> None:

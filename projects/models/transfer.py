@@ -1,0 +1,74 @@
+"""Bringing many images in: imports that run in a worker, and folders that are looked at again."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from projects.models.project import Project
+
+
+class DataSource(models.Model):
+    """A server folder or S3 prefix, below a root that an operator allowed, which fills the project."""
+
+    project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="data_source")
+    address = models.CharField(max_length=1024)
+    has_folder_labels = models.BooleanField("sub-folders are labels", default=False)
+    chosen_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    synchronized_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class Transfer(models.Model):
+    """One import that runs in a worker. Killed at any moment it goes on without doubles.
+
+    `options` are what the person chose; `report` is `{"counts": {outcome: n}, "refused": [{"name",
+    "reason"}], "vanished": [image ids]}`; `cursor` says how much of the source is done.
+    """
+
+    class Kind(models.TextChoices):
+        ZIP = "zip", "Zip archive"
+        MANIFEST = "manifest", "ModelArts manifest"
+        CSV = "csv", "CSV table"
+        SOURCE = "source", "Data source"
+
+    class State(models.TextChoices):
+        WAITING = "Waiting"
+        RUNNING = "Running"
+        COMPLETED = "Completed"
+        FAILED = "Failed"
+        CANCELLED = "Cancelled"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="transfers")
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    is_cancel_wanted = models.BooleanField(default=False)
+    file_name = models.CharField(max_length=255, blank=True, help_text="as the person named it")
+    stored = models.CharField(max_length=255, blank=True, help_text="where the uploaded file lies")
+    options = models.JSONField(default=dict)
+    total = models.PositiveIntegerField(default=0)
+    cursor = models.PositiveIntegerField(default=0)
+    report = models.JSONField(default=dict)
+    problem = models.TextField(blank=True, help_text="for the person: what went wrong and what to do")
+    traceback = models.TextField(blank=True, help_text="for operators")
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(state__in=["Waiting", "Running", "Completed", "Failed", "Cancelled"]),
+                name="transfer_state_is_known",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.file_name}".strip()
