@@ -18,7 +18,7 @@ from training.engine import heads, tuning
 from training.engine.augmenting import Strength
 from training.engine.features import extract
 from training.engine.frozen import features_of, key, stratified_order
-from training.engine.journal import Halt
+from training.engine.journal import Halt, Journal
 from training.engine.judging import Table, Verdict, judge
 from training.engine.networks import Head, Member
 from training.engine.rounds import Round, next_round, options_of, pace_of
@@ -39,6 +39,29 @@ class TooSlow(Exception):
     def __init__(self, image_s: float) -> None:
         super().__init__(image_s)
         self.image_s = image_s
+
+
+@dataclass(slots=True)
+class Watch:
+    """Gives a fine-tuning of so many `pictures` (epochs × rows) up where it cannot end by the `deadline`."""
+
+    journal: Journal
+    deadline: float
+    pictures: float
+    # When the first step ended, and its share of the plan: fitting the head before it is no step.
+    first: tuple[float, float] | None = None
+
+    def tick(self, share: float) -> None:
+        """Called after every step with the share of the plan that is done. Raises TooSlow, and Halt."""
+        self.journal.tick(share)
+        now = self.journal.elapsed()
+        if self.first is None:
+            self.first = (now, share)
+            return
+        whole_s = (now - self.first[0]) / (share - self.first[1])
+        is_hopeless = share > PROBATION and now + whole_s * (1 - share) > self.deadline
+        if is_hopeless or now > self.deadline:
+            raise TooSlow(whole_s / self.pictures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,20 +181,7 @@ def _run(
     if path.exists():
         return _load(path, member)
     plan = planned.option.plan(budget, Strength(is_mirrored=is_mirrored))
-    # When the first step ended, and its share of the plan: fitting the head before it is no step.
-    first: list[tuple[float, float]] = []
-
-    def tick(share: float) -> None:
-        search.journal.tick(share)
-        now = search.journal.elapsed()
-        if not first:
-            first.append((now, share))
-            return
-        whole_s = (now - first[0][0]) / (share - first[0][1])
-        is_hopeless = share > PROBATION and now + whole_s * (1 - share) > deadline
-        if is_hopeless or now > deadline:
-            raise TooSlow(whole_s / (budget.passes * len(rows)))
-
+    watch = Watch(search.journal, deadline, budget.passes * len(rows))
     with search.journal.phase("fine-tuning", f"Fine-tuning {planned.option.name}: {name}"):
         tuned = tuning.tune(
             replace(member, head=_first_head(search, member, rows)),
@@ -183,7 +193,7 @@ def _run(
             search.config.is_multi_label,
             search.config.seed,
             search.device,
-            tick,
+            watch.tick,
         )
     _save(path, tuned)
     return tuned
