@@ -11,6 +11,8 @@ product    torch's matrix product on all cores, the physical limit
 features   `features.extract` of EfficientNet-Lite0 on noise in memory; GFLOP/s are 2 * macs of the catalogue
            times images/s; the ratio is to the float32 product, and 0.6 is the aim
 whole      `tuning.tune`, all that a fine-tuning does for a step: pick, augment, step, average
+last       the same for the last blocks on kept maps; making these is not counted, and GFLOP/s are those that
+           the whole network would have taken
 step       augmentation and step on a batch that lies on the device, as the engine times it for its plans
 bare       the step alone on pictures of the network's size: the same work as the peer's
 plain      the peer: an eager PyTorch loop over the same network of timm, channels last, the same autocast,
@@ -37,7 +39,7 @@ import numpy as np
 import torch
 
 from training.engine import catalogue, features, networks, tuning
-from training.engine.augmenting import augment
+from training.engine.augmenting import Strength, augment
 from training.engine.catalogue import NETWORKS, macs
 from training.engine.networks import Head, Member
 from training.engine.vision import gpu_name, load_timm
@@ -169,12 +171,12 @@ def frozen(is_deep: bool, device: str) -> Measure:
 # Training steps of the engine
 
 
-def whole(side: int, batch: int, device: str) -> Run:
+def tuned(side: int, device: str, plan: tuning.TuningPlan) -> Run:
     """`tuning.tune` on pictures in the processor's memory."""
+    batch = plan.batch
     count = max(PICTURES, batch)
     start, pixels, rows = member(side), noise(count, side), np.arange(count)
     targets, weights = np.eye(LABELS, dtype=np.float32)[rows % LABELS], np.ones(count)
-    plan = tuning.TuningPlan(epochs=ENDLESS, batch=batch)
 
     def work(ticks: Ticks) -> None:
         tuning.tune(start, pixels, targets, rows, weights, plan, False, 0, device, ticks)
@@ -248,7 +250,8 @@ def plain_loops(side: int, batch: int, device: str) -> Iterator[tuple[str, Run]]
 def training(side: int, batch: int, device: str) -> list[Measure]:
     group, flops = f"{side} px, batch {batch}", 6 * catalogue.macs(NETWORK, side)
     own = {
-        "whole": whole(side, batch, device),
+        "whole": tuned(side, device, tuning.TuningPlan(epochs=ENDLESS, batch=batch)),
+        "last": tuned(side, device, tuning.last_blocks(ENDLESS, 1, Strength(), batch)),
         "step": step(side, batch, device, is_augmented=True),
         "bare": step(side, batch, device, is_augmented=False),
     }
