@@ -16,14 +16,15 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
+from projects import background, labeling
 from projects import files as stored
-from projects import labeling
 from projects.models import Image, Project
 from projects.pictures import Refused, examine
 
 log = logging.getLogger(__name__)
 
 Status = Literal["added", "duplicate", "restored", "refused"]
+LOOK_AT_IMAGES = "training.embedding.embed"  # the job that makes what suggestions are learned from
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -47,7 +48,9 @@ class Outcome:
 
 def add_images(project: Project, files: Iterable[Upload | IO[Any] | Any], by: User | None) -> list[Outcome]:
     """Add each file that is a picture and not yet there; one outcome per file, in order."""
-    return [_add_one(project, file, by) for file in files]
+    outcomes = [_add_one(project, file, by) for file in files]
+    background.soon(LOOK_AT_IMAGES, project.pk)
+    return outcomes
 
 
 def clean_name(name: str | None) -> str:

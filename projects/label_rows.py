@@ -86,6 +86,15 @@ def write(moves: Sequence[Move], by: User | None, how: How = How.HUMAN) -> None:
     mark_labeled([move.held.image_id for move in moves if move.held.labels and not move.wanted], False)
 
 
+def change_of(held: Held, wanted: Iterable[int], labels: dict[int, Label]) -> dict[str, Any]:
+    """One entry of an event's `changes`."""
+    return {
+        "image": held.image_id,
+        "from": sorted(labels[pk].name for pk in held.labels),
+        "to": sorted(labels[pk].name for pk in wanted),
+    }
+
+
 def record(
     project: Project,
     kind: LabelEvent.Kind,
@@ -106,8 +115,11 @@ def record(
 
 
 def mark_labeled(image_ids: Sequence[int], is_labeled: bool) -> None:
+    """A labeled image needs no suggestion; one that lost its labels gets one from the workers."""
     for chunk in chunks(image_ids):
-        Image.objects.filter(pk__in=chunk).update(is_labeled=is_labeled)
+        Image.objects.filter(pk__in=chunk).update(
+            is_labeled=is_labeled, suggestion=None, confidence=None, usefulness=None
+        )
 
 
 def which(images: ImageQuerySet, image_ids: Iterable[int]) -> list[int]:

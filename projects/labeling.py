@@ -7,16 +7,15 @@ added and removed one by one, never overwritten as a set, and what was replaced 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from projects.label_rows import (
-    Held,
     Move,
     alone,
+    change_of,
     ensure,
     held_by,
     labels_by_id,
@@ -96,18 +95,10 @@ def _label(
     if not moves:
         return None
     write(moves, by, how)
-    changes = [_change(move.held, move.wanted, labels) for move in moves]
+    changes = [change_of(move.held, move.wanted, labels) for move in moves]
     touched = sorted({pk for move in moves for pk in move.held.labels | move.wanted})
     details = {"labels": {labels[pk].name: pk for pk in touched}}
     return record(project, Kind.LABEL, by, changes, details)
-
-
-def _change(held: Held, wanted: Iterable[int], labels: dict[int, Label]) -> dict[str, Any]:
-    return {
-        "image": held.image_id,
-        "from": sorted(labels[pk].name for pk in held.labels),
-        "to": sorted(labels[pk].name for pk in wanted),
-    }
 
 
 @transaction.atomic
@@ -139,7 +130,7 @@ def delete_label(label: Label, by: User | None) -> LabelEvent | None:
         return None
     annotations = list(Annotation.objects.filter(label=label).order_by("image_id"))
     carriers = held_by(project, [one.image_id for one in annotations], with_bin=True)
-    changes = [_change(held, held.labels - {label.pk}, labels) for held in carriers]
+    changes = [change_of(held, held.labels - {label.pk}, labels) for held in carriers]
     details = {
         "label": {
             "name": label.name,
@@ -178,7 +169,7 @@ def _bin(
     moved = which(images, image_ids)
     if not moved:
         return None
-    changes = [_change(held, held.labels, labels) for held in held_by(project, moved, with_bin=True)]
+    changes = [change_of(held, held.labels, labels) for held in held_by(project, moved, with_bin=True)]
     set_binned(moved, by, is_deleted)
     kind = Kind.DELETE_IMAGES if is_deleted else Kind.RESTORE_IMAGES
     return record(project, kind, by, changes)

@@ -181,6 +181,8 @@ def _take_images_back(event: LabelEvent, by: User | None) -> _Outcome:
 
 _BACK: dict[Kind, Callable[[LabelEvent, User | None], _Outcome]] = {
     Kind.LABEL: _take_labels_back,
+    Kind.CONFIRM: _take_labels_back,
+    Kind.IMPORT: _take_labels_back,
     Kind.RENAME_LABEL: _take_rename_back,
     Kind.DELETE_LABEL: _bring_label_back,
     Kind.DELETE_IMAGES: _take_images_back,

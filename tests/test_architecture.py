@@ -18,7 +18,12 @@ LONGEST_FILE = 400
 
 # Outside the engine two modules run it; the others know only its plain, torch-free parts.
 PLAIN = {"training.engine", "training.engine.config", "training.engine.metrics"}
-RUNS_THE_ENGINE = {"training.jobs", "training.services.predicting"}
+RUNS_THE_ENGINE = {
+    "training.jobs",
+    "training.services.predicting",
+    "training.embedding",
+    "training.suggesting",
+}
 KNOWS_THE_ENGINE = {
     "training.networks": PLAIN | {"training.engine.catalogue"},
     "training.recording": PLAIN | {"training.engine.evaluating"},

@@ -72,7 +72,7 @@ def _batches(pixels: Pixels, rows: Sequence[int], side: int, threads: int, size:
 def _on_processor(
     member: Member, batches: Iterator[tuple[int, Pixels]], parts: Rows, threads: int, tick: Tick
 ) -> None:
-    queue = _queue(member, threads)
+    queue = open_queue(member, threads)
     queue.set_callback(lambda request, i: parts.__setitem__(i, request.get_output_tensor(0).data.copy()))
     try:
         for i, batch in batches:
@@ -82,7 +82,7 @@ def _on_processor(
         queue.wait_all()
 
 
-def _queue(member: Member, threads: int) -> Any:
+def open_queue(member: Member, threads: int) -> Any:
     """OpenVINO's queue, float32: the same numbers as the bundle gives later."""
     import openvino
 

@@ -1,0 +1,72 @@
+"""Images that look like one image, by their embeddings: first by short sketches, then by the vectors."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from projects.models import Embedding, Project
+
+Floats = NDArray[np.float32]
+
+SKETCH_BITS = 512
+LOOKED_AT = 4  # times as many as wanted are compared by their vectors …
+LEAST_LOOKED_AT = 300  # … and at least so many
+AT_ONCE = 5_000
+
+
+def pack(vectors: Floats) -> list[bytes]:
+    """Rows of length 1 as they are stored."""
+    return [row.tobytes() for row in vectors.astype(np.float16)]
+
+
+def unpack(stored: bytes | memoryview) -> NDArray[np.float16]:
+    return np.frombuffer(stored, np.float16)
+
+
+def sketches(vectors: Floats) -> list[bytes]:
+    """The signs of fixed projections, 64 bytes a row: the more bits two rows share, the more they are alike
+    (Charikar 2002)."""
+    signs = (vectors @ _projections(vectors.shape[1])) > 0
+    return [row.tobytes() for row in np.packbits(signs, axis=1)]
+
+
+@cache
+def _projections(width: int) -> Floats:
+    """Always the same numbers, since sketches are stored."""
+    return np.random.Generator(np.random.PCG64(512)).standard_normal((width, SKETCH_BITS)).astype(np.float32)
+
+
+def nearest(project: Project, image_id: int, count: int) -> list[int]:
+    """The `count` living images most like one of the project, itself first; none where it has no embedding.
+
+    Reads 64 bytes of each image of the project, and the vectors of the few that come near.
+    """
+    own = Embedding.objects.filter(image__project=project, image_id=image_id).first()
+    if own is None:
+        return []
+    living = Embedding.objects.filter(image__project=project, image__deleted_at=None, network=own.network)
+    rows = list(living.order_by().values_list("image_id", "sketch"))
+    if not rows:
+        return []
+    ids = np.array([row[0] for row in rows], np.int64)
+    stored = np.frombuffer(b"".join(bytes(row[1]) for row in rows), np.uint64).reshape(len(rows), -1)
+    mine = np.frombuffer(bytes(own.sketch), np.uint64)
+    distance = np.bitwise_count(stored ^ mine).sum(1, dtype=np.int64)
+    distance[ids == image_id] = -1
+    looked_at = min(len(ids), max(LEAST_LOOKED_AT, LOOKED_AT * count))
+    near = ids[np.argpartition(distance, looked_at - 1)[:looked_at]]
+    return _by_vector(own, near, count)
+
+
+def _by_vector(own: Embedding, near: NDArray[np.int64], count: int) -> list[int]:
+    mine = unpack(own.vector).astype(np.float32)
+    alike: list[tuple[float, int]] = []
+    for start in range(0, len(near), AT_ONCE):
+        part = Embedding.objects.filter(image_id__in=near[start : start + AT_ONCE].tolist()).order_by()
+        for image_id, vector in part.values_list("image_id", "vector"):
+            likeness = 2.0 if image_id == own.image_id else float(unpack(vector).astype(np.float32) @ mine)
+            alike.append((-likeness, image_id))
+    return [image_id for _, image_id in sorted(alike)[:count]]

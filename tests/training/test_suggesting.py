@@ -1,0 +1,143 @@
+"""Embeddings and suggestions, with the real network on real files."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from django.core.files.storage import default_storage
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from PIL import Image as Picture
+
+from projects import ingest, labeling, suggestions
+from projects.models import Embedding, Image, Project, Refusal
+from tests.making import make_project, make_user
+from training import embedding, suggesting
+
+pytestmark = pytest.mark.django_db
+
+
+class File(io.BytesIO):
+    name = ""
+
+
+def picture(kind: int, seed: int) -> File:
+    """Blue rings or red stripes in a little noise: two things that a network tells apart."""
+    random = np.random.default_rng(seed)
+    pixels = random.integers(0, 60, (96, 96, 3))
+    y, x = np.mgrid[:96, :96]
+    if kind == 0:
+        ring = (np.hypot(x - 48 + seed % 5, y - 48) // 8) % 2 == 0
+        pixels[ring] += [20, 60, 180]
+    else:
+        pixels[(x + seed) % 16 < 8] += [180, 40, 20]
+    file = File()
+    Picture.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
+    file.seek(0)
+    file.name = f"{'ring' if kind == 0 else 'stripe'}-{seed}.png"
+    return file
+
+
+@pytest.fixture
+def project(db: None) -> Project:
+    """Ten rings and ten stripes, three of each labeled."""
+    made = make_project(labels=0)
+    ingest.add_images(made, [picture(kind, seed) for seed in range(10) for kind in (0, 1)], None)
+    for name in ("ring", "stripe"):
+        named = made.images.filter(name__startswith=name).order_by("pk")
+        labeling.apply(made, list(named.values_list("pk", flat=True)[:3]), add=[name], by=make_user("bob"))
+    return made
+
+
+def look(project: Project) -> None:
+    embedding.embed(project.pk)
+    suggesting.refresh(project.pk)
+
+
+def test_every_unlabeled_image_gets_the_label_that_it_shows(project: Project) -> None:
+    look(project)
+    waiting = list(project.images.unlabeled().select_related("suggestion"))
+    assert len(waiting) == 14
+    for image in waiting:
+        assert image.suggestion.name == image.name.partition("-")[0]
+        assert 0.5 < image.confidence < 1 and image.usefulness is not None
+    assert not project.images.labeled().exclude(suggestion=None).exists()
+
+
+def test_before_there_are_labels_images_have_an_order_and_no_suggestion(project: Project) -> None:
+    labeling.apply(project, project.images.values_list("pk", flat=True), remove=["ring", "stripe"], by=None)
+    look(project)
+    assert not project.images.exclude(suggestion=None).exists()
+    assert project.images.exclude(usefulness=None).count() == 20
+
+
+def test_embedding_twice_does_nothing_more(project: Project) -> None:
+    assert embedding.embed(project.pk) == 20
+    assert embedding.embed(project.pk) == 0
+    assert set(Embedding.objects.values_list("network", flat=True)) == {"EfficientNet-Lite0"}
+
+
+def test_an_unreadable_picture_is_left_alone_and_the_others_go_on(project: Project) -> None:
+    broken = project.images.unlabeled().first()
+    default_storage.delete(broken.thumbnail_name)
+    look(project)
+    assert Embedding.objects.get(image=broken).network == embedding.UNREADABLE
+    broken.refresh_from_db()
+    assert broken.suggestion is None
+    assert project.images.unlabeled().exclude(suggestion=None).count() == 13
+    assert embedding.embed(project.pk) == 0
+
+
+def test_a_refused_label_is_not_suggested_again(project: Project) -> None:
+    look(project)
+    image = project.images.unlabeled().filter(suggestion__name="ring").first()
+    assert suggestions.refuse(project, [image.pk], make_user("bob")) == 1
+    image.refresh_from_db()
+    assert image.suggestion is None and Refusal.objects.get().label.name == "ring"
+    suggesting.refresh(project.pk)
+    image.refresh_from_db()
+    assert image.suggestion is None or image.suggestion.name == "stripe"
+
+
+def test_what_was_labeled_while_the_job_learned_keeps_no_suggestion(project: Project) -> None:
+    embedding.embed(project.pk)
+    bench = suggesting.read_bench(project)
+    found = suggesting._found(project, bench)
+    image = project.images.unlabeled().first()
+    labeling.apply(project, [image.pk], add=["ring"], by=None)
+    suggesting._write(found)
+    image.refresh_from_db()
+    assert image.is_labeled and image.suggestion is None and image.usefulness is None
+    assert project.images.unlabeled().exclude(suggestion=None).count() == 13
+
+
+def test_nothing_new_writes_nothing(project: Project) -> None:
+    look(project)
+    with CaptureQueriesContext(connection) as queries:
+        assert suggesting.refresh(project.pk) == 0
+    assert not [one for one in queries if one["sql"].startswith("UPDATE")]
+
+
+def test_new_images_join_those_that_are_known(project: Project) -> None:
+    look(project)
+    ingest.add_images(project, [picture(1, 77)], None)
+    look(project)
+    assert Image.objects.get(name="stripe-77.png").suggestion.name == "stripe"
+
+
+def test_several_labels_per_image_are_suggested_one_at_a_time(project: Project) -> None:
+    Project.objects.filter(pk=project.pk).update(is_multi_label=True)
+    look(project)
+    named = project.images.unlabeled().exclude(suggestion=None)
+    right = sum(one.suggestion.name in one.name for one in named.select_related("suggestion"))
+    assert right >= 12
+
+
+def test_a_deleted_project_is_left_alone(project: Project) -> None:
+    Project.objects.filter(pk=project.pk).update(deleted_at=timezone.now())
+    assert embedding.embed(project.pk) == 0 and suggesting.refresh(project.pk) == 0
+    embedding.catch_up()
+    assert not Embedding.objects.exists()

@@ -1,0 +1,96 @@
+"""The job that looks at new images: an embedding of each, by the engine's quickest network.
+
+It runs in the labeling worker, whose one process keeps the network loaded. The row is the truth: an image
+without an Embedding is still to be looked at, so a killed job loses nothing and a second one doubles nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+
+from projects import background, similarity
+from projects.files import local_path
+from projects.models import Embedding, Image, Project
+from projects.models.image import ImageQuerySet
+
+if TYPE_CHECKING:
+    from training.engine.embedding import Embedder
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 256  # images between two writes
+UNREADABLE = "unreadable"  # instead of the network's name: the file will not be tried again
+EMBED, REFRESH = "training.embedding.embed", "training.suggesting.refresh"
+
+
+def embed(project_id: int) -> int:
+    """Embed every living image of the project that has no embedding; how many there were."""
+    project = Project.objects.alive().filter(pk=project_id).first()
+    done = 0
+    while project and (batch := list(_waiting(project)[:AT_ONCE])):
+        _embed(batch)
+        done += len(batch)
+        if done == AT_ONCE:
+            background.soon(REFRESH, project_id)  # the first suggestions need not wait for the last image
+    if done:
+        background.soon(REFRESH, project_id)
+        logger.info("embedded %d images of project %d", done, project_id)
+    return done
+
+
+def catch_up() -> None:
+    """Run by the clock: images that were added while the queue was away, or whose job was killed."""
+    waiting = Image.objects.alive().filter(embedding=None, project__deleted_at=None).order_by()
+    for project_id in waiting.values_list("project_id", flat=True).distinct():
+        background.soon(EMBED, project_id)
+
+
+def _waiting(project: Project) -> ImageQuerySet:
+    return Image.objects.alive().filter(project=project, embedding=None).order_by("-pk")
+
+
+def _embed(batch: Sequence[Image]) -> None:
+    vectors, is_readable = _embedder().embed([_picture(image) for image in batch])
+    rows = zip(batch, similarity.pack(vectors), similarity.sketches(vectors), is_readable, strict=True)
+    network = network_name()
+    Embedding.objects.bulk_create(
+        [
+            Embedding(
+                image=image,
+                network=network if is_known else UNREADABLE,
+                vector=vector if is_known else b"",
+                sketch=sketch if is_known else b"",
+            )
+            for image, vector, sketch, is_known in rows
+        ],
+        ignore_conflicts=True,
+    )
+
+
+def _picture(image: Image) -> Path | None:
+    """The thumbnail: larger than what the network sees, and a tenth of the work to decode."""
+    try:
+        return local_path(image.thumbnail_name)
+    except OSError:
+        logger.warning("image %d has no thumbnail", image.pk)
+        return None
+
+
+def network_name() -> str:
+    from training.engine.embedding import NETWORK
+
+    return NETWORK.name
+
+
+@cache
+def _embedder() -> Embedder:
+    from training.engine.embedding import Embedder
+
+    return Embedder(settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1)
