@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
+from projects.checks import CHECKS
+from projects.filters import SIDES
+from projects.grid import LabelRow
 from projects.label_rows import tidy
-from projects.models import Label, Project
+from projects.models import Label, OpinionState, Project
 from projects.models.project import LABEL_NAME
+from projects.querying import SIZE_WORDS, Query
 
 MOST_IMAGES = 5_000
+SURENESS = [(str(percent / 100), f"{percent} %") for percent in (50, 70, 80, 90, 95, 99)]
 
 
 class ImageIdsField(forms.CharField):
@@ -49,7 +54,16 @@ class LabelNamesField(forms.Field):
 
 
 class ImagesForm(forms.Form):
-    images = ImageIdsField()
+    """Images by their ids, or with `matching` all that the address of the page matches."""
+
+    images = ImageIdsField(required=False)
+    matching = forms.BooleanField(required=False)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if not cleaned.get("matching") and not cleaned.get("images") and "images" not in self.errors:
+            self.add_error("images", "Select at least one image.")
+        return cleaned
 
 
 class LabelImagesForm(ImagesForm):
@@ -103,3 +117,38 @@ class LabelForm(forms.Form):
             if other != self.label and other.name.lower() == name.lower():
                 raise ValidationError(f"This project already has a label “{other.name}”.")
         return name
+
+
+class FilterForm(forms.Form):
+    """What the filter offers. It is never bound: an address is read by `querying.Query`, which forgives."""
+
+    label = forms.ChoiceField(label="Labeled")
+    notlabel = forms.ChoiceField(label="Not labeled")
+    suggestion = forms.ChoiceField(label="Suggestion")
+    above = forms.ChoiceField(label="At least so sure", choices=[("", "any"), *SURENESS])
+    below = forms.ChoiceField(label="At most so sure", choices=[("", "any"), *SURENESS])
+    by = forms.ChoiceField(label="Labeled by")
+    since = forms.DateField(label="Labeled since", widget=forms.DateInput({"type": "date"}))
+    until = forms.DateField(label="Labeled until", widget=forms.DateInput({"type": "date"}))
+    side = forms.ChoiceField(label="Set", choices=[("", "any"), *SIDES.items()])
+    size = forms.ChoiceField(label="Shorter side", choices=[("", "any"), *SIZE_WORDS.items()])
+    check = forms.ChoiceField(label="What may be wrong")
+    opinion = forms.ChoiceField(label="Second opinion", choices=[("", "any"), *OpinionState.choices])
+    hard = forms.BooleanField(label="Hard examples")
+    mine = forms.BooleanField(label="Given to me")
+
+    use_required_attribute = False
+
+    def __init__(self, query: Query, labels: Sequence[LabelRow], people: Mapping[int, str]) -> None:
+        super().__init__(
+            initial={name: getattr(query, name) for name in self.base_fields}, auto_id="filter-%s"
+        )
+        names = [("", "any"), *((row.label.pk, row.label.name) for row in labels)]
+        for name in ("label", "notlabel", "suggestion"):
+            self.fields[name].choices = names  # type: ignore[attr-defined]
+        self.fields["by"].choices = [("", "anybody"), *people.items()]  # type: ignore[attr-defined]
+        titles = [(check.name, check.title) for check in CHECKS]
+        self.fields["check"].choices = [("", "anything"), *titles]  # type: ignore[attr-defined]
+        for name, field in self.fields.items():
+            if name not in ("hard", "mine"):
+                field.widget.attrs["class"] = "input"

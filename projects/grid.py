@@ -1,86 +1,43 @@
-"""What the Label Data page shows: one page of images of a tab, the counts, and the labels with theirs.
-
-Pages are found by key, not by offset, so that the tenth thousand is as fast as the first.
-"""
+"""What the Label Data page shows: one page of images of a tab, the counts, and the labels with theirs."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
-from urllib.parse import urlencode
+from typing import Any
+from urllib.parse import parse_qsl
 
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db.models import Count, Q
 from django.urls import reverse
 from django.utils import timezone
 
+from projects import similarity
 from projects.models import Annotation, Image, Label, Project
 from projects.models.image import ImageQuerySet
-
-TABS = {"unlabeled": "Unlabeled", "labeled": "Labeled", "all": "All", "bin": "Bin"}
-PAGE_SIZES = (100, 200, 500)
-SEARCH_LENGTH = 100
-
-
-@dataclass(frozen=True)
-class Query:
-    """Which images of a project: the page's address in the domain's types.
-
-    `before` and `after` are image ids: the newest image comes first, so a page begins below `before` or ends
-    above `after`.
-    """
-
-    tab: str = "all"
-    label_id: int | None = None
-    text: str = ""
-    before: int | None = None
-    after: int | None = None
-    show: int = PAGE_SIZES[0]
-
-    @classmethod
-    def from_address(cls, params: Mapping[str, str], counts: Mapping[str, int]) -> Query:
-        """Nonsense in an address counts as not said. The first tab is the one with work to do."""
-        # Also in an empty project: what is uploaded next waits there to be labeled.
-        first = "all" if counts["all"] and not counts["unlabeled"] else "unlabeled"
-        tab = params.get("tab", first)
-        show = _number(params.get("show"))
-        return cls(
-            tab=tab if tab in TABS else first,
-            label_id=_number(params.get("label")),
-            text=params.get("q", "").replace("\0", "").strip()[:SEARCH_LENGTH],
-            before=_number(params.get("before")),
-            after=_number(params.get("after")),
-            show=show if show in PAGE_SIZES else PAGE_SIZES[0],
-        )
-
-    @property
-    def is_filtered(self) -> bool:
-        return bool(self.label_id or self.text)
-
-    def address(self, **changes: str | int | None) -> str:
-        """The query string of this page, or of one that differs in `changes`."""
-        other = replace(self, **changes)  # type: ignore[arg-type]
-        parts = {"tab": other.tab, "label": other.label_id, "q": other.text}
-        parts |= {"before": other.before, "after": other.after}
-        if other.show != PAGE_SIZES[0]:
-            parts["show"] = other.show
-        return urlencode({name: value for name, value in parts.items() if value})
-
-    def first_page(self, **changes: str | int | None) -> str:
-        return self.address(before=None, after=None, **changes)
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
+from projects.ordering import ORDERS, Cursor, read_number
+from projects.querying import MOST_SIMILAR, PAGE_SIZES, SURE, TABS, Query
 
 
 @dataclass(frozen=True)
 class LabelRow:
     label: Label
     count: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """The images that wait with the same suggestion."""
+
+    label: Label
+    count: int
+    sure: int  # of them at SURE or above
+    address: str
 
 
 @dataclass(frozen=True)
@@ -92,22 +49,36 @@ class Tile:
     thumbnail_url: str
     file_url: str
     days_left: int | None = None
+    suggestion: Label | None = None
+    suspicion: Label | None = None
 
     @property
     def label_ids(self) -> str:
         return " ".join(str(label.pk) for label in self.labels)
 
     @property
+    def percent(self) -> int:
+        """Of the suggestion; rounded down, so that 100 is never said of what is not certain."""
+        return int(100 * (self.image.confidence or 0))
+
+    @property
+    def suspicion_percent(self) -> int:
+        return int(100 * (self.image.suspicion_confidence or 0))
+
+    @property
     def spoken(self) -> str:
         """The image for people who hear the page."""
-        return f"{self.image.name}, {', '.join(label.name for label in self.labels) or 'no label'}"
+        words = ", ".join(label.name for label in self.labels) or "no label"
+        if self.suggestion and not self.labels:
+            words = f"suggested {self.suggestion.name}, {self.percent} %"
+        return f"{self.image.name}, {words}"
 
 
 @dataclass(frozen=True)
 class Slice:
     """One page of images and where it lies among those of its tab and filter.
 
-    `kept` have left the tab and are shown beside them.
+    `kept` have left the tab and are shown beside them. `has_later` says whether another page follows.
     """
 
     images: list[Image] = field(default_factory=list)
@@ -120,77 +91,129 @@ class Slice:
         return self.position + len(self.images) - 1
 
     @property
-    def shown(self) -> list[Image]:
-        return sorted([*self.images, *self.kept], key=lambda image: -image.pk)
+    def has_later(self) -> bool:
+        return bool(self.images) and self.last_position < self.total
 
 
 class Bench:
     """Everything the page shows of one project for one query, read when it is first asked for."""
 
-    def __init__(self, project: Project, params: Mapping[str, str], keep: Iterable[int] = ()) -> None:
+    def __init__(
+        self,
+        project: Project,
+        params: Mapping[str, str],
+        keep: Iterable[int] = (),
+        user: User | None = None,
+    ) -> None:
         """`keep`: images shown although they left the tab, because somebody is still at work on them."""
-        self.project = project
+        self.project, self.user = project, user
         self.counts = count_images(project)
-        self.query = Query.from_address(params, self.counts)
+        # Also in an empty project: what is uploaded next waits there to be labeled.
+        first = "all" if self.counts["all"] and not self.counts["unlabeled"] else "unlabeled"
+        self.query = Query.from_address(params, first)
         self._keep = frozenset(keep)
 
     @cached_property
     def tabs(self) -> list[dict[str, object]]:
-        address = self.query.first_page
+        """A tab keeps the way of looking, and the file name that is searched; other filters belong to one."""
         return [
-            {"key": key, "name": name, "count": self.counts[key], "address": address(tab=key, label_id=None)}
+            {"key": key, "name": name, "count": self.counts[key], "address": self._tab_address(key)}
             for key, name in TABS.items()
         ]
 
+    def _tab_address(self, key: str) -> str:
+        return Query(tab=key, q=self.query.q, show=self.query.show).address()
+
+    # --- labels ---
+
     @cached_property
     def labels(self) -> list[LabelRow]:
-        living = Annotation.objects.filter(image__project=self.project, image__deleted_at=None).order_by()
-        counts = dict(living.values_list("label").annotate(Count("pk")))
-        labels = Label.objects.filter(project=self.project)
-        return [LabelRow(label, counts.get(label.pk, 0)) for label in labels]
+        """The labels with how many living images carry each: all carriers less those in the bin."""
+        carried = Annotation.objects.filter(label__project=self.project).order_by().values_list("label")
+        counts = Counter(dict(carried.annotate(Count("pk"))))
+        if self.counts["bin"]:
+            binned = carried.filter(image__project=self.project, image__deleted_at__isnull=False)
+            counts.subtract(dict(binned.annotate(Count("pk"))))
+        return [LabelRow(label, counts[label.pk]) for label in Label.objects.filter(project=self.project)]
+
+    def _label(self, pk: int | None) -> Label | None:
+        return next((row.label for row in self.labels if row.label.pk == pk), None) if pk else None
 
     @cached_property
     def filter_label(self) -> Label | None:
-        return next((row.label for row in self.labels if row.label.pk == self.query.label_id), None)
+        return self._label(self.query.label)
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """Waiting images by their suggestion, the largest group first; only on the tab that shows them."""
+        if self.query.tab != "suggested":
+            return []
+        waiting = Image.objects.unlabeled().filter(project=self.project, suggestion__isnull=False)
+        counted = (
+            waiting.order_by()
+            .values_list("suggestion")
+            .annotate(Count("pk"), sure=Count("pk", filter=Q(confidence__gte=SURE)))
+        )
+        found = [
+            Group(label, count, sure, Query(tab="suggested", suggestion=pk, show=self.query.show).address())
+            for pk, count, sure in counted
+            if (label := self._label(pk))
+        ]
+        return sorted(found, key=lambda group: (-group.count, group.label.position))
+
+    # --- images ---
 
     @cached_property
     def images(self) -> ImageQuerySet:
         """All images of the tab that pass the filter."""
-        images = Image.objects.filter(project=self.project)
-        images = {
-            "unlabeled": images.unlabeled,
-            "labeled": images.labeled,
-            "all": images.alive,
-            "bin": images.binned,
-        }[self.query.tab]()
-        if self.filter_label:
-            images = images.filter(annotations__label=self.filter_label)
-        if self.query.text:
-            images = images.filter(name__icontains=self.query.text)
-        return images
+        return self.query.images(self.project, self.user)
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        """Whether the count of the tab is the count of what is shown."""
+        return not self.query.is_filtered and self.query.order.column in ("id", "name")
 
     @cached_property
     def slice(self) -> Slice:
+        if self.query.sort_name == "similar":
+            return self._similar()
         images = self._read_images()
-        is_plain = not self.filter_label and not self.query.text
-        total = self.counts[self.query.tab] if is_plain else self.images.count()
+        total = self.counts[self.query.tab] if self._is_plain else self.images.count()
         kept = self._read_kept(images)
         if not images:
             return Slice(kept=kept, total=total)
-        newer = 0
-        if self.query.before or self.query.after:
-            newer = self.images.filter(pk__gt=images[0].pk).count()
-        return Slice(images, kept, newer + 1, total)
+        return Slice(images, kept, self._count_before(images[0]) + 1, total)
+
+    def _count_before(self, image: Image) -> int:
+        if not (self.query.before or self.query.after):
+            return 0
+        order = self.query.order
+        return self.images.filter(order.beyond(Cursor.of(image, order), is_later=False)).count()
 
     def _read_images(self) -> list[Image]:
-        query, rows = self.query, self.images.order_by("-pk")
-        if query.after:
-            newer = list(self.images.filter(pk__gt=query.after).order_by("pk")[: query.show])
-            if len(newer) == query.show:
-                return newer[::-1]
-        elif query.before and (older := list(rows.filter(pk__lt=query.before)[: query.show])):
-            return older
+        query, order = self.query, self.query.order
+        rows = self.images.order_by(*order.by)
+        if cursor := Cursor.read(query.after, order):
+            earlier = self.images.filter(order.beyond(cursor, is_later=False)).order_by(*order.backwards)
+            if len(found := list(earlier[: query.show])) == query.show:
+                return found[::-1]
+        elif cursor := Cursor.read(query.before, order):
+            later = list(rows.filter(order.beyond(cursor, is_later=True))[: query.show])
+            if later:
+                return later
         return list(rows[: query.show])  # the first page, also where the wanted one has become empty
+
+    def _similar(self) -> Slice:
+        """The most similar ones first; the cursor of a page is the number of images before it."""
+        assert self.query.like is not None
+        ranked = similarity.nearest(self.project, self.query.like, MOST_SIMILAR)
+        found = {image.pk: image for image in self.images}
+        ordered = [found[pk] for pk in ranked if pk in found]
+        start = read_number(self.query.before) or 0
+        if self.query.after:
+            start = max(0, (read_number(self.query.after) or 0) - self.query.show)
+        part = ordered[start : start + self.query.show]
+        return Slice(part, self._read_kept(part), start + 1 if part else 0, len(ordered))
 
     def _read_kept(self, images: list[Image]) -> list[Image]:
         missing = sorted(self._keep - {image.pk for image in images})[: self.query.show]
@@ -199,20 +222,34 @@ class Bench:
         return list(Image.objects.alive().filter(project=self.project, pk__in=missing))
 
     @cached_property
+    def _shown(self) -> list[Image]:
+        """What is kept stands where it was: by id where that is the order, else before the others."""
+        images, kept = self.slice.images, self.slice.kept
+        if not kept or self.query.order.column != "id" or self.query.sort_name == "similar":
+            return [*kept, *images]
+        return sorted([*images, *kept], key=lambda image: image.pk, reverse=self.query.order.is_descending)
+
+    @cached_property
     def tiles(self) -> list[Tile]:
-        images = self.slice.shown
         labels = {row.label.pk: row.label for row in self.labels}
-        carried: dict[int, list[Label]] = {image.pk: [] for image in images}
+        carried: dict[int, list[Label]] = {image.pk: [] for image in self._shown}
         rows = Annotation.objects.filter(image_id__in=list(carried)).order_by("label__position", "pk")
         for image_id, label_id in rows.values_list("image_id", "label_id"):
             if label_id in labels:  # made by somebody since the labels were read
                 carried[image_id].append(labels[label_id])
-        return [self._tile(image, carried[image.pk]) for image in images]
+        return [self._tile(image, carried[image.pk], labels) for image in self._shown]
 
-    def _tile(self, image: Image, labels: list[Label]) -> Tile:
+    def _tile(self, image: Image, carried: list[Label], labels: Mapping[int, Label]) -> Tile:
         thumbnails, files = self._addresses
-        days = _days_left(image) if image.deleted_at else None
-        return Tile(image, labels, f"{thumbnails}{image.sha256}.webp", f"{files}{image.pk}/file/", days)
+        return Tile(
+            image,
+            carried,
+            f"{thumbnails}{image.sha256}.webp",
+            f"{files}{image.pk}/file/",
+            _days_left(image) if image.deleted_at else None,
+            labels.get(image.suggestion_id or 0),
+            labels.get(image.suspicion_id or 0),
+        )
 
     @cached_property
     def _addresses(self) -> tuple[str, str]:
@@ -221,19 +258,26 @@ class Bench:
         file = reverse("image_file", args=[self.project.pk, 0])
         return thumbnail.removesuffix("0.webp"), file.removesuffix("0/file/")
 
+    # --- addresses ---
+
+    def _cursor(self, image: Image, place: int) -> str:
+        if self.query.sort_name == "similar":
+            return str(place)
+        return str(Cursor.of(image, self.query.order))
+
     @property
     def newer_address(self) -> str:
         here = self.slice
         if here.position <= 1:
             return ""
-        return self.query.address(before=None, after=here.images[0].pk)
+        return self.query.address(before="", after=self._cursor(here.images[0], here.position - 1))
 
     @property
     def older_address(self) -> str:
         here = self.slice
-        if not here.images or here.last_position >= here.total:
+        if not here.has_later:
             return ""
-        return self.query.address(before=here.images[-1].pk, after=None)
+        return self.query.address(before=self._cursor(here.images[-1], here.last_position), after="")
 
     bin_days = property(lambda self: settings.EXEML_BIN_DAYS)
     max_image_mb = property(lambda self: settings.EXEML_MAX_IMAGE_MB)
@@ -244,24 +288,47 @@ class Bench:
         return [(size, self.query.address(show=size)) for size in PAGE_SIZES]
 
     @property
+    def sorts(self) -> list[dict[str, Any]]:
+        """The orders that make sense on this tab, with their addresses."""
+        names = ["newest", "oldest", "name"]
+        if self.query.tab in ("unlabeled", "suggested"):
+            names = ["useful", "confidence", "uncertain", *names]
+        names += [name for name in ("suspicion", "copies", "similar") if name == self.query.sort_name]
+        return [
+            {"name": name, "title": ORDERS[name].title, "address": self.query.first_page(sort=name)}
+            for name in names
+        ]
+
+    @property
+    def carried(self) -> list[tuple[str, str]]:
+        """Names and values of the address, for a form that changes one of them."""
+        return parse_qsl(self.query.first_page())
+
+    @property
     def here(self) -> str:
         """The query string of what is shown."""
         return self.query.address()
 
     @property
     def without_filter(self) -> str:
-        return self.query.first_page(label_id=None, text="")
+        return Query(tab=self.query.tab, sort=_plain(self.query.sort), show=self.query.show).address()
+
+
+def _plain(sort: str) -> str:
+    return "" if sort in ("similar", "suspicion", "copies") else sort
 
 
 def count_images(project: Project) -> dict[str, int]:
-    """Images per tab, in one query."""
+    """Images per tab, in two queries that read an index each."""
     alive = Q(deleted_at=None)
-    return Image.objects.filter(project=project).aggregate(
+    counts: dict[str, int] = Image.objects.filter(project=project).aggregate(
         unlabeled=Count("pk", filter=alive & Q(is_labeled=False)),
         labeled=Count("pk", filter=alive & Q(is_labeled=True)),
         all=Count("pk", filter=alive),
         bin=Count("pk", filter=~alive),
     )
+    waiting = Image.objects.unlabeled().filter(project=project, suggestion__isnull=False)
+    return counts | {"suggested": waiting.count()}
 
 
 def _days_left(image: Image) -> int:

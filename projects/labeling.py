@@ -12,23 +12,24 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from projects import label_removal
 from projects.label_rows import (
     Move,
     alone,
     change_of,
+    dress,
     ensure,
     held_by,
     labels_by_id,
-    mark_labeled,
     record,
     set_binned,
     tidy,
     which,
     write,
 )
-from projects.models import Annotation, How, Image, Label, LabelEvent, Project
+from projects.models import How, Image, Label, LabelEvent, Project
 from projects.models.project import LABEL_NAME
-from projects.undoing import CannotUndo, Undone, last_deed, undo
+from projects.undoing import CannotUndo, Undone, last_deed, last_undo, redo, undo
 
 __all__ = [
     "CannotUndo",
@@ -36,14 +37,20 @@ __all__ = [
     "apply",
     "delete_images",
     "delete_label",
+    "edit_label",
     "ensure_labels",
     "last_deed",
+    "last_undo",
+    "merge_labels",
+    "move_label",
+    "redo",
     "rename_label",
     "restore_images",
     "undo",
 ]
 
 Kind = LabelEvent.Kind
+GONE = "Somebody deleted this label meanwhile."
 
 
 @transaction.atomic
@@ -109,7 +116,7 @@ def rename_label(label: Label, name: str, by: User | None) -> LabelEvent | None:
     alone(label.project)
     labels = labels_by_id(label.project)
     if label.pk not in labels:
-        raise ValidationError("Somebody deleted this label meanwhile.")
+        raise ValidationError(GONE)
     if any(other.name.lower() == name.lower() for other in labels.values() if other != label):
         raise ValidationError(f"This project already has a label “{name}”.")
     old, label.name = labels[label.pk].name, name
@@ -121,31 +128,70 @@ def rename_label(label: Label, name: str, by: User | None) -> LabelEvent | None:
 
 
 @transaction.atomic
-def delete_label(label: Label, by: User | None) -> LabelEvent | None:
-    """Take the label away from every image, also in the bin, and from the project. None where it is gone."""
-    project = label.project
-    alone(project)
-    labels = labels_by_id(project)
+def edit_label(
+    label: Label, by: User | None, *, colour: int, hot_key: str, swap: bool = False
+) -> LabelEvent | None:
+    """Give the label a colour and a key; None where it has them.
+
+    Raises ValidationError for a key that another label has, unless they `swap`.
+    """
+    alone(label.project)
+    labels = labels_by_id(label.project)
     if label.pk not in labels:
+        raise ValidationError(GONE)
+    holder = next((one for one in labels.values() if hot_key and one.hot_key == hot_key), None)
+    was = labels[label.pk]
+    if (was.colour, was.hot_key) == (colour, hot_key):
         return None
-    annotations = list(Annotation.objects.filter(label=label).order_by("image_id"))
-    carriers = held_by(project, [one.image_id for one in annotations], with_bin=True)
-    changes = [change_of(held, held.labels - {label.pk}, labels) for held in carriers]
-    details = {
-        "label": {
-            "name": label.name,
-            "colour": label.colour,
-            "position": label.position,
-            "hot_key": label.hot_key,
-        },
-        "labels": {labels[pk].name: pk for held in carriers for pk in held.labels},
-        "annotations": [
-            [one.image_id, one.by_id, one.how, one.at.isoformat(), one.confidence] for one in annotations
-        ],
-    }
-    mark_labeled([held.image_id for held in carriers if held.labels == {label.pk}], False)
-    label.delete()
-    return record(project, Kind.DELETE_LABEL, by, changes, details)
+    if holder and holder != label and not swap:
+        raise ValidationError(f"The key {hot_key.upper()} belongs to “{holder}”.")
+    before, after = {str(label.pk): [was.colour, was.hot_key]}, {str(label.pk): [colour, hot_key]}
+    if holder and holder != label:
+        before[str(holder.pk)] = [holder.colour, holder.hot_key]
+        after[str(holder.pk)] = [holder.colour, was.hot_key]
+    dress(label.project, after)
+    details = {"label": label.pk, "name": label.name, "from": before, "to": after}
+    return record(label.project, Kind.EDIT_LABEL, by, [], details)
+
+
+@transaction.atomic
+def move_label(label: Label, step: int) -> None:
+    """Move the label up (-1) or down (1) in All Labels; at an end it stays. An order is no deed."""
+    alone(label.project)
+    ordered = list(Label.objects.filter(project=label.project))
+    place = next((at for at, one in enumerate(ordered) if one == label), None)
+    if place is None or not 0 <= place + step < len(ordered):
+        return
+    ordered[place], ordered[place + step] = ordered[place + step], ordered[place]
+    for position, one in enumerate(ordered):
+        one.position = position
+    Label.objects.bulk_update(ordered, ["position"])
+
+
+@transaction.atomic
+def delete_label(label: Label, by: User | None, *, with_images: bool = False) -> LabelEvent | None:
+    """Take the label away from every image, also in the bin, and from the project. None where it is gone.
+
+    `with_images`: images that have only this label go to the bin.
+    """
+    alone(label.project)
+    if label.pk not in labels_by_id(label.project):
+        return None
+    changes, details = label_removal.remove(label, by, with_images=with_images)
+    return record(label.project, Kind.DELETE_LABEL, by, changes, details)
+
+
+@transaction.atomic
+def merge_labels(label: Label, into: Label, by: User | None) -> LabelEvent:
+    """Every image labeled `label` becomes labeled `into`, and `label` is gone. Raises ValidationError."""
+    alone(label.project)
+    labels = labels_by_id(label.project)
+    if label.pk not in labels or into.pk not in labels:
+        raise ValidationError(GONE)
+    if label == into:
+        raise ValidationError("Choose another label to merge into.")
+    changes, details = label_removal.merge(label, into, by)
+    return record(label.project, Kind.MERGE_LABELS, by, changes, details)
 
 
 def delete_images(project: Project, image_ids: Iterable[int], by: User | None) -> LabelEvent | None:

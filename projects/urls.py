@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from projects.views import accounts, images, label_data, labels, projects, teams
+from projects.views import accounts, history, images, label_data, labels, projects, suggestions, teams
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("sign-in/", accounts.sign_in, name="sign_in"),
@@ -19,7 +19,25 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("projects/<int:project_id>/label-data/", label_data.label_data, name="label_data"),
     path("projects/<int:project_id>/label-data/grid/", label_data.image_grid, name="image_grid"),
     path("projects/<int:project_id>/label-data/label/", label_data.label_images, name="label_images"),
+    path(
+        "projects/<int:project_id>/label-data/confirm/",
+        suggestions.confirm_suggestions,
+        name="confirm_suggestions",
+    ),
+    path(
+        "projects/<int:project_id>/label-data/refuse/",
+        suggestions.refuse_suggestions,
+        name="refuse_suggestions",
+    ),
     path("projects/<int:project_id>/label-data/undo/", label_data.undo_labeling, name="undo_labeling"),
+    path("projects/<int:project_id>/label-data/redo/", history.redo_labeling, name="redo_labeling"),
+    path("projects/<int:project_id>/history/", history.history, name="history"),
+    path("projects/<int:project_id>/history/<int:event_id>/undo/", history.undo_event, name="undo_event"),
+    path(
+        "projects/<int:project_id>/images/<int:image_id>/history/",
+        history.image_history,
+        name="image_history",
+    ),
     path("projects/<int:project_id>/images/upload/", images.upload_images, name="upload_images"),
     path("projects/<int:project_id>/images/delete/", images.delete_images, name="delete_images"),
     path("projects/<int:project_id>/images/restore/", images.restore_images, name="restore_images"),

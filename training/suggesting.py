@@ -63,6 +63,11 @@ class Found:
 _kept: OrderedDict[int, Vectors] = OrderedDict()
 
 
+def forget() -> None:
+    """Let go of all vectors."""
+    _kept.clear()
+
+
 def refresh(project_id: int) -> int:
     """Suggest a label for every unlabeled image of the project; how many rows changed."""
     project = Project.objects.alive().filter(pk=project_id).first()

@@ -17,7 +17,8 @@ from projects.forms_labeling import ImagesForm
 from projects.ingest import Outcome, add_images
 from projects.models import Image, Project, Role
 from projects.pictures import CONTENT_TYPES
-from projects.views.label_data import Notice, counted, first_error, refreshed, refused
+from projects.telling import counted
+from projects.views.label_data import Notice, chosen, first_error, refreshed, refused
 
 # What became of a file as an HTTP status of its own: one request carries several files.
 CODES = {"added": 201, "restored": 200, "duplicate": 409, "refused": 422}
@@ -82,7 +83,7 @@ def delete_images(request: PageRequest, project: Project) -> HttpResponse:
     form = ImagesForm(request.POST)
     if not form.is_valid():
         return refused(request, project, first_error(form))
-    event = labeling.delete_images(project, form.cleaned_data["images"], request.user)
+    event = labeling.delete_images(project, chosen(request, project, form), request.user)
     words = f"{counted(len(event.changes))} moved to the bin." if event else "They are in the bin already."
     return refreshed(request, project, Notice(words, event))
 
@@ -93,6 +94,6 @@ def restore_images(request: PageRequest, project: Project) -> HttpResponse:
     form = ImagesForm(request.POST)
     if not form.is_valid():
         return refused(request, project, first_error(form))
-    event = labeling.restore_images(project, form.cleaned_data["images"], request.user)
+    event = labeling.restore_images(project, chosen(request, project, form), request.user)
     words = f"{counted(len(event.changes))} restored." if event else "They are restored already."
     return refreshed(request, project, Notice(words, event))

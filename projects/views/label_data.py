@@ -10,17 +10,19 @@ from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.utils.text import Truncator
 from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.pages import PageRequest, go, page, wants_fragment
 from projects import labeling
 from projects.access import project_page
-from projects.forms_labeling import LabelForm, LabelImagesForm
-from projects.grid import PAGE_SIZES, Bench
+from projects.filters import chips, people_of
+from projects.forms_labeling import FilterForm, ImagesForm, LabelForm, LabelImagesForm
+from projects.grid import Bench
 from projects.models import LabelEvent, Project, Role
+from projects.querying import PAGE_SIZES, matching_ids
+from projects.telling import counted, labeled_words, root_of
 
-PAGE = "projects/label_data.html"
+PAGE, TILES = "projects/label_data.html", "projects/_label_data_tiles.html"
 Kind = LabelEvent.Kind
 
 
@@ -42,7 +44,12 @@ def label_data(request: PageRequest, project: Project) -> HttpResponse:
 @project_page(Role.VIEWER)
 @require_safe
 def image_grid(request: PageRequest, project: Project) -> HttpResponse:
-    """Grid, counts and labels as they are now: other people and uploads change them."""
+    """Grid, counts and labels as they are now: other people and uploads change them.
+
+    With `part=tiles` only the images of a further page, for a grid that goes on as one scrolls.
+    """
+    if request.GET.get("part") == "tiles":
+        return page(request, TILES, bench_context(request, project))
     return refreshed(request, project)
 
 
@@ -53,14 +60,15 @@ def label_images(request: PageRequest, project: Project) -> HttpResponse:
     if not form.is_valid():
         return refused(request, project, first_error(form))
     wanted = form.cleaned_data
+    images = chosen(request, project, form)
     try:
-        event = labeling.apply(
-            project, wanted["images"], add=wanted["add"], remove=wanted["remove"], by=request.user
-        )
+        event = labeling.apply(project, images, add=wanted["add"], remove=wanted["remove"], by=request.user)
     except ValidationError as error:
         return refused(request, project, error.messages[0])
-    notice = Notice(_labeled_words(event), event) if event else Notice("Nothing to change.", level="info")
-    return refreshed(request, project, notice, keep=wanted["images"] if wanted["stays"] else ())
+    notice = (
+        Notice(f"{labeled_words(event)}.", event) if event else Notice("Nothing to change.", level="info")
+    )
+    return refreshed(request, project, notice, keep=images if wanted["stays"] else ())
 
 
 @project_page(Role.LABELER)
@@ -74,7 +82,7 @@ def undo_labeling(request: PageRequest, project: Project) -> HttpResponse:
         undone = labeling.undo(event, request.user)
     except labeling.CannotUndo as refusal:
         return refreshed(request, project, Notice(str(refusal), level="warning"), status=409)
-    return refreshed(request, project, Notice(_undone_words(event, undone)))
+    return refreshed(request, project, Notice(undone_words(event, undone)))
 
 
 def _deed(project: Project, request: PageRequest) -> LabelEvent | None:
@@ -85,15 +93,27 @@ def _deed(project: Project, request: PageRequest) -> LabelEvent | None:
     return get_object_or_404(LabelEvent, project=project, pk=number)
 
 
+def chosen(request: PageRequest, project: Project, form: ImagesForm) -> list[int]:
+    """The images that a valid form is about: those it names, or all that the page's address matches."""
+    if form.cleaned_data["matching"]:
+        return matching_ids(project, request.GET.dict(), request.user)
+    images: list[int] = form.cleaned_data["images"]
+    return images
+
+
 # --- answering ---
 
 
 def bench_context(request: PageRequest, project: Project, keep: Iterable[int] = ()) -> dict[str, Any]:
     """What the page and its fragments show. What the user may not do is not in it."""
     can_label = request.membership.role >= Role.LABELER
+    bench = Bench(project, request.GET.dict(), keep, request.user)
+    people = people_of(project)
     return {
         "project": project,
-        "bench": Bench(project, request.GET.dict(), keep),
+        "bench": bench,
+        "chips": chips(bench.query, bench.labels, people),
+        "filter_form": FilterForm(bench.query, bench.labels, people),
         "page_sizes": PAGE_SIZES,
         "can_label": can_label,
         "new_label_form": LabelForm(project=project) if can_label else None,
@@ -126,31 +146,16 @@ def first_error(form: Any) -> str:
     return str(next(iter(form.errors.values()))[0])
 
 
-def counted(number: int, noun: str = "image") -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
-
-
-def _labeled_words(event: LabelEvent) -> str:
-    """“12 images: roses”, or what was taken away."""
-    images = counted(len(event.changes))
-    added = {name for change in event.changes for name in set(change["to"]) - set(change["from"])}
-    gone = {name for change in event.changes for name in set(change["from"]) - set(change["to"])}
-    if added:
-        return f"{images} labeled {_listed(added)}."
-    return f"{_listed(gone)} taken from {images}."
-
-
-def _listed(names: set[str]) -> str:
-    return ", ".join(f"“{Truncator(name).chars(40)}”" for name in sorted(names))
-
-
-def _undone_words(event: LabelEvent, undone: labeling.Undone) -> str:
+def undone_words(event: LabelEvent, undone: labeling.Undone, deed: str = "Taken back") -> str:
     """“Taken back for 10 images; 2 were changed by somebody since and stay.”"""
-    if event.kind == Kind.RENAME_LABEL:
-        return f"Taken back: the label is “{event.details['from']}” again."
-    words = f"Taken back for {counted(undone.restored)}"
-    if event.kind == Kind.DELETE_LABEL:
-        words = f"The label “{event.details['label']['name']}” is back on {counted(undone.restored)}"
+    root, details = root_of(event), undone.event.details
+    if root.kind == Kind.RENAME_LABEL:
+        return f"{deed}: the label is “{details['to']}” again."
+    if root.kind == Kind.EDIT_LABEL:
+        return f"{deed}: colour and key of “{details['name']}”."
+    words = f"{deed} for {counted(undone.restored)}"
+    if root.kind == Kind.DELETE_LABEL and event.kind != Kind.UNDO:
+        words = f"The label “{details['name']}” is back on {counted(undone.restored)}"
     if not undone.left:
         return f"{words}."
     are = "was changed since and stays" if undone.left == 1 else "were changed since and stay"

@@ -14,7 +14,8 @@ from projects import labeling
 from projects.access import project_page
 from projects.forms_labeling import LabelForm
 from projects.models import Annotation, Label, Project, Role
-from projects.views.label_data import PAGE, Notice, bench_context, counted, refreshed
+from projects.telling import counted
+from projects.views.label_data import PAGE, Notice, bench_context, refreshed
 
 PANE = "projects/_label_data_labels.html"
 

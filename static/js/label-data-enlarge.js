@@ -1,5 +1,6 @@
-// One image large, with its facts; arrows go to the next one, and the keys 1–9 work as in the grid.
+// One image large, with its facts; arrows go to the next one, and the keys of the labels work as in the grid.
 import { chip, labels, quickButtons } from "./label-data-pane.js";
+import { Zoom } from "./label-data-zoom.js";
 
 const megabytes = (bytes) => (bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
 
@@ -10,6 +11,7 @@ export class Enlarged {
   constructor(grid) {
     this.grid = grid;
     this.id = null;
+    this.zoom = new Zoom();
     document.addEventListener("click", (event) => {
       const step = event.target.closest("[data-enlarge-step]");
       if (step) this.#step(Number(step.dataset.enlargeStep));
@@ -18,6 +20,11 @@ export class Enlarged {
       if (!this.isOpen || document.querySelector("#delete-dialog[open]")) return;
       const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
       if (step) this.#step(step);
+      const zoom = { PageUp: 1, PageDown: -1 }[event.key];
+      if (zoom) {
+        this.zoom.by(zoom);
+        event.preventDefault();
+      }
     });
     document.addEventListener("close", (event) => event.target.id === "enlarge" && this.#onClose(), true);
   }
@@ -55,7 +62,10 @@ export class Enlarged {
   #show() {
     const { dataset, title } = this.grid.tile(this.id);
     const image = document.getElementById("enlarge-image");
-    if (!image.src.endsWith(dataset.file)) image.src = dataset.file;
+    if (!image.src.endsWith(dataset.file)) {
+      image.src = dataset.file;
+      this.zoom.reset();
+    }
     image.alt = title;
     document.getElementById("enlarge-name").textContent = title;
     document.getElementById("enlarge-name").title = title;
@@ -65,6 +75,18 @@ export class Enlarged {
     const [previous, next] = document.querySelectorAll("[data-enlarge-step]");
     previous.disabled = ids[0] === this.id;
     next.disabled = ids.at(-1) === this.id;
+    const place = ids.indexOf(this.id);
+    for (const near of [ids[place + 1], ids[place + 2], ids[place - 1]]) if (near) new Image().src = this.grid.tile(near).dataset.file;
+    this.#showSuggestion();
+  }
+
+  #showSuggestion() {
+    const line = document.getElementById("enlarge-suggestion");
+    if (!line) return;
+    const { suggestion, percent } = this.grid.tile(this.id).dataset;
+    const label = labels().find((one) => one.id === suggestion);
+    line.hidden = !label;
+    line.textContent = label ? `Looks like ${label.name}, ${percent} % sure: + confirms, − refuses` : "";
   }
 
   #showLabels() {

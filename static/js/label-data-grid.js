@@ -7,6 +7,7 @@ const SIZE_KEY = "exeml-tile-size";
 export class Grid {
   constructor() {
     this.selected = new Set(); // image ids as text
+    this.matching = 0; // how many images match, where all of them are selected
     this.focused = null;
     this.anchor = null; // where a range begins
     this.hadFocus = false;
@@ -27,16 +28,26 @@ export class Grid {
 
   restore() {
     const ids = this.ids();
+    this.matching = 0;
     this.selected = new Set(ids.filter((id) => this.selected.has(id)));
     if (!this.focused || !this.tile(this.focused)) this.focused = ids[Math.min(this.place ?? 0, ids.length - 1)] ?? null;
-    this.#paint();
+    this.paint();
     const size = localStorage.getItem(SIZE_KEY);
     if (size) this.#resize(size);
     const isLost = document.activeElement === document.body || document.activeElement === null;
     if (this.hadFocus && isLost && this.focused) this.tile(this.focused).focus({ preventScroll: true });
   }
 
-  #paint() {
+  get isMatching() {
+    return this.matching > 0;
+  }
+
+  get count() {
+    return this.matching || this.selected.size;
+  }
+
+  paint() {
+    if (this.isMatching) this.selected = new Set(this.ids());
     for (const tile of this.tiles()) {
       tile.setAttribute("aria-selected", String(this.selected.has(tile.dataset.image)));
       tile.tabIndex = tile.dataset.image === this.focused ? 0 : -1;
@@ -46,8 +57,16 @@ export class Grid {
   }
 
   select(ids) {
+    this.matching = 0;
     this.selected = new Set(ids);
-    this.#paint();
+    this.paint();
+  }
+
+  // All images that the address matches, also those that are not on the page.
+  selectMatching(total) {
+    this.matching = total;
+    this.paint();
+    if (this.focused) this.tile(this.focused)?.focus({ preventScroll: true });
   }
 
   selectAll() {
@@ -64,10 +83,11 @@ export class Grid {
     const hadFocus = this.hadFocus || this.hasFocus();
     if (isLeaving) for (const id of gone) this.tile(id)?.remove();
     this.selected.clear();
+    this.matching = 0;
     this.anchor = null;
     this.focused = next;
     this.place = next ? this.ids().indexOf(next) : 0;
-    this.#paint();
+    this.paint();
     const dialog = document.querySelector("dialog[open]");
     if (next && hadFocus && !dialog) this.#focus(next);
   }
@@ -107,8 +127,9 @@ export class Grid {
   #toggle(id) {
     this.anchor = id;
     this.isClicked = false;
+    this.matching = 0;
     if (!this.selected.delete(id)) this.selected.add(id);
-    this.#paint();
+    this.paint();
   }
 
   #range(to, isAdding) {

@@ -39,7 +39,7 @@ export function quickButtons(onGive) {
     dot.classList.add(`label-${label.colour}`);
     name.textContent = label.name;
     item.firstChild.title = label.name;
-    if (label.key) item.firstChild.insertAdjacentHTML("afterbegin", `<kbd aria-hidden="true">${Number(label.key)}</kbd>`);
+    if (label.key) item.firstChild.insertAdjacentHTML("afterbegin", `<kbd aria-hidden="true">${label.key.toUpperCase()}</kbd>`);
     item.firstChild.addEventListener("click", () => onGive(label));
     return item;
   });
@@ -65,15 +65,23 @@ export class Pane {
   }
 
   show() {
-    const count = this.grid.selected.size;
+    const count = this.grid.count;
     for (const place of document.querySelectorAll("[data-selected]")) place.textContent = count.toLocaleString("en");
     for (const noun of document.querySelectorAll("[data-selected-noun]")) noun.textContent = count === 1 ? "image" : "images";
     for (const button of document.querySelectorAll("[data-delete], [data-restore], [data-enlarge]")) button.disabled = count === 0;
     document.getElementById("label-data").classList.toggle("has-selection", count > 0);
+    this.#showConfirming(count);
     if (!this.input) return;
     document.getElementById("quick").replaceChildren(...quickButtons((label) => this.onGive(label)));
     this.#showChosen();
     this.#showHeld();
+  }
+
+  #showConfirming(count) {
+    const words = document.querySelector("[data-confirm-words]");
+    if (!words) return;
+    words.textContent = count ? `Confirm ${count.toLocaleString("en")}` : "Confirm this page";
+    document.querySelector("[data-refuse]").disabled = count === 0;
   }
 
   // The server did not take the labels: what was typed stands there again, beside the reason.

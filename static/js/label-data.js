@@ -1,8 +1,11 @@
 // Label Data: deeds are sent one after the other, and the grid is renewed from the last answer.
+import { Band } from "./label-data-band.js";
+import { Deeds } from "./label-data-deeds.js";
 import { Enlarged } from "./label-data-enlarge.js";
 import { Grid } from "./label-data-grid.js";
 import { Pane, labels } from "./label-data-pane.js";
-import { isTyping } from "./words.js";
+import { Scroll } from "./label-data-scroll.js";
+import { isTyping, say } from "./words.js";
 
 const page = document.getElementById("label-data");
 const urls = page.dataset;
@@ -11,44 +14,62 @@ const canLabel = "labelUrl" in urls;
 const grid = new Grid();
 const pane = new Pane(grid);
 const enlarged = new Enlarged(grid);
+const scroll = new Scroll(urls.gridUrl, () => grid.paint());
+new Band(grid);
 
-const here = () => document.getElementById("bench-head").dataset.here;
+const here = () => scroll.here();
 const tab = () => document.getElementById("bench").dataset.tab;
 const dialogIsOpen = () => document.querySelector("dialog[open]") !== null;
 
 // --- sending ---
 
-let applied = null; // what OK sent last
-let refused = null; // what the server did not take
-let queue = Promise.resolve();
-let waiting = 0;
+const csrf = JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"];
+const deeds = new Deeds(`exeml-deeds-${urls.user}-${location.pathname}`, csrf);
+let refused = null; // what the server did not take: { ids, names }
+let refreshing = Promise.resolve();
 
-function send(verb, url, values = {}, swap = "outerHTML") {
-  waiting += 1;
-  queue = queue
-    .then(() => htmx.ajax(verb, `${url}?${here()}`, { source: "#label-data", target: "#grid", swap, values }))
-    .catch(() => refresh())
-    .finally(() => {
-      waiting -= 1;
-    });
-  return queue;
+const send = (url, values = {}, query = here()) => deeds.add(url, query, values);
+
+// Only the last of several answers is drawn: it is the newest.
+deeds.onAnswer = (html, status, isLast, deed) => {
+  if (status === 422 && deed.values.add) refused = { ids: String(deed.values.images ?? "").split(","), names: [deed.values.add].flat() };
+  if (!isLast && status === 200) return;
+  const place = keepPlace();
+  htmx.swap("#grid", html, { swapStyle: "outerHTML", swapDelay: 0, settleDelay: 20 }, { contextElement: page, afterSwapCallback: () => renewed() });
+  place();
+};
+
+deeds.onRefused = (deed, why) => {
+  say(`A change could not be made. ${why}`, "error");
+  refresh();
+};
+
+// What is on screen stays where it is although the grid begins elsewhere now.
+function keepPlace() {
+  const middle = document.querySelector(".middle");
+  const tile = grid.tile(grid.focused);
+  const top = tile?.getBoundingClientRect().top;
+  return () => {
+    const again = grid.tile(grid.focused);
+    if (again && top !== undefined && middle?.isConnected) middle.scrollTop += again.getBoundingClientRect().top - top;
+  };
+}
+
+function get(swap) {
+  refreshing = refreshing
+    .then(() => htmx.ajax("GET", `${urls.gridUrl}?${here()}`, { source: "#label-data", target: "#grid", swap }))
+    .catch(() => {});
+  return refreshing;
 }
 
 // An upload or another person changed something. Whoever is selecting keeps the grid as it is.
 function refresh(isGentle = false) {
-  const isBusy = isGentle && (grid.selected.size > 0 || grid.hasFocus());
+  const isBusy = isGentle && (grid.selected.size > 0 || grid.hasFocus() || !deeds.isIdle);
   document.getElementById("uploads-show")?.toggleAttribute("hidden", !isBusy);
-  return send("GET", urls.gridUrl, {}, isBusy ? "none" : "outerHTML");
+  return get(isBusy ? "none" : "outerHTML");
 }
 
 document.addEventListener("label-data:refresh", (event) => refresh(event.detail?.isGentle ?? false));
-
-document.addEventListener("htmx:beforeSwap", (event) => {
-  const { xhr, target, requestConfig } = event.detail;
-  const isDeed = target?.id === "grid" && requestConfig.elt.id === "label-data";
-  if (isDeed && xhr.status === 422) refused = applied;
-  if (isDeed && waiting > 1 && xhr.status === 200) event.detail.shouldSwap = false; // a later answer is newer
-});
 
 // What somebody types into All Labels is not swept away by a renewal, unless it was just sent.
 let wasSubmitted = false;
@@ -66,14 +87,13 @@ document.addEventListener("htmx:oobBeforeSwap", (event) => {
   if (isTyping(field) && field.value) event.detail.shouldSwap = false;
 });
 
-document.addEventListener("htmx:responseError", () => setTimeout(refresh, 0));
-
 function renewed() {
   grid.restore();
+  scroll.renew();
   if (refused) {
     grid.select(refused.ids.filter((id) => grid.tile(id)));
     pane.takeBack(refused.names);
-    refused = applied = null;
+    refused = null;
   }
   pane.show();
   enlarged.renew();
@@ -95,12 +115,46 @@ document.addEventListener("htmx:afterSettle", (event) => {
 // The selected images or, where nothing is selected, the one with the focus.
 const subjects = () => (grid.selected.size ? [...grid.selected] : grid.focused ? [grid.focused] : []);
 
+// How a deed says which images it is about.
+const about = (ids) => (grid.isMatching ? { matching: "on" } : { images: ids.join(",") });
+
 function label(ids, add, { remove = [], stays = false } = {}) {
   if (!canLabel || tab() === "bin" || !ids.length || !(add.length || remove.length)) return;
-  const values = { images: ids.join(","), add, remove };
-  if (stays) values.stays = "on";
-  else moveOn(ids, tab() === "unlabeled" && add.length > 0);
-  send("POST", urls.labelUrl, values);
+  const values = { ...about(ids), add, remove };
+  if (stays && !grid.isMatching) values.stays = "on";
+  else moveOn(ids, tab() !== "labeled" && tab() !== "all" && add.length > 0);
+  send(urls.labelUrl, values);
+}
+
+// What is suggested becomes the label: of the selection, or of all that is on the page.
+function confirm() {
+  if (!canLabel || tab() === "bin") return;
+  const chosen = enlarged.isOpen ? [enlarged.id] : grid.selected.size ? [...grid.selected] : grid.ids();
+  const ids = chosen.filter((id) => grid.tile(id)?.dataset.suggestion);
+  if (!ids.length) return;
+  const values = about(ids);
+  moveOn(ids, true);
+  send(urls.confirmUrl, values);
+}
+
+function confirmGroup({ confirmGroup, above }) {
+  const query = new URLSearchParams({ tab: "suggested", suggestion: confirmGroup });
+  if (above) query.set("above", above);
+  const ids = [...document.querySelectorAll("#tiles > .tile")]
+    .filter(({ dataset }) => dataset.suggestion === confirmGroup && (!above || Number(dataset.percent) >= 100 * Number(above)))
+    .map((tile) => tile.dataset.image);
+  grid.select([]);
+  moveOn(ids, true);
+  send(urls.confirmUrl, { matching: "on" }, query.toString());
+}
+
+function refuse() {
+  const chosen = enlarged.isOpen ? [enlarged.id] : subjects();
+  const ids = chosen.filter((id) => grid.tile(id)?.dataset.suggestion);
+  if (!canLabel || !ids.length) return;
+  const values = about(ids);
+  moveOn(ids, tab() === "suggested");
+  send(urls.refuseUrl, values);
 }
 
 // The focus goes on to the next image at once; images that leave the tab need not wait for the answer.
@@ -121,10 +175,7 @@ const giveByKey = (key) => give(labels().find((one) => one.key === key));
 
 pane.onGive = give;
 enlarged.onGive = give;
-pane.onApply = (names) => {
-  applied = { names, ids: [...grid.selected] };
-  label(applied.ids, names);
-};
+pane.onApply = (names) => label([...grid.selected], names);
 pane.onRemove = (name) => label(subjects(), [], { remove: [name], stays: true });
 enlarged.onRemove = (id, name) => label([id], [], { remove: [name], stays: true });
 
@@ -132,7 +183,8 @@ function askToDelete() {
   const ids = enlarged.isOpen ? [enlarged.id] : subjects();
   const dialog = document.getElementById("delete-dialog");
   if (!ids.length || !dialog || tab() === "bin") return;
-  dialog.querySelector("[data-delete-count]").textContent = ids.length === 1 ? "1 image" : `${ids.length} images`;
+  const count = enlarged.isOpen ? 1 : grid.count || 1;
+  dialog.querySelector("[data-delete-count]").textContent = count === 1 ? "1 image" : `${count.toLocaleString("en")} images`;
   dialog.dataset.ids = ids.join(",");
   dialog.showModal();
 }
@@ -141,15 +193,17 @@ function deleteImages() {
   const dialog = document.getElementById("delete-dialog");
   const ids = dialog.dataset.ids.split(",");
   dialog.close();
+  const values = about(ids);
   moveOn(ids, true);
-  send("POST", urls.deleteUrl, { images: ids.join(",") });
+  send(urls.deleteUrl, values);
 }
 
 function restoreImages() {
   const ids = subjects();
   if (!ids.length) return;
+  const values = about(ids);
   moveOn(ids, true);
-  send("POST", urls.restoreUrl, { images: ids.join(",") });
+  send(urls.restoreUrl, values);
 }
 
 function showNew() {
@@ -157,13 +211,18 @@ function showNew() {
   refresh();
 }
 
-const undo = (event = "") => canLabel && send("POST", urls.undoUrl, { event });
+const undo = (event = "") => canLabel && send(urls.undoUrl, { event });
+const redo = () => canLabel && urls.redoUrl && send(urls.redoUrl);
 
 // --- pointer and keys ---
 
 document.addEventListener("click", (event) => {
   const target = event.target;
   if (target.closest("[data-select-page]")) grid.selectAll();
+  else if (target.closest("[data-select-matching]")) grid.selectMatching(Number(target.closest("[data-select-matching]").dataset.total));
+  else if (target.closest("[data-confirm]")) confirm();
+  else if (target.closest("[data-refuse]")) refuse();
+  else if (target.closest("[data-confirm-group]")) confirmGroup(target.closest("[data-confirm-group]").dataset);
   else if (target.closest("[data-delete]")) askToDelete();
   else if (target.closest("[data-enlarge]")) enlarged.open(grid.ids().find((id) => grid.selected.has(id)));
   else if (target.closest("[data-delete-confirm]")) deleteImages();
@@ -187,14 +246,19 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (isTyping(event.target)) return;
-  if (isCommand && !event.shiftKey && event.key.toLowerCase() === "z" && canLabel) undo();
+  const isFree = !dialogIsOpen() || enlarged.isOpen;
+  const key = event.key.toLowerCase();
+  if (isCommand && key === "z" && canLabel) event.shiftKey ? redo() : undo();
+  else if (isCommand && key === "y" && canLabel) redo();
   else if (isCommand) return;
-  else if (/^[1-9]$/.test(event.key) && (!dialogIsOpen() || enlarged.isOpen)) giveByKey(event.key);
-  else if (event.key === "Delete" && (!dialogIsOpen() || enlarged.isOpen)) askToDelete();
+  else if (/^[0-9a-z]$/.test(key) && isFree) giveByKey(key);
+  else if ((key === "+" || key === "=") && isFree) confirm();
+  else if (key === "-" && isFree) refuse();
+  else if (event.key === "Delete" && isFree) askToDelete();
   else if (dialogIsOpen()) return;
   else if (event.key === "Enter" && event.target.closest(".tile")) enlarged.open(grid.focused);
-  else if (event.key.toLowerCase() === "l" && document.getElementById("label-input")) document.getElementById("label-input").focus();
-  else if (event.key === "/") document.getElementById("search")?.focus();
+  else if (key === "." && document.getElementById("label-input")) document.getElementById("label-input").focus();
+  else if (key === "/") document.getElementById("search")?.focus();
   else return;
   event.preventDefault();
 });
@@ -217,3 +281,4 @@ document.addEventListener("htmx:afterSwap", (event) => {
 
 grid.restore();
 pane.show();
+deeds.pump(); // what an earlier visit could not send

@@ -46,7 +46,13 @@ def test_the_page_opens_on_what_is_unlabeled_with_the_counts(bob: Client) -> Non
     response = bob.get(url("label_data", project))
 
     assert shown(response) == newest_first(project.images.unlabeled())
-    assert response.context["bench"].counts == {"unlabeled": 3, "labeled": 6, "all": 9, "bin": 1}
+    assert response.context["bench"].counts == {
+        "unlabeled": 3,
+        "suggested": 0,
+        "labeled": 6,
+        "all": 9,
+        "bin": 1,
+    }
 
 
 def test_the_page_opens_on_all_where_nothing_is_unlabeled(bob: Client) -> None:
@@ -133,10 +139,10 @@ def test_a_label_filters_the_grid(bob: Client) -> None:
     assert response.context["bench"].slice.total == 2
 
 
-def test_a_label_of_another_project_filters_nothing(bob: Client) -> None:
+def test_a_label_of_another_project_matches_nothing(bob: Client) -> None:
     project, other = make_project(labels=1, images=1), make_project("other", labels=1, images=1)
     response = bob.get(url("label_data", project, f"tab=all&label={other.labels.get().pk}"))
-    assert len(shown(response)) == 1
+    assert shown(response) == [] and "No image matches" in response.content.decode()
 
 
 def test_a_part_of_the_file_name_finds_images(bob: Client) -> None:

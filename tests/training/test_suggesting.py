@@ -41,6 +41,12 @@ def picture(kind: int, seed: int) -> File:
     return file
 
 
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    """Ids begin again in every test, and the worker's memory goes by ids."""
+    suggesting.forget()
+
+
 @pytest.fixture
 def project(db: None) -> Project:
     """Ten rings and ten stripes, three of each labeled."""

@@ -1,0 +1,95 @@
+"""The orders of a project's images, and cursors: places in an order that paging goes on from.
+
+Pages are found by key, not by offset, so that the thousandth is as quick as the first: an order is a column
+and the id, and a cursor is the value of both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.db.models import Q
+
+from projects.models import Image
+
+
+@dataclass(frozen=True)
+class Order:
+    """Images without a value in `column` are not in it."""
+
+    title: str
+    column: str
+    is_descending: bool = True
+
+    @property
+    def by(self) -> tuple[str, ...]:
+        sign = "-" if self.is_descending else ""
+        return (f"{sign}id",) if self.column == "id" else (f"{sign}{self.column}", f"{sign}id")
+
+    @property
+    def backwards(self) -> tuple[str, ...]:
+        return tuple(name[1:] if name.startswith("-") else f"-{name}" for name in self.by)
+
+    def beyond(self, cursor: Cursor, *, is_later: bool) -> Q:
+        """What comes after the cursor, or before it."""
+        than = "lt" if self.is_descending == is_later else "gt"
+        beyond_id = Q(**{f"id__{than}": cursor.id})
+        if self.column == "id":
+            return beyond_id
+        beyond_value = Q(**{f"{self.column}__{than}": cursor.value})
+        return Q(**{f"{self.column}__{than}e": cursor.value}) & (beyond_value | beyond_id)
+
+
+ORDERS = {
+    "newest": Order("Newest first", "id"),
+    "oldest": Order("Oldest first", "id", False),
+    "name": Order("File name", "name", False),
+    "confidence": Order("Surest first", "confidence"),
+    "uncertain": Order("Unsure first", "confidence", False),
+    "useful": Order("Most useful first", "usefulness"),
+    "suspicion": Order("Suspicious first", "suspicion_confidence"),
+    "copies": Order("Copies together", "duplicate_group"),
+    "similar": Order("Most similar first", "id"),
+}
+DEFAULTS = {"suggested": "confidence"}
+OF_CHECKS = {"suspects": "suspicion", "duplicates": "copies", "conflicts": "copies"}
+
+
+@dataclass(frozen=True)
+class Cursor:
+    """A place in an order: the value of its column, and the id."""
+
+    value: float | str
+    id: int
+
+    def __str__(self) -> str:
+        return f"{self.value}~{self.id}" if self.value != "" else str(self.id)
+
+    @classmethod
+    def of(cls, image: Image, order: Order) -> Cursor:
+        return cls("" if order.column == "id" else getattr(image, order.column), image.pk)
+
+    @classmethod
+    def read(cls, text: str, order: Order) -> Cursor | None:
+        value, _, number = text.replace("\0", "").rpartition("~")
+        pk = read_number(number)
+        if pk is None:
+            return None
+        if order.column == "id":
+            return cls("", pk)
+        if order.column == "name":
+            return cls(value, pk)
+        share = read_float(value)
+        return None if share is None else cls(share, pk)
+
+
+def read_number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def read_float(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if abs(value) < 1e18 else None  # neither infinite nor no number

@@ -1,0 +1,66 @@
+"""History: what was done in a project and to one image, taking it back and doing it again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_POST, require_safe
+
+from exeml_site.pages import PageRequest, page
+from projects import labeling
+from projects.access import project_page
+from projects.histories import History, ImageHistory
+from projects.models import Image, LabelEvent, Project, Role
+from projects.views.label_data import Notice, refreshed, undone_words
+
+PAGE, FRAGMENT = "projects/history.html", "projects/_history.html"
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def history(request: PageRequest, project: Project) -> HttpResponse:
+    return page(request, PAGE, _context(request, project), fragment=FRAGMENT)
+
+
+@project_page(Role.LABELER)
+@require_POST
+def undo_event(request: PageRequest, project: Project, event_id: int) -> HttpResponse:
+    """Take a deed of the history back, or do again what was taken back."""
+    event = get_object_or_404(LabelEvent, project=project, pk=event_id)
+    is_undo = event.kind == LabelEvent.Kind.UNDO
+    try:
+        undone = (labeling.redo if is_undo else labeling.undo)(event, request.user)
+    except labeling.CannotUndo as refusal:
+        context = {**_context(request, project), "problem": str(refusal)}
+        return page(request, PAGE, context, fragment=FRAGMENT, status=409)
+    words = undone_words(event, undone, "Done again" if is_undo else "Taken back")
+    return page(request, PAGE, {**_context(request, project), "words": words}, fragment=FRAGMENT)
+
+
+def _context(request: PageRequest, project: Project) -> dict[str, Any]:
+    can_label = request.membership.role >= Role.LABELER
+    return {"project": project, "history": History(project, request.GET.dict()), "can_label": can_label}
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def image_history(request: PageRequest, project: Project, image_id: int) -> HttpResponse:
+    image = get_object_or_404(Image.objects.select_related("uploaded_by"), pk=image_id, project=project)
+    context = {"project": project, "image": image, "lines": ImageHistory(image).lines}
+    return page(request, "projects/image_history.html", context, fragment="projects/_image_history.html")
+
+
+@project_page(Role.LABELER)
+@require_POST
+def redo_labeling(request: PageRequest, project: Project) -> HttpResponse:
+    """Do again what the user took back last."""
+    event = labeling.last_undo(project, request.user)
+    if event is None:
+        return refreshed(request, project, Notice("There is nothing of yours to do again.", level="info"))
+    try:
+        undone = labeling.redo(event, request.user)
+    except labeling.CannotUndo as refusal:
+        return refreshed(request, project, Notice(str(refusal), level="warning"), status=409)
+    return refreshed(request, project, Notice(undone_words(event, undone, "Done again"), undone.event))

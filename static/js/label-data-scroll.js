@@ -1,0 +1,71 @@
+// Endless scrolling: the next page of images is fetched before its place is reached. The address keeps the page
+// that is on screen, so that a deed, a reload and Back come back to it.
+
+const AHEAD_PX = 1200;
+
+export class Scroll {
+  constructor(gridUrl, onMore) {
+    this.gridUrl = gridUrl;
+    this.onMore = onMore;
+    document.addEventListener("scroll", () => this.#remember(), { capture: true, passive: true });
+    this.renew();
+  }
+
+  // After the grid was swapped: watch its own end.
+  renew() {
+    this.observer?.disconnect();
+    const middle = document.querySelector(".middle");
+    const doesScroll = middle && getComputedStyle(middle).overflowY === "auto";
+    const options = { root: doesScroll ? middle : null, rootMargin: `${AHEAD_PX}px` };
+    this.observer = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && this.#more(), options);
+    const end = document.querySelector("#tiles > .tiles-next");
+    if (end) this.observer.observe(end);
+  }
+
+  // The query string of the page that the topmost visible image belongs to.
+  here() {
+    const first = document.getElementById("bench-head").dataset.here;
+    const top = document.querySelector(".middle")?.getBoundingClientRect().top ?? 0;
+    let page = first;
+    for (const tile of document.querySelectorAll("#tiles > .tile[data-page]")) {
+      if (tile.getBoundingClientRect().top > Math.max(top, 0) + 60) break;
+      page = tile.dataset.page;
+    }
+    return page;
+  }
+
+  async #more() {
+    const end = document.querySelector("#tiles > .tiles-next");
+    if (!end || this.isFetching) return;
+    this.isFetching = true;
+    const next = end.dataset.next;
+    try {
+      const response = await fetch(`${this.gridUrl}?${next}&part=tiles`, { headers: { "HX-Request": "true" } });
+      if (!response.ok || !end.isConnected) return;
+      const holder = document.createElement("template");
+      holder.innerHTML = await response.text();
+      for (const tile of holder.content.querySelectorAll(".tile")) {
+        if (document.getElementById(tile.id)) tile.remove(); // moved meanwhile
+      }
+      holder.content.querySelector(".tile")?.setAttribute("data-page", next);
+      end.replaceWith(holder.content);
+      this.onMore();
+      this.renew();
+    } catch {
+      // no connection: the observer asks again when one scrolls
+    } finally {
+      this.isFetching = false;
+    }
+  }
+
+  #remember() {
+    if (this.isDue) return;
+    this.isDue = true;
+    setTimeout(() => {
+      this.isDue = false;
+      if (!document.querySelector("#tiles > .tile[data-page]")) return;
+      const page = this.here();
+      if (location.search !== `?${page}`) history.replaceState(history.state, "", `${location.pathname}?${page}`);
+    }, 250);
+  }
+}
