@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString, mark_safe
 
 from projects.checks import CHECKS
 from projects.filters import SIDES
@@ -18,7 +21,8 @@ from projects.models.project import LABEL_NAME
 from projects.querying import SIZE_WORDS, Query
 
 MOST_IMAGES = 5_000
-SURENESS = [(str(percent / 100), f"{percent} %") for percent in (50, 70, 80, 90, 95, 99)]
+SURENESS = (50, 70, 80, 90, 95, 99)  # percent
+SELECTED, NO_OPTIONS = mark_safe(" selected"), mark_safe("")
 
 
 class ImageIdsField(forms.CharField):
@@ -119,36 +123,45 @@ class LabelForm(forms.Form):
         return name
 
 
-class FilterForm(forms.Form):
-    """What the filter offers. It is never bound: an address is read by `querying.Query`, which forgives."""
+@dataclass(frozen=True)
+class FilterField:
+    """One choice of the filter: a select with `options`, or an input of another `kind`."""
 
-    label = forms.ChoiceField(label="Labeled")
-    notlabel = forms.ChoiceField(label="Not labeled")
-    suggestion = forms.ChoiceField(label="Suggestion")
-    above = forms.ChoiceField(label="At least so sure", choices=[("", "any"), *SURENESS])
-    below = forms.ChoiceField(label="At most so sure", choices=[("", "any"), *SURENESS])
-    by = forms.ChoiceField(label="Labeled by")
-    since = forms.DateField(label="Labeled since", widget=forms.DateInput({"type": "date"}))
-    until = forms.DateField(label="Labeled until", widget=forms.DateInput({"type": "date"}))
-    side = forms.ChoiceField(label="Set", choices=[("", "any"), *SIDES.items()])
-    size = forms.ChoiceField(label="Shorter side", choices=[("", "any"), *SIZE_WORDS.items()])
-    check = forms.ChoiceField(label="What may be wrong")
-    opinion = forms.ChoiceField(label="Second opinion", choices=[("", "any"), *OpinionState.choices])
-    hard = forms.BooleanField(label="Hard examples")
-    mine = forms.BooleanField(label="Given to me")
+    name: str
+    title: str
+    value: str
+    options: SafeString = NO_OPTIONS
+    kind: str = "select"
 
-    use_required_attribute = False
 
-    def __init__(self, query: Query, labels: Sequence[LabelRow], people: Mapping[int, str]) -> None:
-        super().__init__(
-            initial={name: getattr(query, name) for name in self.base_fields}, auto_id="filter-%s"
-        )
-        names = [("", "any"), *((row.label.pk, row.label.name) for row in labels)]
-        for name in ("label", "notlabel", "suggestion"):
-            self.fields[name].choices = names  # type: ignore[attr-defined]
-        self.fields["by"].choices = [("", "anybody"), *people.items()]  # type: ignore[attr-defined]
-        titles = [(check.name, check.title) for check in CHECKS]
-        self.fields["check"].choices = [("", "anything"), *titles]  # type: ignore[attr-defined]
-        for name, field in self.fields.items():
-            if name not in ("hard", "mine"):
-                field.widget.attrs["class"] = "input"
+def filter_fields(query: Query, labels: Sequence[LabelRow], people: Mapping[int, str]) -> list[FilterField]:
+    """What the filter offers. It sends an address, which `querying.Query` reads and forgives."""
+    names = {row.label.pk: row.label.name for row in labels}
+    sureness = {percent / 100: f"{percent} %" for percent in SURENESS}
+    choices: list[tuple[str, str, Mapping[Any, str]]] = [
+        ("label", "Labeled", names),
+        ("notlabel", "Not labeled", names),
+        ("suggestion", "Suggestion", names),
+        ("above", "At least so sure", sureness),
+        ("below", "At most so sure", sureness),
+        ("by", "Labeled by", people),
+        ("side", "Set", SIDES),
+        ("size", "Shorter side", SIZE_WORDS),
+        ("check", "What may be wrong", {check.name: check.title for check in CHECKS}),
+        ("opinion", "Second opinion", dict(OpinionState.choices)),
+    ]
+    fields = [
+        FilterField(name, title, "", _options(options, getattr(query, name)))
+        for name, title, options in choices
+    ]
+    for name, title in (("since", "Labeled since"), ("until", "Labeled until")):
+        fields.append(FilterField(name, title, str(getattr(query, name) or ""), kind="date"))
+    for name, title in (("hard", "Hard examples"), ("mine", "Given to me")):
+        fields.append(FilterField(name, title, "1" if getattr(query, name) else "", kind="checkbox"))
+    return fields
+
+
+def _options(options: Mapping[Any, str], chosen: Any) -> SafeString:
+    """In one string: a hundred templates of options take longer than the page's queries."""
+    rows = ((key, SELECTED if key == chosen else "", words) for key, words in options.items())
+    return format_html_join("", '<option value="{}"{}>{}</option>', rows)

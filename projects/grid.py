@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -18,6 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from projects import similarity
+from projects.counting import count_carriers, count_images
 from projects.models import Annotation, Image, Label, Project
 from projects.models.image import ImageQuerySet
 from projects.ordering import ORDERS, Cursor, read_number
@@ -128,12 +128,8 @@ class Bench:
 
     @cached_property
     def labels(self) -> list[LabelRow]:
-        """The labels with how many living images carry each: all carriers less those in the bin."""
-        carried = Annotation.objects.filter(label__project=self.project).order_by().values_list("label")
-        counts = Counter(dict(carried.annotate(Count("pk"))))
-        if self.counts["bin"]:
-            binned = carried.filter(image__project=self.project, image__deleted_at__isnull=False)
-            counts.subtract(dict(binned.annotate(Count("pk"))))
+        """The labels with how many living images carry each."""
+        counts = count_carriers(self.project)
         return [LabelRow(label, counts[label.pk]) for label in Label.objects.filter(project=self.project)]
 
     def _label(self, pk: int | None) -> Label | None:
@@ -304,7 +300,7 @@ class Bench:
         """Names and values of the address, for a form that changes one of them."""
         return parse_qsl(self.query.first_page())
 
-    @property
+    @cached_property
     def here(self) -> str:
         """The query string of what is shown."""
         return self.query.address()
@@ -316,19 +312,6 @@ class Bench:
 
 def _plain(sort: str) -> str:
     return "" if sort in ("similar", "suspicion", "copies") else sort
-
-
-def count_images(project: Project) -> dict[str, int]:
-    """Images per tab, in two queries that read an index each."""
-    alive = Q(deleted_at=None)
-    counts: dict[str, int] = Image.objects.filter(project=project).aggregate(
-        unlabeled=Count("pk", filter=alive & Q(is_labeled=False)),
-        labeled=Count("pk", filter=alive & Q(is_labeled=True)),
-        all=Count("pk", filter=alive),
-        bin=Count("pk", filter=~alive),
-    )
-    waiting = Image.objects.unlabeled().filter(project=project, suggestion__isnull=False)
-    return counts | {"suggested": waiting.count()}
 
 
 def _days_left(image: Image) -> int:

@@ -19,6 +19,7 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from projects import files, manifest, splitting
+from projects.counting import count_carriers
 from projects.models import Annotation, DatasetVersion, Image, Label, Project, Side
 
 MIN_LABELS = 2
@@ -52,20 +53,16 @@ class LabelSplit(NamedTuple):
 
 
 def readiness(project: Project) -> Readiness:
-    """Ready from two labels in use with five images each; one query.
+    """Ready from two labels in use with five images each.
 
     A label on no image is left out of the training and named in a note.
     """
-    counts = [(label, label.images) for label in _counted_labels(project)]  # type: ignore[attr-defined]
+    carriers = count_carriers(project)
+    counts = [(label, carriers[label.pk]) for label in project.labels.all()]
     used = [(label, images) for label, images in counts if images]
     unused = [f"‘{label}’" for label, images in counts if not images]
     notes = [f"On no image and left out: {_listed(unused)}."] if unused else []
     return Readiness(_missing(used), notes, counts)
-
-
-def _counted_labels(project: Project) -> Iterable[Label]:
-    living = Q(annotations__image__deleted_at=None)
-    return project.labels.annotate(images=Count("annotations", filter=living)).order_by("position", "pk")
 
 
 def _missing(used: list[tuple[Label, int]]) -> list[str]:

@@ -50,5 +50,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("projects/<int:project_id>/labels/", labels.label_list, name="label_list"),
     path("projects/<int:project_id>/labels/new/", labels.create_label, name="create_label"),
     path("projects/<int:project_id>/labels/<int:label_id>/rename/", labels.rename_label, name="rename_label"),
+    path("projects/<int:project_id>/labels/<int:label_id>/edit/", labels.edit_label, name="edit_label"),
+    path("projects/<int:project_id>/labels/<int:label_id>/move/", labels.move_label, name="move_label"),
+    path("projects/<int:project_id>/labels/<int:label_id>/merge/", labels.merge_label, name="merge_label"),
     path("projects/<int:project_id>/labels/<int:label_id>/delete/", labels.delete_label, name="delete_label"),
 ]

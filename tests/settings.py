@@ -12,5 +12,6 @@ for name in ("REDIS_URL", "STORAGE_URL", "EXEML_HTTPS", "EXEML_SECRET_KEY"):
 from exeml_site.settings import *  # noqa: E402, F403
 
 STORAGES = {**STORAGES, "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}  # noqa: F405
+CACHES = {**CACHES, "counts": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}  # noqa: F405
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 WHITENOISE_AUTOREFRESH = True

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from django.conf import settings
 from django.db import models
 
 from projects.models.project import Label, Project
+
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Side(models.TextChoices):
@@ -30,13 +34,15 @@ class ImageQuerySet(models.QuerySet["Image"]):
         return self.filter(deleted_at=None)
 
     def binned(self) -> ImageQuerySet:
-        return self.exclude(deleted_at=None)
+        return self.filter(deleted_at__gt=LONG_AGO)  # unlike “not null”, a range of an index
+
+    # `IN (0)` finds its place in an index of SQLite; `NOT is_labeled`, as Django writes `=False`, does not.
 
     def labeled(self) -> ImageQuerySet:
-        return self.alive().filter(is_labeled=True)
+        return self.alive().filter(is_labeled__in=[True])
 
     def unlabeled(self) -> ImageQuerySet:
-        return self.alive().filter(is_labeled=False)
+        return self.alive().filter(is_labeled__in=[False])
 
 
 class Image(models.Model):

@@ -16,7 +16,7 @@ from exeml_site.pages import PageRequest, go, page, wants_fragment
 from projects import labeling
 from projects.access import project_page
 from projects.filters import chips, people_of
-from projects.forms_labeling import FilterForm, ImagesForm, LabelForm, LabelImagesForm
+from projects.forms_labeling import ImagesForm, LabelForm, LabelImagesForm, filter_fields
 from projects.grid import Bench
 from projects.models import LabelEvent, Project, Role
 from projects.querying import PAGE_SIZES, matching_ids
@@ -113,7 +113,7 @@ def bench_context(request: PageRequest, project: Project, keep: Iterable[int] = 
         "project": project,
         "bench": bench,
         "chips": chips(bench.query, bench.labels, people),
-        "filter_form": FilterForm(bench.query, bench.labels, people),
+        "filter_fields": filter_fields(bench.query, bench.labels, people),
         "page_sizes": PAGE_SIZES,
         "can_label": can_label,
         "new_label_form": LabelForm(project=project) if can_label else None,

@@ -1,19 +1,24 @@
-"""All Labels: making, renaming and deleting the labels of a project."""
+"""All Labels: making, renaming, dressing, merging and deleting the labels of a project."""
 
 from __future__ import annotations
 
+from typing import Any
+
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from django_htmx.http import retarget
+from django_htmx.http import reswap, retarget
 
 from exeml_site.pages import PageRequest, page
 from projects import labeling
 from projects.access import project_page
 from projects.forms_labeling import LabelForm
-from projects.models import Annotation, Label, Project, Role
+from projects.forms_labels import DeleteLabelForm, LabelLookForm, MergeForm
+from projects.models import Annotation, Label, LabelEvent, Project, Role
+from projects.models.project import LABEL_COLOURS
 from projects.telling import counted
 from projects.views.label_data import PAGE, Notice, bench_context, refreshed
 
@@ -58,20 +63,93 @@ def rename_label(request: PageRequest, project: Project, label_id: int) -> HttpR
 
 @project_page(Role.LABELER)
 @require_http_methods(["GET", "HEAD", "POST"])
+def edit_label(request: PageRequest, project: Project, label_id: int) -> HttpResponse:
+    """Colour and key; the dialog also moves the label and merges it into another."""
+    label = get_object_or_404(Label, pk=label_id, project=project)
+    form = LabelLookForm(request.POST if request.method == "POST" else None, project=project, label=label)
+    if form.is_valid():
+        look = form.cleaned_data
+        try:
+            event = labeling.edit_label(
+                label, request.user, colour=look["colour"], hot_key=look["hot_key"], swap=look["swap"]
+            )
+        except ValidationError as error:  # somebody took the key in this moment
+            form.add_error("hot_key", error)
+        else:
+            return refreshed(request, project, Notice(f"“{label}” is changed.", event) if event else None)
+    return _dialog(request, project, label, look_form=form, status=422 if form.is_bound else 200)
+
+
+@project_page(Role.LABELER)
+@require_POST
+def move_label(request: PageRequest, project: Project, label_id: int) -> HttpResponse:
+    """Up or down in All Labels."""
+    label = get_object_or_404(Label, pk=label_id, project=project)
+    labeling.move_label(label, -1 if request.POST.get("to") == "up" else 1)
+    return refreshed(request, project)
+
+
+@project_page(Role.LABELER)
+@require_POST
+def merge_label(request: PageRequest, project: Project, label_id: int) -> HttpResponse:
+    label = get_object_or_404(Label, pk=label_id, project=project)
+    form = MergeForm(request.POST, project=project, label=label)
+    if form.is_valid():
+        name, into = label.name, form.cleaned_data["into"]
+        try:
+            event = labeling.merge_labels(label, into, request.user)
+        except ValidationError as error:
+            form.add_error("into", error)
+        else:
+            words = f"“{name}” is merged into “{into}”: {counted(len(event.changes))}."
+            return refreshed(request, project, Notice(words, event))
+    return _dialog(request, project, label, merge_form=form, status=422)
+
+
+def _dialog(
+    request: PageRequest, project: Project, label: Label, status: int = 200, **forms: Any
+) -> HttpResponse:
+    context = {
+        "project": project,
+        "label": label,
+        "here": request.GET.urlencode(),
+        "colours": range(LABEL_COLOURS),
+        "look_form": LabelLookForm(None, project=project, label=label),
+        "merge_form": MergeForm(None, project=project, label=label),
+        **_losses(label),
+        **forms,
+    }
+    fragment = "projects/_label_data_edit_label.html"
+    answer = page(request, "projects/label_data_edit_label.html", context, fragment=fragment, status=status)
+    return reswap(retarget(answer, "#label-dialog-body"), "innerHTML")
+
+
+@project_page(Role.LABELER)
+@require_http_methods(["GET", "HEAD", "POST"])
 def delete_label(request: PageRequest, project: Project, label_id: int) -> HttpResponse:
     """Asks first, and says how many images lose the label."""
     label = get_object_or_404(Label, pk=label_id, project=project)
-    if request.method == "POST":
-        event = labeling.delete_label(label, request.user)
-        lost = counted(len(event.changes)) if event else "no image"
-        return refreshed(request, project, Notice(f"“{label}” is deleted; {lost} lost it.", event))
+    form = DeleteLabelForm(request.POST if request.method == "POST" else None)
+    if form.is_valid():
+        is_wide = form.cleaned_data["mode"] == "images"
+        event = labeling.delete_label(label, request.user, with_images=is_wide)
+        return refreshed(request, project, Notice(_deleted_words(label, event), event))
     context = {"project": project, "label": label, "here": request.GET.urlencode(), **_losses(label)}
+    context["bin_days"] = settings.EXEML_BIN_DAYS
     return page(
         request,
         "projects/label_data_delete_label.html",
         context,
         fragment="projects/_label_data_delete_label.html",
+        status=422 if form.is_bound else 200,
     )
+
+
+def _deleted_words(label: Label, event: LabelEvent | None) -> str:
+    lost = counted(len(event.changes)) if event else "no image"
+    binned = len(event.details.get("binned", ())) if event else 0
+    words = f"“{label}” is deleted; {lost} lost it"
+    return f"{words}, {counted(binned)} moved to the bin." if binned else f"{words}."
 
 
 def _losses(label: Label) -> dict[str, int]:

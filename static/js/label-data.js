@@ -275,7 +275,7 @@ document.addEventListener("htmx:oobAfterSwap", (event) => {
 // The dialog that asks before a label is deleted opens when its words have arrived, and closes when it is done.
 document.addEventListener("htmx:afterSwap", (event) => {
   const dialog = document.getElementById("label-dialog");
-  if (event.detail.target?.id === "label-dialog-body") dialog.showModal();
+  if (event.detail.target?.id === "label-dialog-body") dialog.open || dialog.showModal();
   else if (dialog?.open) dialog.close();
 });
 

@@ -122,3 +122,72 @@ def test_labels_are_changed_by_labelers_of_their_own_project_only(
     wrong = reverse(name, args=[other.pk, label.pk])
     assert bob.post(wrong, {"name": "x"}).status_code == 404
     assert project.labels.get().name == "label-0"
+
+
+# --- look, order, merging ---
+
+
+def test_colour_and_key_are_changed_and_a_taken_key_can_be_swapped(bob: Client) -> None:
+    project = make_project(labels=2, images=1)
+    label = project.labels.get(name="label-0")
+    asked = bob.get(of_label("edit_label", label), headers=HTMX).content.decode()
+    assert "The label “label-0”" in asked and 'value="1"' in asked
+    refused = bob.post(of_label("edit_label", label), {"colour": 5, "hot_key": "2"}, headers=HTMX)
+    assert refused.status_code == 422 and "The key 2 belongs to “label-1”" in refused.content.decode()
+    swapped = bob.post(of_label("edit_label", label), {"colour": 5, "hot_key": "2", "swap": 1}, headers=HTMX)
+    assert swapped.status_code == 200 and "is changed." in swapped.content.decode()
+    label.refresh_from_db()
+    assert (label.colour, label.hot_key) == (5, "2")
+    assert (
+        bob.post(of_label("edit_label", label), {"colour": 5, "hot_key": "Q"}, headers=HTMX).status_code
+        == 200
+    )
+    label.refresh_from_db()
+    assert label.hot_key == "q"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"colour": 99}, {"colour": 1, "hot_key": "!"}, {"colour": 1, "hot_key": "ab"}]
+)
+def test_an_impossible_look_is_refused(bob: Client, wrong: dict) -> None:
+    label = make_project(labels=1, images=1).labels.get()
+    assert bob.post(of_label("edit_label", label), wrong, headers=HTMX).status_code == 422
+    label.refresh_from_db()
+    assert (label.colour, label.hot_key) == (0, "1")
+
+
+def test_labels_are_moved_and_merged(bob: Client) -> None:
+    project = make_project(labels=2, images=2)
+    first, second = project.labels.all()
+    bob.post(of_label("move_label", second), {"to": "up"}, headers=HTMX)
+    assert [label.name for label in project.labels.all()] == ["label-1", "label-0"]
+    response = bob.post(of_label("merge_label", first), {"into": second.pk}, headers=HTMX)
+    assert "“label-0” is merged into “label-1”: 2 images." in response.content.decode()
+    assert project.labels.get().annotations.count() == 4
+
+
+def test_merging_into_nothing_itself_or_a_stranger_is_refused(bob: Client) -> None:
+    label = make_project(labels=2, images=1).labels.first()
+    stranger = make_project("other", labels=1, images=1).labels.get()
+    for into in ("", label.pk, stranger.pk, "x"):
+        response = bob.post(of_label("merge_label", label), {"into": into}, headers=HTMX)
+        assert response.status_code == 422 and "field-error" in response.content.decode()
+    assert label.project.labels.count() == 2
+
+
+def test_a_label_is_deleted_together_with_images_that_have_no_other(bob: Client) -> None:
+    project = make_project(labels=2, images=2)
+    label = project.labels.first()
+    asked = bob.get(of_label("delete_label", label), headers=HTMX).content.decode()
+    assert "2 images go to the bin" in asked
+    response = bob.post(of_label("delete_label", label), {"mode": "images"}, headers=HTMX)
+    assert "2 images moved to the bin." in response.content.decode()
+    assert project.images.binned().count() == 2 and project.labels.count() == 1
+    other = project.labels.get()
+    assert bob.post(of_label("delete_label", other), {"mode": "everything"}, headers=HTMX).status_code == 422
+
+
+def test_without_a_script_the_dialog_is_a_page(bob: Client) -> None:
+    label = make_project(labels=2, images=1).labels.first()
+    assert "<!doctype html>" in bob.get(of_label("edit_label", label)).content.decode()
+    assert bob.post(of_label("edit_label", label), {"colour": 4, "hot_key": ""}).status_code == 303

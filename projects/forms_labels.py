@@ -1,0 +1,65 @@
+"""Forms of All Labels: look, order, merging and deleting of a label."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+
+from projects.models import Label, Project
+from projects.models.project import HOT_KEY, LABEL_COLOURS
+
+
+class LabelLookForm(forms.Form):
+    """Colour and hot key. `swap` hands the key that the label had to the label that has the wanted one."""
+
+    colour = forms.TypedChoiceField(
+        label="Colour", coerce=int, choices=[(n, f"Colour {n + 1}") for n in range(LABEL_COLOURS)]
+    )
+    hot_key = forms.CharField(label="Key", required=False, max_length=1)
+    swap = forms.BooleanField(label="Swap the keys", required=False)
+
+    def __init__(self, data: Mapping[str, Any] | None, *, project: Project, label: Label) -> None:
+        super().__init__(data, initial={"colour": label.colour, "hot_key": label.hot_key})
+        self.project, self.label = project, label
+        self.holder: Label | None = None
+
+    def clean_hot_key(self) -> str:
+        key: str = self.cleaned_data["hot_key"].lower()
+        if key:
+            HOT_KEY(key)
+        return key
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        key = cleaned.get("hot_key")
+        others = Label.objects.filter(project=self.project).exclude(pk=self.label.pk)
+        self.holder = others.filter(hot_key=key).first() if key else None
+        if key and self.holder and not cleaned.get("swap"):
+            words = f"The key {key.upper()} belongs to “{self.holder}”: swap, or choose another."
+            self.add_error("hot_key", words)
+        return cleaned
+
+
+class MergeForm(forms.Form):
+    into = forms.ModelChoiceField(
+        Label.objects.none(), label="Merge into", error_messages={"required": "Choose a label to merge into."}
+    )
+
+    def __init__(self, data: Mapping[str, Any] | None, *, project: Project, label: Label) -> None:
+        super().__init__(data, auto_id="merge-%s")
+        into = self.fields["into"]
+        assert isinstance(into, forms.ModelChoiceField)
+        into.queryset = Label.objects.filter(project=project).exclude(pk=label.pk)
+        into.empty_label = "Choose a label"
+        into.widget.attrs["class"] = "input"
+
+
+class DeleteLabelForm(forms.Form):
+    """What becomes of images that have no other label: they stay, or go to the bin."""
+
+    mode = forms.ChoiceField(required=False, choices=[("label", "label"), ("images", "images")])
+
+    def clean_mode(self) -> str:
+        return self.cleaned_data["mode"] or "label"
