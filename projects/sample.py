@@ -15,9 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 from PIL import Image as Pillow
 
-from projects import background
 from projects.files import save_whole
-from projects.ingest import LOOK_AT_IMAGES
 from projects.models import Annotation, How, Image, Label, Project, Team
 from projects.pictures import examine
 
@@ -55,7 +53,6 @@ def make_sample_project(team: Team, by: User | None) -> Project:
             for scan, image in zip(scans, images, strict=True)
             if scan.is_labeled
         )
-        background.soon(LOOK_AT_IMAGES, project.pk)
     return project
 
 

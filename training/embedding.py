@@ -25,23 +25,27 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 256  # images between two writes
+AT_ONCE, SLICE = 256, 1024  # images between two writes, and of one job
 UNREADABLE = "unreadable"  # instead of the network's name: the file will not be tried again
 EMBED, REFRESH = "training.embedding.embed", "training.suggesting.refresh"
 
 
 def embed(project_id: int) -> int:
-    """Embed every living image of the project that has no embedding; how many there were."""
+    """Embed living images of the project that have no embedding, newest first; how many there were.
+
+    After SLICE of them it stands in line again, so that suggestions for the first ones need not wait for the
+    last, nor other projects for this one.
+    """
     project = Project.objects.alive().filter(pk=project_id).first()
     done = 0
-    while project and (batch := list(_waiting(project)[:AT_ONCE])):
+    while project and done < SLICE and (batch := list(_waiting(project)[:AT_ONCE])):
         _embed(batch)
         done += len(batch)
-        if done == AT_ONCE:
-            background.soon(REFRESH, project_id)  # the first suggestions need not wait for the last image
     if done:
         background.soon(REFRESH, project_id)
         logger.info("embedded %d images of project %d", done, project_id)
+    if done >= SLICE:
+        background.soon(EMBED, project_id)
     return done
 
 
@@ -84,9 +88,9 @@ def _picture(image: Image) -> Path | None:
 
 
 def network_name() -> str:
-    from training.engine.embedding import NETWORK
+    from training.engine.embedding import NAME
 
-    return NETWORK.name
+    return NAME
 
 
 @cache

@@ -83,7 +83,7 @@ def test_before_there_are_labels_images_have_an_order_and_no_suggestion(project:
 def test_embedding_twice_does_nothing_more(project: Project) -> None:
     assert embedding.embed(project.pk) == 20
     assert embedding.embed(project.pk) == 0
-    assert set(Embedding.objects.values_list("network", flat=True)) == {"EfficientNet-Lite0"}
+    assert set(Embedding.objects.values_list("network", flat=True)) == {embedding.network_name()}
 
 
 def test_an_unreadable_picture_is_left_alone_and_the_others_go_on(project: Project) -> None:

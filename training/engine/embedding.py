@@ -20,6 +20,10 @@ from training.engine.pixels import Pixels, read_square
 
 NETWORK = NETWORKS[0]  # the quickest
 SIDE = NETWORK.resolution
+WIDTH = (
+    1280  # of a row: what all stages see, 4096 numbers, by fixed random projections (Johnson, Lindenstrauss)
+)
+NAME = f"{NETWORK.name}, all stages"  # rows of other networks, or of other projections, are not compared
 Floats = NDArray[np.float32]
 
 
@@ -28,15 +32,18 @@ class Embedder:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        head = Head(torch.zeros(1, NETWORK.features), torch.zeros(1))
-        self._queue: Any = open_queue(Member(NETWORK, SIDE, networks.pretrained(NETWORK), head), threads)
+        head = Head(torch.zeros(1, sum(NETWORK.taps)), torch.zeros(1))
+        member = Member(NETWORK, SIDE, networks.pretrained(NETWORK), head, is_deep=True)
+        self._queue: Any = open_queue(member, threads)
+        random = np.random.Generator(np.random.PCG64(WIDTH))
+        self._projections = random.standard_normal((sum(NETWORK.taps), WIDTH), dtype=np.float32)
 
     def embed(self, paths: Sequence[Path | None]) -> tuple[Floats, NDArray[np.bool_]]:
-        """[N, F] features at length 1, and [N] which files could be read; the others' rows are 0."""
-        found = np.zeros((len(paths), NETWORK.features), np.float32)
+        """[N, WIDTH] features at length 1, and [N] which files could be read; the others' rows are 0."""
+        seen = np.zeros((len(paths), len(self._projections)), np.float32)
         is_readable = np.zeros(len(paths), np.bool_)
         self._queue.set_callback(
-            lambda request, row: found.__setitem__(row, request.get_output_tensor(0).data[0])
+            lambda request, row: seen.__setitem__(row, request.get_output_tensor(0).data[0])
         )
         with ThreadPoolExecutor(self.threads) as pool:
             for row, square in enumerate(pool.map(_read, paths)):
@@ -44,8 +51,8 @@ class Embedder:
                     is_readable[row] = True
                     self._queue.start_async({0: square[None]}, row)
         self._queue.wait_all()
-        lengths = np.linalg.norm(found, axis=1, keepdims=True)
-        return found / np.maximum(lengths, 1e-12), is_readable
+        found = seen @ self._projections
+        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12), is_readable
 
 
 def _read(path: Path | None) -> Pixels | None:

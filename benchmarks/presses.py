@@ -1,0 +1,185 @@
+"""How many presses of a key or a mouse button it takes to label a set correctly, starting from nothing.
+
+    python -m benchmarks.presses DATA ... [--page 100]
+
+A script acts as a careful person who sees the truth of every image on the page, through the product's own
+deeds and jobs. The labels exist already (making one is its name and Enter, once). What it presses:
+
+* Unlabeled, most useful first: the key of the label, one press an image, which moves on by itself; until
+  every label has two images, or FIRST images a label were shown.
+* To Be Confirmed, surest first, a page at a time: where all is right, one press confirms the page. Where the
+  first ENOUGH or more are right, a click on the first, one with Shift on the last, and one press confirm
+  these. Where few are wrong, a click on each wrong one (with Ctrl), a key for each label that they really
+  have, and one press that confirms the rest. The person does what costs least for each image.
+* Where none of this costs less than a press an image, the next UNSURE ones of Unlabeled, most useful first,
+  one press each, so that the suggestions learn most.
+
+Suggestions are refreshed after every page, as the worker does while a person looks at the next one. In the
+end every image carries its true label; the script checks it. DATA is a layout that the engine's command line
+reads; images of its test side are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.labeling import set_up
+
+FIRST, UNSURE, ENOUGH = 6, 6, 8
+
+
+@dataclass(frozen=True)
+class Move:
+    """What the person could do with a page: confirm `good`, mend `wrong`, with so many presses."""
+
+    presses: Counter[str]
+    good: list[int]
+    wrong: list[int]
+
+    @property
+    def cost(self) -> float:
+        return sum(self.presses.values()) / max(1, len(self.good) + len(self.wrong))
+
+
+@dataclass
+class Person:
+    """Works on one project; `truth` is image id → label name."""
+
+    project: Any
+    truth: dict[int, str]
+    page: int
+    presses: Counter[str] = field(default_factory=Counter)
+    model_s: float = 0.0
+    refreshes: int = 0
+
+    def work(self) -> None:
+        self.begin()
+        while self.waiting().exists():
+            self.learn()
+            best = min(self.moves(), key=lambda move: move.cost, default=None)
+            if best is None or best.cost >= 1:
+                self.label_unsure()
+            else:
+                self.do(best)
+
+    def begin(self) -> None:
+        """The first images, one by one."""
+        from projects import labeling
+
+        labels = len(set(self.truth.values()))
+        given: Counter[str] = Counter()
+        while len(given) < labels or min(given.values()) < 2:
+            if sum(given.values()) >= FIRST * labels:
+                break
+            if sum(given.values()) % labels == 0:
+                self.learn()  # the order of what is most useful
+            image = self.waiting().order_by("-usefulness", "-pk").first()
+            labeling.apply(self.project, [image.pk], add=[self.truth[image.pk]], by=None)
+            given[self.truth[image.pk]] += 1
+            self.presses["label one"] += 1
+
+    def learn(self) -> None:
+        from training import suggesting
+
+        began = time.perf_counter()
+        suggesting.refresh(self.project.pk)
+        self.model_s += time.perf_counter() - began
+        self.refreshes += 1
+
+    def waiting(self) -> Any:
+        return self.project.images.unlabeled()
+
+    def moves(self) -> list[Move]:
+        """What can be done with the surest page."""
+        order = self.waiting().exclude(suggestion=None).order_by("-confidence", "-pk")
+        page = list(order.values_list("pk", "suggestion__name")[: self.page])
+        wrong = [place for place, (pk, name) in enumerate(page) if name != self.truth[pk]]
+        ids = [pk for pk, _ in page]
+        if not page:
+            return []
+        if not wrong:
+            return [Move(Counter({"confirm a page": 1}), ids, [])]
+        labels = len({self.truth[ids[place]] for place in wrong})
+        mended = Counter({"click a wrong one": len(wrong), "mend": labels, "confirm the rest": 1})
+        good = [pk for place, pk in enumerate(ids) if place not in set(wrong)]
+        found = [Move(mended, good, [ids[place] for place in wrong])]
+        if wrong[0] >= ENOUGH:
+            found.append(Move(Counter({"select a part": 2, "confirm a part": 1}), ids[: wrong[0]], []))
+        return found
+
+    def do(self, move: Move) -> None:
+        from projects import labeling, suggestions
+
+        by_truth: dict[str, list[int]] = {}
+        for pk in move.wrong:
+            by_truth.setdefault(self.truth[pk], []).append(pk)
+        for name, images in by_truth.items():
+            labeling.apply(self.project, images, add=[name], by=None)
+        suggestions.confirm(self.project, move.good, None)
+        self.presses += move.presses
+
+    def label_unsure(self) -> None:
+        from projects import labeling
+
+        for image in self.waiting().order_by("-usefulness", "-pk")[:UNSURE]:
+            labeling.apply(self.project, [image.pk], add=[self.truth[image.pk]], by=None)
+            self.presses["label one"] += 1
+
+    def check(self) -> None:
+        for pk, name in self.truth.items():
+            [given] = self.project.images.get(pk=pk).annotations.values_list("label__name", flat=True)
+            assert given == name, f"image {pk} is {given}, not {name}"
+
+
+def run(data: Path, page: int) -> None:
+    from projects import ingest, labeling
+    from projects.models import Project, Team
+    from training import embedding
+    from training.engine.reading import for_fit
+
+    rows = for_fit(data, None, 0)
+    project = Project.objects.create(team=Team.objects.create(name=data.name), name="presses")
+    truth: dict[int, str] = {}
+    for sample in rows:
+        with sample.path.open("rb") as file:
+            [outcome] = ingest.add_images(project, [file], None)
+        if outcome.image is not None:
+            truth[outcome.image.pk] = sample.labels[0]
+    labeling.ensure_labels(project, sorted(set(truth.values())))
+    began = time.perf_counter()
+    while embedding.embed(project.pk):
+        pass
+    embed_s = time.perf_counter() - began
+    person = Person(project, truth, page)
+    person.work()
+    person.check()
+    total = sum(person.presses.values())
+    print(
+        f"{data.name}: {len(truth)} images, {len(set(truth.values()))} labels: {total} presses, "
+        f"{total / len(truth):.3f} an image, one for {len(truth) / total:.1f} images; "
+        f"embedding {embed_s:.0f} s, {person.refreshes} refreshes {person.model_s:.0f} s"
+    )
+    print("   " + ", ".join(f"{what} {number}" for what, number in person.presses.most_common()), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("data", nargs="+", type=Path)
+    parser.add_argument("--page", type=int, default=100, help="images that a person looks at together")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="exeml-presses-") as folder:
+        set_up(folder, "")
+        for data in options.data:
+            run(data, options.page)
+
+
+if __name__ == "__main__":
+    main()
