@@ -137,16 +137,16 @@ class Person:
             assert given == name, f"image {pk} is {given}, not {name}"
 
 
-def run(data: Path, page: int) -> None:
+def bring_in(data: Path) -> tuple[Any, dict[int, str], float]:
+    """A project with the embedded images of DATA and its labels, the truth of each, seconds of embedding."""
     from projects import ingest, labeling
     from projects.models import Project, Team
     from training import embedding
     from training.engine.reading import for_fit
 
-    rows = for_fit(data, None, 0)
-    project = Project.objects.create(team=Team.objects.create(name=data.name), name="presses")
+    project = Project.objects.create(team=Team.objects.create(name=data.name), name="benchmark")
     truth: dict[int, str] = {}
-    for sample in rows:
+    for sample in for_fit(data, None, 0):
         with sample.path.open("rb") as file:
             [outcome] = ingest.add_images(project, [file], None)
         if outcome.image is not None:
@@ -155,7 +155,11 @@ def run(data: Path, page: int) -> None:
     began = time.perf_counter()
     while embedding.embed(project.pk):
         pass
-    embed_s = time.perf_counter() - began
+    return project, truth, time.perf_counter() - began
+
+
+def run(data: Path, page: int) -> None:
+    project, truth, embed_s = bring_in(data)
     person = Person(project, truth, page)
     person.work()
     person.check()

@@ -175,12 +175,11 @@ REDIS_URL = os.environ.get("REDIS_URL") or f"unix://{quote(str(REDIS_SOCKET))}?d
 
 QUEUE_SHORT = "short"  # seconds: sweeps, deployments; never behind a training
 QUEUE_LABELING = "labeling"  # embeddings, suggestions, checks: one worker keeps the network warm
-QUEUE_IMPORTS = "imports"  # minutes to hours
 QUEUE_GPU = "gpu"
 QUEUE_CPU = "cpu"
 RQ_QUEUES = {
     name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 300, "DEFAULT_RESULT_TTL": 3600}
-    for name in (QUEUE_SHORT, QUEUE_LABELING, QUEUE_IMPORTS, QUEUE_GPU, QUEUE_CPU)
+    for name in (QUEUE_SHORT, QUEUE_LABELING, QUEUE_GPU, QUEUE_CPU)
 }
 RQ = {"COMMIT_MODE": "on_db_commit"}
 

@@ -16,7 +16,7 @@ from projects.checks import CHECKS
 from projects.filters import SIDES
 from projects.grid import LabelRow
 from projects.label_rows import tidy
-from projects.models import Label, OpinionState, Project
+from projects.models import Label, Project
 from projects.models.project import LABEL_NAME
 from projects.querying import SIZE_WORDS, Query
 
@@ -148,7 +148,6 @@ def filter_fields(query: Query, labels: Sequence[LabelRow], people: Mapping[int,
         ("side", "Set", SIDES),
         ("size", "Shorter side", SIZE_WORDS),
         ("check", "What may be wrong", {check.name: check.title for check in CHECKS}),
-        ("opinion", "Second opinion", dict(OpinionState.choices)),
     ]
     fields = [
         FilterField(name, title, "", _options(options, getattr(query, name)))
@@ -156,8 +155,6 @@ def filter_fields(query: Query, labels: Sequence[LabelRow], people: Mapping[int,
     ]
     for name, title in (("since", "Labeled since"), ("until", "Labeled until")):
         fields.append(FilterField(name, title, str(getattr(query, name) or ""), kind="date"))
-    for name, title in (("hard", "Hard examples"), ("mine", "Given to me")):
-        fields.append(FilterField(name, title, "1" if getattr(query, name) else "", kind="checkbox"))
     return fields
 
 

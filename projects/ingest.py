@@ -105,6 +105,8 @@ def _stored(project: Project, name: str, sha256: str, content: bytes, by: User |
         format=seen.format,
         width=seen.width,
         height=seen.height,
+        brightness=seen.brightness,
+        sharpness=seen.sharpness,
         size_bytes=len(content),
         uploaded_by=by,
     )

@@ -58,6 +58,8 @@ class Examined:
     width: int
     height: int
     thumbnail: bytes
+    brightness: float  # mean luminance of the thumbnail, 0–255
+    sharpness: float  # variance of its Laplacian: the fewer sharp edges, the lower
 
 
 def examine(content: bytes) -> Examined:
@@ -70,14 +72,24 @@ def examine(content: bytes) -> Examined:
             _check_sums(content)
         width, height = picture.size
         with _decoding:
-            thumbnail, is_turned = _make_thumbnail(picture)
+            small, is_turned = _make_thumbnail(picture)
     except Exception as problem:  # Pillow raises a dozen kinds for broken files, and all mean the same here
         raise Refused(
             "The file is broken or cut off: it cannot be decoded to the end. Save it again and retry."
         ) from problem
     if is_turned:
         width, height = height, width
-    return Examined(kind, width, height, thumbnail)
+    return Examined(kind, width, height, _encoded(small), *measure(small))
+
+
+def measure(thumbnail: Pillow.Image) -> tuple[float, float]:
+    """Brightness and sharpness of a thumbnail, as `Examined` has them."""
+    light = np.asarray(thumbnail.convert("L"), np.float32)
+    if min(light.shape) < 3:
+        return float(light.mean()), 0.0
+    middle = light[1:-1, 1:-1]
+    laplacian = light[:-2, 1:-1] + light[2:, 1:-1] + light[1:-1, :-2] + light[1:-1, 2:] - 4 * middle
+    return float(light.mean()), float(laplacian.var())
 
 
 def load_upright_rgb(content: bytes) -> Pillow.Image:
@@ -132,7 +144,7 @@ def _check_sums(content: bytes) -> None:
         again.verify()
 
 
-def _make_thumbnail(picture: Pillow.Image) -> tuple[bytes, bool]:
+def _make_thumbnail(picture: Pillow.Image) -> tuple[Pillow.Image, bool]:
     """The thumbnail and whether the EXIF orientation swaps width and height.
 
     A JPEG is decoded at a fraction of its size: every byte is still read, so that a cut-off file shows.
@@ -142,9 +154,13 @@ def _make_thumbnail(picture: Pillow.Image) -> tuple[bytes, bool]:
     is_turned = picture.getexif().get(0x0112) in (5, 6, 7, 8)
     small = _as_rgb(ImageOps.exif_transpose(_shrink(picture)))
     small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Pillow.Resampling.LANCZOS)
+    return small, is_turned
+
+
+def _encoded(thumbnail: Pillow.Image) -> bytes:
     out = io.BytesIO()
-    small.save(out, "WEBP", quality=80, method=3)
-    return out.getvalue(), is_turned
+    thumbnail.save(out, "WEBP", quality=80, method=3)
+    return out.getvalue()
 
 
 def _shrink(picture: Pillow.Image) -> Pillow.Image:

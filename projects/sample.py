@@ -109,6 +109,8 @@ def _store_one(project: Project, scan: Scan, by: User | None) -> Image:
         format=seen.format,
         width=seen.width,
         height=seen.height,
+        brightness=seen.brightness,
+        sharpness=seen.sharpness,
         size_bytes=len(scan.png),
         uploaded_by=by,
         is_labeled=scan.is_labeled,

@@ -23,6 +23,7 @@ RUNS_THE_ENGINE = {
     "training.services.predicting",
     "training.embedding",
     "training.suggesting",
+    "training.inspecting",
 }
 KNOWS_THE_ENGINE = {
     "training.networks": PLAIN | {"training.engine.catalogue"},

@@ -28,7 +28,6 @@ PARTS = (
     "gunicorn",
     "rqworker gpu cpu",
     "rqworker labeling",
-    "rqworker imports",
     "rqworker short",
     "rqcron",
 )

@@ -15,6 +15,7 @@ import numpy as np
 from django.db import connection, transaction
 from numpy.typing import NDArray
 
+from projects import background
 from projects.models import Annotation, Embedding, Image, Label, Project, Refusal
 from projects.similarity import unpack
 from training.embedding import network_name
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 1_000  # rows of one write: a person's deed must not wait for more
 READ_AT_ONCE = 5_000
 MOST_PROJECTS = 2  # whose vectors stay in memory: 250 MB for 100,000 images
+INSPECT = "training.inspecting.inspect"
 NOTICEABLE = 0.01  # change of a probability; usefulness may differ by twice as much
 
 Ids = NDArray[np.int64]
@@ -78,6 +80,7 @@ def refresh(project_id: int) -> int:
     changed = _changed(bench, _found(project, bench))
     for start in range(0, len(changed), AT_ONCE):
         _write(changed[start : start + AT_ONCE])
+    background.soon(INSPECT, project_id)  # behind other projects' suggestions, for which somebody waits
     return len(changed)
 
 

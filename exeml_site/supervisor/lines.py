@@ -14,7 +14,6 @@ COLOURS = {
     "web": 36,
     "training": 32,
     "labeling": 31,
-    "imports": 33,
     "short": 33,
     "cron": 34,
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from exeml_site.supervisor.processes import Program
 
-PARTS = ("web", "training", "labeling", "imports", "short", "cron")
+PARTS = ("web", "training", "labeling", "short", "cron")
 WORKER = "exeml_site.queues.SpawningWorker"
 
 # Beside a training the pages must stay usable: the light processes take one core each, the training is nice.
@@ -25,8 +25,7 @@ def programs(parts: list[str], listener: int | None) -> list[Program]:
     every = {
         "training": _training(),
         "labeling": _labeling(),
-        "imports": _forking("imports"),
-        "short": _forking("short"),
+        "short": _short(),
         "cron": _cron(),
     }
     if listener is not None:
@@ -49,9 +48,9 @@ def _labeling() -> Program:
     return Program("labeling", command, niceness=LABELING_NICENESS)
 
 
-def _forking(queue: str) -> Program:
+def _short() -> Program:
     """Forking is cheap, and safe here: this worker's own process never imports OpenVINO or torch."""
-    return Program(queue, _manage("rqworker", queue, "--verbosity", "0"), ONE_THREAD)
+    return Program("short", _manage("rqworker", "short", "--verbosity", "0"), ONE_THREAD)
 
 
 def _cron() -> Program:

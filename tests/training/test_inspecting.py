@@ -1,0 +1,88 @@
+"""What may be wrong with a project's images, found by the real job on real files."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image as Picture
+
+from projects import checks, ingest, labeling
+from projects.models import Image, Project, Refusal
+from tests.making import make_user
+from tests.training.test_suggesting import File, fresh, picture, project
+from training import embedding, inspecting
+
+__all__ = ["fresh", "project"]
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def labeled(project: Project) -> Project:
+    """Ten rings and ten stripes, all labeled, one of the stripes as a ring."""
+    inspecting._searched.clear()
+    for name in ("ring", "stripe"):
+        ids = list(project.images.filter(name__startswith=name).values_list("pk", flat=True))
+        labeling.apply(project, ids, add=[name], by=make_user("bob"))
+    wrong = Image.objects.get(project=project, name="stripe-9.png")
+    labeling.apply(project, [wrong.pk], add=["ring"], by=make_user("bob"))
+    embedding.embed(project.pk)
+    return project
+
+
+def names(project: Project, check: str) -> set[str]:
+    return set(
+        checks.filtered(Image.objects.alive().filter(project=project), check).values_list("name", flat=True)
+    )
+
+
+def test_a_wrong_label_is_suspected_and_kept_when_somebody_says_so(labeled: Project) -> None:
+    inspecting.inspect(labeled.pk)
+    assert names(labeled, "suspects") == {"stripe-9.png"}
+    image = labeled.images.get(name="stripe-9.png")
+    assert image.suspicion.name == "stripe" and image.suspicion_confidence > 0.6
+    Refusal.objects.create(image=image, label=image.suspicion)
+    inspecting.inspect(labeled.pk)
+    assert names(labeled, "suspects") == set()
+
+
+def test_a_copy_saved_again_is_found_and_its_other_label_is_a_conflict(labeled: Project) -> None:
+    content = picture(0, 3)
+    copy = File()
+    Picture.open(content).resize((200, 200)).save(copy, "JPEG", quality=85)
+    copy.seek(0)
+    copy.name = "again.jpg"
+    [outcome] = ingest.add_images(labeled, [copy], None)
+    labeling.apply(labeled, [outcome.image.pk], add=["stripe"], by=make_user("bob"))
+    inspecting.inspect(labeled.pk)
+    assert {"ring-3.png", "again.jpg"} <= names(labeled, "duplicates")
+    assert {"ring-3.png", "again.jpg"} <= names(labeled, "conflicts")
+
+
+def test_dark_bright_and_blurred_pictures_are_measured_at_upload(labeled: Project) -> None:
+    files = []
+    for name, colour in (("dark.png", (4, 4, 4)), ("bright.png", (252, 252, 252))):
+        file = File()
+        Picture.new("RGB", (96, 96), colour).save(file, "PNG")
+        file.seek(0)
+        file.name = name
+        files.append(file)
+    ingest.add_images(labeled, files, None)
+    assert names(labeled, "dark") == {"dark.png"} and names(labeled, "bright") == {"bright.png"}
+    assert names(labeled, "blurred") == {"dark.png", "bright.png"}
+
+
+def test_looking_twice_changes_nothing(labeled: Project) -> None:
+    assert inspecting.inspect(labeled.pk) > 0
+    assert inspecting.inspect(labeled.pk) == 0
+
+
+def test_what_is_odd_has_a_number_and_too_few_images_have_none(labeled: Project) -> None:
+    inspecting.inspect(labeled.pk)
+    assert labeled.images.filter(oddness=None).count() == 20  # twenty are too few to say
+    ingest.add_images(labeled, [picture(kind, 100 + n) for n in range(3) for kind in (0, 1)], None)
+    embedding.embed(labeled.pk)
+    inspecting.inspect(labeled.pk)
+    assert labeled.images.filter(oddness__gt=0).count() == 26
+
+
+def test_an_empty_project_is_nothing_to_look_at(db: None) -> None:
+    assert inspecting.inspect(10**6) == 0

@@ -1,0 +1,150 @@
+"""The job that looks for what may be wrong with a project's images: copies, probable wrong labels, strangers.
+
+It runs in the labeling worker after the suggestions, on the same vectors, and writes only what changed. What
+it finds are columns of Image, which `projects.checks` turns into filters.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+from django.db import transaction
+from numpy.typing import NDArray
+
+from projects.files import local_path
+from projects.models import Image, Project, Refusal
+from training.suggesting import Bench, read_bench
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 1_000
+FEWEST = 10  # labeled images, below which nobody can tell what is usual
+LEAST = 0.6  # probability of another label that makes a label suspicious, at least …
+AGAINST = 0.15  # … while its own has at most this
+NEIGHBOURS = 5
+MOST_COMPARED = 20_000  # images of one search for copies
+
+Floats = NDArray[np.float32]
+
+
+def inspect(project_id: int) -> int:
+    """Fill suspicion, oddness and duplicate groups of a project; how many images changed."""
+    project = Project.objects.alive().filter(pk=project_id).first()
+    if project is None:
+        return 0
+    bench = read_bench(project)
+    changed = _write(project, ("suspicion_id", "suspicion_confidence"), suspects(project, bench))
+    changed += _write(project, ("oddness",), oddness(bench))
+    if groups := _copies(project):
+        changed += _write(project, ("duplicate_group",), groups)
+    return changed
+
+
+# --- probable wrong labels ---
+
+
+def suspects(project: Project, bench: Bench) -> dict[int, tuple[Any, ...]]:
+    """image → the label that it seems to have instead and its out-of-fold probability; others (None, None).
+
+    Confident learning (Northcutt et al. 2021): another label is believed where it is as likely as it usually
+    is for images that carry it. Only images with one label are judged.
+    """
+    from training.engine.suggestions import out_of_fold
+
+    found: dict[int, tuple[Any, ...]] = dict.fromkeys(bench.ids.tolist(), (None, None))
+    rows = np.flatnonzero(bench.is_labeled & (bench.targets.sum(1) == 1))
+    if project.is_multi_label or len(rows) < FEWEST:
+        return found
+    targets = bench.targets[rows]
+    likely = out_of_fold(bench.features[rows], targets)
+    if likely is None:
+        return found
+    mine = targets.argmax(1)
+    own = likely[np.arange(len(rows)), mine]
+    usual = np.array(
+        [own[mine == label].mean() if (mine == label).any() else 1.0 for label in range(targets.shape[1])]
+    )
+    refused = set(Refusal.objects.filter(image__project=project).values_list("image_id", "label_id"))
+    other = likely.argmax(1)
+    sure = likely[np.arange(len(rows)), other]
+    is_wrong = (other != mine) & (sure >= np.maximum(LEAST, usual[other])) & (own <= AGAINST)
+    for place in np.flatnonzero(is_wrong).tolist():
+        pk, label = int(bench.ids[rows[place]]), bench.labels[int(other[place])]
+        if (pk, label) not in refused:
+            found[pk] = (label, round(float(sure[place]), 3))
+    return found
+
+
+# --- unlike all others ---
+
+
+def oddness(bench: Bench) -> dict[int, tuple[Any, ...]]:
+    """image → mean distance to its nearest neighbours over the project's median; 1 is usual."""
+    count = len(bench.ids)
+    if count <= 4 * NEIGHBOURS:
+        return {}
+    found = np.empty(count, np.float32)
+    for start in range(0, count, 2048):
+        likeness = bench.features[start : start + 2048] @ bench.features.T
+        nearest = -np.partition(-likeness, NEIGHBOURS, axis=1)[:, : NEIGHBOURS + 1]
+        found[start : start + 2048] = 1 - (nearest.sum(1) - nearest.max(1)) / NEIGHBOURS  # without itself
+    found /= max(float(np.median(found)), 1e-6)
+    return {pk: (round(value, 1),) for pk, value in zip(bench.ids.tolist(), found.tolist(), strict=True)}
+
+
+# --- copies ---
+
+
+def _copies(project: Project) -> dict[int, tuple[Any, ...]]:
+    """image → the lowest id among its copies, or None; nothing where no image came since the last search."""
+    from training.engine.duplicates import group_files
+
+    images = list(
+        Image.objects.alive().filter(project=project).order_by("pk").only("pk", "project_id", "sha256")
+    )
+    if not images or len(images) > MOST_COMPARED or _searched.get(project.pk) == (len(images), images[-1].pk):
+        return {}
+    paths = [_thumbnail(image) for image in images]
+    groups = group_files(paths, settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1)
+    members: dict[int, list[int]] = defaultdict(list)
+    for image, group in zip(images, groups.tolist(), strict=True):
+        members[group].append(image.pk)
+    _searched[project.pk] = (len(images), images[-1].pk)
+    return {pk: (ids[0] if len(ids) > 1 else None,) for ids in members.values() for pk in ids}
+
+
+_searched: dict[int, tuple[int, int]] = {}  # project → how many images were compared, and the newest
+
+
+def _thumbnail(image: Image) -> Path:
+    try:
+        return local_path(image.thumbnail_name)
+    except OSError:
+        return Path(image.thumbnail_name)  # unreadable: alone
+
+
+# --- writing ---
+
+
+def _write(project: Project, columns: Sequence[str], wanted: Mapping[int, tuple[Any, ...]]) -> int:
+    """Update the living images whose columns differ, images of the same values together."""
+    alive = Image.objects.alive().filter(project=project).order_by()
+    alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for pk, *values in alive.values_list("pk", *columns):
+        new = wanted.get(pk)
+        if new is not None and new != tuple(values):
+            alike[new].append(pk)
+    changed = 0
+    for values, ids in alike.items():
+        for start in range(0, len(ids), AT_ONCE):
+            with transaction.atomic():
+                part = Image.objects.filter(pk__in=ids[start : start + AT_ONCE])
+                changed += part.update(**dict(zip(columns, values, strict=True)))
+    return changed
