@@ -46,9 +46,13 @@ class ChangePasswordForm(PasswordChangeForm):
         self.fields["new_password2"].help_text = ""
 
 
+# A Reviewer has nothing of her own to do before there are second opinions.
+OFFERED_ROLES = [(role.value, role.label) for role in Role if role != Role.REVIEWER]
+
+
 class RoleForm(forms.Form):
     role = forms.TypedChoiceField(
-        choices=Role.choices, coerce=lambda value: Role(int(value)), empty_value=None, initial=Role.LABELER
+        choices=OFFERED_ROLES, coerce=lambda value: Role(int(value)), empty_value=None, initial=Role.LABELER
     )
 
 
