@@ -2,7 +2,17 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from projects.views import accounts, history, images, label_data, labels, projects, suggestions, teams
+from projects.views import (
+    accounts,
+    data_check,
+    history,
+    images,
+    label_data,
+    labels,
+    projects,
+    suggestions,
+    teams,
+)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("sign-in/", accounts.sign_in, name="sign_in"),
@@ -31,6 +41,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("projects/<int:project_id>/label-data/undo/", label_data.undo_labeling, name="undo_labeling"),
     path("projects/<int:project_id>/label-data/redo/", history.redo_labeling, name="redo_labeling"),
+    path("projects/<int:project_id>/check/", data_check.data_check, name="data_check"),
     path("projects/<int:project_id>/history/", history.history, name="history"),
     path("projects/<int:project_id>/history/<int:event_id>/undo/", history.undo_event, name="undo_event"),
     path(

@@ -70,6 +70,9 @@ export class Enlarged {
     document.getElementById("enlarge-name").textContent = title;
     document.getElementById("enlarge-name").title = title;
     document.getElementById("enlarge-facts").textContent = `${dataset.width} × ${dataset.height} · ${megabytes(Number(dataset.size))}`;
+    const { benchUrl, historyUrl } = document.getElementById("label-data").dataset;
+    document.getElementById("enlarge-similar").href = `${benchUrl}?tab=all&sort=similar&like=${this.id}`;
+    document.getElementById("enlarge-history").href = historyUrl.replace("/images/0/", `/images/${this.id}/`);
     this.#showLabels();
     const ids = this.grid.ids();
     const [previous, next] = document.querySelectorAll("[data-enlarge-step]");

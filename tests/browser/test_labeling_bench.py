@@ -182,6 +182,8 @@ def test_the_enlarged_image_zooms_and_says_what_is_suggested(open_page: Open) ->
     assert "scale" not in (page.locator("#enlarge-image").get_attribute("style") or "")
     page.keyboard.press("+")
     page.get_by_text("1 image confirmed.").wait_for()
+    page.get_by_role("link", name="History of the image").click()
+    page.get_by_role("heading", name="picture-0.png").wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -202,6 +204,9 @@ def test_axe_finds_nothing_where_suggestions_wait(open_page: Open, scheme: str) 
             "document.documentElement.scrollWidth - document.documentElement.clientWidth"
         )
         assert overflow <= 0
+        visit(page, project, "../check/")
+        check_accessibility(page)
+        take_screenshot(page, f"data-check-{width}-{scheme}")
         visit(page, project, "../history/")
         check_accessibility(page)
         take_screenshot(page, f"history-{width}-{scheme}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -14,6 +15,7 @@ from projects.models import Annotation, Assignment, Image, Project, Side
 from projects.querying import Query, matching_ids
 from tests.making import make_project, make_user
 from tests.projects.test_label_data import HTMX, shown
+from tests.projects.test_similarity import embed
 
 pytestmark = pytest.mark.django_db
 
@@ -182,6 +184,22 @@ def test_the_tab_of_suggestions_begins_with_the_surest_and_counts_its_groups(
     groups = response.context["bench"].groups
     assert [(one.label.name, one.count, one.sure) for one in groups] == [("label-0", 3, 0), ("label-1", 1, 1)]
     assert response.context["bench"].counts["suggested"] == 4
+
+
+def test_the_most_similar_images_come_first_and_page_by_their_place(
+    bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projects.querying.PAGE_SIZES", (3, 200))
+    project = make_project(labels=0, unlabeled=8)
+    angles = np.linspace(0, 1.4, 8)
+    ids = embed(project, np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32))
+    url = reverse("label_data", args=[project.pk])
+    first = bob.get(f"{url}?tab=all&sort=similar&like={ids[7]}&show=3")
+    assert shown(first) == ids[:4:-1]
+    second = bob.get(f"{url}?{first.context['bench'].older_address}")
+    assert shown(second) == ids[4:1:-1]
+    assert shown(bob.get(f"{url}?{second.context['bench'].newer_address}")) == ids[:4:-1]
+    assert "similar to one image" in first.content.decode()
 
 
 def test_all_that_match_are_labeled_confirmed_deleted_and_restored(bob: Client, project: Project) -> None:

@@ -1,0 +1,18 @@
+"""Check Data: what may be wrong with the images and labels of a project."""
+
+from __future__ import annotations
+
+from django.http import HttpResponse
+from django.views.decorators.http import require_safe
+
+from exeml_site.pages import PageRequest, page
+from projects.access import project_page
+from projects.checking import balance, findings
+from projects.models import Project, Role
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def data_check(request: PageRequest, project: Project) -> HttpResponse:
+    context = {"project": project, "findings": findings(project), "balance": balance(project)}
+    return page(request, "projects/data_check.html", context)
