@@ -33,7 +33,7 @@ CHECKS = (
         "suspects",
         "Probable wrong labels",
         "A model that has not seen the image is sure of another label.",
-        "Look at each: take the other label, or keep the one it has.",
+        "Look at each: + takes the other label, − keeps the one it has.",
     ),
     Check(
         "conflicts",

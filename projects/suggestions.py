@@ -4,65 +4,103 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
 from projects import background
-from projects.label_rows import LEARN, Move, alone, change_of, chunks, held_by, labels_by_id, record, write
+from projects.label_rows import (
+    LEARN,
+    Held,
+    Move,
+    alone,
+    change_of,
+    chunks,
+    held_by,
+    labels_by_id,
+    record,
+    write,
+)
 from projects.models import Annotation, How, Image, LabelEvent, Project, Refusal
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The label that an image seems to have: of one that waits, or instead of the one that it carries."""
+
+    label_id: int
+    confidence: float | None
+    is_instead: bool
+
+    def wanted(self, held: Held) -> frozenset[int]:
+        return frozenset({self.label_id}) if self.is_instead else held.labels | {self.label_id}
 
 
 @transaction.atomic
 def confirm(project: Project, image_ids: Iterable[int], by: User | None) -> LabelEvent | None:
-    """Give each image the label that is suggested for it at this moment; None where none has one.
+    """Give each image the label that is proposed for it at this moment; None where none has one.
 
-    One deed, which can be taken back like any other. Labeled images have no suggestion and stay as they are.
+    An image that waits gets its suggestion; one whose label is under suspicion gets the other label instead.
+    One deed, which can be taken back like any other.
     """
     alone(project)
     labels = labels_by_id(project)
-    found = _suggested(project, image_ids)
+    found = _proposed(project, image_ids)
     moves = [
-        Move(held, held.labels | {found[held.image_id][0]})
+        Move(held, found[held.image_id].wanted(held))
         for held in held_by(project, found)
-        if found[held.image_id][0] in labels
+        if found[held.image_id].label_id in labels
     ]
     if not moves:
         return None
     write(moves, by, How.SUGGESTION)
-    _note_confidence(moves, {pk: sure for pk, (_, sure) in found.items()})
-    given = {pk: labels[pk].name for move in moves for pk in move.wanted}
+    _trust([move.held.image_id for move in moves])
+    _note_confidence(moves, {pk: proposal.confidence for pk, proposal in found.items()})
+    touched = {pk for move in moves for pk in move.wanted | move.held.labels}
     changes = [change_of(move.held, move.wanted, labels) for move in moves]
-    details = {"labels": {name: pk for pk, name in sorted(given.items())}}
+    details = {"labels": {labels[pk].name: pk for pk in sorted(touched)}}
     return record(project, LabelEvent.Kind.CONFIRM, by, changes, details)
 
 
 @transaction.atomic
 def refuse(project: Project, image_ids: Iterable[int], by: User | None) -> int:
-    """Say that images do not show what is suggested: it is not suggested again. How many there were."""
+    """Say that images do not show what is proposed: it is not proposed again. How many there were."""
     alone(project)
-    found = _suggested(project, image_ids)
+    found = _proposed(project, image_ids)
     now = timezone.now()
     Refusal.objects.bulk_create(
-        [Refusal(image_id=pk, label_id=label, by=by, at=now) for pk, (label, _) in found.items()],
+        [Refusal(image_id=pk, label_id=one.label_id, by=by, at=now) for pk, one in found.items()],
         ignore_conflicts=True,
     )
     for chunk in chunks(sorted(found)):
         Image.objects.filter(pk__in=chunk).update(suggestion=None, confidence=None)
+    _trust(sorted(found))
     if found:
         background.soon(LEARN, project.pk)
     return len(found)
 
 
-def _suggested(project: Project, image_ids: Iterable[int]) -> dict[int, tuple[int, float | None]]:
-    """image id → suggested label's id and its probability, of the images that wait for a label."""
-    found: dict[int, tuple[int, float | None]] = {}
-    waiting = Image.objects.unlabeled().filter(project=project).exclude(suggestion=None)
+def _proposed(project: Project, image_ids: Iterable[int]) -> dict[int, Proposal]:
+    """What is proposed for those of the images that something is proposed for."""
+    found: dict[int, Proposal] = {}
+    alive = Image.objects.filter(project=project)
+    waiting = alive.unlabeled().exclude(suggestion=None).values_list("pk", "suggestion_id", "confidence")
+    doubtful = alive.labeled().exclude(suspicion=None)
+    doubted = doubtful.values_list("pk", "suspicion_id", "suspicion_confidence")
     for chunk in chunks(sorted(set(image_ids))):
-        rows = waiting.filter(pk__in=chunk).values_list("pk", "suggestion_id", "confidence")
-        found |= {pk: (label_id, sure) for pk, label_id, sure in rows if label_id is not None}
+        for is_instead, rows in ((False, waiting), (True, doubted)):
+            for pk, label_id, sure in rows.filter(pk__in=chunk):
+                if label_id is not None:
+                    found[pk] = Proposal(label_id, sure, is_instead)
     return found
+
+
+def _trust(image_ids: list[int]) -> None:
+    """Somebody looked: the labels are no longer under suspicion."""
+    for chunk in chunks(image_ids):
+        Image.objects.filter(pk__in=chunk).update(suspicion=None, suspicion_confidence=None)
 
 
 def _note_confidence(moves: list[Move], confidence: dict[int, float | None]) -> None:

@@ -133,9 +133,12 @@ function confirm() {
   const ids = chosen.filter((id) => grid.tile(id)?.dataset.suggestion);
   if (!ids.length) return;
   const values = about(ids);
-  moveOn(ids, true);
+  moveOn(ids, isProposing());
   send(urls.confirmUrl, values);
 }
+
+// Whether images leave what is shown when what is proposed for them was confirmed or refused.
+const isProposing = () => tab() === "suggested" || tab() === "unlabeled" || here().includes("check=suspects");
 
 function confirmGroup({ confirmGroup, above }) {
   const query = new URLSearchParams({ tab: "suggested", suggestion: confirmGroup });
@@ -153,7 +156,7 @@ function refuse() {
   const ids = chosen.filter((id) => grid.tile(id)?.dataset.suggestion);
   if (!canLabel || !ids.length) return;
   const values = about(ids);
-  moveOn(ids, tab() === "suggested");
+  moveOn(ids, tab() === "suggested" || here().includes("check=suspects"));
   send(urls.refuseUrl, values);
 }
 

@@ -210,3 +210,21 @@ def test_axe_finds_nothing_where_suggestions_wait(open_page: Open, scheme: str) 
         visit(page, project, "../history/")
         check_accessibility(page)
         take_screenshot(page, f"history-{width}-{scheme}")
+
+
+def test_suspected_labels_are_taken_or_kept_by_one_key(open_page: Open) -> None:
+    project = make_project(labels=2, images=3, with_files=True)
+    other = project.labels.get(name="label-1")
+    some = list(project.images.filter(annotations__label__name="label-0").values_list("pk", flat=True)[:2])
+    Image.objects.filter(pk__in=some).update(suspicion=other, suspicion_confidence=0.93)
+    page = open_page("bob")
+    visit(page, project, "../check/")
+    page.get_by_role("link", name="Show 2 images").click()
+    wait_for_tiles(page, 2)
+    tiles(page).nth(0).click()
+    page.keyboard.press("-")
+    wait_for_tiles(page, 1)
+    page.get_by_text("Refused for 1 image").wait_for()
+    page.keyboard.press("+")
+    page.get_by_text("1 image confirmed.").wait_for()
+    assert labels_of(project) == {"label-0": 2, "label-1": 4}

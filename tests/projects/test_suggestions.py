@@ -84,3 +84,25 @@ def test_refusing_makes_room_for_another_suggestion(project: Project) -> None:
     }
     assert project.images.filter(suggestion=None, is_labeled=False).count() == 2
     assert LabelEvent.objects.count() == 0  # no label was touched
+
+
+# --- labels under suspicion ---
+
+
+def test_a_suspected_label_is_replaced_or_kept_and_asked_about_no_more(project: Project) -> None:
+    first, second = project.labels.all()
+    wrong_id = project.images.get(annotations__label=first).pk
+    right_id = project.images.get(annotations__label=second).pk
+    Image.objects.filter(pk=wrong_id).update(suspicion=second, suspicion_confidence=0.97)
+    Image.objects.filter(pk=right_id).update(suspicion=first, suspicion_confidence=0.8)
+    bob = make_user("bob")
+
+    event = suggestions.confirm(project, [wrong_id], bob)
+    assert labels_of([wrong_id]) == [["label-1"]]
+    assert suggestions.refuse(project, [right_id], bob) == 1
+    assert labels_of([right_id]) == [["label-1"]]
+    assert not project.images.exclude(suspicion=None).exists()
+    assert set(Refusal.objects.values_list("image_id", "label__name")) == {(right_id, "label-0")}
+
+    labeling.undo(event, bob)
+    assert labels_of([wrong_id]) == [["label-0"]]
