@@ -111,6 +111,11 @@ class Image(models.Model):
                 condition=models.Q(deleted_at=None, suggestion__isnull=False),
             ),
             models.Index(
+                fields=["project", "is_labeled", "-confidence", "-id"],
+                name="grid_by_confidence",
+                condition=models.Q(deleted_at=None, suggestion__isnull=False),
+            ),
+            models.Index(
                 fields=["project", "is_labeled", "-usefulness", "-id"],
                 name="grid_by_usefulness",
                 condition=models.Q(deleted_at=None, usefulness__isnull=False),
