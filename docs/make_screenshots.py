@@ -64,6 +64,12 @@ def walk(page: Any, camera: Camera) -> None:
         page.keyboard.press("Space")
     camera.take("label-data")
     page.keyboard.press("Escape")
+    for _ in range(60):  # the worker looks at 1,797 images first
+        page.goto("/projects/1/label-data/?tab=suggested")
+        if page.locator(".tile-suggested").count():
+            break
+        page.wait_for_timeout(2_000)
+    camera.take("to-be-confirmed")
     train(page, camera)
     deploy(page, camera)
     page.goto("/teams/1/members/")
