@@ -175,11 +175,12 @@ REDIS_URL = os.environ.get("REDIS_URL") or f"unix://{quote(str(REDIS_SOCKET))}?d
 
 QUEUE_SHORT = "short"  # seconds: sweeps, deployments; never behind a training
 QUEUE_LABELING = "labeling"  # embeddings, suggestions, checks: one worker keeps the network warm
+QUEUE_IMPORTS = "imports"  # archives and data sources: many small files, no network
 QUEUE_GPU = "gpu"
 QUEUE_CPU = "cpu"
 RQ_QUEUES = {
     name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 300, "DEFAULT_RESULT_TTL": 3600}
-    for name in (QUEUE_SHORT, QUEUE_LABELING, QUEUE_GPU, QUEUE_CPU)
+    for name in (QUEUE_SHORT, QUEUE_LABELING, QUEUE_IMPORTS, QUEUE_GPU, QUEUE_CPU)
 }
 RQ = {"COMMIT_MODE": "on_db_commit"}
 
@@ -246,10 +247,21 @@ TIME_ZONE = os.environ.get("EXEML_TIME_ZONE") or "UTC"
 
 # --- The product's own limits -----
 
+
+def _source_roots(roots: list[str]) -> list[str]:
+    """Below these a project's data source may lie: folders of the server, or `s3://bucket/prefix?endpoint=…`."""
+    for root in roots:
+        if not root.startswith(("/", "s3://")):
+            raise ImproperlyConfigured(f"EXEML_SOURCE_ROOTS: {root!r} must begin with / or s3://.")
+    return roots
+
+
 EXEML_MAX_PROJECTS_PER_TEAM = _env_int("EXEML_MAX_PROJECTS_PER_TEAM", 100, least=1)
 EXEML_MAX_SERVICES_PER_TEAM = _env_int("EXEML_MAX_SERVICES_PER_TEAM", 20, least=1)
 EXEML_MAX_IMAGE_MB = _env_int("EXEML_MAX_IMAGE_MB", 20, least=1)
 EXEML_MAX_IMAGE_MEGAPIXELS = _env_int("EXEML_MAX_IMAGE_MEGAPIXELS", 50, least=1)
+EXEML_MAX_IMPORT_GB = _env_int("EXEML_MAX_IMPORT_GB", 50, least=1)
+EXEML_SOURCE_ROOTS = _source_roots(_env_list("EXEML_SOURCE_ROOTS", ""))
 EXEML_BIN_DAYS = _env_int("EXEML_BIN_DAYS", 30, least=1)
 EXEML_CURRENCY = os.environ.get("EXEML_CURRENCY") or "USD"
 EXEML_ENGINE_THREADS = _env_int("EXEML_ENGINE_THREADS", 0)  # 0: all cores

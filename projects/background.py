@@ -21,13 +21,13 @@ logger = logging.getLogger(__name__)
 LONGEST_S = 3600
 
 
-def soon(function: str, project_id: int, *, queue: str = settings.QUEUE_LABELING) -> None:
-    """Once this transaction is committed, let a worker call `function`, a dotted name, for it."""
-    transaction.on_commit(partial(_enqueue, function, project_id, queue))
+def soon(function: str, pk: int, *, queue: str = settings.QUEUE_LABELING) -> None:
+    """Once this transaction is committed, let a worker call `function`, a dotted name, with `pk`."""
+    transaction.on_commit(partial(_enqueue, function, pk, queue))
 
 
-def _enqueue(function: str, project_id: int, queue_name: str) -> None:
-    job_id = f"{function.rpartition('.')[2]}-{project_id}"
+def _enqueue(function: str, pk: int, queue_name: str) -> None:
+    job_id = f"{function.rpartition('.')[2]}-{pk}"
     try:
         queue = django_rq.get_queue(queue_name, commit_mode="auto")
         # A job that runs may have read the rows before this deed: one more must follow it.
@@ -36,10 +36,10 @@ def _enqueue(function: str, project_id: int, queue_name: str) -> None:
             if status == JobStatus.QUEUED:
                 return
             if status != JobStatus.STARTED:
-                _hand_over(queue, function, project_id, name)
+                _hand_over(queue, function, pk, name)
                 return
     except (RedisError, OSError) as problem:
-        logger.warning("%s of project %s waits for the queue: %s", function, project_id, problem)
+        logger.warning("%s of %s waits for the queue: %s", function, pk, problem)
 
 
 def _status(queue: Queue, job_id: str) -> JobStatus | None:
@@ -47,10 +47,10 @@ def _status(queue: Queue, job_id: str) -> JobStatus | None:
     return job.get_status() if job else None
 
 
-def _hand_over(queue: Queue, function: str, project_id: int, job_id: str) -> None:
+def _hand_over(queue: Queue, function: str, pk: int, job_id: str) -> None:
     queue.enqueue_call(
         function,
-        args=(project_id,),
+        args=(pk,),
         job_id=job_id,
         timeout=LONGEST_S,
         result_ttl=0,

@@ -60,6 +60,7 @@ def _words(name: str, value: Any, label: str, people: dict[int, str]) -> str:
         "group": lambda: "copies of one picture",
         "check": lambda: checks.BY_NAME[value].title,
         "opinion": lambda: OpinionState(value).label,
+        "imported": lambda: f"imported by no. {value}",
         "mine": lambda: "given to me",
     }
     return words[name]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,9 @@ from django.utils.safestring import SafeString, mark_safe
 from projects.checks import CHECKS
 from projects.filters import SIDES
 from projects.grid import LabelRow
+from projects.label_import import why_not
 from projects.label_rows import tidy
+from projects.manifest import Mark
 from projects.models import Label, Project
 from projects.models.project import LABEL_NAME
 from projects.querying import SIZE_WORDS, Query
@@ -92,6 +95,37 @@ class LabelImagesForm(ImagesForm):
         if not self.errors and not cleaned["add"] and not cleaned["remove"]:
             self.add_error("add", "Input a label and press Enter.")
         return cleaned
+
+
+class MarksField(forms.CharField):
+    """Label names of images, `{"id": [names]}` as JSON → marks of each image."""
+
+    default_error_messages = {"invalid": "The labels of the images cannot be read."}
+
+    def to_python(self, value: Any) -> dict[int, tuple[Mark, ...]]:  # type: ignore[override]
+        try:
+            told = json.loads(value or "{}")
+            marks = {int(pk): tuple(Mark(str(name), annotated_by="") for name in told[pk]) for pk in told}
+        except (ValueError, TypeError, RecursionError) as problem:
+            raise ValidationError(self.error_messages["invalid"], "invalid") from problem
+        if len(marks) > MOST_IMAGES:
+            raise ValidationError(ImageIdsField.default_error_messages["many"], "many")
+        return marks
+
+
+class UploadLabelsForm(forms.Form):
+    marks = MarksField(error_messages={"required": "Say which images get which labels."})
+
+    def __init__(self, data: QueryDict, *, project: Project) -> None:
+        super().__init__(data)
+        self.project = project
+
+    def clean_marks(self) -> dict[int, tuple[Mark, ...]]:
+        wanted: dict[int, tuple[Mark, ...]] = self.cleaned_data["marks"]
+        for marks in wanted.values():
+            if reason := why_not(self.project, marks):
+                raise ValidationError(reason)
+        return wanted
 
 
 class LabelForm(forms.Form):

@@ -70,12 +70,24 @@ def held_by(project: Project, image_ids: Iterable[int], *, with_bin: bool = Fals
     return [Held(image_id, annotations) for image_id, annotations in carried.items()]
 
 
-def write(moves: Sequence[Move], by: User | None, how: How = How.HUMAN) -> None:
-    """Make the rows say what the moves want."""
-    now = timezone.now()
+def write(
+    moves: Sequence[Move],
+    by: User | None,
+    how: How = How.HUMAN,
+    given: Mapping[tuple[int, int], Mapping[str, Any]] | None = None,
+) -> None:
+    """Make the rows say what the moves want.
+
+    `given`: (image id, label id) → fields of the annotation that another installation already knew.
+    """
+    now, known = timezone.now(), given or {}
     gone = [pk for move in moves for label, pk in move.held.annotations.items() if label not in move.wanted]
     new = [
-        Annotation(image_id=move.held.image_id, label_id=label, by=by, how=how, at=now)
+        Annotation(
+            image_id=move.held.image_id,
+            label_id=label,
+            **{"by": by, "how": how, "at": now, **known.get((move.held.image_id, label), {})},
+        )
         for move in moves
         for label in sorted(move.wanted - move.held.labels)
     ]

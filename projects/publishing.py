@@ -20,10 +20,11 @@ from django.utils import timezone
 
 from projects import files, manifest, splitting
 from projects.counting import count_carriers
-from projects.models import Annotation, DatasetVersion, Image, Label, Project, Side
+from projects.models import Annotation, DatasetVersion, Image, Label, Project, Side, Transfer
 
 MIN_LABELS = 2
 MIN_IMAGES = 5  # of each label that is used
+IMPORTING = "Images are being imported. Wait until the import ends, or cancel it (4712)."
 NAMED = 5  # labels named in a sentence before “and n more”
 
 
@@ -58,11 +59,12 @@ def readiness(project: Project) -> Readiness:
     A label on no image is left out of the training and named in a note.
     """
     carriers = count_carriers(project)
+    is_importing = project.transfers.filter(state__in=Transfer.ACTIVE).exists()
     counts = [(label, carriers[label.pk]) for label in project.labels.all()]
     used = [(label, images) for label, images in counts if images]
     unused = [f"‘{label}’" for label, images in counts if not images]
     notes = [f"On no image and left out: {_listed(unused)}."] if unused else []
-    return Readiness(_missing(used), notes, counts)
+    return Readiness([*_missing(used), *([IMPORTING] if is_importing else [])], notes, counts)
 
 
 def _missing(used: list[tuple[Label, int]]) -> list[str]:
@@ -250,7 +252,7 @@ def _entries(project: Project) -> Iterator[manifest.Entry]:
         )
     )  # fmt: skip
     for (image, sha256, format, name), marks in groupby(rows.iterator(chunk_size=5000), lambda row: row[:4]):
-        yield _entry(project, image, sha256, format, name, tuple(_mark(*mark[4:]) for mark in marks))
+        yield _entry(project, image, sha256, format, name, tuple(mark_of(*mark[4:]) for mark in marks))
 
 
 def _entry(
@@ -264,7 +266,7 @@ def _entry(
     )
 
 
-def _mark(label: str, how: str, by: str | None, at: datetime, confidence: float | None) -> manifest.Mark:
+def mark_of(label: str, how: str, by: str | None, at: datetime, confidence: float | None) -> manifest.Mark:
     return manifest.Mark(
         name=label,
         annotated_by=f"{how}/{by}" if by else how,

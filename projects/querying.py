@@ -57,6 +57,7 @@ class Query:
     check: str = ""
     opinion: str = ""
     mine: bool = False
+    imported: int | None = None
     sort: str = ""
     like: int | None = None
     before: str = ""  # show what comes after this cursor: older images
@@ -86,6 +87,7 @@ class Query:
             check=_one_of(check, checks.BY_NAME),
             opinion=_one_of(params.get("opinion"), OpinionState.values),
             mine=params.get("mine") == "1",
+            imported=read_number(params.get("imported")),
             sort=sort if sort in ORDERS and (sort != "similar" or like) else "",
             like=like,
             before=params.get("before", ""),
@@ -184,6 +186,7 @@ _APPLY: dict[str, Callable[[ImageQuerySet, Query, User | None], ImageQuerySet]] 
     "group": lambda images, query, user: images.filter(duplicate_group=query.group),
     "check": lambda images, query, user: checks.filtered(images, query.check),
     "opinion": lambda images, query, user: images.filter(opinion=query.opinion),
+    "imported": lambda images, query, user: images.filter(transfer=query.imported),
     "mine": lambda images, query, user: images.filter(assignment__user=user),
 }
 FILTERS = tuple(_APPLY)

@@ -22,7 +22,7 @@ def told(event: LabelEvent) -> str:
     details, images = event.details, counted(len(event.changes))
     words: dict[str, Callable[[], str]] = {
         Kind.LABEL: lambda: labeled_words(event),
-        Kind.IMPORT: lambda: f"{labeled_words(event)}, imported",
+        Kind.IMPORT: lambda: f"{images} labeled by an import: {_given(event)}",
         Kind.CONFIRM: lambda: f"{images} confirmed: {_given(event)}",
         Kind.RENAME_LABEL: lambda: f"“{details.get('from')}” renamed to “{details.get('to')}”",
         Kind.EDIT_LABEL: lambda: f"Colour or key of “{details.get('name')}” changed",

@@ -12,6 +12,7 @@ from projects.views import (
     projects,
     suggestions,
     teams,
+    transfers,
 )
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -50,6 +51,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="image_history",
     ),
     path("projects/<int:project_id>/images/upload/", images.upload_images, name="upload_images"),
+    path("projects/<int:project_id>/images/labels/", images.label_uploads, name="label_uploads"),
     path("projects/<int:project_id>/images/delete/", images.delete_images, name="delete_images"),
     path("projects/<int:project_id>/images/restore/", images.restore_images, name="restore_images"),
     path("projects/<int:project_id>/images/<int:image_id>/file/", images.image_file, name="image_file"),
@@ -57,6 +59,46 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "projects/<int:project_id>/thumbnails/<str:sha256>.webp",
         images.image_thumbnail,
         name="image_thumbnail",
+    ),
+    path("projects/<int:project_id>/transfers/", transfers.transfers, name="transfers"),
+    path("projects/<int:project_id>/transfers/new/", transfers.create_import, name="create_import"),
+    path("projects/<int:project_id>/transfers/source/", transfers.choose_source, name="choose_source"),
+    path(
+        "projects/<int:project_id>/transfers/synchronize/",
+        transfers.synchronize_source,
+        name="synchronize_source",
+    ),
+    path("projects/<int:project_id>/transfers/export/", transfers.export, name="export"),
+    path("projects/<int:project_id>/transfers/<int:transfer_id>/", transfers.transfer, name="transfer"),
+    path(
+        "projects/<int:project_id>/transfers/<int:transfer_id>/parts/<int:file>/<int:part>/",
+        transfers.keep_part,
+        name="keep_part",
+    ),
+    path(
+        "projects/<int:project_id>/transfers/<int:transfer_id>/begin/",
+        transfers.begin_import,
+        name="begin_import",
+    ),
+    path(
+        "projects/<int:project_id>/transfers/<int:transfer_id>/cancel/",
+        transfers.cancel_import,
+        name="cancel_import",
+    ),
+    path(
+        "projects/<int:project_id>/transfers/<int:transfer_id>/take-back/",
+        transfers.take_import_back,
+        name="take_import_back",
+    ),
+    path(
+        "projects/<int:project_id>/transfers/<int:transfer_id>/vanished/",
+        transfers.bin_vanished,
+        name="bin_vanished",
+    ),
+    path(
+        "projects/<int:project_id>/transfers/<int:transfer_id>/refused.csv",
+        transfers.refusals,
+        name="refusals",
     ),
     path("projects/<int:project_id>/labels/", labels.label_list, name="label_list"),
     path("projects/<int:project_id>/labels/new/", labels.create_label, name="create_label"),

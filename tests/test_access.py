@@ -18,7 +18,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from projects.access import Access
-from projects.models import LabelEvent, Project, Role
+from projects.models import LabelEvent, Project, Role, Transfer
 from tests.making import make_project, make_user, make_version
 from training.models import Service, Status, TrainingVersion
 from training.views.versions import CHARTS
@@ -83,6 +83,9 @@ class World:
             "sha256": lambda: image.sha256,
             "label_id": lambda: self.project.labels.first().pk,
             "event_id": lambda: self._event().pk,
+            "transfer_id": lambda: self._transfer().pk,
+            "file": lambda: 0,
+            "part": lambda: 0,
             "number": lambda: self.version.number,
             "name": lambda: self.chart,
             "service_id": lambda: self._service().pk,
@@ -97,6 +100,15 @@ class World:
 
     def _event(self) -> LabelEvent:
         return LabelEvent.objects.create(project=self.project, kind=LabelEvent.Kind.LABEL)
+
+    def _transfer(self) -> Transfer:
+        return Transfer.objects.create(
+            project=self.project,
+            kind=Transfer.Kind.ZIP,
+            state=Transfer.State.COMPLETED,
+            file_name="flowers.zip",
+            options={"files": []},
+        )
 
     def _service(self) -> Service:
         return Service.objects.create(

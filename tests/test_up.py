@@ -28,6 +28,7 @@ PARTS = (
     "gunicorn",
     "rqworker gpu cpu",
     "rqworker labeling",
+    "rqworker imports",
     "rqworker short",
     "rqcron",
 )

@@ -14,6 +14,7 @@ COLOURS = {
     "web": 36,
     "training": 32,
     "labeling": 31,
+    "imports": 95,
     "short": 33,
     "cron": 34,
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from exeml_site.supervisor.processes import Program
 
-PARTS = ("web", "training", "labeling", "short", "cron")
+PARTS = ("web", "training", "labeling", "imports", "short", "cron")
 WORKER = "exeml_site.queues.SpawningWorker"
 
 # Beside a training the pages must stay usable: the light processes take one core each, the training is nice.
@@ -25,6 +25,7 @@ def programs(parts: list[str], listener: int | None) -> list[Program]:
     every = {
         "training": _training(),
         "labeling": _labeling(),
+        "imports": _imports(),
         "short": _short(),
         "cron": _cron(),
     }
@@ -46,6 +47,12 @@ def _labeling() -> Program:
     """Jobs run in the worker's own process, one after the other, so that the network is loaded once."""
     command = _manage("rqworker", "labeling", "--worker-class", "rq.worker.SimpleWorker", "--verbosity", "0")
     return Program("labeling", command, niceness=LABELING_NICENESS)
+
+
+def _imports() -> Program:
+    """Each job forks: a worker that decoded 100,000 pictures gives their memory back."""
+    command = _manage("rqworker", "imports", "--verbosity", "0")
+    return Program("imports", command, niceness=LABELING_NICENESS)
 
 
 def _short() -> Program:

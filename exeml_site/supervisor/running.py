@@ -103,6 +103,6 @@ async def _end(keepers: list[Keeper], listener: socket.socket | None) -> None:
     """Web and cron first, so that nothing new begins; then the workers; Redis, which they need, last."""
     if listener is not None:
         listener.close()
-    order = {"web": 0, "cron": 0, "training": 1, "labeling": 1, "short": 1, "redis": 2}
+    order = {"web": 0, "cron": 0, "training": 1, "labeling": 1, "imports": 1, "short": 1, "redis": 2}
     for rank in sorted(set(order.values())):
         await asyncio.gather(*(keeper.end() for keeper in keepers if order[keeper.program.name] == rank))

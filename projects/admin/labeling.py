@@ -7,7 +7,17 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from projects.admin.reading import ReadOnlyAdmin
-from projects.models import Assignment, DataSource, Embedding, Opinion, Presence, Refusal, Touch, Transfer
+from projects.models import (
+    Assignment,
+    DataSource,
+    Embedding,
+    Opinion,
+    Presence,
+    Refusal,
+    Touch,
+    Transfer,
+    TransferRefusal,
+)
 
 
 @admin.register(Touch)
@@ -74,5 +84,11 @@ class TransferAdmin(ReadOnlyAdmin):
     list_select_related = ["project", "by"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Transfer]:
-        """The report of an import with thousands of refused files is long; the list does not show it."""
         return super().get_queryset(request).defer("report", "traceback")
+
+
+@admin.register(TransferRefusal)
+class TransferRefusalAdmin(ReadOnlyAdmin):
+    list_display = ["name", "reason", "transfer"]
+    search_fields = ["name", "reason"]
+    list_select_related = ["transfer"]

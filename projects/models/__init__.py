@@ -4,7 +4,7 @@ from projects.models.learning import Embedding, Refusal
 from projects.models.project import Label, Project
 from projects.models.sharing import Assignment, Opinion, Presence
 from projects.models.team import Membership, Role, Team
-from projects.models.transfer import DataSource, Transfer
+from projects.models.transfer import DataSource, Transfer, TransferRefusal
 
 __all__ = [
     "Annotation",
@@ -27,4 +27,5 @@ __all__ = [
     "Team",
     "Touch",
     "Transfer",
+    "TransferRefusal",
 ]

@@ -65,6 +65,9 @@ class Image(models.Model):
     side = models.CharField(max_length=5, choices=Side.choices, blank=True)
     # Where it came from: its path below the project's data source or in an imported archive.
     source = models.CharField(max_length=1024, blank=True)
+    transfer = models.ForeignKey(
+        "Transfer", on_delete=models.SET_NULL, null=True, blank=True, related_name="images"
+    )
     # Of the thumbnail, at upload: mean luminance 0–255; variance of its Laplacian, low where blurred.
     brightness = models.FloatField(null=True, blank=True)
     sharpness = models.FloatField(null=True, blank=True)

@@ -26,8 +26,8 @@ class DataSource(models.Model):
 class Transfer(models.Model):
     """One import that runs in a worker. Killed at any moment it goes on without doubles.
 
-    `options` are what the person chose; `report` is `{"counts": {outcome: n}, "refused": [{"name",
-    "reason"}], "vanished": [image ids]}`; `cursor` says how much of the source is done.
+    `options` are what the person chose and the uploaded files; `report` is `{"counts": {outcome: n},
+    "vanished": [image ids]}`; `cursor` says how much of the plan is done.
     """
 
     class Kind(models.TextChoices):
@@ -37,11 +37,14 @@ class Transfer(models.Model):
         SOURCE = "source", "Data source"
 
     class State(models.TextChoices):
+        UPLOADING = "Uploading"
         WAITING = "Waiting"
         RUNNING = "Running"
         COMPLETED = "Completed"
         FAILED = "Failed"
         CANCELLED = "Cancelled"
+
+    ACTIVE = (State.WAITING, State.RUNNING)
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="transfers")
     kind = models.CharField(max_length=8, choices=Kind.choices)
@@ -53,7 +56,6 @@ class Transfer(models.Model):
     finished_at = models.DateTimeField(null=True, blank=True)
     is_cancel_wanted = models.BooleanField(default=False)
     file_name = models.CharField(max_length=255, blank=True, help_text="as the person named it")
-    stored = models.CharField(max_length=255, blank=True, help_text="where the uploaded file lies")
     options = models.JSONField(default=dict)
     total = models.PositiveIntegerField(default=0)
     cursor = models.PositiveIntegerField(default=0)
@@ -65,10 +67,30 @@ class Transfer(models.Model):
         ordering = ["-pk"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(state__in=["Waiting", "Running", "Completed", "Failed", "Cancelled"]),
+                condition=models.Q(
+                    state__in=["Uploading", "Waiting", "Running", "Completed", "Failed", "Cancelled"]
+                ),
                 name="transfer_state_is_known",
             )
         ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.file_name}".strip()
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in self.ACTIVE
+
+
+class TransferRefusal(models.Model):
+    """A file that an import did not take, or whose label it did not take, and why."""
+
+    transfer = models.ForeignKey(Transfer, on_delete=models.CASCADE, related_name="refusals")
+    name = models.CharField(max_length=1024)
+    reason = models.CharField(max_length=500)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"

@@ -11,9 +11,9 @@ from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.pages import PageRequest, page
-from projects import labeling
+from projects import label_import, labeling
 from projects.access import project_page
-from projects.forms_labeling import ImagesForm
+from projects.forms_labeling import ImagesForm, UploadLabelsForm
 from projects.ingest import Outcome, add_images
 from projects.models import Image, Project, Role
 from projects.pictures import CONTENT_TYPES
@@ -36,6 +36,20 @@ def upload_images(request: PageRequest, project: Project) -> HttpResponse:
         return JsonResponse({"outcomes": [_told(outcome) for outcome in outcomes]})
     context = {"project": project, "outcomes": outcomes}
     return page(request, "projects/label_data_upload.html", context, status=200 if outcomes else 422)
+
+
+@project_page(Role.LABELER)
+@require_POST
+def label_uploads(request: PageRequest, project: Project) -> HttpResponse:
+    """Labels that images got while they were uploaded: from their folders, text files, or one for all.
+
+    Images that have labels already keep them.
+    """
+    form = UploadLabelsForm(request.POST, project=project)
+    if not form.is_valid():
+        return JsonResponse({"error": first_error(form)}, status=422)
+    given = label_import.give(project, form.cleaned_data["marks"], request.user)
+    return JsonResponse({"labeled": given.labeled, "kept": len(given.kept)})
 
 
 def _told(outcome: Outcome) -> dict[str, object]:

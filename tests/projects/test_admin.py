@@ -31,6 +31,7 @@ from projects.models import (
     Team,
     Touch,
     Transfer,
+    TransferRefusal,
 )
 from tests.making import PASSWORD, make_image, make_project, make_team, make_user, make_version
 from training.models import Candidate, EvaluatedImage, Service, ServiceEvent, Status, TrainingVersion
@@ -76,7 +77,8 @@ def fill(project: Project, seed: int) -> None:
     Opinion.objects.create(image=image, by=project.created_by)
     other = make_project(f"other-{seed}", labels=0)
     DataSource.objects.create(project=other, address="/pictures")
-    Transfer.objects.create(project=project, kind="zip", by=project.created_by)
+    transfer = Transfer.objects.create(project=project, kind="zip", by=project.created_by)
+    TransferRefusal.objects.create(transfer=transfer, name="a.gif", reason="This is a GIF picture.")
     Candidate.objects.create(training_version=version, network="lite0", resolution=224, recipe="linear head")
     evaluated = {"truth": ["a"], "predicted": ["a"], "scores": [1], "confidence": 1, "is_correct": True}
     EvaluatedImage.objects.create(training_version=version, image=image, **evaluated)

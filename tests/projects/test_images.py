@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from projects import labeling
 from projects.models import Image, Project
-from tests.making import make_project, make_user, picture_bytes
+from tests.making import make_image, make_project, make_user, picture_bytes
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -102,9 +102,9 @@ def test_an_unknown_thumbnail_is_404(vera: Client, sha256: str) -> None:
 
 
 def test_images_are_reached_through_their_own_project_only(vera: Client, mallory: Client) -> None:
-    project = make_project(labels=1, images=1, with_files=True)
+    project = make_project(labels=0)
     other = make_project("other", labels=0)
-    image = project.images.get()
+    image = make_image(project, 987_654, with_file=True)  # in the files of no other test
     file, thumbnail = [image.pk], [image.sha256]
     assert vera.get(reverse("image_file", args=[other.pk, *file])).status_code == 404
     assert vera.get(reverse("image_thumbnail", args=[other.pk, *thumbnail])).status_code == 404

@@ -1,0 +1,351 @@
+"""The job that imports. It goes through its plan in chunks; each chunk is one transaction with its cursor.
+
+Killed at any moment it begins again at the last cursor, and finds no doubles: the same content is the same
+image. After SLICE_S it stands in line again, so that another project's import need not wait for its end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from projects import background, files, label_import, labeling
+from projects.ingest import LOOK_AT_IMAGES, clean_name
+from projects.manifest import Mark
+from projects.models import DataSource, Image, Transfer, TransferRefusal
+from projects.pictures import Examined, Refused, examine
+from projects.transfers import deeds, parts, sources
+from projects.transfers.finding import Mapping
+from projects.transfers.places import Archive, Nowhere, Place, Unreadable
+from projects.transfers.plan import CannotPlan, Item, LabelsFrom, Plan, plan, read_labels
+
+logger = logging.getLogger(__name__)
+
+CHUNK, SLICE_S, BEAT_S = 400, 600.0, 2.0
+LARGEST_LABEL_FILE = 64 * 1024
+OUT_OF_ORDER = "Something went wrong on the server. What was imported stays; operators can read why."
+TWICE = "The same picture came twice with different labels: its first one was taken."
+KEPT = "The image is in the project already with other labels, and keeps them."
+State = Transfer.State
+
+
+class _Cancelled(Exception):
+    pass
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What became of one item outside the database: a picture, an image that is there, or a refusal."""
+
+    item: Item
+    sha256: str = ""
+    content_bytes: int = 0
+    seen: Examined | None = None
+    marks: tuple[Mark, ...] = ()
+    reason: str = ""
+
+
+def run(transfer_id: int) -> None:
+    """Import, or go on with it. Another worker's import and an ended one are left alone."""
+    if not _claim(transfer_id):
+        return
+    transfer = Transfer.objects.select_related("project__team", "by").get(pk=transfer_id)
+    try:
+        with _place_of(transfer) as place:
+            is_done = _Import(transfer, place).go_on()
+        if not is_done:
+            Transfer.objects.filter(pk=transfer_id, state=State.RUNNING).update(heartbeat_at=None)
+            background.soon(deeds.RUN, transfer_id, queue=settings.QUEUE_IMPORTS)
+            return
+        _end(transfer, State.COMPLETED)
+    except _Cancelled:
+        _end(transfer, State.CANCELLED)
+    except (CannotPlan, Unreadable) as problem:
+        _end(transfer, State.FAILED, problem=str(problem))
+    except ValidationError as problem:
+        _end(transfer, State.FAILED, problem=problem.messages[0])
+    except Exception:
+        logger.exception("import %d failed", transfer_id)
+        _end(transfer, State.FAILED, problem=OUT_OF_ORDER, traceback=traceback.format_exc())
+
+
+def _claim(transfer_id: int) -> bool:
+    now = timezone.now()
+    silent = Q(heartbeat_at=None) | Q(heartbeat_at__lt=now - timedelta(seconds=deeds.SILENT_S))
+    waiting = Transfer.objects.filter(silent, pk=transfer_id, state__in=Transfer.ACTIVE)
+    if not waiting.update(state=State.RUNNING, heartbeat_at=now):
+        return False
+    Transfer.objects.filter(pk=transfer_id, started_at=None).update(started_at=now)
+    return True
+
+
+def _end(transfer: Transfer, state: Transfer.State, **fields: str) -> None:
+    """The uploaded files go; the report stays."""
+    running = Transfer.objects.filter(pk=transfer.pk, state=State.RUNNING)
+    if running.update(state=state, finished_at=timezone.now(), **fields):
+        parts.delete(transfer)
+    if transfer.kind == Transfer.Kind.SOURCE and state == State.COMPLETED:
+        DataSource.objects.filter(project=transfer.project_id).update(synchronized_at=timezone.now())
+    background.soon(LOOK_AT_IMAGES, transfer.project_id)
+
+
+@contextmanager
+def _place_of(transfer: Transfer) -> Iterator[Place]:
+    if transfer.kind == Transfer.Kind.SOURCE:
+        yield sources.place_of(transfer.options["address"])
+        return
+    names = [file["name"] for file in transfer.options["files"]]
+    archive = next((at for at, name in enumerate(names) if name.lower().endswith(deeds.ARCHIVES)), None)
+    if archive is None:
+        source = DataSource.objects.filter(project=transfer.project_id).first()
+        yield sources.place_of(source.address) if source else Nowhere()
+        return
+    with parts.open_file(transfer, archive) as file:
+        yield Archive(file)
+
+
+def _description(transfer: Transfer) -> tuple[str, bytes] | None:
+    for at, file in enumerate(transfer.options["files"]):
+        if not file["name"].lower().endswith(deeds.ARCHIVES):
+            with parts.open_file(transfer, at) as content:
+                return file["name"], content.read()
+    return None
+
+
+class _Import:
+    """One run over the plan of a transfer, from its cursor on."""
+
+    def __init__(self, transfer: Transfer, place: Place) -> None:
+        self.transfer, self.project, self.place = transfer, transfer.project, place
+        self.options: dict[str, Any] = transfer.options
+        self.counts = Counter(transfer.report.get("counts", {}))
+        self._last_beat = 0.0
+
+    def go_on(self) -> bool:
+        """Work through the plan; False where time is up before its end. Raises what ends an import."""
+        end = time.monotonic() + SLICE_S
+        wanted = self._plan()
+        threads = settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1
+        with ThreadPoolExecutor(threads) as pool:
+            for start in range(self.transfer.cursor, len(wanted.items), CHUNK):
+                self._chunk(pool, wanted.items[start : start + CHUNK])
+                background.soon(LOOK_AT_IMAGES, self.project.pk)
+                if time.monotonic() > end and start + CHUNK < len(wanted.items):
+                    return False
+        return True
+
+    # --- the plan ---
+
+    def _plan(self) -> Plan:
+        if self.transfer.kind == Transfer.Kind.SOURCE:
+            return self._plan_of_source()
+        wanted = plan(
+            self.project,
+            self.place,
+            labels_from=LabelsFrom(self.options.get("labels_from", LabelsFrom.AUTOMATIC)),
+            description=_description(self.transfer),
+            mapping=Mapping(self.options.get("prefix", ""), self.options.get("folder", "")),
+        )
+        if self.transfer.cursor == 0:
+            label_import.dress_labels(self.project, [(one.name, one.colour, one.key) for one in wanted.looks])
+        self._tell_total(len(wanted.items), wanted.labels_from)
+        return wanted
+
+    def _plan_of_source(self) -> Plan:
+        """Files that an image came from are known by their address and size, and not read again."""
+        kind = LabelsFrom.FOLDERS if self.options["has_folder_labels"] else LabelsFrom.AUTOMATIC
+        found = {one.path: one.size for one in self.place.files()}
+        base = sources.address_of(self.options["address"], "")
+        rows = Image.objects.filter(project=self.project, source__startswith=base)
+        known = {
+            source: (pk, size, gone)
+            for pk, source, size, gone in rows.values_list("pk", "source", "size_bytes", "deleted_at")
+        }
+        addresses = {sources.address_of(self.options["address"], path) for path in found}
+        vanished = [pk for source, (pk, _, gone) in known.items() if gone is None and source not in addresses]
+        self._note(vanished=sorted(vanished))
+        if not found:
+            self._tell_total(0, kind)
+            return Plan([], kind)
+        wanted = plan(self.project, self.place, labels_from=kind)
+        items = [self._as_known(item, known, found) for item in wanted.items]
+        self._tell_total(len(items), wanted.labels_from)
+        return replace(wanted, items=items)
+
+    def _as_known(self, item: Item, known: dict[str, Any], found: dict[str, int]) -> Item:
+        row = known.get(sources.address_of(self.options["address"], item.path))
+        if row is None or row[1] != found.get(item.path):
+            return item
+        return replace(item, path="", image_id=row[0], marks=(), text_path="")
+
+    def _tell_total(self, total: int, labels_from: LabelsFrom) -> None:
+        self._note(labels_from=labels_from.value)
+        Transfer.objects.filter(pk=self.transfer.pk).update(total=total)
+
+    def _note(self, **more: Any) -> None:
+        self.transfer.report |= more
+        Transfer.objects.filter(pk=self.transfer.pk).update(report=self.transfer.report)
+
+    # --- a chunk ---
+
+    def _chunk(self, pool: ThreadPoolExecutor, items: Sequence[Item]) -> None:
+        self._beat()
+        read = []
+        for one in pool.map(self._read, items):
+            read.append(one)
+            self._beat()
+        with transaction.atomic():
+            self._write(read)
+            self.transfer.cursor += len(items)
+            self.transfer.report["counts"] = dict(self.counts)
+            fields = {"cursor": self.transfer.cursor, "report": self.transfer.report}
+            Transfer.objects.filter(pk=self.transfer.pk).update(heartbeat_at=timezone.now(), **fields)
+
+    def _beat(self) -> None:
+        """A sign of life, and a look whether somebody cancelled. Raises _Cancelled."""
+        if time.monotonic() - self._last_beat < BEAT_S:
+            return
+        self._last_beat = time.monotonic()
+        living = Transfer.objects.filter(
+            pk=self.transfer.pk, is_cancel_wanted=False, state=State.RUNNING, project__deleted_at=None
+        )
+        if not living.update(heartbeat_at=timezone.now()):
+            raise _Cancelled
+
+    def _read(self, item: Item) -> _Read:
+        """In a thread, without the database: read, decode, store the files."""
+        if item.problem or item.image_id is not None:
+            return _Read(item, marks=item.marks, reason=item.problem)
+        try:
+            content = self.place.read(item.path, settings.EXEML_MAX_IMAGE_MB * 1024 * 1024)
+            if not content:
+                raise Refused("The file is empty.")
+            marks = item.marks
+            if item.text_path:
+                marks = read_labels(self.place.read(item.text_path, LARGEST_LABEL_FILE))
+            sha256 = hashlib.sha256(content).hexdigest()
+            seen = examine(content)
+            image = Image(project=self.project, sha256=sha256, format=seen.format)
+            files.save_whole(image.file_name, content)
+            files.save_whole(image.thumbnail_name, seen.thumbnail)
+        except Refused as refusal:
+            return _Read(item, reason=str(refusal))
+        return _Read(item, sha256, len(content), seen, marks)
+
+    # --- its transaction ---
+
+    def _write(self, read: Sequence[_Read]) -> None:
+        images = self._images([one for one in read if one.seen is not None])
+        refused = [(one.item, one.reason) for one in read if one.reason]
+        wanted, unlabeled = self._labels(read, images)
+        kept = self._give({pk: one.marks for pk, one in wanted.items()})
+        unlabeled += [(wanted[pk].item, KEPT) for pk in kept]
+        self._give_sides(read, images)
+        self.counts["refused"] += len(refused)
+        self.counts["present"] += sum(one.item.image_id is not None for one in read)
+        TransferRefusal.objects.bulk_create(
+            TransferRefusal(transfer=self.transfer, name=(item.path or item.name)[:1024], reason=reason[:500])
+            for item, reason in refused + unlabeled
+        )
+
+    def _labels(
+        self, read: Sequence[_Read], images: dict[str, int]
+    ) -> tuple[dict[int, _Read], list[tuple[Item, str]]]:
+        """What gives each image its labels, and the files whose labels cannot be given."""
+        wanted: dict[int, _Read] = {}
+        problems = []
+        for one in read:
+            pk = one.item.image_id or images.get(one.sha256)
+            if pk is None or one.reason or not one.marks:
+                continue
+            if reason := label_import.why_not(self.project, one.marks):
+                problems.append((one.item, f"Its label was not taken. {reason}"))
+            elif pk not in wanted:
+                wanted[pk] = one
+            elif self.project.is_multi_label:
+                wanted[pk] = replace(wanted[pk], marks=(*wanted[pk].marks, *one.marks))
+            elif {mark.name for mark in one.marks} != {mark.name for mark in wanted[pk].marks}:
+                problems.append((one.item, TWICE))
+        return wanted, problems
+
+    def _images(self, read: Sequence[_Read]) -> dict[str, int]:
+        """Rows for the pictures that are new; the image of each picture by its sha256."""
+        before = self._rows({one.sha256 for one in read})
+        new: dict[str, Image] = {}
+        for one in read:
+            if one.sha256 in before or one.sha256 in new:
+                self.counts["duplicate"] += one.sha256 not in before or before[one.sha256][1] is None
+                continue
+            new[one.sha256] = self._image(one)
+        Image.objects.bulk_create(new.values(), ignore_conflicts=True)
+        self.counts["added"] += len(new)
+        binned = [pk for pk, deleted_at in before.values() if deleted_at is not None]
+        if binned:
+            labeling.restore_images(self.project, binned, self.transfer.by)
+            self.counts["restored"] += len(binned)
+        return {sha256: pk for sha256, (pk, _) in (self._rows(set(new)) | before).items()}
+
+    def _rows(self, hashes: set[str]) -> dict[str, tuple[int, Any]]:
+        rows = Image.objects.filter(project=self.project, sha256__in=hashes)
+        return {sha256: (pk, at) for pk, sha256, at in rows.values_list("pk", "sha256", "deleted_at")}
+
+    def _image(self, one: _Read) -> Image:
+        assert one.seen is not None
+        seen, base = one.seen, self.options.get("address") or self.transfer.file_name
+        return Image(
+            project=self.project,
+            sha256=one.sha256,
+            name=clean_name(one.item.name),
+            format=seen.format,
+            width=seen.width,
+            height=seen.height,
+            brightness=seen.brightness,
+            sharpness=seen.sharpness,
+            size_bytes=one.content_bytes,
+            uploaded_by=self.transfer.by,
+            source=sources.address_of(base, one.item.path),
+            transfer=self.transfer,
+        )
+
+    def _give(self, wanted: dict[int, tuple[Mark, ...]]) -> list[int]:
+        """The images that keep other labels, which they had before."""
+        given = label_import.give(
+            self.project,
+            wanted,
+            self.transfer.by,
+            replaces=self.options.get("existing") == "replace",
+            details={"transfer": self.transfer.pk},
+        )
+        self.counts["labeled"] += given.labeled
+        return given.kept
+
+    def _give_sides(self, read: Sequence[_Read], images: dict[str, int]) -> None:
+        """TRAIN and EVAL of a manifest, where the image has no side yet; hard examples."""
+        sides: dict[str, list[int]] = {}
+        hard: list[int] = []
+        for one in read:
+            pk = one.item.image_id or images.get(one.sha256)
+            if pk is not None and not one.reason:
+                sides.setdefault(one.item.side, []).append(pk)
+                hard += [pk] if one.item.is_hard else []
+        for side, ids in sides.items():
+            if side:
+                Image.objects.filter(pk__in=ids, side="").update(side=side)
+        if hard:
+            Image.objects.filter(pk__in=hard).update(is_hard=True)

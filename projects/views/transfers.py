@@ -1,0 +1,264 @@
+"""Import & Export: archives, manifests and tables in, the data source, and taking everything along."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from exeml_site.pages import PageRequest, go, page, wants_fragment
+from projects import labeling
+from projects.access import project_page
+from projects.forms_transfers import DataSourceForm, ExportForm, ImportForm
+from projects.models import DataSource, Project, Role, Transfer
+from projects.querying import Query, matching_ids
+from projects.transfers import deeds, exporting, parts, sources
+from projects.transfers.telling import Told, told, vanished
+
+PAGE, STATUS = "projects/transfers.html", "projects/_transfer.html"
+NEWEST = 20
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def transfers(request: PageRequest, project: Project) -> HttpResponse:
+    return _page(request, project)
+
+
+def _page(request: PageRequest, project: Project, status: int = 200, **more: Any) -> HttpResponse:
+    source = DataSource.objects.filter(project=project).select_related("chosen_by").first()
+    recent = Transfer.objects.filter(project=project).exclude(state=Transfer.State.UPLOADING)
+    query = Query.from_address(request.GET.dict())
+    context = {
+        "project": project,
+        "can_label": request.membership.role >= Role.LABELER,
+        "can_manage": request.membership.role >= Role.MANAGER,
+        "form": ImportForm(),
+        "source": source,
+        "source_form": DataSourceForm(initial={"address": source.address} if source else None),
+        "source_roots": sources.roots(),
+        "export_form": ExportForm(),
+        "exported": len(matching_ids(project, _wanted(request), request.user)),
+        "carried": list(_wanted(request).items()),
+        "is_filtered": query.is_filtered,
+        "recent": [told(one) for one in recent.select_related("by")[:NEWEST]],
+    }
+    return page(request, PAGE, {**context, **more}, status=status)
+
+
+# --- importing ---
+
+
+@project_page(Role.LABELER)
+@require_POST
+def create_import(request: PageRequest, project: Project) -> HttpResponse:
+    """An import whose files follow in parts (JSON), or with its files (a plain form)."""
+    form, uploads = ImportForm(request.POST), request.FILES.getlist("uploads")
+    if not form.is_valid():
+        return _refused(request, project, form, str(next(iter(form.errors.values()))[0]))
+    files = form.cleaned_data["file_list"] or [{"name": one.name, "size": one.size} for one in uploads]
+    try:
+        transfer = deeds.prepare(project, files, form.options, request.user)
+    except deeds.Refused as refusal:
+        return _refused(request, project, form, str(refusal))
+    if _wants_json(request):
+        return JsonResponse(_state(transfer), status=201)
+    for number, upload in enumerate(uploads):
+        for part, content in enumerate(upload.chunks(parts.PART_BYTES)):
+            parts.keep(transfer, number, part, content)
+    deeds.begin(transfer)
+    return go(request, _address(transfer))
+
+
+def _refused(request: PageRequest, project: Project, form: ImportForm, problem: str) -> HttpResponse:
+    if _wants_json(request):
+        return JsonResponse({"error": problem}, status=422)
+    return _page(request, project, 422, form=form, problem=problem)
+
+
+def _wants_json(request: HttpRequest) -> bool:
+    return "application/json" in request.headers.get("Accept", "")
+
+
+def _state(transfer: Transfer) -> dict[str, Any]:
+    base = [transfer.project_id, transfer.pk]
+    return {
+        "part_bytes": parts.PART_BYTES,
+        "missing": parts.missing(transfer),
+        "part_url": reverse("keep_part", args=[*base, 0, 0]),
+        "begin_url": reverse("begin_import", args=base),
+        "url": _address(transfer),
+    }
+
+
+def _address(transfer: Transfer) -> str:
+    return reverse("transfer", args=[transfer.project_id, transfer.pk])
+
+
+@project_page(Role.LABELER)
+@require_POST
+def keep_part(request: PageRequest, project: Project, transfer_id: int, file: int, part: int) -> HttpResponse:
+    """One part of an uploaded file, as the body of the request. The same part again takes its place."""
+    transfer = get_object_or_404(Transfer, project=project, pk=transfer_id)
+    if transfer.state != Transfer.State.UPLOADING:
+        return JsonResponse({"error": "This upload has ended."}, status=409)
+    try:
+        parts.keep(transfer, file, part, request.read(parts.PART_BYTES + 1))
+    except parts.WrongPart as problem:
+        return JsonResponse({"error": str(problem)}, status=422)
+    return HttpResponse(status=204)
+
+
+@project_page(Role.LABELER)
+@require_POST
+def begin_import(request: PageRequest, project: Project, transfer_id: int) -> HttpResponse:
+    transfer = get_object_or_404(Transfer, project=project, pk=transfer_id)
+    try:
+        deeds.begin(transfer)
+    except deeds.Refused as refusal:
+        return JsonResponse({"error": str(refusal), **_state(transfer)}, status=409)
+    return JsonResponse({"url": _address(transfer)})
+
+
+# --- one import ---
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def transfer(request: PageRequest, project: Project, transfer_id: int) -> HttpResponse:
+    one = get_object_or_404(Transfer.objects.select_related("by"), project=project, pk=transfer_id)
+    return _of_one(request, project, one)
+
+
+def _of_one(
+    request: PageRequest, project: Project, one: Transfer, status: int = 200, **more: Any
+) -> HttpResponse:
+    shown: Told = told(one)
+    context = {
+        "project": project,
+        "told": shown,
+        "transfer": one,
+        "vanished": vanished(one),
+        "can_label": request.membership.role >= Role.LABELER,
+        **more,
+    }
+    return page(request, "projects/transfer.html", context, fragment=STATUS, status=status)
+
+
+@project_page(Role.LABELER)
+@require_POST
+def cancel_import(request: PageRequest, project: Project, transfer_id: int) -> HttpResponse:
+    one = get_object_or_404(Transfer, project=project, pk=transfer_id)
+    deeds.cancel(one)
+    return _after(request, project, transfer_id)
+
+
+@project_page(Role.LABELER)
+@require_POST
+def take_import_back(request: PageRequest, project: Project, transfer_id: int) -> HttpResponse:
+    """What an ended import added goes to the bin, and the labels that it gave to others are undone."""
+    one = get_object_or_404(Transfer, project=project, pk=transfer_id)
+    if one.is_active:
+        return _of_one(request, project, one, 409, problem="The import is still running. Cancel it first.")
+    moved = deeds.take_back(one, request.user)
+    return _after(request, project, transfer_id, words=f"{moved:,} images moved to the bin; labels undone.")
+
+
+@project_page(Role.LABELER)
+@require_POST
+def bin_vanished(request: PageRequest, project: Project, transfer_id: int) -> HttpResponse:
+    """Images whose file is not in the data source any more go to the bin, after somebody said so."""
+    one = get_object_or_404(Transfer, project=project, pk=transfer_id)
+    event = labeling.delete_images(project, one.report.get("vanished", []), request.user)
+    moved = len(event.changes) if event else 0
+    return _after(request, project, transfer_id, words=f"{moved:,} images moved to the bin.")
+
+
+def _after(request: PageRequest, project: Project, transfer_id: int, **more: Any) -> HttpResponse:
+    one = Transfer.objects.select_related("by").get(pk=transfer_id)
+    if not wants_fragment(request):
+        return go(request, _address(one))
+    return _of_one(request, project, one, **more)
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def refusals(request: PageRequest, project: Project, transfer_id: int) -> StreamingHttpResponse:
+    """Every file that was refused and why, as a table."""
+    one = get_object_or_404(Transfer, project=project, pk=transfer_id)
+    answer = StreamingHttpResponse(_refusal_rows(one), content_type="text/csv; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="import-{one.pk}-refused.csv"'
+    return answer
+
+
+class _Line:
+    """A file for the csv module that gives back what is written to it."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+def _refusal_rows(one: Transfer) -> Iterator[str]:
+    writer = csv.writer(_Line(), lineterminator="\n")
+    yield writer.writerow(["file", "reason"])
+    for row in one.refusals.values_list("name", "reason").iterator(chunk_size=2000):
+        yield writer.writerow(row)
+
+
+# --- the data source ---
+
+
+@project_page(Role.MANAGER)
+@require_POST
+def choose_source(request: PageRequest, project: Project) -> HttpResponse:
+    form = DataSourceForm(request.POST)
+    if not form.is_valid():
+        return _page(request, project, 422, source_form=form)
+    wanted = form.cleaned_data
+    source = sources.choose(
+        project, wanted["address"], has_folder_labels=wanted["has_folder_labels"], by=request.user
+    )
+    return go(request, _address(deeds.synchronize(source, request.user)))
+
+
+@project_page(Role.LABELER)
+@require_POST
+def synchronize_source(request: PageRequest, project: Project) -> HttpResponse:
+    source = get_object_or_404(DataSource, project=project)
+    try:
+        sources.checked(source.address)
+    except ValidationError as refusal:
+        return _page(request, project, 409, problem=refusal.messages[0])
+    return go(request, _address(deeds.synchronize(source, request.user)))
+
+
+# --- exporting ---
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def export(request: PageRequest, project: Project) -> HttpResponseBase:
+    """The images of an address of Label Data in the wanted format, streamed."""
+    form = ExportForm(request.GET)
+    if not form.is_valid():
+        return _page(request, project, 422, export_form=form)
+    ids = matching_ids(project, _wanted(request), request.user)
+    made = exporting.export(project, ids, exporting.Format(form.cleaned_data["format"]))
+    answer = StreamingHttpResponse(made.pieces, content_type=made.content_type)
+    answer["Content-Disposition"] = f'attachment; filename="{made.file_name}"'
+    if made.size_bytes:
+        answer["Content-Length"] = str(made.size_bytes)
+    return answer
+
+
+def _wanted(request: PageRequest) -> dict[str, str]:
+    """The filters of Label Data in this address; without any, all images."""
+    params = {"tab": "all", **request.GET.dict()}
+    params.pop("format", None)
+    return {"tab": "all"} if params["tab"] == "bin" else params

@@ -1,0 +1,57 @@
+// Sends the files of an import in parts. A part that failed is sent again; what arrived is not sent twice.
+const PARALLEL = 3;
+const RETRY_AFTER_MS = [1000, 3000, 8000, 20000];
+export const ARCHIVE = /\.zip$/i;
+export const IMPORTED = /\.(zip|manifest|jsonl|csv|tsv)$/i;
+
+const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"];
+const pause = (ms) => new Promise((wake) => setTimeout(wake, ms));
+
+// Resolves with the address of the import. Rejects with an Error for the person; `signal` stops it.
+export async function sendImport(url, files, options, onProgress, signal) {
+  const form = new FormData();
+  for (const [name, value] of Object.entries(options)) form.set(name, value);
+  form.set("file_list", JSON.stringify(files.map(({ name, size }) => ({ name, size }))));
+  const state = await answer(await post(url, form, signal));
+  await sendParts(files, state, onProgress, signal);
+  const begun = await answer(await post(state.begin_url, new FormData(), signal));
+  return begun.url;
+}
+
+async function sendParts(files, state, onProgress, signal) {
+  const waiting = state.missing.flatMap((numbers, file) => numbers.map((number) => ({ file, number })));
+  const total = files.reduce((sum, file) => sum + file.size, 0);
+  let sent = 0;
+  const work = async () => {
+    for (let part = waiting.shift(); part; part = waiting.shift()) {
+      const start = part.number * state.part_bytes;
+      const content = files[part.file].slice(start, start + state.part_bytes);
+      const url = state.part_url.replace("/parts/0/0/", `/parts/${part.file}/${part.number}/`);
+      await answer(await post(url, content, signal));
+      sent += content.size;
+      onProgress(sent, total);
+    }
+  };
+  await Promise.all(Array.from({ length: PARALLEL }, work));
+}
+
+async function post(url, body, signal) {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      const response = await fetch(url, { method: "POST", body, signal, headers: { Accept: "application/json", "X-CSRFToken": csrf() } });
+      if (response.status < 500 || attempt >= RETRY_AFTER_MS.length) return response;
+    } catch (problem) {
+      if (problem.name === "AbortError") throw new Error("Stopped.");
+      if (attempt >= RETRY_AFTER_MS.length) throw new Error("No connection to the server. Try again: what has arrived stays.");
+    }
+    await pause(RETRY_AFTER_MS[attempt]);
+  }
+}
+
+async function answer(response) {
+  if (response.redirected) throw new Error("You are signed out. Sign in again in another tab, then retry.");
+  if (response.status === 204) return {};
+  const told = await response.json().catch(() => ({}));
+  if (response.ok) return told;
+  throw new Error(told.error ?? "The server could not take the file.");
+}

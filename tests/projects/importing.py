@@ -1,0 +1,52 @@
+"""Arrange words for imports: archives made in memory, and an import that has run."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+from projects.models import Project, Transfer
+from projects.transfers import deeds, parts, running
+from tests.making import make_user
+
+
+def zipped(files: Mapping[str, bytes | str]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def prepared(project: Project, files: Mapping[str, bytes], **options: Any) -> Transfer:
+    """An import whose files have arrived and which waits for its worker."""
+    told = [{"name": name, "size": len(content)} for name, content in files.items()]
+    transfer = deeds.prepare(project, told, options, make_user("bob"))
+    for number, content in enumerate(files.values()):
+        for part in range(parts.count(len(content))):
+            start = part * parts.PART_BYTES
+            parts.keep(transfer, number, part, content[start : start + parts.PART_BYTES])
+    deeds.begin(transfer)
+    return transfer
+
+
+def imported(project: Project, files: Mapping[str, bytes], **options: Any) -> Transfer:
+    """An import that a worker has run to its end."""
+    transfer = prepared(project, files, **options)
+    running.run(transfer.pk)
+    transfer.refresh_from_db()
+    return transfer
+
+
+def labels_by_name(project: Project) -> dict[str, list[str]]:
+    """What the living images of a project carry, by file name."""
+    return {
+        image.name: sorted(one.label.name for one in image.annotations.select_related("label"))
+        for image in project.images.filter(deleted_at=None).prefetch_related("annotations")
+    }
+
+
+def reasons(transfer: Transfer) -> dict[str, str]:
+    return dict(transfer.refusals.values_list("name", "reason"))
