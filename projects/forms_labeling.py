@@ -16,7 +16,6 @@ from django.utils.safestring import SafeString, mark_safe
 from projects.checks import CHECKS
 from projects.filters import SIDES
 from projects.grid import LabelRow
-from projects.label_import import why_not
 from projects.label_rows import tidy
 from projects.manifest import Mark
 from projects.models import Label, Project
@@ -104,8 +103,8 @@ class MarksField(forms.CharField):
 
     def to_python(self, value: Any) -> dict[int, tuple[Mark, ...]]:  # type: ignore[override]
         try:
-            told = json.loads(value or "{}")
-            marks = {int(pk): tuple(Mark(str(name), annotated_by="") for name in told[pk]) for pk in told}
+            told = dict(json.loads(value or "{}")).items()
+            marks = {int(pk): tuple(Mark(str(name), annotated_by="") for name in names) for pk, names in told}
         except (ValueError, TypeError, RecursionError) as problem:
             raise ValidationError(self.error_messages["invalid"], "invalid") from problem
         if len(marks) > MOST_IMAGES:
@@ -115,17 +114,6 @@ class MarksField(forms.CharField):
 
 class UploadLabelsForm(forms.Form):
     marks = MarksField(error_messages={"required": "Say which images get which labels."})
-
-    def __init__(self, data: QueryDict, *, project: Project) -> None:
-        super().__init__(data)
-        self.project = project
-
-    def clean_marks(self) -> dict[int, tuple[Mark, ...]]:
-        wanted: dict[int, tuple[Mark, ...]] = self.cleaned_data["marks"]
-        for marks in wanted.values():
-            if reason := why_not(self.project, marks):
-                raise ValidationError(reason)
-        return wanted
 
 
 class LabelForm(forms.Form):

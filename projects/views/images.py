@@ -45,11 +45,16 @@ def label_uploads(request: PageRequest, project: Project) -> HttpResponse:
 
     Images that have labels already keep them.
     """
-    form = UploadLabelsForm(request.POST, project=project)
+    form = UploadLabelsForm(request.POST)
     if not form.is_valid():
         return JsonResponse({"error": first_error(form)}, status=422)
-    given = label_import.give(project, form.cleaned_data["marks"], request.user)
-    return JsonResponse({"labeled": given.labeled, "kept": len(given.kept)})
+    wanted = form.cleaned_data["marks"]
+    problems = {
+        pk: reason for pk, marks in wanted.items() if (reason := label_import.why_not(project, marks))
+    }
+    possible = {pk: marks for pk, marks in wanted.items() if pk not in problems}
+    given = label_import.give(project, possible, request.user)
+    return JsonResponse({"labeled": given.labeled, "kept": len(given.kept), "problems": problems})
 
 
 def _told(outcome: Outcome) -> dict[str, object]:

@@ -1,8 +1,9 @@
 // Files and folders, chosen or dropped anywhere on the page.
 
-// The files below a dropped file or folder. A folder tells at most 100 entries at a time.
+// The files below a dropped file or folder, each with its path. A folder tells at most 100 entries at a time.
 async function filesOf(entry) {
-  if (entry.isFile) return new Promise((resolve) => entry.file((file) => resolve([file]), () => resolve([])));
+  const path = entry.fullPath.replace(/^\//, "");
+  if (entry.isFile) return new Promise((resolve) => entry.file((file) => resolve([{ file, path }]), () => resolve([])));
   const reader = entry.createReader();
   const files = [];
   for (;;) {
@@ -14,8 +15,10 @@ async function filesOf(entry) {
 
 async function dropped(transfer) {
   const entries = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  return entries.length ? (await Promise.all(entries.map(filesOf))).flat() : [...transfer.files];
+  return entries.length ? (await Promise.all(entries.map(filesOf))).flat() : withPaths(transfer.files);
 }
+
+const withPaths = (files) => [...files].map((file) => ({ file, path: file.webkitRelativePath || file.name }));
 
 const hasFiles = (event) => event.dataTransfer?.types.includes("Files");
 const veil = (isShown) => document.getElementById("drop-veil").toggleAttribute("hidden", !isShown);
@@ -27,7 +30,7 @@ export function listenForFiles(onFiles) {
   });
   document.addEventListener("change", (event) => {
     if (event.target.id !== "files" && event.target.id !== "folder") return;
-    onFiles([...event.target.files]);
+    onFiles(withPaths(event.target.files));
     event.target.value = "";
   });
 

@@ -1,5 +1,7 @@
 // Uploads: files and folders, chosen or dropped, three requests at a time. A refused file stops no other.
+import { IMPORTED, sendImport } from "./import-upload.js";
 import { listenForFiles } from "./upload-choosing.js";
+import { askForLabels, giveLabels, pairTexts, waitingLabels, want } from "./upload-labels.js";
 
 const page = document.getElementById("label-data");
 const panel = () => document.getElementById("uploads");
@@ -15,28 +17,37 @@ const LISTED = 200; // rows of refused and failed files; thousands would choke t
 const byName = new Intl.Collator(undefined, { numeric: true });
 const IGNORED = /^(\.|Thumbs\.db$|desktop\.ini$)/i;
 
-// One upload: { file, name, state: waiting | sending | added | duplicate | restored | refused | failed, share, reason }
+// One upload: { file, name, state: waiting | sending | added | duplicate | restored | refused | failed, share, reason,
+// image: id, labels: names }
 let uploads = [];
+let imports = []; // archives, manifests and tables: they follow when every image is there
 let waiting = [];
 let active = 0;
 let isStopped = false;
 let addedSinceRefresh = 0;
 
 const count = (...states) => uploads.filter((upload) => states.includes(upload.state)).length;
-const isRunning = () => active > 0 || waiting.length > 0;
+const isRunning = () => active > 0 || waiting.length > 0 || importing !== null;
+let importing = null; // { sent, total, stop } of the files that go into an import
 
 // --- taking files ---
 
-function add(files) {
-  const real = [...files].filter((file) => !IGNORED.test(file.name));
-  if (!real.length) return;
+async function add(entries) {
+  const real = entries.filter(({ file, path }) => !path.split("/").some((part) => IGNORED.test(part)) && file.name);
+  const pictures = real.filter(({ path }) => !IMPORTED.test(path));
+  const { rest, texts } = pairTexts(pictures);
+  const labelsOf = rest.length ? await askForLabels(rest, texts) : () => [];
+  if (!labelsOf || !real.length) return;
+  imports.push(...real.filter(({ path }) => IMPORTED.test(path)).map(({ file }) => file));
   if (!isRunning()) uploads = uploads.filter((upload) => ["refused", "failed"].includes(upload.state));
   isStopped = false;
-  const named = real.map((file) => ({ file, name: file.webkitRelativePath || file.name, state: "waiting", share: 0, reason: "" }));
+  const blank = { state: "waiting", share: 0, reason: "", image: null };
+  const named = rest.map((entry) => ({ ...blank, file: entry.file, name: entry.path, labels: [], labelsOf: () => labelsOf(entry) }));
   named.sort((one, other) => byName.compare(one.name, other.name)).forEach(take);
   panel().hidden = false;
   show();
   fill();
+  if (!isRunning()) settled();
 }
 
 function take(upload) {
@@ -64,8 +75,41 @@ function fill() {
       active -= 1;
       fill();
       show();
-      if (!isRunning()) renew();
+      if (!isRunning()) settled();
     });
+  }
+}
+
+// Every image has arrived: the last labels, then what describes them.
+async function settled() {
+  await give(true);
+  renew();
+  if (imports.length && !isStopped) await importAll();
+  show();
+}
+
+async function give(all) {
+  const isAny = await giveLabels(all, (upload, reason) => Object.assign(upload, { state: "unlabeled", reason }));
+  if (isAny) renewLater();
+  show();
+}
+
+async function importAll() {
+  const files = imports.splice(0);
+  const stop = new AbortController();
+  importing = { sent: 0, total: files.reduce((sum, file) => sum + file.size, 0), stop };
+  const onProgress = (sent) => {
+    importing.sent = sent;
+    show();
+  };
+  show();
+  try {
+    const address = await sendImport(panel().dataset.importUrl, files, {}, onProgress, stop.signal);
+    importing = null;
+    location.assign(address);
+  } catch (trouble) {
+    importing = null;
+    for (const file of files) uploads.push({ name: file.name, state: "refused", reason: trouble.message, share: 1, file });
   }
 }
 
@@ -73,7 +117,11 @@ async function sendBatch(batch) {
   for (let attempt = 0; ; attempt += 1) {
     for (const upload of batch) Object.assign(upload, { state: "sending", share: 0 });
     const answer = await request(batch);
-    if (answer.outcomes) return batch.forEach((upload, at) => settle(upload, answer.outcomes[at]));
+    if (answer.outcomes) {
+      await Promise.all(batch.map((upload, at) => settle(upload, answer.outcomes[at])));
+      give(false);
+      return;
+    }
     if (isStopped) return batch.forEach((upload) => finish(upload, "failed", "Stopped."));
     if (!answer.mayRetry || attempt >= RETRY_AFTER_MS.length) return batch.forEach((upload) => finish(upload, "failed", answer.reason));
     await new Promise((wake) => setTimeout(wake, RETRY_AFTER_MS[attempt]));
@@ -128,9 +176,12 @@ function progress(batch, event) {
   show();
 }
 
-function settle(upload, outcome) {
+async function settle(upload, outcome) {
   if (!outcome) return finish(upload, "failed", "The server did not answer for this file.");
   if (outcome.status === "added" || outcome.status === "restored") addedSinceRefresh += 1;
+  upload.image = outcome.image;
+  if (!upload.labels.length) upload.labels = await upload.labelsOf();
+  want(upload);
   finish(upload, outcome.status, outcome.reason);
 }
 
@@ -148,16 +199,23 @@ function retry() {
   }
   show();
   fill();
+  if (!isRunning()) settled();
 }
 
 function stop() {
   isStopped = true;
+  imports = [];
+  importing?.stop.abort();
   for (const upload of waiting.splice(0)) finish(upload, "failed", "Stopped.");
   for (const xhr of running) xhr.abort();
   show();
 }
 
 // --- the grid ---
+
+const renewLater = () => {
+  addedSinceRefresh += 1;
+};
 
 function renew() {
   if (!addedSinceRefresh) return;
@@ -184,23 +242,32 @@ const number = (value) => value.toLocaleString("en");
 
 function summary() {
   const done = uploads.length - count("waiting", "sending");
-  const parts = [isRunning() ? `Uploading ${number(done)} of ${number(uploads.length)}` : `${number(count("added"))} added`];
-  const also = { duplicate: "already here", restored: "restored from the bin", refused: "refused", failed: "not uploaded" };
+  const parts = [isRunning() ? `Uploading ${number(done)} of ${number(uploads.length)}` : `${number(count("added", "unlabeled"))} added`];
+  if (importing) return `Uploading ${Math.round((100 * importing.sent) / importing.total)} % of what is to be imported`;
+  const also = {
+    duplicate: "already here",
+    restored: "restored from the bin",
+    unlabeled: "added without a label",
+    refused: "refused",
+    failed: "not uploaded",
+  };
   for (const [state, words] of Object.entries(also)) if (count(state)) parts.push(`${number(count(state))} ${words}`);
+  if (!isRunning() && waitingLabels()) parts.push(`${number(waitingLabels())} labels not saved yet`);
   return parts.join(" · ");
 }
 
 function draw() {
   const shares = uploads.reduce((sum, upload) => sum + (upload.state === "waiting" ? 0 : upload.share), 0);
   const bar = document.getElementById("uploads-progress");
-  bar.value = uploads.length ? shares / uploads.length : 0;
+  bar.value = importing ? importing.sent / importing.total : uploads.length ? shares / uploads.length : 0;
   bar.hidden = !isRunning();
   const words = document.getElementById("uploads-words");
   if (words.textContent !== summary()) words.textContent = summary();
-  panel().querySelector("[data-uploads-retry]").hidden = isRunning() || !count("failed");
+  panel().querySelector("[data-uploads-retry]").hidden = isRunning() || !(count("failed") || waitingLabels());
   panel().querySelector("[data-uploads-stop]").hidden = !isRunning();
   panel().querySelector("[data-uploads-close]").hidden = isRunning();
-  if (count("refused", "failed") && !wasToggled) open(true);
+  panel().querySelector("[data-uploads-labels]").hidden = !uploads.some((upload) => upload.file || upload.image);
+  if (count("refused", "failed", "unlabeled") && !wasToggled) open(true);
   drawList();
 }
 
@@ -222,7 +289,7 @@ function line(words) {
   return item;
 }
 
-const STATES = { duplicate: "", restored: "", refused: "Refused. ", failed: "Not uploaded. " };
+const STATES = { duplicate: "", restored: "", unlabeled: "Added without its label. ", refused: "Refused. ", failed: "Not uploaded. " };
 
 function row(upload) {
   const item = document.createElement("li");
@@ -250,6 +317,7 @@ let wasToggled = false;
 function close() {
   panel().hidden = true;
   uploads = [];
+  document.getElementById("uploads-labeled").textContent = "";
   wasToggled = false;
   open(false);
 }
@@ -272,6 +340,20 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// One label for all that are being uploaded, also for those that are there already.
+document.getElementById("uploads-label").addEventListener("keydown", (event) => {
+  const name = event.target.value.trim();
+  if (event.key !== "Enter" || !name) return;
+  event.preventDefault();
+  for (const upload of uploads) {
+    upload.labels = [name];
+    want(upload);
+  }
+  event.target.value = "";
+  document.getElementById("uploads-labeled").textContent = `All get “${name}”.`;
+  if (!isRunning()) settled();
+});
+
 listenForFiles(add);
 
-window.addEventListener("beforeunload", (event) => isRunning() && event.preventDefault());
+window.addEventListener("beforeunload", (event) => (isRunning() || waitingLabels()) && event.preventDefault());

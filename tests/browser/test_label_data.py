@@ -368,7 +368,7 @@ def test_files_dropped_anywhere_are_added(open_page: Open) -> None:
     }"""
     content = list(picture_bytes(1))
     page.evaluate(f"([type, bytes]) => ({drag})(type, bytes)", ["dragenter", content])
-    page.get_by_text("Drop images or folders").wait_for()
+    page.get_by_text("Drop images, folders or a zip").wait_for()
     page.evaluate(f"([type, bytes]) => ({drag})(type, bytes)", ["drop", content])
     page.get_by_text("1 added").wait_for()
     assert not page.locator("#drop-veil").is_visible()

@@ -192,17 +192,25 @@ def test_labels_that_come_with_an_upload_are_one_deed(bob: Client) -> None:
     labeled, *others = project.images.order_by("pk").values_list("pk", flat=True)
     marks = {str(others[0]): ["roses"], str(others[1]): ["tulips"], str(labeled): ["roses"]}
     answer = bob.post(url("label_uploads", project), {"marks": json.dumps(marks)})
-    assert answer.json() == {"labeled": 2, "kept": 1}
+    assert answer.json() == {"labeled": 2, "kept": 1, "problems": {}}
     assert list(labels_by_name(project).values()) == [["tulips"], ["roses"], ["label-0"]]
     assert project.label_events.count() == 1
 
 
-@pytest.mark.parametrize(
-    "marks", ["", "x", "[]", '{"a": ["b"]}', '{"1": 5}', '{"1": ["a", "b"]}', '{"1": ["a/b"]}']
-)
+@pytest.mark.parametrize("marks", ["", "x", "[1]", '{"a": ["b"]}', '{"1": 5}'])
 def test_labels_of_an_upload_that_cannot_be_are_refused(bob: Client, marks: str) -> None:
     answer = bob.post(url("label_uploads", make_project(labels=0)), {"marks": marks})
     assert answer.status_code == 422 and answer.json()["error"]
+
+
+def test_a_label_that_cannot_be_stops_no_other(bob: Client) -> None:
+    project = make_project(labels=0, unlabeled=3)
+    one, two, three = project.images.order_by("pk").values_list("pk", flat=True)
+    marks = json.dumps({one: ["a", "b"], two: ["a/b"], three: ["a"]})
+    answer = bob.post(url("label_uploads", project), {"marks": marks}).json()
+    assert answer["labeled"] == 1
+    assert set(answer["problems"]) == {str(one), str(two)}
+    assert "2 labels" in answer["problems"][str(one)]
 
 
 def test_a_dead_import_is_put_on_the_queue_again(django_capture_on_commit_callbacks: Any) -> None:
