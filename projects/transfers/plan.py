@@ -82,9 +82,9 @@ def plan(
     """
     found = place.files()
     looks, described, rest = _read_descriptions(place, found, labels_from, description)
-    if described is not None:
-        kind, entries = described
-        finder = Finder(project, rest, mapping or Mapping())
+    finder = Finder(project, rest, mapping or Mapping())
+    kind, entries = described or (LabelsFrom.NOTHING, [])
+    if any(entry.marks for entry in entries) or (entries and (description or not rest)):
         return Plan(_of_entries(entries, finder), kind, looks)
     if not rest:
         raise CannotPlan("There is no file to import.")
@@ -93,7 +93,14 @@ def plan(
         raise CannotPlan(f"There is no {word} in the archive. Choose what else says the labels.")
     texts, pictures = _split_texts(rest)
     kind = labels_from if labels_from != LabelsFrom.AUTOMATIC else _seen(pictures, texts)
-    return Plan(_of_files(pictures, texts, kind), kind, looks)
+    items = _of_files(pictures, texts, kind)
+    return Plan(_with_sides(items, entries, finder), kind, looks)
+
+
+def _with_sides(items: list[Item], entries: list[Entry], finder: Finder) -> list[Item]:
+    """A table with sets and no labels adds the set to what the folders say."""
+    sides = {finder.find(entry.source).path: SIDES.get(entry.usage, "") for entry in entries}
+    return [replace(item, side=sides.get(item.path) or item.side) for item in items]
 
 
 # --- manifests and tables ---
@@ -114,9 +121,21 @@ def _read_descriptions(
         if _suffix(one.path) == ".csv" and tables.is_label_list(content):
             looks = looks or tables.read_label_list(content)
         elif described is None and _is_wanted(one.path, labels_from):
-            described = _described(one.path, content)
+            described = _described_beside(one.path, content, labels_from)
         # Further ones are left: an export for several tools holds the same labels twice.
     return looks, described, rest
+
+
+def _described_beside(
+    path: str, content: bytes, labels_from: LabelsFrom
+) -> tuple[LabelsFrom, list[Entry]] | None:
+    """A table that nobody asked for may be about anything; a manifest is about labels."""
+    if _suffix(path) in MANIFESTS or labels_from == LabelsFrom.TABLE:
+        return _described(path, content)
+    try:
+        return LabelsFrom.TABLE, list(tables.read(content, is_found=True))
+    except tables.TableError:
+        return None
 
 
 def _is_wanted(path: str, labels_from: LabelsFrom) -> bool:

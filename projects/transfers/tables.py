@@ -47,8 +47,11 @@ class Look:
     key: str
 
 
-def read(content: bytes) -> Iterator[Entry]:
-    """The images of a table with their labels, in the order of its rows. Raises TableError."""
+def read(content: bytes, *, is_found: bool = False) -> Iterator[Entry]:
+    """The images of a table with their labels, in the order of its rows. Raises TableError.
+
+    `is_found`: nobody chose it, it lay beside the images. Then it must show that it is about labels or sets.
+    """
     rows = _rows(content)
     if not rows:
         raise TableError("The table is empty.")
@@ -56,6 +59,8 @@ def read(content: bytes) -> Iterator[Entry]:
     has_head = bool(images)
     if not has_head:
         images, sets = _guessed(rows)
+        if is_found and not sets and max(map(len, rows)) > 2:
+            raise TableError("Its columns have no names.")
         labels = [at for at in range(len(rows[0])) if at not in (*images, *sets)]
     for row in rows[1:] if has_head else rows:
         source = _cell(row, images[0])
@@ -120,11 +125,12 @@ def _columns(head: Sequence[str]) -> tuple[list[int], list[int], list[int]]:
     images, labels, sets = (
         [at for at, word in enumerate(words) if word in known] for known in (IMAGE, LABEL, SET)
     )
-    if bool(images) != bool(labels) and not any(PICTURE.search(cell) for cell in head):
+    has_purpose = labels or sets
+    if bool(images) != bool(has_purpose) and not any(PICTURE.search(cell) for cell in head):
         raise TableError(
             "The first row must name a column “image” and a column “labels”, or be the first image itself."
         )
-    return (images[:1], labels, sets[:1]) if images and labels else ([], [], [])
+    return (images[:1], labels, sets[:1]) if images and has_purpose else ([], [], [])
 
 
 def _guessed(rows: Sequence[Sequence[str]]) -> tuple[list[int], list[int]]:

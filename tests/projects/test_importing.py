@@ -475,3 +475,26 @@ def test_images_of_other_projects_are_not_touched() -> None:
     assert labels_by_name(other) == {"picture-0.png": []}
     assert list(reasons(done)) == ["picture-0.png"]
     make_image(project, 5)
+
+
+def test_a_table_with_sets_and_no_labels_adds_the_set_to_what_the_folders_say() -> None:
+    project = make_project(labels=0)
+    files = {"x/roses/1.png": picture_bytes(1), "x/tulips/1.png": picture_bytes(2)}
+    table = "path,set\nroses/1.png,train\ntulips/1.png,test\n"
+    done = imported(
+        project, {"a.zip": zipped({**files, "x/split.csv": table, "x/groups.csv": "path,who\na,b\n"})}
+    )
+    assert (done.state, done.report["labels_from"]) == ("Completed", "folders")
+    found = project.images.values_list("annotations__label__name", "side")
+    assert set(found) == {("roses", "TRAIN"), ("tulips", "")}
+
+
+def test_a_table_about_something_else_is_left_alone() -> None:
+    project = make_project(labels=0)
+    files = {
+        "a/1.png": picture_bytes(1),
+        "b/2.png": picture_bytes(2),
+        "credits.csv": "1.png,Ann,CC BY\n2.png,Bo,CC0\n",
+    }
+    imported(project, {"a.zip": zipped(files)})
+    assert labels_by_name(project) == {"1.png": ["a"], "2.png": ["b"]}
