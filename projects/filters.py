@@ -33,7 +33,7 @@ def chips(query: Query, labels: Sequence[LabelRow], people: dict[int, str]) -> l
     found = []
     for name in FILTERS:
         value = getattr(query, name)
-        if value in (None, "", False):
+        if value in (None, "", False) or name == "mine":  # the button “For me” shows that
             continue
         label = named.get(value) if name in ("label", "notlabel", "suggestion") else None
         words = _words(name, value, label.name if label else "a deleted label", people)

@@ -46,13 +46,9 @@ class ChangePasswordForm(PasswordChangeForm):
         self.fields["new_password2"].help_text = ""
 
 
-# A Reviewer has nothing of her own to do before there are second opinions.
-OFFERED_ROLES = [(role.value, role.label) for role in Role if role != Role.REVIEWER]
-
-
 class RoleForm(forms.Form):
     role = forms.TypedChoiceField(
-        choices=OFFERED_ROLES, coerce=lambda value: Role(int(value)), empty_value=None, initial=Role.LABELER
+        choices=Role.choices, coerce=lambda value: Role(int(value)), empty_value=None, initial=Role.LABELER
     )
 
 

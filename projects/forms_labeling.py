@@ -18,7 +18,7 @@ from projects.filters import SIDES
 from projects.grid import LabelRow
 from projects.label_rows import tidy
 from projects.manifest import Mark
-from projects.models import Label, Project
+from projects.models import Label, OpinionState, Project
 from projects.models.project import LABEL_NAME
 from projects.querying import SIZE_WORDS, Query
 
@@ -169,6 +169,7 @@ def filter_fields(query: Query, labels: Sequence[LabelRow], people: Mapping[int,
         ("by", "Labeled by", people),
         ("side", "Set", SIDES),
         ("size", "Shorter side", SIZE_WORDS),
+        ("opinion", "Second opinion", dict(OpinionState.choices)),
         ("check", "What may be wrong", {check.name: check.title for check in CHECKS}),
     ]
     fields = [

@@ -104,9 +104,14 @@ class Bench:
         params: Mapping[str, str],
         keep: Iterable[int] = (),
         user: User | None = None,
+        only: Iterable[int] | None = None,
     ) -> None:
-        """`keep`: images shown although they left the tab, because somebody is still at work on them."""
+        """`keep`: images shown although they left the tab, because somebody is still at work on them.
+
+        `only`: nothing but these images, whatever the query says.
+        """
         self.project, self.user = project, user
+        self._only = None if only is None else sorted(set(only))
         self.counts = count_images(project)
         # Also in an empty project: what is uploaded next waits there to be labeled.
         first = "all" if self.counts["all"] and not self.counts["unlabeled"] else "unlabeled"
@@ -171,6 +176,9 @@ class Bench:
 
     @cached_property
     def slice(self) -> Slice:
+        if self._only is not None:
+            found = list(Image.objects.filter(project=self.project, pk__in=self._only))
+            return Slice(found, position=1, total=len(found))
         if self.query.sort_name == "similar":
             return self._similar()
         images = self._read_images()

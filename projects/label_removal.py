@@ -15,7 +15,6 @@ from django.contrib.auth.models import User
 from projects.label_rows import (
     Held,
     change_of,
-    chunks,
     free_hot_key,
     free_position,
     held_by,
@@ -24,6 +23,7 @@ from projects.label_rows import (
     set_binned,
 )
 from projects.models import Annotation, Label, Project
+from projects.portions import chunks
 
 Changes = list[dict[str, Any]]
 

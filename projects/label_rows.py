@@ -6,22 +6,21 @@ Call inside a transaction that holds `alone(project)`: then `is_labeled`, the an
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from projects import background
-from projects.models import Annotation, How, Image, Label, LabelEvent, Project, Touch
+from projects import background, opinions
+from projects.models import Annotation, Assignment, How, Image, Label, LabelEvent, Project, Touch
 from projects.models.image import ImageQuerySet
 from projects.models.project import HOT_KEYS, LABEL_COLOURS, LABEL_NAME
+from projects.portions import chunks
 
-AT_ONCE = 5_000  # ids in one IN list; SQLite takes 32,766 variables
 LEARN = "training.suggesting.refresh"  # the job that learns from the labels as they are now
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,6 @@ class Move:
 def alone(project: Project) -> None:
     """Until the transaction ends nobody else labels in this project (SQLite: in any)."""
     Project.objects.select_for_update(no_key=True).only("pk").get(pk=project.pk)
-
-
-def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), AT_ONCE):
-        yield items[start : start + AT_ONCE]
 
 
 def labels_by_id(project: Project) -> dict[int, Label]:
@@ -122,6 +116,7 @@ def record(
     touched = sorted({change["image"] for change in changes})
     for chunk in chunks(touched):
         Touch.objects.bulk_create(Touch(event=event, image_id=image_id) for image_id in chunk)
+    opinions.follow(project, changes)
     background.soon(LEARN, project.pk)
     return event
 
@@ -132,6 +127,8 @@ def mark_labeled(image_ids: Sequence[int], is_labeled: bool) -> None:
         Image.objects.filter(pk__in=chunk).update(
             is_labeled=is_labeled, suggestion=None, confidence=None, usefulness=None
         )
+        if is_labeled:
+            Assignment.objects.filter(image_id__in=chunk).delete()
 
 
 def which(images: ImageQuerySet, image_ids: Iterable[int]) -> list[int]:

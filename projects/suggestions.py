@@ -11,19 +11,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from projects import background
-from projects.label_rows import (
-    LEARN,
-    Held,
-    Move,
-    alone,
-    change_of,
-    chunks,
-    held_by,
-    labels_by_id,
-    record,
-    write,
-)
+from projects.label_rows import LEARN, Held, Move, alone, change_of, held_by, labels_by_id, record, write
 from projects.models import Annotation, How, Image, LabelEvent, Project, Refusal
+from projects.portions import chunks
 
 
 @dataclass(frozen=True)

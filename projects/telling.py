@@ -14,7 +14,8 @@ LISTED = 3
 
 
 def counted(number: int, noun: str = "image") -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    several = {"person": "people"}.get(noun, f"{noun}s")
+    return f"{number:,} {noun if number == 1 else several}"
 
 
 def told(event: LabelEvent) -> str:

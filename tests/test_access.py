@@ -18,14 +18,14 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from projects.access import Access
-from projects.models import LabelEvent, Project, Role, Transfer
+from projects.models import LabelEvent, Membership, Project, Role, Transfer
 from tests.making import make_project, make_user, make_version
 from training.models import Service, Status, TrainingVersion
 from training.views.versions import CHARTS
 
 NOT_OURS = ("admin/", "static/")  # Django's admin, django_rq below it
-PEOPLE = {Role.VIEWER: "vera", Role.LABELER: "bob", Role.MANAGER: "alice"}
-LOWER = {Role.LABELER: "vera", Role.MANAGER: "bob"}
+PEOPLE = {Role.VIEWER: "vera", Role.LABELER: "bob", Role.REVIEWER: "rita", Role.MANAGER: "alice"}
+LOWER = {Role.LABELER: "vera", Role.REVIEWER: "bob", Role.MANAGER: "rita"}
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ class World:
         self.project = make_project("flowers", with_files=True)
         self.chart = next(iter(CHARTS))
         self.version = make_version(self.project, 1, Status.COMPLETED, accuracy=0.9)
+        rita = make_user("rita")
+        Membership.objects.create(team=self.project.team, user=rita, role=Role.REVIEWER)
         default_storage.save(f"{self.version.folder}/charts/{self.chart}.svg", ContentFile(b"<svg/>"))
 
     def argument(self, name: str) -> object:

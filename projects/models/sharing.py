@@ -39,12 +39,16 @@ class Presence(models.Model):
 
 
 class Opinion(models.Model):
-    """A second person's labels for an image, given without seeing the first. `labels` holds label ids."""
+    """A second person's labels for an image, given without seeing the first.
+
+    `labels` holds label ids; `first` those that the image carried at that moment.
+    """
 
     image = models.OneToOneField(Image, on_delete=models.CASCADE, related_name="second_opinion")
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     at = models.DateTimeField(auto_now_add=True)
     labels = models.JSONField(default=list)
+    first = models.JSONField(default=list)
 
     def __str__(self) -> str:
         return f"{self.by} on {self.image_id}"

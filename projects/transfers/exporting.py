@@ -17,8 +17,8 @@ from zipstream import ZIP_STORED, ZipStream
 
 from projects import manifest
 from projects.ingest import clean_name
-from projects.label_rows import chunks
 from projects.models import Annotation, Image, Project
+from projects.portions import chunks
 from projects.publishing import mark_of
 from projects.transfers import tables
 

@@ -37,7 +37,7 @@ from projects.transfers.plan import CannotPlan, Item, LabelsFrom, Plan, plan, re
 
 logger = logging.getLogger(__name__)
 
-CHUNK, SLICE_S, BEAT_S = 400, 600.0, 2.0
+CHUNK, FIRST_CHUNK, SLICE_S, BEAT_S = 400, 50, 600.0, 2.0
 LARGEST_LABEL_FILE = 64 * 1024
 OUT_OF_ORDER = "Something went wrong on the server. What was imported stays; operators can read why."
 TWICE = "The same picture came twice with different labels: its first one was taken."
@@ -143,11 +143,14 @@ class _Import:
         wanted = self._plan()
         threads = settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1
         with ThreadPoolExecutor(threads) as pool:
-            for start in range(self.transfer.cursor, len(wanted.items), CHUNK):
-                self._chunk(pool, wanted.items[start : start + CHUNK])
-                background.soon(LOOK_AT_IMAGES, self.project.pk)
-                if time.monotonic() > end and start + CHUNK < len(wanted.items):
+            size = FIRST_CHUNK  # the bar moves soon, and the first images are there to be seen
+            while self.transfer.cursor < len(wanted.items):
+                if time.monotonic() > end:
                     return False
+                start = self.transfer.cursor
+                self._chunk(pool, wanted.items[start : start + min(size, CHUNK)])
+                background.soon(LOOK_AT_IMAGES, self.project.pk)
+                size *= 2
         return True
 
     # --- the plan ---

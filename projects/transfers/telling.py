@@ -21,10 +21,10 @@ COUNTED = {
     "refused": "refused",
 }
 LABELED_BY = {
-    LabelsFrom.FOLDERS: "Labels came from the folders.",
-    LabelsFrom.TEXTS: "Labels came from the text files.",
-    LabelsFrom.MANIFEST: "Labels came from the manifest.",
-    LabelsFrom.TABLE: "Labels came from the table.",
+    LabelsFrom.FOLDERS: "Labels come from the folders.",
+    LabelsFrom.TEXTS: "Labels come from the text files.",
+    LabelsFrom.MANIFEST: "Labels come from the manifest.",
+    LabelsFrom.TABLE: "Labels come from the table.",
     LabelsFrom.NOTHING: "Imported without labels.",
 }
 

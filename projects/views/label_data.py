@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.pages import PageRequest, go, page, wants_fragment
-from projects import labeling
+from projects import assigning, labeling
 from projects.access import project_page
 from projects.filters import chips, people_of
 from projects.forms_labeling import ImagesForm, LabelForm, LabelImagesForm, filter_fields
@@ -22,6 +22,7 @@ from projects.models import LabelEvent, Project, Role
 from projects.querying import PAGE_SIZES, matching_ids
 from projects.telling import counted, labeled_words, root_of
 
+MOST_ONLY = 500
 PAGE, TILES = "projects/label_data.html", "projects/_label_data_tiles.html"
 Kind = LabelEvent.Kind
 
@@ -38,7 +39,9 @@ class Notice:
 @project_page(Role.VIEWER)
 @require_safe
 def label_data(request: PageRequest, project: Project) -> HttpResponse:
-    return page(request, PAGE, bench_context(request, project), fragment="projects/_label_data_bench.html")
+    last = LabelEvent.objects.filter(project=project).order_by("-pk").values_list("pk", flat=True).first()
+    context = {**bench_context(request, project), "last_event": last or 0}
+    return page(request, PAGE, context, fragment="projects/_label_data_bench.html")
 
 
 @project_page(Role.VIEWER)
@@ -46,10 +49,14 @@ def label_data(request: PageRequest, project: Project) -> HttpResponse:
 def image_grid(request: PageRequest, project: Project) -> HttpResponse:
     """Grid, counts and labels as they are now: other people and uploads change them.
 
-    With `part=tiles` only the images of a further page, for a grid that goes on as one scrolls.
+    With `part=tiles` only the images of a further page, for a grid that goes on as one scrolls; with `only`
+    those images alone, as they are now.
     """
     if request.GET.get("part") == "tiles":
         return page(request, TILES, bench_context(request, project))
+    if named := request.GET.get("only"):
+        ids = [int(one) for one in named.split(",")[:MOST_ONLY] if one.isdecimal() and len(one) < 19]
+        return page(request, TILES, {"bench": Bench(project, request.GET.dict(), only=ids)})
     return refreshed(request, project)
 
 
@@ -116,6 +123,8 @@ def bench_context(request: PageRequest, project: Project, keep: Iterable[int] = 
         "filter_fields": filter_fields(bench.query, bench.labels, people),
         "page_sizes": PAGE_SIZES,
         "can_label": can_label,
+        "can_review": request.membership.role >= Role.REVIEWER,
+        "mine": assigning.mine(project, request.user) if can_label else 0,
         "new_label_form": LabelForm(project=project) if can_label else None,
     }
 

@@ -18,6 +18,7 @@ from projects.models import Membership, Role, Team
 
 ROLES = [
     (Role.MANAGER, "Does everything: creates projects, trains, deploys, manages members."),
+    (Role.REVIEWER, "Labels, and confirms or rejects what others labeled."),
     (Role.LABELER, "Uploads and labels images."),
     (Role.VIEWER, "Looks at everything, changes nothing."),
 ]
@@ -51,7 +52,7 @@ def change_member(request: PageRequest, team: Team, user_id: int) -> HttpRespons
     form = RoleForm(request.POST)
     if not form.is_valid():
         return _members(
-            request, team, refusal="Choose one of the three roles.", refused=membership, status=422
+            request, team, refusal="Choose one of the four roles.", refused=membership, status=422
         )
     role = form.cleaned_data["role"]
     try:

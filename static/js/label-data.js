@@ -4,6 +4,7 @@ import { Deeds } from "./label-data-deeds.js";
 import { Enlarged } from "./label-data-enlarge.js";
 import { Grid } from "./label-data-grid.js";
 import { Pane, labels } from "./label-data-pane.js";
+import { People } from "./label-data-people.js";
 import { Scroll } from "./label-data-scroll.js";
 import { isTyping, say } from "./words.js";
 
@@ -27,6 +28,7 @@ const csrf = JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"]
 const deeds = new Deeds(`exeml-deeds-${urls.user}-${location.pathname}`, csrf);
 let refused = null; // what the server did not take: { ids, names }
 let refreshing = Promise.resolve();
+let people = null; // who else is here
 
 const send = (url, values = {}, query = here()) => deeds.add(url, query, values);
 
@@ -97,6 +99,7 @@ function renewed() {
   }
   pane.show();
   enlarged.renew();
+  people?.mark();
 }
 
 document.addEventListener("htmx:afterSwap", renewed); // before the browser draws the new grid
@@ -182,6 +185,12 @@ pane.onApply = (names) => label([...grid.selected], names);
 pane.onRemove = (name) => label(subjects(), [], { remove: [name], stays: true });
 enlarged.onRemove = (id, name) => label([id], [], { remove: [name], stays: true });
 
+// A reviewer's word on the labels that the selected images have.
+function review(verdict) {
+  const ids = subjects();
+  if (ids.length) send(urls.reviewUrl, { ...about(ids), verdict });
+}
+
 function askToDelete() {
   const ids = enlarged.isOpen ? [enlarged.id] : subjects();
   const dialog = document.getElementById("delete-dialog");
@@ -226,6 +235,7 @@ document.addEventListener("click", (event) => {
   else if (target.closest("[data-confirm]")) confirm();
   else if (target.closest("[data-refuse]")) refuse();
   else if (target.closest("[data-confirm-group]")) confirmGroup(target.closest("[data-confirm-group]").dataset);
+  else if (target.closest("[data-review]")) review(target.closest("[data-review]").dataset.review);
   else if (target.closest("[data-delete]")) askToDelete();
   else if (target.closest("[data-enlarge]")) enlarged.open(grid.ids().find((id) => grid.selected.has(id)));
   else if (target.closest("[data-delete-confirm]")) deleteImages();
@@ -280,6 +290,15 @@ document.addEventListener("htmx:afterSwap", (event) => {
   const dialog = document.getElementById("label-dialog");
   if (event.detail.target?.id === "label-dialog-body") dialog.open || dialog.showModal();
   else if (dialog?.open) dialog.close();
+});
+
+// What others do shows where one works; counts and labels follow, the grid only where nobody is at it.
+people = new People(grid, page, (names, shown) => {
+  refresh(true);
+  pane.show();
+  enlarged.renew();
+  const subject = enlarged.isOpen ? enlarged.id : grid.focused;
+  if (shown.includes(subject)) say(`${names.join(", ")} changed the image that you are at.`);
 });
 
 grid.restore();

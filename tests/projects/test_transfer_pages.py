@@ -102,7 +102,7 @@ def test_the_page_of_an_import_polls_while_it_runs_and_then_tells_all(bob: Clien
 
     fragment = bob.get(address, headers={"HX-Request": "true"}).content.decode()
     assert "every 1s" not in fragment and "<html" not in fragment
-    assert "3 of 3 files" in fragment and "Labels came from the folders." in fragment
+    assert "3 of 3 files" in fragment and "Labels come from the folders." in fragment
     assert "b/x.gif" in fragment and "a GIF picture" in fragment
     assert f"imported={transfer.pk}" in fragment
 

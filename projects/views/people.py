@@ -1,0 +1,222 @@
+"""Several people at once: who labels what, who is here, second opinions and reviews."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.http import HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from exeml_site.pages import PageRequest, go, page
+from projects import assigning, opinions, presence, reviewing
+from projects.access import project_page
+from projects.forms_people import (
+    AssignForm,
+    OpinionForm,
+    OpinionShareForm,
+    PresenceForm,
+    ReviewForm,
+    SettleForm,
+)
+from projects.models import Image, Label, OpinionState, Project, Role
+from projects.pace import pace
+from projects.telling import counted
+from projects.views.label_data import Notice, chosen, first_error, refreshed, refused
+
+PAGE = "projects/people.html"
+OPINION, OPINION_FRAGMENT = "projects/opinion.html", "projects/_opinion.html"
+REVIEW, REVIEW_FRAGMENT = "projects/review.html", "projects/_review.html"
+DISPUTES = 12
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def people(request: PageRequest, project: Project) -> HttpResponse:
+    return _page(request, project)
+
+
+def _page(request: PageRequest, project: Project, status: int = 200, **more: Any) -> HttpResponse:
+    role = request.membership.role
+    states = Image.objects.alive().filter(project=project)
+    context = {
+        "project": project,
+        "pace": pace(project),
+        "agreement": opinions.agreement(project),
+        "free": assigning.free(project).count(),
+        "wanted": states.filter(opinion=OpinionState.WANTED).count(),
+        "waiting": opinions.waiting_for(project, request.user).count() if role >= Role.LABELER else 0,
+        "disputed": states.filter(opinion=OpinionState.DIFFERS).count(),
+        "can_label": role >= Role.LABELER,
+        "can_review": role >= Role.REVIEWER,
+        "can_manage": role >= Role.MANAGER,
+        "assign_form": AssignForm(project=project),
+        "share_form": OpinionShareForm(initial={"share": project.opinion_share}),
+    }
+    return page(request, PAGE, {**context, **more}, status=status)
+
+
+def _done(request: PageRequest, project: Project, words: str) -> HttpResponse:
+    messages.success(request, words)
+    return go(request, reverse("people", args=[project.pk]))
+
+
+# --- assignments ---
+
+
+@project_page(Role.LABELER)
+@require_POST
+def assign_next(request: PageRequest, project: Project) -> HttpResponse:
+    """The next fifty for me; straight to work."""
+    given = assigning.next_for(project, request.user, request.user)
+    if not given and not assigning.mine(project, request.user):
+        messages.info(request, "Every unlabeled image is labeled or given to somebody already.")
+        return go(request, reverse("people", args=[project.pk]))
+    return go(request, f"{reverse('label_data', args=[project.pk])}?tab=unlabeled&mine=1")
+
+
+@project_page(Role.MANAGER)
+@require_POST
+def assign(request: PageRequest, project: Project) -> HttpResponse:
+    form = AssignForm(request.POST, project=project)
+    if not form.is_valid():
+        return _page(request, project, 422, assign_form=form)
+    users = list(form.cleaned_data["users"])
+    given = assigning.share(project, users, request.user, form.cleaned_data["percent"])
+    return _done(request, project, f"{counted(given)} given to {counted(len(users), 'person')}.")
+
+
+@project_page(Role.MANAGER)
+@require_POST
+def take_assignments_back(request: PageRequest, project: Project, user_id: int) -> HttpResponse:
+    user = get_object_or_404(User.objects.filter(assignments__image__project=project).distinct(), pk=user_id)
+    freed = assigning.take_back(project, user)
+    return _done(request, project, f"{counted(freed)} taken back from {user}.")
+
+
+# --- presence ---
+
+
+@project_page(Role.VIEWER)
+@require_POST
+def here(request: PageRequest, project: Project) -> HttpResponse:
+    """A sign of life of an open page; answers who else is here and what others changed."""
+    form = PresenceForm(request.POST)
+    if not form.is_valid():
+        return JsonResponse({"error": first_error(form)}, status=422)
+    presence.seen(project, request.user, form.cleaned_data["image"])
+    told = presence.news(project, request.user, form.cleaned_data["since"])
+    others = presence.others(project, request.user)
+    return JsonResponse(
+        {
+            "people": [{"name": one.name, "image": one.image_id} for one in others],
+            "last": told.last_event,
+            "names": told.names,
+            "touched": told.touched,
+        }
+    )
+
+
+# --- second opinions ---
+
+
+@project_page(Role.MANAGER)
+@require_POST
+def set_opinion_share(request: PageRequest, project: Project) -> HttpResponse:
+    form = OpinionShareForm(request.POST)
+    if not form.is_valid():
+        return _page(request, project, 422, share_form=form)
+    opinions.set_share(project, form.cleaned_data["share"])
+    return _done(request, project, f"A second opinion is asked for on {form.cleaned_data['share']} %.")
+
+
+@project_page(Role.LABELER)
+@require_safe
+def opinion(request: PageRequest, project: Project) -> HttpResponse:
+    """One image without its labels, until there is none left for this person."""
+    return _next_opinion(request, project, after=request.GET.get("after", ""))
+
+
+@project_page(Role.LABELER)
+@require_POST
+def give_opinion(request: PageRequest, project: Project) -> HttpResponse:
+    form = OpinionForm(request.POST, project=project)
+    if not form.is_valid():
+        problem = first_error(form)
+        return _next_opinion(request, project, status=422, problem=problem, stay=request.POST.get("image"))
+    try:
+        opinions.give(project, form.cleaned_data["image"], form.cleaned_data["labels"], request.user)
+    except opinions.AlreadyGiven as refusal:
+        return _next_opinion(request, project, status=409, problem=str(refusal))
+    return _next_opinion(request, project)
+
+
+def _next_opinion(
+    request: PageRequest,
+    project: Project,
+    *,
+    after: str = "",
+    stay: str | None = None,
+    status: int = 200,
+    problem: str = "",
+) -> HttpResponse:
+    waiting = opinions.waiting_for(project, request.user)
+    image = waiting.filter(pk=int(stay)).first() if stay and stay.isdecimal() and len(stay) < 19 else None
+    image = image or waiting.filter(sha256__gt=after).first() or waiting.first()
+    context = {
+        "project": project,
+        "image": image,
+        "left": waiting.count(),
+        "labels": Label.objects.filter(project=project),
+        "problem": problem,
+    }
+    return page(request, OPINION, context, fragment=OPINION_FRAGMENT, status=status)
+
+
+# --- reviews ---
+
+
+@project_page(Role.REVIEWER)
+@require_safe
+def review(request: PageRequest, project: Project) -> HttpResponse:
+    """Images about which two people said different things."""
+    return _review(request, project)
+
+
+def _review(request: PageRequest, project: Project, status: int = 200, **more: Any) -> HttpResponse:
+    left = Image.objects.alive().filter(project=project, opinion=OpinionState.DIFFERS).count()
+    context = {"project": project, "disputes": reviewing.disputes(project, DISPUTES), "left": left, **more}
+    return page(request, REVIEW, context, fragment=REVIEW_FRAGMENT, status=status)
+
+
+@project_page(Role.REVIEWER)
+@require_POST
+def settle(request: PageRequest, project: Project) -> HttpResponse:
+    form = SettleForm(request.POST)
+    if not form.is_valid():
+        return _review(request, project, 422, problem="Choose one of the three.")
+    image, verdict = form.cleaned_data["image"], form.cleaned_data["verdict"]
+    if verdict == "reject":
+        reviewing.reject(project, [image], request.user)
+    else:
+        reviewing.settle(project, image, takes_second=verdict == "second", by=request.user)
+    return _review(request, project)
+
+
+@project_page(Role.REVIEWER)
+@require_POST
+def review_images(request: PageRequest, project: Project) -> HttpResponse:
+    """Confirm or reject the labels of selected images, on Label Data."""
+    form = ReviewForm(request.POST)
+    if not form.is_valid():
+        return refused(request, project, first_error(form))
+    images = chosen(request, project, form)
+    if form.cleaned_data["verdict"] == "confirm":
+        confirmed = reviewing.confirm(project, images, request.user)
+        return refreshed(request, project, Notice(f"Labels of {counted(confirmed)} confirmed."))
+    event = reviewing.reject(project, images, request.user)
+    number = len(event.changes) if event else 0
+    return refreshed(request, project, Notice(f"Labels of {counted(number)} rejected.", event))

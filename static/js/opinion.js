@@ -1,0 +1,15 @@
+// Second opinions by keys: the key of a label, Enter for OK, the arrow for Skip.
+import { isTyping } from "./words.js";
+
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+  if (document.querySelector("dialog[open]")) return;
+  const form = document.querySelector("#opinion form");
+  if (!form) return;
+  const choice = form.querySelector(`[data-key="${CSS.escape(event.key.toLowerCase())}"]`);
+  if (choice) choice.click();
+  else if (event.key === "ArrowRight") form.querySelector("[data-skip]").click();
+  else if (event.key === "Enter" && !event.target.closest("button, a")) form.requestSubmit();
+  else return;
+  event.preventDefault();
+});
