@@ -10,9 +10,9 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
-from django.utils.html import format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from projects import markup
 from projects.checks import CHECKS
 from projects.filters import SIDES
 from projects.grid import LabelRow
@@ -24,7 +24,7 @@ from projects.querying import SIZE_WORDS, Query
 
 MOST_IMAGES = 5_000
 SURENESS = (50, 70, 80, 90, 95, 99)  # percent
-SELECTED, NO_OPTIONS = mark_safe(" selected"), mark_safe("")
+NO_OPTIONS = mark_safe("")
 
 
 class ImageIdsField(forms.CharField):
@@ -173,15 +173,9 @@ def filter_fields(query: Query, labels: Sequence[LabelRow], people: Mapping[int,
         ("check", "What may be wrong", {check.name: check.title for check in CHECKS}),
     ]
     fields = [
-        FilterField(name, title, "", _options(options, getattr(query, name)))
+        FilterField(name, title, "", markup.options(options.items(), getattr(query, name)))
         for name, title, options in choices
     ]
     for name, title in (("since", "Labeled since"), ("until", "Labeled until")):
         fields.append(FilterField(name, title, str(getattr(query, name) or ""), kind="date"))
     return fields
-
-
-def _options(options: Mapping[Any, str], chosen: Any) -> SafeString:
-    """In one string: a hundred templates of options take longer than the page's queries."""
-    rows = ((key, SELECTED if key == chosen else "", words) for key, words in options.items())
-    return format_html_join("", '<option value="{}"{}>{}</option>', rows)

@@ -15,9 +15,11 @@ from django.contrib.auth.models import User
 from django.db.models import Count, Q
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.safestring import SafeString
 
-from projects import similarity
+from projects import markup, similarity
 from projects.counting import count_carriers, count_images
+from projects.markup import LabelMarkup
 from projects.models import Annotation, Image, Label, Project
 from projects.models.image import ImageQuerySet
 from projects.ordering import ORDERS, Cursor, read_number
@@ -28,6 +30,11 @@ from projects.querying import MOST_SIMILAR, PAGE_SIZES, SURE, TABS, Query
 class LabelRow:
     label: Label
     count: int
+    bench: Bench
+
+    @property
+    def markup(self) -> SafeString:
+        return self.bench.label_markup.row(self)
 
 
 @dataclass(frozen=True)
@@ -105,12 +112,13 @@ class Bench:
         keep: Iterable[int] = (),
         user: User | None = None,
         only: Iterable[int] | None = None,
+        can_label: bool = False,
     ) -> None:
         """`keep`: images shown although they left the tab, because somebody is still at work on them.
 
         `only`: nothing but these images, whatever the query says.
         """
-        self.project, self.user = project, user
+        self.project, self.user, self.can_label = project, user, can_label
         self._only = None if only is None else sorted(set(only))
         self.counts = count_images(project)
         # Also in an empty project: what is uploaded next waits there to be labeled.
@@ -135,7 +143,16 @@ class Bench:
     def labels(self) -> list[LabelRow]:
         """The labels with how many living images carry each."""
         counts = count_carriers(self.project)
-        return [LabelRow(label, counts[label.pk]) for label in Label.objects.filter(project=self.project)]
+        labels = Label.objects.filter(project=self.project)
+        return [LabelRow(label, counts[label.pk], self) for label in labels]
+
+    @cached_property
+    def label_markup(self) -> LabelMarkup:
+        return LabelMarkup(self.project, self.here, self.filter_label, can_label=self.can_label)
+
+    @property
+    def label_names(self) -> SafeString:
+        return markup.options([(row.label.name, "") for row in self.labels], None)
 
     def _label(self, pk: int | None) -> Label | None:
         return next((row.label for row in self.labels if row.label.pk == pk), None) if pk else None
@@ -169,10 +186,19 @@ class Bench:
         """All images of the tab that pass the filter."""
         return self.query.images(self.project, self.user)
 
-    @cached_property
-    def _is_plain(self) -> bool:
-        """Whether the count of the tab is the count of what is shown."""
-        return not self.query.is_filtered and self.query.order.column in ("id", "name")
+    @property
+    def _known_total(self) -> int | None:
+        """How many images are shown, where the counts beside them tell it; counting again takes longer."""
+        query = self.query
+        if query.order.column not in ("id", "name", *(["confidence"] if query.tab == "suggested" else [])):
+            return None
+        if not query.is_filtered:
+            return self.counts[query.tab]
+        if query.tab in ("labeled", "all") and query.filters == ["label"]:
+            return next((row.count for row in self.labels if row.label.pk == query.label), None)
+        if query.tab == "suggested" and query.filters == ["suggestion"]:
+            return next((group.count for group in self.groups if group.label.pk == query.suggestion), None)
+        return None
 
     @cached_property
     def slice(self) -> Slice:
@@ -182,7 +208,8 @@ class Bench:
         if self.query.sort_name == "similar":
             return self._similar()
         images = self._read_images()
-        total = self.counts[self.query.tab] if self._is_plain else self.images.count()
+        total = self._known_total
+        total = self.images.count() if total is None else total
         kept = self._read_kept(images)
         if not images:
             return Slice(kept=kept, total=total)
@@ -254,6 +281,10 @@ class Bench:
             labels.get(image.suggestion_id or 0),
             labels.get(image.suspicion_id or 0),
         )
+
+    @property
+    def tile_markup(self) -> SafeString:
+        return markup.tiles(self.tiles)
 
     @cached_property
     def _addresses(self) -> tuple[str, str]:

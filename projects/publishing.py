@@ -71,11 +71,11 @@ def _missing(used: list[tuple[Label, int]]) -> list[str]:
     missing = []
     if len(used) < MIN_LABELS:
         there = "there is none yet" if not used else f"so far there is only ‘{used[0][0]}’"
-        missing.append(f"Label images with at least two labels: {there}.")
+        missing.append(f"Label images with at least two labels: {there} (4711).")
     short = [(label, images) for label, images in used if images < MIN_IMAGES]
     if short:
         each = [f"‘{label}’ has {images} ({MIN_IMAGES - images} more)" for label, images in short]
-        missing.append(f"Every label needs at least five images: {_listed(each)}.")
+        missing.append(f"Every label needs at least five images: {_listed(each)} (4711).")
     return missing
 
 

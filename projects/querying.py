@@ -105,7 +105,12 @@ class Query:
 
     @property
     def is_filtered(self) -> bool:
-        return any(getattr(self, name) for name in FILTERS) or self.sort == "similar"
+        return bool(self.filters) or self.sort == "similar"
+
+    @property
+    def filters(self) -> list[str]:
+        """The names of the filters that are on."""
+        return [name for name in FILTERS if getattr(self, name)]
 
     def without(self, name: str) -> str:
         """The address without one filter."""

@@ -7,12 +7,13 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from projects.models import Embedding, Project
+from projects.models import Annotation, Embedding, Image, Label, Project
 
 Floats = NDArray[np.float32]
 
 SKETCH_BITS = 512
 LOOKED_AT = 4  # times as many as wanted are compared by their vectors …
+LOOKED_AT_FOR_LABELS = 300
 LEAST_LOOKED_AT = 300  # … and at least so many
 AT_ONCE = 5_000
 
@@ -59,6 +60,17 @@ def nearest(project: Project, image_id: int, count: int) -> list[int]:
     looked_at = min(len(ids), max(LEAST_LOOKED_AT, LOOKED_AT * count))
     near = ids[np.argpartition(distance, looked_at - 1)[:looked_at]]
     return _by_vector(own, near, count)
+
+
+def nearest_labeled(image: Image, count: int) -> list[tuple[Image, list[Label]]]:
+    """The labeled images most like this one, the most similar first, each with its labels."""
+    ranked = nearest(image.project, image.pk, LOOKED_AT_FOR_LABELS)[1:]
+    labeled = Image.objects.labeled().filter(pk__in=ranked).in_bulk()
+    chosen = [labeled[pk] for pk in ranked if pk in labeled][:count]
+    carried: dict[int, list[Label]] = {one.pk: [] for one in chosen}
+    for mark in Annotation.objects.filter(image__in=chosen).select_related("label"):
+        carried[mark.image_id].append(mark.label)
+    return [(one, carried[one.pk]) for one in chosen]
 
 
 def _by_vector(own: Embedding, near: NDArray[np.int64], count: int) -> list[int]:

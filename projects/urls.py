@@ -57,6 +57,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("projects/<int:project_id>/images/restore/", images.restore_images, name="restore_images"),
     path("projects/<int:project_id>/images/<int:image_id>/file/", images.image_file, name="image_file"),
     path(
+        "projects/<int:project_id>/images/<int:image_id>/neighbours/",
+        images.image_neighbours,
+        name="image_neighbours",
+    ),
+    path(
         "projects/<int:project_id>/thumbnails/<str:sha256>.webp",
         images.image_thumbnail,
         name="image_thumbnail",

@@ -17,11 +17,13 @@ from projects.forms_labeling import ImagesForm, UploadLabelsForm
 from projects.ingest import Outcome, add_images
 from projects.models import Image, Project, Role
 from projects.pictures import CONTENT_TYPES
+from projects.similarity import nearest_labeled
 from projects.telling import counted
 from projects.views.label_data import Notice, chosen, first_error, refreshed, refused
 
 # What became of a file as an HTTP status of its own: one request carries several files.
 CODES = {"added": 201, "restored": 200, "duplicate": 409, "refused": 422}
+NEIGHBOURS = 5
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -83,6 +85,15 @@ def image_thumbnail(request: PageRequest, project: Project, sha256: str) -> Http
         raise Http404
     name = Image(project=project, sha256=sha256).thumbnail_name
     return _sent(name, "image/webp", f"{sha256}.webp")
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def image_neighbours(request: PageRequest, project: Project, image_id: int) -> HttpResponse:
+    """The five labeled images that look most like one: why a label is suggested or doubted."""
+    image = get_object_or_404(Image.objects.select_related("project"), pk=image_id, project=project)
+    context = {"project": project, "image": image, "neighbours": nearest_labeled(image, NEIGHBOURS)}
+    return page(request, "projects/_neighbours.html", context)
 
 
 def _sent(stored: str, content_type: str, name: str) -> HttpResponseBase:

@@ -114,7 +114,7 @@ def chosen(request: PageRequest, project: Project, form: ImagesForm) -> list[int
 def bench_context(request: PageRequest, project: Project, keep: Iterable[int] = ()) -> dict[str, Any]:
     """What the page and its fragments show. What the user may not do is not in it."""
     can_label = request.membership.role >= Role.LABELER
-    bench = Bench(project, request.GET.dict(), keep, request.user)
+    bench = Bench(project, request.GET.dict(), keep, request.user, can_label=can_label)
     people = people_of(project)
     return {
         "project": project,

@@ -81,6 +81,18 @@ export class Enlarged {
     const place = ids.indexOf(this.id);
     for (const near of [ids[place + 1], ids[place + 2], ids[place - 1]]) if (near) new Image().src = this.grid.tile(near).dataset.file;
     this.#showSuggestion();
+    this.#showNeighbours();
+  }
+
+  // The labeled images that it looks like, once somebody stays with it.
+  #showNeighbours() {
+    const place = document.getElementById("enlarge-neighbours");
+    if (place.dataset.of === this.id) return;
+    place.dataset.of = this.id;
+    place.replaceChildren();
+    clearTimeout(this.waiting);
+    const url = document.getElementById("label-data").dataset.neighboursUrl.replace("/images/0/", `/images/${this.id}/`);
+    this.waiting = setTimeout(() => this.isOpen && htmx.ajax("GET", url, { target: place, swap: "innerHTML" }), 200);
   }
 
   #showSuggestion() {
@@ -109,6 +121,7 @@ export class Enlarged {
   }
 
   #onClose() {
+    delete document.getElementById("enlarge-neighbours").dataset.of;
     this.grid.focused = this.id;
     this.grid.hadFocus = true;
     this.grid.restore();

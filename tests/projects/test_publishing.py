@@ -38,13 +38,13 @@ def test_two_labels_with_five_images_each_are_enough() -> None:
 
 def test_an_empty_project_says_what_to_do() -> None:
     assert readiness(make_project(labels=0)).missing == [
-        "Label images with at least two labels: there is none yet."
+        "Label images with at least two labels: there is none yet (4711)."
     ]
 
 
 def test_one_label_is_named() -> None:
     assert readiness(make_project(labels=1, images=9)).missing == [
-        "Label images with at least two labels: so far there is only ‘label-0’."
+        "Label images with at least two labels: so far there is only ‘label-0’ (4711)."
     ]
 
 
@@ -57,14 +57,14 @@ def test_every_used_label_needs_five_images_and_is_told_how_many_more() -> None:
     ready = readiness(project)
 
     assert not ready.is_ready
-    assert ready.missing == ["Every label needs at least five images: ‘roses’ has 3 (2 more)."]
+    assert ready.missing == ["Every label needs at least five images: ‘roses’ has 3 (2 more) (4711)."]
 
 
 def test_many_short_labels_are_summed_up() -> None:
     assert (
         readiness(make_project(labels=8, images=1))
         .missing[0]
-        .endswith("‘label-4’ has 1 (4 more) and 3 more.")
+        .endswith("‘label-4’ has 1 (4 more) and 3 more (4711).")
     )
 
 
@@ -82,7 +82,8 @@ def test_images_in_the_bin_do_not_count() -> None:
     project = make_project(labels=2, images=5)
     project.images.filter(pk=project.images.first().pk).update(deleted_at=timezone.now())
 
-    assert readiness(project).missing == ["Every label needs at least five images: ‘label-1’ has 4 (1 more)."]
+    [missing] = readiness(project).missing
+    assert missing == "Every label needs at least five images: ‘label-1’ has 4 (1 more) (4711)."
 
 
 def test_readiness_takes_six_queries_whatever_the_labels(django_assert_num_queries) -> None:

@@ -287,7 +287,8 @@ def test_without_a_default_the_first_enabled_flavor_is_proposed() -> None:
 def test_a_project_that_is_not_ready_says_what_is_missing() -> None:
     assert messages(make_project(labels=2, images=4)) == {
         "__all__": [
-            "Every label needs at least five images: ‘label-0’ has 4 (1 more), ‘label-1’ has 4 (1 more)."
+            "Every label needs at least five images: "
+            "‘label-0’ has 4 (1 more), ‘label-1’ has 4 (1 more) (4711)."
         ]
     }
 
@@ -340,5 +341,5 @@ def test_the_number_of_queries_does_not_grow_with_versions_or_images(django_asse
     make_image(large, 9000, [])
 
     for project in (small, large):
-        with django_assert_num_queries(14):
+        with django_assert_num_queries(15):
             ask(project)
