@@ -48,6 +48,12 @@ CHECKS = (
         "Keep one of each group unless there is a reason to keep more.",
     ),
     Check(
+        "hard",
+        "Hard examples",
+        "For two reasons or more the model will find them hard; the enlarged image names them.",
+        "Label these first, and look twice: they teach most and are mislabeled most.",
+    ),
+    Check(
         "outliers",
         "Unlike all others",
         "The image is far from every other one of the project.",
@@ -90,6 +96,7 @@ def filtered(images: ImageQuerySet, name: str) -> ImageQuerySet:
 _CONDITIONS = {
     "suspects": Q(suspicion__isnull=False),
     "duplicates": Q(duplicate_group__isnull=False),
+    "hard": Q(hard_reasons__contains=",") | Q(is_hard=True),
     "outliers": Q(oddness__gt=OUTLIER),
     "blurred": Q(sharpness__lt=BLURRED),
     "dark": Q(brightness__lt=DARK),

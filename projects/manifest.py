@@ -18,6 +18,7 @@ USAGES = ("TRAIN", "EVAL", "TEST", "INFERENCE")
 IMAGE_ID = "exeml:image-id"
 SHA256 = "exeml:sha256"
 FILE_NAME = "exeml:file-name"
+HARD_REASONS = "@modelarts:hard_reasons"
 
 
 class ManifestError(ValueError):

@@ -24,6 +24,7 @@ RUNS_THE_ENGINE = {
     "training.embedding",
     "training.suggesting",
     "training.inspecting",
+    "training.foreseeing",
 }
 KNOWS_THE_ENGINE = {
     "training.networks": PLAIN | {"training.engine.catalogue"},

@@ -18,8 +18,10 @@ from django.conf import settings
 from django.db import transaction
 from numpy.typing import NDArray
 
+from projects import hardness
 from projects.files import local_path
 from projects.models import Image, Project, Refusal
+from projects.models.image import ImageQuerySet
 from training.suggesting import Bench, read_bench
 
 logger = logging.getLogger(__name__)
@@ -29,6 +31,11 @@ FEWEST = 10  # labeled images, below which nobody can tell what is usual
 LEAST = 0.6  # probability of another label that makes a label suspicious, at least …
 AGAINST = 0.15  # … while its own has at most this
 NEIGHBOURS = 5
+UNSURE = 0.5  # probability of the best label, below which the model is not sure
+FAR = 1.8  # times the usual distance to the nearest labeled images
+DEVIATIONS = 3.5
+MOST_TAUGHT = 5_000  # labeled images that every image is compared with
+SMALLEST = np.array([0.1, 0.05, 5.0, 0.1], np.float32)  # a spread below this is none that one would see
 MOST_COMPARED = 20_000  # images of one search for copies
 
 Floats = NDArray[np.float32]
@@ -42,6 +49,7 @@ def inspect(project_id: int) -> int:
     bench = read_bench(project)
     changed = _write(project, ("suspicion_id", "suspicion_confidence"), suspects(project, bench))
     changed += _write(project, ("oddness",), oddness(bench))
+    changed += _write(project, ("hard_reasons",), hard_reasons(project, bench))
     if groups := _copies(project):
         changed += _write(project, ("duplicate_group",), groups)
     return changed
@@ -99,6 +107,77 @@ def oddness(bench: Bench) -> dict[int, tuple[Any, ...]]:
     return {pk: (round(value, 1),) for pk, value in zip(bench.ids.tolist(), found.tolist(), strict=True)}
 
 
+# --- hard examples ---
+
+
+def hard_reasons(project: Project, bench: Bench) -> dict[int, tuple[Any, ...]]:
+    """image → the numbers of the documented reasons why it may be hard, as `hardness.write` has them.
+
+    What is far from the training distribution is told by the median and the median absolute deviation of the
+    labeled images (Iglewicz and Hoaglin 1993: beyond 3.5 of it).
+    """
+    taught = np.flatnonzero(bench.is_labeled)
+    if len(taught) < FEWEST:
+        return dict.fromkeys(bench.ids.tolist(), ("",))
+    if len(taught) > MOST_TAUGHT:
+        taught = np.sort(np.random.default_rng(0).choice(taught, MOST_TAUGHT, replace=False))
+    columns = ("pk", "width", "height", "brightness", "sharpness", "suggestion_id", "confidence")
+    rows = {row[0]: row[1:] for row in _alive(project).values_list(*columns)}
+    measured = np.array([_measures(*rows[pk][:4]) for pk in bench.ids.tolist()], np.float32)
+    is_far = _far(measured, taught)
+    neighbours, distance = _nearest_label(bench, taught)
+    usual = float(np.median(distance[taught]))
+    found = {}
+    for place, pk in enumerate(bench.ids.tolist()):
+        suggestion, sure = rows[pk][4:]
+        reasons = [number for number, far in zip((5, 6, 7, 10), is_far[place], strict=True) if far]
+        if suggestion is not None and not bench.is_labeled[place]:
+            reasons += [1] if sure is not None and sure < UNSURE else []
+            reasons += [2] if neighbours[place] != suggestion else []
+        reasons += [3] if distance[place] > FAR * usual else []
+        found[pk] = (hardness.write(reasons),)
+    return found
+
+
+def _measures(width: int, height: int, brightness: float | None, sharpness: float | None) -> list[float]:
+    """Size and shape (logarithms), brightness, sharpness (logarithm); what is not known counts as usual."""
+    light = np.nan if brightness is None else brightness
+    sharp = np.nan if sharpness is None else np.log1p(sharpness)
+    return [np.log(width * height), np.log(width / height), light, sharp]
+
+
+def _far(measured: Floats, taught: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """[N, 4] whether a measure is far from those of the labeled images."""
+    for column in measured.T:
+        known = ~np.isnan(column)
+        column[~known] = np.median(column[known]) if known.any() else 0
+    middle = np.median(measured[taught], axis=0)
+    spread = 1.4826 * np.median(np.abs(measured[taught] - middle), axis=0)
+    is_far: NDArray[np.bool_] = np.abs(measured - middle) > DEVIATIONS * np.maximum(spread, SMALLEST)
+    return is_far
+
+
+def _nearest_label(bench: Bench, taught: NDArray[np.int64]) -> tuple[list[int], Floats]:
+    """The label of each image's nearest labeled neighbours (the most frequent), and its distance to them."""
+    features, targets = bench.features[taught], bench.targets[taught]
+    count = min(NEIGHBOURS, len(taught) - 1)
+    labels, distance = [], np.empty(len(bench.ids), np.float32)
+    place_of = {int(place): row for row, place in enumerate(taught)}
+    for start in range(0, len(bench.ids), 2048):
+        likeness = bench.features[start : start + 2048] @ features.T
+        for row in range(len(likeness)):
+            if start + row in place_of:  # not itself
+                likeness[row, place_of[start + row]] = -2
+        near = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
+        distance[start : start + len(near)] = 1 - np.take_along_axis(likeness, near, 1).mean(1)
+        labels += [bench.labels[column] for column in targets[near].sum(1).argmax(1)]
+    return labels, distance
+
+
+def _alive(project: Project) -> ImageQuerySet:
+    return Image.objects.alive().filter(project=project).order_by()
+
+
 # --- copies ---
 
 
@@ -135,7 +214,7 @@ def _thumbnail(image: Image) -> Path:
 
 def _write(project: Project, columns: Sequence[str], wanted: Mapping[int, tuple[Any, ...]]) -> int:
     """Update the living images whose columns differ, images of the same values together."""
-    alive = Image.objects.alive().filter(project=project).order_by()
+    alive = _alive(project)
     alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for pk, *values in alive.values_list("pk", *columns):
         new = wanted.get(pk)

@@ -18,7 +18,8 @@ from django.db.models import F
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from projects import files, publishing
+from projects import background, files, publishing
+from projects.label_rows import LEARN
 from projects.manifest import Entry
 from training import recording
 from training.engine import EngineError, FitConfig, FitResult, Hardware, Sample, StoppedBeforeModel
@@ -229,6 +230,7 @@ def _complete(version: TrainingVersion, result: FitResult, size: int, progress: 
     )
     if not ended:
         raise NotOurs
+    background.soon(LEARN, version.project_id)  # its predictions are better suggestions
 
 
 def ran_on(version: TrainingVersion, device: str) -> str:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from projects import background
 from projects.models import Annotation, Embedding, Image, Label, Project, Refusal
 from projects.similarity import unpack
+from training import foreseeing
 from training.embedding import network_name
 
 logger = logging.getLogger(__name__)
@@ -147,10 +148,11 @@ def _found(project: Project, bench: Bench) -> list[Found]:
         return []
     features, taught = bench.features[is_open], bench.targets[bench.is_labeled]
     fitted = suggestions.fit(bench.features[bench.is_labeled], taught, project.is_multi_label)
+    ids = bench.ids[is_open].tolist()
     likely = fitted.probabilities(features) if fitted else None
+    likely = foreseeing.prefer(project, likely, ids, bench.labels)
     each = len(taught) / max(1, int((taught.sum(0) > 0).sum()))
     useful = suggestions.usefulness(features, likely, each)
-    ids = bench.ids[is_open].tolist()
     if likely is None:
         return [Found(pk, None, None, use) for pk, use in zip(ids, useful.tolist(), strict=True)]
     likely = _without_refused(project, likely, ids, bench.labels)

@@ -12,6 +12,7 @@ from projects.models import (
     DataSource,
     Embedding,
     Opinion,
+    Prediction,
     Presence,
     Refusal,
     Touch,
@@ -44,6 +45,13 @@ class RefusalAdmin(ReadOnlyAdmin):
     list_display = ["image", "label", "by", "at"]
     search_fields = ["image__name", "label__name", "by__username"]
     list_select_related = ["image", "label", "by"]
+
+
+@admin.register(Prediction)
+class PredictionAdmin(ReadOnlyAdmin):
+    list_display = ["image", "version", "scores"]
+    search_fields = ["image__name"]
+    list_select_related = ["image"]
 
 
 @admin.register(Assignment)

@@ -1,6 +1,6 @@
 from projects.models.dataset import DatasetVersion
 from projects.models.image import Annotation, How, Image, LabelEvent, OpinionState, Side, Touch
-from projects.models.learning import Embedding, Refusal
+from projects.models.learning import Embedding, Prediction, Refusal
 from projects.models.project import Label, Project
 from projects.models.sharing import Assignment, Opinion, Presence
 from projects.models.team import Membership, Role, Team
@@ -19,6 +19,7 @@ __all__ = [
     "Membership",
     "Opinion",
     "OpinionState",
+    "Prediction",
     "Presence",
     "Project",
     "Refusal",

@@ -72,6 +72,8 @@ class Image(models.Model):
     brightness = models.FloatField(null=True, blank=True)
     sharpness = models.FloatField(null=True, blank=True)
     is_hard = models.BooleanField("hard example", default=False)
+    # Numbers of `projects.hardness.REASONS` with commas between, as the workers see it; empty: not hard.
+    hard_reasons = models.CharField(max_length=32, blank=True)
     opinion = models.CharField(max_length=9, choices=OpinionState.choices, blank=True)
 
     # --- What the workers found; all of it may be lost and is found again. ---

@@ -40,3 +40,17 @@ class Refusal(models.Model):
 
     def __str__(self) -> str:
         return f"{self.image_id} is not {self.label}"
+
+
+class Prediction(models.Model):
+    """What a Completed training version says about an unlabeled image. `version` is the version's job id.
+
+    `scores` are the five best, `[[label name, probability], …]`.
+    """
+
+    image = models.OneToOneField(Image, on_delete=models.CASCADE, related_name="prediction")
+    version = models.CharField(max_length=36)
+    scores = models.JSONField(default=list)
+
+    def __str__(self) -> str:
+        return f"{self.image_id} by {self.version}"

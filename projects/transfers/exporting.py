@@ -9,13 +9,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 from django.core.files.storage import default_storage
 from django.db import models
 from zipstream import ZIP_STORED, ZipStream
 
-from projects import manifest
+from projects import hardness, manifest
 from projects.ingest import clean_name
 from projects.models import Annotation, Image, Project
 from projects.portions import chunks
@@ -119,13 +119,16 @@ def safe(name: str) -> str:
 
 def _entry(row: Row) -> manifest.Entry:
     image = row.image
+    properties: dict[str, Any] = {manifest.SHA256: image.sha256, manifest.FILE_NAME: image.name}
+    if image.hard_reasons:
+        properties[manifest.HARD_REASONS] = hardness.read(image.hard_reasons)
     return manifest.Entry(
         source=f"{IMAGES}/{row.name}",
         usage=image.side,
         id=image.sha256[:32],
         marks=row.marks,
         is_hard=True if image.is_hard else None,
-        properties={manifest.SHA256: image.sha256, manifest.FILE_NAME: image.name},
+        properties=properties,
     )
 
 

@@ -11,7 +11,7 @@ from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.pages import PageRequest, page
-from projects import label_import, labeling
+from projects import hardness, label_import, labeling
 from projects.access import project_page
 from projects.forms_labeling import ImagesForm, UploadLabelsForm
 from projects.ingest import Outcome, add_images
@@ -93,6 +93,7 @@ def image_neighbours(request: PageRequest, project: Project, image_id: int) -> H
     """The five labeled images that look most like one: why a label is suggested or doubted."""
     image = get_object_or_404(Image.objects.select_related("project"), pk=image_id, project=project)
     context = {"project": project, "image": image, "neighbours": nearest_labeled(image, NEIGHBOURS)}
+    context["hard"] = hardness.told(image.hard_reasons)
     return page(request, "projects/_neighbours.html", context)
 
 

@@ -3,6 +3,7 @@ import { Band } from "./label-data-band.js";
 import { Deeds } from "./label-data-deeds.js";
 import { Enlarged } from "./label-data-enlarge.js";
 import { Grid } from "./label-data-grid.js";
+import { arrangeLabels } from "./label-data-labels.js";
 import { Pane, labels } from "./label-data-pane.js";
 import { People } from "./label-data-people.js";
 import { Scroll } from "./label-data-scroll.js";
@@ -100,6 +101,7 @@ function renewed() {
   pane.show();
   enlarged.renew();
   people?.mark();
+  arrangeLabels();
 }
 
 document.addEventListener("htmx:afterSwap", renewed); // before the browser draws the new grid
@@ -303,4 +305,5 @@ people = new People(grid, page, (names, shown) => {
 
 grid.restore();
 pane.show();
+arrangeLabels();
 deeds.pump(); // what an earlier visit could not send

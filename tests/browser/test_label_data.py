@@ -373,3 +373,26 @@ def test_files_dropped_anywhere_are_added(open_page: Open) -> None:
     page.get_by_text("1 added").wait_for()
     assert not page.locator("#drop-veil").is_visible()
     assert project.images.get().name == "dropped.png"
+
+
+def test_many_labels_are_found_by_name_and_ordered_by_count(open_page: Open) -> None:
+    project = make_project(labels=12, images=0, unlabeled=3, with_files=True)
+    bob = make_user("bob")
+    images = list(project.images.values_list("pk", flat=True))
+    labeling.apply(project, images[:2], add=["label-7"], by=bob)
+    page = open_page("bob")
+    visit(page, project)
+    names = "() => [...document.querySelectorAll('.label-row:not([hidden])')].map(row => row.dataset.name)"
+    page.get_by_label("Order of the labels").select_option("most")
+    assert page.evaluate(names)[:2] == ["label-7", "label-0"]
+    page.get_by_label("Find a label").fill("label-1")
+    assert page.evaluate(names) == ["label-1", "label-10", "label-11"]
+    page.get_by_label("Find a label").fill("rose")
+    page.get_by_text("No label has this in its name.").wait_for()
+    page.get_by_label("Find a label").fill("")
+    tiles(page).first.click()
+    page.keyboard.press("1")
+    page.locator("#notice").get_by_text("1 image labeled").wait_for()
+    assert page.evaluate(names)[:3] == ["label-7", "label-0", "label-1"]  # also after a deed
+    check_accessibility(page)
+    take_screenshot(page, "label-data-many-labels")

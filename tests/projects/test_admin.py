@@ -24,6 +24,7 @@ from projects.models import (
     LabelEvent,
     Membership,
     Opinion,
+    Prediction,
     Presence,
     Project,
     Refusal,
@@ -78,6 +79,7 @@ def fill(project: Project, seed: int) -> None:
     other = make_project(f"other-{seed}", labels=0)
     DataSource.objects.create(project=other, address="/pictures")
     transfer = Transfer.objects.create(project=project, kind="zip", by=project.created_by)
+    Prediction.objects.create(image=image, version="x", scores=[["roses", 0.9]])
     TransferRefusal.objects.create(transfer=transfer, name="a.gif", reason="This is a GIF picture.")
     Candidate.objects.create(training_version=version, network="lite0", resolution=224, recipe="linear head")
     evaluated = {"truth": ["a"], "predicted": ["a"], "scores": [1], "confidence": 1, "is_correct": True}

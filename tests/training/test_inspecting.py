@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from PIL import Image as Picture
 
-from projects import checks, ingest, labeling
+from projects import checks, hardness, ingest, labeling
 from projects.models import Image, Project, Refusal
 from tests.making import make_user
 from tests.training.test_suggesting import File, fresh, picture, project
-from training import embedding, inspecting
+from training import embedding, inspecting, suggesting
 
 __all__ = ["fresh", "project"]
 pytestmark = pytest.mark.django_db
@@ -86,3 +86,45 @@ def test_what_is_odd_has_a_number_and_too_few_images_have_none(labeled: Project)
 
 def test_an_empty_project_is_nothing_to_look_at(db: None) -> None:
     assert inspecting.inspect(10**6) == 0
+
+
+def reasons(project: Project, name: str) -> list[int]:
+    return hardness.read(project.images.get(name=name).hard_reasons)
+
+
+def test_hard_examples_are_told_with_the_documented_reasons(labeled: Project) -> None:
+    """A tiny dark strip among square pictures: far by size, shape, brightness, and from its label."""
+    file = File()
+    Picture.new("RGB", (40, 8), (2, 2, 2)).save(file, "PNG")
+    file.seek(0)
+    file.name = "strip.png"
+    ingest.add_images(labeled, [file], None)
+    embedding.embed(labeled.pk)
+    suggesting.refresh(labeled.pk)
+    inspecting.inspect(labeled.pk)
+    assert {3, 5, 6, 7} <= set(reasons(labeled, "strip.png"))
+    assert "strip.png" in names(labeled, "hard")
+    assert "its shape is far" in hardness.told(labeled.images.get(name="strip.png").hard_reasons)
+    assert reasons(labeled, "ring-0.png") == []
+
+
+def test_an_unsure_suggestion_and_neighbours_that_disagree_are_reasons(labeled: Project) -> None:
+    bob = make_user("bob")
+    image = labeled.images.get(name="ring-5.png")
+    labeling.apply(labeled, [image.pk], remove=["ring"], by=bob)
+    stripe = labeled.labels.get(name="stripe")
+    Image.objects.filter(pk=image.pk).update(suggestion=stripe, confidence=0.4)
+    bench = suggesting.read_bench(labeled)
+    assert hardness.read(inspecting.hard_reasons(labeled, bench)[image.pk][0])[:2] == [1, 2]
+
+
+def test_with_few_labels_nothing_is_called_hard(project: Project) -> None:
+    embedding.embed(project.pk)
+    inspecting.inspect(project.pk)
+    assert set(project.images.values_list("hard_reasons", flat=True)) == {""}
+
+
+def test_measures_that_are_not_known_are_not_far(labeled: Project) -> None:
+    labeled.images.update(brightness=None, sharpness=None)
+    inspecting.inspect(labeled.pk)
+    assert not labeled.images.filter(hard_reasons__contains="7").exists()

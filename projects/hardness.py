@@ -1,0 +1,30 @@
+"""Hard examples: the documented reasons why an image may be hard for a model, in words.
+
+The numbers are those of `@modelarts:hard_reasons` in manifests. Reasons about boxes (11–18) do not apply to
+whole images; 0, 4, 8, 9 and those from 19 on are not looked for.
+"""
+
+from __future__ import annotations
+
+REASONS = {
+    1: "the model is not sure",
+    2: "its neighbours say something else than the model",
+    3: "it is far from the images of its label",
+    5: "its size is far from the others’",
+    6: "its shape is far from the others’",
+    7: "it is much darker or brighter than the others",
+    10: "it is much more blurred or sharper than the others",
+}
+
+
+def read(stored: str) -> list[int]:
+    return [int(number) for number in stored.split(",") if number]
+
+
+def write(numbers: list[int]) -> str:
+    return ",".join(map(str, sorted(numbers)))
+
+
+def told(stored: str) -> str:
+    """“the model is not sure; its shape is far from the others’”."""
+    return "; ".join(REASONS[number] for number in read(stored) if number in REASONS)
