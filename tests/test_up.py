@@ -117,6 +117,16 @@ def test_the_printed_password_signs_in_and_the_first_look_is_not_empty(product: 
     assert "handwritten-digits" in product.get("/projects/")
 
 
+@pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel groups no sessions")
+@pytest.mark.parametrize(("part", "niceness"), [("rqworker gpu cpu", 10), ("gunicorn", 0)])
+def test_work_gives_way_to_pages_also_where_the_kernel_groups_sessions(
+    product: Product, part: str, niceness: int
+) -> None:
+    assert wait_until(lambda: pid_of(product, part))
+    group = Path(f"/proc/{pid_of(product, part)}/autogroup")
+    assert wait_until(lambda: group.read_text().strip().endswith(f"nice {niceness}"))
+
+
 def test_every_part_runs(product: Product) -> None:
     wait_until(lambda: all(pid_of(product, part) for part in PARTS))
     assert [part for part in PARTS if not pid_of(product, part)] == []

@@ -17,7 +17,8 @@ ONE_THREAD = {
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "EXEML_ENGINE_THREADS")
 }
 TRAINING_NICENESS = 10
-LABELING_NICENESS = 5  # people wait for suggestions, but not as they wait for pages
+LABELING_NICENESS = 8  # people wait for suggestions, but not as they wait for pages and uploads
+IMPORTS_NICENESS = 5
 
 
 def programs(parts: list[str], listener: int | None) -> list[Program]:
@@ -52,7 +53,7 @@ def _labeling() -> Program:
 def _imports() -> Program:
     """Each job forks: a worker that decoded 100,000 pictures gives their memory back."""
     command = _manage("rqworker", "imports", "--verbosity", "0")
-    return Program("imports", command, niceness=LABELING_NICENESS)
+    return Program("imports", command, niceness=IMPORTS_NICENESS)
 
 
 def _short() -> Program:

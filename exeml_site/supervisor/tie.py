@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -28,10 +29,17 @@ def tied(command: list[str], niceness: int = 0) -> list[str]:
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(niceness), *command]
 
 
+def _be_nice_to_other_sessions(niceness: str) -> None:
+    """Linux groups processes by session (autogroup); between groups only the group's own niceness counts."""
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as group:  # not there: no groups
+        group.write(niceness)
+
+
 def main(parent: str, niceness: str, *command: str) -> None:
     tie_to_parent(int(parent), signal.SIGTERM)
     if int(niceness):
         os.nice(int(niceness))
+        _be_nice_to_other_sessions(niceness)
     os.execvp(command[0], command)
 
 

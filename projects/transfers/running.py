@@ -6,7 +6,6 @@ image. After SLICE_S it stands in line again, so that another project's import n
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import time
@@ -25,11 +24,11 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from projects import background, files, label_import, labeling
-from projects.ingest import LOOK_AT_IMAGES, clean_name
+from projects import background, ingest, label_import
+from projects.ingest import LOOK_AT_IMAGES
 from projects.manifest import Mark
 from projects.models import DataSource, Image, Transfer, TransferRefusal
-from projects.pictures import Examined, Refused, examine
+from projects.pictures import Refused
 from projects.transfers import deeds, parts, sources
 from projects.transfers.finding import Mapping
 from projects.transfers.places import Archive, Nowhere, Place, Unreadable
@@ -54,11 +53,13 @@ class _Read:
     """What became of one item outside the database: a picture, an image that is there, or a refusal."""
 
     item: Item
-    sha256: str = ""
-    content_bytes: int = 0
-    seen: Examined | None = None
+    picture: ingest.Stored | None = None
     marks: tuple[Mark, ...] = ()
     reason: str = ""
+
+    def image_id(self, images: dict[str, int]) -> int | None:
+        """The image that it became, or was all the time; `images` by their sha256."""
+        return images.get(self.picture.sha256) if self.picture else self.item.image_id
 
 
 def run(transfer_id: int) -> None:
@@ -242,19 +243,16 @@ class _Import:
             marks = item.marks
             if item.text_path:
                 marks = read_labels(self.place.read(item.text_path, LARGEST_LABEL_FILE))
-            sha256 = hashlib.sha256(content).hexdigest()
-            seen = examine(content)
-            image = Image(project=self.project, sha256=sha256, format=seen.format)
-            files.save_whole(image.file_name, content)
-            files.save_whole(image.thumbnail_name, seen.thumbnail)
+            base = self.options.get("address") or self.transfer.file_name
+            picture = ingest.store(self.project, item.name, content, sources.address_of(base, item.path))
         except Refused as refusal:
             return _Read(item, reason=str(refusal))
-        return _Read(item, sha256, len(content), seen, marks)
+        return _Read(item, picture, marks)
 
     # --- its transaction ---
 
     def _write(self, read: Sequence[_Read]) -> None:
-        images = self._images([one for one in read if one.seen is not None])
+        images = self._images([one.picture for one in read if one.picture is not None])
         refused = [(one.item, one.reason) for one in read if one.reason]
         wanted, unlabeled = self._labels(read, images)
         kept = self._give({pk: one.marks for pk, one in wanted.items()})
@@ -274,7 +272,7 @@ class _Import:
         wanted: dict[int, _Read] = {}
         problems = []
         for one in read:
-            pk = one.item.image_id or images.get(one.sha256)
+            pk = one.image_id(images)
             if pk is None or one.reason or not one.marks:
                 continue
             if reason := label_import.why_not(self.project, one.marks):
@@ -287,44 +285,13 @@ class _Import:
                 problems.append((one.item, TWICE))
         return wanted, problems
 
-    def _images(self, read: Sequence[_Read]) -> dict[str, int]:
-        """Rows for the pictures that are new; the image of each picture by its sha256."""
-        before = self._rows({one.sha256 for one in read})
-        new: dict[str, Image] = {}
-        for one in read:
-            if one.sha256 in before or one.sha256 in new:
-                self.counts["duplicate"] += one.sha256 not in before or before[one.sha256][1] is None
-                continue
-            new[one.sha256] = self._image(one)
-        Image.objects.bulk_create(new.values(), ignore_conflicts=True)
-        self.counts["added"] += len(new)
-        binned = [pk for pk, deleted_at in before.values() if deleted_at is not None]
-        if binned:
-            labeling.restore_images(self.project, binned, self.transfer.by)
-            self.counts["restored"] += len(binned)
-        return {sha256: pk for sha256, (pk, _) in (self._rows(set(new)) | before).items()}
-
-    def _rows(self, hashes: set[str]) -> dict[str, tuple[int, Any]]:
-        rows = Image.objects.filter(project=self.project, sha256__in=hashes)
-        return {sha256: (pk, at) for pk, sha256, at in rows.values_list("pk", "sha256", "deleted_at")}
-
-    def _image(self, one: _Read) -> Image:
-        assert one.seen is not None
-        seen, base = one.seen, self.options.get("address") or self.transfer.file_name
-        return Image(
-            project=self.project,
-            sha256=one.sha256,
-            name=clean_name(one.item.name),
-            format=seen.format,
-            width=seen.width,
-            height=seen.height,
-            brightness=seen.brightness,
-            sharpness=seen.sharpness,
-            size_bytes=one.content_bytes,
-            uploaded_by=self.transfer.by,
-            source=sources.address_of(base, one.item.path),
-            transfer=self.transfer,
-        )
+    def _images(self, pictures: Sequence[ingest.Stored]) -> dict[str, int]:
+        """The image of each picture by its sha256; rows are written for those that are new."""
+        rows = ingest.insert(self.project, pictures, self.transfer.by, transfer=self.transfer)
+        self.counts["added"] += len(rows.added)
+        self.counts["restored"] += len(rows.restored)
+        self.counts["duplicate"] += len(pictures) - len(rows.added) - len(rows.restored)
+        return {sha256: image.pk for sha256, image in (rows.added | rows.found).items()}
 
     def _give(self, wanted: dict[int, tuple[Mark, ...]]) -> list[int]:
         """The images that keep other labels, which they had before."""
@@ -343,7 +310,7 @@ class _Import:
         sides: dict[str, list[int]] = {}
         hard: list[int] = []
         for one in read:
-            pk = one.item.image_id or images.get(one.sha256)
+            pk = one.image_id(images)
             if pk is not None and not one.reason:
                 sides.setdefault(one.item.side, []).append(pk)
                 hard += [pk] if one.item.is_hard else []

@@ -140,17 +140,17 @@ def test_file_names_are_kept_without_folders_and_control_characters(given: str, 
 
 
 def test_a_row_that_appears_between_look_up_and_insert_makes_a_duplicate(monkeypatch: object) -> None:
-    """The other upload wins the race after our look-up: the constraint speaks, nothing fails."""
+    """The other upload wins the race after our first look-up: it is found again before writing."""
     import projects.ingest as ingest
 
     project = make_project(labels=0)
-    examine = ingest.examine
+    insert = ingest.insert
 
-    def slow_examine(content: bytes) -> object:
+    def late_insert(*arguments: object, **more: object) -> object:
         make_image(project, 1)
-        return examine(content)
+        return insert(*arguments, **more)
 
-    monkeypatch.setattr(ingest, "examine", slow_examine)
+    monkeypatch.setattr(ingest, "insert", late_insert)
     [outcome] = add(project, file("late.png", picture_bytes(1)))
 
     assert outcome.status == "duplicate" and "picture-1.png" in outcome.reason
