@@ -1,4 +1,4 @@
-"""Makes the pictures of docs/tour.md from the real program: `python -m docs.make_screenshots`.
+"""Makes the pictures of docs/ from the real program: `python -m docs.make_screenshots`.
 
 It starts exeml in a folder of its own, walks through the sample project in Chromium as the tour tells and
 writes docs/pictures/*.png. With `--all FOLDER` every page is taken dark and narrow too.
@@ -19,7 +19,7 @@ from tests.supervising import ADMIN_PASSWORD, Product
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-COLOURS = 96  # a palette keeps the pictures small
+COLOURS = 160  # a palette keeps the pictures small
 
 
 class Camera:
@@ -70,6 +70,10 @@ def walk(page: Any, camera: Camera) -> None:
             break
         page.wait_for_timeout(2_000)
     camera.take("to-be-confirmed")
+    page.goto("/projects/1/transfers/")
+    camera.take("transfers")
+    page.goto("/projects/1/people/")
+    camera.take("people")
     train(page, camera)
     deploy(page, camera)
     page.goto("/teams/1/members/")

@@ -57,9 +57,11 @@ class MergeForm(forms.Form):
 
 
 class DeleteLabelForm(forms.Form):
-    """What becomes of images that have no other label: they stay, or go to the bin."""
+    """What becomes of images that have no other label: they stay, go to the bin, or go at once for good."""
 
-    mode = forms.ChoiceField(required=False, choices=[("label", "label"), ("images", "images")])
+    mode = forms.ChoiceField(
+        required=False, choices=[("label", "label"), ("images", "images"), ("files", "files")]
+    )
 
     def clean_mode(self) -> str:
         return self.cleaned_data["mode"] or "label"

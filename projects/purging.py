@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.conf import settings
@@ -9,15 +10,28 @@ from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
 
-from projects.models import Image
+from projects.models import Image, Project
+from projects.models.image import ImageQuerySet
+from projects.portions import chunks
 
 BATCH = 500
 
 
 def empty_bins() -> int:
     """Remove every image whose time in the bin is over; how many went. Safe to run twice."""
+    since = timezone.now() - timedelta(days=settings.EXEML_BIN_DAYS)
+    return _empty(Image.objects.binned().filter(deleted_at__lt=since))
+
+
+def purge(project: Project, image_ids: Sequence[int]) -> int:
+    """Remove images of the bin at once, for good, with their files; how many went."""
+    binned = Image.objects.binned().filter(project=project)
+    return sum(_empty(binned.filter(pk__in=chunk)) for chunk in chunks(image_ids))
+
+
+def _empty(images: ImageQuerySet) -> int:
     removed = 0
-    while batch := _remove_rows(BATCH):
+    while batch := _remove_rows(images, BATCH):
         for image in batch:
             default_storage.delete(image.file_name)
             default_storage.delete(image.thumbnail_name)
@@ -26,10 +40,8 @@ def empty_bins() -> int:
 
 
 @transaction.atomic
-def _remove_rows(limit: int) -> list[Image]:
+def _remove_rows(images: ImageQuerySet, limit: int) -> list[Image]:
     """The rows go first: a crash then leaves files without rows, never rows without files."""
-    since = timezone.now() - timedelta(days=settings.EXEML_BIN_DAYS)
-    expired = Image.objects.binned().filter(deleted_at__lt=since).order_by("pk")
-    batch = list(expired.select_for_update()[:limit])
+    batch = list(images.order_by("pk").select_for_update()[:limit])
     Image.objects.filter(pk__in=[image.pk for image in batch]).delete()
     return batch

@@ -75,7 +75,7 @@ def start(
 
 
 def name_taken(name: str) -> str:
-    return f"This project already has a dataset version “{name}” (4371). Choose another name."
+    return f"This project already has a dataset version “{name}”. Choose another name (4371)."
 
 
 def _of_this_project(version: TrainingVersion, project: Project) -> TrainingVersion:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from django_htmx.http import reswap, retarget
 
 from exeml_site.pages import PageRequest, page
-from projects import labeling
+from projects import labeling, purging
 from projects.access import project_page
 from projects.forms_labeling import LabelForm
 from projects.forms_labels import DeleteLabelForm, LabelLookForm, MergeForm
@@ -131,11 +131,10 @@ def delete_label(request: PageRequest, project: Project, label_id: int) -> HttpR
     label = get_object_or_404(Label, pk=label_id, project=project)
     form = DeleteLabelForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
-        is_wide = form.cleaned_data["mode"] == "images"
-        event = labeling.delete_label(label, request.user, with_images=is_wide)
-        return refreshed(request, project, Notice(_deleted_words(label, event), event))
+        return _delete_label(request, project, label, form.cleaned_data["mode"])
     context = {"project": project, "label": label, "here": request.GET.urlencode(), **_losses(label)}
     context["bin_days"] = settings.EXEML_BIN_DAYS
+    context["can_manage"] = request.membership.role >= Role.MANAGER
     return page(
         request,
         "projects/label_data_delete_label.html",
@@ -143,6 +142,18 @@ def delete_label(request: PageRequest, project: Project, label_id: int) -> HttpR
         fragment="projects/_label_data_delete_label.html",
         status=422 if form.is_bound else 200,
     )
+
+
+def _delete_label(request: PageRequest, project: Project, label: Label, mode: str) -> HttpResponse:
+    """Only a Manager deletes files before their time in the bin is over."""
+    if mode == "files" and request.membership.role < Role.MANAGER:
+        raise PermissionDenied
+    event = labeling.delete_label(label, request.user, with_images=mode != "label")
+    words = _deleted_words(label, event)
+    if mode == "files" and event:
+        purged = purging.purge(project, event.details.get("binned", []))
+        words = f"“{label}” is deleted, and {counted(purged)} with their files, for good."
+    return refreshed(request, project, Notice(words, event if mode != "files" else None))
 
 
 def _deleted_words(label: Label, event: LabelEvent | None) -> str:

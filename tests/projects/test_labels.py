@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
 from django.test import Client
 from django.urls import reverse
 
+from projects import labeling
+from projects.ingest import add_images
 from projects.models import Label, LabelEvent, Project
-from tests.making import make_image, make_project
+from tests.making import make_image, make_project, make_user, picture_bytes
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -173,6 +177,24 @@ def test_merging_into_nothing_itself_or_a_stranger_is_refused(bob: Client) -> No
         response = bob.post(of_label("merge_label", label), {"into": into}, headers=HTMX)
         assert response.status_code == 422 and "field-error" in response.content.decode()
     assert label.project.labels.count() == 2
+
+
+def test_a_manager_deletes_a_label_with_images_and_their_files_at_once(alice: Client, bob: Client) -> None:
+    project = make_project(labels=0)
+    files = [ContentFile(picture_bytes(seed), f"{seed}.png") for seed in (4321, 4322)]
+    one, two = (outcome.image for outcome in add_images(project, files, make_user("bob")))
+    labeling.apply(project, [one.pk], add=["roses"], by=make_user("bob"))
+    labeling.apply(project, [two.pk], add=["tulips"], by=make_user("bob"))
+    address = reverse("delete_label", args=[project.pk, project.labels.get(name="roses").pk])
+    assert "and their files" not in bob.get(address).content.decode()
+    assert bob.post(address, {"mode": "files"}).status_code == 403
+    assert project.images.count() == 2 and "for good" in alice.get(address).content.decode()
+
+    answer = alice.post(address, {"mode": "files"}, headers={"HX-Request": "true"})
+
+    assert "1 image with their files, for good" in answer.content.decode()
+    assert list(project.images.all()) == [two]
+    assert not default_storage.exists(one.file_name) and default_storage.exists(two.file_name)
 
 
 def test_a_label_is_deleted_together_with_images_that_have_no_other(bob: Client) -> None:
