@@ -6,7 +6,8 @@ A project with 30 labels, half of its images labeled and a suggestion on the oth
 EXEML_DATA (SQLite) or in an empty database; then the product's own web server, as `up` starts it, is asked
 over HTTP. Milliseconds are from the first byte sent to the last byte read. `floor` is a page that asks
 the database for the session alone: what the server itself costs. With several users everybody asks without a
-pause, so the cores are always busy.
+pause, so the cores are always busy; with `--pause 2` each looks at the answer for about so many seconds
+first, as people do.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=100_000)
     parser.add_argument("--users", type=int, nargs="+", default=[1, MOST_USERS])
     parser.add_argument("--rounds", type=int, default=40, help="requests of each kind and user")
+    parser.add_argument("--pause", type=float, default=0, help="seconds between two requests of a user")
     parser.add_argument("--database", default="", help="an empty database; SQLite without it")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="exeml-labeling-") as folder:
@@ -46,7 +49,8 @@ def main() -> None:
         world = make_world(options.images)
         with web_server(folder, options.database) as port:
             for users in options.users:
-                report(world, port, users, max(5, options.rounds // (1 if users == 1 else 4)))
+                rounds = max(5, options.rounds // (1 if users == 1 else 4))
+                report(world, port, users, rounds, options.pause if users > 1 else 0)
 
 
 # --- the world ---
@@ -230,27 +234,32 @@ def askings(world: World) -> list[tuple[str, Asking]]:
     ]
 
 
-def report(world: World, port: int, users: int, rounds: int) -> None:
-    print(f"\n{len(world.images):,} images, users: {users}, {rounds} requests each, milliseconds")
+def report(world: World, port: int, users: int, rounds: int, pause: float) -> None:
+    words = f"{rounds} requests each, {pause:g} s pause, milliseconds"
+    print(f"\n{len(world.images):,} images, users: {users}, {words}")
     print(ROW.format("", "p50", "p95", "most", "x floor"))
     floor = 0.0
     for name, asking in askings(world):
-        times = sorted(in_parallel(world, port, users, rounds, asking))
+        times = sorted(in_parallel(world, port, users, rounds, asking, pause))
         p50, p95 = statistics.median(times), times[int(0.95 * (len(times) - 1))]
         floor = floor or p50
         figures = (f"{p50:.0f}", f"{p95:.0f}", f"{times[-1]:.0f}", f"{p50 / floor:.1f}")
         print(ROW.format(name, *figures), flush=True)
 
 
-def in_parallel(world: World, port: int, users: int, rounds: int, asking: Asking) -> list[float]:
+def in_parallel(
+    world: World, port: int, users: int, rounds: int, asking: Asking, pause: float
+) -> list[float]:
     times: list[float] = []
     problems: list[Exception] = []
 
     def work(user: int) -> None:
-        browser = Browser(port, world.sessions[user])
+        browser, chance = Browser(port, world.sessions[user]), random.Random(user)
         try:
             asking(browser, user)  # connects and warms up
-            times.extend(asking(browser, user + users * turn) for turn in range(1, rounds + 1))
+            for turn in range(1, rounds + 1):
+                time.sleep(pause * chance.uniform(0.5, 1.5))
+                times.append(asking(browser, user + users * turn))
         except Exception as problem:
             problems.append(problem)
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Count, F, Q, QuerySet
-from django.db.models.functions import Greatest, Least
+from django.db.models.functions import Coalesce, Greatest, Least
 
 from projects.models import Annotation
 from projects.models.image import ImageQuerySet
 
-BLURRED = 25.0  # variance of the thumbnail's Laplacian
+BLURRED = 25.0  # variance of the thumbnail's Laplacian, at most; in a project of soft pictures it is less
 DARK, BRIGHT = 40.0, 235.0  # mean luminance, 0–255
 TINY = 32  # pixels of the shorter side
 ODD = 3  # times as long as wide
@@ -98,7 +98,7 @@ _CONDITIONS = {
     "duplicates": Q(duplicate_group__isnull=False),
     "hard": Q(hard_reasons__contains=",") | Q(is_hard=True),
     "outliers": Q(oddness__gt=OUTLIER),
-    "blurred": Q(sharpness__lt=BLURRED),
+    "blurred": Q(sharpness__lt=Coalesce(F("project__blur_limit"), BLURRED)),
     "dark": Q(brightness__lt=DARK),
     "bright": Q(brightness__gt=BRIGHT),
     "tiny": Q(width__lt=TINY) | Q(height__lt=TINY),

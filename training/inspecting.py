@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from numpy.typing import NDArray
 
-from projects import hardness
+from projects import checks, hardness
 from projects.files import local_path
 from projects.models import Image, Project, Refusal
 from projects.models.image import ImageQuerySet
@@ -34,6 +34,7 @@ NEIGHBOURS = 5
 UNSURE = 0.5  # probability of the best label, below which the model is not sure
 FAR = 1.8  # times the usual distance to the nearest labeled images
 DEVIATIONS = 3.5
+SOFT = 8  # times less sharp than the project's median: blurred
 MOST_TAUGHT = 5_000  # labeled images that every image is compared with
 SMALLEST = np.array([0.1, 0.05, 5.0, 0.1], np.float32)  # a spread below this is none that one would see
 MOST_COMPARED = 20_000  # images of one search for copies
@@ -50,6 +51,7 @@ def inspect(project_id: int) -> int:
     changed = _write(project, ("suspicion_id", "suspicion_confidence"), suspects(project, bench))
     changed += _write(project, ("oddness",), oddness(bench))
     changed += _write(project, ("hard_reasons",), hard_reasons(project, bench))
+    _find_blur_limit(project)
     if groups := _copies(project):
         changed += _write(project, ("duplicate_group",), groups)
     return changed
@@ -105,6 +107,14 @@ def oddness(bench: Bench) -> dict[int, tuple[Any, ...]]:
         found[start : start + 2048] = 1 - (nearest.sum(1) - nearest.max(1)) / NEIGHBOURS  # without itself
     found /= max(float(np.median(found)), 1e-6)
     return {pk: (round(value, 1),) for pk, value in zip(bench.ids.tolist(), found.tolist(), strict=True)}
+
+
+def _find_blur_limit(project: Project) -> None:
+    """Flower photos and hand signs have a sharpness of 300 and more, 2 to 30 when blurred by 1 % of their
+    longer side; cells under a microscope have 7 as they are: only what is far below the others is blurred."""
+    sharp = [value for value in _alive(project).values_list("sharpness", flat=True) if value is not None]
+    limit = round(min(checks.BLURRED, float(np.median(sharp)) / SOFT), 2) if len(sharp) >= FEWEST else None
+    Project.objects.filter(pk=project.pk).exclude(blur_limit=limit).update(blur_limit=limit)
 
 
 # --- hard examples ---

@@ -42,6 +42,8 @@ class Project(models.Model):
         default=0,
         help_text="how many of the labeled images get one, blind",
     )
+    # What counts as blurred here: below this. Found by the workers, since cells are never as sharp as photos.
+    blur_limit = models.FloatField(null=True, blank=True, editable=False)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )

@@ -20,7 +20,7 @@ from projects.transfers import parts
 
 State = Transfer.State
 RUN = "projects.transfers.running.run"
-SILENT_S = 120  # a run that gave no sign of life for so long is dead
+SILENT_S = 45  # a run that gave no sign of life for so long is dead
 UPLOAD_DAYS = 2  # how long a half-finished upload can be gone on with
 ARCHIVES, MANIFESTS, TABLES = (".zip",), (".manifest", ".jsonl", ".json"), (".csv", ".tsv")
 

@@ -128,3 +128,16 @@ def test_measures_that_are_not_known_are_not_far(labeled: Project) -> None:
     labeled.images.update(brightness=None, sharpness=None)
     inspecting.inspect(labeled.pk)
     assert not labeled.images.filter(hard_reasons__contains="7").exists()
+
+
+def test_soft_pictures_are_not_blurred_among_their_like(labeled: Project) -> None:
+    labeled.images.update(sharpness=7.0)
+    odd = labeled.images.get(name="ring-0.png")
+    Image.objects.filter(pk=odd.pk).update(sharpness=0.5)
+    assert len(names(labeled, "blurred")) == 20  # before the workers have looked
+    inspecting.inspect(labeled.pk)
+    assert names(labeled, "blurred") == {"ring-0.png"}
+    labeled.images.update(sharpness=900.0)
+    Image.objects.filter(pk=odd.pk).update(sharpness=24.0)
+    inspecting.inspect(labeled.pk)
+    assert names(labeled, "blurred") == {"ring-0.png"}
