@@ -86,12 +86,17 @@ def _listed(words: list[str]) -> str:
 
 @dataclass(frozen=True)
 class SplitPreview:
-    """What publishing will do. `moved` images leave the side that earlier versions gave them."""
+    """What publishing will do. `moved` images leave the side that earlier versions gave them.
+
+    `groups` of copies are kept on one side each, but for those that are `torn`.
+    """
 
     labels: list[LabelSplit]
     train: int
     eval: int
     moved: int
+    groups: int = 0
+    torn: int = 0
 
 
 def preview(project: Project, ratio: Decimal) -> list[LabelSplit]:
@@ -100,10 +105,15 @@ def preview(project: Project, ratio: Decimal) -> list[LabelSplit]:
 
 
 def preview_split(project: Project, ratio: Decimal) -> SplitPreview:
-    """The counts of labels and of images; where an image has one label, images stay in the database."""
-    if project.is_multi_label:
+    """The counts of labels and of images; where an image has one label and no copy, images stay in the
+    database."""
+    if project.is_multi_label or _has_copies(project):
         return _preview_of_images(project, ratio)
     return _preview_of_counts(project, ratio)
+
+
+def _has_copies(project: Project) -> bool:
+    return Image.objects.labeled().filter(project=project, duplicate_group__isnull=False).exists()
 
 
 def _preview_of_images(project: Project, ratio: Decimal) -> SplitPreview:
@@ -114,7 +124,9 @@ def _preview_of_images(project: Project, ratio: Decimal) -> SplitPreview:
     rows = [LabelSplit(name, tally[name, Side.TRAIN], tally[name, Side.EVAL]) for name in names]
     sides = Counter(split.sides.values())
     used = [row for row in rows if row.train or row.eval]
-    return SplitPreview(used, sides[Side.TRAIN], sides[Side.EVAL], len(split.moved))
+    return SplitPreview(
+        used, sides[Side.TRAIN], sides[Side.EVAL], len(split.moved), split.kept_together, len(split.torn)
+    )
 
 
 def _preview_of_counts(project: Project, ratio: Decimal) -> SplitPreview:
@@ -143,10 +155,12 @@ def _labeled(project: Project) -> Iterator[splitting.Labeled]:
     rows = (
         Annotation.objects.filter(image__project=project, image__deleted_at=None)
         .order_by("image", "label__position", "label")
-        .values_list("image", "image__sha256", "image__side", "label__name")
+        .values_list("image", "image__sha256", "image__side", "image__duplicate_group", "label__name")
     )
-    for (image, sha256, side), marks in groupby(rows.iterator(chunk_size=5000), key=lambda row: row[:3]):
-        yield splitting.Labeled(image, sha256, tuple(mark[3] for mark in marks), side)
+    for (image, sha256, side, group), marks in groupby(
+        rows.iterator(chunk_size=5000), key=lambda row: row[:4]
+    ):
+        yield splitting.Labeled(image, sha256, tuple(mark[4] for mark in marks), side, group)
 
 
 def publish(dataset_version: DatasetVersion) -> None:
@@ -194,8 +208,10 @@ class Draft:
 def _draft(version: DatasetVersion) -> Iterator[Draft]:
     earlier_sides = _sides(version.project)
     entries = list(_entries(version.project))  # one query: one moment
+    copies = Image.objects.filter(project=version.project, duplicate_group__isnull=False)
+    groups = dict(copies.values_list("pk", "duplicate_group"))
     split = splitting.split(
-        (_to_split(entry, earlier_sides) for entry in entries),
+        (_to_split(entry, earlier_sides, groups) for entry in entries),
         version.training_ratio,
         str(version.project_id),
     )
@@ -234,11 +250,12 @@ def _image(entry: manifest.Entry) -> int:
     return int(entry.properties[manifest.IMAGE_ID])
 
 
-def _to_split(entry: manifest.Entry, earlier_sides: dict[int, str]) -> splitting.Labeled:
+def _to_split(
+    entry: manifest.Entry, earlier_sides: dict[int, str], groups: dict[int, int]
+) -> splitting.Labeled:
     image = _image(entry)
-    return splitting.Labeled(
-        image, entry.properties[manifest.SHA256], entry.labels, earlier_sides.get(image, "")
-    )
+    sha256 = entry.properties[manifest.SHA256]
+    return splitting.Labeled(image, sha256, entry.labels, earlier_sides.get(image, ""), groups.get(image))
 
 
 def _entries(project: Project) -> Iterator[manifest.Entry]:

@@ -4,9 +4,12 @@ The rules, in the order in which they win:
 
 1. Every class with two images or more ends with at least one on each side, where that is possible at all.
 2. An image that has a side keeps it. Only where a class has all its images on one side, and none without
-   a side to fill the other, does one image of it (the last in the order of hashes) change over; it is
-   reported in `moved`.
-3. The counts of each class come as near to the ratio as rules 1 and 2 leave room for.
+   a side to fill the other, does one image of it (the last in the order of hashes, with its copies) change
+   over; it is reported in `moved`.
+3. Copies of one picture (`group`) stand on the same side: else the model would be examined with what it was
+   taught. New copies join those that have a side; training, where they stand on both since earlier versions.
+   Only a class that consists of copies of one picture is torn for rule 1; it is reported in `torn`.
+4. The counts of each class come as near to the ratio as the other rules leave room for.
 
 The order of images is the sha256 of project and picture, so the same labels give the same split on any
 machine. Images with several labels are given out as in iterative stratification (Sechidis et al. 2011):
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -27,20 +30,40 @@ OTHER = {TRAIN: EVAL, EVAL: TRAIN}
 
 @dataclass(frozen=True, slots=True)
 class Labeled:
-    """An image to be split. `side` is what it had before, or empty."""
+    """An image to be split. `side` is what it had before, or empty; copies have the same `group`."""
 
     id: int
     sha256: str
     labels: tuple[str | int, ...]
     side: str = ""
+    group: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """The side of every image, and the images that had to leave the side they had."""
+    """The side of every image; images that had to leave the side they had; groups that stand on both sides.
+
+    `kept_together`: how many groups of copies a split of single images could have torn.
+    """
 
     sides: dict[int, str]
     moved: tuple[int, ...] = ()
+    torn: tuple[int, ...] = ()
+    kept_together: int = 0
+
+
+@dataclass(slots=True)
+class _Unit:
+    """Images that go to a side together: one, or the copies of a picture that have no side of their own."""
+
+    images: list[Labeled]
+    labels: Counter[str | int]
+    is_fixed: bool
+
+    @classmethod
+    def of(cls, images: list[Labeled]) -> _Unit:
+        labels = Counter(label for image in images for label in image.labels)
+        return cls(images, labels, any(image.side for image in images))
 
 
 def train_wanted(images: int, ratio: Decimal) -> int:
@@ -67,90 +90,143 @@ def share(train: int, evaluation: int, free: int, ratio: Decimal) -> tuple[int, 
 def split(images: Iterable[Labeled], ratio: Decimal, seed: str) -> Split:
     """Give every image a side; `seed` names the project. See the rules above."""
     ordered = sorted(images, key=lambda image: _order(image, seed))
+    groups = _groups(ordered)
     sides = {image.id: image.side for image in ordered if image.side}
-    _give_out(ordered, ratio, sides)
+    _join(groups, sides)
+    _give_out([one for one in _units(ordered) if one.images[0].id not in sides], ordered, ratio, sides)
     _mend(ordered, sides)
     moved = (image.id for image in ordered if image.side and image.side != sides[image.id])
-    return Split(sides, tuple(moved))
+    torn = (group for group, ones in groups.items() if len({sides[one.id] for one in ones}) > 1)
+    return Split(sides, tuple(moved), tuple(torn), len(groups))
 
 
 def _order(image: Labeled, seed: str) -> bytes:
     return hashlib.sha256(f"{seed}:{image.sha256}".encode()).digest()
 
 
-def _by_label(images: Sequence[Labeled]) -> dict[str | int, list[Labeled]]:
-    carriers: dict[str | int, list[Labeled]] = defaultdict(list)
+def _groups(images: Sequence[Labeled]) -> dict[int, list[Labeled]]:
+    """Groups of two copies or more."""
+    groups: dict[int, list[Labeled]] = defaultdict(list)
     for image in images:
-        for label in image.labels:
-            carriers[label].append(image)
+        if image.group is not None:
+            groups[image.group].append(image)
+    return {group: ones for group, ones in groups.items() if len(ones) > 1}
+
+
+def _join(groups: dict[int, list[Labeled]], sides: dict[int, str]) -> None:
+    """New copies go where earlier ones are."""
+    for ones in groups.values():
+        earlier = {sides[one.id] for one in ones if one.id in sides}
+        if earlier:
+            for one in ones:
+                sides.setdefault(one.id, TRAIN if TRAIN in earlier else EVAL)
+
+
+def _units(images: Sequence[Labeled], sides: dict[int, str] | None = None) -> list[_Unit]:
+    """Images that go together, in order: the copies of a group (with `sides`: those on the same side)."""
+    together: dict[object, list[Labeled]] = {}
+    for image in images:
+        alone: object = ("image", image.id)
+        key = alone if image.group is None else (image.group, sides[image.id] if sides else "")
+        together.setdefault(key, []).append(image)
+    return [_Unit.of(ones) for ones in together.values()]
+
+
+def _carriers(units: Iterable[_Unit]) -> dict[str | int, list[_Unit]]:
+    carriers: dict[str | int, list[_Unit]] = defaultdict(list)
+    for unit in units:
+        for label in unit.labels:
+            carriers[label].append(unit)
     return carriers
 
 
-def _give_out(images: Sequence[Labeled], ratio: Decimal, sides: dict[int, str]) -> None:
+def _rarest_first(counts: Mapping[str | int, int]) -> list[str | int]:
+    return sorted(counts, key=lambda one: (counts[one], str(one)))
+
+
+def _give_out(
+    free: Sequence[_Unit], images: Sequence[Labeled], ratio: Decimal, sides: dict[int, str]
+) -> None:
     """Side every image without one, the rarest label first."""
-    carriers = _by_label(images)
-    wanted = _wants(carriers, ratio, sides)
-    for label in sorted(carriers, key=lambda one: (len(carriers[one]), str(one))):
-        for image in carriers[label]:
-            if image.id not in sides:
-                side = _hungrier(wanted, image, label)
-                sides[image.id] = side
-                for each in image.labels:
-                    wanted[side][each] -= 1
+    totals = Counter(label for image in images for label in image.labels)
+    wanted = _wants(images, totals, ratio, sides)
+    carriers = _carriers(free)
+    for label in _rarest_first(totals):
+        for unit in carriers.get(label, ()):
+            if unit.images[0].id not in sides:
+                side = _hungrier(wanted, unit, label)
+                sides.update((image.id, side) for image in unit.images)
+                wanted[side].subtract(unit.labels)
 
 
 def _wants(
-    carriers: dict[str | int, list[Labeled]], ratio: Decimal, sides: dict[int, str]
+    images: Sequence[Labeled], totals: Counter[str | int], ratio: Decimal, sides: dict[int, str]
 ) -> dict[str, Counter[str | int]]:
     """How many images each side still wants of each label; below zero where it has too many."""
-    wanted: dict[str, Counter[str | int]] = {TRAIN: Counter(), EVAL: Counter()}
-    for label, images in carriers.items():
-        teaching = train_wanted(len(images), ratio)
-        given = Counter(sides[image.id] for image in images if image.id in sides)
-        wanted[TRAIN][label] = teaching - given[TRAIN]
-        wanted[EVAL][label] = len(images) - teaching - given[EVAL]
-    return wanted
+    given: dict[str, Counter[str | int]] = {TRAIN: Counter(), EVAL: Counter()}
+    for image in images:
+        if image.id in sides:
+            given[sides[image.id]].update(image.labels)
+    teaching = {label: train_wanted(count, ratio) for label, count in totals.items()}
+    return {
+        TRAIN: Counter({label: teaching[label] - given[TRAIN][label] for label in totals}),
+        EVAL: Counter({label: totals[label] - teaching[label] - given[EVAL][label] for label in totals}),
+    }
 
 
-def _hungrier(wanted: dict[str, Counter[str | int]], image: Labeled, label: str | int) -> str:
-    """The side that wants more of `label`; then of all the image's labels; then training."""
+def _hungrier(wanted: dict[str, Counter[str | int]], unit: _Unit, label: str | int) -> str:
+    """The side that wants more of `label`; then of all the unit's labels; then training."""
 
     def hunger(side: str) -> tuple[int, int, bool]:
-        return (wanted[side][label], sum(wanted[side][one] for one in image.labels), side == TRAIN)
+        return (wanted[side][label], sum(wanted[side][one] for one in unit.labels), side == TRAIN)
 
     return max((TRAIN, EVAL), key=hunger)
 
 
 def _mend(images: Sequence[Labeled], sides: dict[int, str]) -> None:
-    """Bring every class to both sides by the fewest moves."""
-    carriers = _by_label(images)
-    count = {label: Counter(sides[image.id] for image in ones) for label, ones in carriers.items()}
-    for label in sorted(carriers, key=lambda one: (len(carriers[one]), str(one))):
-        if len(carriers[label]) > 1 and (not count[label][TRAIN] or not count[label][EVAL]):
-            image = _spare(carriers[label], sides, count)
-            if image is not None:
-                _change_over(image, sides, count)
+    """Bring every class to both sides by the fewest moves, copies together; else by tearing a group."""
+    singles = [_Unit.of([image]) for image in images]
+    for units in (_units(images, sides), singles):
+        carriers = _carriers(units)
+        count = {label: Counter[str]() for label in carriers}
+        for image in images:
+            for label in image.labels:
+                count[label][sides[image.id]] += 1
+        for label in _rarest_first({label: each.total() for label, each in count.items()}):
+            if count[label].total() > 1 and (not count[label][TRAIN] or not count[label][EVAL]):
+                unit = _spare(carriers[label], label, sides, count)
+                if unit is not None:
+                    _change_over(unit, sides, count)
 
 
 def _spare(
-    images: Sequence[Labeled], sides: dict[int, str], count: dict[str | int, Counter[str]]
-) -> Labeled | None:
-    """The image of a one-sided class that may change over: no other class loses its only image of that side.
+    units: Sequence[_Unit], label: str | int, sides: dict[int, str], count: dict[str | int, Counter[str]]
+) -> _Unit | None:
+    """What may change over for a one-sided class: no class loses all its images of that side by it.
 
-    Images without an earlier side go first, then the last in the order of hashes.
+    Images without an earlier side go first, then the fewest, then the last in the order of hashes.
     """
 
-    def can_leave(image: Labeled) -> bool:
-        side = sides[image.id]
-        return all(count[label][side] > 1 or count[label].total() == 1 for label in image.labels)
+    def can_leave(unit: _Unit) -> bool:
+        side = sides[unit.images[0].id]
+        if unit.labels[label] == count[label].total():
+            return False  # the class would be on the other side alone
+        return all(
+            count[one][side] > carried or count[one].total() == carried
+            for one, carried in unit.labels.items()
+        )
 
-    able = [(not image.side, place, image) for place, image in enumerate(images) if can_leave(image)]
-    return max(able, key=lambda one: one[:2])[2] if able else None
+    able = [
+        (not unit.is_fixed, -len(unit.images), place, unit)
+        for place, unit in enumerate(units)
+        if can_leave(unit)
+    ]
+    return max(able, key=lambda one: one[:3])[3] if able else None
 
 
-def _change_over(image: Labeled, sides: dict[int, str], count: dict[str | int, Counter[str]]) -> None:
-    old = sides[image.id]
-    sides[image.id] = OTHER[old]
-    for label in image.labels:
-        count[label][old] -= 1
-        count[label][OTHER[old]] += 1
+def _change_over(unit: _Unit, sides: dict[int, str], count: dict[str | int, Counter[str]]) -> None:
+    old = sides[unit.images[0].id]
+    sides.update((image.id, OTHER[old]) for image in unit.images)
+    for label, carried in unit.labels.items():
+        count[label][old] -= carried
+        count[label][OTHER[old]] += carried

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from projects import files, publishing
 from projects.models import Annotation, DatasetVersion, Label, Project, Side
-from projects.publishing import ManifestDamaged, preview, publish, read_samples, readiness
+from projects.publishing import ManifestDamaged, preview, preview_split, publish, read_samples, readiness
 from tests.making import make_image, make_project, make_user
 
 pytestmark = pytest.mark.django_db
@@ -111,10 +111,10 @@ def test_the_preview_is_what_publishing_does(is_multi_label: bool) -> None:
     assert expected["label-0"] == {"TRAIN": 13, "EVAL": 3}
 
 
-def test_the_preview_takes_one_query_whatever_the_number_of_images(django_assert_num_queries) -> None:
+def test_the_preview_takes_two_queries_whatever_the_number_of_images(django_assert_num_queries) -> None:
     project = make_project(labels=3, images=20)
 
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2):
         preview(project, RATIO)
 
 
@@ -259,3 +259,21 @@ def test_images_that_got_their_side_meanwhile_are_published_with_it() -> None:
 
     assert version.is_published
     assert version.counts == other.counts == {f"label-{i}": {"TRAIN": 3, "EVAL": 2} for i in range(2)}
+
+
+def test_copies_are_published_on_one_side_and_the_preview_knows() -> None:
+    project = make_project(labels=2, images=10)
+    for label in project.labels.all():
+        ids = list(
+            project.images.filter(annotations__label=label).order_by("pk").values_list("pk", flat=True)
+        )
+        for start in range(0, 10, 2):
+            project.images.filter(pk__in=ids[start : start + 2]).update(duplicate_group=ids[start])
+    told = preview_split(project, RATIO)
+    version = reserve(project, "V001", "0.8")
+    publish(version)
+    version.refresh_from_db()
+    for group in set(project.images.values_list("duplicate_group", flat=True)):
+        assert len(set(project.images.filter(duplicate_group=group).values_list("side", flat=True))) == 1
+    assert (told.train, told.eval, told.groups, told.torn) == (16, 4, 10, 0)
+    assert (version.train_count, version.eval_count) == (16, 4)

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from projects.splitting import EVAL, TRAIN, Labeled, share, split, train_wanted
+from projects.splitting import EVAL, TRAIN, Labeled, Split, share, split, train_wanted
 
 
 def images(label: str, count: int, side: str = "", first: int = 0) -> list[Labeled]:
@@ -150,3 +150,75 @@ def test_an_impossible_class_leaves_the_others_whole() -> None:
 
 def test_nothing_to_split() -> None:
     assert split([], Decimal("0.8"), "1").sides == {}
+
+
+# --- copies ---
+
+
+def copies(group: int, first: int, count: int, label: str, side: str = "") -> list[Labeled]:
+    return [
+        Labeled(number, f"{number:064x}", (label,), side, group) for number in range(first, first + count)
+    ]
+
+
+def singles(first: int, count: int, label: str) -> list[Labeled]:
+    return [Labeled(number, f"{number:064x}", (label,)) for number in range(first, first + count)]
+
+
+def sides_of(found: Split, images: list[Labeled]) -> set[str]:
+    return {found.sides[image.id] for image in images}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_copies_never_straddle_where_a_class_has_other_pictures(seed: int) -> None:
+    chance = random.Random(seed)
+    images: list[Labeled] = []
+    for label in ("a", "b", "c"):
+        for _ in range(chance.randint(2, 9)):
+            number = len(images)
+            images += copies(number, number, chance.randint(1, 9), label)
+    found = split(images, Decimal("0.8"), str(seed))
+    groups = {image.group for image in images}
+    assert all(len(sides_of(found, [one for one in images if one.group == group])) == 1 for group in groups)
+    for label in ("a", "b", "c"):
+        assert sides_of(found, [one for one in images if one.labels == (label,)]) == {TRAIN, EVAL}
+    assert found.torn == found.moved == ()
+
+
+def test_pictures_copied_many_times_leave_the_ratio_near() -> None:
+    """278 pictures as 1,872 files: the ratio of files holds within a group."""
+    images = [copy for n in range(278) for copy in copies(n, 10 * n, 7 if n % 4 else 6, "ab"[n % 2])]
+    found = split(images, Decimal("0.8"), "x")
+    share = sum(side == TRAIN for side in found.sides.values()) / len(images)
+    assert share == pytest.approx(0.8, abs=0.01)
+    assert found.kept_together == 278
+
+
+def test_new_copies_join_those_that_have_a_side() -> None:
+    examined, taught = copies(1, 0, 2, "a", EVAL), copies(2, 10, 2, "a", TRAIN)
+    new = copies(1, 2, 3, "a") + copies(2, 12, 3, "a")
+    found = split([*examined, *taught, *new], Decimal("0.5"), "x")
+    assert sides_of(found, new[:3]) == {EVAL} and sides_of(found, new[3:]) == {TRAIN}
+
+
+def test_copies_that_earlier_versions_put_on_both_sides_stay_and_new_ones_teach() -> None:
+    torn = copies(1, 0, 1, "a", EVAL) + copies(1, 1, 1, "a", TRAIN)
+    new = copies(1, 2, 2, "a")
+    found = split([*torn, *new, *singles(10, 6, "a")], Decimal("0.5"), "x")
+    assert [found.sides[image.id] for image in torn] == [EVAL, TRAIN]
+    assert sides_of(found, new) == {TRAIN}
+    assert found.torn == (1,)
+
+
+def test_a_class_of_one_picture_is_torn_and_told() -> None:
+    lonely = copies(1, 0, 5, "a")
+    found = split([*lonely, *singles(10, 10, "b")], Decimal("0.8"), "x")
+    assert sides_of(found, lonely) == {TRAIN, EVAL}
+    assert found.torn == (1,)
+
+
+def test_copies_change_over_together() -> None:
+    """All of class a has been taught: one group of it moves as a whole, and is reported."""
+    images = copies(1, 0, 2, "a", TRAIN) + copies(2, 5, 3, "a", TRAIN) + singles(20, 4, "b")
+    found = split(images, Decimal("0.5"), "x")
+    assert found.torn == () and set(found.moved) == {0, 1}  # the smaller group
