@@ -58,6 +58,7 @@ def walk(page: Any, camera: Camera) -> None:
     page.get_by_role("link", name="handwritten-digits").first.wait_for()
     camera.take("projects")
     page.get_by_role("link", name="handwritten-digits").first.click()
+    page.wait_for_load_state("networkidle")
     page.locator("#tiles [role=option]").first.focus()
     for _ in range(4):
         page.keyboard.press("ArrowRight")
