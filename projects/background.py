@@ -21,13 +21,16 @@ logger = logging.getLogger(__name__)
 LONGEST_S = 3600
 
 
-def soon(function: str, pk: int, *, queue: str = settings.QUEUE_LABELING) -> None:
-    """Once this transaction is committed, let a worker call `function`, a dotted name, with `pk`."""
-    transaction.on_commit(partial(_enqueue, function, pk, queue))
+def soon(function: str, pk: int, *, queue: str = settings.QUEUE_LABELING, step: int | None = None) -> None:
+    """Once this transaction is committed, let a worker call `function`, a dotted name, with `pk`.
+
+    `step`: how far the work is. A job whose worker was killed twice at the same step waits for RQ to notice.
+    """
+    transaction.on_commit(partial(_enqueue, function, pk, queue, step))
 
 
-def _enqueue(function: str, pk: int, queue_name: str) -> None:
-    job_id = f"{function.rpartition('.')[2]}-{pk}"
+def _enqueue(function: str, pk: int, queue_name: str, step: int | None) -> None:
+    job_id = f"{function.rpartition('.')[2]}-{pk}" + (f"-{step}" if step else "")
     try:
         queue = django_rq.get_queue(queue_name, commit_mode="auto")
         # A job that runs may have read the rows before this deed: one more must follow it.

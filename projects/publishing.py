@@ -209,7 +209,7 @@ def _draft(version: DatasetVersion) -> Iterator[Draft]:
     earlier_sides = _sides(version.project)
     entries = list(_entries(version.project))  # one query: one moment
     copies = Image.objects.filter(project=version.project, duplicate_group__isnull=False)
-    groups = dict(copies.values_list("pk", "duplicate_group"))
+    groups = {pk: group for pk, group in copies.values_list("pk", "duplicate_group") if group is not None}
     split = splitting.split(
         (_to_split(entry, earlier_sides, groups) for entry in entries),
         version.training_ratio,

@@ -58,7 +58,7 @@ def prepare(
         )
     if not settings.STORAGE_URL and size > _free_bytes():
         raise Refused("The server’s disk has not enough room for this file. Ask an operator.")
-    return Transfer.objects.create(
+    transfer = Transfer.objects.create(
         project=project,
         kind=kind,
         state=State.UPLOADING,
@@ -66,6 +66,8 @@ def prepare(
         file_name=" + ".join(file["name"] for file in files)[:255],
         options={**options, "files": list(files)},
     )
+    parts.delete(transfer)  # a database that was set back gives the same number again
+    return transfer
 
 
 def _free_bytes() -> int:
@@ -105,8 +107,8 @@ def synchronize(source: DataSource, by: User | None) -> Transfer:
     return transfer
 
 
-def _hand_over(pk: int) -> None:
-    background.soon(RUN, pk, queue=settings.QUEUE_IMPORTS)
+def _hand_over(pk: int, cursor: int = 0) -> None:
+    background.soon(RUN, pk, queue=settings.QUEUE_IMPORTS, step=cursor)
 
 
 def cancel(transfer: Transfer) -> bool:
@@ -142,8 +144,8 @@ def catch_up() -> None:
     """Run by the clock: imports that wait, whose worker died, or whose upload was given up."""
     now = timezone.now()
     silent = Q(heartbeat_at=None) | Q(heartbeat_at__lt=now - timedelta(seconds=SILENT_S))
-    for pk in Transfer.objects.filter(silent, state__in=Transfer.ACTIVE).values_list("pk", flat=True):
-        _hand_over(pk)
+    for pk, cursor in Transfer.objects.filter(silent, state__in=Transfer.ACTIVE).values_list("pk", "cursor"):
+        _hand_over(pk, cursor)
     old = now - timedelta(days=UPLOAD_DAYS)
     for transfer in Transfer.objects.filter(state=State.UPLOADING, created_at__lt=old):
         cancel(transfer)

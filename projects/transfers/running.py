@@ -38,6 +38,10 @@ logger = logging.getLogger(__name__)
 
 CHUNK, FIRST_CHUNK, SLICE_S, BEAT_S = 400, 50, 600.0, 2.0
 LARGEST_LABEL_FILE = 64 * 1024
+NOT_STORED = (
+    "The server could not store the files ({reason}). Ask an operator whether the disk is full; then import "
+    "the same again: nothing comes twice."
+)
 OUT_OF_ORDER = "Something went wrong on the server. What was imported stays; operators can read why."
 TWICE = "The same picture came twice with different labels: its first one was taken."
 KEPT = "The image is in the project already with other labels, and keeps them."
@@ -46,6 +50,10 @@ State = Transfer.State
 
 class _Cancelled(Exception):
     pass
+
+
+class _Lost(Exception):
+    """Another worker took this one for dead and has gone on: it has the import now."""
 
 
 @dataclass(frozen=True)
@@ -72,15 +80,21 @@ def run(transfer_id: int) -> None:
             is_done = _Import(transfer, place).go_on()
         if not is_done:
             Transfer.objects.filter(pk=transfer_id, state=State.RUNNING).update(heartbeat_at=None)
-            background.soon(deeds.RUN, transfer_id, queue=settings.QUEUE_IMPORTS)
+            background.soon(deeds.RUN, transfer_id, queue=settings.QUEUE_IMPORTS, step=transfer.cursor)
             return
         _end(transfer, State.COMPLETED)
+    except _Lost:
+        logger.warning("import %d is done by another worker", transfer_id)
     except _Cancelled:
         _end(transfer, State.CANCELLED)
     except (CannotPlan, Unreadable) as problem:
         _end(transfer, State.FAILED, problem=str(problem))
     except ValidationError as problem:
         _end(transfer, State.FAILED, problem=problem.messages[0])
+    except OSError as problem:
+        logger.exception("import %d could not store its files", transfer_id)
+        words = NOT_STORED.format(reason=problem.strerror or problem)
+        _end(transfer, State.FAILED, problem=words, traceback=traceback.format_exc())
     except Exception:
         logger.exception("import %d failed", transfer_id)
         _end(transfer, State.FAILED, problem=OUT_OF_ORDER, traceback=traceback.format_exc())
@@ -216,10 +230,12 @@ class _Import:
             self._beat()
         with transaction.atomic():
             self._write(read)
+            here = Transfer.objects.filter(pk=self.transfer.pk, cursor=self.transfer.cursor)
             self.transfer.cursor += len(items)
             self.transfer.report["counts"] = dict(self.counts)
             fields = {"cursor": self.transfer.cursor, "report": self.transfer.report}
-            Transfer.objects.filter(pk=self.transfer.pk).update(heartbeat_at=timezone.now(), **fields)
+            if not here.update(heartbeat_at=timezone.now(), **fields):
+                raise _Lost
 
     def _beat(self) -> None:
         """A sign of life, and a look whether somebody cancelled. Raises _Cancelled."""

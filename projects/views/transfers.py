@@ -58,7 +58,7 @@ def _page(request: PageRequest, project: Project, status: int = 200, **more: Any
 @project_page(Role.LABELER)
 @require_POST
 def create_import(request: PageRequest, project: Project) -> HttpResponse:
-    """An import whose files follow in parts (JSON), or with its files (a plain form)."""
+    """An import that comes with its files, as a plain form sends them, or whose files follow in parts."""
     form, uploads = ImportForm(request.POST), request.FILES.getlist("uploads")
     if not form.is_valid():
         return _refused(request, project, form, str(next(iter(form.errors.values()))[0]))
@@ -67,12 +67,14 @@ def create_import(request: PageRequest, project: Project) -> HttpResponse:
         transfer = deeds.prepare(project, files, form.options, request.user)
     except deeds.Refused as refusal:
         return _refused(request, project, form, str(refusal))
-    if _wants_json(request):
+    if not uploads:
         return JsonResponse(_state(transfer), status=201)
     for number, upload in enumerate(uploads):
         for part, content in enumerate(upload.chunks(parts.PART_BYTES)):
             parts.keep(transfer, number, part, content)
     deeds.begin(transfer)
+    if _wants_json(request):
+        return JsonResponse({"url": _address(transfer)}, status=201)
     return go(request, _address(transfer))
 
 

@@ -498,3 +498,33 @@ def test_a_table_about_something_else_is_left_alone() -> None:
     }
     imported(project, {"a.zip": zipped(files)})
     assert labels_by_name(project) == {"1.png": ["a"], "2.png": ["b"]}
+
+
+def test_a_worker_that_was_taken_for_dead_gives_way_to_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = make_project(labels=0)
+    transfer = prepared(project, {"a.zip": zipped({f"{n}.png": picture_bytes(n) for n in range(3)})})
+    real = running._Import._write
+
+    def write(self: Any, read: Any) -> None:
+        real(self, read)
+        Transfer.objects.update(cursor=3)  # the other one was quicker
+
+    monkeypatch.setattr(running._Import, "_write", write)
+    running.run(transfer.pk)
+    transfer.refresh_from_db()
+    assert (transfer.state, transfer.report.get("counts")) == ("Running", None)
+    assert project.images.count() == 0  # its chunk was taken back
+
+
+def test_a_full_disk_fails_with_cause_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    project = make_project(labels=0)
+    transfer = prepared(project, {"a.zip": zipped({"1.png": picture_bytes(1)})})
+    monkeypatch.setattr("projects.files.save_whole", full)
+    running.run(transfer.pk)
+    transfer.refresh_from_db()
+    assert transfer.state == "Failed" and "No space left on device" in transfer.problem
+    assert "disk is full" in transfer.problem and "OSError" in transfer.traceback
+    assert project.images.count() == 0

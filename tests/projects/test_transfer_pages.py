@@ -36,6 +36,15 @@ def test_a_plain_form_imports_too(bob: Client) -> None:
     assert labels_by_name(project) == {"1.png": ["roses"], "2.png": ["b"]}
 
 
+def test_a_program_that_sends_the_files_themselves_is_told_the_address(bob: Client) -> None:
+    project = make_project(labels=0)
+    file = SimpleUploadedFile("flowers.zip", zipped({"roses/1.png": picture_bytes(1)}))
+    answer = bob.post(url("create_import", project), {"uploads": file}, **JSON)
+    transfer = Transfer.objects.get()
+    assert (answer.status_code, answer.json()) == (201, {"url": url("transfer", project, transfer.pk)})
+    assert transfer.state == "Waiting"
+
+
 def test_the_page_sends_files_in_parts_and_goes_on_where_it_was(bob: Client, monkeypatch: Any) -> None:
     monkeypatch.setattr(parts, "PART_BYTES", 500)
     project = make_project(labels=0)
