@@ -59,6 +59,7 @@ def test_the_next_fifty_and_what_is_left_of_them(open_page: Open) -> None:
     visit(page, project, "people")
     check_accessibility(page)
     page.get_by_role("button", name="Next 50 for me").click()
+    page.wait_for_url("**mine=1")  # and until its scripts have run
     page.get_by_text("1–50 of 50").first.wait_for()
     tiles(page).first.click()
     page.keyboard.press("1")
