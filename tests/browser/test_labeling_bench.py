@@ -25,8 +25,8 @@ def suggest(project: Project, place: slice, label: str, confidence: float) -> No
 
 
 def wait_for_tiles(page: Any, count: int) -> None:
-    page.wait_for_load_state()  # a page that was just opened listens to keys from then on
     page.wait_for_function("n => document.querySelectorAll('.tile').length === n", arg=count)
+    page.wait_for_load_state()  # a page that was just opened listens to keys from then on
 
 
 def test_letters_are_keys_of_labels_beyond_the_tenth(open_page: Open) -> None:
