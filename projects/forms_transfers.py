@@ -19,15 +19,22 @@ EXISTING = {
 
 
 class FileListField(forms.CharField):
-    """Names and sizes of files whose parts follow: `[{"name": …, "size": bytes}]` as JSON."""
+    """Files whose parts follow: `[{"name": …, "size": bytes, "modified": ms}]` as JSON."""
 
     def to_python(self, value: Any) -> list[dict[str, Any]]:  # type: ignore[override]
         if not value:
             return []
         try:
             told = json.loads(value)
-            files = [{"name": str(one["name"])[:255], "size": int(one["size"])} for one in told]
-        except (ValueError, TypeError, KeyError, RecursionError) as problem:
+            files = [
+                {
+                    "name": str(one["name"])[:255],
+                    "size": int(one["size"]),
+                    "modified": int(one.get("modified", 0)),
+                }
+                for one in told
+            ]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
             raise ValidationError("The list of files cannot be read.") from problem
         return files
 

@@ -41,7 +41,7 @@ def set_share(project: Project, share: int) -> None:
     project.opinion_share = share
     labeled = Image.objects.labeled().filter(project=project).order_by()
     states = labeled.filter(opinion__in=["", State.WANTED]).values_list("pk", "opinion")
-    wanted = {True: [], False: []}  # type: dict[bool, list[int]]
+    wanted: dict[bool, list[int]] = {True: [], False: []}
     for pk, state in states:
         if is_chosen(pk, share) != (state == State.WANTED):
             wanted[is_chosen(pk, share)].append(pk)
@@ -51,7 +51,8 @@ def set_share(project: Project, share: int) -> None:
 
 def follow(project: Project, changes: Iterable[Mapping[str, Any]]) -> None:
     """After a labeling deed: new labels may want an opinion, and change what an old one is worth."""
-    now = {change["image"]: change["to"] for change in changes}
+    # To the bin and back changes no label, and ends no confirmation.
+    now = {change["image"]: change["to"] for change in changes if change["from"] != change["to"]}
     for ids in chunks(list(now)):
         states = dict(Image.objects.filter(pk__in=ids).values_list("pk", "opinion"))
         if not project.opinion_share and not any(states.values()):

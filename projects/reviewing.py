@@ -50,11 +50,18 @@ def _dispute(image: Image, marks: list[Annotation], labels: dict[int, Label]) ->
 
 @transaction.atomic
 def settle(project: Project, image_id: int, *, takes_second: bool, by: User) -> LabelEvent | None:
-    """One of two opinions holds: the first stays, or the second takes its place."""
+    """One of two opinions holds: the first stays, or the second takes its place.
+
+    Nothing happens where another reviewer was quicker.
+    """
     alone(project)
-    opinion = Opinion.objects.select_related("image").filter(image=image_id, image__project=project).first()
+    opinion = Opinion.objects.filter(
+        image=image_id, image__project=project, image__opinion=State.DIFFERS
+    ).first()
+    if opinion is None:
+        return None
     event = None
-    if opinion and takes_second:
+    if takes_second:
         names = list(Label.objects.filter(project=project, pk__in=opinion.labels))
         carried = list(Label.objects.filter(annotations__image=image_id))
         gone = [label for label in carried if label not in names]

@@ -47,7 +47,10 @@ def kind_of(names: Sequence[str]) -> Transfer.Kind:
 def prepare(
     project: Project, files: Sequence[dict[str, Any]], options: dict[str, Any], by: User | None
 ) -> Transfer:
-    """An import whose files (`name`, `size` in bytes) will now be uploaded. Raises Refused."""
+    """An import whose files (`name`, `size` in bytes, `modified`) will now be uploaded. Raises Refused.
+
+    An upload of the same files by the same person that was cut off is gone on with.
+    """
     kind = kind_of([file["name"] for file in files])
     size = sum(file["size"] for file in files)
     if not all(file["size"] > 0 for file in files):
@@ -58,13 +61,20 @@ def prepare(
         )
     if not settings.STORAGE_URL and size > _free_bytes():
         raise Refused("The server’s disk has not enough room for this file. Ask an operator.")
+    told = {**options, "files": list(files)}
+    begun = Transfer.objects.filter(project=project, by=by, state=State.UPLOADING)
+    for earlier in begun.order_by("-pk"):
+        if earlier.options["files"] == told["files"]:
+            earlier.options = told
+            earlier.save(update_fields=["options"])
+            return earlier
     transfer = Transfer.objects.create(
         project=project,
         kind=kind,
         state=State.UPLOADING,
         by=by,
         file_name=" + ".join(file["name"] for file in files)[:255],
-        options={**options, "files": list(files)},
+        options=told,
     )
     parts.delete(transfer)  # a database that was set back gives the same number again
     return transfer

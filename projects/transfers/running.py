@@ -186,8 +186,11 @@ class _Import:
         return wanted
 
     def _plan_of_source(self) -> Plan:
-        """Files that an image came from are known by their address and size, and not read again."""
-        kind = LabelsFrom.FOLDERS if self.options["has_folder_labels"] else LabelsFrom.AUTOMATIC
+        """Files that an image came from are known by their address and size, and not read again.
+
+        Folders are labels only where the Manager said so; text files beside the images always.
+        """
+        kind = LabelsFrom.FOLDERS if self.options["has_folder_labels"] else LabelsFrom.TEXTS
         found = {one.path: one.size for one in self.place.files()}
         base = sources.address_of(self.options["address"], "")
         rows = Image.objects.filter(project=self.project, source__startswith=base)

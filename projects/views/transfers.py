@@ -34,7 +34,7 @@ def transfers(request: PageRequest, project: Project) -> HttpResponse:
 def _page(request: PageRequest, project: Project, status: int = 200, **more: Any) -> HttpResponse:
     source = DataSource.objects.filter(project=project).select_related("chosen_by").first()
     recent = Transfer.objects.filter(project=project).exclude(state=Transfer.State.UPLOADING)
-    query = Query.from_address(request.GET.dict())
+    query = Query.from_address(_wanted(request))
     context = {
         "project": project,
         "can_label": request.membership.role >= Role.LABELER,
@@ -44,7 +44,7 @@ def _page(request: PageRequest, project: Project, status: int = 200, **more: Any
         "source_form": DataSourceForm(initial={"address": source.address} if source else None),
         "source_roots": sources.roots(),
         "export_form": ExportForm(),
-        "exported": len(matching_ids(project, _wanted(request), request.user)),
+        "exported": query.images(project, request.user).count(),
         "carried": list(_wanted(request).items()),
         "is_filtered": query.is_filtered,
         "recent": [told(one) for one in recent.select_related("by")[:NEWEST]],

@@ -11,7 +11,7 @@ const pause = (ms) => new Promise((wake) => setTimeout(wake, ms));
 export async function sendImport(url, files, options, onProgress, signal) {
   const form = new FormData();
   for (const [name, value] of Object.entries(options)) form.set(name, value);
-  form.set("file_list", JSON.stringify(files.map(({ name, size }) => ({ name, size }))));
+  form.set("file_list", JSON.stringify(files.map(({ name, size, lastModified }) => ({ name, size, modified: lastModified }))));
   const state = await answer(await post(url, form, signal));
   await sendParts(files, state, onProgress, signal);
   const begun = await answer(await post(state.begin_url, new FormData(), signal));
@@ -21,7 +21,8 @@ export async function sendImport(url, files, options, onProgress, signal) {
 async function sendParts(files, state, onProgress, signal) {
   const waiting = state.missing.flatMap((numbers, file) => numbers.map((number) => ({ file, number })));
   const total = files.reduce((sum, file) => sum + file.size, 0);
-  let sent = 0;
+  const left = waiting.reduce((sum, { file, number }) => sum + Math.min(state.part_bytes, files[file].size - number * state.part_bytes), 0);
+  let sent = total - left; // what arrived before it was cut off
   const work = async () => {
     for (let part = waiting.shift(); part; part = waiting.shift()) {
       const start = part.number * state.part_bytes;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Mapping
 from typing import Any
@@ -18,6 +19,12 @@ def zipped(files: Mapping[str, bytes | str]) -> bytes:
         for name, content in files.items():
             archive.writestr(name, content)
     return out.getvalue()
+
+
+def sample(source: str, *labels: str, **more: Any) -> str:
+    """A line of a manifest."""
+    marks = [{"type": "modelarts/image_classification", "name": name} for name in labels]
+    return json.dumps({"source": source, "annotation": marks, **more}) + "\n"
 
 
 def prepared(project: Project, files: Mapping[str, bytes], **options: Any) -> Transfer:

@@ -387,6 +387,23 @@ def test_labels_that_a_reviewer_confirmed_lose_that_when_they_change() -> None:
     assert states(project) == [""]
 
 
+def test_a_confirmation_survives_the_bin() -> None:
+    project = make_project(labels=1, images=1)
+    image = project.images.get()
+    reviewing.confirm(project, [image.pk], make_user(ALICE))
+    labeling.delete_images(project, [image.pk], make_user(BOB))
+    labeling.restore_images(project, [image.pk], make_user(BOB))
+    assert states(project) == ["confirmed"]
+
+
+def test_the_slower_of_two_reviewers_changes_nothing() -> None:
+    project = disputed()
+    image = project.images.get()
+    reviewing.settle(project, image.pk, takes_second=False, by=make_user(ALICE))
+    assert reviewing.settle(project, image.pk, takes_second=True, by=make_user(ALICE)) is None
+    assert list(labels_by_name(project).values()) == [["roses"]]
+
+
 def test_labelers_do_not_review(bob: Client) -> None:
     project = disputed()
     assert bob.get(url("review", project)).status_code == 403

@@ -54,6 +54,13 @@ def test_a_folder_of_the_server_fills_the_project(root: Path) -> None:
     assert DataSource.objects.get().synchronized_at is not None
 
 
+def test_folders_are_labels_only_where_somebody_said_so(root: Path) -> None:
+    (root / "roses/1.txt").write_text("climbing rose")
+    project = make_project(labels=0)
+    synchronized(chosen(project, str(root), has_folder_labels=False))
+    assert labels_by_name(project) == {"1.png": ["climbing rose"], "2.png": [], "3.png": []}
+
+
 def test_synchronizing_again_adds_what_is_new_and_lists_what_vanished(root: Path) -> None:
     project = make_project(labels=0)
     source = chosen(project, str(root))

@@ -36,6 +36,22 @@ def test_a_plain_form_imports_too(bob: Client) -> None:
     assert labels_by_name(project) == {"1.png": ["roses"], "2.png": ["b"]}
 
 
+def test_an_upload_that_was_cut_off_goes_on_in_a_new_page(bob: Client, alice: Client) -> None:
+    project = make_project(labels=0)
+    content = zipped({"1.png": picture_bytes(1)})
+
+    def create(client: Client, modified: int) -> dict[str, Any]:
+        told = json.dumps([{"name": "a.zip", "size": len(content), "modified": modified}])
+        return client.post(url("create_import", project), {"file_list": told}, **JSON).json()
+
+    first = create(bob, 7)
+    bob.post(first["part_url"], content, content_type="application/octet-stream")
+    again = create(bob, 7)
+    assert (again["url"], again["missing"]) == (first["url"], [[]])
+    others = [create(bob, 8), create(alice, 7)]  # another file of that name, another person
+    assert all(one["url"] != first["url"] and one["missing"] == [[0]] for one in others)
+
+
 def test_a_program_that_sends_the_files_themselves_is_told_the_address(bob: Client) -> None:
     project = make_project(labels=0)
     file = SimpleUploadedFile("flowers.zip", zipped({"roses/1.png": picture_bytes(1)}))
