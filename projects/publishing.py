@@ -12,13 +12,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from io import BufferedReader
 from itertools import groupby
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from django.db import transaction
 from django.db.models import Count, Q
 from django.utils import timezone
 
-from projects import files, manifest, splitting
+from projects import files, leaks, manifest, splitting
 from projects.counting import count_carriers
 from projects.models import Annotation, DatasetVersion, Image, Label, Project, Side, Transfer
 
@@ -97,6 +97,7 @@ class SplitPreview:
     moved: int
     groups: int = 0
     torn: int = 0
+    ratio_words: str = ""  # how the kept sides and the wished ratio disagree
 
 
 def preview(project: Project, ratio: Decimal) -> list[LabelSplit]:
@@ -125,17 +126,30 @@ def _preview_of_images(project: Project, ratio: Decimal) -> SplitPreview:
     sides = Counter(split.sides.values())
     used = [row for row in rows if row.train or row.eval]
     return SplitPreview(
-        used, sides[Side.TRAIN], sides[Side.EVAL], len(split.moved), split.kept_together, len(split.torn)
+        used,
+        sides[Side.TRAIN],
+        sides[Side.EVAL],
+        len(split.moved),
+        split.kept_together,
+        len(split.torn),
+        leaks.ratio_words(leaks.report(images, split, ratio), ratio),
     )
 
 
 def _preview_of_counts(project: Project, ratio: Decimal) -> SplitPreview:
-    rows, moved = [], 0
+    rows, moved, earlier = [], 0, Counter[str]()
     for name, train, kept_back, free in _sides_of_labels(project):
         row = LabelSplit(name, *splitting.share(train, kept_back, free, ratio))
         moved += max(train - row.train, 0) + max(kept_back - row.eval, 0)
+        earlier.update({Side.TRAIN: train, Side.EVAL: kept_back})
         rows.append(row)
-    return SplitPreview(rows, sum(row.train for row in rows), sum(row.eval for row in rows), moved)
+    train, kept_back = sum(row.train for row in rows), sum(row.eval for row in rows)
+    before = {"earlier_train": earlier[Side.TRAIN], "earlier_eval": earlier[Side.EVAL]}
+    new = {
+        "new_train": max(train - earlier[Side.TRAIN], 0),
+        "new_eval": max(kept_back - earlier[Side.EVAL], 0),
+    }
+    return SplitPreview(rows, train, kept_back, moved, ratio_words=leaks.ratio_words(before | new, ratio))
 
 
 def _sides_of_labels(project: Project) -> Iterable[tuple[str, int, int, int]]:
@@ -185,7 +199,7 @@ def _publish(version: DatasetVersion, draft: Draft) -> None:
         _keep_sides(draft)
         version.manifest = f"datasets/{version.project_id}/{version.name}.manifest"
         files.save_whole(version.manifest, draft.file)
-        version.sha256, version.counts = draft.sha256, draft.counts
+        version.sha256, version.counts, version.split = draft.sha256, draft.counts, draft.report
         version.image_count = sum(draft.usages.values())
         version.train_count, version.eval_count = draft.usages[Side.TRAIN], draft.usages[Side.EVAL]
         version.published_at = timezone.now()
@@ -202,6 +216,7 @@ class Draft:
     usages: Counter[str]
     sides: dict[int, str]
     earlier_sides: dict[int, str]
+    report: dict[str, Any]
 
 
 @contextmanager
@@ -210,11 +225,10 @@ def _draft(version: DatasetVersion) -> Iterator[Draft]:
     entries = list(_entries(version.project))  # one query: one moment
     copies = Image.objects.filter(project=version.project, duplicate_group__isnull=False)
     groups = {pk: group for pk, group in copies.values_list("pk", "duplicate_group") if group is not None}
-    split = splitting.split(
-        (_to_split(entry, earlier_sides, groups) for entry in entries),
-        version.training_ratio,
-        str(version.project_id),
-    )
+    images = [_to_split(entry, earlier_sides, groups) for entry in entries]
+    split = splitting.split(images, version.training_ratio, str(version.project_id))
+    report = leaks.report(images, split, version.training_ratio)
+    del images
     with tempfile.TemporaryFile() as file:
         digest, tally, usages = hashlib.sha256(), Counter[tuple[str, str]](), Counter[str]()
         for entry in entries:
@@ -227,7 +241,7 @@ def _draft(version: DatasetVersion) -> Iterator[Draft]:
         del entries
         file.seek(0)
         counts = {label: {side: tally[label, side] for side in Side.values} for label, _ in tally}
-        yield Draft(file, digest.hexdigest(), counts, usages, split.sides, earlier_sides)
+        yield Draft(file, digest.hexdigest(), counts, usages, split.sides, earlier_sides, report)
 
 
 def _sides(project: Project) -> dict[int, str]:

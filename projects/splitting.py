@@ -9,7 +9,9 @@ The rules, in the order in which they win:
 3. Copies of one picture (`group`) stand on the same side: else the model would be examined with what it was
    taught. New copies join those that have a side; training, where they stand on both since earlier versions.
    Only a class that consists of copies of one picture is torn for rule 1; it is reported in `torn`.
-4. The counts of each class come as near to the ratio as the other rules leave room for.
+4. What is new is split by the ratio, to an image: of the two nearest counts of a class the one that brings
+   all of the class nearer to the ratio. Images with a side are not made up for, so a new ratio changes the
+   whole only as far as new images allow.
 
 The order of images is the sha256 of project and picture, so the same labels give the same split on any
 machine. Images with several labels are given out as in iterative stratification (Sechidis et al. 2011):
@@ -22,7 +24,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 
 TRAIN, EVAL = "TRAIN", "EVAL"
 OTHER = {TRAIN: EVAL, EVAL: TRAIN}
@@ -74,14 +76,22 @@ def train_wanted(images: int, ratio: Decimal) -> int:
     return min(max(nearest, 1), images - 1)
 
 
+def taught_of_new(train: int, evaluation: int, free: int, ratio: Decimal) -> int:
+    """How many of the `free` images of a class go to training, where the others have their side already."""
+    wanted = train_wanted(train + evaluation + free, ratio) - train
+    least = int((free * ratio).quantize(Decimal(1), rounding=ROUND_FLOOR))
+    most = int((free * ratio).quantize(Decimal(1), rounding=ROUND_CEILING))
+    least, most = min(max(least, 0 if train else 1), free), (most if evaluation else min(most, free - 1))
+    return max(min(max(wanted, least), most), 0)
+
+
 def share(train: int, evaluation: int, free: int, ratio: Decimal) -> tuple[int, int]:
     """(training, validation) counts of a class whose images carry this label only.
 
     `train` and `evaluation` have their side already, `free` have none: what `split` will do, counts only.
     """
     images = train + evaluation + free
-    added = min(max(train_wanted(images, ratio) - train, 0), free)
-    train += added
+    train += taught_of_new(train, evaluation, free, ratio)
     if images >= 2 and train in (0, images):
         train = 1 if train == 0 else images - 1
     return train, images - train
@@ -167,11 +177,13 @@ def _wants(
     for image in images:
         if image.id in sides:
             given[sides[image.id]].update(image.labels)
-    teaching = {label: train_wanted(count, ratio) for label, count in totals.items()}
-    return {
-        TRAIN: Counter({label: teaching[label] - given[TRAIN][label] for label in totals}),
-        EVAL: Counter({label: totals[label] - teaching[label] - given[EVAL][label] for label in totals}),
-    }
+    wants: dict[str, Counter[str | int]] = {TRAIN: Counter(), EVAL: Counter()}
+    for label, total in totals.items():
+        train, evaluation = given[TRAIN][label], given[EVAL][label]
+        free = total - train - evaluation
+        wants[TRAIN][label] = taught_of_new(train, evaluation, free, ratio)
+        wants[EVAL][label] = free - wants[TRAIN][label]
+    return wants
 
 
 def _hungrier(wanted: dict[str, Counter[str | int]], unit: _Unit, label: str | int) -> str:

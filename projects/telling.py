@@ -23,7 +23,7 @@ def told(event: LabelEvent) -> str:
     details, images = event.details, counted(len(event.changes))
     words: dict[str, Callable[[], str]] = {
         Kind.LABEL: lambda: labeled_words(event),
-        Kind.IMPORT: lambda: f"{images} labeled by an import: {_given(event)}",
+        Kind.IMPORT: lambda: _imported_words(event),
         Kind.CONFIRM: lambda: f"{images} confirmed: {_given(event)}",
         Kind.RENAME_LABEL: lambda: f"“{details.get('from')}” renamed to “{details.get('to')}”",
         Kind.EDIT_LABEL: lambda: f"Colour or key of “{details.get('name')}” changed",
@@ -56,6 +56,13 @@ def root_of(event: LabelEvent) -> LabelEvent:
     while event.undoes is not None:
         event = event.undoes
     return event
+
+
+def _imported_words(event: LabelEvent) -> str:
+    images, version = counted(len(event.changes)), event.details.get("dataset_version")
+    if version:
+        return f"{images} labeled as in the dataset version {version}"
+    return f"{images} labeled by an import: {_given(event)}"
 
 
 def _name(event: LabelEvent) -> str:

@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, path
 from projects.views import (
     accounts,
     data_check,
+    datasets,
     history,
     images,
     label_data,
@@ -15,6 +16,8 @@ from projects.views import (
     teams,
     transfers,
 )
+
+DATASET = "projects/<int:project_id>/datasets/<slug:dataset_name>/"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("sign-in/", accounts.sign_in, name="sign_in"),
@@ -66,6 +69,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         images.image_thumbnail,
         name="image_thumbnail",
     ),
+    path("projects/<int:project_id>/datasets/", datasets.dataset_versions, name="dataset_versions"),
+    path(DATASET, datasets.dataset_version, name="dataset_version"),
+    path(DATASET + "differences/", datasets.dataset_differences, name="dataset_differences"),
+    path(DATASET + "manifest/", datasets.dataset_manifest, name="dataset_manifest"),
+    path(DATASET + "restore/", datasets.restore_labels, name="restore_labels"),
     path("projects/<int:project_id>/people/", people.people, name="people"),
     path("projects/<int:project_id>/people/here/", people.here, name="here"),
     path("projects/<int:project_id>/people/next/", people.assign_next, name="assign_next"),

@@ -18,7 +18,8 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from projects.access import Access
-from projects.models import LabelEvent, Membership, Project, Role, Transfer
+from projects.models import DatasetVersion, LabelEvent, Membership, Project, Role, Transfer
+from projects.publishing import publish
 from tests.making import make_project, make_user, make_version
 from training.models import Service, Status, TrainingVersion
 from training.views.versions import CHARTS
@@ -88,6 +89,7 @@ class World:
             "transfer_id": lambda: self._transfer().pk,
             "file": lambda: 0,
             "part": lambda: 0,
+            "dataset_name": self._dataset_name,
             "number": lambda: self.version.number,
             "name": lambda: self.chart,
             "service_id": lambda: self._service().pk,
@@ -99,6 +101,13 @@ class World:
     def url(self, address: Address) -> str:
         arguments = {name: self.argument(name) for name in address.arguments}
         return reverse(address.pattern.name, kwargs=arguments)
+
+    def _dataset_name(self) -> str:
+        version, _ = DatasetVersion.objects.get_or_create(
+            project=self.project, name="published", defaults={"training_ratio": "0.8"}
+        )
+        publish(version)
+        return version.name
 
     def _event(self) -> LabelEvent:
         return LabelEvent.objects.create(project=self.project, kind=LabelEvent.Kind.LABEL)

@@ -7,26 +7,19 @@ it finds are columns of Image, which `projects.checks` turns into filters.
 from __future__ import annotations
 
 import logging
-import os
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from django.conf import settings
-from django.db import transaction
 from numpy.typing import NDArray
 
 from projects import checks, hardness
-from projects.files import local_path
-from projects.models import Image, Project, Refusal
-from projects.models.image import ImageQuerySet
+from projects.models import Project, Refusal
+from training import copying
+from training.findings import alive, write
 from training.suggesting import Bench, read_bench
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 1_000
 FEWEST = 10  # labeled images, below which nobody can tell what is usual
 LEAST = 0.6  # probability of another label that makes a label suspicious, at least …
 AGAINST = 0.15  # … while its own has at most this
@@ -37,7 +30,6 @@ DEVIATIONS = 3.5
 SOFT = 8  # times less sharp than the project's median: blurred
 MOST_TAUGHT = 5_000  # labeled images that every image is compared with
 SMALLEST = np.array([0.1, 0.05, 5.0, 0.1], np.float32)  # a spread below this is none that one would see
-MOST_COMPARED = 20_000  # images of one search for copies
 
 Floats = NDArray[np.float32]
 
@@ -48,13 +40,11 @@ def inspect(project_id: int) -> int:
     if project is None:
         return 0
     bench = read_bench(project)
-    changed = _write(project, ("suspicion_id", "suspicion_confidence"), suspects(project, bench))
-    changed += _write(project, ("oddness",), oddness(bench))
-    changed += _write(project, ("hard_reasons",), hard_reasons(project, bench))
+    changed = write(project, ("suspicion_id", "suspicion_confidence"), suspects(project, bench))
+    changed += write(project, ("oddness",), oddness(bench))
+    changed += write(project, ("hard_reasons",), hard_reasons(project, bench))
     _find_blur_limit(project)
-    if groups := _copies(project):
-        changed += _write(project, ("duplicate_group",), groups)
-    return changed
+    return changed + copying.find_copies(project)
 
 
 # --- probable wrong labels ---
@@ -112,7 +102,7 @@ def oddness(bench: Bench) -> dict[int, tuple[Any, ...]]:
 def _find_blur_limit(project: Project) -> None:
     """Flower photos and hand signs have a sharpness of 300 and more, 2 to 30 when blurred by 1 % of their
     longer side; cells under a microscope have 7 as they are: only what is far below the others is blurred."""
-    sharp = [value for value in _alive(project).values_list("sharpness", flat=True) if value is not None]
+    sharp = [value for value in alive(project).values_list("sharpness", flat=True) if value is not None]
     limit = round(min(checks.BLURRED, float(np.median(sharp)) / SOFT), 2) if len(sharp) >= FEWEST else None
     Project.objects.filter(pk=project.pk).exclude(blur_limit=limit).update(blur_limit=limit)
 
@@ -132,7 +122,7 @@ def hard_reasons(project: Project, bench: Bench) -> dict[int, tuple[Any, ...]]:
     if len(taught) > MOST_TAUGHT:
         taught = np.sort(np.random.default_rng(0).choice(taught, MOST_TAUGHT, replace=False))
     columns = ("pk", "width", "height", "brightness", "sharpness", "suggestion_id", "confidence")
-    rows = {row[0]: row[1:] for row in _alive(project).values_list(*columns)}
+    rows = {row[0]: row[1:] for row in alive(project).values_list(*columns)}
     measured = np.array([_measures(*rows[pk][:4]) for pk in bench.ids.tolist()], np.float32)
     is_far = _far(measured, taught)
     neighbours, distance = _nearest_label(bench, taught)
@@ -182,58 +172,3 @@ def _nearest_label(bench: Bench, taught: NDArray[np.int64]) -> tuple[list[int], 
         distance[start : start + len(near)] = 1 - np.take_along_axis(likeness, near, 1).mean(1)
         labels += [bench.labels[column] for column in targets[near].sum(1).argmax(1)]
     return labels, distance
-
-
-def _alive(project: Project) -> ImageQuerySet:
-    return Image.objects.alive().filter(project=project).order_by()
-
-
-# --- copies ---
-
-
-def _copies(project: Project) -> dict[int, tuple[Any, ...]]:
-    """image → the lowest id among its copies, or None; nothing where no image came since the last search."""
-    from training.engine.duplicates import group_files
-
-    images = list(
-        Image.objects.alive().filter(project=project).order_by("pk").only("pk", "project_id", "sha256")
-    )
-    if not images or len(images) > MOST_COMPARED or _searched.get(project.pk) == (len(images), images[-1].pk):
-        return {}
-    paths = [_thumbnail(image) for image in images]
-    groups = group_files(paths, settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1)
-    members: dict[int, list[int]] = defaultdict(list)
-    for image, group in zip(images, groups.tolist(), strict=True):
-        members[group].append(image.pk)
-    _searched[project.pk] = (len(images), images[-1].pk)
-    return {pk: (ids[0] if len(ids) > 1 else None,) for ids in members.values() for pk in ids}
-
-
-_searched: dict[int, tuple[int, int]] = {}  # project → how many images were compared, and the newest
-
-
-def _thumbnail(image: Image) -> Path:
-    try:
-        return local_path(image.thumbnail_name)
-    except OSError:
-        return Path(image.thumbnail_name)  # unreadable: alone
-
-
-# --- writing ---
-
-
-def _write(project: Project, columns: Sequence[str], wanted: Mapping[int, tuple[Any, ...]]) -> int:
-    """Update the living images whose columns differ, images of the same values together."""
-    alive = _alive(project)
-    alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-    for pk, *values in alive.values_list("pk", *columns):
-        new = wanted.get(pk)
-        if new is not None and new != tuple(values):
-            alike[new].append(pk)
-    changed = 0
-    for values, ids in alike.items():
-        for start in range(0, len(ids), AT_ONCE):
-            with transaction.atomic():
-                part = Image.objects.filter(pk__in=ids[start : start + AT_ONCE])
-                changed += part.update(**dict(zip(columns, values, strict=True)))
-    return changed

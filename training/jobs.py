@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import transaction
@@ -18,10 +19,10 @@ from django.db.models import F
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from projects import background, files, publishing
+from projects import background, files, portraits, publishing
 from projects.label_rows import LEARN
 from projects.manifest import Entry
-from training import recording
+from training import copying, recording
 from training.engine import EngineError, FitConfig, FitResult, Hardware, Sample, StoppedBeforeModel
 from training.engine.metrics import Report
 from training.models import Device, Status, StopReason, TrainingVersion
@@ -100,7 +101,9 @@ def _publish(version: TrainingVersion) -> None:
         found = publishing.readiness(version.project)
         if not found.is_ready:
             raise EngineError(" ".join(found.missing), "Label the images, then press Retry.")
+        copying.find_copies(version.project)  # of images that came a moment ago, too
     publishing.publish(version.dataset_version)
+    portraits.portrait_of(version.dataset_version)
 
 
 def _samples(version: TrainingVersion) -> list[Sample]:
@@ -170,17 +173,36 @@ def _finish(
     """Evaluate on the validation side, store the files, then Completed together with every number."""
     from training.engine.evaluating import evaluate
 
-    held_out = [sample for sample in samples if sample.usage == "EVAL"]
+    held_out, seen = judges_of(version, samples)
     reporter.say(f"Evaluating on {len(held_out)} validation images")
     evaluation = evaluate(result.bundle, held_out, threads=settings.EXEML_ENGINE_THREADS or None)
     reporter.say("Drawing the charts and storing the model")
     drawn = _store_charts(version, evaluation.report, _curve_to_its_end(reporter), result)
     size = _store_bundle(version, result.bundle)
     unreadable = len(result.unreadable) + len(evaluation.unreadable)
-    progress = {**reporter.state, "charts": drawn, "unreadable": unreadable}
+    progress = {**reporter.state, "charts": drawn, "unreadable": unreadable, "seen_before": seen}
     with transaction.atomic():
         _complete(version, result, size, progress)
         recording.record(version, evaluation.labels, evaluation.predictions, result.candidates)
+
+
+def judges_of(version: TrainingVersion, samples: Sequence[Sample]) -> tuple[list[Sample], int]:
+    """The validation images that may judge the version, and how many may not: the model that it continues
+    was trained on those, before they changed side."""
+    held_out = [sample for sample in samples if sample.usage == "EVAL"]
+    base = _base_bundle(version)
+    if base is None:
+        return held_out, 0
+    from training.engine.exporting import marks_of, read_trained_on
+
+    is_seen = np.isin(marks_of(sample.id for sample in held_out), read_trained_on(base))
+    judges = [sample for sample, seen in zip(held_out, is_seen.tolist(), strict=True) if not seen]
+    if not judges:
+        raise EngineError(
+            f"{version.incremental_version} was trained on every image of the validation side.",
+            "Label more images, or train with None as Incremental Training Version.",
+        )
+    return judges, len(held_out) - len(judges)
 
 
 def _curve_to_its_end(reporter: Reporter) -> list[list[float]]:

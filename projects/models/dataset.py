@@ -16,7 +16,8 @@ class DatasetVersion(models.Model):
     """A name reserved when a training is submitted and filled once, by the job that publishes it.
 
     `manifest` names a JSON Lines file in the default storage; from `published_at` on nothing here changes.
-    `counts` is `{label: {"TRAIN": n, "EVAL": n}}`.
+    `counts` is `{label: {"TRAIN": n, "EVAL": n}}`, `split` what `projects.leaks.report` tells of the split,
+    `portrait` what `projects.portraits.paint` says of the images; old versions have neither.
     """
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="dataset_versions")
@@ -30,6 +31,8 @@ class DatasetVersion(models.Model):
     manifest = models.CharField(max_length=255, blank=True)
     sha256 = models.CharField(max_length=64, blank=True)
     counts = models.JSONField(default=dict)
+    split = models.JSONField(default=dict, editable=False)
+    portrait = models.JSONField(default=dict, editable=False)
     image_count = models.PositiveIntegerField(default=0)
     train_count = models.PositiveIntegerField(default=0)
     eval_count = models.PositiveIntegerField(default=0)

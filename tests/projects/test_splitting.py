@@ -47,7 +47,7 @@ def test_a_class_gets_the_nearest_count_with_both_sides_alive(images: int, ratio
         (4, 1, 5, "0.8", (8, 2)),  # later images fill up to the ratio
         (9, 0, 1, "0.8", (9, 1)),  # the only image without a side examines
         (0, 3, 1, "0.8", (1, 3)),
-        (8, 2, 10, "0.2", (8, 12)),  # kept sides win over the ratio
+        (8, 2, 10, "0.2", (10, 10)),  # a new ratio is that of the new images
         (2, 8, 0, "0.8", (2, 8)),
         (6, 0, 0, "0.8", (5, 1)),  # all on one side and none free: one changes over
         (0, 6, 0, "0.8", (1, 5)),
@@ -95,7 +95,7 @@ def test_an_image_keeps_its_side_when_others_join() -> None:
 
     assert not after.moved
     assert all(after.sides[one.id] == before[one.id] for one in first)
-    assert counts(kept + images("a", 30, first=500), after.sides)["a"] == (20, 20)
+    assert counts(kept + images("a", 30, first=500), after.sides)["a"] == (8 + 15, 2 + 15)
 
 
 def test_a_class_that_was_all_on_one_side_reports_the_image_that_changed_over() -> None:

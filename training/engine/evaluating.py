@@ -9,19 +9,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from training.engine import metrics
-from training.engine.bundle import Bundle
+from training.engine.bundle import Answer, Bundle
 from training.engine.config import EngineError, Sample
 from training.engine.pixels import Pixels, UnreadableImage
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """`predicted` holds one label, unless the bundle gives several; `scores` are in the bundle's order."""
+    """`predicted` holds one label, unless the bundle gives several; `scores` are in the bundle's order.
+
+    `is_known`: whether the picture is of the model's world, and `familiarity` how much (`knowing.Judgement`);
+    None where the model cannot tell.
+    """
 
     id: str
     truth: tuple[str, ...]
     predicted: tuple[str, ...]
     scores: tuple[float, ...]
+    is_known: bool | None = None
+    familiarity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +57,7 @@ def evaluate(
         if square is None:
             unreadable.append(sample.id)
         else:
-            scores = model.predict_square(square)
-            predicted = model.chosen(scores)
-            predictions.append(Prediction(sample.id, sample.labels, predicted, tuple(map(float, scores))))
+            predictions.append(_prediction(sample, model.answer_square(square)))
         if report:
             report(done / len(samples))
     if not predictions:
@@ -61,6 +65,18 @@ def evaluate(
             "There is no readable image to evaluate with.", "Add labeled images for validation."
         )
     return _evaluation(model, predictions, unreadable)
+
+
+def _prediction(sample: Sample, answer: Answer) -> Prediction:
+    judged = answer.judgement
+    return Prediction(
+        sample.id,
+        sample.labels,
+        answer.chosen,
+        tuple(map(float, answer.scores)),
+        judged.is_known,
+        judged.familiarity,
+    )
 
 
 def _evaluation(model: Bundle, predictions: list[Prediction], unreadable: list[str]) -> Evaluation:

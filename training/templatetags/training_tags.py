@@ -13,7 +13,7 @@ from django.db.models import Max, Q
 from django.template import Context
 from django.urls import NoReverseMatch, reverse
 
-from projects.models import Project, Role
+from projects.models import DatasetVersion, Project, Role
 from projects.publishing import Readiness, readiness
 from training.models import Metric, Service, Status, TrainingVersion
 from training.tried import recipe_words, short_network
@@ -113,6 +113,22 @@ def training_summaries(projects: Iterable[Project]) -> dict[int, TrainingSummary
 def of_project(summaries: dict[int, TrainingSummary], project: Project) -> TrainingSummary:
     """The summary of one project."""
     return summaries[project.pk]
+
+
+@register.simple_tag
+def trainings_by_dataset(project: Project) -> dict[int, list[TrainingVersion]]:
+    """`{% trainings_by_dataset project as all %}`, then `{{ all|of_dataset:version }}`. One query."""
+    found: dict[int, list[TrainingVersion]] = {}
+    versions = TrainingVersion.objects.alive().filter(project=project).order_by("number")
+    for version in versions.only("number", "status", "project_id", "dataset_version_id"):
+        found.setdefault(version.dataset_version_id, []).append(version)
+    return found
+
+
+@register.filter
+def of_dataset(trainings: dict[int, list[TrainingVersion]], version: DatasetVersion) -> list[TrainingVersion]:
+    """The living training versions that were trained from a dataset version."""
+    return trainings.get(version.pk, [])
 
 
 @register.filter

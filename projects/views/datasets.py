@@ -1,0 +1,153 @@
+"""Dataset versions: the list, one version with its differences, its manifest, and the labels as they were."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import FileResponse, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from exeml_site.pages import PageRequest, go, page
+from projects import datasets, files, leaks, portraits
+from projects.access import project_page
+from projects.models import DatasetVersion, Image, Label, Project, Role
+from projects.ordering import read_number
+from projects.publishing import ManifestDamaged
+from projects.telling import counted
+
+SHOWN = 60  # differing images on a page
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def dataset_versions(request: PageRequest, project: Project) -> HttpResponse:
+    versions = _versions(project).defer("counts", "split", "portrait")
+    return page(request, "projects/dataset_versions.html", {"project": project, "versions": versions})
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def dataset_version(request: PageRequest, project: Project, dataset_name: str) -> HttpResponse:
+    version = _get(project, dataset_name)
+    context: dict[str, Any] = {"project": project, "version": version, "rows": _rows(version)}
+    context["leaking"] = _named(project, version.split.get("leaking", []))
+    context["moved"] = _named(project, version.split.get("moved_images", []))
+    context["ratio_words"] = _ratio_words(version)
+    context["may_restore"] = request.membership.role >= Role.MANAGER
+    try:
+        portrait = portraits.portrait_of(version)
+        context |= {"portrait": portrait, "charts": portraits.charts(portrait)}
+    except ManifestDamaged as problem:
+        context["problem"] = str(problem)
+    others = _versions(project).filter(published_at__isnull=False).exclude(pk=version.pk)
+    context["others"] = list(others.values_list("name", flat=True))
+    return page(request, "projects/dataset_version.html", context)
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def dataset_differences(request: PageRequest, project: Project, dataset_name: str) -> HttpResponse:
+    """What became of another version on the way to this one: `?from=V001&kind=relabeled&page=2`."""
+    version = _get(project, dataset_name)
+    if not request.GET.get("from"):
+        return go(request, _address(version))
+    other = _get(project, request.GET["from"])
+    context: dict[str, Any] = {"project": project, "version": version, "other": other}
+    try:
+        found = datasets.differences(other, version)
+    except ManifestDamaged as problem:
+        return page(request, "projects/dataset_differences.html", context | {"problem": str(problem)})
+    asked = request.GET.get("kind", "")
+    kind = (
+        asked
+        if asked in datasets.KINDS
+        else next((kind for kind, _, count in found.counts if count), "added")
+    )
+    ones = found.of(kind)
+    last = max(1, -(-len(ones) // SHOWN))
+    number = min(max(read_number(request.GET.get("page")) or 1, 1), last)
+    shown = ones[(number - 1) * SHOWN : number * SHOWN]
+    images = datasets.images_of(shown)
+    context |= {
+        "found": found,
+        "kind": kind,
+        "lines": [(one, images.get(one.image_id)) for one in shown],
+        "number": number,
+        "last": last,
+    }
+    return page(request, "projects/dataset_differences.html", context)
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def dataset_manifest(request: PageRequest, project: Project, dataset_name: str) -> HttpResponseBase:
+    """The manifest as it was published, byte for byte."""
+    version = _get(project, dataset_name)
+    try:
+        path = files.local_path(version.manifest)
+    except OSError:
+        messages.error(request, f"The manifest of {version} is missing. Ask an operator to restore it.")
+        return go(request, _address(version))
+    file_name = f"{project.name}-{version.name}.manifest"
+    return FileResponse(path.open("rb"), as_attachment=True, filename=file_name, content_type="text/plain")
+
+
+@project_page(Role.MANAGER)
+@require_http_methods(["GET", "POST"])
+def restore_labels(request: PageRequest, project: Project, dataset_name: str) -> HttpResponse:
+    """GET shows what would change, POST puts the labels back as they were."""
+    version = _get(project, dataset_name)
+    try:
+        if request.method == "GET":
+            context: dict[str, Any] = {"project": project, "version": version}
+            context["restoring"] = datasets.preview_restoring(version)
+            return page(request, "projects/dataset_restore.html", context)
+        events = datasets.restore(version, request.user, others_too=request.POST.get("others") == "1")
+    except ManifestDamaged as problem:
+        messages.error(request, str(problem))
+        return go(request, _address(version))
+    changed = sum(len(event.changes) for event in events)
+    if changed:
+        messages.success(request, f"{counted(changed)} carry the labels of {version} again.")
+    else:
+        messages.info(request, f"Nothing changed: the labels are those of {version} already.")
+    return go(request, reverse("history", args=[project.pk]) if changed else _address(version))
+
+
+def _versions(project: Project) -> Any:
+    return DatasetVersion.objects.filter(project=project).select_related("created_by")
+
+
+def _get(project: Project, name: str) -> DatasetVersion:
+    """A published version: one that is only reserved has nothing to show yet."""
+    version: DatasetVersion = get_object_or_404(
+        _versions(project), name__iexact=name, published_at__isnull=False
+    )
+    version.project = project
+    return version
+
+
+def _address(version: DatasetVersion) -> str:
+    return reverse("dataset_version", args=[version.project_id, version.name])
+
+
+def _rows(version: DatasetVersion) -> list[dict[str, Any]]:
+    """Counts by label and side, with the label's row where it still exists."""
+    labels = {label.name: label for label in Label.objects.filter(project=version.project_id)}
+    rows = [
+        {"name": name, "label": labels.get(name), "train": sides["TRAIN"], "eval": sides["EVAL"]}
+        for name, sides in version.counts.items()
+    ]
+    order = {name: place for place, name in enumerate(labels)}
+    return sorted(rows, key=lambda row: (order.get(row["name"], len(order)), row["name"]))
+
+
+def _named(project: Project, ids: list[int]) -> list[Image]:
+    return list(Image.objects.filter(project=project, pk__in=ids[:24]))
+
+
+def _ratio_words(version: DatasetVersion) -> str:
+    return leaks.ratio_words(version.split, version.training_ratio) if version.split else ""

@@ -1,0 +1,34 @@
+"""Writing what the workers found about images: many rows at a time, and only those that differ."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.db import transaction
+
+from projects.models import Image, Project
+from projects.models.image import ImageQuerySet
+
+AT_ONCE = 1_000
+
+
+def alive(project: Project) -> ImageQuerySet:
+    return Image.objects.alive().filter(project=project).order_by()
+
+
+def write(project: Project, columns: Sequence[str], wanted: Mapping[int, tuple[Any, ...]]) -> int:
+    """Update the living images whose columns differ, images of the same values together."""
+    alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for pk, *values in alive(project).values_list("pk", *columns):
+        new = wanted.get(pk)
+        if new is not None and new != tuple(values):
+            alike[new].append(pk)
+    changed = 0
+    for values, ids in alike.items():
+        for start in range(0, len(ids), AT_ONCE):
+            with transaction.atomic():
+                part = Image.objects.filter(pk__in=ids[start : start + AT_ONCE])
+                changed += part.update(**dict(zip(columns, values, strict=True)))
+    return changed
