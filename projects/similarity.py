@@ -62,10 +62,12 @@ def nearest(project: Project, image_id: int, count: int) -> list[int]:
     return _by_vector(own, near, count)
 
 
-def nearest_labeled(image: Image, count: int) -> list[tuple[Image, list[Label]]]:
-    """The labeled images most like this one, the most similar first, each with its labels."""
+def nearest_labeled(image: Image, count: int, side: str = "") -> list[tuple[Image, list[Label]]]:
+    """The labeled images (of one side of the split) most like this one, the most similar first, each with
+    its labels."""
     ranked = nearest(image.project, image.pk, LOOKED_AT_FOR_LABELS)[1:]
-    labeled = Image.objects.labeled().filter(pk__in=ranked).in_bulk()
+    images = Image.objects.labeled().filter(pk__in=ranked)
+    labeled = (images.filter(side=side) if side else images).in_bulk()
     chosen = [labeled[pk] for pk in ranked if pk in labeled][:count]
     carried: dict[int, list[Label]] = {one.pk: [] for one in chosen}
     for mark in Annotation.objects.filter(image__in=chosen).select_related("label"):

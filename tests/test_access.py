@@ -21,7 +21,7 @@ from projects.access import Access
 from projects.models import DatasetVersion, LabelEvent, Membership, Project, Role, Transfer
 from projects.publishing import publish
 from tests.making import make_project, make_user, make_version
-from training.models import Service, Status, TrainingVersion
+from training.models import EvaluatedImage, Service, Status, TrainingVersion
 from training.views.versions import CHARTS
 
 NOT_OURS = ("admin/", "static/")  # Django's admin, django_rq below it
@@ -90,6 +90,7 @@ class World:
             "file": lambda: 0,
             "part": lambda: 0,
             "dataset_name": self._dataset_name,
+            "evaluated_id": lambda: self._evaluated().pk,
             "number": lambda: self.version.number,
             "name": lambda: self.chart,
             "service_id": lambda: self._service().pk,
@@ -108,6 +109,21 @@ class World:
         )
         publish(version)
         return version.name
+
+    def _evaluated(self) -> EvaluatedImage:
+        """An image that the version predicted; there is no model to explain it."""
+        found, _ = EvaluatedImage.objects.get_or_create(
+            training_version=self.version,
+            image=self.project.images.first(),
+            defaults={
+                "truth": ["label-0"],
+                "predicted": ["label-1"],
+                "scores": [0.2, 0.8],
+                "confidence": 0.8,
+                "is_correct": False,
+            },
+        )
+        return found
 
     def _event(self) -> LabelEvent:
         return LabelEvent.objects.create(project=self.project, kind=LabelEvent.Kind.LABEL)

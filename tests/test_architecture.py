@@ -21,13 +21,18 @@ PLAIN = {"training.engine", "training.engine.config", "training.engine.metrics"}
 RUNS_THE_ENGINE = {
     "training.jobs",
     "training.services.predicting",
+    "training.services.explaining",
     "training.embedding",
     "training.suggesting",
+    "training.copying",
     "training.inspecting",
     "training.foreseeing",
 }
 KNOWS_THE_ENGINE = {
     "training.networks": PLAIN | {"training.engine.catalogue"},
+    "training.doubt": {"training.engine.metrics"},
+    "training.drawing": {"training.engine.metrics"},
+    "training.curving": {"training.engine.curves"},
     "training.recording": PLAIN | {"training.engine.evaluating"},
     "training.progress": PLAIN,
     "training.charts": PLAIN,

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from django.db import transaction
 
 from projects.models import Image
+from training import curving
 from training.engine import CandidateReport
 from training.engine.evaluating import Prediction
 from training.engine.metrics import LabelReport, Rate, Report, report
-from training.models import Candidate, EvaluatedImage, Metric, TrainingVersion
+from training.models import Candidate, Curve, EvaluatedImage, Metric, TrainingVersion
 
 BATCH = 500
 
@@ -27,7 +28,7 @@ def record(
     candidates: Iterable[CandidateReport],
 ) -> Report:
     """Store predictions, candidates and every metric; what an earlier attempt left is replaced."""
-    for rows in (version.metrics, version.evaluated_images, version.candidates):
+    for rows in (version.metrics, version.evaluated_images, version.candidates, version.curves):
         rows.all().delete()
     images = _evaluated_images(version, predictions)
     EvaluatedImage.objects.bulk_create(images, batch_size=BATCH)
@@ -35,6 +36,7 @@ def record(
     found = report_of(images, labels, version.project.is_multi_label)
     Metric.objects.bulk_create(_metrics(version, found), batch_size=BATCH)
     _keep_confusion(version, found)
+    Curve.objects.bulk_create(curving.curves_of(version, images, labels), batch_size=BATCH)
     return found
 
 
@@ -58,6 +60,10 @@ def _evaluated_images(version: TrainingVersion, predictions: Iterable[Prediction
             image_id=image_id if image_id in present else None,
             truth=list(one.truth),
             predicted=list(one.predicted),
+            true_names="\n".join(one.truth),
+            predicted_names="\n".join(one.predicted),
+            is_known=one.is_known,
+            familiarity=one.familiarity,
             scores=[round(score, 6) for score in one.scores],
             confidence=max(one.scores, default=0.0),
             is_correct=set(one.truth) == set(one.predicted),

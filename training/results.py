@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from training.models import Candidate, Metric, TrainingVersion
+from training.doubt import Average, accuracy_words, averages, labels_words, needed_of
+from training.models import Candidate, Curve, Metric, TrainingVersion
 from training.tried import Point, best_first, points_note, points_of, points_words
 
 CHARTS = {
@@ -16,7 +17,6 @@ CHARTS = {
     "accuracy-latency": "Accuracy and single-image time",
 }
 OF_SEARCH = "accuracy-latency"  # stands beside what was tried, apart from the charts of the evaluation
-SMALL = 10  # images of a label; below, a rate is a count of few
 MOST_CONFUSIONS = 12
 MOST_ROWS = 40  # labels in the chart of precision and recall; beyond, the weakest of them
 SORTS = ("label", "images", "accuracy", "precision", "recall", "f1")
@@ -37,8 +37,9 @@ class LabelRow:
         return self.recall.support
 
     @property
-    def is_small(self) -> bool:
-        return self.images < SMALL
+    def needed(self) -> int:
+        """How many more validation images would tell its recall to ± 10 points."""
+        return needed_of(self)
 
 
 class Confusion(NamedTuple):
@@ -73,6 +74,11 @@ class Results:
     charts: list[Chart]
     candidates: list[Candidate]
     points: list[Point]
+    averages: list[Average]
+    doubts: list[str]  # what the validation side is too small to tell
+    is_multi_label: bool = False
+    hamming: float | None = None
+    mean_average_precision: float | None = None
 
     @property
     def evaluation_charts(self) -> list[Chart]:
@@ -86,21 +92,6 @@ class Results:
     def is_first_chosen(self) -> bool:
         """Whether the chosen candidate leads the table, as one would expect."""
         return bool(self.candidates) and self.candidates[0].is_best
-
-    @property
-    def warning(self) -> str:
-        """How far numbers from few images can be trusted, in plain words; empty where there are enough."""
-        counts = [row.images for row in self.rows]
-        least, few = min(counts, default=0), sum(count < SMALL for count in counts)
-        if not few:
-            return ""
-        if few == len(counts) and len(set(counts)) == 1:
-            return f"Only {_images(least)} per label in validation: read these numbers with care."
-        share = "Every label has" if few == len(counts) else f"{few} of {len(counts)} labels have"
-        return (
-            f"{share} fewer than {SMALL} images in validation, the rarest {_images(least)}: "
-            "read these numbers with care."
-        )
 
 
 def results_of(version: TrainingVersion) -> Results | None:
@@ -124,8 +115,15 @@ def results_of(version: TrainingVersion) -> Results | None:
     }
     notes = {"precision-recall": _rates_note(rows), OF_SEARCH: points_note(points, version)}
     charts = _charts(version, words, notes)
+    is_multi = version.project.is_multi_label
+    doubts = [accuracy_words(overall[Metric.Name.ACCURACY], version.training_ratio), labels_words(rows)]
     return Results(
         **overall,
+        averages=averages(rows, overall, is_multi),
+        doubts=[words for words in doubts if words],
+        is_multi_label=is_multi,
+        hamming=_mean([row.accuracy.value for row in rows]) if is_multi else None,
+        mean_average_precision=_mean_average_precision(version) if is_multi else None,
         rows=rows,
         confusions=confusions,
         curve=curve,
@@ -133,6 +131,17 @@ def results_of(version: TrainingVersion) -> Results | None:
         candidates=candidates,
         points=points,
     )
+
+
+def _mean_average_precision(version: TrainingVersion) -> float | None:
+    """Over the labels that validation images carry."""
+    curves = version.curves.filter(kind=Curve.Kind.THRESHOLD)
+    return _mean(list(curves.values_list("area", flat=True)))
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def arranged(rows: Iterable[LabelRow], sort: str, search: str) -> list[LabelRow]:
@@ -202,7 +211,3 @@ def _curve_words(accuracy: Metric, curve: list[list[float]]) -> str:
     return words + (
         f"; the evaluation gave {100 * accuracy.value:.1f} %." if accuracy.value is not None else "."
     )
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"

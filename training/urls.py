@@ -2,13 +2,14 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from training.views import configuration, infer, services, versions
+from training.views import configuration, evaluation, infer, services, versions
 
 CONFIGURE = "projects/<int:project_id>/train-model/configure/"
 SERVICES = "projects/<int:project_id>/deploy-service/"
 SERVICE = SERVICES + "<uuid:service_id>/"
 VERSIONS = "projects/<int:project_id>/train-model/"
 VERSION = VERSIONS + "<int:number>/"
+EVALUATED = VERSION + "images/<int:evaluated_id>/"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path(VERSIONS, versions.train_model, name="train_model"),
@@ -19,6 +20,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(VERSION + "retry/", versions.retry_training, name="retry_training"),
     path(VERSION + "delete/", versions.delete_training_version, name="delete_training_version"),
     path(VERSION + "charts/<str:name>.svg", versions.training_chart, name="training_chart"),
+    path(VERSION + "images/", evaluation.evaluated_images, name="evaluated_images"),
+    path(EVALUATED, evaluation.evaluated_image, name="evaluated_image"),
+    path(EVALUATED + "heat.webp", evaluation.evaluated_heat, name="evaluated_heat"),
+    path(EVALUATED + "relabel/", evaluation.relabel_evaluated, name="relabel_evaluated"),
+    path(VERSION + "confusion/", evaluation.confusion_matrix, name="confusion_matrix"),
+    path(VERSION + "thresholds/", evaluation.thresholds, name="thresholds"),
     path(CONFIGURE, configuration.configure_training, name="configure_training"),
     path(CONFIGURE + "submit/", configuration.submit_training, name="submit_training"),
     path(CONFIGURE + "split/", configuration.split_consequence, name="split_consequence"),

@@ -210,20 +210,22 @@ def test_who_stopped_a_training_is_named(vera: Client) -> None:
 
 
 def test_few_images_are_said_in_plain_words(html: str) -> None:
-    assert "Only 4 images per label in validation: read these numbers with care." in html
+    assert "From 12 validation images nobody can tell the accuracy more exactly than 65 to 99 %." in html
+    assert "The recall of every label is known no better than to ± 10 points." in html
     assert "3 of 4" in html  # the recall of roses
 
 
 def test_one_image_per_label_is_said_as_one(vera: Client) -> None:
     html = text_of(vera.get(address(make_completed(images=1).project)))
 
-    assert "Only 1 image per label in validation" in html
+    assert "From 3 validation images" in html
+    assert "“daisy” has 1 image in validation" in html
 
 
 def test_enough_images_need_no_warning(vera: Client) -> None:
-    html = text_of(vera.get(address(make_completed(images=12).project)))
+    html = text_of(vera.get(address(make_completed(images=80).project)))
 
-    assert "read these numbers with care" not in html
+    assert "nobody can tell" not in html
 
 
 def test_every_chart_has_a_text_that_says_the_same(html: str) -> None:

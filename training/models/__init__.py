@@ -1,9 +1,10 @@
-from training.models.evaluation import Candidate, EvaluatedImage, Metric
+from training.models.evaluation import Candidate, Curve, EvaluatedImage, Metric
 from training.models.service import Service, ServiceEvent
 from training.models.version import Device, Hardware, InstanceFlavor, Status, StopReason, TrainingVersion
 
 __all__ = [
     "Candidate",
+    "Curve",
     "Device",
     "EvaluatedImage",
     "Hardware",

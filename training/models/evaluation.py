@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from django.db import models
 
 from projects.models import Image
@@ -66,6 +68,20 @@ class Metric(models.Model):
         return f"{self.label or 'overall'} {self.name} {self.value}"
 
 
+class EvaluatedImageQuerySet(models.QuerySet["EvaluatedImage"]):
+    def carrying(self, label: str) -> EvaluatedImageQuerySet:
+        return self._naming("true_names", label)
+
+    def predicted_as(self, label: str) -> EvaluatedImageQuerySet:
+        return self._naming("predicted_names", label)
+
+    def _naming(self, column: str, label: str) -> EvaluatedImageQuerySet:
+        """The whole name, alone or between others."""
+        alone, first = models.Q(**{column: label}), models.Q(**{f"{column}__startswith": f"{label}\n"})
+        among = models.Q(**{f"{column}__contains": f"\n{label}\n"})
+        return self.filter(alone | first | among | models.Q(**{f"{column}__endswith": f"\n{label}"}))
+
+
 class EvaluatedImage(models.Model):
     """The stored prediction for one image of the validation side; every number is computed from these."""
 
@@ -75,15 +91,64 @@ class EvaluatedImage(models.Model):
     image = models.ForeignKey(Image, on_delete=models.SET_NULL, null=True, related_name="+")
     truth = models.JSONField()  # label names as they were in the dataset version
     predicted = models.JSONField()
+    true_names = models.TextField(default="")  # `truth` with line breaks between, to be looked for
+    predicted_names = models.TextField(default="")
     scores = models.JSONField()  # in the order of the bundle's labels
     confidence = models.FloatField()
     is_correct = models.BooleanField()
+    # Whether it is of the model's world, and how much, 0 to 1; empty where the model could not tell.
+    is_known = models.BooleanField(null=True)
+    familiarity = models.FloatField(null=True)
+
+    objects = EvaluatedImageQuerySet.as_manager()
 
     class Meta:
         ordering = ["pk"]
         constraints = [
             models.UniqueConstraint(fields=["training_version", "image"], name="an_image_evaluated_once"),
         ]
+        indexes = [
+            models.Index(
+                fields=["training_version", "is_correct", "-confidence", "id"], name="mistakes_surest_first"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.truth} → {self.predicted}"
+
+
+class Curve(models.Model):
+    """How an evaluation looks at every threshold, computed once from the stored predictions.
+
+    `points` of THRESHOLD: 101 pairs (hits, named) of one label; of COVERAGE: 101 pairs (right, answered);
+    of CALIBRATION: for each bin (images, mean confidence, right); of KNOWN: one pair (right, answered) of the
+    images that the model takes as known. `area`: average precision, or the expected calibration error.
+    """
+
+    class Kind(models.TextChoices):
+        THRESHOLD = "threshold", "Thresholds of a label"
+        CALIBRATION = "calibration", "Calibration"
+        COVERAGE = "coverage", "Coverage and accuracy"
+        KNOWN = "known", "Known images"
+
+    training_version = models.ForeignKey(TrainingVersion, on_delete=models.CASCADE, related_name="curves")
+    kind = models.CharField(max_length=11, choices=Kind.choices)
+    label = models.CharField(max_length=64, blank=True)
+    points = models.JSONField()
+    area = models.FloatField(null=True)
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["training_version", "kind", "label"], name="a_curve_once_per_version"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.label}".strip()
+
+    @property
+    def points_json(self) -> str:
+        """For a page's script."""
+        return json.dumps(self.points, separators=(",", ":"))

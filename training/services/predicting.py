@@ -80,6 +80,14 @@ def load(version: TrainingVersion) -> Bundle:
     return _shelf.take(version)
 
 
+def bundle_folder(version: TrainingVersion) -> Path:
+    """The version's stored bundle as a folder of this machine. Raises ModelUnavailable."""
+    try:
+        return _fetch(f"{version.folder}/bundle")[0]
+    except OSError as problem:
+        raise ModelUnavailable("The model cannot be loaded. Its files are missing.") from problem
+
+
 def prove(version: TrainingVersion) -> None:
     """Load the model, compare it with its own self-test and answer once. Raises ModelUnavailable."""
     from PIL import Image

@@ -205,11 +205,29 @@ def milliseconds(value: float | None) -> str:
 
 
 @register.filter
-def interval(metric: Metric) -> str:
+def interval(metric: Any) -> str:
     """The 95 % interval as "91.2–96.3 %"."""
     if metric.low is None or metric.high is None:
         return "--"
     return f"{100 * metric.low:.1f}–{100 * metric.high:.1f} %"
+
+
+@register.filter
+def counted_rate(rate: Any) -> str:
+    """“3 of 4”, the count behind a rate; two dashes where nothing was counted."""
+    return f"{rate.hits:,} of {rate.support:,}" if rate.support else "--"
+
+
+@register.filter
+def of_hundred(share: float) -> str:
+    """A place to the right in a chart of 100 units."""
+    return f"{100 * share:.2f}"
+
+
+@register.filter
+def from_top(share: float) -> str:
+    """A place upwards in a chart of 100 units, whose top is 0."""
+    return f"{100 * (1 - share):.2f}"
 
 
 @register.filter

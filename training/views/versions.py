@@ -23,6 +23,8 @@ from training.models import Metric, TrainingVersion
 from training.results import CHARTS, arranged, results_of
 from training.tried import phases_of, why_it_ended
 
+ACCURACY = "The share of all validation images that were predicted right."
+ACCURACY_OF_SEVERAL = "The share of validation images whose labels were all predicted, and no other."
 LARGE = ("confusion", "traceback", "seconds_by_phase", "failure_cause", "failure_remedy")
 # An SVG opened by itself may style itself, and do nothing else.
 CHART_POLICY = {"default-src": "'none'", "style-src": "'unsafe-inline'", "sandbox": ""}
@@ -134,6 +136,7 @@ def _version_context(request: PageRequest, project: Project, version: TrainingVe
         sort, search = request.GET.get("sort", ""), request.GET.get("search", "").strip()
         rows = arranged(results.rows, sort, search)
         context |= {"results": results, "rows": rows, "sort": sort, "search": search}
+        context["accuracy_meaning"] = ACCURACY_OF_SEVERAL if results.is_multi_label else ACCURACY
         context |= {"phases": phases_of(version), "why_it_ended": why_it_ended(version)}
     return context
 
@@ -155,7 +158,7 @@ def _versions(project: Project) -> QuerySet[Any]:
         TrainingVersion.objects.alive()
         .filter(project=project)
         .select_related(
-            "flavor", "dataset_version", "incremental_version", "submitted_by", "stop_requested_by"
+            "project", "flavor", "dataset_version", "incremental_version", "submitted_by", "stop_requested_by"
         )
         .annotate(accuracy=Max("metrics__value", filter=is_overall))
         .order_by("-number")

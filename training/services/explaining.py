@@ -1,0 +1,59 @@
+"""Heat maps of a version's answers: what speaks for a label in a picture, and where."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from PIL import Image as Picture
+
+from projects.files import local_path
+from projects.models import Image
+from training.models import TrainingVersion
+from training.services.predicting import THREADS, ModelUnavailable, bundle_folder, load
+
+if TYPE_CHECKING:
+    from training.engine.explaining import Explainer
+
+SIDE = 384  # pixels of a heat map
+MOST_EXPLAINERS = 2
+
+_kept: OrderedDict[UUID, Explainer] = OrderedDict()
+_alone = threading.Lock()  # an explainer is for one thread at a time, and pictures are few
+
+
+def heat_map(version: TrainingVersion, image: Image, label: str) -> bytes:
+    """WebP: the square that the model saw, in grey, with a glow where it found the label.
+
+    Raises ModelUnavailable, KeyError for a label that the model does not know, and OSError for a picture
+    that is gone.
+    """
+    from training.engine.config import EngineError
+    from training.engine.explaining import painted
+
+    try:
+        square = load(version).read(local_path(image.file_name))
+        with _alone:
+            explainer = _take(version)
+            if label not in explainer.labels:
+                raise KeyError(label)
+            evidence = explainer.evidence(square, explainer.labels.index(label), SIDE)
+    except EngineError as problem:
+        raise ModelUnavailable(str(problem)) from problem
+    out = io.BytesIO()
+    Picture.fromarray(painted(square, evidence)).save(out, "WEBP", quality=85)
+    return out.getvalue()
+
+
+def _take(version: TrainingVersion) -> Explainer:
+    from training.engine.explaining import Explainer
+
+    if version.job_id not in _kept:
+        _kept[version.job_id] = Explainer.load(bundle_folder(version), THREADS)
+        while len(_kept) > MOST_EXPLAINERS:
+            _kept.popitem(last=False)
+    _kept.move_to_end(version.job_id)
+    return _kept[version.job_id]

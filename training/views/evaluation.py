@@ -1,0 +1,214 @@
+"""Look inside an evaluation: its images, the confusion matrix, and what other thresholds would give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.cache import cache_control
+from django.views.decorators.http import require_POST, require_safe
+
+from exeml_site.pages import PageRequest, go, page
+from projects import labeling
+from projects.access import project_page
+from projects.models import Annotation, Image, Label, Project, Role, Side
+from projects.similarity import nearest_labeled
+from training import curving, drawing
+from training.inside import OUTCOMES, PAGE_SIZE, SORTS, EvaluatedQuery
+from training.models import Curve, EvaluatedImage, TrainingVersion
+from training.services import explaining, predicting
+
+NEIGHBOURS = 6
+TOP = 5
+MOST_PAIRS = 300
+Kind = Curve.Kind
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def evaluated_images(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    """The validation images with what was predicted; wrong ones first, the surest of them on top."""
+    version = _get(project, number)
+    query = EvaluatedQuery.from_address(request.GET.dict())
+    images = query.images(version)
+    total = images.count()
+    last = max(1, -(-total // PAGE_SIZE))
+    shown = min(query.page, last)
+    context = _context(request, version, "images") | {
+        "query": query,
+        "total": total,
+        "number": shown,
+        "last": last,
+        "previous": query.address(page=shown - 1) if shown > 1 else "",
+        "next": query.address(page=shown + 1) if shown < last else "",
+        "images": images.select_related("image")[(shown - 1) * PAGE_SIZE : shown * PAGE_SIZE],
+        "outcomes": [
+            (words, query.address(outcome=name), name == query.outcome) for name, words in OUTCOMES.items()
+        ],
+        "sorts": [(name, words, name == query.sort) for name, (words, _) in SORTS.items()],
+    }
+    return page(request, "training/evaluated_images.html", context)
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def evaluated_image(request: PageRequest, project: Project, number: int, evaluated_id: int) -> HttpResponse:
+    """One of them: scores, heat map, the training images that it looks like, and the way to relabel it."""
+    version = _get(project, number)
+    one = get_object_or_404(version.evaluated_images.select_related("image"), pk=evaluated_id)
+    query = EvaluatedQuery.from_address(request.GET.dict())
+    order = list(query.images(version).values_list("pk", flat=True))
+    place = order.index(one.pk) if one.pk in order else None
+    context = _context(request, version, "images") | {"one": one, "query": query, "total": len(order)}
+    if place is not None:
+        context |= {
+            "place": place + 1,
+            "previous": order[place - 1] if place else None,
+            "next": order[place + 1] if place + 1 < len(order) else None,
+        }
+    context |= {"scores": _scores(version, one), "may_label": request.membership.role >= Role.LABELER}
+    if one.image is not None:
+        one.image.project = project
+        context |= _of_image(project, one.image)
+    return page(request, "training/evaluated_image.html", context)
+
+
+@project_page(Role.VIEWER)
+@require_safe
+@cache_control(private=True, max_age=86_400, immutable=True)
+def evaluated_heat(request: PageRequest, project: Project, number: int, evaluated_id: int) -> HttpResponse:
+    """Where the model sees a label (`?label=`; else the predicted one) in the picture."""
+    version = _get(project, number)
+    one = get_object_or_404(version.evaluated_images.select_related("image"), pk=evaluated_id)
+    label = request.GET.get("label") or next(iter([*one.predicted, *one.truth]), "")
+    if one.image is None:
+        raise Http404
+    try:
+        content = explaining.heat_map(version, one.image, label)
+    except predicting.ModelUnavailable as problem:
+        return HttpResponse(str(problem), content_type="text/plain", status=422)
+    except (KeyError, OSError) as problem:
+        raise Http404 from problem
+    return HttpResponse(content, content_type="image/webp")
+
+
+@project_page(Role.LABELER)
+@require_POST
+def relabel_evaluated(request: PageRequest, project: Project, number: int, evaluated_id: int) -> HttpResponse:
+    """Give the image another label, and go on to the next one. The evaluation stays what it was."""
+    version = _get(project, number)
+    one = get_object_or_404(version.evaluated_images.select_related("image"), pk=evaluated_id)
+    query = EvaluatedQuery.from_address(request.GET.dict())
+    order = list(query.images(version).values_list("pk", flat=True))
+    place = order.index(one.pk) if one.pk in order else -1
+    label = get_object_or_404(Label, project=project, name=request.POST.get("label", ""))
+    if one.image is None or one.image.deleted_at:
+        messages.error(request, "The image is in the bin or deleted, so it keeps its labels.")
+    else:
+        _give(request, project, one.image, label)
+    onward = order[place + 1] if 0 <= place < len(order) - 1 else one.pk
+    address = reverse("evaluated_image", args=[project.pk, number, onward])
+    return go(request, f"{address}?{query.here}")
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def confusion_matrix(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    """Every cell opens its images; below, the pairs that were confused, to search."""
+    version = _get(project, number)
+    found = drawing.matrix(version.confusion)
+    search = request.GET.get("search", "").strip()
+    context = _context(request, version, "confusion") | {"matrix": found, "search": search}
+    if found:
+        wanted = search.casefold()
+        pairs = [cell for cell in found.confusions if wanted in f"{cell.true}\n{cell.predicted}".casefold()]
+        context |= {"pairs": pairs[:MOST_PAIRS], "more": max(len(pairs) - MOST_PAIRS, 0)}
+    fragment = "training/_confused_pairs.html"
+    return page(request, "training/confusion_matrix.html", context, fragment=fragment)
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def thresholds(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    """Precision and recall of a label at every threshold, calibration, and coverage against accuracy."""
+    version = _get(project, number)
+    curving.complete(version)
+    labels = list(version.curves.filter(kind=Kind.THRESHOLD).values_list("label", flat=True))
+    label = request.GET.get("label", "")
+    label = label if label in labels else next(iter(labels), "")
+    curves = {one.kind: one for one in version.curves.exclude(kind=Kind.THRESHOLD)}
+    context = _context(request, version, "thresholds") | {"labels": labels, "label": label}
+    if chosen := version.curves.filter(kind=Kind.THRESHOLD, label=label).first():
+        context |= {"curve": chosen, "line": drawing.line_of_thresholds(chosen.points)}
+        context |= {"steps": drawing.steps(chosen.points)}
+    if calibration := curves.get(Kind.CALIBRATION):
+        bins = drawing.tenths(calibration)
+        context |= {"calibration": calibration, "bins": bins}
+        context["calibration_words"] = drawing.calibration_words(bins, calibration.area)
+    if coverage := curves.get(Kind.COVERAGE):
+        context |= {"coverage": coverage, "coverage_line": drawing.line_of_coverage(coverage.points)}
+        context["kept"] = drawing.kept(coverage.points)
+        if known := curves.get(Kind.KNOWN):
+            context["known"] = _known(known, coverage)
+    return page(request, "training/thresholds.html", context)
+
+
+def _known(known: Curve, coverage: Curve) -> drawing.Kept:
+    """The images that the “unknown” rule leaves, as a point beside the curve."""
+    (right, answered), total = known.points[0], coverage.points[0][1]
+    return drawing.kept_of(right, answered, total)
+
+
+def _get(project: Project, number: int) -> TrainingVersion:
+    version: TrainingVersion = get_object_or_404(
+        TrainingVersion.objects.completed().select_related("dataset_version"), project=project, number=number
+    )
+    version.project = project
+    return version
+
+
+def _context(request: PageRequest, version: TrainingVersion, tab: str) -> dict[str, Any]:
+    return {"project": version.project, "version": version, "tab": tab}
+
+
+def _scores(version: TrainingVersion, one: EvaluatedImage) -> list[dict[str, Any]]:
+    """The five best labels and the true ones, best first."""
+    labels = version.confusion.get("labels", [])
+    ranked = sorted(zip(labels, one.scores, strict=False), key=lambda pair: -pair[1])
+    chosen = [pair for place, pair in enumerate(ranked) if place < TOP or pair[0] in one.truth]
+    return [
+        {
+            "label": label,
+            "score": score,
+            "is_true": label in one.truth,
+            "is_predicted": label in one.predicted,
+        }
+        for label, score in chosen
+    ]
+
+
+def _of_image(project: Project, image: Image) -> dict[str, Any]:
+    carried = list(
+        Annotation.objects.filter(image=image).select_related("label").values_list("label__name", flat=True)
+    )
+    return {
+        "carried": carried,
+        "neighbours": nearest_labeled(image, NEIGHBOURS, Side.TRAIN),
+        "labels": project.labels.all(),
+    }
+
+
+def _give(request: PageRequest, project: Project, image: Image, label: Label) -> None:
+    try:
+        event = labeling.apply(project, [image.pk], add=[label], by=request.user)
+    except ValidationError as problem:
+        messages.error(request, problem.messages[0])
+        return
+    if event is None:
+        messages.info(request, f"{image.name} carries “{label}” already.")
+    else:
+        messages.success(request, f"{image.name} is labeled “{label}” now. The History takes it back.")
