@@ -30,6 +30,7 @@ RUNS_THE_ENGINE = {
 }
 KNOWS_THE_ENGINE = {
     "training.networks": PLAIN | {"training.engine.catalogue"},
+    "training.comparing": {"training.engine", "training.engine.mcnemar", "training.engine.metrics"},
     "training.doubt": {"training.engine.metrics"},
     "training.drawing": {"training.engine.metrics"},
     "training.curving": {"training.engine.curves"},

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from training.views import configuration, evaluation, infer, services, versions
+from training.views import comparison, configuration, evaluation, infer, services, versions
 
 CONFIGURE = "projects/<int:project_id>/train-model/configure/"
 SERVICES = "projects/<int:project_id>/deploy-service/"
@@ -14,6 +14,7 @@ EVALUATED = VERSION + "images/<int:evaluated_id>/"
 urlpatterns: list[URLPattern | URLResolver] = [
     path(VERSIONS, versions.train_model, name="train_model"),
     path(VERSIONS + "versions/", versions.version_list, name="version_list"),
+    path(VERSIONS + "compare/", comparison.compare_versions, name="compare_versions"),
     path(VERSION, versions.training_version, name="training_version"),
     path(VERSION + "status/", versions.training_status, name="training_status"),
     path(VERSION + "stop/", versions.stop_training, name="stop_training"),

@@ -1,4 +1,4 @@
-from training.models.evaluation import Candidate, Curve, EvaluatedImage, Metric
+from training.models.evaluation import Candidate, Curve, EvaluatedImage, LaterPrediction, Metric
 from training.models.service import Service, ServiceEvent
 from training.models.version import Device, Hardware, InstanceFlavor, Status, StopReason, TrainingVersion
 
@@ -9,6 +9,7 @@ __all__ = [
     "EvaluatedImage",
     "Hardware",
     "InstanceFlavor",
+    "LaterPrediction",
     "Metric",
     "Service",
     "ServiceEvent",

@@ -117,6 +117,27 @@ class EvaluatedImage(models.Model):
         return f"{self.truth} → {self.predicted}"
 
 
+class LaterPrediction(models.Model):
+    """What a version says of an image that was not on its validation side: only to compare it with others."""
+
+    training_version = models.ForeignKey(
+        TrainingVersion, on_delete=models.CASCADE, related_name="later_predictions"
+    )
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="+")
+    predicted = models.JSONField(null=True)  # label names; null where the file cannot be read
+
+    class Meta:
+        ordering = ["pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["training_version", "image"], name="an_image_predicted_later_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.image_id} → {self.predicted}"
+
+
 class Curve(models.Model):
     """How an evaluation looks at every threshold, computed once from the stored predictions.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -216,6 +216,12 @@ def interval(metric: Any) -> str:
 def counted_rate(rate: Any) -> str:
     """“3 of 4”, the count behind a rate; two dashes where nothing was counted."""
     return f"{rate.hits:,} of {rate.support:,}" if rate.support else "--"
+
+
+@register.filter
+def at(many: Sequence[Any], place: int) -> Any:
+    """The one at a place."""
+    return many[place]
 
 
 @register.filter

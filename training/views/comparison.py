@@ -1,0 +1,59 @@
+"""Compare: versions side by side on the same images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse
+from django.views.decorators.http import require_safe
+
+from exeml_site.pages import PageRequest, page
+from projects import background
+from projects.access import project_page
+from projects.models import Image, Project, Role
+from projects.ordering import read_number
+from projects.publishing import ManifestDamaged
+from training import comparing
+from training.models import TrainingVersion
+
+RESCORE = "training.rescoring.rescore"
+SHOWN = 60
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def compare_versions(request: PageRequest, project: Project) -> HttpResponse:
+    """`?v=1&v=2`: the first one is the base. What a version has not answered yet a worker asks it."""
+    versions = list(
+        TrainingVersion.objects.completed()
+        .filter(project=project)
+        .select_related("dataset_version", "incremental_version__dataset_version")
+        .prefetch_related("candidates")
+        .order_by("number")
+    )
+    asked = [read_number(one) for one in request.GET.getlist("v")]
+    chosen = [one for one in versions if one.number in asked][: comparing.MOST_VERSIONS]
+    if not request.GET.getlist("v"):
+        chosen = versions[-2:]
+    context: dict[str, Any] = {"project": project, "versions": versions, "chosen": chosen}
+    if len(chosen) >= 2:
+        context |= _compared(project, chosen)
+    fragment = "training/_comparison.html"
+    return page(request, "training/compare.html", context, fragment=fragment)
+
+
+def _compared(project: Project, chosen: list[TrainingVersion]) -> dict[str, Any]:
+    try:
+        found = comparing.compare(project, chosen)
+    except ManifestDamaged as problem:
+        return {"problem": str(problem)}
+    for column in found.columns:
+        if column.waiting:
+            background.soon(RESCORE, column.version.pk)
+    shown = found.disputes[:SHOWN]
+    images = Image.objects.in_bulk([one.image_id for one in shown])
+    return {
+        "found": found,
+        "disputes": [(one, images.get(one.image_id)) for one in shown],
+        "more": len(found.disputes) - len(shown),
+    }
