@@ -50,6 +50,16 @@ def delete_folder(name: str) -> None:
         delete_folder(f"{name}/{folder}")
 
 
+def folder_size(name: str) -> int:
+    """Bytes of everything stored below the folder `name`; 0 where there is none."""
+    try:
+        folders, found = default_storage.listdir(name)
+    except FileNotFoundError:
+        return 0
+    total = sum(default_storage.size(f"{name}/{file}") for file in found)
+    return total + sum(folder_size(f"{name}/{folder}") for folder in folders)
+
+
 def _path_here(name: str) -> Path | None:
     """Where a local storage keeps `name`; None for a remote one."""
     try:

@@ -100,7 +100,8 @@ def _histogram(values: dict[str, list[float]], name: str) -> dict[str, Any]:
     edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
     counts = {side: np.histogram(ones, edges)[0].tolist() for side, ones in values.items()}
     median = float(np.median(together))
-    return {"edges": [round(float(edge), 3) for edge in edges], **counts, "median": median}
+    measured = {"median": median, "least": low, "most": high}
+    return {"edges": [round(float(edge), 3) for edge in edges], **counts, **measured}
 
 
 def _chart(name: str, one: dict[str, Any]) -> Chart:
@@ -111,8 +112,10 @@ def _chart(name: str, one: dict[str, Any]) -> Chart:
     edges = one["edges"]
     counts, tall = (one[Side.TRAIN], one[Side.EVAL]), (heights[Side.TRAIN], heights[Side.EVAL])
     bars = [Bar(*row) for row in zip(edges[:-1], edges[1:], *counts, *tall, strict=True)]
-    low, high = edges[0], edges[-1]
+    low, high = one["least"], one["most"]
     words = f"{title}: from {low:,.0f} to {high:,.0f}, half of the images below {one['median']:,.0f}."
+    if low == high:
+        words = f"{title}: {low:,.0f} for all images."
     return Chart(title, unit, bars, words)
 
 

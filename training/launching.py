@@ -252,6 +252,40 @@ def delete(version: TrainingVersion, by: User) -> bool:
     return _changed(version)
 
 
+def star(version: TrainingVersion, is_starred: bool) -> None:
+    """Stars are the team's, not a person's."""
+    _row(version).update(is_starred=is_starred)
+
+
+def describe(version: TrainingVersion, title: str, note: str) -> None:
+    _row(version).update(title=title, note=note)
+
+
+def size_on_disk(version: TrainingVersion) -> int:
+    """Bytes that deleting the version frees."""
+    return files.folder_size(version.folder)
+
+
+def what_breaks(version: TrainingVersion) -> list[str]:
+    """What would not work any more without the version, in sentences."""
+    sentences = []
+    heirs = [str(one) for one in version.continued_by.alive().order_by("number")]
+    if heirs:
+        names = ", ".join(heirs)
+        keep = "they keep their" if len(heirs) > 1 else "it keeps its"
+        learned = f"{names} began with what it had learned"
+        sentences.append(f"{learned}: {keep} own model, but can no longer be traced to it.")
+    services = [str(one) for one in version.services.alive().order_by("name")]
+    if services:
+        sentences.append(f"It answers as {', '.join(services)}: delete that first.")
+    completed = version.project.training_versions.completed()
+    if version.is_completed and completed.exclude(pk=version.pk).exists():
+        sentences.append("It can no longer be compared with other versions.")
+    if version.is_completed and not completed.filter(number__gt=version.number).exists():
+        sentences.append("Images that wait in Label Data lose its predictions as suggestions.")
+    return sentences
+
+
 def _refuse_delete(version: TrainingVersion) -> None:
     version.refresh_from_db()
     if version.is_active:

@@ -131,6 +131,11 @@ class TrainingVersion(models.Model):
     )
     submitted_at = models.DateTimeField(auto_now_add=True)
 
+    # --- what the team says of it ---
+    title = models.CharField("name", max_length=64, blank=True)
+    note = models.TextField(blank=True, max_length=2000)
+    is_starred = models.BooleanField(default=False)
+
     # --- how it goes ---
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.INITIALIZING)
     attempt = models.PositiveSmallIntegerField(default=1)

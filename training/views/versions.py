@@ -18,6 +18,7 @@ from exeml_site.pages import PageRequest, go, page
 from projects.access import project_page
 from projects.models import Project, Role
 from training import launching
+from training.forms_notes import VersionNoteForm
 from training.live import live, percent_done
 from training.models import Metric, TrainingVersion
 from training.results import CHARTS, arranged, results_of
@@ -102,6 +103,28 @@ def delete_training_version(request: PageRequest, project: Project, number: int)
     return go(request, reverse("train_model", args=[project.pk]))
 
 
+@project_page(Role.LABELER)
+@require_POST
+def star_version(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    """Give the version a star, or take it away: `starred=1` or `starred=0`."""
+    version = _get(project, number)
+    launching.star(version, request.POST.get("starred") == "1")
+    return go(request, _address(version))
+
+
+@project_page(Role.LABELER)
+@require_POST
+def describe_version(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    """Name and note of a version; too long ones come back with what was typed."""
+    version = _get(project, number)
+    form = VersionNoteForm(request.POST)
+    if not form.is_valid():
+        return _room(request, project, version, {"note_form": form}, status=422)
+    launching.describe(version, form.cleaned_data["title"], form.cleaned_data["note"])
+    messages.success(request, f"Name and note of {version} are saved.")
+    return go(request, _address(version))
+
+
 @project_page(Role.VIEWER)
 @require_safe
 @cache_control(private=True, max_age=86_400, immutable=True)
@@ -118,17 +141,27 @@ def training_chart(request: PageRequest, project: Project, number: int, name: st
     return FileResponse(content, content_type="image/svg+xml")
 
 
-def _room(request: PageRequest, project: Project, version: TrainingVersion | None) -> HttpResponse:
+def _room(
+    request: PageRequest,
+    project: Project,
+    version: TrainingVersion | None,
+    more: dict[str, Any] | None = None,
+    status: int = 200,
+) -> HttpResponse:
     """The page; htmx asks for the statistics alone when they are sorted or searched."""
     if version is None:
         context: dict[str, Any] = {"project": project, "can_manage": _can_manage(request)}
         return page(request, "training/train_model_empty.html", context)
     context = _version_context(request, project, version) | _list_context(project, version.number)
-    return page(request, "training/train_model.html", context, fragment="training/_statistics.html")
+    context |= more or {}
+    fragment = None if more else "training/_statistics.html"
+    return page(request, "training/train_model.html", context, fragment=fragment, status=status)
 
 
 def _version_context(request: PageRequest, project: Project, version: TrainingVersion) -> dict[str, Any]:
     context = {"project": project, "version": version, "can_manage": _can_manage(request)}
+    context["can_describe"] = request.membership.role >= Role.LABELER
+    context["note_form"] = VersionNoteForm(initial={"title": version.title, "note": version.note})
     if version.is_active:
         return context | {"live": live(version)}
     results = results_of(version) if version.is_completed else None
@@ -181,6 +214,8 @@ def _address(version: TrainingVersion) -> str:
 def _ask(request: PageRequest, version: TrainingVersion, deed: str, error: str = "") -> HttpResponse:
     """The question before a deed: in a dialog, or as a page where there is no script."""
     context = {"project": version.project, "version": version, "deed": deed, "error": error}
+    if deed == "delete":
+        context |= {"size": launching.size_on_disk(version), "breaks": launching.what_breaks(version)}
     fragment = "training/_version_confirm.html"
     return page(
         request,

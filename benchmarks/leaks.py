@@ -1,0 +1,131 @@
+"""What copies do to a reported accuracy: our split beside a random one, judged by distinct unseen pictures.
+
+    python -m benchmarks.leaks FOLDER [--pictures 278] [--files 1872] [--minutes 2] [--seed 0]
+
+FOLDER holds a folder of photos for each label. `--pictures` of them are copied to `--files` files: saved
+again, resized, lightened, cropped, turned or mirrored. The copies are found as the product finds them and
+split as it splits them (0.8), and once at random by class. From each split the engine is fitted for the same
+minutes; printed is one JSON object with the accuracy on the split's own validation side (its Wilson interval
+counts distinct pictures, since copies say nothing new) and on all photos of the folder that were not among
+the pictures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import tempfile
+from decimal import Decimal
+from pathlib import Path
+
+from PIL import Image
+
+from benchmarks.duplicates import ALTERATIONS, turned
+from projects.splitting import EVAL, Labeled, split
+from training.engine.config import FitConfig, Sample
+from training.engine.duplicates import group_files
+from training.engine.evaluating import evaluate
+from training.engine.fitting import fit
+from training.engine.metrics import wilson
+from training.engine.pixels import load_rgb
+from training.engine.reading import SUFFIXES
+
+RATIO, THREADS = Decimal("0.8"), 2
+Copy = tuple[Path, str, int]  # file, label, number of the picture
+
+
+def photos_of(folder: Path, chance: random.Random) -> list[Path]:
+    found = [path for path in sorted(folder.glob("*/*")) if path.suffix.lower() in SUFFIXES]
+    chance.shuffle(found)
+    return found
+
+
+def make_copies(pictures: list[Path], files: int, target: Path, chance: random.Random) -> list[Copy]:
+    """Each picture about equally often; the first time as it is."""
+    made = []
+    for number in range(files):
+        source = number % len(pictures)
+        image = load_rgb(pictures[source])
+        if number >= len(pictures):
+            image = turned(chance.choice(list(ALTERATIONS.values()))(image, chance), chance)
+        path = target / f"{number:05d}.jpg"
+        image.convert("RGB").resize(_smaller(image), Image.Resampling.BICUBIC).save(path, quality=92)
+        made.append((path, pictures[source].parent.name, source))
+    return made
+
+
+def _smaller(image: Image.Image) -> tuple[int, int]:
+    scale = min(1.0, 400 / min(image.size))
+    return max(1, round(image.width * scale)), max(1, round(image.height * scale))
+
+
+def split_as_we_do(copies: list[Copy]) -> dict[int, str]:
+    groups = group_files([path for path, _, _ in copies], THREADS).tolist()
+    labeled = [
+        Labeled(place, f"{place:064x}", (label,), "", groups[place])
+        for place, (_, label, _) in enumerate(copies)
+    ]
+    return split(labeled, RATIO, "leaks").sides
+
+
+def split_at_random(copies: list[Copy]) -> dict[int, str]:
+    labeled = [Labeled(place, f"{place:064x}", (label,)) for place, (_, label, _) in enumerate(copies)]
+    return split(labeled, RATIO, "leaks").sides
+
+
+def judged(
+    copies: list[Copy], sides: dict[int, str], unseen: list[Sample], minutes: float, seed: int
+) -> dict[str, object]:
+    samples = [
+        Sample(path.stem, path, (label,), "EVAL" if sides[place] == EVAL else "TRAIN")
+        for place, (path, label, _) in enumerate(copies)
+    ]
+    taught = {copies[place][2] for place, side in sides.items() if side != EVAL}
+    examined = [copies[place][2] for place, side in sides.items() if side == EVAL]
+    with tempfile.TemporaryDirectory() as work:
+        config = FitConfig(max_seconds=60 * minutes, seed=seed, device="cpu", threads=THREADS)
+        bundle = fit(samples, config, Path(work), lambda event: None, lambda: False).bundle
+        own = evaluate(bundle, [one for one in samples if one.usage == "EVAL"], threads=THREADS).report
+        true = evaluate(bundle, unseen, threads=THREADS).report
+    reported, distinct = own.accuracy.value or 0.0, len(set(examined))
+    interval = wilson(round(reported * distinct), distinct)
+    return {
+        "validation_files": own.n,
+        "validation_pictures": distinct,
+        "files_with_a_copy_in_training": sum(picture in taught for picture in examined),
+        "reported": round(reported, 4),
+        "interval": [round(interval.low or 0, 4), round(interval.high or 0, 4)],
+        "unseen": round(true.accuracy.value or 0.0, 4),
+        "unseen_pictures": true.n,
+        "is_within": (interval.low or 0) <= (true.accuracy.value or 0) <= (interval.high or 0),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--pictures", type=int, default=278)
+    parser.add_argument("--files", type=int, default=1872)
+    parser.add_argument("--minutes", type=float, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    asked = parser.parse_args()
+    chance = random.Random(asked.seed)
+    photos = photos_of(asked.folder, chance)
+    pictures, rest = photos[: asked.pictures], photos[asked.pictures :]
+    unseen = [Sample(path.stem, path, (path.parent.name,), "EVAL") for path in rest]
+    with tempfile.TemporaryDirectory() as target:
+        copies = make_copies(pictures, asked.files, Path(target), chance)
+        found = {
+            "pictures": len(pictures),
+            "files": len(copies),
+            "minutes": asked.minutes,
+            "seed": asked.seed,
+        }
+        for name, sides in (("ours", split_as_we_do(copies)), ("random", split_at_random(copies))):
+            found[name] = judged(copies, sides, unseen, asked.minutes, asked.seed)
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

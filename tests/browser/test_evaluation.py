@@ -1,0 +1,185 @@
+"""Look inside an evaluation and compare versions, in a real browser: cells, keys, sliders, narrow, dark."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.files.storage import default_storage
+from django.urls import reverse
+
+from projects import publishing
+from projects.models import DatasetVersion, Project, Side
+from tests.browser.looking import check_accessibility, take_screenshot
+from tests.making import make_project, make_version
+from tests.training.fitted import fit_until_first_model, make_samples
+from training import recording
+from training.engine import CandidateReport
+from training.engine.evaluating import Prediction
+from training.models import Status, StopReason, TrainingVersion
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+NAMES = ("red", "green", "a label with a name as long as sixty-four characters allow it !")
+LITE = "EfficientNet-Lite0"
+CANDIDATES = [
+    CandidateReport(LITE, 224, "linear head", 0.91, 4.2, False, True, 9.4, False),
+    CandidateReport(LITE, 224, "fine-tuned", 0.94, 4.2, False, True, 99.4, True),
+]
+
+
+def complete(project: Project, number: int, labels: tuple[str, ...], skill: float) -> TrainingVersion:
+    """A Completed version that is right as often as `skill`, more or less."""
+    dataset = DatasetVersion.objects.create(
+        project=project, name=f"V{number:03d}", training_ratio=Decimal("0.5")
+    )
+    publishing.publish(dataset)
+    version = make_version(
+        project,
+        number,
+        Status.COMPLETED,
+        stop_reason=StopReason.CONVERGED,
+        ran_on="CPU, 2 threads",
+        model_bytes=13_630_000,
+        inference_ms=4.2,
+        progress={"used_s": 276.4, "curve": [[4, 0.5], [276, 0.94]]},
+    )
+    dice, found = np.random.default_rng(number), []
+    for image in project.images.filter(side=Side.EVAL).order_by("pk"):
+        true = labels.index(image.annotations.get().label.name)
+        raw = dice.random(len(labels)) ** 4
+        raw[true] += 2.0 if dice.random() < skill else 0.0
+        scores = raw / raw.sum()
+        best = labels[int(scores.argmax())]
+        familiar = float(dice.random())
+        found.append(
+            Prediction(str(image.pk), (labels[true],), (best,), tuple(scores), familiar > 0.1, familiar)
+        )
+    recording.record(version, labels, found, CANDIDATES)
+    return version
+
+
+@pytest.fixture
+def versions(tmp_path: Path) -> Iterator[list[TrainingVersion]]:
+    """Two versions of a project with real pictures; the newer one has a really fitted model."""
+    project = make_project("colours", labels=3, images=30, with_files=True)
+    for label, name in zip(project.labels.order_by("position"), NAMES, strict=True):
+        label.name = name
+        label.save()
+    made = [complete(project, 1, NAMES, 0.5), complete(project, 2, NAMES, 0.9)]
+    (tmp_path / "samples").mkdir()
+    bundle = fit_until_first_model(make_samples(tmp_path / "samples"), tmp_path / "fit")
+    folder = Path(default_storage.path(made[1].folder))
+    shutil.copytree(bundle, folder / "bundle")
+    yield made
+    shutil.rmtree(folder)
+
+
+def address(version: TrainingVersion, view: str = "training_version") -> str:
+    return reverse(view, args=[version.project_id, version.number])
+
+
+def test_from_a_cell_to_an_image_to_its_label(versions: list[TrainingVersion], open_page: Any) -> None:
+    page = open_page("alice")
+    page.goto(address(versions[1], "confusion_matrix"))
+    check_accessibility(page)
+    take_screenshot(page, "inside-confusion")
+    cell = page.locator(".matrix .is-wrong a").first
+    count = int(cell.inner_text())
+    cell.click()
+    page.locator("#evaluated").wait_for()
+    assert page.locator(".evaluated-tile").count() == count
+    page.goto(address(versions[1], "evaluated_images"))
+    page.wait_for_load_state()
+    check_accessibility(page)
+    take_screenshot(page, "inside-images")
+    page.locator(".evaluated-tile").first.click()
+    page.locator("#accept").wait_for()
+    page.wait_for_load_state("networkidle")
+    predicted = page.locator("#accept").get_attribute("value")
+    check_accessibility(page)
+    take_screenshot(page, "inside-image")
+    name = page.locator(".inside-pictures figcaption").first.inner_text()
+    page.keyboard.press("+")
+    page.locator(".message-success").wait_for()
+    assert name in page.locator(".message-success").inner_text()
+    page.wait_for_load_state()
+    before = page.url
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url(lambda url: url != before)
+    page.wait_for_load_state()
+    assert f"carries {predicted} now" in page.locator("[aria-labelledby=said-title]").inner_text()
+    page.keyboard.press("Backspace")
+    page.locator("#evaluated").wait_for()
+
+
+def test_the_heat_map_of_a_real_model_is_shown(versions: list[TrainingVersion], open_page: Any) -> None:
+    page = open_page("vera")
+    page.goto(f"{address(versions[1], 'evaluated_images')}?outcome=all&predicted=red")
+    page.locator(".evaluated-tile").first.click()
+    page.locator("#heat").evaluate("img => img.decode()")  # fails for what is no picture
+    first = page.locator("#heat").get_attribute("src")
+    page.locator("[data-heat=green]").click()
+    page.locator("#heat[src$='label=green']").evaluate("img => img.decode()")
+    assert page.locator("#heat").get_attribute("src") != first
+    assert page.locator("#accept").count() == 0  # a Viewer relabels nothing
+
+
+def test_a_version_whose_model_is_gone_says_so_in_place_of_the_heat_map(
+    versions: list[TrainingVersion], open_page: Any
+) -> None:
+    page = open_page("vera")
+    page.goto(f"{address(versions[0], 'evaluated_images')}?outcome=all")
+    page.locator(".evaluated-tile").first.click()
+    page.get_by_text("This version cannot show where it looks.").wait_for()
+
+
+def test_words_and_dot_follow_the_slider(versions: list[TrainingVersion], open_page: Any) -> None:
+    page = open_page("vera")
+    page.goto(address(versions[1], "thresholds"))
+    words = page.locator("#threshold .threshold-words")
+    page.locator("#threshold .threshold-words", has_text="would be named").wait_for()
+    check_accessibility(page)
+    take_screenshot(page, "inside-thresholds")
+    before = words.inner_text()
+    page.locator("#at").focus()
+    page.keyboard.press("End")
+    assert words.inner_text() != before
+    assert page.locator("output[for=at]").inner_text() == "1.00"
+    page.keyboard.press("Home")
+    assert "45 images would be named red" in words.inner_text()
+    page.locator("#label").select_option("green")
+    page.wait_for_url("**label=green**")
+
+
+def test_the_pages_of_an_evaluation_look_right_everywhere(
+    versions: list[TrainingVersion], open_page: Any
+) -> None:
+    newest = versions[1]
+    project = newest.project_id
+    image = reverse("evaluated_image", args=[project, 2, newest.evaluated_images.first().pk])
+    pages = {
+        "overview": address(newest),
+        "images": address(newest, "evaluated_images") + "?outcome=all",
+        "image": image,
+        "confusion": address(newest, "confusion_matrix"),
+        "thresholds": address(newest, "thresholds"),
+        "compare": reverse("compare_versions", args=[project]),
+        "datasets": reverse("dataset_versions", args=[project]),
+        "dataset": reverse("dataset_version", args=[project, "V002"]),
+        "differences": reverse("dataset_differences", args=[project, "V002"]) + "?from=V001",
+        "restore": reverse("restore_labels", args=[project, "V001"]),
+    }
+    for width, scheme in ((1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")):
+        page = open_page("alice", width=width, height=900, scheme=scheme)
+        for name, url in pages.items():
+            page.goto(url)
+            page.wait_for_load_state("networkidle")
+            check_accessibility(page)
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= width, f"{name} is {wide} wide on a screen of {width}"
+            take_screenshot(page, f"inside-{name}-{width}-{scheme}")
