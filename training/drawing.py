@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
+
 from training.engine.metrics import Rate, wilson
 from training.models import Curve
 
@@ -54,6 +57,17 @@ class Matrix:
     @property
     def is_table(self) -> bool:
         return len(self.labels) <= FEW
+
+    def drawn(self, url: str) -> SafeString:
+        """The filled cells as elements of an SVG: templates take a fifth of a second for thousands."""
+        return mark_safe(
+            "".join(
+                f'<a href="{url}?{escape(cell.query)}" tabindex="-1"><title>{escape(cell.words)}</title>'
+                f'<rect class="{"is-right" if cell.is_right else "is-wrong"} level-{cell.level}"'
+                f' x="{cell.x}" y="{cell.y}" width="0.94" height="0.94"/></a>'
+                for cell in self.filled
+            )
+        )
 
     @property
     def confusions(self) -> list[Cell]:

@@ -126,6 +126,8 @@ def confusion_matrix(request: PageRequest, project: Project, number: int) -> Htt
     if found:
         wanted = search.casefold()
         pairs = [cell for cell in found.confusions if wanted in f"{cell.true}\n{cell.predicted}".casefold()]
+        if not found.is_table:
+            context["drawn"] = found.drawn(reverse("evaluated_images", args=[project.pk, number]))
         context |= {"pairs": pairs[:MOST_PAIRS], "more": max(len(pairs) - MOST_PAIRS, 0)}
     fragment = "training/_confused_pairs.html"
     return page(request, "training/confusion_matrix.html", context, fragment=fragment)
