@@ -25,6 +25,7 @@ RUNS_THE_ENGINE = {
     "training.embedding",
     "training.suggesting",
     "training.copying",
+    "training.learning",
     "training.inspecting",
     "training.foreseeing",
 }

@@ -31,6 +31,7 @@ from training.progress import Reporter
 
 logger = logging.getLogger(__name__)
 
+FORETELL = "training.learning.foretell"  # what more images of each label would bring
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 FINISHING_S = 10  # of the limit: drawing the charts, storing the model, writing the rows
 RESCUE_S = 90  # for an attempt after a crash, also beyond the limit: enough to keep the model of an hour
@@ -253,6 +254,7 @@ def _complete(version: TrainingVersion, result: FitResult, size: int, progress: 
     if not ended:
         raise NotOurs
     background.soon(LEARN, version.project_id)  # its predictions are better suggestions
+    background.soon(FORETELL, version.pk)
 
 
 def ran_on(version: TrainingVersion, device: str) -> str:

@@ -18,6 +18,7 @@ from exeml_site.pages import PageRequest, go, page
 from projects.access import project_page
 from projects.models import Project, Role
 from training import launching
+from training.advice import advice
 from training.forms_notes import VersionNoteForm
 from training.live import live, percent_done
 from training.models import Metric, TrainingVersion
@@ -26,7 +27,7 @@ from training.tried import phases_of, why_it_ended
 
 ACCURACY = "The share of all validation images that were predicted right."
 ACCURACY_OF_SEVERAL = "The share of validation images whose labels were all predicted, and no other."
-LARGE = ("confusion", "traceback", "seconds_by_phase", "failure_cause", "failure_remedy")
+LARGE = ("confusion", "learning", "traceback", "seconds_by_phase", "failure_cause", "failure_remedy")
 # An SVG opened by itself may style itself, and do nothing else.
 CHART_POLICY = {"default-src": "'none'", "style-src": "'unsafe-inline'", "sandbox": ""}
 
@@ -169,6 +170,7 @@ def _version_context(request: PageRequest, project: Project, version: TrainingVe
         sort, search = request.GET.get("sort", ""), request.GET.get("search", "").strip()
         rows = arranged(results.rows, sort, search)
         context |= {"results": results, "rows": rows, "sort": sort, "search": search}
+        context["advice"] = advice(version)
         context["accuracy_meaning"] = ACCURACY_OF_SEVERAL if results.is_multi_label else ACCURACY
         context |= {"phases": phases_of(version), "why_it_ended": why_it_ended(version)}
     return context
