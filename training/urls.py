@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from training.views import comparison, configuration, evaluation, infer, services, versions
+from training.views import comparison, configuration, evaluation, infer, services, taking, versions
 
 CONFIGURE = "projects/<int:project_id>/train-model/configure/"
 SERVICES = "projects/<int:project_id>/deploy-service/"
@@ -19,6 +19,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(VERSION + "status/", versions.training_status, name="training_status"),
     path(VERSION + "stop/", versions.stop_training, name="stop_training"),
     path(VERSION + "retry/", versions.retry_training, name="retry_training"),
+    path(VERSION + "report/", taking.version_report, name="version_report"),
+    path(VERSION + "archive/", taking.version_archive, name="version_archive"),
     path(VERSION + "star/", versions.star_version, name="star_version"),
     path(VERSION + "note/", versions.describe_version, name="describe_version"),
     path(VERSION + "delete/", versions.delete_training_version, name="delete_training_version"),
