@@ -119,6 +119,40 @@ def _insert(
     return version
 
 
+def add_time(version: TrainingVersion, minutes: int, *, by: User, submission: UUID) -> TrainingVersion:
+    """Train on from a Completed version for `minutes`, on the images that it was trained on and judged by.
+
+    It becomes a version of its own, so that the older one stays what it is. The same submission finds the
+    same version. Raises Refused where the version is not Completed or has no dataset version any more.
+    """
+    earlier = submitted(submission)
+    if earlier:
+        return _of_this_project(earlier, version.project)
+    if not version.is_completed:
+        raise Refused(f"{version} is {version.status}: time can be added to a Completed version.")
+    flavor = version.flavor
+    if not flavor.is_enabled:
+        raise Refused(f"The flavor {flavor} is no longer offered. Train again with another one.")
+    with transaction.atomic():
+        more = TrainingVersion.objects.create(
+            project=version.project,
+            number=_next_number(version.project),
+            submission=submission,
+            dataset_version=version.dataset_version,
+            training_ratio=version.training_ratio,
+            incremental_version=version,
+            inference_hardware=version.inference_hardware,
+            max_inference_ms=version.max_inference_ms,
+            max_training_minutes=minutes,
+            flavor=flavor,
+            flavor_name=flavor.name,
+            price_per_hour=flavor.price_per_hour,
+            submitted_by=by,
+        )
+        transaction.on_commit(lambda: enqueue(more))
+    return more
+
+
 def _next_number(project: Project) -> int:
     """Deleted versions keep theirs."""
     highest = TrainingVersion.objects.filter(project=project).aggregate(highest=Max("number"))["highest"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from csp.decorators import csp
@@ -19,7 +20,8 @@ from projects.access import project_page
 from projects.models import Project, Role
 from training import launching
 from training.advice import advice
-from training.forms_notes import VersionNoteForm
+from training.forms import whole_minutes
+from training.forms_notes import AddTimeForm, VersionNoteForm
 from training.live import live, percent_done
 from training.models import Metric, TrainingVersion
 from training.results import CHARTS, arranged, results_of
@@ -102,6 +104,29 @@ def delete_training_version(request: PageRequest, project: Project, number: int)
         return _ask(request, version, "delete", error=str(refused))
     messages.success(request, f"{version} is deleted.")
     return go(request, reverse("train_model", args=[project.pk]))
+
+
+@project_page(Role.MANAGER)
+@require_http_methods(["GET", "POST"])
+def add_time(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    """GET asks how much; POST trains on, once however often it is pressed."""
+    version = _get(project, number)
+    if request.method == "GET":
+        form = AddTimeForm(initial={"more_hours": "1", "submission": uuid.uuid4()})
+        return _ask_for_time(request, version, form)
+    form = AddTimeForm(request.POST)
+    if not form.is_valid():
+        return _ask_for_time(request, version, form, status=422)
+    minutes = whole_minutes(form.cleaned_data["more_hours"])
+    try:
+        more = launching.add_time(
+            version, minutes, by=request.user, submission=form.cleaned_data["submission"]
+        )
+    except launching.Refused as refused:
+        form.add_error(None, str(refused))
+        return _ask_for_time(request, version, form, status=409)
+    messages.success(request, f"{more} goes on from {version}, on the same images.")
+    return go(request, _address(more))
 
 
 @project_page(Role.LABELER)
@@ -211,6 +236,14 @@ def _can_manage(request: PageRequest) -> bool:
 
 def _address(version: TrainingVersion) -> str:
     return reverse("training_version", args=[version.project_id, version.number])
+
+
+def _ask_for_time(
+    request: PageRequest, version: TrainingVersion, form: AddTimeForm, status: int = 200
+) -> HttpResponse:
+    context = {"project": version.project, "version": version, "form": form}
+    fragment = "training/_add_time.html"
+    return page(request, "training/add_time.html", context, fragment=fragment, status=status)
 
 
 def _ask(request: PageRequest, version: TrainingVersion, deed: str, error: str = "") -> HttpResponse:
