@@ -75,6 +75,12 @@ def versions(tmp_path: Path) -> Iterator[list[TrainingVersion]]:
     bundle = fit_until_first_model(make_samples(tmp_path / "samples"), tmp_path / "fit")
     folder = Path(default_storage.path(made[1].folder))
     shutil.copytree(bundle, folder / "bundle")
+    TrainingVersion.objects.filter(pk=made[1].pk).update(
+        title="before the move",
+        note="Old lamps, new lens.",
+        is_starred=True,
+        learning={NAMES[2]: [15, 0.7, 0.05, 0.01, 0.09]},
+    )
     yield made
     shutil.rmtree(folder)
 
@@ -156,6 +162,21 @@ def test_words_and_dot_follow_the_slider(versions: list[TrainingVersion], open_p
     page.wait_for_url("**label=green**")
 
 
+def test_time_is_added_from_the_page(versions: list[TrainingVersion], open_page: Any) -> None:
+    page = open_page("alice")
+    page.goto(address(versions[1]))
+    page.wait_for_load_state("networkidle")
+    page.locator("#add-time").click()
+    page.locator("#question-dialog").get_by_label("Max. Training Time").fill("0.01")
+    page.keyboard.press("Enter")
+    page.locator("#question-dialog .field-error").wait_for()
+    check_accessibility(page)
+    page.locator("#question-dialog").get_by_label("Max. Training Time").fill("0.1")
+    page.keyboard.press("Enter")
+    page.get_by_text("V003 goes on from V002, on the same images.").wait_for()
+    assert TrainingVersion.objects.get(number=3).max_training_minutes == 6
+
+
 def test_the_pages_of_an_evaluation_look_right_everywhere(
     versions: list[TrainingVersion], open_page: Any
 ) -> None:
@@ -172,6 +193,8 @@ def test_the_pages_of_an_evaluation_look_right_everywhere(
         "datasets": reverse("dataset_versions", args=[project]),
         "dataset": reverse("dataset_version", args=[project, "V002"]),
         "differences": reverse("dataset_differences", args=[project, "V002"]) + "?from=V001",
+        "add-time": address(newest, "add_time"),
+        "delete": address(versions[0], "delete_training_version"),
         "restore": reverse("restore_labels", args=[project, "V001"]),
     }
     for width, scheme in ((1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")):
