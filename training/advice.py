@@ -74,12 +74,12 @@ def _of_confusions(version: TrainingVersion) -> list[Advice]:
 
 
 def _of_learning(version: TrainingVersion) -> list[Advice]:
-    """The labels of which more images would bring most, as far as that is certain."""
+    """The labels of which more images would bring most."""
     labels = dict(Label.objects.filter(project=version.project_id).values_list("name", "pk"))
     gains = sorted(version.learning.items(), key=lambda one: -one[1][2])
     found = []
     for name, (_, now, gain, low, high) in gains[:MOST_GAINS]:
-        if gain < WORTH or low <= 0 or name not in labels:
+        if gain < WORTH or name not in labels:
             continue
         words = (
             f"20 more images of “{name}” would probably find {100 * gain:.1f} points more of them "

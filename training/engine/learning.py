@@ -1,13 +1,15 @@
 """What more pictures of a label would bring: learning curves from subsets, and a power law through them.
 
-Many subsets of the pictures are learned from and judged by all the others, on frozen features with the
-quick model of the suggestions. The share of a label's pictures that is missed falls about as a·n^-b with the
-number n of its pictures (Hestness et al. 2017); the law is fitted to the logarithms, and its doubt comes from
-drawing the repetitions again (bootstrap). numpy only.
+Many subsets of the pictures, each with another share of every label, are learned from and judged by all the
+others, on frozen features with the quick model of the suggestions. The share of a label's pictures that is
+missed falls about as a·n^-b with the number n of its pictures (Hestness et al. 2017); the law is fitted to
+the logarithms. Its doubt comes from drawing the runs again (bootstrap), and from how far one run lies from the
+law. numpy only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,14 +18,14 @@ from numpy.typing import NDArray
 from training.engine import suggestions
 
 SHARES = (0.2, 0.35, 0.55, 0.8)
-REPEATS = 8
+RUNS = 36
 REDRAWN = 300
 FEWEST = 8  # pictures of a label, below which no curve can be seen
 MOST_ROWS = 6_000
 STEEPEST = 1.0  # of the exponent b: faster than 1/n is chance
 
 Floats = NDArray[np.float32]
-Curve = NDArray[np.float64]  # [K, 3]: repetition, logarithm of n, logarithm of the share that is missed
+Curve = NDArray[np.float64]  # [K, 3]: run, logarithm of n, logarithm of the share that is missed
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,13 @@ def gains(
         rows = np.sort(dice.choice(len(features), MOST_ROWS, replace=False))
         features, targets, groups = features[rows], targets[rows], groups[rows]
     seen: list[list[tuple[int, float, float]]] = [[] for _ in range(targets.shape[1])]
-    for repetition in range(REPEATS):
-        for share in SHARES:
-            _learn_once(features, targets, groups, share, is_multi_label, dice, repetition, seen)
+    for run in range(RUNS):
+        _learn_once(features, targets, groups, is_multi_label, dice, run, seen)
     counts = targets.sum(0)
     return [
-        _gain(np.array(points), int(count), more, dice) if count >= FEWEST and len(points) > REPEATS else None
+        _gain(np.array(points), int(count), more, dice)
+        if count >= FEWEST and len(points) > RUNS // 2
+        else None
         for points, count in zip(seen, counts, strict=True)
     ]
 
@@ -69,15 +72,15 @@ def _learn_once(
     features: Floats,
     targets: Floats,
     groups: NDArray[np.int64],
-    share: float,
     is_multi_label: bool,
     dice: np.random.Generator,
-    repetition: int,
+    run: int,
     seen: list[list[tuple[int, float, float]]],
 ) -> None:
-    """Learn from about `share` of the groups, note for each label what is missed of the others."""
-    names = np.unique(groups)
-    is_taught = np.isin(groups, names[dice.random(len(names)) < share])
+    """Learn from some share of each label's groups, note for each label what is missed of the others."""
+    share = dice.choice(SHARES, targets.shape[1])[targets.argmax(1)]
+    names, first, place = np.unique(groups, return_index=True, return_inverse=True)
+    is_taught = (dice.random(len(names)) < share[first])[place]
     fitted = suggestions.fit(features[is_taught], targets[is_taught], is_multi_label)
     if fitted is None or is_taught.all():
         return
@@ -88,30 +91,37 @@ def _learn_once(
     missed = (truth & ~named).sum(0)
     for label in np.flatnonzero((taught >= suggestions.FEWEST) & (carried >= 3)).tolist():
         rest = (missed[label] + 0.5) / (carried[label] + 1)  # of few, none missed is not never missed
-        seen[label].append((repetition, float(np.log(taught[label])), float(np.log(rest))))
+        seen[label].append((run, float(np.log(taught[label])), float(np.log(rest))))
 
 
 def _gain(points: Curve, pictures: int, more: int, dice: np.random.Generator) -> Gain:
     now, gain = _expected(points, pictures, more)
-    repetitions = np.unique(points[:, 0])
-    drawn = []
-    for _ in range(REDRAWN):
-        chosen = dice.choice(repetitions, len(repetitions))
-        drawn.append(
-            _expected(np.concatenate([points[points[:, 0] == one] for one in chosen]), pictures, more)[1]
-        )
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Gain(pictures, now, gain, float(min(low, gain)), float(max(high, gain)))
+    drawn = np.array(
+        [
+            _expected(points[dice.integers(len(points), size=len(points))], pictures, more)
+            for _ in range(REDRAWN)
+        ]
+    )
+    low, high = np.percentile(drawn[:, 1], [2.5, 97.5])
+    # The law is drawn through runs that share most pictures: what lies between two draws of pictures is that
+    # of one run, whose share of missed pictures differs from the law by `apart` (of logarithms).
+    apart = float(np.std(points[:, 2] - _law(points)(points[:, 1])))
+    spread = 1.96 * (1 - now) * apart * np.log1p(more / pictures)
+    return Gain(
+        pictures, now, gain, float(max(min(low, gain) - spread, 0.0)), float(max(high, gain) + spread)
+    )
 
 
-def _expected(points: Curve, pictures: int, more: int) -> tuple[float, float]:
-    """Recall at `pictures`, and what `more` add to it, on the law through the points."""
+def _law(points: Curve) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """The logarithm of what is missed, by the logarithm of the number of pictures: it never rises."""
     x, y = points[:, 1], points[:, 2]
     spread = float(((x - x.mean()) ** 2).sum())
     slope = float(((x - x.mean()) * (y - y.mean())).sum()) / spread if spread else 0.0
     slope = min(max(slope, -STEEPEST), 0.0)
-    missed = [
-        min(float(np.exp(y.mean() + slope * (np.log(count) - x.mean()))), 1.0)
-        for count in (pictures, pictures + more)
-    ]
-    return 1 - missed[0], missed[0] - missed[1]
+    return lambda at: y.mean() + slope * (at - x.mean())
+
+
+def _expected(points: Curve, pictures: int, more: int) -> tuple[float, float]:
+    """Recall at `pictures`, and what `more` add to it, on the law through the points."""
+    now, later = np.minimum(np.exp(_law(points)(np.log([pictures, pictures + more]))), 1.0).tolist()
+    return 1 - now, now - later

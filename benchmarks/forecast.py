@@ -1,0 +1,84 @@
+"""Does the forecast of what 20 more images of a label bring come true?
+
+    python -m benchmarks.forecast FOLDER ... [--now 30] [--more 20] [--seeds 8]
+
+FOLDER holds a folder of pictures for each label. `--now` pictures of each label are taken, the forecast is
+made from them alone; then `--more` of one label join, and what its recall really gains on all other pictures
+is measured with the same quick model on the same frozen features. Printed for each folder: the mean forecast
+and the mean real gain in points, their correlation over labels, how far they lie apart, beside saying always
+zero, and in how many of the forecasts the label's mean real gain lies within the interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from training.engine import suggestions
+from training.engine.embedding import Embedder
+from training.engine.learning import Floats, gains
+from training.engine.reading import SUFFIXES
+
+
+def features_of(folder: Path) -> tuple[Floats, np.ndarray, list[str]]:
+    paths = [path for path in sorted(folder.glob("*/*")) if path.suffix.lower() in SUFFIXES]
+    names = sorted({path.parent.name for path in paths})
+    rows, _ = Embedder(2).embed(list(paths))
+    return rows, np.array([names.index(path.parent.name) for path in paths]), names
+
+
+def run(folder: Path, now: int, more: int, seeds: int) -> dict[str, object]:
+    features, labels, names = features_of(folder)
+    foretold = np.zeros((seeds, len(names)))
+    lows, highs, real = np.zeros_like(foretold), np.zeros_like(foretold), np.zeros_like(foretold)
+    for seed in range(seeds):
+        dice = np.random.default_rng(seed)
+        orders = [dice.permutation(np.flatnonzero(labels == label)) for label in range(len(names))]
+        taught = np.concatenate([order[:now] for order in orders])
+        targets = np.eye(len(names), dtype=np.float32)[labels[taught]]
+        for label, gain in enumerate(gains(features[taught], targets, taught, more, seed=seed)):
+            assert gain is not None
+            foretold[seed, label], lows[seed, label], highs[seed, label] = gain.gain, gain.low, gain.high
+            larger = np.concatenate([taught, orders[label][now : now + more]])
+            extra = orders[label][now : now + more]
+            judges = np.concatenate([taught, extra])  # both are judged by the same rest
+            before = _judged(features, labels, taught, judges, label, len(names))
+            real[seed, label] = _judged(features, labels, larger, judges, label, len(names)) - before
+    mean_real = real.mean(0)
+    within = (lows <= mean_real) & (mean_real <= highs)
+    return {
+        "folder": folder.name,
+        "foretold": round(100 * float(foretold.mean()), 2),
+        "real": round(100 * float(mean_real.mean()), 2),
+        "apart": round(100 * float(np.abs(foretold - mean_real).mean()), 2),
+        "apart_of_zero": round(100 * float(np.abs(mean_real).mean()), 2),
+        "correlation": round(float(np.corrcoef(foretold.mean(0), mean_real)[0, 1]), 2),
+        "within_interval": round(float(within.mean()), 2),
+    }
+
+
+def _judged(
+    features: Floats, labels: np.ndarray, taught: np.ndarray, left_out: np.ndarray, of: int, classes: int
+) -> float:
+    fitted = suggestions.fit(features[taught], np.eye(classes, dtype=np.float32)[labels[taught]], False)
+    rest = np.setdiff1d(np.flatnonzero(labels == of), left_out)
+    assert fitted is not None
+    return float((fitted.probabilities(features[rest]).argmax(1) == of).mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--now", type=int, default=30)
+    parser.add_argument("--more", type=int, default=20)
+    parser.add_argument("--seeds", type=int, default=8)
+    asked = parser.parse_args()
+    for folder in asked.folders:
+        print(json.dumps(run(folder, asked.now, asked.more, asked.seeds)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
