@@ -3,8 +3,8 @@
 Many subsets of the pictures, each with another share of every label, are learned from and judged by all the
 others, on frozen features with the quick model of the suggestions. The share of a label's pictures that is
 missed falls about as a·n^-b with the number n of its pictures (Hestness et al. 2017); the law is fitted to
-the logarithms. Its doubt comes from drawing the runs again (bootstrap), and from how far one run lies from the
-law. numpy only.
+the logarithms. Its doubt comes from drawing the runs again (bootstrap), and from how far one run lies from
+the law. numpy only.
 """
 
 from __future__ import annotations
