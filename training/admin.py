@@ -16,8 +16,10 @@ from projects.admin.reading import Admin, DeletedFilter, ReadOnlyAdmin, ReadOnly
 from training import flavors, launching
 from training.models import (
     Candidate,
+    Curve,
     EvaluatedImage,
     InstanceFlavor,
+    LaterPrediction,
     Metric,
     Service,
     ServiceEvent,
@@ -245,6 +247,29 @@ class EvaluatedImageAdmin(ReadOnlyAdmin):
     @admin.display(ordering="training_version__project__name")
     def project(self, evaluated: EvaluatedImage) -> str:
         return str(evaluated.training_version.project)
+
+
+@admin.register(Curve)
+class CurveAdmin(ReadOnlyAdmin):
+    list_display = ["training_version", "project", "kind", "label", "area"]
+    list_filter = ["kind"]
+    search_fields = ["label", "training_version__project__name"]
+    list_select_related = ["training_version__project"]
+
+    @admin.display(ordering="training_version__project__name")
+    def project(self, curve: Curve) -> str:
+        return str(curve.training_version.project)
+
+
+@admin.register(LaterPrediction)
+class LaterPredictionAdmin(ReadOnlyAdmin):
+    list_display = ["image", "training_version", "project", "predicted"]
+    search_fields = ["image__name", "training_version__project__name"]
+    list_select_related = ["image", "training_version__project"]
+
+    @admin.display(ordering="training_version__project__name")
+    def project(self, later: LaterPrediction) -> str:
+        return str(later.training_version.project)
 
 
 class ServiceEventsInline(ReadOnlyInline):

@@ -40,6 +40,7 @@ def test_from_a_folder_of_photos_to_a_prediction(window: Any, tmp_path: Path) ->
     label_by_keyboard(window)
     train(window)
     read_the_numbers(window)
+    look_inside(window)
     deploy_and_predict(window, flower_files(tmp_path / "unseen", per_label=4, side="test"))
 
 
@@ -121,6 +122,18 @@ def read_the_numbers(page: Any) -> None:
     page.locator(".chart img").last.scroll_into_view_if_needed()
     page.wait_for_function("[...document.querySelectorAll('.chart img')].every(one => one.naturalWidth > 0)")
     seen(page, "journey-8-completed")
+
+
+def look_inside(page: Any) -> None:
+    """One image of the evaluation, with the heat map of the model and the training images beside it."""
+    page.locator(".version-tabs").get_by_role("link", name="Images").click()
+    page.get_by_role("link", name="All", exact=True).click()
+    page.locator(".evaluated-tile").first.click()
+    page.locator("#heat").evaluate("img => img.decode()")  # fails for what is no picture
+    page.locator(".inside-near li").first.wait_for()
+    seen(page, "journey-9-inside")
+    page.locator(".version-tabs").get_by_role("link", name="Overview").click()
+    page.locator("#version").get_by_role("link", name="Deploy").wait_for()
 
 
 def deploy_and_predict(page: Any, unseen: list[Path]) -> None:

@@ -35,7 +35,16 @@ from projects.models import (
     TransferRefusal,
 )
 from tests.making import PASSWORD, make_image, make_project, make_team, make_user, make_version
-from training.models import Candidate, EvaluatedImage, Service, ServiceEvent, Status, TrainingVersion
+from training.models import (
+    Candidate,
+    Curve,
+    EvaluatedImage,
+    LaterPrediction,
+    Service,
+    ServiceEvent,
+    Status,
+    TrainingVersion,
+)
 
 OURS = [*apps.get_app_config("projects").get_models(), *apps.get_app_config("training").get_models()]
 KEPT = [
@@ -84,6 +93,8 @@ def fill(project: Project, seed: int) -> None:
     Candidate.objects.create(training_version=version, network="lite0", resolution=224, recipe="linear head")
     evaluated = {"truth": ["a"], "predicted": ["a"], "scores": [1], "confidence": 1, "is_correct": True}
     EvaluatedImage.objects.create(training_version=version, image=image, **evaluated)
+    LaterPrediction.objects.create(training_version=version, image=image, predicted=["daisy"])
+    Curve.objects.create(training_version=version, kind=Curve.Kind.COVERAGE, points=[[1, 1]])
     service = Service.objects.create(project=project, training_version=version, name=f"s{seed}")
     ServiceEvent.objects.create(service=service, message="Deployed.")
     Membership.objects.create(team=project.team, user=person, role=Role.VIEWER)
