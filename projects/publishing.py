@@ -228,6 +228,8 @@ def _draft(version: DatasetVersion) -> Iterator[Draft]:
     images = [_to_split(entry, earlier_sides, groups) for entry in entries]
     split = splitting.split(images, version.training_ratio, str(version.project_id))
     report = leaks.report(images, split, version.training_ratio)
+    searched = Project.objects.filter(pk=version.project_id).exclude(copies_searched="")
+    report["are_copies_known"] = searched.exists()
     del images
     with tempfile.TemporaryFile() as file:
         digest, tally, usages = hashlib.sha256(), Counter[tuple[str, str]](), Counter[str]()

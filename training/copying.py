@@ -18,10 +18,11 @@ MOST_COMPARED = 20_000  # images of one search
 def find_copies(project: Project) -> int:
     """Give every living image the lowest id among its copies, or None; how many rows changed.
 
-    A project of more than `MOST_COMPARED` images is not looked at.
+    A project of more than `MOST_COMPARED` images is not looked at, and its copies count as unknown.
     """
     images = list(alive(project).order_by("pk").only("pk", "project_id", "sha256"))
     if not images or len(images) > MOST_COMPARED:
+        Project.objects.filter(pk=project.pk).exclude(copies_searched="").update(copies_searched="")
         return 0
     state = f"{len(images)}:{images[-1].pk}"
     if Project.objects.filter(pk=project.pk, copies_searched=state).exists():

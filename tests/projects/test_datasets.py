@@ -73,6 +73,17 @@ def test_a_leak_that_cannot_be_helped_is_named(project: Project, vera: Client) -
     assert "ve one." in vera.get(page_of(version)).content.decode() or len(leaking) == 1
 
 
+@pytest.mark.parametrize(
+    ("searched", "words"),
+    [("20:20", "No two images are copies of one picture"), ("", "Copies were not looked for")],
+)
+def test_where_copies_were_not_looked_for_the_page_says_so(
+    project: Project, vera: Client, searched: str, words: str
+) -> None:
+    Project.objects.filter(pk=project.pk).update(copies_searched=searched)
+    assert words in vera.get(page_of(publish(project, "V001"))).content.decode()
+
+
 # --- the ratio ---
 
 

@@ -140,3 +140,17 @@ def test_soft_pictures_are_not_blurred_among_their_like(labeled: Project) -> Non
     Image.objects.filter(pk=odd.pk).update(sharpness=24.0)
     inspecting.inspect(labeled.pk)
     assert names(labeled, "blurred") == {"ring-0.png"}
+
+
+def test_copies_of_too_many_images_count_as_unknown(
+    labeled: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from training import copying
+
+    copying.find_copies(labeled)
+    labeled.refresh_from_db()
+    assert labeled.copies_searched.startswith("20:")
+    monkeypatch.setattr(copying, "MOST_COMPARED", 19)
+    assert copying.find_copies(labeled) == 0
+    labeled.refresh_from_db()
+    assert labeled.copies_searched == ""
