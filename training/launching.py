@@ -133,23 +133,29 @@ def add_time(version: TrainingVersion, minutes: int, *, by: User, submission: UU
     flavor = version.flavor
     if not flavor.is_enabled:
         raise Refused(f"The flavor {flavor} is no longer offered. Train again with another one.")
-    with transaction.atomic():
-        more = TrainingVersion.objects.create(
-            project=version.project,
-            number=_next_number(version.project),
-            submission=submission,
-            dataset_version=version.dataset_version,
-            training_ratio=version.training_ratio,
-            incremental_version=version,
-            inference_hardware=version.inference_hardware,
-            max_inference_ms=version.max_inference_ms,
-            max_training_minutes=minutes,
-            flavor=flavor,
-            flavor_name=flavor.name,
-            price_per_hour=flavor.price_per_hour,
-            submitted_by=by,
-        )
-        transaction.on_commit(lambda: enqueue(more))
+    try:
+        with transaction.atomic():
+            more = TrainingVersion.objects.create(
+                project=version.project,
+                number=_next_number(version.project),
+                submission=submission,
+                dataset_version=version.dataset_version,
+                training_ratio=version.training_ratio,
+                incremental_version=version,
+                inference_hardware=version.inference_hardware,
+                max_inference_ms=version.max_inference_ms,
+                max_training_minutes=minutes,
+                flavor=flavor,
+                flavor_name=flavor.name,
+                price_per_hour=flavor.price_per_hour,
+                submitted_by=by,
+            )
+            transaction.on_commit(lambda: enqueue(more))
+    except IntegrityError:  # pressed twice, or another training took the number
+        earlier = submitted(submission)
+        if earlier:
+            return _of_this_project(earlier, version.project)
+        raise Refused("Another training was submitted at this moment. Press Train on again.") from None
     return more
 
 
