@@ -47,7 +47,7 @@ def make_version(count: int, labels: int) -> int:
     """A Completed version that is right four times in five; its project's id."""
     from django.utils import timezone
 
-    from projects.models import DatasetVersion, Image, Label
+    from projects.models import DatasetVersion, Label
     from tests.making import make_project
     from tests.making import make_version as make_row
     from training import recording
@@ -59,6 +59,26 @@ def make_version(count: int, labels: int) -> int:
     Label.objects.bulk_create(
         Label(project=project, name=name, position=place) for place, name in enumerate(names)
     )
+    make_images(project, count)
+    version = make_row(project, 1, Status.COMPLETED)
+    DatasetVersion.objects.filter(pk=version.dataset_version_id).update(
+        published_at=timezone.now(), training_ratio=Decimal("0.8"), counts={}
+    )
+    dice, found = np.random.default_rng(0), []
+    for pk in project.images.order_by("pk").values_list("pk", flat=True).iterator():
+        true = int(dice.integers(labels))
+        best = true if dice.random() < 0.8 else int(dice.integers(labels))
+        scores = dice.random(labels) * 0.5 / labels
+        scores[best] += 0.4 + dice.random() / 2
+        found.append(Prediction(str(pk), (names[true],), (names[best],), tuple(scores.tolist()), True, 0.5))
+    recording.record(version, names, found, [])
+    return int(project.pk)
+
+
+def make_images(project: Any, count: int) -> None:
+    """Rows alone, on the validation side."""
+    from projects.models import Image
+
     Image.objects.bulk_create(
         (
             Image(
@@ -75,19 +95,6 @@ def make_version(count: int, labels: int) -> int:
         ),
         batch_size=1000,
     )
-    version = make_row(project, 1, Status.COMPLETED)
-    DatasetVersion.objects.filter(pk=version.dataset_version_id).update(
-        published_at=timezone.now(), training_ratio=Decimal("0.8"), counts={}
-    )
-    dice, found = np.random.default_rng(0), []
-    for pk in project.images.order_by("pk").values_list("pk", flat=True).iterator():
-        true = int(dice.integers(labels))
-        best = true if dice.random() < 0.8 else int(dice.integers(labels))
-        scores = dice.random(labels) * 0.5 / labels
-        scores[best] += 0.4 + dice.random() / 2
-        found.append(Prediction(str(pk), (names[true],), (names[best],), tuple(scores.tolist()), True, 0.5))
-    recording.record(version, names, found, [])
-    return int(project.pk)
 
 
 def measure(project: int, rounds: int) -> dict[str, object]:

@@ -13,7 +13,6 @@ from projects import label_import, labeling, publishing
 from projects.label_rows import alone
 from projects.manifest import Mark
 from projects.models import Annotation, DatasetVersion, Image, Label, LabelEvent, Project
-from projects.portions import chunks
 
 KINDS = {
     "added": "Added",
@@ -163,11 +162,4 @@ def _labels_now(project: Project) -> dict[int, set[str]]:
     carried = Annotation.objects.filter(image__project=project, image__deleted_at=None).order_by()
     for image_id, name in carried.values_list("image_id", "label__name"):
         found[image_id].add(name.lower())
-    return found
-
-
-def images_of(ones: Sequence[Difference]) -> dict[int, Image]:
-    found: dict[int, Image] = {}
-    for chunk in chunks([one.image_id for one in ones]):
-        found |= Image.objects.in_bulk(chunk)
     return found

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from django.conf import settings
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
+
+READ_BYTES = 1 << 16
 
 
 def local_path(name: str) -> Path:
@@ -58,6 +61,12 @@ def folder_size(name: str) -> int:
         return 0
     total = sum(default_storage.size(f"{name}/{file}") for file in found)
     return total + sum(folder_size(f"{name}/{folder}") for folder in folders)
+
+
+def pieces(name: str) -> Iterator[bytes]:
+    """The stored file, READ_BYTES at a time."""
+    with default_storage.open(name) as file:
+        yield from iter(lambda: file.read(READ_BYTES), b"")
 
 
 def _path_here(name: str) -> Path | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlencode
 
 from django.urls import reverse
 
 from projects.models import Image, Label
-from training import drawing
+from training.drawing import Cell
 from training.models import StopReason, TrainingVersion
 
 MOST_GAINS, MOST_CONFUSIONS = 3, 3
@@ -22,12 +23,12 @@ class Advice(NamedTuple):
     url: str
 
 
-def advice(version: TrainingVersion) -> list[Advice]:
-    """The lines for a Completed version, what brings most first."""
+def advice(version: TrainingVersion, confusions: Sequence[Cell]) -> list[Advice]:
+    """The lines for a Completed version, what brings most first. `confusions`: the most frequent first."""
     return [
         *_of_suspects(version),
         *_of_leaks(version),
-        *_of_confusions(version),
+        *_of_confusions(version, confusions),
         *_of_learning(version),
         *_of_time(version),
     ]
@@ -57,8 +58,7 @@ def _of_leaks(version: TrainingVersion) -> list[Advice]:
     return [Advice(words, "See which", url)]
 
 
-def _of_confusions(version: TrainingVersion) -> list[Advice]:
-    found = drawing.matrix(version.confusion)
+def _of_confusions(version: TrainingVersion, confusions: Sequence[Cell]) -> list[Advice]:
     images = reverse("evaluated_images", args=[version.project_id, version.number])
     return [
         Advice(
@@ -68,7 +68,7 @@ def _of_confusions(version: TrainingVersion) -> list[Advice]:
             "Show them",
             f"{images}?{cell.query}",
         )
-        for cell in (found.confusions if found else [])[:MOST_CONFUSIONS]
+        for cell in confusions[:MOST_CONFUSIONS]
         if cell.images >= OFTEN
     ]
 

@@ -19,6 +19,7 @@ from training.engine import mcnemar
 from training.engine.metrics import Rate, wilson
 from training.models import TrainingVersion
 
+RESCORE = "training.rescoring.rescore"  # the job that asks a version about images that came later
 MOST_VERSIONS = 6
 Labels = frozenset[str]
 
@@ -135,12 +136,13 @@ def todays(project: Project) -> dict[int, Labels]:
 
 def trained_on(version: TrainingVersion) -> set[int]:
     """The images that the version, and those that it continues, have been trained on."""
-    found, one, seen = set[int](), version, set[int]()
+    found, seen = set[int](), set[int]()
+    one: TrainingVersion | None = version
     while one is not None and one.pk not in seen:
         seen.add(one.pk)
         members = datasets.members(one.dataset_version)
         found |= {pk for pk, member in members.items() if member.usage == Side.TRAIN}
-        one = one.incremental_version  # type: ignore[assignment]
+        one = one.incremental_version
     return found
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from math import ceil, sqrt
+from math import ceil
 from typing import Protocol
 
-from training.engine.metrics import Z_95
+from training.engine.metrics import interval
 from training.models import Metric
 
 SETTLED = 0.05  # half of an interval's width, at most, for the accuracy …
@@ -56,8 +56,8 @@ def images_needed(share: float, half_width: float) -> int:
 
 
 def _half_width(share: float, images: int) -> float:
-    z2 = Z_95**2
-    return Z_95 * sqrt(share * (1 - share) / images + z2 / (4 * images**2)) / (1 + z2 / images)
+    low, high = interval(share, images)
+    return (high - low) / 2
 
 
 def accuracy_words(accuracy: Metric, ratio: Decimal) -> str:

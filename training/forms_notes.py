@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+
 from django import forms
 
-from training.fields import PlainNumberField
-from training.forms import MAX_HOURS, MIN_HOURS, TrainingConfigurationForm
+from training.forms import TrainingConfigurationForm
 
 
 class VersionNoteForm(forms.Form):
@@ -25,15 +26,15 @@ class VersionNoteForm(forms.Form):
     )
 
 
-class AddTimeForm(forms.Form):
-    """The time as Training Configuration asks for it, and the mark of one opened dialog."""
+def _time_field() -> forms.Field:
+    """As Training Configuration asks for it, which is the home of its range."""
+    field = copy.deepcopy(TrainingConfigurationForm.base_fields["max_training_hours"])
+    field.help_text = "How much longer to train. It ends earlier when more time would not help."
+    return field
 
-    more_hours = PlainNumberField(
-        label=TrainingConfigurationForm.base_fields["max_training_hours"].label,
-        pattern=r"[0-9]{1,9}(\.[0-9]{1,2})?|\.[0-9]{1,2}",
-        least=MIN_HOURS,
-        most=MAX_HOURS,
-        sentence="Enter 0.1 to 100 hours with at most two decimal places, that is 6 to 6000 minutes.",
-        help_text="How much longer to train. It ends earlier when more time would not help.",
-    )
+
+class AddTimeForm(forms.Form):
+    """How much longer, and the mark of one opened dialog."""
+
+    more_hours = _time_field()
     submission = forms.UUIDField(widget=forms.HiddenInput)

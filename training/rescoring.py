@@ -13,7 +13,6 @@ from training.services import predicting
 
 logger = logging.getLogger(__name__)
 
-RESCORE = "training.rescoring.rescore"
 AT_ONCE, SLICE = 64, 1024  # images between two writes, and of one job
 
 
@@ -30,7 +29,7 @@ def rescore(version_id: int) -> int:
             logger.warning("%s cannot be asked about later images: %s", version, problem)
             return start
     if len(waiting) > SLICE:
-        background.soon(RESCORE, version_id)
+        background.soon(comparing.RESCORE, version_id)
     return min(len(waiting), SLICE)
 
 

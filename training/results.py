@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from training.doubt import Average, accuracy_words, averages, labels_words, needed_of
+from training.drawing import Cell, matrix
 from training.models import Candidate, Curve, Metric, TrainingVersion
 from training.tried import Point, best_first, points_note, points_of, points_words
 
@@ -42,14 +43,6 @@ class LabelRow:
         return needed_of(self)
 
 
-class Confusion(NamedTuple):
-    """Images of one label that were taken for another."""
-
-    true: str
-    predicted: str
-    images: int
-
-
 @dataclass(frozen=True)
 class Chart:
     """A stored chart with the words that say the same."""
@@ -69,7 +62,7 @@ class Results:
     recall: Metric
     f1: Metric
     rows: list[LabelRow]
-    confusions: list[Confusion]
+    confusions: list[Cell]
     curve: list[list[float]]
     charts: list[Chart]
     candidates: list[Candidate]
@@ -103,7 +96,8 @@ def results_of(version: TrainingVersion) -> Results | None:
     if not overall or len(overall) < len(Metric.Name):
         return None
     rows = [LabelRow(label, **of_label) for label, of_label in by_label.items()]
-    confusions = most_confused(version.confusion)
+    found = matrix(version.confusion)
+    confusions = found.confusions[:MOST_CONFUSIONS] if found else []
     curve = version.progress.get("curve", [])
     candidates = best_first(version.candidates.all())
     points = points_of(candidates)
@@ -155,18 +149,6 @@ def arranged(rows: Iterable[LabelRow], sort: str, search: str) -> list[LabelRow]
     return sorted(known, key=lambda row: _key(row, field), reverse=is_falling) + gaps
 
 
-def most_confused(confusion: dict[str, Any]) -> list[Confusion]:
-    """The pairs that were confused most often, the most frequent first."""
-    labels, matrix = confusion.get("labels", []), confusion.get("matrix", [])
-    pairs = [
-        Confusion(labels[true], labels[predicted], count)
-        for true, row in enumerate(matrix)
-        for predicted, count in enumerate(row)
-        if count and true != predicted
-    ]
-    return sorted(pairs, key=lambda pair: -pair.images)[:MOST_CONFUSIONS]
-
-
 def _key(row: LabelRow, field: str) -> Any:
     if field == "label":
         return row.label.casefold()
@@ -179,7 +161,7 @@ def _charts(version: TrainingVersion, words: dict[str, str], notes: dict[str, st
     return [Chart(name, CHARTS[name], words[name], notes.get(name, "")) for name in CHARTS if name in drawn]
 
 
-def _matrix_words(accuracy: Metric, confusions: list[Confusion]) -> str:
+def _matrix_words(accuracy: Metric, confusions: list[Cell]) -> str:
     words = f"Confusion matrix: {accuracy.hits} of {accuracy.support} right"
     if not confusions:
         return f"{words}; nothing was confused."

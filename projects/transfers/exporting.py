@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any
 
-from django.core.files.storage import default_storage
 from django.db import models
 from zipstream import ZIP_STORED, ZipStream
 
-from projects import hardness, manifest
+from projects import files, hardness, manifest
 from projects.ingest import clean_name
 from projects.models import Annotation, Image, Project
 from projects.portions import chunks
@@ -23,7 +22,6 @@ from projects.publishing import mark_of
 from projects.transfers import tables
 
 IMAGES = "images"
-READ_BYTES = 1 << 16
 
 
 class Format(models.TextChoices):
@@ -190,12 +188,7 @@ def _archive() -> ZipStream:
 
 
 def _add(archive: ZipStream, path: str, image: Image) -> None:
-    archive.add(_pieces_of(image.file_name), path, size=image.size_bytes)
-
-
-def _pieces_of(stored: str) -> Iterator[bytes]:
-    with default_storage.open(stored) as file:
-        yield from iter(lambda: file.read(READ_BYTES), b"")
+    archive.add(files.pieces(image.file_name), path, size=image.size_bytes)
 
 
 class _Spool:
@@ -211,4 +204,4 @@ class _Spool:
     def pieces(self) -> Iterator[bytes]:
         with self._file as file:
             file.seek(0)
-            yield from iter(lambda: file.read(READ_BYTES), b"")
+            yield from iter(lambda: file.read(files.READ_BYTES), b"")

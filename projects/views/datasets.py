@@ -70,7 +70,7 @@ def dataset_differences(request: PageRequest, project: Project, dataset_name: st
     last = max(1, -(-len(ones) // SHOWN))
     number = min(max(read_number(request.GET.get("page")) or 1, 1), last)
     shown = ones[(number - 1) * SHOWN : number * SHOWN]
-    images = datasets.images_of(shown)
+    images = Image.objects.in_bulk([one.image_id for one in shown])
     context |= {
         "found": found,
         "kind": kind,

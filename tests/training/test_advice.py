@@ -139,4 +139,4 @@ def test_where_nothing_stands_out_that_is_said(version: TrainingVersion) -> None
         stop_reason=StopReason.CONVERGED, confusion={"labels": ["a"], "matrix": [[3]]}
     )
     version.refresh_from_db()
-    assert advice(version) == []
+    assert advice(version, []) == []

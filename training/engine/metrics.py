@@ -64,13 +64,17 @@ def wilson(hits: int, support: int) -> Rate:
     if support == 0:
         return Rate(None, None, None, hits, support)
     share = hits / support
+    low, high = interval(share, support)
+    return Rate(share, 0.0 if hits == 0 else low, 1.0 if hits == support else high, hits, support)
+
+
+def interval(share: float, support: int) -> tuple[float, float]:
+    """The 95 % score interval of Wilson (1927) of a share of `support` images."""
     z2 = Z_95**2
     centre = share + z2 / (2 * support)
     spread = Z_95 * float(np.sqrt(share * (1 - share) / support + z2 / (4 * support**2)))
     scale = 1 + z2 / support
-    low = 0.0 if hits == 0 else max(0.0, (centre - spread) / scale)
-    high = 1.0 if hits == support else min(1.0, (centre + spread) / scale)
-    return Rate(share, low, high, hits, support)
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 def report(

@@ -15,7 +15,7 @@ import numpy as np
 from django.core.files.storage import default_storage
 from zipstream import ZipStream
 
-from projects.files import local_path
+from projects import files
 from training.models import TrainingVersion
 from training.reporting import parameters_of, report_html
 from training.services.predicting import NOT_FOR_ANSWERS, ModelUnavailable, bundle_folder
@@ -32,7 +32,6 @@ PARTS = (
     "scikit-learn",
     "Django",
 )
-READ_BYTES = 1 << 20
 README = """{name} of the project {project}
 
   report.html        what the page says, to read and print
@@ -56,7 +55,7 @@ def pack(version: TrainingVersion) -> ZipStream:
     archive.add(_json(_evaluation(version)), "evaluation.json")
     archive.add(_predictions(version), "predictions.jsonl")
     if version.dataset_version.manifest and default_storage.exists(version.dataset_version.manifest):
-        archive.add(_pieces_of(version.dataset_version.manifest), "dataset.manifest")
+        archive.add(files.pieces(version.dataset_version.manifest), "dataset.manifest")
     _add_folder(archive, f"{version.folder}/charts", "charts")
     try:
         selftest = _selftest(bundle_folder(version))
@@ -119,12 +118,7 @@ def _add_folder(archive: ZipStream, stored: str, name: str) -> None:
     except FileNotFoundError:
         return
     for file in sorted(set(found) - NOT_FOR_ANSWERS):
-        archive.add(_pieces_of(f"{stored}/{file}"), f"{name}/{file}")
-
-
-def _pieces_of(stored: str) -> Iterator[bytes]:
-    with local_path(stored).open("rb") as file:
-        yield from iter(lambda: file.read(READ_BYTES), b"")
+        archive.add(files.pieces(f"{stored}/{file}"), f"{name}/{file}")
 
 
 def _json(value: Any) -> bytes:

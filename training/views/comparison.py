@@ -16,7 +16,6 @@ from projects.publishing import ManifestDamaged
 from training import comparing
 from training.models import TrainingVersion
 
-RESCORE = "training.rescoring.rescore"
 SHOWN = 60
 
 
@@ -49,7 +48,7 @@ def _compared(project: Project, chosen: list[TrainingVersion]) -> dict[str, Any]
         return {"problem": str(problem)}
     for column in found.columns:
         if column.waiting:
-            background.soon(RESCORE, column.version.pk)
+            background.soon(comparing.RESCORE, column.version.pk)
     shown = found.disputes[:SHOWN]
     images = Image.objects.in_bulk([one.image_id for one in shown])
     return {

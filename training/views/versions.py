@@ -195,7 +195,7 @@ def _version_context(request: PageRequest, project: Project, version: TrainingVe
         sort, search = request.GET.get("sort", ""), request.GET.get("search", "").strip()
         rows = arranged(results.rows, sort, search)
         context |= {"results": results, "rows": rows, "sort": sort, "search": search}
-        context["advice"] = advice(version)
+        context["advice"] = advice(version, results.confusions)
         context["accuracy_meaning"] = ACCURACY_OF_SEVERAL if results.is_multi_label else ACCURACY
         context |= {"phases": phases_of(version), "why_it_ended": why_it_ended(version)}
     return context
