@@ -1,8 +1,9 @@
 """What copies do to a reported accuracy: our split beside a random one, judged by distinct unseen pictures.
 
-    python -m benchmarks.leaks FOLDER [--pictures 278] [--files 1872] [--minutes 2] [--seed 0]
+    python -m benchmarks.leaks [FOLDER] [--pictures 278] [--files 1872] [--minutes 2] [--seed 0]
 
-FOLDER holds a folder of photos for each label. `--pictures` of them are copied to `--files` files: saved
+FOLDER holds a folder of photos for each label; without it, pictures of polygons of three to seven corners
+are drawn, blurred and noisy, so that they are not easy. `--pictures` of them are copied to `--files` files:
 again, resized, lightened, cropped, turned or mirrored. The copies are found as the product finds them and
 split as it splits them (0.8), and once at random by class. From each split the engine is fitted for the same
 minutes; printed is one JSON object with the accuracy on the split's own validation side (its Wilson interval
@@ -19,7 +20,8 @@ import tempfile
 from decimal import Decimal
 from pathlib import Path
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
 
 from benchmarks.duplicates import ALTERATIONS, turned
 from projects.splitting import EVAL, Labeled, split
@@ -31,8 +33,28 @@ from training.engine.metrics import wilson
 from training.engine.pixels import load_rgb
 from training.engine.reading import SUFFIXES
 
-RATIO, THREADS = Decimal("0.8"), 2
+RATIO, THREADS, DRAWN = Decimal("0.8"), 2, 900
 Copy = tuple[Path, str, int]  # file, label, number of the picture
+
+
+def draw_photos(folder: Path, seed: int) -> Path:
+    """DRAWN pictures of polygons; the number of corners is the label."""
+    chance = np.random.default_rng(seed)
+    for number in range(DRAWN):
+        corners = 3 + number % 5
+        picture = Image.fromarray(chance.integers(0, 256, (6, 6, 3), dtype=np.uint8))
+        picture = picture.resize((256, 256), Image.Resampling.BICUBIC)
+        x, y, radius, turn = chance.uniform([80, 80, 40, 0], [176, 176, 76, 7])
+        angles = turn + 2 * np.pi * np.arange(corners) / corners + chance.normal(0, 0.15, corners)
+        points = [(x + radius * np.cos(one), y + radius * np.sin(one)) for one in angles]
+        colour = tuple(int(one) for one in chance.integers(0, 256, 3))
+        ImageDraw.Draw(picture).polygon(points, fill=colour)
+        picture = picture.filter(ImageFilter.GaussianBlur(chance.uniform(1, 6)))
+        pixels = np.asarray(picture, np.float64) + chance.normal(0, 12, (256, 256, 3))
+        path = folder / f"{corners} corners" / f"{number:04d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(path, quality=90)
+    return folder
 
 
 def photos_of(folder: Path, chance: random.Random) -> list[Path]:
@@ -104,14 +126,15 @@ def judged(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--pictures", type=int, default=278)
     parser.add_argument("--files", type=int, default=1872)
     parser.add_argument("--minutes", type=float, default=2)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     chance = random.Random(asked.seed)
-    photos = photos_of(asked.folder, chance)
+    drawn = tempfile.TemporaryDirectory()
+    photos = photos_of(asked.folder or draw_photos(Path(drawn.name), asked.seed), chance)
     pictures, rest = photos[: asked.pictures], photos[asked.pictures :]
     unseen = [Sample(path.stem, path, (path.parent.name,), "EVAL") for path in rest]
     with tempfile.TemporaryDirectory() as target:

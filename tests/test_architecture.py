@@ -20,6 +20,7 @@ LONGEST_FILE = 400
 PLAIN = {"training.engine", "training.engine.config", "training.engine.metrics"}
 RUNS_THE_ENGINE = {
     "training.jobs",
+    "training.promoting",
     "training.services.predicting",
     "training.services.explaining",
     "training.services.packing",

@@ -143,6 +143,7 @@ class TrainingVersionAdmin(OperatingAdmin):
                 "fields": [
                     ("dataset_version", "training_ratio"),
                     "incremental_version",
+                    "promoted_candidate",
                     ("inference_hardware", "max_inference_ms"),
                     "max_training_minutes",
                     ("flavor_name", "price_per_hour"),

@@ -18,6 +18,7 @@ from training.doubt import rounded_up
 from training.engine import mcnemar
 from training.engine.metrics import Rate, wilson
 from training.models import TrainingVersion
+from training.tried import promoted_from
 
 RESCORE = "training.rescoring.rescore"  # the job that asks a version about images that came later
 MOST_VERSIONS = 6
@@ -165,6 +166,7 @@ def differing(versions: Sequence[TrainingVersion]) -> list[tuple[str, list[str]]
             "Incremental Training Version",
             [str(one.incremental_version or "None") for one in versions],
         ),
+        ("Promoted from", [str(promoted_from(one) or "None") for one in versions]),
         ("Expected Inference Hardware", [one.inference_hardware for one in versions]),
         ("Max. Inference Duration", [f"{one.max_inference_ms} ms" for one in versions]),
         ("Max. Training Time", [f"{one.max_training_minutes} minutes" for one in versions]),

@@ -38,3 +38,11 @@ class AddTimeForm(forms.Form):
 
     more_hours = _time_field()
     submission = forms.UUIDField(widget=forms.HiddenInput)
+
+
+class PromoteForm(forms.Form):
+    """The mark of one opened dialog."""
+
+    submission = forms.UUIDField(
+        widget=forms.HiddenInput, error_messages={"required": "Open the dialog again, then press Promote."}
+    )

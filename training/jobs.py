@@ -22,7 +22,7 @@ from django.utils import timezone
 from projects import background, files, portraits, publishing
 from projects.label_rows import LEARN
 from projects.manifest import Entry
-from training import copying, recording
+from training import copying, promoting, recording
 from training.engine import EngineError, FitConfig, FitResult, Hardware, Sample, StoppedBeforeModel
 from training.engine.metrics import Report
 from training.models import Device, Status, StopReason, TrainingVersion
@@ -71,7 +71,11 @@ def claim(version_id: int, attempt: int) -> TrainingVersion | None:
     if not won:
         return None
     return TrainingVersion.objects.select_related(
-        "project", "dataset_version", "flavor", "incremental_version"
+        "project",
+        "dataset_version",
+        "flavor",
+        "incremental_version",
+        "promoted_candidate__training_version",
     ).get(pk=version_id)
 
 
@@ -86,10 +90,14 @@ def _train(version: TrainingVersion, reporter: Reporter) -> None:
     samples = _samples(version)
     folder = work_folder(version.pk)
     folder.mkdir(parents=True, exist_ok=True)
-    from training.engine.fitting import fit  # and with it torch, which takes seconds
+    if version.promoted_candidate is not None:
+        reporter.say("Exporting the chosen candidate")
+        result = promoting.promote(version, samples, folder)
+    else:
+        from training.engine.fitting import fit  # and with it torch, which takes seconds
 
-    config = _config(version, reporter.used_s, folder)
-    result = fit(samples, config, folder, reporter.report, reporter.should_stop)
+        config = _config(version, reporter.used_s, folder)
+        result = fit(samples, config, folder, reporter.report, reporter.should_stop)
     if not reporter.is_ours:
         raise NotOurs
     _finish(version, samples, result, reporter)
@@ -174,12 +182,15 @@ def _finish(
     """Evaluate on the validation side, store the files, then Completed together with every number."""
     from training.engine.evaluating import evaluate
 
-    held_out, seen = judges_of(version, samples)
+    held_out, seen = judges_of(result.bundle, samples)
     reporter.say(f"Evaluating on {len(held_out)} validation images")
     evaluation = evaluate(result.bundle, held_out, threads=settings.EXEML_ENGINE_THREADS or None)
     reporter.say("Drawing the charts and storing the model")
     drawn = _store_charts(version, evaluation.report, _curve_to_its_end(reporter), result)
     size = _store_bundle(version, result.bundle)
+    if result.kept is not None:
+        with result.kept.open("rb") as content:
+            files.save_whole(f"{version.folder}/{promoting.FILE}", content)
     unreadable = len(result.unreadable) + len(evaluation.unreadable)
     progress = {**reporter.state, "charts": drawn, "unreadable": unreadable, "seen_before": seen}
     with transaction.atomic():
@@ -187,20 +198,17 @@ def _finish(
         recording.record(version, evaluation.labels, evaluation.predictions, result.candidates)
 
 
-def judges_of(version: TrainingVersion, samples: Sequence[Sample]) -> tuple[list[Sample], int]:
-    """The validation images that may judge the version, and how many may not: the model that it continues
-    was trained on those, before they changed side."""
-    held_out = [sample for sample in samples if sample.usage == "EVAL"]
-    base = _base_bundle(version)
-    if base is None:
-        return held_out, 0
+def judges_of(bundle: Path, samples: Sequence[Sample]) -> tuple[list[Sample], int]:
+    """The validation images that may judge a model, and how many may not: a model that it continues was
+    trained on those, before they changed side."""
     from training.engine.exporting import marks_of, read_trained_on
 
-    is_seen = np.isin(marks_of(sample.id for sample in held_out), read_trained_on(base))
+    held_out = [sample for sample in samples if sample.usage == "EVAL"]
+    is_seen = np.isin(marks_of(sample.id for sample in held_out), read_trained_on(bundle))
     judges = [sample for sample, seen in zip(held_out, is_seen.tolist(), strict=True) if not seen]
     if not judges:
         raise EngineError(
-            f"{version.incremental_version} was trained on every image of the validation side.",
+            "The model that this one continues was trained on every image of the validation side.",
             "Label more images, or train with None as Incremental Training Version.",
         )
     return judges, len(held_out) - len(judges)

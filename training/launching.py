@@ -16,7 +16,7 @@ from uuid import UUID
 import django_rq
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
-from django.db.models import F, Max
+from django.db.models import F, Max, Q
 from django.utils import timezone
 from redis.exceptions import RedisError
 from rq.exceptions import DuplicateJobError, NoSuchJobError
@@ -25,7 +25,7 @@ from rq.queue import Queue
 
 from projects import files
 from projects.models import DatasetVersion, Project
-from training.models import Status, TrainingVersion
+from training.models import Candidate, Status, TrainingVersion
 from training.models.version import FINAL, TrainingVersionQuerySet
 
 logger = logging.getLogger(__name__)
@@ -123,40 +123,71 @@ def add_time(version: TrainingVersion, minutes: int, *, by: User, submission: UU
     """Train on from a Completed version for `minutes`, on the images that it was trained on and judged by.
 
     It becomes a version of its own, so that the older one stays what it is. The same submission finds the
-    same version. Raises Refused where the version is not Completed or has no dataset version any more.
+    same version. Raises Refused where the version is not Completed or its flavor is gone.
     """
+    if not version.is_completed:
+        raise Refused(f"{version} is {version.status}: time can be added to a Completed version.")
+    return _on_the_same_images(
+        version, by, submission, incremental_version=version, max_training_minutes=minutes
+    )
+
+
+def promote(candidate: Candidate, *, by: User, submission: UUID) -> TrainingVersion:
+    """Make another candidate of a Completed version a version of its own, without training.
+
+    It is judged by the same images. The same submission finds the same version. Raises Refused where the
+    candidate's weights were not kept or it is the version's model already.
+    """
+    version = candidate.training_version
+    if not version.is_completed:
+        raise Refused(f"{version} is {version.status}: a candidate of a Completed version can be promoted.")
+    if candidate.is_best:
+        raise Refused(f"This candidate is the model of {version} already.")
+    if candidate.place is None:
+        raise Refused("This candidate's weights were not kept. Train again to choose another one.")
+    return _on_the_same_images(
+        version,
+        by,
+        submission,
+        incremental_version=version.incremental_version,
+        max_training_minutes=version.max_training_minutes,
+        promoted_candidate=candidate,
+    )
+
+
+def _on_the_same_images(
+    version: TrainingVersion, by: User, submission: UUID, **fields: Any
+) -> TrainingVersion:
+    """A version like that one, with other `fields`, on the same dataset version."""
     earlier = submitted(submission)
     if earlier:
         return _of_this_project(earlier, version.project)
-    if not version.is_completed:
-        raise Refused(f"{version} is {version.status}: time can be added to a Completed version.")
     flavor = version.flavor
     if not flavor.is_enabled:
         raise Refused(f"The flavor {flavor} is no longer offered. Train again with another one.")
     try:
         with transaction.atomic():
-            more = TrainingVersion.objects.create(
+            made = TrainingVersion.objects.create(
                 project=version.project,
                 number=_next_number(version.project),
                 submission=submission,
                 dataset_version=version.dataset_version,
                 training_ratio=version.training_ratio,
-                incremental_version=version,
                 inference_hardware=version.inference_hardware,
                 max_inference_ms=version.max_inference_ms,
-                max_training_minutes=minutes,
                 flavor=flavor,
                 flavor_name=flavor.name,
                 price_per_hour=flavor.price_per_hour,
                 submitted_by=by,
+                **fields,
             )
-            transaction.on_commit(lambda: enqueue(more))
+            transaction.on_commit(lambda: enqueue(made))
     except IntegrityError:  # pressed twice, or another training took the number
         earlier = submitted(submission)
         if earlier:
             return _of_this_project(earlier, version.project)
-        raise Refused("Another training was submitted at this moment. Press Train on again.") from None
-    return more
+        raise Refused("Another training was submitted at this moment. Press the button again.") from None
+    return made
 
 
 def _next_number(project: Project) -> int:
@@ -309,7 +340,7 @@ def size_on_disk(version: TrainingVersion) -> int:
 def what_breaks(version: TrainingVersion) -> list[str]:
     """What would not work any more without the version, in sentences."""
     sentences = []
-    heirs = [str(one) for one in version.continued_by.alive().order_by("number")]
+    heirs = [str(one) for one in _made_from(version).alive().order_by("number")]
     if heirs:
         names = ", ".join(heirs)
         keep = "they keep their" if len(heirs) > 1 else "it keeps its"
@@ -333,9 +364,16 @@ def _refuse_delete(version: TrainingVersion) -> None:
     service = version.services.alive().first()
     if service:
         raise Refused(f"{version} answers as the service {service}. Delete that service first.")
-    heir = version.continued_by.active().first()
+    heir = _made_from(version).active().first()
     if heir:
-        raise Refused(f"{heir} is being trained from {version}. Wait for it or stop it first.")
+        raise Refused(f"{heir} is being made from {version}. Wait for it or stop it first.")
+
+
+def _made_from(version: TrainingVersion) -> TrainingVersionQuerySet:
+    """Those that continue it, and those that one of its candidates became."""
+    return TrainingVersion.objects.filter(
+        Q(incremental_version=version) | Q(promoted_candidate__training_version=version)
+    )
 
 
 def _changed(version: TrainingVersion) -> bool:

@@ -99,6 +99,7 @@ def _candidate(version: TrainingVersion, one: CandidateReport) -> Candidate:
         is_best=one.is_best,
         seconds=one.seconds,
         error=one.error,
+        place=one.place,
     )
 
 

@@ -16,7 +16,7 @@ from django.utils.safestring import mark_safe
 from training import drawing
 from training.models import TrainingVersion
 from training.results import results_of
-from training.tried import why_it_ended
+from training.tried import promoted_from, why_it_ended
 
 MOST_MISTAKES = 24
 STYLES = ("tokens.css", "report.css")
@@ -60,6 +60,7 @@ def parameters_of(version: TrainingVersion) -> dict[str, Any]:
         "split_seed": str(version.project_id),
         "search_seed": 0,
         "incremental_training_version": str(version.incremental_version or "None"),
+        "promoted_from": str(promoted_from(version) or "None"),
         "expected_inference_hardware": version.inference_hardware,
         "max_inference_ms": version.max_inference_ms,
         "max_training_minutes": version.max_training_minutes,

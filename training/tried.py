@@ -172,10 +172,18 @@ def why_it_ended(version: TrainingVersion) -> str:
         return (
             f"Stopped by {person.get_username() if person else 'a person'}; the best model so far was kept."
         )
+    if version.stop_reason == StopReason.PROMOTED:
+        source = promoted_from(version)
+        return f"Nothing was trained: another candidate of {source} was promoted." if source else ""
     if version.stop_reason == StopReason.TIME_LIMIT:
         limit = f"time limit of {_hours(version.max_training_minutes)}"
         return f"The {limit} left no room for more; with a longer one, more could be tried."
     return f"{version.get_stop_reason_display()}." if version.stop_reason else ""
+
+
+def promoted_from(version: TrainingVersion) -> TrainingVersion | None:
+    """The version whose candidate became this one."""
+    return version.promoted_candidate.training_version if version.promoted_candidate else None
 
 
 def _hours(minutes: int) -> str:

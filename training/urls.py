@@ -22,6 +22,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(VERSION + "report/", taking.version_report, name="version_report"),
     path(VERSION + "archive/", taking.version_archive, name="version_archive"),
     path(VERSION + "add-time/", versions.add_time, name="add_time"),
+    path(VERSION + "promote/<int:place>/", versions.promote_candidate, name="promote_candidate"),
     path(VERSION + "star/", versions.star_version, name="star_version"),
     path(VERSION + "note/", versions.describe_version, name="describe_version"),
     path(VERSION + "delete/", versions.delete_training_version, name="delete_training_version"),

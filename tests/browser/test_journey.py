@@ -41,6 +41,7 @@ def test_from_a_folder_of_photos_to_a_prediction(window: Any, tmp_path: Path) ->
     train(window)
     read_the_numbers(window)
     look_inside(window)
+    promote_another(window)
     deploy_and_predict(window, flower_files(tmp_path / "unseen", per_label=4, side="test"))
 
 
@@ -134,6 +135,19 @@ def look_inside(page: Any) -> None:
     seen(page, "journey-9-inside")
     page.locator(".version-tabs").get_by_role("link", name="Overview").click()
     page.locator("#version").get_by_role("link", name="Deploy").wait_for()
+
+
+def promote_another(page: Any) -> None:
+    """Another candidate becomes V002 with its own evaluation; then back to V001."""
+    page.locator(".tried-deed a").first.click()
+    page.locator("#question").get_by_role("button", name="Promote").wait_for()
+    seen(page, "journey-9-promote")
+    page.locator("#question").get_by_role("button", name="Promote").click()
+    page.locator("#version-title", has_text="V002").wait_for()
+    page.locator("#version .badge", has_text="Completed").wait_for(timeout=120_000)
+    seen(page, "journey-9-promoted")
+    page.locator("#version .facts").get_by_role("link", name="V001").click()
+    page.locator("#version-title", has_text="V001").wait_for()
 
 
 def deploy_and_predict(page: Any, unseen: list[Path]) -> None:

@@ -16,6 +16,7 @@ from training.engine.bundle import Bundle
 from training.engine.evaluating import evaluate
 from training.engine.exporting import marks_of, read_members, read_trained_on
 from training.engine.fitting import fit
+from training.engine.keeping import restore
 
 
 def head_only(samples: list[Sample], workdir: Path, **changes: object) -> FitResult:
@@ -50,6 +51,7 @@ def test_a_whole_fit_leaves_these_files(whole: tuple[FitResult, Diary]) -> None:
     workdir = whole[0].bundle.parent
     assert {path.name for path in workdir.iterdir()} == {
         "bundle",
+        "candidates.pt",
         "checkpoint",
         "config.json",
         "events.jsonl",
@@ -81,6 +83,48 @@ def test_a_reloaded_bundle_answers_the_same(whole: tuple[FitResult, Diary], samp
     assert np.allclose(scores.sum(axis=1), 1, atol=1e-5)
     assert np.array_equal(scores, Bundle.load(whole[0].bundle).predict(paths))
     assert np.array_equal(scores[1], bundle.predict_one(paths[1].read_bytes()))
+
+
+def test_the_best_restored_from_the_kept_candidates_is_the_same_model(
+    whole: tuple[FitResult, Diary], samples: list[Sample], tmp_path: Path
+) -> None:
+    result, paths = whole[0], [one.path for one in samples]
+    assert result.kept is not None and result.best.place is not None
+    restored, report = restore(result.kept, result.best.place, tmp_path / "again", paths[:2], 2)
+    first, again = Bundle.load(result.bundle), Bundle.load(tmp_path / "again")
+    assert report == replace(result.best, place=None)
+    assert np.allclose(first.predict(paths), again.predict(paths), atol=1e-6)
+    assert (again.labels, restored.labels) == (first.labels, first.labels)
+    assert again.description["unknown"] == first.description["unknown"]
+    assert set(read_trained_on(tmp_path / "again")) == set(read_trained_on(result.bundle))
+
+
+def test_every_candidate_that_has_an_accuracy_can_be_restored_and_answers_for_itself(
+    samples: list[Sample], tmp_path: Path
+) -> None:
+    config = quick_config(max_seconds=60, max_inference_ms=6.7)  # three networks and what is made of them
+    result = fit(samples, config, tmp_path / "work", Diary(), lambda: False)
+    held_out = [one for one in samples if one.usage == "EVAL"]
+    assert result.kept is not None
+    others = [one for one in result.candidates if not one.is_best and one.accuracy is not None]
+    assert others and all(one.place is not None for one in others)
+    for number, one in enumerate(others):
+        bundle, report = restore(result.kept, one.place or 0, tmp_path / str(number), (), 2)
+        assert bundle.description["recipe"] == one.recipe == report.recipe
+        bundle.self_test()
+        accuracy = evaluate(tmp_path / str(number), held_out).report.accuracy.value
+        assert accuracy is not None and accuracy > 0.7
+
+
+def test_a_candidate_that_was_not_kept_is_refused(whole: tuple[FitResult, Diary], tmp_path: Path) -> None:
+    kept = whole[0].kept
+    assert kept is not None
+    with pytest.raises(EngineError, match="not kept"):
+        restore(kept, 99, tmp_path / "none", (), 2)
+    broken = tmp_path / "candidates.pt"
+    broken.write_bytes(kept.read_bytes()[:1000])
+    with pytest.raises(EngineError, match="cannot be read"):
+        restore(broken, 0, tmp_path / "none", (), 2)
 
 
 def test_stopping_keeps_the_best_so_far(samples: list[Sample], tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import shutil
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from PIL import Image as Picture
 from projects.models import Image, Label, Project
 from projects.publishing import ManifestDamaged
 from tests.making import cpu_flavor, default_flavor, make_image, make_project, make_team, make_version
-from training import jobs
+from training import jobs, launching
 from training.engine import EngineError, Event, StoppedBeforeModel
 from training.engine.bundle import Bundle
 from training.models import Status, StopReason, TrainingVersion
@@ -313,6 +314,23 @@ def test_a_resumed_training_keeps_its_best_model_when_the_time_is_up() -> None:
     assert version.progress["used_s"] > 300
     assert sum(version.seconds_by_phase.values()) < 60
     assert_complete(version)
+    assert_another_candidate_can_be_promoted(version)
+
+
+def assert_another_candidate_can_be_promoted(version: TrainingVersion) -> None:
+    """It becomes a version of its own: judged by the same images, answering as it was evaluated."""
+    other = version.candidates.filter(is_best=False, place__isnull=False).first()
+    made = launching.promote(other, by=version.submitted_by, submission=uuid.uuid4())
+    jobs.train(made.pk, 1)
+    made.refresh_from_db()
+    assert (made.status, made.failure_cause) == (Status.COMPLETED, "")
+    assert made.stop_reason == StopReason.PROMOTED and made.model_name == "exeML-colours-V002"
+    judges = set(version.evaluated_images.values_list("image", flat=True))
+    assert set(made.evaluated_images.values_list("image", flat=True)) == judges
+    chosen = made.candidates.get()
+    assert (chosen.network, chosen.recipe, chosen.is_best) == (other.network, other.recipe, True)
+    assert chosen.accuracy == other.accuracy and chosen.place is None
+    assert_answers_as_evaluated(made)
 
 
 def assert_complete(version: TrainingVersion) -> None:

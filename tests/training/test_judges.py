@@ -29,6 +29,11 @@ def heir(project: Project, tiny_bundle: Path) -> Iterator[TrainingVersion]:
     shutil.rmtree(folder)
 
 
+def base_of(heir: TrainingVersion) -> Path:
+    """The bundle of what it continues; its own names those images and more."""
+    return jobs.bundle_path(heir.incremental_version)
+
+
 def examined(tiny_samples: list[Sample], ids: set[str]) -> list[Sample]:
     return [Sample(one.id, one.path, one.labels, "EVAL") for one in tiny_samples if one.id in ids]
 
@@ -36,15 +41,15 @@ def examined(tiny_samples: list[Sample], ids: set[str]) -> list[Sample]:
 def test_images_that_the_base_was_trained_on_judge_nothing(
     heir: TrainingVersion, tiny_samples: list[Sample]
 ) -> None:
-    judges, seen = jobs.judges_of(heir, examined(tiny_samples, {"red-0", "green-5", "blue-5"}))
+    judges, seen = jobs.judges_of(base_of(heir), examined(tiny_samples, {"red-0", "green-5", "blue-5"}))
     assert [one.id for one in judges] == ["green-5", "blue-5"] and seen == 1
 
 
 def test_a_version_without_a_base_is_judged_by_all(heir: TrainingVersion, tiny_samples: list[Sample]) -> None:
-    samples = examined(tiny_samples, {"red-0", "green-5"})
-    assert jobs.judges_of(heir.incremental_version, [*samples, tiny_samples[1]]) == (samples, 0)
+    samples = examined(tiny_samples, {"red-5", "green-5"})
+    assert jobs.judges_of(base_of(heir), [*samples, tiny_samples[1]]) == (samples, 0)
 
 
 def test_where_nobody_is_left_to_judge_it_is_said(heir: TrainingVersion, tiny_samples: list[Sample]) -> None:
-    with pytest.raises(EngineError, match="V001 was trained on every image of the validation side"):
-        jobs.judges_of(heir, examined(tiny_samples, {"red-0", "green-1"}))
+    with pytest.raises(EngineError, match="was trained on every image of the validation side"):
+        jobs.judges_of(base_of(heir), examined(tiny_samples, {"red-0", "green-1"}))

@@ -9,7 +9,7 @@ from typing import Literal
 Usage = Literal["TRAIN", "EVAL"]
 Hardware = Literal["CPU", "NV_P4"]
 Device = Literal["auto", "cpu", "cuda"]
-StopReason = Literal["converged", "time limit", "user"]
+StopReason = Literal["converged", "time limit", "user", "promoted"]
 EventKind = Literal["phase", "progress", "candidate", "best", "note"]
 
 
@@ -58,7 +58,7 @@ class CandidateReport:
     """One thing the search tried. `accuracy` is on the internal validation; `error` is empty if none.
 
     `inference_ms` is the time of one image on the expected hardware: measured for CPU (`is_measured`),
-    an estimate for NV_P4.
+    an estimate for NV_P4. `place` is its place in the search where its weights were kept (keeping.py).
     """
 
     network: str
@@ -71,6 +71,7 @@ class CandidateReport:
     seconds: float
     is_best: bool
     error: str = ""
+    place: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,8 @@ class FitResult:
     """The end of a fit. `curve` holds (elapsed seconds, internal accuracy of the best model so far).
 
     `macro_f1` is the best model's on the internal validation. `images_per_second` counts passes through
-    frozen networks, loading them excluded; None where a killed run had made all features.
+    frozen networks, loading them excluded; None where a killed run had made all features. `kept` holds the
+    other candidates (keeping.py).
     """
 
     bundle: Path
@@ -108,3 +110,4 @@ class FitResult:
     device: str
     curve: tuple[tuple[float, float], ...]
     unreadable: tuple[str, ...] = ()
+    kept: Path | None = None

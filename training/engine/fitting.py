@@ -25,6 +25,7 @@ from training.engine.config import (
 )
 from training.engine.frozen import JointFit, choose_head_rows, fit_members
 from training.engine.journal import Halt, Journal
+from training.engine.keeping import FILE, keep
 from training.engine.networks import Head, Member
 from training.engine.preparing import label_names, prepare, read
 from training.engine.refining import refine
@@ -179,7 +180,9 @@ def _close(
         raise EngineError("The time limit ended before a first model existed.", "Raise Max. Training Time.")
     with journal.phase("export", "Saving the best model"):
         ship_best(search)
+        kept = _keep(search)
     reports = search.reports()
+    reports = tuple(replace(one, place=at if at in kept else None) for at, one in enumerate(reports))
     result = FitResult(
         bundle=search.workdir / "bundle",
         labels=search.labels,
@@ -192,9 +195,19 @@ def _close(
         device=search.device,
         curve=tuple(journal.curve),
         unreadable=unreadable,
+        kept=search.workdir / FILE if kept else None,
     )
     journal.tell("note", f"Finished: {stop_reason}.", fraction=1)
     return result
+
+
+def _keep(search: Search) -> frozenset[int]:
+    """The other candidates, for later. That they cannot be written is no reason to lose the best one."""
+    try:
+        return keep(search)
+    except (OSError, RuntimeError, EngineError) as problem:
+        search.journal.tell("note", f"The other candidates were not kept: {problem}")
+        return frozenset()
 
 
 def _too_slow(search: Search) -> EngineError:

@@ -47,6 +47,11 @@ def remember(search: Search, best: Contender, identity: Identity) -> Known | Non
     )
 
 
+def needs_a_look(search: Search, contender: Contender) -> bool:
+    """Must some training pictures be looked at again before the contender can tell what is unknown?"""
+    return not any(features_path(search, member).exists() for member in contender.members)
+
+
 def _rank(search: Search, member: Member) -> int:
     """0 for a network with the pretrained weights, 1 for the base's, 2 for one that was fine-tuned here."""
     if not features_path(search, member).exists():

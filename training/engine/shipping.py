@@ -17,7 +17,7 @@ def ship_best(search: Search) -> None:
     if best is None or best is search.exported:
         return
     examples = search.paths[:: max(1, len(search.paths) // 8)][:8]
-    identity = _identity(search, best)
+    identity = identity_of(search, best)
     began = time.monotonic()
     known, target = remember(search, best, identity), search.workdir / "bundle"
     bundle = exporting.export(
@@ -27,7 +27,8 @@ def ship_best(search: Search) -> None:
     search.exported = best
 
 
-def _identity(search: Search, best: Contender) -> exporting.Identity:
+def identity_of(search: Search, best: Contender) -> exporting.Identity:
+    """What the bundle of a contender says about itself."""
     temperature = best.verdict.temperature
     return exporting.Identity(
         search.labels,

@@ -24,6 +24,9 @@ class Candidate(models.Model):
     is_best = models.BooleanField(default=False)
     seconds = models.FloatField(default=0)
     error = models.TextField(blank=True)
+    place = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="in the search, where its weights were kept"
+    )
 
     class Meta:
         ordering = ["pk"]

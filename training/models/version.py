@@ -81,6 +81,7 @@ class StopReason(models.TextChoices):
     CONVERGED = "converged", "Converged: more time would not have helped"
     TIME_LIMIT = "time limit", "The time limit left no room for more; the best model so far was kept"
     USER = "user", "Stopped by a person; the best model so far was kept"
+    PROMOTED = "promoted", "Chosen among the candidates of a finished training"
 
 
 class TrainingVersionQuerySet(models.QuerySet["TrainingVersion"]):
@@ -114,6 +115,10 @@ class TrainingVersion(models.Model):
     training_ratio = models.DecimalField(max_digits=6, decimal_places=5)
     incremental_version = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="continued_by"
+    )
+    # Set where nothing is trained: another candidate of a finished version becomes this one.
+    promoted_candidate = models.ForeignKey(
+        "Candidate", on_delete=models.SET_NULL, null=True, blank=True, related_name="promotions"
     )
     inference_hardware = models.CharField(max_length=8, choices=Hardware.choices, default=Hardware.NV_P4)
     max_inference_ms = models.PositiveIntegerField(

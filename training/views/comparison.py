@@ -26,7 +26,11 @@ def compare_versions(request: PageRequest, project: Project) -> HttpResponse:
     versions = list(
         TrainingVersion.objects.completed()
         .filter(project=project)
-        .select_related("dataset_version", "incremental_version__dataset_version")
+        .select_related(
+            "dataset_version",
+            "incremental_version__dataset_version",
+            "promoted_candidate__training_version",
+        )
         .prefetch_related("candidates")
         .order_by("number")
     )

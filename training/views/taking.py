@@ -35,7 +35,9 @@ def version_archive(request: PageRequest, project: Project, number: int) -> Http
 
 
 def _get(project: Project, number: int) -> TrainingVersion:
-    versions = TrainingVersion.objects.completed().select_related("dataset_version", "incremental_version")
+    versions = TrainingVersion.objects.completed().select_related(
+        "dataset_version", "incremental_version", "promoted_candidate__training_version"
+    )
     version: TrainingVersion = get_object_or_404(versions, project=project, number=number)
     version.project = project
     return version

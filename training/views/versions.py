@@ -21,9 +21,9 @@ from projects.models import Project, Role
 from training import launching
 from training.advice import advice
 from training.forms import whole_minutes
-from training.forms_notes import AddTimeForm, VersionNoteForm
+from training.forms_notes import AddTimeForm, PromoteForm, VersionNoteForm
 from training.live import live, percent_done
-from training.models import Metric, TrainingVersion
+from training.models import Candidate, Metric, TrainingVersion
 from training.results import CHARTS, arranged, results_of
 from training.tried import phases_of, why_it_ended
 
@@ -129,6 +129,26 @@ def add_time(request: PageRequest, project: Project, number: int) -> HttpRespons
     return go(request, _address(more))
 
 
+@project_page(Role.MANAGER)
+@require_http_methods(["GET", "POST"])
+def promote_candidate(request: PageRequest, project: Project, number: int, place: int) -> HttpResponse:
+    """GET shows the candidate beside the chosen one; POST makes it a version, once however often pressed."""
+    version = _get(project, number)
+    candidate = get_object_or_404(Candidate, training_version=version, place=place)
+    if request.method == "GET":
+        return _ask_for_promotion(request, candidate, PromoteForm(initial={"submission": uuid.uuid4()}))
+    form = PromoteForm(request.POST)
+    if not form.is_valid():
+        return _ask_for_promotion(request, candidate, form, status=422)
+    try:
+        made = launching.promote(candidate, by=request.user, submission=form.cleaned_data["submission"])
+    except launching.Refused as refused:
+        form.add_error(None, str(refused))
+        return _ask_for_promotion(request, candidate, form, status=409)
+    messages.success(request, f"{made} is being made from a candidate of {version}. Nothing is trained.")
+    return go(request, _address(made))
+
+
 @project_page(Role.LABELER)
 @require_POST
 def star_version(request: PageRequest, project: Project, number: int) -> HttpResponse:
@@ -218,7 +238,13 @@ def _versions(project: Project) -> QuerySet[Any]:
         TrainingVersion.objects.alive()
         .filter(project=project)
         .select_related(
-            "project", "flavor", "dataset_version", "incremental_version", "submitted_by", "stop_requested_by"
+            "project",
+            "flavor",
+            "dataset_version",
+            "incremental_version",
+            "promoted_candidate__training_version",
+            "submitted_by",
+            "stop_requested_by",
         )
         .annotate(accuracy=Max("metrics__value", filter=is_overall))
         .order_by("-number")
@@ -244,6 +270,17 @@ def _ask_for_time(
     context = {"project": version.project, "version": version, "form": form}
     fragment = "training/_add_time.html"
     return page(request, "training/add_time.html", context, fragment=fragment, status=status)
+
+
+def _ask_for_promotion(
+    request: PageRequest, candidate: Candidate, form: PromoteForm, status: int = 200
+) -> HttpResponse:
+    version = candidate.training_version
+    chosen = version.candidates.filter(is_best=True).first()
+    context = {"project": version.project, "version": version, "form": form}
+    context |= {"candidate": candidate, "chosen": chosen}
+    fragment = "training/_promote.html"
+    return page(request, "training/promote.html", context, fragment=fragment, status=status)
 
 
 def _ask(request: PageRequest, version: TrainingVersion, deed: str, error: str = "") -> HttpResponse:
