@@ -25,6 +25,8 @@ class Chore:
 CHORES = (
     Chore("training.recovery.sweep", 15),
     Chore("training.services.deploying.stop_expired", 30),
+    Chore("training.services.switching.catch_up", 30),
+    Chore("training.services.collecting.forget_old", DAY_S),
     Chore("training.embedding.catch_up", 60),
     Chore("projects.transfers.deeds.catch_up", 15),
     Chore("projects.purging.empty_bins", DAY_S),  # by interval, since a desk's computer sleeps at night

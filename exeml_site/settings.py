@@ -262,6 +262,8 @@ EXEML_MAX_IMAGE_MB = _env_int("EXEML_MAX_IMAGE_MB", 20, least=1)
 EXEML_MAX_IMAGE_MEGAPIXELS = _env_int("EXEML_MAX_IMAGE_MEGAPIXELS", 50, least=1)
 EXEML_MAX_IMPORT_GB = _env_int("EXEML_MAX_IMPORT_GB", 50, least=1)
 EXEML_SOURCE_ROOTS = _source_roots(_env_list("EXEML_SOURCE_ROOTS", ""))
+EXEML_METRICS_TOKEN = os.environ.get("EXEML_METRICS_TOKEN") or ""
+RQ_API_TOKEN = EXEML_METRICS_TOKEN  # of /admin/rq/metrics, the numbers of the queues
 EXEML_BIN_DAYS = _env_int("EXEML_BIN_DAYS", 30, least=1)
 EXEML_CURRENCY = os.environ.get("EXEML_CURRENCY") or "USD"
 EXEML_ENGINE_THREADS = _env_int("EXEML_ENGINE_THREADS", 0)  # 0: all cores

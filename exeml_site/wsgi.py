@@ -3,6 +3,10 @@
 import os
 
 from django.core.wsgi import get_wsgi_application
+from django.utils.module_loading import import_string
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exeml_site.settings")
 application = get_wsgi_application()
+
+for begin in ("training.services.counting.begin", "training.services.warming.begin"):
+    import_string(begin)()  # by name: models can be imported only now

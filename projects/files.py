@@ -53,6 +53,16 @@ def delete_folder(name: str) -> None:
         delete_folder(f"{name}/{folder}")
 
 
+def delete_file(name: str) -> None:
+    """Remove one stored file; nothing there is fine."""
+    here = _path_here(name)
+    if here is None:
+        _cached(name).unlink(missing_ok=True)
+        default_storage.delete(name)
+    else:
+        here.unlink(missing_ok=True)
+
+
 def folder_size(name: str) -> int:
     """Bytes of everything stored below the folder `name`; 0 where there is none."""
     try:

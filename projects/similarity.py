@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -48,18 +49,29 @@ def nearest(project: Project, image_id: int, count: int) -> list[int]:
     own = Embedding.objects.filter(image__project=project, image_id=image_id).first()
     if own is None:
         return []
-    living = Embedding.objects.filter(image__project=project, image__deleted_at=None, network=own.network)
+    vector = unpack(own.vector).astype(np.float32)
+    return _nearest(project, own.network, bytes(own.sketch), vector, count, first=image_id)
+
+
+def nearest_to(project: Project, network: str, vector: Floats, count: int) -> list[int]:
+    """The `count` living images of the project most like a picture whose embedding is `vector` [D]."""
+    return _nearest(project, network, sketches(vector[None])[0], vector, count)
+
+
+def _nearest(
+    project: Project, network: str, sketch: bytes, vector: Floats, count: int, first: int | None = None
+) -> list[int]:
+    living = Embedding.objects.filter(image__project=project, image__deleted_at=None, network=network)
     rows = list(living.order_by().values_list("image_id", "sketch"))
     if not rows:
         return []
     ids = np.array([row[0] for row in rows], np.int64)
     stored = np.frombuffer(b"".join(bytes(row[1]) for row in rows), np.uint64).reshape(len(rows), -1)
-    mine = np.frombuffer(bytes(own.sketch), np.uint64)
-    distance = np.bitwise_count(stored ^ mine).sum(1, dtype=np.int64)
-    distance[ids == image_id] = -1
+    distance = np.bitwise_count(stored ^ np.frombuffer(sketch, np.uint64)).sum(1, dtype=np.int64)
+    distance[ids == first] = -1
     looked_at = min(len(ids), max(LEAST_LOOKED_AT, LOOKED_AT * count))
     near = ids[np.argpartition(distance, looked_at - 1)[:looked_at]]
-    return _by_vector(own, near, count)
+    return _by_vector(vector, near, count, first)
 
 
 def nearest_labeled(image: Image, count: int, side: str = "") -> list[tuple[Image, list[Label]]]:
@@ -68,19 +80,27 @@ def nearest_labeled(image: Image, count: int, side: str = "") -> list[tuple[Imag
     ranked = nearest(image.project, image.pk, LOOKED_AT_FOR_LABELS)[1:]
     images = Image.objects.labeled().filter(pk__in=ranked)
     labeled = (images.filter(side=side) if side else images).in_bulk()
-    chosen = [labeled[pk] for pk in ranked if pk in labeled][:count]
+    return _carrying([labeled[pk] for pk in ranked if pk in labeled][:count])
+
+
+def with_labels(image_ids: Sequence[int]) -> list[tuple[Image, list[Label]]]:
+    """Those of the images that are labeled, in this order, each with its labels."""
+    labeled = Image.objects.labeled().filter(pk__in=image_ids).in_bulk()
+    return _carrying([labeled[pk] for pk in image_ids if pk in labeled])
+
+
+def _carrying(chosen: Sequence[Image]) -> list[tuple[Image, list[Label]]]:
     carried: dict[int, list[Label]] = {one.pk: [] for one in chosen}
     for mark in Annotation.objects.filter(image__in=chosen).select_related("label"):
         carried[mark.image_id].append(mark.label)
     return [(one, carried[one.pk]) for one in chosen]
 
 
-def _by_vector(own: Embedding, near: NDArray[np.int64], count: int) -> list[int]:
-    mine = unpack(own.vector).astype(np.float32)
+def _by_vector(mine: Floats, near: NDArray[np.int64], count: int, first: int | None) -> list[int]:
     alike: list[tuple[float, int]] = []
     for start in range(0, len(near), AT_ONCE):
         part = Embedding.objects.filter(image_id__in=near[start : start + AT_ONCE].tolist()).order_by()
         for image_id, vector in part.values_list("image_id", "vector"):
-            likeness = 2.0 if image_id == own.image_id else float(unpack(vector).astype(np.float32) @ mine)
+            likeness = 2.0 if image_id == first else float(unpack(vector).astype(np.float32) @ mine)
             alike.append((-likeness, image_id))
     return [image_id for _, image_id in sorted(alike)[:count]]

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 from django.core.files.base import ContentFile
@@ -21,7 +23,8 @@ from projects.access import Access
 from projects.models import DatasetVersion, LabelEvent, Membership, Project, Role, Transfer
 from projects.publishing import publish
 from tests.making import make_project, make_user, make_version
-from training.models import EvaluatedImage, Service, Status, TrainingVersion
+from tests.training.bundles import colour_picture
+from training.models import CollectedCall, EvaluatedImage, Service, Status, TrainingVersion
 from training.views.versions import CHARTS
 
 NOT_OURS = ("admin/", "static/")  # Django's admin, django_rq below it
@@ -94,7 +97,9 @@ class World:
             "number": lambda: self.version.number,
             "place": self._candidate_place,
             "name": lambda: self.chart,
-            "service_id": lambda: self._service().pk,
+            "service_id": lambda: self.service.pk,
+            "token_id": lambda: self.service.tokens.create(name="x", token_hash=uuid4().hex, hint="x").pk,
+            "call_id": self._call,
         }
         if name not in found:
             pytest.fail(f"An address has the argument “{name}”: give tests/test_access.py an object for it.")
@@ -145,13 +150,24 @@ class World:
             options={"files": []},
         )
 
-    def _service(self) -> Service:
+    @cached_property
+    def service(self) -> Service:
         return Service.objects.create(
             project=self.project,
             training_version=self.version,
             name="exeML-flowers-V001",
             status=Service.Status.RUNNING,
         )
+
+    def _call(self) -> UUID:
+        """A picture that the service collected."""
+        name = f"services/{uuid4()}"
+        default_storage.save(name, ContentFile(colour_picture("red")))
+        call = CollectedCall(
+            id=uuid4(), service=self.service, training_version=self.version, file_name=name, confidence=1
+        )
+        call.save()
+        return call.pk
 
 
 @pytest.fixture

@@ -39,6 +39,8 @@ KNOWS_THE_ENGINE = {
     "training.curving": {"training.engine.curves"},
     "training.recording": PLAIN | {"training.engine.evaluating"},
     "training.progress": PLAIN,
+    "training.services.collecting": {"training.engine.metrics"},
+    "training.services.monitoring": {"training.engine.metrics"},
     "training.charts": PLAIN,
 }
 

@@ -15,7 +15,9 @@ from django.utils.html import format_html
 from projects.admin.reading import Admin, DeletedFilter, ReadOnlyAdmin, ReadOnlyInline
 from training import flavors, launching
 from training.models import (
+    CallMinute,
     Candidate,
+    CollectedCall,
     Curve,
     EvaluatedImage,
     InstanceFlavor,
@@ -23,6 +25,7 @@ from training.models import (
     Metric,
     Service,
     ServiceEvent,
+    ServiceToken,
     TrainingVersion,
 )
 from training.services import deploying
@@ -281,8 +284,6 @@ class ServiceEventsInline(ReadOnlyInline):
 
 @admin.register(Service)
 class ServiceAdmin(OperatingAdmin):
-    """The token's hash is not shown: operators renew tokens on the page of the service."""
-
     list_display = [
         "name",
         "project",
@@ -299,7 +300,6 @@ class ServiceAdmin(OperatingAdmin):
     search_fields = ["name", "=id", "project__name"]
     date_hierarchy = "deployed_at"
     list_select_related = ["project", "training_version", "deployed_by"]
-    exclude = ["token_hash"]
     inlines = [ServiceEventsInline]
     actions = ["stop", "start"]
 
@@ -319,3 +319,32 @@ class ServiceEventAdmin(ReadOnlyAdmin):
     search_fields = ["service__name", "message", "by__username"]
     date_hierarchy = "at"
     list_select_related = ["service", "by"]
+
+
+@admin.register(ServiceToken)
+class ServiceTokenAdmin(ReadOnlyAdmin):
+    """The hash is not shown: managers rotate and revoke tokens on the page of the service."""
+
+    list_display = ["name", "service", "hint", "made_by", "made_at", "last_used_at", "revoked_at"]
+    search_fields = ["name", "service__name", "service__project__name"]
+    list_select_related = ["service", "made_by"]
+    exclude = ["token_hash"]
+
+
+@admin.register(CallMinute)
+class CallMinuteAdmin(ReadOnlyAdmin):
+    list_display = ["minute", "service", "training_version", "calls", "failed", "unknown"]
+    list_display_links = ["minute"]
+    search_fields = ["service__name", "service__project__name"]
+    date_hierarchy = "minute"
+    list_select_related = ["service", "training_version"]
+
+
+@admin.register(CollectedCall)
+class CollectedCallAdmin(ReadOnlyAdmin):
+    list_display = ["at", "service", "training_version", "predicted", "confidence", "verdict", "said_by"]
+    list_display_links = ["at"]
+    list_filter = ["verdict", "is_known"]
+    search_fields = ["=id", "service__name", "service__project__name", "said_by"]
+    date_hierarchy = "at"
+    list_select_related = ["service", "training_version"]

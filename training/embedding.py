@@ -17,7 +17,7 @@ from django.conf import settings
 
 from projects import background, similarity
 from projects.files import local_path
-from projects.models import Embedding, Image, Project
+from projects.models import Embedding, Image, Project, Side
 from projects.models.image import ImageQuerySet
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 AT_ONCE, SLICE = 256, 1024  # images between two writes, and of one job
+NEAREST = 12
 UNREADABLE = "unreadable"  # instead of the network's name: the file will not be tried again
 EMBED, REFRESH = "training.embedding.embed", "training.suggesting.refresh"
 
@@ -54,6 +55,18 @@ def catch_up() -> None:
     waiting = Image.objects.alive().filter(embedding=None, project__deleted_at=None).order_by()
     for project_id in waiting.values_list("project_id", flat=True).distinct():
         background.soon(EMBED, project_id)
+
+
+def nearest_to(project_id: int, picture: bytes) -> list[int]:
+    """Labeled training images of the project most like a picture that is none of them, most alike first."""
+    project = Project.objects.alive().filter(pk=project_id).first()
+    vectors, is_readable = _embedder().embed([picture])
+    if project is None or not is_readable[0]:
+        return []
+    ranked = similarity.nearest_to(project, network_name(), vectors[0], similarity.LOOKED_AT_FOR_LABELS)
+    taught = Image.objects.labeled().filter(pk__in=ranked, side=Side.TRAIN)
+    chosen = set(taught.values_list("pk", flat=True))
+    return [pk for pk in ranked if pk in chosen][:NEAREST]
 
 
 def _waiting(project: Project) -> ImageQuerySet:

@@ -77,7 +77,7 @@ def _predict(version: TrainingVersion, batch: Sequence[Image]) -> None:
     rows = []
     for image in batch:
         try:
-            (answer,) = predicting.predict(version, [local_path(image.file_name).read_bytes()])
+            answer = predicting.predict(version, local_path(image.file_name).read_bytes())
             scores = [[label, round(score, 4)] for label, score in answer.scores[:BEST]]
         except (OSError, predicting.PictureRefused):
             scores = []  # asked once: its file will not be better the next time

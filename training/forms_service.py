@@ -15,6 +15,7 @@ from training.models import Metric, Service, TrainingVersion
 
 CUSTOM = "custom"
 MIN_HOURS, MAX_HOURS = 1, 24
+MOST_TESTED = 24  # pictures at once on the page
 HOURS = [("1", "1 hour later"), ("2", "2 hours later"), ("4", "4 hours later"), ("6", "6 hours later")]
 
 
@@ -124,12 +125,27 @@ class DeployForm(forms.Form):
         return int(choice) if choice else None
 
 
-class PredictionForm(forms.Form):
-    """One picture for the test of a service."""
+class SeveralFilesInput(forms.FileInput):
+    allow_multiple_selected = True
 
-    image = forms.FileField(
+
+class PicturesField(forms.FileField):
+    """`cleaned_data` holds the list of the files."""
+
+    widget = SeveralFilesInput(
+        attrs={"accept": "image/jpeg,image/png,image/bmp,image/webp", "multiple": True}
+    )
+
+    def clean(self, data: Any, initial: Any = None) -> list[UploadedFile[bytes]]:
+        files = data if isinstance(data, list) else [data]
+        return [super(PicturesField, self).clean(one, initial) for one in files or [None]]
+
+
+class PredictionForm(forms.Form):
+    """Pictures for the test of a service."""
+
+    image = PicturesField(
         label="Picture",
-        widget=forms.FileInput(attrs={"accept": "image/jpeg,image/png,image/bmp,image/webp"}),
         error_messages={
             "required": "Choose a picture first.",
             "empty": "This file is empty. Choose another picture.",
@@ -138,9 +154,13 @@ class PredictionForm(forms.Form):
         },
     )
 
-    def clean_image(self) -> UploadedFile[bytes]:
-        upload: UploadedFile[bytes] = self.cleaned_data["image"]
+    def clean_image(self) -> list[UploadedFile[bytes]]:
+        files: list[UploadedFile[bytes]] = self.cleaned_data["image"]
         limit = settings.EXEML_MAX_IMAGE_MB
-        if (upload.size or 0) > limit * 1024 * 1024:
-            raise forms.ValidationError(f"The picture is larger than {limit} MB. Choose a smaller one.")
-        return upload
+        if len(files) > MOST_TESTED:
+            raise forms.ValidationError(f"Choose at most {MOST_TESTED} pictures; Batch answers thousands.")
+        for one in files:
+            if (one.size or 0) > limit * 1024 * 1024:
+                which = "The picture" if len(files) == 1 else f"“{one.name}”"
+                raise forms.ValidationError(f"{which} is larger than {limit} MB. Choose a smaller one.")
+        return files

@@ -25,7 +25,7 @@ from rq.queue import Queue
 
 from projects import files
 from projects.models import DatasetVersion, Project
-from training.models import Candidate, Status, TrainingVersion
+from training.models import Candidate, Service, Status, TrainingVersion
 from training.models.version import FINAL, TrainingVersionQuerySet
 
 logger = logging.getLogger(__name__)
@@ -361,7 +361,8 @@ def _refuse_delete(version: TrainingVersion) -> None:
     version.refresh_from_db()
     if version.is_active:
         raise Refused(f"{version} is {version.status}. Stop it first.")
-    service = version.services.alive().first()
+    serves = Q(training_version=version) | Q(trial_version=version) | Q(next_version=version)
+    service = Service.objects.alive().filter(serves).first()
     if service:
         raise Refused(f"{version} answers as the service {service}. Delete that service first.")
     heir = _made_from(version).active().first()

@@ -38,7 +38,7 @@ def _predict(version: TrainingVersion, image_ids: list[int]) -> None:
     for image in Image.objects.filter(pk__in=image_ids):
         predicted: list[str] | None = None
         try:
-            (answer,) = predicting.predict(version, [local_path(image.file_name).read_bytes()])
+            answer = predicting.predict(version, local_path(image.file_name).read_bytes())
             predicted = list(answer.predicted_labels)
         except (OSError, predicting.PictureRefused):
             logger.info("image %s cannot be read, so it compares nothing", image.pk)

@@ -2,7 +2,18 @@
 
 from django.urls import URLPattern, URLResolver, path
 
-from training.views import comparison, configuration, evaluation, infer, services, taking, versions
+from training.views import (
+    collected,
+    comparison,
+    configuration,
+    evaluation,
+    infer,
+    monitoring,
+    services,
+    serving,
+    taking,
+    versions,
+)
 
 CONFIGURE = "projects/<int:project_id>/train-model/configure/"
 SERVICES = "projects/<int:project_id>/deploy-service/"
@@ -46,7 +57,22 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(SERVICE + "stop/", services.stop_service, name="stop_service"),
     path(SERVICE + "start/", services.start_service, name="start_service"),
     path(SERVICE + "delete/", services.delete_service, name="delete_service"),
-    path(SERVICE + "token/", services.renew_token, name="renew_token"),
+    path(SERVICE + "change/", serving.change_version, name="change_version"),
+    path(SERVICE + "roll-back/", serving.roll_back, name="roll_back"),
+    path(SERVICE + "end-trial/", serving.end_trial, name="end_trial"),
+    path(SERVICE + "tokens/", serving.make_token, name="make_token"),
+    path(SERVICE + "tokens/<int:token_id>/rotate/", serving.rotate_token, name="rotate_token"),
+    path(SERVICE + "tokens/<int:token_id>/revoke/", serving.revoke_token, name="revoke_token"),
     path(SERVICE + "predict/", services.predict_with_service, name="predict_with_service"),
+    path(SERVICE + "explain/", services.explain_prediction, name="explain_prediction"),
+    path(SERVICE + "monitoring/", monitoring.service_monitoring, name="service_monitoring"),
+    path(SERVICE + "collected/", collected.service_collected, name="service_collected"),
+    path(SERVICE + "collected/settings/", collected.collect_requests, name="collect_requests"),
+    path(SERVICE + "collected/take/", collected.take_collected, name="take_collected"),
+    path(SERVICE + "collected/<uuid:call_id>/", collected.collected_picture, name="collected_picture"),
+    path(SERVICE + "collected/<uuid:call_id>/judge/", collected.judge_call, name="judge_call"),
+    path(SERVICES + "near/", services.prediction_neighbours, name="prediction_neighbours"),
+    path("metrics", monitoring.metrics, name="metrics"),
     path("v1/infers/<str:service_id>", infer.infer, name="infer"),
+    path("v1/infers/<str:service_id>/feedback", infer.feedback, name="infer_feedback"),
 ]

@@ -1,4 +1,5 @@
-// The test of a service: preview, paste, keys; copy buttons; the Deploy dialog.
+// The test of a service: preview, paste, camera, keys; copy buttons; the Deploy dialog.
+import { openCamera } from "./camera.js";
 import { isTyping, say } from "./words.js";
 
 const MEGABYTE = 1024 * 1024;
@@ -26,7 +27,8 @@ function showPicture() {
   preview.hidden = !file;
   drop.toggleAttribute("data-has-picture", Boolean(file));
   const name = document.querySelector("[data-drop-name]");
-  name.textContent = name.title = file ? file.name : "No picture chosen";
+  const count = input.files.length;
+  name.textContent = name.title = count > 1 ? `${count} pictures` : file ? file.name : "No picture chosen";
   if (file) preview.src = previewUrl;
   else preview.removeAttribute("src");
 }
@@ -51,29 +53,55 @@ function take() {
   find("prediction-error").replaceChildren();
   clearAnswer();
   const most = Number(input.dataset.maxMb);
-  if (input.files[0]?.size > most * MEGABYTE) refuse(`The picture is larger than ${most} MB. Choose a smaller one.`);
+  const large = [...input.files].find((file) => file.size > most * MEGABYTE);
+  if (large) refuse(`${input.files.length > 1 ? `“${large.name}”` : "The picture"} is larger than ${most} MB. Choose a smaller one.`);
   showPicture();
 }
 
 function usePasted(event) {
   const picture = [...event.clipboardData.files].find((file) => file.type.startsWith("image/"));
-  if (!picture) return;
+  if (picture) use(picture);
+}
+
+function use(picture) {
   const list = new DataTransfer();
   list.items.add(picture);
   input.files = list.files;
   take();
 }
 
+// Several answers: each beside its picture, and one press shows it by itself.
+function showTested(result) {
+  for (const image of result.querySelectorAll("[data-tested-picture]")) {
+    const file = input.files[Number(image.dataset.testedPicture)];
+    if (!file) continue;
+    image.src = URL.createObjectURL(file);
+    image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
+  }
+}
+
+function showOne(event) {
+  const button = event.target instanceof Element ? event.target.closest("[data-tested]") : null;
+  const file = button && input.files[Number(button.dataset.tested)];
+  if (!file) return;
+  use(file);
+  find("prediction-button").click();
+}
+
 if (input) {
   input.addEventListener("change", take);
   drop.querySelector(".drop-preview").addEventListener("error", hidePicture);
   document.addEventListener("paste", usePasted);
+  document.addEventListener("click", showOne);
+  document.addEventListener("htmx:afterSettle", () => showTested(find("prediction-result")));
+  find("camera").addEventListener("click", () => openCamera(use, refuse));
   for (const kind of ["dragenter", "dragover"]) input.addEventListener(kind, () => drop.setAttribute("data-over", ""));
   for (const kind of ["dragleave", "drop"]) input.addEventListener(kind, () => drop.removeAttribute("data-over"));
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.querySelector("dialog[open]")) return;
     if (event.key === "o") input.click();
     if (event.key === "p") find("prediction-button").click();
+    if (event.key === "c") find("camera").click();
   });
   showPicture(); // the browser keeps the file over a reload
 }
@@ -103,6 +131,7 @@ document.addEventListener("click", async (event) => {
 // --- dialogs ---
 
 document.querySelector("dialog[data-open-now]")?.showModal();
+for (const field of document.querySelectorAll("#change-dialog [aria-invalid=true]")) field.focus();
 document.querySelector("#deploy-form [aria-invalid=true]")?.focus();
 document.querySelector(".service-card[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 
@@ -110,11 +139,6 @@ document.addEventListener("submit", (event) => {
   if (!("once" in event.target.dataset)) return;
   if ("sent" in event.target.dataset) event.preventDefault();
   event.target.dataset.sent = "";
-});
-
-document.addEventListener("htmx:afterRequest", (event) => {
-  const form = event.target.closest?.("[data-closes-dialog]");
-  if (form && event.detail.successful) form.closest("dialog").close();
 });
 
 // The page with a fresh token answered a POST: a reload must show the service, not deploy once more.

@@ -146,7 +146,7 @@ def promote_another(page: Any) -> None:
     page.locator("#version-title", has_text="V002").wait_for()
     page.locator("#version .badge", has_text="Completed").wait_for(timeout=120_000)
     seen(page, "journey-9-promoted")
-    page.locator("#version .facts").get_by_role("link", name="V001").click()
+    page.locator("#version .facts a[href$='/train-model/1/']").click()
     page.locator("#version-title", has_text="V001").wait_for()
 
 

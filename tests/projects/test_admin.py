@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.apps import apps
@@ -36,12 +37,15 @@ from projects.models import (
 )
 from tests.making import PASSWORD, make_image, make_project, make_team, make_user, make_version
 from training.models import (
+    CallMinute,
     Candidate,
+    CollectedCall,
     Curve,
     EvaluatedImage,
     LaterPrediction,
     Service,
     ServiceEvent,
+    ServiceToken,
     Status,
     TrainingVersion,
 )
@@ -97,6 +101,12 @@ def fill(project: Project, seed: int) -> None:
     Curve.objects.create(training_version=version, kind=Curve.Kind.COVERAGE, points=[[1, 1]])
     service = Service.objects.create(project=project, training_version=version, name=f"s{seed}")
     ServiceEvent.objects.create(service=service, message="Deployed.")
+    ServiceToken.objects.create(service=service, name="shop", token_hash=f"{seed:064x}", hint="abcd")
+    minute = timezone.now().replace(second=0, microsecond=0)
+    CallMinute.objects.create(service=service, training_version=version, minute=minute, process=uuid4())
+    CollectedCall.objects.create(
+        id=uuid4(), service=service, training_version=version, file_name="x", sha256="0", confidence=0.5
+    )
     Membership.objects.create(team=project.team, user=person, role=Role.VIEWER)
 
 

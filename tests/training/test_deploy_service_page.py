@@ -17,7 +17,7 @@ from projects.models import Project
 from tests.making import make_project, make_user, make_version
 from tests.training.bundles import colour_picture
 from training.models import Service, Status, TrainingVersion
-from training.services import deploying
+from training.services import counting, deploying
 from training.services.tokens import Token
 
 HTMX = {"HX-Request": "true"}
@@ -97,12 +97,13 @@ def test_the_page_shows_state_countdown_calls_address_and_events(vera: Client, s
     for word in ("exeML-flowers-V001", "Running", "stops in 1 hour", "3 / 1,204", "Auto Stop in 1 hour."):
         assert word in words
     assert f"http://testserver/v1/infers/{service.pk}" in words
-    assert f"Ends in {service.token_hint}" in words
-    assert service.token_hash not in page.content.decode()
+    token = service.tokens.get()
+    assert f"first token made {token.made_at:%Y-%m-%d} by alice {token.hint} never" in words
+    assert token.token_hash not in page.content.decode()
 
 
 def test_viewers_see_no_buttons_that_change_something(alice: Client, vera: Client, service: Service) -> None:
-    for name in ("stop_service", "delete_service", "renew_token", "deploy_version"):
+    for name in ("stop_service", "delete_service", "make_token", "deploy_version"):
         address = (
             at(name, service) if name != "deploy_version" else reverse(name, args=[service.project_id])
         ).encode()
@@ -164,7 +165,7 @@ def test_deploying_shows_the_token_once(
     page = deploy(alice, version.project)
     service = Service.objects.get()
     token = re.search(r'id="token-text"[^>]*>([^<]+)<', page.content.decode())
-    assert page.status_code == 200 and token and Token(token[1]).opens(service.token_hash)
+    assert page.status_code == 200 and token and Token(token[1]).hash == service.tokens.get().token_hash
     assert f"X-Auth-Token: {token[1]}" in page.content.decode().replace("&#x27;", "'")
     assert "no-store" in page["Cache-Control"]
     again = alice.get(at("service_page", service)).content.decode()
@@ -273,12 +274,45 @@ def test_deleting_leads_to_the_page_without_it(alice: Client, service: Service) 
     assert service.deleted_at is not None
 
 
-def test_a_new_token_is_shown_once_and_works(alice: Client, service: Service) -> None:
-    answer = alice.post(at("renew_token", service), headers=HTMX)
-    token = re.search(r'id="token-text"[^>]*>([^<]+)<', answer.content.decode())
-    service.refresh_from_db()
-    assert token and Token(token[1]).opens(service.token_hash)
-    assert "no-store" in answer["Cache-Control"]
+def shown_token(answer: HttpResponse) -> str:
+    found = re.search(r'id="token-text"[^>]*>([^<]+)<', answer.content.decode())
+    assert found and "no-store" in answer["Cache-Control"]
+    return found[1]
+
+
+def test_a_new_token_is_shown_once_and_the_first_goes_on(alice: Client, service: Service) -> None:
+    answer = alice.post(at("make_token", service), {"token-name": "shop"}, headers=HTMX)
+    made = service.tokens.get(name="shop")
+    assert Token(shown_token(answer)).hash == made.token_hash
+    assert service.tokens.filter(revoked_at=None).count() == 2
+    again = alice.get(at("service_page", service)).content.decode()
+    assert shown_token(answer) not in again and f"<code>{made.hint}</code>" in again
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("", "Give the token a name"),
+        ("x" * 65, "A name has 64 characters at most."),
+        ("FIRST token", "already has a token “FIRST token”"),
+    ],
+)
+def test_a_token_needs_a_name_of_its_own(alice: Client, service: Service, name: str, sentence: str) -> None:
+    answer = alice.post(at("make_token", service), {"token-name": name}, headers=HTMX)
+    assert answer.status_code == 422 and sentence in text(answer)
+    assert service.tokens.count() == 1
+
+
+def test_rotating_and_revoking_end_a_token_at_once(alice: Client, service: Service) -> None:
+    first = service.tokens.get()
+    rotate = reverse("rotate_token", args=[service.project_id, service.pk, first.pk])
+    plain = shown_token(alice.post(rotate, headers=HTMX))
+    second = service.tokens.get(revoked_at=None)
+    assert (second.name, second.token_hash) == ("first token", Token(plain).hash)
+    assert 'id="token-text"' not in alice.post(rotate, headers=HTMX).content.decode()  # pressed twice
+    revoke = reverse("revoke_token", args=[service.project_id, service.pk, second.pk])
+    assert "it has no token" in text(alice.post(revoke, headers=HTMX))
+    assert not service.tokens.filter(revoked_at=None).exists()
 
 
 # --- the test -----
@@ -292,10 +326,11 @@ def predict(client: Client, service: Service, content: bytes | None, **kwargs: o
 @pytest.mark.parametrize("who", ["alice", "bob", "vera"])
 def test_every_member_may_test(who: str, service: Service, request: pytest.FixtureRequest) -> None:
     answer = predict(request.getfixturevalue(who), service, colour_picture("blue"))
-    assert answer.status_code == 200 and "Predicted label blue" in text(answer)
+    assert answer.status_code == 200 and "Predicted label by V001 blue" in text(answer)
     assert answer.content.count(b"<meter") == 5 and "&quot;predicted_label&quot;: &quot;blue&quot;," in text(
         answer
     )
+    counting.flush()
     service.refresh_from_db()
     assert (service.failed_calls, service.calls) == (0, 1)
 
@@ -328,7 +363,7 @@ def test_prediction_needs_a_running_service(bob: Client, service: Service) -> No
 # --- who may -----
 
 READS = ["service_page", "service_status"]
-DEEDS = ["stop_service", "start_service", "delete_service", "renew_token"]
+DEEDS = ["stop_service", "start_service", "delete_service", "make_token"]
 
 
 def test_strangers_learn_nothing(mallory: Client, service: Service) -> None:

@@ -14,7 +14,6 @@ from projects.models import Project
 from tests.making import make_project, make_team, make_user, make_version
 from training.models import Service, Status, TrainingVersion
 from training.services import deploying
-from training.services.tokens import Token
 
 
 def alices(version: TrainingVersion, hours: int | None = 1) -> Service:
@@ -37,8 +36,9 @@ def test_deploying_makes_a_service_and_a_token_that_is_stored_as_a_hash(version:
     service, token = deploying.deploy(version, make_user("alice"), 2)
     service.refresh_from_db()
     assert (service.status, service.name, service.auto_stop_hours) == ("Deploying", "exeML-flowers-V001", 2)
-    assert service.token_hash == token.hash and token.plain not in service.token_hash
-    assert token.plain.endswith(service.token_hint)
+    kept = service.tokens.get()
+    assert kept.token_hash == token.hash and token.plain not in kept.token_hash
+    assert token.plain.endswith(kept.hint) and kept.name == "first token"
     assert service.stops_at is None, "the time begins when it runs"
     assert messages(service) == ["Deploying V001."]
     assert service.events.get().by == make_user("alice")
@@ -164,19 +164,7 @@ def test_a_deleted_service_keeps_its_row_and_nothing_more_is_done_with_it(versio
     assert service.deleted_at and service.status == "Stopped"
     assert not deploying.start(service, make_user("alice"))
     assert not deploying.delete(service, make_user("alice"))
-    assert deploying.renew_token(service, make_user("alice")) is None
     assert not Service.objects.alive().exists() and Service.objects.exists()
-
-
-def test_a_new_token_closes_the_door_to_the_old_one(version: TrainingVersion) -> None:
-    service, old = deploying.deploy(version, make_user("alice"), 1)
-    new = deploying.renew_token(service, make_user("alice"))
-    assert new.opens(service.token_hash) and not old.opens(service.token_hash)
-    assert messages(service)[-1] == "New token; the old one stopped working."
-
-
-def test_no_token_opens_a_service_without_one() -> None:
-    assert not Token("").opens("")
 
 
 def test_services_past_their_auto_stop_are_stopped(version: TrainingVersion) -> None:

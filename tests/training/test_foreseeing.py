@@ -69,7 +69,7 @@ def test_a_version_says_what_the_waiting_images_show(project: Project) -> None:
     version = complete(project)
     work(project)
     assert suggested(project) == {f"{colour}-1.png": colour for colour in COLOURS}
-    (answer,) = predicting.predict(version, [colour_picture("red", size=(41, 40))])
+    answer = predicting.predict(version, colour_picture("red", size=(41, 40)))
     image = project.images.get(name="red-1.png")
     assert image.confidence == pytest.approx(dict(answer.scores)["red"], abs=0.001)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from django.core.files.storage import default_storage
@@ -19,7 +20,7 @@ from tests.training.bundles import colour_picture
 from training.engine.config import Sample
 from training.engine.evaluating import evaluate
 from training.models import Service, Status, TrainingVersion
-from training.services import deploying, predicting
+from training.services import counting, deploying, predicting, tokens
 
 
 @pytest.fixture
@@ -40,6 +41,7 @@ def call(opened: tuple[Service, str], content: bytes | None = None, **headers: s
 
 
 def counts(service: Service) -> tuple[int, int]:
+    counting.flush()
     service.refresh_from_db()
     return service.failed_calls, service.calls
 
@@ -54,7 +56,10 @@ def refused(response: HttpResponse, status: int, code: str) -> dict[str, str]:
 def test_the_answer_has_the_predicted_label_and_five_scores(opened) -> None:
     response = call(opened)
     answer = response.json()
-    assert response.status_code == 200 and list(answer) == ["predicted_label", "scores"]
+    names = ["predicted_label", "scores", "is_known", "version", "request_id", "is_collected"]
+    assert response.status_code == 200 and list(answer) == names
+    assert (answer["version"], answer["is_known"], answer["is_collected"]) == ("V001", None, False)
+    assert UUID(answer["request_id"])
     assert answer["predicted_label"] == "red" == answer["scores"][0][0]
     assert len(answer["scores"]) == 5 and all(isinstance(score, float) for _, score in answer["scores"])
     assert counts(opened[0]) == (0, 1)
@@ -82,11 +87,27 @@ def test_a_call_with_a_wrong_token(opened, token: str) -> None:
     assert counts(opened[0]) == (0, 0)
 
 
-def test_the_old_token_stops_working_when_it_is_renewed(opened) -> None:
+def test_the_old_token_stops_working_when_it_is_rotated(opened) -> None:
     service, old = opened
-    new = deploying.renew_token(service, make_user("alice"))
+    new = tokens.rotate(service, service.tokens.get().pk, make_user("alice"))
     refused(call((service, old)), 401, "TOKEN_WRONG")
     assert call((service, new.plain)).status_code == 200
+
+
+def test_each_token_works_until_it_is_revoked_and_says_when_it_was_used(opened) -> None:
+    service, first = opened
+    shop = tokens.make(service, "shop", make_user("alice"))
+    assert call((service, shop.plain)).status_code == call((service, first)).status_code == 200
+    counting.flush()
+    assert all(one.last_used_at for one in service.tokens.all())
+    tokens.revoke(service, service.tokens.get(name="shop").pk, make_user("alice"))
+    refused(call((service, shop.plain)), 401, "TOKEN_WRONG")
+    assert call((service, first)).status_code == 200
+
+
+def test_the_token_of_another_service_opens_nothing(opened) -> None:
+    _, token = deploying.deploy(opened[0].training_version, make_user("alice"), 1)
+    refused(call((opened[0], token.plain)), 401, "TOKEN_WRONG")
 
 
 @pytest.mark.parametrize("address", ["c80ea3d5-6d3a-4e8b-b489-66037976df33", "x", "1 or 1=1"])
@@ -115,7 +136,7 @@ def test_other_verbs(opened, verb: str) -> None:
 def test_a_stopped_service_and_one_started_again(opened) -> None:
     service, _ = opened
     deploying.stop(service, make_user("alice"))
-    assert "Stopped" in refused(call(opened), 409, "SERVICE_NOT_RUNNING")["error_msg"]
+    assert "Stopped" in refused(call(opened), 503, "SERVICE_NOT_RUNNING")["error_msg"]
     assert counts(service) == (1, 1)
     deploying.start(service, make_user("alice"))
     response = call(opened)
@@ -127,7 +148,7 @@ def test_a_stopped_service_and_one_started_again(opened) -> None:
 
 def test_a_service_past_its_auto_stop_answers_no_more_even_before_the_sweep(opened) -> None:
     Service.objects.update(stops_at=timezone.now() - timedelta(seconds=1))
-    assert "Stopped" in refused(call(opened), 409, "SERVICE_NOT_RUNNING")["error_msg"]
+    assert "Stopped" in refused(call(opened), 503, "SERVICE_NOT_RUNNING")["error_msg"]
 
 
 def test_a_body_that_is_not_multipart(opened) -> None:
@@ -172,8 +193,26 @@ def test_a_part_of_another_name(opened) -> None:
     refused(response, 400, "IMAGE_MISSING")
 
 
-@pytest.mark.parametrize(("parts", "code"), [(2, "ONE_IMAGE_PER_CALL"), (500, "BODY_BROKEN")])
-def test_several_images_in_one_call(opened, parts: int, code: str) -> None:
+def several(opened, *contents: bytes) -> HttpResponse:
+    service, token = opened
+    body = {"images": [SimpleUploadedFile("photo.png", content) for content in contents]}
+    return Client().post(f"/v1/infers/{service.pk}", body, headers={"X-Auth-Token": token})
+
+
+def test_several_images_in_one_call_are_answered_in_order(opened) -> None:
+    answer = several(opened, *(colour_picture(name) for name in ("red", "blue", "green"))).json()
+    assert [one["predicted_label"] for one in answer["results"]] == ["red", "blue", "green"]
+    assert answer["version"] == "V001" and len({one["request_id"] for one in answer["results"]}) == 3
+    assert counts(opened[0]) == (0, 1)
+
+
+def test_one_unreadable_image_of_several_is_named(opened) -> None:
+    answer = several(opened, colour_picture("red"), b"hello")
+    assert refused(answer, 400, "IMAGE_UNREADABLE")["error_msg"].startswith("Picture 2 of 2: ")
+
+
+@pytest.mark.parametrize(("parts", "code"), [(33, "TOO_MANY_IMAGES"), (500, "BODY_BROKEN")])
+def test_too_many_images_in_one_call(opened, parts: int, code: str) -> None:
     service, token = opened
     body = {"images": [SimpleUploadedFile("photo.png", b"x") for _ in range(parts)]}
     response = Client().post(f"/v1/infers/{service.pk}", body, headers={"X-Auth-Token": token})
@@ -191,7 +230,7 @@ def test_a_file_that_is_no_picture(opened, content: bytes) -> None:
 def test_a_picture_that_is_too_large(opened, settings) -> None:
     settings.EXEML_MAX_IMAGE_MB = 1
     refused(call(opened, bytes(1024 * 1024 + 1)), 413, "IMAGE_TOO_LARGE")
-    refused(call(opened, bytes(3 * 1024 * 1024)), 413, "IMAGE_TOO_LARGE")
+    refused(call(opened, bytes(5 * 1024 * 1024)), 413, "IMAGE_TOO_LARGE")
 
 
 def test_a_model_that_is_gone(opened, monkeypatch: pytest.MonkeyPatch, version: TrainingVersion) -> None:
@@ -208,8 +247,8 @@ def test_what_nobody_foresaw_is_answered_in_json_too(opened, monkeypatch: pytest
     assert counts(opened[0]) == (1, 1)
 
 
-def test_a_call_asks_the_database_four_times_at_most(opened, django_assert_max_num_queries) -> None:
-    with django_assert_max_num_queries(4):
+def test_a_call_asks_the_database_once(opened, django_assert_max_num_queries) -> None:
+    with django_assert_max_num_queries(1):
         call(opened)
 
 

@@ -346,7 +346,7 @@ def test_a_version_that_another_one_trains_from_is_kept() -> None:
     base = make_version(project, 1, Status.COMPLETED)
     make_version(project, 2, Status.RUNNING, incremental_version=base)
 
-    with pytest.raises(launching.Refused, match="V002 is being trained from V001"):
+    with pytest.raises(launching.Refused, match="V002 is being made from V001"):
         launching.delete(base, by=make_user("alice"))
 
 

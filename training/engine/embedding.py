@@ -38,15 +38,15 @@ class Embedder:
         random = np.random.Generator(np.random.PCG64(WIDTH))
         self._projections = random.standard_normal((sum(NETWORK.taps), WIDTH), dtype=np.float32)
 
-    def embed(self, paths: Sequence[Path | None]) -> tuple[Floats, NDArray[np.bool_]]:
-        """[N, WIDTH] features at length 1, and [N] which files could be read; the others' rows are 0."""
-        seen = np.zeros((len(paths), len(self._projections)), np.float32)
-        is_readable = np.zeros(len(paths), np.bool_)
+    def embed(self, pictures: Sequence[Path | bytes | None]) -> tuple[Floats, NDArray[np.bool_]]:
+        """[N, WIDTH] features at length 1, and [N] which could be read; the others' rows are 0."""
+        seen = np.zeros((len(pictures), len(self._projections)), np.float32)
+        is_readable = np.zeros(len(pictures), np.bool_)
         self._queue.set_callback(
             lambda request, row: seen.__setitem__(row, request.get_output_tensor(0).data[0])
         )
         with ThreadPoolExecutor(self.threads) as pool:
-            for row, square in enumerate(pool.map(_read, paths)):
+            for row, square in enumerate(pool.map(_read, pictures)):
                 if square is not None:
                     is_readable[row] = True
                     self._queue.start_async({0: square[None]}, row)
@@ -55,8 +55,8 @@ class Embedder:
         return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12), is_readable
 
 
-def _read(path: Path | None) -> Pixels | None:
+def _read(picture: Path | bytes | None) -> Pixels | None:
     try:
-        return read_square(path, SIDE) if path else None
+        return read_square(picture, SIDE) if picture else None
     except (EngineError, OSError):
         return None

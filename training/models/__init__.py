@@ -1,9 +1,11 @@
 from training.models.evaluation import Candidate, Curve, EvaluatedImage, LaterPrediction, Metric
-from training.models.service import Service, ServiceEvent
+from training.models.service import CallMinute, CollectedCall, Service, ServiceEvent, ServiceToken
 from training.models.version import Device, Hardware, InstanceFlavor, Status, StopReason, TrainingVersion
 
 __all__ = [
+    "CallMinute",
     "Candidate",
+    "CollectedCall",
     "Curve",
     "Device",
     "EvaluatedImage",
@@ -13,6 +15,7 @@ __all__ = [
     "Metric",
     "Service",
     "ServiceEvent",
+    "ServiceToken",
     "Status",
     "StopReason",
     "TrainingVersion",

@@ -24,13 +24,21 @@ class ServiceQuerySet(models.QuerySet["Service"]):
         is_over = models.Q(stops_at__lte=now) | models.Q(project__deleted_at__isnull=False)
         return self.filter(is_over, status=Service.Status.RUNNING)
 
+    def changing_since(self, moment: datetime) -> ServiceQuerySet:
+        """Another version waits to be proved since before `moment`: the queue may have lost it."""
+        return self.alive().filter(next_version__isnull=False, next_requested_at__lt=moment)
+
     def waiting_since(self, moment: datetime) -> ServiceQuerySet:
         """Deploying, asked for before `moment`: the queue may have lost them."""
         return self.alive().filter(status=Service.Status.DEPLOYING, requested_at__lt=moment)
 
 
 class Service(models.Model):
-    """A Completed version behind an address. The token is stored as a hash and shown once."""
+    """A Completed version behind an address.
+
+    `next_version` is being proved to take over (or, with `next_percent`, to get that share of the calls as
+    the trial); until then the others go on answering. `previous_version` answered before: one can roll back.
+    """
 
     class Status(models.TextChoices):
         DEPLOYING = "Deploying", "Deploying"
@@ -43,8 +51,20 @@ class Service(models.Model):
     training_version = models.ForeignKey(TrainingVersion, on_delete=models.PROTECT, related_name="services")
     name = models.CharField(max_length=64)  # exeML-<project>-V001
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.DEPLOYING)
-    token_hash = models.CharField(max_length=64, blank=True)
-    token_hint = models.CharField(max_length=8, blank=True)  # the token's last characters
+    next_version = models.ForeignKey(
+        TrainingVersion, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    next_percent = models.PositiveSmallIntegerField(null=True, blank=True)
+    next_requested_at = models.DateTimeField(null=True, blank=True, editable=False)
+    previous_version = models.ForeignKey(
+        TrainingVersion, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    trial_version = models.ForeignKey(
+        TrainingVersion, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    trial_percent = models.PositiveSmallIntegerField(default=0, help_text="of the calls, 1–99")
+    collects = models.BooleanField(default=False, help_text="keeps the pictures of its calls, and says so")
+    keeps_days = models.PositiveSmallIntegerField(default=30, help_text="days that they are kept")
     auto_stop_hours = models.PositiveSmallIntegerField(
         null=True, blank=True, help_text="hours from Running to Auto Stop; empty: never"
     )
@@ -69,6 +89,9 @@ class Service(models.Model):
                 condition=models.Q(status__in=["Deploying", "Running", "Stopped", "Failed"]),
                 name="service_status_is_known",
             ),
+            models.CheckConstraint(
+                condition=models.Q(trial_percent__lte=99), name="a_trial_has_a_share_of_the_calls"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -88,6 +111,16 @@ class Service(models.Model):
     @property
     def can_start(self) -> bool:
         return self.status in (self.Status.STOPPED, self.Status.FAILED)
+
+    @property
+    def main_percent(self) -> int:
+        """The share of the calls that the version itself answers."""
+        return 100 - self.trial_percent
+
+    @property
+    def can_roll_back(self) -> bool:
+        previous = self.previous_version
+        return previous is not None and previous.deleted_at is None and self.next_version_id is None
 
     @property
     def time_left(self) -> str:
@@ -114,3 +147,87 @@ class ServiceEvent(models.Model):
 
     def __str__(self) -> str:
         return self.message
+
+
+class ServiceToken(models.Model):
+    """What a program carries to call a service. Stored as a hash, shown once."""
+
+    service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="tokens")
+    name = models.CharField(max_length=64)
+    token_hash = models.CharField(max_length=64, unique=True)
+    hint = models.CharField(max_length=8)  # the token's last characters
+    made_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    made_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CallMinute(models.Model):
+    """Calls of one minute that one process answered with one version; the page adds them up.
+
+    `buckets`: number of a class of latency (training.services.counting) → calls.
+    """
+
+    service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="minutes")
+    training_version = models.ForeignKey(TrainingVersion, on_delete=models.CASCADE, related_name="+")
+    minute = models.DateTimeField()
+    process = models.UUIDField(editable=False)
+    calls = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    unknown = models.PositiveIntegerField(default=0)
+    errors = models.JSONField(default=dict, blank=True)  # {"IMAGE_UNREADABLE": 3}
+    labels = models.JSONField(default=dict, blank=True)
+    buckets = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["service", "training_version", "minute", "process"], name="one_row_for_each_minute"
+            )
+        ]
+        indexes = [models.Index(fields=["service", "minute"], name="minutes_of_a_service")]
+
+    def __str__(self) -> str:
+        return f"{self.calls} calls at {self.minute:%Y-%m-%d %H:%M}"
+
+
+class CollectedCall(models.Model):
+    """A picture that a collecting service was asked about, what it said, and what people say of that."""
+
+    class Verdict(models.TextChoices):
+        RIGHT = "right", "Right"
+        WRONG = "wrong", "Wrong"
+
+    id = models.UUIDField(primary_key=True, editable=False)  # the request id
+    service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="collected")
+    training_version = models.ForeignKey(TrainingVersion, on_delete=models.CASCADE, related_name="+")
+    at = models.DateTimeField(default=timezone.now)
+    file_name = models.CharField(max_length=255)
+    sha256 = models.CharField(max_length=64)
+    predicted = models.JSONField(default=list)  # labels
+    scores = models.JSONField(default=list)  # the five best, [label, score]
+    confidence = models.FloatField()
+    is_known = models.BooleanField(null=True)
+    verdict = models.CharField(max_length=5, choices=Verdict.choices, blank=True)
+    true_labels = models.JSONField(default=list, blank=True)
+    said_at = models.DateTimeField(null=True, blank=True)
+    said_by = models.CharField(max_length=150, blank=True)  # a person, or the name of a token
+    image = models.ForeignKey(
+        "projects.Image", on_delete=models.SET_NULL, null=True, blank=True, related_name="collected_calls"
+    )
+    dismissed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-at"]
+        indexes = [models.Index(fields=["service", "at"], name="collected_of_a_service")]
+
+    def __str__(self) -> str:
+        return str(self.pk)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -20,11 +20,12 @@ from rq.job import JobStatus
 from projects.models import Team
 from training.models import Service, ServiceEvent, TrainingVersion
 from training.services import predicting
-from training.services.tokens import Token, new_token
+from training.services.tokens import Token, keep, new_token
 
 logger = logging.getLogger(__name__)
 
 Status = Service.Status
+FIRST_TOKEN = "first token"
 QUEUE_PATIENCE = timedelta(seconds=60)  # after that a Deploying service is put into the queue again
 
 
@@ -39,20 +40,19 @@ def deploy(
     token = new_token()
     with transaction.atomic():
         version.refresh_from_db(fields=["status", "deleted_at"])
-        _check_deployable(version)
+        check_deployable(version)
         _admit_one_more(version.project.team_id)
         service = Service.objects.create(
             id=service_id or uuid4(),
             project=version.project,
             training_version=version,
             name=_free_name(version),
-            token_hash=token.hash,
-            token_hint=token.hint,
             auto_stop_hours=auto_stop_hours,
             deployed_by=by,
         )
-        _note(service, by, f"Deploying {version.name}.")
-        transaction.on_commit(partial(_enqueue, service.pk))
+        keep(service, FIRST_TOKEN, token, by)
+        note(service, by, f"Deploying {version.name}.")
+        transaction.on_commit(partial(_bring_up_soon, service.pk))
     return service, token
 
 
@@ -74,13 +74,13 @@ def bring_up(service_id: str) -> None:
 
 def stop(service: Service, by: User | None) -> bool:
     """False when it was not up: nothing changes."""
-    return _change(service, {Status.RUNNING, Status.DEPLOYING}, by, "Stopped.", **_at_rest())
+    return change(service, {Status.RUNNING, Status.DEPLOYING}, by, "Stopped.", **_at_rest())
 
 
 def start(service: Service, by: User) -> bool:
     """Deploying again, with the Auto Stop it was deployed with. False when there was nothing to start."""
     with transaction.atomic():
-        has_changed = _change(
+        has_changed = change(
             service,
             {Status.STOPPED, Status.FAILED},
             by,
@@ -91,21 +91,20 @@ def start(service: Service, by: User) -> bool:
             failure_cause="",
         )
         if has_changed:
-            transaction.on_commit(partial(_enqueue, service.pk))
+            transaction.on_commit(partial(_bring_up_soon, service.pk))
     return has_changed
 
 
 def delete(service: Service, by: User) -> bool:
     """It answers no more and leaves the page; the row stays for the history."""
-    return _change(service, set(Status), by, "Deleted.", deleted_at=timezone.now(), **_at_rest())
+    return change(service, set(Status), by, "Deleted.", deleted_at=timezone.now(), **_at_rest())
 
 
-def renew_token(service: Service, by: User) -> Token | None:
-    """A new token; the old one stops working at once. None when the service is gone."""
-    token = new_token()
-    message = "New token; the old one stopped working."
-    has_changed = _change(service, set(Status), by, message, token_hash=token.hash, token_hint=token.hint)
-    return token if has_changed else None
+def collect(service: Service, collects: bool, keeps_days: int, by: User) -> None:
+    """Begin or end to keep the pictures of calls. What was kept stays until its days are over."""
+    message = f"Collects requests, kept for {keeps_days} days." if collects else "Collects no requests."
+    if (service.collects, service.keeps_days) != (collects, keeps_days):
+        change(service, set(Status), by, message, collects=collects, keeps_days=keeps_days)
 
 
 def stop_expired() -> int:
@@ -115,7 +114,7 @@ def stop_expired() -> int:
     """
     now = timezone.now()
     for service_id in Service.objects.waiting_since(now - QUEUE_PATIENCE).values_list("pk", flat=True):
-        _enqueue(service_id)
+        _bring_up_soon(service_id)
     return sum(_expire(service) for service in Service.objects.expired(now))
 
 
@@ -124,7 +123,7 @@ def _expire(service: Service) -> bool:
         rows = Service.objects.expired(timezone.now()).filter(pk=service.pk).update(**_at_rest())
         if rows:
             is_over = service.stops_at is not None and service.stops_at <= timezone.now()
-            _note(service, None, "Stopped by Auto Stop." if is_over else "Stopped: the project was deleted.")
+            note(service, None, "Stopped by Auto Stop." if is_over else "Stopped: the project was deleted.")
     return bool(rows)
 
 
@@ -133,11 +132,11 @@ def _run(service: Service) -> None:
     stops_at = timezone.now() + timedelta(hours=hours) if hours else None
     unit = "hour" if hours == 1 else "hours"
     message = f"Running. Auto Stop in {hours} {unit}." if hours else "Running. Auto Stop is off."
-    _change(service, {Status.DEPLOYING}, None, message, status=Status.RUNNING, stops_at=stops_at)
+    change(service, {Status.DEPLOYING}, None, message, status=Status.RUNNING, stops_at=stops_at)
 
 
 def _fail(service: Service, cause: str) -> None:
-    _change(
+    change(
         service,
         {Status.DEPLOYING},
         None,
@@ -152,21 +151,29 @@ def _at_rest() -> dict[str, Any]:
     return {"status": Status.STOPPED, "stops_at": None}
 
 
-def _change(service: Service, when: Iterable[Status], by: User | None, message: str, **changes: Any) -> bool:
+def change(
+    service: Service,
+    when: Iterable[Status],
+    by: User | None,
+    message: str,
+    only_if: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> bool:
     """The one way a service changes; `service` is read again so that the caller sees the truth."""
     with transaction.atomic():
-        rows = Service.objects.alive().filter(pk=service.pk, status__in=list(when)).update(**changes)
+        alive = Service.objects.alive().filter(pk=service.pk, status__in=list(when), **(only_if or {}))
+        rows = alive.update(**changes)
         if rows:
-            _note(service, by, message)
+            note(service, by, message)
     service.refresh_from_db()
     return bool(rows)
 
 
-def _note(service: Service, by: User | None, message: str) -> None:
+def note(service: Service, by: User | None, message: str) -> None:
     ServiceEvent.objects.create(service=service, by=by, message=message[:255])
 
 
-def _check_deployable(version: TrainingVersion) -> None:
+def check_deployable(version: TrainingVersion) -> None:
     if version.deleted_at:
         raise DeployRefused(f"{version.name} was deleted. Choose another version.")
     if not version.is_completed:
@@ -191,13 +198,16 @@ def _free_name(version: TrainingVersion) -> str:
     return f"{name}-{earlier + 1}" if earlier else name
 
 
-def _enqueue(service_id: UUID) -> None:
-    """Give the work to a worker. Without Redis the row stays Deploying and `stop_expired` tries again."""
-    job_id = f"service-{service_id}"
+def _bring_up_soon(service_id: UUID) -> None:
+    enqueue(bring_up, service_id, f"service-{service_id}")
+
+
+def enqueue(deed: Callable[[str], None], service_id: UUID, job_id: str) -> None:
+    """Give the work to a worker. Without Redis the row stays as it is and the sweep tries again."""
     try:
         queue = django_rq.get_queue(settings.QUEUE_SHORT)
         job = queue.fetch_job(job_id)
         if job is None or job.get_status() not in (JobStatus.QUEUED, JobStatus.STARTED):
-            queue.enqueue(bring_up, str(service_id), job_id=job_id)
+            queue.enqueue(deed, str(service_id), job_id=job_id)
     except (RedisError, OSError) as problem:
         logger.warning("Service %s waits for the queue: %s", service_id, problem)

@@ -5,15 +5,14 @@ from __future__ import annotations
 import io
 import threading
 from collections import OrderedDict
+from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from PIL import Image as Picture
 
-from projects.files import local_path
-from projects.models import Image
 from training.models import TrainingVersion
-from training.services.predicting import THREADS, ModelUnavailable, bundle_folder, load
+from training.services.predicting import THREADS, ModelUnavailable, PictureRefused, bundle_folder, load
 
 if TYPE_CHECKING:
     from training.engine.explaining import Explainer
@@ -25,22 +24,24 @@ _kept: OrderedDict[UUID, Explainer] = OrderedDict()
 _alone = threading.Lock()  # an explainer is for one thread at a time, and pictures are few
 
 
-def heat_map(version: TrainingVersion, image: Image, label: str) -> bytes:
+def heat_map(version: TrainingVersion, picture: Path | bytes, label: str) -> bytes:
     """WebP: the square that the model saw, in grey, with a glow where it found the label.
 
-    Raises ModelUnavailable, KeyError for a label that the model does not know, and OSError for a picture
-    that is gone.
+    Raises ModelUnavailable, PictureRefused, and KeyError for a label that the model does not know.
     """
     from training.engine.config import EngineError
     from training.engine.explaining import painted
+    from training.engine.pixels import UnreadableImage
 
     try:
-        square = load(version).read(local_path(image.file_name))
+        square = load(version).read(picture)
         with _alone:
             explainer = _take(version)
             if label not in explainer.labels:
                 raise KeyError(label)
             evidence = explainer.evidence(square, explainer.labels.index(label), SIDE)
+    except UnreadableImage as problem:
+        raise PictureRefused(str(problem)) from problem
     except EngineError as problem:
         raise ModelUnavailable(str(problem)) from problem
     out = io.BytesIO()

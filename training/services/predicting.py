@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.core.files.storage import default_storage
-from django.db.models import F
 
 from projects import pictures
 from projects.files import local_path
@@ -48,6 +47,11 @@ class Answer:
     scores: tuple[tuple[str, float], ...]  # the five best, best first
     predicted_labels: tuple[str, ...]
     is_multi_label: bool
+    is_known: bool | None = None  # None: the model cannot tell
+    familiarity: float | None = None
+    version: str = ""
+    request_id: UUID | None = None
+    is_collected: bool = False
 
     @property
     def predicted_label(self) -> str:
@@ -63,16 +67,48 @@ class Answer:
         answer: dict[str, Any] = {"predicted_label": self.predicted_label}
         if self.is_multi_label:
             answer["predicted_labels"] = list(self.predicted_labels)
-        return answer | {"scores": [[label, round(score, 6)] for label, score in self.scores]}
+        return answer | {
+            "scores": [[label, round(score, 6)] for label, score in self.scores],
+            "is_known": self.is_known,
+            "version": self.version,
+            "request_id": str(self.request_id),
+            "is_collected": self.is_collected,
+        }
 
 
-def predict(source: Service | TrainingVersion, images: Sequence[bytes]) -> list[Answer]:
-    """One answer for each picture, equal to the evaluation's for the same picture.
+def version_for_a_call(service: Service) -> TrainingVersion:
+    """The version that answers this call: the trial's for its share of them."""
+    trial = service.trial_version
+    if trial is not None and 100 * random.random() < service.trial_percent:
+        return trial
+    return service.training_version
 
-    Raises PictureRefused for the first picture that does not decode, and ModelUnavailable.
+
+def predict(version: TrainingVersion, image: bytes) -> Answer:
+    """The answer to one picture, equal to the evaluation's for the same picture.
+
+    The bytes go to the bundle as they are: it decodes them as it did for the evaluation. Raises
+    PictureRefused for a picture that does not decode, and ModelUnavailable.
     """
-    bundle = load(source.training_version if isinstance(source, Service) else source)
-    return [_predict_one(bundle, image) for image in images]
+    from training.engine.pixels import UnreadableImage
+
+    bundle = load(version)
+    try:
+        pictures.open_header(image)
+        with _at_work:
+            found = bundle.answer(image)
+    except (pictures.Refused, UnreadableImage) as problem:
+        raise PictureRefused(str(problem)) from problem
+    best = found.scores.argsort(kind="stable")[::-1][:TOP_SCORES]
+    return Answer(
+        scores=tuple((bundle.labels[index], float(found.scores[index])) for index in best),
+        predicted_labels=found.chosen,
+        is_multi_label=bundle.is_multi_label,
+        is_known=found.judgement.is_known,
+        familiarity=found.judgement.familiarity,
+        version=version.name,
+        request_id=uuid4(),
+    )
 
 
 def load(version: TrainingVersion) -> Bundle:
@@ -100,34 +136,6 @@ def prove(version: TrainingVersion) -> None:
         bundle.predict_one(Image.new("RGB", (64, 64), "grey"))
     except EngineError as problem:
         raise ModelUnavailable(str(problem)) from problem
-
-
-def count_call(service: Service, *, has_failed: bool) -> None:
-    Service.objects.filter(pk=service.pk).update(
-        calls=F("calls") + 1, failed_calls=F("failed_calls") + int(has_failed)
-    )
-
-
-def _predict_one(bundle: Bundle, image: bytes) -> Answer:
-    """The bytes go to the bundle as they are: it decodes them as it did for the evaluation."""
-    from training.engine.pixels import UnreadableImage
-
-    try:
-        pictures.open_header(image)
-        with _at_work:
-            return _answer(bundle, bundle.predict_one(image))
-    except (pictures.Refused, UnreadableImage) as problem:
-        raise PictureRefused(str(problem)) from problem
-
-
-def _answer(bundle: Bundle, scores: Any) -> Answer:
-    """`scores`: [C] float32."""
-    best = scores.argsort(kind="stable")[::-1][:TOP_SCORES]
-    return Answer(
-        scores=tuple((bundle.labels[index], float(scores[index])) for index in best),
-        predicted_labels=bundle.chosen(scores),
-        is_multi_label=bundle.is_multi_label,
-    )
 
 
 @dataclass(slots=True)

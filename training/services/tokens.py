@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import secrets
 from dataclasses import dataclass
 
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from training.models import Service, ServiceEvent, ServiceToken
+
 HINT_LENGTH = 4
+MOST_TOKENS = 50  # of a service that are not revoked
+
+
+class TokenRefused(Exception):
+    """The token cannot be made; the text says why, for the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +34,57 @@ class Token:
         """The last characters, so that people can tell which token a program carries."""
         return self.plain[-HINT_LENGTH:]
 
-    def opens(self, stored_hash: str) -> bool:
-        """Compared in constant time; an empty stored hash is opened by nothing."""
-        return bool(stored_hash) and hmac.compare_digest(self.hash, stored_hash)
-
 
 def new_token() -> Token:
     return Token(secrets.token_urlsafe(32))
+
+
+def keep(service: Service, name: str, token: Token, by: User | None) -> ServiceToken:
+    return ServiceToken.objects.create(
+        service=service, name=name, token_hash=token.hash, hint=token.hint, made_by=by
+    )
+
+
+def make(service: Service, name: str, by: User) -> Token:
+    """One more token; it is known only now. Raises TokenRefused."""
+    with transaction.atomic():
+        present = Service.objects.select_for_update().get(pk=service.pk).tokens.filter(revoked_at=None)
+        if present.filter(name__iexact=name).exists():
+            raise TokenRefused(f"This service already has a token “{name}”. Choose another name.")
+        if present.count() >= MOST_TOKENS:
+            raise TokenRefused(f"A service has at most {MOST_TOKENS} tokens. Revoke one first.")
+        token = new_token()
+        keep(service, name, token, by)
+        _note(service, by, f"Token “{name}” made.")
+    return token
+
+
+def rotate(service: Service, token_id: int, by: User) -> Token | None:
+    """A new secret under the same name; the old one stops working at once. None where it is gone."""
+    with transaction.atomic():
+        old = service.tokens.filter(pk=token_id, revoked_at=None).first()
+        if old is None or not _revoke(old):
+            return None
+        token = new_token()
+        keep(service, old.name, token, by)
+        _note(service, by, f"Token “{old.name}” rotated; the old one stopped working.")
+    return token
+
+
+def revoke(service: Service, token_id: int, by: User) -> bool:
+    """It stops working at once. False where it had before."""
+    with transaction.atomic():
+        token = service.tokens.filter(pk=token_id).first()
+        if token is None or not _revoke(token):
+            return False
+        _note(service, by, f"Token “{token.name}” revoked.")
+    return True
+
+
+def _revoke(token: ServiceToken) -> bool:
+    rows = ServiceToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
+    return bool(rows)
+
+
+def _note(service: Service, by: User, message: str) -> None:
+    ServiceEvent.objects.create(service=service, by=by, message=message)

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from exeml_site.pages import PageRequest, go, page
 from projects import labeling
 from projects.access import project_page
+from projects.files import local_path
 from projects.models import Annotation, Image, Label, Project, Role, Side
 from projects.similarity import nearest_labeled
 from training import curving, drawing
@@ -88,8 +89,9 @@ def evaluated_heat(request: PageRequest, project: Project, number: int, evaluate
     if one.image is None:
         raise Http404
     try:
-        content = explaining.heat_map(version, one.image, label)
-    except predicting.ModelUnavailable as problem:
+        predicting.load(version)  # what is missing is told before the picture
+        content = explaining.heat_map(version, local_path(one.image.file_name), label)
+    except (predicting.ModelUnavailable, predicting.PictureRefused) as problem:
         return HttpResponse(str(problem), content_type="text/plain", status=422)
     except (KeyError, OSError) as problem:
         raise Http404 from problem

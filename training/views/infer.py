@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from dataclasses import dataclass
-from uuid import UUID
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any
+from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.core.files.uploadedfile import UploadedFile
-from django.http import HttpRequest, JsonResponse
+from django.db.models import Q
+from django.http import HttpRequest, JsonResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
+from django.http.response import HttpResponseBase
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
 from projects.access import public
-from training.models import Service
-from training.services import predicting
+from training.models import Service, ServiceToken, TrainingVersion
+from training.services import admitting, collecting, counting, predicting
 from training.services.tokens import Token
 
 logger = logging.getLogger(__name__)
 
 PART = "images"
+MOST_IMAGES = 32  # in one call
+MOST_CALL_IMAGES = 4  # of the largest allowed size make the largest allowed body
 CURL = f"curl -F '{PART}=@photo.jpg' -H 'X-Auth-Token: …' <address>"
-ENVELOPE_BYTES = 64 * 1024  # what multipart adds around one picture, generously
+FEEDBACK = 'Send JSON such as {"request_id": "…", "is_right": false, "correct_label": "roses"}.'
+ENVELOPE_BYTES = 64 * 1024  # what multipart adds, generously
 RETRY_AFTER_S = 5
 
 
@@ -49,72 +59,137 @@ class Refusal(Exception):
         return response
 
 
-@csrf_exempt
-@public
-@never_cache
-def infer(request: HttpRequest, service_id: str) -> JsonResponse:
-    """The door is guarded by the service's own token, not by a session."""
+Deed = Callable[[HttpRequest, Service, ServiceToken], dict[str, Any]]
+
+
+def _door(deed: Deed) -> Callable[[HttpRequest, str], HttpResponseBase]:
+    """A view whose every ending is JSON. The door is guarded by the service's tokens, not by a session."""
+
+    @csrf_exempt
+    @public
+    @never_cache
+    @wraps(deed)
+    def view(request: HttpRequest, service_id: str) -> JsonResponse:
+        try:
+            with admitting.door.passing():
+                response = JsonResponse(deed(request, *_open(request, service_id)))
+        except admitting.Overloaded:
+            hint = "Call again after the seconds of Retry-After, or with fewer calls at once."
+            response = Refusal(429, "TOO_MANY_CALLS", "Too many calls at once.", hint, 1).as_response()
+            response["Connection"] = "close"  # its body was not read
+        except Refusal as refusal:
+            response = refusal.as_response()
+        return response
+
+    return view
+
+
+@_door
+def infer(request: HttpRequest, service: Service, token: ServiceToken) -> dict[str, Any]:
+    """The answer to one picture, or {"results": […]} for several."""
+    began = time.monotonic()
+    version = predicting.version_for_a_call(service)
+
+    def count(**seen: Any) -> None:
+        ms = 1e3 * (time.monotonic() - began)
+        counting.note(service.pk, version.pk, ms, token_id=token.pk, **seen)
+
     try:
-        return JsonResponse(_counted_answer(request, _open(request, service_id)).as_json())
+        answers = _answers(request, service, version)
     except Refusal as refusal:
-        return refusal.as_response()
-
-
-def _open(request: HttpRequest, service_id: str) -> Service:
-    """The service that the caller may use; nothing of the body is read before."""
-    if request.method != "POST":
-        raise Refusal(405, "METHOD_NOT_ALLOWED", "Only POST is answered here.", CURL)
-    service = _find(service_id)
-    if service is None:
-        raise Refusal(
-            404, "SERVICE_NOT_FOUND", "There is no service at this address.", "Copy the URL from its page."
-        )
-    token = request.headers.get("X-Auth-Token", "")
-    if not token:
-        raise Refusal(401, "TOKEN_MISSING", "The header X-Auth-Token is missing.", CURL)
-    if not Token(token).opens(service.token_hash):
-        hint = "A renewed token replaces the old one at once; managers make one on the service's page."
-        raise Refusal(401, "TOKEN_WRONG", "The token is not the token of this service.", hint)
-    return service
-
-
-def _find(service_id: str) -> Service | None:
-    """An address that is no UUID is answered here too: callers read JSON, not the site's 404 page."""
-    try:
-        key = UUID(service_id)
-    except ValueError:
-        return None
-    return Service.objects.alive().select_related("training_version").filter(pk=key).first()
-
-
-def _counted_answer(request: HttpRequest, service: Service) -> predicting.Answer:
-    try:
-        answer = _answer(request, service)
-    except Refusal:
-        predicting.count_call(service, has_failed=True)
+        count(error=refusal.code)
         raise
     except Exception as problem:
         logger.exception("Service %s could not answer", service.pk)
-        predicting.count_call(service, has_failed=True)
-        raise Refusal(
-            500, "INTERNAL", "The prediction failed.", "Operators find the reason in the log."
-        ) from problem
-    predicting.count_call(service, has_failed=False)
-    return answer
+        count(error="INTERNAL")
+        hint = "Operators find the reason in the log."
+        raise Refusal(500, "INTERNAL", "The prediction failed.", hint) from problem
+    labels = [label for one in answers for label in one.predicted_labels]
+    count(labels=labels, unknown=sum(one.is_known is False for one in answers))
+    if len(answers) == 1:
+        return answers[0].as_json()
+    results = [one.as_json() for one in answers]
+    return {"results": results, "version": answers[0].version, "request_id": str(uuid4())}
 
 
-def _answer(request: HttpRequest, service: Service) -> predicting.Answer:
-    _check_running(service)
-    content = _picture(request)
+@_door
+def feedback(request: HttpRequest, service: Service, token: ServiceToken) -> dict[str, Any]:
+    """What is right: kept with the collected picture of the request."""
+    said = _said(request)
+    call = collecting.find(service, said.request_id)
+    if call is None:
+        hint = (
+            "Only requests whose answer says is_collected are kept, for as long as the service's page says."
+        )
+        raise Refusal(404, "REQUEST_NOT_FOUND", "This service keeps no such request.", hint)
     try:
-        return predicting.predict(service, [content])[0]
+        collecting.say(call, said.is_right, said.labels, by=token.name)
+    except collecting.FeedbackRefused as refused:
+        raise Refusal(400, "FEEDBACK_REFUSED", str(refused), FEEDBACK) from refused
+    return {"request_id": str(call.pk), "is_right": said.is_right}
+
+
+# --- who calls ---
+
+
+def _open(request: HttpRequest, service_id: str) -> tuple[Service, ServiceToken]:
+    """The service that the caller may use; nothing of the body is read before."""
+    if request.method != "POST":
+        raise Refusal(405, "METHOD_NOT_ALLOWED", "Only POST is answered here.", CURL)
+    key = _key(service_id)
+    plain = request.headers.get("X-Auth-Token", "")
+    token = _token(key, plain) if key and plain else None
+    if token is not None:
+        return token.service, token
+    if key is None or not Service.objects.alive().filter(pk=key).exists():
+        hint = "Copy the URL from its page."
+        raise Refusal(404, "SERVICE_NOT_FOUND", "There is no service at this address.", hint)
+    if not plain:
+        raise Refusal(401, "TOKEN_MISSING", "The header X-Auth-Token is missing.", CURL)
+    hint = "It may have been revoked or rotated; managers make tokens on the service's page."
+    raise Refusal(401, "TOKEN_WRONG", "The token is not a token of this service.", hint)
+
+
+def _key(service_id: str) -> UUID | None:
+    """An address that is no UUID is answered here too: callers read JSON, not the site's 404 page."""
+    try:
+        return UUID(service_id)
+    except ValueError:
+        return None
+
+
+def _token(key: UUID, plain: str) -> ServiceToken | None:
+    """Found by its hash: 256 random bits, so nothing is learned from how long that takes."""
+    mine = ServiceToken.objects.select_related(
+        "service__training_version", "service__trial_version", "service__project"
+    )
+    is_alive = Q(service__deleted_at=None, service__project__deleted_at=None)
+    return mine.filter(is_alive, service=key, token_hash=Token(plain).hash, revoked_at=None).first()
+
+
+# --- the body ---
+
+
+def _answers(request: HttpRequest, service: Service, version: TrainingVersion) -> list[predicting.Answer]:
+    _check_running(service)
+    pictures = _pictures(request)
+    answers = list[predicting.Answer]()
+    try:
+        for one in pictures:  # read one after the other, so that one of them is in memory
+            content: bytes = one.read()
+            answer = predicting.predict(version, content)
+            if service.collects and answer.request_id:
+                collecting.keep(service, version, answer.request_id, content, answer)
+                answer = replace(answer, is_collected=True)
+            answers.append(answer)
     except predicting.PictureRefused as problem:
-        raise Refusal(
-            400, "IMAGE_UNREADABLE", str(problem), "Send one JPG, PNG, BMP or WebP file."
-        ) from problem
+        which = f"Picture {len(answers) + 1} of {len(pictures)}: " if len(pictures) > 1 else ""
+        hint = "Send JPG, PNG, BMP or WebP files."
+        raise Refusal(400, "IMAGE_UNREADABLE", f"{which}{problem}", hint) from problem
     except predicting.ModelUnavailable as problem:
         hint = "Deploy the version again, or ask an operator."
         raise Refusal(503, "MODEL_UNAVAILABLE", str(problem), hint, RETRY_AFTER_S) from problem
+    return answers
 
 
 def _check_running(service: Service) -> None:
@@ -124,37 +199,77 @@ def _check_running(service: Service) -> None:
     if not service.is_running:
         status = Service.Status.STOPPED if service.status == Service.Status.RUNNING else service.status
         hint = "A manager of the team can start it again on its page."
-        raise Refusal(409, "SERVICE_NOT_RUNNING", f"The service is {status}.", hint)
+        raise Refusal(503, "SERVICE_NOT_RUNNING", f"The service is {status}.", hint)
 
 
-def _picture(request: HttpRequest) -> bytes:
-    """The content of the one part `images`."""
+def _pictures(request: HttpRequest) -> list[UploadedFile[bytes]]:
+    """The parts `images`."""
     limit = settings.EXEML_MAX_IMAGE_MB * 1024 * 1024
     if request.content_type != "multipart/form-data":
         raise Refusal(415, "NOT_MULTIPART", "The body must be multipart/form-data.", CURL)
-    if int(request.META.get("CONTENT_LENGTH") or 0) > limit + ENVELOPE_BYTES:
-        raise _too_large()
+    if int(request.META.get("CONTENT_LENGTH") or 0) > MOST_CALL_IMAGES * limit + ENVELOPE_BYTES:
+        raise _too_large(MOST_CALL_IMAGES, "The call")
     pictures = _parts(request)
     if not pictures:
         raise Refusal(400, "IMAGE_MISSING", f"The body has no file part “{PART}”.", CURL)
-    if len(pictures) > 1:
-        raise Refusal(
-            400, "ONE_IMAGE_PER_CALL", "One image per call.", f"Send one part “{PART}” in each call."
-        )
-    if (pictures[0].size or 0) > limit:
-        raise _too_large()
-    content: bytes = pictures[0].read()
-    return content
+    if len(pictures) > MOST_IMAGES:
+        hint = f"Send at most {MOST_IMAGES} parts “{PART}” in each call."
+        raise Refusal(400, "TOO_MANY_IMAGES", f"The call has {len(pictures)} pictures.", hint)
+    if any((one.size or 0) > limit for one in pictures):
+        raise _too_large(1, "A picture")
+    return pictures
 
 
 def _parts(request: HttpRequest) -> list[UploadedFile[bytes]]:
     """Django stops reading at 100 files; a broken or overfull body is the caller's mistake."""
+    parts: list[UploadedFile[bytes]] = _read(
+        request, lambda: request.FILES.getlist(PART), "multipart/form-data", CURL
+    )
+    return parts
+
+
+def _read(request: HttpRequest, read: Callable[[], Any], kind: str, hint: str) -> Any:
+    """What `read` takes from the body, if it comes in time and is whole."""
     try:
-        return request.FILES.getlist(PART)
-    except (MultiPartParserError, SuspiciousOperation) as problem:
-        raise Refusal(400, "BODY_BROKEN", "The body is not valid multipart/form-data.", CURL) from problem
+        with admitting.watch.limit(request.META.get("gunicorn.socket"), admitting.BODY_S):
+            return read()
+    except admitting.TooSlow as problem:
+        text = f"The body did not come within {admitting.BODY_S:.0f} seconds."
+        raise Refusal(408, "BODY_TOO_SLOW", text, "Send smaller pictures.") from problem
+    except RequestDataTooBig as problem:
+        raise _too_large(MOST_CALL_IMAGES, "The call") from problem
+    except (MultiPartParserError, SuspiciousOperation, UnreadablePostError, ValueError) as problem:
+        raise Refusal(400, "BODY_BROKEN", f"The body is not valid {kind}.", hint) from problem
 
 
-def _too_large() -> Refusal:
-    limit = settings.EXEML_MAX_IMAGE_MB
-    return Refusal(413, "IMAGE_TOO_LARGE", f"The image is larger than {limit} MB.", "Make it smaller first.")
+def _too_large(pictures: int, what: str) -> Refusal:
+    limit = pictures * settings.EXEML_MAX_IMAGE_MB
+    hint = "Make the pictures smaller first." if pictures == 1 else "Send fewer or smaller pictures at once."
+    return Refusal(413, "IMAGE_TOO_LARGE", f"{what} is larger than {limit} MB.", hint)
+
+
+@dataclass(frozen=True)
+class Said:
+    """A feedback that can be understood."""
+
+    request_id: UUID
+    is_right: bool
+    labels: list[str]
+
+
+def _said(request: HttpRequest) -> Said:
+    if request.content_type != "application/json":
+        raise Refusal(415, "NOT_JSON", "The body must be application/json.", FEEDBACK)
+    body = _read(request, lambda: json.loads(request.body), "JSON", FEEDBACK)
+    if not isinstance(body, dict):
+        raise Refusal(400, "BODY_BROKEN", "The body is not a JSON object.", FEEDBACK)
+    request_id = _key(str(body.get("request_id", "")))
+    if request_id is None:
+        raise Refusal(400, "FEEDBACK_REFUSED", "request_id is missing or is not one of ours.", FEEDBACK)
+    labels = body.get("correct_labels", [body["correct_label"]] if "correct_label" in body else [])
+    if not isinstance(labels, list) or not all(isinstance(one, str) for one in labels):
+        raise Refusal(400, "FEEDBACK_REFUSED", "correct_label is a text, correct_labels a list.", FEEDBACK)
+    is_right = body.get("is_right")
+    if not isinstance(is_right, bool):
+        raise Refusal(400, "FEEDBACK_REFUSED", "is_right must be true or false.", FEEDBACK)
+    return Said(request_id, is_right, labels)

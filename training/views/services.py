@@ -8,7 +8,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.contrib import messages
-from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -19,9 +18,11 @@ from django_htmx.http import retarget
 from exeml_site.pages import PageRequest, go, page, wants_fragment
 from projects.access import project_page
 from projects.models import Project, Role
-from training.forms_service import DeployForm, PredictionForm
+from training.forms_service import DeployForm, PredictionForm, deployable_versions
+from training.forms_serving import ChangeVersionForm, TokenForm
 from training.models import Service
-from training.services import deploying, predicting
+from training.services import deploying, predicting, testing
+from training.services.snippets import snippets
 
 SHOWN_EVENTS = 20
 POLL_DEPLOYING_S, POLL_RUNNING_S = 2, 30
@@ -31,14 +32,14 @@ POLL_DEPLOYING_S, POLL_RUNNING_S = 2, 30
 @require_safe
 def deploy_service(request: PageRequest, project: Project) -> HttpResponse:
     """The newest service; `?version=3` opens the dialog with that version chosen."""
-    service = project.services.alive().first()
-    return _room(request, project, service, opens_dialog="version" in request.GET)
+    service = _newest(project)
+    return room(request, project, service, opens_dialog="version" in request.GET)
 
 
 @project_page(Role.VIEWER)
 @require_safe
 def service_page(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    return _room(request, project, _get(project, service_id))
+    return room(request, project, get_service(project, service_id))
 
 
 @project_page(Role.VIEWER)
@@ -46,7 +47,7 @@ def service_page(request: PageRequest, project: Project, service_id: UUID) -> Ht
 @never_cache
 def service_status(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
     """What changes by itself; asked for as long as something can change."""
-    return _status(request, project, _get(project, service_id))
+    return _status(request, project, get_service(project, service_id))
 
 
 @project_page(Role.MANAGER)
@@ -58,7 +59,7 @@ def deploy_version(request: PageRequest, project: Project) -> HttpResponse:
     if form.is_valid():
         chosen = form.cleaned_data
         if sent_before := _sent_before(project, chosen["service_id"]):
-            return go(request, _address(sent_before))
+            return go(request, address(sent_before))
         try:
             service, token = deploying.deploy(
                 chosen["version"], request.user, chosen["auto_stop_hours"], chosen["service_id"]
@@ -66,15 +67,15 @@ def deploy_version(request: PageRequest, project: Project) -> HttpResponse:
         except deploying.DeployRefused as refused:
             form.add_error(None, str(refused))
         else:
-            return _room(request, project, service, token=token.plain)
-    present = project.services.alive().first()
-    return _room(request, project, present, form=form, opens_dialog=True, status=422)
+            return room(request, project, service, token=token.plain)
+    present = _newest(project)
+    return room(request, project, present, form=form, opens_dialog=True, status=422)
 
 
 @project_page(Role.MANAGER)
 @require_POST
 def stop_service(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    service = _get(project, service_id)
+    service = get_service(project, service_id)
     deploying.stop(service, request.user)
     return _after_deed(request, project, service)
 
@@ -82,7 +83,7 @@ def stop_service(request: PageRequest, project: Project, service_id: UUID) -> Ht
 @project_page(Role.MANAGER)
 @require_POST
 def start_service(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    service = _get(project, service_id)
+    service = get_service(project, service_id)
     deploying.start(service, request.user)
     return _after_deed(request, project, service)
 
@@ -90,57 +91,78 @@ def start_service(request: PageRequest, project: Project, service_id: UUID) -> H
 @project_page(Role.MANAGER)
 @require_POST
 def delete_service(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    service = _get(project, service_id)
+    service = get_service(project, service_id)
     if deploying.delete(service, request.user):
         messages.success(request, f"{service.name} is deleted. Its address answers no more.")
     return go(request, reverse("deploy_service", args=[project.pk]))
 
 
-@project_page(Role.MANAGER)
+@project_page(Role.VIEWER)
 @require_POST
-@never_cache
-def renew_token(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    service = _get(project, service_id)
-    token = deploying.renew_token(service, request.user)
-    shown = token.plain if token else ""
-    return _room(request, project, service, fragment="training/_service_token.html", token=shown)
+def predict_with_service(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """The test on the page; each picture counts as a call."""
+    service = get_service(project, service_id)
+    form = PredictionForm(request.POST, request.FILES)
+    if not service.is_running:
+        form.add_error(None, "Prediction is possible only while the service is Running.")
+    tested = testing.test(service, form.cleaned_data["image"]) if form.is_valid() else []
+    if len(tested) == 1 and tested[0].problem:
+        form.add_error("image", tested[0].problem)
+    if form.errors:
+        fragment = "training/_prediction_error.html"
+        response = room(request, project, service, fragment=fragment, status=422, prediction_form=form)
+        return retarget(response, "#prediction-error")
+    answer = tested[0].answer if len(tested) == 1 else None
+    context: dict[str, Any] = {"tested": tested, "answer": answer, "labels": _labels(project)}
+    if answer:
+        context["json_lines"] = _json_lines(answer)
+    return room(request, project, service, fragment="training/_prediction.html", **context)
 
 
 @project_page(Role.VIEWER)
 @require_POST
-def predict_with_service(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """The test on the page; it counts as a call."""
-    service = _get(project, service_id)
-    form = PredictionForm(request.POST, request.FILES)
-    if not service.is_running:
-        form.add_error(None, "Prediction is possible only while the service is Running.")
-    answer = _answer(service, form) if form.is_valid() else None
-    if answer is None:
-        fragment = "training/_prediction_error.html"
-        response = _room(request, project, service, fragment=fragment, status=422, prediction_form=form)
-        return retarget(response, "#prediction-error")
-    fragment = "training/_prediction.html"
-    return _room(request, project, service, fragment=fragment, answer=answer, json_lines=_json_lines(answer))
+def explain_prediction(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """Where the model sees a label (`label`) in the picture of the test, and what it looks like."""
+    service = get_service(project, service_id)
+    upload, name = request.FILES.get("image"), request.POST.get("label", "")
+    if upload is None:
+        return page(request, "training/_explained.html", {"problem": "Choose a picture first."}, status=422)
+    version = project.training_versions.filter(number=_number(request.POST.get("version", ""))).first()
+    context = testing.explain(version or service.training_version, upload.read(), name)
+    return page(request, "training/_explained.html", {"project": project, **context})
 
 
-def _answer(service: Service, form: PredictionForm) -> predicting.Answer | None:
-    """None, and the reason at the field, when there is no answer."""
-    upload: UploadedFile[bytes] = form.cleaned_data["image"]
-    try:
-        answer = predicting.predict(service, [upload.read()])[0]
-    except (predicting.PictureRefused, predicting.ModelUnavailable) as problem:
-        form.add_error("image", str(problem))
-        answer = None
-    predicting.count_call(service, has_failed=answer is None)
-    return answer
+@project_page(Role.VIEWER)
+@require_safe
+@never_cache
+def prediction_neighbours(request: PageRequest, project: Project) -> HttpResponse:
+    """The training images most like the picture of the test (`?search=`), once a worker has found them."""
+    search = request.GET.get("search", "")
+    found = testing.neighbours(project, search)
+    context = {"project": project, "search": search, "neighbours": found, "is_waiting": found is None}
+    return page(request, "training/_explained_neighbours.html", context)
+
+
+def _number(name: str) -> int:
+    """3 of “V003”; 0, which no version has, of anything else."""
+    digits = name.removeprefix("V")
+    return int(digits) if digits.isdecimal() and len(digits) < 9 else 0
+
+
+def _labels(project: Project) -> list[str]:
+    return list(project.labels.values_list("name", flat=True))
 
 
 def _json_lines(answer: predicting.Answer) -> list[str]:
     """The answer of the API as people like to read it: one line for each score."""
-    *fields, (_, scores) = answer.as_json().items()
-    head = [f'  "{name}": {json.dumps(value, ensure_ascii=False)},' for name, value in fields]
-    rows = ",\n".join(f"    {json.dumps(pair, ensure_ascii=False)}" for pair in scores)
-    return ["{", *head, '  "scores": [', *rows.splitlines(), "  ]", "}"]
+    lines = []
+    for name, value in answer.as_json().items():
+        if name != "scores":
+            lines.append(f'  "{name}": {json.dumps(value, ensure_ascii=False)}')
+            continue
+        rows = [f"    {json.dumps(pair, ensure_ascii=False)}" for pair in value]
+        lines.append('  "scores": [\n' + ",\n".join(rows) + "\n  ]")
+    return ["{", *",\n".join(lines).splitlines(), "}"]
 
 
 def _sent_before(project: Project, service_id: UUID | None) -> Service | None:
@@ -148,26 +170,33 @@ def _sent_before(project: Project, service_id: UUID | None) -> Service | None:
     return project.services.filter(pk=service_id).first() if service_id else None
 
 
-def _get(project: Project, service_id: UUID) -> Service:
-    services = project.services.alive().select_related("training_version")
+def _newest(project: Project) -> Service | None:
+    newest = project.services.alive().first()
+    return get_service(project, newest.pk) if newest else None
+
+
+def get_service(project: Project, service_id: UUID) -> Service:
+    services = project.services.alive().select_related(
+        "project", "training_version", "trial_version", "next_version", "previous_version"
+    )
     return get_object_or_404(services, pk=service_id)
 
 
-def _address(service: Service) -> str:
+def address(service: Service) -> str:
     return reverse("service_page", args=[service.project_id, service.pk])
 
 
 def _after_deed(request: PageRequest, project: Project, service: Service) -> HttpResponse:
     """The fragment for htmx; the page again for a browser without it."""
-    return _status(request, project, service) if request.htmx else go(request, _address(service))
+    return _status(request, project, service) if request.htmx else go(request, address(service))
 
 
 def _status(request: PageRequest, project: Project, service: Service) -> HttpResponse:
     fragment = "training/_service_status.html"
-    return _room(request, project, service, fragment=fragment, is_refresh=True)
+    return room(request, project, service, fragment=fragment, is_refresh=True)
 
 
-def _room(
+def room(
     request: PageRequest,
     project: Project,
     service: Service | None,
@@ -177,13 +206,18 @@ def _room(
     **extra: Any,
 ) -> HttpResponse:
     """The page of a project's services, or the part of it that htmx asked for."""
-    context = _room_context(request, project, service) | extra
+    context = _room_context(request, project, service, extra) | extra
     if "form" not in extra and not (fragment and wants_fragment(request)):
         context["form"] = DeployForm(project=project, preselected=request.GET.get("version", ""))
+        if service is not None:
+            context.setdefault("change_form", ChangeVersionForm(service=service))
+            context.setdefault("token_form", TokenForm())
     return page(request, "training/deploy_service.html", context, fragment=fragment, status=status)
 
 
-def _room_context(request: PageRequest, project: Project, service: Service | None) -> dict[str, Any]:
+def _room_context(
+    request: PageRequest, project: Project, service: Service | None, extra: dict[str, Any]
+) -> dict[str, Any]:
     services = list(project.services.alive().select_related("training_version"))
     context: dict[str, Any] = {
         "project": project,
@@ -196,11 +230,17 @@ def _room_context(request: PageRequest, project: Project, service: Service | Non
     if service is not None:
         context["url"] = request.build_absolute_uri(reverse("infer", args=[service.pk]))
         context["events"] = service.events.select_related("by")[:SHOWN_EVENTS]
+        context["snippets"] = snippets(context["url"], str(extra.get("token") or "YOUR_TOKEN"))
+        context["has_other_versions"] = (
+            deployable_versions(project).exclude(pk=service.training_version_id).exists()
+        )
+        context["tokens"] = service.tokens.filter(revoked_at=None).select_related("made_by")
+        context["tab"] = "test"
     return context
 
 
 def _poll_seconds(services: list[Service]) -> int:
     """0: nothing here changes by itself any more."""
-    if any(service.is_deploying for service in services):
+    if any(service.is_deploying or service.next_version_id for service in services):
         return POLL_DEPLOYING_S
     return POLL_RUNNING_S if any(service.status == Service.Status.RUNNING for service in services) else 0

@@ -1,0 +1,201 @@
+"""Calls are counted in the memory of the process that answers and written every two seconds.
+
+A row of CallMinute belongs to one process, which writes its whole minute again and again: writing twice
+changes nothing, and processes never wait for each other. What a killed process counted in its last two
+seconds is lost.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import math
+import os
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from django.db import DatabaseError, connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from training.models import CallMinute, Service, ServiceToken
+
+logger = logging.getLogger(__name__)
+
+EVERY_S = 2.0
+STEPS = 4  # classes of latency between a number of milliseconds and its double: 19 % apart
+Key = tuple[UUID, int, datetime]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one process saw of one minute of a service and version."""
+
+    calls: int = 0
+    failed: int = 0
+    unknown: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    buckets: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class _Unwritten:
+    """Of a service since the last writing."""
+
+    calls: int = 0
+    failed: int = 0
+
+
+_lock = threading.Lock()
+_writing = threading.Lock()
+_process: tuple[int, UUID] = (0, uuid4())
+_tallies: dict[Key, Tally] = {}
+_changed: set[Key] = set()
+_totals: dict[UUID, _Unwritten] = {}
+_tokens: dict[int, datetime] = {}
+
+
+def bucket_of(ms: float) -> int:
+    """The class of a latency: 0 up to 1 ms, then STEPS for each doubling."""
+    return max(0, math.ceil(STEPS * math.log2(max(ms, 1e-3))))
+
+
+def upper_ms(bucket: int) -> float:
+    return float(2 ** (bucket / STEPS))
+
+
+def quantile_ms(buckets: Mapping[int, int], share: float) -> float | None:
+    """The latency that a share of the calls does not exceed, to within a class; None without calls."""
+    total = sum(buckets.values())
+    reached = 0
+    for bucket in sorted(buckets):
+        reached += buckets[bucket]
+        if reached >= share * total:
+            return upper_ms(bucket)
+    return None
+
+
+def note(
+    service_id: UUID,
+    version_id: int,
+    ms: float,
+    *,
+    error: str = "",
+    labels: Iterable[str] = (),
+    unknown: int = 0,
+    token_id: int | None = None,
+) -> None:
+    """One call: its error's code, or the predicted labels of its pictures and how many are unknown."""
+    now = timezone.now()
+    key = (service_id, version_id, now.replace(second=0, microsecond=0))
+    with _lock:
+        tally = _tallies.setdefault(key, Tally())
+        total = _totals.setdefault(service_id, _Unwritten())
+        tally.calls += 1
+        total.calls += 1
+        tally.buckets[str(bucket_of(ms))] += 1
+        tally.labels.update(labels)
+        tally.unknown += unknown
+        if error:
+            tally.failed += 1
+            total.failed += 1
+            tally.errors[error] += 1
+        if token_id is not None:
+            _tokens[token_id] = now
+        _changed.add(key)
+
+
+def flush() -> None:
+    """Write what is new. Where the database does not answer it stays for the next time."""
+    with _writing:
+        with _lock:
+            keys, totals, tokens = set(_changed), dict(_totals), dict(_tokens)
+            rows = [_row(key, _tallies[key]) for key in keys]
+            _changed.clear()
+            _totals.clear()
+            _tokens.clear()
+        try:
+            _write(rows, totals, tokens)
+        except DatabaseError:
+            logger.warning("The calls of the services could not be counted; trying again.", exc_info=True)
+            _put_back(keys, totals, tokens)
+        else:
+            _forget_past_minutes()
+
+
+def begin() -> None:
+    """Write every two seconds from now on, and at the end of this process."""
+    threading.Thread(target=_run, name="calls of services", daemon=True).start()
+    atexit.register(flush)
+
+
+def _run() -> None:
+    clock = threading.Event()
+    while not clock.wait(EVERY_S):
+        if _changed:
+            flush()
+            connection.close()
+
+
+def _row(key: Key, tally: Tally) -> CallMinute:
+    service_id, version_id, minute = key
+    return CallMinute(
+        service_id=service_id,
+        training_version_id=version_id,
+        minute=minute,
+        process=_this_process(),
+        calls=tally.calls,
+        failed=tally.failed,
+        unknown=tally.unknown,
+        errors=dict(tally.errors),
+        labels=dict(tally.labels),
+        buckets=dict(tally.buckets),
+    )
+
+
+def _this_process() -> UUID:
+    """A name of its own for each process, also after a fork."""
+    global _process
+    if _process[0] != os.getpid():
+        _process = (os.getpid(), uuid4())
+    return _process[1]
+
+
+def _write(rows: list[CallMinute], totals: dict[UUID, _Unwritten], tokens: dict[int, datetime]) -> None:
+    with transaction.atomic():
+        alive = set(Service.objects.filter(pk__in=totals).values_list("pk", flat=True))
+        CallMinute.objects.bulk_create(
+            [row for row in rows if row.service_id in alive],
+            update_conflicts=True,
+            unique_fields=["service", "training_version", "minute", "process"],
+            update_fields=["calls", "failed", "unknown", "errors", "labels", "buckets"],
+        )
+        for service_id, total in totals.items():
+            Service.objects.filter(pk=service_id).update(
+                calls=F("calls") + total.calls, failed_calls=F("failed_calls") + total.failed
+            )
+        for token_id, moment in tokens.items():
+            ServiceToken.objects.filter(pk=token_id).update(last_used_at=moment)
+
+
+def _put_back(keys: set[Key], totals: dict[UUID, _Unwritten], tokens: dict[int, datetime]) -> None:
+    with _lock:
+        _changed.update(keys)
+        for service_id, total in totals.items():
+            newer = _totals.setdefault(service_id, _Unwritten())
+            newer.calls += total.calls
+            newer.failed += total.failed
+        for token_id, moment in tokens.items():
+            _tokens.setdefault(token_id, moment)
+
+
+def _forget_past_minutes() -> None:
+    this_minute = timezone.now().replace(second=0, microsecond=0)
+    with _lock:
+        for key in [one for one in _tallies if one[2] < this_minute and one not in _changed]:
+            del _tallies[key]

@@ -1,0 +1,143 @@
+"""Collected: what a service was asked, judged by people, and taken into Label Data."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.cache import cache_control
+from django.views.decorators.http import require_POST, require_safe
+
+from exeml_site.pages import PageRequest, go, page
+from projects import files, pictures
+from projects.access import project_page
+from projects.models import Project, Role
+from training.forms_serving import CollectingForm
+from training.models import CollectedCall, Service
+from training.services import collecting, deploying
+from training.views.services import get_service
+
+PAGE_SIZE = 60
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def service_collected(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """The most useful pictures first."""
+    return _collected(request, project, get_service(project, service_id))
+
+
+@project_page(Role.MANAGER)
+@require_POST
+def collect_requests(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """Begin or end collecting, and say how long pictures are kept."""
+    service = get_service(project, service_id)
+    form = CollectingForm(request.POST)
+    if not form.is_valid():
+        return _collected(request, project, service, form, status=422)
+    deploying.collect(service, form.cleaned_data["collects"], form.cleaned_data["keeps_days"], request.user)
+    return go(request, _address(service))
+
+
+@project_page(Role.LABELER)
+@require_POST
+def take_collected(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """`deed=add`: the chosen pictures (`call`) become images of Label Data; `dismiss`: they are hidden."""
+    service = get_service(project, service_id)
+    chosen = [key for one in request.POST.getlist("call") if (key := _uuid(one))]
+    if not chosen:
+        messages.info(request, "Choose some pictures first.")
+    elif request.POST.get("deed") == "dismiss":
+        count = collecting.dismiss(service, chosen)
+        messages.success(request, f"{count} picture{'s' * (count != 1)} dismissed.")
+    else:
+        messages.success(request, _taken_words(collecting.add_to_project(service, chosen, request.user)))
+    return go(request, _address(service))
+
+
+@project_page(Role.LABELER)
+@require_POST
+def judge_call(request: PageRequest, project: Project, service_id: UUID, call_id: UUID) -> HttpResponse:
+    """Right, or wrong with the correct label where somebody knows it."""
+    service = get_service(project, service_id)
+    call = get_object_or_404(CollectedCall, service=service, pk=call_id)
+    verdict, label = request.POST.get("verdict", ""), request.POST.get("label", "")
+    context = {
+        "project": project,
+        "service": service,
+        "call_id": call.pk,
+        "labels": list(project.labels.values_list("name", flat=True)),
+    }
+    if verdict not in CollectedCall.Verdict.values:
+        context["problem"] = "Press Right or Wrong."
+        return page(request, "training/_judgement.html", context, status=422)
+    is_right = verdict == CollectedCall.Verdict.RIGHT
+    try:
+        collecting.say(call, is_right, [label] if label else [], by=request.user.get_username())
+    except collecting.FeedbackRefused as refused:
+        return page(request, "training/_judgement.html", context | {"problem": str(refused)}, status=422)
+    call.refresh_from_db()
+    context |= {"verdict": verdict, "true_labels": call.true_labels}
+    return page(request, "training/_judgement.html", context)
+
+
+@project_page(Role.VIEWER)
+@require_safe
+@cache_control(private=True, max_age=86_400, immutable=True)
+def collected_picture(
+    request: PageRequest, project: Project, service_id: UUID, call_id: UUID
+) -> HttpResponse:
+    """Its thumbnail."""
+    call = get_object_or_404(CollectedCall, service=get_service(project, service_id), pk=call_id)
+    try:
+        content = b"".join(files.pieces(call.file_name))
+        return HttpResponse(pictures.examine(content).thumbnail, content_type="image/webp")
+    except (OSError, pictures.Refused) as problem:
+        raise Http404 from problem
+
+
+def _collected(
+    request: PageRequest,
+    project: Project,
+    service: Service,
+    form: CollectingForm | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    form = form or CollectingForm(initial={"collects": service.collects, "keeps_days": service.keeps_days})
+    calls = Paginator(collecting.waiting(service), PAGE_SIZE).get_page(request.GET.get("page"))
+    context = {
+        "project": project,
+        "service": service,
+        "tab": "collected",
+        "calls": calls,
+        "form": form,
+        "live": collecting.live_accuracy(service),
+        "labels": list(project.labels.values_list("name", flat=True)),
+        "can_manage": request.membership.role >= Role.MANAGER,
+        "can_label": request.membership.role >= Role.LABELER,
+    }
+    return page(request, "training/service_collected.html", context, status=status)
+
+
+def _taken_words(counts: dict[str, int]) -> str:
+    words = f"{counts['added']} picture{'s' * (counts['added'] != 1)} added to Label Data."
+    if counts["known"]:
+        words += f" {counts['known']} {'were' if counts['known'] > 1 else 'was'} there already."
+    if counts["refused"]:
+        words += f" {counts['refused']} could not be taken."
+    return words
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _address(service: Service) -> str:
+    return reverse("service_collected", args=[service.project_id, service.pk])

@@ -1,0 +1,82 @@
+"""Monitoring of a service, and the numbers of all services for Prometheus."""
+
+from __future__ import annotations
+
+import hmac
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from exeml_site.pages import PageRequest, page
+from projects.access import project_page, public
+from projects.models import Project, Role
+from training.services import collecting, exposing, monitoring
+from training.views.services import get_service
+
+DEFAULT_HOURS, SHOWN_EVENTS = 24, 12
+
+
+@project_page(Role.VIEWER)
+@require_safe
+@never_cache
+def service_monitoring(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """Charts and numbers of a window (`?hours=`); asked for again by itself."""
+    service = get_service(project, service_id)
+    asked = request.GET.get("hours", "")
+    hours = int(asked) if asked.isdecimal() and int(asked) in monitoring.WINDOWS else DEFAULT_HOURS
+    found = monitoring.monitored(service, hours)
+    bars, most_calls = monitoring.bars(found.steps)
+    lines, most_ms = monitoring.lines(found.steps)
+    context = {
+        "project": project,
+        "service": service,
+        "tab": "monitoring",
+        "hours": hours,
+        "windows": [(number, name) for number, (name, _) in monitoring.WINDOWS.items()],
+        "found": found,
+        "first": found.steps[0].begins_at,
+        "step_words": _words(found.step),
+        "latencies": list(zip(("p50", "p95", "p99"), found.whole.latencies_ms, strict=True)),
+        "bars": bars,
+        "most_calls": most_calls,
+        "lines": lines,
+        "most_ms": most_ms,
+        "drift": monitoring.drift(service.training_version, found.whole),
+        "errors": monitoring.errors_of(found.whole),
+        "live": collecting.live_accuracy(service),
+        "events": service.events.select_related("by")[:SHOWN_EVENTS],
+    }
+    return page(
+        request, "training/service_monitoring.html", context, fragment="training/_service_monitoring.html"
+    )
+
+
+def _words(step: timedelta) -> str:
+    minutes = int(step.total_seconds() // 60)
+    if minutes >= 60:
+        return "an hour" if minutes == 60 else f"{minutes // 60} hours"
+    return "a minute" if minutes == 1 else f"{minutes} minutes"
+
+
+@public
+@require_safe
+@never_cache
+def metrics(request: HttpRequest) -> HttpResponse:
+    """For Prometheus: with the bearer token of EXEML_METRICS_TOKEN, or signed in as an operator."""
+    if not _may_scrape(request):
+        words = "Send Authorization: Bearer <EXEML_METRICS_TOKEN>, or sign in as an operator.\n"
+        return HttpResponse(words, content_type="text/plain", status=401)
+    return HttpResponse(exposing.exposition(), content_type=CONTENT_TYPE_LATEST)
+
+
+def _may_scrape(request: HttpRequest) -> bool:
+    if request.user.is_active and request.user.is_staff:
+        return True
+    token = settings.EXEML_METRICS_TOKEN
+    given = request.headers.get("Authorization", "")
+    return bool(token) and hmac.compare_digest(given.encode(), f"Bearer {token}".encode())
