@@ -26,6 +26,7 @@ CHORES = (
     Chore("training.recovery.sweep", 15),
     Chore("training.services.deploying.stop_expired", 30),
     Chore("training.services.switching.catch_up", 30),
+    Chore("training.services.batching.catch_up", 15),
     Chore("training.services.collecting.forget_old", DAY_S),
     Chore("training.embedding.catch_up", 60),
     Chore("projects.transfers.deeds.catch_up", 15),

@@ -147,7 +147,9 @@ def _kernel(drawing: _Drawing, x: str) -> str:
     a, square = BICUBIC, drawing.add("Mul", x, x)
     inner = drawing.add("Sub", drawing.add("Mul", x, drawing.number(a + 2)), drawing.number(a + 3))
     near = drawing.add("Add", drawing.add("Mul", inner, square), drawing.number(1))
-    outer = drawing.add("Add", drawing.add("Mul", drawing.add("Sub", x, drawing.number(5)), x), drawing.number(8))
+    outer = drawing.add(
+        "Add", drawing.add("Mul", drawing.add("Sub", x, drawing.number(5)), x), drawing.number(8)
+    )
     scaled = drawing.add("Mul", drawing.add("Mul", outer, x), drawing.number(a))
     far = drawing.add("Sub", scaled, drawing.number(4 * a))
     beyond = drawing.add("Where", drawing.add("Less", x, drawing.number(2)), far, drawing.number(0))
@@ -196,7 +198,10 @@ def _draw_scores(
         thresholds = drawing.constant(np.asarray(description["thresholds"], np.float32))
         relative = drawing.add("Div", scores, thresholds)
     drawing.add("ReduceMax", relative, name="confidence", keepdims=0)
-    outputs = [("scores", TensorProto.FLOAT, [count]), ("confidence", TensorProto.FLOAT, [])]
+    outputs: list[tuple[str, int, list[int]]] = [
+        ("scores", TensorProto.FLOAT, [count]),
+        ("confidence", TensorProto.FLOAT, []),
+    ]
     if known is None:
         return outputs
     _draw_known(drawing, known, flat)
@@ -218,7 +223,6 @@ def _draw_known(drawing: _Drawing, known: Known, flat: str) -> None:
         helper.make_node("TopK", [apart, count], ["whole_nearest", "whole_which"], largest=0, axis=0)
     )
     distance = drawing.add("ReduceMean", "whole_nearest", keepdims=0)
-    # A float64 limit may round below a float32 value that equals it.
-    is_near = drawing.add("LessOrEqual", distance, drawing.number(np.float32(known.max_distance)))
-    is_sure = drawing.add("GreaterOrEqual", "confidence", drawing.number(np.float32(known.min_confidence)))
+    is_near = drawing.add("LessOrEqual", distance, drawing.number(known.max_distance))
+    is_sure = drawing.add("GreaterOrEqual", "confidence", drawing.number(known.min_confidence))
     drawing.add("And", is_near, is_sure, name="is_known")

@@ -1,8 +1,10 @@
+from training.models.batch import Batch
 from training.models.evaluation import Candidate, Curve, EvaluatedImage, LaterPrediction, Metric
 from training.models.service import CallMinute, CollectedCall, Service, ServiceEvent, ServiceToken
 from training.models.version import Device, Hardware, InstanceFlavor, Status, StopReason, TrainingVersion
 
 __all__ = [
+    "Batch",
     "CallMinute",
     "Candidate",
     "CollectedCall",

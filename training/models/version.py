@@ -170,6 +170,8 @@ class TrainingVersion(models.Model):
     confusion = models.JSONField(default=dict, blank=True)
     # label → [images, recall now, gain of 20 more, its 95 % interval low, high]; by training.learning
     learning = models.JSONField(default=dict, blank=True, editable=False)
+    # {"state": making, made or failed, "bytes", "parity": {…}, "problem"}; by training.services.exporting
+    export = models.JSONField(default=dict, blank=True, editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = TrainingVersionQuerySet.as_manager()

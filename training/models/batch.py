@@ -1,0 +1,71 @@
+"""Many pictures answered by a worker."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from training.models.service import Service
+from training.models.version import TrainingVersion
+
+
+class Batch(models.Model):
+    """Pictures of an archive, of what a manifest names, or of a folder of the server, and the answers.
+
+    The row is the truth; answers are lines of a file, `done` of them.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "Waiting", "Waiting"
+        RUNNING = "Running", "Running"
+        COMPLETED = "Completed", "Completed"
+        CANCELLED = "Cancelled", "Cancelled"
+        FAILED = "Failed", "Failed"
+
+    ACTIVE = frozenset({State.WAITING, State.RUNNING})
+
+    service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="batches")
+    training_version = models.ForeignKey(TrainingVersion, on_delete=models.PROTECT, related_name="+")
+    name = models.CharField(max_length=255)  # of the file or the folder
+    files = models.JSONField(default=list, blank=True)  # [{"name", "stored"}]
+    address = models.CharField(max_length=1024, blank=True)  # of the folder
+    state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)
+    total = models.PositiveIntegerField(null=True, blank=True)
+    done = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    is_cancel_wanted = models.BooleanField(default=False)
+    problem = models.TextField(blank=True)
+    traceback = models.TextField(blank=True)  # for operators only
+    made_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    made_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(state__in=["Waiting", "Running", "Completed", "Cancelled", "Failed"]),
+                name="batch_state_is_known",
+            )
+        ]
+        indexes = [models.Index(fields=["state", "heartbeat_at"], name="sweep_of_batches")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in self.ACTIVE
+
+    @property
+    def folder(self) -> str:
+        """Where its files lie in the default storage."""
+        return f"batches/{self.pk}"
+
+    @property
+    def percent(self) -> int | None:
+        return int(100 * self.done / self.total) if self.total else None
