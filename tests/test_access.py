@@ -6,6 +6,7 @@ The test reads the URLconf, so a new view is asked without being named here. Eac
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,12 +20,13 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from projects import files
 from projects.access import Access
 from projects.models import DatasetVersion, LabelEvent, Membership, Project, Role, Transfer
 from projects.publishing import publish
 from tests.making import make_project, make_user, make_version
 from tests.training.bundles import colour_picture
-from training.models import CollectedCall, EvaluatedImage, Service, Status, TrainingVersion
+from training.models import Batch, CollectedCall, EvaluatedImage, Service, Status, TrainingVersion
 from training.views.versions import CHARTS
 
 NOT_OURS = ("admin/", "static/")  # Django's admin, django_rq below it
@@ -90,7 +92,7 @@ class World:
             "label_id": lambda: self.project.labels.first().pk,
             "event_id": lambda: self._event().pk,
             "transfer_id": lambda: self._transfer().pk,
-            "file": lambda: 0,
+            "file": lambda: 0 if "transfer" in self.asked else "results.csv",
             "part": lambda: 0,
             "dataset_name": self._dataset_name,
             "evaluated_id": lambda: self._evaluated().pk,
@@ -100,12 +102,14 @@ class World:
             "service_id": lambda: self.service.pk,
             "token_id": lambda: self.service.tokens.create(name="x", token_hash=uuid4().hex, hint="x").pk,
             "call_id": self._call,
+            "batch_id": lambda: self._batch().pk,
         }
         if name not in found:
             pytest.fail(f"An address has the argument “{name}”: give tests/test_access.py an object for it.")
         return found[name]()
 
     def url(self, address: Address) -> str:
+        self.asked = address.route
         arguments = {name: self.argument(name) for name in address.arguments}
         return reverse(address.pattern.name, kwargs=arguments)
 
@@ -158,6 +162,15 @@ class World:
             name="exeML-flowers-V001",
             status=Service.Status.RUNNING,
         )
+
+    def _batch(self) -> Batch:
+        """Completed, with its answers."""
+        batch = Batch.objects.create(
+            service=self.service, training_version=self.version, name="a.zip", state=Batch.State.COMPLETED
+        )
+        line = json.dumps({"source": "a.jpg", "result": "FAILED", "error_message": "no picture"})
+        files.save_whole(f"{batch.folder}/results.jsonl", f"{line}\n".encode())
+        return batch
 
     def _call(self) -> UUID:
         """A picture that the service collected."""

@@ -21,6 +21,7 @@ PLAIN = {"training.engine", "training.engine.config", "training.engine.metrics"}
 RUNS_THE_ENGINE = {
     "training.jobs",
     "training.promoting",
+    "training.services.exporting",
     "training.services.predicting",
     "training.services.explaining",
     "training.services.packing",

@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from projects.admin.reading import Admin, DeletedFilter, ReadOnlyAdmin, ReadOnlyInline
 from training import flavors, launching
 from training.models import (
+    Batch,
     CallMinute,
     Candidate,
     CollectedCall,
@@ -348,3 +349,22 @@ class CollectedCallAdmin(ReadOnlyAdmin):
     search_fields = ["=id", "service__name", "service__project__name", "said_by"]
     date_hierarchy = "at"
     list_select_related = ["service", "training_version"]
+
+
+@admin.register(Batch)
+class BatchAdmin(ReadOnlyAdmin):
+    list_display = [
+        "name",
+        "service",
+        "training_version",
+        "state",
+        "done",
+        "total",
+        "failed",
+        "made_by",
+        "made_at",
+    ]
+    list_filter = ["state"]
+    search_fields = ["name", "service__name", "service__project__name", "made_by__username"]
+    date_hierarchy = "made_at"
+    list_select_related = ["service", "training_version", "made_by"]

@@ -3,6 +3,8 @@
 from django.urls import URLPattern, URLResolver, path
 
 from training.views import (
+    api,
+    batches,
     collected,
     comparison,
     configuration,
@@ -32,6 +34,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(VERSION + "retry/", versions.retry_training, name="retry_training"),
     path(VERSION + "report/", taking.version_report, name="version_report"),
     path(VERSION + "archive/", taking.version_archive, name="version_archive"),
+    path(VERSION + "export/", taking.version_export, name="version_export"),
+    path(VERSION + "export.zip", taking.download_export, name="download_export"),
     path(VERSION + "add-time/", versions.add_time, name="add_time"),
     path(VERSION + "promote/<int:place>/", versions.promote_candidate, name="promote_candidate"),
     path(VERSION + "star/", versions.star_version, name="star_version"),
@@ -71,7 +75,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(SERVICE + "collected/take/", collected.take_collected, name="take_collected"),
     path(SERVICE + "collected/<uuid:call_id>/", collected.collected_picture, name="collected_picture"),
     path(SERVICE + "collected/<uuid:call_id>/judge/", collected.judge_call, name="judge_call"),
+    path(SERVICE + "batches/", batches.service_batches, name="service_batches"),
+    path(SERVICE + "batches/begin/", batches.begin_batch, name="begin_batch"),
+    path(SERVICE + "batches/<int:batch_id>/", batches.batch_report, name="batch_report"),
+    path(SERVICE + "batches/<int:batch_id>/cancel/", batches.cancel_batch, name="cancel_batch"),
+    path(SERVICE + "batches/<int:batch_id>/<str:file>", batches.batch_download, name="batch_download"),
     path(SERVICES + "near/", services.prediction_neighbours, name="prediction_neighbours"),
+    path("v1/", api.api_guide, name="api_guide"),
+    path("v1/openapi.json", api.openapi, name="openapi"),
     path("metrics", monitoring.metrics, name="metrics"),
     path("v1/infers/<str:service_id>", infer.infer, name="infer"),
     path("v1/infers/<str:service_id>/feedback", infer.feedback, name="infer_feedback"),

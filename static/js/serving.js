@@ -4,3 +4,10 @@ document.addEventListener("change", (event) => {
   if (!name) return;
   for (const box of document.querySelectorAll(`input[name="${name}"]`)) box.checked = event.target.checked;
 });
+
+// A batch begins once, however often its button is pressed.
+document.addEventListener("submit", (event) => {
+  if (!("once" in event.target.dataset)) return;
+  if ("sent" in event.target.dataset) event.preventDefault();
+  event.target.dataset.sent = "";
+});

@@ -37,6 +37,7 @@ from projects.models import (
 )
 from tests.making import PASSWORD, make_image, make_project, make_team, make_user, make_version
 from training.models import (
+    Batch,
     CallMinute,
     Candidate,
     CollectedCall,
@@ -104,6 +105,7 @@ def fill(project: Project, seed: int) -> None:
     ServiceToken.objects.create(service=service, name="shop", token_hash=f"{seed:064x}", hint="abcd")
     minute = timezone.now().replace(second=0, microsecond=0)
     CallMinute.objects.create(service=service, training_version=version, minute=minute, process=uuid4())
+    Batch.objects.create(service=service, training_version=version, name="a.zip", made_by=person)
     CollectedCall.objects.create(
         id=uuid4(), service=service, training_version=version, file_name="x", sha256="0", confidence=0.5
     )

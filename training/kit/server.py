@@ -87,6 +87,7 @@ class Handler(BaseHTTPRequestHandler):
             raise Refusal(415, "NOT_MULTIPART", "The body must be multipart/form-data.", CURL)
         length, most = int(self.headers.get("Content-Length") or 0), LIMIT_MB * 1024 * 1024
         if length > MOST_CALL_IMAGES * most:
+            self._discard(length)
             raise Refusal(413, "IMAGE_TOO_LARGE", "The call is too large.", "Send fewer or smaller pictures.")
         try:
             body = self.rfile.read(length)
@@ -100,6 +101,15 @@ class Handler(BaseHTTPRequestHandler):
         if any(len(one) > most for one in found):
             raise Refusal(413, "IMAGE_TOO_LARGE", f"A picture is over {LIMIT_MB} MB.", "Make it smaller.")
         return found
+
+    def _discard(self, length: int) -> None:
+        """Clients read an answer only after sending; a body without end is cut off."""
+        left = min(length, 4 * MOST_CALL_IMAGES * LIMIT_MB * 1024 * 1024)
+        try:
+            while left > 0 and (piece := self.rfile.read(min(left, 65536))):
+                left -= len(piece)
+        except OSError:
+            return
 
     def _send(self, status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> None:
         content = json.dumps(body, ensure_ascii=False).encode()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 
 from training.models.service import Service
 from training.models.version import TrainingVersion
@@ -65,6 +68,15 @@ class Batch(models.Model):
     def folder(self) -> str:
         """Where its files lie in the default storage."""
         return f"batches/{self.pk}"
+
+    @property
+    def time_left(self) -> str:
+        """At the pace so far; empty where nobody knows."""
+        if not self.is_active or not self.total or not self.done or self.started_at is None:
+            return ""
+        used_s = (timezone.now() - self.started_at).total_seconds()
+        minutes = ceil(used_s * (self.total - self.done) / self.done / 60)
+        return "a minute" if minutes <= 1 else f"{minutes} minutes"
 
     @property
     def percent(self) -> int | None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 
-from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.core.files.storage import default_storage
+from django.http import FileResponse, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
-from django.views.decorators.http import require_safe
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
 
-from exeml_site.pages import PageRequest
+from exeml_site.pages import PageRequest, go, page, wants_fragment
 from projects.access import project_page
 from projects.models import Project, Role
 from training.models import TrainingVersion
 from training.reporting import report_html
-from training.services import packing
+from training.services import exporting, packing
 
 
 @project_page(Role.VIEWER)
@@ -32,6 +35,30 @@ def version_archive(request: PageRequest, project: Project, number: int) -> Http
     response = StreamingHttpResponse(packing.pack(version), content_type="application/zip")
     response["Content-Disposition"] = f'attachment; filename="{_name(version)}.zip"'
     return response
+
+
+@project_page(Role.VIEWER)
+@require_http_methods(["GET", "POST"])
+@never_cache
+def version_export(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    """POST lets a worker make the export; GET says how far it is."""
+    version = _get(project, number)
+    if request.method == "POST":
+        exporting.ask_for(version)
+        if not wants_fragment(request):
+            return go(request, reverse("training_version", args=[project.pk, number]))
+    return page(request, "training/_export.html", {"project": project, "version": version})
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def download_export(request: PageRequest, project: Project, number: int) -> HttpResponseBase:
+    version = _get(project, number)
+    try:
+        content = default_storage.open(exporting.stored_name(version))
+    except OSError:
+        return go(request, reverse("training_version", args=[project.pk, number]))
+    return FileResponse(content, as_attachment=True, filename=f"{_name(version)}-onnx.zip")
 
 
 def _get(project: Project, number: int) -> TrainingVersion:

@@ -1,0 +1,158 @@
+"""The API of services in the words of OpenAPI; the page of the API reads it, too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+ERRORS: dict[int, tuple[str, list[str]]] = {
+    400: (
+        "The call cannot be understood.",
+        ["IMAGE_MISSING", "IMAGE_UNREADABLE", "TOO_MANY_IMAGES", "BODY_BROKEN", "FEEDBACK_REFUSED"],
+    ),
+    401: ("The token is missing, wrong or revoked.", ["TOKEN_MISSING", "TOKEN_WRONG"]),
+    404: (
+        "There is no such service, or it keeps no such request.",
+        ["SERVICE_NOT_FOUND", "REQUEST_NOT_FOUND"],
+    ),
+    405: ("Only POST is answered.", ["METHOD_NOT_ALLOWED"]),
+    408: ("The body did not come in time.", ["BODY_TOO_SLOW"]),
+    413: ("A picture or the call is too large.", ["IMAGE_TOO_LARGE"]),
+    415: ("The body has another type.", ["NOT_MULTIPART", "NOT_JSON"]),
+    429: ("Too many calls at once; Retry-After says when to come again.", ["TOO_MANY_CALLS"]),
+    500: ("The prediction failed.", ["INTERNAL"]),
+    503: (
+        "The service is starting or stopped, or its model is not there.",
+        ["SERVICE_DEPLOYING", "SERVICE_NOT_RUNNING", "MODEL_UNAVAILABLE"],
+    ),
+}
+ANSWER: Schema = {
+    "type": "object",
+    "required": ["predicted_label", "scores", "is_known", "version", "request_id", "is_collected"],
+    "properties": {
+        "predicted_label": {"type": "string", "description": "The label with the highest score."},
+        "predicted_labels": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Where images may carry several labels: all beyond their thresholds.",
+        },
+        "scores": {
+            "type": "array",
+            "description": "The five best labels with their calibrated scores, best first.",
+            "items": {"type": "array", "prefixItems": [{"type": "string"}, {"type": "number"}]},
+        },
+        "is_known": {
+            "type": ["boolean", "null"],
+            "description": "false: the model is unsure, or the picture is unlike its training images.",
+        },
+        "version": {"type": "string", "description": "The training version that answered."},
+        "request_id": {"type": "string", "format": "uuid"},
+        "is_collected": {"type": "boolean", "description": "Whether the service keeps the picture."},
+    },
+    "example": {
+        "predicted_label": "roses",
+        "scores": [["roses", 0.971204], ["tulips", 0.020431]],
+        "is_known": True,
+        "version": "V001",
+        "request_id": "0b1f6a0e-6f0b-4a3e-9c39-0d5a3c1f2a77",
+        "is_collected": False,
+    },
+}
+SEVERAL: Schema = {
+    "type": "object",
+    "required": ["results", "version", "request_id"],
+    "properties": {
+        "results": {"type": "array", "items": {"$ref": "#/components/schemas/Answer"}},
+        "version": {"type": "string"},
+        "request_id": {"type": "string", "format": "uuid"},
+    },
+}
+PROBLEM: Schema = {
+    "type": "object",
+    "required": ["error_code", "error_msg", "hint"],
+    "properties": {name: {"type": "string"} for name in ("error_code", "error_msg", "hint")},
+    "example": {
+        "error_code": "IMAGE_MISSING",
+        "error_msg": "The body has no file part “images”.",
+        "hint": "curl -F 'images=@photo.jpg' -H 'X-Auth-Token: …' <address>",
+    },
+}
+FEEDBACK: Schema = {
+    "type": "object",
+    "required": ["request_id", "is_right"],
+    "properties": {
+        "request_id": {"type": "string", "format": "uuid"},
+        "is_right": {"type": "boolean"},
+        "correct_label": {"type": "string", "maxLength": 64},
+        "correct_labels": {"type": "array", "items": {"type": "string"}},
+    },
+    "example": {
+        "request_id": "0b1f6a0e-6f0b-4a3e-9c39-0d5a3c1f2a77",
+        "is_right": False,
+        "correct_label": "tulips",
+    },
+}
+
+
+def document(address: str) -> Schema:
+    """OpenAPI 3.1; `address` is that of this site."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "exeml services", "version": "1"},
+        "servers": [{"url": address}],
+        "security": [{"token": []}],
+        "paths": {
+            "/v1/infers/{service_id}": {"parameters": [_service_id()], "post": _infer()},
+            "/v1/infers/{service_id}/feedback": {"parameters": [_service_id()], "post": _feedback()},
+        },
+        "components": {
+            "securitySchemes": {"token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}},
+            "schemas": {"Answer": ANSWER, "Several": SEVERAL, "Problem": PROBLEM, "Feedback": FEEDBACK},
+        },
+    }
+
+
+def _service_id() -> Schema:
+    return {
+        "name": "service_id",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "format": "uuid"},
+        "description": "From the URL on the service's page.",
+    }
+
+
+def _infer() -> Schema:
+    images = {"type": "array", "maxItems": 32, "items": {"type": "string", "format": "binary"}}
+    form = {"type": "object", "required": ["images"], "properties": {"images": images}}
+    answer = {"oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Answer", "Several")]}
+    return {
+        "operationId": "infer",
+        "summary": "Labels of one picture, or of several",
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
+        "responses": {"200": _json("The answer, or one for each picture.", answer), **_problems()},
+    }
+
+
+def _feedback() -> Schema:
+    body = {"application/json": {"schema": {"$ref": "#/components/schemas/Feedback"}}}
+    answer = {
+        "type": "object",
+        "properties": {"request_id": {"type": "string"}, "is_right": {"type": "boolean"}},
+    }
+    return {
+        "operationId": "feedback",
+        "summary": "Whether an answer was right; for requests that were collected",
+        "requestBody": {"required": True, "content": body},
+        "responses": {"200": _json("Kept.", answer), **_problems()},
+    }
+
+
+def _problems() -> Schema:
+    problem = {"$ref": "#/components/schemas/Problem"}
+    return {str(status): _json(words, problem) for status, (words, _) in ERRORS.items()}
+
+
+def _json(words: str, schema: Schema) -> Schema:
+    return {"description": words, "content": {"application/json": {"schema": schema}}}

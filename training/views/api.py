@@ -1,0 +1,41 @@
+"""The API's description: for programs as OpenAPI, for people as a page."""
+
+from __future__ import annotations
+
+import json
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+
+from exeml_site.pages import page
+from projects.access import public
+from training.openapi import ANSWER, ERRORS, FEEDBACK, PROBLEM, document
+from training.services.snippets import snippets
+
+PLACEHOLDER = "<service id>"
+
+
+@public
+@require_safe
+def openapi(request: HttpRequest) -> JsonResponse:
+    return JsonResponse(document(_address(request)))
+
+
+@public
+@require_safe
+def api_guide(request: HttpRequest) -> HttpResponse:
+    url = f"{_address(request)}/v1/infers/{PLACEHOLDER}"
+    context = {
+        "url": url,
+        "snippets": snippets(url, "YOUR_TOKEN"),
+        "answer": json.dumps(ANSWER["example"], indent=2),
+        "fields": [(name, one.get("description", "")) for name, one in ANSWER["properties"].items()],
+        "feedback": json.dumps(FEEDBACK["example"], indent=2),
+        "problem": json.dumps(PROBLEM["example"], indent=2, ensure_ascii=False),
+        "errors": [(status, words, codes) for status, (words, codes) in ERRORS.items()],
+    }
+    return page(request, "training/api_guide.html", context)
+
+
+def _address(request: HttpRequest) -> str:
+    return request.build_absolute_uri("/").rstrip("/")

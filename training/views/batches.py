@@ -1,0 +1,124 @@
+"""Batch: thousands of pictures answered by a worker, and the results to take along."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.http import Http404, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from exeml_site.pages import PageRequest, go, page
+from projects.access import project_page
+from projects.models import Project, Role
+from projects.transfers import sources
+from training.models import Batch, Service
+from training.services import batch_results, batching
+from training.views.services import get_service
+
+SHOWN, SHOWN_FAILURES = 20, 100
+FORMATS = {"results.csv": "text/csv; charset=utf-8", "results.zip": "application/zip"}
+
+
+@project_page(Role.VIEWER)
+@require_safe
+@never_cache
+def service_batches(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """The list asks for itself while a batch is active."""
+    return _batches(request, project, get_service(project, service_id))
+
+
+@project_page(Role.LABELER)
+@require_POST
+def begin_batch(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """A zip archive, a manifest or table, both, or a folder of the server."""
+    service = get_service(project, service_id)
+    limit = settings.EXEML_MAX_IMPORT_GB
+    uploads, address = request.FILES.getlist("uploads"), request.POST.get("address", "").strip()
+    if sum(one.size or 0 for one in uploads) > limit * 1024**3:
+        problem = f"The files are larger than {limit} GB. Send them in parts."
+        return _batches(request, project, service, problem=problem, address=address, status=413)
+    try:
+        batching.begin(service, uploads, address, request.user)
+    except batching.BatchRefused as refused:
+        return _batches(request, project, service, problem=str(refused), address=address, status=422)
+    return go(request, reverse("service_batches", args=[project.pk, service.pk]))
+
+
+@project_page(Role.LABELER)
+@require_POST
+def cancel_batch(request: PageRequest, project: Project, service_id: UUID, batch_id: int) -> HttpResponse:
+    """Cancel an active batch; take one that ended out of the list, with its answers."""
+    service = get_service(project, service_id)
+    batch = _get(service, batch_id)
+    if not batching.cancel(batch):
+        batching.delete(batch)
+    return go(request, reverse("service_batches", args=[project.pk, service.pk]))
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def batch_report(request: PageRequest, project: Project, service_id: UUID, batch_id: int) -> HttpResponse:
+    """The pictures that have no answer, and why."""
+    service = get_service(project, service_id)
+    batch = _get(service, batch_id)
+    try:
+        failures = batch_results.failures_of(batch, SHOWN_FAILURES)
+    except OSError:
+        failures = []
+    context = {"project": project, "service": service, "tab": "batch", "batch": batch, "failures": failures}
+    return page(request, "training/batch_report.html", context)
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def batch_download(
+    request: PageRequest, project: Project, service_id: UUID, batch_id: int, file: str
+) -> StreamingHttpResponse:
+    """results.csv, or results.zip with ExeML's result manifest."""
+    batch = _get(get_service(project, service_id), batch_id)
+    if file not in FORMATS:
+        raise Http404
+    try:
+        next(batch_results.lines_of(batch), None)
+        content: Any = batch_results.table(batch) if file == "results.csv" else batch_results.archive(batch)
+    except OSError as problem:
+        raise Http404 from problem
+    headers = {"Content-Disposition": f'attachment; filename="batch-{batch.pk}-{file}"'}
+    return StreamingHttpResponse(content, content_type=FORMATS[file], headers=headers)
+
+
+def _get(service: Service, batch_id: int) -> Batch:
+    batches = Batch.objects.filter(service=service).select_related("made_by")
+    return get_object_or_404(batches, pk=batch_id)
+
+
+def _batches(
+    request: PageRequest,
+    project: Project,
+    service: Service,
+    *,
+    problem: str = "",
+    address: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    batches = list(
+        Batch.objects.filter(service=service).select_related("made_by", "training_version")[:SHOWN]
+    )
+    context = {
+        "project": project,
+        "service": service,
+        "tab": "batch",
+        "batches": batches,
+        "is_any_active": any(one.is_active for one in batches),
+        "can_label": request.membership.role >= Role.LABELER,
+        "source_roots": sources.roots(),
+        "problem": problem,
+        "address": address,
+    }
+    fragment = None if problem else "training/_batches.html"
+    return page(request, "training/service_batches.html", context, fragment=fragment, status=status)
