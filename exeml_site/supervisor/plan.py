@@ -19,6 +19,9 @@ ONE_THREAD = {
 TRAINING_NICENESS = 10
 LABELING_NICENESS = 8  # people wait for suggestions, but not as they wait for pages and uploads
 IMPORTS_NICENESS = 5
+# Of each web process. Calls of services have at most 64 (training.services.admitting), so that pages keep
+# some, whatever comes slowly or in crowds.
+WEB_THREADS = "80"
 
 
 def programs(parts: list[str], listener: int | None) -> list[Program]:
@@ -75,7 +78,7 @@ def _web(listener: int) -> Program:
             "--workers",
             "2",
             "--threads",
-            "8",
+            WEB_THREADS,
             "--worker-tmp-dir",
             _memory_folder(),
         ),

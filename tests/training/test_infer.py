@@ -23,15 +23,6 @@ from training.models import Service, Status, TrainingVersion
 from training.services import counting, deploying, predicting, tokens
 
 
-@pytest.fixture
-def opened(version: TrainingVersion) -> tuple[Service, str]:
-    """A Running service and its token."""
-    service, token = deploying.deploy(version, make_user("alice"), 1)
-    deploying.bring_up(str(service.pk))
-    service.refresh_from_db()
-    return service, token.plain
-
-
 def call(opened: tuple[Service, str], content: bytes | None = None, **headers: str) -> HttpResponse:
     """As a program calls: no session, no CSRF token."""
     service, token = opened

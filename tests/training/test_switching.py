@@ -32,14 +32,6 @@ def newer(project: Project) -> Iterator[TrainingVersion]:
     shutil.rmtree(default_storage.path(version.folder), ignore_errors=True)
 
 
-@pytest.fixture
-def opened(version: TrainingVersion) -> tuple[Service, str]:
-    service, token = deploying.deploy(version, make_user("alice"), 1)
-    deploying.bring_up(str(service.pk))
-    service.refresh_from_db()
-    return service, token.plain
-
-
 def called(opened: tuple[Service, str]) -> str:
     """The version that answers."""
     service, token = opened

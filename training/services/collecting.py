@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from io import BytesIO
 from uuid import UUID
 
@@ -121,10 +121,6 @@ def forget_old() -> int:
     return gone
 
 
-def forget_all(service: Service) -> int:
-    return _forget(service.collected.all())
-
-
 def _forget(calls: QuerySet[CollectedCall]) -> int:
     """The row goes first: a file that nobody names is no harm."""
     names = list(calls.order_by().values_list("file_name", flat=True))
@@ -161,10 +157,6 @@ def live_accuracy(service: Service) -> list[Live]:
 
 def find(service: Service, request_id: UUID) -> CollectedCall | None:
     return service.collected.select_related("service__project").filter(pk=request_id).first()
-
-
-def since(service: Service, moment: datetime) -> QuerySet[CollectedCall]:
-    return service.collected.filter(at__gte=moment)
 
 
 def _upload(call: CollectedCall) -> BytesIO:

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.core.files.uploadedfile import UploadedFile
+from django.db import connection
 from django.db.models import Q
 from django.http import HttpRequest, JsonResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
@@ -50,6 +51,7 @@ class Refusal(Exception):
     def as_response(self) -> JsonResponse:
         body = {"error_code": self.code, "error_msg": self.message, "hint": self.hint}
         response = JsonResponse(body, status=self.status)
+        response._has_been_logged = True  # type: ignore[attr-defined]  # callers are told, not the log
         if self.retry_after_s is not None:
             response["Retry-After"] = str(self.retry_after_s)
         if self.status == 401:
@@ -72,7 +74,9 @@ def _door(deed: Deed) -> Callable[[HttpRequest, str], HttpResponseBase]:
     def view(request: HttpRequest, service_id: str) -> JsonResponse:
         try:
             with admitting.door.passing():
-                response = JsonResponse(deed(request, *_open(request, service_id)))
+                service, token = _open(request, service_id)
+                _let_database_go()
+                response = JsonResponse(deed(request, service, token))
         except admitting.Overloaded:
             hint = "Call again after the seconds of Retry-After, or with fewer calls at once."
             response = Refusal(429, "TOO_MANY_CALLS", "Too many calls at once.", hint, 1).as_response()
@@ -127,6 +131,12 @@ def feedback(request: HttpRequest, service: Service, token: ServiceToken) -> dic
     except collecting.FeedbackRefused as refused:
         raise Refusal(400, "FEEDBACK_REFUSED", str(refused), FEEDBACK) from refused
     return {"request_id": str(call.pk), "is_right": said.is_right}
+
+
+def _let_database_go() -> None:
+    """A call that waits for its body or its turn needs no connection, and databases have few."""
+    if not connection.in_atomic_block:
+        connection.close()
 
 
 # --- who calls ---
