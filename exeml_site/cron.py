@@ -28,6 +28,7 @@ CHORES = (
     Chore("training.services.switching.catch_up", 30),
     Chore("training.services.batching.catch_up", 15),
     Chore("training.services.collecting.forget_old", DAY_S),
+    Chore("training.services.counting.forget_old", DAY_S),
     Chore("training.embedding.catch_up", 60),
     Chore("projects.transfers.deeds.catch_up", 15),
     Chore("projects.purging.empty_bins", DAY_S),  # by interval, since a desk's computer sleeps at night

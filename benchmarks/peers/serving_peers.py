@@ -4,7 +4,7 @@ Both decode and resize a picture as the product does. LitServe asks the same Ope
 FastAPI asks PyTorch, eager, with the bundle's weights. Their packages are installed into an environment of
 their own, which sees the product's packages for torch and OpenVINO.
 
-    python serving_peers.py litserve|fastapi BUNDLE PORT WORKERS THREADS     (within that environment)
+    python serving_peers.py BUNDLE PORT WORKERS THREADS     FastAPI + PyTorch, within that environment
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("litserve==0.2.19", "fastapi==0.165.0", "uvicorn==0.54.0", "python-multipart==0.0.34")
+PATH = "/predict"
+PROGRAMS = {"litserve": Path(__file__).with_name("litserve_peer.py"), "fastapi": Path(__file__)}
 SETTINGS = ((1, 2), (2, 1))  # workers × threads of the network
 
 
@@ -36,24 +38,22 @@ def measure(
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         python = _environment(Path(folder))
-        for peer, path in (("litserve", "/predict"), ("fastapi", "/predict")):
+        for peer, program in PROGRAMS.items():
             results = found.setdefault(peer, {"single": None, "throughput": {}, "not_200": {}})
             for workers, threads in SETTINGS:
                 port = free_port()
-                command = [str(python), __file__, peer, str(bundle), str(port), str(workers), str(threads)]
+                command = [str(python), str(program), str(bundle), str(port), str(workers), str(threads)]
                 with subprocess.Popen(
                     command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL
                 ) as process:
                     try:
                         _wait(port)
-                        caller = Caller(port, path, "")
+                        caller = Caller(port, PATH, "")
                         single = percentiles(timed(lambda caller=caller: caller.call(photo), calls))
                         if results["single"] is None or single["p50"] < results["single"]["p50"]:
                             results["single"] = single
                         for count in clients:
-                            one = load(
-                                lambda port=port, path=path: Caller(port, path, ""), photo, count, seconds
-                            )
+                            one = load(lambda port=port: Caller(port, PATH, ""), photo, count, seconds)
                             if one["per_second"] > results["throughput"].get(count, 0):
                                 results["throughput"][count] = one["per_second"]
                                 results["not_200"][count] = one["not_200"]
@@ -91,29 +91,6 @@ def _wait(port: int) -> None:
 
 
 # --- within the peers' environment ---
-
-
-def serve_litserve(bundle: str, port: int, workers: int, threads: int) -> None:
-    import litserve
-
-    class Model(litserve.LitAPI):  # type: ignore[misc, name-defined, unused-ignore]
-        def setup(self, device: str) -> None:
-            from training.engine.bundle import Bundle
-
-            self.model = Bundle.load(Path(bundle), threads)
-
-        def decode_request(self, request: Any) -> bytes:
-            return bytes(request["images"].file.read())
-
-        def predict(self, picture: bytes) -> Any:
-            return self.model.answer(picture)
-
-        def encode_response(self, answer: Any) -> dict[str, Any]:
-            best = answer.scores.argsort()[::-1][:5]
-            return {"scores": [[self.model.labels[one], float(answer.scores[one])] for one in best]}
-
-    server = litserve.LitServer(Model(), accelerator="cpu", workers_per_device=workers)
-    server.run(port=port, generate_client_file=False, log_level="warning", num_api_servers=1)
 
 
 def serve_fastapi(bundle: str, port: int, workers: int, threads: int) -> None:
@@ -162,5 +139,5 @@ def fastapi_app() -> Any:
 
 
 if __name__ == "__main__":
-    kind, folder, *numbers = sys.argv[1:]
-    {"litserve": serve_litserve, "fastapi": serve_fastapi}[kind](folder, *map(int, numbers))
+    folder, *numbers = sys.argv[1:]
+    serve_fastapi(folder, *map(int, numbers))

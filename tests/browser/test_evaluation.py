@@ -27,8 +27,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 NAMES = ("red", "green", "a label with a name as long as sixty-four characters allow it !")
 LITE = "EfficientNet-Lite0"
 CANDIDATES = [
-    CandidateReport(LITE, 224, "linear head", 0.91, 4.2, False, True, 9.4, False),
-    CandidateReport(LITE, 224, "fine-tuned", 0.94, 4.2, False, True, 99.4, True),
+    CandidateReport(LITE, 224, "linear head", 0.91, 4.2, False, True, 9.4, False, place=0),
+    CandidateReport(LITE, 224, "fine-tuned", 0.94, 4.2, False, True, 99.4, True, place=1),
 ]
 
 

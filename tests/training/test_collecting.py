@@ -181,11 +181,14 @@ def test_people_judge_on_the_page(opened, bob: Client) -> None:
     assert (found.verdict, found.true_labels, found.said_by) == ("wrong", ["blue"], "bob")
 
 
-def test_the_test_page_asks_whether_a_collected_answer_is_right(opened, bob: Client) -> None:
+def test_the_test_page_asks_whether_a_collected_answer_is_right(opened, bob: Client, vera: Client) -> None:
     body = {"image": SimpleUploadedFile("photo.png", colour_picture("blue"))}
     page = bob.post(at("predict_with_service", opened[0]), body, headers={"HX-Request": "true"})
     kept = CollectedCall.objects.get()
     assert f'id="judgement-{kept.pk}"' in page.content.decode()
+    body["image"].seek(0)
+    seen = vera.post(at("predict_with_service", opened[0]), body, headers={"HX-Request": "true"})
+    assert seen.status_code == 200 and "judgement-" not in seen.content.decode(), "Viewers judge nothing"
 
 
 def test_old_pictures_go_and_those_of_deleted_services(opened) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
 
 from tests.making import make_user
 from training.models import CallMinute, Service, TrainingVersion
@@ -64,6 +66,17 @@ def test_what_could_not_be_written_is_written_later(
     counting.flush()
     assert total(service) == (2, 0)
     assert sum(row.calls for row in CallMinute.objects.filter(service=service)) == 2
+
+
+def test_minutes_go_when_no_window_shows_them_any_more(service: Service) -> None:
+    note(service)
+    counting.flush()
+    note(service)
+    now = timezone.now().replace(second=0, microsecond=0)
+    CallMinute.objects.filter(service=service).update(minute=now - timedelta(days=46))
+    counting.flush()
+    assert counting.forget_old() == 1
+    assert CallMinute.objects.filter(service=service).count() == 1 and total(service) == (2, 0)
 
 
 def test_calls_of_a_service_that_is_gone_stop_nothing(service: Service) -> None:

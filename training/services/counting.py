@@ -15,7 +15,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 from django.db import DatabaseError, connection, transaction
@@ -27,6 +27,7 @@ from training.models import CallMinute, Service, ServiceToken
 logger = logging.getLogger(__name__)
 
 EVERY_S = 2.0
+KEPT_DAYS = 45
 STEPS = 4  # classes of latency between a number of milliseconds and its double: 19 % apart
 Key = tuple[UUID, int, datetime]
 
@@ -126,6 +127,12 @@ def flush() -> None:
             _put_back(keys, totals, tokens)
         else:
             _forget_past_minutes()
+
+
+def forget_old() -> int:
+    """Run once a day: minutes that no window shows any more; how many. The totals of a service stay."""
+    old = CallMinute.objects.filter(minute__lt=timezone.now() - timedelta(days=KEPT_DAYS))
+    return old.delete()[0]
 
 
 def begin() -> None:

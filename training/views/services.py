@@ -224,6 +224,7 @@ def _room_context(
         "services": services,
         "service": service,
         "can_manage": request.membership.role >= Role.MANAGER,
+        "can_label": request.membership.role >= Role.LABELER,
         "poll_seconds": _poll_seconds(services),
         "max_image_mb": settings.EXEML_MAX_IMAGE_MB,
     }
