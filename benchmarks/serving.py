@@ -43,6 +43,7 @@ from training.engine.bundle import Bundle
 
 CLIENTS = (1, 4, 16, 64)
 SINGLE_CALLS = 300
+SETTLE_S = 30  # the first start looks at its sample project in the background
 PREPARE = """
 import os, sys, shutil, json, django
 os.environ["DJANGO_SETTINGS_MODULE"] = "exeml_site.settings"
@@ -367,6 +368,7 @@ def main() -> None:
             command, env=product.environment, capture_output=True, text=True, check=True
         ).stdout
         services = json.loads(done.splitlines()[-1])
+        time.sleep(SETTLE_S)
         caller = Caller(product.port, f"/v1/infers/{services[0][0]}", services[0][1])
         calls = timed(lambda: caller.call(photo), SINGLE_CALLS)
         single = {"http": percentiles(calls), "bare": percentiles(bare)}

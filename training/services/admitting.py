@@ -30,6 +30,10 @@ class Door:
         self._inside = 0
         self._lock = threading.Lock()
 
+    @property
+    def inside(self) -> int:
+        return self._inside
+
     @contextlib.contextmanager
     def passing(self) -> Iterator[None]:
         """Raises Overloaded at once, before anything of the body is read."""

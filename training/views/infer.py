@@ -36,6 +36,25 @@ CURL = f"curl -F '{PART}=@photo.jpg' -H 'X-Auth-Token: …' <address>"
 FEEDBACK = 'Send JSON such as {"request_id": "…", "is_right": false, "correct_label": "roses"}.'
 ENVELOPE_BYTES = 64 * 1024  # what multipart adds, generously
 RETRY_AFTER_S = 5
+QUIET_CALLS = 8  # in this process, that may keep their connections to the database
+SERVICE_FIELDS = (
+    "status",
+    "stops_at",
+    "project_id",
+    "training_version_id",
+    "trial_version_id",
+    "trial_percent",
+    "collects",
+)
+VERSION_ROLES, VERSION_FIELDS = ("training_version", "trial_version"), ("number", "job_id")
+READ = [
+    *(f"service__{name}" for name in SERVICE_FIELDS),
+    *(
+        f"service__{role}__{name}"
+        for role in ("training_version", "trial_version")
+        for name in VERSION_FIELDS
+    ),
+]
 
 
 @dataclass
@@ -134,8 +153,9 @@ def feedback(request: HttpRequest, service: Service, token: ServiceToken) -> dic
 
 
 def _let_database_go() -> None:
-    """A call that waits for its body or its turn needs no connection, and databases have few."""
-    if not connection.in_atomic_block:
+    """Calls that wait for their bodies or their turn need no connection, and PostgreSQL has few."""
+    is_crowded = admitting.door.inside > QUIET_CALLS
+    if is_crowded and connection.vendor == "postgresql" and not connection.in_atomic_block:
         connection.close()
 
 
@@ -169,12 +189,26 @@ def _key(service_id: str) -> UUID | None:
 
 
 def _token(key: UUID, plain: str) -> ServiceToken | None:
-    """Found by its hash: 256 random bits, so nothing is learned from how long that takes."""
-    mine = ServiceToken.objects.select_related(
-        "service__training_version", "service__trial_version", "service__project"
-    )
+    """Found by its hash: 256 random bits, so nothing is learned from how long that takes.
+
+    Asked at every call, so it reads what can change and nothing else; `Service` and `ServiceToken` are not
+    whole.
+    """
     is_alive = Q(service__deleted_at=None, service__project__deleted_at=None)
-    return mine.filter(is_alive, service=key, token_hash=Token(plain).hash, revoked_at=None).first()
+    tokens = ServiceToken.objects.filter(is_alive, service=key, token_hash=Token(plain).hash, revoked_at=None)
+    row = tokens.order_by().values("pk", "name", *READ).first()
+    if row is None:
+        return None
+    service = Service(pk=key, **{name: row[f"service__{name}"] for name in SERVICE_FIELDS})
+    service.training_version = _version(row, "training_version")
+    if service.trial_version_id is not None:
+        service.trial_version = _version(row, "trial_version")
+    return ServiceToken(pk=row["pk"], name=row["name"], service=service)
+
+
+def _version(row: dict[str, Any], role: str) -> TrainingVersion:
+    fields = {name: row[f"service__{role}__{name}"] for name in VERSION_FIELDS}
+    return TrainingVersion(pk=row[f"service__{role}_id"], **fields)
 
 
 # --- the body ---
