@@ -32,7 +32,7 @@ def measure(
     bundle: Path, photo: bytes, calls: int, clients: Sequence[int], seconds: float
 ) -> dict[str, dict[str, Any]]:
     """{peer: {"single": …, "throughput": {clients: calls a second at the best setting}}}."""
-    from benchmarks.serving import Caller, load, percentiles, timed
+    from benchmarks.calling import Caller, load, percentiles, timed
     from tests.supervising import free_port
 
     found: dict[str, dict[str, Any]] = {}
