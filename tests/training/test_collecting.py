@@ -155,6 +155,9 @@ def test_pictures_become_images_with_what_was_said_and_where_they_came_from(open
     assert not collecting.waiting(service).exists()
     page = bob.get(at("service_collected", service)).content.decode()
     assert "2 pictures added to Label Data." in page
+    history = reverse("image_history", args=[service.project_id, images[0].pk])
+    told = bob.get(history).content.decode()
+    assert at("service_collected", service) in told and "Asked of the service" in told
 
 
 def test_dismissed_pictures_leave_the_list(opened, bob: Client) -> None:
