@@ -33,16 +33,21 @@ def pictures(tmp_path: Path) -> list[Path]:
     return [sample.path for sample in make_samples(tmp_path) if sample.usage == "EVAL"]
 
 
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A really fitted model; some seconds, once."""
+    samples = make_samples(tmp_path_factory.mktemp("samples"))
+    return fit_until_first_model(samples, tmp_path_factory.mktemp("fit"))
+
+
 @pytest.fixture
-def versions(tmp_path: Path, pictures: list[Path]) -> Iterator[list[TrainingVersion]]:
+def versions(bundle: Path) -> Iterator[list[TrainingVersion]]:
     """V001 and V002, each with a really fitted model."""
     project = make_project("colours", labels=3, images=9, with_files=True)
     for label, name in zip(project.labels.order_by("position"), ("red", "green", "blue"), strict=True):
         label.name = name
         label.save()
     made = [make_version(project, number, Status.COMPLETED, accuracy=0.9) for number in (1, 2)]
-    (tmp_path / "samples").mkdir()
-    bundle = fit_until_first_model(make_samples(tmp_path / "samples"), tmp_path / "fit")
     for version in made:
         shutil.copytree(bundle, Path(default_storage.path(version.folder)) / "bundle")
     yield made
@@ -269,7 +274,6 @@ def test_every_page_of_a_service_fits_and_is_accessible(
         for picture in pictures:
             archive.write(picture, picture.name)
         archive.writestr("broken.jpg", b"hello")
-    Path(default_storage.path("batches/1")).mkdir(parents=True)
     batch = Batch.objects.create(
         service=service, training_version=service.training_version, name="a" * 120 + ".zip"
     )

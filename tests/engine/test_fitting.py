@@ -102,7 +102,7 @@ def test_the_best_restored_from_the_kept_candidates_is_the_same_model(
 def test_every_candidate_that_has_an_accuracy_can_be_restored_and_answers_for_itself(
     samples: list[Sample], tmp_path: Path
 ) -> None:
-    config = quick_config(max_seconds=60, max_inference_ms=6.7)  # three networks and what is made of them
+    config = quick_config(max_seconds=30, max_inference_ms=6.7)  # three networks and what is made of them
     result = fit(samples, config, tmp_path / "work", Diary(), lambda: False)
     held_out = [one for one in samples if one.usage == "EVAL"]
     assert result.kept is not None
