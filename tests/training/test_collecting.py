@@ -70,6 +70,18 @@ def test_a_service_collects_only_when_told_and_says_so(opened) -> None:
     assert call(opened)["is_collected"] is False and service.collected.count() == 1
 
 
+def test_of_a_call_that_is_refused_nothing_is_kept(opened) -> None:
+    files = [SimpleUploadedFile("a.png", one) for one in (colour_picture("red"), b"hello")]
+    address, headers = f"/v1/infers/{opened[0].pk}", {"X-Auth-Token": opened[1]}
+    assert Client().post(address, {"images": files}, headers=headers).status_code == 400
+    assert not CollectedCall.objects.exists()
+    both = [SimpleUploadedFile("a.png", colour_picture(name)) for name in ("red", "blue")]
+    answer = Client().post(address, {"images": both}, headers=headers).json()
+    kept = {str(one.pk): one.predicted for one in CollectedCall.objects.all()}
+    assert kept == {one["request_id"]: [one["predicted_label"]] for one in answer["results"]}
+    assert all(one["is_collected"] for one in answer["results"])
+
+
 def test_programs_judge_answers(opened) -> None:
     right, wrong = call(opened), call(opened, "blue")
     assert tell(opened, request_id=right["request_id"], is_right=True).json()["is_right"] is True

@@ -29,7 +29,6 @@ from training.engine.knowing import NEIGHBOURS, Known
 from training.engine.knowing import read as read_known
 from training.engine.pixels import LEAST_SHARE, STRETCH
 
-OPSET = 17
 BICUBIC = -0.5  # Pillow's parameter of the cubic kernel (Keys 1981)
 
 

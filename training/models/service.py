@@ -78,6 +78,9 @@ class Service(models.Model):
     deployed_at = models.DateTimeField(auto_now_add=True)
     calls = models.PositiveBigIntegerField(default=0)
     failed_calls = models.PositiveBigIntegerField(default=0)
+    # Of all its calls, for counters that never go down: minutes are forgotten after a while.
+    unknown_pictures = models.PositiveBigIntegerField(default=0, editable=False)
+    latency_buckets = models.JSONField(default=dict, blank=True, editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = ServiceQuerySet.as_manager()

@@ -50,6 +50,14 @@ class _Unwritten:
 
     calls: int = 0
     failed: int = 0
+    unknown: int = 0
+    buckets: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: _Unwritten) -> None:
+        self.calls += other.calls
+        self.failed += other.failed
+        self.unknown += other.unknown
+        self.buckets.update(other.buckets)
 
 
 _lock = threading.Lock()
@@ -100,6 +108,8 @@ def note(
         tally.calls += 1
         total.calls += 1
         tally.buckets[str(bucket_of(ms))] += 1
+        total.buckets[str(bucket_of(ms))] += 1
+        total.unknown += unknown
         tally.labels.update(labels)
         tally.unknown += unknown
         if error:
@@ -182,9 +192,13 @@ def _write(rows: list[CallMinute], totals: dict[UUID, _Unwritten], tokens: dict[
             unique_fields=["service", "training_version", "minute", "process"],
             update_fields=["calls", "failed", "unknown", "errors", "labels", "buckets"],
         )
-        for service_id, total in totals.items():
-            Service.objects.filter(pk=service_id).update(
-                calls=F("calls") + total.calls, failed_calls=F("failed_calls") + total.failed
+        for service in Service.objects.select_for_update().filter(pk__in=alive).order_by("pk"):
+            total = totals[service.pk]
+            Service.objects.filter(pk=service.pk).update(
+                calls=F("calls") + total.calls,
+                failed_calls=F("failed_calls") + total.failed,
+                unknown_pictures=F("unknown_pictures") + total.unknown,
+                latency_buckets=dict(Counter(service.latency_buckets) + total.buckets),
             )
         for token_id, moment in tokens.items():
             ServiceToken.objects.filter(pk=token_id).update(last_used_at=moment)
@@ -194,9 +208,7 @@ def _put_back(keys: set[Key], totals: dict[UUID, _Unwritten], tokens: dict[int, 
     with _lock:
         _changed.update(keys)
         for service_id, total in totals.items():
-            newer = _totals.setdefault(service_id, _Unwritten())
-            newer.calls += total.calls
-            newer.failed += total.failed
+            _totals.setdefault(service_id, _Unwritten()).add(total)
         for token_id, moment in tokens.items():
             _tokens.setdefault(token_id, moment)
 

@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from training.models import CallMinute, Service
+from training.models import Service
 from training.services.counting import upper_ms
 
 OF_SERVICE = ["service", "service_id", "project"]
@@ -40,27 +40,15 @@ class _Services(Collector):
         unknown = CounterMetricFamily(
             "exeml_service_unknown_pictures", "Pictures unknown to the model.", labels=OF_SERVICE
         )
-        seen = _buckets()
         for one in services:
             names = [one.name, str(one.pk), one.project.name]
             calls.add_metric(names, one.calls)
             failed.add_metric(names, one.failed_calls)
             up.add_metric(names, int(one.is_running))
-            buckets, strange = seen.get(one.pk, (Counter[int](), 0))
-            unknown.add_metric(names, strange)
+            buckets = Counter({int(bucket): count for bucket, count in one.latency_buckets.items()})
+            unknown.add_metric(names, one.unknown_pictures)
             latency.add_metric(names, _cumulative(buckets), _total_s(buckets))
         yield from (calls, failed, up, latency, unknown)
-
-
-def _buckets() -> dict[object, tuple[Counter[int], int]]:
-    """service → (class of latency → calls, unknown pictures), over all that is kept."""
-    found: dict[object, tuple[Counter[int], int]] = {}
-    rows = CallMinute.objects.order_by().values_list("service", "buckets", "unknown")
-    for service, buckets, unknown in rows.iterator():
-        counts, before = found.setdefault(service, (Counter[int](), 0))
-        counts.update({int(bucket): calls for bucket, calls in buckets.items()})
-        found[service] = (counts, before + unknown)
-    return found
 
 
 def _cumulative(buckets: Counter[int]) -> list[tuple[str, float]]:

@@ -102,6 +102,10 @@ def _door(deed: Deed) -> Callable[[HttpRequest, str], HttpResponseBase]:
             response["Connection"] = "close"  # its body was not read
         except Refusal as refusal:
             response = refusal.as_response()
+        except Exception:
+            logger.exception("A call of service %s could not be answered", service_id)
+            hint = "Operators find the reason in the log."
+            response = Refusal(500, "INTERNAL", "The prediction failed.", hint).as_response()
         return response
 
     return view
@@ -122,11 +126,9 @@ def infer(request: HttpRequest, service: Service, token: ServiceToken) -> dict[s
     except Refusal as refusal:
         count(error=refusal.code)
         raise
-    except Exception as problem:
-        logger.exception("Service %s could not answer", service.pk)
+    except Exception:
         count(error="INTERNAL")
-        hint = "Operators find the reason in the log."
-        raise Refusal(500, "INTERNAL", "The prediction failed.", hint) from problem
+        raise
     labels = [label for one in answers for label in one.predicted_labels]
     count(labels=labels, unknown=sum(one.is_known is False for one in answers))
     if len(answers) == 1:
@@ -221,11 +223,7 @@ def _answers(request: HttpRequest, service: Service, version: TrainingVersion) -
     try:
         for one in pictures:  # read one after the other, so that one of them is in memory
             content: bytes = one.read()
-            answer = predicting.predict(version, content)
-            if service.collects and answer.request_id:
-                collecting.keep(service, version, answer.request_id, content, answer)
-                answer = replace(answer, is_collected=True)
-            answers.append(answer)
+            answers.append(predicting.predict(version, content))
     except predicting.PictureRefused as problem:
         which = f"Picture {len(answers) + 1} of {len(pictures)}: " if len(pictures) > 1 else ""
         hint = "Send JPG, PNG, BMP or WebP files."
@@ -233,7 +231,21 @@ def _answers(request: HttpRequest, service: Service, version: TrainingVersion) -
     except predicting.ModelUnavailable as problem:
         hint = "Deploy the version again, or ask an operator."
         raise Refusal(503, "MODEL_UNAVAILABLE", str(problem), hint, RETRY_AFTER_S) from problem
-    return answers
+    return _collected(service, version, pictures, answers) if service.collects else answers
+
+
+def _collected(
+    service: Service,
+    version: TrainingVersion,
+    pictures: list[UploadedFile[bytes]],
+    answers: list[predicting.Answer],
+) -> list[predicting.Answer]:
+    """Kept once the whole call is answered: of a refused one nobody would know."""
+    for one, answer in zip(pictures, answers, strict=True):
+        one.seek(0)
+        if answer.request_id:
+            collecting.keep(service, version, answer.request_id, one.read(), answer)
+    return [replace(answer, is_collected=True) for answer in answers]
 
 
 def _check_running(service: Service) -> None:
