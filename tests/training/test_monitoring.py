@@ -77,6 +77,26 @@ def test_every_window_has_steps_up_to_now(service: Service, hours: int) -> None:
     assert all(len(one.paths) == 1 for one in lines)
 
 
+def test_labels_over_time_are_parts_of_each_step(service: Service) -> None:
+    minute(service, 0, labels={"roses": 6, "tulips": 4})
+    minute(service, 30, labels={"tulips": 5})
+    found = monitoring.monitored(service, 1)
+    key, bands = monitoring.label_bands(found.steps, found.whole)
+    assert key == [("tulips", 0), ("roses", 1)]
+    assert [(one.colour, one.height) for one in bands] == [(0, 120), (0, 48), (1, 72)]
+    assert (bands[1].y, bands[2].y) == (72, 0), "the parts of a step fill its height"
+    assert bands[2].words.endswith("roses 6 of 10")
+
+
+def test_rare_labels_of_the_chart_are_put_together(service: Service) -> None:
+    minute(service, labels={f"label {number}": 20 - number for number in range(9)})
+    found = monitoring.monitored(service, 1)
+    key, bands = monitoring.label_bands(found.steps, found.whole)
+    assert len(key) == monitoring.BANDS + 1 and key[-1] == (monitoring.OTHERS, monitoring.OTHERS_COLOUR)
+    assert bands[-1].words.endswith(f"others {14 + 13 + 12} of {sum(range(12, 21))}")
+    assert sum(one.height for one in bands) == pytest.approx(monitoring.HEIGHT, abs=0.1)
+
+
 def test_drift_is_told_where_shares_differ_beyond_doubt(service: Service) -> None:
     version = service.training_version
     evaluated(version, "roses", 60)

@@ -185,6 +185,8 @@ def _percent(rate: Rate) -> str:
 # --- charts ---
 
 WIDTH, HEIGHT = 720, 120
+BANDS = 6  # labels of the chart; colours beyond are hard to tell apart
+OTHERS, OTHERS_COLOUR = "others", 9
 
 
 class Bar(NamedTuple):
@@ -251,6 +253,50 @@ def _stretches(points: Iterable[tuple[float, float | None] | None], most: float)
         elif stretch:
             yield " ".join(stretch if len(stretch) > 1 else [stretch[0], stretch[0]])
             stretch = []
+
+
+class Band(NamedTuple):
+    """A label's part of a step's predictions, as a share of the height; the parts lie on one another."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    colour: int  # the place in the key
+    words: str
+
+
+class Bands(NamedTuple):
+    key: list[tuple[str, int]]  # names and colours, the commonest first; OTHERS last where there are more
+    bands: list[Band]
+
+
+def label_bands(steps: Sequence[Step], whole: Sum) -> Bands:
+    """How the predictions of each step divide into the BANDS commonest labels and the others."""
+    names = [label for label, _ in whole.labels.most_common(BANDS)]
+    key = [(name, colour) for colour, name in enumerate(names)]
+    if len(whole.labels) > BANDS:
+        key.append((OTHERS, OTHERS_COLOUR))
+    width = WIDTH / max(len(steps), 1)
+    bands = []
+    for number, one in enumerate(steps):
+        total, below = sum(one.sum.labels.values()), 0
+        counts = [one.sum.labels[label] for label in names]
+        for place, count in enumerate([*counts, total - sum(counts)]):
+            if count:
+                name, colour = key[place]
+                bands.append(
+                    Band(
+                        x=round(number * width, 2),
+                        y=round(HEIGHT - HEIGHT * (below + count) / total, 2),
+                        width=round(max(width - 1, 0.5), 2),
+                        height=round(HEIGHT * count / total, 2),
+                        colour=colour,
+                        words=f"{one.begins_at:%m-%d %H:%M}: {name} {count} of {total}",
+                    )
+                )
+            below += count
+    return Bands(key, bands)
 
 
 def errors_of(whole: Sum) -> list[tuple[str, int]]:

@@ -46,6 +46,7 @@ def service_monitoring(request: PageRequest, project: Project, service_id: UUID)
         "most_calls": most_calls,
         "lines": lines,
         "most_ms": most_ms,
+        "labels": monitoring.label_bands(found.steps, found.whole),
         "drift": monitoring.drift(service.training_version, found.whole),
         "errors": monitoring.errors_of(found.whole),
         "live": collecting.live_accuracy(service),
