@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from datetime import timedelta
@@ -21,7 +24,7 @@ from tests.browser.looking import CHROMIUM_ARGUMENTS, check_accessibility, find_
 from tests.making import make_project, make_user, make_version
 from tests.training.fitted import fit_until_first_model, make_samples
 from training.models import Batch, CallMinute, Service, Status, TrainingVersion
-from training.services import batching, counting, deploying, switching
+from training.services import batching, counting, deploying, switching, tokens
 from training.services.counting import bucket_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -118,6 +121,31 @@ def test_several_pictures_at_once_and_one_of_them_by_itself(
     page.locator("[data-tested='1']").click()
     page.locator(".predicted-label", has_text="green").wait_for()
     assert page.locator("[data-drop-name]").inner_text() == pictures[1].name
+
+
+@pytest.mark.parametrize("key", ["curl", "python", "javascript"])
+def test_the_examples_of_the_page_work_as_they_stand(
+    key: str, service: Service, pictures: list[Path], tmp_path: Path, open_page: Any
+) -> None:
+    from playwright._impl._driver import compute_driver_executable
+
+    if key == "curl" and not shutil.which("curl"):
+        pytest.skip("curl is not installed")
+    page = open_page("vera")
+    page.goto(at("service_page", service))
+    token = tokens.make(service, "examples", make_user("alice"))
+    text = page.locator(f"#snippet-text-{key}").text_content().replace("YOUR_TOKEN", token.plain)
+    shutil.copy(pictures[0], tmp_path / "photo.jpg")
+    (tmp_path / "example.mjs").write_text(text)
+    command = {
+        "curl": ["sh", "-c", text],
+        "python": [sys.executable, "-c", text],
+        "javascript": [compute_driver_executable()[0], "example.mjs"],  # Playwright's own Node.js
+    }[key]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)["predicted_label"] if key == "curl" else done.stdout.strip()
+    assert said == "red"
 
 
 def test_a_camera_that_is_denied_is_told(service: Service, open_page: Any) -> None:
