@@ -18,7 +18,7 @@ import os, sys, shutil, json, django
 os.environ["DJANGO_SETTINGS_MODULE"] = "exeml_site.settings"
 django.setup()
 from django.core.files.storage import default_storage
-from tests.making import make_project, make_user, make_version
+from tests.making import PASSWORD, make_project, make_user, make_version
 from training.models import Service, Status
 from training.services import deploying
 project = make_project("benchmark", labels=2, images=0)
@@ -32,7 +32,7 @@ for name in ("calls", "stops"):
     service, token = deploying.deploy(versions[0], make_user("alice"), None)
     deploying.collect(service, name == "stops", 30, make_user("alice"))
     deploying.bring_up(str(service.pk))
-    found.append([str(service.pk), token.plain, project.pk])
+    found.append([str(service.pk), token.plain, project.pk, PASSWORD])
 print(json.dumps(found))
 """
 DEED = """
@@ -57,12 +57,13 @@ else:
 
 @dataclass(frozen=True)
 class Served:
-    """A service's number, its token, the project it is in."""
+    """A service: its number, its token, the project it is in, the password of its manager alice."""
 
     product: Product
     pk: str
     token: str
     project: int
+    password: str
 
     @property
     def path(self) -> str:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.served import Served, kill_worker
-from tests.making import PASSWORD
 from training.engine.bundle import Bundle
 
 KILL_AT = 0.3  # of the pictures
@@ -40,7 +39,7 @@ class Watched:
 def batch(service: Served, bundle: Bundle, photos: Sequence[Path], count: int) -> dict[str, Any]:
     """`count` pictures (`photos` over and over) and a broken one, in a zip archive that the form sends."""
     product = service.product
-    product.sign_in("alice", PASSWORD)
+    product.sign_in("alice", service.password)
     inside = {f"photo-{number:06d}.jpg": photos[number % len(photos)] for number in range(count)}
     content = _archive(inside)
     began = time.monotonic()

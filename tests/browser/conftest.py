@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django.test import Client
 
 from tests.browser.looking import CHROMIUM_ARGUMENTS, find_chromium
 from tests.making import make_team, make_user
+from tests.training.fitted import fit_until_first_model, make_samples
 
 # Playwright's sync API runs an event loop in this thread, which Django's guard takes for async code.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -29,6 +31,13 @@ def chromium() -> Iterator[Any]:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A really fitted model of three textures; some seconds, once."""
+    samples = make_samples(tmp_path_factory.mktemp("samples"))
+    return fit_until_first_model(samples, tmp_path_factory.mktemp("fit"))
 
 
 @pytest.fixture

@@ -17,7 +17,6 @@ from projects import publishing
 from projects.models import DatasetVersion, Project, Side
 from tests.browser.looking import check_accessibility, take_screenshot
 from tests.making import make_project, make_version
-from tests.training.fitted import fit_until_first_model, make_samples
 from training import recording
 from training.engine import CandidateReport
 from training.engine.evaluating import Prediction
@@ -64,15 +63,13 @@ def complete(project: Project, number: int, labels: tuple[str, ...], skill: floa
 
 
 @pytest.fixture
-def versions(tmp_path: Path) -> Iterator[list[TrainingVersion]]:
+def versions(bundle: Path) -> Iterator[list[TrainingVersion]]:
     """Two versions of a project with real pictures; the newer one has a really fitted model."""
     project = make_project("colours", labels=3, images=30, with_files=True)
     for label, name in zip(project.labels.order_by("position"), NAMES, strict=True):
         label.name = name
         label.save()
     made = [complete(project, 1, NAMES, 0.5), complete(project, 2, NAMES, 0.9)]
-    (tmp_path / "samples").mkdir()
-    bundle = fit_until_first_model(make_samples(tmp_path / "samples"), tmp_path / "fit")
     folder = Path(default_storage.path(made[1].folder))
     shutil.copytree(bundle, folder / "bundle")
     TrainingVersion.objects.filter(pk=made[1].pk).update(

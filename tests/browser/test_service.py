@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from tests.browser.looking import CHROMIUM_ARGUMENTS, check_accessibility, find_chromium, take_screenshot
 from tests.making import make_project, make_user, make_version
-from tests.training.fitted import fit_until_first_model, make_samples
+from tests.training.fitted import make_samples
 from training.models import Batch, CallMinute, Service, Status, TrainingVersion
 from training.services import batching, counting, deploying, switching, tokens
 from training.services.counting import bucket_of
@@ -34,13 +34,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 def pictures(tmp_path: Path) -> list[Path]:
     """One of each label, that the model has not seen."""
     return [sample.path for sample in make_samples(tmp_path) if sample.usage == "EVAL"]
-
-
-@pytest.fixture(scope="module")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A really fitted model; some seconds, once."""
-    samples = make_samples(tmp_path_factory.mktemp("samples"))
-    return fit_until_first_model(samples, tmp_path_factory.mktemp("fit"))
 
 
 @pytest.fixture
