@@ -148,7 +148,7 @@ if DATABASE_URL:
 else:
     DATABASES = {
         "default": {
-            "ENGINE": "django.db.backends.sqlite3",
+            "ENGINE": "exeml_site.sqlite3",
             "NAME": str(DATA_DIR / "exeml.sqlite3"),
             "CONN_MAX_AGE": 60,  # opening one takes longer than most questions
             "OPTIONS": {

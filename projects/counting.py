@@ -1,64 +1,119 @@
 """Counts of a project's images, quick also with 100,000: queries read an index and join nothing.
 
 They are remembered, by web process, for as long as nothing that changes them has happened: every deed writes
-a LabelEvent, and an upload makes a newer image. What the workers change by themselves, suggestions and the
-end of a bin, shows after REMEMBERED_S.
+a LabelEvent, and an upload makes a newer image. Labeling says in its event what it changed, so that its
+numbers are added to what was counted. What the workers change by themselves, suggestions and the end of a
+bin, shows after REMEMBERED_S.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, NamedTuple
 
 from django.core.cache import caches
-from django.db.models import Count
+from django.db.models import Count, OuterRef, Subquery
 
 from projects.models import Annotation, Image, LabelEvent, Project
 
 REMEMBERED_S = 2
-T = TypeVar("T")
+MOST_DEEDS = 20  # that are added to what was counted; more are counted anew
+ON_LIVING_IMAGES = frozenset({LabelEvent.Kind.LABEL, LabelEvent.Kind.CONFIRM})
 
 
 def count_images(project: Project) -> dict[str, int]:
     """Images per tab of Label Data."""
-    return _remembered("images", project, lambda: _count_images(project))
+    return dict(_remembered("images", project, _count_images, _add_to_images))
 
 
 def count_carriers(project: Project) -> Counter[int]:
     """label id → living images that carry it."""
-    return _remembered("carriers", project, lambda: _count_carriers(project))
+    return Counter(_remembered("carriers", project, _count_carriers, _add_to_carriers))
 
 
-def _remembered(name: str, project: Project, count: Callable[[], T]) -> T:
-    """Asked for before counting: whatever happens meanwhile makes another key."""
-    event = LabelEvent.objects.filter(project=project).order_by("-pk").values_list("pk", flat=True).first()
-    newest = (
-        Image.objects.alive().filter(project=project).order_by("-pk").values_list("pk", flat=True).first()
-    )
-    key = f"counts:{name}:{project.pk}:{event}:{newest}"
-    memory = caches["counts"]
-    found: T | None = memory.get(key)
-    if found is None:
-        found = count()
-        memory.set(key, found, REMEMBERED_S)
-    return found
+class _Known(NamedTuple):
+    """What was counted and went on by deeds since; of which last deed and newest image that holds."""
+
+    here: tuple[int | None, int | None]
+    counted_at: float
+    counts: Counter[Any]
 
 
-def _count_images(project: Project) -> dict[str, int]:
+Add = Callable[[Counter[Any], list[dict[str, Any]], dict[str, Any]], None]
+
+
+def _remembered(
+    name: str, project: Project, count: Callable[[Project], Counter[Any]], add: Add
+) -> Counter[Any]:
+    here, memory, key = _here(project), caches["counts"], f"counts:{name}:{project.pk}"
+    known: _Known | None = memory.get(key)
+    if known is not None and time.monotonic() - known.counted_at < REMEMBERED_S:
+        if known.here == here:
+            return known.counts
+        if known.here[1] == here[1] and (counts := _gone_on(project, known, here[0], add)) is not None:
+            memory.set(key, known._replace(here=here, counts=counts), REMEMBERED_S)
+            return counts
+    counts, counted_at = count(project), time.monotonic()
+    if _here(project) == here:  # else a deed may be in it already, and would be added a second time
+        memory.set(key, _Known(here, counted_at, counts), REMEMBERED_S)
+    return counts
+
+
+def _here(project: Project) -> tuple[int | None, int | None]:
+    """The last deed and the newest image."""
+    events = LabelEvent.objects.filter(project=OuterRef("pk")).order_by("-pk").values("pk")[:1]
+    images = Image.objects.alive().filter(project=OuterRef("pk")).order_by("-pk").values("pk")[:1]
+    row = Project.objects.filter(pk=project.pk).values_list(Subquery(events), Subquery(images)).first()
+    return row or (None, None)
+
+
+def _gone_on(project: Project, known: _Known, event: int | None, add: Add) -> Counter[Any] | None:
+    """What was known and the deeds since; None where one of them says too little."""
+    later = LabelEvent.objects.filter(project=project, pk__gt=known.here[0] or 0, pk__lte=event or 0)
+    deeds = list(later.order_by("pk").values_list("kind", "changes", "details")[: MOST_DEEDS + 1])
+    if len(deeds) > MOST_DEEDS:
+        return None
+    counts = Counter(known.counts)
+    for kind, changes, details in deeds:
+        if kind not in ON_LIVING_IMAGES or "suggested" not in details:
+            return None
+        add(counts, changes, details)
+    return counts
+
+
+def _add_to_images(counts: Counter[Any], changes: list[dict[str, Any]], details: dict[str, Any]) -> None:
+    newly = sum(bool(change["to"]) - bool(change["from"]) for change in changes)
+    counts["labeled"] += newly
+    counts["unlabeled"] -= newly
+    counts["suggested"] -= details["suggested"]
+
+
+def _add_to_carriers(counts: Counter[Any], changes: list[dict[str, Any]], details: dict[str, Any]) -> None:
+    ids = details["labels"]
+    for change in changes:
+        before, after = set(change["from"]), set(change["to"])
+        counts.update(ids[name] for name in after - before)
+        counts.subtract(ids[name] for name in before - after)
+
+
+def _count_images(project: Project) -> Counter[Any]:
     images = Image.objects.filter(project=project).order_by()
     alive = dict(images.alive().values_list("is_labeled").annotate(Count("pk")))
     unlabeled, labeled = alive.get(False, 0), alive.get(True, 0)
-    return {
-        "unlabeled": unlabeled,
-        "suggested": images.unlabeled().filter(suggestion__isnull=False).count(),
-        "labeled": labeled,
-        "all": unlabeled + labeled,
-        "bin": images.binned().count(),
-    }
+    return Counter(
+        {
+            "unlabeled": unlabeled,
+            "suggested": images.unlabeled().filter(suggestion__isnull=False).count(),
+            "labeled": labeled,
+            "all": unlabeled + labeled,
+            "bin": images.binned().count(),
+        }
+    )
 
 
-def _count_carriers(project: Project) -> Counter[int]:
+def _count_carriers(project: Project) -> Counter[Any]:
     """All carriers less those in the bin: no join for the many."""
     carried = Annotation.objects.filter(label__project=project).order_by().values_list("label")
     counts = Counter(dict(carried.annotate(Count("pk"))))

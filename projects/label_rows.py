@@ -25,10 +25,11 @@ LEARN = "training.suggesting.refresh"  # the job that learns from the labels as 
 
 @dataclass(frozen=True)
 class Held:
-    """What one image carries: label id → annotation id."""
+    """What one image carries: label id → annotation id; and whether a label is suggested for it."""
 
     image_id: int
     annotations: Mapping[int, int]
+    is_suggested: bool = False
 
     @property
     def labels(self) -> frozenset[int]:
@@ -54,14 +55,17 @@ def labels_by_id(project: Project) -> dict[int, Label]:
 
 def held_by(project: Project, image_ids: Iterable[int], *, with_bin: bool = False) -> list[Held]:
     """What the images of this project among `image_ids` carry, in the order of their ids."""
-    images = Image.objects.filter(project=project)
-    here = which(images if with_bin else images.alive(), image_ids)
-    carried: dict[int, dict[int, int]] = {pk: {} for pk in here}
-    for chunk in chunks(list(carried)):
-        rows = Annotation.objects.filter(image_id__in=chunk).order_by()
+    images = Image.objects.filter(project=project).order_by("pk")
+    images = images if with_bin else images.alive()
+    found: list[Held] = []
+    for chunk in chunks(sorted(set(image_ids))):
+        here = images.filter(pk__in=chunk).values_list("pk", "suggestion_id")
+        carried: dict[int, dict[int, int]] = {pk: {} for pk, _ in here}
+        rows = Annotation.objects.filter(image_id__in=list(carried)).order_by()
         for pk, image_id, label_id in rows.values_list("pk", "image_id", "label_id"):
             carried[image_id][label_id] = pk
-    return [Held(image_id, annotations) for image_id, annotations in carried.items()]
+        found.extend(Held(pk, carried[pk], suggestion is not None) for pk, suggestion in here)
+    return found
 
 
 def write(
@@ -90,6 +94,16 @@ def write(
     Annotation.objects.bulk_create(new)
     mark_labeled([move.held.image_id for move in moves if move.wanted and not move.held.labels], True)
     mark_labeled([move.held.image_id for move in moves if move.held.labels and not move.wanted], False)
+
+
+def details_of(moves: Sequence[Move], labels: Mapping[int, Label]) -> dict[str, Any]:
+    """`details` of an event that labels living images; with them the counts go on without counting."""
+    touched = sorted({pk for move in moves for pk in move.held.labels | move.wanted})
+    newly = [move for move in moves if move.wanted and not move.held.labels]
+    return {
+        "labels": {labels[pk].name: pk for pk in touched},
+        "suggested": sum(move.held.is_suggested for move in newly),
+    }
 
 
 def change_of(held: Held, wanted: Iterable[int], labels: dict[int, Label]) -> dict[str, Any]:

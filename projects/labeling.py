@@ -17,6 +17,7 @@ from projects.label_rows import (
     Move,
     alone,
     change_of,
+    details_of,
     dress,
     ensure,
     held_by,
@@ -103,9 +104,7 @@ def _label(
         return None
     write(moves, by, how)
     changes = [change_of(move.held, move.wanted, labels) for move in moves]
-    touched = sorted({pk for move in moves for pk in move.held.labels | move.wanted})
-    details = {"labels": {labels[pk].name: pk for pk in touched}}
-    return record(project, Kind.LABEL, by, changes, details)
+    return record(project, Kind.LABEL, by, changes, details_of(moves, labels))
 
 
 @transaction.atomic

@@ -11,7 +11,18 @@ from django.db import transaction
 from django.utils import timezone
 
 from projects import background
-from projects.label_rows import LEARN, Held, Move, alone, change_of, held_by, labels_by_id, record, write
+from projects.label_rows import (
+    LEARN,
+    Held,
+    Move,
+    alone,
+    change_of,
+    details_of,
+    held_by,
+    labels_by_id,
+    record,
+    write,
+)
 from projects.models import Annotation, How, Image, LabelEvent, Project, Refusal
 from projects.portions import chunks
 
@@ -48,10 +59,8 @@ def confirm(project: Project, image_ids: Iterable[int], by: User | None) -> Labe
     write(moves, by, How.SUGGESTION)
     _trust([move.held.image_id for move in moves])
     _note_confidence(moves, {pk: proposal.confidence for pk, proposal in found.items()})
-    touched = {pk for move in moves for pk in move.wanted | move.held.labels}
     changes = [change_of(move.held, move.wanted, labels) for move in moves]
-    details = {"labels": {labels[pk].name: pk for pk in sorted(touched)}}
-    return record(project, LabelEvent.Kind.CONFIRM, by, changes, details)
+    return record(project, LabelEvent.Kind.CONFIRM, by, changes, details_of(moves, labels))
 
 
 @transaction.atomic

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from projects import labeling
+from projects import labeling, suggestions
 from projects.counting import count_carriers, count_images
 from projects.models import Project
 from tests.making import make_image, make_project, make_user
@@ -35,7 +35,7 @@ def price(project: Project) -> int:
 
 def test_what_did_not_change_is_not_counted_again() -> None:
     project = make_project(labels=2, images=3, unlabeled=2)
-    assert price(project) > price(project) == 4
+    assert price(project) > price(project) == 2
 
 
 def test_deeds_and_uploads_are_counted_at_once() -> None:
@@ -53,6 +53,36 @@ def test_deeds_and_uploads_are_counted_at_once() -> None:
     make_image(project, 99)
     assert count_images(project) == {"unlabeled": 3, "suggested": 0, "labeled": 6, "all": 9, "bin": 0}
     assert count_carriers(project) == {first.pk: 3, second.pk: 3}
+
+
+def test_labeling_is_added_to_what_was_counted() -> None:
+    """The numbers go on without counting, and are those that counting would give."""
+    project, bob = make_project(labels=3, images=3, unlabeled=6), make_user("bob")
+    first, second, third = project.labels.all()
+    waiting = list(project.images.unlabeled().order_by("pk"))
+    project.images.filter(pk__in=[one.pk for one in waiting[:4]]).update(suggestion=first, confidence=0.9)
+    count_images(project), count_carriers(project)
+    labeled = project.images.labeled().values_list("pk", flat=True)[:2]
+    deeds = [
+        lambda: labeling.apply(project, [one.pk for one in waiting[:3]], add=[second], by=bob),
+        lambda: labeling.apply(project, labeled, add=[third], by=bob),  # takes a place
+        lambda: labeling.apply(project, [waiting[0].pk], remove=[second], by=bob),
+        lambda: suggestions.confirm(project, [waiting[3].pk], bob),
+    ]
+    for deed in deeds:
+        deed()
+        with CaptureQueriesContext(connection) as queries:
+            images, carriers = count_images(project), count_carriers(project)
+        assert len(queries) == 4, "the deed is read, nothing is counted"
+        caches["counts"].clear()
+        assert (images, carriers) == (count_images(project), count_carriers(project))
+
+
+def test_a_deed_that_says_too_little_is_counted() -> None:
+    project, bob = make_project(labels=2, images=3), make_user("bob")
+    count_images(project)
+    labeling.delete_label(project.labels.first(), bob, with_images=True)
+    assert count_images(project)["bin"] == 3 and +count_carriers(project) == {project.labels.get().pk: 3}
 
 
 def test_projects_do_not_share_their_counts() -> None:
