@@ -71,7 +71,7 @@ class Served:
 
     @property
     def page(self) -> str:
-        return f"/projects/{self.project}/services/{self.pk}/"
+        return f"/projects/{self.project}/deploy-service/{self.pk}/"
 
     def caller(self) -> Caller:
         return Caller(self.product.port, self.path, self.token)

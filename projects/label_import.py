@@ -94,7 +94,7 @@ def _fields(mark: Mark, people: Mapping[str, User], by: User | None) -> dict[str
     how, _, name = mark.annotated_by.partition("/")
     person = people.get(name.partition("/")[0])
     if person is not None and how in How.values:
-        fields |= {"by": person, "how": how}
+        fields |= {"by": person.pk, "how": how}
     elif how == How.SAMPLE:
         fields["how"] = how
     if at := _time(mark.creation_time):

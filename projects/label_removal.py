@@ -13,6 +13,7 @@ from typing import Any
 from django.contrib.auth.models import User
 
 from projects.label_rows import (
+    ANNOTATED,
     Held,
     change_of,
     free_hot_key,
@@ -23,7 +24,7 @@ from projects.label_rows import (
     set_binned,
 )
 from projects.models import Annotation, Label, Project
-from projects.portions import chunks
+from projects.portions import chunks, insert
 
 Changes = list[dict[str, Any]]
 
@@ -82,17 +83,11 @@ def annotate_again(label: Label, rows: Iterable[list[Any]]) -> None:
     """Annotations as the event kept them: image, person, how, when, confidence."""
     rows = list(rows)
     users = set(User.objects.filter(pk__in={row[1] for row in rows if row[1]}).values_list("pk", flat=True))
-    Annotation.objects.bulk_create(
-        Annotation(
-            image_id=image_id,
-            label=label,
-            by_id=by_id if by_id in users else None,
-            how=how,
-            at=datetime.fromisoformat(at),
-            confidence=confidence,
-        )
+    kept = (
+        (image_id, label.pk, by_id if by_id in users else None, how, datetime.fromisoformat(at), confidence)
         for image_id, by_id, how, at, confidence in rows
     )
+    insert(Annotation, ANNOTATED, kept)
     mark_labeled([row[0] for row in rows], True)
 
 

@@ -18,8 +18,9 @@ from projects import background, opinions
 from projects.models import Annotation, Assignment, How, Image, Label, LabelEvent, Project, Touch
 from projects.models.image import ImageQuerySet
 from projects.models.project import HOT_KEYS, LABEL_COLOURS, LABEL_NAME
-from projects.portions import chunks
+from projects.portions import chunks, insert
 
+ANNOTATED = ("image", "label", "by", "how", "at", "confidence")
 LEARN = "training.suggesting.refresh"  # the job that learns from the labels as they are now
 
 
@@ -76,22 +77,26 @@ def write(
 ) -> None:
     """Make the rows say what the moves want.
 
-    `given`: (image id, label id) → fields of the annotation that another installation already knew.
+    `given`: (image id, label id) → fields (ANNOTATED) that another installation already knew.
     """
     now, known = timezone.now(), given or {}
     gone = [pk for move in moves for label, pk in move.held.annotations.items() if label not in move.wanted]
     new = [
-        Annotation(
-            image_id=move.held.image_id,
-            label_id=label,
-            **{"by": by, "how": how, "at": now, **known.get((move.held.image_id, label), {})},
-        )
+        {
+            "image": move.held.image_id,
+            "label": label,
+            "by": by and by.pk,
+            "how": how,
+            "at": now,
+            "confidence": None,
+            **known.get((move.held.image_id, label), {}),
+        }
         for move in moves
         for label in sorted(move.wanted - move.held.labels)
     ]
     for chunk in chunks(gone):
         Annotation.objects.filter(pk__in=chunk).delete()
-    Annotation.objects.bulk_create(new)
+    insert(Annotation, ANNOTATED, (list(one.values()) for one in new))
     mark_labeled([move.held.image_id for move in moves if move.wanted and not move.held.labels], True)
     mark_labeled([move.held.image_id for move in moves if move.held.labels and not move.wanted], False)
 
@@ -128,8 +133,7 @@ def record(
         project=project, kind=kind, by=by, changes=changes, details=details or {}, undoes=undoes
     )
     touched = sorted({change["image"] for change in changes})
-    for chunk in chunks(touched):
-        Touch.objects.bulk_create(Touch(event=event, image_id=image_id) for image_id in chunk)
+    insert(Touch, ("event", "image"), ((event.pk, image_id) for image_id in touched))
     opinions.follow(project, changes)
     background.soon(LEARN, project.pk)
     return event
@@ -164,18 +168,21 @@ def tidy(name: str) -> str:
     return " ".join(unicodedata.normalize("NFC", name).split())
 
 
-def ensure(project: Project, names: Iterable[str]) -> list[Label]:
+def ensure(project: Project, names: Iterable[str], living: dict[int, Label] | None = None) -> list[Label]:
     """The labels of these names in this order, made where missing. Upper and lower case do not differ.
 
-    Raises ValidationError for a name that no label may have.
+    `living`: `labels_by_id`, where the caller has it; what is made is added. Raises ValidationError for a
+    name that no label may have.
     """
-    known = {label.name.lower(): label for label in Label.objects.filter(project=project)}
+    living = labels_by_id(project) if living is None else living
+    known = {label.name.lower(): label for label in living.values()}
     found: dict[str, Label] = {}
     for name in map(tidy, names):
         key = name.lower()
         if key not in known:
             LABEL_NAME(name)
-            known[key] = _make_label(project, name, known.values())
+            made = known[key] = _make_label(project, name, known.values())
+            living[made.pk] = made
         found.setdefault(key, known[key])
     return list(found.values())
 

@@ -81,10 +81,10 @@ def apply(
     several labels at once in a project with one per image.
     """
     alone(project)
-    added = frozenset(label.pk for label in ensure(project, _names(add)))
+    labels = labels_by_id(project)
+    added = frozenset(label.pk for label in ensure(project, _names(add), labels))
     if len(added) > 1 and not project.is_multi_label:
         raise ValidationError("This project gives each image one label. Choose one.")
-    labels = labels_by_id(project)
     gone = {name.lower() for name in map(tidy, _names(remove))}
     removed = frozenset(pk for pk, label in labels.items() if label.name.lower() in gone) - added
     if added and not project.is_multi_label:

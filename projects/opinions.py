@@ -54,9 +54,10 @@ def follow(project: Project, changes: Iterable[Mapping[str, Any]]) -> None:
     # To the bin and back changes no label, and ends no confirmation.
     now = {change["image"]: change["to"] for change in changes if change["from"] != change["to"]}
     for ids in chunks(list(now)):
-        states = dict(Image.objects.filter(pk__in=ids).values_list("pk", "opinion"))
-        if not project.opinion_share and not any(states.values()):
+        changed = Image.objects.filter(pk__in=ids).order_by()
+        if not project.opinion_share and not changed.exclude(opinion="").exists():
             continue
+        states = dict(changed.values_list("pk", "opinion"))
         names = dict(Label.objects.filter(project=project).values_list("pk", "name"))
         given = dict(Opinion.objects.filter(image_id__in=ids).values_list("image_id", "labels"))
         moved: dict[str, list[int]] = {}

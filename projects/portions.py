@@ -1,9 +1,12 @@
-"""Thousands of ids in portions that a database takes in one query."""
+"""Thousands of rows in portions that a database takes at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any, TypeVar
+
+from django.db import connection, models
 
 AT_ONCE = 5_000  # ids in one IN list; SQLite takes 32,766 variables
 T = TypeVar("T")
@@ -12,3 +15,28 @@ T = TypeVar("T")
 def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
     for start in range(0, len(items), AT_ONCE):
         yield items[start : start + AT_ONCE]
+
+
+def insert(model: type[models.Model], names: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Insert rows of plain values for the fields of these names; the others stay NULL.
+
+    As `bulk_create`, in a fraction of its time, for which people wait at every label. Foreign keys are given
+    as ids. Raises IntegrityError.
+    """
+    by_name = {field.name: field for field in model._meta.concrete_fields}
+    fields = [by_name[name] for name in names]
+    quote = connection.ops.quote_name
+    prepare = [_preparer(field) for field in fields]
+    columns = ", ".join(quote(str(field.column)) for field in fields)
+    marks = ", ".join(["%s"] * len(fields))
+    values = [[ready(value) for ready, value in zip(prepare, row, strict=True)] for row in rows]
+    if values:
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES ({marks})", values
+            )
+
+
+def _preparer(field: models.Field[Any, Any]) -> Callable[[Any], Any]:
+    """Most rows hold the same few values."""
+    return cache(lambda value: field.get_db_prep_save(value, connection))

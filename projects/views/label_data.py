@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.pages import PageRequest, go, page, wants_fragment
+from exeml_site.turns import in_turn
 from projects import assigning, labeling
 from projects.access import project_page
 from projects.filters import chips, people_of
@@ -38,6 +39,7 @@ class Notice:
 
 @project_page(Role.VIEWER)
 @require_safe
+@in_turn
 def label_data(request: PageRequest, project: Project) -> HttpResponse:
     last = LabelEvent.objects.filter(project=project).order_by("-pk").values_list("pk", flat=True).first()
     context = {**bench_context(request, project), "last_event": last or 0}
@@ -46,6 +48,7 @@ def label_data(request: PageRequest, project: Project) -> HttpResponse:
 
 @project_page(Role.VIEWER)
 @require_safe
+@in_turn
 def image_grid(request: PageRequest, project: Project) -> HttpResponse:
     """Grid, counts and labels as they are now: other people and uploads change them.
 
@@ -62,6 +65,7 @@ def image_grid(request: PageRequest, project: Project) -> HttpResponse:
 
 @project_page(Role.LABELER)
 @require_POST
+@in_turn
 def label_images(request: PageRequest, project: Project) -> HttpResponse:
     form = LabelImagesForm(request.POST, project=project)
     if not form.is_valid():
@@ -80,6 +84,7 @@ def label_images(request: PageRequest, project: Project) -> HttpResponse:
 
 @project_page(Role.LABELER)
 @require_POST
+@in_turn
 def undo_labeling(request: PageRequest, project: Project) -> HttpResponse:
     """Take back the deed that is named, or what the user did last."""
     event = _deed(project, request)

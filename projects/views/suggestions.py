@@ -6,6 +6,7 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_POST
 
 from exeml_site.pages import PageRequest
+from exeml_site.turns import in_turn
 from projects import suggestions
 from projects.access import project_page
 from projects.forms_labeling import ImagesForm
@@ -16,6 +17,7 @@ from projects.views.label_data import Notice, chosen, first_error, refreshed, re
 
 @project_page(Role.LABELER)
 @require_POST
+@in_turn
 def confirm_suggestions(request: PageRequest, project: Project) -> HttpResponse:
     """Each image gets the label that is suggested for it."""
     form = ImagesForm(request.POST)
@@ -29,6 +31,7 @@ def confirm_suggestions(request: PageRequest, project: Project) -> HttpResponse:
 
 @project_page(Role.LABELER)
 @require_POST
+@in_turn
 def refuse_suggestions(request: PageRequest, project: Project) -> HttpResponse:
     """The images wait for another suggestion; nothing is labeled."""
     form = ImagesForm(request.POST)

@@ -1,0 +1,176 @@
+"""Transactions of SQLite stand in a line and nobody waits for a checkpoint; heavy pages take turns."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import DatabaseError
+from django.db.utils import ConnectionHandler
+
+from exeml_site.sqlite3.base import Checkpoints
+from exeml_site.turns import AT_ONCE, in_turn
+
+HOLD = """
+import fcntl, os, sys, time
+line = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+fcntl.flock(line, fcntl.LOCK_EX)
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def connections(tmp_path: Path, django_db_blocker: Any) -> Iterator[ConnectionHandler]:
+    """Each thread has a connection of its own to an empty database."""
+    options = {"transaction_mode": "IMMEDIATE", "timeout": 0, "init_command": "PRAGMA journal_mode=WAL;"}
+    name = str(tmp_path / "line.sqlite3")
+    handler = ConnectionHandler(
+        {"default": {"ENGINE": "exeml_site.sqlite3", "NAME": name, "OPTIONS": options}}
+    )
+    with django_db_blocker.unblock():
+        with handler["default"].cursor() as cursor:
+            cursor.execute("CREATE TABLE deeds (by INTEGER)")
+        yield handler
+        handler.close_all()
+
+
+@contextmanager
+def transaction(connection: Any) -> Iterator[Any]:
+    """As `atomic` begins and ends one."""
+    connection.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
+    try:
+        with connection.cursor() as cursor:
+            yield cursor
+    except BaseException:
+        connection.rollback()
+        raise
+    else:
+        connection.commit()
+    finally:
+        connection.set_autocommit(True)
+
+
+def write(connections: ConnectionHandler, by: int) -> None:
+    with transaction(connections["default"]) as cursor:
+        cursor.execute("INSERT INTO deeds VALUES (%s)", [by])
+
+
+def in_thread(work: Any) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def count(connections: ConnectionHandler) -> int:
+    with connections["default"].cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM deeds")
+        return int(cursor.fetchone()[0])
+
+
+def test_many_write_at_once_and_none_is_turned_away(connections: ConnectionHandler) -> None:
+    """SQLite's own timeout is 0 here: without the line all but one would hear that it is locked."""
+    problems: list[Exception] = []
+
+    def work(by: int) -> None:
+        try:
+            for _ in range(20):
+                write(connections, by)
+        except Exception as problem:
+            problems.append(problem)
+        finally:
+            connections["default"].close()
+
+    threads = [in_thread(lambda by=by: work(by)) for by in range(8)]
+    for one in threads:
+        one.join(60)
+    assert not problems and count(connections) == 160
+
+
+def test_who_comes_second_waits_for_the_first(connections: ConnectionHandler) -> None:
+    done = threading.Event()
+
+    def second() -> None:
+        write(connections, 2)
+        connections["default"].close()
+        done.set()
+
+    with transaction(connections["default"]) as cursor:
+        cursor.execute("INSERT INTO deeds VALUES (1)")
+        in_thread(second)
+        assert not done.wait(0.3)
+    assert done.wait(30) and count(connections) == 2
+
+
+def test_a_deed_that_fails_leaves_the_line(connections: ConnectionHandler) -> None:
+    with pytest.raises(DatabaseError), transaction(connections["default"]) as cursor:
+        cursor.execute("INSERT INTO nowhere VALUES (1)")
+    begun = connections["default"]
+    begun.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
+    begun.close()  # a connection that is lost within a transaction
+    done = in_thread(lambda: (write(connections, 1), connections["default"].close()))
+    done.join(30)
+    assert not done.is_alive() and count(connections) == 1
+
+
+def test_a_killed_process_leaves_the_line(connections: ConnectionHandler) -> None:
+    name = connections["default"].settings_dict["NAME"]
+    with subprocess.Popen([sys.executable, "-c", HOLD, f"{name}-line"], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        waiting = in_thread(lambda: (write(connections, 1), connections["default"].close()))
+        waiting.join(0.3)
+        assert waiting.is_alive()
+        holder.send_signal(signal.SIGKILL)
+        waiting.join(30)
+    assert not waiting.is_alive() and count(connections) == 1
+
+
+def test_a_checkpoint_brings_what_was_committed_into_the_database(
+    connections: ConnectionHandler, tmp_path: Path
+) -> None:
+    name = connections["default"].settings_dict["NAME"]
+    write(connections, 1)
+    Checkpoints().make(name)
+    copy = shutil.copy(name, tmp_path / "without-its-log.sqlite3")
+    found = sqlite3.connect(copy)
+    assert found.execute("SELECT by FROM deeds").fetchall() == [(1,)]
+    found.close()
+
+
+def test_a_database_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
+    Checkpoints().make(str(tmp_path / "gone.sqlite3"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_heavy_pages_are_answered_a_few_at_a_time() -> None:
+    inside, most, gate, lock = 0, 0, threading.Event(), threading.Lock()
+    entered = threading.Semaphore(0)
+
+    @in_turn
+    def view() -> None:
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        entered.release()
+        gate.wait(30)
+        with lock:
+            inside -= 1
+
+    threads = [in_thread(view) for _ in range(3 * AT_ONCE)]
+    for _ in range(AT_ONCE):
+        assert entered.acquire(timeout=30)
+    assert not entered.acquire(timeout=0.2)
+    gate.set()
+    for one in threads:
+        one.join(30)
+    assert most == AT_ONCE and inside == 0
