@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,9 @@ def walk(page: Any, camera: Camera) -> None:
     page.goto("/projects/1/people/")
     camera.take("people")
     train(page, camera)
+    look_inside(page, camera)
     deploy(page, camera)
+    serve(page, camera)
     page.goto("/teams/1/members/")
     camera.take("members")
 
@@ -104,6 +107,24 @@ def train(page: Any, camera: Camera) -> None:
     camera.take("charts")
 
 
+def look_inside(page: Any, camera: Camera) -> None:
+    tabs = page.locator(".version-tabs")
+    tabs.get_by_role("link", name="Images").click()
+    page.wait_for_load_state("networkidle")
+    if not page.locator(".evaluated-tile").count():  # none is wrong
+        page.get_by_role("link", name="All", exact=True).click()
+    page.locator(".evaluated-tile").first.click()
+    page.locator("#heat").evaluate("img => img.decode()")
+    page.locator(".inside-near li").first.wait_for()
+    camera.take("inside")
+    page.go_back()
+    for name in ("Confusion", "Thresholds"):
+        tabs.get_by_role("link", name=name).click()
+        page.wait_for_load_state("networkidle")
+        camera.take(name.lower())
+    tabs.get_by_role("link", name="Overview").click()
+
+
 def deploy(page: Any, camera: Camera) -> None:
     page.locator("#version").get_by_role("link", name="Deploy").click()
     page.locator("#deploy-form [type=submit]").wait_for()
@@ -111,23 +132,55 @@ def deploy(page: Any, camera: Camera) -> None:
     page.locator("#deploy-form [type=submit]").click()
     page.locator("#service-status .badge-ok").wait_for(timeout=60_000)
     with tempfile.TemporaryDirectory() as folder:
-        digit = Path(folder) / "seven.png"
-        _seven().save(digit)
-        page.locator("#id_image").set_input_files(digit)
-        page.locator("#prediction-button").click()
-        page.locator("[data-answer]").wait_for()
-    camera.take("prediction")
+        predict(page, _digits(Path(folder), 8)[7:])
+        camera.take("prediction")
 
 
-def _seven() -> Picture.Image:
-    """A scan of a seven, as the sample project has it."""
+def predict(page: Any, files: list[Path]) -> None:
+    page.locator("#id_image").set_input_files(files)
+    page.locator("#prediction-result").evaluate("old => old.dataset.old = ''")
+    page.locator("#prediction-button").click()
+    page.locator("#prediction-result[data-answer]:not([data-old])").wait_for()
+
+
+def serve(page: Any, camera: Camera) -> None:
+    """What a service has besides its test: collected pictures, a batch, monitoring."""
+    tabs = page.locator("nav.tabs")
+    tabs.get_by_role("link", name="Collected").click()
+    page.get_by_label("Collect", exact=False).first.check()
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_load_state("networkidle")
+    with tempfile.TemporaryDirectory() as folder:
+        files = _digits(Path(folder), 24)
+        tabs.get_by_role("link", name="Test").click()
+        predict(page, files)
+        tabs.get_by_role("link", name="Collected").click()
+        page.wait_for_load_state("networkidle")
+        camera.take("collected")
+        with zipfile.ZipFile(Path(folder) / "scans.zip", "w") as archive:
+            for one in files:
+                archive.write(one, one.name)
+        tabs.get_by_role("link", name="Batch").click()
+        page.locator("#uploads").set_input_files(Path(folder) / "scans.zip")
+        page.get_by_role("button", name="Begin").click()
+        page.locator("article .badge-ok").wait_for(timeout=120_000)
+        camera.take("batch")
+    tabs.get_by_role("link", name="Monitoring").click()
+    page.locator(".monitor").first.wait_for()
+    camera.take("monitoring")
+
+
+def _digits(folder: Path, count: int) -> list[Path]:
+    """Scans as the sample project has them; the first ten are the digits from 0 to 9."""
     from sklearn.datasets import load_digits
 
-    digits = load_digits()
-    pixels = digits.images[list(digits.target).index(7)]
-    return Picture.fromarray((255 - pixels * 15.9).astype("uint8")).resize(
-        (64, 64), Picture.Resampling.BICUBIC
-    )
+    found = []
+    for number, pixels in enumerate(load_digits().images[:count]):
+        path = folder / f"scan-{number:02d}.png"
+        scan = Picture.fromarray((255 - pixels * 15.9).astype("uint8"))
+        scan.resize((64, 64), Picture.Resampling.BICUBIC).save(path)
+        found.append(path)
+    return found
 
 
 def main() -> None:

@@ -106,6 +106,15 @@ def test_a_trial_gets_its_share_of_the_calls_and_ends(opened, newer: TrainingVer
     assert (service.trial_version, service.trial_percent) == (None, 0) and called(opened) == "V001"
 
 
+def test_a_trial_whose_model_is_gone_costs_nobody_an_answer(opened, newer: TrainingVersion) -> None:
+    service = opened[0]
+    switching.change_version(service, newer, make_user("alice"), percent=99)
+    settle(service)
+    predicting._shelf._places.pop(newer.job_id)  # as in a process that was started since
+    shutil.rmtree(Path(default_storage.path(newer.folder)))
+    assert {called(opened) for _ in range(5)} == {"V001"}
+
+
 def test_the_version_of_a_trial_can_take_over(opened, newer: TrainingVersion, alice: Client) -> None:
     service = opened[0]
     switching.change_version(service, newer, make_user("alice"), percent=10)

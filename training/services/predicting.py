@@ -77,11 +77,15 @@ class Answer:
 
 
 def version_for_a_call(service: Service) -> TrainingVersion:
-    """The version that answers this call: the trial's for its share of them."""
+    """The version that answers this call: the trial's for its share of them, as long as it can."""
     trial = service.trial_version
-    if trial is not None and 100 * random.random() < service.trial_percent:
-        return trial
-    return service.training_version
+    if trial is None or not service.is_running or 100 * random.random() >= service.trial_percent:
+        return service.training_version
+    try:
+        load(trial)
+    except ModelUnavailable:  # the log says why; a trial must cost nobody an answer
+        return service.training_version
+    return trial
 
 
 def predict(version: TrainingVersion, image: bytes) -> Answer:
