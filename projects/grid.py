@@ -25,6 +25,8 @@ from projects.models.image import ImageQuerySet
 from projects.ordering import ORDERS, Cursor, read_number
 from projects.querying import MOST_SIMILAR, PAGE_SIZES, SURE, TABS, Query
 
+COUNTED = 5_000  # images before or after a page that are counted for its position
+
 
 @dataclass(frozen=True)
 class LabelRow:
@@ -90,16 +92,26 @@ class Slice:
 
     images: list[Image] = field(default_factory=list)
     kept: list[Image] = field(default_factory=list)
-    position: int = 0  # of the first image, counted from 1
+    position: int | None = 0  # of the first image, counted from 1; None: COUNTED or more from either end
     total: int = 0
 
     @property
     def last_position(self) -> int:
-        return self.position + len(self.images) - 1
+        return (self.position or 0) + len(self.images) - 1
+
+    @property
+    def has_earlier(self) -> bool:
+        return self.position is None or self.position > 1
 
     @property
     def has_later(self) -> bool:
-        return bool(self.images) and self.last_position < self.total
+        return bool(self.images) and (self.position is None or self.last_position < self.total)
+
+    @property
+    def words(self) -> str:
+        if self.position is None:
+            return f"beyond the first {COUNTED:,} of {self.total:,}"
+        return f"{self.position:,}–{self.last_position:,} of {self.total:,}"
 
 
 class Bench:
@@ -209,17 +221,27 @@ class Bench:
             return self._similar()
         images = self._read_images()
         total = self._known_total
-        total = self.images.count() if total is None else total
+        if total is None:
+            is_whole = not (self.query.before or self.query.after) and len(images) < self.query.show
+            total = len(images) if is_whole else self.images.count()
         kept = self._read_kept(images)
         if not images:
             return Slice(kept=kept, total=total)
-        return Slice(images, kept, self._count_before(images[0]) + 1, total)
+        return Slice(images, kept, self._position(images, total), total)
 
-    def _count_before(self, image: Image) -> int:
+    def _position(self, images: list[Image], total: int) -> int | None:
+        """Counted from the nearer end and no further than COUNTED, so that no depth takes longer."""
         if not (self.query.before or self.query.after):
-            return 0
+            return 1
+        if (before := self._count_beyond(images[0], is_later=False)) <= COUNTED:
+            return before + 1
+        after = self._count_beyond(images[-1], is_later=True)
+        return total - after - len(images) + 1 if after <= COUNTED else None
+
+    def _count_beyond(self, image: Image, *, is_later: bool) -> int:
         order = self.query.order
-        return self.images.filter(order.beyond(Cursor.of(image, order), is_later=False)).count()
+        there = self.images.filter(order.beyond(Cursor.of(image, order), is_later=is_later))
+        return int(there.order_by()[: COUNTED + 1].count())
 
     def _read_images(self) -> list[Image]:
         query, order = self.query, self.query.order
@@ -303,9 +325,9 @@ class Bench:
     @property
     def newer_address(self) -> str:
         here = self.slice
-        if here.position <= 1:
+        if not here.has_earlier:
             return ""
-        return self.query.address(before="", after=self._cursor(here.images[0], here.position - 1))
+        return self.query.address(before="", after=self._cursor(here.images[0], (here.position or 1) - 1))
 
     @property
     def older_address(self) -> str:

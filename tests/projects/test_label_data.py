@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from projects import labeling
+from projects import grid, labeling
 from projects.models import Image, LabelEvent, Project
 from tests.making import make_image, make_project, make_user
 
@@ -100,7 +100,18 @@ def test_an_empty_tab_says_what_to_do(
 # --- pages and filters ---
 
 
-def test_pages_follow_each_other_without_gap_or_repetition(bob: Client) -> None:
+@pytest.mark.parametrize(
+    ("counted", "words"),
+    [
+        (5_000, ["1–100 of 250", "101–200 of 250", "201–250 of 250"]),
+        (60, ["1–100 of 250", "101–200 of 250", "201–250 of 250"]),  # counted from the end
+        (40, ["1–100 of 250", "beyond the first 40 of 250", "201–250 of 250"]),
+    ],
+)
+def test_pages_follow_each_other_without_gap_or_repetition(
+    counted: int, words: list[str], bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grid, "COUNTED", counted)
     project = make_project(labels=0, unlabeled=250)
     wanted = newest_first(project.images)
     seen: list[int] = []
@@ -110,10 +121,10 @@ def test_pages_follow_each_other_without_gap_or_repetition(bob: Client) -> None:
         response = bob.get(url("label_data", project, query))
         bench = response.context["bench"]
         seen += shown(response)
-        positions.append((bench.slice.position, bench.slice.last_position, bench.slice.total))
+        positions.append(bench.slice.words)
         query = bench.older_address
     assert seen == wanted
-    assert positions == [(1, 100, 250), (101, 200, 250), (201, 250, 250)]
+    assert positions == words
 
     back = bob.get(url("label_data", project, bench.newer_address))
     assert shown(back) == wanted[100:200]
