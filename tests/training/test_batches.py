@@ -7,7 +7,7 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -134,6 +134,55 @@ def test_interrupted_it_goes_on_and_doubles_nothing(
     )
     assert ran(batch).state == "Completed"
     assert lines(batch) == expected and len(asked) == 1
+
+
+class Arriving(io.BytesIO):
+    """An upload during whose storing something happens."""
+
+    def __init__(self, content: bytes, event: Callable[[], None]) -> None:
+        super().__init__(content)
+        self.event = event
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.event()
+        return super().read(size)
+
+
+def test_a_worker_that_comes_while_the_files_are_stored_waits_for_them(service: Service) -> None:
+    """Large archives take longer than the clock waits."""
+
+    def tick() -> None:
+        batching.catch_up()
+        batching.run(service.batches.get().pk)
+
+    upload = colours("red", "green")
+    upload.file = Arriving(upload.read(), tick)
+    batch = begun(service, upload)
+    batch.refresh_from_db()
+    assert batch.state == "Waiting" and batch.problem == ""
+    assert ran(batch).state == "Completed" and batch.total == 2
+
+
+def test_an_upload_that_cannot_be_stored_leaves_no_batch(service: Service) -> None:
+    def full() -> None:
+        raise OSError("No space left on device")
+
+    upload = colours("red")
+    upload.file = Arriving(b"", full)
+    with pytest.raises(OSError, match="No space"):
+        begun(service, upload)
+    assert not service.batches.exists()
+
+
+def test_one_whose_files_never_came_ends_with_the_reason(service: Service) -> None:
+    version = service.training_version
+    batch = Batch.objects.create(service=service, training_version=version, name="a.zip")
+    batching.catch_up()
+    assert ran(batch).state == "Waiting"
+    Batch.objects.filter(pk=batch.pk).update(made_at=timezone.now() - timedelta(hours=7))
+    batching.catch_up()
+    batch.refresh_from_db()
+    assert batch.state == "Failed" and "interrupted" in batch.problem
 
 
 def test_a_batch_that_another_worker_has_is_left_alone(service: Service) -> None:

@@ -41,6 +41,10 @@ CHUNK = 32
 SLICE_S = 1800  # then it stands in line again, long before its job would be ended
 ARCHIVES = (".zip",)
 DESCRIPTIONS = (".manifest", ".jsonl", ".csv", ".tsv")
+# Its files are stored after its row is made: large ones take longer than the clock waits.
+HAS_COME = ~Q(files=[], address="")
+STORED_WITHIN_HOURS = 6
+CUT_OFF = "The upload was interrupted. Send it again."
 OUT_OF_ORDER = (
     "Something unexpected happened. Begin again; if it happens again, an operator finds the reason."
 )
@@ -72,10 +76,15 @@ def begin(service: Service, uploads: Sequence[UploadedFile[bytes]], address: str
     batch = Batch.objects.create(
         service=service, training_version=service.training_version, name=name, address=address, made_by=by
     )
-    for number, upload in enumerate(uploads):
-        stored = f"{batch.folder}/upload-{number}{Path(names[number]).suffix.lower()}"
-        files.save_whole(stored, cast(BinaryIO, upload.file))
-        batch.files.append({"name": names[number], "stored": stored})
+    try:
+        for number, upload in enumerate(uploads):
+            stored = f"{batch.folder}/upload-{number}{Path(names[number]).suffix.lower()}"
+            files.save_whole(stored, cast(BinaryIO, upload.file))
+            batch.files.append({"name": names[number], "stored": stored})
+    except BaseException:
+        files.delete_folder(batch.folder)
+        batch.delete()
+        raise
     batch.save(update_fields=["files"])
     background.soon(RUN, batch.pk, queue=settings.QUEUE_IMPORTS)
     return batch
@@ -107,10 +116,14 @@ def delete(batch: Batch) -> bool:
 
 
 def catch_up() -> None:
-    """Run by the clock: batches that wait, or whose worker died."""
-    silent = Q(heartbeat_at=None) | Q(heartbeat_at__lt=timezone.now() - timedelta(seconds=SILENT_S))
-    for pk, done in Batch.objects.filter(silent, state__in=Batch.ACTIVE).values_list("pk", "done"):
+    """Run by the clock: batches that wait, or whose worker died; and those that never came whole."""
+    for pk, done in Batch.objects.filter(_unattended(), HAS_COME).values_list("pk", "done"):
         background.soon(RUN, pk, queue=settings.QUEUE_IMPORTS, step=done)
+    old = timezone.now() - timedelta(hours=STORED_WITHIN_HOURS)
+    for batch in Batch.objects.filter(~HAS_COME, state=State.WAITING, made_at__lt=old):
+        files.delete_folder(batch.folder)
+        waiting = Batch.objects.filter(pk=batch.pk, state=State.WAITING)
+        waiting.update(state=State.FAILED, finished_at=timezone.now(), problem=CUT_OFF)
 
 
 # --- the job ---
@@ -142,12 +155,17 @@ def run(batch_id: int) -> None:
 
 def _claim(batch_id: int) -> bool:
     now = timezone.now()
-    silent = Q(heartbeat_at=None) | Q(heartbeat_at__lt=now - timedelta(seconds=SILENT_S))
-    waiting = Batch.objects.filter(silent, pk=batch_id, state__in=Batch.ACTIVE)
+    waiting = Batch.objects.filter(_unattended(), HAS_COME, pk=batch_id)
     if not waiting.update(state=State.RUNNING, heartbeat_at=now):
         return False
     Batch.objects.filter(pk=batch_id, started_at=None).update(started_at=now)
     return True
+
+
+def _unattended() -> Q:
+    """Active, and no worker has it."""
+    silent = Q(heartbeat_at=None) | Q(heartbeat_at__lt=timezone.now() - timedelta(seconds=SILENT_S))
+    return silent & Q(state__in=Batch.ACTIVE)
 
 
 @contextmanager
