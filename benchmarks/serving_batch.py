@@ -79,7 +79,7 @@ def _archive(inside: Mapping[str, Path]) -> bytes:
 def _watch(service: Served, count: int) -> Watched:
     seen, began, killed_at = Watched(), time.monotonic(), 0.0
     while time.monotonic() - began < LONGEST_S:
-        page = service.product.get(f"{service.page}batches/")
+        page = service.product.get(f"{service.page}batches/").partition("<article")[2]
         batch = re.search(
             r'class="badge[^"]*">(\w+)<.*?/batches/(\d+)/.*?([\d,]+)[^<]* answered by', page, re.S
         )
