@@ -30,10 +30,12 @@ def insert(model: type[models.Model], names: Sequence[str], rows: Iterable[Seque
     columns = ", ".join(quote(str(field.column)) for field in fields)
     marks = ", ".join(["%s"] * len(fields))
     values = [[ready(value) for ready, value in zip(prepare, row, strict=True)] for row in rows]
-    if values:
-        with connection.cursor() as cursor:
-            cursor.executemany(
-                f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES ({marks})", values
+    with connection.cursor() as cursor:
+        for chunk in chunks(values):
+            cursor.execute(
+                f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES "
+                + ", ".join([f"({marks})"] * len(chunk)),
+                [value for row in chunk for value in row],
             )
 
 
