@@ -17,7 +17,7 @@ import os
 import sqlite3
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from urllib.parse import quote
 
 from django.db.backends.sqlite3 import base
@@ -85,11 +85,14 @@ class Checkpoints:
         self._thread: threading.Thread | None = None
 
     def soon(self, name: str) -> None:
+        """Never fails, since what was committed stays so; without the thread SQLite makes its own in time."""
         with self._lock:
             self._names.add(name)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
+                with suppress(RuntimeError):  # no more threads, or the process is ending
+                    thread.start()
+                    self._thread = thread
         self._wanted.set()
 
     def _run(self) -> None:
@@ -107,7 +110,7 @@ class Checkpoints:
         try:
             with closing(sqlite3.connect(f"file:{quote(name)}?mode=rw", uri=True, timeout=0)) as connection:
                 connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        except sqlite3.OperationalError:  # the database is gone or somebody else is at it
+        except sqlite3.Error:  # gone, broken, or somebody else is at it: whoever asks next hears of it
             return
 
 
