@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
+from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest
 
 from projects.models import Membership, Role, Team
@@ -13,9 +15,14 @@ TEAM_KEY = "team"
 
 @dataclass(frozen=True)
 class Frame:
-    teams: list[Team] = field(default_factory=list)
     team: Team | None = None
     role: int = 0
+    user: User | AnonymousUser | None = None
+
+    @cached_property
+    def teams(self) -> list[Team]:
+        """The user's teams; a fragment does not show them and does not ask."""
+        return [one.team for one in _memberships(self.user)]
 
     @property
     def can_label(self) -> bool:
@@ -36,10 +43,11 @@ def frame(request: HttpRequest) -> dict[str, object]:
 
 def current_frame(request: HttpRequest) -> Frame:
     """The team of the page (its access mark), else the one chosen last, else the first."""
-    memberships = list(Membership.objects.filter(user=request.user.pk).select_related("team"))
-    if not memberships:
-        return Frame()
-    marked = getattr(request, "membership", None)
-    wanted = marked.team_id if marked else request.session.get(TEAM_KEY)
-    chosen = next((one for one in memberships if one.team_id == wanted), memberships[0])
-    return Frame([one.team for one in memberships], chosen.team, chosen.role)
+    if (chosen := getattr(request, "membership", None)) is None:
+        memberships, wanted = _memberships(request.user), request.session.get(TEAM_KEY)
+        chosen = next((one for one in memberships if one.team_id == wanted), next(iter(memberships), None))
+    return Frame(chosen.team, chosen.role, request.user) if chosen else Frame()
+
+
+def _memberships(user: User | AnonymousUser | None) -> list[Membership]:
+    return list(Membership.objects.filter(user=user.pk if user else None).select_related("team"))

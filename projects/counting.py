@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from django.core.cache import caches
@@ -24,18 +23,31 @@ MOST_DEEDS = 20  # that are added to what was counted; more are counted anew
 ON_LIVING_IMAGES = frozenset({LabelEvent.Kind.LABEL, LabelEvent.Kind.CONFIRM})
 
 
+class Counts(NamedTuple):
+    images: dict[str, int]  # per tab of Label Data
+    carriers: Counter[int]  # label id → living images that carry it
+
+
+def counts_of(project: Project) -> Counts:
+    here, memory, key = _here(project), caches["counts"], f"counts:{project.pk}"
+    known = _gone_on(project, memory.get(key), here)
+    found = _counted(project, here, known)
+    # Where counting met a deed it may be in the counts already, and would be added a second time.
+    if found is known or _here(project) == here:
+        memory.set(key, found, REMEMBERED_S)
+    living, quick = found.living, found.quick
+    images = {**living, **quick, "all": living["unlabeled"] + living["labeled"]}
+    return Counts(images, Counter(found.carriers))
+
+
 def count_images(project: Project) -> dict[str, int]:
     """Images per tab of Label Data."""
-    here = _here(project)
-    living = _remembered("living", project, here, REMEMBERED_S, _count_living, _add_to_living)
-    quick = _remembered("quick", project, here, QUICK_S, _count_quick, _add_to_quick)
-    return {**living, **quick, "all": living["unlabeled"] + living["labeled"]}
+    return counts_of(project).images
 
 
 def count_carriers(project: Project) -> Counter[int]:
     """label id → living images that carry it."""
-    here = _here(project)
-    return Counter(_remembered("carriers", project, here, REMEMBERED_S, _count_carriers, _add_to_carriers))
+    return counts_of(project).carriers
 
 
 class _Here(NamedTuple):
@@ -50,32 +62,20 @@ class _Known(NamedTuple):
 
     here: _Here
     counted_at: float
-    counts: Counter[Any]
+    living: Counter[str]
+    carriers: Counter[int]
+    quick_at: float
+    quick: Counter[str]
 
 
-Add = Callable[[Counter[Any], list[dict[str, Any]], dict[str, Any]], None]
-
-
-def _remembered(
-    name: str,
-    project: Project,
-    here: _Here,
-    seconds: float,
-    count: Callable[[Project], Counter[Any]],
-    add: Add,
-) -> Counter[Any]:
-    memory, key = caches["counts"], f"counts:{name}:{project.pk}"
-    known: _Known | None = memory.get(key)
-    if known is not None and time.monotonic() - known.counted_at < seconds:
-        if known.here == here:
-            return known.counts
-        if known.here.newest == here.newest and (counts := _gone_on(project, known, here, add)) is not None:
-            memory.set(key, known._replace(here=here, counts=counts), seconds)
-            return counts
-    counts, counted_at = count(project), time.monotonic()
-    if _here(project) == here:  # else a deed may be in it already, and would be added a second time
-        memory.set(key, _Known(here, counted_at, counts), seconds)
-    return counts
+def _counted(project: Project, here: _Here, known: _Known | None) -> _Known:
+    """What is known, and counted anew what is not known or too old."""
+    now = time.monotonic()
+    if known is None or now - known.counted_at >= REMEMBERED_S:
+        return _Known(here, now, _count_living(project), _count_carriers(project), now, _count_quick(project))
+    if now - known.quick_at >= QUICK_S:
+        return known._replace(quick_at=now, quick=_count_quick(project))
+    return known
 
 
 def _here(project: Project) -> _Here:
@@ -85,36 +85,29 @@ def _here(project: Project) -> _Here:
     return _Here(*(row or (None, None)))
 
 
-def _gone_on(project: Project, known: _Known, here: _Here, add: Add) -> Counter[Any] | None:
+def _gone_on(project: Project, known: _Known | None, here: _Here) -> _Known | None:
     """What was known and the deeds since; None where one of them says too little."""
+    if known is None or known.here == here:
+        return known
+    if known.here.newest != here.newest:
+        return None
     later = LabelEvent.objects.filter(project=project, pk__gt=known.here.event or 0, pk__lte=here.event or 0)
     deeds = list(later.order_by("pk").values_list("kind", "changes", "details")[: MOST_DEEDS + 1])
     if len(deeds) > MOST_DEEDS:
         return None
-    counts = Counter(known.counts)
+    living, carriers, quick = Counter(known.living), Counter(known.carriers), Counter(known.quick)
     for kind, changes, details in deeds:
         if kind not in ON_LIVING_IMAGES or "suggested" not in details:
             return None
-        add(counts, changes, details)
-    return counts
-
-
-def _add_to_living(counts: Counter[Any], changes: list[dict[str, Any]], details: dict[str, Any]) -> None:
-    newly = sum(bool(change["to"]) - bool(change["from"]) for change in changes)
-    counts["labeled"] += newly
-    counts["unlabeled"] -= newly
-
-
-def _add_to_quick(counts: Counter[Any], changes: list[dict[str, Any]], details: dict[str, Any]) -> None:
-    counts["suggested"] -= details["suggested"]
-
-
-def _add_to_carriers(counts: Counter[Any], changes: list[dict[str, Any]], details: dict[str, Any]) -> None:
-    ids = details["labels"]
-    for change in changes:
-        before, after = set(change["from"]), set(change["to"])
-        counts.update(ids[name] for name in after - before)
-        counts.subtract(ids[name] for name in before - after)
+        newly = sum(bool(change["to"]) - bool(change["from"]) for change in changes)
+        living.update(labeled=newly, unlabeled=-newly)
+        quick["suggested"] -= details["suggested"]
+        ids = details["labels"]
+        for change in changes:
+            before, after = set(change["from"]), set(change["to"])
+            carriers.update(ids[name] for name in after - before)
+            carriers.subtract(ids[name] for name in before - after)
+    return known._replace(here=here, living=living, carriers=carriers, quick=quick)
 
 
 def _count_living(project: Project) -> Counter[Any]:

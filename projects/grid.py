@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from projects import markup, similarity
-from projects.counting import count_carriers, count_images
+from projects.counting import counts_of
 from projects.markup import LabelMarkup
 from projects.models import Annotation, Image, Label, Project
 from projects.models.image import ImageQuerySet
@@ -132,7 +132,7 @@ class Bench:
         """
         self.project, self.user, self.can_label = project, user, can_label
         self._only = None if only is None else sorted(set(only))
-        self.counts = count_images(project)
+        self.counts, self._carriers = counts_of(project)
         # Also in an empty project: what is uploaded next waits there to be labeled.
         first = "all" if self.counts["all"] and not self.counts["unlabeled"] else "unlabeled"
         self.query = Query.from_address(params, first)
@@ -154,9 +154,8 @@ class Bench:
     @cached_property
     def labels(self) -> list[LabelRow]:
         """The labels with how many living images carry each."""
-        counts = count_carriers(self.project)
         labels = Label.objects.filter(project=self.project)
-        return [LabelRow(label, counts[label.pk], self) for label in labels]
+        return [LabelRow(label, self._carriers[label.pk], self) for label in labels]
 
     @cached_property
     def label_markup(self) -> LabelMarkup:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -26,13 +29,15 @@ LEARN = "training.suggesting.refresh"  # the job that learns from the labels as 
 
 @dataclass(frozen=True)
 class Held:
-    """What one image carries: label id → annotation id; and whether a label is suggested for it."""
+    """What one image carries: label id → annotation id; whether a label is suggested for it, and whether
+    somebody is asked for a second opinion or gave one."""
 
     image_id: int
     annotations: Mapping[int, int]
     is_suggested: bool = False
+    is_opined: bool = False
 
-    @property
+    @cached_property
     def labels(self) -> frozenset[int]:
         return frozenset(self.annotations)
 
@@ -60,12 +65,13 @@ def held_by(project: Project, image_ids: Iterable[int], *, with_bin: bool = Fals
     images = images if with_bin else images.alive()
     found: list[Held] = []
     for chunk in chunks(sorted(set(image_ids))):
-        here = images.filter(pk__in=chunk).values_list("pk", "suggestion_id")
-        carried: dict[int, dict[int, int]] = {pk: {} for pk, _ in here}
-        rows = Annotation.objects.filter(image_id__in=list(carried)).order_by()
-        for pk, image_id, label_id in rows.values_list("pk", "image_id", "label_id"):
-            carried[image_id][label_id] = pk
-        found.extend(Held(pk, carried[pk], suggestion is not None) for pk, suggestion in here)
+        rows = images.filter(pk__in=chunk).values_list(
+            "pk", "suggestion_id", "opinion", "annotations__label_id", "annotations__pk"
+        )
+        for pk, of_image in groupby(rows, key=itemgetter(0)):
+            lines = list(of_image)
+            carried = {label: annotation for *_, label, annotation in lines if annotation is not None}
+            found.append(Held(pk, carried, lines[0][1] is not None, lines[0][2] != ""))
     return found
 
 
@@ -101,22 +107,35 @@ def write(
     mark_labeled([move.held.image_id for move in moves if move.held.labels and not move.wanted], False)
 
 
-def details_of(moves: Sequence[Move], labels: Mapping[int, Label]) -> dict[str, Any]:
-    """`details` of an event that labels living images; with them the counts go on without counting."""
-    touched = sorted({pk for move in moves for pk in move.held.labels | move.wanted})
-    newly = [move for move in moves if move.wanted and not move.held.labels]
-    return {
-        "labels": {labels[pk].name: pk for pk in touched},
-        "suggested": sum(move.held.is_suggested for move in newly),
-    }
-
-
 def change_of(held: Held, wanted: Iterable[int], labels: dict[int, Label]) -> dict[str, Any]:
     """One entry of an event's `changes`."""
     return {
         "image": held.image_id,
         "from": sorted(labels[pk].name for pk in held.labels),
         "to": sorted(labels[pk].name for pk in wanted),
+    }
+
+
+def record_moves(
+    project: Project,
+    kind: LabelEvent.Kind,
+    by: User | None,
+    moves: Sequence[Move],
+    labels: dict[int, Label],
+) -> LabelEvent:
+    """The event of a deed that labels living images."""
+    changes = [change_of(move.held, move.wanted, labels) for move in moves]
+    is_opined = any(move.held.is_opined for move in moves)
+    return record(project, kind, by, changes, _details_of(moves, labels), is_opined=is_opined)
+
+
+def _details_of(moves: Sequence[Move], labels: Mapping[int, Label]) -> dict[str, Any]:
+    """`details` of the event; with them the counts go on without counting."""
+    touched = sorted({pk for move in moves for pk in move.held.labels | move.wanted})
+    newly = [move for move in moves if move.wanted and not move.held.labels]
+    return {
+        "labels": {labels[pk].name: pk for pk in touched},
+        "suggested": sum(move.held.is_suggested for move in newly),
     }
 
 
@@ -127,14 +146,20 @@ def record(
     changes: list[dict[str, Any]],
     details: dict[str, Any] | None = None,
     undoes: LabelEvent | None = None,
+    *,
+    is_opined: bool = True,
 ) -> LabelEvent:
-    """Write the event of a deed, and let the workers look at the project's labels anew."""
+    """Write the event of a deed, and let the workers look at the project's labels anew.
+
+    `is_opined`: whether any of the images may have a second opinion.
+    """
     event = LabelEvent.objects.create(
         project=project, kind=kind, by=by, changes=changes, details=details or {}, undoes=undoes
     )
     touched = sorted({change["image"] for change in changes})
     insert(Touch, ("event", "image"), ((event.pk, image_id) for image_id in touched))
-    opinions.follow(project, changes)
+    if is_opined or project.opinion_share:
+        opinions.follow(project, changes)
     background.soon(LEARN, project.pk)
     return event
 

@@ -17,12 +17,12 @@ from projects.label_rows import (
     Move,
     alone,
     change_of,
-    details_of,
     dress,
     ensure,
     held_by,
     labels_by_id,
     record,
+    record_moves,
     set_binned,
     tidy,
     which,
@@ -103,8 +103,7 @@ def _label(
     if not moves:
         return None
     write(moves, by, how)
-    changes = [change_of(move.held, move.wanted, labels) for move in moves]
-    return record(project, Kind.LABEL, by, changes, details_of(moves, labels))
+    return record_moves(project, Kind.LABEL, by, moves, labels)
 
 
 @transaction.atomic

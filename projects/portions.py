@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 AT_ONCE = 5_000  # ids in one IN list; SQLite takes 32,766 variables
 T = TypeVar("T")
@@ -25,8 +26,9 @@ def insert(model: type[models.Model], names: Sequence[str], rows: Iterable[Seque
     """
     by_name = {field.name: field for field in model._meta.concrete_fields}
     fields = [by_name[name] for name in names]
+    connection = connections[DEFAULT_DB_ALIAS]  # `django.db.connection` looks it up at every attribute
     quote = connection.ops.quote_name
-    prepare = [_preparer(field) for field in fields]
+    prepare = [_preparer(field, connection) for field in fields]
     columns = ", ".join(quote(str(field.column)) for field in fields)
     marks = ", ".join(["%s"] * len(fields))
     values = [[ready(value) for ready, value in zip(prepare, row, strict=True)] for row in rows]
@@ -39,6 +41,6 @@ def insert(model: type[models.Model], names: Sequence[str], rows: Iterable[Seque
             )
 
 
-def _preparer(field: models.Field[Any, Any]) -> Callable[[Any], Any]:
+def _preparer(field: models.Field[Any, Any], connection: BaseDatabaseWrapper) -> Callable[[Any], Any]:
     """Most rows hold the same few values."""
     return cache(lambda value: field.get_db_prep_save(value, connection))

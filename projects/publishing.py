@@ -53,14 +53,16 @@ class LabelSplit(NamedTuple):
     eval: int
 
 
-def readiness(project: Project) -> Readiness:
+def readiness(project: Project, counts: list[tuple[Label, int]] | None = None) -> Readiness:
     """Ready from two labels in use with five images each.
 
-    A label on no image is left out of the training and named in a note.
+    A label on no image is left out of the training and named in a note. `counts`: the labels with how many
+    images carry each, of a caller who has read them already.
     """
-    carriers = count_carriers(project)
+    if counts is None:
+        carriers = count_carriers(project)
+        counts = [(label, carriers[label.pk]) for label in project.labels.all()]
     is_importing = project.transfers.filter(state__in=Transfer.ACTIVE).exists()
-    counts = [(label, carriers[label.pk]) for label in project.labels.all()]
     used = [(label, images) for label, images in counts if images]
     unused = [f"‘{label}’" for label, images in counts if not images]
     notes = [f"On no image and left out: {_listed(unused)}."] if unused else []

@@ -16,11 +16,9 @@ from projects.label_rows import (
     Held,
     Move,
     alone,
-    change_of,
-    details_of,
     held_by,
     labels_by_id,
-    record,
+    record_moves,
     write,
 )
 from projects.models import Annotation, How, Image, LabelEvent, Project, Refusal
@@ -59,8 +57,7 @@ def confirm(project: Project, image_ids: Iterable[int], by: User | None) -> Labe
     write(moves, by, How.SUGGESTION)
     _trust([move.held.image_id for move in moves])
     _note_confidence(moves, {pk: proposal.confidence for pk, proposal in found.items()})
-    changes = [change_of(move.held, move.wanted, labels) for move in moves]
-    return record(project, LabelEvent.Kind.CONFIRM, by, changes, details_of(moves, labels))
+    return record_moves(project, LabelEvent.Kind.CONFIRM, by, moves, labels)
 
 
 @transaction.atomic

@@ -48,7 +48,8 @@ class ImageQuerySet(models.QuerySet["Image"]):
 class Image(models.Model):
     """One picture of a project. The file is stored unchanged under its sha256; a thumbnail lies beside it."""
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="images")
+    # Every label is written into each index, so none stands twice: those of the grid begin with the project.
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="images", db_index=False)
     sha256 = models.CharField(max_length=64)
     name = models.CharField("file name", max_length=255)
     format = models.CharField(max_length=8)  # JPEG, PNG, BMP, WEBP
@@ -56,7 +57,7 @@ class Image(models.Model):
     height = models.PositiveIntegerField(help_text="pixels, upright")
     size_bytes = models.PositiveBigIntegerField()
     uploaded_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False
     )
     uploaded_at = models.DateTimeField(auto_now_add=True)
     # Kept true by projects.labeling alone: whether an Annotation exists. Counting 100,000 images needs it.
@@ -78,12 +79,16 @@ class Image(models.Model):
 
     # --- What the workers found; all of it may be lost and is found again. ---
     # The label that the image seems to have, with its probability; never one that somebody refused for it.
-    suggestion = models.ForeignKey(Label, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    suggestion = models.ForeignKey(
+        Label, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
     confidence = models.FloatField(null=True, blank=True)
     # The higher, the more a label of this image would teach: uncertain and unlike what was chosen before.
     usefulness = models.FloatField(null=True, blank=True)
     # Of a labeled image: the label that it seems to have instead, with its out-of-fold probability.
-    suspicion = models.ForeignKey(Label, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    suspicion = models.ForeignKey(
+        Label, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    )
     suspicion_confidence = models.FloatField(null=True, blank=True)
     # Distance to its nearest neighbours over what is usual in the project; 1 is usual.
     oddness = models.FloatField(null=True, blank=True)
@@ -92,7 +97,12 @@ class Image(models.Model):
 
     deleted_at = models.DateTimeField(null=True, blank=True)
     deleted_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
     )
 
     objects = ImageQuerySet.as_manager()
@@ -163,7 +173,7 @@ class How(models.TextChoices):
 class Annotation(models.Model):
     """One label on one image."""
 
-    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="annotations")
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="annotations", db_index=False)
     label = models.ForeignKey(Label, on_delete=models.CASCADE, related_name="annotations")
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     how = models.CharField(max_length=8, choices=How.choices, default=How.HUMAN)
@@ -200,7 +210,9 @@ class LabelEvent(models.Model):
         UNDO = "undo", "Took back"
         REDO = "redo", "Did again"
 
-    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="label_events")
+    project = models.ForeignKey(
+        Project, on_delete=models.CASCADE, related_name="label_events", db_index=False
+    )
     kind = models.CharField(max_length=16, choices=Kind.choices)
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     at = models.DateTimeField(auto_now_add=True)
@@ -222,7 +234,7 @@ class Touch(models.Model):
     """An image that a labeling deed was about: the history of one image is found by it."""
 
     event = models.ForeignKey(LabelEvent, on_delete=models.CASCADE, related_name="touches")
-    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="touches")
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="touches", db_index=False)
 
     class Meta:
         constraints = [

@@ -20,6 +20,7 @@ from projects.filters import chips, people_of
 from projects.forms_labeling import ImagesForm, LabelForm, LabelImagesForm, filter_fields
 from projects.grid import Bench
 from projects.models import LabelEvent, Project, Role
+from projects.publishing import readiness
 from projects.querying import PAGE_SIZES, matching_ids
 from projects.telling import counted, labeled_words, root_of
 
@@ -124,6 +125,7 @@ def bench_context(request: PageRequest, project: Project, keep: Iterable[int] = 
     return {
         "project": project,
         "bench": bench,
+        "readiness": readiness(project, [(row.label, row.count) for row in bench.labels]),
         "chips": chips(bench.query, bench.labels, people),
         "filter_fields": filter_fields(bench.query, bench.labels, people),
         "page_sizes": PAGE_SIZES,

@@ -51,14 +51,16 @@ class TrainingSummary:
     best_accuracy: float | None = None
 
 
-@register.inclusion_tag("training/_step_bar.html")
-def step_bar(project: Project, active: str = "", is_refresh: bool = False) -> dict[str, Any]:
+@register.inclusion_tag("training/_step_bar.html", takes_context=True)
+def step_bar(
+    context: Context, project: Project, active: str = "", is_refresh: bool = False
+) -> dict[str, Any]:
     """`{% step_bar project active="train" %}`: the navigation of a project, each step with its state.
 
     With `is_refresh` it takes the place of the one on the page (htmx's out-of-band swap).
     """
     states = {
-        "label": "done" if _readiness(project).is_ready else "waiting",
+        "label": "done" if _readiness(context, project).is_ready else "waiting",
         "train": _train_state(project),
         "deploy": _deploy_state(project),
     }
@@ -81,7 +83,7 @@ def train_button(context: Context, project: Project, is_open: bool = False) -> d
     With `is_open` what is missing stands below the button; else a press on “What is missing” shows it.
     """
     frame = context.get("frame")
-    found = _readiness(project)
+    found = _readiness(context, project)
     return {
         "may_train": frame is not None and frame.role >= Role.MANAGER,
         "url": _address("configure_training", project),
@@ -277,8 +279,11 @@ def _seconds(length: timedelta | float) -> int:
     return int(length.total_seconds() if isinstance(length, timedelta) else length)
 
 
-def _readiness(project: Project) -> Readiness:
-    """Asked once for each page, though bar and button both need it."""
+def _readiness(context: Context, project: Project) -> Readiness:
+    """What the view knows already, else asked once for each page, though bar and button both need it."""
+    if "readiness" in context:
+        known: Readiness = context["readiness"]
+        return known
     if "_readiness" not in project.__dict__:
         project.__dict__["_readiness"] = readiness(project)
     found: Readiness = project.__dict__["_readiness"]
