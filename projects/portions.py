@@ -30,15 +30,18 @@ def insert(model: type[models.Model], names: Sequence[str], rows: Iterable[Seque
     quote = connection.ops.quote_name
     prepare = [_preparer(field, connection) for field in fields]
     columns = ", ".join(quote(str(field.column)) for field in fields)
-    marks = ", ".join(["%s"] * len(fields))
+    into = f"INSERT INTO {quote(model._meta.db_table)} ({columns})"
     values = [[ready(value) for ready, value in zip(prepare, row, strict=True)] for row in rows]
     with connection.cursor() as cursor:
         for chunk in chunks(values):
-            cursor.execute(
-                f"INSERT INTO {quote(model._meta.db_table)} ({columns}) VALUES "
-                + ", ".join([f"({marks})"] * len(chunk)),
-                [value for row in chunk for value in row],
-            )
+            if connection.vendor == "postgresql":  # quicker to read than thousands of values
+                arrays = ", ".join(f"(%s)::{field.db_type(connection)}[]" for field in fields)
+                cursor.execute(
+                    f"{into} SELECT * FROM UNNEST({arrays})", [list(one) for one in zip(*chunk, strict=True)]
+                )
+            else:
+                marks = ", ".join([f"({', '.join(['%s'] * len(fields))})"] * len(chunk))
+                cursor.execute(f"{into} VALUES {marks}", [value for row in chunk for value in row])
 
 
 def _preparer(field: models.Field[Any, Any], connection: BaseDatabaseWrapper) -> Callable[[Any], Any]:
