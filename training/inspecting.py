@@ -44,7 +44,7 @@ def inspect(project_id: int) -> int:
     changed += write(project, ("oddness",), oddness(bench))
     changed += write(project, ("hard_reasons",), hard_reasons(project, bench))
     _find_blur_limit(project)
-    return changed + copying.find_copies(project)
+    return changed + copying.find_copies(project, at_once=False)
 
 
 # --- probable wrong labels ---

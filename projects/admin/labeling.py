@@ -11,6 +11,7 @@ from projects.models import (
     Assignment,
     DataSource,
     Embedding,
+    Miniature,
     Opinion,
     Prediction,
     Presence,
@@ -38,6 +39,17 @@ class EmbeddingAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Embedding]:
         return super().get_queryset(request).defer("sketch", "vector")
+
+
+@admin.register(Miniature)
+class MiniatureAdmin(ReadOnlyAdmin):
+    list_display = ["image"]
+    search_fields = ["image__name"]
+    list_select_related = ["image"]
+    exclude = ["pixels"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Miniature]:
+        return super().get_queryset(request).defer("pixels")
 
 
 @admin.register(Refusal)

@@ -1,6 +1,6 @@
 from projects.models.dataset import DatasetVersion
 from projects.models.image import Annotation, How, Image, LabelEvent, OpinionState, Side, Touch
-from projects.models.learning import Embedding, Prediction, Refusal
+from projects.models.learning import Embedding, Miniature, Prediction, Refusal
 from projects.models.project import Label, Project
 from projects.models.sharing import Assignment, Opinion, Presence
 from projects.models.team import Membership, Role, Team
@@ -17,6 +17,7 @@ __all__ = [
     "Label",
     "LabelEvent",
     "Membership",
+    "Miniature",
     "Opinion",
     "OpinionState",
     "Prediction",

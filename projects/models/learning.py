@@ -25,6 +25,19 @@ class Embedding(models.Model):
         return f"{self.network}: {self.image_id}"
 
 
+class Miniature(models.Model):
+    """What the search for copies looks at of an image: 32 by 32 RGB pixels of its thumbnail, 3,072 bytes.
+
+    Decoding 100,000 thumbnails takes minutes, reading these a second. They may be lost and are made again.
+    """
+
+    image = models.OneToOneField(Image, on_delete=models.CASCADE, primary_key=True, related_name="miniature")
+    pixels = models.BinaryField()
+
+    def __str__(self) -> str:
+        return f"miniature of {self.image_id}"
+
+
 class Refusal(models.Model):
     """Somebody looked at the image and said that it does not have this label: nothing proposes it again."""
 

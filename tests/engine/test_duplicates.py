@@ -135,6 +135,42 @@ def test_the_candidates_are_those_of_trying_all_symmetries_on_every_pair() -> No
     assert len(found) == len(expected) > 40
 
 
+def test_the_candidates_since_a_row_are_those_that_it_or_a_later_one_adds() -> None:
+    thumbnails = np.stack([squeeze(turned(scene(n % 12), SYMMETRIES[n % 7]), 32) for n in range(40)])
+    spectra = duplicates.make_prints(thumbnails).spectra
+    whole = np.concatenate(list(duplicates.candidates(spectra, lambda: None)))
+    later = np.concatenate(list(duplicates.candidates(spectra, lambda: None, since=31)))
+    assert later.tolist() == whole[whole[:, 1] >= 31].tolist()
+    assert 0 < len(later) < len(whole)
+
+
+def test_what_came_later_joins_the_groups_that_are_known() -> None:
+    """As if all had been compared at once, also across the blocks of the search."""
+    chosen = [*range(2000), *range(0, 400, 2), *range(3000, 3020)]
+    base = np.random.default_rng(3).integers(0, 256, (3020, 8, 8, 3)).astype(np.uint8)
+    small = np.stack([squeeze(Image.fromarray(base[n]), 32) for n in chosen])
+    small[2000:2200] = small[2000:2200, ::-1]  # copies, upside down
+    content = lambda row: small[row].tobytes()  # noqa: E731
+    whole = duplicates.group_miniatures(small, content, 2)
+    for first in (1000, 2100, len(chosen)):
+        known = duplicates.group_miniatures(small[:first], content, 2)
+        assert duplicates.group_miniatures(small, content, 2, known).tolist() == whole.tolist()
+    assert len(set(whole.tolist())) == 2020
+
+
+def test_miniatures_say_what_the_files_say(tmp_path: Path) -> None:
+    scene(1).save(tmp_path / "a.png")
+    scene(1).transpose(Image.Transpose.ROTATE_90).save(tmp_path / "b.jpg", quality=60)
+    Image.new("RGB", (50, 50), "white").save(tmp_path / "c.png")
+    Image.new("RGB", (60, 60), "white").save(tmp_path / "d.png")
+    (tmp_path / "e.jpg").write_bytes(b"no picture")
+    paths = [*sorted(tmp_path.iterdir()), tmp_path / "missing.jpg"]
+    small = duplicates.miniatures(paths, 2)
+    assert small.shape == (6, 32, 32, 3) and not small[4:].any()
+    groups = duplicates.group_miniatures(small, lambda row: paths[row].read_bytes(), 2)
+    assert groups.tolist() == duplicates.group_files(paths, 2).tolist() == [0, 0, 1, 2, 3, 4]
+
+
 def test_where_all_pictures_look_alike_the_work_stays_bounded() -> None:
     base = np.tile(squeeze(scene(6), 32), (600, 1, 1, 1)).astype(np.int16)
     noise = np.random.default_rng(0).integers(-20, 20, base.shape)

@@ -24,6 +24,7 @@ from projects.models import (
     Image,
     LabelEvent,
     Membership,
+    Miniature,
     Opinion,
     Prediction,
     Presence,
@@ -84,6 +85,7 @@ def fill(project: Project, seed: int) -> None:
     version = make_version(project, seed, Status.COMPLETED, accuracy=0.9)
     event = LabelEvent.objects.create(project=project, kind="label", by=project.created_by)
     Touch.objects.create(event=event, image=image)
+    Miniature.objects.create(image=image, pixels=bytes(3072))
     Embedding.objects.create(image=image, network="lite0", sketch=b"\0" * 64, vector=b"\0" * 2560)
     Refusal.objects.create(image=image, label=project.labels.get(), by=project.created_by)
     Assignment.objects.create(image=image, user=project.created_by)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from PIL import Image as Picture
 
 from projects import checks, hardness, ingest, labeling
-from projects.models import Image, Project, Refusal
-from tests.making import make_user
+from projects.files import local_path
+from projects.models import Image, Miniature, Project, Refusal
+from tests.making import make_project, make_user
 from tests.training.test_suggesting import File, fresh, picture, project
-from training import embedding, inspecting, suggesting
+from training import copying, embedding, inspecting, suggesting
 
 __all__ = ["fresh", "project"]
 pytestmark = pytest.mark.django_db
@@ -142,11 +144,76 @@ def test_soft_pictures_are_not_blurred_among_their_like(labeled: Project) -> Non
     assert names(labeled, "blurred") == {"ring-0.png"}
 
 
+SUFFIX = {"PNG": "png", "JPEG": "jpg"}
+
+
+def add(project: Project, number: int, kind: str = "PNG", side: int = 96, quality: int = 85) -> Image:
+    """One of the pictures that are told by their numbers, saved in its own way."""
+    dots = np.random.default_rng(number).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    file = File()
+    Picture.fromarray(dots).resize((side, side)).save(file, kind, quality=quality)
+    file.seek(0)
+    file.name = f"{number}-{side}.{SUFFIX[kind]}"
+    [outcome] = ingest.add_images(project, [file], None)
+    return outcome.image
+
+
+def groups(project: Project) -> set[frozenset[str]]:
+    found: dict[int, set[str]] = {}
+    for image in project.images.alive().exclude(duplicate_group=None):
+        found.setdefault(image.duplicate_group, set()).add(image.name)
+    return {frozenset(one) for one in found.values()}
+
+
+@pytest.fixture
+def scenes(fresh: None) -> Project:
+    made = make_project(labels=0)
+    for number in range(6):
+        add(made, number)
+    return made
+
+
+def test_what_came_later_joins_its_copies_and_what_went_leaves_them(scenes: Project) -> None:
+    add(scenes, 3, "JPEG", 200)
+    copying.find_copies(scenes)
+    assert groups(scenes) == {frozenset({"3-96.png", "3-200.jpg"})}
+    assert Miniature.objects.count() == 7
+    add(scenes, 3, "JPEG", 150, quality=60)
+    add(scenes, 5, "JPEG", 150)
+    assert copying.find_copies(scenes) == 3
+    everything = {frozenset({"3-96.png", "3-200.jpg", "3-150.jpg"}), frozenset({"5-96.png", "5-150.jpg"})}
+    assert groups(scenes) == everything
+    first, gone = scenes.images.get(name="3-96.png"), scenes.images.get(name="5-150.jpg")
+    labeling.delete_images(scenes, [first.pk, gone.pk], None)
+    copying.find_copies(scenes)
+    assert groups(scenes) == {frozenset({"3-200.jpg", "3-150.jpg"})}
+    labeling.restore_images(scenes, [first.pk, gone.pk], None)
+    copying.find_copies(scenes)
+    assert groups(scenes) == everything and Miniature.objects.count() == 9
+
+
+def test_a_large_project_is_searched_when_its_last_image_is_embedded(
+    scenes: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copying, "QUICK", 6)
+    add(scenes, 3, "JPEG", 200)
+    inspecting.inspect(scenes.pk)
+    assert groups(scenes) == set()
+    embedding.embed(scenes.pk)
+    inspecting.inspect(scenes.pk)
+    assert groups(scenes) == {frozenset({"3-96.png", "3-200.jpg"})}
+
+
+def test_an_image_without_a_readable_thumbnail_has_no_copy(scenes: Project) -> None:
+    image = add(scenes, 3, "JPEG", 200)
+    local_path(image.thumbnail_name).unlink()
+    copying.find_copies(scenes)
+    assert groups(scenes) == set() and not Miniature.objects.filter(image=image).exists()
+
+
 def test_copies_of_too_many_images_count_as_unknown(
     labeled: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from training import copying
-
     copying.find_copies(labeled)
     labeled.refresh_from_db()
     assert labeled.copies_searched.startswith("20:")

@@ -39,6 +39,7 @@ MOST_NOISE = 0.06  # of the details
 FEW_COLOURS = 8.0  # grey levels: less colour is none
 MOST_APART = np.array([0.03, 0.03, 0.3], np.float32)  # as a whole, in the details, in colour
 
+NONE: Rows = np.empty(0, np.int64)
 _WAVE, _AT = np.arange(FREQUENCIES), np.arange(SIDE, dtype=np.float32)
 _RAMP = np.linspace(-1, 1, SIDE, dtype=np.float32)
 _SIGNS = np.stack([np.outer(up**_WAVE, left**_WAVE) for up in (1, -1) for left in (1, -1)]).astype(np.float32)
@@ -91,6 +92,38 @@ def group_files(paths: Sequence[Path], threads: int, tick: Tick = lambda: None) 
     return _groups(thumbnail, len(paths), threads, tick)
 
 
+def miniatures(paths: Sequence[Path], threads: int) -> Pixels:
+    """[N, SIDE, SIDE, 3] of files, to be kept for `group_miniatures`; black where one cannot be read."""
+
+    def read(path: Path) -> Pixels:
+        try:
+            return read_square(path, SIDE)
+        except (EngineError, OSError):
+            return np.zeros((SIDE, SIDE, 3), np.uint8)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return np.array(list(pool.map(read, paths)), np.uint8).reshape(-1, SIDE, SIDE, 3)
+
+
+def group_miniatures(
+    small: Pixels, content: Callable[[int], bytes], threads: int, known: Rows = NONE
+) -> Rows:
+    """[N] group numbers of `miniatures`, like `groups`.
+
+    `content`: the file of a row, for one so flat that its miniature shows too little; one that raises OSError
+    is alone. `known` [M]: the groups of the first M rows, where these were compared before; only pairs with a
+    later row are looked at.
+    """
+
+    def thumbnail(row: int) -> tuple[Pixels, bytes]:
+        try:
+            return small[row], _key(small[row], lambda: content(row))
+        except OSError:
+            return small[row], f"unreadable {row}".encode()
+
+    return _groups(thumbnail, len(small), threads, lambda: None, known)
+
+
 def make_prints(thumbnails: Pixels) -> Prints:
     """Of [N, SIDE, SIDE, 3]."""
     light = np.asarray(thumbnails @ np.array([0.299, 0.587, 0.114], np.float32), np.float32)
@@ -99,16 +132,18 @@ def make_prints(thumbnails: Pixels) -> Prints:
     return Prints(_smooth(light).astype(np.float16), _spectra(light), colour.astype(np.float16))
 
 
-def candidates(spectra: Floats, tick: Tick) -> Iterator[Rows]:
-    """Pairs [P, 2] of rows of [N, FREQUENCIES, FREQUENCIES] alike under some symmetry, the lower first."""
+def candidates(spectra: Floats, tick: Tick, since: int = 0) -> Iterator[Rows]:
+    """Pairs [P, 2] of rows of [N, FREQUENCIES, FREQUENCIES] alike under some symmetry, the lower first; the
+    higher one is not before `since`."""
     sketches = _sketches(spectra)
     least = _least_cosine(sketches)
     for top in range(0, len(sketches), BLOCK):
-        for left in range(top, len(sketches), BLOCK):
+        for left in range(max(top, since // BLOCK * BLOCK), len(sketches), BLOCK):
             tick()
             cosines = sketches[top : top + BLOCK] @ sketches[left : left + BLOCK].T
             if top == left:
                 cosines[np.tri(len(cosines), dtype=np.bool_)] = -1
+            cosines[:, : max(since - left, 0)] = -1
             found = np.flatnonzero(cosines > least)
             if len(found) > PARTNERS * BLOCK:  # the sample saw less of this than there is
                 found = found[np.argsort(-cosines.ravel()[found], kind="stable")[: PARTNERS * BLOCK]]
@@ -140,17 +175,26 @@ def apart(prints: Prints, pairs: Rows) -> Floats:
     return np.stack([_unexplained(one, other), of_details, of_colour], axis=1)
 
 
-def _groups(thumbnail: Thumbnail, count: int, threads: int, tick: Tick) -> Rows:
+def _groups(thumbnail: Thumbnail, count: int, threads: int, tick: Tick, known: Rows = NONE) -> Rows:
     """Rows with the same key follow the first of them; the first ones are compared."""
-    links = [np.empty((0, 2), np.int64)]
     with ThreadPoolExecutor(threads) as pool:
         prints, first = _read(thumbnail, count, pool, tick)
+        links = [first[_known_links(known)]]
         rows = np.unique(first)
         rows = rows[prints.light[rows].std((1, 2), np.float32) >= FLAT]
-        for pairs in candidates(prints.spectra[rows], tick):
+        since = int(np.searchsorted(rows, len(known)))
+        for pairs in candidates(prints.spectra[rows], tick, since):
             links += _copies(prints, rows[pairs], pool, tick)
     centres = _stars(np.concatenate(links), count)
     return np.unique(centres[first], return_inverse=True)[1].astype(np.int64)
+
+
+def _known_links(known: Rows) -> Rows:
+    """[P, 2] the first row of each group with the others."""
+    _, firsts, group = np.unique(known, return_index=True, return_inverse=True)
+    links: Rows = np.stack([firsts[group], np.arange(len(known))], axis=1)
+    is_other: NDArray[np.bool_] = links[:, 0] != links[:, 1]
+    return links[is_other]
 
 
 def _read(thumbnail: Thumbnail, count: int, pool: ThreadPoolExecutor, tick: Tick) -> tuple[Prints, Rows]:
