@@ -24,7 +24,7 @@ Floats = NDArray[np.float32]
 Halves = NDArray[np.float16]
 Rows = NDArray[np.int64]
 Tick = Callable[[], None]
-Thumbnail = Callable[[int], tuple[Pixels, bytes]]  # of a row, with what tells it apart
+Read = tuple[Pixels, list[bytes]]  # miniatures [B, SIDE, SIDE, 3] of rows, with what tells each apart
 
 SIDE, COLOUR_SIDE = 32, 8  # pixels of the prints that are compared, four of the one for one of the other
 FREQUENCIES = 8  # of a sketch, along each side
@@ -68,41 +68,35 @@ def groups(squares: Pixels, threads: int, tick: Tick) -> Rows:
     Memory: 3 KB a row, and 150 MB. `tick` is called often and may raise to stop.
     """
 
-    def thumbnail(row: int) -> tuple[Pixels, bytes]:
-        small = resize_square(squares[row], SIDE)
-        return small, _key(small, squares[row].tobytes)
+    def read(rows: range) -> Read:
+        small = np.stack([resize_square(squares[row], SIDE) for row in rows])
+        return small, _keys(small, rows, lambda row: squares[row].tobytes())
 
     def ticking() -> None:
         release(squares)
         tick()
 
-    return _groups(thumbnail, len(squares), threads, ticking)
+    return _groups(read, len(squares), threads, ticking)
 
 
 def group_files(paths: Sequence[Path], threads: int, tick: Tick = lambda: None) -> Rows:
     """[N] group numbers of files, like `groups`; those that cannot be read are alone."""
 
-    def thumbnail(row: int) -> tuple[Pixels, bytes]:
-        try:
-            small = read_square(paths[row], SIDE)
-            return small, _key(small, paths[row].read_bytes)
-        except (EngineError, OSError):
-            return np.zeros((SIDE, SIDE, 3), np.uint8), f"unreadable {row}".encode()
+    def content(row: int) -> bytes:
+        read_square(paths[row], SIDE)  # it may be black for want of a picture
+        return paths[row].read_bytes()
 
-    return _groups(thumbnail, len(paths), threads, tick)
+    def read(rows: range) -> Read:
+        small = np.stack([_miniature(paths[row]) for row in rows])
+        return small, _keys(small, rows, content)
+
+    return _groups(read, len(paths), threads, tick)
 
 
 def miniatures(paths: Sequence[Path], threads: int) -> Pixels:
     """[N, SIDE, SIDE, 3] of files, to be kept for `group_miniatures`; black where one cannot be read."""
-
-    def read(path: Path) -> Pixels:
-        try:
-            return read_square(path, SIDE)
-        except (EngineError, OSError):
-            return np.zeros((SIDE, SIDE, 3), np.uint8)
-
     with ThreadPoolExecutor(threads) as pool:
-        return np.array(list(pool.map(read, paths)), np.uint8).reshape(-1, SIDE, SIDE, 3)
+        return np.array(list(pool.map(_miniature, paths)), np.uint8).reshape(-1, SIDE, SIDE, 3)
 
 
 def group_miniatures(
@@ -115,13 +109,11 @@ def group_miniatures(
     later row are looked at.
     """
 
-    def thumbnail(row: int) -> tuple[Pixels, bytes]:
-        try:
-            return small[row], _key(small[row], lambda: content(row))
-        except OSError:
-            return small[row], f"unreadable {row}".encode()
+    def read(rows: range) -> Read:
+        part = small[rows.start : rows.stop]
+        return part, _keys(part, rows, content)
 
-    return _groups(thumbnail, len(small), threads, lambda: None, known)
+    return _groups(read, len(small), threads, lambda: None, known)
 
 
 def make_prints(thumbnails: Pixels) -> Prints:
@@ -175,10 +167,10 @@ def apart(prints: Prints, pairs: Rows) -> Floats:
     return np.stack([_unexplained(one, other), of_details, of_colour], axis=1)
 
 
-def _groups(thumbnail: Thumbnail, count: int, threads: int, tick: Tick, known: Rows = NONE) -> Rows:
+def _groups(read: Callable[[range], Read], count: int, threads: int, tick: Tick, known: Rows = NONE) -> Rows:
     """Rows with the same key follow the first of them; the first ones are compared."""
     with ThreadPoolExecutor(threads) as pool:
-        prints, first = _read(thumbnail, count, pool, tick)
+        prints, first = _read(read, count, threads, pool, tick)
         links = [first[_known_links(known)]]
         rows = np.unique(first)
         rows = rows[prints.light[rows].std((1, 2), np.float32) >= FLAT]
@@ -197,7 +189,9 @@ def _known_links(known: Rows) -> Rows:
     return links[is_other]
 
 
-def _read(thumbnail: Thumbnail, count: int, pool: ThreadPoolExecutor, tick: Tick) -> tuple[Prints, Rows]:
+def _read(
+    read: Callable[[range], Read], count: int, threads: int, pool: ThreadPoolExecutor, tick: Tick
+) -> tuple[Prints, Rows]:
     """The prints of all rows, and for each row the first one with the same key."""
     prints = Prints(
         np.empty((count, SIDE, SIDE), np.float16),
@@ -205,19 +199,46 @@ def _read(thumbnail: Thumbnail, count: int, pool: ThreadPoolExecutor, tick: Tick
         np.empty((count, COLOUR_SIDE, COLOUR_SIDE, 2), np.float16),
     )
     first, seen = np.zeros(count, np.int64), dict[bytes, int]()
-    for start in range(0, count, BATCH):
-        rows = slice(start, min(start + BATCH, count))
-        small, keys = zip(*pool.map(thumbnail, range(count)[rows]), strict=True)
-        first[rows] = [seen.setdefault(key, row) for row, key in enumerate(keys, start)]
-        prints.put(rows, make_prints(np.stack(small)))
+
+    def work(rows: range) -> list[bytes]:
+        small, keys = read(rows)
+        prints.put(slice(rows.start, rows.stop), make_prints(small))
+        return keys
+
+    batches = [range(count)[start : start + BATCH] for start in range(0, count, BATCH)]
+    for at in range(0, len(batches), threads):
+        together = batches[at : at + threads]
+        for rows, keys in zip(together, pool.map(work, together), strict=True):
+            first[rows] = [seen.setdefault(key, row) for row, key in zip(rows, keys, strict=True)]
         tick()
     return prints, first
 
 
-def _key(small: Pixels, everything: Callable[[], bytes]) -> bytes:
-    """Equal for copies to the bit. A flat picture is told by `everything`: its thumbnail shows too little."""
-    is_flat = small.mean(axis=2).std() < FLAT
-    return blake2b(everything() if is_flat else small.tobytes(), digest_size=16).digest()
+def _miniature(path: Path) -> Pixels:
+    try:
+        return read_square(path, SIDE)
+    except (EngineError, OSError):
+        return np.zeros((SIDE, SIDE, 3), np.uint8)
+
+
+def _keys(small: Pixels, rows: range, content: Callable[[int], bytes]) -> list[bytes]:
+    """Equal for copies to the bit. A flat picture is told by its content: its miniature shows too little."""
+    is_flat = small.mean(axis=3, dtype=np.float32).std((1, 2)) < FLAT
+    return [
+        _key_of_content(row, content) if flat else _digest(one.tobytes())
+        for row, one, flat in zip(rows, small, is_flat, strict=True)
+    ]
+
+
+def _key_of_content(row: int, content: Callable[[int], bytes]) -> bytes:
+    try:
+        return _digest(content(row))
+    except (EngineError, OSError):
+        return f"unreadable {row}".encode()
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=16).digest()
 
 
 def _copies(prints: Prints, pairs: Rows, pool: ThreadPoolExecutor, tick: Tick) -> Iterator[Rows]:
