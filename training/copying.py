@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.conf import settings
+from django.db.models import Count, Max, Sum
 
 from projects.files import local_path
 from projects.models import Image, Miniature, Project
@@ -32,33 +33,35 @@ def find_copies(project: Project, *, at_once: bool = True) -> int:
     `at_once`, a large project waits until its last image has been embedded, instead of being searched after
     every portion of an upload.
     """
-    images = list(alive(project).order_by("pk").only("pk", "project_id", "sha256", "duplicate_group"))
-    if not images or len(images) > MOST_COMPARED:
+    there = alive(project).aggregate(count=Count("pk"), last=Max("pk"), total=Sum("pk"))
+    if not 0 < there["count"] <= MOST_COMPARED:
         Project.objects.filter(pk=project.pk).exclude(copies_searched="").update(copies_searched="")
         return 0
-    state, searched = (
-        _state(images),
-        Project.objects.values_list("copies_searched", flat=True).get(pk=project.pk),
-    )
-    if state == searched:
+    searched = Project.objects.values_list("copies_searched", flat=True).get(pk=project.pk)
+    if searched == _state(there["count"], there["last"], there["total"]):
         return 0
-    if not at_once and len(images) > QUICK and alive(project).filter(embedding=None).exists():
+    if not at_once and there["count"] > QUICK and alive(project).filter(embedding=None).exists():
         return 0
+    images = list(alive(project).order_by("pk").only("pk", "project_id", "sha256", "duplicate_group"))
     changed = write(project, ("duplicate_group",), _groups(images, _compared(images, searched)))
-    Project.objects.filter(pk=project.pk).update(copies_searched=state)
+    Project.objects.filter(pk=project.pk).update(copies_searched=_state_of(images))
     return changed
 
 
-def _state(images: Sequence[Image]) -> str:
-    """Tells the images apart from others of as many."""
-    return f"{len(images)}:{images[-1].pk}:{sum(image.pk for image in images) % 2**32}"
+def _state(count: int, last: int, total: int) -> str:
+    """Tells images by number, highest id and sum of their ids."""
+    return f"{count}:{last}:{total % 2**32}"
+
+
+def _state_of(images: Sequence[Image]) -> str:
+    return _state(len(images), images[-1].pk, sum(image.pk for image in images)) if images else ""
 
 
 def _compared(images: Sequence[Image], searched: str) -> Sequence[Image]:
     """The oldest ones that were compared with each other, if they are those of that search."""
     count = int(searched.partition(":")[0] or 0)
     oldest = images[:count]
-    return oldest if oldest and _state(oldest) == searched else []
+    return oldest if oldest and _state_of(oldest) == searched else []
 
 
 def _groups(images: Sequence[Image], compared: Sequence[Image]) -> dict[int, tuple[int | None]]:

@@ -28,7 +28,7 @@ class Embedding(models.Model):
 class Miniature(models.Model):
     """What the search for copies looks at of an image: 32 by 32 RGB pixels of its thumbnail, 3,072 bytes.
 
-    Decoding 100,000 thumbnails takes minutes, reading these a second. They may be lost and are made again.
+    Decoding 100,000 thumbnails takes a minute, reading these seconds. They may be lost and are made again.
     """
 
     image = models.OneToOneField(Image, on_delete=models.CASCADE, primary_key=True, related_name="miniature")
