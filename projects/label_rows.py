@@ -160,6 +160,8 @@ def record(
     insert(Touch, ("event", "image"), ((event.pk, image_id) for image_id in touched))
     if is_opined or project.opinion_share:
         opinions.follow(project, changes)
+    if "into" in event.details:
+        opinions.judge_again(project)
     background.soon(LEARN, project.pk)
     return event
 

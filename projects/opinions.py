@@ -14,7 +14,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from projects.models import Annotation, Image, Label, Opinion, OpinionState, Project
+from projects.models import Annotation, Image, Label, LabelEvent, Opinion, OpinionState, Project
 from projects.models.image import ImageQuerySet
 from projects.portions import chunks
 
@@ -58,16 +58,42 @@ def follow(project: Project, changes: Iterable[Mapping[str, Any]]) -> None:
         if not project.opinion_share and not changed.exclude(opinion="").exists():
             continue
         states = dict(changed.values_list("pk", "opinion"))
-        names = dict(Label.objects.filter(project=project).values_list("pk", "name"))
+        labels = label_by_id(project)
         given = dict(Opinion.objects.filter(image_id__in=ids).values_list("image_id", "labels"))
         moved: dict[str, list[int]] = {}
         for pk, state in states.items():
-            said = {names[label] for label in given[pk] if label in names} if pk in given else None
+            said = {labels[label].name for label in given[pk] if label in labels} if pk in given else None
             new = _state(pk, now[pk], said, project.opinion_share)
             if new != state:
                 moved.setdefault(new, []).append(pk)
         for new, images in moved.items():
             _set(images, new)
+
+
+def judge_again(project: Project) -> None:
+    """After a merge, or the end of one: the same labels may agree with other opinions."""
+    judged = Image.objects.filter(project=project, opinion__in=[State.AGREES, State.DIFFERS]).order_by()
+    carried: dict[int, list[str]] = {pk: [] for pk in judged.values_list("pk", flat=True)}
+    rows = Annotation.objects.filter(image__in=judged).order_by()
+    for pk, name in rows.values_list("image_id", "label__name"):
+        carried[pk].append(name)
+    follow(project, [{"image": pk, "from": [], "to": names} for pk, names in carried.items()])
+
+
+def label_by_id(project: Project) -> dict[int, Label]:
+    """The labels of a project; under the id of one that was merged into another, that other."""
+    found = {label.pk: label for label in Label.objects.filter(project=project)}
+    merges = LabelEvent.objects.filter(
+        project=project,
+        kind__in=[LabelEvent.Kind.MERGE_LABELS, LabelEvent.Kind.REDO],
+        details__has_key="into",
+        undone_by=None,
+    )
+    for details in merges.order_by("-pk").values_list("details", flat=True):  # what was merged last is living
+        into = found.get(details["into"]["id"])
+        if into is not None:
+            found.setdefault(details["label"]["id"], into)
+    return found
 
 
 def _state(image_id: int, labels: Sequence[str], said: set[str] | None, share: int) -> str:
@@ -145,7 +171,12 @@ class Agreement:
 def agreement(project: Project) -> Agreement | None:
     """Over all images that have two opinions, as these were given; None where there are none."""
     given = Opinion.objects.filter(image__project=project, image__deleted_at=None).order_by()
-    pairs = [(frozenset(first), frozenset(second)) for first, second in given.values_list("first", "labels")]
+    known = label_by_id(project)
+
+    def meant(ids: Iterable[int]) -> frozenset[int]:
+        return frozenset(known[pk].pk if pk in known else pk for pk in ids)
+
+    pairs = [(meant(first), meant(second)) for first, second in given.values_list("first", "labels")]
     if not pairs:
         return None
     both = Counter(label for one, other in pairs for label in one & other)

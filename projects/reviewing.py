@@ -11,6 +11,7 @@ from django.db import transaction
 from projects import labeling
 from projects.label_rows import alone, which
 from projects.models import Annotation, Image, Label, LabelEvent, Opinion, OpinionState, Project
+from projects.opinions import label_by_id
 from projects.portions import chunks
 
 State = OpinionState
@@ -33,7 +34,7 @@ def disputes(project: Project, limit: int) -> list[Dispute]:
         project=project, opinion=State.DIFFERS, second_opinion__isnull=False
     )
     found = list(images.select_related("second_opinion__by").order_by("pk")[:limit])
-    labels = {label.pk: label for label in Label.objects.filter(project=project)}
+    labels = label_by_id(project)
     marks: dict[int, list[Annotation]] = {image.pk: [] for image in found}
     for mark in Annotation.objects.filter(image__in=found).select_related("by"):
         marks[mark.image_id].append(mark)
@@ -62,7 +63,8 @@ def settle(project: Project, image_id: int, *, takes_second: bool, by: User) -> 
         return None
     event = None
     if takes_second:
-        names = list(Label.objects.filter(project=project, pk__in=opinion.labels))
+        labels = label_by_id(project)
+        names = [labels[pk] for pk in opinion.labels if pk in labels]
         carried = list(Label.objects.filter(annotations__image=image_id))
         gone = [label for label in carried if label not in names]
         event = labeling.apply(project, [image_id], add=names, remove=gone, by=by)
