@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from django.db import connection
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
@@ -27,6 +28,14 @@ def test_a_role_that_is_too_low_is_named_with_the_way_to_a_manager(vera: Client)
 def test_a_form_without_its_token_is_told_to_reload(db: None) -> None:
     answer = Client(enforce_csrf_checks=True).post("/sign-in/", {"username": "alice", "password": "x"})
     assert answer.status_code == 403 and "open for too long" in answer.content.decode()
+
+
+def test_without_redis_the_queues_page_says_so(
+    admin_client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = admin_client.get("/admin/rq/")
+    assert answer.status_code == 503 and "Redis, which hands work to the workers" in answer.content.decode()
+    assert "Redis does not answer" in caplog.text and "Traceback" in caplog.text
 
 
 def test_a_broken_page_needs_no_database_and_no_list_of_static_files(db: None, settings) -> None:

@@ -1,0 +1,32 @@
+"""What a page says whose data lies in Redis alone, while Redis does not answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
+
+
+class RedisAway:
+    """Middleware: 503 with cause and remedy in place of a traceback.
+
+    Deeds keep their truth in the database and catch this themselves; what is left are the operators' pages of
+    the queues.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, problem: Exception) -> HttpResponse | None:
+        if not isinstance(problem, RedisError):
+            return None
+        logger.error("%s: Redis does not answer", request.path, exc_info=problem)
+        return render(request, "503.html", status=503)
