@@ -174,6 +174,18 @@ def test_an_upload_that_cannot_be_stored_leaves_no_batch(service: Service) -> No
     assert not service.batches.exists()
 
 
+def test_one_that_is_taken_out_while_its_files_are_stored_leaves_nothing(service: Service) -> None:
+    def take_out() -> None:
+        for batch in Batch.objects.all():
+            assert batching.cancel(batch) and batching.delete(batch)
+
+    upload = colours("red")
+    upload.file = Arriving(upload.read(), take_out)
+    with pytest.raises(batching.BatchRefused, match="out of the list"):
+        begun(service, upload)
+    assert not Batch.objects.exists() and not default_storage.listdir("batches")[0]
+
+
 def test_one_whose_files_never_came_ends_with_the_reason(service: Service) -> None:
     version = service.training_version
     batch = Batch.objects.create(service=service, training_version=version, name="a.zip")

@@ -85,7 +85,9 @@ def begin(service: Service, uploads: Sequence[UploadedFile[bytes]], address: str
         files.delete_folder(batch.folder)
         batch.delete()
         raise
-    batch.save(update_fields=["files"])
+    if not Batch.objects.filter(pk=batch.pk).update(files=batch.files):
+        files.delete_folder(batch.folder)
+        raise BatchRefused("Somebody took this batch out of the list while its files were being stored.")
     background.soon(RUN, batch.pk, queue=settings.QUEUE_IMPORTS)
     return batch
 
