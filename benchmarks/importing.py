@@ -81,7 +81,7 @@ def decode_and_shrink(content: bytes) -> bytes:
         small = ImageOps.exif_transpose(picture).convert("RGB")
         small.thumbnail((SIDE, SIDE), Pillow.Resampling.LANCZOS)
     out = io.BytesIO()
-    small.save(out, "WEBP", quality=80, method=3)
+    small.save(out, "WEBP", quality=80, method=0)
     return out.getvalue()
 
 

@@ -159,7 +159,7 @@ def _make_thumbnail(picture: Pillow.Image) -> tuple[Pillow.Image, bool]:
 
 def _encoded(thumbnail: Pillow.Image) -> bytes:
     out = io.BytesIO()
-    thumbnail.save(out, "WEBP", quality=80, method=3)
+    thumbnail.save(out, "WEBP", quality=80, method=0)  # a fifth of the time of 3, 20 % larger
     return out.getvalue()
 
 
