@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from tests.engine.pictures import Diary, make_samples, paint, quick_config
-from training.engine import EngineError, Event, FitResult, Sample, StoppedBeforeModel
+from training.engine import EngineError, Event, FitResult, Sample, StoppedBeforeModel, planning
 from training.engine.bundle import Bundle
 from training.engine.evaluating import evaluate
 from training.engine.exporting import marks_of, read_members, read_trained_on
@@ -169,6 +169,29 @@ def test_a_killed_fit_continues_where_it_was(samples: list[Sample], tmp_path: Pa
     fit(samples, quick_config(), tmp_path, diary, diary.should_stop)
     assert diary.events[0].elapsed_s > 0.3
     assert {path: path.stat().st_mtime_ns for path in caches} == caches
+
+
+def test_much_more_time_reads_the_images_that_a_short_limit_left_out(
+    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taught = [one for one in samples if one.usage == "TRAIN"]
+    many = [replace(one, id=f"{one.id} {n}") for n in range(-(-210 // len(taught))) for one in taught]
+    monkeypatch.setattr(planning, "READING_SHARE", 1e-9)  # a hundred images
+
+    def rows(seconds: float) -> int:
+        head_only(many, tmp_path, max_seconds=seconds)
+        return len(json.loads((tmp_path / "checkpoint" / "pixels.json").read_text())["rows"])
+
+    first = rows(60)
+    clock = tmp_path / "checkpoint" / "clock.json"
+    used = json.loads(clock.read_text())["used_s"]
+    assert first < len(many) / 2 + 1
+    monkeypatch.undo()
+    assert rows(70) == first, "hardly more time: what was found is worth more"
+    assert rows(600) == len(many)
+    assert json.loads(clock.read_text())["used_s"] > used
+    events = (tmp_path / "events.jsonl").read_text()
+    assert events.count("the search begins anew") == 1
 
 
 def test_evaluation_images_are_never_opened(samples: list[Sample], tmp_path: Path) -> None:

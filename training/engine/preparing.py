@@ -22,6 +22,8 @@ from training.engine.journal import Journal, read_json, save_array, write_json
 from training.engine.judging import Table, balanced_weights
 from training.engine.searching import Search
 
+LASTING = ("clock.json", "fingerprint.json")  # of a checkpoint whose search begins anew
+MUCH_LONGER = 1.5  # times the limit of the run that left images out
 REMEDY_LABELS = "Label at least five images with each of two labels."
 
 
@@ -164,13 +166,27 @@ def _decoded(
     journal: Journal,
     threads: int,
 ) -> dict[str, Any]:
-    """What `_decode` gives, now or in a killed run."""
+    """What `_decode` gives, now or in a killed run. A much longer limit than that of a run which left images
+    out begins anew, with the time used."""
     notes = cache.with_suffix(".json")
-    stored: dict[str, Any] | None = read_json(notes)
-    if stored is None or not cache.exists():
+    stored: dict[str, Any] = read_json(notes) or {}
+    is_part = bool(stored) and len(stored["rows"]) < len(train)
+    if is_part and config.max_seconds > MUCH_LONGER * stored.get("max_seconds", 0):
+        journal.tell("note", "There is time for images that were left out: the search begins anew.")
+        _forget(notes, cache.parent)
+        stored = {}
+    if not stored or not cache.exists():
         stored = _decode(train, labels, config, cache, journal, threads)
         write_json(notes, stored)
     return stored
+
+
+def _forget(notes: Path, checkpoint: Path) -> None:
+    """All but the clock and whose checkpoint it is; a run that is killed here forgets the rest next time."""
+    for path in checkpoint.iterdir():
+        if path != notes and path.name not in LASTING:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    notes.unlink()
 
 
 def _decode(
@@ -181,7 +197,7 @@ def _decode(
     journal: Journal,
     threads: int,
 ) -> dict[str, Any]:
-    """Fill the cache; gives {"rows": chosen samples, "unreadable": {row: why}}."""
+    """Fill the cache; gives {"rows": chosen samples, "unreadable": {row: why}, "max_seconds": the limit}."""
     chosen, side = _affordable(train, labels, config, journal, threads)
     paths = [train[row].path for row in chosen]
 
@@ -191,7 +207,8 @@ def _decode(
     problems = pixels.decode_all(paths, side, cache, threads, tick)
     if problems:
         pixels.close_gaps(cache, problems.keys())
-    return {"rows": chosen, "unreadable": {str(row): cause for row, cause in sorted(problems.items())}}
+    unreadable = {str(row): cause for row, cause in sorted(problems.items())}
+    return {"rows": chosen, "unreadable": unreadable, "max_seconds": config.max_seconds}
 
 
 def _affordable(
