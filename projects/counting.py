@@ -30,10 +30,11 @@ class Counts(NamedTuple):
 
 def counts_of(project: Project) -> Counts:
     here, memory, key = _here(project), caches["counts"], f"counts:{project.pk}"
-    known = _gone_on(project, memory.get(key), here)
+    stored: _Known | None = memory.get(key)
+    known = _gone_on(project, stored, here)
     found = _counted(project, here, known)
     # Where counting met a deed it may be in the counts already, and would be added a second time.
-    if found is known or _here(project) == here:
+    if found is not stored and (found is known or _here(project) == here):
         memory.set(key, found, REMEMBERED_S)
     living, quick = found.living, found.quick
     images = {**living, **quick, "all": living["unlabeled"] + living["labeled"]}
