@@ -171,24 +171,25 @@ def test_a_killed_fit_continues_where_it_was(samples: list[Sample], tmp_path: Pa
     assert {path: path.stat().st_mtime_ns for path in caches} == caches
 
 
-def test_much_more_time_reads_the_images_that_a_short_limit_left_out(
-    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("share", ["READING_SHARE", "FITTING_SHARE"])
+def test_much_more_time_teaches_the_images_that_a_short_limit_left_out(
+    samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: str
 ) -> None:
     taught = [one for one in samples if one.usage == "TRAIN"]
     many = [replace(one, id=f"{one.id} {n}") for n in range(-(-210 // len(taught))) for one in taught]
-    monkeypatch.setattr(planning, "READING_SHARE", 1e-9)  # a hundred images
+    monkeypatch.setattr(planning, share, 1e-12)  # for some two hundred images, or half of them
 
-    def rows(seconds: float) -> int:
+    def taught(seconds: float) -> int:
         head_only(many, tmp_path, max_seconds=seconds)
-        return len(json.loads((tmp_path / "checkpoint" / "pixels.json").read_text())["rows"])
+        return len(np.load(tmp_path / "checkpoint" / "head_rows.npy"))
 
-    first = rows(60)
+    first = taught(60)
     clock = tmp_path / "checkpoint" / "clock.json"
     used = json.loads(clock.read_text())["used_s"]
-    assert first < len(many) / 2 + 1
+    assert first < len(many)
     monkeypatch.undo()
-    assert rows(70) == first, "hardly more time: what was found is worth more"
-    assert rows(600) == len(many)
+    assert taught(70) == first, "hardly more time: what was found is worth more"
+    assert taught(600) == len(many)
     assert json.loads(clock.read_text())["used_s"] > used
     events = (tmp_path / "events.jsonl").read_text()
     assert events.count("the search begins anew") == 1

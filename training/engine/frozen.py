@@ -19,6 +19,8 @@ from training.engine.judging import Table, Verdict, judge
 from training.engine.networks import Head, Member
 from training.engine.searching import Search
 
+HEAD_ROWS = "head_rows.npy"  # of a checkpoint: the rows that heads are fitted on
+
 
 def key(member: Member) -> str:
     """A name for files and tables: network, size and, for a model trained further, its weights."""
@@ -34,7 +36,7 @@ def choose_head_rows(search: Search, first: Member) -> None:
     """
     if len(search.head_rows):
         return
-    path = search.workdir / "checkpoint" / "head_rows.npy"
+    path = search.workdir / "checkpoint" / HEAD_ROWS
     if not path.exists():
         columns, classes = sum(first.network.taps), len(search.labels)
         most = planning.head_rows(len(search.paths), columns, classes, search.config.max_seconds)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.engine import catalogue, duplicates, exporting, heads, pixels, planning
+from training.engine import catalogue, duplicates, exporting, frozen, heads, pixels, planning
 from training.engine.config import EngineError, FitConfig, Sample
 from training.engine.exporting import Marks
 from training.engine.journal import Journal, read_json, save_array, write_json
@@ -170,8 +170,8 @@ def _decoded(
     out begins anew, with the time used."""
     notes = cache.with_suffix(".json")
     stored: dict[str, Any] = read_json(notes) or {}
-    is_part = bool(stored) and len(stored["rows"]) < len(train)
-    if is_part and config.max_seconds > MUCH_LONGER * stored.get("max_seconds", 0):
+    is_longer = bool(stored) and config.max_seconds > MUCH_LONGER * stored.get("max_seconds", 0)
+    if is_longer and _is_part(stored, len(train), cache.with_name(frozen.HEAD_ROWS)):
         journal.tell("note", "There is time for images that were left out: the search begins anew.")
         _forget(notes, cache.parent)
         stored = {}
@@ -179,6 +179,13 @@ def _decoded(
         stored = _decode(train, labels, config, cache, journal, threads)
         write_json(notes, stored)
     return stored
+
+
+def _is_part(stored: dict[str, Any], count: int, head_rows: Path) -> bool:
+    """Did the cache, or the heads for lack of time, leave images out?"""
+    readable = len(stored["rows"]) - len(stored["unreadable"])
+    taught = len(np.load(head_rows)) if head_rows.exists() else readable
+    return len(stored["rows"]) < count or taught < min(readable, planning.MOST_HEAD_ROWS)
 
 
 def _forget(notes: Path, checkpoint: Path) -> None:
