@@ -53,4 +53,12 @@ class Migration(migrations.Migration):
             name='image',
             field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='touches', to='projects.image'),
         ),
+        migrations.AddIndex(
+            model_name='image',
+            index=models.Index(condition=models.Q(('suggestion__isnull', False)), fields=['suggestion'], name='images_of_a_suggestion'),
+        ),
+        migrations.AddIndex(
+            model_name='image',
+            index=models.Index(condition=models.Q(('suspicion__isnull', False)), fields=['suspicion'], name='images_of_a_suspicion'),
+        ),
     ]

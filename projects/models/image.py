@@ -145,6 +145,17 @@ class Image(models.Model):
                 name="grid_of_duplicates",
                 condition=models.Q(deleted_at=None, duplicate_group__isnull=False),
             ),
+            # A label that goes is looked for in these columns; most images have none.
+            models.Index(
+                fields=["suggestion"],
+                name="images_of_a_suggestion",
+                condition=models.Q(suggestion__isnull=False),
+            ),
+            models.Index(
+                fields=["suspicion"],
+                name="images_of_a_suspicion",
+                condition=models.Q(suspicion__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
