@@ -28,11 +28,12 @@ class Counts(NamedTuple):
     carriers: Counter[int]  # label id → living images that carry it
 
 
-def counts_of(project: Project) -> Counts:
+def counts_of(project: Project, *, is_quick: bool = True) -> Counts:
+    """Counts as they are now; unless `is_quick`, what the workers change may be a minute old."""
     here, memory, key = _here(project), caches["counts"], f"counts:{project.pk}"
     stored: _Known | None = memory.get(key)
     known = _gone_on(project, stored, here)
-    found = _counted(project, here, known)
+    found = _counted(project, here, known, is_quick)
     # Where counting met a deed it may be in the counts already, and would be added a second time.
     if found is not stored and (found is known or _here(project) == here):
         memory.set(key, found, REMEMBERED_S)
@@ -48,7 +49,7 @@ def count_images(project: Project) -> dict[str, int]:
 
 def count_carriers(project: Project) -> Counter[int]:
     """label id → living images that carry it."""
-    return counts_of(project).carriers
+    return counts_of(project, is_quick=False).carriers
 
 
 class _Here(NamedTuple):
@@ -69,12 +70,12 @@ class _Known(NamedTuple):
     quick: Counter[str]
 
 
-def _counted(project: Project, here: _Here, known: _Known | None) -> _Known:
+def _counted(project: Project, here: _Here, known: _Known | None, is_quick: bool) -> _Known:
     """What is known, and counted anew what is not known or too old."""
     now = time.monotonic()
     if known is None or now - known.counted_at >= REMEMBERED_S:
         return _Known(here, now, _count_living(project), _count_carriers(project), now, _count_quick(project))
-    if now - known.quick_at >= QUICK_S:
+    if is_quick and now - known.quick_at >= QUICK_S:
         return known._replace(quick_at=now, quick=_count_quick(project))
     return known
 

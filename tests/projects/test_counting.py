@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.core.cache import caches
@@ -10,7 +11,7 @@ from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from projects import labeling, suggestions
+from projects import counting, labeling, suggestions
 from projects.counting import count_carriers, count_images
 from projects.models import Project
 from tests.making import make_image, make_project, make_user
@@ -76,6 +77,19 @@ def test_labeling_is_added_to_what_was_counted() -> None:
         assert len(queries) == 3, "the deed is read, nothing is counted"
         caches["counts"].clear()
         assert (images, carriers) == (count_images(project), count_carriers(project))
+
+
+def test_what_workers_change_is_counted_again_soon_and_only_where_it_is_shown(
+    monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    project = make_project(labels=1, images=1, unlabeled=3)
+    count_images(project)
+    project.images.unlabeled().update(suggestion=project.labels.get(), confidence=0.9)
+    assert count_images(project)["suggested"] == 0
+    monkeypatch.setattr(counting, "QUICK_S", 0)
+    with django_assert_num_queries(1):
+        count_carriers(project)
+    assert count_images(project)["suggested"] == 3
 
 
 def test_a_deed_that_says_too_little_is_counted() -> None:
