@@ -1,4 +1,4 @@
-"""Transactions of SQLite stand in a line and nobody waits for a checkpoint; heavy pages take turns."""
+"""Transactions of SQLite stand in a line and nobody waits for a checkpoint."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from django.db import DatabaseError
 from django.db.utils import ConnectionHandler
 
 from exeml_site.sqlite3.base import Checkpoints
-from exeml_site.turns import AT_ONCE, in_turn
 
 HOLD = """
 import fcntl, os, sys, time
@@ -149,28 +148,3 @@ def test_a_checkpoint_brings_what_was_committed_into_the_database(
 def test_a_database_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
     Checkpoints().make(str(tmp_path / "gone.sqlite3"))
     assert not list(tmp_path.iterdir())
-
-
-def test_heavy_pages_are_answered_a_few_at_a_time() -> None:
-    inside, most, gate, lock = 0, 0, threading.Event(), threading.Lock()
-    entered = threading.Semaphore(0)
-
-    @in_turn
-    def view() -> None:
-        nonlocal inside, most
-        with lock:
-            inside += 1
-            most = max(most, inside)
-        entered.release()
-        gate.wait(30)
-        with lock:
-            inside -= 1
-
-    threads = [in_thread(view) for _ in range(3 * AT_ONCE)]
-    for _ in range(AT_ONCE):
-        assert entered.acquire(timeout=30)
-    assert not entered.acquire(timeout=0.2)
-    gate.set()
-    for one in threads:
-        one.join(30)
-    assert most == AT_ONCE and inside == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from exeml_site.turns import Turns
+from exeml_site.turns import LASTS_S, Turns, in_turn
 
 LONG = 60.0
 
@@ -64,3 +64,22 @@ def test_an_error_ends_the_turn() -> None:
         pass
     with turns.one():
         assert turns._at_work is not None
+
+
+def test_views_of_a_process_share_the_turns() -> None:
+    @in_turn
+    def view(number: int, *, seconds: float) -> None:
+        order.append(number)
+        time.sleep(seconds)
+        order.append(-number)
+
+    order: list[int] = []
+    threads = [
+        threading.Thread(target=view, args=(number,), kwargs={"seconds": LASTS_S / 10})
+        for number in (1, 2, 3)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LONG)
+    assert [order[at] for at in (1, 3, 5)] == [-order[at] for at in (0, 2, 4)], "one within another"
