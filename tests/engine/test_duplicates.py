@@ -150,7 +150,10 @@ def test_what_came_later_joins_the_groups_that_are_known() -> None:
     base = np.random.default_rng(3).integers(0, 256, (3020, 8, 8, 3)).astype(np.uint8)
     small = np.stack([squeeze(Image.fromarray(base[n]), 32) for n in chosen])
     small[2000:2200] = small[2000:2200, ::-1]  # copies, upside down
-    content = lambda row: small[row].tobytes()  # noqa: E731
+
+    def content(row: int) -> bytes:
+        return small[row].tobytes()
+
     whole = duplicates.group_miniatures(small, content, 2)
     for first in (1000, 2100, len(chosen)):
         known = duplicates.group_miniatures(small[:first], content, 2)
