@@ -251,7 +251,7 @@ def training(side: int, batch: int, device: str) -> list[Measure]:
     group, flops = f"{side} px, batch {batch}", 6 * catalogue.macs(NETWORK, side)
     own = {
         "whole": tuned(side, device, tuning.TuningPlan(epochs=ENDLESS, batch=batch)),
-        "last": tuned(side, device, tuning.last_blocks(ENDLESS, 1, Strength(), batch)),
+        "last": tuned(side, device, tuning.last_blocks(ENDLESS, 1, Strength(), batch, NETWORK.frozen_stages)),
         "step": step(side, batch, device, is_augmented=True),
         "bare": step(side, batch, device, is_augmented=False),
     }

@@ -86,7 +86,9 @@ class Recipes:
         budget = planning.TuningBudget(1, 5, self.epochs, False, True)
         batch = planning.partial_batch(len(self.pixels))
         plans = {
-            "last blocks": tuning.last_blocks(self.epochs, budget.views, Strength(), batch),
+            "last blocks": tuning.last_blocks(
+                self.epochs, budget.views, Strength(), batch, self.tuned.network.frozen_stages
+            ),
             "whole network": tuning.TuningPlan(self.epochs),
         }
         for name, plan in plans.items():

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from django.conf import settings
 from django.db import connection
 from django.test import Client
 
 from tests.making import make_team, make_user
+
+# Weights of more networks may lie in this machine's caches; searches in tests know those of packages only.
+for variable in ("EXEML_WEIGHTS", "HF_HOME", "HF_HUB_CACHE", "TORCH_HOME"):
+    os.environ[variable] = str(settings.DATA_DIR / "no-weights")
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
 
 def test_last_blocks_alone_are_trained_and_learn(member: Member, squares: np.ndarray) -> None:
     targets = np.eye(2, dtype=np.float32)[np.arange(12) % 2]
-    plan = tuning.last_blocks(6, 2, Strength(), 4)
+    plan = tuning.last_blocks(6, 2, Strength(), 4, 3)
     shares: list[float] = []
 
     def run() -> Member:
@@ -66,7 +66,7 @@ def test_last_blocks_alone_are_trained_and_learn(member: Member, squares: np.nda
 
 @pytest.mark.parametrize("size", [96, 100, 240, 260])
 def test_kept_maps_take_the_memory_that_was_foretold(member: Member, size: int) -> None:
-    plan = tuning.last_blocks(4, 2, Strength(), 16)
+    plan = tuning.last_blocks(4, 2, Strength(), 16, 3)
     sized = replace(member, resolution=size)
     maps = tuning._Model(sized, plan, "cpu").maps(torch.zeros(1, 3, size, size))
     assert tuning.kept_bytes(sized, plan, "cpu") == maps.nbytes

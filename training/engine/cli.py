@@ -1,4 +1,4 @@
-"""The engine's command line: fit, evaluate, predict and latency, with no database.
+"""The engine's command line: fit, evaluate, predict, latency and networks, with no database.
 
 Exit codes: 0 done, 1 an expected ending that one sentence on standard error explains, 2 wrong usage,
 130 interrupted.
@@ -16,9 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from training.engine import reading
+from training.engine import reading, weights
 from training.engine.bundle import Bundle
-from training.engine.catalogue import estimate_total_ms, network
+from training.engine.catalogue import NETWORKS, estimate_total_ms, network
 from training.engine.config import EngineError, Event, FitConfig, Hardware, Sample
 from training.engine.evaluating import Evaluation, evaluate
 
@@ -28,7 +28,13 @@ Answer = dict[str, Any]
 def main(arguments: Sequence[str]) -> int:
     """Run one command; gives the exit code."""
     options = _parser().parse_args(arguments)
-    commands = {"fit": _fit, "evaluate": _evaluate, "predict": _predict, "latency": _latency}
+    commands = {
+        "fit": _fit,
+        "evaluate": _evaluate,
+        "predict": _predict,
+        "latency": _latency,
+        "networks": _networks,
+    }
     try:
         answer = commands[options.command](options)
     except EngineError as problem:
@@ -67,8 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     latency.add_argument("bundle", type=_bundle_path, metavar="BUNDLE")
     for one in (fit, latency):
         one.add_argument("--hardware", choices=("CPU", "NV_P4"), default="NV_P4")
+    known = commands.add_parser("networks", help="the networks that are known, and where their weights lie")
+    known.add_argument("--fetch", nargs="+", metavar="NAME", default=[], help="download weights first")
     for one in (fit, judge, predict, latency):
         one.add_argument("--threads", type=int)
+    for one in (fit, judge, predict, latency, known):
         one.add_argument("--json", action="store_true", help="print one JSON object last")
     return parser
 
@@ -157,6 +166,25 @@ def _latency(options: argparse.Namespace) -> Answer:
     return {"hardware": hardware, "is_measured": False, "p50": ms, "p95": ms}
 
 
+def _networks(options: argparse.Namespace) -> Answer:
+    for name in options.fetch:
+        wanted = network(name)
+        if not wanted.package:
+            weights.fetch(wanted.timm_name)
+    return {
+        "networks": [
+            {
+                "name": one.name,
+                "file": str(file) if (file := one.weights_file()) else None,
+                "resolutions": list(one.resolutions),
+                "parameters": one.parameters,
+                "macs": one.macs,
+            }
+            for one in NETWORKS
+        ]
+    }
+
+
 def _progress(event: Event) -> None:
     """A line for each event, or one line with a bar on a terminal."""
     if not sys.stderr.isatty():
@@ -173,4 +201,6 @@ def _plain(answer: Answer) -> str:
     lines = [f"{name}: {value}" for name, value in answer.items() if not isinstance(value, list | dict)]
     for one in answer.get("predictions", []):
         lines.append(f"{one['file']}: {', '.join(one['predicted'])} ({one['scores'][0][1]:.3f})")
+    for one in answer.get("networks", []):
+        lines.append(f"{one['name']:<18} {one['macs'] / 1e9:5.1f} G  {one['file'] or 'not on this machine'}")
     return "\n".join(lines) + "\n"

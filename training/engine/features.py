@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.engine.bundle import compile_onnx
-from training.engine.networks import Member, Normalized, build, to_onnx
+from training.engine.networks import Member, normalized, to_onnx
 from training.engine.pixels import Pixels, read_square, release, resize_square
 
 PROCESSOR_BATCH = 1  # the quickest: what a layer leaves is still in the cache when the next one reads it
@@ -87,7 +87,7 @@ def open_queue(member: Member, threads: int) -> Any:
     import openvino
 
     core, side = openvino.Core(), member.resolution
-    network = core.read_model(to_onnx(_module(member), [side], ["features"]))
+    network = core.read_model(to_onnx(normalized(member), [side], ["features"]))
     network.reshape([PROCESSOR_BATCH, side, side, 3])
     options = {
         "PERFORMANCE_HINT": "THROUGHPUT",
@@ -99,22 +99,18 @@ def open_queue(member: Member, threads: int) -> Any:
 
 
 def _on_gpu(member: Member, batches: Iterator[tuple[int, Pixels]], parts: Rows, tick: Tick) -> None:
-    module = _module(member).to("cuda").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = normalized(member).to("cuda").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for i, batch in batches:
         with torch.inference_mode(), torch.autocast("cuda", torch.float16):
             parts[i] = module(torch.from_numpy(batch).to("cuda")).float().cpu().numpy()
         tick(i / len(parts))
 
 
-def _module(member: Member) -> nn.Module:
-    return cast(nn.Module, Normalized(build(member.network, member.state), member.is_deep).eval())
-
-
 def measured_ms(
     member: Member, paths: Sequence[Path], side: int, threads: int, tick: Callable[[], None]
 ) -> float:
     """Median ms of one picture through a network on this machine, decoding and resizing included."""
-    onnx = to_onnx(_module(member), [member.resolution], ["features"])
+    onnx = to_onnx(normalized(member), [member.resolution], ["features"])
     request = compile_onnx(onnx, [member.resolution], threads).create_infer_request()
     times = []
     for turn in range(12):

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from training.engine import catalogue, exporting, networks, planning
+from training.engine.catalogue import Network
 from training.engine.config import (
     EngineError,
     Event,
@@ -26,7 +27,7 @@ from training.engine.config import (
 from training.engine.frozen import JointFit, choose_head_rows, fit_members
 from training.engine.journal import Halt, Journal
 from training.engine.keeping import FILE, keep
-from training.engine.networks import Head, Member
+from training.engine.networks import Head, Member, State
 from training.engine.preparing import label_names, prepare, read
 from training.engine.refining import refine
 from training.engine.searching import Contender, Search
@@ -58,7 +59,7 @@ def fit(
     try:
         search, unreadable = read(train, labels, config, workdir, journal, threads)
         search.eval_images = evaluations
-        _search(search, _options(config))
+        _search(search, _options(search))
         stop_reason = "time limit" if journal.is_short else "converged"
     except Halt as halt:
         stop_reason = halt.reason
@@ -142,31 +143,47 @@ def _join(search: Search, singles: list[Contender]) -> None:
     ship_best(search)
 
 
-def _options(config: FitConfig) -> list[Member]:
+def _options(search: Search) -> list[Member]:
     """What to try: the quickest network, those of the base, then the largest."""
-    empty = Head(torch.zeros(1, 1), torch.zeros(1))
+    config, empty = search.config, Head(torch.zeros(1, 1), torch.zeros(1))
     admissible = catalogue.admissible(config.hardware, config.max_inference_ms)
     if config.hardware == "CPU":  # the estimate is rough, and the measurement decides
         admissible = catalogue.admissible("CPU", float("inf"))
     elif not admissible:
         network, resolution, ms = catalogue.fastest(config.hardware)
         raise catalogue.nothing_fits(config.max_inference_ms, network.name, resolution, ms)
-    states = {network.name: networks.pretrained(network) for network, _, _ in admissible}
-    fresh = [Member(one, size, states[one.name], empty) for one, size, _ in admissible]
-    tuned = _tuned_members(config.base_bundle) if config.base_bundle else []
-    first = min([*tuned, fresh[0]], key=lambda one: catalogue.macs(one.network, one.resolution))
+    states = _states(search, list(dict.fromkeys(network for network, _, _ in admissible)))
+    fresh = [Member(one, size, states[one.name], empty) for one, size, _ in admissible if one.name in states]
+    tuned = _tuned_members(search, config.base_bundle) if config.base_bundle else []
+    first = min([*tuned, *fresh], key=lambda one: catalogue.macs(one.network, one.resolution))
     return [first, *(one for one in [*tuned, *fresh[::-1]] if one is not first)]
 
 
-def _tuned_members(base: Path) -> list[Member]:
-    """The networks of a base whose weights are no longer the pretrained ones, which are tried anyway."""
+def _states(search: Search, wanted: list[Network]) -> dict[str, State]:
+    """Pretrained weights by the networks' names. What cannot be read is told and left out, never started
+    from random weights; that of packages must be there."""
+    states = {}
+    for network in wanted:
+        try:
+            states[network.name] = networks.pretrained(network)
+        except EngineError as problem:
+            if network.package:
+                raise
+            search.failed(network.name, network.resolution, "linear head", 0, str(problem))
+    return states
+
+
+def _tuned_members(search: Search, base: Path) -> list[Member]:
+    """The networks of a base whose weights are no longer the pretrained ones, which are tried anyway. One
+    whose pretrained weights are not here is told and left out: what is unknown is measured by them."""
+    members = [replace(member, is_from_base=True) for member in exporting.read_members(base)]
+    states = _states(search, list(dict.fromkeys(member.network for member in members)))
 
     def is_tuned(member: Member) -> bool:
-        pretrained = networks.pretrained(member.network)
+        pretrained = states[member.network.name]
         return any(not torch.equal(tensor, pretrained[name]) for name, tensor in member.state.items())
 
-    members = [replace(member, is_from_base=True) for member in exporting.read_members(base)]
-    return [member for member in members if is_tuned(member)]
+    return [member for member in members if member.network.name in states and is_tuned(member)]
 
 
 def _close(

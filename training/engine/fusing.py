@@ -13,13 +13,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from training.engine.anatomy import Trunk
+from training.engine.catalogue import Network
 from training.engine.depthwise import Depthwise
-from training.engine.networks import State
+from training.engine.networks import State, build
 from training.engine.vision import load_timm
 
 
 class Fused(nn.Module):
-    """A convolution with its batch norm (frozen statistics, trained scale and shift) and its ReLU6."""
+    """A convolution with its batch norm (frozen statistics, trained scale and shift) and its activation."""
 
     def __init__(self, conv: Any, norm: Any) -> None:
         super().__init__()
@@ -27,7 +29,7 @@ class Fused(nn.Module):
         self.spread = (norm.running_var + norm.eps).rsqrt()
         self.is_padded_like_tensorflow = type(conv).__name__ == "Conv2dSame"
         self.is_depthwise = conv.groups == conv.in_channels > 1
-        self.has_relu6 = isinstance(norm.act, nn.ReLU6)
+        self.act = getattr(norm, "act", nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
         scale = self.norm.weight * self.spread
@@ -41,45 +43,41 @@ class Fused(nn.Module):
             y = cast(Tensor, Depthwise.apply(x, weight.bfloat16(), bias.bfloat16(), stride, edge))  # type: ignore[no-untyped-call]
         else:
             y = nn.functional.conv2d(x, weight, bias, self.conv.stride, padding, 1, self.conv.groups)
-        return nn.functional.relu6(y, inplace=True) if self.has_relu6 else y
+        return cast(Tensor, self.act(y))
 
 
 class Trainable(nn.Module):
-    """[N, 3, R, R] pictures to [N, F] features. `live` holds what is trained, by timm's names.
+    """[N, 3, R, R] pictures in [-1, 1] to [N, F] features. `live` holds what is trained, by timm's names.
 
     The stem and the first `frozen_stages` stages can stay as they are; then the rest reads what they make of
     the pictures, `maps`.
     """
 
-    def __init__(self, backbone: nn.Module, device: str, frozen_stages: int = 0) -> None:
+    def __init__(self, network: Network, state: State, device: str, frozen_stages: int = 0) -> None:
         super().__init__()
-        backbone = backbone.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        backbone = build(network, state).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        parameters = dict(backbone.named_parameters())
         self.frozen_stages = frozen_stages
-        for name, parameter in backbone.named_parameters():
-            parameter.requires_grad_(not self._is_frozen(name))
-        self.live = {name: one for name, one in backbone.named_parameters() if one.requires_grad}
-        self.net = cast(Any, _fuse(backbone))
+        self.trunk = Trunk(_fuse(backbone), network).to(device)
+        if frozen_stages:
+            for part in (self.trunk.stem, *self.trunk.stages[:frozen_stages]):
+                part.requires_grad_(False)
+        self.live = {name: one for name, one in parameters.items() if one.requires_grad}
 
     def maps(self, images: Tensor) -> Tensor:
         """[N, C, h, w] of [N, 3, R, R] pictures: what leaves the frozen stages."""
-        x = self.net.conv_stem(images)
-        for stage in self.net.blocks[: self.frozen_stages]:
+        x = self.trunk.stem(images)
+        for stage in self.trunk.stages[: self.frozen_stages]:
             x = stage(x)
         return cast(Tensor, x)
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, F] features of pictures, or of `maps` where stages are frozen."""
         if not self.frozen_stages:
-            x = self.net.conv_stem(x)
-        for stage in self.net.blocks[self.frozen_stages :]:
+            x = self.trunk.stem(x)
+        for stage in self.trunk.stages[self.frozen_stages :]:
             x = stage(x)
-        return cast(Tensor, self.net.conv_head(x).mean((2, 3)))
-
-    def _is_frozen(self, name: str) -> bool:
-        part, number, *_ = name.split(".")
-        if part == "blocks":
-            return int(number) < self.frozen_stages
-        return bool(self.frozen_stages) and part in ("conv_stem", "bn1")
+        return cast(Tensor, self.trunk.tail(x).mean((2, 3)))
 
 
 def with_trained(state: State, trained: dict[str, Tensor]) -> State:

@@ -8,22 +8,23 @@ and so is an average of models. That keeps export, latency and incremental train
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
+from training.engine import weights
+from training.engine.anatomy import Trunk
 from training.engine.catalogue import Network
 from training.engine.config import EngineError
 from training.engine.vision import load_timm
 
 State = dict[str, Tensor]
+CLASSIFIERS = ("classifier.", "fc.")  # what timm's networks end with, which nothing here uses
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +66,19 @@ class Normalized(nn.Module):
     Deep features begin with mean and maximum of the stages and end with the plain ones.
     """
 
-    def __init__(self, backbone: nn.Module, is_deep: bool = False) -> None:
+    def __init__(self, trunk: Trunk, is_deep: bool = False) -> None:
         super().__init__()
-        self.backbone, self.is_deep = backbone, is_deep
+        self.trunk, self.is_deep = trunk, is_deep
 
     def forward(self, pixels: Tensor) -> Tensor:
-        if not self.is_deep:
-            return cast(Tensor, self.backbone(scaled(pixels)))
-        net, pooled = cast(Any, self.backbone), list[Tensor]()
-        x = net.blocks[0](net.bn1(net.conv_stem(scaled(pixels))))
-        for stage in net.blocks[1:]:
+        x, pooled = self.trunk.stem(scaled(pixels)), list[Tensor]()
+        for number, stage in enumerate(self.trunk.stages):
             x = stage(x)
-            pooled += [x.mean((2, 3)), x.amax((2, 3))]
-        x = net.bn2(net.conv_head(x))
+            if self.is_deep and number:
+                pooled += [x.mean((2, 3)), x.amax((2, 3))]
+        x = self.trunk.tail(x)
+        if not self.is_deep:
+            return cast(Tensor, x.mean((2, 3)))
         return torch.cat([*pooled, x.amax((2, 3)), x.mean((2, 3))], dim=1)
 
 
@@ -88,13 +89,19 @@ class Assembled(nn.Module):
         super().__init__()
         self.sizes = resolutions(members)
         self.inputs = [self.sizes.index(member.resolution) for member in members]
-        self.backbones = nn.ModuleList([Normalized(build(m.network, m.state), m.is_deep) for m in members])
+        self.backbones = nn.ModuleList([normalized(member) for member in members])
         self.heads = nn.ModuleList([_linear(member.head) for member in members])
 
     def forward(self, *pixels: Tensor) -> tuple[Tensor, Tensor]:
         features = [net(pixels[i]) for net, i in zip(self.backbones, self.inputs, strict=True)]
         parts = [head(feature) for head, feature in zip(self.heads, features, strict=True)]
         return torch.stack(parts).sum(dim=0), torch.cat(features, dim=1)
+
+
+def normalized(member: Member) -> Normalized:
+    """A member's network with its weights, in evaluation mode."""
+    backbone = build(member.network, member.state)
+    return Normalized(Trunk(backbone, member.network), member.is_deep).eval()
 
 
 def scaled(pixels: Tensor) -> Tensor:
@@ -108,8 +115,12 @@ def resolutions(members: Sequence[Member]) -> list[int]:
 
 
 def pretrained(network: Network) -> State:
-    """The backbone's ImageNet weights from its package. Raises EngineError where they are missing."""
-    return {name: one for name, one in packaged(network).items() if not name.startswith("classifier.")}
+    """The backbone's pretrained weights, by timm's names, without classifier.
+
+    Raises EngineError where they are missing or are not this network's.
+    """
+    state = packaged(network) if network.package else _stored(network)
+    return {name: one for name, one in state.items() if not name.startswith(CLASSIFIERS)}
 
 
 def packaged(network: Network) -> State:
@@ -117,17 +128,30 @@ def packaged(network: Network) -> State:
 
     The packages' tensors have other names, but fit timm's in order, one to one.
     """
-    spec = importlib.util.find_spec(network.package)
-    folders = list(spec.submodule_search_locations or []) if spec else []
-    files = [file for folder in folders for file in sorted(Path(folder).glob("models/*.pth"))]
-    if not files:
+    file = network.weights_file()
+    if file is None:
         raise EngineError(
             f"The pretrained weights of {network.name} are missing.",
             f"Install the package {network.package}.",
         )
-    tensors = torch.load(files[0], map_location="cpu", weights_only=True).values()
     names = load_timm().create_model(network.timm_name, pretrained=False).state_dict()
-    return dict(zip(names, tensors, strict=True))
+    return dict(zip(names, weights.load(file).values(), strict=True))
+
+
+def _stored(network: Network) -> State:
+    """All weights of a file on disk."""
+    file = network.weights_file()
+    if file is None:
+        raise EngineError(
+            f"The pretrained weights of {network.name} are not on this machine.",
+            f'Fetch them with "python -m training.engine networks --fetch {network.name}".',
+        )
+    state = weights.load(file)
+    expected = load_timm().create_model(network.timm_name, pretrained=False, num_classes=0).state_dict()
+    found = {name: tensor.shape for name, tensor in state.items() if not name.startswith(CLASSIFIERS)}
+    if found != {name: tensor.shape for name, tensor in expected.items()}:
+        raise EngineError(f"The weights in {file} are not those of {network.name}.", "Remove that file.")
+    return state
 
 
 def build(network: Network, state: Mapping[str, Tensor]) -> nn.Module:

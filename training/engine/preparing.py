@@ -224,7 +224,7 @@ def _affordable(
     """Which samples can be read in time (all, unless the limit is short), and the side of the cache."""
     random = np.random.default_rng(config.seed)
     probe = random.permutation(len(train))[:16]
-    largest = max(size for network in catalogue.NETWORKS for size in network.resolutions)
+    largest = max(size for network in catalogue.available() for size in network.resolutions)
     long_sides, began = [], time.monotonic()
     for row in probe:
         try:

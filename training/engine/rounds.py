@@ -44,7 +44,8 @@ class Option:
         """The recipe in that length; without one, a single epoch."""
         epochs, views = (budget.epochs, budget.views) if budget else (1, 1)
         if self.is_partial:
-            return last_blocks(epochs, views, strength or Strength(), self.batch)
+            frozen = self.member.network.frozen_stages
+            return last_blocks(epochs, views, strength or Strength(), self.batch, frozen)
         return TuningPlan(epochs, strength=strength or Strength())
 
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from training.engine.augmenting import Strength, augment
 from training.engine.fusing import Trainable, with_trained
 from training.engine.heads import log_loss
-from training.engine.networks import Head, Member, build, scaled
+from training.engine.networks import Head, Member, scaled
 from training.engine.pixels import Pixels, release, resize_square
 from training.engine.planning import KEPT_WORK
 
@@ -56,10 +56,12 @@ class TuningPlan:
         return self.epochs * steps_per_epoch(rows, self.batch)
 
 
-def last_blocks(epochs: int, views: int, strength: Strength, batch: int) -> TuningPlan:
+def last_blocks(epochs: int, views: int, strength: Strength, batch: int, frozen_stages: int) -> TuningPlan:
     """The recipe for the last blocks; the rate grows with the batch."""
     rate = 3e-4 * batch / 16
-    return TuningPlan(epochs, batch, backbone_rate=rate, strength=strength, frozen_stages=3, views=views)
+    return TuningPlan(
+        epochs, batch, backbone_rate=rate, strength=strength, frozen_stages=frozen_stages, views=views
+    )
 
 
 def steps_per_epoch(rows: int, batch: int) -> int:
@@ -196,7 +198,7 @@ class _Model:
     """Backbone and head on the device, channels last, in the lowest precision that is fast there."""
 
     def __init__(self, member: Member, plan: TuningPlan, device: str) -> None:
-        self.backbone = Trainable(build(member.network, member.state), device, plan.frozen_stages)
+        self.backbone = Trainable(member.network, member.state, device, plan.frozen_stages)
         self.resolution = member.resolution
         self.weight = nn.Parameter(member.head.weight.clone().to(device))
         self.bias = nn.Parameter(member.head.bias.clone().to(device))
