@@ -45,7 +45,7 @@ class Recipes:
         self.targets = np.eye(len(names), dtype=np.float32)[self.truth]
         kind = catalogue.NETWORKS[network]
         self.pixels = self._read([sample.path for sample in samples], kind.resolution, folder)
-        size = planning.tuning_resolution(kind.resolution, self.pixels.shape[1])
+        size = planning.tuning_resolutions(kind.resolution, self.pixels.shape[1])[-1]
         empty = Head(torch.zeros(1, 1), torch.zeros(1))
         self.tuned = Member(kind, size, networks.pretrained(kind), empty)
         deep = replace(self.tuned, resolution=kind.resolution, is_deep=True)

@@ -60,6 +60,19 @@ def test_memory_bounds_the_views_and_then_the_pictures() -> None:
     )
 
 
+def test_enlarged_pictures_get_fewer_epochs_and_a_share_of_what_is_left() -> None:
+    assert [planning.wanted_epochs(rows, True) for rows in (960, 2176, 10_000)] == [6, 4, 3]
+    plain, enlarged = (planning.tuning_budget(960, 0.01, 1000, 2000, large) for large in (False, True))
+    assert plain is not None and enlarged is not None
+    assert (plain.epochs, enlarged.epochs) == (10, 6)
+    assert enlarged.is_whole(960, True) and not enlarged.is_whole(960)
+    seconds = enlarged.trial_s(960, 0.01) + enlarged.refit_s(960, 0.01)
+    just = planning.EXPORT_S + seconds / planning.TUNING_SHARE / planning.ENLARGED_SHARE
+    assert planning.tuning_budget(960, 0.01, just + 1, 2000, True) == enlarged
+    shorter = planning.tuning_budget(960, 0.01, just - 1, 2000, True)
+    assert shorter is not None and shorter.epochs < 6
+
+
 @pytest.mark.parametrize(("rows", "batch"), [(20, 16), (400, 16), (600, 32), (1650, 64), (100_000, 64)])
 def test_few_pictures_are_learned_in_smaller_steps(rows: int, batch: int) -> None:
     assert planning.partial_batch(rows) == batch
@@ -73,10 +86,21 @@ def test_a_long_fine_tuning_of_last_blocks_sees_more_views() -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "size"), [(320, 224), (224, 224), (160, 192), (112, 128), (96, 96), (32, 96)]
+    ("side", "sizes"),
+    [
+        (320, (224,)),
+        (224, (224,)),
+        (160, (192,)),
+        (128, (224, 160)),
+        (112, (192, 128)),
+        (96, (160, 96)),
+        (32, (160, 96)),
+    ],
 )
-def test_small_pictures_are_fine_tuned_at_a_smaller_size(side: int, size: int) -> None:
-    assert planning.tuning_resolution(224, side) == size
+def test_small_pictures_are_fine_tuned_at_a_smaller_size_or_enlarged(
+    side: int, sizes: tuple[int, ...]
+) -> None:
+    assert planning.tuning_resolutions(224, side) == sizes
 
 
 def test_tiny_pictures_get_a_small_cache() -> None:

@@ -10,14 +10,17 @@ import pytest
 import torch
 
 from tests.engine.test_searching import make_search
-from training.engine import catalogue
+from training.engine import catalogue, planning
 from training.engine.judging import judge
 from training.engine.networks import Head, Member
-from training.engine.rounds import MOST_KEPT, Option, Round, next_round, options_of
+from training.engine.planning import TuningBudget
+from training.engine.rounds import MOST_KEPT, Option, Pace, Round, next_round, options_of
 from training.engine.searching import Contender, Search
 from training.engine.tuning import kept_bytes
 
-PACE = {True: 1e-12, False: 3e-12}  # seconds per operation: next to nothing
+WHOLE, LAST = (False, False), (True, False)
+ENLARGED = {(True, True): 1e-12, (False, True): 3e-12}
+PACE = {LAST: 1e-12, WHOLE: 3e-12, **ENLARGED}  # seconds per operation: next to nothing
 
 
 def frozen(search: Search, network: int, sureness: float) -> Contender:
@@ -40,37 +43,50 @@ def options(search: Search) -> list[Option]:
     return options_of(search, [frozen(search, 0, 1.0), frozen(search, 2, 4.0)])
 
 
-def chosen(search: Search, options: list[Option], number: int, pace: dict[bool, float] = PACE) -> Round:
+def chosen(search: Search, options: list[Option], number: int, pace: Pace = PACE) -> Round:
     found = next_round(search, options, [], pace, number)
     assert found is not None
     return found
 
 
-def test_the_better_network_comes_first_whole_and_in_part_at_the_size_of_small_pictures(
+def test_the_better_network_comes_first_whole_and_in_part_and_small_pictures_enlarged_too(
     options: list[Option],
 ) -> None:
-    assert [one.name for one in options] == [
-        "EfficientNet-Lite2 at 96",
-        "EfficientNet-Lite0 at 96",
-        "last blocks of EfficientNet-Lite2 at 96",
-        "last blocks of EfficientNet-Lite0 at 96",
-    ]
+    names = [f"EfficientNet-{name} at {size}" for name in ("Lite2", "Lite0") for size in (160, 96)]
+    assert [one.name for one in options] == names + [f"last blocks of {name}" for name in names]
+    assert [one.is_enlarged for one in options] == 4 * [True, False]
     assert not any(one.member.is_deep for one in options)
 
 
 def test_last_blocks_come_first_and_then_whole_networks(search: Search, options: list[Option]) -> None:
-    assert chosen(search, options, 0).option.name == "last blocks of EfficientNet-Lite2 at 96"
-    assert chosen(search, options, 1).option.name == "EfficientNet-Lite2 at 96"
+    assert chosen(search, options, 0).option.name == "last blocks of EfficientNet-Lite2 at 160"
+    assert chosen(search, options, 1).option.name == "EfficientNet-Lite2 at 160"
+
+
+def test_pictures_are_enlarged_only_where_that_takes_not_too_much_of_what_is_left(
+    search: Search, options: list[Option]
+) -> None:
+    small = next(one for one in options if one.is_partial and not one.is_enlarged)
+    wanted = TuningBudget(2, 5, 12, True, True)
+    whole_s = wanted.trial_s(4, 1.0) + wanted.refit_s(4, 1.0)
+    allowed_s = planning.TUNING_SHARE * (search.journal.left() - planning.EXPORT_S)
+    pace = dict.fromkeys(PACE, 0.9 * allowed_s / whole_s / small.cost)
+    assert chosen(search, options, 0, pace).option.name == small.name
+    cheap = {kind: one / 10 for kind, one in pace.items()}
+    assert chosen(search, options, 1, cheap).option.is_enlarged
+
+
+def test_enlarged_pictures_must_all_be_kept_in_memory(search: Search) -> None:
+    search.paths = [Path("picture.png")] * 100_000
+    options = options_of(search, [frozen(search, 0, 1.0)])
+    assert [one.kind for one in options] == [(False, True), WHOLE, LAST]
 
 
 def test_what_fits_in_its_wanted_length_goes_before_what_must_be_cut(
     search: Search, options: list[Option]
 ) -> None:
-    cheap = options[1].cost
-    pace = {
-        True: 1.0 / cheap,
-        False: 1e9,
-    }  # 12 epochs of 4 pictures at a second each, three times, are too many
+    # 12 epochs of 4 pictures at a second each, three times, are too many
+    pace = dict.fromkeys(PACE, 1e9) | {LAST: 1.0 / options[3].cost}
     found = chosen(search, options, 1, pace)
     assert found.option.name == "last blocks of EfficientNet-Lite0 at 96"
     assert not found.budget.is_refit
@@ -78,14 +94,14 @@ def test_what_fits_in_its_wanted_length_goes_before_what_must_be_cut(
 
 
 def test_no_time_is_no_round(search: Search, options: list[Option]) -> None:
-    assert next_round(search, options, [], {True: 1.0, False: 1.0}, 0) is None
+    assert next_round(search, options, [], dict.fromkeys(PACE, 1.0), 0) is None
     assert search.journal.is_short
 
 
 def test_a_killed_run_goes_on_with_its_plan_and_one_with_much_more_time_makes_another(
     search: Search, options: list[Option]
 ) -> None:
-    slow = {True: 1.0 / options[1].cost, False: 1e9}
+    slow = dict.fromkeys(PACE, 1e9) | {LAST: 1.0 / options[3].cost}
     short = chosen(search, options, 0, slow)
     assert chosen(search, options, 0) == short
     search.config = replace(search.config, max_seconds=search.config.max_seconds * 2)
@@ -96,7 +112,7 @@ def test_maps_that_would_take_too_much_memory_are_kept_for_a_share_of_the_pictur
     search: Search, options: list[Option]
 ) -> None:
     search.paths = [Path("picture.png")] * (MOST_KEPT // 1000)
-    last = options[3]
+    last = options[-1]
     found = chosen(search, [last], 0)
     each = kept_bytes(last.member, last.plan(), "cpu")
     assert found.budget.share < 0.5

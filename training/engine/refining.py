@@ -21,7 +21,7 @@ from training.engine.frozen import features_of, key, stratified_order
 from training.engine.journal import Halt, Journal
 from training.engine.judging import Table, Verdict, judge
 from training.engine.networks import Head, Member
-from training.engine.rounds import Round, next_round, options_of, pace_of
+from training.engine.rounds import Option, Round, next_round, options_of, pace_of
 from training.engine.searching import Contender, Search
 from training.engine.shipping import ship_best
 
@@ -96,19 +96,22 @@ def refine(search: Search, singles: list[Contender]) -> bool:
             trials.append(_trial(search, planned, is_mirrored))
         except TooSlow as slow:
             search.journal.tell("note", "The machine is busier than before: planning anew.")
-            pace[option.is_partial] = max(pace[option.is_partial], slow.image_s / option.cost)
+            pace[option.kind] = max(pace[option.kind], slow.image_s / option.cost)
             continue
         _offer(search, trials[-1])
         ship_best(search)
-        options = [
-            one for one in options if one.member is not option.member or one.is_partial < option.is_partial
-        ]
+        options = [one for one in options if not _is_done(one, option)]
         if search.best is before and not option.is_partial:
             break
     _train_on_all(search, trials, is_mirrored)
     if not trials:
         search.journal.tell("note", "No time for fine-tuning.")
     return bool(trials)
+
+
+def _is_done(one: Option, tuned: Option) -> bool:
+    """Would it bring nothing after that one? The same network in another size, or less of it."""
+    return one.member.network is tuned.member.network and one.is_partial >= tuned.is_partial
 
 
 def _trial(search: Search, planned: Round, is_mirrored: bool) -> Trial:

@@ -19,16 +19,21 @@ from training.engine.tuning import TuningPlan, kept_bytes, last_blocks, seconds_
 MOST_KEPT = 2 << 30  # bytes of kept maps, on which last blocks are trained
 SAFETY = 1.15  # steps take longer than the measured one, and other work may come
 MORE_TIME = 1.3  # times the limit of a run before, its plans are made anew
-Pace = dict[bool, float]  # for last blocks (True) and whole networks
+Kind = tuple[bool, bool]  # last blocks or a whole network, enlarged or not
+Pace = dict[Kind, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What can be fine-tuned: a whole network or its last blocks, these in steps of `batch` pictures."""
+    """What can be fine-tuned: a whole network or its last blocks, these in steps of `batch` pictures.
+
+    `is_enlarged`: there is a smaller size for the same pictures, which takes less time.
+    """
 
     member: Member
     is_partial: bool
     batch: int
+    is_enlarged: bool = False
 
     @property
     def name(self) -> str:
@@ -39,6 +44,15 @@ class Option:
     def cost(self) -> float:
         """Operations that the time of a training step grows with."""
         return macs(self.member.network, self.member.resolution)
+
+    @property
+    def kind(self) -> Kind:
+        """Operations of one kind take about the same time."""
+        return self.is_partial, self.is_enlarged
+
+    def kept_pictures(self, device: str) -> int:
+        """How many views of pictures the memory has room for, as the last blocks learn from them."""
+        return MOST_KEPT // kept_bytes(self.member, self.plan(), device)
 
     def plan(self, budget: TuningBudget | None = None, strength: Strength | None = None) -> TuningPlan:
         """The recipe in that length; without one, a single epoch."""
@@ -63,24 +77,34 @@ class Round:
 
 
 def options_of(search: Search, singles: list[Contender]) -> list[Option]:
-    """Networks in the order of their frozen worth, at the size that is fine-tuned; whole and last blocks."""
-    best: dict[str, Member] = {}
+    """Networks in the order of their frozen worth, at the sizes to tune at: whole ones, then last blocks."""
+    labels, batch = len(search.labels), planning.partial_batch(len(search.paths))
+    best: dict[str, Contender] = {}
     for one in sorted(singles, key=lambda contender: contender.verdict.loss):
-        member = one.members[0]
-        size = planning.tuning_resolution(member.network.resolution, search.side)
-        head = Head(torch.zeros(len(search.labels), member.network.features), torch.zeros(len(search.labels)))
-        plain = replace(member, resolution=size, head=head, is_deep=False)
-        if search.latency_ms([plain]) <= search.config.max_inference_ms:
-            best.setdefault(one.name, plain)
-    batch = planning.partial_batch(len(search.paths))
-    return [Option(member, is_partial, batch) for is_partial in (False, True) for member in best.values()]
+        best.setdefault(one.name, one)
+    options = list[Option]()
+    for one in best.values():
+        frozen = one.members[0]
+        head = Head(torch.zeros(labels, frozen.network.features), torch.zeros(labels))
+        sizes = planning.tuning_resolutions(frozen.network.resolution, search.side)
+        for size in sizes:
+            member = replace(frozen, resolution=size, head=head, is_deep=False)
+            if search.latency_ms([member]) <= search.config.max_inference_ms:
+                options += [Option(member, part, batch, size > sizes[-1]) for part in (False, True)]
+    fitting = [one for one in options if not one.is_enlarged or _has_room(one, search)]
+    return sorted(fitting, key=lambda one: one.is_partial)
+
+
+def _has_room(option: Option, search: Search) -> bool:
+    """Can all pictures be kept? A share of enlarged ones would teach less than all of the small ones."""
+    return not option.is_partial or option.kept_pictures(search.device) >= len(search.paths)
 
 
 def pace_of(search: Search, options: Sequence[Option]) -> Pace:
     """Seconds per multiply-add and picture of a training step, timed on the cheapest network of each kind."""
     pace: Pace = {}
-    for kind in sorted({one.is_partial for one in options}):
-        cheapest = min((one for one in options if one.is_partial == kind), key=lambda one: one.cost)
+    for kind in sorted({one.kind for one in options}):
+        cheapest = min((one for one in options if one.kind == kind), key=lambda one: one.cost)
         plan = cheapest.plan()
         step_s = seconds_per_step(cheapest.member, search.side, plan, search.device, search.journal.tick)
         pace[kind] = SAFETY * step_s / plan.batch / cheapest.cost
@@ -98,20 +122,17 @@ def next_round(
     for option in options if is_binding else ():
         if stored["option"] == option.name:
             return Round(option, TuningBudget(**stored["budget"]), stored["image_s"])
-    owed = sum(one.budget.refit_s(len(search.paths), one.image_s) for one in before)
+    rows = len(search.paths)
+    owed = sum(one.budget.refit_s(rows, one.image_s) for one in before)
+    left_s = search.journal.left() - owed
     fitting: list[Round] = []
     for option in sorted(options, key=lambda one: one.is_partial != (number == 0)):
-        image_s = pace[option.is_partial] * option.cost
-        left_s = search.journal.left() - owed
-        kept = (
-            MOST_KEPT // kept_bytes(option.member, option.plan(), search.device)
-            if option.is_partial
-            else None
-        )
-        budget = planning.tuning_budget(len(search.paths), image_s, left_s, kept)
+        image_s = pace[option.kind] * option.cost
+        kept = option.kept_pictures(search.device) if option.is_partial else None
+        budget = planning.tuning_budget(rows, image_s, left_s, kept, option.is_enlarged)
         if budget is not None:
             fitting.append(Round(option, budget, image_s))
-    whole = [one for one in fitting if one.budget.is_whole(len(search.paths))]
+    whole = [one for one in fitting if one.budget.is_whole(rows, one.option.is_enlarged)]
     search.journal.is_short |= len(whole) < len(options)
     chosen = next(iter(whole), None) or min(fitting, key=lambda one: one.image_s, default=None)
     if chosen is not None:
