@@ -1,5 +1,7 @@
 """Time is spread by pure functions, and networks chosen by arithmetic."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -60,17 +62,17 @@ def test_memory_bounds_the_views_and_then_the_pictures() -> None:
     )
 
 
-def test_enlarged_pictures_get_fewer_epochs_and_a_share_of_what_is_left() -> None:
-    assert [planning.wanted_epochs(rows, True) for rows in (960, 2176, 10_000)] == [6, 4, 3]
-    plain, enlarged = (planning.tuning_budget(960, 0.01, 1000, 2000, large) for large in (False, True))
-    assert plain is not None and enlarged is not None
-    assert (plain.epochs, enlarged.epochs) == (10, 6)
-    assert enlarged.is_whole(960, True) and not enlarged.is_whole(960)
-    seconds = enlarged.trial_s(960, 0.01) + enlarged.refit_s(960, 0.01)
+def test_enlarged_pictures_get_a_share_of_what_is_left_and_may_get_fewer_epochs() -> None:
+    wanted = planning.tuning_budget(960, 0.01, 1000, 2000, True)
+    assert wanted is not None and wanted.epochs == 10 and wanted.is_refit
+    seconds = wanted.trial_s(960, 0.01) + wanted.refit_s(960, 0.01)
     just = planning.EXPORT_S + seconds / planning.TUNING_SHARE / planning.ENLARGED_SHARE
-    assert planning.tuning_budget(960, 0.01, just + 1, 2000, True) == enlarged
+    assert planning.tuning_budget(960, 0.01, just + 1, 2000, True) == wanted
     shorter = planning.tuning_budget(960, 0.01, just - 1, 2000, True)
-    assert shorter is not None and shorter.epochs < 6
+    assert shorter is not None and shorter.epochs == 9
+    assert shorter.is_whole(960, True) and not shorter.is_whole(960)
+    assert not replace(shorter, epochs=5).is_whole(960, True)
+    assert planning.tuning_budget(960, 0.01, just - 1, 2000) == wanted
 
 
 @pytest.mark.parametrize(("rows", "batch"), [(20, 16), (400, 16), (600, 32), (1650, 64), (100_000, 64)])

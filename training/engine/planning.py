@@ -29,7 +29,7 @@ LEAST_RESOLUTION = 96
 ENLARGED = 160  # the least size of pictures that are enlarged
 WORTH_ENLARGING = 1.25  # times the size that they are tuned at else
 ENLARGED_SHARE = 0.75  # of what is left may go to them
-ENLARGED_EPOCHS = 0.6  # of the others' teach as much: 960 garments 5 of 9 epochs, log loss 0.365 and 0.364
+ENLARGED_EPOCHS = 0.6  # of the wanted epochs are worth it: 960 garments 5 of 9, log loss 0.365 and 0.364
 FEWEST_OF_MANY = 4000  # rows that teach last blocks enough, where there are more and no time for all
 KEPT_WORK = 0.45  # of an epoch of the last blocks, to make one view of all pictures for them
 MOST_VIEWS = 4  # of a picture; more taught nothing
@@ -63,7 +63,8 @@ class TuningBudget:
 
     def is_whole(self, rows: int, is_enlarged: bool = False) -> bool:
         """Is it as good as it would be without a limit? Few rows must all train the model that ships."""
-        return self.epochs >= wanted_epochs(rows, is_enlarged) and (self.is_refit or rows >= MANY_ROWS)
+        least = (ENLARGED_EPOCHS if is_enlarged else 1) * wanted_epochs(rows)
+        return self.epochs >= least and (self.is_refit or rows >= MANY_ROWS)
 
     def trial_s(self, rows: int, image_s: float) -> float:
         """Seconds of the trials, at `image_s` for one picture of training."""
@@ -124,10 +125,9 @@ def fold_count(rows: int) -> int:
     return 5 if rows < 1000 else 3
 
 
-def wanted_epochs(rows: int, is_enlarged: bool = False) -> int:
+def wanted_epochs(rows: int) -> int:
     """Small sets need more passes. In the spirit of BiT's rule (Kolesnikov et al. 2020)."""
-    epochs = min(MAX_EPOCHS, max(4, round(300 / math.sqrt(rows))))
-    return math.ceil(ENLARGED_EPOCHS * epochs) if is_enlarged else epochs
+    return min(MAX_EPOCHS, max(4, round(300 / math.sqrt(rows))))
 
 
 def partial_batch(rows: int) -> int:
@@ -146,7 +146,7 @@ def tuning_budget(
     """
     allowed = TUNING_SHARE * (left_s - EXPORT_S) * (ENLARGED_SHARE if is_enlarged else 1)
     parts = 5 if rows < MANY_ROWS else 10
-    wanted, least = wanted_epochs(rows, is_enlarged), MIN_EPOCHS if kept is None else 1
+    wanted, least = wanted_epochs(rows), MIN_EPOCHS if kept is None else 1
     blank = TuningBudget(1, parts, least, False)
     if kept is not None:
         share, most_views = min(1.0, round(kept / rows, 3)), max(1, min(MOST_VIEWS, kept // rows))
