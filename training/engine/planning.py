@@ -29,7 +29,6 @@ LEAST_RESOLUTION = 96
 ENLARGED = 160  # the least size of pictures that are enlarged
 WORTH_ENLARGING = 1.25  # times the size that they are tuned at else
 ENLARGED_SHARE = 0.75  # of what is left may go to them
-ENLARGED_EPOCHS = 0.6  # of the wanted epochs are worth it: 960 garments 5 of 9, log loss 0.365 and 0.364
 FEWEST_OF_MANY = 4000  # rows that teach last blocks enough, where there are more and no time for all
 KEPT_WORK = 0.45  # of an epoch of the last blocks, to make one view of all pictures for them
 MOST_VIEWS = 4  # of a picture; more taught nothing
@@ -61,10 +60,9 @@ class TuningBudget:
         """Epochs of a run, and what it takes to make the views in epochs."""
         return self.epochs + KEPT_WORK * self.views
 
-    def is_whole(self, rows: int, is_enlarged: bool = False) -> bool:
+    def is_whole(self, rows: int) -> bool:
         """Is it as good as it would be without a limit? Few rows must all train the model that ships."""
-        least = (ENLARGED_EPOCHS if is_enlarged else 1) * wanted_epochs(rows)
-        return self.epochs >= least and (self.is_refit or rows >= MANY_ROWS)
+        return self.epochs >= wanted_epochs(rows) and (self.is_refit or rows >= MANY_ROWS)
 
     def trial_s(self, rows: int, image_s: float) -> float:
         """Seconds of the trials, at `image_s` for one picture of training."""
@@ -111,7 +109,7 @@ def tuning_resolutions(native: int, side: int) -> tuple[int, ...]:
     """The sizes to fine-tune at, the largest first: the network's own, less for small pictures.
 
     A network that is trained further gets used to another size, and half the size is four times as fast.
-    Enlarged beyond what they hold small pictures are told apart better, where there is time for it.
+    Enlarged beyond what they hold small pictures are told apart better, if there is time for all epochs.
     """
     if side >= native:
         return (native,)

@@ -132,7 +132,7 @@ def next_round(
         budget = planning.tuning_budget(rows, image_s, left_s, kept, option.is_enlarged)
         if budget is not None:
             fitting.append(Round(option, budget, image_s))
-    whole = [one for one in fitting if one.budget.is_whole(rows, one.option.is_enlarged)]
+    whole = [one for one in fitting if one.budget.is_whole(rows)]
     search.journal.is_short |= len(whole) < len(options)
     chosen = next(iter(whole), None) or min(fitting, key=lambda one: one.image_s, default=None)
     if chosen is not None:
