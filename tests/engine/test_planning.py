@@ -60,17 +60,6 @@ def test_memory_bounds_the_views_and_then_the_pictures() -> None:
     )
 
 
-def test_enlarged_pictures_get_a_share_of_what_is_left() -> None:
-    wanted = planning.tuning_budget(960, 0.01, 1000, 2000, True)
-    assert wanted is not None and wanted.epochs == 10 and wanted.is_refit
-    seconds = wanted.trial_s(960, 0.01) + wanted.refit_s(960, 0.01)
-    just = planning.EXPORT_S + seconds / planning.TUNING_SHARE / planning.ENLARGED_SHARE
-    assert planning.tuning_budget(960, 0.01, just + 1, 2000, True) == wanted
-    shorter = planning.tuning_budget(960, 0.01, just - 1, 2000, True)
-    assert shorter is not None and shorter.epochs == 9 and not shorter.is_whole(960)
-    assert planning.tuning_budget(960, 0.01, just - 1, 2000) == wanted
-
-
 @pytest.mark.parametrize(("rows", "batch"), [(20, 16), (400, 16), (600, 32), (1650, 64), (100_000, 64)])
 def test_few_pictures_are_learned_in_smaller_steps(rows: int, batch: int) -> None:
     assert planning.partial_batch(rows) == batch

@@ -18,9 +18,7 @@ from training.engine.rounds import MOST_KEPT, Option, Pace, Round, next_round, o
 from training.engine.searching import Contender, Search
 from training.engine.tuning import kept_bytes
 
-WHOLE, LAST = (False, False), (True, False)
-ENLARGED = {(True, True): 1e-12, (False, True): 3e-12}
-PACE = {LAST: 1e-12, WHOLE: 3e-12, **ENLARGED}  # seconds per operation: next to nothing
+PACE = {True: 1e-12, False: 3e-12}  # seconds per operation: next to nothing
 
 
 def frozen(search: Search, network: int, sureness: float) -> Contender:
@@ -63,30 +61,32 @@ def test_last_blocks_come_first_and_then_whole_networks(search: Search, options:
     assert chosen(search, options, 1).option.name == "EfficientNet-Lite2 at 160"
 
 
-def test_pictures_are_enlarged_only_where_that_takes_not_too_much_of_what_is_left(
+def test_pictures_are_enlarged_only_where_there_is_time_for_all_epochs(
     search: Search, options: list[Option]
 ) -> None:
     small = next(one for one in options if one.is_partial and not one.is_enlarged)
     wanted = TuningBudget(2, 5, 12, True, True)
     whole_s = wanted.trial_s(4, 1.0) + wanted.refit_s(4, 1.0)
     allowed_s = planning.TUNING_SHARE * (search.journal.left() - planning.EXPORT_S)
-    pace = dict.fromkeys(PACE, 0.9 * allowed_s / whole_s / small.cost)
-    assert chosen(search, options, 0, pace).option.name == small.name
-    cheap = {kind: one / 10 for kind, one in pace.items()}
-    assert chosen(search, options, 1, cheap).option.is_enlarged
+    just = {True: 0.9 * allowed_s / whole_s / small.cost, False: 1e9}
+    assert chosen(search, options, 0, just).option.name == small.name
+    search.config = replace(search.config, max_seconds=search.config.max_seconds * 2)
+    ample = {True: just[True] / 3, False: 1e9}
+    assert chosen(search, options, 0, ample).option.name == "last blocks of EfficientNet-Lite2 at 160"
 
 
 def test_enlarged_pictures_must_all_be_kept_in_memory(search: Search) -> None:
     search.paths = [Path("picture.png")] * 100_000
     options = options_of(search, [frozen(search, 0, 1.0)])
-    assert [one.kind for one in options] == [(False, True), WHOLE, LAST]
+    kinds = [(one.is_partial, one.is_enlarged) for one in options]
+    assert kinds == [(False, True), (False, False), (True, False)]
 
 
 def test_what_fits_in_its_wanted_length_goes_before_what_must_be_cut(
     search: Search, options: list[Option]
 ) -> None:
     # 12 epochs of 4 pictures at a second each, three times, are too many
-    pace = dict.fromkeys(PACE, 1e9) | {LAST: 1.0 / options[3].cost}
+    pace = {True: 1.0 / options[3].cost, False: 1e9}
     found = chosen(search, options, 1, pace)
     assert found.option.name == "last blocks of EfficientNet-Lite0 at 96"
     assert not found.budget.is_refit
@@ -101,7 +101,7 @@ def test_no_time_is_no_round(search: Search, options: list[Option]) -> None:
 def test_a_killed_run_goes_on_with_its_plan_and_one_with_much_more_time_makes_another(
     search: Search, options: list[Option]
 ) -> None:
-    slow = dict.fromkeys(PACE, 1e9) | {LAST: 1.0 / options[3].cost}
+    slow = {True: 1.0 / options[3].cost, False: 1e9}
     short = chosen(search, options, 0, slow)
     assert chosen(search, options, 0) == short
     search.config = replace(search.config, max_seconds=search.config.max_seconds * 2)

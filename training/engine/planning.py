@@ -28,7 +28,6 @@ MANY_ROWS = 3000  # so many that those held out are not missed
 LEAST_RESOLUTION = 96
 ENLARGED = 160  # the least size of pictures that are enlarged
 WORTH_ENLARGING = 1.25  # times the size that they are tuned at else
-ENLARGED_SHARE = 0.75  # of what is left may go to them
 FEWEST_OF_MANY = 4000  # rows that teach last blocks enough, where there are more and no time for all
 KEPT_WORK = 0.45  # of an epoch of the last blocks, to make one view of all pictures for them
 MOST_VIEWS = 4  # of a picture; more taught nothing
@@ -134,15 +133,13 @@ def partial_batch(rows: int) -> int:
     return next((size for size in (64, 32) if pictures >= LEAST_STEPS * size), 16)
 
 
-def tuning_budget(
-    rows: int, image_s: float, left_s: float, kept: int | None = None, is_enlarged: bool = False
-) -> TuningBudget | None:
+def tuning_budget(rows: int, image_s: float, left_s: float, kept: int | None = None) -> TuningBudget | None:
     """The longest fine-tuning that fits, or None where not even a short one does.
 
     `image_s`: seconds of one training image. `kept`: how many views of pictures the memory has room for, in a
     fine-tuning of the last blocks only, which learn from one epoch already or a share of very many rows.
     """
-    allowed = TUNING_SHARE * (left_s - EXPORT_S) * (ENLARGED_SHARE if is_enlarged else 1)
+    allowed = TUNING_SHARE * (left_s - EXPORT_S)
     parts = 5 if rows < MANY_ROWS else 10
     wanted, least = wanted_epochs(rows), MIN_EPOCHS if kept is None else 1
     blank = TuningBudget(1, parts, least, False)

@@ -96,7 +96,7 @@ def refine(search: Search, singles: list[Contender]) -> bool:
             trials.append(_trial(search, planned, is_mirrored))
         except TooSlow as slow:
             search.journal.tell("note", "The machine is busier than before: planning anew.")
-            pace[option.kind] = max(pace[option.kind], slow.image_s / option.cost)
+            pace[option.is_partial] = max(pace[option.is_partial], slow.image_s / option.cost)
             continue
         _offer(search, trials[-1])
         ship_best(search)

@@ -19,8 +19,7 @@ from training.engine.tuning import TuningPlan, kept_bytes, last_blocks, seconds_
 MOST_KEPT = 2 << 30  # bytes of kept maps, on which last blocks are trained
 SAFETY = 1.15  # steps take longer than the measured one, and other work may come
 MORE_TIME = 1.3  # times the limit of a run before, its plans are made anew
-Kind = tuple[bool, bool]  # last blocks or a whole network, enlarged or not
-Pace = dict[Kind, float]
+Pace = dict[bool, float]  # for last blocks (True) and whole networks
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +43,6 @@ class Option:
     def cost(self) -> float:
         """Operations that the time of a training step grows with."""
         return macs(self.member.network, self.member.resolution)
-
-    @property
-    def kind(self) -> Kind:
-        """Operations of one kind take about the same time."""
-        return self.is_partial, self.is_enlarged
 
     def kept_pictures(self, device: str) -> int:
         """How many views of pictures the memory has room for, as the last blocks learn from them."""
@@ -101,10 +95,13 @@ def _has_room(option: Option, search: Search) -> bool:
 
 
 def pace_of(search: Search, options: Sequence[Option]) -> Pace:
-    """Seconds per multiply-add and picture of a training step, timed on the cheapest network of each kind."""
+    """Seconds per multiply-add and picture of a training step, timed on the cheapest network of each kind.
+
+    Larger pictures take a little less than that foretells.
+    """
     pace: Pace = {}
-    for kind in sorted({one.kind for one in options}):
-        cheapest = min((one for one in options if one.kind == kind), key=lambda one: one.cost)
+    for kind in sorted({one.is_partial for one in options}):
+        cheapest = min((one for one in options if one.is_partial == kind), key=lambda one: one.cost)
         plan = cheapest.plan()
         step_s = seconds_per_step(cheapest.member, search.side, plan, search.device, search.journal.tick)
         pace[kind] = SAFETY * step_s / plan.batch / cheapest.cost
@@ -127,9 +124,9 @@ def next_round(
     left_s = search.journal.left() - owed
     fitting: list[Round] = []
     for option in sorted(options, key=lambda one: one.is_partial != (number == 0)):
-        image_s = pace[option.kind] * option.cost
+        image_s = pace[option.is_partial] * option.cost
         kept = option.kept_pictures(search.device) if option.is_partial else None
-        budget = planning.tuning_budget(rows, image_s, left_s, kept, option.is_enlarged)
+        budget = planning.tuning_budget(rows, image_s, left_s, kept)
         if budget is not None:
             fitting.append(Round(option, budget, image_s))
     whole = [one for one in fitting if one.budget.is_whole(rows)]
