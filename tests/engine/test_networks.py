@@ -250,3 +250,14 @@ def test_a_fit_tries_a_network_that_was_found_and_leaves_a_broken_one_out(
     assert (found["ResNet-18"].accuracy is None) == is_broken
     assert ("resnet18.tv_in1k.pth cannot be read" in found["ResNet-18"].error) == is_broken
     assert Bundle.load(result.bundle).labels == ("blue", "red")
+
+
+def test_a_base_s_network_whose_weights_are_not_here_is_left_out(folder: Path, tmp_path: Path) -> None:
+    identity = Identity(("blue", "red"), False, SIDE, "fine-tuned", 1.0, (0.5, 0.5), None)
+    export([random_member(RESNET)], identity, tmp_path / "base", [], 1)
+    samples, diary = make_samples(tmp_path / "pictures"), Diary("best")
+    config = quick_config(base_bundle=tmp_path / "base")
+    result = fit(samples, config, tmp_path / "fit", diary, diary.should_stop)
+    left_out, used = result.candidates
+    assert left_out.network == "ResNet-18" and "are not on this machine" in left_out.error
+    assert used.is_best and used.network == "EfficientNet-Lite0"
