@@ -15,6 +15,8 @@ TUNED = (  # the engine's words, joined by “ + ” where models are mixed; wha
 RECIPES = {
     "linear head": "Linear head on frozen features",
     "joint linear head": "Joint linear head on frozen features",
+    "linear head on turned images": "Linear head on frozen features, images turned as well",
+    "joint linear head on turned images": "Joint linear head on frozen features, images turned as well",
 }
 PHASES = {
     "pixels": "Reading images",

@@ -35,6 +35,11 @@ def ended(reason: str = StopReason.CONVERGED, **fields: object) -> TrainingVersi
     [
         ("linear head", "Linear head on frozen features"),
         ("joint linear head", "Joint linear head on frozen features"),
+        ("linear head on turned images", "Linear head on frozen features, images turned as well"),
+        (
+            "last blocks + joint linear head on turned images",
+            "Last blocks fine-tuned, mixed with a joint linear head on turned images",
+        ),
         ("fine-tuned", "Fine-tuned"),
         ("fine-tuned + linear head", "Fine-tuned, mixed with a linear head"),
         ("fine-tuned + fine-tuned", "2 fine-tuned, mixed"),

@@ -18,6 +18,7 @@ class Strength:
     turn_degrees: float = 10
     light: float = 0.2
     is_mirrored: bool = True
+    is_turned: bool = False  # by quarters, besides the few degrees
 
 
 def augment(pixels: Tensor, size: int, strength: Strength, random: torch.Generator) -> Tensor:
@@ -39,6 +40,8 @@ def _frames(n: int, strength: Strength, random: torch.Generator) -> Tensor:
     stretch = torch.exp(_uniform(n, math.log(strength.stretch), random)).sqrt()
     width, height = (area.sqrt() * stretch).clamp(max=1), (area.sqrt() / stretch).clamp(max=1)
     angle = _uniform(n, math.radians(strength.turn_degrees), random)
+    if strength.is_turned:
+        angle = angle + math.pi / 2 * torch.randint(4, (n,), generator=random)
     x, y = _uniform(n, 1, random) * (1 - width), _uniform(n, 1, random) * (1 - height)
     if strength.is_mirrored:
         width = width * torch.sign(_uniform(n, 1, random))

@@ -29,16 +29,23 @@ class Enough(Exception):
 
 
 def extract(
-    member: Member, pixels: Pixels, threads: int, device: str, tick: Tick, rows: Sequence[int] | None = None
+    member: Member,
+    pixels: Pixels,
+    threads: int,
+    device: str,
+    tick: Tick,
+    rows: Sequence[int] | None = None,
+    turns: int = 0,
 ) -> Tensor:
-    """[N, F] float32 features of cached pixels [N, S, S, 3] (or of some rows). `tick(share)` may raise.
+    """[N, F] float32 features of cached pixels [N, S, S, 3] (or of some rows), turned by so many quarters.
 
-    Where it raises Enough, the features of the first rows are given, as many as there are by then.
+    `tick(share)` may raise. Where it raises Enough, the features of the first rows are given,
+    as many as there are by then.
     """
     chosen = range(len(pixels)) if rows is None else rows
     size = GPU_BATCH if device == "cuda" else PROCESSOR_BATCH
     parts: Rows = [None] * -(-len(chosen) // size)
-    batches = enumerate(_batches(pixels, chosen, member.resolution, threads, size))
+    batches = enumerate(_batches(pixels, chosen, member.resolution, threads, size, turns))
     try:
         if device == "cuda":
             _on_gpu(member, batches, parts, tick)
@@ -49,11 +56,14 @@ def extract(
     return torch.from_numpy(np.concatenate(parts))
 
 
-def _batches(pixels: Pixels, rows: Sequence[int], side: int, threads: int, size: int) -> Iterator[Pixels]:
-    """Batches [<= size, side, side, 3], resized a little ahead in threads."""
+def _batches(
+    pixels: Pixels, rows: Sequence[int], side: int, threads: int, size: int, turns: int
+) -> Iterator[Pixels]:
+    """Batches [<= size, side, side, 3], resized and turned a little ahead in threads."""
 
     def read(start: int) -> Pixels:
-        return np.stack([resize_square(pixels[row], side) for row in rows[start : start + size]])
+        squares = (resize_square(pixels[row], side) for row in rows[start : start + size])
+        return np.stack([np.rot90(square, turns) for square in squares])
 
     starts = iter(range(0, len(rows), size))
     since_release = 0

@@ -24,7 +24,8 @@ from training.engine.config import (
     StoppedBeforeModel,
     StopReason,
 )
-from training.engine.frozen import JointFit, choose_head_rows, fit_members
+from training.engine.frozen import JointFit, choose_head_rows, features_path, fit_members, key
+from training.engine.invariance import gains_from_turns
 from training.engine.journal import Halt, Journal
 from training.engine.keeping import FILE, keep
 from training.engine.networks import Head, Member, State
@@ -101,11 +102,20 @@ def _frozen(
         search.consider(contender)
         if contender.inference_ms <= search.config.max_inference_ms:
             singles.append(contender)
-        if len(before + singles) == 1:
-            ship_best(search)
+        if singles and not known:
+            _begin(search, contender)
     if not before + singles:
         raise error or _too_slow(search)
     return singles, left
+
+
+def _begin(search: Search, first: Contender) -> None:
+    """The first model on disk, and whether turned pictures train as well."""
+    ship_best(search)
+    search.is_turned = gains_from_turns(search, first)
+    if search.is_turned:
+        search.journal.tell("note", "No side of the images is their top: turned ones train as well.")
+        _turn(search, first.members, [first])
 
 
 def _foretold_s(member: Member, before: list[Contender]) -> float:
@@ -131,16 +141,49 @@ def _join(search: Search, singles: list[Contender]) -> None:
     """Several networks' features side by side: the best of each network, two, then three; then on disk."""
     best = list({one.name: one for one in sorted(singles, key=lambda c: -c.verdict.loss)}.values())
     best.sort(key=lambda contender: contender.verdict.loss)
+    joined: tuple[Member, ...] = ()
     for count in range(2, min(3, len(best)) + 1):
         started = time.monotonic()
-        parts = [contender.members[0] for contender in best[:count]]
+        parts = tuple(contender.members[0] for contender in best[:count])
         ms = search.latency_ms(parts)
         if ms > search.config.max_inference_ms or search.journal.left() < 30:
             break
         with search.journal.phase("heads", "Joining networks"):
             fit = fit_members(search, parts)
         search.consider(_contender(fit, "joint linear head", ms, time.monotonic() - started))
+        joined = parts
+    if joined and search.is_turned:
+        _turn(search, joined, singles)
     ship_best(search)
+
+
+def _turn(search: Search, members: tuple[Member, ...], singles: list[Contender]) -> None:
+    """Their head once more, fitted on pictures turned by quarters as well, as far as there is time."""
+    most, allowed = planning.MOST_HEAD_ROWS, planning.TURNED_SHARE * search.journal.left()
+    possible = [views for views in planning.TURNED_VIEWS if views * len(search.head_rows) <= most]
+    in_time = [views for views in possible if _turned_s(search, members, singles, views) <= allowed]
+    search.journal.is_short |= len(in_time) < len(possible)
+    if not in_time:
+        return
+    started = time.monotonic()
+    with search.journal.phase("heads", "Turned images: features and head"):
+        fit = fit_members(search, members, in_time[0])
+    recipe = "joint linear head on turned images" if len(members) > 1 else "linear head on turned images"
+    ms, seconds = search.latency_ms(members), time.monotonic() - started
+    search.consider(_contender(fit, recipe, ms, seconds))
+
+
+def _turned_s(search: Search, members: Sequence[Member], singles: list[Contender], views: int) -> float:
+    """Seconds for the features of turned pictures that are not there yet, and for a head on all of them."""
+    plain_s = {key(one.members[0]): one.seconds for one in singles}
+    missing = [
+        plain_s[key(member)]
+        for member in members
+        for turns in range(1, views)
+        if not features_path(search, member, turns).exists()
+    ]
+    rows, columns = views * len(search.head_rows), sum(sum(member.taps) for member in members)
+    return sum(missing) + planning.head_fit_s(rows, columns, len(search.labels))
 
 
 def _options(search: Search) -> list[Member]:

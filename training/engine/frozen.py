@@ -43,7 +43,7 @@ def choose_head_rows(search: Search, first: Member) -> None:
         order = stratified_order(search.targets, search.config.seed)[:most]
         features = _timed(search, replace(first, is_deep=True), order, at_least=2 * classes)
         rows = order[: len(features)]
-        _keep(search, first, features[torch.from_numpy(np.argsort(rows))])
+        save_array(features_path(search, first), features[torch.from_numpy(np.argsort(rows))].numpy())
         save_array(path, np.sort(rows))
     search.head_rows = np.load(path)
     if len(search.head_rows) < len(search.paths):
@@ -64,26 +64,27 @@ def stratified_order(targets: Table, seed: int) -> NDArray[np.int64]:
     return np.argsort(place, kind="stable")
 
 
-def features_of(search: Search, member: Member) -> Tensor:
-    """[H, F] features of a frozen member for the H `head_rows`, from the checkpoint where they are there.
+def features_of(search: Search, member: Member, turns: int = 0) -> Tensor:
+    """[H, F] features of a frozen member for the H `head_rows`, turned by so many quarters; from the
+    checkpoint where they are there.
 
     What is kept are the deep features, whose end are the plain ones.
     """
-    path = features_path(search, member)
+    path = features_path(search, member, turns)
     if not path.exists():
-        _keep(search, member, _timed(search, replace(member, is_deep=True), search.head_rows))
+        deep = replace(member, is_deep=True)
+        save_array(path, _timed(search, deep, search.head_rows, turns=turns).numpy())
     return torch.from_numpy(np.load(path)[:, -sum(member.taps) :])
 
 
-def features_path(search: Search, member: Member) -> Path:
-    return search.workdir / "checkpoint" / f"features_{key(member)}.npy"
+def features_path(search: Search, member: Member, turns: int = 0) -> Path:
+    kind = f"turned_{turns}" if turns else "features"
+    return search.workdir / "checkpoint" / f"{kind}_{key(member)}.npy"
 
 
-def _keep(search: Search, member: Member, features: Tensor) -> None:
-    save_array(features_path(search, member), features.numpy())
-
-
-def _timed(search: Search, member: Member, rows: NDArray[np.int64], at_least: int | None = None) -> Tensor:
+def _timed(
+    search: Search, member: Member, rows: NDArray[np.int64], at_least: int | None = None, turns: int = 0
+) -> Tensor:
     """Features of the rows; the seconds from the first image on count as throughput.
 
     With `at_least` the first network's time is limited: then those of the first rows, at least so many.
@@ -99,7 +100,7 @@ def _timed(search: Search, member: Member, rows: NDArray[np.int64], at_least: in
         if at_least is not None and is_over and share * len(rows) > at_least:
             raise Enough
 
-    features = extract(member, search.pixels, search.threads, search.device, tick, rows.tolist())
+    features = extract(member, search.pixels, search.threads, search.device, tick, rows.tolist(), turns)
     search.throughput.passes += len(features)
     search.throughput.seconds += time.monotonic() - first[0]
     return features
@@ -115,16 +116,22 @@ class JointFit:
     verdict: Verdict
 
 
-def fit_members(search: Search, members: Sequence[Member]) -> JointFit:
-    """One head over the members' features side by side, split into each member's share."""
-    rows = search.head_rows
-    blocks: list[Tensor] = []
-    for member in members:
-        blocks += torch.split(features_of(search, member), list(member.taps), dim=1)
-    scales = [max(float(block.std()), 1e-6) for block in blocks]  # so that no block outweighs another
-    joint = torch.cat([block / scale for block, scale in zip(blocks, scales, strict=True)], dim=1)
+def fit_members(search: Search, members: Sequence[Member], views: int = 1) -> JointFit:
+    """One head over the members' features side by side, split into each member's share.
+
+    `views` of each picture train it: the plain one, and those turned by one, two and three quarters.
+    """
+    rows, scales, tables = search.head_rows, list[float](), list[Tensor]()
+    for turns in range(views):
+        blocks: list[Tensor] = []
+        for member in members:
+            blocks += torch.split(features_of(search, member, turns), list(member.taps), dim=1)
+        scales = scales or [
+            max(float(block.std()), 1e-6) for block in blocks
+        ]  # so that none outweighs another
+        tables.append(torch.cat([block / scale for block, scale in zip(blocks, scales, strict=True)], dim=1))
     fit = heads.cross_validate(
-        joint[None],
+        torch.stack(tables) if views > 1 else tables[0][None],
         search.targets[rows],
         search.folds[rows],
         search.config.is_multi_label,

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 HEADS_SHARE = 0.35  # of the limit may go to frozen features and their heads
+TURNED_SHARE = 0.3  # of what is left may go to a head on turned pictures
 LATE_SHARE = 0.7  # of what is left may go to more networks where it is too short for a fine-tuning
 FIRST_SHARE = 0.25  # of the limit may go to the features of the first network
 FITTING_SHARE = 0.15  # of the limit may go to the fit of its head
 MOST_HEAD_ROWS = 20_000  # three networks' features of so many take 1 GB, and a fit some copies of that
 PASSES = 1400  # operations on each cell of the features for each class, in a cross-validated fit
 FEWEST_CLASSES = 48  # fewer take as long: reading the features is then the work
+TURNED_VIEWS = (4, 2)  # of a picture that may be turned by quarters: with all of them, or with one
 FLOPS = 8e10  # of an ordinary machine on such products
 READING_SHARE = 0.3  # of the limit may go to decoding
 COPIES_SHARE = 0.06  # of the limit may go to the search for copies
@@ -94,6 +96,11 @@ def head_rows(rows: int, columns: int, classes: int, max_seconds: float) -> int:
     cells = FITTING_SHARE * max_seconds * FLOPS / (PASSES * max(classes, FEWEST_CLASSES))
     in_time = int(max(cells / columns, min(math.sqrt(cells), columns)))  # n rows span at most n columns
     return min(rows, MOST_HEAD_ROWS, max(in_time, 2 * classes, 200))
+
+
+def head_fit_s(rows: int, columns: int, classes: int) -> float:
+    """Seconds that a head's fit on so many rows takes on an ordinary machine."""
+    return PASSES * rows * min(rows, columns) * max(classes, FEWEST_CLASSES) / FLOPS
 
 
 def cache_side(long_sides: list[int], largest: int) -> int:

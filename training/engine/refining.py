@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.engine import heads, tuning
+from training.engine import heads, invariance, tuning
 from training.engine.augmenting import Strength
 from training.engine.features import extract
 from training.engine.frozen import features_of, key, stratified_order
@@ -26,9 +26,7 @@ from training.engine.searching import Contender, Search
 from training.engine.shipping import ship_best
 
 SHARES = (0.15, 0.3, 0.5, 0.7, 0.85)  # of the fine-tuned network in a mixture
-START_STRENGTH = 1e-5  # of the head that a fine-tuning starts from: smooth
 MOST_ROUNDS = 4
-MIRRORED = 400  # pictures that tell whether they may be mirrored
 PATIENCE = 1.6  # times the planned time, then a fine-tuning is given up
 PROBATION = 0.04  # of a run, after which its end can be foreseen
 
@@ -80,7 +78,7 @@ def refine(search: Search, singles: list[Contender]) -> bool:
     options = options_of(search, singles)
     if not options:
         return False
-    is_mirrored = _keeps_meaning_mirrored(search, singles[0])
+    strength = Strength(is_mirrored=invariance.bears_mirrors(search, singles[0]), is_turned=search.is_turned)
     pace = pace_of(search, options)
     trials: list[Trial] = []
     for number in range(MOST_ROUNDS):
@@ -93,7 +91,7 @@ def refine(search: Search, singles: list[Contender]) -> bool:
             break
         option = planned.option
         try:
-            trials.append(_trial(search, planned, is_mirrored))
+            trials.append(_trial(search, planned, strength))
         except TooSlow as slow:
             search.journal.tell("note", "The machine is busier than before: planning anew.")
             pace[option.is_partial] = max(pace[option.is_partial], slow.image_s / option.cost)
@@ -103,7 +101,7 @@ def refine(search: Search, singles: list[Contender]) -> bool:
         options = [one for one in options if not _is_done(one, option)]
         if search.best is before and not option.is_partial:
             break
-    _train_on_all(search, trials, is_mirrored)
+    _train_on_all(search, trials, strength)
     if not trials:
         search.journal.tell("note", "No time for fine-tuning.")
     return bool(trials)
@@ -114,7 +112,7 @@ def _is_done(one: Option, tuned: Option) -> bool:
     return one.member.network is tuned.member.network and one.is_partial >= tuned.is_partial
 
 
-def _trial(search: Search, planned: Round, is_mirrored: bool) -> Trial:
+def _trial(search: Search, planned: Round, strength: Strength) -> Trial:
     """Fine-tune without some folds in turn, each of which judges the network that has not seen it."""
     budget, rows = planned.budget, len(search.paths)
     held_out = np.zeros_like(search.targets)
@@ -131,7 +129,7 @@ def _trial(search: Search, planned: Round, is_mirrored: bool) -> Trial:
             seen = np.sort(seen[order[: int(budget.share * len(seen))]])
             search.journal.tell("note", f"{planned.option.name} learn from {len(seen)} of {rows} images.")
         try:
-            member = _run(search, planned, seen, is_mirrored, deadline, f"trial {fold + 1}")
+            member = _run(search, planned, seen, strength, deadline, f"trial {fold + 1}")
         except (Halt, TooSlow):
             if member is None:
                 raise
@@ -150,30 +148,8 @@ def _logits(search: Search, member: Member, rows: NDArray[np.int64]) -> Table:
     return logits
 
 
-def _keeps_meaning_mirrored(search: Search, start: Contender) -> bool:
-    """Do mirrored pictures help a head? They do not where left and right matter, as in letters."""
-    member, journal = replace(start.members[0], is_deep=False), search.journal
-    picked = np.sort(np.random.default_rng(search.config.seed).permutation(len(search.head_rows))[:MIRRORED])
-    rows = search.head_rows[picked]
-    mirrored = extract(member, search.pixels[rows][:, :, ::-1], search.threads, search.device, journal.tick)
-    plain = features_of(search, member)[picked]
-    plain_loss, mirrored_loss = (
-        heads.cross_validate(
-            views,
-            search.targets[rows],
-            search.folds[rows],
-            search.config.is_multi_label,
-            search.weights[rows],
-            journal.tick,
-            [START_STRENGTH],
-        ).verdict.loss
-        for views in (plain[None], torch.stack([plain, mirrored]))
-    )
-    return mirrored_loss < 1.02 * plain_loss
-
-
 def _run(
-    search: Search, planned: Round, rows: NDArray[np.int64], is_mirrored: bool, deadline: float, name: str
+    search: Search, planned: Round, rows: NDArray[np.int64], strength: Strength, deadline: float, name: str
 ) -> Member:
     """One fine-tuning, from the checkpoint where a killed run finished it."""
     member, budget = planned.member, planned.budget
@@ -183,7 +159,7 @@ def _run(
     path = search.workdir / "checkpoint" / file
     if path.exists():
         return _load(path, member)
-    plan = planned.option.plan(budget, Strength(is_mirrored=is_mirrored))
+    plan = planned.option.plan(budget, strength)
     watch = Watch(search.journal, deadline, budget.passes * len(rows))
     with search.journal.phase("fine-tuning", f"Fine-tuning {planned.option.name}: {name}"):
         tuned = tuning.tune(
@@ -209,7 +185,7 @@ def _first_head(search: Search, member: Member, rows: NDArray[np.int64]) -> Head
     return heads.fit_head(
         features_of(search, member)[seen],
         search.targets[known],
-        START_STRENGTH,
+        invariance.START_STRENGTH,
         search.config.is_multi_label,
         search.weights[known],
         search.journal.tick,
@@ -251,7 +227,7 @@ def _mixed(search: Search, tuned: Contender, best: Contender) -> Contender:
     return Contender(members, recipe, logits, known, verdict, search.latency_ms(members), tuned.seconds)
 
 
-def _train_on_all(search: Search, trials: list[Trial], is_mirrored: bool) -> None:
+def _train_on_all(search: Search, trials: list[Trial], strength: Strength) -> None:
     """The fine-tuned networks of the winner once more, on all rows."""
     for trial in trials:
         planned, rows = trial.round, len(search.paths)
@@ -264,7 +240,7 @@ def _train_on_all(search: Search, trials: list[Trial], is_mirrored: bool) -> Non
             continue
         search.journal.expect(seconds)
         try:
-            final = _run(search, planned, np.arange(rows), is_mirrored, float("inf"), "all images")
+            final = _run(search, planned, np.arange(rows), strength, float("inf"), "all images")
         except TooSlow:
             continue
         search.refitted(_replaced(winner.members, trial.member, final))

@@ -60,7 +60,7 @@ class Search:
 
     `marks` name the images, and `trained_on` those that bases have seen as well; those of `base_marks` do not
     judge the base's networks. `head_rows` are those that the heads on frozen features are fitted on: all,
-    unless they are too many.
+    unless they are too many. `is_turned`: pictures turned by quarters train as well.
     """
 
     config: FitConfig
@@ -85,6 +85,7 @@ class Search:
     exported: Contender | None = None
     network_ms: dict[tuple[str, int], float] = field(default_factory=dict)
     throughput: Throughput = field(default_factory=Throughput)
+    is_turned: bool = False
 
     @property
     def side(self) -> int:
