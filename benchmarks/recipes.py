@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from training.engine import catalogue, features, heads, networks, planning, reading, tuning
@@ -30,6 +31,15 @@ from training.engine.pixels import decode_all, open_cache
 
 ROW = "| {:<32} | {:>8} | {:>6} | {:>7} | {:>5} |"
 DEEP_STRENGTH, PLAIN_STRENGTH = 1e-6, 1e-5
+
+
+def read_pixels(paths: list[Path], largest: int, folder: Path) -> np.ndarray:
+    """[N, S, S, 3] pixels of the images, as the engine keeps them."""
+    side = planning.cache_side([max(Image.open(path).size) for path in paths], largest)
+    problems = decode_all(paths, side, folder / "pixels.npy", 2, lambda done: None)
+    if problems:
+        raise SystemExit(f"{len(problems)} images cannot be read.")
+    return open_cache(folder / "pixels.npy")
 
 
 class Recipes:
@@ -44,7 +54,7 @@ class Recipes:
         self.truth = np.array([names.index(sample.labels[0]) for sample in samples])
         self.targets = np.eye(len(names), dtype=np.float32)[self.truth]
         kind = catalogue.NETWORKS[network]
-        self.pixels = self._read([sample.path for sample in samples], kind.resolution, folder)
+        self.pixels = read_pixels([sample.path for sample in samples], kind.resolution, folder)
         size = planning.tuning_resolutions(kind.resolution, self.pixels.shape[1])[-1]
         empty = Head(torch.zeros(1, 1), torch.zeros(1))
         self.tuned = Member(kind, size, networks.pretrained(kind), empty)
@@ -53,15 +63,6 @@ class Recipes:
         self.epochs = epochs or planning.wanted_epochs(len(samples))
         self.hits: dict[str, list[float]] = defaultdict(list)
         self.seconds: dict[str, list[float]] = defaultdict(list)
-
-    def _read(self, paths: list[Path], largest: int, folder: Path) -> np.ndarray:
-        from PIL import Image
-
-        side = planning.cache_side([max(Image.open(path).size) for path in paths], largest)
-        problems = decode_all(paths, side, folder / "pixels.npy", 2, lambda done: None)
-        if problems:
-            raise SystemExit(f"{len(problems)} images cannot be read.")
-        return open_cache(folder / "pixels.npy")
 
     def _features(self, member: Member) -> Tensor:
         return features.extract(member, self.pixels, torch.get_num_threads(), "cpu", lambda share: None)

@@ -23,7 +23,7 @@ from training.engine.searching import Contender, Search
 START_STRENGTH = 1e-5  # of the head that a fine-tuning starts from: smooth
 PROBED = 400  # pictures that tell
 HARMLESS = 1.02  # times the loss: mirrored pictures are many things' other side, and cost nothing
-TEACHING = 0.93  # times the loss: turned ones take time, and are right for some kinds of pictures only
+TEACHING = 0.95  # times the loss: turned ones take time, and are right for some kinds of pictures only
 FEWEST_TURNED = 100  # pictures; fewer find a gain by chance
 
 
