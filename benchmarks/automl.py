@@ -26,7 +26,8 @@ from typing import Any
 
 import torch
 
-from training.engine import catalogue, networks, reading
+from training.engine.backbones import classifier, registry
+from training.engine.data import layouts
 
 ROW = "| {:<18} | {:<16} | {:>8} | {:>8} | {:>7} | {:>5} | {:>7} | {}"
 HERE = Path(__file__).parent / "peers"
@@ -83,7 +84,7 @@ def peer(name: str, data: Path, minutes: float) -> None:
 
 def write_lists(data: Path, target: Path) -> None:
     """path, label and side of the rows that the engine would read."""
-    sides = {"train": reading.for_fit(data, None, 0), "test": reading.for_evaluation(data)}
+    sides = {"train": layouts.for_fit(data, None, 0), "test": layouts.for_evaluation(data)}
     with target.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["path", "label", "side"])
@@ -110,7 +111,7 @@ def weights() -> Path:
     """EfficientNet-Lite0's state with timm's names, classifier included, as the peers' timm reads it."""
     target = HOME / "efficientnet_lite0.pth"
     if not target.exists():
-        torch.save(networks.packaged(catalogue.NETWORKS[0]), target)
+        torch.save(classifier.packaged(registry.NETWORKS[0]), target)
     return target
 
 

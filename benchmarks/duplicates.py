@@ -22,10 +22,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from training.engine import duplicates, planning
-from training.engine.catalogue import NETWORKS
-from training.engine.pixels import load_rgb, resize_square, squeeze
-from training.engine.reading import SUFFIXES
+from training.engine.backbones.registry import NETWORKS
+from training.engine.data import duplicates
+from training.engine.data.images import load_rgb, resize_square, squeeze
+from training.engine.data.layouts import SUFFIXES
+from training.engine.search import budget
 
 Alteration = Callable[[Image.Image, random.Random], Image.Image]
 THREADS, APART, BITS = 2, 6, 8
@@ -138,7 +139,7 @@ def report(source: Path, rows: int | None, copies: int, most: int, show: int) ->
     paths = sorted(path for path in source.rglob("*") if path.suffix.lower() in SUFFIXES)
     images = [load_rgb(path) for path in paths]
     largest = max(size for network in NETWORKS for size in network.resolutions)
-    side = planning.cache_side([max(image.size) for image in images], largest)
+    side = budget.cache_side([max(image.size) for image in images], largest)
     squares = np.stack([squeeze(image, side) for image in images])
     table = squares if rows is None else many(images, squares, rows)
     groups, seconds = timed(lambda: ours(squares))

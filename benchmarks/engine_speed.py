@@ -38,11 +38,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.engine import catalogue, features, networks, tuning
-from training.engine.augmenting import Strength, augment
-from training.engine.catalogue import NETWORKS, macs
-from training.engine.networks import Head, Member
-from training.engine.vision import gpu_name, load_timm
+from training.engine.backbones import classifier, features, registry
+from training.engine.backbones.classifier import Head, Member
+from training.engine.backbones.registry import NETWORKS, macs
+from training.engine.backbones.timm_loader import gpu_name, load_timm
+from training.engine.data.augment import Strength, augment
+from training.engine.search import finetune
 
 NETWORK = NETWORKS[0]
 LABELS, PICTURES = 10, 64
@@ -133,7 +134,7 @@ def noise(count: int, side: int) -> np.ndarray:
 
 def member(side: int, is_deep: bool = False) -> Member:
     head = Head(torch.zeros(LABELS, NETWORK.features), torch.zeros(LABELS))
-    return Member(NETWORK, side, networks.pretrained(NETWORK), head, is_deep)
+    return Member(NETWORK, side, classifier.pretrained(NETWORK), head, is_deep)
 
 
 # The limit
@@ -171,7 +172,7 @@ def frozen(is_deep: bool, device: str) -> Measure:
 # Training steps of the engine
 
 
-def tuned(side: int, device: str, plan: tuning.TuningPlan) -> Run:
+def tuned(side: int, device: str, plan: finetune.TuningPlan) -> Run:
     """`tuning.tune` on pictures in the processor's memory."""
     batch = plan.batch
     count = max(PICTURES, batch)
@@ -179,16 +180,16 @@ def tuned(side: int, device: str, plan: tuning.TuningPlan) -> Run:
     targets, weights = np.eye(LABELS, dtype=np.float32)[rows % LABELS], np.ones(count)
 
     def work(ticks: Ticks) -> None:
-        tuning.tune(start, pixels, targets, rows, weights, plan, False, 0, device, ticks)
+        finetune.tune(start, pixels, targets, rows, weights, plan, False, 0, device, ticks)
 
     return lambda span: batch * ticks_per_second(work, span)
 
 
 def step(side: int, batch: int, device: str, is_augmented: bool) -> Run:
     """One step of the engine's model, with or without the augmentation before it."""
-    plan = tuning.TuningPlan(epochs=1, batch=batch, backbone_rate=0, head_rate=0)
-    model = tuning._Model(member(side), plan, device)
-    optimizer, random = tuning._optimizer(model, plan), torch.Generator().manual_seed(0)
+    plan = finetune.TuningPlan(epochs=1, batch=batch, backbone_rate=0, head_rate=0)
+    model = finetune._Model(member(side), plan, device)
+    optimizer, random = finetune._optimizer(model, plan), torch.Generator().manual_seed(0)
     pixels = torch.from_numpy(noise(batch, side)).to(device)
     images = augment(pixels, side, plan.strength, random)
     targets, weights = torch.eye(LABELS)[torch.arange(batch) % LABELS], torch.ones(batch)
@@ -208,13 +209,13 @@ class PlainLoop:
 
     def __init__(self, side: int, batch: int, device: str, is_frozen: bool) -> None:
         net = load_timm().create_model(NETWORK.timm_name, pretrained=False, num_classes=LABELS)
-        net.load_state_dict(networks.pretrained(NETWORK), strict=False)
+        net.load_state_dict(classifier.pretrained(NETWORK), strict=False)
         self.net = net.to(device).to(memory_format=torch.channels_last).train(not is_frozen)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=1e-5, weight_decay=0.02)
-        images = networks.scaled(torch.from_numpy(noise(batch, side))).to(device)
+        images = classifier.scaled(torch.from_numpy(noise(batch, side))).to(device)
         self.images = images.contiguous(memory_format=torch.channels_last)
         self.targets = (torch.arange(batch) % LABELS).to(device)
-        self.device, self.is_low = device, tuning.has_fast_bfloat16(device)
+        self.device, self.is_low = device, finetune.has_fast_bfloat16(device)
 
     def __call__(self) -> None:
         with torch.autocast(self.device, torch.bfloat16, enabled=self.is_low):
@@ -248,10 +249,12 @@ def plain_loops(side: int, batch: int, device: str) -> Iterator[tuple[str, Run]]
 
 
 def training(side: int, batch: int, device: str) -> list[Measure]:
-    group, flops = f"{side} px, batch {batch}", 6 * catalogue.macs(NETWORK, side)
+    group, flops = f"{side} px, batch {batch}", 6 * registry.macs(NETWORK, side)
     own = {
-        "whole": tuned(side, device, tuning.TuningPlan(epochs=ENDLESS, batch=batch)),
-        "last": tuned(side, device, tuning.last_blocks(ENDLESS, 1, Strength(), batch, NETWORK.frozen_stages)),
+        "whole": tuned(side, device, finetune.TuningPlan(epochs=ENDLESS, batch=batch)),
+        "last": tuned(
+            side, device, finetune.last_blocks(ENDLESS, 1, Strength(), batch, NETWORK.frozen_stages)
+        ),
         "step": step(side, batch, device, is_augmented=True),
         "bare": step(side, batch, device, is_augmented=False),
     }

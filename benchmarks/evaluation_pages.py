@@ -48,10 +48,10 @@ def make_version(count: int, labels: int) -> int:
     from django.utils import timezone
 
     from projects.models import DatasetVersion, Label
-    from tests.making import make_project
-    from tests.making import make_version as make_row
-    from training import recording
-    from training.engine.evaluating import Prediction
+    from tests.factories import make_project
+    from tests.factories import make_version as make_row
+    from training.engine.evaluation.evaluate import Prediction
+    from training.jobs import record
     from training.models import Status
 
     project = make_project("many", labels=0, images=0)
@@ -71,7 +71,7 @@ def make_version(count: int, labels: int) -> int:
         scores = dice.random(labels) * 0.5 / labels
         scores[best] += 0.4 + dice.random() / 2
         found.append(Prediction(str(pk), (names[true],), (names[best],), tuple(scores.tolist()), True, 0.5))
-    recording.record(version, names, found, [])
+    record.record(version, names, found, [])
     return int(project.pk)
 
 
@@ -102,7 +102,7 @@ def measure(project: int, rounds: int) -> dict[str, object]:
     from django.test import Client
     from django.urls import reverse
 
-    from tests.making import make_user
+    from tests.factories import make_user
     from training.models import EvaluatedImage
 
     client = Client()

@@ -20,7 +20,7 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from tests.supervising import Product
+from tests.supervisor_process import Product
 
 BATCH = 50  # files of one upload
 

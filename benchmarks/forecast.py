@@ -17,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from training.engine import suggestions
-from training.engine.embedding import Embedder
-from training.engine.learning import Floats, gains
-from training.engine.reading import SUFFIXES
+from training.engine.assist import label_suggestions
+from training.engine.assist.embedder import Embedder
+from training.engine.assist.learning_curves import Floats, gains
+from training.engine.data.layouts import SUFFIXES
 
 
 def features_of(folder: Path) -> tuple[Floats, np.ndarray, list[str]]:
@@ -63,7 +63,7 @@ def run(folder: Path, now: int, more: int, seeds: int) -> dict[str, object]:
 def _judged(
     features: Floats, labels: np.ndarray, taught: np.ndarray, left_out: np.ndarray, of: int, classes: int
 ) -> float:
-    fitted = suggestions.fit(features[taught], np.eye(classes, dtype=np.float32)[labels[taught]], False)
+    fitted = label_suggestions.fit(features[taught], np.eye(classes, dtype=np.float32)[labels[taught]], False)
     rest = np.setdiff1d(np.flatnonzero(labels == of), left_out)
     assert fitted is not None
     return float((fitted.probabilities(features[rest]).argmax(1) == of).mean())

@@ -88,15 +88,17 @@ def decode_and_shrink(content: bytes) -> bytes:
 def importing(contents: Sequence[bytes]) -> float:
     """Images a second of the job, from its claim to Completed."""
     from projects.models import Transfer
-    from projects.transfers import deeds, parts, running
+    from projects.transfers import import_job, imports, upload_parts
 
     project, archive = new_project(), zipped(contents)
-    transfer = deeds.prepare(project, [{"name": "a.zip", "size": len(archive)}], {}, None)
-    for part in range(parts.count(len(archive))):
-        parts.keep(transfer, 0, part, archive[part * parts.PART_BYTES : (part + 1) * parts.PART_BYTES])
+    transfer = imports.prepare(project, [{"name": "a.zip", "size": len(archive)}], {}, None)
+    for part in range(upload_parts.count(len(archive))):
+        upload_parts.keep(
+            transfer, 0, part, archive[part * upload_parts.PART_BYTES : (part + 1) * upload_parts.PART_BYTES]
+        )
     Transfer.objects.filter(pk=transfer.pk).update(state=Transfer.State.WAITING)
     began = time.perf_counter()
-    running.run(transfer.pk)
+    import_job.run(transfer.pk)
     seconds = time.perf_counter() - began
     transfer.refresh_from_db()
     assert transfer.state == Transfer.State.COMPLETED, transfer.traceback or transfer.problem
@@ -105,13 +107,13 @@ def importing(contents: Sequence[bytes]) -> float:
 
 
 def uploading(contents: Sequence[bytes]) -> float:
-    from projects import ingest
+    from projects.images import upload
 
     project, files = new_project(), [io.BytesIO(content) for content in contents]
     for number, file in enumerate(files):
         file.name = f"{number}.jpg"
     began = time.perf_counter()
-    ingest.add_images(project, files, None)
+    upload.add_images(project, files, None)
     assert project.images.count() == len(contents)
     return len(contents) / (time.perf_counter() - began)
 

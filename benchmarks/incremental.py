@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.automl import run
-from training.engine import Sample, reading
+from training.engine import Sample
+from training.engine.data import layouts
 
 SHARES = (0.90, 0.95, 0.98, 1.0)
 POLL_S = 0.25
@@ -56,7 +57,7 @@ class Fitted:
 
 def write_reduced(data: Path, target: Path, without: set[str], renamed: str) -> None:
     """A layout with `split.csv` and links to DATA's files, without some labels and with one renamed."""
-    sides = {"train": reading.for_fit(data, None, 0), "test": reading.for_evaluation(data)}
+    sides = {"train": layouts.for_fit(data, None, 0), "test": layouts.for_evaluation(data)}
     target.mkdir()
     with (target / "split.csv").open("w", newline="") as file:
         table = csv.writer(file)
@@ -170,7 +171,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2, help="limit of each of the three fits")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    labels = sorted({one.labels[0] for one in reading.for_fit(options.data, None, 0)})
+    labels = sorted({one.labels[0] for one in layouts.for_fit(options.data, None, 0)})
     added = set(labels[-max(1, len(labels) // 5) :])
     with tempfile.TemporaryDirectory() as folder:
         home, limits = Path(folder), (options.minutes, options.seed)

@@ -81,12 +81,12 @@ def make_world(images: int) -> World:
     """The rows alone; no picture is opened by what is measured."""
     from django.utils import timezone
 
-    from projects import labeling
+    from projects.labels import actions
     from projects.models import Annotation, Image, Project, Team
 
     team = Team.objects.create(name="Benchmark")
     project = Project.objects.create(team=team, name="benchmark")
-    labels = labeling.ensure_labels(project, [f"label {n}" for n in range(LABELS)])
+    labels = actions.ensure_labels(project, [f"label {n}" for n in range(LABELS)])
     rows = [image_row(project, labels, number) for number in range(images)]
     Image.objects.bulk_create(rows, batch_size=2000)
     now = timezone.now()
@@ -147,8 +147,8 @@ def make_session(team: Any, name: str) -> str:
 
 @contextmanager
 def web_server(folder: str, database: str) -> Iterator[int]:
-    from exeml_site.supervisor.ground import claim_port
-    from exeml_site.supervisor.plan import programs
+    from exeml_site.supervisor.preflight import claim_port
+    from exeml_site.supervisor.programs import programs
 
     listener = claim_port("127.0.0.1", 0)
     [web] = [one for one in programs(["web"], listener.fileno()) if one.name == "web"]

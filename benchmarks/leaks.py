@@ -24,14 +24,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from benchmarks.duplicates import ALTERATIONS, turned
-from projects.splitting import EVAL, Labeled, split
+from projects.datasets.split import EVAL, Labeled, split
 from training.engine.config import FitConfig, Sample
-from training.engine.duplicates import group_files
-from training.engine.evaluating import evaluate
-from training.engine.fitting import fit
-from training.engine.metrics import wilson
-from training.engine.pixels import load_rgb
-from training.engine.reading import SUFFIXES
+from training.engine.data.duplicates import group_files
+from training.engine.data.images import load_rgb
+from training.engine.data.layouts import SUFFIXES
+from training.engine.evaluation.evaluate import evaluate
+from training.engine.evaluation.metrics import wilson
+from training.engine.fit import fit
 
 RATIO, THREADS, DRAWN = Decimal("0.8"), 2, 900
 Copy = tuple[Path, str, int]  # file, label, number of the picture

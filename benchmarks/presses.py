@@ -70,7 +70,7 @@ class Person:
 
     def begin(self) -> None:
         """The first images, one by one."""
-        from projects import labeling
+        from projects.labels import actions
 
         labels = len(set(self.truth.values()))
         given: Counter[str] = Counter()
@@ -80,15 +80,15 @@ class Person:
             if sum(given.values()) % labels == 0:
                 self.learn()  # the order of what is most useful
             image = self.waiting().order_by("-usefulness", "-pk").first()
-            labeling.apply(self.project, [image.pk], add=[self.truth[image.pk]], by=None)
+            actions.apply(self.project, [image.pk], add=[self.truth[image.pk]], by=None)
             given[self.truth[image.pk]] += 1
             self.presses["label one"] += 1
 
     def learn(self) -> None:
-        from training import suggesting
+        from training.assist import suggest_labels
 
         began = time.perf_counter()
-        suggesting.refresh(self.project.pk)
+        suggest_labels.refresh(self.project.pk)
         self.model_s += time.perf_counter() - began
         self.refreshes += 1
 
@@ -114,21 +114,21 @@ class Person:
         return found
 
     def do(self, move: Move) -> None:
-        from projects import labeling, suggestions
+        from projects.labels import actions, suggestions
 
         by_truth: dict[str, list[int]] = {}
         for pk in move.wrong:
             by_truth.setdefault(self.truth[pk], []).append(pk)
         for name, images in by_truth.items():
-            labeling.apply(self.project, images, add=[name], by=None)
+            actions.apply(self.project, images, add=[name], by=None)
         suggestions.confirm(self.project, move.good, None)
         self.presses += move.presses
 
     def label_unsure(self) -> None:
-        from projects import labeling
+        from projects.labels import actions
 
         for image in self.waiting().order_by("-usefulness", "-pk")[:UNSURE]:
-            labeling.apply(self.project, [image.pk], add=[self.truth[image.pk]], by=None)
+            actions.apply(self.project, [image.pk], add=[self.truth[image.pk]], by=None)
             self.presses["label one"] += 1
 
     def check(self) -> None:
@@ -139,21 +139,22 @@ class Person:
 
 def bring_in(data: Path) -> tuple[Any, dict[int, str], float]:
     """A project with the embedded images of DATA and its labels, the truth of each, seconds of embedding."""
-    from projects import ingest, labeling
+    from projects.images import upload
+    from projects.labels import actions
     from projects.models import Project, Team
-    from training import embedding
-    from training.engine.reading import for_fit
+    from training.assist import embed_images
+    from training.engine.data.layouts import for_fit
 
     project = Project.objects.create(team=Team.objects.create(name=data.name), name="benchmark")
     truth: dict[int, str] = {}
     for sample in for_fit(data, None, 0):
         with sample.path.open("rb") as file:
-            [outcome] = ingest.add_images(project, [file], None)
+            [outcome] = upload.add_images(project, [file], None)
         if outcome.image is not None:
             truth[outcome.image.pk] = sample.labels[0]
-    labeling.ensure_labels(project, sorted(set(truth.values())))
+    actions.ensure_labels(project, sorted(set(truth.values())))
     began = time.perf_counter()
-    while embedding.embed(project.pk):
+    while embed_images.embed(project.pk):
         pass
     return project, truth, time.perf_counter() - began
 

@@ -21,16 +21,18 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score
 
-from training.engine import Sample, catalogue, reading
-from training.engine.networks import build, pretrained, scaled
-from training.engine.pixels import read_square
+from training.engine import Sample
+from training.engine.backbones import registry
+from training.engine.backbones.classifier import build, pretrained, scaled
+from training.engine.data import layouts
+from training.engine.data.images import read_square
 
 BATCH, SIDE = 32, 224
 
 
 def features(samples: Sequence[Sample]) -> np.ndarray:
     """[N, 1280] float32."""
-    network = catalogue.NETWORKS[0]
+    network = registry.NETWORKS[0]
     backbone = build(network, pretrained(network)).to(memory_format=torch.channels_last)
     parts = []
     with torch.inference_mode():
@@ -42,7 +44,7 @@ def features(samples: Sequence[Sample]) -> np.ndarray:
 
 def main() -> None:
     source = Path(sys.argv[1])
-    train, test = reading.for_fit(source, None, 0), reading.for_evaluation(source)
+    train, test = layouts.for_fit(source, None, 0), layouts.for_evaluation(source)
     began = time.monotonic()
     head = LogisticRegression(C=1.0, max_iter=1000)
     head.fit(features(train), [one.labels[0] for one in train])

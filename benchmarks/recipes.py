@@ -24,10 +24,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from training.engine import catalogue, features, heads, networks, planning, reading, tuning
-from training.engine.augmenting import Strength
-from training.engine.networks import Head, Member
-from training.engine.pixels import decode_all, open_cache
+from training.engine.backbones import classifier, features, registry
+from training.engine.backbones.classifier import Head, Member
+from training.engine.data import layouts
+from training.engine.data.augment import Strength
+from training.engine.data.images import decode_all, open_cache
+from training.engine.search import budget as time_budget
+from training.engine.search import finetune, linear_head
 
 ROW = "| {:<32} | {:>8} | {:>6} | {:>7} | {:>5} |"
 DEEP_STRENGTH, PLAIN_STRENGTH = 1e-6, 1e-5
@@ -35,7 +38,7 @@ DEEP_STRENGTH, PLAIN_STRENGTH = 1e-6, 1e-5
 
 def read_pixels(paths: list[Path], largest: int, folder: Path) -> np.ndarray:
     """[N, S, S, 3] pixels of the images, as the engine keeps them."""
-    side = planning.cache_side([max(Image.open(path).size) for path in paths], largest)
+    side = time_budget.cache_side([max(Image.open(path).size) for path in paths], largest)
     problems = decode_all(paths, side, folder / "pixels.npy", 2, lambda done: None)
     if problems:
         raise SystemExit(f"{len(problems)} images cannot be read.")
@@ -46,21 +49,21 @@ class Recipes:
     """The images of one data set, and what is measured on them: hits and seconds of each recipe."""
 
     def __init__(self, source: Path, most: int, network: int, epochs: int | None, folder: Path) -> None:
-        samples = [*reading.for_fit(source, None, 0), *reading.for_evaluation(source)]
+        samples = [*layouts.for_fit(source, None, 0), *layouts.for_evaluation(source)]
         samples = list({sample.path: sample for sample in samples}.values())
         picked = np.sort(np.random.default_rng(0).permutation(len(samples))[:most])
         samples = [samples[i] for i in picked]
         names = sorted({sample.labels[0] for sample in samples})
         self.truth = np.array([names.index(sample.labels[0]) for sample in samples])
         self.targets = np.eye(len(names), dtype=np.float32)[self.truth]
-        kind = catalogue.NETWORKS[network]
+        kind = registry.NETWORKS[network]
         self.pixels = read_pixels([sample.path for sample in samples], kind.resolution, folder)
-        size = planning.tuning_resolutions(kind.resolution, self.pixels.shape[1])[-1]
+        size = time_budget.tuning_resolutions(kind.resolution, self.pixels.shape[1])[-1]
         empty = Head(torch.zeros(1, 1), torch.zeros(1))
-        self.tuned = Member(kind, size, networks.pretrained(kind), empty)
+        self.tuned = Member(kind, size, classifier.pretrained(kind), empty)
         deep = replace(self.tuned, resolution=kind.resolution, is_deep=True)
         self.plain, self.deep = self._features(self.tuned), self._blocks(deep, self._features(deep))
-        self.epochs = epochs or planning.wanted_epochs(len(samples))
+        self.epochs = epochs or time_budget.wanted_epochs(len(samples))
         self.hits: dict[str, list[float]] = defaultdict(list)
         self.seconds: dict[str, list[float]] = defaultdict(list)
 
@@ -73,7 +76,9 @@ class Recipes:
 
     def _head(self, table: Tensor, rows: np.ndarray, strength: float) -> Head:
         weights = np.ones(len(rows))
-        return heads.fit_head(table[rows], self.targets[rows], strength, False, weights, lambda *share: None)
+        return linear_head.fit_head(
+            table[rows], self.targets[rows], strength, False, weights, lambda *share: None
+        )
 
     def measure(self, seen: np.ndarray, unseen: np.ndarray) -> None:
         """All recipes with one fold left out."""
@@ -84,17 +89,17 @@ class Recipes:
         began = time.monotonic()
         start = self._head(self.plain, seen, PLAIN_STRENGTH)
         self._note("linear head", _logits(self.plain[unseen], start), unseen, time.monotonic() - began)
-        budget = planning.TuningBudget(1, 5, self.epochs, False, True)
-        batch = planning.partial_batch(len(self.pixels))
+        budget = time_budget.TuningBudget(1, 5, self.epochs, False, True)
+        batch = time_budget.partial_batch(len(self.pixels))
         plans = {
-            "last blocks": tuning.last_blocks(
+            "last blocks": finetune.last_blocks(
                 self.epochs, budget.views, Strength(), batch, self.tuned.network.frozen_stages
             ),
-            "whole network": tuning.TuningPlan(self.epochs),
+            "whole network": finetune.TuningPlan(self.epochs),
         }
         for name, plan in plans.items():
             began = time.monotonic()
-            member = tuning.tune(
+            member = finetune.tune(
                 replace(self.tuned, head=start),
                 self.pixels,
                 self.targets,
@@ -134,7 +139,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         recipes = Recipes(options.data, options.most, options.network, options.epochs, Path(folder))
-        folds = heads.make_folds(recipes.targets, options.folds, 0)
+        folds = linear_head.make_folds(recipes.targets, options.folds, 0)
         for fold in range(options.folds):
             recipes.measure(np.flatnonzero(folds != fold), np.flatnonzero(folds == fold))
     whole_s = float(np.median(recipes.seconds["whole network"]))

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.calling import Caller
-from tests.supervising import Product
+from tests.supervisor_process import Product
 
 PREPARE = """
 import os, sys, shutil, json, django
 os.environ["DJANGO_SETTINGS_MODULE"] = "exeml_site.settings"
 django.setup()
 from django.core.files.storage import default_storage
-from tests.making import PASSWORD, make_project, make_user, make_version
+from tests.factories import PASSWORD, make_project, make_user, make_version
 from training.models import Service, Status
-from training.services import deploying
+from training.serving import deploy
 project = make_project("benchmark", labels=2, images=0)
 versions = []
 for number, bundle in enumerate(sys.argv[1:], 1):
@@ -29,9 +29,9 @@ for number, bundle in enumerate(sys.argv[1:], 1):
     versions.append(version)
 found = []
 for name in ("calls", "stops"):
-    service, token = deploying.deploy(versions[0], make_user("alice"), None)
-    deploying.collect(service, name == "stops", 30, make_user("alice"))
-    deploying.bring_up(str(service.pk))
+    service, token = deploy.deploy(versions[0], make_user("alice"), None)
+    deploy.collect(service, name == "stops", 30, make_user("alice"))
+    deploy.bring_up(str(service.pk))
     found.append([str(service.pk), token.plain, project.pk, PASSWORD])
 print(json.dumps(found))
 """
@@ -41,15 +41,15 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "exeml_site.settings"
 django.setup()
 from django.contrib.auth.models import User
 from training.models import Service, TrainingVersion, CollectedCall
-from training.services import deploying, switching
+from training.serving import deploy, rollout
 user = User.objects.get(username="alice")
 service = Service.objects.get(pk=sys.argv[2])
 if sys.argv[1] == "change":
     other = service.project.training_versions.exclude(pk=service.training_version_id).get()
-    switching.change_version(service, other, user)
-    switching.change_over(str(service.pk))
+    rollout.change_version(service, other, user)
+    rollout.change_over(str(service.pk))
 elif sys.argv[1] == "stop":
-    deploying.stop(service, user)
+    deploy.stop(service, user)
 else:
     print(CollectedCall.objects.filter(service=service).exclude(verdict="").count())
 """

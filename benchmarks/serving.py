@@ -36,8 +36,8 @@ from benchmarks.served import Served, prepare
 from benchmarks.serving_batch import batch
 from benchmarks.serving_hostile import hostile
 from benchmarks.serving_storm import Storm
-from tests.supervising import Product
-from training.engine.bundle import Bundle
+from tests.supervisor_process import Product
+from training.engine.bundle.bundle import Bundle
 
 CLIENTS = (1, 4, 16, 64)
 TURNS, TURN_CALLS = 6, 50

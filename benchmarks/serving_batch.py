@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.served import Served, kill_worker
-from training.engine.bundle import Bundle
+from training.engine.bundle.bundle import Bundle
 
 KILL_AT = 0.3  # of the pictures
 LONGEST_S = 3600

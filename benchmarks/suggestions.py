@@ -46,24 +46,24 @@ def timed(work: Any, *arguments: Any) -> float:
 
 
 def embed(photos: Path | None) -> None:
-    from projects import ingest
+    from projects.images import upload
     from projects.models import Project, Team
-    from training import embedding
-    from training.engine import features, networks
-    from training.engine.catalogue import NETWORKS
-    from training.engine.networks import Head, Member
+    from training.assist import embed_images
+    from training.engine.backbones import classifier, features
+    from training.engine.backbones.classifier import Head, Member
+    from training.engine.backbones.registry import NETWORKS
 
     project = Project.objects.create(team=Team.objects.create(name="Embed"), name="embed")
-    ingest.add_images(project, pictures(photos), None)
+    upload.add_images(project, pictures(photos), None)
     count = project.images.count()
-    embedding._embedder()  # loading is once a day
-    job_s = timed(embedding.embed, project.pk)
+    embed_images._embedder()  # loading is once a day
+    job_s = timed(embed_images.embed, project.pk)
     import torch
 
     member = Member(
         NETWORKS[0],
         NETWORKS[0].resolution,
-        networks.pretrained(NETWORKS[0]),
+        classifier.pretrained(NETWORKS[0]),
         Head(torch.zeros(1, WIDTH), torch.zeros(1)),
     )
     side = member.resolution
@@ -98,13 +98,13 @@ def named(content: bytes, name: str) -> io.BytesIO:
 
 
 def refresh(images: int) -> None:
-    from training import suggesting
+    from training.assist import suggest_labels
 
     project = make_bench(images)
-    cold = timed(suggesting.refresh, project.pk)
-    again = timed(suggesting.refresh, project.pk)
+    cold = timed(suggest_labels.refresh, project.pk)
+    again = timed(suggest_labels.refresh, project.pk)
     relabel(project)
-    warm = timed(suggesting.refresh, project.pk)
+    warm = timed(suggest_labels.refresh, project.pk)
     floor = bare(images)
     times = f"cold {cold:.2f} s, after a deed {warm:.2f} s, nothing new {again:.2f} s"
     print(f"refresh of {images:,} unlabeled: {times}; bare products {floor:.2f} s, ratio {warm / floor:.0f}")
@@ -123,12 +123,13 @@ def bare(images: int) -> float:
 def make_bench(images: int) -> Any:
     from django.utils import timezone
 
-    from projects import labeling, similarity
+    from projects.images import similarity
+    from projects.labels import actions
     from projects.models import Annotation, Embedding, Image, Project, Team
-    from training.embedding import network_name
+    from training.assist.embed_images import network_name
 
     project = Project.objects.create(team=Team.objects.create(name="Refresh"), name="refresh")
-    labels = labeling.ensure_labels(project, [f"label {n}" for n in range(LABELS)])
+    labels = actions.ensure_labels(project, [f"label {n}" for n in range(LABELS)])
     total = images + LABELED
     rows = Image.objects.bulk_create(
         Image(
@@ -161,10 +162,10 @@ def make_bench(images: int) -> Any:
 
 def relabel(project: Any) -> None:
     """A person's deed: twenty more labels."""
-    from projects import labeling
+    from projects.labels import actions
 
     waiting = project.images.unlabeled().order_by("pk").values_list("pk", flat=True)[:20]
-    labeling.apply(project, list(waiting), add=["label 3"], by=None)
+    actions.apply(project, list(waiting), add=["label 3"], by=None)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 from benchmarks.importing import noise
-from tests.supervising import ADMIN_PASSWORD, Product, free_port
+from tests.supervisor_process import ADMIN_PASSWORD, Product, free_port
 
 CONNECTIONS = 3
 EDGE = "----exeml-benchmark"

@@ -20,10 +20,12 @@ import torch
 from torch import Tensor
 
 from benchmarks.recipes import read_pixels
-from training.engine import catalogue, features, heads, invariance, networks, planning, reading
+from training.engine.backbones import classifier, features, registry
+from training.engine.backbones.classifier import Head, Member
 from training.engine.config import Sample
-from training.engine.judging import judge
-from training.engine.networks import Head, Member
+from training.engine.data import layouts
+from training.engine.search import augmentation_probe, budget, linear_head
+from training.engine.search.scoring import judge
 
 ROW = "| {:<14} | {:>7} | {:>8} | {:>6} |"
 
@@ -44,17 +46,17 @@ def tables(member: Member, pixels: np.ndarray, views: int) -> list[Tensor]:
 
 def ratio_asked(member: Member, plain: Tensor, turned: Tensor, targets: np.ndarray) -> float:
     """The engine's question (`invariance`), on features that are there."""
-    rows = np.sort(np.random.default_rng(0).permutation(len(targets))[: invariance.PROBED])
-    width, folds = member.network.features, heads.make_folds(targets, 5, 0)[rows]
+    rows = np.sort(np.random.default_rng(0).permutation(len(targets))[: augmentation_probe.PROBED])
+    width, folds = member.network.features, linear_head.make_folds(targets, 5, 0)[rows]
     alone, both = (
-        heads.cross_validate(
+        linear_head.cross_validate(
             torch.stack([table[rows, -width:] for table in views]),
             targets[rows],
             folds,
             False,
             np.ones(len(rows)),
             lambda: None,
-            [invariance.START_STRENGTH],
+            [augmentation_probe.START_STRENGTH],
         ).verdict.loss
         for views in ([plain], [plain, turned])
     )
@@ -64,13 +66,13 @@ def ratio_asked(member: Member, plain: Tensor, turned: Tensor, targets: np.ndarr
 def compare(views: list[Tensor], judged: Tensor, member: Member, known: np.ndarray, new: np.ndarray) -> None:
     """A table of heads fitted on some of the views [N, F] and judged on features [M, F]."""
     print(ROW.format("views", "loss", "accuracy", "ratio"))
-    folds, weights = heads.make_folds(known, planning.fold_count(len(known)), 0), np.ones(len(known))
+    folds, weights = linear_head.make_folds(known, budget.fold_count(len(known)), 0), np.ones(len(known))
     parts = torch.split(views[0], list(member.taps), dim=1)
     scale = torch.cat([part.std().expand(part.shape[1]) for part in parts])
     errors = list[float]()
     for count in (1, 2, 4):
         joined = torch.stack(views[:count]) / scale
-        head = heads.cross_validate(joined, known, folds, False, weights, lambda: None).head
+        head = linear_head.cross_validate(joined, known, folds, False, weights, lambda: None).head
         found = judge((judged / scale @ head.weight.T + head.bias).numpy(), new, False)
         errors.append(1 - found.accuracy)
         share = errors[-1] / max(errors[0], 1e-9)
@@ -85,14 +87,14 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=2000)
     parser.add_argument("--upright", action="store_true")
     options = parser.parse_args()
-    train = reading.for_fit(options.data, None, 0)
+    train = layouts.for_fit(options.data, None, 0)
     names, train = sorted({sample.labels[0] for sample in train}), picked(train, options.train)
-    test = picked(reading.for_evaluation(options.data), options.test)
+    test = picked(layouts.for_evaluation(options.data), options.test)
     truth = np.array([names.index(sample.labels[0]) for sample in train + test])
     targets, known = np.eye(len(names), dtype=np.float32)[truth], len(train)
-    kind = catalogue.NETWORKS[0]
+    kind = registry.NETWORKS[0]
     empty = Head(torch.zeros(1, 1), torch.zeros(1))
-    member = Member(kind, kind.resolution, networks.pretrained(kind), empty, is_deep=True)
+    member = Member(kind, kind.resolution, classifier.pretrained(kind), empty, is_deep=True)
     with tempfile.TemporaryDirectory() as folder:
         pixels = np.array(read_pixels([one.path for one in train + test], kind.resolution, Path(folder)))
     turns = np.random.default_rng(0).integers(4, size=len(pixels)) * (not options.upright)
@@ -100,7 +102,7 @@ def main() -> None:
     views, judged = tables(member, pixels[:known], 4), tables(member, pixels[known:], 1)[0]
     ratio = ratio_asked(member, views[0], views[1], targets[:known])
     print(f"{options.data.name}: {known} train, {len(test)} test; asked {ratio:.3f}: ", end="")
-    print("it turns" if ratio < invariance.TEACHING else "it does not turn")
+    print("it turns" if ratio < augmentation_probe.TEACHING else "it does not turn")
     compare(views, judged, member, targets[:known], targets[known:])
 
 

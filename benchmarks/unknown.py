@@ -21,11 +21,12 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from training.engine import FitConfig, Sample, reading
-from training.engine.bundle import Bundle
-from training.engine.catalogue import fastest
-from training.engine.fitting import fit
-from training.engine.knowing import Judgement
+from training.engine import FitConfig, Sample
+from training.engine.backbones.registry import fastest
+from training.engine.bundle.bundle import Bundle
+from training.engine.bundle.novelty import Judgement
+from training.engine.data import layouts
+from training.engine.fit import fit
 
 MOST_STRANGERS = 200
 
@@ -78,8 +79,8 @@ def main() -> None:
     parser.add_argument("--single", action="store_true")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
-    train, test = reading.for_fit(options.source, None, 0), reading.for_evaluation(options.source)
-    others = {path.name: thin(reading.for_evaluation(path)) for path in options.others}
+    train, test = layouts.for_fit(options.source, None, 0), layouts.for_evaluation(options.source)
+    others = {path.name: thin(layouts.for_evaluation(path)) for path in options.others}
     for label in options.leave_out or sorted({one.labels[0] for one in train})[:2]:
         with tempfile.TemporaryDirectory() as folder:
             bundle = fit_without(train, label, options, Path(folder))

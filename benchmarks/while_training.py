@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from benchmarks.flowers import start_training
-from tests.supervising import Product
+from tests.supervisor_process import Product
 
 
 def request_times(product: Product, path: str, seconds: float) -> list[float]:

@@ -19,8 +19,8 @@ from benchmarks.presses import bring_in
 
 
 def run(data: Path, share: float, seeds: int) -> None:
-    from projects import labeling
-    from training import inspecting
+    from projects.labels import actions
+    from training.assist import find_issues
 
     project, truth, _ = bring_in(data)
     names = sorted(set(truth.values()))
@@ -33,8 +33,8 @@ def run(data: Path, share: float, seeds: int) -> None:
             for pk, true in truth.items()
         }
         for name in names:
-            labeling.apply(project, [pk for pk, one in given.items() if one == name], add=[name], by=None)
-        inspecting.inspect(project.pk)
+            actions.apply(project, [pk for pk, one in given.items() if one == name], add=[name], by=None)
+        find_issues.inspect(project.pk)
         found = dict(project.images.exclude(suspicion=None).values_list("pk", "suspicion__name"))
         suspected += len(found)
         wrong_count += len(wrong)

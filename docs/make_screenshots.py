@@ -15,8 +15,8 @@ from typing import Any
 from PIL import Image as Picture
 from playwright.sync_api import sync_playwright
 
-from tests.browser.looking import CHROMIUM_ARGUMENTS, find_chromium
-from tests.supervising import ADMIN_PASSWORD, Product
+from tests.browser.chromium import CHROMIUM_ARGUMENTS, find_chromium
+from tests.supervisor_process import ADMIN_PASSWORD, Product
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}

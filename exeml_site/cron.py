@@ -23,15 +23,15 @@ class Chore:
 
 
 CHORES = (
-    Chore("training.recovery.sweep", 15),
-    Chore("training.services.deploying.stop_expired", 30),
-    Chore("training.services.switching.catch_up", 30),
-    Chore("training.services.batching.catch_up", 15),
-    Chore("training.services.collecting.forget_old", DAY_S),
-    Chore("training.services.counting.forget_old", DAY_S),
-    Chore("training.embedding.catch_up", 60),
-    Chore("projects.transfers.deeds.catch_up", 15),
-    Chore("projects.purging.empty_bins", DAY_S),  # by interval, since a desk's computer sleeps at night
+    Chore("training.versions.recovery.sweep", 15),
+    Chore("training.serving.deploy.stop_expired", 30),
+    Chore("training.serving.rollout.catch_up", 30),
+    Chore("training.serving.batches.job.catch_up", 15),
+    Chore("training.serving.calls.feedback.forget_old", DAY_S),
+    Chore("training.serving.calls.counters.forget_old", DAY_S),
+    Chore("training.assist.embed_images.catch_up", 60),
+    Chore("projects.transfers.imports.catch_up", 15),
+    Chore("projects.images.bin.empty_bins", DAY_S),  # by interval, since a desk's computer sleeps at night
 )
 
 for chore in CHORES:

@@ -106,7 +106,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "exeml_site.redis_away.RedisAway",
+    "exeml_site.redis_unavailable.RedisAway",
 ]
 
 CONTENT_SECURITY_POLICY = {
@@ -135,7 +135,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-                "exeml_site.context.frame",
+                "projects.context.frame",
             ],
         },
     },

@@ -8,5 +8,5 @@ from django.utils.module_loading import import_string
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exeml_site.settings")
 application = get_wsgi_application()
 
-for begin in ("training.services.counting.begin", "training.services.warming.begin"):
+for begin in ("training.serving.calls.counters.begin", "training.serving.inference.preload.begin"):
     import_string(begin)()  # by name: models can be imported only now

@@ -15,7 +15,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 
-from exeml_site.pages import PageRequest, go, wants_fragment
+from exeml_site.lib.http import PageRequest, go, wants_fragment
 from projects.models import Membership, Project, Role, Team
 
 View = Callable[..., HttpResponseBase]

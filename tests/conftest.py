@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import connection
 from django.test import Client
 
-from tests.making import make_team, make_user
+from tests.factories import make_team, make_user
 
 # Weights of more networks may lie in this machine's caches; searches in tests know those of packages only.
 for variable in ("EXEML_WEIGHTS", "HF_HOME", "HF_HUB_CACHE", "TORCH_HOME"):

@@ -17,7 +17,7 @@ class Model(litserve.LitAPI):  # type: ignore[misc, name-defined, unused-ignore]
     bundle, threads = "", 1
 
     def setup(self, device: str) -> None:
-        from training.engine.bundle import Bundle
+        from training.engine.bundle.bundle import Bundle
 
         self.model = Bundle.load(Path(self.bundle), self.threads)
 

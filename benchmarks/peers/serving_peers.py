@@ -33,7 +33,7 @@ def measure(
 ) -> dict[str, dict[str, Any]]:
     """{peer: {"single": …, "throughput": {clients: calls a second at the best setting}}}."""
     from benchmarks.calling import Caller, load, percentiles, timed
-    from tests.supervising import free_port
+    from tests.supervisor_process import free_port
 
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -110,10 +110,10 @@ def fastapi_app() -> Any:
     import fastapi
     import torch
 
-    from training.engine.bundle import read_description
-    from training.engine.exporting import read_members
-    from training.engine.networks import Assembled
-    from training.engine.pixels import read_square, resize_square
+    from training.engine.backbones.classifier import Assembled
+    from training.engine.bundle.bundle import read_description
+    from training.engine.bundle.writer import read_members
+    from training.engine.data.images import read_square, resize_square
 
     torch.set_num_threads(int(os.environ["PEER_THREADS"]))
     bundle = Path(os.environ["PEER_BUNDLE"])

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exeml_site.supervisor.lines import show
-from exeml_site.supervisor.tie import tied
+from exeml_site.lib.parent_death import tied
+from exeml_site.supervisor.console import show
 
 FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0
 STEADY_AFTER_S = 60.0  # a process that ran this long had not failed to start

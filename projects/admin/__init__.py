@@ -11,9 +11,9 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from projects.admin import images, labeling, people, projects
+from projects.admin import accounts, images, labels, projects
 
-__all__ = ["images", "labeling", "people", "projects"]
+__all__ = ["accounts", "images", "labels", "projects"]
 
 admin.site.site_header = "exeml operators"
 admin.site.site_title = "exeml operators"

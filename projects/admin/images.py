@@ -13,8 +13,8 @@ from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
-from projects import labeling
-from projects.admin.reading import DeletedFilter, ReadOnlyAdmin
+from projects.admin.base import DeletedFilter, ReadOnlyAdmin
+from projects.labels import actions as label_actions
 from projects.models import Annotation, Image, LabelEvent, Project
 
 
@@ -78,7 +78,7 @@ class ImageAdmin(ReadOnlyAdmin):
         restored = 0
         for project in projects:
             ids = list(binned.filter(project=project).values_list("pk", flat=True))
-            event = labeling.restore_images(project, ids, by=request.user)
+            event = label_actions.restore_images(project, ids, by=request.user)
             restored += len(event.changes) if event else 0
         self.message_user(request, f"Restored: {restored} images.", messages.SUCCESS)
 

@@ -10,9 +10,9 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from projects import managing
-from projects.admin.reading import Admin, DeletedFilter, ReadOnlyAdmin
+from projects.admin.base import Admin, DeletedFilter, ReadOnlyAdmin
 from projects.models import DatasetVersion, Label, Project
+from projects.workspace import lifecycle
 
 if TYPE_CHECKING:
     OfProject = forms.ModelForm[Project]
@@ -31,7 +31,7 @@ class ProjectForm(OfProject):
         name = str(self.cleaned_data["name"])
         others = Project.objects.alive().filter(team=self.instance.team_id).exclude(pk=self.instance.pk)
         if self.instance.deleted_at is None and others.filter(name__iexact=name).exists():
-            raise ValidationError(managing.NAME_TAKEN)
+            raise ValidationError(lifecycle.NAME_TAKEN)
         return name
 
 
@@ -56,14 +56,14 @@ class ProjectAdmin(Admin):
     def restore(self, request: HttpRequest, projects: QuerySet[Project]) -> None:
         for project in projects.select_related("team"):
             try:
-                managing.restore_project(project)
-            except managing.NameTaken:
+                lifecycle.restore_project(project)
+            except lifecycle.NameTaken:
                 words = (
                     f"Not restored: {project}. {project.team} has another project of this name. "
                     "Rename one of the two here, then restore."
                 )
                 self.message_user(request, words, messages.ERROR)
-            except managing.Refused as refused:
+            except lifecycle.Refused as refused:
                 self.message_user(request, f"Not restored: {project}. {refused}", messages.ERROR)
             else:
                 self.message_user(request, f"Restored: {project}.", messages.SUCCESS)
@@ -72,8 +72,8 @@ class ProjectAdmin(Admin):
     def delete(self, request: Any, projects: QuerySet[Project]) -> None:
         for project in projects:
             try:
-                managing.delete_project(project, by=request.user)
-            except managing.Refused as refused:
+                lifecycle.delete_project(project, by=request.user)
+            except lifecycle.Refused as refused:
                 self.message_user(request, f"Not deleted: {project}. {refused}", messages.ERROR)
             else:
                 self.message_user(request, f"Deleted: {project}.", messages.SUCCESS)

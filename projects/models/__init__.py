@@ -1,8 +1,8 @@
+from projects.models.collaboration import Assignment, Opinion, Presence
+from projects.models.computed import Embedding, Miniature, Prediction, Refusal
 from projects.models.dataset import DatasetVersion
 from projects.models.image import Annotation, How, Image, LabelEvent, OpinionState, Side, Touch
-from projects.models.learning import Embedding, Miniature, Prediction, Refusal
 from projects.models.project import Label, Project
-from projects.models.sharing import Assignment, Opinion, Presence
 from projects.models.team import Membership, Role, Team
 from projects.models.transfer import DataSource, Transfer, TransferRefusal
 

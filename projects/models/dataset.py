@@ -16,8 +16,8 @@ class DatasetVersion(models.Model):
     """A name reserved when a training is submitted and filled once, by the job that publishes it.
 
     `manifest` names a JSON Lines file in the default storage; from `published_at` on nothing here changes.
-    `counts` is `{label: {"TRAIN": n, "EVAL": n}}`, `split` what `projects.leaks.report` tells of the split,
-    `portrait` what `projects.portraits.paint` says of the images; old versions have neither.
+    `counts` is `{label: {"TRAIN": n, "EVAL": n}}`, `split` what `datasets.leakage.report` tells of the split,
+    `portrait` what `datasets.statistics.paint` says of the images; old versions have neither.
     """
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="dataset_versions")

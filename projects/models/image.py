@@ -60,7 +60,7 @@ class Image(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False
     )
     uploaded_at = models.DateTimeField(auto_now_add=True)
-    # Kept true by projects.labeling alone: whether an Annotation exists. Counting 100,000 images needs it.
+    # Whether an Annotation exists; kept true by `labels.annotations` alone. Counting 100,000 images needs it.
     is_labeled = models.BooleanField(default=False)
     # Given at the first publishing and kept: an image once EVAL stays EVAL in later dataset versions.
     side = models.CharField(max_length=5, choices=Side.choices, blank=True)
@@ -73,7 +73,7 @@ class Image(models.Model):
     brightness = models.FloatField(null=True, blank=True)
     sharpness = models.FloatField(null=True, blank=True)
     is_hard = models.BooleanField("hard example", default=False)
-    # Numbers of `projects.hardness.REASONS` with commas between, as the workers see it; empty: not hard.
+    # Numbers of `quality.hard_examples.REASONS` with commas between, as the workers see it; empty: not hard.
     hard_reasons = models.CharField(max_length=32, blank=True)
     opinion = models.CharField(max_length=9, choices=OpinionState.choices, blank=True)
 

@@ -9,9 +9,9 @@ from django.core.exceptions import NON_FIELD_ERRORS
 from django.http import HttpResponse
 from django.urls import reverse_lazy
 
-from projects import braking
 from projects.access import public, signed_in
-from projects.forms import ChangePasswordForm, SignInForm
+from projects.forms.projects import ChangePasswordForm, SignInForm
+from projects.workspace import login_throttle
 
 FORM_VERBS = ["get", "head", "post", "options"]  # Django's form views would take a PUT for a POST
 
@@ -23,17 +23,19 @@ class SignIn(auth.LoginView):
     http_method_names = FORM_VERBS
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
-        braking.forget_failures(form.cleaned_data["username"], braking.address_of(self.request))
+        login_throttle.forget_failures(form.cleaned_data["username"], login_throttle.address_of(self.request))
         return super().form_valid(form)
 
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
         """422, or 429 while the brake holds."""
         is_braked = form.has_error(NON_FIELD_ERRORS, "braked")
         if not is_braked:
-            braking.count_failure(form.data.get("username", ""), braking.address_of(self.request))
+            login_throttle.count_failure(
+                form.data.get("username", ""), login_throttle.address_of(self.request)
+            )
         response = self.render_to_response(self.get_context_data(form=form), status=429 if is_braked else 422)
         if is_braked:
-            response["Retry-After"] = str(braking.REST_S)
+            response["Retry-After"] = str(login_throttle.REST_S)
         return response
 
 

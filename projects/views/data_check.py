@@ -5,10 +5,10 @@ from __future__ import annotations
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
-from exeml_site.pages import PageRequest, page
+from exeml_site.lib.http import PageRequest, page
 from projects.access import project_page
-from projects.checking import balance, findings
 from projects.models import Project, Role
+from projects.quality.findings import balance, findings
 
 
 @project_page(Role.VIEWER)

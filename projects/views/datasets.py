@@ -10,13 +10,14 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from exeml_site.pages import PageRequest, go, page
-from projects import datasets, files, leaks, portraits
+from exeml_site.lib import storage
+from exeml_site.lib.http import PageRequest, go, page
 from projects.access import project_page
+from projects.datasets import compare, leakage, statistics
+from projects.datasets.publish import ManifestDamaged
+from projects.images.sort import read_number
+from projects.labels.event_text import counted
 from projects.models import DatasetVersion, Image, Label, Project, Role
-from projects.ordering import read_number
-from projects.publishing import ManifestDamaged
-from projects.telling import counted
 
 SHOWN = 60  # differing images on a page
 
@@ -38,8 +39,8 @@ def dataset_version(request: PageRequest, project: Project, dataset_name: str) -
     context["ratio_words"] = _ratio_words(version)
     context["may_restore"] = request.membership.role >= Role.MANAGER
     try:
-        portrait = portraits.portrait_of(version)
-        context |= {"portrait": portrait, "charts": portraits.charts(portrait)}
+        portrait = statistics.portrait_of(version)
+        context |= {"portrait": portrait, "charts": statistics.charts(portrait)}
     except ManifestDamaged as problem:
         context["problem"] = str(problem)
     others = _versions(project).filter(published_at__isnull=False).exclude(pk=version.pk)
@@ -57,14 +58,12 @@ def dataset_differences(request: PageRequest, project: Project, dataset_name: st
     other = _get(project, request.GET["from"])
     context: dict[str, Any] = {"project": project, "version": version, "other": other}
     try:
-        found = datasets.differences(other, version)
+        found = compare.differences(other, version)
     except ManifestDamaged as problem:
         return page(request, "projects/dataset_differences.html", context | {"problem": str(problem)})
     asked = request.GET.get("kind", "")
     kind = (
-        asked
-        if asked in datasets.KINDS
-        else next((kind for kind, _, count in found.counts if count), "added")
+        asked if asked in compare.KINDS else next((kind for kind, _, count in found.counts if count), "added")
     )
     ones = found.of(kind)
     last = max(1, -(-len(ones) // SHOWN))
@@ -87,7 +86,7 @@ def dataset_manifest(request: PageRequest, project: Project, dataset_name: str) 
     """The manifest as it was published, byte for byte."""
     version = _get(project, dataset_name)
     try:
-        path = files.local_path(version.manifest)
+        path = storage.local_path(version.manifest)
     except OSError:
         messages.error(request, f"The manifest of {version} is missing. Ask an operator to restore it.")
         return go(request, _address(version))
@@ -103,9 +102,9 @@ def restore_labels(request: PageRequest, project: Project, dataset_name: str) ->
     try:
         if request.method == "GET":
             context: dict[str, Any] = {"project": project, "version": version}
-            context["restoring"] = datasets.preview_restoring(version)
+            context["restoring"] = compare.preview_restoring(version)
             return page(request, "projects/dataset_restore.html", context)
-        events = datasets.restore(version, request.user, others_too=request.POST.get("others") == "1")
+        events = compare.restore(version, request.user, others_too=request.POST.get("others") == "1")
     except ManifestDamaged as problem:
         messages.error(request, str(problem))
         return go(request, _address(version))
@@ -150,4 +149,4 @@ def _named(project: Project, ids: list[int]) -> list[Image]:
 
 
 def _ratio_words(version: DatasetVersion) -> str:
-    return leaks.ratio_words(version.split, version.training_ratio) if version.split else ""
+    return leakage.ratio_words(version.split, version.training_ratio) if version.split else ""

@@ -8,10 +8,10 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.pages import PageRequest, page
-from projects import labeling
+from exeml_site.lib.http import PageRequest, page
 from projects.access import project_page
-from projects.histories import History, ImageHistory
+from projects.labels import actions
+from projects.labels.history import History, ImageHistory
 from projects.models import Image, LabelEvent, Project, Role
 from projects.views.label_data import Notice, refreshed, undone_words
 
@@ -31,8 +31,8 @@ def undo_event(request: PageRequest, project: Project, event_id: int) -> HttpRes
     event = get_object_or_404(LabelEvent, project=project, pk=event_id)
     is_undo = event.kind == LabelEvent.Kind.UNDO
     try:
-        undone = (labeling.redo if is_undo else labeling.undo)(event, request.user)
-    except labeling.CannotUndo as refusal:
+        undone = (actions.redo if is_undo else actions.undo)(event, request.user)
+    except actions.CannotUndo as refusal:
         context = {**_context(request, project), "problem": str(refusal)}
         return page(request, PAGE, context, fragment=FRAGMENT, status=409)
     words = undone_words(event, undone, "Done again" if is_undo else "Taken back")
@@ -56,11 +56,11 @@ def image_history(request: PageRequest, project: Project, image_id: int) -> Http
 @require_POST
 def redo_labeling(request: PageRequest, project: Project) -> HttpResponse:
     """Do again what the user took back last."""
-    event = labeling.last_undo(project, request.user)
+    event = actions.last_undo(project, request.user)
     if event is None:
         return refreshed(request, project, Notice("There is nothing of yours to do again.", level="info"))
     try:
-        undone = labeling.redo(event, request.user)
-    except labeling.CannotUndo as refusal:
+        undone = actions.redo(event, request.user)
+    except actions.CannotUndo as refusal:
         return refreshed(request, project, Notice(str(refusal), level="warning"), status=409)
     return refreshed(request, project, Notice(undone_words(event, undone, "Done again"), undone.event))

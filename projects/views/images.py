@@ -10,15 +10,16 @@ from django.shortcuts import get_object_or_404
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.pages import PageRequest, page
-from projects import hardness, label_import, labeling
+from exeml_site.lib.http import PageRequest, page
 from projects.access import project_page
-from projects.forms_labeling import ImagesForm, UploadLabelsForm
-from projects.ingest import Outcome, add_images
+from projects.forms.label_data import ImagesForm, UploadLabelsForm
+from projects.images.decode import CONTENT_TYPES
+from projects.images.similarity import nearest_labeled
+from projects.images.upload import Outcome, add_images
+from projects.labels import actions, bulk_import
+from projects.labels.event_text import counted
 from projects.models import Image, Project, Role
-from projects.pictures import CONTENT_TYPES
-from projects.similarity import nearest_labeled
-from projects.telling import counted
+from projects.quality import hard_examples
 from projects.views.label_data import Notice, chosen, first_error, refreshed, refused
 
 # What became of a file as an HTTP status of its own: one request carries several files.
@@ -51,11 +52,9 @@ def label_uploads(request: PageRequest, project: Project) -> HttpResponse:
     if not form.is_valid():
         return JsonResponse({"error": first_error(form)}, status=422)
     wanted = form.cleaned_data["marks"]
-    problems = {
-        pk: reason for pk, marks in wanted.items() if (reason := label_import.why_not(project, marks))
-    }
+    problems = {pk: reason for pk, marks in wanted.items() if (reason := bulk_import.why_not(project, marks))}
     possible = {pk: marks for pk, marks in wanted.items() if pk not in problems}
-    given = label_import.give(project, possible, request.user)
+    given = bulk_import.give(project, possible, request.user)
     return JsonResponse({"labeled": given.labeled, "kept": len(given.kept), "problems": problems})
 
 
@@ -93,7 +92,7 @@ def image_neighbours(request: PageRequest, project: Project, image_id: int) -> H
     """The five labeled images that look most like one: why a label is suggested or doubted."""
     image = get_object_or_404(Image.objects.select_related("project"), pk=image_id, project=project)
     context = {"project": project, "image": image, "neighbours": nearest_labeled(image, NEIGHBOURS)}
-    context["hard"] = hardness.told(image.hard_reasons)
+    context["hard"] = hard_examples.told(image.hard_reasons)
     return page(request, "projects/_neighbours.html", context)
 
 
@@ -114,7 +113,7 @@ def delete_images(request: PageRequest, project: Project) -> HttpResponse:
     form = ImagesForm(request.POST)
     if not form.is_valid():
         return refused(request, project, first_error(form))
-    event = labeling.delete_images(project, chosen(request, project, form), request.user)
+    event = actions.delete_images(project, chosen(request, project, form), request.user)
     words = f"{counted(len(event.changes))} moved to the bin." if event else "They are in the bin already."
     return refreshed(request, project, Notice(words, event))
 
@@ -125,6 +124,6 @@ def restore_images(request: PageRequest, project: Project) -> HttpResponse:
     form = ImagesForm(request.POST)
     if not form.is_valid():
         return refused(request, project, first_error(form))
-    event = labeling.restore_images(project, chosen(request, project, form), request.user)
+    event = actions.restore_images(project, chosen(request, project, form), request.user)
     words = f"{counted(len(event.changes))} restored." if event else "They are restored already."
     return refreshed(request, project, Notice(words, event))

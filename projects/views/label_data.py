@@ -12,17 +12,18 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.pages import PageRequest, go, page, wants_fragment
-from exeml_site.turns import in_turn
-from projects import assigning, labeling
+from exeml_site.lib.fair_lock import in_turn
+from exeml_site.lib.http import PageRequest, go, page, wants_fragment
 from projects.access import project_page
-from projects.filters import chips, people_of
-from projects.forms_labeling import ImagesForm, LabelForm, LabelImagesForm, filter_fields
-from projects.grid import Bench
+from projects.collaboration import assignments
+from projects.datasets.publish import readiness
+from projects.forms.label_data import ImagesForm, LabelForm, LabelImagesForm, filter_fields
+from projects.images.query import PAGE_SIZES, matching_ids
+from projects.label_data.filter_chips import chips, people_of
+from projects.label_data.page import Bench
+from projects.labels import actions
+from projects.labels.event_text import counted, labeled_words, root_of
 from projects.models import LabelEvent, Project, Role
-from projects.publishing import readiness
-from projects.querying import PAGE_SIZES, matching_ids
-from projects.telling import counted, labeled_words, root_of
 
 MOST_ONLY = 500
 PAGE, TILES = "projects/label_data.html", "projects/_label_data_tiles.html"
@@ -74,7 +75,7 @@ def label_images(request: PageRequest, project: Project) -> HttpResponse:
     wanted = form.cleaned_data
     images = chosen(request, project, form)
     try:
-        event = labeling.apply(project, images, add=wanted["add"], remove=wanted["remove"], by=request.user)
+        event = actions.apply(project, images, add=wanted["add"], remove=wanted["remove"], by=request.user)
     except ValidationError as error:
         return refused(request, project, error.messages[0])
     notice = (
@@ -92,8 +93,8 @@ def undo_labeling(request: PageRequest, project: Project) -> HttpResponse:
     if event is None:
         return refreshed(request, project, Notice("There is nothing of yours to take back.", level="info"))
     try:
-        undone = labeling.undo(event, request.user)
-    except labeling.CannotUndo as refusal:
+        undone = actions.undo(event, request.user)
+    except actions.CannotUndo as refusal:
         return refreshed(request, project, Notice(str(refusal), level="warning"), status=409)
     return refreshed(request, project, Notice(undone_words(event, undone)))
 
@@ -101,7 +102,7 @@ def undo_labeling(request: PageRequest, project: Project) -> HttpResponse:
 def _deed(project: Project, request: PageRequest) -> LabelEvent | None:
     named = request.POST.get("event", "")
     if not named:
-        return labeling.last_deed(project, request.user)
+        return actions.last_deed(project, request.user)
     number = int(named) if named.isdecimal() and len(named) < 19 else 0
     return get_object_or_404(LabelEvent, project=project, pk=number)
 
@@ -131,7 +132,7 @@ def bench_context(request: PageRequest, project: Project, keep: Iterable[int] = 
         "page_sizes": PAGE_SIZES,
         "can_label": can_label,
         "can_review": request.membership.role >= Role.REVIEWER,
-        "mine": assigning.mine(project, request.user) if can_label else 0,
+        "mine": assignments.mine(project, request.user) if can_label else 0,
         "new_label_form": LabelForm(project=project) if can_label else None,
     }
 
@@ -162,7 +163,7 @@ def first_error(form: Any) -> str:
     return str(next(iter(form.errors.values()))[0])
 
 
-def undone_words(event: LabelEvent, undone: labeling.Undone, deed: str = "Taken back") -> str:
+def undone_words(event: LabelEvent, undone: actions.Undone, deed: str = "Taken back") -> str:
     """“Taken back for 10 images; 2 were changed by somebody since and stay.”"""
     root, details = root_of(event), undone.event.details
     if root.kind == Kind.RENAME_LABEL:

@@ -12,14 +12,15 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import reswap, retarget
 
-from exeml_site.pages import PageRequest, page
-from projects import labeling, purging
+from exeml_site.lib.http import PageRequest, page
 from projects.access import project_page
-from projects.forms_labeling import LabelForm
-from projects.forms_labels import DeleteLabelForm, LabelLookForm, MergeForm
+from projects.forms.label_data import LabelForm
+from projects.forms.labels import DeleteLabelForm, LabelLookForm, MergeForm
+from projects.images import bin
+from projects.labels import actions
+from projects.labels.event_text import counted
 from projects.models import Annotation, Label, LabelEvent, Project, Role
 from projects.models.project import LABEL_COLOURS
-from projects.telling import counted
 from projects.views.label_data import PAGE, Notice, bench_context, refreshed
 
 PANE = "projects/_label_data_labels.html"
@@ -38,7 +39,7 @@ def create_label(request: PageRequest, project: Project) -> HttpResponse:
     if not form.is_valid():
         context = {**bench_context(request, project), "new_label_form": form}
         return retarget(page(request, PAGE, context, fragment=PANE, status=422), "#all-labels")
-    [label] = labeling.ensure_labels(project, [form.cleaned_data["name"]])
+    [label] = actions.ensure_labels(project, [form.cleaned_data["name"]])
     return refreshed(request, project, Notice(f"The label “{label}” is ready."))
 
 
@@ -50,7 +51,7 @@ def rename_label(request: PageRequest, project: Project, label_id: int) -> HttpR
     form = LabelForm(request.POST if request.method == "POST" else None, project=project, label=label)
     if form.is_valid():
         try:
-            event = labeling.rename_label(label, form.cleaned_data["name"], request.user)
+            event = actions.rename_label(label, form.cleaned_data["name"], request.user)
         except ValidationError as error:  # somebody took the name in this moment
             form.add_error("name", error)
         else:
@@ -70,7 +71,7 @@ def edit_label(request: PageRequest, project: Project, label_id: int) -> HttpRes
     if form.is_valid():
         look = form.cleaned_data
         try:
-            event = labeling.edit_label(
+            event = actions.edit_label(
                 label, request.user, colour=look["colour"], hot_key=look["hot_key"], swap=look["swap"]
             )
         except ValidationError as error:  # somebody took the key in this moment
@@ -85,7 +86,7 @@ def edit_label(request: PageRequest, project: Project, label_id: int) -> HttpRes
 def move_label(request: PageRequest, project: Project, label_id: int) -> HttpResponse:
     """Up or down in All Labels."""
     label = get_object_or_404(Label, pk=label_id, project=project)
-    labeling.move_label(label, -1 if request.POST.get("to") == "up" else 1)
+    actions.move_label(label, -1 if request.POST.get("to") == "up" else 1)
     return refreshed(request, project)
 
 
@@ -97,7 +98,7 @@ def merge_label(request: PageRequest, project: Project, label_id: int) -> HttpRe
     if form.is_valid():
         name, into = label.name, form.cleaned_data["into"]
         try:
-            event = labeling.merge_labels(label, into, request.user)
+            event = actions.merge_labels(label, into, request.user)
         except ValidationError as error:
             form.add_error("into", error)
         else:
@@ -148,10 +149,10 @@ def _delete_label(request: PageRequest, project: Project, label: Label, mode: st
     """Only a Manager deletes files before their time in the bin is over."""
     if mode == "files" and request.membership.role < Role.MANAGER:
         raise PermissionDenied
-    event = labeling.delete_label(label, request.user, with_images=mode != "label")
+    event = actions.delete_label(label, request.user, with_images=mode != "label")
     words = _deleted_words(label, event)
     if mode == "files" and event:
-        purged = purging.purge(project, event.details.get("binned", []))
+        purged = bin.purge(project, event.details.get("binned", []))
         words = f"“{label}” is deleted, and {counted(purged)} with their files, for good."
     return refreshed(request, project, Notice(words, event if mode != "files" else None))
 

@@ -11,10 +11,12 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.pages import PageRequest, go, page
-from projects import assigning, opinions, presence, reviewing
+from exeml_site.lib.http import PageRequest, go, page
 from projects.access import project_page
-from projects.forms_people import (
+from projects.collaboration import assignments, presence
+from projects.collaboration import review as label_review
+from projects.collaboration.progress import pace
+from projects.forms.people import (
     AssignForm,
     OpinionForm,
     OpinionShareForm,
@@ -22,9 +24,9 @@ from projects.forms_people import (
     ReviewForm,
     SettleForm,
 )
+from projects.labels import second_opinions
+from projects.labels.event_text import counted
 from projects.models import Image, Label, OpinionState, Project, Role
-from projects.pace import pace
-from projects.telling import counted
 from projects.views.label_data import Notice, chosen, first_error, refreshed, refused
 
 PAGE = "projects/people.html"
@@ -45,10 +47,10 @@ def _page(request: PageRequest, project: Project, status: int = 200, **more: Any
     context = {
         "project": project,
         "pace": pace(project),
-        "agreement": opinions.agreement(project),
-        "free": assigning.free(project).count(),
+        "agreement": second_opinions.agreement(project),
+        "free": assignments.free(project).count(),
         "wanted": states.filter(opinion=OpinionState.WANTED).count(),
-        "waiting": opinions.waiting_for(project, request.user).count() if role >= Role.LABELER else 0,
+        "waiting": second_opinions.waiting_for(project, request.user).count() if role >= Role.LABELER else 0,
         "disputed": states.filter(opinion=OpinionState.DIFFERS).count(),
         "can_label": role >= Role.LABELER,
         "can_review": role >= Role.REVIEWER,
@@ -71,8 +73,8 @@ def _done(request: PageRequest, project: Project, words: str) -> HttpResponse:
 @require_POST
 def assign_next(request: PageRequest, project: Project) -> HttpResponse:
     """The next fifty for me; straight to work."""
-    given = assigning.next_for(project, request.user, request.user)
-    if not given and not assigning.mine(project, request.user):
+    given = assignments.next_for(project, request.user, request.user)
+    if not given and not assignments.mine(project, request.user):
         messages.info(request, "Every unlabeled image is labeled or given to somebody already.")
         return go(request, reverse("people", args=[project.pk]))
     return go(request, f"{reverse('label_data', args=[project.pk])}?tab=unlabeled&mine=1")
@@ -85,7 +87,7 @@ def assign(request: PageRequest, project: Project) -> HttpResponse:
     if not form.is_valid():
         return _page(request, project, 422, assign_form=form)
     users = list(form.cleaned_data["users"])
-    given = assigning.share(project, users, request.user, form.cleaned_data["percent"])
+    given = assignments.share(project, users, request.user, form.cleaned_data["percent"])
     return _done(request, project, f"{counted(given)} given to {counted(len(users), 'person')}.")
 
 
@@ -93,7 +95,7 @@ def assign(request: PageRequest, project: Project) -> HttpResponse:
 @require_POST
 def take_assignments_back(request: PageRequest, project: Project, user_id: int) -> HttpResponse:
     user = get_object_or_404(User.objects.filter(assignments__image__project=project).distinct(), pk=user_id)
-    freed = assigning.take_back(project, user)
+    freed = assignments.take_back(project, user)
     return _done(request, project, f"{counted(freed)} taken back from {user}.")
 
 
@@ -129,7 +131,7 @@ def set_opinion_share(request: PageRequest, project: Project) -> HttpResponse:
     form = OpinionShareForm(request.POST)
     if not form.is_valid():
         return _page(request, project, 422, share_form=form)
-    opinions.set_share(project, form.cleaned_data["share"])
+    second_opinions.set_share(project, form.cleaned_data["share"])
     return _done(request, project, f"A second opinion is asked for on {form.cleaned_data['share']} %.")
 
 
@@ -148,8 +150,8 @@ def give_opinion(request: PageRequest, project: Project) -> HttpResponse:
         problem = first_error(form)
         return _next_opinion(request, project, status=422, problem=problem, stay=request.POST.get("image"))
     try:
-        opinions.give(project, form.cleaned_data["image"], form.cleaned_data["labels"], request.user)
-    except opinions.AlreadyGiven as refusal:
+        second_opinions.give(project, form.cleaned_data["image"], form.cleaned_data["labels"], request.user)
+    except second_opinions.AlreadyGiven as refusal:
         return _next_opinion(request, project, status=409, problem=str(refusal))
     return _next_opinion(request, project)
 
@@ -163,7 +165,7 @@ def _next_opinion(
     status: int = 200,
     problem: str = "",
 ) -> HttpResponse:
-    waiting = opinions.waiting_for(project, request.user)
+    waiting = second_opinions.waiting_for(project, request.user)
     image = waiting.filter(pk=int(stay)).first() if stay and stay.isdecimal() and len(stay) < 19 else None
     image = image or waiting.filter(sha256__gt=after).first() or waiting.first()
     context = {
@@ -188,7 +190,7 @@ def review(request: PageRequest, project: Project) -> HttpResponse:
 
 def _review(request: PageRequest, project: Project, status: int = 200, **more: Any) -> HttpResponse:
     left = Image.objects.alive().filter(project=project, opinion=OpinionState.DIFFERS).count()
-    context = {"project": project, "disputes": reviewing.disputes(project, DISPUTES), "left": left, **more}
+    context = {"project": project, "disputes": label_review.disputes(project, DISPUTES), "left": left, **more}
     return page(request, REVIEW, context, fragment=REVIEW_FRAGMENT, status=status)
 
 
@@ -200,9 +202,9 @@ def settle(request: PageRequest, project: Project) -> HttpResponse:
         return _review(request, project, 422, problem="Choose one of the three.")
     image, verdict = form.cleaned_data["image"], form.cleaned_data["verdict"]
     if verdict == "reject":
-        reviewing.reject(project, [image], request.user)
+        label_review.reject(project, [image], request.user)
     else:
-        reviewing.settle(project, image, takes_second=verdict == "second", by=request.user)
+        label_review.settle(project, image, takes_second=verdict == "second", by=request.user)
     return _review(request, project)
 
 
@@ -215,8 +217,8 @@ def review_images(request: PageRequest, project: Project) -> HttpResponse:
         return refused(request, project, first_error(form))
     images = chosen(request, project, form)
     if form.cleaned_data["verdict"] == "confirm":
-        confirmed = reviewing.confirm(project, images, request.user)
+        confirmed = label_review.confirm(project, images, request.user)
         return refreshed(request, project, Notice(f"Labels of {counted(confirmed)} confirmed."))
-    event = reviewing.reject(project, images, request.user)
+    event = label_review.reject(project, images, request.user)
     number = len(event.changes) if event else 0
     return refreshed(request, project, Notice(f"Labels of {counted(number)} rejected.", event))

@@ -12,12 +12,13 @@ from django.http import Http404, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from exeml_site.context import TEAM_KEY, current_frame
-from exeml_site.pages import PageRequest, go, page
-from projects import listing, managing
+from exeml_site.lib.http import PageRequest, go, page
 from projects.access import project_page, signed_in
-from projects.forms import CreateProjectForm, DeleteProjectForm, EditProjectForm
+from projects.context import TEAM_KEY, current_frame
+from projects.forms.projects import CreateProjectForm, DeleteProjectForm, EditProjectForm
 from projects.models import Membership, Project, Role
+from projects.workspace import lifecycle
+from projects.workspace import project_list as project_rows
 
 
 @signed_in
@@ -44,13 +45,13 @@ def create_project(request: PageRequest) -> HttpResponse:
     form = CreateProjectForm(request.POST if request.method == "POST" else None, team=team)
     if form.is_valid():
         try:
-            project = managing.create_project(team, **form.cleaned_data, by=request.user)
-        except managing.Refused as refused:
-            form.add_error("name" if isinstance(refused, managing.NameTaken) else None, str(refused))
+            project = lifecycle.create_project(team, **form.cleaned_data, by=request.user)
+        except lifecycle.Refused as refused:
+            form.add_error("name" if isinstance(refused, lifecycle.NameTaken) else None, str(refused))
         else:
             messages.success(request, f"{project} is created. Add the first images.")
             return go(request, reverse("label_data", args=[project.pk]))
-    context = {"form": form, "team": team, "full": managing.full_words() if managing.is_full(team) else ""}
+    context = {"form": form, "team": team, "full": lifecycle.full_words() if lifecycle.is_full(team) else ""}
     return page(request, "projects/project_form.html", context, status=422 if form.is_bound else 200)
 
 
@@ -61,7 +62,7 @@ def edit_project(request: PageRequest, project: Project) -> HttpResponse:
         request.POST if request.method == "POST" else None, initial={"description": project.description}
     )
     if form.is_valid():
-        managing.describe_project(project, form.cleaned_data["description"])
+        lifecycle.describe_project(project, form.cleaned_data["description"])
         messages.success(request, f"The description of {project} is saved.")
         return go(request, _list_of(project))
     context = {"form": form, "project": project}
@@ -75,8 +76,8 @@ def delete_project(request: PageRequest, project: Project) -> HttpResponse:
     status = 422 if form.is_bound else 200
     if form.is_valid():
         try:
-            managing.delete_project(project, by=request.user)
-        except managing.Refused:
+            lifecycle.delete_project(project, by=request.user)
+        except lifecycle.Refused:
             status = 409  # the page says what runs
         else:
             messages.success(request, f"{project} is deleted. An operator can restore it.")
@@ -84,8 +85,8 @@ def delete_project(request: PageRequest, project: Project) -> HttpResponse:
     context = {
         "form": form,
         "project": project,
-        "row": listing.rows([project])[0],
-        "running": list(managing.what_runs(project)),
+        "row": project_rows.rows([project])[0],
+        "running": list(lifecycle.what_runs(project)),
     }
     return page(request, "projects/project_delete.html", context, status=status)
 
@@ -115,20 +116,22 @@ def _membership_in(team_id: str, user: User) -> Membership:
 def _list_context(request: PageRequest, membership: Membership) -> dict[str, Any]:
     team, text = membership.team, request.GET.get("q", "").strip()
     sort = request.GET.get("sort", "")
-    sort = sort if sort in listing.SORTS else listing.NEWEST_FIRST
+    sort = sort if sort in project_rows.SORTS else project_rows.NEWEST_FIRST
     alive = team.projects.alive()
-    found = listing.sorted_by(listing.searched(alive, text).select_related("created_by"), sort)
-    shown = Paginator(found, listing.PAGE_SIZE).get_page(request.GET.get("page"))
+    found = project_rows.sorted_by(project_rows.searched(alive, text).select_related("created_by"), sort)
+    shown = Paginator(found, project_rows.PAGE_SIZE).get_page(request.GET.get("page"))
     return {
         "team": team,
         "can_manage": membership.role >= Role.MANAGER,
         "total": alive.count(),
-        "full": managing.full_words() if managing.is_full(team) else "",
+        "full": lifecycle.full_words() if lifecycle.is_full(team) else "",
         "q": text,
         "sort": sort,
-        "columns": [(column, column.aria_sort(sort), column.next_sort(sort)) for column in listing.COLUMNS],
+        "columns": [
+            (column, column.aria_sort(sort), column.next_sort(sort)) for column in project_rows.COLUMNS
+        ],
         "shown": shown,
-        "rows": listing.rows(list(shown)),
+        "rows": project_rows.rows(list(shown)),
     }
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST
 
-from exeml_site.pages import PageRequest
-from exeml_site.turns import in_turn
-from projects import suggestions
+from exeml_site.lib.fair_lock import in_turn
+from exeml_site.lib.http import PageRequest
 from projects.access import project_page
-from projects.forms_labeling import ImagesForm
+from projects.forms.label_data import ImagesForm
+from projects.labels import suggestions
+from projects.labels.event_text import counted
 from projects.models import Project, Role
-from projects.telling import counted
 from projects.views.label_data import Notice, chosen, first_error, refreshed, refused
 
 

@@ -10,11 +10,11 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.pages import PageRequest, go, page
-from projects import teams
+from exeml_site.lib.http import PageRequest, go, page
 from projects.access import team_page
-from projects.forms import AddMemberForm, RoleForm
+from projects.forms.projects import AddMemberForm, RoleForm
 from projects.models import Membership, Role, Team
+from projects.workspace import members
 
 ROLES = [
     (Role.MANAGER, "Does everything: creates projects, trains, deploys, manages members."),
@@ -37,8 +37,8 @@ def add_member(request: PageRequest, team: Team) -> HttpResponse:
     if form.is_valid():
         person, role = form.cleaned_data["person"], form.cleaned_data["role"]
         try:
-            teams.add_member(team, person, role)
-        except teams.Refused as refused:
+            members.add_member(team, person, role)
+        except members.Refused as refused:
             form.add_error("person", str(refused))
         else:
             return _done(request, team, f"{person} is now a {role.label} of {team}.")
@@ -56,8 +56,8 @@ def change_member(request: PageRequest, team: Team, user_id: int) -> HttpRespons
         )
     role = form.cleaned_data["role"]
     try:
-        teams.change_role(membership, role)
-    except teams.Refused as refused:
+        members.change_role(membership, role)
+    except members.Refused as refused:
         return _members(request, team, refusal=str(refused), refused=membership, status=409)
     return _done(request, team, f"{membership.user} is now a {role.label} of {team}.")
 
@@ -67,8 +67,8 @@ def change_member(request: PageRequest, team: Team, user_id: int) -> HttpRespons
 def remove_member(request: PageRequest, team: Team, user_id: int) -> HttpResponse:
     membership = get_object_or_404(team.memberships.select_related("user"), user=user_id)
     try:
-        teams.remove_member(membership)
-    except teams.Refused as refused:
+        members.remove_member(membership)
+    except members.Refused as refused:
         return _members(request, team, refusal=str(refused), refused=membership, status=409)
     if membership.user == request.user:
         messages.success(request, f"You left {team}.")

@@ -12,14 +12,15 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.pages import PageRequest, go, page, wants_fragment
-from projects import labeling
+from exeml_site.lib.http import PageRequest, go, page, wants_fragment
 from projects.access import project_page
-from projects.forms_transfers import DataSourceForm, ExportForm, ImportForm
+from projects.forms.transfers import DataSourceForm, ExportForm, ImportForm
+from projects.images.query import Query, matching_ids
+from projects.labels import actions
 from projects.models import DataSource, Project, Role, Transfer
-from projects.querying import Query, matching_ids
-from projects.transfers import deeds, exporting, parts, sources
-from projects.transfers.telling import Told, told, vanished
+from projects.transfers import data_source, imports, upload_parts
+from projects.transfers import export as dataset_export
+from projects.transfers.summary import Told, told, vanished
 
 PAGE, STATUS = "projects/transfers.html", "projects/_transfer.html"
 NEWEST = 20
@@ -42,7 +43,7 @@ def _page(request: PageRequest, project: Project, status: int = 200, **more: Any
         "form": ImportForm(),
         "source": source,
         "source_form": DataSourceForm(initial={"address": source.address} if source else None),
-        "source_roots": sources.roots(),
+        "source_roots": data_source.roots(),
         "export_form": ExportForm(),
         "exported": query.images(project, request.user).count(),
         "carried": list(_wanted(request).items()),
@@ -64,15 +65,15 @@ def create_import(request: PageRequest, project: Project) -> HttpResponse:
         return _refused(request, project, form, str(next(iter(form.errors.values()))[0]))
     files = form.cleaned_data["file_list"] or [{"name": one.name, "size": one.size} for one in uploads]
     try:
-        transfer = deeds.prepare(project, files, form.options, request.user)
-    except deeds.Refused as refusal:
+        transfer = imports.prepare(project, files, form.options, request.user)
+    except imports.Refused as refusal:
         return _refused(request, project, form, str(refusal))
     if not uploads:
         return JsonResponse(_state(transfer), status=201)
     for number, upload in enumerate(uploads):
-        for part, content in enumerate(upload.chunks(parts.PART_BYTES)):
-            parts.keep(transfer, number, part, content)
-    deeds.begin(transfer)
+        for part, content in enumerate(upload.chunks(upload_parts.PART_BYTES)):
+            upload_parts.keep(transfer, number, part, content)
+    imports.begin(transfer)
     if _wants_json(request):
         return JsonResponse({"url": _address(transfer)}, status=201)
     return go(request, _address(transfer))
@@ -91,8 +92,8 @@ def _wants_json(request: HttpRequest) -> bool:
 def _state(transfer: Transfer) -> dict[str, Any]:
     base = [transfer.project_id, transfer.pk]
     return {
-        "part_bytes": parts.PART_BYTES,
-        "missing": parts.missing(transfer),
+        "part_bytes": upload_parts.PART_BYTES,
+        "missing": upload_parts.missing(transfer),
         "part_url": reverse("keep_part", args=[*base, 0, 0]),
         "begin_url": reverse("begin_import", args=base),
         "url": _address(transfer),
@@ -111,8 +112,8 @@ def keep_part(request: PageRequest, project: Project, transfer_id: int, file: in
     if transfer.state != Transfer.State.UPLOADING:
         return JsonResponse({"error": "This upload has ended."}, status=409)
     try:
-        parts.keep(transfer, file, part, request.read(parts.PART_BYTES + 1))
-    except parts.WrongPart as problem:
+        upload_parts.keep(transfer, file, part, request.read(upload_parts.PART_BYTES + 1))
+    except upload_parts.WrongPart as problem:
         return JsonResponse({"error": str(problem)}, status=422)
     return HttpResponse(status=204)
 
@@ -122,8 +123,8 @@ def keep_part(request: PageRequest, project: Project, transfer_id: int, file: in
 def begin_import(request: PageRequest, project: Project, transfer_id: int) -> HttpResponse:
     transfer = get_object_or_404(Transfer, project=project, pk=transfer_id)
     try:
-        deeds.begin(transfer)
-    except deeds.Refused as refusal:
+        imports.begin(transfer)
+    except imports.Refused as refusal:
         return JsonResponse({"error": str(refusal), **_state(transfer)}, status=409)
     return JsonResponse({"url": _address(transfer)})
 
@@ -157,7 +158,7 @@ def _of_one(
 @require_POST
 def cancel_import(request: PageRequest, project: Project, transfer_id: int) -> HttpResponse:
     one = get_object_or_404(Transfer, project=project, pk=transfer_id)
-    deeds.cancel(one)
+    imports.cancel(one)
     return _after(request, project, transfer_id)
 
 
@@ -168,7 +169,7 @@ def take_import_back(request: PageRequest, project: Project, transfer_id: int) -
     one = get_object_or_404(Transfer, project=project, pk=transfer_id)
     if one.is_active:
         return _of_one(request, project, one, 409, problem="The import is still running. Cancel it first.")
-    moved = deeds.take_back(one, request.user)
+    moved = imports.take_back(one, request.user)
     return _after(request, project, transfer_id, words=f"{moved:,} images moved to the bin; labels undone.")
 
 
@@ -177,7 +178,7 @@ def take_import_back(request: PageRequest, project: Project, transfer_id: int) -
 def bin_vanished(request: PageRequest, project: Project, transfer_id: int) -> HttpResponse:
     """Images whose file is not in the data source any more go to the bin, after somebody said so."""
     one = get_object_or_404(Transfer, project=project, pk=transfer_id)
-    event = labeling.delete_images(project, one.report.get("vanished", []), request.user)
+    event = actions.delete_images(project, one.report.get("vanished", []), request.user)
     moved = len(event.changes) if event else 0
     return _after(request, project, transfer_id, words=f"{moved:,} images moved to the bin.")
 
@@ -223,10 +224,10 @@ def choose_source(request: PageRequest, project: Project) -> HttpResponse:
     if not form.is_valid():
         return _page(request, project, 422, source_form=form)
     wanted = form.cleaned_data
-    source = sources.choose(
+    source = data_source.choose(
         project, wanted["address"], has_folder_labels=wanted["has_folder_labels"], by=request.user
     )
-    return go(request, _address(deeds.synchronize(source, request.user)))
+    return go(request, _address(imports.synchronize(source, request.user)))
 
 
 @project_page(Role.LABELER)
@@ -234,10 +235,10 @@ def choose_source(request: PageRequest, project: Project) -> HttpResponse:
 def synchronize_source(request: PageRequest, project: Project) -> HttpResponse:
     source = get_object_or_404(DataSource, project=project)
     try:
-        sources.checked(source.address)
+        data_source.checked(source.address)
     except ValidationError as refusal:
         return _page(request, project, 409, problem=refusal.messages[0])
-    return go(request, _address(deeds.synchronize(source, request.user)))
+    return go(request, _address(imports.synchronize(source, request.user)))
 
 
 # --- exporting ---
@@ -251,7 +252,7 @@ def export(request: PageRequest, project: Project) -> HttpResponseBase:
     if not form.is_valid():
         return _page(request, project, 422, export_form=form)
     ids = matching_ids(project, _wanted(request), request.user)
-    made = exporting.export(project, ids, exporting.Format(form.cleaned_data["format"]))
+    made = dataset_export.export(project, ids, dataset_export.Format(form.cleaned_data["format"]))
     answer = StreamingHttpResponse(made.pieces, content_type=made.content_type)
     answer["Content-Disposition"] = f'attachment; filename="{made.file_name}"'
     if made.size_bytes:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from tests.browser.looking import CHROMIUM_ARGUMENTS, find_chromium
-from tests.making import make_team, make_user
+from tests.browser.chromium import CHROMIUM_ARGUMENTS, find_chromium
+from tests.factories import make_team, make_user
 from tests.training.fitted import fit_until_first_model, make_samples
 
 # Playwright's sync API runs an event loop in this thread, which Django's guard takes for async code.

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image as Picture
 from PIL import ImageDraw, ImageFilter
 
-from tests.supervising import ROOT
+from tests.supervisor_process import ROOT
 
 FLOWERS = ROOT.parent / "shared" / "data" / "flower-photos-mini"
 COLOURS = {

@@ -13,13 +13,13 @@ import pytest
 from django.core.files.storage import default_storage
 from django.urls import reverse
 
-from projects import publishing
+from projects.datasets import publish
 from projects.models import DatasetVersion, Project, Side
-from tests.browser.looking import check_accessibility, take_screenshot
-from tests.making import make_project, make_version
-from training import recording
+from tests.browser.chromium import check_accessibility, take_screenshot
+from tests.factories import make_project, make_version
 from training.engine import CandidateReport
-from training.engine.evaluating import Prediction
+from training.engine.evaluation.evaluate import Prediction
+from training.jobs import record
 from training.models import Status, StopReason, TrainingVersion
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -36,7 +36,7 @@ def complete(project: Project, number: int, labels: tuple[str, ...], skill: floa
     dataset = DatasetVersion.objects.create(
         project=project, name=f"V{number:03d}", training_ratio=Decimal("0.5")
     )
-    publishing.publish(dataset)
+    publish.publish(dataset)
     version = make_version(
         project,
         number,
@@ -58,7 +58,7 @@ def complete(project: Project, number: int, labels: tuple[str, ...], skill: floa
         found.append(
             Prediction(str(image.pk), (labels[true],), (best,), tuple(scores), familiar > 0.1, familiar)
         )
-    recording.record(version, labels, found, CANDIDATES)
+    record.record(version, labels, found, CANDIDATES)
     return version
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.browser.looking import check_accessibility, take_screenshot
+from tests.browser.chromium import check_accessibility, take_screenshot
 from tests.browser.photos import flower_files
-from tests.supervising import ADMIN_PASSWORD, Product
+from tests.supervisor_process import ADMIN_PASSWORD, Product
 
 pytestmark = pytest.mark.browser
 TRAINED_WITHIN_MS = 900_000

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
-from projects import labeling
+from projects.labels import actions
 from projects.models import Project
-from tests.browser.looking import check_accessibility, take_screenshot
-from tests.making import make_project, make_user, picture_bytes
+from tests.browser.chromium import check_accessibility, take_screenshot
+from tests.factories import make_project, make_user, picture_bytes
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 Open = Callable[..., Any]
@@ -320,7 +320,7 @@ def test_the_label_filter_the_search_and_back(open_page: Open) -> None:
 @pytest.mark.parametrize("person", ["bob", "vera"])
 def test_axe_finds_nothing(open_page: Open, scheme: str, person: str) -> None:
     project = make_project(labels=3, images=4, unlabeled=2, with_files=True)
-    labeling.delete_images(project, [project.images.first().pk], make_user("bob"))
+    actions.delete_images(project, [project.images.first().pk], make_user("bob"))
     page = open_page(person, scheme=scheme)
     for tab in ("all", "unlabeled", "bin", "labeled"):
         visit(page, project, f"?tab={tab}")
@@ -332,7 +332,7 @@ def test_axe_finds_nothing(open_page: Open, scheme: str, person: str) -> None:
 def test_nothing_scrolls_sideways_on_a_phone(open_page: Open) -> None:
     project = make_project("a" * 32, labels=0, unlabeled=9, with_files=True)
     images = list(project.images.values_list("pk", flat=True))
-    labeling.apply(project, images[:4], add=["w" * 64], by=make_user("bob"))
+    actions.apply(project, images[:4], add=["w" * 64], by=make_user("bob"))
     page = open_page("bob", width=390, height=844)
     for tab in ("all", "bin"):
         visit(page, project, f"?tab={tab}")
@@ -381,7 +381,7 @@ def test_many_labels_are_found_by_name_and_ordered_by_count(open_page: Open) -> 
     project = make_project(labels=12, images=0, unlabeled=3, with_files=True)
     bob = make_user("bob")
     images = list(project.images.values_list("pk", flat=True))
-    labeling.apply(project, images[:2], add=["label-7"], by=bob)
+    actions.apply(project, images[:2], add=["label-7"], by=bob)
     page = open_page("bob")
     visit(page, project)
     names = "() => [...document.querySelectorAll('.label-row:not([hidden])')].map(row => row.dataset.name)"

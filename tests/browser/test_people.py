@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from django.urls import reverse
 
-from projects import labeling, opinions
+from projects.labels import actions, second_opinions
 from projects.models import Membership, Project, Role
-from tests.browser.looking import check_accessibility, take_screenshot
-from tests.making import make_project, make_user
-from tests.projects.importing import labels_by_name
+from tests.browser.chromium import check_accessibility, take_screenshot
+from tests.factories import make_project, make_user
+from tests.projects.transfers.import_factories import labels_by_name
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 Open = Callable[..., Any]
@@ -69,9 +69,9 @@ def test_the_next_fifty_and_what_is_left_of_them(open_page: Open) -> None:
 
 def test_second_opinions_are_given_by_keys_and_reviewed(open_page: Open) -> None:
     project = make_project(labels=2, images=0, unlabeled=3, with_files=True)
-    opinions.set_share(project, 100)
+    second_opinions.set_share(project, 100)
     images = list(project.images.values_list("pk", flat=True))
-    labeling.apply(project, images, add=["label-0"], by=make_user("alice"))
+    actions.apply(project, images, add=["label-0"], by=make_user("alice"))
     page = open_page("bob")
     visit(page, project, "opinion")
     page.get_by_text("3 to go").wait_for()
@@ -105,11 +105,11 @@ def test_second_opinions_are_given_by_keys_and_reviewed(open_page: Open) -> None
 @pytest.mark.parametrize("width", [1440, 390])
 def test_the_pages_fit_and_can_be_read(open_page: Open, scheme: str, width: int) -> None:
     project = make_project(labels=2, images=3, unlabeled=3, with_files=True)
-    opinions.set_share(project, 100)
-    labeling.apply(project, project.images.values_list("pk", flat=True), add=["label-0"], by=make_user("bob"))
+    second_opinions.set_share(project, 100)
+    actions.apply(project, project.images.values_list("pk", flat=True), add=["label-0"], by=make_user("bob"))
     for image in project.images.all()[:4]:
         label = project.labels.all()[image.pk % 2]
-        opinions.give(project, image.pk, [label], make_user("vera"))
+        second_opinions.give(project, image.pk, [label], make_user("vera"))
     page = open_page("alice", width=width, height=900, scheme=scheme)
     for name in ("people", "opinion", "review", "transfers"):
         visit(page, project, name)

@@ -13,10 +13,10 @@ import pytest
 from django.urls import reverse
 
 from projects.models import Project, Transfer
-from projects.transfers import running
-from tests.browser.looking import check_accessibility, take_screenshot
-from tests.making import make_project, picture_bytes
-from tests.projects.importing import imported, labels_by_name, zipped
+from projects.transfers import import_job
+from tests.browser.chromium import check_accessibility, take_screenshot
+from tests.factories import make_project, picture_bytes
+from tests.projects.transfers.import_factories import imported, labels_by_name, zipped
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 Open = Callable[..., Any]
@@ -115,7 +115,7 @@ def test_an_archive_added_to_label_data_becomes_an_import(open_page: Open, tmp_p
     page.wait_for_url(re.compile(r"/transfers/\d+/$"))
     page.get_by_text("Waiting for a worker").wait_for()
     take_screenshot(page, "import-waiting")
-    running.run(Transfer.objects.get().pk)
+    import_job.run(Transfer.objects.get().pk)
     page.get_by_text("7 of 7 files").wait_for()
     page.get_by_text("This is a GIF picture").wait_for()
     check_accessibility(page)
@@ -145,7 +145,7 @@ def test_the_import_form_says_what_is_wrong_and_takes_a_large_file_in_parts(
     page.wait_for_url(re.compile(r"/transfers/\d+/$"))
     transfer = Transfer.objects.get()
     assert transfer.options["labels_from"] == "nothing"
-    running.run(transfer.pk)
+    import_job.run(transfer.pk)
     page.get_by_text("Imported without labels.").wait_for()
     assert labels_by_name(project) == {"1.png": [], "2.png": []}
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.pictures import make_samples
-from training.engine import EngineError, reading
-from training.engine.catalogue import fastest
+from tests.engine.generated_images import make_samples
+from training.engine import EngineError
+from training.engine.backbones.registry import fastest
 from training.engine.cli import main
+from training.engine.data import layouts
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_wrong_usage_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_folder_per_label_is_split_by_label(folder: Path) -> None:
-    samples = reading.for_fit(folder, 0.8, 0)
+    samples = layouts.for_fit(folder, 0.8, 0)
     sides = [(one.labels[0], one.usage) for one in samples]
     assert {side: sides.count(side) for side in sides} == {
         (label, usage): count for label in ("red", "blue") for usage, count in (("TRAIN", 8), ("EVAL", 2))
@@ -74,8 +75,8 @@ def test_fit_never_sees_the_test_side_and_evaluate_sees_nothing_else(folder: Pat
     rows = [f"red/{i}.png,{'test' if i < 3 else 'train'}" for i in range(10)]
     rows += [f"blue/{i}.png,{'test' if i < 3 else 'train'}" for i in range(10)]
     (folder / "split.csv").write_text("\n".join(["path,set", *rows]))
-    seen = {one.path for one in reading.for_fit(folder, 0.8, 0)}
-    judged = {one.path for one in reading.for_evaluation(folder)}
+    seen = {one.path for one in layouts.for_fit(folder, 0.8, 0)}
+    judged = {one.path for one in layouts.for_evaluation(folder)}
     assert len(seen) == 14
     assert len(judged) == 6
     assert not seen & judged
@@ -84,7 +85,7 @@ def test_fit_never_sees_the_test_side_and_evaluate_sees_nothing_else(folder: Pat
 def test_train_and_test_folders(tmp_path: Path) -> None:
     for side in ("train", "val", "test"):
         make_samples(tmp_path / side, train=3, evaluation=0)
-    usages = [one.usage for one in reading.for_fit(tmp_path, 0.8, 0)]
+    usages = [one.usage for one in layouts.for_fit(tmp_path, 0.8, 0)]
     assert (usages.count("TRAIN"), usages.count("EVAL")) == (6, 6)
 
 
@@ -96,7 +97,7 @@ def test_a_manifest_is_read(folder: Path) -> None:
     ]
     manifest = folder / "V001.manifest"
     manifest.write_text("\n".join(lines))
-    assert [one.usage for one in reading.for_fit(manifest, 0.8, 0)] == ["TRAIN", "EVAL"] * 2
+    assert [one.usage for one in layouts.for_fit(manifest, 0.8, 0)] == ["TRAIN", "EVAL"] * 2
     manifest.write_text("{}")
     with pytest.raises(EngineError, match="Line 1"):
-        reading.for_fit(manifest, 0.8, 0)
+        layouts.for_fit(manifest, 0.8, 0)

@@ -15,7 +15,7 @@ from django.core.files.storage import default_storage
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image as Picture
 
-from training.engine.bundle import FORMAT_VERSION, Bundle, self_test_squares
+from training.engine.bundle.bundle import FORMAT_VERSION, Bundle, self_test_squares
 from training.models import TrainingVersion
 
 SIDE = 32

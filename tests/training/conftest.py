@@ -10,12 +10,12 @@ import pytest
 from django.core.files.storage import default_storage
 
 from projects.models import Project
-from tests.making import make_project, make_user, make_version
+from tests.factories import make_project, make_user, make_version
 from tests.training.bundles import give_bundle
 from tests.training.fitted import fit_until_first_model, make_samples
 from training.engine.config import Sample
 from training.models import Service, Status, TrainingVersion
-from training.services import deploying
+from training.serving import deploy
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def version(project: Project) -> Iterator[TrainingVersion]:
 @pytest.fixture
 def opened(version: TrainingVersion) -> tuple[Service, str]:
     """A Running service and its token."""
-    service, token = deploying.deploy(version, make_user("alice"), 1)
-    deploying.bring_up(str(service.pk))
+    service, token = deploy.deploy(version, make_user("alice"), 1)
+    deploy.bring_up(str(service.pk))
     service.refresh_from_db()
     return service, token.plain
 

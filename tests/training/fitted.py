@@ -29,7 +29,7 @@ def make_samples(folder: Path) -> list[Sample]:
 
 def fit_until_first_model(samples: list[Sample], workdir: Path) -> Path:
     """The bundle of the first model that the search finds; the limit is for slow machines."""
-    from training.engine.fitting import fit
+    from training.engine.fit import fit
 
     events: list[Event] = []
     config = FitConfig(max_seconds=600, max_inference_ms=7)  # one network fits into 7 ms

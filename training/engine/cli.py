@@ -16,11 +16,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from training.engine import reading, weights
-from training.engine.bundle import Bundle
-from training.engine.catalogue import NETWORKS, estimate_total_ms, network
+from training.engine.backbones import weights
+from training.engine.backbones.registry import NETWORKS, estimate_total_ms, network
+from training.engine.bundle.bundle import Bundle
 from training.engine.config import EngineError, Event, FitConfig, Hardware, Sample
-from training.engine.evaluating import Evaluation, evaluate
+from training.engine.data import layouts
+from training.engine.evaluation.evaluate import Evaluation, evaluate
 
 Answer = dict[str, Any]
 
@@ -90,11 +91,11 @@ def _bundle_path(text: str) -> Path:
 
 def _fit(options: argparse.Namespace) -> Answer:
     began = time.monotonic()  # loading the libraries counts as well
-    from training.engine.fitting import fit
+    from training.engine.fit import fit
 
     if options.train_ratio is not None and not 0 < options.train_ratio < 1:
         raise EngineError("The train ratio must lie between 0 and 1.", "Try 0.8.")
-    samples = reading.for_fit(options.source, options.train_ratio, options.seed, options.threads)
+    samples = layouts.for_fit(options.source, options.train_ratio, options.seed, options.threads)
     config = FitConfig(
         max_seconds=max(60 * options.minutes - (time.monotonic() - began), 1),
         hardware=options.hardware,
@@ -129,7 +130,7 @@ def _judge_eval_side(bundle: Path, samples: list[Sample], threads: int | None) -
 
 
 def _evaluate(options: argparse.Namespace) -> Answer:
-    evaluation = evaluate(options.bundle, reading.for_evaluation(options.source), threads=options.threads)
+    evaluation = evaluate(options.bundle, layouts.for_evaluation(options.source), threads=options.threads)
     figures = evaluation.report
     return {
         "accuracy": figures.accuracy.value,

@@ -176,7 +176,7 @@ class ServiceToken(models.Model):
 class CallMinute(models.Model):
     """Calls of one minute that one process answered with one version; the page adds them up.
 
-    `buckets`: number of a class of latency (training.services.counting) → calls.
+    `buckets`: number of a class of latency (training.serving.calls.counters) → calls.
     """
 
     service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="minutes")

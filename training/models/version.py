@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
-from django.db import models
+from django.db import models, transaction
 from django.utils import timezone
 
 from projects.models import DatasetVersion, Project
@@ -62,6 +62,12 @@ class InstanceFlavor(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @transaction.atomic
+    def make_default(self) -> None:
+        """Take the mark from the present default and give it to this flavor, which is enabled with it."""
+        InstanceFlavor.objects.exclude(pk=self.pk).filter(is_default=True).update(is_default=False)
+        InstanceFlavor.objects.filter(pk=self.pk).update(is_default=True, is_enabled=True)
+
 
 class Status(models.TextChoices):
     """States of a training version, exactly as the screen shows them."""
@@ -98,8 +104,8 @@ class TrainingVersionQuerySet(models.QuerySet["TrainingVersion"]):
 class TrainingVersion(models.Model):
     """One round of training. The row is the truth; Redis only carries the work.
 
-    A change of `status` is one conditional UPDATE whose row count is looked at (training.launching, .jobs,
-    .recovery); final states stay final.
+    A change of `status` is one conditional UPDATE whose row count is looked at (`versions.lifecycle`,
+    `versions.recovery`, `jobs`); final states stay final.
     """
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="training_versions")
@@ -168,9 +174,9 @@ class TrainingVersion(models.Model):
     seconds_by_phase = models.JSONField(default=dict, blank=True)
     # {"labels": […], "matrix": [[…]]}: rows are the true labels, columns the predicted ones
     confusion = models.JSONField(default=dict, blank=True)
-    # label → [images, recall now, gain of 20 more, its 95 % interval low, high]; by training.learning
+    # label → [images, recall now, gain of 20 more, its 95 % interval low, high]; by assist.forecast_gains
     learning = models.JSONField(default=dict, blank=True, editable=False)
-    # {"state": making, made or failed, "bytes", "parity": {…}, "problem"}; by training.services.exporting
+    # {"state": making, made or failed, "bytes", "parity": {…}, "problem"}; by onnx_export
     export = models.JSONField(default=dict, blank=True, editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
 

@@ -13,10 +13,10 @@ from django.db.models import Max, Q
 from django.template import Context
 from django.urls import NoReverseMatch, reverse
 
+from projects.datasets.publish import Readiness, readiness
 from projects.models import DatasetVersion, Project, Role
-from projects.publishing import Readiness, readiness
+from training.evaluation.leaderboard import recipe_words, short_network
 from training.models import Metric, Service, Status, TrainingVersion
-from training.tried import recipe_words, short_network
 
 register = template.Library()
 register.filter("short_network", short_network)

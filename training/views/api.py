@@ -7,10 +7,10 @@ import json
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
-from exeml_site.pages import page
+from exeml_site.lib.http import page
 from projects.access import public
-from training.openapi import ANSWER, ERRORS, FEEDBACK, PROBLEM, document
-from training.services.snippets import snippets
+from training.serving.code_samples import snippets
+from training.serving.openapi import ANSWER, ERRORS, FEEDBACK, PROBLEM, document
 
 PLACEHOLDER = "<service id>"
 

@@ -12,12 +12,12 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.pages import PageRequest, go, page
+from exeml_site.lib.http import PageRequest, go, page
 from projects.access import project_page
 from projects.models import Project, Role
-from projects.transfers import sources
+from projects.transfers import data_source
 from training.models import Batch, Service
-from training.services import batch_results, batching
+from training.serving.batches import job, results
 from training.views.services import get_service
 
 SHOWN, SHOWN_FAILURES = 20, 100
@@ -43,8 +43,8 @@ def begin_batch(request: PageRequest, project: Project, service_id: UUID) -> Htt
         problem = f"The files are larger than {limit} GB. Send them in parts."
         return _batches(request, project, service, problem=problem, address=address, status=413)
     try:
-        batching.begin(service, uploads, address, request.user)
-    except batching.BatchRefused as refused:
+        job.begin(service, uploads, address, request.user)
+    except job.BatchRefused as refused:
         return _batches(request, project, service, problem=str(refused), address=address, status=422)
     return go(request, reverse("service_batches", args=[project.pk, service.pk]))
 
@@ -55,8 +55,8 @@ def cancel_batch(request: PageRequest, project: Project, service_id: UUID, batch
     """Cancel an active batch; take one that ended out of the list, with its answers."""
     service = get_service(project, service_id)
     batch = _get(service, batch_id)
-    if not batching.cancel(batch):
-        batching.delete(batch)
+    if not job.cancel(batch):
+        job.delete(batch)
     return go(request, reverse("service_batches", args=[project.pk, service.pk]))
 
 
@@ -67,7 +67,7 @@ def batch_report(request: PageRequest, project: Project, service_id: UUID, batch
     service = get_service(project, service_id)
     batch = _get(service, batch_id)
     try:
-        failures = batch_results.failures_of(batch, SHOWN_FAILURES)
+        failures = results.failures_of(batch, SHOWN_FAILURES)
     except OSError:
         failures = []
     context = {"project": project, "service": service, "tab": "batch", "batch": batch, "failures": failures}
@@ -84,8 +84,8 @@ def batch_download(
     if file not in FORMATS:
         raise Http404
     try:
-        next(batch_results.lines_of(batch), None)
-        content: Any = batch_results.table(batch) if file == "results.csv" else batch_results.archive(batch)
+        next(results.lines_of(batch), None)
+        content: Any = results.table(batch) if file == "results.csv" else results.archive(batch)
     except OSError as problem:
         raise Http404 from problem
     headers = {"Content-Disposition": f'attachment; filename="batch-{batch.pk}-{file}"'}
@@ -116,7 +116,7 @@ def _batches(
         "batches": batches,
         "is_any_active": any(one.is_active for one in batches),
         "can_label": request.membership.role >= Role.LABELER,
-        "source_roots": sources.roots(),
+        "source_roots": data_source.roots(),
         "problem": problem,
         "address": address,
     }

@@ -12,13 +12,15 @@ from django.urls import reverse
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.pages import PageRequest, go, page
-from projects import files, pictures
+from exeml_site.lib import storage
+from exeml_site.lib.http import PageRequest, go, page
 from projects.access import project_page
+from projects.images import decode
 from projects.models import Project, Role
-from training.forms_serving import CollectingForm
+from training.forms.service_settings import CollectingForm
 from training.models import CollectedCall, Service
-from training.services import collecting, deploying
+from training.serving import deploy
+from training.serving.calls import feedback
 from training.views.services import get_service
 
 PAGE_SIZE = 60
@@ -39,7 +41,7 @@ def collect_requests(request: PageRequest, project: Project, service_id: UUID) -
     form = CollectingForm(request.POST)
     if not form.is_valid():
         return _collected(request, project, service, form, status=422)
-    deploying.collect(service, form.cleaned_data["collects"], form.cleaned_data["keeps_days"], request.user)
+    deploy.collect(service, form.cleaned_data["collects"], form.cleaned_data["keeps_days"], request.user)
     return go(request, _address(service))
 
 
@@ -52,10 +54,10 @@ def take_collected(request: PageRequest, project: Project, service_id: UUID) -> 
     if not chosen:
         messages.info(request, "Choose some pictures first.")
     elif request.POST.get("deed") == "dismiss":
-        count = collecting.dismiss(service, chosen)
+        count = feedback.dismiss(service, chosen)
         messages.success(request, f"{count} picture{'s' * (count != 1)} dismissed.")
     else:
-        messages.success(request, _taken_words(collecting.add_to_project(service, chosen, request.user)))
+        messages.success(request, _taken_words(feedback.add_to_project(service, chosen, request.user)))
     return go(request, _address(service))
 
 
@@ -77,8 +79,8 @@ def judge_call(request: PageRequest, project: Project, service_id: UUID, call_id
         return page(request, "training/_judgement.html", context, status=422)
     is_right = verdict == CollectedCall.Verdict.RIGHT
     try:
-        collecting.say(call, is_right, [label] if label else [], by=request.user.get_username())
-    except collecting.FeedbackRefused as refused:
+        feedback.say(call, is_right, [label] if label else [], by=request.user.get_username())
+    except feedback.FeedbackRefused as refused:
         return page(request, "training/_judgement.html", context | {"problem": str(refused)}, status=422)
     call.refresh_from_db()
     context |= {"verdict": verdict, "true_labels": call.true_labels}
@@ -94,9 +96,9 @@ def collected_picture(
     """Its thumbnail."""
     call = get_object_or_404(CollectedCall, service=get_service(project, service_id), pk=call_id)
     try:
-        content = b"".join(files.pieces(call.file_name))
-        return HttpResponse(pictures.examine(content).thumbnail, content_type="image/webp")
-    except (OSError, pictures.Refused) as problem:
+        content = b"".join(storage.pieces(call.file_name))
+        return HttpResponse(decode.examine(content).thumbnail, content_type="image/webp")
+    except (OSError, decode.Refused) as problem:
         raise Http404 from problem
 
 
@@ -108,14 +110,14 @@ def _collected(
     status: int = 200,
 ) -> HttpResponse:
     form = form or CollectingForm(initial={"collects": service.collects, "keeps_days": service.keeps_days})
-    calls = Paginator(collecting.waiting(service), PAGE_SIZE).get_page(request.GET.get("page"))
+    calls = Paginator(feedback.waiting(service), PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
         "project": project,
         "service": service,
         "tab": "collected",
         "calls": calls,
         "form": form,
-        "live": collecting.live_accuracy(service),
+        "live": feedback.live_accuracy(service),
         "labels": list(project.labels.values_list("name", flat=True)),
         "can_manage": request.membership.role >= Role.MANAGER,
         "can_label": request.membership.role >= Role.LABELER,

@@ -7,13 +7,13 @@ from typing import Any
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
-from exeml_site.pages import PageRequest, page
-from projects import background
+from exeml_site.lib import jobs
+from exeml_site.lib.http import PageRequest, page
 from projects.access import project_page
+from projects.datasets.publish import ManifestDamaged
+from projects.images.sort import read_number
 from projects.models import Image, Project, Role
-from projects.ordering import read_number
-from projects.publishing import ManifestDamaged
-from training import comparing
+from training.evaluation import comparison
 from training.models import TrainingVersion
 
 SHOWN = 60
@@ -35,7 +35,7 @@ def compare_versions(request: PageRequest, project: Project) -> HttpResponse:
         .order_by("number")
     )
     asked = [read_number(one) for one in request.GET.getlist("v")]
-    chosen = [one for one in versions if one.number in asked][: comparing.MOST_VERSIONS]
+    chosen = [one for one in versions if one.number in asked][: comparison.MOST_VERSIONS]
     if not request.GET.getlist("v"):
         chosen = versions[-2:]
     context: dict[str, Any] = {"project": project, "versions": versions, "chosen": chosen}
@@ -47,12 +47,12 @@ def compare_versions(request: PageRequest, project: Project) -> HttpResponse:
 
 def _compared(project: Project, chosen: list[TrainingVersion]) -> dict[str, Any]:
     try:
-        found = comparing.compare(project, chosen)
+        found = comparison.compare(project, chosen)
     except ManifestDamaged as problem:
         return {"problem": str(problem)}
     for column in found.columns:
         if column.waiting:
-            background.soon(comparing.RESCORE, column.version.pk)
+            jobs.soon(comparison.RESCORE, column.version.pk)
     shown = found.disputes[:SHOWN]
     images = Image.objects.in_bulk([one.image_id for one in shown])
     return {

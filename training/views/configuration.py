@@ -12,14 +12,14 @@ from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from exeml_site.pages import PageRequest, go, page
-from projects import publishing
+from exeml_site.lib.http import PageRequest, go, page
 from projects.access import project_page
+from projects.datasets import publish
 from projects.models import Project, Role
-from training import launching
-from training.forms import TrainingConfigurationForm, whole_minutes
+from training.forms.configuration import TrainingConfigurationForm, whole_minutes
 from training.models import InstanceFlavor
-from training.networks import candidates_within, fastest_of_each, networks_by_speed
+from training.versions import lifecycle
+from training.versions.network_options import candidates_within, fastest_of_each, networks_by_speed
 
 
 @project_page(Role.MANAGER)
@@ -47,11 +47,11 @@ def submit_training(request: PageRequest, project: Project) -> HttpResponse:
     if not is_valid and not is_pressed_again:
         return _configuration(request, project, form, status=422)
     try:
-        version = launching.start(project, form.cleaned_data, by=request.user, submission=submission)
-    except launching.NameTaken as taken:
+        version = lifecycle.start(project, form.cleaned_data, by=request.user, submission=submission)
+    except lifecycle.NameTaken as taken:
         form.add_error("dataset_version", str(taken))
         return _configuration(request, project, form, status=422)
-    except launching.Refused as refusal:
+    except lifecycle.Refused as refusal:
         form.add_error(None, str(refusal))
         return _configuration(request, project, form, status=409)
     if not is_pressed_again:
@@ -102,7 +102,7 @@ def inherited_fields(request: PageRequest, project: Project) -> HttpResponse:
 def _configuration(
     request: PageRequest, project: Project, form: TrainingConfigurationForm, status: int = 200
 ) -> HttpResponse:
-    ready = publishing.readiness(project)
+    ready = publish.readiness(project)
     context = {
         "project": project,
         "form": form,
@@ -134,12 +134,12 @@ def _submission(request: PageRequest) -> uuid.UUID:
     except ValueError:
         return uuid.uuid4()
     is_next = request.resolver_match is not None and request.resolver_match.url_name == "configure_training"
-    return uuid.uuid4() if is_next and launching.submitted(submission) else submission
+    return uuid.uuid4() if is_next and lifecycle.submitted(submission) else submission
 
 
 def _is_started(project: Project, submission: uuid.UUID) -> bool:
     """Pressed again: the version is there, though its dataset version's name is now taken."""
-    earlier = launching.submitted(submission)
+    earlier = lifecycle.submitted(submission)
     return earlier is not None and earlier.project_id == project.pk
 
 
@@ -150,7 +150,7 @@ def _split(project: Project, form: TrainingConfigurationForm) -> dict[str, Any]:
     ratio: Decimal | None = form.value_of("training_ratio")
     if ratio is None:
         return {"ratio": None, "project": project}
-    split = publishing.preview_split(project, ratio)
+    split = publish.preview_split(project, ratio)
     kept_back = [row.eval for row in split.labels]
     return {
         "project": project,

@@ -12,16 +12,16 @@ from django.urls import reverse
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.pages import PageRequest, go, page
-from projects import labeling
+from exeml_site.lib.http import PageRequest, go, page
+from exeml_site.lib.storage import local_path
 from projects.access import project_page
-from projects.files import local_path
+from projects.images.similarity import nearest_labeled
+from projects.labels import actions
 from projects.models import Annotation, Image, Label, Project, Role, Side
-from projects.similarity import nearest_labeled
-from training import curving, drawing
-from training.inside import OUTCOMES, PAGE_SIZE, SORTS, EvaluatedQuery
+from training.evaluation import curve_rows, svg_plots
+from training.evaluation.image_query import OUTCOMES, PAGE_SIZE, SORTS, EvaluatedQuery
 from training.models import Curve, EvaluatedImage, TrainingVersion
-from training.services import explaining, predicting
+from training.serving.inference import explain, predictor
 
 NEIGHBOURS = 6
 TOP = 5
@@ -89,9 +89,9 @@ def evaluated_heat(request: PageRequest, project: Project, number: int, evaluate
     if one.image is None:
         raise Http404
     try:
-        predicting.load(version)  # what is missing is told before the picture
-        content = explaining.heat_map(version, local_path(one.image.file_name), label)
-    except (predicting.ModelUnavailable, predicting.PictureRefused) as problem:
+        predictor.load(version)  # what is missing is told before the picture
+        content = explain.heat_map(version, local_path(one.image.file_name), label)
+    except (predictor.ModelUnavailable, predictor.PictureRefused) as problem:
         return HttpResponse(str(problem), content_type="text/plain", status=422)
     except (KeyError, OSError) as problem:
         raise Http404 from problem
@@ -122,7 +122,7 @@ def relabel_evaluated(request: PageRequest, project: Project, number: int, evalu
 def confusion_matrix(request: PageRequest, project: Project, number: int) -> HttpResponse:
     """Every cell opens its images; below, the pairs that were confused, to search."""
     version = _get(project, number)
-    found = drawing.matrix(version.confusion)
+    found = svg_plots.matrix(version.confusion)
     search = request.GET.get("search", "").strip()
     context = _context(request, version, "confusion") | {"matrix": found, "search": search}
     if found:
@@ -140,31 +140,31 @@ def confusion_matrix(request: PageRequest, project: Project, number: int) -> Htt
 def thresholds(request: PageRequest, project: Project, number: int) -> HttpResponse:
     """Precision and recall of a label at every threshold, calibration, and coverage against accuracy."""
     version = _get(project, number)
-    curving.complete(version)
+    curve_rows.complete(version)
     labels = list(version.curves.filter(kind=Kind.THRESHOLD).values_list("label", flat=True))
     label = request.GET.get("label", "")
     label = label if label in labels else next(iter(labels), "")
     curves = {one.kind: one for one in version.curves.exclude(kind=Kind.THRESHOLD)}
     context = _context(request, version, "thresholds") | {"labels": labels, "label": label}
     if chosen := version.curves.filter(kind=Kind.THRESHOLD, label=label).first():
-        context |= {"curve": chosen, "line": drawing.line_of_thresholds(chosen.points)}
-        context |= {"steps": drawing.steps(chosen.points)}
+        context |= {"curve": chosen, "line": svg_plots.line_of_thresholds(chosen.points)}
+        context |= {"steps": svg_plots.steps(chosen.points)}
     if calibration := curves.get(Kind.CALIBRATION):
-        bins = drawing.tenths(calibration)
+        bins = svg_plots.tenths(calibration)
         context |= {"calibration": calibration, "bins": bins}
-        context["calibration_words"] = drawing.calibration_words(bins, calibration.area)
+        context["calibration_words"] = svg_plots.calibration_words(bins, calibration.area)
     if coverage := curves.get(Kind.COVERAGE):
-        context |= {"coverage": coverage, "coverage_line": drawing.line_of_coverage(coverage.points)}
-        context["kept"] = drawing.kept(coverage.points)
+        context |= {"coverage": coverage, "coverage_line": svg_plots.line_of_coverage(coverage.points)}
+        context["kept"] = svg_plots.kept(coverage.points)
         if known := curves.get(Kind.KNOWN):
             context["known"] = _known(known, coverage)
     return page(request, "training/thresholds.html", context)
 
 
-def _known(known: Curve, coverage: Curve) -> drawing.Kept:
+def _known(known: Curve, coverage: Curve) -> svg_plots.Kept:
     """The images that the “unknown” rule leaves, as a point beside the curve."""
     (right, answered), total = known.points[0], coverage.points[0][1]
-    return drawing.kept_of(right, answered, total)
+    return svg_plots.kept_of(right, answered, total)
 
 
 def _get(project: Project, number: int) -> TrainingVersion:
@@ -208,7 +208,7 @@ def _of_image(project: Project, image: Image) -> dict[str, Any]:
 
 def _give(request: PageRequest, project: Project, image: Image, label: Label) -> None:
     try:
-        event = labeling.apply(project, [image.pk], add=[label], by=request.user)
+        event = actions.apply(project, [image.pk], add=[label], by=request.user)
     except ValidationError as problem:
         messages.error(request, problem.messages[0])
         return

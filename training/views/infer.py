@@ -24,8 +24,10 @@ from django.views.decorators.csrf import csrf_exempt
 
 from projects.access import public
 from training.models import Service, ServiceToken, TrainingVersion
-from training.services import admitting, collecting, counting, predicting
-from training.services.tokens import Token
+from training.serving.calls import counters, limits
+from training.serving.calls import feedback as call_feedback
+from training.serving.inference import predictor
+from training.serving.tokens import Token
 
 logger = logging.getLogger(__name__)
 
@@ -92,11 +94,11 @@ def _door(deed: Deed) -> Callable[[HttpRequest, str], HttpResponseBase]:
     @wraps(deed)
     def view(request: HttpRequest, service_id: str) -> JsonResponse:
         try:
-            with admitting.door.passing():
+            with limits.door.passing():
                 service, token = _open(request, service_id)
                 _let_database_go()
                 response = JsonResponse(deed(request, service, token))
-        except admitting.Overloaded:
+        except limits.Overloaded:
             hint = "Call again after the seconds of Retry-After, or with fewer calls at once."
             response = Refusal(429, "TOO_MANY_CALLS", "Too many calls at once.", hint, 1).as_response()
             response["Connection"] = "close"  # its body was not read
@@ -115,11 +117,11 @@ def _door(deed: Deed) -> Callable[[HttpRequest, str], HttpResponseBase]:
 def infer(request: HttpRequest, service: Service, token: ServiceToken) -> dict[str, Any]:
     """The answer to one picture, or {"results": […]} for several."""
     began = time.monotonic()
-    version = predicting.version_for_a_call(service)
+    version = predictor.version_for_a_call(service)
 
     def count(**seen: Any) -> None:
         ms = 1e3 * (time.monotonic() - began)
-        counting.note(service.pk, version.pk, ms, token_id=token.pk, **seen)
+        counters.note(service.pk, version.pk, ms, token_id=token.pk, **seen)
 
     try:
         answers = _answers(request, service, version)
@@ -141,22 +143,22 @@ def infer(request: HttpRequest, service: Service, token: ServiceToken) -> dict[s
 def feedback(request: HttpRequest, service: Service, token: ServiceToken) -> dict[str, Any]:
     """What is right: kept with the collected picture of the request."""
     said = _said(request)
-    call = collecting.find(service, said.request_id)
+    call = call_feedback.find(service, said.request_id)
     if call is None:
         hint = (
             "Only requests whose answer says is_collected are kept, for as long as the service's page says."
         )
         raise Refusal(404, "REQUEST_NOT_FOUND", "This service keeps no such request.", hint)
     try:
-        collecting.say(call, said.is_right, said.labels, by=token.name)
-    except collecting.FeedbackRefused as refused:
+        call_feedback.say(call, said.is_right, said.labels, by=token.name)
+    except call_feedback.FeedbackRefused as refused:
         raise Refusal(400, "FEEDBACK_REFUSED", str(refused), FEEDBACK) from refused
     return {"request_id": str(call.pk), "is_right": said.is_right}
 
 
 def _let_database_go() -> None:
     """Calls that wait for their bodies or their turn need no connection, and PostgreSQL has few."""
-    is_crowded = admitting.door.inside > QUIET_CALLS
+    is_crowded = limits.door.inside > QUIET_CALLS
     if is_crowded and connection.vendor == "postgresql" and not connection.in_atomic_block:
         connection.close()
 
@@ -216,19 +218,19 @@ def _version(row: dict[str, Any], role: str) -> TrainingVersion:
 # --- the body ---
 
 
-def _answers(request: HttpRequest, service: Service, version: TrainingVersion) -> list[predicting.Answer]:
+def _answers(request: HttpRequest, service: Service, version: TrainingVersion) -> list[predictor.Answer]:
     _check_running(service)
     pictures = _pictures(request)
-    answers = list[predicting.Answer]()
+    answers = list[predictor.Answer]()
     try:
         for one in pictures:  # read one after the other, so that one of them is in memory
             content: bytes = one.read()
-            answers.append(predicting.predict(version, content))
-    except predicting.PictureRefused as problem:
+            answers.append(predictor.predict(version, content))
+    except predictor.PictureRefused as problem:
         which = f"Picture {len(answers) + 1} of {len(pictures)}: " if len(pictures) > 1 else ""
         hint = "Send JPG, PNG, BMP or WebP files."
         raise Refusal(400, "IMAGE_UNREADABLE", f"{which}{problem}", hint) from problem
-    except predicting.ModelUnavailable as problem:
+    except predictor.ModelUnavailable as problem:
         hint = "Deploy the version again, or ask an operator."
         raise Refusal(503, "MODEL_UNAVAILABLE", str(problem), hint, RETRY_AFTER_S) from problem
     return _collected(service, version, pictures, answers) if service.collects else answers
@@ -238,13 +240,13 @@ def _collected(
     service: Service,
     version: TrainingVersion,
     pictures: list[UploadedFile[bytes]],
-    answers: list[predicting.Answer],
-) -> list[predicting.Answer]:
+    answers: list[predictor.Answer],
+) -> list[predictor.Answer]:
     """Kept once the whole call is answered: of a refused one nobody would know."""
     for one, answer in zip(pictures, answers, strict=True):
         one.seek(0)
         if answer.request_id:
-            collecting.keep(service, version, answer.request_id, one.read(), answer)
+            call_feedback.keep(service, version, answer.request_id, one.read(), answer)
     return [replace(answer, is_collected=True) for answer in answers]
 
 
@@ -287,10 +289,10 @@ def _parts(request: HttpRequest) -> list[UploadedFile[bytes]]:
 def _read(request: HttpRequest, read: Callable[[], Any], kind: str, hint: str) -> Any:
     """What `read` takes from the body, if it comes in time and is whole."""
     try:
-        with admitting.watch.limit(request.META.get("gunicorn.socket"), admitting.BODY_S):
+        with limits.watch.limit(request.META.get("gunicorn.socket"), limits.BODY_S):
             return read()
-    except admitting.TooSlow as problem:
-        text = f"The body did not come within {admitting.BODY_S:.0f} seconds."
+    except limits.TooSlow as problem:
+        text = f"The body did not come within {limits.BODY_S:.0f} seconds."
         raise Refusal(408, "BODY_TOO_SLOW", text, "Send smaller pictures.") from problem
     except RequestDataTooBig as problem:
         raise _too_large(MOST_CALL_IMAGES, "The call") from problem

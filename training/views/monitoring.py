@@ -12,10 +12,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from exeml_site.pages import PageRequest, page
+from exeml_site.lib.http import PageRequest, page
 from projects.access import project_page, public
 from projects.models import Project, Role
-from training.services import collecting, exposing, monitoring
+from training.serving.calls import dashboard, feedback, prometheus
 from training.views.services import get_service
 
 DEFAULT_HOURS, SHOWN_EVENTS = 24, 12
@@ -28,16 +28,16 @@ def service_monitoring(request: PageRequest, project: Project, service_id: UUID)
     """Charts and numbers of a window (`?hours=`); asked for again by itself."""
     service = get_service(project, service_id)
     asked = request.GET.get("hours", "")
-    hours = int(asked) if asked.isdecimal() and int(asked) in monitoring.WINDOWS else DEFAULT_HOURS
-    found = monitoring.monitored(service, hours)
-    bars, most_calls = monitoring.bars(found.steps)
-    lines, most_ms = monitoring.lines(found.steps)
+    hours = int(asked) if asked.isdecimal() and int(asked) in dashboard.WINDOWS else DEFAULT_HOURS
+    found = dashboard.monitored(service, hours)
+    bars, most_calls = dashboard.bars(found.steps)
+    lines, most_ms = dashboard.lines(found.steps)
     context = {
         "project": project,
         "service": service,
         "tab": "monitoring",
         "hours": hours,
-        "windows": [(number, name) for number, (name, _) in monitoring.WINDOWS.items()],
+        "windows": [(number, name) for number, (name, _) in dashboard.WINDOWS.items()],
         "found": found,
         "first": found.steps[0].begins_at,
         "step_words": _words(found.step),
@@ -46,10 +46,10 @@ def service_monitoring(request: PageRequest, project: Project, service_id: UUID)
         "most_calls": most_calls,
         "lines": lines,
         "most_ms": most_ms,
-        "labels": monitoring.label_bands(found.steps, found.whole),
-        "drift": monitoring.drift(service.training_version, found.whole),
-        "errors": monitoring.errors_of(found.whole),
-        "live": collecting.live_accuracy(service),
+        "labels": dashboard.label_bands(found.steps, found.whole),
+        "drift": dashboard.drift(service.training_version, found.whole),
+        "errors": dashboard.errors_of(found.whole),
+        "live": feedback.live_accuracy(service),
         "events": service.events.select_related("by")[:SHOWN_EVENTS],
     }
     return page(
@@ -72,7 +72,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
     if not _may_scrape(request):
         words = "Send Authorization: Bearer <EXEML_METRICS_TOKEN>, or sign in as an operator.\n"
         return HttpResponse(words, content_type="text/plain", status=401)
-    return HttpResponse(exposing.exposition(), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(prometheus.exposition(), content_type=CONTENT_TYPE_LATEST)
 
 
 def _may_scrape(request: HttpRequest) -> bool:

@@ -15,14 +15,15 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import retarget
 
-from exeml_site.pages import PageRequest, go, page, wants_fragment
+from exeml_site.lib.http import PageRequest, go, page, wants_fragment
 from projects.access import project_page
 from projects.models import Project, Role
-from training.forms_service import DeployForm, PredictionForm, deployable_versions
-from training.forms_serving import ChangeVersionForm, TokenForm
+from training.forms.service_settings import ChangeVersionForm, TokenForm
+from training.forms.services import DeployForm, PredictionForm, deployable_versions
 from training.models import Service
-from training.services import deploying, predicting, testing
-from training.services.snippets import snippets
+from training.serving import deploy, playground
+from training.serving.code_samples import snippets
+from training.serving.inference import predictor
 
 SHOWN_EVENTS = 20
 POLL_DEPLOYING_S, POLL_RUNNING_S = 2, 30
@@ -61,10 +62,10 @@ def deploy_version(request: PageRequest, project: Project) -> HttpResponse:
         if sent_before := _sent_before(project, chosen["service_id"]):
             return go(request, address(sent_before))
         try:
-            service, token = deploying.deploy(
+            service, token = deploy.deploy(
                 chosen["version"], request.user, chosen["auto_stop_hours"], chosen["service_id"]
             )
-        except deploying.DeployRefused as refused:
+        except deploy.DeployRefused as refused:
             form.add_error(None, str(refused))
         else:
             return room(request, project, service, token=token.plain)
@@ -76,7 +77,7 @@ def deploy_version(request: PageRequest, project: Project) -> HttpResponse:
 @require_POST
 def stop_service(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
     service = get_service(project, service_id)
-    deploying.stop(service, request.user)
+    deploy.stop(service, request.user)
     return _after_deed(request, project, service)
 
 
@@ -84,7 +85,7 @@ def stop_service(request: PageRequest, project: Project, service_id: UUID) -> Ht
 @require_POST
 def start_service(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
     service = get_service(project, service_id)
-    deploying.start(service, request.user)
+    deploy.start(service, request.user)
     return _after_deed(request, project, service)
 
 
@@ -92,7 +93,7 @@ def start_service(request: PageRequest, project: Project, service_id: UUID) -> H
 @require_POST
 def delete_service(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
     service = get_service(project, service_id)
-    if deploying.delete(service, request.user):
+    if deploy.delete(service, request.user):
         messages.success(request, f"{service.name} is deleted. Its address answers no more.")
     return go(request, reverse("deploy_service", args=[project.pk]))
 
@@ -105,7 +106,7 @@ def predict_with_service(request: PageRequest, project: Project, service_id: UUI
     form = PredictionForm(request.POST, request.FILES)
     if not service.is_running:
         form.add_error(None, "Prediction is possible only while the service is Running.")
-    tested = testing.test(service, form.cleaned_data["image"]) if form.is_valid() else []
+    tested = playground.test(service, form.cleaned_data["image"]) if form.is_valid() else []
     if len(tested) == 1 and tested[0].problem:
         form.add_error("image", tested[0].problem)
     if form.errors:
@@ -128,7 +129,7 @@ def explain_prediction(request: PageRequest, project: Project, service_id: UUID)
     if upload is None:
         return page(request, "training/_explained.html", {"problem": "Choose a picture first."}, status=422)
     version = project.training_versions.filter(number=_number(request.POST.get("version", ""))).first()
-    context = testing.explain(version or service.training_version, upload.read(), name)
+    context = playground.explain(version or service.training_version, upload.read(), name)
     return page(request, "training/_explained.html", {"project": project, **context})
 
 
@@ -138,7 +139,7 @@ def explain_prediction(request: PageRequest, project: Project, service_id: UUID)
 def prediction_neighbours(request: PageRequest, project: Project) -> HttpResponse:
     """The training images most like the picture of the test (`?search=`), once a worker has found them."""
     search = request.GET.get("search", "")
-    found = testing.neighbours(project, search)
+    found = playground.neighbours(project, search)
     context = {"project": project, "search": search, "neighbours": found, "is_waiting": found is None}
     return page(request, "training/_explained_neighbours.html", context)
 
@@ -153,7 +154,7 @@ def _labels(project: Project) -> list[str]:
     return list(project.labels.values_list("name", flat=True))
 
 
-def _json_lines(answer: predicting.Answer) -> list[str]:
+def _json_lines(answer: predictor.Answer) -> list[str]:
     """The answer of the API as people like to read it: one line for each score."""
     lines = []
     for name, value in answer.as_json().items():

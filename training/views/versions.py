@@ -15,17 +15,17 @@ from django.urls import reverse
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from exeml_site.pages import PageRequest, go, page
+from exeml_site.lib.http import PageRequest, go, page
 from projects.access import project_page
 from projects.models import Project, Role
-from training import launching
-from training.advice import advice
-from training.forms import whole_minutes
-from training.forms_notes import AddTimeForm, PromoteForm, VersionNoteForm
-from training.live import live, percent_done
+from training.evaluation.advice import advice
+from training.evaluation.leaderboard import phases_of, why_it_ended
+from training.evaluation.results import CHARTS, arranged, results_of
+from training.forms.configuration import whole_minutes
+from training.forms.versions import AddTimeForm, PromoteForm, VersionNoteForm
 from training.models import Candidate, Metric, TrainingVersion
-from training.results import CHARTS, arranged, results_of
-from training.tried import phases_of, why_it_ended
+from training.versions import lifecycle
+from training.versions.progress_view import live, percent_done
 
 ACCURACY = "The share of all validation images that were predicted right."
 ACCURACY_OF_SEVERAL = "The share of validation images whose labels were all predicted, and no other."
@@ -76,7 +76,7 @@ def stop_training(request: PageRequest, project: Project, number: int) -> HttpRe
     version = _get(project, number)
     if request.method == "GET":
         return _ask(request, version, "stop")
-    if not launching.stop(version, request.user):
+    if not lifecycle.stop(version, request.user):
         messages.info(
             request, f"Nothing changed: {version} is {version.status}, or was asked to stop before."
         )
@@ -87,7 +87,7 @@ def stop_training(request: PageRequest, project: Project, number: int) -> HttpRe
 @require_POST
 def retry_training(request: PageRequest, project: Project, number: int) -> HttpResponse:
     version = _get(project, number)
-    if not launching.retry(version, request.user):
+    if not lifecycle.retry(version, request.user):
         messages.info(request, f"Nothing changed: {version} is {version.status}.")
     return go(request, _address(version))
 
@@ -99,8 +99,8 @@ def delete_training_version(request: PageRequest, project: Project, number: int)
     if request.method == "GET":
         return _ask(request, version, "delete")
     try:
-        launching.delete(version, request.user)
-    except launching.Refused as refused:
+        lifecycle.delete(version, request.user)
+    except lifecycle.Refused as refused:
         return _ask(request, version, "delete", error=str(refused))
     messages.success(request, f"{version} is deleted.")
     return go(request, reverse("train_model", args=[project.pk]))
@@ -119,10 +119,10 @@ def add_time(request: PageRequest, project: Project, number: int) -> HttpRespons
         return _ask_for_time(request, version, form, status=422)
     minutes = whole_minutes(form.cleaned_data["more_hours"])
     try:
-        more = launching.add_time(
+        more = lifecycle.add_time(
             version, minutes, by=request.user, submission=form.cleaned_data["submission"]
         )
-    except launching.Refused as refused:
+    except lifecycle.Refused as refused:
         form.add_error(None, str(refused))
         return _ask_for_time(request, version, form, status=409)
     messages.success(request, f"{more} goes on from {version}, on the same images.")
@@ -141,8 +141,8 @@ def promote_candidate(request: PageRequest, project: Project, number: int, place
     if not form.is_valid():
         return _ask_for_promotion(request, candidate, form, status=422)
     try:
-        made = launching.promote(candidate, by=request.user, submission=form.cleaned_data["submission"])
-    except launching.Refused as refused:
+        made = lifecycle.promote(candidate, by=request.user, submission=form.cleaned_data["submission"])
+    except lifecycle.Refused as refused:
         form.add_error(None, str(refused))
         return _ask_for_promotion(request, candidate, form, status=409)
     messages.success(request, f"{made} is being made from a candidate of {version}. Nothing is trained.")
@@ -154,7 +154,7 @@ def promote_candidate(request: PageRequest, project: Project, number: int, place
 def star_version(request: PageRequest, project: Project, number: int) -> HttpResponse:
     """Give the version a star, or take it away: `starred=1` or `starred=0`."""
     version = _get(project, number)
-    launching.star(version, request.POST.get("starred") == "1")
+    lifecycle.star(version, request.POST.get("starred") == "1")
     return go(request, _address(version))
 
 
@@ -166,7 +166,7 @@ def describe_version(request: PageRequest, project: Project, number: int) -> Htt
     form = VersionNoteForm(request.POST)
     if not form.is_valid():
         return _room(request, project, version, {"note_form": form}, status=422)
-    launching.describe(version, form.cleaned_data["title"], form.cleaned_data["note"])
+    lifecycle.describe(version, form.cleaned_data["title"], form.cleaned_data["note"])
     messages.success(request, f"Name and note of {version} are saved.")
     return go(request, _address(version))
 
@@ -287,7 +287,7 @@ def _ask(request: PageRequest, version: TrainingVersion, deed: str, error: str =
     """The question before a deed: in a dialog, or as a page where there is no script."""
     context = {"project": version.project, "version": version, "deed": deed, "error": error}
     if deed == "delete":
-        context |= {"size": launching.size_on_disk(version), "breaks": launching.what_breaks(version)}
+        context |= {"size": lifecycle.size_on_disk(version), "breaks": lifecycle.what_breaks(version)}
     fragment = "training/_version_confirm.html"
     return page(
         request,

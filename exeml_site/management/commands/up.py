@@ -11,11 +11,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from exeml_site.supervisor.ground import Refusal, claim_folder, claim_port, parse_port
-from exeml_site.supervisor.lines import show, show_block
-from exeml_site.supervisor.plan import PARTS, programs
-from exeml_site.supervisor.redis import Place, choose_place, embedded
-from exeml_site.supervisor.running import run
+from exeml_site.supervisor.console import show, show_block
+from exeml_site.supervisor.main import run
+from exeml_site.supervisor.preflight import Refusal, claim_folder, claim_port, parse_port
+from exeml_site.supervisor.programs import PARTS, programs
+from exeml_site.supervisor.redis_server import Place, choose_place, embedded
 
 
 class Command(BaseCommand):
@@ -70,7 +70,7 @@ def _serve(parts: list[str], listener: socket.socket | None) -> None:
 
 def _prepare(listener: socket.socket) -> list[str]:
     """Make the data ready; what to tell the person at the terminal when the pages answer."""
-    from exeml_site.supervisor.firststart import Administrator, prepare
+    from exeml_site.supervisor.first_start import Administrator, prepare
 
     administrator: Administrator = prepare(lambda sentence: show("up", sentence))
     return [

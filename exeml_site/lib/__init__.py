@@ -1,0 +1,1 @@
+"""Small tools without models or templates, which every app may import."""

@@ -1,0 +1,94 @@
+"""Which programs serve the product on this machine, and what each is given."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from exeml_site.supervisor.processes import Program
+
+PARTS = ("web", "training", "labeling", "imports", "short", "cron")
+WORKER = "exeml_site.worker.SpawningWorker"
+
+# Beside a training the pages must stay usable: the light processes take one core each, the training is nice.
+ONE_THREAD = {
+    name: os.environ.get(name, "1")
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "EXEML_ENGINE_THREADS")
+}
+TRAINING_NICENESS = 10
+LABELING_NICENESS = 8  # people wait for suggestions, but not as they wait for pages and uploads
+IMPORTS_NICENESS = 5
+# Of each web process. Calls of services have at most 64 (training.serving.calls.limits), so that pages keep
+# some, whatever comes slowly or in crowds.
+WEB_THREADS = "80"
+
+
+def programs(parts: list[str], listener: int | None) -> list[Program]:
+    """The programs of `parts`, in the order of starting; they end in the reverse order."""
+    every = {
+        "training": _training(),
+        "labeling": _labeling(),
+        "imports": _imports(),
+        "short": _short(),
+        "cron": _cron(),
+    }
+    if listener is not None:
+        every["web"] = _web(listener)
+    return [program for name, program in every.items() if name in parts]
+
+
+def _manage(*arguments: str) -> tuple[str, ...]:
+    return (sys.executable, "manage.py", *arguments)
+
+
+def _training() -> Program:
+    command = _manage("rqworker", "gpu", "cpu", "--worker-class", WORKER, "--verbosity", "0")
+    return Program("training", command, niceness=TRAINING_NICENESS)
+
+
+def _labeling() -> Program:
+    """Jobs run in the worker's own process, one after the other, so that the network is loaded once."""
+    command = _manage("rqworker", "labeling", "--worker-class", "rq.worker.SimpleWorker", "--verbosity", "0")
+    return Program("labeling", command, niceness=LABELING_NICENESS)
+
+
+def _imports() -> Program:
+    """Each job forks: a worker that decoded 100,000 pictures gives their memory back."""
+    command = _manage("rqworker", "imports", "--verbosity", "0")
+    return Program("imports", command, niceness=IMPORTS_NICENESS)
+
+
+def _short() -> Program:
+    """Forking is cheap, and safe here: this worker's own process never imports OpenVINO or torch."""
+    return Program("short", _manage("rqworker", "short", "--verbosity", "0"), ONE_THREAD)
+
+
+def _cron() -> Program:
+    command = _manage("rqcron", "exeml_site.cron", "--logging-level", "WARNING")
+    return Program("cron", command, ONE_THREAD, patience_s=5)
+
+
+def _web(listener: int) -> Program:
+    command = (
+        *(sys.executable, "-m", "gunicorn", "exeml_site.wsgi:application", "--bind", f"fd://{listener}"),
+        *(
+            "--worker-class",
+            "gthread",
+            "--workers",
+            "2",
+            "--threads",
+            WEB_THREADS,
+            "--worker-tmp-dir",
+            _memory_folder(),
+        ),
+        *("--timeout", "120", "--graceful-timeout", "5", "--keep-alive", "15", "--log-level", "warning"),
+        "--no-control-socket",  # it would lie outside the data folder
+    )
+    return Program("web", command, ONE_THREAD, patience_s=8, descriptors=(listener,))
+
+
+def _memory_folder() -> str:
+    """Gunicorn's heartbeat files stall a worker on a slow disk."""
+    shared = Path("/dev/shm")
+    return str(shared) if os.access(shared, os.W_OK) else "/tmp"

@@ -1,0 +1,53 @@
+"""The worker that runs trainings.
+
+Torch and OpenMP do not survive a fork, so every job of this worker runs in a fresh interpreter. That
+interpreter unpickles this class first, which is why Django is set up when the module is imported.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import django
+from django.apps import apps
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exeml_site.settings")
+if not apps.ready:
+    django.setup()
+
+from rq.worker import SpawnWorker
+
+from exeml_site.lib.parent_death import tie_to_parent
+
+if TYPE_CHECKING:
+    from rq.job import Job
+    from rq.queue import Queue
+
+log = logging.getLogger(__name__)
+
+
+class SpawningWorker(SpawnWorker):
+    """RQ's spawning worker with Django ready in the child, and a child that ends with its worker.
+
+    A training lasts hours, so ending the worker (SIGTERM) does not wait for it: the job's process is ended
+    too, the version stays Running, and `training.versions.recovery.sweep` puts it on the queue again.
+    """
+
+    def execute_job(self, job: Job, queue: Queue) -> None:
+        log.info("%s begins (queue %s)", job.id, queue.name)
+        began = time.monotonic()
+        super().execute_job(job, queue)
+        log.info("%s ended after %.0f s", job.id, time.monotonic() - began)
+
+    def handle_warm_shutdown_request(self) -> None:
+        if self.horse_pid:
+            self.kill_horse(signal.SIGTERM)
+
+    def main_work_horse(self, job: Job, queue: Queue) -> None:
+        """Runs in the spawned child. A worker killed by SIGKILL must not leave a training nobody watches."""
+        tie_to_parent(self.pid or os.getppid(), signal.SIGKILL)
+        super().main_work_horse(job, queue)

@@ -1,0 +1,117 @@
+"""People and teams."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.db.models import Count, Q, QuerySet
+from django.forms.models import BaseInlineFormSet
+from django.http import HttpRequest
+
+from projects.admin.base import Admin, Inline, ReadOnlyAdmin
+from projects.models import Membership, Role, Team
+from projects.workspace import members
+
+if TYPE_CHECKING:
+    Members = BaseInlineFormSet[Membership, Any, Any]
+    People = UserAdmin[User]
+else:
+    Members, People = BaseInlineFormSet, UserAdmin
+
+
+class TeamKeepsAManager(Members):
+    """On the page of a team: whoever is left, one of them is a Manager."""
+
+    def clean(self) -> None:
+        super().clean()
+        kept = [form.cleaned_data for form in self.forms if getattr(form, "cleaned_data", None)]
+        kept = [member for member in kept if not member.get("DELETE")]
+        if kept and not any(member.get("role") == Role.MANAGER for member in kept):
+            raise ValidationError("A team keeps at least one Manager.")
+
+
+class TeamsKeepTheirManager(Members):
+    """On the page of a person: no team loses its last Manager."""
+
+    def clean(self) -> None:
+        super().clean()
+        for form in self.forms:
+            changed = getattr(form, "cleaned_data", {})
+            steps_down = changed.get("DELETE") or changed.get("role") != Role.MANAGER
+            if changed and form.instance.pk and steps_down and members.is_last_manager(form.instance):
+                raise ValidationError(f"{form.instance.team}: {members.LAST_MANAGER}")
+
+
+class MembersInline(Inline):
+    model = Membership
+    formset = TeamKeepsAManager
+    autocomplete_fields = ["user"]
+    extra = 0
+
+
+class TeamsInline(Inline):
+    model = Membership
+    formset = TeamsKeepTheirManager
+    autocomplete_fields = ["team"]
+    extra = 0
+
+
+admin.site.unregister(User)
+
+
+@admin.register(User)
+class PersonAdmin(People):
+    inlines = [TeamsInline]
+    list_display = ["username", "email", "team_names", "is_active", "is_staff", "last_login"]
+    list_filter = ["is_active", "is_staff", "is_superuser", "memberships__role", "memberships__team"]
+    date_hierarchy = "date_joined"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("teams")
+
+    @admin.display(description="teams")
+    def team_names(self, user: User) -> str:
+        return ", ".join(team.name for team in user.teams.all())
+
+
+@admin.register(Team)
+class TeamAdmin(Admin):
+    inlines = [MembersInline]
+    list_display = ["name", "members_counted", "projects_counted", "created_at"]
+    search_fields = ["name"]
+    date_hierarchy = "created_at"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
+        living = Q(projects__deleted_at=None)
+        teams: QuerySet[Team] = super().get_queryset(request)
+        return teams.annotate(
+            member_count=Count("memberships", distinct=True),
+            project_count=Count("projects", filter=living, distinct=True),
+        )
+
+    @admin.display(description="members", ordering="member_count")
+    def members_counted(self, team: Any) -> int:
+        return int(team.member_count)
+
+    @admin.display(description="projects", ordering="project_count")
+    def projects_counted(self, team: Any) -> int:
+        return int(team.project_count)
+
+
+@admin.register(Membership)
+class MembershipAdmin(ReadOnlyAdmin):
+    """To look through; they are changed on the page of the team or of the person."""
+
+    list_display = ["user", "team", "role", "joined_at"]
+    list_filter = ["role", "team"]
+    search_fields = ["user__username", "user__email", "team__name"]
+    date_hierarchy = "joined_at"
+    list_select_related = ["user", "team"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Not here; but deleting a person takes their memberships along."""
+        return "auth/user" in request.path and request.user.has_perm("projects.delete_membership")

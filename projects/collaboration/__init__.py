@@ -1,0 +1,1 @@
+"""Several people at once: assignments, presence, progress, review."""

@@ -1,0 +1,1 @@
+"""Dataset versions: readiness, split, publishing, comparison, statistics."""

@@ -1,0 +1,181 @@
+"""Forms of the Label Data page. They turn strings into ids and names; the deeds write."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
+from django.utils.safestring import SafeString, mark_safe
+
+from projects.formats.manifest import Mark
+from projects.images.query import SIZE_WORDS, Query
+from projects.label_data import tiles_html
+from projects.label_data.filter_chips import SIDES
+from projects.label_data.page import LabelRow
+from projects.labels.annotations import tidy
+from projects.models import Label, OpinionState, Project
+from projects.models.project import LABEL_NAME
+from projects.quality.issues import CHECKS
+
+MOST_IMAGES = 5_000
+SURENESS = (50, 70, 80, 90, 95, 99)  # percent
+NO_OPTIONS = mark_safe("")
+
+
+class ImageIdsField(forms.CharField):
+    """Image ids in one field, joined by commas: thousands of fields would meet the limit of a request."""
+
+    default_error_messages = {
+        "required": "Select at least one image.",
+        "invalid": "Select images of this page.",
+        "many": f"Select at most {MOST_IMAGES:,} images at once.",
+    }
+
+    def to_python(self, value: Any) -> list[int]:  # type: ignore[override]
+        parts = [part.strip() for part in str(value or "").split(",") if part.strip()]
+        if not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
+            raise ValidationError(self.error_messages["invalid"], "invalid")
+        if len(parts) > MOST_IMAGES:
+            raise ValidationError(self.error_messages["many"], "many")
+        return [int(part) for part in parts]
+
+
+class LabelNamesField(forms.Field):
+    """Label names, one value each. A project's rule for names is kept here so that the field shows it."""
+
+    widget = forms.MultipleHiddenInput
+
+    def to_python(self, value: Any) -> list[str]:
+        names = [tidy(name) for name in value or []]
+        return [name for name in names if name]
+
+    def validate(self, value: list[str]) -> None:
+        for name in value:
+            LABEL_NAME(name)
+
+
+class ImagesForm(forms.Form):
+    """Images by their ids, or with `matching` all that the address of the page matches."""
+
+    images = ImageIdsField(required=False)
+    matching = forms.BooleanField(required=False)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if not cleaned.get("matching") and not cleaned.get("images") and "images" not in self.errors:
+            self.add_error("images", "Select at least one image.")
+        return cleaned
+
+
+class LabelImagesForm(ImagesForm):
+    """What the right pane and the keys send. `stays`: the images are shown until the next deed."""
+
+    add = LabelNamesField(required=False)
+    remove = LabelNamesField(required=False)
+    stays = forms.BooleanField(required=False)
+
+    def __init__(self, data: QueryDict, *, project: Project) -> None:
+        super().__init__(data)
+        self.project = project
+
+    def clean_add(self) -> list[str]:
+        names: list[str] = self.cleaned_data["add"]
+        if not self.project.is_multi_label and len({name.lower() for name in names}) > 1:
+            raise ValidationError("Images of this project have one label each. Keep one label.")
+        return names
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if not self.errors and not cleaned["add"] and not cleaned["remove"]:
+            self.add_error("add", "Input a label and press Enter.")
+        return cleaned
+
+
+class MarksField(forms.CharField):
+    """Label names of images, `{"id": [names]}` as JSON → marks of each image."""
+
+    default_error_messages = {"invalid": "The labels of the images cannot be read."}
+
+    def to_python(self, value: Any) -> dict[int, tuple[Mark, ...]]:  # type: ignore[override]
+        try:
+            told = dict(json.loads(value or "{}")).items()
+            marks = {int(pk): tuple(Mark(str(name), annotated_by="") for name in names) for pk, names in told}
+        except (ValueError, TypeError, RecursionError) as problem:
+            raise ValidationError(self.error_messages["invalid"], "invalid") from problem
+        if len(marks) > MOST_IMAGES:
+            raise ValidationError(ImageIdsField.default_error_messages["many"], "many")
+        return marks
+
+
+class UploadLabelsForm(forms.Form):
+    marks = MarksField(error_messages={"required": "Say which images get which labels."})
+
+
+class LabelForm(forms.Form):
+    """The name of a new label, or of `label` when it is renamed."""
+
+    name = forms.CharField(
+        label="Name",
+        max_length=64,
+        error_messages={
+            "required": "Input a name.",
+            "max_length": "Use at most %(limit_value)d characters; these are %(show_value)d.",
+        },
+    )
+
+    def __init__(
+        self, data: Mapping[str, Any] | None = None, *, project: Project, label: Label | None = None
+    ) -> None:
+        super().__init__(data, initial={"name": label.name if label else ""})
+        self.project, self.label = project, label
+        id_ = f"rename-{label.pk}" if label else "new-label"
+        self.fields["name"].widget.attrs |= {"id": id_, "autocomplete": "off", "spellcheck": "false"}
+
+    def clean_name(self) -> str:
+        name = tidy(self.cleaned_data["name"])
+        LABEL_NAME(name)
+        for other in Label.objects.filter(project=self.project):
+            if other != self.label and other.name.lower() == name.lower():
+                raise ValidationError(f"This project already has a label “{other.name}”.")
+        return name
+
+
+@dataclass(frozen=True)
+class FilterField:
+    """One choice of the filter: a select with `options`, or an input of another `kind`."""
+
+    name: str
+    title: str
+    value: str
+    options: SafeString = NO_OPTIONS
+    kind: str = "select"
+
+
+def filter_fields(query: Query, labels: Sequence[LabelRow], people: Mapping[int, str]) -> list[FilterField]:
+    """What the filter offers. It sends an address, which `querying.Query` reads and forgives."""
+    names = {row.label.pk: row.label.name for row in labels}
+    sureness = {percent / 100: f"{percent} %" for percent in SURENESS}
+    choices: list[tuple[str, str, Mapping[Any, str]]] = [
+        ("label", "Labeled", names),
+        ("notlabel", "Not labeled", names),
+        ("suggestion", "Suggestion", names),
+        ("above", "At least so sure", sureness),
+        ("below", "At most so sure", sureness),
+        ("by", "Labeled by", people),
+        ("side", "Set", SIDES),
+        ("size", "Shorter side", SIZE_WORDS),
+        ("opinion", "Second opinion", dict(OpinionState.choices)),
+        ("check", "What may be wrong", {check.name: check.title for check in CHECKS}),
+    ]
+    fields = [
+        FilterField(name, title, "", tiles_html.options(options.items(), getattr(query, name)))
+        for name, title, options in choices
+    ]
+    for name, title in (("since", "Labeled since"), ("until", "Labeled until")):
+        fields.append(FilterField(name, title, str(getattr(query, name) or ""), kind="date"))
+    return fields

@@ -1,0 +1,108 @@
+"""Forms of importing, of the data source and of exporting."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from projects.transfers import data_source
+from projects.transfers.export import Format
+from projects.transfers.import_plan import LabelsFrom
+
+EXISTING = {
+    "keep": "Keep the labels that they have",
+    "replace": "Take the labels of the import instead (can be undone)",
+}
+
+
+class FileListField(forms.CharField):
+    """Files whose parts follow: `[{"name": …, "size": bytes, "modified": ms}]` as JSON."""
+
+    def to_python(self, value: Any) -> list[dict[str, Any]]:  # type: ignore[override]
+        if not value:
+            return []
+        try:
+            told = json.loads(value)
+            files = [
+                {
+                    "name": str(one["name"])[:255],
+                    "size": int(one["size"]),
+                    "modified": int(one.get("modified", 0)),
+                }
+                for one in told
+            ]
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
+            raise ValidationError("The list of files cannot be read.") from problem
+        return files
+
+
+class ImportForm(forms.Form):
+    """What an import is made of. Files come with the form, or in parts after it (`file_list`)."""
+
+    file_list = FileListField(required=False, widget=forms.HiddenInput)
+    labels_from = forms.ChoiceField(
+        label="The labels come from",
+        choices=LabelsFrom.choices,
+        initial=LabelsFrom.AUTOMATIC,
+        required=False,
+    )
+    existing = forms.ChoiceField(
+        label="Images that are here already and have labels",
+        choices=list(EXISTING.items()),
+        initial="keep",
+        required=False,
+    )
+    addresses = forms.CharField(
+        label="Addresses that begin with",
+        max_length=1024,
+        required=False,
+        help_text="For a manifest from elsewhere, such as s3://bucket/flowers/. Usually not needed: images "
+        "are found by the end of their path.",
+    )
+    folder = forms.CharField(label="lie in the folder", max_length=1024, required=False)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("addresses", "folder"):
+            self.fields[name].widget.attrs |= {"autocomplete": "off", "spellcheck": "false"}
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("folder") and not cleaned.get("addresses"):
+            self.add_error("addresses", "Say which addresses lie in this folder.")
+        return cleaned
+
+    @property
+    def options(self) -> dict[str, str]:
+        """What the import is begun with."""
+        return {
+            "prefix": self.cleaned_data["addresses"],
+            "folder": self.cleaned_data["folder"],
+            "labels_from": self.cleaned_data["labels_from"] or LabelsFrom.AUTOMATIC.value,
+            "existing": self.cleaned_data["existing"] or "keep",
+        }
+
+
+class DataSourceForm(forms.Form):
+    address = forms.CharField(
+        label="Folder or S3 prefix",
+        max_length=1024,
+        error_messages={"required": "Give the folder or the S3 prefix."},
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+    )
+    has_folder_labels = forms.BooleanField(label="The folder of an image is its label", required=False)
+
+    def clean_address(self) -> str:
+        return data_source.checked(self.cleaned_data["address"])
+
+
+class ExportForm(forms.Form):
+    format = forms.ChoiceField(
+        choices=Format.choices,
+        initial=Format.ARCHIVE,
+        widget=forms.RadioSelect,
+        error_messages={"required": "Choose a format.", "invalid_choice": "Choose one of the formats."},
+    )

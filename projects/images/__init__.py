@@ -1,0 +1,1 @@
+"""Uploaded bytes become images; queries find them again."""

@@ -1,0 +1,47 @@
+"""Emptying the bin: images deleted longer ago than EXEML_BIN_DAYS go for good, with their files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.utils import timezone
+
+from exeml_site.lib.bulk import chunks
+from projects.models import Image, Project
+from projects.models.image import ImageQuerySet
+
+BATCH = 500
+
+
+def empty_bins() -> int:
+    """Remove every image whose time in the bin is over; how many went. Safe to run twice."""
+    since = timezone.now() - timedelta(days=settings.EXEML_BIN_DAYS)
+    return _empty(Image.objects.binned().filter(deleted_at__lt=since))
+
+
+def purge(project: Project, image_ids: Sequence[int]) -> int:
+    """Remove images of the bin at once, for good, with their files; how many went."""
+    binned = Image.objects.binned().filter(project=project)
+    return sum(_empty(binned.filter(pk__in=chunk)) for chunk in chunks(image_ids))
+
+
+def _empty(images: ImageQuerySet) -> int:
+    removed = 0
+    while batch := _remove_rows(images, BATCH):
+        for image in batch:
+            default_storage.delete(image.file_name)
+            default_storage.delete(image.thumbnail_name)
+        removed += len(batch)
+    return removed
+
+
+@transaction.atomic
+def _remove_rows(images: ImageQuerySet, limit: int) -> list[Image]:
+    """The rows go first: a crash then leaves files without rows, never rows without files."""
+    batch = list(images.order_by("pk").select_for_update()[:limit])
+    Image.objects.filter(pk__in=[image.pk for image in batch]).delete()
+    return batch

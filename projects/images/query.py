@@ -1,0 +1,233 @@
+"""Which images of a project, in which order: the page's address in the domain's types.
+
+Filters combine with “and”.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import date, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib.auth.models import User
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Least
+from django.utils import timezone
+
+from projects.images import similarity
+from projects.images.sort import DEFAULTS, OF_CHECKS, ORDERS, Order, read_float, read_number
+from projects.models import Annotation, Image, OpinionState, Project, Side
+from projects.models.image import ImageQuerySet
+from projects.quality import issues
+
+TABS = {
+    "unlabeled": "Unlabeled",
+    "suggested": "To Be Confirmed",
+    "labeled": "Labeled",
+    "all": "All",
+    "bin": "Bin",
+}
+PAGE_SIZES = (100, 200, 500)
+SEARCH_LENGTH = 100
+MOST_SIMILAR = 500
+SURE = 0.95
+SIZES = {"tiny": (0, 63), "small": (64, 223), "large": (1000, 10**9)}  # pixels of the shorter side
+SIZE_WORDS = {"tiny": "below 64 px", "small": "64 to 223 px", "large": "1,000 px and more"}
+
+
+@dataclass(frozen=True)
+class Query:
+    """What an address asks for. Nonsense in it counts as not said."""
+
+    tab: str = "all"
+    label: int | None = None
+    notlabel: int | None = None
+    side: str = ""
+    by: int | None = None
+    since: date | None = None
+    until: date | None = None
+    q: str = ""
+    size: str = ""
+    suggestion: int | None = None
+    above: float | None = None
+    below: float | None = None
+    hard: bool = False
+    group: int | None = None
+    check: str = ""
+    opinion: str = ""
+    mine: bool = False
+    imported: int | None = None
+    sort: str = ""
+    like: int | None = None
+    before: str = ""  # show what comes after this cursor: older images
+    after: str = ""  # and before that one
+    show: int = PAGE_SIZES[0]
+
+    @classmethod
+    def from_address(cls, params: Mapping[str, str], first_tab: str = "all") -> Query:
+        tab = params.get("tab", first_tab)
+        sort, like, check = params.get("sort", ""), read_number(params.get("like")), params.get("check", "")
+        show = read_number(params.get("show"))
+        return cls(
+            tab=tab if tab in TABS else first_tab,
+            label=read_number(params.get("label")),
+            notlabel=read_number(params.get("notlabel")),
+            side=_one_of(params.get("side"), (*Side.values, "none")),
+            by=read_number(params.get("by")),
+            since=_date(params.get("since")),
+            until=_date(params.get("until")),
+            q=params.get("q", "").replace("\0", "").strip()[:SEARCH_LENGTH],
+            size=_one_of(params.get("size"), SIZES),
+            suggestion=read_number(params.get("suggestion")),
+            above=_share(params.get("above")),
+            below=_share(params.get("below")),
+            hard=params.get("hard") == "1",
+            group=read_number(params.get("group")),
+            check=_one_of(check, issues.BY_NAME),
+            opinion=_one_of(params.get("opinion"), OpinionState.values),
+            mine=params.get("mine") == "1",
+            imported=read_number(params.get("imported")),
+            sort=sort if sort in ORDERS and (sort != "similar" or like) else "",
+            like=like,
+            before=params.get("before", ""),
+            after=params.get("after", ""),
+            show=show if show in PAGE_SIZES else PAGE_SIZES[0],
+        )
+
+    @property
+    def sort_name(self) -> str:
+        return self.sort or OF_CHECKS.get(self.check) or DEFAULTS.get(self.tab, "newest")
+
+    @property
+    def order(self) -> Order:
+        return ORDERS[self.sort_name]
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.filters) or self.sort == "similar"
+
+    @property
+    def filters(self) -> list[str]:
+        """The names of the filters that are on."""
+        return [name for name in FILTERS if getattr(self, name)]
+
+    def without(self, name: str) -> str:
+        """The address without one filter."""
+        default = next(one.default for one in fields(self) if one.name == name)
+        return self.first_page(**{name: default})
+
+    def address(self, **changes: Any) -> str:
+        """The query string of this page, or of one that differs in `changes`."""
+        other = replace(self, **changes)
+        parts: dict[str, Any] = {"tab": other.tab}
+        for name in (*FILTERS, "sort", "like", "before", "after"):
+            value = getattr(other, name)
+            if value or (value == 0.0 and value is not False and name in ("above", "below")):
+                parts[name] = 1 if value is True else value
+        if other.show != PAGE_SIZES[0]:
+            parts["show"] = other.show
+        return urlencode(parts)
+
+    def first_page(self, **changes: Any) -> str:
+        return self.address(before="", after="", **changes)
+
+    # --- what it means ---
+
+    def images(self, project: Project, user: User | None) -> ImageQuerySet:
+        """All images that the tab and the filters leave, in no order."""
+        images = self._of_tab(Image.objects.filter(project=project))
+        for name in FILTERS:
+            if getattr(self, name) not in (None, "", False):
+                images = _APPLY[name](images, self, user)
+        if self.sort == "similar" and self.like:
+            return images.filter(pk__in=similarity.nearest(project, self.like, MOST_SIMILAR))
+        column = self.order.column
+        return images if column in ("id", "name") else images.filter(**{f"{column}__isnull": False})
+
+    def _of_tab(self, images: ImageQuerySet) -> ImageQuerySet:
+        if self.tab == "suggested":
+            return images.unlabeled().filter(suggestion__isnull=False)
+        words = {"unlabeled": images.unlabeled, "labeled": images.labeled, "bin": images.binned}
+        return words.get(self.tab, images.alive)()
+
+
+def _carrying(images: ImageQuerySet, condition: Q) -> ImageQuerySet:
+    return images.filter(Exists(Annotation.objects.filter(condition, image=OuterRef("pk"))))
+
+
+def _labeled_by(images: ImageQuerySet, query: Query, user: User | None) -> ImageQuerySet:
+    """The person and the days belong together: what she labeled in those days."""
+    condition = Q()
+    if query.by:
+        condition &= Q(by=query.by)
+    if query.since:
+        condition &= Q(at__gte=_start(query.since))
+    if query.until:
+        condition &= Q(at__lt=_start(query.until) + timedelta(days=1))
+    return _carrying(images, condition)
+
+
+def _of_size(images: ImageQuerySet, query: Query, user: User | None) -> ImageQuerySet:
+    least, most = SIZES[query.size]
+    return images.annotate(short=Least("width", "height")).filter(short__gte=least, short__lte=most)
+
+
+_APPLY: dict[str, Callable[[ImageQuerySet, Query, User | None], ImageQuerySet]] = {
+    "label": lambda images, query, user: _carrying(images, Q(label=query.label)),
+    "notlabel": lambda images, query, user: images.exclude(
+        Exists(Annotation.objects.filter(image=OuterRef("pk"), label=query.notlabel))
+    ),
+    "side": lambda images, query, user: images.filter(side="" if query.side == "none" else query.side),
+    "by": _labeled_by,
+    "since": _labeled_by,
+    "until": _labeled_by,
+    "q": lambda images, query, user: images.filter(name__icontains=query.q),
+    "size": _of_size,
+    "suggestion": lambda images, query, user: images.filter(suggestion=query.suggestion),
+    "above": lambda images, query, user: images.filter(confidence__gte=query.above),
+    "below": lambda images, query, user: images.filter(confidence__lte=query.below),
+    "hard": lambda images, query, user: images.filter(is_hard=True),
+    "group": lambda images, query, user: images.filter(duplicate_group=query.group),
+    "check": lambda images, query, user: issues.filtered(images, query.check),
+    "opinion": lambda images, query, user: images.filter(opinion=query.opinion),
+    "imported": lambda images, query, user: images.filter(transfer=query.imported),
+    "mine": lambda images, query, user: images.filter(assignment__user=user),
+}
+FILTERS = tuple(_APPLY)
+
+
+def matching_ids(project: Project, params: Mapping[str, str], user: User | None) -> list[int]:
+    """All images that an address shows, on whatever page."""
+    query = Query.from_address(params, first_tab(project))
+    return list(query.images(project, user).order_by().values_list("pk", flat=True))
+
+
+def first_tab(project: Project) -> str:
+    """The tab with work to do. In an empty project, too: what is uploaded next waits there to be labeled."""
+    images = Image.objects.filter(project=project)
+    return "all" if not images.unlabeled().exists() and images.alive().exists() else "unlabeled"
+
+
+# --- reading ---
+
+
+def _share(text: str | None) -> float | None:
+    value = read_float(text)
+    return value if value is not None and 0 <= value <= 1 else None
+
+
+def _date(text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text or "")
+    except ValueError:
+        return None
+
+
+def _start(day: date) -> datetime:
+    return timezone.make_aware(datetime.combine(day, datetime.min.time()))
+
+
+def _one_of(text: str | None, known: Any) -> str:
+    return text if text and text in known else ""

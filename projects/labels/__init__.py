@@ -1,0 +1,1 @@
+"""Every change of a label or an annotation, and its undo."""

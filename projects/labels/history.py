@@ -1,0 +1,134 @@
+"""What the history pages show: deeds, newest first, in a constant number of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib.auth.models import User
+from django.db.models import Exists, OuterRef
+
+from projects.images.sort import read_number
+from projects.labels.event_text import told
+from projects.models import Image, LabelEvent, Project
+
+PAGE_SIZE = 30
+THUMBNAILS = 6
+MOST_OF_AN_IMAGE = 200
+Kind = LabelEvent.Kind
+
+
+@dataclass(frozen=True)
+class Line:
+    """One deed; `undone_by` is the event that took it back."""
+
+    event: LabelEvent
+    words: str
+    thumbnails: list[Image]
+    more: int
+    undone_by: LabelEvent | None
+
+    @property
+    def button(self) -> str:
+        return "Do again" if self.event.kind == Kind.UNDO else "Undo"
+
+
+class History:
+    """One page of a project's deeds. `before` is the id that the page begins below."""
+
+    def __init__(self, project: Project, params: Mapping[str, str]) -> None:
+        self.project = project
+        self.by = read_number(params.get("by"))
+        kind = params.get("kind", "")
+        self.kind = kind if kind in Kind.values else ""
+        self.before = read_number(params.get("before"))
+
+    kinds = property(lambda self: Kind.choices)
+
+    @cached_property
+    def people(self) -> list[User]:
+        acted = LabelEvent.objects.filter(project=self.project, by=OuterRef("pk"))
+        return list(User.objects.filter(Exists(acted)).order_by("username"))
+
+    @cached_property
+    def _events(self) -> list[LabelEvent]:
+        """One more than is shown."""
+        events = LabelEvent.objects.filter(project=self.project)
+        if self.by:
+            events = events.filter(by=self.by)
+        if self.kind:
+            events = events.filter(kind=self.kind)
+        if self.before:
+            events = events.filter(pk__lt=self.before)
+        related = events.select_related("by", "undoes__undoes__undoes", "undone_by__by")
+        return list(related[: PAGE_SIZE + 1])
+
+    @cached_property
+    def lines(self) -> list[Line]:
+        events = self._events[:PAGE_SIZE]
+        first = {one.pk: [change["image"] for change in one.changes[:THUMBNAILS]] for one in events}
+        images = Image.objects.in_bulk({pk for ids in first.values() for pk in ids})
+        return [
+            Line(
+                one,
+                told(one),
+                [images[pk] for pk in first[one.pk] if pk in images],
+                max(0, len(one.changes) - THUMBNAILS),
+                getattr(one, "undone_by", None),
+            )
+            for one in events
+        ]
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.by or self.kind)
+
+    @property
+    def older_address(self) -> str:
+        if len(self._events) <= PAGE_SIZE:
+            return ""
+        return self._address(before=self._events[PAGE_SIZE - 1].pk)
+
+    @property
+    def here(self) -> str:
+        return self._address(before=self.before)
+
+    def _address(self, **more: Any) -> str:
+        parts = {"by": self.by, "kind": self.kind, **more}
+        return urlencode({name: value for name, value in parts.items() if value})
+
+
+@dataclass(frozen=True)
+class ImageLine:
+    """One deed as one image saw it: its labels before and after."""
+
+    event: LabelEvent
+    before: list[str]
+    after: list[str]
+
+    @property
+    def words(self) -> str:
+        return Kind(self.event.kind).label
+
+    @property
+    def is_change(self) -> bool:
+        return self.before != self.after
+
+
+class ImageHistory:
+    """What was done to one image, newest first."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+
+    @cached_property
+    def lines(self) -> list[ImageLine]:
+        touching = LabelEvent.objects.filter(touches__image=self.image).select_related("by")
+        found = []
+        for event in touching.order_by("-pk")[:MOST_OF_AN_IMAGE]:
+            change = next(one for one in event.changes if one["image"] == self.image.pk)
+            found.append(ImageLine(event, change["from"], change["to"]))
+        return found

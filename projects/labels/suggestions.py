@@ -1,0 +1,102 @@
+"""Deeds on suggestions: confirm, which labels, and refuse, which makes room for another one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+
+from exeml_site.lib import jobs
+from exeml_site.lib.bulk import chunks
+from projects.labels.annotations import LEARN, Held, Move, alone, held_by, labels_by_id, record_moves, write
+from projects.models import Annotation, How, Image, LabelEvent, Project, Refusal
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """The label that an image seems to have: of one that waits, or instead of the one that it carries."""
+
+    label_id: int
+    confidence: float | None
+    is_instead: bool
+
+    def wanted(self, held: Held) -> frozenset[int]:
+        return frozenset({self.label_id}) if self.is_instead else held.labels | {self.label_id}
+
+
+@transaction.atomic
+def confirm(project: Project, image_ids: Iterable[int], by: User | None) -> LabelEvent | None:
+    """Give each image the label that is proposed for it at this moment; None where none has one.
+
+    An image that waits gets its suggestion; one whose label is under suspicion gets the other label instead.
+    One deed, which can be taken back like any other.
+    """
+    alone(project)
+    labels = labels_by_id(project)
+    found = _proposed(project, image_ids)
+    moves = [
+        Move(held, found[held.image_id].wanted(held))
+        for held in held_by(project, found)
+        if found[held.image_id].label_id in labels
+    ]
+    if not moves:
+        return None
+    write(moves, by, How.SUGGESTION)
+    _trust([move.held.image_id for move in moves])
+    _note_confidence(moves, {pk: proposal.confidence for pk, proposal in found.items()})
+    return record_moves(project, LabelEvent.Kind.CONFIRM, by, moves, labels)
+
+
+@transaction.atomic
+def refuse(project: Project, image_ids: Iterable[int], by: User | None) -> int:
+    """Say that images do not show what is proposed: it is not proposed again. How many there were."""
+    alone(project)
+    found = _proposed(project, image_ids)
+    now = timezone.now()
+    Refusal.objects.bulk_create(
+        [Refusal(image_id=pk, label_id=one.label_id, by=by, at=now) for pk, one in found.items()],
+        ignore_conflicts=True,
+    )
+    for chunk in chunks(sorted(found)):
+        Image.objects.filter(pk__in=chunk).update(suggestion=None, confidence=None)
+    _trust(sorted(found))
+    if found:
+        jobs.soon(LEARN, project.pk)
+    return len(found)
+
+
+def _proposed(project: Project, image_ids: Iterable[int]) -> dict[int, Proposal]:
+    """What is proposed for those of the images that something is proposed for."""
+    found: dict[int, Proposal] = {}
+    alive = Image.objects.filter(project=project)
+    waiting = alive.unlabeled().exclude(suggestion=None).values_list("pk", "suggestion_id", "confidence")
+    doubtful = alive.labeled().exclude(suspicion=None)
+    doubted = doubtful.values_list("pk", "suspicion_id", "suspicion_confidence")
+    for chunk in chunks(sorted(set(image_ids))):
+        for is_instead, rows in ((False, waiting), (True, doubted)):
+            for pk, label_id, sure in rows.filter(pk__in=chunk):
+                if label_id is not None:
+                    found[pk] = Proposal(label_id, sure, is_instead)
+    return found
+
+
+def _trust(image_ids: list[int]) -> None:
+    """Somebody looked: the labels are no longer under suspicion."""
+    for chunk in chunks(image_ids):
+        Image.objects.filter(pk__in=chunk).update(suspicion=None, suspicion_confidence=None)
+
+
+def _note_confidence(moves: list[Move], confidence: dict[int, float | None]) -> None:
+    """Two decimals are enough to find the doubtful ones again, and make a hundred updates of thousands."""
+    alike: dict[float, list[int]] = defaultdict(list)
+    for move in moves:
+        sure = confidence[move.held.image_id]
+        if sure is not None:
+            alike[round(sure, 2)].append(move.held.image_id)
+    for sure, image_ids in alike.items():
+        for chunk in chunks(image_ids):
+            Annotation.objects.filter(image_id__in=chunk, how=How.SUGGESTION).update(confidence=sure)

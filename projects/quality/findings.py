@@ -1,0 +1,57 @@
+"""What the Check Data page says: a count for each check, and whether the labels have images enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from projects.datasets.publish import MIN_IMAGES
+from projects.labels.counts import count_carriers
+from projects.models import Image, Label, Project
+from projects.quality import issues
+from projects.quality.issues import Check
+
+GOOD, BEST = 50, 100  # images of a label, as the documentation of ExeML recommends
+UNBALANCED = 5  # times as many images as the rarest label
+
+
+@dataclass(frozen=True)
+class Finding:
+    check: Check
+    count: int
+
+
+@dataclass(frozen=True)
+class LabelBalance:
+    """One label, and what to do about its number of images; nothing where there are enough."""
+
+    label: Label
+    count: int
+    advice: str
+
+
+def findings(project: Project) -> list[Finding]:
+    """One query for each check; those that point at images first."""
+    images = Image.objects.alive().filter(project=project).order_by()
+    found = [Finding(check, issues.filtered(images, check.name).count()) for check in issues.CHECKS]
+    return sorted(found, key=lambda finding: not finding.count)
+
+
+def balance(project: Project) -> list[LabelBalance]:
+    """The labels with too few images, or far more than the rarest one, the rarest first."""
+    counts = count_carriers(project)
+    labels = sorted(
+        Label.objects.filter(project=project), key=lambda label: (counts[label.pk], label.position)
+    )
+    fewest = min((counts[label.pk] for label in labels), default=0)
+    rows = [LabelBalance(label, counts[label.pk], _advice(counts[label.pk], fewest)) for label in labels]
+    return [row for row in rows if row.advice]
+
+
+def _advice(count: int, fewest: int) -> str:
+    if count < MIN_IMAGES:
+        return f"{MIN_IMAGES - count} more are needed before Train."
+    if count < GOOD:
+        return f"{GOOD} or more are recommended."
+    if fewest >= MIN_IMAGES and count > UNBALANCED * fewest:
+        return f"{count / fewest:.0f} times as many as the rarest label: add images to that one."
+    return ""

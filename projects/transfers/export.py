@@ -1,0 +1,208 @@
+"""Taking images and labels along: streamed archives, manifests and tables; importing one gives the same.
+
+An export holds the images of an address of Label Data, living ones, in the order of their ids.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO, Any
+
+from django.db import models
+from zipstream import ZIP_STORED, ZipStream
+
+from exeml_site.lib import storage
+from exeml_site.lib.bulk import chunks
+from projects.datasets.publish import mark_of
+from projects.formats import csv_labels, manifest
+from projects.images.upload import clean_name
+from projects.models import Annotation, Image, Project
+from projects.quality import hard_examples
+
+IMAGES = "images"
+
+
+class Format(models.TextChoices):
+    """What an export looks like."""
+
+    ARCHIVE = "archive", "Everything (zip): images, manifest, labels with colours and keys"
+    FOLDERS = "folders", "A folder for each label (zip)"
+    TEXTS = "texts", "10.jpg and 10.txt (zip): one label in each line"
+    MANIFEST = "manifest", "Manifest alone, as ModelArts writes it"
+    TABLE = "table", "Table (CSV)"
+
+
+SUFFIXES = {Format.MANIFEST: ".manifest", Format.TABLE: ".csv"}
+CONTENT_TYPES = {Format.MANIFEST: "application/jsonl", Format.TABLE: "text/csv; charset=utf-8"}
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is sent: a name for the file, and its content in pieces. `size_bytes` is 0 where unknown."""
+
+    file_name: str
+    content_type: str
+    pieces: Iterable[bytes]
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image with its labels. `name` is unique in the export, as is its stem."""
+
+    image: Image
+    name: str
+    marks: tuple[manifest.Mark, ...]
+
+    @property
+    def labels(self) -> list[str]:
+        return [mark.name for mark in self.marks]
+
+
+def export(project: Project, image_ids: Sequence[int], format: Format) -> Export:
+    rows = read_rows(project, image_ids)
+    name = f"{project.name}{SUFFIXES.get(format, '.zip')}"
+    if format == Format.MANIFEST:
+        return Export(name, CONTENT_TYPES[format], manifest.write(map(_entry, rows)))
+    if format == Format.TABLE:
+        return Export(name, CONTENT_TYPES[format], _table(rows))
+    archive = _PACKERS[format](project, rows)
+    return Export(name, "application/zip", archive, len(archive))
+
+
+def read_rows(project: Project, image_ids: Sequence[int]) -> Iterator[Row]:
+    """The living images among `image_ids` with their labels, by id."""
+    names = _Names()
+    for chunk in chunks(sorted(image_ids)):
+        marks: dict[int, list[manifest.Mark]] = {}
+        carried = Annotation.objects.filter(image_id__in=chunk).order_by("label__position", "pk")
+        fields = ("image_id", "label__name", "how", "by__username", "at", "confidence")
+        for image_id, label, how, by, at, confidence in carried.values_list(*fields):
+            marks.setdefault(image_id, []).append(mark_of(label, how, by, at, confidence))
+        for image in Image.objects.alive().filter(project=project, pk__in=chunk).order_by("pk"):
+            yield Row(image, names.unique(image), tuple(marks.get(image.pk, ())))
+
+
+class _Names:
+    """File names of one export: safe on every system, each stem once whatever its case."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def unique(self, image: Image) -> str:
+        name = PurePosixPath(safe(clean_name(image.name)))
+        suffix = name.suffix if _fits(name.suffix, image.format) else f".{image.format.lower()}"
+        stem = name.name.removesuffix(suffix)
+        if stem.lower() in self._taken:
+            stem = f"{stem}-{image.pk}"
+        self._taken.add(stem.lower())
+        return stem + suffix
+
+
+def _fits(suffix: str, format: str) -> bool:
+    jpeg = (".jpg", ".jpeg", ".jfif", ".jpe")
+    return suffix.lower() in (jpeg if format == "JPEG" else (f".{format.lower()}",))
+
+
+def safe(name: str) -> str:
+    """A name that no system forbids and no program hides or takes for a way out of the archive."""
+    kept = "".join("_" if character in '<>:"|?*\\/' else character for character in name).rstrip(". ")
+    return f"_{kept}" if kept.startswith(".") or not kept else kept
+
+
+# --- manifests and tables ---
+
+
+def _entry(row: Row) -> manifest.Entry:
+    image = row.image
+    properties: dict[str, Any] = {manifest.SHA256: image.sha256, manifest.FILE_NAME: image.name}
+    if image.hard_reasons:
+        properties[manifest.HARD_REASONS] = hard_examples.read(image.hard_reasons)
+    return manifest.Entry(
+        source=f"{IMAGES}/{row.name}",
+        usage=image.side,
+        id=image.sha256[:32],
+        marks=row.marks,
+        is_hard=True if image.is_hard else None,
+        properties=properties,
+    )
+
+
+def _table(rows: Iterable[Row]) -> Iterator[bytes]:
+    yield csv_labels.write_rows([["image", "labels", "set", "width", "height", "labeled_by", "labeled_at"]])
+    for row in rows:
+        first = row.marks[0] if row.marks else manifest.Mark("", "")
+        image, by = row.image, first.annotated_by.partition("/")[2]
+        cells = [f"{IMAGES}/{row.name}", ";".join(row.labels), image.side]
+        yield csv_labels.write_rows([[*cells, image.width, image.height, by, first.creation_time]])
+
+
+# --- archives ---
+
+
+def _everything(project: Project, rows: Iterable[Row]) -> ZipStream:
+    archive, lines = _archive(), _Spool()
+    for row in rows:
+        _add(archive, f"{IMAGES}/{row.name}", row.image)
+        lines.write(b"".join(manifest.write([_entry(row)])))
+    archive.add(lines.pieces(), f"{project.name}.manifest", size=lines.size)
+    archive.add(_label_list(project), "labels.csv")
+    return archive
+
+
+def _label_list(project: Project) -> bytes:
+    labels = [[label.name, label.colour, label.hot_key] for label in project.labels.all()]
+    return csv_labels.write_rows([["label", "colour", "key"], *labels])
+
+
+def _folders(project: Project, rows: Iterable[Row]) -> ZipStream:
+    """An image with several labels lies in several folders, one without in none."""
+    archive = _archive()
+    for row in rows:
+        for folder in [f"{safe(label)}/" for label in row.labels] or [""]:
+            _add(archive, f"{folder}{row.name}", row.image)
+    return archive
+
+
+def _texts(project: Project, rows: Iterable[Row]) -> ZipStream:
+    archive = _archive()
+    for row in rows:
+        _add(archive, row.name, row.image)
+        if row.labels:
+            archive.add("".join(f"{label}\n" for label in row.labels), f"{PurePosixPath(row.name).stem}.txt")
+    return archive
+
+
+_PACKERS: dict[str, Callable[[Project, Iterable[Row]], ZipStream]] = {
+    Format.ARCHIVE: _everything,
+    Format.FOLDERS: _folders,
+    Format.TEXTS: _texts,
+}
+
+
+def _archive() -> ZipStream:
+    """Pictures do not shrink again; the size of what is stored as it is can be told beforehand."""
+    return ZipStream(compress_type=ZIP_STORED, sized=True)
+
+
+def _add(archive: ZipStream, path: str, image: Image) -> None:
+    archive.add(storage.pieces(image.file_name), path, size=image.size_bytes)
+
+
+class _Spool:
+    """Lines of a manifest on the way into the archive; large ones wait on the disk."""
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(1 << 22)  # noqa: SIM115 (read later)
+        self.size = 0
+
+    def write(self, content: bytes) -> None:
+        self.size += self._file.write(content)
+
+    def pieces(self) -> Iterator[bytes]:
+        with self._file as file:
+            file.seek(0)
+            yield from iter(lambda: file.read(storage.READ_BYTES), b"")

@@ -1,0 +1,190 @@
+"""Where files to import lie: a zip archive, a folder of the server, an S3 prefix. All are read alike."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+from projects.images.decode import Refused
+
+ENCRYPTED = 0x1
+NOT_MEANT = {"__macosx", "thumbs.db", "desktop.ini"}
+TOO_LARGE = "The file is larger than {limit_mb:,.0f} MB."
+BROKEN = "The file is broken or cut off in the archive."
+
+
+class Unreadable(Exception):
+    """A place that cannot be read at all; the text is a sentence with the cause and a remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file of a place: its path with `/`, and its size in bytes."""
+
+    path: str
+    size: int
+
+
+class Place(Protocol):
+    def files(self) -> list[Found]:
+        """All files that somebody can have meant, by path. Raises Unreadable."""
+        ...
+
+    def read(self, path: str, limit: int) -> bytes:
+        """The whole file. Raises Refused where it has more than `limit` bytes or cannot be read."""
+        ...
+
+
+class Nowhere:
+    """No place: the images are in the project already."""
+
+    def files(self) -> list[Found]:
+        return []
+
+    def read(self, path: str, limit: int) -> bytes:
+        raise Refused("There is no file with it.")
+
+
+class Archive:
+    """A zip archive. Several threads may read at once."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        try:
+            self._zip = zipfile.ZipFile(file)
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as problem:
+            raise Unreadable(
+                "The file is no zip archive, or it is cut off. Make the archive again and import that."
+            ) from problem
+        self._members = {
+            clean(member.filename): member
+            for member in self._zip.infolist()
+            if not member.is_dir() and is_meant(clean(member.filename))
+        }
+        if self._members and all(one.flag_bits & ENCRYPTED for one in self._members.values()):
+            raise Unreadable("The archive is protected by a password. Make one without, and import that.")
+
+    def files(self) -> list[Found]:
+        return [Found(path, member.file_size) for path, member in sorted(self._members.items())]
+
+    def read(self, path: str, limit: int) -> bytes:
+        member = self._members[path]
+        if member.file_size > limit:
+            raise Refused(TOO_LARGE.format(limit_mb=limit / 1024**2))
+        if member.flag_bits & ENCRYPTED:
+            raise Refused("The file is protected by a password.")
+        try:
+            with self._zip.open(member) as file:
+                content = file.read(limit + 1)  # the size in the archive's list may be a lie
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as problem:
+            raise Refused(BROKEN) from problem
+        if len(content) > limit:
+            raise Refused(TOO_LARGE.format(limit_mb=limit / 1024**2))
+        return content
+
+
+class Folder:
+    """A folder of the server, without what lies behind symbolic links."""
+
+    def __init__(self, root: str | Path) -> None:
+        self._root = Path(root)
+
+    def files(self) -> list[Found]:
+        try:
+            os.scandir(self._root).close()
+        except OSError as problem:
+            reason = problem.strerror or "it is not there"
+            raise Unreadable(
+                f"The folder {self._root} cannot be read ({reason}). Ask an operator whether it is mounted."
+            ) from problem
+        return sorted(self._walk(), key=lambda one: one.path)
+
+    def _walk(self) -> Iterator[Found]:
+        for folder, inner, names in os.walk(self._root):
+            inner[:] = [name for name in inner if is_meant(name)]
+            for name in filter(is_meant, names):
+                path = Path(folder, name)
+                try:
+                    info = path.lstat()
+                except OSError:
+                    continue  # gone in this moment
+                if stat.S_ISREG(info.st_mode):
+                    yield Found(path.relative_to(self._root).as_posix(), info.st_size)
+
+    def read(self, path: str, limit: int) -> bytes:
+        try:
+            handle = os.open(self._root / path, os.O_RDONLY | os.O_NOFOLLOW)
+            with os.fdopen(handle, "rb") as file:
+                content = file.read(limit + 1)
+        except OSError as problem:
+            raise Refused(f"The file cannot be read ({problem.strerror}).") from problem
+        if len(content) > limit:
+            raise Refused(TOO_LARGE.format(limit_mb=limit / 1024**2))
+        return content
+
+
+class Bucket:
+    """What lies below `s3://bucket/prefix?endpoint=…&region=…`; keys are found as boto3 finds them."""
+
+    def __init__(self, address: str) -> None:
+        parts = urlsplit(address)
+        query = dict(parse_qsl(parts.query))
+        self._bucket = parts.netloc
+        self._prefix = parts.path.strip("/") + "/" if parts.path.strip("/") else ""
+        self._options = {"endpoint_url": query.get("endpoint"), "region_name": query.get("region")}
+        self._made: Any = None
+
+    @property
+    def _client(self) -> Any:
+        if self._made is None:
+            import boto3  # half a second, and only where somebody has S3
+
+            self._made = boto3.client("s3", **self._options)
+        return self._made
+
+    def files(self) -> list[Found]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=self._prefix
+            )
+            found = [
+                Found(one["Key"].removeprefix(self._prefix), one["Size"])
+                for page in pages
+                for one in page.get("Contents", [])
+            ]
+        except (BotoCoreError, ClientError) as problem:
+            raise Unreadable(f"The bucket {self._bucket} does not answer: {problem}") from problem
+        meant = [one for one in found if one.path and not one.path.endswith("/") and is_meant(one.path)]
+        return sorted(meant, key=lambda one: one.path)
+
+    def read(self, path: str, limit: int) -> bytes:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + path)
+            content: bytes = answer["Body"].read(limit + 1)
+        except (BotoCoreError, ClientError) as problem:
+            raise Refused(f"The bucket did not give the file: {problem}") from problem
+        if len(content) > limit:
+            raise Refused(TOO_LARGE.format(limit_mb=limit / 1024**2))
+        return content
+
+
+def clean(path: str) -> str:
+    """A path of an archive: forward slashes, nothing that leads out of it."""
+    parts = path.replace("\\", "/").split("/")
+    return "/".join(part for part in parts if part not in ("", ".", ".."))
+
+
+def is_meant(path: str) -> bool:
+    """False for what systems put beside people's files."""
+    parts = path.lower().split("/")
+    return bool(path) and not any(part.startswith(".") or part in NOT_MEANT for part in parts)

@@ -1,0 +1,162 @@
+"""Beginning an import, cancelling it, taking back what it did, and looking after those that are under way."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from exeml_site.lib import jobs
+from projects.labels import actions
+from projects.models import DataSource, Image, LabelEvent, Project, Transfer
+from projects.transfers import upload_parts
+
+State = Transfer.State
+RUN = "projects.transfers.import_job.run"
+SILENT_S = 45  # a run that gave no sign of life for so long is dead
+UPLOAD_DAYS = 2  # how long a half-finished upload can be gone on with
+ARCHIVES, MANIFESTS, TABLES = (".zip",), (".manifest", ".jsonl", ".json"), (".csv", ".tsv")
+
+
+class Refused(Exception):
+    """The import cannot begin or go on; the text is a sentence for the person."""
+
+
+def kind_of(names: Sequence[str]) -> Transfer.Kind:
+    """What files of these names are: one archive, one manifest or table, or one of each. Raises Refused."""
+    lower = [name.lower() for name in names]
+    archives = [name for name in lower if name.endswith(ARCHIVES)]
+    manifests = [name for name in lower if name.endswith(MANIFESTS)]
+    tables = [name for name in lower if name.endswith(TABLES)]
+    if not lower or len(archives) + len(manifests) + len(tables) < len(lower):
+        raise Refused("Choose a zip archive, a manifest (.manifest, .jsonl) or a table (.csv).")
+    if len(archives) > 1 or len(manifests) + len(tables) > 1:
+        raise Refused("Choose at most one archive and one manifest or table at a time.")
+    if manifests:
+        return Transfer.Kind.MANIFEST
+    return Transfer.Kind.CSV if tables else Transfer.Kind.ZIP
+
+
+def prepare(
+    project: Project, files: Sequence[dict[str, Any]], options: dict[str, Any], by: User | None
+) -> Transfer:
+    """An import whose files (`name`, `size` in bytes, `modified`) will now be uploaded. Raises Refused.
+
+    An upload of the same files by the same person that was cut off is gone on with.
+    """
+    kind = kind_of([file["name"] for file in files])
+    size = sum(file["size"] for file in files)
+    if not all(file["size"] > 0 for file in files):
+        raise Refused("The file is empty.")
+    if size > settings.EXEML_MAX_IMPORT_GB * 1024**3:
+        raise Refused(
+            f"At most {settings.EXEML_MAX_IMPORT_GB} GB can be imported at once; cut the archive in two."
+        )
+    if not settings.STORAGE_URL and size > _free_bytes():
+        raise Refused("The server’s disk has not enough room for this file. Ask an operator.")
+    told = {**options, "files": list(files)}
+    begun = Transfer.objects.filter(project=project, by=by, state=State.UPLOADING)
+    for earlier in begun.order_by("-pk"):
+        if earlier.options["files"] == told["files"]:
+            earlier.options = told
+            earlier.save(update_fields=["options"])
+            return earlier
+    transfer = Transfer.objects.create(
+        project=project,
+        kind=kind,
+        state=State.UPLOADING,
+        by=by,
+        file_name=" + ".join(file["name"] for file in files)[:255],
+        options=told,
+    )
+    upload_parts.delete(transfer)  # a database that was set back gives the same number again
+    return transfer
+
+
+def _free_bytes() -> int:
+    folder = Path(settings.DATA_DIR)
+    return shutil.disk_usage(folder if folder.is_dir() else folder.parent).free
+
+
+def begin(transfer: Transfer) -> None:
+    """All parts have arrived: into the queue. Raises Refused where one is missing."""
+    if any(upload_parts.missing(transfer)):
+        raise Refused(
+            "Some parts of the file have not arrived. Upload the file again; it goes on where it was."
+        )
+    changed = Transfer.objects.filter(pk=transfer.pk, state=State.UPLOADING).update(
+        state=State.WAITING, created_at=timezone.now()
+    )
+    if changed:
+        _hand_over(transfer.pk)
+
+
+@transaction.atomic
+def synchronize(source: DataSource, by: User | None) -> Transfer:
+    """Read the data source again: what is new is added, what vanished is listed. One at a time."""
+    running = Transfer.objects.filter(
+        project=source.project_id, kind=Transfer.Kind.SOURCE, state__in=Transfer.ACTIVE
+    ).first()
+    if running:
+        return running
+    transfer = Transfer.objects.create(
+        project=source.project,
+        kind=Transfer.Kind.SOURCE,
+        by=by,
+        file_name=source.address[:255],
+        options={"files": [], "address": source.address, "has_folder_labels": source.has_folder_labels},
+    )
+    _hand_over(transfer.pk)
+    return transfer
+
+
+def _hand_over(pk: int, cursor: int = 0) -> None:
+    jobs.soon(RUN, pk, queue=settings.QUEUE_IMPORTS, step=cursor)
+
+
+def cancel(transfer: Transfer) -> bool:
+    """End an import as soon as it can be; what it added stays. False where it had ended."""
+    waiting = (State.UPLOADING, State.WAITING)
+    if Transfer.objects.filter(pk=transfer.pk, state__in=waiting, started_at=None).update(
+        state=State.CANCELLED, finished_at=timezone.now()
+    ):
+        upload_parts.delete(transfer)
+        return True
+    wanted = Transfer.objects.filter(pk=transfer.pk, state__in=Transfer.ACTIVE)
+    return bool(wanted.update(is_cancel_wanted=True))
+
+
+@transaction.atomic
+def take_back(transfer: Transfer, by: User | None) -> int:
+    """Undo the labels that an ended import gave, and move the images that it added to the bin; how many."""
+    given = LabelEvent.objects.filter(
+        project=transfer.project_id,
+        kind=LabelEvent.Kind.IMPORT,
+        details__transfer=transfer.pk,
+        undone_by=None,
+    )
+    added = set(Image.objects.alive().filter(transfer=transfer).values_list("pk", flat=True))
+    for event in given.order_by("-pk"):
+        if not {change["image"] for change in event.changes} <= added:
+            actions.undo(event, by)  # labels of images that stay
+    actions.delete_images(transfer.project, added, by)
+    return len(added)
+
+
+def catch_up() -> None:
+    """Run by the clock: imports that wait, whose worker died, or whose upload was given up."""
+    now = timezone.now()
+    silent = Q(heartbeat_at=None) | Q(heartbeat_at__lt=now - timedelta(seconds=SILENT_S))
+    for pk, cursor in Transfer.objects.filter(silent, state__in=Transfer.ACTIVE).values_list("pk", "cursor"):
+        _hand_over(pk, cursor)
+    old = now - timedelta(days=UPLOAD_DAYS)
+    for transfer in Transfer.objects.filter(state=State.UPLOADING, created_at__lt=old):
+        cancel(transfer)

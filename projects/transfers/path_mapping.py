@@ -1,0 +1,117 @@
+"""Which image a line of a manifest or a row of a table means.
+
+Addresses such as `s3://bucket/in/0001.jpg` come from another world; here the image lies in an archive, in a
+folder of the server, or in the project already.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from urllib.parse import unquote
+
+from projects.models import Image, Project
+from projects.transfers.file_sources import Found, clean
+
+SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://")
+STORED = re.compile(r"\A[0-9a-f]{64}\Z")
+NOT_THERE = "This image is neither among the files nor in the project. Add it, or say where its folder lies."
+SEVERAL = "Several images have this name. Give the path in the folders, or import them one by one."
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """Addresses that begin with `prefix` lie in `folder` of the place."""
+
+    prefix: str = ""
+    folder: str = ""
+
+
+@dataclass(frozen=True)
+class Where:
+    """A file of the place, an image of the project, or why there is none.
+
+    `shared` tells how far the end of the path is the one that was asked for.
+    """
+
+    path: str = ""
+    image_id: int | None = None
+    problem: str = ""
+    shared: int = 0
+
+
+class Finder:
+    def __init__(self, project: Project, found: Iterable[Found], mapping: Mapping) -> None:
+        self._project, self._mapping = project, mapping
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        for one in found:
+            self._by_name[_last(one.path)].append(one.path)
+
+    def find(self, source: str, sha256: str = "") -> Where:
+        """The image that `source` means; the longest common end of the paths decides."""
+        for spelling in dict.fromkeys((source, unquote(source))):
+            paths = self._by_name.get(_last(clean(spelling)), [])
+            if paths:
+                return _closest(self._mapped(spelling), paths)
+        return self._in_project(source, sha256)
+
+    def _mapped(self, source: str) -> str:
+        prefix, folder = self._mapping.prefix, self._mapping.folder
+        if prefix and source.startswith(prefix):
+            return clean(f"{folder}/{source.removeprefix(prefix)}")
+        return clean(SCHEME.sub("", source))
+
+    def _in_project(self, source: str, sha256: str) -> Where:
+        name = _last(clean(unquote(source)))
+        stem = name.partition(".")[0]
+        for known in (sha256, stem):
+            if STORED.match(known) and known in self._by_sha256:
+                return Where(image_id=self._by_sha256[known])
+        fitting = self._by_image_name.get(name, [])
+        if len(fitting) == 1:
+            return Where(image_id=fitting[0])
+        return Where(problem=SEVERAL if fitting else NOT_THERE)
+
+    @cached_property
+    def _rows(self) -> list[tuple[int, str, str]]:
+        images = Image.objects.filter(project=self._project).alive()
+        return list(images.order_by("pk").values_list("pk", "sha256", "name"))
+
+    @cached_property
+    def _by_sha256(self) -> dict[str, int]:
+        return {sha256: pk for pk, sha256, _ in self._rows}
+
+    @cached_property
+    def _by_image_name(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = defaultdict(list)
+        for pk, _, name in self._rows:
+            found[name].append(pk)
+        return found
+
+
+def _closest(wanted: str, paths: list[str]) -> Where:
+    """The path that shares the most folders with `wanted`, counted from the file; none where two do."""
+    parts = wanted.split("/")[::-1]
+    shared = {path: _common(parts, path.split("/")[::-1]) for path in paths}
+    most = max(shared.values())
+    best = [path for path, length in shared.items() if length == most]
+    exact = [path for path in best if path == wanted]
+    if exact or len(best) == 1:
+        return Where(path=(exact or best)[0], shared=most)
+    return Where(problem=SEVERAL)
+
+
+def _common(one: list[str], other: list[str]) -> int:
+    length = 0
+    for mine, theirs in zip(one, other, strict=False):
+        if mine != theirs:
+            break
+        length += 1
+    return length
+
+
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]

@@ -1,0 +1,98 @@
+"""An import in words: how far it is, how long it will take, what became of the files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from django.utils import timezone
+
+from projects.models import Image, Transfer, TransferRefusal
+from projects.transfers.import_plan import LabelsFrom
+
+SHOWN = 100
+SHOWN_VANISHED = 24
+COUNTED = {
+    "added": "added",
+    "restored": "restored from the bin",
+    "present": "in the project already",
+    "duplicate": "the same picture as another",
+    "labeled": "labeled",
+    "refused": "refused",
+}
+LABELED_BY = {
+    LabelsFrom.FOLDERS: "Labels come from the folders.",
+    LabelsFrom.TEXTS: "Labels come from the text files.",
+    LabelsFrom.MANIFEST: "Labels come from the manifest.",
+    LabelsFrom.TABLE: "Labels come from the table.",
+    LabelsFrom.NOTHING: "Imported without labels.",
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the pages show of one import."""
+
+    transfer: Transfer
+
+    @property
+    def percent(self) -> int | None:
+        transfer = self.transfer
+        return int(100 * transfer.cursor / transfer.total) if transfer.total else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        """From the pace so far, once that means something."""
+        transfer = self.transfer
+        if not transfer.is_active or not transfer.started_at or transfer.cursor == 0:
+            return None
+        elapsed = (timezone.now() - transfer.started_at).total_seconds()
+        return elapsed / transfer.cursor * max(0, transfer.total - transfer.cursor)
+
+    @property
+    def counts(self) -> list[tuple[str, int]]:
+        """Words and numbers of all that happened, in a fixed order."""
+        counted = self.transfer.report.get("counts", {})
+        return [(words, counted[name]) for name, words in COUNTED.items() if counted.get(name)]
+
+    @property
+    def labels_words(self) -> str:
+        kind = self.transfer.report.get("labels_from", "")
+        return LABELED_BY.get(LabelsFrom(kind), "") if kind in LabelsFrom.values else ""
+
+    @cached_property
+    def refusals(self) -> list[TransferRefusal]:
+        return list(self.transfer.refusals.all()[:SHOWN])
+
+    @cached_property
+    def refusal_count(self) -> int:
+        return self.transfer.refusals.count() if len(self.refusals) == SHOWN else len(self.refusals)
+
+    @cached_property
+    def added_count(self) -> int:
+        """Of the images that it added, those that are still there."""
+        return Image.objects.alive().filter(transfer=self.transfer).count()
+
+
+@dataclass(frozen=True)
+class Vanished:
+    """Images whose file is not in the data source any more, and are not in the bin yet."""
+
+    count: int
+    images: list[Image]
+
+    @property
+    def more(self) -> int:
+        return self.count - len(self.images)
+
+
+def told(transfer: Transfer) -> Told:
+    return Told(transfer)
+
+
+def vanished(transfer: Transfer) -> Vanished:
+    ids = transfer.report.get("vanished", [])
+    if not ids or transfer.state != Transfer.State.COMPLETED:
+        return Vanished(0, [])
+    images = Image.objects.alive().filter(project=transfer.project_id, pk__in=ids[:5000])
+    return Vanished(images.count(), list(images.order_by("pk")[:SHOWN_VANISHED]))

@@ -1,0 +1,303 @@
+"""Every address of the product, asked as everybody.
+
+The test reads the URLconf, so a new view is asked without being named here. Each view carries an access mark
+(projects.access); a view without one fails. A new kind of argument in an address needs an object in `World`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
+
+from exeml_site.lib import storage
+from projects.access import Access
+from projects.datasets.publish import publish
+from projects.models import DatasetVersion, LabelEvent, Membership, Project, Role, Transfer
+from tests.factories import make_project, make_user, make_version
+from tests.training.bundles import colour_picture
+from training.models import Batch, CollectedCall, EvaluatedImage, Service, Status, TrainingVersion
+from training.views.versions import CHARTS
+
+NOT_OURS = ("admin/", "static/")  # Django's admin, django_rq below it
+PEOPLE = {Role.VIEWER: "vera", Role.LABELER: "bob", Role.REVIEWER: "rita", Role.MANAGER: "alice"}
+LOWER = {Role.LABELER: "vera", Role.REVIEWER: "bob", Role.MANAGER: "rita"}
+
+
+@dataclass(frozen=True)
+class Address:
+    route: str
+    pattern: URLPattern
+
+    @property
+    def access(self) -> Access:
+        return self.pattern.callback.access
+
+    @property
+    def arguments(self) -> list[str]:
+        return list(self.pattern.pattern.converters)
+
+
+def walk(patterns: list[URLPattern | URLResolver], prefix: str = "") -> Iterator[Address]:
+    for pattern in patterns:
+        route = prefix + str(pattern.pattern)
+        if route.startswith(NOT_OURS):
+            continue
+        if isinstance(pattern, URLResolver):
+            yield from walk(pattern.url_patterns, route)
+        else:
+            yield Address(route, pattern)
+
+
+ADDRESSES = list(walk(get_resolver().url_patterns))
+MARKED = [one for one in ADDRESSES if isinstance(getattr(one.pattern.callback, "access", None), Access)]
+CLOSED = [one for one in MARKED if one.access.kind != "public"]
+OF_A_TEAM = [one for one in MARKED if one.access.kind in ("team", "project")]
+ROLE_NEEDED = [one for one in OF_A_TEAM if one.access.role in LOWER]
+
+
+def each(addresses: list[Address]) -> Any:
+    return pytest.mark.parametrize("address", addresses, ids=lambda one: one.pattern.name or one.route)
+
+
+class World:
+    """One living object for every kind of argument that an address has."""
+
+    def __init__(self) -> None:
+        self.project = make_project("flowers", with_files=True)
+        self.chart = next(iter(CHARTS))
+        self.version = make_version(self.project, 1, Status.COMPLETED, accuracy=0.9)
+        rita = make_user("rita")
+        Membership.objects.create(team=self.project.team, user=rita, role=Role.REVIEWER)
+        default_storage.save(f"{self.version.folder}/charts/{self.chart}.svg", ContentFile(b"<svg/>"))
+
+    def argument(self, name: str) -> object:
+        image = self.project.images.first()
+        found = {
+            "project_id": lambda: self.project.pk,
+            "team_id": lambda: self.project.team_id,
+            "user_id": lambda: make_user("bob").pk,
+            "image_id": lambda: image.pk,
+            "sha256": lambda: image.sha256,
+            "label_id": lambda: self.project.labels.first().pk,
+            "event_id": lambda: self._event().pk,
+            "transfer_id": lambda: self._transfer().pk,
+            "file": lambda: 0 if "transfer" in self.asked else "results.csv",
+            "part": lambda: 0,
+            "dataset_name": self._dataset_name,
+            "evaluated_id": lambda: self._evaluated().pk,
+            "number": lambda: self.version.number,
+            "place": self._candidate_place,
+            "name": lambda: self.chart,
+            "service_id": lambda: self.service.pk,
+            "token_id": lambda: self.service.tokens.create(name="x", token_hash=uuid4().hex, hint="x").pk,
+            "call_id": self._call,
+            "batch_id": lambda: self._batch().pk,
+        }
+        if name not in found:
+            pytest.fail(f"An address has the argument “{name}”: give tests/test_access.py an object for it.")
+        return found[name]()
+
+    def url(self, address: Address) -> str:
+        self.asked = address.route
+        arguments = {name: self.argument(name) for name in address.arguments}
+        return reverse(address.pattern.name, kwargs=arguments)
+
+    def _dataset_name(self) -> str:
+        version, _ = DatasetVersion.objects.get_or_create(
+            project=self.project, name="published", defaults={"training_ratio": "0.8"}
+        )
+        publish(version)
+        return version.name
+
+    def _evaluated(self) -> EvaluatedImage:
+        """An image that the version predicted; there is no model to explain it."""
+        found, _ = EvaluatedImage.objects.get_or_create(
+            training_version=self.version,
+            image=self.project.images.first(),
+            defaults={
+                "truth": ["label-0"],
+                "predicted": ["label-1"],
+                "scores": [0.2, 0.8],
+                "confidence": 0.8,
+                "is_correct": False,
+            },
+        )
+        return found
+
+    def _candidate_place(self) -> int:
+        """A candidate that was not chosen; its weights are not there."""
+        self.version.candidates.get_or_create(
+            place=1, defaults={"network": "lite0", "resolution": 224, "recipe": "linear head"}
+        )
+        return 1
+
+    def _event(self) -> LabelEvent:
+        return LabelEvent.objects.create(project=self.project, kind=LabelEvent.Kind.LABEL)
+
+    def _transfer(self) -> Transfer:
+        return Transfer.objects.create(
+            project=self.project,
+            kind=Transfer.Kind.ZIP,
+            state=Transfer.State.COMPLETED,
+            file_name="flowers.zip",
+            options={"files": []},
+        )
+
+    @cached_property
+    def service(self) -> Service:
+        return Service.objects.create(
+            project=self.project,
+            training_version=self.version,
+            name="exeML-flowers-V001",
+            status=Service.Status.RUNNING,
+        )
+
+    def _batch(self) -> Batch:
+        """Completed, with its answers."""
+        batch = Batch.objects.create(
+            service=self.service, training_version=self.version, name="a.zip", state=Batch.State.COMPLETED
+        )
+        line = json.dumps({"source": "a.jpg", "result": "FAILED", "error_message": "no picture"})
+        storage.save_whole(f"{batch.folder}/results.jsonl", f"{line}\n".encode())
+        return batch
+
+    def _call(self) -> UUID:
+        """A picture that the service collected."""
+        name = f"services/{uuid4()}"
+        default_storage.save(name, ContentFile(colour_picture("red")))
+        call = CollectedCall(
+            id=uuid4(), service=self.service, training_version=self.version, file_name=name, confidence=1
+        )
+        call.save()
+        return call.pk
+
+
+@pytest.fixture
+def world(db: None) -> World:
+    return World()
+
+
+def browser(person: str) -> Client:
+    client = Client()
+    client.force_login(make_user(person))
+    return client
+
+
+def owner(address: Address) -> Client:
+    """Who has exactly the role that the mark asks for."""
+    return browser(PEOPLE[address.access.role or Role.MANAGER])
+
+
+def test_every_view_says_who_may_see_it() -> None:
+    unmarked = [one.route for one in ADDRESSES if one not in MARKED]
+    assert unmarked == [], (
+        "mark them with projects.access: @project_page(role), @team_page(role), @signed_in, @public"
+    )
+
+
+def test_every_address_has_a_name() -> None:
+    assert [one.route for one in ADDRESSES if not one.pattern.name] == []
+
+
+def test_what_belongs_to_a_team_is_marked_so() -> None:
+    loose = [
+        one.route
+        for one in MARKED
+        if {"project_id", "team_id"} & set(one.arguments) and one.access.kind not in ("team", "project")
+    ]
+    assert loose == []
+
+
+@each(CLOSED)
+def test_who_may_gets_an_answer(address: Address, world: World) -> None:
+    answer = owner(address).get(world.url(address))
+    assert answer.status_code in (200, 302, 303, 405, 422), answer.status_code
+
+
+@each(ROLE_NEEDED)
+def test_a_lower_role_is_refused_whatever_the_verb(address: Address, world: World) -> None:
+    client = browser(LOWER[address.access.role])
+    url = world.url(address)
+    assert client.get(url).status_code == 403
+    assert client.post(url).status_code == 403
+
+
+@each(OF_A_TEAM)
+def test_a_stranger_finds_nothing_whatever_the_verb(address: Address, world: World) -> None:
+    client, url = browser("mallory"), world.url(address)
+    assert client.get(url).status_code == 404
+    assert client.post(url).status_code == 404
+
+
+@each(CLOSED)
+def test_a_visitor_is_sent_to_sign_in_and_back(address: Address, world: World) -> None:
+    client, url = Client(), world.url(address)
+    for answer in (client.get(url), client.post(url)):
+        assert answer.status_code == 302
+        assert answer.headers["Location"].startswith(f"/sign-in/?next={url}")
+
+
+@each(CLOSED)
+def test_a_swap_of_a_visitor_becomes_the_sign_in_page(address: Address, world: World) -> None:
+    headers = {"HX-Request": "true", "HX-Current-URL": "http://testserver/projects/"}
+    answer = Client().get(world.url(address), headers=headers)
+    assert answer.headers["HX-Redirect"] == "/sign-in/?next=/projects/"
+
+
+@each(CLOSED)
+def test_a_wrong_verb_is_refused(address: Address, world: World) -> None:
+    client, url = owner(address), world.url(address)
+    for verb in ("put", "patch", "delete"):
+        assert getattr(client, verb)(url).status_code == 405, verb
+
+
+@each(OF_A_TEAM)
+def test_what_was_deleted_is_gone_for_everybody(address: Address, world: World) -> None:
+    if address.access.kind != "project":
+        return
+    url = world.url(address)
+    Project.objects.update(deleted_at=timezone.now())
+    assert owner(address).get(url).status_code == 404
+
+
+@each([one for one in OF_A_TEAM if "number" in one.arguments])
+def test_a_version_that_was_deleted_is_gone(address: Address, world: World) -> None:
+    url = world.url(address)
+    TrainingVersion.objects.update(deleted_at=timezone.now())
+    client = owner(address)
+    answers = {client.get(url).status_code, client.post(url).status_code}
+    assert 404 in answers and answers <= {404, 405}
+
+
+@each([one for one in OF_A_TEAM if set(one.arguments) - {"project_id", "team_id", "name"}])
+def test_nothing_of_one_project_is_reached_through_another(address: Address, world: World) -> None:
+    """Mallory's own project and team open for her; Alice's image, label or service in them do not."""
+    url = world.url(address)
+    team = make_user("mallory").memberships.get().team
+    own = make_project("own", team=team, labels=0)
+    url = url.replace(f"/projects/{world.project.pk}/", f"/projects/{own.pk}/")
+    url = url.replace(f"/teams/{world.project.team_id}/", f"/teams/{team.pk}/")
+    client = browser("mallory")
+    answers = {client.get(url).status_code, client.post(url).status_code}
+    assert 404 in answers and answers <= {404, 405}
+
+
+@each(CLOSED)
+def test_back_gets_a_whole_page_where_a_page_lives(address: Address, world: World) -> None:
+    client, url = owner(address), world.url(address)
+    answer = client.get(url)
+    if answer.status_code != 200 or answer.streaming or b"<html" not in answer.content:
+        return
+    restored = client.get(url, headers={"HX-Request": "true", "HX-History-Restore-Request": "true"})
+    assert restored.status_code == 200 and b"<html" in restored.content

@@ -1,0 +1,161 @@
+"""Rules of the house that a machine can look after."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db.models import Q
+from django.test import Client
+from django.urls import URLPattern, get_resolver, reverse
+from django.utils.module_loading import import_string
+
+from exeml_site.cron import CHORES
+
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATES = [
+    path for path in sorted((ROOT / "templates").rglob("*.html")) if path.parent.name != "admin"
+]  # the admin's are built as Django builds its own
+WHOLE_PAGES = {"base.html", "400.html", "403.html", "403_csrf.html", "404.html", "500.html"}
+VARIABLE = re.compile(r"""["'](EXEML_[A-Z0-9_]+|PORT|DATABASE_URL|REDIS_URL|STORAGE_URL)["']""")
+
+
+def names(path: Path) -> str:
+    return str(path.relative_to(ROOT / "templates"))
+
+
+def without_comments(path: Path) -> str:
+    text = re.sub(r"\{#.*?#\}", "", path.read_text())
+    return re.sub(r"\{% comment .*?endcomment %\}", "", text, flags=re.DOTALL)
+
+
+def read_variables() -> set[str]:
+    """The product's names in the environment, where the code that runs asks for them."""
+    found: set[str] = set()
+    for path in (ROOT / "exeml_site").rglob("*.py"):
+        for line in path.read_text().splitlines():
+            if "environ" in line or "_env_" in line:
+                found.update(VARIABLE.findall(line))
+    return found
+
+
+def test_every_setting_stands_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text()
+    missing = [name for name in sorted(read_variables()) if f"`{name}`" not in readme]
+    assert len(read_variables()) > 15
+    assert not missing
+
+
+def test_the_readme_names_no_setting_that_nothing_reads() -> None:
+    code = "".join(
+        path.read_text()
+        for folder in ("exeml_site", "tests", ".ci")
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    )
+    named = set(re.findall(r"`(EXEML_[A-Z0-9_]+)`", (ROOT / "README.md").read_text()))
+    assert [name for name in sorted(named) if name not in code] == []
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=names)
+def test_a_template_holds_no_style_and_no_script(path: Path) -> None:
+    """The Content-Security-Policy would silently stop them."""
+    text = without_comments(path)
+    assert not re.search(r"<[^>]*\sstyle\s*=", text), "an inline style"
+    assert not re.search(r"<[^>]*\son[a-z]+\s*=", text), "an inline handler"
+    assert not re.search(r"<style\b", text), "a style sheet within the page"
+    assert not re.search(r"<script\b(?![^>]*\bsrc=)", text), "a script within the page"
+    assert not re.search(r"hx-on|hx-vals=.js:|hx-vars", text), "htmx would have to evaluate a script"
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=names)
+def test_a_template_loads_nothing_from_elsewhere(path: Path) -> None:
+    found = re.findall(r"""(?:src|href|action)\s*=\s*["']((?:https?:)?//[^"']+)""", without_comments(path))
+    assert found == []
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=names)
+def test_fragments_begin_with_an_underscore_and_pages_extend_the_frame(path: Path) -> None:
+    if path.name in WHOLE_PAGES:
+        return
+    is_page = "{% extends" in path.read_text()
+    assert is_page != path.name.startswith("_")
+
+
+def test_what_is_included_is_a_fragment() -> None:
+    included = {
+        name for path in TEMPLATES for name in re.findall(r"""\{% include ["']([^"']+)""", path.read_text())
+    }
+    assert [name for name in sorted(included) if not name.rpartition("/")[2].startswith("_")] == []
+    assert [name for name in sorted(included) if not (ROOT / "templates" / name).is_file()] == []
+
+
+@pytest.mark.django_db
+def test_no_migration_is_missing() -> None:
+    out = io.StringIO()
+    try:
+        call_command("makemigrations", check=True, dry_run=True, stdout=out)
+    except SystemExit:
+        pytest.fail(out.getvalue())
+
+
+@pytest.mark.parametrize("chore", CHORES, ids=lambda chore: chore.name)
+def test_what_the_clock_calls_is_there(chore: object) -> None:
+    assert callable(import_string(chore.name))  # type: ignore[attr-defined]
+
+
+@pytest.mark.django_db
+def test_no_check_complains() -> None:
+    call_command("check", databases=["default"], fail_level="WARNING")
+
+
+def addresses_of_the_queues() -> list[str]:
+    """The addresses below /admin/rq/, with a number where they want one."""
+    values = {"int": 0, "str": "x", "path": "x"}
+    found = []
+    for pattern in get_resolver("django_rq.urls").url_patterns:
+        assert isinstance(pattern, URLPattern)
+        kinds = {name: type(kind).__name__.lower() for name, kind in pattern.pattern.converters.items()}
+        arguments = {name: next(v for k, v in values.items() if k in kind) for name, kind in kinds.items()}
+        found.append(reverse(f"django_rq:{pattern.name}", kwargs=arguments))
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("url", addresses_of_the_queues())
+def test_the_pages_of_the_queues_are_the_operators_alone(url: str, alice: Client) -> None:
+    """Redis does not run here: an answer other than the refusal would have asked it."""
+    answer = alice.get(url)
+    if answer.status_code == 403:
+        return
+    if url.startswith("/admin/rq/stats.json") or url == "/admin/rq/metrics":
+        assert answer.json().get("error") is True
+        return
+    assert answer.status_code == 302
+    assert answer["Location"].startswith("/admin/login/")
+
+
+def test_who_deletes_a_row_finds_what_refers_to_it_by_an_index() -> None:
+    """Else every row of the other table is read, for each that is deleted. People are deleted seldom."""
+    slow = []
+    for model in [
+        *apps.get_app_config("projects").get_models(),
+        *apps.get_app_config("training").get_models(),
+    ]:
+        led = {
+            index.fields[0].lstrip("-")
+            for index in [*model._meta.indexes, *model._meta.constraints]
+            if getattr(index, "fields", None)
+            and index.condition in (None, Q(**{f"{index.fields[0]}__isnull": False}))
+        }
+        slow += [
+            f"{model.__name__}.{field.name}"
+            for field in model._meta.concrete_fields
+            if field.is_relation and field.related_model is not User
+            if not (field.db_index or field.unique or field.name in led)
+        ]
+    assert slow == []

@@ -1,0 +1,176 @@
+"""The arrows of the design, read from the imports of every module."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = ("exeml_site", "projects", "training")
+HEAVY = ("torch", "torchvision", "timm", "openvino", "onnxruntime", "sklearn", "matplotlib")
+LONGEST_FILE = 400
+
+# Packages that may run the engine; everything else outside it knows only its plain, torch-free modules.
+RUN_THE_ENGINE = (
+    "training.jobs",
+    "training.assist",
+    "training.serving.inference",
+    "training.serving.download",
+)
+PLAIN = {
+    "training.engine",
+    "training.engine.config",
+    "training.engine.backbones.registry",
+    "training.engine.evaluation.curves",
+    "training.engine.evaluation.metrics",
+    "training.engine.evaluation.significance",
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """`importer` imports `name`, a module or a name within one."""
+
+    importer: str
+    name: str
+    line: int
+
+    def is_of(self, *packages: str) -> bool:
+        return any(self.name == package or self.name.startswith(f"{package}.") for package in packages)
+
+    def is_from(self, *packages: str) -> bool:
+        return any(self.importer == one or self.importer.startswith(f"{one}.") for one in packages)
+
+    def __str__(self) -> str:
+        return f"{self.importer}:{self.line} imports {self.name}"
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for package in OURS:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports_of(module: str, path: Path) -> Iterator[Import]:
+    """Every import, also those within functions; `from a import b` counts as a and as a.b."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(module, alias.name, node.lineno)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}:{node.lineno}: relative imports hide the arrows"
+            for alias in node.names:
+                yield Import(module, f"{node.module}.{alias.name}", node.lineno)
+
+
+MODULES = dict(modules())
+IMPORTS = [one for module, path in MODULES.items() for one in imports_of(module, path)]
+
+
+def module_of(name: str) -> str:
+    """The module that an imported name lies in: `training.engine.Report` is training.engine's."""
+    while name not in MODULES and "." in name:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def refused(*wrong: Import) -> str:
+    return "\n".join(str(one) for one in wrong)
+
+
+def test_projects_never_import_training() -> None:
+    wrong = [one for one in IMPORTS if one.is_from("projects") and one.is_of("training")]
+    assert not wrong, refused(*wrong)
+
+
+def test_the_engine_knows_neither_django_nor_anything_of_ours() -> None:
+    wrong = [
+        one
+        for one in IMPORTS
+        if one.is_from("training.engine")
+        and (one.is_of("django", "rq", "django_rq", *OURS) and not one.is_of("training.engine"))
+    ]
+    assert not wrong, refused(*wrong)
+
+
+def test_models_import_no_views_forms_or_jobs() -> None:
+    upper = ("views", "forms", "admin", "urls", "jobs", "versions", "serving", "assist", "engine")
+    wrong = [
+        one
+        for one in IMPORTS
+        if one.is_from("projects.models", "training.models")
+        and one.is_of(*(f"{package}.{name}" for package in OURS for name in upper))
+    ]
+    assert not wrong, refused(*wrong)
+
+
+def test_views_and_forms_import_neither_the_engine_nor_torch() -> None:
+    wrong = [
+        one
+        for one in IMPORTS
+        if any(part in ("views", "forms", "admin", "templatetags") for part in one.importer.split("."))
+        and one.is_of("training.engine", "training.jobs", *HEAVY)
+    ]
+    assert not wrong, refused(*wrong)
+
+
+def test_actions_import_no_views_and_no_forms() -> None:
+    upper = ("views", "forms", "admin", "urls")
+    wrong = [
+        one
+        for one in IMPORTS
+        if not any(part in upper for part in one.importer.split("."))
+        and one.is_of(*(f"{package}.{name}" for package in ("projects", "training") for name in upper))
+    ]
+    assert not wrong, refused(*wrong)
+
+
+def test_only_jobs_assist_inference_and_download_run_the_engine() -> None:
+    outside = [one for one in IMPORTS if one.is_of("training.engine") and not one.is_from("training.engine")]
+    wrong = [one for one in outside if not one.is_from(*RUN_THE_ENGINE) and module_of(one.name) not in PLAIN]
+    assert not wrong, refused(*wrong)
+
+
+def test_torch_and_openvino_are_imported_by_the_engine_alone() -> None:
+    engines = ("torch", "torchvision", "timm", "openvino", "onnxruntime")
+    kit = "training.serving.download.kit"  # goes into an archive and runs elsewhere
+    wrong = [one for one in IMPORTS if one.is_of(*engines) and not one.is_from("training.engine", kit)]
+    assert not wrong, refused(*wrong)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_file_is_short_enough_to_be_read(module: str) -> None:
+    if ".migrations." in module:
+        return
+    lines = len(MODULES[module].read_text().splitlines())
+    assert lines <= LONGEST_FILE, f"{module} has {lines} lines: split it by subject"
+
+
+def run_fresh(code: str) -> str:
+    """What a fresh interpreter prints: this one has imported half the world."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "entry", ["exeml_site.urls", "exeml_site.wsgi", "exeml_site.cron", "exeml_site.worker", "training.engine"]
+)
+def test_what_stays_in_memory_is_light(entry: str, tmp_path: Path) -> None:
+    code = (
+        "import os, sys, importlib\n"
+        f"os.environ.update(DJANGO_SETTINGS_MODULE='exeml_site.settings', EXEML_DATA={str(tmp_path)!r})\n"
+        "import django; django.setup()\n"
+        f"importlib.import_module({entry!r})\n"
+        f"print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    assert run_fresh(code) == "", f"importing {entry} imports these"

@@ -1,0 +1,288 @@
+"""The operators' pages: lists at a constant price, nothing kept can be written, actions are the deeds."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from projects.models import (
+    Assignment,
+    DatasetVersion,
+    DataSource,
+    Embedding,
+    Image,
+    LabelEvent,
+    Membership,
+    Miniature,
+    Opinion,
+    Prediction,
+    Presence,
+    Project,
+    Refusal,
+    Role,
+    Team,
+    Touch,
+    Transfer,
+    TransferRefusal,
+)
+from projects.workspace import lifecycle
+from tests.factories import PASSWORD, make_image, make_project, make_team, make_user, make_version
+from training.models import (
+    Batch,
+    CallMinute,
+    Candidate,
+    CollectedCall,
+    Curve,
+    EvaluatedImage,
+    LaterPrediction,
+    Service,
+    ServiceEvent,
+    ServiceToken,
+    Status,
+    TrainingVersion,
+)
+
+OURS = [*apps.get_app_config("projects").get_models(), *apps.get_app_config("training").get_models()]
+KEPT = [
+    "annotation",
+    "candidate",
+    "datasetversion",
+    "evaluatedimage",
+    "image",
+    "label",
+    "labelevent",
+    "metric",
+    "service",
+    "serviceevent",
+    "trainingversion",
+]
+
+
+@pytest.fixture
+def operator(db: None) -> Client:
+    client = Client()
+    client.force_login(User.objects.create_superuser("operator", password=PASSWORD))
+    return client
+
+
+def address(model: Any, page: str = "changelist", *args: object) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=args)
+
+
+def fill(project: Project, seed: int) -> None:
+    """One more row of everything."""
+    image = make_image(project, seed, project.labels.all()[:1])
+    version = make_version(project, seed, Status.COMPLETED, accuracy=0.9)
+    event = LabelEvent.objects.create(project=project, kind="label", by=project.created_by)
+    Touch.objects.create(event=event, image=image)
+    Miniature.objects.create(image=image, pixels=bytes(3072))
+    Embedding.objects.create(image=image, network="lite0", sketch=b"\0" * 64, vector=b"\0" * 2560)
+    Refusal.objects.create(image=image, label=project.labels.get(), by=project.created_by)
+    Assignment.objects.create(image=image, user=project.created_by)
+    person = make_user(f"person-{seed}")
+    Presence.objects.create(project=project, user=person, seen_at=timezone.now())
+    Opinion.objects.create(image=image, by=project.created_by)
+    other = make_project(f"other-{seed}", labels=0)
+    DataSource.objects.create(project=other, address="/pictures")
+    transfer = Transfer.objects.create(project=project, kind="zip", by=project.created_by)
+    Prediction.objects.create(image=image, version="x", scores=[["roses", 0.9]])
+    TransferRefusal.objects.create(transfer=transfer, name="a.gif", reason="This is a GIF picture.")
+    Candidate.objects.create(training_version=version, network="lite0", resolution=224, recipe="linear head")
+    evaluated = {"truth": ["a"], "predicted": ["a"], "scores": [1], "confidence": 1, "is_correct": True}
+    EvaluatedImage.objects.create(training_version=version, image=image, **evaluated)
+    LaterPrediction.objects.create(training_version=version, image=image, predicted=["daisy"])
+    Curve.objects.create(training_version=version, kind=Curve.Kind.COVERAGE, points=[[1, 1]])
+    service = Service.objects.create(project=project, training_version=version, name=f"s{seed}")
+    ServiceEvent.objects.create(service=service, message="Deployed.")
+    ServiceToken.objects.create(service=service, name="shop", token_hash=f"{seed:064x}", hint="abcd")
+    minute = timezone.now().replace(second=0, microsecond=0)
+    CallMinute.objects.create(service=service, training_version=version, minute=minute, process=uuid4())
+    Batch.objects.create(service=service, training_version=version, name="a.zip", made_by=person)
+    CollectedCall.objects.create(
+        id=uuid4(), service=service, training_version=version, file_name="x", sha256="0", confidence=0.5
+    )
+    Membership.objects.create(team=project.team, user=person, role=Role.VIEWER)
+
+
+def test_every_model_of_ours_is_registered() -> None:
+    assert [model for model in OURS if not admin.site.is_registered(model)] == []
+
+
+@pytest.mark.parametrize("model", [*OURS, User], ids=lambda model: model._meta.model_name)
+def test_every_list_costs_the_same_for_one_row_and_for_many(operator: Client, model: Any) -> None:
+    project = make_project(labels=1, images=1)
+    fill(project, 101)
+
+    def price() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert operator.get(address(model)).status_code == 200
+        return len(queries)
+
+    price()
+    one = price()
+    for seed in range(102, 110):
+        fill(project, seed)
+    assert price() <= one, "a list asks once more for every row"
+
+
+@pytest.mark.parametrize("model", [*OURS, User], ids=lambda model: model._meta.model_name)
+def test_every_list_can_be_searched_and_every_row_opened(operator: Client, model: Any) -> None:
+    fill(make_project(labels=1, images=1), 101)
+    assert operator.get(address(model), {"q": "flowers"}).status_code == 200
+    answer = operator.get(address(model, "change", model._default_manager.first().pk))
+    assert answer.status_code == 200
+    assert "token_hash" not in answer.content.decode()
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_what_is_kept_is_neither_added_changed_nor_deleted(operator: Client, name: str) -> None:
+    (model,) = [model for model in OURS if model._meta.model_name == name]
+    fill(make_project(labels=1, images=1), 101)
+    row = model._default_manager.first()
+    assert operator.get(address(model, "add")).status_code == 403
+    assert operator.post(address(model, "change", row.pk), {"name": "x"}).status_code == 403
+    assert operator.post(address(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+    assert model._default_manager.filter(pk=row.pk).exists()
+
+
+@pytest.mark.parametrize("path", ["/admin/", "/admin/projects/project/", "/admin/rq/"])
+def test_only_staff_enters(client: Client, alice: Client, operator: Client, path: str) -> None:
+    # No Redis answers here, and that is said.
+    assert operator.get(path).status_code == (503 if path == "/admin/rq/" else 200)
+    assert client.get(path).status_code == 302
+    assert alice.get(path, follow=True).status_code == 403
+
+
+def test_operators_sign_in_on_the_products_page(client: Client) -> None:
+    answer = client.get("/admin/projects/team/", follow=True)
+    assert answer.redirect_chain[-1][0].startswith("/sign-in/?next=/admin/projects/team/")
+
+
+def test_the_index_leads_to_the_queues(operator: Client) -> None:
+    html = operator.get("/admin/").content.decode()
+    assert "exeml operators" in html and "/admin/django_rq/" in html
+
+
+def run(client: Client, model: Any, action: str, *rows: Any) -> str:
+    answer = client.post(
+        address(model), {"action": action, "_selected_action": [row.pk for row in rows]}, follow=True
+    )
+    return answer.content.decode()
+
+
+def test_an_operator_restores_a_deleted_project(operator: Client) -> None:
+    project = make_project("flowers")
+    lifecycle.delete_project(project, by=make_user("alice"))
+    assert "flowers" in operator.get(address(Project), {"deleted": "yes"}).content.decode()
+    assert "Restored: flowers." in run(operator, Project, "restore", project)
+    project.refresh_from_db()
+    assert project.deleted_at is None
+
+
+def test_a_taken_name_stops_the_restore_until_one_of_the_two_is_renamed(operator: Client) -> None:
+    gone = make_project("flowers")
+    lifecycle.delete_project(gone, by=make_user("alice"))
+    here = make_project("flowers")
+    assert "has another project of this name" in run(operator, Project, "restore", gone)
+    taken = operator.post(address(Project, "change", here.pk), {"name": "1", "description": ""})
+    assert "starting with a letter" in taken.content.decode()
+    operator.post(address(Project, "change", gone.pk), {"name": "old-flowers", "description": ""})
+    assert "Restored: old-flowers." in run(operator, Project, "restore", gone)
+    operator.post(address(Project, "change", gone.pk), {"name": "FLOWERS", "description": ""})
+    gone.refresh_from_db()
+    assert gone.name == "old-flowers"
+
+
+def test_an_operator_deletes_a_project_only_when_nothing_of_it_runs(operator: Client) -> None:
+    project = make_project("flowers")
+    version = make_version(project, 1, Status.RUNNING)
+    assert "V001 is Running" in run(operator, Project, "delete", project)
+    TrainingVersion.objects.filter(pk=version.pk).update(status=Status.FAILED, finished_at=version.started_at)
+    assert "Deleted: flowers." in run(operator, Project, "delete", project)
+    project.refresh_from_db()
+    assert project.deleted_by == User.objects.get(username="operator")
+
+
+def test_images_show_their_thumbnails_and_are_restored_with_history(operator: Client) -> None:
+    project = make_project(labels=1, images=2, with_files=True)
+    first, second = project.images.all()
+    Image.objects.update(deleted_at=project.created_at)
+    assert f"/admin/projects/image/{first.pk}/thumbnail/" in operator.get(address(Image)).content.decode()
+    picture = operator.get(f"/admin/projects/image/{first.pk}/thumbnail/")
+    assert picture["Content-Type"] == "image/webp" and picture.getvalue()[:4] == b"RIFF"
+    assert "Restored: 2 images." in run(operator, Image, "restore", first, second)
+    assert project.images.alive().count() == 2
+    assert LabelEvent.objects.get().kind == LabelEvent.Kind.RESTORE_IMAGES
+
+
+def test_a_thumbnail_that_is_not_there_is_404(operator: Client) -> None:
+    image = make_image(make_project(labels=0), 54_321)
+    assert operator.get(f"/admin/projects/image/{image.pk}/thumbnail/").status_code == 404
+    assert operator.get("/admin/projects/image/0/thumbnail/").status_code == 404
+
+
+@pytest.mark.django_db
+def test_staff_that_may_only_look_gets_no_actions_and_no_pictures_of_others(client: Client) -> None:
+    image = make_image(make_project(labels=0), 1)
+    client.force_login(make_user("looker", is_staff=True))
+    assert client.get(address(Image)).status_code == 403
+    assert client.get(f"/admin/projects/image/{image.pk}/thumbnail/").status_code == 403
+
+
+def members_form(team: Team, *rows: dict[str, object]) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "name": team.name,
+        "memberships-TOTAL_FORMS": len(rows),
+        "memberships-INITIAL_FORMS": sum("id" in row for row in rows),
+    }
+    for n, row in enumerate(rows):
+        fields |= {f"memberships-{n}-{key}": value for key, value in row.items()}
+    return fields
+
+
+def test_an_operator_creates_a_team_with_its_manager(operator: Client) -> None:
+    dora = make_user("dora")
+    lone = members_form(Team(name="Orchard"), {"user": dora.pk, "role": 20})
+    assert "at least one Manager" in operator.post(address(Team, "add"), lone).content.decode()
+    operator.post(address(Team, "add"), members_form(Team(name="Orchard"), {"user": dora.pk, "role": 30}))
+    assert Team.objects.get(name="Orchard").memberships.get().role == Role.MANAGER
+
+
+def test_the_page_of_a_person_cannot_take_the_last_manager_from_a_team(operator: Client) -> None:
+    team = make_team()
+    alice = make_user("alice")
+    membership = team.memberships.get(user=alice)
+    fields = {
+        "username": "alice",
+        "is_active": "on",
+        "date_joined_0": "2026-01-01",
+        "date_joined_1": "00:00:00",
+        "memberships-TOTAL_FORMS": 1,
+        "memberships-INITIAL_FORMS": 1,
+        "memberships-0-id": membership.pk,
+        "memberships-0-user": alice.pk,
+        "memberships-0-team": team.pk,
+        "memberships-0-role": 10,
+    }
+    answer = operator.post(address(User, "change", alice.pk), fields)
+    assert "A team keeps at least one Manager" in answer.content.decode()
+    membership.refresh_from_db()
+    assert membership.role == Role.MANAGER
+
+
+def test_a_published_dataset_version_opens_with_its_counts(operator: Client) -> None:
+    project = make_project()
+    version = DatasetVersion.objects.create(
+        project=project, name="V009", training_ratio="0.8", counts={"daisy": {"TRAIN": 8, "EVAL": 2}}
+    )
+    assert "daisy" in operator.get(address(DatasetVersion, "change", version.pk)).content.decode()

@@ -1,0 +1,287 @@
+"""Publishing: when a project may be published, what the split will be, and the immutable version."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from decimal import Decimal
+
+import pytest
+from django.core.files.storage import default_storage
+from django.utils import timezone
+
+from exeml_site.lib import storage
+from projects.datasets import publish as dataset_publish
+from projects.datasets.publish import (
+    ManifestDamaged,
+    preview,
+    preview_split,
+    publish,
+    read_samples,
+    readiness,
+)
+from projects.models import Annotation, DatasetVersion, Label, Project, Side
+from tests.factories import make_image, make_project, make_user
+
+pytestmark = pytest.mark.django_db
+RATIO = Decimal("0.8")
+
+
+def reserve(project: Project, name: str = "V001", ratio: str = "0.8") -> DatasetVersion:
+    return DatasetVersion.objects.create(
+        project=project, name=name, training_ratio=Decimal(ratio), created_by=make_user("alice")
+    )
+
+
+# --- may it be published ---
+
+
+def test_two_labels_with_five_images_each_are_enough() -> None:
+    ready = readiness(make_project(labels=2, images=5))
+
+    assert ready.is_ready
+    assert ready.missing == []
+    assert [(label.name, images) for label, images in ready.label_counts] == [("label-0", 5), ("label-1", 5)]
+
+
+def test_an_empty_project_says_what_to_do() -> None:
+    assert readiness(make_project(labels=0)).missing == [
+        "Label images with at least two labels: there is none yet (4711)."
+    ]
+
+
+def test_one_label_is_named() -> None:
+    assert readiness(make_project(labels=1, images=9)).missing == [
+        "Label images with at least two labels: so far there is only ‘label-0’ (4711)."
+    ]
+
+
+def test_every_used_label_needs_five_images_and_is_told_how_many_more() -> None:
+    project = make_project(labels=2, images=5)
+    rare = Label.objects.create(project=project, name="roses", position=2)
+    for seed in range(100, 103):
+        make_image(project, seed, [rare])
+
+    ready = readiness(project)
+
+    assert not ready.is_ready
+    assert ready.missing == ["Every label needs at least five images: ‘roses’ has 3 (2 more) (4711)."]
+
+
+def test_many_short_labels_are_summed_up() -> None:
+    assert (
+        readiness(make_project(labels=8, images=1))
+        .missing[0]
+        .endswith("‘label-4’ has 1 (4 more) and 3 more (4711).")
+    )
+
+
+def test_a_label_on_no_image_is_left_out_with_a_note() -> None:
+    project = make_project(labels=2, images=5)
+    Label.objects.create(project=project, name="later", position=2)
+
+    ready = readiness(project)
+
+    assert ready.is_ready
+    assert ready.notes == ["On no image and left out: ‘later’."]
+
+
+def test_images_in_the_bin_do_not_count() -> None:
+    project = make_project(labels=2, images=5)
+    project.images.filter(pk=project.images.first().pk).update(deleted_at=timezone.now())
+
+    [missing] = readiness(project).missing
+    assert missing == "Every label needs at least five images: ‘label-1’ has 4 (1 more) (4711)."
+
+
+def test_readiness_takes_the_same_queries_whatever_the_labels(django_assert_num_queries) -> None:
+    project = make_project(labels=6, images=5)
+
+    with django_assert_num_queries(9):
+        readiness(project)
+
+
+# --- what the split will be ---
+
+
+@pytest.mark.parametrize("is_multi_label", [False, True])
+def test_the_preview_is_what_publishing_does(is_multi_label: bool) -> None:
+    project = make_project(labels=3, images=7, is_multi_label=is_multi_label)
+    publish(reserve(project, "first", "0.5"))
+    for seed in range(100, 109):
+        make_image(project, seed, [project.labels.first()])
+
+    expected = {one.label: {"TRAIN": one.train, "EVAL": one.eval} for one in preview(project, RATIO)}
+    version = reserve(project)
+    publish(version)
+
+    assert version.counts == expected
+    assert expected["label-0"] == {"TRAIN": 12, "EVAL": 4}  # 4 and 3, and 0.8 of nine new ones
+
+
+def test_the_preview_takes_two_queries_whatever_the_number_of_images(django_assert_num_queries) -> None:
+    project = make_project(labels=3, images=20)
+
+    with django_assert_num_queries(2):
+        preview(project, RATIO)
+
+
+# --- the deed ---
+
+
+def test_publishing_writes_sides_manifest_and_counts() -> None:
+    project = make_project(labels=2, images=5, unlabeled=3)
+    image = project.images.labeled().first()
+    image.annotations.update(by=make_user("bob"))
+    version = reserve(project)
+
+    publish(version)
+
+    assert version.is_published
+    assert (version.image_count, version.train_count, version.eval_count) == (10, 8, 2)
+    assert version.counts == {label: {"TRAIN": 4, "EVAL": 1} for label in ("label-0", "label-1")}
+    assert version.manifest == f"datasets/{project.pk}/V001.manifest"
+    assert project.images.unlabeled().filter(side="").count() == 3
+    assert project.images.filter(side=Side.EVAL).count() == 2
+    lines = default_storage.open(version.manifest).read().decode().splitlines()
+    assert len(lines) == 10
+    (line,) = [json.loads(line) for line in lines if json.loads(line)["id"] == image.sha256[:32]]
+    image.refresh_from_db()
+    assert line["source"] == image.file_name
+    assert line["usage"] == image.side
+    (annotation,) = line["annotation"]
+    assert annotation["type"] == "modelarts/image_classification"
+    assert annotation["name"] == "label-1"
+    assert annotation["annotated-by"] == "human/bob"
+    assert len(annotation["creation-time"]) == 19
+
+
+def test_publishing_again_changes_nothing() -> None:
+    project = make_project(labels=2, images=5)
+    version = reserve(project)
+    publish(version)
+    before = DatasetVersion.objects.values().get(pk=version.pk)
+    make_image(project, 100, [project.labels.first()])
+
+    publish(version)
+
+    assert DatasetVersion.objects.values().get(pk=version.pk) == before
+    assert project.images.get(name="picture-100.png").side == ""
+
+
+def test_an_image_keeps_its_side_in_the_next_version() -> None:
+    project = make_project(labels=2, images=5)
+    publish(reserve(project, "V001"))
+    sides = dict(project.images.values_list("pk", "side"))
+    for seed in range(100, 110):
+        make_image(project, seed, [project.labels.first()])
+
+    publish(reserve(project, "V002"))
+
+    assert {pk: side for pk, side in project.images.values_list("pk", "side") if pk in sides} == sides
+
+
+def test_every_label_of_an_image_is_in_the_manifest() -> None:
+    project = make_project(labels=2, images=5, is_multi_label=True)
+    both = make_image(project, 100, list(project.labels.all()))
+    version = reserve(project)
+
+    publish(version)
+
+    (entry,) = [one for one in read_samples(version) if one.image_id == both.pk]
+    assert entry.labels == ("label-0", "label-1")
+
+
+def test_the_samples_are_read_back() -> None:
+    project = make_project(labels=2, images=5)
+    version = reserve(project)
+    publish(version)
+
+    samples = read_samples(version)
+
+    assert {one.image_id for one in samples} == set(project.images.values_list("pk", flat=True))
+    assert [one.usage for one in samples].count("EVAL") == 2
+    assert all(len(one.labels) == 1 for one in samples)
+
+
+def test_a_manifest_that_was_changed_is_refused() -> None:
+    version = reserve(make_project(labels=2, images=5))
+    publish(version)
+    storage.save_whole(version.manifest, b'{"source":"images/other.png"}\n')
+
+    with pytest.raises(ManifestDamaged, match="V001 was changed after it was published"):
+        read_samples(version)
+
+
+def test_a_manifest_that_is_gone_is_refused() -> None:
+    version = reserve(make_project(labels=2, images=5))
+    publish(version)
+    default_storage.delete(version.manifest)
+
+    with pytest.raises(ManifestDamaged, match="is missing"):
+        read_samples(version)
+
+
+def test_a_version_that_was_never_published_has_no_samples() -> None:
+    with pytest.raises(ManifestDamaged, match="not been published"):
+        read_samples(reserve(make_project()))
+
+
+def test_publishing_takes_little_memory_and_few_queries(django_assert_max_num_queries) -> None:
+    project = make_project(labels=2, images=0)
+    first = project.labels.first()
+    images = [
+        project.images.model(
+            project=project, sha256=f"{i:064x}", name=f"{i}.png", format="PNG", width=1, height=1,
+            size_bytes=1, is_labeled=True,
+        )
+        for i in range(3000)
+    ]  # fmt: skip
+    project.images.bulk_create(images)
+    Annotation.objects.bulk_create(
+        Annotation(image=image, label=first, at=timezone.now()) for image in project.images.all()
+    )
+    version = reserve(project)
+    tracemalloc.start()
+
+    with django_assert_max_num_queries(20):
+        publish(version)
+
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 12_000_000
+    assert version.image_count == 3000
+
+
+def test_images_that_got_their_side_meanwhile_are_published_with_it() -> None:
+    """Another publishing ends between the reading and the writing of this one: it is done again."""
+    project = make_project(labels=2, images=5)
+    version, other = reserve(project, "V001"), reserve(project, "V002", "0.5")
+    with dataset_publish._draft(version) as stale:
+        publish(other)
+        dataset_publish._publish(version, stale)
+
+        assert not version.is_published
+
+    publish(version)
+
+    assert version.is_published
+    assert version.counts == other.counts == {f"label-{i}": {"TRAIN": 3, "EVAL": 2} for i in range(2)}
+
+
+def test_copies_are_published_on_one_side_and_the_preview_knows() -> None:
+    project = make_project(labels=2, images=10)
+    for label in project.labels.all():
+        ids = list(
+            project.images.filter(annotations__label=label).order_by("pk").values_list("pk", flat=True)
+        )
+        for start in range(0, 10, 2):
+            project.images.filter(pk__in=ids[start : start + 2]).update(duplicate_group=ids[start])
+    told = preview_split(project, RATIO)
+    version = reserve(project, "V001", "0.8")
+    publish(version)
+    version.refresh_from_db()
+    for group in set(project.images.values_list("duplicate_group", flat=True)):
+        assert len(set(project.images.filter(duplicate_group=group).values_list("side", flat=True))) == 1
+    assert (told.train, told.eval, told.groups, told.torn) == (16, 4, 10, 0)
+    assert (version.train_count, version.eval_count) == (16, 4)

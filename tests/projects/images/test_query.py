@@ -1,0 +1,243 @@
+"""Which images an address shows, in which order, and paging through it by key."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from projects.images.query import Query, matching_ids
+from projects.labels import actions, suggestions
+from projects.models import Annotation, Assignment, Image, Project, Side
+from tests.factories import make_project, make_user
+from tests.projects.images.test_similarity import embed
+from tests.projects.views.test_label_data import HTMX, shown
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def project() -> Project:
+    """Twelve images: six labeled (three for each label), six that wait, four of these with a suggestion."""
+    made = make_project(labels=2, images=3, unlabeled=6)
+    first, second = made.labels.all()
+    waiting = list(made.images.unlabeled().order_by("pk"))
+    for image, label, sure in zip(
+        waiting, (first, first, first, second), (0.9, 0.9, 0.7, 0.99), strict=False
+    ):
+        Image.objects.filter(pk=image.pk).update(suggestion=label, confidence=sure, usefulness=1 - sure)
+    return made
+
+
+def found(project: Project, address: str, user: object = None) -> set[int]:
+    params = dict(part.split("=", 1) for part in address.split("&"))
+    return set(matching_ids(project, params, user))
+
+
+def ids(images: object) -> set[int]:
+    return set(images.values_list("pk", flat=True))
+
+
+def test_each_filter_leaves_the_images_it_names(project: Project) -> None:
+    first, second = project.labels.all()
+    bob = make_user("bob")
+    some = sorted(ids(project.images))[:2]
+    everything = project.images.all()
+    everything.filter(pk__in=some).update(side=Side.EVAL, is_hard=True, width=20, sharpness=2, brightness=5)
+    Annotation.objects.filter(image_id=some[0]).update(by=bob, at=timezone.now() - timedelta(days=9))
+    everything.filter(pk__in=some).update(duplicate_group=some[0], oddness=4.0)
+    everything.filter(pk=some[1]).update(suspicion=second, suspicion_confidence=0.8)
+    Assignment.objects.create(image_id=some[1], user=bob)
+    day = (timezone.now() - timedelta(days=9)).date()
+    labeled = ids(project.images.labeled())
+    for address, wanted in {
+        f"label={first.pk}": ids(everything.filter(annotations__label=first)),
+        f"tab=labeled&notlabel={first.pk}": ids(everything.filter(annotations__label=second)),
+        "side=EVAL": set(some),
+        "side=none": ids(everything) - set(some),
+        f"by={bob.pk}": {some[0]},
+        f"since={day}&until={day}": {some[0]},
+        f"tab=labeled&since={day + timedelta(days=1)}": labeled - {some[0]},
+        "q=PICTURE-1": ids(everything.filter(name__icontains="picture-1")),
+        "size=tiny": ids(everything),
+        f"tab=suggested&suggestion={second.pk}": ids(everything.filter(suggestion=second)),
+        "tab=suggested&above=0.9": ids(everything.filter(confidence__gte=0.9)),
+        "tab=suggested&below=0.9": ids(everything.filter(confidence__lte=0.9)),
+        "hard=1": set(some),
+        f"group={some[0]}": set(some),
+        "check=blurred": set(some),
+        "check=dark": set(some),
+        "check=tiny": set(some) | ids(everything.filter(height__lt=32)),
+        "check=outliers": set(some),
+        "check=suspects": {some[1]},
+        "check=duplicates": set(some),
+        "mine=1": {some[1]},
+    }.items():
+        address = address if address.startswith("tab=") else f"tab=all&{address}"
+        assert found(project, address, bob) == wanted, address
+
+
+def test_copies_with_different_labels_are_found_and_those_with_one_are_not(project: Project) -> None:
+    first, second = project.labels.all()
+    torn = [project.images.filter(annotations__label=label).first().pk for label in (first, second)]
+    alike = list(project.images.filter(annotations__label=first).values_list("pk", flat=True)[1:3])
+    project.images.filter(pk__in=torn).update(duplicate_group=torn[0])
+    project.images.filter(pk__in=alike).update(duplicate_group=alike[0])
+    assert found(project, "tab=all&check=conflicts") == set(torn)
+
+
+def test_filters_combine_with_and(project: Project) -> None:
+    first = project.labels.first()
+    assert found(project, f"tab=all&label={first.pk}&q=picture-1") == {
+        project.images.get(name="picture-1.png").pk
+    }
+    assert found(project, f"tab=unlabeled&label={first.pk}") == set()
+
+
+@pytest.mark.parametrize(
+    ("sort", "column", "is_descending"),
+    [
+        ("newest", "pk", True),
+        ("oldest", "pk", False),
+        ("name", "name", False),
+        ("confidence", "confidence", True),
+        ("uncertain", "confidence", False),
+        ("useful", "usefulness", True),
+    ],
+)
+def test_every_order_pages_there_and_back_without_gap_or_repetition(
+    bob: Client,
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    sort: str,
+    column: str,
+    is_descending: bool,
+) -> None:
+    monkeypatch.setattr("projects.images.query.PAGE_SIZES", (2, 200))
+    url = reverse("label_data", args=[project.pk])
+    seen: list[int] = []
+    query, pages = f"tab=unlabeled&sort={sort}&show=2", []
+    while query:
+        response = bob.get(f"{url}?{query}")
+        bench = response.context["bench"]
+        pages.append(shown(response))
+        seen += pages[-1]
+        query = bench.older_address
+    images = {one.pk: one for one in project.images.unlabeled()}
+    has_value = [one for one in images.values() if getattr(one, column) is not None]
+    wanted = sorted(has_value, key=lambda one: (getattr(one, column), one.pk), reverse=is_descending)
+    assert seen == [one.pk for one in wanted] and len(pages) >= 2
+    for page in pages[-2::-1]:
+        response = bob.get(f"{url}?{bench.newer_address}")
+        bench = response.context["bench"]
+        assert shown(response) == page
+    assert bench.newer_address == ""
+
+
+def test_a_further_page_is_tiles_alone_with_where_it_goes_on(bob: Client) -> None:
+    project = make_project(labels=0, unlabeled=250)
+    grid = reverse("image_grid", args=[project.pk])
+    first = bob.get(reverse("label_data", args=[project.pk])).context["bench"]
+    response = bob.get(f"{grid}?{first.older_address}&part=tiles", headers=HTMX)
+    text = response.content.decode()
+    assert len(shown(response)) == 100 and "data-next=" in text and "bench-head" not in text
+    last = bob.get(f"{grid}?{response.context['bench'].older_address}&part=tiles", headers=HTMX)
+    assert len(shown(last)) == 50 and "data-next=" not in last.content.decode()
+
+
+def test_an_address_survives_being_written_and_read(project: Project) -> None:
+    address = (
+        "tab=suggested&notlabel=3&side=none&since=2026-01-02&q=a+b&size=large&suggestion=7&above=0.0"
+        "&below=0.5&hard=1&check=dark&mine=1&sort=useful&show=500"
+    )
+    from urllib.parse import parse_qsl
+
+    query = Query.from_address(dict(parse_qsl(address)))
+    assert dict(parse_qsl(query.address())) == dict(parse_qsl(address))
+    assert query.without("hard").count("hard") == 0 and "below=0.5" in query.without("hard")
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        "tab=x&side=LEFT&by=-1&since=yesterday&size=huge&above=2&below=nan&check=all&sort=up&opinion=?",
+        "above=inf&before=~&after=~~&sort=confidence&tab=suggested",
+        "before=abc~5&sort=confidence&tab=suggested",
+        "sort=similar",
+        "sort=name&before=%00~1",
+    ],
+)
+def test_nonsense_counts_as_not_said(bob: Client, project: Project, nonsense: str) -> None:
+    assert bob.get(f"{reverse('label_data', args=[project.pk])}?{nonsense}").status_code == 200
+
+
+def test_the_tab_of_suggestions_begins_with_the_surest_and_counts_its_groups(
+    bob: Client, project: Project
+) -> None:
+    response = bob.get(reverse("label_data", args=[project.pk]) + "?tab=suggested")
+    order = [image.confidence for image in (Image.objects.get(pk=pk) for pk in shown(response))]
+    assert order == sorted(order, reverse=True) and len(order) == 4
+    groups = response.context["bench"].groups
+    assert [(one.label.name, one.count, one.sure) for one in groups] == [("label-0", 3, 0), ("label-1", 1, 1)]
+    assert response.context["bench"].counts["suggested"] == 4
+
+
+def test_the_most_similar_images_come_first_and_page_by_their_place(
+    bob: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("projects.images.query.PAGE_SIZES", (3, 200))
+    project = make_project(labels=0, unlabeled=8)
+    angles = np.linspace(0, 1.4, 8)
+    ids = embed(project, np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32))
+    url = reverse("label_data", args=[project.pk])
+    first = bob.get(f"{url}?tab=all&sort=similar&like={ids[7]}&show=3")
+    assert shown(first) == ids[:4:-1]
+    second = bob.get(f"{url}?{first.context['bench'].older_address}")
+    assert shown(second) == ids[4:1:-1]
+    assert shown(bob.get(f"{url}?{second.context['bench'].newer_address}")) == ids[:4:-1]
+    assert "similar to one image" in first.content.decode()
+
+
+def test_all_that_match_are_labeled_confirmed_deleted_and_restored(bob: Client, project: Project) -> None:
+    def post(name: str, query: str, **values: str) -> object:
+        return bob.post(
+            reverse(name, args=[project.pk]) + f"?{query}", {"matching": "on", **values}, headers=HTMX
+        )
+
+    assert post("label_images", "tab=unlabeled&q=picture-11", add="label-0").status_code == 200
+    assert project.images.labeled().count() == 7
+    assert (
+        "2 images confirmed."
+        in post(
+            "confirm_suggestions", "tab=suggested&above=0.9&suggestion=" + str(project.labels.first().pk)
+        ).content.decode()
+    )
+    assert "1 image" in post("refuse_suggestions", "tab=suggested&below=0.8").content.decode()
+    assert post("delete_images", "tab=labeled").status_code == 200
+    assert project.images.binned().count() == 9
+    post("restore_images", "tab=bin")
+    assert project.images.binned().count() == 0
+
+
+def test_neither_images_nor_matching_is_refused_at_the_field(
+    bob: Client, vera: Client, project: Project
+) -> None:
+    for name in ("confirm_suggestions", "refuse_suggestions", "delete_images"):
+        url = reverse(name, args=[project.pk])
+        response = bob.post(url, {}, headers=HTMX)
+        assert response.status_code == 422 and "Select at least one image." in response.content.decode()
+        assert vera.post(url, {"matching": "on"}).status_code == 403
+    assert project.images.labeled().count() == 6
+
+
+def test_nothing_left_to_confirm_is_said(bob: Client, project: Project) -> None:
+    waiting = list(project.images.unlabeled().values_list("pk", flat=True))
+    suggestions.confirm(project, waiting, make_user("bob"))
+    actions.apply(project, waiting, remove=["label-0", "label-1"], by=make_user("bob"))
+    url = reverse("confirm_suggestions", args=[project.pk])
+    response = bob.post(url, {"images": ",".join(map(str, waiting))}, headers=HTMX)
+    assert "None of them has a suggestion any more." in response.content.decode()

@@ -1,0 +1,59 @@
+"""Arrange words for imports: archives made in memory, and an import that has run."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+from projects.models import Project, Transfer
+from projects.transfers import import_job, imports, upload_parts
+from tests.factories import make_user
+
+
+def zipped(files: Mapping[str, bytes | str]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def sample(source: str, *labels: str, **more: Any) -> str:
+    """A line of a manifest."""
+    marks = [{"type": "modelarts/image_classification", "name": name} for name in labels]
+    return json.dumps({"source": source, "annotation": marks, **more}) + "\n"
+
+
+def prepared(project: Project, files: Mapping[str, bytes], **options: Any) -> Transfer:
+    """An import whose files have arrived and which waits for its worker."""
+    told = [{"name": name, "size": len(content)} for name, content in files.items()]
+    transfer = imports.prepare(project, told, options, make_user("bob"))
+    for number, content in enumerate(files.values()):
+        for part in range(upload_parts.count(len(content))):
+            start = part * upload_parts.PART_BYTES
+            upload_parts.keep(transfer, number, part, content[start : start + upload_parts.PART_BYTES])
+    imports.begin(transfer)
+    return transfer
+
+
+def imported(project: Project, files: Mapping[str, bytes], **options: Any) -> Transfer:
+    """An import that a worker has run to its end."""
+    transfer = prepared(project, files, **options)
+    import_job.run(transfer.pk)
+    transfer.refresh_from_db()
+    return transfer
+
+
+def labels_by_name(project: Project) -> dict[str, list[str]]:
+    """What the living images of a project carry, by file name."""
+    return {
+        image.name: sorted(one.label.name for one in image.annotations.select_related("label"))
+        for image in project.images.filter(deleted_at=None).prefetch_related("annotations")
+    }
+
+
+def reasons(transfer: Transfer) -> dict[str, str]:
+    return dict(transfer.refusals.values_list("name", "reason"))

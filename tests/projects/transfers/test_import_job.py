@@ -1,0 +1,184 @@
+"""Imports under way: uploaded in parts, killed, cancelled, taken back, out of room."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.files.storage import default_storage
+from django.utils import timezone
+
+from projects.models import Image, LabelEvent, Transfer
+from projects.transfers import import_job, imports, upload_parts
+from tests.factories import make_project, make_user, picture_bytes
+from tests.projects.transfers.import_factories import imported, labels_by_name, prepared, sample, zipped
+
+pytestmark = pytest.mark.django_db
+
+
+def test_a_killed_import_goes_on_at_its_cursor_without_doubles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_job, "CHUNK", 4)
+    project = make_project(labels=0)
+    files = {f"{'ab'[n % 2]}/{n:02}.png": picture_bytes(n) for n in range(10)}
+    transfer = prepared(project, {"a.zip": zipped(files)})
+    died = _die_after(monkeypatch, 5)
+    with pytest.raises(_Killed):
+        import_job.run(transfer.pk)
+    transfer.refresh_from_db()
+    assert (transfer.state, transfer.cursor, project.images.count()) == ("Running", 4, 4)
+
+    died.undo()
+    import_job.run(transfer.pk)  # its heart still beats: another worker may be at it
+    assert project.images.count() == 4
+    Transfer.objects.filter(pk=transfer.pk).update(
+        heartbeat_at=timezone.now() - timezone.timedelta(minutes=5)
+    )
+    import_job.run(transfer.pk)
+
+    transfer.refresh_from_db()
+    assert (transfer.state, transfer.cursor) == ("Completed", 10)
+    assert transfer.report["counts"]["added"] == project.images.count() == 10
+    assert sum(len(event.changes) for event in LabelEvent.objects.all()) == 10
+
+
+class _Killed(BaseException):
+    """As hard as a signal: nothing of ours catches it."""
+
+
+def _die_after(monkeypatch: pytest.MonkeyPatch, files: int) -> pytest.MonkeyPatch:
+    """The worker dies while it writes its second chunk."""
+    patch = pytest.MonkeyPatch()
+    real, calls = import_job._Import._write, []
+
+    def write(self: Any, read: Any) -> None:
+        calls.append(len(read))
+        real(self, read)
+        if len(calls) == 2:
+            raise _Killed
+
+    patch.setattr(import_job._Import, "_write", write)
+    return patch
+
+
+def test_an_import_that_is_cancelled_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(import_job, "CHUNK", 2)
+    monkeypatch.setattr(import_job, "BEAT_S", 0.0)
+    project = make_project(labels=0)
+    transfer = prepared(project, {"a.zip": zipped({f"{n}.png": picture_bytes(n) for n in range(6)})})
+    real = import_job._Import._write
+
+    def write(self: Any, read: Any) -> None:
+        real(self, read)
+        imports.cancel(transfer)
+
+    monkeypatch.setattr(import_job._Import, "_write", write)
+    import_job.run(transfer.pk)
+    transfer.refresh_from_db()
+    assert (transfer.state, transfer.cursor, project.images.count()) == ("Cancelled", 2, 2)
+    assert not default_storage.exists(upload_parts.name_of(transfer, 0, 0))
+
+
+def test_a_waiting_import_is_cancelled_at_once() -> None:
+    transfer = prepared(make_project(labels=0), {"a.zip": zipped({"1.png": picture_bytes(1)})})
+    assert imports.cancel(transfer)
+    import_job.run(transfer.pk)
+    transfer.refresh_from_db()
+    assert (transfer.state, Image.objects.count()) == ("Cancelled", 0)
+    assert not imports.cancel(transfer)
+
+
+def test_taking_an_import_back_bins_what_it_added_and_undoes_what_it_labeled() -> None:
+    project = make_project(labels=0, unlabeled=1)
+    lines = sample("picture-0.png", "roses") + sample("new.png", "roses")
+    done = imported(project, {"a.zip": zipped({"new.png": picture_bytes(9)}), "a.manifest": lines.encode()})
+    assert labels_by_name(project) == {"picture-0.png": ["roses"], "new.png": ["roses"]}
+
+    assert imports.take_back(done, make_user("bob")) == 1
+
+    assert labels_by_name(project) == {"picture-0.png": []}
+    assert project.images.get(name="new.png").deleted_at is not None
+    assert imports.take_back(done, make_user("bob")) == 0
+
+
+def test_files_of_several_parts_are_read_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload_parts, "PART_BYTES", 1000)
+    project = make_project(labels=0)
+    transfer = prepared(project, {"a.zip": zipped({f"{n}.png": picture_bytes(n) for n in range(20)})})
+    assert upload_parts.count(transfer.options["files"][0]["size"]) > 3
+    import_job.run(transfer.pk)
+    assert project.images.count() == 20
+
+
+def test_an_import_begins_only_when_every_part_is_there() -> None:
+    project = make_project(labels=0)
+    content = zipped({"1.png": picture_bytes(1)})
+    transfer = imports.prepare(project, [{"name": "a.zip", "size": len(content)}], {}, make_user("bob"))
+    assert upload_parts.missing(transfer) == [[0]]
+    with pytest.raises(imports.Refused, match="have not arrived"):
+        imports.begin(transfer)
+    with pytest.raises(upload_parts.WrongPart, match="bytes instead of"):
+        upload_parts.keep(transfer, 0, 0, content[:-1])
+    upload_parts.keep(transfer, 0, 0, content)
+    imports.begin(transfer)
+    transfer.refresh_from_db()
+    assert transfer.state == "Waiting"
+
+
+def test_half_finished_uploads_are_given_up_after_two_days() -> None:
+    project = make_project(labels=0)
+    transfer = imports.prepare(project, [{"name": "a.zip", "size": 10}], {}, make_user("bob"))
+    imports.catch_up()
+    transfer.refresh_from_db()
+    assert transfer.state == "Uploading"
+    Transfer.objects.update(created_at=timezone.now() - timedelta(days=3))
+    imports.catch_up()
+    transfer.refresh_from_db()
+    assert transfer.state == "Cancelled"
+
+
+@pytest.mark.parametrize(
+    "names", [[], ["a.txt"], ["a.zip", "b.zip"], ["a.csv", "b.manifest"], ["a.zip", "1.png"]]
+)
+def test_files_that_are_no_import_are_refused(names: list[str]) -> None:
+    with pytest.raises(imports.Refused):
+        imports.kind_of(names)
+
+
+def test_a_train_button_waits_for_the_import() -> None:
+    from projects.datasets.publish import readiness
+
+    project = make_project()
+    assert readiness(project).is_ready
+    prepared(project, {"a.zip": zipped({"1.png": picture_bytes(1)})})
+    assert "4712" in readiness(project).missing[0]
+
+
+def test_a_worker_that_was_taken_for_dead_gives_way_to_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = make_project(labels=0)
+    transfer = prepared(project, {"a.zip": zipped({f"{n}.png": picture_bytes(n) for n in range(3)})})
+    real = import_job._Import._write
+
+    def write(self: Any, read: Any) -> None:
+        real(self, read)
+        Transfer.objects.update(cursor=3)  # the other one was quicker
+
+    monkeypatch.setattr(import_job._Import, "_write", write)
+    import_job.run(transfer.pk)
+    transfer.refresh_from_db()
+    assert (transfer.state, transfer.report.get("counts")) == ("Running", None)
+    assert project.images.count() == 0  # its chunk was taken back
+
+
+def test_a_full_disk_fails_with_cause_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    project = make_project(labels=0)
+    transfer = prepared(project, {"a.zip": zipped({"1.png": picture_bytes(1)})})
+    monkeypatch.setattr("exeml_site.lib.storage.save_whole", full)
+    import_job.run(transfer.pk)
+    transfer.refresh_from_db()
+    assert transfer.state == "Failed" and "No space left on device" in transfer.problem
+    assert "disk is full" in transfer.problem and "OSError" in transfer.traceback
+    assert project.images.count() == 0

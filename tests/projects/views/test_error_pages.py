@@ -1,0 +1,46 @@
+"""The pages for what went wrong look like the product and say what to do."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import connection
+from django.test import Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
+from django.views.defaults import server_error
+
+from tests.factories import make_project
+
+
+def test_an_address_that_is_not_there(alice: Client, client: Client) -> None:
+    for visitor in (alice, client):
+        answer = visitor.get("/nowhere/")
+        assert answer.status_code == 404
+        assert "There is nothing here" in answer.content.decode() and "/projects/" in answer.content.decode()
+
+
+def test_a_role_that_is_too_low_is_named_with_the_way_to_a_manager(vera: Client) -> None:
+    project = make_project()
+    html = vera.get(f"/projects/{project.pk}/delete/").content.decode()
+    assert "In Greenhouse you are a Viewer." in html
+    assert f"/teams/{project.team_id}/members/" in html
+
+
+def test_a_form_without_its_token_is_told_to_reload(db: None) -> None:
+    answer = Client(enforce_csrf_checks=True).post("/sign-in/", {"username": "alice", "password": "x"})
+    assert answer.status_code == 403 and "open for too long" in answer.content.decode()
+
+
+def test_without_redis_the_queues_page_says_so(
+    admin_client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = admin_client.get("/admin/rq/")
+    assert answer.status_code == 503 and "Redis, which hands work to the workers" in answer.content.decode()
+    assert "Redis does not answer" in caplog.text and "Traceback" in caplog.text
+
+
+def test_a_broken_page_needs_no_database_and_no_list_of_static_files(db: None, settings) -> None:
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": {"BACKEND": "nowhere.Storage"}}
+    with CaptureQueriesContext(connection) as queries:
+        answer = server_error(RequestFactory().get("/"))
+    assert answer.status_code == 500 and len(queries) == 0
+    assert "Something broke on our side" in answer.content.decode()

@@ -1,0 +1,225 @@
+"""What may be wrong with a project's images, found by the real job on real files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from exeml_site.lib.storage import local_path
+from projects.images import upload
+from projects.labels import actions
+from projects.models import Image, Miniature, Project, Refusal
+from projects.quality import hard_examples, issues
+from tests.factories import make_project, make_user
+from tests.training.assist.test_suggest_labels import File, fresh, picture, project
+from training.assist import embed_images, find_duplicates, find_issues, suggest_labels
+
+__all__ = ["fresh", "project"]
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def labeled(project: Project) -> Project:
+    """Ten rings and ten stripes, all labeled, one of the stripes as a ring."""
+    for name in ("ring", "stripe"):
+        ids = list(project.images.filter(name__startswith=name).values_list("pk", flat=True))
+        actions.apply(project, ids, add=[name], by=make_user("bob"))
+    wrong = Image.objects.get(project=project, name="stripe-9.png")
+    actions.apply(project, [wrong.pk], add=["ring"], by=make_user("bob"))
+    embed_images.embed(project.pk)
+    return project
+
+
+def names(project: Project, check: str) -> set[str]:
+    return set(
+        issues.filtered(Image.objects.alive().filter(project=project), check).values_list("name", flat=True)
+    )
+
+
+def test_a_wrong_label_is_suspected_and_kept_when_somebody_says_so(labeled: Project) -> None:
+    find_issues.inspect(labeled.pk)
+    assert names(labeled, "suspects") == {"stripe-9.png"}
+    image = labeled.images.get(name="stripe-9.png")
+    assert image.suspicion.name == "stripe" and image.suspicion_confidence > 0.6
+    Refusal.objects.create(image=image, label=image.suspicion)
+    find_issues.inspect(labeled.pk)
+    assert names(labeled, "suspects") == set()
+
+
+def test_a_copy_saved_again_is_found_and_its_other_label_is_a_conflict(labeled: Project) -> None:
+    content = picture(0, 3)
+    copy = File()
+    Picture.open(content).resize((200, 200)).save(copy, "JPEG", quality=85)
+    copy.seek(0)
+    copy.name = "again.jpg"
+    [outcome] = upload.add_images(labeled, [copy], None)
+    actions.apply(labeled, [outcome.image.pk], add=["stripe"], by=make_user("bob"))
+    find_issues.inspect(labeled.pk)
+    assert {"ring-3.png", "again.jpg"} <= names(labeled, "duplicates")
+    assert {"ring-3.png", "again.jpg"} <= names(labeled, "conflicts")
+
+
+def test_dark_bright_and_blurred_pictures_are_measured_at_upload(labeled: Project) -> None:
+    files = []
+    for name, colour in (("dark.png", (4, 4, 4)), ("bright.png", (252, 252, 252))):
+        file = File()
+        Picture.new("RGB", (96, 96), colour).save(file, "PNG")
+        file.seek(0)
+        file.name = name
+        files.append(file)
+    upload.add_images(labeled, files, None)
+    assert names(labeled, "dark") == {"dark.png"} and names(labeled, "bright") == {"bright.png"}
+    assert names(labeled, "blurred") == {"dark.png", "bright.png"}
+
+
+def test_looking_twice_changes_nothing(labeled: Project) -> None:
+    assert find_issues.inspect(labeled.pk) > 0
+    assert find_issues.inspect(labeled.pk) == 0
+
+
+def test_what_is_odd_has_a_number_and_too_few_images_have_none(labeled: Project) -> None:
+    find_issues.inspect(labeled.pk)
+    assert labeled.images.filter(oddness=None).count() == 20  # twenty are too few to say
+    upload.add_images(labeled, [picture(kind, 100 + n) for n in range(3) for kind in (0, 1)], None)
+    embed_images.embed(labeled.pk)
+    find_issues.inspect(labeled.pk)
+    assert labeled.images.filter(oddness__gt=0).count() == 26
+
+
+def test_an_empty_project_is_nothing_to_look_at(db: None) -> None:
+    assert find_issues.inspect(10**6) == 0
+
+
+def reasons(project: Project, name: str) -> list[int]:
+    return hard_examples.read(project.images.get(name=name).hard_reasons)
+
+
+def test_hard_examples_are_told_with_the_documented_reasons(labeled: Project) -> None:
+    """A tiny dark strip among square pictures: far by size, shape, brightness, and from its label."""
+    file = File()
+    Picture.new("RGB", (40, 8), (2, 2, 2)).save(file, "PNG")
+    file.seek(0)
+    file.name = "strip.png"
+    upload.add_images(labeled, [file], None)
+    embed_images.embed(labeled.pk)
+    suggest_labels.refresh(labeled.pk)
+    find_issues.inspect(labeled.pk)
+    assert {3, 5, 6, 7} <= set(reasons(labeled, "strip.png"))
+    assert "strip.png" in names(labeled, "hard")
+    assert "its shape is far" in hard_examples.told(labeled.images.get(name="strip.png").hard_reasons)
+    assert reasons(labeled, "ring-0.png") == []
+
+
+def test_an_unsure_suggestion_and_neighbours_that_disagree_are_reasons(labeled: Project) -> None:
+    bob = make_user("bob")
+    image = labeled.images.get(name="ring-5.png")
+    actions.apply(labeled, [image.pk], remove=["ring"], by=bob)
+    stripe = labeled.labels.get(name="stripe")
+    Image.objects.filter(pk=image.pk).update(suggestion=stripe, confidence=0.4)
+    bench = suggest_labels.read_bench(labeled)
+    assert hard_examples.read(find_issues.hard_reasons(labeled, bench)[image.pk][0])[:2] == [1, 2]
+
+
+def test_with_few_labels_nothing_is_called_hard(project: Project) -> None:
+    embed_images.embed(project.pk)
+    find_issues.inspect(project.pk)
+    assert set(project.images.values_list("hard_reasons", flat=True)) == {""}
+
+
+def test_measures_that_are_not_known_are_not_far(labeled: Project) -> None:
+    labeled.images.update(brightness=None, sharpness=None)
+    find_issues.inspect(labeled.pk)
+    assert not labeled.images.filter(hard_reasons__contains="7").exists()
+
+
+def test_soft_pictures_are_not_blurred_among_their_like(labeled: Project) -> None:
+    labeled.images.update(sharpness=7.0)
+    odd = labeled.images.get(name="ring-0.png")
+    Image.objects.filter(pk=odd.pk).update(sharpness=0.5)
+    assert len(names(labeled, "blurred")) == 20  # before the workers have looked
+    find_issues.inspect(labeled.pk)
+    assert names(labeled, "blurred") == {"ring-0.png"}
+    labeled.images.update(sharpness=900.0)
+    Image.objects.filter(pk=odd.pk).update(sharpness=24.0)
+    find_issues.inspect(labeled.pk)
+    assert names(labeled, "blurred") == {"ring-0.png"}
+
+
+SUFFIX = {"PNG": "png", "JPEG": "jpg"}
+
+
+def add(project: Project, number: int, kind: str = "PNG", side: int = 96, quality: int = 85) -> Image:
+    """One of the pictures that are told by their numbers, saved in its own way."""
+    dots = np.random.default_rng(number).integers(0, 256, (8, 8, 3)).astype(np.uint8)
+    file = File()
+    Picture.fromarray(dots).resize((side, side)).save(file, kind, quality=quality)
+    file.seek(0)
+    file.name = f"{number}-{side}.{SUFFIX[kind]}"
+    [outcome] = upload.add_images(project, [file], None)
+    return outcome.image
+
+
+def groups(project: Project) -> set[frozenset[str]]:
+    found: dict[int, set[str]] = {}
+    for image in project.images.alive().exclude(duplicate_group=None):
+        found.setdefault(image.duplicate_group, set()).add(image.name)
+    return {frozenset(one) for one in found.values()}
+
+
+@pytest.fixture
+def scenes(fresh: None) -> Project:
+    made = make_project(labels=0)
+    for number in range(6):
+        add(made, number)
+    return made
+
+
+def test_what_came_later_joins_its_copies_and_what_went_leaves_them(scenes: Project) -> None:
+    add(scenes, 3, "JPEG", 200)
+    find_duplicates.find_copies(scenes)
+    assert groups(scenes) == {frozenset({"3-96.png", "3-200.jpg"})}
+    assert Miniature.objects.count() == 7
+    add(scenes, 3, "JPEG", 150, quality=60)
+    add(scenes, 5, "JPEG", 150)
+    assert find_duplicates.find_copies(scenes) == 3
+    everything = {frozenset({"3-96.png", "3-200.jpg", "3-150.jpg"}), frozenset({"5-96.png", "5-150.jpg"})}
+    assert groups(scenes) == everything
+    first, gone = scenes.images.get(name="3-96.png"), scenes.images.get(name="5-150.jpg")
+    actions.delete_images(scenes, [first.pk, gone.pk], None)
+    find_duplicates.find_copies(scenes)
+    assert groups(scenes) == {frozenset({"3-200.jpg", "3-150.jpg"})}
+    actions.restore_images(scenes, [first.pk, gone.pk], None)
+    find_duplicates.find_copies(scenes)
+    assert groups(scenes) == everything and Miniature.objects.count() == 9
+
+
+def test_a_large_project_is_searched_when_its_last_image_is_embedded(
+    scenes: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(find_duplicates, "QUICK", 6)
+    add(scenes, 3, "JPEG", 200)
+    find_issues.inspect(scenes.pk)
+    assert groups(scenes) == set()
+    embed_images.embed(scenes.pk)
+    find_issues.inspect(scenes.pk)
+    assert groups(scenes) == {frozenset({"3-96.png", "3-200.jpg"})}
+
+
+def test_an_image_without_a_readable_thumbnail_has_no_copy(scenes: Project) -> None:
+    image = add(scenes, 3, "JPEG", 200)
+    local_path(image.thumbnail_name).unlink()
+    find_duplicates.find_copies(scenes)
+    assert groups(scenes) == set() and not Miniature.objects.filter(image=image).exists()
+
+
+def test_copies_of_too_many_images_count_as_unknown(
+    labeled: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_duplicates.find_copies(labeled)
+    labeled.refresh_from_db()
+    assert labeled.copies_searched.startswith("20:")
+    monkeypatch.setattr(find_duplicates, "MOST_COMPARED", 19)
+    assert find_duplicates.find_copies(labeled) == 0
+    labeled.refresh_from_db()
+    assert labeled.copies_searched == ""

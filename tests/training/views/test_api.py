@@ -1,0 +1,34 @@
+"""The API's description holds what the API does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from django.test import Client
+
+from training.serving.openapi import ERRORS, document
+
+VIEW = Path(__file__).resolve().parents[3] / "training" / "views" / "infer.py"
+pytestmark = pytest.mark.django_db
+
+
+def test_every_refusal_of_the_api_is_described_and_nothing_else() -> None:
+    found = set(re.findall(r'Refusal\((\d{3}), "([A-Z_]+)"', VIEW.read_text()))
+    described = {(str(status), code) for status, (_, codes) in ERRORS.items() for code in codes}
+    assert found == described
+
+
+def test_the_document_and_the_page_are_there_for_everybody() -> None:
+    answer = Client().get("/v1/openapi.json").json()
+    assert answer == document("http://testserver")
+    assert set(answer["paths"]) == {"/v1/infers/{service_id}", "/v1/infers/{service_id}/feedback"}
+    page = Client().get("/v1/").content.decode()
+    assert "http://testserver/v1/infers/&lt;service id&gt;" in page and "TOO_MANY_CALLS" in page
+
+
+def test_references_in_the_document_lead_somewhere() -> None:
+    found = document("http://x")
+    names = set(re.findall(r"#/components/schemas/(\w+)", str(found)))
+    assert names and names <= set(found["components"]["schemas"])

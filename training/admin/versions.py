@@ -1,0 +1,370 @@
+"""The operators' pages for training versions, evaluations, flavors and services."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import Max, Q, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from projects.admin.base import Admin, DeletedFilter, ReadOnlyAdmin, ReadOnlyInline
+from training.models import (
+    Batch,
+    CallMinute,
+    Candidate,
+    CollectedCall,
+    Curve,
+    EvaluatedImage,
+    InstanceFlavor,
+    LaterPrediction,
+    Metric,
+    Service,
+    ServiceEvent,
+    ServiceToken,
+    TrainingVersion,
+)
+from training.serving import deploy
+from training.versions import lifecycle
+
+if TYPE_CHECKING:
+    OfFlavor = forms.ModelForm[InstanceFlavor]
+else:
+    OfFlavor = forms.ModelForm
+
+
+class FlavorForm(OfFlavor):
+    def clean_is_enabled(self) -> bool:
+        is_enabled = bool(self.cleaned_data["is_enabled"])
+        if self.instance.is_default and not is_enabled:
+            raise ValidationError("This is the default flavor. Make another one the default first.")
+        return is_enabled
+
+
+@admin.register(InstanceFlavor)
+class InstanceFlavorAdmin(Admin):
+    form = FlavorForm
+    list_display = ["name", "device", "queue", "price_per_hour", "is_default", "is_enabled", "position"]
+    list_filter = ["device", "queue", "is_enabled"]
+    search_fields = ["name"]
+    fields = ["name", "device", "queue", "price_per_hour", "is_enabled", "position", "is_default"]
+    readonly_fields = ["is_default"]
+    actions = ["make_default"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: InstanceFlavor | None = None) -> bool:
+        """One by one, and never the default."""
+        may_delete = super().has_delete_permission(request, obj)
+        return may_delete and obj is not None and not obj.is_default
+
+    @admin.action(description="Make this the default", permissions=["change"])
+    def make_default(self, request: HttpRequest, chosen: QuerySet[InstanceFlavor]) -> None:
+        if len(chosen) != 1:
+            self.message_user(request, "Choose one flavor to be the default.", messages.ERROR)
+            return
+        chosen[0].make_default()
+        self.message_user(request, f"{chosen[0]} is now the default.", messages.SUCCESS)
+
+
+class OperatingAdmin(ReadOnlyAdmin):
+    """Read only, with actions that call the deeds of the pages."""
+
+    def act_on_each(
+        self, request: Any, rows: QuerySet[Any], deed: Callable[..., bool], done: str, refused: str
+    ) -> None:
+        """`deed(row, by)` says whether it changed anything; the operator reads how many did."""
+        found = rows.select_related("project")
+        names = [f"{row.project} {row}" for row in found if deed(row, by=request.user)]
+        if names:
+            self.message_user(request, f"{done}: {', '.join(names)}.", messages.SUCCESS)
+        if left := len(found) - len(names):
+            self.message_user(request, f"{left} left as they were: {refused}.", messages.WARNING)
+
+
+class CandidatesInline(ReadOnlyInline):
+    model = Candidate
+    fields = [
+        "network",
+        "resolution",
+        "recipe",
+        "accuracy",
+        "inference_ms",
+        "is_admissible",
+        "is_best",
+        "seconds",
+        "error",
+    ]
+
+
+class OverallMetricsInline(ReadOnlyInline):
+    model = Metric
+    verbose_name_plural = "overall metrics"
+    fields = ["name", "value", "low", "high", "support"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Metric]:
+        return super().get_queryset(request).filter(label="")
+
+
+@admin.register(TrainingVersion)
+class TrainingVersionAdmin(OperatingAdmin):
+    list_display = [
+        "name",
+        "project",
+        "status",
+        "accuracy",
+        "flavor_name",
+        "duration",
+        "attempt",
+        "submitted_by",
+        "submitted_at",
+        "deleted_at",
+    ]
+    list_filter = ["status", DeletedFilter, "flavor", "inference_hardware", "stop_reason"]
+    search_fields = ["project__name", "=job_id", "failure_cause", "submitted_by__username"]
+    date_hierarchy = "submitted_at"
+    list_select_related = ["project", "submitted_by"]
+    inlines = [OverallMetricsInline, CandidatesInline]
+    actions = ["stop", "retry"]
+    fieldsets = [
+        (
+            None,
+            {
+                "fields": [
+                    "project",
+                    ("name", "status"),
+                    "job_id",
+                    ("attempt", "claimed_attempt"),
+                    "deleted_at",
+                ]
+            },
+        ),
+        (
+            "What was asked for",
+            {
+                "fields": [
+                    ("dataset_version", "training_ratio"),
+                    "incremental_version",
+                    "promoted_candidate",
+                    ("inference_hardware", "max_inference_ms"),
+                    "max_training_minutes",
+                    ("flavor_name", "price_per_hour"),
+                    ("submitted_by", "submitted_at"),
+                ]
+            },
+        ),
+        (
+            "How it went",
+            {
+                "fields": [
+                    ("started_at", "finished_at", "heartbeat_at"),
+                    ("stop_requested_at", "stop_requested_by"),
+                    "stop_reason",
+                    "failure_cause",
+                    "failure_remedy",
+                    "ran_on",
+                    ("model_name", "model_bytes"),
+                    ("inference_ms", "is_inference_measured"),
+                    "seconds_by_phase",
+                    "progress",
+                ]
+            },
+        ),
+        ("Traceback", {"classes": ["collapse"], "fields": ["traceback_text"]}),
+    ]
+    readonly_fields = ["name", "traceback_text"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[TrainingVersion]:
+        overall = Q(metrics__label="", metrics__name=Metric.Name.ACCURACY)
+        found: QuerySet[TrainingVersion] = super().get_queryset(request)
+        found = found.defer("traceback", "confusion", "progress")
+        return found.annotate(overall_accuracy=Max("metrics__value", filter=overall))
+
+    @admin.display(ordering="overall_accuracy")
+    def accuracy(self, version: Any) -> str:
+        share = version.overall_accuracy
+        return "--" if share is None else f"{100 * share:.1f} %"
+
+    @admin.display
+    def duration(self, version: TrainingVersion) -> str:
+        return str(version.elapsed).split(".")[0] if version.started_at else "--"
+
+    @admin.display(description="Traceback")
+    def traceback_text(self, version: TrainingVersion) -> str:
+        return format_html("<pre>{}</pre>", version.traceback) if version.traceback else "None."
+
+    @admin.action(description="Stop", permissions=["operate"])
+    def stop(self, request: HttpRequest, versions: QuerySet[TrainingVersion]) -> None:
+        self.act_on_each(
+            request, versions, lifecycle.stop, "Asked to stop", "they had ended or were asked before"
+        )
+
+    @admin.action(description="Retry", permissions=["operate"])
+    def retry(self, request: HttpRequest, versions: QuerySet[TrainingVersion]) -> None:
+        self.act_on_each(
+            request, versions, lifecycle.retry, "Queued again", "only Failed and Stopped can be retried"
+        )
+
+
+@admin.register(Candidate)
+class CandidateAdmin(ReadOnlyAdmin):
+    list_display = [
+        "network",
+        "resolution",
+        "recipe",
+        "training_version",
+        "project",
+        "accuracy",
+        "inference_ms",
+        "is_admissible",
+        "is_best",
+    ]
+    list_filter = ["network", "recipe", "is_admissible", "is_best"]
+    search_fields = ["network", "training_version__project__name", "error"]
+    list_select_related = ["training_version__project"]
+
+    @admin.display(ordering="training_version__project__name")
+    def project(self, candidate: Candidate) -> str:
+        return str(candidate.training_version.project)
+
+
+@admin.register(Metric)
+class MetricAdmin(ReadOnlyAdmin):
+    list_display = ["name", "label", "training_version", "project", "value", "low", "high", "support"]
+    list_filter = ["name"]
+    search_fields = ["label", "training_version__project__name"]
+    list_select_related = ["training_version__project"]
+
+    @admin.display(ordering="training_version__project__name")
+    def project(self, metric: Metric) -> str:
+        return str(metric.training_version.project)
+
+
+@admin.register(EvaluatedImage)
+class EvaluatedImageAdmin(ReadOnlyAdmin):
+    list_display = ["image", "training_version", "project", "truth", "predicted", "confidence", "is_correct"]
+    list_filter = ["is_correct"]
+    search_fields = ["image__name", "training_version__project__name"]
+    list_select_related = ["image", "training_version__project"]
+
+    @admin.display(ordering="training_version__project__name")
+    def project(self, evaluated: EvaluatedImage) -> str:
+        return str(evaluated.training_version.project)
+
+
+@admin.register(Curve)
+class CurveAdmin(ReadOnlyAdmin):
+    list_display = ["training_version", "project", "kind", "label", "area"]
+    list_filter = ["kind"]
+    search_fields = ["label", "training_version__project__name"]
+    list_select_related = ["training_version__project"]
+
+    @admin.display(ordering="training_version__project__name")
+    def project(self, curve: Curve) -> str:
+        return str(curve.training_version.project)
+
+
+@admin.register(LaterPrediction)
+class LaterPredictionAdmin(ReadOnlyAdmin):
+    list_display = ["image", "training_version", "project", "predicted"]
+    search_fields = ["image__name", "training_version__project__name"]
+    list_select_related = ["image", "training_version__project"]
+
+    @admin.display(ordering="training_version__project__name")
+    def project(self, later: LaterPrediction) -> str:
+        return str(later.training_version.project)
+
+
+class ServiceEventsInline(ReadOnlyInline):
+    model = ServiceEvent
+    fields = ["at", "by", "message"]
+    readonly_fields = ["at"]
+
+
+@admin.register(Service)
+class ServiceAdmin(OperatingAdmin):
+    list_display = [
+        "name",
+        "project",
+        "training_version",
+        "status",
+        "stops_at",
+        "calls",
+        "failed_calls",
+        "deployed_by",
+        "deployed_at",
+        "deleted_at",
+    ]
+    list_filter = ["status", DeletedFilter]
+    search_fields = ["name", "=id", "project__name"]
+    date_hierarchy = "deployed_at"
+    list_select_related = ["project", "training_version", "deployed_by"]
+    inlines = [ServiceEventsInline]
+    actions = ["stop", "start"]
+
+    @admin.action(description="Stop", permissions=["operate"])
+    def stop(self, request: HttpRequest, services: QuerySet[Service]) -> None:
+        self.act_on_each(request, services, deploy.stop, "Stopped", "they were not up")
+
+    @admin.action(description="Start", permissions=["operate"])
+    def start(self, request: HttpRequest, services: QuerySet[Service]) -> None:
+        self.act_on_each(request, services, deploy.start, "Deploying again", "they were up or deleted")
+
+
+@admin.register(ServiceEvent)
+class ServiceEventAdmin(ReadOnlyAdmin):
+    list_display = ["at", "service", "message", "by"]
+    list_display_links = ["at"]
+    search_fields = ["service__name", "message", "by__username"]
+    date_hierarchy = "at"
+    list_select_related = ["service", "by"]
+
+
+@admin.register(ServiceToken)
+class ServiceTokenAdmin(ReadOnlyAdmin):
+    """The hash is not shown: managers rotate and revoke tokens on the page of the service."""
+
+    list_display = ["name", "service", "hint", "made_by", "made_at", "last_used_at", "revoked_at"]
+    search_fields = ["name", "service__name", "service__project__name"]
+    list_select_related = ["service", "made_by"]
+    exclude = ["token_hash"]
+
+
+@admin.register(CallMinute)
+class CallMinuteAdmin(ReadOnlyAdmin):
+    list_display = ["minute", "service", "training_version", "calls", "failed", "unknown"]
+    list_display_links = ["minute"]
+    search_fields = ["service__name", "service__project__name"]
+    date_hierarchy = "minute"
+    list_select_related = ["service", "training_version"]
+
+
+@admin.register(CollectedCall)
+class CollectedCallAdmin(ReadOnlyAdmin):
+    list_display = ["at", "service", "training_version", "predicted", "confidence", "verdict", "said_by"]
+    list_display_links = ["at"]
+    list_filter = ["verdict", "is_known"]
+    search_fields = ["=id", "service__name", "service__project__name", "said_by"]
+    date_hierarchy = "at"
+    list_select_related = ["service", "training_version"]
+
+
+@admin.register(Batch)
+class BatchAdmin(ReadOnlyAdmin):
+    list_display = [
+        "name",
+        "service",
+        "training_version",
+        "state",
+        "done",
+        "total",
+        "failed",
+        "made_by",
+        "made_at",
+    ]
+    list_filter = ["state"]
+    search_fields = ["name", "service__name", "service__project__name", "made_by__username"]
+    date_hierarchy = "made_at"
+    list_select_related = ["service", "training_version", "made_by"]

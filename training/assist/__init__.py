@@ -1,0 +1,1 @@
+"""RQ jobs that help labelers: embeddings, suggestions, duplicates, issues, forecasts."""

@@ -1,0 +1,67 @@
+"""The job that foretells what more images of each label would bring a version; in the labeling worker."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+
+from exeml_site.lib.bulk import chunks
+from projects.datasets import compare
+from projects.datasets.publish import ManifestDamaged
+from projects.images.similarity import unpack
+from projects.models import Embedding, Image
+from training.assist.embed_images import network_name
+from training.models import TrainingVersion
+
+logger = logging.getLogger(__name__)
+
+MORE = 20
+FEWEST = 30  # images with features
+
+
+def foretell(version_id: int) -> int:
+    """Fill `learning` of a Completed version from its dataset version; how many labels have a forecast."""
+    from training.engine.assist.learning_curves import gains
+
+    version = TrainingVersion.objects.completed().filter(pk=version_id).first()
+    if version is None:
+        return 0
+    try:
+        members = compare.members(version.dataset_version)
+    except ManifestDamaged as problem:
+        logger.warning("nothing can be foretold for %s: %s", version, problem)
+        return 0
+    vectors = _vectors(list(members))
+    if len(vectors) < FEWEST:
+        return 0
+    ids = sorted(vectors)
+    labels = sorted({label for pk in ids for label in members[pk].labels})
+    targets = np.array([[label in members[pk].labels for label in labels] for pk in ids], np.float32)
+    features = np.stack([vectors[pk] for pk in ids]).astype(np.float32)
+    found = gains(features, targets, _groups(ids), MORE, version.project.is_multi_label)
+    learning = {
+        label: [gain.pictures, *(round(one, 4) for one in (gain.now, gain.gain, gain.low, gain.high))]
+        for label, gain in zip(labels, found, strict=True)
+        if gain is not None
+    }
+    TrainingVersion.objects.filter(pk=version.pk).update(learning=learning)
+    return len(learning)
+
+
+def _vectors(image_ids: list[int]) -> dict[int, Any]:
+    found, network = dict[int, Any](), network_name()
+    for chunk in chunks(image_ids):
+        rows = Embedding.objects.filter(image_id__in=chunk, network=network).order_by()
+        found |= {pk: unpack(vector) for pk, vector in rows.values_list("image_id", "vector")}
+    return found
+
+
+def _groups(ids: list[int]) -> Any:
+    """[N] copies have the same number."""
+    group = dict[int, int]()
+    for chunk in chunks(ids):
+        rows = Image.objects.filter(pk__in=chunk, duplicate_group__isnull=False).order_by()
+        group |= {pk: one for pk, one in rows.values_list("pk", "duplicate_group") if one is not None}
+    return np.array([group.get(pk, pk) for pk in ids], np.int64)

@@ -1,0 +1,209 @@
+"""The job that learns from a project's labels what its unlabeled images show.
+
+It runs in the labeling worker after every deed, once however many deeds there were, and writes only what
+changed. Suggestions never become labels by themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from django.db import connection, transaction
+from numpy.typing import NDArray
+
+from exeml_site.lib import jobs
+from projects.images.similarity import unpack
+from projects.models import Annotation, Embedding, Image, Label, Project, Refusal
+from training.assist import predict_unlabeled
+from training.assist.embed_images import network_name
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 1_000  # rows of one write: a person's deed must not wait for more
+READ_AT_ONCE = 5_000
+MOST_PROJECTS = 2  # whose vectors stay in memory: 250 MB for 100,000 images
+INSPECT = "training.assist.find_issues.inspect"
+NOTICEABLE = 0.01  # change of a probability; usefulness may differ by twice as much
+
+Ids = NDArray[np.int64]
+Floats = NDArray[np.float32]
+
+
+@dataclass
+class Vectors:
+    """The embeddings of a project, row by row."""
+
+    ids: Ids = field(default_factory=lambda: np.zeros(0, np.int64))
+    rows: NDArray[np.float16] = field(default_factory=lambda: np.zeros((0, 0), np.float16))
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is known of the living images that have an embedding; all arrays have one row for each."""
+
+    ids: Ids
+    features: Floats
+    is_labeled: NDArray[np.bool_]
+    labels: list[int]  # ids, the columns of `targets`
+    targets: Floats
+    stored: list[tuple[int | None, float | None, float | None]]  # suggestion, confidence, usefulness
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an unlabeled image shall say."""
+
+    image_id: int
+    suggestion: int | None
+    confidence: float | None
+    usefulness: float
+
+
+_kept: OrderedDict[int, Vectors] = OrderedDict()
+
+
+def forget() -> None:
+    """Let go of all vectors."""
+    _kept.clear()
+
+
+def refresh(project_id: int) -> int:
+    """Suggest a label for every unlabeled image of the project; how many rows changed."""
+    project = Project.objects.alive().filter(pk=project_id).first()
+    if project is None:
+        _kept.pop(project_id, None)
+        return 0
+    bench = read_bench(project)
+    changed = _changed(bench, _found(project, bench))
+    for start in range(0, len(changed), AT_ONCE):
+        _write(changed[start : start + AT_ONCE])
+    jobs.soon(INSPECT, project_id)  # behind other projects' suggestions, for which somebody waits
+    return len(changed)
+
+
+# --- reading ---
+
+
+def read_bench(project: Project) -> Bench:
+    """Images, vectors and labels as they are now."""
+    columns = ("pk", "is_labeled", "suggestion_id", "confidence", "usefulness")
+    images = Image.objects.alive().filter(project=project).order_by("pk").values_list(*columns)
+    state = {pk: rest for pk, *rest in images}
+    vectors = _vectors(project, list(state))
+    living = np.isin(vectors.ids, np.fromiter(state, np.int64, len(state)))
+    ids = vectors.ids[living]
+    labels = list(Label.objects.filter(project=project).order_by("pk").values_list("pk", flat=True))
+    return Bench(
+        ids,
+        vectors.rows[living].astype(np.float32),
+        np.array([state[pk][0] for pk in ids.tolist()], np.bool_),
+        labels,
+        _targets(project, ids, labels),
+        [tuple(state[pk][1:]) for pk in ids.tolist()],
+    )
+
+
+def _vectors(project: Project, image_ids: list[int]) -> Vectors:
+    """The vectors of these images; what was read before stays in the worker's memory."""
+    kept = _kept.setdefault(project.pk, Vectors())
+    _kept.move_to_end(project.pk)
+    while len(_kept) > MOST_PROJECTS:
+        _kept.popitem(last=False)
+    missing = np.setdiff1d(np.array(image_ids, np.int64), kept.ids).tolist()
+    network = network_name()
+    for start in range(0, len(missing), READ_AT_ONCE):
+        part = Embedding.objects.filter(image_id__in=missing[start : start + READ_AT_ONCE], network=network)
+        read = list(part.order_by().values_list("image_id", "vector"))
+        if read:
+            rows = np.stack([unpack(vector) for _, vector in read])
+            kept.ids = np.concatenate([kept.ids, np.array([pk for pk, _ in read], np.int64)])
+            kept.rows = np.concatenate([kept.rows, rows]) if kept.rows.size else rows
+    return kept
+
+
+def _targets(project: Project, ids: Ids, labels: Sequence[int]) -> Floats:
+    """[N, C] which image carries which label."""
+    targets = np.zeros((len(ids), len(labels)), np.float32)
+    row_of = {pk: row for row, pk in enumerate(ids.tolist())}
+    column_of = {pk: column for column, pk in enumerate(labels)}
+    carried = Annotation.objects.filter(image__project=project, image__deleted_at=None).order_by()
+    for image_id, label_id in carried.values_list("image_id", "label_id"):
+        if image_id in row_of and label_id in column_of:
+            targets[row_of[image_id], column_of[label_id]] = 1
+    return targets
+
+
+# --- learning ---
+
+
+def _found(project: Project, bench: Bench) -> list[Found]:
+    from training.engine.assist import label_suggestions
+
+    is_open = ~bench.is_labeled
+    if not is_open.any():
+        return []
+    features, taught = bench.features[is_open], bench.targets[bench.is_labeled]
+    fitted = label_suggestions.fit(bench.features[bench.is_labeled], taught, project.is_multi_label)
+    ids = bench.ids[is_open].tolist()
+    likely = fitted.probabilities(features) if fitted else None
+    likely = predict_unlabeled.prefer(project, likely, ids, bench.labels)
+    each = len(taught) / max(1, int((taught.sum(0) > 0).sum()))
+    useful = label_suggestions.usefulness(features, likely, each)
+    if likely is None:
+        return [Found(pk, None, None, use) for pk, use in zip(ids, useful.tolist(), strict=True)]
+    likely = _without_refused(project, likely, ids, bench.labels)
+    best = likely.argmax(1)
+    sure = likely[np.arange(len(ids)), best]
+    return [
+        Found(pk, bench.labels[column] if chance > 0 else None, chance if chance > 0 else None, use)
+        for pk, column, chance, use in zip(ids, best.tolist(), sure.tolist(), useful.tolist(), strict=True)
+    ]
+
+
+def _without_refused(project: Project, likely: Floats, ids: list[int], labels: list[int]) -> Floats:
+    refused = Refusal.objects.filter(image__project=project, image__is_labeled=False).order_by()
+    row_of, column_of = ({pk: place for place, pk in enumerate(many)} for many in (ids, labels))
+    for image_id, label_id in refused.values_list("image_id", "label_id"):
+        if image_id in row_of and label_id in column_of:
+            likely[row_of[image_id], column_of[label_id]] = 0
+    return likely
+
+
+# --- writing ---
+
+
+def _changed(bench: Bench, found: list[Found]) -> list[Found]:
+    stored = dict(zip(bench.ids.tolist(), bench.stored, strict=True))
+    return [one for one in found if _differs(one, *stored[one.image_id])]
+
+
+def _differs(one: Found, suggestion: int | None, confidence: float | None, usefulness: float | None) -> bool:
+    if one.suggestion != suggestion or usefulness is None:
+        return True
+    if abs(one.usefulness - usefulness) > 2 * NOTICEABLE:
+        return True
+    return confidence is not None and abs((one.confidence or 0) - confidence) > NOTICEABLE
+
+
+def _write(part: Sequence[Found]) -> None:
+    """Only where nobody labeled or deleted the image meanwhile."""
+    table = Image._meta.db_table
+    values = [(one.suggestion, one.confidence, one.usefulness, one.image_id) for one in part]
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                f"UPDATE {table} AS image SET suggestion_id = new.s, confidence = new.c, usefulness = new.u "
+                "FROM unnest(%s::bigint[], %s::float8[], %s::float8[], %s::bigint[]) AS new(s, c, u, id) "
+                "WHERE image.id = new.id AND NOT image.is_labeled AND image.deleted_at IS NULL",
+                [list(column) for column in zip(*values, strict=True)],
+            )
+        else:
+            cursor.executemany(
+                f"UPDATE {table} SET suggestion_id = %s, confidence = %s, usefulness = %s "
+                "WHERE id = %s AND NOT is_labeled AND deleted_at IS NULL",
+                values,
+            )

@@ -1,0 +1,1 @@
+"""Help for labelers: embeddings, suggestions, learning curves."""

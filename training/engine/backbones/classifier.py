@@ -1,0 +1,188 @@
+"""Pretrained backbones, and the one form that every model here takes: a sum of linear heads.
+
+logits(x) = sum over members of  W_m · backbone_m(x) + b_m
+
+A single network is one member. A head over several networks' features side by side is the same sum,
+and so is an average of models. That keeps export, latency and incremental training to one case.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from training.engine.backbones import weights
+from training.engine.backbones.registry import Network
+from training.engine.backbones.timm_loader import load_timm
+from training.engine.backbones.trunk import Trunk
+from training.engine.config import EngineError
+
+State = dict[str, Tensor]
+CLASSIFIERS = ("classifier.", "fc.")  # what timm's networks end with, which nothing here uses
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """weight [C, F] and bias [C] on raw features."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def scaled(self, factor: float) -> Head:
+        return Head(self.weight * factor, self.bias * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One network of a model: its weights, the size of its pictures and its share of the logits.
+
+    `is_deep`: the head reads what every stage sees, not only the last one (Head2Toe, Evci et al. 2022).
+    That is worth most where pictures are unlike those of the pretraining. `is_from_base`: its weights come
+    from the model that the training continues, which has seen other images.
+    """
+
+    network: Network
+    resolution: int
+    state: State
+    head: Head
+    is_deep: bool = False
+    is_from_base: bool = False
+
+    @property
+    def taps(self) -> tuple[int, ...]:
+        """Widths of the blocks of features that the head reads, in order."""
+        return self.network.taps if self.is_deep else (self.network.features,)
+
+
+class Normalized(nn.Module):
+    """[N, R, R, 3] uint8 pixels to [N, F] pooled features; scaling to [-1, 1] is inside.
+
+    Deep features begin with mean and maximum of the stages and end with the plain ones.
+    """
+
+    def __init__(self, trunk: Trunk, is_deep: bool = False) -> None:
+        super().__init__()
+        self.trunk, self.is_deep = trunk, is_deep
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x, pooled = self.trunk.stem(scaled(pixels)), list[Tensor]()
+        for number, stage in enumerate(self.trunk.stages):
+            x = stage(x)
+            if self.is_deep and number:
+                pooled += [x.mean((2, 3)), x.amax((2, 3))]
+        x = self.trunk.tail(x)
+        if not self.is_deep:
+            return cast(Tensor, x.mean((2, 3)))
+        return torch.cat([*pooled, x.amax((2, 3)), x.mean((2, 3))], dim=1)
+
+
+class Assembled(nn.Module):
+    """The exported form: one input for each resolution; gives logits [N, C] and features [N, F]."""
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        super().__init__()
+        self.sizes = resolutions(members)
+        self.inputs = [self.sizes.index(member.resolution) for member in members]
+        self.backbones = nn.ModuleList([normalized(member) for member in members])
+        self.heads = nn.ModuleList([_linear(member.head) for member in members])
+
+    def forward(self, *pixels: Tensor) -> tuple[Tensor, Tensor]:
+        features = [net(pixels[i]) for net, i in zip(self.backbones, self.inputs, strict=True)]
+        parts = [head(feature) for head, feature in zip(self.heads, features, strict=True)]
+        return torch.stack(parts).sum(dim=0), torch.cat(features, dim=1)
+
+
+def normalized(member: Member) -> Normalized:
+    """A member's network with its weights, in evaluation mode."""
+    backbone = build(member.network, member.state)
+    return Normalized(Trunk(backbone, member.network), member.is_deep).eval()
+
+
+def scaled(pixels: Tensor) -> Tensor:
+    """[N, R, R, 3] uint8 to [N, 3, R, R] float in [-1, 1]."""
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def resolutions(members: Sequence[Member]) -> list[int]:
+    """The sizes a model looks at, ascending, each once."""
+    return sorted({member.resolution for member in members})
+
+
+def pretrained(network: Network) -> State:
+    """The backbone's pretrained weights, by timm's names, without classifier.
+
+    Raises EngineError where they are missing or are not this network's.
+    """
+    state = packaged(network) if network.package else _stored(network)
+    return {name: one for name, one in state.items() if not name.startswith(CLASSIFIERS)}
+
+
+def packaged(network: Network) -> State:
+    """All weights of the network's package, by timm's names. Raises EngineError where they are missing.
+
+    The packages' tensors have other names, but fit timm's in order, one to one.
+    """
+    file = network.weights_file()
+    if file is None:
+        raise EngineError(
+            f"The pretrained weights of {network.name} are missing.",
+            f"Install the package {network.package}.",
+        )
+    names = load_timm().create_model(network.timm_name, pretrained=False).state_dict()
+    return dict(zip(names, weights.load(file).values(), strict=True))
+
+
+def _stored(network: Network) -> State:
+    """All weights of a file on disk."""
+    file = network.weights_file()
+    if file is None:
+        raise EngineError(
+            f"The pretrained weights of {network.name} are not on this machine.",
+            f'Fetch them with "python -m training.engine networks --fetch {network.name}".',
+        )
+    state = weights.load(file)
+    expected = load_timm().create_model(network.timm_name, pretrained=False, num_classes=0).state_dict()
+    found = {name: tensor.shape for name, tensor in state.items() if not name.startswith(CLASSIFIERS)}
+    if found != {name: tensor.shape for name, tensor in expected.items()}:
+        raise EngineError(f"The weights in {file} are not those of {network.name}.", "Remove that file.")
+    return state
+
+
+def build(network: Network, state: Mapping[str, Tensor]) -> nn.Module:
+    """The backbone with these weights, in evaluation mode; gives pooled features [N, F]."""
+    backbone = load_timm().create_model(network.timm_name, pretrained=False, num_classes=0)
+    backbone.load_state_dict(state)
+    return cast(nn.Module, backbone.eval())
+
+
+def to_onnx(module: nn.Module, sizes: Sequence[int], outputs: Sequence[str]) -> bytes:
+    """ONNX of a module whose inputs are `images_<R>` [n, R, R, 3] uint8."""
+    inputs = tuple(torch.zeros(1, size, size, 3, dtype=torch.uint8) for size in sizes)
+    names = [f"images_{size}" for size in sizes]
+    target = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the new exporter needs packages that are not installed
+        torch.onnx.export(
+            module.eval(),
+            inputs,
+            target,  # type: ignore[arg-type]
+            dynamo=False,
+            opset_version=17,
+            input_names=names,
+            output_names=list(outputs),
+            dynamic_axes={name: {0: "n"} for name in [*names, *outputs]},
+        )
+    return target.getvalue()
+
+
+def _linear(head: Head) -> nn.Linear:
+    layer = nn.Linear(head.weight.shape[1], head.weight.shape[0])
+    layer.weight.data.copy_(head.weight)
+    layer.bias.data.copy_(head.bias)
+    return layer

@@ -1,0 +1,132 @@
+"""Features of frozen networks, at the speed of the machine: OpenVINO on a processor, torch on a GPU."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from training.engine.backbones.classifier import Member, normalized, to_onnx
+from training.engine.bundle.bundle import compile_onnx
+from training.engine.data.images import Pixels, read_square, release, resize_square
+
+PROCESSOR_BATCH = 1  # the quickest: what a layer leaves is still in the cache when the next one reads it
+GPU_BATCH = 64
+RELEASE_EVERY = 1024  # rows, 300 MB
+Tick = Callable[[float], None]
+Rows = list[Any]
+
+
+class Enough(Exception):
+    """Raised by a tick: what was extracted so far is enough."""
+
+
+def extract(
+    member: Member,
+    pixels: Pixels,
+    threads: int,
+    device: str,
+    tick: Tick,
+    rows: Sequence[int] | None = None,
+    turns: int = 0,
+) -> Tensor:
+    """[N, F] float32 features of cached pixels [N, S, S, 3] (or of some rows), turned by so many quarters.
+
+    `tick(share)` may raise. Where it raises Enough, the features of the first rows are given,
+    as many as there are by then.
+    """
+    chosen = range(len(pixels)) if rows is None else rows
+    size = GPU_BATCH if device == "cuda" else PROCESSOR_BATCH
+    parts: Rows = [None] * -(-len(chosen) // size)
+    batches = enumerate(_batches(pixels, chosen, member.resolution, threads, size, turns))
+    try:
+        if device == "cuda":
+            _on_gpu(member, batches, parts, tick)
+        else:
+            _on_processor(member, batches, parts, threads, tick)
+    except Enough:
+        parts = parts[: next(i for i, part in enumerate([*parts, None]) if part is None)]
+    return torch.from_numpy(np.concatenate(parts))
+
+
+def _batches(
+    pixels: Pixels, rows: Sequence[int], side: int, threads: int, size: int, turns: int
+) -> Iterator[Pixels]:
+    """Batches [<= size, side, side, 3], resized and turned a little ahead in threads."""
+
+    def read(start: int) -> Pixels:
+        squares = (resize_square(pixels[row], side) for row in rows[start : start + size])
+        return np.stack([np.rot90(square, turns) for square in squares])
+
+    starts = iter(range(0, len(rows), size))
+    since_release = 0
+    with ThreadPoolExecutor(threads) as pool:
+        ahead = [pool.submit(read, start) for start in islice(starts, 8)]
+        while ahead:
+            batch = ahead.pop(0).result()
+            ahead += [pool.submit(read, start) for start in islice(starts, 1)]
+            since_release += len(batch)
+            if since_release >= RELEASE_EVERY:
+                release(pixels)
+                since_release = 0
+            yield batch
+
+
+def _on_processor(
+    member: Member, batches: Iterator[tuple[int, Pixels]], parts: Rows, threads: int, tick: Tick
+) -> None:
+    queue = open_queue(member, threads)
+    queue.set_callback(lambda request, i: parts.__setitem__(i, request.get_output_tensor(0).data.copy()))
+    try:
+        for i, batch in batches:
+            queue.start_async({0: batch}, i)
+            tick(i / len(parts))
+    finally:
+        queue.wait_all()
+
+
+def open_queue(member: Member, threads: int) -> Any:
+    """OpenVINO's queue, float32: the same numbers as the bundle gives later."""
+    import openvino
+
+    core, side = openvino.Core(), member.resolution
+    network = core.read_model(to_onnx(normalized(member), [side], ["features"]))
+    network.reshape([PROCESSOR_BATCH, side, side, 3])
+    options = {
+        "PERFORMANCE_HINT": "THROUGHPUT",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": threads,
+    }
+    compiled = core.compile_model(network, "CPU", options)
+    return openvino.AsyncInferQueue(compiled, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+
+
+def _on_gpu(member: Member, batches: Iterator[tuple[int, Pixels]], parts: Rows, tick: Tick) -> None:
+    module = normalized(member).to("cuda").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for i, batch in batches:
+        with torch.inference_mode(), torch.autocast("cuda", torch.float16):
+            parts[i] = module(torch.from_numpy(batch).to("cuda")).float().cpu().numpy()
+        tick(i / len(parts))
+
+
+def measured_ms(
+    member: Member, paths: Sequence[Path], side: int, threads: int, tick: Callable[[], None]
+) -> float:
+    """Median ms of one picture through a network on this machine, decoding and resizing included."""
+    onnx = to_onnx(normalized(member), [member.resolution], ["features"])
+    request = compile_onnx(onnx, [member.resolution], threads).create_infer_request()
+    times = []
+    for turn in range(12):
+        began = time.monotonic()
+        square = read_square(paths[turn % len(paths)], side)
+        request.infer({0: resize_square(square, member.resolution)[None]})
+        times.append(1e3 * (time.monotonic() - began))
+        tick()
+    return float(np.median(times[2:]))

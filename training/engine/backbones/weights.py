@@ -1,0 +1,82 @@
+"""Where the pretrained weights of networks lie: in packages, in a folder of the operator's, in caches.
+
+Looking is cheap and loads no torch; nothing is fetched unless `fetch` is called.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from training.engine.config import EngineError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FOLDER = "EXEML_WEIGHTS"  # names a folder of files <timm's name>.safetensors or .pth
+SUFFIXES = (".safetensors", ".pth")
+
+
+def find(timm_name: str, hub_file: str) -> Path | None:
+    """The file of a network's weights: from the operator's folder, else a cache of timm or torch."""
+    return next((file for file in _places(timm_name, hub_file) if file.is_file()), None)
+
+
+def find_packaged(package: str) -> Path | None:
+    """The weights that an installed package carries."""
+    spec = importlib.util.find_spec(package)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    return next((file for folder in folders for file in sorted(Path(folder).glob("models/*.pth"))), None)
+
+
+def load(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file, on the processor. Raises EngineError where it cannot be read."""
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        import torch
+
+        return dict(torch.load(file, map_location="cpu", weights_only=True))
+    except Exception as problem:  # torch raises many kinds for a broken file, and all mean the same here
+        raise EngineError(f"The weights in {file} cannot be read.", "Remove that file.") from problem
+
+
+def fetch(timm_name: str) -> None:
+    """Have timm download a network's weights into its cache. Raises EngineError where that fails."""
+    from training.engine.backbones.timm_loader import load_timm
+
+    try:
+        load_timm().create_model(timm_name, pretrained=True)
+    except Exception as problem:  # whatever a network raises
+        raise EngineError(
+            f"The weights of {timm_name} cannot be fetched.",
+            f"Check the connection, or copy {timm_name}.safetensors into a folder that {FOLDER} names.",
+        ) from problem
+
+
+def _places(timm_name: str, hub_file: str) -> Iterator[Path]:
+    if folder := os.environ.get(FOLDER):
+        yield from (Path(folder) / (timm_name + suffix) for suffix in SUFFIXES)
+    snapshots = _hugging_face() / f"models--timm--{timm_name}" / "snapshots"
+    yield from sorted(snapshots.glob("*/model.safetensors"))
+    if hub_file:
+        yield _torch_home() / "hub" / "checkpoints" / hub_file
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def _hugging_face() -> Path:
+    """Where Hugging Face's hub keeps files, from which timm fetches."""
+    home = Path(os.environ.get("HF_HOME") or _cache() / "huggingface")
+    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
+
+
+def _torch_home() -> Path:
+    return Path(os.environ.get("TORCH_HOME") or _cache() / "torch")

@@ -1,0 +1,204 @@
+"""Where in a picture a model sees a label: the logit taken apart by place.
+
+A model here is a sum of linear heads on pooled features, so its logit is *exactly* a sum over places: each
+mean is a sum over the places of a map, each maximum comes from one place. No gradient is needed, as class
+activation maps (Zhou et al. 2016) need none, and nothing is left out: places and bias add up to the logit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.engine.bundle.bundle import read_description, self_test_squares
+from training.engine.config import EngineError
+from training.engine.data.images import Pixels, resize_square
+
+Floats = NDArray[np.float32]
+POOLS = {"ReduceMean": "mean", "ReduceMax": "max"}
+MOST_APART = 0.01  # logits of places and bias may differ from the model's by rounding only
+THROUGH = ("Reshape", "Squeeze", "Unsqueeze", "Convert")
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """A pooled map: which output of the network it is, how it is pooled, and the weights [C, F] on it."""
+
+    output: str
+    pool: str
+    weight: Floats
+
+
+@dataclass(slots=True)
+class Explainer:
+    """A model that tells its maps. Not for several threads at once.
+
+    `bias` [C]: what is in a logit whatever the picture.
+    """
+
+    labels: tuple[str, ...]
+    sizes: tuple[int, ...]
+    taps: tuple[Tap, ...]
+    bias: Floats
+    _compiled: Any
+
+    @classmethod
+    def load(cls, path: Path, threads: int | None = None) -> Explainer:
+        """Of a bundle's folder. Raises EngineError for a network that is not a sum of heads on maps."""
+        import openvino
+
+        description = read_description(path)
+        sizes = tuple(int(size) for size in description["preprocessing"]["resolutions"])
+        try:
+            core = openvino.Core()
+            model = core.read_model(path / "model.onnx")
+            model.reshape({f"images_{size}": [1, size, size, 3] for size in sizes})
+            taps = _taps(model, len(description["labels"]))
+            options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+            if threads:
+                options["INFERENCE_NUM_THREADS"] = threads
+            compiled = core.compile_model(model, "CPU", options)
+        except RuntimeError as problem:
+            raise EngineError("The model's network cannot be loaded.", "Train it again.") from problem
+        explainer = cls(tuple(description["labels"]), sizes, taps, np.zeros(0, np.float32), compiled)
+        explainer.bias = explainer._rest(self_test_squares(description["preprocessing"]["side"]))
+        return explainer
+
+    def parts(self, square: Pixels, label: int) -> list[Floats]:
+        """For each pooled map [h, w] how much each place adds to the label's logit; all places of all maps
+        and the bias make the logit. `square` as `Bundle.read` gives it."""
+        return [self._part(one, tap.pool, tap.weight[label]) for one, tap in self._maps(square)]
+
+    def evidence(self, square: Pixels, label: int, side: int) -> Floats:
+        """[side, side], 0 to 1: what speaks for the label *more than for the others*, strongest at 1.
+
+        Maps of different sizes are laid over each other by bilinear interpolation, and softened.
+        """
+        total = np.zeros((side, side), np.float32)
+        for one, tap in self._maps(square):
+            against = tap.weight.mean(0) if len(tap.weight) > 1 else 0
+            part = self._part(one, tap.pool, tap.weight[label] - against)
+            total += _enlarged(part, side) * (part.size / side**2)
+        return _softened(np.maximum(total, 0))
+
+    def _rest(self, squares: Pixels) -> Floats:
+        """[C] what no place gives: the heads' biases. Raises EngineError where it differs by picture."""
+        rests = []
+        for square in squares:
+            pooled = [_pooled(one, tap.pool) @ tap.weight.T for one, tap in self._maps(square)]
+            rests.append(self._run(square)[self._compiled.output("logits")][0] - np.sum(pooled, axis=0))
+        if np.ptp(rests, axis=0).max() > MOST_APART:
+            raise _nowhere()
+        return np.asarray(rests[0], np.float32)
+
+    def _maps(self, square: Pixels) -> Iterator[tuple[Floats, Tap]]:
+        found = self._run(square)
+        for tap in self.taps:
+            yield found[self._compiled.output(tap.output)][0], tap
+
+    def _run(self, square: Pixels) -> Any:
+        return self._compiled({f"images_{size}": resize_square(square, size)[None] for size in self.sizes})
+
+    @staticmethod
+    def _part(one: Floats, pool: str, weight: Floats) -> Floats:
+        """[h, w] of a map [F, h, w]."""
+        if pool == "mean":
+            return np.asarray(np.tensordot(weight, one, 1) / one[0].size, np.float32)
+        flat = one.reshape(len(one), -1)
+        place = flat.argmax(1)
+        part = np.bincount(place, weight * flat[np.arange(len(flat)), place], minlength=flat.shape[1])
+        return np.asarray(part.reshape(one.shape[1:]), np.float32)
+
+
+def _taps(model: Any, labels: int) -> tuple[Tap, ...]:
+    """The pooled maps behind the logits, made outputs of the model."""
+    taps = list[Tap]()
+    for operation in list(model.get_ordered_ops()):
+        kind = operation.get_type_name()
+        if kind == "MatMul" and (weight := _constant(operation.input_value(1))) is not None:
+            weight = weight if weight.shape[0] == labels else weight.T
+            if weight.shape[0] == labels:
+                taps += _of_head(model, operation.input_value(0), weight)
+    if not taps:
+        raise _nowhere()
+    return tuple(taps)
+
+
+def _of_head(model: Any, features: Any, weight: Floats) -> list[Tap]:
+    """The pooled maps that a head reads, with their columns of its weights."""
+    found, first = list[Tap](), 0
+    for pooled in _parts_of(features):
+        node = pooled.get_node()
+        while node.get_type_name() in THROUGH:
+            node = node.input_value(0).get_node()
+        pool = POOLS.get(node.get_type_name())
+        if pool is None:
+            raise _nowhere()
+        source = node.input_value(0)
+        width = int(source.get_partial_shape()[1].get_length())
+        name = f"map_of_{source.get_node().get_friendly_name()}"
+        if name not in source.get_names():  # mean and maximum share a map
+            source.get_tensor().add_names({name})
+            model.add_outputs(source)
+        found.append(Tap(name, pool, weight[:, first : first + width]))
+        first += width
+    if first != weight.shape[1]:  # pooled along other axes
+        raise _nowhere()
+    return found
+
+
+def _parts_of(features: Any) -> list[Any]:
+    node = features.get_node()
+    while node.get_type_name() in THROUGH:
+        features = node.input_value(0)
+        node = features.get_node()
+    return list(node.input_values()) if node.get_type_name() == "Concat" else [features]
+
+
+def _constant(value: Any) -> Floats | None:
+    node = value.get_node()
+    while node.get_type_name() == "Convert":
+        node = node.input_value(0).get_node()
+    return np.asarray(node.data, np.float32) if node.get_type_name() == "Constant" else None
+
+
+def _pooled(one: Floats, pool: str) -> Floats:
+    """[F] of a map [F, h, w]."""
+    flat = one.reshape(len(one), -1)
+    return np.asarray(flat.mean(1) if pool == "mean" else flat.max(1), np.float32)
+
+
+def _nowhere() -> EngineError:
+    return EngineError("This model cannot say where it looks.", "Train it again.")
+
+
+def _softened(total: Floats) -> Floats:
+    """The same [side, side] without specks of single places, scaled to a maximum of 1."""
+    from PIL import Image, ImageFilter
+
+    scaled = total / max(float(total.max()), 1e-12)
+    picture = Image.fromarray((255 * np.sqrt(scaled)).astype(np.uint8))
+    soft = np.asarray(picture.filter(ImageFilter.GaussianBlur(len(total) / 40)), np.float32) / 255
+    return np.asarray(soft / max(float(soft.max()), 1e-6), np.float32)
+
+
+def _enlarged(part: Floats, side: int) -> Floats:
+    """[side, side] by bilinear interpolation of [h, w]."""
+    from PIL import Image
+
+    picture = Image.fromarray(part.astype(np.float32), mode="F")
+    return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR), np.float32)
+
+
+def painted(square: Pixels, evidence: Floats, colour: Sequence[int] = (255, 70, 0)) -> Pixels:
+    """[side, side, 3] uint8: the picture in grey with `evidence` [side, side] as a glow of the colour."""
+    side = len(evidence)
+    grey = resize_square(square, side).astype(np.float32).mean(axis=2, keepdims=True)
+    strength = np.clip(evidence, 0, 1)[..., None] ** 0.8 * 0.75
+    mixed = grey * (1 - strength) + np.asarray(colour, np.float32) * strength
+    return np.asarray(mixed.round(), np.uint8)

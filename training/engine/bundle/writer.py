@@ -1,0 +1,207 @@
+"""From members to a bundle folder, written beside the old one and swapped in whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from training.engine.backbones.classifier import Assembled, Head, Member, resolutions, to_onnx
+from training.engine.backbones.registry import network
+from training.engine.bundle.bundle import (
+    FORMAT_VERSION,
+    Bundle,
+    calibrate,
+    read_description,
+    self_test_squares,
+)
+from training.engine.bundle.novelty import Known
+from training.engine.config import EngineError
+from training.engine.data.images import Pixels, resize_square
+
+T = TypeVar("T")
+Marks = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a bundle says about itself besides its network."""
+
+    labels: tuple[str, ...]
+    is_multi_label: bool
+    side: int
+    recipe: str
+    temperature: float
+    thresholds: tuple[float, ...]
+    accuracy: float | None
+
+
+def export(
+    members: Sequence[Member],
+    identity: Identity,
+    target: Path,
+    examples: Sequence[Path],
+    threads: int,
+    known: Known | None = None,
+    trained_on: Marks | None = None,
+) -> Bundle:
+    """Write the bundle, check it against torch, time it on `examples`, and swap it in.
+
+    Without `known` it cannot tell whether a picture is unknown to it. `trained_on`: the marks of all images
+    that its networks have seen, for those who train it further.
+    Raises EngineError when the exported network does not answer like the trained one.
+    """
+    fresh = target.with_name(target.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    fresh.mkdir(parents=True)
+    module = Assembled(members).eval()
+    (fresh / "model.onnx").write_bytes(to_onnx(module, module.sizes, ["logits", "features"]))
+    torch.save(_record(members, trained_on), fresh / "weights.pt")
+    description = _describe(members, identity)
+    if known is not None:
+        known.write(fresh)
+        description["unknown"] = known.describe()
+    _write(fresh, description)
+    bundle = Bundle.load(fresh, threads)
+    squares = self_test_squares(identity.side)
+    description["parity"] = _parity(module, bundle, squares)
+    description["self_test"] = {"scores": [bundle.predict_square(one).tolist() for one in squares]}
+    description["inference_ms"] = bundle.measure_ms(examples) if examples else None
+    _write(fresh, description)
+    _swap(fresh, target)
+    return Bundle(target, bundle.labels, bundle.is_multi_label, description, bundle._compiled, known)
+
+
+def read_members(path: Path) -> list[Member]:
+    """The networks of a bundle, to train further. Raises EngineError when they cannot be read."""
+    return _read_weights(
+        path,
+        lambda record: [
+            Member(
+                network(one["network"]),
+                one["resolution"],
+                one["state"],
+                Head(one["weight"], one["bias"]),
+                one.get("is_deep", False),  # the first bundles had no deep heads
+            )
+            for one in record["members"]
+        ],
+    )
+
+
+def read_trained_on(path: Path) -> Marks:
+    """The marks of the images that a bundle's networks have seen; none for the first bundles.
+
+    Raises EngineError when they cannot be read.
+    """
+    return _read_weights(path, lambda record: np.asarray(record.get("trained_on", ()), np.int64))
+
+
+def _read_weights(path: Path, take: Callable[[dict[str, Any]], T]) -> T:
+    read_description(path)
+    try:
+        return take(torch.load(path / "weights.pt", map_location="cpu", weights_only=True))
+    except EngineError:
+        raise
+    except Exception as problem:  # torch raises many kinds for a broken file, and all mean the same here
+        raise EngineError(
+            "The weights of the model to start from cannot be read.", "Choose another version."
+        ) from problem
+
+
+def marks_of(ids: Iterable[str]) -> Marks:
+    """[N] a number for each image, by its id."""
+    return np.array(
+        [int.from_bytes(blake2b(one.encode(), digest_size=8).digest(), signed=True) for one in ids], np.int64
+    )
+
+
+def restore_swapped(target: Path) -> None:
+    """If a killed run left the swap half done, put the older bundle back."""
+    old = target.with_name(target.name + ".old")
+    if old.exists() and not target.exists():
+        os.replace(old, target)
+
+
+def _swap(fresh: Path, target: Path) -> None:
+    old = target.with_name(target.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        os.replace(target, old)
+    os.replace(fresh, target)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _record(members: Sequence[Member], trained_on: Marks | None) -> dict[str, Any]:
+    return {
+        "trained_on": torch.from_numpy(trained_on if trained_on is not None else np.zeros(0, np.int64)),
+        "members": [
+            {
+                "network": one.network.name,
+                "resolution": one.resolution,
+                "is_deep": one.is_deep,
+                "state": one.state,
+                "weight": one.head.weight,
+                "bias": one.head.bias,
+            }
+            for one in members
+        ],
+    }
+
+
+def _describe(members: Sequence[Member], identity: Identity) -> dict[str, Any]:
+    return {
+        "format_version": FORMAT_VERSION,
+        "labels": list(identity.labels),
+        "is_multi_label": identity.is_multi_label,
+        "network": " + ".join(one.network.name for one in members),
+        "resolution": max(resolutions(members)),
+        "members": [{"network": one.network.name, "resolution": one.resolution} for one in members],
+        "recipe": identity.recipe,
+        "accuracy": identity.accuracy,
+        "preprocessing": {
+            "side": identity.side,
+            "resolutions": resolutions(members),
+            "steps": "upright RGB, transparency on white; the middle, stretched by at most 4/3; bicubic to "
+            "side, then to each resolution; uint8, rows, columns, channels; scaling is inside the network",
+        },
+        "temperature": identity.temperature,
+        "thresholds": list(identity.thresholds),
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "inference_ms": None,
+        "parity": None,
+        "self_test": None,
+        "bytes": 0,
+    }
+
+
+def _write(folder: Path, description: dict[str, Any]) -> None:
+    description["bytes"] = (folder / "model.onnx").stat().st_size
+    (folder / "bundle.json").write_text(json.dumps(description, indent=1, ensure_ascii=False), "utf-8")
+
+
+def _parity(module: Assembled, bundle: Bundle, squares: Pixels) -> dict[str, Any]:
+    """Largest difference of scores between torch and the exported network. Raises EngineError beyond 0.01."""
+    inputs = [np.stack([resize_square(one, size) for one in squares]) for size in module.sizes]
+    with torch.inference_mode():
+        logits = module(*[torch.from_numpy(one) for one in inputs])[0].numpy()
+    temperature = float(bundle.description["temperature"])
+    expected = calibrate(logits, temperature, bundle.is_multi_label)
+    answered = np.stack([bundle.predict_square(one) for one in squares])
+    largest = float(np.abs(expected - answered).max())
+    if not largest < 0.01:
+        raise EngineError(
+            "The exported model does not answer like the trained one.", "Report this as a fault."
+        )
+    same = bool((expected.argmax(axis=1) == answered.argmax(axis=1)).all())
+    return {"images": len(squares), "largest_difference": largest, "same_top1": same}

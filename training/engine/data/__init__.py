@@ -1,0 +1,1 @@
+"""Files become pixels; duplicates among them."""

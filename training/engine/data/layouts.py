@@ -1,0 +1,206 @@
+"""From a folder or a manifest to samples. Four layouts are understood:
+
+a folder per label; `train/`, `val/` and `test/` folders of those; a folder with `split.csv` (path,set);
+a manifest of JSON lines in the ModelArts format with `usage` TRAIN or EVAL.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import unquote, urlparse
+
+from training.engine.config import EngineError, Sample, Usage
+from training.engine.data import duplicates
+
+Side = Literal["train", "val", "test"]
+DEFAULT_TRAIN_RATIO = 0.8
+SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+SIDES: dict[str, Side] = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "eval": "val",
+    "test": "test",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image of a layout; `side` is None where the layout does not say."""
+
+    sample: Sample
+    side: Side | None
+
+
+def for_fit(source: Path, train_ratio: float | None, seed: int, threads: int | None = None) -> list[Sample]:
+    """TRAIN and EVAL samples; rows of the test side are left out. Raises EngineError.
+
+    Where there is a validation side it is EVAL. Else `train_ratio` splits the rows, copies of a picture on
+    one side; without a ratio they are split 0.8 to 0.2, or, where a test side will judge the model, all of
+    them train. `threads` look for the copies, one for each core where it is None.
+    """
+    every = _rows(source)
+    rows = [row for row in every if row.side != "test"]
+    if not rows:
+        raise EngineError(f"There are no images to train with in {source}.", "Name another folder.")
+    if any(row.side == "val" for row in rows):
+        return [replace(row.sample, usage="EVAL" if row.side == "val" else "TRAIN") for row in rows]
+    if train_ratio is None and len(rows) < len(every):
+        return [row.sample for row in rows]
+    samples = [row.sample for row in rows]
+    groups = duplicates.group_files([one.path for one in samples], threads or os.cpu_count() or 1)
+    return split(samples, train_ratio or DEFAULT_TRAIN_RATIO, seed, groups.tolist())
+
+
+def for_evaluation(source: Path) -> list[Sample]:
+    """The test side where there is one, else the validation side, else everything. Raises EngineError."""
+    rows = _rows(source)
+    for side in ("test", "val"):
+        chosen = [row.sample for row in rows if row.side == side]
+        if chosen:
+            return chosen
+    if not rows:
+        raise EngineError(f"There is nothing to evaluate in {source}.", "Name a folder of labeled images.")
+    return [row.sample for row in rows]
+
+
+def split(
+    samples: Sequence[Sample], train_ratio: float, seed: int, groups: Sequence[int] | None = None
+) -> list[Sample]:
+    """Both sides of every label as near to the ratio as whole groups allow, in the order of the ids.
+
+    `groups` holds a number for each sample, the same for copies of one picture; without it every sample is
+    alone. A label in two groups or more is on both sides, unless other labels of its groups forbid it.
+    """
+    together: dict[int, list[Sample]] = defaultdict(list)
+    numbers = range(len(samples)) if groups is None else groups
+    for sample, number in sorted(zip(samples, numbers, strict=True), key=lambda pair: pair[0].id):
+        together[number].append(sample)
+    units = list(together.values())
+    random.Random(seed).shuffle(units)
+    units.sort(key=len, reverse=True)  # small ones even out what large ones leave
+    sides = _sides([Counter(_labels(unit)) for unit in units], train_ratio)
+    chosen = [replace(one, usage=side) for unit, side in zip(units, sides, strict=True) for one in unit]
+    return sorted(chosen, key=lambda one: one.id)
+
+
+def _labels(unit: Sequence[Sample]) -> Iterator[str]:
+    return (label for sample in unit for label in sample.labels or ("",))
+
+
+def _sides(units: Sequence[Counter[str]], train_ratio: float) -> list[Usage]:
+    """A side for each unit, which is the images of each label in it.
+
+    Labels of few units first, each unit to the side that lacks more of the label: iterative stratification
+    (Sechidis, Tsoumakas and Vlahavas 2011).
+    """
+    holders: dict[str, list[int]] = defaultdict(list)
+    for number, unit in enumerate(units):
+        for label in unit:
+            holders[label].append(number)
+    lacks = {label: _wanted([units[one][label] for one in holders[label]], train_ratio) for label in holders}
+    sides: dict[int, Usage] = {}
+    order = sorted(holders, key=lambda label: (len(holders[label]), label))
+    for label in order:
+        for number in holders[label]:
+            if number not in sides:
+                sides[number] = max(lacks[label], key=lambda side: lacks[label][side])
+                for name, count in units[number].items():
+                    lacks[name][sides[number]] -= count
+    for label in order:
+        _show_on_both(holders[label], holders, units, sides)
+    return [sides[number] for number in range(len(units))]
+
+
+def _wanted(counts: Sequence[int], train_ratio: float) -> dict[Usage, int]:
+    """How many images of a label each side should have, whose units have so many of it."""
+    total = sum(counts)
+    train = min(max(round(train_ratio * total), 1), total - 1) if len(counts) > 1 else total
+    return {"TRAIN": train, "EVAL": total - train}
+
+
+def _show_on_both(
+    label_units: Sequence[int],
+    holders: dict[str, list[int]],
+    units: Sequence[Counter[str]],
+    sides: dict[int, Usage],
+) -> None:
+    """Move the smallest unit of a label that is on one side only, unless another label would vanish there."""
+    if len(label_units) < 2 or len({sides[one] for one in label_units}) > 1:
+        return
+    side = sides[label_units[0]]
+    for number in reversed(label_units):  # the smallest is last
+        rest = ([sides[one] for one in holders[label] if one != number] for label in units[number])
+        if all(side in others or not others for others in rest):
+            sides[number] = "EVAL" if side == "TRAIN" else "TRAIN"
+            return
+
+
+def _rows(source: Path) -> list[Row]:
+    if source.is_file():
+        return _manifest_rows(source)
+    if not source.is_dir():
+        raise EngineError(f"There is no folder or manifest {source}.", "Check the path.")
+    if (source / "split.csv").is_file():
+        return _split_rows(source)
+    sides = [child for child in sorted(source.iterdir()) if child.is_dir() and child.name.lower() in SIDES]
+    if sides:
+        return [row for child in sides for row in _folder_rows(child, SIDES[child.name.lower()])]
+    return _folder_rows(source, None)
+
+
+def _folder_rows(root: Path, side: Side | None) -> list[Row]:
+    """A folder per label."""
+    files = [file for file in sorted(root.glob("*/**/*")) if file.suffix.lower() in SUFFIXES]
+    return [Row(_sample(root, file), side) for file in files]
+
+
+def _sample(root: Path, file: Path) -> Sample:
+    inside = file.relative_to(root)
+    return Sample(f"{root.name}/{inside}", file, (inside.parts[0],), "TRAIN")
+
+
+def _split_rows(root: Path) -> list[Row]:
+    with (root / "split.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    rows = []
+    for number, entry in enumerate(table, 2):
+        path, side = entry.get("path") or "", SIDES.get((entry.get("set") or "").lower())
+        if side is None or "/" not in path:
+            raise EngineError(f"Line {number} of split.csv has no usable path and set.", "Correct the line.")
+        rows.append(Row(_sample(root, root / path), side))
+    return rows
+
+
+def _manifest_rows(manifest: Path) -> list[Row]:
+    rows = []
+    for number, line in enumerate(manifest.read_text("utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(_manifest_row(manifest.parent, json.loads(line)))
+        except (ValueError, KeyError, TypeError, AttributeError) as problem:
+            raise EngineError(
+                f"Line {number} of {manifest.name} is not an image with its labels.", "Correct the line."
+            ) from problem
+    return rows
+
+
+def _manifest_row(folder: Path, entry: dict[str, Any]) -> Row:
+    source = str(entry["source"])
+    address = urlparse(source)
+    path = Path(unquote(address.path)) if address.scheme == "file" else folder / source
+    labels = tuple(dict.fromkeys(str(one["name"]) for one in entry["annotation"]))
+    usage = str(entry.get("usage", "")).upper()
+    side: Side | None = {"TRAIN": "train", "EVAL": "val", "TEST": "test"}.get(usage)  # type: ignore[assignment]
+    return Row(Sample(str(entry.get("id", source)), path, labels, "TRAIN"), side)

@@ -1,0 +1,113 @@
+"""Judge a bundle on labeled images: every prediction is kept, and the figures come from them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.engine.bundle.bundle import Answer, Bundle
+from training.engine.config import EngineError, Sample
+from training.engine.data.images import Pixels, UnreadableImage
+from training.engine.evaluation import metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """`predicted` holds one label, unless the bundle gives several; `scores` are in the bundle's order.
+
+    `is_known`: whether the picture is of the model's world, and `familiarity` how much (`knowing.Judgement`);
+    None where the model cannot tell.
+    """
+
+    id: str
+    truth: tuple[str, ...]
+    predicted: tuple[str, ...]
+    scores: tuple[float, ...]
+    is_known: bool | None = None
+    familiarity: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """`labels`: the bundle's, then those that only the images carry. `unreadable`: ids left out."""
+
+    labels: tuple[str, ...]
+    predictions: tuple[Prediction, ...]
+    report: metrics.Report
+    unreadable: tuple[str, ...]
+
+
+def evaluate(
+    bundle: Path,
+    samples: Sequence[Sample],
+    report: Callable[[float], None] | None = None,
+    threads: int | None = None,
+) -> Evaluation:
+    """Predict every sample and count. `report(share done)` is called after every image.
+
+    Raises EngineError when there is no sample or none can be read.
+    """
+    model = Bundle.load(bundle, threads)
+    predictions: list[Prediction] = []
+    unreadable: list[str] = []
+    for done, (sample, square) in enumerate(_read_ahead(model, samples, threads or os.cpu_count() or 1), 1):
+        if square is None:
+            unreadable.append(sample.id)
+        else:
+            predictions.append(_prediction(sample, model.answer_square(square)))
+        if report:
+            report(done / len(samples))
+    if not predictions:
+        raise EngineError(
+            "There is no readable image to evaluate with.", "Add labeled images for validation."
+        )
+    return _evaluation(model, predictions, unreadable)
+
+
+def _prediction(sample: Sample, answer: Answer) -> Prediction:
+    judged = answer.judgement
+    return Prediction(
+        sample.id,
+        sample.labels,
+        answer.chosen,
+        tuple(map(float, answer.scores)),
+        judged.is_known,
+        judged.familiarity,
+    )
+
+
+def _evaluation(model: Bundle, predictions: list[Prediction], unreadable: list[str]) -> Evaluation:
+    named = {label for one in predictions for label in one.truth}
+    labels = (*model.labels, *sorted(named - set(model.labels)))
+    figures = metrics.report(
+        labels,
+        [one.truth for one in predictions],
+        [one.predicted for one in predictions],
+        model.is_multi_label,
+    )
+    return Evaluation(labels, tuple(predictions), figures, tuple(unreadable))
+
+
+def _read_ahead(
+    model: Bundle, samples: Sequence[Sample], threads: int
+) -> Iterator[tuple[Sample, Pixels | None]]:
+    """Each sample with its pixels, or None where it cannot be read; decoded a few images ahead."""
+
+    def read(sample: Sample) -> Pixels | None:
+        try:
+            return model.read(sample.path)
+        except UnreadableImage:
+            return None
+
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: list[tuple[Sample, Future[Pixels | None]]] = []
+        for sample in samples:
+            ahead.append((sample, pool.submit(read, sample)))
+            if len(ahead) > 4 * threads:
+                first, future = ahead.pop(0)
+                yield first, future.result()
+        for first, future in ahead:
+            yield first, future.result()

@@ -1,0 +1,1 @@
+"""Read models and charts of an evaluation."""

@@ -1,0 +1,102 @@
+"""What next? Advice from evidence, each line with the images or the page that it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from django.urls import reverse
+
+from projects.models import Image, Label
+from training.evaluation.svg_plots import Cell
+from training.models import StopReason, TrainingVersion
+
+MOST_GAINS, MOST_CONFUSIONS = 3, 3
+WORTH = 0.005  # of recall: less is no reason to label
+OFTEN = 2  # images of a confusion
+
+
+class Advice(NamedTuple):
+    words: str
+    link: str
+    url: str
+
+
+def advice(version: TrainingVersion, confusions: Sequence[Cell]) -> list[Advice]:
+    """The lines for a Completed version, what brings most first. `confusions`: the most frequent first."""
+    return [
+        *_of_suspects(version),
+        *_of_leaks(version),
+        *_of_confusions(version, confusions),
+        *_of_learning(version),
+        *_of_time(version),
+    ]
+
+
+def _of_suspects(version: TrainingVersion) -> list[Advice]:
+    suspects = Image.objects.labeled().filter(project=version.project_id, suspicion__isnull=False).count()
+    if not suspects:
+        return []
+    several = suspects > 1
+    words = (
+        f"{suspects:,} label{'s are' if several else ' is'} probably wrong: a model that has not seen the "
+        f"image{'s' if several else ''} is sure of another one. Wrong labels teach wrong and judge wrong."
+    )
+    return [Advice(words, "Look at them", f"{_label_data(version)}?tab=all&check=suspects")]
+
+
+def _of_leaks(version: TrainingVersion) -> list[Advice]:
+    leaks = version.dataset_version.split.get("leaks", 0)
+    if not leaks:
+        return []
+    words = (
+        f"{leaks:,} validation image{'s have' if leaks > 1 else ' has'} a copy in training, so the accuracy "
+        "looks better than it is. Label other pictures of the same label."
+    )
+    url = reverse("dataset_version", args=[version.project_id, version.dataset_version.name])
+    return [Advice(words, "See which", url)]
+
+
+def _of_confusions(version: TrainingVersion, confusions: Sequence[Cell]) -> list[Advice]:
+    images = reverse("evaluated_images", args=[version.project_id, version.number])
+    return [
+        Advice(
+            f"“{cell.true}” was taken for “{cell.predicted}” {cell.images} times, in "
+            f"{100 * cell.strength:.0f} % of its images. See whether the labels are right; if they are, "
+            "label more images of both.",
+            "Show them",
+            f"{images}?{cell.query}",
+        )
+        for cell in confusions[:MOST_CONFUSIONS]
+        if cell.images >= OFTEN
+    ]
+
+
+def _of_learning(version: TrainingVersion) -> list[Advice]:
+    """The labels of which more images would bring most."""
+    labels = dict(Label.objects.filter(project=version.project_id).values_list("name", "pk"))
+    gains = sorted(version.learning.items(), key=lambda one: -one[1][2])
+    found = []
+    for name, (_, now, gain, low, high) in gains[:MOST_GAINS]:
+        if gain < WORTH or name not in labels:
+            continue
+        words = (
+            f"20 more images of “{name}” would probably find {100 * gain:.1f} points more of them "
+            f"({100 * low:.1f} to {100 * high:.1f}; {100 * now:.0f} % now), as its learning curve on frozen "
+            "features goes on."
+        )
+        query = urlencode({"tab": "suggested", "suggestion": labels[name]})
+        found.append(Advice(words, "Label what looks like it", f"{_label_data(version)}?{query}"))
+    return found
+
+
+def _of_time(version: TrainingVersion) -> list[Advice]:
+    if version.stop_reason != StopReason.TIME_LIMIT:
+        return []
+    words = "The time limit ended the search before everything worth trying was tried."
+    return [Advice(words, "Train with more time", reverse("configure_training", args=[version.project_id]))]
+
+
+def _label_data(version: TrainingVersion) -> str:
+    return reverse("label_data", args=[version.project_id])

@@ -1,0 +1,228 @@
+"""Versions side by side, judged by the same images: what differs, and whether one is really better.
+
+The judges are the images of today's validation side with today's labels, less all that any of the versions,
+or a version that it continues, was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from projects.datasets import compare as dataset_compare
+from projects.datasets.publish import ManifestDamaged
+from projects.models import Annotation, Project, Side
+from training.engine.evaluation import significance
+from training.engine.evaluation.metrics import Rate, wilson
+from training.evaluation.leaderboard import promoted_from
+from training.evaluation.uncertainty import rounded_up
+from training.models import TrainingVersion
+
+RESCORE = "training.jobs.rescore.rescore"  # the job that asks a version about images that came later
+MOST_VERSIONS = 6
+Labels = frozenset[str]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How `other` does against `base` on the images that both answered."""
+
+    base: TrainingVersion
+    other: TrainingVersion
+    only_base: int
+    only_other: int
+    images: int
+    p: float  # of the exact test, adjusted where several versions are compared
+
+    @property
+    def word(self) -> str:
+        if self.p < significance.LEVEL:
+            return "better" if self.only_other > self.only_base else "worse"
+        return "cannot tell yet"
+
+    @property
+    def words(self) -> str:
+        counts = (
+            f"Of {self.images:,} images {self.other} alone got {self.only_other:,} right and "
+            f"{self.base} alone {self.only_base:,}"
+        )
+        if self.word != "cannot tell yet":
+            return f"{self.other} is {self.word} than {self.base}. {counts} (p = {_p_words(self.p)})."
+        return f"Whether {self.other} is better than {self.base} cannot be told yet. {counts}{self._needed}"
+
+    @property
+    def _needed(self) -> str:
+        needed = significance.images_needed(self.only_base, self.only_other, self.images)
+        if needed is None:
+            return ": no difference is seen."
+        more = max(needed - self.images, 1)
+        return (
+            f" (p = {_p_words(self.p)}): if the difference is real, about {rounded_up(more):,} more "
+            "images of the validation side would tell."
+        )
+
+
+@dataclass(frozen=True)
+class Column:
+    """One version of a comparison: its accuracy on the common images, and how many it has yet to answer."""
+
+    version: TrainingVersion
+    accuracy: Rate
+    waiting: int
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """An image that the versions do not answer alike: (answer, whether it is right) of each."""
+
+    image_id: int
+    truth: Labels
+    answers: list[tuple[str, bool]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    columns: list[Column]
+    verdicts: list[Verdict]
+    parameters: list[tuple[str, list[str]]]
+    disputes: list[Dispute]
+    images: int
+    left_out: int  # of today's validation side, since one of the versions was trained on them
+    is_waiting: bool
+
+
+def compare(project: Project, versions: Sequence[TrainingVersion]) -> Comparison:
+    """Two or more Completed versions, the first one as the base. Raises ManifestDamaged."""
+    truth, left_out = judges(project, versions)
+    answers = [_answers(version) for version in versions]
+    common = sorted(pk for pk in truth if all(pk in one and one[pk] is not None for one in answers))
+    right = [[one[pk] == truth[pk] for pk in common] for one in answers]
+    columns = [
+        Column(version, wilson(sum(mine), len(common)), sum(pk not in one for pk in truth))
+        for version, mine, one in zip(versions, right, answers, strict=True)
+    ]
+    return Comparison(
+        columns,
+        _verdicts(versions, right),
+        differing(versions),
+        _disputes(common, truth, answers),
+        len(common),
+        left_out,
+        any(column.waiting for column in columns),
+    )
+
+
+def judges(project: Project, versions: Iterable[TrainingVersion]) -> tuple[dict[int, Labels], int]:
+    """image id → today's labels, of the images that may judge all the versions; and how many may not."""
+    examined = todays(project)
+    taught = set[int]()
+    for version in versions:
+        taught |= trained_on(version)
+    may = {pk: labels for pk, labels in examined.items() if pk not in taught}
+    return may, len(examined) - len(may)
+
+
+def todays(project: Project) -> dict[int, Labels]:
+    """The living labeled images of the validation side, with their labels."""
+    found: dict[int, set[str]] = {}
+    marks = Annotation.objects.filter(
+        image__project=project, image__deleted_at=None, image__side=Side.EVAL
+    ).order_by()
+    for image_id, name in marks.values_list("image_id", "label__name"):
+        found.setdefault(image_id, set()).add(name)
+    return {pk: frozenset(names) for pk, names in found.items()}
+
+
+def trained_on(version: TrainingVersion) -> set[int]:
+    """The images that the version, and those that it continues, have been trained on."""
+    found, seen = set[int](), set[int]()
+    one: TrainingVersion | None = version
+    while one is not None and one.pk not in seen:
+        seen.add(one.pk)
+        members = dataset_compare.members(one.dataset_version)
+        found |= {pk for pk, member in members.items() if member.usage == Side.TRAIN}
+        one = one.incremental_version
+    return found
+
+
+def unanswered(version: TrainingVersion) -> list[int]:
+    """Of today's images that may judge the version, those that it never answered."""
+    try:
+        truth, _ = judges(version.project, [version])
+    except ManifestDamaged:
+        return []
+    return sorted(truth.keys() - _answers(version).keys())
+
+
+def differing(versions: Sequence[TrainingVersion]) -> list[tuple[str, list[str]]]:
+    """The parameters that are not the same in all versions, in words."""
+    rows: list[tuple[str, list[str]]] = [
+        ("Dataset Version", [str(one.dataset_version) for one in versions]),
+        ("Images", [_images_of(one) for one in versions]),
+        ("Training ratio", [f"{one.training_ratio.normalize():f}" for one in versions]),
+        (
+            "Incremental Training Version",
+            [str(one.incremental_version or "None") for one in versions],
+        ),
+        ("Promoted from", [str(promoted_from(one) or "None") for one in versions]),
+        ("Expected Inference Hardware", [one.inference_hardware for one in versions]),
+        ("Max. Inference Duration", [f"{one.max_inference_ms} ms" for one in versions]),
+        ("Max. Training Time", [f"{one.max_training_minutes} minutes" for one in versions]),
+        ("Instance Flavor", [one.flavor_name for one in versions]),
+        ("Network", [_network_of(one) for one in versions]),
+        ("Single-image time", [_time_of(one) for one in versions]),
+    ]
+    return [(name, words) for name, words in rows if any(one != other for one, other in pairwise(words))]
+
+
+def _images_of(version: TrainingVersion) -> str:
+    dataset = version.dataset_version
+    return f"{dataset.train_count:,} training, {dataset.eval_count:,} validation"
+
+
+def _network_of(version: TrainingVersion) -> str:
+    best = next((one for one in version.candidates.all() if one.is_best), None)
+    return f"{best.network}, {best.resolution} px, {best.recipe}" if best else "--"
+
+
+def _time_of(version: TrainingVersion) -> str:
+    return "--" if version.inference_ms is None else f"{version.inference_ms:.1f} ms"
+
+
+def _answers(version: TrainingVersion) -> dict[int, Labels | None]:
+    """image id → what the version said; None where the file could not be read."""
+    said: dict[int, Any] = dict(version.later_predictions.order_by().values_list("image_id", "predicted"))
+    own = version.evaluated_images.exclude(image=None).order_by()
+    said |= dict(own.values_list("image_id", "predicted"))
+    return {pk: None if names is None else frozenset(names) for pk, names in said.items()}
+
+
+def _verdicts(versions: Sequence[TrainingVersion], right: Sequence[Sequence[bool]]) -> list[Verdict]:
+    """Every other version against the first."""
+    counts = []
+    for mine in right[1:]:
+        pairs = list(zip(right[0], mine, strict=True))
+        counts.append((sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)))
+    values = significance.adjusted([significance.p_value(*one) for one in counts])
+    return [
+        Verdict(versions[0], other, only_base, only_other, len(right[0]), p)
+        for other, (only_base, only_other), p in zip(versions[1:], counts, values, strict=True)
+    ]
+
+
+def _disputes(
+    common: Sequence[int], truth: dict[int, Labels], answers: Sequence[dict[int, Labels | None]]
+) -> list[Dispute]:
+    found = []
+    for pk in common:
+        said = [one[pk] or frozenset() for one in answers]
+        if any(one != said[0] for one in said):
+            told = [(", ".join(sorted(one)) or "no label", one == truth[pk]) for one in said]
+            found.append(Dispute(pk, truth[pk], told))
+    return found
+
+
+def _p_words(p: float) -> str:
+    return "less than 0.001" if p < 0.001 else f"{p:.3f}"

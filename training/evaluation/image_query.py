@@ -1,0 +1,117 @@
+"""Which evaluated images of a version, in which order: the page's address in the domain's types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from projects.images.sort import read_number
+from training.models import TrainingVersion
+from training.models.evaluation import EvaluatedImageQuerySet
+
+PAGE_SIZE = 60
+OUTCOMES = {"wrong": "Wrong", "right": "Right", "all": "All", "unknown": "Unknown to the model"}
+SORTS = {
+    "surest": ("Surest first", ["-confidence", "pk"]),
+    "unsure": ("Least sure first", ["confidence", "pk"]),
+    "strange": ("Strangest first", ["familiarity", "pk"]),
+    "name": ("Name", ["image__name", "pk"]),
+}
+LONGEST = 100
+
+
+class Chip(NamedTuple):
+    words: str
+    address: str
+
+
+@dataclass(frozen=True)
+class EvaluatedQuery:
+    """What an address asks for; nonsense in it counts as not said.
+
+    `missed`: images that carry the label and were not predicted as it; `wrongly`: the other way round.
+    """
+
+    outcome: str = "wrong"
+    true: str = ""
+    predicted: str = ""
+    missed: str = ""
+    wrongly: str = ""
+    q: str = ""
+    sort: str = "surest"
+    page: int = 1
+
+    @classmethod
+    def from_address(cls, params: Mapping[str, str]) -> EvaluatedQuery:
+        names = ("true", "predicted", "missed", "wrongly", "q")
+        texts = {name: params.get(name, "").replace("\0", "").strip()[:LONGEST] for name in names}
+        is_narrowed = any(texts[name] for name in ("true", "predicted", "missed", "wrongly"))
+        outcome, sort = params.get("outcome", ""), params.get("sort", "")
+        return cls(
+            **texts,
+            outcome=outcome if outcome in OUTCOMES else "all" if is_narrowed else "wrong",
+            sort=sort if sort in SORTS else "surest",
+            page=max(read_number(params.get("page")) or 1, 1),
+        )
+
+    def images(self, version: TrainingVersion) -> EvaluatedImageQuerySet:
+        """In order, without the scores of all labels, which are long."""
+        images: Any = version.evaluated_images.all()
+        if self.outcome in ("wrong", "right"):
+            images = images.filter(is_correct=self.outcome == "right")
+        elif self.outcome == "unknown":
+            images = images.filter(is_known=False)
+        if self.true:
+            images = images.carrying(self.true)
+        if self.predicted:
+            images = images.predicted_as(self.predicted)
+        images = _apart(images, self.missed, "carrying", "predicted_as")
+        images = _apart(images, self.wrongly, "predicted_as", "carrying")
+        if self.q:
+            images = images.filter(image__name__icontains=self.q)
+        found: EvaluatedImageQuerySet = images.defer("scores").order_by(*SORTS[self.sort][1])
+        return found
+
+    def address(self, **changes: Any) -> str:
+        other = replace(self, **{"page": 1, **changes})
+        parts = {
+            one.name: getattr(other, one.name)
+            for one in fields(other)
+            if getattr(other, one.name) not in ("", one.default) or one.name == "outcome"
+        }
+        return urlencode(parts)
+
+    @property
+    def hidden(self) -> list[tuple[str, str]]:
+        """What the search form sends along."""
+        names = ("outcome", "true", "predicted", "missed", "wrongly")
+        return [(name, getattr(self, name)) for name in names if getattr(self, name)]
+
+    @property
+    def here(self) -> str:
+        return self.address(page=self.page)
+
+    @property
+    def chips(self) -> list[Chip]:
+        words = {
+            "true": "labeled {}",
+            "predicted": "predicted as {}",
+            "missed": "{} missed",
+            "wrongly": "taken for {} wrongly",
+            "q": "name has “{}”",
+        }
+        return [
+            Chip(text.format(getattr(self, name)), self.address(**{name: ""}))
+            for name, text in words.items()
+            if getattr(self, name)
+        ]
+
+
+def _apart(images: Any, label: str, first: str, second: str) -> Any:
+    """Images that one column names and the other does not."""
+    if not label:
+        return images
+    both = getattr(images, second)(label).order_by().values("pk")
+    return getattr(images, first)(label).exclude(pk__in=both)

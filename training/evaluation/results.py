@@ -1,0 +1,195 @@
+"""What the page says about an evaluation: rows, warnings and the words beside each chart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from training.evaluation.leaderboard import Point, best_first, points_note, points_of, points_words
+from training.evaluation.svg_plots import Cell, matrix
+from training.evaluation.uncertainty import Average, accuracy_words, averages, labels_words, needed_of
+from training.models import Candidate, Curve, Metric, TrainingVersion
+
+CHARTS = {
+    "confusion-matrix": "Confusion matrix",
+    "precision-recall": "Precision and recall of each label",
+    "learning-curve": "Learning curve",
+    "accuracy-latency": "Accuracy and single-image time",
+}
+OF_SEARCH = "accuracy-latency"  # stands beside what was tried, apart from the charts of the evaluation
+MOST_CONFUSIONS = 12
+MOST_ROWS = 40  # labels in the chart of precision and recall; beyond, the weakest of them
+SORTS = ("label", "images", "accuracy", "precision", "recall", "f1")
+
+
+@dataclass(frozen=True)
+class LabelRow:
+    """One row of Classification Statistics."""
+
+    label: str
+    accuracy: Metric
+    precision: Metric
+    recall: Metric
+    f1: Metric
+
+    @property
+    def images(self) -> int:
+        return self.recall.support
+
+    @property
+    def needed(self) -> int:
+        """How many more validation images would tell its recall to ± 10 points."""
+        return needed_of(self)
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A stored chart with the words that say the same."""
+
+    name: str
+    title: str
+    words: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a Completed version shows of its evaluation."""
+
+    accuracy: Metric
+    precision: Metric
+    recall: Metric
+    f1: Metric
+    rows: list[LabelRow]
+    confusions: list[Cell]
+    curve: list[list[float]]
+    charts: list[Chart]
+    candidates: list[Candidate]
+    points: list[Point]
+    averages: list[Average]
+    doubts: list[str]  # what the validation side is too small to tell
+    is_multi_label: bool = False
+    hamming: float | None = None
+    mean_average_precision: float | None = None
+
+    @property
+    def evaluation_charts(self) -> list[Chart]:
+        return [chart for chart in self.charts if chart.name != OF_SEARCH]
+
+    @property
+    def search_chart(self) -> Chart | None:
+        return next((chart for chart in self.charts if chart.name == OF_SEARCH), None)
+
+    @property
+    def is_first_chosen(self) -> bool:
+        """Whether the chosen candidate leads the table, as one would expect."""
+        return bool(self.candidates) and self.candidates[0].is_best
+
+
+def results_of(version: TrainingVersion) -> Results | None:
+    """The evaluation of a Completed version; None where nothing was recorded."""
+    by_label: dict[str, dict[str, Metric]] = {}
+    for metric in version.metrics.all():
+        by_label.setdefault(metric.label, {})[metric.name] = metric
+    overall = by_label.pop("", None)
+    if not overall or len(overall) < len(Metric.Name):
+        return None
+    rows = [LabelRow(label, **of_label) for label, of_label in by_label.items()]
+    found = matrix(version.confusion)
+    confusions = found.confusions[:MOST_CONFUSIONS] if found else []
+    curve = version.progress.get("curve", [])
+    candidates = best_first(version.candidates.all())
+    points = points_of(candidates)
+    words = {
+        "confusion-matrix": _matrix_words(overall[Metric.Name.ACCURACY], confusions),
+        "precision-recall": _rates_words(rows),
+        "learning-curve": _curve_words(overall[Metric.Name.ACCURACY], curve),
+        OF_SEARCH: points_words(points),
+    }
+    notes = {"precision-recall": _rates_note(rows), OF_SEARCH: points_note(points, version)}
+    charts = _charts(version, words, notes)
+    is_multi = version.project.is_multi_label
+    doubts = [accuracy_words(overall[Metric.Name.ACCURACY], version.training_ratio), labels_words(rows)]
+    return Results(
+        **overall,
+        averages=averages(rows, overall, is_multi),
+        doubts=[words for words in doubts if words],
+        is_multi_label=is_multi,
+        hamming=_mean([row.accuracy.value for row in rows]) if is_multi else None,
+        mean_average_precision=_mean_average_precision(version) if is_multi else None,
+        rows=rows,
+        confusions=confusions,
+        curve=curve,
+        charts=charts,
+        candidates=candidates,
+        points=points,
+    )
+
+
+def _mean_average_precision(version: TrainingVersion) -> float | None:
+    """Over the labels that validation images carry."""
+    curves = version.curves.filter(kind=Curve.Kind.THRESHOLD)
+    return _mean(list(curves.values_list("area", flat=True)))
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def arranged(rows: Iterable[LabelRow], sort: str, search: str) -> list[LabelRow]:
+    """The rows whose label contains `search`, in the order of `sort` ("recall", "-recall"); gaps last."""
+    wanted = [row for row in rows if search.casefold() in row.label.casefold()]
+    field, is_falling = sort.removeprefix("-"), sort.startswith("-")
+    if field not in SORTS:
+        return wanted
+    known = [row for row in wanted if _key(row, field) is not None]
+    gaps = [row for row in wanted if _key(row, field) is None]
+    return sorted(known, key=lambda row: _key(row, field), reverse=is_falling) + gaps
+
+
+def _key(row: LabelRow, field: str) -> Any:
+    if field == "label":
+        return row.label.casefold()
+    return row.images if field == "images" else getattr(row, field).value
+
+
+def _charts(version: TrainingVersion, words: dict[str, str], notes: dict[str, str]) -> list[Chart]:
+    """Those that the worker drew."""
+    drawn = version.progress.get("charts", [])
+    return [Chart(name, CHARTS[name], words[name], notes.get(name, "")) for name in CHARTS if name in drawn]
+
+
+def _matrix_words(accuracy: Metric, confusions: list[Cell]) -> str:
+    words = f"Confusion matrix: {accuracy.hits} of {accuracy.support} right"
+    if not confusions:
+        return f"{words}; nothing was confused."
+    worst = confusions[0]
+    times = "once" if worst.images == 1 else f"{worst.images} times"
+    return f"{words}; most often confused: {worst.true} taken for {worst.predicted}, {times}."
+
+
+def _rates_words(rows: list[LabelRow]) -> str:
+    words = f"Precision and recall of {len(rows)} labels with their 95 % intervals"
+    for name in ("precision", "recall"):
+        known = [row for row in rows if getattr(row, name).value is not None]
+        if known:
+            lowest = min(known, key=lambda row: getattr(row, name).value)
+            words += f"; lowest {name}: {lowest.label} with {getattr(lowest, name).value:.3f}"
+    return f"{words}."
+
+
+def _rates_note(rows: list[LabelRow]) -> str:
+    return f"The {MOST_ROWS} weakest of {len(rows)} labels, by F1 Score." if len(rows) > MOST_ROWS else ""
+
+
+def _curve_words(accuracy: Metric, curve: list[list[float]]) -> str:
+    if not curve:
+        return "Learning curve."
+    first, last = curve[0], curve[-1]
+    words = f"Learning curve: on held-back training images the best accuracy was {100 * first[1]:.1f} % "
+    words += f"after {first[0]:.0f} seconds and {100 * last[1]:.1f} % after {last[0]:.0f} seconds"
+    return words + (
+        f"; the evaluation gave {100 * accuracy.value:.1f} %." if accuracy.value is not None else "."
+    )

@@ -1,0 +1,203 @@
+"""Geometry of the charts that a page draws itself, so that they can be pressed and follow a slider."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
+
+from training.engine.evaluation.metrics import Rate, wilson
+from training.models import Curve
+
+SIDE = 100  # units of a chart
+FEW = 20  # labels of a matrix that still is a table
+STEPS = 101
+
+
+class Cell(NamedTuple):
+    """A cell of the confusion matrix; `strength` is its share of the row, 0 to 1."""
+
+    true: str
+    predicted: str
+    images: int
+    strength: float
+    is_right: bool
+    x: int
+    y: int
+
+    @property
+    def query(self) -> str:
+        return urlencode({"true": self.true, "predicted": self.predicted})
+
+    @property
+    def words(self) -> str:
+        images = "1 image" if self.images == 1 else f"{self.images} images"
+        if self.is_right:
+            return f"{self.true} recognized: {images}"
+        return f"{self.true} taken for {self.predicted}: {images}"
+
+    @property
+    def level(self) -> int:
+        """1 to 5, for the colour; 0 where it is empty."""
+        return 0 if not self.images else 1 + min(int(self.strength * 5), 4)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Rows are true labels. `rows` hold every cell, `filled` those that are not zero."""
+
+    labels: list[str]
+    rows: list[tuple[str, list[Cell]]]
+    filled: list[Cell]
+
+    @property
+    def is_table(self) -> bool:
+        return len(self.labels) <= FEW
+
+    def drawn(self, url: str) -> SafeString:
+        """The filled cells as elements of an SVG: templates take a fifth of a second for thousands."""
+        return mark_safe(
+            "".join(
+                f'<a href="{url}?{escape(cell.query)}" tabindex="-1"><title>{escape(cell.words)}</title>'
+                f'<rect class="{"is-right" if cell.is_right else "is-wrong"} level-{cell.level}"'
+                f' x="{cell.x}" y="{cell.y}" width="0.94" height="0.94"/></a>'
+                for cell in self.filled
+            )
+        )
+
+    @property
+    def confusions(self) -> list[Cell]:
+        return sorted((cell for cell in self.filled if not cell.is_right), key=lambda cell: -cell.images)
+
+
+def matrix(confusion: dict[str, Any]) -> Matrix | None:
+    """None for several labels an image, which have no such matrix."""
+    labels, table = confusion.get("labels", []), confusion.get("matrix", [])
+    if not table:
+        return None
+    filled = [
+        _cell(labels, true, predicted, count, sum(row))
+        for true, row in enumerate(table)
+        for predicted, count in enumerate(row)
+        if count
+    ]
+    rows = [
+        (
+            labels[true],
+            [_cell(labels, true, predicted, count, sum(row)) for predicted, count in enumerate(row)],
+        )
+        for true, row in enumerate(table if len(labels) <= FEW else [])
+    ]
+    return Matrix(labels, rows, filled)
+
+
+def _cell(labels: Sequence[str], true: int, predicted: int, count: int, of_row: int) -> Cell:
+    strength = count / of_row if of_row else 0.0
+    return Cell(labels[true], labels[predicted], count, strength, true == predicted, predicted, true)
+
+
+class Step(NamedTuple):
+    """One threshold of a label: what is named from it on."""
+
+    threshold: float
+    precision: Rate
+    recall: Rate
+
+    @property
+    def missed(self) -> int:
+        return self.recall.support - self.recall.hits
+
+    @property
+    def false_alarms(self) -> int:
+        return self.precision.support - self.precision.hits
+
+
+def steps(points: Sequence[Sequence[int]], every: int = 10) -> list[Step]:
+    """Of a THRESHOLD curve: at threshold 0 every image is named, so its hits are all that carry the label."""
+    carried = points[0][0]
+    return [
+        Step(number / (STEPS - 1), wilson(hits, named), wilson(hits, carried))
+        for number, (hits, named) in enumerate(points)
+        if number % every == 0
+    ]
+
+
+def line_of_thresholds(points: Sequence[Sequence[int]]) -> str:
+    """Recall to the right, precision upwards, as points of a polyline; nothing named has no precision."""
+    carried = points[0][0]
+    places = [(hits / carried, hits / named) for hits, named in points if named and carried]
+    return _line(places)
+
+
+class Kept(NamedTuple):
+    """What is left when less sure answers are refused."""
+
+    threshold: float
+    answered: Rate  # of all images
+    right: Rate  # of the answered ones
+
+    @property
+    def unanswered(self) -> int:
+        return self.answered.support - self.answered.hits
+
+
+def kept(points: Sequence[Sequence[int]], every: int = 10) -> list[Kept]:
+    total = points[0][1]
+    return [
+        kept_of(right, answered, total, number / (STEPS - 1))
+        for number, (right, answered) in enumerate(points)
+        if number % every == 0
+    ]
+
+
+def kept_of(right: int, answered: int, total: int, threshold: float = 0.0) -> Kept:
+    return Kept(threshold, wilson(answered, total), wilson(right, answered))
+
+
+def line_of_coverage(points: Sequence[Sequence[int]]) -> str:
+    """Coverage to the right, accuracy upwards."""
+    total = points[0][1]
+    return _line((answered / total, right / answered) for right, answered in points if answered)
+
+
+class Tenth(NamedTuple):
+    """A bin of the reliability diagram."""
+
+    low: int
+    high: int
+    confidence: float
+    rate: Rate
+    x: float
+    height: float
+
+
+def tenths(curve: Curve) -> list[Tenth]:
+    found = []
+    for number, (images, confidence, right) in enumerate(curve.points):
+        rate = wilson(right, images)
+        height = SIDE * (rate.value or 0.0)
+        found.append(Tenth(10 * number, 10 * number + 10, confidence, rate, 10 * number + 0.6, height))
+    return found
+
+
+def calibration_words(bins: Sequence[Tenth], error: float | None) -> str:
+    """Is the model as sure as it is right?"""
+    images = sum(one.rate.support for one in bins)
+    if not images or error is None:
+        return ""
+    sure = sum(one.confidence * one.rate.support for one in bins) / images
+    right = sum(one.rate.hits for one in bins) / images
+    gap = sure - right
+    whole = wilson(sum(one.rate.hits for one in bins), images)
+    words = f"On average the model is {100 * sure:.1f} % sure and right in {100 * right:.1f} %"
+    if whole.low is not None and whole.high is not None and whole.low <= sure <= whole.high:
+        return f"{words}: within what {images} images can tell, it is as sure as it is right."
+    return f"{words}: it is {'surer' if gap > 0 else 'less sure'} than it is right."
+
+
+def _line(places: Iterable[tuple[float, float]]) -> str:
+    return " ".join(f"{SIDE * x:.2f},{SIDE * (1 - y):.2f}" for x, y in places)

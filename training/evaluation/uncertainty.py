@@ -1,0 +1,138 @@
+"""How far the numbers of an evaluation can be trusted, in plain words; averages that are named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from math import ceil
+from typing import Protocol
+
+from training.engine.evaluation.metrics import interval
+from training.models import Metric
+
+SETTLED = 0.05  # half of an interval's width, at most, for the accuracy …
+OF_A_LABEL = 0.10  # … and for the recall of a label
+MOST_NEEDED = 100_000
+
+
+class Row(Protocol):
+    """One label's numbers."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def images(self) -> int: ...
+    @property
+    def precision(self) -> Metric: ...
+    @property
+    def recall(self) -> Metric: ...
+    @property
+    def f1(self) -> Metric: ...
+
+
+@dataclass(frozen=True)
+class Average:
+    """`name` says how the labels were averaged; `meaning` in a sentence."""
+
+    name: str
+    meaning: str
+    precision: float
+    recall: float
+    f1: float
+
+
+def images_needed(share: float, half_width: float) -> int:
+    """The fewest images on which a rate of `share` is known to ± `half_width`: where Wilson's interval (1927)
+    of that rate is no wider, at most MOST_NEEDED."""
+    low, high = 1, MOST_NEEDED
+    while low < high:
+        middle = (low + high) // 2
+        if _half_width(share, middle) <= half_width:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _half_width(share: float, images: int) -> float:
+    low, high = interval(share, images)
+    return (high - low) / 2
+
+
+def accuracy_words(accuracy: Metric, ratio: Decimal) -> str:
+    """What the validation side is too small to tell, and how many images would tell it; else empty."""
+    if accuracy.value is None or accuracy.low is None or accuracy.high is None:
+        return ""
+    if (accuracy.high - accuracy.low) / 2 <= SETTLED:
+        return ""
+    needed = rounded_up(images_needed(accuracy.value, SETTLED))
+    more = max(needed - accuracy.support, 1)
+    labeled = rounded_up(ceil(more / (1 - float(ratio))))
+    validation = "1 validation image" if accuracy.support == 1 else f"{accuracy.support} validation images"
+    return (
+        f"From {validation} nobody can tell the accuracy more exactly than "
+        f"{100 * accuracy.low:.0f} to {100 * accuracy.high:.0f} %. About {needed:,} validation images "
+        f"would tell it to ± {100 * SETTLED:.0f} points: label about {labeled:,} more images."
+    )
+
+
+def labels_words(rows: Sequence[Row]) -> str:
+    """The same of the labels' recall."""
+    rough = [row for row in rows if row.images and needed_of(row)]
+    if not rough:
+        return ""
+    rarest = min(rough, key=lambda row: (row.images, row.label))
+    would_do = rarest.images + needed_of(rarest)
+    which = "every label" if len(rough) == len(rows) else f"{len(rough)} of {len(rows)} labels"
+    return (
+        f"The recall of {which} is known no better than to ± {100 * OF_A_LABEL:.0f} points. "
+        f"“{rarest.label}” has {_images(rarest.images)} in validation; about {would_do:,} would do."
+    )
+
+
+def needed_of(row: Row) -> int:
+    """How many more validation images of the label would tell its recall to ± 10 points; 0 where enough."""
+    recall = row.recall
+    if recall.value is None or recall.low is None or recall.high is None:
+        return 0
+    if (recall.high - recall.low) / 2 <= OF_A_LABEL:
+        return 0
+    return max(rounded_up(images_needed(recall.value, OF_A_LABEL)) - row.images, 1)
+
+
+def averages(rows: Sequence[Row], overall: dict[str, Metric], is_multi_label: bool) -> list[Average]:
+    """Macro as it is stored; weighted and, for several labels, micro from the labels' rows.
+
+    As scikit-learn's, with `zero_division=0`.
+    """
+    found = [
+        Average(
+            "Macro average",
+            "Every label counts the same.",
+            *(overall[name].value or 0.0 for name in ("precision", "recall", "f1")),
+        )
+    ]
+    carried = sum(row.images for row in rows)
+    if carried:
+        parts = [[getattr(row, name).value or 0.0 for row in rows] for name in ("precision", "recall", "f1")]
+        images = [row.images for row in rows]
+        weighted = [sum(v * n for v, n in zip(part, images, strict=True)) / carried for part in parts]
+        found.append(Average("Weighted average", "Every label counts as often as it stands.", *weighted))
+    if is_multi_label and carried:
+        hits = sum(row.recall.hits or 0 for row in rows)
+        named = sum(row.precision.support for row in rows)
+        precision, recall = (hits / named if named else 0.0), hits / carried
+        f1 = 2 * hits / (named + carried)
+        found.append(Average("Micro average", "Every given label counts the same.", precision, recall, f1))
+    return found
+
+
+def rounded_up(count: int) -> int:
+    """No more figures than an estimate deserves: to tens from 100 on, to hundreds from 1,000 on."""
+    step = 1 if count < 100 else 10 if count < 1000 else 100
+    return -(-count // step) * step
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"

@@ -1,0 +1,209 @@
+"""Training Configuration: the one home of the documented fields, defaults and ranges."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import Prefetch
+from django.http import QueryDict
+from django.utils.functional import cached_property
+
+from projects.datasets import publish
+from projects.models import DatasetVersion, Project
+from projects.models.dataset import VERSION_NAME
+from training.forms.fields import IncrementalVersionField, InstanceFlavorField, PlainNumberField
+from training.models import Hardware, InstanceFlavor, Metric, TrainingVersion
+from training.models.version import (
+    MAX_INFERENCE_MS,
+    MAX_TRAINING_MINUTES,
+    MIN_INFERENCE_MS,
+    MIN_TRAINING_MINUTES,
+)
+from training.versions.lifecycle import name_taken
+
+DEFAULT_RATIO = Decimal("0.8")
+DEFAULT_HOURS = Decimal(1)
+MIN_HOURS, MAX_HOURS = Decimal(MIN_TRAINING_MINUTES) / 60, Decimal(MAX_TRAINING_MINUTES) / 60
+# A version that continues another one predicts where and as fast as that one does.
+INHERITED = ("inference_hardware", "max_inference_ms")
+PLAIN_TEXT = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
+PROPOSED_NAME = re.compile(r"[Vv]([0-9]{1,9})")
+
+
+class TrainingConfigurationForm(forms.Form):
+    """Asks for a training of `project`. Formats and ranges are the fields' own; the form adds the project's.
+
+    `cleaned_data` holds the domain's types, among them `max_training_minutes`.
+    """
+
+    dataset_version = forms.CharField(
+        label="Dataset Version",
+        validators=[VERSION_NAME],
+        error_messages={"required": "Give a name of 1 to 32 letters, digits, “_” or “-”."},
+        help_text="The labels of this moment are published under this name and never change again.",
+        widget=forms.TextInput(attrs=PLAIN_TEXT),
+    )
+    training_ratio = PlainNumberField(
+        label="Training and Validation Ratios",
+        pattern=r"0?\.[0-9]{1,5}",
+        least=Decimal("0.00001"),
+        most=Decimal("0.99999"),
+        sentence="Enter a ratio above 0 and below 1 with 1 to 5 decimal places, for example 0.8.",
+        help_text="The share of images that teach. The others are kept back and examine what was learned.",
+    )
+    incremental_version = IncrementalVersionField(
+        label="Incremental Training Version",
+        queryset=TrainingVersion.objects.none(),
+        required=False,
+        empty_label="None",
+        error_messages={"invalid_choice": "Choose a Completed training version of this project, or None."},
+        help_text="Begin with what an earlier version has learned, also when labels were added or removed.",
+    )
+    inference_hardware = forms.ChoiceField(
+        label="Expected Inference Hardware",
+        choices=Hardware.choices,
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose NV_P4 or CPU."),
+        help_text="Where predictions will run: an NVIDIA P4 card, or a processor.",
+    )
+    max_inference_ms = PlainNumberField(
+        label="Max. Inference Duration (Millisecond)",
+        pattern=r"[0-9]{1,9}",
+        convert=int,
+        least=MIN_INFERENCE_MS,
+        most=MAX_INFERENCE_MS,
+        sentence=f"Enter a whole number from {MIN_INFERENCE_MS} to {MAX_INFERENCE_MS} milliseconds.",
+        help_text="How long the answer for one image may take. Shorter means a simpler network.",
+    )
+    max_training_hours = PlainNumberField(
+        label="Max. Training Time (Hour)",
+        pattern=r"[0-9]{1,9}(\.[0-9]{1,2})?|\.[0-9]{1,2}",
+        least=MIN_HOURS,
+        most=MAX_HOURS,
+        sentence="Enter 0.1 to 100 hours with at most two decimal places, that is 6 to 6000 minutes.",
+        help_text="Training ends when it has converged. At this limit the best model so far is kept.",
+    )
+    instance_flavor = InstanceFlavorField(
+        label="Instance Flavor",
+        queryset=InstanceFlavor.objects.none(),
+        empty_label=None,
+        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose one of the offered flavors."),
+        help_text="The machine that trains.",
+    )
+
+    def __init__(self, data: QueryDict | dict[str, Any] | None = None, *, project: Project) -> None:
+        super().__init__(data)
+        self.project = project
+        self._offer()
+        self._propose()
+        self._inherit()
+
+    # --- what is offered and proposed ---
+
+    def _offer(self) -> None:
+        whole = Metric.objects.filter(label="")
+        versions = self.project.training_versions.completed()
+        incremental = self.fields["incremental_version"]
+        incremental.queryset = versions.prefetch_related(Prefetch("metrics", whole))  # type: ignore[attr-defined]
+        incremental.best = self._best()  # type: ignore[attr-defined]
+        flavors = InstanceFlavor.objects.filter(is_enabled=True)
+        self.fields["instance_flavor"].queryset = flavors  # type: ignore[attr-defined]
+
+    def _best(self) -> int | None:
+        """The Completed version of the highest accuracy; the newer one of two equal ones."""
+        whole = Metric.objects.filter(
+            label="",
+            name=Metric.Name.ACCURACY,
+            value__isnull=False,
+            training_version__in=self.project.training_versions.completed(),
+        )
+        best = whole.order_by("-value", "-training_version__number").first()
+        return best.training_version_id if best else None
+
+    def _propose(self) -> None:
+        enabled = InstanceFlavor.objects.filter(is_enabled=True)
+        flavor = enabled.order_by("-is_default", "position", "pk").first()
+        self.initial = {
+            "dataset_version": next_free_name(self.project),
+            "training_ratio": str(DEFAULT_RATIO),
+            "inference_hardware": default_of("inference_hardware"),
+            "max_inference_ms": str(default_of("max_inference_ms")),
+            "max_training_hours": str(DEFAULT_HOURS),
+            "instance_flavor": flavor.pk if flavor else None,
+        }
+
+    def _inherit(self) -> None:
+        """Fix hardware and duration to those of the version that is continued, whatever is sent."""
+        if self.base is None:
+            return
+        for name in INHERITED:
+            self.fields[name].disabled = True
+            self.fields[name].help_text = f"Inherited from {self.base}."
+            self.initial[name] = getattr(self.base, name)
+
+    @cached_property
+    def base(self) -> TrainingVersion | None:
+        """The version to continue, where a valid one was chosen."""
+        chosen: TrainingVersion | None = self.value_of("incremental_version")
+        return chosen
+
+    def value_of(self, name: str) -> Any:
+        """The value of one field alone, None where it is not valid; for what is shown while one types."""
+        field = self.fields[name]
+        is_typed = self.is_bound and not field.disabled
+        typed = self[name].data if is_typed else self.get_initial_for_field(field, name)
+        try:
+            return field.clean(typed)
+        except ValidationError:
+            return None
+
+    # --- what needs the project ---
+
+    def clean_dataset_version(self) -> str:
+        name: str = self.cleaned_data["dataset_version"]
+        if self.project.dataset_versions.filter(name__iexact=name).exists():
+            raise ValidationError(name_taken(name), code="taken")
+        return name
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = self.cleaned_data
+        for sentence in publish.readiness(self.project).missing:
+            self.add_error(None, ValidationError(sentence, code="not ready"))
+        if "training_ratio" in cleaned and not self.non_field_errors():
+            self._require_both_sides(cleaned["training_ratio"])
+        if "max_training_hours" in cleaned:
+            cleaned["max_training_minutes"] = whole_minutes(cleaned["max_training_hours"])
+        return cleaned
+
+    def _require_both_sides(self, ratio: Decimal) -> None:
+        rows = publish.preview(self.project, ratio)
+        lonely = [f"‘{row.label}’" for row in rows if not (row.train and row.eval)]
+        if lonely:
+            named = ", ".join(lonely[:5])
+            self.add_error(
+                "training_ratio",
+                f"Both sides need images of every label, which is not possible for {named}: "
+                "label more images that carry it.",
+            )
+
+
+def whole_minutes(hours: Decimal) -> int:
+    """Rounded down, so that a training never takes longer than was typed."""
+    return int(hours * 60)
+
+
+def default_of(name: str) -> Any:
+    """The default that the model gives to a field."""
+    field: Any = TrainingVersion._meta.get_field(name)
+    return field.get_default()
+
+
+def next_free_name(project: Project) -> str:
+    """V001, V002 …: one above the highest that was reserved in the project."""
+    reserved = DatasetVersion.objects.filter(project=project, name__istartswith="V")
+    names = reserved.values_list("name", flat=True)
+    numbers = [int(match[1]) for name in names if (match := PROPOSED_NAME.fullmatch(name))]
+    return f"V{max(numbers, default=0) + 1:03d}"

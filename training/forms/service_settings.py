@@ -1,0 +1,89 @@
+"""What managers say about a service that is there: another version, tokens, collecting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from training.forms.services import VersionField, best_version, deployable_versions
+from training.models import Service, TrainingVersion
+
+MIN_PERCENT, MAX_PERCENT = 1, 99
+MIN_DAYS, MAX_DAYS = 1, 365
+PERCENT_RANGE = "Enter a whole number of percent from 1 to 99."
+DAYS_RANGE = "Enter a whole number of days from 1 to 365."
+
+
+class ChangeVersionForm(forms.Form):
+    """`cleaned_data["percent"]` is 1–99, or None where the version takes over."""
+
+    version = VersionField(
+        queryset=TrainingVersion.objects.none(),
+        empty_label=None,
+        error_messages={
+            "required": "Choose a version.",
+            "invalid_choice": "This version is not Completed, or it was deleted. Choose another.",
+        },
+    )
+    share = forms.ChoiceField(
+        label="Calls",
+        choices=[("all", "All calls"), ("part", "A share of them, as a trial")],
+        widget=forms.RadioSelect,
+        initial="all",
+        error_messages={
+            "required": "Choose all calls or a share.",
+            "invalid_choice": "Choose all calls or a share.",
+        },
+    )
+    percent = forms.IntegerField(
+        label="Percent of the calls",
+        required=False,
+        min_value=MIN_PERCENT,
+        max_value=MAX_PERCENT,
+        initial=10,
+        error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), PERCENT_RANGE),
+    )
+
+    def __init__(self, data: Any = None, *, service: Service) -> None:
+        super().__init__(data, prefix="change")
+        others = deployable_versions(service.project).exclude(pk=service.training_version_id)
+        field = self.fields["version"]
+        assert isinstance(field, VersionField)
+        field.queryset = others
+        versions = list(others)
+        field.best = best_version(versions)
+        self.initial = {"version": field.best and field.best.pk}
+        self.has_versions = bool(versions)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if cleaned.get("share") == "all":
+            cleaned["percent"] = None
+        elif cleaned.get("percent") is None and "percent" not in self.errors:
+            self.add_error("percent", PERCENT_RANGE)
+        return cleaned
+
+
+class TokenForm(forms.Form):
+    name = forms.CharField(
+        label="Name of the new token",
+        max_length=64,
+        error_messages={
+            "required": "Give the token a name, for example that of the program.",
+            "max_length": "A name has 64 characters at most.",
+        },
+    )
+
+    def __init__(self, data: Any = None) -> None:
+        super().__init__(data, prefix="token")
+
+
+class CollectingForm(forms.Form):
+    collects = forms.BooleanField(label="Collect requests", required=False)
+    keeps_days = forms.IntegerField(
+        label="Days that pictures are kept",
+        min_value=MIN_DAYS,
+        max_value=MAX_DAYS,
+        error_messages=dict.fromkeys(("required", "invalid", "min_value", "max_value"), DAYS_RANGE),
+    )

@@ -1,0 +1,1 @@
+"""RQ jobs of a training version."""

@@ -1,0 +1,52 @@
+"""Another candidate of a finished search becomes a version: its weights are exported, nothing is trained."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from django.conf import settings
+
+from exeml_site.lib import storage
+from training.engine import EngineError, FitResult, Sample
+from training.models import Candidate, TrainingVersion
+
+FILE = "candidates.pt"  # beside the folder of the bundle
+MOST_EXAMPLES = 8
+
+
+def promote(version: TrainingVersion, samples: Sequence[Sample], folder: Path) -> FitResult:
+    """The candidate that was asked for as a bundle in `folder`. Raises EngineError where that cannot be."""
+    from training.engine.search.candidate_store import restore
+
+    candidate = version.promoted_candidate
+    if candidate is None or candidate.place is None:
+        raise EngineError("The candidate that this version was made from is gone.", "Train again.")
+    examples = [one.path for one in samples if one.usage == "TRAIN" and one.path.exists()][:MOST_EXAMPLES]
+    threads = settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1
+    began = time.monotonic()
+    bundle, report = restore(_kept(candidate), candidate.place, folder / "bundle", examples, threads)
+    return FitResult(
+        bundle=folder / "bundle",
+        labels=bundle.labels,
+        best=report,
+        macro_f1=0.0,
+        images_per_second=None,
+        candidates=(report,),
+        stop_reason="promoted",
+        seconds_by_phase={"export": round(time.monotonic() - began, 2)},
+        device="cpu",
+        curve=(),
+    )
+
+
+def _kept(candidate: Candidate) -> Path:
+    version = candidate.training_version
+    try:
+        return storage.local_path(f"{version.folder}/{FILE}")
+    except OSError as problem:
+        raise EngineError(
+            f"The candidates of {version} are not there any more.", "Train again to choose another one."
+        ) from problem

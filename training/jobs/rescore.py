@@ -1,0 +1,46 @@
+"""The job that lets an older version answer today's validation images, so that it can be compared."""
+
+from __future__ import annotations
+
+import logging
+
+from exeml_site.lib import jobs
+from exeml_site.lib.storage import local_path
+from projects.models import Image
+from training.evaluation import comparison
+from training.models import LaterPrediction, TrainingVersion
+from training.serving.inference import predictor
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE, SLICE = 64, 1024  # images between two writes, and of one job
+
+
+def rescore(version_id: int) -> int:
+    """Predict the images of today's validation side that the version has not answered; how many."""
+    version = TrainingVersion.objects.completed().select_related("project").filter(pk=version_id).first()
+    if version is None:
+        return 0
+    waiting = comparison.unanswered(version)
+    for start in range(0, min(len(waiting), SLICE), AT_ONCE):
+        try:
+            _predict(version, waiting[start : start + AT_ONCE])
+        except predictor.ModelUnavailable as problem:
+            logger.warning("%s cannot be asked about later images: %s", version, problem)
+            return start
+    if len(waiting) > SLICE:
+        jobs.soon(comparison.RESCORE, version_id)
+    return min(len(waiting), SLICE)
+
+
+def _predict(version: TrainingVersion, image_ids: list[int]) -> None:
+    rows = []
+    for image in Image.objects.filter(pk__in=image_ids):
+        predicted: list[str] | None = None
+        try:
+            answer = predictor.predict(version, local_path(image.file_name).read_bytes())
+            predicted = list(answer.predicted_labels)
+        except (OSError, predictor.PictureRefused):
+            logger.info("image %s cannot be read, so it compares nothing", image.pk)
+        rows.append(LaterPrediction(training_version=version, image=image, predicted=predicted))
+    LaterPrediction.objects.bulk_create(rows, ignore_conflicts=True)

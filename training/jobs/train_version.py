@@ -1,0 +1,326 @@
+"""The job that trains a version. It runs in a fresh interpreter of its own and is safe to run twice."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import shutil
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+from django.core.files.storage import default_storage
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from exeml_site.lib import jobs, storage
+from projects.datasets import publish, statistics
+from projects.formats.manifest import Entry
+from projects.labels.annotations import LEARN
+from training.assist import find_duplicates
+from training.engine import EngineError, FitConfig, FitResult, Hardware, Sample, StoppedBeforeModel
+from training.engine.evaluation.metrics import Report
+from training.jobs import promote, record
+from training.jobs.reporter import Reporter
+from training.models import Device, Status, StopReason, TrainingVersion
+from training.models.version import TrainingVersionQuerySet
+
+logger = logging.getLogger(__name__)
+
+FORETELL = "training.assist.forecast_gains.foretell"  # what more images of each label would bring
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
+FINISHING_S = 10  # of the limit: drawing the charts, storing the model, writing the rows
+RESCUE_S = 90  # for an attempt after a crash, also beyond the limit: enough to keep the model of an hour
+
+
+class NotOurs(Exception):
+    """The row was deleted or belongs to another attempt: whatever this job made is of no use."""
+
+
+def train(version_id: int, attempt: int) -> None:
+    """Publish, fit, evaluate, record. Every ending but the machine's own death becomes a final state."""
+    version = claim(version_id, attempt)
+    if version is None:
+        logger.info("training version %s, attempt %s: not ours to run", version_id, attempt)
+        return
+    try:
+        with Reporter(version) as reporter:
+            _train(version, reporter)
+    except NotOurs:
+        logger.warning("training version %s was taken away while it ran", version_id)
+    except Exception as problem:
+        _end_badly(version, problem)
+
+
+def claim(version_id: int, attempt: int) -> TrainingVersion | None:
+    """Take this attempt for this job: one UPDATE that only one job can win. None for the others."""
+    now = timezone.now()
+    taken = TrainingVersion.objects.active().filter(
+        pk=version_id, attempt=attempt, claimed_attempt__lt=attempt
+    )
+    won = taken.update(
+        claimed_attempt=attempt,
+        status=Status.RUNNING,
+        started_at=Coalesce(F("started_at"), now),
+        heartbeat_at=now,
+    )
+    if not won:
+        return None
+    return TrainingVersion.objects.select_related(
+        "project",
+        "dataset_version",
+        "flavor",
+        "incremental_version",
+        "promoted_candidate__training_version",
+    ).get(pk=version_id)
+
+
+def work_folder(version_id: int) -> Path:
+    """Where an attempt leaves what the next one continues from."""
+    return Path(settings.WORK_DIR) / f"training-{version_id}"
+
+
+def _train(version: TrainingVersion, reporter: Reporter) -> None:
+    reporter.say("Publishing the dataset version")
+    _publish(version)
+    samples = _samples(version)
+    folder = work_folder(version.pk)
+    folder.mkdir(parents=True, exist_ok=True)
+    if version.promoted_candidate is not None:
+        reporter.say("Exporting the chosen candidate")
+        result = promote.promote(version, samples, folder)
+    else:
+        from training.engine.fit import fit  # and with it torch, which takes seconds
+
+        config = _config(version, reporter.used_s, folder)
+        result = fit(samples, config, folder, reporter.report, reporter.should_stop)
+    if not reporter.is_ours:
+        raise NotOurs
+    _finish(version, samples, result, reporter)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _publish(version: TrainingVersion) -> None:
+    """Labels may have gone since the version was submitted: that is said before anything is written."""
+    if not version.dataset_version.is_published:
+        found = publish.readiness(version.project)
+        if not found.is_ready:
+            raise EngineError(" ".join(found.missing), "Label the images, then press Retry.")
+        find_duplicates.find_copies(version.project)  # of images that came a moment ago, too
+    publish.publish(version.dataset_version)
+    statistics.portrait_of(version.dataset_version)
+
+
+def _samples(version: TrainingVersion) -> list[Sample]:
+    return [
+        Sample(str(entry.image_id), _path(entry), entry.labels, "EVAL" if entry.usage == "EVAL" else "TRAIN")
+        for entry in publish.read_samples(version.dataset_version)
+    ]
+
+
+def _path(entry: Entry) -> Path:
+    """A file that is gone is left to the engine, which leaves unreadable images out and names them."""
+    try:
+        return storage.local_path(entry.source)
+    except FileNotFoundError:
+        return Path(settings.WORK_DIR) / "missing" / entry.source
+
+
+def _config(version: TrainingVersion, used_s: float, folder: Path) -> FitConfig:
+    """The limit less what was used and what the end needs; what the engine counts itself is not twice."""
+    left = version.limit.total_seconds() - used_s - FINISHING_S
+    least = RESCUE_S if "lost" in version.progress else 0
+    hardware: Hardware = "CPU" if version.inference_hardware == "CPU" else "NV_P4"
+    return FitConfig(
+        max_seconds=max(least, left) + _used_by_engine(folder),
+        hardware=hardware,
+        max_inference_ms=version.max_inference_ms,
+        base_bundle=_base_bundle(version),
+        is_multi_label=version.project.is_multi_label,
+        device="auto" if version.flavor.device == Device.GPU else "cpu",
+        threads=settings.EXEML_ENGINE_THREADS or None,
+    )
+
+
+def _used_by_engine(folder: Path) -> float:
+    """Seconds that a killed fit noted in its folder, which the next fit goes on counting from."""
+    from training.engine.search.clock import read_json
+
+    return float((read_json(folder / "checkpoint" / "clock.json") or {}).get("used_s", 0))
+
+
+def _base_bundle(version: TrainingVersion) -> Path | None:
+    base = version.incremental_version
+    if base is None:
+        return None
+    try:
+        return bundle_path(base)
+    except OSError as problem:
+        raise EngineError(
+            f"The model of {base}, which this training continues from, is not there any more.",
+            "Train again with another Incremental Training Version, or with None.",
+        ) from problem
+
+
+def bundle_path(version: TrainingVersion) -> Path:
+    """The version's stored bundle as a folder of this machine. Raises FileNotFoundError."""
+    folder = f"{version.folder}/bundle"
+    _, names = default_storage.listdir(folder)
+    paths = [storage.local_path(f"{folder}/{name}") for name in names]
+    if not paths:
+        raise FileNotFoundError(f"{version} has no stored model.")
+    return paths[0].parent
+
+
+def _finish(
+    version: TrainingVersion, samples: Sequence[Sample], result: FitResult, reporter: Reporter
+) -> None:
+    """Evaluate on the validation side, store the files, then Completed together with every number."""
+    from training.engine.evaluation.evaluate import evaluate
+
+    held_out, seen = judges_of(result.bundle, samples)
+    reporter.say(f"Evaluating on {len(held_out)} validation images")
+    evaluation = evaluate(result.bundle, held_out, threads=settings.EXEML_ENGINE_THREADS or None)
+    reporter.say("Drawing the charts and storing the model")
+    drawn = _store_charts(version, evaluation.report, _curve_to_its_end(reporter), result)
+    size = _store_bundle(version, result.bundle)
+    if result.kept is not None:
+        with result.kept.open("rb") as content:
+            storage.save_whole(f"{version.folder}/{promote.FILE}", content)
+    unreadable = len(result.unreadable) + len(evaluation.unreadable)
+    progress = {**reporter.state, "charts": drawn, "unreadable": unreadable, "seen_before": seen}
+    with transaction.atomic():
+        _complete(version, result, size, progress)
+        record.record(version, evaluation.labels, evaluation.predictions, result.candidates)
+
+
+def judges_of(bundle: Path, samples: Sequence[Sample]) -> tuple[list[Sample], int]:
+    """The validation images that may judge a model, and how many may not: a model that it continues was
+    trained on those, before they changed side."""
+    from training.engine.bundle.writer import marks_of, read_trained_on
+
+    held_out = [sample for sample in samples if sample.usage == "EVAL"]
+    is_seen = np.isin(marks_of(sample.id for sample in held_out), read_trained_on(bundle))
+    judges = [sample for sample, seen in zip(held_out, is_seen.tolist(), strict=True) if not seen]
+    if not judges:
+        raise EngineError(
+            "The model that this one continues was trained on every image of the validation side.",
+            "Label more images, or train with None as Incremental Training Version.",
+        )
+    return judges, len(held_out) - len(judges)
+
+
+def _curve_to_its_end(reporter: Reporter) -> list[list[float]]:
+    """The last accuracy held until now."""
+    curve: list[list[float]] = reporter.state.get("curve", [])
+    return [*curve, [reporter.used_s, curve[-1][1]]] if curve else []
+
+
+def _store_charts(
+    version: TrainingVersion, found: Report, curve: list[list[float]], result: FitResult
+) -> list[str]:
+    """The names of what was drawn. A chart that cannot be drawn is no reason to lose a model."""
+    from training.evaluation import charts
+
+    try:
+        drawn = charts.render(found, curve, result.candidates, version.max_inference_ms)
+        for name, content in drawn.items():
+            storage.save_whole(f"{version.folder}/charts/{name}.svg", content)
+    except Exception:
+        logger.exception("the charts of training version %s were not drawn", version.pk)
+        return []
+    return list(drawn)
+
+
+def _store_bundle(version: TrainingVersion, bundle: Path) -> int:
+    """Copy the bundle to the storage. Returns the bytes of what a service loads: all but the weights."""
+    size = 0
+    for path in sorted(bundle.iterdir()):
+        with path.open("rb") as content:
+            storage.save_whole(f"{version.folder}/bundle/{path.name}", content)
+        size += 0 if path.name == "weights.pt" else path.stat().st_size
+    return size
+
+
+def _complete(version: TrainingVersion, result: FitResult, size: int, progress: dict[str, Any]) -> None:
+    ended = _mine(version).update(
+        status=Status.COMPLETED,
+        finished_at=timezone.now(),
+        progress=progress,
+        stop_reason=result.stop_reason,
+        ran_on=ran_on(version, result.device),
+        model_name=f"exeML-{version.project.name}-{version.name}",
+        model_bytes=size,
+        inference_ms=result.best.inference_ms,
+        is_inference_measured=result.best.is_measured,
+        seconds_by_phase=result.seconds_by_phase,
+    )
+    if not ended:
+        raise NotOurs
+    jobs.soon(LEARN, version.project_id)  # its predictions are better suggestions
+    jobs.soon(FORETELL, version.pk)
+
+
+def ran_on(version: TrainingVersion, device: str) -> str:
+    """Where it really ran; a GPU flavor on a machine without one is told."""
+    if device != "cpu":
+        from training.engine.backbones.timm_loader import gpu_name
+
+        return f"GPU, {gpu_name()}"
+    threads = settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1
+    place = f"CPU, {threads} thread{'' if threads == 1 else 's'}"
+    if version.flavor.device == Device.GPU:
+        return f"{place} (the flavor asks for a GPU; this machine has none)"
+    return place
+
+
+def _mine(version: TrainingVersion) -> TrainingVersionQuerySet:
+    return TrainingVersion.objects.alive().filter(
+        pk=version.pk, attempt=version.attempt, status=Status.RUNNING
+    )
+
+
+def _end_badly(version: TrainingVersion, problem: Exception) -> None:
+    """Stopped or Failed, with a sentence for the user and, if nobody expected it, a trace for operators."""
+    status, fields = Status.FAILED, explain(problem, version)
+    if isinstance(problem, StoppedBeforeModel):
+        status, fields = Status.STOPPED, {"stop_reason": StopReason.USER}
+    if "traceback" in fields:
+        logger.error("training version %s failed", version.pk, exc_info=problem)
+    _mine(version).update(status=status, finished_at=timezone.now(), **fields)
+    shutil.rmtree(work_folder(version.pk), ignore_errors=True)
+
+
+def explain(problem: Exception, version: TrainingVersion) -> dict[str, str]:
+    """Cause and remedy in the user's words."""
+    if isinstance(problem, EngineError):
+        return _words(problem.cause, problem.remedy)
+    if isinstance(problem, publish.ManifestDamaged):
+        return _words(str(problem), "Press Train: a new version publishes the dataset again.")
+    trace = "".join(traceback.format_exception(problem))[-20_000:]
+    return {**_unexpected(problem, version), "traceback": trace}
+
+
+def _unexpected(problem: Exception, version: TrainingVersion) -> dict[str, str]:
+    if isinstance(problem, MemoryError) or "out of memory" in str(problem).lower():
+        return _words(
+            "The machine ran out of memory.",
+            "Press Retry when fewer trainings run, or ask an operator for a machine with more memory.",
+        )
+    if isinstance(problem, OSError) and problem.errno in NO_SPACE:
+        return _words("The disk of the machine is full.", "Ask an operator to free space, then press Retry.")
+    return _words(
+        f"Something unexpected happened ({type(problem).__name__}).",
+        f"Press Retry. If it happens again, give an operator the job id {version.job_id}: "
+        "the details are kept for them.",
+    )
+
+
+def _words(cause: str, remedy: str) -> dict[str, str]:
+    return {"failure_cause": cause, "failure_remedy": remedy}

@@ -1,1 +1,0 @@
-"""The Deploy Service room: bringing versions up, answering calls, tokens."""

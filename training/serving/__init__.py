@@ -1,0 +1,1 @@
+"""Deployed versions: services, calls, batches, downloads."""

@@ -1,0 +1,299 @@
+"""Thousands of pictures answered in a worker: with progress and a stop; interrupted, it goes on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import UploadedFile
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from exeml_site.lib import jobs, storage
+from projects.images import decode
+from projects.models import Image
+from projects.transfers import data_source
+from projects.transfers.file_sources import Archive, Nowhere, Place, Unreadable
+from projects.transfers.import_plan import CannotPlan, Item, plan
+from training.models import Batch, Service, TrainingVersion
+from training.serving.inference import predictor
+
+logger = logging.getLogger(__name__)
+
+State = Batch.State
+RUN = "training.serving.batches.job.run"
+SILENT_S = 60  # without a heartbeat, then another worker may take it
+BEAT_S = 2.0
+CHUNK = 32
+SLICE_S = 1800  # then it stands in line again, long before its job would be ended
+ARCHIVES = (".zip",)
+DESCRIPTIONS = (".manifest", ".jsonl", ".csv", ".tsv")
+# Its files are stored after its row is made: large ones take longer than the clock waits.
+HAS_COME = ~Q(files=[], address="")
+STORED_WITHIN_HOURS = 6
+CUT_OFF = "The upload was interrupted. Send it again."
+OUT_OF_ORDER = (
+    "Something unexpected happened. Begin again; if it happens again, an operator finds the reason."
+)
+
+
+class BatchRefused(Exception):
+    """The batch cannot begin; the text says why, for the user."""
+
+
+class _Cancelled(Exception):
+    pass
+
+
+# --- deeds ---
+
+
+def begin(service: Service, uploads: Sequence[UploadedFile[bytes]], address: str, by: User) -> Batch:
+    """Store what was sent and hand it to a worker. Raises BatchRefused."""
+    if bool(uploads) == bool(address):
+        raise BatchRefused("Choose a zip archive or a manifest, or name a folder of the server: one of them.")
+    names = [upload.name or "" for upload in uploads]
+    _check_names(names)
+    if address:
+        try:
+            address = data_source.checked(address)
+        except ValidationError as problem:
+            raise BatchRefused(problem.messages[0]) from problem
+    name = (names[0] if names else address)[-255:]
+    batch = Batch.objects.create(
+        service=service, training_version=service.training_version, name=name, address=address, made_by=by
+    )
+    try:
+        for number, upload in enumerate(uploads):
+            stored = f"{batch.folder}/upload-{number}{Path(names[number]).suffix.lower()}"
+            storage.save_whole(stored, cast(BinaryIO, upload.file))
+            batch.files.append({"name": names[number], "stored": stored})
+    except BaseException:
+        storage.delete_folder(batch.folder)
+        batch.delete()
+        raise
+    if not Batch.objects.filter(pk=batch.pk).update(files=batch.files):
+        storage.delete_folder(batch.folder)
+        raise BatchRefused("Somebody took this batch out of the list while its files were being stored.")
+    jobs.soon(RUN, batch.pk, queue=settings.QUEUE_IMPORTS)
+    return batch
+
+
+def _check_names(names: Sequence[str]) -> None:
+    strange = [one for one in names if not one.lower().endswith((*ARCHIVES, *DESCRIPTIONS))]
+    if strange:
+        raise BatchRefused(f"“{strange[0]}” is neither a zip archive nor a manifest or table.")
+    if sum(one.lower().endswith(ARCHIVES) for one in names) > 1 or len(names) > 2:
+        raise BatchRefused("One zip archive, and one manifest or table with it, at most.")
+
+
+def cancel(batch: Batch) -> bool:
+    """What is answered stays. False where it had ended."""
+    waiting = Batch.objects.filter(pk=batch.pk, state=State.WAITING)
+    if waiting.update(state=State.CANCELLED, finished_at=timezone.now()):
+        return True
+    return bool(Batch.objects.filter(pk=batch.pk, state=State.RUNNING).update(is_cancel_wanted=True))
+
+
+def delete(batch: Batch) -> bool:
+    """The answers go, too. False while it is active."""
+    with transaction.atomic():
+        gone, _ = Batch.objects.filter(pk=batch.pk).exclude(state__in=Batch.ACTIVE).delete()
+        if gone:
+            transaction.on_commit(lambda: storage.delete_folder(batch.folder))
+    return bool(gone)
+
+
+def catch_up() -> None:
+    """Run by the clock: batches that wait, or whose worker died; and those that never came whole."""
+    for pk, done in Batch.objects.filter(_unattended(), HAS_COME).values_list("pk", "done"):
+        jobs.soon(RUN, pk, queue=settings.QUEUE_IMPORTS, step=done)
+    old = timezone.now() - timedelta(hours=STORED_WITHIN_HOURS)
+    for batch in Batch.objects.filter(~HAS_COME, state=State.WAITING, made_at__lt=old):
+        storage.delete_folder(batch.folder)
+        waiting = Batch.objects.filter(pk=batch.pk, state=State.WAITING)
+        waiting.update(state=State.FAILED, finished_at=timezone.now(), problem=CUT_OFF)
+
+
+# --- the job ---
+
+
+def run(batch_id: int) -> None:
+    """Answer, or go on with it. Another worker's batch and an ended one are left alone."""
+    if not _claim(batch_id):
+        return
+    batch = Batch.objects.select_related("service__project", "training_version").get(pk=batch_id)
+    try:
+        with _place_of(batch) as place:
+            is_done = _answer_all(batch, place)
+        if is_done:
+            _end(batch, State.COMPLETED)
+            return
+        Batch.objects.filter(pk=batch_id, state=State.RUNNING).update(heartbeat_at=None)
+        jobs.soon(RUN, batch_id, queue=settings.QUEUE_IMPORTS, step=batch.done + 1)
+    except _Cancelled:
+        _end(batch, State.CANCELLED)
+    except (CannotPlan, Unreadable, predictor.ModelUnavailable) as problem:
+        _end(batch, State.FAILED, problem=str(problem))
+    except ValidationError as problem:
+        _end(batch, State.FAILED, problem=problem.messages[0])
+    except Exception:
+        logger.exception("batch %d failed", batch_id)
+        _end(batch, State.FAILED, problem=OUT_OF_ORDER, traceback=traceback.format_exc()[-20_000:])
+
+
+def _claim(batch_id: int) -> bool:
+    now = timezone.now()
+    waiting = Batch.objects.filter(_unattended(), HAS_COME, pk=batch_id)
+    if not waiting.update(state=State.RUNNING, heartbeat_at=now):
+        return False
+    Batch.objects.filter(pk=batch_id, started_at=None).update(started_at=now)
+    return True
+
+
+def _unattended() -> Q:
+    """Active, and no worker has it."""
+    silent = Q(heartbeat_at=None) | Q(heartbeat_at__lt=timezone.now() - timedelta(seconds=SILENT_S))
+    return silent & Q(state__in=Batch.ACTIVE)
+
+
+@contextmanager
+def _place_of(batch: Batch) -> Iterator[Place]:
+    if batch.address:
+        yield data_source.place_of(batch.address)
+        return
+    archive = next((one for one in batch.files if one["name"].lower().endswith(ARCHIVES)), None)
+    if archive is None:
+        yield Nowhere()
+        return
+    with storage.local_path(archive["stored"]).open("rb") as file:
+        yield Archive(file)
+
+
+def _description(batch: Batch) -> tuple[str, bytes] | None:
+    for one in batch.files:
+        if not one["name"].lower().endswith(ARCHIVES):
+            return one["name"], storage.local_path(one["stored"]).read_bytes()
+    return None
+
+
+def _answer_all(batch: Batch, place: Place) -> bool:
+    """False where time is up before the end. Raises what ends a batch."""
+    predictor.load(batch.training_version)
+    wanted = plan(batch.service.project, place, description=_description(batch)).items
+    Batch.objects.filter(pk=batch.pk).update(total=len(wanted))
+    path = _lines_here(batch)
+    done, failed = _whole_lines(path)
+    threads, beat, until = max(2, os.cpu_count() or 2), 0.0, time.monotonic() + SLICE_S
+    with path.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(threads) as pool:
+        for start in range(done, len(wanted), CHUNK):
+            chunk = wanted[start : start + CHUNK]
+            stored = _stored_of(chunk)
+            answer = partial(_line, batch.training_version, place, stored)
+            for line in pool.map(answer, chunk):
+                lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+                failed += line["result"] == "FAILED"
+            lines.flush()
+            done += len(chunk)
+            if time.monotonic() - beat > BEAT_S:
+                _beat(batch, done, failed)
+                beat = time.monotonic()
+            if time.monotonic() > until:
+                batch.done = done
+                return False
+    with path.open("rb") as content:
+        storage.save_whole(f"{batch.folder}/results.jsonl", content)
+    Batch.objects.filter(pk=batch.pk).update(done=done, failed=failed)
+    return True
+
+
+def _lines_here(batch: Batch) -> Path:
+    path = Path(settings.WORK_DIR) / "batches" / f"{batch.pk}.jsonl"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _whole_lines(path: Path) -> tuple[int, int]:
+    """How many answers are there and how many of them failed; what a killed worker half wrote is cut off."""
+    if not path.exists():
+        return 0, 0
+    done = failed = whole = 0
+    with path.open("rb") as lines:
+        for line in lines:
+            if not line.endswith(b"\n"):
+                break
+            whole += len(line)
+            done += 1
+            failed += json.loads(line)["result"] == "FAILED"
+    with path.open("r+b") as file:
+        file.truncate(whole)
+    return done, failed
+
+
+def _beat(batch: Batch, done: int, failed: int) -> None:
+    """A sign of life, and a look whether somebody cancelled. Raises _Cancelled."""
+    living = Batch.objects.filter(
+        pk=batch.pk, state=State.RUNNING, is_cancel_wanted=False, service__project__deleted_at=None
+    )
+    if not living.update(heartbeat_at=timezone.now(), done=done, failed=failed):
+        raise _Cancelled
+
+
+def _stored_of(items: Sequence[Item]) -> dict[int, str]:
+    """Files of those that are images of the project."""
+    ids = [item.image_id for item in items if item.image_id is not None]
+    return {one.pk: one.file_name for one in Image.objects.filter(pk__in=ids)}
+
+
+def _line(version: TrainingVersion, place: Place, stored: dict[int, str], item: Item) -> dict[str, Any]:
+    """The answer to one picture, in a thread without the database."""
+    source = item.path or item.name
+    try:
+        if item.problem:
+            raise decode.Refused(item.problem)
+        answer = predictor.predict(version, _content(place, item, stored))
+    except (decode.Refused, predictor.PictureRefused, OSError) as problem:
+        return {"source": source, "result": "FAILED", "error_message": str(problem)}
+    return {
+        "source": source,
+        "result": "SUCCESSFUL",
+        "predicted_label": answer.predicted_label,
+        "predicted_labels": list(answer.predicted_labels),
+        "scores": [[label, round(score, 6)] for label, score in answer.scores],
+        "is_known": answer.is_known,
+    }
+
+
+def _content(place: Place, item: Item, stored: dict[int, str]) -> bytes:
+    if item.image_id is not None:
+        return storage.local_path(stored.get(item.image_id, "")).read_bytes()
+    return place.read(item.path, settings.EXEML_MAX_IMAGE_MB * 1024 * 1024)
+
+
+def _end(batch: Batch, state: Batch.State, **fields: str) -> None:
+    """What was sent goes; what was answered until a cancel stays."""
+    path = _lines_here(batch)
+    if state == State.CANCELLED and path.exists():
+        done, failed = _whole_lines(path)
+        with path.open("rb") as content:
+            storage.save_whole(f"{batch.folder}/results.jsonl", content)
+        Batch.objects.filter(pk=batch.pk).update(done=done, failed=failed)
+    path.unlink(missing_ok=True)
+    running = Batch.objects.filter(pk=batch.pk, state=State.RUNNING)
+    if running.update(state=state, finished_at=timezone.now(), **fields):
+        for one in batch.files:
+            storage.delete_file(one["stored"])

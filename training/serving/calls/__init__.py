@@ -1,0 +1,1 @@
+"""Calls of a service: limits, counters, monitoring, feedback."""

@@ -1,0 +1,303 @@
+"""What a service's calls say over time: counted minutes added up to steps of a window."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.utils import timezone
+
+from training.engine.evaluation.metrics import Rate, wilson
+from training.models import CallMinute, Service, TrainingVersion
+from training.serving.calls.counters import quantile_ms
+
+WINDOWS = {  # hours → (name, minutes of a step)
+    1: ("1 hour", 1),
+    6: ("6 hours", 5),
+    24: ("24 hours", 20),
+    168: ("7 days", 120),
+    720: ("30 days", 720),
+}
+SHARES = (0.5, 0.95, 0.99)
+SHOWN_LABELS = 8
+LEAST_FOR_DRIFT = 30  # pictures, before anything is said of them
+TOLD_POINTS = 0.1  # of the predictions: smaller differences are not told
+
+
+@dataclass(slots=True)
+class Sum:
+    """Counts of some minutes."""
+
+    calls: int = 0
+    failed: int = 0
+    unknown: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    buckets: Counter[int] = field(default_factory=Counter)
+
+    def add(self, row: CallMinute) -> None:
+        self.calls += row.calls
+        self.failed += row.failed
+        self.unknown += row.unknown
+        self.errors.update(row.errors)
+        self.labels.update(row.labels)
+        self.buckets.update({int(bucket): calls for bucket, calls in row.buckets.items()})
+
+    @property
+    def answered(self) -> int:
+        return self.calls - self.failed
+
+    @property
+    def failures(self) -> Rate:
+        return wilson(self.failed, self.calls)
+
+    @property
+    def latencies_ms(self) -> list[float | None]:
+        """p50, p95, p99; to within 19 %."""
+        return [quantile_ms(self.buckets, share) for share in SHARES]
+
+
+class Step(NamedTuple):
+    begins_at: datetime
+    sum: Sum
+
+
+@dataclass(frozen=True)
+class Monitored:
+    """A window of a service: the whole, each step in order (empty ones too), each version."""
+
+    hours: int
+    step: timedelta
+    whole: Sum
+    steps: list[Step]
+    versions: list[tuple[TrainingVersion, Sum]]
+
+
+def monitored(service: Service, hours: int) -> Monitored:
+    """`hours` is one of WINDOWS."""
+    step = timedelta(minutes=WINDOWS[hours][1])
+    now = timezone.now()
+    first = _floor(now - timedelta(hours=hours), step) + step
+    sums = [Step(first + number * step, Sum()) for number in range(int((now - first) / step) + 1)]
+    whole, by_version = Sum(), dict[int, Sum]()
+    for row in service.minutes.filter(minute__gte=first).iterator():
+        sums[min(int((row.minute - first) / step), len(sums) - 1)].sum.add(row)
+        whole.add(row)
+        by_version.setdefault(row.training_version_id, Sum()).add(row)
+    versions = TrainingVersion.objects.in_bulk(list(by_version))
+    pairs = [(versions[key], total) for key, total in by_version.items()]
+    return Monitored(hours, step, whole, sums, sorted(pairs, key=lambda pair: -pair[0].number))
+
+
+def _floor(moment: datetime, step: timedelta) -> datetime:
+    """The last border of steps before it; steps begin at midnight UTC."""
+    since = moment.timestamp()
+    return datetime.fromtimestamp(since - since % step.total_seconds(), tz=moment.tzinfo)
+
+
+# --- drift ---
+
+
+@dataclass(frozen=True)
+class LabelShare:
+    """A label's share of the predictions now, and of those in the evaluation."""
+
+    label: str
+    calls: int
+    now: float
+    then: float | None
+
+
+@dataclass(frozen=True)
+class Drift:
+    shares: list[LabelShare]
+    sentences: list[str]
+
+
+def drift(version: TrainingVersion, seen: Sum) -> Drift:
+    """How the answers differ from the evaluation's: in words only where the doubt allows it."""
+    then, known = _evaluated(version)
+    predictions, evaluated = sum(seen.labels.values()), sum(then.values())
+    names = [label for label, _ in seen.labels.most_common(SHOWN_LABELS)]
+    shares = [
+        LabelShare(
+            label,
+            seen.labels[label],
+            seen.labels[label] / predictions,
+            then[label] / evaluated if evaluated else None,
+        )
+        for label in names
+    ]
+    if predictions < LEAST_FOR_DRIFT or evaluated < LEAST_FOR_DRIFT:
+        return Drift(shares, [])
+    found = [_label_words(label, seen.labels[label], predictions, then[label], evaluated) for label in names]
+    unknown_then = sum(one is False for one in known)
+    if any(one is not None for one in known):
+        found.append(_unknown_words(seen.unknown, seen.answered, unknown_then, len(known)))
+    return Drift(shares, [one for one in found if one])
+
+
+def _evaluated(version: TrainingVersion) -> tuple[Counter[str], list[bool | None]]:
+    """How often each label was predicted in the evaluation, and which of its images were known."""
+    rows = version.evaluated_images.order_by().values_list("predicted", "is_known")
+    labels, known = Counter[str](), list[bool | None]()
+    for predicted, is_known in rows.iterator():
+        labels.update(predicted)
+        known.append(is_known)
+    return labels, known
+
+
+def _label_words(label: str, now: int, of_now: int, then: int, of_then: int) -> str:
+    """Told where the 95 % intervals do not meet and the shares differ by TOLD_POINTS."""
+    new, old = wilson(now, of_now), wilson(then, of_then)
+    if not _is_apart(new, old) or abs((new.value or 0) - (old.value or 0)) < TOLD_POINTS:
+        return ""
+    word = "more" if (new.value or 0) > (old.value or 0) else "less"
+    return (
+        f"“{label}” is predicted {word} often than in the evaluation: {_percent(new)} of the pictures "
+        f"against {_percent(old)}."
+    )
+
+
+def _unknown_words(now: int, of_now: int, then: int, of_then: int) -> str:
+    new, old = wilson(now, of_now), wilson(then, of_then)
+    if not _is_apart(new, old) or (new.value or 0) < (old.value or 0):
+        return ""
+    return (
+        f"More pictures are unknown to the model than in its evaluation: {_percent(new)} against "
+        f"{_percent(old)}. Look at them under Collected, and train again with some of them."
+    )
+
+
+def _is_apart(one: Rate, other: Rate) -> bool:
+    if None in (one.low, one.high, other.low, other.high):
+        return False
+    return bool(one.low > other.high or one.high < other.low)  # type: ignore[operator]
+
+
+def _percent(rate: Rate) -> str:
+    return f"{100 * (rate.value or 0):.0f} %"
+
+
+# --- charts ---
+
+WIDTH, HEIGHT = 720, 120
+BANDS = 6  # labels of the chart; colours beyond are hard to tell apart
+OTHERS, OTHERS_COLOUR = "others", 9
+
+
+class Bar(NamedTuple):
+    """A step of the chart of calls: the failed ones lie at the bottom."""
+
+    x: float
+    width: float
+    height: float
+    failed_height: float
+    words: str
+
+    @property
+    def y(self) -> float:
+        return round(HEIGHT - self.height, 2)
+
+    @property
+    def failed_y(self) -> float:
+        return round(HEIGHT - self.failed_height, 2)
+
+
+class Line(NamedTuple):
+    name: str
+    paths: list[str]  # "x,y x,y": one for each stretch without gaps
+
+
+def bars(steps: Sequence[Step]) -> tuple[list[Bar], int]:
+    """And what the full height stands for."""
+    most = max((one.sum.calls for one in steps), default=0) or 1
+    width = WIDTH / max(len(steps), 1)
+    found = [
+        Bar(
+            round(number * width, 2),
+            round(max(width - 1, 0.5), 2),
+            round(HEIGHT * one.sum.calls / most, 2),
+            round(HEIGHT * one.sum.failed / most, 2),
+            f"{one.begins_at:%m-%d %H:%M}: {one.sum.calls} calls, {one.sum.failed} failed",
+        )
+        for number, one in enumerate(steps)
+        if one.sum.calls
+    ]
+    return found, most
+
+
+def lines(steps: Sequence[Step]) -> tuple[list[Line], float]:
+    """Latencies; and what the full height stands for, in ms."""
+    known = [one.sum.latencies_ms if one.sum.calls else None for one in steps]
+    most = max((values[-1] or 0 for values in known if values), default=0) or 1.0
+    width = WIDTH / max(len(steps), 1)
+    found = []
+    for place, share in enumerate(SHARES):
+        points = [
+            None if values is None or values[place] is None else (number * width + width / 2, values[place])
+            for number, values in enumerate(known)
+        ]
+        found.append(Line(f"p{100 * share:.0f}", list(_stretches(points, most))))
+    return found, most
+
+
+def _stretches(points: Iterable[tuple[float, float | None] | None], most: float) -> Iterable[str]:
+    stretch: list[str] = []
+    for point in [*points, None]:
+        if point is not None and point[1] is not None:
+            stretch.append(f"{point[0]:.1f},{HEIGHT - HEIGHT * point[1] / most:.1f}")
+        elif stretch:
+            yield " ".join(stretch if len(stretch) > 1 else [stretch[0], stretch[0]])
+            stretch = []
+
+
+class Band(NamedTuple):
+    """A label's part of a step's predictions, as a share of the height; the parts lie on one another."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    colour: int  # the place in the key
+    words: str
+
+
+class Bands(NamedTuple):
+    key: list[tuple[str, int]]  # names and colours, the commonest first; OTHERS last where there are more
+    bands: list[Band]
+
+
+def label_bands(steps: Sequence[Step], whole: Sum) -> Bands:
+    """How the predictions of each step divide into the BANDS commonest labels and the others."""
+    names = [label for label, _ in whole.labels.most_common(BANDS)]
+    key = [(name, colour) for colour, name in enumerate(names)]
+    if len(whole.labels) > BANDS:
+        key.append((OTHERS, OTHERS_COLOUR))
+    width = WIDTH / max(len(steps), 1)
+    bands = []
+    for number, one in enumerate(steps):
+        total, below = sum(one.sum.labels.values()), 0
+        counts = [one.sum.labels[label] for label in names]
+        for place, count in enumerate([*counts, total - sum(counts)]):
+            if count:
+                name, colour = key[place]
+                bands.append(
+                    Band(
+                        x=round(number * width, 2),
+                        y=round(HEIGHT - HEIGHT * (below + count) / total, 2),
+                        width=round(max(width - 1, 0.5), 2),
+                        height=round(HEIGHT * count / total, 2),
+                        colour=colour,
+                        words=f"{one.begins_at:%m-%d %H:%M}: {name} {count} of {total}",
+                    )
+                )
+            below += count
+    return Bands(key, bands)
+
+
+def errors_of(whole: Sum) -> list[tuple[str, int]]:
+    return whole.errors.most_common()

@@ -1,0 +1,167 @@
+"""What a collecting service was asked, what people say of its answers, and the way back into Label Data."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from io import BytesIO
+from uuid import UUID
+
+from django.contrib.auth.models import User
+from django.db.models import Case, IntegerField, QuerySet, Value, When
+from django.utils import timezone
+
+from exeml_site.lib import storage
+from projects.images import upload
+from projects.labels import actions
+from projects.models import Image
+from training.engine.evaluation.metrics import Rate, wilson
+from training.models import CollectedCall, Service, TrainingVersion
+from training.serving.inference.predictor import Answer
+
+logger = logging.getLogger(__name__)
+
+Verdict = CollectedCall.Verdict
+AT_ONCE = 500
+MOST_LABELS, LONGEST_LABEL = 50, 64
+
+
+class FeedbackRefused(Exception):
+    """It cannot be kept; the text says why, for the caller."""
+
+
+def keep(
+    service: Service, version: TrainingVersion, request_id: UUID, picture: bytes, answer: Answer
+) -> None:
+    """Store the picture with its answer, so that it can be judged and become a labeled image."""
+    name = f"services/{service.pk}/{request_id.hex[:2]}/{request_id}"
+    storage.save_whole(name, picture)
+    CollectedCall.objects.create(
+        id=request_id,
+        service=service,
+        training_version=version,
+        file_name=name,
+        sha256=hashlib.sha256(picture).hexdigest(),
+        predicted=list(answer.predicted_labels),
+        scores=[[label, round(score, 6)] for label, score in answer.scores],
+        confidence=answer.scores[0][1],
+        is_known=answer.is_known,
+    )
+
+
+def say(call: CollectedCall, is_right: bool, true_labels: Sequence[str], by: str) -> None:
+    """A person or a program judges an answer; the last word counts. Raises FeedbackRefused."""
+    labels = list(dict.fromkeys(call.predicted if is_right else true_labels))
+    if len(labels) > MOST_LABELS or any(len(one) > LONGEST_LABEL or not one.strip() for one in labels):
+        raise FeedbackRefused(f"At most {MOST_LABELS} labels of 1 to {LONGEST_LABEL} characters each.")
+    if not is_right and labels and set(labels) == set(call.predicted):
+        raise FeedbackRefused("These are the labels that were predicted: then the answer was right.")
+    if len(labels) > 1 and not call.service.project.is_multi_label:
+        raise FeedbackRefused("Images of this project carry one label.")
+    CollectedCall.objects.filter(pk=call.pk).update(
+        verdict=Verdict.RIGHT if is_right else Verdict.WRONG,
+        true_labels=labels,
+        said_at=timezone.now(),
+        said_by=by[:150],
+    )
+
+
+def waiting(service: Service) -> QuerySet[CollectedCall]:
+    """What is not in Label Data yet and was not dismissed, the most useful first: answers that are wrong,
+    pictures unknown to the model, then the least sure ones. Right answers teach least."""
+    worth = Case(
+        When(verdict=Verdict.WRONG, then=Value(0)),
+        When(verdict=Verdict.RIGHT, then=Value(3)),
+        When(is_known=False, then=Value(1)),
+        default=Value(2),
+        output_field=IntegerField(),
+    )
+    calls = service.collected.filter(image=None, dismissed_at=None)
+    return calls.annotate(worth=worth).order_by("worth", "confidence", "-at")
+
+
+def add_to_project(service: Service, call_ids: Sequence[UUID], by: User) -> dict[str, int]:
+    """Pictures of calls become images of the project, with where they came from. {"added", "known",
+    "refused"}: images that were there already are connected with the call, too."""
+    counts = {"added": 0, "known": 0, "refused": 0}
+    for call in service.collected.select_related("service__project").filter(
+        pk__in=list(call_ids), image=None
+    )[:AT_ONCE]:
+        outcome = upload.add_images(service.project, [_upload(call)], by)[0]
+        if outcome.image is None:
+            counts["refused"] += 1
+            continue
+        counts["added" if outcome.status == "added" else "known"] += 1
+        CollectedCall.objects.filter(pk=call.pk).update(image=outcome.image)
+        _label(call, outcome.image, by)
+    return counts
+
+
+def _label(call: CollectedCall, image: Image, by: User) -> None:
+    """Give a picture that carries no label what was said to be right; a prediction alone is no label."""
+    labels = call.service.project.labels.filter(name__in=call.true_labels if call.verdict else [])
+    if labels and not image.is_labeled:
+        actions.apply(call.service.project, [image.pk], add=list(labels), by=by)
+
+
+def dismiss(service: Service, call_ids: Sequence[UUID]) -> int:
+    calls = service.collected.filter(pk__in=list(call_ids), dismissed_at=None)
+    return calls.update(dismissed_at=timezone.now())
+
+
+def forget_old() -> int:
+    """Run once a day: pictures past their service's days go, and all of deleted services; how many."""
+    gone = 0
+    for service in Service.objects.filter(collected__isnull=False).distinct():
+        calls = service.collected.all()
+        if service.deleted_at is None:
+            calls = calls.filter(at__lt=timezone.now() - timedelta(days=service.keeps_days))
+        gone += _forget(calls)
+    return gone
+
+
+def _forget(calls: QuerySet[CollectedCall]) -> int:
+    """The row goes first: a file that nobody names is no harm."""
+    names = list(calls.order_by().values_list("file_name", flat=True))
+    calls.delete()
+    for name in names:
+        storage.delete_file(name)
+    return len(names)
+
+
+@dataclass(frozen=True)
+class Live:
+    """What people said of a version's answers. Its accuracy is of the judged calls only."""
+
+    version: TrainingVersion
+    judged: Rate
+    calls: int
+
+
+def live_accuracy(service: Service) -> list[Live]:
+    """Each version that was judged, the newest first."""
+    rows = service.collected.order_by().values_list("training_version", "verdict")
+    judged: dict[int, list[int]] = {}
+    for version_id, verdict in rows:
+        hits = judged.setdefault(version_id, [0, 0, 0])
+        hits[0] += verdict == Verdict.RIGHT
+        hits[1] += bool(verdict)
+        hits[2] += 1
+    versions = TrainingVersion.objects.in_bulk(list(judged))
+    found = [
+        Live(versions[key], wilson(hits, support), calls) for key, (hits, support, calls) in judged.items()
+    ]
+    return sorted(found, key=lambda one: -one.version.number)
+
+
+def find(service: Service, request_id: UUID) -> CollectedCall | None:
+    return service.collected.select_related("service__project").filter(pk=request_id).first()
+
+
+def _upload(call: CollectedCall) -> BytesIO:
+    content = BytesIO(b"".join(storage.pieces(call.file_name)))
+    content.name = f"{call.service.name}-{str(call.pk)[:8]}"
+    return content

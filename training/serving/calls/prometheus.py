@@ -1,0 +1,64 @@
+"""The numbers of all services for Prometheus."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from training.models import Service
+from training.serving.calls.counters import upper_ms
+
+OF_SERVICE = ["service", "service_id", "project"]
+EDGES_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+def exposition() -> bytes:
+    """The text format of Prometheus."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Services())
+    return generate_latest(registry)
+
+
+class _Services(Collector):
+    """Reads the database once for each scrape."""
+
+    def collect(self) -> Iterator[Metric]:
+        services = list(Service.objects.alive().select_related("project", "training_version"))
+        calls = CounterMetricFamily("exeml_service_calls", "Calls answered or refused.", labels=OF_SERVICE)
+        failed = CounterMetricFamily("exeml_service_failed_calls", "Calls refused.", labels=OF_SERVICE)
+        up = GaugeMetricFamily("exeml_service_up", "1 while the service is Running.", labels=OF_SERVICE)
+        latency = HistogramMetricFamily(
+            "exeml_service_latency_seconds",
+            "Time from the head of a call to its answer.",
+            labels=OF_SERVICE,
+        )
+        unknown = CounterMetricFamily(
+            "exeml_service_unknown_pictures", "Pictures unknown to the model.", labels=OF_SERVICE
+        )
+        for one in services:
+            names = [one.name, str(one.pk), one.project.name]
+            calls.add_metric(names, one.calls)
+            failed.add_metric(names, one.failed_calls)
+            up.add_metric(names, int(one.is_running))
+            buckets = Counter({int(bucket): count for bucket, count in one.latency_buckets.items()})
+            unknown.add_metric(names, one.unknown_pictures)
+            latency.add_metric(names, _cumulative(buckets), _total_s(buckets))
+        yield from (calls, failed, up, latency, unknown)
+
+
+def _cumulative(buckets: Counter[int]) -> list[tuple[str, float]]:
+    pairs = [
+        (str(edge), float(sum(n for one, n in buckets.items() if upper_ms(one) <= 1e3 * edge)))
+        for edge in EDGES_S
+    ]
+    return [*pairs, ("+Inf", float(sum(buckets.values())))]
+
+
+def _total_s(buckets: Counter[int]) -> float:
+    """An estimate: each call at the upper end of its class."""
+    return sum(calls * upper_ms(one) for one, calls in buckets.items()) / 1e3

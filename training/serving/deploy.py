@@ -1,0 +1,213 @@
+"""What can be done with services. Each deed is one conditional update and one event."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+import django_rq
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils import timezone
+from redis.exceptions import RedisError
+from rq.job import JobStatus
+
+from projects.models import Team
+from training.models import Service, ServiceEvent, TrainingVersion
+from training.serving.inference import predictor
+from training.serving.tokens import Token, keep, new_token
+
+logger = logging.getLogger(__name__)
+
+Status = Service.Status
+FIRST_TOKEN = "first token"
+QUEUE_PATIENCE = timedelta(seconds=60)  # after that a Deploying service is put into the queue again
+
+
+class DeployRefused(Exception):
+    """The deployment cannot begin; the text says why, for the user."""
+
+
+def deploy(
+    version: TrainingVersion, by: User, auto_stop_hours: int | None, service_id: UUID | None = None
+) -> tuple[Service, Token]:
+    """Put a Completed version behind an address. The token is known only now. Raises DeployRefused."""
+    token = new_token()
+    with transaction.atomic():
+        version.refresh_from_db(fields=["status", "deleted_at"])
+        check_deployable(version)
+        _admit_one_more(version.project.team_id)
+        service = Service.objects.create(
+            id=service_id or uuid4(),
+            project=version.project,
+            training_version=version,
+            name=_free_name(version),
+            auto_stop_hours=auto_stop_hours,
+            deployed_by=by,
+        )
+        keep(service, FIRST_TOKEN, token, by)
+        note(service, by, f"Deploying {version.name}.")
+        transaction.on_commit(partial(_bring_up_soon, service.pk))
+    return service, token
+
+
+def bring_up(service_id: str) -> None:
+    """The job: prove that the model answers, then Running. Safe to run twice; a stop in the meantime wins."""
+    service = Service.objects.alive().select_related("training_version").filter(pk=service_id).first()
+    if service is None or not service.is_deploying:
+        return
+    try:
+        predictor.prove(service.training_version)
+    except predictor.ModelUnavailable as problem:
+        _fail(service, str(problem))
+    except Exception:
+        _fail(service, "The model could not be started. An operator finds the reason in the queue “short”.")
+        raise
+    else:
+        _run(service)
+
+
+def stop(service: Service, by: User | None) -> bool:
+    """False when it was not up: nothing changes."""
+    return change(service, {Status.RUNNING, Status.DEPLOYING}, by, "Stopped.", **_at_rest())
+
+
+def start(service: Service, by: User) -> bool:
+    """Deploying again, with the Auto Stop it was deployed with. False when there was nothing to start."""
+    with transaction.atomic():
+        has_changed = change(
+            service,
+            {Status.STOPPED, Status.FAILED},
+            by,
+            "Started again.",
+            status=Status.DEPLOYING,
+            requested_at=timezone.now(),
+            stops_at=None,
+            failure_cause="",
+        )
+        if has_changed:
+            transaction.on_commit(partial(_bring_up_soon, service.pk))
+    return has_changed
+
+
+def delete(service: Service, by: User) -> bool:
+    """It answers no more and leaves the page; the row stays for the history."""
+    return change(service, set(Status), by, "Deleted.", deleted_at=timezone.now(), **_at_rest())
+
+
+def collect(service: Service, collects: bool, keeps_days: int, by: User) -> None:
+    """Begin or end to keep the pictures of calls. What was kept stays until its days are over."""
+    message = f"Collects requests, kept for {keeps_days} days." if collects else "Collects no requests."
+    if (service.collects, service.keeps_days) != (collects, keeps_days):
+        change(service, set(Status), by, message, collects=collects, keeps_days=keeps_days)
+
+
+def stop_expired() -> int:
+    """Run every 30 seconds: stop what is past its Auto Stop, and enqueue again what waits too long.
+
+    Returns how many were stopped.
+    """
+    now = timezone.now()
+    for service_id in Service.objects.waiting_since(now - QUEUE_PATIENCE).values_list("pk", flat=True):
+        _bring_up_soon(service_id)
+    return sum(_expire(service) for service in Service.objects.expired(now))
+
+
+def _expire(service: Service) -> bool:
+    with transaction.atomic():
+        rows = Service.objects.expired(timezone.now()).filter(pk=service.pk).update(**_at_rest())
+        if rows:
+            is_over = service.stops_at is not None and service.stops_at <= timezone.now()
+            note(service, None, "Stopped by Auto Stop." if is_over else "Stopped: the project was deleted.")
+    return bool(rows)
+
+
+def _run(service: Service) -> None:
+    hours = service.auto_stop_hours
+    stops_at = timezone.now() + timedelta(hours=hours) if hours else None
+    unit = "hour" if hours == 1 else "hours"
+    message = f"Running. Auto Stop in {hours} {unit}." if hours else "Running. Auto Stop is off."
+    change(service, {Status.DEPLOYING}, None, message, status=Status.RUNNING, stops_at=stops_at)
+
+
+def _fail(service: Service, cause: str) -> None:
+    change(
+        service,
+        {Status.DEPLOYING},
+        None,
+        f"Failed. {cause}",
+        status=Status.FAILED,
+        stops_at=None,
+        failure_cause=cause,
+    )
+
+
+def _at_rest() -> dict[str, Any]:
+    return {"status": Status.STOPPED, "stops_at": None}
+
+
+def change(
+    service: Service,
+    when: Iterable[Status],
+    by: User | None,
+    message: str,
+    only_if: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> bool:
+    """The one way a service changes; `service` is read again so that the caller sees the truth."""
+    with transaction.atomic():
+        alive = Service.objects.alive().filter(pk=service.pk, status__in=list(when), **(only_if or {}))
+        rows = alive.update(**changes)
+        if rows:
+            note(service, by, message)
+    service.refresh_from_db()
+    return bool(rows)
+
+
+def note(service: Service, by: User | None, message: str) -> None:
+    ServiceEvent.objects.create(service=service, by=by, message=message[:255])
+
+
+def check_deployable(version: TrainingVersion) -> None:
+    if version.deleted_at:
+        raise DeployRefused(f"{version.name} was deleted. Choose another version.")
+    if not version.is_completed:
+        raise DeployRefused(f"Only Completed versions can be deployed; {version.name} is {version.status}.")
+
+
+def _admit_one_more(team_id: int) -> None:
+    """Counting and creating are one step: the team's row is locked (SQLite locks the whole database)."""
+    team = Team.objects.select_for_update().get(pk=team_id)
+    limit = settings.EXEML_MAX_SERVICES_PER_TEAM
+    if Service.objects.alive().filter(project__team=team).count() >= limit:
+        raise DeployRefused(
+            f"{team.name} may have at most {limit} service{'s' * (limit != 1)} at a time, and stopped ones "
+            "count too. Delete one of them first."
+        )
+
+
+def _free_name(version: TrainingVersion) -> str:
+    """exeML-flowers-V001, and exeML-flowers-V001-2 when the version is deployed once more."""
+    name = f"exeML-{version.project.name}-{version.name}"
+    earlier = version.services.count()
+    return f"{name}-{earlier + 1}" if earlier else name
+
+
+def _bring_up_soon(service_id: UUID) -> None:
+    enqueue(bring_up, service_id, f"service-{service_id}")
+
+
+def enqueue(deed: Callable[[str], None], service_id: UUID, job_id: str) -> None:
+    """Give the work to a worker. Without Redis the row stays as it is and the sweep tries again."""
+    try:
+        queue = django_rq.get_queue(settings.QUEUE_SHORT)
+        job = queue.fetch_job(job_id)
+        if job is None or job.get_status() not in (JobStatus.QUEUED, JobStatus.STARTED):
+            queue.enqueue(deed, str(service_id), job_id=job_id)
+    except (RedisError, OSError) as problem:
+        logger.warning("Service %s waits for the queue: %s", service_id, problem)

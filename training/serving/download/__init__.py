@@ -1,0 +1,1 @@
+"""A training version as files to take along."""

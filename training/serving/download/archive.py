@@ -1,0 +1,125 @@
+"""A version to take along: one zip with the model, its evaluation, and a command that computes it again."""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+from zipfile import ZIP_DEFLATED
+
+import numpy as np
+from django.core.files.storage import default_storage
+from zipstream import ZipStream
+
+from exeml_site.lib import storage
+from training.evaluation.report import parameters_of, report_html
+from training.models import TrainingVersion
+from training.serving.inference.predictor import NOT_FOR_ANSWERS, ModelUnavailable, bundle_folder
+
+KIT = Path(__file__).resolve().with_name("kit")
+PARTS = (
+    "torch",
+    "torchvision",
+    "timm",
+    "openvino",
+    "onnxruntime",
+    "numpy",
+    "Pillow",
+    "scikit-learn",
+    "Django",
+)
+README = """{name} of the project {project}
+
+  report.html        what the page says, to read and print
+  evaluation.json    labels and metrics        predictions.jsonl  every stored prediction
+  dataset.manifest   images, labels and sides  parameters.json    what was asked for, seeds, how it ended
+  environment.json   versions of the parts     charts/            as the worker drew them
+  bundle/            the model (ONNX, preprocessing described in bundle.json), without torch's weights
+  selftest.npz       pictures and the scores that the model gave them
+  verify.py          python verify.py   computes every metric again and runs the self-test
+"""
+
+
+def pack(version: TrainingVersion) -> ZipStream:
+    """Pieces of the archive, made while it is sent."""
+    archive = ZipStream(compress_type=ZIP_DEFLATED)
+    archive.add(README.format(name=version.name, project=version.project.name), "README.txt")
+    archive.add((KIT / "verify.py").read_bytes(), "verify.py")
+    archive.add(report_html(version), "report.html")
+    archive.add(_json(parameters_of(version)), "parameters.json")
+    archive.add(_json(environment()), "environment.json")
+    archive.add(_json(_evaluation(version)), "evaluation.json")
+    archive.add(_predictions(version), "predictions.jsonl")
+    if version.dataset_version.manifest and default_storage.exists(version.dataset_version.manifest):
+        archive.add(storage.pieces(version.dataset_version.manifest), "dataset.manifest")
+    _add_folder(archive, f"{version.folder}/charts", "charts")
+    try:
+        selftest = _selftest(bundle_folder(version))
+    except ModelUnavailable:
+        return archive  # evaluation and report are worth having without the model
+    _add_folder(archive, f"{version.folder}/bundle", "bundle")
+    archive.add(selftest, "selftest.npz")
+    return archive
+
+
+def environment() -> dict[str, Any]:
+    """Versions of the parts on the machine that packs."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: metadata.version(name) for name in PARTS},
+    }
+
+
+def _evaluation(version: TrainingVersion) -> dict[str, Any]:
+    fields = ("label", "name", "value", "low", "high", "hits", "support")
+    return {
+        "labels": version.confusion.get("labels", []),
+        "confusion": version.confusion.get("matrix", []),
+        "metrics": list(version.metrics.values(*fields)),
+    }
+
+
+def _predictions(version: TrainingVersion) -> Iterator[bytes]:
+    fields = ("image_id", "image__name", "truth", "predicted", "scores", "is_known")
+    for row in version.evaluated_images.values(*fields).iterator(chunk_size=500):
+        row["name"] = row.pop("image__name")
+        yield json.dumps(row, ensure_ascii=False).encode() + b"\n"
+
+
+def _selftest(folder: Path) -> bytes:
+    """The self-test's pictures at the sizes that the network takes, and the scores noted at export."""
+    from training.engine.bundle.bundle import read_description, self_test_squares
+    from training.engine.config import EngineError
+    from training.engine.data.images import resize_square
+
+    try:
+        description = read_description(folder)
+    except EngineError as problem:
+        raise ModelUnavailable(str(problem)) from problem
+    squares = self_test_squares(description["preprocessing"]["side"])
+    pictures: dict[str, Any] = {
+        f"images_{size}": np.stack([resize_square(one, size) for one in squares])
+        for size in description["preprocessing"]["resolutions"]
+    }
+    scores = np.asarray(description["self_test"]["scores"], np.float64)
+    out = io.BytesIO()
+    np.savez_compressed(out, scores=scores, **pictures)
+    return out.getvalue()
+
+
+def _add_folder(archive: ZipStream, stored: str, name: str) -> None:
+    try:
+        _, found = default_storage.listdir(stored)
+    except FileNotFoundError:
+        return
+    for file in sorted(set(found) - NOT_FOR_ANSWERS):
+        archive.add(storage.pieces(f"{stored}/{file}"), f"{name}/{file}")
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, indent=1, ensure_ascii=False, default=str).encode()

@@ -1,0 +1,1 @@
+"""Files that are copied into a download. They run without this program."""

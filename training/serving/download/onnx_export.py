@@ -1,0 +1,192 @@
+"""A version as a folder that runs elsewhere: one ONNX graph, sample pictures with scores, a small server."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import sys
+import tempfile
+import zipfile
+from importlib import metadata, util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+from django.db import transaction
+
+from exeml_site.lib import jobs, storage
+from training.models import EvaluatedImage, TrainingVersion
+from training.serving.inference.predictor import ModelUnavailable, bundle_folder, load
+
+logger = logging.getLogger(__name__)
+
+MAKE = "training.serving.download.onnx_export.make"
+KIT = Path(__file__).resolve().with_name("kit")
+PROGRAMS = ("model.py", "selftest.py", "server.py")
+PARTS = ("numpy", "onnxruntime", "Pillow")
+SAMPLES, COMPARED = 8, 60  # pictures in the folder, and pictures whose scores are compared
+FAILED = "The export could not be made. Try again; operators find the reason in the log."
+README = """{name}: {labels} labels, accuracy {accuracy} on its validation side
+
+  model.onnx        an upright RGB picture of any size in, calibrated scores out; all preprocessing is inside
+  model.json        labels in order, thresholds, and what else a program may ask
+  model.py          a picture in, the answer out: from model import Model; Model().predict(bytes)
+  selftest.py       python selftest.py   asks about the pictures of samples/ and compares
+  server.py         TOKEN=secret python server.py   POST /v1/infers/model as the service answered it
+  requirements.txt  pip install -r requirements.txt
+  Dockerfile        docker build -t {tag} . && docker run -p 8080:8080 -e TOKEN=secret {tag}
+"""
+DOCKERFILE = """FROM python:3.12-slim
+WORKDIR /model
+COPY requirements.txt .
+RUN pip install --no-cache-dir -r requirements.txt
+COPY . .
+RUN python selftest.py
+USER nobody
+EXPOSE 8080
+ENV PORT=8080
+CMD ["python", "server.py"]
+"""
+
+
+def stored_name(version: TrainingVersion) -> str:
+    return f"{version.folder}/export.zip"
+
+
+def ask_for(version: TrainingVersion) -> None:
+    """Let a worker make the export; once, however often it is asked for."""
+    with transaction.atomic():
+        _say(version, {"state": "making"})
+        jobs.soon(MAKE, version.pk, queue=settings.QUEUE_SHORT)
+
+
+def make(version_id: int) -> None:
+    """The job. Safe to run twice: the newer export takes the place of the older."""
+    version = TrainingVersion.objects.completed().select_related("project").filter(pk=version_id).first()
+    if version is None:
+        return
+    try:
+        content, parity = _packed(version)
+        storage.save_whole(stored_name(version), content)
+    except ModelUnavailable as problem:
+        _say(version, {"state": "failed", "problem": str(problem)})
+    except Exception:
+        logger.exception("the export of training version %s was not made", version_id)
+        _say(version, {"state": "failed", "problem": FAILED})
+    else:
+        _say(version, {"state": "made", "bytes": len(content), "parity": parity})
+
+
+def _say(version: TrainingVersion, export: dict[str, Any]) -> None:
+    TrainingVersion.objects.alive().filter(pk=version.pk).update(export=export)
+    version.export = export
+
+
+def _packed(version: TrainingVersion) -> tuple[bytes, dict[str, Any]]:
+    """The archive, and how its answers differ from the stored ones. Raises ModelUnavailable."""
+    from training.engine.bundle.onnx_pipeline import whole_graph
+    from training.engine.config import EngineError
+
+    try:
+        graph = whole_graph(bundle_folder(version))
+    except EngineError as problem:
+        raise ModelUnavailable(str(problem)) from problem
+    about = _about(version)
+    compared = list(_compared(version))
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "model.onnx").write_bytes(graph)
+        (Path(folder) / "model.json").write_text(json.dumps(about), "utf-8")
+        answers = _answers(Path(folder), [content for _, content in compared])
+    parity = _parity(compared, answers)
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        root = version.model_name or version.name
+        for name, content in _files(version, about, graph, compared).items():
+            archive.writestr(f"{root}/{name}", content)
+    return out.getvalue(), parity
+
+
+def _files(
+    version: TrainingVersion,
+    about: dict[str, Any],
+    graph: bytes,
+    compared: list[tuple[EvaluatedImage, bytes]],
+) -> dict[str, str | bytes]:
+    accuracy = version.metrics.filter(label="", name="accuracy").first()
+    words = f"{100 * accuracy.value:.1f} %" if accuracy and accuracy.value is not None else "unknown"
+    tag = "".join(one if one.isalnum() else "-" for one in (version.model_name or "exeml").lower())
+    labels = len(about["labels"])
+    found: dict[str, str | bytes] = {
+        "README.txt": README.format(name=version.model_name, labels=labels, accuracy=words, tag=tag),
+        "model.onnx": graph,
+        "model.json": json.dumps(about, indent=1, ensure_ascii=False),
+        "requirements.txt": "".join(f"{name}=={metadata.version(name)}\n" for name in PARTS),
+        "Dockerfile": DOCKERFILE,
+        **{name: (KIT / name).read_bytes() for name in PROGRAMS},
+    }
+    expected = []
+    for number, (one, content) in enumerate(compared[:SAMPLES]):
+        name = f"{number}{Path(one.image.name).suffix.lower() if one.image else ''}"
+        found[f"samples/{name}"] = content
+        expected.append({"file": name, "scores": one.scores, "is_known": one.is_known})
+    found["samples/expected.json"] = json.dumps(expected, indent=1)
+    return found
+
+
+def _about(version: TrainingVersion) -> dict[str, Any]:
+    bundle = load(version)
+    return {
+        "version": version.name,
+        "project": version.project.name,
+        "labels": list(bundle.labels),
+        "is_multi_label": bundle.is_multi_label,
+        "thresholds": list(bundle.thresholds),
+        "side": bundle.description["preprocessing"]["side"],
+        "max_megapixels": settings.EXEML_MAX_IMAGE_MEGAPIXELS,
+    }
+
+
+def _compared(version: TrainingVersion) -> list[tuple[EvaluatedImage, bytes]]:
+    """Evaluated images whose files are there, spread over the evaluation."""
+    images = version.evaluated_images.exclude(image=None).select_related("image").order_by("pk")
+    count = images.count()
+    every = max(1, count // COMPARED)
+    found = []
+    for one in list(images)[::every][:COMPARED]:
+        try:
+            found.append((one, storage.local_path(one.image.file_name if one.image else "").read_bytes()))
+        except OSError:
+            continue
+    return found
+
+
+def _answers(folder: Path, pictures: list[bytes]) -> list[tuple[Any, bool | None]]:
+    """What the exported programs say, loaded from the files that are packed."""
+    model = _program("model").Model(folder, threads=settings.EXEML_ENGINE_THREADS or None)
+    return [model.scores(picture) for picture in pictures]
+
+
+def _program(name: str) -> ModuleType:
+    spec = util.spec_from_file_location(f"exported_{name}", KIT / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _parity(
+    compared: list[tuple[EvaluatedImage, bytes]], answers: list[tuple[Any, bool | None]]
+) -> dict[str, Any]:
+    """Against the scores that are stored with the evaluation."""
+    pairs = [
+        (np.asarray(one.scores), scores)
+        for (one, _), (scores, _) in zip(compared, answers, strict=True)
+        if len(one.scores) == len(scores)
+    ]
+    gaps = [float(np.abs(stored - scores).max()) for stored, scores in pairs]
+    same = sum(int(stored.argmax()) == int(scores.argmax()) for stored, scores in pairs)
+    return {"images": len(pairs), "largest_difference": max(gaps, default=0.0), "same_top1": same}

@@ -1,0 +1,58 @@
+"""Models that will be asked soon are loaded before the first call comes, in every process that answers."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+
+from django.db import DatabaseError, connection
+from django.db.models import Q
+
+from training.models import Service, TrainingVersion
+from training.serving.inference import predictor
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 1.0
+AT_START = 4  # models; the shelf holds some more
+
+
+def begin() -> None:
+    """Look for services that begin or change, from now on."""
+    threading.Thread(target=_run, name="warm models", daemon=True).start()
+
+
+def _run() -> None:
+    clock, look_for = threading.Event(), running
+    while True:
+        try:
+            warm(look_for())
+            look_for = beginning
+        except DatabaseError:
+            logger.warning("The models of beginning services could not be looked up.", exc_info=True)
+        finally:
+            connection.close()
+        clock.wait(LOOK_EVERY_S)
+
+
+def running() -> list[int]:
+    """The versions of services that were asked most."""
+    services = Service.objects.alive().filter(status=Service.Status.RUNNING).order_by("-calls")
+    return list(services.values_list("training_version", flat=True)[:AT_START])
+
+
+def beginning() -> list[int]:
+    """The versions that are about to answer."""
+    services = Service.objects.alive().filter(
+        Q(status=Service.Status.DEPLOYING) | Q(next_version__isnull=False)
+    )
+    pairs = services.values_list("training_version", "next_version")
+    return [key for pair in pairs for key in pair if key is not None]
+
+
+def warm(version_ids: list[int]) -> None:
+    """What cannot be loaded is told where the service is brought up."""
+    for version in TrainingVersion.objects.filter(pk__in=version_ids) if version_ids else ():
+        with contextlib.suppress(predictor.ModelUnavailable):
+            predictor.load(version)

@@ -1,0 +1,121 @@
+"""The test of a service on its page: answers to some pictures, and why."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import uuid4
+
+import django_rq
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from redis.exceptions import RedisError
+from rq.exceptions import NoSuchJobError
+from rq.job import Job, JobStatus
+
+from projects.images import decode, similarity
+from projects.models import Image, Label, Project
+from training.models import Service, TrainingVersion
+from training.serving.calls import counters, feedback
+from training.serving.inference import explain as explanations
+from training.serving.inference import predictor
+
+logger = logging.getLogger(__name__)
+
+NEAREST = "training.assist.embed_images.nearest_to"
+KEPT_S = 120
+NEIGHBOURS = 6
+
+
+@dataclass(frozen=True)
+class Tested:
+    """One picture of the test: its answer, or the sentence that says why there is none."""
+
+    name: str
+    answer: predictor.Answer | None = None
+    problem: str = ""
+
+
+def test(service: Service, uploads: Sequence[UploadedFile[bytes]]) -> list[Tested]:
+    """In the order of the pictures. They count as calls, and are collected where the service collects."""
+    return [_test_one(service, upload) for upload in uploads]
+
+
+def _test_one(service: Service, upload: UploadedFile[bytes]) -> Tested:
+    version = predictor.version_for_a_call(service)
+    began, name = time.monotonic(), upload.name or "picture"
+    content: bytes = upload.read()
+    try:
+        answer = predictor.predict(version, content)
+    except (predictor.PictureRefused, predictor.ModelUnavailable) as problem:
+        unreadable = isinstance(problem, predictor.PictureRefused)
+        code = "IMAGE_UNREADABLE" if unreadable else "MODEL_UNAVAILABLE"
+        counters.note(service.pk, version.pk, _ms(began), error=code)
+        return Tested(name, problem=str(problem))
+    if service.collects and answer.request_id:
+        feedback.keep(service, version, answer.request_id, content, answer)
+        answer = replace(answer, is_collected=True)
+    unknown = int(answer.is_known is False)
+    counters.note(service.pk, version.pk, _ms(began), labels=answer.predicted_labels, unknown=unknown)
+    return Tested(name, answer)
+
+
+def _ms(began: float) -> float:
+    return 1e3 * (time.monotonic() - began)
+
+
+def explain(version: TrainingVersion, content: bytes, label: str) -> dict[str, Any]:
+    """{"label", "heat": a data address, "search": of the neighbours} or {"problem": a sentence}."""
+    try:
+        heat = explanations.heat_map(version, content, label)
+    except KeyError:
+        return {"problem": "The model does not know this label."}
+    except (predictor.ModelUnavailable, predictor.PictureRefused) as problem:
+        return {"problem": str(problem)}
+    address = "data:image/webp;base64," + base64.b64encode(heat).decode()
+    return {"label": label, "heat": address, "search": _search(version.project, content)}
+
+
+def neighbours(project: Project, search: str) -> list[tuple[Image, list[Label]]] | None:
+    """The training images most like the picture; empty where nobody knows, None while it is sought."""
+    try:
+        job = Job.fetch(
+            _job_id(project, search), connection=django_rq.get_connection(settings.QUEUE_LABELING)
+        )
+        status = job.get_status()
+    except (NoSuchJobError, RedisError, OSError):
+        return []
+    if status in (JobStatus.QUEUED, JobStatus.STARTED):
+        return None
+    ids: list[int] = job.return_value() or []
+    return similarity.with_labels(ids[:NEIGHBOURS])
+
+
+def _search(project: Project, content: bytes) -> str:
+    """Ask the labeling worker, which keeps the network; only a thumbnail travels."""
+    search = uuid4().hex
+    try:
+        thumbnail = decode.examine(content).thumbnail
+        django_rq.get_queue(settings.QUEUE_LABELING).enqueue(
+            NEAREST,
+            project.pk,
+            thumbnail,
+            job_id=_job_id(project, search),
+            result_ttl=KEPT_S,
+            failure_ttl=KEPT_S,
+            ttl=KEPT_S,
+            at_front=True,
+        )
+    except (RedisError, OSError, decode.Refused) as problem:
+        logger.info("the neighbours of a picture are not sought: %s", problem)
+        return ""
+    return search
+
+
+def _job_id(project: Project, search: str) -> str:
+    """Holds the project, so that one team cannot read what another one asked."""
+    return f"near-{project.pk}-{search}"

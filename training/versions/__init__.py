@@ -1,0 +1,1 @@
+"""The life of a training version, seen from the web."""

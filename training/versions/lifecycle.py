@@ -1,0 +1,382 @@
+"""Deeds on a training version from outside its job: start, queue, stop, retry, delete.
+
+The row is the truth and Redis only carries the work. Every change of state is one conditional UPDATE whose
+row count is looked at, so that two people, or a person and the job, cannot both win.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import django_rq
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.db.models import F, Max, Q
+from django.utils import timezone
+from redis.exceptions import RedisError
+from rq.exceptions import DuplicateJobError, NoSuchJobError
+from rq.job import Job, JobStatus
+from rq.queue import Queue
+
+from exeml_site.lib import storage
+from projects.models import DatasetVersion, Project
+from training.models import Candidate, Service, Status, TrainingVersion
+from training.models.version import FINAL, TrainingVersionQuerySet
+
+logger = logging.getLogger(__name__)
+
+# Above the time limit that the engine keeps itself: publishing, evaluating, storing, a busy machine.
+JOB_SLACK = timedelta(minutes=45)
+NUMBER_RACES = 10
+WAITING = (
+    "Waiting for the queue, which does not answer right now. It starts by itself when the queue is back."
+)
+
+
+class Refused(Exception):
+    """A deed that the state of things forbids; the message is a sentence for the user."""
+
+
+class NameTaken(Refused):
+    """Somebody else reserved the name of the dataset version a moment ago."""
+
+
+# --- start ---
+
+
+def submitted(submission: UUID) -> TrainingVersion | None:
+    """The version that this opened dialog has started already."""
+    return TrainingVersion.objects.filter(submission=submission).first()
+
+
+def start(
+    project: Project, configuration: Mapping[str, Any], *, by: User, submission: UUID
+) -> TrainingVersion:
+    """Make the training version and hand it to its queue. The same submission finds the same version.
+
+    Raises NameTaken where the dataset version's name was reserved meanwhile, Refused for the submission
+    of another project.
+    """
+    for _ in range(NUMBER_RACES):
+        earlier = submitted(submission)
+        if earlier:
+            return _of_this_project(earlier, project)
+        try:
+            return _insert(project, configuration, by, submission)
+        except IntegrityError:
+            if _is_taken(project, configuration["dataset_version"]) and not submitted(submission):
+                raise NameTaken(name_taken(configuration["dataset_version"])) from None
+    raise Refused("Many trainings are being submitted at this moment. Press Submit again.")
+
+
+def name_taken(name: str) -> str:
+    return f"This project already has a dataset version “{name}”. Choose another name (4371)."
+
+
+def _of_this_project(version: TrainingVersion, project: Project) -> TrainingVersion:
+    if version.project_id != project.pk:
+        raise Refused("This page belongs to another project. Open Train again.")
+    return version
+
+
+def _is_taken(project: Project, name: str) -> bool:
+    return project.dataset_versions.filter(name__iexact=name).exists()
+
+
+def _insert(
+    project: Project, configuration: Mapping[str, Any], by: User, submission: UUID
+) -> TrainingVersion:
+    """One transaction: reserve the dataset version, take the next number, queue on commit."""
+    flavor = configuration["instance_flavor"]
+    with transaction.atomic():
+        reserved = DatasetVersion.objects.create(
+            project=project,
+            name=configuration["dataset_version"],
+            training_ratio=configuration["training_ratio"],
+            created_by=by,
+        )
+        version = TrainingVersion.objects.create(
+            project=project,
+            number=_next_number(project),
+            submission=submission,
+            dataset_version=reserved,
+            training_ratio=configuration["training_ratio"],
+            incremental_version=configuration["incremental_version"],
+            inference_hardware=configuration["inference_hardware"],
+            max_inference_ms=configuration["max_inference_ms"],
+            max_training_minutes=configuration["max_training_minutes"],
+            flavor=flavor,
+            flavor_name=flavor.name,
+            price_per_hour=flavor.price_per_hour,
+            submitted_by=by,
+        )
+        transaction.on_commit(lambda: enqueue(version))
+    return version
+
+
+def add_time(version: TrainingVersion, minutes: int, *, by: User, submission: UUID) -> TrainingVersion:
+    """Train on from a Completed version for `minutes`, on the images that it was trained on and judged by.
+
+    It becomes a version of its own, so that the older one stays what it is. The same submission finds the
+    same version. Raises Refused where the version is not Completed or its flavor is gone.
+    """
+    if not version.is_completed:
+        raise Refused(f"{version} is {version.status}: time can be added to a Completed version.")
+    return _on_the_same_images(
+        version, by, submission, incremental_version=version, max_training_minutes=minutes
+    )
+
+
+def promote(candidate: Candidate, *, by: User, submission: UUID) -> TrainingVersion:
+    """Make another candidate of a Completed version a version of its own, without training.
+
+    It is judged by the same images. The same submission finds the same version. Raises Refused where the
+    candidate's weights were not kept or it is the version's model already.
+    """
+    version = candidate.training_version
+    if not version.is_completed:
+        raise Refused(f"{version} is {version.status}: a candidate of a Completed version can be promoted.")
+    if candidate.is_best:
+        raise Refused(f"This candidate is the model of {version} already.")
+    if candidate.place is None:
+        raise Refused("This candidate's weights were not kept. Train again to choose another one.")
+    return _on_the_same_images(
+        version,
+        by,
+        submission,
+        incremental_version=version.incremental_version,
+        max_training_minutes=version.max_training_minutes,
+        promoted_candidate=candidate,
+    )
+
+
+def _on_the_same_images(
+    version: TrainingVersion, by: User, submission: UUID, **fields: Any
+) -> TrainingVersion:
+    """A version like that one, with other `fields`, on the same dataset version."""
+    earlier = submitted(submission)
+    if earlier:
+        return _of_this_project(earlier, version.project)
+    flavor = version.flavor
+    if not flavor.is_enabled:
+        raise Refused(f"The flavor {flavor} is no longer offered. Train again with another one.")
+    try:
+        with transaction.atomic():
+            made = TrainingVersion.objects.create(
+                project=version.project,
+                number=_next_number(version.project),
+                submission=submission,
+                dataset_version=version.dataset_version,
+                training_ratio=version.training_ratio,
+                inference_hardware=version.inference_hardware,
+                max_inference_ms=version.max_inference_ms,
+                flavor=flavor,
+                flavor_name=flavor.name,
+                price_per_hour=flavor.price_per_hour,
+                submitted_by=by,
+                **fields,
+            )
+            transaction.on_commit(lambda: enqueue(made))
+    except IntegrityError:  # pressed twice, or another training took the number
+        earlier = submitted(submission)
+        if earlier:
+            return _of_this_project(earlier, version.project)
+        raise Refused("Another training was submitted at this moment. Press the button again.") from None
+    return made
+
+
+def _next_number(project: Project) -> int:
+    """Deleted versions keep theirs."""
+    highest = TrainingVersion.objects.filter(project=project).aggregate(highest=Max("number"))["highest"]
+    return (highest or 0) + 1
+
+
+# --- queue ---
+
+
+def enqueue(version: TrainingVersion) -> bool:
+    """Put the version's current attempt on its flavor's queue, once however often it is called.
+
+    False where the queue does not answer: the row stays Initializing, says so, and the sweep tries again.
+    """
+    try:
+        _enqueue(version)
+    except (RedisError, OSError) as error:
+        logger.warning("training version %s waits for the queue: %s", version.pk, error)
+        _say(version, {"message": WAITING})
+        return False
+    if version.progress.get("message") == WAITING:
+        _say(version, {})
+    return True
+
+
+def job_id(version: TrainingVersion) -> str:
+    """The id of the RQ job of the current attempt: known before the job exists."""
+    return f"training-{version.pk}-{version.attempt}"
+
+
+def _say(version: TrainingVersion, progress: dict[str, str]) -> None:
+    waiting = TrainingVersion.objects.filter(pk=version.pk, status=Status.INITIALIZING)
+    if waiting.update(progress=progress):
+        version.progress = progress
+
+
+def _enqueue(version: TrainingVersion) -> None:
+    queue = django_rq.get_queue(version.flavor.queue, commit_mode="auto")
+    for _ in range(2):
+        try:
+            queue.enqueue_call(
+                "training.jobs.train_version.train",
+                args=(version.pk, version.attempt),
+                job_id=job_id(version),
+                timeout=int((version.limit + JOB_SLACK).total_seconds()),
+                failure_ttl=int(timedelta(days=7).total_seconds()),
+                description=f"{version} of project {version.project_id}, attempt {version.attempt}",
+                unique=True,
+            )
+            return
+        except DuplicateJobError:
+            if _is_under_way(queue, job_id(version)):
+                return
+            _forget(queue, job_id(version))
+
+
+def _is_under_way(queue: Queue, job: str) -> bool:
+    """Whether that job waits in the queue or is with a worker; what is left of a dead one is not."""
+    try:
+        status = Job.fetch(job, connection=queue.connection).get_status()
+    except NoSuchJobError:
+        return False
+    return status == JobStatus.STARTED or queue.get_job_position(job) is not None
+
+
+def _forget(queue: Queue, job: str) -> None:
+    with contextlib.suppress(NoSuchJobError):
+        Job.fetch(job, connection=queue.connection).delete()
+
+
+# --- stop, retry, delete ---
+
+
+def _row(version: TrainingVersion) -> TrainingVersionQuerySet:
+    return TrainingVersion.objects.alive().filter(pk=version.pk)
+
+
+def stop(version: TrainingVersion, by: User) -> bool:
+    """Stop a version that waits at once; ask one that runs to stop and keep its best model.
+
+    False where nothing changed: it had ended, or was asked before.
+    """
+    now = timezone.now()
+    asked = {"stop_requested_at": now, "stop_requested_by": by}
+    unclaimed = _row(version).filter(status=Status.INITIALIZING, claimed_attempt__lt=F("attempt"))
+    if unclaimed.update(status=Status.STOPPED, finished_at=now, progress={}, **asked):
+        return _changed(version)
+    if _row(version).active().filter(stop_requested_at=None).update(**asked):
+        return _changed(version)
+    return False
+
+
+def retry(version: TrainingVersion, by: User) -> bool:
+    """Queue a Failed or Stopped version again with the same configuration. False where it is neither."""
+    ended = _row(version).filter(status__in=[Status.FAILED, Status.STOPPED])
+    with transaction.atomic():
+        again = ended.update(
+            status=Status.INITIALIZING,
+            attempt=F("attempt") + 1,
+            submitted_by=by,
+            started_at=None,
+            finished_at=None,
+            heartbeat_at=None,
+            stop_requested_at=None,
+            stop_requested_by=None,
+            stop_reason="",
+            progress={},
+            failure_cause="",
+            failure_remedy="",
+            traceback="",
+        )
+        if again:
+            version.refresh_from_db()
+            transaction.on_commit(lambda: enqueue(version))
+    return bool(again)
+
+
+def delete(version: TrainingVersion, by: User) -> bool:
+    """Take a version out of the project and its files off the disk. False where it was gone already.
+
+    Raises Refused while it is active, serves, or another version trains from it.
+    """
+    with transaction.atomic():
+        if not _row(version).exists():
+            return False
+        _refuse_delete(version)
+        if not _row(version).filter(status__in=FINAL).update(deleted_at=timezone.now()):
+            raise Refused(f"{version} is {version.status}. Stop it first.")
+        transaction.on_commit(lambda: storage.delete_folder(version.folder))
+    logger.info("training version %s deleted by %s", version.pk, by.pk)
+    return _changed(version)
+
+
+def star(version: TrainingVersion, is_starred: bool) -> None:
+    """Stars are the team's, not a person's."""
+    _row(version).update(is_starred=is_starred)
+
+
+def describe(version: TrainingVersion, title: str, note: str) -> None:
+    _row(version).update(title=title, note=note)
+
+
+def size_on_disk(version: TrainingVersion) -> int:
+    """Bytes that deleting the version frees."""
+    return storage.folder_size(version.folder)
+
+
+def what_breaks(version: TrainingVersion) -> list[str]:
+    """What would not work any more without the version, in sentences."""
+    sentences = []
+    heirs = [str(one) for one in _made_from(version).alive().order_by("number")]
+    if heirs:
+        names = ", ".join(heirs)
+        keep = "they keep their" if len(heirs) > 1 else "it keeps its"
+        learned = f"{names} began with what it had learned"
+        sentences.append(f"{learned}: {keep} own model, but can no longer be traced to it.")
+    services = [str(one) for one in version.services.alive().order_by("name")]
+    if services:
+        sentences.append(f"It answers as {', '.join(services)}: delete that first.")
+    completed = version.project.training_versions.completed()
+    if version.is_completed and completed.exclude(pk=version.pk).exists():
+        sentences.append("It can no longer be compared with other versions.")
+    if version.is_completed and not completed.filter(number__gt=version.number).exists():
+        sentences.append("Images that wait in Label Data lose its predictions as suggestions.")
+    return sentences
+
+
+def _refuse_delete(version: TrainingVersion) -> None:
+    version.refresh_from_db()
+    if version.is_active:
+        raise Refused(f"{version} is {version.status}. Stop it first.")
+    serves = Q(training_version=version) | Q(trial_version=version) | Q(next_version=version)
+    service = Service.objects.alive().filter(serves).first()
+    if service:
+        raise Refused(f"{version} answers as the service {service}. Delete that service first.")
+    heir = _made_from(version).active().first()
+    if heir:
+        raise Refused(f"{heir} is being made from {version}. Wait for it or stop it first.")
+
+
+def _made_from(version: TrainingVersion) -> TrainingVersionQuerySet:
+    """Those that continue it, and those that one of its candidates became."""
+    return TrainingVersion.objects.filter(
+        Q(incremental_version=version) | Q(promoted_candidate__training_version=version)
+    )
+
+
+def _changed(version: TrainingVersion) -> bool:
+    version.refresh_from_db()
+    return True

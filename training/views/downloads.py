@@ -1,0 +1,75 @@
+"""Take it along: the report as one file, and the whole version as a zip."""
+
+from __future__ import annotations
+
+import re
+
+from django.core.files.storage import default_storage
+from django.http import FileResponse, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_safe
+
+from exeml_site.lib.http import PageRequest, go, page, wants_fragment
+from projects.access import project_page
+from projects.models import Project, Role
+from training.evaluation.report import report_html
+from training.models import TrainingVersion
+from training.serving.download import archive, onnx_export
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def version_report(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    version = _get(project, number)
+    response = HttpResponse(report_html(version))
+    response["Content-Disposition"] = f'attachment; filename="{_name(version)}-report.html"'
+    return response
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def version_archive(request: PageRequest, project: Project, number: int) -> HttpResponseBase:
+    version = _get(project, number)
+    response = StreamingHttpResponse(archive.pack(version), content_type="application/zip")
+    response["Content-Disposition"] = f'attachment; filename="{_name(version)}.zip"'
+    return response
+
+
+@project_page(Role.VIEWER)
+@require_http_methods(["GET", "POST"])
+@never_cache
+def version_export(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    """POST lets a worker make the export; GET says how far it is."""
+    version = _get(project, number)
+    if request.method == "POST":
+        onnx_export.ask_for(version)
+        if not wants_fragment(request):
+            return go(request, reverse("training_version", args=[project.pk, number]))
+    return page(request, "training/_export.html", {"project": project, "version": version})
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def download_export(request: PageRequest, project: Project, number: int) -> HttpResponseBase:
+    version = _get(project, number)
+    try:
+        content = default_storage.open(onnx_export.stored_name(version))
+    except OSError:
+        return go(request, reverse("training_version", args=[project.pk, number]))
+    return FileResponse(content, as_attachment=True, filename=f"{_name(version)}-onnx.zip")
+
+
+def _get(project: Project, number: int) -> TrainingVersion:
+    versions = TrainingVersion.objects.completed().select_related(
+        "dataset_version", "incremental_version", "promoted_candidate__training_version"
+    )
+    version: TrainingVersion = get_object_or_404(versions, project=project, number=number)
+    version.project = project
+    return version
+
+
+def _name(version: TrainingVersion) -> str:
+    """Of letters that every system takes in a file name."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{version.project.name}-{version.name}").strip("-")

@@ -1,0 +1,100 @@
+"""What managers do with a service that is there: another version, a share of the calls, tokens."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+
+from exeml_site.lib.http import PageRequest, go
+from projects.access import project_page
+from projects.models import Project, Role
+from training.forms.service_settings import ChangeVersionForm, TokenForm
+from training.serving import rollout, tokens
+from training.serving.deploy import DeployRefused
+from training.views.services import address, get_service, room
+
+
+@project_page(Role.MANAGER)
+@require_POST
+def change_version(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """Another version takes over, or gets a share of the calls, as soon as it is proved."""
+    service = get_service(project, service_id)
+    form = ChangeVersionForm(request.POST, service=service)
+    if form.is_valid():
+        version, percent = form.cleaned_data["version"], form.cleaned_data["percent"]
+        try:
+            rollout.change_version(service, version, request.user, percent)
+        except DeployRefused as refused:
+            form.add_error(None, str(refused))
+        else:
+            return go(request, address(service))
+    return room(request, project, service, change_form=form, opens_change=True, status=422)
+
+
+@project_page(Role.MANAGER)
+@require_POST
+def roll_back(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    service = get_service(project, service_id)
+    try:
+        rollout.roll_back(service, request.user)
+    except DeployRefused as refused:
+        messages.error(request, str(refused))
+    return go(request, address(service))
+
+
+@project_page(Role.MANAGER)
+@require_POST
+def end_trial(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """`keep=1`: the trial's version takes over; else it gets no more calls."""
+    service = get_service(project, service_id)
+    trial = service.trial_version
+    if request.POST.get("keep") == "1" and trial is not None:
+        try:
+            rollout.change_version(service, trial, request.user)
+        except DeployRefused as refused:
+            messages.error(request, str(refused))
+    elif not rollout.end_trial(service, request.user):
+        messages.info(request, "There is no trial.")
+    return go(request, address(service))
+
+
+@project_page(Role.MANAGER)
+@require_POST
+@never_cache
+def make_token(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """Answers with the page itself: the token is in no address and no session, and is seen once."""
+    service = get_service(project, service_id)
+    form = TokenForm(request.POST)
+    if form.is_valid():
+        try:
+            token = tokens.make(service, form.cleaned_data["name"], request.user)
+        except tokens.TokenRefused as refused:
+            form.add_error("name", str(refused))
+        else:
+            return room(request, project, service, fragment=TOKENS, token=token.plain, token_form=TokenForm())
+    return room(request, project, service, fragment=TOKENS, token_form=form, status=422)
+
+
+@project_page(Role.MANAGER)
+@require_POST
+@never_cache
+def rotate_token(request: PageRequest, project: Project, service_id: UUID, token_id: int) -> HttpResponse:
+    service = get_service(project, service_id)
+    token = tokens.rotate(service, token_id, request.user)
+    shown = token.plain if token else ""
+    return room(request, project, service, fragment=TOKENS, token=shown, token_form=TokenForm())
+
+
+@project_page(Role.MANAGER)
+@require_POST
+def revoke_token(request: PageRequest, project: Project, service_id: UUID, token_id: int) -> HttpResponse:
+    service = get_service(project, service_id)
+    tokens.revoke(service, token_id, request.user)
+    return room(request, project, service, fragment=TOKENS, token_form=TokenForm())
+
+
+TOKENS = "training/_service_tokens.html"
