@@ -22,7 +22,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from training.engine import FitConfig, Sample
-from training.engine.backbones.registry import fastest
+from training.engine.backbones.latency import fastest
 from training.engine.bundle.bundle import Bundle
 from training.engine.bundle.novelty import Judgement
 from training.engine.data import layouts

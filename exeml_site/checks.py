@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from django.db import DatabaseError
+from django.core.checks import CheckMessage, Error, Warning, register
 
 HERE = {"", "localhost", "127.0.0.1", "::1"}
 
@@ -53,36 +51,3 @@ def check_https(**kwargs: Any) -> list[CheckMessage]:
         return []
     hint = "Leave EXEML_DEBUG empty wherever other people reach the pages."
     return [Error("EXEML_HTTPS and EXEML_DEBUG are both on.", hint=hint, id="exeml.E002")]
-
-
-@register(Tags.database)
-def check_flavors(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Asks the database, so only where one is named: `manage.py check --database default`."""
-    if not databases or "default" not in databases:
-        return []
-    from training.models import InstanceFlavor
-
-    try:
-        enabled = list(InstanceFlavor.objects.filter(is_enabled=True))
-    except DatabaseError:
-        return []  # before the first migration
-    return [*_no_default(enabled), *_without_queue(enabled)]
-
-
-def _no_default(enabled: list[Any]) -> list[CheckMessage]:
-    if any(flavor.is_default for flavor in enabled):
-        return []
-    hint = "Enable one in the admin under Instance flavors, and mark it as the default."
-    return [Warning("No enabled instance flavor is the default.", hint=hint, id="exeml.W003")]
-
-
-def _without_queue(enabled: list[Any]) -> list[CheckMessage]:
-    return [
-        Error(
-            f"The flavor “{flavor.name}” names the queue “{flavor.queue}”, which does not exist.",
-            hint=f"Choose one of {', '.join(settings.RQ_QUEUES)} in the admin, or disable the flavor.",
-            id="exeml.E003",
-        )
-        for flavor in enabled
-        if flavor.queue not in settings.RQ_QUEUES
-    ]

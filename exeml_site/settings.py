@@ -185,7 +185,61 @@ RQ_QUEUES = {
     name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 300, "DEFAULT_RESULT_TTL": 3600}
     for name in (QUEUE_SHORT, QUEUE_LABELING, QUEUE_IMPORTS, QUEUE_GPU, QUEUE_CPU)
 }
-RQ = {"COMMIT_MODE": "on_db_commit"}
+RQ = {"COMMIT_MODE": "on_db_commit", "JOB_CLASS": "exeml_site.lib.jobs.NamedJob"}
+
+# Every job by its name; the only place that says which function runs it.
+JOBS = {
+    "train_version": "training.jobs.train_version.train",
+    "rescore_version": "training.jobs.rescore.rescore",
+    "embed_images": "training.assist.embed_images.embed",
+    "find_similar": "training.assist.embed_images.nearest_to",
+    "suggest_labels": "training.assist.suggest_labels.refresh",
+    "find_issues": "training.assist.find_issues.inspect",
+    "predict_unlabeled": "training.assist.predict_unlabeled.foresee",
+    "forecast_gains": "training.assist.forecast_gains.foretell",
+    "deploy_service": "training.serving.deploy.bring_up",
+    "change_service_version": "training.serving.rollout.change_over",
+    "run_batch": "training.serving.batches.job.run",
+    "export_onnx": "training.serving.download.onnx_export.make",
+    "run_import": "projects.transfers.import_job.run",
+    # by the clock (cron.py)
+    "sweep_trainings": "training.versions.recovery.sweep",
+    "stop_expired_services": "training.serving.deploy.stop_expired",
+    "resume_version_changes": "training.serving.rollout.catch_up",
+    "resume_batches": "training.serving.batches.job.catch_up",
+    "delete_old_collected_calls": "training.serving.calls.feedback.forget_old",
+    "delete_old_call_counts": "training.serving.calls.counters.forget_old",
+    "resume_embedding": "training.assist.embed_images.catch_up",
+    "resume_imports": "projects.transfers.imports.catch_up",
+    "empty_bins": "projects.images.bin.empty_bins",
+}
+# What follows an event. The app where it happens does not know who does the work.
+JOBS_AFTER = {"images_added": ["embed_images"], "labels_changed": ["suggest_labels"]}
+# Functions that moved; jobs queued before an upgrade still carry the old names.
+FORMER_JOBS = {
+    "training.jobs.train": "train_version",
+    "training.rescoring.rescore": "rescore_version",
+    "training.embedding.embed": "embed_images",
+    "training.embedding.nearest_to": "find_similar",
+    "training.suggesting.refresh": "suggest_labels",
+    "training.inspecting.inspect": "find_issues",
+    "training.foreseeing.foresee": "predict_unlabeled",
+    "training.learning.foretell": "forecast_gains",
+    "training.services.deploying.bring_up": "deploy_service",
+    "training.services.switching.change_over": "change_service_version",
+    "training.services.batching.run": "run_batch",
+    "training.services.exporting.make": "export_onnx",
+    "projects.transfers.running.run": "run_import",
+    "training.recovery.sweep": "sweep_trainings",
+    "training.services.deploying.stop_expired": "stop_expired_services",
+    "training.services.switching.catch_up": "resume_version_changes",
+    "training.services.batching.catch_up": "resume_batches",
+    "training.services.collecting.forget_old": "delete_old_collected_calls",
+    "training.services.counting.forget_old": "delete_old_call_counts",
+    "training.embedding.catch_up": "resume_embedding",
+    "projects.transfers.deeds.catch_up": "resume_imports",
+    "projects.purging.empty_bins": "empty_bins",
+}
 
 # --- Files -----
 

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from projects.access import public
+from exeml_site.lib.http import public
 
 urlpatterns = [
     path("", public(RedirectView.as_view(pattern_name="project_list")), name="home"),

@@ -1,4 +1,17 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
 from django.apps import AppConfig
+from django.db.models import Subquery
+
+if TYPE_CHECKING:
+    from projects.models import Project
+
+# Filled by the apps above this one when they are ready, so that this one need not know them.
+delete_blockers: list[Callable[[Project], Iterator[str]]] = []  # sentences about what still runs
+sort_columns: dict[str, Callable[[], Subquery]] = {}  # key of a project list column → its value
 
 
 class ProjectsConfig(AppConfig):

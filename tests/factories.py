@@ -15,7 +15,7 @@ from django.utils import timezone
 from PIL import Image as Picture
 
 from projects.models import Annotation, DatasetVersion, Image, Label, Membership, Project, Role, Team
-from projects.models.project import HOT_KEYS
+from projects.models.label import HOT_KEYS
 from training.models import Device, InstanceFlavor, Metric, Status, TrainingVersion
 
 PASSWORD = "a good long password"

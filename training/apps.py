@@ -4,3 +4,11 @@ from django.apps import AppConfig
 class TrainingConfig(AppConfig):
     name = "training"
     verbose_name = "Training"
+
+    def ready(self) -> None:
+        from projects import apps as projects
+        from training import checks  # noqa: F401 (registers them)
+        from training.project_hooks import best_accuracy, what_runs
+
+        projects.delete_blockers.append(what_runs)
+        projects.sort_columns["accuracy"] = best_accuracy

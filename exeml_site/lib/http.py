@@ -1,32 +1,24 @@
-"""How a view answers: one helper for whole pages and htmx fragments, one type for the request."""
+"""How a view answers (whole pages and htmx fragments), and the marks `public` and `signed_in`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any, Literal
 
-from django.contrib.auth.models import User
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
-
-from projects.models import Membership
 
 
 class SeeOther(HttpResponseRedirect):
     """After a POST: look there with GET."""
 
     status_code = 303
-
-
-class PageRequest(HttpRequest):
-    """A request that passed an access mark: signed in, and with the membership that opened the door."""
-
-    user: User
-    htmx: HtmxDetails
-    membership: Membership
 
 
 def wants_fragment(request: HttpRequest) -> bool:
@@ -58,3 +50,41 @@ def go(request: HttpRequest, url: str) -> HttpResponse:
     if wants_fragment(request):
         return HttpResponseClientRedirect(url)
     return SeeOther(url)
+
+
+View = Callable[..., HttpResponseBase]
+
+
+@dataclass(frozen=True)
+class Access:
+    """The mark that a view carries."""
+
+    kind: Literal["public", "signed-in", "team", "project"]
+    role: int | None = None
+
+
+def public(view: View) -> View:
+    """Anybody, also without an account."""
+    view.access = Access("public")  # type: ignore[attr-defined]
+    return view
+
+
+def signed_in(view: View) -> View:
+    """Anybody with an account."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not request.user.is_authenticated:
+            return ask_to_sign_in(request)
+        return view(request, *args, **kwargs)
+
+    guarded.access = Access("signed-in")  # type: ignore[attr-defined]
+    return guarded
+
+
+def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
+    """To the sign-in page and back again; an htmx swap is sent there as a whole page."""
+    if wants_fragment(request):
+        back = request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
+        return go(request, redirect_to_login(back).url)
+    return redirect_to_login(request.get_full_path())

@@ -1,19 +1,23 @@
-"""Handing work to the workers by name: this app does not know who does it.
+"""Enqueues jobs by their name in `settings.JOBS`.
 
-A job is asked for after every deed and done once: while one waits, asking again changes nothing. Redis only
-carries the work; what is missed while it is away is found by the chores of `exeml_site.cron`.
+A job is asked for after every change and done once: while one waits, asking again changes nothing. Redis only
+carries the work; what is missed while it is away is found by the periodic jobs of `exeml_site.cron`.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
+from typing import Any
+from uuid import UUID
 
 import django_rq
 from django.conf import settings
 from django.db import transaction
+from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
-from rq.job import JobStatus
+from rq.job import Job, JobStatus
 from rq.queue import Queue
 
 logger = logging.getLogger(__name__)
@@ -21,28 +25,54 @@ logger = logging.getLogger(__name__)
 LONGEST_S = 3600
 
 
-def soon(function: str, pk: int, *, queue: str = settings.QUEUE_LABELING, step: int | None = None) -> None:
-    """Once this transaction is committed, let a worker call `function`, a dotted name, with `pk`.
+class NamedJob(Job):
+    """An RQ job that runs the function that `settings.JOBS` names today.
+
+    A job that was queued before an upgrade carries the dotted name of that time (`settings.FORMER_JOBS`).
+    """
+
+    @property
+    def func(self) -> Callable[..., Any] | None:
+        name = settings.FORMER_JOBS.get(self.func_name or "")
+        return import_string(settings.JOBS[name]) if name else super().func  # type: ignore[no-any-return]
+
+
+def after(event: str, pk: int) -> None:
+    """Enqueue what `settings.JOBS_AFTER` names for `event`, once this transaction is committed."""
+    for name in settings.JOBS_AFTER[event]:
+        enqueue(name, pk)
+
+
+def enqueue(
+    name: str,
+    pk: int | UUID,
+    *,
+    queue: str = settings.QUEUE_LABELING,
+    step: int | None = None,
+    timeout_s: int = LONGEST_S,
+) -> None:
+    """Once this transaction is committed, let a worker run the job `name` with `pk`.
 
     `step`: how far the work is. A job whose worker was killed twice at the same step waits for RQ to notice.
+    Without Redis nothing is enqueued, a warning is logged, and a periodic job enqueues it later.
     """
-    transaction.on_commit(partial(_enqueue, function, pk, queue, step))
+    transaction.on_commit(partial(_enqueue, name, pk, queue, step, timeout_s))
 
 
-def _enqueue(function: str, pk: int, queue_name: str, step: int | None) -> None:
-    job_id = f"{function.rpartition('.')[2]}-{pk}" + (f"-{step}" if step else "")
+def _enqueue(name: str, pk: int | UUID, queue_name: str, step: int | None, timeout_s: int) -> None:
+    job_id = f"{name}-{pk}" + (f"-{step}" if step else "")
     try:
         queue = django_rq.get_queue(queue_name, commit_mode="auto")
-        # A job that runs may have read the rows before this deed: one more must follow it.
-        for name in (job_id, f"{job_id}-again"):
-            status = _status(queue, name)
+        # A job that runs may have read the rows before this change: one more must follow it.
+        for each in (job_id, f"{job_id}-again"):
+            status = _status(queue, each)
             if status == JobStatus.QUEUED:
                 return
             if status != JobStatus.STARTED:
-                _hand_over(queue, function, pk, name)
+                _put(queue, name, pk, each, timeout_s)
                 return
     except (RedisError, OSError) as problem:
-        logger.warning("%s of %s waits for the queue: %s", function, pk, problem)
+        logger.warning("%s of %s waits for the queue: %s", name, pk, problem)
 
 
 def _status(queue: Queue, job_id: str) -> JobStatus | None:
@@ -50,12 +80,12 @@ def _status(queue: Queue, job_id: str) -> JobStatus | None:
     return job.get_status() if job else None
 
 
-def _hand_over(queue: Queue, function: str, pk: int, job_id: str) -> None:
+def _put(queue: Queue, name: str, pk: int | UUID, job_id: str, timeout_s: int) -> None:
     queue.enqueue_call(
-        function,
-        args=(pk,),
+        settings.JOBS[name],
+        args=(str(pk) if isinstance(pk, UUID) else pk,),
         job_id=job_id,
-        timeout=LONGEST_S,
+        timeout=timeout_s,
         result_ttl=0,
         failure_ttl=24 * 3600,
     )

@@ -6,6 +6,9 @@ import contextlib
 import os
 import sys
 import time
+from collections.abc import Callable
+
+Say = Callable[[str], None]
 
 WIDTH = 8
 COLOURS = {

@@ -16,10 +16,10 @@ from projects.formats.manifest import Mark
 from projects.images.query import SIZE_WORDS, Query
 from projects.label_data import tiles_html
 from projects.label_data.filter_chips import SIDES
-from projects.label_data.page import LabelRow
+from projects.label_data.rows import LabelRow
 from projects.labels.annotations import tidy
 from projects.models import Label, OpinionState, Project
-from projects.models.project import LABEL_NAME
+from projects.models.label import LABEL_NAME
 from projects.quality.issues import CHECKS
 
 MOST_IMAGES = 5_000

@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 
 from projects.models import Label, Project
-from projects.models.project import HOT_KEY, LABEL_COLOURS
+from projects.models.label import HOT_KEY, LABEL_COLOURS
 
 
 class LabelLookForm(forms.Form):

@@ -5,80 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
-from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
-from django.db.models import Q
 
-from projects.models import Project, Role, Team
+from projects.models import Project, Team
 from projects.models.project import PROJECT_NAME
-from projects.workspace import login_throttle
 from projects.workspace.lifecycle import NAME_TAKEN
 
 MAX_DESCRIPTION = 256
 TOO_LONG = "Use at most %(limit_value)d characters; these are %(show_value)d."
 NAME_ATTRS = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
-
-
-class SignInForm(AuthenticationForm):
-    error_messages = {
-        "invalid_login": "Username and password do not fit together. Check both and try again.",
-        "inactive": "This account is switched off. Ask an operator.",
-    }
-    braked = "Too many wrong passwords for this name. Wait five minutes and try again."
-
-    def clean(self) -> dict[str, Any]:
-        username = self.cleaned_data.get("username") or ""
-        if self.request and login_throttle.is_braked(username, login_throttle.address_of(self.request)):
-            raise ValidationError(self.braked, code="braked")
-        return super().clean()
-
-
-class ChangePasswordForm(PasswordChangeForm):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["old_password"].label = "Present password"
-        self.fields["new_password1"].label = "New password"
-        self.fields[
-            "new_password1"
-        ].help_text = "At least 8 characters, not only digits, not a common password and not like your name."
-        self.fields["new_password2"].label = "New password again"
-        self.fields["new_password2"].help_text = ""
-
-
-class RoleForm(forms.Form):
-    role = forms.TypedChoiceField(
-        choices=Role.choices, coerce=lambda value: Role(int(value)), empty_value=None, initial=Role.LABELER
-    )
-
-
-class AddMemberForm(RoleForm):
-    person = forms.CharField(label="Username or e-mail", max_length=254)
-    field_order = ["person", "role"]
-
-    def __init__(self, *args: Any, team: Team, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.team = team
-        self.fields["person"].widget.attrs.update(NAME_ATTRS)
-
-    def clean_person(self) -> User:
-        """The account with this username, or the only one with this e-mail."""
-        typed = self.cleaned_data["person"]
-        found = list(User.objects.filter(username=typed)) or list(
-            User.objects.filter(Q(username__iexact=typed) | Q(email__iexact=typed))[:2]
-        )
-        if not found:
-            raise ValidationError("No account has this name. Ask an operator to create it.")
-        if len(found) > 1:
-            raise ValidationError("Several accounts fit this. Type the exact username.")
-        return self._admissible(found[0])
-
-    def _admissible(self, user: User) -> User:
-        if not user.is_active:
-            raise ValidationError("This account is switched off. Ask an operator.")
-        if self.team.memberships.filter(user=user).exists():
-            raise ValidationError(f"{user} is already a member of {self.team}.")
-        return user
 
 
 class DescriptionField(forms.CharField):

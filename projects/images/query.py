@@ -16,8 +16,9 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Least
 from django.utils import timezone
 
+from exeml_site.lib.params import read_float, read_number
 from projects.images import similarity
-from projects.images.sort import DEFAULTS, OF_CHECKS, ORDERS, Order, read_float, read_number
+from projects.images.sort import DEFAULTS, OF_CHECKS, ORDERS, Order
 from projects.models import Annotation, Image, OpinionState, Project, Side
 from projects.models.image import ImageQuerySet
 from projects.quality import issues

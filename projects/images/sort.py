@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from django.db.models import Q
 
+from exeml_site.lib.params import read_float, read_number
 from projects.models import Image
 
 
@@ -81,15 +82,3 @@ class Cursor:
             return cls(value, pk)
         share = read_float(value)
         return None if share is None else cls(share, pk)
-
-
-def read_number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
-
-
-def read_float(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if abs(value) < 1e18 else None  # neither infinite nor no number

@@ -27,7 +27,6 @@ from projects.models import Image, Project, Transfer
 log = logging.getLogger(__name__)
 
 Status = Literal["added", "duplicate", "restored", "refused"]
-LOOK_AT_IMAGES = "training.assist.embed_images.embed"  # the job that makes what suggestions are learned from
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -86,7 +85,7 @@ def add_images(project: Project, files: Iterable[Upload | IO[Any] | Any], by: Us
     stored = dict(zip(wanted, done, strict=True))
     pictures = [one for one in stored.values() if isinstance(one, Stored)]
     rows = insert(project, pictures, by, known=known)
-    jobs.soon(LOOK_AT_IMAGES, project.pk)
+    jobs.after("images_added", project.pk)
     return list(_outcomes(zip(files, read, hashes, strict=True), stored, rows))
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.utils.text import Truncator
 
 from projects.images.query import FILTERS, SIZE_WORDS, Query
+from projects.label_data.rows import LabelRow
 from projects.models import OpinionState, Project, Side
 from projects.quality import issues
-
-if TYPE_CHECKING:
-    from projects.label_data.page import LabelRow
 
 SIDES = {**dict(Side.choices), "none": "On no side yet"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
@@ -17,27 +17,16 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from exeml_site.lib.params import read_number
 from projects.images import similarity
 from projects.images.query import MOST_SIMILAR, PAGE_SIZES, SURE, TABS, Query
-from projects.images.sort import ORDERS, Cursor, read_number
+from projects.images.sort import ORDERS, Cursor
 from projects.label_data import tiles_html
+from projects.label_data.rows import COUNTED, LabelRow, Slice, Tile
 from projects.label_data.tiles_html import LabelMarkup
 from projects.labels.counts import counts_of
 from projects.models import Annotation, Image, Label, Project
 from projects.models.image import ImageQuerySet
-
-COUNTED = 5_000  # images before or after a page that are counted for its position
-
-
-@dataclass(frozen=True)
-class LabelRow:
-    label: Label
-    count: int
-    bench: Bench
-
-    @property
-    def markup(self) -> SafeString:
-        return self.bench.label_markup.row(self)
 
 
 @dataclass(frozen=True)
@@ -48,71 +37,6 @@ class Group:
     count: int
     sure: int  # of them at SURE or above
     address: str
-
-
-@dataclass(frozen=True)
-class Tile:
-    """One image of the grid, with all that its element carries."""
-
-    image: Image
-    labels: list[Label]
-    thumbnail_url: str
-    file_url: str
-    days_left: int | None = None
-    suggestion: Label | None = None
-    suspicion: Label | None = None
-
-    @property
-    def label_ids(self) -> str:
-        return " ".join(str(label.pk) for label in self.labels)
-
-    @property
-    def percent(self) -> int:
-        """Of the suggestion; rounded down, so that 100 is never said of what is not certain."""
-        return int(100 * (self.image.confidence or 0))
-
-    @property
-    def suspicion_percent(self) -> int:
-        return int(100 * (self.image.suspicion_confidence or 0))
-
-    @property
-    def spoken(self) -> str:
-        """The image for people who hear the page."""
-        words = ", ".join(label.name for label in self.labels) or "no label"
-        if self.suggestion and not self.labels:
-            words = f"suggested {self.suggestion.name}, {self.percent} %"
-        return f"{self.image.name}, {words}"
-
-
-@dataclass(frozen=True)
-class Slice:
-    """One page of images and where it lies among those of its tab and filter.
-
-    `kept` have left the tab and are shown beside them. `has_later` says whether another page follows.
-    """
-
-    images: list[Image] = field(default_factory=list)
-    kept: list[Image] = field(default_factory=list)
-    position: int | None = 0  # of the first image, counted from 1; None: COUNTED or more from either end
-    total: int = 0
-
-    @property
-    def last_position(self) -> int:
-        return (self.position or 0) + len(self.images) - 1
-
-    @property
-    def has_earlier(self) -> bool:
-        return self.position is None or self.position > 1
-
-    @property
-    def has_later(self) -> bool:
-        return bool(self.images) and (self.position is None or self.last_position < self.total)
-
-    @property
-    def words(self) -> str:
-        if self.position is None:
-            return f"beyond the first {COUNTED:,} of {self.total:,}"
-        return f"{self.position:,}–{self.last_position:,} of {self.total:,}"
 
 
 class Bench:
@@ -156,7 +80,7 @@ class Bench:
     def labels(self) -> list[LabelRow]:
         """The labels with how many living images carry each."""
         labels = Label.objects.filter(project=self.project)
-        return [LabelRow(label, self._carriers[label.pk], self) for label in labels]
+        return [LabelRow(label, self._carriers[label.pk]) for label in labels]
 
     @cached_property
     def label_markup(self) -> LabelMarkup:

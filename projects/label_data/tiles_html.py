@@ -9,16 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 from html import escape
-from typing import TYPE_CHECKING
 
 from django.urls import reverse
 from django.utils.safestring import SafeString, mark_safe
 from heroicons.templatetags.heroicons import heroicon_micro
 
+from projects.label_data.rows import LabelRow, Tile
 from projects.models import Label, Project
-
-if TYPE_CHECKING:
-    from projects.label_data.page import LabelRow, Tile
 
 SWAP_BENCH = 'hx-target="#bench" hx-swap="outerHTML" hx-push-url="true"'
 SWAP_DIALOG = 'hx-target="#label-dialog-body" hx-swap="innerHTML"'

@@ -30,7 +30,7 @@ from projects.labels.annotations import (
 )
 from projects.labels.undo import CannotUndo, Undone, last_deed, last_undo, redo, undo
 from projects.models import How, Image, Label, LabelEvent, Project
-from projects.models.project import LABEL_NAME
+from projects.models.label import LABEL_NAME
 
 __all__ = [
     "CannotUndo",

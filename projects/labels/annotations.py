@@ -20,10 +20,9 @@ from exeml_site.lib.bulk import chunks, insert
 from projects.labels import second_opinions
 from projects.models import Annotation, Assignment, How, Image, Label, LabelEvent, Project, Touch
 from projects.models.image import ImageQuerySet
-from projects.models.project import HOT_KEYS, LABEL_COLOURS, LABEL_NAME
+from projects.models.label import HOT_KEYS, LABEL_COLOURS, LABEL_NAME
 
 ANNOTATED = ("image", "label", "by", "how", "at", "confidence")
-LEARN = "training.assist.suggest_labels.refresh"  # the job that learns from the labels as they are now
 
 
 @dataclass(frozen=True)
@@ -163,7 +162,7 @@ def record(
         second_opinions.follow(project, changes)
     if "into" in event.details:
         second_opinions.judge_again(project)
-    jobs.soon(LEARN, project.pk)
+    jobs.after("labels_changed", project.pk)
     return event
 
 

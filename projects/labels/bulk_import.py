@@ -27,7 +27,7 @@ from projects.labels.annotations import (
     write,
 )
 from projects.models import How, Label, LabelEvent, Project
-from projects.models.project import HOT_KEYS, LABEL_NAME
+from projects.models.label import HOT_KEYS, LABEL_NAME
 
 ONE_EACH = "It has {number} labels, and this project gives each image one."
 

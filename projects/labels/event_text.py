@@ -7,15 +7,11 @@ from collections.abc import Callable
 
 from django.utils.text import Truncator
 
+from exeml_site.lib.text import counted, listed
 from projects.models import LabelEvent
 
 Kind = LabelEvent.Kind
 LISTED = 3
-
-
-def counted(number: int, noun: str = "image") -> str:
-    several = {"person": "people"}.get(noun, f"{noun}s")
-    return f"{number:,} {noun if number == 1 else several}"
 
 
 def told(event: LabelEvent) -> str:
@@ -45,10 +41,6 @@ def labeled_words(event: LabelEvent) -> str:
     if added:
         return f"{images} labeled {listed(added)}"
     return f"{listed(gone)} taken from {images}"
-
-
-def listed(names: set[str]) -> str:
-    return ", ".join(f"“{Truncator(name).chars(40)}”" for name in sorted(names))
 
 
 def root_of(event: LabelEvent) -> LabelEvent:

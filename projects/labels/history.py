@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef
 
-from projects.images.sort import read_number
+from exeml_site.lib.params import read_number
 from projects.labels.event_text import told
 from projects.models import Image, LabelEvent, Project
 

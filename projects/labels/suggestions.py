@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from exeml_site.lib import jobs
 from exeml_site.lib.bulk import chunks
-from projects.labels.annotations import LEARN, Held, Move, alone, held_by, labels_by_id, record_moves, write
+from projects.labels.annotations import Held, Move, alone, held_by, labels_by_id, record_moves, write
 from projects.models import Annotation, How, Image, LabelEvent, Project, Refusal
 
 
@@ -65,7 +65,7 @@ def refuse(project: Project, image_ids: Iterable[int], by: User | None) -> int:
         Image.objects.filter(pk__in=chunk).update(suggestion=None, confidence=None)
     _trust(sorted(found))
     if found:
-        jobs.soon(LEARN, project.pk)
+        jobs.after("labels_changed", project.pk)
     return len(found)
 
 

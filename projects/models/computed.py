@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 
 from projects.models.image import Image
-from projects.models.project import Label
+from projects.models.label import Label
 
 
 class Embedding(models.Model):

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from django.conf import settings
 from django.db import models
 
-from projects.models.project import Label, Project
+from projects.models.label import Label
+from projects.models.project import Project
 
 LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -170,87 +171,3 @@ class Image(models.Model):
     def thumbnail_name(self) -> str:
         """Where the thumbnail lies in the default storage."""
         return f"thumbnails/{self.project_id}/{self.sha256[:2]}/{self.sha256}.webp"
-
-
-class How(models.TextChoices):
-    """How a label came to an image, in the words of the manifest's `annotated-by`."""
-
-    HUMAN = "human", "By hand"
-    SAMPLE = "sample", "Came with the sample"
-    IMPORT = "import", "Imported"
-    SUGGESTION = "auto", "Suggested, confirmed by hand"
-
-
-class Annotation(models.Model):
-    """One label on one image."""
-
-    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="annotations", db_index=False)
-    label = models.ForeignKey(Label, on_delete=models.CASCADE, related_name="annotations")
-    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
-    how = models.CharField(max_length=8, choices=How.choices, default=How.HUMAN)
-    at = models.DateTimeField()
-    confidence = models.FloatField(null=True, blank=True)
-
-    class Meta:
-        ordering = ["label__position", "pk"]
-        constraints = [
-            models.UniqueConstraint(fields=["image", "label"], name="a_label_once_per_image"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.image}: {self.label}"
-
-
-class LabelEvent(models.Model):
-    """One labeling deed, append-only. Undo writes another event that names the one it takes back.
-
-    `changes` is a list of `{"image": id, "from": [label names], "to": [label names]}`; label deeds (rename,
-    delete) and image deeds (delete, restore) carry what is needed to take them back in `details`.
-    """
-
-    class Kind(models.TextChoices):
-        LABEL = "label", "Labeled"
-        CONFIRM = "confirm", "Confirmed suggestions"
-        IMPORT = "import", "Imported"
-        RENAME_LABEL = "rename-label", "Renamed a label"
-        EDIT_LABEL = "edit-label", "Changed a label"
-        MERGE_LABELS = "merge-labels", "Merged labels"
-        DELETE_LABEL = "delete-label", "Deleted a label"
-        DELETE_IMAGES = "delete-images", "Deleted images"
-        RESTORE_IMAGES = "restore-images", "Restored images"
-        UNDO = "undo", "Took back"
-        REDO = "redo", "Did again"
-
-    project = models.ForeignKey(
-        Project, on_delete=models.CASCADE, related_name="label_events", db_index=False
-    )
-    kind = models.CharField(max_length=16, choices=Kind.choices)
-    by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
-    at = models.DateTimeField(auto_now_add=True)
-    changes = models.JSONField(default=list)
-    details = models.JSONField(default=dict)
-    undoes = models.OneToOneField(
-        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="undone_by"
-    )
-
-    class Meta:
-        ordering = ["-pk"]
-        indexes = [models.Index(fields=["project", "-id"], name="history_of_a_project")]
-
-    def __str__(self) -> str:
-        return f"{self.get_kind_display()} ({len(self.changes)} images)"
-
-
-class Touch(models.Model):
-    """An image that a labeling deed was about: the history of one image is found by it."""
-
-    event = models.ForeignKey(LabelEvent, on_delete=models.CASCADE, related_name="touches")
-    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="touches", db_index=False)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["image", "event"], name="an_event_touches_an_image_once")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.event_id}: {self.image_id}"

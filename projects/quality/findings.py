@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from projects.datasets.publish import MIN_IMAGES
+from projects.datasets.readiness import MIN_IMAGES
 from projects.labels.counts import count_carriers
 from projects.models import Image, Label, Project
 from projects.quality import issues

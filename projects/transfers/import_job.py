@@ -28,7 +28,6 @@ from exeml_site.lib import jobs
 from projects.formats.manifest import Mark
 from projects.images import upload
 from projects.images.decode import Refused
-from projects.images.upload import LOOK_AT_IMAGES
 from projects.labels import bulk_import
 from projects.models import DataSource, Image, Transfer, TransferRefusal
 from projects.transfers import data_source, imports, upload_parts
@@ -82,7 +81,7 @@ def run(transfer_id: int) -> None:
             is_done = _Import(transfer, place).go_on()
         if not is_done:
             Transfer.objects.filter(pk=transfer_id, state=State.RUNNING).update(heartbeat_at=None)
-            jobs.soon(imports.RUN, transfer_id, queue=settings.QUEUE_IMPORTS, step=transfer.cursor)
+            jobs.enqueue("run_import", transfer_id, queue=settings.QUEUE_IMPORTS, step=transfer.cursor)
             return
         _end(transfer, State.COMPLETED)
     except _Lost:
@@ -119,7 +118,7 @@ def _end(transfer: Transfer, state: Transfer.State, **fields: str) -> None:
         upload_parts.delete(transfer)
     if transfer.kind == Transfer.Kind.SOURCE and state == State.COMPLETED:
         DataSource.objects.filter(project=transfer.project_id).update(synchronized_at=timezone.now())
-    jobs.soon(LOOK_AT_IMAGES, transfer.project_id)
+    jobs.after("images_added", transfer.project_id)
 
 
 @contextmanager
@@ -166,7 +165,7 @@ class _Import:
                     return False
                 start = self.transfer.cursor
                 self._chunk(pool, wanted.items[start : start + min(size, CHUNK)])
-                jobs.soon(LOOK_AT_IMAGES, self.project.pk)
+                jobs.after("images_added", self.project.pk)
                 size *= 2
         return True
 

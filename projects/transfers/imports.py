@@ -20,7 +20,6 @@ from projects.models import DataSource, Image, LabelEvent, Project, Transfer
 from projects.transfers import upload_parts
 
 State = Transfer.State
-RUN = "projects.transfers.import_job.run"
 SILENT_S = 45  # a run that gave no sign of life for so long is dead
 UPLOAD_DAYS = 2  # how long a half-finished upload can be gone on with
 ARCHIVES, MANIFESTS, TABLES = (".zip",), (".manifest", ".jsonl", ".json"), (".csv", ".tsv")
@@ -119,7 +118,7 @@ def synchronize(source: DataSource, by: User | None) -> Transfer:
 
 
 def _hand_over(pk: int, cursor: int = 0) -> None:
-    jobs.soon(RUN, pk, queue=settings.QUEUE_IMPORTS, step=cursor)
+    jobs.enqueue("run_import", pk, queue=settings.QUEUE_IMPORTS, step=cursor)
 
 
 def cancel(transfer: Transfer) -> bool:

@@ -9,8 +9,8 @@ from django.core.exceptions import NON_FIELD_ERRORS
 from django.http import HttpResponse
 from django.urls import reverse_lazy
 
-from projects.access import public, signed_in
-from projects.forms.projects import ChangePasswordForm, SignInForm
+from exeml_site.lib.http import public, signed_in
+from projects.forms.accounts import ChangePasswordForm, SignInForm
 from projects.workspace import login_throttle
 
 FORM_VERBS = ["get", "head", "post", "options"]  # Django's form views would take a PUT for a POST

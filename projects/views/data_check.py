@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
-from exeml_site.lib.http import PageRequest, page
-from projects.access import project_page
+from exeml_site.lib.http import page
+from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from projects.quality.findings import balance, findings
 

@@ -11,12 +11,12 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from exeml_site.lib import storage
-from exeml_site.lib.http import PageRequest, go, page
-from projects.access import project_page
+from exeml_site.lib.http import go, page
+from exeml_site.lib.params import read_number
+from exeml_site.lib.text import counted
+from projects.access import PageRequest, project_page
 from projects.datasets import compare, leakage, statistics
 from projects.datasets.publish import ManifestDamaged
-from projects.images.sort import read_number
-from projects.labels.event_text import counted
 from projects.models import DatasetVersion, Image, Label, Project, Role
 
 SHOWN = 60  # differing images on a page

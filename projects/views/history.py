@@ -8,8 +8,8 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.lib.http import PageRequest, page
-from projects.access import project_page
+from exeml_site.lib.http import page
+from projects.access import PageRequest, project_page
 from projects.labels import actions
 from projects.labels.history import History, ImageHistory
 from projects.models import Image, LabelEvent, Project, Role

@@ -10,14 +10,14 @@ from django.shortcuts import get_object_or_404
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.lib.http import PageRequest, page
-from projects.access import project_page
+from exeml_site.lib.http import page
+from exeml_site.lib.text import counted
+from projects.access import PageRequest, project_page
 from projects.forms.label_data import ImagesForm, UploadLabelsForm
 from projects.images.decode import CONTENT_TYPES
 from projects.images.similarity import nearest_labeled
 from projects.images.upload import Outcome, add_images
 from projects.labels import actions, bulk_import
-from projects.labels.event_text import counted
 from projects.models import Image, Project, Role
 from projects.quality import hard_examples
 from projects.views.label_data import Notice, chosen, first_error, refreshed, refused

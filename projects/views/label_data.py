@@ -13,16 +13,17 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib.fair_lock import in_turn
-from exeml_site.lib.http import PageRequest, go, page, wants_fragment
-from projects.access import project_page
+from exeml_site.lib.http import go, page, wants_fragment
+from exeml_site.lib.text import counted
+from projects.access import PageRequest, project_page
 from projects.collaboration import assignments
-from projects.datasets.publish import readiness
+from projects.datasets.readiness import readiness
 from projects.forms.label_data import ImagesForm, LabelForm, LabelImagesForm, filter_fields
 from projects.images.query import PAGE_SIZES, matching_ids
 from projects.label_data.filter_chips import chips, people_of
 from projects.label_data.page import Bench
 from projects.labels import actions
-from projects.labels.event_text import counted, labeled_words, root_of
+from projects.labels.event_text import labeled_words, root_of
 from projects.models import LabelEvent, Project, Role
 
 MOST_ONLY = 500

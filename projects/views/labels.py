@@ -12,15 +12,15 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import reswap, retarget
 
-from exeml_site.lib.http import PageRequest, page
-from projects.access import project_page
+from exeml_site.lib.http import page
+from exeml_site.lib.text import counted
+from projects.access import PageRequest, project_page
 from projects.forms.label_data import LabelForm
 from projects.forms.labels import DeleteLabelForm, LabelLookForm, MergeForm
 from projects.images import bin
 from projects.labels import actions
-from projects.labels.event_text import counted
 from projects.models import Annotation, Label, LabelEvent, Project, Role
-from projects.models.project import LABEL_COLOURS
+from projects.models.label import LABEL_COLOURS
 from projects.views.label_data import PAGE, Notice, bench_context, refreshed
 
 PANE = "projects/_label_data_labels.html"

@@ -11,8 +11,9 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.lib.http import PageRequest, go, page
-from projects.access import project_page
+from exeml_site.lib.http import go, page
+from exeml_site.lib.text import counted
+from projects.access import PageRequest, project_page
 from projects.collaboration import assignments, presence
 from projects.collaboration import review as label_review
 from projects.collaboration.progress import pace
@@ -25,7 +26,6 @@ from projects.forms.people import (
     SettleForm,
 )
 from projects.labels import second_opinions
-from projects.labels.event_text import counted
 from projects.models import Image, Label, OpinionState, Project, Role
 from projects.views.label_data import Notice, chosen, first_error, refreshed, refused
 

@@ -12,8 +12,8 @@ from django.http import Http404, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from exeml_site.lib.http import PageRequest, go, page
-from projects.access import project_page, signed_in
+from exeml_site.lib.http import go, page, signed_in
+from projects.access import PageRequest, project_page
 from projects.context import TEAM_KEY, current_frame
 from projects.forms.projects import CreateProjectForm, DeleteProjectForm, EditProjectForm
 from projects.models import Membership, Project, Role
@@ -86,7 +86,7 @@ def delete_project(request: PageRequest, project: Project) -> HttpResponse:
         "form": form,
         "project": project,
         "row": project_rows.rows([project])[0],
-        "running": list(lifecycle.what_runs(project)),
+        "running": lifecycle.what_runs(project),
     }
     return page(request, "projects/project_delete.html", context, status=status)
 

@@ -6,11 +6,10 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_POST
 
 from exeml_site.lib.fair_lock import in_turn
-from exeml_site.lib.http import PageRequest
-from projects.access import project_page
+from exeml_site.lib.text import counted
+from projects.access import PageRequest, project_page
 from projects.forms.label_data import ImagesForm
 from projects.labels import suggestions
-from projects.labels.event_text import counted
 from projects.models import Project, Role
 from projects.views.label_data import Notice, chosen, first_error, refreshed, refused
 

@@ -10,9 +10,9 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.lib.http import PageRequest, go, page
-from projects.access import team_page
-from projects.forms.projects import AddMemberForm, RoleForm
+from exeml_site.lib.http import go, page
+from projects.access import PageRequest, team_page
+from projects.forms.teams import AddMemberForm, RoleForm
 from projects.models import Membership, Role, Team
 from projects.workspace import members
 

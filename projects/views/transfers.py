@@ -12,8 +12,8 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.lib.http import PageRequest, go, page, wants_fragment
-from projects.access import project_page
+from exeml_site.lib.http import go, page, wants_fragment
+from projects.access import PageRequest, project_page
 from projects.forms.transfers import DataSourceForm, ExportForm, ImportForm
 from projects.images.query import Query, matching_ids
 from projects.labels import actions

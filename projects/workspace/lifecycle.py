@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
+from projects.apps import delete_blockers
 from projects.models import Project, Team
 
 NAME_TAKEN = "Your team already has a project of this name."
@@ -52,7 +51,7 @@ def describe_project(project: Project, description: str) -> None:
 def delete_project(project: Project, *, by: User) -> None:
     """Hide the project from everybody. Raises `Refused` while something of it runs. Twice changes nothing."""
     Project.objects.select_for_update().get(pk=project.pk)
-    running = list(what_runs(project))
+    running = what_runs(project)
     if running:
         raise Refused(f"{' and '.join(running)}. Stop {'it' if len(running) == 1 else 'them'} first.")
     Project.objects.alive().filter(pk=project.pk).update(deleted_at=timezone.now(), deleted_by=by)
@@ -67,15 +66,9 @@ def restore_project(project: Project) -> None:
     Project.objects.filter(pk=project.pk).update(deleted_at=None, deleted_by=None)
 
 
-def what_runs(project: Project) -> Iterator[str]:
-    """ "V002 is Running", "Service exeML-flowers-V001 is Deploying": what forbids to delete the project."""
-    for version in project.training_versions.active():
-        yield f"{version.name} is {version.status}"
-    services = project.services
-    for service in services.alive().filter(
-        status__in=[services.model.Status.DEPLOYING, services.model.Status.RUNNING]
-    ):
-        yield f"Service {service.name} is {service.status}"
+def what_runs(project: Project) -> list[str]:
+    """Sentences about what forbids to delete the project; other apps register what they run."""
+    return [sentence for blocker in delete_blockers for sentence in blocker(project)]
 
 
 def _admit(team_id: int, name: str) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Lower
 
+from projects.apps import sort_columns
 from projects.models import Image, Label, Project
 from projects.models.project import ProjectQuerySet
 
@@ -67,15 +68,14 @@ def sorted_by(projects: ProjectQuerySet, sort: str) -> QuerySet[Project]:
     key, is_descending = sort.lstrip("-"), sort.startswith("-")
     if key == "images":
         projects = projects.annotate(image_total=_image_total())
-    if key == "accuracy":
-        projects = projects.annotate(best_accuracy=_best_accuracy())
+    if key in sort_columns:
+        projects = projects.annotate(**{key: sort_columns[key]()})
     values: dict[str, F | Lower] = {
         "name": Lower("name"),
         "images": F("image_total"),
-        "accuracy": F("best_accuracy"),
         "created": F("created_at"),
     }
-    value = values[key]
+    value = values.get(key, F(key))
     order = value.desc(nulls_last=True) if is_descending else value.asc(nulls_last=True)
     return projects.order_by(order, "-pk")
 
@@ -105,16 +105,3 @@ def _newest_images(project_ids: list[int]) -> QuerySet[Project, tuple[Any, ...]]
 def _image_total() -> Subquery:
     counted = Image.objects.alive().filter(project=OuterRef("pk")).order_by().values("project")
     return Subquery(counted.annotate(total=Count("pk")).values("total"))
-
-
-def _best_accuracy() -> Subquery:
-    """The highest overall accuracy of a Completed version that still exists (names are training's)."""
-    versions = {
-        "training_versions__deleted_at": None,
-        "training_versions__status": "Completed",
-    }
-    overall = Q(**versions, training_versions__metrics__label="", training_versions__metrics__name="accuracy")
-    best = Project.objects.filter(pk=OuterRef("pk")).order_by().values("pk")
-    return Subquery(
-        best.annotate(best=Max("training_versions__metrics__value", filter=overall)).values("best")
-    )

@@ -21,7 +21,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from exeml_site.lib import storage
-from projects.access import Access
+from exeml_site.lib.http import Access
 from projects.datasets.publish import publish
 from projects.models import DatasetVersion, LabelEvent, Membership, Project, Role, Transfer
 from tests.factories import make_project, make_user, make_version

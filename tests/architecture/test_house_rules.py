@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 from django.apps import apps
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db.models import Q
 from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
 from django.utils.module_loading import import_string
+from redis import Redis
 
-from exeml_site.cron import CHORES
+from exeml_site.cron import PERIODIC_JOBS
+from exeml_site.lib.jobs import NamedJob
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = [
@@ -104,9 +107,25 @@ def test_no_migration_is_missing() -> None:
         pytest.fail(out.getvalue())
 
 
-@pytest.mark.parametrize("chore", CHORES, ids=lambda chore: chore.name)
-def test_what_the_clock_calls_is_there(chore: object) -> None:
-    assert callable(import_string(chore.name))  # type: ignore[attr-defined]
+@pytest.mark.parametrize("name", settings.JOBS)
+def test_every_job_is_a_function(name: str) -> None:
+    assert callable(import_string(settings.JOBS[name]))
+
+
+def test_jobs_are_named_where_they_are_enqueued() -> None:
+    """By the clock, after an event, or under the dotted name of an earlier version."""
+    named = {
+        *(job.name for job in PERIODIC_JOBS),
+        *(name for names in settings.JOBS_AFTER.values() for name in names),
+        *settings.FORMER_JOBS.values(),
+    }
+    assert named <= set(settings.JOBS)
+
+
+def test_a_job_of_an_earlier_version_runs_the_function_of_today() -> None:
+    for former, name in settings.FORMER_JOBS.items():
+        job = NamedJob.create(former, args=(1,), connection=Redis())
+        assert job.func is import_string(settings.JOBS[name])
 
 
 @pytest.mark.django_db

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = ("exeml_site", "projects", "training")
 HEAVY = ("torch", "torchvision", "timm", "openvino", "onnxruntime", "sklearn", "matplotlib")
 LONGEST_FILE = 400
+MOST_MODULES = 15  # of a folder
 
 # Packages that may run the engine; everything else outside it knows only its plain, torch-free modules.
 RUN_THE_ENGINE = (
@@ -26,6 +28,7 @@ RUN_THE_ENGINE = (
 PLAIN = {
     "training.engine",
     "training.engine.config",
+    "training.engine.backbones.latency",
     "training.engine.backbones.registry",
     "training.engine.evaluation.curves",
     "training.engine.evaluation.metrics",
@@ -83,6 +86,89 @@ def module_of(name: str) -> str:
 
 def refused(*wrong: Import) -> str:
     return "\n".join(str(one) for one in wrong)
+
+
+# Floors of the house, the lowest first. A module imports from its own package and from lower floors.
+FLOORS: list[tuple[str, ...]] = [
+    ("exeml_site.lib",),
+    ("exeml_site",),
+    ("projects.models", "projects.formats"),
+    ("projects.apps", "projects.access"),
+    ("projects.context",),
+    ("projects.labels",),
+    ("projects.datasets", "projects.collaboration"),
+    ("projects.quality",),
+    ("projects.images",),
+    ("projects.label_data", "projects.transfers", "projects.workspace"),
+    ("projects.forms", "projects.admin", "projects.setup", "projects.templatetags"),
+    ("projects.views", "projects.management"),
+    ("projects",),
+    ("training.engine.config",),
+    ("training.engine.runtime", "training.engine.__init__"),
+    ("training.engine.data",),
+    ("training.engine.backbones",),
+    ("training.engine.bundle", "training.engine.assist"),
+    ("training.engine.evaluation",),
+    ("training.engine.search",),
+    ("training.engine.fit",),
+    ("training.engine",),
+    ("training.models",),
+    ("training.versions", "training.checks", "training.project_hooks"),
+    ("training.evaluation",),
+    ("training.serving.inference",),
+    ("training.serving.tokens",),
+    ("training.serving.calls", "training.serving.download", "training.assist"),
+    ("training.serving.batches",),
+    ("training.serving", "training.jobs"),
+    ("training.forms", "training.templatetags"),
+    ("training.views", "training.admin"),
+    ("training",),
+]
+FLOOR_OF = {package: floor for floor, packages in enumerate(FLOORS) for package in packages}
+COMPOSITION = {"exeml_site.urls", "exeml_site.wsgi"}  # they name every app, and nothing imports them
+
+
+def package_of(module: str) -> str:
+    """The entry of FLOORS that the module belongs to: the longest one that is a part of its name."""
+    if module == "training.engine":
+        return "training.engine.__init__"
+    while module not in FLOOR_OF:
+        module = module.rpartition(".")[0]
+    return module
+
+
+def test_imports_point_down() -> None:
+    wrong = []
+    for imported in IMPORTS:
+        if not imported.is_of(*OURS) or imported.importer in COMPOSITION:
+            continue
+        here, there = package_of(imported.importer), package_of(module_of(imported.name))
+        if here != there and FLOOR_OF[here] <= FLOOR_OF[there]:
+            wrong.append(imported)
+    assert not wrong, refused(*wrong)
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    graph: dict[str, set[str]] = {module: set() for module in MODULES}
+    for imported in IMPORTS:
+        target = module_of(imported.name)
+        if target in MODULES and target != imported.importer:
+            graph[imported.importer].add(target)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" → ".join(error.args[1]))
+
+
+@pytest.mark.parametrize(
+    "folder",
+    sorted({path.parent for path in MODULES.values()}),
+    ids=lambda folder: str(folder.relative_to(ROOT)),
+)
+def test_a_folder_holds_at_most_fifteen_modules(folder: Path) -> None:
+    modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
+    if folder.name != "migrations":
+        assert len(modules) <= MOST_MODULES
 
 
 def test_projects_never_import_training() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from training.engine import Event, FitConfig, Sample
-from training.engine.backbones.registry import fastest
+from training.engine.backbones.latency import fastest
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (40, 60, 220), "grey": (128, 128, 128)}
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.engine.generated_images import make_samples
 from training.engine import EngineError
-from training.engine.backbones.registry import fastest
+from training.engine.backbones.latency import fastest
 from training.engine.cli import main
 from training.engine.data import layouts
 

@@ -1,5 +1,5 @@
 """The operators' pages of flavors, training versions and services."""
 
-from training.admin import versions
+from training.admin import services, versions
 
-__all__ = ["versions"]
+__all__ = ["services", "versions"]

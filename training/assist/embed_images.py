@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 AT_ONCE, SLICE = 256, 1024  # images between two writes, and of one job
 NEAREST = 12
 UNREADABLE = "unreadable"  # instead of the network's name: the file will not be tried again
-EMBED, REFRESH = "training.assist.embed_images.embed", "training.assist.suggest_labels.refresh"
 
 
 def embed(project_id: int) -> int:
@@ -44,10 +43,10 @@ def embed(project_id: int) -> int:
         _embed(batch)
         done += len(batch)
     if done:
-        jobs.soon(REFRESH, project_id)
+        jobs.enqueue("suggest_labels", project_id)
         logger.info("embedded %d images of project %d", done, project_id)
     if done >= SLICE:
-        jobs.soon(EMBED, project_id)
+        jobs.enqueue("embed_images", project_id)
     return done
 
 
@@ -55,7 +54,7 @@ def catch_up() -> None:
     """Run by the clock: images that were added while the queue was away, or whose job was killed."""
     waiting = Image.objects.alive().filter(embedding=None, project__deleted_at=None).order_by()
     for project_id in waiting.values_list("project_id", flat=True).distinct():
-        jobs.soon(EMBED, project_id)
+        jobs.enqueue("embed_images", project_id)
 
 
 def nearest_to(project_id: int, picture: bytes) -> list[int]:

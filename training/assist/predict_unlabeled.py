@@ -19,11 +19,10 @@ from projects.labels.counts import count_carriers
 from projects.models import Image, Label, Prediction, Project
 from projects.models.image import ImageQuerySet
 from training.models import Status, TrainingVersion
-from training.serving.inference import predictor
+from training.serving.inference import model_cache, predictor
 
 logger = logging.getLogger(__name__)
 
-FORESEE, REFRESH = "training.assist.predict_unlabeled.foresee", "training.assist.suggest_labels.refresh"
 AT_ONCE, SLICE = 128, 1024  # images between two writes, and of one job
 READ_AT_ONCE = 5_000
 BEST = 5
@@ -57,14 +56,14 @@ def foresee(project_id: int) -> int:
     while done < SLICE and (batch := list(_waiting(project, version)[:AT_ONCE])):
         try:
             _predict(version, batch)
-        except predictor.ModelUnavailable as problem:
+        except model_cache.ModelUnavailable as problem:
             logger.warning("%s cannot be asked about images that wait: %s", version, problem)
             return done
         done += len(batch)
     if done:
-        jobs.soon(REFRESH, project_id)
+        jobs.enqueue("suggest_labels", project_id)
     if done >= SLICE:
-        jobs.soon(FORESEE, project_id)
+        jobs.enqueue("predict_unlabeled", project_id)
     return done
 
 
@@ -111,7 +110,7 @@ def prefer(project: Project, likely: Floats | None, ids: list[int], labels: Sequ
                 if name.lower() in columns:
                     found[row_of[image_id], columns[name.lower()]] = score
     if told < len(ids):
-        jobs.soon(FORESEE, project.pk)
+        jobs.enqueue("predict_unlabeled", project.pk)
     return found if told or likely is not None else None
 
 

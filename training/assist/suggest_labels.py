@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 AT_ONCE = 1_000  # rows of one write: a person's deed must not wait for more
 READ_AT_ONCE = 5_000
 MOST_PROJECTS = 2  # whose vectors stay in memory: 250 MB for 100,000 images
-INSPECT = "training.assist.find_issues.inspect"
 NOTICEABLE = 0.01  # change of a probability; usefulness may differ by twice as much
 
 Ids = NDArray[np.int64]
@@ -81,7 +80,7 @@ def refresh(project_id: int) -> int:
     changed = _changed(bench, _found(project, bench))
     for start in range(0, len(changed), AT_ONCE):
         _write(changed[start : start + AT_ONCE])
-    jobs.soon(INSPECT, project_id)  # behind other projects' suggestions, for which somebody waits
+    jobs.enqueue("find_issues", project_id)  # behind other projects' suggestions, for which somebody waits
     return len(changed)
 
 

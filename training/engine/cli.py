@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from training.engine.backbones import weights
-from training.engine.backbones.registry import NETWORKS, estimate_total_ms, network
+from training.engine.backbones.latency import estimate_total_ms
+from training.engine.backbones.registry import NETWORKS, network
 from training.engine.bundle.bundle import Bundle
 from training.engine.config import EngineError, Event, FitConfig, Hardware, Sample
 from training.engine.data import layouts

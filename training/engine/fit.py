@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from training.engine.backbones import classifier, registry
+from training.engine.backbones import classifier, latency, registry
 from training.engine.backbones.classifier import Head, Member, State
 from training.engine.backbones.registry import Network
 from training.engine.bundle import writer
@@ -191,12 +191,12 @@ def _turned_s(search: Search, members: Sequence[Member], singles: list[Contender
 def _options(search: Search) -> list[Member]:
     """What to try: the quickest network, those of the base, then the largest."""
     config, empty = search.config, Head(torch.zeros(1, 1), torch.zeros(1))
-    admissible = registry.admissible(config.hardware, config.max_inference_ms)
+    admissible = latency.admissible(config.hardware, config.max_inference_ms)
     if config.hardware == "CPU":  # the estimate is rough, and the measurement decides
-        admissible = registry.admissible("CPU", float("inf"))
+        admissible = latency.admissible("CPU", float("inf"))
     elif not admissible:
-        network, resolution, ms = registry.fastest(config.hardware)
-        raise registry.nothing_fits(config.max_inference_ms, network.name, resolution, ms)
+        network, resolution, ms = latency.fastest(config.hardware)
+        raise latency.nothing_fits(config.max_inference_ms, network.name, resolution, ms)
     states = _states(search, list(dict.fromkeys(network for network, _, _ in admissible)))
     fresh = [Member(one, size, states[one.name], empty) for one, size, _ in admissible if one.name in states]
     tuned = _tuned_members(search, config.base_bundle) if config.base_bundle else []
@@ -277,4 +277,4 @@ def _too_slow(search: Search) -> EngineError:
         (report for report, _ in search.tried if report.inference_ms), key=lambda one: one.inference_ms or 0
     )
     ms = quickest.inference_ms or 0
-    return registry.nothing_fits(search.config.max_inference_ms, quickest.network, quickest.resolution, ms)
+    return latency.nothing_fits(search.config.max_inference_ms, quickest.network, quickest.resolution, ms)

@@ -20,7 +20,6 @@ from training.evaluation.leaderboard import promoted_from
 from training.evaluation.uncertainty import rounded_up
 from training.models import TrainingVersion
 
-RESCORE = "training.jobs.rescore.rescore"  # the job that asks a version about images that came later
 MOST_VERSIONS = 6
 Labels = frozenset[str]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from projects.images.sort import read_number
+from exeml_site.lib.params import read_number
 from training.models import TrainingVersion
 from training.models.evaluation import EvaluatedImageQuerySet
 

@@ -12,7 +12,7 @@ from django.db.models import Prefetch
 from django.http import QueryDict
 from django.utils.functional import cached_property
 
-from projects.datasets import publish
+from projects.datasets import readiness
 from projects.models import DatasetVersion, Project
 from projects.models.dataset import VERSION_NAME
 from training.forms.fields import IncrementalVersionField, InstanceFlavorField, PlainNumberField
@@ -170,7 +170,7 @@ class TrainingConfigurationForm(forms.Form):
 
     def clean(self) -> dict[str, Any]:
         cleaned = self.cleaned_data
-        for sentence in publish.readiness(self.project).missing:
+        for sentence in readiness.readiness(self.project).missing:
             self.add_error(None, ValidationError(sentence, code="not ready"))
         if "training_ratio" in cleaned and not self.non_field_errors():
             self._require_both_sides(cleaned["training_ratio"])
@@ -179,7 +179,7 @@ class TrainingConfigurationForm(forms.Form):
         return cleaned
 
     def _require_both_sides(self, ratio: Decimal) -> None:
-        rows = publish.preview(self.project, ratio)
+        rows = readiness.preview(self.project, ratio)
         lonely = [f"‘{row.label}’" for row in rows if not (row.train and row.eval)]
         if lonely:
             named = ", ".join(lonely[:5])

@@ -77,13 +77,3 @@ class TokenForm(forms.Form):
 
     def __init__(self, data: Any = None) -> None:
         super().__init__(data, prefix="token")
-
-
-class CollectingForm(forms.Form):
-    collects = forms.BooleanField(label="Collect requests", required=False)
-    keeps_days = forms.IntegerField(
-        label="Days that pictures are kept",
-        min_value=MIN_DAYS,
-        max_value=MAX_DAYS,
-        error_messages=dict.fromkeys(("required", "invalid", "min_value", "max_value"), DAYS_RANGE),
-    )

@@ -9,7 +9,7 @@ from exeml_site.lib.storage import local_path
 from projects.models import Image
 from training.evaluation import comparison
 from training.models import LaterPrediction, TrainingVersion
-from training.serving.inference import predictor
+from training.serving.inference import model_cache, predictor
 
 logger = logging.getLogger(__name__)
 
@@ -25,11 +25,11 @@ def rescore(version_id: int) -> int:
     for start in range(0, min(len(waiting), SLICE), AT_ONCE):
         try:
             _predict(version, waiting[start : start + AT_ONCE])
-        except predictor.ModelUnavailable as problem:
+        except model_cache.ModelUnavailable as problem:
             logger.warning("%s cannot be asked about later images: %s", version, problem)
             return start
     if len(waiting) > SLICE:
-        jobs.soon(comparison.RESCORE, version_id)
+        jobs.enqueue("rescore_version", version_id)
     return min(len(waiting), SLICE)
 
 

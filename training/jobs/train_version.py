@@ -20,9 +20,8 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from exeml_site.lib import jobs, storage
-from projects.datasets import publish, statistics
+from projects.datasets import publish, readiness, statistics
 from projects.formats.manifest import Entry
-from projects.labels.annotations import LEARN
 from training.assist import find_duplicates
 from training.engine import EngineError, FitConfig, FitResult, Hardware, Sample, StoppedBeforeModel
 from training.engine.evaluation.metrics import Report
@@ -33,7 +32,6 @@ from training.models.version import TrainingVersionQuerySet
 
 logger = logging.getLogger(__name__)
 
-FORETELL = "training.assist.forecast_gains.foretell"  # what more images of each label would bring
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 FINISHING_S = 10  # of the limit: drawing the charts, storing the model, writing the rows
 RESCUE_S = 90  # for an attempt after a crash, also beyond the limit: enough to keep the model of an hour
@@ -109,7 +107,7 @@ def _train(version: TrainingVersion, reporter: Reporter) -> None:
 def _publish(version: TrainingVersion) -> None:
     """Labels may have gone since the version was submitted: that is said before anything is written."""
     if not version.dataset_version.is_published:
-        found = publish.readiness(version.project)
+        found = readiness.readiness(version.project)
         if not found.is_ready:
             raise EngineError(" ".join(found.missing), "Label the images, then press Retry.")
         find_duplicates.find_copies(version.project)  # of images that came a moment ago, too
@@ -263,8 +261,8 @@ def _complete(version: TrainingVersion, result: FitResult, size: int, progress: 
     )
     if not ended:
         raise NotOurs
-    jobs.soon(LEARN, version.project_id)  # its predictions are better suggestions
-    jobs.soon(FORETELL, version.pk)
+    jobs.enqueue("suggest_labels", version.project_id)  # its predictions are better suggestions
+    jobs.enqueue("forecast_gains", version.pk)
 
 
 def ran_on(version: TrainingVersion, device: str) -> str:

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
-import django_rq
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
-from redis.exceptions import RedisError
-from rq.job import JobStatus
 
+from exeml_site.lib import jobs
 from projects.models import Team
 from training.models import Service, ServiceEvent, TrainingVersion
-from training.serving.inference import predictor
+from training.serving.inference import model_cache, predictor
 from training.serving.tokens import Token, keep, new_token
 
 logger = logging.getLogger(__name__)
 
 Status = Service.Status
 FIRST_TOKEN = "first token"
+JOB_TIMEOUT_S = 300  # of loading a model and proving it
 QUEUE_PATIENCE = timedelta(seconds=60)  # after that a Deploying service is put into the queue again
 
 
@@ -52,7 +50,7 @@ def deploy(
         )
         keep(service, FIRST_TOKEN, token, by)
         note(service, by, f"Deploying {version.name}.")
-        transaction.on_commit(partial(_bring_up_soon, service.pk))
+        enqueue_deployment(service.pk)
     return service, token
 
 
@@ -63,7 +61,7 @@ def bring_up(service_id: str) -> None:
         return
     try:
         predictor.prove(service.training_version)
-    except predictor.ModelUnavailable as problem:
+    except model_cache.ModelUnavailable as problem:
         _fail(service, str(problem))
     except Exception:
         _fail(service, "The model could not be started. An operator finds the reason in the queue “short”.")
@@ -91,7 +89,7 @@ def start(service: Service, by: User) -> bool:
             failure_cause="",
         )
         if has_changed:
-            transaction.on_commit(partial(_bring_up_soon, service.pk))
+            enqueue_deployment(service.pk)
     return has_changed
 
 
@@ -114,7 +112,7 @@ def stop_expired() -> int:
     """
     now = timezone.now()
     for service_id in Service.objects.waiting_since(now - QUEUE_PATIENCE).values_list("pk", flat=True):
-        _bring_up_soon(service_id)
+        enqueue_deployment(service_id)
     return sum(_expire(service) for service in Service.objects.expired(now))
 
 
@@ -198,16 +196,5 @@ def _free_name(version: TrainingVersion) -> str:
     return f"{name}-{earlier + 1}" if earlier else name
 
 
-def _bring_up_soon(service_id: UUID) -> None:
-    enqueue(bring_up, service_id, f"service-{service_id}")
-
-
-def enqueue(deed: Callable[[str], None], service_id: UUID, job_id: str) -> None:
-    """Give the work to a worker. Without Redis the row stays as it is and the sweep tries again."""
-    try:
-        queue = django_rq.get_queue(settings.QUEUE_SHORT)
-        job = queue.fetch_job(job_id)
-        if job is None or job.get_status() not in (JobStatus.QUEUED, JobStatus.STARTED):
-            queue.enqueue(deed, str(service_id), job_id=job_id)
-    except (RedisError, OSError) as problem:
-        logger.warning("Service %s waits for the queue: %s", service_id, problem)
+def enqueue_deployment(service_id: UUID) -> None:
+    jobs.enqueue("deploy_service", service_id, queue=settings.QUEUE_SHORT, timeout_s=JOB_TIMEOUT_S)

@@ -22,11 +22,10 @@ from projects.models import Image, Label, Project
 from training.models import Service, TrainingVersion
 from training.serving.calls import counters, feedback
 from training.serving.inference import explain as explanations
-from training.serving.inference import predictor
+from training.serving.inference import model_cache, predictor
 
 logger = logging.getLogger(__name__)
 
-NEAREST = "training.assist.embed_images.nearest_to"
 KEPT_S = 120
 NEIGHBOURS = 6
 
@@ -51,7 +50,7 @@ def _test_one(service: Service, upload: UploadedFile[bytes]) -> Tested:
     content: bytes = upload.read()
     try:
         answer = predictor.predict(version, content)
-    except (predictor.PictureRefused, predictor.ModelUnavailable) as problem:
+    except (predictor.PictureRefused, model_cache.ModelUnavailable) as problem:
         unreadable = isinstance(problem, predictor.PictureRefused)
         code = "IMAGE_UNREADABLE" if unreadable else "MODEL_UNAVAILABLE"
         counters.note(service.pk, version.pk, _ms(began), error=code)
@@ -74,7 +73,7 @@ def explain(version: TrainingVersion, content: bytes, label: str) -> dict[str, A
         heat = explanations.heat_map(version, content, label)
     except KeyError:
         return {"problem": "The model does not know this label."}
-    except (predictor.ModelUnavailable, predictor.PictureRefused) as problem:
+    except (model_cache.ModelUnavailable, predictor.PictureRefused) as problem:
         return {"problem": str(problem)}
     address = "data:image/webp;base64," + base64.b64encode(heat).decode()
     return {"label": label, "heat": address, "search": _search(version.project, content)}
@@ -101,7 +100,7 @@ def _search(project: Project, content: bytes) -> str:
     try:
         thumbnail = decode.examine(content).thumbnail
         django_rq.get_queue(settings.QUEUE_LABELING).enqueue(
-            NEAREST,
+            settings.JOBS["find_similar"],
             project.pk,
             thumbnail,
             job_id=_job_id(project, search),

@@ -11,14 +11,16 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
+from exeml_site.lib import jobs
 from training.models import Service, TrainingVersion
 from training.serving import deploy
 from training.serving.deploy import DeployRefused, change
-from training.serving.inference import predictor
+from training.serving.inference import model_cache, predictor
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ def change_over(service_id: str) -> None:
         return
     try:
         predictor.prove(service.next_version)
-    except predictor.ModelUnavailable as problem:
+    except model_cache.ModelUnavailable as problem:
         _give_up(service, str(problem))
     except Exception:
         _give_up(service, "An operator finds the reason in the queue “short”.")
@@ -80,7 +82,9 @@ def change_over(service_id: str) -> None:
 
 
 def enqueue(service_id: UUID) -> None:
-    deploy.enqueue(change_over, service_id, f"change-{service_id}")
+    jobs.enqueue(
+        "change_service_version", service_id, queue=settings.QUEUE_SHORT, timeout_s=deploy.JOB_TIMEOUT_S
+    )
 
 
 def catch_up() -> None:

@@ -13,7 +13,7 @@ from django.db.models import Max, Q
 from django.template import Context
 from django.urls import NoReverseMatch, reverse
 
-from projects.datasets.publish import Readiness, readiness
+from projects.datasets.readiness import Readiness, readiness
 from projects.models import DatasetVersion, Project, Role
 from training.evaluation.leaderboard import recipe_words, short_network
 from training.models import Metric, Service, Status, TrainingVersion

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, cast
 
 from training.engine import Hardware as EngineHardware
-from training.engine.backbones import registry
+from training.engine.backbones import latency
 from training.models import Candidate, Hardware
 
 
@@ -34,7 +34,7 @@ def fastest_of_each(fits: list[Fit]) -> list[Fit]:
 def networks_by_speed(hardware: str) -> list[Fit]:
     """Every network on that hardware: as an earlier training measured it here, else estimated."""
     measured = _measured() if hardware == Hardware.CPU else {}
-    every = registry.admissible(cast(EngineHardware, hardware), float("inf"))
+    every = latency.admissible(cast(EngineHardware, hardware), float("inf"))
     return sorted(
         (_fit(network.name, resolution, ms, measured) for network, resolution, ms in every),
         key=lambda one: one.ms,

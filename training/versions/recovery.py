@@ -20,7 +20,7 @@ from rq.job import Job, JobStatus
 
 from training.models import Status, StopReason, TrainingVersion
 from training.models.version import TrainingVersionQuerySet
-from training.versions import lifecycle
+from training.versions import queue
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def _see_that_it_is_queued(version: TrainingVersion) -> None:
     """Nobody claimed this attempt: it waits, or Redis lost it, or its worker died at the start."""
     job = _job(version)
     if job is None:
-        lifecycle.enqueue(version)
+        queue.enqueue(version)
         return
     status = job.get_status()
     if status == JobStatus.STARTED:
@@ -71,12 +71,12 @@ def _see_that_it_is_queued(version: TrainingVersion) -> None:
     elif status in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED):
         _revive(version)
     elif status == JobStatus.FINISHED or job.get_position() is None:
-        lifecycle.enqueue(version)
+        queue.enqueue(version)
 
 
 def _job(version: TrainingVersion) -> Job | None:
     try:
-        return Job.fetch(lifecycle.job_id(version), connection=django_rq.get_connection(version.flavor.queue))
+        return Job.fetch(queue.job_id(version), connection=django_rq.get_connection(version.flavor.queue))
     except NoSuchJobError:
         return None
 
@@ -110,7 +110,7 @@ def _next_attempt(version: TrainingVersion, losses: int) -> None:
     if _as_it_was(version).update(attempt=version.attempt + 1, progress=progress):
         logger.warning("training version %s was lost %s times; resuming", version.pk, losses)
         version.refresh_from_db()
-        lifecycle.enqueue(version)
+        queue.enqueue(version)
 
 
 def _end(version: TrainingVersion, **fields: str) -> None:

@@ -7,8 +7,7 @@ import json
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
-from exeml_site.lib.http import page
-from projects.access import public
+from exeml_site.lib.http import page, public
 from training.serving.code_samples import snippets
 from training.serving.openapi import ANSWER, ERRORS, FEEDBACK, PROBLEM, document
 

@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.lib.http import PageRequest, go, page
-from projects.access import project_page
+from exeml_site.lib.http import go, page
+from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from projects.transfers import data_source
 from training.models import Batch, Service

@@ -13,11 +13,11 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib import storage
-from exeml_site.lib.http import PageRequest, go, page
-from projects.access import project_page
+from exeml_site.lib.http import go, page
+from projects.access import PageRequest, project_page
 from projects.images import decode
 from projects.models import Project, Role
-from training.forms.service_settings import CollectingForm
+from training.forms.collected import CollectingForm
 from training.models import CollectedCall, Service
 from training.serving import deploy
 from training.serving.calls import feedback

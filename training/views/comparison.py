@@ -8,10 +8,10 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
 from exeml_site.lib import jobs
-from exeml_site.lib.http import PageRequest, page
-from projects.access import project_page
+from exeml_site.lib.http import page
+from exeml_site.lib.params import read_number
+from projects.access import PageRequest, project_page
 from projects.datasets.publish import ManifestDamaged
-from projects.images.sort import read_number
 from projects.models import Image, Project, Role
 from training.evaluation import comparison
 from training.models import TrainingVersion
@@ -52,7 +52,7 @@ def _compared(project: Project, chosen: list[TrainingVersion]) -> dict[str, Any]
         return {"problem": str(problem)}
     for column in found.columns:
         if column.waiting:
-            jobs.soon(comparison.RESCORE, column.version.pk)
+            jobs.enqueue("rescore_version", column.version.pk)
     shown = found.disputes[:SHOWN]
     images = Image.objects.in_bulk([one.image_id for one in shown])
     return {

@@ -12,9 +12,9 @@ from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from exeml_site.lib.http import PageRequest, go, page
-from projects.access import project_page
-from projects.datasets import publish
+from exeml_site.lib.http import go, page
+from projects.access import PageRequest, project_page
+from projects.datasets import readiness
 from projects.models import Project, Role
 from training.forms.configuration import TrainingConfigurationForm, whole_minutes
 from training.models import InstanceFlavor
@@ -102,7 +102,7 @@ def inherited_fields(request: PageRequest, project: Project) -> HttpResponse:
 def _configuration(
     request: PageRequest, project: Project, form: TrainingConfigurationForm, status: int = 200
 ) -> HttpResponse:
-    ready = publish.readiness(project)
+    ready = readiness.readiness(project)
     context = {
         "project": project,
         "form": form,
@@ -150,7 +150,7 @@ def _split(project: Project, form: TrainingConfigurationForm) -> dict[str, Any]:
     ratio: Decimal | None = form.value_of("training_ratio")
     if ratio is None:
         return {"ratio": None, "project": project}
-    split = publish.preview_split(project, ratio)
+    split = readiness.preview_split(project, ratio)
     kept_back = [row.eval for row in split.labels]
     return {
         "project": project,

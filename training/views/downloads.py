@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from exeml_site.lib.http import PageRequest, go, page, wants_fragment
-from projects.access import project_page
+from exeml_site.lib.http import go, page, wants_fragment
+from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.evaluation.report import report_html
 from training.models import TrainingVersion

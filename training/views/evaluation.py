@@ -12,16 +12,16 @@ from django.urls import reverse
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.lib.http import PageRequest, go, page
+from exeml_site.lib.http import go, page
 from exeml_site.lib.storage import local_path
-from projects.access import project_page
+from projects.access import PageRequest, project_page
 from projects.images.similarity import nearest_labeled
 from projects.labels import actions
 from projects.models import Annotation, Image, Label, Project, Role, Side
 from training.evaluation import curve_rows, svg_plots
 from training.evaluation.image_query import OUTCOMES, PAGE_SIZE, SORTS, EvaluatedQuery
 from training.models import Curve, EvaluatedImage, TrainingVersion
-from training.serving.inference import explain, predictor
+from training.serving.inference import explain, model_cache, predictor
 
 NEIGHBOURS = 6
 TOP = 5
@@ -89,9 +89,9 @@ def evaluated_heat(request: PageRequest, project: Project, number: int, evaluate
     if one.image is None:
         raise Http404
     try:
-        predictor.load(version)  # what is missing is told before the picture
+        model_cache.load(version)  # what is missing is told before the picture
         content = explain.heat_map(version, local_path(one.image.file_name), label)
-    except (predictor.ModelUnavailable, predictor.PictureRefused) as problem:
+    except (model_cache.ModelUnavailable, predictor.PictureRefused) as problem:
         return HttpResponse(str(problem), content_type="text/plain", status=422)
     except (KeyError, OSError) as problem:
         raise Http404 from problem

@@ -22,11 +22,11 @@ from django.http.response import HttpResponseBase
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
-from projects.access import public
+from exeml_site.lib.http import public
 from training.models import Service, ServiceToken, TrainingVersion
 from training.serving.calls import counters, limits
 from training.serving.calls import feedback as call_feedback
-from training.serving.inference import predictor
+from training.serving.inference import model_cache, predictor
 from training.serving.tokens import Token
 
 logger = logging.getLogger(__name__)
@@ -230,7 +230,7 @@ def _answers(request: HttpRequest, service: Service, version: TrainingVersion) -
         which = f"Picture {len(answers) + 1} of {len(pictures)}: " if len(pictures) > 1 else ""
         hint = "Send JPG, PNG, BMP or WebP files."
         raise Refusal(400, "IMAGE_UNREADABLE", f"{which}{problem}", hint) from problem
-    except predictor.ModelUnavailable as problem:
+    except model_cache.ModelUnavailable as problem:
         hint = "Deploy the version again, or ask an operator."
         raise Refusal(503, "MODEL_UNAVAILABLE", str(problem), hint, RETRY_AFTER_S) from problem
     return _collected(service, version, pictures, answers) if service.collects else answers

@@ -12,8 +12,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from exeml_site.lib.http import PageRequest, page
-from projects.access import project_page, public
+from exeml_site.lib.http import page, public
+from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.serving.calls import dashboard, feedback, prometheus
 from training.views.services import get_service

@@ -9,8 +9,8 @@ from django.http import HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from exeml_site.lib.http import PageRequest, go
-from projects.access import project_page
+from exeml_site.lib.http import go
+from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.forms.service_settings import ChangeVersionForm, TokenForm
 from training.serving import rollout, tokens

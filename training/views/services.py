@@ -15,8 +15,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import retarget
 
-from exeml_site.lib.http import PageRequest, go, page, wants_fragment
-from projects.access import project_page
+from exeml_site.lib.http import go, page, wants_fragment
+from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.forms.service_settings import ChangeVersionForm, TokenForm
 from training.forms.services import DeployForm, PredictionForm, deployable_versions

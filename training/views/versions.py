@@ -15,8 +15,8 @@ from django.urls import reverse
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from exeml_site.lib.http import PageRequest, go, page
-from projects.access import project_page
+from exeml_site.lib.http import go, page
+from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.evaluation.advice import advice
 from training.evaluation.leaderboard import phases_of, why_it_ended

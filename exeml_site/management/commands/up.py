@@ -70,26 +70,15 @@ def _serve(parts: list[str], listener: socket.socket | None) -> None:
 
 def _prepare(listener: socket.socket) -> list[str]:
     """Make the data ready; what to tell the person at the terminal when the pages answer."""
-    from exeml_site.supervisor.first_start import Administrator, prepare
+    from exeml_site.supervisor.first_start import prepare
 
-    administrator: Administrator = prepare(lambda sentence: show("up", sentence))
+    administrator = prepare(lambda sentence: show("up", sentence))
     return [
         "exeml is ready.",
         "",
         f"Address   http://localhost:{listener.getsockname()[1]}",
-        f"Name      {administrator.name}",
-        f"Password  {_password_line(administrator)}",
+        *administrator,
         f"Data      {settings.DATA_DIR}",
         "",
         "Ctrl-C ends everything; the next start continues where this one was.",
     ]
-
-
-def _password_line(administrator: Any) -> str:
-    if administrator.password:
-        return f"{administrator.password}   (shown this once; change it after signing in)"
-    if administrator.is_new:
-        return "the one in EXEML_ADMIN_PASSWORD"
-    return (
-        f"set at the first start (forgotten? .venv/bin/python manage.py changepassword {administrator.name})"
-    )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from tests.engine.generated_images import Diary, make_samples, quick_config
 from training.engine import EngineError, cli
-from training.engine.backbones import classifier, registry, weights
+from training.engine.backbones import classifier, latency, registry, weights
 from training.engine.backbones.classifier import Head, Member
 from training.engine.backbones.fused import Trainable
 from training.engine.backbones.registry import Network
@@ -239,7 +239,7 @@ def test_a_fit_tries_a_network_that_was_found_and_leaves_a_broken_one_out(
     if is_broken:
         file.write_bytes(b"half a downlo")
     lite = registry.network("EfficientNet-Lite0")
-    limit = registry.estimate_ms(RESNET, RESNET.resolution, "NV_P4") + 0.01  # Lite0 takes less, others more
+    limit = latency.estimate_ms(RESNET, RESNET.resolution, "NV_P4") + 0.01  # Lite0 takes less, others more
     samples, diary = make_samples(tmp_path / "pictures"), Diary()
 
     def has_tried_both() -> bool:

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from exeml_site.lib import storage
-from projects.datasets import compare, leakage, split, statistics
+from projects.datasets import compare, leakage, readiness, split, statistics
 from projects.datasets import publish as dataset_publish
 from projects.datasets.split import EVAL, TRAIN, Labeled
 from projects.labels import actions
@@ -96,7 +96,7 @@ def test_a_new_ratio_holds_for_new_images_and_the_page_says_what_that_means(
     publish(project, "V001", "0.8")
     for number in range(100, 110):
         make_image(project, number, [project.labels.first()])
-    preview = dataset_publish.preview_split(project, Decimal("0.5"))
+    preview = readiness.preview_split(project, Decimal("0.5"))
     version = publish(project, "V002", "0.5")
     assert (version.split["new_train"], version.split["new_eval"]) == (5, 5)
     words = leakage.ratio_words(version.split, version.training_ratio)

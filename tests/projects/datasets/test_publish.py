@@ -12,14 +12,8 @@ from django.utils import timezone
 
 from exeml_site.lib import storage
 from projects.datasets import publish as dataset_publish
-from projects.datasets.publish import (
-    ManifestDamaged,
-    preview,
-    preview_split,
-    publish,
-    read_samples,
-    readiness,
-)
+from projects.datasets.publish import ManifestDamaged, publish, read_samples
+from projects.datasets.readiness import preview, preview_split, readiness
 from projects.models import Annotation, DatasetVersion, Label, Project, Side
 from tests.factories import make_image, make_project, make_user
 

@@ -146,7 +146,7 @@ def test_files_that_are_no_import_are_refused(names: list[str]) -> None:
 
 
 def test_a_train_button_waits_for_the_import() -> None:
-    from projects.datasets.publish import readiness
+    from projects.datasets.readiness import readiness
 
     project = make_project()
     assert readiness(project).is_ready

@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from projects.label_data import page
+from projects.label_data import page, rows
 from projects.labels import actions
 from projects.models import Image, LabelEvent, Project
 from tests.factories import make_image, make_project, make_user
@@ -113,6 +113,7 @@ def test_pages_follow_each_other_without_gap_or_repetition(
     counted: int, words: list[str], bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page, "COUNTED", counted)
+    monkeypatch.setattr(rows, "COUNTED", counted)
     project = make_project(labels=0, unlabeled=250)
     wanted = newest_first(project.images)
     seen: list[int] = []

@@ -8,7 +8,7 @@ import pytest
 from django.core.files.storage import default_storage
 from PIL import Image as Pillow
 
-from exeml_site.supervisor import first_start
+from projects import setup
 from projects.models import Annotation, How, Image, Project, Role, Team
 from projects.workspace.sample_project import make_sample_project, read_scans
 from tests.factories import make_team, make_user
@@ -89,20 +89,20 @@ def data_folder(settings: object, tmp_path: object) -> None:
 @pytest.mark.django_db
 @pytest.mark.usefixtures("data_folder", "few_scans")
 def test_the_first_start_makes_it_once_and_never_again_after_it_was_deleted() -> None:
-    first_start.make_administrator()
-    first_start.make_sample(lambda sentence: None)
+    setup.make_administrator()
+    setup.make_sample(lambda sentence: None)
     assert Team.objects.get(name="My team").projects.count() == 1
     Project.objects.all().delete()
-    first_start.make_sample(lambda sentence: None)
+    setup.make_sample(lambda sentence: None)
     assert not Project.objects.exists()
 
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("data_folder", "few_scans")
 def test_a_team_that_works_already_gets_no_sample() -> None:
-    first_start.make_administrator()
+    setup.make_administrator()
     Project.objects.create(team=Team.objects.get(name="My team"), name="ours")
-    first_start.make_sample(lambda sentence: None)
+    setup.make_sample(lambda sentence: None)
     assert Project.objects.count() == 1
 
 
@@ -111,8 +111,8 @@ def test_the_first_administrator_is_made_once_and_manages_the_first_team(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("EXEML_ADMIN_PASSWORD", raising=False)
-    first = first_start.make_administrator()
-    again = first_start.make_administrator()
+    first = setup.make_administrator()
+    again = setup.make_administrator()
     assert first.is_new and len(first.password) >= 12
     assert (again.is_new, again.password, again.name) == (False, "", "admin")
     membership = Team.objects.get(name="My team").memberships.get()
@@ -123,6 +123,6 @@ def test_the_first_administrator_is_made_once_and_manages_the_first_team(
 @pytest.mark.django_db
 def test_a_given_password_is_taken_and_not_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXEML_ADMIN_PASSWORD", "from the vault")
-    made = first_start.make_administrator()
+    made = setup.make_administrator()
     assert (made.is_new, made.password) == (True, "")
     assert Team.objects.get(name="My team").members.get().check_password("from the vault")

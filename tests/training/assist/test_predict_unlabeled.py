@@ -16,7 +16,7 @@ from tests.factories import make_project, make_user, make_version
 from tests.training.bundles import colour_picture, give_bundle
 from training.assist import embed_images, predict_unlabeled, suggest_labels
 from training.models import Status, TrainingVersion
-from training.serving.inference import predictor
+from training.serving.inference import model_cache, predictor
 
 pytestmark = pytest.mark.django_db
 COLOURS = ("red", "green", "blue")
@@ -32,7 +32,7 @@ def file(colour: str, number: int) -> io.BytesIO:
 def project(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     """Six pictures of three colours, one of each labeled; the version learned from as many."""
     suggest_labels.forget()
-    monkeypatch.setattr(predictor, "_shelf", predictor._Shelf(2, 10**9))
+    monkeypatch.setattr(model_cache, "_shelf", model_cache._Shelf(2, 10**9))
     made = make_project(labels=0)
     upload.add_images(made, [file(colour, number) for colour in COLOURS for number in range(2)], None)
     for colour in COLOURS:

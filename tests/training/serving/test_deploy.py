@@ -197,7 +197,7 @@ def test_services_of_a_deleted_project_are_stopped(version: TrainingVersion) -> 
 def test_without_redis_the_service_waits_and_is_tried_again(
     version: TrainingVersion, django_capture_on_commit_callbacks, caplog
 ) -> None:
-    caplog.set_level(logging.WARNING, "training.serving.deploy")
+    caplog.set_level(logging.WARNING, "exeml_site.lib.jobs")
     with django_capture_on_commit_callbacks(execute=True):
         service = alices(version)
     assert "waits for the queue" in caplog.text
@@ -205,7 +205,8 @@ def test_without_redis_the_service_waits_and_is_tried_again(
     caplog.clear()
     assert deploy.stop_expired() == 0 and not caplog.text, "not at once"
     Service.objects.filter(pk=service.pk).update(requested_at=timezone.now() - timedelta(minutes=2))
-    deploy.stop_expired()
+    with django_capture_on_commit_callbacks(execute=True):
+        deploy.stop_expired()
     assert str(service.pk) in caplog.text
 
 

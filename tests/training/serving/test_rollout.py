@@ -20,7 +20,7 @@ from tests.training.bundles import colour_picture, give_bundle
 from training.models import Service, Status, TrainingVersion
 from training.serving import deploy, rollout
 from training.serving.deploy import DeployRefused
-from training.serving.inference import predictor
+from training.serving.inference import model_cache, predictor
 from training.versions import lifecycle
 
 
@@ -111,7 +111,7 @@ def test_a_trial_whose_model_is_gone_costs_nobody_an_answer(opened, newer: Train
     service = opened[0]
     rollout.change_version(service, newer, make_user("alice"), percent=99)
     settle(service)
-    predictor._shelf._places.pop(newer.job_id)  # as in a process that was started since
+    model_cache._shelf._places.pop(newer.job_id)  # as in a process that was started since
     shutil.rmtree(Path(default_storage.path(newer.folder)))
     assert {called(opened) for _ in range(5)} == {"V001"}
 

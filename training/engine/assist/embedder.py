@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from training.engine.backbones import classifier
 from training.engine.backbones.classifier import Head, Member
-from training.engine.backbones.features import open_queue
+from training.engine.backbones.features import open_feature_queue
 from training.engine.backbones.registry import NETWORKS
 from training.engine.config import EngineError
 from training.engine.data.images import Pixels, read_square
@@ -34,7 +34,7 @@ class Embedder:
         self.threads = threads
         head = Head(torch.zeros(1, sum(NETWORK.taps)), torch.zeros(1))
         member = Member(NETWORK, SIDE, classifier.pretrained(NETWORK), head, is_deep=True)
-        self._queue: Any = open_queue(member, threads)
+        self._queue: Any = open_feature_queue(member, threads)
         random = np.random.Generator(np.random.PCG64(WIDTH))
         self._projections = random.standard_normal((sum(NETWORK.taps), WIDTH), dtype=np.float32)
 

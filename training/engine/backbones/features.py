@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from training.engine.backbones.classifier import Member, normalized, to_onnx
-from training.engine.bundle.bundle import compile_onnx
 from training.engine.data.images import Pixels, read_square, release, resize_square
+from training.engine.runtime import compile_onnx, open_queue
 
 PROCESSOR_BATCH = 1  # the quickest: what a layer leaves is still in the cache when the next one reads it
 GPU_BATCH = 64
@@ -82,7 +82,7 @@ def _batches(
 def _on_processor(
     member: Member, batches: Iterator[tuple[int, Pixels]], parts: Rows, threads: int, tick: Tick
 ) -> None:
-    queue = open_queue(member, threads)
+    queue = open_feature_queue(member, threads)
     queue.set_callback(lambda request, i: parts.__setitem__(i, request.get_output_tensor(0).data.copy()))
     try:
         for i, batch in batches:
@@ -92,20 +92,11 @@ def _on_processor(
         queue.wait_all()
 
 
-def open_queue(member: Member, threads: int) -> Any:
-    """OpenVINO's queue, float32: the same numbers as the bundle gives later."""
-    import openvino
-
-    core, side = openvino.Core(), member.resolution
-    network = core.read_model(to_onnx(normalized(member), [side], ["features"]))
-    network.reshape([PROCESSOR_BATCH, side, side, 3])
-    options = {
-        "PERFORMANCE_HINT": "THROUGHPUT",
-        "INFERENCE_PRECISION_HINT": "f32",
-        "INFERENCE_NUM_THREADS": threads,
-    }
-    compiled = core.compile_model(network, "CPU", options)
-    return openvino.AsyncInferQueue(compiled, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
+def open_feature_queue(member: Member, threads: int) -> Any:
+    """OpenVINO's queue of the member's features: the same numbers as the bundle gives later."""
+    side = member.resolution
+    model = to_onnx(normalized(member), [side], ["features"])
+    return open_queue(model, [PROCESSOR_BATCH, side, side, 3], threads)
 
 
 def _on_gpu(member: Member, batches: Iterator[tuple[int, Pixels]], parts: Rows, tick: Tick) -> None:

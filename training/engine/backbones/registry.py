@@ -5,24 +5,11 @@ Plain facts and arithmetic: no torch, no numpy. `available` also asks the disk f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from training.engine.backbones import weights
-from training.engine.config import EngineError, Hardware
-
-# NVIDIA's published figures of the P4: 5.5 TFLOP/s float32, 192 GB/s. Small layers reach a part of them.
-P4_FLOPS = 5.5e12
-P4_BYTES_PER_S = 192e9
-P4_EFFICIENCY = 0.5
-P4_LAUNCH_MS = 0.01
-# Two ordinary server cores, float32, with a good runtime: an order of size for the form.
-# A fit for CPU measures the real thing instead.
-CPU_FLOPS = 60e9
-# Reading and shrinking one photo of about half a megapixel, which the host does on either hardware.
-HOST_MS = 5.0
-
+from training.engine.config import EngineError
 
 Channels = tuple[float, float, float]  # red, green, blue
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -211,51 +198,3 @@ def network(name: str) -> Network:
 def macs(network: Network, resolution: int) -> float:
     """Multiply-adds of one image: they grow with the area."""
     return network.macs * (resolution / network.resolution) ** 2
-
-
-def estimate_ms(network: Network, resolution: int, hardware: Hardware) -> float:
-    """Estimated milliseconds for one image, reading and shrinking included. An estimate, never a measurement.
-
-    NV_P4: the larger of operations / rate and bytes / bandwidth (roofline, Williams et al. 2009) over
-    the whole network, at half the published peaks, plus a launch for each layer. CPU: operations only.
-    """
-    area = (resolution / network.resolution) ** 2
-    operations = 2 * network.macs * area
-    if hardware == "CPU":
-        return HOST_MS + 1e3 * operations / CPU_FLOPS
-    compute_s = operations / (P4_FLOPS * P4_EFFICIENCY)
-    memory_s = network.bytes_moved * area / (P4_BYTES_PER_S * P4_EFFICIENCY)
-    return HOST_MS + 1e3 * max(compute_s, memory_s) + network.layers * P4_LAUNCH_MS
-
-
-def estimate_total_ms(parts: Sequence[tuple[Network, int]], hardware: Hardware) -> float:
-    """Estimated ms of several networks on one image, one after the other; it is read and shrunk once."""
-    return HOST_MS + sum(estimate_ms(one, size, hardware) - HOST_MS for one, size in parts)
-
-
-def admissible(hardware: Hardware, max_inference_ms: float) -> list[tuple[Network, int, float]]:
-    """(network, resolution, ms) whose estimate fits the limit, the fastest first."""
-    return [one for one in _all_by_speed(hardware) if one[2] <= max_inference_ms]
-
-
-def fastest(hardware: Hardware) -> tuple[Network, int, float]:
-    """The quickest (network, resolution, ms) there is."""
-    return _all_by_speed(hardware)[0]
-
-
-def nothing_fits(max_inference_ms: float, name: str, resolution: int, ms: float) -> EngineError:
-    """The error for a limit that nobody can meet; names the fastest that exists."""
-    return EngineError(
-        f"No network answers within {max_inference_ms:g} ms: the fastest, {name} at {resolution} pixels, "
-        f"takes about {ms:.1f} ms.",
-        f"Raise Max. Inference Duration to at least {int(ms) + 1} ms.",
-    )
-
-
-def _all_by_speed(hardware: Hardware) -> list[tuple[Network, int, float]]:
-    every = [
-        (one, resolution, estimate_ms(one, resolution, hardware))
-        for one in available()
-        for resolution in one.resolutions
-    ]
-    return sorted(every, key=lambda item: item[2])

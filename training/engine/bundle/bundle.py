@@ -27,6 +27,7 @@ from training.engine.bundle import novelty
 from training.engine.bundle.novelty import Judgement, Known
 from training.engine.config import EngineError
 from training.engine.data.images import Pixels, read_square, resize_square
+from training.engine.runtime import compile_onnx
 
 FORMAT_VERSION = 1
 SELF_TEST_IMAGES = 4
@@ -158,23 +159,6 @@ def read_description(path: Path) -> dict[str, Any]:
             "Use the program that made it, or train again.",
         )
     return description
-
-
-def compile_onnx(model: Path | bytes, resolutions: Sequence[int], threads: int | None, batch: int = 1) -> Any:
-    """OpenVINO's compiled model for one picture at a time, float32. Raises EngineError."""
-    import openvino
-
-    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-    if threads:
-        options["INFERENCE_NUM_THREADS"] = threads
-    try:
-        core = openvino.Core()
-        network = core.read_model(model)
-        network.reshape({f"images_{size}": [batch, size, size, 3] for size in resolutions})
-        compiled: Any = core.compile_model(network, "CPU", options)
-        return compiled
-    except RuntimeError as problem:
-        raise EngineError("The model's network cannot be loaded.", "Train it again.") from problem
 
 
 def calibrate(logits: Scores, temperature: float, is_multi_label: bool) -> Scores:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from training.engine.backbones.classifier import Member
 from training.engine.backbones.features import measured_ms
-from training.engine.backbones.registry import estimate_total_ms
+from training.engine.backbones.latency import estimate_total_ms
 from training.engine.bundle.writer import Marks
 from training.engine.config import CandidateReport, EventKind, FitConfig
 from training.engine.data.images import Pixels

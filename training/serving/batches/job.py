@@ -30,12 +30,11 @@ from projects.transfers import data_source
 from projects.transfers.file_sources import Archive, Nowhere, Place, Unreadable
 from projects.transfers.import_plan import CannotPlan, Item, plan
 from training.models import Batch, Service, TrainingVersion
-from training.serving.inference import predictor
+from training.serving.inference import model_cache, predictor
 
 logger = logging.getLogger(__name__)
 
 State = Batch.State
-RUN = "training.serving.batches.job.run"
 SILENT_S = 60  # without a heartbeat, then another worker may take it
 BEAT_S = 2.0
 CHUNK = 32
@@ -89,7 +88,7 @@ def begin(service: Service, uploads: Sequence[UploadedFile[bytes]], address: str
     if not Batch.objects.filter(pk=batch.pk).update(files=batch.files):
         storage.delete_folder(batch.folder)
         raise BatchRefused("Somebody took this batch out of the list while its files were being stored.")
-    jobs.soon(RUN, batch.pk, queue=settings.QUEUE_IMPORTS)
+    jobs.enqueue("run_batch", batch.pk, queue=settings.QUEUE_IMPORTS)
     return batch
 
 
@@ -121,7 +120,7 @@ def delete(batch: Batch) -> bool:
 def catch_up() -> None:
     """Run by the clock: batches that wait, or whose worker died; and those that never came whole."""
     for pk, done in Batch.objects.filter(_unattended(), HAS_COME).values_list("pk", "done"):
-        jobs.soon(RUN, pk, queue=settings.QUEUE_IMPORTS, step=done)
+        jobs.enqueue("run_batch", pk, queue=settings.QUEUE_IMPORTS, step=done)
     old = timezone.now() - timedelta(hours=STORED_WITHIN_HOURS)
     for batch in Batch.objects.filter(~HAS_COME, state=State.WAITING, made_at__lt=old):
         storage.delete_folder(batch.folder)
@@ -144,10 +143,10 @@ def run(batch_id: int) -> None:
             _end(batch, State.COMPLETED)
             return
         Batch.objects.filter(pk=batch_id, state=State.RUNNING).update(heartbeat_at=None)
-        jobs.soon(RUN, batch_id, queue=settings.QUEUE_IMPORTS, step=batch.done + 1)
+        jobs.enqueue("run_batch", batch_id, queue=settings.QUEUE_IMPORTS, step=batch.done + 1)
     except _Cancelled:
         _end(batch, State.CANCELLED)
-    except (CannotPlan, Unreadable, predictor.ModelUnavailable) as problem:
+    except (CannotPlan, Unreadable, model_cache.ModelUnavailable) as problem:
         _end(batch, State.FAILED, problem=str(problem))
     except ValidationError as problem:
         _end(batch, State.FAILED, problem=problem.messages[0])
@@ -193,7 +192,7 @@ def _description(batch: Batch) -> tuple[str, bytes] | None:
 
 def _answer_all(batch: Batch, place: Place) -> bool:
     """False where time is up before the end. Raises what ends a batch."""
-    predictor.load(batch.training_version)
+    model_cache.load(batch.training_version)
     wanted = plan(batch.service.project, place, description=_description(batch)).items
     Batch.objects.filter(pk=batch.pk).update(total=len(wanted))
     path = _lines_here(batch)

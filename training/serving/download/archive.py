@@ -18,7 +18,7 @@ from zipstream import ZipStream
 from exeml_site.lib import storage
 from training.evaluation.report import parameters_of, report_html
 from training.models import TrainingVersion
-from training.serving.inference.predictor import NOT_FOR_ANSWERS, ModelUnavailable, bundle_folder
+from training.serving.inference.model_cache import NOT_FOR_ANSWERS, ModelUnavailable, bundle_folder
 
 KIT = Path(__file__).resolve().with_name("kit")
 PARTS = (

@@ -19,11 +19,10 @@ from django.db import transaction
 
 from exeml_site.lib import jobs, storage
 from training.models import EvaluatedImage, TrainingVersion
-from training.serving.inference.predictor import ModelUnavailable, bundle_folder, load
+from training.serving.inference.model_cache import ModelUnavailable, bundle_folder, load
 
 logger = logging.getLogger(__name__)
 
-MAKE = "training.serving.download.onnx_export.make"
 KIT = Path(__file__).resolve().with_name("kit")
 PROGRAMS = ("model.py", "selftest.py", "server.py")
 PARTS = ("numpy", "onnxruntime", "Pillow")
@@ -60,7 +59,7 @@ def ask_for(version: TrainingVersion) -> None:
     """Let a worker make the export; once, however often it is asked for."""
     with transaction.atomic():
         _say(version, {"state": "making"})
-        jobs.soon(MAKE, version.pk, queue=settings.QUEUE_SHORT)
+        jobs.enqueue("export_onnx", version.pk, queue=settings.QUEUE_SHORT)
 
 
 def make(version_id: int) -> None:

@@ -12,13 +12,8 @@ from uuid import UUID
 from PIL import Image as Picture
 
 from training.models import TrainingVersion
-from training.serving.inference.predictor import (
-    THREADS,
-    ModelUnavailable,
-    PictureRefused,
-    bundle_folder,
-    load,
-)
+from training.serving.inference.model_cache import THREADS, ModelUnavailable, bundle_folder, load
+from training.serving.inference.predictor import PictureRefused
 
 if TYPE_CHECKING:
     from training.engine.bundle.saliency import Explainer

@@ -10,7 +10,7 @@ from django.db import DatabaseError, connection
 from django.db.models import Q
 
 from training.models import Service, TrainingVersion
-from training.serving.inference import predictor
+from training.serving.inference import model_cache
 
 logger = logging.getLogger(__name__)
 
@@ -54,5 +54,5 @@ def beginning() -> list[int]:
 def warm(version_ids: list[int]) -> None:
     """What cannot be loaded is told where the service is brought up."""
     for version in TrainingVersion.objects.filter(pk__in=version_ids) if version_ids else ():
-        with contextlib.suppress(predictor.ModelUnavailable):
-            predictor.load(version)
+        with contextlib.suppress(model_cache.ModelUnavailable):
+            model_cache.load(version)

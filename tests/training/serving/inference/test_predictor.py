@@ -14,14 +14,14 @@ from projects.models import Project
 from tests.factories import make_version
 from tests.training.bundles import colour_picture, give_bundle
 from training.models import Status, TrainingVersion
-from training.serving.inference import predictor
+from training.serving.inference import model_cache, predictor
 
 
 @pytest.fixture
-def shelf(monkeypatch: pytest.MonkeyPatch) -> predictor._Shelf:
+def shelf(monkeypatch: pytest.MonkeyPatch) -> model_cache._Shelf:
     """An empty one with room for two."""
-    shelf = predictor._Shelf(2, 10**9)
-    monkeypatch.setattr(predictor, "_shelf", shelf)
+    shelf = model_cache._Shelf(2, 10**9)
+    monkeypatch.setattr(model_cache, "_shelf", shelf)
     return shelf
 
 
@@ -40,7 +40,7 @@ def test_several_pictures_have_several_answers_in_order(version: TrainingVersion
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "WEBP"])
 def test_the_answer_is_exactly_the_bundles_own(version: TrainingVersion, format: str) -> None:
     content = colour_picture("cyan", format=format, size=(300, 200))
-    bundle = predictor.load(version)
+    bundle = model_cache.load(version)
     answer = predictor.predict(version, content)
     expected = dict(zip(bundle.labels, bundle.predict([content])[0], strict=True))
     assert dict(answer.scores) == {label: float(expected[label]) for label, _ in answer.scores}
@@ -82,7 +82,7 @@ def test_a_picture_of_too_many_pixels_is_refused(version: TrainingVersion, setti
 def test_a_missing_model_is_said_and_tried_again_next_time(version: TrainingVersion, shelf) -> None:
     folder, away = Path(default_storage.path(version.folder)), Path(default_storage.path("away"))
     folder.rename(away)
-    with pytest.raises(predictor.ModelUnavailable, match="files are missing"):
+    with pytest.raises(model_cache.ModelUnavailable, match="files are missing"):
         predictor.predict(version, colour_picture("red"))
     away.rename(folder)
     assert predictor.predict(version, colour_picture("red")).predicted_label == "red"
@@ -90,7 +90,7 @@ def test_a_missing_model_is_said_and_tried_again_next_time(version: TrainingVers
 
 def test_weights_for_training_are_not_read(version: TrainingVersion) -> None:
     (Path(default_storage.path(version.folder)) / "bundle" / "weights.pt").write_bytes(bytes(10_000_000))
-    _, size_bytes = predictor._fetch(f"{version.folder}/bundle")
+    _, size_bytes = model_cache._fetch(f"{version.folder}/bundle")
     assert size_bytes < 100_000
 
 
@@ -98,8 +98,8 @@ def test_a_model_is_loaded_once_however_many_ask_at_once(
     version: TrainingVersion, shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[int] = []
-    read = predictor._read
-    monkeypatch.setattr(predictor, "_read", lambda one: reads.append(one.pk) or read(one))
+    read = model_cache._read
+    monkeypatch.setattr(model_cache, "_read", lambda one: reads.append(one.pk) or read(one))
     begin = threading.Barrier(8)
 
     def ask(name: str) -> str:
@@ -118,7 +118,7 @@ def test_the_shelf_drops_the_model_used_longest_ago(project: Project, shelf) -> 
         give_bundle(version)
     first, second, third = versions
     for version in (first, second, first, third):
-        predictor.load(version)
+        model_cache.load(version)
     assert list(shelf._places) == [first.job_id, third.job_id]
     for version in versions:
         shutil.rmtree(default_storage.path(version.folder))
@@ -126,7 +126,7 @@ def test_the_shelf_drops_the_model_used_longest_ago(project: Project, shelf) -> 
 
 def test_one_model_stays_however_large(version: TrainingVersion, shelf) -> None:
     shelf.most_bytes = 1
-    predictor.load(version)
+    model_cache.load(version)
     assert list(shelf._places) == [version.job_id]
 
 

@@ -1,0 +1,15 @@
+"""Numbers from a query string; None where the text is none."""
+
+from __future__ import annotations
+
+
+def read_number(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
+
+
+def read_float(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if abs(value) < 1e18 else None  # neither infinite nor no number

@@ -1,0 +1,36 @@
+"""Sign in and change the password."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
+from django.core.exceptions import ValidationError
+
+from projects.workspace import login_throttle
+
+
+class SignInForm(AuthenticationForm):
+    error_messages = {
+        "invalid_login": "Username and password do not fit together. Check both and try again.",
+        "inactive": "This account is switched off. Ask an operator.",
+    }
+    braked = "Too many wrong passwords for this name. Wait five minutes and try again."
+
+    def clean(self) -> dict[str, Any]:
+        username = self.cleaned_data.get("username") or ""
+        if self.request and login_throttle.is_braked(username, login_throttle.address_of(self.request)):
+            raise ValidationError(self.braked, code="braked")
+        return super().clean()
+
+
+class ChangePasswordForm(PasswordChangeForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["old_password"].label = "Present password"
+        self.fields["new_password1"].label = "New password"
+        self.fields[
+            "new_password1"
+        ].help_text = "At least 8 characters, not only digits, not a common password and not like your name."
+        self.fields["new_password2"].label = "New password again"
+        self.fields["new_password2"].help_text = ""

@@ -1,0 +1,48 @@
+"""Add a member, change a role."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
+from django.db.models import Q
+
+from projects.forms.projects import NAME_ATTRS
+from projects.models import Role, Team
+
+
+class RoleForm(forms.Form):
+    role = forms.TypedChoiceField(
+        choices=Role.choices, coerce=lambda value: Role(int(value)), empty_value=None, initial=Role.LABELER
+    )
+
+
+class AddMemberForm(RoleForm):
+    person = forms.CharField(label="Username or e-mail", max_length=254)
+    field_order = ["person", "role"]
+
+    def __init__(self, *args: Any, team: Team, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.team = team
+        self.fields["person"].widget.attrs.update(NAME_ATTRS)
+
+    def clean_person(self) -> User:
+        """The account with this username, or the only one with this e-mail."""
+        typed = self.cleaned_data["person"]
+        found = list(User.objects.filter(username=typed)) or list(
+            User.objects.filter(Q(username__iexact=typed) | Q(email__iexact=typed))[:2]
+        )
+        if not found:
+            raise ValidationError("No account has this name. Ask an operator to create it.")
+        if len(found) > 1:
+            raise ValidationError("Several accounts fit this. Type the exact username.")
+        return self._admissible(found[0])
+
+    def _admissible(self, user: User) -> User:
+        if not user.is_active:
+            raise ValidationError("This account is switched off. Ask an operator.")
+        if self.team.memberships.filter(user=user).exists():
+            raise ValidationError(f"{user} is already a member of {self.team}.")
+        return user

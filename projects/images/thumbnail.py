@@ -1,0 +1,41 @@
+"""The thumbnail of an image: WebP, 256 pixels on the longer side."""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image as Pillow
+from PIL import ImageOps
+
+from projects.images.colour import as_rgb
+
+THUMBNAIL_SIDE = 256  # pixels, the longer side
+
+
+def make_thumbnail(picture: Pillow.Image) -> tuple[Pillow.Image, bool]:
+    """The thumbnail and whether the EXIF orientation swaps width and height.
+
+    A JPEG is decoded at a fraction of its size: every byte is still read, so that a cut-off file shows.
+    """
+    picture.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))
+    picture.load()
+    is_turned = picture.getexif().get(0x0112) in (5, 6, 7, 8)
+    small = as_rgb(ImageOps.exif_transpose(_shrink(picture)))
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Pillow.Resampling.LANCZOS)
+    return small, is_turned
+
+
+def encode_webp(thumbnail: Pillow.Image) -> bytes:
+    out = io.BytesIO()
+    thumbnail.save(out, "WEBP", quality=80, method=0)  # a fifth of the time of 3, 20 % larger
+    return out.getvalue()
+
+
+def _shrink(picture: Pillow.Image) -> Pillow.Image:
+    """By a whole factor, before colours are converted: converting 50 megapixels needs half a gigabyte."""
+    factor = max(picture.size) // (2 * THUMBNAIL_SIDE)
+    if factor < 2 or picture.mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"):
+        return picture
+    if "transparency" in picture.info:  # one colour of an opaque picture stands for transparent
+        return picture
+    return picture.reduce(factor)

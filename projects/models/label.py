@@ -1,0 +1,53 @@
+"""Label: one class of a project."""
+
+from __future__ import annotations
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models.functions import Lower
+
+from projects.models.project import Project
+
+LABEL_NAME = RegexValidator(
+    r"\A(?=\S)[^\x00-\x1f\x7f/\\,;]{1,64}(?<=\S)\Z",
+    "Use 1 to 64 characters without slash, comma, semicolon or line break.",
+)
+
+
+LABEL_COLOURS = 10  # tokens --label-0 … --label-9
+HOT_KEYS = "1234567890abcdefghijklmnopqrstuvwxyz"  # in the order in which new labels get them
+HOT_KEY = RegexValidator(r"\A[0-9a-z]\Z", "Use one of the keys 0 to 9 or a to z.")
+
+
+class Label(models.Model):
+    """One class of a project. `hot_key` gives it to the selected images; the 37th label has none at first."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="labels")
+    name = models.CharField(max_length=64, validators=[LABEL_NAME])
+    colour = models.PositiveSmallIntegerField(default=0)
+    position = models.PositiveIntegerField(default=0)
+    hot_key = models.CharField(max_length=1, blank=True, validators=[HOT_KEY])
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["position", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project", "hot_key"],
+                condition=~models.Q(hot_key=""),
+                name="hot_key_unique_in_project",
+                violation_error_message="Another label of this project has this key.",
+            ),
+            models.UniqueConstraint(
+                "project",
+                Lower("name"),
+                name="label_name_unique_in_project",
+                violation_error_message="This project already has a label of this name.",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(colour__lt=LABEL_COLOURS), name="label_colour_is_a_token"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

@@ -1,0 +1,121 @@
+"""The operators' pages for services, their tokens and calls, and batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from projects.admin.base import DeletedFilter, ReadOnlyAdmin, ReadOnlyInline
+from training.admin.versions import OperatingAdmin
+from training.models import (
+    Batch,
+    CallMinute,
+    CollectedCall,
+    InstanceFlavor,
+    Service,
+    ServiceEvent,
+    ServiceToken,
+)
+from training.serving import deploy
+
+if TYPE_CHECKING:
+    OfFlavor = forms.ModelForm[InstanceFlavor]
+else:
+    OfFlavor = forms.ModelForm
+
+
+class ServiceEventsInline(ReadOnlyInline):
+    model = ServiceEvent
+    fields = ["at", "by", "message"]
+    readonly_fields = ["at"]
+
+
+@admin.register(Service)
+class ServiceAdmin(OperatingAdmin):
+    list_display = [
+        "name",
+        "project",
+        "training_version",
+        "status",
+        "stops_at",
+        "calls",
+        "failed_calls",
+        "deployed_by",
+        "deployed_at",
+        "deleted_at",
+    ]
+    list_filter = ["status", DeletedFilter]
+    search_fields = ["name", "=id", "project__name"]
+    date_hierarchy = "deployed_at"
+    list_select_related = ["project", "training_version", "deployed_by"]
+    inlines = [ServiceEventsInline]
+    actions = ["stop", "start"]
+
+    @admin.action(description="Stop", permissions=["operate"])
+    def stop(self, request: HttpRequest, services: QuerySet[Service]) -> None:
+        self.act_on_each(request, services, deploy.stop, "Stopped", "they were not up")
+
+    @admin.action(description="Start", permissions=["operate"])
+    def start(self, request: HttpRequest, services: QuerySet[Service]) -> None:
+        self.act_on_each(request, services, deploy.start, "Deploying again", "they were up or deleted")
+
+
+@admin.register(ServiceEvent)
+class ServiceEventAdmin(ReadOnlyAdmin):
+    list_display = ["at", "service", "message", "by"]
+    list_display_links = ["at"]
+    search_fields = ["service__name", "message", "by__username"]
+    date_hierarchy = "at"
+    list_select_related = ["service", "by"]
+
+
+@admin.register(ServiceToken)
+class ServiceTokenAdmin(ReadOnlyAdmin):
+    """The hash is not shown: managers rotate and revoke tokens on the page of the service."""
+
+    list_display = ["name", "service", "hint", "made_by", "made_at", "last_used_at", "revoked_at"]
+    search_fields = ["name", "service__name", "service__project__name"]
+    list_select_related = ["service", "made_by"]
+    exclude = ["token_hash"]
+
+
+@admin.register(CallMinute)
+class CallMinuteAdmin(ReadOnlyAdmin):
+    list_display = ["minute", "service", "training_version", "calls", "failed", "unknown"]
+    list_display_links = ["minute"]
+    search_fields = ["service__name", "service__project__name"]
+    date_hierarchy = "minute"
+    list_select_related = ["service", "training_version"]
+
+
+@admin.register(CollectedCall)
+class CollectedCallAdmin(ReadOnlyAdmin):
+    list_display = ["at", "service", "training_version", "predicted", "confidence", "verdict", "said_by"]
+    list_display_links = ["at"]
+    list_filter = ["verdict", "is_known"]
+    search_fields = ["=id", "service__name", "service__project__name", "said_by"]
+    date_hierarchy = "at"
+    list_select_related = ["service", "training_version"]
+
+
+@admin.register(Batch)
+class BatchAdmin(ReadOnlyAdmin):
+    list_display = [
+        "name",
+        "service",
+        "training_version",
+        "state",
+        "done",
+        "total",
+        "failed",
+        "made_by",
+        "made_at",
+    ]
+    list_filter = ["state"]
+    search_fields = ["name", "service__name", "service__project__name", "made_by__username"]
+    date_hierarchy = "made_at"
+    list_select_related = ["service", "training_version", "made_by"]
