@@ -95,6 +95,13 @@ def test_what_is_included_is_a_fragment() -> None:
     assert [name for name in sorted(included) if not (ROOT / "templates" / name).is_file()] == []
 
 
+def test_no_stylesheet_asks_for_an_element_without_whitespace() -> None:
+    """`:empty` is false for an element that holds a line break; `:not(:has(*))` is not."""
+    sheets = sorted((ROOT / "static/css").glob("*.css"))
+    assert sheets
+    assert [sheet.name for sheet in sheets if ":empty" in sheet.read_text()] == []
+
+
 @pytest.mark.django_db
 def test_no_migration_is_missing() -> None:
     out = io.StringIO()
