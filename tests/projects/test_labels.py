@@ -86,7 +86,7 @@ def test_renaming_opens_in_place_and_renames(bob: Client) -> None:
 def test_renaming_works_without_htmx(bob: Client) -> None:
     project = make_project(labels=1, images=1)
     label = project.labels.get()
-    assert "<!doctype html>" in html_of(bob.get(of_label("rename_label", label)))
+    assert "<!DOCTYPE html>" in html_of(bob.get(of_label("rename_label", label)))
     assert bob.post(of_label("rename_label", label), {"name": "rose"}).status_code == 303
 
 
@@ -212,5 +212,5 @@ def test_a_label_is_deleted_together_with_images_that_have_no_other(bob: Client)
 
 def test_without_a_script_the_dialog_is_a_page(bob: Client) -> None:
     label = make_project(labels=2, images=1).labels.first()
-    assert "<!doctype html>" in html_of(bob.get(of_label("edit_label", label)))
+    assert "<!DOCTYPE html>" in html_of(bob.get(of_label("edit_label", label)))
     assert bob.post(of_label("edit_label", label), {"colour": 4, "hot_key": ""}).status_code == 303

@@ -180,7 +180,7 @@ def test_the_time_of_each_phase_is_a_bar_and_a_table(vera: Client) -> None:
 
     html = html_of(vera.get(address(project)))
 
-    rows = re.findall(r"</span>([^<]*)</span></th><td[^>]*>([^<]*)</td><td[^>]*>([^<]*)</td>", html)
+    rows = re.findall(r"</span>([^<]*)</span></th> <td[^>]*>([^<]*)</td> <td[^>]*>([^<]*)</td>", html)
     assert rows == [
         ("Reading images", "3.1 s", "1.1 %"),
         ("Frozen features and heads", "12 s", "4.5 %"),
@@ -188,7 +188,7 @@ def test_the_time_of_each_phase_is_a_bar_and_a_table(vera: Client) -> None:
         ("Polishing", "41 s", "14.8 %"),
         ("Other: starting, evaluating, drawing charts", "20 s", "7.2 %"),
     ]
-    assert html.count('height="12"/>') == len(rows)
+    assert html.count('height="12" />') == len(rows)
     assert "style=" not in html
 
 
