@@ -1,15 +1,17 @@
 # make run    everything on this machine: http://localhost:8000 (PORT), Ctrl-C ends it
 # make test   style, types, checks and all tests
 # make lint   style, types and checks only
+# make format rewrites Python, templates and stylesheets as `make lint` wants them
 # make clean  removes the virtual environment and caches; what people made, under var/, stays
 
 PYTHON ?= python3
 IN := .venv/bin
+CSS_FORMAT := $(IN)/css-beautify --indent-size=2 --preserve-newlines --space-around-combinator --end-with-newline
 
 # The checks write their few files here, not among what people made.
 CHECKS := EXEML_DATA=$(CURDIR)/.venv/checks EXEML_DEBUG= DATABASE_URL= REDIS_URL= STORAGE_URL=
 
-.PHONY: run test lint clean
+.PHONY: run test lint format clean
 .SILENT:
 
 run: .venv/installed
@@ -26,9 +28,18 @@ test: .venv/installed-tests lint
 lint: .venv/installed-tests
 	$(IN)/ruff check .
 	$(IN)/ruff format --check .
+	$(IN)/djangofmt --check templates
+	for sheet in static/css/*.css; do \
+		$(CSS_FORMAT) $$sheet | cmp -s - $$sheet || { echo "Would reformat: $$sheet (make format)"; exit 1; }; \
+	done
 	$(IN)/mypy exeml_site projects training
 	$(CHECKS) $(IN)/python manage.py check --deploy --fail-level WARNING
 	$(CHECKS) $(IN)/python manage.py makemigrations --check --dry-run
+
+format: .venv/installed-tests
+	$(IN)/ruff format .
+	$(IN)/djangofmt templates
+	for sheet in static/css/*.css; do $(CSS_FORMAT) --replace $$sheet >/dev/null; done
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = [
     path for path in sorted((ROOT / "templates").rglob("*.html")) if path.parent.name != "admin"
 ]  # the admin's are built as Django builds its own
+STYLESHEETS = sorted((ROOT / "static/css").rglob("*.css"))
+LONGEST_LINE = 120
 WHOLE_PAGES = {"base.html", "400.html", "403.html", "403_csrf.html", "404.html", "500.html"}
 VARIABLE = re.compile(r"""["'](EXEML_[A-Z0-9_]+|PORT|DATABASE_URL|REDIS_URL|STORAGE_URL)["']""")
 
@@ -96,6 +98,25 @@ def test_what_is_included_is_a_fragment() -> None:
     }
     assert [name for name in sorted(included) if not name.rpartition("/")[2].startswith("_")] == []
     assert [name for name in sorted(included) if not (ROOT / "templates" / name).is_file()] == []
+
+
+def test_no_line_of_a_template_or_stylesheet_is_too_long() -> None:
+    """Where the formatter finds no place to break a line, a person does."""
+    files = [*sorted((ROOT / "templates").rglob("*.html")), *STYLESHEETS]
+    too_long = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in files
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if len(line) > LONGEST_LINE
+    ]
+    assert len(files) > 100
+    assert too_long == []
+
+
+def test_no_stylesheet_asks_for_an_element_without_whitespace() -> None:
+    """`:empty` is false for an element that holds a line break; `:not(:has(*))` is not."""
+    assert STYLESHEETS
+    assert [sheet.name for sheet in STYLESHEETS if ":empty" in sheet.read_text()] == []
 
 
 @pytest.mark.django_db

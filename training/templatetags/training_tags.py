@@ -24,6 +24,14 @@ register.filter("recipe_words", recipe_words)
 
 LONGEST_LINE = 140
 STATE_WORDS = {"done": "done", "active": "at work now", "waiting": "not done yet"}
+COLUMN_HELP = {
+    "images": "Images of this label on the validation side",
+    "accuracy": "Of all validation images, the share on which this label was given or left out rightly:"
+    " (TP + TN) / all",
+    "precision": "Of the images predicted as this label, the share that carries it: TP / (TP + FP)",
+    "recall": "Of the images that carry this label, the share that was predicted as it: TP / (TP + FN)",
+    "f1": "Harmonic mean of precision and recall",
+}
 
 
 @dataclass(frozen=True)
@@ -252,14 +260,14 @@ def validation_ratio(version: TrainingVersion) -> str:
 
 @register.inclusion_tag("training/_sort_header.html")
 def sort_header(
-    key: str, name: str, sort: str, search: str, project: Project, version: TrainingVersion, help: str = ""
+    key: str, name: str, sort: str, search: str, project: Project, version: TrainingVersion
 ) -> dict[str, Any]:
     """A column's header: pressed once it sorts by this column, pressed again the other way round."""
     field, is_falling = sort.removeprefix("-"), sort.startswith("-")
     direction = "" if field != key else "descending" if is_falling else "ascending"
     query = urlencode({"sort": f"-{key}" if direction == "ascending" else key, "search": search})
     url = f"{reverse('training_version', args=[project.pk, version.number])}?{query}"
-    return {"key": key, "name": name, "direction": direction, "url": url, "help": help}
+    return {"key": key, "name": name, "direction": direction, "url": url, "help": COLUMN_HELP.get(key)}
 
 
 @register.filter

@@ -29,6 +29,13 @@ from training.versions.progress_view import live, percent_done
 
 ACCURACY = "The share of all validation images that were predicted right."
 ACCURACY_OF_SEVERAL = "The share of validation images whose labels were all predicted, and no other."
+MEANINGS = {
+    "recall": "Macro average over the labels. Of the images that carry a label, the share that was predicted"
+    " as it: TP / (TP + FN).",
+    "precision": "Macro average over the labels. Of the images predicted as a label, the share that carries"
+    " it: TP / (TP + FP).",
+    "f1": "Macro average over the labels of each label’s harmonic mean of precision and recall.",
+}
 LARGE = ("confusion", "learning", "traceback", "seconds_by_phase", "failure_cause", "failure_remedy")
 # An SVG opened by itself may style itself, and do nothing else.
 CHART_POLICY = {"default-src": "'none'", "style-src": "'unsafe-inline'", "sandbox": ""}
@@ -216,7 +223,8 @@ def _version_context(request: PageRequest, project: Project, version: TrainingVe
         rows = arranged(results.rows, sort, search)
         context |= {"results": results, "rows": rows, "sort": sort, "search": search}
         context["advice"] = advice(version, results.confusions)
-        context["accuracy_meaning"] = ACCURACY_OF_SEVERAL if results.is_multi_label else ACCURACY
+        accuracy = ACCURACY_OF_SEVERAL if results.is_multi_label else ACCURACY
+        context["meanings"] = MEANINGS | {"accuracy": accuracy}
         context |= {"phases": phases_of(version), "why_it_ended": why_it_ended(version)}
     return context
 

@@ -16,6 +16,7 @@ from projects.datasets.split import EVAL, TRAIN, Labeled
 from projects.labels import actions
 from projects.models import Annotation, DatasetVersion, Image, Project, Side
 from tests.factories import make_image, make_project, make_user
+from tests.pages import html_of
 
 pytestmark = pytest.mark.django_db
 
@@ -62,7 +63,7 @@ def test_copies_that_stay_together_are_told_with_what_was_prevented(project: Pro
     version = publish(project, "V001")
     assert (version.split["groups"], version.split["copies"], version.split["leaks"]) == (2, 6, 0)
     assert version.split["random_leaks"] == pytest.approx(2 * leakage.expected_leaks(3, 0.8), abs=0.1)
-    html = vera.get(page_of(version)).content.decode()
+    html = html_of(vera.get(page_of(version)))
     assert "6 images are copies of 2 pictures" in html and "Here none has." in html
 
 
@@ -73,7 +74,7 @@ def test_a_leak_that_cannot_be_helped_is_named(project: Project, vera: Client) -
     leaking = version.split["leaking"]
     assert leaking and set(leaking) <= {one.pk for one in images}
     assert Image.objects.get(pk=leaking[0]).side == Side.EVAL
-    assert f"Here <strong>{len(leaking)}</strong> ha" in vera.get(page_of(version)).content.decode()
+    assert f"Here <strong>{len(leaking)}</strong> ha" in html_of(vera.get(page_of(version)))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_where_copies_were_not_looked_for_the_page_says_so(
     project: Project, vera: Client, searched: str, words: str
 ) -> None:
     Project.objects.filter(pk=project.pk).update(copies_searched=searched)
-    assert words in vera.get(page_of(publish(project, "V001"))).content.decode()
+    assert words in html_of(vera.get(page_of(publish(project, "V001"))))
 
 
 # --- the ratio ---
@@ -103,7 +104,7 @@ def test_a_new_ratio_holds_for_new_images_and_the_page_says_what_that_means(
     assert words == preview.ratio_words
     assert words.startswith("20 images have a side from earlier versions and keep it (0.80 of them teach)")
     assert "only the 10 new ones could be split by 0.5" in words and "0.70 teach" in words
-    assert words in vera.get(page_of(version)).content.decode()
+    assert words in html_of(vera.get(page_of(version)))
 
 
 def test_the_same_ratio_again_needs_no_words(project: Project) -> None:
@@ -137,7 +138,7 @@ def test_the_page_counts_people_labels_and_measures(project: Project, vera: Clie
     assert set(portrait["measures"]) == {"size", "brightness", "sharpness"}
     for one in portrait["measures"].values():
         assert (sum(one["TRAIN"]), sum(one["EVAL"])) == (version.train_count, version.eval_count)
-    html = vera.get(page_of(version)).content.decode()
+    html = html_of(vera.get(page_of(version)))
     assert "label-0" in html and "Brightness" in html and ">bob<" in html
     version.refresh_from_db()
     assert version.portrait == portrait  # painted once
@@ -156,15 +157,15 @@ def test_a_damaged_manifest_is_told_on_every_page(project: Project, alice: Clien
     storage.save_whole(version.manifest, b"something else\n")
     compare._members.cache_clear()
     for address in (page_of(version), page_of(version, "dataset_differences") + "?from=V002"):
-        assert "was changed after it was published" in alice.get(address).content.decode()
+        assert "was changed after it was published" in html_of(alice.get(address))
     answer = alice.get(page_of(version, "restore_labels"), follow=True)
-    assert "was changed after it was published" in answer.content.decode()
+    assert "was changed after it was published" in html_of(answer)
 
 
 def test_a_reserved_version_has_no_page_yet(project: Project, vera: Client) -> None:
     version = DatasetVersion.objects.create(project=project, name="V009", training_ratio=Decimal("0.8"))
     assert vera.get(page_of(version)).status_code == 404
-    assert "not yet" in vera.get(reverse("dataset_versions", args=[project.pk])).content.decode()
+    assert "not yet" in html_of(vera.get(reverse("dataset_versions", args=[project.pk])))
 
 
 # --- differences ---
@@ -183,7 +184,7 @@ def test_differences_name_what_was_added_removed_and_relabeled(project: Project,
     (relabeled,) = found.relabeled
     assert (relabeled.before.labels, relabeled.after.labels) == (("label-0",), ("label-1",))
     assert not found.moved
-    html = vera.get(page_of(second, "dataset_differences") + "?from=V001&kind=relabeled").content.decode()
+    html = html_of(vera.get(page_of(second, "dataset_differences") + "?from=V001&kind=relabeled"))
     assert "picture-0.png" in html and "<del>label-0</del>" in html
 
 
@@ -212,7 +213,7 @@ def test_labels_come_back_as_they_were_and_the_history_takes_that_back(
     make_image(project, 500, [project.labels.get(name="weed")])
     changed = labels_of(project)
 
-    preview = alice.get(page_of(version, "restore_labels")).content.decode()
+    preview = html_of(alice.get(page_of(version, "restore_labels")))
     assert "<strong>11</strong> images get" in preview and "label-1" in preview
 
     alice.post(page_of(version, "restore_labels"))
@@ -231,4 +232,4 @@ def test_labels_of_other_images_are_taken_off_where_that_was_asked(project: Proj
 def test_only_a_manager_restores(project: Project, bob: Client) -> None:
     version = publish(project, "V001")
     assert bob.post(page_of(version, "restore_labels")).status_code == 403
-    assert "Restore labels" not in bob.get(page_of(version)).content.decode()
+    assert "Restore labels" not in html_of(bob.get(page_of(version)))

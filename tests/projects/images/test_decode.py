@@ -145,7 +145,7 @@ def test_a_png_with_a_flipped_byte_is_refused() -> None:
     [
         (saved(gradient("P"), "GIF"), "a GIF picture"),
         (saved(gradient(), "TIFF"), "a TIFF picture"),
-        (b"<!doctype html><title>404</title>", "a web page"),
+        (b"<!DOCTYPE html><title>404</title>", "a web page"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
         (b"%PDF-1.7 ...", "a PDF document"),
         (b"PK\x03\x04 zip", "a zip archive"),

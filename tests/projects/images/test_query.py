@@ -14,6 +14,7 @@ from projects.images.query import Query, matching_ids
 from projects.labels import actions, suggestions
 from projects.models import Annotation, Assignment, Image, Project, Side
 from tests.factories import make_project, make_user
+from tests.pages import html_of
 from tests.projects.images.test_similarity import embed
 from tests.projects.views.test_label_data import HTMX, shown
 
@@ -143,10 +144,10 @@ def test_a_further_page_is_tiles_alone_with_where_it_goes_on(bob: Client) -> Non
     grid = reverse("image_grid", args=[project.pk])
     first = bob.get(reverse("label_data", args=[project.pk])).context["bench"]
     response = bob.get(f"{grid}?{first.older_address}&part=tiles", headers=HTMX)
-    text = response.content.decode()
+    text = html_of(response)
     assert len(shown(response)) == 100 and "data-next=" in text and "bench-head" not in text
     last = bob.get(f"{grid}?{response.context['bench'].older_address}&part=tiles", headers=HTMX)
-    assert len(shown(last)) == 50 and "data-next=" not in last.content.decode()
+    assert len(shown(last)) == 50 and "data-next=" not in html_of(last)
 
 
 def test_an_address_survives_being_written_and_read(project: Project) -> None:
@@ -199,7 +200,7 @@ def test_the_most_similar_images_come_first_and_page_by_their_place(
     second = bob.get(f"{url}?{first.context['bench'].older_address}")
     assert shown(second) == ids[4:1:-1]
     assert shown(bob.get(f"{url}?{second.context['bench'].newer_address}")) == ids[:4:-1]
-    assert "similar to one image" in first.content.decode()
+    assert "similar to one image" in html_of(first)
 
 
 def test_all_that_match_are_labeled_confirmed_deleted_and_restored(bob: Client, project: Project) -> None:
@@ -210,13 +211,10 @@ def test_all_that_match_are_labeled_confirmed_deleted_and_restored(bob: Client, 
 
     assert post("label_images", "tab=unlabeled&q=picture-11", add="label-0").status_code == 200
     assert project.images.labeled().count() == 7
-    assert (
-        "2 images confirmed."
-        in post(
-            "confirm_suggestions", "tab=suggested&above=0.9&suggestion=" + str(project.labels.first().pk)
-        ).content.decode()
+    assert "2 images confirmed." in html_of(
+        post("confirm_suggestions", "tab=suggested&above=0.9&suggestion=" + str(project.labels.first().pk))
     )
-    assert "1 image" in post("refuse_suggestions", "tab=suggested&below=0.8").content.decode()
+    assert "1 image" in html_of(post("refuse_suggestions", "tab=suggested&below=0.8"))
     assert post("delete_images", "tab=labeled").status_code == 200
     assert project.images.binned().count() == 9
     post("restore_images", "tab=bin")
@@ -229,7 +227,7 @@ def test_neither_images_nor_matching_is_refused_at_the_field(
     for name in ("confirm_suggestions", "refuse_suggestions", "delete_images"):
         url = reverse(name, args=[project.pk])
         response = bob.post(url, {}, headers=HTMX)
-        assert response.status_code == 422 and "Select at least one image." in response.content.decode()
+        assert response.status_code == 422 and "Select at least one image." in html_of(response)
         assert vera.post(url, {"matching": "on"}).status_code == 403
     assert project.images.labeled().count() == 6
 
@@ -240,4 +238,4 @@ def test_nothing_left_to_confirm_is_said(bob: Client, project: Project) -> None:
     actions.apply(project, waiting, remove=["label-0", "label-1"], by=make_user("bob"))
     url = reverse("confirm_suggestions", args=[project.pk])
     response = bob.post(url, {"images": ",".join(map(str, waiting))}, headers=HTMX)
-    assert "None of them has a suggestion any more." in response.content.decode()
+    assert "None of them has a suggestion any more." in html_of(response)

@@ -13,6 +13,7 @@ from django.urls import reverse
 from projects.labels import actions, suggestions
 from projects.models import Image, LabelEvent, Project
 from tests.factories import make_project, make_user
+from tests.pages import html_of
 from tests.projects.views.test_label_data import HTMX
 
 pytestmark = pytest.mark.django_db
@@ -128,21 +129,21 @@ def test_ctrl_y_does_again_what_was_taken_back(bob: Client) -> None:
     project = make_project(labels=1, images=0, unlabeled=2)
     actions.apply(project, ids(project), add=["label-0"], by=make_user("bob"))
     url = reverse("redo_labeling", args=[project.pk])
-    assert "nothing of yours to do again" in bob.post(url, headers=HTMX).content.decode()
+    assert "nothing of yours to do again" in html_of(bob.post(url, headers=HTMX))
     bob.post(reverse("undo_labeling", args=[project.pk]), headers=HTMX)
     assert project.images.labeled().count() == 0
-    assert "Done again for 2 images." in bob.post(url, headers=HTMX).content.decode()
+    assert "Done again for 2 images." in html_of(bob.post(url, headers=HTMX))
     assert project.images.labeled().count() == 2
 
 
 def test_the_history_says_who_did_what_and_takes_it_back(bob: Client, alice: Client) -> None:
     project = make_project(labels=2, images=2)
     event = actions.apply(project, ids(project)[:2], add=["label-1"], by=make_user("bob"))
-    page = bob.get(reverse("history", args=[project.pk])).content.decode()
+    page = html_of(bob.get(reverse("history", args=[project.pk])))
     assert "2 images labeled “label-1”" in page and "bob" in page and "Undo" in page
     undo = reverse("undo_event", args=[project.pk, event.pk])
-    assert "Taken back for 2 images." in alice.post(undo, headers=HTMX).content.decode()
-    page = bob.get(reverse("history", args=[project.pk])).content.decode()
+    assert "Taken back for 2 images." in html_of(alice.post(undo, headers=HTMX))
+    page = html_of(bob.get(reverse("history", args=[project.pk])))
     assert "taken back by alice" in page and "Do again" in page
     again = reverse("undo_event", args=[project.pk, LabelEvent.objects.get(kind=Kind.UNDO).pk])
     assert bob.post(again, headers=HTMX).status_code == 200
@@ -153,7 +154,7 @@ def test_the_history_says_who_did_what_and_takes_it_back(bob: Client, alice: Cli
 def test_a_viewer_reads_the_history_and_takes_nothing_back(vera: Client) -> None:
     project = make_project(labels=2, images=1)
     event = actions.apply(project, ids(project)[:1], add=["label-1"], by=make_user("bob"))
-    assert "/undo/" not in vera.get(reverse("history", args=[project.pk]), headers=HTMX).content.decode()
+    assert "/undo/" not in html_of(vera.get(reverse("history", args=[project.pk]), headers=HTMX))
     assert vera.post(reverse("undo_event", args=[project.pk, event.pk])).status_code == 403
 
 
@@ -162,7 +163,7 @@ def test_the_history_of_one_image_names_every_change_of_its_labels(vera: Client)
     first, second = ids(project)
     actions.apply(project, [first, second], add=["label-1"], by=bob)
     actions.delete_images(project, [first], bob)
-    text = vera.get(reverse("image_history", args=[project.pk, first]), headers=HTMX).content.decode()
+    text = html_of(vera.get(reverse("image_history", args=[project.pk, first]), headers=HTMX))
     assert "label-0 → label-1" in text and "Deleted images" in text and text.count('history-line"') == 3
 
 

@@ -19,6 +19,7 @@ from projects.models import (
     Role,
 )
 from tests.factories import make_project, make_user
+from tests.pages import html_of
 from tests.projects.transfers.import_factories import labels_by_name
 from tests.projects.views.test_people import ALICE, BOB, labeled, url
 
@@ -81,7 +82,7 @@ def test_nobody_judges_what_she_labeled_herself() -> None:
 def test_the_page_is_blind(bob: Client) -> None:
     project = asked()
     project.images.update(suggestion=label_of(project, "tulips"), confidence=0.9)
-    page = bob.get(url("opinion", project)).content.decode()
+    page = html_of(bob.get(url("opinion", project)))
     assert page.count("roses") == page.count("tulips") == 1  # the buttons, and nothing else
     assert "alice" not in page and "4 to go" in page
 
@@ -94,7 +95,7 @@ def test_an_opinion_agrees_or_differs_and_the_label_stays(bob: Client) -> None:
         assert bob.post(url("give_opinion", project), data, headers={"HX-Request": "true"}).status_code == 200
     assert sorted(states(project)) == ["agrees", "differs"]
     assert set(map(tuple, labels_by_name(project).values())) == {("roses",)}
-    page = bob.get(url("opinion", project)).content.decode()
+    page = html_of(bob.get(url("opinion", project)))
     assert "No image waits for your opinion" in page
 
 
@@ -103,7 +104,7 @@ def test_an_opinion_is_given_once(bob: Client) -> None:
     data = {"image": project.images.get().pk, "labels": [label_of(project, "roses").pk]}
     bob.post(url("give_opinion", project), data)
     again = bob.post(url("give_opinion", project), data)
-    assert again.status_code == 409 and "Somebody gave this opinion" in again.content.decode()
+    assert again.status_code == 409 and "Somebody gave this opinion" in html_of(again)
     assert Opinion.objects.count() == 1
 
 
@@ -113,7 +114,7 @@ def test_an_opinion_has_the_labels_that_the_project_allows(bob: Client, names: l
     image = project.images.first()
     labels = [label_of(project, name).pk for name in names]
     answer = bob.post(url("give_opinion", project), {"image": image.pk, "labels": labels})
-    assert answer.status_code == 422 and f'value="{image.pk}"' in answer.content.decode()
+    assert answer.status_code == 422 and f'value="{image.pk}"' in html_of(answer)
     assert not Opinion.objects.exists()
 
 
@@ -121,7 +122,7 @@ def test_skipping_comes_round_to_all_images(bob: Client) -> None:
     project = asked(count=3)
     seen, after = set(), ""
     for _ in range(3):
-        page = bob.get(f"{url('opinion', project)}?after={after}").content.decode()
+        page = html_of(bob.get(f"{url('opinion', project)}?after={after}"))
         after = page.split("?after=")[1].split('"')[0]
         seen.add(after)
     assert len(seen) == 3
@@ -218,11 +219,11 @@ def test_a_reviewer_decides_which_label_holds(
     rita: Client, verdict: str, labels: list[str], state: str
 ) -> None:
     project = disputed()
-    page = rita.get(url("review", project)).content.decode()
+    page = html_of(rita.get(url("review", project)))
     assert "alice" in page and "bob" in page and "1 to decide" in page
     data = {"image": project.images.get().pk, "verdict": verdict}
     answer = rita.post(url("settle", project), data, headers={"HX-Request": "true"})
-    assert "No difference to decide" in answer.content.decode()
+    assert "No difference to decide" in html_of(answer)
     assert list(labels_by_name(project).values()) == [labels]
     assert states(project) == [state]
 
@@ -250,9 +251,9 @@ def test_rejected_images_are_found_by_the_filter_until_they_are_labeled_again(bo
     project = make_project(labels=1, images=2)
     review.reject(project, [project.images.first().pk], make_user(ALICE))
     address = f"{url('label_data', project)}?tab=unlabeled&opinion=rejected"
-    assert "1–1 of 1" in bob.get(address).content.decode()
+    assert "1–1 of 1" in html_of(bob.get(address))
     labeled(project, "roses", BOB)
-    assert "No image matches" in bob.get(address).content.decode()
+    assert "No image matches" in html_of(bob.get(address))
 
 
 def test_labels_that_a_reviewer_confirmed_lose_that_when_they_change() -> None:
@@ -285,4 +286,4 @@ def test_labelers_do_not_review(bob: Client) -> None:
     assert bob.get(url("review", project)).status_code == 403
     data = {"images": str(Image.objects.first().pk), "verdict": "confirm"}
     assert bob.post(url("review_images", project), data).status_code == 403
-    assert "data-review=" not in bob.get(url("label_data", project)).content.decode()
+    assert "data-review=" not in html_of(bob.get(url("label_data", project)))

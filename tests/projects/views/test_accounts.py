@@ -9,6 +9,7 @@ from django.test import Client
 
 from projects.workspace import login_throttle
 from tests.factories import PASSWORD, make_team, make_user
+from tests.pages import html_of
 
 WRONG = "Username and password do not fit together."
 
@@ -24,7 +25,7 @@ def sign_in(client: Client, username: str = "alice", password: str = PASSWORD, *
 
 @pytest.mark.django_db
 def test_the_sign_in_page_shows_the_brand_and_the_two_fields(client: Client) -> None:
-    html = client.get("/sign-in/").content.decode()
+    html = html_of(client.get("/sign-in/"))
     assert "exeml" in html and 'autocomplete="username"' in html and 'autocomplete="current-password"' in html
 
 
@@ -59,9 +60,9 @@ def test_a_wrong_name_or_password_gets_one_sentence_and_no_session(
     answer = sign_in(client, name, password)
     assert answer.status_code == 422
     assert "_auth_user_id" not in client.session
-    assert name in answer.content.decode()
+    assert name in html_of(answer)
     if password:
-        assert answer.content.decode().count(WRONG) == 1
+        assert html_of(answer).count(WRONG) == 1
 
 
 @pytest.mark.django_db
@@ -77,7 +78,7 @@ def test_ten_wrong_passwords_make_the_name_rest_even_for_the_right_one(client: C
         assert sign_in(client, password="wrong").status_code == 422
     answer = sign_in(client)
     assert answer.status_code == 429 and answer.headers["Retry-After"] == "300"
-    assert "Wait five minutes" in answer.content.decode()
+    assert "Wait five minutes" in html_of(answer)
     assert "_auth_user_id" not in client.session
 
 
@@ -119,7 +120,7 @@ def test_changing_the_password_keeps_this_session_and_ends_the_others(alice: Cli
     answer = alice.post(
         "/password/", {"old_password": PASSWORD, "new_password1": new, "new_password2": new}, follow=True
     )
-    assert "Your password is changed" in answer.content.decode()
+    assert "Your password is changed" in html_of(answer)
     assert User.objects.get(username="alice").check_password(new)
     assert other.get("/projects/").status_code == 302
 
@@ -137,5 +138,5 @@ def test_a_bad_new_password_is_refused_at_its_field(
     alice: Client, old: str, new: str, again: str, words: str
 ) -> None:
     answer = alice.post("/password/", {"old_password": old, "new_password1": new, "new_password2": again})
-    assert answer.status_code == 422 and words in answer.content.decode()
+    assert answer.status_code == 422 and words in html_of(answer)
     assert User.objects.get(username="alice").check_password(PASSWORD)

@@ -11,6 +11,7 @@ from django.test import Client
 from projects.models import Project, Role
 from projects.workspace import lifecycle
 from tests.factories import make_project, make_team, make_user
+from tests.pages import html_of
 
 
 def create(client: Client, **fields: str):
@@ -26,7 +27,7 @@ def test_a_project_is_created_and_its_label_data_page_opens(alice: Client) -> No
     assert answer.headers["Location"] == f"/projects/{project.pk}/label-data/"
     assert (project.name, project.description, project.is_multi_label) == ("flowers", "From the garden", True)
     assert project.team.name == "Greenhouse" and project.created_by == make_user("alice")
-    assert "flowers is created." in alice.get("/projects/").content.decode()
+    assert "flowers is created." in html_of(alice.get("/projects/"))
 
 
 @pytest.mark.parametrize("name", ["a", "Z9_-", "a" * 32, "flowers-2"])
@@ -56,7 +57,7 @@ RULE = "Use 1 to 32 letters, digits, “_” or “-”, starting with a letter.
 )
 def test_bad_names_are_refused_at_the_field_and_stay_typed(alice: Client, name: str, words: str) -> None:
     answer = create(alice, name=name, description="kept words")
-    html = answer.content.decode()
+    html = html_of(answer)
     assert answer.status_code == 422 and words in html and "kept words" in html
     assert 'aria-invalid="true"' in html
     assert not Project.objects.exists()
@@ -66,7 +67,7 @@ def test_bad_names_are_refused_at_the_field_and_stay_typed(alice: Client, name: 
 def test_a_name_is_unique_in_the_team_whatever_its_case(alice: Client, name: str) -> None:
     make_project("flowers")
     answer = create(alice, name=name)
-    assert answer.status_code == 422 and lifecycle.NAME_TAKEN in answer.content.decode()
+    assert answer.status_code == 422 and lifecycle.NAME_TAKEN in html_of(answer)
     assert Project.objects.count() == 1
 
 
@@ -86,7 +87,7 @@ def test_a_description_of_256_characters_fits_and_line_breaks_count_once(alice: 
 def test_a_longer_description_is_refused(alice: Client) -> None:
     answer = create(alice, description="x" * 257)
     assert answer.status_code == 422
-    assert "Use at most 256 characters; these are 257." in answer.content.decode()
+    assert "Use at most 256 characters; these are 257." in html_of(answer)
 
 
 @pytest.mark.parametrize("choice", ["", "maybe"])
@@ -100,7 +101,7 @@ def test_only_managers_create_projects(request: pytest.FixtureRequest, db: None,
     client = request.getfixturevalue(person)
     assert client.get("/projects/new/").status_code == 403
     answer = create(client)
-    assert answer.status_code == 403 and "A Manager of the team can" in answer.content.decode()
+    assert answer.status_code == 403 and "A Manager of the team can" in html_of(answer)
     assert not Project.objects.exists()
 
 
@@ -120,9 +121,9 @@ def test_nobody_creates_in_a_strangers_team(mallory: Client) -> None:
 def test_a_full_team_is_told_the_limit_and_gets_no_project(alice: Client, settings) -> None:
     settings.EXEML_MAX_PROJECTS_PER_TEAM = 1
     make_project("flowers")
-    assert "(1) is reached" in alice.get("/projects/new/").content.decode()
+    assert "(1) is reached" in html_of(alice.get("/projects/new/"))
     answer = create(alice, name="tools")
-    assert answer.status_code == 422 and "(1) is reached" in answer.content.decode()
+    assert answer.status_code == 422 and "(1) is reached" in html_of(answer)
     assert Project.objects.count() == 1
 
 

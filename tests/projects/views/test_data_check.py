@@ -11,6 +11,7 @@ from django.urls import reverse
 from projects.models import Image, Project
 from projects.quality.findings import balance, findings
 from tests.factories import make_image, make_project
+from tests.pages import html_of
 from tests.projects.views.test_label_data import shown
 
 pytestmark = pytest.mark.django_db
@@ -33,7 +34,7 @@ def test_every_count_is_that_of_the_images_behind_its_link(vera: Client) -> None
     for name, count in counts.items():
         behind = vera.get(reverse("label_data", args=[project.pk]) + f"?tab=all&check={name}")
         assert len(shown(behind)) == count, name
-        assert (f"check={name}" in page.content.decode()) == bool(count)
+        assert (f"check={name}" in html_of(page)) == bool(count)
 
 
 def test_labels_with_too_few_or_far_more_images_are_named_with_what_to_do() -> None:
@@ -65,7 +66,7 @@ def test_the_rarest_label_is_named_where_another_has_far_more() -> None:
 def test_an_empty_project_has_nothing_to_check(vera: Client) -> None:
     project = make_project(labels=0, images=0)
     assert not any(one.count for one in findings(project)) and balance(project) == []
-    assert "none found" in vera.get(url(project)).content.decode()
+    assert "none found" in html_of(vera.get(url(project)))
 
 
 def test_the_price_does_not_depend_on_images_or_labels(vera: Client) -> None:

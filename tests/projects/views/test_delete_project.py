@@ -8,6 +8,7 @@ from django.test import Client
 from projects.models import Project
 from projects.workspace import lifecycle
 from tests.factories import make_project, make_user, make_version
+from tests.pages import html_of
 from training.models import Service, Status
 
 
@@ -17,7 +18,7 @@ def delete(client: Client, project: Project, name: str = "flowers"):
 
 def test_the_page_says_what_disappears(alice: Client) -> None:
     project = make_project(labels=2, images=3, unlabeled=1)
-    html = alice.get(f"/projects/{project.pk}/delete/").content.decode()
+    html = html_of(alice.get(f"/projects/{project.pk}/delete/"))
     assert "7 images" in html and "2 labels" in html and "an operator can restore it" in html
 
 
@@ -28,7 +29,7 @@ def test_typing_the_name_deletes_the_project_and_keeps_everything(alice: Client)
     project.refresh_from_db()
     assert project.deleted_at is not None and project.deleted_by == make_user("alice")
     assert project.images.alive().count() == 6
-    assert "flowers is deleted." in alice.get(answer.headers["Location"]).content.decode()
+    assert "flowers is deleted." in html_of(alice.get(answer.headers["Location"]))
     assert alice.get(f"/projects/{project.pk}/edit/").status_code == 404
 
 
@@ -36,7 +37,7 @@ def test_typing_the_name_deletes_the_project_and_keeps_everything(alice: Client)
 def test_another_name_deletes_nothing(alice: Client, typed: str) -> None:
     project = make_project()
     answer = delete(alice, project, typed)
-    assert answer.status_code == 422 and "Type flowers exactly." in answer.content.decode()
+    assert answer.status_code == 422 and "Type flowers exactly." in html_of(answer)
     project.refresh_from_db()
     assert project.deleted_at is None
 
@@ -56,7 +57,7 @@ def test_a_project_with_a_running_training_is_not_deleted(alice: Client, status:
     project = make_project()
     make_version(project, 2, status)
     answer = delete(alice, project)
-    assert answer.status_code == 409 and f"V002 is {status}" in answer.content.decode()
+    assert answer.status_code == 409 and f"V002 is {status}" in html_of(answer)
     project.refresh_from_db()
     assert project.deleted_at is None
 
@@ -74,7 +75,7 @@ def test_a_project_with_a_running_service_is_not_deleted(alice: Client, status: 
     make_service(project, status)
     answer = delete(alice, project)
     assert answer.status_code == 409
-    assert f"Service exeML-flowers-V001 is {status}" in answer.content.decode()
+    assert f"Service exeML-flowers-V001 is {status}" in html_of(answer)
     with pytest.raises(lifecycle.Refused, match="Stop it first"):
         lifecycle.delete_project(project, by=make_user("alice"))
 
@@ -100,7 +101,7 @@ def test_a_restored_project_is_back_for_everybody(vera: Client) -> None:
     lifecycle.restore_project(project)
     project.refresh_from_db()
     assert project.deleted_at is None and project.deleted_by is None
-    assert "flowers" in vera.get("/projects/").content.decode()
+    assert "flowers" in html_of(vera.get("/projects/"))
 
 
 def test_a_project_whose_name_is_taken_meanwhile_is_not_restored(db: None) -> None:

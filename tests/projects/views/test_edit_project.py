@@ -8,6 +8,7 @@ from django.test import Client
 from projects.models import Project
 from projects.workspace import lifecycle
 from tests.factories import make_project, make_user
+from tests.pages import html_of
 
 
 def edit(client: Client, project: Project, **fields: str):
@@ -17,7 +18,7 @@ def edit(client: Client, project: Project, **fields: str):
 def test_the_form_shows_the_description(alice: Client) -> None:
     project = make_project()
     lifecycle.describe_project(project, "From the garden")
-    assert "From the garden" in alice.get(f"/projects/{project.pk}/edit/").content.decode()
+    assert "From the garden" in html_of(alice.get(f"/projects/{project.pk}/edit/"))
 
 
 @pytest.mark.parametrize("words", ["From the garden", "", "x" * 256])
@@ -41,7 +42,7 @@ def test_nothing_but_the_description_can_be_changed(alice: Client) -> None:
 def test_a_description_that_is_too_long_is_refused_and_stays_typed(alice: Client) -> None:
     project = make_project()
     answer = edit(alice, project, description="y" * 300)
-    html = answer.content.decode()
+    html = html_of(answer)
     assert answer.status_code == 422 and "these are 300." in html and "y" * 300 in html
     project.refresh_from_db()
     assert project.description == ""

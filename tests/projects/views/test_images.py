@@ -13,6 +13,7 @@ from django.urls import reverse
 from projects.labels import actions
 from projects.models import Image, Project
 from tests.factories import make_image, make_project, make_user, picture_bytes
+from tests.pages import html_of
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -62,7 +63,7 @@ def test_a_plain_form_shows_the_outcomes_as_a_page(bob: Client) -> None:
     project = make_project(labels=0)
     files = [picture("a.png"), SimpleUploadedFile("b.jpg", b"text")]
     response = upload(bob, project, *files, Accept="text/html")
-    text = response.content.decode()
+    text = html_of(response)
     assert response.status_code == 200 and "a.png" in text and "Refused." in text and "not a picture" in text
     assert upload(bob, project, Accept="text/html").status_code == 422
 
@@ -117,14 +118,14 @@ def test_deleting_moves_images_to_the_bin_and_restoring_brings_them_back(bob: Cl
     two = ",".join(str(pk) for pk in project.images.values_list("pk", flat=True)[:2])
 
     deleted = bob.post(reverse("delete_images", args=[project.pk]), {"images": two}, headers=HTMX)
-    assert "2 images moved to the bin." in deleted.content.decode()
+    assert "2 images moved to the bin." in html_of(deleted)
     assert project.images.alive().count() == 1
 
     in_bin = bob.get(reverse("label_data", args=[project.pk]) + "?tab=bin")
-    assert "30 days left" in in_bin.content.decode()
+    assert "30 days left" in html_of(in_bin)
 
     restored = bob.post(reverse("restore_images", args=[project.pk]), {"images": two}, headers=HTMX)
-    assert "2 images restored." in restored.content.decode()
+    assert "2 images restored." in html_of(restored)
     assert project.images.labeled().count() == 3
 
 

@@ -14,6 +14,7 @@ from projects.label_data import page, rows
 from projects.labels import actions
 from projects.models import Image, LabelEvent, Project
 from tests.factories import make_image, make_project, make_user
+from tests.pages import html_of
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -25,7 +26,7 @@ def url(name: str, project: Project, query: str = "") -> str:
 
 def shown(response: object) -> list[int]:
     """The ids of the images in the answer's grid, in order."""
-    return [int(pk) for pk in re.findall(r'data-image="(\d+)"', response.content.decode())]
+    return [int(pk) for pk in re.findall(r'data-image="(\d+)"', html_of(response))]
 
 
 def newest_first(images: object) -> list[int]:
@@ -95,7 +96,7 @@ def test_an_empty_tab_says_what_to_do(
     bob: Client, images: int, unlabeled: int, query: str, words: str
 ) -> None:
     project = make_project(labels=1, images=images, unlabeled=unlabeled)
-    assert words in bob.get(url("label_data", project, query)).content.decode()
+    assert words in html_of(bob.get(url("label_data", project, query)))
 
 
 # --- pages and filters ---
@@ -155,7 +156,7 @@ def test_a_label_filters_the_grid(bob: Client) -> None:
 def test_a_label_of_another_project_matches_nothing(bob: Client) -> None:
     project, other = make_project(labels=1, images=1), make_project("other", labels=1, images=1)
     response = bob.get(url("label_data", project, f"tab=all&label={other.labels.get().pk}"))
-    assert shown(response) == [] and "No image matches" in response.content.decode()
+    assert shown(response) == [] and "No image matches" in html_of(response)
 
 
 def test_a_part_of_the_file_name_finds_images(bob: Client) -> None:
@@ -188,7 +189,7 @@ def test_labeling_moves_images_and_answers_with_all_that_changed(bob: Client) ->
 
     response = label(bob, project, [first, second], "tab=unlabeled", add="label-0")
 
-    text = response.content.decode()
+    text = html_of(response)
     assert response.status_code == 200 and shown(response) == [third]
     for part in ("bench-head", "all-labels", "project-bar", "notice", "label-error"):
         assert re.search(rf'id="{part}"[^>]*hx-swap-oob="true"', text)
@@ -216,7 +217,7 @@ def test_with_several_labels_per_image_keys_keep_the_images_in_sight(bob: Client
 def test_removing_a_label_says_so(bob: Client) -> None:
     project = make_project(labels=1, images=2)
     response = label(bob, project, newest_first(project.images), remove="label-0")
-    assert "“label-0” taken from 2 images." in response.content.decode()
+    assert "“label-0” taken from 2 images." in html_of(response)
     assert project.images.labeled().count() == 0
 
 
@@ -238,7 +239,7 @@ def test_a_bad_request_says_why_and_changes_nothing(
     project = make_project(labels=1, images=1)
     response = bob.post(url("label_images", project), {"images": images, "add": add}, headers=HTMX)
     assert response.status_code == 422
-    error = re.search(r'id="label-error"[^>]*>([^<]*)<', response.content.decode())
+    error = re.search(r'id="label-error"[^>]*>([^<]*)<', html_of(response))
     assert error and words in error[1]
     assert not LabelEvent.objects.exists() and project.labels.count() == 1
 
@@ -246,7 +247,7 @@ def test_a_bad_request_says_why_and_changes_nothing(
 def test_images_of_another_project_cannot_be_labeled(bob: Client) -> None:
     project, other = make_project(labels=1, images=1), make_project("other", labels=0, unlabeled=1)
     response = label(bob, project, newest_first(other.images), add="label-0")
-    assert "Nothing to change." in response.content.decode()
+    assert "Nothing to change." in html_of(response)
     assert not other.images.labeled().exists()
 
 
@@ -265,7 +266,7 @@ def test_undo_takes_back_the_named_deed(bob: Client) -> None:
     project = make_project(labels=0, unlabeled=2)
     label(bob, project, newest_first(project.images), add="rose")
     response = bob.post(url("undo_labeling", project), {"event": LabelEvent.objects.get().pk}, headers=HTMX)
-    assert "Taken back for 2 images." in response.content.decode()
+    assert "Taken back for 2 images." in html_of(response)
     assert project.images.labeled().count() == 0
 
 
@@ -283,17 +284,17 @@ def test_undo_says_what_somebody_changed_since(alice: Client, bob: Client) -> No
     label(bob, project, newest_first(project.images), add="rose")
     label(alice, project, newest_first(project.images)[:1], add="tulip")
     response = bob.post(url("undo_labeling", project), headers=HTMX)
-    assert "Taken back for 1 image; 1 image was changed since and stays." in response.content.decode()
+    assert "Taken back for 1 image; 1 image was changed since and stays." in html_of(response)
 
 
 def test_undo_twice_or_with_nothing_done_says_so(bob: Client) -> None:
     project = make_project(labels=0, unlabeled=1)
-    assert "nothing of yours" in bob.post(url("undo_labeling", project), headers=HTMX).content.decode()
+    assert "nothing of yours" in html_of(bob.post(url("undo_labeling", project), headers=HTMX))
     label(bob, project, newest_first(project.images), add="rose")
     event = {"event": LabelEvent.objects.get().pk}
     bob.post(url("undo_labeling", project), event, headers=HTMX)
     again = bob.post(url("undo_labeling", project), event, headers=HTMX)
-    assert again.status_code == 409 and "taken back already" in again.content.decode()
+    assert again.status_code == 409 and "taken back already" in html_of(again)
 
 
 @pytest.mark.parametrize("event", ["zebra", "0", "9" * 30])
@@ -316,7 +317,7 @@ def test_undo_of_another_projects_deed_is_404(bob: Client) -> None:
 def test_the_grid_as_it_is_now_carries_no_notice(bob: Client) -> None:
     project = make_project(labels=1, images=1)
     response = bob.get(url("image_grid", project, "tab=all"), headers=HTMX)
-    text = response.content.decode()
+    text = html_of(response)
     assert text.startswith('<div class="grid"') and 'id="notice"' not in text
     assert shown(response) == newest_first(project.images)
 
@@ -327,7 +328,7 @@ def test_the_grid_as_it_is_now_carries_no_notice(bob: Client) -> None:
 def test_a_viewer_sees_everything_and_no_control(vera: Client) -> None:
     project = make_project(labels=1, images=2)
     response = vera.get(url("label_data", project, "tab=all"))
-    text = response.content.decode()
+    text = html_of(response)
     assert len(shown(response)) == 2 and "label-0" in text
     for control in (
         "label-input",
@@ -361,5 +362,5 @@ def test_names_are_escaped(bob: Client) -> None:
     Image.objects.update(name='"><script>alert(1)</script>.png')
     label(bob, project, [image.pk], add="<b>x</b>")  # refused: a slash
     label(bob, project, [image.pk], add='"><i>x')
-    text = bob.get(url("label_data", project, "tab=all")).content.decode()
+    text = html_of(bob.get(url("label_data", project, "tab=all")))
     assert "<script>alert" not in text and "<i>x" not in text

@@ -12,6 +12,7 @@ from projects.images.upload import add_images
 from projects.labels import actions
 from projects.models import Label, LabelEvent, Project
 from tests.factories import make_image, make_project, make_user, picture_bytes
+from tests.pages import html_of
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -30,7 +31,7 @@ def test_all_labels_are_listed_with_key_and_count(vera: Client) -> None:
     response = vera.get(of_project("label_list", project), headers=HTMX)
     rows = [(row.label.name, row.label.hot_key, row.count) for row in response.context["bench"].labels]
     assert rows == [("label-0", "1", 3), ("label-1", "2", 3)]
-    assert response.content.decode().startswith('<section class="all-labels"')
+    assert html_of(response).startswith('<section class="all-labels"')
 
 
 def test_images_in_the_bin_do_not_count(vera: Client) -> None:
@@ -45,7 +46,7 @@ def test_images_in_the_bin_do_not_count(vera: Client) -> None:
 def test_a_new_label_gets_the_next_key(bob: Client) -> None:
     project = make_project(labels=2, images=0)
     response = bob.post(of_project("create_label", project), {"name": " roses "}, headers=HTMX)
-    assert response.status_code == 200 and "“roses” is ready" in response.content.decode()
+    assert response.status_code == 200 and "“roses” is ready" in html_of(response)
     assert project.labels.get(name="roses").hot_key == "3"
 
 
@@ -63,7 +64,7 @@ def test_a_bad_name_is_refused_at_the_field_and_kept(bob: Client, name: str, wor
     new = bob.post(of_project("create_label", project), {"name": name}, headers=HTMX)
     renamed = bob.post(of_label("rename_label", project.labels.last()), {"name": name}, headers=HTMX)
     for response in (new, renamed):
-        text = response.content.decode()
+        text = html_of(response)
         assert response.status_code == 422 and response["HX-Retarget"] == "#all-labels"
         assert words in text and f'value="{name}"' in text and 'aria-invalid="true"' in text
     assert [label.name for label in project.labels.all()] == ["label-0", "label-1"]
@@ -73,19 +74,19 @@ def test_a_bad_name_is_refused_at_the_field_and_kept(bob: Client, name: str, wor
 def test_renaming_opens_in_place_and_renames(bob: Client) -> None:
     project = make_project(labels=1, images=2)
     label = project.labels.get()
-    asked = bob.get(of_label("rename_label", label), headers=HTMX).content.decode()
+    asked = html_of(bob.get(of_label("rename_label", label), headers=HTMX))
     assert 'value="label-0"' in asked and "data-rename-cancel" in asked
 
     response = bob.post(of_label("rename_label", label), {"name": "rose"}, headers=HTMX)
     label.refresh_from_db()
-    assert label.name == "rose" and "“label-0” is called “rose” now." in response.content.decode()
+    assert label.name == "rose" and "“label-0” is called “rose” now." in html_of(response)
     assert LabelEvent.objects.get().kind == LabelEvent.Kind.RENAME_LABEL
 
 
 def test_renaming_works_without_htmx(bob: Client) -> None:
     project = make_project(labels=1, images=1)
     label = project.labels.get()
-    assert "<!doctype html>" in bob.get(of_label("rename_label", label)).content.decode()
+    assert "<!DOCTYPE html>" in html_of(bob.get(of_label("rename_label", label)))
     assert bob.post(of_label("rename_label", label), {"name": "rose"}).status_code == 303
 
 
@@ -94,11 +95,11 @@ def test_deleting_asks_first_and_says_how_many_images_lose_the_label(bob: Client
     label = project.labels.get(name="label-0")
     make_image(project, 100, list(project.labels.all()))
 
-    asked = bob.get(of_label("delete_label", label), headers=HTMX).content.decode()
+    asked = html_of(bob.get(of_label("delete_label", label), headers=HTMX))
     assert "3 images lose it; 2 of them have no other and become unlabeled." in asked
     assert project.labels.count() == 2
 
-    response = bob.post(of_label("delete_label", label), headers=HTMX).content.decode()
+    response = html_of(bob.post(of_label("delete_label", label), headers=HTMX))
     assert "“label-0” is deleted; 3 images lost it." in response
     assert project.images.labeled().count() == 3 and project.labels.count() == 1
 
@@ -106,13 +107,13 @@ def test_deleting_asks_first_and_says_how_many_images_lose_the_label(bob: Client
 def test_the_question_has_the_right_words_for_one_and_for_all(bob: Client) -> None:
     project = make_project(labels=1, images=1)
     label = project.labels.get()
-    question = bob.get(of_label("delete_label", label), headers=HTMX).content.decode()
+    question = html_of(bob.get(of_label("delete_label", label), headers=HTMX))
     assert "1 image loses it; it has no other and becomes unlabeled." in question
     make_image(project, 50, [label])
-    question = bob.get(of_label("delete_label", label)).content.decode()
+    question = html_of(bob.get(of_label("delete_label", label)))
     assert "2 images lose it; all of them have no other and become unlabeled." in question
     empty = Label.objects.create(project=project, name="empty", position=5)
-    assert "No image has it." in bob.get(of_label("delete_label", empty)).content.decode()
+    assert "No image has it." in html_of(bob.get(of_label("delete_label", empty)))
 
 
 @pytest.mark.parametrize("name", ["rename_label", "delete_label"])
@@ -134,12 +135,12 @@ def test_labels_are_changed_by_labelers_of_their_own_project_only(
 def test_colour_and_key_are_changed_and_a_taken_key_can_be_swapped(bob: Client) -> None:
     project = make_project(labels=2, images=1)
     label = project.labels.get(name="label-0")
-    asked = bob.get(of_label("edit_label", label), headers=HTMX).content.decode()
+    asked = html_of(bob.get(of_label("edit_label", label), headers=HTMX))
     assert "The label “label-0”" in asked and 'value="1"' in asked
     refused = bob.post(of_label("edit_label", label), {"colour": 5, "hot_key": "2"}, headers=HTMX)
-    assert refused.status_code == 422 and "The key 2 belongs to “label-1”" in refused.content.decode()
+    assert refused.status_code == 422 and "The key 2 belongs to “label-1”" in html_of(refused)
     swapped = bob.post(of_label("edit_label", label), {"colour": 5, "hot_key": "2", "swap": 1}, headers=HTMX)
-    assert swapped.status_code == 200 and "is changed." in swapped.content.decode()
+    assert swapped.status_code == 200 and "is changed." in html_of(swapped)
     label.refresh_from_db()
     assert (label.colour, label.hot_key) == (5, "2")
     assert (
@@ -166,7 +167,7 @@ def test_labels_are_moved_and_merged(bob: Client) -> None:
     bob.post(of_label("move_label", second), {"to": "up"}, headers=HTMX)
     assert [label.name for label in project.labels.all()] == ["label-1", "label-0"]
     response = bob.post(of_label("merge_label", first), {"into": second.pk}, headers=HTMX)
-    assert "“label-0” is merged into “label-1”: 2 images." in response.content.decode()
+    assert "“label-0” is merged into “label-1”: 2 images." in html_of(response)
     assert project.labels.get().annotations.count() == 4
 
 
@@ -175,7 +176,7 @@ def test_merging_into_nothing_itself_or_a_stranger_is_refused(bob: Client) -> No
     stranger = make_project("other", labels=1, images=1).labels.get()
     for into in ("", label.pk, stranger.pk, "x"):
         response = bob.post(of_label("merge_label", label), {"into": into}, headers=HTMX)
-        assert response.status_code == 422 and "field-error" in response.content.decode()
+        assert response.status_code == 422 and "field-error" in html_of(response)
     assert label.project.labels.count() == 2
 
 
@@ -186,13 +187,13 @@ def test_a_manager_deletes_a_label_with_images_and_their_files_at_once(alice: Cl
     actions.apply(project, [one.pk], add=["roses"], by=make_user("bob"))
     actions.apply(project, [two.pk], add=["tulips"], by=make_user("bob"))
     address = reverse("delete_label", args=[project.pk, project.labels.get(name="roses").pk])
-    assert "and their files" not in bob.get(address).content.decode()
+    assert "and their files" not in html_of(bob.get(address))
     assert bob.post(address, {"mode": "files"}).status_code == 403
-    assert project.images.count() == 2 and "for good" in alice.get(address).content.decode()
+    assert project.images.count() == 2 and "for good" in html_of(alice.get(address))
 
     answer = alice.post(address, {"mode": "files"}, headers={"HX-Request": "true"})
 
-    assert "1 image with their files, for good" in answer.content.decode()
+    assert "1 image with their files, for good" in html_of(answer)
     assert list(project.images.all()) == [two]
     assert not default_storage.exists(one.file_name) and default_storage.exists(two.file_name)
 
@@ -200,10 +201,10 @@ def test_a_manager_deletes_a_label_with_images_and_their_files_at_once(alice: Cl
 def test_a_label_is_deleted_together_with_images_that_have_no_other(bob: Client) -> None:
     project = make_project(labels=2, images=2)
     label = project.labels.first()
-    asked = bob.get(of_label("delete_label", label), headers=HTMX).content.decode()
+    asked = html_of(bob.get(of_label("delete_label", label), headers=HTMX))
     assert "2 images go to the bin" in asked
     response = bob.post(of_label("delete_label", label), {"mode": "images"}, headers=HTMX)
-    assert "2 images moved to the bin." in response.content.decode()
+    assert "2 images moved to the bin." in html_of(response)
     assert project.images.binned().count() == 2 and project.labels.count() == 1
     other = project.labels.get()
     assert bob.post(of_label("delete_label", other), {"mode": "everything"}, headers=HTMX).status_code == 422
@@ -211,5 +212,5 @@ def test_a_label_is_deleted_together_with_images_that_have_no_other(bob: Client)
 
 def test_without_a_script_the_dialog_is_a_page(bob: Client) -> None:
     label = make_project(labels=2, images=1).labels.first()
-    assert "<!doctype html>" in bob.get(of_label("edit_label", label)).content.decode()
+    assert "<!DOCTYPE html>" in html_of(bob.get(of_label("edit_label", label)))
     assert bob.post(of_label("edit_label", label), {"colour": 4, "hot_key": ""}).status_code == 303

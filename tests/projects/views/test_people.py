@@ -22,6 +22,7 @@ from projects.models import (
     Role,
 )
 from tests.factories import make_project, make_user
+from tests.pages import html_of
 
 pytestmark = pytest.mark.django_db
 ALICE, BOB = "alice", "bob"
@@ -48,7 +49,7 @@ def test_the_next_fifty_are_nobody_elses_and_lead_to_work(bob: Client, alice: Cl
     alice.post(url("assign_next", project))
     given = [set(make_user(name).assignments.values_list("image", flat=True)) for name in (BOB, ALICE)]
     assert list(map(len, given)) == [50, 10] and not given[0] & given[1]
-    page = bob.get(f"{url('label_data', project)}?tab=unlabeled&mine=1").content.decode()
+    page = html_of(bob.get(f"{url('label_data', project)}?tab=unlabeled&mine=1"))
     assert "1–50 of 50" in page and "For me" in page
 
 
@@ -93,14 +94,14 @@ def test_a_deal_that_makes_no_sense_is_refused(
     project = make_project(labels=0, unlabeled=2)
     users = [make_user(person).pk] if person else []
     answer = alice.post(url("assign", project), {"users": users, "percent": percent})
-    assert answer.status_code == 422 and sentence in answer.content.decode()
+    assert answer.status_code == 422 and sentence in html_of(answer)
     assert not Assignment.objects.exists()
 
 
 def test_nothing_left_to_give_is_said(bob: Client) -> None:
     project = make_project(labels=1, images=1)
     answer = bob.post(url("assign_next", project), follow=True)
-    assert "labeled or given to somebody already" in answer.content.decode()
+    assert "labeled or given to somebody already" in html_of(answer)
 
 
 # --- presence and news ---
@@ -138,7 +139,7 @@ def test_tiles_are_shown_as_they_are_now(vera: Client) -> None:
     project = make_project(labels=1, images=2, unlabeled=1)
     other = make_project("other", labels=0, unlabeled=1)
     ids = [project.images.first().pk, other.images.get().pk]
-    page = vera.get(f"{url('image_grid', project)}?only={ids[0]},{ids[1]},x").content.decode()
+    page = html_of(vera.get(f"{url('image_grid', project)}?only={ids[0]},{ids[1]},x"))
     assert page.count('class="tile"') == 1 and f'id="image-{ids[0]}"' in page
 
 
@@ -155,7 +156,7 @@ def test_the_pace_counts_what_each_person_gave(bob: Client) -> None:
     assert found["vera"].total == 0
     assert (pace(project).per_hour, pace(project).unlabeled) == (4, 4)
     assert pace(project).seconds_left == pytest.approx(3600)
-    page = bob.get(url("people", project)).content.decode()
+    page = html_of(bob.get(url("people", project)))
     assert "4 images to label, about 60 minutes at the pace of the last hour" in " ".join(page.split())
 
 

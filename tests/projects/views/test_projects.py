@@ -12,6 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from projects.models import Membership, Project, Role, Team
 from projects.workspace import lifecycle, project_list
 from tests.factories import make_image, make_project, make_team, make_user, make_version
+from tests.pages import html_of
 from training.models import Status
 
 
@@ -23,7 +24,7 @@ def names(html: str) -> list[str]:
 def shown(client: Client, query: str = "", **headers: str) -> str:
     answer = client.get(f"/projects/{query}", headers=headers)
     assert answer.status_code == 200
-    return answer.content.decode()
+    return html_of(answer)
 
 
 def test_a_project_shows_its_images_labels_and_who_created_it(vera: Client) -> None:
@@ -105,7 +106,7 @@ def test_the_search_looks_at_names_and_descriptions(vera: Client, text: str, fou
     lifecycle.describe_project(make_project("flowers"), "From the garden in June")
     make_project("tools")
     answer = vera.get("/projects/", {"q": text, "sort": "name"})
-    assert names(answer.content.decode()) == found
+    assert names(html_of(answer)) == found
 
 
 def test_a_search_without_a_match_says_so_and_leads_back(vera: Client) -> None:

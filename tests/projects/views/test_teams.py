@@ -9,6 +9,7 @@ from django.test import Client
 from projects.models import Membership, Role, Team
 from projects.workspace import members as team_members
 from tests.factories import make_team, make_user
+from tests.pages import html_of
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def address(team: Team, person: str = "", deed: str = "") -> str:
 
 
 def test_everybody_in_the_team_sees_members_and_roles(vera: Client, team: Team) -> None:
-    html = vera.get(address(team)).content.decode()
+    html = html_of(vera.get(address(team)))
     for words in ("alice", "bob", "vera", "Manager", "Labeler", "Viewer"):
         assert words in html
     assert "/members/add/" not in html and "/remove/" not in html
@@ -46,7 +47,7 @@ def test_a_stranger_does_not_learn_that_the_team_exists(mallory: Client, team: T
 def test_a_manager_adds_somebody_by_username_or_email(alice: Client, team: Team, typed: str) -> None:
     make_user("dora", email="dora@example.org")
     answer = followed(alice, alice.post(address(team, deed="add/"), {"person": typed, "role": Role.LABELER}))
-    assert "dora is now a Labeler of Greenhouse." in answer.content.decode()
+    assert "dora is now a Labeler of Greenhouse." in html_of(answer)
     assert members(team)["dora"] == Role.LABELER
 
 
@@ -70,7 +71,7 @@ def test_who_cannot_be_added_gets_a_sentence_and_nothing_changes(
     make_user("gone", is_active=False)
     before = members(team)
     answer = alice.post(address(team, deed="add/"), {"person": typed, "role": role})
-    assert answer.status_code == 422 and words in answer.content.decode()
+    assert answer.status_code == 422 and words in html_of(answer)
     assert members(team) == before
 
 
@@ -94,7 +95,7 @@ def test_an_unknown_role_changes_nothing(alice: Client, team: Team) -> None:
 
 def test_a_manager_removes_a_member(alice: Client, bob: Client, team: Team) -> None:
     answer = followed(alice, alice.post(address(team, "bob", "remove/")))
-    assert "bob is no longer a member of Greenhouse." in answer.content.decode()
+    assert "bob is no longer a member of Greenhouse." in html_of(answer)
     assert "bob" not in members(team)
     assert bob.get(address(team)).status_code == 404
 
@@ -119,7 +120,7 @@ def test_only_managers_change_members(request: pytest.FixtureRequest, team: Team
 def test_the_last_manager_stays_manager(alice: Client, team: Team, deed: str, fields: dict[str, int]) -> None:
     answer = alice.post(address(team, "alice", deed), fields)
     assert answer.status_code == 409
-    assert team_members.LAST_MANAGER in answer.content.decode()
+    assert team_members.LAST_MANAGER in html_of(answer)
     assert members(team)["alice"] == Role.MANAGER
 
 
@@ -132,8 +133,8 @@ def test_a_manager_may_step_down_when_another_one_is_there(alice: Client, team: 
 def test_a_manager_may_leave_when_another_one_is_there(alice: Client, team: Team) -> None:
     team_members.change_role(team.memberships.get(user__username="bob"), Role.MANAGER)
     answer = followed(alice, alice.post(address(team, "alice", "remove/")))
-    assert "You left Greenhouse." in answer.content.decode()
-    assert "You are in no team yet" in answer.content.decode()
+    assert "You left Greenhouse." in html_of(answer)
+    assert "You are in no team yet" in html_of(answer)
 
 
 def test_making_the_last_manager_a_manager_again_is_no_offence(alice: Client, team: Team) -> None:
@@ -160,6 +161,6 @@ def test_the_page_asks_a_constant_number_of_queries(
 @pytest.mark.django_db
 def test_somebody_without_a_team_is_told_what_to_do(client: Client) -> None:
     client.force_login(make_user("dora"))
-    html = client.get("/projects/").content.decode()
+    html = html_of(client.get("/projects/"))
     assert "You are in no team yet" in html and "Ask a Manager" in html
     assert client.get("/projects/new/").status_code == 403

@@ -14,6 +14,7 @@ from django.urls import reverse
 from projects.models import DataSource, Project, Transfer
 from projects.transfers import import_job, imports, upload_parts
 from tests.factories import make_project, make_user, picture_bytes
+from tests.pages import html_of
 from tests.projects.transfers.import_factories import imported, labels_by_name, prepared, zipped
 
 pytestmark = pytest.mark.django_db
@@ -106,13 +107,13 @@ def test_what_cannot_be_begun_is_refused_with_a_sentence(bob: Client, told: str,
 def test_a_plain_form_without_a_file_says_so_at_the_field(bob: Client) -> None:
     answer = bob.post(url("create_import", make_project()), {})
     assert answer.status_code == 422
-    assert "Choose a zip archive" in answer.content.decode()
+    assert "Choose a zip archive" in html_of(answer)
 
 
 def test_a_folder_without_addresses_is_refused_at_its_field(bob: Client) -> None:
     answer = bob.post(url("create_import", make_project()), {"folder": "x"})
     assert answer.status_code == 422
-    assert "Say which addresses lie in this folder." in answer.content.decode()
+    assert "Say which addresses lie in this folder." in html_of(answer)
 
 
 def test_the_page_of_an_import_polls_while_it_runs_and_then_tells_all(bob: Client) -> None:
@@ -120,12 +121,12 @@ def test_the_page_of_an_import_polls_while_it_runs_and_then_tells_all(bob: Clien
     files = {"roses/1.png": picture_bytes(1), "b/2.png": picture_bytes(2), "b/x.gif": b"GIF89a"}
     transfer = prepared(project, {"flowers.zip": zipped(files)})
     address = url("transfer", project, transfer.pk)
-    waiting = bob.get(address).content.decode()
+    waiting = html_of(bob.get(address))
     assert "every 1s" in waiting and "Waiting for a worker" in waiting and "Cancel" in waiting
 
     import_job.run(transfer.pk)
 
-    fragment = bob.get(address, headers={"HX-Request": "true"}).content.decode()
+    fragment = html_of(bob.get(address, headers={"HX-Request": "true"}))
     assert "every 1s" not in fragment and "<html" not in fragment
     assert "3 of 3 files" in fragment and "Labels come from the folders." in fragment
     assert "b/x.gif" in fragment and "a GIF picture" in fragment
@@ -137,13 +138,13 @@ def test_the_refused_files_come_as_a_table(vera: Client) -> None:
     done = imported(project, {"a.zip": zipped({f"{n}.gif": b"GIF89a" for n in range(120)})})
     lines = vera.get(url("refusals", project, done.pk)).getvalue().decode().splitlines()
     assert lines[0] == "file,reason" and len(lines) == 121
-    assert "All 120 as a table" in vera.get(url("transfer", project, done.pk)).content.decode()
+    assert "All 120 as a table" in html_of(vera.get(url("transfer", project, done.pk)))
 
 
 def test_label_data_shows_the_images_of_an_import(vera: Client) -> None:
     project = make_project(labels=1, images=2)
     done = imported(project, {"a.zip": zipped({"new.png": picture_bytes(99)})})
-    page = vera.get(f"{url('label_data', project)}?tab=all&imported={done.pk}").content.decode()
+    page = html_of(vera.get(f"{url('label_data', project)}?tab=all&imported={done.pk}"))
     assert "new.png" in page and "picture-0.png" not in page
 
 
@@ -152,7 +153,7 @@ def test_cancelling_a_running_import_asks_its_worker(bob: Client) -> None:
     transfer = prepared(project, {"a.zip": zipped({"1.png": picture_bytes(1)})})
     Transfer.objects.update(state="Running", started_at="2026-01-01T00:00Z")
     answer = bob.post(url("cancel_import", project, transfer.pk), headers={"HX-Request": "true"})
-    assert "Cancelling…" in answer.content.decode()
+    assert "Cancelling…" in html_of(answer)
     transfer.refresh_from_db()
     assert transfer.is_cancel_wanted
 
@@ -175,7 +176,7 @@ def test_a_manager_chooses_the_data_source_and_a_labeler_synchronizes_it(
     project = make_project(labels=0)
     assert bob.post(url("choose_source", project), {"address": str(tmp_path)}).status_code == 403
     refused = alice.post(url("choose_source", project), {"address": "/etc"})
-    assert refused.status_code == 422 and "operators allowed" in refused.content.decode()
+    assert refused.status_code == 422 and "operators allowed" in html_of(refused)
     assert alice.post(url("choose_source", project), {"address": str(tmp_path)}).status_code == 303
     first = Transfer.objects.get()
     import_job.run(first.pk)
@@ -183,10 +184,10 @@ def test_a_manager_chooses_the_data_source_and_a_labeler_synchronizes_it(
     assert bob.post(url("synchronize_source", project)).status_code == 303
     second = Transfer.objects.first()
     import_job.run(second.pk)
-    page = bob.get(url("transfer", project, second.pk)).content.decode()
+    page = html_of(bob.get(url("transfer", project, second.pk)))
     assert "1 image vanished from the data source" in page
     answer = bob.post(url("bin_vanished", project, second.pk), headers={"HX-Request": "true"})
-    assert "vanished from" not in answer.content.decode()
+    assert "vanished from" not in html_of(answer)
     assert project.images.get().deleted_at is not None
 
 
@@ -195,7 +196,7 @@ def test_a_source_that_operators_forbade_since_is_not_read(bob: Client, settings
     DataSource.objects.create(project=project, address="/srv/photos")
     settings.EXEML_SOURCE_ROOTS = []
     answer = bob.post(url("synchronize_source", project))
-    assert answer.status_code == 409 and "EXEML_SOURCE_ROOTS" in answer.content.decode()
+    assert answer.status_code == 409 and "EXEML_SOURCE_ROOTS" in html_of(answer)
     assert not Transfer.objects.exists()
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 import numpy as np
 import pytest
 from django.test import Client
@@ -13,6 +10,7 @@ from django.urls import reverse
 from projects.images.similarity import pack, sketches
 from projects.models import Embedding, Image, Project
 from tests.factories import make_project, make_version
+from tests.pages import html_of
 from tests.projects.datasets.test_compare import publish
 from training.assist import forecast_gains
 from training.assist.embed_images import network_name
@@ -97,10 +95,6 @@ def version() -> TrainingVersion:
     return version
 
 
-def text_of(answer: Any) -> str:
-    return re.sub(r"\s+", " ", answer.content.decode())
-
-
 def page_of(version: TrainingVersion) -> str:
     return reverse("training_version", args=[version.project_id, version.number])
 
@@ -126,7 +120,7 @@ def test_every_line_has_its_evidence_and_its_link(version: TrainingVersion, vera
     TrainingVersion.objects.filter(pk=version.pk).update(
         learning={"label-1": [20, 0.7, 0.05, 0.01, 0.09], "label-0": [20, 1.0, 0.0, 0.0, 0.0]}
     )
-    html = text_of(vera.get(page_of(version)))
+    html = html_of(vera.get(page_of(version)))
     assert "1 label is probably wrong" in html and "check=suspects" in html
     assert "“label-1” was taken for “label-2” 3 times, in 100 % of its images" in html
     assert "true=label-1&amp;predicted=label-2" in html

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import shutil
 from collections.abc import Iterator
 from decimal import Decimal
@@ -22,6 +21,7 @@ from projects.datasets import publish as dataset_publish
 from projects.labels import actions
 from projects.models import DatasetVersion, Image, Project, Side
 from tests.factories import make_image, make_project, make_user, make_version
+from tests.pages import html_of
 from tests.training.bundles import give_bundle
 from training.engine.evaluation import significance
 from training.engine.evaluation.evaluate import Prediction
@@ -62,10 +62,6 @@ def project() -> Project:
 def page_of(project: Project, *numbers: int) -> str:
     query = "&".join(f"v={number}" for number in numbers)
     return f"{reverse('compare_versions', args=[project.pk])}?{query}"
-
-
-def text_of(answer: Any) -> str:
-    return re.sub(r"\s+", " ", answer.content.decode())
 
 
 # --- the test itself ---
@@ -113,7 +109,7 @@ def test_several_comparisons_share_the_level() -> None:
 def test_a_clearly_better_version_is_called_better(project: Project, vera: Client) -> None:
     trained(project, 1, wrong=set(range(12)))
     trained(project, 2, wrong={0})
-    html = text_of(vera.get(page_of(project, 1, 2)))
+    html = html_of(vera.get(page_of(project, 1, 2)))
     assert "V002 is better than V001. Of 40 images V002 alone got 11 right and V001 alone 0" in html
     assert html.count("evaluated-tile") == 11
     assert "39 of 40" in html and "28 of 40" in html
@@ -122,7 +118,7 @@ def test_a_clearly_better_version_is_called_better(project: Project, vera: Clien
 def test_a_small_difference_is_not_told_and_the_page_says_what_would(project: Project, vera: Client) -> None:
     trained(project, 1, wrong={1, 2})
     trained(project, 2, wrong={2, 3, 4})
-    html = text_of(vera.get(page_of(project, 1, 2)))
+    html = html_of(vera.get(page_of(project, 1, 2)))
     assert "Whether V002 is better than V001 cannot be told yet." in html
     assert "more images of the validation side would tell." in html
 
@@ -212,12 +208,12 @@ def test_a_file_that_is_gone_compares_nothing_and_is_asked_for_once(stored: Trai
 
 def test_one_version_alone_has_nothing_to_be_compared_with(project: Project, vera: Client) -> None:
     trained(project, 1)
-    assert "Two Completed versions are needed" in text_of(vera.get(page_of(project)))
+    assert "Two Completed versions are needed" in html_of(vera.get(page_of(project)))
 
 
 def test_three_versions_are_compared_with_the_oldest(project: Project, vera: Client) -> None:
     for number in (1, 2, 3):
         trained(project, number, wrong={number})
-    html = text_of(vera.get(page_of(project, 1, 2, 3)))
+    html = html_of(vera.get(page_of(project, 1, 2, 3)))
     assert "adjusted for 2 comparisons (Holm)" in html
     assert html.count("cannot be told yet") == 2

@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from tests.factories import make_project, make_version
+from tests.pages import html_of
 from training.engine import CandidateReport
 from training.engine.evaluation.evaluate import Prediction
 from training.evaluation.leaderboard import why_it_ended
@@ -59,11 +60,11 @@ def test_it_becomes_a_version_of_its_own_on_the_same_images(candidate: Candidate
 
 
 def test_the_dialog_shows_it_beside_the_chosen_one(candidate: Candidate, alice: Client) -> None:
-    page = alice.get(url(candidate)).content.decode()
+    page = html_of(alice.get(url(candidate)))
     assert "Lite0" in page and "Lite2" in page and "Nothing is trained again" in page
     assert "slower than the limit" not in page
     Candidate.objects.filter(pk=candidate.pk).update(is_admissible=False)
-    assert "slower than the limit of 70 ms" in alice.get(url(candidate)).content.decode()
+    assert "slower than the limit of 70 ms" in html_of(alice.get(url(candidate)))
 
 
 def test_the_list_offers_only_what_was_kept_and_not_chosen(candidate: Candidate, alice: Client) -> None:
@@ -72,21 +73,21 @@ def test_the_list_offers_only_what_was_kept_and_not_chosen(candidate: Candidate,
     one = CandidateReport("EfficientNet-Lite0", 224, "linear head", 0.9, 9, False, True, 3, False, place=1)
     kept = [replace(one, place=0, is_best=True), one, replace(one, place=None)]
     record.record(version, ["label-0", "label-1"], predictions, kept)
-    page = alice.get(reverse("training_version", args=[version.project_id, 2])).content.decode()
+    page = html_of(alice.get(reverse("training_version", args=[version.project_id, 2])))
     assert page.count("/promote/") == 2 and url(candidate) in page  # href and hx-get of one link
 
 
 def test_a_labeler_cannot_promote(candidate: Candidate, bob: Client) -> None:
     version = candidate.training_version
     assert bob.post(url(candidate), {"submission": str(uuid.uuid4())}).status_code == 403
-    page = bob.get(reverse("training_version", args=[version.project_id, 2])).content.decode()
+    page = html_of(bob.get(reverse("training_version", args=[version.project_id, 2])))
     assert "/promote/" not in page
 
 
 def test_what_cannot_be_promoted_is_refused_in_words(candidate: Candidate, alice: Client) -> None:
     chosen = candidate.training_version.candidates.get(is_best=True)
     answer = alice.post(url(chosen), {"submission": str(uuid.uuid4())})
-    assert answer.status_code == 409 and "is the model of V002 already" in answer.content.decode()
+    assert answer.status_code == 409 and "is the model of V002 already" in html_of(answer)
     assert alice.post(url(candidate), {}).status_code == 422
     lost = make_candidate(candidate.training_version, None)
     by = candidate.training_version.submitted_by
@@ -111,5 +112,5 @@ def test_its_source_stays_until_it_is_made_and_is_named_ever_after(candidate: Ca
 def test_the_page_says_where_it_comes_from(candidate: Candidate, alice: Client) -> None:
     version = candidate.training_version
     made = lifecycle.promote(candidate, by=version.submitted_by, submission=uuid.uuid4())
-    page = alice.get(reverse("training_version", args=[version.project_id, made.number])).content.decode()
+    page = html_of(alice.get(reverse("training_version", args=[version.project_id, made.number])))
     assert "Promoted from" in page and "Lite0, 224 px" in page

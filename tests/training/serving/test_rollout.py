@@ -16,6 +16,7 @@ from django.urls import reverse
 
 from projects.models import Project
 from tests.factories import make_project, make_user, make_version
+from tests.pages import html_of
 from tests.training.bundles import colour_picture, give_bundle
 from training.models import Service, Status, TrainingVersion
 from training.serving import deploy, rollout
@@ -176,7 +177,7 @@ def test_what_cannot_be_changed_is_said_at_the_field(
     opened, newer: TrainingVersion, alice: Client, fields: dict[str, str], sentence: str
 ) -> None:
     page = change(alice, opened[0], **({"version": newer.pk} | fields))
-    assert page.status_code == 422 and sentence in page.content.decode()
+    assert page.status_code == 422 and sentence in html_of(page)
     opened[0].refresh_from_db()
     assert opened[0].next_version is None
 
@@ -211,6 +212,6 @@ def test_the_page_shows_trial_and_rollback_to_managers_only(
     rollout.change_version(service, opened[0].previous_version, make_user("alice"), percent=20)
     settle(service)
     address = reverse("service_page", args=[service.project_id, service.pk])
-    page, seen = alice.get(address).content.decode(), vera.get(address).content.decode()
+    page, seen = html_of(alice.get(address)), html_of(vera.get(address))
     assert "Roll back to V001" in page and "All calls to V001" in page and "80 %" in page
     assert "Roll back" not in seen and "20 % of the calls" in seen

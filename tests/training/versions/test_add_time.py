@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from projects.models import Project
 from tests.factories import make_project, make_version
+from tests.pages import html_of
 from training.models import InstanceFlavor, Status, TrainingVersion
 from training.versions import lifecycle
 
@@ -44,14 +45,14 @@ def test_time_out_of_range_is_refused_at_its_field(project: Project, alice: Clie
     version = make_version(project, 1, Status.COMPLETED)
     answer = alice.post(url(version), {"more_hours": hours, "submission": str(uuid.uuid4())})
     assert answer.status_code == 422
-    assert "6 to 6000 minutes" in answer.content.decode()
+    assert "6 to 6000 minutes" in html_of(answer)
     assert project.training_versions.count() == 1
 
 
 def test_only_a_completed_version_can_go_on(project: Project, alice: Client) -> None:
     version = make_version(project, 1, Status.FAILED)
     answer = alice.post(url(version), {"more_hours": "1", "submission": str(uuid.uuid4())})
-    assert answer.status_code == 409 and "V001 is Failed" in answer.content.decode()
+    assert answer.status_code == 409 and "V001 is Failed" in html_of(answer)
 
 
 def test_a_flavor_that_is_gone_is_told(project: Project, alice: Client) -> None:
@@ -64,5 +65,5 @@ def test_a_flavor_that_is_gone_is_told(project: Project, alice: Client) -> None:
 def test_a_labeler_cannot_add_time(project: Project, bob: Client) -> None:
     version = make_version(project, 1, Status.COMPLETED)
     assert bob.post(url(version), {"more_hours": "1"}).status_code == 403
-    page = bob.get(reverse("training_version", args=[project.pk, 1])).content.decode()
+    page = html_of(bob.get(reverse("training_version", args=[project.pk, 1])))
     assert "Add time" not in page

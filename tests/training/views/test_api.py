@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
+from tests.pages import html_of
 from training.serving.openapi import ERRORS, document
 
 VIEW = Path(__file__).resolve().parents[3] / "training" / "views" / "infer.py"
@@ -24,7 +25,7 @@ def test_the_document_and_the_page_are_there_for_everybody() -> None:
     answer = Client().get("/v1/openapi.json").json()
     assert answer == document("http://testserver")
     assert set(answer["paths"]) == {"/v1/infers/{service_id}", "/v1/infers/{service_id}/feedback"}
-    page = Client().get("/v1/").content.decode()
+    page = html_of(Client().get("/v1/"))
     assert "http://testserver/v1/infers/&lt;service id&gt;" in page and "TOO_MANY_CALLS" in page
 
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from projects.models import Project
 from tests.factories import default_flavor, make_project, make_version
+from tests.pages import html_of
 from tests.training.forms.test_configuration import typed
 from training.models import InstanceFlavor, Status, TrainingVersion
 
@@ -26,7 +27,7 @@ def address(project: Project, view: str = "configure_training") -> str:
 
 def text(answer) -> str:
     """The words of a page, with single spaces."""
-    cells = re.sub(r"</(dt|dd|td|th)>", " ", answer.content.decode())
+    cells = re.sub(r"</(dt|dd|td|th)>", " ", html_of(answer))
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", cells))
 
 
@@ -45,7 +46,7 @@ def test_the_dialog_opens_with_the_documented_defaults(alice: Client) -> None:
     answer = alice.get(address(project))
 
     assert answer.status_code == 200
-    html = answer.content.decode()
+    html = html_of(answer)
     for name, value in {
         "dataset_version": "V001",
         "training_ratio": "0.8",
@@ -66,7 +67,7 @@ def test_a_project_that_is_not_ready_is_told_what_is_missing(alice: Client) -> N
     assert answer.status_code == 200
     assert "so far there is only ‘label-0’" in text(answer)
     assert "‘label-0’ has 3 (2 more)" in text(answer)
-    assert re.search(r"<button[^>]* disabled>Next", answer.content.decode())
+    assert re.search(r"<button[^>]* disabled>Next", html_of(answer))
 
 
 def test_errors_stand_at_their_fields_and_what_was_typed_stays(alice: Client) -> None:
@@ -75,7 +76,7 @@ def test_errors_stand_at_their_fields_and_what_was_typed_stays(alice: Client) ->
     answer = alice.post(address(project), typed(training_ratio="0.123456", max_training_hours="0.05"))
 
     assert answer.status_code == 422
-    html = answer.content.decode()
+    html = html_of(answer)
     assert 'value="0.123456"' in html and 'value="0.05"' in html
     assert re.search(r'id="id_training_ratio_error">Enter a ratio above 0', html)
     assert re.search(r'id="id_max_training_hours_error">Enter 0.1 to 100 hours', html)
@@ -88,7 +89,7 @@ def test_what_was_typed_is_escaped(alice: Client) -> None:
     answer = alice.post(address(make_project()), typed(dataset_version='"><script>x</script>'))
 
     assert answer.status_code == 422
-    assert "<script>x" not in answer.content.decode()
+    assert "<script>x" not in html_of(answer)
 
 
 def test_a_continued_version_shows_what_is_inherited(alice: Client) -> None:
@@ -97,9 +98,9 @@ def test_a_continued_version_shows_what_is_inherited(alice: Client) -> None:
         project, 1, Status.COMPLETED, accuracy=0.9, inference_hardware="CPU", max_inference_ms=77
     )
 
-    answer = alice.get(
-        address(project, "inherited_fields"), {"incremental_version": base.pk}, headers=HTMX
-    ).content.decode()
+    answer = html_of(
+        alice.get(address(project, "inherited_fields"), {"incremental_version": base.pk}, headers=HTMX)
+    )
 
     assert answer.startswith('<div class="stack" id="inference-fields"')
     assert re.search(r'name="max_inference_ms" value="77"[^>]*disabled', answer)
@@ -107,9 +108,9 @@ def test_a_continued_version_shows_what_is_inherited(alice: Client) -> None:
 
 
 def test_no_continued_version_gives_the_fields_back(alice: Client) -> None:
-    answer = alice.get(
-        address(make_project(), "inherited_fields"), {"incremental_version": ""}, headers=HTMX
-    ).content.decode()
+    answer = html_of(
+        alice.get(address(make_project(), "inherited_fields"), {"incremental_version": ""}, headers=HTMX)
+    )
 
     assert 'name="max_inference_ms" value="500"' in answer
     assert "disabled" not in answer and "field-error" not in answer
@@ -196,7 +197,7 @@ def test_next_shows_the_specifications_to_confirm(alice: Client) -> None:
         "260 px estimate 6.9 ms",
     ):
         assert expected in words, expected
-    html = answer.content.decode()
+    html = html_of(answer)
     assert f'<input type="hidden" name="submission" value="{submission}">' in html
     assert '<input type="hidden" name="training_ratio" value="0.8">' in html
     assert not TrainingVersion.objects.exists()
@@ -228,7 +229,7 @@ def test_back_keeps_what_was_typed(alice: Client) -> None:
     )
 
     assert answer.status_code == 200
-    html = answer.content.decode()
+    html = html_of(answer)
     assert 'name="dataset_version" value="mine"' in html
     assert 'name="training_ratio" value="0.75"' in html
     assert submission in html
@@ -281,7 +282,7 @@ def test_next_after_a_start_opens_a_new_round(alice: Client) -> None:
     answer = alice.post(address(project), typed(dataset_version="V002") | {"submission": str(submission)})
 
     assert answer.status_code == 200
-    assert str(submission) not in answer.content.decode()
+    assert str(submission) not in html_of(answer)
 
 
 def test_submit_checks_everything_again(alice: Client) -> None:

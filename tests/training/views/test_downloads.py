@@ -50,7 +50,7 @@ def fetch(client: Client, version: TrainingVersion, view: str) -> bytes:
 def test_the_report_holds_numbers_charts_and_pictures_and_asks_for_nothing(
     version: TrainingVersion, vera: Client
 ) -> None:
-    html = fetch(vera, version, "version_report").decode()
+    html = " ".join(fetch(vera, version, "version_report").decode().split())
     accuracy = version.metrics.get(label="", name="accuracy")
     assert f"{100 * accuracy.value:.1f} %" in html
     assert f"{accuracy.hits} of {accuracy.support} validation images right" in html

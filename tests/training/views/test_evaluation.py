@@ -22,6 +22,7 @@ from sklearn.metrics import (
 
 from projects.models import Annotation, Project
 from tests.factories import make_project, make_version
+from tests.pages import html_of
 from training.engine.evaluation import curves
 from training.engine.evaluation.evaluate import Prediction
 from training.engine.evaluation.metrics import wilson
@@ -73,10 +74,6 @@ def stored(version: TrainingVersion) -> tuple[list[str], list[str], np.ndarray]:
 
 def address(version: TrainingVersion, view: str, *more: int) -> str:
     return reverse(view, args=[version.project_id, version.number, *more])
-
-
-def text_of(response: Any) -> str:
-    return re.sub(r"\s+", " ", response.content.decode())
 
 
 # --- the numbers ---
@@ -199,14 +196,14 @@ def test_a_version_without_curves_gets_them_from_its_predictions(
 
 def test_a_cell_of_the_matrix_opens_exactly_its_images(version: TrainingVersion, vera: Client) -> None:
     for cell in svg_plots.matrix(version.confusion).filled:
-        html = text_of(vera.get(f"{address(version, 'evaluated_images')}?{cell.query}"))
+        html = html_of(vera.get(f"{address(version, 'evaluated_images')}?{cell.query}"))
         assert html.count('class="evaluated-tile') == cell.images
         assert f">{cell.images} image" in html
-    assert f"?{cell.query.replace('&', '&amp;')}" in text_of(vera.get(address(version, "confusion_matrix")))
+    assert f"?{cell.query.replace('&', '&amp;')}" in html_of(vera.get(address(version, "confusion_matrix")))
 
 
 def test_mistakes_come_surest_first(version: TrainingVersion, vera: Client) -> None:
-    html = text_of(vera.get(address(version, "evaluated_images")))
+    html = html_of(vera.get(address(version, "evaluated_images")))
     shown = [float(one) for one in re.findall(r'<span class="tabular">([\d.]+) %</span>', html)]
     assert shown == sorted(shown, reverse=True)
     assert len(shown) == min(version.evaluated_images.filter(is_correct=False).count(), 60)
@@ -218,7 +215,7 @@ def test_what_a_label_missed_and_what_it_was_given_wrongly_can_be_seen(is_multi:
     for name, mine, other in (("missed", "truth", "predicted"), ("wrongly", "predicted", "truth")):
         rows = version.evaluated_images.values(mine, other)
         wanted = sum("roses" in row[mine] and "roses" not in row[other] for row in rows)
-        html = text_of(vera.get(f"{address(version, 'evaluated_images')}?{name}=roses"))
+        html = html_of(vera.get(f"{address(version, 'evaluated_images')}?{name}=roses"))
         assert f">{wanted} image" in html
 
 
@@ -239,8 +236,8 @@ def test_one_image_shows_its_scores_and_one_key_relabels_it_and_goes_on(
     predicted = first.predicted[0]
     version.project.labels.update_or_create(name=predicted, defaults={"position": 9})
     page = address(version, "evaluated_image", first.pk)
-    assert 'id="accept"' not in text_of(vera.get(page))
-    html = text_of(bob.get(page))
+    assert 'id="accept"' not in html_of(vera.get(page))
+    html = html_of(bob.get(page))
     assert 'id="accept"' in html and f'data-heat="{predicted}"' in html
     answer = bob.post(address(version, "relabel_evaluated", first.pk), {"label": predicted})
     assert answer["Location"].startswith(address(version, "evaluated_image", second.pk))
@@ -269,7 +266,7 @@ def test_pages_of_many_images_and_labels_take_few_queries(
 def test_without_a_stored_model_the_heat_map_is_a_sentence(version: TrainingVersion, vera: Client) -> None:
     one = version.evaluated_images.first()
     answer = vera.get(address(version, "evaluated_heat", one.pk))
-    assert answer.status_code == 422 and "The model cannot be loaded." in answer.content.decode()
+    assert answer.status_code == 422 and "The model cannot be loaded." in html_of(answer)
 
 
 def test_counting_thresholds_counts_a_score_at_its_own_threshold() -> None:

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from projects.models import Project
 from tests.factories import make_project, make_user, make_version
+from tests.pages import html_of
 from tests.training.bundles import colour_picture
 from training.models import Service, Status, TrainingVersion
 from training.serving import deploy as service_deploy
@@ -42,7 +43,7 @@ def room(project: Project) -> str:
 
 
 def text(response: HttpResponse) -> str:
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", response.content.decode()))
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html_of(response)))
 
 
 def deploy(client: Client, project: Project, **fields: object) -> HttpResponse:
@@ -78,16 +79,16 @@ def test_the_best_version_is_chosen_before_and_a_link_chooses_another(
         make_version(project, number, Status.COMPLETED, accuracy=accuracy)
     page = text(alice.get(room(project)))
     assert "V003 · 91.0 % V002 · 95.0 % · best V001 · 90.0 %" in page
-    chosen = re.search(r'<option value="\d+" selected>(V\d+)', alice.get(room(project)).content.decode())
+    chosen = re.search(r'<option value="\d+" selected>(V\d+)', html_of(alice.get(room(project))))
     assert chosen and chosen[1] == "V002"
-    linked = alice.get(room(project), {"version": "3"}).content.decode()
+    linked = html_of(alice.get(room(project), {"version": "3"}))
     assert re.search(r'<option value="\d+" selected>V003', linked) and "data-open-now" in linked
 
 
 def test_a_link_to_a_version_that_is_not_there_chooses_the_best(
     alice: Client, version: TrainingVersion
 ) -> None:
-    page = alice.get(room(version.project), {"version": "x' or 1"}).content.decode()
+    page = html_of(alice.get(room(version.project), {"version": "x' or 1"}))
     assert re.search(r'<option value="\d+" selected>V001', page)
 
 
@@ -100,7 +101,7 @@ def test_the_page_shows_state_countdown_calls_address_and_events(vera: Client, s
     assert f"http://testserver/v1/infers/{service.pk}" in words
     token = service.tokens.get()
     assert f"first token made {token.made_at:%Y-%m-%d} by alice {token.hint} never" in words
-    assert token.token_hash not in page.content.decode()
+    assert token.token_hash not in html_of(page)
 
 
 def test_viewers_see_no_buttons_that_change_something(alice: Client, vera: Client, service: Service) -> None:
@@ -128,7 +129,7 @@ def test_the_number_of_queries_does_not_grow_with_the_services(
 
 def test_the_status_is_asked_for_until_nothing_changes_any_more(alice: Client, service: Service) -> None:
     def trigger() -> str:
-        fragment = alice.get(at("service_status", service), headers=HTMX).content.decode()
+        fragment = html_of(alice.get(at("service_status", service), headers=HTMX))
         found = re.search(r'hx-trigger="([^"]*)"', fragment)
         return found[1] if found else ""
 
@@ -146,7 +147,7 @@ def test_the_status_fragment_brings_cards_events_and_the_prediction_button(
 ) -> None:
     response = vera.get(at("service_status", service), headers=HTMX)
     for part in ("service-cards", "service-events", "prediction-action"):
-        assert re.search(rf'id="{part}"[^>]* hx-swap-oob="true"', response.content.decode())
+        assert re.search(rf'id="{part}"[^>]* hx-swap-oob="true"', html_of(response))
     assert b"<html" not in response.content and "no-store" in response["Cache-Control"]
 
 
@@ -165,11 +166,11 @@ def test_deploying_shows_the_token_once(
 ) -> None:
     page = deploy(alice, version.project)
     service = Service.objects.get()
-    token = re.search(r'id="token-text"[^>]*>([^<]+)<', page.content.decode())
+    token = re.search(r'id="token-text"[^>]*>([^<]+)<', html_of(page))
     assert page.status_code == 200 and token and Token(token[1]).hash == service.tokens.get().token_hash
-    assert f"X-Auth-Token: {token[1]}" in page.content.decode().replace("&#x27;", "'")
+    assert f"X-Auth-Token: {token[1]}" in html_of(page).replace("&#x27;", "'")
     assert "no-store" in page["Cache-Control"]
-    again = alice.get(at("service_page", service)).content.decode()
+    again = html_of(alice.get(at("service_page", service)))
     assert token[1] not in again
 
 
@@ -208,7 +209,7 @@ def test_what_cannot_be_deployed_is_said_at_the_field(
 ) -> None:
     page = deploy(alice, version.project, **fields)
     assert page.status_code == 422 and sentence in text(page) and b"data-open-now" in page.content
-    assert page.content.decode().count('class="field-error"') == 1
+    assert html_of(page).count('class="field-error"') == 1
     assert not Service.objects.exists()
 
 
@@ -251,10 +252,10 @@ def test_the_id_of_another_projects_service_is_not_taken(alice: Client, service:
 
 def test_stop_and_start_answer_with_the_new_state(alice: Client, service: Service) -> None:
     stopped = alice.post(at("stop_service", service), headers=HTMX)
-    assert "data-start" in stopped.content.decode() and "Stopped." in text(stopped)
+    assert "data-start" in html_of(stopped) and "Stopped." in text(stopped)
     assert "Possible only while the service is Running." in text(stopped)
     started = alice.post(at("start_service", service), headers=HTMX)
-    assert "Deploying" in text(started) and 'hx-trigger="every 2s"' in started.content.decode()
+    assert "Deploying" in text(started) and 'hx-trigger="every 2s"' in html_of(started)
     service.refresh_from_db()
     assert service.status == "Deploying"
 
@@ -276,7 +277,7 @@ def test_deleting_leads_to_the_page_without_it(alice: Client, service: Service) 
 
 
 def shown_token(answer: HttpResponse) -> str:
-    found = re.search(r'id="token-text"[^>]*>([^<]+)<', answer.content.decode())
+    found = re.search(r'id="token-text"[^>]*>([^<]+)<', html_of(answer))
     assert found and "no-store" in answer["Cache-Control"]
     return found[1]
 
@@ -286,7 +287,7 @@ def test_a_new_token_is_shown_once_and_the_first_goes_on(alice: Client, service:
     made = service.tokens.get(name="shop")
     assert Token(shown_token(answer)).hash == made.token_hash
     assert service.tokens.filter(revoked_at=None).count() == 2
-    again = alice.get(at("service_page", service)).content.decode()
+    again = html_of(alice.get(at("service_page", service)))
     assert shown_token(answer) not in again and f"<code>{made.hint}</code>" in again
 
 
@@ -310,7 +311,7 @@ def test_rotating_and_revoking_end_a_token_at_once(alice: Client, service: Servi
     plain = shown_token(alice.post(rotate, headers=HTMX))
     second = service.tokens.get(revoked_at=None)
     assert (second.name, second.token_hash) == ("first token", Token(plain).hash)
-    assert 'id="token-text"' not in alice.post(rotate, headers=HTMX).content.decode()  # pressed twice
+    assert 'id="token-text"' not in html_of(alice.post(rotate, headers=HTMX))  # pressed twice
     revoke = reverse("revoke_token", args=[service.project_id, service.pk, second.pk])
     assert "it has no token" in text(alice.post(revoke, headers=HTMX))
     assert not service.tokens.filter(revoked_at=None).exists()

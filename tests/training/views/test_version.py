@@ -14,6 +14,7 @@ from django.utils import timezone
 from exeml_site.lib import storage
 from projects.models import Project
 from tests.factories import make_project, make_user, make_version
+from tests.pages import html_of
 from training.engine import CandidateReport
 from training.engine.evaluation.evaluate import Prediction
 from training.evaluation.results import CHARTS, arranged, results_of
@@ -71,17 +72,13 @@ def address(project: Project, query: str = "") -> str:
     return reverse("training_version", args=[project.pk, 1]) + query
 
 
-def text_of(response: Any) -> str:
-    return re.sub(r"\s+", " ", response.content.decode())
-
-
 def labels_in(html: str) -> list[str]:
     return re.findall(r'<th scope="row"[^>]*title="([^"]*)"', html)
 
 
 @pytest.fixture
 def html(vera: Client) -> str:
-    return text_of(vera.get(address(make_completed().project)))
+    return html_of(vera.get(address(make_completed().project)))
 
 
 @pytest.mark.django_db
@@ -151,7 +148,7 @@ def test_estimated_single_image_times_are_said_to_be_estimates(html: str) -> Non
 def test_measured_single_image_times_are_said_to_be_measured(vera: Client) -> None:
     version = make_completed(inference_hardware="CPU", is_inference_measured=True)
 
-    html = text_of(vera.get(address(version.project)))
+    html = html_of(vera.get(address(version.project)))
 
     assert "Single image, measured" in html and "was measured on the CPU" in html
 
@@ -163,7 +160,7 @@ def test_a_chosen_candidate_that_is_not_the_first_is_explained(
     chosen = replace(CANDIDATES[2], accuracy=accuracy)
     project = make_completed(candidates=(*CANDIDATES[:2], chosen, CANDIDATES[3])).project
 
-    html = text_of(vera.get(address(project)))
+    html = html_of(vera.get(address(project)))
 
     assert ("so the chosen one need not stand first" in html) == is_explained
 
@@ -181,9 +178,9 @@ def test_the_time_of_each_phase_is_a_bar_and_a_table(vera: Client) -> None:
     seconds = {"fine-tuning": 200.0, "pixels": 3.1, "polishing": 41, "heads": 12.3}
     project = make_completed(seconds_by_phase=seconds).project
 
-    html = text_of(vera.get(address(project)))
+    html = html_of(vera.get(address(project)))
 
-    rows = re.findall(r"</span>([^<]*)</span></th><td[^>]*>([^<]*)</td><td[^>]*>([^<]*)</td>", html)
+    rows = re.findall(r"</span>([^<]*)</span></th> <td[^>]*>([^<]*)</td> <td[^>]*>([^<]*)</td>", html)
     assert rows == [
         ("Reading images", "3.1 s", "1.1 %"),
         ("Frozen features and heads", "12 s", "4.5 %"),
@@ -191,12 +188,12 @@ def test_the_time_of_each_phase_is_a_bar_and_a_table(vera: Client) -> None:
         ("Polishing", "41 s", "14.8 %"),
         ("Other: starting, evaluating, drawing charts", "20 s", "7.2 %"),
     ]
-    assert html.count('height="12"/>') == len(rows)
+    assert html.count('height="12" />') == len(rows)
     assert "style=" not in html
 
 
 def test_without_known_phases_and_candidates_there_is_no_empty_card(vera: Client) -> None:
-    html = text_of(vera.get(address(make_completed(candidates=()).project)))
+    html = html_of(vera.get(address(make_completed(candidates=()).project)))
 
     assert "Where the time went" not in html and "What was tried" not in html
 
@@ -204,7 +201,7 @@ def test_without_known_phases_and_candidates_there_is_no_empty_card(vera: Client
 def test_who_stopped_a_training_is_named(vera: Client) -> None:
     stopped = make_completed(stop_reason=StopReason.USER, stop_requested_by=make_user("bob"))
 
-    html = text_of(vera.get(address(stopped.project)))
+    html = html_of(vera.get(address(stopped.project)))
 
     assert "Stopped by bob; the best model so far was kept." in html
 
@@ -216,14 +213,14 @@ def test_few_images_are_said_in_plain_words(html: str) -> None:
 
 
 def test_one_image_per_label_is_said_as_one(vera: Client) -> None:
-    html = text_of(vera.get(address(make_completed(images=1).project)))
+    html = html_of(vera.get(address(make_completed(images=1).project)))
 
     assert "From 3 validation images" in html
     assert "“daisy” has 1 image in validation" in html
 
 
 def test_enough_images_need_no_warning(vera: Client) -> None:
-    html = text_of(vera.get(address(make_completed(images=80).project)))
+    html = html_of(vera.get(address(make_completed(images=80).project)))
 
     assert "nobody can tell" not in html
 
@@ -267,8 +264,8 @@ def test_a_stranger_sees_no_chart(mallory: Client) -> None:
 def test_the_table_sorts_by_any_column_both_ways(vera: Client) -> None:
     project = make_completed().project
 
-    rising = text_of(vera.get(address(project, "?sort=recall"), headers={"HX-Request": "true"}))
-    falling = text_of(vera.get(address(project, "?sort=-label"), headers={"HX-Request": "true"}))
+    rising = html_of(vera.get(address(project, "?sort=recall"), headers={"HX-Request": "true"}))
+    falling = html_of(vera.get(address(project, "?sort=-label"), headers={"HX-Request": "true"}))
 
     assert labels_in(rising)[0] == "roses"
     assert 'aria-sort="ascending"' in rising and "sort=-recall" in rising
@@ -277,14 +274,14 @@ def test_the_table_sorts_by_any_column_both_ways(vera: Client) -> None:
 
 
 def test_the_table_is_searched_and_sorting_keeps_the_search(vera: Client) -> None:
-    html = text_of(vera.get(address(make_completed().project, "?search=ROS&sort=f1")))
+    html = html_of(vera.get(address(make_completed().project, "?search=ROS&sort=f1")))
 
     assert labels_in(html) == ["roses"]
     assert "search=ROS" in html
 
 
 def test_a_search_without_hits_says_so(vera: Client) -> None:
-    html = text_of(vera.get(address(make_completed().project, "?search=<x>&sort=nonsense")))
+    html = html_of(vera.get(address(make_completed().project, "?search=<x>&sort=nonsense")))
 
     assert "No label contains “&lt;x&gt;”." in html
 
@@ -306,7 +303,7 @@ def test_many_labels_take_no_more_queries(vera: Client, django_assert_max_num_qu
     )
 
     with django_assert_max_num_queries(22):
-        html = text_of(vera.get(address(version.project)))
+        html = html_of(vera.get(address(version.project)))
 
     assert len(labels_in(html)) == 136
     assert "The 40 weakest of 136 labels" in html

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from projects.models import Project
 from tests.factories import make_project, make_version
+from tests.pages import html_of
 from training.models import Status, TrainingVersion
 
 HTMX = {"HX-Request": "true"}
@@ -24,10 +25,6 @@ def address(project: Project, view: str = "training_version", number: int = 1) -
     )
 
 
-def text_of(response: Any) -> str:
-    return re.sub(r"\s+", " ", response.content.decode())
-
-
 def make_running(project: Project, number: int = 1, **progress: object) -> TrainingVersion:
     return make_version(project, number, Status.RUNNING, progress=progress)
 
@@ -36,14 +33,14 @@ def make_running(project: Project, number: int = 1, **progress: object) -> Train
 
 
 def test_before_the_first_training_the_page_says_what_it_is_for(alice: Client) -> None:
-    html = text_of(alice.get(address(make_project(labels=2, images=5), "train_model")))
+    html = html_of(alice.get(address(make_project(labels=2, images=5), "train_model")))
 
     assert "No training version yet" in html
     assert 'id="train-start"' in html
 
 
 def test_before_the_images_are_labeled_the_page_says_what_is_missing(alice: Client) -> None:
-    html = text_of(alice.get(address(make_project(labels=1, images=5), "train_model")))
+    html = html_of(alice.get(address(make_project(labels=1, images=5), "train_model")))
 
     assert "Label images with at least two labels" in html
 
@@ -53,7 +50,7 @@ def test_the_page_opens_with_the_newest_version_and_lists_all(alice: Client) -> 
     for number in (1, 2, 3):
         make_version(project, number, Status.STOPPED)
 
-    html = text_of(alice.get(address(project, "train_model")))
+    html = html_of(alice.get(address(project, "train_model")))
 
     assert '<h2 id="version-title">V003' in html
     assert [html.index(f'id="card-V00{n}"') for n in (3, 2, 1)] == sorted(
@@ -64,14 +61,14 @@ def test_the_page_opens_with_the_newest_version_and_lists_all(alice: Client) -> 
 def test_a_card_tells_state_job_person_time_and_accuracy(alice: Client) -> None:
     version = make_version(make_project(), 1, Status.COMPLETED, accuracy=0.9412)
 
-    html = text_of(alice.get(address(version.project)))
+    html = html_of(alice.get(address(version.project)))
 
     for words in ("Completed", f"Job id {version.job_id}", "alice", "94.1 %", "?version=1"):
         assert words in html
 
 
 def test_deploy_waits_until_the_version_is_completed(alice: Client) -> None:
-    html = text_of(alice.get(address(make_running(make_project()).project)))
+    html = html_of(alice.get(address(make_running(make_project()).project)))
 
     assert "Only a Completed version can be deployed" in html
     assert "?version=1" not in html
@@ -81,7 +78,7 @@ def test_a_viewer_sees_everything_and_can_change_nothing(vera: Client) -> None:
     project = make_project()
     make_version(project, 1, Status.FAILED, failure_cause="The disk is full.", failure_remedy="Free space.")
 
-    html = text_of(vera.get(address(project)))
+    html = html_of(vera.get(address(project)))
 
     assert "The disk is full." in html and "Free space." in html
     for deed in ("Retry", "delete/", "Deploy<"):
@@ -104,7 +101,7 @@ def test_a_deleted_version_is_not_found_and_not_listed(alice: Client) -> None:
     make_version(project, 1, Status.STOPPED, deleted_at=timezone.now())
 
     assert alice.get(address(project)).status_code == 404
-    assert "No training version yet" in text_of(alice.get(address(project, "train_model")))
+    assert "No training version yet" in html_of(alice.get(address(project, "train_model")))
 
 
 # --- while it runs ---
@@ -114,7 +111,7 @@ def test_a_waiting_version_says_how_many_trainings_are_ahead(alice: Client) -> N
     make_running(make_project("other"))
     version = make_version(make_project("mine"), 1, Status.INITIALIZING)
 
-    html = text_of(alice.get(address(version.project, "training_status"), headers=HTMX))
+    html = html_of(alice.get(address(version.project, "training_status"), headers=HTMX))
 
     assert "Initializing" in html
     assert "Waiting for a worker: 1 training ahead" in html
@@ -131,7 +128,7 @@ def test_a_running_version_tells_how_far_it_is(alice: Client) -> None:
         curve=[[10, 0.8], [200, 0.938]],
     )
 
-    html = text_of(alice.get(address(version.project, "training_status"), headers=HTMX))
+    html = html_of(alice.get(address(version.project, "training_status"), headers=HTMX))
 
     for words in (
         "Fine-tuning EfficientNet-Lite1, epoch 6",
@@ -148,7 +145,7 @@ def test_a_running_version_tells_how_far_it_is(alice: Client) -> None:
 def test_a_version_that_is_asked_to_stop_says_so_and_offers_no_second_stop(alice: Client) -> None:
     version = make_version(make_project(), 1, Status.RUNNING, stop_requested_at=timezone.now())
 
-    html = text_of(alice.get(address(version.project, "training_status"), headers=HTMX))
+    html = html_of(alice.get(address(version.project, "training_status"), headers=HTMX))
 
     assert "Stopping: the best model so far is kept" in html
     assert 'id="stop"' not in html
@@ -157,7 +154,7 @@ def test_a_version_that_is_asked_to_stop_says_so_and_offers_no_second_stop(alice
 def test_polling_ends_with_a_final_state_and_brings_the_rest_of_the_page(alice: Client) -> None:
     version = make_version(make_project(), 1, Status.FAILED, failure_cause="The disk is full.")
 
-    html = text_of(alice.get(address(version.project, "training_status"), headers=HTMX))
+    html = html_of(alice.get(address(version.project, "training_status"), headers=HTMX))
 
     assert "every 2s" not in html
     assert "The disk is full." in html
@@ -179,11 +176,11 @@ def test_the_cards_are_asked_for_only_while_a_version_is_active(alice: Client) -
     project = make_project()
     version = make_running(project)
     url = address(project, "version_list") + "?chosen=1"
-    assert "every 5s" in text_of(alice.get(url, headers=HTMX))
+    assert "every 5s" in html_of(alice.get(url, headers=HTMX))
 
     TrainingVersion.objects.filter(pk=version.pk).update(status=Status.STOPPED, finished_at=timezone.now())
 
-    assert "every 5s" not in text_of(alice.get(url, headers=HTMX))
+    assert "every 5s" not in html_of(alice.get(url, headers=HTMX))
 
 
 def test_a_nonsense_choice_of_card_does_no_harm(alice: Client) -> None:
@@ -201,14 +198,14 @@ def test_stop_asks_first_and_then_asks_the_job_to_stop(alice: Client) -> None:
     version.claimed_attempt = 1
     version.save()
     url = address(version.project, "stop_training")
-    assert "Stop V001?" in text_of(alice.get(url, headers=HTMX))
+    assert "Stop V001?" in html_of(alice.get(url, headers=HTMX))
 
     response = alice.post(url)
 
     version.refresh_from_db()
     assert response.status_code == 303
     assert version.stop_requested_at is not None and version.stop_requested_by.username == "alice"
-    assert "Stopping" in text_of(alice.get(address(version.project)))
+    assert "Stopping" in html_of(alice.get(address(version.project)))
 
 
 def test_stopping_a_finished_version_changes_nothing(alice: Client) -> None:
@@ -223,7 +220,7 @@ def test_stopping_a_finished_version_changes_nothing(alice: Client) -> None:
 def test_delete_asks_first_and_then_takes_the_version_away(alice: Client) -> None:
     version = make_version(make_project(), 1, Status.FAILED)
     url = address(version.project, "delete_training_version")
-    assert "Delete V001?" in text_of(alice.get(url))
+    assert "Delete V001?" in html_of(alice.get(url))
 
     response = alice.post(url, headers=HTMX)
 
@@ -239,7 +236,7 @@ def test_a_running_version_is_not_deleted_and_the_dialog_says_why(alice: Client)
 
     version.refresh_from_db()
     assert response.status_code == 409
-    assert "Stop it first" in text_of(response)
+    assert "Stop it first" in html_of(response)
     assert version.deleted_at is None
 
 
@@ -303,4 +300,4 @@ def test_elapsed_time_leaves_out_the_hours_that_no_machine_worked(alice: Client)
     long_ago = timezone.now() - timedelta(hours=5)
     TrainingVersion.objects.filter(pk=version.pk).update(started_at=long_ago, heartbeat_at=long_ago)
 
-    assert "2:00 <span" in text_of(alice.get(address(version.project)))
+    assert "2:00 <span" in html_of(alice.get(address(version.project)))

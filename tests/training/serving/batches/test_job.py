@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from projects.images import upload as image_upload
 from tests.factories import make_user
+from tests.pages import html_of
 from tests.training.bundles import colour_picture
 from training.models import Batch, Service, TrainingVersion
 from training.serving import deploy
@@ -86,7 +87,7 @@ def test_answers_are_those_of_the_service(service: Service) -> None:
 def test_pictures_without_an_answer_are_listed_with_the_reason(service: Service, vera: Client) -> None:
     batch = ran(begun(service, zipped(a_dot_png=colour_picture("red"), b_dot_jpg=b"hello")))
     assert (batch.state, batch.done, batch.failed) == ("Completed", 2, 1)
-    page = vera.get(at("batch_report", service, batch.pk)).content.decode()
+    page = html_of(vera.get(at("batch_report", service, batch.pk)))
     assert "b.jpg" in page and "This is not a picture." in page and "a.png" not in page
 
 
@@ -253,21 +254,21 @@ def post(client: Client, service: Service, *uploads: SimpleUploadedFile, address
 
 
 def test_the_page_refuses_what_it_cannot_take(service: Service, bob: Client, vera: Client) -> None:
-    assert "Choose a zip archive or a manifest" in post(bob, service).content.decode()
+    assert "Choose a zip archive or a manifest" in html_of(post(bob, service))
     picture = SimpleUploadedFile("a.png", b"x")
-    assert "neither a zip archive nor" in post(bob, service, picture).content.decode()
+    assert "neither a zip archive nor" in html_of(post(bob, service, picture))
     two = [SimpleUploadedFile(name, b"x") for name in ("a.zip", "b.zip")]
     answer = post(bob, service, *two)
-    assert answer.status_code == 422 and "One zip archive" in answer.content.decode()
+    assert answer.status_code == 422 and "One zip archive" in html_of(answer)
     assert post(vera, service).status_code == 403 and not Batch.objects.exists()
 
 
 def test_the_list_asks_for_itself_while_one_is_active(service: Service, bob: Client) -> None:
     assert post(bob, service, colours("red")).status_code == 303
-    page = bob.get(at("service_batches", service)).content.decode()
+    page = html_of(bob.get(at("service_batches", service)))
     assert 'hx-trigger="every 2s"' in page and "Waiting" in page
     ran(Batch.objects.get())
-    page = bob.get(at("service_batches", service), headers={"HX-Request": "true"}).content.decode()
+    page = html_of(bob.get(at("service_batches", service), headers={"HX-Request": "true"}))
     assert "hx-trigger" not in page and "results.csv" in page and "<html" not in page
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.factories import make_user
+from tests.pages import html_of
 from training.models import CallMinute, EvaluatedImage, Service, TrainingVersion
 from training.serving import deploy
 from training.serving.calls import counters, dashboard
@@ -124,17 +125,17 @@ def test_few_pictures_and_equal_shares_say_nothing(service: Service) -> None:
 def test_the_page_shows_calls_latency_labels_and_versions(service: Service, vera: Client) -> None:
     minute(service, failed=2, errors={"IMAGE_UNREADABLE": 2})
     address = reverse("service_monitoring", args=[service.project_id, service.pk])
-    page = vera.get(address, {"hours": "1"}).content.decode()
+    page = html_of(vera.get(address, {"hours": "1"}))
     for words in ("20.0 %", "IMAGE_UNREADABLE", "roses", "V001", "p95", 'hx-trigger="every 10s"'):
         assert words in page
-    assert "No calls in this time" in vera.get(address, {"hours": "x"}).content.decode() or "roses" in page
-    part = vera.get(address, {"hours": "1"}, headers={"HX-Request": "true"}).content.decode()
+    assert "No calls in this time" in html_of(vera.get(address, {"hours": "x"})) or "roses" in page
+    part = html_of(vera.get(address, {"hours": "1"}, headers={"HX-Request": "true"}))
     assert "<html" not in part and part.lstrip().startswith('<div class="stack" id="monitoring"')
 
 
 def test_without_calls_the_page_says_so(service: Service, vera: Client) -> None:
     address = reverse("service_monitoring", args=[service.project_id, service.pk])
-    assert "No calls in this time" in vera.get(address).content.decode()
+    assert "No calls in this time" in html_of(vera.get(address))
 
 
 def test_prometheus_reads_what_was_counted(service: Service, settings) -> None:

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from projects.models import Image, Label
 from tests.factories import make_user
+from tests.pages import html_of
 from tests.training.bundles import colour_picture
 from training.engine.evaluation.metrics import wilson
 from training.models import CollectedCall, Service, TrainingVersion
@@ -166,10 +167,10 @@ def test_pictures_become_images_with_what_was_said_and_where_they_came_from(open
     }
     assert labels == {judged["request_id"]: ["green"], plain["request_id"]: []}
     assert not feedback.waiting(service).exists()
-    page = bob.get(at("service_collected", service)).content.decode()
+    page = html_of(bob.get(at("service_collected", service)))
     assert "2 pictures added to Label Data." in page
     history = reverse("image_history", args=[service.project_id, images[0].pk])
-    told = bob.get(history).content.decode()
+    told = html_of(bob.get(history))
     assert at("service_collected", service) in told and "Asked of the service" in told
 
 
@@ -182,7 +183,7 @@ def test_dismissed_pictures_leave_the_list(opened, bob: Client) -> None:
 
 def test_nonsense_is_no_picture(opened, bob: Client) -> None:
     answer = bob.post(at("take_collected", opened[0]), {"call": ["x", ""]}, follow=True)
-    assert "Choose some pictures first." in answer.content.decode()
+    assert "Choose some pictures first." in html_of(answer)
 
 
 def test_people_judge_on_the_page(opened, bob: Client) -> None:
@@ -190,9 +191,9 @@ def test_people_judge_on_the_page(opened, bob: Client) -> None:
     judge = at("judge_call", service, answer["request_id"])
     assert bob.post(judge, {"verdict": "perhaps"}).status_code == 422
     again = bob.post(judge, {"verdict": "wrong", "label": "red"})
-    assert again.status_code == 422 and "then the answer was right" in again.content.decode()
+    assert again.status_code == 422 and "then the answer was right" in html_of(again)
     told = bob.post(judge, {"verdict": "wrong", "label": "blue"})
-    assert "Judged wrong: blue" in told.content.decode()
+    assert "Judged wrong: blue" in html_of(told)
     found = CollectedCall.objects.get()
     assert (found.verdict, found.true_labels, found.said_by) == ("wrong", ["blue"], "bob")
 
@@ -201,10 +202,10 @@ def test_the_test_page_asks_whether_a_collected_answer_is_right(opened, bob: Cli
     body = {"image": SimpleUploadedFile("photo.png", colour_picture("blue"))}
     page = bob.post(at("predict_with_service", opened[0]), body, headers={"HX-Request": "true"})
     kept = CollectedCall.objects.get()
-    assert f'id="judgement-{kept.pk}"' in page.content.decode()
+    assert f'id="judgement-{kept.pk}"' in html_of(page)
     body["image"].seek(0)
     seen = vera.post(at("predict_with_service", opened[0]), body, headers={"HX-Request": "true"})
-    assert seen.status_code == 200 and "judgement-" not in seen.content.decode(), "Viewers judge nothing"
+    assert seen.status_code == 200 and "judgement-" not in html_of(seen), "Viewers judge nothing"
 
 
 def test_old_pictures_go_and_those_of_deleted_services(opened) -> None:
@@ -221,7 +222,7 @@ def test_old_pictures_go_and_those_of_deleted_services(opened) -> None:
 @pytest.mark.parametrize("days", ["0", "366", "", "x"])
 def test_the_days_have_a_range(opened, alice: Client, days: str) -> None:
     answer = alice.post(at("collect_requests", opened[0]), {"collects": "on", "keeps_days": days})
-    assert answer.status_code == 422 and "whole number of days from 1 to 365" in answer.content.decode()
+    assert answer.status_code == 422 and "whole number of days from 1 to 365" in html_of(answer)
 
 
 def test_beginning_and_ending_to_collect_is_an_event(opened, alice: Client) -> None:

@@ -24,6 +24,7 @@ from PIL import Image as Picture
 from projects.images import upload
 from projects.models import Project
 from tests.factories import make_project, make_user, make_version
+from tests.pages import html_of
 from training.engine.bundle.bundle import Bundle
 from training.engine.bundle.onnx_pipeline import whole_graph
 from training.engine.config import Sample
@@ -122,7 +123,7 @@ def test_the_programs_need_nothing_of_ours_and_the_image_is_described(unpacked: 
 def test_parity_with_the_stored_scores_is_kept(unpacked: Path, fitted: TrainingVersion, vera: Client) -> None:
     parity = fitted.export["parity"]
     assert parity["images"] == parity["same_top1"] == 18 and parity["largest_difference"] < 0.02
-    page = vera.get(reverse("version_export", args=[fitted.project_id, 1])).content.decode()
+    page = html_of(vera.get(reverse("version_export", args=[fitted.project_id, 1])))
     assert "same label for 18 of 18 pictures" in page and "hx-trigger" not in page
     answer = vera.get(reverse("download_export", args=[fitted.project_id, 1]))
     assert "attachment" in answer["Content-Disposition"] and answer.getvalue()[:2] == b"PK"
@@ -132,11 +133,11 @@ def test_asking_hands_the_work_over_and_a_missing_model_is_told(
     fitted: TrainingVersion, vera: Client
 ) -> None:
     address = reverse("version_export", args=[fitted.project_id, 1])
-    page = vera.post(address, headers={"HX-Request": "true"}).content.decode()
+    page = html_of(vera.post(address, headers={"HX-Request": "true"}))
     assert "Being made" in page and 'hx-trigger="every 2s"' in page
     shutil.rmtree(Path(default_storage.path(f"{fitted.folder}/bundle")))
     onnx_export.make(fitted.pk)
-    assert "cannot be loaded" in vera.get(address).content.decode()
+    assert "cannot be loaded" in html_of(vera.get(address))
 
 
 @pytest.fixture
