@@ -84,7 +84,7 @@ def peer(name: str, data: Path, minutes: float) -> None:
 
 def write_lists(data: Path, target: Path) -> None:
     """path, label and side of the rows that the engine would read."""
-    sides = {"train": layouts.for_fit(data, None, 0), "test": layouts.for_evaluation(data)}
+    sides = {"train": layouts.samples_for_fit(data, None, 0), "test": layouts.samples_for_evaluation(data)}
     with target.open("w", newline="") as file:
         table = csv.writer(file)
         table.writerow(["path", "label", "side"])
@@ -111,7 +111,7 @@ def weights() -> Path:
     """EfficientNet-Lite0's state with timm's names, classifier included, as the peers' timm reads it."""
     target = HOME / "efficientnet_lite0.pth"
     if not target.exists():
-        torch.save(classifier.packaged(registry.NETWORKS[0]), target)
+        torch.save(classifier.packaged_state(registry.NETWORKS[0]), target)
     return target
 
 

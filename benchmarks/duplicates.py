@@ -24,7 +24,7 @@ from PIL import Image, ImageEnhance
 
 from training.engine.backbones.registry import NETWORKS
 from training.engine.data import duplicates
-from training.engine.data.images import load_rgb, resize_square, squeeze
+from training.engine.data.images import load_rgb, resize_square, to_square
 from training.engine.data.layouts import SUFFIXES
 from training.engine.search import budget
 
@@ -70,7 +70,7 @@ def turned(image: Image.Image, chance: random.Random) -> Image.Image:
 
 
 def ours(squares: np.ndarray) -> np.ndarray:
-    return duplicates.groups(squares, THREADS, lambda: None)
+    return duplicates.duplicate_groups(squares, THREADS, lambda: None)
 
 
 def hashes(squares: np.ndarray) -> np.ndarray:
@@ -117,7 +117,7 @@ def recall(images: list[Image.Image], squares: np.ndarray, copies: int) -> dict[
     side, shares = squares.shape[1], {}
     codes = hashes(squares[rows])
     for name, alter in ALTERATIONS.items():
-        altered = [squeeze(turned(alter(images[row], chance), chance), side) for row in rows]
+        altered = [to_square(turned(alter(images[row], chance), chance), side) for row in rows]
         groups = ours(np.concatenate([squares, altered]))
         apart = np.bitwise_count(codes[:, :1] ^ hashes(np.stack(altered))).min(axis=1)
         found = groups[rows] == groups[len(images) :]
@@ -131,7 +131,7 @@ def many(images: list[Image.Image], squares: np.ndarray, rows: int) -> np.ndarra
     while len(made) < rows:
         image = chance.choice(images)
         share = chance.uniform(0.25, 0.5)
-        made.append(squeeze(turned(cropped(image, chance, share), chance), squares.shape[1]))
+        made.append(to_square(turned(cropped(image, chance, share), chance), squares.shape[1]))
     return np.stack(made)
 
 
@@ -140,7 +140,7 @@ def report(source: Path, rows: int | None, copies: int, most: int, show: int) ->
     images = [load_rgb(path) for path in paths]
     largest = max(size for network in NETWORKS for size in network.resolutions)
     side = budget.cache_side([max(image.size) for image in images], largest)
-    squares = np.stack([squeeze(image, side) for image in images])
+    squares = np.stack([to_square(image, side) for image in images])
     table = squares if rows is None else many(images, squares, rows)
     groups, seconds = timed(lambda: ours(squares))
     found, timed_s = pairs_of(groups), seconds if rows is None else timed(lambda: ours(table))[1]

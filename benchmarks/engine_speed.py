@@ -40,7 +40,7 @@ import torch
 
 from training.engine.backbones import classifier, features, registry
 from training.engine.backbones.classifier import Head, Member
-from training.engine.backbones.registry import NETWORKS, macs
+from training.engine.backbones.registry import NETWORKS, macs_at
 from training.engine.backbones.timm_loader import gpu_name, load_timm
 from training.engine.data.augment import Strength, augment
 from training.engine.search import finetune
@@ -134,7 +134,7 @@ def noise(count: int, side: int) -> np.ndarray:
 
 def member(side: int, is_deep: bool = False) -> Member:
     head = Head(torch.zeros(LABELS, NETWORK.features), torch.zeros(LABELS))
-    return Member(NETWORK, side, classifier.pretrained(NETWORK), head, is_deep)
+    return Member(NETWORK, side, classifier.pretrained_state(NETWORK), head, is_deep)
 
 
 # The limit
@@ -155,24 +155,24 @@ def frozen(is_deep: bool, device: str) -> Measure:
     side = NETWORK.resolution
     frozen_member, pixels = member(side, is_deep), noise(PICTURES, side)
     rows = list(range(PICTURES)) * (ENDLESS // PICTURES)
-    batch = features.GPU_BATCH if device == "cuda" else features.PROCESSOR_BATCH
+    batch = features.GPU_BATCH if device == "cuda" else features.CPU_BATCH
 
     def run(span: Span) -> float:
         return batch * ticks_per_second(
-            lambda ticks: features.extract(
+            lambda ticks: features.extract_features(
                 frozen_member, pixels, torch.get_num_threads(), device, ticks, rows
             ),
             span,
         )
 
     name = f"features of {NETWORK.name} at {side}, {'deep' if is_deep else 'plain'}"
-    return Measure(name, "features", 2 * macs(NETWORK, side), run)
+    return Measure(name, "features", 2 * macs_at(NETWORK, side), run)
 
 
 # Training steps of the engine
 
 
-def tuned(side: int, device: str, plan: finetune.TuningPlan) -> Run:
+def tuned(side: int, device: str, plan: finetune.FinetunePlan) -> Run:
     """`tuning.tune` on pictures in the processor's memory."""
     batch = plan.batch
     count = max(PICTURES, batch)
@@ -180,14 +180,14 @@ def tuned(side: int, device: str, plan: finetune.TuningPlan) -> Run:
     targets, weights = np.eye(LABELS, dtype=np.float32)[rows % LABELS], np.ones(count)
 
     def work(ticks: Ticks) -> None:
-        finetune.tune(start, pixels, targets, rows, weights, plan, False, 0, device, ticks)
+        finetune.fine_tune(start, pixels, targets, rows, weights, plan, False, 0, device, ticks)
 
     return lambda span: batch * ticks_per_second(work, span)
 
 
 def step(side: int, batch: int, device: str, is_augmented: bool) -> Run:
     """One step of the engine's model, with or without the augmentation before it."""
-    plan = finetune.TuningPlan(epochs=1, batch=batch, backbone_rate=0, head_rate=0)
+    plan = finetune.FinetunePlan(epochs=1, batch=batch, backbone_rate=0, head_rate=0)
     model = finetune._Model(member(side), plan, device)
     optimizer, random = finetune._optimizer(model, plan), torch.Generator().manual_seed(0)
     pixels = torch.from_numpy(noise(batch, side)).to(device)
@@ -209,10 +209,10 @@ class PlainLoop:
 
     def __init__(self, side: int, batch: int, device: str, is_frozen: bool) -> None:
         net = load_timm().create_model(NETWORK.timm_name, pretrained=False, num_classes=LABELS)
-        net.load_state_dict(classifier.pretrained(NETWORK), strict=False)
+        net.load_state_dict(classifier.pretrained_state(NETWORK), strict=False)
         self.net = net.to(device).to(memory_format=torch.channels_last).train(not is_frozen)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=1e-5, weight_decay=0.02)
-        images = classifier.scaled(torch.from_numpy(noise(batch, side))).to(device)
+        images = classifier.to_network_input(torch.from_numpy(noise(batch, side))).to(device)
         self.images = images.contiguous(memory_format=torch.channels_last)
         self.targets = (torch.arange(batch) % LABELS).to(device)
         self.device, self.is_low = device, finetune.has_fast_bfloat16(device)
@@ -249,11 +249,11 @@ def plain_loops(side: int, batch: int, device: str) -> Iterator[tuple[str, Run]]
 
 
 def training(side: int, batch: int, device: str) -> list[Measure]:
-    group, flops = f"{side} px, batch {batch}", 6 * registry.macs(NETWORK, side)
+    group, flops = f"{side} px, batch {batch}", 6 * registry.macs_at(NETWORK, side)
     own = {
-        "whole": tuned(side, device, finetune.TuningPlan(epochs=ENDLESS, batch=batch)),
+        "whole": tuned(side, device, finetune.FinetunePlan(epochs=ENDLESS, batch=batch)),
         "last": tuned(
-            side, device, finetune.last_blocks(ENDLESS, 1, Strength(), batch, NETWORK.frozen_stages)
+            side, device, finetune.last_blocks_plan(ENDLESS, 1, Strength(), batch, NETWORK.frozen_stages)
         ),
         "step": step(side, batch, device, is_augmented=True),
         "bare": step(side, batch, device, is_augmented=False),

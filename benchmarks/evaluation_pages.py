@@ -50,7 +50,7 @@ def make_version(count: int, labels: int) -> int:
     from projects.models import DatasetVersion, Label
     from tests.factories import make_project
     from tests.factories import make_version as make_row
-    from training.engine.evaluation.evaluate import Prediction
+    from training.engine.evaluation.evaluate import SamplePrediction
     from training.jobs import record
     from training.models import Status
 
@@ -70,7 +70,9 @@ def make_version(count: int, labels: int) -> int:
         best = true if dice.random() < 0.8 else int(dice.integers(labels))
         scores = dice.random(labels) * 0.5 / labels
         scores[best] += 0.4 + dice.random() / 2
-        found.append(Prediction(str(pk), (names[true],), (names[best],), tuple(scores.tolist()), True, 0.5))
+        found.append(
+            SamplePrediction(str(pk), (names[true],), (names[best],), tuple(scores.tolist()), True, 0.5)
+        )
     record.record(version, names, found, [])
     return int(project.pk)
 
@@ -89,7 +91,7 @@ def make_images(project: Any, count: int) -> None:
                 width=64,
                 height=64,
                 size_bytes=1000,
-                side="EVAL",
+                split="EVAL",
             )
             for number in range(count)
         ),

@@ -19,7 +19,7 @@ import numpy as np
 
 from training.engine.assist import label_suggestions
 from training.engine.assist.embedder import Embedder
-from training.engine.assist.learning_curves import Floats, gains
+from training.engine.assist.learning_curves import Floats, expected_gains
 from training.engine.data.layouts import SUFFIXES
 
 
@@ -39,14 +39,14 @@ def run(folder: Path, now: int, more: int, seeds: int) -> dict[str, object]:
         orders = [dice.permutation(np.flatnonzero(labels == label)) for label in range(len(names))]
         taught = np.concatenate([order[:now] for order in orders])
         targets = np.eye(len(names), dtype=np.float32)[labels[taught]]
-        for label, gain in enumerate(gains(features[taught], targets, taught, more, seed=seed)):
+        for label, gain in enumerate(expected_gains(features[taught], targets, taught, more, seed=seed)):
             assert gain is not None
             foretold[seed, label], lows[seed, label], highs[seed, label] = gain.gain, gain.low, gain.high
             larger = np.concatenate([taught, orders[label][now : now + more]])
             extra = orders[label][now : now + more]
             judges = np.concatenate([taught, extra])  # both are judged by the same rest
-            before = _judged(features, labels, taught, judges, label, len(names))
-            real[seed, label] = _judged(features, labels, larger, judges, label, len(names)) - before
+            before = _evaluated(features, labels, taught, judges, label, len(names))
+            real[seed, label] = _evaluated(features, labels, larger, judges, label, len(names)) - before
     mean_real = real.mean(0)
     within = (lows <= mean_real) & (mean_real <= highs)
     return {
@@ -60,7 +60,7 @@ def run(folder: Path, now: int, more: int, seeds: int) -> dict[str, object]:
     }
 
 
-def _judged(
+def _evaluated(
     features: Floats, labels: np.ndarray, taught: np.ndarray, left_out: np.ndarray, of: int, classes: int
 ) -> float:
     fitted = label_suggestions.fit(features[taught], np.eye(classes, dtype=np.float32)[labels[taught]], False)

@@ -91,9 +91,9 @@ def importing(contents: Sequence[bytes]) -> float:
     from projects.transfers import import_job, imports, upload_parts
 
     project, archive = new_project(), zipped(contents)
-    transfer = imports.prepare(project, [{"name": "a.zip", "size": len(archive)}], {}, None)
-    for part in range(upload_parts.count(len(archive))):
-        upload_parts.keep(
+    transfer = imports.create_import(project, [{"name": "a.zip", "size": len(archive)}], {}, None)
+    for part in range(upload_parts.part_count(len(archive))):
+        upload_parts.save_part(
             transfer, 0, part, archive[part * upload_parts.PART_BYTES : (part + 1) * upload_parts.PART_BYTES]
         )
     Transfer.objects.filter(pk=transfer.pk).update(state=Transfer.State.WAITING)

@@ -38,7 +38,7 @@ ROW = "| {:<12} | {:<8} |" + " {:>7} |" * len(SHARES) + " {:>8} | {:>8} | {}"
 
 
 @dataclass(frozen=True, slots=True)
-class Reached:
+class CurvePoint:
     """An accuracy and a macro F1 (0 where unknown) at some second."""
 
     seconds: float
@@ -47,17 +47,17 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FitRun:
     """A fit's answer, and how accuracy rose, held out and on the test side."""
 
     answer: dict[str, Any]
-    held_out: list[Reached]
-    test: list[Reached]
+    held_out: list[CurvePoint]
+    test: list[CurvePoint]
 
 
-def write_reduced(data: Path, target: Path, without: set[str], renamed: str) -> None:
+def write_dataset_without(data: Path, target: Path, without: set[str], renamed: str) -> None:
     """A layout with `split.csv` and links to DATA's files, without some labels and with one renamed."""
-    sides = {"train": layouts.for_fit(data, None, 0), "test": layouts.for_evaluation(data)}
+    sides = {"train": layouts.samples_for_fit(data, None, 0), "test": layouts.samples_for_evaluation(data)}
     target.mkdir()
     with (target / "split.csv").open("w", newline="") as file:
         table = csv.writer(file)
@@ -66,7 +66,7 @@ def write_reduced(data: Path, target: Path, without: set[str], renamed: str) -> 
             for number, one in enumerate(samples):
                 if one.labels[0] not in without:
                     name = f"{side}-{number}{one.path.suffix}"
-                    table.writerow([link(one, target, name, renamed), side if one.usage != "EVAL" else "val"])
+                    table.writerow([link(one, target, name, renamed), side if one.split != "EVAL" else "val"])
 
 
 def link(one: Sample, target: Path, name: str, renamed: str) -> str:
@@ -77,7 +77,7 @@ def link(one: Sample, target: Path, name: str, renamed: str) -> str:
     return f"{label}/{name}"
 
 
-def fit(data: Path, home: Path, minutes: float, seed: int, base: Path | None) -> Fitted:
+def fit(data: Path, home: Path, minutes: float, seed: int, base: Path | None) -> FitRun:
     """Fit in `home/out`; every model on the way is kept and judged on the test side afterwards."""
     out = home / "out"
     home.mkdir()
@@ -91,7 +91,7 @@ def fit(data: Path, home: Path, minutes: float, seed: int, base: Path | None) ->
     if process.returncode:
         raise SystemExit(f"{' '.join(command)}\n{(home / 'errors').read_text()[-2000:]}")
     found = json.loads((home / "answer").read_text().splitlines()[-1])
-    return Fitted(found, held_out_curve(out / "events.jsonl"), [judged(*one, data) for one in kept])
+    return FitRun(found, held_out_curve(out / "events.jsonl"), [evaluated(*one, data) for one in kept])
 
 
 def keep_models(
@@ -129,24 +129,24 @@ def copied_whole(bundle: Path, target: Path, written: float) -> bool:
     return written_at(bundle) == written
 
 
-def judged(seconds: float, bundle: Path, data: Path) -> Reached:
+def evaluated(seconds: float, bundle: Path, data: Path) -> CurvePoint:
     found = run("training.engine", "evaluate", str(bundle), str(data), "--json")
-    return Reached(seconds, found["accuracy"], found["macro_f1"])
+    return CurvePoint(seconds, found["accuracy"], found["macro_f1"])
 
 
-def held_out_curve(log: Path) -> list[Reached]:
+def held_out_curve(log: Path) -> list[CurvePoint]:
     """The best models that the fit told of."""
     events = [json.loads(line) for line in log.read_text().splitlines()]
-    return [Reached(one["elapsed_s"], one["accuracy"]) for one in events if one["kind"] == "best"]
+    return [CurvePoint(one["elapsed_s"], one["accuracy"]) for one in events if one["kind"] == "best"]
 
 
-def seconds_to(curve: Sequence[Reached], accuracy: float) -> str:
+def seconds_to(curve: Sequence[CurvePoint], accuracy: float) -> str:
     """The first second at which the accuracy is reached, or a dash."""
     reached = [one.seconds for one in curve if one.accuracy >= accuracy - 1e-9]
     return f"{min(reached):.0f} s" if reached else "–"
 
 
-def show(name: str, fitted: Fitted, goals: Fitted) -> None:
+def show(name: str, fitted: FitRun, goals: FitRun) -> None:
     """A line for the fit's own validation and one for the test side."""
     ended = f"{fitted.answer['stop_reason']}: {fitted.answer['best']['recipe']}"
     last = fitted.held_out[-1].accuracy, fitted.answer["macro_f1"]
@@ -158,7 +158,7 @@ def show(name: str, fitted: Fitted, goals: Fitted) -> None:
         print(ROW.format(name, kind, *times, f"{accuracy:.4f}", f"{macro_f1:.4f}", ended), flush=True)
 
 
-def show_models(name: str, fitted: Fitted) -> None:
+def show_models(name: str, fitted: FitRun) -> None:
     points = ", ".join(f"{one.accuracy:.4f} at {one.seconds:.0f} s" for one in fitted.test)
     print(f"test accuracy of the models of {name}: {points}")
 
@@ -171,11 +171,11 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=2, help="limit of each of the three fits")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    labels = sorted({one.labels[0] for one in layouts.for_fit(options.data, None, 0)})
+    labels = sorted({one.labels[0] for one in layouts.samples_for_fit(options.data, None, 0)})
     added = set(labels[-max(1, len(labels) // 5) :])
     with tempfile.TemporaryDirectory() as folder:
         home, limits = Path(folder), (options.minutes, options.seed)
-        write_reduced(options.data, home / "reduced", added, labels[0])
+        write_dataset_without(options.data, home / "reduced", added, labels[0])
         base = fit(home / "reduced", home / "base", *limits, None)
         bundle = Path(base.answer["bundle"])
         scratch = fit(options.data, home / "scratch", *limits, None)

@@ -122,7 +122,7 @@ def image_row(project: Any, labels: list[Any], number: int) -> Any:
         is_labeled=not waits,
         suggestion=labels[number * 7 % LABELS] if waits else None,
         confidence=(number * 37 % 1000) / 1000 if waits else None,
-        usefulness=(number * 91 % 1000) / 1000 if waits else None,
+        acquisition_score=(number * 91 % 1000) / 1000 if waits else None,
         brightness=float(number * 13 % 250),
         sharpness=float(number * 17 % 900),
     )
@@ -194,7 +194,7 @@ class Browser:
 Asking = Callable[[Browser, int], float]
 
 
-def askings(world: World) -> list[tuple[str, Asking]]:
+def requests_of(world: World) -> list[tuple[str, Asking]]:
     """What is measured, by name; each is handed a number that differs in every round."""
     bench = f"/projects/{world.project}/label-data/"
     deep = world.images[int(0.9 * len(world.images))]
@@ -239,7 +239,7 @@ def report(world: World, port: int, users: int, rounds: int, pause: float) -> No
     print(f"\n{len(world.images):,} images, users: {users}, {words}")
     print(ROW.format("", "p50", "p95", "most", "x floor"))
     floor = 0.0
-    for name, asking in askings(world):
+    for name, asking in requests_of(world):
         times = sorted(in_parallel(world, port, users, rounds, asking, pause))
         p50, p95 = statistics.median(times), times[int(0.95 * (len(times) - 1))]
         floor = floor or p50

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from benchmarks.duplicates import ALTERATIONS, turned
-from projects.datasets.split import EVAL, Labeled, split
+from projects.datasets.split import EVAL, LabeledImage, split
 from training.engine.config import FitConfig, Sample
 from training.engine.data.duplicates import group_files
 from training.engine.data.images import load_rgb
@@ -85,18 +85,18 @@ def _smaller(image: Image.Image) -> tuple[int, int]:
 def split_as_we_do(copies: list[Copy]) -> dict[int, str]:
     groups = group_files([path for path, _, _ in copies], THREADS).tolist()
     labeled = [
-        Labeled(place, f"{place:064x}", (label,), "", groups[place])
+        LabeledImage(place, f"{place:064x}", (label,), "", groups[place])
         for place, (_, label, _) in enumerate(copies)
     ]
     return split(labeled, RATIO, "leaks").sides
 
 
 def split_at_random(copies: list[Copy]) -> dict[int, str]:
-    labeled = [Labeled(place, f"{place:064x}", (label,)) for place, (_, label, _) in enumerate(copies)]
+    labeled = [LabeledImage(place, f"{place:064x}", (label,)) for place, (_, label, _) in enumerate(copies)]
     return split(labeled, RATIO, "leaks").sides
 
 
-def judged(
+def evaluated(
     copies: list[Copy], sides: dict[int, str], unseen: list[Sample], minutes: float, seed: int
 ) -> dict[str, object]:
     samples = [
@@ -108,7 +108,7 @@ def judged(
     with tempfile.TemporaryDirectory() as work:
         config = FitConfig(max_seconds=60 * minutes, seed=seed, device="cpu", threads=THREADS)
         bundle = fit(samples, config, Path(work), lambda event: None, lambda: False).bundle
-        own = evaluate(bundle, [one for one in samples if one.usage == "EVAL"], threads=THREADS).report
+        own = evaluate(bundle, [one for one in samples if one.split == "EVAL"], threads=THREADS).report
         true = evaluate(bundle, unseen, threads=THREADS).report
     reported, distinct = own.accuracy.value or 0.0, len(set(examined))
     interval = wilson(round(reported * distinct), distinct)
@@ -146,7 +146,7 @@ def main() -> None:
             "seed": asked.seed,
         }
         for name, sides in (("ours", split_as_we_do(copies)), ("random", split_at_random(copies))):
-            found[name] = judged(copies, sides, unseen, asked.minutes, asked.seed)
+            found[name] = evaluated(copies, sides, unseen, asked.minutes, asked.seed)
     print(json.dumps(found))
 
 

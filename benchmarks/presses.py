@@ -79,7 +79,7 @@ class Person:
                 break
             if sum(given.values()) % labels == 0:
                 self.learn()  # the order of what is most useful
-            image = self.waiting().order_by("-usefulness", "-pk").first()
+            image = self.waiting().order_by("-acquisition_score", "-pk").first()
             actions.apply(self.project, [image.pk], add=[self.truth[image.pk]], by=None)
             given[self.truth[image.pk]] += 1
             self.presses["label one"] += 1
@@ -88,7 +88,7 @@ class Person:
         from training.assist import suggest_labels
 
         began = time.perf_counter()
-        suggest_labels.refresh(self.project.pk)
+        suggest_labels.update_suggestions(self.project.pk)
         self.model_s += time.perf_counter() - began
         self.refreshes += 1
 
@@ -121,13 +121,13 @@ class Person:
             by_truth.setdefault(self.truth[pk], []).append(pk)
         for name, images in by_truth.items():
             actions.apply(self.project, images, add=[name], by=None)
-        suggestions.confirm(self.project, move.good, None)
+        suggestions.confirm_suggestions(self.project, move.good, None)
         self.presses += move.presses
 
     def label_unsure(self) -> None:
         from projects.labels import actions
 
-        for image in self.waiting().order_by("-usefulness", "-pk")[:UNSURE]:
+        for image in self.waiting().order_by("-acquisition_score", "-pk")[:UNSURE]:
             actions.apply(self.project, [image.pk], add=[self.truth[image.pk]], by=None)
             self.presses["label one"] += 1
 
@@ -137,17 +137,17 @@ class Person:
             assert given == name, f"image {pk} is {given}, not {name}"
 
 
-def bring_in(data: Path) -> tuple[Any, dict[int, str], float]:
+def import_folder(data: Path) -> tuple[Any, dict[int, str], float]:
     """A project with the embedded images of DATA and its labels, the truth of each, seconds of embedding."""
     from projects.images import upload
     from projects.labels import actions
     from projects.models import Project, Team
     from training.assist import embed_images
-    from training.engine.data.layouts import for_fit
+    from training.engine.data.layouts import samples_for_fit
 
     project = Project.objects.create(team=Team.objects.create(name=data.name), name="benchmark")
     truth: dict[int, str] = {}
-    for sample in for_fit(data, None, 0):
+    for sample in samples_for_fit(data, None, 0):
         with sample.path.open("rb") as file:
             [outcome] = upload.add_images(project, [file], None)
         if outcome.image is not None:
@@ -160,7 +160,7 @@ def bring_in(data: Path) -> tuple[Any, dict[int, str], float]:
 
 
 def run(data: Path, page: int) -> None:
-    project, truth, embed_s = bring_in(data)
+    project, truth, embed_s = import_folder(data)
     person = Person(project, truth, page)
     person.work()
     person.check()

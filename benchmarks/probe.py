@@ -23,7 +23,7 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from training.engine import Sample
 from training.engine.backbones import registry
-from training.engine.backbones.classifier import build, pretrained, scaled
+from training.engine.backbones.classifier import build_backbone, pretrained_state, to_network_input
 from training.engine.data import layouts
 from training.engine.data.images import read_square
 
@@ -33,18 +33,18 @@ BATCH, SIDE = 32, 224
 def features(samples: Sequence[Sample]) -> np.ndarray:
     """[N, 1280] float32."""
     network = registry.NETWORKS[0]
-    backbone = build(network, pretrained(network)).to(memory_format=torch.channels_last)
+    backbone = build_backbone(network, pretrained_state(network)).to(memory_format=torch.channels_last)
     parts = []
     with torch.inference_mode():
         for start in range(0, len(samples), BATCH):
             squares = [read_square(one.path, SIDE) for one in samples[start : start + BATCH]]
-            parts.append(backbone(scaled(torch.from_numpy(np.stack(squares)))).numpy())
+            parts.append(backbone(to_network_input(torch.from_numpy(np.stack(squares)))).numpy())
     return np.concatenate(parts)
 
 
 def main() -> None:
     source = Path(sys.argv[1])
-    train, test = layouts.for_fit(source, None, 0), layouts.for_evaluation(source)
+    train, test = layouts.samples_for_fit(source, None, 0), layouts.samples_for_evaluation(source)
     began = time.monotonic()
     head = LogisticRegression(C=1.0, max_iter=1000)
     head.fit(features(train), [one.labels[0] for one in train])

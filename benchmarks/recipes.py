@@ -49,7 +49,7 @@ class Recipes:
     """The images of one data set, and what is measured on them: hits and seconds of each recipe."""
 
     def __init__(self, source: Path, most: int, network: int, epochs: int | None, folder: Path) -> None:
-        samples = [*layouts.for_fit(source, None, 0), *layouts.for_evaluation(source)]
+        samples = [*layouts.samples_for_fit(source, None, 0), *layouts.samples_for_evaluation(source)]
         samples = list({sample.path: sample for sample in samples}.values())
         picked = np.sort(np.random.default_rng(0).permutation(len(samples))[:most])
         samples = [samples[i] for i in picked]
@@ -58,9 +58,9 @@ class Recipes:
         self.targets = np.eye(len(names), dtype=np.float32)[self.truth]
         kind = registry.NETWORKS[network]
         self.pixels = read_pixels([sample.path for sample in samples], kind.resolution, folder)
-        size = time_budget.tuning_resolutions(kind.resolution, self.pixels.shape[1])[-1]
+        size = time_budget.finetune_resolutions(kind.resolution, self.pixels.shape[1])[-1]
         empty = Head(torch.zeros(1, 1), torch.zeros(1))
-        self.tuned = Member(kind, size, classifier.pretrained(kind), empty)
+        self.tuned = Member(kind, size, classifier.pretrained_state(kind), empty)
         deep = replace(self.tuned, resolution=kind.resolution, is_deep=True)
         self.plain, self.deep = self._features(self.tuned), self._blocks(deep, self._features(deep))
         self.epochs = epochs or time_budget.wanted_epochs(len(samples))
@@ -68,7 +68,9 @@ class Recipes:
         self.seconds: dict[str, list[float]] = defaultdict(list)
 
     def _features(self, member: Member) -> Tensor:
-        return features.extract(member, self.pixels, torch.get_num_threads(), "cpu", lambda share: None)
+        return features.extract_features(
+            member, self.pixels, torch.get_num_threads(), "cpu", lambda share: None
+        )
 
     def _blocks(self, member: Member, table: Tensor) -> Tensor:
         parts = torch.split(table, list(member.taps), dim=1)
@@ -89,17 +91,17 @@ class Recipes:
         began = time.monotonic()
         start = self._head(self.plain, seen, PLAIN_STRENGTH)
         self._note("linear head", _logits(self.plain[unseen], start), unseen, time.monotonic() - began)
-        budget = time_budget.TuningBudget(1, 5, self.epochs, False, True)
+        budget = time_budget.FinetuneBudget(1, 5, self.epochs, False, True)
         batch = time_budget.partial_batch(len(self.pixels))
         plans = {
-            "last blocks": finetune.last_blocks(
+            "last blocks": finetune.last_blocks_plan(
                 self.epochs, budget.views, Strength(), batch, self.tuned.network.frozen_stages
             ),
-            "whole network": finetune.TuningPlan(self.epochs),
+            "whole network": finetune.FinetunePlan(self.epochs),
         }
         for name, plan in plans.items():
             began = time.monotonic()
-            member = finetune.tune(
+            member = finetune.fine_tune(
                 replace(self.tuned, head=start),
                 self.pixels,
                 self.targets,
@@ -112,7 +114,7 @@ class Recipes:
                 lambda share: None,
             )
             seconds = time.monotonic() - began
-            table = features.extract(
+            table = features.extract_features(
                 member, self.pixels, torch.get_num_threads(), "cpu", lambda share: None, unseen.tolist()
             )
             logits = _logits(table, member.head)

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.calling import Caller
 from tests.supervisor_process import Product
 
-PREPARE = """
+SETUP_SCRIPT = """
 import os, sys, shutil, json, django
 os.environ["DJANGO_SETTINGS_MODULE"] = "exeml_site.settings"
 django.setup()
@@ -35,7 +35,7 @@ for name in ("calls", "stops"):
     found.append([str(service.pk), token.plain, project.pk, PASSWORD])
 print(json.dumps(found))
 """
-DEED = """
+ACTION_SCRIPT = """
 import os, sys, django
 os.environ["DJANGO_SETTINGS_MODULE"] = "exeml_site.settings"
 django.setup()
@@ -56,7 +56,7 @@ else:
 
 
 @dataclass(frozen=True)
-class Served:
+class DeployedService:
     """A service: its number, its token, the project it is in, the password of its manager alice."""
 
     product: Product
@@ -77,15 +77,15 @@ class Served:
         return Caller(self.product.port, self.path, self.token)
 
 
-def prepare(product: Product, bundle: Path, other: Path) -> list[Served]:
+def deploy_two_services(product: Product, bundle: Path, other: Path) -> list[DeployedService]:
     """V001 is `bundle`, V002 is `other`; two services run V001, the second one collects its calls."""
-    command = [sys.executable, "-c", PREPARE, str(bundle), str(other)]
+    command = [sys.executable, "-c", SETUP_SCRIPT, str(bundle), str(other)]
     done = subprocess.run(command, env=product.environment, capture_output=True, text=True, check=True)
-    return [Served(product, *one) for one in json.loads(done.stdout.splitlines()[-1])]
+    return [DeployedService(product, *one) for one in json.loads(done.stdout.splitlines()[-1])]
 
 
-def deed(product: Product, *arguments: str) -> str:
-    command = [sys.executable, "-c", DEED, *arguments]
+def run_action(product: Product, *arguments: str) -> str:
+    command = [sys.executable, "-c", ACTION_SCRIPT, *arguments]
     done = subprocess.run(command, env=product.environment, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 

@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.calling import load, percentiles, timed
-from benchmarks.served import Served, prepare
+from benchmarks.served import DeployedService, deploy_two_services
 from benchmarks.serving_batch import batch
 from benchmarks.serving_hostile import hostile
 from benchmarks.serving_storm import Storm
@@ -63,7 +63,7 @@ def bare_throughput(bundle: Path, photo: bytes, seconds: float) -> dict[str, flo
     return found
 
 
-def single(service: Served, model: Bundle, photo: bytes) -> dict[str, Any]:
+def single(service: DeployedService, model: Bundle, photo: bytes) -> dict[str, Any]:
     """One call after the other, in turns with the bare model."""
     caller, http, bare = service.caller(), list[float](), list[float]()
     for _ in range(TURNS):
@@ -75,7 +75,7 @@ def single(service: Served, model: Bundle, photo: bytes) -> dict[str, Any]:
     }
 
 
-def throughput(service: Served, bundle: Path, photo: bytes, seconds: float) -> dict[str, Any]:
+def throughput(service: DeployedService, bundle: Path, photo: bytes, seconds: float) -> dict[str, Any]:
     bare = bare_throughput(bundle, photo, seconds)
     loads = {clients: load(service.caller, photo, clients, seconds) for clients in CLIENTS}
     best = max(bare.values())
@@ -100,7 +100,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         print(json.dumps({name: value}), file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory() as folder, Product(Path(folder) / "data") as product:
-        services = prepare(product, asked.bundle, other)
+        services = deploy_two_services(product, asked.bundle, other)
         time.sleep(SETTLE_S)
         tell("single", single(services[0], models["V001"], photo))
         tell("throughput", throughput(services[0], asked.bundle, photo, asked.seconds))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.served import Served, kill_worker
+from benchmarks.served import DeployedService, kill_worker
 from training.engine.bundle.bundle import Bundle
 
 KILL_AT = 0.3  # of the pictures
@@ -25,7 +25,7 @@ BROKEN = "broken.jpg"
 
 
 @dataclass
-class Watched:
+class BatchProgress:
     """What the page of batches said until the batch ended."""
 
     killed: int = 0
@@ -36,7 +36,7 @@ class Watched:
     link: str = ""
 
 
-def batch(service: Served, bundle: Bundle, photos: Sequence[Path], count: int) -> dict[str, Any]:
+def batch(service: DeployedService, bundle: Bundle, photos: Sequence[Path], count: int) -> dict[str, Any]:
     """`count` pictures (`photos` over and over) and a broken one, in a zip archive that the form sends."""
     product = service.product
     product.sign_in("alice", service.password)
@@ -45,7 +45,7 @@ def batch(service: Served, bundle: Bundle, photos: Sequence[Path], count: int) -
     began = time.monotonic()
     product.upload(f"{service.page}batches/begin/", "uploads", {"photos.zip": content})
     sent_s = time.monotonic() - began
-    seen = _watch(service, count)
+    seen = _wait_for_batch(service, count)
     rows = list(csv.DictReader(io.StringIO(product.get(f"{seen.link}results.csv"))))
     sources = Counter(row["source"] for row in rows)
     seconds = seen.done[-1][0]
@@ -76,8 +76,8 @@ def _archive(inside: Mapping[str, Path]) -> bytes:
         return file.read()
 
 
-def _watch(service: Served, count: int) -> Watched:
-    seen, began, killed_at = Watched(), time.monotonic(), 0.0
+def _wait_for_batch(service: DeployedService, count: int) -> BatchProgress:
+    seen, began, killed_at = BatchProgress(), time.monotonic(), 0.0
     while time.monotonic() - began < LONGEST_S:
         page = service.product.get(f"{service.page}batches/").partition("<article")[2]
         batch = re.search(

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from benchmarks.calling import percentiles, timed
-from benchmarks.served import Served, resident_mb
+from benchmarks.served import DeployedService, resident_mb
 
 
 def png_bomb(side: int) -> bytes:
@@ -26,7 +26,7 @@ def png_bomb(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
-def hostile(service: Served, photo: bytes) -> dict[str, Any]:
+def hostile(service: DeployedService, photo: bytes) -> dict[str, Any]:
     """{name: status and code}; and the memory of the web workers."""
     before, caller, edge = resident_mb(service.product), service.caller(), "edge"
     kind = f"multipart/form-data; boundary={edge}"
@@ -54,7 +54,7 @@ def hostile(service: Served, photo: bytes) -> dict[str, Any]:
     return found | {"web_rss_mb": {"before": before, "after": resident_mb(service.product)}}
 
 
-def _at_once(service: Served, body: bytes, kind: str) -> Counter[str]:
+def _at_once(service: DeployedService, body: bytes, kind: str) -> Counter[str]:
     def one(_: int) -> str:
         caller = service.caller()
         return str(caller.send(caller.path, body, kind)[0])
@@ -63,7 +63,7 @@ def _at_once(service: Served, body: bytes, kind: str) -> Counter[str]:
         return Counter(pool.map(one, range(60)))
 
 
-def _beside_slow(service: Served, photo: bytes) -> dict[str, Any]:
+def _beside_slow(service: DeployedService, photo: bytes) -> dict[str, Any]:
     """Twenty connections send a byte a second; others call meanwhile."""
     head = (
         f"POST /v1/infers/{service.pk} HTTP/1.1\r\nHost: x\r\nX-Auth-Token: {service.token}\r\n"

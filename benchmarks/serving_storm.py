@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.calling import Caller
-from benchmarks.served import Served, deed, web_workers
+from benchmarks.served import DeployedService, run_action, web_workers
 
 CLIENTS = 16
 EVERY_S = 2.0
@@ -25,7 +25,7 @@ TOLERANCE = 2e-3
 class Storm:
     """`expected`: version → (label, score) that it must give for the photo."""
 
-    services: Sequence[Served]
+    services: Sequence[DeployedService]
     expected: Mapping[str, tuple[str, float]]
     photo: bytes
     calls: int
@@ -54,7 +54,7 @@ class Storm:
             "deeds": dict(self.deeds),
             "lost_connections": lost,
             "feedback_confirmed": len(self.kept),
-            "feedback_stored": int(deed(second.product, "count", second.pk)),
+            "feedback_stored": int(run_action(second.product, "count", second.pk)),
         }
 
     def _work(self, number: int) -> int:
@@ -88,12 +88,12 @@ class Storm:
         turn = 0
         while not self.over.wait(EVERY_S):
             if turn == STOPS_AT:
-                deed(second.product, "stop", second.pk)
+                run_action(second.product, "stop", second.pk)
                 self.deeds["stopped"] += 1
             elif turn % 3 == 2:
                 os.kill(web_workers(first.product)[0], signal.SIGKILL)
                 self.deeds["killed a web worker"] += 1
             else:
-                deed(first.product, "change", first.pk)
+                run_action(first.product, "change", first.pk)
                 self.deeds["changed the version"] += 1
             turn += 1

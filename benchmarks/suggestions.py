@@ -63,7 +63,7 @@ def embed(photos: Path | None) -> None:
     member = Member(
         NETWORKS[0],
         NETWORKS[0].resolution,
-        classifier.pretrained(NETWORKS[0]),
+        classifier.pretrained_state(NETWORKS[0]),
         Head(torch.zeros(1, WIDTH), torch.zeros(1)),
     )
     side = member.resolution
@@ -71,7 +71,9 @@ def embed(photos: Path | None) -> None:
     marks: list[float] = []
     threads = os.cpu_count() or 1
     rows = list(range(256)) * max(1, count // 256)
-    features.extract(member, pixels, threads, "cpu", lambda _: marks.append(time.perf_counter()), rows)
+    features.extract_features(
+        member, pixels, threads, "cpu", lambda _: marks.append(time.perf_counter()), rows
+    )
     engine = (len(marks) - 64) / (marks[-1] - marks[63])  # the first ones wait for the network to load
     print(f"embed: {count / job_s:.0f} images/s; engine {engine:.0f}; ratio {count / job_s / engine:.2f}")
 
@@ -100,11 +102,11 @@ def named(content: bytes, name: str) -> io.BytesIO:
 def refresh(images: int) -> None:
     from training.assist import suggest_labels
 
-    project = make_bench(images)
-    cold = timed(suggest_labels.refresh, project.pk)
-    again = timed(suggest_labels.refresh, project.pk)
+    project = make_project_with_embeddings(images)
+    cold = timed(suggest_labels.update_suggestions, project.pk)
+    again = timed(suggest_labels.update_suggestions, project.pk)
     relabel(project)
-    warm = timed(suggest_labels.refresh, project.pk)
+    warm = timed(suggest_labels.update_suggestions, project.pk)
     floor = bare(images)
     times = f"cold {cold:.2f} s, after a deed {warm:.2f} s, nothing new {again:.2f} s"
     print(f"refresh of {images:,} unlabeled: {times}; bare products {floor:.2f} s, ratio {warm / floor:.0f}")
@@ -120,7 +122,7 @@ def bare(images: int) -> float:
     return timed(lambda: (some.T @ some, rest @ weight))
 
 
-def make_bench(images: int) -> Any:
+def make_project_with_embeddings(images: int) -> Any:
     from django.utils import timezone
 
     from projects.images import similarity

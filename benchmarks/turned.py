@@ -25,12 +25,12 @@ from training.engine.backbones.classifier import Head, Member
 from training.engine.config import Sample
 from training.engine.data import layouts
 from training.engine.search import augmentation_probe, budget, linear_head
-from training.engine.search.scoring import judge
+from training.engine.search.scoring import score_logits
 
 ROW = "| {:<14} | {:>7} | {:>8} | {:>6} |"
 
 
-def picked(samples: list[Sample], most: int) -> list[Sample]:
+def at_most(samples: list[Sample], most: int) -> list[Sample]:
     order = np.random.default_rng(0).permutation(len(samples))[:most]
     return [samples[i] for i in np.sort(order)]
 
@@ -39,14 +39,14 @@ def tables(member: Member, pixels: np.ndarray, views: int) -> list[Tensor]:
     """Features [N, F] of the pixels, and of those turned by one, two and three quarters."""
     threads = torch.get_num_threads()
     return [
-        features.extract(member, pixels, threads, "cpu", lambda share: None, turns=turns)
+        features.extract_features(member, pixels, threads, "cpu", lambda share: None, turns=turns)
         for turns in range(views)
     ]
 
 
-def ratio_asked(member: Member, plain: Tensor, turned: Tensor, targets: np.ndarray) -> float:
+def probe_ratio(member: Member, plain: Tensor, turned: Tensor, targets: np.ndarray) -> float:
     """The engine's question (`invariance`), on features that are there."""
-    rows = np.sort(np.random.default_rng(0).permutation(len(targets))[: augmentation_probe.PROBED])
+    rows = np.sort(np.random.default_rng(0).permutation(len(targets))[: augmentation_probe.PROBE_IMAGES])
     width, folds = member.network.features, linear_head.make_folds(targets, 5, 0)[rows]
     alone, both = (
         linear_head.cross_validate(
@@ -73,7 +73,7 @@ def compare(views: list[Tensor], judged: Tensor, member: Member, known: np.ndarr
     for count in (1, 2, 4):
         joined = torch.stack(views[:count]) / scale
         head = linear_head.cross_validate(joined, known, folds, False, weights, lambda: None).head
-        found = judge((judged / scale @ head.weight.T + head.bias).numpy(), new, False)
+        found = score_logits((judged / scale @ head.weight.T + head.bias).numpy(), new, False)
         errors.append(1 - found.accuracy)
         share = errors[-1] / max(errors[0], 1e-9)
         name = "plain" if count == 1 else f"and {count - 1} turned"
@@ -87,22 +87,22 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=2000)
     parser.add_argument("--upright", action="store_true")
     options = parser.parse_args()
-    train = layouts.for_fit(options.data, None, 0)
-    names, train = sorted({sample.labels[0] for sample in train}), picked(train, options.train)
-    test = picked(layouts.for_evaluation(options.data), options.test)
+    train = layouts.samples_for_fit(options.data, None, 0)
+    names, train = sorted({sample.labels[0] for sample in train}), at_most(train, options.train)
+    test = at_most(layouts.samples_for_evaluation(options.data), options.test)
     truth = np.array([names.index(sample.labels[0]) for sample in train + test])
     targets, known = np.eye(len(names), dtype=np.float32)[truth], len(train)
     kind = registry.NETWORKS[0]
     empty = Head(torch.zeros(1, 1), torch.zeros(1))
-    member = Member(kind, kind.resolution, classifier.pretrained(kind), empty, is_deep=True)
+    member = Member(kind, kind.resolution, classifier.pretrained_state(kind), empty, is_deep=True)
     with tempfile.TemporaryDirectory() as folder:
         pixels = np.array(read_pixels([one.path for one in train + test], kind.resolution, Path(folder)))
     turns = np.random.default_rng(0).integers(4, size=len(pixels)) * (not options.upright)
     pixels = np.stack([np.rot90(square, turn) for square, turn in zip(pixels, turns, strict=True)])
     views, judged = tables(member, pixels[:known], 4), tables(member, pixels[known:], 1)[0]
-    ratio = ratio_asked(member, views[0], views[1], targets[:known])
+    ratio = probe_ratio(member, views[0], views[1], targets[:known])
     print(f"{options.data.name}: {known} train, {len(test)} test; asked {ratio:.3f}: ", end="")
-    print("it turns" if ratio < augmentation_probe.TEACHING else "it does not turn")
+    print("it turns" if ratio < augmentation_probe.MAX_ROTATION_RATIO else "it does not turn")
     compare(views, judged, member, targets[:known], targets[known:])
 
 

@@ -22,20 +22,20 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from training.engine import FitConfig, Sample
-from training.engine.backbones.latency import fastest
+from training.engine.backbones.latency import fastest_network
 from training.engine.bundle.bundle import Bundle
-from training.engine.bundle.novelty import Judgement
+from training.engine.bundle.novelty import NoveltyScore
 from training.engine.data import layouts
 from training.engine.fit import fit
 
-MOST_STRANGERS = 200
+MAX_UNKNOWN_IMAGES = 200
 
 
-def judge(bundle: Bundle, samples: Sequence[Sample]) -> list[Judgement]:
-    return [bundle.answer(one.path).judgement for one in samples]
+def novelty_scores(bundle: Bundle, samples: Sequence[Sample]) -> list[NoveltyScore]:
+    return [bundle.answer(one.path).novelty_score for one in samples]
 
 
-def measures(judgements: Sequence[Judgement]) -> dict[str, np.ndarray]:
+def measures(judgements: Sequence[NoveltyScore]) -> dict[str, np.ndarray]:
     """Numbers [N] that are larger where a picture is better known."""
     return {
         "confidence": np.array([one.confidence for one in judgements]),
@@ -44,7 +44,7 @@ def measures(judgements: Sequence[Judgement]) -> dict[str, np.ndarray]:
     }
 
 
-def compare(known: Sequence[Judgement], strange: Sequence[Judgement]) -> dict[str, float]:
+def compare(known: Sequence[NoveltyScore], strange: Sequence[NoveltyScore]) -> dict[str, float]:
     truth = [1] * len(known) + [0] * len(strange)
     ours, theirs = measures(known), measures(strange)
     figures = {
@@ -55,13 +55,13 @@ def compare(known: Sequence[Judgement], strange: Sequence[Judgement]) -> dict[st
     return {name: round(value, 3) for name, value in figures.items()}
 
 
-def thin(samples: Sequence[Sample]) -> Sequence[Sample]:
-    return samples[:: -(-len(samples) // MOST_STRANGERS)]
+def at_most(samples: Sequence[Sample]) -> Sequence[Sample]:
+    return samples[:: -(-len(samples) // MAX_UNKNOWN_IMAGES)]
 
 
 def fit_without(samples: Sequence[Sample], label: str, options: argparse.Namespace, workdir: Path) -> Bundle:
-    kept = [replace(one, usage="TRAIN") for one in samples if label not in one.labels]
-    limit = fastest("NV_P4")[2] + 0.01 if options.single else 500
+    kept = [replace(one, split="TRAIN") for one in samples if label not in one.labels]
+    limit = fastest_network("NV_P4")[2] + 0.01 if options.single else 500
     config = FitConfig(max_seconds=60 * options.minutes, max_inference_ms=limit, threads=options.threads)
     result = fit(kept, config, workdir, lambda event: None, lambda: False)
     print(json.dumps({"left_out": label, "recipe": result.best.recipe, "network": result.best.network}))
@@ -79,15 +79,21 @@ def main() -> None:
     parser.add_argument("--single", action="store_true")
     parser.add_argument("--threads", type=int)
     options = parser.parse_args()
-    train, test = layouts.for_fit(options.source, None, 0), layouts.for_evaluation(options.source)
-    others = {path.name: thin(layouts.for_evaluation(path)) for path in options.others}
+    train, test = (
+        layouts.samples_for_fit(options.source, None, 0),
+        layouts.samples_for_evaluation(options.source),
+    )
+    others = {path.name: at_most(layouts.samples_for_evaluation(path)) for path in options.others}
     for label in options.leave_out or sorted({one.labels[0] for one in train})[:2]:
         with tempfile.TemporaryDirectory() as folder:
             bundle = fit_without(train, label, options, Path(folder))
-            known = judge(bundle, [one for one in test if label not in one.labels])
+            known = novelty_scores(bundle, [one for one in test if label not in one.labels])
             left_out = [one for one in [*test, *train] if label in one.labels]
-            for name, samples in {f"left out: {label}": thin(left_out), **others}.items():
-                print(json.dumps({"strange": name, **compare(known, judge(bundle, samples))}), flush=True)
+            for name, samples in {f"left out: {label}": at_most(left_out), **others}.items():
+                print(
+                    json.dumps({"strange": name, **compare(known, novelty_scores(bundle, samples))}),
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -15,14 +15,14 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.labeling import set_up
-from benchmarks.presses import bring_in
+from benchmarks.presses import import_folder
 
 
 def run(data: Path, share: float, seeds: int) -> None:
     from projects.labels import actions
     from training.assist import find_issues
 
-    project, truth, _ = bring_in(data)
+    project, truth, _ = import_folder(data)
     names = sorted(set(truth.values()))
     suspected = right = named = wrong_count = 0
     for seed in range(seeds):
@@ -34,7 +34,7 @@ def run(data: Path, share: float, seeds: int) -> None:
         }
         for name in names:
             actions.apply(project, [pk for pk, one in given.items() if one == name], add=[name], by=None)
-        find_issues.inspect(project.pk)
+        find_issues.update_issues(project.pk)
         found = dict(project.images.exclude(suspicion=None).values_list("pk", "suspicion__name"))
         suspected += len(found)
         wrong_count += len(wrong)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
-HERE = {"", "localhost", "127.0.0.1", "::1"}
+LOCAL_HOSTS = {"", "localhost", "127.0.0.1", "::1"}
 
 
 @register()
@@ -23,7 +23,7 @@ def check_redis_url(**kwargs: Any) -> list[CheckMessage]:
 @register()
 def check_several_machines(**kwargs: Any) -> list[CheckMessage]:
     """Work that other machines take from a shared queue needs a database and files that they reach too."""
-    if (urlsplit(settings.REDIS_URL).hostname or "") in HERE:
+    if (urlsplit(settings.REDIS_URL).hostname or "") in LOCAL_HOSTS:
         return []
     found: list[CheckMessage] = []
     if not settings.DATABASE_URL:

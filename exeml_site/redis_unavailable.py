@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 logger = logging.getLogger(__name__)
 
 
-class RedisAway:
+class RedisUnavailableMiddleware:
     """Middleware: 503 with cause and remedy in place of a traceback.
 
     Deeds keep their truth in the database and catch this themselves; what is left are the operators' pages of

@@ -106,7 +106,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "exeml_site.redis_unavailable.RedisAway",
+    "exeml_site.redis_unavailable.RedisUnavailableMiddleware",
 ]
 
 CONTENT_SECURITY_POLICY = {
@@ -192,11 +192,11 @@ JOBS = {
     "train_version": "training.jobs.train_version.train",
     "rescore_version": "training.jobs.rescore.rescore",
     "embed_images": "training.assist.embed_images.embed",
-    "find_similar": "training.assist.embed_images.nearest_to",
-    "suggest_labels": "training.assist.suggest_labels.refresh",
-    "find_issues": "training.assist.find_issues.inspect",
-    "predict_unlabeled": "training.assist.predict_unlabeled.foresee",
-    "forecast_gains": "training.assist.forecast_gains.foretell",
+    "find_similar": "training.assist.embed_images.nearest_labeled_images",
+    "suggest_labels": "training.assist.suggest_labels.update_suggestions",
+    "find_issues": "training.assist.find_issues.update_issues",
+    "predict_unlabeled": "training.assist.predict_unlabeled.predict_waiting",
+    "forecast_gains": "training.assist.forecast_gains.forecast",
     "deploy_service": "training.serving.deploy.bring_up",
     "change_service_version": "training.serving.rollout.change_over",
     "run_batch": "training.serving.batches.job.run",
@@ -209,7 +209,7 @@ JOBS = {
     "resume_batches": "training.serving.batches.job.catch_up",
     "delete_old_collected_calls": "training.serving.calls.feedback.forget_old",
     "delete_old_call_counts": "training.serving.calls.counters.forget_old",
-    "resume_embedding": "training.assist.embed_images.catch_up",
+    "resume_embedding": "training.assist.embed_images.enqueue_missing_embeddings",
     "resume_imports": "projects.transfers.imports.catch_up",
     "empty_bins": "projects.images.bin.empty_bins",
 }

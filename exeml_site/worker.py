@@ -21,7 +21,7 @@ if not apps.ready:
 
 from rq.worker import SpawnWorker
 
-from exeml_site.lib.parent_death import tie_to_parent
+from exeml_site.lib.parent_death import die_with_parent
 
 if TYPE_CHECKING:
     from rq.job import Job
@@ -49,5 +49,5 @@ class SpawningWorker(SpawnWorker):
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Runs in the spawned child. A worker killed by SIGKILL must not leave a training nobody watches."""
-        tie_to_parent(self.pid or os.getppid(), signal.SIGKILL)
+        die_with_parent(self.pid or os.getppid(), signal.SIGKILL)
         super().main_work_horse(job, queue)

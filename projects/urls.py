@@ -75,7 +75,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(DATASET + "manifest/", datasets.dataset_manifest, name="dataset_manifest"),
     path(DATASET + "restore/", datasets.restore_labels, name="restore_labels"),
     path("projects/<int:project_id>/people/", people.people, name="people"),
-    path("projects/<int:project_id>/people/here/", people.here, name="here"),
+    path("projects/<int:project_id>/people/here/", people.report_presence, name="here"),
     path("projects/<int:project_id>/people/next/", people.assign_next, name="assign_next"),
     path("projects/<int:project_id>/people/assign/", people.assign, name="assign"),
     path(

@@ -8,7 +8,7 @@ class TrainingConfig(AppConfig):
     def ready(self) -> None:
         from projects import apps as projects
         from training import checks  # noqa: F401 (registers them)
-        from training.project_hooks import best_accuracy, what_runs
+        from training.project_hooks import best_accuracy, delete_blockers
 
-        projects.delete_blockers.append(what_runs)
+        projects.delete_blockers.append(delete_blockers)
         projects.sort_columns["accuracy"] = best_accuracy

@@ -10,7 +10,7 @@ from projects.models import Project
 from training.models import Service, Status
 
 
-def what_runs(project: Project) -> Iterator[str]:
+def delete_blockers(project: Project) -> Iterator[str]:
     """ "V002 is Running", "Service exeML-flowers-V001 is Deploying": what forbids to delete the project."""
     for version in project.training_versions.active():
         yield f"{version.name} is {version.status}"

@@ -24,7 +24,7 @@ def arguments() -> tuple[pd.DataFrame, pd.DataFrame, float]:
             known.file, known.url, known.hf_hub_id = weights, "", None
     rows = pd.read_csv(lists, dtype=str)
     train, test = (
-        rows[rows.side == side].drop(columns="side").reset_index(drop=True) for side in ("train", "test")
+        rows[rows.split == side].drop(columns="side").reset_index(drop=True) for side in ("train", "test")
     )
     return train, test, 60 * float(minutes)
 

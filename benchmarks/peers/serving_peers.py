@@ -110,14 +110,14 @@ def fastapi_app() -> Any:
     import fastapi
     import torch
 
-    from training.engine.backbones.classifier import Assembled
+    from training.engine.backbones.classifier import Ensemble
     from training.engine.bundle.bundle import read_description
     from training.engine.bundle.writer import read_members
     from training.engine.data.images import read_square, resize_square
 
     torch.set_num_threads(int(os.environ["PEER_THREADS"]))
     bundle = Path(os.environ["PEER_BUNDLE"])
-    description, module = read_description(bundle), Assembled(read_members(bundle)).eval()
+    description, module = read_description(bundle), Ensemble(read_members(bundle)).eval()
     labels, side = description["labels"], description["preprocessing"]["side"]
     app = fastapi.FastAPI()
 

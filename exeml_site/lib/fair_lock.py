@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-LASTS_S = 0.3  # most pages take a tenth
+MAX_HOLD_S = 0.3  # most pages take a tenth
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Turns:
+class FairLock:
     """Who came first goes first: when the one before has finished, or has had its time."""
 
     def __init__(self, lasts_s: float) -> None:
@@ -54,10 +54,10 @@ class Turns:
         return 0.0 if self._at_work is None else self._ends_at - time.monotonic()
 
 
-_of_this_process = Turns(LASTS_S)
+_of_this_process = FairLock(MAX_HOLD_S)
 
 
-def in_turn(view: Callable[P, R]) -> Callable[P, R]:
+def with_fair_lock(view: Callable[P, R]) -> Callable[P, R]:
     """A view that waits for its turn."""
 
     @wraps(view)

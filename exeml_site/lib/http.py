@@ -45,7 +45,7 @@ def page(
     return response
 
 
-def go(request: HttpRequest, url: str) -> HttpResponse:
+def redirect_to(request: HttpRequest, url: str) -> HttpResponse:
     """Send the browser to `url`, whether htmx or the browser asked."""
     if wants_fragment(request):
         return HttpResponseClientRedirect(url)
@@ -86,5 +86,5 @@ def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
     """To the sign-in page and back again; an htmx swap is sent there as a whole page."""
     if wants_fragment(request):
         back = request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
-        return go(request, redirect_to_login(back).url)
+        return redirect_to(request, redirect_to_login(back).url)
     return redirect_to_login(request.get_full_path())

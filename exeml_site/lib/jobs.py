@@ -22,7 +22,7 @@ from rq.queue import Queue
 
 logger = logging.getLogger(__name__)
 
-LONGEST_S = 3600
+DEFAULT_TIMEOUT_S = 3600
 
 
 class NamedJob(Job):
@@ -49,7 +49,7 @@ def enqueue(
     *,
     queue: str = settings.QUEUE_LABELING,
     step: int | None = None,
-    timeout_s: int = LONGEST_S,
+    timeout_s: int = DEFAULT_TIMEOUT_S,
 ) -> None:
     """Once this transaction is committed, let a worker run the job `name` with `pk`.
 

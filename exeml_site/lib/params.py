@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 
-def read_number(text: str | None) -> int | None:
+def parse_int(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
-def read_float(text: str | None) -> float | None:
+def parse_float(text: str | None) -> float | None:
     try:
         value = float(text or "")
     except ValueError:

@@ -15,7 +15,7 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
-def tie_to_parent(parent: int, when_gone: signal.Signals) -> None:
+def die_with_parent(parent: int, when_gone: signal.Signals) -> None:
     """Have the kernel send `when_gone` to this process when `parent` ends. Linux only; elsewhere nothing."""
     if not sys.platform.startswith("linux"):
         return
@@ -24,7 +24,7 @@ def tie_to_parent(parent: int, when_gone: signal.Signals) -> None:
         os.kill(os.getpid(), when_gone)
 
 
-def tied(command: list[str], niceness: int = 0) -> list[str]:
+def bound_to_parent(command: list[str], niceness: int = 0) -> list[str]:
     """`command`, started so that it ends with the calling process."""
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(niceness), *command]
 
@@ -36,7 +36,7 @@ def _be_nice_to_other_sessions(niceness: str) -> None:
 
 
 def main(parent: str, niceness: str, *command: str) -> None:
-    tie_to_parent(int(parent), signal.SIGTERM)
+    die_with_parent(int(parent), signal.SIGTERM)
     if int(niceness):
         os.nice(int(niceness))
         _be_nice_to_other_sessions(niceness)

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 
-READ_BYTES = 1 << 16
+CHUNK_BYTES = 1 << 16
 
 
 def local_path(name: str) -> Path:
@@ -21,9 +21,9 @@ def local_path(name: str) -> Path:
 
     Raises FileNotFoundError where nothing is stored under `name`.
     """
-    here = _path_here(name)
+    here = _local_path_or_none(name)
     if here is None:
-        return _fetched(name)
+        return _download(name)
     if not here.is_file():
         raise FileNotFoundError(f"Nothing is stored as {name}.")
     return here
@@ -32,18 +32,18 @@ def local_path(name: str) -> Path:
 def save_whole(name: str, content: bytes | BinaryIO) -> None:
     """Store `content` as `name`, taking the place of what was there; nobody ever sees a half of it."""
     source = ContentFile(content) if isinstance(content, bytes) else File(content)
-    here = _path_here(name)
+    here = _local_path_or_none(name)
     if here is None:
         default_storage.save(name, source)
-        _cached(name).unlink(missing_ok=True)
+        _cache_path(name).unlink(missing_ok=True)
     else:
         _write_whole(here, source)
 
 
 def delete_folder(name: str) -> None:
     """Remove everything stored below the folder `name`; nothing there is fine."""
-    here = _path_here(name)
-    shutil.rmtree(here or _cached(name), ignore_errors=True)
+    here = _local_path_or_none(name)
+    shutil.rmtree(here or _cache_path(name), ignore_errors=True)
     if here is not None:
         return
     folders, files = default_storage.listdir(name)
@@ -55,9 +55,9 @@ def delete_folder(name: str) -> None:
 
 def delete_file(name: str) -> None:
     """Remove one stored file; nothing there is fine."""
-    here = _path_here(name)
+    here = _local_path_or_none(name)
     if here is None:
-        _cached(name).unlink(missing_ok=True)
+        _cache_path(name).unlink(missing_ok=True)
         default_storage.delete(name)
     else:
         here.unlink(missing_ok=True)
@@ -73,13 +73,13 @@ def folder_size(name: str) -> int:
     return total + sum(folder_size(f"{name}/{folder}") for folder in folders)
 
 
-def pieces(name: str) -> Iterator[bytes]:
+def read_chunks(name: str) -> Iterator[bytes]:
     """The stored file, READ_BYTES at a time."""
     with default_storage.open(name) as file:
-        yield from iter(lambda: file.read(READ_BYTES), b"")
+        yield from iter(lambda: file.read(CHUNK_BYTES), b"")
 
 
-def _path_here(name: str) -> Path | None:
+def _local_path_or_none(name: str) -> Path | None:
     """Where a local storage keeps `name`; None for a remote one."""
     try:
         return Path(default_storage.path(name))
@@ -87,12 +87,12 @@ def _path_here(name: str) -> Path | None:
         return None
 
 
-def _cached(name: str) -> Path:
+def _cache_path(name: str) -> Path:
     return Path(settings.WORK_DIR) / "cache" / name
 
 
-def _fetched(name: str) -> Path:
-    cached = _cached(name)
+def _download(name: str) -> Path:
+    cached = _cache_path(name)
     if not cached.is_file():
         with default_storage.open(name) as source:
             _write_whole(cached, source)

@@ -23,7 +23,7 @@ COLOURS = {
 }
 
 
-def show(name: str, line: str) -> None:
+def print_line(name: str, line: str) -> None:
     """One line on the terminal. A terminal that was closed must not keep the processes from being ended."""
     head = f"{time.strftime('%H:%M:%S')} {name:<{WIDTH}} │"
     with contextlib.suppress(OSError, ValueError):
@@ -36,7 +36,7 @@ def _coloured(name: str, text: str) -> str:
     return f"\x1b[{COLOURS.get(name, 37)}m{text}\x1b[0m"
 
 
-def show_block(lines: list[str]) -> None:
+def print_block(lines: list[str]) -> None:
     """A block set apart from the log, for what a person is to read."""
     with contextlib.suppress(OSError, ValueError):
         print("\n" + "\n".join(f"  {line}" for line in lines) + "\n", flush=True)

@@ -12,10 +12,10 @@ from django.core.management import call_command
 from django.db import OperationalError, connection, connections
 
 from exeml_site.supervisor.console import Say
-from exeml_site.supervisor.preflight import Refusal
+from exeml_site.supervisor.preflight import CannotStart
 
 
-def prepare(say: Say) -> list[str]:
+def prepare_data(say: Say) -> list[str]:
     """Bring the data up to date and return what `manage.py setup` says of the first administrator.
 
     Again changes nothing. Raises Refusal where no database answers.
@@ -39,7 +39,7 @@ def _migrate(say: Say) -> None:
         connection.ensure_connection()
     except OperationalError as error:
         reason = str(error).strip().splitlines()[0]
-        raise Refusal(f"The database does not answer: {reason}") from error
+        raise CannotStart(f"The database does not answer: {reason}") from error
     say("Bringing the database up to date.")
     call_command("migrate", interactive=False, verbosity=0)
 

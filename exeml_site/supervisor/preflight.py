@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 
-class Refusal(Exception):
+class CannotStart(Exception):
     """Why `up` cannot go on, in one sentence for the person at the terminal."""
 
 
@@ -23,13 +23,13 @@ def claim_folder(folder: Path) -> IO[str]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = open(folder / "up.lock", "a+")  # noqa: SIM115 (held until the process ends)
     except OSError as error:
-        raise Refusal(
+        raise CannotStart(
             f"The data folder {folder} cannot be written ({error.strerror}). Choose another with EXEML_DATA."
         ) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise Refusal(
+        raise CannotStart(
             f"exeml already runs on the data folder {folder} (process {_holder(lock)}). "
             "End it there with Ctrl-C, or choose another folder with EXEML_DATA."
         ) from error
@@ -46,7 +46,7 @@ def _holder(lock: IO[str]) -> str:
 
 def parse_port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise Refusal(f"PORT must be a whole number from 1 to 65535, not “{text}”.")
+        raise CannotStart(f"PORT must be a whole number from 1 to 65535, not “{text}”.")
     return int(text)
 
 
@@ -64,11 +64,11 @@ def claim_port(host: str, port: int) -> socket.socket:
         listener.listen(1024)
     except OSError as error:
         listener.close()
-        raise Refusal(_why_not(host, port, error)) from error
+        raise CannotStart(_port_problem(host, port, error)) from error
     return listener
 
 
-def _why_not(host: str, port: int, error: OSError) -> str:
+def _port_problem(host: str, port: int, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return (
             f"Port {port} is in use by another program. Choose another one: PORT={port % 65535 + 1} make run"

@@ -11,27 +11,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exeml_site.lib.parent_death import tied
-from exeml_site.supervisor.console import show
+from exeml_site.lib.parent_death import bound_to_parent
+from exeml_site.supervisor.console import print_line
 
-FIRST_DELAY_S, LONGEST_DELAY_S = 1.0, 30.0
-STEADY_AFTER_S = 60.0  # a process that ran this long had not failed to start
-LONGEST_LINE = 1 << 20
+MIN_RESTART_DELAY_S, MAX_RESTART_DELAY_S = 1.0, 30.0
+STABLE_AFTER_S = 60.0  # a process that ran this long had not failed to start
+MAX_LINE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Program:
-    """What to run. `patience_s` is the time it is given to end by itself."""
+    """What to run. `stop_timeout_s` is the time it is given to end by itself."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
     niceness: int = 0
-    patience_s: float = 10.0
+    stop_timeout_s: float = 10.0
     descriptors: tuple[int, ...] = ()
 
 
-class Keeper:
+class SupervisedProcess:
     """Keeps one program running until it is told to end it."""
 
     def __init__(self, program: Program, folder: Path) -> None:
@@ -50,35 +50,39 @@ class Keeper:
         if self.task is None:
             return
         self._signal(signal.SIGTERM)
-        await asyncio.wait([self.task], timeout=self.program.patience_s)
+        await asyncio.wait([self.task], timeout=self.program.stop_timeout_s)
         if not self.task.done():
-            show("up", f"{self.program.name} did not end in {self.program.patience_s:g} s and is killed.")
+            print_line(
+                "up", f"{self.program.name} did not end in {self.program.stop_timeout_s:g} s and is killed."
+            )
             self.kill()
             await self.task
 
     def kill(self) -> None:
         self.ending.set()
         if self.child is not None:
-            end_session(self.child.pid)
+            kill_session(self.child.pid)
 
     async def _keep(self) -> None:
-        delay = FIRST_DELAY_S
+        delay = MIN_RESTART_DELAY_S
         while not self.ending.is_set():
             began = time.monotonic()
             code = await self._run_once()
             if self.ending.is_set():
                 return
-            if time.monotonic() - began > STEADY_AFTER_S:
-                delay = FIRST_DELAY_S
-            show("up", f"{self.program.name} ended ({_how(code)}). It starts again in {delay:g} s.")
+            if time.monotonic() - began > STABLE_AFTER_S:
+                delay = MIN_RESTART_DELAY_S
+            print_line(
+                "up", f"{self.program.name} ended ({_exit_reason(code)}). It starts again in {delay:g} s."
+            )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.ending.wait(), delay)
-            delay = min(delay * 2, LONGEST_DELAY_S)
+            delay = min(delay * 2, MAX_RESTART_DELAY_S)
 
     async def _run_once(self) -> int:
         """Run the program to its end and return its exit code, negative for a signal."""
         self.child = child = await asyncio.create_subprocess_exec(
-            *tied(list(self.program.command), self.program.niceness),
+            *bound_to_parent(list(self.program.command), self.program.niceness),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -86,13 +90,13 @@ class Keeper:
             cwd=self.folder,
             pass_fds=self.program.descriptors,
             start_new_session=True,  # Ctrl-C reaches the supervisor alone, which ends all in order
-            limit=LONGEST_LINE,
+            limit=MAX_LINE_BYTES,
         )
         if self.ending.is_set():
             self._signal(signal.SIGTERM)
         reading = asyncio.create_task(self._show_lines(child))
         code = await child.wait()
-        end_session(child.pid)
+        kill_session(child.pid)
         await asyncio.wait([reading], timeout=1)
         reading.cancel()
         return code
@@ -106,7 +110,7 @@ class Keeper:
                 continue  # longer than the limit: that piece is lost, the next one is read
             if not line:
                 return
-            show(self.program.name, line.decode(errors="replace").rstrip())
+            print_line(self.program.name, line.decode(errors="replace").rstrip())
 
     def _signal(self, number: signal.Signals) -> None:
         if self.child is not None and self.child.returncode is None:
@@ -114,7 +118,7 @@ class Keeper:
                 self.child.send_signal(number)
 
 
-def _how(code: int) -> str:
+def _exit_reason(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
     with contextlib.suppress(ValueError):
@@ -122,7 +126,7 @@ def _how(code: int) -> str:
     return f"signal {-code}"
 
 
-def end_session(leader: int) -> None:
+def kill_session(leader: int) -> None:
     """SIGKILL whatever is left of the session that `leader` began: work horses have groups of their own."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)

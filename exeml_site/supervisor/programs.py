@@ -66,7 +66,7 @@ def _short() -> Program:
 
 def _cron() -> Program:
     command = _manage("rqcron", "exeml_site.cron", "--logging-level", "WARNING")
-    return Program("cron", command, ONE_THREAD, patience_s=5)
+    return Program("cron", command, ONE_THREAD, stop_timeout_s=5)
 
 
 def _web(listener: int) -> Program:
@@ -85,7 +85,7 @@ def _web(listener: int) -> Program:
         *("--timeout", "120", "--graceful-timeout", "5", "--keep-alive", "15", "--log-level", "warning"),
         "--no-control-socket",  # it would lie outside the data folder
     )
-    return Program("web", command, ONE_THREAD, patience_s=8, descriptors=(listener,))
+    return Program("web", command, ONE_THREAD, stop_timeout_s=8, descriptors=(listener,))
 
 
 def _memory_folder() -> str:

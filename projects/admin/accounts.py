@@ -17,13 +17,13 @@ from projects.models import Membership, Role, Team
 from projects.workspace import members
 
 if TYPE_CHECKING:
-    Members = BaseInlineFormSet[Membership, Any, Any]
-    People = UserAdmin[User]
+    MembershipFormSet = BaseInlineFormSet[Membership, Any, Any]
+    BaseUserAdmin = UserAdmin[User]
 else:
-    Members, People = BaseInlineFormSet, UserAdmin
+    MembershipFormSet, BaseUserAdmin = BaseInlineFormSet, UserAdmin
 
 
-class TeamKeepsAManager(Members):
+class TeamKeepsAManager(MembershipFormSet):
     """On the page of a team: whoever is left, one of them is a Manager."""
 
     def clean(self) -> None:
@@ -34,7 +34,7 @@ class TeamKeepsAManager(Members):
             raise ValidationError("A team keeps at least one Manager.")
 
 
-class TeamsKeepTheirManager(Members):
+class TeamsKeepTheirManager(MembershipFormSet):
     """On the page of a person: no team loses its last Manager."""
 
     def clean(self) -> None:
@@ -64,7 +64,7 @@ admin.site.unregister(User)
 
 
 @admin.register(User)
-class PersonAdmin(People):
+class PersonAdmin(BaseUserAdmin):
     inlines = [TeamsInline]
     list_display = ["username", "email", "team_names", "is_active", "is_staff", "last_login"]
     list_filter = ["is_active", "is_staff", "is_superuser", "memberships__role", "memberships__team"]

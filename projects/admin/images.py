@@ -27,13 +27,13 @@ class ImageAdmin(ReadOnlyAdmin):
         "format",
         "pixels",
         "is_labeled",
-        "side",
+        "split",
         "uploaded_by",
         "uploaded_at",
         "deleted_at",
     ]
     list_display_links = ["name"]
-    list_filter = [DeletedFilter, "is_labeled", "side", "format"]
+    list_filter = [DeletedFilter, "is_labeled", "split", "format"]
     search_fields = ["name", "=sha256", "project__name"]
     date_hierarchy = "uploaded_at"
     list_select_related = ["project", "uploaded_by"]
@@ -85,8 +85,8 @@ class ImageAdmin(ReadOnlyAdmin):
 
 @admin.register(Annotation)
 class AnnotationAdmin(ReadOnlyAdmin):
-    list_display = ["image", "label", "by", "how", "at", "confidence"]
-    list_filter = ["how"]
+    list_display = ["image", "label", "by", "source", "at", "confidence"]
+    list_filter = ["source"]
     search_fields = ["image__name", "label__name", "by__username"]
     date_hierarchy = "at"
     list_select_related = ["image", "label", "by"]

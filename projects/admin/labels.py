@@ -10,20 +10,20 @@ from projects.admin.base import ReadOnlyAdmin
 from projects.models import (
     Assignment,
     DataSource,
+    DuplicateKey,
     Embedding,
-    Miniature,
+    LabelEventImage,
     Opinion,
     Prediction,
     Presence,
-    Refusal,
-    Touch,
+    RejectedFile,
+    RejectedSuggestion,
     Transfer,
-    TransferRefusal,
 )
 
 
-@admin.register(Touch)
-class TouchAdmin(ReadOnlyAdmin):
+@admin.register(LabelEventImage)
+class LabelEventImageAdmin(ReadOnlyAdmin):
     list_display = ["image", "event_id"]
     search_fields = ["image__name"]
     list_select_related = ["image"]
@@ -41,19 +41,19 @@ class EmbeddingAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).defer("sketch", "vector")
 
 
-@admin.register(Miniature)
-class MiniatureAdmin(ReadOnlyAdmin):
+@admin.register(DuplicateKey)
+class DuplicateKeyAdmin(ReadOnlyAdmin):
     list_display = ["image"]
     search_fields = ["image__name"]
     list_select_related = ["image"]
     exclude = ["pixels"]
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Miniature]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[DuplicateKey]:
         return super().get_queryset(request).defer("pixels")
 
 
-@admin.register(Refusal)
-class RefusalAdmin(ReadOnlyAdmin):
+@admin.register(RejectedSuggestion)
+class RejectedSuggestionAdmin(ReadOnlyAdmin):
     list_display = ["image", "label", "by", "at"]
     search_fields = ["image__name", "label__name", "by__username"]
     list_select_related = ["image", "label", "by"]
@@ -107,8 +107,8 @@ class TransferAdmin(ReadOnlyAdmin):
         return super().get_queryset(request).defer("report", "traceback")
 
 
-@admin.register(TransferRefusal)
-class TransferRefusalAdmin(ReadOnlyAdmin):
+@admin.register(RejectedFile)
+class RejectedFileAdmin(ReadOnlyAdmin):
     list_display = ["name", "reason", "transfer"]
     search_fields = ["name", "reason"]
     list_select_related = ["transfer"]

@@ -15,12 +15,12 @@ from projects.models import DatasetVersion, Label, Project
 from projects.workspace import lifecycle
 
 if TYPE_CHECKING:
-    OfProject = forms.ModelForm[Project]
+    ProjectModelForm = forms.ModelForm[Project]
 else:
-    OfProject = forms.ModelForm
+    ProjectModelForm = forms.ModelForm
 
 
-class ProjectForm(OfProject):
+class ProjectForm(ProjectModelForm):
     """Operators may rename, which a taken name makes necessary before a project can be restored."""
 
     class Meta:
@@ -63,7 +63,7 @@ class ProjectAdmin(Admin):
                     "Rename one of the two here, then restore."
                 )
                 self.message_user(request, words, messages.ERROR)
-            except lifecycle.Refused as refused:
+            except lifecycle.ProjectRefused as refused:
                 self.message_user(request, f"Not restored: {project}. {refused}", messages.ERROR)
             else:
                 self.message_user(request, f"Restored: {project}.", messages.SUCCESS)
@@ -73,7 +73,7 @@ class ProjectAdmin(Admin):
         for project in projects:
             try:
                 lifecycle.delete_project(project, by=request.user)
-            except lifecycle.Refused as refused:
+            except lifecycle.ProjectRefused as refused:
                 self.message_user(request, f"Not deleted: {project}. {refused}", messages.ERROR)
             else:
                 self.message_user(request, f"Deleted: {project}.", messages.SUCCESS)

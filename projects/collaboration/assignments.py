@@ -9,41 +9,41 @@ from django.db import transaction
 from django.db.models import Count, F
 
 from exeml_site.lib.bulk import chunks
-from projects.labels.annotations import alone
+from projects.labels.annotations import lock_project
 from projects.models import Assignment, Image, Project
 from projects.models.image import ImageQuerySet
 
-NEXT = 50
+NEXT_COUNT = 50
 
 
-def free(project: Project) -> ImageQuerySet:
+def unassigned_images(project: Project) -> ImageQuerySet:
     """Unlabeled images that nobody was asked about, the most useful first, then as they came."""
     images = Image.objects.unlabeled().filter(project=project, assignment=None)
-    return images.order_by(F("usefulness").desc(nulls_last=True), "pk")
+    return images.order_by(F("acquisition_score").desc(nulls_last=True), "pk")
 
 
-def mine(project: Project, user: User) -> int:
+def count_assigned(project: Project, user: User) -> int:
     """How many images `user` was asked about and are still to be labeled."""
     waiting = Assignment.objects.filter(user=user, image__project=project, image__deleted_at=None)
     return waiting.count()
 
 
 @transaction.atomic
-def next_for(project: Project, user: User, by: User | None, count: int = NEXT) -> int:
+def assign_next(project: Project, user: User, by: User | None, count: int = NEXT_COUNT) -> int:
     """Give `user` the next `count` free images; how many there were."""
-    alone(project)
-    return _give(list(free(project).values_list("pk", flat=True)[:count]), [user], by)
+    lock_project(project)
+    return _assign(list(unassigned_images(project).values_list("pk", flat=True)[:count]), [user], by)
 
 
 @transaction.atomic
-def share(project: Project, users: Sequence[User], by: User | None, percent: int = 100) -> int:
+def distribute(project: Project, users: Sequence[User], by: User | None, percent: int = 100) -> int:
     """Deal `percent` of the free images evenly among `users`; how many images were given."""
-    alone(project)
-    images = list(free(project).values_list("pk", flat=True))
-    return _give(images[: -(-len(images) * percent // 100)], users, by) if users else 0
+    lock_project(project)
+    images = list(unassigned_images(project).values_list("pk", flat=True))
+    return _assign(images[: -(-len(images) * percent // 100)], users, by) if users else 0
 
 
-def _give(images: Sequence[int], users: Sequence[User], by: User | None) -> int:
+def _assign(images: Sequence[int], users: Sequence[User], by: User | None) -> int:
     """In turn, so that everybody gets some of the most useful ones."""
     rows = [Assignment(image_id=pk, user=users[place % len(users)], by=by) for place, pk in enumerate(images)]
     for chunk in chunks(rows):
@@ -52,13 +52,13 @@ def _give(images: Sequence[int], users: Sequence[User], by: User | None) -> int:
 
 
 @transaction.atomic
-def take_back(project: Project, user: User) -> int:
+def unassign(project: Project, user: User) -> int:
     """Ask `user` about nothing any more; how many images are free again."""
-    alone(project)
+    lock_project(project)
     return Assignment.objects.filter(image__project=project, user=user).delete()[0]
 
 
-def waiting_by_user(project: Project) -> dict[int, int]:
+def assigned_by_user(project: Project) -> dict[int, int]:
     """user id → images that she was asked about."""
     waiting = Assignment.objects.filter(image__project=project, image__deleted_at=None).order_by()
     return dict(waiting.values_list("user").annotate(Count("pk")))

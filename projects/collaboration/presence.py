@@ -8,11 +8,11 @@ from datetime import timedelta
 from django.contrib.auth.models import User
 from django.utils import timezone
 
-from projects.models import Image, LabelEvent, Presence, Project, Touch
+from projects.models import Image, LabelEvent, LabelEventImage, Presence, Project
 
-HERE_S = 20  # somebody not heard of for so long has left
-WRITE_S = 8  # as often a sign of life is written where nothing else changed
-MOST_EVENTS, MOST_TOUCHED = 50, 500
+PRESENT_S = 20  # somebody not heard of for so long has left
+WRITE_INTERVAL_S = 8  # as often a sign of life is written where nothing else changed
+MAX_EVENTS, MAX_CHANGED_IMAGES = 50, 500
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Person:
 
 
 @dataclass(frozen=True)
-class News:
+class Changes:
     """What happened in the project since a deed: by whom, and which images they were about."""
 
     last_event: int
@@ -30,38 +30,38 @@ class News:
     touched: list[int]
 
 
-def seen(project: Project, user: User, image_id: int | None) -> None:
+def record_presence(project: Project, user: User, image_id: int | None) -> None:
     """Note that `user` is here, with this image of the project in focus."""
     now = timezone.now()
     image = image_id if image_id and Image.objects.filter(project=project, pk=image_id).exists() else None
     known = Presence.objects.filter(project=project, user=user)
     row = known.values_list("image_id", "seen_at").first()
-    if row and row[0] == image and now - row[1] < timedelta(seconds=WRITE_S):
+    if row and row[0] == image and now - row[1] < timedelta(seconds=WRITE_INTERVAL_S):
         return
     Presence.objects.update_or_create(
         project=project, user=user, defaults={"image_id": image, "seen_at": now}
     )
 
 
-def people(project: Project) -> list[tuple[int, Person]]:
+def present_people(project: Project) -> list[tuple[int, Person]]:
     """Who is here: user id and person, by name."""
-    since = timezone.now() - timedelta(seconds=HERE_S)
+    since = timezone.now() - timedelta(seconds=PRESENT_S)
     here = Presence.objects.filter(project=project, seen_at__gt=since).order_by("user__username")
     return [
         (pk, Person(name, image)) for pk, name, image in here.values_list("user", "user__username", "image")
     ]
 
 
-def others(project: Project, user: User) -> list[Person]:
-    return [person for pk, person in people(project) if pk != user.pk]
+def other_people(project: Project, user: User) -> list[Person]:
+    return [person for pk, person in present_people(project) if pk != user.pk]
 
 
-def news(project: Project, user: User, since: int) -> News:
+def changes_since(project: Project, user: User, since: int) -> Changes:
     """What others did after the event `since`; of many images the newest."""
     events = LabelEvent.objects.filter(project=project, pk__gt=since)
-    told = list(events.exclude(by=user).order_by("-pk").values_list("pk", "by__username")[:MOST_EVENTS])
+    told = list(events.exclude(by=user).order_by("-pk").values_list("pk", "by__username")[:MAX_EVENTS])
     last = LabelEvent.objects.filter(project=project).order_by("-pk").values_list("pk", flat=True).first()
-    touched = Touch.objects.filter(event_id__in=[pk for pk, _ in told]).order_by("-pk")
-    images = touched.values_list("image_id", flat=True)[:MOST_TOUCHED] if told else []
+    touched = LabelEventImage.objects.filter(event_id__in=[pk for pk, _ in told]).order_by("-pk")
+    images = touched.values_list("image_id", flat=True)[:MAX_CHANGED_IMAGES] if told else []
     names = sorted({name or "somebody" for _, name in told})
-    return News(last or 0, names, sorted(set(images)))
+    return Changes(last or 0, names, sorted(set(images)))

@@ -10,15 +10,15 @@ from django.db.models import Count, Q
 from django.utils import timezone
 
 from projects.collaboration import assignments, presence
-from projects.labels.counts import count_images
-from projects.models import Annotation, How, Membership, Project
+from projects.labels.counts import images_per_tab
+from projects.models import Annotation, AnnotationSource, Membership, Project
 
 # What came with an import was not labeled here.
-BY_HAND = Q(how__in=[How.HUMAN, How.SUGGESTION])
+LABELED_BY_PEOPLE = Q(source__in=[AnnotationSource.HUMAN, AnnotationSource.SUGGESTION])
 
 
 @dataclass(frozen=True)
-class Worker:
+class PersonProgress:
     """One person: labels of the last hour, of today, of seven days and in all; images asked of her."""
 
     user: User
@@ -32,8 +32,8 @@ class Worker:
 
 
 @dataclass(frozen=True)
-class Pace:
-    workers: list[Worker]
+class TeamProgress:
+    workers: list[PersonProgress]
     unlabeled: int
 
     @property
@@ -46,16 +46,16 @@ class Pace:
         return 3600 * self.unlabeled / self.per_hour if self.per_hour and self.unlabeled else None
 
 
-def pace(project: Project) -> Pace:
+def team_progress(project: Project) -> TeamProgress:
     """The team's members, and whoever else labeled, most labels first; a constant number of queries."""
     now = timezone.now()
     counts = _counts(project, now)
     members = {one.user_id: one.get_role_display() for one in Membership.objects.filter(team=project.team_id)}
     users = User.objects.filter(pk__in={*members, *counts})
-    waiting = assignments.waiting_by_user(project)
-    here = {pk for pk, _ in presence.people(project)}
+    waiting = assignments.assigned_by_user(project)
+    here = {pk for pk, _ in presence.present_people(project)}
     workers = [
-        Worker(
+        PersonProgress(
             user,
             members.get(user.pk, "left the team"),
             *counts.get(user.pk, (0, 0, 0, 0)),
@@ -65,21 +65,21 @@ def pace(project: Project) -> Pace:
         for user in users
     ]
     workers.sort(key=lambda worker: (-worker.total, worker.user.username))
-    return Pace(workers, count_images(project)["unlabeled"])
+    return TeamProgress(workers, images_per_tab(project)["unlabeled"])
 
 
 def _counts(project: Project, now: datetime) -> dict[int, tuple[int, int, int, int]]:
     """user id → labels of the last hour, of today, of seven days, in all, as they stand now."""
     midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
-    given = Annotation.objects.filter(BY_HAND, label__project=project, by__isnull=False).order_by()
+    given = Annotation.objects.filter(LABELED_BY_PEOPLE, label__project=project, by__isnull=False).order_by()
     rows = given.values_list("by").annotate(
-        hour=_since(now - timedelta(hours=1)),
-        today=_since(midnight),
-        week=_since(now - timedelta(days=7)),
+        hour=_count_since(now - timedelta(hours=1)),
+        today=_count_since(midnight),
+        week=_count_since(now - timedelta(days=7)),
         total=Count("pk"),
     )
     return {by: (hour, today, week, total) for by, hour, today, week, total in rows}
 
 
-def _since(start: datetime) -> Count:
+def _count_since(start: datetime) -> Count:
     return Count("pk", filter=Q(at__gte=start))

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from exeml_site.lib.bulk import chunks
 from projects.labels import actions
-from projects.labels.annotations import alone, which
+from projects.labels.annotations import existing_ids, lock_project
 from projects.labels.second_opinions import label_by_id
 from projects.models import Annotation, Image, Label, LabelEvent, Opinion, OpinionState, Project
 
@@ -18,7 +18,7 @@ State = OpinionState
 
 
 @dataclass(frozen=True)
-class Dispute:
+class Disagreement:
     """An image about which two people said different things."""
 
     image: Image
@@ -28,7 +28,7 @@ class Dispute:
     second_by: str
 
 
-def disputes(project: Project, limit: int) -> list[Dispute]:
+def read_disagreements(project: Project, limit: int) -> list[Disagreement]:
     """The oldest images whose opinions differ, in a constant number of queries."""
     images = Image.objects.alive().filter(
         project=project, opinion=State.DIFFERS, second_opinion__isnull=False
@@ -38,24 +38,24 @@ def disputes(project: Project, limit: int) -> list[Dispute]:
     marks: dict[int, list[Annotation]] = {image.pk: [] for image in found}
     for mark in Annotation.objects.filter(image__in=found).select_related("by"):
         marks[mark.image_id].append(mark)
-    return [_dispute(image, marks[image.pk], labels) for image in found]
+    return [_disagreement(image, marks[image.pk], labels) for image in found]
 
 
-def _dispute(image: Image, marks: list[Annotation], labels: dict[int, Label]) -> Dispute:
+def _disagreement(image: Image, marks: list[Annotation], labels: dict[int, Label]) -> Disagreement:
     opinion: Opinion = image.second_opinion
     first = [labels[mark.label_id] for mark in marks if mark.label_id in labels]
     by = sorted({mark.by.username if mark.by else "somebody" for mark in marks})
     second = [labels[pk] for pk in opinion.labels if pk in labels]
-    return Dispute(image, first, by, second, opinion.by.username if opinion.by else "somebody")
+    return Disagreement(image, first, by, second, opinion.by.username if opinion.by else "somebody")
 
 
 @transaction.atomic
-def settle(project: Project, image_id: int, *, takes_second: bool, by: User) -> LabelEvent | None:
+def resolve(project: Project, image_id: int, *, takes_second: bool, by: User) -> LabelEvent | None:
     """One of two opinions holds: the first stays, or the second takes its place.
 
     Nothing happens where another reviewer was quicker.
     """
-    alone(project)
+    lock_project(project)
     opinion = Opinion.objects.filter(
         image=image_id, image__project=project, image__opinion=State.DIFFERS
     ).first()
@@ -75,8 +75,8 @@ def settle(project: Project, image_id: int, *, takes_second: bool, by: User) -> 
 @transaction.atomic
 def confirm(project: Project, image_ids: Iterable[int], by: User) -> int:
     """The labels of these images stand, a reviewer says; how many images."""
-    alone(project)
-    labeled = which(Image.objects.labeled().filter(project=project), image_ids)
+    lock_project(project)
+    labeled = existing_ids(Image.objects.labeled().filter(project=project), image_ids)
     for chunk in chunks(labeled):
         Image.objects.filter(pk__in=chunk).update(opinion=State.CONFIRMED)
     return len(labeled)
@@ -85,8 +85,8 @@ def confirm(project: Project, image_ids: Iterable[int], by: User) -> int:
 @transaction.atomic
 def reject(project: Project, image_ids: Iterable[int], by: User) -> LabelEvent | None:
     """Take the labels away: the images wait to be labeled again. None where none had a label."""
-    alone(project)
-    labeled = which(Image.objects.labeled().filter(project=project), image_ids)
+    lock_project(project)
+    labeled = existing_ids(Image.objects.labeled().filter(project=project), image_ids)
     event = actions.apply(project, labeled, remove=Label.objects.filter(project=project), by=by)
     for chunk in chunks(labeled):
         Image.objects.filter(pk__in=chunk).update(opinion=State.REJECTED)

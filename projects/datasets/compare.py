@@ -10,12 +10,12 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from projects.datasets import publish
-from projects.formats.manifest import Mark
+from projects.formats.manifest import EntryLabel
 from projects.labels import actions, bulk_import
-from projects.labels.annotations import alone
+from projects.labels.annotations import lock_project
 from projects.models import Annotation, DatasetVersion, Image, Label, LabelEvent, Project
 
-KINDS = {
+DIFFERENCE_KINDS = {
     "added": "Added",
     "removed": "Removed",
     "relabeled": "Relabeled",
@@ -24,7 +24,7 @@ KINDS = {
 
 
 @dataclass(frozen=True)
-class Member:
+class VersionImage:
     """An image of a dataset version: its side, and its labels as they were."""
 
     usage: str
@@ -36,8 +36,8 @@ class Difference:
     """One image that two versions do not have alike."""
 
     image_id: int
-    before: Member | None
-    after: Member | None
+    before: VersionImage | None
+    after: VersionImage | None
 
 
 @dataclass(frozen=True)
@@ -55,32 +55,34 @@ class Differences:
 
     @cached_property
     def counts(self) -> list[tuple[str, str, int]]:
-        return [(kind, words, len(self.of(kind))) for kind, words in KINDS.items()]
+        return [(kind, words, len(self.of(kind))) for kind, words in DIFFERENCE_KINDS.items()]
 
     @property
-    def are_none(self) -> bool:
+    def is_empty(self) -> bool:
         return not any(count for *_, count in self.counts)
 
 
-def members(version: DatasetVersion) -> dict[int, Member]:
+def version_images(version: DatasetVersion) -> dict[int, VersionImage]:
     """image id → what the version says of it. A manifest never changes, so the last few stay in memory.
 
     Raises ManifestDamaged.
     """
-    return _members(version.pk, version.sha256)
+    return _version_images(version.pk, version.sha256)
 
 
 @lru_cache(maxsize=6)
-def _members(pk: int, sha256: str) -> dict[int, Member]:
-    entries = publish.read_samples(DatasetVersion.objects.get(pk=pk))
+def _version_images(pk: int, sha256: str) -> dict[int, VersionImage]:
+    entries = publish.read_entries(DatasetVersion.objects.get(pk=pk))
     return {
-        entry.image_id: Member(entry.usage, entry.labels) for entry in entries if entry.image_id is not None
+        entry.image_id: VersionImage(entry.usage, entry.labels)
+        for entry in entries
+        if entry.image_id is not None
     }
 
 
 def differences(old: DatasetVersion, new: DatasetVersion) -> Differences:
     """Raises ManifestDamaged."""
-    before, after, found = members(old), members(new), Differences()
+    before, after, found = version_images(old), version_images(new), Differences()
     for image_id in sorted(before.keys() | after.keys()):
         one = Difference(image_id, before.get(image_id), after.get(image_id))
         if one.before is None:
@@ -99,7 +101,7 @@ def differences(old: DatasetVersion, new: DatasetVersion) -> Differences:
 
 
 @dataclass(frozen=True)
-class Restoring:
+class RestorePreview:
     """What putting the labels back will do, or did: counts of images."""
 
     relabeled: int
@@ -108,17 +110,17 @@ class Restoring:
     missing_labels: list[str]
 
     @property
-    def is_nothing(self) -> bool:
+    def is_empty(self) -> bool:
         return not self.relabeled and not self.unlabeled
 
 
-def preview_restoring(version: DatasetVersion) -> Restoring:
+def preview_restore(version: DatasetVersion) -> RestorePreview:
     """What `restore` would do now. Raises ManifestDamaged."""
-    then, now = members(version), _labels_now(version.project)
+    then, now = version_images(version), _labels_now(version.project)
     living = {pk for pk in now if pk in then}
     names = {label.lower() for label in version.project.labels.values_list("name", flat=True)}
     missing = sorted({label for one in then.values() for label in one.labels if label.lower() not in names})
-    return Restoring(
+    return RestorePreview(
         sum(_differs(now[pk], then[pk].labels) for pk in living),
         sum(bool(labels) for pk, labels in now.items() if pk not in then),
         len(then) - len(living),
@@ -127,25 +129,25 @@ def preview_restoring(version: DatasetVersion) -> Restoring:
 
 
 @transaction.atomic
-def restore(version: DatasetVersion, by: User, *, others_too: bool = False) -> list[LabelEvent]:
+def restore_labels(version: DatasetVersion, by: User, *, unlabel_others: bool = False) -> list[LabelEvent]:
     """Give every living image of the version the labels that it had; labels that are gone are made again.
 
-    `others_too`: images that the version does not hold lose theirs. Each of both is one deed that can be
+    `unlabel_others`: images that the version does not hold lose theirs. Each of both is one deed that can be
     taken back. Raises ManifestDamaged.
     """
     project = version.project
-    alone(project)
+    lock_project(project)
     now = _labels_now(project)
-    marks: dict[int, Sequence[Mark]] = {
-        entry.image_id: entry.marks
-        for entry in publish.read_samples(version)
+    marks: dict[int, Sequence[EntryLabel]] = {
+        entry.image_id: entry.entry_labels
+        for entry in publish.read_entries(version)
         if entry.image_id in now and _differs(now[entry.image_id], entry.labels)
     }
     details = {"dataset_version": version.name}
-    given = bulk_import.give(project, marks, by, replaces=True, details=details).event
+    given = bulk_import.import_labels(project, marks, by, replaces=True, details=details).event
     taken = None
-    if others_too:
-        known = members(version)
+    if unlabel_others:
+        known = version_images(version)
         others = [pk for pk, labels in now.items() if labels and pk not in known]
         taken = actions.apply(project, others, remove=Label.objects.filter(project=project), by=by)
     return [event for event in (given, taken) if event]

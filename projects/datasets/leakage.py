@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from projects.datasets.split import EVAL, TRAIN, Labeled, Split
+from projects.datasets.split import EVAL, TRAIN, LabeledImage, SplitResult
 
-MOST_NAMED = 200  # images kept by name in a report
+MAX_LISTED_IMAGES = 200  # images kept by name in a report
 
 
-def report(images: Sequence[Labeled], split: Split, ratio: Decimal) -> dict[str, Any]:
+def split_report(images: Sequence[LabeledImage], split: SplitResult, ratio: Decimal) -> dict[str, Any]:
     """What is told of a split, as JSON. Counts are images unless they say groups.
 
     `random_leaks`: how many validation images would be expected to have a copy in training, had every image
@@ -19,16 +19,16 @@ def report(images: Sequence[Labeled], split: Split, ratio: Decimal) -> dict[str,
     """
     groups = _groups(images)
     leaking = sorted(pk for ones in groups for pk in _leaking(ones, split.sides))
-    earlier = [one.side for one in images if one.side]
-    fresh = [split.sides[one.id] for one in images if not one.side]
+    earlier = [one.split for one in images if one.split]
+    fresh = [split.sides[one.id] for one in images if not one.split]
     return {
         "groups": len(groups),
         "copies": sum(map(len, groups)),
         "random_leaks": round(sum(expected_leaks(len(ones), float(ratio)) for ones in groups), 1),
         "leaks": len(leaking),
-        "leaking": leaking[:MOST_NAMED],
+        "leaking": leaking[:MAX_LISTED_IMAGES],
         "moved": len(split.moved),
-        "moved_images": list(split.moved[:MOST_NAMED]),
+        "moved_images": list(split.moved[:MAX_LISTED_IMAGES]),
         "earlier_train": earlier.count(TRAIN),
         "earlier_eval": earlier.count(EVAL),
         "new_train": fresh.count(TRAIN),
@@ -42,7 +42,7 @@ def expected_leaks(copies: int, ratio: float) -> float:
     return copies * (1 - ratio) * (1 - (1 - ratio) ** (copies - 1)) if copies > 1 else 0.0
 
 
-def ratio_words(found: Mapping[str, int], ratio: Decimal) -> str:
+def ratio_note(found: Mapping[str, int], ratio: Decimal) -> str:
     """How the sides that images kept and the wished ratio disagree; empty where they do not.
 
     `found` is a report, or its four counts by side. A difference of one image in a hundred, or of one image,
@@ -63,16 +63,16 @@ def ratio_words(found: Mapping[str, int], ratio: Decimal) -> str:
     return f"{kept}; {fresh}. Of all images, {reached:.2f} teach."
 
 
-def _groups(images: Iterable[Labeled]) -> list[list[Labeled]]:
+def _groups(images: Iterable[LabeledImage]) -> list[list[LabeledImage]]:
     """The copies of each picture, two and more."""
-    groups: dict[int, list[Labeled]] = {}
+    groups: dict[int, list[LabeledImage]] = {}
     for one in images:
         if one.group is not None:
             groups.setdefault(one.group, []).append(one)
     return [ones for ones in groups.values() if len(ones) > 1]
 
 
-def _leaking(ones: Sequence[Labeled], sides: dict[int, str]) -> list[int]:
+def _leaking(ones: Sequence[LabeledImage], sides: dict[int, str]) -> list[int]:
     """The validation images of a group that also stands in training."""
     if not any(sides[one.id] == TRAIN for one in ones):
         return []

@@ -20,7 +20,7 @@ from exeml_site.lib import storage
 from projects.datasets import leakage
 from projects.datasets import split as dataset_split
 from projects.formats import manifest
-from projects.models import Annotation, DatasetVersion, Image, Project, Side
+from projects.models import Annotation, DatasetVersion, Image, Project, Split
 
 
 class ManifestDamaged(Exception):
@@ -44,14 +44,14 @@ def _publish(version: DatasetVersion, draft: Draft) -> None:
     with transaction.atomic():
         Project.objects.select_for_update().get(pk=version.project_id)  # one publishing at a time
         version.refresh_from_db()
-        if version.is_published or _sides(version.project) != draft.earlier_sides:
+        if version.is_published or _splits(version.project) != draft.earlier_sides:
             return
-        _keep_sides(draft)
+        _save_new_splits(draft)
         version.manifest = f"datasets/{version.project_id}/{version.name}.manifest"
         storage.save_whole(version.manifest, draft.file)
         version.sha256, version.counts, version.split = draft.sha256, draft.counts, draft.report
         version.image_count = sum(draft.usages.values())
-        version.train_count, version.eval_count = draft.usages[Side.TRAIN], draft.usages[Side.EVAL]
+        version.train_count, version.eval_count = draft.usages[Split.TRAIN], draft.usages[Split.EVAL]
         version.published_at = timezone.now()
         version.save()
 
@@ -71,14 +71,14 @@ class Draft:
 
 @contextmanager
 def _draft(version: DatasetVersion) -> Iterator[Draft]:
-    earlier_sides = _sides(version.project)
+    earlier_sides = _splits(version.project)
     entries = list(_entries(version.project))  # one query: one moment
     copies = Image.objects.filter(project=version.project, duplicate_group__isnull=False)
     groups = {pk: group for pk, group in copies.values_list("pk", "duplicate_group") if group is not None}
     images = [_to_split(entry, earlier_sides, groups) for entry in entries]
     split = dataset_split.split(images, version.training_ratio, str(version.project_id))
-    report = leakage.report(images, split, version.training_ratio)
-    searched = Project.objects.filter(pk=version.project_id).exclude(copies_searched="")
+    report = leakage.split_report(images, split, version.training_ratio)
+    searched = Project.objects.filter(pk=version.project_id).exclude(duplicates_searched="")
     report["are_copies_known"] = searched.exists()
     del images
     with tempfile.TemporaryFile() as file:
@@ -92,24 +92,24 @@ def _draft(version: DatasetVersion) -> Iterator[Draft]:
             tally.update((label, usage) for label in entry.labels)
         del entries
         file.seek(0)
-        counts = {label: {side: tally[label, side] for side in Side.values} for label, _ in tally}
+        counts = {label: {side: tally[label, side] for side in Split.values} for label, _ in tally}
         yield Draft(file, digest.hexdigest(), counts, usages, split.sides, earlier_sides, report)
 
 
-def _sides(project: Project) -> dict[int, str]:
-    return dict(project.images.exclude(side="").values_list("pk", "side"))
+def _splits(project: Project) -> dict[int, str]:
+    return dict(project.images.exclude(split="").values_list("pk", "split"))
 
 
-def _keep_sides(draft: Draft) -> None:
+def _save_new_splits(draft: Draft) -> None:
     """Write the sides that are new; an image that has its side already is not touched."""
-    for side in Side.values:
+    for side in Split.values:
         fresh = [
             image
             for image, given in draft.sides.items()
             if given == side and draft.earlier_sides.get(image) != side
         ]
         for start in range(0, len(fresh), 5000):
-            Image.objects.filter(pk__in=fresh[start : start + 5000]).update(side=side)
+            Image.objects.filter(pk__in=fresh[start : start + 5000]).update(split=side)
 
 
 def _image(entry: manifest.Entry) -> int:
@@ -118,10 +118,12 @@ def _image(entry: manifest.Entry) -> int:
 
 def _to_split(
     entry: manifest.Entry, earlier_sides: dict[int, str], groups: dict[int, int]
-) -> dataset_split.Labeled:
+) -> dataset_split.LabeledImage:
     image = _image(entry)
     sha256 = entry.properties[manifest.SHA256]
-    return dataset_split.Labeled(image, sha256, entry.labels, earlier_sides.get(image, ""), groups.get(image))
+    return dataset_split.LabeledImage(
+        image, sha256, entry.labels, earlier_sides.get(image, ""), groups.get(image)
+    )
 
 
 def _entries(project: Project) -> Iterator[manifest.Entry]:
@@ -131,34 +133,45 @@ def _entries(project: Project) -> Iterator[manifest.Entry]:
         .order_by("image", "label__position", "label")
         .values_list(
             "image", "image__sha256", "image__format", "image__name",
-            "label__name", "how", "by__username", "at", "confidence",
+            "label__name", "source", "by__username", "at", "confidence",
         )
     )  # fmt: skip
-    for (image, sha256, format, name), marks in groupby(rows.iterator(chunk_size=5000), lambda row: row[:4]):
-        yield _entry(project, image, sha256, format, name, tuple(mark_of(*mark[4:]) for mark in marks))
+    for (image, sha256, format, name), entry_labels in groupby(
+        rows.iterator(chunk_size=5000), lambda row: row[:4]
+    ):
+        yield _entry(
+            project, image, sha256, format, name, tuple(entry_label(*mark[4:]) for mark in entry_labels)
+        )
 
 
 def _entry(
-    project: Project, image: int, sha256: str, format: str, name: str, marks: tuple[manifest.Mark, ...]
+    project: Project,
+    image: int,
+    sha256: str,
+    format: str,
+    name: str,
+    entry_labels: tuple[manifest.EntryLabel, ...],
 ) -> manifest.Entry:
     return manifest.Entry(
         source=Image(project_id=project.pk, sha256=sha256, format=format).file_name,
         id=sha256[:32],
-        marks=marks,
+        entry_labels=entry_labels,
         properties={manifest.IMAGE_ID: image, manifest.SHA256: sha256, manifest.FILE_NAME: name},
     )
 
 
-def mark_of(label: str, how: str, by: str | None, at: datetime, confidence: float | None) -> manifest.Mark:
-    return manifest.Mark(
+def entry_label(
+    label: str, source: str, by: str | None, at: datetime, confidence: float | None
+) -> manifest.EntryLabel:
+    return manifest.EntryLabel(
         name=label,
-        annotated_by=f"{how}/{by}" if by else how,
+        annotated_by=f"{source}/{by}" if by else source,
         creation_time=at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S"),
         confidence=confidence,
     )
 
 
-def read_samples(dataset_version: DatasetVersion) -> list[manifest.Entry]:
+def read_entries(dataset_version: DatasetVersion) -> list[manifest.Entry]:
     """The published samples, read back. Raises ManifestDamaged where the file is not what was published."""
     if not dataset_version.is_published:
         raise ManifestDamaged(f"The dataset version {dataset_version} has not been published yet.")

@@ -13,13 +13,13 @@ from django.db.models import Count, Q
 
 from projects.datasets import leakage
 from projects.datasets import split as dataset_split
-from projects.labels.counts import count_carriers
-from projects.models import Annotation, Image, Label, Project, Side, Transfer
+from projects.labels.counts import images_per_label
+from projects.models import Annotation, Image, Label, Project, Split, Transfer
 
 MIN_LABELS = 2
 MIN_IMAGES = 5  # of each label that is used
-IMPORTING = "Images are being imported. Wait until the import ends, or cancel it (4712)."
-NAMED = 5  # labels named in a sentence before “and n more”
+IMPORT_RUNNING = "Images are being imported. Wait until the import ends, or cancel it (4712)."
+MAX_LABELS_NAMED = 5  # labels named in a sentence before “and n more”
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,13 @@ def readiness(project: Project, counts: list[tuple[Label, int]] | None = None) -
     images carry each, of a caller who has read them already.
     """
     if counts is None:
-        carriers = count_carriers(project)
+        carriers = images_per_label(project)
         counts = [(label, carriers[label.pk]) for label in project.labels.all()]
     is_importing = project.transfers.filter(state__in=Transfer.ACTIVE).exists()
     used = [(label, images) for label, images in counts if images]
     unused = [f"‘{label}’" for label, images in counts if not images]
     notes = [f"On no image and left out: {_listed(unused)}."] if unused else []
-    return Readiness([*_missing(used), *([IMPORTING] if is_importing else [])], notes, counts)
+    return Readiness([*_missing(used), *([IMPORT_RUNNING] if is_importing else [])], notes, counts)
 
 
 def _missing(used: list[tuple[Label, int]]) -> list[str]:
@@ -72,8 +72,8 @@ def _missing(used: list[tuple[Label, int]]) -> list[str]:
 
 
 def _listed(words: list[str]) -> str:
-    more = len(words) - NAMED
-    return ", ".join(words[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    more = len(words) - MAX_LABELS_NAMED
+    return ", ".join(words[:MAX_LABELS_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class SplitPreview:
     moved: int
     groups: int = 0
     torn: int = 0
-    ratio_words: str = ""  # how the kept sides and the wished ratio disagree
+    ratio_note: str = ""  # how the kept sides and the wished ratio disagree
 
 
 def preview(project: Project, ratio: Decimal) -> list[LabelSplit]:
@@ -114,56 +114,58 @@ def _preview_of_images(project: Project, ratio: Decimal) -> SplitPreview:
     split = dataset_split.split(images, ratio, str(project.pk))
     tally = Counter((label, split.sides[one.id]) for one in images for label in one.labels)
     names = project.labels.values_list("name", flat=True)
-    rows = [LabelSplit(name, tally[name, Side.TRAIN], tally[name, Side.EVAL]) for name in names]
+    rows = [LabelSplit(name, tally[name, Split.TRAIN], tally[name, Split.EVAL]) for name in names]
     sides = Counter(split.sides.values())
     used = [row for row in rows if row.train or row.eval]
     return SplitPreview(
         used,
-        sides[Side.TRAIN],
-        sides[Side.EVAL],
+        sides[Split.TRAIN],
+        sides[Split.EVAL],
         len(split.moved),
         split.kept_together,
         len(split.torn),
-        leakage.ratio_words(leakage.report(images, split, ratio), ratio),
+        leakage.ratio_note(leakage.split_report(images, split, ratio), ratio),
     )
 
 
 def _preview_of_counts(project: Project, ratio: Decimal) -> SplitPreview:
     rows, moved, earlier = [], 0, Counter[str]()
-    for name, train, kept_back, free in _sides_of_labels(project):
-        row = LabelSplit(name, *dataset_split.share(train, kept_back, free, ratio))
+    for name, train, kept_back, free in _split_counts_of_labels(project):
+        row = LabelSplit(name, *dataset_split.split_counts(train, kept_back, free, ratio))
         moved += max(train - row.train, 0) + max(kept_back - row.eval, 0)
-        earlier.update({Side.TRAIN: train, Side.EVAL: kept_back})
+        earlier.update({Split.TRAIN: train, Split.EVAL: kept_back})
         rows.append(row)
     train, kept_back = sum(row.train for row in rows), sum(row.eval for row in rows)
-    before = {"earlier_train": earlier[Side.TRAIN], "earlier_eval": earlier[Side.EVAL]}
+    before = {"earlier_train": earlier[Split.TRAIN], "earlier_eval": earlier[Split.EVAL]}
     new = {
-        "new_train": max(train - earlier[Side.TRAIN], 0),
-        "new_eval": max(kept_back - earlier[Side.EVAL], 0),
+        "new_train": max(train - earlier[Split.TRAIN], 0),
+        "new_eval": max(kept_back - earlier[Split.EVAL], 0),
     }
-    return SplitPreview(rows, train, kept_back, moved, ratio_words=leakage.ratio_words(before | new, ratio))
+    return SplitPreview(rows, train, kept_back, moved, ratio_note=leakage.ratio_note(before | new, ratio))
 
 
-def _sides_of_labels(project: Project) -> Iterable[tuple[str, int, int, int]]:
+def _split_counts_of_labels(project: Project) -> Iterable[tuple[str, int, int, int]]:
     """(label, images in training, in validation, without a side) of each label in use: one query."""
     living = Q(annotations__image__deleted_at=None)
 
     def images(side: str) -> Count:
-        return Count("annotations", filter=living & Q(annotations__image__side=side))
+        return Count("annotations", filter=living & Q(annotations__image__split=side))
 
-    counted = project.labels.annotate(taught=images(Side.TRAIN), kept_back=images(Side.EVAL), free=images(""))
+    counted = project.labels.annotate(
+        taught=images(Split.TRAIN), kept_back=images(Split.EVAL), free=images("")
+    )
     rows = counted.order_by("position", "pk").values_list("name", "taught", "kept_back", "free")
     return (row for row in rows if any(row[1:]))
 
 
-def _labeled(project: Project) -> Iterator[dataset_split.Labeled]:
+def _labeled(project: Project) -> Iterator[dataset_split.LabeledImage]:
     """The living labeled images, each once, with its labels as `publish` takes them."""
     rows = (
         Annotation.objects.filter(image__project=project, image__deleted_at=None)
         .order_by("image", "label__position", "label")
-        .values_list("image", "image__sha256", "image__side", "image__duplicate_group", "label__name")
+        .values_list("image", "image__sha256", "image__split", "image__duplicate_group", "label__name")
     )
     for (image, sha256, side, group), marks in groupby(
         rows.iterator(chunk_size=5000), key=lambda row: row[:4]
     ):
-        yield dataset_split.Labeled(image, sha256, tuple(mark[4] for mark in marks), side, group)
+        yield dataset_split.LabeledImage(image, sha256, tuple(mark[4] for mark in marks), side, group)

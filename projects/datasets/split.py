@@ -27,22 +27,22 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 
 TRAIN, EVAL = "TRAIN", "EVAL"
-OTHER = {TRAIN: EVAL, EVAL: TRAIN}
+OPPOSITE = {TRAIN: EVAL, EVAL: TRAIN}
 
 
 @dataclass(frozen=True, slots=True)
-class Labeled:
+class LabeledImage:
     """An image to be split. `side` is what it had before, or empty; copies have the same `group`."""
 
     id: int
     sha256: str
     labels: tuple[str | int, ...]
-    side: str = ""
+    split: str = ""
     group: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class SplitResult:
     """The side of every image; images that had to leave the side they had; groups that stand on both sides.
 
     `kept_together`: how many groups of copies a split of single images could have torn.
@@ -58,17 +58,17 @@ class Split:
 class _Unit:
     """Images that go to a side together: one, or the copies of a picture that have no side of their own."""
 
-    images: list[Labeled]
+    images: list[LabeledImage]
     labels: Counter[str | int]
     is_fixed: bool
 
     @classmethod
-    def of(cls, images: list[Labeled]) -> _Unit:
+    def of(cls, images: list[LabeledImage]) -> _Unit:
         labels = Counter(label for image in images for label in image.labels)
-        return cls(images, labels, any(image.side for image in images))
+        return cls(images, labels, any(image.split for image in images))
 
 
-def train_wanted(images: int, ratio: Decimal) -> int:
+def train_target(images: int, ratio: Decimal) -> int:
     """How many of a class's images belong to training: nearest to the ratio, both sides kept alive."""
     if images < 2:
         return images
@@ -76,54 +76,54 @@ def train_wanted(images: int, ratio: Decimal) -> int:
     return min(max(nearest, 1), images - 1)
 
 
-def taught_of_new(train: int, evaluation: int, free: int, ratio: Decimal) -> int:
+def new_train_count(train: int, evaluation: int, free: int, ratio: Decimal) -> int:
     """How many of the `free` images of a class go to training, where the others have their side already."""
-    wanted = train_wanted(train + evaluation + free, ratio) - train
+    wanted = train_target(train + evaluation + free, ratio) - train
     least = int((free * ratio).quantize(Decimal(1), rounding=ROUND_FLOOR))
     most = int((free * ratio).quantize(Decimal(1), rounding=ROUND_CEILING))
     least, most = min(max(least, 0 if train else 1), free), (most if evaluation else min(most, free - 1))
     return max(min(max(wanted, least), most), 0)
 
 
-def share(train: int, evaluation: int, free: int, ratio: Decimal) -> tuple[int, int]:
+def split_counts(train: int, evaluation: int, free: int, ratio: Decimal) -> tuple[int, int]:
     """(training, validation) counts of a class whose images carry this label only.
 
     `train` and `evaluation` have their side already, `free` have none: what `split` will do, counts only.
     """
     images = train + evaluation + free
-    train += taught_of_new(train, evaluation, free, ratio)
+    train += new_train_count(train, evaluation, free, ratio)
     if images >= 2 and train in (0, images):
         train = 1 if train == 0 else images - 1
     return train, images - train
 
 
-def split(images: Iterable[Labeled], ratio: Decimal, seed: str) -> Split:
+def split(images: Iterable[LabeledImage], ratio: Decimal, seed: str) -> SplitResult:
     """Give every image a side; `seed` names the project. See the rules above."""
     ordered = sorted(images, key=lambda image: _order(image, seed))
     groups = _groups(ordered)
-    sides = {image.id: image.side for image in ordered if image.side}
-    _join(groups, sides)
-    _give_out([one for one in _units(ordered) if one.images[0].id not in sides], ordered, ratio, sides)
-    _mend(ordered, sides)
-    moved = (image.id for image in ordered if image.side and image.side != sides[image.id])
+    sides = {image.id: image.split for image in ordered if image.split}
+    _join_groups(groups, sides)
+    _assign_new([one for one in _units(ordered) if one.images[0].id not in sides], ordered, ratio, sides)
+    _repair_one_sided(ordered, sides)
+    moved = (image.id for image in ordered if image.split and image.split != sides[image.id])
     torn = (group for group, ones in groups.items() if len({sides[one.id] for one in ones}) > 1)
-    return Split(sides, tuple(moved), tuple(torn), len(groups))
+    return SplitResult(sides, tuple(moved), tuple(torn), len(groups))
 
 
-def _order(image: Labeled, seed: str) -> bytes:
+def _order(image: LabeledImage, seed: str) -> bytes:
     return hashlib.sha256(f"{seed}:{image.sha256}".encode()).digest()
 
 
-def _groups(images: Sequence[Labeled]) -> dict[int, list[Labeled]]:
+def _groups(images: Sequence[LabeledImage]) -> dict[int, list[LabeledImage]]:
     """Groups of two copies or more."""
-    groups: dict[int, list[Labeled]] = defaultdict(list)
+    groups: dict[int, list[LabeledImage]] = defaultdict(list)
     for image in images:
         if image.group is not None:
             groups[image.group].append(image)
     return {group: ones for group, ones in groups.items() if len(ones) > 1}
 
 
-def _join(groups: dict[int, list[Labeled]], sides: dict[int, str]) -> None:
+def _join_groups(groups: dict[int, list[LabeledImage]], sides: dict[int, str]) -> None:
     """New copies go where earlier ones are."""
     for ones in groups.values():
         earlier = {sides[one.id] for one in ones if one.id in sides}
@@ -132,9 +132,9 @@ def _join(groups: dict[int, list[Labeled]], sides: dict[int, str]) -> None:
                 sides.setdefault(one.id, TRAIN if TRAIN in earlier else EVAL)
 
 
-def _units(images: Sequence[Labeled], sides: dict[int, str] | None = None) -> list[_Unit]:
+def _units(images: Sequence[LabeledImage], sides: dict[int, str] | None = None) -> list[_Unit]:
     """Images that go together, in order: the copies of a group (with `sides`: those on the same side)."""
-    together: dict[object, list[Labeled]] = {}
+    together: dict[object, list[LabeledImage]] = {}
     for image in images:
         alone: object = ("image", image.id)
         key = alone if image.group is None else (image.group, sides[image.id] if sides else "")
@@ -154,23 +154,23 @@ def _rarest_first(counts: Mapping[str | int, int]) -> list[str | int]:
     return sorted(counts, key=lambda one: (counts[one], str(one)))
 
 
-def _give_out(
-    free: Sequence[_Unit], images: Sequence[Labeled], ratio: Decimal, sides: dict[int, str]
+def _assign_new(
+    free: Sequence[_Unit], images: Sequence[LabeledImage], ratio: Decimal, sides: dict[int, str]
 ) -> None:
     """Side every image without one, the rarest label first."""
     totals = Counter(label for image in images for label in image.labels)
-    wanted = _wants(images, totals, ratio, sides)
+    wanted = _targets(images, totals, ratio, sides)
     carriers = _carriers(free)
     for label in _rarest_first(totals):
         for unit in carriers.get(label, ()):
             if unit.images[0].id not in sides:
-                side = _hungrier(wanted, unit, label)
+                side = _preferred_split(wanted, unit, label)
                 sides.update((image.id, side) for image in unit.images)
                 wanted[side].subtract(unit.labels)
 
 
-def _wants(
-    images: Sequence[Labeled], totals: Counter[str | int], ratio: Decimal, sides: dict[int, str]
+def _targets(
+    images: Sequence[LabeledImage], totals: Counter[str | int], ratio: Decimal, sides: dict[int, str]
 ) -> dict[str, Counter[str | int]]:
     """How many images each side still wants of each label; below zero where it has too many."""
     given: dict[str, Counter[str | int]] = {TRAIN: Counter(), EVAL: Counter()}
@@ -181,12 +181,12 @@ def _wants(
     for label, total in totals.items():
         train, evaluation = given[TRAIN][label], given[EVAL][label]
         free = total - train - evaluation
-        wants[TRAIN][label] = taught_of_new(train, evaluation, free, ratio)
+        wants[TRAIN][label] = new_train_count(train, evaluation, free, ratio)
         wants[EVAL][label] = free - wants[TRAIN][label]
     return wants
 
 
-def _hungrier(wanted: dict[str, Counter[str | int]], unit: _Unit, label: str | int) -> str:
+def _preferred_split(wanted: dict[str, Counter[str | int]], unit: _Unit, label: str | int) -> str:
     """The side that wants more of `label`; then of all the unit's labels; then training."""
 
     def hunger(side: str) -> tuple[int, int, bool]:
@@ -195,7 +195,7 @@ def _hungrier(wanted: dict[str, Counter[str | int]], unit: _Unit, label: str | i
     return max((TRAIN, EVAL), key=hunger)
 
 
-def _mend(images: Sequence[Labeled], sides: dict[int, str]) -> None:
+def _repair_one_sided(images: Sequence[LabeledImage], sides: dict[int, str]) -> None:
     """Bring every class to both sides by the fewest moves, copies together; else by tearing a group."""
     singles = [_Unit.of([image]) for image in images]
     for units in (_units(images, sides), singles):
@@ -206,12 +206,12 @@ def _mend(images: Sequence[Labeled], sides: dict[int, str]) -> None:
                 count[label][sides[image.id]] += 1
         for label in _rarest_first({label: each.total() for label, each in count.items()}):
             if count[label].total() > 1 and (not count[label][TRAIN] or not count[label][EVAL]):
-                unit = _spare(carriers[label], label, sides, count)
+                unit = _unit_to_move(carriers[label], label, sides, count)
                 if unit is not None:
-                    _change_over(unit, sides, count)
+                    _move_unit(unit, sides, count)
 
 
-def _spare(
+def _unit_to_move(
     units: Sequence[_Unit], label: str | int, sides: dict[int, str], count: dict[str | int, Counter[str]]
 ) -> _Unit | None:
     """What may change over for a one-sided class: no class loses all its images of that side by it.
@@ -236,9 +236,9 @@ def _spare(
     return max(able, key=lambda one: one[:3])[3] if able else None
 
 
-def _change_over(unit: _Unit, sides: dict[int, str], count: dict[str | int, Counter[str]]) -> None:
+def _move_unit(unit: _Unit, sides: dict[int, str], count: dict[str | int, Counter[str]]) -> None:
     old = sides[unit.images[0].id]
-    sides.update((image.id, OTHER[old]) for image in unit.images)
+    sides.update((image.id, OPPOSITE[old]) for image in unit.images)
     for label, carried in unit.labels.items():
         count[label][old] -= carried
-        count[label][OTHER[old]] += carried
+        count[label][OPPOSITE[old]] += carried

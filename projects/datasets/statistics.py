@@ -14,18 +14,18 @@ import numpy as np
 from exeml_site.lib.bulk import chunks
 from projects.datasets import publish
 from projects.formats.manifest import Entry
-from projects.models import DatasetVersion, Image, Side
+from projects.models import DatasetVersion, Image, Split
 
 BINS = 12
 MEASURES = ("size", "brightness", "sharpness")
-WORDS = {
+MEASURE_TEXT = {
     "size": ("Size", "shorter side, pixels"),
     "brightness": ("Brightness", "mean luminance, 0 black to 255 white"),
     "sharpness": ("Sharpness", "variance of the Laplacian of the thumbnail; low is blurred"),
 }
 
 
-class Bar(NamedTuple):
+class HistogramBar(NamedTuple):
     """One bin of a chart: where it begins and ends, and the share (0 to 1 of the highest) of each side."""
 
     low: float
@@ -36,27 +36,27 @@ class Bar(NamedTuple):
     eval_height: float
 
 
-class Chart(NamedTuple):
+class Histogram(NamedTuple):
     title: str
     unit: str
-    bars: list[Bar]
+    bars: list[HistogramBar]
     words: str
 
 
-def portrait_of(version: DatasetVersion) -> dict[str, Any]:
+def statistics_of(version: DatasetVersion) -> dict[str, Any]:
     """`people`: [[who, labels given]], the most first; `measures`: name → edges and counts of each side;
     `gone`: images whose row is not there any more. Raises ManifestDamaged."""
-    portrait: dict[str, Any] = version.portrait
+    portrait: dict[str, Any] = version.statistics
     if not portrait:
-        portrait = version.portrait = paint(publish.read_samples(version))
-        DatasetVersion.objects.filter(pk=version.pk).update(portrait=portrait)
+        portrait = version.statistics = compute_statistics(publish.read_entries(version))
+        DatasetVersion.objects.filter(pk=version.pk).update(statistics=portrait)
     return portrait
 
 
-def paint(entries: Sequence[Entry]) -> dict[str, Any]:
+def compute_statistics(entries: Sequence[Entry]) -> dict[str, Any]:
     sides = {entry.image_id: entry.usage for entry in entries if entry.image_id is not None}
     measured: dict[str, dict[str, list[float]]] = {
-        name: {side: [] for side in Side.values} for name in MEASURES
+        name: {side: [] for side in Split.values} for name in MEASURES
     }
     found = 0
     for chunk in chunks(list(sides)):
@@ -67,28 +67,28 @@ def paint(entries: Sequence[Entry]) -> dict[str, Any]:
             found += 1
             values = (min(width, height), brightness, sharpness)
             for name, value in zip(MEASURES, values, strict=True):
-                if value is not None and sides[pk] in Side.values:
+                if value is not None and sides[pk] in Split.values:
                     measured[name][sides[pk]].append(float(value))
-    people = Counter(_who(mark.annotated_by) for entry in entries for mark in entry.marks)
+    people = Counter(_who(mark.annotated_by) for entry in entries for mark in entry.entry_labels)
     return {
         "people": [list(one) for one in people.most_common()],
-        "measures": {name: _histogram(ones, name) for name, ones in measured.items() if any(ones.values())},
+        "measures": {name: _bin_counts(ones, name) for name, ones in measured.items() if any(ones.values())},
         "gone": len(entries) - found,
     }
 
 
-def charts(portrait: dict[str, Any]) -> list[Chart]:
+def histograms(portrait: dict[str, Any]) -> list[Histogram]:
     """The distributions as bars, each side as shares of its own images."""
-    return [_chart(name, one) for name, one in portrait.get("measures", {}).items()]
+    return [_histogram_of(name, one) for name, one in portrait.get("measures", {}).items()]
 
 
 def _who(annotated_by: str) -> str:
     """“human/anna” as “anna”; what came without a person says how it came."""
-    how, _, person = annotated_by.partition("/")
-    return person or {"sample": "came with the sample", "import": "imported"}.get(how, "nobody is named")
+    source, _, person = annotated_by.partition("/")
+    return person or {"sample": "came with the sample", "import": "imported"}.get(source, "nobody is named")
 
 
-def _histogram(values: dict[str, list[float]], name: str) -> dict[str, Any]:
+def _bin_counts(values: dict[str, list[float]], name: str) -> dict[str, Any]:
     together = np.array([value for side in values.values() for value in side])
     low, high = float(together.min()), float(together.max())
     if name == "brightness":
@@ -104,19 +104,19 @@ def _histogram(values: dict[str, list[float]], name: str) -> dict[str, Any]:
     return {"edges": [round(float(edge), 3) for edge in edges], **counts, **measured}
 
 
-def _chart(name: str, one: dict[str, Any]) -> Chart:
-    title, unit = WORDS[name]
-    shares = {side: _shares(one[side]) for side in Side.values}
-    top = max([*shares[Side.TRAIN], *shares[Side.EVAL], 1e-9])
-    heights = {side: [round(share / top, 4) for share in shares[side]] for side in Side.values}
+def _histogram_of(name: str, one: dict[str, Any]) -> Histogram:
+    title, unit = MEASURE_TEXT[name]
+    shares = {side: _shares(one[side]) for side in Split.values}
+    top = max([*shares[Split.TRAIN], *shares[Split.EVAL], 1e-9])
+    heights = {side: [round(share / top, 4) for share in shares[side]] for side in Split.values}
     edges = one["edges"]
-    counts, tall = (one[Side.TRAIN], one[Side.EVAL]), (heights[Side.TRAIN], heights[Side.EVAL])
-    bars = [Bar(*row) for row in zip(edges[:-1], edges[1:], *counts, *tall, strict=True)]
+    counts, tall = (one[Split.TRAIN], one[Split.EVAL]), (heights[Split.TRAIN], heights[Split.EVAL])
+    bars = [HistogramBar(*row) for row in zip(edges[:-1], edges[1:], *counts, *tall, strict=True)]
     low, high = one["least"], one["most"]
     words = f"{title}: from {low:,.0f} to {high:,.0f}, half of the images below {one['median']:,.0f}."
     if low == high:
         words = f"{title}: {low:,.0f} for all images."
-    return Chart(title, unit, bars, words)
+    return Histogram(title, unit, bars, words)
 
 
 def _shares(counts: Iterable[int]) -> list[float]:

@@ -13,12 +13,23 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from projects.formats.manifest import Entry, Mark
+from projects.formats.manifest import Entry, EntryLabel
 
-IMAGE = {"image", "images", "file", "filename", "file_name", "file name", "path", "filepath", "source", "uri"}
-LABEL = {"label", "labels", "class", "classes", "category", "tag", "tags", "label_name", "class_name"}
-SET = {"set", "split", "usage", "subset", "ml_use"}
-USAGES = {
+IMAGE_COLUMNS = {
+    "image",
+    "images",
+    "file",
+    "filename",
+    "file_name",
+    "file name",
+    "path",
+    "filepath",
+    "source",
+    "uri",
+}
+LABEL_COLUMNS = {"label", "labels", "class", "classes", "category", "tag", "tags", "label_name", "class_name"}
+SPLIT_COLUMNS = {"set", "split", "usage", "subset", "ml_use"}
+USAGE_BY_WORD = {
     "train": "TRAIN",
     "training": "TRAIN",
     "eval": "EVAL",
@@ -29,9 +40,9 @@ USAGES = {
     "test": "TEST",
     "unassigned": "",
 }
-PICTURE = re.compile(r"\.(jpe?g|jfif|png|bmp|webp|gif|tiff?)$", re.IGNORECASE)
-BETWEEN = re.compile(r"[;,|]")
-LABEL_LIST = {"label", "colour", "key"}
+IMAGE_FILE = re.compile(r"\.(jpe?g|jfif|png|bmp|webp|gif|tiff?)$", re.IGNORECASE)
+LABEL_SEPARATOR = re.compile(r"[;,|]")
+LABEL_LIST_COLUMNS = {"label", "colour", "key"}
 
 
 class TableError(ValueError):
@@ -39,7 +50,7 @@ class TableError(ValueError):
 
 
 @dataclass(frozen=True)
-class Look:
+class LabelLook:
     """A label of the list of labels that an export writes."""
 
     name: str
@@ -47,55 +58,56 @@ class Look:
     key: str
 
 
-def read(content: bytes, *, is_found: bool = False) -> Iterator[Entry]:
+def read(content: bytes, *, is_discovered: bool = False) -> Iterator[Entry]:
     """The images of a table with their labels, in the order of its rows. Raises TableError.
 
-    `is_found`: nobody chose it, it lay beside the images. Then it must show that it is about labels or sets.
+    `is_discovered`: the table lay beside the images and nobody chose it. Then its header must name labels or
+    splits.
     """
     rows = _rows(content)
     if not rows:
         raise TableError("The table is empty.")
-    images, labels, sets = _columns(rows[0])
+    images, labels, sets = _named_columns(rows[0])
     has_head = bool(images)
     if not has_head:
-        images, sets = _guessed(rows)
-        if is_found and not sets and max(map(len, rows)) > 2:
+        images, sets = _guess_columns(rows)
+        if is_discovered and not sets and max(map(len, rows)) > 2:
             raise TableError("Its columns have no names.")
         labels = [at for at in range(len(rows[0])) if at not in (*images, *sets)]
     for row in rows[1:] if has_head else rows:
         source = _cell(row, images[0])
         if source:
-            names = [name.strip() for at in labels for name in BETWEEN.split(_cell(row, at))]
+            names = [name.strip() for at in labels for name in LABEL_SEPARATOR.split(_cell(row, at))]
             if not has_head:  # rows of different length: what stands behind belongs to the labels
                 names += [name.strip() for name in row[len(rows[0]) :]]
-            usage = USAGES.get(_cell(row, sets[0]).lower(), "") if sets else ""
-            yield Entry(source, usage, tuple(Mark(name, annotated_by="") for name in names if name))
+            usage = USAGE_BY_WORD.get(_cell(row, sets[0]).lower(), "") if sets else ""
+            yield Entry(source, usage, tuple(EntryLabel(name, annotated_by="") for name in names if name))
 
 
 def is_label_list(content: bytes) -> bool:
     rows = _rows(content[:2048])
-    return bool(rows) and {cell.strip().lower() for cell in rows[0]} >= LABEL_LIST
+    return bool(rows) and {cell.strip().lower() for cell in rows[0]} >= LABEL_LIST_COLUMNS
 
 
-def read_label_list(content: bytes) -> list[Look]:
+def read_label_list(content: bytes) -> list[LabelLook]:
     """The labels of a project in order, with colour (0–9) and key, as `write_label_list` writes them."""
     rows = _rows(content)
     head = [cell.strip().lower() for cell in rows[0]]
     name, colour, key = (head.index(word) for word in ("label", "colour", "key"))
     return [
-        Look(_cell(row, name), _colour(_cell(row, colour)), _cell(row, key).lower())
+        LabelLook(_cell(row, name), _parse_colour(_cell(row, colour)), _cell(row, key).lower())
         for row in rows[1:]
         if _cell(row, name)
     ]
 
 
-def write_rows(rows: Sequence[Sequence[object]]) -> bytes:
+def write_csv(rows: Sequence[Sequence[object]]) -> bytes:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue().encode()
 
 
-def _colour(text: str) -> int | None:
+def _parse_colour(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and int(text) < 10 else None
 
 
@@ -119,29 +131,32 @@ def _text(content: bytes) -> str:
         return content.decode("cp1252", "replace").replace("\0", "")
 
 
-def _columns(head: Sequence[str]) -> tuple[list[int], list[int], list[int]]:
+def _named_columns(head: Sequence[str]) -> tuple[list[int], list[int], list[int]]:
     """The columns of image, labels and set, where the first row names them."""
     words = [cell.strip().lower() for cell in head]
     images, labels, sets = (
-        [at for at, word in enumerate(words) if word in known] for known in (IMAGE, LABEL, SET)
+        [at for at, word in enumerate(words) if word in known]
+        for known in (IMAGE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS)
     )
     has_purpose = labels or sets
-    if bool(images) != bool(has_purpose) and not any(PICTURE.search(cell) for cell in head):
+    if bool(images) != bool(has_purpose) and not any(IMAGE_FILE.search(cell) for cell in head):
         raise TableError(
             "The first row must name a column “image” and a column “labels”, or be the first image itself."
         )
     return (images[:1], labels, sets[:1]) if images and has_purpose else ([], [], [])
 
 
-def _guessed(rows: Sequence[Sequence[str]]) -> tuple[list[int], list[int]]:
+def _guess_columns(rows: Sequence[Sequence[str]]) -> tuple[list[int], list[int]]:
     first = rows[0]
-    images = [at for at, cell in enumerate(first) if PICTURE.search(cell.strip())]
+    images = [at for at, cell in enumerate(first) if IMAGE_FILE.search(cell.strip())]
     if not images:
         raise TableError(
             "No column holds image files. Name the columns in the first row: “image” and “labels”."
         )
-    sets = [at for at, cell in enumerate(first) if cell.strip().lower() in USAGES and at != images[0]]
-    return images[:1], sets[:1] if sets and all(_cell(row, sets[0]).lower() in USAGES for row in rows) else []
+    sets = [at for at, cell in enumerate(first) if cell.strip().lower() in USAGE_BY_WORD and at != images[0]]
+    return images[:1], sets[:1] if sets and all(
+        _cell(row, sets[0]).lower() in USAGE_BY_WORD for row in rows
+    ) else []
 
 
 def _cell(row: Sequence[str], at: int) -> str:

@@ -11,10 +11,10 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from projects.formats.manifest import Entry, ManifestError, Mark
+from projects.formats.manifest import Entry, EntryLabel, ManifestError
 
-SOURCE = "source-ref"
-METADATA = "-metadata"
+SOURCE_KEY = "source-ref"
+METADATA_SUFFIX = "-metadata"
 
 
 def is_groundtruth(line: bytes) -> bool:
@@ -22,7 +22,7 @@ def is_groundtruth(line: bytes) -> bool:
         sample = json.loads(line)
     except ValueError:
         return False
-    return isinstance(sample, dict) and SOURCE in sample
+    return isinstance(sample, dict) and SOURCE_KEY in sample
 
 
 def read(lines: Iterable[bytes]) -> Iterator[Entry]:
@@ -34,18 +34,18 @@ def read(lines: Iterable[bytes]) -> Iterator[Entry]:
             sample = json.loads(line)
         except (ValueError, RecursionError) as problem:
             raise ManifestError(f"Line {number} is not valid JSON.") from problem
-        if not isinstance(sample, dict) or not isinstance(sample.get(SOURCE), str):
-            raise ManifestError(f"Line {number} has no “{SOURCE}”: every line must name its image.")
-        yield Entry(sample[SOURCE], str(sample.get("usage") or "").upper(), tuple(_marks(sample)))
+        if not isinstance(sample, dict) or not isinstance(sample.get(SOURCE_KEY), str):
+            raise ManifestError(f"Line {number} has no “{SOURCE_KEY}”: every line must name its image.")
+        yield Entry(sample[SOURCE_KEY], str(sample.get("usage") or "").upper(), tuple(_entry_labels(sample)))
 
 
-def _marks(sample: Mapping[str, Any]) -> Iterator[Mark]:
+def _entry_labels(sample: Mapping[str, Any]) -> Iterator[EntryLabel]:
     for key, metadata in sample.items():
-        if not key.endswith(METADATA) or not isinstance(metadata, dict):
+        if not key.endswith(METADATA_SUFFIX) or not isinstance(metadata, dict):
             continue
-        value = sample.get(key.removesuffix(METADATA))
+        value = sample.get(key.removesuffix(METADATA_SUFFIX))
         for name, confidence in _names(value, metadata):
-            yield Mark(
+            yield EntryLabel(
                 name=name,
                 annotated_by="human" if metadata.get("human-annotated") == "yes" else "",
                 creation_time=_time(metadata.get("creation-date")),

@@ -26,7 +26,7 @@ class ManifestError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class EntryLabel:
     """One label on one image: who gave it, and when (`YYYY-MM-DD HH:MM:SS`, UTC)."""
 
     name: str
@@ -44,7 +44,7 @@ class Entry:
 
     source: str
     usage: str = ""
-    marks: tuple[Mark, ...] = ()
+    entry_labels: tuple[EntryLabel, ...] = ()
     id: str = ""
     is_hard: bool | None = None
     hard_coefficient: float | None = None
@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return tuple(mark.name for mark in self.marks)
+        return tuple(mark.name for mark in self.entry_labels)
 
     @property
     def image_id(self) -> int | None:
@@ -77,7 +77,7 @@ def read(lines: Iterable[str | bytes]) -> Iterator[Entry]:
 
 
 def _sample(entry: Entry) -> dict[str, Any]:
-    return _without_gaps(
+    return _without_empty(
         {
             "source": entry.source,
             "usage": entry.usage,
@@ -85,13 +85,13 @@ def _sample(entry: Entry) -> dict[str, Any]:
             "hard": _hard_text(entry.is_hard),
             "hard-coefficient": entry.hard_coefficient,
             "property": entry.properties,
-            "annotation": [_annotation(mark) for mark in entry.marks],
+            "annotation": [_annotation(mark) for mark in entry.entry_labels],
         }
     )
 
 
-def _annotation(mark: Mark) -> dict[str, Any]:
-    return _without_gaps(
+def _annotation(mark: EntryLabel) -> dict[str, Any]:
+    return _without_empty(
         {
             "type": f"modelarts/{TASK}",
             "name": mark.name,
@@ -105,7 +105,7 @@ def _annotation(mark: Mark) -> dict[str, Any]:
     )
 
 
-def _without_gaps(values: dict[str, Any]) -> dict[str, Any]:
+def _without_empty(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value not in (None, "", {}, [])}
 
 
@@ -130,10 +130,10 @@ def _entry(text: str, number: int) -> Entry:
     return Entry(
         source=source.strip(),
         usage=_usage(sample.get("usage"), number),
-        marks=tuple(_marks(sample.get("annotation"), number)),
+        entry_labels=tuple(_entry_labels(sample.get("annotation"), number)),
         id=str(sample.get("id") or ""),
-        is_hard=_truth(sample.get("hard")),
-        hard_coefficient=_share(sample.get("hard-coefficient")),
+        is_hard=_parse_bool(sample.get("hard")),
+        hard_coefficient=_parse_fraction(sample.get("hard-coefficient")),
         properties=_properties(sample.get("property")),
     )
 
@@ -145,10 +145,10 @@ def _object(text: str, number: int) -> dict[str, Any]:
         raise ManifestError(f"Line {number} is not valid JSON.") from error
     if not isinstance(value, dict):
         raise ManifestError(f"Line {number} must be one JSON object in braces.")
-    return _hyphened(value)
+    return _with_hyphens(value)
 
 
-def _hyphened(value: dict[str, Any]) -> dict[str, Any]:
+def _with_hyphens(value: dict[str, Any]) -> dict[str, Any]:
     """The keys spelled with hyphens; a key written with hyphens wins over its variant with underscores."""
     return {key.replace("_", "-"): one for key, one in value.items() if "_" in key} | {
         key: one for key, one in value.items() if "_" not in key
@@ -162,38 +162,38 @@ def _usage(value: Any, number: int) -> str:
     return usage
 
 
-def _marks(value: Any, number: int) -> Iterator[Mark]:
+def _entry_labels(value: Any, number: int) -> Iterator[EntryLabel]:
     if value is None:
         return
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
         raise ManifestError(f"Line {number} has an “annotation” that is not a list of objects.")
-    for annotation in map(_hyphened, value):
+    for annotation in map(_with_hyphens, value):
         task = str(annotation.get("type") or "")
         if task == TASK or task.endswith(f"/{TASK}"):
-            yield _mark(annotation, number)
+            yield _entry_label(annotation, number)
 
 
-def _mark(annotation: dict[str, Any], number: int) -> Mark:
+def _entry_label(annotation: dict[str, Any], number: int) -> EntryLabel:
     name = annotation.get("name")
     if not isinstance(name, str) or not name.strip():
         raise ManifestError(f"Line {number} has a label without a “name”.")
-    return Mark(
+    return EntryLabel(
         name=name.strip(),
         annotated_by=str(annotation.get("annotated-by") or "human"),
         creation_time=str(annotation.get("creation-time") or ""),
-        confidence=_share(annotation.get("confidence")),
-        is_hard=_truth(annotation.get("hard")),
-        hard_coefficient=_share(annotation.get("hard-coefficient")),
+        confidence=_parse_fraction(annotation.get("confidence")),
+        is_hard=_parse_bool(annotation.get("hard")),
+        hard_coefficient=_parse_fraction(annotation.get("hard-coefficient")),
         properties=_properties(annotation.get("property")),
     )
 
 
-def _truth(value: Any) -> bool | None:
+def _parse_bool(value: Any) -> bool | None:
     """`hard` stands in real files as true, "true", "True", 1 or not at all."""
     return {"true": True, "1": True, "false": False, "0": False}.get(str(value).strip().lower())
 
 
-def _share(value: Any) -> float | None:
+def _parse_fraction(value: Any) -> float | None:
     """A number from 0 to 1; anything else is left out."""
     try:
         share = float(value)

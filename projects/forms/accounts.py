@@ -19,7 +19,9 @@ class SignInForm(AuthenticationForm):
 
     def clean(self) -> dict[str, Any]:
         username = self.cleaned_data.get("username") or ""
-        if self.request and login_throttle.is_braked(username, login_throttle.address_of(self.request)):
+        if self.request and login_throttle.is_throttled(
+            username, login_throttle.client_address(self.request)
+        ):
             raise ValidationError(self.braked, code="braked")
         return super().clean()
 

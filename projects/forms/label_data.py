@@ -12,18 +12,18 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 from django.utils.safestring import SafeString, mark_safe
 
-from projects.formats.manifest import Mark
-from projects.images.query import SIZE_WORDS, Query
+from projects.formats.manifest import EntryLabel
+from projects.images.query import SIZE_TEXT, Query
 from projects.label_data import tiles_html
-from projects.label_data.filter_chips import SIDES
+from projects.label_data.filter_chips import SPLIT_CHOICES
 from projects.label_data.rows import LabelRow
-from projects.labels.annotations import tidy
+from projects.labels.annotations import normalized_name
 from projects.models import Label, OpinionState, Project
 from projects.models.label import LABEL_NAME
-from projects.quality.issues import CHECKS
+from projects.quality.issues import ISSUES
 
-MOST_IMAGES = 5_000
-SURENESS = (50, 70, 80, 90, 95, 99)  # percent
+MAX_IMAGES = 5_000
+CONFIDENCE_PERCENTS = (50, 70, 80, 90, 95, 99)  # percent
 NO_OPTIONS = mark_safe("")
 
 
@@ -33,14 +33,14 @@ class ImageIdsField(forms.CharField):
     default_error_messages = {
         "required": "Select at least one image.",
         "invalid": "Select images of this page.",
-        "many": f"Select at most {MOST_IMAGES:,} images at once.",
+        "many": f"Select at most {MAX_IMAGES:,} images at once.",
     }
 
     def to_python(self, value: Any) -> list[int]:  # type: ignore[override]
         parts = [part.strip() for part in str(value or "").split(",") if part.strip()]
         if not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
             raise ValidationError(self.error_messages["invalid"], "invalid")
-        if len(parts) > MOST_IMAGES:
+        if len(parts) > MAX_IMAGES:
             raise ValidationError(self.error_messages["many"], "many")
         return [int(part) for part in parts]
 
@@ -51,7 +51,7 @@ class LabelNamesField(forms.Field):
     widget = forms.MultipleHiddenInput
 
     def to_python(self, value: Any) -> list[str]:
-        names = [tidy(name) for name in value or []]
+        names = [normalized_name(name) for name in value or []]
         return [name for name in names if name]
 
     def validate(self, value: list[str]) -> None:
@@ -96,24 +96,26 @@ class LabelImagesForm(ImagesForm):
         return cleaned
 
 
-class MarksField(forms.CharField):
+class ImageLabelsField(forms.CharField):
     """Label names of images, `{"id": [names]}` as JSON → marks of each image."""
 
     default_error_messages = {"invalid": "The labels of the images cannot be read."}
 
-    def to_python(self, value: Any) -> dict[int, tuple[Mark, ...]]:  # type: ignore[override]
+    def to_python(self, value: Any) -> dict[int, tuple[EntryLabel, ...]]:  # type: ignore[override]
         try:
             told = dict(json.loads(value or "{}")).items()
-            marks = {int(pk): tuple(Mark(str(name), annotated_by="") for name in names) for pk, names in told}
+            marks = {
+                int(pk): tuple(EntryLabel(str(name), annotated_by="") for name in names) for pk, names in told
+            }
         except (ValueError, TypeError, RecursionError) as problem:
             raise ValidationError(self.error_messages["invalid"], "invalid") from problem
-        if len(marks) > MOST_IMAGES:
+        if len(marks) > MAX_IMAGES:
             raise ValidationError(ImageIdsField.default_error_messages["many"], "many")
         return marks
 
 
 class UploadLabelsForm(forms.Form):
-    marks = MarksField(error_messages={"required": "Say which images get which labels."})
+    marks = ImageLabelsField(error_messages={"required": "Say which images get which labels."})
 
 
 class LabelForm(forms.Form):
@@ -137,7 +139,7 @@ class LabelForm(forms.Form):
         self.fields["name"].widget.attrs |= {"id": id_, "autocomplete": "off", "spellcheck": "false"}
 
     def clean_name(self) -> str:
-        name = tidy(self.cleaned_data["name"])
+        name = normalized_name(self.cleaned_data["name"])
         LABEL_NAME(name)
         for other in Label.objects.filter(project=self.project):
             if other != self.label and other.name.lower() == name.lower():
@@ -159,7 +161,7 @@ class FilterField:
 def filter_fields(query: Query, labels: Sequence[LabelRow], people: Mapping[int, str]) -> list[FilterField]:
     """What the filter offers. It sends an address, which `querying.Query` reads and forgives."""
     names = {row.label.pk: row.label.name for row in labels}
-    sureness = {percent / 100: f"{percent} %" for percent in SURENESS}
+    sureness = {percent / 100: f"{percent} %" for percent in CONFIDENCE_PERCENTS}
     choices: list[tuple[str, str, Mapping[Any, str]]] = [
         ("label", "Labeled", names),
         ("notlabel", "Not labeled", names),
@@ -167,13 +169,13 @@ def filter_fields(query: Query, labels: Sequence[LabelRow], people: Mapping[int,
         ("above", "At least so sure", sureness),
         ("below", "At most so sure", sureness),
         ("by", "Labeled by", people),
-        ("side", "Set", SIDES),
-        ("size", "Shorter side", SIZE_WORDS),
+        ("split", "Split", SPLIT_CHOICES),
+        ("size", "Shorter side", SIZE_TEXT),
         ("opinion", "Second opinion", dict(OpinionState.choices)),
-        ("check", "What may be wrong", {check.name: check.title for check in CHECKS}),
+        ("check", "What may be wrong", {check.name: check.title for check in ISSUES}),
     ]
     fields = [
-        FilterField(name, title, "", tiles_html.options(options.items(), getattr(query, name)))
+        FilterField(name, title, "", tiles_html.render_options(options.items(), getattr(query, name)))
         for name, title, options in choices
     ]
     for name, title in (("since", "Labeled since"), ("until", "Labeled until")):

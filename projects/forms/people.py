@@ -73,7 +73,7 @@ class OpinionForm(forms.Form):
         return labels
 
 
-class SettleForm(forms.Form):
+class ResolveForm(forms.Form):
     image = forms.IntegerField()
     verdict = forms.ChoiceField(choices=[("first", "First"), ("second", "Second"), ("reject", "Neither")])
 

@@ -9,10 +9,10 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from projects.transfers import data_source
-from projects.transfers.export import Format
+from projects.transfers.export import ExportFormat
 from projects.transfers.import_plan import LabelsFrom
 
-EXISTING = {
+EXISTING_CHOICES = {
     "keep": "Keep the labels that they have",
     "replace": "Take the labels of the import instead (can be undone)",
 }
@@ -51,7 +51,7 @@ class ImportForm(forms.Form):
     )
     existing = forms.ChoiceField(
         label="Images that are here already and have labels",
-        choices=list(EXISTING.items()),
+        choices=list(EXISTING_CHOICES.items()),
         initial="keep",
         required=False,
     )
@@ -96,13 +96,13 @@ class DataSourceForm(forms.Form):
     has_folder_labels = forms.BooleanField(label="The folder of an image is its label", required=False)
 
     def clean_address(self) -> str:
-        return data_source.checked(self.cleaned_data["address"])
+        return data_source.check_address(self.cleaned_data["address"])
 
 
 class ExportForm(forms.Form):
     format = forms.ChoiceField(
-        choices=Format.choices,
-        initial=Format.ARCHIVE,
+        choices=ExportFormat.choices,
+        initial=ExportFormat.ARCHIVE,
         widget=forms.RadioSelect,
         error_messages={"required": "Choose a format.", "invalid_choice": "Choose one of the formats."},
     )

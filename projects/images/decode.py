@@ -18,7 +18,7 @@ from PIL import ImageOps, UnidentifiedImageError
 from projects.images.colour import as_rgb
 from projects.images.thumbnail import encode_webp, make_thumbnail
 
-ACCEPTED = ("JPEG", "PNG", "BMP", "WEBP")
+ACCEPTED_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 PNG_END = b"IEND\xaeB`\x82"
 CONTENT_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "BMP": "image/bmp", "WEBP": "image/webp"}
 
@@ -32,7 +32,7 @@ Pillow.MAX_IMAGE_PIXELS = max(Pillow.MAX_IMAGE_PIXELS or 0, settings.EXEML_MAX_I
 _decoding = threading.BoundedSemaphore(2)
 
 # What a refused file begins with, and what to call it.
-_OTHER_KINDS: tuple[tuple[bytes, int, str], ...] = (
+_REFUSED_SIGNATURES: tuple[tuple[bytes, int, str], ...] = (
     (b"GIF8", 0, "a GIF picture"),
     (b"II*\x00", 0, "a TIFF picture"),
     (b"MM\x00*", 0, "a TIFF picture"),
@@ -48,12 +48,12 @@ _OTHER_KINDS: tuple[tuple[bytes, int, str], ...] = (
 )
 
 
-class Refused(Exception):
+class ImageRefused(Exception):
     """A file that is not taken; the text is a sentence for the person who uploaded it."""
 
 
 @dataclass(frozen=True)
-class Examined:
+class DecodedImage:
     """A file that decodes. Sizes are upright; `thumbnail` is a WebP file."""
 
     format: str  # JPEG, PNG, BMP, WEBP
@@ -64,7 +64,7 @@ class Examined:
     sharpness: float  # variance of its Laplacian: the fewer sharp edges, the lower
 
 
-def examine(content: bytes) -> Examined:
+def decode_image(content: bytes) -> DecodedImage:
     """Decode the whole file once and make its thumbnail from that. Raises Refused."""
     picture = open_header(content)
     # MPO, written by phones and stereo cameras, is a JPEG with more pictures behind the first.
@@ -76,15 +76,15 @@ def examine(content: bytes) -> Examined:
         with _decoding:
             small, is_turned = make_thumbnail(picture)
     except Exception as problem:  # Pillow raises a dozen kinds for broken files, and all mean the same here
-        raise Refused(
+        raise ImageRefused(
             "The file is broken or cut off: it cannot be decoded to the end. Save it again and retry."
         ) from problem
     if is_turned:
         width, height = height, width
-    return Examined(kind, width, height, encode_webp(small), *measure(small))
+    return DecodedImage(kind, width, height, encode_webp(small), *measure_thumbnail(small))
 
 
-def measure(thumbnail: Pillow.Image) -> tuple[float, float]:
+def measure_thumbnail(thumbnail: Pillow.Image) -> tuple[float, float]:
     """Brightness and sharpness of a thumbnail, as `Examined` has them."""
     light = np.asarray(thumbnail.convert("L"), np.float32)
     if min(light.shape) < 3:
@@ -100,24 +100,24 @@ def load_upright_rgb(content: bytes) -> Pillow.Image:
     try:
         return as_rgb(ImageOps.exif_transpose(picture))
     except Exception as problem:
-        raise Refused("The file is broken: it cannot be decoded to the end.") from problem
+        raise ImageRefused("The file is broken: it cannot be decoded to the end.") from problem
 
 
 def open_header(content: bytes) -> Pillow.Image:
     """The picture with its header read and its size admitted, nothing decoded yet."""
     try:
-        picture = Pillow.open(io.BytesIO(content), formats=ACCEPTED)
+        picture = Pillow.open(io.BytesIO(content), formats=ACCEPTED_FORMATS)
     except Pillow.DecompressionBombError as problem:
-        raise Refused(_too_many_pixels()) from problem
+        raise ImageRefused(_too_many_pixels()) from problem
     except UnidentifiedImageError as problem:
-        raise Refused(
+        raise ImageRefused(
             f"This is {_kind_of(content)}. JPEG, PNG, BMP and WebP pictures are taken."
         ) from problem
     except Exception as problem:
-        raise Refused("The file is broken: its header cannot be read.") from problem
+        raise ImageRefused("The file is broken: its header cannot be read.") from problem
     megapixels = picture.width * picture.height / 1_000_000
     if megapixels > settings.EXEML_MAX_IMAGE_MEGAPIXELS:
-        raise Refused(_too_many_pixels(megapixels))
+        raise ImageRefused(_too_many_pixels(megapixels))
     return picture
 
 
@@ -127,7 +127,7 @@ def _too_many_pixels(megapixels: float | None = None) -> str:
 
 
 def _kind_of(content: bytes) -> str:
-    for magic, offset, name in _OTHER_KINDS:
+    for magic, offset, name in _REFUSED_SIGNATURES:
         if content[offset : offset + len(magic)] == magic:
             return name
     start = content[:512].lstrip().lower()
@@ -141,6 +141,6 @@ def _kind_of(content: bytes) -> str:
 def _check_sums(content: bytes) -> None:
     """PNG carries a check sum per chunk and an end mark, which decoding alone does not look at."""
     if PNG_END not in content:
-        raise Refused("cut off")
+        raise ImageRefused("cut off")
     with Pillow.open(io.BytesIO(content), formats=("PNG",)) as again:
         again.verify()

@@ -16,10 +16,10 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Least
 from django.utils import timezone
 
-from exeml_site.lib.params import read_float, read_number
+from exeml_site.lib.params import parse_float, parse_int
 from projects.images import similarity
-from projects.images.sort import DEFAULTS, OF_CHECKS, ORDERS, Order
-from projects.models import Annotation, Image, OpinionState, Project, Side
+from projects.images.sort import ORDERS, SORT_OF_ISSUE, SORT_OF_TAB, Order
+from projects.models import Annotation, Image, OpinionState, Project, Split
 from projects.models.image import ImageQuerySet
 from projects.quality import issues
 
@@ -31,11 +31,11 @@ TABS = {
     "bin": "Bin",
 }
 PAGE_SIZES = (100, 200, 500)
-SEARCH_LENGTH = 100
-MOST_SIMILAR = 500
-SURE = 0.95
+MAX_SEARCH_LENGTH = 100
+MAX_SIMILAR = 500
+HIGH_CONFIDENCE = 0.95
 SIZES = {"tiny": (0, 63), "small": (64, 223), "large": (1000, 10**9)}  # pixels of the shorter side
-SIZE_WORDS = {"tiny": "below 64 px", "small": "64 to 223 px", "large": "1,000 px and more"}
+SIZE_TEXT = {"tiny": "below 64 px", "small": "64 to 223 px", "large": "1,000 px and more"}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Query:
     tab: str = "all"
     label: int | None = None
     notlabel: int | None = None
-    side: str = ""
+    split: str = ""
     by: int | None = None
     since: date | None = None
     until: date | None = None
@@ -69,27 +69,27 @@ class Query:
     @classmethod
     def from_address(cls, params: Mapping[str, str], first_tab: str = "all") -> Query:
         tab = params.get("tab", first_tab)
-        sort, like, check = params.get("sort", ""), read_number(params.get("like")), params.get("check", "")
-        show = read_number(params.get("show"))
+        sort, like, check = params.get("sort", ""), parse_int(params.get("like")), params.get("check", "")
+        show = parse_int(params.get("show"))
         return cls(
             tab=tab if tab in TABS else first_tab,
-            label=read_number(params.get("label")),
-            notlabel=read_number(params.get("notlabel")),
-            side=_one_of(params.get("side"), (*Side.values, "none")),
-            by=read_number(params.get("by")),
-            since=_date(params.get("since")),
-            until=_date(params.get("until")),
-            q=params.get("q", "").replace("\0", "").strip()[:SEARCH_LENGTH],
+            label=parse_int(params.get("label")),
+            notlabel=parse_int(params.get("notlabel")),
+            split=_one_of(params.get("split") or params.get("side"), (*Split.values, "none")),
+            by=parse_int(params.get("by")),
+            since=_parse_date(params.get("since")),
+            until=_parse_date(params.get("until")),
+            q=params.get("q", "").replace("\0", "").strip()[:MAX_SEARCH_LENGTH],
             size=_one_of(params.get("size"), SIZES),
-            suggestion=read_number(params.get("suggestion")),
-            above=_share(params.get("above")),
-            below=_share(params.get("below")),
+            suggestion=parse_int(params.get("suggestion")),
+            above=_parse_fraction(params.get("above")),
+            below=_parse_fraction(params.get("below")),
             hard=params.get("hard") == "1",
-            group=read_number(params.get("group")),
-            check=_one_of(check, issues.BY_NAME),
+            group=parse_int(params.get("group")),
+            check=_one_of(check, issues.ISSUE_BY_NAME),
             opinion=_one_of(params.get("opinion"), OpinionState.values),
             mine=params.get("mine") == "1",
-            imported=read_number(params.get("imported")),
+            imported=parse_int(params.get("imported")),
             sort=sort if sort in ORDERS and (sort != "similar" or like) else "",
             like=like,
             before=params.get("before", ""),
@@ -99,7 +99,7 @@ class Query:
 
     @property
     def sort_name(self) -> str:
-        return self.sort or OF_CHECKS.get(self.check) or DEFAULTS.get(self.tab, "newest")
+        return self.sort or SORT_OF_ISSUE.get(self.check) or SORT_OF_TAB.get(self.tab, "newest")
 
     @property
     def order(self) -> Order:
@@ -141,9 +141,9 @@ class Query:
         images = self._of_tab(Image.objects.filter(project=project))
         for name in FILTERS:
             if getattr(self, name) not in (None, "", False):
-                images = _APPLY[name](images, self, user)
+                images = _FILTER_BY_NAME[name](images, self, user)
         if self.sort == "similar" and self.like:
-            return images.filter(pk__in=similarity.nearest(project, self.like, MOST_SIMILAR))
+            return images.filter(pk__in=similarity.nearest(project, self.like, MAX_SIMILAR))
         column = self.order.column
         return images if column in ("id", "name") else images.filter(**{f"{column}__isnull": False})
 
@@ -175,12 +175,12 @@ def _of_size(images: ImageQuerySet, query: Query, user: User | None) -> ImageQue
     return images.annotate(short=Least("width", "height")).filter(short__gte=least, short__lte=most)
 
 
-_APPLY: dict[str, Callable[[ImageQuerySet, Query, User | None], ImageQuerySet]] = {
+_FILTER_BY_NAME: dict[str, Callable[[ImageQuerySet, Query, User | None], ImageQuerySet]] = {
     "label": lambda images, query, user: _carrying(images, Q(label=query.label)),
     "notlabel": lambda images, query, user: images.exclude(
         Exists(Annotation.objects.filter(image=OuterRef("pk"), label=query.notlabel))
     ),
-    "side": lambda images, query, user: images.filter(side="" if query.side == "none" else query.side),
+    "split": lambda images, query, user: images.filter(split="" if query.split == "none" else query.split),
     "by": _labeled_by,
     "since": _labeled_by,
     "until": _labeled_by,
@@ -191,12 +191,12 @@ _APPLY: dict[str, Callable[[ImageQuerySet, Query, User | None], ImageQuerySet]] 
     "below": lambda images, query, user: images.filter(confidence__lte=query.below),
     "hard": lambda images, query, user: images.filter(is_hard=True),
     "group": lambda images, query, user: images.filter(duplicate_group=query.group),
-    "check": lambda images, query, user: issues.filtered(images, query.check),
+    "check": lambda images, query, user: issues.images_with_issue(images, query.check),
     "opinion": lambda images, query, user: images.filter(opinion=query.opinion),
     "imported": lambda images, query, user: images.filter(transfer=query.imported),
     "mine": lambda images, query, user: images.filter(assignment__user=user),
 }
-FILTERS = tuple(_APPLY)
+FILTERS = tuple(_FILTER_BY_NAME)
 
 
 def matching_ids(project: Project, params: Mapping[str, str], user: User | None) -> list[int]:
@@ -214,12 +214,12 @@ def first_tab(project: Project) -> str:
 # --- reading ---
 
 
-def _share(text: str | None) -> float | None:
-    value = read_float(text)
+def _parse_fraction(text: str | None) -> float | None:
+    value = parse_float(text)
     return value if value is not None and 0 <= value <= 1 else None
 
 
-def _date(text: str | None) -> date | None:
+def _parse_date(text: str | None) -> date | None:
     try:
         return date.fromisoformat(text or "")
     except ValueError:

@@ -13,9 +13,9 @@ from projects.models import Annotation, Embedding, Image, Label, Project
 Floats = NDArray[np.float32]
 
 SKETCH_BITS = 512
-LOOKED_AT = 4  # times as many as wanted are compared by their vectors …
-LOOKED_AT_FOR_LABELS = 300
-LEAST_LOOKED_AT = 300  # … and at least so many
+CANDIDATE_FACTOR = 4  # times as many as wanted are compared by their vectors …
+LABELED_CANDIDATES = 300
+MIN_CANDIDATES = 300  # … and at least so many
 AT_ONCE = 5_000
 
 
@@ -69,17 +69,17 @@ def _nearest(
     stored = np.frombuffer(b"".join(bytes(row[1]) for row in rows), np.uint64).reshape(len(rows), -1)
     distance = np.bitwise_count(stored ^ np.frombuffer(sketch, np.uint64)).sum(1, dtype=np.int64)
     distance[ids == first] = -1
-    looked_at = min(len(ids), max(LEAST_LOOKED_AT, LOOKED_AT * count))
+    looked_at = min(len(ids), max(MIN_CANDIDATES, CANDIDATE_FACTOR * count))
     near = ids[np.argpartition(distance, looked_at - 1)[:looked_at]]
     return _by_vector(vector, near, count, first)
 
 
-def nearest_labeled(image: Image, count: int, side: str = "") -> list[tuple[Image, list[Label]]]:
+def nearest_labeled(image: Image, count: int, split: str = "") -> list[tuple[Image, list[Label]]]:
     """The labeled images (of one side of the split) most like this one, the most similar first, each with
     its labels."""
-    ranked = nearest(image.project, image.pk, LOOKED_AT_FOR_LABELS)[1:]
+    ranked = nearest(image.project, image.pk, LABELED_CANDIDATES)[1:]
     images = Image.objects.labeled().filter(pk__in=ranked)
-    labeled = (images.filter(side=side) if side else images).in_bulk()
+    labeled = (images.filter(split=split) if split else images).in_bulk()
     return _carrying([labeled[pk] for pk in ranked if pk in labeled][:count])
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from django.db.models import Q
 
-from exeml_site.lib.params import read_float, read_number
+from exeml_site.lib.params import parse_float, parse_int
 from projects.models import Image
 
 
@@ -47,13 +47,13 @@ ORDERS = {
     "name": Order("File name", "name", False),
     "confidence": Order("Surest first", "confidence"),
     "uncertain": Order("Unsure first", "confidence", False),
-    "useful": Order("Most useful first", "usefulness"),
-    "suspicion": Order("Suspicious first", "suspicion_confidence"),
+    "useful": Order("Most useful first", "acquisition_score"),
+    "suspicion": Order("Suspicious first", "suspected_confidence"),
     "copies": Order("Copies together", "duplicate_group"),
     "similar": Order("Most similar first", "id"),
 }
-DEFAULTS = {"suggested": "confidence"}
-OF_CHECKS = {"suspects": "suspicion", "duplicates": "copies", "conflicts": "copies"}
+SORT_OF_TAB = {"suggested": "confidence"}
+SORT_OF_ISSUE = {"suspects": "suspicion", "duplicates": "copies", "conflicts": "copies"}
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ class Cursor:
     @classmethod
     def read(cls, text: str, order: Order) -> Cursor | None:
         value, _, number = text.replace("\0", "").rpartition("~")
-        pk = read_number(number)
+        pk = parse_int(number)
         if pk is None:
             return None
         if order.column == "id":
             return cls("", pk)
         if order.column == "name":
             return cls(value, pk)
-        share = read_float(value)
+        share = parse_float(value)
         return None if share is None else cls(share, pk)

@@ -9,7 +9,7 @@ from PIL import ImageOps
 
 from projects.images.colour import as_rgb
 
-THUMBNAIL_SIDE = 256  # pixels, the longer side
+THUMBNAIL_PX = 256  # pixels, the longer side
 
 
 def make_thumbnail(picture: Pillow.Image) -> tuple[Pillow.Image, bool]:
@@ -17,11 +17,11 @@ def make_thumbnail(picture: Pillow.Image) -> tuple[Pillow.Image, bool]:
 
     A JPEG is decoded at a fraction of its size: every byte is still read, so that a cut-off file shows.
     """
-    picture.draft("RGB", (2 * THUMBNAIL_SIDE, 2 * THUMBNAIL_SIDE))
+    picture.draft("RGB", (2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX))
     picture.load()
     is_turned = picture.getexif().get(0x0112) in (5, 6, 7, 8)
     small = as_rgb(ImageOps.exif_transpose(_shrink(picture)))
-    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Pillow.Resampling.LANCZOS)
+    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Pillow.Resampling.LANCZOS)
     return small, is_turned
 
 
@@ -33,7 +33,7 @@ def encode_webp(thumbnail: Pillow.Image) -> bytes:
 
 def _shrink(picture: Pillow.Image) -> Pillow.Image:
     """By a whole factor, before colours are converted: converting 50 megapixels needs half a gigabyte."""
-    factor = max(picture.size) // (2 * THUMBNAIL_SIDE)
+    factor = max(picture.size) // (2 * THUMBNAIL_PX)
     if factor < 2 or picture.mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"):
         return picture
     if "transparency" in picture.info:  # one colour of an opaque picture stands for transparent

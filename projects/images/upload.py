@@ -19,9 +19,9 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from exeml_site.lib import jobs, storage
-from projects.images.decode import Examined, Refused, examine
+from projects.images.decode import DecodedImage, ImageRefused, decode_image
 from projects.labels import actions
-from projects.labels.annotations import alone
+from projects.labels.annotations import lock_project
 from projects.models import Image, Project, Transfer
 
 log = logging.getLogger(__name__)
@@ -49,18 +49,18 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredImage:
     """A picture whose file and thumbnail are stored, and whose row is not written yet."""
 
     name: str
     sha256: str
     size_bytes: int
-    seen: Examined
+    seen: DecodedImage
     source: str = ""
 
 
 @dataclass(frozen=True)
-class Rows:
+class InsertedImages:
     """The images of pictures by their sha256: those that are new, and those that were there or in the bin."""
 
     added: dict[str, Image]
@@ -83,14 +83,16 @@ def add_images(project: Project, files: Iterable[Upload | IO[Any] | Any], by: Us
             wanted.setdefault(sha256, (clean_name(file.name), content))
     done = _pool().map(lambda one: _store_safely(project, *one), wanted.values())
     stored = dict(zip(wanted, done, strict=True))
-    pictures = [one for one in stored.values() if isinstance(one, Stored)]
-    rows = insert(project, pictures, by, known=known)
+    pictures = [one for one in stored.values() if isinstance(one, StoredImage)]
+    rows = insert_images(project, pictures, by, known=known)
     jobs.after("images_added", project.pk)
     return list(_outcomes(zip(files, read, hashes, strict=True), stored, rows))
 
 
 def _outcomes(
-    files: Iterable[tuple[Any, bytes | str, str]], stored: Mapping[str, Stored | str], rows: Rows
+    files: Iterable[tuple[Any, bytes | str, str]],
+    stored: Mapping[str, StoredImage | str],
+    rows: InsertedImages,
 ) -> Iterator[Outcome]:
     told: set[str] = set()
     for file, content, sha256 in files:
@@ -119,14 +121,14 @@ def clean_name(name: str | None) -> str:
 # --- files ---
 
 
-def store(project: Project, name: str, content: bytes, source: str = "") -> Stored:
+def store_image(project: Project, name: str, content: bytes, source: str = "") -> StoredImage:
     """Decode a picture once, and store it with its thumbnail. Raises Refused, OSError. Reads no row."""
-    seen = examine(content)
+    seen = decode_image(content)
     sha256 = hashlib.sha256(content).hexdigest()
     image = Image(project=project, sha256=sha256, format=seen.format)
     storage.save_whole(image.file_name, content)
     storage.save_whole(image.thumbnail_name, seen.thumbnail)
-    return Stored(clean_name(name), sha256, len(content), seen, source)
+    return StoredImage(clean_name(name), sha256, len(content), seen, source)
 
 
 @cache
@@ -135,11 +137,11 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(2, thread_name_prefix="decode")
 
 
-def _store_safely(project: Project, name: str, content: bytes) -> Stored | str:
+def _store_safely(project: Project, name: str, content: bytes) -> StoredImage | str:
     """The stored picture, or why it is refused."""
     try:
-        return store(project, name, content)
-    except Refused as refusal:
+        return store_image(project, name, content)
+    except ImageRefused as refusal:
         return str(refusal)
     except OSError:
         log.exception("could not store %s of project %s", name, project.pk)
@@ -163,19 +165,19 @@ def _read_safely(name: str, file: Any) -> bytes | str:
 
 
 @transaction.atomic
-def insert(
+def insert_images(
     project: Project,
-    pictures: Sequence[Stored],
+    pictures: Sequence[StoredImage],
     by: User | None,
     *,
     known: Mapping[str, Image] | None = None,
     transfer: Transfer | None = None,
-) -> Rows:
+) -> InsertedImages:
     """Write the rows of stored pictures. The same content is the same image; one in the bin comes back.
 
     `known`: images that were found before by their sha256, and are looked after in the same way.
     """
-    alone(project)  # until the end of this transaction nobody else adds the same picture
+    lock_project(project)  # until the end of this transaction nobody else adds the same picture
     found = {**(known or {}), **_by_hash(project, [one.sha256 for one in pictures])}
     new: dict[str, Image] = {}
     for one in pictures:
@@ -187,7 +189,7 @@ def insert(
     if binned:
         actions.restore_images(project, [image.pk for image in binned], by)
         found |= _by_hash(project, [image.sha256 for image in binned])
-    return Rows(added, found, frozenset(image.sha256 for image in binned))
+    return InsertedImages(added, found, frozenset(image.sha256 for image in binned))
 
 
 def _by_hash(project: Project, hashes: Iterable[str]) -> dict[str, Image]:
@@ -197,7 +199,7 @@ def _by_hash(project: Project, hashes: Iterable[str]) -> dict[str, Image]:
     return {image.sha256: image for image in Image.objects.filter(project=project, sha256__in=wanted)}
 
 
-def _row(project: Project, one: Stored, by: User | None, transfer: Transfer | None) -> Image:
+def _row(project: Project, one: StoredImage, by: User | None, transfer: Transfer | None) -> Image:
     seen = one.seen
     return Image(
         project=project,

@@ -17,29 +17,29 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from exeml_site.lib.params import read_number
+from exeml_site.lib.params import parse_int
 from projects.images import similarity
-from projects.images.query import MOST_SIMILAR, PAGE_SIZES, SURE, TABS, Query
+from projects.images.query import HIGH_CONFIDENCE, MAX_SIMILAR, PAGE_SIZES, TABS, Query
 from projects.images.sort import ORDERS, Cursor
 from projects.label_data import tiles_html
-from projects.label_data.rows import COUNTED, LabelRow, Slice, Tile
-from projects.label_data.tiles_html import LabelMarkup
+from projects.label_data.rows import MAX_COUNTED, LabelRow, Slice, Tile
+from projects.label_data.tiles_html import LabelRowRenderer
 from projects.labels.counts import counts_of
 from projects.models import Annotation, Image, Label, Project
 from projects.models.image import ImageQuerySet
 
 
 @dataclass(frozen=True)
-class Group:
+class SuggestionGroup:
     """The images that wait with the same suggestion."""
 
     label: Label
     count: int
-    sure: int  # of them at SURE or above
+    confident_count: int  # of them at SURE or above
     address: str
 
 
-class Bench:
+class LabelDataPage:
     """Everything the page shows of one project for one query, read when it is first asked for."""
 
     def __init__(
@@ -83,12 +83,12 @@ class Bench:
         return [LabelRow(label, self._carriers[label.pk]) for label in labels]
 
     @cached_property
-    def label_markup(self) -> LabelMarkup:
-        return LabelMarkup(self.project, self.here, self.filter_label, can_label=self.can_label)
+    def label_row_renderer(self) -> LabelRowRenderer:
+        return LabelRowRenderer(self.project, self.here, self.filter_label, can_label=self.can_label)
 
     @property
     def label_names(self) -> SafeString:
-        return tiles_html.options([(row.label.name, "") for row in self.labels], None)
+        return tiles_html.render_options([(row.label.name, "") for row in self.labels], None)
 
     def _label(self, pk: int | None) -> Label | None:
         return next((row.label for row in self.labels if row.label.pk == pk), None) if pk else None
@@ -98,7 +98,7 @@ class Bench:
         return self._label(self.query.label)
 
     @cached_property
-    def groups(self) -> list[Group]:
+    def groups(self) -> list[SuggestionGroup]:
         """Waiting images by their suggestion, the largest group first; only on the tab that shows them."""
         if self.query.tab != "suggested":
             return []
@@ -106,10 +106,12 @@ class Bench:
         counted = (
             waiting.order_by()
             .values_list("suggestion")
-            .annotate(Count("pk"), sure=Count("pk", filter=Q(confidence__gte=SURE)))
+            .annotate(Count("pk"), sure=Count("pk", filter=Q(confidence__gte=HIGH_CONFIDENCE)))
         )
         found = [
-            Group(label, count, sure, Query(tab="suggested", suggestion=pk, show=self.query.show).address())
+            SuggestionGroup(
+                label, count, sure, Query(tab="suggested", suggestion=pk, show=self.query.show).address()
+            )
             for pk, count, sure in counted
             if (label := self._label(pk))
         ]
@@ -157,15 +159,15 @@ class Bench:
         """Counted from the nearer end and no further than COUNTED, so that no depth takes longer."""
         if not (self.query.before or self.query.after):
             return 1
-        if (before := self._count_beyond(images[0], is_later=False)) <= COUNTED:
+        if (before := self._count_beyond(images[0], is_later=False)) <= MAX_COUNTED:
             return before + 1
         after = self._count_beyond(images[-1], is_later=True)
-        return total - after - len(images) + 1 if after <= COUNTED else None
+        return total - after - len(images) + 1 if after <= MAX_COUNTED else None
 
     def _count_beyond(self, image: Image, *, is_later: bool) -> int:
         order = self.query.order
         there = self.images.filter(order.beyond(Cursor.of(image, order), is_later=is_later))
-        return int(there.order_by()[: COUNTED + 1].count())
+        return int(there.order_by()[: MAX_COUNTED + 1].count())
 
     def _read_images(self) -> list[Image]:
         query, order = self.query, self.query.order
@@ -183,12 +185,12 @@ class Bench:
     def _similar(self) -> Slice:
         """The most similar ones first; the cursor of a page is the number of images before it."""
         assert self.query.like is not None
-        ranked = similarity.nearest(self.project, self.query.like, MOST_SIMILAR)
+        ranked = similarity.nearest(self.project, self.query.like, MAX_SIMILAR)
         found = {image.pk: image for image in self.images}
         ordered = [found[pk] for pk in ranked if pk in found]
-        start = read_number(self.query.before) or 0
+        start = parse_int(self.query.before) or 0
         if self.query.after:
-            start = max(0, (read_number(self.query.after) or 0) - self.query.show)
+            start = max(0, (parse_int(self.query.after) or 0) - self.query.show)
         part = ordered[start : start + self.query.show]
         return Slice(part, self._read_kept(part), start + 1 if part else 0, len(ordered))
 
@@ -225,12 +227,12 @@ class Bench:
             f"{files}{image.pk}/file/",
             _days_left(image) if image.deleted_at else None,
             labels.get(image.suggestion_id or 0),
-            labels.get(image.suspicion_id or 0),
+            labels.get(image.suspected_label_id or 0),
         )
 
     @property
     def tile_markup(self) -> SafeString:
-        return tiles_html.tiles(self.tiles)
+        return tiles_html.render_tiles(self.tiles)
 
     @cached_property
     def _addresses(self) -> tuple[str, str]:
@@ -292,10 +294,10 @@ class Bench:
 
     @property
     def without_filter(self) -> str:
-        return Query(tab=self.query.tab, sort=_plain(self.query.sort), show=self.query.show).address()
+        return Query(tab=self.query.tab, sort=_plain_sort(self.query.sort), show=self.query.show).address()
 
 
-def _plain(sort: str) -> str:
+def _plain_sort(sort: str) -> str:
     return "" if sort in ("similar", "suspicion", "copies") else sort
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from projects.models import Image, Label
 
-COUNTED = 5_000  # images before or after a page that are counted for its position
+MAX_COUNTED = 5_000  # images before or after a page that are counted for its position
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Tile:
     file_url: str
     days_left: int | None = None
     suggestion: Label | None = None
-    suspicion: Label | None = None
+    suspected_label: Label | None = None
 
     @property
     def label_ids(self) -> str:
@@ -39,11 +39,11 @@ class Tile:
         return int(100 * (self.image.confidence or 0))
 
     @property
-    def suspicion_percent(self) -> int:
-        return int(100 * (self.image.suspicion_confidence or 0))
+    def suspected_percent(self) -> int:
+        return int(100 * (self.image.suspected_confidence or 0))
 
     @property
-    def spoken(self) -> str:
+    def alt_text(self) -> str:
         """The image for people who hear the page."""
         words = ", ".join(label.name for label in self.labels) or "no label"
         if self.suggestion and not self.labels:
@@ -78,5 +78,5 @@ class Slice:
     @property
     def words(self) -> str:
         if self.position is None:
-            return f"beyond the first {COUNTED:,} of {self.total:,}"
+            return f"beyond the first {MAX_COUNTED:,} of {self.total:,}"
         return f"{self.position:,}–{self.last_position:,} of {self.total:,}"

@@ -14,33 +14,33 @@ from django.db import transaction
 
 from projects.labels import merge
 from projects.labels.annotations import (
-    Move,
-    alone,
-    change_of,
-    dress,
-    ensure,
-    held_by,
+    LabelChange,
+    change_entry,
+    existing_ids,
+    find_or_create_labels,
     labels_by_id,
-    record,
-    record_moves,
+    load_image_labels,
+    lock_project,
+    normalized_name,
+    record_event,
+    record_label_changes,
     set_binned,
-    tidy,
-    which,
-    write,
+    set_look,
+    write_annotations,
 )
-from projects.labels.undo import CannotUndo, Undone, last_deed, last_undo, redo, undo
-from projects.models import How, Image, Label, LabelEvent, Project
+from projects.labels.undo import CannotUndo, UndoResult, last_action, last_undo, redo, undo
+from projects.models import AnnotationSource, Image, Label, LabelEvent, Project
 from projects.models.label import LABEL_NAME
 
 __all__ = [
     "CannotUndo",
-    "Undone",
+    "UndoResult",
     "apply",
     "delete_images",
     "delete_label",
     "edit_label",
     "ensure_labels",
-    "last_deed",
+    "last_action",
     "last_undo",
     "merge_labels",
     "move_label",
@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 Kind = LabelEvent.Kind
-GONE = "Somebody deleted this label meanwhile."
+LABEL_DELETED = "Somebody deleted this label meanwhile."
 
 
 @transaction.atomic
@@ -60,8 +60,8 @@ def ensure_labels(project: Project, names: Iterable[str]) -> list[Label]:
 
     Raises ValidationError for a name that no label may have.
     """
-    alone(project)
-    return ensure(project, names)
+    lock_project(project)
+    return find_or_create_labels(project, names)
 
 
 @transaction.atomic
@@ -72,7 +72,7 @@ def apply(
     add: Iterable[Label | str] = (),
     remove: Iterable[Label | str] = (),
     by: User | None,
-    how: How = How.HUMAN,
+    source: AnnotationSource = AnnotationSource.HUMAN,
 ) -> LabelEvent | None:
     """Give the images the labels `add`, made where missing, and take `remove` away.
 
@@ -80,17 +80,19 @@ def apply(
     left out. Returns None where nothing changes. Raises ValidationError for an impossible label name or for
     several labels at once in a project with one per image.
     """
-    alone(project)
+    lock_project(project)
     labels = labels_by_id(project)
-    added = frozenset(label.pk for label in ensure(project, _names(add), labels))
+    added = frozenset(label.pk for label in find_or_create_labels(project, _names(add), labels))
     if len(added) > 1 and not project.is_multi_label:
         raise ValidationError("This project gives each image one label. Choose one.")
-    gone = {name.lower() for name in map(tidy, _names(remove))}
+    gone = {name.lower() for name in map(normalized_name, _names(remove))}
     removed = frozenset(pk for pk, label in labels.items() if label.name.lower() in gone) - added
     if added and not project.is_multi_label:
         removed = frozenset(labels) - added
-    moves = [Move(held, held.labels - removed | added) for held in held_by(project, image_ids)]
-    return _label(project, [move for move in moves if move.wanted != move.held.labels], labels, by, how)
+    moves = [
+        LabelChange(held, held.labels - removed | added) for held in load_image_labels(project, image_ids)
+    ]
+    return _label(project, [move for move in moves if move.wanted != move.held.labels], labels, by, source)
 
 
 def _names(labels: Iterable[Label | str]) -> list[str]:
@@ -98,23 +100,27 @@ def _names(labels: Iterable[Label | str]) -> list[str]:
 
 
 def _label(
-    project: Project, moves: Sequence[Move], labels: dict[int, Label], by: User | None, how: How
+    project: Project,
+    moves: Sequence[LabelChange],
+    labels: dict[int, Label],
+    by: User | None,
+    source: AnnotationSource,
 ) -> LabelEvent | None:
     if not moves:
         return None
-    write(moves, by, how)
-    return record_moves(project, Kind.LABEL, by, moves, labels)
+    write_annotations(moves, by, source)
+    return record_label_changes(project, Kind.LABEL, by, moves, labels)
 
 
 @transaction.atomic
 def rename_label(label: Label, name: str, by: User | None) -> LabelEvent | None:
     """Give the label another name; None where it has it already. Raises ValidationError for a taken name."""
-    name = tidy(name)
+    name = normalized_name(name)
     LABEL_NAME(name)
-    alone(label.project)
+    lock_project(label.project)
     labels = labels_by_id(label.project)
     if label.pk not in labels:
-        raise ValidationError(GONE)
+        raise ValidationError(LABEL_DELETED)
     if any(other.name.lower() == name.lower() for other in labels.values() if other != label):
         raise ValidationError(f"This project already has a label “{name}”.")
     old, label.name = labels[label.pk].name, name
@@ -122,7 +128,7 @@ def rename_label(label: Label, name: str, by: User | None) -> LabelEvent | None:
         return None
     label.save(update_fields=["name"])
     details = {"label": label.pk, "from": old, "to": name}
-    return record(label.project, Kind.RENAME_LABEL, by, [], details)
+    return record_event(label.project, Kind.RENAME_LABEL, by, [], details)
 
 
 @transaction.atomic
@@ -133,10 +139,10 @@ def edit_label(
 
     Raises ValidationError for a key that another label has, unless they `swap`.
     """
-    alone(label.project)
+    lock_project(label.project)
     labels = labels_by_id(label.project)
     if label.pk not in labels:
-        raise ValidationError(GONE)
+        raise ValidationError(LABEL_DELETED)
     holder = next((one for one in labels.values() if hot_key and one.hot_key == hot_key), None)
     was = labels[label.pk]
     if (was.colour, was.hot_key) == (colour, hot_key):
@@ -147,15 +153,15 @@ def edit_label(
     if holder and holder != label:
         before[str(holder.pk)] = [holder.colour, holder.hot_key]
         after[str(holder.pk)] = [holder.colour, was.hot_key]
-    dress(label.project, after)
+    set_look(label.project, after)
     details = {"label": label.pk, "name": label.name, "from": before, "to": after}
-    return record(label.project, Kind.EDIT_LABEL, by, [], details)
+    return record_event(label.project, Kind.EDIT_LABEL, by, [], details)
 
 
 @transaction.atomic
 def move_label(label: Label, step: int) -> None:
     """Move the label up (-1) or down (1) in All Labels; at an end it stays. An order is no deed."""
-    alone(label.project)
+    lock_project(label.project)
     ordered = list(Label.objects.filter(project=label.project))
     place = next((at for at, one in enumerate(ordered) if one == label), None)
     if place is None or not 0 <= place + step < len(ordered):
@@ -172,24 +178,24 @@ def delete_label(label: Label, by: User | None, *, with_images: bool = False) ->
 
     `with_images`: images that have only this label go to the bin.
     """
-    alone(label.project)
+    lock_project(label.project)
     if label.pk not in labels_by_id(label.project):
         return None
-    changes, details = merge.remove(label, by, with_images=with_images)
-    return record(label.project, Kind.DELETE_LABEL, by, changes, details)
+    changes, details = merge.remove_label(label, by, with_images=with_images)
+    return record_event(label.project, Kind.DELETE_LABEL, by, changes, details)
 
 
 @transaction.atomic
 def merge_labels(label: Label, into: Label, by: User | None) -> LabelEvent:
     """Every image labeled `label` becomes labeled `into`, and `label` is gone. Raises ValidationError."""
-    alone(label.project)
+    lock_project(label.project)
     labels = labels_by_id(label.project)
     if label.pk not in labels or into.pk not in labels:
-        raise ValidationError(GONE)
+        raise ValidationError(LABEL_DELETED)
     if label == into:
         raise ValidationError("Choose another label to merge into.")
-    changes, details = merge.merge(label, into, by)
-    return record(label.project, Kind.MERGE_LABELS, by, changes, details)
+    changes, details = merge.merge_into(label, into, by)
+    return record_event(label.project, Kind.MERGE_LABELS, by, changes, details)
 
 
 def delete_images(project: Project, image_ids: Iterable[int], by: User | None) -> LabelEvent | None:
@@ -206,14 +212,16 @@ def restore_images(project: Project, image_ids: Iterable[int], by: User | None) 
 def _bin(
     project: Project, image_ids: Iterable[int], by: User | None, *, is_deleted: bool
 ) -> LabelEvent | None:
-    alone(project)
+    lock_project(project)
     labels = labels_by_id(project)
     images = Image.objects.filter(project=project)
     images = images.alive() if is_deleted else images.binned()
-    moved = which(images, image_ids)
+    moved = existing_ids(images, image_ids)
     if not moved:
         return None
-    changes = [change_of(held, held.labels, labels) for held in held_by(project, moved, with_bin=True)]
+    changes = [
+        change_entry(held, held.labels, labels) for held in load_image_labels(project, moved, with_bin=True)
+    ]
     set_binned(moved, by, is_deleted)
     kind = Kind.DELETE_IMAGES if is_deleted else Kind.RESTORE_IMAGES
-    return record(project, kind, by, changes)
+    return record_event(project, kind, by, changes)

@@ -16,24 +16,33 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from exeml_site.lib import jobs
-from exeml_site.lib.bulk import chunks, insert
+from exeml_site.lib.bulk import bulk_insert, chunks
 from projects.labels import second_opinions
-from projects.models import Annotation, Assignment, How, Image, Label, LabelEvent, Project, Touch
+from projects.models import (
+    Annotation,
+    AnnotationSource,
+    Assignment,
+    Image,
+    Label,
+    LabelEvent,
+    LabelEventImage,
+    Project,
+)
 from projects.models.image import ImageQuerySet
 from projects.models.label import HOT_KEYS, LABEL_COLOURS, LABEL_NAME
 
-ANNOTATED = ("image", "label", "by", "how", "at", "confidence")
+ANNOTATION_FIELDS = ("image", "label", "by", "source", "at", "confidence")
 
 
 @dataclass(frozen=True)
-class Held:
+class ImageLabels:
     """What one image carries: label id → annotation id; whether a label is suggested for it, and whether
     somebody is asked for a second opinion or gave one."""
 
     image_id: int
     annotations: Mapping[int, int]
     is_suggested: bool = False
-    is_opined: bool = False
+    has_opinion: bool = False
 
     @cached_property
     def labels(self) -> frozenset[int]:
@@ -41,14 +50,14 @@ class Held:
 
 
 @dataclass(frozen=True)
-class Move:
+class LabelChange:
     """One image and the labels (ids) that it shall carry."""
 
-    held: Held
+    held: ImageLabels
     wanted: frozenset[int]
 
 
-def alone(project: Project) -> None:
+def lock_project(project: Project) -> None:
     """Until the transaction ends nobody else labels in this project (SQLite: in any)."""
     Project.objects.select_for_update(no_key=True).only("pk").get(pk=project.pk)
 
@@ -57,11 +66,13 @@ def labels_by_id(project: Project) -> dict[int, Label]:
     return {label.pk: label for label in Label.objects.filter(project=project)}
 
 
-def held_by(project: Project, image_ids: Iterable[int], *, with_bin: bool = False) -> list[Held]:
+def load_image_labels(
+    project: Project, image_ids: Iterable[int], *, with_bin: bool = False
+) -> list[ImageLabels]:
     """What the images of this project among `image_ids` carry, in the order of their ids."""
     images = Image.objects.filter(project=project).order_by("pk")
     images = images if with_bin else images.alive()
-    found: list[Held] = []
+    found: list[ImageLabels] = []
     for chunk in chunks(sorted(set(image_ids))):
         here = images.filter(pk__in=chunk).values_list("pk", "suggestion_id", "opinion")
         carried: dict[int, dict[int, int]] = {pk: {} for pk, *_ in here}
@@ -70,15 +81,16 @@ def held_by(project: Project, image_ids: Iterable[int], *, with_bin: bool = Fals
         for pk, image_id, label_id in rows.values_list("pk", "image_id", "label_id"):
             carried[image_id][label_id] = pk
         found.extend(
-            Held(pk, carried[pk], suggestion is not None, opinion != "") for pk, suggestion, opinion in here
+            ImageLabels(pk, carried[pk], suggestion is not None, opinion != "")
+            for pk, suggestion, opinion in here
         )
     return found
 
 
-def write(
-    moves: Sequence[Move],
+def write_annotations(
+    moves: Sequence[LabelChange],
     by: User | None,
-    how: How = How.HUMAN,
+    source: AnnotationSource = AnnotationSource.HUMAN,
     given: Mapping[tuple[int, int], Mapping[str, Any]] | None = None,
 ) -> None:
     """Make the rows say what the moves want.
@@ -92,7 +104,7 @@ def write(
             "image": move.held.image_id,
             "label": label,
             "by": by and by.pk,
-            "how": how,
+            "source": source,
             "at": now,
             "confidence": None,
             **known.get((move.held.image_id, label), {}),
@@ -102,12 +114,12 @@ def write(
     ]
     for chunk in chunks(gone):
         Annotation.objects.filter(pk__in=chunk).delete()
-    insert(Annotation, ANNOTATED, (list(one.values()) for one in new))
+    bulk_insert(Annotation, ANNOTATION_FIELDS, (list(one.values()) for one in new))
     mark_labeled([move.held.image_id for move in moves if move.wanted and not move.held.labels], True)
     mark_labeled([move.held.image_id for move in moves if move.held.labels and not move.wanted], False)
 
 
-def change_of(held: Held, wanted: Iterable[int], labels: dict[int, Label]) -> dict[str, Any]:
+def change_entry(held: ImageLabels, wanted: Iterable[int], labels: dict[int, Label]) -> dict[str, Any]:
     """One entry of an event's `changes`."""
     return {
         "image": held.image_id,
@@ -116,20 +128,20 @@ def change_of(held: Held, wanted: Iterable[int], labels: dict[int, Label]) -> di
     }
 
 
-def record_moves(
+def record_label_changes(
     project: Project,
     kind: LabelEvent.Kind,
     by: User | None,
-    moves: Sequence[Move],
+    moves: Sequence[LabelChange],
     labels: dict[int, Label],
 ) -> LabelEvent:
     """The event of a deed that labels living images."""
-    changes = [change_of(move.held, move.wanted, labels) for move in moves]
-    is_opined = any(move.held.is_opined for move in moves)
-    return record(project, kind, by, changes, _details_of(moves, labels), is_opined=is_opined)
+    changes = [change_entry(move.held, move.wanted, labels) for move in moves]
+    has_opinion = any(move.held.has_opinion for move in moves)
+    return record_event(project, kind, by, changes, _event_details(moves, labels), has_opinion=has_opinion)
 
 
-def _details_of(moves: Sequence[Move], labels: Mapping[int, Label]) -> dict[str, Any]:
+def _event_details(moves: Sequence[LabelChange], labels: Mapping[int, Label]) -> dict[str, Any]:
     """`details` of the event; with them the counts go on without counting."""
     touched = sorted({pk for move in moves for pk in move.held.labels | move.wanted})
     newly = [move for move in moves if move.wanted and not move.held.labels]
@@ -139,7 +151,7 @@ def _details_of(moves: Sequence[Move], labels: Mapping[int, Label]) -> dict[str,
     }
 
 
-def record(
+def record_event(
     project: Project,
     kind: LabelEvent.Kind,
     by: User | None,
@@ -147,21 +159,21 @@ def record(
     details: dict[str, Any] | None = None,
     undoes: LabelEvent | None = None,
     *,
-    is_opined: bool = True,
+    has_opinion: bool = True,
 ) -> LabelEvent:
     """Write the event of a deed, and let the workers look at the project's labels anew.
 
-    `is_opined`: whether any of the images may have a second opinion.
+    `has_opinion`: whether any of the images may have a second opinion.
     """
     event = LabelEvent.objects.create(
         project=project, kind=kind, by=by, changes=changes, details=details or {}, undoes=undoes
     )
     touched = sorted({change["image"] for change in changes})
-    insert(Touch, ("event", "image"), ((event.pk, image_id) for image_id in touched))
-    if is_opined or project.opinion_share:
-        second_opinions.follow(project, changes)
+    bulk_insert(LabelEventImage, ("event", "image"), ((event.pk, image_id) for image_id in touched))
+    if has_opinion or project.opinion_share:
+        second_opinions.update_states(project, changes)
     if "into" in event.details:
-        second_opinions.judge_again(project)
+        second_opinions.recompute_states(project)
     jobs.after("labels_changed", project.pk)
     return event
 
@@ -170,13 +182,13 @@ def mark_labeled(image_ids: Sequence[int], is_labeled: bool) -> None:
     """A labeled image needs no suggestion; one that lost its labels gets one from the workers."""
     for chunk in chunks(image_ids):
         Image.objects.filter(pk__in=chunk).update(
-            is_labeled=is_labeled, suggestion=None, confidence=None, usefulness=None
+            is_labeled=is_labeled, suggestion=None, confidence=None, acquisition_score=None
         )
         if is_labeled:
             Assignment.objects.filter(image_id__in=chunk).delete()
 
 
-def which(images: ImageQuerySet, image_ids: Iterable[int]) -> list[int]:
+def existing_ids(images: ImageQuerySet, image_ids: Iterable[int]) -> list[int]:
     """The ids among `image_ids` that `images` holds, in order."""
     found: list[int] = []
     for chunk in chunks(sorted(set(image_ids))):
@@ -190,12 +202,14 @@ def set_binned(image_ids: Sequence[int], by: User | None, is_deleted: bool) -> N
         Image.objects.filter(pk__in=chunk).update(deleted_at=deleted_at, deleted_by=deleted_by)
 
 
-def tidy(name: str) -> str:
+def normalized_name(name: str) -> str:
     """A label name as it is stored: composed characters, single spaces, none at the ends."""
     return " ".join(unicodedata.normalize("NFC", name).split())
 
 
-def ensure(project: Project, names: Iterable[str], living: dict[int, Label] | None = None) -> list[Label]:
+def find_or_create_labels(
+    project: Project, names: Iterable[str], living: dict[int, Label] | None = None
+) -> list[Label]:
     """The labels of these names in this order, made where missing. Upper and lower case do not differ.
 
     `living`: `labels_by_id`, where the caller has it; what is made is added. Raises ValidationError for a
@@ -204,7 +218,7 @@ def ensure(project: Project, names: Iterable[str], living: dict[int, Label] | No
     living = labels_by_id(project) if living is None else living
     known = {label.name.lower(): label for label in living.values()}
     found: dict[str, Label] = {}
-    for name in map(tidy, names):
+    for name in map(normalized_name, names):
         key = name.lower()
         if key not in known:
             LABEL_NAME(name)
@@ -246,7 +260,7 @@ def free_hot_key(others: Iterable[Label], wanted: str = "") -> str:
     return next((key for key in HOT_KEYS if key not in taken), "")
 
 
-def dress(project: Project, looks: Mapping[str, Sequence[Any]]) -> None:
+def set_look(project: Project, looks: Mapping[str, Sequence[Any]]) -> None:
     """Give labels, named by their ids, their [colour, key]; keys change hands without meeting."""
     labels = [one for one in Label.objects.filter(project=project) if str(one.pk) in looks]
     Label.objects.filter(pk__in=[one.pk for one in labels]).update(hot_key="")

@@ -42,12 +42,12 @@ def counts_of(project: Project, *, is_quick: bool = True) -> Counts:
     return Counts(images, Counter(found.carriers))
 
 
-def count_images(project: Project) -> dict[str, int]:
+def images_per_tab(project: Project) -> dict[str, int]:
     """Images per tab of Label Data."""
     return counts_of(project).images
 
 
-def count_carriers(project: Project) -> Counter[int]:
+def images_per_label(project: Project) -> Counter[int]:
     """label id → living images that carry it."""
     return counts_of(project, is_quick=False).carriers
 

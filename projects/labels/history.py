@@ -11,22 +11,22 @@ from urllib.parse import urlencode
 from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef
 
-from exeml_site.lib.params import read_number
-from projects.labels.event_text import told
+from exeml_site.lib.params import parse_int
+from projects.labels.event_text import describe_event
 from projects.models import Image, LabelEvent, Project
 
 PAGE_SIZE = 30
 THUMBNAILS = 6
-MOST_OF_AN_IMAGE = 200
+MAX_IMAGE_EVENTS = 200
 Kind = LabelEvent.Kind
 
 
 @dataclass(frozen=True)
-class Line:
+class HistoryRow:
     """One deed; `undone_by` is the event that took it back."""
 
     event: LabelEvent
-    words: str
+    text: str
     thumbnails: list[Image]
     more: int
     undone_by: LabelEvent | None
@@ -41,10 +41,10 @@ class History:
 
     def __init__(self, project: Project, params: Mapping[str, str]) -> None:
         self.project = project
-        self.by = read_number(params.get("by"))
+        self.by = parse_int(params.get("by"))
         kind = params.get("kind", "")
         self.kind = kind if kind in Kind.values else ""
-        self.before = read_number(params.get("before"))
+        self.before = parse_int(params.get("before"))
 
     kinds = property(lambda self: Kind.choices)
 
@@ -67,14 +67,14 @@ class History:
         return list(related[: PAGE_SIZE + 1])
 
     @cached_property
-    def lines(self) -> list[Line]:
+    def lines(self) -> list[HistoryRow]:
         events = self._events[:PAGE_SIZE]
         first = {one.pk: [change["image"] for change in one.changes[:THUMBNAILS]] for one in events}
         images = Image.objects.in_bulk({pk for ids in first.values() for pk in ids})
         return [
-            Line(
+            HistoryRow(
                 one,
-                told(one),
+                describe_event(one),
                 [images[pk] for pk in first[one.pk] if pk in images],
                 max(0, len(one.changes) - THUMBNAILS),
                 getattr(one, "undone_by", None),
@@ -93,7 +93,7 @@ class History:
         return self._address(before=self._events[PAGE_SIZE - 1].pk)
 
     @property
-    def here(self) -> str:
+    def address(self) -> str:
         return self._address(before=self.before)
 
     def _address(self, **more: Any) -> str:
@@ -102,7 +102,7 @@ class History:
 
 
 @dataclass(frozen=True)
-class ImageLine:
+class ImageHistoryRow:
     """One deed as one image saw it: its labels before and after."""
 
     event: LabelEvent
@@ -110,7 +110,7 @@ class ImageLine:
     after: list[str]
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         return Kind(self.event.kind).label
 
     @property
@@ -125,10 +125,10 @@ class ImageHistory:
         self.image = image
 
     @cached_property
-    def lines(self) -> list[ImageLine]:
-        touching = LabelEvent.objects.filter(touches__image=self.image).select_related("by")
+    def lines(self) -> list[ImageHistoryRow]:
+        touching = LabelEvent.objects.filter(event_images__image=self.image).select_related("by")
         found = []
-        for event in touching.order_by("-pk")[:MOST_OF_AN_IMAGE]:
+        for event in touching.order_by("-pk")[:MAX_IMAGE_EVENTS]:
             change = next(one for one in event.changes if one["image"] == self.image.pk)
-            found.append(ImageLine(event, change["from"], change["to"]))
+            found.append(ImageHistoryRow(event, change["from"], change["to"]))
         return found

@@ -12,15 +12,15 @@ from typing import Any
 
 from django.contrib.auth.models import User
 
-from exeml_site.lib.bulk import chunks, insert
+from exeml_site.lib.bulk import bulk_insert, chunks
 from projects.labels.annotations import (
-    ANNOTATED,
-    Held,
-    change_of,
+    ANNOTATION_FIELDS,
+    ImageLabels,
+    change_entry,
     free_hot_key,
     free_position,
-    held_by,
     labels_by_id,
+    load_image_labels,
     mark_labeled,
     set_binned,
 )
@@ -29,26 +29,28 @@ from projects.models import Annotation, Label, Project
 Changes = list[dict[str, Any]]
 
 
-def remove(label: Label, by: User | None, *, with_images: bool = False) -> tuple[Changes, dict[str, Any]]:
+def remove_label(
+    label: Label, by: User | None, *, with_images: bool = False
+) -> tuple[Changes, dict[str, Any]]:
     """Delete the label; `with_images` puts living images that have no other into the bin. For the event."""
     labels = labels_by_id(label.project)
     carriers = _carriers(label)
-    changes = [change_of(held, held.labels - {label.pk}, labels) for held in carriers]
+    changes = [change_entry(held, held.labels - {label.pk}, labels) for held in carriers]
     alone = [held.image_id for held in carriers if held.labels == {label.pk}]
     details = _details(label, labels, carriers)
     if with_images:
-        details["binned"] = _living(label.project, alone)
+        details["binned"] = _alive_ids(label.project, alone)
         set_binned(details["binned"], by, True)
     mark_labeled(alone, False)
     label.delete()
     return changes, details
 
 
-def merge(label: Label, into: Label, by: User | None) -> tuple[Changes, dict[str, Any]]:
+def merge_into(label: Label, into: Label, by: User | None) -> tuple[Changes, dict[str, Any]]:
     """Give every carrier of `label` the label `into` instead; who and when stay. For the event."""
     labels = labels_by_id(label.project)
     carriers = _carriers(label)
-    changes = [change_of(held, held.labels - {label.pk} | {into.pk}, labels) for held in carriers]
+    changes = [change_entry(held, held.labels - {label.pk} | {into.pk}, labels) for held in carriers]
     details = _details(label, labels | {into.pk: into}, carriers)
     details["labels"][into.name] = into.pk
     details["into"] = {"id": into.pk, "name": into.name}
@@ -60,7 +62,7 @@ def merge(label: Label, into: Label, by: User | None) -> tuple[Changes, dict[str
     return changes, details
 
 
-def make_again(project: Project, was: dict[str, Any]) -> Label:
+def recreate_label(project: Project, was: dict[str, Any]) -> Label:
     """The label of that name that somebody made since, else the old one with its colour, and its key if free.
 
     It has its old id again, so that earlier deeds still know it.
@@ -79,25 +81,32 @@ def make_again(project: Project, was: dict[str, Any]) -> Label:
     )
 
 
-def annotate_again(label: Label, rows: Iterable[list[Any]]) -> None:
+def restore_annotations(label: Label, rows: Iterable[list[Any]]) -> None:
     """Annotations as the event kept them: image, person, how, when, confidence."""
     rows = list(rows)
     users = set(User.objects.filter(pk__in={row[1] for row in rows if row[1]}).values_list("pk", flat=True))
     kept = (
-        (image_id, label.pk, by_id if by_id in users else None, how, datetime.fromisoformat(at), confidence)
-        for image_id, by_id, how, at, confidence in rows
+        (
+            image_id,
+            label.pk,
+            by_id if by_id in users else None,
+            source,
+            datetime.fromisoformat(at),
+            confidence,
+        )
+        for image_id, by_id, source, at, confidence in rows
     )
-    insert(Annotation, ANNOTATED, kept)
+    bulk_insert(Annotation, ANNOTATION_FIELDS, kept)
     mark_labeled([row[0] for row in rows], True)
 
 
-def _carriers(label: Label) -> list[Held]:
+def _carriers(label: Label) -> list[ImageLabels]:
     """Also those in the bin."""
     carrying = Annotation.objects.filter(label=label).values_list("image_id", flat=True)
-    return held_by(label.project, list(carrying), with_bin=True)
+    return load_image_labels(label.project, list(carrying), with_bin=True)
 
 
-def _details(label: Label, labels: dict[int, Label], carriers: list[Held]) -> dict[str, Any]:
+def _details(label: Label, labels: dict[int, Label], carriers: list[ImageLabels]) -> dict[str, Any]:
     rows = Annotation.objects.filter(label=label).order_by("image_id")
     return {
         "label": {
@@ -109,12 +118,12 @@ def _details(label: Label, labels: dict[int, Label], carriers: list[Held]) -> di
         },
         "labels": {labels[pk].name: pk for held in carriers for pk in held.labels},
         "annotations": [
-            [one.image_id, one.by_id, one.how, one.at.isoformat(), one.confidence] for one in rows
+            [one.image_id, one.by_id, one.source, one.at.isoformat(), one.confidence] for one in rows
         ],
     }
 
 
-def _living(project: Project, image_ids: list[int]) -> list[int]:
+def _alive_ids(project: Project, image_ids: list[int]) -> list[int]:
     living: list[int] = []
     for chunk in chunks(image_ids):
         images = project.images.filter(pk__in=chunk, deleted_at=None)

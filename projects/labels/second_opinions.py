@@ -18,7 +18,7 @@ from exeml_site.lib.bulk import chunks
 from projects.models import Annotation, Image, Label, LabelEvent, Opinion, OpinionState, Project
 from projects.models.image import ImageQuerySet
 
-SCATTER = 2_654_435_761  # Knuth's multiplicative hash: neighbours in time fall apart
+HASH_MULTIPLIER = 2_654_435_761  # Knuth's multiplicative hash: neighbours in time fall apart
 State = OpinionState
 
 
@@ -28,7 +28,7 @@ class AlreadyGiven(Exception):
 
 def is_chosen(image_id: int, share: int) -> bool:
     """Whether an image is among the `share` percent that get a second opinion; a larger share keeps these."""
-    return image_id * SCATTER % 2**32 * 100 < share * 2**32
+    return image_id * HASH_MULTIPLIER % 2**32 * 100 < share * 2**32
 
 
 # --- which images ---
@@ -49,7 +49,7 @@ def set_share(project: Project, share: int) -> None:
     _set(wanted[False], "")
 
 
-def follow(project: Project, changes: Iterable[Mapping[str, Any]]) -> None:
+def update_states(project: Project, changes: Iterable[Mapping[str, Any]]) -> None:
     """After a labeling deed: new labels may want an opinion, and change what an old one is worth."""
     # To the bin and back changes no label, and ends no confirmation.
     now = {change["image"]: change["to"] for change in changes if change["from"] != change["to"]}
@@ -70,14 +70,14 @@ def follow(project: Project, changes: Iterable[Mapping[str, Any]]) -> None:
             _set(images, new)
 
 
-def judge_again(project: Project) -> None:
+def recompute_states(project: Project) -> None:
     """After a merge, or the end of one: the same labels may agree with other opinions."""
     judged = Image.objects.filter(project=project, opinion__in=[State.AGREES, State.DIFFERS]).order_by()
     carried: dict[int, list[str]] = {pk: [] for pk in judged.values_list("pk", flat=True)}
     rows = Annotation.objects.filter(image__in=judged).order_by()
     for pk, name in rows.values_list("image_id", "label__name"):
         carried[pk].append(name)
-    follow(project, [{"image": pk, "from": [], "to": names} for pk, names in carried.items()])
+    update_states(project, [{"image": pk, "from": [], "to": names} for pk, names in carried.items()])
 
 
 def label_by_id(project: Project) -> dict[int, Label]:
@@ -113,7 +113,7 @@ def _set(image_ids: Sequence[int], state: str) -> None:
 # --- giving one ---
 
 
-def waiting_for(project: Project, user: User) -> ImageQuerySet:
+def images_waiting_for(project: Project, user: User) -> ImageQuerySet:
     """Images that want an opinion of somebody other than who labeled them, in an order of no meaning."""
     own = Annotation.objects.filter(image__project=project, by=user).values("image_id")
     images = Image.objects.labeled().filter(project=project, opinion=State.WANTED)
@@ -121,10 +121,10 @@ def waiting_for(project: Project, user: User) -> ImageQuerySet:
 
 
 @transaction.atomic
-def give(project: Project, image_id: int, labels: Sequence[Label], by: User) -> Opinion:
+def give_opinion(project: Project, image_id: int, labels: Sequence[Label], by: User) -> Opinion:
     """What `by` thinks of the image, without having seen its labels. Raises AlreadyGiven."""
     Project.objects.select_for_update(no_key=True).only("pk").get(pk=project.pk)
-    image = waiting_for(project, by).filter(pk=image_id).first()
+    image = images_waiting_for(project, by).filter(pk=image_id).first()
     if image is None:
         raise AlreadyGiven("Somebody gave this opinion in the meantime, or the image is gone.")
     said = sorted(label.pk for label in labels)

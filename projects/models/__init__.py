@@ -1,35 +1,35 @@
-from projects.models.annotation import Annotation, How, LabelEvent, Touch
+from projects.models.annotation import Annotation, AnnotationSource, LabelEvent, LabelEventImage
 from projects.models.collaboration import Assignment, Opinion, Presence
-from projects.models.computed import Embedding, Miniature, Prediction, Refusal
+from projects.models.computed import DuplicateKey, Embedding, Prediction, RejectedSuggestion
 from projects.models.dataset import DatasetVersion
-from projects.models.image import Image, OpinionState, Side
+from projects.models.image import Image, OpinionState, Split
 from projects.models.label import Label
 from projects.models.project import Project
 from projects.models.team import Membership, Role, Team
-from projects.models.transfer import DataSource, Transfer, TransferRefusal
+from projects.models.transfer import DataSource, RejectedFile, Transfer
 
 __all__ = [
     "Annotation",
+    "AnnotationSource",
     "Assignment",
     "DataSource",
     "DatasetVersion",
+    "DuplicateKey",
     "Embedding",
-    "How",
     "Image",
     "Label",
     "LabelEvent",
+    "LabelEventImage",
     "Membership",
-    "Miniature",
     "Opinion",
     "OpinionState",
     "Prediction",
     "Presence",
     "Project",
-    "Refusal",
+    "RejectedFile",
+    "RejectedSuggestion",
     "Role",
-    "Side",
+    "Split",
     "Team",
-    "Touch",
     "Transfer",
-    "TransferRefusal",
 ]

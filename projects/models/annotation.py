@@ -10,7 +10,7 @@ from projects.models.label import Label
 from projects.models.project import Project
 
 
-class How(models.TextChoices):
+class AnnotationSource(models.TextChoices):
     """How a label came to an image, in the words of the manifest's `annotated-by`."""
 
     HUMAN = "human", "By hand"
@@ -25,7 +25,9 @@ class Annotation(models.Model):
     image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="annotations", db_index=False)
     label = models.ForeignKey(Label, on_delete=models.CASCADE, related_name="annotations")
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
-    how = models.CharField(max_length=8, choices=How.choices, default=How.HUMAN)
+    source = models.CharField(
+        max_length=8, choices=AnnotationSource.choices, default=AnnotationSource.HUMAN, db_column="how"
+    )
     at = models.DateTimeField()
     confidence = models.FloatField(null=True, blank=True)
 
@@ -79,13 +81,14 @@ class LabelEvent(models.Model):
         return f"{self.get_kind_display()} ({len(self.changes)} images)"
 
 
-class Touch(models.Model):
+class LabelEventImage(models.Model):
     """An image that a labeling deed was about: the history of one image is found by it."""
 
-    event = models.ForeignKey(LabelEvent, on_delete=models.CASCADE, related_name="touches")
-    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="touches", db_index=False)
+    event = models.ForeignKey(LabelEvent, on_delete=models.CASCADE, related_name="event_images")
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="event_images", db_index=False)
 
     class Meta:
+        db_table = "projects_touch"
         constraints = [
             models.UniqueConstraint(fields=["image", "event"], name="an_event_touches_an_image_once")
         ]

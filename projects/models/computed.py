@@ -25,28 +25,34 @@ class Embedding(models.Model):
         return f"{self.network}: {self.image_id}"
 
 
-class Miniature(models.Model):
+class DuplicateKey(models.Model):
     """What the search for copies looks at of an image: 32 by 32 RGB pixels of its thumbnail, 3,072 bytes.
 
     Decoding 100,000 thumbnails takes a minute, reading these seconds. They may be lost and are made again.
     """
 
-    image = models.OneToOneField(Image, on_delete=models.CASCADE, primary_key=True, related_name="miniature")
+    image = models.OneToOneField(
+        Image, on_delete=models.CASCADE, primary_key=True, related_name="duplicate_key"
+    )
     pixels = models.BinaryField()
 
+    class Meta:
+        db_table = "projects_miniature"
+
     def __str__(self) -> str:
-        return f"miniature of {self.image_id}"
+        return f"duplicate_key of {self.image_id}"
 
 
-class Refusal(models.Model):
+class RejectedSuggestion(models.Model):
     """Somebody looked at the image and said that it does not have this label: nothing proposes it again."""
 
-    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="refusals")
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="rejected_suggestions")
     label = models.ForeignKey(Label, on_delete=models.CASCADE, related_name="+")
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        db_table = "projects_refusal"
         constraints = [
             models.UniqueConstraint(fields=["image", "label"], name="a_label_is_refused_once_per_image")
         ]

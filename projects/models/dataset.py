@@ -32,7 +32,7 @@ class DatasetVersion(models.Model):
     sha256 = models.CharField(max_length=64, blank=True)
     counts = models.JSONField(default=dict)
     split = models.JSONField(default=dict, editable=False)
-    portrait = models.JSONField(default=dict, editable=False)
+    statistics = models.JSONField(default=dict, editable=False, db_column="portrait")
     image_count = models.PositiveIntegerField(default=0)
     train_count = models.PositiveIntegerField(default=0)
     eval_count = models.PositiveIntegerField(default=0)

@@ -10,10 +10,10 @@ from django.db import models
 from projects.models.label import Label
 from projects.models.project import Project
 
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Side(models.TextChoices):
+class Split(models.TextChoices):
     """The side of the split, in the words of the manifest's `usage`."""
 
     TRAIN = "TRAIN", "Training"
@@ -35,7 +35,7 @@ class ImageQuerySet(models.QuerySet["Image"]):
         return self.filter(deleted_at=None)
 
     def binned(self) -> ImageQuerySet:
-        return self.filter(deleted_at__gt=LONG_AGO)  # unlike “not null”, a range of an index
+        return self.filter(deleted_at__gt=EPOCH)  # unlike “not null”, a range of an index
 
     # `IN (0)` finds its place in an index of SQLite; `NOT is_labeled`, as Django writes `=False`, does not.
 
@@ -64,7 +64,7 @@ class Image(models.Model):
     # Whether an Annotation exists; kept true by `labels.annotations` alone. Counting 100,000 images needs it.
     is_labeled = models.BooleanField(default=False)
     # Given at the first publishing and kept: an image once EVAL stays EVAL in later dataset versions.
-    side = models.CharField(max_length=5, choices=Side.choices, blank=True)
+    split = models.CharField(max_length=5, choices=Split.choices, blank=True, db_column="side")
     # Where it came from: its path below the project's data source or in an imported archive.
     source = models.CharField(max_length=1024, blank=True)
     transfer = models.ForeignKey(
@@ -85,14 +85,20 @@ class Image(models.Model):
     )
     confidence = models.FloatField(null=True, blank=True)
     # The higher, the more a label of this image would teach: uncertain and unlike what was chosen before.
-    usefulness = models.FloatField(null=True, blank=True)
+    acquisition_score = models.FloatField(null=True, blank=True, db_column="usefulness")
     # Of a labeled image: the label that it seems to have instead, with its out-of-fold probability.
-    suspicion = models.ForeignKey(
-        Label, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
+    suspected_label = models.ForeignKey(
+        Label,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+        db_column="suspicion_id",
     )
-    suspicion_confidence = models.FloatField(null=True, blank=True)
+    suspected_confidence = models.FloatField(null=True, blank=True, db_column="suspicion_confidence")
     # Distance to its nearest neighbours over what is usual in the project; 1 is usual.
-    oddness = models.FloatField(null=True, blank=True)
+    outlier_score = models.FloatField(null=True, blank=True, db_column="oddness")
     # Images of one group are copies of each other: the lowest id among them. Null: it has no copy.
     duplicate_group = models.BigIntegerField(null=True, blank=True)
 
@@ -112,7 +118,7 @@ class Image(models.Model):
         ordering = ["-pk"]
         constraints = [
             models.UniqueConstraint(fields=["project", "sha256"], name="no_exact_duplicate_in_project"),
-            models.CheckConstraint(condition=models.Q(side__in=["", *Side.values]), name="side_is_known"),
+            models.CheckConstraint(condition=models.Q(split__in=["", *Split.values]), name="side_is_known"),
             models.CheckConstraint(
                 condition=models.Q(opinion__in=["", *OpinionState.values]), name="opinion_is_known"
             ),
@@ -132,14 +138,14 @@ class Image(models.Model):
                 condition=models.Q(deleted_at=None, suggestion__isnull=False),
             ),
             models.Index(
-                fields=["project", "is_labeled", "-usefulness", "-id"],
+                fields=["project", "is_labeled", "-acquisition_score", "-id"],
                 name="grid_by_usefulness",
-                condition=models.Q(deleted_at=None, usefulness__isnull=False),
+                condition=models.Q(deleted_at=None, acquisition_score__isnull=False),
             ),
             models.Index(
-                fields=["project", "-suspicion_confidence", "-id"],
+                fields=["project", "-suspected_confidence", "-id"],
                 name="grid_of_suspects",
-                condition=models.Q(deleted_at=None, suspicion__isnull=False),
+                condition=models.Q(deleted_at=None, suspected_label__isnull=False),
             ),
             models.Index(
                 fields=["project", "duplicate_group", "-id"],
@@ -153,9 +159,9 @@ class Image(models.Model):
                 condition=models.Q(suggestion__isnull=False),
             ),
             models.Index(
-                fields=["suspicion"],
+                fields=["suspected_label"],
                 name="images_of_a_suspicion",
-                condition=models.Q(suspicion__isnull=False),
+                condition=models.Q(suspected_label__isnull=False),
             ),
         ]
 

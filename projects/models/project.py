@@ -38,7 +38,9 @@ class Project(models.Model):
     # What counts as blurred here: below this. Found by the workers, since cells are never as sharp as photos.
     blur_limit = models.FloatField(null=True, blank=True, editable=False)
     # How many images were compared for copies, and the newest of them: "1872:90412".
-    copies_searched = models.CharField(max_length=42, blank=True, editable=False)
+    duplicates_searched = models.CharField(
+        max_length=42, blank=True, editable=False, db_column="copies_searched"
+    )
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )

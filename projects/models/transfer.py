@@ -82,14 +82,15 @@ class Transfer(models.Model):
         return self.state in self.ACTIVE
 
 
-class TransferRefusal(models.Model):
+class RejectedFile(models.Model):
     """A file that an import did not take, or whose label it did not take, and why."""
 
-    transfer = models.ForeignKey(Transfer, on_delete=models.CASCADE, related_name="refusals")
+    transfer = models.ForeignKey(Transfer, on_delete=models.CASCADE, related_name="rejected_files")
     name = models.CharField(max_length=1024)
     reason = models.CharField(max_length=500)
 
     class Meta:
+        db_table = "projects_transferrefusal"
         ordering = ["pk"]
 
     def __str__(self) -> str:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from projects.datasets.readiness import MIN_IMAGES
-from projects.labels.counts import count_carriers
+from projects.labels.counts import images_per_label
 from projects.models import Image, Label, Project
 from projects.quality import issues
-from projects.quality.issues import Check
+from projects.quality.issues import Issue
 
-GOOD, BEST = 50, 100  # images of a label, as the documentation of ExeML recommends
-UNBALANCED = 5  # times as many images as the rarest label
+RECOMMENDED_IMAGES, IDEAL_IMAGES = 50, 100  # images of a label, as the documentation of ExeML recommends
+MAX_IMBALANCE = 5  # times as many images as the rarest label
 
 
 @dataclass(frozen=True)
-class Finding:
-    check: Check
+class IssueCount:
+    check: Issue
     count: int
 
 
@@ -29,16 +29,18 @@ class LabelBalance:
     advice: str
 
 
-def findings(project: Project) -> list[Finding]:
+def issue_counts(project: Project) -> list[IssueCount]:
     """One query for each check; those that point at images first."""
     images = Image.objects.alive().filter(project=project).order_by()
-    found = [Finding(check, issues.filtered(images, check.name).count()) for check in issues.CHECKS]
+    found = [
+        IssueCount(check, issues.images_with_issue(images, check.name).count()) for check in issues.ISSUES
+    ]
     return sorted(found, key=lambda finding: not finding.count)
 
 
-def balance(project: Project) -> list[LabelBalance]:
+def label_balance(project: Project) -> list[LabelBalance]:
     """The labels with too few images, or far more than the rarest one, the rarest first."""
-    counts = count_carriers(project)
+    counts = images_per_label(project)
     labels = sorted(
         Label.objects.filter(project=project), key=lambda label: (counts[label.pk], label.position)
     )
@@ -50,8 +52,8 @@ def balance(project: Project) -> list[LabelBalance]:
 def _advice(count: int, fewest: int) -> str:
     if count < MIN_IMAGES:
         return f"{MIN_IMAGES - count} more are needed before Train."
-    if count < GOOD:
-        return f"{GOOD} or more are recommended."
-    if fewest >= MIN_IMAGES and count > UNBALANCED * fewest:
+    if count < RECOMMENDED_IMAGES:
+        return f"{RECOMMENDED_IMAGES} or more are recommended."
+    if fewest >= MIN_IMAGES and count > MAX_IMBALANCE * fewest:
         return f"{count / fewest:.0f} times as many as the rarest label: add images to that one."
     return ""

@@ -17,14 +17,14 @@ REASONS = {
 }
 
 
-def read(stored: str) -> list[int]:
+def parse_reasons(stored: str) -> list[int]:
     return [int(number) for number in stored.split(",") if number]
 
 
-def write(numbers: list[int]) -> str:
+def format_reasons(numbers: list[int]) -> str:
     return ",".join(map(str, sorted(numbers)))
 
 
-def told(stored: str) -> str:
+def describe_reasons(stored: str) -> str:
     """“the model is not sure; its shape is far from the others’”."""
-    return "; ".join(REASONS[number] for number in read(stored) if number in REASONS)
+    return "; ".join(REASONS[number] for number in parse_reasons(stored) if number in REASONS)

@@ -11,15 +11,17 @@ from django.db.models.functions import Coalesce, Greatest, Least
 from projects.models import Annotation
 from projects.models.image import ImageQuerySet
 
-BLURRED = 25.0  # variance of the thumbnail's Laplacian, at most; in a project of soft pictures it is less
-DARK, BRIGHT = 40.0, 235.0  # mean luminance, 0–255
-TINY = 32  # pixels of the shorter side
-ODD = 3  # times as long as wide
-OUTLIER = 1.6  # times the usual distance to its neighbours
+MAX_BLURRED_SHARPNESS = (
+    25.0  # variance of the thumbnail's Laplacian, at most; in a project of soft pictures it is less
+)
+MAX_DARK_LUMINANCE, MIN_BRIGHT_LUMINANCE = 40.0, 235.0  # mean luminance, 0–255
+MIN_SHORT_SIDE_PX = 32  # pixels of the shorter side
+MAX_ASPECT_RATIO = 3  # times as long as wide
+MIN_OUTLIER_SCORE = 1.6  # times the usual distance to its neighbours
 
 
 @dataclass(frozen=True)
-class Check:
+class Issue:
     """`name` stands in addresses; `meaning` and `remedy` are sentences for the person."""
 
     name: str
@@ -28,84 +30,84 @@ class Check:
     remedy: str
 
 
-CHECKS = (
-    Check(
+ISSUES = (
+    Issue(
         "suspects",
         "Probable wrong labels",
         "A model that has not seen the image is sure of another label.",
         "Look at each: + takes the other label, − keeps the one it has.",
     ),
-    Check(
+    Issue(
         "conflicts",
         "Copies with different labels",
         "The same picture carries different labels.",
         "Give all copies the same label.",
     ),
-    Check(
+    Issue(
         "duplicates",
         "Near-duplicates",
         "Copies, also resized, turned, mirrored or lightly changed: they teach little and flatter scores.",
         "Keep one of each group unless there is a reason to keep more.",
     ),
-    Check(
+    Issue(
         "hard",
         "Hard examples",
         "For two reasons or more the model will find them hard; the enlarged image names them.",
         "Label these first, and look twice: they teach most and are mislabeled most.",
     ),
-    Check(
+    Issue(
         "outliers",
         "Unlike all others",
         "The image is far from every other one of the project.",
         "Delete what does not belong here, or add more images like it.",
     ),
-    Check(
+    Issue(
         "blurred",
         "Blurred",
         "Hardly any sharp edge.",
         "Delete what a person cannot recognize either.",
     ),
-    Check("dark", "Dark", "Nearly black as a whole.", "Delete, or take the photo again with more light."),
-    Check("bright", "Bright", "Nearly white as a whole.", "Delete, or take the photo again with less light."),
-    Check(
+    Issue("dark", "Dark", "Nearly black as a whole.", "Delete, or take the photo again with more light."),
+    Issue("bright", "Bright", "Nearly white as a whole.", "Delete, or take the photo again with less light."),
+    Issue(
         "tiny",
         "Tiny",
-        f"The shorter side has fewer than {TINY} pixels.",
+        f"The shorter side has fewer than {MIN_SHORT_SIDE_PX} pixels.",
         "Upload a larger version where there is one.",
     ),
-    Check(
+    Issue(
         "odd",
         "Odd shape",
-        f"More than {ODD} times as long as wide: the model sees the middle of it.",
+        f"More than {MAX_ASPECT_RATIO} times as long as wide: the model sees the middle of it.",
         "Cut it to what matters.",
     ),
 )
-BY_NAME = {check.name: check for check in CHECKS}
+ISSUE_BY_NAME = {check.name: check for check in ISSUES}
 
 
-def filtered(images: ImageQuerySet, name: str) -> ImageQuerySet:
+def images_with_issue(images: ImageQuerySet, name: str) -> ImageQuerySet:
     """The images that a check points at. Raises KeyError for a name that no check has."""
     if name == "conflicts":
-        return images.filter(duplicate_group__in=_torn_groups().values("image__duplicate_group"))
+        return images.filter(duplicate_group__in=_conflicting_groups().values("image__duplicate_group"))
     if name == "odd":
         sides = images.annotate(long=Greatest("width", "height"), short=Least("width", "height"))
-        return sides.filter(long__gt=ODD * F("short"))
+        return sides.filter(long__gt=MAX_ASPECT_RATIO * F("short"))
     return images.filter(_CONDITIONS[name])
 
 
 _CONDITIONS = {
-    "suspects": Q(suspicion__isnull=False),
+    "suspects": Q(suspected_label__isnull=False),
     "duplicates": Q(duplicate_group__isnull=False),
     "hard": Q(hard_reasons__contains=",") | Q(is_hard=True),
-    "outliers": Q(oddness__gt=OUTLIER),
-    "blurred": Q(sharpness__lt=Coalesce(F("project__blur_limit"), BLURRED)),
-    "dark": Q(brightness__lt=DARK),
-    "bright": Q(brightness__gt=BRIGHT),
-    "tiny": Q(width__lt=TINY) | Q(height__lt=TINY),
+    "outliers": Q(outlier_score__gt=MIN_OUTLIER_SCORE),
+    "blurred": Q(sharpness__lt=Coalesce(F("project__blur_limit"), MAX_BLURRED_SHARPNESS)),
+    "dark": Q(brightness__lt=MAX_DARK_LUMINANCE),
+    "bright": Q(brightness__gt=MIN_BRIGHT_LUMINANCE),
+    "tiny": Q(width__lt=MIN_SHORT_SIDE_PX) | Q(height__lt=MIN_SHORT_SIDE_PX),
 }
 
 
-def _torn_groups() -> QuerySet[Annotation, Any]:
+def _conflicting_groups() -> QuerySet[Annotation, Any]:
     """Groups of copies whose living images, of one label each, carry more than one label between them."""
     carried = Annotation.objects.filter(
         image__deleted_at=None, image__duplicate_group__isnull=False, image__project__is_multi_label=False

@@ -5,13 +5,13 @@ from __future__ import annotations
 from django import template
 from django.utils.safestring import SafeString
 
-from projects.label_data.page import Bench
+from projects.label_data.page import LabelDataPage
 from projects.label_data.rows import LabelRow
 
 register = template.Library()
 
 
 @register.simple_tag
-def label_row(bench: Bench, row: LabelRow) -> SafeString:
+def label_row(page: LabelDataPage, row: LabelRow) -> SafeString:
     """One row of All Labels, as HTML."""
-    return bench.label_markup.row(row)
+    return page.label_row_renderer.row(row)

@@ -11,18 +11,18 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from projects.models import DataSource, Project
-from projects.transfers.file_sources import Bucket, Folder, Place, clean
+from projects.transfers.file_sources import FileSource, FolderSource, S3Source, clean_path
 
 NOT_ALLOWED = "Begin with one of the places that operators allowed: {roots}."
 NONE_ALLOWED = "Operators have not allowed any place yet (EXEML_SOURCE_ROOTS)."
 
 
-def roots() -> list[str]:
+def allowed_roots() -> list[str]:
     """The places below which data sources may lie, without what only the program needs to know."""
-    return [_base(root) for root in settings.EXEML_SOURCE_ROOTS]
+    return [_without_query(root) for root in settings.EXEML_SOURCE_ROOTS]
 
 
-def _base(root: str) -> str:
+def _without_query(root: str) -> str:
     return root.partition("?")[0].rstrip("/") or "/"
 
 
@@ -31,7 +31,7 @@ def _root_of(address: str) -> str:
     fitting = [
         root
         for root in settings.EXEML_SOURCE_ROOTS
-        if f"{address}/".startswith(_base(root).rstrip("/") + "/")
+        if f"{address}/".startswith(_without_query(root).rstrip("/") + "/")
     ]
     if not fitting:
         raise ValidationError(_not_allowed())
@@ -39,15 +39,15 @@ def _root_of(address: str) -> str:
 
 
 def _not_allowed() -> str:
-    return NOT_ALLOWED.format(roots=", ".join(roots())) if roots() else NONE_ALLOWED
+    return NOT_ALLOWED.format(roots=", ".join(allowed_roots())) if allowed_roots() else NONE_ALLOWED
 
 
-def checked(address: str) -> str:
+def check_address(address: str) -> str:
     """The address in one spelling. Raises ValidationError where it lies below no allowed root."""
     if ".." in address.split("/"):
         raise ValidationError("Give the folder itself, without “..”.")
-    wanted = _tidy(address.strip())
-    root = _base(_root_of(wanted))
+    wanted = _normalized(address.strip())
+    root = _without_query(_root_of(wanted))
     if not is_remote(wanted):
         _check_folder(wanted, root)
     return wanted
@@ -57,10 +57,10 @@ def is_remote(address: str) -> bool:
     return urlsplit(address).scheme == "s3"
 
 
-def _tidy(address: str) -> str:
+def _normalized(address: str) -> str:
     if is_remote(address):
-        return "s3://" + clean(address.removeprefix("s3://"))
-    return "/" + clean(address)
+        return "s3://" + clean_path(address.removeprefix("s3://"))
+    return "/" + clean_path(address)
 
 
 def _check_folder(address: str, root: str) -> None:
@@ -72,26 +72,26 @@ def _check_folder(address: str, root: str) -> None:
         raise ValidationError("There is no such folder on the server.")
 
 
-def place_of(address: str) -> Place:
+def open_source(address: str) -> FileSource:
     """Raises ValidationError where operators do not allow the address any more."""
-    address = checked(address)
+    address = check_address(address)
     if not is_remote(address):
-        return Folder(address)
+        return FolderSource(address)
     options = _root_of(address).partition("?")[2]
-    return Bucket(f"{address}?{options}" if options else address)
+    return S3Source(f"{address}?{options}" if options else address)
 
 
 @transaction.atomic
-def choose(project: Project, address: str, *, has_folder_labels: bool, by: User | None) -> DataSource:
+def set_source(project: Project, address: str, *, has_folder_labels: bool, by: User | None) -> DataSource:
     """Make `address` the project's data source. Raises ValidationError."""
-    fields = {"address": checked(address), "has_folder_labels": has_folder_labels, "chosen_by": by}
+    fields = {"address": check_address(address), "has_folder_labels": has_folder_labels, "chosen_by": by}
     source, _ = DataSource.objects.update_or_create(
         project=project, defaults={**fields, "synchronized_at": None}
     )
     return source
 
 
-def address_of(source: DataSource | str, path: str) -> str:
+def file_address(source: DataSource | str, path: str) -> str:
     """What `Image.source` says of a file of the data source."""
     base = source if isinstance(source, str) else source.address
     return f"{base.rstrip('/')}/{path}"[-1024:]

@@ -16,16 +16,16 @@ from zipstream import ZIP_STORED, ZipStream
 
 from exeml_site.lib import storage
 from exeml_site.lib.bulk import chunks
-from projects.datasets.publish import mark_of
+from projects.datasets.publish import entry_label
 from projects.formats import csv_labels, manifest
 from projects.images.upload import clean_name
 from projects.models import Annotation, Image, Project
 from projects.quality import hard_examples
 
-IMAGES = "images"
+IMAGE_FOLDER = "images"
 
 
-class Format(models.TextChoices):
+class ExportFormat(models.TextChoices):
     """What an export looks like."""
 
     ARCHIVE = "archive", "Everything (zip): images, manifest, labels with colours and keys"
@@ -35,8 +35,8 @@ class Format(models.TextChoices):
     TABLE = "table", "Table (CSV)"
 
 
-SUFFIXES = {Format.MANIFEST: ".manifest", Format.TABLE: ".csv"}
-CONTENT_TYPES = {Format.MANIFEST: "application/jsonl", Format.TABLE: "text/csv; charset=utf-8"}
+SUFFIXES = {ExportFormat.MANIFEST: ".manifest", ExportFormat.TABLE: ".csv"}
+CONTENT_TYPES = {ExportFormat.MANIFEST: "application/jsonl", ExportFormat.TABLE: "text/csv; charset=utf-8"}
 
 
 @dataclass(frozen=True)
@@ -50,51 +50,51 @@ class Export:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ExportRow:
     """One image with its labels. `name` is unique in the export, as is its stem."""
 
     image: Image
     name: str
-    marks: tuple[manifest.Mark, ...]
+    entry_labels: tuple[manifest.EntryLabel, ...]
 
     @property
     def labels(self) -> list[str]:
-        return [mark.name for mark in self.marks]
+        return [mark.name for mark in self.entry_labels]
 
 
-def export(project: Project, image_ids: Sequence[int], format: Format) -> Export:
+def export_images(project: Project, image_ids: Sequence[int], format: ExportFormat) -> Export:
     rows = read_rows(project, image_ids)
     name = f"{project.name}{SUFFIXES.get(format, '.zip')}"
-    if format == Format.MANIFEST:
+    if format == ExportFormat.MANIFEST:
         return Export(name, CONTENT_TYPES[format], manifest.write(map(_entry, rows)))
-    if format == Format.TABLE:
-        return Export(name, CONTENT_TYPES[format], _table(rows))
-    archive = _PACKERS[format](project, rows)
+    if format == ExportFormat.TABLE:
+        return Export(name, CONTENT_TYPES[format], _csv_table(rows))
+    archive = _ARCHIVE_WRITERS[format](project, rows)
     return Export(name, "application/zip", archive, len(archive))
 
 
-def read_rows(project: Project, image_ids: Sequence[int]) -> Iterator[Row]:
+def read_rows(project: Project, image_ids: Sequence[int]) -> Iterator[ExportRow]:
     """The living images among `image_ids` with their labels, by id."""
-    names = _Names()
+    names = _UniqueNames()
     for chunk in chunks(sorted(image_ids)):
-        marks: dict[int, list[manifest.Mark]] = {}
+        marks: dict[int, list[manifest.EntryLabel]] = {}
         carried = Annotation.objects.filter(image_id__in=chunk).order_by("label__position", "pk")
-        fields = ("image_id", "label__name", "how", "by__username", "at", "confidence")
-        for image_id, label, how, by, at, confidence in carried.values_list(*fields):
-            marks.setdefault(image_id, []).append(mark_of(label, how, by, at, confidence))
+        fields = ("image_id", "label__name", "source", "by__username", "at", "confidence")
+        for image_id, label, source, by, at, confidence in carried.values_list(*fields):
+            marks.setdefault(image_id, []).append(entry_label(label, source, by, at, confidence))
         for image in Image.objects.alive().filter(project=project, pk__in=chunk).order_by("pk"):
-            yield Row(image, names.unique(image), tuple(marks.get(image.pk, ())))
+            yield ExportRow(image, names.unique(image), tuple(marks.get(image.pk, ())))
 
 
-class _Names:
+class _UniqueNames:
     """File names of one export: safe on every system, each stem once whatever its case."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
     def unique(self, image: Image) -> str:
-        name = PurePosixPath(safe(clean_name(image.name)))
-        suffix = name.suffix if _fits(name.suffix, image.format) else f".{image.format.lower()}"
+        name = PurePosixPath(safe_name(clean_name(image.name)))
+        suffix = name.suffix if _suffix_fits(name.suffix, image.format) else f".{image.format.lower()}"
         stem = name.name.removesuffix(suffix)
         if stem.lower() in self._taken:
             stem = f"{stem}-{image.pk}"
@@ -102,12 +102,12 @@ class _Names:
         return stem + suffix
 
 
-def _fits(suffix: str, format: str) -> bool:
+def _suffix_fits(suffix: str, format: str) -> bool:
     jpeg = (".jpg", ".jpeg", ".jfif", ".jpe")
     return suffix.lower() in (jpeg if format == "JPEG" else (f".{format.lower()}",))
 
 
-def safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """A name that no system forbids and no program hides or takes for a way out of the archive."""
     kept = "".join("_" if character in '<>:"|?*\\/' else character for character in name).rstrip(". ")
     return f"_{kept}" if kept.startswith(".") or not kept else kept
@@ -116,37 +116,37 @@ def safe(name: str) -> str:
 # --- manifests and tables ---
 
 
-def _entry(row: Row) -> manifest.Entry:
+def _entry(row: ExportRow) -> manifest.Entry:
     image = row.image
     properties: dict[str, Any] = {manifest.SHA256: image.sha256, manifest.FILE_NAME: image.name}
     if image.hard_reasons:
-        properties[manifest.HARD_REASONS] = hard_examples.read(image.hard_reasons)
+        properties[manifest.HARD_REASONS] = hard_examples.parse_reasons(image.hard_reasons)
     return manifest.Entry(
-        source=f"{IMAGES}/{row.name}",
-        usage=image.side,
+        source=f"{IMAGE_FOLDER}/{row.name}",
+        usage=image.split,
         id=image.sha256[:32],
-        marks=row.marks,
+        entry_labels=row.entry_labels,
         is_hard=True if image.is_hard else None,
         properties=properties,
     )
 
 
-def _table(rows: Iterable[Row]) -> Iterator[bytes]:
-    yield csv_labels.write_rows([["image", "labels", "set", "width", "height", "labeled_by", "labeled_at"]])
+def _csv_table(rows: Iterable[ExportRow]) -> Iterator[bytes]:
+    yield csv_labels.write_csv([["image", "labels", "set", "width", "height", "labeled_by", "labeled_at"]])
     for row in rows:
-        first = row.marks[0] if row.marks else manifest.Mark("", "")
+        first = row.entry_labels[0] if row.entry_labels else manifest.EntryLabel("", "")
         image, by = row.image, first.annotated_by.partition("/")[2]
-        cells = [f"{IMAGES}/{row.name}", ";".join(row.labels), image.side]
-        yield csv_labels.write_rows([[*cells, image.width, image.height, by, first.creation_time]])
+        cells = [f"{IMAGE_FOLDER}/{row.name}", ";".join(row.labels), image.split]
+        yield csv_labels.write_csv([[*cells, image.width, image.height, by, first.creation_time]])
 
 
 # --- archives ---
 
 
-def _everything(project: Project, rows: Iterable[Row]) -> ZipStream:
-    archive, lines = _archive(), _Spool()
+def _full_archive(project: Project, rows: Iterable[ExportRow]) -> ZipStream:
+    archive, lines = _new_archive(), _Spool()
     for row in rows:
-        _add(archive, f"{IMAGES}/{row.name}", row.image)
+        _add_image(archive, f"{IMAGE_FOLDER}/{row.name}", row.image)
         lines.write(b"".join(manifest.write([_entry(row)])))
     archive.add(lines.pieces(), f"{project.name}.manifest", size=lines.size)
     archive.add(_label_list(project), "labels.csv")
@@ -155,41 +155,41 @@ def _everything(project: Project, rows: Iterable[Row]) -> ZipStream:
 
 def _label_list(project: Project) -> bytes:
     labels = [[label.name, label.colour, label.hot_key] for label in project.labels.all()]
-    return csv_labels.write_rows([["label", "colour", "key"], *labels])
+    return csv_labels.write_csv([["label", "colour", "key"], *labels])
 
 
-def _folders(project: Project, rows: Iterable[Row]) -> ZipStream:
+def _folder_archive(project: Project, rows: Iterable[ExportRow]) -> ZipStream:
     """An image with several labels lies in several folders, one without in none."""
-    archive = _archive()
+    archive = _new_archive()
     for row in rows:
-        for folder in [f"{safe(label)}/" for label in row.labels] or [""]:
-            _add(archive, f"{folder}{row.name}", row.image)
+        for folder in [f"{safe_name(label)}/" for label in row.labels] or [""]:
+            _add_image(archive, f"{folder}{row.name}", row.image)
     return archive
 
 
-def _texts(project: Project, rows: Iterable[Row]) -> ZipStream:
-    archive = _archive()
+def _text_archive(project: Project, rows: Iterable[ExportRow]) -> ZipStream:
+    archive = _new_archive()
     for row in rows:
-        _add(archive, row.name, row.image)
+        _add_image(archive, row.name, row.image)
         if row.labels:
             archive.add("".join(f"{label}\n" for label in row.labels), f"{PurePosixPath(row.name).stem}.txt")
     return archive
 
 
-_PACKERS: dict[str, Callable[[Project, Iterable[Row]], ZipStream]] = {
-    Format.ARCHIVE: _everything,
-    Format.FOLDERS: _folders,
-    Format.TEXTS: _texts,
+_ARCHIVE_WRITERS: dict[str, Callable[[Project, Iterable[ExportRow]], ZipStream]] = {
+    ExportFormat.ARCHIVE: _full_archive,
+    ExportFormat.FOLDERS: _folder_archive,
+    ExportFormat.TEXTS: _text_archive,
 }
 
 
-def _archive() -> ZipStream:
+def _new_archive() -> ZipStream:
     """Pictures do not shrink again; the size of what is stored as it is can be told beforehand."""
     return ZipStream(compress_type=ZIP_STORED, sized=True)
 
 
-def _add(archive: ZipStream, path: str, image: Image) -> None:
-    archive.add(storage.pieces(image.file_name), path, size=image.size_bytes)
+def _add_image(archive: ZipStream, path: str, image: Image) -> None:
+    archive.add(storage.read_chunks(image.file_name), path, size=image.size_bytes)
 
 
 class _Spool:
@@ -205,4 +205,4 @@ class _Spool:
     def pieces(self) -> Iterator[bytes]:
         with self._file as file:
             file.seek(0)
-            yield from iter(lambda: file.read(storage.READ_BYTES), b"")
+            yield from iter(lambda: file.read(storage.CHUNK_BYTES), b"")

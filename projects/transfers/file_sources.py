@@ -12,28 +12,28 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
-from projects.images.decode import Refused
+from projects.images.decode import ImageRefused
 
 ENCRYPTED = 0x1
-NOT_MEANT = {"__macosx", "thumbs.db", "desktop.ini"}
+IGNORED_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
 TOO_LARGE = "The file is larger than {limit_mb:,.0f} MB."
 BROKEN = "The file is broken or cut off in the archive."
 
 
-class Unreadable(Exception):
+class SourceUnreadable(Exception):
     """A place that cannot be read at all; the text is a sentence with the cause and a remedy."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SourceFile:
     """A file of a place: its path with `/`, and its size in bytes."""
 
     path: str
     size: int
 
 
-class Place(Protocol):
-    def files(self) -> list[Found]:
+class FileSource(Protocol):
+    def files(self) -> list[SourceFile]:
         """All files that somebody can have meant, by path. Raises Unreadable."""
         ...
 
@@ -42,80 +42,82 @@ class Place(Protocol):
         ...
 
 
-class Nowhere:
+class EmptySource:
     """No place: the images are in the project already."""
 
-    def files(self) -> list[Found]:
+    def files(self) -> list[SourceFile]:
         return []
 
     def read(self, path: str, limit: int) -> bytes:
-        raise Refused("There is no file with it.")
+        raise ImageRefused("There is no file with it.")
 
 
-class Archive:
+class ZipSource:
     """A zip archive. Several threads may read at once."""
 
     def __init__(self, file: IO[bytes]) -> None:
         try:
             self._zip = zipfile.ZipFile(file)
         except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as problem:
-            raise Unreadable(
+            raise SourceUnreadable(
                 "The file is no zip archive, or it is cut off. Make the archive again and import that."
             ) from problem
         self._members = {
-            clean(member.filename): member
+            clean_path(member.filename): member
             for member in self._zip.infolist()
-            if not member.is_dir() and is_meant(clean(member.filename))
+            if not member.is_dir() and is_user_file(clean_path(member.filename))
         }
         if self._members and all(one.flag_bits & ENCRYPTED for one in self._members.values()):
-            raise Unreadable("The archive is protected by a password. Make one without, and import that.")
+            raise SourceUnreadable(
+                "The archive is protected by a password. Make one without, and import that."
+            )
 
-    def files(self) -> list[Found]:
-        return [Found(path, member.file_size) for path, member in sorted(self._members.items())]
+    def files(self) -> list[SourceFile]:
+        return [SourceFile(path, member.file_size) for path, member in sorted(self._members.items())]
 
     def read(self, path: str, limit: int) -> bytes:
         member = self._members[path]
         if member.file_size > limit:
-            raise Refused(TOO_LARGE.format(limit_mb=limit / 1024**2))
+            raise ImageRefused(TOO_LARGE.format(limit_mb=limit / 1024**2))
         if member.flag_bits & ENCRYPTED:
-            raise Refused("The file is protected by a password.")
+            raise ImageRefused("The file is protected by a password.")
         try:
             with self._zip.open(member) as file:
                 content = file.read(limit + 1)  # the size in the archive's list may be a lie
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as problem:
-            raise Refused(BROKEN) from problem
+            raise ImageRefused(BROKEN) from problem
         if len(content) > limit:
-            raise Refused(TOO_LARGE.format(limit_mb=limit / 1024**2))
+            raise ImageRefused(TOO_LARGE.format(limit_mb=limit / 1024**2))
         return content
 
 
-class Folder:
+class FolderSource:
     """A folder of the server, without what lies behind symbolic links."""
 
     def __init__(self, root: str | Path) -> None:
         self._root = Path(root)
 
-    def files(self) -> list[Found]:
+    def files(self) -> list[SourceFile]:
         try:
             os.scandir(self._root).close()
         except OSError as problem:
             reason = problem.strerror or "it is not there"
-            raise Unreadable(
+            raise SourceUnreadable(
                 f"The folder {self._root} cannot be read ({reason}). Ask an operator whether it is mounted."
             ) from problem
         return sorted(self._walk(), key=lambda one: one.path)
 
-    def _walk(self) -> Iterator[Found]:
+    def _walk(self) -> Iterator[SourceFile]:
         for folder, inner, names in os.walk(self._root):
-            inner[:] = [name for name in inner if is_meant(name)]
-            for name in filter(is_meant, names):
+            inner[:] = [name for name in inner if is_user_file(name)]
+            for name in filter(is_user_file, names):
                 path = Path(folder, name)
                 try:
                     info = path.lstat()
                 except OSError:
                     continue  # gone in this moment
                 if stat.S_ISREG(info.st_mode):
-                    yield Found(path.relative_to(self._root).as_posix(), info.st_size)
+                    yield SourceFile(path.relative_to(self._root).as_posix(), info.st_size)
 
     def read(self, path: str, limit: int) -> bytes:
         try:
@@ -123,13 +125,13 @@ class Folder:
             with os.fdopen(handle, "rb") as file:
                 content = file.read(limit + 1)
         except OSError as problem:
-            raise Refused(f"The file cannot be read ({problem.strerror}).") from problem
+            raise ImageRefused(f"The file cannot be read ({problem.strerror}).") from problem
         if len(content) > limit:
-            raise Refused(TOO_LARGE.format(limit_mb=limit / 1024**2))
+            raise ImageRefused(TOO_LARGE.format(limit_mb=limit / 1024**2))
         return content
 
 
-class Bucket:
+class S3Source:
     """What lies below `s3://bucket/prefix?endpoint=…&region=…`; keys are found as boto3 finds them."""
 
     def __init__(self, address: str) -> None:
@@ -148,7 +150,7 @@ class Bucket:
             self._made = boto3.client("s3", **self._options)
         return self._made
 
-    def files(self) -> list[Found]:
+    def files(self) -> list[SourceFile]:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -156,13 +158,13 @@ class Bucket:
                 Bucket=self._bucket, Prefix=self._prefix
             )
             found = [
-                Found(one["Key"].removeprefix(self._prefix), one["Size"])
+                SourceFile(one["Key"].removeprefix(self._prefix), one["Size"])
                 for page in pages
                 for one in page.get("Contents", [])
             ]
         except (BotoCoreError, ClientError) as problem:
-            raise Unreadable(f"The bucket {self._bucket} does not answer: {problem}") from problem
-        meant = [one for one in found if one.path and not one.path.endswith("/") and is_meant(one.path)]
+            raise SourceUnreadable(f"The bucket {self._bucket} does not answer: {problem}") from problem
+        meant = [one for one in found if one.path and not one.path.endswith("/") and is_user_file(one.path)]
         return sorted(meant, key=lambda one: one.path)
 
     def read(self, path: str, limit: int) -> bytes:
@@ -172,19 +174,19 @@ class Bucket:
             answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + path)
             content: bytes = answer["Body"].read(limit + 1)
         except (BotoCoreError, ClientError) as problem:
-            raise Refused(f"The bucket did not give the file: {problem}") from problem
+            raise ImageRefused(f"The bucket did not give the file: {problem}") from problem
         if len(content) > limit:
-            raise Refused(TOO_LARGE.format(limit_mb=limit / 1024**2))
+            raise ImageRefused(TOO_LARGE.format(limit_mb=limit / 1024**2))
         return content
 
 
-def clean(path: str) -> str:
+def clean_path(path: str) -> str:
     """A path of an archive: forward slashes, nothing that leads out of it."""
     parts = path.replace("\\", "/").split("/")
     return "/".join(part for part in parts if part not in ("", ".", ".."))
 
 
-def is_meant(path: str) -> bool:
+def is_user_file(path: str) -> bool:
     """False for what systems put beside people's files."""
     parts = path.lower().split("/")
-    return bool(path) and not any(part.startswith(".") or part in NOT_MEANT for part in parts)
+    return bool(path) and not any(part.startswith(".") or part in IGNORED_NAMES for part in parts)

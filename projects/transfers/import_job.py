@@ -25,27 +25,34 @@ from django.db.models import Q
 from django.utils import timezone
 
 from exeml_site.lib import jobs
-from projects.formats.manifest import Mark
+from projects.formats.manifest import EntryLabel
 from projects.images import upload
-from projects.images.decode import Refused
+from projects.images.decode import ImageRefused
 from projects.labels import bulk_import
-from projects.models import DataSource, Image, Transfer, TransferRefusal
+from projects.models import DataSource, Image, RejectedFile, Transfer
 from projects.transfers import data_source, imports, upload_parts
-from projects.transfers.file_sources import Archive, Nowhere, Place, Unreadable
-from projects.transfers.import_plan import CannotPlan, Item, LabelsFrom, Plan, plan, read_labels
-from projects.transfers.path_mapping import Mapping
+from projects.transfers.file_sources import EmptySource, FileSource, SourceUnreadable, ZipSource
+from projects.transfers.import_plan import (
+    CannotPlan,
+    ImportItem,
+    ImportPlan,
+    LabelsFrom,
+    make_plan,
+    read_label_file,
+)
+from projects.transfers.path_mapping import PathMapping
 
 logger = logging.getLogger(__name__)
 
 CHUNK, FIRST_CHUNK, SLICE_S, BEAT_S = 400, 50, 600.0, 2.0
-LARGEST_LABEL_FILE = 64 * 1024
+MAX_LABEL_FILE_BYTES = 64 * 1024
 NOT_STORED = (
     "The server could not store the files ({reason}). Ask an operator whether the disk is full; then import "
     "the same again: nothing comes twice."
 )
-OUT_OF_ORDER = "Something went wrong on the server. What was imported stays; operators can read why."
-TWICE = "The same picture came twice with different labels: its first one was taken."
-KEPT = "The image is in the project already with other labels, and keeps them."
+UNEXPECTED_ERROR = "Something went wrong on the server. What was imported stays; operators can read why."
+CONFLICTING_DUPLICATE = "The same picture came twice with different labels: its first one was taken."
+LABELS_KEPT = "The image is in the project already with other labels, and keeps them."
 State = Transfer.State
 
 
@@ -53,17 +60,17 @@ class _Cancelled(Exception):
     pass
 
 
-class _Lost(Exception):
+class _ClaimLost(Exception):
     """Another worker took this one for dead and has gone on: it has the import now."""
 
 
 @dataclass(frozen=True)
-class _Read:
+class _ReadItem:
     """What became of one item outside the database: a picture, an image that is there, or a refusal."""
 
-    item: Item
-    picture: upload.Stored | None = None
-    marks: tuple[Mark, ...] = ()
+    item: ImportItem
+    picture: upload.StoredImage | None = None
+    entry_labels: tuple[EntryLabel, ...] = ()
     reason: str = ""
 
     def image_id(self, images: dict[str, int]) -> int | None:
@@ -77,18 +84,18 @@ def run(transfer_id: int) -> None:
         return
     transfer = Transfer.objects.select_related("project__team", "by").get(pk=transfer_id)
     try:
-        with _place_of(transfer) as place:
+        with _open_source(transfer) as place:
             is_done = _Import(transfer, place).go_on()
         if not is_done:
             Transfer.objects.filter(pk=transfer_id, state=State.RUNNING).update(heartbeat_at=None)
             jobs.enqueue("run_import", transfer_id, queue=settings.QUEUE_IMPORTS, step=transfer.cursor)
             return
         _end(transfer, State.COMPLETED)
-    except _Lost:
+    except _ClaimLost:
         logger.warning("import %d is done by another worker", transfer_id)
     except _Cancelled:
         _end(transfer, State.CANCELLED)
-    except (CannotPlan, Unreadable) as problem:
+    except (CannotPlan, SourceUnreadable) as problem:
         _end(transfer, State.FAILED, problem=str(problem))
     except ValidationError as problem:
         _end(transfer, State.FAILED, problem=problem.messages[0])
@@ -98,7 +105,7 @@ def run(transfer_id: int) -> None:
         _end(transfer, State.FAILED, problem=words, traceback=traceback.format_exc())
     except Exception:
         logger.exception("import %d failed", transfer_id)
-        _end(transfer, State.FAILED, problem=OUT_OF_ORDER, traceback=traceback.format_exc())
+        _end(transfer, State.FAILED, problem=UNEXPECTED_ERROR, traceback=traceback.format_exc())
 
 
 def _claim(transfer_id: int) -> bool:
@@ -115,30 +122,32 @@ def _end(transfer: Transfer, state: Transfer.State, **fields: str) -> None:
     """The uploaded files go; the report stays."""
     running = Transfer.objects.filter(pk=transfer.pk, state=State.RUNNING)
     if running.update(state=state, finished_at=timezone.now(), **fields):
-        upload_parts.delete(transfer)
+        upload_parts.delete_parts(transfer)
     if transfer.kind == Transfer.Kind.SOURCE and state == State.COMPLETED:
         DataSource.objects.filter(project=transfer.project_id).update(synchronized_at=timezone.now())
     jobs.after("images_added", transfer.project_id)
 
 
 @contextmanager
-def _place_of(transfer: Transfer) -> Iterator[Place]:
+def _open_source(transfer: Transfer) -> Iterator[FileSource]:
     if transfer.kind == Transfer.Kind.SOURCE:
-        yield data_source.place_of(transfer.options["address"])
+        yield data_source.open_source(transfer.options["address"])
         return
     names = [file["name"] for file in transfer.options["files"]]
-    archive = next((at for at, name in enumerate(names) if name.lower().endswith(imports.ARCHIVES)), None)
+    archive = next(
+        (at for at, name in enumerate(names) if name.lower().endswith(imports.ARCHIVE_SUFFIXES)), None
+    )
     if archive is None:
         source = DataSource.objects.filter(project=transfer.project_id).first()
-        yield data_source.place_of(source.address) if source else Nowhere()
+        yield data_source.open_source(source.address) if source else EmptySource()
         return
     with upload_parts.open_file(transfer, archive) as file:
-        yield Archive(file)
+        yield ZipSource(file)
 
 
-def _description(transfer: Transfer) -> tuple[str, bytes] | None:
+def _read_description(transfer: Transfer) -> tuple[str, bytes] | None:
     for at, file in enumerate(transfer.options["files"]):
-        if not file["name"].lower().endswith(imports.ARCHIVES):
+        if not file["name"].lower().endswith(imports.ARCHIVE_SUFFIXES):
             with upload_parts.open_file(transfer, at) as content:
                 return file["name"], content.read()
     return None
@@ -147,7 +156,7 @@ def _description(transfer: Transfer) -> tuple[str, bytes] | None:
 class _Import:
     """One run over the plan of a transfer, from its cursor on."""
 
-    def __init__(self, transfer: Transfer, place: Place) -> None:
+    def __init__(self, transfer: Transfer, place: FileSource) -> None:
         self.transfer, self.project, self.place = transfer, transfer.project, place
         self.options: dict[str, Any] = transfer.options
         self.counts = Counter(transfer.report.get("counts", {}))
@@ -171,50 +180,52 @@ class _Import:
 
     # --- the plan ---
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> ImportPlan:
         if self.transfer.kind == Transfer.Kind.SOURCE:
             return self._plan_of_source()
-        wanted = plan(
+        wanted = make_plan(
             self.project,
             self.place,
             labels_from=LabelsFrom(self.options.get("labels_from", LabelsFrom.AUTOMATIC)),
-            description=_description(self.transfer),
-            mapping=Mapping(self.options.get("prefix", ""), self.options.get("folder", "")),
+            description=_read_description(self.transfer),
+            mapping=PathMapping(self.options.get("prefix", ""), self.options.get("folder", "")),
         )
         if self.transfer.cursor == 0:
-            bulk_import.dress_labels(self.project, [(one.name, one.colour, one.key) for one in wanted.looks])
+            bulk_import.import_label_looks(
+                self.project, [(one.name, one.colour, one.key) for one in wanted.looks]
+            )
         self._tell_total(len(wanted.items), wanted.labels_from)
         return wanted
 
-    def _plan_of_source(self) -> Plan:
+    def _plan_of_source(self) -> ImportPlan:
         """Files that an image came from are known by their address and size, and not read again.
 
         Folders are labels only where the Manager said so; text files beside the images always.
         """
         kind = LabelsFrom.FOLDERS if self.options["has_folder_labels"] else LabelsFrom.TEXTS
         found = {one.path: one.size for one in self.place.files()}
-        base = data_source.address_of(self.options["address"], "")
+        base = data_source.file_address(self.options["address"], "")
         rows = Image.objects.filter(project=self.project, source__startswith=base)
         known = {
             source: (pk, size, gone)
             for pk, source, size, gone in rows.values_list("pk", "source", "size_bytes", "deleted_at")
         }
-        addresses = {data_source.address_of(self.options["address"], path) for path in found}
+        addresses = {data_source.file_address(self.options["address"], path) for path in found}
         vanished = [pk for source, (pk, _, gone) in known.items() if gone is None and source not in addresses]
         self._note(vanished=sorted(vanished))
         if not found:
             self._tell_total(0, kind)
-            return Plan([], kind)
-        wanted = plan(self.project, self.place, labels_from=kind)
+            return ImportPlan([], kind)
+        wanted = make_plan(self.project, self.place, labels_from=kind)
         items = [self._as_known(item, known, found) for item in wanted.items]
         self._tell_total(len(items), wanted.labels_from)
         return replace(wanted, items=items)
 
-    def _as_known(self, item: Item, known: dict[str, Any], found: dict[str, int]) -> Item:
-        row = known.get(data_source.address_of(self.options["address"], item.path))
+    def _as_known(self, item: ImportItem, known: dict[str, Any], found: dict[str, int]) -> ImportItem:
+        row = known.get(data_source.file_address(self.options["address"], item.path))
         if row is None or row[1] != found.get(item.path):
             return item
-        return replace(item, path="", image_id=row[0], marks=(), text_path="")
+        return replace(item, path="", image_id=row[0], entry_labels=(), text_path="")
 
     def _tell_total(self, total: int, labels_from: LabelsFrom) -> None:
         self._note(labels_from=labels_from.value)
@@ -226,7 +237,7 @@ class _Import:
 
     # --- a chunk ---
 
-    def _chunk(self, pool: ThreadPoolExecutor, items: Sequence[Item]) -> None:
+    def _chunk(self, pool: ThreadPoolExecutor, items: Sequence[ImportItem]) -> None:
         self._beat()
         read = []
         for one in pool.map(self._read, items):
@@ -239,7 +250,7 @@ class _Import:
             self.transfer.report["counts"] = dict(self.counts)
             fields = {"cursor": self.transfer.cursor, "report": self.transfer.report}
             if not here.update(heartbeat_at=timezone.now(), **fields):
-                raise _Lost
+                raise _ClaimLost
 
     def _beat(self) -> None:
         """A sign of life, and a look whether somebody cancelled. Raises _Cancelled."""
@@ -252,70 +263,72 @@ class _Import:
         if not living.update(heartbeat_at=timezone.now()):
             raise _Cancelled
 
-    def _read(self, item: Item) -> _Read:
+    def _read(self, item: ImportItem) -> _ReadItem:
         """In a thread, without the database: read, decode, store the files."""
         if item.problem or item.image_id is not None:
-            return _Read(item, marks=item.marks, reason=item.problem)
+            return _ReadItem(item, entry_labels=item.entry_labels, reason=item.problem)
         try:
             content = self.place.read(item.path, settings.EXEML_MAX_IMAGE_MB * 1024 * 1024)
             if not content:
-                raise Refused("The file is empty.")
-            marks = item.marks
+                raise ImageRefused("The file is empty.")
+            marks = item.entry_labels
             if item.text_path:
-                marks = read_labels(self.place.read(item.text_path, LARGEST_LABEL_FILE))
+                marks = read_label_file(self.place.read(item.text_path, MAX_LABEL_FILE_BYTES))
             base = self.options.get("address") or self.transfer.file_name
-            picture = upload.store(self.project, item.name, content, data_source.address_of(base, item.path))
-        except Refused as refusal:
-            return _Read(item, reason=str(refusal))
-        return _Read(item, picture, marks)
+            picture = upload.store_image(
+                self.project, item.name, content, data_source.file_address(base, item.path)
+            )
+        except ImageRefused as refusal:
+            return _ReadItem(item, reason=str(refusal))
+        return _ReadItem(item, picture, marks)
 
     # --- its transaction ---
 
-    def _write(self, read: Sequence[_Read]) -> None:
+    def _write(self, read: Sequence[_ReadItem]) -> None:
         images = self._images([one.picture for one in read if one.picture is not None])
         refused = [(one.item, one.reason) for one in read if one.reason]
         wanted, unlabeled = self._labels(read, images)
-        kept = self._give({pk: one.marks for pk, one in wanted.items()})
-        unlabeled += [(wanted[pk].item, KEPT) for pk in kept]
+        kept = self._give({pk: one.entry_labels for pk, one in wanted.items()})
+        unlabeled += [(wanted[pk].item, LABELS_KEPT) for pk in kept]
         self._give_sides(read, images)
         self.counts["refused"] += len(refused)
         self.counts["present"] += sum(one.item.image_id is not None for one in read)
-        TransferRefusal.objects.bulk_create(
-            TransferRefusal(transfer=self.transfer, name=(item.path or item.name)[:1024], reason=reason[:500])
+        RejectedFile.objects.bulk_create(
+            RejectedFile(transfer=self.transfer, name=(item.path or item.name)[:1024], reason=reason[:500])
             for item, reason in refused + unlabeled
         )
 
     def _labels(
-        self, read: Sequence[_Read], images: dict[str, int]
-    ) -> tuple[dict[int, _Read], list[tuple[Item, str]]]:
+        self, read: Sequence[_ReadItem], images: dict[str, int]
+    ) -> tuple[dict[int, _ReadItem], list[tuple[ImportItem, str]]]:
         """What gives each image its labels, and the files whose labels cannot be given."""
-        wanted: dict[int, _Read] = {}
+        wanted: dict[int, _ReadItem] = {}
         problems = []
         for one in read:
             pk = one.image_id(images)
-            if pk is None or one.reason or not one.marks:
+            if pk is None or one.reason or not one.entry_labels:
                 continue
-            if reason := bulk_import.why_not(self.project, one.marks):
+            if reason := bulk_import.labels_problem(self.project, one.entry_labels):
                 problems.append((one.item, f"Its label was not taken. {reason}"))
             elif pk not in wanted:
                 wanted[pk] = one
             elif self.project.is_multi_label:
-                wanted[pk] = replace(wanted[pk], marks=(*wanted[pk].marks, *one.marks))
-            elif {mark.name for mark in one.marks} != {mark.name for mark in wanted[pk].marks}:
-                problems.append((one.item, TWICE))
+                wanted[pk] = replace(wanted[pk], entry_labels=(*wanted[pk].entry_labels, *one.entry_labels))
+            elif {mark.name for mark in one.entry_labels} != {mark.name for mark in wanted[pk].entry_labels}:
+                problems.append((one.item, CONFLICTING_DUPLICATE))
         return wanted, problems
 
-    def _images(self, pictures: Sequence[upload.Stored]) -> dict[str, int]:
+    def _images(self, pictures: Sequence[upload.StoredImage]) -> dict[str, int]:
         """The image of each picture by its sha256; rows are written for those that are new."""
-        rows = upload.insert(self.project, pictures, self.transfer.by, transfer=self.transfer)
+        rows = upload.insert_images(self.project, pictures, self.transfer.by, transfer=self.transfer)
         self.counts["added"] += len(rows.added)
         self.counts["restored"] += len(rows.restored)
         self.counts["duplicate"] += len(pictures) - len(rows.added) - len(rows.restored)
         return {sha256: image.pk for sha256, image in (rows.added | rows.found).items()}
 
-    def _give(self, wanted: dict[int, tuple[Mark, ...]]) -> list[int]:
+    def _give(self, wanted: dict[int, tuple[EntryLabel, ...]]) -> list[int]:
         """The images that keep other labels, which they had before."""
-        given = bulk_import.give(
+        given = bulk_import.import_labels(
             self.project,
             wanted,
             self.transfer.by,
@@ -325,17 +338,17 @@ class _Import:
         self.counts["labeled"] += given.labeled
         return given.kept
 
-    def _give_sides(self, read: Sequence[_Read], images: dict[str, int]) -> None:
+    def _give_sides(self, read: Sequence[_ReadItem], images: dict[str, int]) -> None:
         """TRAIN and EVAL of a manifest, where the image has no side yet; hard examples."""
         sides: dict[str, list[int]] = {}
         hard: list[int] = []
         for one in read:
             pk = one.image_id(images)
             if pk is not None and not one.reason:
-                sides.setdefault(one.item.side, []).append(pk)
+                sides.setdefault(one.item.split, []).append(pk)
                 hard += [pk] if one.item.is_hard else []
         for side, ids in sides.items():
             if side:
-                Image.objects.filter(pk__in=ids, side="").update(side=side)
+                Image.objects.filter(pk__in=ids, split="").update(split=side)
         if hard:
             Image.objects.filter(pk__in=hard).update(is_hard=True)

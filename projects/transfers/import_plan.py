@@ -14,17 +14,17 @@ from pathlib import PurePosixPath
 from django.db import models
 
 from projects.formats import csv_labels, groundtruth, manifest
-from projects.formats.csv_labels import Look
-from projects.formats.manifest import Entry, ManifestError, Mark
-from projects.images.decode import Refused
-from projects.models import Project, Side
-from projects.transfers.file_sources import Found, Place
-from projects.transfers.path_mapping import NOT_THERE, Finder, Mapping
+from projects.formats.csv_labels import LabelLook
+from projects.formats.manifest import Entry, EntryLabel, ManifestError
+from projects.images.decode import ImageRefused
+from projects.models import Project, Split
+from projects.transfers.file_sources import FileSource, SourceFile
+from projects.transfers.path_mapping import NOT_FOUND, ImageFinder, PathMapping
 
-PICTURES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp"}
-MANIFESTS = {".manifest", ".jsonl"}
-LARGEST_TEXT = 512 * 1024 * 1024
-SIDES = {"TRAIN": Side.TRAIN.value, "EVAL": Side.EVAL.value}
+IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp"}
+MANIFEST_SUFFIXES = {".manifest", ".jsonl"}
+MAX_TEXT_BYTES = 512 * 1024 * 1024
+SPLIT_OF_USAGE = {"TRAIN": Split.TRAIN.value, "EVAL": Split.EVAL.value}
 
 
 class LabelsFrom(models.TextChoices):
@@ -43,7 +43,7 @@ class CannotPlan(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ImportItem:
     """One image of an import: a file of the place, or (`image_id`) one that the project has already.
 
     `text_path` names the file that holds its labels. `problem` says why it is refused unread.
@@ -52,28 +52,28 @@ class Item:
     name: str
     path: str = ""
     image_id: int | None = None
-    marks: tuple[Mark, ...] = ()
+    entry_labels: tuple[EntryLabel, ...] = ()
     text_path: str = ""
-    side: str = ""
+    split: str = ""
     is_hard: bool | None = None
     problem: str = ""
 
 
 @dataclass(frozen=True)
-class Plan:
-    items: list[Item]
+class ImportPlan:
+    items: list[ImportItem]
     labels_from: LabelsFrom
-    looks: list[Look] = field(default_factory=list)
+    looks: list[LabelLook] = field(default_factory=list)
 
 
-def plan(
+def make_plan(
     project: Project,
-    place: Place,
+    place: FileSource,
     *,
     labels_from: LabelsFrom = LabelsFrom.AUTOMATIC,
     description: tuple[str, bytes] | None = None,
-    mapping: Mapping | None = None,
-) -> Plan:
+    mapping: PathMapping | None = None,
+) -> ImportPlan:
     """Look at the names in the place and at what describes them.
 
     `description`: name and content of a manifest or a table that came beside the place. Raises CannotPlan,
@@ -81,75 +81,75 @@ def plan(
     """
     found = place.files()
     looks, described, rest = _read_descriptions(place, found, labels_from, description)
-    finder = Finder(project, rest, mapping or Mapping())
+    finder = ImageFinder(project, rest, mapping or PathMapping())
     kind, entries = described or (LabelsFrom.NOTHING, [])
-    if any(entry.marks for entry in entries) or (entries and (description or not rest)):
-        return Plan(_of_entries(entries, finder), kind, looks)
+    if any(entry.entry_labels for entry in entries) or (entries and (description or not rest)):
+        return ImportPlan(_items_of_entries(entries, finder), kind, looks)
     if not rest:
         raise CannotPlan("There is no file to import.")
     if labels_from in (LabelsFrom.MANIFEST, LabelsFrom.TABLE):
         word = "manifest (.manifest or .jsonl)" if labels_from == LabelsFrom.MANIFEST else "CSV table"
         raise CannotPlan(f"There is no {word} in the archive. Choose what else says the labels.")
-    texts, pictures = _split_texts(rest)
-    kind = labels_from if labels_from != LabelsFrom.AUTOMATIC else _seen(pictures, texts)
-    items = _of_files(pictures, texts, kind)
-    return Plan(_with_sides(items, entries, finder), kind, looks)
+    texts, pictures = _pair_text_files(rest)
+    kind = labels_from if labels_from != LabelsFrom.AUTOMATIC else _detect_label_source(pictures, texts)
+    items = _items_of_files(pictures, texts, kind)
+    return ImportPlan(_with_splits(items, entries, finder), kind, looks)
 
 
-def _with_sides(items: list[Item], entries: list[Entry], finder: Finder) -> list[Item]:
+def _with_splits(items: list[ImportItem], entries: list[Entry], finder: ImageFinder) -> list[ImportItem]:
     """A table with sets and no labels adds the set to what the folders say."""
-    sides = {finder.find(entry.source).path: SIDES.get(entry.usage, "") for entry in entries}
-    return [replace(item, side=sides.get(item.path) or item.side) for item in items]
+    sides = {finder.find(entry.source).path: SPLIT_OF_USAGE.get(entry.usage, "") for entry in entries}
+    return [replace(item, split=sides.get(item.path) or item.split) for item in items]
 
 
 # --- manifests and tables ---
 
 
 def _read_descriptions(
-    place: Place, found: list[Found], labels_from: LabelsFrom, beside: tuple[str, bytes] | None
-) -> tuple[list[Look], tuple[LabelsFrom, list[Entry]] | None, list[Found]]:
+    place: FileSource, found: list[SourceFile], labels_from: LabelsFrom, beside: tuple[str, bytes] | None
+) -> tuple[list[LabelLook], tuple[LabelsFrom, list[Entry]] | None, list[SourceFile]]:
     """The list of labels, the entries of a manifest or table, and the other files."""
-    looks: list[Look] = []
-    described = _described(*beside) if beside else None
-    rest: list[Found] = []
-    candidates: list[Found] = []
+    looks: list[LabelLook] = []
+    described = _parse_description(*beside) if beside else None
+    rest: list[SourceFile] = []
+    candidates: list[SourceFile] = []
     for one in found:
-        (candidates if _suffix(one.path) in {*MANIFESTS, ".csv", ".tsv"} else rest).append(one)
+        (candidates if _suffix(one.path) in {*MANIFEST_SUFFIXES, ".csv", ".tsv"} else rest).append(one)
     for one in sorted(candidates, key=lambda one: (one.path.count("/"), one.path)):
         content = _read_text(place, one.path)
         if _suffix(one.path) == ".csv" and csv_labels.is_label_list(content):
             looks = looks or csv_labels.read_label_list(content)
         elif described is None and _is_wanted(one.path, labels_from):
-            described = _described_beside(one.path, content, labels_from)
+            described = _parse_candidate(one.path, content, labels_from)
         # Further ones are left: an export for several tools holds the same labels twice.
     return looks, described, rest
 
 
-def _described_beside(
+def _parse_candidate(
     path: str, content: bytes, labels_from: LabelsFrom
 ) -> tuple[LabelsFrom, list[Entry]] | None:
     """A table that nobody asked for may be about anything; a manifest is about labels."""
-    if _suffix(path) in MANIFESTS or labels_from == LabelsFrom.TABLE:
-        return _described(path, content)
+    if _suffix(path) in MANIFEST_SUFFIXES or labels_from == LabelsFrom.TABLE:
+        return _parse_description(path, content)
     try:
-        return LabelsFrom.TABLE, list(csv_labels.read(content, is_found=True))
+        return LabelsFrom.TABLE, list(csv_labels.read(content, is_discovered=True))
     except csv_labels.TableError:
         return None
 
 
 def _is_wanted(path: str, labels_from: LabelsFrom) -> bool:
-    kind = LabelsFrom.MANIFEST if _suffix(path) in MANIFESTS else LabelsFrom.TABLE
+    kind = LabelsFrom.MANIFEST if _suffix(path) in MANIFEST_SUFFIXES else LabelsFrom.TABLE
     return labels_from in (LabelsFrom.AUTOMATIC, kind)
 
 
-def _read_text(place: Place, path: str) -> bytes:
+def _read_text(place: FileSource, path: str) -> bytes:
     try:
-        return place.read(path, LARGEST_TEXT)
-    except Refused as refusal:
+        return place.read(path, MAX_TEXT_BYTES)
+    except ImageRefused as refusal:
         raise CannotPlan(f"{path}: {refusal}") from refusal
 
 
-def _described(name: str, content: bytes) -> tuple[LabelsFrom, list[Entry]]:
+def _parse_description(name: str, content: bytes) -> tuple[LabelsFrom, list[Entry]]:
     try:
         if _suffix(name) in (".csv", ".tsv", ".txt"):
             return LabelsFrom.TABLE, list(csv_labels.read(content))
@@ -162,49 +162,49 @@ def _described(name: str, content: bytes) -> tuple[LabelsFrom, list[Entry]]:
         raise CannotPlan(f"{name}: {problem}") from problem
 
 
-def _of_entries(entries: Iterable[Entry], finder: Finder) -> list[Item]:
+def _items_of_entries(entries: Iterable[Entry], finder: ImageFinder) -> list[ImportItem]:
     """One item an image. What several lines about the same image say is put together.
 
     Where lines about different images found the same file, the one whose path is closest has it.
     """
-    items: list[Item] = []
+    items: list[ImportItem] = []
     holders: dict[object, tuple[int, str, int]] = {}  # file or image → (its item, source, shared)
     for entry in entries:
-        item, shared = _of_entry(entry, finder)
+        item, shared = _item_of_entry(entry, finder)
         key = item.path or item.image_id
         place, source, closest = holders.get(key, (-1, "", 0)) if key else (-1, "", 0)
         if place >= 0 and source == entry.source:
-            items[place] = _together(items[place], item)
+            items[place] = _merge_items(items[place], item)
             continue
         if place >= 0 and shared <= closest:
-            item = _refused(item)
+            item = _without_image(item)
         elif place >= 0:
-            items[place] = _refused(items[place])
+            items[place] = _without_image(items[place])
         if key and not item.problem:
             holders[key] = (len(items), entry.source, shared)
         items.append(item)
     return items
 
 
-def _together(first: Item, item: Item) -> Item:
-    marks = {mark.name: mark for mark in (*first.marks, *item.marks)}
-    return replace(first, marks=tuple(marks.values()), side=item.side or first.side)
+def _merge_items(first: ImportItem, item: ImportItem) -> ImportItem:
+    marks = {mark.name: mark for mark in (*first.entry_labels, *item.entry_labels)}
+    return replace(first, entry_labels=tuple(marks.values()), split=item.split or first.split)
 
 
-def _refused(item: Item) -> Item:
-    return replace(item, path="", image_id=None, problem=NOT_THERE)
+def _without_image(item: ImportItem) -> ImportItem:
+    return replace(item, path="", image_id=None, problem=NOT_FOUND)
 
 
-def _of_entry(entry: Entry, finder: Finder) -> tuple[Item, int]:
+def _item_of_entry(entry: Entry, finder: ImageFinder) -> tuple[ImportItem, int]:
     name = str(entry.properties.get(manifest.FILE_NAME) or "") or entry.source.rpartition("/")[2]
     where = finder.find(entry.source, str(entry.properties.get(manifest.SHA256) or ""))
-    is_hard = entry.is_hard if entry.is_hard is not None else _hard(entry)
-    side = SIDES.get(entry.usage, "")
-    item = Item(name, where.path, where.image_id, entry.marks, "", side, is_hard, where.problem)
+    is_hard = entry.is_hard if entry.is_hard is not None else _read_is_hard(entry)
+    side = SPLIT_OF_USAGE.get(entry.usage, "")
+    item = ImportItem(name, where.path, where.image_id, entry.entry_labels, "", side, is_hard, where.problem)
     return item, where.shared
 
 
-def _hard(entry: Entry) -> bool | None:
+def _read_is_hard(entry: Entry) -> bool | None:
     value = entry.properties.get("@modelarts:hard")
     return bool(value) if value in (0, 1, True, False) else None
 
@@ -212,18 +212,18 @@ def _hard(entry: Entry) -> bool | None:
 # --- files alone ---
 
 
-def _split_texts(found: Sequence[Found]) -> tuple[dict[str, str], list[Found]]:
+def _pair_text_files(found: Sequence[SourceFile]) -> tuple[dict[str, str], list[SourceFile]]:
     """Text files beside pictures, by the picture's path; and the files that are left."""
     texts = {_stem(one.path): one.path for one in found if _suffix(one.path) == ".txt"}
-    stems = {_stem(one.path) for one in found if _suffix(one.path) in PICTURES}
+    stems = {_stem(one.path) for one in found if _suffix(one.path) in IMAGE_SUFFIXES}
     pairs = {stem: path for stem, path in texts.items() if stem in stems}
     used = set(pairs.values())
     return pairs, [one for one in found if one.path not in used]
 
 
-def _seen(found: Sequence[Found], texts: dict[str, str]) -> LabelsFrom:
+def _detect_label_source(found: Sequence[SourceFile], texts: dict[str, str]) -> LabelsFrom:
     """What most probably says the labels: texts beside half of the pictures, or two folders at least."""
-    pictures = [one.path for one in found if _suffix(one.path) in PICTURES]
+    pictures = [one.path for one in found if _suffix(one.path) in IMAGE_SUFFIXES]
     if texts and 2 * len(texts) >= len(pictures):
         return LabelsFrom.TEXTS
     folders = Counter(_folder(path) for path in pictures)
@@ -231,32 +231,39 @@ def _seen(found: Sequence[Found], texts: dict[str, str]) -> LabelsFrom:
     return LabelsFrom.FOLDERS if len(named) > 1 else LabelsFrom.NOTHING
 
 
-def _of_files(found: Sequence[Found], texts: dict[str, str], kind: LabelsFrom) -> list[Item]:
-    told: dict[LabelsFrom, Callable[[str], Item]] = {
-        LabelsFrom.FOLDERS: lambda path: _in_folder(path),
-        LabelsFrom.TEXTS: lambda path: Item(_name(path), path, text_path=texts.get(_stem(path), "")),
+def _items_of_files(found: Sequence[SourceFile], texts: dict[str, str], kind: LabelsFrom) -> list[ImportItem]:
+    told: dict[LabelsFrom, Callable[[str], ImportItem]] = {
+        LabelsFrom.FOLDERS: lambda path: _item_in_folder(path),
+        LabelsFrom.TEXTS: lambda path: ImportItem(
+            _file_name(path), path, text_path=texts.get(_stem(path), "")
+        ),
     }
     if kind not in told:
-        return [Item(_name(one.path), one.path) for one in found]
+        return [ImportItem(_file_name(one.path), one.path) for one in found]
     return [told[kind](one.path) for one in found]
 
 
-def _in_folder(path: str) -> Item:
+def _item_in_folder(path: str) -> ImportItem:
     """The folder is the label; one above it that is called train or val is the set."""
     label = _folder(path)
     above = PurePosixPath(path).parts[:-2]
     usage = next(
-        (csv_labels.USAGES[part.lower()] for part in above[::-1] if part.lower() in csv_labels.USAGES), ""
+        (
+            csv_labels.USAGE_BY_WORD[part.lower()]
+            for part in above[::-1]
+            if part.lower() in csv_labels.USAGE_BY_WORD
+        ),
+        "",
     )
-    marks = (Mark(label, annotated_by=""),) if label else ()
-    return Item(_name(path), path, marks=marks, side=SIDES.get(usage, ""))
+    marks = (EntryLabel(label, annotated_by=""),) if label else ()
+    return ImportItem(_file_name(path), path, entry_labels=marks, split=SPLIT_OF_USAGE.get(usage, ""))
 
 
-def read_labels(content: bytes) -> tuple[Mark, ...]:
+def read_label_file(content: bytes) -> tuple[EntryLabel, ...]:
     """The labels of a text file, one in each line."""
     text = content.decode("utf-8-sig", "replace").replace("\0", "")
     names = dict.fromkeys(line.strip() for line in itertools.islice(text.splitlines(), 1000))
-    return tuple(Mark(name, annotated_by="") for name in names if name)
+    return tuple(EntryLabel(name, annotated_by="") for name in names if name)
 
 
 def _suffix(path: str) -> str:
@@ -267,7 +274,7 @@ def _stem(path: str) -> str:
     return path.removesuffix(PurePosixPath(path).suffix)
 
 
-def _name(path: str) -> str:
+def _file_name(path: str) -> str:
     return path.rpartition("/")[2]
 
 

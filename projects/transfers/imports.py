@@ -22,29 +22,33 @@ from projects.transfers import upload_parts
 State = Transfer.State
 SILENT_S = 45  # a run that gave no sign of life for so long is dead
 UPLOAD_DAYS = 2  # how long a half-finished upload can be gone on with
-ARCHIVES, MANIFESTS, TABLES = (".zip",), (".manifest", ".jsonl", ".json"), (".csv", ".tsv")
+ARCHIVE_SUFFIXES, MANIFEST_SUFFIXES, TABLE_SUFFIXES = (
+    (".zip",),
+    (".manifest", ".jsonl", ".json"),
+    (".csv", ".tsv"),
+)
 
 
-class Refused(Exception):
+class ImportRefused(Exception):
     """The import cannot begin or go on; the text is a sentence for the person."""
 
 
 def kind_of(names: Sequence[str]) -> Transfer.Kind:
     """What files of these names are: one archive, one manifest or table, or one of each. Raises Refused."""
     lower = [name.lower() for name in names]
-    archives = [name for name in lower if name.endswith(ARCHIVES)]
-    manifests = [name for name in lower if name.endswith(MANIFESTS)]
-    tables = [name for name in lower if name.endswith(TABLES)]
+    archives = [name for name in lower if name.endswith(ARCHIVE_SUFFIXES)]
+    manifests = [name for name in lower if name.endswith(MANIFEST_SUFFIXES)]
+    tables = [name for name in lower if name.endswith(TABLE_SUFFIXES)]
     if not lower or len(archives) + len(manifests) + len(tables) < len(lower):
-        raise Refused("Choose a zip archive, a manifest (.manifest, .jsonl) or a table (.csv).")
+        raise ImportRefused("Choose a zip archive, a manifest (.manifest, .jsonl) or a table (.csv).")
     if len(archives) > 1 or len(manifests) + len(tables) > 1:
-        raise Refused("Choose at most one archive and one manifest or table at a time.")
+        raise ImportRefused("Choose at most one archive and one manifest or table at a time.")
     if manifests:
         return Transfer.Kind.MANIFEST
     return Transfer.Kind.CSV if tables else Transfer.Kind.ZIP
 
 
-def prepare(
+def create_import(
     project: Project, files: Sequence[dict[str, Any]], options: dict[str, Any], by: User | None
 ) -> Transfer:
     """An import whose files (`name`, `size` in bytes, `modified`) will now be uploaded. Raises Refused.
@@ -54,13 +58,13 @@ def prepare(
     kind = kind_of([file["name"] for file in files])
     size = sum(file["size"] for file in files)
     if not all(file["size"] > 0 for file in files):
-        raise Refused("The file is empty.")
+        raise ImportRefused("The file is empty.")
     if size > settings.EXEML_MAX_IMPORT_GB * 1024**3:
-        raise Refused(
+        raise ImportRefused(
             f"At most {settings.EXEML_MAX_IMPORT_GB} GB can be imported at once; cut the archive in two."
         )
     if not settings.STORAGE_URL and size > _free_bytes():
-        raise Refused("The server’s disk has not enough room for this file. Ask an operator.")
+        raise ImportRefused("The server’s disk has not enough room for this file. Ask an operator.")
     told = {**options, "files": list(files)}
     begun = Transfer.objects.filter(project=project, by=by, state=State.UPLOADING)
     for earlier in begun.order_by("-pk"):
@@ -76,7 +80,7 @@ def prepare(
         file_name=" + ".join(file["name"] for file in files)[:255],
         options=told,
     )
-    upload_parts.delete(transfer)  # a database that was set back gives the same number again
+    upload_parts.delete_parts(transfer)  # a database that was set back gives the same number again
     return transfer
 
 
@@ -85,17 +89,17 @@ def _free_bytes() -> int:
     return shutil.disk_usage(folder if folder.is_dir() else folder.parent).free
 
 
-def begin(transfer: Transfer) -> None:
+def start_import(transfer: Transfer) -> None:
     """All parts have arrived: into the queue. Raises Refused where one is missing."""
-    if any(upload_parts.missing(transfer)):
-        raise Refused(
+    if any(upload_parts.missing_parts(transfer)):
+        raise ImportRefused(
             "Some parts of the file have not arrived. Upload the file again; it goes on where it was."
         )
     changed = Transfer.objects.filter(pk=transfer.pk, state=State.UPLOADING).update(
         state=State.WAITING, created_at=timezone.now()
     )
     if changed:
-        _hand_over(transfer.pk)
+        _enqueue(transfer.pk)
 
 
 @transaction.atomic
@@ -113,28 +117,28 @@ def synchronize(source: DataSource, by: User | None) -> Transfer:
         file_name=source.address[:255],
         options={"files": [], "address": source.address, "has_folder_labels": source.has_folder_labels},
     )
-    _hand_over(transfer.pk)
+    _enqueue(transfer.pk)
     return transfer
 
 
-def _hand_over(pk: int, cursor: int = 0) -> None:
+def _enqueue(pk: int, cursor: int = 0) -> None:
     jobs.enqueue("run_import", pk, queue=settings.QUEUE_IMPORTS, step=cursor)
 
 
-def cancel(transfer: Transfer) -> bool:
+def cancel_import(transfer: Transfer) -> bool:
     """End an import as soon as it can be; what it added stays. False where it had ended."""
     waiting = (State.UPLOADING, State.WAITING)
     if Transfer.objects.filter(pk=transfer.pk, state__in=waiting, started_at=None).update(
         state=State.CANCELLED, finished_at=timezone.now()
     ):
-        upload_parts.delete(transfer)
+        upload_parts.delete_parts(transfer)
         return True
     wanted = Transfer.objects.filter(pk=transfer.pk, state__in=Transfer.ACTIVE)
     return bool(wanted.update(is_cancel_wanted=True))
 
 
 @transaction.atomic
-def take_back(transfer: Transfer, by: User | None) -> int:
+def undo_import(transfer: Transfer, by: User | None) -> int:
     """Undo the labels that an ended import gave, and move the images that it added to the bin; how many."""
     given = LabelEvent.objects.filter(
         project=transfer.project_id,
@@ -155,7 +159,7 @@ def catch_up() -> None:
     now = timezone.now()
     silent = Q(heartbeat_at=None) | Q(heartbeat_at__lt=now - timedelta(seconds=SILENT_S))
     for pk, cursor in Transfer.objects.filter(silent, state__in=Transfer.ACTIVE).values_list("pk", "cursor"):
-        _hand_over(pk, cursor)
+        _enqueue(pk, cursor)
     old = now - timedelta(days=UPLOAD_DAYS)
     for transfer in Transfer.objects.filter(state=State.UPLOADING, created_at__lt=old):
-        cancel(transfer)
+        cancel_import(transfer)

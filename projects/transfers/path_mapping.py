@@ -14,16 +14,16 @@ from functools import cached_property
 from urllib.parse import unquote
 
 from projects.models import Image, Project
-from projects.transfers.file_sources import Found, clean
+from projects.transfers.file_sources import SourceFile, clean_path
 
-SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://")
-STORED = re.compile(r"\A[0-9a-f]{64}\Z")
-NOT_THERE = "This image is neither among the files nor in the project. Add it, or say where its folder lies."
-SEVERAL = "Several images have this name. Give the path in the folders, or import them one by one."
+URL_SCHEME = re.compile(r"\A[A-Za-z][A-Za-z0-9+.-]*://")
+SHA256_NAME = re.compile(r"\A[0-9a-f]{64}\Z")
+NOT_FOUND = "This image is neither among the files nor in the project. Add it, or say where its folder lies."
+AMBIGUOUS = "Several images have this name. Give the path in the folders, or import them one by one."
 
 
 @dataclass(frozen=True)
-class Mapping:
+class PathMapping:
     """Addresses that begin with `prefix` lie in `folder` of the place."""
 
     prefix: str = ""
@@ -31,7 +31,7 @@ class Mapping:
 
 
 @dataclass(frozen=True)
-class Where:
+class Match:
     """A file of the place, an image of the project, or why there is none.
 
     `shared` tells how far the end of the path is the one that was asked for.
@@ -43,17 +43,17 @@ class Where:
     shared: int = 0
 
 
-class Finder:
-    def __init__(self, project: Project, found: Iterable[Found], mapping: Mapping) -> None:
+class ImageFinder:
+    def __init__(self, project: Project, found: Iterable[SourceFile], mapping: PathMapping) -> None:
         self._project, self._mapping = project, mapping
         self._by_name: dict[str, list[str]] = defaultdict(list)
         for one in found:
-            self._by_name[_last(one.path)].append(one.path)
+            self._by_name[_file_name(one.path)].append(one.path)
 
-    def find(self, source: str, sha256: str = "") -> Where:
+    def find(self, source: str, sha256: str = "") -> Match:
         """The image that `source` means; the longest common end of the paths decides."""
         for spelling in dict.fromkeys((source, unquote(source))):
-            paths = self._by_name.get(_last(clean(spelling)), [])
+            paths = self._by_name.get(_file_name(clean_path(spelling)), [])
             if paths:
                 return _closest(self._mapped(spelling), paths)
         return self._in_project(source, sha256)
@@ -61,19 +61,19 @@ class Finder:
     def _mapped(self, source: str) -> str:
         prefix, folder = self._mapping.prefix, self._mapping.folder
         if prefix and source.startswith(prefix):
-            return clean(f"{folder}/{source.removeprefix(prefix)}")
-        return clean(SCHEME.sub("", source))
+            return clean_path(f"{folder}/{source.removeprefix(prefix)}")
+        return clean_path(URL_SCHEME.sub("", source))
 
-    def _in_project(self, source: str, sha256: str) -> Where:
-        name = _last(clean(unquote(source)))
+    def _in_project(self, source: str, sha256: str) -> Match:
+        name = _file_name(clean_path(unquote(source)))
         stem = name.partition(".")[0]
         for known in (sha256, stem):
-            if STORED.match(known) and known in self._by_sha256:
-                return Where(image_id=self._by_sha256[known])
+            if SHA256_NAME.match(known) and known in self._by_sha256:
+                return Match(image_id=self._by_sha256[known])
         fitting = self._by_image_name.get(name, [])
         if len(fitting) == 1:
-            return Where(image_id=fitting[0])
-        return Where(problem=SEVERAL if fitting else NOT_THERE)
+            return Match(image_id=fitting[0])
+        return Match(problem=AMBIGUOUS if fitting else NOT_FOUND)
 
     @cached_property
     def _rows(self) -> list[tuple[int, str, str]]:
@@ -92,19 +92,19 @@ class Finder:
         return found
 
 
-def _closest(wanted: str, paths: list[str]) -> Where:
+def _closest(wanted: str, paths: list[str]) -> Match:
     """The path that shares the most folders with `wanted`, counted from the file; none where two do."""
     parts = wanted.split("/")[::-1]
-    shared = {path: _common(parts, path.split("/")[::-1]) for path in paths}
+    shared = {path: _common_length(parts, path.split("/")[::-1]) for path in paths}
     most = max(shared.values())
     best = [path for path, length in shared.items() if length == most]
     exact = [path for path in best if path == wanted]
     if exact or len(best) == 1:
-        return Where(path=(exact or best)[0], shared=most)
-    return Where(problem=SEVERAL)
+        return Match(path=(exact or best)[0], shared=most)
+    return Match(problem=AMBIGUOUS)
 
 
-def _common(one: list[str], other: list[str]) -> int:
+def _common_length(one: list[str], other: list[str]) -> int:
     length = 0
     for mine, theirs in zip(one, other, strict=False):
         if mine != theirs:
@@ -113,5 +113,5 @@ def _common(one: list[str], other: list[str]) -> int:
     return length
 
 
-def _last(path: str) -> str:
+def _file_name(path: str) -> str:
     return path.rpartition("/")[2]

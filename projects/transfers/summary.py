@@ -7,12 +7,12 @@ from functools import cached_property
 
 from django.utils import timezone
 
-from projects.models import Image, Transfer, TransferRefusal
+from projects.models import Image, RejectedFile, Transfer
 from projects.transfers.import_plan import LabelsFrom
 
-SHOWN = 100
-SHOWN_VANISHED = 24
-COUNTED = {
+MAX_REJECTED_SHOWN = 100
+MAX_VANISHED_SHOWN = 24
+COUNT_TITLES = {
     "added": "added",
     "restored": "restored from the bin",
     "present": "in the project already",
@@ -20,7 +20,7 @@ COUNTED = {
     "labeled": "labeled",
     "refused": "refused",
 }
-LABELED_BY = {
+LABEL_SOURCE_TEXTS = {
     LabelsFrom.FOLDERS: "Labels come from the folders.",
     LabelsFrom.TEXTS: "Labels come from the text files.",
     LabelsFrom.MANIFEST: "Labels come from the manifest.",
@@ -30,7 +30,7 @@ LABELED_BY = {
 
 
 @dataclass(frozen=True)
-class Told:
+class TransferSummary:
     """What the pages show of one import."""
 
     transfer: Transfer
@@ -53,20 +53,24 @@ class Told:
     def counts(self) -> list[tuple[str, int]]:
         """Words and numbers of all that happened, in a fixed order."""
         counted = self.transfer.report.get("counts", {})
-        return [(words, counted[name]) for name, words in COUNTED.items() if counted.get(name)]
+        return [(words, counted[name]) for name, words in COUNT_TITLES.items() if counted.get(name)]
 
     @property
-    def labels_words(self) -> str:
+    def label_source_text(self) -> str:
         kind = self.transfer.report.get("labels_from", "")
-        return LABELED_BY.get(LabelsFrom(kind), "") if kind in LabelsFrom.values else ""
+        return LABEL_SOURCE_TEXTS.get(LabelsFrom(kind), "") if kind in LabelsFrom.values else ""
 
     @cached_property
-    def refusals(self) -> list[TransferRefusal]:
-        return list(self.transfer.refusals.all()[:SHOWN])
+    def rejected_files(self) -> list[RejectedFile]:
+        return list(self.transfer.rejected_files.all()[:MAX_REJECTED_SHOWN])
 
     @cached_property
-    def refusal_count(self) -> int:
-        return self.transfer.refusals.count() if len(self.refusals) == SHOWN else len(self.refusals)
+    def rejected_count(self) -> int:
+        return (
+            self.transfer.rejected_files.count()
+            if len(self.rejected_files) == MAX_REJECTED_SHOWN
+            else len(self.rejected_files)
+        )
 
     @cached_property
     def added_count(self) -> int:
@@ -75,7 +79,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Vanished:
+class VanishedImages:
     """Images whose file is not in the data source any more, and are not in the bin yet."""
 
     count: int
@@ -86,13 +90,13 @@ class Vanished:
         return self.count - len(self.images)
 
 
-def told(transfer: Transfer) -> Told:
-    return Told(transfer)
+def summarize(transfer: Transfer) -> TransferSummary:
+    return TransferSummary(transfer)
 
 
-def vanished(transfer: Transfer) -> Vanished:
+def vanished_images(transfer: Transfer) -> VanishedImages:
     ids = transfer.report.get("vanished", [])
     if not ids or transfer.state != Transfer.State.COMPLETED:
-        return Vanished(0, [])
+        return VanishedImages(0, [])
     images = Image.objects.alive().filter(project=transfer.project_id, pk__in=ids[:5000])
-    return Vanished(images.count(), list(images.order_by("pk")[:SHOWN_VANISHED]))
+    return VanishedImages(images.count(), list(images.order_by("pk")[:MAX_VANISHED_SHOWN]))

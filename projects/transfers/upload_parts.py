@@ -22,41 +22,41 @@ class WrongPart(ValueError):
     """A part that does not belong to the upload; the text is a sentence."""
 
 
-def folder_of(transfer: Transfer) -> str:
+def upload_folder(transfer: Transfer) -> str:
     """Where the uploaded files lie in the default storage."""
     return f"transfers/{transfer.pk}"
 
 
-def count(size: int) -> int:
+def part_count(size: int) -> int:
     """Into how many parts a file of `size` bytes is cut."""
     return math.ceil(size / PART_BYTES)
 
 
-def name_of(transfer: Transfer, file: int, number: int) -> str:
-    return f"{folder_of(transfer)}/{file}/{number:05d}"
+def part_name(transfer: Transfer, file: int, number: int) -> str:
+    return f"{upload_folder(transfer)}/{file}/{number:05d}"
 
 
-def keep(transfer: Transfer, file: int, number: int, content: bytes) -> None:
+def save_part(transfer: Transfer, file: int, number: int, content: bytes) -> None:
     """Store one part. Raises WrongPart where the upload has no such part or it has another size."""
     told = transfer.options["files"]
-    if not 0 <= file < len(told) or not 0 <= number < count(told[file]["size"]):
+    if not 0 <= file < len(told) or not 0 <= number < part_count(told[file]["size"]):
         raise WrongPart("This part does not belong to the upload.")
     wanted = min(PART_BYTES, told[file]["size"] - number * PART_BYTES)
     if len(content) != wanted:
         raise WrongPart(f"The part has {len(content):,} bytes instead of {wanted:,}.")
-    storage.save_whole(name_of(transfer, file, number), content)
+    storage.save_whole(part_name(transfer, file, number), content)
 
 
-def missing(transfer: Transfer) -> list[list[int]]:
+def missing_parts(transfer: Transfer) -> list[list[int]]:
     """The numbers of the parts that have not arrived, for each file."""
     found = []
     for file, told in enumerate(transfer.options["files"]):
-        here = _stored(f"{folder_of(transfer)}/{file}")
-        found.append([number for number in range(count(told["size"])) if f"{number:05d}" not in here])
+        here = _stored_names(f"{upload_folder(transfer)}/{file}")
+        found.append([number for number in range(part_count(told["size"])) if f"{number:05d}" not in here])
     return found
 
 
-def _stored(folder: str) -> set[str]:
+def _stored_names(folder: str) -> set[str]:
     try:
         return set(default_storage.listdir(folder)[1])
     except FileNotFoundError:
@@ -66,15 +66,15 @@ def _stored(folder: str) -> set[str]:
 def open_file(transfer: Transfer, file: int) -> io.BufferedReader:
     """The uploaded file, seekable. Raises FileNotFoundError while reading where a part is missing."""
     size = transfer.options["files"][file]["size"]
-    names = [name_of(transfer, file, number) for number in range(count(size))]
-    return io.BufferedReader(_Joined(names, size), 1 << 20)
+    names = [part_name(transfer, file, number) for number in range(part_count(size))]
+    return io.BufferedReader(_JoinedParts(names, size), 1 << 20)
 
 
-def delete(transfer: Transfer) -> None:
-    storage.delete_folder(folder_of(transfer))
+def delete_parts(transfer: Transfer) -> None:
+    storage.delete_folder(upload_folder(transfer))
 
 
-class _Joined(io.RawIOBase):
+class _JoinedParts(io.RawIOBase):
     """Stored parts of PART_BYTES each (the last may be shorter), as one file."""
 
     def __init__(self, names: Sequence[str], size: int) -> None:

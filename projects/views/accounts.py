@@ -23,7 +23,9 @@ class SignIn(auth.LoginView):
     http_method_names = FORM_VERBS
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
-        login_throttle.forget_failures(form.cleaned_data["username"], login_throttle.address_of(self.request))
+        login_throttle.clear_failures(
+            form.cleaned_data["username"], login_throttle.client_address(self.request)
+        )
         return super().form_valid(form)
 
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
@@ -31,11 +33,11 @@ class SignIn(auth.LoginView):
         is_braked = form.has_error(NON_FIELD_ERRORS, "braked")
         if not is_braked:
             login_throttle.count_failure(
-                form.data.get("username", ""), login_throttle.address_of(self.request)
+                form.data.get("username", ""), login_throttle.client_address(self.request)
             )
         response = self.render_to_response(self.get_context_data(form=form), status=429 if is_braked else 422)
         if is_braked:
-            response["Retry-After"] = str(login_throttle.REST_S)
+            response["Retry-After"] = str(login_throttle.LOCKOUT_S)
         return response
 
 

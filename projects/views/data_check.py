@@ -8,11 +8,11 @@ from django.views.decorators.http import require_safe
 from exeml_site.lib.http import page
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
-from projects.quality.findings import balance, findings
+from projects.quality.findings import issue_counts, label_balance
 
 
 @project_page(Role.VIEWER)
 @require_safe
 def data_check(request: PageRequest, project: Project) -> HttpResponse:
-    context = {"project": project, "findings": findings(project), "balance": balance(project)}
+    context = {"project": project, "findings": issue_counts(project), "balance": label_balance(project)}
     return page(request, "projects/data_check.html", context)

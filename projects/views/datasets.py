@@ -11,21 +11,21 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from exeml_site.lib import storage
-from exeml_site.lib.http import go, page
-from exeml_site.lib.params import read_number
+from exeml_site.lib.http import page, redirect_to
+from exeml_site.lib.params import parse_int
 from exeml_site.lib.text import counted
 from projects.access import PageRequest, project_page
 from projects.datasets import compare, leakage, statistics
 from projects.datasets.publish import ManifestDamaged
 from projects.models import DatasetVersion, Image, Label, Project, Role
 
-SHOWN = 60  # differing images on a page
+PAGE_SIZE = 60  # differing images on a page
 
 
 @project_page(Role.VIEWER)
 @require_safe
 def dataset_versions(request: PageRequest, project: Project) -> HttpResponse:
-    versions = _versions(project).defer("counts", "split", "portrait")
+    versions = _versions(project).defer("counts", "split", "statistics")
     return page(request, "projects/dataset_versions.html", {"project": project, "versions": versions})
 
 
@@ -34,13 +34,13 @@ def dataset_versions(request: PageRequest, project: Project) -> HttpResponse:
 def dataset_version(request: PageRequest, project: Project, dataset_name: str) -> HttpResponse:
     version = _get(project, dataset_name)
     context: dict[str, Any] = {"project": project, "version": version, "rows": _rows(version)}
-    context["leaking"] = _named(project, version.split.get("leaking", []))
-    context["moved"] = _named(project, version.split.get("moved_images", []))
-    context["ratio_words"] = _ratio_words(version)
+    context["leaking"] = _first_images(project, version.split.get("leaking", []))
+    context["moved"] = _first_images(project, version.split.get("moved_images", []))
+    context["ratio_note"] = _ratio_text(version)
     context["may_restore"] = request.membership.role >= Role.MANAGER
     try:
-        portrait = statistics.portrait_of(version)
-        context |= {"portrait": portrait, "charts": statistics.charts(portrait)}
+        portrait = statistics.statistics_of(version)
+        context |= {"portrait": portrait, "charts": statistics.histograms(portrait)}
     except ManifestDamaged as problem:
         context["problem"] = str(problem)
     others = _versions(project).filter(published_at__isnull=False).exclude(pk=version.pk)
@@ -54,7 +54,7 @@ def dataset_differences(request: PageRequest, project: Project, dataset_name: st
     """What became of another version on the way to this one: `?from=V001&kind=relabeled&page=2`."""
     version = _get(project, dataset_name)
     if not request.GET.get("from"):
-        return go(request, _address(version))
+        return redirect_to(request, _address(version))
     other = _get(project, request.GET["from"])
     context: dict[str, Any] = {"project": project, "version": version, "other": other}
     try:
@@ -63,12 +63,14 @@ def dataset_differences(request: PageRequest, project: Project, dataset_name: st
         return page(request, "projects/dataset_differences.html", context | {"problem": str(problem)})
     asked = request.GET.get("kind", "")
     kind = (
-        asked if asked in compare.KINDS else next((kind for kind, _, count in found.counts if count), "added")
+        asked
+        if asked in compare.DIFFERENCE_KINDS
+        else next((kind for kind, _, count in found.counts if count), "added")
     )
     ones = found.of(kind)
-    last = max(1, -(-len(ones) // SHOWN))
-    number = min(max(read_number(request.GET.get("page")) or 1, 1), last)
-    shown = ones[(number - 1) * SHOWN : number * SHOWN]
+    last = max(1, -(-len(ones) // PAGE_SIZE))
+    number = min(max(parse_int(request.GET.get("page")) or 1, 1), last)
+    shown = ones[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
     images = Image.objects.in_bulk([one.image_id for one in shown])
     context |= {
         "found": found,
@@ -89,7 +91,7 @@ def dataset_manifest(request: PageRequest, project: Project, dataset_name: str) 
         path = storage.local_path(version.manifest)
     except OSError:
         messages.error(request, f"The manifest of {version} is missing. Ask an operator to restore it.")
-        return go(request, _address(version))
+        return redirect_to(request, _address(version))
     file_name = f"{project.name}-{version.name}.manifest"
     return FileResponse(path.open("rb"), as_attachment=True, filename=file_name, content_type="text/plain")
 
@@ -102,18 +104,20 @@ def restore_labels(request: PageRequest, project: Project, dataset_name: str) ->
     try:
         if request.method == "GET":
             context: dict[str, Any] = {"project": project, "version": version}
-            context["restoring"] = compare.preview_restoring(version)
+            context["restoring"] = compare.preview_restore(version)
             return page(request, "projects/dataset_restore.html", context)
-        events = compare.restore(version, request.user, others_too=request.POST.get("others") == "1")
+        events = compare.restore_labels(
+            version, request.user, unlabel_others=request.POST.get("others") == "1"
+        )
     except ManifestDamaged as problem:
         messages.error(request, str(problem))
-        return go(request, _address(version))
+        return redirect_to(request, _address(version))
     changed = sum(len(event.changes) for event in events)
     if changed:
         messages.success(request, f"{counted(changed)} carry the labels of {version} again.")
     else:
         messages.info(request, f"Nothing changed: the labels are those of {version} already.")
-    return go(request, reverse("history", args=[project.pk]) if changed else _address(version))
+    return redirect_to(request, reverse("history", args=[project.pk]) if changed else _address(version))
 
 
 def _versions(project: Project) -> Any:
@@ -144,9 +148,9 @@ def _rows(version: DatasetVersion) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (order.get(row["name"], len(order)), row["name"]))
 
 
-def _named(project: Project, ids: list[int]) -> list[Image]:
+def _first_images(project: Project, ids: list[int]) -> list[Image]:
     return list(Image.objects.filter(project=project, pk__in=ids[:24]))
 
 
-def _ratio_words(version: DatasetVersion) -> str:
-    return leakage.ratio_words(version.split, version.training_ratio) if version.split else ""
+def _ratio_text(version: DatasetVersion) -> str:
+    return leakage.ratio_note(version.split, version.training_ratio) if version.split else ""

@@ -13,7 +13,7 @@ from projects.access import PageRequest, project_page
 from projects.labels import actions
 from projects.labels.history import History, ImageHistory
 from projects.models import Image, LabelEvent, Project, Role
-from projects.views.label_data import Notice, refreshed, undone_words
+from projects.views.label_data import Notice, refreshed_page, undo_text
 
 PAGE, FRAGMENT = "projects/history.html", "projects/_history.html"
 
@@ -35,7 +35,7 @@ def undo_event(request: PageRequest, project: Project, event_id: int) -> HttpRes
     except actions.CannotUndo as refusal:
         context = {**_context(request, project), "problem": str(refusal)}
         return page(request, PAGE, context, fragment=FRAGMENT, status=409)
-    words = undone_words(event, undone, "Done again" if is_undo else "Taken back")
+    words = undo_text(event, undone, "Done again" if is_undo else "Taken back")
     return page(request, PAGE, {**_context(request, project), "words": words}, fragment=FRAGMENT)
 
 
@@ -58,9 +58,11 @@ def redo_labeling(request: PageRequest, project: Project) -> HttpResponse:
     """Do again what the user took back last."""
     event = actions.last_undo(project, request.user)
     if event is None:
-        return refreshed(request, project, Notice("There is nothing of yours to do again.", level="info"))
+        return refreshed_page(
+            request, project, Notice("There is nothing of yours to do again.", level="info")
+        )
     try:
         undone = actions.redo(event, request.user)
     except actions.CannotUndo as refusal:
-        return refreshed(request, project, Notice(str(refusal), level="warning"), status=409)
-    return refreshed(request, project, Notice(undone_words(event, undone, "Done again"), undone.event))
+        return refreshed_page(request, project, Notice(str(refusal), level="warning"), status=409)
+    return refreshed_page(request, project, Notice(undo_text(event, undone, "Done again"), undone.event))

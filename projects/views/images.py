@@ -20,11 +20,11 @@ from projects.images.upload import Outcome, add_images
 from projects.labels import actions, bulk_import
 from projects.models import Image, Project, Role
 from projects.quality import hard_examples
-from projects.views.label_data import Notice, chosen, first_error, refreshed, refused
+from projects.views.label_data import Notice, first_error, refreshed_page, refused_page, selected_images
 
 # What became of a file as an HTTP status of its own: one request carries several files.
-CODES = {"added": 201, "restored": 200, "duplicate": 409, "refused": 422}
-NEIGHBOURS = 5
+STATUS_CODES = {"added": 201, "restored": 200, "duplicate": 409, "refused": 422}
+NEIGHBOUR_COUNT = 5
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -36,7 +36,7 @@ def upload_images(request: PageRequest, project: Project) -> HttpResponse:
     if "application/json" in request.headers.get("Accept", ""):
         if not outcomes:
             return JsonResponse({"outcomes": [], "error": "The request holds no file."}, status=422)
-        return JsonResponse({"outcomes": [_told(outcome) for outcome in outcomes]})
+        return JsonResponse({"outcomes": [_as_json(outcome) for outcome in outcomes]})
     context = {"project": project, "outcomes": outcomes}
     return page(request, "projects/label_data_upload.html", context, status=200 if outcomes else 422)
 
@@ -52,18 +52,20 @@ def label_uploads(request: PageRequest, project: Project) -> HttpResponse:
     if not form.is_valid():
         return JsonResponse({"error": first_error(form)}, status=422)
     wanted = form.cleaned_data["marks"]
-    problems = {pk: reason for pk, marks in wanted.items() if (reason := bulk_import.why_not(project, marks))}
+    problems = {
+        pk: reason for pk, marks in wanted.items() if (reason := bulk_import.labels_problem(project, marks))
+    }
     possible = {pk: marks for pk, marks in wanted.items() if pk not in problems}
-    given = bulk_import.give(project, possible, request.user)
+    given = bulk_import.import_labels(project, possible, request.user)
     return JsonResponse({"labeled": given.labeled, "kept": len(given.kept), "problems": problems})
 
 
-def _told(outcome: Outcome) -> dict[str, object]:
+def _as_json(outcome: Outcome) -> dict[str, object]:
     return {
         "name": outcome.name,
         "status": outcome.status,
         "reason": outcome.reason,
-        "code": CODES[outcome.status],
+        "code": STATUS_CODES[outcome.status],
         "image": outcome.image.pk if outcome.image else None,
     }
 
@@ -73,7 +75,7 @@ def _told(outcome: Outcome) -> dict[str, object]:
 def image_file(request: PageRequest, project: Project, image_id: int) -> HttpResponseBase:
     """The file as it was uploaded."""
     image = get_object_or_404(Image, pk=image_id, project=project)
-    return _sent(image.file_name, CONTENT_TYPES[image.format], image.name)
+    return _file_response(image.file_name, CONTENT_TYPES[image.format], image.name)
 
 
 @project_page(Role.VIEWER)
@@ -83,7 +85,7 @@ def image_thumbnail(request: PageRequest, project: Project, sha256: str) -> Http
     if not SHA256.fullmatch(sha256):
         raise Http404
     name = Image(project=project, sha256=sha256).thumbnail_name
-    return _sent(name, "image/webp", f"{sha256}.webp")
+    return _file_response(name, "image/webp", f"{sha256}.webp")
 
 
 @project_page(Role.VIEWER)
@@ -91,12 +93,12 @@ def image_thumbnail(request: PageRequest, project: Project, sha256: str) -> Http
 def image_neighbours(request: PageRequest, project: Project, image_id: int) -> HttpResponse:
     """The five labeled images that look most like one: why a label is suggested or doubted."""
     image = get_object_or_404(Image.objects.select_related("project"), pk=image_id, project=project)
-    context = {"project": project, "image": image, "neighbours": nearest_labeled(image, NEIGHBOURS)}
-    context["hard"] = hard_examples.told(image.hard_reasons)
+    context = {"project": project, "image": image, "neighbours": nearest_labeled(image, NEIGHBOUR_COUNT)}
+    context["hard"] = hard_examples.describe_reasons(image.hard_reasons)
     return page(request, "projects/_neighbours.html", context)
 
 
-def _sent(stored: str, content_type: str, name: str) -> HttpResponseBase:
+def _file_response(stored: str, content_type: str, name: str) -> HttpResponseBase:
     """Content never changes under its address, so browsers ask once."""
     try:
         file = default_storage.open(stored)
@@ -112,10 +114,10 @@ def _sent(stored: str, content_type: str, name: str) -> HttpResponseBase:
 def delete_images(request: PageRequest, project: Project) -> HttpResponse:
     form = ImagesForm(request.POST)
     if not form.is_valid():
-        return refused(request, project, first_error(form))
-    event = actions.delete_images(project, chosen(request, project, form), request.user)
+        return refused_page(request, project, first_error(form))
+    event = actions.delete_images(project, selected_images(request, project, form), request.user)
     words = f"{counted(len(event.changes))} moved to the bin." if event else "They are in the bin already."
-    return refreshed(request, project, Notice(words, event))
+    return refreshed_page(request, project, Notice(words, event))
 
 
 @project_page(Role.LABELER)
@@ -123,7 +125,7 @@ def delete_images(request: PageRequest, project: Project) -> HttpResponse:
 def restore_images(request: PageRequest, project: Project) -> HttpResponse:
     form = ImagesForm(request.POST)
     if not form.is_valid():
-        return refused(request, project, first_error(form))
-    event = actions.restore_images(project, chosen(request, project, form), request.user)
+        return refused_page(request, project, first_error(form))
+    event = actions.restore_images(project, selected_images(request, project, form), request.user)
     words = f"{counted(len(event.changes))} restored." if event else "They are restored already."
-    return refreshed(request, project, Notice(words, event))
+    return refreshed_page(request, project, Notice(words, event))

@@ -21,7 +21,7 @@ from projects.images import bin
 from projects.labels import actions
 from projects.models import Annotation, Label, LabelEvent, Project, Role
 from projects.models.label import LABEL_COLOURS
-from projects.views.label_data import PAGE, Notice, bench_context, refreshed
+from projects.views.label_data import PAGE, Notice, page_context, refreshed_page
 
 PANE = "projects/_label_data_labels.html"
 
@@ -29,7 +29,7 @@ PANE = "projects/_label_data_labels.html"
 @project_page(Role.VIEWER)
 @require_safe
 def label_list(request: PageRequest, project: Project) -> HttpResponse:
-    return page(request, PAGE, bench_context(request, project), fragment=PANE)
+    return page(request, PAGE, page_context(request, project), fragment=PANE)
 
 
 @project_page(Role.LABELER)
@@ -37,10 +37,10 @@ def label_list(request: PageRequest, project: Project) -> HttpResponse:
 def create_label(request: PageRequest, project: Project) -> HttpResponse:
     form = LabelForm(request.POST, project=project)
     if not form.is_valid():
-        context = {**bench_context(request, project), "new_label_form": form}
+        context = {**page_context(request, project), "new_label_form": form}
         return retarget(page(request, PAGE, context, fragment=PANE, status=422), "#all-labels")
     [label] = actions.ensure_labels(project, [form.cleaned_data["name"]])
-    return refreshed(request, project, Notice(f"The label “{label}” is ready."))
+    return refreshed_page(request, project, Notice(f"The label “{label}” is ready."))
 
 
 @project_page(Role.LABELER)
@@ -56,8 +56,8 @@ def rename_label(request: PageRequest, project: Project, label_id: int) -> HttpR
             form.add_error("name", error)
         else:
             notice = Notice(f"“{old}” is called “{label}” now.", event) if event else None
-            return refreshed(request, project, notice)
-    context = {**bench_context(request, project), "renaming": label, "rename_form": form}
+            return refreshed_page(request, project, notice)
+    context = {**page_context(request, project), "renaming": label, "rename_form": form}
     status = 422 if form.is_bound else 200
     return retarget(page(request, PAGE, context, fragment=PANE, status=status), "#all-labels")
 
@@ -77,7 +77,9 @@ def edit_label(request: PageRequest, project: Project, label_id: int) -> HttpRes
         except ValidationError as error:  # somebody took the key in this moment
             form.add_error("hot_key", error)
         else:
-            return refreshed(request, project, Notice(f"“{label}” is changed.", event) if event else None)
+            return refreshed_page(
+                request, project, Notice(f"“{label}” is changed.", event) if event else None
+            )
     return _dialog(request, project, label, look_form=form, status=422 if form.is_bound else 200)
 
 
@@ -87,7 +89,7 @@ def move_label(request: PageRequest, project: Project, label_id: int) -> HttpRes
     """Up or down in All Labels."""
     label = get_object_or_404(Label, pk=label_id, project=project)
     actions.move_label(label, -1 if request.POST.get("to") == "up" else 1)
-    return refreshed(request, project)
+    return refreshed_page(request, project)
 
 
 @project_page(Role.LABELER)
@@ -103,7 +105,7 @@ def merge_label(request: PageRequest, project: Project, label_id: int) -> HttpRe
             form.add_error("into", error)
         else:
             words = f"“{name}” is merged into “{into}”: {counted(len(event.changes))}."
-            return refreshed(request, project, Notice(words, event))
+            return refreshed_page(request, project, Notice(words, event))
     return _dialog(request, project, label, merge_form=form, status=422)
 
 
@@ -117,7 +119,7 @@ def _dialog(
         "colours": range(LABEL_COLOURS),
         "look_form": LabelLookForm(None, project=project, label=label),
         "merge_form": MergeForm(None, project=project, label=label),
-        **_losses(label),
+        **_image_counts(label),
         **forms,
     }
     fragment = "projects/_label_data_edit_label.html"
@@ -133,7 +135,7 @@ def delete_label(request: PageRequest, project: Project, label_id: int) -> HttpR
     form = DeleteLabelForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         return _delete_label(request, project, label, form.cleaned_data["mode"])
-    context = {"project": project, "label": label, "here": request.GET.urlencode(), **_losses(label)}
+    context = {"project": project, "label": label, "here": request.GET.urlencode(), **_image_counts(label)}
     context["bin_days"] = settings.EXEML_BIN_DAYS
     context["can_manage"] = request.membership.role >= Role.MANAGER
     return page(
@@ -150,21 +152,21 @@ def _delete_label(request: PageRequest, project: Project, label: Label, mode: st
     if mode == "files" and request.membership.role < Role.MANAGER:
         raise PermissionDenied
     event = actions.delete_label(label, request.user, with_images=mode != "label")
-    words = _deleted_words(label, event)
+    words = _deleted_text(label, event)
     if mode == "files" and event:
         purged = bin.purge(project, event.details.get("binned", []))
         words = f"“{label}” is deleted, and {counted(purged)} with their files, for good."
-    return refreshed(request, project, Notice(words, event if mode != "files" else None))
+    return refreshed_page(request, project, Notice(words, event if mode != "files" else None))
 
 
-def _deleted_words(label: Label, event: LabelEvent | None) -> str:
+def _deleted_text(label: Label, event: LabelEvent | None) -> str:
     lost = counted(len(event.changes)) if event else "no image"
     binned = len(event.details.get("binned", ())) if event else 0
     words = f"“{label}” is deleted; {lost} lost it"
     return f"{words}, {counted(binned)} moved to the bin." if binned else f"{words}."
 
 
-def _losses(label: Label) -> dict[str, int]:
+def _image_counts(label: Label) -> dict[str, int]:
     """How many images carry the label, and how many carry nothing else."""
     carriers = Annotation.objects.filter(label=label, image__deleted_at=None)
     others = Annotation.objects.filter(~Q(label=label), image__annotations__label=label)

@@ -11,28 +11,28 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.lib.http import go, page
+from exeml_site.lib.http import page, redirect_to
 from exeml_site.lib.text import counted
 from projects.access import PageRequest, project_page
 from projects.collaboration import assignments, presence
 from projects.collaboration import review as label_review
-from projects.collaboration.progress import pace
+from projects.collaboration.progress import team_progress
 from projects.forms.people import (
     AssignForm,
     OpinionForm,
     OpinionShareForm,
     PresenceForm,
+    ResolveForm,
     ReviewForm,
-    SettleForm,
 )
 from projects.labels import second_opinions
 from projects.models import Image, Label, OpinionState, Project, Role
-from projects.views.label_data import Notice, chosen, first_error, refreshed, refused
+from projects.views.label_data import Notice, first_error, refreshed_page, refused_page, selected_images
 
 PAGE = "projects/people.html"
 OPINION, OPINION_FRAGMENT = "projects/opinion.html", "projects/_opinion.html"
 REVIEW, REVIEW_FRAGMENT = "projects/review.html", "projects/_review.html"
-DISPUTES = 12
+MAX_DISAGREEMENTS = 12
 
 
 @project_page(Role.VIEWER)
@@ -46,11 +46,13 @@ def _page(request: PageRequest, project: Project, status: int = 200, **more: Any
     states = Image.objects.alive().filter(project=project)
     context = {
         "project": project,
-        "pace": pace(project),
+        "pace": team_progress(project),
         "agreement": second_opinions.agreement(project),
-        "free": assignments.free(project).count(),
+        "free": assignments.unassigned_images(project).count(),
         "wanted": states.filter(opinion=OpinionState.WANTED).count(),
-        "waiting": second_opinions.waiting_for(project, request.user).count() if role >= Role.LABELER else 0,
+        "waiting": second_opinions.images_waiting_for(project, request.user).count()
+        if role >= Role.LABELER
+        else 0,
         "disputed": states.filter(opinion=OpinionState.DIFFERS).count(),
         "can_label": role >= Role.LABELER,
         "can_review": role >= Role.REVIEWER,
@@ -63,7 +65,7 @@ def _page(request: PageRequest, project: Project, status: int = 200, **more: Any
 
 def _done(request: PageRequest, project: Project, words: str) -> HttpResponse:
     messages.success(request, words)
-    return go(request, reverse("people", args=[project.pk]))
+    return redirect_to(request, reverse("people", args=[project.pk]))
 
 
 # --- assignments ---
@@ -73,11 +75,11 @@ def _done(request: PageRequest, project: Project, words: str) -> HttpResponse:
 @require_POST
 def assign_next(request: PageRequest, project: Project) -> HttpResponse:
     """The next fifty for me; straight to work."""
-    given = assignments.next_for(project, request.user, request.user)
-    if not given and not assignments.mine(project, request.user):
+    given = assignments.assign_next(project, request.user, request.user)
+    if not given and not assignments.count_assigned(project, request.user):
         messages.info(request, "Every unlabeled image is labeled or given to somebody already.")
-        return go(request, reverse("people", args=[project.pk]))
-    return go(request, f"{reverse('label_data', args=[project.pk])}?tab=unlabeled&mine=1")
+        return redirect_to(request, reverse("people", args=[project.pk]))
+    return redirect_to(request, f"{reverse('label_data', args=[project.pk])}?tab=unlabeled&mine=1")
 
 
 @project_page(Role.MANAGER)
@@ -87,7 +89,7 @@ def assign(request: PageRequest, project: Project) -> HttpResponse:
     if not form.is_valid():
         return _page(request, project, 422, assign_form=form)
     users = list(form.cleaned_data["users"])
-    given = assignments.share(project, users, request.user, form.cleaned_data["percent"])
+    given = assignments.distribute(project, users, request.user, form.cleaned_data["percent"])
     return _done(request, project, f"{counted(given)} given to {counted(len(users), 'person')}.")
 
 
@@ -95,7 +97,7 @@ def assign(request: PageRequest, project: Project) -> HttpResponse:
 @require_POST
 def take_assignments_back(request: PageRequest, project: Project, user_id: int) -> HttpResponse:
     user = get_object_or_404(User.objects.filter(assignments__image__project=project).distinct(), pk=user_id)
-    freed = assignments.take_back(project, user)
+    freed = assignments.unassign(project, user)
     return _done(request, project, f"{counted(freed)} taken back from {user}.")
 
 
@@ -104,14 +106,14 @@ def take_assignments_back(request: PageRequest, project: Project, user_id: int) 
 
 @project_page(Role.VIEWER)
 @require_POST
-def here(request: PageRequest, project: Project) -> HttpResponse:
+def report_presence(request: PageRequest, project: Project) -> HttpResponse:
     """A sign of life of an open page; answers who else is here and what others changed."""
     form = PresenceForm(request.POST)
     if not form.is_valid():
         return JsonResponse({"error": first_error(form)}, status=422)
-    presence.seen(project, request.user, form.cleaned_data["image"])
-    told = presence.news(project, request.user, form.cleaned_data["since"])
-    others = presence.others(project, request.user)
+    presence.record_presence(project, request.user, form.cleaned_data["image"])
+    told = presence.changes_since(project, request.user, form.cleaned_data["since"])
+    others = presence.other_people(project, request.user)
     return JsonResponse(
         {
             "people": [{"name": one.name, "image": one.image_id} for one in others],
@@ -150,7 +152,9 @@ def give_opinion(request: PageRequest, project: Project) -> HttpResponse:
         problem = first_error(form)
         return _next_opinion(request, project, status=422, problem=problem, stay=request.POST.get("image"))
     try:
-        second_opinions.give(project, form.cleaned_data["image"], form.cleaned_data["labels"], request.user)
+        second_opinions.give_opinion(
+            project, form.cleaned_data["image"], form.cleaned_data["labels"], request.user
+        )
     except second_opinions.AlreadyGiven as refusal:
         return _next_opinion(request, project, status=409, problem=str(refusal))
     return _next_opinion(request, project)
@@ -165,7 +169,7 @@ def _next_opinion(
     status: int = 200,
     problem: str = "",
 ) -> HttpResponse:
-    waiting = second_opinions.waiting_for(project, request.user)
+    waiting = second_opinions.images_waiting_for(project, request.user)
     image = waiting.filter(pk=int(stay)).first() if stay and stay.isdecimal() and len(stay) < 19 else None
     image = image or waiting.filter(sha256__gt=after).first() or waiting.first()
     context = {
@@ -190,21 +194,26 @@ def review(request: PageRequest, project: Project) -> HttpResponse:
 
 def _review(request: PageRequest, project: Project, status: int = 200, **more: Any) -> HttpResponse:
     left = Image.objects.alive().filter(project=project, opinion=OpinionState.DIFFERS).count()
-    context = {"project": project, "disputes": label_review.disputes(project, DISPUTES), "left": left, **more}
+    context = {
+        "project": project,
+        "disputes": label_review.read_disagreements(project, MAX_DISAGREEMENTS),
+        "left": left,
+        **more,
+    }
     return page(request, REVIEW, context, fragment=REVIEW_FRAGMENT, status=status)
 
 
 @project_page(Role.REVIEWER)
 @require_POST
 def settle(request: PageRequest, project: Project) -> HttpResponse:
-    form = SettleForm(request.POST)
+    form = ResolveForm(request.POST)
     if not form.is_valid():
         return _review(request, project, 422, problem="Choose one of the three.")
     image, verdict = form.cleaned_data["image"], form.cleaned_data["verdict"]
     if verdict == "reject":
         label_review.reject(project, [image], request.user)
     else:
-        label_review.settle(project, image, takes_second=verdict == "second", by=request.user)
+        label_review.resolve(project, image, takes_second=verdict == "second", by=request.user)
     return _review(request, project)
 
 
@@ -214,11 +223,11 @@ def review_images(request: PageRequest, project: Project) -> HttpResponse:
     """Confirm or reject the labels of selected images, on Label Data."""
     form = ReviewForm(request.POST)
     if not form.is_valid():
-        return refused(request, project, first_error(form))
-    images = chosen(request, project, form)
+        return refused_page(request, project, first_error(form))
+    images = selected_images(request, project, form)
     if form.cleaned_data["verdict"] == "confirm":
         confirmed = label_review.confirm(project, images, request.user)
-        return refreshed(request, project, Notice(f"Labels of {counted(confirmed)} confirmed."))
+        return refreshed_page(request, project, Notice(f"Labels of {counted(confirmed)} confirmed."))
     event = label_review.reject(project, images, request.user)
     number = len(event.changes) if event else 0
-    return refreshed(request, project, Notice(f"Labels of {counted(number)} rejected.", event))
+    return refreshed_page(request, project, Notice(f"Labels of {counted(number)} rejected.", event))

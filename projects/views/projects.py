@@ -12,7 +12,7 @@ from django.http import Http404, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from exeml_site.lib.http import go, page, signed_in
+from exeml_site.lib.http import page, redirect_to, signed_in
 from projects.access import PageRequest, project_page
 from projects.context import TEAM_KEY, current_frame
 from projects.forms.projects import CreateProjectForm, DeleteProjectForm, EditProjectForm
@@ -46,12 +46,12 @@ def create_project(request: PageRequest) -> HttpResponse:
     if form.is_valid():
         try:
             project = lifecycle.create_project(team, **form.cleaned_data, by=request.user)
-        except lifecycle.Refused as refused:
+        except lifecycle.ProjectRefused as refused:
             form.add_error("name" if isinstance(refused, lifecycle.NameTaken) else None, str(refused))
         else:
             messages.success(request, f"{project} is created. Add the first images.")
-            return go(request, reverse("label_data", args=[project.pk]))
-    context = {"form": form, "team": team, "full": lifecycle.full_words() if lifecycle.is_full(team) else ""}
+            return redirect_to(request, reverse("label_data", args=[project.pk]))
+    context = {"form": form, "team": team, "full": lifecycle.limit_text() if lifecycle.is_full(team) else ""}
     return page(request, "projects/project_form.html", context, status=422 if form.is_bound else 200)
 
 
@@ -62,9 +62,9 @@ def edit_project(request: PageRequest, project: Project) -> HttpResponse:
         request.POST if request.method == "POST" else None, initial={"description": project.description}
     )
     if form.is_valid():
-        lifecycle.describe_project(project, form.cleaned_data["description"])
+        lifecycle.update_description(project, form.cleaned_data["description"])
         messages.success(request, f"The description of {project} is saved.")
-        return go(request, _list_of(project))
+        return redirect_to(request, _list_url(project))
     context = {"form": form, "project": project}
     return page(request, "projects/project_edit.html", context, status=422 if form.is_bound else 200)
 
@@ -77,16 +77,16 @@ def delete_project(request: PageRequest, project: Project) -> HttpResponse:
     if form.is_valid():
         try:
             lifecycle.delete_project(project, by=request.user)
-        except lifecycle.Refused:
+        except lifecycle.ProjectRefused:
             status = 409  # the page says what runs
         else:
             messages.success(request, f"{project} is deleted. An operator can restore it.")
-            return go(request, _list_of(project))
+            return redirect_to(request, _list_url(project))
     context = {
         "form": form,
         "project": project,
-        "row": project_rows.rows([project])[0],
-        "running": lifecycle.what_runs(project),
+        "row": project_rows.read_rows([project])[0],
+        "running": lifecycle.running_work(project),
     }
     return page(request, "projects/project_delete.html", context, status=status)
 
@@ -118,22 +118,24 @@ def _list_context(request: PageRequest, membership: Membership) -> dict[str, Any
     sort = request.GET.get("sort", "")
     sort = sort if sort in project_rows.SORTS else project_rows.NEWEST_FIRST
     alive = team.projects.alive()
-    found = project_rows.sorted_by(project_rows.searched(alive, text).select_related("created_by"), sort)
+    found = project_rows.sort_projects(
+        project_rows.search_projects(alive, text).select_related("created_by"), sort
+    )
     shown = Paginator(found, project_rows.PAGE_SIZE).get_page(request.GET.get("page"))
     return {
         "team": team,
         "can_manage": membership.role >= Role.MANAGER,
         "total": alive.count(),
-        "full": lifecycle.full_words() if lifecycle.is_full(team) else "",
+        "full": lifecycle.limit_text() if lifecycle.is_full(team) else "",
         "q": text,
         "sort": sort,
         "columns": [
             (column, column.aria_sort(sort), column.next_sort(sort)) for column in project_rows.COLUMNS
         ],
         "shown": shown,
-        "rows": project_rows.rows(list(shown)),
+        "rows": project_rows.read_rows(list(shown)),
     }
 
 
-def _list_of(project: Project) -> str:
+def _list_url(project: Project) -> str:
     return f"{reverse('project_list')}?team={project.team_id}"

@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.lib.http import go, page
+from exeml_site.lib.http import page, redirect_to
 from projects.access import PageRequest, team_page
 from projects.forms.teams import AddMemberForm, RoleForm
 from projects.models import Membership, Role, Team
@@ -38,7 +38,7 @@ def add_member(request: PageRequest, team: Team) -> HttpResponse:
         person, role = form.cleaned_data["person"], form.cleaned_data["role"]
         try:
             members.add_member(team, person, role)
-        except members.Refused as refused:
+        except members.MemberRefused as refused:
             form.add_error("person", str(refused))
         else:
             return _done(request, team, f"{person} is now a {role.label} of {team}.")
@@ -57,7 +57,7 @@ def change_member(request: PageRequest, team: Team, user_id: int) -> HttpRespons
     role = form.cleaned_data["role"]
     try:
         members.change_role(membership, role)
-    except members.Refused as refused:
+    except members.MemberRefused as refused:
         return _members(request, team, refusal=str(refused), refused=membership, status=409)
     return _done(request, team, f"{membership.user} is now a {role.label} of {team}.")
 
@@ -68,18 +68,18 @@ def remove_member(request: PageRequest, team: Team, user_id: int) -> HttpRespons
     membership = get_object_or_404(team.memberships.select_related("user"), user=user_id)
     try:
         members.remove_member(membership)
-    except members.Refused as refused:
+    except members.MemberRefused as refused:
         return _members(request, team, refusal=str(refused), refused=membership, status=409)
     if membership.user == request.user:
         messages.success(request, f"You left {team}.")
-        return go(request, reverse("project_list"))
+        return redirect_to(request, reverse("project_list"))
     return _done(request, team, f"{membership.user} is no longer a member of {team}.")
 
 
 def _done(request: PageRequest, team: Team, words: str) -> HttpResponse:
     """A Manager who made themselves less than that still sees the page."""
     messages.success(request, words)
-    return go(request, reverse("team_members", args=[team.pk]))
+    return redirect_to(request, reverse("team_members", args=[team.pk]))
 
 
 def _members(

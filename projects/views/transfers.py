@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.lib.http import go, page, wants_fragment
+from exeml_site.lib.http import page, redirect_to, wants_fragment
 from projects.access import PageRequest, project_page
 from projects.forms.transfers import DataSourceForm, ExportForm, ImportForm
 from projects.images.query import Query, matching_ids
@@ -20,10 +20,10 @@ from projects.labels import actions
 from projects.models import DataSource, Project, Role, Transfer
 from projects.transfers import data_source, imports, upload_parts
 from projects.transfers import export as dataset_export
-from projects.transfers.summary import Told, told, vanished
+from projects.transfers.summary import TransferSummary, summarize, vanished_images
 
 PAGE, STATUS = "projects/transfers.html", "projects/_transfer.html"
-NEWEST = 20
+MAX_RECENT = 20
 
 
 @project_page(Role.VIEWER)
@@ -35,7 +35,7 @@ def transfers(request: PageRequest, project: Project) -> HttpResponse:
 def _page(request: PageRequest, project: Project, status: int = 200, **more: Any) -> HttpResponse:
     source = DataSource.objects.filter(project=project).select_related("chosen_by").first()
     recent = Transfer.objects.filter(project=project).exclude(state=Transfer.State.UPLOADING)
-    query = Query.from_address(_wanted(request))
+    query = Query.from_address(_filter_params(request))
     context = {
         "project": project,
         "can_label": request.membership.role >= Role.LABELER,
@@ -43,12 +43,12 @@ def _page(request: PageRequest, project: Project, status: int = 200, **more: Any
         "form": ImportForm(),
         "source": source,
         "source_form": DataSourceForm(initial={"address": source.address} if source else None),
-        "source_roots": data_source.roots(),
+        "source_roots": data_source.allowed_roots(),
         "export_form": ExportForm(),
         "exported": query.images(project, request.user).count(),
-        "carried": list(_wanted(request).items()),
+        "carried": list(_filter_params(request).items()),
         "is_filtered": query.is_filtered,
-        "recent": [told(one) for one in recent.select_related("by")[:NEWEST]],
+        "recent": [summarize(one) for one in recent.select_related("by")[:MAX_RECENT]],
     }
     return page(request, PAGE, {**context, **more}, status=status)
 
@@ -65,18 +65,18 @@ def create_import(request: PageRequest, project: Project) -> HttpResponse:
         return _refused(request, project, form, str(next(iter(form.errors.values()))[0]))
     files = form.cleaned_data["file_list"] or [{"name": one.name, "size": one.size} for one in uploads]
     try:
-        transfer = imports.prepare(project, files, form.options, request.user)
-    except imports.Refused as refusal:
+        transfer = imports.create_import(project, files, form.options, request.user)
+    except imports.ImportRefused as refusal:
         return _refused(request, project, form, str(refusal))
     if not uploads:
-        return JsonResponse(_state(transfer), status=201)
+        return JsonResponse(_upload_state(transfer), status=201)
     for number, upload in enumerate(uploads):
         for part, content in enumerate(upload.chunks(upload_parts.PART_BYTES)):
-            upload_parts.keep(transfer, number, part, content)
-    imports.begin(transfer)
+            upload_parts.save_part(transfer, number, part, content)
+    imports.start_import(transfer)
     if _wants_json(request):
         return JsonResponse({"url": _address(transfer)}, status=201)
-    return go(request, _address(transfer))
+    return redirect_to(request, _address(transfer))
 
 
 def _refused(request: PageRequest, project: Project, form: ImportForm, problem: str) -> HttpResponse:
@@ -89,11 +89,11 @@ def _wants_json(request: HttpRequest) -> bool:
     return "application/json" in request.headers.get("Accept", "")
 
 
-def _state(transfer: Transfer) -> dict[str, Any]:
+def _upload_state(transfer: Transfer) -> dict[str, Any]:
     base = [transfer.project_id, transfer.pk]
     return {
         "part_bytes": upload_parts.PART_BYTES,
-        "missing": upload_parts.missing(transfer),
+        "missing": upload_parts.missing_parts(transfer),
         "part_url": reverse("keep_part", args=[*base, 0, 0]),
         "begin_url": reverse("begin_import", args=base),
         "url": _address(transfer),
@@ -112,7 +112,7 @@ def keep_part(request: PageRequest, project: Project, transfer_id: int, file: in
     if transfer.state != Transfer.State.UPLOADING:
         return JsonResponse({"error": "This upload has ended."}, status=409)
     try:
-        upload_parts.keep(transfer, file, part, request.read(upload_parts.PART_BYTES + 1))
+        upload_parts.save_part(transfer, file, part, request.read(upload_parts.PART_BYTES + 1))
     except upload_parts.WrongPart as problem:
         return JsonResponse({"error": str(problem)}, status=422)
     return HttpResponse(status=204)
@@ -123,9 +123,9 @@ def keep_part(request: PageRequest, project: Project, transfer_id: int, file: in
 def begin_import(request: PageRequest, project: Project, transfer_id: int) -> HttpResponse:
     transfer = get_object_or_404(Transfer, project=project, pk=transfer_id)
     try:
-        imports.begin(transfer)
-    except imports.Refused as refusal:
-        return JsonResponse({"error": str(refusal), **_state(transfer)}, status=409)
+        imports.start_import(transfer)
+    except imports.ImportRefused as refusal:
+        return JsonResponse({"error": str(refusal), **_upload_state(transfer)}, status=409)
     return JsonResponse({"url": _address(transfer)})
 
 
@@ -136,18 +136,18 @@ def begin_import(request: PageRequest, project: Project, transfer_id: int) -> Ht
 @require_safe
 def transfer(request: PageRequest, project: Project, transfer_id: int) -> HttpResponse:
     one = get_object_or_404(Transfer.objects.select_related("by"), project=project, pk=transfer_id)
-    return _of_one(request, project, one)
+    return _transfer_page(request, project, one)
 
 
-def _of_one(
+def _transfer_page(
     request: PageRequest, project: Project, one: Transfer, status: int = 200, **more: Any
 ) -> HttpResponse:
-    shown: Told = told(one)
+    shown: TransferSummary = summarize(one)
     context = {
         "project": project,
         "told": shown,
         "transfer": one,
-        "vanished": vanished(one),
+        "vanished": vanished_images(one),
         "can_label": request.membership.role >= Role.LABELER,
         **more,
     }
@@ -158,8 +158,8 @@ def _of_one(
 @require_POST
 def cancel_import(request: PageRequest, project: Project, transfer_id: int) -> HttpResponse:
     one = get_object_or_404(Transfer, project=project, pk=transfer_id)
-    imports.cancel(one)
-    return _after(request, project, transfer_id)
+    imports.cancel_import(one)
+    return _after_action(request, project, transfer_id)
 
 
 @project_page(Role.LABELER)
@@ -168,9 +168,13 @@ def take_import_back(request: PageRequest, project: Project, transfer_id: int) -
     """What an ended import added goes to the bin, and the labels that it gave to others are undone."""
     one = get_object_or_404(Transfer, project=project, pk=transfer_id)
     if one.is_active:
-        return _of_one(request, project, one, 409, problem="The import is still running. Cancel it first.")
-    moved = imports.take_back(one, request.user)
-    return _after(request, project, transfer_id, words=f"{moved:,} images moved to the bin; labels undone.")
+        return _transfer_page(
+            request, project, one, 409, problem="The import is still running. Cancel it first."
+        )
+    moved = imports.undo_import(one, request.user)
+    return _after_action(
+        request, project, transfer_id, words=f"{moved:,} images moved to the bin; labels undone."
+    )
 
 
 @project_page(Role.LABELER)
@@ -180,14 +184,14 @@ def bin_vanished(request: PageRequest, project: Project, transfer_id: int) -> Ht
     one = get_object_or_404(Transfer, project=project, pk=transfer_id)
     event = actions.delete_images(project, one.report.get("vanished", []), request.user)
     moved = len(event.changes) if event else 0
-    return _after(request, project, transfer_id, words=f"{moved:,} images moved to the bin.")
+    return _after_action(request, project, transfer_id, words=f"{moved:,} images moved to the bin.")
 
 
-def _after(request: PageRequest, project: Project, transfer_id: int, **more: Any) -> HttpResponse:
+def _after_action(request: PageRequest, project: Project, transfer_id: int, **more: Any) -> HttpResponse:
     one = Transfer.objects.select_related("by").get(pk=transfer_id)
     if not wants_fragment(request):
-        return go(request, _address(one))
-    return _of_one(request, project, one, **more)
+        return redirect_to(request, _address(one))
+    return _transfer_page(request, project, one, **more)
 
 
 @project_page(Role.VIEWER)
@@ -200,7 +204,7 @@ def refusals(request: PageRequest, project: Project, transfer_id: int) -> Stream
     return answer
 
 
-class _Line:
+class _EchoWriter:
     """A file for the csv module that gives back what is written to it."""
 
     def write(self, line: str) -> str:
@@ -208,9 +212,9 @@ class _Line:
 
 
 def _refusal_rows(one: Transfer) -> Iterator[str]:
-    writer = csv.writer(_Line(), lineterminator="\n")
+    writer = csv.writer(_EchoWriter(), lineterminator="\n")
     yield writer.writerow(["file", "reason"])
-    for row in one.refusals.values_list("name", "reason").iterator(chunk_size=2000):
+    for row in one.rejected_files.values_list("name", "reason").iterator(chunk_size=2000):
         yield writer.writerow(row)
 
 
@@ -224,10 +228,10 @@ def choose_source(request: PageRequest, project: Project) -> HttpResponse:
     if not form.is_valid():
         return _page(request, project, 422, source_form=form)
     wanted = form.cleaned_data
-    source = data_source.choose(
+    source = data_source.set_source(
         project, wanted["address"], has_folder_labels=wanted["has_folder_labels"], by=request.user
     )
-    return go(request, _address(imports.synchronize(source, request.user)))
+    return redirect_to(request, _address(imports.synchronize(source, request.user)))
 
 
 @project_page(Role.LABELER)
@@ -235,10 +239,10 @@ def choose_source(request: PageRequest, project: Project) -> HttpResponse:
 def synchronize_source(request: PageRequest, project: Project) -> HttpResponse:
     source = get_object_or_404(DataSource, project=project)
     try:
-        data_source.checked(source.address)
+        data_source.check_address(source.address)
     except ValidationError as refusal:
         return _page(request, project, 409, problem=refusal.messages[0])
-    return go(request, _address(imports.synchronize(source, request.user)))
+    return redirect_to(request, _address(imports.synchronize(source, request.user)))
 
 
 # --- exporting ---
@@ -251,8 +255,10 @@ def export(request: PageRequest, project: Project) -> HttpResponseBase:
     form = ExportForm(request.GET)
     if not form.is_valid():
         return _page(request, project, 422, export_form=form)
-    ids = matching_ids(project, _wanted(request), request.user)
-    made = dataset_export.export(project, ids, dataset_export.Format(form.cleaned_data["format"]))
+    ids = matching_ids(project, _filter_params(request), request.user)
+    made = dataset_export.export_images(
+        project, ids, dataset_export.ExportFormat(form.cleaned_data["format"])
+    )
     answer = StreamingHttpResponse(made.pieces, content_type=made.content_type)
     answer["Content-Disposition"] = f'attachment; filename="{made.file_name}"'
     if made.size_bytes:
@@ -260,7 +266,7 @@ def export(request: PageRequest, project: Project) -> HttpResponseBase:
     return answer
 
 
-def _wanted(request: PageRequest) -> dict[str, str]:
+def _filter_params(request: PageRequest) -> dict[str, str]:
     """The filters of Label Data in this address; without any, all images."""
     params = {"tab": "all", **request.GET.dict()}
     params.pop("format", None)

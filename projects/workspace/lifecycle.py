@@ -13,11 +13,11 @@ from projects.models import Project, Team
 NAME_TAKEN = "Your team already has a project of this name."
 
 
-class Refused(Exception):
+class ProjectRefused(Exception):
     """A rule forbids it; the message is for the user."""
 
 
-class NameTaken(Refused):
+class NameTaken(ProjectRefused):
     """Another living project of the team has this name."""
 
 
@@ -26,7 +26,7 @@ def is_full(team: Team) -> bool:
     return team.projects.alive().count() >= settings.EXEML_MAX_PROJECTS_PER_TEAM
 
 
-def full_words() -> str:
+def limit_text() -> str:
     limit = settings.EXEML_MAX_PROJECTS_PER_TEAM
     return f"The limit of projects per team ({limit}) is reached. Delete one first."
 
@@ -36,13 +36,13 @@ def create_project(
     team: Team, *, name: str, description: str = "", is_multi_label: bool = False, by: User
 ) -> Project:
     """Raises `NameTaken`, or `Refused` when the team is full."""
-    _admit(team.pk, name)
+    _check_new_project(team.pk, name)
     return Project.objects.create(
         team=team, name=name, description=description, is_multi_label=is_multi_label, created_by=by
     )
 
 
-def describe_project(project: Project, description: str) -> None:
+def update_description(project: Project, description: str) -> None:
     """The description is all that can be changed later: name and kind of labels stay."""
     Project.objects.filter(pk=project.pk).update(description=description)
 
@@ -51,9 +51,9 @@ def describe_project(project: Project, description: str) -> None:
 def delete_project(project: Project, *, by: User) -> None:
     """Hide the project from everybody. Raises `Refused` while something of it runs. Twice changes nothing."""
     Project.objects.select_for_update().get(pk=project.pk)
-    running = what_runs(project)
+    running = running_work(project)
     if running:
-        raise Refused(f"{' and '.join(running)}. Stop {'it' if len(running) == 1 else 'them'} first.")
+        raise ProjectRefused(f"{' and '.join(running)}. Stop {'it' if len(running) == 1 else 'them'} first.")
     Project.objects.alive().filter(pk=project.pk).update(deleted_at=timezone.now(), deleted_by=by)
 
 
@@ -62,19 +62,19 @@ def restore_project(project: Project) -> None:
     """Raises `NameTaken` when another project took the name meanwhile, `Refused` when the team is full."""
     if Project.objects.alive().filter(pk=project.pk).exists():
         return
-    _admit(project.team_id, project.name)
+    _check_new_project(project.team_id, project.name)
     Project.objects.filter(pk=project.pk).update(deleted_at=None, deleted_by=None)
 
 
-def what_runs(project: Project) -> list[str]:
+def running_work(project: Project) -> list[str]:
     """Sentences about what forbids to delete the project; other apps register what they run."""
     return [sentence for blocker in delete_blockers for sentence in blocker(project)]
 
 
-def _admit(team_id: int, name: str) -> None:
+def _check_new_project(team_id: int, name: str) -> None:
     """Room and a free name, looked at under a lock so that two at the same moment cannot both pass."""
     team = Team.objects.select_for_update().get(pk=team_id)
     if is_full(team):
-        raise Refused(full_words())
+        raise ProjectRefused(limit_text())
     if team.projects.alive().filter(name__iexact=name).exists():
         raise NameTaken(NAME_TAKEN)

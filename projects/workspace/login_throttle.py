@@ -11,29 +11,29 @@ from django.core.cache import cache
 from django.http import HttpRequest
 
 MAX_FAILURES = 10
-REST_S = 300
+LOCKOUT_S = 300
 
 
-def is_braked(username: str, address: str) -> bool:
+def is_throttled(username: str, address: str) -> bool:
     return int(cache.get(_key(username, address), 0)) >= MAX_FAILURES
 
 
 def count_failure(username: str, address: str) -> None:
     """The first failure starts the five minutes; later ones do not lengthen them."""
     key = _key(username, address)
-    if cache.add(key, 1, REST_S):
+    if cache.add(key, 1, LOCKOUT_S):
         return
     try:
         cache.incr(key)
     except ValueError:  # the five minutes ended in between
-        cache.set(key, 1, REST_S)
+        cache.set(key, 1, LOCKOUT_S)
 
 
-def forget_failures(username: str, address: str) -> None:
+def clear_failures(username: str, address: str) -> None:
     cache.delete(_key(username, address))
 
 
-def address_of(request: HttpRequest) -> str:
+def client_address(request: HttpRequest) -> str:
     """Where a request comes from. Behind a proxy this is the proxy, and the brake is the name's alone."""
     return str(request.META.get("REMOTE_ADDR", ""))
 

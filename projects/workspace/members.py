@@ -10,7 +10,7 @@ from projects.models import Membership, Role, Team
 LAST_MANAGER = "A team keeps at least one Manager. Make somebody else a Manager first."
 
 
-class Refused(Exception):
+class MemberRefused(Exception):
     """The change would break a rule; the message is for the user."""
 
 
@@ -20,7 +20,7 @@ def add_member(team: Team, user: User, role: Role) -> Membership:
         with transaction.atomic():
             return Membership.objects.create(team=team, user=user, role=role)
     except IntegrityError as error:
-        raise Refused(f"{user} is already a member of {team}.") from error
+        raise MemberRefused(f"{user} is already a member of {team}.") from error
 
 
 @transaction.atomic
@@ -28,7 +28,7 @@ def change_role(membership: Membership, role: Role) -> None:
     """Raises `Refused` when the team would be left without a Manager."""
     _lock(membership.team_id)
     if role < Role.MANAGER and is_last_manager(membership):
-        raise Refused(LAST_MANAGER)
+        raise MemberRefused(LAST_MANAGER)
     Membership.objects.filter(pk=membership.pk).update(role=role)
 
 
@@ -37,7 +37,7 @@ def remove_member(membership: Membership) -> None:
     """Raises `Refused` when the team would be left without a Manager."""
     _lock(membership.team_id)
     if is_last_manager(membership):
-        raise Refused(LAST_MANAGER)
+        raise MemberRefused(LAST_MANAGER)
     Membership.objects.filter(pk=membership.pk).delete()
 
 

@@ -14,7 +14,7 @@ from projects.models import Image, Label, Project
 from projects.models.project import ProjectQuerySet
 
 PAGE_SIZE = 20
-THUMBNAILS = 4
+THUMBNAIL_COUNT = 4
 NEWEST_FIRST = "-created"
 
 
@@ -56,14 +56,14 @@ class ProjectRow:
     thumbnails: list[str] = field(default_factory=list)  # the sha256 of the newest images
 
 
-def searched(projects: ProjectQuerySet, text: str) -> ProjectQuerySet:
+def search_projects(projects: ProjectQuerySet, text: str) -> ProjectQuerySet:
     """Every word must stand in the name or in the description."""
     for word in text.split():
         projects = projects.filter(Q(name__icontains=word) | Q(description__icontains=word))
     return projects
 
 
-def sorted_by(projects: ProjectQuerySet, sort: str) -> QuerySet[Project]:
+def sort_projects(projects: ProjectQuerySet, sort: str) -> QuerySet[Project]:
     """`sort` is one of SORTS. What is missing stands last in both directions."""
     key, is_descending = sort.lstrip("-"), sort.startswith("-")
     if key == "images":
@@ -80,7 +80,7 @@ def sorted_by(projects: ProjectQuerySet, sort: str) -> QuerySet[Project]:
     return projects.order_by(order, "-pk")
 
 
-def rows(projects: Sequence[Project]) -> list[ProjectRow]:
+def read_rows(projects: Sequence[Project]) -> list[ProjectRow]:
     """What each project shows of its images and labels: three queries for all of them."""
     found = {project.pk: ProjectRow(project) for project in projects}
     images = Image.objects.alive().filter(project__in=list(found)).order_by().values("project_id")
@@ -98,7 +98,7 @@ def rows(projects: Sequence[Project]) -> list[ProjectRow]:
 def _newest_images(project_ids: list[int]) -> QuerySet[Project, tuple[Any, ...]]:
     """Four look-ups in an index for each project; a window over 100,000 images would read them all."""
     newest = Image.objects.alive().filter(project=OuterRef("pk")).order_by("-pk").values("sha256")
-    nth = {f"newest_{n}": Subquery(newest[n : n + 1]) for n in range(THUMBNAILS)}
+    nth = {f"newest_{n}": Subquery(newest[n : n + 1]) for n in range(THUMBNAIL_COUNT)}
     return Project.objects.filter(pk__in=project_ids).order_by().annotate(**nth).values_list("pk", *nth)
 
 

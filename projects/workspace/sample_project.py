@@ -16,17 +16,17 @@ from django.utils import timezone
 from PIL import Image as Pillow
 
 from exeml_site.lib.storage import save_whole
-from projects.images.decode import examine
-from projects.models import Annotation, How, Image, Label, Project, Team
+from projects.images.decode import decode_image
+from projects.models import Annotation, AnnotationSource, Image, Label, Project, Team
 
 NAME = "handwritten-digits"
 DESCRIPTION = (
     "A sample: 1,797 scans of handwritten digits. About 200 wait for a label; Train works right away."
 )
-SIDE = 64  # pixels; the scans have 8 × 8 grey values
-LEFT_UNLABELED = 20  # of each digit
+IMAGE_SIZE = 64  # pixels; the scans have 8 × 8 grey values
+UNLABELED_PER_DIGIT = 20  # of each digit
 # The hot keys follow the order of the labels, so key 1 gives “1”.
-ORDER = [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]
+DIGIT_ORDER = [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def make_sample_project(team: Team, by: User | None) -> Project:
         Image.objects.bulk_create(images)
         now = timezone.now()
         Annotation.objects.bulk_create(
-            Annotation(image=image, label=labels[scan.digit], by=by, how=How.SAMPLE, at=now)
+            Annotation(image=image, label=labels[scan.digit], by=by, source=AnnotationSource.SAMPLE, at=now)
             for scan, image in zip(scans, images, strict=True)
             if scan.is_labeled
         )
@@ -75,33 +75,35 @@ def _choose_unlabeled(truths: list[int]) -> set[int]:
     for number, truth in enumerate(truths):
         numbers[truth].append(number)
     chance = random.Random(0)
-    return {number for digit in sorted(numbers) for number in chance.sample(numbers[digit], LEFT_UNLABELED)}
+    return {
+        number for digit in sorted(numbers) for number in chance.sample(numbers[digit], UNLABELED_PER_DIGIT)
+    }
 
 
 def _as_png(pixels: np.ndarray) -> bytes:
     """8 × 8 values from 0 to 16, ink being high, as dark ink on white paper."""
     grey = np.rint(255 - pixels * (255 / 16)).astype(np.uint8)
     out = io.BytesIO()
-    Pillow.fromarray(grey).resize((SIDE, SIDE), Pillow.Resampling.BICUBIC).save(out, "PNG")
+    Pillow.fromarray(grey).resize((IMAGE_SIZE, IMAGE_SIZE), Pillow.Resampling.BICUBIC).save(out, "PNG")
     return out.getvalue()
 
 
 def _make_labels(project: Project) -> dict[int, Label]:
     labels = Label.objects.bulk_create(
         Label(project=project, name=str(digit), position=position, colour=position, hot_key=str(digit))
-        for position, digit in enumerate(ORDER)
+        for position, digit in enumerate(DIGIT_ORDER)
     )
-    return dict(zip(ORDER, labels, strict=True))
+    return dict(zip(DIGIT_ORDER, labels, strict=True))
 
 
 def _store(project: Project, scans: list[Scan], by: User | None) -> list[Image]:
     """The rows, not saved yet, their files written. Threads, since each file waits for the disk."""
     with ThreadPoolExecutor(16) as threads:
-        return list(threads.map(lambda scan: _store_one(project, scan, by), scans))
+        return list(threads.map(lambda scan: _store_scan(project, scan, by), scans))
 
 
-def _store_one(project: Project, scan: Scan, by: User | None) -> Image:
-    seen = examine(scan.png)
+def _store_scan(project: Project, scan: Scan, by: User | None) -> Image:
+    seen = decode_image(scan.png)
     image = Image(
         project=project,
         sha256=hashlib.sha256(scan.png).hexdigest(),

@@ -14,11 +14,11 @@ from django.core.files.storage import default_storage
 from django.urls import reverse
 
 from projects.datasets import publish
-from projects.models import DatasetVersion, Project, Side
+from projects.models import DatasetVersion, Project, Split
 from tests.browser.chromium import check_accessibility, take_screenshot
 from tests.factories import make_project, make_version
 from training.engine import CandidateReport
-from training.engine.evaluation.evaluate import Prediction
+from training.engine.evaluation.evaluate import SamplePrediction
 from training.jobs import record
 from training.models import Status, StopReason, TrainingVersion
 
@@ -48,7 +48,7 @@ def complete(project: Project, number: int, labels: tuple[str, ...], skill: floa
         progress={"used_s": 276.4, "curve": [[4, 0.5], [276, 0.94]]},
     )
     dice, found = np.random.default_rng(number), []
-    for image in project.images.filter(side=Side.EVAL).order_by("pk"):
+    for image in project.images.filter(split=Split.EVAL).order_by("pk"):
         true = labels.index(image.annotations.get().label.name)
         raw = dice.random(len(labels)) ** 4
         raw[true] += 2.0 if dice.random() < skill else 0.0
@@ -56,7 +56,7 @@ def complete(project: Project, number: int, labels: tuple[str, ...], skill: floa
         best = labels[int(scores.argmax())]
         familiar = float(dice.random())
         found.append(
-            Prediction(str(image.pk), (labels[true],), (best,), tuple(scores), familiar > 0.1, familiar)
+            SamplePrediction(str(image.pk), (labels[true],), (best,), tuple(scores), familiar > 0.1, familiar)
         )
     record.record(version, labels, found, CANDIDATES)
     return version

@@ -21,7 +21,7 @@ def suggest(project: Project, place: slice, label: str, confidence: float) -> No
     """What the worker would have written for these of the unlabeled images, newest first."""
     ids = list(project.images.unlabeled().values_list("pk", flat=True)[place])
     found = project.labels.get(name=label)
-    Image.objects.filter(pk__in=ids).update(suggestion=found, confidence=confidence, usefulness=0.5)
+    Image.objects.filter(pk__in=ids).update(suggestion=found, confidence=confidence, acquisition_score=0.5)
 
 
 def wait_for_tiles(page: Any, count: int) -> None:
@@ -217,7 +217,7 @@ def test_suspected_labels_are_taken_or_kept_by_one_key(open_page: Open) -> None:
     project = make_project(labels=2, images=3, with_files=True)
     other = project.labels.get(name="label-1")
     some = list(project.images.filter(annotations__label__name="label-0").values_list("pk", flat=True)[:2])
-    Image.objects.filter(pk__in=some).update(suspicion=other, suspicion_confidence=0.93)
+    Image.objects.filter(pk__in=some).update(suspicion=other, suspected_confidence=0.93)
     page = open_page("bob")
     visit(page, project, "../check/")
     page.get_by_role("link", name="Show 2 images").click()

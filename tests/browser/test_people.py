@@ -109,7 +109,7 @@ def test_the_pages_fit_and_can_be_read(open_page: Open, scheme: str, width: int)
     actions.apply(project, project.images.values_list("pk", flat=True), add=["label-0"], by=make_user("bob"))
     for image in project.images.all()[:4]:
         label = project.labels.all()[image.pk % 2]
-        second_opinions.give(project, image.pk, [label], make_user("vera"))
+        second_opinions.give_opinion(project, image.pk, [label], make_user("vera"))
     page = open_page("alice", width=width, height=900, scheme=scheme)
     for name in ("people", "opinion", "review", "transfers"):
         visit(page, project, name)

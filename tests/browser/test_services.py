@@ -128,7 +128,7 @@ def test_the_examples_of_the_page_work_as_they_stand(
         pytest.skip("curl is not installed")
     page = open_page("vera")
     page.goto(at("service_page", service))
-    token = tokens.make(service, "examples", make_user("alice"))
+    token = tokens.create_token(service, "examples", make_user("alice"))
     text = page.locator(f"#snippet-text-{key}").text_content().replace("YOUR_TOKEN", token.plain)
     shutil.copy(pictures[0], tmp_path / "photo.jpg")
     (tmp_path / "example.mjs").write_text(text)

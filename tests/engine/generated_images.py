@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from training.engine import Event, FitConfig, Sample
-from training.engine.backbones.latency import fastest
+from training.engine.backbones.latency import fastest_network
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (40, 60, 220), "grey": (128, 128, 128)}
 
@@ -36,7 +36,7 @@ def make_samples(
 
 def quick_config(**changes: object) -> FitConfig:
     """Only the fastest network fits this limit."""
-    settings = {"max_seconds": 120, "max_inference_ms": fastest("NV_P4")[2] + 0.01, "threads": 2}
+    settings = {"max_seconds": 120, "max_inference_ms": fastest_network("NV_P4")[2] + 0.01, "threads": 2}
     return FitConfig(**(settings | changes))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.engine.generated_images import make_samples
 from training.engine import EngineError
-from training.engine.backbones.latency import fastest
+from training.engine.backbones.latency import fastest_network
 from training.engine.cli import main
 from training.engine.data import layouts
 
@@ -19,7 +19,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_fit_evaluate_predict_and_latency(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out, limit = folder.parent / "out", str(fastest("NV_P4")[2] + 0.01)
+    out, limit = folder.parent / "out", str(fastest_network("NV_P4")[2] + 0.01)
     data = ["fit", str(folder), "--out", str(out), "--minutes", "0.3", "--max-inference-ms", limit]
     assert main([*data, "--train-ratio", "0.6", "--json", "--threads", "2"]) == 0
     fitted = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -44,7 +44,7 @@ def test_without_a_validation_side_the_figures_come_from_held_out_training_image
 ) -> None:
     rows = [f"{label}/{i}.png,{'test' if i < 3 else 'train'}" for label in ("red", "blue") for i in range(10)]
     (folder / "split.csv").write_text("\n".join(["path,set", *rows]))
-    limit = str(fastest("NV_P4")[2] + 0.01)
+    limit = str(fastest_network("NV_P4")[2] + 0.01)
     command = ["fit", str(folder), "--out", str(folder.parent / "out"), "--minutes", "0.3", "--json"]
     assert main([*command, "--max-inference-ms", limit, "--threads", "2"]) == 0
     fitted = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -64,8 +64,8 @@ def test_wrong_usage_is_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_folder_per_label_is_split_by_label(folder: Path) -> None:
-    samples = layouts.for_fit(folder, 0.8, 0)
-    sides = [(one.labels[0], one.usage) for one in samples]
+    samples = layouts.samples_for_fit(folder, 0.8, 0)
+    sides = [(one.labels[0], one.split) for one in samples]
     assert {side: sides.count(side) for side in sides} == {
         (label, usage): count for label in ("red", "blue") for usage, count in (("TRAIN", 8), ("EVAL", 2))
     }
@@ -75,8 +75,8 @@ def test_fit_never_sees_the_test_side_and_evaluate_sees_nothing_else(folder: Pat
     rows = [f"red/{i}.png,{'test' if i < 3 else 'train'}" for i in range(10)]
     rows += [f"blue/{i}.png,{'test' if i < 3 else 'train'}" for i in range(10)]
     (folder / "split.csv").write_text("\n".join(["path,set", *rows]))
-    seen = {one.path for one in layouts.for_fit(folder, 0.8, 0)}
-    judged = {one.path for one in layouts.for_evaluation(folder)}
+    seen = {one.path for one in layouts.samples_for_fit(folder, 0.8, 0)}
+    judged = {one.path for one in layouts.samples_for_evaluation(folder)}
     assert len(seen) == 14
     assert len(judged) == 6
     assert not seen & judged
@@ -85,7 +85,7 @@ def test_fit_never_sees_the_test_side_and_evaluate_sees_nothing_else(folder: Pat
 def test_train_and_test_folders(tmp_path: Path) -> None:
     for side in ("train", "val", "test"):
         make_samples(tmp_path / side, train=3, evaluation=0)
-    usages = [one.usage for one in layouts.for_fit(tmp_path, 0.8, 0)]
+    usages = [one.split for one in layouts.samples_for_fit(tmp_path, 0.8, 0)]
     assert (usages.count("TRAIN"), usages.count("EVAL")) == (6, 6)
 
 
@@ -97,7 +97,7 @@ def test_a_manifest_is_read(folder: Path) -> None:
     ]
     manifest = folder / "V001.manifest"
     manifest.write_text("\n".join(lines))
-    assert [one.usage for one in layouts.for_fit(manifest, 0.8, 0)] == ["TRAIN", "EVAL"] * 2
+    assert [one.split for one in layouts.samples_for_fit(manifest, 0.8, 0)] == ["TRAIN", "EVAL"] * 2
     manifest.write_text("{}")
     with pytest.raises(EngineError, match="Line 1"):
-        layouts.for_fit(manifest, 0.8, 0)
+        layouts.samples_for_fit(manifest, 0.8, 0)

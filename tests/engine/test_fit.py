@@ -14,11 +14,11 @@ from PIL import Image
 from tests.engine.generated_images import Diary, make_samples, paint, quick_config
 from training.engine import EngineError, Event, FitResult, Sample, StoppedBeforeModel
 from training.engine.bundle.bundle import Bundle
-from training.engine.bundle.writer import marks_of, read_members, read_trained_on
+from training.engine.bundle.writer import hash_ids, read_members, read_trained_on
 from training.engine.evaluation.evaluate import evaluate
 from training.engine.fit import fit
 from training.engine.search import budget
-from training.engine.search.candidate_store import restore
+from training.engine.search.candidate_store import restore_candidate
 
 
 def head_only(samples: list[Sample], workdir: Path, **changes: object) -> FitResult:
@@ -43,7 +43,7 @@ def test_a_whole_fit_learns_and_ends(whole: tuple[FitResult, Diary], samples: li
     result, _ = whole
     assert result.stop_reason in ("converged", "time limit")
     assert result.labels == ("blue", "red")
-    report = evaluate(result.bundle, [one for one in samples if one.usage == "EVAL"]).report
+    report = evaluate(result.bundle, [one for one in samples if one.split == "EVAL"]).report
     assert report.accuracy.value is not None
     assert report.accuracy.value > 0.8
     assert report.n == 8
@@ -91,8 +91,10 @@ def test_the_best_restored_from_the_kept_candidates_is_the_same_model(
     whole: tuple[FitResult, Diary], samples: list[Sample], tmp_path: Path
 ) -> None:
     result, paths = whole[0], [one.path for one in samples]
-    assert result.kept is not None and result.best.place is not None
-    restored, report = restore(result.kept, result.best.place, tmp_path / "again", paths[:2], 2)
+    assert result.candidates_file is not None and result.best.place is not None
+    restored, report = restore_candidate(
+        result.candidates_file, result.best.place, tmp_path / "again", paths[:2], 2
+    )
     first, again = Bundle.load(result.bundle), Bundle.load(tmp_path / "again")
     assert report == replace(result.best, place=None)
     assert np.allclose(first.predict(paths), again.predict(paths), atol=1e-6)
@@ -113,12 +115,14 @@ def test_every_candidate_that_has_an_accuracy_can_be_restored_and_answers_for_it
 
     # The limit leaves a busy machine room: the end comes by what was found.
     result = fit(samples, config, tmp_path / "work", diary, is_one_tuned)
-    held_out = [one for one in samples if one.usage == "EVAL"]
-    assert result.kept is not None
+    held_out = [one for one in samples if one.split == "EVAL"]
+    assert result.candidates_file is not None
     others = [one for one in result.candidates if not one.is_best and one.accuracy is not None]
     assert others and all(one.place is not None for one in others)
     for number, one in enumerate(others):
-        bundle, report = restore(result.kept, one.place or 0, tmp_path / str(number), (), 2)
+        bundle, report = restore_candidate(
+            result.candidates_file, one.place or 0, tmp_path / str(number), (), 2
+        )
         assert bundle.description["recipe"] == one.recipe == report.recipe
         bundle.self_test()
         accuracy = evaluate(tmp_path / str(number), held_out).report.accuracy.value
@@ -126,14 +130,14 @@ def test_every_candidate_that_has_an_accuracy_can_be_restored_and_answers_for_it
 
 
 def test_a_candidate_that_was_not_kept_is_refused(whole: tuple[FitResult, Diary], tmp_path: Path) -> None:
-    kept = whole[0].kept
+    kept = whole[0].candidates_file
     assert kept is not None
     with pytest.raises(EngineError, match="not kept"):
-        restore(kept, 99, tmp_path / "none", (), 2)
+        restore_candidate(kept, 99, tmp_path / "none", (), 2)
     broken = tmp_path / "candidates.pt"
     broken.write_bytes(kept.read_bytes()[:1000])
     with pytest.raises(EngineError, match="cannot be read"):
-        restore(broken, 0, tmp_path / "none", (), 2)
+        restore_candidate(broken, 0, tmp_path / "none", (), 2)
 
 
 def test_stopping_keeps_the_best_so_far(samples: list[Sample], tmp_path: Path) -> None:
@@ -173,11 +177,11 @@ def test_a_killed_fit_continues_where_it_was(samples: list[Sample], tmp_path: Pa
     assert {path: path.stat().st_mtime_ns for path in caches} == caches
 
 
-@pytest.mark.parametrize(("share", "count"), [("READING_SHARE", 104), ("FITTING_SHARE", 204)])
+@pytest.mark.parametrize(("share", "count"), [("DECODING_SHARE", 104), ("FITTING_SHARE", 204)])
 def test_much_more_time_teaches_the_images_that_a_short_limit_left_out(
     samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: str, count: int
 ) -> None:
-    train = [one for one in samples if one.usage == "TRAIN"]
+    train = [one for one in samples if one.split == "TRAIN"]
     repeated = (replace(one, id=f"{one.id} {n}") for n in range(count) for one in train)
     many = list(islice(repeated, count))
     monkeypatch.setattr(budget, share, 1e-12)  # for a hundred images, or for two hundred
@@ -191,7 +195,7 @@ def test_much_more_time_teaches_the_images_that_a_short_limit_left_out(
     used = json.loads(clock.read_text())["used_s"]
     assert first < len(many)
     monkeypatch.undo()
-    if share == "READING_SHARE":
+    if share == "DECODING_SHARE":
         assert taught(70) == first, "hardly more time: what was found is worth more"
     assert taught(600) == len(many)
     assert json.loads(clock.read_text())["used_s"] > used
@@ -200,7 +204,7 @@ def test_much_more_time_teaches_the_images_that_a_short_limit_left_out(
 
 
 def test_evaluation_images_are_never_opened(samples: list[Sample], tmp_path: Path) -> None:
-    gone = [replace(one, path=tmp_path / "gone.png") if one.usage == "EVAL" else one for one in samples]
+    gone = [replace(one, path=tmp_path / "gone.png") if one.split == "EVAL" else one for one in samples]
     assert head_only(gone, tmp_path / "work").unreadable == ()
 
 
@@ -246,19 +250,19 @@ def test_incremental_training_takes_labels_away_and_adds_some(samples: list[Samp
     other = make_samples(tmp_path / "pictures", labels=("red", "green"), train=6, evaluation=2)
     result = head_only(other, tmp_path / "next", base_bundle=base)
     assert result.labels == ("green", "red")
-    assert Bundle.load(result.bundle).chosen(Bundle.load(result.bundle).predict_one(other[0].path)) == (
-        "red",
-    )
+    assert Bundle.load(result.bundle).predicted_labels(
+        Bundle.load(result.bundle).predict_one(other[0].path)
+    ) == ("red",)
 
 
 def test_a_bundle_names_the_images_that_its_networks_have_seen(samples: list[Sample], tmp_path: Path) -> None:
     base = head_only(samples, tmp_path / "base").bundle
-    trained = [one.id for one in samples if one.usage == "TRAIN"]
-    assert set(read_trained_on(base)) == set(marks_of(trained))
+    trained = [one.id for one in samples if one.split == "TRAIN"]
+    assert set(read_trained_on(base)) == set(hash_ids(trained))
     other = make_samples(tmp_path / "pictures", labels=("red", "green"), train=6, evaluation=2)
     further = head_only(other, tmp_path / "next", base_bundle=base).bundle
-    also = [one.id for one in other if one.usage == "TRAIN"]
-    assert set(read_trained_on(further)) == set(marks_of({*trained, *also}))
+    also = [one.id for one in other if one.split == "TRAIN"]
+    assert set(read_trained_on(further)) == set(hash_ids({*trained, *also}))
 
 
 def test_a_base_made_before_deep_heads_can_be_trained_further(
@@ -289,7 +293,7 @@ def test_several_labels_an_image(samples: list[Sample], tmp_path: Path) -> None:
     bundle = Bundle.load(result.bundle)
     assert bundle.is_multi_label
     assert all(0 < threshold < 1 for threshold in bundle.thresholds)
-    report = evaluate(result.bundle, [one for one in samples if one.usage == "EVAL"]).report
+    report = evaluate(result.bundle, [one for one in samples if one.split == "EVAL"]).report
     assert report.macro_f1 > 0.6
 
 

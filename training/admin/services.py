@@ -77,9 +77,9 @@ class ServiceEventAdmin(ReadOnlyAdmin):
 class ServiceTokenAdmin(ReadOnlyAdmin):
     """The hash is not shown: managers rotate and revoke tokens on the page of the service."""
 
-    list_display = ["name", "service", "hint", "made_by", "made_at", "last_used_at", "revoked_at"]
+    list_display = ["name", "service", "hint", "created_by", "created_at", "last_used_at", "revoked_at"]
     search_fields = ["name", "service__name", "service__project__name"]
-    list_select_related = ["service", "made_by"]
+    list_select_related = ["service", "created_by"]
     exclude = ["token_hash"]
 
 
@@ -94,10 +94,10 @@ class CallMinuteAdmin(ReadOnlyAdmin):
 
 @admin.register(CollectedCall)
 class CollectedCallAdmin(ReadOnlyAdmin):
-    list_display = ["at", "service", "training_version", "predicted", "confidence", "verdict", "said_by"]
+    list_display = ["at", "service", "training_version", "predicted", "confidence", "verdict", "feedback_by"]
     list_display_links = ["at"]
     list_filter = ["verdict", "is_known"]
-    search_fields = ["=id", "service__name", "service__project__name", "said_by"]
+    search_fields = ["=id", "service__name", "service__project__name", "feedback_by"]
     date_hierarchy = "at"
     list_select_related = ["service", "training_version"]
 
@@ -112,10 +112,10 @@ class BatchAdmin(ReadOnlyAdmin):
         "done",
         "total",
         "failed",
-        "made_by",
-        "made_at",
+        "created_by",
+        "created_at",
     ]
     list_filter = ["state"]
-    search_fields = ["name", "service__name", "service__project__name", "made_by__username"]
-    date_hierarchy = "made_at"
-    list_select_related = ["service", "training_version", "made_by"]
+    search_fields = ["name", "service__name", "service__project__name", "created_by__username"]
+    date_hierarchy = "created_at"
+    list_select_related = ["service", "training_version", "created_by"]

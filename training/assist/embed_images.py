@@ -18,7 +18,7 @@ from django.conf import settings
 from exeml_site.lib import jobs
 from exeml_site.lib.storage import local_path
 from projects.images import similarity
-from projects.models import Embedding, Image, Project, Side
+from projects.models import Embedding, Image, Project, Split
 from projects.models.image import ImageQuerySet
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE, SLICE = 256, 1024  # images between two writes, and of one job
-NEAREST = 12
+BATCH_SIZE, MAX_PER_JOB = 256, 1024  # images between two writes, and of one job
+MAX_NEIGHBOURS = 12
 UNREADABLE = "unreadable"  # instead of the network's name: the file will not be tried again
 
 
@@ -39,42 +39,42 @@ def embed(project_id: int) -> int:
     """
     project = Project.objects.alive().filter(pk=project_id).first()
     done = 0
-    while project and done < SLICE and (batch := list(_waiting(project)[:AT_ONCE])):
+    while project and done < MAX_PER_JOB and (batch := list(_without_embedding(project)[:BATCH_SIZE])):
         _embed(batch)
         done += len(batch)
     if done:
         jobs.enqueue("suggest_labels", project_id)
         logger.info("embedded %d images of project %d", done, project_id)
-    if done >= SLICE:
+    if done >= MAX_PER_JOB:
         jobs.enqueue("embed_images", project_id)
     return done
 
 
-def catch_up() -> None:
+def enqueue_missing_embeddings() -> None:
     """Run by the clock: images that were added while the queue was away, or whose job was killed."""
     waiting = Image.objects.alive().filter(embedding=None, project__deleted_at=None).order_by()
     for project_id in waiting.values_list("project_id", flat=True).distinct():
         jobs.enqueue("embed_images", project_id)
 
 
-def nearest_to(project_id: int, picture: bytes) -> list[int]:
+def nearest_labeled_images(project_id: int, picture: bytes) -> list[int]:
     """Labeled training images of the project most like a picture that is none of them, most alike first."""
     project = Project.objects.alive().filter(pk=project_id).first()
     vectors, is_readable = _embedder().embed([picture])
     if project is None or not is_readable[0]:
         return []
-    ranked = similarity.nearest_to(project, network_name(), vectors[0], similarity.LOOKED_AT_FOR_LABELS)
-    taught = Image.objects.labeled().filter(pk__in=ranked, side=Side.TRAIN)
+    ranked = similarity.nearest_to(project, network_name(), vectors[0], similarity.LABELED_CANDIDATES)
+    taught = Image.objects.labeled().filter(pk__in=ranked, split=Split.TRAIN)
     chosen = set(taught.values_list("pk", flat=True))
-    return [pk for pk in ranked if pk in chosen][:NEAREST]
+    return [pk for pk in ranked if pk in chosen][:MAX_NEIGHBOURS]
 
 
-def _waiting(project: Project) -> ImageQuerySet:
+def _without_embedding(project: Project) -> ImageQuerySet:
     return Image.objects.alive().filter(project=project, embedding=None).order_by("-pk")
 
 
 def _embed(batch: Sequence[Image]) -> None:
-    vectors, is_readable = _embedder().embed([_picture(image) for image in batch])
+    vectors, is_readable = _embedder().embed([_thumbnail_path(image) for image in batch])
     rows = zip(batch, similarity.pack(vectors), similarity.sketches(vectors), is_readable, strict=True)
     network = network_name()
     Embedding.objects.bulk_create(
@@ -91,7 +91,7 @@ def _embed(batch: Sequence[Image]) -> None:
     )
 
 
-def _picture(image: Image) -> Path | None:
+def _thumbnail_path(image: Image) -> Path | None:
     """The thumbnail: larger than what the network sees, and a tenth of the work to decode."""
     try:
         return local_path(image.thumbnail_name)
@@ -101,9 +101,9 @@ def _picture(image: Image) -> Path | None:
 
 
 def network_name() -> str:
-    from training.engine.assist.embedder import NAME
+    from training.engine.assist.embedder import EMBEDDING_NAME
 
-    return NAME
+    return EMBEDDING_NAME
 
 
 @cache

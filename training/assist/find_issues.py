@@ -12,58 +12,60 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from projects.models import Project, Refusal
+from projects.models import Project, RejectedSuggestion
 from projects.quality import hard_examples, issues
 from training.assist import find_duplicates
-from training.assist.suggest_labels import Bench, read_bench
-from training.assist.write_findings import alive, write
+from training.assist.suggest_labels import FeatureTable, read_feature_table
+from training.assist.write_findings import alive_images, write_changed
 
 logger = logging.getLogger(__name__)
 
-FEWEST = 10  # labeled images, below which nobody can tell what is usual
-LEAST = 0.6  # probability of another label that makes a label suspicious, at least …
-AGAINST = 0.15  # … while its own has at most this
+MIN_LABELED_IMAGES = 10  # labeled images, below which nobody can tell what is usual
+MIN_OTHER_PROBABILITY = 0.6  # probability of another label that makes a label suspicious, at least …
+MAX_OWN_PROBABILITY = 0.15  # … while its own has at most this
 NEIGHBOURS = 5
-UNSURE = 0.5  # probability of the best label, below which the model is not sure
-FAR = 1.8  # times the usual distance to the nearest labeled images
-DEVIATIONS = 3.5
-SOFT = 8  # times less sharp than the project's median: blurred
-MOST_TAUGHT = 5_000  # labeled images that every image is compared with
-SMALLEST = np.array([0.1, 0.05, 5.0, 0.1], np.float32)  # a spread below this is none that one would see
+LOW_CONFIDENCE = 0.5  # probability of the best label, below which the model is not sure
+FAR_DISTANCE_FACTOR = 1.8  # times the usual distance to the nearest labeled images
+MAX_DEVIATIONS = 3.5
+BLUR_FACTOR = 8  # times less sharp than the project's median: blurred
+MAX_REFERENCE_IMAGES = 5_000  # labeled images that every image is compared with
+MIN_SPREAD = np.array([0.1, 0.05, 5.0, 0.1], np.float32)  # a spread below this is none that one would see
 
 Floats = NDArray[np.float32]
 
 
-def inspect(project_id: int) -> int:
-    """Fill suspicion, oddness and duplicate groups of a project; how many images changed."""
+def update_issues(project_id: int) -> int:
+    """Fill suspicion, outlier_score and duplicate groups of a project; how many images changed."""
     project = Project.objects.alive().filter(pk=project_id).first()
     if project is None:
         return 0
-    bench = read_bench(project)
-    changed = write(project, ("suspicion_id", "suspicion_confidence"), suspects(project, bench))
-    changed += write(project, ("oddness",), oddness(bench))
-    changed += write(project, ("hard_reasons",), hard_reasons(project, bench))
-    _find_blur_limit(project)
-    return changed + find_duplicates.find_copies(project, at_once=False)
+    table = read_feature_table(project)
+    changed = write_changed(
+        project, ("suspected_label_id", "suspected_confidence"), label_issues(project, table)
+    )
+    changed += write_changed(project, ("outlier_score",), outlier_scores(table))
+    changed += write_changed(project, ("hard_reasons",), hard_reasons(project, table))
+    _update_blur_limit(project)
+    return changed + find_duplicates.update_duplicate_groups(project, at_once=False)
 
 
 # --- probable wrong labels ---
 
 
-def suspects(project: Project, bench: Bench) -> dict[int, tuple[Any, ...]]:
+def label_issues(project: Project, table: FeatureTable) -> dict[int, tuple[Any, ...]]:
     """image → the label that it seems to have instead and its out-of-fold probability; others (None, None).
 
     Confident learning (Northcutt et al. 2021): another label is believed where it is as likely as it usually
     is for images that carry it. Only images with one label are judged.
     """
-    from training.engine.assist.label_suggestions import out_of_fold
+    from training.engine.assist.label_suggestions import out_of_fold_probabilities
 
-    found: dict[int, tuple[Any, ...]] = dict.fromkeys(bench.ids.tolist(), (None, None))
-    rows = np.flatnonzero(bench.is_labeled & (bench.targets.sum(1) == 1))
-    if project.is_multi_label or len(rows) < FEWEST:
+    found: dict[int, tuple[Any, ...]] = dict.fromkeys(table.ids.tolist(), (None, None))
+    rows = np.flatnonzero(table.is_labeled & (table.targets.sum(1) == 1))
+    if project.is_multi_label or len(rows) < MIN_LABELED_IMAGES:
         return found
-    targets = bench.targets[rows]
-    likely = out_of_fold(bench.features[rows], targets)
+    targets = table.targets[rows]
+    likely = out_of_fold_probabilities(table.features[rows], targets)
     if likely is None:
         return found
     mine = targets.argmax(1)
@@ -71,12 +73,18 @@ def suspects(project: Project, bench: Bench) -> dict[int, tuple[Any, ...]]:
     usual = np.array(
         [own[mine == label].mean() if (mine == label).any() else 1.0 for label in range(targets.shape[1])]
     )
-    refused = set(Refusal.objects.filter(image__project=project).values_list("image_id", "label_id"))
+    refused = set(
+        RejectedSuggestion.objects.filter(image__project=project).values_list("image_id", "label_id")
+    )
     other = likely.argmax(1)
     sure = likely[np.arange(len(rows)), other]
-    is_wrong = (other != mine) & (sure >= np.maximum(LEAST, usual[other])) & (own <= AGAINST)
+    is_wrong = (
+        (other != mine)
+        & (sure >= np.maximum(MIN_OTHER_PROBABILITY, usual[other]))
+        & (own <= MAX_OWN_PROBABILITY)
+    )
     for place in np.flatnonzero(is_wrong).tolist():
-        pk, label = int(bench.ids[rows[place]]), bench.labels[int(other[place])]
+        pk, label = int(table.ids[rows[place]]), table.labels[int(other[place])]
         if (pk, label) not in refused:
             found[pk] = (label, round(float(sure[place]), 3))
     return found
@@ -85,57 +93,63 @@ def suspects(project: Project, bench: Bench) -> dict[int, tuple[Any, ...]]:
 # --- unlike all others ---
 
 
-def oddness(bench: Bench) -> dict[int, tuple[Any, ...]]:
+def outlier_scores(table: FeatureTable) -> dict[int, tuple[Any, ...]]:
     """image → mean distance to its nearest neighbours over the project's median; 1 is usual."""
-    count = len(bench.ids)
+    count = len(table.ids)
     if count <= 4 * NEIGHBOURS:
         return {}
     found = np.empty(count, np.float32)
     for start in range(0, count, 2048):
-        likeness = bench.features[start : start + 2048] @ bench.features.T
+        likeness = table.features[start : start + 2048] @ table.features.T
         nearest = -np.partition(-likeness, NEIGHBOURS, axis=1)[:, : NEIGHBOURS + 1]
         found[start : start + 2048] = 1 - (nearest.sum(1) - nearest.max(1)) / NEIGHBOURS  # without itself
     found /= max(float(np.median(found)), 1e-6)
-    return {pk: (round(value, 1),) for pk, value in zip(bench.ids.tolist(), found.tolist(), strict=True)}
+    return {pk: (round(value, 1),) for pk, value in zip(table.ids.tolist(), found.tolist(), strict=True)}
 
 
-def _find_blur_limit(project: Project) -> None:
+def _update_blur_limit(project: Project) -> None:
     """Flower photos and hand signs have a sharpness of 300 and more, 2 to 30 when blurred by 1 % of their
     longer side; cells under a microscope have 7 as they are: only what is far below the others is blurred."""
-    sharp = [value for value in alive(project).values_list("sharpness", flat=True) if value is not None]
-    limit = round(min(issues.BLURRED, float(np.median(sharp)) / SOFT), 2) if len(sharp) >= FEWEST else None
+    sharp = [
+        value for value in alive_images(project).values_list("sharpness", flat=True) if value is not None
+    ]
+    limit = (
+        round(min(issues.MAX_BLURRED_SHARPNESS, float(np.median(sharp)) / BLUR_FACTOR), 2)
+        if len(sharp) >= MIN_LABELED_IMAGES
+        else None
+    )
     Project.objects.filter(pk=project.pk).exclude(blur_limit=limit).update(blur_limit=limit)
 
 
 # --- hard examples ---
 
 
-def hard_reasons(project: Project, bench: Bench) -> dict[int, tuple[Any, ...]]:
+def hard_reasons(project: Project, table: FeatureTable) -> dict[int, tuple[Any, ...]]:
     """image → the numbers of the documented reasons why it may be hard, as `hardness.write` has them.
 
     What is far from the training distribution is told by the median and the median absolute deviation of the
     labeled images (Iglewicz and Hoaglin 1993: beyond 3.5 of it).
     """
-    taught = np.flatnonzero(bench.is_labeled)
-    if len(taught) < FEWEST:
-        return dict.fromkeys(bench.ids.tolist(), ("",))
-    if len(taught) > MOST_TAUGHT:
-        taught = np.sort(np.random.default_rng(0).choice(taught, MOST_TAUGHT, replace=False))
+    taught = np.flatnonzero(table.is_labeled)
+    if len(taught) < MIN_LABELED_IMAGES:
+        return dict.fromkeys(table.ids.tolist(), ("",))
+    if len(taught) > MAX_REFERENCE_IMAGES:
+        taught = np.sort(np.random.default_rng(0).choice(taught, MAX_REFERENCE_IMAGES, replace=False))
     columns = ("pk", "width", "height", "brightness", "sharpness", "suggestion_id", "confidence")
-    rows = {row[0]: row[1:] for row in alive(project).values_list(*columns)}
-    measured = np.array([_measures(*rows[pk][:4]) for pk in bench.ids.tolist()], np.float32)
-    is_far = _far(measured, taught)
-    neighbours, distance = _nearest_label(bench, taught)
+    rows = {row[0]: row[1:] for row in alive_images(project).values_list(*columns)}
+    measured = np.array([_measures(*rows[pk][:4]) for pk in table.ids.tolist()], np.float32)
+    is_far = _deviates(measured, taught)
+    neighbours, distance = _nearest_label(table, taught)
     usual = float(np.median(distance[taught]))
     found = {}
-    for place, pk in enumerate(bench.ids.tolist()):
+    for place, pk in enumerate(table.ids.tolist()):
         suggestion, sure = rows[pk][4:]
         reasons = [number for number, far in zip((5, 6, 7, 10), is_far[place], strict=True) if far]
-        if suggestion is not None and not bench.is_labeled[place]:
-            reasons += [1] if sure is not None and sure < UNSURE else []
+        if suggestion is not None and not table.is_labeled[place]:
+            reasons += [1] if sure is not None and sure < LOW_CONFIDENCE else []
             reasons += [2] if neighbours[place] != suggestion else []
-        reasons += [3] if distance[place] > FAR * usual else []
-        found[pk] = (hard_examples.write(reasons),)
+        reasons += [3] if distance[place] > FAR_DISTANCE_FACTOR * usual else []
+        found[pk] = (hard_examples.format_reasons(reasons),)
     return found
 
 
@@ -146,29 +160,29 @@ def _measures(width: int, height: int, brightness: float | None, sharpness: floa
     return [np.log(width * height), np.log(width / height), light, sharp]
 
 
-def _far(measured: Floats, taught: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _deviates(measured: Floats, taught: NDArray[np.int64]) -> NDArray[np.bool_]:
     """[N, 4] whether a measure is far from those of the labeled images."""
     for column in measured.T:
         known = ~np.isnan(column)
         column[~known] = np.median(column[known]) if known.any() else 0
     middle = np.median(measured[taught], axis=0)
     spread = 1.4826 * np.median(np.abs(measured[taught] - middle), axis=0)
-    is_far: NDArray[np.bool_] = np.abs(measured - middle) > DEVIATIONS * np.maximum(spread, SMALLEST)
+    is_far: NDArray[np.bool_] = np.abs(measured - middle) > MAX_DEVIATIONS * np.maximum(spread, MIN_SPREAD)
     return is_far
 
 
-def _nearest_label(bench: Bench, taught: NDArray[np.int64]) -> tuple[list[int], Floats]:
+def _nearest_label(table: FeatureTable, taught: NDArray[np.int64]) -> tuple[list[int], Floats]:
     """The label of each image's nearest labeled neighbours (the most frequent), and its distance to them."""
-    features, targets = bench.features[taught], bench.targets[taught]
+    features, targets = table.features[taught], table.targets[taught]
     count = min(NEIGHBOURS, len(taught) - 1)
-    labels, distance = [], np.empty(len(bench.ids), np.float32)
+    labels, distance = [], np.empty(len(table.ids), np.float32)
     place_of = {int(place): row for row, place in enumerate(taught)}
-    for start in range(0, len(bench.ids), 2048):
-        likeness = bench.features[start : start + 2048] @ features.T
+    for start in range(0, len(table.ids), 2048):
+        likeness = table.features[start : start + 2048] @ features.T
         for row in range(len(likeness)):
             if start + row in place_of:  # not itself
                 likeness[row, place_of[start + row]] = -2
         near = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
         distance[start : start + len(near)] = 1 - np.take_along_axis(likeness, near, 1).mean(1)
-        labels += [bench.labels[column] for column in targets[near].sum(1).argmax(1)]
+        labels += [table.labels[column] for column in targets[near].sum(1).argmax(1)]
     return labels, distance

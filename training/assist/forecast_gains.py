@@ -17,30 +17,30 @@ from training.models import TrainingVersion
 
 logger = logging.getLogger(__name__)
 
-MORE = 20
-FEWEST = 30  # images with features
+ADDED_IMAGES = 20
+MIN_IMAGES = 30  # images with features
 
 
-def foretell(version_id: int) -> int:
+def forecast(version_id: int) -> int:
     """Fill `learning` of a Completed version from its dataset version; how many labels have a forecast."""
-    from training.engine.assist.learning_curves import gains
+    from training.engine.assist.learning_curves import expected_gains
 
     version = TrainingVersion.objects.completed().filter(pk=version_id).first()
     if version is None:
         return 0
     try:
-        members = compare.members(version.dataset_version)
+        members = compare.version_images(version.dataset_version)
     except ManifestDamaged as problem:
         logger.warning("nothing can be foretold for %s: %s", version, problem)
         return 0
     vectors = _vectors(list(members))
-    if len(vectors) < FEWEST:
+    if len(vectors) < MIN_IMAGES:
         return 0
     ids = sorted(vectors)
     labels = sorted({label for pk in ids for label in members[pk].labels})
     targets = np.array([[label in members[pk].labels for label in labels] for pk in ids], np.float32)
     features = np.stack([vectors[pk] for pk in ids]).astype(np.float32)
-    found = gains(features, targets, _groups(ids), MORE, version.project.is_multi_label)
+    found = expected_gains(features, targets, _groups(ids), ADDED_IMAGES, version.project.is_multi_label)
     learning = {
         label: [gain.pictures, *(round(one, 4) for one in (gain.now, gain.gain, gain.low, gain.high))]
         for label, gain in zip(labels, found, strict=True)

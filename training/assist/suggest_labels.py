@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 from exeml_site.lib import jobs
 from projects.images.similarity import unpack
-from projects.models import Annotation, Embedding, Image, Label, Project, Refusal
+from projects.models import Annotation, Embedding, Image, Label, Project, RejectedSuggestion
 from training.assist import predict_unlabeled
 from training.assist.embed_images import network_name
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 1_000  # rows of one write: a person's deed must not wait for more
-READ_AT_ONCE = 5_000
+WRITE_BATCH_SIZE = 1_000  # rows of one write: a person's deed must not wait for more
+READ_BATCH_SIZE = 5_000
 MOST_PROJECTS = 2  # whose vectors stay in memory: 250 MB for 100,000 images
-NOTICEABLE = 0.01  # change of a probability; usefulness may differ by twice as much
+MIN_CHANGE = 0.01  # change of a probability; acquisition_score may differ by twice as much
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float32]
@@ -41,7 +41,7 @@ class Vectors:
 
 
 @dataclass(frozen=True)
-class Bench:
+class FeatureTable:
     """What is known of the living images that have an embedding; all arrays have one row for each."""
 
     ids: Ids
@@ -49,17 +49,17 @@ class Bench:
     is_labeled: NDArray[np.bool_]
     labels: list[int]  # ids, the columns of `targets`
     targets: Floats
-    stored: list[tuple[int | None, float | None, float | None]]  # suggestion, confidence, usefulness
+    stored: list[tuple[int | None, float | None, float | None]]  # suggestion, confidence, acquisition_score
 
 
 @dataclass(frozen=True)
-class Found:
+class Suggestion:
     """What an unlabeled image shall say."""
 
     image_id: int
     suggestion: int | None
     confidence: float | None
-    usefulness: float
+    acquisition_score: float
 
 
 _kept: OrderedDict[int, Vectors] = OrderedDict()
@@ -70,16 +70,16 @@ def forget() -> None:
     _kept.clear()
 
 
-def refresh(project_id: int) -> int:
+def update_suggestions(project_id: int) -> int:
     """Suggest a label for every unlabeled image of the project; how many rows changed."""
     project = Project.objects.alive().filter(pk=project_id).first()
     if project is None:
         _kept.pop(project_id, None)
         return 0
-    bench = read_bench(project)
-    changed = _changed(bench, _found(project, bench))
-    for start in range(0, len(changed), AT_ONCE):
-        _write(changed[start : start + AT_ONCE])
+    table = read_feature_table(project)
+    changed = _changed(table, _suggestions(project, table))
+    for start in range(0, len(changed), WRITE_BATCH_SIZE):
+        _write(changed[start : start + WRITE_BATCH_SIZE])
     jobs.enqueue("find_issues", project_id)  # behind other projects' suggestions, for which somebody waits
     return len(changed)
 
@@ -87,16 +87,16 @@ def refresh(project_id: int) -> int:
 # --- reading ---
 
 
-def read_bench(project: Project) -> Bench:
+def read_feature_table(project: Project) -> FeatureTable:
     """Images, vectors and labels as they are now."""
-    columns = ("pk", "is_labeled", "suggestion_id", "confidence", "usefulness")
+    columns = ("pk", "is_labeled", "suggestion_id", "confidence", "acquisition_score")
     images = Image.objects.alive().filter(project=project).order_by("pk").values_list(*columns)
     state = {pk: rest for pk, *rest in images}
     vectors = _vectors(project, list(state))
     living = np.isin(vectors.ids, np.fromiter(state, np.int64, len(state)))
     ids = vectors.ids[living]
     labels = list(Label.objects.filter(project=project).order_by("pk").values_list("pk", flat=True))
-    return Bench(
+    return FeatureTable(
         ids,
         vectors.rows[living].astype(np.float32),
         np.array([state[pk][0] for pk in ids.tolist()], np.bool_),
@@ -114,8 +114,10 @@ def _vectors(project: Project, image_ids: list[int]) -> Vectors:
         _kept.popitem(last=False)
     missing = np.setdiff1d(np.array(image_ids, np.int64), kept.ids).tolist()
     network = network_name()
-    for start in range(0, len(missing), READ_AT_ONCE):
-        part = Embedding.objects.filter(image_id__in=missing[start : start + READ_AT_ONCE], network=network)
+    for start in range(0, len(missing), READ_BATCH_SIZE):
+        part = Embedding.objects.filter(
+            image_id__in=missing[start : start + READ_BATCH_SIZE], network=network
+        )
         read = list(part.order_by().values_list("image_id", "vector"))
         if read:
             rows = np.stack([unpack(vector) for _, vector in read])
@@ -139,32 +141,32 @@ def _targets(project: Project, ids: Ids, labels: Sequence[int]) -> Floats:
 # --- learning ---
 
 
-def _found(project: Project, bench: Bench) -> list[Found]:
+def _suggestions(project: Project, table: FeatureTable) -> list[Suggestion]:
     from training.engine.assist import label_suggestions
 
-    is_open = ~bench.is_labeled
+    is_open = ~table.is_labeled
     if not is_open.any():
         return []
-    features, taught = bench.features[is_open], bench.targets[bench.is_labeled]
-    fitted = label_suggestions.fit(bench.features[bench.is_labeled], taught, project.is_multi_label)
-    ids = bench.ids[is_open].tolist()
+    features, taught = table.features[is_open], table.targets[table.is_labeled]
+    fitted = label_suggestions.fit(table.features[table.is_labeled], taught, project.is_multi_label)
+    ids = table.ids[is_open].tolist()
     likely = fitted.probabilities(features) if fitted else None
-    likely = predict_unlabeled.prefer(project, likely, ids, bench.labels)
+    likely = predict_unlabeled.prefer_predictions(project, likely, ids, table.labels)
     each = len(taught) / max(1, int((taught.sum(0) > 0).sum()))
-    useful = label_suggestions.usefulness(features, likely, each)
+    useful = label_suggestions.acquisition_scores(features, likely, each)
     if likely is None:
-        return [Found(pk, None, None, use) for pk, use in zip(ids, useful.tolist(), strict=True)]
-    likely = _without_refused(project, likely, ids, bench.labels)
+        return [Suggestion(pk, None, None, use) for pk, use in zip(ids, useful.tolist(), strict=True)]
+    likely = _without_rejected(project, likely, ids, table.labels)
     best = likely.argmax(1)
     sure = likely[np.arange(len(ids)), best]
     return [
-        Found(pk, bench.labels[column] if chance > 0 else None, chance if chance > 0 else None, use)
+        Suggestion(pk, table.labels[column] if chance > 0 else None, chance if chance > 0 else None, use)
         for pk, column, chance, use in zip(ids, best.tolist(), sure.tolist(), useful.tolist(), strict=True)
     ]
 
 
-def _without_refused(project: Project, likely: Floats, ids: list[int], labels: list[int]) -> Floats:
-    refused = Refusal.objects.filter(image__project=project, image__is_labeled=False).order_by()
+def _without_rejected(project: Project, likely: Floats, ids: list[int], labels: list[int]) -> Floats:
+    refused = RejectedSuggestion.objects.filter(image__project=project, image__is_labeled=False).order_by()
     row_of, column_of = ({pk: place for place, pk in enumerate(many)} for many in (ids, labels))
     for image_id, label_id in refused.values_list("image_id", "label_id"):
         if image_id in row_of and label_id in column_of:
@@ -175,23 +177,25 @@ def _without_refused(project: Project, likely: Floats, ids: list[int], labels: l
 # --- writing ---
 
 
-def _changed(bench: Bench, found: list[Found]) -> list[Found]:
-    stored = dict(zip(bench.ids.tolist(), bench.stored, strict=True))
+def _changed(table: FeatureTable, found: list[Suggestion]) -> list[Suggestion]:
+    stored = dict(zip(table.ids.tolist(), table.stored, strict=True))
     return [one for one in found if _differs(one, *stored[one.image_id])]
 
 
-def _differs(one: Found, suggestion: int | None, confidence: float | None, usefulness: float | None) -> bool:
-    if one.suggestion != suggestion or usefulness is None:
+def _differs(
+    one: Suggestion, suggestion: int | None, confidence: float | None, acquisition_score: float | None
+) -> bool:
+    if one.suggestion != suggestion or acquisition_score is None:
         return True
-    if abs(one.usefulness - usefulness) > 2 * NOTICEABLE:
+    if abs(one.acquisition_score - acquisition_score) > 2 * MIN_CHANGE:
         return True
-    return confidence is not None and abs((one.confidence or 0) - confidence) > NOTICEABLE
+    return confidence is not None and abs((one.confidence or 0) - confidence) > MIN_CHANGE
 
 
-def _write(part: Sequence[Found]) -> None:
+def _write(part: Sequence[Suggestion]) -> None:
     """Only where nobody labeled or deleted the image meanwhile."""
     table = Image._meta.db_table
-    values = [(one.suggestion, one.confidence, one.usefulness, one.image_id) for one in part]
+    values = [(one.suggestion, one.confidence, one.acquisition_score, one.image_id) for one in part]
     with transaction.atomic(), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(

@@ -11,24 +11,24 @@ from django.db import transaction
 from projects.models import Image, Project
 from projects.models.image import ImageQuerySet
 
-AT_ONCE = 1_000
+BATCH_SIZE = 1_000
 
 
-def alive(project: Project) -> ImageQuerySet:
+def alive_images(project: Project) -> ImageQuerySet:
     return Image.objects.alive().filter(project=project).order_by()
 
 
-def write(project: Project, columns: Sequence[str], wanted: Mapping[int, tuple[Any, ...]]) -> int:
+def write_changed(project: Project, columns: Sequence[str], wanted: Mapping[int, tuple[Any, ...]]) -> int:
     """Update the living images whose columns differ, images of the same values together."""
     alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
-    for pk, *values in alive(project).values_list("pk", *columns):
+    for pk, *values in alive_images(project).values_list("pk", *columns):
         new = wanted.get(pk)
         if new is not None and new != tuple(values):
             alike[new].append(pk)
     changed = 0
     for values, ids in alike.items():
-        for start in range(0, len(ids), AT_ONCE):
+        for start in range(0, len(ids), BATCH_SIZE):
             with transaction.atomic():
-                part = Image.objects.filter(pk__in=ids[start : start + AT_ONCE])
+                part = Image.objects.filter(pk__in=ids[start : start + BATCH_SIZE])
                 changed += part.update(**dict(zip(columns, values, strict=True)))
     return changed

@@ -17,9 +17,9 @@ from training.engine.config import (
     FitResult,
     Hardware,
     Sample,
+    Split,
     StoppedBeforeModel,
     StopReason,
-    Usage,
 )
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
     "FitResult",
     "Hardware",
     "Sample",
+    "Split",
     "StopReason",
     "StoppedBeforeModel",
-    "Usage",
 ]

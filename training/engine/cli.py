@@ -18,24 +18,24 @@ from typing import Any
 
 from training.engine.backbones import weights
 from training.engine.backbones.latency import estimate_total_ms
-from training.engine.backbones.registry import NETWORKS, network
+from training.engine.backbones.registry import NETWORKS, get_network
 from training.engine.bundle.bundle import Bundle
 from training.engine.config import EngineError, Event, FitConfig, Hardware, Sample
 from training.engine.data import layouts
 from training.engine.evaluation.evaluate import Evaluation, evaluate
 
-Answer = dict[str, Any]
+CommandOutput = dict[str, Any]
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run one command; gives the exit code."""
     options = _parser().parse_args(arguments)
     commands = {
-        "fit": _fit,
-        "evaluate": _evaluate,
-        "predict": _predict,
-        "latency": _latency,
-        "networks": _networks,
+        "fit": _fit_command,
+        "evaluate": _evaluate_command,
+        "predict": _predict_command,
+        "latency": _latency_command,
+        "networks": _networks_command,
     }
     try:
         answer = commands[options.command](options)
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n" if options.json else _plain(answer))
+    sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n" if options.json else _as_text(answer))
     return 0
 
 
@@ -90,13 +90,13 @@ def _bundle_path(text: str) -> Path:
     return path / "bundle" if (path / "bundle" / "bundle.json").is_file() else path
 
 
-def _fit(options: argparse.Namespace) -> Answer:
+def _fit_command(options: argparse.Namespace) -> CommandOutput:
     began = time.monotonic()  # loading the libraries counts as well
     from training.engine.fit import fit
 
     if options.train_ratio is not None and not 0 < options.train_ratio < 1:
         raise EngineError("The train ratio must lie between 0 and 1.", "Try 0.8.")
-    samples = layouts.for_fit(options.source, options.train_ratio, options.seed, options.threads)
+    samples = layouts.samples_for_fit(options.source, options.train_ratio, options.seed, options.threads)
     config = FitConfig(
         max_seconds=max(60 * options.minutes - (time.monotonic() - began), 1),
         hardware=options.hardware,
@@ -107,9 +107,9 @@ def _fit(options: argparse.Namespace) -> Answer:
         device=options.device,
         threads=options.threads,
     )
-    result = fit(samples, config, options.out, _progress, lambda: False)
+    result = fit(samples, config, options.out, _print_progress, lambda: False)
     sys.stderr.write("\n" if sys.stderr.isatty() else "")
-    evaluation = _judge_eval_side(result.bundle, samples, options.threads)
+    evaluation = _evaluate_validation(result.bundle, samples, options.threads)
     return {
         "bundle": str(result.bundle),
         "accuracy": evaluation.report.accuracy.value if evaluation else result.best.accuracy,
@@ -125,13 +125,15 @@ def _fit(options: argparse.Namespace) -> Answer:
     }
 
 
-def _judge_eval_side(bundle: Path, samples: list[Sample], threads: int | None) -> Evaluation | None:
-    held_out = [sample for sample in samples if sample.usage == "EVAL"]
+def _evaluate_validation(bundle: Path, samples: list[Sample], threads: int | None) -> Evaluation | None:
+    held_out = [sample for sample in samples if sample.split == "EVAL"]
     return evaluate(bundle, held_out, threads=threads) if held_out else None
 
 
-def _evaluate(options: argparse.Namespace) -> Answer:
-    evaluation = evaluate(options.bundle, layouts.for_evaluation(options.source), threads=options.threads)
+def _evaluate_command(options: argparse.Namespace) -> CommandOutput:
+    evaluation = evaluate(
+        options.bundle, layouts.samples_for_evaluation(options.source), threads=options.threads
+    )
     figures = evaluation.report
     return {
         "accuracy": figures.accuracy.value,
@@ -144,18 +146,18 @@ def _evaluate(options: argparse.Namespace) -> Answer:
     }
 
 
-def _predict(options: argparse.Namespace) -> Answer:
+def _predict_command(options: argparse.Namespace) -> CommandOutput:
     bundle = Bundle.load(options.bundle, options.threads)
     answers = []
     for file in options.files:
         found = bundle.answer(file)
         ranked = sorted(zip(bundle.labels, map(float, found.scores), strict=True), key=lambda pair: -pair[1])
-        named = {"file": str(file), "predicted": list(found.chosen), "scores": ranked[:5]}
-        answers.append(named | asdict(found.judgement))
+        named = {"file": str(file), "predicted": list(found.predicted_labels), "scores": ranked[:5]}
+        answers.append(named | asdict(found.novelty_score))
     return {"predictions": answers}
 
 
-def _latency(options: argparse.Namespace) -> Answer:
+def _latency_command(options: argparse.Namespace) -> CommandOutput:
     from PIL import Image
 
     bundle = Bundle.load(options.bundle, options.threads)
@@ -163,16 +165,16 @@ def _latency(options: argparse.Namespace) -> Answer:
     if hardware == "CPU":
         photo = Image.effect_noise((800, 600), 60).convert("RGB")
         return {"hardware": hardware, "is_measured": True, **bundle.measure_ms([photo])}
-    parts = [(network(one["network"]), one["resolution"]) for one in bundle.description["members"]]
+    parts = [(get_network(one["network"]), one["resolution"]) for one in bundle.description["members"]]
     ms = estimate_total_ms(parts, hardware)
     return {"hardware": hardware, "is_measured": False, "p50": ms, "p95": ms}
 
 
-def _networks(options: argparse.Namespace) -> Answer:
+def _networks_command(options: argparse.Namespace) -> CommandOutput:
     for name in options.fetch:
-        wanted = network(name)
+        wanted = get_network(name)
         if not wanted.package:
-            weights.fetch(wanted.timm_name)
+            weights.download(wanted.timm_name)
     return {
         "networks": [
             {
@@ -187,7 +189,7 @@ def _networks(options: argparse.Namespace) -> Answer:
     }
 
 
-def _progress(event: Event) -> None:
+def _print_progress(event: Event) -> None:
     """A line for each event, or one line with a bar on a terminal."""
     if not sys.stderr.isatty():
         if event.kind != "progress":
@@ -198,7 +200,7 @@ def _progress(event: Event) -> None:
     sys.stderr.flush()
 
 
-def _plain(answer: Answer) -> str:
+def _as_text(answer: CommandOutput) -> str:
     """One line for each figure; what is long stays with --json."""
     lines = [f"{name}: {value}" for name, value in answer.items() if not isinstance(value, list | dict)]
     for one in answer.get("predictions", []):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-Usage = Literal["TRAIN", "EVAL"]
+Split = Literal["TRAIN", "EVAL"]
 Hardware = Literal["CPU", "NV_P4"]
 Device = Literal["auto", "cpu", "cuda"]
 StopReason = Literal["converged", "time limit", "user", "promoted"]
@@ -36,7 +36,7 @@ class Sample:
     id: str
     path: Path
     labels: tuple[str, ...]
-    usage: Usage
+    split: Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,4 +110,4 @@ class FitResult:
     device: str
     curve: tuple[tuple[float, float], ...]
     unreadable: tuple[str, ...] = ()
-    kept: Path | None = None
+    candidates_file: Path | None = None

@@ -12,9 +12,9 @@ from projects.models import Image, Label
 from training.evaluation.svg_plots import Cell
 from training.models import StopReason, TrainingVersion
 
-MOST_GAINS, MOST_CONFUSIONS = 3, 3
-WORTH = 0.005  # of recall: less is no reason to label
-OFTEN = 2  # images of a confusion
+MAX_GAINS, MAX_CONFUSIONS = 3, 3
+MIN_GAIN = 0.005  # of recall: less is no reason to label
+MIN_CONFUSED_IMAGES = 2  # images of a confusion
 
 
 class Advice(NamedTuple):
@@ -23,19 +23,21 @@ class Advice(NamedTuple):
     url: str
 
 
-def advice(version: TrainingVersion, confusions: Sequence[Cell]) -> list[Advice]:
+def advice_for(version: TrainingVersion, confusions: Sequence[Cell]) -> list[Advice]:
     """The lines for a Completed version, what brings most first. `confusions`: the most frequent first."""
     return [
-        *_of_suspects(version),
-        *_of_leaks(version),
-        *_of_confusions(version, confusions),
-        *_of_learning(version),
-        *_of_time(version),
+        *_label_issue_advice(version),
+        *_leakage_advice(version),
+        *_confusion_advice(version, confusions),
+        *_forecast_advice(version),
+        *_time_limit_advice(version),
     ]
 
 
-def _of_suspects(version: TrainingVersion) -> list[Advice]:
-    suspects = Image.objects.labeled().filter(project=version.project_id, suspicion__isnull=False).count()
+def _label_issue_advice(version: TrainingVersion) -> list[Advice]:
+    suspects = (
+        Image.objects.labeled().filter(project=version.project_id, suspected_label__isnull=False).count()
+    )
     if not suspects:
         return []
     several = suspects > 1
@@ -43,10 +45,10 @@ def _of_suspects(version: TrainingVersion) -> list[Advice]:
         f"{suspects:,} label{'s are' if several else ' is'} probably wrong: a model that has not seen the "
         f"image{'s' if several else ''} is sure of another one. Wrong labels teach wrong and judge wrong."
     )
-    return [Advice(words, "Look at them", f"{_label_data(version)}?tab=all&check=suspects")]
+    return [Advice(words, "Look at them", f"{_label_data_url(version)}?tab=all&check=suspects")]
 
 
-def _of_leaks(version: TrainingVersion) -> list[Advice]:
+def _leakage_advice(version: TrainingVersion) -> list[Advice]:
     leaks = version.dataset_version.split.get("leaks", 0)
     if not leaks:
         return []
@@ -58,7 +60,7 @@ def _of_leaks(version: TrainingVersion) -> list[Advice]:
     return [Advice(words, "See which", url)]
 
 
-def _of_confusions(version: TrainingVersion, confusions: Sequence[Cell]) -> list[Advice]:
+def _confusion_advice(version: TrainingVersion, confusions: Sequence[Cell]) -> list[Advice]:
     images = reverse("evaluated_images", args=[version.project_id, version.number])
     return [
         Advice(
@@ -68,18 +70,18 @@ def _of_confusions(version: TrainingVersion, confusions: Sequence[Cell]) -> list
             "Show them",
             f"{images}?{cell.query}",
         )
-        for cell in confusions[:MOST_CONFUSIONS]
-        if cell.images >= OFTEN
+        for cell in confusions[:MAX_CONFUSIONS]
+        if cell.images >= MIN_CONFUSED_IMAGES
     ]
 
 
-def _of_learning(version: TrainingVersion) -> list[Advice]:
+def _forecast_advice(version: TrainingVersion) -> list[Advice]:
     """The labels of which more images would bring most."""
     labels = dict(Label.objects.filter(project=version.project_id).values_list("name", "pk"))
     gains = sorted(version.learning.items(), key=lambda one: -one[1][2])
     found = []
-    for name, (_, now, gain, low, high) in gains[:MOST_GAINS]:
-        if gain < WORTH or name not in labels:
+    for name, (_, now, gain, low, high) in gains[:MAX_GAINS]:
+        if gain < MIN_GAIN or name not in labels:
             continue
         words = (
             f"20 more images of “{name}” would probably find {100 * gain:.1f} points more of them "
@@ -87,16 +89,16 @@ def _of_learning(version: TrainingVersion) -> list[Advice]:
             "features goes on."
         )
         query = urlencode({"tab": "suggested", "suggestion": labels[name]})
-        found.append(Advice(words, "Label what looks like it", f"{_label_data(version)}?{query}"))
+        found.append(Advice(words, "Label what looks like it", f"{_label_data_url(version)}?{query}"))
     return found
 
 
-def _of_time(version: TrainingVersion) -> list[Advice]:
+def _time_limit_advice(version: TrainingVersion) -> list[Advice]:
     if version.stop_reason != StopReason.TIME_LIMIT:
         return []
     words = "The time limit ended the search before everything worth trying was tried."
     return [Advice(words, "Train with more time", reverse("configure_training", args=[version.project_id]))]
 
 
-def _label_data(version: TrainingVersion) -> str:
+def _label_data_url(version: TrainingVersion) -> str:
     return reverse("label_data", args=[version.project_id])

@@ -24,7 +24,7 @@ COLOURS = {
     "#060606": ("second", "#a8480a", "#f0b95a"),
 }
 INK, SOFT, LINE, RIGHT, WRONG, SECOND = COLOURS
-SETTINGS: dict[Any, Any] = {
+RC_PARAMS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "exeml",
     "font.size": 10,
@@ -43,7 +43,7 @@ SETTINGS: dict[Any, Any] = {
 }
 
 
-def blank(width: float, height: float) -> tuple[Figure, Axes]:
+def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     """A transparent sheet in inches; a figure of its own, so nothing is kept between trainings."""
     figure = Figure(figsize=(width, height), layout="compressed")
     FigureCanvasSVG(figure)
@@ -53,7 +53,7 @@ def blank(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def svg(figure: Figure) -> bytes:
+def to_svg(figure: Figure) -> bytes:
     out = io.BytesIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     text = out.getvalue().decode()

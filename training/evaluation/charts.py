@@ -17,26 +17,26 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
 from training.engine.evaluation.metrics import Rate, Report
-from training.evaluation.chart_style import INK, RIGHT, SECOND, SETTINGS, SOFT, WRONG, blank, svg
-from training.evaluation.leaderboard import Point, Tried, is_within_reach, points_of
-from training.evaluation.results import MOST_ROWS
+from training.evaluation.chart_style import INK, RC_PARAMS, RIGHT, SECOND, SOFT, WRONG, new_figure, to_svg
+from training.evaluation.leaderboard import Point, ScoredCandidate, is_within_reach, points_of
+from training.evaluation.results import MAX_CHART_LABELS
 
-MOST_TICKS = 40  # labels named on an axis of the matrix
-MOST_COUNTS = 20  # up to here every cell carries its number
-LONGEST = 18  # characters of a label on an axis
+MAX_TICKS = 40  # labels named on an axis of the matrix
+MAX_COUNTED_LABELS = 20  # up to here every cell carries its number
+MAX_NAME_LENGTH = 18  # characters of a label on an axis
 # Where a name may stand beside its point, in points of type; the first two are clear of the front's steps.
-PLACES = ((-9, 9), (9, -9), (9, 9), (-9, -9), (0, 13), (0, -13), (-13, 0), (13, 0))
-CLEAR = 8  # points of type around a dot, where no name may stand
+NAME_OFFSETS = ((-9, 9), (9, -9), (9, 9), (-9, -9), (0, 13), (0, -13), (-13, 0), (13, 0))
+POINT_MARGIN = 8  # points of type around a dot, where no name may stand
 
 
 def render(
-    found: Report, curve: Sequence[Sequence[float]], candidates: Iterable[Tried], limit_ms: float
+    found: Report, curve: Sequence[Sequence[float]], candidates: Iterable[ScoredCandidate], limit_ms: float
 ) -> dict[str, bytes]:
     """Every chart that this training has, by name: same input, same bytes.
 
     `curve`: (seconds, accuracy of the best model so far). `limit_ms`: what one image may take.
     """
-    with mpl.rc_context(SETTINGS), warnings.catch_warnings():
+    with mpl.rc_context(RC_PARAMS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has more fonts than we
         charts = {
             "confusion-matrix": _confusion_matrix(found),
@@ -44,7 +44,7 @@ def render(
             "learning-curve": _learning_curve(found, curve),
             "accuracy-latency": _accuracy_latency(points_of(candidates), limit_ms),
         }
-        return {name: svg(chart) for name, chart in charts.items() if chart is not None}
+        return {name: to_svg(chart) for name, chart in charts.items() if chart is not None}
 
 
 def _confusion_matrix(found: Report) -> Figure | None:
@@ -53,11 +53,11 @@ def _confusion_matrix(found: Report) -> Figure | None:
         return None
     labels = [one.label for one in found.per_label]
     side = min(8.4, max(4.2, 0.36 * len(labels) + 2.0))
-    figure, axes = blank(side + 0.6, side)
+    figure, axes = new_figure(side + 0.6, side)
     _cells(axes, found.confusion)
-    ticks = range(0, len(labels), 1 + (len(labels) - 1) // MOST_TICKS)
-    names = [_cut(labels[i]) for i in ticks]
-    size = 10 if len(labels) <= MOST_COUNTS else 8
+    ticks = range(0, len(labels), 1 + (len(labels) - 1) // MAX_TICKS)
+    names = [_shorten(labels[i]) for i in ticks]
+    size = 10 if len(labels) <= MAX_COUNTED_LABELS else 8
     rotation = _rotation(names)
     axes.set_xticks(ticks, names, rotation=rotation, fontsize=size)
     for name in axes.get_xticklabels():
@@ -84,11 +84,13 @@ def _cells(axes: Axes, confusion: Sequence[Sequence[int]]) -> None:
             if count:
                 square = Rectangle((predicted - 0.47, true - 0.47), 0.94, 0.94)
                 squares[RIGHT if true == predicted else WRONG].append((square, count / sum(row)))
-                if len(confusion) <= MOST_COUNTS:
+                if len(confusion) <= MAX_COUNTED_LABELS:
                     axes.text(predicted, true, str(count), ha="center", va="center")
     for colour, found in squares.items():
         if found:
-            least = 0.12 if len(confusion) <= MOST_COUNTS else 0.4  # a dot of two pixels must still be seen
+            least = (
+                0.12 if len(confusion) <= MAX_COUNTED_LABELS else 0.4
+            )  # a dot of two pixels must still be seen
             strengths = [least + (0.6 - least) * share for _, share in found]
             axes.add_collection(
                 PatchCollection([one for one, _ in found], facecolor=colour, alpha=strengths, linewidth=0)
@@ -98,13 +100,13 @@ def _cells(axes: Axes, confusion: Sequence[Sequence[int]]) -> None:
 def _precision_recall(found: Report) -> Figure:
     """A row for each label with both rates and intervals; the weakest where there are too many."""
     rows = [one for one in found.per_label if one.images or one.precision.support]
-    if len(rows) > MOST_ROWS:
-        rows = sorted(rows, key=lambda one: one.f1 or 0.0)[:MOST_ROWS]
-    figure, axes = blank(5.8, 1.1 + 0.32 * len(rows))
+    if len(rows) > MAX_CHART_LABELS:
+        rows = sorted(rows, key=lambda one: one.f1 or 0.0)[:MAX_CHART_LABELS]
+    figure, axes = new_figure(5.8, 1.1 + 0.32 * len(rows))
     for offset, colour, marker, name in ((-0.14, RIGHT, "o", "Precision"), (0.14, SECOND, "s", "Recall")):
         rates = [one.precision if name == "Precision" else one.recall for one in rows]
         _rates(axes, rates, offset, colour, marker, name)
-    axes.set_yticks(range(len(rows)), [_cut(one.label) for one in rows])
+    axes.set_yticks(range(len(rows)), [_shorten(one.label) for one in rows])
     axes.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.5, -0.5))
     axes.xaxis.set_major_formatter(FuncFormatter(_percent))
     axes.grid(axis="x", linewidth=0.6)
@@ -127,7 +129,7 @@ def _learning_curve(found: Report, curve: Sequence[Sequence[float]]) -> Figure |
     """The best model's accuracy on held-back training images over time; the evaluation's as a line."""
     if not curve:
         return None
-    figure, axes = blank(5.8, 2.8)
+    figure, axes = new_figure(5.8, 2.8)
     minutes = [point[0] / 60 for point in curve]
     shares = [point[1] for point in curve]
     axes.plot(
@@ -156,28 +158,28 @@ def _accuracy_latency(points: Sequence[Point], limit_ms: float) -> Figure | None
     """What the search tried: the quickest left, the most accurate on top. None for less than two."""
     if len(points) < 2:
         return None
-    figure, axes = blank(5.8, 3.4)
+    figure, axes = new_figure(5.8, 3.4)
     _frame(axes, points, limit_ms)
     front = [point for point in points if point.is_on_front]
-    axes.step(*_places(front), where="post", color=RIGHT, linewidth=1.4, alpha=0.6, zorder=1)
-    fit = [point for point in points if point.tried.is_admissible]
+    axes.step(*_coordinates(front), where="post", color=RIGHT, linewidth=1.4, alpha=0.6, zorder=1)
+    fit = [point for point in points if point.candidate.is_admissible]
     others = [point for point in fit if not point.is_on_front]
     best = [point for point in fit if point.is_on_front]
-    slow = [point for point in points if not point.tried.is_admissible]
-    chosen = [point for point in points if point.tried.is_best]
+    slow = [point for point in points if not point.candidate.is_admissible]
+    chosen = [point for point in points if point.candidate.is_best]
     _dots(axes, best, "Best for its time", marker="o", markersize=6, color=RIGHT)
     _dots(axes, others, "Other", marker="o", markersize=5, color=SOFT, zorder=1.5)
     _dots(axes, slow, "Too slow", marker="X", markersize=7, color=WRONG)
     ring = {"markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 1.6}
     _dots(axes, chosen, "Chosen", marker="o", markersize=12, **ring)
     figure.legend(loc="outside upper center", ncols=5, columnspacing=1.2, handletextpad=0.3, fontsize=9)
-    _name_points(figure, axes, points)
+    _annotate_points(figure, axes, points)
     return figure
 
 
 def _frame(axes: Axes, points: Sequence[Point], limit_ms: float) -> None:
     """Axes with room for names around the points, and the limit where it lies within reach."""
-    times, shares = _places(points)
+    times, shares = _coordinates(points)
     if is_within_reach(limit_ms, points):
         times.append(limit_ms)
         axes.axvline(limit_ms, color=SECOND, linestyle="--", linewidth=1.4, label=f"Limit, {limit_ms:g} ms")
@@ -197,27 +199,27 @@ def _percent(share: float, _: int) -> str:
     return f"{100 * share:.4g} %" if share < 1.0005 else ""
 
 
-def _places(points: Sequence[Point]) -> tuple[list[float], list[float]]:
+def _coordinates(points: Sequence[Point]) -> tuple[list[float], list[float]]:
     return [point.ms for point in points], [point.accuracy for point in points]
 
 
 def _dots(axes: Axes, points: Sequence[Point], name: str, **look: Any) -> None:
     if points:
-        axes.plot(*_places(points), linestyle="none", label=name, **look)
+        axes.plot(*_coordinates(points), linestyle="none", label=name, **look)
 
 
-def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
+def _annotate_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     """The chosen one by name, and those of the front that find a free place."""
     figure.draw_without_rendering()  # from here on it is known where everything lies
-    taken = _taken(axes, points, CLEAR * figure.dpi / 72)
-    named = [point for point in points if point.is_on_front or point.tried.is_best]
-    for point in sorted(named, key=lambda one: (not one.tried.is_best, -one.accuracy)):
-        name = _name(axes, point, taken)
+    taken = _occupied_boxes(axes, points, POINT_MARGIN * figure.dpi / 72)
+    named = [point for point in points if point.is_on_front or point.candidate.is_best]
+    for point in sorted(named, key=lambda one: (not one.candidate.is_best, -one.accuracy)):
+        name = _annotate(axes, point, taken)
         if name is not None:
             taken.append(name.get_window_extent())
 
 
-def _taken(axes: Axes, points: Sequence[Point], around: float) -> list[Bbox]:
+def _occupied_boxes(axes: Axes, points: Sequence[Point], around: float) -> list[Bbox]:
     """Boxes, in pixels, of what a name may not cover: the points, the limit, the front's steps up."""
     at = axes.transData.transform
     spots = [at((point.ms, point.accuracy)) for point in points]
@@ -230,18 +232,18 @@ def _taken(axes: Axes, points: Sequence[Point], around: float) -> list[Bbox]:
     return [*(Bbox([spot - around, spot + around]) for spot in spots), *rises, *limits]
 
 
-def _name(axes: Axes, point: Point, taken: Sequence[Bbox]) -> Annotation | None:
+def _annotate(axes: Axes, point: Point, taken: Sequence[Bbox]) -> Annotation | None:
     """Written where nothing is covered; where that is nowhere, only the chosen one's, covering the least."""
-    tries = [_name_at(axes, point, right, up) for right, up in PLACES]
-    cost = [_covered(axes, one, taken) for one in tries]
+    tries = [_annotate_at(axes, point, right, up) for right, up in NAME_OFFSETS]
+    cost = [_overlap_count(axes, one, taken) for one in tries]
     best = cost.index(min(cost))
     for place, one in enumerate(tries):
-        if place != best or (min(cost) and not point.tried.is_best):
+        if place != best or (min(cost) and not point.candidate.is_best):
             one.remove()
-    return tries[best] if not min(cost) or point.tried.is_best else None
+    return tries[best] if not min(cost) or point.candidate.is_best else None
 
 
-def _name_at(axes: Axes, point: Point, right: int, up: int) -> Annotation:
+def _annotate_at(axes: Axes, point: Point, right: int, up: int) -> Annotation:
     return axes.annotate(
         point.name,
         (point.ms, point.accuracy),
@@ -249,13 +251,13 @@ def _name_at(axes: Axes, point: Point, right: int, up: int) -> Annotation:
         textcoords="offset points",
         ha=("right", "center", "left")[(right > 0) - (right < 0) + 1],
         va=("top", "center", "bottom")[(up > 0) - (up < 0) + 1],
-        fontweight="bold" if point.tried.is_best else "normal",
+        fontweight="bold" if point.candidate.is_best else "normal",
         fontsize=9,
         in_layout=False,
     )
 
 
-def _covered(axes: Axes, name: Annotation, taken: Sequence[Bbox]) -> int:
+def _overlap_count(axes: Axes, name: Annotation, taken: Sequence[Bbox]) -> int:
     """How many dots, names and lines it would cover; leaving the axes counts as all of them."""
     box = name.get_window_extent()
     is_inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
@@ -263,5 +265,5 @@ def _covered(axes: Axes, name: Annotation, taken: Sequence[Bbox]) -> int:
     return sum(box.overlaps(other) for other in taken) + (0 if is_inside else len(taken))
 
 
-def _cut(name: str) -> str:
-    return name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+def _shorten(name: str) -> str:
+    return name if len(name) <= MAX_NAME_LENGTH else name[: MAX_NAME_LENGTH - 1] + "…"

@@ -13,19 +13,19 @@ from typing import Any
 
 from projects.datasets import compare as dataset_compare
 from projects.datasets.publish import ManifestDamaged
-from projects.models import Annotation, Project, Side
+from projects.models import Annotation, Project, Split
 from training.engine.evaluation import significance
 from training.engine.evaluation.metrics import Rate, wilson
 from training.evaluation.leaderboard import promoted_from
-from training.evaluation.uncertainty import rounded_up
+from training.evaluation.uncertainty import round_up
 from training.models import TrainingVersion
 
-MOST_VERSIONS = 6
+MAX_VERSIONS = 6
 Labels = frozenset[str]
 
 
 @dataclass(frozen=True)
-class Verdict:
+class PairComparison:
     """How `other` does against `base` on the images that both answered."""
 
     base: TrainingVersion
@@ -48,7 +48,7 @@ class Verdict:
             f"{self.base} alone {self.only_base:,}"
         )
         if self.word != "cannot tell yet":
-            return f"{self.other} is {self.word} than {self.base}. {counts} (p = {_p_words(self.p)})."
+            return f"{self.other} is {self.word} than {self.base}. {counts} (p = {_p_text(self.p)})."
         return f"Whether {self.other} is better than {self.base} cannot be told yet. {counts}{self._needed}"
 
     @property
@@ -58,7 +58,7 @@ class Verdict:
             return ": no difference is seen."
         more = max(needed - self.images, 1)
         return (
-            f" (p = {_p_words(self.p)}): if the difference is real, about {rounded_up(more):,} more "
+            f" (p = {_p_text(self.p)}): if the difference is real, about {round_up(more):,} more "
             "images of the validation side would tell."
         )
 
@@ -73,7 +73,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Dispute:
+class Disagreement:
     """An image that the versions do not answer alike: (answer, whether it is right) of each."""
 
     image_id: int
@@ -84,18 +84,18 @@ class Dispute:
 @dataclass(frozen=True)
 class Comparison:
     columns: list[Column]
-    verdicts: list[Verdict]
+    pairs: list[PairComparison]
     parameters: list[tuple[str, list[str]]]
-    disputes: list[Dispute]
+    disagreements: list[Disagreement]
     images: int
-    left_out: int  # of today's validation side, since one of the versions was trained on them
+    excluded: int  # of today's validation side, since one of the versions was trained on them
     is_waiting: bool
 
 
 def compare(project: Project, versions: Sequence[TrainingVersion]) -> Comparison:
     """Two or more Completed versions, the first one as the base. Raises ManifestDamaged."""
-    truth, left_out = judges(project, versions)
-    answers = [_answers(version) for version in versions]
+    truth, left_out = independent_images(project, versions)
+    answers = [_predictions(version) for version in versions]
     common = sorted(pk for pk in truth if all(pk in one and one[pk] is not None for one in answers))
     right = [[one[pk] == truth[pk] for pk in common] for one in answers]
     columns = [
@@ -104,58 +104,60 @@ def compare(project: Project, versions: Sequence[TrainingVersion]) -> Comparison
     ]
     return Comparison(
         columns,
-        _verdicts(versions, right),
-        differing(versions),
-        _disputes(common, truth, answers),
+        _pair_comparisons(versions, right),
+        differing_parameters(versions),
+        _disagreements(common, truth, answers),
         len(common),
         left_out,
         any(column.waiting for column in columns),
     )
 
 
-def judges(project: Project, versions: Iterable[TrainingVersion]) -> tuple[dict[int, Labels], int]:
+def independent_images(
+    project: Project, versions: Iterable[TrainingVersion]
+) -> tuple[dict[int, Labels], int]:
     """image id → today's labels, of the images that may judge all the versions; and how many may not."""
-    examined = todays(project)
+    examined = current_validation_labels(project)
     taught = set[int]()
     for version in versions:
-        taught |= trained_on(version)
+        taught |= training_image_ids(version)
     may = {pk: labels for pk, labels in examined.items() if pk not in taught}
     return may, len(examined) - len(may)
 
 
-def todays(project: Project) -> dict[int, Labels]:
+def current_validation_labels(project: Project) -> dict[int, Labels]:
     """The living labeled images of the validation side, with their labels."""
     found: dict[int, set[str]] = {}
     marks = Annotation.objects.filter(
-        image__project=project, image__deleted_at=None, image__side=Side.EVAL
+        image__project=project, image__deleted_at=None, image__split=Split.EVAL
     ).order_by()
     for image_id, name in marks.values_list("image_id", "label__name"):
         found.setdefault(image_id, set()).add(name)
     return {pk: frozenset(names) for pk, names in found.items()}
 
 
-def trained_on(version: TrainingVersion) -> set[int]:
+def training_image_ids(version: TrainingVersion) -> set[int]:
     """The images that the version, and those that it continues, have been trained on."""
     found, seen = set[int](), set[int]()
     one: TrainingVersion | None = version
     while one is not None and one.pk not in seen:
         seen.add(one.pk)
-        members = dataset_compare.members(one.dataset_version)
-        found |= {pk for pk, member in members.items() if member.usage == Side.TRAIN}
+        members = dataset_compare.version_images(one.dataset_version)
+        found |= {pk for pk, member in members.items() if member.usage == Split.TRAIN}
         one = one.incremental_version
     return found
 
 
-def unanswered(version: TrainingVersion) -> list[int]:
+def unpredicted_images(version: TrainingVersion) -> list[int]:
     """Of today's images that may judge the version, those that it never answered."""
     try:
-        truth, _ = judges(version.project, [version])
+        truth, _ = independent_images(version.project, [version])
     except ManifestDamaged:
         return []
-    return sorted(truth.keys() - _answers(version).keys())
+    return sorted(truth.keys() - _predictions(version).keys())
 
 
-def differing(versions: Sequence[TrainingVersion]) -> list[tuple[str, list[str]]]:
+def differing_parameters(versions: Sequence[TrainingVersion]) -> list[tuple[str, list[str]]]:
     """The parameters that are not the same in all versions, in words."""
     rows: list[tuple[str, list[str]]] = [
         ("Dataset Version", [str(one.dataset_version) for one in versions]),
@@ -190,7 +192,7 @@ def _time_of(version: TrainingVersion) -> str:
     return "--" if version.inference_ms is None else f"{version.inference_ms:.1f} ms"
 
 
-def _answers(version: TrainingVersion) -> dict[int, Labels | None]:
+def _predictions(version: TrainingVersion) -> dict[int, Labels | None]:
     """image id → what the version said; None where the file could not be read."""
     said: dict[int, Any] = dict(version.later_predictions.order_by().values_list("image_id", "predicted"))
     own = version.evaluated_images.exclude(image=None).order_by()
@@ -198,30 +200,32 @@ def _answers(version: TrainingVersion) -> dict[int, Labels | None]:
     return {pk: None if names is None else frozenset(names) for pk, names in said.items()}
 
 
-def _verdicts(versions: Sequence[TrainingVersion], right: Sequence[Sequence[bool]]) -> list[Verdict]:
+def _pair_comparisons(
+    versions: Sequence[TrainingVersion], right: Sequence[Sequence[bool]]
+) -> list[PairComparison]:
     """Every other version against the first."""
     counts = []
     for mine in right[1:]:
         pairs = list(zip(right[0], mine, strict=True))
         counts.append((sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)))
-    values = significance.adjusted([significance.p_value(*one) for one in counts])
+    values = significance.holm_adjusted([significance.mcnemar_p_value(*one) for one in counts])
     return [
-        Verdict(versions[0], other, only_base, only_other, len(right[0]), p)
+        PairComparison(versions[0], other, only_base, only_other, len(right[0]), p)
         for other, (only_base, only_other), p in zip(versions[1:], counts, values, strict=True)
     ]
 
 
-def _disputes(
+def _disagreements(
     common: Sequence[int], truth: dict[int, Labels], answers: Sequence[dict[int, Labels | None]]
-) -> list[Dispute]:
+) -> list[Disagreement]:
     found = []
     for pk in common:
         said = [one[pk] or frozenset() for one in answers]
         if any(one != said[0] for one in said):
             told = [(", ".join(sorted(one)) or "no label", one == truth[pk]) for one in said]
-            found.append(Dispute(pk, truth[pk], told))
+            found.append(Disagreement(pk, truth[pk], told))
     return found
 
 
-def _p_words(p: float) -> str:
+def _p_text(p: float) -> str:
     return "less than 0.001" if p < 0.001 else f"{p:.3f}"

@@ -21,10 +21,10 @@ def curves_of(
     if not images:
         return []
     scores = np.array([one.scores for one in images], np.float64)
-    truth = _carried(images, labels)
+    truth = _label_matrix(images, labels)
     confidence = np.array([one.confidence for one in images], np.float64)
     right = np.array([one.is_correct for one in images], np.bool_)
-    rows = [_of_label(label, scores[:, i], truth[:, i]) for i, label in enumerate(labels)]
+    rows = [_threshold_curve(label, scores[:, i], truth[:, i]) for i, label in enumerate(labels)]
     bins = curves.calibration(confidence, right)
     points = [[one.images, one.confidence, one.right] for one in bins]
     rows.append(Curve(kind=Kind.CALIBRATION, points=points, area=curves.calibration_error(bins)))
@@ -37,7 +37,7 @@ def curves_of(
     return rows
 
 
-def complete(version: TrainingVersion) -> None:
+def add_missing_curves(version: TrainingVersion) -> None:
     """Give a version that was evaluated before curves were kept its own; others stay as they are."""
     if version.curves.exists() or not version.evaluated_images.exists():
         return
@@ -46,12 +46,12 @@ def complete(version: TrainingVersion) -> None:
     Curve.objects.bulk_create(curves_of(version, images, labels), batch_size=500, ignore_conflicts=True)
 
 
-def _of_label(label: str, scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> Curve:
+def _threshold_curve(label: str, scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> Curve:
     area = curves.average_precision(scores, truth)
-    return Curve(kind=Kind.THRESHOLD, label=label, points=curves.counts(scores, truth), area=area)
+    return Curve(kind=Kind.THRESHOLD, label=label, points=curves.threshold_counts(scores, truth), area=area)
 
 
-def _carried(images: Iterable[EvaluatedImage], labels: Sequence[str]) -> NDArray[np.bool_]:
+def _label_matrix(images: Iterable[EvaluatedImage], labels: Sequence[str]) -> NDArray[np.bool_]:
     """[N, C] which image carries which label."""
     place = {label: i for i, label in enumerate(labels)}
     rows = [[place[name] for name in one.truth if name in place] for one in images]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
-from exeml_site.lib.params import read_number
+from exeml_site.lib.params import parse_int
 from training.models import TrainingVersion
 from training.models.evaluation import EvaluatedImageQuerySet
 
@@ -19,7 +19,7 @@ SORTS = {
     "strange": ("Strangest first", ["familiarity", "pk"]),
     "name": ("Name", ["image__name", "pk"]),
 }
-LONGEST = 100
+MAX_TEXT_LENGTH = 100
 
 
 class Chip(NamedTuple):
@@ -28,7 +28,7 @@ class Chip(NamedTuple):
 
 
 @dataclass(frozen=True)
-class EvaluatedQuery:
+class EvaluatedImageQuery:
     """What an address asks for; nonsense in it counts as not said.
 
     `missed`: images that carry the label and were not predicted as it; `wrongly`: the other way round.
@@ -44,16 +44,16 @@ class EvaluatedQuery:
     page: int = 1
 
     @classmethod
-    def from_address(cls, params: Mapping[str, str]) -> EvaluatedQuery:
+    def from_address(cls, params: Mapping[str, str]) -> EvaluatedImageQuery:
         names = ("true", "predicted", "missed", "wrongly", "q")
-        texts = {name: params.get(name, "").replace("\0", "").strip()[:LONGEST] for name in names}
+        texts = {name: params.get(name, "").replace("\0", "").strip()[:MAX_TEXT_LENGTH] for name in names}
         is_narrowed = any(texts[name] for name in ("true", "predicted", "missed", "wrongly"))
         outcome, sort = params.get("outcome", ""), params.get("sort", "")
         return cls(
             **texts,
             outcome=outcome if outcome in OUTCOMES else "all" if is_narrowed else "wrong",
             sort=sort if sort in SORTS else "surest",
-            page=max(read_number(params.get("page")) or 1, 1),
+            page=max(parse_int(params.get("page")) or 1, 1),
         )
 
     def images(self, version: TrainingVersion) -> EvaluatedImageQuerySet:
@@ -64,11 +64,11 @@ class EvaluatedQuery:
         elif self.outcome == "unknown":
             images = images.filter(is_known=False)
         if self.true:
-            images = images.carrying(self.true)
+            images = images.with_true_label(self.true)
         if self.predicted:
-            images = images.predicted_as(self.predicted)
-        images = _apart(images, self.missed, "carrying", "predicted_as")
-        images = _apart(images, self.wrongly, "predicted_as", "carrying")
+            images = images.with_predicted_label(self.predicted)
+        images = _in_first_column_only(images, self.missed, "with_true_label", "with_predicted_label")
+        images = _in_first_column_only(images, self.wrongly, "with_predicted_label", "with_true_label")
         if self.q:
             images = images.filter(image__name__icontains=self.q)
         found: EvaluatedImageQuerySet = images.defer("scores").order_by(*SORTS[self.sort][1])
@@ -90,7 +90,7 @@ class EvaluatedQuery:
         return [(name, getattr(self, name)) for name in names if getattr(self, name)]
 
     @property
-    def here(self) -> str:
+    def current_address(self) -> str:
         return self.address(page=self.page)
 
     @property
@@ -109,7 +109,7 @@ class EvaluatedQuery:
         ]
 
 
-def _apart(images: Any, label: str, first: str, second: str) -> Any:
+def _in_first_column_only(images: Any, label: str, first: str, second: str) -> Any:
     """Images that one column names and the other does not."""
     if not label:
         return images

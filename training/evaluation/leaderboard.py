@@ -7,28 +7,29 @@ from typing import NamedTuple, Protocol
 
 from training.models import Candidate, StopReason, TrainingVersion
 
-REACH = 1.6  # times the slowest candidate, a limit is still drawn
-TUNED = (  # the engine's words, joined by “ + ” where models are mixed; what they say once and several times
+LIMIT_REACH = 1.6  # times the slowest candidate, a limit is still drawn
+# The engine's words, joined by “ + ” where models are mixed; their text for one model and for several.
+FINE_TUNED_TEXTS = (
     ("fine-tuned", "fine-tuned", "{} fine-tuned"),
     ("last blocks", "last blocks fine-tuned", "last blocks of {} fine-tuned"),
 )
-RECIPES = {
+RECIPE_TEXTS = {
     "linear head": "Linear head on frozen features",
     "joint linear head": "Joint linear head on frozen features",
     "linear head on turned images": "Linear head on frozen features, images turned as well",
     "joint linear head on turned images": "Joint linear head on frozen features, images turned as well",
 }
-PHASES = {
+PHASE_NAMES = {
     "pixels": "Reading images",
     "heads": "Frozen features and heads",
     "fine-tuning": "Fine-tuning",
     "export": "Saving the model",
 }
-BAR, LEAST = 1000, 12  # units of the bar, and what the shortest phase takes of it to be seen
-OTHER = "Other: starting, evaluating, drawing charts"
+BAR_UNITS, MIN_BAR_UNITS = 1000, 12  # units of the bar, and what the shortest phase takes of it to be seen
+OTHER_PHASE = "Other: starting, evaluating, drawing charts"
 
 
-class Tried(Protocol):
+class ScoredCandidate(Protocol):
     """A candidate, as the engine reports it or as it is stored."""
 
     @property
@@ -52,12 +53,12 @@ class Point(NamedTuple):
 
     ms: float
     accuracy: float
-    tried: Tried
+    candidate: ScoredCandidate
     is_on_front: bool
 
     @property
     def name(self) -> str:
-        return f"{short_network(self.tried.network)}, {self.tried.resolution} px"
+        return f"{short_network(self.candidate.network)}, {self.candidate.resolution} px"
 
 
 class Phase(NamedTuple):
@@ -80,7 +81,7 @@ def best_first(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted(candidates, key=rank)
 
 
-def points_of(candidates: Iterable[Tried]) -> list[Point]:
+def points_of(candidates: Iterable[ScoredCandidate]) -> list[Point]:
     """The candidates with both numbers, the quickest first."""
     known = [
         (one.inference_ms, one.accuracy, one)
@@ -96,17 +97,17 @@ def points_of(candidates: Iterable[Tried]) -> list[Point]:
 
 def is_within_reach(limit_ms: float, points: Iterable[Point]) -> bool:
     """Whether the limit can be drawn without pressing the points into a corner."""
-    return limit_ms <= REACH * max(point.ms for point in points)
+    return limit_ms <= LIMIT_REACH * max(point.ms for point in points)
 
 
-def points_words(points: list[Point]) -> str:
+def points_description(points: list[Point]) -> str:
     """What the chart of accuracy and time shows, for those who do not see it."""
     words = f"Accuracy on held-back images and single-image time of {len(points)} candidates"
     for one in points:
-        if one.tried.is_best or one is points[0]:
-            title = "the chosen one" if one.tried.is_best else "the quickest"
+        if one.candidate.is_best or one is points[0]:
+            title = "the chosen one" if one.candidate.is_best else "the quickest"
             words += f"; {title}, {one.name}: {100 * one.accuracy:.1f} % at {one.ms:.1f} ms"
-    slow = sum(not one.tried.is_admissible for one in points)
+    slow = sum(not one.candidate.is_admissible for one in points)
     return f"{words}; {slow} slower than the limit." if slow else f"{words}."
 
 
@@ -122,13 +123,17 @@ def short_network(names: str) -> str:
     return names.replace("EfficientNet-Lite", "Lite")
 
 
-def recipe_words(recipe: str) -> str:
+def recipe_text(recipe: str) -> str:
     """“fine-tuned + last blocks + joint linear head” as a person would say it; a stranger as it is."""
     parts = recipe.split(" + ")
-    tuned = [words for part, one, more in TUNED if (words := _counted(parts.count(part), one, more))]
-    rest = [f"a {part}" for part in parts if part not in [name for name, *_ in TUNED]]
+    tuned = [
+        words
+        for part, one, more in FINE_TUNED_TEXTS
+        if (words := _counted_recipe(parts.count(part), one, more))
+    ]
+    rest = [f"a {part}" for part in parts if part not in [name for name, *_ in FINE_TUNED_TEXTS]]
     if not tuned:
-        return RECIPES.get(recipe, recipe[:1].upper() + recipe[1:])
+        return RECIPE_TEXTS.get(recipe, recipe[:1].upper() + recipe[1:])
     words = " and ".join(tuned)
     if rest:
         words += f", mixed with {' and '.join(rest)}"
@@ -137,7 +142,7 @@ def recipe_words(recipe: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _counted(count: int, one: str, more: str) -> str:
+def _counted_recipe(count: int, one: str, more: str) -> str:
     return "" if not count else one if count == 1 else more.format(count)
 
 
@@ -146,22 +151,25 @@ def phases_of(version: TrainingVersion) -> list[Phase]:
     known: dict[str, float] = version.seconds_by_phase
     if not known:
         return []
-    names = [*(name for name in PHASES if name in known), *(name for name in known if name not in PHASES)]
-    lengths = {PHASES.get(name, name[:1].upper() + name[1:]): known[name] for name in names}
+    names = [
+        *(name for name in PHASE_NAMES if name in known),
+        *(name for name in known if name not in PHASE_NAMES),
+    ]
+    lengths = {PHASE_NAMES.get(name, name[:1].upper() + name[1:]): known[name] for name in names}
     used = version.progress.get("used_s") or version.elapsed.total_seconds()
     total = max(used, sum(known.values()))
     if total > sum(known.values()):
-        lengths[OTHER] = total - sum(known.values())
-    return _laid_out(lengths, total)
+        lengths[OTHER_PHASE] = total - sum(known.values())
+    return _bar_layout(lengths, total)
 
 
-def _laid_out(lengths: dict[str, float], total: float) -> list[Phase]:
+def _bar_layout(lengths: dict[str, float], total: float) -> list[Phase]:
     shares = {name: seconds / total if total else 0.0 for name, seconds in lengths.items()}
-    wide = {name: max(LEAST, BAR * share) for name, share in shares.items()}
-    phases, at, scale = list[Phase](), 0.0, BAR / sum(wide.values())
+    wide = {name: max(MIN_BAR_UNITS, BAR_UNITS * share) for name, share in shares.items()}
+    phases, at, scale = list[Phase](), 0.0, BAR_UNITS / sum(wide.values())
     for place, (name, seconds) in enumerate(lengths.items()):
         width = scale * wide[name]
-        look = "phase-other" if name == OTHER else f"label-{place % 10}"
+        look = "phase-other" if name == OTHER_PHASE else f"label-{place % 10}"
         phases.append(Phase(name, seconds, shares[name], round(at, 1), round(width, 1), look))
         at += width
     return phases

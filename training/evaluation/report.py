@@ -18,7 +18,7 @@ from training.evaluation.leaderboard import promoted_from, why_it_ended
 from training.evaluation.results import results_of
 from training.models import TrainingVersion
 
-MOST_MISTAKES = 24
+MAX_MISTAKES = 24
 STYLES = ("tokens.css", "report.css")
 
 
@@ -28,7 +28,7 @@ def report_html(version: TrainingVersion) -> str:
         "version": version,
         "project": version.project,
         "results": results_of(version),
-        "matrix": svg_plots.matrix(version.confusion),
+        "matrix": svg_plots.build_matrix(version.confusion),
         "parameters": parameters_of(version),
         "why_it_ended": why_it_ended(version),
         "charts": _charts(version),
@@ -93,11 +93,12 @@ def _mistakes(version: TrainingVersion) -> list[dict[str, Any]]:
     """The surest mistakes with their thumbnails as data."""
     wrong = version.evaluated_images.filter(is_correct=False).defer("scores").select_related("image")
     return [
-        {"one": one, "picture": _picture(one)} for one in wrong.order_by("-confidence", "pk")[:MOST_MISTAKES]
+        {"one": one, "picture": _thumbnail_data_url(one)}
+        for one in wrong.order_by("-confidence", "pk")[:MAX_MISTAKES]
     ]
 
 
-def _picture(one: Any) -> str:
+def _thumbnail_data_url(one: Any) -> str:
     if one.image is None:
         return ""
     try:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from training.evaluation.leaderboard import Point, best_first, points_note, points_of, points_words
-from training.evaluation.svg_plots import Cell, matrix
-from training.evaluation.uncertainty import Average, accuracy_words, averages, labels_words, needed_of
+from training.evaluation.leaderboard import Point, best_first, points_description, points_note, points_of
+from training.evaluation.svg_plots import Cell, build_matrix
+from training.evaluation.uncertainty import Average, accuracy_note, averages, label_images_needed, recall_note
 from training.models import Candidate, Curve, Metric, TrainingVersion
 
 CHARTS = {
@@ -17,14 +17,14 @@ CHARTS = {
     "learning-curve": "Learning curve",
     "accuracy-latency": "Accuracy and single-image time",
 }
-OF_SEARCH = "accuracy-latency"  # stands beside what was tried, apart from the charts of the evaluation
-MOST_CONFUSIONS = 12
-MOST_ROWS = 40  # labels in the chart of precision and recall; beyond, the weakest of them
+SEARCH_CHART = "accuracy-latency"  # stands beside what was tried, apart from the charts of the evaluation
+MAX_CONFUSIONS = 12
+MAX_CHART_LABELS = 40  # labels in the chart of precision and recall; beyond, the weakest of them
 SORTS = ("label", "images", "accuracy", "precision", "recall", "f1")
 
 
 @dataclass(frozen=True)
-class LabelRow:
+class LabelResult:
     """One row of Classification Statistics."""
 
     label: str
@@ -38,13 +38,13 @@ class LabelRow:
         return self.recall.support
 
     @property
-    def needed(self) -> int:
+    def images_needed(self) -> int:
         """How many more validation images would tell its recall to ± 10 points."""
-        return needed_of(self)
+        return label_images_needed(self)
 
 
 @dataclass(frozen=True)
-class Chart:
+class StoredChart:
     """A stored chart with the words that say the same."""
 
     name: str
@@ -61,25 +61,25 @@ class Results:
     precision: Metric
     recall: Metric
     f1: Metric
-    rows: list[LabelRow]
+    rows: list[LabelResult]
     confusions: list[Cell]
     curve: list[list[float]]
-    charts: list[Chart]
+    charts: list[StoredChart]
     candidates: list[Candidate]
     points: list[Point]
     averages: list[Average]
-    doubts: list[str]  # what the validation side is too small to tell
+    uncertainty_notes: list[str]  # what the validation side is too small to tell
     is_multi_label: bool = False
     hamming: float | None = None
     mean_average_precision: float | None = None
 
     @property
-    def evaluation_charts(self) -> list[Chart]:
-        return [chart for chart in self.charts if chart.name != OF_SEARCH]
+    def evaluation_charts(self) -> list[StoredChart]:
+        return [chart for chart in self.charts if chart.name != SEARCH_CHART]
 
     @property
-    def search_chart(self) -> Chart | None:
-        return next((chart for chart in self.charts if chart.name == OF_SEARCH), None)
+    def search_chart(self) -> StoredChart | None:
+        return next((chart for chart in self.charts if chart.name == SEARCH_CHART), None)
 
     @property
     def is_first_chosen(self) -> bool:
@@ -95,26 +95,29 @@ def results_of(version: TrainingVersion) -> Results | None:
     overall = by_label.pop("", None)
     if not overall or len(overall) < len(Metric.Name):
         return None
-    rows = [LabelRow(label, **of_label) for label, of_label in by_label.items()]
-    found = matrix(version.confusion)
-    confusions = found.confusions[:MOST_CONFUSIONS] if found else []
+    rows = [LabelResult(label, **of_label) for label, of_label in by_label.items()]
+    found = build_matrix(version.confusion)
+    confusions = found.confusions[:MAX_CONFUSIONS] if found else []
     curve = version.progress.get("curve", [])
     candidates = best_first(version.candidates.all())
     points = points_of(candidates)
     words = {
-        "confusion-matrix": _matrix_words(overall[Metric.Name.ACCURACY], confusions),
-        "precision-recall": _rates_words(rows),
-        "learning-curve": _curve_words(overall[Metric.Name.ACCURACY], curve),
-        OF_SEARCH: points_words(points),
+        "confusion-matrix": _matrix_text(overall[Metric.Name.ACCURACY], confusions),
+        "precision-recall": _rates_text(rows),
+        "learning-curve": _curve_text(overall[Metric.Name.ACCURACY], curve),
+        SEARCH_CHART: points_description(points),
     }
-    notes = {"precision-recall": _rates_note(rows), OF_SEARCH: points_note(points, version)}
+    notes = {"precision-recall": _rates_note(rows), SEARCH_CHART: points_note(points, version)}
     charts = _charts(version, words, notes)
     is_multi = version.project.is_multi_label
-    doubts = [accuracy_words(overall[Metric.Name.ACCURACY], version.training_ratio), labels_words(rows)]
+    uncertainty_notes = [
+        accuracy_note(overall[Metric.Name.ACCURACY], version.training_ratio),
+        recall_note(rows),
+    ]
     return Results(
         **overall,
         averages=averages(rows, overall, is_multi),
-        doubts=[words for words in doubts if words],
+        uncertainty_notes=[words for words in uncertainty_notes if words],
         is_multi_label=is_multi,
         hamming=_mean([row.accuracy.value for row in rows]) if is_multi else None,
         mean_average_precision=_mean_average_precision(version) if is_multi else None,
@@ -138,7 +141,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def arranged(rows: Iterable[LabelRow], sort: str, search: str) -> list[LabelRow]:
+def filter_and_sort(rows: Iterable[LabelResult], sort: str, search: str) -> list[LabelResult]:
     """The rows whose label contains `search`, in the order of `sort` ("recall", "-recall"); gaps last."""
     wanted = [row for row in rows if search.casefold() in row.label.casefold()]
     field, is_falling = sort.removeprefix("-"), sort.startswith("-")
@@ -149,19 +152,21 @@ def arranged(rows: Iterable[LabelRow], sort: str, search: str) -> list[LabelRow]
     return sorted(known, key=lambda row: _key(row, field), reverse=is_falling) + gaps
 
 
-def _key(row: LabelRow, field: str) -> Any:
+def _key(row: LabelResult, field: str) -> Any:
     if field == "label":
         return row.label.casefold()
     return row.images if field == "images" else getattr(row, field).value
 
 
-def _charts(version: TrainingVersion, words: dict[str, str], notes: dict[str, str]) -> list[Chart]:
+def _charts(version: TrainingVersion, words: dict[str, str], notes: dict[str, str]) -> list[StoredChart]:
     """Those that the worker drew."""
     drawn = version.progress.get("charts", [])
-    return [Chart(name, CHARTS[name], words[name], notes.get(name, "")) for name in CHARTS if name in drawn]
+    return [
+        StoredChart(name, CHARTS[name], words[name], notes.get(name, "")) for name in CHARTS if name in drawn
+    ]
 
 
-def _matrix_words(accuracy: Metric, confusions: list[Cell]) -> str:
+def _matrix_text(accuracy: Metric, confusions: list[Cell]) -> str:
     words = f"Confusion matrix: {accuracy.hits} of {accuracy.support} right"
     if not confusions:
         return f"{words}; nothing was confused."
@@ -170,7 +175,7 @@ def _matrix_words(accuracy: Metric, confusions: list[Cell]) -> str:
     return f"{words}; most often confused: {worst.true} taken for {worst.predicted}, {times}."
 
 
-def _rates_words(rows: list[LabelRow]) -> str:
+def _rates_text(rows: list[LabelResult]) -> str:
     words = f"Precision and recall of {len(rows)} labels with their 95 % intervals"
     for name in ("precision", "recall"):
         known = [row for row in rows if getattr(row, name).value is not None]
@@ -180,11 +185,15 @@ def _rates_words(rows: list[LabelRow]) -> str:
     return f"{words}."
 
 
-def _rates_note(rows: list[LabelRow]) -> str:
-    return f"The {MOST_ROWS} weakest of {len(rows)} labels, by F1 Score." if len(rows) > MOST_ROWS else ""
+def _rates_note(rows: list[LabelResult]) -> str:
+    return (
+        f"The {MAX_CHART_LABELS} weakest of {len(rows)} labels, by F1 Score."
+        if len(rows) > MAX_CHART_LABELS
+        else ""
+    )
 
 
-def _curve_words(accuracy: Metric, curve: list[list[float]]) -> str:
+def _curve_text(accuracy: Metric, curve: list[list[float]]) -> str:
     if not curve:
         return "Learning curve."
     first, last = curve[0], curve[-1]

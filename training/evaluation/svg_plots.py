@@ -13,9 +13,9 @@ from django.utils.safestring import SafeString, mark_safe
 from training.engine.evaluation.metrics import Rate, wilson
 from training.models import Curve
 
-SIDE = 100  # units of a chart
-FEW = 20  # labels of a matrix that still is a table
-STEPS = 101
+PLOT_UNITS = 100  # units of a chart
+MAX_TABLE_LABELS = 20  # labels of a matrix that still is a table
+THRESHOLD_COUNT = 101
 
 
 class Cell(NamedTuple):
@@ -56,9 +56,9 @@ class Matrix:
 
     @property
     def is_table(self) -> bool:
-        return len(self.labels) <= FEW
+        return len(self.labels) <= MAX_TABLE_LABELS
 
-    def drawn(self, url: str) -> SafeString:
+    def svg_cells(self, url: str) -> SafeString:
         """The filled cells as elements of an SVG: templates take a fifth of a second for thousands."""
         return mark_safe(
             "".join(
@@ -74,7 +74,7 @@ class Matrix:
         return sorted((cell for cell in self.filled if not cell.is_right), key=lambda cell: -cell.images)
 
 
-def matrix(confusion: dict[str, Any]) -> Matrix | None:
+def build_matrix(confusion: dict[str, Any]) -> Matrix | None:
     """None for several labels an image, which have no such matrix."""
     labels, table = confusion.get("labels", []), confusion.get("matrix", [])
     if not table:
@@ -90,7 +90,7 @@ def matrix(confusion: dict[str, Any]) -> Matrix | None:
             labels[true],
             [_cell(labels, true, predicted, count, sum(row)) for predicted, count in enumerate(row)],
         )
-        for true, row in enumerate(table if len(labels) <= FEW else [])
+        for true, row in enumerate(table if len(labels) <= MAX_TABLE_LABELS else [])
     ]
     return Matrix(labels, rows, filled)
 
@@ -100,7 +100,7 @@ def _cell(labels: Sequence[str], true: int, predicted: int, count: int, of_row: 
     return Cell(labels[true], labels[predicted], count, strength, true == predicted, predicted, true)
 
 
-class Step(NamedTuple):
+class ThresholdStep(NamedTuple):
     """One threshold of a label: what is named from it on."""
 
     threshold: float
@@ -116,24 +116,24 @@ class Step(NamedTuple):
         return self.precision.support - self.precision.hits
 
 
-def steps(points: Sequence[Sequence[int]], every: int = 10) -> list[Step]:
+def threshold_steps(points: Sequence[Sequence[int]], every: int = 10) -> list[ThresholdStep]:
     """Of a THRESHOLD curve: at threshold 0 every image is named, so its hits are all that carry the label."""
     carried = points[0][0]
     return [
-        Step(number / (STEPS - 1), wilson(hits, named), wilson(hits, carried))
+        ThresholdStep(number / (THRESHOLD_COUNT - 1), wilson(hits, named), wilson(hits, carried))
         for number, (hits, named) in enumerate(points)
         if number % every == 0
     ]
 
 
-def line_of_thresholds(points: Sequence[Sequence[int]]) -> str:
+def precision_recall_line(points: Sequence[Sequence[int]]) -> str:
     """Recall to the right, precision upwards, as points of a polyline; nothing named has no precision."""
     carried = points[0][0]
     places = [(hits / carried, hits / named) for hits, named in points if named and carried]
-    return _line(places)
+    return _polyline_points(places)
 
 
-class Kept(NamedTuple):
+class CoverageStep(NamedTuple):
     """What is left when less sure answers are refused."""
 
     threshold: float
@@ -145,26 +145,26 @@ class Kept(NamedTuple):
         return self.answered.support - self.answered.hits
 
 
-def kept(points: Sequence[Sequence[int]], every: int = 10) -> list[Kept]:
+def coverage_steps(points: Sequence[Sequence[int]], every: int = 10) -> list[CoverageStep]:
     total = points[0][1]
     return [
-        kept_of(right, answered, total, number / (STEPS - 1))
+        coverage_step(right, answered, total, number / (THRESHOLD_COUNT - 1))
         for number, (right, answered) in enumerate(points)
         if number % every == 0
     ]
 
 
-def kept_of(right: int, answered: int, total: int, threshold: float = 0.0) -> Kept:
-    return Kept(threshold, wilson(answered, total), wilson(right, answered))
+def coverage_step(right: int, answered: int, total: int, threshold: float = 0.0) -> CoverageStep:
+    return CoverageStep(threshold, wilson(answered, total), wilson(right, answered))
 
 
-def line_of_coverage(points: Sequence[Sequence[int]]) -> str:
+def coverage_line(points: Sequence[Sequence[int]]) -> str:
     """Coverage to the right, accuracy upwards."""
     total = points[0][1]
-    return _line((answered / total, right / answered) for right, answered in points if answered)
+    return _polyline_points((answered / total, right / answered) for right, answered in points if answered)
 
 
-class Tenth(NamedTuple):
+class CalibrationBin(NamedTuple):
     """A bin of the reliability diagram."""
 
     low: int
@@ -175,16 +175,18 @@ class Tenth(NamedTuple):
     height: float
 
 
-def tenths(curve: Curve) -> list[Tenth]:
+def calibration_bins(curve: Curve) -> list[CalibrationBin]:
     found = []
     for number, (images, confidence, right) in enumerate(curve.points):
         rate = wilson(right, images)
-        height = SIDE * (rate.value or 0.0)
-        found.append(Tenth(10 * number, 10 * number + 10, confidence, rate, 10 * number + 0.6, height))
+        height = PLOT_UNITS * (rate.value or 0.0)
+        found.append(
+            CalibrationBin(10 * number, 10 * number + 10, confidence, rate, 10 * number + 0.6, height)
+        )
     return found
 
 
-def calibration_words(bins: Sequence[Tenth], error: float | None) -> str:
+def calibration_text(bins: Sequence[CalibrationBin], error: float | None) -> str:
     """Is the model as sure as it is right?"""
     images = sum(one.rate.support for one in bins)
     if not images or error is None:
@@ -199,5 +201,5 @@ def calibration_words(bins: Sequence[Tenth], error: float | None) -> str:
     return f"{words}: it is {'surer' if gap > 0 else 'less sure'} than it is right."
 
 
-def _line(places: Iterable[tuple[float, float]]) -> str:
-    return " ".join(f"{SIDE * x:.2f},{SIDE * (1 - y):.2f}" for x, y in places)
+def _polyline_points(places: Iterable[tuple[float, float]]) -> str:
+    return " ".join(f"{PLOT_UNITS * x:.2f},{PLOT_UNITS * (1 - y):.2f}" for x, y in places)

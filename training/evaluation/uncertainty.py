@@ -8,15 +8,15 @@ from decimal import Decimal
 from math import ceil
 from typing import Protocol
 
-from training.engine.evaluation.metrics import interval
+from training.engine.evaluation.metrics import wilson_interval
 from training.models import Metric
 
-SETTLED = 0.05  # half of an interval's width, at most, for the accuracy …
-OF_A_LABEL = 0.10  # … and for the recall of a label
-MOST_NEEDED = 100_000
+MAX_ACCURACY_HALF_WIDTH = 0.05  # half of an interval's width, at most, for the accuracy …
+MAX_RECALL_HALF_WIDTH = 0.10  # … and for the recall of a label
+MAX_IMAGES_NEEDED = 100_000
 
 
-class Row(Protocol):
+class LabelNumbers(Protocol):
     """One label's numbers."""
 
     @property
@@ -45,7 +45,7 @@ class Average:
 def images_needed(share: float, half_width: float) -> int:
     """The fewest images on which a rate of `share` is known to ± `half_width`: where Wilson's interval (1927)
     of that rate is no wider, at most MOST_NEEDED."""
-    low, high = 1, MOST_NEEDED
+    low, high = 1, MAX_IMAGES_NEEDED
     while low < high:
         middle = (low + high) // 2
         if _half_width(share, middle) <= half_width:
@@ -56,52 +56,52 @@ def images_needed(share: float, half_width: float) -> int:
 
 
 def _half_width(share: float, images: int) -> float:
-    low, high = interval(share, images)
+    low, high = wilson_interval(share, images)
     return (high - low) / 2
 
 
-def accuracy_words(accuracy: Metric, ratio: Decimal) -> str:
+def accuracy_note(accuracy: Metric, ratio: Decimal) -> str:
     """What the validation side is too small to tell, and how many images would tell it; else empty."""
     if accuracy.value is None or accuracy.low is None or accuracy.high is None:
         return ""
-    if (accuracy.high - accuracy.low) / 2 <= SETTLED:
+    if (accuracy.high - accuracy.low) / 2 <= MAX_ACCURACY_HALF_WIDTH:
         return ""
-    needed = rounded_up(images_needed(accuracy.value, SETTLED))
+    needed = round_up(images_needed(accuracy.value, MAX_ACCURACY_HALF_WIDTH))
     more = max(needed - accuracy.support, 1)
-    labeled = rounded_up(ceil(more / (1 - float(ratio))))
+    labeled = round_up(ceil(more / (1 - float(ratio))))
     validation = "1 validation image" if accuracy.support == 1 else f"{accuracy.support} validation images"
     return (
         f"From {validation} nobody can tell the accuracy more exactly than "
         f"{100 * accuracy.low:.0f} to {100 * accuracy.high:.0f} %. About {needed:,} validation images "
-        f"would tell it to ± {100 * SETTLED:.0f} points: label about {labeled:,} more images."
+        f"would tell it to ± {100 * MAX_ACCURACY_HALF_WIDTH:.0f} points: label about {labeled:,} more images."
     )
 
 
-def labels_words(rows: Sequence[Row]) -> str:
+def recall_note(rows: Sequence[LabelNumbers]) -> str:
     """The same of the labels' recall."""
-    rough = [row for row in rows if row.images and needed_of(row)]
+    rough = [row for row in rows if row.images and label_images_needed(row)]
     if not rough:
         return ""
     rarest = min(rough, key=lambda row: (row.images, row.label))
-    would_do = rarest.images + needed_of(rarest)
+    would_do = rarest.images + label_images_needed(rarest)
     which = "every label" if len(rough) == len(rows) else f"{len(rough)} of {len(rows)} labels"
     return (
-        f"The recall of {which} is known no better than to ± {100 * OF_A_LABEL:.0f} points. "
+        f"The recall of {which} is known no better than to ± {100 * MAX_RECALL_HALF_WIDTH:.0f} points. "
         f"“{rarest.label}” has {_images(rarest.images)} in validation; about {would_do:,} would do."
     )
 
 
-def needed_of(row: Row) -> int:
+def label_images_needed(row: LabelNumbers) -> int:
     """How many more validation images of the label would tell its recall to ± 10 points; 0 where enough."""
     recall = row.recall
     if recall.value is None or recall.low is None or recall.high is None:
         return 0
-    if (recall.high - recall.low) / 2 <= OF_A_LABEL:
+    if (recall.high - recall.low) / 2 <= MAX_RECALL_HALF_WIDTH:
         return 0
-    return max(rounded_up(images_needed(recall.value, OF_A_LABEL)) - row.images, 1)
+    return max(round_up(images_needed(recall.value, MAX_RECALL_HALF_WIDTH)) - row.images, 1)
 
 
-def averages(rows: Sequence[Row], overall: dict[str, Metric], is_multi_label: bool) -> list[Average]:
+def averages(rows: Sequence[LabelNumbers], overall: dict[str, Metric], is_multi_label: bool) -> list[Average]:
     """Macro as it is stored; weighted and, for several labels, micro from the labels' rows.
 
     As scikit-learn's, with `zero_division=0`.
@@ -128,7 +128,7 @@ def averages(rows: Sequence[Row], overall: dict[str, Metric], is_multi_label: bo
     return found
 
 
-def rounded_up(count: int) -> int:
+def round_up(count: int) -> int:
     """No more figures than an estimate deserves: to tens from 100 on, to hundreds from 1,000 on."""
     step = 1 if count < 100 else 10 if count < 1000 else 100
     return -(-count // step) * step

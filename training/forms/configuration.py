@@ -23,13 +23,13 @@ from training.models.version import (
     MIN_INFERENCE_MS,
     MIN_TRAINING_MINUTES,
 )
-from training.versions.lifecycle import name_taken
+from training.versions.lifecycle import name_taken_message
 
 DEFAULT_RATIO = Decimal("0.8")
 DEFAULT_HOURS = Decimal(1)
 MIN_HOURS, MAX_HOURS = Decimal(MIN_TRAINING_MINUTES) / 60, Decimal(MAX_TRAINING_MINUTES) / 60
 # A version that continues another one predicts where and as fast as that one does.
-INHERITED = ("inference_hardware", "max_inference_ms")
+INHERITED_FIELDS = ("inference_hardware", "max_inference_ms")
 PLAIN_TEXT = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 PROPOSED_NAME = re.compile(r"[Vv]([0-9]{1,9})")
 
@@ -139,7 +139,7 @@ class TrainingConfigurationForm(forms.Form):
         """Fix hardware and duration to those of the version that is continued, whatever is sent."""
         if self.base is None:
             return
-        for name in INHERITED:
+        for name in INHERITED_FIELDS:
             self.fields[name].disabled = True
             self.fields[name].help_text = f"Inherited from {self.base}."
             self.initial[name] = getattr(self.base, name)
@@ -165,7 +165,7 @@ class TrainingConfigurationForm(forms.Form):
     def clean_dataset_version(self) -> str:
         name: str = self.cleaned_data["dataset_version"]
         if self.project.dataset_versions.filter(name__iexact=name).exists():
-            raise ValidationError(name_taken(name), code="taken")
+            raise ValidationError(name_taken_message(name), code="taken")
         return name
 
     def clean(self) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class IncrementalVersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
     best: int | None = None
 
     def label_from_instance(self, version: Any) -> str:
-        accuracy, f1 = (overall(version, name) for name in (Metric.Name.ACCURACY, Metric.Name.F1))
+        accuracy, f1 = (overall_metric(version, name) for name in (Metric.Name.ACCURACY, Metric.Name.F1))
         words = [version.name]
         words += [f"accuracy {100 * accuracy:.1f} %"] if accuracy is not None else []
         words += [f"F1 {f1:.3f}"] if f1 is not None else []
@@ -70,6 +70,6 @@ class InstanceFlavorField(forms.ModelChoiceField):  # type: ignore[type-arg]
         return str(flavor.name)
 
 
-def overall(version: TrainingVersion, name: str) -> float | None:
+def overall_metric(version: TrainingVersion, name: str) -> float | None:
     """A number of the whole evaluation, from the prefetched metrics."""
     return next((metric.value for metric in version.metrics.all() if metric.name == name), None)

@@ -15,8 +15,13 @@ from training.models import Metric, Service, TrainingVersion
 
 CUSTOM = "custom"
 MIN_HOURS, MAX_HOURS = 1, 24
-MOST_TESTED = 24  # pictures at once on the page
-HOURS = [("1", "1 hour later"), ("2", "2 hours later"), ("4", "4 hours later"), ("6", "6 hours later")]
+MAX_TEST_IMAGES = 24  # pictures at once on the page
+AUTO_STOP_CHOICES = [
+    ("1", "1 hour later"),
+    ("2", "2 hours later"),
+    ("4", "4 hours later"),
+    ("6", "6 hours later"),
+]
 
 
 def deployable_versions(project: Project) -> QuerySet[TrainingVersion]:
@@ -72,7 +77,7 @@ class DeployForm(forms.Form):
     )
     stops_after = forms.ChoiceField(
         label="Stops",
-        choices=[*HOURS, (CUSTOM, "Custom")],
+        choices=[*AUTO_STOP_CHOICES, (CUSTOM, "Custom")],
         widget=forms.RadioSelect,
         initial="1",
         required=False,
@@ -125,26 +130,26 @@ class DeployForm(forms.Form):
         return int(choice) if choice else None
 
 
-class SeveralFilesInput(forms.FileInput):
+class MultipleFileInput(forms.FileInput):
     allow_multiple_selected = True
 
 
-class PicturesField(forms.FileField):
+class MultipleImageField(forms.FileField):
     """`cleaned_data` holds the list of the files."""
 
-    widget = SeveralFilesInput(
+    widget = MultipleFileInput(
         attrs={"accept": "image/jpeg,image/png,image/bmp,image/webp", "multiple": True}
     )
 
     def clean(self, data: Any, initial: Any = None) -> list[UploadedFile[bytes]]:
         files = data if isinstance(data, list) else [data]
-        return [super(PicturesField, self).clean(one, initial) for one in files or [None]]
+        return [super(MultipleImageField, self).clean(one, initial) for one in files or [None]]
 
 
 class PredictionForm(forms.Form):
     """Pictures for the test of a service."""
 
-    image = PicturesField(
+    image = MultipleImageField(
         label="Picture",
         error_messages={
             "required": "Choose a picture first.",
@@ -157,8 +162,10 @@ class PredictionForm(forms.Form):
     def clean_image(self) -> list[UploadedFile[bytes]]:
         files: list[UploadedFile[bytes]] = self.cleaned_data["image"]
         limit = settings.EXEML_MAX_IMAGE_MB
-        if len(files) > MOST_TESTED:
-            raise forms.ValidationError(f"Choose at most {MOST_TESTED} pictures; Batch answers thousands.")
+        if len(files) > MAX_TEST_IMAGES:
+            raise forms.ValidationError(
+                f"Choose at most {MAX_TEST_IMAGES} pictures; Batch answers thousands."
+            )
         for one in files:
             if (one.size or 0) > limit * 1024 * 1024:
                 which = "The picture" if len(files) == 1 else f"“{one.name}”"

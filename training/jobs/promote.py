@@ -13,21 +13,23 @@ from exeml_site.lib import storage
 from training.engine import EngineError, FitResult, Sample
 from training.models import Candidate, TrainingVersion
 
-FILE = "candidates.pt"  # beside the folder of the bundle
-MOST_EXAMPLES = 8
+CANDIDATES_FILE = "candidates.pt"  # beside the folder of the bundle
+MAX_EXAMPLES = 8
 
 
 def promote(version: TrainingVersion, samples: Sequence[Sample], folder: Path) -> FitResult:
     """The candidate that was asked for as a bundle in `folder`. Raises EngineError where that cannot be."""
-    from training.engine.search.candidate_store import restore
+    from training.engine.search.candidate_store import restore_candidate
 
     candidate = version.promoted_candidate
     if candidate is None or candidate.place is None:
         raise EngineError("The candidate that this version was made from is gone.", "Train again.")
-    examples = [one.path for one in samples if one.usage == "TRAIN" and one.path.exists()][:MOST_EXAMPLES]
+    examples = [one.path for one in samples if one.split == "TRAIN" and one.path.exists()][:MAX_EXAMPLES]
     threads = settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1
     began = time.monotonic()
-    bundle, report = restore(_kept(candidate), candidate.place, folder / "bundle", examples, threads)
+    bundle, report = restore_candidate(
+        _candidates_path(candidate), candidate.place, folder / "bundle", examples, threads
+    )
     return FitResult(
         bundle=folder / "bundle",
         labels=bundle.labels,
@@ -42,10 +44,10 @@ def promote(version: TrainingVersion, samples: Sequence[Sample], folder: Path) -
     )
 
 
-def _kept(candidate: Candidate) -> Path:
+def _candidates_path(candidate: Candidate) -> Path:
     version = candidate.training_version
     try:
-        return storage.local_path(f"{version.folder}/{FILE}")
+        return storage.local_path(f"{version.folder}/{CANDIDATES_FILE}")
     except OSError as problem:
         raise EngineError(
             f"The candidates of {version} are not there any more.", "Train again to choose another one."

@@ -12,36 +12,36 @@ from django.db import transaction
 
 from projects.models import Image
 from training.engine import CandidateReport
-from training.engine.evaluation.evaluate import Prediction
+from training.engine.evaluation.evaluate import SamplePrediction
 from training.engine.evaluation.metrics import LabelReport, Rate, Report, report
 from training.evaluation import curve_rows
 from training.models import Candidate, Curve, EvaluatedImage, Metric, TrainingVersion
 
-BATCH = 500
+BATCH_SIZE = 500
 
 
 @transaction.atomic
 def record(
     version: TrainingVersion,
     labels: Sequence[str],
-    predictions: Iterable[Prediction],
+    predictions: Iterable[SamplePrediction],
     candidates: Iterable[CandidateReport],
 ) -> Report:
     """Store predictions, candidates and every metric; what an earlier attempt left is replaced."""
     for rows in (version.metrics, version.evaluated_images, version.candidates, version.curves):
         rows.all().delete()
     images = _evaluated_images(version, predictions)
-    EvaluatedImage.objects.bulk_create(images, batch_size=BATCH)
-    Candidate.objects.bulk_create(_candidate(version, one) for one in candidates)
+    EvaluatedImage.objects.bulk_create(images, batch_size=BATCH_SIZE)
+    Candidate.objects.bulk_create(_candidate_row(version, one) for one in candidates)
     found = report_of(images, labels, version.project.is_multi_label)
-    Metric.objects.bulk_create(_metrics(version, found), batch_size=BATCH)
-    _keep_confusion(version, found)
-    Curve.objects.bulk_create(curve_rows.curves_of(version, images, labels), batch_size=BATCH)
+    Metric.objects.bulk_create(_metric_rows(version, found), batch_size=BATCH_SIZE)
+    _save_confusion(version, found)
+    Curve.objects.bulk_create(curve_rows.curves_of(version, images, labels), batch_size=BATCH_SIZE)
     return found
 
 
 def report_of(
-    images: Iterable[EvaluatedImage | Prediction], labels: Sequence[str], is_multi_label: bool
+    images: Iterable[EvaluatedImage | SamplePrediction], labels: Sequence[str], is_multi_label: bool
 ) -> Report:
     """The evaluation computed from stored predictions. A label that only the truth knows joins at the end."""
     images = list(images)
@@ -51,9 +51,11 @@ def report_of(
     return report([*labels, *strangers], truths, predictions, is_multi_label)
 
 
-def _evaluated_images(version: TrainingVersion, predictions: Iterable[Prediction]) -> list[EvaluatedImage]:
+def _evaluated_images(
+    version: TrainingVersion, predictions: Iterable[SamplePrediction]
+) -> list[EvaluatedImage]:
     named = [(_image_id(one), one) for one in predictions]
-    present = _still_there({image_id for image_id, _ in named if image_id is not None})
+    present = _existing_image_ids({image_id for image_id, _ in named if image_id is not None})
     return [
         EvaluatedImage(
             training_version=version,
@@ -72,21 +74,21 @@ def _evaluated_images(version: TrainingVersion, predictions: Iterable[Prediction
     ]
 
 
-def _image_id(one: Prediction) -> int | None:
+def _image_id(one: SamplePrediction) -> int | None:
     """A manifest from elsewhere names images that are not ours."""
     return int(one.id) if one.id.isdecimal() else None
 
 
-def _still_there(image_ids: set[int]) -> set[int]:
+def _existing_image_ids(image_ids: set[int]) -> set[int]:
     """An operator may have purged an image after the dataset version was published; its answer counts on."""
     ordered, present = sorted(image_ids), set[int]()
-    for start in range(0, len(ordered), BATCH):
-        part = ordered[start : start + BATCH]
+    for start in range(0, len(ordered), BATCH_SIZE):
+        part = ordered[start : start + BATCH_SIZE]
         present.update(Image.objects.filter(pk__in=part).values_list("pk", flat=True))
     return present
 
 
-def _candidate(version: TrainingVersion, one: CandidateReport) -> Candidate:
+def _candidate_row(version: TrainingVersion, one: CandidateReport) -> Candidate:
     return Candidate(
         training_version=version,
         network=one.network,
@@ -103,13 +105,13 @@ def _candidate(version: TrainingVersion, one: CandidateReport) -> Candidate:
     )
 
 
-def _metrics(version: TrainingVersion, found: Report) -> list[Metric]:
+def _metric_rows(version: TrainingVersion, found: Report) -> list[Metric]:
     name = Metric.Name
     rows = [
-        _rate(version, "", name.ACCURACY, found.accuracy),
-        _share(version, "", name.PRECISION, found.macro_precision, found.n),
-        _share(version, "", name.RECALL, found.macro_recall, found.n),
-        _share(version, "", name.F1, found.macro_f1, found.n),
+        _rate_metric(version, "", name.ACCURACY, found.accuracy),
+        _value_metric(version, "", name.PRECISION, found.macro_precision, found.n),
+        _value_metric(version, "", name.RECALL, found.macro_recall, found.n),
+        _value_metric(version, "", name.F1, found.macro_f1, found.n),
     ]
     for one in found.per_label:
         rows += _label_metrics(version, one)
@@ -119,14 +121,14 @@ def _metrics(version: TrainingVersion, found: Report) -> list[Metric]:
 def _label_metrics(version: TrainingVersion, one: LabelReport) -> list[Metric]:
     name = Metric.Name
     return [
-        _rate(version, one.label, name.ACCURACY, one.accuracy),
-        _rate(version, one.label, name.PRECISION, one.precision),
-        _rate(version, one.label, name.RECALL, one.recall),
-        _share(version, one.label, name.F1, one.f1, one.images),
+        _rate_metric(version, one.label, name.ACCURACY, one.accuracy),
+        _rate_metric(version, one.label, name.PRECISION, one.precision),
+        _rate_metric(version, one.label, name.RECALL, one.recall),
+        _value_metric(version, one.label, name.F1, one.f1, one.images),
     ]
 
 
-def _rate(version: TrainingVersion, label: str, name: str, rate: Rate) -> Metric:
+def _rate_metric(version: TrainingVersion, label: str, name: str, rate: Rate) -> Metric:
     return Metric(
         training_version=version,
         label=label,
@@ -139,12 +141,14 @@ def _rate(version: TrainingVersion, label: str, name: str, rate: Rate) -> Metric
     )
 
 
-def _share(version: TrainingVersion, label: str, name: str, value: float | None, support: int) -> Metric:
+def _value_metric(
+    version: TrainingVersion, label: str, name: str, value: float | None, support: int
+) -> Metric:
     """A macro average or an F1: a share, but no count of hits, so it has no Wilson interval."""
     return Metric(training_version=version, label=label, name=name, value=value, support=support)
 
 
-def _keep_confusion(version: TrainingVersion, found: Report) -> None:
+def _save_confusion(version: TrainingVersion, found: Report) -> None:
     version.confusion = {
         "labels": [one.label for one in found.per_label],
         "matrix": [list(row) for row in found.confusion],

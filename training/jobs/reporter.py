@@ -17,10 +17,10 @@ from training.models.version import TrainingVersionQuerySet
 
 logger = logging.getLogger(__name__)
 
-WRITE_EVERY_S = 2.0
-BEAT_EVERY_S = 5.0
-ASK_EVERY_S = 1.0
-CURVE_POINTS = 120
+WRITE_INTERVAL_S = 2.0
+HEARTBEAT_INTERVAL_S = 5.0
+STOP_CHECK_INTERVAL_S = 1.0
+MAX_CURVE_POINTS = 120
 
 
 class Reporter:
@@ -78,7 +78,7 @@ class Reporter:
                 self._state["remaining_at_s"] = round(self.used_s)
             if event.kind == "best" and event.accuracy is not None:
                 self._add_to_curve(event.accuracy)
-            if time.monotonic() - self._written >= WRITE_EVERY_S:
+            if time.monotonic() - self._written >= WRITE_INTERVAL_S:
                 self._write()
 
     def say(self, message: str) -> None:
@@ -90,7 +90,7 @@ class Reporter:
     def should_stop(self) -> bool:
         """Whether a person asked for it, the project was deleted, or the row is not ours any more."""
         with self._lock:
-            if time.monotonic() - self._asked >= ASK_EVERY_S:
+            if time.monotonic() - self._asked >= STOP_CHECK_INTERVAL_S:
                 self._ask()
             return self._is_stop_wanted or not self.is_ours
 
@@ -100,7 +100,7 @@ class Reporter:
         if curve and curve[-1][1] == round(accuracy, 4):
             return
         curve = [*curve, [round(self.used_s, 1), round(accuracy, 4)]]
-        if len(curve) > CURVE_POINTS:
+        if len(curve) > MAX_CURVE_POINTS:
             curve = [*curve[:-1:2], curve[-1]]
         self._state |= {"best_accuracy": accuracy, "curve": curve}
 
@@ -130,7 +130,7 @@ class Reporter:
         self._is_stop_wanted = row is not None and any(row)
 
     def _beat(self) -> None:
-        while not self._ended.wait(BEAT_EVERY_S):
+        while not self._ended.wait(HEARTBEAT_INTERVAL_S):
             with self._lock:
                 self._write()
         connection.close()

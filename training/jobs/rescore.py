@@ -13,7 +13,7 @@ from training.serving.inference import model_cache, predictor
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE, SLICE = 64, 1024  # images between two writes, and of one job
+BATCH_SIZE, MAX_PER_JOB = 64, 1024  # images between two writes, and of one job
 
 
 def rescore(version_id: int) -> int:
@@ -21,16 +21,16 @@ def rescore(version_id: int) -> int:
     version = TrainingVersion.objects.completed().select_related("project").filter(pk=version_id).first()
     if version is None:
         return 0
-    waiting = comparison.unanswered(version)
-    for start in range(0, min(len(waiting), SLICE), AT_ONCE):
+    waiting = comparison.unpredicted_images(version)
+    for start in range(0, min(len(waiting), MAX_PER_JOB), BATCH_SIZE):
         try:
-            _predict(version, waiting[start : start + AT_ONCE])
+            _predict(version, waiting[start : start + BATCH_SIZE])
         except model_cache.ModelUnavailable as problem:
             logger.warning("%s cannot be asked about later images: %s", version, problem)
             return start
-    if len(waiting) > SLICE:
+    if len(waiting) > MAX_PER_JOB:
         jobs.enqueue("rescore_version", version_id)
-    return min(len(waiting), SLICE)
+    return min(len(waiting), MAX_PER_JOB)
 
 
 def _predict(version: TrainingVersion, image_ids: list[int]) -> None:
@@ -40,7 +40,7 @@ def _predict(version: TrainingVersion, image_ids: list[int]) -> None:
         try:
             answer = predictor.predict(version, local_path(image.file_name).read_bytes())
             predicted = list(answer.predicted_labels)
-        except (OSError, predictor.PictureRefused):
+        except (OSError, predictor.InvalidImage):
             logger.info("image %s cannot be read, so it compares nothing", image.pk)
         rows.append(LaterPrediction(training_version=version, image=image, predicted=predicted))
     LaterPrediction.objects.bulk_create(rows, ignore_conflicts=True)

@@ -32,12 +32,12 @@ from training.models.version import TrainingVersionQuerySet
 
 logger = logging.getLogger(__name__)
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
-FINISHING_S = 10  # of the limit: drawing the charts, storing the model, writing the rows
-RESCUE_S = 90  # for an attempt after a crash, also beyond the limit: enough to keep the model of an hour
+DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
+FINISH_RESERVE_S = 10  # of the limit: drawing the charts, storing the model, writing the rows
+MIN_RESUME_S = 90  # for an attempt after a crash, also beyond the limit: enough to keep the model of an hour
 
 
-class NotOurs(Exception):
+class ClaimLost(Exception):
     """The row was deleted or belongs to another attempt: whatever this job made is of no use."""
 
 
@@ -50,10 +50,10 @@ def train(version_id: int, attempt: int) -> None:
     try:
         with Reporter(version) as reporter:
             _train(version, reporter)
-    except NotOurs:
+    except ClaimLost:
         logger.warning("training version %s was taken away while it ran", version_id)
     except Exception as problem:
-        _end_badly(version, problem)
+        _end_with_failure(version, problem)
 
 
 def claim(version_id: int, attempt: int) -> TrainingVersion | None:
@@ -99,7 +99,7 @@ def _train(version: TrainingVersion, reporter: Reporter) -> None:
         config = _config(version, reporter.used_s, folder)
         result = fit(samples, config, folder, reporter.report, reporter.should_stop)
     if not reporter.is_ours:
-        raise NotOurs
+        raise ClaimLost
     _finish(version, samples, result, reporter)
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -110,19 +110,24 @@ def _publish(version: TrainingVersion) -> None:
         found = readiness.readiness(version.project)
         if not found.is_ready:
             raise EngineError(" ".join(found.missing), "Label the images, then press Retry.")
-        find_duplicates.find_copies(version.project)  # of images that came a moment ago, too
+        find_duplicates.update_duplicate_groups(version.project)  # of images that came a moment ago, too
     publish.publish(version.dataset_version)
-    statistics.portrait_of(version.dataset_version)
+    statistics.statistics_of(version.dataset_version)
 
 
 def _samples(version: TrainingVersion) -> list[Sample]:
     return [
-        Sample(str(entry.image_id), _path(entry), entry.labels, "EVAL" if entry.usage == "EVAL" else "TRAIN")
-        for entry in publish.read_samples(version.dataset_version)
+        Sample(
+            str(entry.image_id),
+            _image_path(entry),
+            entry.labels,
+            "EVAL" if entry.usage == "EVAL" else "TRAIN",
+        )
+        for entry in publish.read_entries(version.dataset_version)
     ]
 
 
-def _path(entry: Entry) -> Path:
+def _image_path(entry: Entry) -> Path:
     """A file that is gone is left to the engine, which leaves unreadable images out and names them."""
     try:
         return storage.local_path(entry.source)
@@ -132,8 +137,8 @@ def _path(entry: Entry) -> Path:
 
 def _config(version: TrainingVersion, used_s: float, folder: Path) -> FitConfig:
     """The limit less what was used and what the end needs; what the engine counts itself is not twice."""
-    left = version.limit.total_seconds() - used_s - FINISHING_S
-    least = RESCUE_S if "lost" in version.progress else 0
+    left = version.limit.total_seconds() - used_s - FINISH_RESERVE_S
+    least = MIN_RESUME_S if "lost" in version.progress else 0
     hardware: Hardware = "CPU" if version.inference_hardware == "CPU" else "NV_P4"
     return FitConfig(
         max_seconds=max(least, left) + _used_by_engine(folder),
@@ -182,15 +187,15 @@ def _finish(
     """Evaluate on the validation side, store the files, then Completed together with every number."""
     from training.engine.evaluation.evaluate import evaluate
 
-    held_out, seen = judges_of(result.bundle, samples)
+    held_out, seen = independent_samples(result.bundle, samples)
     reporter.say(f"Evaluating on {len(held_out)} validation images")
     evaluation = evaluate(result.bundle, held_out, threads=settings.EXEML_ENGINE_THREADS or None)
     reporter.say("Drawing the charts and storing the model")
-    drawn = _store_charts(version, evaluation.report, _curve_to_its_end(reporter), result)
+    drawn = _store_charts(version, evaluation.report, _curve_until_now(reporter), result)
     size = _store_bundle(version, result.bundle)
-    if result.kept is not None:
-        with result.kept.open("rb") as content:
-            storage.save_whole(f"{version.folder}/{promote.FILE}", content)
+    if result.candidates_file is not None:
+        with result.candidates_file.open("rb") as content:
+            storage.save_whole(f"{version.folder}/{promote.CANDIDATES_FILE}", content)
     unreadable = len(result.unreadable) + len(evaluation.unreadable)
     progress = {**reporter.state, "charts": drawn, "unreadable": unreadable, "seen_before": seen}
     with transaction.atomic():
@@ -198,13 +203,13 @@ def _finish(
         record.record(version, evaluation.labels, evaluation.predictions, result.candidates)
 
 
-def judges_of(bundle: Path, samples: Sequence[Sample]) -> tuple[list[Sample], int]:
+def independent_samples(bundle: Path, samples: Sequence[Sample]) -> tuple[list[Sample], int]:
     """The validation images that may judge a model, and how many may not: a model that it continues was
     trained on those, before they changed side."""
-    from training.engine.bundle.writer import marks_of, read_trained_on
+    from training.engine.bundle.writer import hash_ids, read_trained_on
 
-    held_out = [sample for sample in samples if sample.usage == "EVAL"]
-    is_seen = np.isin(marks_of(sample.id for sample in held_out), read_trained_on(bundle))
+    held_out = [sample for sample in samples if sample.split == "EVAL"]
+    is_seen = np.isin(hash_ids(sample.id for sample in held_out), read_trained_on(bundle))
     judges = [sample for sample, seen in zip(held_out, is_seen.tolist(), strict=True) if not seen]
     if not judges:
         raise EngineError(
@@ -214,7 +219,7 @@ def judges_of(bundle: Path, samples: Sequence[Sample]) -> tuple[list[Sample], in
     return judges, len(held_out) - len(judges)
 
 
-def _curve_to_its_end(reporter: Reporter) -> list[list[float]]:
+def _curve_until_now(reporter: Reporter) -> list[list[float]]:
     """The last accuracy held until now."""
     curve: list[list[float]] = reporter.state.get("curve", [])
     return [*curve, [reporter.used_s, curve[-1][1]]] if curve else []
@@ -247,12 +252,12 @@ def _store_bundle(version: TrainingVersion, bundle: Path) -> int:
 
 
 def _complete(version: TrainingVersion, result: FitResult, size: int, progress: dict[str, Any]) -> None:
-    ended = _mine(version).update(
+    ended = _claimed_row(version).update(
         status=Status.COMPLETED,
         finished_at=timezone.now(),
         progress=progress,
         stop_reason=result.stop_reason,
-        ran_on=ran_on(version, result.device),
+        ran_on=describe_device(version, result.device),
         model_name=f"exeML-{version.project.name}-{version.name}",
         model_bytes=size,
         inference_ms=result.best.inference_ms,
@@ -260,12 +265,12 @@ def _complete(version: TrainingVersion, result: FitResult, size: int, progress: 
         seconds_by_phase=result.seconds_by_phase,
     )
     if not ended:
-        raise NotOurs
+        raise ClaimLost
     jobs.enqueue("suggest_labels", version.project_id)  # its predictions are better suggestions
     jobs.enqueue("forecast_gains", version.pk)
 
 
-def ran_on(version: TrainingVersion, device: str) -> str:
+def describe_device(version: TrainingVersion, device: str) -> str:
     """Where it really ran; a GPU flavor on a machine without one is told."""
     if device != "cpu":
         from training.engine.backbones.timm_loader import gpu_name
@@ -278,47 +283,49 @@ def ran_on(version: TrainingVersion, device: str) -> str:
     return place
 
 
-def _mine(version: TrainingVersion) -> TrainingVersionQuerySet:
+def _claimed_row(version: TrainingVersion) -> TrainingVersionQuerySet:
     return TrainingVersion.objects.alive().filter(
         pk=version.pk, attempt=version.attempt, status=Status.RUNNING
     )
 
 
-def _end_badly(version: TrainingVersion, problem: Exception) -> None:
+def _end_with_failure(version: TrainingVersion, problem: Exception) -> None:
     """Stopped or Failed, with a sentence for the user and, if nobody expected it, a trace for operators."""
-    status, fields = Status.FAILED, explain(problem, version)
+    status, fields = Status.FAILED, explain_failure(problem, version)
     if isinstance(problem, StoppedBeforeModel):
         status, fields = Status.STOPPED, {"stop_reason": StopReason.USER}
     if "traceback" in fields:
         logger.error("training version %s failed", version.pk, exc_info=problem)
-    _mine(version).update(status=status, finished_at=timezone.now(), **fields)
+    _claimed_row(version).update(status=status, finished_at=timezone.now(), **fields)
     shutil.rmtree(work_folder(version.pk), ignore_errors=True)
 
 
-def explain(problem: Exception, version: TrainingVersion) -> dict[str, str]:
+def explain_failure(problem: Exception, version: TrainingVersion) -> dict[str, str]:
     """Cause and remedy in the user's words."""
     if isinstance(problem, EngineError):
-        return _words(problem.cause, problem.remedy)
+        return _failure_fields(problem.cause, problem.remedy)
     if isinstance(problem, publish.ManifestDamaged):
-        return _words(str(problem), "Press Train: a new version publishes the dataset again.")
+        return _failure_fields(str(problem), "Press Train: a new version publishes the dataset again.")
     trace = "".join(traceback.format_exception(problem))[-20_000:]
-    return {**_unexpected(problem, version), "traceback": trace}
+    return {**_unexpected_failure(problem, version), "traceback": trace}
 
 
-def _unexpected(problem: Exception, version: TrainingVersion) -> dict[str, str]:
+def _unexpected_failure(problem: Exception, version: TrainingVersion) -> dict[str, str]:
     if isinstance(problem, MemoryError) or "out of memory" in str(problem).lower():
-        return _words(
+        return _failure_fields(
             "The machine ran out of memory.",
             "Press Retry when fewer trainings run, or ask an operator for a machine with more memory.",
         )
-    if isinstance(problem, OSError) and problem.errno in NO_SPACE:
-        return _words("The disk of the machine is full.", "Ask an operator to free space, then press Retry.")
-    return _words(
+    if isinstance(problem, OSError) and problem.errno in DISK_FULL_ERRNOS:
+        return _failure_fields(
+            "The disk of the machine is full.", "Ask an operator to free space, then press Retry."
+        )
+    return _failure_fields(
         f"Something unexpected happened ({type(problem).__name__}).",
         f"Press Retry. If it happens again, give an operator the job id {version.job_id}: "
         "the details are kept for them.",
     )
 
 
-def _words(cause: str, remedy: str) -> dict[str, str]:
+def _failure_fields(cause: str, remedy: str) -> dict[str, str]:
     return {"failure_cause": cause, "failure_remedy": remedy}

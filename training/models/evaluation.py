@@ -72,10 +72,10 @@ class Metric(models.Model):
 
 
 class EvaluatedImageQuerySet(models.QuerySet["EvaluatedImage"]):
-    def carrying(self, label: str) -> EvaluatedImageQuerySet:
+    def with_true_label(self, label: str) -> EvaluatedImageQuerySet:
         return self._naming("true_names", label)
 
-    def predicted_as(self, label: str) -> EvaluatedImageQuerySet:
+    def with_predicted_label(self, label: str) -> EvaluatedImageQuerySet:
         return self._naming("predicted_names", label)
 
     def _naming(self, column: str, label: str) -> EvaluatedImageQuerySet:

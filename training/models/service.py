@@ -59,10 +59,17 @@ class Service(models.Model):
     previous_version = models.ForeignKey(
         TrainingVersion, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
-    trial_version = models.ForeignKey(
-        TrainingVersion, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    canary_version = models.ForeignKey(
+        TrainingVersion,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_column="trial_version_id",
     )
-    trial_percent = models.PositiveSmallIntegerField(default=0, help_text="of the calls, 1–99")
+    canary_percent = models.PositiveSmallIntegerField(
+        default=0, help_text="of the calls, 1–99", db_column="trial_percent"
+    )
     collects = models.BooleanField(default=False, help_text="keeps the pictures of its calls, and says so")
     keeps_days = models.PositiveSmallIntegerField(default=30, help_text="days that they are kept")
     auto_stop_hours = models.PositiveSmallIntegerField(
@@ -93,7 +100,7 @@ class Service(models.Model):
                 name="service_status_is_known",
             ),
             models.CheckConstraint(
-                condition=models.Q(trial_percent__lte=99), name="a_trial_has_a_share_of_the_calls"
+                condition=models.Q(canary_percent__lte=99), name="a_trial_has_a_share_of_the_calls"
             ),
         ]
 
@@ -118,7 +125,7 @@ class Service(models.Model):
     @property
     def main_percent(self) -> int:
         """The share of the calls that the version itself answers."""
-        return 100 - self.trial_percent
+        return 100 - self.canary_percent
 
     @property
     def can_roll_back(self) -> bool:
@@ -159,10 +166,15 @@ class ServiceToken(models.Model):
     name = models.CharField(max_length=64)
     token_hash = models.CharField(max_length=64, unique=True)
     hint = models.CharField(max_length=8)  # the token's last characters
-    made_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_column="made_by_id",
     )
-    made_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(auto_now_add=True, db_column="made_at")
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
 
@@ -221,8 +233,10 @@ class CollectedCall(models.Model):
     is_known = models.BooleanField(null=True)
     verdict = models.CharField(max_length=5, choices=Verdict.choices, blank=True)
     true_labels = models.JSONField(default=list, blank=True)
-    said_at = models.DateTimeField(null=True, blank=True)
-    said_by = models.CharField(max_length=150, blank=True)  # a person, or the name of a token
+    feedback_at = models.DateTimeField(null=True, blank=True, db_column="said_at")
+    feedback_by = models.CharField(
+        max_length=150, blank=True, db_column="said_by"
+    )  # a person, or the name of a token
     image = models.ForeignKey(
         "projects.Image", on_delete=models.SET_NULL, null=True, blank=True, related_name="collected_calls"
     )

@@ -17,14 +17,14 @@ from exeml_site.lib import jobs
 from projects.models import Team
 from training.models import Service, ServiceEvent, TrainingVersion
 from training.serving.inference import model_cache, predictor
-from training.serving.tokens import Token, keep, new_token
+from training.serving.tokens import Token, new_token, store_token
 
 logger = logging.getLogger(__name__)
 
 Status = Service.Status
 FIRST_TOKEN = "first token"
 JOB_TIMEOUT_S = 300  # of loading a model and proving it
-QUEUE_PATIENCE = timedelta(seconds=60)  # after that a Deploying service is put into the queue again
+REQUEUE_AFTER = timedelta(seconds=60)  # after that a Deploying service is put into the queue again
 
 
 class DeployRefused(Exception):
@@ -39,7 +39,7 @@ def deploy(
     with transaction.atomic():
         version.refresh_from_db(fields=["status", "deleted_at"])
         check_deployable(version)
-        _admit_one_more(version.project.team_id)
+        _check_service_limit(version.project.team_id)
         service = Service.objects.create(
             id=service_id or uuid4(),
             project=version.project,
@@ -48,8 +48,8 @@ def deploy(
             auto_stop_hours=auto_stop_hours,
             deployed_by=by,
         )
-        keep(service, FIRST_TOKEN, token, by)
-        note(service, by, f"Deploying {version.name}.")
+        store_token(service, FIRST_TOKEN, token, by)
+        record_event(service, by, f"Deploying {version.name}.")
         enqueue_deployment(service.pk)
     return service, token
 
@@ -60,25 +60,27 @@ def bring_up(service_id: str) -> None:
     if service is None or not service.is_deploying:
         return
     try:
-        predictor.prove(service.training_version)
+        predictor.verify_model(service.training_version)
     except model_cache.ModelUnavailable as problem:
-        _fail(service, str(problem))
+        _set_failed(service, str(problem))
     except Exception:
-        _fail(service, "The model could not be started. An operator finds the reason in the queue “short”.")
+        _set_failed(
+            service, "The model could not be started. An operator finds the reason in the queue “short”."
+        )
         raise
     else:
-        _run(service)
+        _set_running(service)
 
 
 def stop(service: Service, by: User | None) -> bool:
     """False when it was not up: nothing changes."""
-    return change(service, {Status.RUNNING, Status.DEPLOYING}, by, "Stopped.", **_at_rest())
+    return update_service(service, {Status.RUNNING, Status.DEPLOYING}, by, "Stopped.", **_stopped_fields())
 
 
 def start(service: Service, by: User) -> bool:
     """Deploying again, with the Auto Stop it was deployed with. False when there was nothing to start."""
     with transaction.atomic():
-        has_changed = change(
+        has_changed = update_service(
             service,
             {Status.STOPPED, Status.FAILED},
             by,
@@ -95,14 +97,16 @@ def start(service: Service, by: User) -> bool:
 
 def delete(service: Service, by: User) -> bool:
     """It answers no more and leaves the page; the row stays for the history."""
-    return change(service, set(Status), by, "Deleted.", deleted_at=timezone.now(), **_at_rest())
+    return update_service(
+        service, set(Status), by, "Deleted.", deleted_at=timezone.now(), **_stopped_fields()
+    )
 
 
-def collect(service: Service, collects: bool, keeps_days: int, by: User) -> None:
+def set_collecting(service: Service, collects: bool, keeps_days: int, by: User) -> None:
     """Begin or end to keep the pictures of calls. What was kept stays until its days are over."""
     message = f"Collects requests, kept for {keeps_days} days." if collects else "Collects no requests."
     if (service.collects, service.keeps_days) != (collects, keeps_days):
-        change(service, set(Status), by, message, collects=collects, keeps_days=keeps_days)
+        update_service(service, set(Status), by, message, collects=collects, keeps_days=keeps_days)
 
 
 def stop_expired() -> int:
@@ -111,30 +115,32 @@ def stop_expired() -> int:
     Returns how many were stopped.
     """
     now = timezone.now()
-    for service_id in Service.objects.waiting_since(now - QUEUE_PATIENCE).values_list("pk", flat=True):
+    for service_id in Service.objects.waiting_since(now - REQUEUE_AFTER).values_list("pk", flat=True):
         enqueue_deployment(service_id)
-    return sum(_expire(service) for service in Service.objects.expired(now))
+    return sum(_stop_expired_service(service) for service in Service.objects.expired(now))
 
 
-def _expire(service: Service) -> bool:
+def _stop_expired_service(service: Service) -> bool:
     with transaction.atomic():
-        rows = Service.objects.expired(timezone.now()).filter(pk=service.pk).update(**_at_rest())
+        rows = Service.objects.expired(timezone.now()).filter(pk=service.pk).update(**_stopped_fields())
         if rows:
             is_over = service.stops_at is not None and service.stops_at <= timezone.now()
-            note(service, None, "Stopped by Auto Stop." if is_over else "Stopped: the project was deleted.")
+            record_event(
+                service, None, "Stopped by Auto Stop." if is_over else "Stopped: the project was deleted."
+            )
     return bool(rows)
 
 
-def _run(service: Service) -> None:
+def _set_running(service: Service) -> None:
     hours = service.auto_stop_hours
     stops_at = timezone.now() + timedelta(hours=hours) if hours else None
     unit = "hour" if hours == 1 else "hours"
     message = f"Running. Auto Stop in {hours} {unit}." if hours else "Running. Auto Stop is off."
-    change(service, {Status.DEPLOYING}, None, message, status=Status.RUNNING, stops_at=stops_at)
+    update_service(service, {Status.DEPLOYING}, None, message, status=Status.RUNNING, stops_at=stops_at)
 
 
-def _fail(service: Service, cause: str) -> None:
-    change(
+def _set_failed(service: Service, cause: str) -> None:
+    update_service(
         service,
         {Status.DEPLOYING},
         None,
@@ -145,11 +151,11 @@ def _fail(service: Service, cause: str) -> None:
     )
 
 
-def _at_rest() -> dict[str, Any]:
+def _stopped_fields() -> dict[str, Any]:
     return {"status": Status.STOPPED, "stops_at": None}
 
 
-def change(
+def update_service(
     service: Service,
     when: Iterable[Status],
     by: User | None,
@@ -162,12 +168,12 @@ def change(
         alive = Service.objects.alive().filter(pk=service.pk, status__in=list(when), **(only_if or {}))
         rows = alive.update(**changes)
         if rows:
-            note(service, by, message)
+            record_event(service, by, message)
     service.refresh_from_db()
     return bool(rows)
 
 
-def note(service: Service, by: User | None, message: str) -> None:
+def record_event(service: Service, by: User | None, message: str) -> None:
     ServiceEvent.objects.create(service=service, by=by, message=message[:255])
 
 
@@ -178,7 +184,7 @@ def check_deployable(version: TrainingVersion) -> None:
         raise DeployRefused(f"Only Completed versions can be deployed; {version.name} is {version.status}.")
 
 
-def _admit_one_more(team_id: int) -> None:
+def _check_service_limit(team_id: int) -> None:
     """Counting and creating are one step: the team's row is locked (SQLite locks the whole database)."""
     team = Team.objects.select_for_update().get(pk=team_id)
     limit = settings.EXEML_MAX_SERVICES_PER_TEAM

@@ -95,7 +95,7 @@ FEEDBACK: Schema = {
 }
 
 
-def document(address: str) -> Schema:
+def openapi_document(address: str) -> Schema:
     """OpenAPI 3.1; `address` is that of this site."""
     return {
         "openapi": "3.1.0",
@@ -131,7 +131,10 @@ def _infer() -> Schema:
         "operationId": "infer",
         "summary": "Labels of one picture, or of several",
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
-        "responses": {"200": _json("The answer, or one for each picture.", answer), **_problems()},
+        "responses": {
+            "200": _json_response("The answer, or one for each picture.", answer),
+            **_error_responses(),
+        },
     }
 
 
@@ -145,14 +148,14 @@ def _feedback() -> Schema:
         "operationId": "feedback",
         "summary": "Whether an answer was right; for requests that were collected",
         "requestBody": {"required": True, "content": body},
-        "responses": {"200": _json("Kept.", answer), **_problems()},
+        "responses": {"200": _json_response("Kept.", answer), **_error_responses()},
     }
 
 
-def _problems() -> Schema:
+def _error_responses() -> Schema:
     problem = {"$ref": "#/components/schemas/Problem"}
-    return {str(status): _json(words, problem) for status, (words, _) in ERRORS.items()}
+    return {str(status): _json_response(words, problem) for status, (words, _) in ERRORS.items()}
 
 
-def _json(words: str, schema: Schema) -> Schema:
+def _json_response(words: str, schema: Schema) -> Schema:
     return {"description": words, "content": {"application/json": {"schema": schema}}}

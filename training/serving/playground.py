@@ -26,12 +26,12 @@ from training.serving.inference import model_cache, predictor
 
 logger = logging.getLogger(__name__)
 
-KEPT_S = 120
-NEIGHBOURS = 6
+RESULT_TTL_S = 120
+MAX_NEIGHBOURS = 6
 
 
 @dataclass(frozen=True)
-class Tested:
+class TestedImage:
     """One picture of the test: its answer, or the sentence that says why there is none."""
 
     name: str
@@ -39,28 +39,28 @@ class Tested:
     problem: str = ""
 
 
-def test(service: Service, uploads: Sequence[UploadedFile[bytes]]) -> list[Tested]:
+def predict_uploads(service: Service, uploads: Sequence[UploadedFile[bytes]]) -> list[TestedImage]:
     """In the order of the pictures. They count as calls, and are collected where the service collects."""
-    return [_test_one(service, upload) for upload in uploads]
+    return [_predict_upload(service, upload) for upload in uploads]
 
 
-def _test_one(service: Service, upload: UploadedFile[bytes]) -> Tested:
-    version = predictor.version_for_a_call(service)
+def _predict_upload(service: Service, upload: UploadedFile[bytes]) -> TestedImage:
+    version = predictor.version_for_call(service)
     began, name = time.monotonic(), upload.name or "picture"
     content: bytes = upload.read()
     try:
         answer = predictor.predict(version, content)
-    except (predictor.PictureRefused, model_cache.ModelUnavailable) as problem:
-        unreadable = isinstance(problem, predictor.PictureRefused)
+    except (predictor.InvalidImage, model_cache.ModelUnavailable) as problem:
+        unreadable = isinstance(problem, predictor.InvalidImage)
         code = "IMAGE_UNREADABLE" if unreadable else "MODEL_UNAVAILABLE"
-        counters.note(service.pk, version.pk, _ms(began), error=code)
-        return Tested(name, problem=str(problem))
+        counters.record_call(service.pk, version.pk, _ms(began), error=code)
+        return TestedImage(name, problem=str(problem))
     if service.collects and answer.request_id:
-        feedback.keep(service, version, answer.request_id, content, answer)
+        feedback.store_call(service, version, answer.request_id, content, answer)
         answer = replace(answer, is_collected=True)
     unknown = int(answer.is_known is False)
-    counters.note(service.pk, version.pk, _ms(began), labels=answer.predicted_labels, unknown=unknown)
-    return Tested(name, answer)
+    counters.record_call(service.pk, version.pk, _ms(began), labels=answer.predicted_labels, unknown=unknown)
+    return TestedImage(name, answer)
 
 
 def _ms(began: float) -> float:
@@ -73,13 +73,13 @@ def explain(version: TrainingVersion, content: bytes, label: str) -> dict[str, A
         heat = explanations.heat_map(version, content, label)
     except KeyError:
         return {"problem": "The model does not know this label."}
-    except (model_cache.ModelUnavailable, predictor.PictureRefused) as problem:
+    except (model_cache.ModelUnavailable, predictor.InvalidImage) as problem:
         return {"problem": str(problem)}
     address = "data:image/webp;base64," + base64.b64encode(heat).decode()
-    return {"label": label, "heat": address, "search": _search(version.project, content)}
+    return {"label": label, "heat": address, "search": _enqueue_search(version.project, content)}
 
 
-def neighbours(project: Project, search: str) -> list[tuple[Image, list[Label]]] | None:
+def find_neighbours(project: Project, search: str) -> list[tuple[Image, list[Label]]] | None:
     """The training images most like the picture; empty where nobody knows, None while it is sought."""
     try:
         job = Job.fetch(
@@ -91,25 +91,25 @@ def neighbours(project: Project, search: str) -> list[tuple[Image, list[Label]]]
     if status in (JobStatus.QUEUED, JobStatus.STARTED):
         return None
     ids: list[int] = job.return_value() or []
-    return similarity.with_labels(ids[:NEIGHBOURS])
+    return similarity.with_labels(ids[:MAX_NEIGHBOURS])
 
 
-def _search(project: Project, content: bytes) -> str:
+def _enqueue_search(project: Project, content: bytes) -> str:
     """Ask the labeling worker, which keeps the network; only a thumbnail travels."""
     search = uuid4().hex
     try:
-        thumbnail = decode.examine(content).thumbnail
+        thumbnail = decode.decode_image(content).thumbnail
         django_rq.get_queue(settings.QUEUE_LABELING).enqueue(
             settings.JOBS["find_similar"],
             project.pk,
             thumbnail,
             job_id=_job_id(project, search),
-            result_ttl=KEPT_S,
-            failure_ttl=KEPT_S,
-            ttl=KEPT_S,
+            result_ttl=RESULT_TTL_S,
+            failure_ttl=RESULT_TTL_S,
+            ttl=RESULT_TTL_S,
             at_front=True,
         )
-    except (RedisError, OSError, decode.Refused) as problem:
+    except (RedisError, OSError, decode.ImageRefused) as problem:
         logger.info("the neighbours of a picture are not sought: %s", problem)
         return ""
     return search

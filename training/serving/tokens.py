@@ -13,7 +13,7 @@ from django.utils import timezone
 from training.models import Service, ServiceEvent, ServiceToken
 
 HINT_LENGTH = 4
-MOST_TOKENS = 50  # of a service that are not revoked
+MAX_TOKENS = 50  # of a service that are not revoked
 
 
 class TokenRefused(Exception):
@@ -39,52 +39,52 @@ def new_token() -> Token:
     return Token(secrets.token_urlsafe(32))
 
 
-def keep(service: Service, name: str, token: Token, by: User | None) -> ServiceToken:
+def store_token(service: Service, name: str, token: Token, by: User | None) -> ServiceToken:
     return ServiceToken.objects.create(
-        service=service, name=name, token_hash=token.hash, hint=token.hint, made_by=by
+        service=service, name=name, token_hash=token.hash, hint=token.hint, created_by=by
     )
 
 
-def make(service: Service, name: str, by: User) -> Token:
+def create_token(service: Service, name: str, by: User) -> Token:
     """One more token; it is known only now. Raises TokenRefused."""
     with transaction.atomic():
         present = Service.objects.select_for_update().get(pk=service.pk).tokens.filter(revoked_at=None)
         if present.filter(name__iexact=name).exists():
             raise TokenRefused(f"This service already has a token “{name}”. Choose another name.")
-        if present.count() >= MOST_TOKENS:
-            raise TokenRefused(f"A service has at most {MOST_TOKENS} tokens. Revoke one first.")
+        if present.count() >= MAX_TOKENS:
+            raise TokenRefused(f"A service has at most {MAX_TOKENS} tokens. Revoke one first.")
         token = new_token()
-        keep(service, name, token, by)
-        _note(service, by, f"Token “{name}” made.")
+        store_token(service, name, token, by)
+        _record_event(service, by, f"Token “{name}” made.")
     return token
 
 
-def rotate(service: Service, token_id: int, by: User) -> Token | None:
+def rotate_token(service: Service, token_id: int, by: User) -> Token | None:
     """A new secret under the same name; the old one stops working at once. None where it is gone."""
     with transaction.atomic():
         old = service.tokens.filter(pk=token_id, revoked_at=None).first()
-        if old is None or not _revoke(old):
+        if old is None or not _set_revoked(old):
             return None
         token = new_token()
-        keep(service, old.name, token, by)
-        _note(service, by, f"Token “{old.name}” rotated; the old one stopped working.")
+        store_token(service, old.name, token, by)
+        _record_event(service, by, f"Token “{old.name}” rotated; the old one stopped working.")
     return token
 
 
-def revoke(service: Service, token_id: int, by: User) -> bool:
+def revoke_token(service: Service, token_id: int, by: User) -> bool:
     """It stops working at once. False where it had before."""
     with transaction.atomic():
         token = service.tokens.filter(pk=token_id).first()
-        if token is None or not _revoke(token):
+        if token is None or not _set_revoked(token):
             return False
-        _note(service, by, f"Token “{token.name}” revoked.")
+        _record_event(service, by, f"Token “{token.name}” revoked.")
     return True
 
 
-def _revoke(token: ServiceToken) -> bool:
+def _set_revoked(token: ServiceToken) -> bool:
     rows = ServiceToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now())
     return bool(rows)
 
 
-def _note(service: Service, by: User, message: str) -> None:
+def _record_event(service: Service, by: User, message: str) -> None:
     ServiceEvent.objects.create(service=service, by=by, message=message)

@@ -15,15 +15,15 @@ from django.urls import NoReverseMatch, reverse
 
 from projects.datasets.readiness import Readiness, readiness
 from projects.models import DatasetVersion, Project, Role
-from training.evaluation.leaderboard import recipe_words, short_network
+from training.evaluation.leaderboard import recipe_text, short_network
 from training.models import Metric, Service, Status, TrainingVersion
 
 register = template.Library()
 register.filter("short_network", short_network)
-register.filter("recipe_words", recipe_words)
+register.filter("recipe_text", recipe_text)
 
-LONGEST_LINE = 140
-STATE_WORDS = {"done": "done", "active": "at work now", "waiting": "not done yet"}
+MAX_LINE_LENGTH = 140
+STATE_TEXTS = {"done": "done", "active": "at work now", "waiting": "not done yet"}
 COLUMN_HELP = {
     "images": "Images of this label on the validation side",
     "accuracy": "Of all validation images, the share on which this label was given or left out rightly:"
@@ -35,7 +35,7 @@ COLUMN_HELP = {
 
 
 @dataclass(frozen=True)
-class Step:
+class ProjectStep:
     """One step of a project's way. `state` is done, active or waiting."""
 
     number: int
@@ -46,7 +46,7 @@ class Step:
 
     @property
     def words(self) -> str:
-        return STATE_WORDS[self.state]
+        return STATE_TEXTS[self.state]
 
 
 @dataclass
@@ -78,7 +78,7 @@ def step_bar(
         ("deploy", "Deploy Service", "deploy_service"),
     )
     steps = [
-        Step(number, name, _address(view, project), states[key], key == active)
+        ProjectStep(number, name, _address(view, project), states[key], key == active)
         for number, (key, name, view) in enumerate(pages, 1)
     ]
     return {"steps": steps, "is_refresh": is_refresh}
@@ -186,7 +186,7 @@ def took(length: timedelta | float) -> str:
 def first_sentence(text: str) -> str:
     """What a failure says first, ended as a sentence; what follows is for those who look closer."""
     line = (text.strip() or "no reason was given").splitlines()[0].partition(". ")[0].rstrip(".")
-    return f"{line}." if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE].rstrip()}…"
+    return f"{line}." if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH].rstrip()}…"
 
 
 @register.filter

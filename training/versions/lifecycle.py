@@ -24,21 +24,21 @@ from training.versions.queue import enqueue
 
 logger = logging.getLogger(__name__)
 
-NUMBER_RACES = 10
+MAX_NUMBER_RETRIES = 10
 
 
-class Refused(Exception):
+class TrainingRefused(Exception):
     """A deed that the state of things forbids; the message is a sentence for the user."""
 
 
-class NameTaken(Refused):
+class DatasetNameTaken(TrainingRefused):
     """Somebody else reserved the name of the dataset version a moment ago."""
 
 
 # --- start ---
 
 
-def submitted(submission: UUID) -> TrainingVersion | None:
+def version_of_submission(submission: UUID) -> TrainingVersion | None:
     """The version that this opened dialog has started already."""
     return TrainingVersion.objects.filter(submission=submission).first()
 
@@ -51,29 +51,31 @@ def start(
     Raises NameTaken where the dataset version's name was reserved meanwhile, Refused for the submission
     of another project.
     """
-    for _ in range(NUMBER_RACES):
-        earlier = submitted(submission)
+    for _ in range(MAX_NUMBER_RETRIES):
+        earlier = version_of_submission(submission)
         if earlier:
-            return _of_this_project(earlier, project)
+            return _require_same_project(earlier, project)
         try:
             return _insert(project, configuration, by, submission)
         except IntegrityError:
-            if _is_taken(project, configuration["dataset_version"]) and not submitted(submission):
-                raise NameTaken(name_taken(configuration["dataset_version"])) from None
-    raise Refused("Many trainings are being submitted at this moment. Press Submit again.")
+            if _is_name_taken(project, configuration["dataset_version"]) and not version_of_submission(
+                submission
+            ):
+                raise DatasetNameTaken(name_taken_message(configuration["dataset_version"])) from None
+    raise TrainingRefused("Many trainings are being submitted at this moment. Press Submit again.")
 
 
-def name_taken(name: str) -> str:
+def name_taken_message(name: str) -> str:
     return f"This project already has a dataset version “{name}”. Choose another name (4371)."
 
 
-def _of_this_project(version: TrainingVersion, project: Project) -> TrainingVersion:
+def _require_same_project(version: TrainingVersion, project: Project) -> TrainingVersion:
     if version.project_id != project.pk:
-        raise Refused("This page belongs to another project. Open Train again.")
+        raise TrainingRefused("This page belongs to another project. Open Train again.")
     return version
 
 
-def _is_taken(project: Project, name: str) -> bool:
+def _is_name_taken(project: Project, name: str) -> bool:
     return project.dataset_versions.filter(name__iexact=name).exists()
 
 
@@ -115,10 +117,8 @@ def add_time(version: TrainingVersion, minutes: int, *, by: User, submission: UU
     same version. Raises Refused where the version is not Completed or its flavor is gone.
     """
     if not version.is_completed:
-        raise Refused(f"{version} is {version.status}: time can be added to a Completed version.")
-    return _on_the_same_images(
-        version, by, submission, incremental_version=version, max_training_minutes=minutes
-    )
+        raise TrainingRefused(f"{version} is {version.status}: time can be added to a Completed version.")
+    return _create_from(version, by, submission, incremental_version=version, max_training_minutes=minutes)
 
 
 def promote(candidate: Candidate, *, by: User, submission: UUID) -> TrainingVersion:
@@ -129,12 +129,14 @@ def promote(candidate: Candidate, *, by: User, submission: UUID) -> TrainingVers
     """
     version = candidate.training_version
     if not version.is_completed:
-        raise Refused(f"{version} is {version.status}: a candidate of a Completed version can be promoted.")
+        raise TrainingRefused(
+            f"{version} is {version.status}: a candidate of a Completed version can be promoted."
+        )
     if candidate.is_best:
-        raise Refused(f"This candidate is the model of {version} already.")
+        raise TrainingRefused(f"This candidate is the model of {version} already.")
     if candidate.place is None:
-        raise Refused("This candidate's weights were not kept. Train again to choose another one.")
-    return _on_the_same_images(
+        raise TrainingRefused("This candidate's weights were not kept. Train again to choose another one.")
+    return _create_from(
         version,
         by,
         submission,
@@ -144,16 +146,14 @@ def promote(candidate: Candidate, *, by: User, submission: UUID) -> TrainingVers
     )
 
 
-def _on_the_same_images(
-    version: TrainingVersion, by: User, submission: UUID, **fields: Any
-) -> TrainingVersion:
+def _create_from(version: TrainingVersion, by: User, submission: UUID, **fields: Any) -> TrainingVersion:
     """A version like that one, with other `fields`, on the same dataset version."""
-    earlier = submitted(submission)
+    earlier = version_of_submission(submission)
     if earlier:
-        return _of_this_project(earlier, version.project)
+        return _require_same_project(earlier, version.project)
     flavor = version.flavor
     if not flavor.is_enabled:
-        raise Refused(f"The flavor {flavor} is no longer offered. Train again with another one.")
+        raise TrainingRefused(f"The flavor {flavor} is no longer offered. Train again with another one.")
     try:
         with transaction.atomic():
             made = TrainingVersion.objects.create(
@@ -172,10 +172,12 @@ def _on_the_same_images(
             )
             transaction.on_commit(lambda: enqueue(made))
     except IntegrityError:  # pressed twice, or another training took the number
-        earlier = submitted(submission)
+        earlier = version_of_submission(submission)
         if earlier:
-            return _of_this_project(earlier, version.project)
-        raise Refused("Another training was submitted at this moment. Press the button again.") from None
+            return _require_same_project(earlier, version.project)
+        raise TrainingRefused(
+            "Another training was submitted at this moment. Press the button again."
+        ) from None
     return made
 
 
@@ -204,9 +206,9 @@ def stop(version: TrainingVersion, by: User) -> bool:
     asked = {"stop_requested_at": now, "stop_requested_by": by}
     unclaimed = _row(version).filter(status=Status.INITIALIZING, claimed_attempt__lt=F("attempt"))
     if unclaimed.update(status=Status.STOPPED, finished_at=now, progress={}, **asked):
-        return _changed(version)
+        return _refreshed(version)
     if _row(version).active().filter(stop_requested_at=None).update(**asked):
-        return _changed(version)
+        return _refreshed(version)
     return False
 
 
@@ -243,20 +245,20 @@ def delete(version: TrainingVersion, by: User) -> bool:
     with transaction.atomic():
         if not _row(version).exists():
             return False
-        _refuse_delete(version)
+        _check_can_delete(version)
         if not _row(version).filter(status__in=FINAL).update(deleted_at=timezone.now()):
-            raise Refused(f"{version} is {version.status}. Stop it first.")
+            raise TrainingRefused(f"{version} is {version.status}. Stop it first.")
         transaction.on_commit(lambda: storage.delete_folder(version.folder))
     logger.info("training version %s deleted by %s", version.pk, by.pk)
-    return _changed(version)
+    return _refreshed(version)
 
 
-def star(version: TrainingVersion, is_starred: bool) -> None:
+def set_starred(version: TrainingVersion, is_starred: bool) -> None:
     """Stars are the team's, not a person's."""
     _row(version).update(is_starred=is_starred)
 
 
-def describe(version: TrainingVersion, title: str, note: str) -> None:
+def set_title_and_note(version: TrainingVersion, title: str, note: str) -> None:
     _row(version).update(title=title, note=note)
 
 
@@ -265,10 +267,10 @@ def size_on_disk(version: TrainingVersion) -> int:
     return storage.folder_size(version.folder)
 
 
-def what_breaks(version: TrainingVersion) -> list[str]:
+def delete_consequences(version: TrainingVersion) -> list[str]:
     """What would not work any more without the version, in sentences."""
     sentences = []
-    heirs = [str(one) for one in _made_from(version).alive().order_by("number")]
+    heirs = [str(one) for one in _derived_versions(version).alive().order_by("number")]
     if heirs:
         names = ", ".join(heirs)
         keep = "they keep their" if len(heirs) > 1 else "it keeps its"
@@ -285,26 +287,26 @@ def what_breaks(version: TrainingVersion) -> list[str]:
     return sentences
 
 
-def _refuse_delete(version: TrainingVersion) -> None:
+def _check_can_delete(version: TrainingVersion) -> None:
     version.refresh_from_db()
     if version.is_active:
-        raise Refused(f"{version} is {version.status}. Stop it first.")
-    serves = Q(training_version=version) | Q(trial_version=version) | Q(next_version=version)
+        raise TrainingRefused(f"{version} is {version.status}. Stop it first.")
+    serves = Q(training_version=version) | Q(canary_version=version) | Q(next_version=version)
     service = Service.objects.alive().filter(serves).first()
     if service:
-        raise Refused(f"{version} answers as the service {service}. Delete that service first.")
-    heir = _made_from(version).active().first()
+        raise TrainingRefused(f"{version} answers as the service {service}. Delete that service first.")
+    heir = _derived_versions(version).active().first()
     if heir:
-        raise Refused(f"{heir} is being made from {version}. Wait for it or stop it first.")
+        raise TrainingRefused(f"{heir} is being made from {version}. Wait for it or stop it first.")
 
 
-def _made_from(version: TrainingVersion) -> TrainingVersionQuerySet:
+def _derived_versions(version: TrainingVersion) -> TrainingVersionQuerySet:
     """Those that continue it, and those that one of its candidates became."""
     return TrainingVersion.objects.filter(
         Q(incremental_version=version) | Q(promoted_candidate__training_version=version)
     )
 
 
-def _changed(version: TrainingVersion) -> bool:
+def _refreshed(version: TrainingVersion) -> bool:
     version.refresh_from_db()
     return True

@@ -9,7 +9,7 @@ from training.engine.backbones import latency
 from training.models import Candidate, Hardware
 
 
-class Fit(NamedTuple):
+class NetworkOption(NamedTuple):
     """A network at a resolution, and the time of one image: measured here, or an estimate."""
 
     network: str
@@ -18,35 +18,37 @@ class Fit(NamedTuple):
     is_measured: bool
 
 
-def candidates_within(hardware: str, max_inference_ms: int) -> list[Fit]:
+def options_within(hardware: str, max_inference_ms: int) -> list[NetworkOption]:
     """The networks that answer one image within the limit, the fastest first."""
-    return [one for one in networks_by_speed(hardware) if one.ms <= max_inference_ms]
+    return [one for one in options_by_speed(hardware) if one.ms <= max_inference_ms]
 
 
-def fastest_of_each(fits: list[Fit]) -> list[Fit]:
+def fastest_per_network(fits: list[NetworkOption]) -> list[NetworkOption]:
     """The quickest resolution of each network; `fits` comes the fastest first."""
-    first: dict[str, Fit] = {}
+    first: dict[str, NetworkOption] = {}
     for one in fits:
         first.setdefault(one.network, one)
     return list(first.values())
 
 
-def networks_by_speed(hardware: str) -> list[Fit]:
+def options_by_speed(hardware: str) -> list[NetworkOption]:
     """Every network on that hardware: as an earlier training measured it here, else estimated."""
-    measured = _measured() if hardware == Hardware.CPU else {}
-    every = latency.admissible(cast(EngineHardware, hardware), float("inf"))
+    measured = _measured_times() if hardware == Hardware.CPU else {}
+    every = latency.admissible_networks(cast(EngineHardware, hardware), float("inf"))
     return sorted(
-        (_fit(network.name, resolution, ms, measured) for network, resolution, ms in every),
+        (_option(network.name, resolution, ms, measured) for network, resolution, ms in every),
         key=lambda one: one.ms,
     )
 
 
-def _fit(network: str, resolution: int, estimate: float, measured: dict[tuple[str, int], float]) -> Fit:
+def _option(
+    network: str, resolution: int, estimate: float, measured: dict[tuple[str, int], float]
+) -> NetworkOption:
     known = measured.get((network, resolution))
-    return Fit(network, resolution, known or estimate, is_measured=known is not None)
+    return NetworkOption(network, resolution, known or estimate, is_measured=known is not None)
 
 
-def _measured() -> dict[tuple[str, int], float]:
+def _measured_times() -> dict[tuple[str, int], float]:
     """The latest time that a training here measured for each (network, resolution) on CPU."""
     rows = Candidate.objects.filter(
         is_measured=True, inference_ms__gt=0, training_version__inference_hardware=Hardware.CPU

@@ -9,12 +9,12 @@ from django.utils import timezone
 from training.models import Status, TrainingVersion
 
 CURVE_WIDTH, CURVE_HEIGHT = 400, 80
-STILL_BEATING_S = 15
-STEP_SEEN = 1.1  # of the time of the first model
+HEARTBEAT_GRACE_S = 15
+MIN_CURVE_SPAN = 1.1  # of the time of the first model
 
 
 @dataclass(frozen=True)
-class Live:
+class ProgressView:
     """Times in seconds. `fraction` is of the whole training where an estimate is known, else None."""
 
     message: str
@@ -24,7 +24,7 @@ class Live:
     fraction: float | None
     best_accuracy: float | None
     points: str
-    curve_words: str
+    curve_text: str
     is_stopping: bool
 
     @property
@@ -32,21 +32,21 @@ class Live:
         return None if self.fraction is None else min(99, int(100 * self.fraction))
 
 
-def live(version: TrainingVersion) -> Live:
+def progress_of(version: TrainingVersion) -> ProgressView:
     """One more query at most: for a version that waits, how many trainings stand before it."""
     progress = version.progress
     elapsed = _elapsed(version)
     remaining = _remaining(version, elapsed)
     curve = progress.get("curve", [])
-    return Live(
-        message=progress.get("message") or _waiting(version),
+    return ProgressView(
+        message=progress.get("message") or _queue_message(version),
         elapsed_s=elapsed,
         limit_s=version.limit.total_seconds(),
         remaining_s=remaining,
         fraction=None if remaining is None else elapsed / max(1.0, elapsed + remaining),
         best_accuracy=progress.get("best_accuracy"),
-        points=_points(curve, elapsed),
-        curve_words=_curve_words(curve),
+        points=_polyline(curve, elapsed),
+        curve_text=_curve_text(curve),
         is_stopping=version.stop_requested_at is not None,
     )
 
@@ -64,7 +64,7 @@ def _elapsed(version: TrainingVersion) -> float:
     if version.status != Status.RUNNING or version.heartbeat_at is None:
         return used
     since = (timezone.now() - version.heartbeat_at).total_seconds()
-    return used + since if 0 <= since <= STILL_BEATING_S else used
+    return used + since if 0 <= since <= HEARTBEAT_GRACE_S else used
 
 
 def _remaining(version: TrainingVersion, elapsed: float) -> float | None:
@@ -76,7 +76,7 @@ def _remaining(version: TrainingVersion, elapsed: float) -> float | None:
     return max(1.0, remaining)
 
 
-def _waiting(version: TrainingVersion) -> str:
+def _queue_message(version: TrainingVersion) -> str:
     if version.status != Status.INITIALIZING:
         return "Starting"
     ahead = (
@@ -87,9 +87,9 @@ def _waiting(version: TrainingVersion) -> str:
     return f"Waiting for a worker: {ahead} training{'' if ahead == 1 else 's'} ahead"
 
 
-def _points(curve: list[list[float]], elapsed: float) -> str:
+def _polyline(curve: list[list[float]], elapsed: float) -> str:
     """The best model's accuracy as the corners of a staircase; empty while there is hardly one step."""
-    if not curve or elapsed < STEP_SEEN * curve[0][0]:
+    if not curve or elapsed < MIN_CURVE_SPAN * curve[0][0]:
         return ""
     width = max(elapsed, curve[-1][0], 1.0)
     floor = max(0.0, curve[0][1] - 0.1)
@@ -105,7 +105,7 @@ def _points(curve: list[list[float]], elapsed: float) -> str:
     )
 
 
-def _curve_words(curve: list[list[float]]) -> str:
+def _curve_text(curve: list[list[float]]) -> str:
     if not curve:
         return ""
     return (

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 # Above the time limit that the engine keeps itself: publishing, evaluating, storing, a busy machine.
 JOB_SLACK = timedelta(minutes=45)
-WAITING = (
+QUEUE_UNAVAILABLE = (
     "Waiting for the queue, which does not answer right now. It starts by itself when the queue is back."
 )
 
@@ -33,10 +33,10 @@ def enqueue(version: TrainingVersion) -> bool:
         _enqueue(version)
     except (RedisError, OSError) as error:
         logger.warning("training version %s waits for the queue: %s", version.pk, error)
-        _say(version, {"message": WAITING})
+        _set_progress(version, {"message": QUEUE_UNAVAILABLE})
         return False
-    if version.progress.get("message") == WAITING:
-        _say(version, {})
+    if version.progress.get("message") == QUEUE_UNAVAILABLE:
+        _set_progress(version, {})
     return True
 
 
@@ -45,7 +45,7 @@ def job_id(version: TrainingVersion) -> str:
     return f"training-{version.pk}-{version.attempt}"
 
 
-def _say(version: TrainingVersion, progress: dict[str, str]) -> None:
+def _set_progress(version: TrainingVersion, progress: dict[str, str]) -> None:
     waiting = TrainingVersion.objects.filter(pk=version.pk, status=Status.INITIALIZING)
     if waiting.update(progress=progress):
         version.progress = progress
@@ -66,12 +66,12 @@ def _enqueue(version: TrainingVersion) -> None:
             )
             return
         except DuplicateJobError:
-            if _is_under_way(queue, job_id(version)):
+            if _is_queued_or_started(queue, job_id(version)):
                 return
-            _forget(queue, job_id(version))
+            _delete_job(queue, job_id(version))
 
 
-def _is_under_way(queue: Queue, job: str) -> bool:
+def _is_queued_or_started(queue: Queue, job: str) -> bool:
     """Whether that job waits in the queue or is with a worker; what is left of a dead one is not."""
     try:
         status = Job.fetch(job, connection=queue.connection).get_status()
@@ -80,6 +80,6 @@ def _is_under_way(queue: Queue, job: str) -> bool:
     return status == JobStatus.STARTED or queue.get_job_position(job) is not None
 
 
-def _forget(queue: Queue, job: str) -> None:
+def _delete_job(queue: Queue, job: str) -> None:
     with contextlib.suppress(NoSuchJobError):
         Job.fetch(job, connection=queue.connection).delete()

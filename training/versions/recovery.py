@@ -25,10 +25,12 @@ from training.versions import queue
 logger = logging.getLogger(__name__)
 
 DEAD_AFTER = timedelta(seconds=30)  # the heart beats every 5 seconds
-CLAIM_WITHIN = timedelta(seconds=60)  # a worker that took the job starts an interpreter first
-MOST_LOSSES = 3
-CAUSE = "The training process ended without a word three times: most likely the machine ran out of memory."
-REMEDY = (
+CLAIM_TIMEOUT = timedelta(seconds=60)  # a worker that took the job starts an interpreter first
+MAX_LOSSES = 3
+FAILURE_CAUSE = (
+    "The training process ended without a word three times: most likely the machine ran out of memory."
+)
+FAILURE_REMEDY = (
     "Press Retry when fewer trainings run on that machine, or ask an operator for one with more memory. "
     "A smaller Max. Inference Duration makes smaller models."
 )
@@ -36,16 +38,16 @@ REMEDY = (
 
 def sweep() -> None:
     """Bring every version that is not final forward, or to its end; remove what final ones left behind."""
-    _stop_the_unstarted()
+    _stop_unclaimed()
     for version in TrainingVersion.objects.active().select_related("flavor"):
         if version.claimed_attempt < version.attempt:
-            _see_that_it_is_queued(version)
+            _ensure_queued(version)
         elif _is_dead(version):
-            _revive(version)
-    _tidy()
+            _resume_or_end(version)
+    _delete_orphaned_work_folders()
 
 
-def _stop_the_unstarted() -> None:
+def _stop_unclaimed() -> None:
     """A stop that came while the version was being queued, before any worker had it."""
     unclaimed = TrainingVersion.objects.active().filter(
         status=Status.INITIALIZING, claimed_attempt__lt=F("attempt"), stop_requested_at__isnull=False
@@ -58,7 +60,7 @@ def _is_dead(version: TrainingVersion) -> bool:
     return timezone.now() - beat > DEAD_AFTER
 
 
-def _see_that_it_is_queued(version: TrainingVersion) -> None:
+def _ensure_queued(version: TrainingVersion) -> None:
     """Nobody claimed this attempt: it waits, or Redis lost it, or its worker died at the start."""
     job = _job(version)
     if job is None:
@@ -66,10 +68,10 @@ def _see_that_it_is_queued(version: TrainingVersion) -> None:
         return
     status = job.get_status()
     if status == JobStatus.STARTED:
-        if _took_too_long(job):
-            _revive(version)
+        if _is_claim_overdue(job):
+            _resume_or_end(version)
     elif status in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED):
-        _revive(version)
+        _resume_or_end(version)
     elif status == JobStatus.FINISHED or job.get_position() is None:
         queue.enqueue(version)
 
@@ -81,9 +83,9 @@ def _job(version: TrainingVersion) -> Job | None:
         return None
 
 
-def _took_too_long(job: Job) -> bool:
+def _is_claim_overdue(job: Job) -> bool:
     since: datetime | None = job.started_at or job.enqueued_at
-    return since is not None and timezone.now() - _aware(since) > CLAIM_WITHIN
+    return since is not None and timezone.now() - _aware(since) > CLAIM_TIMEOUT
 
 
 def _aware(moment: datetime) -> datetime:
@@ -92,33 +94,33 @@ def _aware(moment: datetime) -> datetime:
     )
 
 
-def _revive(version: TrainingVersion) -> None:
+def _resume_or_end(version: TrainingVersion) -> None:
     """Another attempt, which continues from what the dead one left; after three losses the end."""
     losses = version.progress.get("lost", 0) + 1
     is_asked_to_stop = version.stop_requested_at is not None
     has_model = "best_accuracy" in version.progress
-    if is_asked_to_stop and (not has_model or losses >= MOST_LOSSES):
+    if is_asked_to_stop and (not has_model or losses >= MAX_LOSSES):
         _end(version, status=Status.STOPPED, stop_reason=StopReason.USER)
-    elif losses >= MOST_LOSSES:
-        _end(version, status=Status.FAILED, failure_cause=CAUSE, failure_remedy=REMEDY)
+    elif losses >= MAX_LOSSES:
+        _end(version, status=Status.FAILED, failure_cause=FAILURE_CAUSE, failure_remedy=FAILURE_REMEDY)
     else:
         _next_attempt(version, losses)
 
 
 def _next_attempt(version: TrainingVersion, losses: int) -> None:
     progress = {**version.progress, "lost": losses, "message": "Resuming after an interruption"}
-    if _as_it_was(version).update(attempt=version.attempt + 1, progress=progress):
+    if _unchanged_row(version).update(attempt=version.attempt + 1, progress=progress):
         logger.warning("training version %s was lost %s times; resuming", version.pk, losses)
         version.refresh_from_db()
         queue.enqueue(version)
 
 
 def _end(version: TrainingVersion, **fields: str) -> None:
-    if _as_it_was(version).update(finished_at=timezone.now(), **fields):
+    if _unchanged_row(version).update(finished_at=timezone.now(), **fields):
         logger.warning("training version %s was lost and is now %s", version.pk, fields["status"])
 
 
-def _as_it_was(version: TrainingVersion) -> TrainingVersionQuerySet:
+def _unchanged_row(version: TrainingVersion) -> TrainingVersionQuerySet:
     """The row, unless something happened to it since this sweep read it."""
     return TrainingVersion.objects.active().filter(
         Q(heartbeat_at=version.heartbeat_at),
@@ -129,7 +131,7 @@ def _as_it_was(version: TrainingVersion) -> TrainingVersionQuerySet:
     )
 
 
-def _tidy() -> None:
+def _delete_orphaned_work_folders() -> None:
     """Work folders of versions that are final or gone: what dead jobs could not remove themselves."""
     folders = {int(path.name.removeprefix("training-")): path for path in _work_folders()}
     living = TrainingVersion.objects.active().filter(pk__in=list(folders)).values_list("pk", flat=True)

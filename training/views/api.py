@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 from exeml_site.lib.http import page, public
 from training.serving.code_samples import snippets
-from training.serving.openapi import ANSWER, ERRORS, FEEDBACK, PROBLEM, document
+from training.serving.openapi import ANSWER, ERRORS, FEEDBACK, PROBLEM, openapi_document
 
 PLACEHOLDER = "<service id>"
 
@@ -17,13 +17,13 @@ PLACEHOLDER = "<service id>"
 @public
 @require_safe
 def openapi(request: HttpRequest) -> JsonResponse:
-    return JsonResponse(document(_address(request)))
+    return JsonResponse(openapi_document(_site_url(request)))
 
 
 @public
 @require_safe
 def api_guide(request: HttpRequest) -> HttpResponse:
-    url = f"{_address(request)}/v1/infers/{PLACEHOLDER}"
+    url = f"{_site_url(request)}/v1/infers/{PLACEHOLDER}"
     context = {
         "url": url,
         "snippets": snippets(url, "YOUR_TOKEN"),
@@ -36,5 +36,5 @@ def api_guide(request: HttpRequest) -> HttpResponse:
     return page(request, "training/api_guide.html", context)
 
 
-def _address(request: HttpRequest) -> str:
+def _site_url(request: HttpRequest) -> str:
     return request.build_absolute_uri("/").rstrip("/")

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.lib.http import go, page
+from exeml_site.lib.http import page, redirect_to
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from projects.transfers import data_source
@@ -20,7 +20,7 @@ from training.models import Batch, Service
 from training.serving.batches import job, results
 from training.views.services import get_service
 
-SHOWN, SHOWN_FAILURES = 20, 100
+MAX_BATCHES, MAX_FAILURES = 20, 100
 FORMATS = {"results.csv": "text/csv; charset=utf-8", "results.zip": "application/zip"}
 
 
@@ -29,7 +29,7 @@ FORMATS = {"results.csv": "text/csv; charset=utf-8", "results.zip": "application
 @never_cache
 def service_batches(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
     """The list asks for itself while a batch is active."""
-    return _batches(request, project, get_service(project, service_id))
+    return _batches_page(request, project, get_service(project, service_id))
 
 
 @project_page(Role.LABELER)
@@ -41,12 +41,12 @@ def begin_batch(request: PageRequest, project: Project, service_id: UUID) -> Htt
     uploads, address = request.FILES.getlist("uploads"), request.POST.get("address", "").strip()
     if sum(one.size or 0 for one in uploads) > limit * 1024**3:
         problem = f"The files are larger than {limit} GB. Send them in parts."
-        return _batches(request, project, service, problem=problem, address=address, status=413)
+        return _batches_page(request, project, service, problem=problem, address=address, status=413)
     try:
-        job.begin(service, uploads, address, request.user)
+        job.create_batch(service, uploads, address, request.user)
     except job.BatchRefused as refused:
-        return _batches(request, project, service, problem=str(refused), address=address, status=422)
-    return go(request, reverse("service_batches", args=[project.pk, service.pk]))
+        return _batches_page(request, project, service, problem=str(refused), address=address, status=422)
+    return redirect_to(request, reverse("service_batches", args=[project.pk, service.pk]))
 
 
 @project_page(Role.LABELER)
@@ -54,10 +54,10 @@ def begin_batch(request: PageRequest, project: Project, service_id: UUID) -> Htt
 def cancel_batch(request: PageRequest, project: Project, service_id: UUID, batch_id: int) -> HttpResponse:
     """Cancel an active batch; take one that ended out of the list, with its answers."""
     service = get_service(project, service_id)
-    batch = _get(service, batch_id)
+    batch = _get_batch(service, batch_id)
     if not job.cancel(batch):
         job.delete(batch)
-    return go(request, reverse("service_batches", args=[project.pk, service.pk]))
+    return redirect_to(request, reverse("service_batches", args=[project.pk, service.pk]))
 
 
 @project_page(Role.VIEWER)
@@ -65,9 +65,9 @@ def cancel_batch(request: PageRequest, project: Project, service_id: UUID, batch
 def batch_report(request: PageRequest, project: Project, service_id: UUID, batch_id: int) -> HttpResponse:
     """The pictures that have no answer, and why."""
     service = get_service(project, service_id)
-    batch = _get(service, batch_id)
+    batch = _get_batch(service, batch_id)
     try:
-        failures = results.failures_of(batch, SHOWN_FAILURES)
+        failures = results.first_failures(batch, MAX_FAILURES)
     except OSError:
         failures = []
     context = {"project": project, "service": service, "tab": "batch", "batch": batch, "failures": failures}
@@ -80,24 +80,24 @@ def batch_download(
     request: PageRequest, project: Project, service_id: UUID, batch_id: int, file: str
 ) -> StreamingHttpResponse:
     """results.csv, or results.zip with ExeML's result manifest."""
-    batch = _get(get_service(project, service_id), batch_id)
+    batch = _get_batch(get_service(project, service_id), batch_id)
     if file not in FORMATS:
         raise Http404
     try:
-        next(results.lines_of(batch), None)
-        content: Any = results.table(batch) if file == "results.csv" else results.archive(batch)
+        next(results.read_results(batch), None)
+        content: Any = results.csv_table(batch) if file == "results.csv" else results.result_archive(batch)
     except OSError as problem:
         raise Http404 from problem
     headers = {"Content-Disposition": f'attachment; filename="batch-{batch.pk}-{file}"'}
     return StreamingHttpResponse(content, content_type=FORMATS[file], headers=headers)
 
 
-def _get(service: Service, batch_id: int) -> Batch:
-    batches = Batch.objects.filter(service=service).select_related("made_by")
+def _get_batch(service: Service, batch_id: int) -> Batch:
+    batches = Batch.objects.filter(service=service).select_related("created_by")
     return get_object_or_404(batches, pk=batch_id)
 
 
-def _batches(
+def _batches_page(
     request: PageRequest,
     project: Project,
     service: Service,
@@ -107,7 +107,7 @@ def _batches(
     status: int = 200,
 ) -> HttpResponse:
     batches = list(
-        Batch.objects.filter(service=service).select_related("made_by", "training_version")[:SHOWN]
+        Batch.objects.filter(service=service).select_related("created_by", "training_version")[:MAX_BATCHES]
     )
     context = {
         "project": project,
@@ -116,7 +116,7 @@ def _batches(
         "batches": batches,
         "is_any_active": any(one.is_active for one in batches),
         "can_label": request.membership.role >= Role.LABELER,
-        "source_roots": data_source.roots(),
+        "source_roots": data_source.allowed_roots(),
         "problem": problem,
         "address": address,
     }

@@ -13,7 +13,7 @@ from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib import storage
-from exeml_site.lib.http import go, page
+from exeml_site.lib.http import page, redirect_to
 from projects.access import PageRequest, project_page
 from projects.images import decode
 from projects.models import Project, Role
@@ -30,7 +30,7 @@ PAGE_SIZE = 60
 @require_safe
 def service_collected(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
     """The most useful pictures first."""
-    return _collected(request, project, get_service(project, service_id))
+    return _collected_page(request, project, get_service(project, service_id))
 
 
 @project_page(Role.MANAGER)
@@ -40,9 +40,11 @@ def collect_requests(request: PageRequest, project: Project, service_id: UUID) -
     service = get_service(project, service_id)
     form = CollectingForm(request.POST)
     if not form.is_valid():
-        return _collected(request, project, service, form, status=422)
-    deploy.collect(service, form.cleaned_data["collects"], form.cleaned_data["keeps_days"], request.user)
-    return go(request, _address(service))
+        return _collected_page(request, project, service, form, status=422)
+    deploy.set_collecting(
+        service, form.cleaned_data["collects"], form.cleaned_data["keeps_days"], request.user
+    )
+    return redirect_to(request, _collected_url(service))
 
 
 @project_page(Role.LABELER)
@@ -50,15 +52,15 @@ def collect_requests(request: PageRequest, project: Project, service_id: UUID) -
 def take_collected(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
     """`deed=add`: the chosen pictures (`call`) become images of Label Data; `dismiss`: they are hidden."""
     service = get_service(project, service_id)
-    chosen = [key for one in request.POST.getlist("call") if (key := _uuid(one))]
+    chosen = [key for one in request.POST.getlist("call") if (key := _parse_uuid(one))]
     if not chosen:
         messages.info(request, "Choose some pictures first.")
     elif request.POST.get("deed") == "dismiss":
-        count = feedback.dismiss(service, chosen)
+        count = feedback.dismiss_calls(service, chosen)
         messages.success(request, f"{count} picture{'s' * (count != 1)} dismissed.")
     else:
-        messages.success(request, _taken_words(feedback.add_to_project(service, chosen, request.user)))
-    return go(request, _address(service))
+        messages.success(request, _added_text(feedback.add_to_project(service, chosen, request.user)))
+    return redirect_to(request, _collected_url(service))
 
 
 @project_page(Role.LABELER)
@@ -79,7 +81,7 @@ def judge_call(request: PageRequest, project: Project, service_id: UUID, call_id
         return page(request, "training/_judgement.html", context, status=422)
     is_right = verdict == CollectedCall.Verdict.RIGHT
     try:
-        feedback.say(call, is_right, [label] if label else [], by=request.user.get_username())
+        feedback.record_verdict(call, is_right, [label] if label else [], by=request.user.get_username())
     except feedback.FeedbackRefused as refused:
         return page(request, "training/_judgement.html", context | {"problem": str(refused)}, status=422)
     call.refresh_from_db()
@@ -96,13 +98,13 @@ def collected_picture(
     """Its thumbnail."""
     call = get_object_or_404(CollectedCall, service=get_service(project, service_id), pk=call_id)
     try:
-        content = b"".join(storage.pieces(call.file_name))
-        return HttpResponse(decode.examine(content).thumbnail, content_type="image/webp")
-    except (OSError, decode.Refused) as problem:
+        content = b"".join(storage.read_chunks(call.file_name))
+        return HttpResponse(decode.decode_image(content).thumbnail, content_type="image/webp")
+    except (OSError, decode.ImageRefused) as problem:
         raise Http404 from problem
 
 
-def _collected(
+def _collected_page(
     request: PageRequest,
     project: Project,
     service: Service,
@@ -110,7 +112,7 @@ def _collected(
     status: int = 200,
 ) -> HttpResponse:
     form = form or CollectingForm(initial={"collects": service.collects, "keeps_days": service.keeps_days})
-    calls = Paginator(feedback.waiting(service), PAGE_SIZE).get_page(request.GET.get("page"))
+    calls = Paginator(feedback.calls_to_review(service), PAGE_SIZE).get_page(request.GET.get("page"))
     context = {
         "project": project,
         "service": service,
@@ -125,7 +127,7 @@ def _collected(
     return page(request, "training/service_collected.html", context, status=status)
 
 
-def _taken_words(counts: dict[str, int]) -> str:
+def _added_text(counts: dict[str, int]) -> str:
     words = f"{counts['added']} picture{'s' * (counts['added'] != 1)} added to Label Data."
     if counts["known"]:
         words += f" {counts['known']} {'were' if counts['known'] > 1 else 'was'} there already."
@@ -134,12 +136,12 @@ def _taken_words(counts: dict[str, int]) -> str:
     return words
 
 
-def _uuid(text: str) -> UUID | None:
+def _parse_uuid(text: str) -> UUID | None:
     try:
         return UUID(text)
     except ValueError:
         return None
 
 
-def _address(service: Service) -> str:
+def _collected_url(service: Service) -> str:
     return reverse("service_collected", args=[service.project_id, service.pk])

@@ -9,14 +9,14 @@ from django.views.decorators.http import require_safe
 
 from exeml_site.lib import jobs
 from exeml_site.lib.http import page
-from exeml_site.lib.params import read_number
+from exeml_site.lib.params import parse_int
 from projects.access import PageRequest, project_page
 from projects.datasets.publish import ManifestDamaged
 from projects.models import Image, Project, Role
 from training.evaluation import comparison
 from training.models import TrainingVersion
 
-SHOWN = 60
+MAX_DISPUTES = 60
 
 
 @project_page(Role.VIEWER)
@@ -34,18 +34,18 @@ def compare_versions(request: PageRequest, project: Project) -> HttpResponse:
         .prefetch_related("candidates")
         .order_by("number")
     )
-    asked = [read_number(one) for one in request.GET.getlist("v")]
-    chosen = [one for one in versions if one.number in asked][: comparison.MOST_VERSIONS]
+    asked = [parse_int(one) for one in request.GET.getlist("v")]
+    chosen = [one for one in versions if one.number in asked][: comparison.MAX_VERSIONS]
     if not request.GET.getlist("v"):
         chosen = versions[-2:]
     context: dict[str, Any] = {"project": project, "versions": versions, "chosen": chosen}
     if len(chosen) >= 2:
-        context |= _compared(project, chosen)
+        context |= _comparison_context(project, chosen)
     fragment = "training/_comparison.html"
     return page(request, "training/compare.html", context, fragment=fragment)
 
 
-def _compared(project: Project, chosen: list[TrainingVersion]) -> dict[str, Any]:
+def _comparison_context(project: Project, chosen: list[TrainingVersion]) -> dict[str, Any]:
     try:
         found = comparison.compare(project, chosen)
     except ManifestDamaged as problem:
@@ -53,10 +53,10 @@ def _compared(project: Project, chosen: list[TrainingVersion]) -> dict[str, Any]
     for column in found.columns:
         if column.waiting:
             jobs.enqueue("rescore_version", column.version.pk)
-    shown = found.disputes[:SHOWN]
+    shown = found.disagreements[:MAX_DISPUTES]
     images = Image.objects.in_bulk([one.image_id for one in shown])
     return {
         "found": found,
         "disputes": [(one, images.get(one.image_id)) for one in shown],
-        "more": len(found.disputes) - len(shown),
+        "more": len(found.disagreements) - len(shown),
     }

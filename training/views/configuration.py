@@ -12,14 +12,14 @@ from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from exeml_site.lib.http import go, page
+from exeml_site.lib.http import page, redirect_to
 from projects.access import PageRequest, project_page
 from projects.datasets import readiness
 from projects.models import Project, Role
 from training.forms.configuration import TrainingConfigurationForm, whole_minutes
 from training.models import InstanceFlavor
 from training.versions import lifecycle
-from training.versions.network_options import candidates_within, fastest_of_each, networks_by_speed
+from training.versions.network_options import fastest_per_network, options_by_speed, options_within
 
 
 @project_page(Role.MANAGER)
@@ -33,7 +33,7 @@ def configure_training(request: PageRequest, project: Project) -> HttpResponse:
         return _configuration(request, project, form)
     if not form.is_valid():
         return _configuration(request, project, form, status=422)
-    return _receipt(request, project, form)
+    return _confirmation(request, project, form)
 
 
 @project_page(Role.MANAGER)
@@ -41,22 +41,22 @@ def configure_training(request: PageRequest, project: Project) -> HttpResponse:
 def submit_training(request: PageRequest, project: Project) -> HttpResponse:
     """Start the training, once for each opened dialog however often Submit is pressed."""
     form = TrainingConfigurationForm(request.POST, project=project)
-    submission = _submission(request)
+    submission = _submission_id(request)
     is_valid = form.is_valid()
     is_pressed_again = _is_started(project, submission)
     if not is_valid and not is_pressed_again:
         return _configuration(request, project, form, status=422)
     try:
         version = lifecycle.start(project, form.cleaned_data, by=request.user, submission=submission)
-    except lifecycle.NameTaken as taken:
+    except lifecycle.DatasetNameTaken as taken:
         form.add_error("dataset_version", str(taken))
         return _configuration(request, project, form, status=422)
-    except lifecycle.Refused as refusal:
+    except lifecycle.TrainingRefused as refusal:
         form.add_error(None, str(refusal))
         return _configuration(request, project, form, status=409)
     if not is_pressed_again:
         messages.success(request, f"{version} was submitted. It goes on when you close this page.")
-    return go(request, reverse("train_model", args=[project.pk]))
+    return redirect_to(request, reverse("train_model", args=[project.pk]))
 
 
 @project_page(Role.MANAGER)
@@ -64,7 +64,7 @@ def submit_training(request: PageRequest, project: Project) -> HttpResponse:
 def split_consequence(request: PageRequest, project: Project) -> HttpResponse:
     """What the typed ratio means for this project's images."""
     form = TrainingConfigurationForm(request.GET, project=project)
-    return page(request, "training/_configure_split.html", _split(project, form))
+    return page(request, "training/_configure_split.html", _split_context(project, form))
 
 
 @project_page(Role.MANAGER)
@@ -72,7 +72,7 @@ def split_consequence(request: PageRequest, project: Project) -> HttpResponse:
 def networks_consequence(request: PageRequest, project: Project) -> HttpResponse:
     """Which networks are fast enough for the typed duration."""
     form = TrainingConfigurationForm(request.GET, project=project)
-    return page(request, "training/_configure_networks.html", _networks(form) | {"project": project})
+    return page(request, "training/_configure_networks.html", _networks_context(form) | {"project": project})
 
 
 @project_page(Role.MANAGER)
@@ -80,7 +80,7 @@ def networks_consequence(request: PageRequest, project: Project) -> HttpResponse
 def cost_consequence(request: PageRequest, project: Project) -> HttpResponse:
     """How long the typed time is, and the most that it can cost."""
     form = TrainingConfigurationForm(request.GET, project=project)
-    return page(request, "training/_configure_cost.html", _cost(form) | {"project": project})
+    return page(request, "training/_configure_cost.html", _cost_context(form) | {"project": project})
 
 
 @project_page(Role.MANAGER)
@@ -92,7 +92,7 @@ def inherited_fields(request: PageRequest, project: Project) -> HttpResponse:
     for name in ("inference_hardware", "max_inference_ms"):  # not sent while they were inherited
         typed.setdefault(name, unbound[name].value())
     form = TrainingConfigurationForm(typed, project=project)
-    context = {"form": form, "project": project, "is_quiet": True} | _networks(form)
+    context = {"form": form, "project": project, "is_quiet": True} | _networks_context(form)
     return page(request, "training/_configure_inference.html", context)
 
 
@@ -108,45 +108,45 @@ def _configuration(
         "form": form,
         "ready": ready,
         "labels": sum(1 for _, images in ready.label_counts if images),
-        "submission": _submission(request),
+        "submission": _submission_id(request),
         "labeled": project.images.labeled().count(),
     }
-    context |= _split(project, form) | _networks(form) | _cost(form)
+    context |= _split_context(project, form) | _networks_context(form) | _cost_context(form)
     return page(request, "training/configure.html", context, status=status)
 
 
-def _receipt(request: PageRequest, project: Project, form: TrainingConfigurationForm) -> HttpResponse:
+def _confirmation(request: PageRequest, project: Project, form: TrainingConfigurationForm) -> HttpResponse:
     asked = form.cleaned_data
     context = {
         "project": project,
         "form": form,
         "asked": asked,
-        "submission": _submission(request),
+        "submission": _submission_id(request),
     }
-    context |= _split(project, form) | _networks(form) | _cost(form)
+    context |= _split_context(project, form) | _networks_context(form) | _cost_context(form)
     return page(request, "training/confirm.html", context)
 
 
-def _submission(request: PageRequest) -> uuid.UUID:
+def _submission_id(request: PageRequest) -> uuid.UUID:
     """The mark of the opened dialog; a new one where there is none, or where Next follows a start."""
     try:
         submission = uuid.UUID(request.POST.get("submission", ""))
     except ValueError:
         return uuid.uuid4()
     is_next = request.resolver_match is not None and request.resolver_match.url_name == "configure_training"
-    return uuid.uuid4() if is_next and lifecycle.submitted(submission) else submission
+    return uuid.uuid4() if is_next and lifecycle.version_of_submission(submission) else submission
 
 
 def _is_started(project: Project, submission: uuid.UUID) -> bool:
     """Pressed again: the version is there, though its dataset version's name is now taken."""
-    earlier = lifecycle.submitted(submission)
+    earlier = lifecycle.version_of_submission(submission)
     return earlier is not None and earlier.project_id == project.pk
 
 
 # --- consequences of what is typed ---
 
 
-def _split(project: Project, form: TrainingConfigurationForm) -> dict[str, Any]:
+def _split_context(project: Project, form: TrainingConfigurationForm) -> dict[str, Any]:
     ratio: Decimal | None = form.value_of("training_ratio")
     if ratio is None:
         return {"ratio": None, "project": project}
@@ -162,34 +162,34 @@ def _split(project: Project, form: TrainingConfigurationForm) -> dict[str, Any]:
     }
 
 
-def _networks(form: TrainingConfigurationForm) -> dict[str, Any]:
+def _networks_context(form: TrainingConfigurationForm) -> dict[str, Any]:
     hardware, limit = form.value_of("inference_hardware"), form.value_of("max_inference_ms")
     if not hardware or limit is None:
         return {"networks": [], "families": [], "fastest": None}
     return {
-        "networks": (networks := candidates_within(hardware, limit)),
-        "families": fastest_of_each(networks),
+        "networks": (networks := options_within(hardware, limit)),
+        "families": fastest_per_network(networks),
         "some_measured": any(one.is_measured for one in networks),
-        "fastest": networks_by_speed(hardware)[0],
+        "fastest": options_by_speed(hardware)[0],
         "hardware": hardware,
         "limit_ms": limit,
     }
 
 
-def _cost(form: TrainingConfigurationForm) -> dict[str, Any]:
+def _cost_context(form: TrainingConfigurationForm) -> dict[str, Any]:
     hours: Decimal | None = form.value_of("max_training_hours")
     flavor: InstanceFlavor | None = form.value_of("instance_flavor")
     minutes = whole_minutes(hours) if hours is not None else None
     return {
         "minutes": minutes,
-        "duration": duration_words(minutes) if minutes is not None else "",
+        "duration": duration_text(minutes) if minutes is not None else "",
         "flavor": flavor,
-        "most_cost": flavor.price_per_hour * minutes / 60 if flavor and minutes is not None else None,
+        "max_cost": flavor.price_per_hour * minutes / 60 if flavor and minutes is not None else None,
         "currency": settings.EXEML_CURRENCY,
     }
 
 
-def duration_words(minutes: int) -> str:
+def duration_text(minutes: int) -> str:
     """90 as "1 hour 30 minutes"."""
     parts = zip(divmod(minutes, 60), ("hour", "minute"), strict=True)
     return " ".join(f"{count} {unit}{'s' if count != 1 else ''}" for count, unit in parts if count)

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from exeml_site.lib.http import go, page, wants_fragment
+from exeml_site.lib.http import page, redirect_to, wants_fragment
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.evaluation.report import report_html
@@ -22,18 +22,18 @@ from training.serving.download import archive, onnx_export
 @project_page(Role.VIEWER)
 @require_safe
 def version_report(request: PageRequest, project: Project, number: int) -> HttpResponse:
-    version = _get(project, number)
+    version = _get_version(project, number)
     response = HttpResponse(report_html(version))
-    response["Content-Disposition"] = f'attachment; filename="{_name(version)}-report.html"'
+    response["Content-Disposition"] = f'attachment; filename="{_file_name(version)}-report.html"'
     return response
 
 
 @project_page(Role.VIEWER)
 @require_safe
 def version_archive(request: PageRequest, project: Project, number: int) -> HttpResponseBase:
-    version = _get(project, number)
-    response = StreamingHttpResponse(archive.pack(version), content_type="application/zip")
-    response["Content-Disposition"] = f'attachment; filename="{_name(version)}.zip"'
+    version = _get_version(project, number)
+    response = StreamingHttpResponse(archive.build_archive(version), content_type="application/zip")
+    response["Content-Disposition"] = f'attachment; filename="{_file_name(version)}.zip"'
     return response
 
 
@@ -42,26 +42,26 @@ def version_archive(request: PageRequest, project: Project, number: int) -> Http
 @never_cache
 def version_export(request: PageRequest, project: Project, number: int) -> HttpResponse:
     """POST lets a worker make the export; GET says how far it is."""
-    version = _get(project, number)
+    version = _get_version(project, number)
     if request.method == "POST":
-        onnx_export.ask_for(version)
+        onnx_export.request_export(version)
         if not wants_fragment(request):
-            return go(request, reverse("training_version", args=[project.pk, number]))
+            return redirect_to(request, reverse("training_version", args=[project.pk, number]))
     return page(request, "training/_export.html", {"project": project, "version": version})
 
 
 @project_page(Role.VIEWER)
 @require_safe
 def download_export(request: PageRequest, project: Project, number: int) -> HttpResponseBase:
-    version = _get(project, number)
+    version = _get_version(project, number)
     try:
         content = default_storage.open(onnx_export.stored_name(version))
     except OSError:
-        return go(request, reverse("training_version", args=[project.pk, number]))
-    return FileResponse(content, as_attachment=True, filename=f"{_name(version)}-onnx.zip")
+        return redirect_to(request, reverse("training_version", args=[project.pk, number]))
+    return FileResponse(content, as_attachment=True, filename=f"{_file_name(version)}-onnx.zip")
 
 
-def _get(project: Project, number: int) -> TrainingVersion:
+def _get_version(project: Project, number: int) -> TrainingVersion:
     versions = TrainingVersion.objects.completed().select_related(
         "dataset_version", "incremental_version", "promoted_candidate__training_version"
     )
@@ -70,6 +70,6 @@ def _get(project: Project, number: int) -> TrainingVersion:
     return version
 
 
-def _name(version: TrainingVersion) -> str:
+def _file_name(version: TrainingVersion) -> str:
     """Of letters that every system takes in a file name."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{version.project.name}-{version.name}").strip("-")

@@ -12,20 +12,20 @@ from django.urls import reverse
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.lib.http import go, page
+from exeml_site.lib.http import page, redirect_to
 from exeml_site.lib.storage import local_path
 from projects.access import PageRequest, project_page
 from projects.images.similarity import nearest_labeled
 from projects.labels import actions
-from projects.models import Annotation, Image, Label, Project, Role, Side
+from projects.models import Annotation, Image, Label, Project, Role, Split
 from training.evaluation import curve_rows, svg_plots
-from training.evaluation.image_query import OUTCOMES, PAGE_SIZE, SORTS, EvaluatedQuery
+from training.evaluation.image_query import OUTCOMES, PAGE_SIZE, SORTS, EvaluatedImageQuery
 from training.models import Curve, EvaluatedImage, TrainingVersion
 from training.serving.inference import explain, model_cache, predictor
 
-NEIGHBOURS = 6
-TOP = 5
-MOST_PAIRS = 300
+MAX_NEIGHBOURS = 6
+TOP_LABELS = 5
+MAX_PAIRS = 300
 Kind = Curve.Kind
 
 
@@ -33,8 +33,8 @@ Kind = Curve.Kind
 @require_safe
 def evaluated_images(request: PageRequest, project: Project, number: int) -> HttpResponse:
     """The validation images with what was predicted; wrong ones first, the surest of them on top."""
-    version = _get(project, number)
-    query = EvaluatedQuery.from_address(request.GET.dict())
+    version = _get_version(project, number)
+    query = EvaluatedImageQuery.from_address(request.GET.dict())
     images = query.images(version)
     total = images.count()
     last = max(1, -(-total // PAGE_SIZE))
@@ -59,9 +59,9 @@ def evaluated_images(request: PageRequest, project: Project, number: int) -> Htt
 @require_safe
 def evaluated_image(request: PageRequest, project: Project, number: int, evaluated_id: int) -> HttpResponse:
     """One of them: scores, heat map, the training images that it looks like, and the way to relabel it."""
-    version = _get(project, number)
+    version = _get_version(project, number)
     one = get_object_or_404(version.evaluated_images.select_related("image"), pk=evaluated_id)
-    query = EvaluatedQuery.from_address(request.GET.dict())
+    query = EvaluatedImageQuery.from_address(request.GET.dict())
     order = list(query.images(version).values_list("pk", flat=True))
     place = order.index(one.pk) if one.pk in order else None
     context = _context(request, version, "images") | {"one": one, "query": query, "total": len(order)}
@@ -71,10 +71,10 @@ def evaluated_image(request: PageRequest, project: Project, number: int, evaluat
             "previous": order[place - 1] if place else None,
             "next": order[place + 1] if place + 1 < len(order) else None,
         }
-    context |= {"scores": _scores(version, one), "may_label": request.membership.role >= Role.LABELER}
+    context |= {"scores": _score_rows(version, one), "can_label": request.membership.role >= Role.LABELER}
     if one.image is not None:
         one.image.project = project
-        context |= _of_image(project, one.image)
+        context |= _image_context(project, one.image)
     return page(request, "training/evaluated_image.html", context)
 
 
@@ -83,15 +83,15 @@ def evaluated_image(request: PageRequest, project: Project, number: int, evaluat
 @cache_control(private=True, max_age=86_400, immutable=True)
 def evaluated_heat(request: PageRequest, project: Project, number: int, evaluated_id: int) -> HttpResponse:
     """Where the model sees a label (`?label=`; else the predicted one) in the picture."""
-    version = _get(project, number)
+    version = _get_version(project, number)
     one = get_object_or_404(version.evaluated_images.select_related("image"), pk=evaluated_id)
     label = request.GET.get("label") or next(iter([*one.predicted, *one.truth]), "")
     if one.image is None:
         raise Http404
     try:
-        model_cache.load(version)  # what is missing is told before the picture
+        model_cache.load_model(version)  # what is missing is told before the picture
         content = explain.heat_map(version, local_path(one.image.file_name), label)
-    except (model_cache.ModelUnavailable, predictor.PictureRefused) as problem:
+    except (model_cache.ModelUnavailable, predictor.InvalidImage) as problem:
         return HttpResponse(str(problem), content_type="text/plain", status=422)
     except (KeyError, OSError) as problem:
         raise Http404 from problem
@@ -102,35 +102,35 @@ def evaluated_heat(request: PageRequest, project: Project, number: int, evaluate
 @require_POST
 def relabel_evaluated(request: PageRequest, project: Project, number: int, evaluated_id: int) -> HttpResponse:
     """Give the image another label, and go on to the next one. The evaluation stays what it was."""
-    version = _get(project, number)
+    version = _get_version(project, number)
     one = get_object_or_404(version.evaluated_images.select_related("image"), pk=evaluated_id)
-    query = EvaluatedQuery.from_address(request.GET.dict())
+    query = EvaluatedImageQuery.from_address(request.GET.dict())
     order = list(query.images(version).values_list("pk", flat=True))
     place = order.index(one.pk) if one.pk in order else -1
     label = get_object_or_404(Label, project=project, name=request.POST.get("label", ""))
     if one.image is None or one.image.deleted_at:
         messages.error(request, "The image is in the bin or deleted, so it keeps its labels.")
     else:
-        _give(request, project, one.image, label)
+        _apply_label(request, project, one.image, label)
     onward = order[place + 1] if 0 <= place < len(order) - 1 else one.pk
     address = reverse("evaluated_image", args=[project.pk, number, onward])
-    return go(request, f"{address}?{query.here}")
+    return redirect_to(request, f"{address}?{query.current_address}")
 
 
 @project_page(Role.VIEWER)
 @require_safe
 def confusion_matrix(request: PageRequest, project: Project, number: int) -> HttpResponse:
     """Every cell opens its images; below, the pairs that were confused, to search."""
-    version = _get(project, number)
-    found = svg_plots.matrix(version.confusion)
+    version = _get_version(project, number)
+    found = svg_plots.build_matrix(version.confusion)
     search = request.GET.get("search", "").strip()
     context = _context(request, version, "confusion") | {"matrix": found, "search": search}
     if found:
         wanted = search.casefold()
         pairs = [cell for cell in found.confusions if wanted in f"{cell.true}\n{cell.predicted}".casefold()]
         if not found.is_table:
-            context["drawn"] = found.drawn(reverse("evaluated_images", args=[project.pk, number]))
-        context |= {"pairs": pairs[:MOST_PAIRS], "more": max(len(pairs) - MOST_PAIRS, 0)}
+            context["drawn"] = found.svg_cells(reverse("evaluated_images", args=[project.pk, number]))
+        context |= {"pairs": pairs[:MAX_PAIRS], "more": max(len(pairs) - MAX_PAIRS, 0)}
     fragment = "training/_confused_pairs.html"
     return page(request, "training/confusion_matrix.html", context, fragment=fragment)
 
@@ -139,35 +139,35 @@ def confusion_matrix(request: PageRequest, project: Project, number: int) -> Htt
 @require_safe
 def thresholds(request: PageRequest, project: Project, number: int) -> HttpResponse:
     """Precision and recall of a label at every threshold, calibration, and coverage against accuracy."""
-    version = _get(project, number)
-    curve_rows.complete(version)
+    version = _get_version(project, number)
+    curve_rows.add_missing_curves(version)
     labels = list(version.curves.filter(kind=Kind.THRESHOLD).values_list("label", flat=True))
     label = request.GET.get("label", "")
     label = label if label in labels else next(iter(labels), "")
     curves = {one.kind: one for one in version.curves.exclude(kind=Kind.THRESHOLD)}
     context = _context(request, version, "thresholds") | {"labels": labels, "label": label}
     if chosen := version.curves.filter(kind=Kind.THRESHOLD, label=label).first():
-        context |= {"curve": chosen, "line": svg_plots.line_of_thresholds(chosen.points)}
-        context |= {"steps": svg_plots.steps(chosen.points)}
+        context |= {"curve": chosen, "line": svg_plots.precision_recall_line(chosen.points)}
+        context |= {"steps": svg_plots.threshold_steps(chosen.points)}
     if calibration := curves.get(Kind.CALIBRATION):
-        bins = svg_plots.tenths(calibration)
+        bins = svg_plots.calibration_bins(calibration)
         context |= {"calibration": calibration, "bins": bins}
-        context["calibration_words"] = svg_plots.calibration_words(bins, calibration.area)
+        context["calibration_words"] = svg_plots.calibration_text(bins, calibration.area)
     if coverage := curves.get(Kind.COVERAGE):
-        context |= {"coverage": coverage, "coverage_line": svg_plots.line_of_coverage(coverage.points)}
-        context["kept"] = svg_plots.kept(coverage.points)
+        context |= {"coverage": coverage, "coverage_line": svg_plots.coverage_line(coverage.points)}
+        context["kept"] = svg_plots.coverage_steps(coverage.points)
         if known := curves.get(Kind.KNOWN):
-            context["known"] = _known(known, coverage)
+            context["known"] = _unknown_rule_point(known, coverage)
     return page(request, "training/thresholds.html", context)
 
 
-def _known(known: Curve, coverage: Curve) -> svg_plots.Kept:
+def _unknown_rule_point(known: Curve, coverage: Curve) -> svg_plots.CoverageStep:
     """The images that the “unknown” rule leaves, as a point beside the curve."""
     (right, answered), total = known.points[0], coverage.points[0][1]
-    return svg_plots.kept_of(right, answered, total)
+    return svg_plots.coverage_step(right, answered, total)
 
 
-def _get(project: Project, number: int) -> TrainingVersion:
+def _get_version(project: Project, number: int) -> TrainingVersion:
     version: TrainingVersion = get_object_or_404(
         TrainingVersion.objects.completed().select_related("dataset_version"), project=project, number=number
     )
@@ -179,11 +179,11 @@ def _context(request: PageRequest, version: TrainingVersion, tab: str) -> dict[s
     return {"project": version.project, "version": version, "tab": tab}
 
 
-def _scores(version: TrainingVersion, one: EvaluatedImage) -> list[dict[str, Any]]:
+def _score_rows(version: TrainingVersion, one: EvaluatedImage) -> list[dict[str, Any]]:
     """The five best labels and the true ones, best first."""
     labels = version.confusion.get("labels", [])
     ranked = sorted(zip(labels, one.scores, strict=False), key=lambda pair: -pair[1])
-    chosen = [pair for place, pair in enumerate(ranked) if place < TOP or pair[0] in one.truth]
+    chosen = [pair for place, pair in enumerate(ranked) if place < TOP_LABELS or pair[0] in one.truth]
     return [
         {
             "label": label,
@@ -195,18 +195,18 @@ def _scores(version: TrainingVersion, one: EvaluatedImage) -> list[dict[str, Any
     ]
 
 
-def _of_image(project: Project, image: Image) -> dict[str, Any]:
+def _image_context(project: Project, image: Image) -> dict[str, Any]:
     carried = list(
         Annotation.objects.filter(image=image).select_related("label").values_list("label__name", flat=True)
     )
     return {
         "carried": carried,
-        "neighbours": nearest_labeled(image, NEIGHBOURS, Side.TRAIN),
+        "neighbours": nearest_labeled(image, MAX_NEIGHBOURS, Split.TRAIN),
         "labels": project.labels.all(),
     }
 
 
-def _give(request: PageRequest, project: Project, image: Image, label: Label) -> None:
+def _apply_label(request: PageRequest, project: Project, image: Image, label: Label) -> None:
     try:
         event = actions.apply(project, [image.pk], add=[label], by=request.user)
     except ValidationError as problem:

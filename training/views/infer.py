@@ -32,35 +32,35 @@ from training.serving.tokens import Token
 logger = logging.getLogger(__name__)
 
 PART = "images"
-MOST_IMAGES = 32  # in one call
-MOST_CALL_IMAGES = 4  # of the largest allowed size make the largest allowed body
-CURL = f"curl -F '{PART}=@photo.jpg' -H 'X-Auth-Token: …' <address>"
-FEEDBACK = 'Send JSON such as {"request_id": "…", "is_right": false, "correct_label": "roses"}.'
+MAX_IMAGES = 32  # in one call
+MAX_FULL_SIZE_IMAGES = 4  # of the largest allowed size make the largest allowed body
+CURL_HINT = f"curl -F '{PART}=@photo.jpg' -H 'X-Auth-Token: …' <address>"
+FEEDBACK_HINT = 'Send JSON such as {"request_id": "…", "is_right": false, "correct_label": "roses"}.'
 ENVELOPE_BYTES = 64 * 1024  # what multipart adds, generously
 RETRY_AFTER_S = 5
-QUIET_CALLS = 8  # in this process, that may keep their connections to the database
+MAX_CONNECTED_CALLS = 8  # in this process, that may keep their connections to the database
 SERVICE_FIELDS = (
     "status",
     "stops_at",
     "project_id",
     "training_version_id",
-    "trial_version_id",
-    "trial_percent",
+    "canary_version_id",
+    "canary_percent",
     "collects",
 )
-VERSION_ROLES, VERSION_FIELDS = ("training_version", "trial_version"), ("number", "job_id")
-READ = [
+VERSION_ROLES, VERSION_FIELDS = ("training_version", "canary_version"), ("number", "job_id")
+TOKEN_FIELDS = [
     *(f"service__{name}" for name in SERVICE_FIELDS),
     *(
         f"service__{role}__{name}"
-        for role in ("training_version", "trial_version")
+        for role in ("training_version", "canary_version")
         for name in VERSION_FIELDS
     ),
 ]
 
 
 @dataclass
-class Refusal(Exception):
+class ApiError(Exception):
     """An answer that is no prediction. `retry_after_s` tells callers that it is worth waiting."""
 
     status: int
@@ -82,10 +82,10 @@ class Refusal(Exception):
         return response
 
 
-Deed = Callable[[HttpRequest, Service, ServiceToken], dict[str, Any]]
+ApiHandler = Callable[[HttpRequest, Service, ServiceToken], dict[str, Any]]
 
 
-def _door(deed: Deed) -> Callable[[HttpRequest, str], HttpResponseBase]:
+def _api_view(deed: ApiHandler) -> Callable[[HttpRequest, str], HttpResponseBase]:
     """A view whose every ending is JSON. The door is guarded by the service's tokens, not by a session."""
 
     @csrf_exempt
@@ -94,38 +94,38 @@ def _door(deed: Deed) -> Callable[[HttpRequest, str], HttpResponseBase]:
     @wraps(deed)
     def view(request: HttpRequest, service_id: str) -> JsonResponse:
         try:
-            with limits.door.passing():
-                service, token = _open(request, service_id)
-                _let_database_go()
+            with limits.call_limit.passing():
+                service, token = _authenticate(request, service_id)
+                _release_connection()
                 response = JsonResponse(deed(request, service, token))
         except limits.Overloaded:
             hint = "Call again after the seconds of Retry-After, or with fewer calls at once."
-            response = Refusal(429, "TOO_MANY_CALLS", "Too many calls at once.", hint, 1).as_response()
+            response = ApiError(429, "TOO_MANY_CALLS", "Too many calls at once.", hint, 1).as_response()
             response["Connection"] = "close"  # its body was not read
-        except Refusal as refusal:
+        except ApiError as refusal:
             response = refusal.as_response()
         except Exception:
             logger.exception("A call of service %s could not be answered", service_id)
             hint = "Operators find the reason in the log."
-            response = Refusal(500, "INTERNAL", "The prediction failed.", hint).as_response()
+            response = ApiError(500, "INTERNAL", "The prediction failed.", hint).as_response()
         return response
 
     return view
 
 
-@_door
+@_api_view
 def infer(request: HttpRequest, service: Service, token: ServiceToken) -> dict[str, Any]:
     """The answer to one picture, or {"results": […]} for several."""
     began = time.monotonic()
-    version = predictor.version_for_a_call(service)
+    version = predictor.version_for_call(service)
 
     def count(**seen: Any) -> None:
         ms = 1e3 * (time.monotonic() - began)
-        counters.note(service.pk, version.pk, ms, token_id=token.pk, **seen)
+        counters.record_call(service.pk, version.pk, ms, token_id=token.pk, **seen)
 
     try:
         answers = _answers(request, service, version)
-    except Refusal as refusal:
+    except ApiError as refusal:
         count(error=refusal.code)
         raise
     except Exception:
@@ -139,26 +139,26 @@ def infer(request: HttpRequest, service: Service, token: ServiceToken) -> dict[s
     return {"results": results, "version": answers[0].version, "request_id": str(uuid4())}
 
 
-@_door
+@_api_view
 def feedback(request: HttpRequest, service: Service, token: ServiceToken) -> dict[str, Any]:
     """What is right: kept with the collected picture of the request."""
-    said = _said(request)
-    call = call_feedback.find(service, said.request_id)
+    said = _parse_feedback(request)
+    call = call_feedback.find_call(service, said.request_id)
     if call is None:
         hint = (
             "Only requests whose answer says is_collected are kept, for as long as the service's page says."
         )
-        raise Refusal(404, "REQUEST_NOT_FOUND", "This service keeps no such request.", hint)
+        raise ApiError(404, "REQUEST_NOT_FOUND", "This service keeps no such request.", hint)
     try:
-        call_feedback.say(call, said.is_right, said.labels, by=token.name)
+        call_feedback.record_verdict(call, said.is_right, said.labels, by=token.name)
     except call_feedback.FeedbackRefused as refused:
-        raise Refusal(400, "FEEDBACK_REFUSED", str(refused), FEEDBACK) from refused
+        raise ApiError(400, "FEEDBACK_REFUSED", str(refused), FEEDBACK_HINT) from refused
     return {"request_id": str(call.pk), "is_right": said.is_right}
 
 
-def _let_database_go() -> None:
+def _release_connection() -> None:
     """Calls that wait for their bodies or their turn need no connection, and PostgreSQL has few."""
-    is_crowded = limits.door.inside > QUIET_CALLS
+    is_crowded = limits.call_limit.inside > MAX_CONNECTED_CALLS
     if is_crowded and connection.vendor == "postgresql" and not connection.in_atomic_block:
         connection.close()
 
@@ -166,25 +166,25 @@ def _let_database_go() -> None:
 # --- who calls ---
 
 
-def _open(request: HttpRequest, service_id: str) -> tuple[Service, ServiceToken]:
+def _authenticate(request: HttpRequest, service_id: str) -> tuple[Service, ServiceToken]:
     """The service that the caller may use; nothing of the body is read before."""
     if request.method != "POST":
-        raise Refusal(405, "METHOD_NOT_ALLOWED", "Only POST is answered here.", CURL)
-    key = _key(service_id)
+        raise ApiError(405, "METHOD_NOT_ALLOWED", "Only POST is answered here.", CURL_HINT)
+    key = _parse_uuid(service_id)
     plain = request.headers.get("X-Auth-Token", "")
-    token = _token(key, plain) if key and plain else None
+    token = _find_token(key, plain) if key and plain else None
     if token is not None:
         return token.service, token
     if key is None or not Service.objects.alive().filter(pk=key).exists():
         hint = "Copy the URL from its page."
-        raise Refusal(404, "SERVICE_NOT_FOUND", "There is no service at this address.", hint)
+        raise ApiError(404, "SERVICE_NOT_FOUND", "There is no service at this address.", hint)
     if not plain:
-        raise Refusal(401, "TOKEN_MISSING", "The header X-Auth-Token is missing.", CURL)
+        raise ApiError(401, "TOKEN_MISSING", "The header X-Auth-Token is missing.", CURL_HINT)
     hint = "It may have been revoked or rotated; managers make tokens on the service's page."
-    raise Refusal(401, "TOKEN_WRONG", "The token is not a token of this service.", hint)
+    raise ApiError(401, "TOKEN_WRONG", "The token is not a token of this service.", hint)
 
 
-def _key(service_id: str) -> UUID | None:
+def _parse_uuid(service_id: str) -> UUID | None:
     """An address that is no UUID is answered here too: callers read JSON, not the site's 404 page."""
     try:
         return UUID(service_id)
@@ -192,7 +192,7 @@ def _key(service_id: str) -> UUID | None:
         return None
 
 
-def _token(key: UUID, plain: str) -> ServiceToken | None:
+def _find_token(key: UUID, plain: str) -> ServiceToken | None:
     """Found by its hash: 256 random bits, so nothing is learned from how long that takes.
 
     Asked at every call, so it reads what can change and nothing else; `Service` and `ServiceToken` are not
@@ -200,17 +200,17 @@ def _token(key: UUID, plain: str) -> ServiceToken | None:
     """
     is_alive = Q(service__deleted_at=None, service__project__deleted_at=None)
     tokens = ServiceToken.objects.filter(is_alive, service=key, token_hash=Token(plain).hash, revoked_at=None)
-    row = tokens.order_by().values("pk", "name", *READ).first()
+    row = tokens.order_by().values("pk", "name", *TOKEN_FIELDS).first()
     if row is None:
         return None
     service = Service(pk=key, **{name: row[f"service__{name}"] for name in SERVICE_FIELDS})
-    service.training_version = _version(row, "training_version")
-    if service.trial_version_id is not None:
-        service.trial_version = _version(row, "trial_version")
+    service.training_version = _partial_version(row, "training_version")
+    if service.canary_version_id is not None:
+        service.canary_version = _partial_version(row, "canary_version")
     return ServiceToken(pk=row["pk"], name=row["name"], service=service)
 
 
-def _version(row: dict[str, Any], role: str) -> TrainingVersion:
+def _partial_version(row: dict[str, Any], role: str) -> TrainingVersion:
     fields = {name: row[f"service__{role}__{name}"] for name in VERSION_FIELDS}
     return TrainingVersion(pk=row[f"service__{role}_id"], **fields)
 
@@ -220,19 +220,19 @@ def _version(row: dict[str, Any], role: str) -> TrainingVersion:
 
 def _answers(request: HttpRequest, service: Service, version: TrainingVersion) -> list[predictor.Answer]:
     _check_running(service)
-    pictures = _pictures(request)
+    pictures = _read_images(request)
     answers = list[predictor.Answer]()
     try:
         for one in pictures:  # read one after the other, so that one of them is in memory
             content: bytes = one.read()
             answers.append(predictor.predict(version, content))
-    except predictor.PictureRefused as problem:
+    except predictor.InvalidImage as problem:
         which = f"Picture {len(answers) + 1} of {len(pictures)}: " if len(pictures) > 1 else ""
         hint = "Send JPG, PNG, BMP or WebP files."
-        raise Refusal(400, "IMAGE_UNREADABLE", f"{which}{problem}", hint) from problem
+        raise ApiError(400, "IMAGE_UNREADABLE", f"{which}{problem}", hint) from problem
     except model_cache.ModelUnavailable as problem:
         hint = "Deploy the version again, or ask an operator."
-        raise Refusal(503, "MODEL_UNAVAILABLE", str(problem), hint, RETRY_AFTER_S) from problem
+        raise ApiError(503, "MODEL_UNAVAILABLE", str(problem), hint, RETRY_AFTER_S) from problem
     return _collected(service, version, pictures, answers) if service.collects else answers
 
 
@@ -246,68 +246,68 @@ def _collected(
     for one, answer in zip(pictures, answers, strict=True):
         one.seek(0)
         if answer.request_id:
-            call_feedback.keep(service, version, answer.request_id, one.read(), answer)
+            call_feedback.store_call(service, version, answer.request_id, one.read(), answer)
     return [replace(answer, is_collected=True) for answer in answers]
 
 
 def _check_running(service: Service) -> None:
     if service.is_deploying:
         hint = "Try again in a few seconds."
-        raise Refusal(503, "SERVICE_DEPLOYING", "The service is still starting.", hint, RETRY_AFTER_S)
+        raise ApiError(503, "SERVICE_DEPLOYING", "The service is still starting.", hint, RETRY_AFTER_S)
     if not service.is_running:
         status = Service.Status.STOPPED if service.status == Service.Status.RUNNING else service.status
         hint = "A manager of the team can start it again on its page."
-        raise Refusal(503, "SERVICE_NOT_RUNNING", f"The service is {status}.", hint)
+        raise ApiError(503, "SERVICE_NOT_RUNNING", f"The service is {status}.", hint)
 
 
-def _pictures(request: HttpRequest) -> list[UploadedFile[bytes]]:
+def _read_images(request: HttpRequest) -> list[UploadedFile[bytes]]:
     """The parts `images`."""
     limit = settings.EXEML_MAX_IMAGE_MB * 1024 * 1024
     if request.content_type != "multipart/form-data":
-        raise Refusal(415, "NOT_MULTIPART", "The body must be multipart/form-data.", CURL)
-    if int(request.META.get("CONTENT_LENGTH") or 0) > MOST_CALL_IMAGES * limit + ENVELOPE_BYTES:
-        raise _too_large(MOST_CALL_IMAGES, "The call")
-    pictures = _parts(request)
+        raise ApiError(415, "NOT_MULTIPART", "The body must be multipart/form-data.", CURL_HINT)
+    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_FULL_SIZE_IMAGES * limit + ENVELOPE_BYTES:
+        raise _too_large(MAX_FULL_SIZE_IMAGES, "The call")
+    pictures = _read_parts(request)
     if not pictures:
-        raise Refusal(400, "IMAGE_MISSING", f"The body has no file part “{PART}”.", CURL)
-    if len(pictures) > MOST_IMAGES:
-        hint = f"Send at most {MOST_IMAGES} parts “{PART}” in each call."
-        raise Refusal(400, "TOO_MANY_IMAGES", f"The call has {len(pictures)} pictures.", hint)
+        raise ApiError(400, "IMAGE_MISSING", f"The body has no file part “{PART}”.", CURL_HINT)
+    if len(pictures) > MAX_IMAGES:
+        hint = f"Send at most {MAX_IMAGES} parts “{PART}” in each call."
+        raise ApiError(400, "TOO_MANY_IMAGES", f"The call has {len(pictures)} pictures.", hint)
     if any((one.size or 0) > limit for one in pictures):
         raise _too_large(1, "A picture")
     return pictures
 
 
-def _parts(request: HttpRequest) -> list[UploadedFile[bytes]]:
+def _read_parts(request: HttpRequest) -> list[UploadedFile[bytes]]:
     """Django stops reading at 100 files; a broken or overfull body is the caller's mistake."""
-    parts: list[UploadedFile[bytes]] = _read(
-        request, lambda: request.FILES.getlist(PART), "multipart/form-data", CURL
+    parts: list[UploadedFile[bytes]] = _read_body(
+        request, lambda: request.FILES.getlist(PART), "multipart/form-data", CURL_HINT
     )
     return parts
 
 
-def _read(request: HttpRequest, read: Callable[[], Any], kind: str, hint: str) -> Any:
+def _read_body(request: HttpRequest, read: Callable[[], Any], kind: str, hint: str) -> Any:
     """What `read` takes from the body, if it comes in time and is whole."""
     try:
-        with limits.watch.limit(request.META.get("gunicorn.socket"), limits.BODY_S):
+        with limits.body_timeout.limit(request.META.get("gunicorn.socket"), limits.BODY_TIMEOUT_S):
             return read()
-    except limits.TooSlow as problem:
-        text = f"The body did not come within {limits.BODY_S:.0f} seconds."
-        raise Refusal(408, "BODY_TOO_SLOW", text, "Send smaller pictures.") from problem
+    except limits.BodyTooSlow as problem:
+        text = f"The body did not come within {limits.BODY_TIMEOUT_S:.0f} seconds."
+        raise ApiError(408, "BODY_TOO_SLOW", text, "Send smaller pictures.") from problem
     except RequestDataTooBig as problem:
-        raise _too_large(MOST_CALL_IMAGES, "The call") from problem
+        raise _too_large(MAX_FULL_SIZE_IMAGES, "The call") from problem
     except (MultiPartParserError, SuspiciousOperation, UnreadablePostError, ValueError) as problem:
-        raise Refusal(400, "BODY_BROKEN", f"The body is not valid {kind}.", hint) from problem
+        raise ApiError(400, "BODY_BROKEN", f"The body is not valid {kind}.", hint) from problem
 
 
-def _too_large(pictures: int, what: str) -> Refusal:
+def _too_large(pictures: int, what: str) -> ApiError:
     limit = pictures * settings.EXEML_MAX_IMAGE_MB
     hint = "Make the pictures smaller first." if pictures == 1 else "Send fewer or smaller pictures at once."
-    return Refusal(413, "IMAGE_TOO_LARGE", f"{what} is larger than {limit} MB.", hint)
+    return ApiError(413, "IMAGE_TOO_LARGE", f"{what} is larger than {limit} MB.", hint)
 
 
 @dataclass(frozen=True)
-class Said:
+class FeedbackBody:
     """A feedback that can be understood."""
 
     request_id: UUID
@@ -315,19 +315,21 @@ class Said:
     labels: list[str]
 
 
-def _said(request: HttpRequest) -> Said:
+def _parse_feedback(request: HttpRequest) -> FeedbackBody:
     if request.content_type != "application/json":
-        raise Refusal(415, "NOT_JSON", "The body must be application/json.", FEEDBACK)
-    body = _read(request, lambda: json.loads(request.body), "JSON", FEEDBACK)
+        raise ApiError(415, "NOT_JSON", "The body must be application/json.", FEEDBACK_HINT)
+    body = _read_body(request, lambda: json.loads(request.body), "JSON", FEEDBACK_HINT)
     if not isinstance(body, dict):
-        raise Refusal(400, "BODY_BROKEN", "The body is not a JSON object.", FEEDBACK)
-    request_id = _key(str(body.get("request_id", "")))
+        raise ApiError(400, "BODY_BROKEN", "The body is not a JSON object.", FEEDBACK_HINT)
+    request_id = _parse_uuid(str(body.get("request_id", "")))
     if request_id is None:
-        raise Refusal(400, "FEEDBACK_REFUSED", "request_id is missing or is not one of ours.", FEEDBACK)
+        raise ApiError(400, "FEEDBACK_REFUSED", "request_id is missing or is not one of ours.", FEEDBACK_HINT)
     labels = body.get("correct_labels", [body["correct_label"]] if "correct_label" in body else [])
     if not isinstance(labels, list) or not all(isinstance(one, str) for one in labels):
-        raise Refusal(400, "FEEDBACK_REFUSED", "correct_label is a text, correct_labels a list.", FEEDBACK)
+        raise ApiError(
+            400, "FEEDBACK_REFUSED", "correct_label is a text, correct_labels a list.", FEEDBACK_HINT
+        )
     is_right = body.get("is_right")
     if not isinstance(is_right, bool):
-        raise Refusal(400, "FEEDBACK_REFUSED", "is_right must be true or false.", FEEDBACK)
-    return Said(request_id, is_right, labels)
+        raise ApiError(400, "FEEDBACK_REFUSED", "is_right must be true or false.", FEEDBACK_HINT)
+    return FeedbackBody(request_id, is_right, labels)

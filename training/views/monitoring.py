@@ -29,9 +29,9 @@ def service_monitoring(request: PageRequest, project: Project, service_id: UUID)
     service = get_service(project, service_id)
     asked = request.GET.get("hours", "")
     hours = int(asked) if asked.isdecimal() and int(asked) in dashboard.WINDOWS else DEFAULT_HOURS
-    found = dashboard.monitored(service, hours)
-    bars, most_calls = dashboard.bars(found.steps)
-    lines, most_ms = dashboard.lines(found.steps)
+    found = dashboard.load_dashboard(service, hours)
+    bars, max_calls = dashboard.call_bars(found.steps)
+    lines, max_ms = dashboard.latency_lines(found.steps)
     context = {
         "project": project,
         "service": service,
@@ -40,14 +40,14 @@ def service_monitoring(request: PageRequest, project: Project, service_id: UUID)
         "windows": [(number, name) for number, (name, _) in dashboard.WINDOWS.items()],
         "found": found,
         "first": found.steps[0].begins_at,
-        "step_words": _words(found.step),
+        "step_text": _step_text(found.step),
         "latencies": list(zip(("p50", "p95", "p99"), found.whole.latencies_ms, strict=True)),
         "bars": bars,
-        "most_calls": most_calls,
+        "max_calls": max_calls,
         "lines": lines,
-        "most_ms": most_ms,
+        "max_ms": max_ms,
         "labels": dashboard.label_bands(found.steps, found.whole),
-        "drift": dashboard.drift(service.training_version, found.whole),
+        "drift": dashboard.find_drift(service.training_version, found.whole),
         "errors": dashboard.errors_of(found.whole),
         "live": feedback.live_accuracy(service),
         "events": service.events.select_related("by")[:SHOWN_EVENTS],
@@ -57,7 +57,7 @@ def service_monitoring(request: PageRequest, project: Project, service_id: UUID)
     )
 
 
-def _words(step: timedelta) -> str:
+def _step_text(step: timedelta) -> str:
     minutes = int(step.total_seconds() // 60)
     if minutes >= 60:
         return "an hour" if minutes == 60 else f"{minutes // 60} hours"

@@ -9,13 +9,13 @@ from django.http import HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from exeml_site.lib.http import go
+from exeml_site.lib.http import redirect_to
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.forms.service_settings import ChangeVersionForm, TokenForm
 from training.serving import rollout, tokens
 from training.serving.deploy import DeployRefused
-from training.views.services import address, get_service, room
+from training.views.services import get_service, service_url, services_page
 
 
 @project_page(Role.MANAGER)
@@ -31,8 +31,8 @@ def change_version(request: PageRequest, project: Project, service_id: UUID) -> 
         except DeployRefused as refused:
             form.add_error(None, str(refused))
         else:
-            return go(request, address(service))
-    return room(request, project, service, change_form=form, opens_change=True, status=422)
+            return redirect_to(request, service_url(service))
+    return services_page(request, project, service, change_form=form, opens_change=True, status=422)
 
 
 @project_page(Role.MANAGER)
@@ -43,7 +43,7 @@ def roll_back(request: PageRequest, project: Project, service_id: UUID) -> HttpR
         rollout.roll_back(service, request.user)
     except DeployRefused as refused:
         messages.error(request, str(refused))
-    return go(request, address(service))
+    return redirect_to(request, service_url(service))
 
 
 @project_page(Role.MANAGER)
@@ -51,7 +51,7 @@ def roll_back(request: PageRequest, project: Project, service_id: UUID) -> HttpR
 def end_trial(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
     """`keep=1`: the trial's version takes over; else it gets no more calls."""
     service = get_service(project, service_id)
-    trial = service.trial_version
+    trial = service.canary_version
     if request.POST.get("keep") == "1" and trial is not None:
         try:
             rollout.change_version(service, trial, request.user)
@@ -59,7 +59,7 @@ def end_trial(request: PageRequest, project: Project, service_id: UUID) -> HttpR
             messages.error(request, str(refused))
     elif not rollout.end_trial(service, request.user):
         messages.info(request, "There is no trial.")
-    return go(request, address(service))
+    return redirect_to(request, service_url(service))
 
 
 @project_page(Role.MANAGER)
@@ -71,12 +71,14 @@ def make_token(request: PageRequest, project: Project, service_id: UUID) -> Http
     form = TokenForm(request.POST)
     if form.is_valid():
         try:
-            token = tokens.make(service, form.cleaned_data["name"], request.user)
+            token = tokens.create_token(service, form.cleaned_data["name"], request.user)
         except tokens.TokenRefused as refused:
             form.add_error("name", str(refused))
         else:
-            return room(request, project, service, fragment=TOKENS, token=token.plain, token_form=TokenForm())
-    return room(request, project, service, fragment=TOKENS, token_form=form, status=422)
+            return services_page(
+                request, project, service, fragment=TOKENS_FRAGMENT, token=token.plain, token_form=TokenForm()
+            )
+    return services_page(request, project, service, fragment=TOKENS_FRAGMENT, token_form=form, status=422)
 
 
 @project_page(Role.MANAGER)
@@ -84,17 +86,19 @@ def make_token(request: PageRequest, project: Project, service_id: UUID) -> Http
 @never_cache
 def rotate_token(request: PageRequest, project: Project, service_id: UUID, token_id: int) -> HttpResponse:
     service = get_service(project, service_id)
-    token = tokens.rotate(service, token_id, request.user)
+    token = tokens.rotate_token(service, token_id, request.user)
     shown = token.plain if token else ""
-    return room(request, project, service, fragment=TOKENS, token=shown, token_form=TokenForm())
+    return services_page(
+        request, project, service, fragment=TOKENS_FRAGMENT, token=shown, token_form=TokenForm()
+    )
 
 
 @project_page(Role.MANAGER)
 @require_POST
 def revoke_token(request: PageRequest, project: Project, service_id: UUID, token_id: int) -> HttpResponse:
     service = get_service(project, service_id)
-    tokens.revoke(service, token_id, request.user)
-    return room(request, project, service, fragment=TOKENS, token_form=TokenForm())
+    tokens.revoke_token(service, token_id, request.user)
+    return services_page(request, project, service, fragment=TOKENS_FRAGMENT, token_form=TokenForm())
 
 
-TOKENS = "training/_service_tokens.html"
+TOKENS_FRAGMENT = "training/_service_tokens.html"

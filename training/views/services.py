@@ -15,7 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import retarget
 
-from exeml_site.lib.http import go, page, wants_fragment
+from exeml_site.lib.http import page, redirect_to, wants_fragment
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.forms.service_settings import ChangeVersionForm, TokenForm
@@ -34,13 +34,13 @@ POLL_DEPLOYING_S, POLL_RUNNING_S = 2, 30
 def deploy_service(request: PageRequest, project: Project) -> HttpResponse:
     """The newest service; `?version=3` opens the dialog with that version chosen."""
     service = _newest(project)
-    return room(request, project, service, opens_dialog="version" in request.GET)
+    return services_page(request, project, service, opens_dialog="version" in request.GET)
 
 
 @project_page(Role.VIEWER)
 @require_safe
 def service_page(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    return room(request, project, get_service(project, service_id))
+    return services_page(request, project, get_service(project, service_id))
 
 
 @project_page(Role.VIEWER)
@@ -59,8 +59,8 @@ def deploy_version(request: PageRequest, project: Project) -> HttpResponse:
     form = DeployForm(request.POST, project=project)
     if form.is_valid():
         chosen = form.cleaned_data
-        if sent_before := _sent_before(project, chosen["service_id"]):
-            return go(request, address(sent_before))
+        if sent_before := _created_before(project, chosen["service_id"]):
+            return redirect_to(request, service_url(sent_before))
         try:
             service, token = deploy.deploy(
                 chosen["version"], request.user, chosen["auto_stop_hours"], chosen["service_id"]
@@ -68,9 +68,9 @@ def deploy_version(request: PageRequest, project: Project) -> HttpResponse:
         except deploy.DeployRefused as refused:
             form.add_error(None, str(refused))
         else:
-            return room(request, project, service, token=token.plain)
+            return services_page(request, project, service, token=token.plain)
     present = _newest(project)
-    return room(request, project, present, form=form, opens_dialog=True, status=422)
+    return services_page(request, project, present, form=form, opens_dialog=True, status=422)
 
 
 @project_page(Role.MANAGER)
@@ -78,7 +78,7 @@ def deploy_version(request: PageRequest, project: Project) -> HttpResponse:
 def stop_service(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
     service = get_service(project, service_id)
     deploy.stop(service, request.user)
-    return _after_deed(request, project, service)
+    return _action_response(request, project, service)
 
 
 @project_page(Role.MANAGER)
@@ -86,7 +86,7 @@ def stop_service(request: PageRequest, project: Project, service_id: UUID) -> Ht
 def start_service(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
     service = get_service(project, service_id)
     deploy.start(service, request.user)
-    return _after_deed(request, project, service)
+    return _action_response(request, project, service)
 
 
 @project_page(Role.MANAGER)
@@ -95,7 +95,7 @@ def delete_service(request: PageRequest, project: Project, service_id: UUID) -> 
     service = get_service(project, service_id)
     if deploy.delete(service, request.user):
         messages.success(request, f"{service.name} is deleted. Its address answers no more.")
-    return go(request, reverse("deploy_service", args=[project.pk]))
+    return redirect_to(request, reverse("deploy_service", args=[project.pk]))
 
 
 @project_page(Role.VIEWER)
@@ -106,18 +106,20 @@ def predict_with_service(request: PageRequest, project: Project, service_id: UUI
     form = PredictionForm(request.POST, request.FILES)
     if not service.is_running:
         form.add_error(None, "Prediction is possible only while the service is Running.")
-    tested = playground.test(service, form.cleaned_data["image"]) if form.is_valid() else []
+    tested = playground.predict_uploads(service, form.cleaned_data["image"]) if form.is_valid() else []
     if len(tested) == 1 and tested[0].problem:
         form.add_error("image", tested[0].problem)
     if form.errors:
         fragment = "training/_prediction_error.html"
-        response = room(request, project, service, fragment=fragment, status=422, prediction_form=form)
+        response = services_page(
+            request, project, service, fragment=fragment, status=422, prediction_form=form
+        )
         return retarget(response, "#prediction-error")
     answer = tested[0].answer if len(tested) == 1 else None
-    context: dict[str, Any] = {"tested": tested, "answer": answer, "labels": _labels(project)}
+    context: dict[str, Any] = {"tested": tested, "answer": answer, "labels": _label_names(project)}
     if answer:
         context["json_lines"] = _json_lines(answer)
-    return room(request, project, service, fragment="training/_prediction.html", **context)
+    return services_page(request, project, service, fragment="training/_prediction.html", **context)
 
 
 @project_page(Role.VIEWER)
@@ -128,7 +130,9 @@ def explain_prediction(request: PageRequest, project: Project, service_id: UUID)
     upload, name = request.FILES.get("image"), request.POST.get("label", "")
     if upload is None:
         return page(request, "training/_explained.html", {"problem": "Choose a picture first."}, status=422)
-    version = project.training_versions.filter(number=_number(request.POST.get("version", ""))).first()
+    version = project.training_versions.filter(
+        number=_version_number(request.POST.get("version", ""))
+    ).first()
     context = playground.explain(version or service.training_version, upload.read(), name)
     return page(request, "training/_explained.html", {"project": project, **context})
 
@@ -139,18 +143,18 @@ def explain_prediction(request: PageRequest, project: Project, service_id: UUID)
 def prediction_neighbours(request: PageRequest, project: Project) -> HttpResponse:
     """The training images most like the picture of the test (`?search=`), once a worker has found them."""
     search = request.GET.get("search", "")
-    found = playground.neighbours(project, search)
+    found = playground.find_neighbours(project, search)
     context = {"project": project, "search": search, "neighbours": found, "is_waiting": found is None}
     return page(request, "training/_explained_neighbours.html", context)
 
 
-def _number(name: str) -> int:
+def _version_number(name: str) -> int:
     """3 of “V003”; 0, which no version has, of anything else."""
     digits = name.removeprefix("V")
     return int(digits) if digits.isdecimal() and len(digits) < 9 else 0
 
 
-def _labels(project: Project) -> list[str]:
+def _label_names(project: Project) -> list[str]:
     return list(project.labels.values_list("name", flat=True))
 
 
@@ -166,7 +170,7 @@ def _json_lines(answer: predictor.Answer) -> list[str]:
     return ["{", *",\n".join(lines).splitlines(), "}"]
 
 
-def _sent_before(project: Project, service_id: UUID | None) -> Service | None:
+def _created_before(project: Project, service_id: UUID | None) -> Service | None:
     """The service that the same dialog made already: Deploy was pressed twice."""
     return project.services.filter(pk=service_id).first() if service_id else None
 
@@ -178,26 +182,26 @@ def _newest(project: Project) -> Service | None:
 
 def get_service(project: Project, service_id: UUID) -> Service:
     services = project.services.alive().select_related(
-        "project", "training_version", "trial_version", "next_version", "previous_version"
+        "project", "training_version", "canary_version", "next_version", "previous_version"
     )
     return get_object_or_404(services, pk=service_id)
 
 
-def address(service: Service) -> str:
+def service_url(service: Service) -> str:
     return reverse("service_page", args=[service.project_id, service.pk])
 
 
-def _after_deed(request: PageRequest, project: Project, service: Service) -> HttpResponse:
+def _action_response(request: PageRequest, project: Project, service: Service) -> HttpResponse:
     """The fragment for htmx; the page again for a browser without it."""
-    return _status(request, project, service) if request.htmx else go(request, address(service))
+    return _status(request, project, service) if request.htmx else redirect_to(request, service_url(service))
 
 
 def _status(request: PageRequest, project: Project, service: Service) -> HttpResponse:
     fragment = "training/_service_status.html"
-    return room(request, project, service, fragment=fragment, is_refresh=True)
+    return services_page(request, project, service, fragment=fragment, is_refresh=True)
 
 
-def room(
+def services_page(
     request: PageRequest,
     project: Project,
     service: Service | None,
@@ -207,7 +211,7 @@ def room(
     **extra: Any,
 ) -> HttpResponse:
     """The page of a project's services, or the part of it that htmx asked for."""
-    context = _room_context(request, project, service, extra) | extra
+    context = _page_context(request, project, service, extra) | extra
     if "form" not in extra and not (fragment and wants_fragment(request)):
         context["form"] = DeployForm(project=project, preselected=request.GET.get("version", ""))
         if service is not None:
@@ -216,7 +220,7 @@ def room(
     return page(request, "training/deploy_service.html", context, fragment=fragment, status=status)
 
 
-def _room_context(
+def _page_context(
     request: PageRequest, project: Project, service: Service | None, extra: dict[str, Any]
 ) -> dict[str, Any]:
     services = list(project.services.alive().select_related("training_version"))
@@ -236,7 +240,7 @@ def _room_context(
         context["has_other_versions"] = (
             deployable_versions(project).exclude(pk=service.training_version_id).exists()
         )
-        context["tokens"] = service.tokens.filter(revoked_at=None).select_related("made_by")
+        context["tokens"] = service.tokens.filter(revoked_at=None).select_related("created_by")
         context["tab"] = "test"
     return context
 

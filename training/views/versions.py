@@ -15,17 +15,17 @@ from django.urls import reverse
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from exeml_site.lib.http import go, page
+from exeml_site.lib.http import page, redirect_to
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
-from training.evaluation.advice import advice
+from training.evaluation.advice import advice_for
 from training.evaluation.leaderboard import phases_of, why_it_ended
-from training.evaluation.results import CHARTS, arranged, results_of
+from training.evaluation.results import CHARTS, filter_and_sort, results_of
 from training.forms.configuration import whole_minutes
 from training.forms.versions import AddTimeForm, PromoteForm, VersionNoteForm
 from training.models import Candidate, Metric, TrainingVersion
 from training.versions import lifecycle
-from training.versions.progress_view import live, percent_done
+from training.versions.progress_view import percent_done, progress_of
 
 ACCURACY = "The share of all validation images that were predicted right."
 ACCURACY_OF_SEVERAL = "The share of validation images whose labels were all predicted, and no other."
@@ -36,7 +36,14 @@ MEANINGS = {
     " it: TP / (TP + FP).",
     "f1": "Macro average over the labels of each label’s harmonic mean of precision and recall.",
 }
-LARGE = ("confusion", "learning", "traceback", "seconds_by_phase", "failure_cause", "failure_remedy")
+DEFERRED_FIELDS = (
+    "confusion",
+    "learning",
+    "traceback",
+    "seconds_by_phase",
+    "failure_cause",
+    "failure_remedy",
+)
 # An SVG opened by itself may style itself, and do nothing else.
 CHART_POLICY = {"default-src": "'none'", "style-src": "'unsafe-inline'", "sandbox": ""}
 
@@ -45,13 +52,13 @@ CHART_POLICY = {"default-src": "'none'", "style-src": "'unsafe-inline'", "sandbo
 @require_safe
 def train_model(request: PageRequest, project: Project) -> HttpResponse:
     """The newest version, or what this page is for."""
-    return _room(request, project, _versions(project).first())
+    return _versions_page(request, project, _versions(project).first())
 
 
 @project_page(Role.VIEWER)
 @require_safe
 def training_version(request: PageRequest, project: Project, number: int) -> HttpResponse:
-    return _room(request, project, _get(project, number))
+    return _versions_page(request, project, _get_version(project, number))
 
 
 @project_page(Role.VIEWER)
@@ -59,7 +66,7 @@ def training_version(request: PageRequest, project: Project, number: int) -> Htt
 @never_cache
 def training_status(request: PageRequest, project: Project, number: int) -> HttpResponse:
     """The chosen version, asked for every two seconds while active; the last answer carries the rest."""
-    version = _get(project, number)
+    version = _get_version(project, number)
     context = _version_context(request, project, version)
     if version.is_final:
         context |= _list_context(project, number) | {"is_refresh": True}
@@ -80,44 +87,44 @@ def version_list(request: PageRequest, project: Project) -> HttpResponse:
 @project_page(Role.MANAGER)
 @require_http_methods(["GET", "POST"])
 def stop_training(request: PageRequest, project: Project, number: int) -> HttpResponse:
-    version = _get(project, number)
+    version = _get_version(project, number)
     if request.method == "GET":
-        return _ask(request, version, "stop")
+        return _confirm(request, version, "stop")
     if not lifecycle.stop(version, request.user):
         messages.info(
             request, f"Nothing changed: {version} is {version.status}, or was asked to stop before."
         )
-    return go(request, _address(version))
+    return redirect_to(request, _version_url(version))
 
 
 @project_page(Role.MANAGER)
 @require_POST
 def retry_training(request: PageRequest, project: Project, number: int) -> HttpResponse:
-    version = _get(project, number)
+    version = _get_version(project, number)
     if not lifecycle.retry(version, request.user):
         messages.info(request, f"Nothing changed: {version} is {version.status}.")
-    return go(request, _address(version))
+    return redirect_to(request, _version_url(version))
 
 
 @project_page(Role.MANAGER)
 @require_http_methods(["GET", "POST"])
 def delete_training_version(request: PageRequest, project: Project, number: int) -> HttpResponse:
-    version = _get(project, number)
+    version = _get_version(project, number)
     if request.method == "GET":
-        return _ask(request, version, "delete")
+        return _confirm(request, version, "delete")
     try:
         lifecycle.delete(version, request.user)
-    except lifecycle.Refused as refused:
-        return _ask(request, version, "delete", error=str(refused))
+    except lifecycle.TrainingRefused as refused:
+        return _confirm(request, version, "delete", error=str(refused))
     messages.success(request, f"{version} is deleted.")
-    return go(request, reverse("train_model", args=[project.pk]))
+    return redirect_to(request, reverse("train_model", args=[project.pk]))
 
 
 @project_page(Role.MANAGER)
 @require_http_methods(["GET", "POST"])
 def add_time(request: PageRequest, project: Project, number: int) -> HttpResponse:
     """GET asks how much; POST trains on, once however often it is pressed."""
-    version = _get(project, number)
+    version = _get_version(project, number)
     if request.method == "GET":
         form = AddTimeForm(initial={"more_hours": "1", "submission": uuid.uuid4()})
         return _ask_for_time(request, version, form)
@@ -129,18 +136,18 @@ def add_time(request: PageRequest, project: Project, number: int) -> HttpRespons
         more = lifecycle.add_time(
             version, minutes, by=request.user, submission=form.cleaned_data["submission"]
         )
-    except lifecycle.Refused as refused:
+    except lifecycle.TrainingRefused as refused:
         form.add_error(None, str(refused))
         return _ask_for_time(request, version, form, status=409)
     messages.success(request, f"{more} goes on from {version}, on the same images.")
-    return go(request, _address(more))
+    return redirect_to(request, _version_url(more))
 
 
 @project_page(Role.MANAGER)
 @require_http_methods(["GET", "POST"])
 def promote_candidate(request: PageRequest, project: Project, number: int, place: int) -> HttpResponse:
     """GET shows the candidate beside the chosen one; POST makes it a version, once however often pressed."""
-    version = _get(project, number)
+    version = _get_version(project, number)
     candidate = get_object_or_404(Candidate, training_version=version, place=place)
     if request.method == "GET":
         return _ask_for_promotion(request, candidate, PromoteForm(initial={"submission": uuid.uuid4()}))
@@ -149,33 +156,33 @@ def promote_candidate(request: PageRequest, project: Project, number: int, place
         return _ask_for_promotion(request, candidate, form, status=422)
     try:
         made = lifecycle.promote(candidate, by=request.user, submission=form.cleaned_data["submission"])
-    except lifecycle.Refused as refused:
+    except lifecycle.TrainingRefused as refused:
         form.add_error(None, str(refused))
         return _ask_for_promotion(request, candidate, form, status=409)
     messages.success(request, f"{made} is being made from a candidate of {version}. Nothing is trained.")
-    return go(request, _address(made))
+    return redirect_to(request, _version_url(made))
 
 
 @project_page(Role.LABELER)
 @require_POST
 def star_version(request: PageRequest, project: Project, number: int) -> HttpResponse:
     """Give the version a star, or take it away: `starred=1` or `starred=0`."""
-    version = _get(project, number)
-    lifecycle.star(version, request.POST.get("starred") == "1")
-    return go(request, _address(version))
+    version = _get_version(project, number)
+    lifecycle.set_starred(version, request.POST.get("starred") == "1")
+    return redirect_to(request, _version_url(version))
 
 
 @project_page(Role.LABELER)
 @require_POST
 def describe_version(request: PageRequest, project: Project, number: int) -> HttpResponse:
     """Name and note of a version; too long ones come back with what was typed."""
-    version = _get(project, number)
+    version = _get_version(project, number)
     form = VersionNoteForm(request.POST)
     if not form.is_valid():
-        return _room(request, project, version, {"note_form": form}, status=422)
-    lifecycle.describe(version, form.cleaned_data["title"], form.cleaned_data["note"])
+        return _versions_page(request, project, version, {"note_form": form}, status=422)
+    lifecycle.set_title_and_note(version, form.cleaned_data["title"], form.cleaned_data["note"])
     messages.success(request, f"Name and note of {version} are saved.")
-    return go(request, _address(version))
+    return redirect_to(request, _version_url(version))
 
 
 @project_page(Role.VIEWER)
@@ -186,7 +193,7 @@ def training_chart(request: PageRequest, project: Project, number: int, name: st
     """A chart that the worker stored. It never changes: a version is Completed once."""
     if name not in CHARTS:
         raise Http404
-    version = _get(project, number)
+    version = _get_version(project, number)
     try:
         content = default_storage.open(f"{version.folder}/charts/{name}.svg")
     except OSError as problem:
@@ -194,7 +201,7 @@ def training_chart(request: PageRequest, project: Project, number: int, name: st
     return FileResponse(content, content_type="image/svg+xml")
 
 
-def _room(
+def _versions_page(
     request: PageRequest,
     project: Project,
     version: TrainingVersion | None,
@@ -216,13 +223,13 @@ def _version_context(request: PageRequest, project: Project, version: TrainingVe
     context["can_describe"] = request.membership.role >= Role.LABELER
     context["note_form"] = VersionNoteForm(initial={"title": version.title, "note": version.note})
     if version.is_active:
-        return context | {"live": live(version)}
+        return context | {"live": progress_of(version)}
     results = results_of(version) if version.is_completed else None
     if results:
         sort, search = request.GET.get("sort", ""), request.GET.get("search", "").strip()
-        rows = arranged(results.rows, sort, search)
+        rows = filter_and_sort(results.rows, sort, search)
         context |= {"results": results, "rows": rows, "sort": sort, "search": search}
-        context["advice"] = advice(version, results.confusions)
+        context["advice"] = advice_for(version, results.confusions)
         accuracy = ACCURACY_OF_SEVERAL if results.is_multi_label else ACCURACY
         context["meanings"] = MEANINGS | {"accuracy": accuracy}
         context |= {"phases": phases_of(version), "why_it_ended": why_it_ended(version)}
@@ -230,7 +237,7 @@ def _version_context(request: PageRequest, project: Project, version: TrainingVe
 
 
 def _list_context(project: Project, number: int | None) -> dict[str, Any]:
-    versions = list(_versions(project).defer(*LARGE))
+    versions = list(_versions(project).defer(*DEFERRED_FIELDS))
     accuracies = [version.accuracy for version in versions if version.accuracy is not None]
     for version in versions:
         version.percent = percent_done(version)
@@ -259,7 +266,7 @@ def _versions(project: Project) -> QuerySet[Any]:
     )
 
 
-def _get(project: Project, number: int) -> TrainingVersion:
+def _get_version(project: Project, number: int) -> TrainingVersion:
     version: TrainingVersion = get_object_or_404(_versions(project), number=number)
     return version
 
@@ -268,7 +275,7 @@ def _can_manage(request: PageRequest) -> bool:
     return request.membership.role >= Role.MANAGER
 
 
-def _address(version: TrainingVersion) -> str:
+def _version_url(version: TrainingVersion) -> str:
     return reverse("training_version", args=[version.project_id, version.number])
 
 
@@ -291,11 +298,11 @@ def _ask_for_promotion(
     return page(request, "training/promote.html", context, fragment=fragment, status=status)
 
 
-def _ask(request: PageRequest, version: TrainingVersion, deed: str, error: str = "") -> HttpResponse:
+def _confirm(request: PageRequest, version: TrainingVersion, deed: str, error: str = "") -> HttpResponse:
     """The question before a deed: in a dialog, or as a page where there is no script."""
     context = {"project": version.project, "version": version, "deed": deed, "error": error}
     if deed == "delete":
-        context |= {"size": lifecycle.size_on_disk(version), "breaks": lifecycle.what_breaks(version)}
+        context |= {"size": lifecycle.size_on_disk(version), "breaks": lifecycle.delete_consequences(version)}
     fragment = "training/_version_confirm.html"
     return page(
         request,

@@ -11,11 +11,11 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
-from exeml_site.supervisor.console import show, show_block
+from exeml_site.supervisor.console import print_block, print_line
 from exeml_site.supervisor.main import run
-from exeml_site.supervisor.preflight import Refusal, claim_folder, claim_port, parse_port
+from exeml_site.supervisor.preflight import CannotStart, claim_folder, claim_port, parse_port
 from exeml_site.supervisor.programs import PARTS, programs
-from exeml_site.supervisor.redis_server import Place, choose_place, embedded
+from exeml_site.supervisor.redis_server import RedisEndpoint, choose_endpoint, redis_program
 
 
 class Command(BaseCommand):
@@ -33,17 +33,17 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         try:
             up(options["port"], options["only"].split(","), self)
-        except Refusal as refusal:
+        except CannotStart as refusal:
             self.stderr.write(str(refusal))
             raise SystemExit(1) from refusal
         except KeyboardInterrupt:
-            show("up", "Ended.")
+            print_line("up", "Ended.")
 
 
 def up(port: str, parts: list[str], command: BaseCommand) -> None:
     """Serve until a signal. Raises Refusal with the one sentence that says why not."""
     if unknown := sorted(set(parts) - set(PARTS)):
-        raise Refusal(f"--only knows {', '.join(PARTS)}; not {', '.join(unknown)}.")
+        raise CannotStart(f"--only knows {', '.join(PARTS)}; not {', '.join(unknown)}.")
     lock = claim_folder(settings.DATA_DIR)
     listener = None
     if "web" in parts:
@@ -56,23 +56,23 @@ def up(port: str, parts: list[str], command: BaseCommand) -> None:
 def _serve(parts: list[str], listener: socket.socket | None) -> None:
     welcome = _prepare(listener) if listener else [f"exeml serves {', '.join(parts)} on this machine."]
     is_redis_ours = not os.environ.get("REDIS_URL")
-    place = choose_place(settings.REDIS_SOCKET) if is_redis_ours else Place(settings.REDIS_URL)
+    place = choose_endpoint(settings.REDIS_SOCKET) if is_redis_ours else RedisEndpoint(settings.REDIS_URL)
     os.environ["REDIS_URL"] = place.url  # what every program below reads
     os.environ.update(DJANGO_SETTINGS_MODULE="exeml_site.settings", PYTHONUNBUFFERED="1")
-    redis = embedded(place, settings.DATA_DIR / "redis") if is_redis_ours else None
+    redis = redis_program(place, settings.DATA_DIR / "redis") if is_redis_ours else None
     plan = programs(parts, listener.fileno() if listener else None)
     try:
-        asyncio.run(run(redis, place, plan, settings.BASE_DIR, listener, lambda: show_block(welcome)))
+        asyncio.run(run(redis, place, plan, settings.BASE_DIR, listener, lambda: print_block(welcome)))
     finally:
         place.clear()
-    show("up", "Everything ended.")
+    print_line("up", "Everything ended.")
 
 
 def _prepare(listener: socket.socket) -> list[str]:
     """Make the data ready; what to tell the person at the terminal when the pages answer."""
-    from exeml_site.supervisor.first_start import prepare
+    from exeml_site.supervisor.first_start import prepare_data
 
-    administrator = prepare(lambda sentence: show("up", sentence))
+    administrator = prepare_data(lambda sentence: print_line("up", sentence))
     return [
         "exeml is ready.",
         "",

@@ -7,12 +7,12 @@ import pytest
 
 from training.engine.assist import label_suggestions
 from training.engine.assist.label_suggestions import (
-    CHOSEN,
+    DIVERSE_ROWS,
     Floats,
     _discriminant,
+    acquisition_scores,
     fit,
-    out_of_fold,
-    usefulness,
+    out_of_fold_probabilities,
 )
 
 WIDTH = 24
@@ -77,7 +77,7 @@ def test_a_label_with_one_picture_is_never_suggested_and_one_label_teaches_nothi
 def test_a_wrong_label_stands_out_when_it_is_left_out() -> None:
     features, targets = clouds(3, 30)
     targets[4] = [0, 1, 0]
-    likely = out_of_fold(features, targets)
+    likely = out_of_fold_probabilities(features, targets)
     assert likely[4].argmax() == 0 and likely[4, 0] > 0.8
     assert (likely.argmax(1) == targets.argmax(1)).sum() == 89
 
@@ -94,7 +94,7 @@ def test_several_labels_a_picture_are_judged_one_by_one() -> None:
 
 def test_the_most_useful_pictures_are_spread_over_all_kinds_before_there_are_labels() -> None:
     features, targets = clouds(6, 50)
-    order = np.argsort(-usefulness(features, None, 0))
+    order = np.argsort(-acquisition_scores(features, None, 0))
     assert set(targets.argmax(1)[order[:12]]) == set(range(6))
 
 
@@ -102,12 +102,12 @@ def test_with_labels_enough_the_unsure_ones_come_first_and_the_order_never_ends(
     features, _ = clouds(2, 400)
     likely = np.full((800, 2), [0.99, 0.01], np.float32)
     likely[100:140] = [0.51, 0.49]
-    useful = usefulness(features, likely, 50)
+    useful = acquisition_scores(features, likely, 50)
     first = np.argsort(-useful)[:20]
     assert np.isin(first, np.arange(100, 140)).mean() > 0.7
-    assert np.isfinite(useful).all() and (useful > 1).sum() == CHOSEN
-    assert np.array_equal(useful, usefulness(features, likely, 50))
+    assert np.isfinite(useful).all() and (useful > 1).sum() == DIVERSE_ROWS
+    assert np.array_equal(useful, acquisition_scores(features, likely, 50))
 
 
 def test_no_picture_is_no_order() -> None:
-    assert label_suggestions.usefulness(np.zeros((0, 8), np.float32), None, 0).shape == (0,)
+    assert label_suggestions.acquisition_scores(np.zeros((0, 8), np.float32), None, 0).shape == (0,)

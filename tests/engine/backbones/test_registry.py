@@ -15,20 +15,20 @@ from tests.engine.generated_images import Diary, make_samples, quick_config
 from training.engine import EngineError, cli
 from training.engine.backbones import classifier, latency, registry, weights
 from training.engine.backbones.classifier import Head, Member
-from training.engine.backbones.fused import Trainable
+from training.engine.backbones.fused import TrainableBackbone
 from training.engine.backbones.registry import Network
 from training.engine.backbones.timm_loader import load_timm
 from training.engine.backbones.trunk import Trunk
 from training.engine.bundle.bundle import Bundle
 from training.engine.bundle.saliency import Explainer
-from training.engine.bundle.writer import Identity, export
+from training.engine.bundle.writer import BundleInfo, export_bundle
 from training.engine.data.augment import Strength
 from training.engine.fit import fit
 from training.engine.search import finetune
 
 LOOSE = [one for one in registry.NETWORKS if not one.package]
-RESNET = registry.network("ResNet-18")
-FAMILIES = [RESNET, registry.network("EfficientNetV2-B3")]
+RESNET = registry.get_network("ResNet-18")
+FAMILIES = [RESNET, registry.get_network("EfficientNetV2-B3")]
 SIDE = 64
 
 
@@ -58,7 +58,9 @@ def write(network: Network, folder: Path, name: str) -> Path:
 
 def random_member(network: Network, side: int = SIDE, is_deep: bool = False) -> Member:
     state = {
-        n: one for n, one in make(network).state_dict().items() if not n.startswith(classifier.CLASSIFIERS)
+        n: one
+        for n, one in make(network).state_dict().items()
+        if not n.startswith(classifier.CLASSIFIER_PREFIXES)
     }
     member = Member(network, side, state, Head(torch.zeros(2, 1), torch.zeros(2)), is_deep)
     torch.manual_seed(1)
@@ -68,7 +70,7 @@ def random_member(network: Network, side: int = SIDE, is_deep: bool = False) -> 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The operator's folder of weights."""
-    monkeypatch.setenv(weights.FOLDER, str(tmp_path / "weights"))
+    monkeypatch.setenv(weights.FOLDER_VARIABLE, str(tmp_path / "weights"))
     return tmp_path / "weights"
 
 
@@ -115,14 +117,14 @@ def test_features_are_those_of_timm_for_pictures_that_are_scaled_its_way(network
     pixels = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (2, SIDE, SIDE, 3)).astype(np.uint8))
     mean, std = (torch.tensor(one)[:, None, None] for one in (network.mean, network.std))
     with torch.inference_mode():
-        expected = classifier.build(network, member.state)(
+        expected = classifier.build_backbone(network, member.state)(
             (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
         )
-        assert torch.allclose(classifier.normalized(member)(pixels), expected, atol=1e-4, rtol=1e-3)
-        deep = classifier.normalized(replace(member, is_deep=True))(pixels)
+        assert torch.allclose(classifier.feature_extractor(member)(pixels), expected, atol=1e-4, rtol=1e-3)
+        deep = classifier.feature_extractor(replace(member, is_deep=True))(pixels)
         assert deep.shape == (2, sum(network.taps))
         assert torch.allclose(deep[:, -network.features :], expected, atol=1e-4, rtol=1e-3)
-        trained = Trainable(network, member.state, "cpu")(classifier.scaled(pixels))
+        trained = TrainableBackbone(network, member.state, "cpu")(classifier.to_network_input(pixels))
         assert torch.allclose(trained, expected, atol=1e-3, rtol=1e-2)
 
 
@@ -132,8 +134,8 @@ def test_features_are_those_of_timm_for_pictures_that_are_scaled_its_way(network
 @pytest.mark.parametrize(
     ("variable", "path"),
     [
-        (weights.FOLDER, "resnet18.tv_in1k.pth"),
-        (weights.FOLDER, "resnet18.tv_in1k.safetensors"),
+        (weights.FOLDER_VARIABLE, "resnet18.tv_in1k.pth"),
+        (weights.FOLDER_VARIABLE, "resnet18.tv_in1k.safetensors"),
         ("HF_HOME", "hub/models--timm--resnet18.tv_in1k/snapshots/0a1b/model.safetensors"),
         ("HF_HUB_CACHE", "models--timm--resnet18.tv_in1k/snapshots/0a1b/model.safetensors"),
         ("TORCH_HOME", "hub/checkpoints/resnet18-f37072fd.pth"),
@@ -143,34 +145,34 @@ def test_features_are_those_of_timm_for_pictures_that_are_scaled_its_way(network
 def test_weights_are_found_where_people_and_libraries_put_them(
     variable: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in (weights.FOLDER, "HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME"):
+    for name in (weights.FOLDER_VARIABLE, "HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv(variable, str(tmp_path))
-    assert RESNET not in registry.available()
+    assert RESNET not in registry.available_networks()
     with pytest.raises(EngineError, match=r"ResNet-18 are not on this machine.*--fetch ResNet-18"):
-        classifier.pretrained(RESNET)
+        classifier.pretrained_state(RESNET)
     file = write(RESNET, (tmp_path / path).parent, Path(path).name)
     assert RESNET.weights_file() == file
-    assert RESNET in registry.available()
-    state, expected = classifier.pretrained(RESNET), make(RESNET).state_dict()
+    assert RESNET in registry.available_networks()
+    state, expected = classifier.pretrained_state(RESNET), make(RESNET).state_dict()
     assert not {"fc.weight", "fc.bias"} & state.keys()
     assert all(torch.equal(one, expected[name]) for name, one in state.items())
 
 
 def test_packaged_networks_are_always_expected(folder: Path) -> None:
-    assert [one.name for one in registry.available()] == [
+    assert [one.name for one in registry.available_networks()] == [
         one.name for one in registry.NETWORKS if one.package
     ]
 
 
 def test_a_file_of_another_network_or_none_is_refused_by_name(folder: Path) -> None:
-    write(registry.network("ResNet-50"), folder, "resnet18.tv_in1k.pth")
+    write(registry.get_network("ResNet-50"), folder, "resnet18.tv_in1k.pth")
     with pytest.raises(EngineError, match=r"resnet18\.tv_in1k\.pth are not those of ResNet-18"):
-        classifier.pretrained(RESNET)
+        classifier.pretrained_state(RESNET)
     (folder / "resnet18.tv_in1k.pth").write_bytes(b"half a downlo")
     with pytest.raises(EngineError, match=r"resnet18\.tv_in1k\.pth cannot be read"):
-        classifier.pretrained(RESNET)
+        classifier.pretrained_state(RESNET)
 
 
 def test_the_command_tells_where_weights_lie(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,7 +193,7 @@ def test_fetching_without_a_connection_says_what_to_do(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert cli.main(["networks", "--fetch", "EfficientNetV2-B3"]) == 1
     told = capsys.readouterr().err
-    assert "cannot be fetched" in told and f"a folder that {weights.FOLDER} names" in told
+    assert "cannot be fetched" in told and f"a folder that {weights.FOLDER_VARIABLE} names" in told
     assert cli.main(["networks", "--fetch", "AlexNet"]) == 1
     assert "AlexNet is not known" in capsys.readouterr().err
 
@@ -201,8 +203,8 @@ def test_fetching_without_a_connection_says_what_to_do(
 
 @pytest.mark.parametrize("network", FAMILIES, ids=lambda one: one.name)
 def test_they_are_exported_and_taken_apart_by_place(network: Network, tmp_path: Path) -> None:
-    identity = Identity(("a", "b"), False, SIDE, "linear head", 1.0, (0.5, 0.5), None)
-    bundle = export([random_member(network, is_deep=True)], identity, tmp_path / "bundle", [], 1)
+    identity = BundleInfo(("a", "b"), False, SIDE, "linear head", 1.0, (0.5, 0.5), None)
+    bundle = export_bundle([random_member(network, is_deep=True)], identity, tmp_path / "bundle", [], 1)
     assert bundle.description["parity"]["same_top1"]
     square = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)
     explainer = Explainer.load(tmp_path / "bundle")
@@ -216,16 +218,16 @@ def test_last_blocks_and_whole_networks_are_trained(network: Network) -> None:
     squares = np.random.default_rng(0).integers(0, 256, (4, SIDE, SIDE, 3)).astype(np.uint8)
     targets = np.eye(2, dtype=np.float32)[np.arange(4) % 2]
 
-    def changed(plan: finetune.TuningPlan) -> set[str]:
-        tuned = finetune.tune(
+    def changed(plan: finetune.FinetunePlan) -> set[str]:
+        tuned = finetune.fine_tune(
             member, squares, targets, np.arange(4), np.ones(4), plan, False, 0, "cpu", lambda share: None
         )
         assert tuned.state.keys() == member.state.keys()
         return {one for one in tuned.state if not torch.equal(tuned.state[one], member.state[one])}
 
-    whole = changed(finetune.TuningPlan(1, batch=4))
-    last = changed(finetune.last_blocks(1, 1, Strength(), 4, network.frozen_stages))
-    parameters = {one for one, _ in classifier.build(network, member.state).named_parameters()}
+    whole = changed(finetune.FinetunePlan(1, batch=4))
+    last = changed(finetune.last_blocks_plan(1, 1, Strength(), 4, network.frozen_stages))
+    parameters = {one for one, _ in classifier.build_backbone(network, member.state).named_parameters()}
     assert whole == parameters
     first = ("conv1", "bn1", "layer1", "layer2", "conv_stem", "blocks.0", "blocks.1", "blocks.2")
     assert last == {one for one in parameters if not one.startswith(first)}
@@ -238,7 +240,7 @@ def test_a_fit_tries_a_network_that_was_found_and_leaves_a_broken_one_out(
     file = write(RESNET, folder, "resnet18.tv_in1k.pth")
     if is_broken:
         file.write_bytes(b"half a downlo")
-    lite = registry.network("EfficientNet-Lite0")
+    lite = registry.get_network("EfficientNet-Lite0")
     limit = latency.estimate_ms(RESNET, RESNET.resolution, "NV_P4") + 0.01  # Lite0 takes less, others more
     samples, diary = make_samples(tmp_path / "pictures"), Diary()
 
@@ -255,8 +257,8 @@ def test_a_fit_tries_a_network_that_was_found_and_leaves_a_broken_one_out(
 
 
 def test_a_base_s_network_whose_weights_are_not_here_is_left_out(folder: Path, tmp_path: Path) -> None:
-    identity = Identity(("blue", "red"), False, SIDE, "fine-tuned", 1.0, (0.5, 0.5), None)
-    export([random_member(RESNET)], identity, tmp_path / "base", [], 1)
+    identity = BundleInfo(("blue", "red"), False, SIDE, "fine-tuned", 1.0, (0.5, 0.5), None)
+    export_bundle([random_member(RESNET)], identity, tmp_path / "base", [], 1)
     samples, diary = make_samples(tmp_path / "pictures"), Diary("best")
     config = quick_config(base_bundle=tmp_path / "base")
     result = fit(samples, config, tmp_path / "fit", diary, diary.should_stop)

@@ -18,13 +18,13 @@ from training.engine.backbones import classifier, registry
 from training.engine.backbones.classifier import Head, Member
 from training.engine.bundle import novelty
 from training.engine.bundle.bundle import Bundle
-from training.engine.bundle.writer import Identity
+from training.engine.bundle.writer import BundleInfo
 from training.engine.cli import main
 from training.engine.fit import fit
-from training.engine.search.clock import Journal
-from training.engine.search.novelty_reference import remember
-from training.engine.search.scoring import judge
-from training.engine.search.state import Contender, Search
+from training.engine.search.clock import RunClock
+from training.engine.search.novelty_reference import make_reference
+from training.engine.search.scoring import score_logits
+from training.engine.search.state import Candidate, Search
 
 LABELS = ("red", "blue", "green")
 
@@ -61,12 +61,14 @@ def strange_pictures() -> list[Image.Image]:
 
 def test_pictures_like_those_of_the_training_are_known(bundle: Bundle) -> None:
     answers = [bundle.answer(paint(label, number)) for label in LABELS for number in range(100, 110)]
-    assert sum(answer.judgement.is_known is True for answer in answers) >= 26
-    assert [answer.chosen for answer in answers] == [(label,) for label in LABELS for _ in range(10)]
+    assert sum(answer.novelty_score.is_known is True for answer in answers) >= 26
+    assert [answer.predicted_labels for answer in answers] == [
+        (label,) for label in LABELS for _ in range(10)
+    ]
 
 
 def test_pictures_of_another_world_are_unknown(bundle: Bundle) -> None:
-    judgements = [bundle.answer(picture).judgement for picture in strange_pictures()]
+    judgements = [bundle.answer(picture).novelty_score for picture in strange_pictures()]
     assert [one.is_known for one in judgements] == [False] * len(judgements)
     assert all(one.familiarity == 0 for one in judgements)
 
@@ -74,7 +76,7 @@ def test_pictures_of_another_world_are_unknown(bundle: Bundle) -> None:
 def test_an_answer_holds_the_scores_that_a_prediction_gives(bundle: Bundle) -> None:
     answer = bundle.answer(paint("red", 50))
     assert np.array_equal(answer.scores, bundle.predict_one(paint("red", 50)))
-    assert answer.judgement.confidence == answer.scores.max()
+    assert answer.novelty_score.confidence == answer.scores.max()
 
 
 def test_a_bundle_describes_what_it_knows(bundle: Bundle) -> None:
@@ -89,30 +91,32 @@ def test_a_bundle_describes_what_it_knows(bundle: Bundle) -> None:
 
 def test_the_same_seed_remembers_the_same(bundle: Bundle, tmp_path: Path) -> None:
     again = fit_head(tmp_path / "pictures", tmp_path / "work")
-    assert (again.path / novelty.FILE).read_bytes() == (bundle.path / novelty.FILE).read_bytes()
+    assert (again.path / novelty.REFERENCE_FILE).read_bytes() == (
+        bundle.path / novelty.REFERENCE_FILE
+    ).read_bytes()
     assert again.description["unknown"] == bundle.description["unknown"]
 
 
 def test_a_reloaded_bundle_judges_the_same(bundle: Bundle) -> None:
     picture = paint("blue", 70)
-    assert Bundle.load(bundle.path).answer(picture).judgement == bundle.answer(picture).judgement
+    assert Bundle.load(bundle.path).answer(picture).novelty_score == bundle.answer(picture).novelty_score
 
 
 def test_an_older_bundle_loads_and_does_not_pretend_to_know(bundle: Bundle, copied: Path) -> None:
-    (copied / novelty.FILE).unlink()
+    (copied / novelty.REFERENCE_FILE).unlink()
     description = json.loads((copied / "bundle.json").read_text())
     del description["unknown"]
     (copied / "bundle.json").write_text(json.dumps(description))
     older = Bundle.load(copied)
     older.self_test()
-    judgement = older.answer(paint("red", 1)).judgement
-    assert (judgement.is_known, judgement.distance, judgement.familiarity) == (None, None, None)
-    assert judgement.confidence == bundle.answer(paint("red", 1)).judgement.confidence
+    novelty_score = older.answer(paint("red", 1)).novelty_score
+    assert (novelty_score.is_known, novelty_score.distance, novelty_score.familiarity) == (None, None, None)
+    assert novelty_score.confidence == bundle.answer(paint("red", 1)).novelty_score.confidence
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no archive", "cut", "pickled", "narrow"])
 def test_a_damaged_memory_is_refused_with_a_sentence(copied: Path, content: bytes | str | None) -> None:
-    path = copied / novelty.FILE
+    path = copied / novelty.REFERENCE_FILE
     whole = path.read_bytes()
     path.unlink()
     if isinstance(content, bytes):
@@ -147,9 +151,9 @@ def test_with_several_labels_confidence_is_relative_to_the_threshold() -> None:
 def test_copies_of_a_picture_do_not_make_it_near() -> None:
     directions = novelty.directions(np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0]]))
     groups = np.array([0, 0, 1])
-    assert np.allclose(novelty.distances(directions, directions, groups, groups), 2**0.5)
+    assert np.allclose(novelty.distances_to_references(directions, directions, groups, groups), 2**0.5)
     alone = np.zeros(3, np.int64)
-    assert np.isinf(novelty.distances(directions, directions, alone, alone)).all()
+    assert np.isinf(novelty.distances_to_references(directions, directions, alone, alone)).all()
 
 
 def make_search(workdir: Path) -> Search:
@@ -158,7 +162,7 @@ def make_search(workdir: Path) -> Search:
     squares = [np.asarray(paint(LABELS[i % 2], i, side=96)) for i in range(12)]
     return Search(
         config=quick_config(),
-        journal=Journal.open(workdir, 60, lambda event: None, lambda: False),
+        clock=RunClock.open(workdir, 60, lambda event: None, lambda: False),
         workdir=workdir,
         labels=LABELS[:2],
         marks=np.arange(12),
@@ -174,26 +178,26 @@ def make_search(workdir: Path) -> Search:
     )
 
 
-def make_tuned(search: Search, shift: float) -> Contender:
+def make_tuned(search: Search, shift: float) -> Candidate:
     """A network unlike the pretrained one; the last four pictures were held out."""
     network = registry.NETWORKS[0]
     state = {
         name: one + shift if name == "conv_stem.weight" else one
-        for name, one in classifier.pretrained(network).items()
+        for name, one in classifier.pretrained_state(network).items()
     }
     member = Member(network, 96, state, Head(torch.zeros(2, 1280), torch.zeros(2)))
     held_out, known = 4 * search.targets, np.arange(12) >= 8
-    verdict = judge(held_out, search.targets, False)
-    return Contender((member,), "fine-tuned", held_out, known, verdict, 6.0, 1.0)
+    verdict = score_logits(held_out, search.targets, False)
+    return Candidate((member,), "fine-tuned", held_out, known, verdict, 6.0, 1.0)
 
 
 def test_a_fine_tuned_network_is_judged_by_pictures_that_its_trial_had_not_seen(tmp_path: Path) -> None:
     search = make_search(tmp_path)
     trial = make_tuned(search, 0.01)
-    identity = Identity(search.labels, False, 96, "fine-tuned", 1.0, (0.5, 0.5), None)
+    identity = BundleInfo(search.labels, False, 96, "fine-tuned", 1.0, (0.5, 0.5), None)
 
-    first = remember(search, trial, identity)
-    final = remember(search, replace(trial, members=make_tuned(search, 0.02).members), identity)
+    first = make_reference(search, trial, identity)
+    final = make_reference(search, replace(trial, members=make_tuned(search, 0.02).members), identity)
 
     assert first is not None
     assert final is not None
@@ -201,5 +205,7 @@ def test_a_fine_tuned_network_is_judged_by_pictures_that_its_trial_had_not_seen(
     assert not np.allclose(first.references, final.references)
     assert first.max_distance == final.max_distance
     groups = np.arange(12)
-    apart = novelty.distances(first.references[8:], first.references[:8], groups[8:], groups[:8])
+    apart = novelty.distances_to_references(
+        first.references[8:], first.references[:8], groups[8:], groups[:8]
+    )
     assert np.allclose(first.distances, novelty.quantiles(apart))

@@ -10,7 +10,7 @@ import pytest
 from tests.training.bundles import write_colour_bundle
 from tests.training.fitted import fit_until_first_model, make_samples
 from training.engine.bundle.bundle import Bundle
-from training.engine.bundle.saliency import Explainer, painted
+from training.engine.bundle.saliency import Explainer, paint_heatmap
 from training.engine.config import EngineError
 
 
@@ -45,7 +45,7 @@ def test_the_glow_lies_on_the_half_that_shows_the_label(folder: Path) -> None:
         assert evidence.shape == (64, 64) and evidence.max() == 1 and evidence.min() >= 0
         left, right = float(evidence[:, :32].mean()), float(evidence[:, 32:].mean())
         assert (left > 1.5 * right) if is_left else (right > 1.5 * left)
-    picture = painted(square, evidence)
+    picture = paint_heatmap(square, evidence)
     assert picture.shape == (64, 64, 3) and picture.dtype == np.uint8
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageEnhance
 
 from tests.engine.generated_images import paint
 from training.engine.data import duplicates
-from training.engine.data.images import load_rgb, open_cache, squeeze
+from training.engine.data.images import load_rgb, open_cache, to_square
 
 SIDE = 96
 SYMMETRIES = [None, *Image.Transpose]
@@ -56,7 +56,9 @@ ALTERATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def group(images: list[Image.Image], side: int = SIDE) -> list[int]:
-    return duplicates.groups(np.stack([squeeze(image, side) for image in images]), 2, lambda: None).tolist()
+    return duplicates.duplicate_groups(
+        np.stack([to_square(image, side) for image in images]), 2, lambda: None
+    ).tolist()
 
 
 def turned(image: Image.Image, symmetry: Image.Transpose | None) -> Image.Image:
@@ -122,24 +124,24 @@ def test_a_slow_pan_does_not_become_one_group() -> None:
 
 
 def test_the_candidates_are_those_of_trying_all_symmetries_on_every_pair() -> None:
-    thumbnails = np.stack([squeeze(turned(scene(n % 12), SYMMETRIES[n % 7]), 32) for n in range(40)])
-    spectra = duplicates.make_prints(thumbnails).spectra
+    thumbnails = np.stack([to_square(turned(scene(n % 12), SYMMETRIES[n % 7]), 32) for n in range(40)])
+    spectra = duplicates.make_descriptors(thumbnails).spectra
     alike = np.zeros((40, 40))
     for way in SYMMETRIES:
-        other = np.stack([squeeze(turned(Image.fromarray(one), way), 32) for one in thumbnails])
-        flat = duplicates.make_prints(other).spectra.reshape(40, -1)
+        other = np.stack([to_square(turned(Image.fromarray(one), way), 32) for one in thumbnails])
+        flat = duplicates.make_descriptors(other).spectra.reshape(40, -1)
         alike = np.maximum(alike, spectra.reshape(40, -1) @ flat.T)
-    expected = {(i, j) for i in range(40) for j in range(i + 1, 40) if alike[i, j] > duplicates.ALIKE}
-    found = np.concatenate(list(duplicates.candidates(spectra, lambda: None)))
+    expected = {(i, j) for i in range(40) for j in range(i + 1, 40) if alike[i, j] > duplicates.MIN_COSINE}
+    found = np.concatenate(list(duplicates.candidate_pairs(spectra, lambda: None)))
     assert {tuple(pair) for pair in found.tolist()} == expected
     assert len(found) == len(expected) > 40
 
 
 def test_the_candidates_since_a_row_are_those_that_it_or_a_later_one_adds() -> None:
-    thumbnails = np.stack([squeeze(turned(scene(n % 12), SYMMETRIES[n % 7]), 32) for n in range(40)])
-    spectra = duplicates.make_prints(thumbnails).spectra
-    whole = np.concatenate(list(duplicates.candidates(spectra, lambda: None)))
-    later = np.concatenate(list(duplicates.candidates(spectra, lambda: None, since=31)))
+    thumbnails = np.stack([to_square(turned(scene(n % 12), SYMMETRIES[n % 7]), 32) for n in range(40)])
+    spectra = duplicates.make_descriptors(thumbnails).spectra
+    whole = np.concatenate(list(duplicates.candidate_pairs(spectra, lambda: None)))
+    later = np.concatenate(list(duplicates.candidate_pairs(spectra, lambda: None, since=31)))
     assert later.tolist() == whole[whole[:, 1] >= 31].tolist()
     assert 0 < len(later) < len(whole)
 
@@ -148,16 +150,16 @@ def test_what_came_later_joins_the_groups_that_are_known() -> None:
     """As if all had been compared at once, also across the blocks of the search."""
     chosen = [*range(2000), *range(0, 400, 2), *range(3000, 3020)]
     base = np.random.default_rng(3).integers(0, 256, (3020, 8, 8, 3)).astype(np.uint8)
-    small = np.stack([squeeze(Image.fromarray(base[n]), 32) for n in chosen])
+    small = np.stack([to_square(Image.fromarray(base[n]), 32) for n in chosen])
     small[2000:2200] = small[2000:2200, ::-1]  # copies, upside down
 
     def content(row: int) -> bytes:
         return small[row].tobytes()
 
-    whole = duplicates.group_miniatures(small, content, 2)
+    whole = duplicates.group_duplicate_keys(small, content, 2)
     for first in (1000, 2100, len(chosen)):
-        known = duplicates.group_miniatures(small[:first], content, 2)
-        assert duplicates.group_miniatures(small, content, 2, known).tolist() == whole.tolist()
+        known = duplicates.group_duplicate_keys(small[:first], content, 2)
+        assert duplicates.group_duplicate_keys(small, content, 2, known).tolist() == whole.tolist()
     assert len(set(whole.tolist())) == 2020
 
 
@@ -168,29 +170,29 @@ def test_miniatures_say_what_the_files_say(tmp_path: Path) -> None:
     Image.new("RGB", (60, 60), "white").save(tmp_path / "d.png")
     (tmp_path / "e.jpg").write_bytes(b"no picture")
     paths = [*sorted(tmp_path.iterdir()), tmp_path / "missing.jpg"]
-    small = duplicates.miniatures(paths, 2)
+    small = duplicates.duplicate_keys(paths, 2)
     assert small.shape == (6, 32, 32, 3) and not small[4:].any()
-    groups = duplicates.group_miniatures(small, lambda row: paths[row].read_bytes(), 2)
+    groups = duplicates.group_duplicate_keys(small, lambda row: paths[row].read_bytes(), 2)
     assert groups.tolist() == duplicates.group_files(paths, 2).tolist() == [0, 0, 1, 2, 3, 4]
 
 
 def test_where_all_pictures_look_alike_the_work_stays_bounded() -> None:
-    base = np.tile(squeeze(scene(6), 32), (600, 1, 1, 1)).astype(np.int16)
+    base = np.tile(to_square(scene(6), 32), (600, 1, 1, 1)).astype(np.int16)
     noise = np.random.default_rng(0).integers(-20, 20, base.shape)
-    spectra = duplicates.make_prints(np.clip(base + noise, 0, 255).astype(np.uint8)).spectra
-    found = sum(map(len, duplicates.candidates(spectra, lambda: None)))
-    assert 0 < found < 600 * duplicates.PARTNERS
+    spectra = duplicates.make_descriptors(np.clip(base + noise, 0, 255).astype(np.uint8)).spectra
+    found = sum(map(len, duplicates.candidate_pairs(spectra, lambda: None)))
+    assert 0 < found < 600 * duplicates.MAX_PARTNERS
 
 
 def test_a_mapped_cache_is_grouped_without_writing_to_it(tmp_path: Path) -> None:
-    np.save(tmp_path / "pixels.npy", np.stack([squeeze(scene(number % 3), SIDE) for number in range(5)]))
+    np.save(tmp_path / "pixels.npy", np.stack([to_square(scene(number % 3), SIDE) for number in range(5)]))
     cache = open_cache(tmp_path / "pixels.npy")
-    assert duplicates.groups(cache, 1, lambda: None).tolist() == [0, 1, 2, 0, 1]
+    assert duplicates.duplicate_groups(cache, 1, lambda: None).tolist() == [0, 1, 2, 0, 1]
     assert not cache.flags.writeable
 
 
 def test_no_pictures_have_no_groups() -> None:
-    assert duplicates.groups(np.empty((0, 8, 8, 3), np.uint8), 1, lambda: None).tolist() == []
+    assert duplicates.duplicate_groups(np.empty((0, 8, 8, 3), np.uint8), 1, lambda: None).tolist() == []
 
 
 def test_a_tick_that_raises_stops_it() -> None:
@@ -198,7 +200,7 @@ def test_a_tick_that_raises_stops_it() -> None:
         raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        duplicates.groups(np.zeros((3, 8, 8, 3), np.uint8), 1, tick)
+        duplicates.duplicate_groups(np.zeros((3, 8, 8, 3), np.uint8), 1, tick)
 
 
 def test_files_are_grouped_and_unreadable_ones_are_alone(tmp_path: Path) -> None:

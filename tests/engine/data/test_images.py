@@ -8,7 +8,14 @@ import pytest
 from PIL import Image
 
 from training.engine.data import images
-from training.engine.data.images import UnreadableImage, decode_all, load_rgb, open_cache, read_square, window
+from training.engine.data.images import (
+    UnreadableImage,
+    decode_all,
+    load_rgb,
+    open_cache,
+    read_square,
+    visible_window,
+)
 
 
 def stored(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -78,7 +85,7 @@ def test_a_bomb_is_refused_before_it_is_decoded() -> None:
     ],
 )
 def test_the_window_keeps_most_of_the_picture(size: tuple[int, int], seen: tuple[float, float]) -> None:
-    left, top, right, bottom = window(*size)
+    left, top, right, bottom = visible_window(*size)
     assert (right - left, bottom - top) == pytest.approx(seen, abs=0.01)
     assert left + right == pytest.approx(size[0])
 
@@ -95,19 +102,19 @@ def test_the_cache_holds_every_picture_and_names_the_broken(tmp_path: Path) -> N
 def test_a_large_cache_leaves_memory_and_keeps_its_pictures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(images, "LARGEST_MAPPED", 0)
+    monkeypatch.setattr(images, "MAX_MAPPED_BYTES", 0)
     paths = [tmp_path / f"{number}.png" for number in range(70)]
     for number, path in enumerate(paths):
         Image.new("RGB", (32, 32), (number, 0, 0)).save(path)
     assert images.decode_all(paths, 32, tmp_path / "cache.npy", 2, lambda done: None) == {}
     table = images.open_cache(tmp_path / "cache.npy")
     before = table[:, 0, 0, 0].tolist()
-    images.release(table)
+    images.release_pages(table)
     assert before == table[:, 0, 0, 0].tolist() == list(range(70))
 
 
 def test_rows_that_hold_nothing_come_last(tmp_path: Path) -> None:
     cache = tmp_path / "cache.npy"
     np.save(cache, np.arange(6, dtype=np.uint8).reshape(6, 1, 1, 1))
-    images.close_gaps(cache, {0, 3})
+    images.compact_rows(cache, {0, 3})
     assert np.load(cache).ravel()[:4].tolist() == [1, 2, 4, 5]

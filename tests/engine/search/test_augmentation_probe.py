@@ -13,14 +13,14 @@ from PIL import Image
 from tests.engine.search.test_state import make_search
 from training.engine import fit
 from training.engine.backbones import features, registry
-from training.engine.backbones.classifier import Head, Member, pretrained
+from training.engine.backbones.classifier import Head, Member, pretrained_state
 from training.engine.data.augment import Strength, augment
 from training.engine.data.images import Pixels
 from training.engine.search import budget, linear_head
-from training.engine.search.augmentation_probe import bears_mirrors, gains_from_turns
-from training.engine.search.linear_probe import fit_members
-from training.engine.search.scoring import judge
-from training.engine.search.state import Contender, Search
+from training.engine.search.augmentation_probe import gains_from_rotation, tolerates_mirroring
+from training.engine.search.linear_probe import fit_joint_head
+from training.engine.search.scoring import score_logits
+from training.engine.search.state import Candidate, Search
 
 SIDE = 48
 LETTERS = {
@@ -62,7 +62,7 @@ def pictures(paint: Callable[[int, np.random.Generator], Pixels], count: int = 1
     return np.stack([paint(number % 2, random) for number in range(count)])
 
 
-def searched(folder: Path, pixels: Pixels) -> tuple[Search, Contender]:
+def searched(folder: Path, pixels: Pixels) -> tuple[Search, Candidate]:
     """A search over these pictures, and its first contender."""
     search, rows, file = make_search(folder), len(pixels), folder / "picture.png"
     Image.fromarray(pixels[0]).save(file)
@@ -73,13 +73,13 @@ def searched(folder: Path, pixels: Pixels) -> tuple[Search, Contender]:
     search.folds = linear_head.make_folds(search.targets, 5, 0)
     network = registry.NETWORKS[0]
     empty = Head(torch.zeros(2, 1280), torch.zeros(2))
-    member = Member(network, 96, pretrained(network), empty, is_deep=True)
-    fit = fit_members(search, [member])
-    return search, Contender(fit.members, "linear head", fit.held_out, fit.known, fit.verdict, 6.0, 1.0)
+    member = Member(network, 96, pretrained_state(network), empty, is_deep=True)
+    fit = fit_joint_head(search, [member])
+    return search, Candidate(fit.members, "linear head", fit.held_out, fit.known, fit.verdict, 6.0, 1.0)
 
 
 @pytest.fixture(scope="module")
-def from_above(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, Contender]:
+def from_above(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, Candidate]:
     search, first = searched(tmp_path_factory.mktemp("above"), pictures(letters_from_above))
     search.consider(first)
     return search, first
@@ -87,70 +87,72 @@ def from_above(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, Conten
 
 def test_turns_do_not_teach_where_they_change_the_label_and_mirrors_do_no_harm(tmp_path: Path) -> None:
     search, first = searched(tmp_path, pictures(stripes))
-    assert not gains_from_turns(search, first)
-    assert bears_mirrors(search, first)
+    assert not gains_from_rotation(search, first)
+    assert tolerates_mirroring(search, first)
 
 
 def test_mirrors_do_harm_where_sides_matter(tmp_path: Path) -> None:
     search, first = searched(tmp_path, pictures(sided_letters))
-    assert not bears_mirrors(search, first)
+    assert not tolerates_mirroring(search, first)
 
 
 def test_few_pictures_cannot_tell_whether_turns_teach(
-    from_above: tuple[Search, Contender], monkeypatch: pytest.MonkeyPatch
+    from_above: tuple[Search, Candidate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search, first = from_above
-    assert gains_from_turns(search, first)
+    assert gains_from_rotation(search, first)
     monkeypatch.setattr(search, "head_rows", search.head_rows[:80])
-    assert not gains_from_turns(search, first)
+    assert not gains_from_rotation(search, first)
 
 
 @pytest.mark.parametrize(
-    ("name", "little", "is_short"), [("TURNED_SHARE", 0, True), ("MOST_HEAD_ROWS", 200, False)]
+    ("name", "little", "is_short"), [("ROTATION_SHARE", 0, True), ("MAX_HEAD_ROWS", 200, False)]
 )
 def test_without_time_or_room_for_turned_pictures_plain_ones_teach_alone(
     name: str,
     little: int,
     is_short: bool,
-    from_above: tuple[Search, Contender],
+    from_above: tuple[Search, Candidate],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     search, first = from_above
     monkeypatch.setattr(search, "best", first)
-    monkeypatch.setattr(search.journal, "is_short", False)
+    monkeypatch.setattr(search.clock, "is_short", False)
     monkeypatch.setattr(budget, name, little)
-    fit._turn(search, first.members, [first])
+    fit._fit_with_rotations(search, first.members, [first])
     assert search.best is first
-    assert search.journal.is_short == is_short
+    assert search.clock.is_short == is_short
 
 
 def test_where_there_is_no_top_a_head_on_turned_pictures_is_better_and_wins(
-    from_above: tuple[Search, Contender],
+    from_above: tuple[Search, Candidate],
 ) -> None:
     search, first = from_above
-    fit._begin(search, first)
-    assert search.is_turned
+    fit._export_first_model(search, first)
+    assert search.is_rotated
     assert search.best is not None
     assert search.best.recipe == "linear head on turned images"
     assert search.best.verdict.loss < 0.95 * first.verdict.loss
     assert search.best.held_out.shape == first.held_out.shape
-    assert judge(search.best.held_out, search.targets, False) == search.best.verdict
+    assert score_logits(search.best.held_out, search.targets, False) == search.best.verdict
 
 
 def test_features_of_turned_pictures_are_those_of_pictures_that_were_turned() -> None:
     network = registry.NETWORKS[0]
-    member = Member(network, 96, pretrained(network), Head(torch.zeros(2, 1280), torch.zeros(2)))
+    member = Member(network, 96, pretrained_state(network), Head(torch.zeros(2, 1280), torch.zeros(2)))
     squares = np.random.default_rng(0).integers(0, 256, (3, 96, 96, 3), np.uint8)
-    turned = features.extract(member, squares, 1, "cpu", lambda share: None, turns=3)
+    turned = features.extract_features(member, squares, 1, "cpu", lambda share: None, turns=3)
     by_hand = np.rot90(squares, 3, axes=(1, 2)).copy()
-    assert torch.equal(turned, features.extract(member, by_hand, 1, "cpu", lambda share: None))
+    assert torch.equal(turned, features.extract_features(member, by_hand, 1, "cpu", lambda share: None))
 
 
-@pytest.mark.parametrize(("is_turned", "corners"), [(True, {0, 1, 2, 3}), (False, {0})])
-def test_augmentation_turns_by_quarters_where_asked(is_turned: bool, corners: set[int]) -> None:
+@pytest.mark.parametrize(("is_rotated", "corners"), [(True, {0, 1, 2, 3}), (False, {0})])
+def test_augmentation_turns_by_quarters_where_asked(is_rotated: bool, corners: set[int]) -> None:
     squares = torch.zeros(32, 64, 64, 3, dtype=torch.uint8)
     squares[:, :32, :32] = 255
-    plain = Strength(scale=1, stretch=1, turn_degrees=0, light=0, is_mirrored=False, is_turned=is_turned)
+    plain = Strength(
+        scale=1, stretch=1, rotation_degrees=0, light=0, is_mirrored=False, is_rotated=is_rotated
+    )
     images = augment(squares, 64, plain, torch.Generator().manual_seed(0))
     quarters = images.mean(dim=1).unflatten(2, (2, 32)).unflatten(1, (2, 32)).mean(dim=(2, 4)).flatten(1)
     assert set(quarters.argmax(dim=1).tolist()) == corners

@@ -6,25 +6,25 @@ import pytest
 from training.engine.backbones import latency, registry
 from training.engine.config import EngineError
 from training.engine.search import budget as time_budget
-from training.engine.search.budget import TuningBudget
+from training.engine.search.budget import FinetuneBudget
 
 
 @pytest.mark.parametrize(
     ("rows", "image_s", "left_s", "budget"),
     [
-        (320, 0.028, 3500, TuningBudget(2, 5, 12, True)),
-        (320, 0.045, 280, TuningBudget(1, 5, 9, True)),
-        (1650, 0.012, 330, TuningBudget(1, 5, 7, True)),
-        (1650, 0.012, 75, TuningBudget(1, 5, 4, False)),
+        (320, 0.028, 3500, FinetuneBudget(2, 5, 12, True)),
+        (320, 0.045, 280, FinetuneBudget(1, 5, 9, True)),
+        (1650, 0.012, 330, FinetuneBudget(1, 5, 7, True)),
+        (1650, 0.012, 75, FinetuneBudget(1, 5, 4, False)),
         (1650, 0.2, 250, None),
-        (8000, 0.006, 300, TuningBudget(1, 10, 4, False)),
-        (20000, 0.006, 1100, TuningBudget(1, 10, 4, True)),
+        (8000, 0.006, 300, FinetuneBudget(1, 10, 4, False)),
+        (20000, 0.006, 1100, FinetuneBudget(1, 10, 4, True)),
     ],
 )
 def test_fine_tuning_fits_the_time(
-    rows: int, image_s: float, left_s: float, budget: TuningBudget | None
+    rows: int, image_s: float, left_s: float, budget: FinetuneBudget | None
 ) -> None:
-    assert time_budget.tuning_budget(rows, image_s, left_s) == budget
+    assert time_budget.finetune_budget(rows, image_s, left_s) == budget
     if budget is not None:
         assert budget.trial_s(rows, image_s) + budget.refit_s(rows, image_s) < left_s
 
@@ -32,31 +32,31 @@ def test_fine_tuning_fits_the_time(
 @pytest.mark.parametrize(
     ("rows", "left_s", "budget"),
     [
-        (10_000, 220, TuningBudget(1, 10, 4, True, True)),
-        (10_000, 40, TuningBudget(1, 10, 1, False, True)),
-        (1650, 60, TuningBudget(1, 5, 7, True, True)),
-        (10_000, 20, TuningBudget(1, 10, 1, False, True, share=0.493)),
-        (80_000, 150, TuningBudget(1, 10, 1, False, True, share=0.634)),
+        (10_000, 220, FinetuneBudget(1, 10, 4, True, True)),
+        (10_000, 40, FinetuneBudget(1, 10, 1, False, True)),
+        (1650, 60, FinetuneBudget(1, 5, 7, True, True)),
+        (10_000, 20, FinetuneBudget(1, 10, 1, False, True, share=0.493)),
+        (80_000, 150, FinetuneBudget(1, 10, 1, False, True, share=0.634)),
         (80_000, 15, None),
     ],
 )
 def test_last_blocks_fit_where_a_whole_network_does_not(
-    rows: int, left_s: float, budget: TuningBudget | None
+    rows: int, left_s: float, budget: FinetuneBudget | None
 ) -> None:
-    assert time_budget.tuning_budget(rows, 0.002, left_s, kept=10**6) == budget
+    assert time_budget.finetune_budget(rows, 0.002, left_s, kept=10**6) == budget
     if budget is not None:
         assert budget.trial_s(rows, 0.002) + budget.refit_s(rows, 0.002) < left_s
-    assert time_budget.tuning_budget(rows, 0.008, left_s) is None or budget is not None
+    assert time_budget.finetune_budget(rows, 0.008, left_s) is None or budget is not None
 
 
 def test_memory_bounds_the_views_and_then_the_pictures() -> None:
-    def budget(kept: int) -> TuningBudget | None:
-        return time_budget.tuning_budget(20_000, 0.01, 10_000, kept=kept)
+    def budget(kept: int) -> FinetuneBudget | None:
+        return time_budget.finetune_budget(20_000, 0.01, 10_000, kept=kept)
 
-    assert budget(100_000) == TuningBudget(1, 10, 4, True, True)
-    assert budget(25_000) == TuningBudget(1, 10, 4, True, True, most_views=1)
-    assert budget(10_000) == TuningBudget(1, 10, 4, False, True, share=0.5, most_views=1)
-    assert time_budget.tuning_budget(20_000, 0.01, 100, kept=10_000) == TuningBudget(
+    assert budget(100_000) == FinetuneBudget(1, 10, 4, True, True)
+    assert budget(25_000) == FinetuneBudget(1, 10, 4, True, True, most_views=1)
+    assert budget(10_000) == FinetuneBudget(1, 10, 4, False, True, share=0.5, most_views=1)
+    assert time_budget.finetune_budget(20_000, 0.01, 100, kept=10_000) == FinetuneBudget(
         1, 10, 1, False, True, share=0.331, most_views=1
     )
 
@@ -67,10 +67,10 @@ def test_few_pictures_are_learned_in_smaller_steps(rows: int, batch: int) -> Non
 
 
 def test_a_long_fine_tuning_of_last_blocks_sees_more_views() -> None:
-    views = [TuningBudget(1, 5, epochs, True, True).views for epochs in (1, 3, 4, 7, 12)]
+    views = [FinetuneBudget(1, 5, epochs, True, True).views for epochs in (1, 3, 4, 7, 12)]
     assert views == [1, 1, 2, 3, 4]
-    assert TuningBudget(1, 5, 4, True, True).passes == 4.9
-    assert TuningBudget(1, 5, 4, True).passes == 4
+    assert FinetuneBudget(1, 5, 4, True, True).passes == 4.9
+    assert FinetuneBudget(1, 5, 4, True).passes == 4
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_long_fine_tuning_of_last_blocks_sees_more_views() -> None:
 def test_small_pictures_are_fine_tuned_at_a_smaller_size_or_enlarged(
     side: int, sizes: tuple[int, ...]
 ) -> None:
-    assert time_budget.tuning_resolutions(224, side) == sizes
+    assert time_budget.finetune_resolutions(224, side) == sizes
 
 
 def test_tiny_pictures_get_a_small_cache() -> None:
@@ -102,24 +102,24 @@ def test_a_short_limit_reads_fewer_images() -> None:
 
 
 def test_every_network_fits_the_default_limit_and_larger_takes_longer() -> None:
-    found = latency.admissible("NV_P4", 500)
-    assert len(found) == sum(len(one.resolutions) for one in registry.available())
+    found = latency.admissible_networks("NV_P4", 500)
+    assert len(found) == sum(len(one.resolutions) for one in registry.available_networks())
     assert [ms for _, _, ms in found] == sorted(ms for _, _, ms in found)
-    assert found[0] == latency.fastest("NV_P4")
+    assert found[0] == latency.fastest_network("NV_P4")
 
 
 def test_an_unknown_network_is_an_error() -> None:
     with pytest.raises(EngineError):
-        registry.network("AlexNet")
+        registry.get_network("AlexNet")
 
 
 def test_a_short_limit_fits_heads_on_fewer_rows_and_memory_bounds_them() -> None:
-    assert time_budget.head_rows(400, 4096, 5, 120) == 400
-    assert time_budget.head_rows(10_000, 4096, 10, 360) == 10_000
-    assert 5000 < time_budget.head_rows(10_000, 4096, 10, 120) < 6000
-    assert 2000 < time_budget.head_rows(10_000, 4096, 136, 120) < 3000
-    assert time_budget.head_rows(10_000, 4096, 1000, 60) == 2000  # two of each label
-    assert time_budget.head_rows(100_000, 4096, 10, 36_000) == time_budget.MOST_HEAD_ROWS
+    assert time_budget.max_head_rows(400, 4096, 5, 120) == 400
+    assert time_budget.max_head_rows(10_000, 4096, 10, 360) == 10_000
+    assert 5000 < time_budget.max_head_rows(10_000, 4096, 10, 120) < 6000
+    assert 2000 < time_budget.max_head_rows(10_000, 4096, 136, 120) < 3000
+    assert time_budget.max_head_rows(10_000, 4096, 1000, 60) == 2000  # two of each label
+    assert time_budget.max_head_rows(100_000, 4096, 10, 36_000) == time_budget.MAX_HEAD_ROWS
 
 
 def test_a_group_that_would_break_the_folds_is_taken_apart() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from training.engine.backbones import features, registry
-from training.engine.backbones.classifier import Head, Member, pretrained
+from training.engine.backbones.classifier import Head, Member, pretrained_state
 from training.engine.data.augment import Strength
 from training.engine.search import finetune, linear_probe
 from training.engine.search.linear_probe import stratified_order
@@ -16,7 +16,7 @@ from training.engine.search.linear_probe import stratified_order
 @pytest.fixture(scope="module")
 def member() -> Member:
     network = registry.NETWORKS[0]
-    return Member(network, 96, pretrained(network), Head(torch.zeros(2, 1280), torch.zeros(2)))
+    return Member(network, 96, pretrained_state(network), Head(torch.zeros(2, 1280), torch.zeros(2)))
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +30,10 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     member: Member, squares: np.ndarray
 ) -> None:
     targets = np.eye(2, dtype=np.float32)[np.arange(12) % 2]
-    plan = finetune.TuningPlan(epochs=2, batch=4)
+    plan = finetune.FinetunePlan(epochs=2, batch=4)
 
     def head_of(seed: int) -> torch.Tensor:
-        return finetune.tune(
+        return finetune.fine_tune(
             member, squares, targets, np.arange(12), np.ones(12), plan, False, seed, "cpu", lambda share: None
         ).head.weight
 
@@ -44,12 +44,12 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
 
 def test_last_blocks_alone_are_trained_and_learn(member: Member, squares: np.ndarray) -> None:
     targets = np.eye(2, dtype=np.float32)[np.arange(12) % 2]
-    plan = finetune.last_blocks(6, 2, Strength(), 4, 3)
+    plan = finetune.last_blocks_plan(6, 2, Strength(), 4, 3)
     shares: list[float] = []
 
     def run() -> Member:
         rows = np.arange(12)
-        return finetune.tune(
+        return finetune.fine_tune(
             member, squares, targets, rows, np.ones(12), plan, False, 0, "cpu", shares.append
         )
 
@@ -60,28 +60,29 @@ def test_last_blocks_alone_are_trained_and_learn(member: Member, squares: np.nda
     assert shares == sorted(shares)
     assert shares[-1] == 1
     logits = (
-        features.extract(tuned, squares, 1, "cpu", lambda share: None) @ tuned.head.weight.T + tuned.head.bias
+        features.extract_features(tuned, squares, 1, "cpu", lambda share: None) @ tuned.head.weight.T
+        + tuned.head.bias
     )
     assert (logits.argmax(dim=1).numpy() == np.arange(12) % 2).all()
     assert torch.equal(tuned.head.weight, run().head.weight)
-    assert linear_probe.key(tuned) != linear_probe.key(member)
+    assert linear_probe.member_key(tuned) != linear_probe.member_key(member)
 
 
 @pytest.mark.parametrize("size", [96, 100, 240, 260])
 def test_kept_maps_take_the_memory_that_was_foretold(member: Member, size: int) -> None:
-    plan = finetune.last_blocks(4, 2, Strength(), 16, 3)
+    plan = finetune.last_blocks_plan(4, 2, Strength(), 16, 3)
     sized = replace(member, resolution=size)
     maps = finetune._Model(sized, plan, "cpu").maps(torch.zeros(1, 3, size, size))
-    assert finetune.kept_bytes(sized, plan, "cpu") == maps.nbytes
+    assert finetune.view_cache_bytes(sized, plan, "cpu") == maps.nbytes
 
 
 def test_features_that_are_enough_are_those_of_the_first_rows(member: Member, squares: np.ndarray) -> None:
     def tick(share: float) -> None:
         if share >= 0.5:
-            raise features.Enough
+            raise features.StopExtraction
 
-    whole = features.extract(member, squares, 1, "cpu", lambda share: None)
-    part = features.extract(member, squares, 1, "cpu", tick)
+    whole = features.extract_features(member, squares, 1, "cpu", lambda share: None)
+    part = features.extract_features(member, squares, 1, "cpu", tick)
     assert 6 <= len(part) < 12
     assert torch.allclose(part, whole[: len(part)], atol=1e-4)
 

@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from training.engine.search import linear_head
-from training.engine.search.scoring import judge
+from training.engine.search.scoring import score_logits
 
 
 def make_rows(rows: int, columns: int, classes: int, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:
@@ -36,8 +36,8 @@ def test_a_head_is_the_logistic_regression_of_scikit_learn(rows: int, columns: i
 def test_turning_the_rows_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     features, targets = make_rows(60, 200, 3)
     answers = []
-    for cost in (0, linear_head.TURN_COST):
-        monkeypatch.setattr(linear_head, "TURN_COST", cost)
+    for cost in (0, linear_head.PROJECTION_COST):
+        monkeypatch.setattr(linear_head, "PROJECTION_COST", cost)
         head = linear_head.fit_head(features, targets, 1e-3, False, np.ones(60), lambda: None)
         answers.append((features @ head.weight.T + head.bias).numpy())
     assert np.abs(answers[0] - answers[1]).max() < 0.05
@@ -58,7 +58,7 @@ def test_few_rows_never_vouch_for_certainty() -> None:
     """Ten answers that are all right: a score near one would be a promise nobody can keep."""
     for rows, most in ((10, 0.95), (1000, 1.0)):
         targets = np.eye(2, dtype=np.float32)[np.arange(rows) % 2]
-        verdict = judge(20 * targets, targets, False)
+        verdict = score_logits(20 * targets, targets, False)
         top = 1 / (1 + np.exp(-20 / verdict.temperature))
         assert verdict.accuracy == 1
         assert 0.85 < top <= most
@@ -68,4 +68,7 @@ def test_in_few_rows_one_wrong_answer_weighs() -> None:
     targets = np.eye(2, dtype=np.float32)[np.arange(10) % 2]
     logits = 20 * targets
     logits[0] = logits[0, ::-1]
-    assert judge(logits, targets, False).temperature > judge(20 * targets, targets, False).temperature
+    assert (
+        score_logits(logits, targets, False).temperature
+        > score_logits(20 * targets, targets, False).temperature
+    )

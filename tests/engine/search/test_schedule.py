@@ -13,21 +13,28 @@ from tests.engine.search.test_state import make_search
 from training.engine.backbones import registry
 from training.engine.backbones.classifier import Head, Member
 from training.engine.search import budget
-from training.engine.search.budget import TuningBudget
-from training.engine.search.finetune import kept_bytes
-from training.engine.search.schedule import MOST_KEPT, Option, Pace, Round, next_round, options_of
-from training.engine.search.scoring import judge
-from training.engine.search.state import Contender, Search
+from training.engine.search.budget import FinetuneBudget
+from training.engine.search.finetune import view_cache_bytes
+from training.engine.search.schedule import (
+    MAX_CACHE_BYTES,
+    FinetuneOption,
+    Round,
+    StepCosts,
+    finetune_options,
+    next_round,
+)
+from training.engine.search.scoring import score_logits
+from training.engine.search.state import Candidate, Search
 
 PACE = {True: 1e-12, False: 3e-12}  # seconds per operation: next to nothing
 
 
-def frozen(search: Search, network: int, sureness: float) -> Contender:
+def frozen(search: Search, network: int, sureness: float) -> Candidate:
     kind = registry.NETWORKS[network]
     member = Member(kind, kind.resolution, {}, Head(torch.zeros(2, 3), torch.zeros(2)), is_deep=True)
     logits = (search.targets * sureness).astype(np.float32)
-    verdict = judge(logits, search.targets, False)
-    return Contender((member,), "linear head", logits, np.ones(4, np.bool_), verdict, 6.0, 1.0)
+    verdict = score_logits(logits, search.targets, False)
+    return Candidate((member,), "linear head", logits, np.ones(4, np.bool_), verdict, 6.0, 1.0)
 
 
 @pytest.fixture
@@ -38,18 +45,18 @@ def search(tmp_path: Path) -> Search:
 
 
 @pytest.fixture
-def options(search: Search) -> list[Option]:
-    return options_of(search, [frozen(search, 0, 1.0), frozen(search, 2, 4.0)])
+def options(search: Search) -> list[FinetuneOption]:
+    return finetune_options(search, [frozen(search, 0, 1.0), frozen(search, 2, 4.0)])
 
 
-def chosen(search: Search, options: list[Option], number: int, pace: Pace = PACE) -> Round:
+def chosen(search: Search, options: list[FinetuneOption], number: int, pace: StepCosts = PACE) -> Round:
     found = next_round(search, options, [], pace, number)
     assert found is not None
     return found
 
 
 def test_the_better_network_comes_first_whole_and_in_part_and_small_pictures_enlarged_too(
-    options: list[Option],
+    options: list[FinetuneOption],
 ) -> None:
     names = [f"EfficientNet-{name} at {size}" for name in ("Lite2", "Lite0") for size in (160, 96)]
     assert [one.name for one in options] == names + [f"last blocks of {name}" for name in names]
@@ -57,18 +64,20 @@ def test_the_better_network_comes_first_whole_and_in_part_and_small_pictures_enl
     assert not any(one.member.is_deep for one in options)
 
 
-def test_last_blocks_come_first_and_then_whole_networks(search: Search, options: list[Option]) -> None:
+def test_last_blocks_come_first_and_then_whole_networks(
+    search: Search, options: list[FinetuneOption]
+) -> None:
     assert chosen(search, options, 0).option.name == "last blocks of EfficientNet-Lite2 at 160"
     assert chosen(search, options, 1).option.name == "EfficientNet-Lite2 at 160"
 
 
 def test_pictures_are_enlarged_only_where_there_is_time_for_all_epochs(
-    search: Search, options: list[Option]
+    search: Search, options: list[FinetuneOption]
 ) -> None:
     small = next(one for one in options if one.is_partial and not one.is_enlarged)
-    wanted = TuningBudget(2, 5, 12, True, True)
+    wanted = FinetuneBudget(2, 5, 12, True, True)
     whole_s = wanted.trial_s(4, 1.0) + wanted.refit_s(4, 1.0)
-    allowed_s = budget.TUNING_SHARE * (search.journal.left() - budget.EXPORT_S)
+    allowed_s = budget.FINETUNE_SHARE * (search.clock.left() - budget.EXPORT_RESERVE_S)
     just = {True: 0.9 * allowed_s / whole_s / small.cost, False: 1e9}
     assert chosen(search, options, 0, just).option.name == small.name
     search.config = replace(search.config, max_seconds=search.config.max_seconds * 2)
@@ -78,29 +87,29 @@ def test_pictures_are_enlarged_only_where_there_is_time_for_all_epochs(
 
 def test_enlarged_pictures_must_all_be_kept_in_memory(search: Search) -> None:
     search.paths = [Path("picture.png")] * 100_000
-    options = options_of(search, [frozen(search, 0, 1.0)])
+    options = finetune_options(search, [frozen(search, 0, 1.0)])
     kinds = [(one.is_partial, one.is_enlarged) for one in options]
     assert kinds == [(False, True), (False, False), (True, False)]
 
 
 def test_what_fits_in_its_wanted_length_goes_before_what_must_be_cut(
-    search: Search, options: list[Option]
+    search: Search, options: list[FinetuneOption]
 ) -> None:
     # 12 epochs of 4 pictures at a second each, three times, are too many
     pace = {True: 1.0 / options[3].cost, False: 1e9}
     found = chosen(search, options, 1, pace)
     assert found.option.name == "last blocks of EfficientNet-Lite0 at 96"
     assert not found.budget.is_refit
-    assert search.journal.is_short
+    assert search.clock.is_short
 
 
-def test_no_time_is_no_round(search: Search, options: list[Option]) -> None:
+def test_no_time_is_no_round(search: Search, options: list[FinetuneOption]) -> None:
     assert next_round(search, options, [], dict.fromkeys(PACE, 1.0), 0) is None
-    assert search.journal.is_short
+    assert search.clock.is_short
 
 
 def test_a_killed_run_goes_on_with_its_plan_and_one_with_much_more_time_makes_another(
-    search: Search, options: list[Option]
+    search: Search, options: list[FinetuneOption]
 ) -> None:
     slow = {True: 1.0 / options[3].cost, False: 1e9}
     short = chosen(search, options, 0, slow)
@@ -110,13 +119,13 @@ def test_a_killed_run_goes_on_with_its_plan_and_one_with_much_more_time_makes_an
 
 
 def test_maps_that_would_take_too_much_memory_are_kept_for_a_share_of_the_pictures(
-    search: Search, options: list[Option]
+    search: Search, options: list[FinetuneOption]
 ) -> None:
-    search.paths = [Path("picture.png")] * (MOST_KEPT // 1000)
+    search.paths = [Path("picture.png")] * (MAX_CACHE_BYTES // 1000)
     last = options[-1]
     found = chosen(search, [last], 0)
-    each = kept_bytes(last.member, last.plan(), "cpu")
+    each = view_cache_bytes(last.member, last.plan(), "cpu")
     assert found.budget.share < 0.5
     assert found.budget.views == 1
     kept = found.budget.share * len(search.paths) * found.budget.views * each
-    assert 0.95 * MOST_KEPT < kept < 1.01 * MOST_KEPT
+    assert 0.95 * MAX_CACHE_BYTES < kept < 1.01 * MAX_CACHE_BYTES

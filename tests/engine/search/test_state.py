@@ -11,17 +11,17 @@ import torch
 from training.engine.backbones import registry
 from training.engine.backbones.classifier import Head, Member
 from training.engine.config import FitConfig
-from training.engine.search.clock import Journal
-from training.engine.search.scoring import judge
-from training.engine.search.state import Contender, Search
+from training.engine.search.clock import RunClock
+from training.engine.search.scoring import score_logits
+from training.engine.search.state import Candidate, Search
 
 
 def make_search(workdir: Path) -> Search:
     (workdir / "checkpoint").mkdir()
-    journal = Journal.open(workdir, 60, lambda event: None, lambda: False)
+    clock = RunClock.open(workdir, 60, lambda event: None, lambda: False)
     return Search(
         config=FitConfig(max_seconds=60),
-        journal=journal,
+        clock=clock,
         workdir=workdir,
         labels=("blue", "red"),
         marks=np.arange(4),
@@ -37,12 +37,12 @@ def make_search(workdir: Path) -> Search:
     )
 
 
-def make_contender(search: Search, sureness: float) -> Contender:
+def make_contender(search: Search, sureness: float) -> Candidate:
     head = Head(torch.zeros(2, 3), torch.zeros(2))
     member = Member(registry.NETWORKS[0], 224, {}, head)
     held_out = (search.targets * sureness).astype(np.float32)
-    verdict = judge(held_out, search.targets, False)
-    return Contender((member,), "fine-tuned", held_out, np.ones(4, np.bool_), verdict, 6.0, 1.0)
+    verdict = score_logits(held_out, search.targets, False)
+    return Candidate((member,), "fine-tuned", held_out, np.ones(4, np.bool_), verdict, 6.0, 1.0)
 
 
 def test_the_best_trained_again_on_all_rows_stays_the_one_chosen_candidate(tmp_path: Path) -> None:

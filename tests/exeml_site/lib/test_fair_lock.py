@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 import time
 
-from exeml_site.lib.fair_lock import LASTS_S, Turns, in_turn
+from exeml_site.lib.fair_lock import MAX_HOLD_S, FairLock, with_fair_lock
 
 LONG = 60.0
 
 
 def test_who_came_first_goes_first_and_alone() -> None:
-    turns, order, at_once = Turns(LONG), [], []
+    turns, order, at_once = FairLock(LONG), [], []
     begun = threading.Event()
 
     def work(number: int) -> None:
@@ -37,7 +37,7 @@ def test_who_came_first_goes_first_and_alone() -> None:
 
 
 def test_one_that_takes_long_loses_its_turn_and_not_its_place_in_the_line() -> None:
-    turns, passed, is_done = Turns(0.05), threading.Event(), threading.Event()
+    turns, passed, is_done = FairLock(0.05), threading.Event(), threading.Event()
 
     def slow() -> None:
         with turns.one():
@@ -56,7 +56,7 @@ def test_one_that_takes_long_loses_its_turn_and_not_its_place_in_the_line() -> N
 
 
 def test_an_error_ends_the_turn() -> None:
-    turns = Turns(LONG)
+    turns = FairLock(LONG)
     try:
         with turns.one():
             raise ValueError
@@ -67,7 +67,7 @@ def test_an_error_ends_the_turn() -> None:
 
 
 def test_views_of_a_process_share_the_turns() -> None:
-    @in_turn
+    @with_fair_lock
     def view(number: int, *, seconds: float) -> None:
         order.append(number)
         time.sleep(seconds)
@@ -75,7 +75,7 @@ def test_views_of_a_process_share_the_turns() -> None:
 
     order: list[int] = []
     threads = [
-        threading.Thread(target=view, args=(number,), kwargs={"seconds": LASTS_S / 10})
+        threading.Thread(target=view, args=(number,), kwargs={"seconds": MAX_HOLD_S / 10})
         for number in (1, 2, 3)
     ]
     for thread in threads:

@@ -19,8 +19,8 @@ import redis
 from rq import Queue
 from rq.job import Job, JobStatus
 
-from exeml_site.supervisor.preflight import Refusal
-from exeml_site.supervisor.redis_server import choose_place, wait_for_redis
+from exeml_site.supervisor.preflight import CannotStart
+from exeml_site.supervisor.redis_server import choose_endpoint, wait_for_redis
 from tests.supervisor_process import ROOT, Product, free_port
 
 PARTS = (
@@ -225,13 +225,13 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 def test_a_redis_that_does_not_answer_is_named_without_its_password() -> None:
     url = f"redis://:secret@127.0.0.1:{free_port()}/0"
-    with pytest.raises(Refusal, match=r"No Redis answers at redis://:…@127\.0\.0\.1") as refusal:
-        asyncio.run(wait_for_redis(url, patience_s=0.2))
+    with pytest.raises(CannotStart, match=r"No Redis answers at redis://:…@127\.0\.0\.1") as refusal:
+        asyncio.run(wait_for_redis(url, timeout_s=0.2))
     assert "secret" not in str(refusal.value)
 
 
 def test_a_data_folder_with_a_long_name_gets_a_short_socket(tmp_path: Path) -> None:
-    place = choose_place(tmp_path / ("long" * 30) / "redis.sock")
+    place = choose_endpoint(tmp_path / ("long" * 30) / "redis.sock")
     assert place.folder is not None
     assert place.folder.stat().st_mode & 0o777 == 0o700
     assert len(place.url) < 100

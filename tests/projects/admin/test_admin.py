@@ -19,21 +19,21 @@ from projects.models import (
     Assignment,
     DatasetVersion,
     DataSource,
+    DuplicateKey,
     Embedding,
     Image,
     LabelEvent,
+    LabelEventImage,
     Membership,
-    Miniature,
     Opinion,
     Prediction,
     Presence,
     Project,
-    Refusal,
+    RejectedFile,
+    RejectedSuggestion,
     Role,
     Team,
-    Touch,
     Transfer,
-    TransferRefusal,
 )
 from projects.workspace import lifecycle
 from tests.factories import PASSWORD, make_image, make_project, make_team, make_user, make_version
@@ -84,10 +84,10 @@ def fill(project: Project, seed: int) -> None:
     image = make_image(project, seed, project.labels.all()[:1])
     version = make_version(project, seed, Status.COMPLETED, accuracy=0.9)
     event = LabelEvent.objects.create(project=project, kind="label", by=project.created_by)
-    Touch.objects.create(event=event, image=image)
-    Miniature.objects.create(image=image, pixels=bytes(3072))
+    LabelEventImage.objects.create(event=event, image=image)
+    DuplicateKey.objects.create(image=image, pixels=bytes(3072))
     Embedding.objects.create(image=image, network="lite0", sketch=b"\0" * 64, vector=b"\0" * 2560)
-    Refusal.objects.create(image=image, label=project.labels.get(), by=project.created_by)
+    RejectedSuggestion.objects.create(image=image, label=project.labels.get(), by=project.created_by)
     Assignment.objects.create(image=image, user=project.created_by)
     person = make_user(f"person-{seed}")
     Presence.objects.create(project=project, user=person, seen_at=timezone.now())
@@ -96,7 +96,7 @@ def fill(project: Project, seed: int) -> None:
     DataSource.objects.create(project=other, address="/pictures")
     transfer = Transfer.objects.create(project=project, kind="zip", by=project.created_by)
     Prediction.objects.create(image=image, version="x", scores=[["roses", 0.9]])
-    TransferRefusal.objects.create(transfer=transfer, name="a.gif", reason="This is a GIF picture.")
+    RejectedFile.objects.create(transfer=transfer, name="a.gif", reason="This is a GIF picture.")
     Candidate.objects.create(training_version=version, network="lite0", resolution=224, recipe="linear head")
     evaluated = {"truth": ["a"], "predicted": ["a"], "scores": [1], "confidence": 1, "is_correct": True}
     EvaluatedImage.objects.create(training_version=version, image=image, **evaluated)
@@ -107,7 +107,7 @@ def fill(project: Project, seed: int) -> None:
     ServiceToken.objects.create(service=service, name="shop", token_hash=f"{seed:064x}", hint="abcd")
     minute = timezone.now().replace(second=0, microsecond=0)
     CallMinute.objects.create(service=service, training_version=version, minute=minute, process=uuid4())
-    Batch.objects.create(service=service, training_version=version, name="a.zip", made_by=person)
+    Batch.objects.create(service=service, training_version=version, name="a.zip", created_by=person)
     CollectedCall.objects.create(
         id=uuid4(), service=service, training_version=version, file_name="x", sha256="0", confidence=0.5
     )

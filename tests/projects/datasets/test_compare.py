@@ -12,9 +12,9 @@ from django.urls import reverse
 from exeml_site.lib import storage
 from projects.datasets import compare, leakage, readiness, split, statistics
 from projects.datasets import publish as dataset_publish
-from projects.datasets.split import EVAL, TRAIN, Labeled
+from projects.datasets.split import EVAL, TRAIN, LabeledImage
 from projects.labels import actions
-from projects.models import Annotation, DatasetVersion, Image, Project, Side
+from projects.models import Annotation, DatasetVersion, Image, Project, Split
 from tests.factories import make_image, make_project, make_user
 from tests.pages import html_of
 
@@ -73,7 +73,7 @@ def test_a_leak_that_cannot_be_helped_is_named(project: Project, vera: Client) -
     version = publish(project, "V001")
     leaking = version.split["leaking"]
     assert leaking and set(leaking) <= {one.pk for one in images}
-    assert Image.objects.get(pk=leaking[0]).side == Side.EVAL
+    assert Image.objects.get(pk=leaking[0]).split == Split.EVAL
     assert f"Here <strong>{len(leaking)}</strong> ha" in html_of(vera.get(page_of(version)))
 
 
@@ -84,7 +84,7 @@ def test_a_leak_that_cannot_be_helped_is_named(project: Project, vera: Client) -
 def test_where_copies_were_not_looked_for_the_page_says_so(
     project: Project, vera: Client, searched: str, words: str
 ) -> None:
-    Project.objects.filter(pk=project.pk).update(copies_searched=searched)
+    Project.objects.filter(pk=project.pk).update(duplicates_searched=searched)
     assert words in html_of(vera.get(page_of(publish(project, "V001"))))
 
 
@@ -100,8 +100,8 @@ def test_a_new_ratio_holds_for_new_images_and_the_page_says_what_that_means(
     preview = readiness.preview_split(project, Decimal("0.5"))
     version = publish(project, "V002", "0.5")
     assert (version.split["new_train"], version.split["new_eval"]) == (5, 5)
-    words = leakage.ratio_words(version.split, version.training_ratio)
-    assert words == preview.ratio_words
+    words = leakage.ratio_note(version.split, version.training_ratio)
+    assert words == preview.ratio_note
     assert words.startswith("20 images have a side from earlier versions and keep it (0.80 of them teach)")
     assert "only the 10 new ones could be split by 0.5" in words and "0.70 teach" in words
     assert words in html_of(vera.get(page_of(version)))
@@ -112,17 +112,17 @@ def test_the_same_ratio_again_needs_no_words(project: Project) -> None:
     for number in range(100, 105):
         make_image(project, number, [project.labels.first()])
     version = publish(project, "V002")
-    assert leakage.ratio_words(version.split, version.training_ratio) == ""
+    assert leakage.ratio_note(version.split, version.training_ratio) == ""
 
 
 def test_images_that_come_one_by_one_do_not_drift_to_one_side() -> None:
     """The rounding of many small versions must not add up: 0.8 of one image is one image."""
-    images: list[Labeled] = []
+    images: list[LabeledImage] = []
     for version in range(40):
-        images.append(Labeled(version, f"{version:064x}", ("a",)))
+        images.append(LabeledImage(version, f"{version:064x}", ("a",)))
         sides = split.split(images, Decimal("0.8"), "x").sides
-        images = [Labeled(one.id, one.sha256, one.labels, sides[one.id]) for one in images]
-    counted = [one.side for one in images]
+        images = [LabeledImage(one.id, one.sha256, one.labels, sides[one.id]) for one in images]
+    counted = [one.split for one in images]
     assert (counted.count(TRAIN), counted.count(EVAL)) == (32, 8)
 
 
@@ -133,7 +133,7 @@ def test_the_page_counts_people_labels_and_measures(project: Project, vera: Clie
     label(project, 0, "label-1")
     Image.objects.filter(project=project).update(brightness=100.0, sharpness=300.0)
     version = publish(project, "V001")
-    portrait = statistics.portrait_of(version)
+    portrait = statistics.statistics_of(version)
     assert portrait["people"] == [["nobody is named", 19], ["bob", 1]]
     assert set(portrait["measures"]) == {"size", "brightness", "sharpness"}
     for one in portrait["measures"].values():
@@ -141,7 +141,7 @@ def test_the_page_counts_people_labels_and_measures(project: Project, vera: Clie
     html = html_of(vera.get(page_of(version)))
     assert "label-0" in html and "Brightness" in html and ">bob<" in html
     version.refresh_from_db()
-    assert version.portrait == portrait  # painted once
+    assert version.statistics == portrait  # painted once
 
 
 def test_the_manifest_is_downloaded_byte_for_byte(project: Project, vera: Client) -> None:
@@ -155,7 +155,7 @@ def test_a_damaged_manifest_is_told_on_every_page(project: Project, alice: Clien
     version = publish(project, "V001")
     publish(project, "V002")
     storage.save_whole(version.manifest, b"something else\n")
-    compare._members.cache_clear()
+    compare._version_images.cache_clear()
     for address in (page_of(version), page_of(version, "dataset_differences") + "?from=V002"):
         assert "was changed after it was published" in html_of(alice.get(address))
     answer = alice.get(page_of(version, "restore_labels"), follow=True)
@@ -189,7 +189,7 @@ def test_differences_name_what_was_added_removed_and_relabeled(project: Project,
 
 
 def test_two_alike_versions_differ_in_nothing(project: Project) -> None:
-    assert compare.differences(publish(project, "V001"), publish(project, "V002")).are_none
+    assert compare.differences(publish(project, "V001"), publish(project, "V002")).is_empty
 
 
 # --- restoring ---

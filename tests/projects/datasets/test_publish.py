@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from exeml_site.lib import storage
 from projects.datasets import publish as dataset_publish
-from projects.datasets.publish import ManifestDamaged, publish, read_samples
+from projects.datasets.publish import ManifestDamaged, publish, read_entries
 from projects.datasets.readiness import preview, preview_split, readiness
-from projects.models import Annotation, DatasetVersion, Label, Project, Side
+from projects.models import Annotation, DatasetVersion, Label, Project, Split
 from tests.factories import make_image, make_project, make_user
 
 pytestmark = pytest.mark.django_db
@@ -135,14 +135,14 @@ def test_publishing_writes_sides_manifest_and_counts() -> None:
     assert (version.image_count, version.train_count, version.eval_count) == (10, 8, 2)
     assert version.counts == {label: {"TRAIN": 4, "EVAL": 1} for label in ("label-0", "label-1")}
     assert version.manifest == f"datasets/{project.pk}/V001.manifest"
-    assert project.images.unlabeled().filter(side="").count() == 3
-    assert project.images.filter(side=Side.EVAL).count() == 2
+    assert project.images.unlabeled().filter(split="").count() == 3
+    assert project.images.filter(split=Split.EVAL).count() == 2
     lines = default_storage.open(version.manifest).read().decode().splitlines()
     assert len(lines) == 10
     (line,) = [json.loads(line) for line in lines if json.loads(line)["id"] == image.sha256[:32]]
     image.refresh_from_db()
     assert line["source"] == image.file_name
-    assert line["usage"] == image.side
+    assert line["usage"] == image.split
     (annotation,) = line["annotation"]
     assert annotation["type"] == "modelarts/image_classification"
     assert annotation["name"] == "label-1"
@@ -160,19 +160,19 @@ def test_publishing_again_changes_nothing() -> None:
     publish(version)
 
     assert DatasetVersion.objects.values().get(pk=version.pk) == before
-    assert project.images.get(name="picture-100.png").side == ""
+    assert project.images.get(name="picture-100.png").split == ""
 
 
 def test_an_image_keeps_its_side_in_the_next_version() -> None:
     project = make_project(labels=2, images=5)
     publish(reserve(project, "V001"))
-    sides = dict(project.images.values_list("pk", "side"))
+    sides = dict(project.images.values_list("pk", "split"))
     for seed in range(100, 110):
         make_image(project, seed, [project.labels.first()])
 
     publish(reserve(project, "V002"))
 
-    assert {pk: side for pk, side in project.images.values_list("pk", "side") if pk in sides} == sides
+    assert {pk: side for pk, side in project.images.values_list("pk", "split") if pk in sides} == sides
 
 
 def test_every_label_of_an_image_is_in_the_manifest() -> None:
@@ -182,7 +182,7 @@ def test_every_label_of_an_image_is_in_the_manifest() -> None:
 
     publish(version)
 
-    (entry,) = [one for one in read_samples(version) if one.image_id == both.pk]
+    (entry,) = [one for one in read_entries(version) if one.image_id == both.pk]
     assert entry.labels == ("label-0", "label-1")
 
 
@@ -191,7 +191,7 @@ def test_the_samples_are_read_back() -> None:
     version = reserve(project)
     publish(version)
 
-    samples = read_samples(version)
+    samples = read_entries(version)
 
     assert {one.image_id for one in samples} == set(project.images.values_list("pk", flat=True))
     assert [one.usage for one in samples].count("EVAL") == 2
@@ -204,7 +204,7 @@ def test_a_manifest_that_was_changed_is_refused() -> None:
     storage.save_whole(version.manifest, b'{"source":"images/other.png"}\n')
 
     with pytest.raises(ManifestDamaged, match="V001 was changed after it was published"):
-        read_samples(version)
+        read_entries(version)
 
 
 def test_a_manifest_that_is_gone_is_refused() -> None:
@@ -213,12 +213,12 @@ def test_a_manifest_that_is_gone_is_refused() -> None:
     default_storage.delete(version.manifest)
 
     with pytest.raises(ManifestDamaged, match="is missing"):
-        read_samples(version)
+        read_entries(version)
 
 
 def test_a_version_that_was_never_published_has_no_samples() -> None:
     with pytest.raises(ManifestDamaged, match="not been published"):
-        read_samples(reserve(make_project()))
+        read_entries(reserve(make_project()))
 
 
 def test_publishing_takes_little_memory_and_few_queries(django_assert_max_num_queries) -> None:
@@ -276,6 +276,6 @@ def test_copies_are_published_on_one_side_and_the_preview_knows() -> None:
     publish(version)
     version.refresh_from_db()
     for group in set(project.images.values_list("duplicate_group", flat=True)):
-        assert len(set(project.images.filter(duplicate_group=group).values_list("side", flat=True))) == 1
+        assert len(set(project.images.filter(duplicate_group=group).values_list("split", flat=True))) == 1
     assert (told.train, told.eval, told.groups, told.torn) == (16, 4, 10, 0)
     assert (version.train_count, version.eval_count) == (16, 4)

@@ -8,14 +8,14 @@ from decimal import Decimal
 
 import pytest
 
-from projects.datasets.split import EVAL, TRAIN, Labeled, Split, share, split, train_wanted
+from projects.datasets.split import EVAL, TRAIN, LabeledImage, SplitResult, split, split_counts, train_target
 
 
-def images(label: str, count: int, side: str = "", first: int = 0) -> list[Labeled]:
-    return [Labeled(first + i, f"{label}{side}{first + i}", (label,), side) for i in range(count)]
+def images(label: str, count: int, side: str = "", first: int = 0) -> list[LabeledImage]:
+    return [LabeledImage(first + i, f"{label}{side}{first + i}", (label,), side) for i in range(count)]
 
 
-def counts(images: list[Labeled], sides: dict[int, str]) -> dict[str, tuple[int, int]]:
+def counts(images: list[LabeledImage], sides: dict[int, str]) -> dict[str, tuple[int, int]]:
     tally = Counter((label, sides[image.id]) for image in images for label in image.labels)
     return {str(label): (tally[label, TRAIN], tally[label, EVAL]) for label, _ in tally}
 
@@ -37,7 +37,7 @@ def counts(images: list[Labeled], sides: dict[int, str]) -> dict[str, tuple[int,
     ],
 )
 def test_a_class_gets_the_nearest_count_with_both_sides_alive(images: int, ratio: str, wanted: int) -> None:
-    assert train_wanted(images, Decimal(ratio)) == wanted
+    assert train_target(images, Decimal(ratio)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_kept_sides_and_the_ratio(
 ) -> None:
     ones = images("a", train, TRAIN) + images("a", evaluation, EVAL, first=100) + images("a", free, first=200)
 
-    assert share(train, evaluation, free, Decimal(ratio)) == expected
+    assert split_counts(train, evaluation, free, Decimal(ratio)) == expected
     assert counts(ones, split(ones, Decimal(ratio), "1").sides) == {"a": expected}
 
 
@@ -75,7 +75,7 @@ def test_counting_and_splitting_agree_on_every_small_class() -> None:
                         + images("a", free, first=200)
                     )
                     sides = split(ones, Decimal(ratio), "1").sides
-                    assert counts(ones, sides)["a"] == share(train, evaluation, free, Decimal(ratio))
+                    assert counts(ones, sides)["a"] == split_counts(train, evaluation, free, Decimal(ratio))
 
 
 def test_the_same_labels_give_the_same_split_in_any_order() -> None:
@@ -89,7 +89,7 @@ def test_the_same_labels_give_the_same_split_in_any_order() -> None:
 def test_an_image_keeps_its_side_when_others_join() -> None:
     first = images("a", 10) + images("b", 10, first=100)
     before = split(first, Decimal("0.8"), "1").sides
-    kept = [Labeled(one.id, one.sha256, one.labels, before[one.id]) for one in first]
+    kept = [LabeledImage(one.id, one.sha256, one.labels, before[one.id]) for one in first]
 
     after = split(kept + images("a", 30, first=500), Decimal("0.5"), "1")
 
@@ -111,7 +111,9 @@ def test_images_with_several_labels_bring_every_class_to_both_sides() -> None:
     dice = random.Random(1)
     names = [f"label-{i}" for i in range(12)]
     ones = [
-        Labeled(i, str(i), tuple(dice.sample(names, dice.choice([1, 2, 3]))), dice.choice(["", TRAIN, EVAL]))
+        LabeledImage(
+            i, str(i), tuple(dice.sample(names, dice.choice([1, 2, 3]))), dice.choice(["", TRAIN, EVAL])
+        )
         for i in range(300)
     ]
 
@@ -125,21 +127,25 @@ def test_images_with_several_labels_bring_every_class_to_both_sides() -> None:
 def test_images_with_several_labels_come_near_the_ratio() -> None:
     dice = random.Random(2)
     names = [f"label-{i}" for i in range(8)]
-    ones = [Labeled(i, str(i), tuple(dice.sample(names, dice.choice([1, 2, 3])))) for i in range(800)]
+    ones = [LabeledImage(i, str(i), tuple(dice.sample(names, dice.choice([1, 2, 3])))) for i in range(800)]
 
     for train, evaluation in counts(ones, split(ones, Decimal("0.8"), "1").sides).values():
         assert train / (train + evaluation) == pytest.approx(0.8, abs=0.02)
 
 
 def test_two_labels_that_always_stand_together_are_split_together() -> None:
-    ones = [Labeled(i, str(i), ("a", "b")) for i in range(10)]
+    ones = [LabeledImage(i, str(i), ("a", "b")) for i in range(10)]
 
     assert counts(ones, split(ones, Decimal("0.8"), "1").sides) == {"a": (8, 2), "b": (8, 2)}
 
 
 def test_an_impossible_class_leaves_the_others_whole() -> None:
     """`rare` stands on two images; one of them is the only image of `lonely`."""
-    ones = [Labeled(1, "1", ("rare", "lonely")), Labeled(2, "2", ("rare",)), *images("common", 10, first=10)]
+    ones = [
+        LabeledImage(1, "1", ("rare", "lonely")),
+        LabeledImage(2, "2", ("rare",)),
+        *images("common", 10, first=10),
+    ]
 
     result = counts(ones, split(ones, Decimal("0.8"), "1").sides)
 
@@ -155,24 +161,25 @@ def test_nothing_to_split() -> None:
 # --- copies ---
 
 
-def copies(group: int, first: int, count: int, label: str, side: str = "") -> list[Labeled]:
+def copies(group: int, first: int, count: int, label: str, side: str = "") -> list[LabeledImage]:
     return [
-        Labeled(number, f"{number:064x}", (label,), side, group) for number in range(first, first + count)
+        LabeledImage(number, f"{number:064x}", (label,), side, group)
+        for number in range(first, first + count)
     ]
 
 
-def singles(first: int, count: int, label: str) -> list[Labeled]:
-    return [Labeled(number, f"{number:064x}", (label,)) for number in range(first, first + count)]
+def singles(first: int, count: int, label: str) -> list[LabeledImage]:
+    return [LabeledImage(number, f"{number:064x}", (label,)) for number in range(first, first + count)]
 
 
-def sides_of(found: Split, images: list[Labeled]) -> set[str]:
+def sides_of(found: SplitResult, images: list[LabeledImage]) -> set[str]:
     return {found.sides[image.id] for image in images}
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_copies_never_straddle_where_a_class_has_other_pictures(seed: int) -> None:
     chance = random.Random(seed)
-    images: list[Labeled] = []
+    images: list[LabeledImage] = []
     for label in ("a", "b", "c"):
         for _ in range(chance.randint(2, 9)):
             number = len(images)

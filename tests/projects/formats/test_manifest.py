@@ -6,15 +6,15 @@ import json
 
 import pytest
 
-from projects.formats.manifest import Entry, ManifestError, Mark, read, write
+from projects.formats.manifest import Entry, EntryLabel, ManifestError, read, write
 
 FULL = Entry(
     source="images/1/ab/abc.jpg",
     usage="TRAIN",
     id="6f2b0c1d9e8a47f3b5d0a1c2e3f40516",
-    marks=(
-        Mark("roses", "human/anna", "2025-03-02 09:14:07"),
-        Mark(
+    entry_labels=(
+        EntryLabel("roses", "human/anna", "2025-03-02 09:14:07"),
+        EntryLabel(
             "vase",
             "modelarts/active-learning",
             "2025-03-02 09:15:40",
@@ -39,13 +39,15 @@ def one(**sample: object) -> Entry:
     return entry
 
 
-def labeled(**annotation: object) -> Mark:
-    (mark,) = one(annotation=[{"type": "modelarts/image_classification", "name": "roses"} | annotation]).marks
+def labeled(**annotation: object) -> EntryLabel:
+    (mark,) = one(
+        annotation=[{"type": "modelarts/image_classification", "name": "roses"} | annotation]
+    ).entry_labels
     return mark
 
 
 def test_a_line_is_compact_json_with_the_documented_keys() -> None:
-    (line,) = write([Entry("a.jpg", "EVAL", (Mark("Rosé", "human/bob", "2025-03-02 09:14:07"),))])
+    (line,) = write([Entry("a.jpg", "EVAL", (EntryLabel("Rosé", "human/bob", "2025-03-02 09:14:07"),))])
 
     assert line.decode() == (
         '{"source":"a.jpg","usage":"EVAL","annotation":[{"type":"modelarts/image_classification",'
@@ -58,7 +60,7 @@ def test_what_is_empty_is_left_out() -> None:
 
 
 def test_what_was_written_is_read_back() -> None:
-    entries = [FULL, Entry("b.jpg", "EVAL", (Mark("tulips"),)), Entry("c.jpg")]
+    entries = [FULL, Entry("b.jpg", "EVAL", (EntryLabel("tulips"),)), Entry("c.jpg")]
 
     assert list(read(write(entries))) == entries
     assert FULL.labels == ("roses", "vase")
@@ -123,13 +125,13 @@ def test_the_task_with_and_without_its_prefix(task: str) -> None:
 
 @pytest.mark.parametrize("task", ["modelarts/object_detection", "", None])
 def test_annotations_of_other_tasks_are_passed_over(task: str | None) -> None:
-    assert one(annotation=[{"type": task, "name": "roses"}]).marks == ()
+    assert one(annotation=[{"type": task, "name": "roses"}]).entry_labels == ()
 
 
 def test_underscores_are_read_as_hyphens() -> None:
     mark = labeled(annotated_by="human/anna", creation_time="2025-03-02 09:14:07", hard_coefficient="0.5")
 
-    assert mark == Mark("roses", "human/anna", "2025-03-02 09:14:07", hard_coefficient=0.5)
+    assert mark == EntryLabel("roses", "human/anna", "2025-03-02 09:14:07", hard_coefficient=0.5)
 
 
 def test_a_property_that_is_text_is_passed_over() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from projects.images.decode import Refused, examine, load_upright_rgb
+from projects.images.decode import ImageRefused, decode_image, load_upright_rgb
 
 ORIENTATION = 0x0112
 
@@ -90,7 +90,7 @@ def test_people_see_the_pixels_that_the_network_sees(name: str) -> None:
 
 @pytest.mark.parametrize("name", ODD)
 def test_the_thumbnail_shows_the_upright_picture(name: str) -> None:
-    seen, picture = examine(ODD[name]), load_upright_rgb(ODD[name])
+    seen, picture = decode_image(ODD[name]), load_upright_rgb(ODD[name])
 
     thumbnail = Pillow.open(io.BytesIO(seen.thumbnail))
     assert thumbnail.format == "WEBP" and thumbnail.size == picture.size == (seen.width, seen.height)
@@ -103,22 +103,22 @@ def test_the_thumbnail_shows_the_upright_picture(name: str) -> None:
     [("JPEG", {}, "JPEG"), ("PNG", {}, "PNG"), ("BMP", {}, "BMP"), ("WEBP", {}, "WEBP"), ("MPO", {}, "JPEG")],
 )
 def test_the_content_says_the_format(format: str, options: dict, kind: str) -> None:
-    assert examine(saved(gradient(), format, **options)).format == kind
+    assert decode_image(saved(gradient(), format, **options)).format == kind
 
 
 def test_a_large_picture_gets_a_small_thumbnail_of_its_shape() -> None:
     for content in (saved(gradient(size=(2000, 1000)), "JPEG"), saved(gradient("RGBA", (2000, 1000)), "PNG")):
-        thumbnail = Pillow.open(io.BytesIO(examine(content).thumbnail))
+        thumbnail = Pillow.open(io.BytesIO(decode_image(content).thumbnail))
         assert thumbnail.size == (256, 128)
 
 
 def test_a_small_picture_is_not_blown_up() -> None:
-    assert Pillow.open(io.BytesIO(examine(saved(gradient(size=(8, 6)), "PNG")).thumbnail)).size == (8, 6)
+    assert Pillow.open(io.BytesIO(decode_image(saved(gradient(size=(8, 6)), "PNG")).thumbnail)).size == (8, 6)
 
 
 def test_one_pixel_and_very_long_pictures_are_taken() -> None:
     for size in ((1, 1), (5000, 2), (2, 5000)):
-        seen = examine(saved(gradient(size=size), "PNG"))
+        seen = decode_image(saved(gradient(size=size), "PNG"))
         assert (seen.width, seen.height) == size
 
 
@@ -128,16 +128,16 @@ def test_a_cut_off_file_is_refused(format: str, cut: float) -> None:
     content = saved(gradient(size=(700, 500)), format)
     length = int(len(content) * (1 - cut)) if cut < 1 else len(content) - int(cut)
 
-    with pytest.raises(Refused, match="broken"):
-        examine(content[:length])
+    with pytest.raises(ImageRefused, match="broken"):
+        decode_image(content[:length])
 
 
 def test_a_png_with_a_flipped_byte_is_refused() -> None:
     content = bytearray(saved(gradient(), "PNG"))
     content[len(content) // 2] ^= 0xFF
 
-    with pytest.raises(Refused, match="broken"):
-        examine(bytes(content))
+    with pytest.raises(ImageRefused, match="broken"):
+        decode_image(bytes(content))
 
 
 @pytest.mark.parametrize(
@@ -156,20 +156,20 @@ def test_a_png_with_a_flipped_byte_is_refused() -> None:
     ],
 )
 def test_a_disguised_file_is_told_what_it_is(content: bytes, words: str) -> None:
-    with pytest.raises(Refused, match=words) as refusal:
-        examine(content)
+    with pytest.raises(ImageRefused, match=words) as refusal:
+        decode_image(content)
     assert "JPEG, PNG, BMP and WebP" in str(refusal.value)
 
 
 def test_a_bomb_is_refused_before_it_is_decoded() -> None:
     black = saved(Pillow.new("1", (20_000, 10_000)), "PNG")  # 200 megapixels in 25 kB
 
-    with pytest.raises(Refused, match=r"(megapixels|too many pixels).*at most 50 megapixels"):
-        examine(black)
+    with pytest.raises(ImageRefused, match=r"(megapixels|too many pixels).*at most 50 megapixels"):
+        decode_image(black)
 
 
 def test_the_limit_of_megapixels_is_the_operators(settings: object) -> None:
     settings.EXEML_MAX_IMAGE_MEGAPIXELS = 1
-    with pytest.raises(Refused, match="at most 1 megapixels"):
-        examine(saved(gradient(size=(1200, 1000)), "JPEG"))
-    assert examine(saved(gradient(size=(1000, 1000)), "JPEG")).width == 1000
+    with pytest.raises(ImageRefused, match="at most 1 megapixels"):
+        decode_image(saved(gradient(size=(1200, 1000)), "JPEG"))
+    assert decode_image(saved(gradient(size=(1000, 1000)), "JPEG")).width == 1000

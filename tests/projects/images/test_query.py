@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from projects.images.query import Query, matching_ids
 from projects.labels import actions, suggestions
-from projects.models import Annotation, Assignment, Image, Project, Side
+from projects.models import Annotation, Assignment, Image, Project, Split
 from tests.factories import make_project, make_user
 from tests.pages import html_of
 from tests.projects.images.test_similarity import embed
@@ -30,7 +30,9 @@ def project() -> Project:
     for image, label, sure in zip(
         waiting, (first, first, first, second), (0.9, 0.9, 0.7, 0.99), strict=False
     ):
-        Image.objects.filter(pk=image.pk).update(suggestion=label, confidence=sure, usefulness=1 - sure)
+        Image.objects.filter(pk=image.pk).update(
+            suggestion=label, confidence=sure, acquisition_score=1 - sure
+        )
     return made
 
 
@@ -48,10 +50,10 @@ def test_each_filter_leaves_the_images_it_names(project: Project) -> None:
     bob = make_user("bob")
     some = sorted(ids(project.images))[:2]
     everything = project.images.all()
-    everything.filter(pk__in=some).update(side=Side.EVAL, is_hard=True, width=20, sharpness=2, brightness=5)
+    everything.filter(pk__in=some).update(split=Split.EVAL, is_hard=True, width=20, sharpness=2, brightness=5)
     Annotation.objects.filter(image_id=some[0]).update(by=bob, at=timezone.now() - timedelta(days=9))
-    everything.filter(pk__in=some).update(duplicate_group=some[0], oddness=4.0)
-    everything.filter(pk=some[1]).update(suspicion=second, suspicion_confidence=0.8)
+    everything.filter(pk__in=some).update(duplicate_group=some[0], outlier_score=4.0)
+    everything.filter(pk=some[1]).update(suspected_label=second, suspected_confidence=0.8)
     Assignment.objects.create(image_id=some[1], user=bob)
     day = (timezone.now() - timedelta(days=9)).date()
     labeled = ids(project.images.labeled())
@@ -60,6 +62,8 @@ def test_each_filter_leaves_the_images_it_names(project: Project) -> None:
         f"tab=labeled&notlabel={first.pk}": ids(everything.filter(annotations__label=second)),
         "side=EVAL": set(some),
         "side=none": ids(everything) - set(some),
+        "split=EVAL": set(some),
+        "split=none": ids(everything) - set(some),
         f"by={bob.pk}": {some[0]},
         f"since={day}&until={day}": {some[0]},
         f"tab=labeled&since={day + timedelta(days=1)}": labeled - {some[0]},
@@ -107,7 +111,7 @@ def test_filters_combine_with_and(project: Project) -> None:
         ("name", "name", False),
         ("confidence", "confidence", True),
         ("uncertain", "confidence", False),
-        ("useful", "usefulness", True),
+        ("useful", "acquisition_score", True),
     ],
 )
 def test_every_order_pages_there_and_back_without_gap_or_repetition(
@@ -124,7 +128,7 @@ def test_every_order_pages_there_and_back_without_gap_or_repetition(
     query, pages = f"tab=unlabeled&sort={sort}&show=2", []
     while query:
         response = bob.get(f"{url}?{query}")
-        bench = response.context["bench"]
+        bench = response.context["page"]
         pages.append(shown(response))
         seen += pages[-1]
         query = bench.older_address
@@ -134,7 +138,7 @@ def test_every_order_pages_there_and_back_without_gap_or_repetition(
     assert seen == [one.pk for one in wanted] and len(pages) >= 2
     for page in pages[-2::-1]:
         response = bob.get(f"{url}?{bench.newer_address}")
-        bench = response.context["bench"]
+        bench = response.context["page"]
         assert shown(response) == page
     assert bench.newer_address == ""
 
@@ -142,17 +146,17 @@ def test_every_order_pages_there_and_back_without_gap_or_repetition(
 def test_a_further_page_is_tiles_alone_with_where_it_goes_on(bob: Client) -> None:
     project = make_project(labels=0, unlabeled=250)
     grid = reverse("image_grid", args=[project.pk])
-    first = bob.get(reverse("label_data", args=[project.pk])).context["bench"]
+    first = bob.get(reverse("label_data", args=[project.pk])).context["page"]
     response = bob.get(f"{grid}?{first.older_address}&part=tiles", headers=HTMX)
     text = html_of(response)
     assert len(shown(response)) == 100 and "data-next=" in text and "bench-head" not in text
-    last = bob.get(f"{grid}?{response.context['bench'].older_address}&part=tiles", headers=HTMX)
+    last = bob.get(f"{grid}?{response.context['page'].older_address}&part=tiles", headers=HTMX)
     assert len(shown(last)) == 50 and "data-next=" not in html_of(last)
 
 
 def test_an_address_survives_being_written_and_read(project: Project) -> None:
     address = (
-        "tab=suggested&notlabel=3&side=none&since=2026-01-02&q=a+b&size=large&suggestion=7&above=0.0"
+        "tab=suggested&notlabel=3&split=none&since=2026-01-02&q=a+b&size=large&suggestion=7&above=0.0"
         "&below=0.5&hard=1&check=dark&mine=1&sort=useful&show=500"
     )
     from urllib.parse import parse_qsl
@@ -182,9 +186,9 @@ def test_the_tab_of_suggestions_begins_with_the_surest_and_counts_its_groups(
     response = bob.get(reverse("label_data", args=[project.pk]) + "?tab=suggested")
     order = [image.confidence for image in (Image.objects.get(pk=pk) for pk in shown(response))]
     assert order == sorted(order, reverse=True) and len(order) == 4
-    groups = response.context["bench"].groups
-    assert [(one.label.name, one.count, one.sure) for one in groups] == [("label-0", 3, 0), ("label-1", 1, 1)]
-    assert response.context["bench"].counts["suggested"] == 4
+    groups = response.context["page"].groups
+    assert [(one.label.name, one.count, one.confident_count) for one in groups] == [("label-0", 3, 0), ("label-1", 1, 1)]
+    assert response.context["page"].counts["suggested"] == 4
 
 
 def test_the_most_similar_images_come_first_and_page_by_their_place(
@@ -197,9 +201,9 @@ def test_the_most_similar_images_come_first_and_page_by_their_place(
     url = reverse("label_data", args=[project.pk])
     first = bob.get(f"{url}?tab=all&sort=similar&like={ids[7]}&show=3")
     assert shown(first) == ids[:4:-1]
-    second = bob.get(f"{url}?{first.context['bench'].older_address}")
+    second = bob.get(f"{url}?{first.context['page'].older_address}")
     assert shown(second) == ids[4:1:-1]
-    assert shown(bob.get(f"{url}?{second.context['bench'].newer_address}")) == ids[:4:-1]
+    assert shown(bob.get(f"{url}?{second.context['page'].newer_address}")) == ids[:4:-1]
     assert "similar to one image" in html_of(first)
 
 
@@ -234,7 +238,7 @@ def test_neither_images_nor_matching_is_refused_at_the_field(
 
 def test_nothing_left_to_confirm_is_said(bob: Client, project: Project) -> None:
     waiting = list(project.images.unlabeled().values_list("pk", flat=True))
-    suggestions.confirm(project, waiting, make_user("bob"))
+    suggestions.confirm_suggestions(project, waiting, make_user("bob"))
     actions.apply(project, waiting, remove=["label-0", "label-1"], by=make_user("bob"))
     url = reverse("confirm_suggestions", args=[project.pk])
     response = bob.post(url, {"images": ",".join(map(str, waiting))}, headers=HTMX)

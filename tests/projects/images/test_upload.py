@@ -38,7 +38,7 @@ def test_an_upload_becomes_a_file_a_thumbnail_and_a_row() -> None:
     assert (outcome.status, outcome.name, outcome.image, outcome.reason) == ("added", "rose.PNG", image, "")
     assert (image.name, image.format, image.width, image.height) == ("rose.PNG", "PNG", 40, 30)
     assert (image.size_bytes, image.sha256) == (len(content), hashlib.sha256(content).hexdigest())
-    assert (image.uploaded_by, image.is_labeled, image.side) == (make_user("bob"), False, "")
+    assert (image.uploaded_by, image.is_labeled, image.split) == (make_user("bob"), False, "")
     assert default_storage.open(image.file_name).read() == content
     assert Pillow.open(default_storage.open(image.thumbnail_name)).format == "WEBP"
 
@@ -144,13 +144,13 @@ def test_a_row_that_appears_between_look_up_and_insert_makes_a_duplicate(monkeyp
     from projects.images import upload as image_upload
 
     project = make_project(labels=0)
-    insert = image_upload.insert
+    insert = image_upload.insert_images
 
     def late_insert(*arguments: object, **more: object) -> object:
         make_image(project, 1)
         return insert(*arguments, **more)
 
-    monkeypatch.setattr(image_upload, "insert", late_insert)
+    monkeypatch.setattr(image_upload, "insert_images", late_insert)
     [outcome] = add(project, file("late.png", picture_bytes(1)))
 
     assert outcome.status == "duplicate" and "picture-1.png" in outcome.reason

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from projects.labels import actions
-from projects.models import Annotation, How, Image, Label, LabelEvent, Project
+from projects.models import Annotation, AnnotationSource, Image, Label, LabelEvent, Project
 from tests.factories import make_image, make_project, make_user
 
 pytestmark = pytest.mark.django_db
@@ -86,7 +86,7 @@ def test_labeling_writes_annotations_and_one_event(bob: object) -> None:
     assert event.kind == Kind.LABEL and event.by == bob
     assert event.changes == [{"image": pk, "from": [], "to": ["roses"]} for pk in ids(project)[:2]]
     annotation = Annotation.objects.first()
-    assert (annotation.by, annotation.how) == (bob, How.HUMAN)
+    assert (annotation.by, annotation.source) == (bob, AnnotationSource.HUMAN)
 
 
 def test_with_one_label_per_image_the_new_one_takes_the_place(bob: object) -> None:

@@ -12,7 +12,7 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from projects.labels import actions, counts, suggestions
-from projects.labels.counts import count_carriers, count_images
+from projects.labels.counts import images_per_label, images_per_tab
 from projects.models import Project
 from tests.factories import make_image, make_project, make_user
 
@@ -29,8 +29,8 @@ def remembering() -> Iterator[None]:
 
 def price(project: Project) -> int:
     with CaptureQueriesContext(connection) as queries:
-        count_images(project)
-        count_carriers(project)
+        images_per_tab(project)
+        images_per_label(project)
     return len(queries)
 
 
@@ -42,18 +42,18 @@ def test_what_did_not_change_is_not_counted_again() -> None:
 def test_deeds_and_uploads_are_counted_at_once() -> None:
     project, bob = make_project(labels=2, images=3, unlabeled=2), make_user("bob")
     first, second = project.labels.all()
-    assert count_images(project) == {"unlabeled": 2, "suggested": 0, "labeled": 6, "all": 8, "bin": 0}
-    assert count_carriers(project) == {first.pk: 3, second.pk: 3}
+    assert images_per_tab(project) == {"unlabeled": 2, "suggested": 0, "labeled": 6, "all": 8, "bin": 0}
+    assert images_per_label(project) == {first.pk: 3, second.pk: 3}
     waiting = list(project.images.unlabeled().values_list("pk", flat=True))
     event = actions.apply(project, waiting, add=[first], by=bob)
-    assert count_images(project)["labeled"] == 8 and count_carriers(project)[first.pk] == 5
+    assert images_per_tab(project)["labeled"] == 8 and images_per_label(project)[first.pk] == 5
     actions.delete_images(project, waiting[:1], bob)
-    assert count_images(project)["bin"] == 1 and count_carriers(project)[first.pk] == 4
+    assert images_per_tab(project)["bin"] == 1 and images_per_label(project)[first.pk] == 4
     actions.restore_images(project, waiting[:1], bob)
     actions.undo(event, bob)
     make_image(project, 99)
-    assert count_images(project) == {"unlabeled": 3, "suggested": 0, "labeled": 6, "all": 9, "bin": 0}
-    assert count_carriers(project) == {first.pk: 3, second.pk: 3}
+    assert images_per_tab(project) == {"unlabeled": 3, "suggested": 0, "labeled": 6, "all": 9, "bin": 0}
+    assert images_per_label(project) == {first.pk: 3, second.pk: 3}
 
 
 def test_labeling_is_added_to_what_was_counted() -> None:
@@ -62,43 +62,43 @@ def test_labeling_is_added_to_what_was_counted() -> None:
     first, second, third = project.labels.all()
     waiting = list(project.images.unlabeled().order_by("pk"))
     project.images.filter(pk__in=[one.pk for one in waiting[:4]]).update(suggestion=first, confidence=0.9)
-    count_images(project), count_carriers(project)
+    images_per_tab(project), images_per_label(project)
     labeled = project.images.labeled().values_list("pk", flat=True)[:2]
     deeds = [
         lambda: actions.apply(project, [one.pk for one in waiting[:3]], add=[second], by=bob),
         lambda: actions.apply(project, labeled, add=[third], by=bob),  # takes a place
         lambda: actions.apply(project, [waiting[0].pk], remove=[second], by=bob),
-        lambda: suggestions.confirm(project, [waiting[3].pk], bob),
+        lambda: suggestions.confirm_suggestions(project, [waiting[3].pk], bob),
     ]
     for deed in deeds:
         deed()
         with CaptureQueriesContext(connection) as queries:
-            images, carriers = count_images(project), count_carriers(project)
+            images, carriers = images_per_tab(project), images_per_label(project)
         assert len(queries) == 3, "the deed is read, nothing is counted"
         caches["counts"].clear()
-        assert (images, carriers) == (count_images(project), count_carriers(project))
+        assert (images, carriers) == (images_per_tab(project), images_per_label(project))
 
 
 def test_what_workers_change_is_counted_again_soon_and_only_where_it_is_shown(
     monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
     project = make_project(labels=1, images=1, unlabeled=3)
-    count_images(project)
+    images_per_tab(project)
     project.images.unlabeled().update(suggestion=project.labels.get(), confidence=0.9)
-    assert count_images(project)["suggested"] == 0
+    assert images_per_tab(project)["suggested"] == 0
     monkeypatch.setattr(counts, "QUICK_S", 0)
     with django_assert_num_queries(1):
-        count_carriers(project)
-    assert count_images(project)["suggested"] == 3
+        images_per_label(project)
+    assert images_per_tab(project)["suggested"] == 3
 
 
 def test_a_deed_that_says_too_little_is_counted() -> None:
     project, bob = make_project(labels=2, images=3), make_user("bob")
-    count_images(project)
+    images_per_tab(project)
     actions.delete_label(project.labels.first(), bob, with_images=True)
-    assert count_images(project)["bin"] == 3 and +count_carriers(project) == {project.labels.get().pk: 3}
+    assert images_per_tab(project)["bin"] == 3 and +images_per_label(project) == {project.labels.get().pk: 3}
 
 
 def test_projects_do_not_share_their_counts() -> None:
     one, other = make_project(labels=1, images=1), make_project("other", labels=1, images=4)
-    assert count_images(one)["all"] == 1 and count_images(other)["all"] == 4
+    assert images_per_tab(one)["all"] == 1 and images_per_tab(other)["all"] == 4

@@ -52,7 +52,7 @@ def deeds_of(project: Project, chance: random.Random, by: object) -> None:
         actions.apply(project, some, remove=[chance.choice(labels)], by=by)
     elif kind == "confirm":
         project.images.unlabeled().update(suggestion=chance.choice(labels), confidence=0.9)
-        suggestions.confirm(project, some, by)
+        suggestions.confirm_suggestions(project, some, by)
     elif kind == "rename":
         actions.rename_label(chance.choice(labels), f"n{chance.randrange(10**6)}", by)
     elif kind == "look":
@@ -83,7 +83,7 @@ def test_taking_everything_back_restores_the_beginning_and_doing_it_again_the_en
         deeds_of(project, chance, bob)
     after = state(project)
     for _ in range(2):
-        while event := actions.last_deed(project, bob):
+        while event := actions.last_action(project, bob):
             actions.undo(event, bob)
         assert state(project) == before
         while event := actions.last_undo(project, bob):
@@ -119,7 +119,7 @@ def test_what_somebody_changed_since_is_not_done_again() -> None:
     back = actions.undo(event, bob).event
     actions.apply(project, ids(project)[:1], add=["other"], by=alice)
     undone = actions.redo(back, bob)
-    assert (undone.restored, undone.left) == (1, 1)
+    assert (undone.restored, undone.skipped) == (1, 1)
 
 
 # --- in the pages ---

@@ -75,8 +75,8 @@ def test_a_share_of_the_labeled_images_wants_an_opinion() -> None:
 
 def test_nobody_judges_what_she_labeled_herself() -> None:
     project = asked()
-    assert second_opinions.waiting_for(project, make_user(ALICE)).count() == 0
-    assert second_opinions.waiting_for(project, make_user(BOB)).count() == 4
+    assert second_opinions.images_waiting_for(project, make_user(ALICE)).count() == 0
+    assert second_opinions.images_waiting_for(project, make_user(BOB)).count() == 4
 
 
 def test_the_page_is_blind(bob: Client) -> None:
@@ -90,7 +90,7 @@ def test_the_page_is_blind(bob: Client) -> None:
 def test_an_opinion_agrees_or_differs_and_the_label_stays(bob: Client) -> None:
     project = asked(count=2)
     for name in ("roses", "tulips"):
-        image = second_opinions.waiting_for(project, make_user(BOB)).first()
+        image = second_opinions.images_waiting_for(project, make_user(BOB)).first()
         data = {"image": image.pk, "labels": [label_of(project, name).pk]}
         assert bob.post(url("give_opinion", project), data, headers={"HX-Request": "true"}).status_code == 200
     assert sorted(states(project)) == ["agrees", "differs"]
@@ -131,7 +131,7 @@ def test_skipping_comes_round_to_all_images(bob: Client) -> None:
 def test_changing_a_label_after_an_opinion_compares_again() -> None:
     project = asked(count=1)
     image = project.images.get()
-    second_opinions.give(project, image.pk, [label_of(project, "tulips")], make_user(BOB))
+    second_opinions.give_opinion(project, image.pk, [label_of(project, "tulips")], make_user(BOB))
     assert states(project) == ["differs"]
     actions.apply(project, [image.pk], add=["tulips"], by=make_user(ALICE))
     assert states(project) == ["agrees"]
@@ -147,7 +147,7 @@ def test_agreement_is_counted_per_label_and_corrected_for_chance() -> None:
     labeled(project, "tulips", ALICE, 1)
     roses, tulips = label_of(project, "roses"), label_of(project, "tulips")
     for image, label in zip(project.images.order_by("pk"), [roses, roses, tulips, tulips], strict=True):
-        second_opinions.give(project, image.pk, [label], make_user(BOB))
+        second_opinions.give_opinion(project, image.pk, [label], make_user(BOB))
     found = second_opinions.agreement(project)
     assert (found.agreeing, found.judged, found.percent) == (3, 4, 75)
     assert {row.label.name: (row.both, row.either) for row in found.labels} == {
@@ -161,9 +161,9 @@ def test_agreement_is_counted_per_label_and_corrected_for_chance() -> None:
 def test_agreement_stays_what_it_was_when_differences_are_settled() -> None:
     project = asked(count=2)
     one, two = project.images.order_by("pk")
-    second_opinions.give(project, one.pk, [label_of(project, "roses")], make_user(BOB))
-    second_opinions.give(project, two.pk, [label_of(project, "tulips")], make_user(BOB))
-    review.settle(project, two.pk, takes_second=True, by=make_user(ALICE))
+    second_opinions.give_opinion(project, one.pk, [label_of(project, "roses")], make_user(BOB))
+    second_opinions.give_opinion(project, two.pk, [label_of(project, "tulips")], make_user(BOB))
+    review.resolve(project, two.pk, takes_second=True, by=make_user(ALICE))
     found = second_opinions.agreement(project)
     assert (found.agreeing, found.judged) == (1, 2)
     assert second_opinions.agreement(make_project("empty")) is None
@@ -178,7 +178,7 @@ def test_a_merged_label_in_an_opinion_means_the_one_it_went_into(now: str) -> No
     project = asked(count=1)
     image = project.images.get()
     [peonies] = actions.ensure_labels(project, ["peonies"])
-    second_opinions.give(project, image.pk, [peonies], make_user(BOB))
+    second_opinions.give_opinion(project, image.pk, [peonies], make_user(BOB))
     actions.merge_labels(peonies, label_of(project, "tulips"), None)
     assert states(project) == ["differs"]
     event = actions.merge_labels(label_of(project, "tulips"), label_of(project, "roses"), None)
@@ -193,7 +193,7 @@ def test_a_merged_label_in_an_opinion_means_the_one_it_went_into(now: str) -> No
     [other] = [one for one in labeling_names(project) if one != "roses"] or ["roses"]
     assert {row.label.name for row in second_opinions.agreement(project).labels} == {"roses", other}
     if not is_merged:
-        review.settle(project, image.pk, takes_second=True, by=make_user(ALICE))
+        review.resolve(project, image.pk, takes_second=True, by=make_user(ALICE))
         assert list(labels_by_name(project).values()) == [["tulips"]]
 
 
@@ -207,7 +207,7 @@ def labeling_names(project: Project) -> list[str]:
 def disputed(count: int = 1) -> Project:
     project = asked(count=count)
     for image in list(project.images.order_by("pk")):
-        second_opinions.give(project, image.pk, [label_of(project, "tulips")], make_user(BOB))
+        second_opinions.give_opinion(project, image.pk, [label_of(project, "tulips")], make_user(BOB))
     return project
 
 
@@ -276,8 +276,8 @@ def test_a_confirmation_survives_the_bin() -> None:
 def test_the_slower_of_two_reviewers_changes_nothing() -> None:
     project = disputed()
     image = project.images.get()
-    review.settle(project, image.pk, takes_second=False, by=make_user(ALICE))
-    assert review.settle(project, image.pk, takes_second=True, by=make_user(ALICE)) is None
+    review.resolve(project, image.pk, takes_second=False, by=make_user(ALICE))
+    assert review.resolve(project, image.pk, takes_second=True, by=make_user(ALICE)) is None
     assert list(labels_by_name(project).values()) == [["roses"]]
 
 

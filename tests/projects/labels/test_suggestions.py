@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from projects.labels import actions, suggestions
-from projects.models import Annotation, How, Image, LabelEvent, Project, Refusal
+from projects.models import Annotation, AnnotationSource, Image, LabelEvent, Project, RejectedSuggestion
 from tests.factories import make_project, make_user
 
 pytestmark = pytest.mark.django_db
@@ -35,14 +35,14 @@ def labels_of(ids: list[int]) -> list[list[str]]:
 
 def test_each_image_gets_its_own_suggestion_in_one_deed_that_can_be_taken_back(project: Project) -> None:
     ids, bob = waiting(project), make_user("bob")
-    event = suggestions.confirm(project, ids, bob)
+    event = suggestions.confirm_suggestions(project, ids, bob)
 
     assert event.kind == LabelEvent.Kind.CONFIRM and len(event.changes) == 4
     assert labels_of(ids) == [["label-0"], ["label-0"], ["label-0"], ["label-1"]]
     row = Annotation.objects.get(image_id=ids[3])
-    assert (row.how, row.by, row.confidence) == (How.SUGGESTION, bob, 0.93)
+    assert (row.source, row.by, row.confidence) == (AnnotationSource.SUGGESTION, bob, 0.93)
     assert not project.images.exclude(suggestion=None).exists()
-    assert event.touches.count() == 4
+    assert event.event_images.count() == 4
 
     actions.undo(event, bob)
     assert labels_of(ids) == [[], [], [], []] and waiting(project) == ids
@@ -53,32 +53,32 @@ def test_images_without_a_suggestion_labeled_or_deleted_meanwhile_are_left_out(p
     actions.apply(project, [first], add=["label-1"], by=None)
     Image.objects.filter(pk=second).update(suggestion=None)
     Image.objects.filter(pk=third).update(deleted_at=timezone.now())
-    event = suggestions.confirm(project, [first, second, third, fourth, 10**9], make_user("bob"))
+    event = suggestions.confirm_suggestions(project, [first, second, third, fourth, 10**9], make_user("bob"))
     assert [change["image"] for change in event.changes] == [fourth]
     assert labels_of([first]) == [["label-1"]]
-    assert suggestions.confirm(project, [first, second, third], make_user("bob")) is None
+    assert suggestions.confirm_suggestions(project, [first, second, third], make_user("bob")) is None
 
 
 def test_images_of_another_project_are_left_out(project: Project) -> None:
     other = make_project("other", labels=1, images=0, unlabeled=1)
     other.images.update(suggestion=other.labels.get(), confidence=1)
-    assert suggestions.confirm(project, waiting(other), make_user("bob")) is None
-    assert suggestions.refuse(project, waiting(other), make_user("bob")) == 0
+    assert suggestions.confirm_suggestions(project, waiting(other), make_user("bob")) is None
+    assert suggestions.reject_suggestions(project, waiting(other), make_user("bob")) == 0
 
 
 def test_with_several_labels_an_image_keeps_what_it_has(project: Project) -> None:
     Project.objects.filter(pk=project.pk).update(is_multi_label=True)
     project.refresh_from_db()
     [first, *_] = waiting(project)
-    event = suggestions.confirm(project, [first], make_user("bob"))
+    event = suggestions.confirm_suggestions(project, [first], make_user("bob"))
     assert event.changes == [{"image": first, "from": [], "to": ["label-0"]}]
 
 
 def test_refusing_makes_room_for_another_suggestion(project: Project) -> None:
     ids, bob = waiting(project), make_user("bob")
-    assert suggestions.refuse(project, ids[:2], bob) == 2
-    assert suggestions.refuse(project, ids[:2], bob) == 0
-    assert set(Refusal.objects.values_list("image_id", "label__name")) == {
+    assert suggestions.reject_suggestions(project, ids[:2], bob) == 2
+    assert suggestions.reject_suggestions(project, ids[:2], bob) == 0
+    assert set(RejectedSuggestion.objects.values_list("image_id", "label__name")) == {
         (ids[0], "label-0"),
         (ids[1], "label-0"),
     }
@@ -93,16 +93,16 @@ def test_a_suspected_label_is_replaced_or_kept_and_asked_about_no_more(project: 
     first, second = project.labels.all()
     wrong_id = project.images.get(annotations__label=first).pk
     right_id = project.images.get(annotations__label=second).pk
-    Image.objects.filter(pk=wrong_id).update(suspicion=second, suspicion_confidence=0.97)
-    Image.objects.filter(pk=right_id).update(suspicion=first, suspicion_confidence=0.8)
+    Image.objects.filter(pk=wrong_id).update(suspected_label=second, suspected_confidence=0.97)
+    Image.objects.filter(pk=right_id).update(suspected_label=first, suspected_confidence=0.8)
     bob = make_user("bob")
 
-    event = suggestions.confirm(project, [wrong_id], bob)
+    event = suggestions.confirm_suggestions(project, [wrong_id], bob)
     assert labels_of([wrong_id]) == [["label-1"]]
-    assert suggestions.refuse(project, [right_id], bob) == 1
+    assert suggestions.reject_suggestions(project, [right_id], bob) == 1
     assert labels_of([right_id]) == [["label-1"]]
-    assert not project.images.exclude(suspicion=None).exists()
-    assert set(Refusal.objects.values_list("image_id", "label__name")) == {(right_id, "label-0")}
+    assert not project.images.exclude(suspected_label=None).exists()
+    assert set(RejectedSuggestion.objects.values_list("image_id", "label__name")) == {(right_id, "label-0")}
 
     actions.undo(event, bob)
     assert labels_of([wrong_id]) == [["label-0"]]

@@ -6,7 +6,7 @@ import pytest
 
 from projects.labels import actions
 from projects.labels.actions import CannotUndo
-from projects.models import Annotation, How, LabelEvent
+from projects.models import Annotation, AnnotationSource, LabelEvent
 from tests.factories import make_image, make_project
 from tests.projects.labels.test_actions import ann, bob, ids, labels_of
 
@@ -20,7 +20,7 @@ def test_undo_restores_what_was_there_and_writes_an_event(bob: object, ann: obje
     undone = actions.undo(event, ann)
 
     assert labels_of(project) == [["label-0"], ["label-1"], []]
-    assert (undone.restored, undone.left) == (2, 0)
+    assert (undone.restored, undone.skipped) == (2, 0)
     assert undone.event.undoes == event and undone.event.by == ann and undone.event.kind == "undo"
     assert undone.event.changes[0] == {"image": ids(project)[0], "from": ["label-1"], "to": ["label-0"]}
 
@@ -32,7 +32,7 @@ def test_undo_leaves_images_that_somebody_labeled_since(bob: object, ann: object
     undone = actions.undo(event, bob)
 
     assert labels_of(project) == [["tulip"], [], []]
-    assert (undone.restored, undone.left) == (2, 1)
+    assert (undone.restored, undone.skipped) == (2, 1)
 
 
 def test_undo_follows_a_label_that_was_renamed_since(bob: object) -> None:
@@ -57,7 +57,7 @@ def test_undo_leaves_images_whose_label_was_deleted_since(bob: object) -> None:
     event = actions.apply(project, ids(project), add=["tulip"], by=bob)
     actions.delete_label(project.labels.get(), bob)
     undone = actions.undo(event, bob)
-    assert (undone.restored, undone.left) == (0, 1)
+    assert (undone.restored, undone.skipped) == (0, 1)
 
 
 def test_a_deed_is_taken_back_once(bob: object) -> None:
@@ -76,12 +76,12 @@ def test_the_last_deed_is_the_persons_own_and_not_yet_taken_back(bob: object, an
     second = actions.apply(project, ids(project), add=["b"], by=bob)
     third = actions.apply(project, ids(project), add=["c"], by=ann)
 
-    assert actions.last_deed(project, ann) == third
+    assert actions.last_action(project, ann) == third
     actions.undo(third, ann)
-    assert actions.last_deed(project, ann) is None
-    assert actions.last_deed(project, bob) == second
+    assert actions.last_action(project, ann) is None
+    assert actions.last_action(project, bob) == second
     actions.undo(second, bob)
-    assert actions.last_deed(project, bob) == first
+    assert actions.last_action(project, bob) == first
     actions.undo(first, bob)
     assert labels_of(project) == [[], []]
 
@@ -108,17 +108,17 @@ def test_undoing_a_rename_is_refused_when_the_name_is_taken_or_changed_again(bob
 def test_undoing_a_label_deletion_brings_it_back_with_who_and_when(bob: object, ann: object) -> None:
     project = make_project(labels=3, images=2)
     label = project.labels.get(name="label-1")
-    label.annotations.update(by=ann, how=How.IMPORT, confidence=0.5)
+    label.annotations.update(by=ann, source=AnnotationSource.IMPORT, confidence=0.5)
     before = list(Annotation.objects.filter(label=label).order_by("image_id").values_list("image_id", "at"))
     event = actions.delete_label(label, bob)
     undone = actions.undo(event, bob)
 
     again = project.labels.get(name="label-1")
     assert (again.position, again.colour) == (1, 1)
-    assert (undone.restored, undone.left) == (2, 0)
+    assert (undone.restored, undone.skipped) == (2, 0)
     rows = Annotation.objects.filter(label=again).order_by("image_id")
     assert list(rows.values_list("image_id", "at")) == before
-    assert {(row.by, row.how, row.confidence) for row in rows} == {(ann, How.IMPORT, 0.5)}
+    assert {(row.by, row.source, row.confidence) for row in rows} == {(ann, AnnotationSource.IMPORT, 0.5)}
     assert labels_of(project)[2:4] == [["label-1"], ["label-1"]]
 
 
@@ -127,7 +127,7 @@ def test_undoing_a_label_deletion_leaves_images_labeled_since(bob: object) -> No
     event = actions.delete_label(project.labels.get(name="label-0"), bob)
     actions.apply(project, ids(project)[:1], add=["label-1"], by=bob)
     undone = actions.undo(event, bob)
-    assert (undone.restored, undone.left) == (1, 1)
+    assert (undone.restored, undone.skipped) == (1, 1)
     assert labels_of(project) == [["label-1"], ["label-0"], ["label-1"], ["label-1"]]
 
 
@@ -152,7 +152,7 @@ def test_undoing_a_deletion_of_images_restores_those_still_in_the_bin(bob: objec
     event = actions.delete_images(project, ids(project), bob)
     actions.restore_images(project, ids(project)[:1], bob)
     undone = actions.undo(event, bob)
-    assert (undone.restored, undone.left) == (2, 1)
+    assert (undone.restored, undone.skipped) == (2, 1)
     assert project.images.alive().count() == 3
 
 

@@ -30,12 +30,12 @@ def sample(source: str, *labels: str, **more: Any) -> str:
 def prepared(project: Project, files: Mapping[str, bytes], **options: Any) -> Transfer:
     """An import whose files have arrived and which waits for its worker."""
     told = [{"name": name, "size": len(content)} for name, content in files.items()]
-    transfer = imports.prepare(project, told, options, make_user("bob"))
+    transfer = imports.create_import(project, told, options, make_user("bob"))
     for number, content in enumerate(files.values()):
-        for part in range(upload_parts.count(len(content))):
+        for part in range(upload_parts.part_count(len(content))):
             start = part * upload_parts.PART_BYTES
-            upload_parts.keep(transfer, number, part, content[start : start + upload_parts.PART_BYTES])
-    imports.begin(transfer)
+            upload_parts.save_part(transfer, number, part, content[start : start + upload_parts.PART_BYTES])
+    imports.start_import(transfer)
     return transfer
 
 
@@ -56,4 +56,4 @@ def labels_by_name(project: Project) -> dict[str, list[str]]:
 
 
 def reasons(transfer: Transfer) -> dict[str, str]:
-    return dict(transfer.refusals.values_list("name", "reason"))
+    return dict(transfer.rejected_files.values_list("name", "reason"))

@@ -35,7 +35,9 @@ def put(folder: Path, name: str, seed: int) -> None:
 
 
 def chosen(project: Project, address: str, *, has_folder_labels: bool = True) -> DataSource:
-    return data_source.choose(project, address, has_folder_labels=has_folder_labels, by=make_user("alice"))
+    return data_source.set_source(
+        project, address, has_folder_labels=has_folder_labels, by=make_user("alice")
+    )
 
 
 def synchronized(source: DataSource) -> Transfer:
@@ -112,7 +114,7 @@ def test_a_folder_that_is_away_fails_with_a_sentence_and_nothing_vanishes(root: 
 def test_only_what_operators_allowed_can_be_chosen(root: Path, address: str) -> None:
     (root / "link").symlink_to("/etc")
     with pytest.raises(ValidationError):
-        data_source.checked(address.format(root=root))
+        data_source.check_address(address.format(root=root))
 
 
 def test_symbolic_links_are_not_followed(root: Path, tmp_path: Path) -> None:
@@ -127,7 +129,7 @@ def test_symbolic_links_are_not_followed(root: Path, tmp_path: Path) -> None:
 def test_without_a_root_nothing_can_be_chosen(settings: Any) -> None:
     settings.EXEML_SOURCE_ROOTS = []
     with pytest.raises(ValidationError, match="EXEML_SOURCE_ROOTS"):
-        data_source.checked("/srv")
+        data_source.check_address("/srv")
 
 
 def test_one_synchronization_at_a_time(root: Path) -> None:

@@ -27,8 +27,8 @@ def filled(**options: Any) -> Project:
     images = list(project.images.order_by("pk"))
     actions.apply(project, [images[0].pk, images[4].pk], add=["roses"], by=make_user("bob"))
     actions.apply(project, [images[1].pk], add=["tulips"], by=make_user("alice"))
-    project.images.filter(pk=images[0].pk).update(side="EVAL", is_hard=True)
-    project.images.filter(pk=images[1].pk).update(side="TRAIN")
+    project.images.filter(pk=images[0].pk).update(split="EVAL", is_hard=True)
+    project.images.filter(pk=images[1].pk).update(split="TRAIN")
     roses = project.labels.get(name="roses")
     actions.edit_label(roses, make_user("bob"), colour=7, hot_key="r")
     actions.ensure_labels(project, ["unused"])
@@ -39,12 +39,12 @@ def told(project: Project) -> list[Any]:
     """All that must be the same again."""
     images = project.images.filter(deleted_at=None).order_by("sha256")
     labels = list(project.labels.values_list("name", "colour", "hot_key"))
-    rows = list(images.values_list("sha256", "name", "side", "is_hard", "is_labeled", "width", "height"))
+    rows = list(images.values_list("sha256", "name", "split", "is_hard", "is_labeled", "width", "height"))
     marks = Annotation.objects.filter(image__project=project).order_by("image__sha256", "label__name")
     given = [
-        (sha, label, how, by, at.replace(microsecond=0))
-        for sha, label, how, by, at in marks.values_list(
-            "image__sha256", "label__name", "how", "by__username", "at"
+        (sha, label, source, by, at.replace(microsecond=0))
+        for sha, label, source, by, at in marks.values_list(
+            "image__sha256", "label__name", "source", "by__username", "at"
         )
     ]
     return [labels, rows, given]
@@ -76,7 +76,7 @@ def test_importing_an_export_gives_the_same_project(vera: Client, is_multi_label
     done = imported(again, {"flowers.zip": archive})
 
     assert done.state == "Completed", done.problem
-    assert not done.refusals.exists()
+    assert not done.rejected_files.exists()
     assert told(again) == told(project)
 
 

@@ -70,22 +70,22 @@ def test_an_import_that_is_cancelled_keeps_what_it_has(monkeypatch: pytest.Monke
 
     def write(self: Any, read: Any) -> None:
         real(self, read)
-        imports.cancel(transfer)
+        imports.cancel_import(transfer)
 
     monkeypatch.setattr(import_job._Import, "_write", write)
     import_job.run(transfer.pk)
     transfer.refresh_from_db()
     assert (transfer.state, transfer.cursor, project.images.count()) == ("Cancelled", 2, 2)
-    assert not default_storage.exists(upload_parts.name_of(transfer, 0, 0))
+    assert not default_storage.exists(upload_parts.part_name(transfer, 0, 0))
 
 
 def test_a_waiting_import_is_cancelled_at_once() -> None:
     transfer = prepared(make_project(labels=0), {"a.zip": zipped({"1.png": picture_bytes(1)})})
-    assert imports.cancel(transfer)
+    assert imports.cancel_import(transfer)
     import_job.run(transfer.pk)
     transfer.refresh_from_db()
     assert (transfer.state, Image.objects.count()) == ("Cancelled", 0)
-    assert not imports.cancel(transfer)
+    assert not imports.cancel_import(transfer)
 
 
 def test_taking_an_import_back_bins_what_it_added_and_undoes_what_it_labeled() -> None:
@@ -94,18 +94,18 @@ def test_taking_an_import_back_bins_what_it_added_and_undoes_what_it_labeled() -
     done = imported(project, {"a.zip": zipped({"new.png": picture_bytes(9)}), "a.manifest": lines.encode()})
     assert labels_by_name(project) == {"picture-0.png": ["roses"], "new.png": ["roses"]}
 
-    assert imports.take_back(done, make_user("bob")) == 1
+    assert imports.undo_import(done, make_user("bob")) == 1
 
     assert labels_by_name(project) == {"picture-0.png": []}
     assert project.images.get(name="new.png").deleted_at is not None
-    assert imports.take_back(done, make_user("bob")) == 0
+    assert imports.undo_import(done, make_user("bob")) == 0
 
 
 def test_files_of_several_parts_are_read_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upload_parts, "PART_BYTES", 1000)
     project = make_project(labels=0)
     transfer = prepared(project, {"a.zip": zipped({f"{n}.png": picture_bytes(n) for n in range(20)})})
-    assert upload_parts.count(transfer.options["files"][0]["size"]) > 3
+    assert upload_parts.part_count(transfer.options["files"][0]["size"]) > 3
     import_job.run(transfer.pk)
     assert project.images.count() == 20
 
@@ -113,21 +113,21 @@ def test_files_of_several_parts_are_read_as_one(monkeypatch: pytest.MonkeyPatch)
 def test_an_import_begins_only_when_every_part_is_there() -> None:
     project = make_project(labels=0)
     content = zipped({"1.png": picture_bytes(1)})
-    transfer = imports.prepare(project, [{"name": "a.zip", "size": len(content)}], {}, make_user("bob"))
-    assert upload_parts.missing(transfer) == [[0]]
-    with pytest.raises(imports.Refused, match="have not arrived"):
-        imports.begin(transfer)
+    transfer = imports.create_import(project, [{"name": "a.zip", "size": len(content)}], {}, make_user("bob"))
+    assert upload_parts.missing_parts(transfer) == [[0]]
+    with pytest.raises(imports.ImportRefused, match="have not arrived"):
+        imports.start_import(transfer)
     with pytest.raises(upload_parts.WrongPart, match="bytes instead of"):
-        upload_parts.keep(transfer, 0, 0, content[:-1])
-    upload_parts.keep(transfer, 0, 0, content)
-    imports.begin(transfer)
+        upload_parts.save_part(transfer, 0, 0, content[:-1])
+    upload_parts.save_part(transfer, 0, 0, content)
+    imports.start_import(transfer)
     transfer.refresh_from_db()
     assert transfer.state == "Waiting"
 
 
 def test_half_finished_uploads_are_given_up_after_two_days() -> None:
     project = make_project(labels=0)
-    transfer = imports.prepare(project, [{"name": "a.zip", "size": 10}], {}, make_user("bob"))
+    transfer = imports.create_import(project, [{"name": "a.zip", "size": 10}], {}, make_user("bob"))
     imports.catch_up()
     transfer.refresh_from_db()
     assert transfer.state == "Uploading"
@@ -141,7 +141,7 @@ def test_half_finished_uploads_are_given_up_after_two_days() -> None:
     "names", [[], ["a.txt"], ["a.zip", "b.zip"], ["a.csv", "b.manifest"], ["a.zip", "1.png"]]
 )
 def test_files_that_are_no_import_are_refused(names: list[str]) -> None:
-    with pytest.raises(imports.Refused):
+    with pytest.raises(imports.ImportRefused):
         imports.kind_of(names)
 
 

@@ -56,7 +56,7 @@ def test_folders_named_train_and_val_say_the_set() -> None:
         )
     }
     imported(project, {"a.zip": zipped(files)})
-    sides = dict(project.images.values_list("name", "side"))
+    sides = dict(project.images.values_list("name", "split"))
     assert sides == {"0.png": "TRAIN", "1.png": "EVAL", "2.png": "EVAL", "3.png": ""}
     assert labels_by_name(project) == {"0.png": ["a"], "1.png": ["a"], "2.png": ["b"], "3.png": ["b"]}
 
@@ -110,15 +110,19 @@ def test_a_manifest_beside_the_images_of_an_archive_is_read_with_all_it_says() -
     assert done.state == "Completed", done.problem
     assert labels_by_name(project) == {"0001.png": ["tulips"], "0002.png": ["roses"], "with%20space.png": []}
     first, second = (project.images.get(name=name) for name in ("0001.png", "0002.png"))
-    assert (first.side, first.is_hard, second.side, second.is_hard) == ("TRAIN", True, "EVAL", False)
+    assert (first.split, first.is_hard, second.split, second.is_hard) == ("TRAIN", True, "EVAL", False)
     mark = first.annotations.get()
-    assert (mark.by, mark.how, mark.at.isoformat()) == (
+    assert (mark.by, mark.source, mark.at.isoformat()) == (
         make_user("vera"),
         "human",
         "2025-03-02T09:14:07+00:00",
     )
     machine_mark = second.annotations.get()
-    assert (machine_mark.by, machine_mark.how, machine_mark.confidence) == (make_user("bob"), "import", 0.53)
+    assert (machine_mark.by, machine_mark.source, machine_mark.confidence) == (
+        make_user("bob"),
+        "import",
+        0.53,
+    )
 
 
 def test_a_manifest_alone_labels_images_that_are_here_already() -> None:
@@ -188,7 +192,7 @@ def test_tables_are_understood_as_people_write_them(table: str) -> None:
     done = imported(project, {"a.zip": zipped(files), "labels.csv": table.encode()})
     assert done.state == "Completed", done.problem
     assert labels_by_name(project) == {"1.png": ["roses"], "2.png": ["tulips"]}
-    assert dict(project.images.values_list("name", "side")) == {"1.png": "TRAIN", "2.png": "EVAL"}
+    assert dict(project.images.values_list("name", "split")) == {"1.png": "TRAIN", "2.png": "EVAL"}
 
 
 def test_several_labels_stand_in_one_cell_in_several_columns_or_rows() -> None:
@@ -340,7 +344,7 @@ def test_a_table_with_sets_and_no_labels_adds_the_set_to_what_the_folders_say() 
         project, {"a.zip": zipped({**files, "x/split.csv": table, "x/groups.csv": "path,who\na,b\n"})}
     )
     assert (done.state, done.report["labels_from"]) == ("Completed", "folders")
-    found = project.images.values_list("annotations__label__name", "side")
+    found = project.images.values_list("annotations__label__name", "split")
     assert set(found) == {("roses", "TRAIN"), ("tulips", "")}
 
 

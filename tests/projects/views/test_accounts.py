@@ -98,7 +98,7 @@ def test_signing_in_forgets_the_wrong_tries_before_it(client: Client) -> None:
     for _ in range(login_throttle.MAX_FAILURES - 1):
         sign_in(client, password="wrong")
     sign_in(client)
-    assert not login_throttle.is_braked("alice", "127.0.0.1")
+    assert not login_throttle.is_throttled("alice", "127.0.0.1")
     assert sign_in(Client(), password="wrong").status_code == 422
     assert sign_in(Client()).status_code == 302
 

@@ -134,7 +134,7 @@ def test_the_deed_itself_keeps_the_limit_and_the_name(db: None, settings) -> Non
     with pytest.raises(lifecycle.NameTaken):
         lifecycle.create_project(team, name="FLOWERS", by=alice)
     lifecycle.create_project(team, name="tools", by=alice)
-    with pytest.raises(lifecycle.Refused, match=r"\(2\) is reached"):
+    with pytest.raises(lifecycle.ProjectRefused, match=r"\(2\) is reached"):
         lifecycle.create_project(team, name="third", by=alice)
 
 
@@ -146,7 +146,7 @@ def test_two_at_once_cannot_pass_the_limit_together(settings) -> None:
     def create_one(name: str) -> None:
         try:
             lifecycle.create_project(team, name=name, by=alice)
-        except lifecycle.Refused:
+        except lifecycle.ProjectRefused:
             pass
         finally:
             connection.close()

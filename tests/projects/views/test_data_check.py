@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from projects.models import Image, Project
-from projects.quality.findings import balance, findings
+from projects.quality.findings import issue_counts, label_balance
 from tests.factories import make_image, make_project
 from tests.pages import html_of
 from tests.projects.views.test_label_data import shown
@@ -25,7 +25,7 @@ def test_every_count_is_that_of_the_images_behind_its_link(vera: Client) -> None
     project = make_project(labels=2, images=4)
     first, second, third, *_ = project.images.all()
     project.images.update(sharpness=500, brightness=120, width=400, height=300)
-    Image.objects.filter(pk=first.pk).update(suspicion=project.labels.first(), suspicion_confidence=0.9)
+    Image.objects.filter(pk=first.pk).update(suspected_label=project.labels.first(), suspected_confidence=0.9)
     Image.objects.filter(pk__in=[second.pk, third.pk]).update(duplicate_group=third.pk, brightness=3)
     Image.objects.filter(pk=third.pk).update(width=4000)
     page = vera.get(url(project))
@@ -42,7 +42,7 @@ def test_labels_with_too_few_or_far_more_images_are_named_with_what_to_do() -> N
     few, some, many = project.labels.all()
     for seed, label in enumerate([few] * 3 + [some] * 7):
         make_image(project, seed, [label])
-    words = {row.label.name: row.advice for row in balance(project)}
+    words = {row.label.name: row.advice for row in label_balance(project)}
     assert words == {
         "label-2": "5 more are needed before Train.",
         "label-0": "2 more are needed before Train.",
@@ -50,7 +50,7 @@ def test_labels_with_too_few_or_far_more_images_are_named_with_what_to_do() -> N
     }
     for seed in range(100, 402):
         make_image(project, seed, [few] if seed < 156 else [some] if seed < 210 else [many])
-    assert balance(project) == []
+    assert label_balance(project) == []
 
 
 def test_the_rarest_label_is_named_where_another_has_far_more() -> None:
@@ -58,14 +58,14 @@ def test_the_rarest_label_is_named_where_another_has_far_more() -> None:
     rare, frequent = project.labels.all()
     for seed in range(360):
         make_image(project, seed, [rare] if seed < 51 else [frequent])
-    assert [row.advice for row in balance(project)] == [
+    assert [row.advice for row in label_balance(project)] == [
         "6 times as many as the rarest label: add images to that one."
     ]
 
 
 def test_an_empty_project_has_nothing_to_check(vera: Client) -> None:
     project = make_project(labels=0, images=0)
-    assert not any(one.count for one in findings(project)) and balance(project) == []
+    assert not any(one.count for one in issue_counts(project)) and label_balance(project) == []
     assert "none found" in html_of(vera.get(url(project)))
 
 

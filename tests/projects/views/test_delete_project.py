@@ -76,7 +76,7 @@ def test_a_project_with_a_running_service_is_not_deleted(alice: Client, status: 
     answer = delete(alice, project)
     assert answer.status_code == 409
     assert f"Service exeML-flowers-V001 is {status}" in html_of(answer)
-    with pytest.raises(lifecycle.Refused, match="Stop it first"):
+    with pytest.raises(lifecycle.ProjectRefused, match="Stop it first"):
         lifecycle.delete_project(project, by=make_user("alice"))
 
 

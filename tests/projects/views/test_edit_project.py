@@ -17,14 +17,14 @@ def edit(client: Client, project: Project, **fields: str):
 
 def test_the_form_shows_the_description(alice: Client) -> None:
     project = make_project()
-    lifecycle.describe_project(project, "From the garden")
+    lifecycle.update_description(project, "From the garden")
     assert "From the garden" in html_of(alice.get(f"/projects/{project.pk}/edit/"))
 
 
 @pytest.mark.parametrize("words", ["From the garden", "", "x" * 256])
 def test_the_description_is_saved(alice: Client, words: str) -> None:
     project = make_project()
-    lifecycle.describe_project(project, "before")
+    lifecycle.update_description(project, "before")
     answer = edit(alice, project, description=words)
     assert answer.status_code == 303
     assert answer.headers["Location"] == f"/projects/?team={project.team_id}"

@@ -84,7 +84,7 @@ def test_a_thumbnail_is_private_and_asked_for_once(vera: Client) -> None:
 
 def test_the_grid_names_the_addresses_that_answer(vera: Client) -> None:
     project = make_project(labels=1, images=1, with_files=True)
-    tile = vera.get(reverse("label_data", args=[project.pk])).context["bench"].tiles[0]
+    tile = vera.get(reverse("label_data", args=[project.pk])).context["page"].tiles[0]
     assert vera.get(tile.thumbnail_url).status_code == vera.get(tile.file_url).status_code == 200
 
 

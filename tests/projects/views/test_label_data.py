@@ -48,7 +48,7 @@ def test_the_page_opens_on_what_is_unlabeled_with_the_counts(bob: Client) -> Non
     response = bob.get(url("label_data", project))
 
     assert shown(response) == newest_first(project.images.unlabeled())
-    assert response.context["bench"].counts == {
+    assert response.context["page"].counts == {
         "unlabeled": 3,
         "suggested": 0,
         "labeled": 6,
@@ -60,7 +60,7 @@ def test_the_page_opens_on_what_is_unlabeled_with_the_counts(bob: Client) -> Non
 def test_the_page_opens_on_all_where_nothing_is_unlabeled(bob: Client) -> None:
     project = make_project(labels=1, images=2)
     response = bob.get(url("label_data", project))
-    assert response.context["bench"].query.tab == "all" and len(shown(response)) == 2
+    assert response.context["page"].query.tab == "all" and len(shown(response)) == 2
 
 
 def test_each_tab_shows_its_images(bob: Client) -> None:
@@ -113,8 +113,8 @@ def test_an_empty_tab_says_what_to_do(
 def test_pages_follow_each_other_without_gap_or_repetition(
     counted: int, words: list[str], bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page, "COUNTED", counted)
-    monkeypatch.setattr(rows, "COUNTED", counted)
+    monkeypatch.setattr(page, "MAX_COUNTED", counted)
+    monkeypatch.setattr(rows, "MAX_COUNTED", counted)
     project = make_project(labels=0, unlabeled=250)
     wanted = newest_first(project.images)
     seen: list[int] = []
@@ -122,7 +122,7 @@ def test_pages_follow_each_other_without_gap_or_repetition(
     positions = []
     while query:
         response = bob.get(url("label_data", project, query))
-        bench = response.context["bench"]
+        bench = response.context["page"]
         seen += shown(response)
         positions.append(bench.slice.words)
         query = bench.older_address
@@ -131,7 +131,7 @@ def test_pages_follow_each_other_without_gap_or_repetition(
 
     back = bob.get(url("label_data", project, bench.newer_address))
     assert shown(back) == wanted[100:200]
-    assert shown(bob.get(url("label_data", project, back.context["bench"].newer_address))) == wanted[:100]
+    assert shown(bob.get(url("label_data", project, back.context["page"].newer_address))) == wanted[:100]
 
 
 def test_a_page_that_became_empty_shows_the_first_one(bob: Client) -> None:
@@ -150,7 +150,7 @@ def test_a_label_filters_the_grid(bob: Client) -> None:
     wanted = project.labels.get(name="label-1")
     response = bob.get(url("label_data", project, f"tab=labeled&label={wanted.pk}"))
     assert shown(response) == newest_first(project.images.filter(annotations__label=wanted))
-    assert response.context["bench"].slice.total == 2
+    assert response.context["page"].slice.total == 2
 
 
 def test_a_label_of_another_project_matches_nothing(bob: Client) -> None:
@@ -162,7 +162,7 @@ def test_a_label_of_another_project_matches_nothing(bob: Client) -> None:
 def test_a_part_of_the_file_name_finds_images(bob: Client) -> None:
     project = make_project(labels=0, unlabeled=12)
     response = bob.get(url("label_data", project, "tab=all&q=PICTURE-1"))
-    assert response.context["bench"].slice.total == 3  # 1, 10, 11
+    assert response.context["page"].slice.total == 3  # 1, 10, 11
 
 
 def test_the_number_of_queries_does_not_depend_on_the_images(bob: Client) -> None:
@@ -210,7 +210,7 @@ def test_with_several_labels_per_image_keys_keep_the_images_in_sight(bob: Client
     images = newest_first(project.images)
     response = label(bob, project, images[1:2], "tab=unlabeled", add="label-0", stays="on")
     assert shown(response) == images
-    assert response.context["bench"].slice.total == 2
+    assert response.context["page"].slice.total == 2
     assert shown(label(bob, project, images[1:2], "tab=unlabeled", add="label-1")) == [images[0], images[2]]
 
 

@@ -29,7 +29,7 @@ def of_project(name: str, project: Project) -> str:
 def test_all_labels_are_listed_with_key_and_count(vera: Client) -> None:
     project = make_project(labels=2, images=3)
     response = vera.get(of_project("label_list", project), headers=HTMX)
-    rows = [(row.label.name, row.label.hot_key, row.count) for row in response.context["bench"].labels]
+    rows = [(row.label.name, row.label.hot_key, row.count) for row in response.context["page"].labels]
     assert rows == [("label-0", "1", 3), ("label-1", "2", 3)]
     assert html_of(response).startswith('<section class="all-labels"')
 
@@ -40,7 +40,7 @@ def test_images_in_the_bin_do_not_count(vera: Client) -> None:
     image.deleted_at = image.uploaded_at
     image.save()
     response = vera.get(of_project("label_list", project), headers=HTMX)
-    assert [row.count for row in response.context["bench"].labels] == [1]
+    assert [row.count for row in response.context["page"].labels] == [1]
 
 
 def test_a_new_label_gets_the_next_key(bob: Client) -> None:

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from projects.collaboration import assignments, presence
-from projects.collaboration.progress import pace
+from projects.collaboration.progress import team_progress
 from projects.labels import actions
 from projects.models import (
     Annotation,
@@ -56,27 +56,27 @@ def test_the_next_fifty_are_nobody_elses_and_lead_to_work(bob: Client, alice: Cl
 def test_the_most_useful_images_are_given_first() -> None:
     project = make_project(labels=0, unlabeled=3)
     first, second, third = project.images.order_by("pk")
-    project.images.filter(pk=third.pk).update(usefulness=0.9)
-    project.images.filter(pk=second.pk).update(usefulness=0.1)
-    assignments.next_for(project, make_user(BOB), None, count=2)
+    project.images.filter(pk=third.pk).update(acquisition_score=0.9)
+    project.images.filter(pk=second.pk).update(acquisition_score=0.1)
+    assignments.assign_next(project, make_user(BOB), None, count=2)
     assert set(Assignment.objects.values_list("image", flat=True)) == {third.pk, second.pk}
     assert first.pk not in set(Assignment.objects.values_list("image", flat=True))
 
 
 def test_a_labeled_image_is_asked_of_nobody_any_more() -> None:
     project = make_project(labels=0, unlabeled=4)
-    assignments.next_for(project, make_user(BOB), None)
+    assignments.assign_next(project, make_user(BOB), None)
     labeled(project, "roses", ALICE, 1)  # others may, too
-    assert assignments.mine(project, make_user(BOB)) == 3
+    assert assignments.count_assigned(project, make_user(BOB)) == 3
 
 
 def test_images_are_dealt_evenly_among_the_chosen(alice: Client) -> None:
     project = make_project(labels=0, unlabeled=11)
     users = [make_user(ALICE).pk, make_user(BOB).pk]
     assert alice.post(url("assign", project), {"users": users, "percent": 50}).status_code == 303
-    assert assignments.waiting_by_user(project) == {users[0]: 3, users[1]: 3}
+    assert assignments.assigned_by_user(project) == {users[0]: 3, users[1]: 3}
     alice.post(url("take_assignments_back", project, users[0]))
-    assert assignments.waiting_by_user(project) == {users[1]: 3}
+    assert assignments.assigned_by_user(project) == {users[1]: 3}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_others_see_who_is_here_and_at_which_image(bob: Client, alice: Client) -
     told = bob.post(url("here", project), {"since": 0}).json()
     assert told["people"] == [{"name": "alice", "image": image.pk}]
     Presence.objects.update(seen_at=timezone.now() - timedelta(minutes=1))
-    assert presence.others(project, make_user(BOB)) == []
+    assert presence.other_people(project, make_user(BOB)) == []
 
 
 def test_what_others_change_is_told_and_ones_own_is_not(bob: Client) -> None:
@@ -151,11 +151,11 @@ def test_the_pace_counts_what_each_person_gave(bob: Client) -> None:
     labeled(project, "roses", BOB, 4)
     labeled(project, "tulips", ALICE, 2)
     Annotation.objects.filter(label__name="tulips").update(at=timezone.now() - timedelta(days=3))
-    found = {worker.user.username: worker for worker in pace(project).workers}
+    found = {worker.user.username: worker for worker in team_progress(project).workers}
     assert [(w.hour, w.week, w.total) for w in (found[BOB], found[ALICE])] == [(4, 4, 4), (0, 2, 2)]
     assert found["vera"].total == 0
-    assert (pace(project).per_hour, pace(project).unlabeled) == (4, 4)
-    assert pace(project).seconds_left == pytest.approx(3600)
+    assert (team_progress(project).per_hour, team_progress(project).unlabeled) == (4, 4)
+    assert team_progress(project).seconds_left == pytest.approx(3600)
     page = html_of(bob.get(url("people", project)))
     assert "4 images to label, about 60 minutes at the pace of the last hour" in " ".join(page.split())
 
@@ -164,7 +164,7 @@ def test_who_left_the_team_is_still_named() -> None:
     project = make_project(labels=0, unlabeled=1)
     labeled(project, "roses", BOB)
     Membership.objects.filter(user=make_user(BOB)).delete()
-    [worker] = [one for one in pace(project).workers if one.user.username == BOB]
+    [worker] = [one for one in team_progress(project).workers if one.user.username == BOB]
     assert worker.role == "left the team"
 
 

@@ -39,7 +39,7 @@ def test_the_four_newest_living_images_are_the_thumbnails(vera: Client) -> None:
     project = make_project("flowers", labels=0, unlabeled=7)
     newest = list(project.images.order_by("-pk"))
     project.images.filter(pk=newest[0].pk).update(deleted_at=project.created_at)
-    row = project_list.rows([project])[0]
+    row = project_list.read_rows([project])[0]
     assert row.thumbnails == [image.sha256 for image in newest[1:5]]
     assert row.images == 6
     html = shown(vera)
@@ -57,7 +57,7 @@ def test_a_project_shows_the_state_of_its_latest_version_and_the_best_accuracy(v
 
 def test_the_description_and_name_are_escaped_and_cut_with_a_title(vera: Client) -> None:
     project = make_project("flowers")
-    lifecycle.describe_project(project, "<script>alert(1)</script> & more")
+    lifecycle.update_description(project, "<script>alert(1)</script> & more")
     html = shown(vera)
     assert "<script>alert" not in html and "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in html
 
@@ -103,7 +103,7 @@ def test_deleted_projects_are_not_shown(alice: Client) -> None:
     ],
 )
 def test_the_search_looks_at_names_and_descriptions(vera: Client, text: str, found: list[str]) -> None:
-    lifecycle.describe_project(make_project("flowers"), "From the garden in June")
+    lifecycle.update_description(make_project("flowers"), "From the garden in June")
     make_project("tools")
     answer = vera.get("/projects/", {"q": text, "sort": "name"})
     assert names(html_of(answer)) == found

@@ -144,7 +144,7 @@ def test_making_the_last_manager_a_manager_again_is_no_offence(alice: Client, te
 def test_adding_the_same_person_twice_at_once_is_refused(team: Team) -> None:
     dora = make_user("dora")
     team_members.add_member(team, dora, Role.VIEWER)
-    with pytest.raises(team_members.Refused, match="already a member"):
+    with pytest.raises(team_members.MemberRefused, match="already a member"):
         team_members.add_member(team, dora, Role.MANAGER)
     assert members(team)["dora"] == Role.VIEWER
 

@@ -9,7 +9,7 @@ from django.core.files.storage import default_storage
 from PIL import Image as Pillow
 
 from projects import setup
-from projects.models import Annotation, How, Image, Project, Role, Team
+from projects.models import Annotation, AnnotationSource, Image, Project, Role, Team
 from projects.workspace.sample_project import make_sample_project, read_scans
 from tests.factories import make_team, make_user
 
@@ -64,7 +64,7 @@ def test_labels_are_the_digits_and_the_hot_keys_fit_them(few_scans: list) -> Non
     for scan in few_scans:
         labels = [one.label.name for one in named[scan.name].annotations.all()]
         assert labels == ([str(scan.digit)] if scan.is_labeled else [])
-    assert set(Annotation.objects.values_list("how", flat=True)) == {How.SAMPLE}
+    assert set(Annotation.objects.values_list("source", flat=True)) == {AnnotationSource.SAMPLE}
 
 
 @pytest.mark.django_db

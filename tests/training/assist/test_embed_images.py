@@ -10,7 +10,7 @@ from PIL import Image as Picture
 
 from projects.images import similarity, upload
 from projects.labels import actions
-from projects.models import Image, Project, Side
+from projects.models import Image, Project, Split
 from tests.factories import make_project, make_user
 from tests.training.fitted import make_samples
 from training.assist import embed_images
@@ -23,13 +23,13 @@ def project(tmp_path: Path) -> Project:
     """Five pictures of each of three textures, the first of each colour in validation."""
     project, by = make_project("colours", labels=0, images=0), make_user("alice")
     for sample in make_samples(tmp_path):
-        if sample.usage == "TRAIN":
+        if sample.split == "TRAIN":
             file = io.BytesIO(sample.path.read_bytes())
             file.name = sample.path.name
             (outcome,) = upload.add_images(project, [file], by)
             actions.apply(project, [outcome.image.pk], add=sample.labels, by=by)
-    Image.objects.filter(project=project).update(side=Side.TRAIN)
-    Image.objects.filter(project=project, name__endswith="-0.png").update(side=Side.EVAL)
+    Image.objects.filter(project=project).update(split=Split.TRAIN)
+    Image.objects.filter(project=project, name__endswith="-0.png").update(split=Split.EVAL)
     embed_images.embed(project.pk)
     return project
 
@@ -38,15 +38,15 @@ def test_they_carry_its_label_are_of_the_training_side_and_nearest_first(
     project: Project, tmp_path: Path
 ) -> None:
     unseen = next(one for one in make_samples(tmp_path) if one.id == "green-5")
-    found = embed_images.nearest_to(project.pk, unseen.path.read_bytes())
+    found = embed_images.nearest_labeled_images(project.pk, unseen.path.read_bytes())
     images = [image for image, _ in similarity.with_labels(found)]
     assert [image.pk for image in images] == found and len(found) == 12
-    assert {image.side for image in images} == {Side.TRAIN}
+    assert {image.split for image in images} == {Split.TRAIN}
     assert all(image.name.startswith("green-") for image in images[:4])
 
 
 def test_a_picture_that_cannot_be_read_or_a_project_that_is_gone_has_none(project: Project) -> None:
-    assert embed_images.nearest_to(project.pk, b"hello") == []
+    assert embed_images.nearest_labeled_images(project.pk, b"hello") == []
     out = io.BytesIO()
     Picture.new("RGB", (50, 50), "red").save(out, "PNG")
-    assert embed_images.nearest_to(0, out.getvalue()) == []
+    assert embed_images.nearest_labeled_images(0, out.getvalue()) == []

@@ -9,7 +9,7 @@ from PIL import Image as Picture
 from exeml_site.lib.storage import local_path
 from projects.images import upload
 from projects.labels import actions
-from projects.models import Image, Miniature, Project, Refusal
+from projects.models import DuplicateKey, Image, Project, RejectedSuggestion
 from projects.quality import hard_examples, issues
 from tests.factories import make_project, make_user
 from tests.training.assist.test_suggest_labels import File, fresh, picture, project
@@ -33,17 +33,19 @@ def labeled(project: Project) -> Project:
 
 def names(project: Project, check: str) -> set[str]:
     return set(
-        issues.filtered(Image.objects.alive().filter(project=project), check).values_list("name", flat=True)
+        issues.images_with_issue(Image.objects.alive().filter(project=project), check).values_list(
+            "name", flat=True
+        )
     )
 
 
 def test_a_wrong_label_is_suspected_and_kept_when_somebody_says_so(labeled: Project) -> None:
-    find_issues.inspect(labeled.pk)
+    find_issues.update_issues(labeled.pk)
     assert names(labeled, "suspects") == {"stripe-9.png"}
     image = labeled.images.get(name="stripe-9.png")
-    assert image.suspicion.name == "stripe" and image.suspicion_confidence > 0.6
-    Refusal.objects.create(image=image, label=image.suspicion)
-    find_issues.inspect(labeled.pk)
+    assert image.suspected_label.name == "stripe" and image.suspected_confidence > 0.6
+    RejectedSuggestion.objects.create(image=image, label=image.suspected_label)
+    find_issues.update_issues(labeled.pk)
     assert names(labeled, "suspects") == set()
 
 
@@ -55,7 +57,7 @@ def test_a_copy_saved_again_is_found_and_its_other_label_is_a_conflict(labeled: 
     copy.name = "again.jpg"
     [outcome] = upload.add_images(labeled, [copy], None)
     actions.apply(labeled, [outcome.image.pk], add=["stripe"], by=make_user("bob"))
-    find_issues.inspect(labeled.pk)
+    find_issues.update_issues(labeled.pk)
     assert {"ring-3.png", "again.jpg"} <= names(labeled, "duplicates")
     assert {"ring-3.png", "again.jpg"} <= names(labeled, "conflicts")
 
@@ -74,25 +76,25 @@ def test_dark_bright_and_blurred_pictures_are_measured_at_upload(labeled: Projec
 
 
 def test_looking_twice_changes_nothing(labeled: Project) -> None:
-    assert find_issues.inspect(labeled.pk) > 0
-    assert find_issues.inspect(labeled.pk) == 0
+    assert find_issues.update_issues(labeled.pk) > 0
+    assert find_issues.update_issues(labeled.pk) == 0
 
 
 def test_what_is_odd_has_a_number_and_too_few_images_have_none(labeled: Project) -> None:
-    find_issues.inspect(labeled.pk)
-    assert labeled.images.filter(oddness=None).count() == 20  # twenty are too few to say
+    find_issues.update_issues(labeled.pk)
+    assert labeled.images.filter(outlier_score=None).count() == 20  # twenty are too few to say
     upload.add_images(labeled, [picture(kind, 100 + n) for n in range(3) for kind in (0, 1)], None)
     embed_images.embed(labeled.pk)
-    find_issues.inspect(labeled.pk)
-    assert labeled.images.filter(oddness__gt=0).count() == 26
+    find_issues.update_issues(labeled.pk)
+    assert labeled.images.filter(outlier_score__gt=0).count() == 26
 
 
 def test_an_empty_project_is_nothing_to_look_at(db: None) -> None:
-    assert find_issues.inspect(10**6) == 0
+    assert find_issues.update_issues(10**6) == 0
 
 
 def reasons(project: Project, name: str) -> list[int]:
-    return hard_examples.read(project.images.get(name=name).hard_reasons)
+    return hard_examples.parse_reasons(project.images.get(name=name).hard_reasons)
 
 
 def test_hard_examples_are_told_with_the_documented_reasons(labeled: Project) -> None:
@@ -103,11 +105,13 @@ def test_hard_examples_are_told_with_the_documented_reasons(labeled: Project) ->
     file.name = "strip.png"
     upload.add_images(labeled, [file], None)
     embed_images.embed(labeled.pk)
-    suggest_labels.refresh(labeled.pk)
-    find_issues.inspect(labeled.pk)
+    suggest_labels.update_suggestions(labeled.pk)
+    find_issues.update_issues(labeled.pk)
     assert {3, 5, 6, 7} <= set(reasons(labeled, "strip.png"))
     assert "strip.png" in names(labeled, "hard")
-    assert "its shape is far" in hard_examples.told(labeled.images.get(name="strip.png").hard_reasons)
+    assert "its shape is far" in hard_examples.describe_reasons(
+        labeled.images.get(name="strip.png").hard_reasons
+    )
     assert reasons(labeled, "ring-0.png") == []
 
 
@@ -117,19 +121,19 @@ def test_an_unsure_suggestion_and_neighbours_that_disagree_are_reasons(labeled: 
     actions.apply(labeled, [image.pk], remove=["ring"], by=bob)
     stripe = labeled.labels.get(name="stripe")
     Image.objects.filter(pk=image.pk).update(suggestion=stripe, confidence=0.4)
-    bench = suggest_labels.read_bench(labeled)
-    assert hard_examples.read(find_issues.hard_reasons(labeled, bench)[image.pk][0])[:2] == [1, 2]
+    bench = suggest_labels.read_feature_table(labeled)
+    assert hard_examples.parse_reasons(find_issues.hard_reasons(labeled, bench)[image.pk][0])[:2] == [1, 2]
 
 
 def test_with_few_labels_nothing_is_called_hard(project: Project) -> None:
     embed_images.embed(project.pk)
-    find_issues.inspect(project.pk)
+    find_issues.update_issues(project.pk)
     assert set(project.images.values_list("hard_reasons", flat=True)) == {""}
 
 
 def test_measures_that_are_not_known_are_not_far(labeled: Project) -> None:
     labeled.images.update(brightness=None, sharpness=None)
-    find_issues.inspect(labeled.pk)
+    find_issues.update_issues(labeled.pk)
     assert not labeled.images.filter(hard_reasons__contains="7").exists()
 
 
@@ -138,11 +142,11 @@ def test_soft_pictures_are_not_blurred_among_their_like(labeled: Project) -> Non
     odd = labeled.images.get(name="ring-0.png")
     Image.objects.filter(pk=odd.pk).update(sharpness=0.5)
     assert len(names(labeled, "blurred")) == 20  # before the workers have looked
-    find_issues.inspect(labeled.pk)
+    find_issues.update_issues(labeled.pk)
     assert names(labeled, "blurred") == {"ring-0.png"}
     labeled.images.update(sharpness=900.0)
     Image.objects.filter(pk=odd.pk).update(sharpness=24.0)
-    find_issues.inspect(labeled.pk)
+    find_issues.update_issues(labeled.pk)
     assert names(labeled, "blurred") == {"ring-0.png"}
 
 
@@ -177,21 +181,21 @@ def scenes(fresh: None) -> Project:
 
 def test_what_came_later_joins_its_copies_and_what_went_leaves_them(scenes: Project) -> None:
     add(scenes, 3, "JPEG", 200)
-    find_duplicates.find_copies(scenes)
+    find_duplicates.update_duplicate_groups(scenes)
     assert groups(scenes) == {frozenset({"3-96.png", "3-200.jpg"})}
-    assert Miniature.objects.count() == 7
+    assert DuplicateKey.objects.count() == 7
     add(scenes, 3, "JPEG", 150, quality=60)
     add(scenes, 5, "JPEG", 150)
-    assert find_duplicates.find_copies(scenes) == 3
+    assert find_duplicates.update_duplicate_groups(scenes) == 3
     everything = {frozenset({"3-96.png", "3-200.jpg", "3-150.jpg"}), frozenset({"5-96.png", "5-150.jpg"})}
     assert groups(scenes) == everything
     first, gone = scenes.images.get(name="3-96.png"), scenes.images.get(name="5-150.jpg")
     actions.delete_images(scenes, [first.pk, gone.pk], None)
-    find_duplicates.find_copies(scenes)
+    find_duplicates.update_duplicate_groups(scenes)
     assert groups(scenes) == {frozenset({"3-200.jpg", "3-150.jpg"})}
     actions.restore_images(scenes, [first.pk, gone.pk], None)
-    find_duplicates.find_copies(scenes)
-    assert groups(scenes) == everything and Miniature.objects.count() == 9
+    find_duplicates.update_duplicate_groups(scenes)
+    assert groups(scenes) == everything and DuplicateKey.objects.count() == 9
 
 
 def test_a_large_project_is_searched_when_its_last_image_is_embedded(
@@ -199,27 +203,27 @@ def test_a_large_project_is_searched_when_its_last_image_is_embedded(
 ) -> None:
     monkeypatch.setattr(find_duplicates, "QUICK", 6)
     add(scenes, 3, "JPEG", 200)
-    find_issues.inspect(scenes.pk)
+    find_issues.update_issues(scenes.pk)
     assert groups(scenes) == set()
     embed_images.embed(scenes.pk)
-    find_issues.inspect(scenes.pk)
+    find_issues.update_issues(scenes.pk)
     assert groups(scenes) == {frozenset({"3-96.png", "3-200.jpg"})}
 
 
 def test_an_image_without_a_readable_thumbnail_has_no_copy(scenes: Project) -> None:
     image = add(scenes, 3, "JPEG", 200)
     local_path(image.thumbnail_name).unlink()
-    find_duplicates.find_copies(scenes)
-    assert groups(scenes) == set() and not Miniature.objects.filter(image=image).exists()
+    find_duplicates.update_duplicate_groups(scenes)
+    assert groups(scenes) == set() and not DuplicateKey.objects.filter(image=image).exists()
 
 
 def test_copies_of_too_many_images_count_as_unknown(
     labeled: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find_duplicates.find_copies(labeled)
+    find_duplicates.update_duplicate_groups(labeled)
     labeled.refresh_from_db()
-    assert labeled.copies_searched.startswith("20:")
+    assert labeled.duplicates_searched.startswith("20:")
     monkeypatch.setattr(find_duplicates, "MOST_COMPARED", 19)
-    assert find_duplicates.find_copies(labeled) == 0
+    assert find_duplicates.update_duplicate_groups(labeled) == 0
     labeled.refresh_from_db()
-    assert labeled.copies_searched == ""
+    assert labeled.duplicates_searched == ""

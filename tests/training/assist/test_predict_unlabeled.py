@@ -32,7 +32,7 @@ def file(colour: str, number: int) -> io.BytesIO:
 def project(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     """Six pictures of three colours, one of each labeled; the version learned from as many."""
     suggest_labels.forget()
-    monkeypatch.setattr(model_cache, "_shelf", model_cache._Shelf(2, 10**9))
+    monkeypatch.setattr(model_cache, "_shelf", model_cache._ModelCache(2, 10**9))
     made = make_project(labels=0)
     upload.add_images(made, [file(colour, number) for colour in COLOURS for number in range(2)], None)
     for colour in COLOURS:
@@ -58,9 +58,9 @@ def suggested(project: Project) -> dict[str, str | None]:
 
 def work(project: Project) -> None:
     embed_images.embed(project.pk)
-    suggest_labels.refresh(project.pk)
-    predict_unlabeled.foresee(project.pk)
-    suggest_labels.refresh(project.pk)
+    suggest_labels.update_suggestions(project.pk)
+    predict_unlabeled.predict_waiting(project.pk)
+    suggest_labels.update_suggestions(project.pk)
 
 
 def test_a_version_says_what_the_waiting_images_show(project: Project) -> None:
@@ -80,7 +80,7 @@ def test_predictions_never_become_labels_and_what_is_refused_is_not_said_again(p
     work(project)
     assert project.images.unlabeled().count() == 3
     image = project.images.get(name="red-1.png")
-    suggestions.refuse(project, [image.pk], make_user("bob"))
+    suggestions.reject_suggestions(project, [image.pk], make_user("bob"))
     work(project)
     assert suggested(project)["red-1.png"] != "red"
 
@@ -88,7 +88,7 @@ def test_predictions_never_become_labels_and_what_is_refused_is_not_said_again(p
 def test_every_image_is_asked_about_once(project: Project) -> None:
     complete(project)
     work(project)
-    assert predict_unlabeled.foresee(project.pk) == 0
+    assert predict_unlabeled.predict_waiting(project.pk) == 0
     assert Prediction.objects.count() == 3
 
 
@@ -99,7 +99,7 @@ def test_a_newer_version_is_asked_anew(project: Project) -> None:
     newer.dataset_version.counts, newer.dataset_version.image_count = {c: {} for c in COLOURS}, 3
     newer.dataset_version.save()
     give_bundle(newer)
-    assert predict_unlabeled.foresee(project.pk) == 3
+    assert predict_unlabeled.predict_waiting(project.pk) == 3
     assert set(Prediction.objects.values_list("version", flat=True)) == {str(newer.job_id)}
 
 
@@ -110,7 +110,7 @@ def test_a_version_that_knows_less_than_today_is_not_asked(
     project: Project, images: int, labels: tuple[str, ...]
 ) -> None:
     complete(project, images, labels)
-    assert predict_unlabeled.usable(project) is None
+    assert predict_unlabeled.usable_version(project) is None
     work(project)
     assert not Prediction.objects.exists()
 
@@ -128,6 +128,6 @@ def test_a_file_that_is_gone_is_asked_about_once(project: Project) -> None:
     image = project.images.get(name="red-1.png")
     default_storage.delete(image.file_name)
     work(project)
-    assert predict_unlabeled.foresee(project.pk) == 0
+    assert predict_unlabeled.predict_waiting(project.pk) == 0
     assert suggested(project)["red-1.png"] is None
     assert suggested(project)["blue-1.png"] == "blue"

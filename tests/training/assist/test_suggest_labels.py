@@ -14,7 +14,7 @@ from PIL import Image as Picture
 
 from projects.images import upload
 from projects.labels import actions, suggestions
-from projects.models import Embedding, Image, Project, Refusal
+from projects.models import Embedding, Image, Project, RejectedSuggestion
 from tests.factories import make_project, make_user
 from training.assist import embed_images, suggest_labels
 
@@ -61,7 +61,7 @@ def project(db: None) -> Project:
 
 def look(project: Project) -> None:
     embed_images.embed(project.pk)
-    suggest_labels.refresh(project.pk)
+    suggest_labels.update_suggestions(project.pk)
 
 
 def test_every_unlabeled_image_gets_the_label_that_it_shows(project: Project) -> None:
@@ -70,7 +70,7 @@ def test_every_unlabeled_image_gets_the_label_that_it_shows(project: Project) ->
     assert len(waiting) == 14
     for image in waiting:
         assert image.suggestion.name == image.name.partition("-")[0]
-        assert 0.5 < image.confidence < 1 and image.usefulness is not None
+        assert 0.5 < image.confidence < 1 and image.acquisition_score is not None
     assert not project.images.labeled().exclude(suggestion=None).exists()
 
 
@@ -78,7 +78,7 @@ def test_before_there_are_labels_images_have_an_order_and_no_suggestion(project:
     actions.apply(project, project.images.values_list("pk", flat=True), remove=["ring", "stripe"], by=None)
     look(project)
     assert not project.images.exclude(suggestion=None).exists()
-    assert project.images.exclude(usefulness=None).count() == 20
+    assert project.images.exclude(acquisition_score=None).count() == 20
 
 
 def test_embedding_twice_does_nothing_more(project: Project) -> None:
@@ -101,30 +101,30 @@ def test_an_unreadable_picture_is_left_alone_and_the_others_go_on(project: Proje
 def test_a_refused_label_is_not_suggested_again(project: Project) -> None:
     look(project)
     image = project.images.unlabeled().filter(suggestion__name="ring").first()
-    assert suggestions.refuse(project, [image.pk], make_user("bob")) == 1
+    assert suggestions.reject_suggestions(project, [image.pk], make_user("bob")) == 1
     image.refresh_from_db()
-    assert image.suggestion is None and Refusal.objects.get().label.name == "ring"
-    suggest_labels.refresh(project.pk)
+    assert image.suggestion is None and RejectedSuggestion.objects.get().label.name == "ring"
+    suggest_labels.update_suggestions(project.pk)
     image.refresh_from_db()
     assert image.suggestion is None or image.suggestion.name == "stripe"
 
 
 def test_what_was_labeled_while_the_job_learned_keeps_no_suggestion(project: Project) -> None:
     embed_images.embed(project.pk)
-    bench = suggest_labels.read_bench(project)
-    found = suggest_labels._found(project, bench)
+    bench = suggest_labels.read_feature_table(project)
+    found = suggest_labels._suggestions(project, bench)
     image = project.images.unlabeled().first()
     actions.apply(project, [image.pk], add=["ring"], by=None)
     suggest_labels._write(found)
     image.refresh_from_db()
-    assert image.is_labeled and image.suggestion is None and image.usefulness is None
+    assert image.is_labeled and image.suggestion is None and image.acquisition_score is None
     assert project.images.unlabeled().exclude(suggestion=None).count() == 13
 
 
 def test_nothing_new_writes_nothing(project: Project) -> None:
     look(project)
     with CaptureQueriesContext(connection) as queries:
-        assert suggest_labels.refresh(project.pk) == 0
+        assert suggest_labels.update_suggestions(project.pk) == 0
     assert not [one for one in queries if one["sql"].startswith("UPDATE")]
 
 
@@ -145,6 +145,6 @@ def test_several_labels_per_image_are_suggested_one_at_a_time(project: Project) 
 
 def test_a_deleted_project_is_left_alone(project: Project) -> None:
     Project.objects.filter(pk=project.pk).update(deleted_at=timezone.now())
-    assert embed_images.embed(project.pk) == 0 and suggest_labels.refresh(project.pk) == 0
-    embed_images.catch_up()
+    assert embed_images.embed(project.pk) == 0 and suggest_labels.update_suggestions(project.pk) == 0
+    embed_images.enqueue_missing_embeddings()
     assert not Embedding.objects.exists()

@@ -15,8 +15,8 @@ from tests.projects.datasets.test_compare import publish
 from training.assist import forecast_gains
 from training.assist.embed_images import network_name
 from training.engine.assist import learning_curves as curves
-from training.engine.evaluation.evaluate import Prediction
-from training.evaluation.advice import advice
+from training.engine.evaluation.evaluate import SamplePrediction
+from training.evaluation.advice import advice_for
 from training.jobs import record
 from training.models import Status, StopReason, TrainingVersion
 
@@ -49,7 +49,7 @@ def test_the_forecast_lies_near_what_more_pictures_really_bring() -> None:
     forecasts = []
     for seed in range(12):
         rows, targets = pictures(40, seed)
-        forecasts.append(curves.gains(rows, targets, np.arange(len(rows)), 40, seed=seed))
+        forecasts.append(curves.expected_gains(rows, targets, np.arange(len(rows)), 40, seed=seed))
     for label in (0, 1, 2):
         gains = [one[label] for one in forecasts]
         assert np.mean([one.gain for one in gains]) == pytest.approx(
@@ -63,11 +63,11 @@ def test_a_label_that_is_always_found_gains_little_and_a_rare_one_has_no_forecas
     found = []
     for seed in range(8):
         rows, targets = pictures(40, seed)
-        found.append(curves.gains(rows, targets, np.arange(len(rows)), 20, seed=seed)[:2])
+        found.append(curves.expected_gains(rows, targets, np.arange(len(rows)), 20, seed=seed)[:2])
     easy, hard = (np.mean([pair[label].gain for pair in found]) for label in (0, 1))
     assert easy < hard
     keep = np.concatenate([np.arange(45), np.arange(80, 120)])  # five of label 1
-    assert curves.gains(rows[keep], targets[keep], keep, 20)[1] is None
+    assert curves.expected_gains(rows[keep], targets[keep], keep, 20)[1] is None
 
 
 # --- the job and the page ---
@@ -87,7 +87,7 @@ def version() -> TrainingVersion:
     assert version.dataset_version == dataset
     answers = [("label-1", "label-2")] * 3 + [("label-0", "label-0")] * 9
     found = [
-        Prediction(str(image.pk), (truth,), (said,), (0.2, 0.5, 0.3))
+        SamplePrediction(str(image.pk), (truth,), (said,), (0.2, 0.5, 0.3))
         for image, (truth, said) in zip(images, answers, strict=False)
     ]
     record.record(version, ["label-0", "label-1", "label-2"], found, [])
@@ -100,7 +100,7 @@ def page_of(version: TrainingVersion) -> str:
 
 
 def test_the_job_foretells_every_label_with_images_enough(version: TrainingVersion) -> None:
-    assert forecast_gains.foretell(version.pk) == 3
+    assert forecast_gains.forecast(version.pk) == 3
     version.refresh_from_db()
     pictures_, now, gain, low, high = version.learning["label-1"]
     assert pictures_ == 20 and 0 <= now <= 1 and low <= gain <= high
@@ -108,15 +108,15 @@ def test_the_job_foretells_every_label_with_images_enough(version: TrainingVersi
 
 def test_without_features_nothing_is_foretold(version: TrainingVersion) -> None:
     Embedding.objects.all().delete()
-    assert forecast_gains.foretell(version.pk) == 0
-    assert forecast_gains.foretell(0) == 0
+    assert forecast_gains.forecast(version.pk) == 0
+    assert forecast_gains.forecast(0) == 0
 
 
 def test_every_line_has_its_evidence_and_its_link(version: TrainingVersion, vera: Client) -> None:
     project: Project = version.project
     label = project.labels.get(name="label-2")
     suspect = project.images.first()
-    Image.objects.filter(pk=suspect.pk).update(suspicion=label, suspicion_confidence=0.9)
+    Image.objects.filter(pk=suspect.pk).update(suspected_label=label, suspected_confidence=0.9)
     TrainingVersion.objects.filter(pk=version.pk).update(
         learning={"label-1": [20, 0.7, 0.05, 0.01, 0.09], "label-0": [20, 1.0, 0.0, 0.0, 0.0]}
     )
@@ -134,4 +134,4 @@ def test_where_nothing_stands_out_that_is_said(version: TrainingVersion) -> None
         stop_reason=StopReason.CONVERGED, confusion={"labels": ["a"], "matrix": [[3]]}
     )
     version.refresh_from_db()
-    assert advice(version, []) == []
+    assert advice_for(version, []) == []

@@ -19,12 +19,12 @@ from PIL import Image as Picture
 
 from projects.datasets import publish as dataset_publish
 from projects.labels import actions
-from projects.models import DatasetVersion, Image, Project, Side
+from projects.models import DatasetVersion, Image, Project, Split
 from tests.factories import make_image, make_project, make_user, make_version
 from tests.pages import html_of
 from tests.training.bundles import give_bundle
 from training.engine.evaluation import significance
-from training.engine.evaluation.evaluate import Prediction
+from training.engine.evaluation.evaluate import SamplePrediction
 from training.evaluation import comparison
 from training.jobs import record, rescore
 from training.models import LaterPrediction, Status, TrainingVersion
@@ -42,12 +42,12 @@ def trained(project: Project, number: int, wrong: set[int] = frozenset(), **fiel
     """A Completed version that is wrong on the images of these places of its validation side."""
     dataset = publish(project, f"V{number:03d}")
     version = make_version(project, number, Status.COMPLETED, **fields)
-    images = list(project.images.filter(side=Side.EVAL).order_by("pk"))
+    images = list(project.images.filter(split=Split.EVAL).order_by("pk"))
     found = []
     for place, image in enumerate(images):
         truth = image.annotations.get().label.name
         answer = {"label-0": "label-1", "label-1": "label-0"}[truth] if place in wrong else truth
-        found.append(Prediction(str(image.pk), (truth,), (answer,), (0.5, 0.5)))
+        found.append(SamplePrediction(str(image.pk), (truth,), (answer,), (0.5, 0.5)))
     record.record(version, ["label-0", "label-1"], found, [])
     assert version.dataset_version == dataset
     version.refresh_from_db()
@@ -72,8 +72,8 @@ def page_of(project: Project, *numbers: int) -> str:
     [(0, 0, 1.0), (3, 3, 1.0), (0, 5, 0.0625), (0, 6, 0.03125), (1, 9, 22 / 1024), (10, 2, 158 / 4096)],
 )
 def test_p_values_are_those_of_the_binomial_distribution(only_first: int, only_second: int, p: float) -> None:
-    assert significance.p_value(only_first, only_second) == pytest.approx(p)
-    assert significance.p_value(only_second, only_first) == pytest.approx(p)
+    assert significance.mcnemar_p_value(only_first, only_second) == pytest.approx(p)
+    assert significance.mcnemar_p_value(only_second, only_first) == pytest.approx(p)
 
 
 def test_equal_versions_are_called_different_in_at_most_five_of_a_hundred_comparisons() -> None:
@@ -84,7 +84,10 @@ def test_equal_versions_are_called_different_in_at_most_five_of_a_hundred_compar
             hard = dice.random(images) < 0.5  # versions fail on the same images more often than by chance
             first = dice.random(images) < np.where(hard, accuracy - 0.1, accuracy + 0.1)
             second = dice.random(images) < np.where(hard, accuracy - 0.1, accuracy + 0.1)
-            false += significance.p_value(int((first & ~second).sum()), int((second & ~first).sum())) < 0.05
+            false += (
+                significance.mcnemar_p_value(int((first & ~second).sum()), int((second & ~first).sum()))
+                < 0.05
+            )
         assert false <= 50 + 2 * np.sqrt(50)
 
 
@@ -94,13 +97,13 @@ def test_the_images_that_are_said_to_be_needed_do_tell() -> None:
     needed = significance.images_needed(80, 130, 1000)
     for _ in range(400):
         division = dice.multinomial(needed, [0.08, 0.13, 0.79])
-        told += significance.p_value(int(division[0]), int(division[1])) < 0.05
+        told += significance.mcnemar_p_value(int(division[0]), int(division[1])) < 0.05
     assert 0.7 < told / 400 < 0.9
     assert significance.images_needed(5, 5, 100) is None
 
 
 def test_several_comparisons_share_the_level() -> None:
-    assert significance.adjusted([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert significance.holm_adjusted([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
 
 # --- verdicts ---
@@ -125,7 +128,7 @@ def test_a_small_difference_is_not_told_and_the_page_says_what_would(project: Pr
 
 def test_only_what_differs_is_listed(project: Project) -> None:
     one, two = trained(project, 1), trained(project, 2, max_training_minutes=6)
-    names = [name for name, _ in comparison.differing([one, two])]
+    names = [name for name, _ in comparison.differing_parameters([one, two])]
     assert names == ["Dataset Version", "Max. Training Time"]
 
 
@@ -134,26 +137,26 @@ def test_only_what_differs_is_listed(project: Project) -> None:
 
 def test_images_that_any_of_them_was_trained_on_judge_none(project: Project) -> None:
     one, two = trained(project, 1), trained(project, 2)
-    moved = Image.objects.filter(project=project, side=Side.TRAIN).first()
-    Image.objects.filter(pk=moved.pk).update(side=Side.EVAL)
-    judges, left_out = comparison.judges(project, [one, two])
+    moved = Image.objects.filter(project=project, split=Split.TRAIN).first()
+    Image.objects.filter(pk=moved.pk).update(split=Split.EVAL)
+    judges, left_out = comparison.independent_images(project, [one, two])
     assert moved.pk not in judges and left_out == 1 and len(judges) == 40
 
 
 def test_what_a_continued_version_was_trained_on_counts_as_well(project: Project) -> None:
     base = trained(project, 1)
-    taught = project.images.filter(side=Side.TRAIN).first()
+    taught = project.images.filter(split=Split.TRAIN).first()
     actions.delete_images(project, [taught.pk], make_user("bob"))  # no longer in V002
     heir = trained(project, 2, incremental_version=base)
     actions.restore_images(project, [taught.pk], make_user("bob"))
-    Image.objects.filter(pk=taught.pk).update(side=Side.EVAL)
-    assert taught.pk in comparison.trained_on(heir)
-    assert taught.pk not in comparison.judges(project, [heir])[0]
+    Image.objects.filter(pk=taught.pk).update(split=Split.EVAL)
+    assert taught.pk in comparison.training_image_ids(heir)
+    assert taught.pk not in comparison.independent_images(project, [heir])[0]
 
 
 def test_versions_are_judged_by_todays_labels(project: Project) -> None:
     one, two = trained(project, 1), trained(project, 2)
-    image = project.images.filter(side=Side.EVAL).first()
+    image = project.images.filter(split=Split.EVAL).first()
     actions.apply(project, [image.pk], add=["weed"], by=make_user("bob"))
     found = comparison.compare(project, [one, two])
     assert [column.accuracy.hits for column in found.columns] == [39, 39]
@@ -173,7 +176,7 @@ def stored(project: Project) -> Iterator[TrainingVersion]:
 
 def red(project: Project) -> Image:
     image = make_image(project, 900, [project.labels.first()])
-    Image.objects.filter(pk=image.pk).update(side=Side.EVAL)
+    Image.objects.filter(pk=image.pk).update(split=Split.EVAL)
     out = io.BytesIO()
     Picture.new("RGB", (40, 40), (250, 10, 10)).save(out, "PNG")
     default_storage.delete(image.file_name)
@@ -196,7 +199,7 @@ def test_an_older_version_is_asked_about_images_that_came_later(stored: Training
 def test_a_file_that_is_gone_compares_nothing_and_is_asked_for_once(stored: TrainingVersion) -> None:
     image = make_image(stored.project, 901, [stored.project.labels.first()])
     default_storage.delete(image.file_name)
-    Image.objects.filter(pk=image.pk).update(side=Side.EVAL)
+    Image.objects.filter(pk=image.pk).update(split=Split.EVAL)
     assert rescore.rescore(stored.pk) == 1
     two = trained(stored.project, 2)
     found = comparison.compare(stored.project, [stored, two])

@@ -41,7 +41,7 @@ def examined(tiny_samples: list[Sample], ids: set[str]) -> list[Sample]:
 def test_images_that_the_base_was_trained_on_judge_nothing(
     heir: TrainingVersion, tiny_samples: list[Sample]
 ) -> None:
-    judges, seen = train_version.judges_of(
+    judges, seen = train_version.independent_samples(
         base_of(heir), examined(tiny_samples, {"red-0", "green-5", "blue-5"})
     )
     assert [one.id for one in judges] == ["green-5", "blue-5"] and seen == 1
@@ -49,9 +49,9 @@ def test_images_that_the_base_was_trained_on_judge_nothing(
 
 def test_a_version_without_a_base_is_judged_by_all(heir: TrainingVersion, tiny_samples: list[Sample]) -> None:
     samples = examined(tiny_samples, {"red-5", "green-5"})
-    assert train_version.judges_of(base_of(heir), [*samples, tiny_samples[1]]) == (samples, 0)
+    assert train_version.independent_samples(base_of(heir), [*samples, tiny_samples[1]]) == (samples, 0)
 
 
 def test_where_nobody_is_left_to_judge_it_is_said(heir: TrainingVersion, tiny_samples: list[Sample]) -> None:
     with pytest.raises(EngineError, match="was trained on every image of the validation side"):
-        train_version.judges_of(base_of(heir), examined(tiny_samples, {"red-0", "green-1"}))
+        train_version.independent_samples(base_of(heir), examined(tiny_samples, {"red-0", "green-1"}))

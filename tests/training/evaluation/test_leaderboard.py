@@ -7,12 +7,12 @@ import pytest
 from tests.factories import make_project, make_version
 from training.engine import CandidateReport
 from training.evaluation.leaderboard import (
-    OTHER,
+    OTHER_PHASE,
     is_within_reach,
     phases_of,
     points_note,
     points_of,
-    recipe_words,
+    recipe_text,
     short_network,
     why_it_ended,
 )
@@ -58,7 +58,7 @@ def ended(reason: str = StopReason.CONVERGED, **fields: object) -> TrainingVersi
     ],
 )
 def test_a_recipe_is_said_in_plain_words_and_a_stranger_as_it_is(recipe: str, words: str) -> None:
-    assert recipe_words(recipe) == words
+    assert recipe_text(recipe) == words
 
 
 def test_a_network_is_short_and_a_stranger_keeps_its_name() -> None:
@@ -81,7 +81,7 @@ def test_on_the_front_is_what_nothing_as_quick_beats() -> None:
 def test_of_two_equals_the_chosen_one_is_on_the_front() -> None:
     points = points_of([tried(0.9, 5), tried(0.9, 5, is_best=True)])
 
-    assert [point.tried.is_best for point in points if point.is_on_front] == [True]
+    assert [point.candidate.is_best for point in points if point.is_on_front] == [True]
 
 
 def test_a_limit_that_is_not_drawn_is_said() -> None:
@@ -96,7 +96,7 @@ def test_a_limit_that_is_not_drawn_is_said() -> None:
 def test_the_phases_fill_the_bar_and_even_the_shortest_is_seen() -> None:
     phases = phases_of(ended(seconds_by_phase={"pixels": 0.01, "fine-tuning": 89.99}))
 
-    assert [phase.name for phase in phases] == ["Reading images", "Fine-tuning", OTHER]
+    assert [phase.name for phase in phases] == ["Reading images", "Fine-tuning", OTHER_PHASE]
     assert sum(phase.seconds for phase in phases) == pytest.approx(100)
     assert sum(phase.share for phase in phases) == pytest.approx(1)
     assert sum(phase.width for phase in phases) == pytest.approx(1000, abs=0.5)

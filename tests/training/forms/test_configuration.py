@@ -297,10 +297,10 @@ def test_a_label_that_cannot_be_on_both_sides_is_named() -> None:
     """Every image of `pair` is the only training image of another label, and sides are kept."""
     project = make_project(labels=5, images=5, is_multi_label=True)
     pair = Label.objects.create(project=project, name="pair", position=5)
-    project.images.update(side="EVAL")
+    project.images.update(split="EVAL")
     for label in project.labels.exclude(pk=pair.pk):
         image = project.images.filter(annotations__label=label).first()
-        project.images.filter(pk=image.pk).update(side="TRAIN")
+        project.images.filter(pk=image.pk).update(split="TRAIN")
         image.annotations.create(label=pair, at=image.uploaded_at)
 
     assert messages(project) == {

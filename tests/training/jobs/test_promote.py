@@ -12,7 +12,7 @@ from django.urls import reverse
 from tests.factories import make_project, make_version
 from tests.pages import html_of
 from training.engine import CandidateReport
-from training.engine.evaluation.evaluate import Prediction
+from training.engine.evaluation.evaluate import SamplePrediction
 from training.evaluation.leaderboard import why_it_ended
 from training.jobs import record
 from training.models import Candidate, Status, TrainingVersion
@@ -69,7 +69,7 @@ def test_the_dialog_shows_it_beside_the_chosen_one(candidate: Candidate, alice: 
 
 def test_the_list_offers_only_what_was_kept_and_not_chosen(candidate: Candidate, alice: Client) -> None:
     version = candidate.training_version
-    predictions = [Prediction("0", ("label-0",), ("label-0",), (0.9, 0.1))]
+    predictions = [SamplePrediction("0", ("label-0",), ("label-0",), (0.9, 0.1))]
     one = CandidateReport("EfficientNet-Lite0", 224, "linear head", 0.9, 9, False, True, 3, False, place=1)
     kept = [replace(one, place=0, is_best=True), one, replace(one, place=None)]
     record.record(version, ["label-0", "label-1"], predictions, kept)
@@ -91,7 +91,7 @@ def test_what_cannot_be_promoted_is_refused_in_words(candidate: Candidate, alice
     assert alice.post(url(candidate), {}).status_code == 422
     lost = make_candidate(candidate.training_version, None)
     by = candidate.training_version.submitted_by
-    with pytest.raises(lifecycle.Refused, match="not kept"):
+    with pytest.raises(lifecycle.TrainingRefused, match="not kept"):
         lifecycle.promote(lost, by=by, submission=uuid.uuid4())
     assert TrainingVersion.objects.count() == 2
 
@@ -99,12 +99,12 @@ def test_what_cannot_be_promoted_is_refused_in_words(candidate: Candidate, alice
 def test_its_source_stays_until_it_is_made_and_is_named_ever_after(candidate: Candidate) -> None:
     version = candidate.training_version
     made = lifecycle.promote(candidate, by=version.submitted_by, submission=uuid.uuid4())
-    with pytest.raises(lifecycle.Refused, match="V003 is being made from V002"):
+    with pytest.raises(lifecycle.TrainingRefused, match="V003 is being made from V002"):
         lifecycle.delete(version, version.submitted_by)
     TrainingVersion.objects.filter(pk=made.pk).update(
         status=Status.COMPLETED, finished_at=version.submitted_at, stop_reason="promoted"
     )
-    assert any("V003 began with what it had learned" in one for one in lifecycle.what_breaks(version))
+    assert any("V003 began with what it had learned" in one for one in lifecycle.delete_consequences(version))
     made.refresh_from_db()
     assert why_it_ended(made) == "Nothing was trained: another candidate of V002 was promoted."
 

@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_
 from projects.models import Image, Project
 from tests.factories import make_project, make_version
 from training.engine import CandidateReport
-from training.engine.evaluation.evaluate import Prediction
+from training.engine.evaluation.evaluate import SamplePrediction
 from training.jobs import record
 from training.models import EvaluatedImage, Status, TrainingVersion
 
@@ -20,7 +20,7 @@ LABELS = ("daisy", "roses", "tulips", "never seen")
 CANDIDATE = CandidateReport("EfficientNet-Lite0", 224, "linear head", 0.9, 5.9, False, True, 12.5, True)
 
 
-def predictions_for(project: Project, seed: int = 0) -> list[Prediction]:
+def predictions_for(project: Project, seed: int = 0) -> list[SamplePrediction]:
     """Right about seven times in ten; the last label is never the truth."""
     chance = random.Random(seed)
     images = list(project.images.values_list("pk", flat=True))
@@ -29,7 +29,7 @@ def predictions_for(project: Project, seed: int = 0) -> list[Prediction]:
         truth = chance.choice(LABELS[:3])
         predicted = truth if chance.random() < 0.7 else chance.choice(LABELS)
         scores = tuple(0.7 if label == predicted else 0.1 for label in LABELS)
-        found.append(Prediction(str(image), (truth,), (predicted,), scores))
+        found.append(SamplePrediction(str(image), (truth,), (predicted,), scores))
     return found
 
 
@@ -130,7 +130,7 @@ def test_several_labels_an_image_have_no_confusion_and_count_as_right_only_all_t
     images = list(project.images.values_list("pk", flat=True))
     answers = [(("a", "b"), ("b", "a")), (("a",), ("a", "b")), (("b",), ()), (("a",), ("a",))]
     predictions = [
-        Prediction(str(image), truth, predicted, (0.6, 0.6))
+        SamplePrediction(str(image), truth, predicted, (0.6, 0.6))
         for image, (truth, predicted) in zip(images, answers, strict=True)
     ]
 
@@ -147,8 +147,8 @@ def test_a_label_that_the_model_does_not_know_counts_against_it() -> None:
     version = make_version(project, 1, Status.RUNNING)
     first, second = project.images.values_list("pk", flat=True)
     predictions = [
-        Prediction(str(first), ("a",), ("a",), (1.0,)),
-        Prediction(str(second), ("unknown",), ("a",), (1.0,)),
+        SamplePrediction(str(first), ("a",), ("a",), (1.0,)),
+        SamplePrediction(str(second), ("unknown",), ("a",), (1.0,)),
     ]
 
     record.record(version, ("a",), predictions, [])

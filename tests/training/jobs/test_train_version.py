@@ -25,7 +25,7 @@ from tests.factories import cpu_flavor, default_flavor, make_image, make_project
 from training.engine import EngineError, Event, StoppedBeforeModel
 from training.engine.bundle.bundle import Bundle
 from training.evaluation.leaderboard import points_of
-from training.evaluation.results import CHARTS, OF_SEARCH
+from training.evaluation.results import CHARTS, SEARCH_CHART
 from training.jobs import train_version
 from training.jobs.reporter import Reporter
 from training.models import Status, StopReason, TrainingVersion
@@ -175,7 +175,7 @@ def test_the_time_of_an_earlier_attempt_counts_but_not_the_time_between() -> Non
 
     config = train_version._config(version, reporter.used_s, Path("/nowhere"))
 
-    assert config.max_seconds == pytest.approx(3600 - 600 - train_version.FINISHING_S, abs=5)
+    assert config.max_seconds == pytest.approx(3600 - 600 - train_version.FINISH_RESERVE_S, abs=5)
 
 
 def test_an_attempt_after_a_crash_has_time_to_keep_the_model_though_the_limit_is_near() -> None:
@@ -183,7 +183,7 @@ def test_an_attempt_after_a_crash_has_time_to_keep_the_model_though_the_limit_is
 
     config = train_version._config(version, Reporter(version).used_s, Path("/nowhere"))
 
-    assert config.max_seconds == train_version.RESCUE_S
+    assert config.max_seconds == train_version.MIN_RESUME_S
 
 
 # --- endings ---
@@ -218,7 +218,7 @@ def test_every_ending_has_a_cause_and_a_remedy_in_plain_words(problem: Exception
     version = claimed(make_waiting())
     train_version.work_folder(version.pk).mkdir(parents=True)
 
-    train_version._end_badly(version, problem)
+    train_version._end_with_failure(version, problem)
 
     version.refresh_from_db()
     assert version.status == Status.FAILED
@@ -230,7 +230,7 @@ def test_every_ending_has_a_cause_and_a_remedy_in_plain_words(problem: Exception
 def test_the_trace_of_an_unexpected_ending_is_kept_for_operators() -> None:
     version = claimed(make_waiting())
 
-    train_version._end_badly(version, ValueError("what happened"))
+    train_version._end_with_failure(version, ValueError("what happened"))
 
     version.refresh_from_db()
     assert "what happened" in version.traceback
@@ -240,7 +240,7 @@ def test_the_trace_of_an_unexpected_ending_is_kept_for_operators() -> None:
 def test_a_stop_before_any_model_is_stopped() -> None:
     version = claimed(make_waiting())
 
-    train_version._end_badly(version, StoppedBeforeModel())
+    train_version._end_with_failure(version, StoppedBeforeModel())
 
     version.refresh_from_db()
     assert (version.status, version.stop_reason, version.failure_cause) == (
@@ -254,7 +254,7 @@ def test_an_ending_of_an_attempt_that_lost_the_row_changes_nothing() -> None:
     version = claimed(make_waiting())
     TrainingVersion.objects.filter(pk=version.pk).update(attempt=2)
 
-    train_version._end_badly(version, ValueError())
+    train_version._end_with_failure(version, ValueError())
 
     version.refresh_from_db()
     assert version.status == Status.RUNNING
@@ -265,10 +265,10 @@ def test_a_gpu_flavor_without_a_gpu_is_told(settings: Any) -> None:
     version = make_version(make_project(), 1, flavor=default_flavor())
 
     assert (
-        train_version.ran_on(version, "cpu")
+        train_version.describe_device(version, "cpu")
         == "CPU, 2 threads (the flavor asks for a GPU; this machine has none)"
     )
-    assert train_version.ran_on(make_waiting(make_project("cpu")), "cpu") == "CPU, 2 threads"
+    assert train_version.describe_device(make_waiting(make_project("cpu")), "cpu") == "CPU, 2 threads"
 
 
 # --- with the real engine ---
@@ -348,7 +348,7 @@ def assert_complete(version: TrainingVersion) -> None:
     assert "CPU" in version.ran_on and version.progress["best_accuracy"] > 0.5
     drawn = version.progress["charts"]
     can_compare = len(points_of(version.candidates.all())) > 1
-    assert drawn == [name for name in CHARTS if name != OF_SEARCH or can_compare]
+    assert drawn == [name for name in CHARTS if name != SEARCH_CHART or can_compare]
     for name in drawn:
         assert default_storage.exists(f"{version.folder}/charts/{name}.svg")
     assert not train_version.work_folder(version.pk).exists()
@@ -362,7 +362,7 @@ def assert_answers_as_evaluated(version: TrainingVersion) -> None:
         with default_storage.open(one.image.file_name) as content:
             scores = bundle.predict_one(content.read())
         assert np.allclose(scores, one.scores, atol=1e-4)
-        assert list(bundle.chosen(scores)) == one.predicted
+        assert list(bundle.predicted_labels(scores)) == one.predicted
 
 
 @real

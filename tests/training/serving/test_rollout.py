@@ -100,19 +100,19 @@ def test_a_trial_gets_its_share_of_the_calls_and_ends(opened, newer: TrainingVer
     service = opened[0]
     change(alice, service, version=newer.pk, share="part", percent=30)
     settle(service)
-    assert (service.trial_version, service.trial_percent) == (newer, 30)
-    picked = Counter(predictor.version_for_a_call(service).name for _ in range(4000))
+    assert (service.canary_version, service.canary_percent) == (newer, 30)
+    picked = Counter(predictor.version_for_call(service).name for _ in range(4000))
     assert 0.25 < picked["V002"] / 4000 < 0.35
     alice.post(reverse("end_trial", args=[service.project_id, service.pk]), {"keep": "0"})
     service.refresh_from_db()
-    assert (service.trial_version, service.trial_percent) == (None, 0) and called(opened) == "V001"
+    assert (service.canary_version, service.canary_percent) == (None, 0) and called(opened) == "V001"
 
 
 def test_a_trial_whose_model_is_gone_costs_nobody_an_answer(opened, newer: TrainingVersion) -> None:
     service = opened[0]
     rollout.change_version(service, newer, make_user("alice"), percent=99)
     settle(service)
-    model_cache._shelf._places.pop(newer.job_id)  # as in a process that was started since
+    model_cache._cache._places.pop(newer.job_id)  # as in a process that was started since
     shutil.rmtree(Path(default_storage.path(newer.folder)))
     assert {called(opened) for _ in range(5)} == {"V001"}
 
@@ -123,7 +123,7 @@ def test_the_version_of_a_trial_can_take_over(opened, newer: TrainingVersion, al
     settle(service)
     alice.post(reverse("end_trial", args=[service.project_id, service.pk]), {"keep": "1"})
     settle(service)
-    assert (service.training_version, service.trial_version, service.trial_percent) == (newer, None, 0)
+    assert (service.training_version, service.canary_version, service.canary_percent) == (newer, None, 0)
 
 
 def test_another_choice_before_the_proof_wins(opened, newer: TrainingVersion) -> None:
@@ -156,7 +156,7 @@ def test_what_the_queue_lost_is_put_into_it_again(
     opened, newer: TrainingVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rollout.change_version(opened[0], newer, make_user("alice"))
-    monkeypatch.setattr(deploy, "QUEUE_PATIENCE", -deploy.QUEUE_PATIENCE)
+    monkeypatch.setattr(deploy, "QUEUE_PATIENCE", -deploy.REQUEUE_AFTER)
     again: list[object] = []
     monkeypatch.setattr(rollout, "enqueue", again.append)
     rollout.catch_up()
@@ -196,10 +196,10 @@ def test_the_present_version_and_one_of_another_project_are_refused(opened) -> N
 def test_a_version_that_answers_or_will_answer_is_not_deleted(opened, newer: TrainingVersion) -> None:
     service = opened[0]
     rollout.change_version(service, newer, make_user("alice"), percent=10)
-    with pytest.raises(lifecycle.Refused, match="answers as the service"):
+    with pytest.raises(lifecycle.TrainingRefused, match="answers as the service"):
         lifecycle.delete(newer, make_user("alice"))
     settle(service)
-    with pytest.raises(lifecycle.Refused, match="answers as the service"):
+    with pytest.raises(lifecycle.TrainingRefused, match="answers as the service"):
         lifecycle.delete(newer, make_user("alice"))
 
 

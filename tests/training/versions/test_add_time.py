@@ -58,7 +58,7 @@ def test_only_a_completed_version_can_go_on(project: Project, alice: Client) -> 
 def test_a_flavor_that_is_gone_is_told(project: Project, alice: Client) -> None:
     flavor = InstanceFlavor.objects.create(name="old", device="cpu", queue="cpu", is_enabled=False)
     version = make_version(project, 1, Status.COMPLETED, flavor=flavor)
-    with pytest.raises(lifecycle.Refused, match="no longer offered"):
+    with pytest.raises(lifecycle.TrainingRefused, match="no longer offered"):
         lifecycle.add_time(version, 6, by=version.submitted_by, submission=uuid.uuid4())
 
 

@@ -23,7 +23,7 @@ from projects.models import Project
 from tests.factories import cpu_flavor, default_flavor, make_project, make_user, make_version
 from training.models import Candidate, Service, Status, TrainingVersion
 from training.versions import lifecycle, queue
-from training.versions.network_options import candidates_within
+from training.versions.network_options import options_within
 
 pytestmark = pytest.mark.django_db
 
@@ -101,7 +101,7 @@ def test_a_submission_of_another_project_is_refused() -> None:
     submission = uuid.uuid4()
     start(make_project("flowers"), submission)
 
-    with pytest.raises(lifecycle.Refused, match="another project"):
+    with pytest.raises(lifecycle.TrainingRefused, match="another project"):
         start(make_project("animals"), submission)
 
 
@@ -119,7 +119,7 @@ def test_a_name_that_was_reserved_meanwhile_is_refused_and_nothing_is_written() 
     project = make_project()
     project.dataset_versions.create(name="v001", training_ratio=Decimal("0.8"))
 
-    with pytest.raises(lifecycle.NameTaken, match="already has a dataset version “V001”"):
+    with pytest.raises(lifecycle.DatasetNameTaken, match="already has a dataset version “V001”"):
         start(project)
 
     assert TrainingVersion.objects.count() == 0
@@ -218,7 +218,7 @@ def test_without_a_queue_the_row_waits_and_says_so() -> None:
 
 def test_the_queue_that_is_back_takes_what_waited(redis) -> None:
     version = start(make_project())
-    TrainingVersion.objects.filter(pk=version.pk).update(progress={"message": queue.WAITING})
+    TrainingVersion.objects.filter(pk=version.pk).update(progress={"message": queue.QUEUE_UNAVAILABLE})
     version.refresh_from_db()
 
     assert queue.enqueue(version)
@@ -323,7 +323,7 @@ def test_deleting_hides_the_version_and_removes_its_files(django_capture_on_comm
 def test_an_active_version_must_be_stopped_first(status: str) -> None:
     version = make_version(make_project(), status=status)
 
-    with pytest.raises(lifecycle.Refused, match=f"V001 is {status}. Stop it first."):
+    with pytest.raises(lifecycle.TrainingRefused, match=f"V001 is {status}. Stop it first."):
         lifecycle.delete(version, by=make_user("alice"))
 
     assert TrainingVersion.objects.alive().exists()
@@ -334,7 +334,7 @@ def test_a_version_that_serves_is_kept() -> None:
     version = make_version(project, status=Status.COMPLETED)
     service = Service.objects.create(project=project, training_version=version, name="exeML-flowers-V001")
 
-    with pytest.raises(lifecycle.Refused, match="answers as the service exeML-flowers-V001"):
+    with pytest.raises(lifecycle.TrainingRefused, match="answers as the service exeML-flowers-V001"):
         lifecycle.delete(version, by=make_user("alice"))
 
     service.deleted_at = version.submitted_at
@@ -347,7 +347,7 @@ def test_a_version_that_another_one_trains_from_is_kept() -> None:
     base = make_version(project, 1, Status.COMPLETED)
     make_version(project, 2, Status.RUNNING, incremental_version=base)
 
-    with pytest.raises(lifecycle.Refused, match="V002 is being made from V001"):
+    with pytest.raises(lifecycle.TrainingRefused, match="V002 is being made from V001"):
         lifecycle.delete(base, by=make_user("alice"))
 
 
@@ -355,10 +355,10 @@ def test_a_version_that_another_one_trains_from_is_kept() -> None:
 
 
 def test_networks_fit_by_estimate_until_a_training_has_measured_them() -> None:
-    fits = candidates_within("CPU", 20_000)
+    fits = options_within("CPU", 20_000)
     assert fits and not any(one.is_measured for one in fits)
     assert [one.ms for one in fits] == sorted(one.ms for one in fits)
-    assert candidates_within("NV_P4", 1) == []
+    assert options_within("NV_P4", 1) == []
 
     first = fits[0]
     version = make_version(make_project(), status=Status.COMPLETED, inference_hardware="CPU")
@@ -372,7 +372,7 @@ def test_networks_fit_by_estimate_until_a_training_has_measured_them() -> None:
             is_measured=True,
         )
 
-    measured = [one for one in candidates_within("CPU", 20_000) if one.is_measured]
+    measured = [one for one in options_within("CPU", 20_000) if one.is_measured]
     assert measured == [first._replace(ms=300.0, is_measured=True)]
-    assert first.network not in [one.network for one in candidates_within("CPU", 299) if one[:2] == first[:2]]
-    assert not any(one.is_measured for one in candidates_within("NV_P4", 20_000))
+    assert first.network not in [one.network for one in options_within("CPU", 299) if one[:2] == first[:2]]
+    assert not any(one.is_measured for one in options_within("NV_P4", 20_000))

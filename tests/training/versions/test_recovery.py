@@ -181,7 +181,7 @@ def test_a_sweep_that_reads_an_old_row_changes_nothing(redis: Redis) -> None:
     version = make_dead()
     TrainingVersion.objects.filter(pk=version.pk).update(heartbeat_at=timezone.now())
 
-    recovery._revive(version)  # as the other sweep would, with the row it read before
+    recovery._resume_or_end(version)  # as the other sweep would, with the row it read before
 
     version.refresh_from_db()
     assert (version.attempt, queued(redis)) == (1, [])

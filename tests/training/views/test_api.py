@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from tests.pages import html_of
-from training.serving.openapi import ERRORS, document
+from training.serving.openapi import ERRORS, openapi_document
 
 VIEW = Path(__file__).resolve().parents[3] / "training" / "views" / "infer.py"
 pytestmark = pytest.mark.django_db
@@ -23,13 +23,13 @@ def test_every_refusal_of_the_api_is_described_and_nothing_else() -> None:
 
 def test_the_document_and_the_page_are_there_for_everybody() -> None:
     answer = Client().get("/v1/openapi.json").json()
-    assert answer == document("http://testserver")
+    assert answer == openapi_document("http://testserver")
     assert set(answer["paths"]) == {"/v1/infers/{service_id}", "/v1/infers/{service_id}/feedback"}
     page = html_of(Client().get("/v1/"))
     assert "http://testserver/v1/infers/&lt;service id&gt;" in page and "TOO_MANY_CALLS" in page
 
 
 def test_references_in_the_document_lead_somewhere() -> None:
-    found = document("http://x")
+    found = openapi_document("http://x")
     names = set(re.findall(r"#/components/schemas/(\w+)", str(found)))
     assert names and names <= set(found["components"]["schemas"])

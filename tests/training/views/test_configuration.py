@@ -212,7 +212,7 @@ def test_a_limit_that_no_network_meets_is_told_before_submitting(alice: Client) 
 
 def test_an_image_that_must_change_side_is_told(alice: Client) -> None:
     project = make_project(labels=2, images=5)
-    project.images.filter(annotations__label=project.labels.first()).update(side="TRAIN")
+    project.images.filter(annotations__label=project.labels.first()).update(split="TRAIN")
 
     answer = alice.post(address(project), typed())
 

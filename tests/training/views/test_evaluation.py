@@ -24,11 +24,11 @@ from projects.models import Annotation, Project
 from tests.factories import make_project, make_version
 from tests.pages import html_of
 from training.engine.evaluation import curves
-from training.engine.evaluation.evaluate import Prediction
+from training.engine.evaluation.evaluate import SamplePrediction
 from training.engine.evaluation.metrics import wilson
 from training.evaluation import curve_rows, svg_plots
 from training.evaluation.results import results_of
-from training.evaluation.uncertainty import accuracy_words, images_needed
+from training.evaluation.uncertainty import accuracy_note, images_needed
 from training.jobs import record
 from training.models import Curve, Metric, Status, TrainingVersion
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db
 LABELS = ("daisy", "roses", "tulips")
 
 
-def predictions(project: Project, seed: int = 1, is_multi: bool = False) -> list[Prediction]:
+def predictions(project: Project, seed: int = 1, is_multi: bool = False) -> list[SamplePrediction]:
     """Scores that lean to the truth, answers that follow the scores."""
     dice, found = np.random.default_rng(seed), []
     for image in project.images.values_list("pk", flat=True):
@@ -50,7 +50,9 @@ def predictions(project: Project, seed: int = 1, is_multi: bool = False) -> list
             raw = dice.random(3) + 0.7 * (np.arange(3) == true)
             scores = raw / raw.sum()
             truth, predicted = (LABELS[true],), (LABELS[int(scores.argmax())],)
-        found.append(Prediction(str(image), truth, predicted, tuple(scores), bool(scores.max() > 0.4), 0.5))
+        found.append(
+            SamplePrediction(str(image), truth, predicted, tuple(scores), bool(scores.max() > 0.4), 0.5)
+        )
     return found
 
 
@@ -91,7 +93,7 @@ def test_averages_curves_and_matrix_equal_those_of_scikit_learn(version: Trainin
         curve = version.curves.get(kind=Curve.Kind.THRESHOLD, label=label)
         is_one = np.array(truth) == label
         assert curve.area == pytest.approx(average_precision_score(is_one, scores[:, place]))
-        for step in svg_plots.steps(curve.points):
+        for step in svg_plots.threshold_steps(curve.points):
             named = scores[:, place] >= step.threshold
             assert step.recall.value == pytest.approx(recall_score(is_one, named))
             if named.any():
@@ -119,7 +121,7 @@ def test_coverage_and_calibration_are_counted_from_the_stored_predictions(versio
     rows = list(version.evaluated_images.values_list("confidence", "is_correct", "is_known"))
     sure, right = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
     coverage = version.curves.get(kind=Curve.Kind.COVERAGE)
-    for one in svg_plots.kept(coverage.points):
+    for one in svg_plots.coverage_steps(coverage.points):
         answered = sure >= one.threshold
         assert (one.answered.hits, one.right.hits) == (answered.sum(), (answered & right).sum())
     (known,) = version.curves.get(kind=Curve.Kind.KNOWN).points
@@ -135,7 +137,7 @@ def test_coverage_and_calibration_are_counted_from_the_stored_predictions(versio
 
 
 def test_headline_table_and_matrix_agree(version: TrainingVersion) -> None:
-    results, matrix = results_of(version), svg_plots.matrix(version.confusion)
+    results, matrix = results_of(version), svg_plots.build_matrix(version.confusion)
     diagonal = sum(cell.images for cell in matrix.filled if cell.is_right)
     assert diagonal == results.accuracy.hits == sum(row.recall.hits for row in results.rows)
     assert sum(cell.images for cell in matrix.filled) == results.accuracy.support
@@ -173,7 +175,7 @@ def test_the_intervals_hold_in_simulated_evaluations() -> None:
 def test_doubt_says_how_many_images_are_needed() -> None:
     rate = wilson(10, 12)
     few = Metric(value=rate.value, low=rate.low, high=rate.high, hits=10, support=12)
-    words = accuracy_words(few, Decimal("0.8"))
+    words = accuracy_note(few, Decimal("0.8"))
     assert words.startswith(
         "From 12 validation images nobody can tell the accuracy more exactly than 55 to 95 %"
     )
@@ -187,7 +189,7 @@ def test_a_version_without_curves_gets_them_from_its_predictions(
     version.curves.all().delete()
     vera.get(address(version, "thresholds"))
     assert list(version.curves.values_list("kind", "label", "points", "area")) == before
-    curve_rows.complete(version)
+    curve_rows.add_missing_curves(version)
     assert version.curves.count() == len(before)
 
 
@@ -195,7 +197,7 @@ def test_a_version_without_curves_gets_them_from_its_predictions(
 
 
 def test_a_cell_of_the_matrix_opens_exactly_its_images(version: TrainingVersion, vera: Client) -> None:
-    for cell in svg_plots.matrix(version.confusion).filled:
+    for cell in svg_plots.build_matrix(version.confusion).filled:
         html = html_of(vera.get(f"{address(version, 'evaluated_images')}?{cell.query}"))
         assert html.count('class="evaluated-tile') == cell.images
         assert f">{cell.images} image" in html
@@ -224,8 +226,8 @@ def test_a_name_within_another_is_not_taken_for_it(version: TrainingVersion) -> 
     one.true_names = "rose\nwild roses"
     one.save()
     mine = version.evaluated_images.filter(pk=one.pk)
-    assert not mine.carrying("roses").exists() and not mine.carrying("wild").exists()
-    assert mine.carrying("rose").exists() and mine.carrying("wild roses").exists()
+    assert not mine.with_true_label("roses").exists() and not mine.with_true_label("wild").exists()
+    assert mine.with_true_label("rose").exists() and mine.with_true_label("wild roses").exists()
 
 
 def test_one_image_shows_its_scores_and_one_key_relabels_it_and_goes_on(
@@ -256,7 +258,7 @@ def test_pages_of_many_images_and_labels_take_few_queries(
     found = []
     for image in project.images.values_list("pk", flat=True):
         true, named = dice.choice(labels), dice.choice(labels)
-        found.append(Prediction(str(image), (true,), (named,), tuple(1 / 136 for _ in labels)))
+        found.append(SamplePrediction(str(image), (true,), (named,), tuple(1 / 136 for _ in labels)))
     record.record(version, labels, found, [])
     for view in ("training_version", "evaluated_images", "confusion_matrix", "thresholds"):
         with django_assert_max_num_queries(26):
@@ -270,6 +272,6 @@ def test_without_a_stored_model_the_heat_map_is_a_sentence(version: TrainingVers
 
 
 def test_counting_thresholds_counts_a_score_at_its_own_threshold() -> None:
-    points = curves.counts(np.array([0.29, 0.57, 1.0, 0.0]), np.array([True, False, True, False]))
+    points = curves.threshold_counts(np.array([0.29, 0.57, 1.0, 0.0]), np.array([True, False, True, False]))
     assert points[29] == [2, 3] and points[30] == [1, 2] and points[57] == [1, 2] and points[100] == [1, 1]
     assert points[0] == [2, 4]

@@ -61,7 +61,7 @@ def test_the_answer_has_the_predicted_label_and_five_scores(opened) -> None:
 
 def test_the_scores_equal_those_of_the_evaluation(opened) -> None:
     content = colour_picture("yellow", format="JPEG", size=(333, 222))
-    bundle = model_cache.load(opened[0].training_version)
+    bundle = model_cache.load_model(opened[0].training_version)
     scores = dict(zip(bundle.labels, bundle.predict([content])[0], strict=True))
     for label, score in call(opened, content).json()["scores"]:
         assert score == pytest.approx(scores[label], abs=5e-7)
@@ -82,18 +82,18 @@ def test_a_call_with_a_wrong_token(opened, token: str) -> None:
 
 def test_the_old_token_stops_working_when_it_is_rotated(opened) -> None:
     service, old = opened
-    new = tokens.rotate(service, service.tokens.get().pk, make_user("alice"))
+    new = tokens.rotate_token(service, service.tokens.get().pk, make_user("alice"))
     refused(call((service, old)), 401, "TOKEN_WRONG")
     assert call((service, new.plain)).status_code == 200
 
 
 def test_each_token_works_until_it_is_revoked_and_says_when_it_was_used(opened) -> None:
     service, first = opened
-    shop = tokens.make(service, "shop", make_user("alice"))
+    shop = tokens.create_token(service, "shop", make_user("alice"))
     assert call((service, shop.plain)).status_code == call((service, first)).status_code == 200
     counters.flush()
     assert all(one.last_used_at for one in service.tokens.all())
-    tokens.revoke(service, service.tokens.get(name="shop").pk, make_user("alice"))
+    tokens.revoke_token(service, service.tokens.get(name="shop").pk, make_user("alice"))
     refused(call((service, shop.plain)), 401, "TOKEN_WRONG")
     assert call((service, first)).status_code == 200
 
@@ -227,7 +227,7 @@ def test_a_picture_that_is_too_large(opened, settings) -> None:
 
 
 def test_a_model_that_is_gone(opened, monkeypatch: pytest.MonkeyPatch, version: TrainingVersion) -> None:
-    monkeypatch.setattr(model_cache, "_shelf", model_cache._Shelf(2, 10**9))
+    monkeypatch.setattr(model_cache, "_shelf", model_cache._ModelCache(2, 10**9))
     monkeypatch.setattr(TrainingVersion, "folder", "training/nowhere")
     response = call(opened)
     refused(response, 503, "MODEL_UNAVAILABLE")
@@ -253,7 +253,7 @@ def test_a_fitted_model_answers_over_http_as_its_evaluation_did(
     shutil.copytree(tiny_bundle, folder / "bundle")
     service, token = deploy.deploy(version, make_user("alice"), None)
     deploy.bring_up(str(service.pk))
-    evaluation = evaluate(tiny_bundle, [sample for sample in tiny_samples if sample.usage == "EVAL"])
+    evaluation = evaluate(tiny_bundle, [sample for sample in tiny_samples if sample.split == "EVAL"])
     paths = {sample.id: sample.path for sample in tiny_samples}
     for prediction in evaluation.predictions:
         answer = call((service, token.plain), paths[prediction.id].read_bytes()).json()

@@ -100,7 +100,7 @@ def test_the_page_shows_state_countdown_calls_address_and_events(vera: Client, s
         assert word in words
     assert f"http://testserver/v1/infers/{service.pk}" in words
     token = service.tokens.get()
-    assert f"first token made {token.made_at:%Y-%m-%d} by alice {token.hint} never" in words
+    assert f"first token made {token.created_at:%Y-%m-%d} by alice {token.hint} never" in words
     assert token.token_hash not in html_of(page)
 
 

@@ -16,8 +16,8 @@ from projects.models import Project
 from tests.factories import make_project, make_user, make_version
 from tests.pages import html_of
 from training.engine import CandidateReport
-from training.engine.evaluation.evaluate import Prediction
-from training.evaluation.results import CHARTS, arranged, results_of
+from training.engine.evaluation.evaluate import SamplePrediction
+from training.evaluation.results import CHARTS, filter_and_sort, results_of
 from training.jobs import record
 from training.models import Status, StopReason, TrainingVersion
 
@@ -58,7 +58,7 @@ def make_completed(
     answers = [(label, label) for label in labels for _ in range(images)]
     answers[images] = (labels[1], labels[-1])
     predictions = [
-        Prediction("None", (truth,), (predicted,), (1.0, 0.0, 0.0)) for truth, predicted in answers
+        SamplePrediction("None", (truth,), (predicted,), (1.0, 0.0, 0.0)) for truth, predicted in answers
     ]
     record.record(version, labels, predictions, candidates)
     now = timezone.now()
@@ -292,8 +292,8 @@ def test_rates_that_are_not_defined_come_last() -> None:
     version.metrics.filter(label="daisy", name="precision").update(value=None)
     rows = results_of(version).rows
 
-    assert [row.label for row in arranged(rows, "precision", "")][-1] == "daisy"
-    assert [row.label for row in arranged(rows, "-precision", "")][-1] == "daisy"
+    assert [row.label for row in filter_and_sort(rows, "precision", "")][-1] == "daisy"
+    assert [row.label for row in filter_and_sort(rows, "-precision", "")][-1] == "daisy"
 
 
 def test_many_labels_take_no_more_queries(vera: Client, django_assert_max_num_queries: Any) -> None:

@@ -19,11 +19,13 @@ from training.engine.config import EngineError
 from training.engine.data.images import Pixels, read_square
 
 NETWORK = NETWORKS[0]  # the quickest
-SIDE = NETWORK.resolution
-WIDTH = (
+INPUT_SIDE = NETWORK.resolution
+EMBEDDING_SIZE = (
     1280  # of a row: what all stages see, 4096 numbers, by fixed random projections (Johnson, Lindenstrauss)
 )
-NAME = f"{NETWORK.name}, all stages"  # rows of other networks, or of other projections, are not compared
+EMBEDDING_NAME = (
+    f"{NETWORK.name}, all stages"  # rows of other networks, or of other projections, are not compared
+)
 Floats = NDArray[np.float32]
 
 
@@ -33,10 +35,10 @@ class Embedder:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         head = Head(torch.zeros(1, sum(NETWORK.taps)), torch.zeros(1))
-        member = Member(NETWORK, SIDE, classifier.pretrained(NETWORK), head, is_deep=True)
+        member = Member(NETWORK, INPUT_SIDE, classifier.pretrained_state(NETWORK), head, is_deep=True)
         self._queue: Any = open_feature_queue(member, threads)
-        random = np.random.Generator(np.random.PCG64(WIDTH))
-        self._projections = random.standard_normal((sum(NETWORK.taps), WIDTH), dtype=np.float32)
+        random = np.random.Generator(np.random.PCG64(EMBEDDING_SIZE))
+        self._projections = random.standard_normal((sum(NETWORK.taps), EMBEDDING_SIZE), dtype=np.float32)
 
     def embed(self, pictures: Sequence[Path | bytes | None]) -> tuple[Floats, NDArray[np.bool_]]:
         """[N, WIDTH] features at length 1, and [N] which could be read; the others' rows are 0."""
@@ -57,6 +59,6 @@ class Embedder:
 
 def _read(picture: Path | bytes | None) -> Pixels | None:
     try:
-        return read_square(picture, SIDE) if picture else None
+        return read_square(picture, INPUT_SIDE) if picture else None
     except (EngineError, OSError):
         return None

@@ -17,23 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-Rows = NDArray[np.int64]
+Indices = NDArray[np.int64]
 
-FEWEST = 2  # pictures of a label that say something about it
+MIN_PER_LABEL = 2  # pictures of a label that say something about it
 SHRINKAGE = 0.5  # of the covariance towards a sphere; best or near it from 2 to 50 pictures a label
-MOST_FITTED = 10_000  # rows of a fit; more change nothing that is seen
+MAX_FITTED_ROWS = 10_000  # rows of a fit; more change nothing that is seen
 SCALES = np.geomspace(0.0005, 8.0, 40)
 PRIORS = (0.0, 0.5, 1.0)  # how much the frequencies of the labels count
 RIDGE = 0.5  # times the mean of the eigenvalues
-CHOSEN = 400  # pictures that are put in an order of usefulness one by one
-POOL = 4_000  # of the most useful by themselves, among which they are chosen
-SURE_OF_LABELS = 5  # pictures a label, from which on being unsure counts, and not only being typical
-NEIGHBOURS, SAMPLE = 10, 1_000  # of a picture that tell how typical it is
-LEAST = 2e-4  # of what is left of a direction without one row; below it is rounding
+DIVERSE_ROWS = 400  # pictures that are put in an order of usefulness one by one
+DIVERSE_POOL = 4_000  # of the most useful by themselves, among which they are chosen
+TRUSTED_PER_LABEL = 5  # pictures a label, from which on being unsure counts, and not only being typical
+NEIGHBOURS, DENSITY_SAMPLE = 10, 1_000  # of a picture that tell how typical it is
+MIN_REMAINDER = 2e-4  # of what is left of a direction without one row; below it is rounding
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedClassifier:
     """Scores are `features @ weight + bias` [N, C]; `scale` and `offset` make them logits of probabilities.
 
     `known` [C]: labels with too few pictures get the probability 0. `rows` were learned from: no probability
@@ -59,29 +59,31 @@ class Fitted:
         return np.asarray((self.rows * likely + blind) / (self.rows + 1), np.float32)
 
 
-def fit(features: Floats, targets: Floats, is_multi_label: bool, seed: int = 0) -> Fitted | None:
+def fit(features: Floats, targets: Floats, is_multi_label: bool, seed: int = 0) -> FittedClassifier | None:
     """Learn from labeled rows; `targets` [N, C] of 0 and 1. None where not even two labels have enough."""
     found = _fit(features, targets, is_multi_label, seed)
     return found[0] if found else None
 
 
-def out_of_fold(features: Floats, targets: Floats, is_multi_label: bool = False) -> Floats | None:
+def out_of_fold_probabilities(
+    features: Floats, targets: Floats, is_multi_label: bool = False
+) -> Floats | None:
     """[N, C] probabilities of labeled rows, each from a fit that has not seen it."""
     found = _fit(features, targets, is_multi_label, 0, most=len(features))
     return found[0].from_scores(found[1]) if found else None
 
 
 def _fit(
-    features: Floats, targets: Floats, is_multi_label: bool, seed: int, most: int = MOST_FITTED
-) -> tuple[Fitted, Floats] | None:
+    features: Floats, targets: Floats, is_multi_label: bool, seed: int, most: int = MAX_FITTED_ROWS
+) -> tuple[FittedClassifier, Floats] | None:
     """The fit, and the scores [N, C] of its rows when they are left out."""
-    known = targets.sum(0) >= FEWEST
+    known = targets.sum(0) >= MIN_PER_LABEL
     if known.sum() < (1 if is_multi_label else 2):
         return None
     rows = np.arange(len(features))
     if len(rows) > most:
         rows = np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])
-        known &= targets[rows].sum(0) >= FEWEST
+        known &= targets[rows].sum(0) >= MIN_PER_LABEL
     rows = rows if is_multi_label else rows[targets[rows][:, known].any(1)]
     x, y = features[rows].astype(np.float32), targets[rows].astype(np.float32)
     if is_multi_label:
@@ -90,10 +92,10 @@ def _fit(
         offsets = np.full(y.shape[1], offset, np.float32)
     else:
         weight, bias, scores = _discriminant(x, y, known)
-        scale, offsets = _calibrated(scores, y, known)
+        scale, offsets = _calibrate(scores, y, known)
     left_out = np.zeros(targets.shape, np.float32)
     left_out[rows] = scores
-    return Fitted(weight, bias, scale, offsets, known, is_multi_label, len(rows)), left_out
+    return FittedClassifier(weight, bias, scale, offsets, known, is_multi_label, len(rows)), left_out
 
 
 # --- one label a picture ---
@@ -112,11 +114,11 @@ def _discriminant(x: Floats, y: Floats, known: NDArray[np.bool_]) -> tuple[Float
     inverse = np.linalg.inv(shrunken).astype(np.float32)
     weight = (inverse @ means.T).astype(np.float32)
     bias = (-0.5 * np.einsum("cf,fc->c", means, weight)).astype(np.float32)
-    return weight, bias, _left_out(x, means, inverse, mine, counts[mine], rest, freedom)
+    return weight, bias, _leave_one_out_scores(x, means, inverse, mine, counts[mine], rest, freedom)
 
 
-def _left_out(
-    x: Floats, means: Floats, inverse: Floats, mine: Rows, count: Floats, rest: Floats, freedom: int
+def _leave_one_out_scores(
+    x: Floats, means: Floats, inverse: Floats, mine: Indices, count: Floats, rest: Floats, freedom: int
 ) -> Floats:
     """Each row's scores when neither its label's mean nor the covariance has seen it.
 
@@ -128,7 +130,7 @@ def _left_out(
     v = rest @ inverse
     uv = np.einsum("nf,nf->n", rest, v)
     share = (1 - SHRINKAGE) * count / others / freedom
-    gain = share / np.maximum(1 - share * uv, LEAST)
+    gain = share / np.maximum(1 - share * uv, MIN_REMAINDER)
     v_means = v @ means.T
     scores = turned @ means.T + (gain * np.einsum("nf,nf->n", x, v))[:, None] * v_means
     scores -= 0.5 * (np.einsum("cf,cf->c", means, turned_means) + gain[:, None] * v_means**2)
@@ -140,7 +142,7 @@ def _left_out(
     return np.asarray(scores, np.float32)
 
 
-def _calibrated(scores: Floats, y: Floats, known: NDArray[np.bool_]) -> tuple[float, Floats]:
+def _calibrate(scores: Floats, y: Floats, known: NDArray[np.bool_]) -> tuple[float, Floats]:
     """Scale and offsets [C] with the least log loss on left-out rows."""
     mine = y.argmax(1)
     frequency = np.log(np.maximum(y.sum(0), 1) / len(y)).astype(np.float32)
@@ -203,7 +205,7 @@ def _sigmoid(logits: Floats, known: NDArray[np.bool_]) -> Floats:
 # --- what to label next ---
 
 
-def usefulness(features: Floats, probabilities: Floats | None, labels_each: float) -> Floats:
+def acquisition_scores(features: Floats, probabilities: Floats | None, labels_each: float) -> Floats:
     """[N] how much the labels of unlabeled rows would teach: those to begin with from 2 down to 1, in their
     order, the others from 1 down to 0. Every row has one, so the order never runs dry.
 
@@ -212,27 +214,27 @@ def usefulness(features: Floats, probabilities: Floats | None, labels_each: floa
     """
     if not len(features):
         return np.zeros(0, np.float32)
-    worth = _worth(features, probabilities, labels_each)
-    chosen = _spread(features, worth)
-    worth[chosen] = 2 - np.arange(len(chosen), dtype=np.float32) / CHOSEN
+    worth = _score_rows(features, probabilities, labels_each)
+    chosen = _diverse_rows(features, worth)
+    worth[chosen] = 2 - np.arange(len(chosen), dtype=np.float32) / DIVERSE_ROWS
     return worth
 
 
-def _worth(features: Floats, probabilities: Floats | None, labels_each: float) -> Floats:
+def _score_rows(features: Floats, probabilities: Floats | None, labels_each: float) -> Floats:
     """[N] from 0 to 1, of each row by itself."""
-    typical = _ranked(_density(features))
-    if probabilities is None or labels_each < FEWEST:
+    typical = _rank_scores(_density(features))
+    if probabilities is None or labels_each < MIN_PER_LABEL:
         return typical
     top = np.sort(probabilities, axis=1)[:, -2:]
     margin = top[:, 1] - top[:, 0] if probabilities.shape[1] > 1 else abs(2 * top[:, 0] - 1)
     unsure = 1 - margin
-    trust = min(1.0, labels_each / SURE_OF_LABELS)
+    trust = min(1.0, labels_each / TRUSTED_PER_LABEL)
     return np.asarray((1 - trust) * typical + trust * (0.85 * unsure + 0.15 * typical), np.float32)
 
 
 def _density(features: Floats) -> Floats:
     """[N] mean likeness to the nearest of a fixed sample."""
-    picked = np.sort(np.random.default_rng(0).permutation(len(features))[:SAMPLE])
+    picked = np.sort(np.random.default_rng(0).permutation(len(features))[:DENSITY_SAMPLE])
     nearest = min(NEIGHBOURS, len(picked))
     found = np.empty(len(features), np.float32)
     for start in range(0, len(features), 4096):
@@ -241,19 +243,19 @@ def _density(features: Floats) -> Floats:
     return found
 
 
-def _ranked(values: Floats) -> Floats:
+def _rank_scores(values: Floats) -> Floats:
     ranks = np.empty(len(values), np.float32)
     ranks[np.argsort(values, kind="stable")] = np.arange(len(values), dtype=np.float32)
     return np.asarray(ranks / max(len(values) - 1, 1), np.float32)
 
 
-def _spread(features: Floats, worth: Floats) -> Rows:
+def _diverse_rows(features: Floats, worth: Floats) -> Indices:
     """The rows to begin with: each the best by its worth times its distance to those before it."""
-    pool = np.argsort(-worth, kind="stable")[:POOL]
+    pool = np.argsort(-worth, kind="stable")[:DIVERSE_POOL]
     near, value = features[pool], worth[pool] + 0.05
     distance = np.ones(len(pool), np.float32)
     chosen: list[int] = []
-    for _ in range(min(CHOSEN, len(pool))):
+    for _ in range(min(DIVERSE_ROWS, len(pool))):
         best = int(np.argmax(value * distance))
         chosen.append(best)
         distance = np.minimum(distance, np.sqrt(np.maximum(1 - near @ near[best], 0)))

@@ -23,8 +23,8 @@ from training.engine.backbones.timm_loader import load_timm
 from training.engine.backbones.trunk import Trunk
 from training.engine.config import EngineError
 
-State = dict[str, Tensor]
-CLASSIFIERS = ("classifier.", "fc.")  # what timm's networks end with, which nothing here uses
+StateDict = dict[str, Tensor]
+CLASSIFIER_PREFIXES = ("classifier.", "fc.")  # what timm's networks end with, which nothing here uses
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Member:
 
     network: Network
     resolution: int
-    state: State
+    state: StateDict
     head: Head
     is_deep: bool = False
     is_from_base: bool = False
@@ -60,7 +60,7 @@ class Member:
         return self.network.taps if self.is_deep else (self.network.features,)
 
 
-class Normalized(nn.Module):
+class FeatureExtractor(nn.Module):
     """[N, R, R, 3] uint8 pixels to [N, F] pooled features; scaling to [-1, 1] is inside.
 
     Deep features begin with mean and maximum of the stages and end with the plain ones.
@@ -71,7 +71,7 @@ class Normalized(nn.Module):
         self.trunk, self.is_deep = trunk, is_deep
 
     def forward(self, pixels: Tensor) -> Tensor:
-        x, pooled = self.trunk.stem(scaled(pixels)), list[Tensor]()
+        x, pooled = self.trunk.stem(to_network_input(pixels)), list[Tensor]()
         for number, stage in enumerate(self.trunk.stages):
             x = stage(x)
             if self.is_deep and number:
@@ -82,15 +82,15 @@ class Normalized(nn.Module):
         return torch.cat([*pooled, x.amax((2, 3)), x.mean((2, 3))], dim=1)
 
 
-class Assembled(nn.Module):
+class Ensemble(nn.Module):
     """The exported form: one input for each resolution; gives logits [N, C] and features [N, F]."""
 
     def __init__(self, members: Sequence[Member]) -> None:
         super().__init__()
-        self.sizes = resolutions(members)
+        self.sizes = resolutions_of(members)
         self.inputs = [self.sizes.index(member.resolution) for member in members]
-        self.backbones = nn.ModuleList([normalized(member) for member in members])
-        self.heads = nn.ModuleList([_linear(member.head) for member in members])
+        self.backbones = nn.ModuleList([feature_extractor(member) for member in members])
+        self.heads = nn.ModuleList([_linear_layer(member.head) for member in members])
 
     def forward(self, *pixels: Tensor) -> tuple[Tensor, Tensor]:
         features = [net(pixels[i]) for net, i in zip(self.backbones, self.inputs, strict=True)]
@@ -98,32 +98,32 @@ class Assembled(nn.Module):
         return torch.stack(parts).sum(dim=0), torch.cat(features, dim=1)
 
 
-def normalized(member: Member) -> Normalized:
+def feature_extractor(member: Member) -> FeatureExtractor:
     """A member's network with its weights, in evaluation mode."""
-    backbone = build(member.network, member.state)
-    return Normalized(Trunk(backbone, member.network), member.is_deep).eval()
+    backbone = build_backbone(member.network, member.state)
+    return FeatureExtractor(Trunk(backbone, member.network), member.is_deep).eval()
 
 
-def scaled(pixels: Tensor) -> Tensor:
+def to_network_input(pixels: Tensor) -> Tensor:
     """[N, R, R, 3] uint8 to [N, 3, R, R] float in [-1, 1]."""
     return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def resolutions(members: Sequence[Member]) -> list[int]:
+def resolutions_of(members: Sequence[Member]) -> list[int]:
     """The sizes a model looks at, ascending, each once."""
     return sorted({member.resolution for member in members})
 
 
-def pretrained(network: Network) -> State:
+def pretrained_state(network: Network) -> StateDict:
     """The backbone's pretrained weights, by timm's names, without classifier.
 
     Raises EngineError where they are missing or are not this network's.
     """
-    state = packaged(network) if network.package else _stored(network)
-    return {name: one for name, one in state.items() if not name.startswith(CLASSIFIERS)}
+    state = packaged_state(network) if network.package else _stored_state(network)
+    return {name: one for name, one in state.items() if not name.startswith(CLASSIFIER_PREFIXES)}
 
 
-def packaged(network: Network) -> State:
+def packaged_state(network: Network) -> StateDict:
     """All weights of the network's package, by timm's names. Raises EngineError where they are missing.
 
     The packages' tensors have other names, but fit timm's in order, one to one.
@@ -135,10 +135,10 @@ def packaged(network: Network) -> State:
             f"Install the package {network.package}.",
         )
     names = load_timm().create_model(network.timm_name, pretrained=False).state_dict()
-    return dict(zip(names, weights.load(file).values(), strict=True))
+    return dict(zip(names, weights.load_tensors(file).values(), strict=True))
 
 
-def _stored(network: Network) -> State:
+def _stored_state(network: Network) -> StateDict:
     """All weights of a file on disk."""
     file = network.weights_file()
     if file is None:
@@ -146,15 +146,15 @@ def _stored(network: Network) -> State:
             f"The pretrained weights of {network.name} are not on this machine.",
             f'Fetch them with "python -m training.engine networks --fetch {network.name}".',
         )
-    state = weights.load(file)
+    state = weights.load_tensors(file)
     expected = load_timm().create_model(network.timm_name, pretrained=False, num_classes=0).state_dict()
-    found = {name: tensor.shape for name, tensor in state.items() if not name.startswith(CLASSIFIERS)}
+    found = {name: tensor.shape for name, tensor in state.items() if not name.startswith(CLASSIFIER_PREFIXES)}
     if found != {name: tensor.shape for name, tensor in expected.items()}:
         raise EngineError(f"The weights in {file} are not those of {network.name}.", "Remove that file.")
     return state
 
 
-def build(network: Network, state: Mapping[str, Tensor]) -> nn.Module:
+def build_backbone(network: Network, state: Mapping[str, Tensor]) -> nn.Module:
     """The backbone with these weights, in evaluation mode; gives pooled features [N, F]."""
     backbone = load_timm().create_model(network.timm_name, pretrained=False, num_classes=0)
     backbone.load_state_dict(state)
@@ -181,7 +181,7 @@ def to_onnx(module: nn.Module, sizes: Sequence[int], outputs: Sequence[str]) -> 
     return target.getvalue()
 
 
-def _linear(head: Head) -> nn.Linear:
+def _linear_layer(head: Head) -> nn.Linear:
     layer = nn.Linear(head.weight.shape[1], head.weight.shape[0])
     layer.weight.data.copy_(head.weight)
     layer.bias.data.copy_(head.bias)

@@ -13,22 +13,22 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from training.engine.backbones.classifier import Member, normalized, to_onnx
-from training.engine.data.images import Pixels, read_square, release, resize_square
+from training.engine.backbones.classifier import Member, feature_extractor, to_onnx
+from training.engine.data.images import Pixels, read_square, release_pages, resize_square
 from training.engine.runtime import compile_onnx, open_queue
 
-PROCESSOR_BATCH = 1  # the quickest: what a layer leaves is still in the cache when the next one reads it
+CPU_BATCH = 1  # the quickest: what a layer leaves is still in the cache when the next one reads it
 GPU_BATCH = 64
 RELEASE_EVERY = 1024  # rows, 300 MB
 Tick = Callable[[float], None]
-Rows = list[Any]
+Batches = list[Any]
 
 
-class Enough(Exception):
+class StopExtraction(Exception):
     """Raised by a tick: what was extracted so far is enough."""
 
 
-def extract(
+def extract_features(
     member: Member,
     pixels: Pixels,
     threads: int,
@@ -43,20 +43,20 @@ def extract(
     as many as there are by then.
     """
     chosen = range(len(pixels)) if rows is None else rows
-    size = GPU_BATCH if device == "cuda" else PROCESSOR_BATCH
-    parts: Rows = [None] * -(-len(chosen) // size)
-    batches = enumerate(_batches(pixels, chosen, member.resolution, threads, size, turns))
+    size = GPU_BATCH if device == "cuda" else CPU_BATCH
+    parts: Batches = [None] * -(-len(chosen) // size)
+    batches = enumerate(_read_batches(pixels, chosen, member.resolution, threads, size, turns))
     try:
         if device == "cuda":
-            _on_gpu(member, batches, parts, tick)
+            _extract_on_gpu(member, batches, parts, tick)
         else:
-            _on_processor(member, batches, parts, threads, tick)
-    except Enough:
+            _extract_on_cpu(member, batches, parts, threads, tick)
+    except StopExtraction:
         parts = parts[: next(i for i, part in enumerate([*parts, None]) if part is None)]
     return torch.from_numpy(np.concatenate(parts))
 
 
-def _batches(
+def _read_batches(
     pixels: Pixels, rows: Sequence[int], side: int, threads: int, size: int, turns: int
 ) -> Iterator[Pixels]:
     """Batches [<= size, side, side, 3], resized and turned a little ahead in threads."""
@@ -74,13 +74,13 @@ def _batches(
             ahead += [pool.submit(read, start) for start in islice(starts, 1)]
             since_release += len(batch)
             if since_release >= RELEASE_EVERY:
-                release(pixels)
+                release_pages(pixels)
                 since_release = 0
             yield batch
 
 
-def _on_processor(
-    member: Member, batches: Iterator[tuple[int, Pixels]], parts: Rows, threads: int, tick: Tick
+def _extract_on_cpu(
+    member: Member, batches: Iterator[tuple[int, Pixels]], parts: Batches, threads: int, tick: Tick
 ) -> None:
     queue = open_feature_queue(member, threads)
     queue.set_callback(lambda request, i: parts.__setitem__(i, request.get_output_tensor(0).data.copy()))
@@ -95,23 +95,25 @@ def _on_processor(
 def open_feature_queue(member: Member, threads: int) -> Any:
     """OpenVINO's queue of the member's features: the same numbers as the bundle gives later."""
     side = member.resolution
-    model = to_onnx(normalized(member), [side], ["features"])
-    return open_queue(model, [PROCESSOR_BATCH, side, side, 3], threads)
+    model = to_onnx(feature_extractor(member), [side], ["features"])
+    return open_queue(model, [CPU_BATCH, side, side, 3], threads)
 
 
-def _on_gpu(member: Member, batches: Iterator[tuple[int, Pixels]], parts: Rows, tick: Tick) -> None:
-    module = normalized(member).to("cuda").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def _extract_on_gpu(
+    member: Member, batches: Iterator[tuple[int, Pixels]], parts: Batches, tick: Tick
+) -> None:
+    module = feature_extractor(member).to("cuda").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for i, batch in batches:
         with torch.inference_mode(), torch.autocast("cuda", torch.float16):
             parts[i] = module(torch.from_numpy(batch).to("cuda")).float().cpu().numpy()
         tick(i / len(parts))
 
 
-def measured_ms(
+def measure_ms(
     member: Member, paths: Sequence[Path], side: int, threads: int, tick: Callable[[], None]
 ) -> float:
     """Median ms of one picture through a network on this machine, decoding and resizing included."""
-    onnx = to_onnx(normalized(member), [member.resolution], ["features"])
+    onnx = to_onnx(feature_extractor(member), [member.resolution], ["features"])
     request = compile_onnx(onnx, [member.resolution], threads).create_infer_request()
     times = []
     for turn in range(12):

@@ -13,14 +13,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from training.engine.backbones.classifier import State, build
+from training.engine.backbones.classifier import StateDict, build_backbone
 from training.engine.backbones.depthwise import Depthwise
 from training.engine.backbones.registry import Network
 from training.engine.backbones.timm_loader import load_timm
 from training.engine.backbones.trunk import Trunk
 
 
-class Fused(nn.Module):
+class FusedConv(nn.Module):
     """A convolution with its batch norm (frozen statistics, trained scale and shift) and its activation."""
 
     def __init__(self, conv: Any, norm: Any) -> None:
@@ -46,16 +46,16 @@ class Fused(nn.Module):
         return cast(Tensor, self.act(y))
 
 
-class Trainable(nn.Module):
+class TrainableBackbone(nn.Module):
     """[N, 3, R, R] pictures in [-1, 1] to [N, F] features. `live` holds what is trained, by timm's names.
 
     The stem and the first `frozen_stages` stages can stay as they are; then the rest reads what they make of
     the pictures, `maps`.
     """
 
-    def __init__(self, network: Network, state: State, device: str, frozen_stages: int = 0) -> None:
+    def __init__(self, network: Network, state: StateDict, device: str, frozen_stages: int = 0) -> None:
         super().__init__()
-        backbone = build(network, state).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        backbone = build_backbone(network, state).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         parameters = dict(backbone.named_parameters())
         self.frozen_stages = frozen_stages
         self.trunk = Trunk(_fuse(backbone), network).to(device)
@@ -80,7 +80,7 @@ class Trainable(nn.Module):
         return cast(Tensor, self.trunk.tail(x).mean((2, 3)))
 
 
-def with_trained(state: State, trained: dict[str, Tensor]) -> State:
+def with_trained(state: StateDict, trained: dict[str, Tensor]) -> StateDict:
     """The state of a backbone with some tensors replaced."""
     return state | {name: tensor.float().cpu().contiguous() for name, tensor in trained.items()}
 
@@ -90,7 +90,7 @@ def _fuse(module: nn.Module) -> nn.Module:
     children = list(module.named_children())
     for (name, child), (next_name, following) in pairwise([*children, ("", None)]):
         if isinstance(child, nn.Conv2d) and isinstance(following, nn.BatchNorm2d):
-            setattr(module, name, Fused(child, following))
+            setattr(module, name, FusedConv(child, following))
             setattr(module, next_name, nn.Identity())
         elif child is not None:
             _fuse(child)

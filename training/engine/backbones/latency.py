@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from training.engine.backbones.registry import Network, available
+from training.engine.backbones.registry import Network, available_networks
 from training.engine.config import EngineError, Hardware
 
 # NVIDIA's published figures of the P4: 5.5 TFLOP/s float32, 192 GB/s. Small layers reach a part of them.
@@ -39,17 +39,17 @@ def estimate_total_ms(parts: Sequence[tuple[Network, int]], hardware: Hardware) 
     return HOST_MS + sum(estimate_ms(one, size, hardware) - HOST_MS for one, size in parts)
 
 
-def admissible(hardware: Hardware, max_inference_ms: float) -> list[tuple[Network, int, float]]:
+def admissible_networks(hardware: Hardware, max_inference_ms: float) -> list[tuple[Network, int, float]]:
     """(network, resolution, ms) whose estimate fits the limit, the fastest first."""
-    return [one for one in _all_by_speed(hardware) if one[2] <= max_inference_ms]
+    return [one for one in _networks_by_latency(hardware) if one[2] <= max_inference_ms]
 
 
-def fastest(hardware: Hardware) -> tuple[Network, int, float]:
+def fastest_network(hardware: Hardware) -> tuple[Network, int, float]:
     """The quickest (network, resolution, ms) there is."""
-    return _all_by_speed(hardware)[0]
+    return _networks_by_latency(hardware)[0]
 
 
-def nothing_fits(max_inference_ms: float, name: str, resolution: int, ms: float) -> EngineError:
+def no_network_fits(max_inference_ms: float, name: str, resolution: int, ms: float) -> EngineError:
     """The error for a limit that nobody can meet; names the fastest that exists."""
     return EngineError(
         f"No network answers within {max_inference_ms:g} ms: the fastest, {name} at {resolution} pixels, "
@@ -58,10 +58,10 @@ def nothing_fits(max_inference_ms: float, name: str, resolution: int, ms: float)
     )
 
 
-def _all_by_speed(hardware: Hardware) -> list[tuple[Network, int, float]]:
+def _networks_by_latency(hardware: Hardware) -> list[tuple[Network, int, float]]:
     every = [
         (one, resolution, estimate_ms(one, resolution, hardware))
-        for one in available()
+        for one in available_networks()
         for resolution in one.resolutions
     ]
     return sorted(every, key=lambda item: item[2])

@@ -53,7 +53,7 @@ class Network:
         """The pretrained weights, where they are on this machine."""
         if self.package:
             return weights.find_packaged(self.package)
-        return weights.find(self.timm_name, self.hub_file)
+        return weights.find_file(self.timm_name, self.hub_file)
 
 
 NETWORKS: tuple[Network, ...] = (
@@ -182,12 +182,12 @@ NETWORKS: tuple[Network, ...] = (
 )
 
 
-def available() -> list[Network]:
+def available_networks() -> list[Network]:
     """The networks whose weights are here. Those of packages are always expected."""
     return [one for one in NETWORKS if one.package or one.weights_file()]
 
 
-def network(name: str) -> Network:
+def get_network(name: str) -> Network:
     """The network of that name. Raises EngineError for a stranger."""
     for known in NETWORKS:
         if known.name == name:
@@ -195,6 +195,6 @@ def network(name: str) -> Network:
     raise EngineError(f"The network {name} is not known here.", "Use a model made by this version.")
 
 
-def macs(network: Network, resolution: int) -> float:
+def macs_at(network: Network, resolution: int) -> float:
     """Multiply-adds of one image: they grow with the area."""
     return network.macs * (resolution / network.resolution) ** 2

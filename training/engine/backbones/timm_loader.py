@@ -16,13 +16,13 @@ from types import ModuleType
 
 import torch
 
-_DESCRIBER = "torchvision._meta_registrations"
+_META_REGISTRATIONS = "torchvision._meta_registrations"
 
 
 def load_timm() -> ModuleType:
     """timm, imported with torchvision usable beneath it."""
     if "torchvision" not in sys.modules and not _has_operators():
-        sys.modules.setdefault(_DESCRIBER, ModuleType(_DESCRIBER))
+        sys.modules.setdefault(_META_REGISTRATIONS, ModuleType(_META_REGISTRATIONS))
     return importlib.import_module("timm")
 
 

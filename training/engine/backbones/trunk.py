@@ -27,11 +27,11 @@ class Trunk(nn.Module):
         else:
             raise ValueError(f"The parts of {kind} are not known.")
         if network.mean != network.std or set(network.mean) != {0.5}:
-            stem.insert(0, Rescaled(network.mean, network.std))
+            stem.insert(0, Rescale(network.mean, network.std))
         self.stem, self.stages, self.tail = nn.Sequential(*stem), nn.ModuleList(stages), nn.Sequential(*tail)
 
 
-class Rescaled(nn.Module):
+class Rescale(nn.Module):
     """Pictures in [-1, 1] to (pixel - mean) / std, of pixels in [0, 1].
 
     It is not folded into the first convolution, whose padding stands for the mean colour.

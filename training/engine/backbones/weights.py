@@ -16,13 +16,13 @@ from training.engine.config import EngineError
 if TYPE_CHECKING:
     from torch import Tensor
 
-FOLDER = "EXEML_WEIGHTS"  # names a folder of files <timm's name>.safetensors or .pth
+FOLDER_VARIABLE = "EXEML_WEIGHTS"  # names a folder of files <timm's name>.safetensors or .pth
 SUFFIXES = (".safetensors", ".pth")
 
 
-def find(timm_name: str, hub_file: str) -> Path | None:
+def find_file(timm_name: str, hub_file: str) -> Path | None:
     """The file of a network's weights: from the operator's folder, else a cache of timm or torch."""
-    return next((file for file in _places(timm_name, hub_file) if file.is_file()), None)
+    return next((file for file in _possible_files(timm_name, hub_file) if file.is_file()), None)
 
 
 def find_packaged(package: str) -> Path | None:
@@ -32,7 +32,7 @@ def find_packaged(package: str) -> Path | None:
     return next((file for folder in folders for file in sorted(Path(folder).glob("models/*.pth"))), None)
 
 
-def load(file: Path) -> dict[str, Tensor]:
+def load_tensors(file: Path) -> dict[str, Tensor]:
     """The tensors of a file, on the processor. Raises EngineError where it cannot be read."""
     try:
         if file.suffix == ".safetensors":
@@ -46,7 +46,7 @@ def load(file: Path) -> dict[str, Tensor]:
         raise EngineError(f"The weights in {file} cannot be read.", "Remove that file.") from problem
 
 
-def fetch(timm_name: str) -> None:
+def download(timm_name: str) -> None:
     """Have timm download a network's weights into its cache. Raises EngineError where that fails."""
     from training.engine.backbones.timm_loader import load_timm
 
@@ -55,28 +55,28 @@ def fetch(timm_name: str) -> None:
     except Exception as problem:  # whatever a network raises
         raise EngineError(
             f"The weights of {timm_name} cannot be fetched.",
-            f"Check the connection, or copy {timm_name}.safetensors into a folder that {FOLDER} names.",
+            f"Check the connection, or copy {timm_name}.safetensors into a folder of {FOLDER_VARIABLE}.",
         ) from problem
 
 
-def _places(timm_name: str, hub_file: str) -> Iterator[Path]:
-    if folder := os.environ.get(FOLDER):
+def _possible_files(timm_name: str, hub_file: str) -> Iterator[Path]:
+    if folder := os.environ.get(FOLDER_VARIABLE):
         yield from (Path(folder) / (timm_name + suffix) for suffix in SUFFIXES)
-    snapshots = _hugging_face() / f"models--timm--{timm_name}" / "snapshots"
+    snapshots = _hugging_face_cache() / f"models--timm--{timm_name}" / "snapshots"
     yield from sorted(snapshots.glob("*/model.safetensors"))
     if hub_file:
         yield _torch_home() / "hub" / "checkpoints" / hub_file
 
 
-def _cache() -> Path:
+def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
-def _hugging_face() -> Path:
+def _hugging_face_cache() -> Path:
     """Where Hugging Face's hub keeps files, from which timm fetches."""
-    home = Path(os.environ.get("HF_HOME") or _cache() / "huggingface")
+    home = Path(os.environ.get("HF_HOME") or _cache_folder() / "huggingface")
     return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
 
 
 def _torch_home() -> Path:
-    return Path(os.environ.get("TORCH_HOME") or _cache() / "torch")
+    return Path(os.environ.get("TORCH_HOME") or _cache_folder() / "torch")

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.engine.bundle import novelty
-from training.engine.bundle.novelty import Judgement, Known
+from training.engine.bundle.novelty import NoveltyReference, NoveltyScore
 from training.engine.config import EngineError
 from training.engine.data.images import Pixels, read_square, resize_square
 from training.engine.runtime import compile_onnx
@@ -37,12 +37,12 @@ Scores = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ImagePrediction:
     """All about one picture: calibrated scores [C], the labels they stand for, and whether it is known."""
 
     scores: Scores
-    chosen: tuple[str, ...]
-    judgement: Judgement
+    predicted_labels: tuple[str, ...]
+    novelty_score: NoveltyScore
 
 
 @dataclass(slots=True)
@@ -54,14 +54,14 @@ class Bundle:
     is_multi_label: bool
     description: dict[str, Any]
     _compiled: Any = field(repr=False)
-    known: Known | None = field(default=None, repr=False)
+    known: NoveltyReference | None = field(default=None, repr=False)
     _local: threading.local = field(default_factory=threading.local, repr=False)
 
     @classmethod
     def load(cls, path: Path, threads: int | None = None) -> Bundle:
         """Read and compile. Raises EngineError for a folder that is no bundle or is of another version."""
         description = read_description(path)
-        known = novelty.read(path, description)
+        known = novelty.read_reference(path, description)
         compiled = compile_onnx(path / "model.onnx", _resolutions(description), threads)
         labels = tuple(description["labels"])
         return cls(path, labels, description["is_multi_label"], description, compiled, known)
@@ -86,7 +86,7 @@ class Bundle:
         """[C] calibrated probabilities of one picture."""
         return self.predict_square(self.read(image))
 
-    def answer(self, image: Source) -> Answer:
+    def answer(self, image: Source) -> ImagePrediction:
         """Scores, labels, and whether the picture is of the model's world. Raises UnreadableImage."""
         return self.answer_square(self.read(image))
 
@@ -98,13 +98,13 @@ class Bundle:
         """[C] calibrated probabilities of pixels that `read` made."""
         return calibrate(self.logits(square)[0], self.description["temperature"], self.is_multi_label)
 
-    def answer_square(self, square: Pixels) -> Answer:
+    def answer_square(self, square: Pixels) -> ImagePrediction:
         """The answer to pixels that `read` made."""
         logits, features = self.logits(square)
         scores = calibrate(logits, self.description["temperature"], self.is_multi_label)
         confidence = float(novelty.confidences(scores, self.thresholds if self.is_multi_label else None))
-        judgement = self.known.judge(features, confidence) if self.known else Judgement(confidence)
-        return Answer(scores, self.chosen(scores), judgement)
+        novelty_score = self.known.judge(features, confidence) if self.known else NoveltyScore(confidence)
+        return ImagePrediction(scores, self.predicted_labels(scores), novelty_score)
 
     def logits(self, square: Pixels) -> tuple[Scores, Scores]:
         """([C] logits, [F] features) of pixels that `read` made."""
@@ -114,7 +114,7 @@ class Bundle:
         logits, features = (request.get_tensor(name).data[0].copy() for name in ("logits", "features"))
         return logits, features
 
-    def chosen(self, scores: Scores) -> tuple[str, ...]:
+    def predicted_labels(self, scores: Scores) -> tuple[str, ...]:
         """The labels that one row of scores stands for: the best one, or all beyond their thresholds."""
         if not self.is_multi_label:
             return (self.labels[int(scores.argmax())],)

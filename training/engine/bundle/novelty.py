@@ -25,18 +25,21 @@ from numpy.typing import NDArray
 from training.engine.config import EngineError
 
 Floats = NDArray[np.float32]
-FILE = "known.npz"
+REFERENCE_FILE = "known.npz"
 NEIGHBOURS = 5
-MOST_REFERENCES = 1000  # 2.5 MB on disk, less than a millisecond a picture
-SURE_SHARE = 0.98  # of the rightly answered pictures that are sure enough
+MAX_REFERENCES = 1000  # 2.5 MB on disk, less than a millisecond a picture
+CONFIDENT_SHARE = 0.98  # of the rightly answered pictures that are sure enough
 NEAR_SHARE = 0.99  # of the training pictures that are near enough
-SURE, SURE_OF_LABELS = 0.9, 1.0  # confidences that are always enough, as easy sets make nearly all certain
-ALIKE = 0.01  # confidences that differ by so little are the same
+ALWAYS_CONFIDENT, ALWAYS_CONFIDENT_MULTI_LABEL = (
+    0.9,
+    1.0,
+)  # confidences that are always enough, as easy sets make nearly all certain
+CONFIDENCE_TOLERANCE = 0.01  # confidences that differ by so little are the same
 QUANTILES = np.linspace(0, 1, 101)
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class NoveltyScore:
     """`confidence` as `confidences` gives it; `distance` 0 to √2, of which smaller is nearer.
 
     `familiarity`, 0 to 1, sorts pictures for people: the share of training pictures that are at most as sure,
@@ -51,7 +54,7 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class NoveltyReference:
     """References [R, D] float32 of length 1, quantiles [Q] of both measures, and where they say "unknown".
 
     `member` is the network's number in the model; `first` is the first of its D columns among the features
@@ -66,14 +69,14 @@ class Known:
     member: int
     first: int
 
-    def judge(self, features: Floats, confidence: float) -> Judgement:
+    def judge(self, features: Floats, confidence: float) -> NoveltyScore:
         """One picture, by the features [F] of all members and its confidence."""
         own = features[None, self.first : self.first + self.references.shape[1]]
-        distance = float(_nearest(_apart(directions(own), self.references))[0])
-        sure = float(np.interp(confidence + ALIKE, self.confidences, QUANTILES))
+        distance = float(_mean_nearest(_pairwise_distances(directions(own), self.references))[0])
+        sure = float(np.interp(confidence + CONFIDENCE_TOLERANCE, self.confidences, QUANTILES))
         near = 1 - float(np.interp(distance, self.distances, QUANTILES))
         is_known = confidence >= self.min_confidence and distance <= self.max_distance
-        return Judgement(confidence, distance, min(sure, near), is_known)
+        return NoveltyScore(confidence, distance, min(sure, near), is_known)
 
     def describe(self) -> dict[str, Any]:
         """The entry in bundle.json."""
@@ -90,21 +93,21 @@ class Known:
     def write(self, folder: Path) -> None:
         """known.npz into a folder that is swapped in whole."""
         np.savez(
-            folder / FILE,
+            folder / REFERENCE_FILE,
             references=self.references.astype(np.float16),
             confidences=self.confidences,
             distances=self.distances,
         )
 
 
-def read(folder: Path, description: dict[str, Any]) -> Known | None:
+def read_reference(folder: Path, description: dict[str, Any]) -> NoveltyReference | None:
     """What a bundle knows, None for those made before they did. Raises EngineError for a damaged one."""
     entry = description.get("unknown")
     if entry is None:
         return None
     try:
-        with np.load(folder / FILE, allow_pickle=False) as arrays:
-            known = Known(
+        with np.load(folder / REFERENCE_FILE, allow_pickle=False) as arrays:
+            known = NoveltyReference(
                 arrays["references"].astype(np.float32),
                 arrays["confidences"].astype(np.float32),
                 arrays["distances"].astype(np.float32),
@@ -115,9 +118,9 @@ def read(folder: Path, description: dict[str, Any]) -> Known | None:
             )
         expected = (entry["references"], entry["dimensions"])
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as problem:
-        raise _damaged() from problem
+        raise _damaged_error() from problem
     if known.references.shape != expected or not known.confidences.shape == known.distances.shape == (101,):
-        raise _damaged()
+        raise _damaged_error()
     return known
 
 
@@ -137,19 +140,19 @@ def directions(features: NDArray[Any]) -> Floats:
     return np.asarray(roots / np.maximum(np.linalg.norm(roots, axis=1, keepdims=True), 1e-6), np.float32)
 
 
-def stored(features: NDArray[Any]) -> Floats:
+def as_stored(features: NDArray[Any]) -> Floats:
     """Directions [N, D] as known.npz gives them back."""
     return directions(features).astype(np.float16).astype(np.float32)
 
 
-def distances(
+def distances_to_references(
     queries: Floats, references: Floats, query_groups: NDArray[np.int64], groups: NDArray[np.int64]
 ) -> Floats:
     """[N] distances of queries [N, D] to references [R, D]; those of a query's own group (itself and its
     copies) are left out. Infinite where nothing is left."""
-    apart = _apart(queries, references)
+    apart = _pairwise_distances(queries, references)
     apart[query_groups[:, None] == groups] = np.inf
-    return _nearest(apart)
+    return _mean_nearest(apart)
 
 
 def quantiles(values: Floats) -> Floats:
@@ -157,11 +160,11 @@ def quantiles(values: Floats) -> Floats:
     return np.asarray(np.quantile(values, QUANTILES), np.float32)
 
 
-def _apart(queries: Floats, references: Floats) -> Floats:
+def _pairwise_distances(queries: Floats, references: Floats) -> Floats:
     return np.asarray(np.sqrt(np.maximum(2 - 2 * queries @ references.T, 0)), np.float32)
 
 
-def _nearest(apart: Floats) -> Floats:
+def _mean_nearest(apart: Floats) -> Floats:
     """[N] means of the smallest of each row [N, R]; infinite ones do not count, unless all are."""
     count = min(NEIGHBOURS, apart.shape[1])
     nearest = np.partition(apart, count - 1, axis=1)[:, :count]
@@ -172,5 +175,5 @@ def _nearest(apart: Floats) -> Floats:
     )
 
 
-def _damaged() -> EngineError:
+def _damaged_error() -> EngineError:
     return EngineError("What the model knows of its training images cannot be read.", "Train it again.")

@@ -24,16 +24,16 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from training.engine.bundle.bundle import read_description
-from training.engine.bundle.novelty import NEIGHBOURS, Known
-from training.engine.bundle.novelty import read as read_known
+from training.engine.bundle.novelty import NEIGHBOURS, NoveltyReference
+from training.engine.bundle.novelty import read_reference as read_known
 from training.engine.config import EngineError
-from training.engine.data.images import LEAST_SHARE, STRETCH
+from training.engine.data.images import MAX_STRETCH, MIN_VISIBLE_SHARE
 
 BICUBIC = -0.5  # Pillow's parameter of the cubic kernel (Keys 1981)
 
 
 @dataclass(slots=True)
-class _Drawing:
+class _GraphBuilder:
     """Nodes and constants of a graph under construction."""
 
     nodes: list[NodeProto] = field(default_factory=list)
@@ -56,14 +56,14 @@ class _Drawing:
         return output
 
 
-def whole_graph(folder: Path) -> bytes:
+def pipeline_graph(folder: Path) -> bytes:
     """The graph of a bundle. Raises EngineError where it cannot be read."""
     description = read_description(folder)
     try:
         model = onnx.load(folder / "model.onnx")
     except Exception as problem:  # onnx and protobuf raise many kinds, and all mean the same here
         raise EngineError("The model's network cannot be loaded.", "Train it again.") from problem
-    drawing, known = _Drawing(), read_known(folder, description)
+    drawing, known = _GraphBuilder(), read_known(folder, description)
     _draw_pixels(drawing, description["preprocessing"])
     drawing.nodes += model.graph.node
     drawing.constants += model.graph.initializer
@@ -89,7 +89,7 @@ def whole_graph(folder: Path) -> bytes:
 # --- before the network ---
 
 
-def _draw_pixels(drawing: _Drawing, preprocessing: dict[str, Any]) -> None:
+def _draw_pixels(drawing: _GraphBuilder, preprocessing: dict[str, Any]) -> None:
     """`picture` to the network's inputs `images_<R>` [1, R, R, 3] uint8."""
     side = int(preprocessing["side"])
     shape = drawing.add("Cast", drawing.add("Shape", "picture"), to=TensorProto.FLOAT)
@@ -109,7 +109,7 @@ def _draw_pixels(drawing: _Drawing, preprocessing: dict[str, Any]) -> None:
         drawing.add("Unsqueeze", whole, first, name=f"images_{size}")
 
 
-def _three(drawing: _Drawing, vector: str) -> list[str]:
+def _three(drawing: _GraphBuilder, vector: str) -> list[str]:
     """The three numbers of a vector, without dimensions."""
     return [
         drawing.add("Gather", vector, drawing.constant(np.array(place, np.int64)), axis=0)
@@ -117,16 +117,16 @@ def _three(drawing: _Drawing, vector: str) -> list[str]:
     ]
 
 
-def _window(drawing: _Drawing, width: str, height: str) -> tuple[str, str]:
+def _window(drawing: _GraphBuilder, width: str, height: str) -> tuple[str, str]:
     """Width and height of what is seen, as pixels.window has them; it lies in the middle."""
     long, short = drawing.add("Max", width, height), drawing.add("Min", width, height)
-    stretched = drawing.add("Mul", short, drawing.number(STRETCH))
-    least = drawing.add("Mul", long, drawing.number(LEAST_SHARE))
+    stretched = drawing.add("Mul", short, drawing.number(MAX_STRETCH))
+    least = drawing.add("Mul", long, drawing.number(MIN_VISIBLE_SHARE))
     longest = drawing.add("Max", drawing.add("Min", long, stretched), least)
     return drawing.add("Min", width, longest), drawing.add("Min", height, longest)
 
 
-def _weights(drawing: _Drawing, length: str, seen: str, side: int) -> str:
+def _weights(drawing: _GraphBuilder, length: str, seen: str, side: int) -> str:
     """[side, length] float32: the share of each of `length` pixels in each of `side`, as Pillow's bicubic."""
     left = drawing.add("Mul", drawing.add("Sub", length, seen), drawing.number(0.5))
     scale = drawing.add("Div", seen, drawing.number(side))
@@ -141,7 +141,7 @@ def _weights(drawing: _Drawing, length: str, seen: str, side: int) -> str:
     return drawing.add("Div", kernel, drawing.add("ReduceSum", kernel, last, keepdims=1))
 
 
-def _kernel(drawing: _Drawing, x: str) -> str:
+def _kernel(drawing: _GraphBuilder, x: str) -> str:
     """The cubic kernel at distances x ≥ 0: ((a+2)x − (a+3))x² + 1 up to 1, ((x−5)x + 8)ax − 4a up to 2."""
     a, square = BICUBIC, drawing.add("Mul", x, x)
     inner = drawing.add("Sub", drawing.add("Mul", x, drawing.number(a + 2)), drawing.number(a + 3))
@@ -166,7 +166,7 @@ def _fixed_weights(length: int, side: int) -> NDArray[np.float32]:
     return np.asarray(kernel / kernel.sum(axis=1, keepdims=True), np.float32)
 
 
-def _resampled(drawing: _Drawing, pixels: str, across: str, down: str) -> str:
+def _resampled(drawing: _GraphBuilder, pixels: str, across: str, down: str) -> str:
     """[side, side, 3] whole numbers of [H, W, 3]: first the rows, then the columns, each rounded."""
     rows = _rounded(drawing, drawing.add("MatMul", across, pixels))  # [side, W] · [H, W, 3]
     turned = drawing.add("Transpose", rows, perm=[1, 0, 2])  # [side, H, 3]
@@ -174,7 +174,7 @@ def _resampled(drawing: _Drawing, pixels: str, across: str, down: str) -> str:
     return drawing.add("Transpose", columns, perm=[1, 0, 2])
 
 
-def _rounded(drawing: _Drawing, values: str) -> str:
+def _rounded(drawing: _GraphBuilder, values: str) -> str:
     half = drawing.add("Floor", drawing.add("Add", values, drawing.number(0.5)))
     return drawing.add("Clip", half, drawing.number(0), drawing.number(255))
 
@@ -183,7 +183,7 @@ def _rounded(drawing: _Drawing, values: str) -> str:
 
 
 def _draw_scores(
-    drawing: _Drawing, description: dict[str, Any], known: Known | None
+    drawing: _GraphBuilder, description: dict[str, Any], known: NoveltyReference | None
 ) -> list[tuple[str, int, list[int]]]:
     """The outputs of the graph: (name, type, shape)."""
     count = len(description["labels"])
@@ -207,7 +207,7 @@ def _draw_scores(
     return [*outputs, ("is_known", TensorProto.BOOL, [])]
 
 
-def _draw_known(drawing: _Drawing, known: Known, flat: str) -> None:
+def _draw_known(drawing: _GraphBuilder, known: NoveltyReference, flat: str) -> None:
     """`is_known` as Known.judge has it."""
     places = np.arange(known.first, known.first + known.references.shape[1])
     own = drawing.add("Gather", drawing.add("Reshape", "features", flat), drawing.constant(places), axis=0)

@@ -21,8 +21,8 @@ from training.engine.data.images import Pixels, resize_square
 
 Floats = NDArray[np.float32]
 POOLS = {"ReduceMean": "mean", "ReduceMax": "max"}
-MOST_APART = 0.01  # logits of places and bias may differ from the model's by rounding only
-THROUGH = ("Reshape", "Squeeze", "Unsqueeze", "Convert")
+MAX_RESIDUAL = 0.01  # logits of places and bias may differ from the model's by rounding only
+PASS_THROUGH = ("Reshape", "Squeeze", "Unsqueeze", "Convert")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +83,17 @@ class Explainer:
         for one, tap in self._maps(square):
             against = tap.weight.mean(0) if len(tap.weight) > 1 else 0
             part = self._part(one, tap.pool, tap.weight[label] - against)
-            total += _enlarged(part, side) * (part.size / side**2)
-        return _softened(np.maximum(total, 0))
+            total += _upsampled(part, side) * (part.size / side**2)
+        return _smoothed(np.maximum(total, 0))
 
     def _rest(self, squares: Pixels) -> Floats:
         """[C] what no place gives: the heads' biases. Raises EngineError where it differs by picture."""
         rests = []
         for square in squares:
-            pooled = [_pooled(one, tap.pool) @ tap.weight.T for one, tap in self._maps(square)]
+            pooled = [_pool_map(one, tap.pool) @ tap.weight.T for one, tap in self._maps(square)]
             rests.append(self._run(square)[self._compiled.output("logits")][0] - np.sum(pooled, axis=0))
-        if np.ptp(rests, axis=0).max() > MOST_APART:
-            raise _nowhere()
+        if np.ptp(rests, axis=0).max() > MAX_RESIDUAL:
+            raise _not_explainable()
         return np.asarray(rests[0], np.float32)
 
     def _maps(self, square: Pixels) -> Iterator[tuple[Floats, Tap]]:
@@ -120,25 +120,25 @@ def _taps(model: Any, labels: int) -> tuple[Tap, ...]:
     taps = list[Tap]()
     for operation in list(model.get_ordered_ops()):
         kind = operation.get_type_name()
-        if kind == "MatMul" and (weight := _constant(operation.input_value(1))) is not None:
+        if kind == "MatMul" and (weight := _constant_value(operation.input_value(1))) is not None:
             weight = weight if weight.shape[0] == labels else weight.T
             if weight.shape[0] == labels:
-                taps += _of_head(model, operation.input_value(0), weight)
+                taps += _taps_of_head(model, operation.input_value(0), weight)
     if not taps:
-        raise _nowhere()
+        raise _not_explainable()
     return tuple(taps)
 
 
-def _of_head(model: Any, features: Any, weight: Floats) -> list[Tap]:
+def _taps_of_head(model: Any, features: Any, weight: Floats) -> list[Tap]:
     """The pooled maps that a head reads, with their columns of its weights."""
     found, first = list[Tap](), 0
-    for pooled in _parts_of(features):
+    for pooled in _concatenated_inputs(features):
         node = pooled.get_node()
-        while node.get_type_name() in THROUGH:
+        while node.get_type_name() in PASS_THROUGH:
             node = node.input_value(0).get_node()
         pool = POOLS.get(node.get_type_name())
         if pool is None:
-            raise _nowhere()
+            raise _not_explainable()
         source = node.input_value(0)
         width = int(source.get_partial_shape()[1].get_length())
         name = f"map_of_{source.get_node().get_friendly_name()}"
@@ -148,36 +148,36 @@ def _of_head(model: Any, features: Any, weight: Floats) -> list[Tap]:
         found.append(Tap(name, pool, weight[:, first : first + width]))
         first += width
     if first != weight.shape[1]:  # pooled along other axes
-        raise _nowhere()
+        raise _not_explainable()
     return found
 
 
-def _parts_of(features: Any) -> list[Any]:
+def _concatenated_inputs(features: Any) -> list[Any]:
     node = features.get_node()
-    while node.get_type_name() in THROUGH:
+    while node.get_type_name() in PASS_THROUGH:
         features = node.input_value(0)
         node = features.get_node()
     return list(node.input_values()) if node.get_type_name() == "Concat" else [features]
 
 
-def _constant(value: Any) -> Floats | None:
+def _constant_value(value: Any) -> Floats | None:
     node = value.get_node()
     while node.get_type_name() == "Convert":
         node = node.input_value(0).get_node()
     return np.asarray(node.data, np.float32) if node.get_type_name() == "Constant" else None
 
 
-def _pooled(one: Floats, pool: str) -> Floats:
+def _pool_map(one: Floats, pool: str) -> Floats:
     """[F] of a map [F, h, w]."""
     flat = one.reshape(len(one), -1)
     return np.asarray(flat.mean(1) if pool == "mean" else flat.max(1), np.float32)
 
 
-def _nowhere() -> EngineError:
+def _not_explainable() -> EngineError:
     return EngineError("This model cannot say where it looks.", "Train it again.")
 
 
-def _softened(total: Floats) -> Floats:
+def _smoothed(total: Floats) -> Floats:
     """The same [side, side] without specks of single places, scaled to a maximum of 1."""
     from PIL import Image, ImageFilter
 
@@ -187,7 +187,7 @@ def _softened(total: Floats) -> Floats:
     return np.asarray(soft / max(float(soft.max()), 1e-6), np.float32)
 
 
-def _enlarged(part: Floats, side: int) -> Floats:
+def _upsampled(part: Floats, side: int) -> Floats:
     """[side, side] by bilinear interpolation of [h, w]."""
     from PIL import Image
 
@@ -195,7 +195,7 @@ def _enlarged(part: Floats, side: int) -> Floats:
     return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR), np.float32)
 
 
-def painted(square: Pixels, evidence: Floats, colour: Sequence[int] = (255, 70, 0)) -> Pixels:
+def paint_heatmap(square: Pixels, evidence: Floats, colour: Sequence[int] = (255, 70, 0)) -> Pixels:
     """[side, side, 3] uint8: the picture in grey with `evidence` [side, side] as a glow of the colour."""
     side = len(evidence)
     grey = resize_square(square, side).astype(np.float32).mean(axis=2, keepdims=True)

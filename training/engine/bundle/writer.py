@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from training.engine.backbones.classifier import Assembled, Head, Member, resolutions, to_onnx
-from training.engine.backbones.registry import network
+from training.engine.backbones.classifier import Ensemble, Head, Member, resolutions_of, to_onnx
+from training.engine.backbones.registry import get_network
 from training.engine.bundle.bundle import (
     FORMAT_VERSION,
     Bundle,
@@ -25,16 +25,16 @@ from training.engine.bundle.bundle import (
     read_description,
     self_test_squares,
 )
-from training.engine.bundle.novelty import Known
+from training.engine.bundle.novelty import NoveltyReference
 from training.engine.config import EngineError
 from training.engine.data.images import Pixels, resize_square
 
 T = TypeVar("T")
-Marks = NDArray[np.int64]
+IdHashes = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class BundleInfo:
     """What a bundle says about itself besides its network."""
 
     labels: tuple[str, ...]
@@ -46,14 +46,14 @@ class Identity:
     accuracy: float | None
 
 
-def export(
+def export_bundle(
     members: Sequence[Member],
-    identity: Identity,
+    identity: BundleInfo,
     target: Path,
     examples: Sequence[Path],
     threads: int,
-    known: Known | None = None,
-    trained_on: Marks | None = None,
+    known: NoveltyReference | None = None,
+    trained_on: IdHashes | None = None,
 ) -> Bundle:
     """Write the bundle, check it against torch, time it on `examples`, and swap it in.
 
@@ -64,21 +64,21 @@ def export(
     fresh = target.with_name(target.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
-    module = Assembled(members).eval()
+    module = Ensemble(members).eval()
     (fresh / "model.onnx").write_bytes(to_onnx(module, module.sizes, ["logits", "features"]))
-    torch.save(_record(members, trained_on), fresh / "weights.pt")
-    description = _describe(members, identity)
+    torch.save(_weights_record(members, trained_on), fresh / "weights.pt")
+    description = _description_of(members, identity)
     if known is not None:
         known.write(fresh)
         description["unknown"] = known.describe()
-    _write(fresh, description)
+    _write_description(fresh, description)
     bundle = Bundle.load(fresh, threads)
     squares = self_test_squares(identity.side)
     description["parity"] = _parity(module, bundle, squares)
     description["self_test"] = {"scores": [bundle.predict_square(one).tolist() for one in squares]}
     description["inference_ms"] = bundle.measure_ms(examples) if examples else None
-    _write(fresh, description)
-    _swap(fresh, target)
+    _write_description(fresh, description)
+    _swap_in(fresh, target)
     return Bundle(target, bundle.labels, bundle.is_multi_label, description, bundle._compiled, known)
 
 
@@ -88,7 +88,7 @@ def read_members(path: Path) -> list[Member]:
         path,
         lambda record: [
             Member(
-                network(one["network"]),
+                get_network(one["network"]),
                 one["resolution"],
                 one["state"],
                 Head(one["weight"], one["bias"]),
@@ -99,7 +99,7 @@ def read_members(path: Path) -> list[Member]:
     )
 
 
-def read_trained_on(path: Path) -> Marks:
+def read_trained_on(path: Path) -> IdHashes:
     """The marks of the images that a bundle's networks have seen; none for the first bundles.
 
     Raises EngineError when they cannot be read.
@@ -119,7 +119,7 @@ def _read_weights(path: Path, take: Callable[[dict[str, Any]], T]) -> T:
         ) from problem
 
 
-def marks_of(ids: Iterable[str]) -> Marks:
+def hash_ids(ids: Iterable[str]) -> IdHashes:
     """[N] a number for each image, by its id."""
     return np.array(
         [int.from_bytes(blake2b(one.encode(), digest_size=8).digest(), signed=True) for one in ids], np.int64
@@ -133,7 +133,7 @@ def restore_swapped(target: Path) -> None:
         os.replace(old, target)
 
 
-def _swap(fresh: Path, target: Path) -> None:
+def _swap_in(fresh: Path, target: Path) -> None:
     old = target.with_name(target.name + ".old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
@@ -142,7 +142,7 @@ def _swap(fresh: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _record(members: Sequence[Member], trained_on: Marks | None) -> dict[str, Any]:
+def _weights_record(members: Sequence[Member], trained_on: IdHashes | None) -> dict[str, Any]:
     return {
         "trained_on": torch.from_numpy(trained_on if trained_on is not None else np.zeros(0, np.int64)),
         "members": [
@@ -159,19 +159,19 @@ def _record(members: Sequence[Member], trained_on: Marks | None) -> dict[str, An
     }
 
 
-def _describe(members: Sequence[Member], identity: Identity) -> dict[str, Any]:
+def _description_of(members: Sequence[Member], identity: BundleInfo) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
         "labels": list(identity.labels),
         "is_multi_label": identity.is_multi_label,
         "network": " + ".join(one.network.name for one in members),
-        "resolution": max(resolutions(members)),
+        "resolution": max(resolutions_of(members)),
         "members": [{"network": one.network.name, "resolution": one.resolution} for one in members],
         "recipe": identity.recipe,
         "accuracy": identity.accuracy,
         "preprocessing": {
             "side": identity.side,
-            "resolutions": resolutions(members),
+            "resolutions": resolutions_of(members),
             "steps": "upright RGB, transparency on white; the middle, stretched by at most 4/3; bicubic to "
             "side, then to each resolution; uint8, rows, columns, channels; scaling is inside the network",
         },
@@ -185,12 +185,12 @@ def _describe(members: Sequence[Member], identity: Identity) -> dict[str, Any]:
     }
 
 
-def _write(folder: Path, description: dict[str, Any]) -> None:
+def _write_description(folder: Path, description: dict[str, Any]) -> None:
     description["bytes"] = (folder / "model.onnx").stat().st_size
     (folder / "bundle.json").write_text(json.dumps(description, indent=1, ensure_ascii=False), "utf-8")
 
 
-def _parity(module: Assembled, bundle: Bundle, squares: Pixels) -> dict[str, Any]:
+def _parity(module: Ensemble, bundle: Bundle, squares: Pixels) -> dict[str, Any]:
     """Largest difference of scores between torch and the exported network. Raises EngineError beyond 0.01."""
     inputs = [np.stack([resize_square(one, size) for one in squares]) for size in module.sizes]
     with torch.inference_mode():

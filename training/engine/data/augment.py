@@ -15,10 +15,10 @@ class Strength:
 
     scale: float = 0.5
     stretch: float = 4 / 3
-    turn_degrees: float = 10
+    rotation_degrees: float = 10
     light: float = 0.2
     is_mirrored: bool = True
-    is_turned: bool = False  # by quarters, besides the few degrees
+    is_rotated: bool = False  # by quarters, besides the few degrees
 
 
 def augment(pixels: Tensor, size: int, strength: Strength, random: torch.Generator) -> Tensor:
@@ -27,20 +27,20 @@ def augment(pixels: Tensor, size: int, strength: Strength, random: torch.Generat
     `random` lives on the processor, so a GPU draws the same numbers.
     """
     images = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
-    frames = _frames(len(pixels), strength, random).to(images.device)
+    frames = _affine_maps(len(pixels), strength, random).to(images.device)
     grid = torch.nn.functional.affine_grid(frames, [len(pixels), 3, size, size], align_corners=False)
     cut = torch.nn.functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
     gain, lift = (_uniform(len(pixels), strength.light, random).to(cut.device) for _ in range(2))
     return (cut * (1 + gain)[:, None, None, None] + lift[:, None, None, None]).clamp(-1, 1)
 
 
-def _frames(n: int, strength: Strength, random: torch.Generator) -> Tensor:
+def _affine_maps(n: int, strength: Strength, random: torch.Generator) -> Tensor:
     """[n, 2, 3] affine maps from the output square to the part of the input that it shows."""
     area = strength.scale + (1 - strength.scale) * torch.rand(n, generator=random)
     stretch = torch.exp(_uniform(n, math.log(strength.stretch), random)).sqrt()
     width, height = (area.sqrt() * stretch).clamp(max=1), (area.sqrt() / stretch).clamp(max=1)
-    angle = _uniform(n, math.radians(strength.turn_degrees), random)
-    if strength.is_turned:
+    angle = _uniform(n, math.radians(strength.rotation_degrees), random)
+    if strength.is_rotated:
         angle = angle + math.pi / 2 * torch.randint(4, (n,), generator=random)
     x, y = _uniform(n, 1, random) * (1 - width), _uniform(n, 1, random) * (1 - height)
     if strength.is_mirrored:

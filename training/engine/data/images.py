@@ -22,9 +22,9 @@ from training.engine.config import EngineError
 
 Pixels = NDArray[np.uint8]
 MAX_MEGAPIXELS = 50.0
-STRETCH = 4 / 3  # the networks were pretrained with this much, so it costs nothing
-LARGEST_MAPPED = 2 << 30  # bytes of a cache that may stay in this process's memory
-LEAST_SHARE = 0.5  # of the long side that is always seen, whatever the stretch
+MAX_STRETCH = 4 / 3  # the networks were pretrained with this much, so it costs nothing
+MAX_MAPPED_BYTES = 2 << 30  # bytes of a cache that may stay in this process's memory
+MIN_VISIBLE_SHARE = 0.5  # of the long side that is always seen, whatever the stretch
 
 
 class UnreadableImage(EngineError):
@@ -53,34 +53,36 @@ def load_rgb(
         raise UnreadableImage("The picture cannot be decoded.", "Replace the file.") from problem
 
 
-def window(width: int, height: int) -> tuple[float, float, float, float]:
+def visible_window(width: int, height: int) -> tuple[float, float, float, float]:
     """The box (left, top, right, bottom) that is seen: the middle, cut only where it is longer than STRETCH.
 
     Of a panorama at least LEAST_SHARE of the long side stays, stretched as far as that needs.
     """
-    longest = max(min(max(width, height), STRETCH * min(width, height)), LEAST_SHARE * max(width, height))
+    longest = max(
+        min(max(width, height), MAX_STRETCH * min(width, height)), MIN_VISIBLE_SHARE * max(width, height)
+    )
     seen_w, seen_h = min(width, longest), min(height, longest)
     left, top = (width - seen_w) / 2, (height - seen_h) / 2
     return left, top, left + seen_w, top + seen_h
 
 
-def squeeze(image: Image.Image, side: int) -> Pixels:
+def to_square(image: Image.Image, side: int) -> Pixels:
     """[side, side, 3] uint8 of the picture's window."""
     if image.size == (side, side):
         return np.asarray(image, dtype=np.uint8)
-    box = window(*image.size)
+    box = visible_window(*image.size)
     small = image.resize((side, side), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
     return np.asarray(small, dtype=np.uint8)
 
 
 def read_square(source: Path | bytes | Image.Image, side: int) -> Pixels:
     """The one way from a source to the model's cache: [side, side, 3] uint8. Raises UnreadableImage."""
-    return squeeze(load_rgb(source, at_least=2 * side), side)
+    return to_square(load_rgb(source, at_least=2 * side), side)
 
 
 def resize_square(pixels: Pixels, side: int) -> Pixels:
     """[S, S, 3] to [side, side, 3]."""
-    return pixels if pixels.shape[0] == side else squeeze(Image.fromarray(pixels), side)
+    return pixels if pixels.shape[0] == side else to_square(Image.fromarray(pixels), side)
 
 
 def decode_all(
@@ -111,7 +113,7 @@ def decode_all(
         for start in range(0, len(paths), 64):
             list(pool.map(fill, range(start, min(start + 64, len(paths)))))
             tick(min(start + 64, len(paths)))
-            release(table)
+            release_pages(table)
     table.flush()
     os.replace(unfinished, target)
     return problems
@@ -122,7 +124,7 @@ def open_cache(path: Path) -> Pixels:
     return cast(Pixels, np.load(path, mmap_mode="r"))
 
 
-def close_gaps(path: Path, gaps: Collection[int]) -> None:
+def compact_rows(path: Path, gaps: Collection[int]) -> None:
     """Move the rows of a cache up so that those of `gaps`, which hold nothing, come last."""
     table = np.load(path, mmap_mode="r+")
     good = (row for row in range(len(table)) if row not in gaps)
@@ -130,16 +132,16 @@ def close_gaps(path: Path, gaps: Collection[int]) -> None:
         if place != row:
             table[place] = table[row]
             if place % 1024 == 0:
-                release(table)
+                release_pages(table)
     table.flush()
 
 
-def release(table: Pixels) -> None:
+def release_pages(table: Pixels) -> None:
     """Give the pages of a large memory map back to the system; else what was touched stays in this process.
 
     They are read again, from the system's own cache or the disk, when they are needed.
     """
-    if isinstance(table, np.memmap) and table.nbytes > LARGEST_MAPPED:
+    if isinstance(table, np.memmap) and table.nbytes > MAX_MAPPED_BYTES:
         table._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote, urlparse
 
-from training.engine.config import EngineError, Sample, Usage
+from training.engine.config import EngineError, Sample, Split
 from training.engine.data import duplicates
 
-Side = Literal["train", "val", "test"]
+FolderSplit = Literal["train", "val", "test"]
 DEFAULT_TRAIN_RATIO = 0.8
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
-SIDES: dict[str, Side] = {
+SPLIT_OF_FOLDER: dict[str, FolderSplit] = {
     "train": "train",
     "training": "train",
     "val": "val",
@@ -35,14 +35,16 @@ SIDES: dict[str, Side] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LayoutRow:
     """One image of a layout; `side` is None where the layout does not say."""
 
     sample: Sample
-    side: Side | None
+    side: FolderSplit | None
 
 
-def for_fit(source: Path, train_ratio: float | None, seed: int, threads: int | None = None) -> list[Sample]:
+def samples_for_fit(
+    source: Path, train_ratio: float | None, seed: int, threads: int | None = None
+) -> list[Sample]:
     """TRAIN and EVAL samples; rows of the test side are left out. Raises EngineError.
 
     Where there is a validation side it is EVAL. Else `train_ratio` splits the rows, copies of a picture on
@@ -54,15 +56,15 @@ def for_fit(source: Path, train_ratio: float | None, seed: int, threads: int | N
     if not rows:
         raise EngineError(f"There are no images to train with in {source}.", "Name another folder.")
     if any(row.side == "val" for row in rows):
-        return [replace(row.sample, usage="EVAL" if row.side == "val" else "TRAIN") for row in rows]
+        return [replace(row.sample, split="EVAL" if row.side == "val" else "TRAIN") for row in rows]
     if train_ratio is None and len(rows) < len(every):
         return [row.sample for row in rows]
     samples = [row.sample for row in rows]
     groups = duplicates.group_files([one.path for one in samples], threads or os.cpu_count() or 1)
-    return split(samples, train_ratio or DEFAULT_TRAIN_RATIO, seed, groups.tolist())
+    return split_samples(samples, train_ratio or DEFAULT_TRAIN_RATIO, seed, groups.tolist())
 
 
-def for_evaluation(source: Path) -> list[Sample]:
+def samples_for_evaluation(source: Path) -> list[Sample]:
     """The test side where there is one, else the validation side, else everything. Raises EngineError."""
     rows = _rows(source)
     for side in ("test", "val"):
@@ -74,7 +76,7 @@ def for_evaluation(source: Path) -> list[Sample]:
     return [row.sample for row in rows]
 
 
-def split(
+def split_samples(
     samples: Sequence[Sample], train_ratio: float, seed: int, groups: Sequence[int] | None = None
 ) -> list[Sample]:
     """Both sides of every label as near to the ratio as whole groups allow, in the order of the ids.
@@ -89,8 +91,8 @@ def split(
     units = list(together.values())
     random.Random(seed).shuffle(units)
     units.sort(key=len, reverse=True)  # small ones even out what large ones leave
-    sides = _sides([Counter(_labels(unit)) for unit in units], train_ratio)
-    chosen = [replace(one, usage=side) for unit, side in zip(units, sides, strict=True) for one in unit]
+    sides = _assign_splits([Counter(_labels(unit)) for unit in units], train_ratio)
+    chosen = [replace(one, split=side) for unit, side in zip(units, sides, strict=True) for one in unit]
     return sorted(chosen, key=lambda one: one.id)
 
 
@@ -98,7 +100,7 @@ def _labels(unit: Sequence[Sample]) -> Iterator[str]:
     return (label for sample in unit for label in sample.labels or ("",))
 
 
-def _sides(units: Sequence[Counter[str]], train_ratio: float) -> list[Usage]:
+def _assign_splits(units: Sequence[Counter[str]], train_ratio: float) -> list[Split]:
     """A side for each unit, which is the images of each label in it.
 
     Labels of few units first, each unit to the side that lacks more of the label: iterative stratification
@@ -108,8 +110,10 @@ def _sides(units: Sequence[Counter[str]], train_ratio: float) -> list[Usage]:
     for number, unit in enumerate(units):
         for label in unit:
             holders[label].append(number)
-    lacks = {label: _wanted([units[one][label] for one in holders[label]], train_ratio) for label in holders}
-    sides: dict[int, Usage] = {}
+    lacks = {
+        label: _target_counts([units[one][label] for one in holders[label]], train_ratio) for label in holders
+    }
+    sides: dict[int, Split] = {}
     order = sorted(holders, key=lambda label: (len(holders[label]), label))
     for label in order:
         for number in holders[label]:
@@ -118,22 +122,22 @@ def _sides(units: Sequence[Counter[str]], train_ratio: float) -> list[Usage]:
                 for name, count in units[number].items():
                     lacks[name][sides[number]] -= count
     for label in order:
-        _show_on_both(holders[label], holders, units, sides)
+        _show_in_both_splits(holders[label], holders, units, sides)
     return [sides[number] for number in range(len(units))]
 
 
-def _wanted(counts: Sequence[int], train_ratio: float) -> dict[Usage, int]:
+def _target_counts(counts: Sequence[int], train_ratio: float) -> dict[Split, int]:
     """How many images of a label each side should have, whose units have so many of it."""
     total = sum(counts)
     train = min(max(round(train_ratio * total), 1), total - 1) if len(counts) > 1 else total
     return {"TRAIN": train, "EVAL": total - train}
 
 
-def _show_on_both(
+def _show_in_both_splits(
     label_units: Sequence[int],
     holders: dict[str, list[int]],
     units: Sequence[Counter[str]],
-    sides: dict[int, Usage],
+    sides: dict[int, Split],
 ) -> None:
     """Move the smallest unit of a label that is on one side only, unless another label would vanish there."""
     if len(label_units) < 2 or len({sides[one] for one in label_units}) > 1:
@@ -146,23 +150,27 @@ def _show_on_both(
             return
 
 
-def _rows(source: Path) -> list[Row]:
+def _rows(source: Path) -> list[LayoutRow]:
     if source.is_file():
         return _manifest_rows(source)
     if not source.is_dir():
         raise EngineError(f"There is no folder or manifest {source}.", "Check the path.")
     if (source / "split.csv").is_file():
         return _split_rows(source)
-    sides = [child for child in sorted(source.iterdir()) if child.is_dir() and child.name.lower() in SIDES]
+    sides = [
+        child
+        for child in sorted(source.iterdir())
+        if child.is_dir() and child.name.lower() in SPLIT_OF_FOLDER
+    ]
     if sides:
-        return [row for child in sides for row in _folder_rows(child, SIDES[child.name.lower()])]
+        return [row for child in sides for row in _folder_rows(child, SPLIT_OF_FOLDER[child.name.lower()])]
     return _folder_rows(source, None)
 
 
-def _folder_rows(root: Path, side: Side | None) -> list[Row]:
+def _folder_rows(root: Path, side: FolderSplit | None) -> list[LayoutRow]:
     """A folder per label."""
     files = [file for file in sorted(root.glob("*/**/*")) if file.suffix.lower() in SUFFIXES]
-    return [Row(_sample(root, file), side) for file in files]
+    return [LayoutRow(_sample(root, file), side) for file in files]
 
 
 def _sample(root: Path, file: Path) -> Sample:
@@ -170,19 +178,19 @@ def _sample(root: Path, file: Path) -> Sample:
     return Sample(f"{root.name}/{inside}", file, (inside.parts[0],), "TRAIN")
 
 
-def _split_rows(root: Path) -> list[Row]:
+def _split_rows(root: Path) -> list[LayoutRow]:
     with (root / "split.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
     rows = []
     for number, entry in enumerate(table, 2):
-        path, side = entry.get("path") or "", SIDES.get((entry.get("set") or "").lower())
+        path, side = entry.get("path") or "", SPLIT_OF_FOLDER.get((entry.get("set") or "").lower())
         if side is None or "/" not in path:
             raise EngineError(f"Line {number} of split.csv has no usable path and set.", "Correct the line.")
-        rows.append(Row(_sample(root, root / path), side))
+        rows.append(LayoutRow(_sample(root, root / path), side))
     return rows
 
 
-def _manifest_rows(manifest: Path) -> list[Row]:
+def _manifest_rows(manifest: Path) -> list[LayoutRow]:
     rows = []
     for number, line in enumerate(manifest.read_text("utf-8").splitlines(), 1):
         if not line.strip():
@@ -196,11 +204,11 @@ def _manifest_rows(manifest: Path) -> list[Row]:
     return rows
 
 
-def _manifest_row(folder: Path, entry: dict[str, Any]) -> Row:
+def _manifest_row(folder: Path, entry: dict[str, Any]) -> LayoutRow:
     source = str(entry["source"])
     address = urlparse(source)
     path = Path(unquote(address.path)) if address.scheme == "file" else folder / source
     labels = tuple(dict.fromkeys(str(one["name"]) for one in entry["annotation"]))
     usage = str(entry.get("usage", "")).upper()
-    side: Side | None = {"TRAIN": "train", "EVAL": "val", "TEST": "test"}.get(usage)  # type: ignore[assignment]
-    return Row(Sample(str(entry.get("id", source)), path, labels, "TRAIN"), side)
+    side: FolderSplit | None = {"TRAIN": "train", "EVAL": "val", "TEST": "test"}.get(usage)  # type: ignore[assignment]
+    return LayoutRow(Sample(str(entry.get("id", source)), path, labels, "TRAIN"), side)

@@ -12,11 +12,11 @@ BINS = 10
 ROUNDING = 1e-9
 
 Floats = NDArray[np.float64]
-Marks = NDArray[np.bool_]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Bin:
+class CalibrationBin:
     """Images whose confidence lies in one tenth: how many, how sure on average, and how many were right."""
 
     images: int
@@ -24,7 +24,7 @@ class Bin:
     right: int
 
 
-def counts(scores: Floats, truth: Marks) -> list[list[int]]:
+def threshold_counts(scores: Floats, truth: Bools) -> list[list[int]]:
     """[STEPS] of [hits, named]: images of one label with a score [N] of at least each threshold."""
     at = np.clip(np.floor((scores + ROUNDING) * (STEPS - 1)).astype(np.int64), 0, STEPS - 1)
     named = np.bincount(at, minlength=STEPS)[::-1].cumsum()[::-1]
@@ -32,7 +32,7 @@ def counts(scores: Floats, truth: Marks) -> list[list[int]]:
     return [[int(hit), int(all_)] for hit, all_ in zip(hits, named, strict=True)]
 
 
-def average_precision(scores: Floats, truth: Marks) -> float | None:
+def average_precision(scores: Floats, truth: Bools) -> float | None:
     """Σ (R_n - R_{n-1}) P_n over the distinct scores [N], falling; None where no image carries the label."""
     if not truth.any():
         return None
@@ -43,7 +43,7 @@ def average_precision(scores: Floats, truth: Marks) -> float | None:
     return float((np.diff(recall, prepend=0) * precision).sum())
 
 
-def calibration(confidence: Floats, right: Marks) -> list[Bin]:
+def calibration(confidence: Floats, right: Bools) -> list[CalibrationBin]:
     """BINS bins of equal width of the confidences [N]; of each, what a reliability diagram shows."""
     at = np.clip((confidence * BINS).astype(np.int64), 0, BINS - 1)
     bins = []
@@ -51,17 +51,17 @@ def calibration(confidence: Floats, right: Marks) -> list[Bin]:
         inside = at == number
         images = int(inside.sum())
         mean = float(confidence[inside].mean()) if images else (number + 0.5) / BINS
-        bins.append(Bin(images, mean, int((inside & right).sum())))
+        bins.append(CalibrationBin(images, mean, int((inside & right).sum())))
     return bins
 
 
-def calibration_error(bins: list[Bin]) -> float:
+def calibration_error(bins: list[CalibrationBin]) -> float:
     """The expected calibration error (Naeini et al. 2015): how far confidence and share of right answers lie
     apart, bins weighted by their images; 0 to 1."""
     total = sum(one.images for one in bins) or 1
     return sum(abs(one.right - one.confidence * one.images) for one in bins) / total
 
 
-def coverage(confidence: Floats, right: Marks) -> list[list[int]]:
+def coverage(confidence: Floats, right: Bools) -> list[list[int]]:
     """[STEPS] of [right, answered]: what is left when less sure answers than each threshold are refused."""
-    return counts(confidence, right)
+    return threshold_counts(confidence, right)

@@ -8,14 +8,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.engine.bundle.bundle import Answer, Bundle
+from training.engine.bundle.bundle import Bundle, ImagePrediction
 from training.engine.config import EngineError, Sample
 from training.engine.data.images import Pixels, UnreadableImage
 from training.engine.evaluation import metrics
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
+class SamplePrediction:
     """`predicted` holds one label, unless the bundle gives several; `scores` are in the bundle's order.
 
     `is_known`: whether the picture is of the model's world, and `familiarity` how much (`knowing.Judgement`);
@@ -35,7 +35,7 @@ class Evaluation:
     """`labels`: the bundle's, then those that only the images carry. `unreadable`: ids left out."""
 
     labels: tuple[str, ...]
-    predictions: tuple[Prediction, ...]
+    predictions: tuple[SamplePrediction, ...]
     report: metrics.Report
     unreadable: tuple[str, ...]
 
@@ -51,7 +51,7 @@ def evaluate(
     Raises EngineError when there is no sample or none can be read.
     """
     model = Bundle.load(bundle, threads)
-    predictions: list[Prediction] = []
+    predictions: list[SamplePrediction] = []
     unreadable: list[str] = []
     for done, (sample, square) in enumerate(_read_ahead(model, samples, threads or os.cpu_count() or 1), 1):
         if square is None:
@@ -67,19 +67,19 @@ def evaluate(
     return _evaluation(model, predictions, unreadable)
 
 
-def _prediction(sample: Sample, answer: Answer) -> Prediction:
-    judged = answer.judgement
-    return Prediction(
+def _prediction(sample: Sample, answer: ImagePrediction) -> SamplePrediction:
+    judged = answer.novelty_score
+    return SamplePrediction(
         sample.id,
         sample.labels,
-        answer.chosen,
+        answer.predicted_labels,
         tuple(map(float, answer.scores)),
         judged.is_known,
         judged.familiarity,
     )
 
 
-def _evaluation(model: Bundle, predictions: list[Prediction], unreadable: list[str]) -> Evaluation:
+def _evaluation(model: Bundle, predictions: list[SamplePrediction], unreadable: list[str]) -> Evaluation:
     named = {label for one in predictions for label in one.truth}
     labels = (*model.labels, *sorted(named - set(model.labels)))
     figures = metrics.report(

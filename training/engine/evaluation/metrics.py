@@ -64,11 +64,11 @@ def wilson(hits: int, support: int) -> Rate:
     if support == 0:
         return Rate(None, None, None, hits, support)
     share = hits / support
-    low, high = interval(share, support)
+    low, high = wilson_interval(share, support)
     return Rate(share, 0.0 if hits == 0 else low, 1.0 if hits == support else high, hits, support)
 
 
-def interval(share: float, support: int) -> tuple[float, float]:
+def wilson_interval(share: float, support: int) -> tuple[float, float]:
     """The 95 % score interval of Wilson (1927) of a share of `support` images."""
     z2 = Z_95**2
     centre = share + z2 / (2 * support)

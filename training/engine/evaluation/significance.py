@@ -8,7 +8,7 @@ LEVEL = 0.05  # of false verdicts, at most
 Z_LEVEL, Z_POWER = 1.959963984540054, 0.8416212335729143  # two-sided 5 %, power 80 %
 
 
-def p_value(only_first: int, only_second: int) -> float:
+def mcnemar_p_value(only_first: int, only_second: int) -> float:
     """The exact two-sided test of McNemar (1947): of the images that one of two models alone got right, how
     likely is a division at least so uneven, were both equally good? 1 where they never differ."""
     differing, fewer = only_first + only_second, min(only_first, only_second)
@@ -30,7 +30,7 @@ def images_needed(only_first: int, only_second: int, images: int) -> int | None:
     return ceil((root / gap) ** 2)
 
 
-def adjusted(values: list[float]) -> list[float]:
+def holm_adjusted(values: list[float]) -> list[float]:
     """The p-values of several comparisons so that all of them together keep the level (Holm 1979)."""
     order = sorted(range(len(values)), key=lambda place: values[place])
     found, highest = [0.0] * len(values), 0.0

@@ -14,38 +14,42 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from training.engine.backbones.features import extract
+from training.engine.backbones.features import extract_features
 from training.engine.data.images import Pixels
 from training.engine.search import linear_head
-from training.engine.search.linear_probe import features_of
-from training.engine.search.state import Contender, Search
+from training.engine.search.linear_probe import frozen_features
+from training.engine.search.state import Candidate, Search
 
 START_STRENGTH = 1e-5  # of the head that a fine-tuning starts from: smooth
-PROBED = 400  # pictures that tell
-HARMLESS = 1.02  # times the loss: mirrored pictures are many things' other side, and cost nothing
-TEACHING = 0.95  # times the loss: turned ones take time, and are right for some kinds of pictures only
-FEWEST_TURNED = 100  # pictures; fewer find a gain by chance
+PROBE_IMAGES = 400  # pictures that tell
+MAX_MIRROR_RATIO = 1.02  # times the loss: mirrored pictures are many things' other side, and cost nothing
+MAX_ROTATION_RATIO = (
+    0.95  # times the loss: turned ones take time, and are right for some kinds of pictures only
+)
+MIN_ROTATION_IMAGES = 100  # pictures; fewer find a gain by chance
 
 
-def bears_mirrors(search: Search, start: Contender) -> bool:
+def tolerates_mirroring(search: Search, start: Candidate) -> bool:
     """Are mirrored pictures as good as others? They are not where left and right matter."""
-    return _loss_ratio(search, start, lambda pixels: pixels[:, :, ::-1]) < HARMLESS
+    return _loss_ratio(search, start, lambda pixels: pixels[:, :, ::-1]) < MAX_MIRROR_RATIO
 
 
-def gains_from_turns(search: Search, start: Contender) -> bool:
+def gains_from_rotation(search: Search, start: Candidate) -> bool:
     """Do quarter turns teach something? They do where no side of the pictures is their top."""
-    if len(search.head_rows) < FEWEST_TURNED:
+    if len(search.head_rows) < MIN_ROTATION_IMAGES:
         return False
-    return _loss_ratio(search, start, lambda pixels: np.rot90(pixels, axes=(1, 2))) < TEACHING
+    return _loss_ratio(search, start, lambda pixels: np.rot90(pixels, axes=(1, 2))) < MAX_ROTATION_RATIO
 
 
-def _loss_ratio(search: Search, start: Contender, change: Callable[[Pixels], Pixels]) -> float:
+def _loss_ratio(search: Search, start: Candidate, change: Callable[[Pixels], Pixels]) -> float:
     """Cross-validated loss with the changed view of pictures [N, S, S, 3] as well, over that without."""
-    member, journal = replace(start.members[0], is_deep=False), search.journal
-    picked = np.sort(np.random.default_rng(search.config.seed).permutation(len(search.head_rows))[:PROBED])
+    member, clock = replace(start.members[0], is_deep=False), search.clock
+    picked = np.sort(
+        np.random.default_rng(search.config.seed).permutation(len(search.head_rows))[:PROBE_IMAGES]
+    )
     rows = search.head_rows[picked]
-    changed = extract(member, change(search.pixels[rows]), search.threads, search.device, journal.tick)
-    plain = features_of(search, member)[picked]
+    changed = extract_features(member, change(search.pixels[rows]), search.threads, search.device, clock.tick)
+    plain = frozen_features(search, member)[picked]
     with_both, alone = (
         linear_head.cross_validate(
             views,
@@ -53,7 +57,7 @@ def _loss_ratio(search: Search, start: Contender, change: Callable[[Pixels], Pix
             search.folds[rows],
             search.config.is_multi_label,
             search.weights[rows],
-            journal.tick,
+            clock.tick,
             [START_STRENGTH],
         ).verdict.loss
         for views in (torch.stack([plain, changed]), plain[None])

@@ -22,19 +22,19 @@ from training.engine.config import CandidateReport, Event, EventKind
 
 HEARTBEAT_S = 1.5
 POLL_S = 0.5
-Reason = Literal["time limit", "user"]
+StoppedBy = Literal["time limit", "user"]
 
 
-class Halt(Exception):
+class FitStopped(Exception):
     """Stop working now. Not an error: whoever holds the best model so far catches it."""
 
-    def __init__(self, reason: Reason) -> None:
+    def __init__(self, reason: StoppedBy) -> None:
         super().__init__(reason)
-        self.reason: Reason = reason
+        self.reason: StoppedBy = reason
 
 
 @dataclass(slots=True)
-class Journal:
+class RunClock:
     """The clock of a fit (seconds, time used by a killed run included) and its events."""
 
     workdir: Path
@@ -61,14 +61,14 @@ class Journal:
         max_seconds: float,
         report: Callable[[Event], None],
         should_stop: Callable[[], bool],
-    ) -> Journal:
+    ) -> RunClock:
         """Start the clock where a killed run of this folder left it."""
-        journal = cls(workdir, report, should_stop, max_seconds)
+        clock = cls(workdir, report, should_stop, max_seconds)
         stored = read_json(workdir / "checkpoint" / "clock.json") or {}
-        journal._used_before = float(stored.get("used_s", 0))
-        journal.seconds_by_phase = dict(stored.get("seconds_by_phase", {}))
-        journal.curve = [(float(s), float(a)) for s, a in stored.get("curve", [])]
-        return journal
+        clock._used_before = float(stored.get("used_s", 0))
+        clock.seconds_by_phase = dict(stored.get("seconds_by_phase", {}))
+        clock.curve = [(float(s), float(a)) for s, a in stored.get("curve", [])]
+        return clock
 
     def elapsed(self) -> float:
         """Seconds used, those of a killed run included."""
@@ -93,7 +93,7 @@ class Journal:
     def phase(self, name: str, message: str) -> Iterator[None]:
         """Count the seconds inside under `name` and announce them."""
         began, before = time.monotonic(), self.seconds_by_phase.get(name, 0)
-        self.tell("phase", message, fraction=0)
+        self.emit("phase", message, fraction=0)
         self.check()
         try:
             yield
@@ -104,7 +104,7 @@ class Journal:
         """Heartbeat and question. Raises Halt, except while closing, when only time is told."""
         now = time.monotonic()
         if now - self._told > HEARTBEAT_S:
-            self.tell("progress", message or self._message, fraction=fraction)
+            self.emit("progress", message or self._message, fraction=fraction)
         if now - self._polled >= POLL_S:
             self.check()
 
@@ -114,11 +114,11 @@ class Journal:
             return
         self._polled = time.monotonic()
         if self.should_stop():
-            raise Halt("user")
+            raise FitStopped("user")
         if self.left() <= 0:
-            raise Halt("time limit")
+            raise FitStopped("time limit")
 
-    def tell(
+    def emit(
         self,
         kind: EventKind,
         message: str,

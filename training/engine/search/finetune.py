@@ -20,21 +20,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.engine.backbones.classifier import Head, Member, scaled
-from training.engine.backbones.fused import Trainable, with_trained
+from training.engine.backbones.classifier import Head, Member, to_network_input
+from training.engine.backbones.fused import TrainableBackbone, with_trained
 from training.engine.data.augment import Strength, augment
-from training.engine.data.images import Pixels, release, resize_square
-from training.engine.search.budget import KEPT_WORK
+from training.engine.data.images import Pixels, release_pages, resize_square
+from training.engine.search.budget import EPOCHS_PER_VIEW
 from training.engine.search.linear_head import log_loss
 
 RELEASE_EVERY = 64  # steps
-KEPT_BATCH = 16  # the quickest: larger maps leave the processor's cache
+CACHE_BATCH = 16  # the quickest: larger maps leave the processor's cache
 Tick = Callable[[float], None]
-Source = Callable[[NDArray[np.int64]], Tensor]
+BatchSource = Callable[[NDArray[np.int64]], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
-class TuningPlan:
+class FinetunePlan:
     """A recipe with its length. Rates are for AdamW; `ema_steps` is the reach of the average.
 
     With `frozen_stages` only the last blocks are trained, on that which leaves these stages for so many
@@ -56,10 +56,12 @@ class TuningPlan:
         return self.epochs * steps_per_epoch(rows, self.batch)
 
 
-def last_blocks(epochs: int, views: int, strength: Strength, batch: int, frozen_stages: int) -> TuningPlan:
+def last_blocks_plan(
+    epochs: int, views: int, strength: Strength, batch: int, frozen_stages: int
+) -> FinetunePlan:
     """The recipe for the last blocks; the rate grows with the batch."""
     rate = 3e-4 * batch / 16
-    return TuningPlan(
+    return FinetunePlan(
         epochs, batch, backbone_rate=rate, strength=strength, frozen_stages=frozen_stages, views=views
     )
 
@@ -69,13 +71,13 @@ def steps_per_epoch(rows: int, batch: int) -> int:
     return max(1, math.ceil(rows / batch))
 
 
-def tune(
+def fine_tune(
     member: Member,
     pixels: Pixels,
     targets: NDArray[np.float32],
     rows: NDArray[np.int64],
     row_weights: NDArray[np.float64],
-    plan: TuningPlan,
+    plan: FinetunePlan,
     is_multi_label: bool,
     seed: int,
     device: str,
@@ -86,12 +88,12 @@ def tune(
     `tick(share of the plan done)` is called after every step and may raise; the work is then lost.
     """
     model = _Model(member, plan, device)
-    average = _Average(model, plan.ema_steps)
+    average = _WeightAverage(model, plan.ema_steps)
     optimizer = _optimizer(model, plan)
     random = torch.Generator().manual_seed(seed)
     wanted, weights = torch.from_numpy(targets), torch.from_numpy(row_weights).float()
-    begin = KEPT_WORK * plan.views / (plan.epochs + KEPT_WORK * plan.views)
-    make = _kept if plan.frozen_stages else _augmented
+    begin = EPOCHS_PER_VIEW * plan.views / (plan.epochs + EPOCHS_PER_VIEW * plan.views)
+    make = _cached_maps if plan.frozen_stages else _augmented_images
     source = make(model, pixels, rows, plan, random, lambda share: tick(begin * share))
     steps = plan.steps(len(rows))
     order: list[int] = []
@@ -100,23 +102,23 @@ def tune(
             order += torch.randperm(len(rows), generator=random).tolist()
         places, order = np.sort(order[: plan.batch]), order[plan.batch :]
         picked = rows[places]
-        _set_rate(optimizer, plan, step / steps)
+        _set_learning_rate(optimizer, plan, step / steps)
         model.step(source(places), wanted[picked], weights[picked], plan, optimizer, is_multi_label)
         average.update()
         if step % RELEASE_EVERY == 0:
-            release(pixels)
+            release_pages(pixels)
         tick(begin + (1 - begin) * (step + 1) / steps)
     return average.member(member)
 
 
-def _augmented(
+def _augmented_images(
     model: _Model,
     pixels: Pixels,
     rows: NDArray[np.int64],
-    plan: TuningPlan,
+    plan: FinetunePlan,
     random: torch.Generator,
     _tick: Tick,
-) -> Source:
+) -> BatchSource:
     """Gives new pictures [B, 3, R, R] at every step."""
 
     def source(places: NDArray[np.int64]) -> Tensor:
@@ -126,23 +128,23 @@ def _augmented(
     return source
 
 
-def _kept(
+def _cached_maps(
     model: _Model,
     pixels: Pixels,
     rows: NDArray[np.int64],
-    plan: TuningPlan,
+    plan: FinetunePlan,
     random: torch.Generator,
     tick: Tick,
-) -> Source:
+) -> BatchSource:
     """Gives kept maps [B, C, h, w], at each step those of one view: the plain one or an augmented one."""
     views: list[Tensor] = []
-    total, done = plan.views * steps_per_epoch(len(rows), KEPT_BATCH), 0
+    total, done = plan.views * steps_per_epoch(len(rows), CACHE_BATCH), 0
     for view in range(plan.views):
-        for start in range(0, len(rows), KEPT_BATCH):
-            picked = rows[start : start + KEPT_BATCH]
+        for start in range(0, len(rows), CACHE_BATCH):
+            picked = rows[start : start + CACHE_BATCH]
             if view == 0:  # as the bundle will see them
                 squares = [resize_square(pixels[row], model.resolution) for row in picked]
-                images = scaled(torch.from_numpy(np.stack(squares)).to(model.device))
+                images = to_network_input(torch.from_numpy(np.stack(squares)).to(model.device))
             else:
                 batch = torch.from_numpy(pixels[picked]).to(model.device)
                 images = augment(batch, model.resolution, plan.strength, random)
@@ -151,10 +153,10 @@ def _kept(
                 shape = (len(rows), *maps.shape[1:])
                 room = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
                 views.append(room.to(maps.device))
-            views[view][start : start + KEPT_BATCH] = maps
+            views[view][start : start + CACHE_BATCH] = maps
             done += 1
             if done % RELEASE_EVERY == 0:
-                release(pixels)
+                release_pages(pixels)
             tick(done / total)
 
     def source(places: NDArray[np.int64]) -> Tensor:
@@ -164,7 +166,7 @@ def _kept(
     return source
 
 
-def kept_bytes(member: Member, plan: TuningPlan, device: str) -> int:
+def view_cache_bytes(member: Member, plan: FinetunePlan, device: str) -> int:
     """Memory for the maps of one view of a picture."""
     side = -(-member.resolution // 8)  # a quarter after two stages, and half of that after the third
     width = 2 if has_fast_bfloat16(device) else 4
@@ -172,7 +174,7 @@ def kept_bytes(member: Member, plan: TuningPlan, device: str) -> int:
 
 
 def seconds_per_step(
-    member: Member, side: int, plan: TuningPlan, device: str, tick: Callable[[], None]
+    member: Member, side: int, plan: FinetunePlan, device: str, tick: Callable[[], None]
 ) -> float:
     """Time of one training step, the best of three to eight, in about a second, on black pictures: the first
     ones are slow, and a busy machine hinders some."""
@@ -182,7 +184,7 @@ def seconds_per_step(
     rows, pixels = np.arange(plan.batch), np.zeros((plan.batch, side, side, 3), np.uint8)
     targets = torch.zeros(plan.batch, member.head.bias.shape[0])
     random = torch.Generator().manual_seed(0)
-    make = _kept if plan.frozen_stages else _augmented
+    make = _cached_maps if plan.frozen_stages else _augmented_images
     source = make(model, pixels, rows, plan, random, lambda share: tick())
     took, spent, turns = math.inf, 0.0, 0
     while turns < 3 or (turns < 8 and spent < 1):
@@ -197,8 +199,8 @@ def seconds_per_step(
 class _Model:
     """Backbone and head on the device, channels last, in the lowest precision that is fast there."""
 
-    def __init__(self, member: Member, plan: TuningPlan, device: str) -> None:
-        self.backbone = Trainable(member.network, member.state, device, plan.frozen_stages)
+    def __init__(self, member: Member, plan: FinetunePlan, device: str) -> None:
+        self.backbone = TrainableBackbone(member.network, member.state, device, plan.frozen_stages)
         self.resolution = member.resolution
         self.weight = nn.Parameter(member.head.weight.clone().to(device))
         self.bias = nn.Parameter(member.head.bias.clone().to(device))
@@ -217,11 +219,11 @@ class _Model:
         inputs: Tensor,
         targets: Tensor,
         weights: Tensor,
-        plan: TuningPlan,
+        plan: FinetunePlan,
         optimizer: torch.optim.Optimizer,
         is_multi_label: bool,
     ) -> None:
-        wanted = _smooth(targets, plan.smoothing, is_multi_label).to(self.device)
+        wanted = _smooth_labels(targets, plan.smoothing, is_multi_label).to(self.device)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device, self.precision, enabled=self.is_mixed):
             features = self.backbone(inputs)
@@ -233,7 +235,7 @@ class _Model:
         optimizer.step()
 
 
-class _Average:
+class _WeightAverage:
     """Exponential average of all weights; early on the plain mean, so the start does not linger."""
 
     def __init__(self, model: _Model, reach: int) -> None:
@@ -260,7 +262,7 @@ def has_fast_bfloat16(device: str) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def _optimizer(model: _Model, plan: TuningPlan) -> torch.optim.Optimizer:
+def _optimizer(model: _Model, plan: FinetunePlan) -> torch.optim.Optimizer:
     matrices = [p for p in model.backbone.live.values() if p.ndim > 1]
     vectors = [p for p in model.backbone.live.values() if p.ndim <= 1]
     groups = [
@@ -271,12 +273,12 @@ def _optimizer(model: _Model, plan: TuningPlan) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, lr=0.0, foreach=True)
 
 
-def _set_rate(optimizer: torch.optim.Optimizer, plan: TuningPlan, share: float) -> None:
+def _set_learning_rate(optimizer: torch.optim.Optimizer, plan: FinetunePlan, share: float) -> None:
     shape = min(1.0, share / 0.1 + 0.05) * (1 + math.cos(math.pi * share)) / 2
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * shape
 
 
-def _smooth(targets: Tensor, smoothing: float, is_multi_label: bool) -> Tensor:
+def _smooth_labels(targets: Tensor, smoothing: float, is_multi_label: bool) -> Tensor:
     centre = 0.5 if is_multi_label else 1 / targets.shape[1]
     return targets * (1 - smoothing) + smoothing * centre

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.engine.backbones.classifier import Head
-from training.engine.search.scoring import Table, Verdict, judge
+from training.engine.search.scoring import Floats, Score, score_logits
 
 STRENGTHS = (1e-3, 1e-4, 1e-5, 1e-6)
 ITERATIONS = 60
 TYPICAL_CURVATURE = 0.2  # of that at the start, over the way to the solution
 SMALL_PRODUCT = 100_000_000  # multiply-adds
-TURN_COST = 39  # turning n rows costs as much as what n² / 39 columns cost a class of the fits
+PROJECTION_COST = 39  # turning n rows costs as much as what n² / 39 columns cost a class of the fits
 Tick = Callable[[], None]
 
 
@@ -31,8 +31,8 @@ class HeadFit:
     """A head fitted on all rows, and what it is worth: logits [N, C] of rows held out in turn."""
 
     head: Head
-    held_out: Table
-    verdict: Verdict
+    held_out: Floats
+    verdict: Score
     strength: float
 
 
@@ -56,7 +56,7 @@ class _Basis:
 
 def cross_validate(
     features: Tensor,
-    targets: Table,
+    targets: Floats,
     folds: NDArray[np.int64],
     is_multi_label: bool,
     row_weights: NDArray[np.float64],
@@ -72,16 +72,18 @@ def cross_validate(
     views, n = features.shape[:2]
     wanted = torch.from_numpy(targets).repeat(views, 1)
     weights = torch.from_numpy(row_weights).float().repeat(views)
-    held_out = _held_out(basis, wanted, weights, np.tile(folds, views), n, is_multi_label, tick, strengths)
-    verdicts = [judge(logits, targets, is_multi_label) for logits in held_out]
+    held_out = _cross_validated_logits(
+        basis, wanted, weights, np.tile(folds, views), n, is_multi_label, tick, strengths
+    )
+    verdicts = [score_logits(logits, targets, is_multi_label) for logits in held_out]
     best = min(range(len(verdicts)), key=lambda i: verdicts[i].loss)
-    path = _solve_path(basis.rows, wanted, weights, strengths[: best + 1], is_multi_label, tick)
+    path = _regularization_path(basis.rows, wanted, weights, strengths[: best + 1], is_multi_label, tick)
     return HeadFit(basis.unfold(path[-1]), held_out[best], verdicts[best], strengths[best])
 
 
 def fit_head(
     features: Tensor,
-    targets: Table,
+    targets: Floats,
     strength: float,
     is_multi_label: bool,
     weights: NDArray[np.float64],
@@ -92,12 +94,12 @@ def fit_head(
     path = [s for s in STRENGTHS if s > strength] + [strength]
     rows = torch.from_numpy(weights).float()
     return basis.unfold(
-        _solve_path(basis.rows, torch.from_numpy(targets), rows, path, is_multi_label, tick)[-1]
+        _regularization_path(basis.rows, torch.from_numpy(targets), rows, path, is_multi_label, tick)[-1]
     )
 
 
 def make_folds(
-    targets: Table, count: int, seed: int, groups: NDArray[np.int64] | None = None
+    targets: Floats, count: int, seed: int, groups: NDArray[np.int64] | None = None
 ) -> NDArray[np.int64]:
     """[N] fold numbers, stratified by the (rarest) label of each picture, so every fold sees each class.
 
@@ -123,7 +125,7 @@ def _basis(features: Tensor, classes: int) -> _Basis:
     centred = features - mean
     scale = max(float(centred.square().mean().sqrt()), 1e-6) * features.shape[1] ** 0.5
     rows = centred / scale
-    if len(rows) ** 2 > TURN_COST * (rows.shape[1] - len(rows)) * classes:  # turning would not pay
+    if len(rows) ** 2 > PROJECTION_COST * (rows.shape[1] - len(rows)) * classes:  # turning would not pay
         return _Basis(rows, mean, scale, None)
     size, left = torch.linalg.eigh(
         (rows @ rows.T).double()
@@ -133,7 +135,7 @@ def _basis(features: Tensor, classes: int) -> _Basis:
     return _Basis(rows @ turn, mean, scale, turn)
 
 
-def _held_out(
+def _cross_validated_logits(
     basis: _Basis,
     targets: Tensor,
     weights: Tensor,
@@ -142,18 +144,20 @@ def _held_out(
     is_multi_label: bool,
     tick: Tick,
     strengths: Sequence[float],
-) -> list[Table]:
+) -> list[Floats]:
     """For each strength the logits [n, C] of the plain rows, each from a head that did not see them."""
     tables = [np.zeros((n, targets.shape[1]), np.float32) for _ in strengths]
     for fold in np.unique(folds):
         seen, unseen = np.flatnonzero(folds != fold), np.flatnonzero(folds[:n] == fold)
-        path = _solve_path(basis.rows[seen], targets[seen], weights[seen], strengths, is_multi_label, tick)
+        path = _regularization_path(
+            basis.rows[seen], targets[seen], weights[seen], strengths, is_multi_label, tick
+        )
         for table, solution in zip(tables, path, strict=True):
             table[unseen] = (basis.rows[unseen] @ solution[:-1] + solution[-1]).numpy()
     return tables
 
 
-def _solve_path(
+def _regularization_path(
     rows: Tensor,
     targets: Tensor,
     weights: Tensor,
@@ -197,7 +201,7 @@ def _solve(
     The curvature along a column is at most its mean square times p (1 - p) (Böhning 1992), plus the strength.
     Divided by its root the columns weigh alike, and a third of the steps is enough.
     """
-    curvature = TYPICAL_CURVATURE * _share_error(targets.shape[1])
+    curvature = TYPICAL_CURVATURE * _class_variance(targets.shape[1])
     spread = torch.cat([rows.square().T @ weights * curvature + strength, torch.tensor([curvature])])
     unit = spread.rsqrt()[:, None]
     point = start / unit
@@ -231,7 +235,7 @@ def _transposed_product(rows: Tensor, narrow: Tensor) -> Tensor:
     return (rows.T @ torch.nn.functional.pad(narrow, (0, missing)))[:, : narrow.shape[1]]
 
 
-def _share_error(classes: int) -> float:
+def _class_variance(classes: int) -> float:
     """p (1 - p) of one class among equals, where the search begins."""
     return (1 / classes) * (1 - 1 / classes)
 

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 
 from training.engine.evaluation.metrics import macro_f1
 
-Table = NDArray[np.float32]
+Floats = NDArray[np.float32]
 TEMPERATURES = np.geomspace(0.05, 20, 61)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Score:
     """`loss` decides (lower is better); `accuracy` and `macro_f1` are for people; scores are made at
     `temperature`, which few rows do not let fall to certainty."""
 
@@ -24,29 +24,29 @@ class Verdict:
     temperature: float
 
 
-def judge(logits: Table, targets: Table, is_multi_label: bool) -> Verdict:
+def score_logits(logits: Floats, targets: Floats, is_multi_label: bool) -> Score:
     """Judge [N, C] logits against [N, C] zeros and ones, at the temperature that suits them best.
 
     The loss is the mean of the plain and the class-balanced log loss, so that a rare class counts
     although few pictures show it. Log loss is far less noisy than accuracy on some hundred pictures.
     """
     weights = balanced_weights(targets)
-    losses = [_loss(logits / t, targets, weights, is_multi_label) for t in TEMPERATURES]
-    doubted = _doubted(targets, is_multi_label)
-    doubts = [_loss(logits / t, doubted, weights, is_multi_label) for t in TEMPERATURES]
-    accuracy, f1 = _rates(logits, targets, is_multi_label)
-    return Verdict(min(losses), accuracy, f1, float(TEMPERATURES[int(np.argmin(doubts))]))
+    losses = [_log_loss(logits / t, targets, weights, is_multi_label) for t in TEMPERATURES]
+    doubted = _smoothed_targets(targets, is_multi_label)
+    doubts = [_log_loss(logits / t, doubted, weights, is_multi_label) for t in TEMPERATURES]
+    accuracy, f1 = _accuracy_and_f1(logits, targets, is_multi_label)
+    return Score(min(losses), accuracy, f1, float(TEMPERATURES[int(np.argmin(doubts))]))
 
 
-def _doubted(targets: Table, is_multi_label: bool) -> Table:
+def _smoothed_targets(targets: Floats, is_multi_label: bool) -> Floats:
     """Targets [N, C] as N rows can vouch for: (N + 1) / (N + 2) for what was seen every time (Platt 1999)."""
     doubt = 1 / (len(targets) + 2)
     others = 1 if is_multi_label else max(targets.shape[1] - 1, 1)
-    doubted: Table = (targets * (1 - doubt) + (1 - targets) * doubt / others).astype(np.float32)
+    doubted: Floats = (targets * (1 - doubt) + (1 - targets) * doubt / others).astype(np.float32)
     return doubted
 
 
-def balanced_weights(targets: Table) -> NDArray[np.float64]:
+def balanced_weights(targets: Floats) -> NDArray[np.float64]:
     """[N] weights with mean one: half plain, half so that every class weighs the same."""
     counts = np.maximum(targets.sum(axis=0), 1)
     rarity = (targets / counts).sum(axis=1)
@@ -54,7 +54,7 @@ def balanced_weights(targets: Table) -> NDArray[np.float64]:
     return np.asarray(0.5 + 0.5 * rarity, dtype=np.float64)
 
 
-def thresholds(scores: Table, targets: Table) -> list[float]:
+def best_thresholds(scores: Floats, targets: Floats) -> list[float]:
     """For each label the score [0.05, 0.95] from which on naming it gives the best F1."""
     grid = np.linspace(0.05, 0.95, 37)
     return [
@@ -74,7 +74,7 @@ def _f1_curve(
     )  # of equals, the one nearest to one half
 
 
-def _loss(logits: Table, targets: Table, weights: NDArray[np.float64], is_multi_label: bool) -> float:
+def _log_loss(logits: Floats, targets: Floats, weights: NDArray[np.float64], is_multi_label: bool) -> float:
     if is_multi_label:
         each = np.logaddexp(0, logits) - targets * logits
         return float((each.mean(axis=1) * weights).mean())
@@ -83,7 +83,7 @@ def _loss(logits: Table, targets: Table, weights: NDArray[np.float64], is_multi_
     return float(((log_sum - (logits * targets).sum(axis=1)) * weights).mean())
 
 
-def _rates(logits: Table, targets: Table, is_multi_label: bool) -> tuple[float, float]:
+def _accuracy_and_f1(logits: Floats, targets: Floats, is_multi_label: bool) -> tuple[float, float]:
     if is_multi_label:
         named = logits > 0
         hits = (named & (targets > 0.5)).sum(axis=0)

@@ -10,26 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.engine.backbones.classifier import Member
-from training.engine.backbones.features import measured_ms
+from training.engine.backbones.features import measure_ms
 from training.engine.backbones.latency import estimate_total_ms
-from training.engine.bundle.writer import Marks
+from training.engine.bundle.writer import IdHashes
 from training.engine.config import CandidateReport, EventKind, FitConfig
 from training.engine.data.images import Pixels
-from training.engine.search.clock import Journal
-from training.engine.search.scoring import Table, Verdict, judge
+from training.engine.search.clock import RunClock
+from training.engine.search.scoring import Floats, Score, score_logits
 
-BETTER = 0.995  # a new model must lower the loss by this factor, or it is noise
+MAX_LOSS_RATIO = 0.995  # a new model must lower the loss by this factor, or it is noise
 
 
 @dataclass(frozen=True, slots=True)
-class Contender:
+class Candidate:
     """A model and what it is worth. `held_out` [N, C] logits are valid where `known` [N]."""
 
     members: tuple[Member, ...]
     recipe: str
-    held_out: Table
+    held_out: Floats
     known: NDArray[np.bool_]
-    verdict: Verdict
+    verdict: Score
     inference_ms: float
     seconds: float
 
@@ -60,32 +60,32 @@ class Search:
 
     `marks` name the images, and `trained_on` those that bases have seen as well; those of `base_marks` do not
     judge the base's networks. `head_rows` are those that the heads on frozen features are fitted on: all,
-    unless they are too many. `is_turned`: pictures turned by quarters train as well.
+    unless they are too many. `is_rotated`: pictures turned by quarters train as well.
     """
 
     config: FitConfig
-    journal: Journal
+    clock: RunClock
     workdir: Path
     labels: tuple[str, ...]
-    marks: Marks
-    trained_on: Marks
+    marks: IdHashes
+    trained_on: IdHashes
     paths: list[Path]
     pixels: Pixels
-    targets: Table
+    targets: Floats
     weights: NDArray[np.float64]
     groups: NDArray[np.int64]
     folds: NDArray[np.int64]
     threads: int
     device: str
     eval_images: int = 0
-    base_marks: Marks = field(default_factory=lambda: np.zeros(0, np.int64))
+    base_marks: IdHashes = field(default_factory=lambda: np.zeros(0, np.int64))
     head_rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    tried: list[tuple[CandidateReport, Contender | None]] = field(default_factory=list)
-    best: Contender | None = None
-    exported: Contender | None = None
+    tried: list[tuple[CandidateReport, Candidate | None]] = field(default_factory=list)
+    best: Candidate | None = None
+    exported: Candidate | None = None
     network_ms: dict[tuple[str, int], float] = field(default_factory=dict)
     throughput: Throughput = field(default_factory=Throughput)
-    is_turned: bool = False
+    is_rotated: bool = False
 
     @property
     def side(self) -> int:
@@ -99,17 +99,17 @@ class Search:
             known &= ~np.isin(self.marks, self.base_marks)
         return known
 
-    def consider(self, contender: Contender) -> bool:
+    def consider(self, contender: Candidate) -> bool:
         """Note a contender, tell of it, and keep it if it is the best that fits the limit."""
         fits = contender.inference_ms <= self.config.max_inference_ms
         is_best = fits and (self.best is None or self._beats(contender, self.best))
         if is_best:
             self.best = contender
-            self.journal.improved(contender.verdict.accuracy)
+            self.clock.improved(contender.verdict.accuracy)
         report = self._report(contender, fits, is_best)
         self.tried.append((report, contender))
         kind: EventKind = "best" if is_best else "candidate"
-        self.journal.tell(kind, f"{contender.name}, {contender.recipe}", candidate=report)
+        self.clock.emit(kind, f"{contender.name}, {contender.recipe}", candidate=report)
         return is_best
 
     def refitted(self, members: tuple[Member, ...]) -> None:
@@ -121,7 +121,7 @@ class Search:
         """Note a candidate that broke; the others go on."""
         report = CandidateReport(network, resolution, recipe, None, None, False, True, seconds, False, error)
         self.tried.append((report, None))
-        self.journal.tell("candidate", f"{network}, {recipe}: {error}", candidate=report)
+        self.clock.emit("candidate", f"{network}, {recipe}: {error}", candidate=report)
 
     def reports(self) -> tuple[CandidateReport, ...]:
         """All candidates, the final best marked."""
@@ -139,20 +139,19 @@ class Search:
         """ms of one picture through a network on this machine; measured once, whatever its weights are."""
         kind = (member.network.name, member.resolution)
         if kind not in self.network_ms:
-            self.network_ms[kind] = measured_ms(
-                member, self.paths, self.side, self.threads, self.journal.tick
-            )
+            self.network_ms[kind] = measure_ms(member, self.paths, self.side, self.threads, self.clock.tick)
         return self.network_ms[kind]
 
-    def _beats(self, new: Contender, old: Contender) -> bool:
+    def _beats(self, new: Candidate, old: Candidate) -> bool:
         """Compared on the rows that both know."""
         rows = new.known & old.known
         mine, theirs = (
-            judge(one.held_out[rows], self.targets[rows], self.config.is_multi_label) for one in (new, old)
+            score_logits(one.held_out[rows], self.targets[rows], self.config.is_multi_label)
+            for one in (new, old)
         )
-        return mine.loss < BETTER * theirs.loss
+        return mine.loss < MAX_LOSS_RATIO * theirs.loss
 
-    def _report(self, contender: Contender, fits: bool, is_best: bool) -> CandidateReport:
+    def _report(self, contender: Candidate, fits: bool, is_best: bool) -> CandidateReport:
         return CandidateReport(
             network=contender.name,
             resolution=contender.resolution,

@@ -15,23 +15,29 @@ import torch
 from numpy.typing import NDArray
 
 from training.engine.backbones.classifier import Head, Member
-from training.engine.backbones.features import extract
+from training.engine.backbones.features import extract_features
 from training.engine.data.augment import Strength
 from training.engine.search import augmentation_probe, finetune, linear_head
-from training.engine.search.checkpoint import ship_best
-from training.engine.search.clock import Halt, Journal
-from training.engine.search.linear_probe import features_of, key, stratified_order
-from training.engine.search.schedule import Option, Round, next_round, options_of, pace_of
-from training.engine.search.scoring import Table, Verdict, judge
-from training.engine.search.state import Contender, Search
+from training.engine.search.checkpoint import export_best
+from training.engine.search.clock import FitStopped, RunClock
+from training.engine.search.linear_probe import frozen_features, member_key, stratified_order
+from training.engine.search.schedule import (
+    FinetuneOption,
+    Round,
+    finetune_options,
+    measure_step_costs,
+    next_round,
+)
+from training.engine.search.scoring import Floats, Score, score_logits
+from training.engine.search.state import Candidate, Search
 
-SHARES = (0.15, 0.3, 0.5, 0.7, 0.85)  # of the fine-tuned network in a mixture
-MOST_ROUNDS = 4
-PATIENCE = 1.6  # times the planned time, then a fine-tuning is given up
-PROBATION = 0.04  # of a run, after which its end can be foreseen
+MIXTURE_SHARES = (0.15, 0.3, 0.5, 0.7, 0.85)  # of the fine-tuned network in a mixture
+MAX_ROUNDS = 4
+MAX_OVERTIME = 1.6  # times the planned time, then a fine-tuning is given up
+MIN_PROGRESS = 0.04  # of a run, after which its end can be foreseen
 
 
-class TooSlow(Exception):
+class SlowerThanPlanned(Exception):
     """The machine is far slower than it was when the fine-tuning was planned; it needs `image_s` now."""
 
     def __init__(self, image_s: float) -> None:
@@ -40,10 +46,10 @@ class TooSlow(Exception):
 
 
 @dataclass(slots=True)
-class Watch:
+class DeadlineGuard:
     """Gives a fine-tuning of so many `pictures` (epochs × rows) up where it cannot end by the `deadline`."""
 
-    journal: Journal
+    clock: RunClock
     deadline: float
     pictures: float
     # When the first step ended, and its share of the plan: fitting the head before it is no step.
@@ -51,15 +57,15 @@ class Watch:
 
     def tick(self, share: float) -> None:
         """Called after every step with the share of the plan that is done. Raises TooSlow, and Halt."""
-        self.journal.tick(share)
-        now = self.journal.elapsed()
+        self.clock.tick(share)
+        now = self.clock.elapsed()
         if self.first is None:
             self.first = (now, share)
             return
         whole_s = (now - self.first[0]) / (share - self.first[1])
-        is_hopeless = share > PROBATION and now + whole_s * (1 - share) > self.deadline
+        is_hopeless = share > MIN_PROGRESS and now + whole_s * (1 - share) > self.deadline
         if is_hopeless or now > self.deadline:
-            raise TooSlow(whole_s / self.pictures)
+            raise SlowerThanPlanned(whole_s / self.pictures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,71 +74,71 @@ class Trial:
 
     round: Round
     member: Member
-    held_out: Table
+    held_out: Floats
     known: NDArray[np.bool_]
 
 
-def refine(search: Search, singles: list[Contender]) -> bool:
+def run_rounds(search: Search, singles: list[Candidate]) -> bool:
     """Fine-tune what the time allows; was that anything? Raises Halt, with the best kept in `search`."""
-    search.journal.check()
-    options = options_of(search, singles)
+    search.clock.check()
+    options = finetune_options(search, singles)
     if not options:
         return False
     strength = Strength(
-        is_mirrored=augmentation_probe.bears_mirrors(search, singles[0]), is_turned=search.is_turned
+        is_mirrored=augmentation_probe.tolerates_mirroring(search, singles[0]), is_rotated=search.is_rotated
     )
-    pace = pace_of(search, options)
+    pace = measure_step_costs(search, options)
     trials: list[Trial] = []
-    for number in range(MOST_ROUNDS):
+    for number in range(MAX_ROUNDS):
         before, planned = (
             search.best,
             next_round(search, options, [one.round for one in trials], pace, number),
         )
         if planned is None:
-            search.journal.is_short |= bool(options)
+            search.clock.is_short |= bool(options)
             break
         option = planned.option
         try:
-            trials.append(_trial(search, planned, strength))
-        except TooSlow as slow:
-            search.journal.tell("note", "The machine is busier than before: planning anew.")
+            trials.append(_run_trial(search, planned, strength))
+        except SlowerThanPlanned as slow:
+            search.clock.emit("note", "The machine is busier than before: planning anew.")
             pace[option.is_partial] = max(pace[option.is_partial], slow.image_s / option.cost)
             continue
-        _offer(search, trials[-1])
-        ship_best(search)
-        options = [one for one in options if not _is_done(one, option)]
+        _consider_trial(search, trials[-1])
+        export_best(search)
+        options = [one for one in options if not _is_redundant(one, option)]
         if search.best is before and not option.is_partial:
             break
-    _train_on_all(search, trials, strength)
+    _refit_on_all(search, trials, strength)
     if not trials:
-        search.journal.tell("note", "No time for fine-tuning.")
+        search.clock.emit("note", "No time for fine-tuning.")
     return bool(trials)
 
 
-def _is_done(one: Option, tuned: Option) -> bool:
+def _is_redundant(one: FinetuneOption, tuned: FinetuneOption) -> bool:
     """Would it bring nothing after that one? The same network in another size, or less of it."""
     return one.member.network is tuned.member.network and one.is_partial >= tuned.is_partial
 
 
-def _trial(search: Search, planned: Round, strength: Strength) -> Trial:
+def _run_trial(search: Search, planned: Round, strength: Strength) -> Trial:
     """Fine-tune without some folds in turn, each of which judges the network that has not seen it."""
     budget, rows = planned.budget, len(search.paths)
     held_out = np.zeros_like(search.targets)
     judged = list[NDArray[np.int64]]()
     folds = linear_head.make_folds(search.targets, budget.parts, search.config.seed, search.groups)
     seconds = budget.trial_s(rows, planned.image_s)
-    search.journal.expect(seconds + budget.refit_s(rows, planned.image_s))
-    deadline = search.journal.elapsed() + PATIENCE * seconds
+    search.clock.expect(seconds + budget.refit_s(rows, planned.image_s))
+    deadline = search.clock.elapsed() + MAX_OVERTIME * seconds
     member: Member | None = None
     for fold in range(budget.folds):
         unseen, seen = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
         if budget.share < 1:
             order = stratified_order(search.targets[seen], search.config.seed)
             seen = np.sort(seen[order[: int(budget.share * len(seen))]])
-            search.journal.tell("note", f"{planned.option.name} learn from {len(seen)} of {rows} images.")
+            search.clock.emit("note", f"{planned.option.name} learn from {len(seen)} of {rows} images.")
         try:
-            member = _run(search, planned, seen, strength, deadline, f"trial {fold + 1}")
-        except (Halt, TooSlow):
+            member = _finetune_once(search, planned, seen, strength, deadline, f"trial {fold + 1}")
+        except (FitStopped, SlowerThanPlanned):
             if member is None:
                 raise
             break
@@ -142,30 +148,30 @@ def _trial(search: Search, planned: Round, strength: Strength) -> Trial:
     return Trial(planned, member, held_out, search.judges([member], np.concatenate(judged)))
 
 
-def _logits(search: Search, member: Member, rows: NDArray[np.int64]) -> Table:
-    features = extract(
-        member, search.pixels, search.threads, search.device, search.journal.tick, rows.tolist()
+def _logits(search: Search, member: Member, rows: NDArray[np.int64]) -> Floats:
+    features = extract_features(
+        member, search.pixels, search.threads, search.device, search.clock.tick, rows.tolist()
     )
-    logits: Table = (features @ member.head.weight.T + member.head.bias).numpy()
+    logits: Floats = (features @ member.head.weight.T + member.head.bias).numpy()
     return logits
 
 
-def _run(
+def _finetune_once(
     search: Search, planned: Round, rows: NDArray[np.int64], strength: Strength, deadline: float, name: str
 ) -> Member:
     """One fine-tuning, from the checkpoint where a killed run finished it."""
     member, budget = planned.member, planned.budget
     kind = "last" if budget.is_partial else "whole"
     length = f"{budget.epochs}x{len(rows)}"
-    file = f"{kind}_{key(member)}_{name.replace(' ', '')}_{length}.pt"
+    file = f"{kind}_{member_key(member)}_{name.replace(' ', '')}_{length}.pt"
     path = search.workdir / "checkpoint" / file
     if path.exists():
-        return _load(path, member)
+        return _load_member(path, member)
     plan = planned.option.plan(budget, strength)
-    watch = Watch(search.journal, deadline, budget.passes * len(rows))
-    with search.journal.phase("fine-tuning", f"Fine-tuning {planned.option.name}: {name}"):
-        tuned = finetune.tune(
-            replace(member, head=_first_head(search, member, rows)),
+    watch = DeadlineGuard(search.clock, deadline, budget.passes * len(rows))
+    with search.clock.phase("fine-tuning", f"Fine-tuning {planned.option.name}: {name}"):
+        tuned = finetune.fine_tune(
+            replace(member, head=_initial_head(search, member, rows)),
             search.pixels,
             search.targets,
             rows,
@@ -176,84 +182,84 @@ def _run(
             search.device,
             watch.tick,
         )
-    _save(path, tuned)
+    _save_member(path, tuned)
     return tuned
 
 
-def _first_head(search: Search, member: Member, rows: NDArray[np.int64]) -> Head:
+def _initial_head(search: Search, member: Member, rows: NDArray[np.int64]) -> Head:
     """The linear head that a fine-tuning on these rows begins with; it has not seen the others."""
     seen = np.isin(search.head_rows, rows)
     known = search.head_rows[seen]
     return linear_head.fit_head(
-        features_of(search, member)[seen],
+        frozen_features(search, member)[seen],
         search.targets[known],
         augmentation_probe.START_STRENGTH,
         search.config.is_multi_label,
         search.weights[known],
-        search.journal.tick,
+        search.clock.tick,
     )
 
 
-def _offer(search: Search, trial: Trial) -> None:
+def _consider_trial(search: Search, trial: Trial) -> None:
     """Let the fine-tuned network, and its mixture with the best model so far, compete."""
     best, known = search.best, trial.known
-    verdict = judge(trial.held_out[known], search.targets[known], search.config.is_multi_label)
+    verdict = score_logits(trial.held_out[known], search.targets[known], search.config.is_multi_label)
     seconds = trial.round.budget.trial_s(len(search.paths), trial.round.image_s)
     ms = search.latency_ms([trial.member])
     recipe = "last blocks" if trial.round.option.is_partial else "fine-tuned"
-    alone = Contender((trial.member,), recipe, trial.held_out, known, verdict, ms, seconds)
+    alone = Candidate((trial.member,), recipe, trial.held_out, known, verdict, ms, seconds)
     search.consider(alone)
     if best is not None:
-        mixed = _mixed(search, alone, best)
+        mixed = _mixture(search, alone, best)
         if mixed.inference_ms <= search.config.max_inference_ms:
             search.consider(mixed)
 
 
-def _mixed(search: Search, tuned: Contender, best: Contender) -> Contender:
+def _mixture(search: Search, tuned: Candidate, best: Candidate) -> Candidate:
     """Both models' logits, each at its own temperature, at the share that suits the held-out rows best."""
     known, is_multi = tuned.known & best.known, search.config.is_multi_label
-    base = judge(best.held_out[known], search.targets[known], is_multi)
+    base = score_logits(best.held_out[known], search.targets[known], is_multi)
 
-    def at(share: float) -> tuple[Verdict, Table]:
+    def at(share: float) -> tuple[Score, Floats]:
         mine, theirs = share / tuned.verdict.temperature, (1 - share) / base.temperature
-        logits: Table = (mine * tuned.held_out + theirs * best.held_out).astype(np.float32)
-        return judge(logits[known], search.targets[known], is_multi), logits
+        logits: Floats = (mine * tuned.held_out + theirs * best.held_out).astype(np.float32)
+        return score_logits(logits[known], search.targets[known], is_multi), logits
 
-    share = min(SHARES, key=lambda one: at(one)[0].loss)
+    share = min(MIXTURE_SHARES, key=lambda one: at(one)[0].loss)
     verdict, logits = at(share)
     members = (
         *(_scaled(one, share / tuned.verdict.temperature) for one in tuned.members),
         *(_scaled(one, (1 - share) / base.temperature) for one in best.members),
     )
     recipe = f"{tuned.recipe} + {best.recipe}"
-    return Contender(members, recipe, logits, known, verdict, search.latency_ms(members), tuned.seconds)
+    return Candidate(members, recipe, logits, known, verdict, search.latency_ms(members), tuned.seconds)
 
 
-def _train_on_all(search: Search, trials: list[Trial], strength: Strength) -> None:
+def _refit_on_all(search: Search, trials: list[Trial], strength: Strength) -> None:
     """The fine-tuned networks of the winner once more, on all rows."""
     for trial in trials:
         planned, rows = trial.round, len(search.paths)
         winner = search.best
-        if winner is None or not planned.budget.is_refit or not _holds(winner, trial.member):
+        if winner is None or not planned.budget.is_refit or not _contains(winner, trial.member):
             continue
         seconds = planned.budget.refit_s(rows, planned.image_s)
-        if seconds > search.journal.left():
-            search.journal.is_short = True
+        if seconds > search.clock.left():
+            search.clock.is_short = True
             continue
-        search.journal.expect(seconds)
+        search.clock.expect(seconds)
         try:
-            final = _run(search, planned, np.arange(rows), strength, float("inf"), "all images")
-        except TooSlow:
+            final = _finetune_once(search, planned, np.arange(rows), strength, float("inf"), "all images")
+        except SlowerThanPlanned:
             continue
-        search.refitted(_replaced(winner.members, trial.member, final))
-        ship_best(search)
+        search.refitted(_with_member_replaced(winner.members, trial.member, final))
+        export_best(search)
 
 
-def _holds(contender: Contender, member: Member) -> bool:
+def _contains(contender: Candidate, member: Member) -> bool:
     return any(one.state is member.state for one in contender.members)
 
 
-def _replaced(members: tuple[Member, ...], old: Member, new: Member) -> tuple[Member, ...]:
+def _with_member_replaced(members: tuple[Member, ...], old: Member, new: Member) -> tuple[Member, ...]:
     """The same model with another fine-tuned network; its share of the logits stays."""
     changed = []
     for one in members:
@@ -268,12 +274,12 @@ def _scaled(member: Member, factor: float) -> Member:
     return replace(member, head=member.head.scaled(factor))
 
 
-def _save(path: Path, member: Member) -> None:
+def _save_member(path: Path, member: Member) -> None:
     unfinished = path.with_suffix(".part")
     torch.save({"state": member.state, "weight": member.head.weight, "bias": member.head.bias}, unfinished)
     unfinished.replace(path)
 
 
-def _load(path: Path, like: Member) -> Member:
+def _load_member(path: Path, like: Member) -> Member:
     stored = torch.load(path, map_location="cpu", weights_only=True)
     return replace(like, state=stored["state"], head=Head(stored["weight"], stored["bias"]))

@@ -27,25 +27,25 @@ from exeml_site.lib import jobs, storage
 from projects.images import decode
 from projects.models import Image
 from projects.transfers import data_source
-from projects.transfers.file_sources import Archive, Nowhere, Place, Unreadable
-from projects.transfers.import_plan import CannotPlan, Item, plan
+from projects.transfers.file_sources import EmptySource, FileSource, SourceUnreadable, ZipSource
+from projects.transfers.import_plan import CannotPlan, ImportItem, make_plan
 from training.models import Batch, Service, TrainingVersion
 from training.serving.inference import model_cache, predictor
 
 logger = logging.getLogger(__name__)
 
 State = Batch.State
-SILENT_S = 60  # without a heartbeat, then another worker may take it
-BEAT_S = 2.0
-CHUNK = 32
+HEARTBEAT_TIMEOUT_S = 60  # without a heartbeat, then another worker may take it
+HEARTBEAT_INTERVAL_S = 2.0
+CHUNK_SIZE = 32
 SLICE_S = 1800  # then it stands in line again, long before its job would be ended
-ARCHIVES = (".zip",)
-DESCRIPTIONS = (".manifest", ".jsonl", ".csv", ".tsv")
+ARCHIVE_SUFFIXES = (".zip",)
+MANIFEST_SUFFIXES = (".manifest", ".jsonl", ".csv", ".tsv")
 # Its files are stored after its row is made: large ones take longer than the clock waits.
-HAS_COME = ~Q(files=[], address="")
+IS_STORED = ~Q(files=[], address="")
 STORED_WITHIN_HOURS = 6
-CUT_OFF = "The upload was interrupted. Send it again."
-OUT_OF_ORDER = (
+UPLOAD_INTERRUPTED = "The upload was interrupted. Send it again."
+UNEXPECTED_ERROR = (
     "Something unexpected happened. Begin again; if it happens again, an operator finds the reason."
 )
 
@@ -61,7 +61,7 @@ class _Cancelled(Exception):
 # --- deeds ---
 
 
-def begin(service: Service, uploads: Sequence[UploadedFile[bytes]], address: str, by: User) -> Batch:
+def create_batch(service: Service, uploads: Sequence[UploadedFile[bytes]], address: str, by: User) -> Batch:
     """Store what was sent and hand it to a worker. Raises BatchRefused."""
     if bool(uploads) == bool(address):
         raise BatchRefused("Choose a zip archive or a manifest, or name a folder of the server: one of them.")
@@ -69,12 +69,12 @@ def begin(service: Service, uploads: Sequence[UploadedFile[bytes]], address: str
     _check_names(names)
     if address:
         try:
-            address = data_source.checked(address)
+            address = data_source.check_address(address)
         except ValidationError as problem:
             raise BatchRefused(problem.messages[0]) from problem
     name = (names[0] if names else address)[-255:]
     batch = Batch.objects.create(
-        service=service, training_version=service.training_version, name=name, address=address, made_by=by
+        service=service, training_version=service.training_version, name=name, address=address, created_by=by
     )
     try:
         for number, upload in enumerate(uploads):
@@ -93,10 +93,10 @@ def begin(service: Service, uploads: Sequence[UploadedFile[bytes]], address: str
 
 
 def _check_names(names: Sequence[str]) -> None:
-    strange = [one for one in names if not one.lower().endswith((*ARCHIVES, *DESCRIPTIONS))]
+    strange = [one for one in names if not one.lower().endswith((*ARCHIVE_SUFFIXES, *MANIFEST_SUFFIXES))]
     if strange:
         raise BatchRefused(f"“{strange[0]}” is neither a zip archive nor a manifest or table.")
-    if sum(one.lower().endswith(ARCHIVES) for one in names) > 1 or len(names) > 2:
+    if sum(one.lower().endswith(ARCHIVE_SUFFIXES) for one in names) > 1 or len(names) > 2:
         raise BatchRefused("One zip archive, and one manifest or table with it, at most.")
 
 
@@ -119,13 +119,13 @@ def delete(batch: Batch) -> bool:
 
 def catch_up() -> None:
     """Run by the clock: batches that wait, or whose worker died; and those that never came whole."""
-    for pk, done in Batch.objects.filter(_unattended(), HAS_COME).values_list("pk", "done"):
+    for pk, done in Batch.objects.filter(_unattended(), IS_STORED).values_list("pk", "done"):
         jobs.enqueue("run_batch", pk, queue=settings.QUEUE_IMPORTS, step=done)
     old = timezone.now() - timedelta(hours=STORED_WITHIN_HOURS)
-    for batch in Batch.objects.filter(~HAS_COME, state=State.WAITING, made_at__lt=old):
+    for batch in Batch.objects.filter(~IS_STORED, state=State.WAITING, created_at__lt=old):
         storage.delete_folder(batch.folder)
         waiting = Batch.objects.filter(pk=batch.pk, state=State.WAITING)
-        waiting.update(state=State.FAILED, finished_at=timezone.now(), problem=CUT_OFF)
+        waiting.update(state=State.FAILED, finished_at=timezone.now(), problem=UPLOAD_INTERRUPTED)
 
 
 # --- the job ---
@@ -137,27 +137,27 @@ def run(batch_id: int) -> None:
         return
     batch = Batch.objects.select_related("service__project", "training_version").get(pk=batch_id)
     try:
-        with _place_of(batch) as place:
+        with _open_source(batch) as place:
             is_done = _answer_all(batch, place)
         if is_done:
-            _end(batch, State.COMPLETED)
+            _finish(batch, State.COMPLETED)
             return
         Batch.objects.filter(pk=batch_id, state=State.RUNNING).update(heartbeat_at=None)
         jobs.enqueue("run_batch", batch_id, queue=settings.QUEUE_IMPORTS, step=batch.done + 1)
     except _Cancelled:
-        _end(batch, State.CANCELLED)
-    except (CannotPlan, Unreadable, model_cache.ModelUnavailable) as problem:
-        _end(batch, State.FAILED, problem=str(problem))
+        _finish(batch, State.CANCELLED)
+    except (CannotPlan, SourceUnreadable, model_cache.ModelUnavailable) as problem:
+        _finish(batch, State.FAILED, problem=str(problem))
     except ValidationError as problem:
-        _end(batch, State.FAILED, problem=problem.messages[0])
+        _finish(batch, State.FAILED, problem=problem.messages[0])
     except Exception:
         logger.exception("batch %d failed", batch_id)
-        _end(batch, State.FAILED, problem=OUT_OF_ORDER, traceback=traceback.format_exc()[-20_000:])
+        _finish(batch, State.FAILED, problem=UNEXPECTED_ERROR, traceback=traceback.format_exc()[-20_000:])
 
 
 def _claim(batch_id: int) -> bool:
     now = timezone.now()
-    waiting = Batch.objects.filter(_unattended(), HAS_COME, pk=batch_id)
+    waiting = Batch.objects.filter(_unattended(), IS_STORED, pk=batch_id)
     if not waiting.update(state=State.RUNNING, heartbeat_at=now):
         return False
     Batch.objects.filter(pk=batch_id, started_at=None).update(started_at=now)
@@ -166,50 +166,52 @@ def _claim(batch_id: int) -> bool:
 
 def _unattended() -> Q:
     """Active, and no worker has it."""
-    silent = Q(heartbeat_at=None) | Q(heartbeat_at__lt=timezone.now() - timedelta(seconds=SILENT_S))
+    silent = Q(heartbeat_at=None) | Q(
+        heartbeat_at__lt=timezone.now() - timedelta(seconds=HEARTBEAT_TIMEOUT_S)
+    )
     return silent & Q(state__in=Batch.ACTIVE)
 
 
 @contextmanager
-def _place_of(batch: Batch) -> Iterator[Place]:
+def _open_source(batch: Batch) -> Iterator[FileSource]:
     if batch.address:
-        yield data_source.place_of(batch.address)
+        yield data_source.open_source(batch.address)
         return
-    archive = next((one for one in batch.files if one["name"].lower().endswith(ARCHIVES)), None)
+    archive = next((one for one in batch.files if one["name"].lower().endswith(ARCHIVE_SUFFIXES)), None)
     if archive is None:
-        yield Nowhere()
+        yield EmptySource()
         return
     with storage.local_path(archive["stored"]).open("rb") as file:
-        yield Archive(file)
+        yield ZipSource(file)
 
 
-def _description(batch: Batch) -> tuple[str, bytes] | None:
+def _read_manifest(batch: Batch) -> tuple[str, bytes] | None:
     for one in batch.files:
-        if not one["name"].lower().endswith(ARCHIVES):
+        if not one["name"].lower().endswith(ARCHIVE_SUFFIXES):
             return one["name"], storage.local_path(one["stored"]).read_bytes()
     return None
 
 
-def _answer_all(batch: Batch, place: Place) -> bool:
+def _answer_all(batch: Batch, place: FileSource) -> bool:
     """False where time is up before the end. Raises what ends a batch."""
-    model_cache.load(batch.training_version)
-    wanted = plan(batch.service.project, place, description=_description(batch)).items
+    model_cache.load_model(batch.training_version)
+    wanted = make_plan(batch.service.project, place, description=_read_manifest(batch)).items
     Batch.objects.filter(pk=batch.pk).update(total=len(wanted))
-    path = _lines_here(batch)
-    done, failed = _whole_lines(path)
+    path = _results_path(batch)
+    done, failed = _count_complete_lines(path)
     threads, beat, until = max(2, os.cpu_count() or 2), 0.0, time.monotonic() + SLICE_S
     with path.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(threads) as pool:
-        for start in range(done, len(wanted), CHUNK):
-            chunk = wanted[start : start + CHUNK]
-            stored = _stored_of(chunk)
-            answer = partial(_line, batch.training_version, place, stored)
+        for start in range(done, len(wanted), CHUNK_SIZE):
+            chunk = wanted[start : start + CHUNK_SIZE]
+            stored = _stored_files(chunk)
+            answer = partial(_answer_item, batch.training_version, place, stored)
             for line in pool.map(answer, chunk):
                 lines.write(json.dumps(line, ensure_ascii=False) + "\n")
                 failed += line["result"] == "FAILED"
             lines.flush()
             done += len(chunk)
-            if time.monotonic() - beat > BEAT_S:
-                _beat(batch, done, failed)
+            if time.monotonic() - beat > HEARTBEAT_INTERVAL_S:
+                _send_heartbeat(batch, done, failed)
                 beat = time.monotonic()
             if time.monotonic() > until:
                 batch.done = done
@@ -220,13 +222,13 @@ def _answer_all(batch: Batch, place: Place) -> bool:
     return True
 
 
-def _lines_here(batch: Batch) -> Path:
+def _results_path(batch: Batch) -> Path:
     path = Path(settings.WORK_DIR) / "batches" / f"{batch.pk}.jsonl"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
-def _whole_lines(path: Path) -> tuple[int, int]:
+def _count_complete_lines(path: Path) -> tuple[int, int]:
     """How many answers are there and how many of them failed; what a killed worker half wrote is cut off."""
     if not path.exists():
         return 0, 0
@@ -243,7 +245,7 @@ def _whole_lines(path: Path) -> tuple[int, int]:
     return done, failed
 
 
-def _beat(batch: Batch, done: int, failed: int) -> None:
+def _send_heartbeat(batch: Batch, done: int, failed: int) -> None:
     """A sign of life, and a look whether somebody cancelled. Raises _Cancelled."""
     living = Batch.objects.filter(
         pk=batch.pk, state=State.RUNNING, is_cancel_wanted=False, service__project__deleted_at=None
@@ -252,20 +254,22 @@ def _beat(batch: Batch, done: int, failed: int) -> None:
         raise _Cancelled
 
 
-def _stored_of(items: Sequence[Item]) -> dict[int, str]:
+def _stored_files(items: Sequence[ImportItem]) -> dict[int, str]:
     """Files of those that are images of the project."""
     ids = [item.image_id for item in items if item.image_id is not None]
     return {one.pk: one.file_name for one in Image.objects.filter(pk__in=ids)}
 
 
-def _line(version: TrainingVersion, place: Place, stored: dict[int, str], item: Item) -> dict[str, Any]:
+def _answer_item(
+    version: TrainingVersion, place: FileSource, stored: dict[int, str], item: ImportItem
+) -> dict[str, Any]:
     """The answer to one picture, in a thread without the database."""
     source = item.path or item.name
     try:
         if item.problem:
-            raise decode.Refused(item.problem)
-        answer = predictor.predict(version, _content(place, item, stored))
-    except (decode.Refused, predictor.PictureRefused, OSError) as problem:
+            raise decode.ImageRefused(item.problem)
+        answer = predictor.predict(version, _read_item(place, item, stored))
+    except (decode.ImageRefused, predictor.InvalidImage, OSError) as problem:
         return {"source": source, "result": "FAILED", "error_message": str(problem)}
     return {
         "source": source,
@@ -277,17 +281,17 @@ def _line(version: TrainingVersion, place: Place, stored: dict[int, str], item: 
     }
 
 
-def _content(place: Place, item: Item, stored: dict[int, str]) -> bytes:
+def _read_item(place: FileSource, item: ImportItem, stored: dict[int, str]) -> bytes:
     if item.image_id is not None:
         return storage.local_path(stored.get(item.image_id, "")).read_bytes()
     return place.read(item.path, settings.EXEML_MAX_IMAGE_MB * 1024 * 1024)
 
 
-def _end(batch: Batch, state: Batch.State, **fields: str) -> None:
+def _finish(batch: Batch, state: Batch.State, **fields: str) -> None:
     """What was sent goes; what was answered until a cancel stays."""
-    path = _lines_here(batch)
+    path = _results_path(batch)
     if state == State.CANCELLED and path.exists():
-        done, failed = _whole_lines(path)
+        done, failed = _count_complete_lines(path)
         with path.open("rb") as content:
             storage.save_whole(f"{batch.folder}/results.jsonl", content)
         Batch.objects.filter(pk=batch.pk).update(done=done, failed=failed)

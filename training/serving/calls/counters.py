@@ -26,10 +26,10 @@ from training.models import CallMinute, Service, ServiceToken
 
 logger = logging.getLogger(__name__)
 
-EVERY_S = 2.0
-KEPT_DAYS = 45
-STEPS = 4  # classes of latency between a number of milliseconds and its double: 19 % apart
-Key = tuple[UUID, int, datetime]
+FLUSH_INTERVAL_S = 2.0
+RETENTION_DAYS = 45
+BUCKETS_PER_DOUBLING = 4  # classes of latency between a number of milliseconds and its double: 19 % apart
+TallyKey = tuple[UUID, int, datetime]
 
 
 @dataclass(slots=True)
@@ -45,7 +45,7 @@ class Tally:
 
 
 @dataclass(slots=True)
-class _Unwritten:
+class _Totals:
     """Of a service since the last writing."""
 
     calls: int = 0
@@ -53,7 +53,7 @@ class _Unwritten:
     unknown: int = 0
     buckets: Counter[str] = field(default_factory=Counter)
 
-    def add(self, other: _Unwritten) -> None:
+    def add(self, other: _Totals) -> None:
         self.calls += other.calls
         self.failed += other.failed
         self.unknown += other.unknown
@@ -61,21 +61,21 @@ class _Unwritten:
 
 
 _lock = threading.Lock()
-_writing = threading.Lock()
+_flush_lock = threading.Lock()
 _process: tuple[int, UUID] = (0, uuid4())
-_tallies: dict[Key, Tally] = {}
-_changed: set[Key] = set()
-_totals: dict[UUID, _Unwritten] = {}
+_tallies: dict[TallyKey, Tally] = {}
+_changed: set[TallyKey] = set()
+_totals: dict[UUID, _Totals] = {}
 _tokens: dict[int, datetime] = {}
 
 
 def bucket_of(ms: float) -> int:
     """The class of a latency: 0 up to 1 ms, then STEPS for each doubling."""
-    return max(0, math.ceil(STEPS * math.log2(max(ms, 1e-3))))
+    return max(0, math.ceil(BUCKETS_PER_DOUBLING * math.log2(max(ms, 1e-3))))
 
 
 def upper_ms(bucket: int) -> float:
-    return float(2 ** (bucket / STEPS))
+    return float(2 ** (bucket / BUCKETS_PER_DOUBLING))
 
 
 def quantile_ms(buckets: Mapping[int, int], share: float) -> float | None:
@@ -89,7 +89,7 @@ def quantile_ms(buckets: Mapping[int, int], share: float) -> float | None:
     return None
 
 
-def note(
+def record_call(
     service_id: UUID,
     version_id: int,
     ms: float,
@@ -104,7 +104,7 @@ def note(
     key = (service_id, version_id, now.replace(second=0, microsecond=0))
     with _lock:
         tally = _tallies.setdefault(key, Tally())
-        total = _totals.setdefault(service_id, _Unwritten())
+        total = _totals.setdefault(service_id, _Totals())
         tally.calls += 1
         total.calls += 1
         tally.buckets[str(bucket_of(ms))] += 1
@@ -123,7 +123,7 @@ def note(
 
 def flush() -> None:
     """Write what is new. Where the database does not answer it stays for the next time."""
-    with _writing:
+    with _flush_lock:
         with _lock:
             keys, totals, tokens = set(_changed), dict(_totals), dict(_tokens)
             rows = [_row(key, _tallies[key]) for key in keys]
@@ -136,12 +136,12 @@ def flush() -> None:
             logger.warning("The calls of the services could not be counted; trying again.", exc_info=True)
             _put_back(keys, totals, tokens)
         else:
-            _forget_past_minutes()
+            _drop_past_minutes()
 
 
 def forget_old() -> int:
     """Run once a day: minutes that no window shows any more; how many. The totals of a service stay."""
-    old = CallMinute.objects.filter(minute__lt=timezone.now() - timedelta(days=KEPT_DAYS))
+    old = CallMinute.objects.filter(minute__lt=timezone.now() - timedelta(days=RETENTION_DAYS))
     return old.delete()[0]
 
 
@@ -153,13 +153,13 @@ def begin() -> None:
 
 def _run() -> None:
     clock = threading.Event()
-    while not clock.wait(EVERY_S):
+    while not clock.wait(FLUSH_INTERVAL_S):
         if _changed:
             flush()
             connection.close()
 
 
-def _row(key: Key, tally: Tally) -> CallMinute:
+def _row(key: TallyKey, tally: Tally) -> CallMinute:
     service_id, version_id, minute = key
     return CallMinute(
         service_id=service_id,
@@ -183,7 +183,7 @@ def _this_process() -> UUID:
     return _process[1]
 
 
-def _write(rows: list[CallMinute], totals: dict[UUID, _Unwritten], tokens: dict[int, datetime]) -> None:
+def _write(rows: list[CallMinute], totals: dict[UUID, _Totals], tokens: dict[int, datetime]) -> None:
     with transaction.atomic():
         alive = set(Service.objects.filter(pk__in=totals).values_list("pk", flat=True))
         CallMinute.objects.bulk_create(
@@ -204,16 +204,16 @@ def _write(rows: list[CallMinute], totals: dict[UUID, _Unwritten], tokens: dict[
             ServiceToken.objects.filter(pk=token_id).update(last_used_at=moment)
 
 
-def _put_back(keys: set[Key], totals: dict[UUID, _Unwritten], tokens: dict[int, datetime]) -> None:
+def _put_back(keys: set[TallyKey], totals: dict[UUID, _Totals], tokens: dict[int, datetime]) -> None:
     with _lock:
         _changed.update(keys)
         for service_id, total in totals.items():
-            _totals.setdefault(service_id, _Unwritten()).add(total)
+            _totals.setdefault(service_id, _Totals()).add(total)
         for token_id, moment in tokens.items():
             _tokens.setdefault(token_id, moment)
 
 
-def _forget_past_minutes() -> None:
+def _drop_past_minutes() -> None:
     this_minute = timezone.now().replace(second=0, microsecond=0)
     with _lock:
         for key in [one for one in _tallies if one[2] < this_minute and one not in _changed]:

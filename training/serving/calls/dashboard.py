@@ -21,14 +21,14 @@ WINDOWS = {  # hours → (name, minutes of a step)
     168: ("7 days", 120),
     720: ("30 days", 720),
 }
-SHARES = (0.5, 0.95, 0.99)
-SHOWN_LABELS = 8
-LEAST_FOR_DRIFT = 30  # pictures, before anything is said of them
-TOLD_POINTS = 0.1  # of the predictions: smaller differences are not told
+QUANTILES = (0.5, 0.95, 0.99)
+MAX_LABELS = 8
+MIN_PREDICTIONS = 30  # pictures, before anything is said of them
+MIN_SHARE_CHANGE = 0.1  # of the predictions: smaller differences are not told
 
 
 @dataclass(slots=True)
-class Sum:
+class CallTotals:
     """Counts of some minutes."""
 
     calls: int = 0
@@ -57,39 +57,39 @@ class Sum:
     @property
     def latencies_ms(self) -> list[float | None]:
         """p50, p95, p99; to within 19 %."""
-        return [quantile_ms(self.buckets, share) for share in SHARES]
+        return [quantile_ms(self.buckets, share) for share in QUANTILES]
 
 
-class Step(NamedTuple):
+class TimeStep(NamedTuple):
     begins_at: datetime
-    sum: Sum
+    sum: CallTotals
 
 
 @dataclass(frozen=True)
-class Monitored:
+class Dashboard:
     """A window of a service: the whole, each step in order (empty ones too), each version."""
 
     hours: int
     step: timedelta
-    whole: Sum
-    steps: list[Step]
-    versions: list[tuple[TrainingVersion, Sum]]
+    whole: CallTotals
+    steps: list[TimeStep]
+    versions: list[tuple[TrainingVersion, CallTotals]]
 
 
-def monitored(service: Service, hours: int) -> Monitored:
+def load_dashboard(service: Service, hours: int) -> Dashboard:
     """`hours` is one of WINDOWS."""
     step = timedelta(minutes=WINDOWS[hours][1])
     now = timezone.now()
     first = _floor(now - timedelta(hours=hours), step) + step
-    sums = [Step(first + number * step, Sum()) for number in range(int((now - first) / step) + 1)]
-    whole, by_version = Sum(), dict[int, Sum]()
+    sums = [TimeStep(first + number * step, CallTotals()) for number in range(int((now - first) / step) + 1)]
+    whole, by_version = CallTotals(), dict[int, CallTotals]()
     for row in service.minutes.filter(minute__gte=first).iterator():
         sums[min(int((row.minute - first) / step), len(sums) - 1)].sum.add(row)
         whole.add(row)
-        by_version.setdefault(row.training_version_id, Sum()).add(row)
+        by_version.setdefault(row.training_version_id, CallTotals()).add(row)
     versions = TrainingVersion.objects.in_bulk(list(by_version))
     pairs = [(versions[key], total) for key, total in by_version.items()]
-    return Monitored(hours, step, whole, sums, sorted(pairs, key=lambda pair: -pair[0].number))
+    return Dashboard(hours, step, whole, sums, sorted(pairs, key=lambda pair: -pair[0].number))
 
 
 def _floor(moment: datetime, step: timedelta) -> datetime:
@@ -117,11 +117,11 @@ class Drift:
     sentences: list[str]
 
 
-def drift(version: TrainingVersion, seen: Sum) -> Drift:
+def find_drift(version: TrainingVersion, seen: CallTotals) -> Drift:
     """How the answers differ from the evaluation's: in words only where the doubt allows it."""
-    then, known = _evaluated(version)
+    then, known = _count_evaluated(version)
     predictions, evaluated = sum(seen.labels.values()), sum(then.values())
-    names = [label for label, _ in seen.labels.most_common(SHOWN_LABELS)]
+    names = [label for label, _ in seen.labels.most_common(MAX_LABELS)]
     shares = [
         LabelShare(
             label,
@@ -131,16 +131,18 @@ def drift(version: TrainingVersion, seen: Sum) -> Drift:
         )
         for label in names
     ]
-    if predictions < LEAST_FOR_DRIFT or evaluated < LEAST_FOR_DRIFT:
+    if predictions < MIN_PREDICTIONS or evaluated < MIN_PREDICTIONS:
         return Drift(shares, [])
-    found = [_label_words(label, seen.labels[label], predictions, then[label], evaluated) for label in names]
+    found = [
+        _label_sentence(label, seen.labels[label], predictions, then[label], evaluated) for label in names
+    ]
     unknown_then = sum(one is False for one in known)
     if any(one is not None for one in known):
-        found.append(_unknown_words(seen.unknown, seen.answered, unknown_then, len(known)))
+        found.append(_unknown_sentence(seen.unknown, seen.answered, unknown_then, len(known)))
     return Drift(shares, [one for one in found if one])
 
 
-def _evaluated(version: TrainingVersion) -> tuple[Counter[str], list[bool | None]]:
+def _count_evaluated(version: TrainingVersion) -> tuple[Counter[str], list[bool | None]]:
     """How often each label was predicted in the evaluation, and which of its images were known."""
     rows = version.evaluated_images.order_by().values_list("predicted", "is_known")
     labels, known = Counter[str](), list[bool | None]()
@@ -150,10 +152,10 @@ def _evaluated(version: TrainingVersion) -> tuple[Counter[str], list[bool | None
     return labels, known
 
 
-def _label_words(label: str, now: int, of_now: int, then: int, of_then: int) -> str:
+def _label_sentence(label: str, now: int, of_now: int, then: int, of_then: int) -> str:
     """Told where the 95 % intervals do not meet and the shares differ by TOLD_POINTS."""
     new, old = wilson(now, of_now), wilson(then, of_then)
-    if not _is_apart(new, old) or abs((new.value or 0) - (old.value or 0)) < TOLD_POINTS:
+    if not _are_disjoint(new, old) or abs((new.value or 0) - (old.value or 0)) < MIN_SHARE_CHANGE:
         return ""
     word = "more" if (new.value or 0) > (old.value or 0) else "less"
     return (
@@ -162,9 +164,9 @@ def _label_words(label: str, now: int, of_now: int, then: int, of_then: int) -> 
     )
 
 
-def _unknown_words(now: int, of_now: int, then: int, of_then: int) -> str:
+def _unknown_sentence(now: int, of_now: int, then: int, of_then: int) -> str:
     new, old = wilson(now, of_now), wilson(then, of_then)
-    if not _is_apart(new, old) or (new.value or 0) < (old.value or 0):
+    if not _are_disjoint(new, old) or (new.value or 0) < (old.value or 0):
         return ""
     return (
         f"More pictures are unknown to the model than in its evaluation: {_percent(new)} against "
@@ -172,7 +174,7 @@ def _unknown_words(now: int, of_now: int, then: int, of_then: int) -> str:
     )
 
 
-def _is_apart(one: Rate, other: Rate) -> bool:
+def _are_disjoint(one: Rate, other: Rate) -> bool:
     if None in (one.low, one.high, other.low, other.high):
         return False
     return bool(one.low > other.high or one.high < other.low)  # type: ignore[operator]
@@ -185,11 +187,11 @@ def _percent(rate: Rate) -> str:
 # --- charts ---
 
 WIDTH, HEIGHT = 720, 120
-BANDS = 6  # labels of the chart; colours beyond are hard to tell apart
+MAX_BANDS = 6  # labels of the chart; colours beyond are hard to tell apart
 OTHERS, OTHERS_COLOUR = "others", 9
 
 
-class Bar(NamedTuple):
+class CallBar(NamedTuple):
     """A step of the chart of calls: the failed ones lie at the bottom."""
 
     x: float
@@ -207,17 +209,17 @@ class Bar(NamedTuple):
         return round(HEIGHT - self.failed_height, 2)
 
 
-class Line(NamedTuple):
+class LatencyLine(NamedTuple):
     name: str
     paths: list[str]  # "x,y x,y": one for each stretch without gaps
 
 
-def bars(steps: Sequence[Step]) -> tuple[list[Bar], int]:
+def call_bars(steps: Sequence[TimeStep]) -> tuple[list[CallBar], int]:
     """And what the full height stands for."""
     most = max((one.sum.calls for one in steps), default=0) or 1
     width = WIDTH / max(len(steps), 1)
     found = [
-        Bar(
+        CallBar(
             round(number * width, 2),
             round(max(width - 1, 0.5), 2),
             round(HEIGHT * one.sum.calls / most, 2),
@@ -230,22 +232,22 @@ def bars(steps: Sequence[Step]) -> tuple[list[Bar], int]:
     return found, most
 
 
-def lines(steps: Sequence[Step]) -> tuple[list[Line], float]:
+def latency_lines(steps: Sequence[TimeStep]) -> tuple[list[LatencyLine], float]:
     """Latencies; and what the full height stands for, in ms."""
     known = [one.sum.latencies_ms if one.sum.calls else None for one in steps]
     most = max((values[-1] or 0 for values in known if values), default=0) or 1.0
     width = WIDTH / max(len(steps), 1)
     found = []
-    for place, share in enumerate(SHARES):
+    for place, share in enumerate(QUANTILES):
         points = [
             None if values is None or values[place] is None else (number * width + width / 2, values[place])
             for number, values in enumerate(known)
         ]
-        found.append(Line(f"p{100 * share:.0f}", list(_stretches(points, most))))
+        found.append(LatencyLine(f"p{100 * share:.0f}", list(_polylines(points, most))))
     return found, most
 
 
-def _stretches(points: Iterable[tuple[float, float | None] | None], most: float) -> Iterable[str]:
+def _polylines(points: Iterable[tuple[float, float | None] | None], most: float) -> Iterable[str]:
     stretch: list[str] = []
     for point in [*points, None]:
         if point is not None and point[1] is not None:
@@ -255,7 +257,7 @@ def _stretches(points: Iterable[tuple[float, float | None] | None], most: float)
             stretch = []
 
 
-class Band(NamedTuple):
+class LabelBand(NamedTuple):
     """A label's part of a step's predictions, as a share of the height; the parts lie on one another."""
 
     x: float
@@ -266,16 +268,16 @@ class Band(NamedTuple):
     words: str
 
 
-class Bands(NamedTuple):
+class LabelBands(NamedTuple):
     key: list[tuple[str, int]]  # names and colours, the commonest first; OTHERS last where there are more
-    bands: list[Band]
+    bands: list[LabelBand]
 
 
-def label_bands(steps: Sequence[Step], whole: Sum) -> Bands:
+def label_bands(steps: Sequence[TimeStep], whole: CallTotals) -> LabelBands:
     """How the predictions of each step divide into the BANDS commonest labels and the others."""
-    names = [label for label, _ in whole.labels.most_common(BANDS)]
+    names = [label for label, _ in whole.labels.most_common(MAX_BANDS)]
     key = [(name, colour) for colour, name in enumerate(names)]
-    if len(whole.labels) > BANDS:
+    if len(whole.labels) > MAX_BANDS:
         key.append((OTHERS, OTHERS_COLOUR))
     width = WIDTH / max(len(steps), 1)
     bands = []
@@ -286,7 +288,7 @@ def label_bands(steps: Sequence[Step], whole: Sum) -> Bands:
             if count:
                 name, colour = key[place]
                 bands.append(
-                    Band(
+                    LabelBand(
                         x=round(number * width, 2),
                         y=round(HEIGHT - HEIGHT * (below + count) / total, 2),
                         width=round(max(width - 1, 0.5), 2),
@@ -296,8 +298,8 @@ def label_bands(steps: Sequence[Step], whole: Sum) -> Bands:
                     )
                 )
             below += count
-    return Bands(key, bands)
+    return LabelBands(key, bands)
 
 
-def errors_of(whole: Sum) -> list[tuple[str, int]]:
+def errors_of(whole: CallTotals) -> list[tuple[str, int]]:
     return whole.errors.most_common()

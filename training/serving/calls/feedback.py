@@ -25,15 +25,15 @@ from training.serving.inference.predictor import Answer
 logger = logging.getLogger(__name__)
 
 Verdict = CollectedCall.Verdict
-AT_ONCE = 500
-MOST_LABELS, LONGEST_LABEL = 50, 64
+MAX_ADDED = 500
+MAX_LABELS, MAX_LABEL_LENGTH = 50, 64
 
 
 class FeedbackRefused(Exception):
     """It cannot be kept; the text says why, for the caller."""
 
 
-def keep(
+def store_call(
     service: Service, version: TrainingVersion, request_id: UUID, picture: bytes, answer: Answer
 ) -> None:
     """Store the picture with its answer, so that it can be judged and become a labeled image."""
@@ -52,11 +52,11 @@ def keep(
     )
 
 
-def say(call: CollectedCall, is_right: bool, true_labels: Sequence[str], by: str) -> None:
+def record_verdict(call: CollectedCall, is_right: bool, true_labels: Sequence[str], by: str) -> None:
     """A person or a program judges an answer; the last word counts. Raises FeedbackRefused."""
     labels = list(dict.fromkeys(call.predicted if is_right else true_labels))
-    if len(labels) > MOST_LABELS or any(len(one) > LONGEST_LABEL or not one.strip() for one in labels):
-        raise FeedbackRefused(f"At most {MOST_LABELS} labels of 1 to {LONGEST_LABEL} characters each.")
+    if len(labels) > MAX_LABELS or any(len(one) > MAX_LABEL_LENGTH or not one.strip() for one in labels):
+        raise FeedbackRefused(f"At most {MAX_LABELS} labels of 1 to {MAX_LABEL_LENGTH} characters each.")
     if not is_right and labels and set(labels) == set(call.predicted):
         raise FeedbackRefused("These are the labels that were predicted: then the answer was right.")
     if len(labels) > 1 and not call.service.project.is_multi_label:
@@ -64,12 +64,12 @@ def say(call: CollectedCall, is_right: bool, true_labels: Sequence[str], by: str
     CollectedCall.objects.filter(pk=call.pk).update(
         verdict=Verdict.RIGHT if is_right else Verdict.WRONG,
         true_labels=labels,
-        said_at=timezone.now(),
-        said_by=by[:150],
+        feedback_at=timezone.now(),
+        feedback_by=by[:150],
     )
 
 
-def waiting(service: Service) -> QuerySet[CollectedCall]:
+def calls_to_review(service: Service) -> QuerySet[CollectedCall]:
     """What is not in Label Data yet and was not dismissed, the most useful first: answers that are wrong,
     pictures unknown to the model, then the least sure ones. Right answers teach least."""
     worth = Case(
@@ -89,25 +89,25 @@ def add_to_project(service: Service, call_ids: Sequence[UUID], by: User) -> dict
     counts = {"added": 0, "known": 0, "refused": 0}
     for call in service.collected.select_related("service__project").filter(
         pk__in=list(call_ids), image=None
-    )[:AT_ONCE]:
-        outcome = upload.add_images(service.project, [_upload(call)], by)[0]
+    )[:MAX_ADDED]:
+        outcome = upload.add_images(service.project, [_as_upload(call)], by)[0]
         if outcome.image is None:
             counts["refused"] += 1
             continue
         counts["added" if outcome.status == "added" else "known"] += 1
         CollectedCall.objects.filter(pk=call.pk).update(image=outcome.image)
-        _label(call, outcome.image, by)
+        _apply_true_labels(call, outcome.image, by)
     return counts
 
 
-def _label(call: CollectedCall, image: Image, by: User) -> None:
+def _apply_true_labels(call: CollectedCall, image: Image, by: User) -> None:
     """Give a picture that carries no label what was said to be right; a prediction alone is no label."""
     labels = call.service.project.labels.filter(name__in=call.true_labels if call.verdict else [])
     if labels and not image.is_labeled:
         actions.apply(call.service.project, [image.pk], add=list(labels), by=by)
 
 
-def dismiss(service: Service, call_ids: Sequence[UUID]) -> int:
+def dismiss_calls(service: Service, call_ids: Sequence[UUID]) -> int:
     calls = service.collected.filter(pk__in=list(call_ids), dismissed_at=None)
     return calls.update(dismissed_at=timezone.now())
 
@@ -119,11 +119,11 @@ def forget_old() -> int:
         calls = service.collected.all()
         if service.deleted_at is None:
             calls = calls.filter(at__lt=timezone.now() - timedelta(days=service.keeps_days))
-        gone += _forget(calls)
+        gone += _delete_calls(calls)
     return gone
 
 
-def _forget(calls: QuerySet[CollectedCall]) -> int:
+def _delete_calls(calls: QuerySet[CollectedCall]) -> int:
     """The row goes first: a file that nobody names is no harm."""
     names = list(calls.order_by().values_list("file_name", flat=True))
     calls.delete()
@@ -133,7 +133,7 @@ def _forget(calls: QuerySet[CollectedCall]) -> int:
 
 
 @dataclass(frozen=True)
-class Live:
+class LiveAccuracy:
     """What people said of a version's answers. Its accuracy is of the judged calls only."""
 
     version: TrainingVersion
@@ -141,7 +141,7 @@ class Live:
     calls: int
 
 
-def live_accuracy(service: Service) -> list[Live]:
+def live_accuracy(service: Service) -> list[LiveAccuracy]:
     """Each version that was judged, the newest first."""
     rows = service.collected.order_by().values_list("training_version", "verdict")
     judged: dict[int, list[int]] = {}
@@ -152,16 +152,17 @@ def live_accuracy(service: Service) -> list[Live]:
         hits[2] += 1
     versions = TrainingVersion.objects.in_bulk(list(judged))
     found = [
-        Live(versions[key], wilson(hits, support), calls) for key, (hits, support, calls) in judged.items()
+        LiveAccuracy(versions[key], wilson(hits, support), calls)
+        for key, (hits, support, calls) in judged.items()
     ]
     return sorted(found, key=lambda one: -one.version.number)
 
 
-def find(service: Service, request_id: UUID) -> CollectedCall | None:
+def find_call(service: Service, request_id: UUID) -> CollectedCall | None:
     return service.collected.select_related("service__project").filter(pk=request_id).first()
 
 
-def _upload(call: CollectedCall) -> BytesIO:
-    content = BytesIO(b"".join(storage.pieces(call.file_name)))
+def _as_upload(call: CollectedCall) -> BytesIO:
+    content = BytesIO(b"".join(storage.read_chunks(call.file_name)))
     content.name = f"{call.service.name}-{str(call.pk)[:8]}"
     return content

@@ -9,20 +9,20 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-MOST_CALLS = 64  # at once in this process, whether they send, wait or are answered
-BODY_S = 60.0  # in which a body must have come
-LOOK_EVERY_S = 0.5
+MAX_CALLS = 64  # at once in this process, whether they send, wait or are answered
+BODY_TIMEOUT_S = 60.0  # in which a body must have come
+CHECK_INTERVAL_S = 0.5
 
 
 class Overloaded(Exception):
     """This process has as many calls as it may have."""
 
 
-class TooSlow(Exception):
+class BodyTooSlow(Exception):
     """The body did not come in time."""
 
 
-class Door:
+class CallLimit:
     """Counts the calls inside."""
 
     def __init__(self, most: int) -> None:
@@ -48,7 +48,7 @@ class Door:
                 self._inside -= 1
 
 
-class Watch:
+class BodyTimeout:
     """Ends the reading from connections whose time is over; they can still be answered."""
 
     def __init__(self) -> None:
@@ -72,11 +72,11 @@ class Watch:
             yield
         except Exception:
             if self._is_late(connection):
-                raise TooSlow from None
+                raise BodyTooSlow from None
             raise
         else:
             if self._is_late(connection):
-                raise TooSlow
+                raise BodyTooSlow
         finally:
             with self._lock:
                 self._until.pop(connection, None)
@@ -88,7 +88,7 @@ class Watch:
 
     def _run(self) -> None:
         while True:
-            time.sleep(LOOK_EVERY_S)
+            time.sleep(CHECK_INTERVAL_S)
             now = time.monotonic()
             with self._lock:
                 over = [one for one, until in self._until.items() if until < now and one not in self._late]
@@ -98,5 +98,5 @@ class Watch:
                     one.shutdown(socket.SHUT_RD)
 
 
-door = Door(MOST_CALLS)
-watch = Watch()
+call_limit = CallLimit(MAX_CALLS)
+body_timeout = BodyTimeout()

@@ -13,32 +13,32 @@ from prometheus_client.registry import Collector
 from training.models import Service
 from training.serving.calls.counters import upper_ms
 
-OF_SERVICE = ["service", "service_id", "project"]
-EDGES_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LABEL_NAMES = ["service", "service_id", "project"]
+BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 def exposition() -> bytes:
     """The text format of Prometheus."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Services())
+    registry.register(_ServiceCollector())
     return generate_latest(registry)
 
 
-class _Services(Collector):
+class _ServiceCollector(Collector):
     """Reads the database once for each scrape."""
 
     def collect(self) -> Iterator[Metric]:
         services = list(Service.objects.alive().select_related("project", "training_version"))
-        calls = CounterMetricFamily("exeml_service_calls", "Calls answered or refused.", labels=OF_SERVICE)
-        failed = CounterMetricFamily("exeml_service_failed_calls", "Calls refused.", labels=OF_SERVICE)
-        up = GaugeMetricFamily("exeml_service_up", "1 while the service is Running.", labels=OF_SERVICE)
+        calls = CounterMetricFamily("exeml_service_calls", "Calls answered or refused.", labels=LABEL_NAMES)
+        failed = CounterMetricFamily("exeml_service_failed_calls", "Calls refused.", labels=LABEL_NAMES)
+        up = GaugeMetricFamily("exeml_service_up", "1 while the service is Running.", labels=LABEL_NAMES)
         latency = HistogramMetricFamily(
             "exeml_service_latency_seconds",
             "Time from the head of a call to its answer.",
-            labels=OF_SERVICE,
+            labels=LABEL_NAMES,
         )
         unknown = CounterMetricFamily(
-            "exeml_service_unknown_pictures", "Pictures unknown to the model.", labels=OF_SERVICE
+            "exeml_service_unknown_pictures", "Pictures unknown to the model.", labels=LABEL_NAMES
         )
         for one in services:
             names = [one.name, str(one.pk), one.project.name]
@@ -54,7 +54,7 @@ class _Services(Collector):
 def _cumulative(buckets: Counter[int]) -> list[tuple[str, float]]:
     pairs = [
         (str(edge), float(sum(n for one, n in buckets.items() if upper_ms(one) <= 1e3 * edge)))
-        for edge in EDGES_S
+        for edge in BUCKETS_S
     ]
     return [*pairs, ("+Inf", float(sum(buckets.values())))]
 

@@ -18,10 +18,10 @@ from zipstream import ZipStream
 from exeml_site.lib import storage
 from training.evaluation.report import parameters_of, report_html
 from training.models import TrainingVersion
-from training.serving.inference.model_cache import NOT_FOR_ANSWERS, ModelUnavailable, bundle_folder
+from training.serving.inference.model_cache import TRAINING_ONLY_FILES, ModelUnavailable, bundle_folder
 
 KIT = Path(__file__).resolve().with_name("kit")
-PARTS = (
+PACKAGES = (
     "torch",
     "torchvision",
     "timm",
@@ -44,18 +44,18 @@ README = """{name} of the project {project}
 """
 
 
-def pack(version: TrainingVersion) -> ZipStream:
+def build_archive(version: TrainingVersion) -> ZipStream:
     """Pieces of the archive, made while it is sent."""
     archive = ZipStream(compress_type=ZIP_DEFLATED)
     archive.add(README.format(name=version.name, project=version.project.name), "README.txt")
     archive.add((KIT / "verify.py").read_bytes(), "verify.py")
     archive.add(report_html(version), "report.html")
     archive.add(_json(parameters_of(version)), "parameters.json")
-    archive.add(_json(environment()), "environment.json")
+    archive.add(_json(package_versions()), "environment.json")
     archive.add(_json(_evaluation(version)), "evaluation.json")
     archive.add(_predictions(version), "predictions.jsonl")
     if version.dataset_version.manifest and default_storage.exists(version.dataset_version.manifest):
-        archive.add(storage.pieces(version.dataset_version.manifest), "dataset.manifest")
+        archive.add(storage.read_chunks(version.dataset_version.manifest), "dataset.manifest")
     _add_folder(archive, f"{version.folder}/charts", "charts")
     try:
         selftest = _selftest(bundle_folder(version))
@@ -66,12 +66,12 @@ def pack(version: TrainingVersion) -> ZipStream:
     return archive
 
 
-def environment() -> dict[str, Any]:
+def package_versions() -> dict[str, Any]:
     """Versions of the parts on the machine that packs."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: metadata.version(name) for name in PARTS},
+        "packages": {name: metadata.version(name) for name in PACKAGES},
     }
 
 
@@ -117,8 +117,8 @@ def _add_folder(archive: ZipStream, stored: str, name: str) -> None:
         _, found = default_storage.listdir(stored)
     except FileNotFoundError:
         return
-    for file in sorted(set(found) - NOT_FOR_ANSWERS):
-        archive.add(storage.pieces(f"{stored}/{file}"), f"{name}/{file}")
+    for file in sorted(set(found) - TRAINING_ONLY_FILES):
+        archive.add(storage.read_chunks(f"{stored}/{file}"), f"{name}/{file}")
 
 
 def _json(value: Any) -> bytes:

@@ -19,14 +19,14 @@ from django.db import transaction
 
 from exeml_site.lib import jobs, storage
 from training.models import EvaluatedImage, TrainingVersion
-from training.serving.inference.model_cache import ModelUnavailable, bundle_folder, load
+from training.serving.inference.model_cache import ModelUnavailable, bundle_folder, load_model
 
 logger = logging.getLogger(__name__)
 
 KIT = Path(__file__).resolve().with_name("kit")
 PROGRAMS = ("model.py", "selftest.py", "server.py")
-PARTS = ("numpy", "onnxruntime", "Pillow")
-SAMPLES, COMPARED = 8, 60  # pictures in the folder, and pictures whose scores are compared
+PACKAGES = ("numpy", "onnxruntime", "Pillow")
+SAMPLE_COUNT, COMPARED_COUNT = 8, 60  # pictures in the folder, and pictures whose scores are compared
 FAILED = "The export could not be made. Try again; operators find the reason in the log."
 README = """{name}: {labels} labels, accuracy {accuracy} on its validation side
 
@@ -55,10 +55,10 @@ def stored_name(version: TrainingVersion) -> str:
     return f"{version.folder}/export.zip"
 
 
-def ask_for(version: TrainingVersion) -> None:
+def request_export(version: TrainingVersion) -> None:
     """Let a worker make the export; once, however often it is asked for."""
     with transaction.atomic():
-        _say(version, {"state": "making"})
+        _set_state(version, {"state": "making"})
         jobs.enqueue("export_onnx", version.pk, queue=settings.QUEUE_SHORT)
 
 
@@ -68,47 +68,47 @@ def make(version_id: int) -> None:
     if version is None:
         return
     try:
-        content, parity = _packed(version)
+        content, parity = _build_archive(version)
         storage.save_whole(stored_name(version), content)
     except ModelUnavailable as problem:
-        _say(version, {"state": "failed", "problem": str(problem)})
+        _set_state(version, {"state": "failed", "problem": str(problem)})
     except Exception:
         logger.exception("the export of training version %s was not made", version_id)
-        _say(version, {"state": "failed", "problem": FAILED})
+        _set_state(version, {"state": "failed", "problem": FAILED})
     else:
-        _say(version, {"state": "made", "bytes": len(content), "parity": parity})
+        _set_state(version, {"state": "made", "bytes": len(content), "parity": parity})
 
 
-def _say(version: TrainingVersion, export: dict[str, Any]) -> None:
+def _set_state(version: TrainingVersion, export: dict[str, Any]) -> None:
     TrainingVersion.objects.alive().filter(pk=version.pk).update(export=export)
     version.export = export
 
 
-def _packed(version: TrainingVersion) -> tuple[bytes, dict[str, Any]]:
+def _build_archive(version: TrainingVersion) -> tuple[bytes, dict[str, Any]]:
     """The archive, and how its answers differ from the stored ones. Raises ModelUnavailable."""
-    from training.engine.bundle.onnx_pipeline import whole_graph
+    from training.engine.bundle.onnx_pipeline import pipeline_graph
     from training.engine.config import EngineError
 
     try:
-        graph = whole_graph(bundle_folder(version))
+        graph = pipeline_graph(bundle_folder(version))
     except EngineError as problem:
         raise ModelUnavailable(str(problem)) from problem
-    about = _about(version)
-    compared = list(_compared(version))
+    about = _model_description(version)
+    compared = list(_images_to_compare(version))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "model.onnx").write_bytes(graph)
         (Path(folder) / "model.json").write_text(json.dumps(about), "utf-8")
-        answers = _answers(Path(folder), [content for _, content in compared])
-    parity = _parity(compared, answers)
+        answers = _run_exported_model(Path(folder), [content for _, content in compared])
+    parity = _compare_scores(compared, answers)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         root = version.model_name or version.name
-        for name, content in _files(version, about, graph, compared).items():
+        for name, content in _archive_files(version, about, graph, compared).items():
             archive.writestr(f"{root}/{name}", content)
     return out.getvalue(), parity
 
 
-def _files(
+def _archive_files(
     version: TrainingVersion,
     about: dict[str, Any],
     graph: bytes,
@@ -122,12 +122,12 @@ def _files(
         "README.txt": README.format(name=version.model_name, labels=labels, accuracy=words, tag=tag),
         "model.onnx": graph,
         "model.json": json.dumps(about, indent=1, ensure_ascii=False),
-        "requirements.txt": "".join(f"{name}=={metadata.version(name)}\n" for name in PARTS),
+        "requirements.txt": "".join(f"{name}=={metadata.version(name)}\n" for name in PACKAGES),
         "Dockerfile": DOCKERFILE,
         **{name: (KIT / name).read_bytes() for name in PROGRAMS},
     }
     expected = []
-    for number, (one, content) in enumerate(compared[:SAMPLES]):
+    for number, (one, content) in enumerate(compared[:SAMPLE_COUNT]):
         name = f"{number}{Path(one.image.name).suffix.lower() if one.image else ''}"
         found[f"samples/{name}"] = content
         expected.append({"file": name, "scores": one.scores, "is_known": one.is_known})
@@ -135,8 +135,8 @@ def _files(
     return found
 
 
-def _about(version: TrainingVersion) -> dict[str, Any]:
-    bundle = load(version)
+def _model_description(version: TrainingVersion) -> dict[str, Any]:
+    bundle = load_model(version)
     return {
         "version": version.name,
         "project": version.project.name,
@@ -148,13 +148,13 @@ def _about(version: TrainingVersion) -> dict[str, Any]:
     }
 
 
-def _compared(version: TrainingVersion) -> list[tuple[EvaluatedImage, bytes]]:
+def _images_to_compare(version: TrainingVersion) -> list[tuple[EvaluatedImage, bytes]]:
     """Evaluated images whose files are there, spread over the evaluation."""
     images = version.evaluated_images.exclude(image=None).select_related("image").order_by("pk")
     count = images.count()
-    every = max(1, count // COMPARED)
+    every = max(1, count // COMPARED_COUNT)
     found = []
-    for one in list(images)[::every][:COMPARED]:
+    for one in list(images)[::every][:COMPARED_COUNT]:
         try:
             found.append((one, storage.local_path(one.image.file_name if one.image else "").read_bytes()))
         except OSError:
@@ -162,13 +162,13 @@ def _compared(version: TrainingVersion) -> list[tuple[EvaluatedImage, bytes]]:
     return found
 
 
-def _answers(folder: Path, pictures: list[bytes]) -> list[tuple[Any, bool | None]]:
+def _run_exported_model(folder: Path, pictures: list[bytes]) -> list[tuple[Any, bool | None]]:
     """What the exported programs say, loaded from the files that are packed."""
-    model = _program("model").Model(folder, threads=settings.EXEML_ENGINE_THREADS or None)
+    model = _load_program("model").Model(folder, threads=settings.EXEML_ENGINE_THREADS or None)
     return [model.scores(picture) for picture in pictures]
 
 
-def _program(name: str) -> ModuleType:
+def _load_program(name: str) -> ModuleType:
     spec = util.spec_from_file_location(f"exported_{name}", KIT / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = util.module_from_spec(spec)
@@ -177,7 +177,7 @@ def _program(name: str) -> ModuleType:
     return module
 
 
-def _parity(
+def _compare_scores(
     compared: list[tuple[EvaluatedImage, bytes]], answers: list[tuple[Any, bool | None]]
 ) -> dict[str, Any]:
     """Against the scores that are stored with the evaluation."""

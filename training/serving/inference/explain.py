@@ -12,17 +12,17 @@ from uuid import UUID
 from PIL import Image as Picture
 
 from training.models import TrainingVersion
-from training.serving.inference.model_cache import THREADS, ModelUnavailable, bundle_folder, load
-from training.serving.inference.predictor import PictureRefused
+from training.serving.inference.model_cache import THREADS, ModelUnavailable, bundle_folder, load_model
+from training.serving.inference.predictor import InvalidImage
 
 if TYPE_CHECKING:
     from training.engine.bundle.saliency import Explainer
 
-SIDE = 384  # pixels of a heat map
-MOST_EXPLAINERS = 2
+HEAT_MAP_SIZE = 384  # pixels of a heat map
+MAX_EXPLAINERS = 2
 
-_kept: OrderedDict[UUID, Explainer] = OrderedDict()
-_alone = threading.Lock()  # an explainer is for one thread at a time, and pictures are few
+_explainers: OrderedDict[UUID, Explainer] = OrderedDict()
+_explainer_lock = threading.Lock()  # an explainer is for one thread at a time, and pictures are few
 
 
 def heat_map(version: TrainingVersion, picture: Path | bytes, label: str) -> bytes:
@@ -30,32 +30,32 @@ def heat_map(version: TrainingVersion, picture: Path | bytes, label: str) -> byt
 
     Raises ModelUnavailable, PictureRefused, and KeyError for a label that the model does not know.
     """
-    from training.engine.bundle.saliency import painted
+    from training.engine.bundle.saliency import paint_heatmap
     from training.engine.config import EngineError
     from training.engine.data.images import UnreadableImage
 
     try:
-        square = load(version).read(picture)
-        with _alone:
-            explainer = _take(version)
+        square = load_model(version).read(picture)
+        with _explainer_lock:
+            explainer = _get_explainer(version)
             if label not in explainer.labels:
                 raise KeyError(label)
-            evidence = explainer.evidence(square, explainer.labels.index(label), SIDE)
+            evidence = explainer.evidence(square, explainer.labels.index(label), HEAT_MAP_SIZE)
     except UnreadableImage as problem:
-        raise PictureRefused(str(problem)) from problem
+        raise InvalidImage(str(problem)) from problem
     except EngineError as problem:
         raise ModelUnavailable(str(problem)) from problem
     out = io.BytesIO()
-    Picture.fromarray(painted(square, evidence)).save(out, "WEBP", quality=85)
+    Picture.fromarray(paint_heatmap(square, evidence)).save(out, "WEBP", quality=85)
     return out.getvalue()
 
 
-def _take(version: TrainingVersion) -> Explainer:
+def _get_explainer(version: TrainingVersion) -> Explainer:
     from training.engine.bundle.saliency import Explainer
 
-    if version.job_id not in _kept:
-        _kept[version.job_id] = Explainer.load(bundle_folder(version), THREADS)
-        while len(_kept) > MOST_EXPLAINERS:
-            _kept.popitem(last=False)
-    _kept.move_to_end(version.job_id)
-    return _kept[version.job_id]
+    if version.job_id not in _explainers:
+        _explainers[version.job_id] = Explainer.load(bundle_folder(version), THREADS)
+        while len(_explainers) > MAX_EXPLAINERS:
+            _explainers.popitem(last=False)
+    _explainers.move_to_end(version.job_id)
+    return _explainers[version.job_id]

@@ -22,30 +22,30 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 THREADS = 2  # of OpenVINO, for each model: the process also serves pages
-MOST_MODELS = 8
-MOST_BYTES = 512 * 1024 * 1024
-NOT_FOR_ANSWERS = frozenset({"weights.pt"})  # large, and only for training further
+MAX_MODELS = 8
+MAX_BYTES = 512 * 1024 * 1024
+TRAINING_ONLY_FILES = frozenset({"weights.pt"})  # large, and only for training further
 
 
 class ModelUnavailable(Exception):
     """The model cannot be loaded or does not answer; the text says why."""
 
 
-def load(version: TrainingVersion) -> Bundle:
+def load_model(version: TrainingVersion) -> Bundle:
     """The version's model, from memory where it was used lately. Raises ModelUnavailable."""
-    return _shelf.take(version)
+    return _cache.take(version)
 
 
 def bundle_folder(version: TrainingVersion) -> Path:
     """The version's stored bundle as a folder of this machine. Raises ModelUnavailable."""
     try:
-        return _fetch(f"{version.folder}/bundle")[0]
+        return _local_folder(f"{version.folder}/bundle")[0]
     except OSError as problem:
         raise ModelUnavailable("The model cannot be loaded. Its files are missing.") from problem
 
 
 @dataclass(slots=True)
-class _Place:
+class _Entry:
     """Where one model stands. The lock lets one thread load while the others wait for it."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -53,7 +53,7 @@ class _Place:
     size_bytes: int = 0
 
 
-class _Shelf:
+class _ModelCache:
     """The models used lately, bounded by number and by bytes of their files.
 
     Kept under the version's job id: unlike a primary key it is never given twice.
@@ -62,19 +62,19 @@ class _Shelf:
     def __init__(self, most_models: int, most_bytes: int) -> None:
         self.most_models, self.most_bytes = most_models, most_bytes
         self._lock = threading.Lock()
-        self._places: OrderedDict[UUID, _Place] = OrderedDict()
+        self._places: OrderedDict[UUID, _Entry] = OrderedDict()
 
     def take(self, version: TrainingVersion) -> Bundle:
         place = self._place_of(version.job_id)
         with place.lock:
             if place.bundle is None:
-                place.bundle, place.size_bytes = _read(version)
+                place.bundle, place.size_bytes = _load_bundle(version)
                 self._make_room(version.job_id)
             return place.bundle
 
-    def _place_of(self, key: UUID) -> _Place:
+    def _place_of(self, key: UUID) -> _Entry:
         with self._lock:
-            place = self._places.setdefault(key, _Place())
+            place = self._places.setdefault(key, _Entry())
             self._places.move_to_end(key)
             return place
 
@@ -90,12 +90,12 @@ class _Shelf:
         return len(self._places) > self.most_models or total > self.most_bytes
 
 
-def _read(version: TrainingVersion) -> tuple[Bundle, int]:
+def _load_bundle(version: TrainingVersion) -> tuple[Bundle, int]:
     from training.engine.bundle.bundle import Bundle
     from training.engine.config import EngineError
 
     try:
-        folder, size_bytes = _fetch(f"{version.folder}/bundle")
+        folder, size_bytes = _local_folder(f"{version.folder}/bundle")
         return Bundle.load(folder, THREADS), size_bytes
     except (EngineError, OSError) as problem:
         logger.warning("The model of version %s cannot be loaded: %s", version.pk, problem)
@@ -103,13 +103,13 @@ def _read(version: TrainingVersion) -> tuple[Bundle, int]:
         raise ModelUnavailable(f"The model cannot be loaded. {cause}") from problem
 
 
-def _fetch(name: str) -> tuple[Path, int]:
+def _local_folder(name: str) -> tuple[Path, int]:
     """The folder of the stored bundle on this machine, and the size of its files in bytes."""
     _, names = default_storage.listdir(name)
-    paths = [local_path(f"{name}/{file}") for file in names if file not in NOT_FOR_ANSWERS]
+    paths = [local_path(f"{name}/{file}") for file in names if file not in TRAINING_ONLY_FILES]
     if not paths:
         raise FileNotFoundError(name)
     return paths[0].parent, sum(path.stat().st_size for path in paths)
 
 
-_shelf = _Shelf(MOST_MODELS, MOST_BYTES)
+_cache = _ModelCache(MAX_MODELS, MAX_BYTES)

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 from projects.images import decode
 from training.models import Service, TrainingVersion
-from training.serving.inference.model_cache import ModelUnavailable, load
+from training.serving.inference.model_cache import ModelUnavailable, load_model
 
 if TYPE_CHECKING:
     pass
@@ -21,10 +21,10 @@ logger = logging.getLogger(__name__)
 
 TOP_SCORES = 5
 # More at once would not be faster, and a large picture takes 200 MB while it is decoded.
-_at_work = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))
+_slots = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))
 
 
-class PictureRefused(Exception):
+class InvalidImage(Exception):
     """The picture cannot be answered; the text says why, for the caller."""
 
 
@@ -64,13 +64,13 @@ class Answer:
         }
 
 
-def version_for_a_call(service: Service) -> TrainingVersion:
+def version_for_call(service: Service) -> TrainingVersion:
     """The version that answers this call: the trial's for its share of them, as long as it can."""
-    trial = service.trial_version
-    if trial is None or not service.is_running or 100 * random.random() >= service.trial_percent:
+    trial = service.canary_version
+    if trial is None or not service.is_running or 100 * random.random() >= service.canary_percent:
         return service.training_version
     try:
-        load(trial)
+        load_model(trial)
     except ModelUnavailable:  # the log says why; a trial must cost nobody an answer
         return service.training_version
     return trial
@@ -84,33 +84,33 @@ def predict(version: TrainingVersion, image: bytes) -> Answer:
     """
     from training.engine.data.images import UnreadableImage
 
-    bundle = load(version)
+    bundle = load_model(version)
     try:
         decode.open_header(image)
-        with _at_work:
+        with _slots:
             found = bundle.answer(image)
-    except (decode.Refused, UnreadableImage) as problem:
-        raise PictureRefused(str(problem)) from problem
+    except (decode.ImageRefused, UnreadableImage) as problem:
+        raise InvalidImage(str(problem)) from problem
     best = found.scores.argsort(kind="stable")[::-1][:TOP_SCORES]
     return Answer(
         scores=tuple((bundle.labels[index], float(found.scores[index])) for index in best),
-        predicted_labels=found.chosen,
+        predicted_labels=found.predicted_labels,
         is_multi_label=bundle.is_multi_label,
-        is_known=found.judgement.is_known,
-        familiarity=found.judgement.familiarity,
+        is_known=found.novelty_score.is_known,
+        familiarity=found.novelty_score.familiarity,
         version=version.name,
         request_id=uuid4(),
     )
 
 
-def prove(version: TrainingVersion) -> None:
+def verify_model(version: TrainingVersion) -> None:
     """Load the model, compare it with its own self-test and answer once. Raises ModelUnavailable."""
     from PIL import Image
 
     from training.engine.config import EngineError
 
     try:
-        bundle = load(version)
+        bundle = load_model(version)
         bundle.self_test()
         bundle.predict_one(Image.new("RGB", (64, 64), "grey"))
     except EngineError as problem:

@@ -14,8 +14,8 @@ from training.serving.inference import model_cache
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 1.0
-AT_START = 4  # models; the shelf holds some more
+POLL_INTERVAL_S = 1.0
+MAX_AT_START = 4  # models; the shelf holds some more
 
 
 def begin() -> None:
@@ -24,25 +24,25 @@ def begin() -> None:
 
 
 def _run() -> None:
-    clock, look_for = threading.Event(), running
+    clock, look_for = threading.Event(), running_versions
     while True:
         try:
-            warm(look_for())
-            look_for = beginning
+            load_versions(look_for())
+            look_for = pending_versions
         except DatabaseError:
             logger.warning("The models of beginning services could not be looked up.", exc_info=True)
         finally:
             connection.close()
-        clock.wait(LOOK_EVERY_S)
+        clock.wait(POLL_INTERVAL_S)
 
 
-def running() -> list[int]:
+def running_versions() -> list[int]:
     """The versions of services that were asked most."""
     services = Service.objects.alive().filter(status=Service.Status.RUNNING).order_by("-calls")
-    return list(services.values_list("training_version", flat=True)[:AT_START])
+    return list(services.values_list("training_version", flat=True)[:MAX_AT_START])
 
 
-def beginning() -> list[int]:
+def pending_versions() -> list[int]:
     """The versions that are about to answer."""
     services = Service.objects.alive().filter(
         Q(status=Service.Status.DEPLOYING) | Q(next_version__isnull=False)
@@ -51,8 +51,8 @@ def beginning() -> list[int]:
     return [key for pair in pairs for key in pair if key is not None]
 
 
-def warm(version_ids: list[int]) -> None:
+def load_versions(version_ids: list[int]) -> None:
     """What cannot be loaded is told where the service is brought up."""
     for version in TrainingVersion.objects.filter(pk__in=version_ids) if version_ids else ():
         with contextlib.suppress(model_cache.ModelUnavailable):
-            model_cache.load(version)
+            model_cache.load_model(version)

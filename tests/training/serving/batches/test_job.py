@@ -50,7 +50,7 @@ def colours(*names: str) -> SimpleUploadedFile:
 
 
 def begun(service: Service, *uploads: SimpleUploadedFile, address: str = "") -> Batch:
-    return job.begin(service, uploads, address, make_user("bob"))
+    return job.create_batch(service, uploads, address, make_user("bob"))
 
 
 def ran(batch: Batch) -> Batch:
@@ -60,7 +60,7 @@ def ran(batch: Batch) -> Batch:
 
 
 def lines(batch: Batch) -> list[dict[str, object]]:
-    return list(results.lines_of(batch))
+    return list(results.read_results(batch))
 
 
 def at(name: str, service: Service, *more: object) -> str:
@@ -124,11 +124,11 @@ def test_interrupted_it_goes_on_and_doubles_nothing(
     whole = ran(begun(service, colours("red", "green", "blue")))
     expected = lines(whole)
     batch = begun(service, colours("red", "green", "blue"))
-    path = job._lines_here(batch)
+    path = job._results_path(batch)
     kept = "".join(json.dumps(one) + "\n" for one in expected[:2]).encode()
     path.write_bytes(kept + half_written)
     Batch.objects.filter(pk=batch.pk).update(
-        state="Running", heartbeat_at=timezone.now() - timedelta(seconds=job.SILENT_S + 1)
+        state="Running", heartbeat_at=timezone.now() - timedelta(seconds=job.HEARTBEAT_TIMEOUT_S + 1)
     )
     asked: list[bytes] = []
     predict = predictor.predict
@@ -194,7 +194,7 @@ def test_one_whose_files_never_came_ends_with_the_reason(service: Service) -> No
     batch = Batch.objects.create(service=service, training_version=version, name="a.zip")
     job.catch_up()
     assert ran(batch).state == "Waiting"
-    Batch.objects.filter(pk=batch.pk).update(made_at=timezone.now() - timedelta(hours=7))
+    Batch.objects.filter(pk=batch.pk).update(created_at=timezone.now() - timedelta(hours=7))
     job.catch_up()
     batch.refresh_from_db()
     assert batch.state == "Failed" and "interrupted" in batch.problem
@@ -210,7 +210,7 @@ def test_cancelling_keeps_what_was_answered(
     service: Service, bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job, "CHUNK", 1)
-    batch, beat = begun(service, colours("red", "green", "blue")), job._beat
+    batch, beat = begun(service, colours("red", "green", "blue")), job._send_heartbeat
 
     def beat_after_cancel(one: Batch, done: int, failed: int) -> None:
         assert job.cancel(one)
@@ -287,4 +287,4 @@ def test_results_are_a_table_and_exemls_manifest(service: Service, bob: Client) 
 
 
 def test_names_that_spreadsheets_take_for_formulas_are_quoted() -> None:
-    assert results._row("=1+1", "a.png") == b"'=1+1,a.png\r\n"
+    assert results._csv_row("=1+1", "a.png") == b"'=1+1,a.png\r\n"

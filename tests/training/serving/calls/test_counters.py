@@ -23,7 +23,7 @@ def service(version: TrainingVersion) -> Service:
 
 
 def note(service: Service, **seen: object) -> None:
-    counters.note(service.pk, service.training_version_id, 12.0, **seen)
+    counters.record_call(service.pk, service.training_version_id, 12.0, **seen)
 
 
 def total(service: Service) -> tuple[int, int]:
@@ -81,7 +81,7 @@ def test_minutes_go_when_no_window_shows_them_any_more(service: Service) -> None
 
 
 def test_calls_of_a_service_that_is_gone_stop_nothing(service: Service) -> None:
-    counters.note(uuid4(), service.training_version_id, 1.0)
+    counters.record_call(uuid4(), service.training_version_id, 1.0)
     note(service)
     counters.flush()
     assert total(service) == (1, 0)

@@ -58,31 +58,31 @@ def test_processes_and_minutes_are_added_up(service: Service) -> None:
     minute(service, failed=3, errors={"IMAGE_UNREADABLE": 3})
     minute(service, 30, calls=5, buckets={str(bucket_of(500)): 5}, unknown=2)
     minute(service, 60 * 30)  # yesterday
-    found = dashboard.monitored(service, 1)
+    found = dashboard.load_dashboard(service, 1)
     assert (found.whole.calls, found.whole.failed, found.whole.unknown) == (25, 3, 2)
     assert dashboard.errors_of(found.whole) == [("IMAGE_UNREADABLE", 3)]
     p50, p95, _ = found.whole.latencies_ms
     assert p50 == pytest.approx(20, rel=0.2) and p95 == pytest.approx(500, rel=0.2)
     assert sum(step.sum.calls for step in found.steps) == 25 and 60 <= len(found.steps) <= 61
-    assert dashboard.monitored(service, 168).whole.calls == 35
+    assert dashboard.load_dashboard(service, 168).whole.calls == 35
 
 
 @pytest.mark.parametrize("hours", dashboard.WINDOWS)
 def test_every_window_has_steps_up_to_now(service: Service, hours: int) -> None:
     minute(service, 0)
-    found = dashboard.monitored(service, hours)
+    found = dashboard.load_dashboard(service, hours)
     assert found.steps[-1].sum.calls == 10
-    bars, most = dashboard.bars(found.steps)
+    bars, most = dashboard.call_bars(found.steps)
     assert most == 10 and bars[-1].height == dashboard.HEIGHT
-    lines, most_ms = dashboard.lines(found.steps)
-    assert [one.name for one in lines] == ["p50", "p95", "p99"] and most_ms >= 20
+    lines, max_ms = dashboard.latency_lines(found.steps)
+    assert [one.name for one in lines] == ["p50", "p95", "p99"] and max_ms >= 20
     assert all(len(one.paths) == 1 for one in lines)
 
 
 def test_labels_over_time_are_parts_of_each_step(service: Service) -> None:
     minute(service, 0, labels={"roses": 6, "tulips": 4})
     minute(service, 30, labels={"tulips": 5})
-    found = dashboard.monitored(service, 1)
+    found = dashboard.load_dashboard(service, 1)
     key, bands = dashboard.label_bands(found.steps, found.whole)
     assert key == [("tulips", 0), ("roses", 1)]
     assert [(one.colour, one.height) for one in bands] == [(0, 120), (0, 48), (1, 72)]
@@ -92,9 +92,9 @@ def test_labels_over_time_are_parts_of_each_step(service: Service) -> None:
 
 def test_rare_labels_of_the_chart_are_put_together(service: Service) -> None:
     minute(service, labels={f"label {number}": 20 - number for number in range(9)})
-    found = dashboard.monitored(service, 1)
+    found = dashboard.load_dashboard(service, 1)
     key, bands = dashboard.label_bands(found.steps, found.whole)
-    assert len(key) == dashboard.BANDS + 1 and key[-1] == (dashboard.OTHERS, dashboard.OTHERS_COLOUR)
+    assert len(key) == dashboard.MAX_BANDS + 1 and key[-1] == (dashboard.OTHERS, dashboard.OTHERS_COLOUR)
     assert bands[-1].words.endswith(f"others {14 + 13 + 12} of {sum(range(12, 21))}")
     assert sum(one.height for one in bands) == pytest.approx(dashboard.HEIGHT, abs=0.1)
 
@@ -104,7 +104,9 @@ def test_drift_is_told_where_shares_differ_beyond_doubt(service: Service) -> Non
     evaluated(version, "roses", 60)
     evaluated(version, "tulips", 60)
     minute(service, labels={"roses": 90, "tulips": 10}, calls=100, unknown=30)
-    (more, less, strange) = dashboard.drift(version, dashboard.monitored(service, 1).whole).sentences
+    (more, less, strange) = dashboard.find_drift(
+        version, dashboard.load_dashboard(service, 1).whole
+    ).sentences
     assert (
         more == "“roses” is predicted more often than in the evaluation: 90 % of the pictures against 50 %."
     )
@@ -117,9 +119,9 @@ def test_few_pictures_and_equal_shares_say_nothing(service: Service) -> None:
     evaluated(version, "roses", 60)
     evaluated(version, "tulips", 60)
     minute(service, labels={"roses": 20})
-    assert dashboard.drift(version, dashboard.monitored(service, 1).whole).sentences == []
+    assert dashboard.find_drift(version, dashboard.load_dashboard(service, 1).whole).sentences == []
     minute(service, 2, labels={"roses": 35, "tulips": 50}, calls=85)
-    assert dashboard.drift(version, dashboard.monitored(service, 1).whole).sentences == []
+    assert dashboard.find_drift(version, dashboard.load_dashboard(service, 1).whole).sentences == []
 
 
 def test_the_page_shows_calls_latency_labels_and_versions(service: Service, vera: Client) -> None:
@@ -142,7 +144,7 @@ def test_prometheus_reads_what_was_counted(service: Service, settings) -> None:
     settings.EXEML_METRICS_TOKEN = "scrape"
     for number in range(10):
         seen = {"error": "IMAGE_UNREADABLE"} if number < 2 else {"unknown": int(number < 5)}
-        counters.note(service.pk, service.training_version_id, 20.0, **seen)
+        counters.record_call(service.pk, service.training_version_id, 20.0, **seen)
     counters.flush()
     CallMinute.objects.all().delete()  # forgotten minutes take nothing from the counters
     answer = Client().get("/metrics", headers={"Authorization": "Bearer scrape"})

@@ -32,7 +32,7 @@ def opened(version: TrainingVersion) -> Iterator[tuple[Service, str]]:
     """Running and collecting."""
     service, token = deploy.deploy(version, make_user("alice"), 1)
     deploy.bring_up(str(service.pk))
-    deploy.collect(service, True, 30, make_user("alice"))
+    deploy.set_collecting(service, True, 30, make_user("alice"))
     for position, name in enumerate(("red", "green", "blue")):
         Label.objects.create(project=service.project, name=name, position=10 + position)
     yield service, token.plain
@@ -68,7 +68,7 @@ def test_a_service_collects_only_when_told_and_says_so(opened) -> None:
     assert kept.predicted == ["red"] and kept.scores == answer["scores"]
     with default_storage.open(kept.file_name) as file:
         assert file.read() == colour_picture("red")
-    deploy.collect(service, False, 30, make_user("alice"))
+    deploy.set_collecting(service, False, 30, make_user("alice"))
     assert call(opened)["is_collected"] is False and service.collected.count() == 1
 
 
@@ -90,7 +90,7 @@ def test_programs_judge_answers(opened) -> None:
     said = tell(opened, request_id=wrong["request_id"], is_right=False, correct_label="green")
     assert said.status_code == 200
     found = CollectedCall.objects.get(pk=wrong["request_id"])
-    assert (found.verdict, found.true_labels, found.said_by) == ("wrong", ["green"], "first token")
+    assert (found.verdict, found.true_labels, found.feedback_by) == ("wrong", ["green"], "first token")
     (live,) = feedback.live_accuracy(opened[0])
     assert live.judged == wilson(1, 2) and live.calls == 2
     tell(opened, request_id=wrong["request_id"], is_right=True)  # the last word counts
@@ -148,7 +148,7 @@ def test_the_queue_begins_with_wrong_then_unknown_then_unsure_and_ends_with_righ
     calls.filter(pk=ids[2]).update(is_known=False)
     calls.filter(pk=ids[3]).update(verdict="wrong", true_labels=["blue"])
     calls.filter(pk=ids[4]).update(confidence=0.2)
-    order = [str(one.pk) for one in feedback.waiting(service)]
+    order = [str(one.pk) for one in feedback.calls_to_review(service)]
     assert order == [ids[3], ids[2], ids[4], ids[1], ids[0]]
 
 
@@ -166,7 +166,7 @@ def test_pictures_become_images_with_what_was_said_and_where_they_came_from(open
         for key in (judged["request_id"], plain["request_id"])
     }
     assert labels == {judged["request_id"]: ["green"], plain["request_id"]: []}
-    assert not feedback.waiting(service).exists()
+    assert not feedback.calls_to_review(service).exists()
     page = html_of(bob.get(at("service_collected", service)))
     assert "2 pictures added to Label Data." in page
     history = reverse("image_history", args=[service.project_id, images[0].pk])
@@ -177,7 +177,7 @@ def test_pictures_become_images_with_what_was_said_and_where_they_came_from(open
 def test_dismissed_pictures_leave_the_list(opened, bob: Client) -> None:
     service, answer = opened[0], call(opened)
     bob.post(at("take_collected", service), {"call": [answer["request_id"]], "deed": "dismiss"})
-    assert not feedback.waiting(service).exists() and service.collected.count() == 1
+    assert not feedback.calls_to_review(service).exists() and service.collected.count() == 1
     assert not Image.objects.filter(collected_calls__isnull=False).exists()
 
 
@@ -195,7 +195,7 @@ def test_people_judge_on_the_page(opened, bob: Client) -> None:
     told = bob.post(judge, {"verdict": "wrong", "label": "blue"})
     assert "Judged wrong: blue" in html_of(told)
     found = CollectedCall.objects.get()
-    assert (found.verdict, found.true_labels, found.said_by) == ("wrong", ["blue"], "bob")
+    assert (found.verdict, found.true_labels, found.feedback_by) == ("wrong", ["blue"], "bob")
 
 
 def test_the_test_page_asks_whether_a_collected_answer_is_right(opened, bob: Client, vera: Client) -> None:

@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from training.serving.calls.limits import Door, Overloaded, TooSlow, Watch
+from training.serving.calls.limits import BodyTimeout, BodyTooSlow, CallLimit, Overloaded
 
 
 def test_a_full_door_opens_again_when_somebody_leaves() -> None:
-    door = Door(1)
+    door = CallLimit(1)
     with door.passing(), pytest.raises(Overloaded), door.passing():
         pass
     with door.passing():
@@ -19,7 +19,7 @@ def test_a_full_door_opens_again_when_somebody_leaves() -> None:
 
 
 def test_a_call_that_breaks_leaves_too() -> None:
-    door = Door(1)
+    door = CallLimit(1)
     with pytest.raises(ZeroDivisionError), door.passing():
         _ = 1 / 0
     with door.passing():
@@ -29,7 +29,7 @@ def test_a_call_that_breaks_leaves_too() -> None:
 def test_a_body_that_never_comes_is_given_up_and_can_still_be_answered() -> None:
     ours, theirs = socket.socketpair()
     began = time.monotonic()
-    with pytest.raises(TooSlow), Watch().limit(ours, 0.2):
+    with pytest.raises(BodyTooSlow), BodyTimeout().limit(ours, 0.2):
         ours.recv(10)  # nothing comes: the end is the watch's
     assert time.monotonic() - began < 30
     ours.sendall(b"HTTP/1.1 408")
@@ -39,16 +39,16 @@ def test_a_body_that_never_comes_is_given_up_and_can_still_be_answered() -> None
 def test_a_body_in_time_is_let_through() -> None:
     ours, theirs = socket.socketpair()
     theirs.sendall(b"whole")
-    with Watch().limit(ours, 5):
+    with BodyTimeout().limit(ours, 5):
         assert ours.recv(10) == b"whole"
 
 
 def test_an_error_of_a_body_in_time_stays_what_it_is() -> None:
     ours, _ = socket.socketpair()
-    with pytest.raises(ZeroDivisionError), Watch().limit(ours, 5):
+    with pytest.raises(ZeroDivisionError), BodyTimeout().limit(ours, 5):
         _ = 1 / 0
 
 
 def test_without_a_connection_nothing_is_limited() -> None:
-    with Watch().limit(None, 0):
+    with BodyTimeout().limit(None, 0):
         pass

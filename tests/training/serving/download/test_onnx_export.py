@@ -26,7 +26,7 @@ from projects.models import Project
 from tests.factories import make_project, make_user, make_version
 from tests.pages import html_of
 from training.engine.bundle.bundle import Bundle
-from training.engine.bundle.onnx_pipeline import whole_graph
+from training.engine.bundle.onnx_pipeline import pipeline_graph
 from training.engine.config import Sample
 from training.engine.evaluation.evaluate import evaluate
 from training.jobs import record
@@ -76,7 +76,7 @@ def pictures() -> Iterator[tuple[str, Picture.Image]]:
 
 def test_the_graph_sees_what_the_bundle_sees_and_answers_the_same(tiny_bundle: Path, tmp_path: Path) -> None:
     bundle, folder = Bundle.load(tiny_bundle, 2), tmp_path
-    (folder / "model.onnx").write_bytes(whole_graph(tiny_bundle))
+    (folder / "model.onnx").write_bytes(pipeline_graph(tiny_bundle))
     about = {
         "labels": list(bundle.labels),
         "is_multi_label": False,
@@ -86,14 +86,14 @@ def test_the_graph_sees_what_the_bundle_sees_and_answers_the_same(tiny_bundle: P
         "max_megapixels": 50,
     }
     (folder / "model.json").write_text(json.dumps(about))
-    model = onnx_export._program("model").Model(folder)
+    model = onnx_export._load_program("model").Model(folder)
     for name, picture in pictures():
         out = io.BytesIO()
         picture.save(out, "PNG")
         expected = bundle.answer(out.getvalue())
         scores, is_known = model.scores(out.getvalue())
         assert np.abs(scores - expected.scores).max() < 0.02, name
-        assert is_known == expected.judgement.is_known, name
+        assert is_known == expected.novelty_score.is_known, name
 
 
 def test_the_selftest_of_the_folder_agrees_and_finds_a_wrong_model(unpacked: Path) -> None:

@@ -18,9 +18,9 @@ from training.serving.inference import model_cache, predictor
 
 
 @pytest.fixture
-def shelf(monkeypatch: pytest.MonkeyPatch) -> model_cache._Shelf:
+def shelf(monkeypatch: pytest.MonkeyPatch) -> model_cache._ModelCache:
     """An empty one with room for two."""
-    shelf = model_cache._Shelf(2, 10**9)
+    shelf = model_cache._ModelCache(2, 10**9)
     monkeypatch.setattr(model_cache, "_shelf", shelf)
     return shelf
 
@@ -40,7 +40,7 @@ def test_several_pictures_have_several_answers_in_order(version: TrainingVersion
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "WEBP"])
 def test_the_answer_is_exactly_the_bundles_own(version: TrainingVersion, format: str) -> None:
     content = colour_picture("cyan", format=format, size=(300, 200))
-    bundle = model_cache.load(version)
+    bundle = model_cache.load_model(version)
     answer = predictor.predict(version, content)
     expected = dict(zip(bundle.labels, bundle.predict([content])[0], strict=True))
     assert dict(answer.scores) == {label: float(expected[label]) for label, _ in answer.scores}
@@ -69,13 +69,13 @@ def test_several_labels_an_image(project: Project) -> None:
 def test_what_does_not_decode_is_refused_with_a_sentence(
     version: TrainingVersion, content: bytes, words: str
 ) -> None:
-    with pytest.raises(predictor.PictureRefused, match=words):
+    with pytest.raises(predictor.InvalidImage, match=words):
         predictor.predict(version, content)
 
 
 def test_a_picture_of_too_many_pixels_is_refused(version: TrainingVersion, settings) -> None:
     settings.EXEML_MAX_IMAGE_MEGAPIXELS = 1
-    with pytest.raises(predictor.PictureRefused, match="at most 1 megapixels"):
+    with pytest.raises(predictor.InvalidImage, match="at most 1 megapixels"):
         predictor.predict(version, colour_picture("red", size=(1200, 1000)))
 
 
@@ -90,7 +90,7 @@ def test_a_missing_model_is_said_and_tried_again_next_time(version: TrainingVers
 
 def test_weights_for_training_are_not_read(version: TrainingVersion) -> None:
     (Path(default_storage.path(version.folder)) / "bundle" / "weights.pt").write_bytes(bytes(10_000_000))
-    _, size_bytes = model_cache._fetch(f"{version.folder}/bundle")
+    _, size_bytes = model_cache._local_folder(f"{version.folder}/bundle")
     assert size_bytes < 100_000
 
 
@@ -98,7 +98,7 @@ def test_a_model_is_loaded_once_however_many_ask_at_once(
     version: TrainingVersion, shelf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[int] = []
-    read = model_cache._read
+    read = model_cache._load_bundle
     monkeypatch.setattr(model_cache, "_read", lambda one: reads.append(one.pk) or read(one))
     begin = threading.Barrier(8)
 
@@ -118,7 +118,7 @@ def test_the_shelf_drops_the_model_used_longest_ago(project: Project, shelf) -> 
         give_bundle(version)
     first, second, third = versions
     for version in (first, second, first, third):
-        model_cache.load(version)
+        model_cache.load_model(version)
     assert list(shelf._places) == [first.job_id, third.job_id]
     for version in versions:
         shutil.rmtree(default_storage.path(version.folder))
@@ -126,7 +126,7 @@ def test_the_shelf_drops_the_model_used_longest_ago(project: Project, shelf) -> 
 
 def test_one_model_stays_however_large(version: TrainingVersion, shelf) -> None:
     shelf.most_bytes = 1
-    model_cache.load(version)
+    model_cache.load_model(version)
     assert list(shelf._places) == [version.job_id]
 
 
