@@ -18,7 +18,7 @@ FORM_VERBS = ["get", "head", "post", "options"]  # Django's form views would tak
 
 class SignIn(auth.LoginView):
     authentication_form = SignInForm
-    template_name = "registration/sign_in.html"
+    template_name = "accounts/sign_in.html"
     redirect_authenticated_user = True
     http_method_names = FORM_VERBS
 
@@ -44,7 +44,7 @@ class SignIn(auth.LoginView):
 class ChangePassword(auth.PasswordChangeView):
     form_class = ChangePasswordForm
     http_method_names = FORM_VERBS
-    template_name = "registration/change_password.html"
+    template_name = "accounts/change_password.html"
     success_url = reverse_lazy("project_list")
 
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:

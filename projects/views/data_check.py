@@ -15,4 +15,4 @@ from projects.quality.findings import issue_counts, label_balance
 @require_safe
 def data_check(request: PageRequest, project: Project) -> HttpResponse:
     context = {"project": project, "findings": issue_counts(project), "balance": label_balance(project)}
-    return page(request, "projects/data_check.html", context)
+    return page(request, "label_data/data_check.html", context)

@@ -26,7 +26,7 @@ PAGE_SIZE = 60  # differing images on a page
 @require_safe
 def dataset_versions(request: PageRequest, project: Project) -> HttpResponse:
     versions = _versions(project).defer("counts", "split", "statistics")
-    return page(request, "projects/dataset_versions.html", {"project": project, "versions": versions})
+    return page(request, "datasets/dataset_versions.html", {"project": project, "versions": versions})
 
 
 @project_page(Role.VIEWER)
@@ -45,7 +45,7 @@ def dataset_version(request: PageRequest, project: Project, dataset_name: str) -
         context["problem"] = str(problem)
     others = _versions(project).filter(published_at__isnull=False).exclude(pk=version.pk)
     context["others"] = list(others.values_list("name", flat=True))
-    return page(request, "projects/dataset_version.html", context)
+    return page(request, "datasets/dataset_version.html", context)
 
 
 @project_page(Role.VIEWER)
@@ -60,7 +60,7 @@ def dataset_differences(request: PageRequest, project: Project, dataset_name: st
     try:
         found = compare.differences(other, version)
     except ManifestDamaged as problem:
-        return page(request, "projects/dataset_differences.html", context | {"problem": str(problem)})
+        return page(request, "datasets/dataset_differences.html", context | {"problem": str(problem)})
     asked = request.GET.get("kind", "")
     kind = (
         asked
@@ -79,7 +79,7 @@ def dataset_differences(request: PageRequest, project: Project, dataset_name: st
         "number": number,
         "last": last,
     }
-    return page(request, "projects/dataset_differences.html", context)
+    return page(request, "datasets/dataset_differences.html", context)
 
 
 @project_page(Role.VIEWER)
@@ -105,7 +105,7 @@ def restore_labels(request: PageRequest, project: Project, dataset_name: str) ->
         if request.method == "GET":
             context: dict[str, Any] = {"project": project, "version": version}
             context["restoring"] = compare.preview_restore(version)
-            return page(request, "projects/dataset_restore.html", context)
+            return page(request, "datasets/restore_labels.html", context)
         events = compare.restore_labels(
             version, request.user, unlabel_others=request.POST.get("others") == "1"
         )

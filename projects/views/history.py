@@ -15,7 +15,7 @@ from projects.labels.history import History, ImageHistory
 from projects.models import Image, LabelEvent, Project, Role
 from projects.views.label_data import Notice, refreshed_page, undo_text
 
-PAGE, FRAGMENT = "projects/history.html", "projects/_history.html"
+PAGE, FRAGMENT = "history/history.html", "history/_history.html"
 
 
 @project_page(Role.VIEWER)
@@ -49,7 +49,7 @@ def _context(request: PageRequest, project: Project) -> dict[str, Any]:
 def image_history(request: PageRequest, project: Project, image_id: int) -> HttpResponse:
     image = get_object_or_404(Image.objects.select_related("uploaded_by"), pk=image_id, project=project)
     context = {"project": project, "image": image, "lines": ImageHistory(image).lines}
-    return page(request, "projects/image_history.html", context, fragment="projects/_image_history.html")
+    return page(request, "history/image_history.html", context, fragment="history/_image_history.html")
 
 
 @project_page(Role.LABELER)

@@ -38,7 +38,7 @@ def upload_images(request: PageRequest, project: Project) -> HttpResponse:
             return JsonResponse({"outcomes": [], "error": "The request holds no file."}, status=422)
         return JsonResponse({"outcomes": [_as_json(outcome) for outcome in outcomes]})
     context = {"project": project, "outcomes": outcomes}
-    return page(request, "projects/label_data_upload.html", context, status=200 if outcomes else 422)
+    return page(request, "label_data/upload.html", context, status=200 if outcomes else 422)
 
 
 @project_page(Role.LABELER)
@@ -95,7 +95,7 @@ def image_neighbours(request: PageRequest, project: Project, image_id: int) -> H
     image = get_object_or_404(Image.objects.select_related("project"), pk=image_id, project=project)
     context = {"project": project, "image": image, "neighbours": nearest_labeled(image, NEIGHBOUR_COUNT)}
     context["hard"] = hard_examples.describe_reasons(image.hard_reasons)
-    return page(request, "projects/_neighbours.html", context)
+    return page(request, "label_data/_similar_images.html", context)
 
 
 def _file_response(stored: str, content_type: str, name: str) -> HttpResponseBase:

@@ -27,7 +27,7 @@ from projects.labels.event_text import describe_labeling, root_event
 from projects.models import LabelEvent, Project, Role
 
 MAX_ONLY = 500
-PAGE, TILES = "projects/label_data.html", "projects/_label_data_tiles.html"
+PAGE, TILES = "label_data/label_data.html", "label_data/_tiles.html"
 Kind = LabelEvent.Kind
 
 
@@ -46,7 +46,7 @@ class Notice:
 def label_data(request: PageRequest, project: Project) -> HttpResponse:
     last = LabelEvent.objects.filter(project=project).order_by("-pk").values_list("pk", flat=True).first()
     context = {**page_context(request, project), "last_event": last or 0}
-    return page(request, PAGE, context, fragment="projects/_label_data_bench.html")
+    return page(request, PAGE, context, fragment="label_data/_page.html")
 
 
 @project_page(Role.VIEWER)
@@ -153,13 +153,13 @@ def refreshed_page(
     if not wants_fragment(request) and request.method == "POST":
         return redirect_to(request, f"{reverse('label_data', args=[project.pk])}?{request.GET.urlencode()}")
     context = {**page_context(request, project, keep), "notice": notice, **more}
-    return page(request, PAGE, context, fragment="projects/_label_data_refresh.html", status=status)
+    return page(request, PAGE, context, fragment="label_data/_refresh.html", status=status)
 
 
 def refused_page(request: PageRequest, project: Project, error: str) -> HttpResponse:
     """Nothing was changed: the reason at the field, and the grid as it is."""
     context = {**page_context(request, project), "label_error": error}
-    return page(request, PAGE, context, fragment="projects/_label_data_refresh.html", status=422)
+    return page(request, PAGE, context, fragment="label_data/_refresh.html", status=422)
 
 
 def first_error(form: Any) -> str:

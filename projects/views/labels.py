@@ -23,7 +23,7 @@ from projects.models import Annotation, Label, LabelEvent, Project, Role
 from projects.models.label import LABEL_COLOURS
 from projects.views.label_data import PAGE, Notice, page_context, refreshed_page
 
-PANE = "projects/_label_data_labels.html"
+PANE = "label_data/_label_list.html"
 
 
 @project_page(Role.VIEWER)
@@ -122,8 +122,8 @@ def _dialog(
         **_image_counts(label),
         **forms,
     }
-    fragment = "projects/_label_data_edit_label.html"
-    answer = page(request, "projects/label_data_edit_label.html", context, fragment=fragment, status=status)
+    fragment = "label_data/_edit_label.html"
+    answer = page(request, "label_data/edit_label.html", context, fragment=fragment, status=status)
     return reswap(retarget(answer, "#label-dialog-body"), "innerHTML")
 
 
@@ -140,9 +140,9 @@ def delete_label(request: PageRequest, project: Project, label_id: int) -> HttpR
     context["can_manage"] = request.membership.role >= Role.MANAGER
     return page(
         request,
-        "projects/label_data_delete_label.html",
+        "label_data/delete_label.html",
         context,
-        fragment="projects/_label_data_delete_label.html",
+        fragment="label_data/_delete_label.html",
         status=422 if form.is_bound else 200,
     )
 

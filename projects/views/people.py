@@ -29,9 +29,9 @@ from projects.labels import second_opinions
 from projects.models import Image, Label, OpinionState, Project, Role
 from projects.views.label_data import Notice, first_error, refreshed_page, refused_page, selected_images
 
-PAGE = "projects/people.html"
-OPINION, OPINION_FRAGMENT = "projects/opinion.html", "projects/_opinion.html"
-REVIEW, REVIEW_FRAGMENT = "projects/review.html", "projects/_review.html"
+PAGE = "collaboration/people.html"
+OPINION, OPINION_FRAGMENT = "collaboration/opinion.html", "collaboration/_opinion.html"
+REVIEW, REVIEW_FRAGMENT = "collaboration/review.html", "collaboration/_review.html"
 MAX_DISAGREEMENTS = 12
 
 

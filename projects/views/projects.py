@@ -31,7 +31,7 @@ def project_list(request: PageRequest) -> HttpResponse:
         request,
         "projects/project_list.html",
         _list_context(request, membership),
-        fragment="projects/_projects.html",
+        fragment="projects/_project_list.html",
     )
 
 
@@ -52,7 +52,7 @@ def create_project(request: PageRequest) -> HttpResponse:
             messages.success(request, f"{project} is created. Add the first images.")
             return redirect_to(request, reverse("label_data", args=[project.pk]))
     context = {"form": form, "team": team, "full": lifecycle.limit_text() if lifecycle.is_full(team) else ""}
-    return page(request, "projects/project_form.html", context, status=422 if form.is_bound else 200)
+    return page(request, "projects/project_create.html", context, status=422 if form.is_bound else 200)
 
 
 @project_page(Role.MANAGER)

@@ -96,4 +96,4 @@ def _members(
     context: dict[str, Any] = {"team": team, "members": members, "roles": ROLES}
     if request.membership.role >= Role.MANAGER:
         context |= {"form": form or AddMemberForm(team=team), "refusal": refusal, "refused": refused}
-    return page(request, "projects/team_members.html", context, status=status)
+    return page(request, "accounts/teams.html", context, status=status)

@@ -22,7 +22,7 @@ from projects.transfers import data_source, imports, upload_parts
 from projects.transfers import export as dataset_export
 from projects.transfers.summary import TransferSummary, summarize, vanished_images
 
-PAGE, STATUS = "projects/transfers.html", "projects/_transfer.html"
+PAGE, STATUS = "transfers/transfers.html", "transfers/_transfer.html"
 MAX_RECENT = 20
 
 
@@ -151,7 +151,7 @@ def _transfer_page(
         "can_label": request.membership.role >= Role.LABELER,
         **more,
     }
-    return page(request, "projects/transfer.html", context, fragment=STATUS, status=status)
+    return page(request, "transfers/transfer.html", context, fragment=STATUS, status=status)
 
 
 @project_page(Role.LABELER)

@@ -1,5 +1,5 @@
 // Second opinions by keys: the key of a label, Enter for OK, the arrow for Skip.
-import { isTyping } from "./words.js";
+import { isTyping } from "./messages.js";
 
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;

@@ -1,5 +1,5 @@
 // The live counter of a description; `/` goes to the search of the ExeML page.
-import { isTyping } from "./words.js";
+import { isTyping } from "./messages.js";
 
 for (const area of document.querySelectorAll("textarea[data-counted][maxlength]")) {
   const range = area.closest(".field")?.querySelector(".field-range");

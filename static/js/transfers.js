@@ -1,5 +1,5 @@
 // The form of an import: its files go in parts, with a bar, and then the page of the import opens.
-import { sendImport } from "./import-upload.js";
+import { sendImport } from "./import_upload.js";
 
 const form = document.getElementById("import-form");
 const begin = document.getElementById("import-begin");

@@ -1,7 +1,7 @@
 // Uploads: files and folders, chosen or dropped, three requests at a time. A refused file stops no other.
-import { IMPORTED, sendImport } from "./import-upload.js";
-import { listenForFiles } from "./upload-choosing.js";
-import { askForLabels, giveLabels, pairTexts, waitingLabels, want } from "./upload-labels.js";
+import { IMPORTED, sendImport } from "./import_upload.js";
+import { listenForFiles } from "./upload_file_picker.js";
+import { askForLabels, giveLabels, pairTexts, waitingLabels, want } from "./upload_labels.js";
 
 const page = document.getElementById("label-data");
 const panel = () => document.getElementById("uploads");

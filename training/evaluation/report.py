@@ -34,7 +34,7 @@ def report_html(version: TrainingVersion) -> str:
         "charts": _charts(version),
         "mistakes": _mistakes(version),
     }
-    body = render_to_string("training/_report.html", context)
+    body = render_to_string("evaluation/_report.html", context)
     folder = Path(settings.BASE_DIR) / "static" / "css"
     style = "\n".join((folder / name).read_text("utf-8") for name in STYLES)
     title = escape(f"{version.name} · {version.project.name}")

@@ -59,7 +59,7 @@ class TrainingSummary:
     best_accuracy: float | None = None
 
 
-@register.inclusion_tag("training/_step_bar.html", takes_context=True)
+@register.inclusion_tag("components/_step_bar.html", takes_context=True)
 def step_bar(
     context: Context, project: Project, active: str = "", is_refresh: bool = False
 ) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def step_bar(
     return {"steps": steps, "is_refresh": is_refresh}
 
 
-@register.inclusion_tag("training/_train_button.html", takes_context=True)
+@register.inclusion_tag("components/_train_button.html", takes_context=True)
 def train_button(context: Context, project: Project, is_open: bool = False) -> dict[str, Any]:
     """`{% train_button project %}`: the way to Training Configuration, or exactly what is missing for it.
 
@@ -258,7 +258,7 @@ def validation_ratio(version: TrainingVersion) -> str:
     return f"{(1 - version.training_ratio).normalize():f}"
 
 
-@register.inclusion_tag("training/_sort_header.html")
+@register.inclusion_tag("components/_sort_header.html")
 def sort_header(
     key: str, name: str, sort: str, search: str, project: Project, version: TrainingVersion
 ) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def api_guide(request: HttpRequest) -> HttpResponse:
         "problem": json.dumps(PROBLEM["example"], indent=2, ensure_ascii=False),
         "errors": [(status, words, codes) for status, (words, codes) in ERRORS.items()],
     }
-    return page(request, "training/api_guide.html", context)
+    return page(request, "services/api.html", context)
 
 
 def _site_url(request: HttpRequest) -> str:

@@ -71,7 +71,7 @@ def batch_report(request: PageRequest, project: Project, service_id: UUID, batch
     except OSError:
         failures = []
     context = {"project": project, "service": service, "tab": "batch", "batch": batch, "failures": failures}
-    return page(request, "training/batch_report.html", context)
+    return page(request, "batches/batch_report.html", context)
 
 
 @project_page(Role.VIEWER)
@@ -120,5 +120,5 @@ def _batches_page(
         "problem": problem,
         "address": address,
     }
-    fragment = None if problem else "training/_batches.html"
-    return page(request, "training/service_batches.html", context, fragment=fragment, status=status)
+    fragment = None if problem else "batches/_batches.html"
+    return page(request, "batches/batches.html", context, fragment=fragment, status=status)

@@ -78,15 +78,15 @@ def judge_call(request: PageRequest, project: Project, service_id: UUID, call_id
     }
     if verdict not in CollectedCall.Verdict.values:
         context["problem"] = "Press Right or Wrong."
-        return page(request, "training/_judgement.html", context, status=422)
+        return page(request, "services/_feedback.html", context, status=422)
     is_right = verdict == CollectedCall.Verdict.RIGHT
     try:
         feedback.record_verdict(call, is_right, [label] if label else [], by=request.user.get_username())
     except feedback.FeedbackRefused as refused:
-        return page(request, "training/_judgement.html", context | {"problem": str(refused)}, status=422)
+        return page(request, "services/_feedback.html", context | {"problem": str(refused)}, status=422)
     call.refresh_from_db()
     context |= {"verdict": verdict, "true_labels": call.true_labels}
-    return page(request, "training/_judgement.html", context)
+    return page(request, "services/_feedback.html", context)
 
 
 @project_page(Role.VIEWER)
@@ -124,7 +124,7 @@ def _collected_page(
         "can_manage": request.membership.role >= Role.MANAGER,
         "can_label": request.membership.role >= Role.LABELER,
     }
-    return page(request, "training/service_collected.html", context, status=status)
+    return page(request, "services/collected.html", context, status=status)
 
 
 def _added_text(counts: dict[str, int]) -> str:

@@ -41,8 +41,8 @@ def compare_versions(request: PageRequest, project: Project) -> HttpResponse:
     context: dict[str, Any] = {"project": project, "versions": versions, "chosen": chosen}
     if len(chosen) >= 2:
         context |= _comparison_context(project, chosen)
-    fragment = "training/_comparison.html"
-    return page(request, "training/compare.html", context, fragment=fragment)
+    fragment = "evaluation/_comparison.html"
+    return page(request, "evaluation/comparison.html", context, fragment=fragment)
 
 
 def _comparison_context(project: Project, chosen: list[TrainingVersion]) -> dict[str, Any]:

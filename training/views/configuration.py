@@ -64,7 +64,7 @@ def submit_training(request: PageRequest, project: Project) -> HttpResponse:
 def split_consequence(request: PageRequest, project: Project) -> HttpResponse:
     """What the typed ratio means for this project's images."""
     form = TrainingConfigurationForm(request.GET, project=project)
-    return page(request, "training/_configure_split.html", _split_context(project, form))
+    return page(request, "configuration/_split.html", _split_context(project, form))
 
 
 @project_page(Role.MANAGER)
@@ -72,7 +72,7 @@ def split_consequence(request: PageRequest, project: Project) -> HttpResponse:
 def networks_consequence(request: PageRequest, project: Project) -> HttpResponse:
     """Which networks are fast enough for the typed duration."""
     form = TrainingConfigurationForm(request.GET, project=project)
-    return page(request, "training/_configure_networks.html", _networks_context(form) | {"project": project})
+    return page(request, "configuration/_networks.html", _networks_context(form) | {"project": project})
 
 
 @project_page(Role.MANAGER)
@@ -80,7 +80,7 @@ def networks_consequence(request: PageRequest, project: Project) -> HttpResponse
 def cost_consequence(request: PageRequest, project: Project) -> HttpResponse:
     """How long the typed time is, and the most that it can cost."""
     form = TrainingConfigurationForm(request.GET, project=project)
-    return page(request, "training/_configure_cost.html", _cost_context(form) | {"project": project})
+    return page(request, "configuration/_cost.html", _cost_context(form) | {"project": project})
 
 
 @project_page(Role.MANAGER)
@@ -93,7 +93,7 @@ def inherited_fields(request: PageRequest, project: Project) -> HttpResponse:
         typed.setdefault(name, unbound[name].value())
     form = TrainingConfigurationForm(typed, project=project)
     context = {"form": form, "project": project, "is_quiet": True} | _networks_context(form)
-    return page(request, "training/_configure_inference.html", context)
+    return page(request, "configuration/_inference.html", context)
 
 
 # --- the two pages ---
@@ -112,7 +112,7 @@ def _configuration(
         "labeled": project.images.labeled().count(),
     }
     context |= _split_context(project, form) | _networks_context(form) | _cost_context(form)
-    return page(request, "training/configure.html", context, status=status)
+    return page(request, "configuration/configuration.html", context, status=status)
 
 
 def _confirmation(request: PageRequest, project: Project, form: TrainingConfigurationForm) -> HttpResponse:
@@ -124,7 +124,7 @@ def _confirmation(request: PageRequest, project: Project, form: TrainingConfigur
         "submission": _submission_id(request),
     }
     context |= _split_context(project, form) | _networks_context(form) | _cost_context(form)
-    return page(request, "training/confirm.html", context)
+    return page(request, "configuration/confirm.html", context)
 
 
 def _submission_id(request: PageRequest) -> uuid.UUID:

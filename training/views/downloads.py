@@ -47,7 +47,7 @@ def version_export(request: PageRequest, project: Project, number: int) -> HttpR
         onnx_export.request_export(version)
         if not wants_fragment(request):
             return redirect_to(request, reverse("training_version", args=[project.pk, number]))
-    return page(request, "training/_export.html", {"project": project, "version": version})
+    return page(request, "versions/_export.html", {"project": project, "version": version})
 
 
 @project_page(Role.VIEWER)

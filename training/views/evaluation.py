@@ -52,7 +52,7 @@ def evaluated_images(request: PageRequest, project: Project, number: int) -> Htt
         ],
         "sorts": [(name, words, name == query.sort) for name, (words, _) in SORTS.items()],
     }
-    return page(request, "training/evaluated_images.html", context)
+    return page(request, "evaluation/evaluated_images.html", context)
 
 
 @project_page(Role.VIEWER)
@@ -75,7 +75,7 @@ def evaluated_image(request: PageRequest, project: Project, number: int, evaluat
     if one.image is not None:
         one.image.project = project
         context |= _image_context(project, one.image)
-    return page(request, "training/evaluated_image.html", context)
+    return page(request, "evaluation/evaluated_image.html", context)
 
 
 @project_page(Role.VIEWER)
@@ -131,8 +131,8 @@ def confusion_matrix(request: PageRequest, project: Project, number: int) -> Htt
         if not found.is_table:
             context["drawn"] = found.svg_cells(reverse("evaluated_images", args=[project.pk, number]))
         context |= {"pairs": pairs[:MAX_PAIRS], "more": max(len(pairs) - MAX_PAIRS, 0)}
-    fragment = "training/_confused_pairs.html"
-    return page(request, "training/confusion_matrix.html", context, fragment=fragment)
+    fragment = "evaluation/_confused_pairs.html"
+    return page(request, "evaluation/confusion_matrix.html", context, fragment=fragment)
 
 
 @project_page(Role.VIEWER)
@@ -158,7 +158,7 @@ def thresholds(request: PageRequest, project: Project, number: int) -> HttpRespo
         context["kept"] = svg_plots.coverage_steps(coverage.points)
         if known := curves.get(Kind.KNOWN):
             context["known"] = _unknown_rule_point(known, coverage)
-    return page(request, "training/thresholds.html", context)
+    return page(request, "evaluation/thresholds.html", context)
 
 
 def _unknown_rule_point(known: Curve, coverage: Curve) -> svg_plots.CoverageStep:

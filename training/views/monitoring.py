@@ -52,9 +52,7 @@ def service_monitoring(request: PageRequest, project: Project, service_id: UUID)
         "live": feedback.live_accuracy(service),
         "events": service.events.select_related("by")[:SHOWN_EVENTS],
     }
-    return page(
-        request, "training/service_monitoring.html", context, fragment="training/_service_monitoring.html"
-    )
+    return page(request, "services/monitoring.html", context, fragment="services/_monitoring.html")
 
 
 def _step_text(step: timedelta) -> str:

@@ -101,4 +101,4 @@ def revoke_token(request: PageRequest, project: Project, service_id: UUID, token
     return services_page(request, project, service, fragment=TOKENS_FRAGMENT, token_form=TokenForm())
 
 
-TOKENS_FRAGMENT = "training/_service_tokens.html"
+TOKENS_FRAGMENT = "services/_tokens.html"

@@ -110,7 +110,7 @@ def predict_with_service(request: PageRequest, project: Project, service_id: UUI
     if len(tested) == 1 and tested[0].problem:
         form.add_error("image", tested[0].problem)
     if form.errors:
-        fragment = "training/_prediction_error.html"
+        fragment = "services/_prediction_error.html"
         response = services_page(
             request, project, service, fragment=fragment, status=422, prediction_form=form
         )
@@ -119,7 +119,7 @@ def predict_with_service(request: PageRequest, project: Project, service_id: UUI
     context: dict[str, Any] = {"tested": tested, "answer": answer, "labels": _label_names(project)}
     if answer:
         context["json_lines"] = _json_lines(answer)
-    return services_page(request, project, service, fragment="training/_prediction.html", **context)
+    return services_page(request, project, service, fragment="services/_prediction.html", **context)
 
 
 @project_page(Role.VIEWER)
@@ -129,12 +129,12 @@ def explain_prediction(request: PageRequest, project: Project, service_id: UUID)
     service = get_service(project, service_id)
     upload, name = request.FILES.get("image"), request.POST.get("label", "")
     if upload is None:
-        return page(request, "training/_explained.html", {"problem": "Choose a picture first."}, status=422)
+        return page(request, "services/_explanation.html", {"problem": "Choose a picture first."}, status=422)
     version = project.training_versions.filter(
         number=_version_number(request.POST.get("version", ""))
     ).first()
     context = playground.explain(version or service.training_version, upload.read(), name)
-    return page(request, "training/_explained.html", {"project": project, **context})
+    return page(request, "services/_explanation.html", {"project": project, **context})
 
 
 @project_page(Role.VIEWER)
@@ -145,7 +145,7 @@ def prediction_neighbours(request: PageRequest, project: Project) -> HttpRespons
     search = request.GET.get("search", "")
     found = playground.find_neighbours(project, search)
     context = {"project": project, "search": search, "neighbours": found, "is_waiting": found is None}
-    return page(request, "training/_explained_neighbours.html", context)
+    return page(request, "services/_nearest_images.html", context)
 
 
 def _version_number(name: str) -> int:
@@ -197,7 +197,7 @@ def _action_response(request: PageRequest, project: Project, service: Service) -
 
 
 def _status(request: PageRequest, project: Project, service: Service) -> HttpResponse:
-    fragment = "training/_service_status.html"
+    fragment = "services/_status.html"
     return services_page(request, project, service, fragment=fragment, is_refresh=True)
 
 
@@ -217,7 +217,7 @@ def services_page(
         if service is not None:
             context.setdefault("change_form", ChangeVersionForm(service=service))
             context.setdefault("token_form", TokenForm())
-    return page(request, "training/deploy_service.html", context, fragment=fragment, status=status)
+    return page(request, "services/services.html", context, fragment=fragment, status=status)
 
 
 def _page_context(

@@ -70,7 +70,7 @@ def training_status(request: PageRequest, project: Project, number: int) -> Http
     context = _version_context(request, project, version)
     if version.is_final:
         context |= _list_context(project, number) | {"is_refresh": True}
-    return page(request, "training/_version_answer.html", context)
+    return page(request, "versions/_version_refresh.html", context)
 
 
 @project_page(Role.VIEWER)
@@ -81,7 +81,7 @@ def version_list(request: PageRequest, project: Project) -> HttpResponse:
     chosen = request.GET.get("chosen", "")
     number = int(chosen) if chosen.isdecimal() else None
     context = {"project": project, "can_manage": _can_manage(request), **_list_context(project, number)}
-    return page(request, "training/_version_list.html", context)
+    return page(request, "versions/_version_list.html", context)
 
 
 @project_page(Role.MANAGER)
@@ -211,11 +211,11 @@ def _versions_page(
     """The page; htmx asks for the statistics alone when they are sorted or searched."""
     if version is None:
         context: dict[str, Any] = {"project": project, "can_manage": _can_manage(request)}
-        return page(request, "training/train_model_empty.html", context)
+        return page(request, "versions/no_versions.html", context)
     context = _version_context(request, project, version) | _list_context(project, version.number)
     context |= more or {}
-    fragment = None if more else "training/_statistics.html"
-    return page(request, "training/train_model.html", context, fragment=fragment, status=status)
+    fragment = None if more else "versions/_label_statistics.html"
+    return page(request, "versions/versions.html", context, fragment=fragment, status=status)
 
 
 def _version_context(request: PageRequest, project: Project, version: TrainingVersion) -> dict[str, Any]:
@@ -283,8 +283,8 @@ def _ask_for_time(
     request: PageRequest, version: TrainingVersion, form: AddTimeForm, status: int = 200
 ) -> HttpResponse:
     context = {"project": version.project, "version": version, "form": form}
-    fragment = "training/_add_time.html"
-    return page(request, "training/add_time.html", context, fragment=fragment, status=status)
+    fragment = "versions/_add_time.html"
+    return page(request, "versions/add_time.html", context, fragment=fragment, status=status)
 
 
 def _ask_for_promotion(
@@ -294,8 +294,8 @@ def _ask_for_promotion(
     chosen = version.candidates.filter(is_best=True).first()
     context = {"project": version.project, "version": version, "form": form}
     context |= {"candidate": candidate, "chosen": chosen}
-    fragment = "training/_promote.html"
-    return page(request, "training/promote.html", context, fragment=fragment, status=status)
+    fragment = "versions/_promote.html"
+    return page(request, "versions/promote.html", context, fragment=fragment, status=status)
 
 
 def _confirm(request: PageRequest, version: TrainingVersion, deed: str, error: str = "") -> HttpResponse:
@@ -303,10 +303,10 @@ def _confirm(request: PageRequest, version: TrainingVersion, deed: str, error: s
     context = {"project": version.project, "version": version, "deed": deed, "error": error}
     if deed == "delete":
         context |= {"size": lifecycle.size_on_disk(version), "breaks": lifecycle.delete_consequences(version)}
-    fragment = "training/_version_confirm.html"
+    fragment = "versions/_stop_or_delete.html"
     return page(
         request,
-        "training/version_confirm.html",
+        "versions/stop_or_delete.html",
         context,
         fragment=fragment,
         status=409 if error else 200,

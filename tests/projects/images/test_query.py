@@ -187,7 +187,10 @@ def test_the_tab_of_suggestions_begins_with_the_surest_and_counts_its_groups(
     order = [image.confidence for image in (Image.objects.get(pk=pk) for pk in shown(response))]
     assert order == sorted(order, reverse=True) and len(order) == 4
     groups = response.context["page"].groups
-    assert [(one.label.name, one.count, one.confident_count) for one in groups] == [("label-0", 3, 0), ("label-1", 1, 1)]
+    assert [(one.label.name, one.count, one.confident_count) for one in groups] == [
+        ("label-0", 3, 0),
+        ("label-1", 1, 1),
+    ]
     assert response.context["page"].counts["suggested"] == 4
 
 

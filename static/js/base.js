@@ -1,0 +1,62 @@
+// What every page has: menus that close, messages that can be dismissed, failures that are said, the list of keys.
+import { isTyping, say } from "./messages.js";
+
+document.addEventListener("click", (event) => {
+  const target = event.target instanceof Element ? event.target : null;
+  if (!target) return;
+  target.closest("[data-dismiss]")?.closest(".message")?.remove();
+  for (const menu of document.querySelectorAll("details[data-menu][open]")) {
+    if (!menu.contains(target)) menu.open = false;
+  }
+  const opener = target.closest("[data-dialog-open]");
+  if (opener) document.getElementById(opener.dataset.dialogOpen)?.showModal();
+  const closer = target.closest("[data-dialog-close]");
+  if (closer) closer.closest("dialog")?.close();
+  if (target.closest("[data-keys-open]")) openKeys();
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    for (const menu of document.querySelectorAll("details[data-menu][open]")) {
+      menu.open = false;
+      menu.querySelector("summary")?.focus();
+    }
+  }
+  if (event.key === "?" && !isTyping(event.target)) openKeys();
+});
+
+// Pages list their keys in <template id="keys">; every page has `?` and Escape.
+function openKeys() {
+  let dialog = document.getElementById("keys-dialog");
+  if (!dialog) {
+    dialog = document.createElement("dialog");
+    dialog.id = "keys-dialog";
+    dialog.setAttribute("aria-labelledby", "keys-title");
+    dialog.innerHTML =
+      '<div class="dialog-head"><h2 id="keys-title">Keys of this page</h2>' +
+      '<button class="button button-quiet button-small" type="button" data-dialog-close>Close</button></div>' +
+      '<div class="dialog-body"><dl class="facts"></dl></div>';
+    const list = dialog.querySelector("dl");
+    const own = document.getElementById("keys");
+    if (own) list.append(own.content.cloneNode(true));
+    list.insertAdjacentHTML(
+      "beforeend",
+      "<dt><kbd>?</kbd></dt><dd>This list</dd><dt><kbd>Esc</kbd></dt><dd>Close a menu or dialog</dd>",
+    );
+    document.body.append(dialog);
+  }
+  if (!dialog.open) dialog.showModal();
+}
+
+document.addEventListener("htmx:responseError", (event) => {
+  const status = event.detail.xhr.status;
+  const words = {
+    403: "You may look at this, but your role does not allow to change it.",
+    404: "This is not here any more. Somebody may have deleted it. Reload the page.",
+    429: "That was too fast. Wait a moment and try again.",
+  };
+  say(words[status] ?? `The server could not do that (${status}). Nothing was changed. Try again.`, "error");
+});
+document.addEventListener("htmx:sendError", () => {
+  say("No connection to the server. Nothing was changed. Check the network and try again.", "error");
+});

@@ -1,0 +1,309 @@
+// Label Data: deeds are sent one after the other, and the grid is renewed from the last answer.
+import { Band } from "./label_data_drag_select.js";
+import { Deeds } from "./label_data_actions.js";
+import { Enlarged } from "./label_data_enlarge.js";
+import { Grid } from "./label_data_grid.js";
+import { arrangeLabels } from "./label_data_labels.js";
+import { Pane, labels } from "./label_data_pane.js";
+import { People } from "./label_data_presence.js";
+import { Scroll } from "./label_data_infinite_scroll.js";
+import { isTyping, say } from "./messages.js";
+
+const page = document.getElementById("label-data");
+const urls = page.dataset;
+const isMulti = "multiLabel" in urls;
+const canLabel = "labelUrl" in urls;
+const grid = new Grid();
+const pane = new Pane(grid);
+const enlarged = new Enlarged(grid);
+const scroll = new Scroll(urls.gridUrl, () => grid.paint());
+new Band(grid);
+
+const here = () => scroll.here();
+const tab = () => document.getElementById("bench").dataset.tab;
+const dialogIsOpen = () => document.querySelector("dialog[open]") !== null;
+
+// --- sending ---
+
+const csrf = JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"];
+const deeds = new Deeds(`exeml-deeds-${urls.user}-${location.pathname}`, csrf);
+let refused = null; // what the server did not take: { ids, names }
+let refreshing = Promise.resolve();
+let people = null; // who else is here
+
+const send = (url, values = {}, query = here()) => deeds.add(url, query, values);
+
+// Only the last of several answers is drawn: it is the newest.
+deeds.onAnswer = (html, status, isLast, deed) => {
+  if (status === 422 && deed.values.add) refused = { ids: String(deed.values.images ?? "").split(","), names: [deed.values.add].flat() };
+  if (!isLast && status === 200) return;
+  const place = keepPlace();
+  htmx.swap("#grid", html, { swapStyle: "outerHTML", swapDelay: 0, settleDelay: 20 }, { contextElement: page, afterSwapCallback: () => renewed() });
+  place();
+};
+
+deeds.onRefused = (deed, why) => {
+  say(`A change could not be made. ${why}`, "error");
+  refresh();
+};
+
+// What is on screen stays where it is although the grid begins elsewhere now.
+function keepPlace() {
+  const middle = document.querySelector(".middle");
+  const tile = grid.tile(grid.focused);
+  const top = tile?.getBoundingClientRect().top;
+  return () => {
+    const again = grid.tile(grid.focused);
+    if (again && top !== undefined && middle?.isConnected) middle.scrollTop += again.getBoundingClientRect().top - top;
+  };
+}
+
+function get(swap) {
+  refreshing = refreshing
+    .then(() => htmx.ajax("GET", `${urls.gridUrl}?${here()}`, { source: "#label-data", target: "#grid", swap }))
+    .catch(() => {});
+  return refreshing;
+}
+
+// An upload or another person changed something. Whoever is selecting keeps the grid as it is.
+function refresh(isGentle = false) {
+  const isBusy = isGentle && (grid.selected.size > 0 || grid.hasFocus() || !deeds.isIdle);
+  document.getElementById("uploads-show")?.toggleAttribute("hidden", !isBusy);
+  return get(isBusy ? "none" : "outerHTML");
+}
+
+document.addEventListener("label-data:refresh", (event) => refresh(event.detail?.isGentle ?? false));
+
+// What somebody types into All Labels is not swept away by a renewal, unless it was just sent.
+let wasSubmitted = false;
+document.addEventListener(
+  "submit",
+  (event) => {
+    wasSubmitted = event.target.closest("#all-labels") !== null;
+  },
+  true,
+);
+document.addEventListener("htmx:oobBeforeSwap", (event) => {
+  const { target } = event.detail;
+  const field = document.activeElement;
+  if (wasSubmitted || target?.id !== "all-labels" || !target.contains(field)) return;
+  if (isTyping(field) && field.value) event.detail.shouldSwap = false;
+});
+
+function renewed() {
+  grid.restore();
+  scroll.renew();
+  if (refused) {
+    grid.select(refused.ids.filter((id) => grid.tile(id)));
+    pane.takeBack(refused.names);
+    refused = null;
+  }
+  pane.show();
+  enlarged.renew();
+  people?.mark();
+  arrangeLabels();
+}
+
+document.addEventListener("htmx:afterSwap", renewed); // before the browser draws the new grid
+document.addEventListener("htmx:afterSettle", (event) => {
+  wasSubmitted = false;
+  renewed(); // Back comes without afterSwap
+  const field = document.querySelector("[data-select]");
+  if (field && event.detail.target?.id === "all-labels") {
+    field.focus();
+    field.select();
+  }
+});
+
+// --- deeds ---
+
+// The selected images or, where nothing is selected, the one with the focus.
+const subjects = () => (grid.selected.size ? [...grid.selected] : grid.focused ? [grid.focused] : []);
+
+// How a deed says which images it is about.
+const about = (ids) => (grid.isMatching ? { matching: "on" } : { images: ids.join(",") });
+
+function label(ids, add, { remove = [], stays = false } = {}) {
+  if (!canLabel || tab() === "bin" || !ids.length || !(add.length || remove.length)) return;
+  const values = { ...about(ids), add, remove };
+  if (stays && !grid.isMatching) values.stays = "on";
+  else moveOn(ids, tab() !== "labeled" && tab() !== "all" && add.length > 0);
+  send(urls.labelUrl, values);
+}
+
+// What is suggested becomes the label: of the selection, or of all that is on the page.
+function confirm() {
+  if (!canLabel || tab() === "bin") return;
+  const chosen = enlarged.isOpen ? [enlarged.id] : grid.selected.size ? [...grid.selected] : grid.ids();
+  const ids = chosen.filter((id) => grid.tile(id)?.dataset.suggestion);
+  if (!ids.length) return;
+  const values = about(ids);
+  moveOn(ids, isProposing());
+  send(urls.confirmUrl, values);
+}
+
+// Whether images leave what is shown when what is proposed for them was confirmed or refused.
+const isProposing = () => tab() === "suggested" || tab() === "unlabeled" || here().includes("check=suspects");
+
+function confirmGroup({ confirmGroup, above }) {
+  const query = new URLSearchParams({ tab: "suggested", suggestion: confirmGroup });
+  if (above) query.set("above", above);
+  const ids = [...document.querySelectorAll("#tiles > .tile")]
+    .filter(({ dataset }) => dataset.suggestion === confirmGroup && (!above || Number(dataset.percent) >= 100 * Number(above)))
+    .map((tile) => tile.dataset.image);
+  grid.select([]);
+  moveOn(ids, true);
+  send(urls.confirmUrl, { matching: "on" }, query.toString());
+}
+
+function refuse() {
+  const chosen = enlarged.isOpen ? [enlarged.id] : subjects();
+  const ids = chosen.filter((id) => grid.tile(id)?.dataset.suggestion);
+  if (!canLabel || !ids.length) return;
+  const values = about(ids);
+  moveOn(ids, tab() === "suggested" || here().includes("check=suspects"));
+  send(urls.refuseUrl, values);
+}
+
+// The focus goes on to the next image at once; images that leave the tab need not wait for the answer.
+function moveOn(ids, isLeaving) {
+  grid.moveOn(ids, isLeaving);
+  enlarged.moveOn(ids);
+}
+
+function give(wanted) {
+  const ids = enlarged.isOpen ? [enlarged.id] : subjects();
+  if (!wanted || !ids.length) return;
+  if (!isMulti) return label(ids, [wanted.name]);
+  const allHave = ids.every((id) => grid.labelsOf(id).includes(wanted.id));
+  label(ids, allHave ? [] : [wanted.name], { remove: allHave ? [wanted.name] : [], stays: true });
+}
+
+const giveByKey = (key) => give(labels().find((one) => one.key === key));
+
+pane.onGive = give;
+enlarged.onGive = give;
+pane.onApply = (names) => label([...grid.selected], names);
+pane.onRemove = (name) => label(subjects(), [], { remove: [name], stays: true });
+enlarged.onRemove = (id, name) => label([id], [], { remove: [name], stays: true });
+
+// A reviewer's word on the labels that the selected images have.
+function review(verdict) {
+  const ids = subjects();
+  if (ids.length) send(urls.reviewUrl, { ...about(ids), verdict });
+}
+
+function askToDelete() {
+  const ids = enlarged.isOpen ? [enlarged.id] : subjects();
+  const dialog = document.getElementById("delete-dialog");
+  if (!ids.length || !dialog || tab() === "bin") return;
+  const count = enlarged.isOpen ? 1 : grid.count || 1;
+  dialog.querySelector("[data-delete-count]").textContent = count === 1 ? "1 image" : `${count.toLocaleString("en")} images`;
+  dialog.dataset.ids = ids.join(",");
+  dialog.showModal();
+}
+
+function deleteImages() {
+  const dialog = document.getElementById("delete-dialog");
+  const ids = dialog.dataset.ids.split(",");
+  dialog.close();
+  const values = about(ids);
+  moveOn(ids, true);
+  send(urls.deleteUrl, values);
+}
+
+function restoreImages() {
+  const ids = subjects();
+  if (!ids.length) return;
+  const values = about(ids);
+  moveOn(ids, true);
+  send(urls.restoreUrl, values);
+}
+
+function showNew() {
+  grid.select([]);
+  refresh();
+}
+
+const undo = (event = "") => canLabel && send(urls.undoUrl, { event });
+const redo = () => canLabel && urls.redoUrl && send(urls.redoUrl);
+
+// --- pointer and keys ---
+
+document.addEventListener("click", (event) => {
+  const target = event.target;
+  if (target.closest("[data-select-page]")) grid.selectAll();
+  else if (target.closest("[data-select-matching]")) grid.selectMatching(Number(target.closest("[data-select-matching]").dataset.total));
+  else if (target.closest("[data-confirm]")) confirm();
+  else if (target.closest("[data-refuse]")) refuse();
+  else if (target.closest("[data-confirm-group]")) confirmGroup(target.closest("[data-confirm-group]").dataset);
+  else if (target.closest("[data-review]")) review(target.closest("[data-review]").dataset.review);
+  else if (target.closest("[data-delete]")) askToDelete();
+  else if (target.closest("[data-enlarge]")) enlarged.open(grid.ids().find((id) => grid.selected.has(id)));
+  else if (target.closest("[data-delete-confirm]")) deleteImages();
+  else if (target.closest("[data-restore]")) restoreImages();
+  else if (target.closest("[data-undo]")) undo(target.closest("[data-undo]").dataset.undo);
+  else if (target.closest("#uploads-show")) showNew();
+  else if (target.closest("[data-notice-close]")) document.getElementById("notice").replaceChildren();
+  else if (target.closest("#label-dialog [data-dialog-close]")) event.preventDefault();
+});
+
+document.addEventListener("dblclick", (event) => {
+  const tile = event.target.closest(".tile");
+  if (tile) enlarged.open(tile.dataset.image);
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.altKey) return;
+  const isCommand = event.ctrlKey || event.metaKey;
+  if (event.key === "Escape" && event.target.closest("#rename-form")) {
+    document.querySelector("[data-rename-cancel]")?.click();
+    return;
+  }
+  if (isTyping(event.target)) return;
+  const isFree = !dialogIsOpen() || enlarged.isOpen;
+  const key = event.key.toLowerCase();
+  if (isCommand && key === "z" && canLabel) event.shiftKey ? redo() : undo();
+  else if (isCommand && key === "y" && canLabel) redo();
+  else if (isCommand) return;
+  else if (/^[0-9a-z]$/.test(key) && isFree) giveByKey(key);
+  else if ((key === "+" || key === "=") && isFree) confirm();
+  else if (key === "-" && isFree) refuse();
+  else if (event.key === "Delete" && isFree) askToDelete();
+  else if (dialogIsOpen()) return;
+  else if (event.key === "Enter" && event.target.closest(".tile")) enlarged.open(grid.focused);
+  else if (key === "." && document.getElementById("label-input")) document.getElementById("label-input").focus();
+  else if (key === "/") document.getElementById("search")?.focus();
+  else return;
+  event.preventDefault();
+});
+
+// What went well need not be dismissed; Ctrl+Z and the pane still take it back. Refusals stay until read.
+const NOTICE_MS = 10_000;
+document.addEventListener("htmx:oobAfterSwap", (event) => {
+  const box = event.detail.target.id === "notice" && document.querySelector("#notice .notice-success, #notice .notice-info");
+  if (!box) return;
+  const leave = () => (box.matches(":hover, :focus-within") ? setTimeout(leave, 1000) : box.remove());
+  setTimeout(leave, NOTICE_MS);
+});
+
+// The dialog that asks before a label is deleted opens when its words have arrived, and closes when it is done.
+document.addEventListener("htmx:afterSwap", (event) => {
+  const dialog = document.getElementById("label-dialog");
+  if (event.detail.target?.id === "label-dialog-body") dialog.open || dialog.showModal();
+  else if (dialog?.open) dialog.close();
+});
+
+// What others do shows where one works; counts and labels follow, the grid only where nobody is at it.
+people = new People(grid, page, (names, shown) => {
+  refresh(true);
+  pane.show();
+  enlarged.renew();
+  const subject = enlarged.isOpen ? enlarged.id : grid.focused;
+  if (shown.includes(subject)) say(`${names.join(", ")} changed the image that you are at.`);
+});
+
+grid.restore();
+pane.show();
+arrangeLabels();
+deeds.pump(); // what an earlier visit could not send

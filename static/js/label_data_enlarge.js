@@ -1,0 +1,130 @@
+// One image large, with its facts; arrows go to the next one, and the keys of the labels work as in the grid.
+import { chip, labels, quickButtons } from "./label_data_pane.js";
+import { Zoom } from "./label_data_zoom.js";
+
+const megabytes = (bytes) => (bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
+
+export class Enlarged {
+  onRemove = () => {};
+  onGive = () => {};
+
+  constructor(grid) {
+    this.grid = grid;
+    this.id = null;
+    this.zoom = new Zoom();
+    document.addEventListener("click", (event) => {
+      const step = event.target.closest("[data-enlarge-step]");
+      if (step) this.#step(Number(step.dataset.enlargeStep));
+    });
+    document.addEventListener("keydown", (event) => {
+      if (!this.isOpen || document.querySelector("#delete-dialog[open]")) return;
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (step) this.#step(step);
+      const zoom = { PageUp: 1, PageDown: -1 }[event.key];
+      if (zoom) {
+        this.zoom.by(zoom);
+        event.preventDefault();
+      }
+    });
+    document.addEventListener("close", (event) => event.target.id === "enlarge" && this.#onClose(), true);
+  }
+
+  get dialog() {
+    return document.getElementById("enlarge");
+  }
+
+  get isOpen() {
+    return this.dialog?.open ?? false;
+  }
+
+  open(id) {
+    if (!this.grid.tile(id)) return;
+    this.id = id;
+    this.#show();
+    if (!this.isOpen) this.dialog.showModal();
+  }
+
+  // After a deed: on to the image that the grid moved on to.
+  moveOn(ids) {
+    if (!this.isOpen || !ids.includes(this.id)) return;
+    if (this.grid.focused) this.open(this.grid.focused);
+    else this.dialog.close();
+  }
+
+  // The grid was renewed: labels may have changed, the image may have left.
+  renew() {
+    if (!this.isOpen) return;
+    if (this.grid.tile(this.id)) this.#show();
+    else if (this.grid.focused) this.open(this.grid.focused);
+    else this.dialog.close();
+  }
+
+  #show() {
+    const { dataset, title } = this.grid.tile(this.id);
+    const image = document.getElementById("enlarge-image");
+    if (!image.src.endsWith(dataset.file)) {
+      image.src = dataset.file;
+      this.zoom.reset();
+    }
+    image.alt = title;
+    document.getElementById("enlarge-name").textContent = title;
+    document.getElementById("enlarge-name").title = title;
+    document.getElementById("enlarge-facts").textContent = `${dataset.width} × ${dataset.height} · ${megabytes(Number(dataset.size))}`;
+    const { benchUrl, historyUrl } = document.getElementById("label-data").dataset;
+    document.getElementById("enlarge-similar").href = `${benchUrl}?tab=all&sort=similar&like=${this.id}`;
+    document.getElementById("enlarge-history").href = historyUrl.replace("/images/0/", `/images/${this.id}/`);
+    this.#showLabels();
+    const ids = this.grid.ids();
+    const [previous, next] = document.querySelectorAll("[data-enlarge-step]");
+    previous.disabled = ids[0] === this.id;
+    next.disabled = ids.at(-1) === this.id;
+    const place = ids.indexOf(this.id);
+    for (const near of [ids[place + 1], ids[place + 2], ids[place - 1]]) if (near) new Image().src = this.grid.tile(near).dataset.file;
+    this.#showSuggestion();
+    this.#showNeighbours();
+  }
+
+  // The labeled images that it looks like, once somebody stays with it.
+  #showNeighbours() {
+    const place = document.getElementById("enlarge-neighbours");
+    if (place.dataset.of === this.id) return;
+    place.dataset.of = this.id;
+    place.replaceChildren();
+    clearTimeout(this.waiting);
+    const url = document.getElementById("label-data").dataset.neighboursUrl.replace("/images/0/", `/images/${this.id}/`);
+    this.waiting = setTimeout(() => this.isOpen && htmx.ajax("GET", url, { target: place, swap: "innerHTML" }), 200);
+  }
+
+  #showSuggestion() {
+    const line = document.getElementById("enlarge-suggestion");
+    if (!line) return;
+    const { suggestion, percent } = this.grid.tile(this.id).dataset;
+    const label = labels().find((one) => one.id === suggestion);
+    line.hidden = !label;
+    line.textContent = label ? `Looks like ${label.name}, ${percent} % sure: + confirms, − refuses` : "";
+  }
+
+  #showLabels() {
+    const carried = this.grid.labelsOf(this.id);
+    const canLabel = "labelUrl" in document.getElementById("label-data").dataset;
+    const chips = labels()
+      .filter((label) => carried.includes(label.id))
+      .map((label) => chip(label, canLabel ? () => this.onRemove(this.id, label.name) : null));
+    document.getElementById("enlarge-labels").replaceChildren(...chips);
+    document.getElementById("enlarge-quick")?.replaceChildren(...quickButtons((label) => this.onGive(label)));
+  }
+
+  #step(step) {
+    const ids = this.grid.ids();
+    const to = ids[ids.indexOf(this.id) + step];
+    if (to) this.open(to);
+  }
+
+  #onClose() {
+    delete document.getElementById("enlarge-neighbours").dataset.of;
+    this.grid.focused = this.id;
+    this.grid.hadFocus = true;
+    this.grid.restore();
+    this.grid.tile(this.id)?.focus();
+  }
+}

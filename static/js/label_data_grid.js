@@ -1,0 +1,200 @@
+// The grid: which images are selected, which one has the focus, and how both move.
+
+import { isTyping } from "./messages.js";
+
+const SIZE_KEY = "exeml-tile-size";
+
+export class Grid {
+  constructor() {
+    this.selected = new Set(); // image ids as text
+    this.matching = 0; // how many images match, where all of them are selected
+    this.focused = null;
+    this.anchor = null; // where a range begins
+    this.hadFocus = false;
+    document.addEventListener("mousedown", (event) => this.#onPress(event));
+    document.addEventListener("click", (event) => this.#onClick(event));
+    document.addEventListener("keydown", (event) => this.#onKey(event));
+    document.addEventListener("focusin", (event) => this.#onFocus(event));
+    document.addEventListener("input", (event) => event.target.id === "tile-size" && this.#resize(event.target.value));
+  }
+
+  tiles = () => [...document.querySelectorAll("#tiles > .tile")];
+  tile = (id) => document.getElementById(`image-${id}`);
+  ids = () => this.tiles().map((tile) => tile.dataset.image);
+  labelsOf = (id) => (this.tile(id)?.dataset.labels ?? "").split(" ").filter(Boolean);
+  hasFocus = () => document.activeElement?.closest(".tile") !== null && document.activeElement !== document.body;
+
+  // --- after the grid was renewed: what is still there stays selected, and the focus does not get lost ---
+
+  restore() {
+    const ids = this.ids();
+    this.matching = 0;
+    this.selected = new Set(ids.filter((id) => this.selected.has(id)));
+    if (!this.focused || !this.tile(this.focused)) this.focused = ids[Math.min(this.place ?? 0, ids.length - 1)] ?? null;
+    this.paint();
+    const size = localStorage.getItem(SIZE_KEY);
+    if (size) this.#resize(size);
+    const isLost = document.activeElement === document.body || document.activeElement === null;
+    if (this.hadFocus && isLost && this.focused) this.tile(this.focused).focus({ preventScroll: true });
+  }
+
+  get isMatching() {
+    return this.matching > 0;
+  }
+
+  get count() {
+    return this.matching || this.selected.size;
+  }
+
+  paint() {
+    if (this.isMatching) this.selected = new Set(this.ids());
+    for (const tile of this.tiles()) {
+      tile.setAttribute("aria-selected", String(this.selected.has(tile.dataset.image)));
+      tile.tabIndex = tile.dataset.image === this.focused ? 0 : -1;
+      if (!tile.querySelector(".tick")) tile.insertAdjacentHTML("beforeend", '<span class="tick"></span>');
+    }
+    document.dispatchEvent(new CustomEvent("label-data:selected"));
+  }
+
+  select(ids) {
+    this.matching = 0;
+    this.selected = new Set(ids);
+    this.paint();
+  }
+
+  // All images that the address matches, also those that are not on the page.
+  selectMatching(total) {
+    this.matching = total;
+    this.paint();
+    if (this.focused) this.tile(this.focused)?.focus({ preventScroll: true });
+  }
+
+  selectAll() {
+    this.select(this.ids());
+    if (this.focused) this.tile(this.focused)?.focus();
+  }
+
+  // The next image that is not among `ids` gets the focus; with `isLeaving` they disappear at once.
+  moveOn(ids, isLeaving) {
+    const gone = new Set(ids);
+    const all = this.ids();
+    const last = all.findLastIndex((id) => gone.has(id));
+    const next = all.find((id, at) => at > last && !gone.has(id)) ?? all.findLast((id) => !gone.has(id)) ?? null;
+    const hadFocus = this.hadFocus || this.hasFocus();
+    if (isLeaving) for (const id of gone) this.tile(id)?.remove();
+    this.selected.clear();
+    this.matching = 0;
+    this.anchor = null;
+    this.focused = next;
+    this.place = next ? this.ids().indexOf(next) : 0;
+    this.paint();
+    const dialog = document.querySelector("dialog[open]");
+    if (next && hadFocus && !dialog) this.#focus(next);
+  }
+
+  #focus(id) {
+    this.focused = id;
+    this.place = this.ids().indexOf(id);
+    for (const tile of document.querySelectorAll('#tiles > .tile[tabindex="0"]')) tile.tabIndex = -1;
+    const tile = this.tile(id);
+    tile.tabIndex = 0;
+    tile.focus({ preventScroll: true });
+    tile.scrollIntoView({ block: "nearest" });
+  }
+
+  // --- pointer ---
+
+  #onPress(event) {
+    document.getElementById("tiles")?.classList.remove("has-keys");
+    if (event.target.closest(".tile") && event.shiftKey) event.preventDefault(); // no text selection
+  }
+
+  #onClick(event) {
+    const tile = event.target.closest(".tile");
+    if (!tile) return;
+    const id = tile.dataset.image;
+    if (event.shiftKey) this.#range(id, event.ctrlKey || event.metaKey);
+    else if (event.ctrlKey || event.metaKey || event.pointerType === "touch") this.#toggle(id);
+    else {
+      const isOnly = this.selected.size === 1 && this.selected.has(id);
+      this.anchor = id;
+      this.isClicked = true; // one that was clicked: the selection follows the arrows
+      this.select(isOnly && event.detail < 2 ? [] : [id]);
+    }
+    this.#focus(id);
+  }
+
+  #toggle(id) {
+    this.anchor = id;
+    this.isClicked = false;
+    this.matching = 0;
+    if (!this.selected.delete(id)) this.selected.add(id);
+    this.paint();
+  }
+
+  #range(to, isAdding) {
+    const ids = this.ids();
+    const from = ids.indexOf(this.anchor ?? this.focused ?? to);
+    const end = ids.indexOf(to);
+    const between = ids.slice(Math.min(from, end), Math.max(from, end) + 1);
+    this.select(isAdding ? [...this.selected, ...between] : between);
+  }
+
+  // --- keys ---
+
+  #onFocus(event) {
+    const tile = event.target.closest?.(".tile");
+    this.hadFocus = tile !== null && tile !== undefined;
+    if (tile) this.focused = tile.dataset.image;
+  }
+
+  #onKey(event) {
+    const isCommand = event.ctrlKey || event.metaKey;
+    if (document.querySelector("dialog[open]") || isTyping(event.target)) return;
+    if (isCommand && event.key.toLowerCase() === "a" && this.ids().length) {
+      this.selectAll();
+      event.preventDefault();
+    } else if (event.key === "Escape" && this.selected.size) this.select([]);
+    else if (event.target.closest?.(".tile")) this.#onTileKey(event);
+  }
+
+  #onTileKey(event) {
+    const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.#columns(), ArrowDown: this.#columns() }[event.key];
+    if (event.key === " ") this.#toggle(this.focused);
+    else if (step || event.key === "Home" || event.key === "End") this.#step(step, event);
+    else return;
+    document.getElementById("tiles").classList.add("has-keys");
+    event.preventDefault();
+  }
+
+  #step(step, event) {
+    const ids = this.ids();
+    const at = ids.indexOf(this.focused);
+    let to = at + (step ?? 0);
+    if (event.key === "Home") to = 0;
+    if (event.key === "End") to = ids.length - 1;
+    if (to < 0 || to >= ids.length) return;
+    if (event.shiftKey) {
+      this.anchor ??= this.focused;
+      this.#range(ids[to], false);
+    } else {
+      this.anchor = null;
+      if (this.isClicked && this.selected.size === 1 && this.selected.has(this.focused)) this.select([ids[to]]);
+    }
+    this.#focus(ids[to]);
+  }
+
+  #columns() {
+    const tiles = this.tiles();
+    const top = tiles[0]?.offsetTop;
+    const wrap = tiles.findIndex((tile) => tile.offsetTop !== top);
+    return wrap === -1 ? tiles.length : wrap;
+  }
+
+  #resize(size) {
+    const slider = document.getElementById("tile-size");
+    if (slider) slider.value = size;
+    document.getElementById("label-data").style.setProperty("--tile", `${size}px`);
+    localStorage.setItem(SIZE_KEY, size);
+  }
+}

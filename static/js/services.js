@@ -1,0 +1,147 @@
+// The test of a service: preview, paste, camera, keys; copy buttons; the Deploy dialog.
+import { openCamera } from "./camera.js";
+import { isTyping, say } from "./messages.js";
+
+const MEGABYTE = 1024 * 1024;
+const find = (id) => document.getElementById(id);
+
+// --- the picture ---
+
+const input = find("id_image");
+const drop = document.querySelector("[data-drop]");
+let previewUrl = "";
+
+function refuse(sentence) {
+  const line = document.createElement("p");
+  line.className = "field-error";
+  line.textContent = sentence;
+  find("prediction-error").replaceChildren(line);
+  input.value = "";
+}
+
+function showPicture() {
+  const preview = drop.querySelector(".drop-preview");
+  if (previewUrl) URL.revokeObjectURL(previewUrl);
+  const file = input.files[0];
+  previewUrl = file ? URL.createObjectURL(file) : "";
+  preview.hidden = !file;
+  drop.toggleAttribute("data-has-picture", Boolean(file));
+  const name = document.querySelector("[data-drop-name]");
+  const count = input.files.length;
+  name.textContent = name.title = count > 1 ? `${count} pictures` : file ? file.name : "No picture chosen";
+  if (file) preview.src = previewUrl;
+  else preview.removeAttribute("src");
+}
+
+const hidePicture = () => {
+  drop.querySelector(".drop-preview").hidden = true;
+  drop.removeAttribute("data-has-picture");
+};
+
+function clearAnswer() {
+  const answer = find("prediction-result");
+  if (!("answer" in answer.dataset)) return;
+  delete answer.dataset.answer;
+  answer.className = "test-empty";
+  const words = document.createElement("p");
+  words.className = "muted";
+  words.textContent = "Press Prediction for the labels of this picture.";
+  answer.replaceChildren(words);
+}
+
+function take() {
+  find("prediction-error").replaceChildren();
+  clearAnswer();
+  const most = Number(input.dataset.maxMb);
+  const large = [...input.files].find((file) => file.size > most * MEGABYTE);
+  if (large) refuse(`${input.files.length > 1 ? `“${large.name}”` : "The picture"} is larger than ${most} MB. Choose a smaller one.`);
+  showPicture();
+}
+
+function usePasted(event) {
+  const picture = [...event.clipboardData.files].find((file) => file.type.startsWith("image/"));
+  if (picture) use(picture);
+}
+
+function use(picture) {
+  const list = new DataTransfer();
+  list.items.add(picture);
+  input.files = list.files;
+  take();
+}
+
+// Several answers: each beside its picture, and one press shows it by itself.
+function showTested(result) {
+  for (const image of result.querySelectorAll("[data-tested-picture]")) {
+    const file = input.files[Number(image.dataset.testedPicture)];
+    if (!file) continue;
+    image.src = URL.createObjectURL(file);
+    image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
+  }
+}
+
+function showOne(event) {
+  const button = event.target instanceof Element ? event.target.closest("[data-tested]") : null;
+  const file = button && input.files[Number(button.dataset.tested)];
+  if (!file) return;
+  use(file);
+  find("prediction-button").click();
+}
+
+if (input) {
+  input.addEventListener("change", take);
+  drop.querySelector(".drop-preview").addEventListener("error", hidePicture);
+  document.addEventListener("paste", usePasted);
+  document.addEventListener("click", showOne);
+  document.addEventListener("htmx:afterSettle", () => showTested(find("prediction-result")));
+  find("camera").addEventListener("click", () => openCamera(use, refuse));
+  for (const kind of ["dragenter", "dragover"]) input.addEventListener(kind, () => drop.setAttribute("data-over", ""));
+  for (const kind of ["dragleave", "drop"]) input.addEventListener(kind, () => drop.removeAttribute("data-over"));
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || document.querySelector("dialog[open]")) return;
+    if (event.key === "o") input.click();
+    if (event.key === "p") find("prediction-button").click();
+    if (event.key === "c") find("camera").click();
+  });
+  showPicture(); // the browser keeps the file over a reload
+}
+
+// --- copying ---
+
+// The clipboard's own interface exists only on https and localhost.
+async function copy(element) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(element.textContent);
+  getSelection().selectAllChildren(element);
+  if (!document.execCommand("copy")) throw new Error("refused");
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target instanceof Element ? event.target.closest("[data-copy]") : null;
+  if (!button) return;
+  const word = button.querySelector("[data-copy-word]");
+  try {
+    await copy(find(button.dataset.copy));
+    word.textContent = "Copied";
+    setTimeout(() => (word.textContent = "Copy"), 2000);
+  } catch {
+    say("The browser does not allow copying here. Select the text and copy it by hand.", "error");
+  }
+});
+
+// --- dialogs ---
+
+document.querySelector("dialog[data-open-now]")?.showModal();
+for (const field of document.querySelectorAll("#change-dialog [aria-invalid=true]")) field.focus();
+document.querySelector("#deploy-form [aria-invalid=true]")?.focus();
+document.querySelector(".service-card[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+
+document.addEventListener("submit", (event) => {
+  if (!("once" in event.target.dataset)) return;
+  if ("sent" in event.target.dataset) event.preventDefault();
+  event.target.dataset.sent = "";
+});
+
+// The page with a fresh token answered a POST: a reload must show the service, not deploy once more.
+const settled = document.querySelector("[data-settle-at]")?.dataset.settleAt;
+if (settled) history.replaceState(null, "", settled);
+else if (location.search.startsWith("?version=")) history.replaceState(null, "", location.pathname);
