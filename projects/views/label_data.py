@@ -12,7 +12,6 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from exeml_site.lib.fair_lock import with_fair_lock
 from exeml_site.lib.http import page, redirect_to, wants_fragment
 from exeml_site.lib.text import counted
 from projects.access import PageRequest, project_page
@@ -42,7 +41,6 @@ class Notice:
 
 @project_page(Role.VIEWER)
 @require_safe
-@with_fair_lock
 def label_data(request: PageRequest, project: Project) -> HttpResponse:
     last = LabelEvent.objects.filter(project=project).order_by("-pk").values_list("pk", flat=True).first()
     context = {**page_context(request, project), "last_event": last or 0}
@@ -51,7 +49,6 @@ def label_data(request: PageRequest, project: Project) -> HttpResponse:
 
 @project_page(Role.VIEWER)
 @require_safe
-@with_fair_lock
 def image_grid(request: PageRequest, project: Project) -> HttpResponse:
     """Grid, counts and labels as they are now: other people and uploads change them.
 
@@ -68,7 +65,6 @@ def image_grid(request: PageRequest, project: Project) -> HttpResponse:
 
 @project_page(Role.LABELER)
 @require_POST
-@with_fair_lock
 def label_images(request: PageRequest, project: Project) -> HttpResponse:
     form = LabelImagesForm(request.POST, project=project)
     if not form.is_valid():
@@ -87,7 +83,6 @@ def label_images(request: PageRequest, project: Project) -> HttpResponse:
 
 @project_page(Role.LABELER)
 @require_POST
-@with_fair_lock
 def undo_labeling(request: PageRequest, project: Project) -> HttpResponse:
     """Take back the deed that is named, or what the user did last."""
     event = _event_to_undo(project, request)

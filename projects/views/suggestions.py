@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.http import HttpResponse
 from django.views.decorators.http import require_POST
 
-from exeml_site.lib.fair_lock import with_fair_lock
 from exeml_site.lib.text import counted
 from projects.access import PageRequest, project_page
 from projects.forms.label_data import ImagesForm
@@ -16,7 +15,6 @@ from projects.views.label_data import Notice, first_error, refreshed_page, refus
 
 @project_page(Role.LABELER)
 @require_POST
-@with_fair_lock
 def confirm_suggestions(request: PageRequest, project: Project) -> HttpResponse:
     """Each image gets the label that is suggested for it."""
     form = ImagesForm(request.POST)
@@ -32,7 +30,6 @@ def confirm_suggestions(request: PageRequest, project: Project) -> HttpResponse:
 
 @project_page(Role.LABELER)
 @require_POST
-@with_fair_lock
 def refuse_suggestions(request: PageRequest, project: Project) -> HttpResponse:
     """The images wait for another suggestion; nothing is labeled."""
     form = ImagesForm(request.POST)
