@@ -158,7 +158,6 @@ else:
                 "init_command": (
                     "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA cache_size=-16384;"
                     "PRAGMA mmap_size=268435456;"
-                    "PRAGMA wal_autocheckpoint=16384;"  # pages: exeml_site/sqlite3 comes first
                 ),
             },
         }

@@ -1,10 +1,8 @@
-"""Transactions of SQLite stand in a line and nobody waits for a checkpoint."""
+"""Transactions of SQLite queue for a file lock."""
 
 from __future__ import annotations
 
-import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,8 +14,6 @@ from typing import Any
 import pytest
 from django.db import DatabaseError
 from django.db.utils import ConnectionHandler
-
-from exeml_site.sqlite3.base import Checkpoints
 
 HOLD = """
 import fcntl, os, sys, time
@@ -131,20 +127,3 @@ def test_a_killed_process_leaves_the_line(connections: ConnectionHandler) -> Non
         holder.send_signal(signal.SIGKILL)
         waiting.join(30)
     assert not waiting.is_alive() and count(connections) == 1
-
-
-def test_a_checkpoint_brings_what_was_committed_into_the_database(
-    connections: ConnectionHandler, tmp_path: Path
-) -> None:
-    name = connections["default"].settings_dict["NAME"]
-    write(connections, 1)
-    Checkpoints().make(name)
-    copy = shutil.copy(name, tmp_path / "without-its-log.sqlite3")
-    found = sqlite3.connect(copy)
-    assert found.execute("SELECT by FROM deeds").fetchall() == [(1,)]
-    found.close()
-
-
-def test_a_database_that_is_gone_is_not_made_again(tmp_path: Path) -> None:
-    Checkpoints().make(str(tmp_path / "gone.sqlite3"))
-    assert not list(tmp_path.iterdir())
