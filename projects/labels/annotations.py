@@ -16,7 +16,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from exeml_site.lib import jobs
-from exeml_site.lib.bulk import bulk_insert, chunks
+from exeml_site.lib.bulk import chunks
 from projects.labels import second_opinions
 from projects.models import (
     Annotation,
@@ -30,8 +30,6 @@ from projects.models import (
 )
 from projects.models.image import ImageQuerySet
 from projects.models.label import HOT_KEYS, LABEL_COLOURS, LABEL_NAME
-
-ANNOTATION_FIELDS = ("image", "label", "by", "source", "at", "confidence")
 
 
 @dataclass(frozen=True)
@@ -95,26 +93,27 @@ def write_annotations(
 ) -> None:
     """Make the rows say what the moves want.
 
-    `given`: (image id, label id) → fields (ANNOTATED) that another installation already knew.
+    `given`: (image id, label id) → fields of the annotation that another installation already knew.
     """
     now, known = timezone.now(), given or {}
     gone = [pk for move in moves for label, pk in move.held.annotations.items() if label not in move.wanted]
     new = [
-        {
-            "image": move.held.image_id,
-            "label": label,
-            "by": by and by.pk,
-            "source": source,
-            "at": now,
-            "confidence": None,
-            **known.get((move.held.image_id, label), {}),
-        }
+        Annotation(
+            image_id=move.held.image_id,
+            label_id=label,
+            **{
+                "by_id": by and by.pk,
+                "source": source,
+                "at": now,
+                **known.get((move.held.image_id, label), {}),
+            },
+        )
         for move in moves
         for label in sorted(move.wanted - move.held.labels)
     ]
     for chunk in chunks(gone):
         Annotation.objects.filter(pk__in=chunk).delete()
-    bulk_insert(Annotation, ANNOTATION_FIELDS, (list(one.values()) for one in new))
+    Annotation.objects.bulk_create(new)
     mark_labeled([move.held.image_id for move in moves if move.wanted and not move.held.labels], True)
     mark_labeled([move.held.image_id for move in moves if move.held.labels and not move.wanted], False)
 
@@ -169,7 +168,7 @@ def record_event(
         project=project, kind=kind, by=by, changes=changes, details=details or {}, undoes=undoes
     )
     touched = sorted({change["image"] for change in changes})
-    bulk_insert(LabelEventImage, ("event", "image"), ((event.pk, image_id) for image_id in touched))
+    LabelEventImage.objects.bulk_create(LabelEventImage(event=event, image_id=pk) for pk in touched)
     if has_opinion or project.opinion_share:
         second_opinions.update_states(project, changes)
     if "into" in event.details:

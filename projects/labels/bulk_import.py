@@ -96,7 +96,7 @@ def _fields(mark: EntryLabel, people: Mapping[str, User], by: User | None) -> di
     source, _, name = mark.annotated_by.partition("/")
     person = people.get(name.partition("/")[0])
     if person is not None and source in AnnotationSource.values:
-        fields |= {"by": person.pk, "source": source}
+        fields |= {"by_id": person.pk, "source": source}
     elif source == AnnotationSource.SAMPLE:
         fields["source"] = source
     if at := _time(mark.creation_time):

@@ -12,9 +12,8 @@ from typing import Any
 
 from django.contrib.auth.models import User
 
-from exeml_site.lib.bulk import bulk_insert, chunks
+from exeml_site.lib.bulk import chunks
 from projects.labels.annotations import (
-    ANNOTATION_FIELDS,
     ImageLabels,
     change_entry,
     free_hot_key,
@@ -85,18 +84,17 @@ def restore_annotations(label: Label, rows: Iterable[list[Any]]) -> None:
     """Annotations as the event kept them: image, person, how, when, confidence."""
     rows = list(rows)
     users = set(User.objects.filter(pk__in={row[1] for row in rows if row[1]}).values_list("pk", flat=True))
-    kept = (
-        (
-            image_id,
-            label.pk,
-            by_id if by_id in users else None,
-            source,
-            datetime.fromisoformat(at),
-            confidence,
+    Annotation.objects.bulk_create(
+        Annotation(
+            image_id=image_id,
+            label=label,
+            by_id=by_id if by_id in users else None,
+            source=source,
+            at=datetime.fromisoformat(at),
+            confidence=confidence,
         )
         for image_id, by_id, source, at, confidence in rows
     )
-    bulk_insert(Annotation, ANNOTATION_FIELDS, kept)
     mark_labeled([row[0] for row in rows], True)
 
 
