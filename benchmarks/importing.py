@@ -96,12 +96,12 @@ def importing(contents: Sequence[bytes]) -> float:
         upload_parts.save_part(
             transfer, 0, part, archive[part * upload_parts.PART_BYTES : (part + 1) * upload_parts.PART_BYTES]
         )
-    Transfer.objects.filter(pk=transfer.pk).update(state=Transfer.State.WAITING)
+    Transfer.objects.filter(pk=transfer.pk).update(status=Transfer.Status.WAITING)
     began = time.perf_counter()
     import_job.run(transfer.pk)
     seconds = time.perf_counter() - began
     transfer.refresh_from_db()
-    assert transfer.state == Transfer.State.COMPLETED, transfer.traceback or transfer.problem
+    assert transfer.status == Transfer.Status.COMPLETED, transfer.traceback or transfer.problem
     assert project.images.filter(is_labeled=True).count() == len(contents)
     return len(contents) / seconds
 

@@ -29,6 +29,7 @@ PERIODIC_JOBS = (
     PeriodicJob("resume_batches", 15),
     PeriodicJob("resume_imports", 15),
     PeriodicJob("resume_embedding", 60),
+    PeriodicJob("resume_forecasts", 60 * 60),
     PeriodicJob("delete_old_collected_calls", DAY_S),
     PeriodicJob("delete_old_call_counts", DAY_S),
     PeriodicJob("empty_bins", DAY_S),  # by interval, since a desk's computer sleeps at night

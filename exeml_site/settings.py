@@ -203,6 +203,7 @@ JOBS = {
     "run_import": "projects.transfers.import_job.run",
     # by the clock (cron.py)
     "sweep_trainings": "training.versions.recovery.sweep",
+    "resume_forecasts": "training.versions.recovery.enqueue_lost_forecasts",
     "stop_expired_services": "training.serving.deploy.stop_expired",
     "resume_version_changes": "training.serving.rollout.catch_up",
     "resume_batches": "training.serving.batches.job.catch_up",

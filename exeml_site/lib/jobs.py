@@ -1,4 +1,4 @@
-"""Enqueues jobs by their name in `settings.JOBS`.
+"""Enqueues jobs by their name in `settings.JOBS`, and says which of them are under way.
 
 A job is asked for after every change and done once: while one waits, asking again changes nothing. Redis only
 carries the work; what is missed while it is away is found by the periodic jobs of `exeml_site.cron`.
@@ -17,7 +17,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
-from rq.job import Job, JobStatus
+from rq.job import Job
 from rq.queue import Queue
 
 logger = logging.getLogger(__name__)
@@ -43,49 +43,71 @@ def after(event: str, pk: int) -> None:
         enqueue(name, pk)
 
 
-def enqueue(
+def enqueue(name: str, *args: Any, **options: Any) -> None:
+    """Do `enqueue_now` once this transaction is committed."""
+    transaction.on_commit(partial(enqueue_now, name, *args, **options))
+
+
+def enqueue_now(
     name: str,
-    pk: int | UUID,
-    *,
+    *args: Any,
     queue: str = settings.QUEUE_LABELING,
-    step: int | None = None,
+    job_id: str = "",
     timeout_s: int = DEFAULT_TIMEOUT_S,
-) -> None:
-    """Once this transaction is committed, let a worker run the job `name` with `pk`.
+    **options: Any,
+) -> bool:
+    """Let a worker run the job `name` of `settings.JOBS` with `args`. False where Redis does not answer.
 
-    `step`: how far the work is. A job whose worker was killed twice at the same step waits for RQ to notice.
-    Without Redis nothing is enqueued, a warning is logged, and a periodic job enqueues it later.
+    `job_id`: `<name>-<first argument>` unless given. While it waits, nothing is added. While a worker has it,
+    one more follows, because the first may have read the rows before this change.
+    `options`: those of `rq.Queue.enqueue_call`; nothing is kept of a job that succeeded unless they say so.
     """
-    transaction.on_commit(partial(_enqueue, name, pk, queue, step, timeout_s))
-
-
-def _enqueue(name: str, pk: int | UUID, queue_name: str, step: int | None, timeout_s: int) -> None:
-    job_id = f"{name}-{pk}" + (f"-{step}" if step else "")
+    args = tuple(str(argument) if isinstance(argument, UUID) else argument for argument in args)
+    job_id = job_id or f"{name}-{args[0]}"
+    options = {"result_ttl": 0, "failure_ttl": 24 * 3600, **options}
     try:
-        queue = django_rq.get_queue(queue_name, commit_mode="auto")
-        # A job that runs may have read the rows before this change: one more must follow it.
-        for each in (job_id, f"{job_id}-again"):
-            status = _status(queue, each)
-            if status == JobStatus.QUEUED:
-                return
-            if status != JobStatus.STARTED:
-                _put(queue, name, pk, each, timeout_s)
-                return
+        rq_queue = django_rq.get_queue(queue, commit_mode="auto")
+        for each in _ids(job_id):
+            if rq_queue.get_job_position(each) is not None:
+                break
+            if not _is_with_a_worker(rq_queue, each):
+                rq_queue.enqueue_call(settings.JOBS[name], args, job_id=each, timeout=timeout_s, **options)
+                break
     except (RedisError, OSError) as problem:
-        logger.warning("%s of %s waits for the queue: %s", name, pk, problem)
+        logger.warning("the job %s waits for the queue: %s", job_id, problem)
+        return False
+    return True
 
 
-def _status(queue: Queue, job_id: str) -> JobStatus | None:
-    job = queue.fetch_job(job_id)
-    return job.get_status() if job else None
+def is_under_way(job_id: str, queue: str) -> bool:
+    """Whether the job, or the one that follows it, waits in its queue or is with a worker that lives.
+
+    True where Redis does not answer, so that nobody calls work lost on a guess.
+    """
+    try:
+        rq_queue = django_rq.get_queue(queue)
+        return any(
+            rq_queue.get_job_position(each) is not None or _is_with_a_worker(rq_queue, each)
+            for each in _ids(job_id)
+        )
+    except (RedisError, OSError) as problem:
+        logger.warning("cannot ask for the job %s: %s", job_id, problem)
+        return True
 
 
-def _put(queue: Queue, name: str, pk: int | UUID, job_id: str, timeout_s: int) -> None:
-    queue.enqueue_call(
-        settings.JOBS[name],
-        args=(str(pk) if isinstance(pk, UUID) else pk,),
-        job_id=job_id,
-        timeout=timeout_s,
-        result_ttl=0,
-        failure_ttl=24 * 3600,
-    )
+def _ids(job_id: str) -> tuple[str, str]:
+    return job_id, f"{job_id}-again"
+
+
+def _is_with_a_worker(queue: Queue, job_id: str) -> bool:
+    """Whether a worker took the job from the queue and has given a sign of life since (90 s at most ago).
+
+    The job's status is of no use: it says “queued” until the worker's new interpreter is up, 7 to 25 seconds
+    after the job left the queue, and “started” for ever after the machine died.
+    """
+    moving = queue.intermediate_queue  # taken, but not yet in the registry: for a minute at most
+    if job_id in moving.get_job_ids():
+        moving.set_first_seen(job_id)
+        if not moving.should_be_cleaned_up(job_id):
+            return True
+    return job_id in queue.started_job_registry.get_job_ids()

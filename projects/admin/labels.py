@@ -96,9 +96,9 @@ class DataSourceAdmin(ReadOnlyAdmin):
 
 @admin.register(Transfer)
 class TransferAdmin(ReadOnlyAdmin):
-    list_display = ["created_at", "project", "kind", "file_name", "state", "cursor", "total", "by"]
+    list_display = ["created_at", "project", "kind", "file_name", "status", "cursor", "total", "by"]
     list_display_links = ["created_at"]
-    list_filter = ["kind", "state"]
+    list_filter = ["kind", "status"]
     search_fields = ["project__name", "file_name", "by__username"]
     date_hierarchy = "created_at"
     list_select_related = ["project", "by"]

@@ -52,7 +52,7 @@ def readiness(project: Project, counts: list[tuple[Label, int]] | None = None) -
     if counts is None:
         carriers = images_per_label(project)
         counts = [(label, carriers[label.pk]) for label in project.labels.all()]
-    is_importing = project.transfers.filter(state__in=Transfer.ACTIVE).exists()
+    is_importing = project.transfers.filter(status__in=Transfer.ACTIVE).exists()
     used = [(label, images) for label, images in counts if images]
     unused = [f"‘{label}’" for label, images in counts if not images]
     notes = [f"On no image and left out: {_listed(unused)}."] if unused else []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
+from exeml_site.lib.job_row import JobRow
 from projects.models.project import Project
 
 
@@ -23,7 +24,7 @@ class DataSource(models.Model):
         return self.address
 
 
-class Transfer(models.Model):
+class Transfer(JobRow):
     """One import that runs in a worker. Killed at any moment it goes on without doubles.
 
     `options` are what the person chose and the uploaded files; `report` is `{"counts": {outcome: n},
@@ -36,7 +37,7 @@ class Transfer(models.Model):
         CSV = "csv", "CSV table"
         SOURCE = "source", "Data source"
 
-    class State(models.TextChoices):
+    class Status(models.TextChoices):
         UPLOADING = "Uploading"
         WAITING = "Waiting"
         RUNNING = "Running"
@@ -44,16 +45,17 @@ class Transfer(models.Model):
         FAILED = "Failed"
         CANCELLED = "Cancelled"
 
-    ACTIVE = (State.WAITING, State.RUNNING)
+    JOB = "run_import"
+    UNSTARTED = (Status.UPLOADING, Status.WAITING)
+    ACTIVE = (Status.WAITING, Status.RUNNING)
+    CANCELLED = Status.CANCELLED
+    WANTED = {"is_cancel_wanted": False, "project__deleted_at": None}
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="transfers")
     kind = models.CharField(max_length=8, choices=Kind.choices)
-    state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)
+    status = models.CharField(max_length=9, choices=Status.choices, default=Status.WAITING, db_column="state")
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
-    started_at = models.DateTimeField(null=True, blank=True)
-    heartbeat_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
     is_cancel_wanted = models.BooleanField(default=False)
     file_name = models.CharField(max_length=255, blank=True, help_text="as the person named it")
     options = models.JSONField(default=dict)
@@ -61,14 +63,13 @@ class Transfer(models.Model):
     cursor = models.PositiveIntegerField(default=0)
     report = models.JSONField(default=dict)
     problem = models.TextField(blank=True, help_text="for the person: what went wrong and what to do")
-    traceback = models.TextField(blank=True, help_text="for operators")
 
     class Meta:
         ordering = ["-pk"]
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(
-                    state__in=["Uploading", "Waiting", "Running", "Completed", "Failed", "Cancelled"]
+                    status__in=["Uploading", "Waiting", "Running", "Completed", "Failed", "Cancelled"]
                 ),
                 name="transfer_state_is_known",
             )
@@ -76,10 +77,6 @@ class Transfer(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} {self.file_name}".strip()
-
-    @property
-    def is_active(self) -> bool:
-        return self.state in self.ACTIVE
 
 
 class RejectedFile(models.Model):

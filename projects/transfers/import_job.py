@@ -15,16 +15,15 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from exeml_site.lib import jobs
+from exeml_site.lib.job_row import Cancelled, ClaimLost
 from projects.formats.manifest import EntryLabel
 from projects.images import upload
 from projects.images.decode import ImageRefused
@@ -44,7 +43,7 @@ from projects.transfers.path_mapping import PathMapping
 
 logger = logging.getLogger(__name__)
 
-CHUNK, FIRST_CHUNK, SLICE_S, BEAT_S = 400, 50, 600.0, 2.0
+CHUNK, FIRST_CHUNK, SLICE_S = 400, 50, 600.0
 MAX_LABEL_FILE_BYTES = 64 * 1024
 NOT_STORED = (
     "The server could not store the files ({reason}). Ask an operator whether the disk is full; then import "
@@ -53,15 +52,7 @@ NOT_STORED = (
 UNEXPECTED_ERROR = "Something went wrong on the server. What was imported stays; operators can read why."
 CONFLICTING_DUPLICATE = "The same picture came twice with different labels: its first one was taken."
 LABELS_KEPT = "The image is in the project already with other labels, and keeps them."
-State = Transfer.State
-
-
-class _Cancelled(Exception):
-    pass
-
-
-class _ClaimLost(Exception):
-    """Another worker took this one for dead and has gone on: it has the import now."""
+Status = Transfer.Status
 
 
 @dataclass(frozen=True)
@@ -80,50 +71,42 @@ class _ReadItem:
 
 def run(transfer_id: int) -> None:
     """Import, or go on with it. Another worker's import and an ended one are left alone."""
-    if not _claim(transfer_id):
+    if not Transfer.objects.silent().filter(pk=transfer_id).claim():
         return
     transfer = Transfer.objects.select_related("project__team", "by").get(pk=transfer_id)
     try:
-        with _open_source(transfer) as place:
-            is_done = _Import(transfer, place).go_on()
-        if not is_done:
-            Transfer.objects.filter(pk=transfer_id, state=State.RUNNING).update(heartbeat_at=None)
-            jobs.enqueue("run_import", transfer_id, queue=settings.QUEUE_IMPORTS, step=transfer.cursor)
-            return
-        _end(transfer, State.COMPLETED)
-    except _ClaimLost:
+        with _open_source(transfer) as source:
+            is_done = _Import(transfer, source).go_on()
+        if is_done:
+            _end(transfer, Status.COMPLETED)
+        else:
+            transfer.release()
+    except ClaimLost:
         logger.warning("import %d is done by another worker", transfer_id)
-    except _Cancelled:
-        _end(transfer, State.CANCELLED)
-    except (CannotPlan, SourceUnreadable) as problem:
-        _end(transfer, State.FAILED, problem=str(problem))
-    except ValidationError as problem:
-        _end(transfer, State.FAILED, problem=problem.messages[0])
-    except OSError as problem:
-        logger.exception("import %d could not store its files", transfer_id)
-        words = NOT_STORED.format(reason=problem.strerror or problem)
-        _end(transfer, State.FAILED, problem=words, traceback=traceback.format_exc())
-    except Exception:
-        logger.exception("import %d failed", transfer_id)
-        _end(transfer, State.FAILED, problem=UNEXPECTED_ERROR, traceback=traceback.format_exc())
+    except Cancelled:
+        _end(transfer, Status.CANCELLED)
+    except Exception as problem:
+        _end(transfer, Status.FAILED, **_explain(problem, transfer_id))
 
 
-def _claim(transfer_id: int) -> bool:
-    now = timezone.now()
-    silent = Q(heartbeat_at=None) | Q(heartbeat_at__lt=now - timedelta(seconds=imports.SILENT_S))
-    waiting = Transfer.objects.filter(silent, pk=transfer_id, state__in=Transfer.ACTIVE)
-    if not waiting.update(state=State.RUNNING, heartbeat_at=now):
-        return False
-    Transfer.objects.filter(pk=transfer_id, started_at=None).update(started_at=now)
-    return True
+def _explain(problem: Exception, transfer_id: int) -> dict[str, str]:
+    """A sentence for the person and, where nobody expected the problem, a traceback for operators."""
+    if isinstance(problem, CannotPlan | SourceUnreadable):
+        return {"problem": str(problem)}
+    if isinstance(problem, ValidationError):
+        return {"problem": problem.messages[0]}
+    logger.error("import %d failed", transfer_id, exc_info=problem)
+    sentence = UNEXPECTED_ERROR
+    if isinstance(problem, OSError):
+        sentence = NOT_STORED.format(reason=problem.strerror or problem)
+    return {"problem": sentence, "traceback": "".join(traceback.format_exception(problem))}
 
 
-def _end(transfer: Transfer, state: Transfer.State, **fields: str) -> None:
-    """The uploaded files go; the report stays."""
-    running = Transfer.objects.filter(pk=transfer.pk, state=State.RUNNING)
-    if running.update(state=state, finished_at=timezone.now(), **fields):
+def _end(transfer: Transfer, status: Transfer.Status, **fields: str) -> None:
+    """End the import and delete the uploaded files; the report stays."""
+    if transfer.held().end(status, **fields):
         upload_parts.delete_parts(transfer)
-    if transfer.kind == Transfer.Kind.SOURCE and state == State.COMPLETED:
+    if transfer.kind == Transfer.Kind.SOURCE and status == Status.COMPLETED:
         DataSource.objects.filter(project=transfer.project_id).update(synchronized_at=timezone.now())
     jobs.after("images_added", transfer.project_id)
 
@@ -160,7 +143,6 @@ class _Import:
         self.transfer, self.project, self.place = transfer, transfer.project, place
         self.options: dict[str, Any] = transfer.options
         self.counts = Counter(transfer.report.get("counts", {}))
-        self._last_beat = 0.0
 
     def go_on(self) -> bool:
         """Work through the plan; False where time is up before its end. Raises what ends an import."""
@@ -238,30 +220,19 @@ class _Import:
     # --- a chunk ---
 
     def _chunk(self, pool: ThreadPoolExecutor, items: Sequence[ImportItem]) -> None:
-        self._beat()
+        self.transfer.beat()
         read = []
         for one in pool.map(self._read, items):
             read.append(one)
-            self._beat()
+            self.transfer.beat()
         with transaction.atomic():
             self._write(read)
-            here = Transfer.objects.filter(pk=self.transfer.pk, cursor=self.transfer.cursor)
+            unchanged = self.transfer.held().filter(cursor=self.transfer.cursor)
             self.transfer.cursor += len(items)
             self.transfer.report["counts"] = dict(self.counts)
             fields = {"cursor": self.transfer.cursor, "report": self.transfer.report}
-            if not here.update(heartbeat_at=timezone.now(), **fields):
-                raise _ClaimLost
-
-    def _beat(self) -> None:
-        """A sign of life, and a look whether somebody cancelled. Raises _Cancelled."""
-        if time.monotonic() - self._last_beat < BEAT_S:
-            return
-        self._last_beat = time.monotonic()
-        living = Transfer.objects.filter(
-            pk=self.transfer.pk, is_cancel_wanted=False, state=State.RUNNING, project__deleted_at=None
-        )
-        if not living.update(heartbeat_at=timezone.now()):
-            raise _Cancelled
+            if not unchanged.update(heartbeat_at=timezone.now(), **fields):
+                raise ClaimLost
 
     def _read(self, item: ImportItem) -> _ReadItem:
         """In a thread, without the database: read, decode, store the files."""

@@ -11,16 +11,13 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
-from exeml_site.lib import jobs
 from projects.labels import actions
 from projects.models import DataSource, Image, LabelEvent, Project, Transfer
 from projects.transfers import upload_parts
 
-State = Transfer.State
-SILENT_S = 45  # a run that gave no sign of life for so long is dead
+Status = Transfer.Status
 UPLOAD_DAYS = 2  # how long a half-finished upload can be gone on with
 ARCHIVE_SUFFIXES, MANIFEST_SUFFIXES, TABLE_SUFFIXES = (
     (".zip",),
@@ -66,7 +63,7 @@ def create_import(
     if not settings.STORAGE_URL and size > _free_bytes():
         raise ImportRefused("The server’s disk has not enough room for this file. Ask an operator.")
     told = {**options, "files": list(files)}
-    begun = Transfer.objects.filter(project=project, by=by, state=State.UPLOADING)
+    begun = Transfer.objects.filter(project=project, by=by, status=Status.UPLOADING)
     for earlier in begun.order_by("-pk"):
         if earlier.options["files"] == told["files"]:
             earlier.options = told
@@ -75,7 +72,7 @@ def create_import(
     transfer = Transfer.objects.create(
         project=project,
         kind=kind,
-        state=State.UPLOADING,
+        status=Status.UPLOADING,
         by=by,
         file_name=" + ".join(file["name"] for file in files)[:255],
         options=told,
@@ -95,18 +92,16 @@ def start_import(transfer: Transfer) -> None:
         raise ImportRefused(
             "Some parts of the file have not arrived. Upload the file again; it goes on where it was."
         )
-    changed = Transfer.objects.filter(pk=transfer.pk, state=State.UPLOADING).update(
-        state=State.WAITING, created_at=timezone.now()
-    )
-    if changed:
-        _enqueue(transfer.pk)
+    uploading = Transfer.objects.filter(pk=transfer.pk, status=Status.UPLOADING)
+    if uploading.update(status=Status.WAITING, created_at=timezone.now()):
+        transfer.enqueue()
 
 
 @transaction.atomic
 def synchronize(source: DataSource, by: User | None) -> Transfer:
     """Read the data source again: what is new is added, what vanished is listed. One at a time."""
     running = Transfer.objects.filter(
-        project=source.project_id, kind=Transfer.Kind.SOURCE, state__in=Transfer.ACTIVE
+        project=source.project_id, kind=Transfer.Kind.SOURCE, status__in=Transfer.ACTIVE
     ).first()
     if running:
         return running
@@ -117,24 +112,16 @@ def synchronize(source: DataSource, by: User | None) -> Transfer:
         file_name=source.address[:255],
         options={"files": [], "address": source.address, "has_folder_labels": source.has_folder_labels},
     )
-    _enqueue(transfer.pk)
+    transfer.enqueue()
     return transfer
-
-
-def _enqueue(pk: int, cursor: int = 0) -> None:
-    jobs.enqueue("run_import", pk, queue=settings.QUEUE_IMPORTS, step=cursor)
 
 
 def cancel_import(transfer: Transfer) -> bool:
     """End an import as soon as it can be; what it added stays. False where it had ended."""
-    waiting = (State.UPLOADING, State.WAITING)
-    if Transfer.objects.filter(pk=transfer.pk, state__in=waiting, started_at=None).update(
-        state=State.CANCELLED, finished_at=timezone.now()
-    ):
+    is_changed = transfer.cancel(is_cancel_wanted=True)
+    if Transfer.objects.filter(pk=transfer.pk, status=Status.CANCELLED).exists():
         upload_parts.delete_parts(transfer)
-        return True
-    wanted = Transfer.objects.filter(pk=transfer.pk, state__in=Transfer.ACTIVE)
-    return bool(wanted.update(is_cancel_wanted=True))
+    return is_changed
 
 
 @transaction.atomic
@@ -155,11 +142,9 @@ def undo_import(transfer: Transfer, by: User | None) -> int:
 
 
 def catch_up() -> None:
-    """Run by the clock: imports that wait, whose worker died, or whose upload was given up."""
-    now = timezone.now()
-    silent = Q(heartbeat_at=None) | Q(heartbeat_at__lt=now - timedelta(seconds=SILENT_S))
-    for pk, cursor in Transfer.objects.filter(silent, state__in=Transfer.ACTIVE).values_list("pk", "cursor"):
-        _enqueue(pk, cursor)
-    old = now - timedelta(days=UPLOAD_DAYS)
-    for transfer in Transfer.objects.filter(state=State.UPLOADING, created_at__lt=old):
+    """Enqueue imports whose job is lost and end uploads that were given up; run every 15 seconds."""
+    for transfer in Transfer.objects.lost():
+        transfer.enqueue()
+    old = timezone.now() - timedelta(days=UPLOAD_DAYS)
+    for transfer in Transfer.objects.filter(status=Status.UPLOADING, created_at__lt=old):
         cancel_import(transfer)

@@ -96,7 +96,7 @@ def summarize(transfer: Transfer) -> TransferSummary:
 
 def vanished_images(transfer: Transfer) -> VanishedImages:
     ids = transfer.report.get("vanished", [])
-    if not ids or transfer.state != Transfer.State.COMPLETED:
+    if not ids or transfer.status != Transfer.Status.COMPLETED:
         return VanishedImages(0, [])
     images = Image.objects.alive().filter(project=transfer.project_id, pk__in=ids[:5000])
     return VanishedImages(images.count(), list(images.order_by("pk")[:MAX_VANISHED_SHOWN]))

@@ -34,7 +34,7 @@ def transfers(request: PageRequest, project: Project) -> HttpResponse:
 
 def _page(request: PageRequest, project: Project, status: int = 200, **more: Any) -> HttpResponse:
     source = DataSource.objects.filter(project=project).select_related("chosen_by").first()
-    recent = Transfer.objects.filter(project=project).exclude(state=Transfer.State.UPLOADING)
+    recent = Transfer.objects.filter(project=project).exclude(status=Transfer.Status.UPLOADING)
     query = Query.from_address(_filter_params(request))
     context = {
         "project": project,
@@ -109,7 +109,7 @@ def _address(transfer: Transfer) -> str:
 def keep_part(request: PageRequest, project: Project, transfer_id: int, file: int, part: int) -> HttpResponse:
     """One part of an uploaded file, as the body of the request. The same part again takes its place."""
     transfer = get_object_or_404(Transfer, project=project, pk=transfer_id)
-    if transfer.state != Transfer.State.UPLOADING:
+    if transfer.status != Transfer.Status.UPLOADING:
         return JsonResponse({"error": "This upload has ended."}, status=409)
     try:
         upload_parts.save_part(transfer, file, part, request.read(upload_parts.PART_BYTES + 1))

@@ -149,7 +149,7 @@ class World:
         return Transfer.objects.create(
             project=self.project,
             kind=Transfer.Kind.ZIP,
-            state=Transfer.State.COMPLETED,
+            status=Transfer.Status.COMPLETED,
             file_name="flowers.zip",
             options={"files": []},
         )
@@ -166,7 +166,7 @@ class World:
     def _batch(self) -> Batch:
         """Completed, with its answers."""
         batch = Batch.objects.create(
-            service=self.service, training_version=self.version, name="a.zip", state=Batch.State.COMPLETED
+            service=self.service, training_version=self.version, name="a.zip", status=Batch.Status.COMPLETED
         )
         line = json.dumps({"source": "a.jpg", "result": "FAILED", "error_message": "no picture"})
         storage.save_whole(f"{batch.folder}/results.jsonl", f"{line}\n".encode())

@@ -108,14 +108,14 @@ class BatchAdmin(ReadOnlyAdmin):
         "name",
         "service",
         "training_version",
-        "state",
+        "status",
         "done",
         "total",
         "failed",
         "created_by",
         "created_at",
     ]
-    list_filter = ["state"]
+    list_filter = ["status"]
     search_fields = ["name", "service__name", "service__project__name", "created_by__username"]
     date_hierarchy = "created_at"
     list_select_related = ["service", "training_version", "created_by"]

@@ -12,8 +12,7 @@ from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from training.engine import Event
-from training.models import Status, TrainingVersion
-from training.models.version import TrainingVersionQuerySet
+from training.models import TrainingVersion
 
 logger = logging.getLogger(__name__)
 
@@ -104,16 +103,11 @@ class Reporter:
             curve = [*curve[:-1:2], curve[-1]]
         self._state |= {"best_accuracy": accuracy, "curve": curve}
 
-    def _row(self) -> TrainingVersionQuerySet:
-        return TrainingVersion.objects.alive().filter(
-            pk=self._version.pk, attempt=self._version.attempt, status=Status.RUNNING
-        )
-
     def _write(self) -> None:
         """A database that is busy for a moment costs one line on the page, not the training."""
         self._written = time.monotonic()
         try:
-            written = self._row().update(progress=self.state, heartbeat_at=timezone.now())
+            written = self._version.held().update(progress=self.state, heartbeat_at=timezone.now())
         except DatabaseError:
             logger.warning("progress of training version %s was not written", self._version.pk, exc_info=True)
             return
@@ -122,12 +116,9 @@ class Reporter:
     def _ask(self) -> None:
         self._asked = time.monotonic()
         try:
-            row = self._row().values_list("stop_requested_at", "project__deleted_at").first()
+            self._is_stop_wanted = not self._version.wanted().exists()
         except DatabaseError:
             logger.warning("could not ask whether to stop", exc_info=True)
-            return
-        self.is_ours = self.is_ours and row is not None
-        self._is_stop_wanted = row is not None and any(row)
 
     def _beat(self) -> None:
         while not self._ended.wait(HEARTBEAT_INTERVAL_S):

@@ -15,11 +15,9 @@ import numpy as np
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import transaction
-from django.db.models import F
-from django.db.models.functions import Coalesce
-from django.utils import timezone
 
 from exeml_site.lib import jobs, storage
+from exeml_site.lib.job_row import ClaimLost
 from projects.datasets import publish, readiness, statistics
 from projects.formats.manifest import Entry
 from training.assist import find_duplicates
@@ -28,17 +26,12 @@ from training.engine.evaluation.metrics import Report
 from training.jobs import promote, record
 from training.jobs.reporter import Reporter
 from training.models import Device, Status, StopReason, TrainingVersion
-from training.models.version import TrainingVersionQuerySet
 
 logger = logging.getLogger(__name__)
 
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 FINISH_RESERVE_S = 10  # of the limit: drawing the charts, storing the model, writing the rows
 MIN_RESUME_S = 90  # for an attempt after a crash, also beyond the limit: enough to keep the model of an hour
-
-
-class ClaimLost(Exception):
-    """The row was deleted or belongs to another attempt: whatever this job made is of no use."""
 
 
 def train(version_id: int, attempt: int) -> None:
@@ -58,17 +51,10 @@ def train(version_id: int, attempt: int) -> None:
 
 def claim(version_id: int, attempt: int) -> TrainingVersion | None:
     """Take this attempt for this job: one UPDATE that only one job can win. None for the others."""
-    now = timezone.now()
-    taken = TrainingVersion.objects.active().filter(
+    unclaimed = TrainingVersion.objects.active().filter(
         pk=version_id, attempt=attempt, claimed_attempt__lt=attempt
     )
-    won = taken.update(
-        claimed_attempt=attempt,
-        status=Status.RUNNING,
-        started_at=Coalesce(F("started_at"), now),
-        heartbeat_at=now,
-    )
-    if not won:
+    if not unclaimed.claim(claimed_attempt=attempt):
         return None
     return TrainingVersion.objects.select_related(
         "project",
@@ -252,9 +238,8 @@ def _store_bundle(version: TrainingVersion, bundle: Path) -> int:
 
 
 def _complete(version: TrainingVersion, result: FitResult, size: int, progress: dict[str, Any]) -> None:
-    ended = _claimed_row(version).update(
-        status=Status.COMPLETED,
-        finished_at=timezone.now(),
+    is_ended = version.held().end(
+        Status.COMPLETED,
         progress=progress,
         stop_reason=result.stop_reason,
         ran_on=describe_device(version, result.device),
@@ -264,7 +249,7 @@ def _complete(version: TrainingVersion, result: FitResult, size: int, progress: 
         is_inference_measured=result.best.is_measured,
         seconds_by_phase=result.seconds_by_phase,
     )
-    if not ended:
+    if not is_ended:
         raise ClaimLost
     jobs.enqueue("suggest_labels", version.project_id)  # its predictions are better suggestions
     jobs.enqueue("forecast_gains", version.pk)
@@ -283,12 +268,6 @@ def describe_device(version: TrainingVersion, device: str) -> str:
     return place
 
 
-def _claimed_row(version: TrainingVersion) -> TrainingVersionQuerySet:
-    return TrainingVersion.objects.alive().filter(
-        pk=version.pk, attempt=version.attempt, status=Status.RUNNING
-    )
-
-
 def _end_with_failure(version: TrainingVersion, problem: Exception) -> None:
     """Stopped or Failed, with a sentence for the user and, if nobody expected it, a trace for operators."""
     status, fields = Status.FAILED, explain_failure(problem, version)
@@ -296,7 +275,7 @@ def _end_with_failure(version: TrainingVersion, problem: Exception) -> None:
         status, fields = Status.STOPPED, {"stop_reason": StopReason.USER}
     if "traceback" in fields:
         logger.error("training version %s failed", version.pk, exc_info=problem)
-    _claimed_row(version).update(status=status, finished_at=timezone.now(), **fields)
+    version.held().end(status, **fields)
     shutil.rmtree(work_folder(version.pk), ignore_errors=True)
 
 

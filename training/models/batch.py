@@ -8,37 +8,50 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
+from exeml_site.lib.job_row import JobRow, JobRowQuerySet
 from training.models.service import Service
 from training.models.version import TrainingVersion
 
 
-class Batch(models.Model):
+class BatchQuerySet(JobRowQuerySet["Batch"]):
+    def stored(self) -> BatchQuerySet:
+        """Those whose upload has been stored: it comes after the row, and a large one takes minutes."""
+        return self.exclude(files=[], address="")
+
+    def silent(self) -> BatchQuerySet:
+        return super().silent().stored()
+
+
+class Batch(JobRow):
     """Pictures of an archive, of what a manifest names, or of a folder of the server, and the answers.
 
     The row is the truth; answers are lines of a file, `done` of them.
     """
 
-    class State(models.TextChoices):
+    class Status(models.TextChoices):
         WAITING = "Waiting", "Waiting"
         RUNNING = "Running", "Running"
         COMPLETED = "Completed", "Completed"
         CANCELLED = "Cancelled", "Cancelled"
         FAILED = "Failed", "Failed"
 
-    ACTIVE = frozenset({State.WAITING, State.RUNNING})
+    JOB = "run_batch"
+    UNSTARTED = (Status.WAITING,)
+    ACTIVE = (Status.WAITING, Status.RUNNING)
+    CANCELLED = Status.CANCELLED
+    WANTED = {"is_cancel_wanted": False, "service__project__deleted_at": None}
 
     service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="batches")
     training_version = models.ForeignKey(TrainingVersion, on_delete=models.PROTECT, related_name="+")
     name = models.CharField(max_length=255)  # of the file or the folder
     files = models.JSONField(default=list, blank=True)  # [{"name", "stored"}]
     address = models.CharField(max_length=1024, blank=True)  # of the folder
-    state = models.CharField(max_length=9, choices=State.choices, default=State.WAITING)
+    status = models.CharField(max_length=9, choices=Status.choices, default=Status.WAITING, db_column="state")
     total = models.PositiveIntegerField(null=True, blank=True)
     done = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
     is_cancel_wanted = models.BooleanField(default=False)
     problem = models.TextField(blank=True)
-    traceback = models.TextField(blank=True)  # for operators only
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.SET_NULL,
@@ -47,26 +60,21 @@ class Batch(models.Model):
         db_column="made_by_id",
     )
     created_at = models.DateTimeField(auto_now_add=True, db_column="made_at")
-    started_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
-    heartbeat_at = models.DateTimeField(null=True, blank=True)
+
+    objects = BatchQuerySet.as_manager()
 
     class Meta:
         ordering = ["-pk"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(state__in=["Waiting", "Running", "Completed", "Cancelled", "Failed"]),
+                condition=models.Q(status__in=["Waiting", "Running", "Completed", "Cancelled", "Failed"]),
                 name="batch_state_is_known",
             )
         ]
-        indexes = [models.Index(fields=["state", "heartbeat_at"], name="sweep_of_batches")]
+        indexes = [models.Index(fields=["status", "heartbeat_at"], name="sweep_of_batches")]
 
     def __str__(self) -> str:
         return self.name
-
-    @property
-    def is_active(self) -> bool:
-        return self.state in self.ACTIVE
 
     @property
     def folder(self) -> str:

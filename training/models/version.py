@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.utils import timezone
 
+from exeml_site.lib.job_row import JobRow, JobRowQuerySet
 from projects.models import DatasetVersion, Project
 
 MIN_INFERENCE_MS, MAX_INFERENCE_MS = 1, 20_000
 MIN_TRAINING_MINUTES, MAX_TRAINING_MINUTES = 6, 6_000
+# A job may take longer than the limit that the engine keeps: publishing, evaluating, storing, a busy machine.
+JOB_SLACK = timedelta(minutes=45)
+QUEUE_UNAVAILABLE = (
+    "Waiting for the queue, which does not answer right now. It starts by itself when the queue is back."
+)
 
 
 class Device(models.TextChoices):
@@ -90,23 +97,29 @@ class StopReason(models.TextChoices):
     PROMOTED = "promoted", "Chosen among the candidates of a finished training"
 
 
-class TrainingVersionQuerySet(models.QuerySet["TrainingVersion"]):
+class TrainingVersionQuerySet(JobRowQuerySet["TrainingVersion"]):
     def alive(self) -> TrainingVersionQuerySet:
         return self.filter(deleted_at=None)
 
     def active(self) -> TrainingVersionQuerySet:
-        return self.alive().filter(status__in=ACTIVE)
+        return super().active().alive()
 
     def completed(self) -> TrainingVersionQuerySet:
         return self.alive().filter(status=Status.COMPLETED)
 
 
-class TrainingVersion(models.Model):
+class TrainingVersion(JobRow):
     """One round of training. The row is the truth; Redis only carries the work.
 
     A change of `status` is one conditional UPDATE whose row count is looked at (`versions.lifecycle`,
     `versions.recovery`, `jobs`); final states stay final.
     """
+
+    JOB = "train_version"
+    UNSTARTED = (Status.INITIALIZING,)
+    ACTIVE = ACTIVE
+    CANCELLED = Status.STOPPED
+    WANTED = {"stop_requested_at": None, "project__deleted_at": None}
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="training_versions")
     number = models.PositiveIntegerField()
@@ -151,9 +164,6 @@ class TrainingVersion(models.Model):
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.INITIALIZING)
     attempt = models.PositiveSmallIntegerField(default=1)
     claimed_attempt = models.PositiveSmallIntegerField(default=0)  # an attempt is claimed by one job only
-    started_at = models.DateTimeField(null=True, blank=True)
-    finished_at = models.DateTimeField(null=True, blank=True)
-    heartbeat_at = models.DateTimeField(null=True, blank=True)
     stop_requested_at = models.DateTimeField(null=True, blank=True)
     stop_requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
@@ -165,7 +175,6 @@ class TrainingVersion(models.Model):
     stop_reason = models.CharField(max_length=10, choices=StopReason.choices, blank=True)
     failure_cause = models.TextField(blank=True)
     failure_remedy = models.TextField(blank=True)
-    traceback = models.TextField(blank=True)  # for operators only
     ran_on = models.CharField(max_length=128, blank=True)  # "CPU (no GPU on this machine)"
     model_name = models.CharField(max_length=128, blank=True)
     model_bytes = models.PositiveBigIntegerField(null=True, blank=True)
@@ -214,8 +223,39 @@ class TrainingVersion(models.Model):
         return f"V{self.number:03d}"
 
     @property
-    def is_active(self) -> bool:
-        return self.status in ACTIVE
+    def rq_id(self) -> str:
+        """Of the job of the current attempt."""
+        return f"training-{self.pk}-{self.attempt}"
+
+    @property
+    def queue_name(self) -> str:
+        return self.flavor.queue
+
+    @property
+    def job_args(self) -> tuple[int, ...]:
+        return self.pk, self.attempt
+
+    @property
+    def job_options(self) -> dict[str, Any]:
+        return {
+            "timeout_s": int((self.limit + JOB_SLACK).total_seconds()),
+            "result_ttl": 3600,
+            "failure_ttl": 7 * 24 * 3600,
+            "description": f"{self} of project {self.project_id}, attempt {self.attempt}",
+        }
+
+    def enqueue_now(self) -> bool:
+        """Also say on the version's page that the queue does not answer, or that it is back."""
+        is_enqueued = super().enqueue_now()
+        if not is_enqueued or self.progress.get("message") == QUEUE_UNAVAILABLE:
+            progress = {} if is_enqueued else {"message": QUEUE_UNAVAILABLE}
+            waiting = TrainingVersion.objects.filter(pk=self.pk, status=Status.INITIALIZING)
+            if waiting.update(progress=progress):
+                self.progress = progress
+        return is_enqueued
+
+    def held(self) -> TrainingVersionQuerySet:
+        return TrainingVersion.objects.alive().filter(pk=self.pk, attempt=self.attempt, status=Status.RUNNING)
 
     @property
     def is_final(self) -> bool:

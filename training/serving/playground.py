@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
 
+from exeml_site.lib import jobs
 from projects.images import decode, similarity
 from projects.models import Image, Label, Project
 from training.models import Service, TrainingVersion
@@ -96,23 +97,23 @@ def find_neighbours(project: Project, search: str) -> list[tuple[Image, list[Lab
 
 def _enqueue_search(project: Project, content: bytes) -> str:
     """Ask the labeling worker, which keeps the network; only a thumbnail travels."""
-    search = uuid4().hex
     try:
         thumbnail = decode.decode_image(content).thumbnail
-        django_rq.get_queue(settings.QUEUE_LABELING).enqueue(
-            settings.JOBS["find_similar"],
-            project.pk,
-            thumbnail,
-            job_id=_job_id(project, search),
-            result_ttl=RESULT_TTL_S,
-            failure_ttl=RESULT_TTL_S,
-            ttl=RESULT_TTL_S,
-            at_front=True,
-        )
-    except (RedisError, OSError, decode.ImageRefused) as problem:
+    except decode.ImageRefused as problem:
         logger.info("the neighbours of a picture are not sought: %s", problem)
         return ""
-    return search
+    search = uuid4().hex
+    is_enqueued = jobs.enqueue_now(
+        "find_similar",
+        project.pk,
+        thumbnail,
+        job_id=_job_id(project, search),
+        ttl=RESULT_TTL_S,
+        result_ttl=RESULT_TTL_S,
+        failure_ttl=RESULT_TTL_S,
+        at_front=True,
+    )
+    return search if is_enqueued else ""
 
 
 def _job_id(project: Project, search: str) -> str:

@@ -20,7 +20,6 @@ from exeml_site.lib import storage
 from projects.models import DatasetVersion, Project
 from training.models import Candidate, Service, Status, TrainingVersion
 from training.models.version import FINAL, TrainingVersionQuerySet
-from training.versions.queue import enqueue
 
 logger = logging.getLogger(__name__)
 
@@ -106,7 +105,7 @@ def _insert(
             price_per_hour=flavor.price_per_hour,
             submitted_by=by,
         )
-        transaction.on_commit(lambda: enqueue(version))
+        version.enqueue()
     return version
 
 
@@ -170,7 +169,7 @@ def _create_from(version: TrainingVersion, by: User, submission: UUID, **fields:
                 submitted_by=by,
                 **fields,
             )
-            transaction.on_commit(lambda: enqueue(made))
+            made.enqueue()
     except IntegrityError:  # pressed twice, or another training took the number
         earlier = version_of_submission(submission)
         if earlier:
@@ -187,9 +186,6 @@ def _next_number(project: Project) -> int:
     return (highest or 0) + 1
 
 
-# --- queue ---
-
-
 # --- stop, retry, delete ---
 
 
@@ -202,14 +198,8 @@ def stop(version: TrainingVersion, by: User) -> bool:
 
     False where nothing changed: it had ended, or was asked before.
     """
-    now = timezone.now()
-    asked = {"stop_requested_at": now, "stop_requested_by": by}
-    unclaimed = _row(version).filter(status=Status.INITIALIZING, claimed_attempt__lt=F("attempt"))
-    if unclaimed.update(status=Status.STOPPED, finished_at=now, progress={}, **asked):
-        return _refreshed(version)
-    if _row(version).active().filter(stop_requested_at=None).update(**asked):
-        return _refreshed(version)
-    return False
+    requested = version.cancel(stop_requested_at=timezone.now(), stop_requested_by=by)
+    return requested and _refreshed(version)
 
 
 def retry(version: TrainingVersion, by: User) -> bool:
@@ -233,7 +223,7 @@ def retry(version: TrainingVersion, by: User) -> bool:
         )
         if again:
             version.refresh_from_db()
-            transaction.on_commit(lambda: enqueue(version))
+            version.enqueue()
     return bool(again)
 
 

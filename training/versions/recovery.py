@@ -1,144 +1,125 @@
 """What becomes of trainings whose machine, worker or queue was lost; run every 15 seconds.
 
-The row is the truth: what Redis forgot is queued again, and a Running version whose heart does not beat is
-resumed by another attempt. Every change is one conditional UPDATE, so two sweeps at once do no harm.
+What Redis forgot is queued again, and a claimed version whose job is lost is resumed by another attempt.
+Every change is one conditional UPDATE, so two sweeps at once do no harm.
 """
 
 from __future__ import annotations
 
 import logging
 import shutil
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import django_rq
 from django.conf import settings
-from django.db.models import F, Q
 from django.utils import timezone
-from rq.exceptions import NoSuchJobError
-from rq.job import Job, JobStatus
+from rq.job import JobStatus
 
+from exeml_site.lib import jobs
 from training.models import Status, StopReason, TrainingVersion
 from training.models.version import TrainingVersionQuerySet
-from training.versions import queue
 
 logger = logging.getLogger(__name__)
 
-DEAD_AFTER = timedelta(seconds=30)  # the heart beats every 5 seconds
-CLAIM_TIMEOUT = timedelta(seconds=60)  # a worker that took the job starts an interpreter first
 MAX_LOSSES = 3
 FAILURE_CAUSE = (
-    "The training process ended without a word three times: most likely the machine ran out of memory."
+    "The training process stopped unexpectedly three times: most likely the machine ran out of memory."
 )
 FAILURE_REMEDY = (
     "Press Retry when fewer trainings run on that machine, or ask an operator for one with more memory. "
     "A smaller Max. Inference Duration makes smaller models."
 )
+EXPORT_INTERRUPTED = "The export stopped unexpectedly. Start it again."
+FORECAST_WITHIN = timedelta(days=1)
 
 
 def sweep() -> None:
-    """Bring every version that is not final forward, or to its end; remove what final ones left behind."""
-    _stop_unclaimed()
-    for version in TrainingVersion.objects.active().select_related("flavor"):
-        if version.claimed_attempt < version.attempt:
-            _ensure_queued(version)
-        elif _is_dead(version):
+    """Resume or end every version whose job is lost; remove the work folders that dead jobs left."""
+    for version in TrainingVersion.objects.select_related("flavor").lost():
+        is_claimed = version.claimed_attempt == version.attempt
+        if is_claimed or _has_begun(version.rq_id, version.queue_name):
             _resume_or_end(version)
+        else:
+            version.enqueue_now()
+    _end_lost_exports()
     _delete_orphaned_work_folders()
 
 
-def _stop_unclaimed() -> None:
-    """A stop that came while the version was being queued, before any worker had it."""
-    unclaimed = TrainingVersion.objects.active().filter(
-        status=Status.INITIALIZING, claimed_attempt__lt=F("attempt"), stop_requested_at__isnull=False
-    )
-    unclaimed.update(status=Status.STOPPED, finished_at=timezone.now(), stop_reason=StopReason.USER)
+def enqueue_lost_forecasts() -> None:
+    """Ask again for forecasts that yesterday's and today's versions do not have; run every hour.
+
+    A version whose images are too few has none in the end, too: that is found in milliseconds.
+    """
+    young = TrainingVersion.objects.completed().filter(finished_at__gt=timezone.now() - FORECAST_WITHIN)
+    for version_id in young.filter(learning={}).values_list("pk", flat=True):
+        jobs.enqueue("forecast_gains", version_id)
 
 
-def _is_dead(version: TrainingVersion) -> bool:
-    beat = version.heartbeat_at or version.started_at or version.submitted_at
-    return timezone.now() - beat > DEAD_AFTER
+def _has_begun(job_id: str, queue: str) -> bool:
+    """Whether a job that is not under way died at work, rather than was forgotten by Redis."""
+    job = django_rq.get_queue(queue).fetch_job(job_id)
+    return job is not None and job.get_status() not in (JobStatus.QUEUED, JobStatus.FINISHED)
 
 
-def _ensure_queued(version: TrainingVersion) -> None:
-    """Nobody claimed this attempt: it waits, or Redis lost it, or its worker died at the start."""
-    job = _job(version)
-    if job is None:
-        queue.enqueue(version)
-        return
-    status = job.get_status()
-    if status == JobStatus.STARTED:
-        if _is_claim_overdue(job):
-            _resume_or_end(version)
-    elif status in (JobStatus.FAILED, JobStatus.STOPPED, JobStatus.CANCELED):
-        _resume_or_end(version)
-    elif status == JobStatus.FINISHED or job.get_position() is None:
-        queue.enqueue(version)
-
-
-def _job(version: TrainingVersion) -> Job | None:
-    try:
-        return Job.fetch(queue.job_id(version), connection=django_rq.get_connection(version.flavor.queue))
-    except NoSuchJobError:
-        return None
-
-
-def _is_claim_overdue(job: Job) -> bool:
-    since: datetime | None = job.started_at or job.enqueued_at
-    return since is not None and timezone.now() - _aware(since) > CLAIM_TIMEOUT
-
-
-def _aware(moment: datetime) -> datetime:
-    return (
-        moment if timezone.is_aware(moment) else timezone.make_aware(moment, timezone.get_fixed_timezone(0))
-    )
+def _end_lost_exports() -> None:
+    """Ask again for an ONNX export that Redis forgot; offer the button again where its worker died."""
+    exporting = TrainingVersion.objects.completed().filter(export__state="making")
+    for version_id in exporting.values_list("pk", flat=True):
+        job_id = f"export_onnx-{version_id}"
+        if jobs.is_under_way(job_id, settings.QUEUE_SHORT):
+            continue
+        if _has_begun(job_id, settings.QUEUE_SHORT):
+            exporting.filter(pk=version_id).update(export={"state": "failed", "problem": EXPORT_INTERRUPTED})
+        else:
+            jobs.enqueue("export_onnx", version_id, queue=settings.QUEUE_SHORT)
 
 
 def _resume_or_end(version: TrainingVersion) -> None:
-    """Another attempt, which continues from what the dead one left; after three losses the end."""
+    """Start another attempt, which continues from what the dead one left; after three losses end."""
     losses = version.progress.get("lost", 0) + 1
     is_asked_to_stop = version.stop_requested_at is not None
     has_model = "best_accuracy" in version.progress
     if is_asked_to_stop and (not has_model or losses >= MAX_LOSSES):
-        _end(version, status=Status.STOPPED, stop_reason=StopReason.USER)
+        _end(version, Status.STOPPED, stop_reason=StopReason.USER)
     elif losses >= MAX_LOSSES:
-        _end(version, status=Status.FAILED, failure_cause=FAILURE_CAUSE, failure_remedy=FAILURE_REMEDY)
+        _end(version, Status.FAILED, failure_cause=FAILURE_CAUSE, failure_remedy=FAILURE_REMEDY)
     else:
-        _next_attempt(version, losses)
+        _resume(version, losses)
 
 
-def _next_attempt(version: TrainingVersion, losses: int) -> None:
+def _resume(version: TrainingVersion, losses: int) -> None:
     progress = {**version.progress, "lost": losses, "message": "Resuming after an interruption"}
     if _unchanged_row(version).update(attempt=version.attempt + 1, progress=progress):
         logger.warning("training version %s was lost %s times; resuming", version.pk, losses)
         version.refresh_from_db()
-        queue.enqueue(version)
+        version.enqueue_now()
 
 
-def _end(version: TrainingVersion, **fields: str) -> None:
-    if _unchanged_row(version).update(finished_at=timezone.now(), **fields):
-        logger.warning("training version %s was lost and is now %s", version.pk, fields["status"])
+def _end(version: TrainingVersion, status: Status, **fields: str) -> None:
+    if _unchanged_row(version).end(status, **fields):
+        logger.warning("training version %s was lost and is now %s", version.pk, status)
 
 
 def _unchanged_row(version: TrainingVersion) -> TrainingVersionQuerySet:
     """The row, unless something happened to it since this sweep read it."""
     return TrainingVersion.objects.active().filter(
-        Q(heartbeat_at=version.heartbeat_at),
         pk=version.pk,
         status=version.status,
         attempt=version.attempt,
         claimed_attempt=version.claimed_attempt,
+        heartbeat_at=version.heartbeat_at,
     )
 
 
 def _delete_orphaned_work_folders() -> None:
-    """Work folders of versions that are final or gone: what dead jobs could not remove themselves."""
+    """Delete the work folders of versions that are final or deleted."""
     folders = {int(path.name.removeprefix("training-")): path for path in _work_folders()}
-    living = TrainingVersion.objects.active().filter(pk__in=list(folders)).values_list("pk", flat=True)
-    for version_id in set(folders) - set(living):
+    active = TrainingVersion.objects.active().filter(pk__in=list(folders)).values_list("pk", flat=True)
+    for version_id in set(folders) - set(active):
         shutil.rmtree(folders[version_id], ignore_errors=True)
 
 
 def _work_folders() -> list[Path]:
-    found = Path(settings.WORK_DIR).glob("training-*")
-    return [path for path in found if path.name.removeprefix("training-").isdigit()]
+    paths = Path(settings.WORK_DIR).glob("training-*")
+    return [path for path in paths if path.name.removeprefix("training-").isdigit()]

@@ -50,7 +50,7 @@ def synchronized(source: DataSource) -> Transfer:
 def test_a_folder_of_the_server_fills_the_project(root: Path) -> None:
     project = make_project(labels=0)
     done = synchronized(chosen(project, str(root)))
-    assert done.state == "Completed", done.problem
+    assert done.status == "Completed", done.problem
     assert labels_by_name(project) == {"1.png": ["roses"], "2.png": ["roses"], "3.png": ["tulips"]}
     assert project.images.get(name="3.png").source == f"{root}/tulips/3.png"
     assert DataSource.objects.get().synchronized_at is not None
@@ -103,7 +103,7 @@ def test_a_folder_that_is_away_fails_with_a_sentence_and_nothing_vanishes(root: 
     synchronized(source)
     root.rename(root.with_name("unmounted"))
     done = synchronized(source)
-    assert done.state == "Failed"
+    assert done.status == "Failed"
     assert "There is no such folder" in done.problem
     assert "vanished" not in done.report
 
@@ -163,7 +163,7 @@ def test_an_s3_prefix_is_read_like_a_folder(bucket: Any) -> None:
     project = make_project(labels=0)
     source = chosen(project, "s3://photos/in/flowers/")
     done = synchronized(source)
-    assert done.state == "Completed", done.problem
+    assert done.status == "Completed", done.problem
     assert labels_by_name(project) == {"1.png": ["roses"], "2.png": ["tulips"]}
 
     bucket.delete_object(Bucket="photos", Key="in/flowers/roses/1.png")
@@ -174,5 +174,5 @@ def test_an_s3_prefix_is_read_like_a_folder(bucket: Any) -> None:
 def test_a_bucket_that_is_not_there_fails_with_a_sentence(bucket: Any, settings: Any) -> None:
     settings.EXEML_SOURCE_ROOTS = ["s3://elsewhere?region=us-east-1"]
     done = synchronized(chosen(make_project(labels=0), "s3://elsewhere/flowers"))
-    assert done.state == "Failed"
+    assert done.status == "Failed"
     assert "The bucket elsewhere does not answer" in done.problem

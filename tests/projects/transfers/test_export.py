@@ -75,7 +75,7 @@ def test_importing_an_export_gives_the_same_project(vera: Client, is_multi_label
     again = make_project("again", labels=0, is_multi_label=is_multi_label)
     done = imported(again, {"flowers.zip": archive})
 
-    assert done.state == "Completed", done.problem
+    assert done.status == "Completed", done.problem
     assert not done.rejected_files.exists()
     assert told(again) == told(project)
 

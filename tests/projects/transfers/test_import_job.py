@@ -9,6 +9,7 @@ import pytest
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
+from exeml_site.lib import job_row
 from projects.models import Image, LabelEvent, Transfer
 from projects.transfers import import_job, imports, upload_parts
 from tests.factories import make_project, make_user, picture_bytes
@@ -26,7 +27,7 @@ def test_a_killed_import_goes_on_at_its_cursor_without_doubles(monkeypatch: pyte
     with pytest.raises(_Killed):
         import_job.run(transfer.pk)
     transfer.refresh_from_db()
-    assert (transfer.state, transfer.cursor, project.images.count()) == ("Running", 4, 4)
+    assert (transfer.status, transfer.cursor, project.images.count()) == ("Running", 4, 4)
 
     died.undo()
     import_job.run(transfer.pk)  # its heart still beats: another worker may be at it
@@ -37,7 +38,7 @@ def test_a_killed_import_goes_on_at_its_cursor_without_doubles(monkeypatch: pyte
     import_job.run(transfer.pk)
 
     transfer.refresh_from_db()
-    assert (transfer.state, transfer.cursor) == ("Completed", 10)
+    assert (transfer.status, transfer.cursor) == ("Completed", 10)
     assert transfer.report["counts"]["added"] == project.images.count() == 10
     assert sum(len(event.changes) for event in LabelEvent.objects.all()) == 10
 
@@ -63,7 +64,7 @@ def _die_after(monkeypatch: pytest.MonkeyPatch, files: int) -> pytest.MonkeyPatc
 
 def test_an_import_that_is_cancelled_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(import_job, "CHUNK", 2)
-    monkeypatch.setattr(import_job, "BEAT_S", 0.0)
+    monkeypatch.setattr(job_row, "HEARTBEAT_INTERVAL_S", 0.0)
     project = make_project(labels=0)
     transfer = prepared(project, {"a.zip": zipped({f"{n}.png": picture_bytes(n) for n in range(6)})})
     real = import_job._Import._write
@@ -75,7 +76,7 @@ def test_an_import_that_is_cancelled_keeps_what_it_has(monkeypatch: pytest.Monke
     monkeypatch.setattr(import_job._Import, "_write", write)
     import_job.run(transfer.pk)
     transfer.refresh_from_db()
-    assert (transfer.state, transfer.cursor, project.images.count()) == ("Cancelled", 2, 2)
+    assert (transfer.status, transfer.cursor, project.images.count()) == ("Cancelled", 2, 2)
     assert not default_storage.exists(upload_parts.part_name(transfer, 0, 0))
 
 
@@ -84,7 +85,7 @@ def test_a_waiting_import_is_cancelled_at_once() -> None:
     assert imports.cancel_import(transfer)
     import_job.run(transfer.pk)
     transfer.refresh_from_db()
-    assert (transfer.state, Image.objects.count()) == ("Cancelled", 0)
+    assert (transfer.status, Image.objects.count()) == ("Cancelled", 0)
     assert not imports.cancel_import(transfer)
 
 
@@ -122,7 +123,7 @@ def test_an_import_begins_only_when_every_part_is_there() -> None:
     upload_parts.save_part(transfer, 0, 0, content)
     imports.start_import(transfer)
     transfer.refresh_from_db()
-    assert transfer.state == "Waiting"
+    assert transfer.status == "Waiting"
 
 
 def test_half_finished_uploads_are_given_up_after_two_days() -> None:
@@ -130,11 +131,11 @@ def test_half_finished_uploads_are_given_up_after_two_days() -> None:
     transfer = imports.create_import(project, [{"name": "a.zip", "size": 10}], {}, make_user("bob"))
     imports.catch_up()
     transfer.refresh_from_db()
-    assert transfer.state == "Uploading"
+    assert transfer.status == "Uploading"
     Transfer.objects.update(created_at=timezone.now() - timedelta(days=3))
     imports.catch_up()
     transfer.refresh_from_db()
-    assert transfer.state == "Cancelled"
+    assert transfer.status == "Cancelled"
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_a_worker_that_was_taken_for_dead_gives_way_to_the_other(monkeypatch: py
     monkeypatch.setattr(import_job._Import, "_write", write)
     import_job.run(transfer.pk)
     transfer.refresh_from_db()
-    assert (transfer.state, transfer.report.get("counts")) == ("Running", None)
+    assert (transfer.status, transfer.report.get("counts")) == ("Running", None)
     assert project.images.count() == 0  # its chunk was taken back
 
 
@@ -179,6 +180,6 @@ def test_a_full_disk_fails_with_cause_and_remedy(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("exeml_site.lib.storage.save_whole", full)
     import_job.run(transfer.pk)
     transfer.refresh_from_db()
-    assert transfer.state == "Failed" and "No space left on device" in transfer.problem
+    assert transfer.status == "Failed" and "No space left on device" in transfer.problem
     assert "disk is full" in transfer.problem and "OSError" in transfer.traceback
     assert project.images.count() == 0

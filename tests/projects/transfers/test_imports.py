@@ -25,7 +25,7 @@ def test_folders_of_an_archive_become_labels() -> None:
 
     done = imported(project, {"flowers.zip": zipped(files)})
 
-    assert (done.state, done.problem, done.total, done.cursor) == ("Completed", "", 3, 3)
+    assert (done.status, done.problem, done.total, done.cursor) == ("Completed", "", 3, 3)
     assert labels_by_name(project) == {"0.png": ["roses"], "1.png": ["tulips"], "2.png": ["roses"]}
     assert done.report["counts"] | {"refused": 0} == done.report["counts"]
     assert (done.report["counts"]["added"], done.report["counts"]["labeled"]) == (3, 3)
@@ -107,7 +107,7 @@ def test_a_manifest_beside_the_images_of_an_archive_is_read_with_all_it_says() -
 
     done = imported(project, {"flowers.zip": zipped(files)})
 
-    assert done.state == "Completed", done.problem
+    assert done.status == "Completed", done.problem
     assert labels_by_name(project) == {"0001.png": ["tulips"], "0002.png": ["roses"], "with%20space.png": []}
     first, second = (project.images.get(name=name) for name in ("0001.png", "0002.png"))
     assert (first.split, first.is_hard, second.split, second.is_hard) == ("TRAIN", True, "EVAL", False)
@@ -190,7 +190,7 @@ def test_tables_are_understood_as_people_write_them(table: str) -> None:
     project = make_project(labels=0)
     files = {"a/1.png": picture_bytes(1), "a/2.png": picture_bytes(2)}
     done = imported(project, {"a.zip": zipped(files), "labels.csv": table.encode()})
-    assert done.state == "Completed", done.problem
+    assert done.status == "Completed", done.problem
     assert labels_by_name(project) == {"1.png": ["roses"], "2.png": ["tulips"]}
     assert dict(project.images.values_list("name", "split")) == {"1.png": "TRAIN", "2.png": "EVAL"}
 
@@ -300,7 +300,7 @@ def test_what_cannot_be_imported_fails_with_a_sentence_and_writes_nothing(
 ) -> None:
     project = make_project(labels=0)
     done = imported(project, files)
-    assert done.state == "Failed"
+    assert done.status == "Failed"
     assert sentence in done.problem
     assert not done.traceback
     assert project.images.count() == project.labels.count() == 0
@@ -343,7 +343,7 @@ def test_a_table_with_sets_and_no_labels_adds_the_set_to_what_the_folders_say() 
     done = imported(
         project, {"a.zip": zipped({**files, "x/split.csv": table, "x/groups.csv": "path,who\na,b\n"})}
     )
-    assert (done.state, done.report["labels_from"]) == ("Completed", "folders")
+    assert (done.status, done.report["labels_from"]) == ("Completed", "folders")
     found = project.images.values_list("annotations__label__name", "split")
     assert set(found) == {("roses", "TRAIN"), ("tulips", "")}
 

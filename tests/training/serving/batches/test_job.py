@@ -20,6 +20,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from exeml_site.lib import job_row
 from projects.images import upload as image_upload
 from tests.factories import make_user
 from tests.pages import html_of
@@ -70,7 +71,7 @@ def at(name: str, service: Service, *more: object) -> str:
 def test_every_picture_of_an_archive_is_answered_in_order_and_the_upload_goes(service: Service) -> None:
     batch = begun(service, colours("red", "green", "blue"))
     stored = batch.files[0]["stored"]
-    assert ran(batch).state == "Completed"
+    assert ran(batch).status == "Completed"
     assert (batch.total, batch.done, batch.failed) == (3, 3, 0)
     found = lines(batch)
     assert [one["predicted_label"] for one in found] == ["red", "green", "blue"]
@@ -86,7 +87,7 @@ def test_answers_are_those_of_the_service(service: Service) -> None:
 
 def test_pictures_without_an_answer_are_listed_with_the_reason(service: Service, vera: Client) -> None:
     batch = ran(begun(service, zipped(a_dot_png=colour_picture("red"), b_dot_jpg=b"hello")))
-    assert (batch.state, batch.done, batch.failed) == ("Completed", 2, 1)
+    assert (batch.status, batch.done, batch.failed) == ("Completed", 2, 1)
     page = html_of(vera.get(at("batch_report", service, batch.pk)))
     assert "b.jpg" in page and "This is not a picture." in page and "a.png" not in page
 
@@ -128,14 +129,14 @@ def test_interrupted_it_goes_on_and_doubles_nothing(
     kept = "".join(json.dumps(one) + "\n" for one in expected[:2]).encode()
     path.write_bytes(kept + half_written)
     Batch.objects.filter(pk=batch.pk).update(
-        state="Running", heartbeat_at=timezone.now() - timedelta(seconds=job.HEARTBEAT_TIMEOUT_S + 1)
+        status="Running", heartbeat_at=timezone.now() - 2 * job_row.SILENT_AFTER
     )
     asked: list[bytes] = []
     predict = predictor.predict
     monkeypatch.setattr(
         predictor, "predict", lambda version, image: asked.append(image) or predict(version, image)
     )
-    assert ran(batch).state == "Completed"
+    assert ran(batch).status == "Completed"
     assert lines(batch) == expected and len(asked) == 1
 
 
@@ -162,8 +163,8 @@ def test_a_worker_that_comes_while_the_files_are_stored_waits_for_them(service: 
     upload.file = Arriving(upload.read(), tick)
     batch = begun(service, upload)
     batch.refresh_from_db()
-    assert batch.state == "Waiting" and batch.problem == ""
-    assert ran(batch).state == "Completed" and batch.total == 2
+    assert batch.status == "Waiting" and batch.problem == ""
+    assert ran(batch).status == "Completed" and batch.total == 2
 
 
 def test_an_upload_that_cannot_be_stored_leaves_no_batch(service: Service) -> None:
@@ -193,31 +194,31 @@ def test_one_whose_files_never_came_ends_with_the_reason(service: Service) -> No
     version = service.training_version
     batch = Batch.objects.create(service=service, training_version=version, name="a.zip")
     job.catch_up()
-    assert ran(batch).state == "Waiting"
+    assert ran(batch).status == "Waiting"
     Batch.objects.filter(pk=batch.pk).update(created_at=timezone.now() - timedelta(hours=7))
     job.catch_up()
     batch.refresh_from_db()
-    assert batch.state == "Failed" and "interrupted" in batch.problem
+    assert batch.status == "Failed" and "interrupted" in batch.problem
 
 
 def test_a_batch_that_another_worker_has_is_left_alone(service: Service) -> None:
     batch = begun(service, colours("red"))
-    Batch.objects.filter(pk=batch.pk).update(state="Running", heartbeat_at=timezone.now())
-    assert ran(batch).state == "Running" and batch.total is None
+    Batch.objects.filter(pk=batch.pk).update(status="Running", heartbeat_at=timezone.now())
+    assert ran(batch).status == "Running" and batch.total is None
 
 
 def test_cancelling_keeps_what_was_answered(
     service: Service, bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job, "CHUNK", 1)
-    batch, beat = begun(service, colours("red", "green", "blue")), job._send_heartbeat
+    monkeypatch.setattr(job, "CHUNK_SIZE", 1)
+    batch, beat = begun(service, colours("red", "green", "blue")), Batch.beat
 
-    def beat_after_cancel(one: Batch, done: int, failed: int) -> None:
-        assert job.cancel(one)
-        beat(one, done, failed)
+    def beat_after_cancel(running: Batch, **fields: int) -> None:
+        assert job.cancel(running)
+        beat(running, **fields)
 
-    monkeypatch.setattr(job, "_beat", beat_after_cancel)
-    assert ran(batch).state == "Cancelled"
+    monkeypatch.setattr(Batch, "beat", beat_after_cancel)
+    assert ran(batch).status == "Cancelled"
     assert batch.done == len(lines(batch)) == 1
     answer = bob.get(at("batch_download", service, batch.pk, "results.csv"))
     assert b"red" in b"".join(answer.streaming_content)
@@ -228,7 +229,7 @@ def test_one_that_waits_is_cancelled_at_once_and_never_runs(
 ) -> None:
     batch = begun(service, colours("red"))
     bob.post(at("cancel_batch", service, batch.pk))
-    assert ran(batch).state == "Cancelled" and batch.done == 0
+    assert ran(batch).status == "Cancelled" and batch.done == 0
     with django_capture_on_commit_callbacks(execute=True):
         bob.post(at("cancel_batch", service, batch.pk))  # now it is deleted
     assert not Batch.objects.exists() and not default_storage.exists(batch.files[0]["stored"])
@@ -246,7 +247,7 @@ def test_what_cannot_be_read_fails_with_the_reason(
 ) -> None:
     upload.seek(0)
     batch = ran(begun(service, upload))
-    assert batch.state == "Failed" and sentence in batch.problem and batch.traceback == ""
+    assert batch.status == "Failed" and sentence in batch.problem and batch.traceback == ""
 
 
 def post(client: Client, service: Service, *uploads: SimpleUploadedFile, address: str = "") -> HttpResponse:

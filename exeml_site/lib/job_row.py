@@ -1,0 +1,140 @@
+"""A row that a worker works on: claimed once, alive by its heartbeat, ended once, found when its job is lost.
+
+The row is the truth; Redis only carries the work. Every change of `status` is one conditional UPDATE whose
+row count is looked at, so two workers, or a person and a worker, cannot both win. Final states stay final.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from typing import Any, ClassVar, TypeVar
+
+from django.conf import settings
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from exeml_site.lib import jobs
+
+HEARTBEAT_INTERVAL_S = 2.0
+SILENT_AFTER = timedelta(seconds=30)
+RUNNING = "Running"
+
+Row = TypeVar("Row", bound="JobRow", covariant=True)
+
+
+class Cancelled(Exception):
+    """The work is not wanted: a person cancelled it, the project was deleted, or the row has ended."""
+
+
+class ClaimLost(Exception):
+    """The row has ended or belongs to another job: whatever this one made is of no use."""
+
+
+class JobRowQuerySet(models.QuerySet[Row]):
+    def active(self) -> JobRowQuerySet[Row]:
+        return self.filter(status__in=self.model.ACTIVE)
+
+    def silent(self) -> JobRowQuerySet[Row]:
+        """Active rows without a sign of life for SILENT_AFTER. Their worker may be alive all the same."""
+        old = timezone.now() - SILENT_AFTER
+        return self.active().filter(Q(heartbeat_at=None) | Q(heartbeat_at__lt=old))
+
+    def lost(self) -> list[Row]:
+        """Silent rows whose job neither waits in its queue nor is with a living worker."""
+        return [row for row in self.silent() if not jobs.is_under_way(row.rq_id, row.queue_name)]
+
+    def claim(self, **fields: Any) -> bool:
+        """Take this row for the job that asks. False where another job was quicker or the row has ended."""
+        now = timezone.now()
+        started_at = Coalesce(F("started_at"), now)
+        return bool(self.update(status=RUNNING, started_at=started_at, heartbeat_at=now, **fields))
+
+    def end(self, status: str, **fields: Any) -> bool:
+        """Give this row a final status. False where it has one, or is not the caller's any more."""
+        return bool(self.update(status=status, finished_at=timezone.now(), **fields))
+
+
+class JobRow(models.Model):
+    """Base of rows whose `status` goes from one of `UNSTARTED` over Running to a final one."""
+
+    JOB: ClassVar[str]  # name in settings.JOBS
+    UNSTARTED: ClassVar[Collection[str]]
+    ACTIVE: ClassVar[Collection[str]]
+    CANCELLED: ClassVar[str]
+    WANTED: ClassVar[Mapping[str, Any]]  # filter of rows that nobody asked the worker to end
+
+    status: models.CharField[str, str]
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    traceback = models.TextField(blank=True)  # for operators only
+
+    objects = JobRowQuerySet.as_manager()
+    _beat_s = float("-inf")
+
+    class Meta:
+        abstract = True
+
+    @property
+    def is_active(self) -> bool:
+        return self.status in self.ACTIVE
+
+    @property
+    def rq_id(self) -> str:
+        """The id of the row's job in RQ, known before that job exists."""
+        return f"{self.JOB}-{self.pk}"
+
+    @property
+    def queue_name(self) -> str:
+        return settings.QUEUE_IMPORTS
+
+    @property
+    def job_args(self) -> tuple[int, ...]:
+        return (self.pk,)
+
+    @property
+    def job_options(self) -> dict[str, Any]:
+        """More of what `jobs.enqueue_now` is given."""
+        return {}
+
+    def enqueue(self) -> None:
+        """Let a worker run the row's job, once this transaction is committed."""
+        transaction.on_commit(self.enqueue_now)
+
+    def enqueue_now(self) -> bool:
+        """Let a worker run the row's job. False where Redis does not answer; the row's sweep does it then."""
+        return jobs.enqueue_now(
+            self.JOB, *self.job_args, queue=self.queue_name, job_id=self.rq_id, **self.job_options
+        )
+
+    def held(self) -> JobRowQuerySet[Any]:
+        """This row, as long as the job that claimed it has it."""
+        return type(self).objects.filter(pk=self.pk, status=RUNNING)
+
+    def wanted(self) -> JobRowQuerySet[Any]:
+        """This row, as long as its job has it and nobody asked to end it."""
+        return self.held().filter(**self.WANTED)
+
+    def beat(self, **fields: Any) -> None:
+        """Write a sign of life and `fields`, at most every HEARTBEAT_INTERVAL_S. Raises Cancelled."""
+        if time.monotonic() - self._beat_s < HEARTBEAT_INTERVAL_S:
+            return
+        self._beat_s = time.monotonic()
+        if not self.wanted().update(heartbeat_at=timezone.now(), **fields):
+            raise Cancelled
+
+    def release(self) -> None:
+        """Let the row wait behind the jobs of others, to be continued."""
+        self.held().update(heartbeat_at=None)
+        self.enqueue()
+
+    def cancel(self, **request: Any) -> bool:
+        """End a row that waits; write `request` for the worker of one that runs. False where it had ended."""
+        row = type(self).objects.filter(pk=self.pk)
+        if row.filter(status__in=self.UNSTARTED).end(self.CANCELLED, **request):
+            return True
+        return bool(row.filter(status=RUNNING, **self.WANTED).update(**request))
