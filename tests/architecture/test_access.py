@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,6 +17,7 @@ from uuid import UUID, uuid4
 import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
@@ -74,7 +76,7 @@ class World:
     """One living object for every kind of argument that an address has."""
 
     def __init__(self) -> None:
-        self.project = make_project("flowers", with_files=True)
+        self.project = make_project("flowers", images=1, with_files=True)
         self.chart = next(iter(CHARTS))
         self.version = make_version(self.project, 1, Status.COMPLETED, accuracy=0.9)
         rita = make_user("rita")
@@ -183,9 +185,17 @@ class World:
         return call.pk
 
 
+@pytest.fixture(scope="module")
+def untouched_world(django_db_setup: None, django_db_blocker: Any) -> Iterator[World]:
+    """Rows in a transaction around all tests of this file; each test rolls back to them."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield World()
+        transaction.set_rollback(True)
+
+
 @pytest.fixture
-def world(db: None) -> World:
-    return World()
+def world(untouched_world: World, db: None) -> World:
+    return copy(untouched_world)
 
 
 def browser(person: str) -> Client:

@@ -36,7 +36,7 @@ def make_samples(
 
 def quick_config(**changes: object) -> FitConfig:
     """Only the fastest network fits this limit."""
-    settings = {"max_seconds": 120, "max_inference_ms": fastest_network("NV_P4")[2] + 0.01, "threads": 2}
+    settings = {"max_seconds": 120, "max_inference_ms": fastest_network("NV_P4")[2] + 0.01, "threads": 1}
     return FitConfig(**(settings | changes))
 
 
