@@ -1,7 +1,8 @@
-"""Enqueues jobs by their name in `settings.JOBS`.
+"""Enqueues jobs by their names in `settings.JOBS`.
 
-A job is asked for after every change and done once: while one waits, asking again changes nothing. Redis only
-carries the work; what is missed while it is away is found by the periodic jobs of `exeml_site.cron`.
+A job is requested after every change, but queued once: while one waits, further requests change nothing.
+Redis holds the queue only; the periodic jobs of `exeml_site.cron` find work that was requested while Redis
+was down.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class NamedJob(Job):
 
 
 def after(event: str, pk: int) -> None:
-    """Enqueue what `settings.JOBS_AFTER` names for `event`, once this transaction is committed."""
+    """Enqueue the jobs of `settings.JOBS_AFTER` for `event`, once this transaction is committed."""
     for name in settings.JOBS_AFTER[event]:
         enqueue(name, pk)
 
@@ -51,10 +52,10 @@ def enqueue(
     step: int | None = None,
     timeout_s: int = DEFAULT_TIMEOUT_S,
 ) -> None:
-    """Once this transaction is committed, let a worker run the job `name` with `pk`.
+    """Enqueue the job `name` with the argument `pk`, once this transaction is committed.
 
-    `step`: how far the work is. A job whose worker was killed twice at the same step waits for RQ to notice.
-    Without Redis nothing is enqueued, a warning is logged, and a periodic job enqueues it later.
+    `step`: progress of the work, part of the job id, so that a resumed job does not wait for a lost one of an
+    earlier step. Without Redis nothing is enqueued and a warning is logged; a periodic job enqueues it later.
     """
     transaction.on_commit(partial(_enqueue, name, pk, queue, step, timeout_s))
 
@@ -63,7 +64,7 @@ def _enqueue(name: str, pk: int | UUID, queue_name: str, step: int | None, timeo
     job_id = f"{name}-{pk}" + (f"-{step}" if step else "")
     try:
         queue = django_rq.get_queue(queue_name, commit_mode="auto")
-        # A job that runs may have read the rows before this change: one more must follow it.
+        # A running job may have read the rows before this change, so another one must follow it.
         for each in (job_id, f"{job_id}-again"):
             status = _status(queue, each)
             if status == JobStatus.QUEUED:
