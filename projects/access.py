@@ -31,7 +31,7 @@ class PageRequest(HttpRequest):
 def team_page(role: Role) -> Callable[[View], View]:
     """Decorator: admits members of the team `team_id` with at least `role`; passes `team` to the view."""
 
-    def mark(view: View) -> View:
+    def decorator(view: View) -> View:
         @wraps(view)
         def guarded(request: PageRequest, team_id: int, **kwargs: Any) -> HttpResponseBase:
             if not request.user.is_authenticated:
@@ -43,13 +43,13 @@ def team_page(role: Role) -> Callable[[View], View]:
         guarded.access = Access("team", role)  # type: ignore[attr-defined]
         return guarded
 
-    return mark
+    return decorator
 
 
 def project_page(role: Role) -> Callable[[View], View]:
     """Decorator: admits members of the project's team with at least `role`; passes `project` to the view."""
 
-    def mark(view: View) -> View:
+    def decorator(view: View) -> View:
         @wraps(view)
         def guarded(request: PageRequest, project_id: int, **kwargs: Any) -> HttpResponseBase:
             if not request.user.is_authenticated:
@@ -63,7 +63,7 @@ def project_page(role: Role) -> Callable[[View], View]:
         guarded.access = Access("project", role)  # type: ignore[attr-defined]
         return guarded
 
-    return mark
+    return decorator
 
 
 def _admit(request: PageRequest, team_id: int, role: Role) -> None:

@@ -117,15 +117,15 @@ class RestorePreview:
 def preview_restore(version: DatasetVersion) -> RestorePreview:
     """What `restore_labels` would do now. Raises ManifestDamaged."""
     then, now = version_images(version), _labels_now(version.project)
-    living = {pk for pk in now if pk in then}
+    existing = {pk for pk in now if pk in then}
     names = {label.lower() for label in version.project.labels.values_list("name", flat=True)}
     missing = sorted(
         {label for image in then.values() for label in image.labels if label.lower() not in names}
     )
     return RestorePreview(
-        sum(_differs(now[pk], then[pk].labels) for pk in living),
+        sum(_differs(now[pk], then[pk].labels) for pk in existing),
         sum(bool(labels) for pk, labels in now.items() if pk not in then),
-        len(then) - len(living),
+        len(then) - len(existing),
         missing,
     )
 
@@ -165,7 +165,7 @@ def _labels_now(project: Project) -> dict[int, set[str]]:
     labels: dict[int, set[str]] = {
         pk: set() for pk in Image.objects.alive().filter(project=project).values_list("pk", flat=True)
     }
-    carried = Annotation.objects.filter(image__project=project, image__deleted_at=None).order_by()
-    for image_id, name in carried.values_list("image_id", "label__name"):
+    annotations = Annotation.objects.filter(image__project=project, image__deleted_at=None).order_by()
+    for image_id, name in annotations.values_list("image_id", "label__name"):
         labels[image_id].add(name.lower())
     return labels

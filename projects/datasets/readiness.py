@@ -51,8 +51,8 @@ def readiness(project: Project, counts: list[tuple[Label, int]] | None = None) -
     each label, if the caller has it already.
     """
     if counts is None:
-        carriers = images_per_label(project)
-        counts = [(label, carriers[label.pk]) for label in project.labels.all()]
+        images_of_label = images_per_label(project)
+        counts = [(label, images_of_label[label.pk]) for label in project.labels.all()]
     is_importing = project.transfers.filter(state__in=Transfer.ACTIVE).exists()
     used = [(label, images) for label, images in counts if images]
     unused = [f"‘{label}’" for label, images in counts if not images]
@@ -100,12 +100,12 @@ def preview(project: Project, ratio: Decimal) -> list[LabelSplit]:
 
 def preview_split(project: Project, ratio: Decimal) -> SplitPreview:
     """Split counts if published now. With one label per image and no duplicates, one query counts them."""
-    if project.is_multi_label or _has_copies(project):
+    if project.is_multi_label or _has_duplicates(project):
         return _preview_of_images(project, ratio)
     return _preview_of_counts(project, ratio)
 
 
-def _has_copies(project: Project) -> bool:
+def _has_duplicates(project: Project) -> bool:
     return Image.objects.labeled().filter(project=project, duplicate_group__isnull=False).exists()
 
 
@@ -130,31 +130,31 @@ def _preview_of_images(project: Project, ratio: Decimal) -> SplitPreview:
 
 def _preview_of_counts(project: Project, ratio: Decimal) -> SplitPreview:
     rows, moved, earlier = [], 0, Counter[str]()
-    for name, train, kept_back, free in _split_counts_of_labels(project):
-        row = LabelSplit(name, *dataset_split.split_counts(train, kept_back, free, ratio))
-        moved += max(train - row.train, 0) + max(kept_back - row.eval, 0)
-        earlier.update({Split.TRAIN: train, Split.EVAL: kept_back})
+    for name, train, evaluation, free in _split_counts_of_labels(project):
+        row = LabelSplit(name, *dataset_split.split_counts(train, evaluation, free, ratio))
+        moved += max(train - row.train, 0) + max(evaluation - row.eval, 0)
+        earlier.update({Split.TRAIN: train, Split.EVAL: evaluation})
         rows.append(row)
-    train, kept_back = sum(row.train for row in rows), sum(row.eval for row in rows)
+    train, evaluation = sum(row.train for row in rows), sum(row.eval for row in rows)
     before = {"earlier_train": earlier[Split.TRAIN], "earlier_eval": earlier[Split.EVAL]}
     new = {
         "new_train": max(train - earlier[Split.TRAIN], 0),
-        "new_eval": max(kept_back - earlier[Split.EVAL], 0),
+        "new_eval": max(evaluation - earlier[Split.EVAL], 0),
     }
-    return SplitPreview(rows, train, kept_back, moved, ratio_note=leakage.ratio_note(before | new, ratio))
+    return SplitPreview(rows, train, evaluation, moved, ratio_note=leakage.ratio_note(before | new, ratio))
 
 
 def _split_counts_of_labels(project: Project) -> Iterable[tuple[str, int, int, int]]:
     """(label, training images, validation images, images without a split) of each label in use: one query."""
-    living = Q(annotations__image__deleted_at=None)
+    alive = Q(annotations__image__deleted_at=None)
 
     def images(split: str) -> Count:
-        return Count("annotations", filter=living & Q(annotations__image__split=split))
+        return Count("annotations", filter=alive & Q(annotations__image__split=split))
 
     counted = project.labels.annotate(
-        taught=images(Split.TRAIN), kept_back=images(Split.EVAL), free=images("")
+        train=images(Split.TRAIN), evaluation=images(Split.EVAL), free=images("")
     )
-    rows = counted.order_by("position", "pk").values_list("name", "taught", "kept_back", "free")
+    rows = counted.order_by("position", "pk").values_list("name", "train", "evaluation", "free")
     return (row for row in rows if any(row[1:]))
 
 

@@ -150,12 +150,12 @@ def _units(images: Sequence[LabeledImage], splits: dict[int, str] | None = None)
     return [_Unit.of(images_of_unit) for images_of_unit in together.values()]
 
 
-def _carriers(units: Iterable[_Unit]) -> dict[str | int, list[_Unit]]:
-    carriers: dict[str | int, list[_Unit]] = defaultdict(list)
+def _units_by_label(units: Iterable[_Unit]) -> dict[str | int, list[_Unit]]:
+    units_by_label: dict[str | int, list[_Unit]] = defaultdict(list)
     for unit in units:
         for label in unit.labels:
-            carriers[label].append(unit)
-    return carriers
+            units_by_label[label].append(unit)
+    return units_by_label
 
 
 def _rarest_first(counts: Mapping[str | int, int]) -> list[str | int]:
@@ -168,9 +168,9 @@ def _assign_new(
     """Assign a split to every unit without one, the rarest label first."""
     totals = Counter(label for image in images for label in image.labels)
     targets = _targets(images, totals, ratio, splits)
-    carriers = _carriers(free)
+    units_by_label = _units_by_label(free)
     for label in _rarest_first(totals):
-        for unit in carriers.get(label, ()):
+        for unit in units_by_label.get(label, ()):
             if unit.images[0].id not in splits:
                 split = _preferred_split(targets, unit, label)
                 splits.update((image.id, split) for image in unit.images)
@@ -207,20 +207,20 @@ def _repair_one_sided(images: Sequence[LabeledImage], splits: dict[int, str]) ->
     """Bring every class into both splits by the fewest moves: of whole units, or else by dividing groups."""
     singles = [_Unit.of([image]) for image in images]
     for units in (_units(images, splits), singles):
-        carriers = _carriers(units)
-        count = {label: Counter[str]() for label in carriers}
+        units_by_label = _units_by_label(units)
+        counts = {label: Counter[str]() for label in units_by_label}
         for image in images:
             for label in image.labels:
-                count[label][splits[image.id]] += 1
-        for label in _rarest_first({label: each.total() for label, each in count.items()}):
-            if count[label].total() > 1 and (not count[label][TRAIN] or not count[label][EVAL]):
-                unit = _unit_to_move(carriers[label], label, splits, count)
+                counts[label][splits[image.id]] += 1
+        for label in _rarest_first({label: each.total() for label, each in counts.items()}):
+            if counts[label].total() > 1 and (not counts[label][TRAIN] or not counts[label][EVAL]):
+                unit = _unit_to_move(units_by_label[label], label, splits, counts)
                 if unit is not None:
-                    _move_unit(unit, splits, count)
+                    _move_unit(unit, splits, counts)
 
 
 def _unit_to_move(
-    units: Sequence[_Unit], label: str | int, splits: dict[int, str], count: dict[str | int, Counter[str]]
+    units: Sequence[_Unit], label: str | int, splits: dict[int, str], counts: dict[str | int, Counter[str]]
 ) -> _Unit | None:
     """The unit to move for a class that is in one split only, so that no class disappears from that split.
 
@@ -229,11 +229,11 @@ def _unit_to_move(
 
     def can_leave(unit: _Unit) -> bool:
         split = splits[unit.images[0].id]
-        if unit.labels[label] == count[label].total():
+        if unit.labels[label] == counts[label].total():
             return False  # the class would be in the other split only
         return all(
-            count[other][split] > carried or count[other].total() == carried
-            for other, carried in unit.labels.items()
+            counts[other][split] > images or counts[other].total() == images
+            for other, images in unit.labels.items()
         )
 
     candidates = [
@@ -244,9 +244,9 @@ def _unit_to_move(
     return max(candidates, key=lambda candidate: candidate[:3])[3] if candidates else None
 
 
-def _move_unit(unit: _Unit, splits: dict[int, str], count: dict[str | int, Counter[str]]) -> None:
+def _move_unit(unit: _Unit, splits: dict[int, str], counts: dict[str | int, Counter[str]]) -> None:
     old = splits[unit.images[0].id]
     splits.update((image.id, OPPOSITE[old]) for image in unit.images)
-    for label, carried in unit.labels.items():
-        count[label][old] -= carried
-        count[label][OPPOSITE[old]] += carried
+    for label, images in unit.labels.items():
+        counts[label][old] -= images
+        counts[label][OPPOSITE[old]] += images

@@ -61,26 +61,26 @@ class LabelLook:
 def read(content: bytes, *, is_discovered: bool = False) -> Iterator[Entry]:
     """Yield the images of a table with their labels, in the order of the rows. Raises TableError.
 
-    `is_discovered`: the table lay beside the images and nobody chose it. Then its header must name labels or
-    splits.
+    `is_discovered`: the table was found beside the images, not chosen by a person. A table without column
+    names then needs a split column, or at most two columns.
     """
     rows = _rows(content)
     if not rows:
         raise TableError("The table is empty.")
-    images, labels, sets = _named_columns(rows[0])
-    has_head = bool(images)
-    if not has_head:
-        images, sets = _guess_columns(rows)
-        if is_discovered and not sets and max(map(len, rows)) > 2:
+    images, labels, splits = _named_columns(rows[0])
+    has_header = bool(images)
+    if not has_header:
+        images, splits = _guess_columns(rows)
+        if is_discovered and not splits and max(map(len, rows)) > 2:
             raise TableError("Its columns have no names.")
-        labels = [index for index in range(len(rows[0])) if index not in (*images, *sets)]
-    for row in rows[1:] if has_head else rows:
+        labels = [index for index in range(len(rows[0])) if index not in (*images, *splits)]
+    for row in rows[1:] if has_header else rows:
         source = _cell(row, images[0])
         if source:
             names = [name.strip() for index in labels for name in LABEL_SEPARATOR.split(_cell(row, index))]
-            if not has_head:  # cells beyond the first row's length are labels
+            if not has_header:  # cells beyond the first row's length are labels
                 names += [name.strip() for name in row[len(rows[0]) :]]
-            usage = USAGE_BY_WORD.get(_cell(row, sets[0]).lower(), "") if sets else ""
+            usage = USAGE_BY_WORD.get(_cell(row, splits[0]).lower(), "") if splits else ""
             yield Entry(source, usage, tuple(EntryLabel(name, annotated_by="") for name in names if name))
 
 

@@ -154,7 +154,7 @@ class Query:
         return images_of_tab.get(self.tab, images.alive)()
 
 
-def _carrying(images: ImageQuerySet, condition: Q) -> ImageQuerySet:
+def _with_annotation(images: ImageQuerySet, condition: Q) -> ImageQuerySet:
     return images.filter(Exists(Annotation.objects.filter(condition, image=OuterRef("pk"))))
 
 
@@ -167,7 +167,7 @@ def _labeled_by(images: ImageQuerySet, query: Query, user: User | None) -> Image
         condition &= Q(at__gte=_start(query.since))
     if query.until:
         condition &= Q(at__lt=_start(query.until) + timedelta(days=1))
-    return _carrying(images, condition)
+    return _with_annotation(images, condition)
 
 
 def _of_size(images: ImageQuerySet, query: Query, user: User | None) -> ImageQuerySet:
@@ -176,7 +176,7 @@ def _of_size(images: ImageQuerySet, query: Query, user: User | None) -> ImageQue
 
 
 _FILTER_BY_NAME: dict[str, Callable[[ImageQuerySet, Query, User | None], ImageQuerySet]] = {
-    "label": lambda images, query, user: _carrying(images, Q(label=query.label)),
+    "label": lambda images, query, user: _with_annotation(images, Q(label=query.label)),
     "notlabel": lambda images, query, user: images.exclude(
         Exists(Annotation.objects.filter(image=OuterRef("pk"), label=query.notlabel))
     ),

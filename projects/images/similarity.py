@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from exeml_site.lib.bulk import chunks
 from projects.models import Annotation, Embedding, Image, Label, Project
 
 Floats = NDArray[np.float32]
@@ -19,7 +20,6 @@ SKETCH_BITS = 512
 CANDIDATE_FACTOR = 4  # times as many as wanted are compared by their vectors …
 LABELED_CANDIDATES = 300
 MIN_CANDIDATES = 300  # … and at least so many
-AT_ONCE = 5_000
 
 
 def pack(vectors: Floats) -> list[bytes]:
@@ -66,8 +66,8 @@ def nearest_to(project: Project, network: str, vector: Floats, count: int) -> li
 def _nearest(
     project: Project, network: str, sketch: bytes, vector: Floats, count: int, first: int | None = None
 ) -> list[int]:
-    living = Embedding.objects.filter(image__project=project, image__deleted_at=None, network=network)
-    rows = list(living.order_by().values_list("image_id", "sketch"))
+    embeddings = Embedding.objects.filter(image__project=project, image__deleted_at=None, network=network)
+    rows = list(embeddings.order_by().values_list("image_id", "sketch"))
     if not rows:
         return []
     ids = np.array([row[0] for row in rows], np.int64)
@@ -87,28 +87,28 @@ def nearest_labeled(image: Image, count: int, split: str = "") -> list[tuple[Ima
     ranked = nearest(image.project, image.pk, LABELED_CANDIDATES)[1:]
     images = Image.objects.labeled().filter(pk__in=ranked)
     labeled = (images.filter(split=split) if split else images).in_bulk()
-    return _carrying([labeled[pk] for pk in ranked if pk in labeled][:count])
+    return _with_labels([labeled[pk] for pk in ranked if pk in labeled][:count])
 
 
 def with_labels(image_ids: Sequence[int]) -> list[tuple[Image, list[Label]]]:
     """The labeled ones of the images, in this order, each with its labels."""
     labeled = Image.objects.labeled().filter(pk__in=image_ids).in_bulk()
-    return _carrying([labeled[pk] for pk in image_ids if pk in labeled])
+    return _with_labels([labeled[pk] for pk in image_ids if pk in labeled])
 
 
-def _carrying(images: Sequence[Image]) -> list[tuple[Image, list[Label]]]:
-    carried: dict[int, list[Label]] = {image.pk: [] for image in images}
+def _with_labels(images: Sequence[Image]) -> list[tuple[Image, list[Label]]]:
+    labels: dict[int, list[Label]] = {image.pk: [] for image in images}
     for annotation in Annotation.objects.filter(image__in=images).select_related("label"):
-        carried[annotation.image_id].append(annotation.label)
-    return [(image, carried[image.pk]) for image in images]
+        labels[annotation.image_id].append(annotation.label)
+    return [(image, labels[image.pk]) for image in images]
 
 
 def _by_vector(
     query_vector: Floats, candidates: NDArray[np.int64], count: int, first: int | None
 ) -> list[int]:
     ranked: list[tuple[float, int]] = []
-    for start in range(0, len(candidates), AT_ONCE):
-        part = Embedding.objects.filter(image_id__in=candidates[start : start + AT_ONCE].tolist()).order_by()
+    for chunk in chunks(candidates.tolist()):
+        part = Embedding.objects.filter(image_id__in=chunk).order_by()
         for image_id, vector in part.values_list("image_id", "vector"):
             similarity = 2.0 if image_id == first else float(unpack(vector).astype(np.float32) @ query_vector)
             ranked.append((-similarity, image_id))

@@ -6,7 +6,7 @@ never overwritten as a set. So two people at once lose nothing, and the event ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
@@ -82,40 +82,33 @@ def apply(
     """
     lock_project(project)
     labels = labels_by_id(project)
-    added = frozenset(label.pk for label in find_or_create_labels(project, _names(add), labels))
-    if len(added) > 1 and not project.is_multi_label:
-        raise ValidationError("This project gives each image one label. Choose one.")
-    removed_names = {name.lower() for name in map(normalized_name, _names(remove))}
-    removed = frozenset(pk for pk, label in labels.items() if label.name.lower() in removed_names) - added
-    if added and not project.is_multi_label:
-        removed = frozenset(labels) - added
+    added, removed = _added_and_removed(project, labels, _names(add), _names(remove))
     label_changes = [
-        LabelChange(image, image.labels - removed | added) for image in load_image_labels(project, image_ids)
+        LabelChange(image, target)
+        for image in load_image_labels(project, image_ids)
+        if (target := image.labels - removed | added) != image.labels
     ]
-    return _label(
-        project,
-        [change for change in label_changes if change.target != change.current.labels],
-        labels,
-        by,
-        source,
-    )
+    if not label_changes:
+        return None
+    write_annotations(label_changes, by, source)
+    return record_label_changes(project, Kind.LABEL, by, label_changes, labels)
 
 
 def _names(labels: Iterable[Label | str]) -> list[str]:
     return [label if isinstance(label, str) else label.name for label in labels]
 
 
-def _label(
-    project: Project,
-    label_changes: Sequence[LabelChange],
-    labels: dict[int, Label],
-    by: User | None,
-    source: AnnotationSource,
-) -> LabelEvent | None:
-    if not label_changes:
-        return None
-    write_annotations(label_changes, by, source)
-    return record_label_changes(project, Kind.LABEL, by, label_changes, labels)
+def _added_and_removed(
+    project: Project, labels: dict[int, Label], add: list[str], remove: list[str]
+) -> tuple[frozenset[int], frozenset[int]]:
+    """Ids of the labels to add, which are created in `labels` where missing, and of those to remove."""
+    added = frozenset(label.pk for label in find_or_create_labels(project, add, labels))
+    if project.is_multi_label or not added:
+        names = {normalized_name(name).lower() for name in remove}
+        return added, frozenset(pk for pk, label in labels.items() if label.name.lower() in names) - added
+    if len(added) > 1:
+        raise ValidationError("This project allows one label per image. Choose one.")
+    return added, frozenset(labels) - added
 
 
 @transaction.atomic

@@ -7,7 +7,7 @@ agree.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -59,6 +59,14 @@ class LabelChange:
     current: ImageLabels
     target: frozenset[int]
 
+    @property
+    def becomes_labeled(self) -> bool:
+        return bool(self.target) and not self.current.labels
+
+    @property
+    def becomes_unlabeled(self) -> bool:
+        return bool(self.current.labels) and not self.target
+
 
 def lock_project(project: Project) -> None:
     """Lock the project (SQLite: the database) until the transaction ends: nobody else labels in it."""
@@ -100,37 +108,31 @@ def write_annotations(
 
     `given`: (image id, label id) → annotation fields (ANNOTATION_FIELDS) that an import file names.
     """
-    now, given = timezone.now(), given or {}
     removed = [
         pk
         for change in label_changes
         for label, pk in change.current.annotations.items()
         if label not in change.target
     ]
-    new = [
-        {
-            "image": change.current.image_id,
-            "label": label,
-            "by": by and by.pk,
-            "source": source,
-            "at": now,
-            "confidence": None,
-            **given.get((change.current.image_id, label), {}),
-        }
-        for change in label_changes
-        for label in sorted(change.target - change.current.labels)
-    ]
     for chunk in chunks(removed):
         Annotation.objects.filter(pk__in=chunk).delete()
-    bulk_insert(Annotation, ANNOTATION_FIELDS, (list(fields.values()) for fields in new))
-    mark_labeled(
-        [change.current.image_id for change in label_changes if change.target and not change.current.labels],
-        True,
-    )
-    mark_labeled(
-        [change.current.image_id for change in label_changes if change.current.labels and not change.target],
-        False,
-    )
+    default = {"by": by and by.pk, "source": source, "at": timezone.now(), "confidence": None}
+    bulk_insert(Annotation, ANNOTATION_FIELDS, _new_annotations(label_changes, default, given or {}))
+    mark_labeled([change.current.image_id for change in label_changes if change.becomes_labeled], True)
+    mark_labeled([change.current.image_id for change in label_changes if change.becomes_unlabeled], False)
+
+
+def _new_annotations(
+    label_changes: Sequence[LabelChange],
+    default: Mapping[str, Any],
+    given: Mapping[tuple[int, int], Mapping[str, Any]],
+) -> Iterator[list[Any]]:
+    """Yield the values of ANNOTATION_FIELDS for each added label, `given` ones before `default` ones."""
+    for change in label_changes:
+        image_id = change.current.image_id
+        for label_id in sorted(change.target - change.current.labels):
+            fields = {"image": image_id, "label": label_id, **default, **given.get((image_id, label_id), {})}
+            yield [fields[name] for name in ANNOTATION_FIELDS]
 
 
 def change_entry(current: ImageLabels, target: Iterable[int], labels: dict[int, Label]) -> dict[str, Any]:
@@ -157,12 +159,17 @@ def record_label_changes(
     )
 
 
+def label_ids_by_name(label_changes: Sequence[LabelChange], labels: Mapping[int, Label]) -> dict[str, int]:
+    """Label name → id of all labels that the changes add, keep or remove; for the details of the event."""
+    label_ids = sorted({pk for change in label_changes for pk in change.current.labels | change.target})
+    return {labels[pk].name: pk for pk in label_ids}
+
+
 def _event_details(label_changes: Sequence[LabelChange], labels: Mapping[int, Label]) -> dict[str, Any]:
     """Details of the event, from which `labels.counts` updates its cached counts without a query."""
-    label_ids = sorted({pk for change in label_changes for pk in change.current.labels | change.target})
-    newly = [change for change in label_changes if change.target and not change.current.labels]
+    newly = [change for change in label_changes if change.becomes_labeled]
     return {
-        "labels": {labels[pk].name: pk for pk in label_ids},
+        "labels": label_ids_by_name(label_changes, labels),
         "suggested": sum(change.current.is_suggested for change in newly),
     }
 

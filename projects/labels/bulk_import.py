@@ -18,6 +18,7 @@ from projects.labels.annotations import (
     LabelChange,
     change_entry,
     find_or_create_labels,
+    label_ids_by_name,
     labels_by_id,
     load_image_labels,
     lock_project,
@@ -29,7 +30,7 @@ from projects.labels.annotations import (
 from projects.models import AnnotationSource, Label, LabelEvent, Project
 from projects.models.label import HOT_KEYS, LABEL_NAME
 
-ONE_LABEL_PER_IMAGE = "It has {number} labels, and this project gives each image one."
+ONE_LABEL_PER_IMAGE = "It has {number} labels, and this project allows one label per image."
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,9 @@ def import_labels(
         return LabelImportResult(None, 0, kept)
     write_annotations(label_changes, by, AnnotationSource.IMPORT, given)
     changes = [change_entry(change.current, change.target, labels) for change in label_changes]
-    label_ids = sorted({pk for change in label_changes for pk in change.current.labels | change.target})
-    event_details = {"labels": {labels[pk].name: pk for pk in label_ids}} | dict(details or {})
-    return LabelImportResult(
-        record_event(project, LabelEvent.Kind.IMPORT, by, changes, event_details), len(label_changes), kept
-    )
+    event_details = {"labels": label_ids_by_name(label_changes, labels), **(details or {})}
+    event = record_event(project, LabelEvent.Kind.IMPORT, by, changes, event_details)
+    return LabelImportResult(event, len(label_changes), kept)
 
 
 def _fields(entry_label: EntryLabel, people: Mapping[str, User], by: User | None) -> dict[str, Any]:

@@ -37,10 +37,10 @@ def remove_label(
     `with_images`: images that have no other label are moved to the bin.
     """
     labels = labels_by_id(label.project)
-    carriers = _carriers(label)
-    changes = [change_entry(image, image.labels - {label.pk}, labels) for image in carriers]
-    only_this = [image.image_id for image in carriers if image.labels == {label.pk}]
-    details = _details(label, labels, carriers)
+    images = _images_with(label)
+    changes = [change_entry(image, image.labels - {label.pk}, labels) for image in images]
+    only_this = [image.image_id for image in images if image.labels == {label.pk}]
+    details = _details(label, labels, images)
     if with_images:
         details["binned"] = _alive_ids(label.project, only_this)
         set_binned(details["binned"], by, True)
@@ -52,12 +52,12 @@ def remove_label(
 def merge_into(label: Label, into: Label, by: User | None) -> tuple[Changes, dict[str, Any]]:
     """Replace `label` by `into` on all images, keeping author and time; return changes and details."""
     labels = labels_by_id(label.project)
-    carriers = _carriers(label)
-    changes = [change_entry(image, image.labels - {label.pk} | {into.pk}, labels) for image in carriers]
-    details = _details(label, labels | {into.pk: into}, carriers)
+    images = _images_with(label)
+    changes = [change_entry(image, image.labels - {label.pk} | {into.pk}, labels) for image in images]
+    details = _details(label, labels | {into.pk: into}, images)
     details["labels"][into.name] = into.pk
     details["into"] = {"id": into.pk, "name": into.name}
-    moved = [image.image_id for image in carriers if into.pk not in image.labels]
+    moved = [image.image_id for image in images if into.pk not in image.labels]
     details["moved"] = moved
     for chunk in chunks(moved):
         Annotation.objects.filter(image_id__in=chunk, label=label).update(label=into)
@@ -103,13 +103,13 @@ def restore_annotations(label: Label, rows: Iterable[list[Any]]) -> None:
     mark_labeled([row[0] for row in rows], True)
 
 
-def _carriers(label: Label) -> list[ImageLabels]:
+def _images_with(label: Label) -> list[ImageLabels]:
     """Labels of all images that have this label, including the bin."""
-    carrying = Annotation.objects.filter(label=label).values_list("image_id", flat=True)
-    return load_image_labels(label.project, list(carrying), with_bin=True)
+    image_ids = Annotation.objects.filter(label=label).values_list("image_id", flat=True)
+    return load_image_labels(label.project, list(image_ids), with_bin=True)
 
 
-def _details(label: Label, labels: dict[int, Label], carriers: list[ImageLabels]) -> dict[str, Any]:
+def _details(label: Label, labels: dict[int, Label], images: list[ImageLabels]) -> dict[str, Any]:
     rows = Annotation.objects.filter(label=label).order_by("image_id")
     return {
         "label": {
@@ -119,7 +119,7 @@ def _details(label: Label, labels: dict[int, Label], carriers: list[ImageLabels]
             "position": label.position,
             "hot_key": label.hot_key,
         },
-        "labels": {labels[pk].name: pk for image in carriers for pk in image.labels},
+        "labels": {labels[pk].name: pk for image in images for pk in image.labels},
         "annotations": [
             [row.image_id, row.by_id, row.source, row.at.isoformat(), row.confidence] for row in rows
         ],

@@ -75,11 +75,11 @@ def update_states(project: Project, changes: Iterable[Mapping[str, Any]]) -> Non
 def recompute_states(project: Project) -> None:
     """Compare all opinions again after a merge or its undo, which change what the labels of opinions mean."""
     judged = Image.objects.filter(project=project, opinion__in=[State.AGREES, State.DIFFERS]).order_by()
-    carried: dict[int, list[str]] = {pk: [] for pk in judged.values_list("pk", flat=True)}
+    names_by_image: dict[int, list[str]] = {pk: [] for pk in judged.values_list("pk", flat=True)}
     rows = Annotation.objects.filter(image__in=judged).order_by()
     for pk, name in rows.values_list("image_id", "label__name"):
-        carried[pk].append(name)
-    update_states(project, [{"image": pk, "from": [], "to": names} for pk, names in carried.items()])
+        names_by_image[pk].append(name)
+    update_states(project, [{"image": pk, "from": [], "to": names} for pk, names in names_by_image.items()])
 
 
 def label_by_id(project: Project) -> dict[int, Label]:
@@ -133,9 +133,9 @@ def give_opinion(project: Project, image_id: int, labels: Sequence[Label], by: U
     if image is None:
         raise AlreadyGiven("Another person gave this opinion in the meantime, or the image is gone.")
     label_ids = sorted(label.pk for label in labels)
-    carried = sorted(Annotation.objects.filter(image=image).values_list("label_id", flat=True))
-    opinion = Opinion.objects.create(image=image, by=by, labels=label_ids, first=carried)
-    agrees = carried == label_ids
+    first = sorted(Annotation.objects.filter(image=image).values_list("label_id", flat=True))
+    opinion = Opinion.objects.create(image=image, by=by, labels=label_ids, first=first)
+    agrees = first == label_ids
     Image.objects.filter(pk=image.pk).update(opinion=State.AGREES if agrees else State.DIFFERS)
     return opinion
 

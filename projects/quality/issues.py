@@ -109,8 +109,8 @@ _CONDITIONS = {
 
 def _conflicting_groups() -> QuerySet[Annotation, Any]:
     """Groups of duplicates with different labels, in projects with one label per image, without the bin."""
-    carried = Annotation.objects.filter(
+    annotations = Annotation.objects.filter(
         image__deleted_at=None, image__duplicate_group__isnull=False, image__project__is_multi_label=False
     )
-    groups = carried.order_by().values("image__duplicate_group")
+    groups = annotations.order_by().values("image__duplicate_group")
     return groups.annotate(different=Count("label", distinct=True)).filter(different__gt=1)
