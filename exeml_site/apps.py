@@ -6,4 +6,4 @@ class ExemlSiteConfig(AppConfig):
     verbose_name = "exeml"
 
     def ready(self) -> None:
-        from exeml_site import checks  # noqa: F401 (registers them)
+        from exeml_site import checks  # noqa: F401 (registers the checks)

@@ -1,4 +1,4 @@
-"""System checks: settings that contradict each other, each with a hint. `up` and `make lint` run them."""
+"""System checks for contradictory settings, each with a hint. `up` and `make lint` run them."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def check_redis_url(**kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def check_several_machines(**kwargs: Any) -> list[CheckMessage]:
-    """Work that other machines take from a shared queue needs a database and files that they reach too."""
+    """Workers on other machines need a database and files that they can reach."""
     if (urlsplit(settings.REDIS_URL).hostname or "") in LOCAL_HOSTS:
         return []
-    found: list[CheckMessage] = []
+    warnings: list[CheckMessage] = []
     if not settings.DATABASE_URL:
-        found.append(
+        warnings.append(
             Warning(
                 "REDIS_URL names another machine, but the database is SQLite in the data folder.",
                 hint="Set DATABASE_URL to a PostgreSQL that every machine reaches.",
@@ -35,14 +35,14 @@ def check_several_machines(**kwargs: Any) -> list[CheckMessage]:
             )
         )
     if not settings.STORAGE_URL:
-        found.append(
+        warnings.append(
             Warning(
-                "REDIS_URL names another machine, but the files lie in the data folder.",
+                "REDIS_URL names another machine, but the files are in the data folder.",
                 hint="Set STORAGE_URL to an S3 bucket, or mount the same data folder on every machine.",
                 id="exeml.W002",
             )
         )
-    return found
+    return warnings
 
 
 @register()

@@ -1,6 +1,6 @@
-"""What happens by the clock: `manage.py rqcron exeml_site.cron` puts these jobs on the short queue.
+"""Periodic jobs: `manage.py rqcron exeml_site.cron` puts them on the short queue.
 
-Names of `settings.JOBS` rather than imports, so that a test can say which one is missing.
+Jobs are given by their names in `settings.JOBS`, so that a test finds missing ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ DAY_S = 24 * 60 * 60
 
 @dataclass(frozen=True)
 class PeriodicJob:
-    """A job of `settings.JOBS` without arguments that is safe to run twice."""
+    """A job of `settings.JOBS` without arguments, which is safe to run twice."""
 
     name: str
     every_s: int
@@ -32,7 +32,7 @@ PERIODIC_JOBS = (
     PeriodicJob("resume_forecasts", 60 * 60),
     PeriodicJob("delete_old_collected_calls", DAY_S),
     PeriodicJob("delete_old_call_counts", DAY_S),
-    PeriodicJob("empty_bins", DAY_S),  # by interval, since a desk's computer sleeps at night
+    PeriodicJob("empty_bins", DAY_S),  # an interval, not a time of day: desktop computers are off at night
 )
 
 for job in PERIODIC_JOBS:
@@ -40,7 +40,7 @@ for job in PERIODIC_JOBS:
         import_string(settings.JOBS[job.name]),
         settings.QUEUE_SHORT,
         interval=job.every_s,
-        ttl=job.every_s,  # one that waited this long has been followed by the next
+        ttl=job.every_s,  # a job that waited this long is replaced by the next one
         result_ttl=60,
         failure_ttl=DAY_S,
         job_timeout=max(job.every_s, 60),

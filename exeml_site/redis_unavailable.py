@@ -1,4 +1,4 @@
-"""What a page says whose data lies in Redis alone, while Redis does not answer."""
+"""Middleware: a 503 page while Redis does not answer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ logger = logging.getLogger(__name__)
 
 
 class RedisUnavailableMiddleware:
-    """Middleware: 503 with cause and remedy in place of a traceback.
+    """Answers 503 with cause and remedy when a view raises RedisError.
 
-    Deeds keep their truth in the database and catch this themselves; what is left are the operators' pages of
-    the queues.
+    That happens on the operators' queue pages only: actions are stored in the database and catch the error.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

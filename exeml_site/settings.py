@@ -1,6 +1,6 @@
-"""All settings, one file. Development needs no variable; nonsense raises when the program starts.
+"""All settings. Development needs no environment variable; invalid values raise when the program starts.
 
-Every variable read here stands in README.md (a test compares the two).
+README.md documents every variable read here (a test compares the two).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
-def _env_int(name: str, default: int, least: int = 0) -> int:
+def _env_int(name: str, default: int, minimum: int = 0) -> int:
     text = os.environ.get(name, "").strip()
     if not text:
         return default
@@ -26,8 +26,8 @@ def _env_int(name: str, default: int, least: int = 0) -> int:
         value = int(text)
     except ValueError as error:
         raise ImproperlyConfigured(f"{name} must be a whole number, not {text!r}.") from error
-    if value < least:
-        raise ImproperlyConfigured(f"{name} must be at least {least}, not {value}.")
+    if value < minimum:
+        raise ImproperlyConfigured(f"{name} must be at least {minimum}, not {value}.")
     return value
 
 
@@ -42,22 +42,22 @@ def _env_list(name: str, default: str) -> list[str]:
     return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
 
 
-# Everything written lies under this folder.
+# The product writes below this folder only.
 DATA_DIR = Path(os.environ.get("EXEML_DATA") or BASE_DIR / "var").expanduser().absolute()
 
 
 def _secret_key() -> str:
-    """EXEML_SECRET_KEY, or one made once and kept in the data folder so that sessions survive restarts."""
+    """EXEML_SECRET_KEY, or a key generated once and stored in the data folder: sessions survive restarts."""
     if key := os.environ.get("EXEML_SECRET_KEY"):
         return key
     path, key = DATA_DIR / "secret-key", secrets.token_urlsafe(50)
     own = DATA_DIR / f"secret-key-{os.getpid()}"
-    with suppress(OSError):  # unwritable folder: `up` says so in a sentence
+    with suppress(OSError):  # the folder is not writable: `up` reports it
         if not path.exists():
             DATA_DIR.mkdir(parents=True, exist_ok=True)
             own.touch(mode=0o600)
             own.write_text(key)
-            os.replace(own, path)  # whole or not at all
+            os.replace(own, path)  # atomic
         return path.read_text().strip()
     return key
 
@@ -67,7 +67,7 @@ DEBUG = _env_bool("EXEML_DEBUG", False)
 ALLOWED_HOSTS = _env_list("EXEML_ALLOWED_HOSTS", "*")
 CSRF_TRUSTED_ORIGINS = _env_list("EXEML_TRUSTED_ORIGINS", "")
 
-# Behind a proxy that speaks https: secure cookies, redirects and HSTS. Off on a desk with http.
+# Behind a proxy that serves https: secure cookies, redirects and HSTS. Off for plain http.
 HTTPS = _env_bool("EXEML_HTTPS", False)
 SECURE_SSL_REDIRECT = HTTPS
 SESSION_COOKIE_SECURE = HTTPS
@@ -151,7 +151,7 @@ else:
         "default": {
             "ENGINE": "exeml_site.sqlite3",
             "NAME": str(DATA_DIR / "exeml.sqlite3"),
-            "CONN_MAX_AGE": 60,  # opening one takes longer than most questions
+            "CONN_MAX_AGE": 60,  # opening a connection takes longer than most queries
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
                 "timeout": 20,
@@ -175,7 +175,7 @@ CACHES = {
 REDIS_SOCKET = DATA_DIR / "redis" / "redis.sock"
 REDIS_URL = os.environ.get("REDIS_URL") or f"unix://{quote(str(REDIS_SOCKET))}?db=0"
 
-QUEUE_SHORT = "short"  # seconds: sweeps, deployments; never behind a training
+QUEUE_SHORT = "short"  # jobs of seconds: sweeps, deployments; they never wait for a training
 QUEUE_LABELING = "labeling"  # embeddings, suggestions, checks: one worker keeps the network warm
 QUEUE_IMPORTS = "imports"  # archives and data sources: many small files, no network
 QUEUE_GPU = "gpu"
@@ -186,7 +186,7 @@ RQ_QUEUES = {
 }
 RQ = {"COMMIT_MODE": "on_db_commit", "JOB_CLASS": "exeml_site.lib.jobs.NamedJob"}
 
-# Every job by its name; the only place that says which function runs it.
+# Job name → function. Other code names jobs, never these functions.
 JOBS = {
     "train_version": "training.jobs.train_version.train",
     "rescore_version": "training.jobs.rescore.rescore",
@@ -201,7 +201,7 @@ JOBS = {
     "run_batch": "training.serving.batches.job.run",
     "export_onnx": "training.serving.download.onnx_export.make",
     "run_import": "projects.transfers.import_job.run",
-    # by the clock (cron.py)
+    # periodic (cron.py)
     "sweep_trainings": "training.versions.recovery.sweep",
     "resume_forecasts": "training.versions.recovery.enqueue_lost_forecasts",
     "stop_expired_services": "training.serving.deploy.stop_expired",
@@ -213,9 +213,9 @@ JOBS = {
     "resume_imports": "projects.transfers.imports.catch_up",
     "empty_bins": "projects.images.bin.empty_bins",
 }
-# What follows an event. The app where it happens does not know who does the work.
+# Event → jobs. The app in which the event happens does not depend on the app that does the work.
 JOBS_AFTER = {"images_added": ["embed_images"], "labels_changed": ["suggest_labels"]}
-# Functions that moved; jobs queued before an upgrade still carry the old names.
+# Former functions → job names: jobs queued before an upgrade have the old function names.
 FORMER_JOBS = {
     "training.jobs.train": "train_version",
     "training.rescoring.rescore": "rescore_version",
@@ -249,7 +249,7 @@ STORAGE_URL = os.environ.get("STORAGE_URL", "")
 
 
 def _file_storage(url: str) -> dict[str, object]:
-    """The place of images, manifests and bundles: a local folder, or `s3://bucket/prefix?endpoint=…&region=…`."""
+    """Storage of images, manifests and bundles: a local folder, or `s3://bucket/prefix?endpoint=…&region=…`."""
     if not url:
         return {
             "BACKEND": "django.core.files.storage.FileSystemStorage",
@@ -302,26 +302,26 @@ USE_I18N = False
 USE_TZ = True
 TIME_ZONE = os.environ.get("EXEML_TIME_ZONE") or "UTC"
 
-# --- The product's own limits -----
+# --- Limits of the product -----
 
 
 def _source_roots(roots: list[str]) -> list[str]:
-    """Below these a project's data source may lie: folders of the server, or `s3://bucket/prefix?endpoint=…`."""
+    """Check the roots of data sources: folders of the server, or `s3://bucket/prefix?endpoint=…`."""
     for root in roots:
         if not root.startswith(("/", "s3://")):
             raise ImproperlyConfigured(f"EXEML_SOURCE_ROOTS: {root!r} must begin with / or s3://.")
     return roots
 
 
-EXEML_MAX_PROJECTS_PER_TEAM = _env_int("EXEML_MAX_PROJECTS_PER_TEAM", 100, least=1)
-EXEML_MAX_SERVICES_PER_TEAM = _env_int("EXEML_MAX_SERVICES_PER_TEAM", 20, least=1)
-EXEML_MAX_IMAGE_MB = _env_int("EXEML_MAX_IMAGE_MB", 20, least=1)
-EXEML_MAX_IMAGE_MEGAPIXELS = _env_int("EXEML_MAX_IMAGE_MEGAPIXELS", 50, least=1)
-EXEML_MAX_IMPORT_GB = _env_int("EXEML_MAX_IMPORT_GB", 50, least=1)
+EXEML_MAX_PROJECTS_PER_TEAM = _env_int("EXEML_MAX_PROJECTS_PER_TEAM", 100, minimum=1)
+EXEML_MAX_SERVICES_PER_TEAM = _env_int("EXEML_MAX_SERVICES_PER_TEAM", 20, minimum=1)
+EXEML_MAX_IMAGE_MB = _env_int("EXEML_MAX_IMAGE_MB", 20, minimum=1)
+EXEML_MAX_IMAGE_MEGAPIXELS = _env_int("EXEML_MAX_IMAGE_MEGAPIXELS", 50, minimum=1)
+EXEML_MAX_IMPORT_GB = _env_int("EXEML_MAX_IMPORT_GB", 50, minimum=1)
 EXEML_SOURCE_ROOTS = _source_roots(_env_list("EXEML_SOURCE_ROOTS", ""))
 EXEML_METRICS_TOKEN = os.environ.get("EXEML_METRICS_TOKEN") or ""
-RQ_API_TOKEN = EXEML_METRICS_TOKEN  # of /admin/rq/metrics, the numbers of the queues
-EXEML_BIN_DAYS = _env_int("EXEML_BIN_DAYS", 30, least=1)
+RQ_API_TOKEN = EXEML_METRICS_TOKEN  # protects /admin/rq/metrics, the queue metrics
+EXEML_BIN_DAYS = _env_int("EXEML_BIN_DAYS", 30, minimum=1)
 EXEML_CURRENCY = os.environ.get("EXEML_CURRENCY") or "USD"
 EXEML_ENGINE_THREADS = _env_int("EXEML_ENGINE_THREADS", 0)  # 0: all cores
 
@@ -333,6 +333,6 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": os.environ.get("EXEML_LOG_LEVEL") or "INFO"},
     "loggers": {
         "django.request": {"level": "ERROR"},
-        "rq": {"level": "WARNING"},  # two lines for every sweep otherwise; a training speaks for itself
+        "rq": {"level": "WARNING"},  # INFO logs two lines per sweep; trainings have their own log
     },
 }

@@ -1,4 +1,4 @@
-"""Every address of the product. Each view carries an access mark (projects.access)."""
+"""All URLs of the product. Each view has an access decorator (projects.access, exeml_site.lib.http)."""
 
 from django.contrib import admin
 from django.urls import include, path

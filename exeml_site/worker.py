@@ -1,7 +1,7 @@
-"""The worker that runs trainings.
+"""RQ worker for trainings.
 
 Torch and OpenMP do not survive a fork, so every job of this worker runs in a fresh interpreter. That
-interpreter unpickles this class first, which is why Django is set up when the module is imported.
+interpreter unpickles this class first, so this module sets up Django when it is imported.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ log = logging.getLogger(__name__)
 
 
 class SpawningWorker(SpawnWorker):
-    """RQ's spawning worker with Django ready in the child, and a child that ends with its worker.
+    """RQ's SpawnWorker with Django set up in the child process, which ends with its worker.
 
-    A training lasts hours, so ending the worker (SIGTERM) does not wait for it: the job's process is ended
-    too, the version stays Running, and `training.versions.recovery.sweep` puts it on the queue again.
+    A training lasts hours, so a worker that gets SIGTERM does not wait for it: it ends the job's process, the
+    version stays Running, and `training.versions.recovery.sweep` enqueues it again.
     """
 
     def execute_job(self, job: Job, queue: Queue) -> None:
@@ -48,6 +48,6 @@ class SpawningWorker(SpawnWorker):
             self.kill_horse(signal.SIGTERM)
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
-        """Runs in the spawned child. A worker killed by SIGKILL must not leave a training nobody watches."""
+        """Runs in the spawned child. A worker killed by SIGKILL must not leave a training behind."""
         die_with_parent(self.pid or os.getppid(), signal.SIGKILL)
         super().main_work_horse(job, queue)

@@ -1,4 +1,4 @@
-"""The web server's entry."""
+"""WSGI application."""
 
 import os
 
@@ -9,4 +9,4 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exeml_site.settings")
 application = get_wsgi_application()
 
 for begin in ("training.serving.calls.counters.begin", "training.serving.inference.preload.begin"):
-    import_string(begin)()  # by name: models can be imported only now
+    import_string(begin)()  # by name: models cannot be imported before the application is ready

@@ -1,6 +1,7 @@
-"""Who may see a page: one mark per view. `tests/test_access.py` fails on a view that carries none.
+"""Access to pages: one decorator per view. `tests/architecture/test_access.py` fails for a view without one.
 
-A stranger gets 404 (nobody learns what exists), a member of too low a role 403, a visitor the sign-in page.
+People outside the team get 404 (which does not reveal what exists), members with too low a role 403, and
+visitors the sign-in page.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from projects.models import Membership, Project, Role, Team
 
 
 class PageRequest(HttpRequest):
-    """A request that passed an access mark: signed in, and with the membership that opened the door."""
+    """A request that passed an access decorator: signed in, with the membership that grants access."""
 
     user: User
     htmx: HtmxDetails
@@ -28,9 +29,9 @@ class PageRequest(HttpRequest):
 
 
 def team_page(role: Role) -> Callable[[View], View]:
-    """Members of the team in the URL (`team_id`) with at least `role`; the view is handed `team`."""
+    """Decorator: admits members of the team `team_id` with at least `role`; passes `team` to the view."""
 
-    def mark(view: View) -> View:
+    def decorator(view: View) -> View:
         @wraps(view)
         def guarded(request: PageRequest, team_id: int, **kwargs: Any) -> HttpResponseBase:
             if not request.user.is_authenticated:
@@ -42,13 +43,13 @@ def team_page(role: Role) -> Callable[[View], View]:
         guarded.access = Access("team", role)  # type: ignore[attr-defined]
         return guarded
 
-    return mark
+    return decorator
 
 
 def project_page(role: Role) -> Callable[[View], View]:
-    """Members of the project's team with at least `role`; the view is handed `project` for `project_id`."""
+    """Decorator: admits members of the project's team with at least `role`; passes `project` to the view."""
 
-    def mark(view: View) -> View:
+    def decorator(view: View) -> View:
         @wraps(view)
         def guarded(request: PageRequest, project_id: int, **kwargs: Any) -> HttpResponseBase:
             if not request.user.is_authenticated:
@@ -62,11 +63,11 @@ def project_page(role: Role) -> Callable[[View], View]:
         guarded.access = Access("project", role)  # type: ignore[attr-defined]
         return guarded
 
-    return mark
+    return decorator
 
 
 def _admit(request: PageRequest, team_id: int, role: Role) -> None:
-    """Keep the membership on the request, or refuse: 403 below `role`."""
+    """Set `request.membership`. Raises PermissionDenied (403) below `role`."""
     request.membership = Membership.objects.select_related("team").get(team_id=team_id, user=request.user)
     if request.membership.role < role:
         raise PermissionDenied

@@ -9,7 +9,7 @@ from django.db.models import Subquery
 if TYPE_CHECKING:
     from projects.models import Project
 
-# Filled by the apps above this one when they are ready, so that this one need not know them.
+# Registries that apps above this one fill in `ready()`, so that this app does not import them.
 delete_blockers: list[Callable[[Project], Iterator[str]]] = []  # sentences about what still runs
 sort_columns: dict[str, Callable[[], Subquery]] = {}  # key of a project list column → its value
 

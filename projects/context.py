@@ -1,4 +1,4 @@
-"""What the frame of every page shows: the user's teams and the one they are in."""
+"""Context processor for the frame of every page: the user's teams and the current one."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Frame:
 
     @cached_property
     def teams(self) -> list[Team]:
-        """The user's teams; a fragment does not show them and does not ask."""
-        return [one.team for one in _memberships(self.user)]
+        """The user's teams. Lazy, since fragments do not show them."""
+        return [membership.team for membership in _memberships(self.user)]
 
     @property
     def can_label(self) -> bool:
@@ -34,7 +34,7 @@ class Frame:
 
 
 def frame(request: HttpRequest) -> dict[str, object]:
-    """`frame` in every template: `teams`, `team`, and what the user may do in it."""
+    """The variable `frame` of every template: `teams`, `team`, and the user's permissions in it."""
     user = getattr(request, "user", None)
     if user is None or not user.is_authenticated or request.path.startswith("/admin/"):
         return {"frame": Frame()}
@@ -42,11 +42,14 @@ def frame(request: HttpRequest) -> dict[str, object]:
 
 
 def current_frame(request: HttpRequest) -> Frame:
-    """The team of the page (its access mark), else the one chosen last, else the first."""
-    if (chosen := getattr(request, "membership", None)) is None:
-        memberships, wanted = _memberships(request.user), request.session.get(TEAM_KEY)
-        chosen = next((one for one in memberships if one.team_id == wanted), next(iter(memberships), None))
-    return Frame(chosen.team, chosen.role, request.user) if chosen else Frame()
+    """The team of the page's project, or else the team chosen last, or else the first team."""
+    if (membership := getattr(request, "membership", None)) is None:
+        memberships, team_id = _memberships(request.user), request.session.get(TEAM_KEY)
+        membership = next(
+            (candidate for candidate in memberships if candidate.team_id == team_id),
+            next(iter(memberships), None),
+        )
+    return Frame(membership.team, membership.role, request.user) if membership else Frame()
 
 
 def _memberships(user: User | AnonymousUser | None) -> list[Membership]:

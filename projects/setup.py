@@ -1,4 +1,4 @@
-"""What the first start makes: an administrator, a team to work in, the sample project."""
+"""First start: creates an administrator, a team and the sample project."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIRST_TEAM = "My team"
 
 @dataclass(frozen=True)
 class Administrator:
-    """The first administrator; `password` only in the run that made it up."""
+    """The first administrator. `password` is empty except in the run that generated it."""
 
     name: str
     password: str = ""
@@ -27,7 +27,7 @@ class Administrator:
 
     @property
     def password_line(self) -> str:
-        """What the terminal says of the password."""
+        """The text about the password for the terminal."""
         if self.password:
             return f"{self.password}   (shown this once; change it after signing in)"
         if self.is_new:
@@ -37,7 +37,7 @@ class Administrator:
 
 @transaction.atomic
 def make_administrator() -> Administrator:
-    """The first superuser and its team, unless there is a superuser already."""
+    """Create the first superuser with a team, unless there is a superuser already."""
     existing = User.objects.filter(is_superuser=True).order_by("pk").first()
     if existing is not None:
         return Administrator(existing.username)
@@ -49,15 +49,15 @@ def make_administrator() -> Administrator:
     return Administrator(ADMIN_NAME, "" if given else password, is_new=True)
 
 
-def make_sample(say: Callable[[str], None]) -> None:
-    """Once: a sample that was deleted does not come back."""
-    from projects.workspace.sample_project import make_sample_project  # and with it scikit-learn
+def make_sample(log: Callable[[str], None]) -> None:
+    """Create the sample project, once: a deleted sample project does not come back."""
+    from projects.workspace.sample_project import make_sample_project  # imports scikit-learn
 
-    mark = settings.DATA_DIR / "sample-made"
+    marker = settings.DATA_DIR / "sample-made"
     team = Team.objects.filter(name=FIRST_TEAM).first()
-    if mark.exists() or team is None or Project.objects.exists():
+    if marker.exists() or team is None or Project.objects.exists():
         return
-    say("Making the sample project from scikit-learn's handwritten digits.")
+    log("Making the sample project from scikit-learn's handwritten digits.")
     membership = team.memberships.select_related("user").first()
     make_sample_project(team, membership.user if membership else None)
-    mark.touch()
+    marker.touch()

@@ -1,4 +1,4 @@
-"""How a view answers (whole pages and htmx fragments), and the marks `public` and `signed_in`."""
+"""Responses of views (whole pages and htmx fragments), and the access decorators `public` and `signed_in`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from django_htmx.middleware import HtmxDetails
 
 
 class SeeOther(HttpResponseRedirect):
-    """After a POST: look there with GET."""
+    """Redirect after a POST: the browser requests the URL with GET."""
 
     status_code = 303
 
 
 def wants_fragment(request: HttpRequest) -> bool:
-    """True for htmx's own swaps; false for whole pages, boosted links and the browser's Back."""
+    """Whether htmx requests a fragment; false for pages, boosted links and the browser's Back."""
     htmx: HtmxDetails = request.htmx  # type: ignore[attr-defined]
     return bool(htmx) and not htmx.boosted and not htmx.history_restore_request
 
@@ -35,9 +35,9 @@ def page(
     fragment: str | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """Render `template`, or `fragment` when htmx asked for a part of the page.
+    """Render `template`, or `fragment` if htmx requested a part of the page.
 
-    Answers differ by `HX-Request`, so caches are told; 409, 413 and 422 are swapped by htmx (base.html).
+    The response varies by `HX-Request`. htmx swaps 409, 413 and 422, too (base.html).
     """
     chosen = fragment if fragment and wants_fragment(request) else template
     response = render(request, chosen, dict(context or {}), status=status)
@@ -46,7 +46,7 @@ def page(
 
 
 def redirect_to(request: HttpRequest, url: str) -> HttpResponse:
-    """Send the browser to `url`, whether htmx or the browser asked."""
+    """Redirect to `url`, for requests of htmx and of the browser."""
     if wants_fragment(request):
         return HttpResponseClientRedirect(url)
     return SeeOther(url)
@@ -57,20 +57,20 @@ View = Callable[..., HttpResponseBase]
 
 @dataclass(frozen=True)
 class Access:
-    """The mark that a view carries."""
+    """The access rule of a view, set by its decorator."""
 
     kind: Literal["public", "signed-in", "team", "project"]
     role: int | None = None
 
 
 def public(view: View) -> View:
-    """Anybody, also without an account."""
+    """Decorator: admits everybody."""
     view.access = Access("public")  # type: ignore[attr-defined]
     return view
 
 
 def signed_in(view: View) -> View:
-    """Anybody with an account."""
+    """Decorator: admits everybody who is signed in."""
 
     @wraps(view)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -83,7 +83,7 @@ def signed_in(view: View) -> View:
 
 
 def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
-    """To the sign-in page and back again; an htmx swap is sent there as a whole page."""
+    """Redirect to the sign-in page, which returns to this page; htmx loads it as a whole page."""
     if wants_fragment(request):
         back = request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
         return redirect_to(request, redirect_to_login(back).url)

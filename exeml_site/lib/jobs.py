@@ -1,7 +1,8 @@
-"""Enqueues jobs by their name in `settings.JOBS`, and says which of them are under way.
+"""Enqueues jobs by their names in `settings.JOBS`, and tells which of them are under way.
 
-A job is asked for after every change and done once: while one waits, asking again changes nothing. Redis only
-carries the work; what is missed while it is away is found by the periodic jobs of `exeml_site.cron`.
+A job is requested after every change, but queued once: while one waits, further requests change nothing.
+Redis holds the queue only; the periodic jobs of `exeml_site.cron` find work that was requested while Redis
+was down.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class NamedJob(Job):
 
 
 def after(event: str, pk: int) -> None:
-    """Enqueue what `settings.JOBS_AFTER` names for `event`, once this transaction is committed."""
+    """Enqueue the jobs of `settings.JOBS_AFTER` for `event`, once this transaction is committed."""
     for name in settings.JOBS_AFTER[event]:
         enqueue(name, pk)
 

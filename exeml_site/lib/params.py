@@ -1,4 +1,4 @@
-"""Numbers from a query string; None where the text is none."""
+"""Parsing of numbers in a query string; None for anything else."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ def parse_float(text: str | None) -> float | None:
         value = float(text or "")
     except ValueError:
         return None
-    return value if abs(value) < 1e18 else None  # neither infinite nor no number
+    return value if abs(value) < 1e18 else None  # excludes infinity and NaN

@@ -1,7 +1,7 @@
-"""Tie a process to the one that started it: it ends when that one is gone, even by SIGKILL.
+"""Makes a process end with its parent, even if the parent dies by SIGKILL (`PR_SET_PDEATHSIG`).
 
-`python tie.py PARENT NICE COMMAND…` ties itself and then becomes COMMAND. A program of its own rather than
-`preexec_fn`, which is not safe in a process with threads; it imports the standard library only.
+`python parent_death.py PARENT NICENESS COMMAND…` sets this up and then executes COMMAND. A separate program
+instead of `preexec_fn`, which is unsafe in a process with threads; it imports the standard library only.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ PR_SET_PDEATHSIG = 1
 
 
 def die_with_parent(parent: int, when_gone: signal.Signals) -> None:
-    """Have the kernel send `when_gone` to this process when `parent` ends. Linux only; elsewhere nothing."""
+    """Let the kernel send `when_gone` to this process when `parent` ends. Does nothing outside Linux."""
     if not sys.platform.startswith("linux"):
         return
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(when_gone), 0, 0, 0)
-    if os.getppid() != parent:  # it ended before the kernel was told
+    if os.getppid() != parent:  # the parent ended before the call
         os.kill(os.getpid(), when_gone)
 
 
 def bound_to_parent(command: list[str], niceness: int = 0) -> list[str]:
-    """`command`, started so that it ends with the calling process."""
+    """`command`, wrapped so that it ends with the calling process."""
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(niceness), *command]
 
 
 def _be_nice_to_other_sessions(niceness: str) -> None:
-    """Linux groups processes by session (autogroup); between groups only the group's own niceness counts."""
-    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as group:  # not there: no groups
+    """Set the niceness of this session's autogroup: Linux ranks sessions by it, not by process."""
+    with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as group:  # no autogroups
         group.write(niceness)
 
 

@@ -1,4 +1,4 @@
-"""Files in the default storage: written whole, read as local files wherever they lie."""
+"""Files in the default storage: atomic writes, local paths, deletion, for local folders and S3 alike."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ CHUNK_BYTES = 1 << 16
 
 
 def local_path(name: str) -> Path:
-    """The stored file as a path of this machine; from a remote storage it is fetched once into the cache.
+    """Local path of a stored file; a file of a remote storage is downloaded once into the cache.
 
-    Raises FileNotFoundError where nothing is stored under `name`.
+    Raises FileNotFoundError if nothing is stored under `name`.
     """
-    here = _local_path_or_none(name)
-    if here is None:
+    path = _local_path_or_none(name)
+    if path is None:
         return _download(name)
-    if not here.is_file():
+    if not path.is_file():
         raise FileNotFoundError(f"Nothing is stored as {name}.")
-    return here
+    return path
 
 
 def save_whole(name: str, content: bytes | BinaryIO) -> None:
-    """Store `content` as `name`, taking the place of what was there; nobody ever sees a half of it."""
+    """Store `content` as `name`, atomically replacing an existing file."""
     source = ContentFile(content) if isinstance(content, bytes) else File(content)
-    here = _local_path_or_none(name)
-    if here is None:
+    path = _local_path_or_none(name)
+    if path is None:
         default_storage.save(name, source)
         _cache_path(name).unlink(missing_ok=True)
     else:
-        _write_whole(here, source)
+        _write_whole(path, source)
 
 
 def delete_folder(name: str) -> None:
-    """Remove everything stored below the folder `name`; nothing there is fine."""
-    here = _local_path_or_none(name)
-    shutil.rmtree(here or _cache_path(name), ignore_errors=True)
-    if here is not None:
+    """Delete all files below the folder `name`, if there are any."""
+    path = _local_path_or_none(name)
+    shutil.rmtree(path or _cache_path(name), ignore_errors=True)
+    if path is not None:
         return
     folders, files = default_storage.listdir(name)
     for file in files:
@@ -54,33 +54,33 @@ def delete_folder(name: str) -> None:
 
 
 def delete_file(name: str) -> None:
-    """Remove one stored file; nothing there is fine."""
-    here = _local_path_or_none(name)
-    if here is None:
+    """Delete a stored file, if it exists."""
+    path = _local_path_or_none(name)
+    if path is None:
         _cache_path(name).unlink(missing_ok=True)
         default_storage.delete(name)
     else:
-        here.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
 
 def folder_size(name: str) -> int:
-    """Bytes of everything stored below the folder `name`; 0 where there is none."""
+    """Total bytes of the files below the folder `name`; 0 if there are none."""
     try:
-        folders, found = default_storage.listdir(name)
+        folders, files = default_storage.listdir(name)
     except FileNotFoundError:
         return 0
-    total = sum(default_storage.size(f"{name}/{file}") for file in found)
+    total = sum(default_storage.size(f"{name}/{file}") for file in files)
     return total + sum(folder_size(f"{name}/{folder}") for folder in folders)
 
 
 def read_chunks(name: str) -> Iterator[bytes]:
-    """The stored file, READ_BYTES at a time."""
+    """Yield the content of a stored file in chunks of CHUNK_BYTES."""
     with default_storage.open(name) as file:
         yield from iter(lambda: file.read(CHUNK_BYTES), b"")
 
 
 def _local_path_or_none(name: str) -> Path | None:
-    """Where a local storage keeps `name`; None for a remote one."""
+    """Path of `name` in a local storage; None for a remote one."""
     try:
         return Path(default_storage.path(name))
     except NotImplementedError:

@@ -1,4 +1,4 @@
-"""The supervisor's voice: every process's lines with its name, in its colour."""
+"""Log lines on the terminal, with the time and the coloured name of the process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COLOURS = {
 
 
 def print_line(name: str, line: str) -> None:
-    """One line on the terminal. A terminal that was closed must not keep the processes from being ended."""
+    """Print one line. Errors of a closed terminal are ignored: they must not prevent an orderly stop."""
     head = f"{time.strftime('%H:%M:%S')} {name:<{WIDTH}} │"
     with contextlib.suppress(OSError, ValueError):
         print(f"{_coloured(name, head)} {line}", flush=True)
@@ -37,6 +37,6 @@ def _coloured(name: str, text: str) -> str:
 
 
 def print_block(lines: list[str]) -> None:
-    """A block set apart from the log, for what a person is to read."""
+    """Print lines as a block without times and names, set apart from the log."""
     with contextlib.suppress(OSError, ValueError):
         print("\n" + "\n".join(f"  {line}" for line in lines) + "\n", flush=True)

@@ -1,4 +1,4 @@
-"""What every start makes sure of: tables, static files, and what `manage.py setup` makes once."""
+"""Preparation at every start: migrations, static files, and `manage.py setup`."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from exeml_site.supervisor.preflight import CannotStart
 
 
 def prepare_data(say: Say) -> list[str]:
-    """Bring the data up to date and return what `manage.py setup` says of the first administrator.
+    """Migrate the database, collect static files, and return the output of `manage.py setup`.
 
-    Again changes nothing. Raises Refusal where no database answers.
+    A second run changes nothing. Raises CannotStart if no database answers.
     """
     _migrate(say)
     _collect_static(say)
@@ -28,7 +28,7 @@ def prepare_data(say: Say) -> list[str]:
 
 
 def _setup(say: Say) -> list[str]:
-    """Called by name, since this package imports no app."""
+    """Output lines of `manage.py setup`, called by name since this package imports no app."""
     out = io.StringIO()
     call_command("setup", stdout=out, say=say)
     return out.getvalue().splitlines()
@@ -40,24 +40,24 @@ def _migrate(say: Say) -> None:
     except OperationalError as error:
         reason = str(error).strip().splitlines()[0]
         raise CannotStart(f"The database does not answer: {reason}") from error
-    say("Bringing the database up to date.")
+    say("Updating the database.")
     call_command("migrate", interactive=False, verbosity=0)
 
 
 def _collect_static(say: Say) -> None:
-    """Compressing and naming the files takes seconds, so only when one of them changed."""
-    mark = Path(settings.STATIC_ROOT) / "fingerprint"
+    """Run collectstatic only if a file changed, since hashing and compressing them takes seconds."""
+    fingerprint_file = Path(settings.STATIC_ROOT) / "fingerprint"
     fingerprint = _fingerprint_of_static()
-    if mark.is_file() and mark.read_text() == fingerprint:
+    if fingerprint_file.is_file() and fingerprint_file.read_text() == fingerprint:
         return
     say("Preparing the static files.")
     call_command("collectstatic", interactive=False, verbosity=0)
-    mark.write_text(fingerprint)
+    fingerprint_file.write_text(fingerprint)
 
 
 def _fingerprint_of_static() -> str:
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for finder in get_finders():
         for path, storage in finder.list([]):
-            found.update(f"{path} {storage.size(path)} {storage.get_modified_time(path)}\n".encode())
-    return found.hexdigest()
+            digest.update(f"{path} {storage.size(path)} {storage.get_modified_time(path)}\n".encode())
+    return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The supervisor's life: Redis, then the programs, until a signal; then all of them ended in order."""
+"""Main loop of the supervisor: starts Redis, then the programs, waits for a signal, stops all in order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def run(
     listener: socket.socket | None,
     when_ready: Callable[[], None],
 ) -> None:
-    """Keep everything running until SIGINT, SIGTERM or SIGHUP. Raises Refusal where no Redis answers."""
+    """Run all programs until SIGINT, SIGTERM or SIGHUP. Raises CannotStart if no Redis answers."""
     processes = [SupervisedProcess(program, folder) for program in ([redis] if redis else []) + programs]
     ending = _stop_on_signal(processes)
     work = asyncio.create_task(_start(processes, redis is not None, place, listener, when_ready))
@@ -41,16 +41,16 @@ async def run(
 
 
 def _stop_on_signal(processes: list[SupervisedProcess]) -> asyncio.Event:
-    """Set by the first signal; a second one is for the impatient and kills."""
+    """The event that the first signal sets. A second signal kills all programs."""
     ending = asyncio.Event()
 
     def on_signal() -> None:
         if ending.is_set():
-            print_line("up", "Killing what has not ended yet.")
+            print_line("up", "Killing the processes that have not ended yet.")
             for process in processes:
                 process.kill()
         else:
-            print_line("up", "Ending. A running training goes on at the next start.")
+            print_line("up", "Stopping. A running training continues at the next start.")
         ending.set()
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -77,7 +77,7 @@ async def _start(
 
 
 async def _wait_for_answer(listener: socket.socket) -> None:
-    """Return when the web server answers a request, whatever it says, or when patience is over."""
+    """Return when the web server answers a request with any status, or after ANSWER_TIMEOUT_S."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     end = time.monotonic() + ANSWER_TIMEOUT_S
@@ -100,7 +100,7 @@ async def _request_once(host: str, port: int) -> bytes:
 
 
 async def _stop_all(processes: list[SupervisedProcess], listener: socket.socket | None) -> None:
-    """Web and cron first, so that nothing new begins; then the workers; Redis, which they need, last."""
+    """Stop web and cron first, so that no new work arrives, then the workers, then Redis, which they need."""
     if listener is not None:
         listener.close()
     order = {"web": 0, "cron": 0, "training": 1, "labeling": 1, "imports": 1, "short": 1, "redis": 2}

@@ -1,4 +1,4 @@
-"""What must be ours before anything starts: the data folder and the port."""
+"""Locks the data folder and binds the port before anything starts."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import IO
 
 
 class CannotStart(Exception):
-    """Why `up` cannot go on, in one sentence for the person at the terminal."""
+    """`up` cannot start; the text is a sentence for the person at the terminal."""
 
 
 def claim_folder(folder: Path) -> IO[str]:
-    """Lock the data folder for this process; the lock lives as long as the file that is returned.
+    """Lock the data folder for this process, as long as the returned file is open.
 
-    Raises Refusal where the folder cannot be written or another `up` holds it.
+    Raises CannotStart if the folder is not writable or another `up` holds the lock.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -51,14 +51,14 @@ def parse_port(text: str) -> int:
 
 
 def claim_port(host: str, port: int) -> socket.socket:
-    """Listen on `host`:`port`. The web server is handed this socket, so nobody can take the port between.
+    """A socket that listens on `host`:`port`. The web server inherits it, so no other program takes the port.
 
-    Raises Refusal where that cannot be done.
+    Raises CannotStart if the port cannot be bound.
     """
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Every connection inherits it. Without it an answer's body waits for the receipt of its head: 40 ms.
+        # Connections inherit this option. Without it a response body waits 40 ms for the ACK of its head.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind((host, port))
         listener.listen(1024)
@@ -74,6 +74,6 @@ def _port_problem(host: str, port: int, error: OSError) -> str:
             f"Port {port} is in use by another program. Choose another one: PORT={port % 65535 + 1} make run"
         )
     if error.errno == errno.EACCES:
-        return f"Port {port} needs an administrator's rights. Choose one above 1023 with PORT."
+        return f"Port {port} needs administrator rights. Choose one above 1023 with PORT."
     reason = f"Cannot listen on {host}, port {port} ({error.strerror})."
     return f"{reason} EXEML_BIND must be an address of this machine."

@@ -1,4 +1,4 @@
-"""Processes that are kept running, shown with their names, and ended without leftovers."""
+"""Child processes: started again when they end, logged with their names, stopped with all their children."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from exeml_site.lib.parent_death import bound_to_parent
 from exeml_site.supervisor.console import print_line
 
 MIN_RESTART_DELAY_S, MAX_RESTART_DELAY_S = 1.0, 30.0
-STABLE_AFTER_S = 60.0  # a process that ran this long had not failed to start
+STABLE_AFTER_S = 60.0  # after this time the restart delay is reset
 MAX_LINE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Program:
-    """What to run. `stop_timeout_s` is the time it is given to end by itself."""
+    """A program to run. After `stop_timeout_s` a program that does not stop is killed."""
 
     name: str
     command: Sequence[str]
@@ -32,7 +32,7 @@ class Program:
 
 
 class SupervisedProcess:
-    """Keeps one program running until it is told to end it."""
+    """Runs one program, and restarts it whenever it ends, until `end` or `kill`."""
 
     def __init__(self, program: Program, folder: Path) -> None:
         self.program = program
@@ -45,7 +45,7 @@ class SupervisedProcess:
         self.task = asyncio.create_task(self._keep())
 
     async def end(self) -> None:
-        """Ask the program to end, insist when its patience is over, and leave no process of it behind."""
+        """Send SIGTERM, kill after `stop_timeout_s`, and leave no child process behind."""
         self.ending.set()
         if self.task is None:
             return
@@ -80,7 +80,7 @@ class SupervisedProcess:
             delay = min(delay * 2, MAX_RESTART_DELAY_S)
 
     async def _run_once(self) -> int:
-        """Run the program to its end and return its exit code, negative for a signal."""
+        """Run the program until it ends and return its exit code, negative for a signal."""
         self.child = child = await asyncio.create_subprocess_exec(
             *bound_to_parent(list(self.program.command), self.program.niceness),
             stdin=asyncio.subprocess.DEVNULL,
@@ -89,7 +89,7 @@ class SupervisedProcess:
             env={**os.environ, **self.program.environment},
             cwd=self.folder,
             pass_fds=self.program.descriptors,
-            start_new_session=True,  # Ctrl-C reaches the supervisor alone, which ends all in order
+            start_new_session=True,  # Ctrl-C reaches only the supervisor, which stops all in order
             limit=MAX_LINE_BYTES,
         )
         if self.ending.is_set():
@@ -107,7 +107,7 @@ class SupervisedProcess:
             try:
                 line = await child.stdout.readline()
             except ValueError:
-                continue  # longer than the limit: that piece is lost, the next one is read
+                continue  # a line over the limit is dropped
             if not line:
                 return
             print_line(self.program.name, line.decode(errors="replace").rstrip())
@@ -127,7 +127,7 @@ def _exit_reason(code: int) -> str:
 
 
 def kill_session(leader: int) -> None:
-    """SIGKILL whatever is left of the session that `leader` began: work horses have groups of their own."""
+    """Send SIGKILL to all processes of the session of `leader`; RQ work horses have their own groups."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
     for pid in _pids_of_session(leader):

@@ -1,4 +1,4 @@
-"""Which programs serve the product on this machine, and what each is given."""
+"""The programs of this machine: command, environment and niceness of each."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from exeml_site.supervisor.processes import Program
 PARTS = ("web", "training", "labeling", "imports", "short", "cron")
 WORKER = "exeml_site.worker.SpawningWorker"
 
-# Beside a training the pages must stay usable: the light processes take one core each, the training is nice.
+# Pages must stay fast during a training: light processes use one thread each, the training has a niceness.
 ONE_THREAD = {
     name: os.environ.get(name, "1")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "EXEML_ENGINE_THREADS")
 }
 TRAINING_NICENESS = 10
-LABELING_NICENESS = 8  # people wait for suggestions, but not as they wait for pages and uploads
+LABELING_NICENESS = 8  # suggestions are less urgent than pages and uploads
 IMPORTS_NICENESS = 5
-# Of each web process. Calls of services have at most 64 (training.serving.calls.limits), so that pages keep
-# some, whatever comes slowly or in crowds.
+# Per web process. Service calls use at most 64 (training.serving.calls.limits), so slow or many calls leave
+# threads for pages.
 WEB_THREADS = "80"
 
 
 def programs(parts: list[str], listener: int | None) -> list[Program]:
-    """The programs of `parts`, in the order of starting; they end in the reverse order."""
+    """The programs of `parts`, in the order of their start. `listener`: descriptor of the web socket."""
     every = {
         "training": _training(),
         "labeling": _labeling(),
@@ -48,19 +48,19 @@ def _training() -> Program:
 
 
 def _labeling() -> Program:
-    """Jobs run in the worker's own process, one after the other, so that the network is loaded once."""
+    """Jobs run in the worker's own process, so the network is loaded once."""
     command = _manage("rqworker", "labeling", "--worker-class", "rq.worker.SimpleWorker", "--verbosity", "0")
     return Program("labeling", command, niceness=LABELING_NICENESS)
 
 
 def _imports() -> Program:
-    """Each job forks: a worker that decoded 100,000 pictures gives their memory back."""
+    """Each job runs in a forked process, which frees the memory of 100,000 decoded pictures at its end."""
     command = _manage("rqworker", "imports", "--verbosity", "0")
     return Program("imports", command, niceness=IMPORTS_NICENESS)
 
 
 def _short() -> Program:
-    """Forking is cheap, and safe here: this worker's own process never imports OpenVINO or torch."""
+    """Each job runs in a forked process, which is safe as this worker never imports OpenVINO or torch."""
     return Program("short", _manage("rqworker", "short", "--verbosity", "0"), ONE_THREAD)
 
 
@@ -89,6 +89,6 @@ def _web(listener: int) -> Program:
 
 
 def _memory_folder() -> str:
-    """Gunicorn's heartbeat files stall a worker on a slow disk."""
+    """A folder in memory for gunicorn's heartbeat files, which would block workers on a slow disk."""
     shared = Path("/dev/shm")
     return str(shared) if os.access(shared, os.W_OK) else "/tmp"

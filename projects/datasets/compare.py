@@ -1,4 +1,4 @@
-"""What a dataset version holds, how two of them differ, and putting the labels back as they were."""
+"""Images of a dataset version, the differences of two versions, and restoring the labels of a version."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ DIFFERENCE_KINDS = {
     "added": "Added",
     "removed": "Removed",
     "relabeled": "Relabeled",
-    "moved": "Changed side",
+    "moved": "Changed split",
 }
 
 
 @dataclass(frozen=True)
 class VersionImage:
-    """An image of a dataset version: its side, and its labels as they were."""
+    """An image of a dataset version: its split (`usage`) and its labels."""
 
     usage: str
     labels: tuple[str, ...]
@@ -33,7 +33,7 @@ class VersionImage:
 
 @dataclass(frozen=True)
 class Difference:
-    """One image that two versions do not have alike."""
+    """One image that differs between two versions; None where a version does not contain it."""
 
     image_id: int
     before: VersionImage | None
@@ -42,7 +42,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Differences:
-    """What became of `old` on the way to `new`; each list in the order of images."""
+    """Differences from `old` to `new` by kind; each list is sorted by image id."""
 
     added: list[Difference] = field(default_factory=list)
     removed: list[Difference] = field(default_factory=list)
@@ -50,12 +50,12 @@ class Differences:
     moved: list[Difference] = field(default_factory=list)
 
     def of(self, kind: str) -> list[Difference]:
-        found: list[Difference] = getattr(self, kind)
-        return found
+        differences: list[Difference] = getattr(self, kind)
+        return differences
 
     @cached_property
     def counts(self) -> list[tuple[str, str, int]]:
-        return [(kind, words, len(self.of(kind))) for kind, words in DIFFERENCE_KINDS.items()]
+        return [(kind, title, len(self.of(kind))) for kind, title in DIFFERENCE_KINDS.items()]
 
     @property
     def is_empty(self) -> bool:
@@ -63,7 +63,7 @@ class Differences:
 
 
 def version_images(version: DatasetVersion) -> dict[int, VersionImage]:
-    """image id → what the version says of it. A manifest never changes, so the last few stay in memory.
+    """Image id → image of the version. Cached for the last six versions, since manifests never change.
 
     Raises ManifestDamaged.
     """
@@ -81,28 +81,28 @@ def _version_images(pk: int, sha256: str) -> dict[int, VersionImage]:
 
 
 def differences(old: DatasetVersion, new: DatasetVersion) -> Differences:
-    """Raises ManifestDamaged."""
-    before, after, found = version_images(old), version_images(new), Differences()
+    """Images that differ between two versions. Raises ManifestDamaged."""
+    before, after, result = version_images(old), version_images(new), Differences()
     for image_id in sorted(before.keys() | after.keys()):
-        one = Difference(image_id, before.get(image_id), after.get(image_id))
-        if one.before is None:
-            found.added.append(one)
-        elif one.after is None:
-            found.removed.append(one)
+        difference = Difference(image_id, before.get(image_id), after.get(image_id))
+        if difference.before is None:
+            result.added.append(difference)
+        elif difference.after is None:
+            result.removed.append(difference)
         else:
-            if set(one.before.labels) != set(one.after.labels):
-                found.relabeled.append(one)
-            if one.before.usage != one.after.usage:
-                found.moved.append(one)
-    return found
+            if set(difference.before.labels) != set(difference.after.labels):
+                result.relabeled.append(difference)
+            if difference.before.usage != difference.after.usage:
+                result.moved.append(difference)
+    return result
 
 
-# --- as they were ---
+# --- restore ---
 
 
 @dataclass(frozen=True)
 class RestorePreview:
-    """What putting the labels back will do, or did: counts of images."""
+    """Effect of restoring the labels, in numbers of images."""
 
     relabeled: int
     unlabeled: int
@@ -115,42 +115,45 @@ class RestorePreview:
 
 
 def preview_restore(version: DatasetVersion) -> RestorePreview:
-    """What `restore` would do now. Raises ManifestDamaged."""
+    """What `restore_labels` would do now. Raises ManifestDamaged."""
     then, now = version_images(version), _labels_now(version.project)
-    living = {pk for pk in now if pk in then}
+    existing = {pk for pk in now if pk in then}
     names = {label.lower() for label in version.project.labels.values_list("name", flat=True)}
-    missing = sorted({label for one in then.values() for label in one.labels if label.lower() not in names})
+    missing = sorted(
+        {label for image in then.values() for label in image.labels if label.lower() not in names}
+    )
     return RestorePreview(
-        sum(_differs(now[pk], then[pk].labels) for pk in living),
+        sum(_differs(now[pk], then[pk].labels) for pk in existing),
         sum(bool(labels) for pk, labels in now.items() if pk not in then),
-        len(then) - len(living),
+        len(then) - len(existing),
         missing,
     )
 
 
 @transaction.atomic
 def restore_labels(version: DatasetVersion, by: User, *, unlabel_others: bool = False) -> list[LabelEvent]:
-    """Give every living image of the version the labels that it had; labels that are gone are made again.
+    """Set the version's images that are not in the bin to their labels of the version; recreate missing
+    labels.
 
-    `unlabel_others`: images that the version does not hold lose theirs. Each of both is one deed that can be
-    taken back. Raises ManifestDamaged.
+    `unlabel_others`: remove the labels of all other images. Returns one event for each of the two actions.
+    Raises ManifestDamaged.
     """
     project = version.project
     lock_project(project)
     now = _labels_now(project)
-    marks: dict[int, Sequence[EntryLabel]] = {
+    entry_labels: dict[int, Sequence[EntryLabel]] = {
         entry.image_id: entry.entry_labels
         for entry in publish.read_entries(version)
         if entry.image_id in now and _differs(now[entry.image_id], entry.labels)
     }
     details = {"dataset_version": version.name}
-    given = bulk_import.import_labels(project, marks, by, replaces=True, details=details).event
-    taken = None
+    labeled = bulk_import.import_labels(project, entry_labels, by, replaces=True, details=details).event
+    unlabeled = None
     if unlabel_others:
-        known = version_images(version)
-        others = [pk for pk, labels in now.items() if labels and pk not in known]
-        taken = actions.apply(project, others, remove=Label.objects.filter(project=project), by=by)
-    return [event for event in (given, taken) if event]
+        images = version_images(version)
+        others = [pk for pk, labels in now.items() if labels and pk not in images]
+        unlabeled = actions.apply(project, others, remove=Label.objects.filter(project=project), by=by)
+    return [event for event in (labeled, unlabeled) if event]
 
 
 def _differs(now: set[str], then: Sequence[str]) -> bool:
@@ -158,11 +161,11 @@ def _differs(now: set[str], then: Sequence[str]) -> bool:
 
 
 def _labels_now(project: Project) -> dict[int, set[str]]:
-    """Every living image with its labels, in small letters."""
-    found: dict[int, set[str]] = {
+    """Image id → lower-case label names, for all images outside the bin."""
+    labels: dict[int, set[str]] = {
         pk: set() for pk in Image.objects.alive().filter(project=project).values_list("pk", flat=True)
     }
-    carried = Annotation.objects.filter(image__project=project, image__deleted_at=None).order_by()
-    for image_id, name in carried.values_list("image_id", "label__name"):
-        found[image_id].add(name.lower())
-    return found
+    annotations = Annotation.objects.filter(image__project=project, image__deleted_at=None).order_by()
+    for image_id, name in annotations.values_list("image_id", "label__name"):
+        labels[image_id].add(name.lower())
+    return labels

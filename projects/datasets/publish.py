@@ -1,4 +1,4 @@
-"""Dataset versions: may a project be published, how will it be split, and the deed itself."""
+"""Publishes dataset versions: split, manifest, counts. Reads published manifests back."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from exeml_site.lib import storage
+from exeml_site.lib.bulk import CHUNK_SIZE, chunks
 from projects.datasets import leakage
 from projects.datasets import split as dataset_split
 from projects.formats import manifest
@@ -24,14 +25,14 @@ from projects.models import Annotation, DatasetVersion, Image, Project, Split
 
 
 class ManifestDamaged(Exception):
-    """A stored manifest is missing or is not the one that was published; the message says which."""
+    """A stored manifest is missing or was changed after publication; the message says which."""
 
 
 def publish(dataset_version: DatasetVersion) -> None:
-    """Fill the reserved row: give every image its side, write the manifest, count.
+    """Publish the reserved version: split every image, write the manifest, count. A second call does nothing.
 
-    A second call does nothing. The labels of one moment are read and split before anything is locked, so
-    that people go on labeling; only if another publishing gave sides meanwhile is it done again.
+    Labels are read in one query and split before the project is locked, so that people can go on labeling. If
+    another publication has split images in the meantime, the draft is made again.
     """
     dataset_version.refresh_from_db()
     while not dataset_version.is_published:
@@ -40,11 +41,11 @@ def publish(dataset_version: DatasetVersion) -> None:
 
 
 def _publish(version: DatasetVersion, draft: Draft) -> None:
-    """Publish `draft` if the sides that it was made from still hold."""
+    """Publish `draft`, unless the stored splits changed since it was made."""
     with transaction.atomic():
-        Project.objects.select_for_update().get(pk=version.project_id)  # one publishing at a time
+        Project.objects.select_for_update().get(pk=version.project_id)  # one publication at a time
         version.refresh_from_db()
-        if version.is_published or _splits(version.project) != draft.earlier_sides:
+        if version.is_published or _splits(version.project) != draft.earlier_splits:
             return
         _save_new_splits(draft)
         version.manifest = f"datasets/{version.project_id}/{version.name}.manifest"
@@ -58,33 +59,33 @@ def _publish(version: DatasetVersion, draft: Draft) -> None:
 
 @dataclass(frozen=True)
 class Draft:
-    """A manifest in a temporary file, and what it was made from."""
+    """A manifest in a temporary file, with its counts and the splits it was made from."""
 
     file: BinaryIO
     sha256: str
     counts: dict[str, dict[str, int]]
     usages: Counter[str]
-    sides: dict[int, str]
-    earlier_sides: dict[int, str]
+    splits: dict[int, str]
+    earlier_splits: dict[int, str]
     report: dict[str, Any]
 
 
 @contextmanager
 def _draft(version: DatasetVersion) -> Iterator[Draft]:
-    earlier_sides = _splits(version.project)
-    entries = list(_entries(version.project))  # one query: one moment
-    copies = Image.objects.filter(project=version.project, duplicate_group__isnull=False)
-    groups = {pk: group for pk, group in copies.values_list("pk", "duplicate_group") if group is not None}
-    images = [_to_split(entry, earlier_sides, groups) for entry in entries]
-    split = dataset_split.split(images, version.training_ratio, str(version.project_id))
-    report = leakage.split_report(images, split, version.training_ratio)
-    searched = Project.objects.filter(pk=version.project_id).exclude(duplicates_searched="")
-    report["are_copies_known"] = searched.exists()
+    earlier_splits = _splits(version.project)
+    entries = list(_entries(version.project))  # one query, so the labels of one moment
+    duplicates = Image.objects.filter(project=version.project, duplicate_group__isnull=False)
+    groups = {pk: group for pk, group in duplicates.values_list("pk", "duplicate_group") if group is not None}
+    images = [_to_split(entry, earlier_splits, groups) for entry in entries]
+    result = dataset_split.split(images, version.training_ratio, str(version.project_id))
+    report = leakage.split_report(images, result, version.training_ratio)
+    searched_projects = Project.objects.filter(pk=version.project_id).exclude(duplicates_searched="")
+    report["are_copies_known"] = searched_projects.exists()
     del images
     with tempfile.TemporaryFile() as file:
         digest, tally, usages = hashlib.sha256(), Counter[tuple[str, str]](), Counter[str]()
         for entry in entries:
-            usage = split.sides[_image(entry)]
+            usage = result.splits[_image_id(entry)]
             (line,) = manifest.write([replace(entry, usage=usage)])
             digest.update(line)
             file.write(line)
@@ -92,8 +93,8 @@ def _draft(version: DatasetVersion) -> Iterator[Draft]:
             tally.update((label, usage) for label in entry.labels)
         del entries
         file.seek(0)
-        counts = {label: {side: tally[label, side] for side in Split.values} for label, _ in tally}
-        yield Draft(file, digest.hexdigest(), counts, usages, split.sides, earlier_sides, report)
+        counts = {label: {split: tally[label, split] for split in Split.values} for label, _ in tally}
+        yield Draft(file, digest.hexdigest(), counts, usages, result.splits, earlier_splits, report)
 
 
 def _splits(project: Project) -> dict[int, str]:
@@ -101,33 +102,33 @@ def _splits(project: Project) -> dict[int, str]:
 
 
 def _save_new_splits(draft: Draft) -> None:
-    """Write the sides that are new; an image that has its side already is not touched."""
-    for side in Split.values:
-        fresh = [
-            image
-            for image, given in draft.sides.items()
-            if given == side and draft.earlier_sides.get(image) != side
+    """Write the splits that are new or changed."""
+    for split in Split.values:
+        changed = [
+            image_id
+            for image_id, new in draft.splits.items()
+            if new == split and draft.earlier_splits.get(image_id) != split
         ]
-        for start in range(0, len(fresh), 5000):
-            Image.objects.filter(pk__in=fresh[start : start + 5000]).update(split=side)
+        for chunk in chunks(changed):
+            Image.objects.filter(pk__in=chunk).update(split=split)
 
 
-def _image(entry: manifest.Entry) -> int:
+def _image_id(entry: manifest.Entry) -> int:
     return int(entry.properties[manifest.IMAGE_ID])
 
 
 def _to_split(
-    entry: manifest.Entry, earlier_sides: dict[int, str], groups: dict[int, int]
+    entry: manifest.Entry, earlier_splits: dict[int, str], groups: dict[int, int]
 ) -> dataset_split.LabeledImage:
-    image = _image(entry)
+    image_id = _image_id(entry)
     sha256 = entry.properties[manifest.SHA256]
     return dataset_split.LabeledImage(
-        image, sha256, entry.labels, earlier_sides.get(image, ""), groups.get(image)
+        image_id, sha256, entry.labels, earlier_splits.get(image_id, ""), groups.get(image_id)
     )
 
 
 def _entries(project: Project) -> Iterator[manifest.Entry]:
-    """The labeled images in order, each with its labels, without usage: one query, no model objects."""
+    """Yield the labeled images in order, with labels, without usage: one query, no model objects."""
     rows = (
         Annotation.objects.filter(image__project=project, image__deleted_at=None)
         .order_by("image", "label__position", "label")
@@ -136,12 +137,8 @@ def _entries(project: Project) -> Iterator[manifest.Entry]:
             "label__name", "source", "by__username", "at", "confidence",
         )
     )  # fmt: skip
-    for (image, sha256, format, name), entry_labels in groupby(
-        rows.iterator(chunk_size=5000), lambda row: row[:4]
-    ):
-        yield _entry(
-            project, image, sha256, format, name, tuple(entry_label(*mark[4:]) for mark in entry_labels)
-        )
+    for (image, sha256, format, name), group in groupby(rows.iterator(CHUNK_SIZE), lambda row: row[:4]):
+        yield _entry(project, image, sha256, format, name, tuple(entry_label(*row[4:]) for row in group))
 
 
 def _entry(
@@ -161,18 +158,18 @@ def _entry(
 
 
 def entry_label(
-    label: str, source: str, by: str | None, at: datetime, confidence: float | None
+    label: str, source: str, by: str | None, time: datetime, confidence: float | None
 ) -> manifest.EntryLabel:
     return manifest.EntryLabel(
         name=label,
         annotated_by=f"{source}/{by}" if by else source,
-        creation_time=at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S"),
+        creation_time=time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S"),
         confidence=confidence,
     )
 
 
 def read_entries(dataset_version: DatasetVersion) -> list[manifest.Entry]:
-    """The published samples, read back. Raises ManifestDamaged where the file is not what was published."""
+    """The entries of a published version. Raises ManifestDamaged if the file is missing or was changed."""
     if not dataset_version.is_published:
         raise ManifestDamaged(f"The dataset version {dataset_version} has not been published yet.")
     try:

@@ -1,4 +1,4 @@
-"""Whether a project can be published, and a preview of its split."""
+"""Whether a project can be trained, and a preview of its split."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from typing import NamedTuple
 
 from django.db.models import Count, Q
 
+from exeml_site.lib.bulk import CHUNK_SIZE
 from projects.datasets import leakage
 from projects.datasets import split as dataset_split
 from projects.labels.counts import images_per_label
 from projects.models import Annotation, Image, Label, Project, Split, Transfer
 
 MIN_LABELS = 2
-MIN_IMAGES = 5  # of each label that is used
+MIN_IMAGES = 5  # of each label in use
 IMPORT_RUNNING = "Images are being imported. Wait until the import ends, or cancel it (4712)."
 MAX_LABELS_NAMED = 5  # labels named in a sentence before “and n more”
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """May Train be pressed? `missing` says in sentences what is not there yet."""
+    """Whether Train is enabled. `missing` holds a sentence for each thing that is missing."""
 
     missing: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -36,7 +37,7 @@ class Readiness:
 
 
 class LabelSplit(NamedTuple):
-    """How many images of a label go to each side."""
+    """Numbers of training and validation images of a label."""
 
     label: str
     train: int
@@ -44,14 +45,14 @@ class LabelSplit(NamedTuple):
 
 
 def readiness(project: Project, counts: list[tuple[Label, int]] | None = None) -> Readiness:
-    """Ready from two labels in use with five images each.
+    """A project is ready with two labels in use and five images of each.
 
-    A label on no image is left out of the training and named in a note. `counts`: the labels with how many
-    images carry each, of a caller who has read them already.
+    Labels without images are left out of the training, which a note says. `counts`: the number of images of
+    each label, if the caller has it already.
     """
     if counts is None:
-        carriers = images_per_label(project)
-        counts = [(label, carriers[label.pk]) for label in project.labels.all()]
+        images_of_label = images_per_label(project)
+        counts = [(label, images_of_label[label.pk]) for label in project.labels.all()]
     is_importing = project.transfers.filter(status__in=Transfer.ACTIVE).exists()
     used = [(label, images) for label, images in counts if images]
     unused = [f"‘{label}’" for label, images in counts if not images]
@@ -62,8 +63,8 @@ def readiness(project: Project, counts: list[tuple[Label, int]] | None = None) -
 def _missing(used: list[tuple[Label, int]]) -> list[str]:
     missing = []
     if len(used) < MIN_LABELS:
-        there = "there is none yet" if not used else f"so far there is only ‘{used[0][0]}’"
-        missing.append(f"Label images with at least two labels: {there} (4711).")
+        so_far = "there is none yet" if not used else f"so far there is only ‘{used[0][0]}’"
+        missing.append(f"Label images with at least two labels: {so_far} (4711).")
     short = [(label, images) for label, images in used if images < MIN_IMAGES]
     if short:
         each = [f"‘{label}’ has {images} ({MIN_IMAGES - images} more)" for label, images in short]
@@ -71,16 +72,16 @@ def _missing(used: list[tuple[Label, int]]) -> list[str]:
     return missing
 
 
-def _listed(words: list[str]) -> str:
-    more = len(words) - MAX_LABELS_NAMED
-    return ", ".join(words[:MAX_LABELS_NAMED]) + (f" and {more} more" if more > 0 else "")
+def _listed(names: list[str]) -> str:
+    more = len(names) - MAX_LABELS_NAMED
+    return ", ".join(names[:MAX_LABELS_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 @dataclass(frozen=True)
 class SplitPreview:
-    """What publishing will do. `moved` images leave the side that earlier versions gave them.
+    """Effect of publishing: images per split. `moved` images change the split of earlier versions.
 
-    `groups` of copies are kept on one side each, but for those that are `torn`.
+    `groups` of duplicates stay within one split; `torn` groups are in both.
     """
 
     labels: list[LabelSplit]
@@ -89,83 +90,82 @@ class SplitPreview:
     moved: int
     groups: int = 0
     torn: int = 0
-    ratio_note: str = ""  # how the kept sides and the wished ratio disagree
+    ratio_note: str = ""  # how the kept splits miss the wanted ratio
 
 
 def preview(project: Project, ratio: Decimal) -> list[LabelSplit]:
-    """The counts that publishing at this moment will give, in the order of the labels."""
+    """Split counts of each label if published now, in the order of the labels."""
     return preview_split(project, ratio).labels
 
 
 def preview_split(project: Project, ratio: Decimal) -> SplitPreview:
-    """The counts of labels and of images; where an image has one label and no copy, images stay in the
-    database."""
-    if project.is_multi_label or _has_copies(project):
+    """Split counts if published now. With one label per image and no duplicates, one query counts them."""
+    if project.is_multi_label or _has_duplicates(project):
         return _preview_of_images(project, ratio)
     return _preview_of_counts(project, ratio)
 
 
-def _has_copies(project: Project) -> bool:
+def _has_duplicates(project: Project) -> bool:
     return Image.objects.labeled().filter(project=project, duplicate_group__isnull=False).exists()
 
 
 def _preview_of_images(project: Project, ratio: Decimal) -> SplitPreview:
     images = list(_labeled(project))
-    split = dataset_split.split(images, ratio, str(project.pk))
-    tally = Counter((label, split.sides[one.id]) for one in images for label in one.labels)
+    result = dataset_split.split(images, ratio, str(project.pk))
+    tally = Counter((label, result.splits[image.id]) for image in images for label in image.labels)
     names = project.labels.values_list("name", flat=True)
     rows = [LabelSplit(name, tally[name, Split.TRAIN], tally[name, Split.EVAL]) for name in names]
-    sides = Counter(split.sides.values())
+    splits = Counter(result.splits.values())
     used = [row for row in rows if row.train or row.eval]
     return SplitPreview(
         used,
-        sides[Split.TRAIN],
-        sides[Split.EVAL],
-        len(split.moved),
-        split.kept_together,
-        len(split.torn),
-        leakage.ratio_note(leakage.split_report(images, split, ratio), ratio),
+        splits[Split.TRAIN],
+        splits[Split.EVAL],
+        len(result.moved),
+        result.kept_together,
+        len(result.torn),
+        leakage.ratio_note(leakage.split_report(images, result, ratio), ratio),
     )
 
 
 def _preview_of_counts(project: Project, ratio: Decimal) -> SplitPreview:
     rows, moved, earlier = [], 0, Counter[str]()
-    for name, train, kept_back, free in _split_counts_of_labels(project):
-        row = LabelSplit(name, *dataset_split.split_counts(train, kept_back, free, ratio))
-        moved += max(train - row.train, 0) + max(kept_back - row.eval, 0)
-        earlier.update({Split.TRAIN: train, Split.EVAL: kept_back})
+    for name, train, evaluation, free in _split_counts_of_labels(project):
+        row = LabelSplit(name, *dataset_split.split_counts(train, evaluation, free, ratio))
+        moved += max(train - row.train, 0) + max(evaluation - row.eval, 0)
+        earlier.update({Split.TRAIN: train, Split.EVAL: evaluation})
         rows.append(row)
-    train, kept_back = sum(row.train for row in rows), sum(row.eval for row in rows)
+    train, evaluation = sum(row.train for row in rows), sum(row.eval for row in rows)
     before = {"earlier_train": earlier[Split.TRAIN], "earlier_eval": earlier[Split.EVAL]}
     new = {
         "new_train": max(train - earlier[Split.TRAIN], 0),
-        "new_eval": max(kept_back - earlier[Split.EVAL], 0),
+        "new_eval": max(evaluation - earlier[Split.EVAL], 0),
     }
-    return SplitPreview(rows, train, kept_back, moved, ratio_note=leakage.ratio_note(before | new, ratio))
+    return SplitPreview(rows, train, evaluation, moved, ratio_note=leakage.ratio_note(before | new, ratio))
 
 
 def _split_counts_of_labels(project: Project) -> Iterable[tuple[str, int, int, int]]:
-    """(label, images in training, in validation, without a side) of each label in use: one query."""
-    living = Q(annotations__image__deleted_at=None)
+    """(label, training images, validation images, images without a split) of each label in use: one query."""
+    alive = Q(annotations__image__deleted_at=None)
 
-    def images(side: str) -> Count:
-        return Count("annotations", filter=living & Q(annotations__image__split=side))
+    def images(split: str) -> Count:
+        return Count("annotations", filter=alive & Q(annotations__image__split=split))
 
     counted = project.labels.annotate(
-        taught=images(Split.TRAIN), kept_back=images(Split.EVAL), free=images("")
+        train=images(Split.TRAIN), evaluation=images(Split.EVAL), free=images("")
     )
-    rows = counted.order_by("position", "pk").values_list("name", "taught", "kept_back", "free")
+    rows = counted.order_by("position", "pk").values_list("name", "train", "evaluation", "free")
     return (row for row in rows if any(row[1:]))
 
 
 def _labeled(project: Project) -> Iterator[dataset_split.LabeledImage]:
-    """The living labeled images, each once, with its labels as `publish` takes them."""
+    """Yield the labeled images outside the bin, each once, with the same labels as `publish` uses."""
     rows = (
         Annotation.objects.filter(image__project=project, image__deleted_at=None)
         .order_by("image", "label__position", "label")
         .values_list("image", "image__sha256", "image__split", "image__duplicate_group", "label__name")
     )
-    for (image, sha256, side, group), marks in groupby(
-        rows.iterator(chunk_size=5000), key=lambda row: row[:4]
+    for (image, sha256, split, group), rows_of_image in groupby(
+        rows.iterator(chunk_size=CHUNK_SIZE), key=lambda row: row[:4]
     ):
-        yield dataset_split.LabeledImage(image, sha256, tuple(mark[4] for mark in marks), side, group)
+        yield dataset_split.LabeledImage(image, sha256, tuple(row[4] for row in rows_of_image), split, group)

@@ -1,21 +1,22 @@
-"""Which labeled images teach and which examine: a split by class that an image keeps. Pure functions.
+"""Stratified split of labeled images into training and validation, which images keep. Pure functions.
 
-The rules, in the order in which they win:
+The rules, in order of precedence:
 
-1. Every class with two images or more ends with at least one on each side, where that is possible at all.
-2. An image that has a side keeps it. Only where a class has all its images on one side, and none without
-   a side to fill the other, does one image of it (the last in the order of hashes, with its copies) change
-   over; it is reported in `moved`.
-3. Copies of one picture (`group`) stand on the same side: else the model would be examined with what it was
-   taught. New copies join those that have a side; training, where they stand on both since earlier versions.
-   Only a class that consists of copies of one picture is torn for rule 1; it is reported in `torn`.
-4. What is new is split by the ratio, to an image: of the two nearest counts of a class the one that brings
-   all of the class nearer to the ratio. Images with a side are not made up for, so a new ratio changes the
-   whole only as far as new images allow.
+1. Every class with two or more images has at least one in training and one in validation, where possible.
+2. An image that has a split keeps it. Exception: all images of a class are in one split, and it has no image
+   without a split. Then one image of it (the last in hash order, with its duplicates) is moved; `moved` lists
+   it.
+3. Duplicates (same `group`) are in the same split, or else the model would be evaluated on what it was
+   trained on. New duplicates join those that have a split, or training if those are in both since earlier
+   versions. Exception: a class that consists of the duplicates of one picture is divided for rule 1; `torn`
+   lists it.
+4. New images are split by the ratio, exactly to the image: of the two nearest counts the one that brings the
+   whole class nearer to the ratio. Images that keep their split are not compensated for, so a new ratio
+   changes the whole only as far as new images allow.
 
-The order of images is the sha256 of project and picture, so the same labels give the same split on any
-machine. Images with several labels are given out as in iterative stratification (Sechidis et al. 2011):
-the rarest label first, each image to the side that still wants more of it.
+Images are ordered by the sha256 of project and picture, so the same labels give the same split on any
+machine. Images with several labels are assigned by iterative stratification (Sechidis et al. 2011): the
+rarest label first, each image to the split that lacks most of it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ OPPOSITE = {TRAIN: EVAL, EVAL: TRAIN}
 
 @dataclass(frozen=True, slots=True)
 class LabeledImage:
-    """An image to be split. `side` is what it had before, or empty; copies have the same `group`."""
+    """An image to be split. `split` is its earlier split or empty; duplicates have the same `group`."""
 
     id: int
     sha256: str
@@ -43,12 +44,12 @@ class LabeledImage:
 
 @dataclass(frozen=True, slots=True)
 class SplitResult:
-    """The side of every image; images that had to leave the side they had; groups that stand on both sides.
+    """Split of every image by id; ids of `moved` images; ids of groups that are in both splits (`torn`).
 
-    `kept_together`: how many groups of copies a split of single images could have torn.
+    `kept_together`: number of groups of duplicates, which a split of single images could have divided.
     """
 
-    sides: dict[int, str]
+    splits: dict[int, str]
     moved: tuple[int, ...] = ()
     torn: tuple[int, ...] = ()
     kept_together: int = 0
@@ -56,7 +57,10 @@ class SplitResult:
 
 @dataclass(slots=True)
 class _Unit:
-    """Images that go to a side together: one, or the copies of a picture that have no side of their own."""
+    """Images that are assigned together: a single one, or the duplicates of a picture.
+
+    `is_fixed`: one of them had a split before.
+    """
 
     images: list[LabeledImage]
     labels: Counter[str | int]
@@ -69,7 +73,7 @@ class _Unit:
 
 
 def train_target(images: int, ratio: Decimal) -> int:
-    """How many of a class's images belong to training: nearest to the ratio, both sides kept alive."""
+    """Training images of a class with `images` images: nearest to the ratio, at least one in each split."""
     if images < 2:
         return images
     nearest = int((images * ratio).quantize(Decimal(1), rounding=ROUND_HALF_UP))
@@ -77,18 +81,21 @@ def train_target(images: int, ratio: Decimal) -> int:
 
 
 def new_train_count(train: int, evaluation: int, free: int, ratio: Decimal) -> int:
-    """How many of the `free` images of a class go to training, where the others have their side already."""
-    wanted = train_target(train + evaluation + free, ratio) - train
-    least = int((free * ratio).quantize(Decimal(1), rounding=ROUND_FLOOR))
-    most = int((free * ratio).quantize(Decimal(1), rounding=ROUND_CEILING))
-    least, most = min(max(least, 0 if train else 1), free), (most if evaluation else min(most, free - 1))
-    return max(min(max(wanted, least), most), 0)
+    """How many of the `free` images of a class go to training; the others have their split already."""
+    target = train_target(train + evaluation + free, ratio) - train
+    minimum = int((free * ratio).quantize(Decimal(1), rounding=ROUND_FLOOR))
+    maximum = int((free * ratio).quantize(Decimal(1), rounding=ROUND_CEILING))
+    minimum, maximum = (
+        min(max(minimum, 0 if train else 1), free),
+        (maximum if evaluation else min(maximum, free - 1)),
+    )
+    return max(min(max(target, minimum), maximum), 0)
 
 
 def split_counts(train: int, evaluation: int, free: int, ratio: Decimal) -> tuple[int, int]:
-    """(training, validation) counts of a class whose images carry this label only.
+    """(training, validation) counts that `split` gives a class whose images have this label only.
 
-    `train` and `evaluation` have their side already, `free` have none: what `split` will do, counts only.
+    `train` and `evaluation` images have their split already, `free` images have none.
     """
     images = train + evaluation + free
     train += new_train_count(train, evaluation, free, ratio)
@@ -98,16 +105,17 @@ def split_counts(train: int, evaluation: int, free: int, ratio: Decimal) -> tupl
 
 
 def split(images: Iterable[LabeledImage], ratio: Decimal, seed: str) -> SplitResult:
-    """Give every image a side; `seed` names the project. See the rules above."""
+    """Split all images by the rules above; `seed` names the project."""
     ordered = sorted(images, key=lambda image: _order(image, seed))
     groups = _groups(ordered)
-    sides = {image.id: image.split for image in ordered if image.split}
-    _join_groups(groups, sides)
-    _assign_new([one for one in _units(ordered) if one.images[0].id not in sides], ordered, ratio, sides)
-    _repair_one_sided(ordered, sides)
-    moved = (image.id for image in ordered if image.split and image.split != sides[image.id])
-    torn = (group for group, ones in groups.items() if len({sides[one.id] for one in ones}) > 1)
-    return SplitResult(sides, tuple(moved), tuple(torn), len(groups))
+    splits = {image.id: image.split for image in ordered if image.split}
+    _join_groups(groups, splits)
+    new_units = [unit for unit in _units(ordered) if unit.images[0].id not in splits]
+    _assign_new(new_units, ordered, ratio, splits)
+    _repair_one_sided(ordered, splits)
+    moved = (image.id for image in ordered if image.split and image.split != splits[image.id])
+    torn = (group for group, members in groups.items() if len({splits[image.id] for image in members}) > 1)
+    return SplitResult(splits, tuple(moved), tuple(torn), len(groups))
 
 
 def _order(image: LabeledImage, seed: str) -> bytes:
@@ -115,68 +123,68 @@ def _order(image: LabeledImage, seed: str) -> bytes:
 
 
 def _groups(images: Sequence[LabeledImage]) -> dict[int, list[LabeledImage]]:
-    """Groups of two copies or more."""
+    """Group id → images, for groups of two or more duplicates."""
     groups: dict[int, list[LabeledImage]] = defaultdict(list)
     for image in images:
         if image.group is not None:
             groups[image.group].append(image)
-    return {group: ones for group, ones in groups.items() if len(ones) > 1}
+    return {group: members for group, members in groups.items() if len(members) > 1}
 
 
-def _join_groups(groups: dict[int, list[LabeledImage]], sides: dict[int, str]) -> None:
-    """New copies go where earlier ones are."""
-    for ones in groups.values():
-        earlier = {sides[one.id] for one in ones if one.id in sides}
+def _join_groups(groups: dict[int, list[LabeledImage]], splits: dict[int, str]) -> None:
+    """Assign new duplicates to the split of earlier ones."""
+    for images in groups.values():
+        earlier = {splits[image.id] for image in images if image.id in splits}
         if earlier:
-            for one in ones:
-                sides.setdefault(one.id, TRAIN if TRAIN in earlier else EVAL)
+            for image in images:
+                splits.setdefault(image.id, TRAIN if TRAIN in earlier else EVAL)
 
 
-def _units(images: Sequence[LabeledImage], sides: dict[int, str] | None = None) -> list[_Unit]:
-    """Images that go together, in order: the copies of a group (with `sides`: those on the same side)."""
+def _units(images: Sequence[LabeledImage], splits: dict[int, str] | None = None) -> list[_Unit]:
+    """Units in order: duplicates of a group (with `splits`: those in the same split), or single images."""
     together: dict[object, list[LabeledImage]] = {}
     for image in images:
-        alone: object = ("image", image.id)
-        key = alone if image.group is None else (image.group, sides[image.id] if sides else "")
+        single: object = ("image", image.id)
+        key = single if image.group is None else (image.group, splits[image.id] if splits else "")
         together.setdefault(key, []).append(image)
-    return [_Unit.of(ones) for ones in together.values()]
+    return [_Unit.of(images_of_unit) for images_of_unit in together.values()]
 
 
-def _carriers(units: Iterable[_Unit]) -> dict[str | int, list[_Unit]]:
-    carriers: dict[str | int, list[_Unit]] = defaultdict(list)
+def _units_by_label(units: Iterable[_Unit]) -> dict[str | int, list[_Unit]]:
+    units_by_label: dict[str | int, list[_Unit]] = defaultdict(list)
     for unit in units:
         for label in unit.labels:
-            carriers[label].append(unit)
-    return carriers
+            units_by_label[label].append(unit)
+    return units_by_label
 
 
 def _rarest_first(counts: Mapping[str | int, int]) -> list[str | int]:
-    return sorted(counts, key=lambda one: (counts[one], str(one)))
+    return sorted(counts, key=lambda label: (counts[label], str(label)))
 
 
 def _assign_new(
-    free: Sequence[_Unit], images: Sequence[LabeledImage], ratio: Decimal, sides: dict[int, str]
+    free: Sequence[_Unit], images: Sequence[LabeledImage], ratio: Decimal, splits: dict[int, str]
 ) -> None:
-    """Side every image without one, the rarest label first."""
+    """Assign a split to every unit without one, the rarest label first."""
     totals = Counter(label for image in images for label in image.labels)
-    wanted = _targets(images, totals, ratio, sides)
-    carriers = _carriers(free)
+    targets = _targets(images, totals, ratio, splits)
+    units_by_label = _units_by_label(free)
     for label in _rarest_first(totals):
-        for unit in carriers.get(label, ()):
-            if unit.images[0].id not in sides:
-                side = _preferred_split(wanted, unit, label)
-                sides.update((image.id, side) for image in unit.images)
-                wanted[side].subtract(unit.labels)
+        for unit in units_by_label.get(label, ()):
+            if unit.images[0].id not in splits:
+                split = _preferred_split(targets, unit, label)
+                splits.update((image.id, split) for image in unit.images)
+                targets[split].subtract(unit.labels)
 
 
 def _targets(
-    images: Sequence[LabeledImage], totals: Counter[str | int], ratio: Decimal, sides: dict[int, str]
+    images: Sequence[LabeledImage], totals: Counter[str | int], ratio: Decimal, splits: dict[int, str]
 ) -> dict[str, Counter[str | int]]:
-    """How many images each side still wants of each label; below zero where it has too many."""
+    """Split → label → images that are still missing; negative where there are too many."""
     given: dict[str, Counter[str | int]] = {TRAIN: Counter(), EVAL: Counter()}
     for image in images:
-        if image.id in sides:
-            given[sides[image.id]].update(image.labels)
+        if image.id in splits:
+            given[splits[image.id]].update(image.labels)
     wants: dict[str, Counter[str | int]] = {TRAIN: Counter(), EVAL: Counter()}
     for label, total in totals.items():
         train, evaluation = given[TRAIN][label], given[EVAL][label]
@@ -186,59 +194,59 @@ def _targets(
     return wants
 
 
-def _preferred_split(wanted: dict[str, Counter[str | int]], unit: _Unit, label: str | int) -> str:
-    """The side that wants more of `label`; then of all the unit's labels; then training."""
+def _preferred_split(targets: dict[str, Counter[str | int]], unit: _Unit, label: str | int) -> str:
+    """The split that lacks more images of `label`; at a tie of all labels of the unit; then training."""
 
-    def hunger(side: str) -> tuple[int, int, bool]:
-        return (wanted[side][label], sum(wanted[side][one] for one in unit.labels), side == TRAIN)
+    def hunger(split: str) -> tuple[int, int, bool]:
+        return (targets[split][label], sum(targets[split][other] for other in unit.labels), split == TRAIN)
 
     return max((TRAIN, EVAL), key=hunger)
 
 
-def _repair_one_sided(images: Sequence[LabeledImage], sides: dict[int, str]) -> None:
-    """Bring every class to both sides by the fewest moves, copies together; else by tearing a group."""
+def _repair_one_sided(images: Sequence[LabeledImage], splits: dict[int, str]) -> None:
+    """Bring every class into both splits by the fewest moves: of whole units, or else by dividing groups."""
     singles = [_Unit.of([image]) for image in images]
-    for units in (_units(images, sides), singles):
-        carriers = _carriers(units)
-        count = {label: Counter[str]() for label in carriers}
+    for units in (_units(images, splits), singles):
+        units_by_label = _units_by_label(units)
+        counts = {label: Counter[str]() for label in units_by_label}
         for image in images:
             for label in image.labels:
-                count[label][sides[image.id]] += 1
-        for label in _rarest_first({label: each.total() for label, each in count.items()}):
-            if count[label].total() > 1 and (not count[label][TRAIN] or not count[label][EVAL]):
-                unit = _unit_to_move(carriers[label], label, sides, count)
+                counts[label][splits[image.id]] += 1
+        for label in _rarest_first({label: each.total() for label, each in counts.items()}):
+            if counts[label].total() > 1 and (not counts[label][TRAIN] or not counts[label][EVAL]):
+                unit = _unit_to_move(units_by_label[label], label, splits, counts)
                 if unit is not None:
-                    _move_unit(unit, sides, count)
+                    _move_unit(unit, splits, counts)
 
 
 def _unit_to_move(
-    units: Sequence[_Unit], label: str | int, sides: dict[int, str], count: dict[str | int, Counter[str]]
+    units: Sequence[_Unit], label: str | int, splits: dict[int, str], counts: dict[str | int, Counter[str]]
 ) -> _Unit | None:
-    """What may change over for a one-sided class: no class loses all its images of that side by it.
+    """The unit to move for a class that is in one split only, so that no class disappears from that split.
 
-    Images without an earlier side go first, then the fewest, then the last in the order of hashes.
+    Units without an earlier split come first, then the smallest, then the last in hash order.
     """
 
     def can_leave(unit: _Unit) -> bool:
-        side = sides[unit.images[0].id]
-        if unit.labels[label] == count[label].total():
-            return False  # the class would be on the other side alone
+        split = splits[unit.images[0].id]
+        if unit.labels[label] == counts[label].total():
+            return False  # the class would be in the other split only
         return all(
-            count[one][side] > carried or count[one].total() == carried
-            for one, carried in unit.labels.items()
+            counts[other][split] > images or counts[other].total() == images
+            for other, images in unit.labels.items()
         )
 
-    able = [
-        (not unit.is_fixed, -len(unit.images), place, unit)
-        for place, unit in enumerate(units)
+    candidates = [
+        (not unit.is_fixed, -len(unit.images), index, unit)
+        for index, unit in enumerate(units)
         if can_leave(unit)
     ]
-    return max(able, key=lambda one: one[:3])[3] if able else None
+    return max(candidates, key=lambda candidate: candidate[:3])[3] if candidates else None
 
 
-def _move_unit(unit: _Unit, sides: dict[int, str], count: dict[str | int, Counter[str]]) -> None:
-    old = sides[unit.images[0].id]
-    sides.update((image.id, OPPOSITE[old]) for image in unit.images)
-    for label, carried in unit.labels.items():
-        count[label][old] -= carried
-        count[label][OPPOSITE[old]] += carried
+def _move_unit(unit: _Unit, splits: dict[int, str], counts: dict[str | int, Counter[str]]) -> None:
+    old = splits[unit.images[0].id]
+    splits.update((image.id, OPPOSITE[old]) for image in unit.images)
+    for label, images in unit.labels.items():
+        counts[label][old] -= images
+        counts[label][OPPOSITE[old]] += images

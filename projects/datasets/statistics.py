@@ -1,6 +1,6 @@
-"""What a dataset version's images are like: who labeled them, how large, bright and sharp they are.
+"""Statistics of a dataset version: annotators, and histograms of size, brightness and sharpness.
 
-Painted once from the manifest and kept in the row; pages read the row.
+Computed once from the manifest and stored in the row, which pages read.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MEASURE_TEXT = {
 
 
 class HistogramBar(NamedTuple):
-    """One bin of a chart: where it begins and ends, and the share (0 to 1 of the highest) of each side."""
+    """One bin of a histogram: its edges, its counts, and bar heights from 0 to 1 (the highest bar)."""
 
     low: float
     high: float
@@ -40,12 +40,15 @@ class Histogram(NamedTuple):
     title: str
     unit: str
     bars: list[HistogramBar]
-    words: str
+    summary: str
 
 
 def statistics_of(version: DatasetVersion) -> dict[str, Any]:
-    """`people`: [[who, labels given]], the most first; `measures`: name → edges and counts of each side;
-    `gone`: images whose row is not there any more. Raises ManifestDamaged."""
+    """Statistics of the version, computed on first use. Raises ManifestDamaged.
+
+    `people`: [[name, labels given]], the most first; `measures`: name → edges and counts of each split;
+    `gone`: number of images that were deleted since.
+    """
     portrait: dict[str, Any] = version.statistics
     if not portrait:
         portrait = version.statistics = compute_statistics(publish.read_entries(version))
@@ -54,43 +57,47 @@ def statistics_of(version: DatasetVersion) -> dict[str, Any]:
 
 
 def compute_statistics(entries: Sequence[Entry]) -> dict[str, Any]:
-    sides = {entry.image_id: entry.usage for entry in entries if entry.image_id is not None}
+    splits = {entry.image_id: entry.usage for entry in entries if entry.image_id is not None}
     measured: dict[str, dict[str, list[float]]] = {
-        name: {side: [] for side in Split.values} for name in MEASURES
+        name: {split: [] for split in Split.values} for name in MEASURES
     }
-    found = 0
-    for chunk in chunks(list(sides)):
+    existing = 0
+    for chunk in chunks(list(splits)):
         rows = Image.objects.filter(pk__in=chunk).order_by()
         for pk, width, height, brightness, sharpness in rows.values_list(
             "pk", "width", "height", "brightness", "sharpness"
         ):
-            found += 1
+            existing += 1
             values = (min(width, height), brightness, sharpness)
             for name, value in zip(MEASURES, values, strict=True):
-                if value is not None and sides[pk] in Split.values:
-                    measured[name][sides[pk]].append(float(value))
-    people = Counter(_who(mark.annotated_by) for entry in entries for mark in entry.entry_labels)
+                if value is not None and splits[pk] in Split.values:
+                    measured[name][splits[pk]].append(float(value))
+    people = Counter(
+        _who(entry_label.annotated_by) for entry in entries for entry_label in entry.entry_labels
+    )
     return {
-        "people": [list(one) for one in people.most_common()],
-        "measures": {name: _bin_counts(ones, name) for name, ones in measured.items() if any(ones.values())},
-        "gone": len(entries) - found,
+        "people": [list(person) for person in people.most_common()],
+        "measures": {
+            name: _bin_counts(by_split, name) for name, by_split in measured.items() if any(by_split.values())
+        },
+        "gone": len(entries) - existing,
     }
 
 
 def histograms(portrait: dict[str, Any]) -> list[Histogram]:
-    """The distributions as bars, each side as shares of its own images."""
-    return [_histogram_of(name, one) for name, one in portrait.get("measures", {}).items()]
+    """The histograms, each split as fractions of its own images."""
+    return [_histogram_of(name, measured) for name, measured in portrait.get("measures", {}).items()]
 
 
 def _who(annotated_by: str) -> str:
-    """“human/anna” as “anna”; what came without a person says how it came."""
+    """“human/anna” → “anna”; annotations without a person are named by their source."""
     source, _, person = annotated_by.partition("/")
-    return person or {"sample": "came with the sample", "import": "imported"}.get(source, "nobody is named")
+    return person or {"sample": "came with the sample", "import": "imported"}.get(source, "unknown")
 
 
 def _bin_counts(values: dict[str, list[float]], name: str) -> dict[str, Any]:
-    together = np.array([value for side in values.values() for value in side])
-    low, high = float(together.min()), float(together.max())
+    all_values = np.array([value for split in values.values() for value in split])
+    low, high = float(all_values.min()), float(all_values.max())
     if name == "brightness":
         edges = np.linspace(0, 255, BINS + 1)
     elif low > 0 and high / low > 4:
@@ -98,25 +105,30 @@ def _bin_counts(values: dict[str, list[float]], name: str) -> dict[str, Any]:
     else:
         edges = np.linspace(low, max(high, low + 1), BINS + 1)
     edges[0], edges[-1] = min(edges[0], low), max(edges[-1], high)
-    counts = {side: np.histogram(ones, edges)[0].tolist() for side, ones in values.items()}
-    median = float(np.median(together))
+    counts = {
+        split: np.histogram(values_of_split, edges)[0].tolist() for split, values_of_split in values.items()
+    }
+    median = float(np.median(all_values))
     measured = {"median": median, "least": low, "most": high}
     return {"edges": [round(float(edge), 3) for edge in edges], **counts, **measured}
 
 
-def _histogram_of(name: str, one: dict[str, Any]) -> Histogram:
+def _histogram_of(name: str, measured: dict[str, Any]) -> Histogram:
     title, unit = MEASURE_TEXT[name]
-    shares = {side: _shares(one[side]) for side in Split.values}
+    shares = {split: _shares(measured[split]) for split in Split.values}
     top = max([*shares[Split.TRAIN], *shares[Split.EVAL], 1e-9])
-    heights = {side: [round(share / top, 4) for share in shares[side]] for side in Split.values}
-    edges = one["edges"]
-    counts, tall = (one[Split.TRAIN], one[Split.EVAL]), (heights[Split.TRAIN], heights[Split.EVAL])
-    bars = [HistogramBar(*row) for row in zip(edges[:-1], edges[1:], *counts, *tall, strict=True)]
-    low, high = one["least"], one["most"]
-    words = f"{title}: from {low:,.0f} to {high:,.0f}, half of the images below {one['median']:,.0f}."
+    heights = {split: [round(share / top, 4) for share in shares[split]] for split in Split.values}
+    edges = measured["edges"]
+    counts, bar_heights = (
+        (measured[Split.TRAIN], measured[Split.EVAL]),
+        (heights[Split.TRAIN], heights[Split.EVAL]),
+    )
+    bars = [HistogramBar(*row) for row in zip(edges[:-1], edges[1:], *counts, *bar_heights, strict=True)]
+    low, high = measured["least"], measured["most"]
+    summary = f"{title}: {low:,.0f} to {high:,.0f}, median {measured['median']:,.0f}."
     if low == high:
-        words = f"{title}: {low:,.0f} for all images."
-    return Histogram(title, unit, bars, words)
+        summary = f"{title}: {low:,.0f} for all images."
+    return Histogram(title, unit, bars, summary)
 
 
 def _shares(counts: Iterable[int]) -> list[float]:

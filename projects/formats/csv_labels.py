@@ -1,8 +1,8 @@
-"""Tables with images and their labels: what spreadsheets, scripts and other products write.
+"""CSV tables of images and labels, as spreadsheets, scripts and other products write them.
 
-A first row may name the columns. Without one, the first column that ends like a picture is the image, words
-such as TRAIN are the set, and all others are labels (as in the tables of Google's AutoML). Several labels
-stand in several columns, in several rows or in one cell with `;`, `,` or `|` between.
+The first row may name the columns. Without names, the first column of image file names is the image, a column
+of words such as TRAIN is the split, and all others are labels (as in the tables of Google's AutoML). Several
+labels of an image are in several columns, in several rows, or in one cell separated by `;`, `,` or `|`.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ LABEL_LIST_COLUMNS = {"label", "colour", "key"}
 
 
 class TableError(ValueError):
-    """A table that cannot be understood; the text is a sentence for the person."""
+    """The table cannot be parsed; the text is a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class LabelLook:
-    """A label of the list of labels that an export writes."""
+    """A label in the label list of an export: `colour` from 0 to 9 or None, `key` is its hot key or empty."""
 
     name: str
     colour: int | None
@@ -59,28 +59,28 @@ class LabelLook:
 
 
 def read(content: bytes, *, is_discovered: bool = False) -> Iterator[Entry]:
-    """The images of a table with their labels, in the order of its rows. Raises TableError.
+    """Yield the images of a table with their labels, in the order of the rows. Raises TableError.
 
-    `is_discovered`: the table lay beside the images and nobody chose it. Then its header must name labels or
-    splits.
+    `is_discovered`: the table was found beside the images, not chosen by a person. A table without column
+    names then needs a split column, or at most two columns.
     """
     rows = _rows(content)
     if not rows:
         raise TableError("The table is empty.")
-    images, labels, sets = _named_columns(rows[0])
-    has_head = bool(images)
-    if not has_head:
-        images, sets = _guess_columns(rows)
-        if is_discovered and not sets and max(map(len, rows)) > 2:
+    images, labels, splits = _named_columns(rows[0])
+    has_header = bool(images)
+    if not has_header:
+        images, splits = _guess_columns(rows)
+        if is_discovered and not splits and max(map(len, rows)) > 2:
             raise TableError("Its columns have no names.")
-        labels = [at for at in range(len(rows[0])) if at not in (*images, *sets)]
-    for row in rows[1:] if has_head else rows:
+        labels = [index for index in range(len(rows[0])) if index not in (*images, *splits)]
+    for row in rows[1:] if has_header else rows:
         source = _cell(row, images[0])
         if source:
-            names = [name.strip() for at in labels for name in LABEL_SEPARATOR.split(_cell(row, at))]
-            if not has_head:  # rows of different length: what stands behind belongs to the labels
+            names = [name.strip() for index in labels for name in LABEL_SEPARATOR.split(_cell(row, index))]
+            if not has_header:  # cells beyond the first row's length are labels
                 names += [name.strip() for name in row[len(rows[0]) :]]
-            usage = USAGE_BY_WORD.get(_cell(row, sets[0]).lower(), "") if sets else ""
+            usage = USAGE_BY_WORD.get(_cell(row, splits[0]).lower(), "") if splits else ""
             yield Entry(source, usage, tuple(EntryLabel(name, annotated_by="") for name in names if name))
 
 
@@ -90,7 +90,7 @@ def is_label_list(content: bytes) -> bool:
 
 
 def read_label_list(content: bytes) -> list[LabelLook]:
-    """The labels of a project in order, with colour (0–9) and key, as `write_label_list` writes them."""
+    """The labels of an exported label list, in order, with colour (0–9) and key."""
     rows = _rows(content)
     head = [cell.strip().lower() for cell in rows[0]]
     name, colour, key = (head.index(word) for word in ("label", "colour", "key"))
@@ -122,7 +122,7 @@ def _rows(content: bytes) -> list[list[str]]:
 
 
 def _text(content: bytes) -> str:
-    """UTF-8, or what older spreadsheets write."""
+    """Decode UTF-16 with a byte order mark, UTF-8, or else Windows-1252 of older spreadsheets."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return content.decode("utf-16", "replace").replace("\0", "")
     try:
@@ -132,11 +132,11 @@ def _text(content: bytes) -> str:
 
 
 def _named_columns(head: Sequence[str]) -> tuple[list[int], list[int], list[int]]:
-    """The columns of image, labels and set, where the first row names them."""
-    words = [cell.strip().lower() for cell in head]
+    """Indices of the image, label and split columns that the first row names; empty where it names none."""
+    names = [cell.strip().lower() for cell in head]
     images, labels, sets = (
-        [at for at, word in enumerate(words) if word in known]
-        for known in (IMAGE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS)
+        [index for index, name in enumerate(names) if name in column_names]
+        for column_names in (IMAGE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS)
     )
     has_purpose = labels or sets
     if bool(images) != bool(has_purpose) and not any(IMAGE_FILE.search(cell) for cell in head):
@@ -148,16 +148,20 @@ def _named_columns(head: Sequence[str]) -> tuple[list[int], list[int], list[int]
 
 def _guess_columns(rows: Sequence[Sequence[str]]) -> tuple[list[int], list[int]]:
     first = rows[0]
-    images = [at for at, cell in enumerate(first) if IMAGE_FILE.search(cell.strip())]
+    images = [index for index, cell in enumerate(first) if IMAGE_FILE.search(cell.strip())]
     if not images:
         raise TableError(
             "No column holds image files. Name the columns in the first row: “image” and “labels”."
         )
-    sets = [at for at, cell in enumerate(first) if cell.strip().lower() in USAGE_BY_WORD and at != images[0]]
+    sets = [
+        index
+        for index, cell in enumerate(first)
+        if cell.strip().lower() in USAGE_BY_WORD and index != images[0]
+    ]
     return images[:1], sets[:1] if sets and all(
         _cell(row, sets[0]).lower() in USAGE_BY_WORD for row in rows
     ) else []
 
 
-def _cell(row: Sequence[str], at: int) -> str:
-    return row[at].strip() if at < len(row) else ""
+def _cell(row: Sequence[str], index: int) -> str:
+    return row[index].strip() if index < len(row) else ""

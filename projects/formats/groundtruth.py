@@ -1,6 +1,6 @@
-"""Manifests of AWS: SageMaker Ground Truth and Rekognition Custom Labels (image level).
+"""Manifests of SageMaker Ground Truth and Rekognition Custom Labels (image-level labels).
 
-One JSON object a line: `source-ref` names the image; each label attribute `x` has its `x-metadata` with
+One JSON object per line: `source-ref` names the image; each label attribute `x` has its `x-metadata` with
 `class-name`, or for several labels a list in `x` and `class-map` in the metadata.
 Source of the format: the Rekognition Custom Labels developer guide, “Image-level labels in manifest files”.
 """
@@ -26,7 +26,7 @@ def is_groundtruth(line: bytes) -> bool:
 
 
 def read(lines: Iterable[bytes]) -> Iterator[Entry]:
-    """The samples in order. Raises ManifestError at a bad line."""
+    """Yield the samples in order. Raises ManifestError at a bad line."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -54,7 +54,7 @@ def _entry_labels(sample: Mapping[str, Any]) -> Iterator[EntryLabel]:
 
 
 def _names(value: Any, metadata: Mapping[str, Any]) -> Iterator[tuple[str, float | None]]:
-    """Names and confidences of one label attribute."""
+    """Yield (label name, confidence) of one label attribute."""
     confidence = metadata.get("confidence")
     if isinstance(metadata.get("class-name"), str):
         yield metadata["class-name"], confidence if isinstance(confidence, int | float) else None
@@ -62,12 +62,12 @@ def _names(value: Any, metadata: Mapping[str, Any]) -> Iterator[tuple[str, float
     names = metadata.get("class-map")
     if isinstance(names, dict) and isinstance(value, list):
         shares = metadata.get("confidence-map") or {}
-        for one in value:
-            if isinstance(name := names.get(str(one)), str):
-                share = shares.get(str(one)) if isinstance(shares, dict) else None
-                yield name, share if isinstance(share, int | float) else None
+        for class_id in value:
+            if isinstance(name := names.get(str(class_id)), str):
+                confidence_value = shares.get(str(class_id)) if isinstance(shares, dict) else None
+                yield name, confidence_value if isinstance(confidence_value, int | float) else None
 
 
 def _time(text: Any) -> str:
-    """`2018-10-18T22:18:13.527256` as the manifest has it."""
+    """`2018-10-18T22:18:13.527256` in the manifest's form, `2018-10-18 22:18:13`."""
     return text[:19].replace("T", " ") if isinstance(text, str) else ""

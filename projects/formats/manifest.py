@@ -1,8 +1,7 @@
-"""The manifest: one JSON object a line, in the format of ModelArts image classification.
+"""The dataset manifest: one JSON object per line, in the format of ModelArts image classification.
 
-Writing is strict and compact. Reading forgives what real exported files contain: any case of `usage`,
-`hard` as a string or a boolean, `property` as a string, underscores for hyphens, task names without
-`modelarts/`.
+Writing is strict and compact. Reading accepts variants of real exported files: any case of `usage`, `hard` as
+a string or a boolean, `property` as a string, underscores for hyphens, task names without `modelarts/`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 
 TASK = "image_classification"
 USAGES = ("TRAIN", "EVAL", "TEST", "INFERENCE")
-# Our own keys in the sample's `property`.
+# Keys of this product in the sample's `property`.
 IMAGE_ID = "exeml:image-id"
 SHA256 = "exeml:sha256"
 FILE_NAME = "exeml:file-name"
@@ -22,12 +21,12 @@ HARD_REASONS = "@modelarts:hard_reasons"
 
 
 class ManifestError(ValueError):
-    """A line that is no sample; the message is a sentence for the user and names the line."""
+    """A line is not a valid sample; the message is a sentence for the user and names the line."""
 
 
 @dataclass(frozen=True, slots=True)
 class EntryLabel:
-    """One label on one image: who gave it, and when (`YYYY-MM-DD HH:MM:SS`, UTC)."""
+    """One label on one image, with its author and its time (`YYYY-MM-DD HH:MM:SS`, UTC)."""
 
     name: str
     annotated_by: str = "human"
@@ -52,24 +51,24 @@ class Entry:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return tuple(mark.name for mark in self.entry_labels)
+        return tuple(entry_label.name for entry_label in self.entry_labels)
 
     @property
     def image_id(self) -> int | None:
-        """The image of this installation, where the manifest was written here."""
+        """Id of the image in this installation; None in manifests of other installations."""
         value = self.properties.get(IMAGE_ID)
         return value if isinstance(value, int) else None
 
 
 def write(entries: Iterable[Entry]) -> Iterator[bytes]:
-    """The lines of the manifest, each with its line break."""
+    """Yield the lines of the manifest, each with its line break."""
     for entry in entries:
         text = json.dumps(_sample(entry), ensure_ascii=False, separators=(",", ":"))
         yield text.encode() + b"\n"
 
 
 def read(lines: Iterable[str | bytes]) -> Iterator[Entry]:
-    """The samples of a manifest in order; blank lines are skipped. Raises ManifestError at a bad line."""
+    """Yield the samples in order, skipping blank lines. Raises ManifestError at a bad line."""
     for number, line in enumerate(lines, start=1):
         text = _text(line, number)
         if text:
@@ -85,22 +84,22 @@ def _sample(entry: Entry) -> dict[str, Any]:
             "hard": _hard_text(entry.is_hard),
             "hard-coefficient": entry.hard_coefficient,
             "property": entry.properties,
-            "annotation": [_annotation(mark) for mark in entry.entry_labels],
+            "annotation": [_annotation(entry_label) for entry_label in entry.entry_labels],
         }
     )
 
 
-def _annotation(mark: EntryLabel) -> dict[str, Any]:
+def _annotation(entry_label: EntryLabel) -> dict[str, Any]:
     return _without_empty(
         {
             "type": f"modelarts/{TASK}",
-            "name": mark.name,
-            "property": mark.properties,
-            "annotated-by": mark.annotated_by,
-            "confidence": mark.confidence,
-            "hard": _hard_text(mark.is_hard),
-            "hard-coefficient": mark.hard_coefficient,
-            "creation-time": mark.creation_time,
+            "name": entry_label.name,
+            "property": entry_label.properties,
+            "annotated-by": entry_label.annotated_by,
+            "confidence": entry_label.confidence,
+            "hard": _hard_text(entry_label.is_hard),
+            "hard-coefficient": entry_label.hard_coefficient,
+            "creation-time": entry_label.creation_time,
         }
     )
 
@@ -149,9 +148,9 @@ def _object(text: str, number: int) -> dict[str, Any]:
 
 
 def _with_hyphens(value: dict[str, Any]) -> dict[str, Any]:
-    """The keys spelled with hyphens; a key written with hyphens wins over its variant with underscores."""
-    return {key.replace("_", "-"): one for key, one in value.items() if "_" in key} | {
-        key: one for key, one in value.items() if "_" not in key
+    """The object with hyphens in its keys; a key with hyphens wins over its variant with underscores."""
+    return {key.replace("_", "-"): item for key, item in value.items() if "_" in key} | {
+        key: item for key, item in value.items() if "_" not in key
     }
 
 
@@ -165,7 +164,7 @@ def _usage(value: Any, number: int) -> str:
 def _entry_labels(value: Any, number: int) -> Iterator[EntryLabel]:
     if value is None:
         return
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise ManifestError(f"Line {number} has an “annotation” that is not a list of objects.")
     for annotation in map(_with_hyphens, value):
         task = str(annotation.get("type") or "")
@@ -189,12 +188,12 @@ def _entry_label(annotation: dict[str, Any], number: int) -> EntryLabel:
 
 
 def _parse_bool(value: Any) -> bool | None:
-    """`hard` stands in real files as true, "true", "True", 1 or not at all."""
+    """Parse `hard`, which is true, "true", "True", 1 or missing in real files."""
     return {"true": True, "1": True, "false": False, "0": False}.get(str(value).strip().lower())
 
 
 def _parse_fraction(value: Any) -> float | None:
-    """A number from 0 to 1; anything else is left out."""
+    """Parse a number from 0 to 1; None for anything else."""
     try:
         share = float(value)
     except (TypeError, ValueError):
@@ -203,5 +202,5 @@ def _parse_fraction(value: Any) -> float | None:
 
 
 def _properties(value: Any) -> dict[str, Any]:
-    """An object; one old export has it as a string, which carries nothing for us."""
+    """The object `property`; empty for the string that one old export writes."""
     return value if isinstance(value, dict) else {}

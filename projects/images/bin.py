@@ -1,4 +1,4 @@
-"""Emptying the bin: images deleted longer ago than EXEML_BIN_DAYS go for good, with their files."""
+"""Empties the bin: deletes images and their files permanently after EXEML_BIN_DAYS in the bin."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ BATCH = 500
 
 
 def empty_bins() -> int:
-    """Remove every image whose time in the bin is over; how many went. Safe to run twice."""
+    """Delete all images whose time in the bin is over, and return their number. Safe to run twice."""
     since = timezone.now() - timedelta(days=settings.EXEML_BIN_DAYS)
     return _empty(Image.objects.binned().filter(deleted_at__lt=since))
 
 
 def purge(project: Project, image_ids: Sequence[int]) -> int:
-    """Remove images of the bin at once, for good, with their files; how many went."""
+    """Permanently delete images in the bin now, with their files, and return their number."""
     binned = Image.objects.binned().filter(project=project)
     return sum(_empty(binned.filter(pk__in=chunk)) for chunk in chunks(image_ids))
 
@@ -41,7 +41,7 @@ def _empty(images: ImageQuerySet) -> int:
 
 @transaction.atomic
 def _remove_rows(images: ImageQuerySet, limit: int) -> list[Image]:
-    """The rows go first: a crash then leaves files without rows, never rows without files."""
+    """Delete the rows before the files: a crash then leaves files without rows, never rows without files."""
     batch = list(images.order_by("pk").select_for_update()[:limit])
     Image.objects.filter(pk__in=[image.pk for image in batch]).delete()
     return batch

@@ -1,4 +1,4 @@
-"""Any colour mode of Pillow as RGB."""
+"""Conversion of any Pillow colour mode to RGB."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def as_rgb(picture: Pillow.Image) -> Pillow.Image:
 
 
 def _from_deep_grey(picture: Pillow.Image) -> Pillow.Image:
-    """16-bit (or deeper) grey to 8 bit: 65535 becomes 255. Values that already fit 8 bit stay."""
+    """Convert 16-bit (or deeper) grey to 8 bit: 65535 becomes 255. Values that already fit 8 bit stay."""
     grey = np.asarray(picture).astype(np.float64)
     is_deep = picture.mode.startswith("I;16") or grey.max(initial=0) > 255
     eight_bit = np.clip(grey / 257 if is_deep else grey, 0, 255).round().astype(np.uint8)

@@ -1,7 +1,7 @@
-"""From the bytes of a file to what is known about the picture: accepted by content, decoded once.
+"""Decodes the bytes of an image file: checks the content, measures the picture, makes its thumbnail.
 
-The semantics of `load_upright_rgb` are those of the engine's `load_rgb` (a test compares the two), so what a
-person sees while labeling is what the network sees.
+`load_upright_rgb` returns the same pixels as the engine's `load_rgb` (a test compares the two), so a person
+who labels sees what the network sees.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ ACCEPTED_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 PNG_END = b"IEND\xaeB`\x82"
 CONTENT_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "BMP": "image/bmp", "WEBP": "image/webp"}
 
-# All plugins at once: Pillow loads some late, and until then does not know a format asked for by name.
+# Load all plugins: Pillow loads some late, and until then does not know their formats by name.
 Pillow.init()
 
-# Pillow's own alarm must not ring below the operator's limit; the header is checked before decoding here.
+# Pillow's own limit must not be below the operator's, which `open_header` checks before decoding.
 Pillow.MAX_IMAGE_PIXELS = max(Pillow.MAX_IMAGE_PIXELS or 0, settings.EXEML_MAX_IMAGE_MEGAPIXELS * 1_000_000)
 
-# Two pictures in memory at once: a 50 megapixel PNG takes 200 MB while it is decoded.
+# At most two pictures are decoded at once: a 50 megapixel PNG takes 200 MB while it is decoded.
 _decoding = threading.BoundedSemaphore(2)
 
-# What a refused file begins with, and what to call it.
+# Magic bytes of unsupported files, their offset, and a name for the message.
 _REFUSED_SIGNATURES: tuple[tuple[bytes, int, str], ...] = (
     (b"GIF8", 0, "a GIF picture"),
     (b"II*\x00", 0, "a TIFF picture"),
@@ -49,25 +49,25 @@ _REFUSED_SIGNATURES: tuple[tuple[bytes, int, str], ...] = (
 
 
 class ImageRefused(Exception):
-    """A file that is not taken; the text is a sentence for the person who uploaded it."""
+    """The file is not accepted; the text is a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """A file that decodes. Sizes are upright; `thumbnail` is a WebP file."""
+    """Properties of a decodable file. Width and height are upright (EXIF applied), in pixels."""
 
     format: str  # JPEG, PNG, BMP, WEBP
     width: int
     height: int
-    thumbnail: bytes
+    thumbnail: bytes  # a WebP file
     brightness: float  # mean luminance of the thumbnail, 0–255
-    sharpness: float  # variance of its Laplacian: the fewer sharp edges, the lower
+    sharpness: float  # variance of its Laplacian; low where blurred
 
 
 def decode_image(content: bytes) -> DecodedImage:
-    """Decode the whole file once and make its thumbnail from that. Raises Refused."""
+    """Decode the whole file once and make its thumbnail. Raises ImageRefused."""
     picture = open_header(content)
-    # MPO, written by phones and stereo cameras, is a JPEG with more pictures behind the first.
+    # MPO, which phones and stereo cameras write, is a JPEG with more pictures after the first.
     kind = "JPEG" if picture.format == "MPO" else str(picture.format)
     try:
         if kind == "PNG":
@@ -77,7 +77,7 @@ def decode_image(content: bytes) -> DecodedImage:
             small, is_turned = make_thumbnail(picture)
     except Exception as problem:  # Pillow raises a dozen kinds for broken files, and all mean the same here
         raise ImageRefused(
-            "The file is broken or cut off: it cannot be decoded to the end. Save it again and retry."
+            "The file is damaged or truncated: it cannot be decoded completely. Save it again and retry."
         ) from problem
     if is_turned:
         width, height = height, width
@@ -85,7 +85,7 @@ def decode_image(content: bytes) -> DecodedImage:
 
 
 def measure_thumbnail(thumbnail: Pillow.Image) -> tuple[float, float]:
-    """Brightness and sharpness of a thumbnail, as `Examined` has them."""
+    """(mean luminance 0–255, variance of the Laplacian) of a thumbnail."""
     light = np.asarray(thumbnail.convert("L"), np.float32)
     if min(light.shape) < 3:
         return float(light.mean()), 0.0
@@ -95,26 +95,28 @@ def measure_thumbnail(thumbnail: Pillow.Image) -> tuple[float, float]:
 
 
 def load_upright_rgb(content: bytes) -> Pillow.Image:
-    """EXIF orientation applied, transparency on white, 16 bit scaled to 8, CMYK converted. Raises Refused."""
+    """The picture as RGB: EXIF orientation applied, transparency on white, 16 bit scaled to 8, CMYK
+    converted.
+
+    Raises ImageRefused.
+    """
     picture = open_header(content)
     try:
         return as_rgb(ImageOps.exif_transpose(picture))
     except Exception as problem:
-        raise ImageRefused("The file is broken: it cannot be decoded to the end.") from problem
+        raise ImageRefused("The file is damaged: it cannot be decoded completely.") from problem
 
 
 def open_header(content: bytes) -> Pillow.Image:
-    """The picture with its header read and its size admitted, nothing decoded yet."""
+    """Open the picture and check its format and size, without decoding pixels. Raises ImageRefused."""
     try:
         picture = Pillow.open(io.BytesIO(content), formats=ACCEPTED_FORMATS)
     except Pillow.DecompressionBombError as problem:
         raise ImageRefused(_too_many_pixels()) from problem
     except UnidentifiedImageError as problem:
-        raise ImageRefused(
-            f"This is {_kind_of(content)}. JPEG, PNG, BMP and WebP pictures are taken."
-        ) from problem
+        raise ImageRefused(f"This is {_kind_of(content)}. Use JPEG, PNG, BMP or WebP.") from problem
     except Exception as problem:
-        raise ImageRefused("The file is broken: its header cannot be read.") from problem
+        raise ImageRefused("The file is damaged: its header cannot be read.") from problem
     megapixels = picture.width * picture.height / 1_000_000
     if megapixels > settings.EXEML_MAX_IMAGE_MEGAPIXELS:
         raise ImageRefused(_too_many_pixels(megapixels))
@@ -123,7 +125,7 @@ def open_header(content: bytes) -> Pillow.Image:
 
 def _too_many_pixels(megapixels: float | None = None) -> str:
     has = f"The picture has {megapixels:,.0f} megapixels" if megapixels else "The picture has too many pixels"
-    return f"{has}; at most {settings.EXEML_MAX_IMAGE_MEGAPIXELS} megapixels are taken."
+    return f"{has}; at most {settings.EXEML_MAX_IMAGE_MEGAPIXELS} megapixels are allowed."
 
 
 def _kind_of(content: bytes) -> str:
@@ -139,7 +141,7 @@ def _kind_of(content: bytes) -> str:
 
 
 def _check_sums(content: bytes) -> None:
-    """PNG carries a check sum per chunk and an end mark, which decoding alone does not look at."""
+    """Check the checksum of each PNG chunk and the end chunk, which decoding alone does not."""
     if PNG_END not in content:
         raise ImageRefused("cut off")
     with Pillow.open(io.BytesIO(content), formats=("PNG",)) as again:

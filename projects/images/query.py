@@ -1,4 +1,4 @@
-"""Which images of a project, in which order: the page's address in the domain's types.
+"""Parses the query string of a page of images, and turns it into a query set of images and back into a URL.
 
 Filters combine with “and”.
 """
@@ -40,7 +40,7 @@ SIZE_TEXT = {"tiny": "below 64 px", "small": "64 to 223 px", "large": "1,000 px 
 
 @dataclass(frozen=True)
 class Query:
-    """What an address asks for. Nonsense in it counts as not said."""
+    """The parameters of a query string. Invalid values are ignored."""
 
     tab: str = "all"
     label: int | None = None
@@ -62,8 +62,8 @@ class Query:
     imported: int | None = None
     sort: str = ""
     like: int | None = None
-    before: str = ""  # show what comes after this cursor: older images
-    after: str = ""  # and before that one
+    before: str = ""  # cursor: show the images after it (older ones)
+    after: str = ""  # cursor: show the images before it
     show: int = PAGE_SIZES[0]
 
     @classmethod
@@ -111,16 +111,16 @@ class Query:
 
     @property
     def filters(self) -> list[str]:
-        """The names of the filters that are on."""
+        """Names of the active filters."""
         return [name for name in FILTERS if getattr(self, name)]
 
     def without(self, name: str) -> str:
-        """The address without one filter."""
-        default = next(one.default for one in fields(self) if one.name == name)
+        """The query string without one filter."""
+        default = next(field.default for field in fields(self) if field.name == name)
         return self.first_page(**{name: default})
 
     def address(self, **changes: Any) -> str:
-        """The query string of this page, or of one that differs in `changes`."""
+        """The query string of this page, with `changes`."""
         other = replace(self, **changes)
         parts: dict[str, Any] = {"tab": other.tab}
         for name in (*FILTERS, "sort", "like", "before", "after"):
@@ -134,10 +134,10 @@ class Query:
     def first_page(self, **changes: Any) -> str:
         return self.address(before="", after="", **changes)
 
-    # --- what it means ---
+    # --- query set ---
 
     def images(self, project: Project, user: User | None) -> ImageQuerySet:
-        """All images that the tab and the filters leave, in no order."""
+        """All images of the tab that pass the filters, unordered."""
         images = self._of_tab(Image.objects.filter(project=project))
         for name in FILTERS:
             if getattr(self, name) not in (None, "", False):
@@ -150,16 +150,16 @@ class Query:
     def _of_tab(self, images: ImageQuerySet) -> ImageQuerySet:
         if self.tab == "suggested":
             return images.unlabeled().filter(suggestion__isnull=False)
-        words = {"unlabeled": images.unlabeled, "labeled": images.labeled, "bin": images.binned}
-        return words.get(self.tab, images.alive)()
+        images_of_tab = {"unlabeled": images.unlabeled, "labeled": images.labeled, "bin": images.binned}
+        return images_of_tab.get(self.tab, images.alive)()
 
 
-def _carrying(images: ImageQuerySet, condition: Q) -> ImageQuerySet:
+def _with_annotation(images: ImageQuerySet, condition: Q) -> ImageQuerySet:
     return images.filter(Exists(Annotation.objects.filter(condition, image=OuterRef("pk"))))
 
 
 def _labeled_by(images: ImageQuerySet, query: Query, user: User | None) -> ImageQuerySet:
-    """The person and the days belong together: what she labeled in those days."""
+    """Images that the person labeled within the days: one condition, since both apply to one annotation."""
     condition = Q()
     if query.by:
         condition &= Q(by=query.by)
@@ -167,7 +167,7 @@ def _labeled_by(images: ImageQuerySet, query: Query, user: User | None) -> Image
         condition &= Q(at__gte=_start(query.since))
     if query.until:
         condition &= Q(at__lt=_start(query.until) + timedelta(days=1))
-    return _carrying(images, condition)
+    return _with_annotation(images, condition)
 
 
 def _of_size(images: ImageQuerySet, query: Query, user: User | None) -> ImageQuerySet:
@@ -176,7 +176,7 @@ def _of_size(images: ImageQuerySet, query: Query, user: User | None) -> ImageQue
 
 
 _FILTER_BY_NAME: dict[str, Callable[[ImageQuerySet, Query, User | None], ImageQuerySet]] = {
-    "label": lambda images, query, user: _carrying(images, Q(label=query.label)),
+    "label": lambda images, query, user: _with_annotation(images, Q(label=query.label)),
     "notlabel": lambda images, query, user: images.exclude(
         Exists(Annotation.objects.filter(image=OuterRef("pk"), label=query.notlabel))
     ),
@@ -200,18 +200,18 @@ FILTERS = tuple(_FILTER_BY_NAME)
 
 
 def matching_ids(project: Project, params: Mapping[str, str], user: User | None) -> list[int]:
-    """All images that an address shows, on whatever page."""
+    """Ids of all images that a query string selects, on all pages."""
     query = Query.from_address(params, first_tab(project))
     return list(query.images(project, user).order_by().values_list("pk", flat=True))
 
 
 def first_tab(project: Project) -> str:
-    """The tab with work to do. In an empty project, too: what is uploaded next waits there to be labeled."""
+    """The default tab: Unlabeled if there are unlabeled images or no images at all, or else All."""
     images = Image.objects.filter(project=project)
     return "all" if not images.unlabeled().exists() and images.alive().exists() else "unlabeled"
 
 
-# --- reading ---
+# --- parsing ---
 
 
 def _parse_fraction(text: str | None) -> float | None:
@@ -230,5 +230,5 @@ def _start(day: date) -> datetime:
     return timezone.make_aware(datetime.combine(day, datetime.min.time()))
 
 
-def _one_of(text: str | None, known: Any) -> str:
-    return text if text and text in known else ""
+def _one_of(text: str | None, choices: Any) -> str:
+    return text if text and text in choices else ""

@@ -1,4 +1,7 @@
-"""Images that look like one image, by their embeddings: first by short sketches, then by the vectors."""
+"""Nearest neighbours of an image by its embedding: candidates by short sketches, then ranked by vectors.
+
+A linear scan of 64 bytes per image: no index library, since projects have at most some 100,000 images.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from exeml_site.lib.bulk import chunks
 from projects.models import Annotation, Embedding, Image, Label, Project
 
 Floats = NDArray[np.float32]
@@ -16,11 +20,10 @@ SKETCH_BITS = 512
 CANDIDATE_FACTOR = 4  # times as many as wanted are compared by their vectors …
 LABELED_CANDIDATES = 300
 MIN_CANDIDATES = 300  # … and at least so many
-AT_ONCE = 5_000
 
 
 def pack(vectors: Floats) -> list[bytes]:
-    """Rows of length 1 as they are stored."""
+    """Rows of `vectors` [N, D], of norm 1, as stored bytes (float16)."""
     return [row.tobytes() for row in vectors.astype(np.float16)]
 
 
@@ -29,22 +32,24 @@ def unpack(stored: bytes | memoryview) -> NDArray[np.float16]:
 
 
 def sketches(vectors: Floats) -> list[bytes]:
-    """The signs of fixed projections, 64 bytes a row: the more bits two rows share, the more they are alike
-    (Charikar 2002)."""
+    """Signs of 512 fixed random projections of `vectors` [N, D], 64 bytes per row.
+
+    The Hamming distance of two sketches estimates the angle of their vectors (Charikar 2002).
+    """
     signs = (vectors @ _projections(vectors.shape[1])) > 0
     return [row.tobytes() for row in np.packbits(signs, axis=1)]
 
 
 @cache
 def _projections(width: int) -> Floats:
-    """Always the same numbers, since sketches are stored."""
+    """Random projections [width, 512] from a fixed seed, since sketches are stored."""
     return np.random.Generator(np.random.PCG64(512)).standard_normal((width, SKETCH_BITS)).astype(np.float32)
 
 
 def nearest(project: Project, image_id: int, count: int) -> list[int]:
-    """The `count` living images most like one of the project, itself first; none where it has no embedding.
+    """Ids of the `count` most similar images outside the bin, itself first; empty without an embedding.
 
-    Reads 64 bytes of each image of the project, and the vectors of the few that come near.
+    Reads 64 bytes of each image of the project, and the vectors of the nearest candidates only.
     """
     own = Embedding.objects.filter(image__project=project, image_id=image_id).first()
     if own is None:
@@ -54,53 +59,57 @@ def nearest(project: Project, image_id: int, count: int) -> list[int]:
 
 
 def nearest_to(project: Project, network: str, vector: Floats, count: int) -> list[int]:
-    """The `count` living images of the project most like a picture whose embedding is `vector` [D]."""
+    """Ids of the `count` images outside the bin whose embeddings are most similar to `vector` [D]."""
     return _nearest(project, network, sketches(vector[None])[0], vector, count)
 
 
 def _nearest(
     project: Project, network: str, sketch: bytes, vector: Floats, count: int, first: int | None = None
 ) -> list[int]:
-    living = Embedding.objects.filter(image__project=project, image__deleted_at=None, network=network)
-    rows = list(living.order_by().values_list("image_id", "sketch"))
+    embeddings = Embedding.objects.filter(image__project=project, image__deleted_at=None, network=network)
+    rows = list(embeddings.order_by().values_list("image_id", "sketch"))
     if not rows:
         return []
     ids = np.array([row[0] for row in rows], np.int64)
     stored = np.frombuffer(b"".join(bytes(row[1]) for row in rows), np.uint64).reshape(len(rows), -1)
     distance = np.bitwise_count(stored ^ np.frombuffer(sketch, np.uint64)).sum(1, dtype=np.int64)
     distance[ids == first] = -1
-    looked_at = min(len(ids), max(MIN_CANDIDATES, CANDIDATE_FACTOR * count))
-    near = ids[np.argpartition(distance, looked_at - 1)[:looked_at]]
-    return _by_vector(vector, near, count, first)
+    candidate_count = min(len(ids), max(MIN_CANDIDATES, CANDIDATE_FACTOR * count))
+    candidates = ids[np.argpartition(distance, candidate_count - 1)[:candidate_count]]
+    return _by_vector(vector, candidates, count, first)
 
 
 def nearest_labeled(image: Image, count: int, split: str = "") -> list[tuple[Image, list[Label]]]:
-    """The labeled images (of one side of the split) most like this one, the most similar first, each with
-    its labels."""
+    """The `count` most similar labeled images with their labels, nearest first.
+
+    `side`: only images of this split.
+    """
     ranked = nearest(image.project, image.pk, LABELED_CANDIDATES)[1:]
     images = Image.objects.labeled().filter(pk__in=ranked)
     labeled = (images.filter(split=split) if split else images).in_bulk()
-    return _carrying([labeled[pk] for pk in ranked if pk in labeled][:count])
+    return _with_labels([labeled[pk] for pk in ranked if pk in labeled][:count])
 
 
 def with_labels(image_ids: Sequence[int]) -> list[tuple[Image, list[Label]]]:
-    """Those of the images that are labeled, in this order, each with its labels."""
+    """The labeled ones of the images, in this order, each with its labels."""
     labeled = Image.objects.labeled().filter(pk__in=image_ids).in_bulk()
-    return _carrying([labeled[pk] for pk in image_ids if pk in labeled])
+    return _with_labels([labeled[pk] for pk in image_ids if pk in labeled])
 
 
-def _carrying(chosen: Sequence[Image]) -> list[tuple[Image, list[Label]]]:
-    carried: dict[int, list[Label]] = {one.pk: [] for one in chosen}
-    for mark in Annotation.objects.filter(image__in=chosen).select_related("label"):
-        carried[mark.image_id].append(mark.label)
-    return [(one, carried[one.pk]) for one in chosen]
+def _with_labels(images: Sequence[Image]) -> list[tuple[Image, list[Label]]]:
+    labels: dict[int, list[Label]] = {image.pk: [] for image in images}
+    for annotation in Annotation.objects.filter(image__in=images).select_related("label"):
+        labels[annotation.image_id].append(annotation.label)
+    return [(image, labels[image.pk]) for image in images]
 
 
-def _by_vector(mine: Floats, near: NDArray[np.int64], count: int, first: int | None) -> list[int]:
-    alike: list[tuple[float, int]] = []
-    for start in range(0, len(near), AT_ONCE):
-        part = Embedding.objects.filter(image_id__in=near[start : start + AT_ONCE].tolist()).order_by()
+def _by_vector(
+    query_vector: Floats, candidates: NDArray[np.int64], count: int, first: int | None
+) -> list[int]:
+    ranked: list[tuple[float, int]] = []
+    for chunk in chunks(candidates.tolist()):
+        part = Embedding.objects.filter(image_id__in=chunk).order_by()
         for image_id, vector in part.values_list("image_id", "vector"):
-            likeness = 2.0 if image_id == first else float(unpack(vector).astype(np.float32) @ mine)
-            alike.append((-likeness, image_id))
-    return [image_id for _, image_id in sorted(alike)[:count]]
+            similarity = 2.0 if image_id == first else float(unpack(vector).astype(np.float32) @ query_vector)
+            ranked.append((-similarity, image_id))
+    return [image_id for _, image_id in sorted(ranked)[:count]]

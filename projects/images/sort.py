@@ -1,7 +1,7 @@
-"""The orders of a project's images, and cursors: places in an order that paging goes on from.
+"""Sort orders of a project's images, and cursors for paging by key.
 
-Pages are found by key, not by offset, so that the thousandth is as quick as the first: an order is a column
-and the id, and a cursor is the value of both.
+Paging by key instead of offset makes page 1,000 as fast as page 1: an order is a column and the id, and a
+cursor holds the value of both.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from projects.models import Image
 
 @dataclass(frozen=True)
 class Order:
-    """Images without a value in `column` are not in it."""
+    """A sort order. Images with null in `column` are left out."""
 
     title: str
     column: str
@@ -32,7 +32,7 @@ class Order:
         return tuple(name[1:] if name.startswith("-") else f"-{name}" for name in self.by)
 
     def beyond(self, cursor: Cursor, *, is_later: bool) -> Q:
-        """What comes after the cursor, or before it."""
+        """Condition for the images after the cursor (`is_later`), or before it."""
         than = "lt" if self.is_descending == is_later else "gt"
         beyond_id = Q(**{f"id__{than}": cursor.id})
         if self.column == "id":
@@ -45,11 +45,11 @@ ORDERS = {
     "newest": Order("Newest first", "id"),
     "oldest": Order("Oldest first", "id", False),
     "name": Order("File name", "name", False),
-    "confidence": Order("Surest first", "confidence"),
-    "uncertain": Order("Unsure first", "confidence", False),
+    "confidence": Order("Highest confidence first", "confidence"),
+    "uncertain": Order("Lowest confidence first", "confidence", False),
     "useful": Order("Most useful first", "acquisition_score"),
     "suspicion": Order("Suspicious first", "suspected_confidence"),
-    "copies": Order("Copies together", "duplicate_group"),
+    "copies": Order("Duplicates together", "duplicate_group"),
     "similar": Order("Most similar first", "id"),
 }
 SORT_OF_TAB = {"suggested": "confidence"}
@@ -58,7 +58,7 @@ SORT_OF_ISSUE = {"suspects": "suspicion", "duplicates": "copies", "conflicts": "
 
 @dataclass(frozen=True)
 class Cursor:
-    """A place in an order: the value of its column, and the id."""
+    """A position in an order: the value of its column, and the id."""
 
     value: float | str
     id: int

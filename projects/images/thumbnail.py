@@ -1,4 +1,4 @@
-"""The thumbnail of an image: WebP, 256 pixels on the longer side."""
+"""Thumbnails of images: WebP, 256 pixels on the longer side."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ THUMBNAIL_PX = 256  # pixels, the longer side
 
 
 def make_thumbnail(picture: Pillow.Image) -> tuple[Pillow.Image, bool]:
-    """The thumbnail and whether the EXIF orientation swaps width and height.
+    """The thumbnail, and whether the EXIF orientation swaps width and height.
 
-    A JPEG is decoded at a fraction of its size: every byte is still read, so that a cut-off file shows.
+    A JPEG is decoded at a fraction of its size; all bytes are read, so a truncated file still raises an
+    error.
     """
     picture.draft("RGB", (2 * THUMBNAIL_PX, 2 * THUMBNAIL_PX))
     picture.load()
@@ -27,15 +28,15 @@ def make_thumbnail(picture: Pillow.Image) -> tuple[Pillow.Image, bool]:
 
 def encode_webp(thumbnail: Pillow.Image) -> bytes:
     out = io.BytesIO()
-    thumbnail.save(out, "WEBP", quality=80, method=0)  # a fifth of the time of 3, 20 % larger
+    thumbnail.save(out, "WEBP", quality=80, method=0)  # a fifth of the time of method 3, 20 % larger
     return out.getvalue()
 
 
 def _shrink(picture: Pillow.Image) -> Pillow.Image:
-    """By a whole factor, before colours are converted: converting 50 megapixels needs half a gigabyte."""
+    """Reduce by a whole factor before colours are converted, which takes 0.5 GB for 50 megapixels."""
     factor = max(picture.size) // (2 * THUMBNAIL_PX)
     if factor < 2 or picture.mode not in ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr"):
         return picture
-    if "transparency" in picture.info:  # one colour of an opaque picture stands for transparent
+    if "transparency" in picture.info:  # one colour means transparent, and averaging would lose it
         return picture
     return picture.reduce(factor)

@@ -1,6 +1,7 @@
-"""Uploads: from files as people have them to image rows, each with its file and its thumbnail.
+"""Uploads: stores image files with their thumbnails and inserts their rows.
 
-A refused file stops no other. The file is written before the row, so there is no row without a file.
+A rejected file does not stop the others. The file is written before the row, so there is no row without a
+file.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Upload(Protocol):
-    """What Django's uploaded files, ContentFile and File have in common."""
+    """Common protocol of Django's UploadedFile, ContentFile and File."""
 
     name: str | None
 
@@ -40,7 +41,7 @@ class Upload(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file; `reason` is empty for an added one and a sentence otherwise."""
+    """Result for one file; `reason` is empty for an added file, and otherwise a sentence for the user."""
 
     name: str
     status: Status
@@ -50,43 +51,45 @@ class Outcome:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """A picture whose file and thumbnail are stored, and whose row is not written yet."""
+    """A picture whose file and thumbnail are stored, and whose row is not inserted yet."""
 
     name: str
     sha256: str
     size_bytes: int
-    seen: DecodedImage
+    decoded: DecodedImage
     source: str = ""
 
 
 @dataclass(frozen=True)
 class InsertedImages:
-    """The images of pictures by their sha256: those that are new, and those that were there or in the bin."""
+    """Images by sha256: `added` ones, existing ones, and the sha256 of those `restored` from the bin."""
 
     added: dict[str, Image]
-    found: dict[str, Image]
+    existing: dict[str, Image]
     restored: frozenset[str]
 
     def image(self, sha256: str) -> Image:
-        return self.added.get(sha256) or self.found[sha256]
+        return self.added.get(sha256) or self.existing[sha256]
 
 
 def add_images(project: Project, files: Iterable[Upload | IO[Any] | Any], by: User | None) -> list[Outcome]:
-    """Add each file that is a picture and not yet there; one outcome per file, in order."""
+    """Add the files that are valid pictures and new to the project. Returns one outcome per file."""
     files = list(files)
-    read = [_read_safely(clean_name(file.name), file) for file in files]
-    hashes = [hashlib.sha256(one).hexdigest() if isinstance(one, bytes) else "" for one in read]
-    known = _by_hash(project, hashes)
-    wanted: dict[str, tuple[str, bytes]] = {}
-    for file, content, sha256 in zip(files, read, hashes, strict=True):
-        if isinstance(content, bytes) and sha256 not in known:
-            wanted.setdefault(sha256, (clean_name(file.name), content))
-    done = _pool().map(lambda one: _store_safely(project, *one), wanted.values())
-    stored = dict(zip(wanted, done, strict=True))
-    pictures = [one for one in stored.values() if isinstance(one, StoredImage)]
-    rows = insert_images(project, pictures, by, known=known)
+    contents = [_read_safely(clean_name(file.name), file) for file in files]
+    hashes = [
+        hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else "" for content in contents
+    ]
+    existing = _by_hash(project, hashes)
+    new_files: dict[str, tuple[str, bytes]] = {}
+    for file, content, sha256 in zip(files, contents, hashes, strict=True):
+        if isinstance(content, bytes) and sha256 not in existing:
+            new_files.setdefault(sha256, (clean_name(file.name), content))
+    results = _pool().map(lambda file: _store_safely(project, *file), new_files.values())
+    stored = dict(zip(new_files, results, strict=True))
+    pictures = [picture for picture in stored.values() if isinstance(picture, StoredImage)]
+    rows = insert_images(project, pictures, by, existing=existing)
     jobs.after("images_added", project.pk)
-    return list(_outcomes(zip(files, read, hashes, strict=True), stored, rows))
+    return list(_outcomes(zip(files, contents, hashes, strict=True), stored, rows))
 
 
 def _outcomes(
@@ -94,7 +97,7 @@ def _outcomes(
     stored: Mapping[str, StoredImage | str],
     rows: InsertedImages,
 ) -> Iterator[Outcome]:
-    told: set[str] = set()
+    reported: set[str] = set()
     for file, content, sha256 in files:
         name = clean_name(file.name)
         problem = content if isinstance(content, str) else stored.get(sha256)
@@ -102,18 +105,20 @@ def _outcomes(
             yield Outcome(name, "refused", reason=problem)
             continue
         image = rows.image(sha256)
-        if sha256 in rows.added and sha256 not in told:
+        if sha256 in rows.added and sha256 not in reported:
             yield Outcome(name, "added", image)
-        elif sha256 in rows.restored and sha256 not in told:
-            words = "Restored from the bin with its labels." if image.is_labeled else "Restored from the bin."
-            yield Outcome(name, "restored", image, words)
+        elif sha256 in rows.restored and sha256 not in reported:
+            reason = (
+                "Restored from the bin with its labels." if image.is_labeled else "Restored from the bin."
+            )
+            yield Outcome(name, "restored", image, reason)
         else:
             yield Outcome(name, "duplicate", image, f"The same picture as ‘{image.name}’, skipped.")
-        told.add(sha256)
+        reported.add(sha256)
 
 
 def clean_name(name: str | None) -> str:
-    """The last part of a path, printable, at most 255 characters."""
+    """The last part of a path without control characters, at most 255 characters."""
     last = (name or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
     return _CONTROL.sub("", last).strip()[:255] or "unnamed"
 
@@ -122,23 +127,23 @@ def clean_name(name: str | None) -> str:
 
 
 def store_image(project: Project, name: str, content: bytes, source: str = "") -> StoredImage:
-    """Decode a picture once, and store it with its thumbnail. Raises Refused, OSError. Reads no row."""
-    seen = decode_image(content)
+    """Decode and store a picture with its thumbnail, without any query. Raises ImageRefused, OSError."""
+    decoded = decode_image(content)
     sha256 = hashlib.sha256(content).hexdigest()
-    image = Image(project=project, sha256=sha256, format=seen.format)
+    image = Image(project=project, sha256=sha256, format=decoded.format)
     storage.save_whole(image.file_name, content)
-    storage.save_whole(image.thumbnail_name, seen.thumbnail)
-    return StoredImage(clean_name(name), sha256, len(content), seen, source)
+    storage.save_whole(image.thumbnail_name, decoded.thumbnail)
+    return StoredImage(clean_name(name), sha256, len(content), decoded, source)
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    """Decoding lets go of the interpreter; more pictures at once than this `pictures` does not admit."""
+    """Pillow releases the GIL while decoding. `images.decode` admits two pictures at once."""
     return ThreadPoolExecutor(2, thread_name_prefix="decode")
 
 
 def _store_safely(project: Project, name: str, content: bytes) -> StoredImage | str:
-    """The stored picture, or why it is refused."""
+    """The stored picture, or the reason for its rejection."""
     try:
         return store_image(project, name, content)
     except ImageRefused as refusal:
@@ -149,7 +154,7 @@ def _store_safely(project: Project, name: str, content: bytes) -> StoredImage | 
 
 
 def _read_safely(name: str, file: Any) -> bytes | str:
-    """The whole content, or why it is refused. One byte more than allowed tells that it is too large."""
+    """The content, or the reason for its rejection. Reading one byte over the limit detects large files."""
     limit = settings.EXEML_MAX_IMAGE_MB * 1024 * 1024
     try:
         content: bytes = file.read(limit + 1)
@@ -170,19 +175,19 @@ def insert_images(
     pictures: Sequence[StoredImage],
     by: User | None,
     *,
-    known: Mapping[str, Image] | None = None,
+    existing: Mapping[str, Image] | None = None,
     transfer: Transfer | None = None,
 ) -> InsertedImages:
-    """Write the rows of stored pictures. The same content is the same image; one in the bin comes back.
+    """Insert the rows of stored pictures. Existing images (same sha256) are kept, and restored from the bin.
 
-    `known`: images that were found before by their sha256, and are looked after in the same way.
+    `existing`: sha256 → images that the caller found already; they are treated in the same way.
     """
-    lock_project(project)  # until the end of this transaction nobody else adds the same picture
-    found = {**(known or {}), **_by_hash(project, [one.sha256 for one in pictures])}
+    lock_project(project)  # so that nobody else adds the same picture at this moment
+    found = {**(existing or {}), **_by_hash(project, [picture.sha256 for picture in pictures])}
     new: dict[str, Image] = {}
-    for one in pictures:
-        if one.sha256 not in found and one.sha256 not in new:
-            new[one.sha256] = _row(project, one, by, transfer)
+    for picture in pictures:
+        if picture.sha256 not in found and picture.sha256 not in new:
+            new[picture.sha256] = _row(project, picture, by, transfer)
     Image.objects.bulk_create(new.values())
     added = _by_hash(project, list(new))
     binned = [image for image in found.values() if image.deleted_at is not None]
@@ -193,25 +198,25 @@ def insert_images(
 
 
 def _by_hash(project: Project, hashes: Iterable[str]) -> dict[str, Image]:
-    wanted = {one for one in hashes if one}
-    if not wanted:
+    sha256s = {sha256 for sha256 in hashes if sha256}
+    if not sha256s:
         return {}
-    return {image.sha256: image for image in Image.objects.filter(project=project, sha256__in=wanted)}
+    return {image.sha256: image for image in Image.objects.filter(project=project, sha256__in=sha256s)}
 
 
-def _row(project: Project, one: StoredImage, by: User | None, transfer: Transfer | None) -> Image:
-    seen = one.seen
+def _row(project: Project, stored: StoredImage, by: User | None, transfer: Transfer | None) -> Image:
+    decoded = stored.decoded
     return Image(
         project=project,
-        sha256=one.sha256,
-        name=one.name,
-        format=seen.format,
-        width=seen.width,
-        height=seen.height,
-        brightness=seen.brightness,
-        sharpness=seen.sharpness,
-        size_bytes=one.size_bytes,
+        sha256=stored.sha256,
+        name=stored.name,
+        format=decoded.format,
+        width=decoded.width,
+        height=decoded.height,
+        brightness=decoded.brightness,
+        sharpness=decoded.sharpness,
+        size_bytes=stored.size_bytes,
         uploaded_by=by,
-        source=one.source,
+        source=stored.source,
         transfer=transfer,
     )

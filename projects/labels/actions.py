@@ -1,12 +1,12 @@
-"""Labeling deeds. Each is one transaction that writes one LabelEvent, so that every deed can be taken back.
+"""Actions on labels and images. Each is one transaction that writes one LabelEvent, so each can be undone.
 
-Deeds of one project happen one after the other, which is why two people at once lose nothing: labels are
-added and removed one by one, never overwritten as a set, and what was replaced stands in the event.
+Actions of one project run one after the other (`lock_project`), and labels are added and removed one by one,
+never overwritten as a set. So two people at once lose nothing, and the event holds what was replaced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
@@ -51,14 +51,14 @@ __all__ = [
 ]
 
 Kind = LabelEvent.Kind
-LABEL_DELETED = "Somebody deleted this label meanwhile."
+LABEL_DELETED = "Somebody deleted this label in the meantime."
 
 
 @transaction.atomic
 def ensure_labels(project: Project, names: Iterable[str]) -> list[Label]:
-    """The labels of these names in this order, made where missing; case does not make a difference.
+    """The labels with these names (any case), in this order. Missing ones are created.
 
-    Raises ValidationError for a name that no label may have.
+    Raises ValidationError for an invalid label name.
     """
     lock_project(project)
     return find_or_create_labels(project, names)
@@ -74,47 +74,46 @@ def apply(
     by: User | None,
     source: AnnotationSource = AnnotationSource.HUMAN,
 ) -> LabelEvent | None:
-    """Give the images the labels `add`, made where missing, and take `remove` away.
+    """Add the labels `add`, created where missing, to the images and remove the labels `remove`.
 
-    Where an image has one label, the added one takes its place. Images in the bin or of other projects are
-    left out. Returns None where nothing changes. Raises ValidationError for an impossible label name or for
-    several labels at once in a project with one per image.
+    In a project with one label per image the added label replaces the present one. Images in the bin or of
+    other projects are skipped. Returns None where nothing changes. Raises ValidationError for an invalid
+    label name, or for several labels in a project with one label per image.
     """
     lock_project(project)
     labels = labels_by_id(project)
-    added = frozenset(label.pk for label in find_or_create_labels(project, _names(add), labels))
-    if len(added) > 1 and not project.is_multi_label:
-        raise ValidationError("This project gives each image one label. Choose one.")
-    gone = {name.lower() for name in map(normalized_name, _names(remove))}
-    removed = frozenset(pk for pk, label in labels.items() if label.name.lower() in gone) - added
-    if added and not project.is_multi_label:
-        removed = frozenset(labels) - added
-    moves = [
-        LabelChange(held, held.labels - removed | added) for held in load_image_labels(project, image_ids)
+    added, removed = _added_and_removed(project, labels, _names(add), _names(remove))
+    label_changes = [
+        LabelChange(image, target)
+        for image in load_image_labels(project, image_ids)
+        if (target := image.labels - removed | added) != image.labels
     ]
-    return _label(project, [move for move in moves if move.wanted != move.held.labels], labels, by, source)
+    if not label_changes:
+        return None
+    write_annotations(label_changes, by, source)
+    return record_label_changes(project, Kind.LABEL, by, label_changes, labels)
 
 
 def _names(labels: Iterable[Label | str]) -> list[str]:
     return [label if isinstance(label, str) else label.name for label in labels]
 
 
-def _label(
-    project: Project,
-    moves: Sequence[LabelChange],
-    labels: dict[int, Label],
-    by: User | None,
-    source: AnnotationSource,
-) -> LabelEvent | None:
-    if not moves:
-        return None
-    write_annotations(moves, by, source)
-    return record_label_changes(project, Kind.LABEL, by, moves, labels)
+def _added_and_removed(
+    project: Project, labels: dict[int, Label], add: list[str], remove: list[str]
+) -> tuple[frozenset[int], frozenset[int]]:
+    """Ids of the labels to add, which are created in `labels` where missing, and of those to remove."""
+    added = frozenset(label.pk for label in find_or_create_labels(project, add, labels))
+    if project.is_multi_label or not added:
+        names = {normalized_name(name).lower() for name in remove}
+        return added, frozenset(pk for pk, label in labels.items() if label.name.lower() in names) - added
+    if len(added) > 1:
+        raise ValidationError("This project allows one label per image. Choose one.")
+    return added, frozenset(labels) - added
 
 
 @transaction.atomic
 def rename_label(label: Label, name: str, by: User | None) -> LabelEvent | None:
-    """Give the label another name; None where it has it already. Raises ValidationError for a taken name."""
+    """Rename the label; None where the name stays. Raises ValidationError for an invalid or taken name."""
     name = normalized_name(name)
     LABEL_NAME(name)
     lock_project(label.project)
@@ -135,24 +134,24 @@ def rename_label(label: Label, name: str, by: User | None) -> LabelEvent | None:
 def edit_label(
     label: Label, by: User | None, *, colour: int, hot_key: str, swap: bool = False
 ) -> LabelEvent | None:
-    """Give the label a colour and a key; None where it has them.
+    """Set colour (0–9) and hot key of the label; None where both stay.
 
-    Raises ValidationError for a key that another label has, unless they `swap`.
+    `swap`: a label that has this key gets the former key of `label` instead of a ValidationError.
     """
     lock_project(label.project)
     labels = labels_by_id(label.project)
     if label.pk not in labels:
         raise ValidationError(LABEL_DELETED)
-    holder = next((one for one in labels.values() if hot_key and one.hot_key == hot_key), None)
-    was = labels[label.pk]
-    if (was.colour, was.hot_key) == (colour, hot_key):
+    holder = next((other for other in labels.values() if hot_key and other.hot_key == hot_key), None)
+    current = labels[label.pk]
+    if (current.colour, current.hot_key) == (colour, hot_key):
         return None
     if holder and holder != label and not swap:
         raise ValidationError(f"The key {hot_key.upper()} belongs to “{holder}”.")
-    before, after = {str(label.pk): [was.colour, was.hot_key]}, {str(label.pk): [colour, hot_key]}
+    before, after = {str(label.pk): [current.colour, current.hot_key]}, {str(label.pk): [colour, hot_key]}
     if holder and holder != label:
         before[str(holder.pk)] = [holder.colour, holder.hot_key]
-        after[str(holder.pk)] = [holder.colour, was.hot_key]
+        after[str(holder.pk)] = [holder.colour, current.hot_key]
     set_look(label.project, after)
     details = {"label": label.pk, "name": label.name, "from": before, "to": after}
     return record_event(label.project, Kind.EDIT_LABEL, by, [], details)
@@ -160,23 +159,23 @@ def edit_label(
 
 @transaction.atomic
 def move_label(label: Label, step: int) -> None:
-    """Move the label up (-1) or down (1) in All Labels; at an end it stays. An order is no deed."""
+    """Move the label up (-1) or down (1) in All Labels. Reordering is not recorded in the history."""
     lock_project(label.project)
     ordered = list(Label.objects.filter(project=label.project))
-    place = next((at for at, one in enumerate(ordered) if one == label), None)
+    place = next((index for index, other in enumerate(ordered) if other == label), None)
     if place is None or not 0 <= place + step < len(ordered):
         return
     ordered[place], ordered[place + step] = ordered[place + step], ordered[place]
-    for position, one in enumerate(ordered):
-        one.position = position
+    for position, other in enumerate(ordered):
+        other.position = position
     Label.objects.bulk_update(ordered, ["position"])
 
 
 @transaction.atomic
 def delete_label(label: Label, by: User | None, *, with_images: bool = False) -> LabelEvent | None:
-    """Take the label away from every image, also in the bin, and from the project. None where it is gone.
+    """Delete the label, with its annotations on all images including the bin. None where it is gone already.
 
-    `with_images`: images that have only this label go to the bin.
+    `with_images`: images that have only this label are moved to the bin.
     """
     lock_project(label.project)
     if label.pk not in labels_by_id(label.project):
@@ -187,7 +186,7 @@ def delete_label(label: Label, by: User | None, *, with_images: bool = False) ->
 
 @transaction.atomic
 def merge_labels(label: Label, into: Label, by: User | None) -> LabelEvent:
-    """Every image labeled `label` becomes labeled `into`, and `label` is gone. Raises ValidationError."""
+    """Label all images of `label` with `into` instead and delete `label`. Raises ValidationError."""
     lock_project(label.project)
     labels = labels_by_id(label.project)
     if label.pk not in labels or into.pk not in labels:
@@ -199,12 +198,12 @@ def merge_labels(label: Label, into: Label, by: User | None) -> LabelEvent:
 
 
 def delete_images(project: Project, image_ids: Iterable[int], by: User | None) -> LabelEvent | None:
-    """Put images into the bin, with their labels. None where all of them are there already."""
+    """Move images with their labels into the bin. None where all of them are in it already."""
     return _bin(project, image_ids, by, is_deleted=True)
 
 
 def restore_images(project: Project, image_ids: Iterable[int], by: User | None) -> LabelEvent | None:
-    """Take images out of the bin. None where none of them is in it."""
+    """Restore images from the bin. None where none of them is in it."""
     return _bin(project, image_ids, by, is_deleted=False)
 
 
@@ -220,7 +219,8 @@ def _bin(
     if not moved:
         return None
     changes = [
-        change_entry(held, held.labels, labels) for held in load_image_labels(project, moved, with_bin=True)
+        change_entry(image, image.labels, labels)
+        for image in load_image_labels(project, moved, with_bin=True)
     ]
     set_binned(moved, by, is_deleted)
     kind = Kind.DELETE_IMAGES if is_deleted else Kind.RESTORE_IMAGES

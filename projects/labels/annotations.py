@@ -1,12 +1,13 @@
-"""Reading and writing which image carries which label, many rows at a time; the deeds are built on it.
+"""Reads and writes annotations in bulk, with their LabelEvent; all actions are built on this module.
 
-Call inside a transaction that holds `alone(project)`: then `is_labeled`, the annotations and the event agree.
+Call inside a transaction that holds `lock_project(project)`, so that `is_labeled`, annotations and event
+agree.
 """
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -34,8 +35,10 @@ from projects.models.label import HOT_KEYS, LABEL_COLOURS, LABEL_NAME
 
 @dataclass(frozen=True)
 class ImageLabels:
-    """What one image carries: label id → annotation id; whether a label is suggested for it, and whether
-    somebody is asked for a second opinion or gave one."""
+    """The labels of one image. `annotations`: label id → annotation id.
+
+    `is_suggested`: the image has a suggestion. `has_opinion`: a second opinion is wanted or given.
+    """
 
     image_id: int
     annotations: Mapping[int, int]
@@ -49,14 +52,22 @@ class ImageLabels:
 
 @dataclass(frozen=True)
 class LabelChange:
-    """One image and the labels (ids) that it shall carry."""
+    """A change of one image's labels: `current` labels, and ids of the labels it will have (`target`)."""
 
-    held: ImageLabels
-    wanted: frozenset[int]
+    current: ImageLabels
+    target: frozenset[int]
+
+    @property
+    def becomes_labeled(self) -> bool:
+        return bool(self.target) and not self.current.labels
+
+    @property
+    def becomes_unlabeled(self) -> bool:
+        return bool(self.current.labels) and not self.target
 
 
 def lock_project(project: Project) -> None:
-    """Until the transaction ends nobody else labels in this project (SQLite: in any)."""
+    """Lock the project (SQLite: the database) until the transaction ends: nobody else labels in it."""
     Project.objects.select_for_update(no_key=True).only("pk").get(pk=project.pk)
 
 
@@ -67,63 +78,67 @@ def labels_by_id(project: Project) -> dict[int, Label]:
 def load_image_labels(
     project: Project, image_ids: Iterable[int], *, with_bin: bool = False
 ) -> list[ImageLabels]:
-    """What the images of this project among `image_ids` carry, in the order of their ids."""
+    """Labels of the images among `image_ids` that belong to this project, ordered by image id."""
     images = Image.objects.filter(project=project).order_by("pk")
     images = images if with_bin else images.alive()
-    found: list[ImageLabels] = []
+    result: list[ImageLabels] = []
     for chunk in chunks(sorted(set(image_ids))):
-        here = images.filter(pk__in=chunk).values_list("pk", "suggestion_id", "opinion")
-        carried: dict[int, dict[int, int]] = {pk: {} for pk, *_ in here}
-        # No join: PostgreSQL would read every annotation for it.
-        rows = Annotation.objects.filter(image_id__in=list(carried)).order_by()
+        rows_of_images = images.filter(pk__in=chunk).values_list("pk", "suggestion_id", "opinion")
+        annotations: dict[int, dict[int, int]] = {pk: {} for pk, *_ in rows_of_images}
+        # No join here: for it PostgreSQL would read every annotation.
+        rows = Annotation.objects.filter(image_id__in=list(annotations)).order_by()
         for pk, image_id, label_id in rows.values_list("pk", "image_id", "label_id"):
-            carried[image_id][label_id] = pk
-        found.extend(
-            ImageLabels(pk, carried[pk], suggestion is not None, opinion != "")
-            for pk, suggestion, opinion in here
+            annotations[image_id][label_id] = pk
+        result.extend(
+            ImageLabels(pk, annotations[pk], suggestion is not None, opinion != "")
+            for pk, suggestion, opinion in rows_of_images
         )
-    return found
+    return result
 
 
 def write_annotations(
-    moves: Sequence[LabelChange],
+    label_changes: Sequence[LabelChange],
     by: User | None,
     source: AnnotationSource = AnnotationSource.HUMAN,
     given: Mapping[tuple[int, int], Mapping[str, Any]] | None = None,
 ) -> None:
-    """Make the rows say what the moves want.
+    """Insert and delete annotations until the images have their target labels.
 
-    `given`: (image id, label id) → fields of the annotation that another installation already knew.
+    `given`: (image id, label id) → annotation fields that an import file names.
     """
-    now, known = timezone.now(), given or {}
-    gone = [pk for move in moves for label, pk in move.held.annotations.items() if label not in move.wanted]
-    new = [
-        Annotation(
-            image_id=move.held.image_id,
-            label_id=label,
-            **{
-                "by_id": by and by.pk,
-                "source": source,
-                "at": now,
-                **known.get((move.held.image_id, label), {}),
-            },
-        )
-        for move in moves
-        for label in sorted(move.wanted - move.held.labels)
+    removed = [
+        pk
+        for change in label_changes
+        for label, pk in change.current.annotations.items()
+        if label not in change.target
     ]
-    for chunk in chunks(gone):
+    for chunk in chunks(removed):
         Annotation.objects.filter(pk__in=chunk).delete()
-    Annotation.objects.bulk_create(new)
-    mark_labeled([move.held.image_id for move in moves if move.wanted and not move.held.labels], True)
-    mark_labeled([move.held.image_id for move in moves if move.held.labels and not move.wanted], False)
+    default = {"by_id": by and by.pk, "source": source, "at": timezone.now()}
+    Annotation.objects.bulk_create(_new_annotations(label_changes, default, given or {}))
+    mark_labeled([change.current.image_id for change in label_changes if change.becomes_labeled], True)
+    mark_labeled([change.current.image_id for change in label_changes if change.becomes_unlabeled], False)
 
 
-def change_entry(held: ImageLabels, wanted: Iterable[int], labels: dict[int, Label]) -> dict[str, Any]:
-    """One entry of an event's `changes`."""
+def _new_annotations(
+    label_changes: Sequence[LabelChange],
+    default: Mapping[str, Any],
+    given: Mapping[tuple[int, int], Mapping[str, Any]],
+) -> Iterator[Annotation]:
+    """Yield an annotation for each added label, with the `given` fields before the `default` ones."""
+    for change in label_changes:
+        image_id = change.current.image_id
+        for label_id in sorted(change.target - change.current.labels):
+            fields = {**default, **given.get((image_id, label_id), {})}
+            yield Annotation(image_id=image_id, label_id=label_id, **fields)
+
+
+def change_entry(current: ImageLabels, target: Iterable[int], labels: dict[int, Label]) -> dict[str, Any]:
+    """The entry of an image in an event's `changes`."""
     return {
-        "image": held.image_id,
-        "from": sorted(labels[pk].name for pk in held.labels),
-        "to": sorted(labels[pk].name for pk in wanted),
+        "image": current.image_id,
+        "from": sorted(labels[pk].name for pk in current.labels),
+        "to": sorted(labels[pk].name for pk in target),
     }
 
 
@@ -131,22 +146,29 @@ def record_label_changes(
     project: Project,
     kind: LabelEvent.Kind,
     by: User | None,
-    moves: Sequence[LabelChange],
+    label_changes: Sequence[LabelChange],
     labels: dict[int, Label],
 ) -> LabelEvent:
-    """The event of a deed that labels living images."""
-    changes = [change_entry(move.held, move.wanted, labels) for move in moves]
-    has_opinion = any(move.held.has_opinion for move in moves)
-    return record_event(project, kind, by, changes, _event_details(moves, labels), has_opinion=has_opinion)
+    """Write the event of an action that labels images outside the bin."""
+    changes = [change_entry(change.current, change.target, labels) for change in label_changes]
+    has_opinion = any(change.current.has_opinion for change in label_changes)
+    return record_event(
+        project, kind, by, changes, _event_details(label_changes, labels), has_opinion=has_opinion
+    )
 
 
-def _event_details(moves: Sequence[LabelChange], labels: Mapping[int, Label]) -> dict[str, Any]:
-    """`details` of the event; with them the counts go on without counting."""
-    touched = sorted({pk for move in moves for pk in move.held.labels | move.wanted})
-    newly = [move for move in moves if move.wanted and not move.held.labels]
+def label_ids_by_name(label_changes: Sequence[LabelChange], labels: Mapping[int, Label]) -> dict[str, int]:
+    """Label name → id of all labels that the changes add, keep or remove; for the details of the event."""
+    label_ids = sorted({pk for change in label_changes for pk in change.current.labels | change.target})
+    return {labels[pk].name: pk for pk in label_ids}
+
+
+def _event_details(label_changes: Sequence[LabelChange], labels: Mapping[int, Label]) -> dict[str, Any]:
+    """Details of the event, from which `labels.counts` updates its cached counts without a query."""
+    newly = [change for change in label_changes if change.becomes_labeled]
     return {
-        "labels": {labels[pk].name: pk for pk in touched},
-        "suggested": sum(move.held.is_suggested for move in newly),
+        "labels": label_ids_by_name(label_changes, labels),
+        "suggested": sum(change.current.is_suggested for change in newly),
     }
 
 
@@ -160,15 +182,15 @@ def record_event(
     *,
     has_opinion: bool = True,
 ) -> LabelEvent:
-    """Write the event of a deed, and let the workers look at the project's labels anew.
+    """Write the event of an action, update second opinions, and enqueue the jobs that follow changed labels.
 
     `has_opinion`: whether any of the images may have a second opinion.
     """
     event = LabelEvent.objects.create(
         project=project, kind=kind, by=by, changes=changes, details=details or {}, undoes=undoes
     )
-    touched = sorted({change["image"] for change in changes})
-    LabelEventImage.objects.bulk_create(LabelEventImage(event=event, image_id=pk) for pk in touched)
+    image_ids = sorted({change["image"] for change in changes})
+    LabelEventImage.objects.bulk_create(LabelEventImage(event=event, image_id=pk) for pk in image_ids)
     if has_opinion or project.opinion_share:
         second_opinions.update_states(project, changes)
     if "into" in event.details:
@@ -178,7 +200,7 @@ def record_event(
 
 
 def mark_labeled(image_ids: Sequence[int], is_labeled: bool) -> None:
-    """A labeled image needs no suggestion; one that lost its labels gets one from the workers."""
+    """Set `is_labeled`, and clear the suggestion: the workers compute one for unlabeled images."""
     for chunk in chunks(image_ids):
         Image.objects.filter(pk__in=chunk).update(
             is_labeled=is_labeled, suggestion=None, confidence=None, acquisition_score=None
@@ -188,11 +210,11 @@ def mark_labeled(image_ids: Sequence[int], is_labeled: bool) -> None:
 
 
 def existing_ids(images: ImageQuerySet, image_ids: Iterable[int]) -> list[int]:
-    """The ids among `image_ids` that `images` holds, in order."""
-    found: list[int] = []
+    """The ids among `image_ids` that the query set `images` contains, sorted."""
+    ids: list[int] = []
     for chunk in chunks(sorted(set(image_ids))):
-        found.extend(images.filter(pk__in=chunk).order_by("pk").values_list("pk", flat=True))
-    return found
+        ids.extend(images.filter(pk__in=chunk).order_by("pk").values_list("pk", flat=True))
+    return ids
 
 
 def set_binned(image_ids: Sequence[int], by: User | None, is_deleted: bool) -> None:
@@ -202,33 +224,33 @@ def set_binned(image_ids: Sequence[int], by: User | None, is_deleted: bool) -> N
 
 
 def normalized_name(name: str) -> str:
-    """A label name as it is stored: composed characters, single spaces, none at the ends."""
+    """The label name as stored: Unicode NFC, single spaces, none at the ends."""
     return " ".join(unicodedata.normalize("NFC", name).split())
 
 
 def find_or_create_labels(
-    project: Project, names: Iterable[str], living: dict[int, Label] | None = None
+    project: Project, names: Iterable[str], existing: dict[int, Label] | None = None
 ) -> list[Label]:
-    """The labels of these names in this order, made where missing. Upper and lower case do not differ.
+    """The labels with these names (any case), in this order. Missing ones are created.
 
-    `living`: `labels_by_id`, where the caller has it; what is made is added. Raises ValidationError for a
-    name that no label may have.
+    `existing`: result of `labels_by_id` if the caller has it; created labels are added to it. Raises
+    ValidationError for an invalid label name.
     """
-    living = labels_by_id(project) if living is None else living
-    known = {label.name.lower(): label for label in living.values()}
-    found: dict[str, Label] = {}
+    existing = labels_by_id(project) if existing is None else existing
+    by_name = {label.name.lower(): label for label in existing.values()}
+    result: dict[str, Label] = {}
     for name in map(normalized_name, names):
         key = name.lower()
-        if key not in known:
+        if key not in by_name:
             LABEL_NAME(name)
-            made = known[key] = _make_label(project, name, known.values())
-            living[made.pk] = made
-        found.setdefault(key, known[key])
-    return list(found.values())
+            label = by_name[key] = _make_label(project, name, by_name.values())
+            existing[label.pk] = label
+        result.setdefault(key, by_name[key])
+    return list(result.values())
 
 
 def _make_label(project: Project, name: str, others: Iterable[Label]) -> Label:
-    """A label at the first free position, which decides its colour, with the first free hot key."""
+    """Create a label at the first free position, which sets its colour, with the first free hot key."""
     position = free_position(others)
     try:
         with transaction.atomic():
@@ -239,12 +261,12 @@ def _make_label(project: Project, name: str, others: Iterable[Label]) -> Label:
                 colour=position % LABEL_COLOURS,
                 hot_key=free_hot_key(others),
             )
-    except IntegrityError:  # somebody made it in this moment
+    except IntegrityError:  # another transaction created it at this moment
         return Label.objects.get(project=project, name__iexact=name)
 
 
 def free_position(others: Iterable[Label], wanted: int | None = None) -> int:
-    """`wanted` if nobody stands there, else the first free one."""
+    """`wanted` if no label has that position, or else the first free one."""
     taken = {label.position for label in others}
     if wanted is not None and wanted not in taken:
         return wanted
@@ -252,7 +274,7 @@ def free_position(others: Iterable[Label], wanted: int | None = None) -> int:
 
 
 def free_hot_key(others: Iterable[Label], wanted: str = "") -> str:
-    """`wanted` if no other label has it, else the first free key; nothing where all are taken."""
+    """`wanted` if no other label has it, or else the first free key; empty where all are taken."""
     taken = {label.hot_key for label in others}
     if wanted and wanted not in taken:
         return wanted
@@ -260,9 +282,12 @@ def free_hot_key(others: Iterable[Label], wanted: str = "") -> str:
 
 
 def set_look(project: Project, looks: Mapping[str, Sequence[Any]]) -> None:
-    """Give labels, named by their ids, their [colour, key]; keys change hands without meeting."""
-    labels = [one for one in Label.objects.filter(project=project) if str(one.pk) in looks]
-    Label.objects.filter(pk__in=[one.pk for one in labels]).update(hot_key="")
+    """Set [colour, hot key] of labels by id.
+
+    Hot keys are cleared first: they are unique per project, and labels may swap theirs.
+    """
+    labels = [label for label in Label.objects.filter(project=project) if str(label.pk) in looks]
+    Label.objects.filter(pk__in=[label.pk for label in labels]).update(hot_key="")
     for label in labels:
         label.colour, label.hot_key = looks[str(label.pk)]
         label.save(update_fields=["colour", "hot_key"])

@@ -1,4 +1,4 @@
-"""Labels that an import brings, with who gave them and when where the other side knew it."""
+"""Imported labels, with their author and time where the imported file names them."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from projects.labels.annotations import (
     LabelChange,
     change_entry,
     find_or_create_labels,
+    label_ids_by_name,
     labels_by_id,
     load_image_labels,
     lock_project,
@@ -29,27 +30,30 @@ from projects.labels.annotations import (
 from projects.models import AnnotationSource, Label, LabelEvent, Project
 from projects.models.label import HOT_KEYS, LABEL_NAME
 
-ONE_LABEL_PER_IMAGE = "It has {number} labels, and this project gives each image one."
+ONE_LABEL_PER_IMAGE = "It has {number} labels, and this project allows one label per image."
 
 
 @dataclass(frozen=True)
 class LabelImportResult:
-    """What `give` did. `event` is None where nothing changed; images `kept` have other labels already."""
+    """Result of an import of labels. `event` is None where nothing changed.
+
+    `kept` are the ids of images that had other labels and kept them.
+    """
 
     event: LabelEvent | None
     labeled: int
     kept: list[int]
 
 
-def labels_problem(project: Project, marks: Sequence[EntryLabel]) -> str:
-    """Why these labels cannot be given to one image; empty where they can."""
-    if len(marks) > 1 and not project.is_multi_label:
-        return ONE_LABEL_PER_IMAGE.format(number=len(marks))
-    for mark in marks:
+def labels_problem(project: Project, entry_labels: Sequence[EntryLabel]) -> str:
+    """A sentence that says why one image cannot have these labels; empty where it can."""
+    if len(entry_labels) > 1 and not project.is_multi_label:
+        return ONE_LABEL_PER_IMAGE.format(number=len(entry_labels))
+    for entry_label in entry_labels:
         try:
-            LABEL_NAME(normalized_name(mark.name))
+            LABEL_NAME(normalized_name(entry_label.name))
         except ValidationError as error:
-            return f"The label “{mark.name[:64]}” is not possible. {error.messages[0]}"
+            return f"The label “{entry_label.name[:64]}” is not valid. {error.messages[0]}"
     return ""
 
 
@@ -62,64 +66,62 @@ def import_labels(
     replaces: bool = False,
     details: Mapping[str, Any] | None = None,
 ) -> LabelImportResult:
-    """Give images (by id) their labels. Those that have labels keep them unless the import `replaces` them.
+    """Label images by id. Images that have labels keep them, unless the import `replaces` them.
 
-    The marks must have passed `why_not`.
+    `wanted`: image id → labels, which must have passed `labels_problem`. `details` is added to the event.
     """
     lock_project(project)
-    names = dict.fromkeys(mark.name for marks in wanted.values() for mark in marks)
-    made = {label.name.lower(): label for label in find_or_create_labels(project, names)}
+    names = dict.fromkeys(entry.name for entries in wanted.values() for entry in entries)
+    by_name = {label.name.lower(): label for label in find_or_create_labels(project, names)}
     labels = labels_by_id(project)
     people = {user.username: user for user in User.objects.filter(memberships__team=project.team_id)}
-    moves, kept, given = [], list[int](), dict[tuple[int, int], dict[str, Any]]()
-    for held in load_image_labels(project, [pk for pk, marks in wanted.items() if marks]):
-        marks = {made[normalized_name(mark.name).lower()].pk: mark for mark in wanted[held.image_id]}
-        if held.labels and not replaces:
-            kept += [held.image_id] if held.labels != set(marks) else []
-        elif held.labels != set(marks):
-            moves.append(LabelChange(held, frozenset(marks)))
-            given |= {(held.image_id, pk): _fields(mark, people, by) for pk, mark in marks.items()}
-    if not moves:
+    label_changes, kept, given = [], list[int](), dict[tuple[int, int], dict[str, Any]]()
+    for image in load_image_labels(project, [pk for pk, entries in wanted.items() if entries]):
+        new = {by_name[normalized_name(entry.name).lower()].pk: entry for entry in wanted[image.image_id]}
+        if image.labels and not replaces:
+            kept += [image.image_id] if image.labels != set(new) else []
+        elif image.labels != set(new):
+            label_changes.append(LabelChange(image, frozenset(new)))
+            given |= {(image.image_id, pk): _fields(entry, people, by) for pk, entry in new.items()}
+    if not label_changes:
         return LabelImportResult(None, 0, kept)
-    write_annotations(moves, by, AnnotationSource.IMPORT, given)
-    changes = [change_entry(move.held, move.wanted, labels) for move in moves]
-    touched = sorted({pk for move in moves for pk in move.held.labels | move.wanted})
-    told = {"labels": {labels[pk].name: pk for pk in touched}} | dict(details or {})
-    return LabelImportResult(
-        record_event(project, LabelEvent.Kind.IMPORT, by, changes, told), len(moves), kept
-    )
+    write_annotations(label_changes, by, AnnotationSource.IMPORT, given)
+    changes = [change_entry(change.current, change.target, labels) for change in label_changes]
+    event_details = {"labels": label_ids_by_name(label_changes, labels), **(details or {})}
+    event = record_event(project, LabelEvent.Kind.IMPORT, by, changes, event_details)
+    return LabelImportResult(event, len(label_changes), kept)
 
 
-def _fields(mark: EntryLabel, people: Mapping[str, User], by: User | None) -> dict[str, Any]:
-    """Who and how, where a member of the team is named; when and how sure, where the mark says it."""
+def _fields(entry_label: EntryLabel, people: Mapping[str, User], by: User | None) -> dict[str, Any]:
+    """Annotation fields of an imported label: author (a member of the team), source, time, confidence."""
     fields: dict[str, Any] = {}
-    source, _, name = mark.annotated_by.partition("/")
+    source, _, name = entry_label.annotated_by.partition("/")
     person = people.get(name.partition("/")[0])
     if person is not None and source in AnnotationSource.values:
         fields |= {"by_id": person.pk, "source": source}
     elif source == AnnotationSource.SAMPLE:
         fields["source"] = source
-    if at := _time(mark.creation_time):
-        fields["at"] = at
-    if mark.confidence is not None:
-        fields["confidence"] = mark.confidence
+    if time := _time(entry_label.creation_time):
+        fields["at"] = time
+    if entry_label.confidence is not None:
+        fields["confidence"] = entry_label.confidence
     return fields
 
 
 def _time(text: str) -> datetime | None:
     try:
-        at = datetime.fromisoformat(text)
+        time = datetime.fromisoformat(text)
     except ValueError:
         return None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return min(at, timezone.now())
+    time = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return min(time, timezone.now())
 
 
 @transaction.atomic
 def import_label_looks(project: Project, looks: Sequence[tuple[str, int | None, str]]) -> None:
-    """Make the labels that are missing, in this order, each with its colour and key where these are free.
+    """Create the missing labels of `looks`, (name, colour, key) each, in this order; a taken key is left out.
 
-    Labels that the project has already stay as they are. Names that no label may have are left out.
+    Existing labels stay as they are. Invalid names are skipped.
     """
     lock_project(project)
     before = {label.name.lower() for label in Label.objects.filter(project=project)}
@@ -128,12 +130,12 @@ def import_label_looks(project: Project, looks: Sequence[tuple[str, int | None, 
     made = {
         label.name.lower(): label for label in find_or_create_labels(project, [look[0] for look in possible])
     }
-    wanted: dict[str, list[Any]] = defaultdict(list)
+    new_looks: dict[str, list[Any]] = defaultdict(list)
     for name, colour, key in possible:
         label = made[normalized_name(name).lower()]
         if label.name.lower() in before:
             continue
         key = key if len(key) == 1 and key in HOT_KEYS and key not in taken else ""
         taken.add(key)
-        wanted[str(label.pk)] = [label.colour if colour is None else colour, key]
-    set_look(project, wanted)
+        new_looks[str(label.pk)] = [label.colour if colour is None else colour, key]
+    set_look(project, new_looks)

@@ -1,4 +1,4 @@
-"""Labeling deeds in words: for the sentence after a deed, and for the history."""
+"""Label events as English sentences, for the notice after an action and for the history."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MAX_LABELS_NAMED = 3
 
 
 def describe_event(event: LabelEvent) -> str:
-    """What the deed did: “12 images labeled “roses””."""
+    """The event as a sentence: “12 images labeled “roses””."""
     details, images = event.details, counted(len(event.changes))
-    words: dict[str, Callable[[], str]] = {
+    sentences: dict[str, Callable[[], str]] = {
         Kind.LABEL: lambda: describe_labeling(event),
         Kind.IMPORT: lambda: _describe_import(event),
         Kind.CONFIRM: lambda: f"{images} confirmed: {_labels_given(event)}",
@@ -27,24 +27,24 @@ def describe_event(event: LabelEvent) -> str:
         Kind.DELETE_LABEL: lambda: f"Label “{_name(event)}” deleted; {images} lost it",
         Kind.DELETE_IMAGES: lambda: f"{images} moved to the bin",
         Kind.RESTORE_IMAGES: lambda: f"{images} restored from the bin",
-        Kind.UNDO: lambda: f"Taken back: {_describe_root(event)}",
-        Kind.REDO: lambda: f"Done again: {_describe_root(event)}",
+        Kind.UNDO: lambda: f"Undone: {_describe_root(event)}",
+        Kind.REDO: lambda: f"Redone: {_describe_root(event)}",
     }
-    return words[event.kind]()
+    return sentences[event.kind]()
 
 
 def describe_labeling(event: LabelEvent) -> str:
-    """“12 images labeled “roses””, or what was taken away."""
+    """“12 images labeled “roses””, or which labels were removed."""
     images = counted(len(event.changes))
     added = {name for change in event.changes for name in set(change["to"]) - set(change["from"])}
-    gone = {name for change in event.changes for name in set(change["from"]) - set(change["to"])}
+    removed = {name for change in event.changes for name in set(change["from"]) - set(change["to"])}
     if added:
         return f"{images} labeled {listed(added)}"
-    return f"{listed(gone)} taken from {images}"
+    return f"{listed(removed)} removed from {images}"
 
 
 def root_event(event: LabelEvent) -> LabelEvent:
-    """The deed at the beginning of a chain of undo and redo."""
+    """The original action at the start of a chain of undo and redo."""
     while event.undoes is not None:
         event = event.undoes
     return event
@@ -64,14 +64,14 @@ def _name(event: LabelEvent) -> str:
 def _labels_given(event: LabelEvent) -> str:
     """“roses (40), tulips (12)”, the most frequent first."""
     tally = Counter(name for change in event.changes for name in set(change["to"]) - set(change["from"]))
-    words = [
+    parts = [
         f"{Truncator(name).chars(40)} ({number:,})" for name, number in tally.most_common(MAX_LABELS_NAMED)
     ]
-    return ", ".join(words) + (
+    return ", ".join(parts) + (
         f" and {len(tally) - MAX_LABELS_NAMED} more labels" if len(tally) > MAX_LABELS_NAMED else ""
     )
 
 
 def _describe_root(event: LabelEvent) -> str:
-    words = describe_event(root_event(event))
-    return words[0].lower() + words[1:] if words[:1].isalpha() else words
+    sentence = describe_event(root_event(event))
+    return sentence[0].lower() + sentence[1:] if sentence[:1].isalpha() else sentence

@@ -1,4 +1,4 @@
-"""What the history pages show: deeds, newest first, in a constant number of queries."""
+"""Read model of the history pages: actions, newest first, in a constant number of queries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Kind = LabelEvent.Kind
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """One deed; `undone_by` is the event that took it back."""
+    """One action; `undone_by` is the event that undid it."""
 
     event: LabelEvent
     text: str
@@ -37,7 +37,7 @@ class HistoryRow:
 
 
 class History:
-    """One page of a project's deeds. `before` is the id that the page begins below."""
+    """One page of a project's actions: events with an id below `before`."""
 
     def __init__(self, project: Project, params: Mapping[str, str]) -> None:
         self.project = project
@@ -55,7 +55,7 @@ class History:
 
     @cached_property
     def _events(self) -> list[LabelEvent]:
-        """One more than is shown."""
+        """The events of the page and one more, which tells whether there is an older page."""
         events = LabelEvent.objects.filter(project=self.project)
         if self.by:
             events = events.filter(by=self.by)
@@ -69,17 +69,17 @@ class History:
     @cached_property
     def lines(self) -> list[HistoryRow]:
         events = self._events[:PAGE_SIZE]
-        first = {one.pk: [change["image"] for change in one.changes[:THUMBNAILS]] for one in events}
+        first = {event.pk: [change["image"] for change in event.changes[:THUMBNAILS]] for event in events}
         images = Image.objects.in_bulk({pk for ids in first.values() for pk in ids})
         return [
             HistoryRow(
-                one,
-                describe_event(one),
-                [images[pk] for pk in first[one.pk] if pk in images],
-                max(0, len(one.changes) - THUMBNAILS),
-                getattr(one, "undone_by", None),
+                event,
+                describe_event(event),
+                [images[pk] for pk in first[event.pk] if pk in images],
+                max(0, len(event.changes) - THUMBNAILS),
+                getattr(event, "undone_by", None),
             )
-            for one in events
+            for event in events
         ]
 
     @property
@@ -103,7 +103,7 @@ class History:
 
 @dataclass(frozen=True)
 class ImageHistoryRow:
-    """One deed as one image saw it: its labels before and after."""
+    """One action on one image: its labels before and after."""
 
     event: LabelEvent
     before: list[str]
@@ -119,7 +119,7 @@ class ImageHistoryRow:
 
 
 class ImageHistory:
-    """What was done to one image, newest first."""
+    """Actions on one image, newest first."""
 
     def __init__(self, image: Image) -> None:
         self.image = image
@@ -127,8 +127,8 @@ class ImageHistory:
     @cached_property
     def lines(self) -> list[ImageHistoryRow]:
         touching = LabelEvent.objects.filter(event_images__image=self.image).select_related("by")
-        found = []
+        lines = []
         for event in touching.order_by("-pk")[:MAX_IMAGE_EVENTS]:
-            change = next(one for one in event.changes if one["image"] == self.image.pk)
-            found.append(ImageHistoryRow(event, change["from"], change["to"]))
-        return found
+            change = next(entry for entry in event.changes if entry["image"] == self.image.pk)
+            lines.append(ImageHistoryRow(event, change["from"], change["to"]))
+        return lines

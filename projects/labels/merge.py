@@ -1,7 +1,7 @@
-"""Taking a label out of a project: deleted, or merged into another. Nothing of it is lost: what is returned
-for the event holds every annotation with who and when, so that it can be brought back.
+"""Deletes and merges labels, and restores them for undo.
 
-Call inside a transaction that holds `label_rows.alone(project)`.
+The details returned for the event hold every deleted annotation with author and time, so nothing is lost.
+Call inside a transaction that holds `lock_project(project)`.
 """
 
 from __future__ import annotations
@@ -31,29 +31,32 @@ Changes = list[dict[str, Any]]
 def remove_label(
     label: Label, by: User | None, *, with_images: bool = False
 ) -> tuple[Changes, dict[str, Any]]:
-    """Delete the label; `with_images` puts living images that have no other into the bin. For the event."""
+    """Delete the label; return the changes and details of the event.
+
+    `with_images`: images that have no other label are moved to the bin.
+    """
     labels = labels_by_id(label.project)
-    carriers = _carriers(label)
-    changes = [change_entry(held, held.labels - {label.pk}, labels) for held in carriers]
-    alone = [held.image_id for held in carriers if held.labels == {label.pk}]
-    details = _details(label, labels, carriers)
+    images = _images_with(label)
+    changes = [change_entry(image, image.labels - {label.pk}, labels) for image in images]
+    only_this = [image.image_id for image in images if image.labels == {label.pk}]
+    details = _details(label, labels, images)
     if with_images:
-        details["binned"] = _alive_ids(label.project, alone)
+        details["binned"] = _alive_ids(label.project, only_this)
         set_binned(details["binned"], by, True)
-    mark_labeled(alone, False)
+    mark_labeled(only_this, False)
     label.delete()
     return changes, details
 
 
 def merge_into(label: Label, into: Label, by: User | None) -> tuple[Changes, dict[str, Any]]:
-    """Give every carrier of `label` the label `into` instead; who and when stay. For the event."""
+    """Replace `label` by `into` on all images, keeping author and time; return changes and details."""
     labels = labels_by_id(label.project)
-    carriers = _carriers(label)
-    changes = [change_entry(held, held.labels - {label.pk} | {into.pk}, labels) for held in carriers]
-    details = _details(label, labels | {into.pk: into}, carriers)
+    images = _images_with(label)
+    changes = [change_entry(image, image.labels - {label.pk} | {into.pk}, labels) for image in images]
+    details = _details(label, labels | {into.pk: into}, images)
     details["labels"][into.name] = into.pk
     details["into"] = {"id": into.pk, "name": into.name}
-    moved = [held.image_id for held in carriers if into.pk not in held.labels]
+    moved = [image.image_id for image in images if into.pk not in image.labels]
     details["moved"] = moved
     for chunk in chunks(moved):
         Annotation.objects.filter(image_id__in=chunk, label=label).update(label=into)
@@ -61,27 +64,27 @@ def merge_into(label: Label, into: Label, by: User | None) -> tuple[Changes, dic
     return changes, details
 
 
-def recreate_label(project: Project, was: dict[str, Any]) -> Label:
-    """The label of that name that somebody made since, else the old one with its colour, and its key if free.
+def recreate_label(project: Project, former: dict[str, Any]) -> Label:
+    """The label that has the old name now, or else a new one with the old colour, and the old key if free.
 
-    It has its old id again, so that earlier deeds still know it.
+    The new label has the old id, so that earlier events still refer to it.
     """
     others = list(Label.objects.filter(project=project))
     for other in others:
-        if other.name.lower() == was["name"].lower():
+        if other.name.lower() == former["name"].lower():
             return other
     return Label.objects.create(
-        pk=was.get("id"),
+        pk=former.get("id"),
         project=project,
-        name=was["name"],
-        colour=was["colour"],
-        position=free_position(others, was["position"]),
-        hot_key=free_hot_key(others, was.get("hot_key", "")),
+        name=former["name"],
+        colour=former["colour"],
+        position=free_position(others, former["position"]),
+        hot_key=free_hot_key(others, former.get("hot_key", "")),
     )
 
 
 def restore_annotations(label: Label, rows: Iterable[list[Any]]) -> None:
-    """Annotations as the event kept them: image, person, how, when, confidence."""
+    """Insert the annotations of an event: `rows` of image id, user id, source, ISO time, confidence."""
     rows = list(rows)
     users = set(User.objects.filter(pk__in={row[1] for row in rows if row[1]}).values_list("pk", flat=True))
     Annotation.objects.bulk_create(
@@ -98,13 +101,13 @@ def restore_annotations(label: Label, rows: Iterable[list[Any]]) -> None:
     mark_labeled([row[0] for row in rows], True)
 
 
-def _carriers(label: Label) -> list[ImageLabels]:
-    """Also those in the bin."""
-    carrying = Annotation.objects.filter(label=label).values_list("image_id", flat=True)
-    return load_image_labels(label.project, list(carrying), with_bin=True)
+def _images_with(label: Label) -> list[ImageLabels]:
+    """Labels of all images that have this label, including the bin."""
+    image_ids = Annotation.objects.filter(label=label).values_list("image_id", flat=True)
+    return load_image_labels(label.project, list(image_ids), with_bin=True)
 
 
-def _details(label: Label, labels: dict[int, Label], carriers: list[ImageLabels]) -> dict[str, Any]:
+def _details(label: Label, labels: dict[int, Label], images: list[ImageLabels]) -> dict[str, Any]:
     rows = Annotation.objects.filter(label=label).order_by("image_id")
     return {
         "label": {
@@ -114,16 +117,16 @@ def _details(label: Label, labels: dict[int, Label], carriers: list[ImageLabels]
             "position": label.position,
             "hot_key": label.hot_key,
         },
-        "labels": {labels[pk].name: pk for held in carriers for pk in held.labels},
+        "labels": {labels[pk].name: pk for image in images for pk in image.labels},
         "annotations": [
-            [one.image_id, one.by_id, one.source, one.at.isoformat(), one.confidence] for one in rows
+            [row.image_id, row.by_id, row.source, row.at.isoformat(), row.confidence] for row in rows
         ],
     }
 
 
 def _alive_ids(project: Project, image_ids: list[int]) -> list[int]:
-    living: list[int] = []
+    alive: list[int] = []
     for chunk in chunks(image_ids):
         images = project.images.filter(pk__in=chunk, deleted_at=None)
-        living.extend(images.order_by("pk").values_list("pk", flat=True))
-    return living
+        alive.extend(images.order_by("pk").values_list("pk", flat=True))
+    return alive

@@ -1,4 +1,4 @@
-"""Deeds on suggestions: confirm, which labels, and refuse, which makes room for another one."""
+"""Actions on suggestions: confirm, which labels the image, and reject, after which others are suggested."""
 
 from __future__ import annotations
 
@@ -26,87 +26,94 @@ from projects.models import Annotation, AnnotationSource, Image, LabelEvent, Pro
 
 @dataclass(frozen=True)
 class Proposal:
-    """The label that an image seems to have: of one that waits, or instead of the one that it carries."""
+    """The label suggested for an image. `replaces_label`: in place of a label that is probably wrong."""
 
     label_id: int
     confidence: float | None
     replaces_label: bool
 
-    def wanted(self, held: ImageLabels) -> frozenset[int]:
-        return frozenset({self.label_id}) if self.replaces_label else held.labels | {self.label_id}
+    def target(self, current: ImageLabels) -> frozenset[int]:
+        """Ids of the image's labels once the suggestion is confirmed."""
+        return frozenset({self.label_id}) if self.replaces_label else current.labels | {self.label_id}
 
 
 @transaction.atomic
 def confirm_suggestions(project: Project, image_ids: Iterable[int], by: User | None) -> LabelEvent | None:
-    """Give each image the label that is proposed for it at this moment; None where none has one.
+    """Label each image as suggested at this moment, in one action; None where no image has a suggestion.
 
-    An image that waits gets its suggestion; one whose label is under suspicion gets the other label instead.
-    One deed, which can be taken back like any other.
+    Unlabeled images get their suggestion. On images with a probable wrong label, the suggested label replaces
+    it.
     """
     lock_project(project)
     labels = labels_by_id(project)
-    found = _proposed(project, image_ids)
-    moves = [
-        LabelChange(held, found[held.image_id].wanted(held))
-        for held in load_image_labels(project, found)
-        if found[held.image_id].label_id in labels
+    proposals = _proposed(project, image_ids)
+    label_changes = [
+        LabelChange(image, proposals[image.image_id].target(image))
+        for image in load_image_labels(project, proposals)
+        if proposals[image.image_id].label_id in labels
     ]
-    if not moves:
+    if not label_changes:
         return None
-    write_annotations(moves, by, AnnotationSource.SUGGESTION)
-    _clear_suspicion([move.held.image_id for move in moves])
-    _record_confidence(moves, {pk: proposal.confidence for pk, proposal in found.items()})
-    return record_label_changes(project, LabelEvent.Kind.CONFIRM, by, moves, labels)
+    write_annotations(label_changes, by, AnnotationSource.SUGGESTION)
+    _clear_suspicion([change.current.image_id for change in label_changes])
+    _record_confidence(label_changes, {pk: proposal.confidence for pk, proposal in proposals.items()})
+    return record_label_changes(project, LabelEvent.Kind.CONFIRM, by, label_changes, labels)
 
 
 @transaction.atomic
 def reject_suggestions(project: Project, image_ids: Iterable[int], by: User | None) -> int:
-    """Say that images do not show what is proposed: it is not proposed again. How many there were."""
+    """Reject the suggestions of images: they are not suggested again. Returns the number of rejected ones."""
     lock_project(project)
-    found = _proposed(project, image_ids)
+    proposals = _proposed(project, image_ids)
     now = timezone.now()
     RejectedSuggestion.objects.bulk_create(
-        [RejectedSuggestion(image_id=pk, label_id=one.label_id, by=by, at=now) for pk, one in found.items()],
+        [
+            RejectedSuggestion(image_id=pk, label_id=proposal.label_id, by=by, at=now)
+            for pk, proposal in proposals.items()
+        ],
         ignore_conflicts=True,
     )
-    for chunk in chunks(sorted(found)):
+    for chunk in chunks(sorted(proposals)):
         Image.objects.filter(pk__in=chunk).update(suggestion=None, confidence=None)
-    _clear_suspicion(sorted(found))
-    if found:
+    _clear_suspicion(sorted(proposals))
+    if proposals:
         jobs.after("labels_changed", project.pk)
-    return len(found)
+    return len(proposals)
 
 
 def _proposed(project: Project, image_ids: Iterable[int]) -> dict[int, Proposal]:
-    """What is proposed for those of the images that something is proposed for."""
-    found: dict[int, Proposal] = {}
-    alive = Image.objects.filter(project=project)
-    waiting = alive.unlabeled().exclude(suggestion=None).values_list("pk", "suggestion_id", "confidence")
-    doubtful = alive.labeled().exclude(suspected_label=None)
-    doubted = doubtful.values_list("pk", "suspected_label_id", "suspected_confidence")
+    """Image id → suggestion, for the images that have one."""
+    proposals: dict[int, Proposal] = {}
+    images = Image.objects.filter(project=project)
+    suggested = images.unlabeled().exclude(suggestion=None).values_list("pk", "suggestion_id", "confidence")
+    suspected = (
+        images.labeled()
+        .exclude(suspected_label=None)
+        .values_list("pk", "suspected_label_id", "suspected_confidence")
+    )
     for chunk in chunks(sorted(set(image_ids))):
-        for replaces_label, rows in ((False, waiting), (True, doubted)):
-            for pk, label_id, sure in rows.filter(pk__in=chunk):
+        for replaces_label, rows in ((False, suggested), (True, suspected)):
+            for pk, label_id, confidence in rows.filter(pk__in=chunk):
                 if label_id is not None:
-                    found[pk] = Proposal(label_id, sure, replaces_label)
-    return found
+                    proposals[pk] = Proposal(label_id, confidence, replaces_label)
+    return proposals
 
 
 def _clear_suspicion(image_ids: list[int]) -> None:
-    """Somebody looked: the labels are no longer under suspicion."""
+    """Clear the suspicion of a wrong label, after a person checked the images."""
     for chunk in chunks(image_ids):
         Image.objects.filter(pk__in=chunk).update(suspected_label=None, suspected_confidence=None)
 
 
-def _record_confidence(moves: list[LabelChange], confidence: dict[int, float | None]) -> None:
-    """Two decimals are enough to find the doubtful ones again, and make a hundred updates of thousands."""
-    alike: dict[float, list[int]] = defaultdict(list)
-    for move in moves:
-        sure = confidence[move.held.image_id]
-        if sure is not None:
-            alike[round(sure, 2)].append(move.held.image_id)
-    for sure, image_ids in alike.items():
+def _record_confidence(label_changes: list[LabelChange], confidence: dict[int, float | None]) -> None:
+    """Store the confidence of confirmed suggestions, rounded to 0.01, which takes at most 101 updates."""
+    images_by_confidence: dict[float, list[int]] = defaultdict(list)
+    for change in label_changes:
+        value = confidence[change.current.image_id]
+        if value is not None:
+            images_by_confidence[round(value, 2)].append(change.current.image_id)
+    for value, image_ids in images_by_confidence.items():
         for chunk in chunks(image_ids):
             Annotation.objects.filter(image_id__in=chunk, source=AnnotationSource.SUGGESTION).update(
-                confidence=sure
+                confidence=value
             )

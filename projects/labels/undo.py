@@ -1,6 +1,6 @@
-"""Taking labeling deeds back and doing them again. What somebody changed since stays, and is counted.
+"""Undo and redo of actions. Images that somebody changed after the action are skipped and counted.
 
-An UNDO takes a deed back, a REDO takes an UNDO back and can be undone: events form a chain by `undoes`.
+An UNDO event reverses an action, a REDO event reverses an UNDO and can be undone: `undoes` chains the events.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction
 
+from exeml_site.lib.bulk import chunks
 from projects.labels import merge
 from projects.labels.annotations import (
     LabelChange,
@@ -31,12 +32,12 @@ Kind = LabelEvent.Kind
 
 
 class CannotUndo(Exception):
-    """The deed cannot be taken back, or not be done again; the text says why."""
+    """An action cannot be undone or redone; the text is a sentence for the user."""
 
 
 @dataclass(frozen=True)
 class UndoResult:
-    """What taking a deed back did: images set back, and images left because they were changed since."""
+    """Result of an undo or redo: images `restored`, and images `skipped` because they changed since."""
 
     event: LabelEvent
     restored: int
@@ -52,7 +53,7 @@ class _Outcome:
 
 @dataclass(frozen=True)
 class _Reversal:
-    """Take `event` back, which by its `root` deed did something (or, with `is_redo`, took it back)."""
+    """`event`: the event to reverse; `root`: the original action; `is_redo`: whether that is done again."""
 
     event: LabelEvent
     root: LabelEvent
@@ -65,19 +66,19 @@ class _Reversal:
 
 
 def last_action(project: Project, by: User) -> LabelEvent | None:
-    """What `by` did last in the project, or did again, and has not taken back."""
+    """The last action of `by` in the project, done or redone, that is not undone."""
     own = LabelEvent.objects.filter(project=project, by=by, undone_by=None)
     return own.exclude(kind=Kind.UNDO).first()
 
 
 def last_undo(project: Project, by: User) -> LabelEvent | None:
-    """What `by` took back last and may do again: a newer deed of hers ends that, as in every editor."""
+    """The last undo of `by` that can be redone; None after a newer action of `by`, as in every editor."""
     newest = LabelEvent.objects.filter(project=project, by=by, undone_by=None).first()
     return newest if newest and newest.kind == Kind.UNDO else _undo_before(project, by)
 
 
 def _undo_before(project: Project, by: User) -> LabelEvent | None:
-    """The undo before those that were done again, if nothing new came between."""
+    """The newest undo that was not redone, unless a new action came after it."""
     own = LabelEvent.objects.filter(project=project, by=by)
     for event in own.only("pk", "kind").order_by("-pk")[:200]:
         if event.kind == Kind.REDO:
@@ -90,16 +91,16 @@ def _undo_before(project: Project, by: User) -> LabelEvent | None:
 
 
 def undo(event: LabelEvent, by: User | None) -> UndoResult:
-    """Take the deed back as far as nobody changed the same images since. Raises CannotUndo."""
+    """Undo an action on the images that nobody changed since. Raises CannotUndo."""
     if event.kind == Kind.UNDO:
-        raise CannotUndo("Taking back cannot be taken back; do it again instead.")
+        raise CannotUndo("An undo cannot be undone; redo it instead.")
     return _reverse(event, by, Kind.UNDO)
 
 
 def redo(event: LabelEvent, by: User | None) -> UndoResult:
-    """Do again what the UNDO `event` took back. Raises CannotUndo."""
+    """Redo the action that the UNDO `event` reversed. Raises CannotUndo."""
     if event.kind != Kind.UNDO:
-        raise CannotUndo("This was not taken back.")
+        raise CannotUndo("This action is not undone.")
     return _reverse(event, by, Kind.REDO)
 
 
@@ -107,9 +108,7 @@ def redo(event: LabelEvent, by: User | None) -> UndoResult:
 def _reverse(event: LabelEvent, by: User | None, kind: LabelEvent.Kind) -> UndoResult:
     lock_project(event.project)
     if LabelEvent.objects.filter(undoes=event).exists():
-        raise CannotUndo(
-            "This was taken back already." if kind == Kind.UNDO else "This was done again already."
-        )
+        raise CannotUndo("This is undone already." if kind == Kind.UNDO else "This is redone already.")
     root, hops = event, 0
     while root.undoes is not None:
         root, hops = root.undoes, hops + 1
@@ -121,45 +120,49 @@ def _reverse(event: LabelEvent, by: User | None, kind: LabelEvent.Kind) -> UndoR
 # --- labels of images ---
 
 
-def _reverse_labeling(task: _Reversal) -> _Outcome:
-    """Images that still carry what the deed left get what they carried before it."""
-    event = task.event
+def _reverse_labeling(reversal: _Reversal) -> _Outcome:
+    """Set images to their labels before the event, where they still have the labels of after the event."""
+    event = reversal.event
     before = {name for change in event.changes for name in change["from"]}
-    ids = _LabelIds(task.project, event.details.get("labels", {}), before)
+    ids = _LabelIds(reversal.project, event.details.get("labels", {}), before)
     by_image = {change["image"]: change for change in event.changes}
-    moves = [
-        LabelChange(held, ids.of(by_image[held.image_id]["from"]))
-        for held in load_image_labels(task.project, by_image, with_bin=True)
-        if held.labels == ids.of(by_image[held.image_id]["to"])
+    label_changes = [
+        LabelChange(image, ids.of(by_image[image.image_id]["from"]))
+        for image in load_image_labels(reversal.project, by_image, with_bin=True)
+        if image.labels == ids.of(by_image[image.image_id]["to"])
     ]
-    write_annotations(moves, task.by)
-    return _reversed_outcome(event, [move.held.image_id for move in moves], {"labels": ids.known})
+    write_annotations(label_changes, reversal.by)
+    return _reversed_outcome(
+        event, [change.current.image_id for change in label_changes], {"labels": ids.by_name}
+    )
 
 
 class _LabelIds:
-    """Label names as they were at the deed → ids now: labels may have been renamed or made anew since."""
+    """Label names at the time of the event → label ids now: labels may be renamed or recreated since."""
 
     def __init__(self, project: Project, ids_then: Mapping[str, int], must_exist: set[str]) -> None:
-        living = labels_by_id(project)
-        named = {label.name: pk for pk, label in living.items()}
-        self.known = {name: pk if pk in living else named.get(name, 0) for name, pk in ids_then.items()}
-        self.known = {name: pk for name, pk in self.known.items() if pk}
-        for name in sorted(must_exist - self.known.keys()):
-            self.known[name] = find_or_create_labels(project, [name])[0].pk
+        labels = labels_by_id(project)
+        ids_by_name = {label.name: pk for pk, label in labels.items()}
+        self.by_name = {
+            name: pk if pk in labels else ids_by_name.get(name, 0) for name, pk in ids_then.items()
+        }
+        self.by_name = {name: pk for name, pk in self.by_name.items() if pk}
+        for name in sorted(must_exist - self.by_name.keys()):
+            self.by_name[name] = find_or_create_labels(project, [name])[0].pk
 
     def of(self, names: list[str]) -> frozenset[int]:
-        """A name that no label has any more counts as 0, which no image carries."""
-        return frozenset(self.known.get(name, 0) for name in names)
+        """Ids of the labels; 0, which no image has, for a label that is gone."""
+        return frozenset(self.by_name.get(name, 0) for name in names)
 
 
 def _reversed_outcome(
     event: LabelEvent, restored: list[int], details: dict[str, Any] | None = None
 ) -> _Outcome:
-    done = set(restored)
+    restored_ids = set(restored)
     changes = [
         {"image": change["image"], "from": change["to"], "to": change["from"]}
         for change in event.changes
-        if change["image"] in done
+        if change["image"] in restored_ids
     ]
     return _Outcome(changes, len(event.changes) - len(changes), details or {})
 
@@ -167,12 +170,12 @@ def _reversed_outcome(
 # --- labels ---
 
 
-def _reverse_rename(task: _Reversal) -> _Outcome:
-    old, new = task.event.details["from"], task.event.details["to"]
-    label = Label.objects.filter(project=task.project, pk=task.event.details["label"]).first()
+def _reverse_rename(reversal: _Reversal) -> _Outcome:
+    old, new = reversal.event.details["from"], reversal.event.details["to"]
+    label = Label.objects.filter(project=reversal.project, pk=reversal.event.details["label"]).first()
     if label is None or label.name != new:
         raise CannotUndo(f"The label “{new}” was renamed or deleted since.")
-    others = Label.objects.filter(project=task.project).exclude(pk=label.pk)
+    others = Label.objects.filter(project=reversal.project).exclude(pk=label.pk)
     if old.lower() in {other.name.lower() for other in others}:
         raise CannotUndo(f"Another label has the name “{old}” now.")
     label.name = old
@@ -180,88 +183,86 @@ def _reverse_rename(task: _Reversal) -> _Outcome:
     return _Outcome([], 0, {"label": label.pk, "from": new, "to": old})
 
 
-def _reverse_edit(task: _Reversal) -> _Outcome:
-    """Colours and keys as they were, where nobody changed them since; a taken key stays where it is."""
-    details = task.event.details
-    living = {str(pk): label for pk, label in labels_by_id(task.project).items()}
-    same = {
+def _reverse_edit(reversal: _Reversal) -> _Outcome:
+    """Set colours and keys back where nobody changed them since, except keys that another label has now."""
+    details = reversal.event.details
+    labels = {str(pk): label for pk, label in labels_by_id(reversal.project).items()}
+    unchanged = {
         pk: look
         for pk, look in details["from"].items()
-        if pk in living and [living[pk].colour, living[pk].hot_key] == details["to"][pk]
+        if pk in labels and [labels[pk].colour, labels[pk].hot_key] == details["to"][pk]
     }
-    if not same:
+    if not unchanged:
         raise CannotUndo(f"The label “{details['name']}” was changed or deleted since.")
-    taken = {one.hot_key for pk, one in living.items() if pk not in same}
-    wanted = {pk: [colour, "" if key in taken else key] for pk, (colour, key) in same.items()}
-    set_look(task.project, wanted)
-    was = {pk: details["to"][pk] for pk in wanted}
-    return _Outcome([], 0, {"label": details["label"], "name": details["name"], "from": was, "to": wanted})
+    taken = {label.hot_key for pk, label in labels.items() if pk not in unchanged}
+    looks = {pk: [colour, "" if key in taken else key] for pk, (colour, key) in unchanged.items()}
+    set_look(reversal.project, looks)
+    current = {pk: details["to"][pk] for pk in looks}
+    return _Outcome([], 0, {"label": details["label"], "name": details["name"], "from": current, "to": looks})
 
 
-def _reverse_delete(task: _Reversal) -> _Outcome:
-    """The label again, on the images whose other labels are still what they were; or deleted again."""
-    event = task.event
-    if task.is_redo:
-        label = _existing_label(task)
-        is_wide = "binned" in event.details
-        changes, details = merge.remove_label(label, task.by, with_images=is_wide)
+def _reverse_delete(reversal: _Reversal) -> _Outcome:
+    """Recreate the label on the images whose other labels did not change since; a redo deletes it again."""
+    event = reversal.event
+    if reversal.is_redo:
+        label = _existing_label(reversal)
+        changes, details = merge.remove_label(label, reversal.by, with_images="binned" in event.details)
         return _Outcome(changes, 0, details)
-    label, same = _recreate_label(task)
-    merge.restore_annotations(label, [row for row in event.details["annotations"] if row[0] in same])
+    label, unchanged = _recreate_label(reversal)
+    merge.restore_annotations(label, [row for row in event.details["annotations"] if row[0] in unchanged])
     details = {"label": label.pk, "name": label.name}
     if "binned" in event.details:
-        details["binned"] = _restore_from_bin(task.project, event.details["binned"])
-    return _reversed_outcome(event, sorted(same), details)
+        details["binned"] = _restore_from_bin(reversal.project, event.details["binned"])
+    return _reversed_outcome(event, sorted(unchanged), details)
 
 
-def _reverse_merge(task: _Reversal) -> _Outcome:
-    """The merged label again, on the images that still carry what the merge left; or merged again."""
-    event = task.event
-    if task.is_redo:
-        into = Label.objects.filter(project=task.project, pk=event.details["into"]["id"]).first()
+def _reverse_merge(reversal: _Reversal) -> _Outcome:
+    """Recreate the merged label on the images that still have the merge's labels; a redo merges it again."""
+    event = reversal.event
+    if reversal.is_redo:
+        into = Label.objects.filter(project=reversal.project, pk=event.details["into"]["id"]).first()
         if into is None:
             raise CannotUndo(f"The label “{event.details['into']['name']}” was deleted since.")
-        changes, details = merge.merge_into(_existing_label(task), into, task.by)
+        changes, details = merge.merge_into(_existing_label(reversal), into, reversal.by)
         return _Outcome(changes, 0, details)
-    label, same = _recreate_label(task)
-    moved = [image_id for image_id in event.details["moved"] if image_id in same]
-    for start in range(0, len(moved), 5_000):
-        part = moved[start : start + 5_000]
-        Annotation.objects.filter(image_id__in=part, label=event.details["into"]["id"]).delete()
-    merge.restore_annotations(label, [row for row in event.details["annotations"] if row[0] in same])
+    label, unchanged = _recreate_label(reversal)
+    moved = [image_id for image_id in event.details["moved"] if image_id in unchanged]
+    for chunk in chunks(moved):
+        Annotation.objects.filter(image_id__in=chunk, label=event.details["into"]["id"]).delete()
+    merge.restore_annotations(label, [row for row in event.details["annotations"] if row[0] in unchanged])
     details = {"label": label.pk, "name": label.name, "into": event.details["into"]}
-    return _reversed_outcome(event, sorted(same), details)
+    return _reversed_outcome(event, sorted(unchanged), details)
 
 
-def _recreate_label(task: _Reversal) -> tuple[Label, set[int]]:
-    """The label that the event took away, and the images that still are as the event left them."""
-    event, was = task.event, task.event.details["label"]
-    label = merge.recreate_label(task.project, was)
-    then = {name: pk for name, pk in event.details["labels"].items() if name != was["name"]}
-    ids = _LabelIds(task.project, then, set())
-    left_with = {change["image"]: ids.of(change["to"]) for change in event.changes}
-    held = load_image_labels(task.project, left_with, with_bin=True)
-    return label, {one.image_id for one in held if one.labels == left_with[one.image_id]}
+def _recreate_label(reversal: _Reversal) -> tuple[Label, set[int]]:
+    """The recreated label, and the ids of the images that did not change since the event."""
+    event, former = reversal.event, reversal.event.details["label"]
+    label = merge.recreate_label(reversal.project, former)
+    ids_then = {name: pk for name, pk in event.details["labels"].items() if name != former["name"]}
+    ids = _LabelIds(reversal.project, ids_then, set())
+    labels_after = {change["image"]: ids.of(change["to"]) for change in event.changes}
+    images = load_image_labels(reversal.project, labels_after, with_bin=True)
+    return label, {image.image_id for image in images if image.labels == labels_after[image.image_id]}
 
 
-def _existing_label(task: _Reversal) -> Label:
-    label = Label.objects.filter(project=task.project, pk=task.event.details["label"]).first()
+def _existing_label(reversal: _Reversal) -> Label:
+    label = Label.objects.filter(project=reversal.project, pk=reversal.event.details["label"]).first()
     if label is None:
-        raise CannotUndo(f"The label “{task.event.details['name']}” was deleted since.")
+        raise CannotUndo(f"The label “{reversal.event.details['name']}” was deleted since.")
     return label
 
 
 # --- images ---
 
 
-def _reverse_bin(task: _Reversal) -> _Outcome:
-    """Out of the bin again, or into it again, those that are still where the deed put them."""
-    was_deleted = (task.root.kind == Kind.DELETE_IMAGES) != task.is_redo
-    images = Image.objects.filter(project=task.project)
+def _reverse_bin(reversal: _Reversal) -> _Outcome:
+    """Move images out of the bin, or into it, where they still are where the action put them."""
+    was_deleted = (reversal.root.kind == Kind.DELETE_IMAGES) != reversal.is_redo
+    images = Image.objects.filter(project=reversal.project)
     images = images.binned() if was_deleted else images.alive()
-    moved = existing_ids(images, [change["image"] for change in task.event.changes])
-    set_binned(moved, task.by, not was_deleted)
-    return _reversed_outcome(task.event, moved)
+    moved = existing_ids(images, [change["image"] for change in reversal.event.changes])
+    set_binned(moved, reversal.by, not was_deleted)
+    return _reversed_outcome(reversal.event, moved)
 
 
 def _restore_from_bin(project: Project, image_ids: list[int]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Annotations, and the history of every labeling action."""
+"""Annotations (labels on images), and the history of every action of a labeler."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from projects.models.project import Project
 
 
 class AnnotationSource(models.TextChoices):
-    """How a label came to an image, in the words of the manifest's `annotated-by`."""
+    """The origin of an annotation; the values are those of the manifest's `annotated-by`."""
 
     HUMAN = "human", "By hand"
     SAMPLE = "sample", "Came with the sample"
@@ -42,10 +42,10 @@ class Annotation(models.Model):
 
 
 class LabelEvent(models.Model):
-    """One labeling deed, append-only. Undo writes another event that names the one it takes back.
+    """One action on labels or images, append-only. An undo is an event whose `undoes` is the undone event.
 
-    `changes` is a list of `{"image": id, "from": [label names], "to": [label names]}`; label deeds (rename,
-    delete) and image deeds (delete, restore) carry what is needed to take them back in `details`.
+    `changes` is a list of `{"image": id, "from": [label names], "to": [label names]}`. `details` holds what
+    the undo of an action needs in addition (colour and key of a label, annotations of a deleted label).
     """
 
     class Kind(models.TextChoices):
@@ -82,7 +82,7 @@ class LabelEvent(models.Model):
 
 
 class LabelEventImage(models.Model):
-    """An image that a labeling deed was about: the history of one image is found by it."""
+    """An image that an event changed: the index for the history of one image."""
 
     event = models.ForeignKey(LabelEvent, on_delete=models.CASCADE, related_name="event_images")
     image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="event_images", db_index=False)

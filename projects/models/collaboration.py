@@ -1,4 +1,4 @@
-"""Several people at once: who was given which images, who works where, and second opinions."""
+"""Collaboration: assigned images, presence of people, and second opinions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from projects.models.project import Project
 
 
 class Assignment(models.Model):
-    """An unlabeled image that somebody was asked to label; others may, too. Gone once it is labeled."""
+    """An unlabeled image assigned to a person. Others may label it, too; labeling deletes the assignment."""
 
     image = models.OneToOneField(Image, on_delete=models.CASCADE, related_name="assignment")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="assignments")
@@ -22,7 +22,7 @@ class Assignment(models.Model):
 
 
 class Presence(models.Model):
-    """Where somebody was seen last in a project; `image` is the one in focus."""
+    """The last sign of a person in a project; `image` is the one in focus."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="presences")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="presences")
@@ -41,7 +41,7 @@ class Presence(models.Model):
 class Opinion(models.Model):
     """A second person's labels for an image, given without seeing the first.
 
-    `labels` holds label ids; `first` those that the image carried at that moment.
+    `labels` holds label ids; `first` the ids of the labels that the image had at that moment.
     """
 
     image = models.OneToOneField(Image, on_delete=models.CASCADE, related_name="second_opinion")

@@ -1,4 +1,4 @@
-"""What the workers keep of an image so that suggestions come in seconds."""
+"""Data that the workers compute per image: embedding, duplicate key, prediction. It can be computed again."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from projects.models.label import Label
 
 
 class Embedding(models.Model):
-    """Features of an image by a pretrained network, for suggestions, neighbours and checks of the labels.
+    """Features of an image by a pretrained network, for suggestions, nearest neighbours and label checks.
 
-    `vector` is float16 at length 1, `sketch` the signs of 512 fixed projections of it, 64 bytes, by which
-    neighbours are looked for first.
+    `vector` is float16 [D] with norm 1. `sketch` holds the signs of 512 fixed projections of it (64 bytes):
+    the search for neighbours compares sketches first.
     """
 
     image = models.OneToOneField(Image, on_delete=models.CASCADE, primary_key=True, related_name="embedding")
@@ -26,9 +26,9 @@ class Embedding(models.Model):
 
 
 class DuplicateKey(models.Model):
-    """What the search for copies looks at of an image: 32 by 32 RGB pixels of its thumbnail, 3,072 bytes.
+    """Input of the search for duplicates: the thumbnail at 32 by 32 RGB pixels, 3,072 bytes.
 
-    Decoding 100,000 thumbnails takes a minute, reading these seconds. They may be lost and are made again.
+    Stored because decoding 100,000 thumbnails takes a minute and reading these rows takes seconds.
     """
 
     image = models.OneToOneField(
@@ -44,7 +44,7 @@ class DuplicateKey(models.Model):
 
 
 class RejectedSuggestion(models.Model):
-    """Somebody looked at the image and said that it does not have this label: nothing proposes it again."""
+    """A suggestion that a person rejected: this label is not suggested for this image again."""
 
     image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="rejected_suggestions")
     label = models.ForeignKey(Label, on_delete=models.CASCADE, related_name="+")
@@ -62,9 +62,9 @@ class RejectedSuggestion(models.Model):
 
 
 class Prediction(models.Model):
-    """What a Completed training version says about an unlabeled image. `version` is the version's job id.
+    """Prediction of a Completed training version for an unlabeled image. `version` is the version's job id.
 
-    `scores` are the five best, `[[label name, probability], …]`.
+    `scores` are the five most probable labels, `[[label name, probability], …]`.
     """
 
     image = models.OneToOneField(Image, on_delete=models.CASCADE, related_name="prediction")

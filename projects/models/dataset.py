@@ -1,4 +1,4 @@
-"""Dataset versions: what was labeled at one moment, frozen in a manifest."""
+"""Dataset versions: the labeled images of one moment, frozen in a manifest."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ VERSION_NAME = RegexValidator(r"\A[A-Za-z0-9_-]{1,32}\Z", "Use 1 to 32 letters, 
 
 
 class DatasetVersion(models.Model):
-    """A name reserved when a training is submitted and filled once, by the job that publishes it.
+    """A dataset version: its name is reserved when a training is submitted; the training's job publishes it.
 
-    `manifest` names a JSON Lines file in the default storage; from `published_at` on nothing here changes.
-    `counts` is `{label: {"TRAIN": n, "EVAL": n}}`, `split` what `datasets.leakage.report` tells of the split,
-    `portrait` what `datasets.statistics.paint` says of the images; old versions have neither.
+    `manifest` names a JSON Lines file in the default storage. No field changes after `published_at`.
+    `counts` is `{label: {"TRAIN": n, "EVAL": n}}`, `split` the report of `datasets.leakage.split_report`,
+    `portrait` the statistics of `datasets.statistics.compute_statistics`; old versions have neither.
     """
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="dataset_versions")

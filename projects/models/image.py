@@ -1,4 +1,4 @@
-"""Images, the labels they carry and the history of every labeling deed."""
+"""Image: one picture of a project, its query set, and its split."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Split(models.TextChoices):
-    """The side of the split, in the words of the manifest's `usage`."""
+    """Training or validation; the values are those of the manifest's `usage`."""
 
     TRAIN = "TRAIN", "Training"
     EVAL = "EVAL", "Validation"
 
 
 class OpinionState(models.TextChoices):
-    """What became of the second, blind opinion on an image."""
+    """State of the second, blind opinion on an image."""
 
     WANTED = "wanted", "Waits for a second opinion"
     AGREES = "agrees", "Both agree"
@@ -35,9 +35,9 @@ class ImageQuerySet(models.QuerySet["Image"]):
         return self.filter(deleted_at=None)
 
     def binned(self) -> ImageQuerySet:
-        return self.filter(deleted_at__gt=EPOCH)  # unlike “not null”, a range of an index
+        return self.filter(deleted_at__gt=EPOCH)  # a range that an index serves, unlike “not null”
 
-    # `IN (0)` finds its place in an index of SQLite; `NOT is_labeled`, as Django writes `=False`, does not.
+    # SQLite uses an index for `IN (0)`, but not for `NOT is_labeled`, into which Django turns `=False`.
 
     def labeled(self) -> ImageQuerySet:
         return self.alive().filter(is_labeled__in=[True])
@@ -47,9 +47,9 @@ class ImageQuerySet(models.QuerySet["Image"]):
 
 
 class Image(models.Model):
-    """One picture of a project. The file is stored unchanged under its sha256; a thumbnail lies beside it."""
+    """One picture of a project. The file is stored unchanged under its sha256, with a thumbnail."""
 
-    # Every label is written into each index, so none stands twice: those of the grid begin with the project.
+    # No index of `project` alone: every labeling writes each index, and those of the grid begin with project.
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="images", db_index=False)
     sha256 = models.CharField(max_length=64)
     name = models.CharField("file name", max_length=255)
@@ -61,11 +61,11 @@ class Image(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False
     )
     uploaded_at = models.DateTimeField(auto_now_add=True)
-    # Whether an Annotation exists; kept true by `labels.annotations` alone. Counting 100,000 images needs it.
+    # Whether an Annotation exists; only `labels.annotations` writes it. Counting 100,000 images needs it.
     is_labeled = models.BooleanField(default=False)
-    # Given at the first publishing and kept: an image once EVAL stays EVAL in later dataset versions.
+    # Set by the first publication and kept: an EVAL image stays EVAL in later dataset versions.
     split = models.CharField(max_length=5, choices=Split.choices, blank=True, db_column="side")
-    # Where it came from: its path below the project's data source or in an imported archive.
+    # Path below the project's data source or within an imported archive.
     source = models.CharField(max_length=1024, blank=True)
     transfer = models.ForeignKey(
         "Transfer", on_delete=models.SET_NULL, null=True, blank=True, related_name="images"
@@ -74,19 +74,19 @@ class Image(models.Model):
     brightness = models.FloatField(null=True, blank=True)
     sharpness = models.FloatField(null=True, blank=True)
     is_hard = models.BooleanField("hard example", default=False)
-    # Numbers of `quality.hard_examples.REASONS` with commas between, as the workers see it; empty: not hard.
+    # Comma-separated numbers of `quality.hard_examples.REASONS`, found by the workers; empty: not hard.
     hard_reasons = models.CharField(max_length=32, blank=True)
     opinion = models.CharField(max_length=9, choices=OpinionState.choices, blank=True)
 
-    # --- What the workers found; all of it may be lost and is found again. ---
-    # The label that the image seems to have, with its probability; never one that somebody refused for it.
+    # --- Computed by the workers; can be computed again. ---
+    # The most probable label that nobody rejected for this image, with its probability.
     suggestion = models.ForeignKey(
         Label, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
     )
     confidence = models.FloatField(null=True, blank=True)
-    # The higher, the more a label of this image would teach: uncertain and unlike what was chosen before.
+    # Acquisition score of active learning: high for uncertain images that differ from those chosen before.
     acquisition_score = models.FloatField(null=True, blank=True, db_column="usefulness")
-    # Of a labeled image: the label that it seems to have instead, with its out-of-fold probability.
+    # Of a labeled image: a more probable other label, with its out-of-fold probability.
     suspected_label = models.ForeignKey(
         Label,
         on_delete=models.SET_NULL,
@@ -97,9 +97,9 @@ class Image(models.Model):
         db_column="suspicion_id",
     )
     suspected_confidence = models.FloatField(null=True, blank=True, db_column="suspicion_confidence")
-    # Distance to its nearest neighbours over what is usual in the project; 1 is usual.
+    # Outlier score: distance to the nearest neighbours over the usual distance in the project; 1 is usual.
     outlier_score = models.FloatField(null=True, blank=True, db_column="oddness")
-    # Images of one group are copies of each other: the lowest id among them. Null: it has no copy.
+    # The lowest image id of a group of duplicates. Null: the image has no duplicate.
     duplicate_group = models.BigIntegerField(null=True, blank=True)
 
     deleted_at = models.DateTimeField(null=True, blank=True)
@@ -152,7 +152,7 @@ class Image(models.Model):
                 name="grid_of_duplicates",
                 condition=models.Q(deleted_at=None, duplicate_group__isnull=False),
             ),
-            # A label that goes is looked for in these columns; most images have none.
+            # Deleting a label searches these columns; most images have null in them.
             models.Index(
                 fields=["suggestion"],
                 name="images_of_a_suggestion",
@@ -170,10 +170,10 @@ class Image(models.Model):
 
     @property
     def file_name(self) -> str:
-        """Where the stored file lies in the default storage."""
+        """Name of the original file in the default storage."""
         return f"images/{self.project_id}/{self.sha256[:2]}/{self.sha256}.{self.format.lower()}"
 
     @property
     def thumbnail_name(self) -> str:
-        """Where the thumbnail lies in the default storage."""
+        """Name of the thumbnail in the default storage."""
         return f"thumbnails/{self.project_id}/{self.sha256[:2]}/{self.sha256}.webp"

@@ -14,13 +14,13 @@ LABEL_NAME = RegexValidator(
 )
 
 
-LABEL_COLOURS = 10  # tokens --label-0 … --label-9
-HOT_KEYS = "1234567890abcdefghijklmnopqrstuvwxyz"  # in the order in which new labels get them
+LABEL_COLOURS = 10  # CSS tokens --label-0 … --label-9
+HOT_KEYS = "1234567890abcdefghijklmnopqrstuvwxyz"  # in the order in which new labels receive them
 HOT_KEY = RegexValidator(r"\A[0-9a-z]\Z", "Use one of the keys 0 to 9 or a to z.")
 
 
 class Label(models.Model):
-    """One class of a project. `hot_key` gives it to the selected images; the 37th label has none at first."""
+    """One class of a project. Its `hot_key` labels the selected images; the 37th label starts without one."""
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="labels")
     name = models.CharField(max_length=64, validators=[LABEL_NAME])

@@ -1,4 +1,4 @@
-"""A project: one set of images, its labels and, elsewhere, its training versions."""
+"""A project: one set of images and its labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ProjectQuerySet(models.QuerySet["Project"]):
         return self.filter(deleted_at=None)
 
     def visible_to(self, user: User) -> ProjectQuerySet:
-        """The living projects of the teams that `user` is a member of."""
+        """Projects of the teams that `user` is a member of, without deleted ones."""
         return self.alive().filter(team__memberships__user=user)
 
 
@@ -33,11 +33,11 @@ class Project(models.Model):
     opinion_share = models.PositiveSmallIntegerField(
         "second opinions (%)",
         default=0,
-        help_text="how many of the labeled images get one, blind",
+        help_text="share of the labeled images that a second person labels, blind",
     )
-    # What counts as blurred here: below this. Found by the workers, since cells are never as sharp as photos.
+    # Sharpness below which an image counts as blurred. Set by workers: cells are never as sharp as photos.
     blur_limit = models.FloatField(null=True, blank=True, editable=False)
-    # How many images were compared for copies, and the newest of them: "1872:90412".
+    # Number of images compared for duplicates, and the newest image id: "1872:90412".
     duplicates_searched = models.CharField(
         max_length=42, blank=True, editable=False, db_column="copies_searched"
     )

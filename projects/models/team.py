@@ -1,4 +1,4 @@
-"""Who works together: teams and what each member may do."""
+"""Teams, their members, and the role of each member."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.db import models
 
 
 class Role(models.IntegerChoices):
-    """What a member may do. A higher role may do all that a lower one may, so roles compare with `<`."""
+    """Permissions of a member. A higher role includes all lower ones, so roles compare with `<`."""
 
     VIEWER = 10, "Viewer"
     LABELER = 20, "Labeler"

@@ -1,4 +1,4 @@
-"""Bringing many images in: imports that run in a worker, and folders that are looked at again."""
+"""Imports that run in a worker, and data sources that are synchronized again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from projects.models.project import Project
 
 
 class DataSource(models.Model):
-    """A server folder or S3 prefix, below a root that an operator allowed, which fills the project."""
+    """A server folder or S3 prefix, below a root that an operator allowed, from which a project imports."""
 
     project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="data_source")
     address = models.CharField(max_length=1024)
@@ -25,10 +25,10 @@ class DataSource(models.Model):
 
 
 class Transfer(JobRow):
-    """One import that runs in a worker. Killed at any moment it goes on without doubles.
+    """One import that runs in a worker. An import killed at any moment resumes without duplicates.
 
-    `options` are what the person chose and the uploaded files; `report` is `{"counts": {outcome: n},
-    "vanished": [image ids]}`; `cursor` says how much of the plan is done.
+    `options` holds the choices of the person and the uploaded files; `report` is `{"counts": {outcome: n},
+    "vanished": [image ids]}`; `cursor` is the number of items of the plan that are done.
     """
 
     class Kind(models.TextChoices):
@@ -57,7 +57,7 @@ class Transfer(JobRow):
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     is_cancel_wanted = models.BooleanField(default=False)
-    file_name = models.CharField(max_length=255, blank=True, help_text="as the person named it")
+    file_name = models.CharField(max_length=255, blank=True, help_text="name of the uploaded file")
     options = models.JSONField(default=dict)
     total = models.PositiveIntegerField(default=0)
     cursor = models.PositiveIntegerField(default=0)
@@ -80,7 +80,7 @@ class Transfer(JobRow):
 
 
 class RejectedFile(models.Model):
-    """A file that an import did not take, or whose label it did not take, and why."""
+    """A file that an import rejected, or whose label it rejected, with the reason."""
 
     transfer = models.ForeignKey(Transfer, on_delete=models.CASCADE, related_name="rejected_files")
     name = models.CharField(max_length=1024)

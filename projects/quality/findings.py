@@ -1,4 +1,4 @@
-"""What the Check Data page says: a count for each check, and whether the labels have images enough."""
+"""Read model of the Check Data page: number of images per issue, and label balance."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class IssueCount:
 
 @dataclass(frozen=True)
 class LabelBalance:
-    """One label, and what to do about its number of images; nothing where there are enough."""
+    """One label with its number of images and advice, which is empty where there are enough."""
 
     label: Label
     count: int
@@ -30,16 +30,16 @@ class LabelBalance:
 
 
 def issue_counts(project: Project) -> list[IssueCount]:
-    """One query for each check; those that point at images first."""
+    """Number of images per issue, issues without images last; one query each."""
     images = Image.objects.alive().filter(project=project).order_by()
-    found = [
+    counts = [
         IssueCount(check, issues.images_with_issue(images, check.name).count()) for check in issues.ISSUES
     ]
-    return sorted(found, key=lambda finding: not finding.count)
+    return sorted(counts, key=lambda finding: not finding.count)
 
 
 def label_balance(project: Project) -> list[LabelBalance]:
-    """The labels with too few images, or far more than the rarest one, the rarest first."""
+    """Labels with too few images, or with far more than the rarest label; the rarest first."""
     counts = images_per_label(project)
     labels = sorted(
         Label.objects.filter(project=project), key=lambda label: (counts[label.pk], label.position)

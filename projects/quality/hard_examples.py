@@ -1,14 +1,14 @@
-"""Hard examples: the documented reasons why an image may be hard for a model, in words.
+"""Hard examples: the documented reasons why an image may be hard for a model.
 
 The numbers are those of `@modelarts:hard_reasons` in manifests. Reasons about boxes (11–18) do not apply to
-whole images; 0, 4, 8, 9 and those from 19 on are not looked for.
+image classification; 0, 4, 8, 9 and numbers from 19 on are not detected.
 """
 
 from __future__ import annotations
 
 REASONS = {
-    1: "the model is not sure",
-    2: "its neighbours say something else than the model",
+    1: "the model is not confident",
+    2: "its nearest neighbours have another label than predicted",
     3: "it is far from the images of its label",
     5: "its size is far from the others’",
     6: "its shape is far from the others’",
@@ -26,5 +26,5 @@ def format_reasons(numbers: list[int]) -> str:
 
 
 def describe_reasons(stored: str) -> str:
-    """“the model is not sure; its shape is far from the others’”."""
+    """The reasons as text: “the model is not confident; its shape is far from the others’”."""
     return "; ".join(REASONS[number] for number in parse_reasons(stored) if number in REASONS)

@@ -1,4 +1,4 @@
-"""What may be wrong with a project's images: checks are comparisons of columns that the workers fill."""
+"""Kinds of issue that images may have, as query filters on columns that the workers fill."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIN_OUTLIER_SCORE = 1.6  # times the usual distance to its neighbours
 
 @dataclass(frozen=True)
 class Issue:
-    """`name` stands in addresses; `meaning` and `remedy` are sentences for the person."""
+    """A kind of issue. `name` is used in URLs; `meaning` and `remedy` are sentences for the user."""
 
     name: str
     title: str
@@ -34,41 +34,41 @@ ISSUES = (
     Issue(
         "suspects",
         "Probable wrong labels",
-        "A model that has not seen the image is sure of another label.",
-        "Look at each: + takes the other label, − keeps the one it has.",
+        "A model not trained on the image is confident of another label.",
+        "Check each image: + takes the suggested label, − keeps the present one.",
     ),
     Issue(
         "conflicts",
-        "Copies with different labels",
-        "The same picture carries different labels.",
-        "Give all copies the same label.",
+        "Duplicates with different labels",
+        "The same picture has different labels.",
+        "Give all duplicates the same label.",
     ),
     Issue(
         "duplicates",
         "Near-duplicates",
-        "Copies, also resized, turned, mirrored or lightly changed: they teach little and flatter scores.",
-        "Keep one of each group unless there is a reason to keep more.",
+        "Also resized, rotated, mirrored or slightly changed: they add little and inflate scores.",
+        "Keep one image of each group, unless there is a reason to keep more.",
     ),
     Issue(
         "hard",
         "Hard examples",
-        "For two reasons or more the model will find them hard; the enlarged image names them.",
-        "Label these first, and look twice: they teach most and are mislabeled most.",
+        "Hard for the model for two or more reasons, which the enlarged image shows.",
+        "Label these first and carefully: they improve the model most and are mislabeled most often.",
     ),
     Issue(
         "outliers",
-        "Unlike all others",
-        "The image is far from every other one of the project.",
+        "Outliers",
+        "The image differs from every other image of the project.",
         "Delete what does not belong here, or add more images like it.",
     ),
     Issue(
         "blurred",
         "Blurred",
-        "Hardly any sharp edge.",
-        "Delete what a person cannot recognize either.",
+        "The image has hardly any sharp edge.",
+        "Delete images that a person cannot recognize either.",
     ),
-    Issue("dark", "Dark", "Nearly black as a whole.", "Delete, or take the photo again with more light."),
-    Issue("bright", "Bright", "Nearly white as a whole.", "Delete, or take the photo again with less light."),
+    Issue("dark", "Dark", "The whole image is nearly black.", "Delete it, or retake it with more light."),
+    Issue("bright", "Bright", "The whole image is nearly white.", "Delete it, or retake it with less light."),
     Issue(
         "tiny",
         "Tiny",
@@ -78,15 +78,15 @@ ISSUES = (
     Issue(
         "odd",
         "Odd shape",
-        f"More than {MAX_ASPECT_RATIO} times as long as wide: the model sees the middle of it.",
-        "Cut it to what matters.",
+        f"More than {MAX_ASPECT_RATIO} times as long as wide: the model sees only the middle.",
+        "Crop it to the relevant part.",
     ),
 )
 ISSUE_BY_NAME = {check.name: check for check in ISSUES}
 
 
 def images_with_issue(images: ImageQuerySet, name: str) -> ImageQuerySet:
-    """The images that a check points at. Raises KeyError for a name that no check has."""
+    """The images that have an issue. Raises KeyError for an unknown issue name."""
     if name == "conflicts":
         return images.filter(duplicate_group__in=_conflicting_groups().values("image__duplicate_group"))
     if name == "odd":
@@ -108,9 +108,9 @@ _CONDITIONS = {
 
 
 def _conflicting_groups() -> QuerySet[Annotation, Any]:
-    """Groups of copies whose living images, of one label each, carry more than one label between them."""
-    carried = Annotation.objects.filter(
+    """Groups of duplicates with different labels, in projects with one label per image, without the bin."""
+    annotations = Annotation.objects.filter(
         image__deleted_at=None, image__duplicate_group__isnull=False, image__project__is_multi_label=False
     )
-    groups = carried.order_by().values("image__duplicate_group")
+    groups = annotations.order_by().values("image__duplicate_group")
     return groups.annotate(different=Count("label", distinct=True)).filter(different__gt=1)

@@ -295,7 +295,7 @@ class _Import:
         self.counts["added"] += len(rows.added)
         self.counts["restored"] += len(rows.restored)
         self.counts["duplicate"] += len(pictures) - len(rows.added) - len(rows.restored)
-        return {sha256: image.pk for sha256, image in (rows.added | rows.found).items()}
+        return {sha256: image.pk for sha256, image in (rows.added | rows.existing).items()}
 
     def _give(self, wanted: dict[int, tuple[EntryLabel, ...]]) -> list[int]:
         """The images that keep other labels, which they had before."""

@@ -85,7 +85,7 @@ def test_text_files_beside_the_images_label_them(open_page: Open, tmp_path: Path
     page.keyboard.press("Enter")
     wait_for_labels(page, project, {"10.png": ["roses"], "11.png": []})
     page.get_by_text("2 added · 1 added without a label").wait_for()
-    page.get_by_text("It has 2 labels, and this project gives each image one.").wait_for()
+    page.get_by_text("It has 2 labels, and this project allows one label per image.").wait_for()
 
 
 def test_one_label_is_given_to_all_while_they_are_uploaded(open_page: Open, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`python manage.py up`: everything, on this machine, until Ctrl-C."""
+"""`python manage.py up`: runs all programs of this machine until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from exeml_site.supervisor.redis_server import RedisEndpoint, choose_endpoint, r
 
 
 class Command(BaseCommand):
-    help = "Serves the product: web, workers, cron and, unless REDIS_URL names one, Redis. Ctrl-C ends all."
-    requires_system_checks = []  # made below, after the folder and the port are ours
+    help = "Runs web server, workers, cron and, unless REDIS_URL names one, Redis. Ctrl-C stops all."
+    requires_system_checks = []  # run below, after the folder is locked and the port is bound
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--port", default=os.environ.get("PORT") or "8000", help="default: PORT, or 8000")
         parser.add_argument(
             "--only",
             default=",".join(PARTS),
-            help=f"the parts that this machine serves, with commas between (default: {','.join(PARTS)})",
+            help=f"comma-separated programs to run on this machine (default: {','.join(PARTS)})",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -37,13 +37,13 @@ class Command(BaseCommand):
             self.stderr.write(str(refusal))
             raise SystemExit(1) from refusal
         except KeyboardInterrupt:
-            print_line("up", "Ended.")
+            print_line("up", "Stopped.")
 
 
 def up(port: str, parts: list[str], command: BaseCommand) -> None:
-    """Serve until a signal. Raises Refusal with the one sentence that says why not."""
+    """Run until a signal. Raises CannotStart."""
     if unknown := sorted(set(parts) - set(PARTS)):
-        raise CannotStart(f"--only knows {', '.join(PARTS)}; not {', '.join(unknown)}.")
+        raise CannotStart(f"--only accepts {', '.join(PARTS)}, not {', '.join(unknown)}.")
     lock = claim_folder(settings.DATA_DIR)
     listener = None
     if "web" in parts:
@@ -57,7 +57,7 @@ def _serve(parts: list[str], listener: socket.socket | None) -> None:
     welcome = _prepare(listener) if listener else [f"exeml serves {', '.join(parts)} on this machine."]
     is_redis_ours = not os.environ.get("REDIS_URL")
     place = choose_endpoint(settings.REDIS_SOCKET) if is_redis_ours else RedisEndpoint(settings.REDIS_URL)
-    os.environ["REDIS_URL"] = place.url  # what every program below reads
+    os.environ["REDIS_URL"] = place.url  # inherited by the programs below
     os.environ.update(DJANGO_SETTINGS_MODULE="exeml_site.settings", PYTHONUNBUFFERED="1")
     redis = redis_program(place, settings.DATA_DIR / "redis") if is_redis_ours else None
     plan = programs(parts, listener.fileno() if listener else None)
@@ -65,11 +65,11 @@ def _serve(parts: list[str], listener: socket.socket | None) -> None:
         asyncio.run(run(redis, place, plan, settings.BASE_DIR, listener, lambda: print_block(welcome)))
     finally:
         place.clear()
-    print_line("up", "Everything ended.")
+    print_line("up", "Everything stopped.")
 
 
 def _prepare(listener: socket.socket) -> list[str]:
-    """Make the data ready; what to tell the person at the terminal when the pages answer."""
+    """Prepare the data folder; return the welcome text for the terminal."""
     from exeml_site.supervisor.first_start import prepare_data
 
     administrator = prepare_data(lambda sentence: print_line("up", sentence))
@@ -80,5 +80,5 @@ def _prepare(listener: socket.socket) -> list[str]:
         *administrator,
         f"Data      {settings.DATA_DIR}",
         "",
-        "Ctrl-C ends everything; the next start continues where this one was.",
+        "Ctrl-C stops everything; the next start continues where this one stopped.",
     ]

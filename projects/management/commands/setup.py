@@ -1,4 +1,4 @@
-"""`python manage.py setup`: the first administrator, team and sample project, once. `up` calls it."""
+"""`python manage.py setup`: creates the first administrator, team and sample project, once. `up` calls it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from projects.setup import make_administrator, make_sample
 
 
 class Command(BaseCommand):
-    help = "Makes the first administrator, its team and the sample project. Again changes nothing."
-    stealth_options = ("say",)  # a function that gets each sentence; `up` shows them with its own lines
+    help = "Creates the first administrator, its team and the sample project. A second run changes nothing."
+    stealth_options = ("say",)  # a function that receives each message; `up` logs them
 
     def handle(self, *args: Any, **options: Any) -> None:
         administrator = make_administrator()

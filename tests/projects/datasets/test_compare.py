@@ -64,7 +64,7 @@ def test_copies_that_stay_together_are_told_with_what_was_prevented(project: Pro
     assert (version.split["groups"], version.split["copies"], version.split["leaks"]) == (2, 6, 0)
     assert version.split["random_leaks"] == pytest.approx(2 * leakage.expected_leaks(3, 0.8), abs=0.1)
     html = html_of(vera.get(page_of(version)))
-    assert "6 images are copies of 2 pictures" in html and "Here none has." in html
+    assert "6 images are duplicates of 2 pictures" in html and "Here none has." in html
 
 
 def test_a_leak_that_cannot_be_helped_is_named(project: Project, vera: Client) -> None:
@@ -79,7 +79,7 @@ def test_a_leak_that_cannot_be_helped_is_named(project: Project, vera: Client) -
 
 @pytest.mark.parametrize(
     ("searched", "words"),
-    [("20:20", "No two images are copies of one picture"), ("", "Copies were not looked for")],
+    [("20:20", "No image has a duplicate"), ("", "Duplicates were not searched for")],
 )
 def test_where_copies_were_not_looked_for_the_page_says_so(
     project: Project, vera: Client, searched: str, words: str
@@ -102,8 +102,8 @@ def test_a_new_ratio_holds_for_new_images_and_the_page_says_what_that_means(
     assert (version.split["new_train"], version.split["new_eval"]) == (5, 5)
     words = leakage.ratio_note(version.split, version.training_ratio)
     assert words == preview.ratio_note
-    assert words.startswith("20 images have a side from earlier versions and keep it (0.80 of them teach)")
-    assert "only the 10 new ones could be split by 0.5" in words and "0.70 teach" in words
+    assert words.startswith("20 images kept their split from earlier versions (0.80 for training)")
+    assert "only the 10 new ones could be split by 0.5" in words and "0.70 of the images" in words
     assert words in html_of(vera.get(page_of(version)))
 
 
@@ -120,7 +120,7 @@ def test_images_that_come_one_by_one_do_not_drift_to_one_side() -> None:
     images: list[LabeledImage] = []
     for version in range(40):
         images.append(LabeledImage(version, f"{version:064x}", ("a",)))
-        sides = split.split(images, Decimal("0.8"), "x").sides
+        sides = split.split(images, Decimal("0.8"), "x").splits
         images = [LabeledImage(one.id, one.sha256, one.labels, sides[one.id]) for one in images]
     counted = [one.split for one in images]
     assert (counted.count(TRAIN), counted.count(EVAL)) == (32, 8)
@@ -134,7 +134,7 @@ def test_the_page_counts_people_labels_and_measures(project: Project, vera: Clie
     Image.objects.filter(project=project).update(brightness=100.0, sharpness=300.0)
     version = publish(project, "V001")
     portrait = statistics.statistics_of(version)
-    assert portrait["people"] == [["nobody is named", 19], ["bob", 1]]
+    assert portrait["people"] == [["unknown", 19], ["bob", 1]]
     assert set(portrait["measures"]) == {"size", "brightness", "sharpness"}
     for one in portrait["measures"].values():
         assert (sum(one["TRAIN"]), sum(one["EVAL"])) == (version.train_count, version.eval_count)

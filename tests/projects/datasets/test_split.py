@@ -61,7 +61,7 @@ def test_kept_sides_and_the_ratio(
     ones = images("a", train, TRAIN) + images("a", evaluation, EVAL, first=100) + images("a", free, first=200)
 
     assert split_counts(train, evaluation, free, Decimal(ratio)) == expected
-    assert counts(ones, split(ones, Decimal(ratio), "1").sides) == {"a": expected}
+    assert counts(ones, split(ones, Decimal(ratio), "1").splits) == {"a": expected}
 
 
 def test_counting_and_splitting_agree_on_every_small_class() -> None:
@@ -74,7 +74,7 @@ def test_counting_and_splitting_agree_on_every_small_class() -> None:
                         + images("a", evaluation, EVAL, first=100)
                         + images("a", free, first=200)
                     )
-                    sides = split(ones, Decimal(ratio), "1").sides
+                    sides = split(ones, Decimal(ratio), "1").splits
                     assert counts(ones, sides)["a"] == split_counts(train, evaluation, free, Decimal(ratio))
 
 
@@ -88,14 +88,14 @@ def test_the_same_labels_give_the_same_split_in_any_order() -> None:
 
 def test_an_image_keeps_its_side_when_others_join() -> None:
     first = images("a", 10) + images("b", 10, first=100)
-    before = split(first, Decimal("0.8"), "1").sides
+    before = split(first, Decimal("0.8"), "1").splits
     kept = [LabeledImage(one.id, one.sha256, one.labels, before[one.id]) for one in first]
 
     after = split(kept + images("a", 30, first=500), Decimal("0.5"), "1")
 
     assert not after.moved
-    assert all(after.sides[one.id] == before[one.id] for one in first)
-    assert counts(kept + images("a", 30, first=500), after.sides)["a"] == (8 + 15, 2 + 15)
+    assert all(after.splits[one.id] == before[one.id] for one in first)
+    assert counts(kept + images("a", 30, first=500), after.splits)["a"] == (8 + 15, 2 + 15)
 
 
 def test_a_class_that_was_all_on_one_side_reports_the_image_that_changed_over() -> None:
@@ -104,7 +104,7 @@ def test_a_class_that_was_all_on_one_side_reports_the_image_that_changed_over() 
     result = split(ones, Decimal("0.8"), "1")
 
     assert len(result.moved) == 2
-    assert counts(ones, result.sides) == {"a": (4, 1), "b": (1, 4)}
+    assert counts(ones, result.splits) == {"a": (4, 1), "b": (1, 4)}
 
 
 def test_images_with_several_labels_bring_every_class_to_both_sides() -> None:
@@ -119,9 +119,9 @@ def test_images_with_several_labels_bring_every_class_to_both_sides() -> None:
 
     result = split(ones, Decimal("0.8"), "1")
 
-    assert set(result.sides) == {one.id for one in ones}
+    assert set(result.splits) == {one.id for one in ones}
     assert not result.moved
-    assert all(train and evaluation for train, evaluation in counts(ones, result.sides).values())
+    assert all(train and evaluation for train, evaluation in counts(ones, result.splits).values())
 
 
 def test_images_with_several_labels_come_near_the_ratio() -> None:
@@ -129,14 +129,14 @@ def test_images_with_several_labels_come_near_the_ratio() -> None:
     names = [f"label-{i}" for i in range(8)]
     ones = [LabeledImage(i, str(i), tuple(dice.sample(names, dice.choice([1, 2, 3])))) for i in range(800)]
 
-    for train, evaluation in counts(ones, split(ones, Decimal("0.8"), "1").sides).values():
+    for train, evaluation in counts(ones, split(ones, Decimal("0.8"), "1").splits).values():
         assert train / (train + evaluation) == pytest.approx(0.8, abs=0.02)
 
 
 def test_two_labels_that_always_stand_together_are_split_together() -> None:
     ones = [LabeledImage(i, str(i), ("a", "b")) for i in range(10)]
 
-    assert counts(ones, split(ones, Decimal("0.8"), "1").sides) == {"a": (8, 2), "b": (8, 2)}
+    assert counts(ones, split(ones, Decimal("0.8"), "1").splits) == {"a": (8, 2), "b": (8, 2)}
 
 
 def test_an_impossible_class_leaves_the_others_whole() -> None:
@@ -147,7 +147,7 @@ def test_an_impossible_class_leaves_the_others_whole() -> None:
         *images("common", 10, first=10),
     ]
 
-    result = counts(ones, split(ones, Decimal("0.8"), "1").sides)
+    result = counts(ones, split(ones, Decimal("0.8"), "1").splits)
 
     assert result["rare"] == (1, 1)
     assert result["common"] == (8, 2)
@@ -155,7 +155,7 @@ def test_an_impossible_class_leaves_the_others_whole() -> None:
 
 
 def test_nothing_to_split() -> None:
-    assert split([], Decimal("0.8"), "1").sides == {}
+    assert split([], Decimal("0.8"), "1").splits == {}
 
 
 # --- copies ---
@@ -173,7 +173,7 @@ def singles(first: int, count: int, label: str) -> list[LabeledImage]:
 
 
 def sides_of(found: SplitResult, images: list[LabeledImage]) -> set[str]:
-    return {found.sides[image.id] for image in images}
+    return {found.splits[image.id] for image in images}
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -196,7 +196,7 @@ def test_pictures_copied_many_times_leave_the_ratio_near() -> None:
     """278 pictures as 1,872 files: the ratio of files holds within a group."""
     images = [copy for n in range(278) for copy in copies(n, 10 * n, 7 if n % 4 else 6, "ab"[n % 2])]
     found = split(images, Decimal("0.8"), "x")
-    share = sum(side == TRAIN for side in found.sides.values()) / len(images)
+    share = sum(side == TRAIN for side in found.splits.values()) / len(images)
     assert share == pytest.approx(0.8, abs=0.01)
     assert found.kept_together == 278
 
@@ -212,7 +212,7 @@ def test_copies_that_earlier_versions_put_on_both_sides_stay_and_new_ones_teach(
     torn = copies(1, 0, 1, "a", EVAL) + copies(1, 1, 1, "a", TRAIN)
     new = copies(1, 2, 2, "a")
     found = split([*torn, *new, *singles(10, 6, "a")], Decimal("0.5"), "x")
-    assert [found.sides[image.id] for image in torn] == [EVAL, TRAIN]
+    assert [found.splits[image.id] for image in torn] == [EVAL, TRAIN]
     assert sides_of(found, new) == {TRAIN}
     assert found.torn == (1,)
 

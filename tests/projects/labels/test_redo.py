@@ -109,7 +109,7 @@ def test_only_what_was_taken_back_is_done_again_and_only_once() -> None:
     with pytest.raises(actions.CannotUndo):
         actions.undo(back, bob)
     actions.redo(back, bob)
-    with pytest.raises(actions.CannotUndo, match="done again already"):
+    with pytest.raises(actions.CannotUndo, match="redone already"):
         actions.redo(back, bob)
 
 

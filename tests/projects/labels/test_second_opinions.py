@@ -104,7 +104,7 @@ def test_an_opinion_is_given_once(bob: Client) -> None:
     data = {"image": project.images.get().pk, "labels": [label_of(project, "roses").pk]}
     bob.post(url("give_opinion", project), data)
     again = bob.post(url("give_opinion", project), data)
-    assert again.status_code == 409 and "Somebody gave this opinion" in html_of(again)
+    assert again.status_code == 409 and "Another person gave this opinion" in html_of(again)
     assert Opinion.objects.count() == 1
 
 

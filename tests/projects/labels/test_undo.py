@@ -66,7 +66,7 @@ def test_a_deed_is_taken_back_once(bob: object) -> None:
     undone = actions.undo(event, bob)
     with pytest.raises(CannotUndo, match="already"):
         actions.undo(event, bob)
-    with pytest.raises(CannotUndo, match="cannot be taken back"):
+    with pytest.raises(CannotUndo, match="cannot be undone"):
         actions.undo(undone.event, bob)
 
 

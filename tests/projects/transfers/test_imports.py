@@ -255,7 +255,7 @@ def test_a_label_that_cannot_be_is_told_and_its_image_is_added_without() -> None
     files = {"1.png": picture_bytes(1), "2.png": picture_bytes(2), "t.csv": table}
     done = imported(project, {"a.zip": zipped(files)})
     assert labels_by_name(project) == {"1.png": [], "2.png": []}
-    assert "2 labels" in reasons(done)["1.png"] and "is not possible" in reasons(done)["2.png"]
+    assert "2 labels" in reasons(done)["1.png"] and "is not valid" in reasons(done)["2.png"]
     assert done.report["counts"]["refused"] == 0
 
 

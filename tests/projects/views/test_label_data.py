@@ -217,7 +217,7 @@ def test_with_several_labels_per_image_keys_keep_the_images_in_sight(bob: Client
 def test_removing_a_label_says_so(bob: Client) -> None:
     project = make_project(labels=1, images=2)
     response = label(bob, project, newest_first(project.images), remove="label-0")
-    assert "“label-0” taken from 2 images." in html_of(response)
+    assert "“label-0” removed from 2 images." in html_of(response)
     assert project.images.labeled().count() == 0
 
 
@@ -294,7 +294,7 @@ def test_undo_twice_or_with_nothing_done_says_so(bob: Client) -> None:
     event = {"event": LabelEvent.objects.get().pk}
     bob.post(url("undo_labeling", project), event, headers=HTMX)
     again = bob.post(url("undo_labeling", project), event, headers=HTMX)
-    assert again.status_code == 409 and "taken back already" in html_of(again)
+    assert again.status_code == 409 and "undone already" in html_of(again)
 
 
 @pytest.mark.parametrize("event", ["zebra", "0", "9" * 30])
