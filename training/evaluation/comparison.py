@@ -1,7 +1,7 @@
-"""Versions side by side, judged by the same images: what differs, and whether one is really better.
+"""Versions compared on the same images: which parameters differ, and whether one is significantly better.
 
-The judges are the images of today's validation side with today's labels, less all that any of the versions,
-or a version that it continues, was trained on.
+These are today's validation images with today's labels, without the images that any of the versions, or a
+version that it continues, was trained on.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ Labels = frozenset[str]
 
 @dataclass(frozen=True)
 class PairComparison:
-    """How `other` does against `base` on the images that both answered."""
+    """`other` against `base` on the images that both predicted."""
 
     base: TrainingVersion
     other: TrainingVersion
     only_base: int
     only_other: int
     images: int
-    p: float  # of the exact test, adjusted where several versions are compared
+    p: float  # of the exact test, adjusted for several comparisons
 
     @property
     def word(self) -> str:
@@ -65,7 +65,7 @@ class PairComparison:
 
 @dataclass(frozen=True)
 class Column:
-    """One version of a comparison: its accuracy on the common images, and how many it has yet to answer."""
+    """One version of a comparison: accuracy on the common images, and how many it has to predict."""
 
     version: TrainingVersion
     accuracy: Rate
@@ -74,7 +74,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """An image that the versions do not answer alike: (answer, whether it is right) of each."""
+    """An image that the versions predict differently: (prediction, whether it is right) of each."""
 
     image_id: int
     truth: Labels
@@ -88,12 +88,12 @@ class Comparison:
     parameters: list[tuple[str, list[str]]]
     disagreements: list[Disagreement]
     images: int
-    excluded: int  # of today's validation side, since one of the versions was trained on them
+    excluded: int  # validation images that one of the versions was trained on
     is_waiting: bool
 
 
 def compare(project: Project, versions: Sequence[TrainingVersion]) -> Comparison:
-    """Two or more Completed versions, the first one as the base. Raises ManifestDamaged."""
+    """Compare Completed versions, the first one as the base. Raises ManifestDamaged."""
     truth, left_out = independent_images(project, versions)
     answers = [_predictions(version) for version in versions]
     common = sorted(pk for pk in truth if all(pk in one and one[pk] is not None for one in answers))
@@ -116,7 +116,10 @@ def compare(project: Project, versions: Sequence[TrainingVersion]) -> Comparison
 def independent_images(
     project: Project, versions: Iterable[TrainingVersion]
 ) -> tuple[dict[int, Labels], int]:
-    """image id → today's labels, of the images that may judge all the versions; and how many may not."""
+    """The validation images that no version was trained on, and the number of the others.
+
+    Image id → today's labels.
+    """
     examined = current_validation_labels(project)
     taught = set[int]()
     for version in versions:
@@ -126,7 +129,7 @@ def independent_images(
 
 
 def current_validation_labels(project: Project) -> dict[int, Labels]:
-    """The living labeled images of the validation side, with their labels."""
+    """image id → labels, of the living labeled images of the validation split."""
     found: dict[int, set[str]] = {}
     marks = Annotation.objects.filter(
         image__project=project, image__deleted_at=None, image__split=Split.EVAL
@@ -137,7 +140,7 @@ def current_validation_labels(project: Project) -> dict[int, Labels]:
 
 
 def training_image_ids(version: TrainingVersion) -> set[int]:
-    """The images that the version, and those that it continues, have been trained on."""
+    """Ids of the images that the version, and those that it continues, were trained on."""
     found, seen = set[int](), set[int]()
     one: TrainingVersion | None = version
     while one is not None and one.pk not in seen:
@@ -149,7 +152,7 @@ def training_image_ids(version: TrainingVersion) -> set[int]:
 
 
 def unpredicted_images(version: TrainingVersion) -> list[int]:
-    """Of today's images that may judge the version, those that it never answered."""
+    """Ids of today's independent validation images that the version has not predicted."""
     try:
         truth, _ = independent_images(version.project, [version])
     except ManifestDamaged:
@@ -158,7 +161,7 @@ def unpredicted_images(version: TrainingVersion) -> list[int]:
 
 
 def differing_parameters(versions: Sequence[TrainingVersion]) -> list[tuple[str, list[str]]]:
-    """The parameters that are not the same in all versions, in words."""
+    """The parameters that differ between the versions: (name, value of each version)."""
     rows: list[tuple[str, list[str]]] = [
         ("Dataset Version", [str(one.dataset_version) for one in versions]),
         ("Images", [_images_of(one) for one in versions]),
@@ -193,7 +196,7 @@ def _time_of(version: TrainingVersion) -> str:
 
 
 def _predictions(version: TrainingVersion) -> dict[int, Labels | None]:
-    """image id → what the version said; None where the file could not be read."""
+    """image id → predicted labels; None if the file could not be read."""
     said: dict[int, Any] = dict(version.later_predictions.order_by().values_list("image_id", "predicted"))
     own = version.evaluated_images.exclude(image=None).order_by()
     said |= dict(own.values_list("image_id", "predicted"))

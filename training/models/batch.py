@@ -1,4 +1,4 @@
-"""Many pictures answered by a worker."""
+"""Batch prediction: many images predicted by a worker."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from training.models.version import TrainingVersion
 
 
 class Batch(models.Model):
-    """Pictures of an archive, of what a manifest names, or of a folder of the server, and the answers.
+    """Images of an archive, a manifest or a server folder, and their predictions.
 
-    The row is the truth; answers are lines of a file, `done` of them.
+    The row is the truth; the predictions are lines of a file, `done` of them.
     """
 
     class State(models.TextChoices):
@@ -70,12 +70,12 @@ class Batch(models.Model):
 
     @property
     def folder(self) -> str:
-        """Where its files lie in the default storage."""
+        """Folder of its files in the default storage."""
         return f"batches/{self.pk}"
 
     @property
     def time_left(self) -> str:
-        """At the pace so far; empty where nobody knows."""
+        """Estimated time left at the speed so far; empty if unknown."""
         if not self.is_active or not self.total or not self.done or self.started_at is None:
             return ""
         used_s = (timezone.now() - self.started_at).total_seconds()

@@ -1,7 +1,7 @@
-"""Deeds on a training version from outside its job: start, queue, stop, retry, delete.
+"""Actions on a training version from outside its job: start, stop, retry, delete.
 
-The row is the truth and Redis only carries the work. Every change of state is one conditional UPDATE whose
-row count is looked at, so that two people, or a person and the job, cannot both win.
+The row is the truth and Redis only carries the job. Every change of state is one conditional UPDATE whose
+row count is checked, so that two people, or a person and the job, cannot both win.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ MAX_NUMBER_RETRIES = 10
 
 
 class TrainingRefused(Exception):
-    """A deed that the state of things forbids; the message is a sentence for the user."""
+    """The state of the version or the project forbids the action; the message is a sentence for the user."""
 
 
 class DatasetNameTaken(TrainingRefused):
-    """Somebody else reserved the name of the dataset version a moment ago."""
+    """Somebody else has just reserved the name of the dataset version."""
 
 
 # --- start ---
 
 
 def version_of_submission(submission: UUID) -> TrainingVersion | None:
-    """The version that this opened dialog has started already."""
+    """The version that this opened dialog has already started, or None."""
     return TrainingVersion.objects.filter(submission=submission).first()
 
 
 def start(
     project: Project, configuration: Mapping[str, Any], *, by: User, submission: UUID
 ) -> TrainingVersion:
-    """Make the training version and hand it to its queue. The same submission finds the same version.
+    """Create the training version and enqueue its job; a repeated `submission` returns the first version.
 
-    Raises NameTaken where the dataset version's name was reserved meanwhile, Refused for the submission
-    of another project.
+    Raises DatasetNameTaken if the dataset version's name was reserved meanwhile, TrainingRefused if the
+    submission belongs to another project.
     """
     for _ in range(MAX_NUMBER_RETRIES):
         earlier = version_of_submission(submission)
@@ -82,7 +82,7 @@ def _is_name_taken(project: Project, name: str) -> bool:
 def _insert(
     project: Project, configuration: Mapping[str, Any], by: User, submission: UUID
 ) -> TrainingVersion:
-    """One transaction: reserve the dataset version, take the next number, queue on commit."""
+    """One transaction: reserve the dataset version, take the next number, enqueue the job on commit."""
     flavor = configuration["instance_flavor"]
     with transaction.atomic():
         reserved = DatasetVersion.objects.create(
@@ -111,10 +111,11 @@ def _insert(
 
 
 def add_time(version: TrainingVersion, minutes: int, *, by: User, submission: UUID) -> TrainingVersion:
-    """Train on from a Completed version for `minutes`, on the images that it was trained on and judged by.
+    """Continue a Completed version for `minutes` more, on its own training and validation images.
 
-    It becomes a version of its own, so that the older one stays what it is. The same submission finds the
-    same version. Raises Refused where the version is not Completed or its flavor is gone.
+    The result is a version of its own, so the older one stays unchanged. A repeated `submission` returns
+    the version that the first one made. Raises TrainingRefused if the version is not Completed or its
+    flavor is disabled.
     """
     if not version.is_completed:
         raise TrainingRefused(f"{version} is {version.status}: time can be added to a Completed version.")
@@ -122,10 +123,11 @@ def add_time(version: TrainingVersion, minutes: int, *, by: User, submission: UU
 
 
 def promote(candidate: Candidate, *, by: User, submission: UUID) -> TrainingVersion:
-    """Make another candidate of a Completed version a version of its own, without training.
+    """Turn another candidate of a Completed version into a version of its own, without training.
 
-    It is judged by the same images. The same submission finds the same version. Raises Refused where the
-    candidate's weights were not kept or it is the version's model already.
+    It is evaluated on the same images. A repeated `submission` returns the version that the first one made.
+    Raises TrainingRefused if the version is not Completed, the candidate's weights were not stored, or it
+    is already the version's model.
     """
     version = candidate.training_version
     if not version.is_completed:
@@ -147,7 +149,7 @@ def promote(candidate: Candidate, *, by: User, submission: UUID) -> TrainingVers
 
 
 def _create_from(version: TrainingVersion, by: User, submission: UUID, **fields: Any) -> TrainingVersion:
-    """A version like that one, with other `fields`, on the same dataset version."""
+    """Create a version on the same dataset version and configuration as `version`, except for `fields`."""
     earlier = version_of_submission(submission)
     if earlier:
         return _require_same_project(earlier, version.project)
@@ -171,7 +173,7 @@ def _create_from(version: TrainingVersion, by: User, submission: UUID, **fields:
                 **fields,
             )
             transaction.on_commit(lambda: enqueue(made))
-    except IntegrityError:  # pressed twice, or another training took the number
+    except IntegrityError:  # a second press, or another training took the number
         earlier = version_of_submission(submission)
         if earlier:
             return _require_same_project(earlier, version.project)
@@ -182,12 +184,9 @@ def _create_from(version: TrainingVersion, by: User, submission: UUID, **fields:
 
 
 def _next_number(project: Project) -> int:
-    """Deleted versions keep theirs."""
+    """One above the highest number of the project; deleted versions keep theirs."""
     highest = TrainingVersion.objects.filter(project=project).aggregate(highest=Max("number"))["highest"]
     return (highest or 0) + 1
-
-
-# --- queue ---
 
 
 # --- stop, retry, delete ---
@@ -198,9 +197,9 @@ def _row(version: TrainingVersion) -> TrainingVersionQuerySet:
 
 
 def stop(version: TrainingVersion, by: User) -> bool:
-    """Stop a version that waits at once; ask one that runs to stop and keep its best model.
+    """Stop a waiting version at once, or request a running one to stop and keep its best model.
 
-    False where nothing changed: it had ended, or was asked before.
+    False if nothing changed: the version had ended, or its stop had been requested before.
     """
     now = timezone.now()
     asked = {"stop_requested_at": now, "stop_requested_by": by}
@@ -213,7 +212,7 @@ def stop(version: TrainingVersion, by: User) -> bool:
 
 
 def retry(version: TrainingVersion, by: User) -> bool:
-    """Queue a Failed or Stopped version again with the same configuration. False where it is neither."""
+    """Enqueue a Failed or Stopped version again with the same configuration. False for any other status."""
     ended = _row(version).filter(status__in=[Status.FAILED, Status.STOPPED])
     with transaction.atomic():
         again = ended.update(
@@ -238,9 +237,9 @@ def retry(version: TrainingVersion, by: User) -> bool:
 
 
 def delete(version: TrainingVersion, by: User) -> bool:
-    """Take a version out of the project and its files off the disk. False where it was gone already.
+    """Hide a version and delete its files on commit. False if it had been deleted before.
 
-    Raises Refused while it is active, serves, or another version trains from it.
+    Raises TrainingRefused while it is active, deployed, or another active version is made from it.
     """
     with transaction.atomic():
         if not _row(version).exists():
@@ -254,7 +253,7 @@ def delete(version: TrainingVersion, by: User) -> bool:
 
 
 def set_starred(version: TrainingVersion, is_starred: bool) -> None:
-    """Stars are the team's, not a person's."""
+    """Set or clear the version's star, which the whole team shares."""
     _row(version).update(is_starred=is_starred)
 
 
@@ -268,7 +267,7 @@ def size_on_disk(version: TrainingVersion) -> int:
 
 
 def delete_consequences(version: TrainingVersion) -> list[str]:
-    """What would not work any more without the version, in sentences."""
+    """Sentences that say what would no longer work without the version."""
     sentences = []
     heirs = [str(one) for one in _derived_versions(version).alive().order_by("number")]
     if heirs:
@@ -301,7 +300,7 @@ def _check_can_delete(version: TrainingVersion) -> None:
 
 
 def _derived_versions(version: TrainingVersion) -> TrainingVersionQuerySet:
-    """Those that continue it, and those that one of its candidates became."""
+    """Versions that continue it, and versions promoted from its candidates."""
     return TrainingVersion.objects.filter(
         Q(incremental_version=version) | Q(promoted_candidate__training_version=version)
     )
