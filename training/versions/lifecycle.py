@@ -7,7 +7,8 @@ row count is checked, so that two people, or a person and the job, cannot both w
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from django.utils import timezone
 
 from exeml_site.lib import storage
 from projects.models import DatasetVersion, Project
-from training.models import Candidate, Service, Status, TrainingVersion
+from training.models import Candidate, InstanceFlavor, Service, Status, TrainingVersion
 from training.models.version import FINAL, TrainingVersionQuerySet
 from training.versions.queue import enqueue
 
@@ -35,6 +36,19 @@ class DatasetNameTaken(TrainingRefused):
     """Somebody else has just reserved the name of the dataset version."""
 
 
+@dataclass(frozen=True)
+class TrainingRequest:
+    """A valid configuration, as TrainingConfigurationForm returns it."""
+
+    dataset_version: str  # name to reserve
+    training_ratio: Decimal
+    incremental_version: TrainingVersion | None
+    inference_hardware: str
+    max_inference_ms: int
+    max_training_minutes: int
+    flavor: InstanceFlavor
+
+
 # --- start ---
 
 
@@ -43,9 +57,7 @@ def version_of_submission(submission: UUID) -> TrainingVersion | None:
     return TrainingVersion.objects.filter(submission=submission).first()
 
 
-def start(
-    project: Project, configuration: Mapping[str, Any], *, by: User, submission: UUID
-) -> TrainingVersion:
+def start(project: Project, request: TrainingRequest, *, by: User, submission: UUID) -> TrainingVersion:
     """Create the training version and enqueue its job; a repeated `submission` returns the first version.
 
     Raises DatasetNameTaken if the dataset version's name was reserved meanwhile, TrainingRefused if the
@@ -56,13 +68,12 @@ def start(
         if earlier:
             return _require_same_project(earlier, project)
         try:
-            return _insert(project, configuration, by, submission)
+            return _insert(project, request, by, submission)
         except IntegrityError:
-            if _is_name_taken(project, configuration["dataset_version"]) and not version_of_submission(
-                submission
-            ):
-                raise DatasetNameTaken(name_taken_message(configuration["dataset_version"])) from None
-    raise TrainingRefused("Many trainings are being submitted at this moment. Press Submit again.")
+            name = request.dataset_version
+            if _is_name_taken(project, name) and not version_of_submission(submission):
+                raise DatasetNameTaken(name_taken_message(name)) from None
+    raise TrainingRefused("Many trainings are being submitted right now. Press Submit again.")
 
 
 def name_taken_message(name: str) -> str:
@@ -79,34 +90,45 @@ def _is_name_taken(project: Project, name: str) -> bool:
     return project.dataset_versions.filter(name__iexact=name).exists()
 
 
-def _insert(
-    project: Project, configuration: Mapping[str, Any], by: User, submission: UUID
-) -> TrainingVersion:
+def _insert(project: Project, request: TrainingRequest, by: User, submission: UUID) -> TrainingVersion:
     """One transaction: reserve the dataset version, take the next number, enqueue the job on commit."""
-    flavor = configuration["instance_flavor"]
     with transaction.atomic():
-        reserved = DatasetVersion.objects.create(
+        dataset_version = DatasetVersion.objects.create(
             project=project,
-            name=configuration["dataset_version"],
-            training_ratio=configuration["training_ratio"],
+            name=request.dataset_version,
+            training_ratio=request.training_ratio,
             created_by=by,
         )
-        version = TrainingVersion.objects.create(
-            project=project,
-            number=_next_number(project),
-            submission=submission,
-            dataset_version=reserved,
-            training_ratio=configuration["training_ratio"],
-            incremental_version=configuration["incremental_version"],
-            inference_hardware=configuration["inference_hardware"],
-            max_inference_ms=configuration["max_inference_ms"],
-            max_training_minutes=configuration["max_training_minutes"],
-            flavor=flavor,
-            flavor_name=flavor.name,
-            price_per_hour=flavor.price_per_hour,
-            submitted_by=by,
+        version = _create(
+            project,
+            submission,
+            by,
+            request.flavor,
+            dataset_version=dataset_version,
+            training_ratio=request.training_ratio,
+            incremental_version=request.incremental_version,
+            inference_hardware=request.inference_hardware,
+            max_inference_ms=request.max_inference_ms,
+            max_training_minutes=request.max_training_minutes,
         )
-        transaction.on_commit(lambda: enqueue(version))
+    return version
+
+
+def _create(
+    project: Project, submission: UUID, by: User, flavor: InstanceFlavor, **fields: Any
+) -> TrainingVersion:
+    """Insert a row under the project's next number and enqueue its job on commit."""
+    version = TrainingVersion.objects.create(
+        project=project,
+        number=_next_number(project),
+        submission=submission,
+        submitted_by=by,
+        flavor=flavor,
+        flavor_name=flavor.name,
+        price_per_hour=flavor.price_per_hour,
+        **fields,
+    )
+    transaction.on_commit(lambda: enqueue(version))
     return version
 
 
@@ -158,29 +180,22 @@ def _create_from(version: TrainingVersion, by: User, submission: UUID, **fields:
         raise TrainingRefused(f"The flavor {flavor} is no longer offered. Train again with another one.")
     try:
         with transaction.atomic():
-            made = TrainingVersion.objects.create(
-                project=version.project,
-                number=_next_number(version.project),
-                submission=submission,
+            return _create(
+                version.project,
+                submission,
+                by,
+                flavor,
                 dataset_version=version.dataset_version,
                 training_ratio=version.training_ratio,
                 inference_hardware=version.inference_hardware,
                 max_inference_ms=version.max_inference_ms,
-                flavor=flavor,
-                flavor_name=flavor.name,
-                price_per_hour=flavor.price_per_hour,
-                submitted_by=by,
                 **fields,
             )
-            transaction.on_commit(lambda: enqueue(made))
     except IntegrityError:  # a second press, or another training took the number
         earlier = version_of_submission(submission)
         if earlier:
             return _require_same_project(earlier, version.project)
-        raise TrainingRefused(
-            "Another training was submitted at this moment. Press the button again."
-        ) from None
-    return made
+        raise TrainingRefused("Another training was just submitted. Press the button again.") from None
 
 
 def _next_number(project: Project) -> int:
@@ -202,38 +217,41 @@ def stop(version: TrainingVersion, by: User) -> bool:
     False if nothing changed: the version had ended, or its stop had been requested before.
     """
     now = timezone.now()
-    asked = {"stop_requested_at": now, "stop_requested_by": by}
+    requested = {"stop_requested_at": now, "stop_requested_by": by}
     unclaimed = _row(version).filter(status=Status.INITIALIZING, claimed_attempt__lt=F("attempt"))
-    if unclaimed.update(status=Status.STOPPED, finished_at=now, progress={}, **asked):
+    if unclaimed.update(status=Status.STOPPED, finished_at=now, progress={}, **requested):
         return _refreshed(version)
-    if _row(version).active().filter(stop_requested_at=None).update(**asked):
+    if _row(version).active().filter(stop_requested_at=None).update(**requested):
         return _refreshed(version)
     return False
 
 
 def retry(version: TrainingVersion, by: User) -> bool:
     """Enqueue a Failed or Stopped version again with the same configuration. False for any other status."""
-    ended = _row(version).filter(status__in=[Status.FAILED, Status.STOPPED])
     with transaction.atomic():
-        again = ended.update(
-            status=Status.INITIALIZING,
-            attempt=F("attempt") + 1,
-            submitted_by=by,
-            started_at=None,
-            finished_at=None,
-            heartbeat_at=None,
-            stop_requested_at=None,
-            stop_requested_by=None,
-            stop_reason="",
-            progress={},
-            failure_cause="",
-            failure_remedy="",
-            traceback="",
+        is_enqueued = (
+            _row(version)
+            .filter(status__in=[Status.FAILED, Status.STOPPED])
+            .update(
+                status=Status.INITIALIZING,
+                attempt=F("attempt") + 1,
+                submitted_by=by,
+                started_at=None,
+                finished_at=None,
+                heartbeat_at=None,
+                stop_requested_at=None,
+                stop_requested_by=None,
+                stop_reason="",
+                progress={},
+                failure_cause="",
+                failure_remedy="",
+                traceback="",
+            )
         )
-        if again:
+        if is_enqueued:
             version.refresh_from_db()
             transaction.on_commit(lambda: enqueue(version))
-    return bool(again)
+    return bool(is_enqueued)
 
 
 def delete(version: TrainingVersion, by: User) -> bool:
@@ -269,20 +287,18 @@ def size_on_disk(version: TrainingVersion) -> int:
 def delete_consequences(version: TrainingVersion) -> list[str]:
     """Sentences that say what would no longer work without the version."""
     sentences = []
-    heirs = [str(one) for one in _derived_versions(version).alive().order_by("number")]
-    if heirs:
-        names = ", ".join(heirs)
-        keep = "they keep their" if len(heirs) > 1 else "it keeps its"
-        learned = f"{names} began with what it had learned"
-        sentences.append(f"{learned}: {keep} own model, but can no longer be traced to it.")
-    services = [str(one) for one in version.services.alive().order_by("name")]
+    derived = [str(other) for other in _derived_versions(version).alive().order_by("number")]
+    if derived:
+        keep = "they keep their own models" if len(derived) > 1 else "it keeps its own model"
+        sentences.append(f"{', '.join(derived)} started from it: {keep}, but can no longer be traced to it.")
+    services = [str(service) for service in version.services.alive().order_by("name")]
     if services:
-        sentences.append(f"It answers as {', '.join(services)}: delete that first.")
+        sentences.append(f"It is deployed as {', '.join(services)}: delete that first.")
     completed = version.project.training_versions.completed()
     if version.is_completed and completed.exclude(pk=version.pk).exists():
         sentences.append("It can no longer be compared with other versions.")
     if version.is_completed and not completed.filter(number__gt=version.number).exists():
-        sentences.append("Images that wait in Label Data lose its predictions as suggestions.")
+        sentences.append("Unlabeled images in Label Data lose its predictions as suggestions.")
     return sentences
 
 
@@ -293,10 +309,10 @@ def _check_can_delete(version: TrainingVersion) -> None:
     serves = Q(training_version=version) | Q(canary_version=version) | Q(next_version=version)
     service = Service.objects.alive().filter(serves).first()
     if service:
-        raise TrainingRefused(f"{version} answers as the service {service}. Delete that service first.")
-    heir = _derived_versions(version).active().first()
-    if heir:
-        raise TrainingRefused(f"{heir} is being made from {version}. Wait for it or stop it first.")
+        raise TrainingRefused(f"{version} is deployed as the service {service}. Delete that service first.")
+    derived = _derived_versions(version).active().first()
+    if derived:
+        raise TrainingRefused(f"{derived} is being made from {version}. Wait for it or stop it first.")
 
 
 def _derived_versions(version: TrainingVersion) -> TrainingVersionQuerySet:
