@@ -12,7 +12,7 @@ from django.db import DatabaseError
 
 @register(Tags.database)
 def check_flavors(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Asks the database, so only where one is named: `manage.py check --database default`."""
+    """Queries the database, so it runs only for `manage.py check --database default`."""
     if not databases or "default" not in databases:
         return []
     from training.models import InstanceFlavor

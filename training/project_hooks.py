@@ -1,4 +1,4 @@
-"""What `projects` asks about trainings and services: registered by `apps.ready`."""
+"""What `projects` asks about trainings and services; registered by `apps.ready`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.models import Service, Status
 
 
 def delete_blockers(project: Project) -> Iterator[str]:
-    """ "V002 is Running", "Service exeML-flowers-V001 is Deploying": what forbids to delete the project."""
+    """Sentences that say what prevents deleting the project, as in “V002 is Running”."""
     for version in project.training_versions.active():
         yield f"{version.name} is {version.status}"
     running = [Service.Status.DEPLOYING, Service.Status.RUNNING]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from django.template import Context, Template
 from django.utils import timezone
@@ -18,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 def render(text: str, **context: object) -> str:
     context.setdefault("frame", Frame(role=Role.MANAGER))
-    return Template("{% load training_tags %}" + text).render(Context(context))
+    return Template("{% load format_tags training_tags %}" + text).render(Context(context))
 
 
 def steps_of(project: Project) -> str:
@@ -105,32 +103,3 @@ def test_steps_and_button_ask_for_readiness_once(django_assert_max_num_queries: 
 
     with django_assert_max_num_queries(11):
         render("{% step_bar project %}{% train_button project %}", project=project)
-
-
-@pytest.mark.parametrize(
-    ("length", "words"),
-    [
-        (0, "0.0 s"),
-        (9.94, "9.9 s"),
-        (9.96, "10 s"),
-        (99.4, "99 s"),
-        (100, "1:40 min"),
-        (6010, "1:40:10 h"),
-        (timedelta(minutes=60), "60:00 min"),
-    ],
-)
-def test_a_length_carries_its_unit(length: float | timedelta, words: str) -> None:
-    assert render("{{ length|took }}", length=length) == words
-
-
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        ("Out of memory. Tried to allocate 2 GiB.\nTrace", "Out of memory."),
-        ("weights.pth is not there", "weights.pth is not there."),
-        ("x" * 200, "x" * 140 + "…"),
-        ("", "no reason was given."),
-    ],
-)
-def test_of_a_failure_the_first_sentence_is_said(error: str, words: str) -> None:
-    assert render("{{ error|first_sentence }}", error=error) == words

@@ -1,7 +1,8 @@
-"""The job that looks at new images: an embedding of each, by the engine's quickest network.
+"""The job that embeds new images with the engine's fastest network.
 
 It runs in the labeling worker, whose one process keeps the network loaded. The row is the truth: an image
-without an Embedding is still to be looked at, so a killed job loses nothing and a second one doubles nothing.
+without an Embedding still has to be embedded, so a killed job loses nothing and a repeated one adds
+nothing.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE, MAX_PER_JOB = 256, 1024  # images between two writes, and of one job
+BATCH_SIZE, MAX_PER_JOB = 256, 1024  # images per write, and per job
 MAX_NEIGHBOURS = 12
-UNREADABLE = "unreadable"  # instead of the network's name: the file will not be tried again
+UNREADABLE = "unreadable"  # stored instead of the network's name, so that the file is not tried again
 
 
 def embed(project_id: int) -> int:
-    """Embed living images of the project that have no embedding, newest first; how many there were.
+    """Embed images of the project that have no embedding, newest first; returns how many.
 
-    After SLICE of them it stands in line again, so that suggestions for the first ones need not wait for the
-    last, nor other projects for this one.
+    After MAX_PER_JOB images the job enqueues itself again, so that suggestions for the first ones and other
+    projects need not wait for the last one.
     """
     project = Project.objects.alive().filter(pk=project_id).first()
     done = 0
@@ -51,14 +52,14 @@ def embed(project_id: int) -> int:
 
 
 def enqueue_missing_embeddings() -> None:
-    """Run by the clock: images that were added while the queue was away, or whose job was killed."""
+    """Periodic job: enqueue projects with images whose embedding job was lost or never enqueued."""
     waiting = Image.objects.alive().filter(embedding=None, project__deleted_at=None).order_by()
     for project_id in waiting.values_list("project_id", flat=True).distinct():
         jobs.enqueue("embed_images", project_id)
 
 
 def nearest_labeled_images(project_id: int, picture: bytes) -> list[int]:
-    """Labeled training images of the project most like a picture that is none of them, most alike first."""
+    """Ids of the project's labeled training images most similar to an image file, most similar first."""
     project = Project.objects.alive().filter(pk=project_id).first()
     vectors, is_readable = _embedder().embed([picture])
     if project is None or not is_readable[0]:
@@ -92,7 +93,7 @@ def _embed(batch: Sequence[Image]) -> None:
 
 
 def _thumbnail_path(image: Image) -> Path | None:
-    """The thumbnail: larger than what the network sees, and a tenth of the work to decode."""
+    """The thumbnail, if it exists: larger than the network's input and a tenth of the work to decode."""
     try:
         return local_path(image.thumbnail_name)
     except OSError:

@@ -1,4 +1,4 @@
-"""Which images of a project are copies of one another; looked for again only where images came or went."""
+"""Duplicate groups of a project, searched again only after images were added, deleted or restored."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ if TYPE_CHECKING:
     from training.engine.data.duplicates import Indices
     from training.engine.data.images import Pixels
 
-MAX_COMPARED_IMAGES = 200_000  # images of one search, which needs 6 KB of memory for each
-MAX_QUICK_IMAGES = 20_000  # images that a search compares within seconds
+MAX_COMPARED_IMAGES = 200_000  # of one search, which needs 6 KB of memory for each
+MAX_QUICK_IMAGES = 20_000  # a search of so many takes seconds
 BATCH_SIZE = 500
 
 
 def update_duplicate_groups(project: Project, *, at_once: bool = True) -> int:
-    """Give every living image the lowest id among its copies, or None; how many rows changed.
+    """Set `duplicate_group` to the lowest id among an image's duplicates, or None; returns the changed
+    rows.
 
-    Images that only came are compared with all; where one went or came back, all are compared again. A
-    project of more than `MOST_COMPARED` images is not looked at, and its copies count as unknown. Unless
-    `at_once`, a large project waits until its last image has been embedded, instead of being searched after
-    every portion of an upload.
+    If images were only added, they are compared with all; if one was deleted or restored, all are compared
+    again. A project of more than MAX_COMPARED_IMAGES is not searched, and its duplicates count as unknown.
+    Unless `at_once`, a large project is searched only after its last image was embedded, not after every
+    part of an upload.
     """
     there = alive_images(project).aggregate(count=Count("pk"), last=Max("pk"), total=Sum("pk"))
     if not 0 < there["count"] <= MAX_COMPARED_IMAGES:
@@ -55,7 +56,7 @@ def update_duplicate_groups(project: Project, *, at_once: bool = True) -> int:
 
 
 def _fingerprint(count: int, last: int, total: int) -> str:
-    """Tells images by number, highest id and sum of their ids."""
+    """Identifies a set of images by their number, highest id and sum of ids."""
     return f"{count}:{last}:{total % 2**32}"
 
 
@@ -64,7 +65,7 @@ def _fingerprint_of(images: Sequence[Image]) -> str:
 
 
 def _already_compared(images: Sequence[Image], searched: str) -> Sequence[Image]:
-    """The oldest ones that were compared with each other, if they are those of that search."""
+    """The oldest images, if they are the set that the last search compared."""
     count = int(searched.partition(":")[0] or 0)
     oldest = images[:count]
     return oldest if oldest and _fingerprint_of(oldest) == searched else []
@@ -88,7 +89,7 @@ def _groups(images: Sequence[Image], compared: Sequence[Image]) -> dict[int, tup
 
 
 def _duplicate_keys(images: Sequence[Image], threads: int) -> Pixels:
-    """[N, SIDE, SIDE, 3]; those that are not stored yet are made from the thumbnails."""
+    """[N, SIDE, SIDE, 3] uint8; keys that are not stored yet are made from the thumbnails."""
     import numpy as np
 
     from training.engine.data.duplicates import KEY_SIDE, duplicate_keys
@@ -108,7 +109,7 @@ def _duplicate_keys(images: Sequence[Image], threads: int) -> Pixels:
 
 
 def _store(made: dict[int, Pixels]) -> None:
-    """Of images that are still there; black ones could not be read, and are tried again."""
+    """Store the keys of images that still exist. Black keys are unreadable files, which are tried again."""
     there = Image.objects.filter(pk__in=made).values_list("pk", flat=True)
     DuplicateKey.objects.bulk_create(
         [DuplicateKey(image_id=pk, pixels=made[pk].tobytes()) for pk in there if made[pk].any()],
@@ -120,4 +121,4 @@ def _thumbnail_path(image: Image) -> Path:
     try:
         return local_path(image.thumbnail_name)
     except OSError:
-        return Path(image.thumbnail_name)  # unreadable: alone
+        return Path(image.thumbnail_name)  # does not exist: the image has no duplicates

@@ -1,7 +1,7 @@
-"""The job that looks for what may be wrong with a project's images: copies, probable wrong labels, strangers.
+"""The job that finds issues in the images of a project: label issues, outliers, duplicates, hard examples.
 
-It runs in the labeling worker after the suggestions, on the same vectors, and writes only what changed. What
-it finds are columns of Image, which `projects.quality.issues` turns into filters.
+It runs in the labeling worker after the suggestions, on the same embeddings, and writes only what changed.
+The results are columns of Image, which `projects.quality.issues` turns into filters.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from training.assist.write_findings import alive_images, write_changed
 
 logger = logging.getLogger(__name__)
 
-MIN_LABELED_IMAGES = 10  # labeled images, below which nobody can tell what is usual
-MIN_OTHER_PROBABILITY = 0.6  # probability of another label that makes a label suspicious, at least …
-MAX_OWN_PROBABILITY = 0.15  # … while its own has at most this
+MIN_LABELED_IMAGES = 10  # fewer do not show what is usual
+MIN_OTHER_PROBABILITY = 0.6  # of the suspected label, for a label issue
+MAX_OWN_PROBABILITY = 0.15  # of the image's own label, for a label issue
 NEIGHBOURS = 5
-LOW_CONFIDENCE = 0.5  # probability of the best label, below which the model is not sure
-FAR_DISTANCE_FACTOR = 1.8  # times the usual distance to the nearest labeled images
+LOW_CONFIDENCE = 0.5  # of the best label; below, the model is unsure
+FAR_DISTANCE_FACTOR = 1.8  # times the median distance to the nearest labeled images
 MAX_DEVIATIONS = 3.5
 BLUR_FACTOR = 8  # times less sharp than the project's median: blurred
-MAX_REFERENCE_IMAGES = 5_000  # labeled images that every image is compared with
-MIN_SPREAD = np.array([0.1, 0.05, 5.0, 0.1], np.float32)  # a spread below this is none that one would see
+MAX_REFERENCE_IMAGES = 5_000  # labeled images that each image is compared with
+MIN_SPREAD = np.array([0.1, 0.05, 5.0, 0.1], np.float32)  # of each measure: less is not visible
 
 Floats = NDArray[np.float32]
 
 
 def update_issues(project_id: int) -> int:
-    """Fill suspicion, outlier_score and duplicate groups of a project; how many images changed."""
+    """Update the issue columns of a project's images; returns how many rows changed."""
     project = Project.objects.alive().filter(pk=project_id).first()
     if project is None:
         return 0
@@ -49,14 +49,14 @@ def update_issues(project_id: int) -> int:
     return changed + find_duplicates.update_duplicate_groups(project, at_once=False)
 
 
-# --- probable wrong labels ---
+# --- label issues ---
 
 
 def label_issues(project: Project, table: FeatureTable) -> dict[int, tuple[Any, ...]]:
-    """image → the label that it seems to have instead and its out-of-fold probability; others (None, None).
+    """image id → (suspected label, its out-of-fold probability), or (None, None).
 
-    Confident learning (Northcutt et al. 2021): another label is believed where it is as likely as it usually
-    is for images that carry it. Only images with one label are judged.
+    Confident learning (Northcutt et al. 2021): another label is suspected if it is at least as likely as it
+    usually is for images that carry it. Only images with exactly one label are checked.
     """
     from training.engine.assist.label_suggestions import out_of_fold_probabilities
 
@@ -90,11 +90,11 @@ def label_issues(project: Project, table: FeatureTable) -> dict[int, tuple[Any, 
     return found
 
 
-# --- unlike all others ---
+# --- outliers and blur ---
 
 
 def outlier_scores(table: FeatureTable) -> dict[int, tuple[Any, ...]]:
-    """image → mean distance to its nearest neighbours over the project's median; 1 is usual."""
+    """image id → mean distance to its nearest neighbours over the project's median; 1 is usual."""
     count = len(table.ids)
     if count <= 4 * NEIGHBOURS:
         return {}
@@ -102,14 +102,20 @@ def outlier_scores(table: FeatureTable) -> dict[int, tuple[Any, ...]]:
     for start in range(0, count, 2048):
         likeness = table.features[start : start + 2048] @ table.features.T
         nearest = -np.partition(-likeness, NEIGHBOURS, axis=1)[:, : NEIGHBOURS + 1]
-        found[start : start + 2048] = 1 - (nearest.sum(1) - nearest.max(1)) / NEIGHBOURS  # without itself
+        found[start : start + 2048] = (
+            1 - (nearest.sum(1) - nearest.max(1)) / NEIGHBOURS
+        )  # without the image itself
     found /= max(float(np.median(found)), 1e-6)
     return {pk: (round(value, 1),) for pk, value in zip(table.ids.tolist(), found.tolist(), strict=True)}
 
 
 def _update_blur_limit(project: Project) -> None:
-    """Flower photos and hand signs have a sharpness of 300 and more, 2 to 30 when blurred by 1 % of their
-    longer side; cells under a microscope have 7 as they are: only what is far below the others is blurred."""
+    """Set the sharpness below which an image of the project counts as blurred.
+
+    Flower photos and hand signs have a sharpness of 300 and more, and 2 to 30 when blurred by 1 % of their
+    longer side; sharp microscope images of cells have 7. Therefore the limit depends on the project's
+    median.
+    """
     sharp = [
         value for value in alive_images(project).values_list("sharpness", flat=True) if value is not None
     ]
@@ -125,10 +131,10 @@ def _update_blur_limit(project: Project) -> None:
 
 
 def hard_reasons(project: Project, table: FeatureTable) -> dict[int, tuple[Any, ...]]:
-    """image → the numbers of the documented reasons why it may be hard, as `hardness.write` has them.
+    """image id → the numbers of the reasons why it may be hard, in the format of `hard_examples.write`.
 
-    What is far from the training distribution is told by the median and the median absolute deviation of the
-    labeled images (Iglewicz and Hoaglin 1993: beyond 3.5 of it).
+    A measure is far from the training distribution if it is more than 3.5 median absolute deviations from
+    the median of the labeled images (Iglewicz and Hoaglin 1993).
     """
     taught = np.flatnonzero(table.is_labeled)
     if len(taught) < MIN_LABELED_IMAGES:
@@ -154,7 +160,7 @@ def hard_reasons(project: Project, table: FeatureTable) -> dict[int, tuple[Any, 
 
 
 def _measures(width: int, height: int, brightness: float | None, sharpness: float | None) -> list[float]:
-    """Size and shape (logarithms), brightness, sharpness (logarithm); what is not known counts as usual."""
+    """[log area, log aspect ratio, brightness, log sharpness]; NaN if unknown, which counts as usual."""
     light = np.nan if brightness is None else brightness
     sharp = np.nan if sharpness is None else np.log1p(sharpness)
     return [np.log(width * height), np.log(width / height), light, sharp]
@@ -172,7 +178,7 @@ def _deviates(measured: Floats, taught: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 
 def _nearest_label(table: FeatureTable, taught: NDArray[np.int64]) -> tuple[list[int], Floats]:
-    """The label of each image's nearest labeled neighbours (the most frequent), and its distance to them."""
+    """The most frequent label among each image's nearest labeled neighbours, and the mean distance to it."""
     features, targets = table.features[taught], table.targets[taught]
     count = min(NEIGHBOURS, len(taught) - 1)
     labels, distance = [], np.empty(len(table.ids), np.float32)
@@ -180,7 +186,7 @@ def _nearest_label(table: FeatureTable, taught: NDArray[np.int64]) -> tuple[list
     for start in range(0, len(table.ids), 2048):
         likeness = table.features[start : start + 2048] @ features.T
         for row in range(len(likeness)):
-            if start + row in place_of:  # not itself
+            if start + row in place_of:  # the image itself is no neighbour
                 likeness[row, place_of[start + row]] = -2
         near = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
         distance[start : start + len(near)] = 1 - np.take_along_axis(likeness, near, 1).mean(1)

@@ -1,4 +1,4 @@
-"""The job that foretells what more images of each label would bring a version; in the labeling worker."""
+"""The job that forecasts what more images of each label would bring a version."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIN_IMAGES = 30  # images with features
 
 
 def forecast(version_id: int) -> int:
-    """Fill `learning` of a Completed version from its dataset version; how many labels have a forecast."""
+    """Fill `learning` of a Completed version; returns the number of labels with a forecast."""
     from training.engine.assist.learning_curves import expected_gains
 
     version = TrainingVersion.objects.completed().filter(pk=version_id).first()
@@ -59,7 +59,7 @@ def _vectors(image_ids: list[int]) -> dict[int, Any]:
 
 
 def _groups(ids: list[int]) -> Any:
-    """[N] copies have the same number."""
+    """[N] int64; duplicates have the same number."""
     group = dict[int, int]()
     for chunk in chunks(ids):
         rows = Image.objects.filter(pk__in=chunk, duplicate_group__isnull=False).order_by()

@@ -1,8 +1,8 @@
-"""What a Completed version says about the images that wait: its predictions take the place of suggestions.
+"""Predictions of a Completed version for unlabeled images, which replace suggestions learned from labels.
 
-A version is asked as long as it knows every label in use and learned from at least half as many images as
-are labeled now; after that the suggestions learned from today's labels know more. It sees the stored files,
-in the labeling worker, a thousand at a time; suggestions are there before its first answer.
+A version is used as long as it has every label in use and was trained on at least half as many images as
+are labeled now; after that, suggestions learned from today's labels are better. The job predicts the stored
+files in the labeling worker, a thousand at a time; suggestions exist before its first prediction.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from training.serving.inference import model_cache, predictor
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE, MAX_PER_JOB = 128, 1024  # images between two writes, and of one job
+BATCH_SIZE, MAX_PER_JOB = 128, 1024  # images per write, and per job
 READ_BATCH_SIZE = 5_000
 MAX_SCORES = 5
-MIN_TRAINED_SHARE = 0.5  # of the images that are labeled now, a version has learned from at least this share
+MIN_TRAINED_SHARE = 0.5  # images a version was trained on, per image that is labeled now
 
 Floats = NDArray[np.float32]
 
 
 def usable_version(project: Project) -> TrainingVersion | None:
-    """The newest Completed version that is asked about the images which wait, if there is one."""
+    """The newest Completed version if it is good enough to predict unlabeled images, else None."""
     versions = TrainingVersion.objects.alive().filter(project=project, status=Status.COMPLETED)
     version = versions.select_related("dataset_version").order_by("-number").first()
     if version is None:
@@ -47,7 +47,7 @@ def usable_version(project: Project) -> TrainingVersion | None:
 
 
 def predict_waiting(project_id: int) -> int:
-    """Predict images that wait and have no prediction of the version, newest first; how many."""
+    """Predict unlabeled images that have no prediction of the version yet, newest first; returns how many."""
     project = Project.objects.alive().filter(pk=project_id).first()
     version = usable_version(project) if project else None
     if project is None or version is None:
@@ -79,7 +79,7 @@ def _predict(version: TrainingVersion, batch: Sequence[Image]) -> None:
             answer = predictor.predict(version, local_path(image.file_name).read_bytes())
             scores = [[label, round(score, 4)] for label, score in answer.scores[:MAX_SCORES]]
         except (OSError, predictor.InvalidImage):
-            scores = []  # asked once: its file will not be better the next time
+            scores = []  # stored as well, so that the file is not tried again
         rows.append(Prediction(image=image, version=str(version.job_id), scores=scores))
     Prediction.objects.bulk_create(
         rows, update_conflicts=True, unique_fields=["image"], update_fields=["version", "scores"]
@@ -89,9 +89,9 @@ def _predict(version: TrainingVersion, batch: Sequence[Image]) -> None:
 def prefer_predictions(
     project: Project, likely: Floats | None, ids: list[int], labels: Sequence[int]
 ) -> Floats | None:
-    """`likely` [N, C] with the rows of images that a version predicted replaced by what it said.
+    """`likely` [N, C] with the rows of predicted images replaced by the version's scores.
 
-    Asks for predictions of the images that have none.
+    Enqueues the prediction of the other images. None if there are neither probabilities nor predictions.
     """
     version = usable_version(project)
     if version is None:

@@ -1,7 +1,7 @@
-"""The job that learns from a project's labels what its unlabeled images show.
+"""The job that learns from a project's labels and suggests labels for its unlabeled images.
 
-It runs in the labeling worker after every deed, once however many deeds there were, and writes only what
-changed. Suggestions never become labels by themselves.
+It runs in the labeling worker after each action, once for several of them, and writes only what changed.
+Suggestions never become labels by themselves.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from training.assist.embed_images import network_name
 
 logger = logging.getLogger(__name__)
 
-WRITE_BATCH_SIZE = 1_000  # rows of one write: a person's deed must not wait for more
+WRITE_BATCH_SIZE = 1_000  # rows of one write: an action of a person must not wait longer
 READ_BATCH_SIZE = 5_000
 MOST_PROJECTS = 2  # whose vectors stay in memory: 250 MB for 100,000 images
 MIN_CHANGE = 0.01  # change of a probability; acquisition_score may differ by twice as much
@@ -42,7 +42,7 @@ class Vectors:
 
 @dataclass(frozen=True)
 class FeatureTable:
-    """What is known of the living images that have an embedding; all arrays have one row for each."""
+    """Embeddings and labels of the living images that have an embedding; arrays have one row per image."""
 
     ids: Ids
     features: Floats
@@ -54,7 +54,7 @@ class FeatureTable:
 
 @dataclass(frozen=True)
 class Suggestion:
-    """What an unlabeled image shall say."""
+    """The suggestion for one unlabeled image."""
 
     image_id: int
     suggestion: int | None
@@ -71,7 +71,7 @@ def forget() -> None:
 
 
 def update_suggestions(project_id: int) -> int:
-    """Suggest a label for every unlabeled image of the project; how many rows changed."""
+    """Suggest a label for every unlabeled image of the project; returns how many rows changed."""
     project = Project.objects.alive().filter(pk=project_id).first()
     if project is None:
         _kept.pop(project_id, None)
@@ -80,7 +80,7 @@ def update_suggestions(project_id: int) -> int:
     changed = _changed(table, _suggestions(project, table))
     for start in range(0, len(changed), WRITE_BATCH_SIZE):
         _write(changed[start : start + WRITE_BATCH_SIZE])
-    jobs.enqueue("find_issues", project_id)  # behind other projects' suggestions, for which somebody waits
+    jobs.enqueue("find_issues", project_id)  # behind other projects' suggestions, which are more urgent
     return len(changed)
 
 
@@ -88,7 +88,7 @@ def update_suggestions(project_id: int) -> int:
 
 
 def read_feature_table(project: Project) -> FeatureTable:
-    """Images, vectors and labels as they are now."""
+    """Images, embeddings and labels of the project as they are now."""
     columns = ("pk", "is_labeled", "suggestion_id", "confidence", "acquisition_score")
     images = Image.objects.alive().filter(project=project).order_by("pk").values_list(*columns)
     state = {pk: rest for pk, *rest in images}
@@ -127,7 +127,7 @@ def _vectors(project: Project, image_ids: list[int]) -> Vectors:
 
 
 def _targets(project: Project, ids: Ids, labels: Sequence[int]) -> Floats:
-    """[N, C] which image carries which label."""
+    """[N, C] 1 where the image carries the label."""
     targets = np.zeros((len(ids), len(labels)), np.float32)
     row_of = {pk: row for row, pk in enumerate(ids.tolist())}
     column_of = {pk: column for column, pk in enumerate(labels)}

@@ -1,4 +1,4 @@
-"""Writing what the workers found about images: many rows at a time, and only those that differ."""
+"""Bulk update of image columns that jobs compute; only rows that differ are written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ def alive_images(project: Project) -> ImageQuerySet:
 
 
 def write_changed(project: Project, columns: Sequence[str], wanted: Mapping[int, tuple[Any, ...]]) -> int:
-    """Update the living images whose columns differ, images of the same values together."""
+    """Update the living images whose columns differ from `wanted` (image id → values); returns how many.
+
+    Images that get the same values share an UPDATE.
+    """
     alike: dict[tuple[Any, ...], list[int]] = defaultdict(list)
     for pk, *values in alive_images(project).values_list("pk", *columns):
         new = wanted.get(pk)

@@ -1,4 +1,4 @@
-"""What next? Advice from evidence, each line with the images or the page that it is about."""
+"""Advice on what to do next; each line has its evidence and a link to the images or the page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from training.evaluation.svg_plots import Cell
 from training.models import StopReason, TrainingVersion
 
 MAX_GAINS, MAX_CONFUSIONS = 3, 3
-MIN_GAIN = 0.005  # of recall: less is no reason to label
+MIN_GAIN = 0.005  # of recall; less is not worth the labeling
 MIN_CONFUSED_IMAGES = 2  # images of a confusion
 
 
@@ -24,7 +24,7 @@ class Advice(NamedTuple):
 
 
 def advice_for(version: TrainingVersion, confusions: Sequence[Cell]) -> list[Advice]:
-    """The lines for a Completed version, what brings most first. `confusions`: the most frequent first."""
+    """Advice for a Completed version, the most useful first. `confusions`: the most frequent first."""
     return [
         *_label_issue_advice(version),
         *_leakage_advice(version),
@@ -76,7 +76,7 @@ def _confusion_advice(version: TrainingVersion, confusions: Sequence[Cell]) -> l
 
 
 def _forecast_advice(version: TrainingVersion) -> list[Advice]:
-    """The labels of which more images would bring most."""
+    """The labels that gain most from more images."""
     labels = dict(Label.objects.filter(project=version.project_id).values_list("name", "pk"))
     gains = sorted(version.learning.items(), key=lambda one: -one[1][2])
     found = []

@@ -1,7 +1,7 @@
-"""The sheet that the charts are drawn on: an SVG that brings its own colours for light and dark.
+"""Style of the drawn charts: an SVG with its own colours for light and dark.
 
-The page shows charts by <img>, where no stylesheet of ours reaches them: they are drawn in stand-in colours,
-which become CSS variables that follow `prefers-color-scheme`. Text stays text.
+Pages show charts as <img>, which no stylesheet of the page reaches: charts are drawn in placeholder
+colours, which become CSS variables that follow `prefers-color-scheme`. Text stays text.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-# Stand-in colour while drawing: (CSS variable, light, dark). The values are those of static/css/tokens.css.
+# Placeholder colour: (CSS variable, light, dark). The values are those of static/css/tokens.css.
 COLOURS = {
     "#010101": ("ink", "#171c25", "#e8ebf0"),
     "#020202": ("soft", "#586271", "#a3adbb"),
@@ -44,7 +44,7 @@ RC_PARAMS: dict[Any, Any] = {
 
 
 def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """A transparent sheet in inches; a figure of its own, so nothing is kept between trainings."""
+    """A transparent figure, size in inches; not one of pyplot's, so nothing is kept between trainings."""
     figure = Figure(figsize=(width, height), layout="compressed")
     FigureCanvasSVG(figure)
     figure.patch.set_alpha(0)
@@ -54,6 +54,7 @@ def new_figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def to_svg(figure: Figure) -> bytes:
+    """The figure as SVG, its placeholder colours replaced by CSS variables."""
     out = io.BytesIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     text = out.getvalue().decode()

@@ -21,20 +21,20 @@ from training.evaluation.chart_style import INK, RC_PARAMS, RIGHT, SECOND, SOFT,
 from training.evaluation.leaderboard import Point, ScoredCandidate, is_within_reach, points_of
 from training.evaluation.results import MAX_CHART_LABELS
 
-MAX_TICKS = 40  # labels named on an axis of the matrix
-MAX_COUNTED_LABELS = 20  # up to here every cell carries its number
+MAX_TICKS = 40  # named labels on an axis of the matrix
+MAX_COUNTED_LABELS = 20  # labels, up to which every cell shows its count
 MAX_NAME_LENGTH = 18  # characters of a label on an axis
-# Where a name may stand beside its point, in points of type; the first two are clear of the front's steps.
+# Offsets of a name from its point, in points of type; the first two are clear of the front's steps.
 NAME_OFFSETS = ((-9, 9), (9, -9), (9, 9), (-9, -9), (0, 13), (0, -13), (-13, 0), (13, 0))
-POINT_MARGIN = 8  # points of type around a dot, where no name may stand
+POINT_MARGIN = 8  # points of type around a dot that stay free of names
 
 
 def render(
     found: Report, curve: Sequence[Sequence[float]], candidates: Iterable[ScoredCandidate], limit_ms: float
 ) -> dict[str, bytes]:
-    """Every chart that this training has, by name: same input, same bytes.
+    """The training's charts by name, as SVG: same input, same bytes.
 
-    `curve`: (seconds, accuracy of the best model so far). `limit_ms`: what one image may take.
+    `curve`: (seconds, accuracy of the best model so far). `limit_ms`: time limit of one image.
     """
     with mpl.rc_context(RC_PARAMS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has more fonts than we
@@ -48,7 +48,7 @@ def render(
 
 
 def _confusion_matrix(found: Report) -> Figure | None:
-    """Rows are the true labels; the strength of a cell is its share of the row. None for several labels."""
+    """Rows are the true labels; the opacity of a cell is its share of the row. None for multi-label."""
     if not found.confusion:
         return None
     labels = [one.label for one in found.per_label]
@@ -70,14 +70,14 @@ def _confusion_matrix(found: Report) -> Figure | None:
 
 
 def _rotation(names: Sequence[str]) -> int:
-    """Level while the names fit side by side, then tilted, then upright."""
+    """Degrees: 0 while the names fit side by side, then 30, then 90."""
     if max(map(len, names)) * len(names) <= 36:
         return 0
     return 30 if len(names) <= 6 else 90
 
 
 def _cells(axes: Axes, confusion: Sequence[Sequence[int]]) -> None:
-    """A square for each count that is not zero: the right ones, on the diagonal, in a colour of their own."""
+    """A square for each count that is not zero; the correct ones, on the diagonal, have their own colour."""
     squares: dict[str, list[tuple[Rectangle, float]]] = {RIGHT: [], WRONG: []}
     for true, row in enumerate(confusion):
         for predicted, count in enumerate(row):
@@ -90,7 +90,7 @@ def _cells(axes: Axes, confusion: Sequence[Sequence[int]]) -> None:
         if found:
             least = (
                 0.12 if len(confusion) <= MAX_COUNTED_LABELS else 0.4
-            )  # a dot of two pixels must still be seen
+            )  # a dot of two pixels must be visible
             strengths = [least + (0.6 - least) * share for _, share in found]
             axes.add_collection(
                 PatchCollection([one for one, _ in found], facecolor=colour, alpha=strengths, linewidth=0)
@@ -98,7 +98,7 @@ def _cells(axes: Axes, confusion: Sequence[Sequence[int]]) -> None:
 
 
 def _precision_recall(found: Report) -> Figure:
-    """A row for each label with both rates and intervals; the weakest where there are too many."""
+    """Precision and recall of each label with their intervals; the weakest labels if there are too many."""
     rows = [one for one in found.per_label if one.images or one.precision.support]
     if len(rows) > MAX_CHART_LABELS:
         rows = sorted(rows, key=lambda one: one.f1 or 0.0)[:MAX_CHART_LABELS]
@@ -126,7 +126,7 @@ def _rates(axes: Axes, rates: Sequence[Rate], offset: float, colour: str, marker
 
 
 def _learning_curve(found: Report, curve: Sequence[Sequence[float]]) -> Figure | None:
-    """The best model's accuracy on held-back training images over time; the evaluation's as a line."""
+    """Accuracy of the best model on held-back training images over time; the evaluation's as a line."""
     if not curve:
         return None
     figure, axes = new_figure(5.8, 2.8)
@@ -155,7 +155,7 @@ def _learning_curve(found: Report, curve: Sequence[Sequence[float]]) -> Figure |
 
 
 def _accuracy_latency(points: Sequence[Point], limit_ms: float) -> Figure | None:
-    """What the search tried: the quickest left, the most accurate on top. None for less than two."""
+    """Accuracy over latency of the candidates. None for fewer than two."""
     if len(points) < 2:
         return None
     figure, axes = new_figure(5.8, 3.4)
@@ -178,7 +178,7 @@ def _accuracy_latency(points: Sequence[Point], limit_ms: float) -> Figure | None
 
 
 def _frame(axes: Axes, points: Sequence[Point], limit_ms: float) -> None:
-    """Axes with room for names around the points, and the limit where it lies within reach."""
+    """Axes with room for names around the points, and the limit if it is within reach."""
     times, shares = _coordinates(points)
     if is_within_reach(limit_ms, points):
         times.append(limit_ms)
@@ -209,8 +209,8 @@ def _dots(axes: Axes, points: Sequence[Point], name: str, **look: Any) -> None:
 
 
 def _annotate_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
-    """The chosen one by name, and those of the front that find a free place."""
-    figure.draw_without_rendering()  # from here on it is known where everything lies
+    """Name the chosen candidate, and those of the front that find a free place."""
+    figure.draw_without_rendering()  # positions are known from here on
     taken = _occupied_boxes(axes, points, POINT_MARGIN * figure.dpi / 72)
     named = [point for point in points if point.is_on_front or point.candidate.is_best]
     for point in sorted(named, key=lambda one: (not one.candidate.is_best, -one.accuracy)):
@@ -220,7 +220,7 @@ def _annotate_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> Non
 
 
 def _occupied_boxes(axes: Axes, points: Sequence[Point], around: float) -> list[Bbox]:
-    """Boxes, in pixels, of what a name may not cover: the points, the limit, the front's steps up."""
+    """Boxes, in pixels, that a name may not cover: the points, the limit, the front's steps up."""
     at = axes.transData.transform
     spots = [at((point.ms, point.accuracy)) for point in points]
     front = [point for point in points if point.is_on_front]
@@ -233,7 +233,7 @@ def _occupied_boxes(axes: Axes, points: Sequence[Point], around: float) -> list[
 
 
 def _annotate(axes: Axes, point: Point, taken: Sequence[Bbox]) -> Annotation | None:
-    """Written where nothing is covered; where that is nowhere, only the chosen one's, covering the least."""
+    """Name a point where nothing is covered; the chosen one is always named, where it covers the least."""
     tries = [_annotate_at(axes, point, right, up) for right, up in NAME_OFFSETS]
     cost = [_overlap_count(axes, one, taken) for one in tries]
     best = cost.index(min(cost))
@@ -258,7 +258,7 @@ def _annotate_at(axes: Axes, point: Point, right: int, up: int) -> Annotation:
 
 
 def _overlap_count(axes: Axes, name: Annotation, taken: Sequence[Bbox]) -> int:
-    """How many dots, names and lines it would cover; leaving the axes counts as all of them."""
+    """How many dots, names and lines the name would cover; leaving the axes counts as all of them."""
     box = name.get_window_extent()
     is_inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
     is_inside = is_inside and axes.bbox.containsy(box.y0) and axes.bbox.containsy(box.y1)

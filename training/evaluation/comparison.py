@@ -1,14 +1,13 @@
-"""Versions side by side, judged by the same images: what differs, and whether one is really better.
+"""Versions compared on the same images: which parameters differ, and whether one is significantly better.
 
-The judges are the images of today's validation side with today's labels, less all that any of the versions,
-or a version that it continues, was trained on.
+These are today's validation images with today's labels, without the images that any of the versions, or a
+version that it continues, was trained on.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from projects.datasets import compare as dataset_compare
@@ -26,46 +25,49 @@ Labels = frozenset[str]
 
 @dataclass(frozen=True)
 class PairComparison:
-    """How `other` does against `base` on the images that both answered."""
+    """`other` against `base` on the images that both predicted."""
 
     base: TrainingVersion
     other: TrainingVersion
     only_base: int
     only_other: int
     images: int
-    p: float  # of the exact test, adjusted where several versions are compared
+    p: float  # of the exact test, adjusted for several comparisons
 
     @property
-    def word(self) -> str:
-        if self.p < significance.LEVEL:
-            return "better" if self.only_other > self.only_base else "worse"
-        return "cannot tell yet"
+    def verdict(self) -> str:
+        """ "better" or "worse" if the difference is significant, else empty."""
+        if self.p >= significance.LEVEL:
+            return ""
+        return "better" if self.only_other > self.only_base else "worse"
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
+        """The verdict as a sentence, with its counts and p."""
         counts = (
-            f"Of {self.images:,} images {self.other} alone got {self.only_other:,} right and "
-            f"{self.base} alone {self.only_base:,}"
+            f"Of {self.images:,} images only {self.other} got {self.only_other:,} right and "
+            f"only {self.base} {self.only_base:,}"
         )
-        if self.word != "cannot tell yet":
-            return f"{self.other} is {self.word} than {self.base}. {counts} (p = {_p_text(self.p)})."
-        return f"Whether {self.other} is better than {self.base} cannot be told yet. {counts}{self._needed}"
+        if self.verdict:
+            return f"{self.other} is {self.verdict} than {self.base}. {counts} (p = {_p_text(self.p)})."
+        no_difference = f"There is no reliable difference between {self.other} and {self.base} yet."
+        return f"{no_difference} {counts}{self._images_needed}"
 
     @property
-    def _needed(self) -> str:
+    def _images_needed(self) -> str:
         needed = significance.images_needed(self.only_base, self.only_other, self.images)
         if needed is None:
-            return ": no difference is seen."
+            return "."
         more = max(needed - self.images, 1)
         return (
-            f" (p = {_p_text(self.p)}): if the difference is real, about {round_up(more):,} more "
-            "images of the validation side would tell."
+            f" (p = {_p_text(self.p)}). If the difference is real, about {round_up(more):,} more "
+            "validation images would show it."
         )
 
 
 @dataclass(frozen=True)
 class Column:
-    """One version of a comparison: its accuracy on the common images, and how many it has yet to answer."""
+    """One version of a comparison: accuracy on the common images, and how many it has to predict."""
 
     version: TrainingVersion
     accuracy: Rate
@@ -74,11 +76,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Disagreement:
-    """An image that the versions do not answer alike: (answer, whether it is right) of each."""
+    """An image that the versions predict differently: (version, prediction, whether it is right) of each."""
 
     image_id: int
     truth: Labels
-    answers: list[tuple[str, bool]]
+    answers: list[tuple[TrainingVersion, str, bool]]
 
 
 @dataclass(frozen=True)
@@ -88,27 +90,27 @@ class Comparison:
     parameters: list[tuple[str, list[str]]]
     disagreements: list[Disagreement]
     images: int
-    excluded: int  # of today's validation side, since one of the versions was trained on them
+    excluded: int  # validation images that one of the versions was trained on
     is_waiting: bool
 
 
 def compare(project: Project, versions: Sequence[TrainingVersion]) -> Comparison:
-    """Two or more Completed versions, the first one as the base. Raises ManifestDamaged."""
-    truth, left_out = independent_images(project, versions)
-    answers = [_predictions(version) for version in versions]
-    common = sorted(pk for pk in truth if all(pk in one and one[pk] is not None for one in answers))
-    right = [[one[pk] == truth[pk] for pk in common] for one in answers]
+    """Compare Completed versions, the first one as the base. Raises ManifestDamaged."""
+    truth, excluded = independent_images(project, versions)
+    predictions = [_predictions(version) for version in versions]
+    common = sorted(pk for pk in truth if all(predicted.get(pk) is not None for predicted in predictions))
+    is_right = [[predicted[pk] == truth[pk] for pk in common] for predicted in predictions]
     columns = [
-        Column(version, wilson(sum(mine), len(common)), sum(pk not in one for pk in truth))
-        for version, mine, one in zip(versions, right, answers, strict=True)
+        Column(version, wilson(sum(hits), len(common)), len(truth.keys() - predicted.keys()))
+        for version, hits, predicted in zip(versions, is_right, predictions, strict=True)
     ]
     return Comparison(
         columns,
-        _pair_comparisons(versions, right),
+        _pair_comparisons(versions, is_right),
         differing_parameters(versions),
-        _disagreements(common, truth, answers),
+        _disagreements(common, truth, versions, predictions),
         len(common),
-        left_out,
+        excluded,
         any(column.waiting for column in columns),
     )
 
@@ -116,40 +118,43 @@ def compare(project: Project, versions: Sequence[TrainingVersion]) -> Comparison
 def independent_images(
     project: Project, versions: Iterable[TrainingVersion]
 ) -> tuple[dict[int, Labels], int]:
-    """image id → today's labels, of the images that may judge all the versions; and how many may not."""
-    examined = current_validation_labels(project)
-    taught = set[int]()
+    """The validation images that no version was trained on, and the number of the others.
+
+    Image id → today's labels.
+    """
+    labels_of = current_validation_labels(project)
+    trained_on = set[int]()
     for version in versions:
-        taught |= training_image_ids(version)
-    may = {pk: labels for pk, labels in examined.items() if pk not in taught}
-    return may, len(examined) - len(may)
+        trained_on |= training_image_ids(version)
+    independent = {pk: labels for pk, labels in labels_of.items() if pk not in trained_on}
+    return independent, len(labels_of) - len(independent)
 
 
 def current_validation_labels(project: Project) -> dict[int, Labels]:
-    """The living labeled images of the validation side, with their labels."""
-    found: dict[int, set[str]] = {}
-    marks = Annotation.objects.filter(
+    """image id → labels, of the living labeled images of the validation split."""
+    names_of: dict[int, set[str]] = {}
+    annotations = Annotation.objects.filter(
         image__project=project, image__deleted_at=None, image__split=Split.EVAL
     ).order_by()
-    for image_id, name in marks.values_list("image_id", "label__name"):
-        found.setdefault(image_id, set()).add(name)
-    return {pk: frozenset(names) for pk, names in found.items()}
+    for image_id, name in annotations.values_list("image_id", "label__name"):
+        names_of.setdefault(image_id, set()).add(name)
+    return {pk: frozenset(names) for pk, names in names_of.items()}
 
 
 def training_image_ids(version: TrainingVersion) -> set[int]:
-    """The images that the version, and those that it continues, have been trained on."""
-    found, seen = set[int](), set[int]()
-    one: TrainingVersion | None = version
-    while one is not None and one.pk not in seen:
-        seen.add(one.pk)
-        members = dataset_compare.version_images(one.dataset_version)
-        found |= {pk for pk, member in members.items() if member.usage == Split.TRAIN}
-        one = one.incremental_version
-    return found
+    """Ids of the images that the version, and those that it continues, were trained on."""
+    image_ids, seen = set[int](), set[int]()
+    ancestor: TrainingVersion | None = version
+    while ancestor is not None and ancestor.pk not in seen:
+        seen.add(ancestor.pk)
+        images = dataset_compare.version_images(ancestor.dataset_version)
+        image_ids |= {pk for pk, image in images.items() if image.usage == Split.TRAIN}
+        ancestor = ancestor.incremental_version
+    return image_ids
 
 
 def unpredicted_images(version: TrainingVersion) -> list[int]:
-    """Of today's images that may judge the version, those that it never answered."""
+    """Ids of today's independent validation images that the version has not predicted."""
     try:
         truth, _ = independent_images(version.project, [version])
     except ManifestDamaged:
@@ -158,24 +163,26 @@ def unpredicted_images(version: TrainingVersion) -> list[int]:
 
 
 def differing_parameters(versions: Sequence[TrainingVersion]) -> list[tuple[str, list[str]]]:
-    """The parameters that are not the same in all versions, in words."""
-    rows: list[tuple[str, list[str]]] = [
-        ("Dataset Version", [str(one.dataset_version) for one in versions]),
-        ("Images", [_images_of(one) for one in versions]),
-        ("Training ratio", [f"{one.training_ratio.normalize():f}" for one in versions]),
-        (
-            "Incremental Training Version",
-            [str(one.incremental_version or "None") for one in versions],
-        ),
-        ("Promoted from", [str(promoted_from(one) or "None") for one in versions]),
-        ("Expected Inference Hardware", [one.inference_hardware for one in versions]),
-        ("Max. Inference Duration", [f"{one.max_inference_ms} ms" for one in versions]),
-        ("Max. Training Time", [f"{one.max_training_minutes} minutes" for one in versions]),
-        ("Instance Flavor", [one.flavor_name for one in versions]),
-        ("Network", [_network_of(one) for one in versions]),
-        ("Single-image time", [_time_of(one) for one in versions]),
-    ]
-    return [(name, words) for name, words in rows if any(one != other for one, other in pairwise(words))]
+    """The parameters that differ between the versions: (name, value of each version)."""
+    parameters = [_parameters(version) for version in versions]
+    rows = [(name, [values[name] for values in parameters]) for name in parameters[0]]
+    return [(name, values) for name, values in rows if len(set(values)) > 1]
+
+
+def _parameters(version: TrainingVersion) -> dict[str, str]:
+    return {
+        "Dataset Version": str(version.dataset_version),
+        "Images": _images_of(version),
+        "Training ratio": f"{version.training_ratio.normalize():f}",
+        "Incremental Training Version": str(version.incremental_version or "None"),
+        "Promoted from": str(promoted_from(version) or "None"),
+        "Expected Inference Hardware": version.inference_hardware,
+        "Max. Inference Duration": f"{version.max_inference_ms} ms",
+        "Max. Training Time": f"{version.max_training_minutes} minutes",
+        "Instance Flavor": version.flavor_name,
+        "Network": _network_of(version),
+        "Single-image time": _time_of(version),
+    }
 
 
 def _images_of(version: TrainingVersion) -> str:
@@ -184,7 +191,7 @@ def _images_of(version: TrainingVersion) -> str:
 
 
 def _network_of(version: TrainingVersion) -> str:
-    best = next((one for one in version.candidates.all() if one.is_best), None)
+    best = next((candidate for candidate in version.candidates.all() if candidate.is_best), None)
     return f"{best.network}, {best.resolution} px, {best.recipe}" if best else "--"
 
 
@@ -193,38 +200,45 @@ def _time_of(version: TrainingVersion) -> str:
 
 
 def _predictions(version: TrainingVersion) -> dict[int, Labels | None]:
-    """image id → what the version said; None where the file could not be read."""
-    said: dict[int, Any] = dict(version.later_predictions.order_by().values_list("image_id", "predicted"))
-    own = version.evaluated_images.exclude(image=None).order_by()
-    said |= dict(own.values_list("image_id", "predicted"))
-    return {pk: None if names is None else frozenset(names) for pk, names in said.items()}
+    """image id → predicted labels; None if the file could not be read."""
+    later = version.later_predictions.order_by()
+    evaluated = version.evaluated_images.exclude(image=None).order_by()
+    names_of: dict[int, Any] = dict(later.values_list("image_id", "predicted"))
+    names_of |= dict(evaluated.values_list("image_id", "predicted"))
+    return {pk: None if names is None else frozenset(names) for pk, names in names_of.items()}
 
 
 def _pair_comparisons(
-    versions: Sequence[TrainingVersion], right: Sequence[Sequence[bool]]
+    versions: Sequence[TrainingVersion], is_right: Sequence[Sequence[bool]]
 ) -> list[PairComparison]:
     """Every other version against the first."""
     counts = []
-    for mine in right[1:]:
-        pairs = list(zip(right[0], mine, strict=True))
+    for hits in is_right[1:]:
+        pairs = list(zip(is_right[0], hits, strict=True))
         counts.append((sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)))
-    values = significance.holm_adjusted([significance.mcnemar_p_value(*one) for one in counts])
+    p_values = significance.holm_adjusted([significance.mcnemar_p_value(a, b) for a, b in counts])
     return [
-        PairComparison(versions[0], other, only_base, only_other, len(right[0]), p)
-        for other, (only_base, only_other), p in zip(versions[1:], counts, values, strict=True)
+        PairComparison(versions[0], other, only_base, only_other, len(is_right[0]), p)
+        for other, (only_base, only_other), p in zip(versions[1:], counts, p_values, strict=True)
     ]
 
 
 def _disagreements(
-    common: Sequence[int], truth: dict[int, Labels], answers: Sequence[dict[int, Labels | None]]
+    common: Sequence[int],
+    truth: dict[int, Labels],
+    versions: Sequence[TrainingVersion],
+    predictions: Sequence[dict[int, Labels | None]],
 ) -> list[Disagreement]:
-    found = []
+    disagreements = []
     for pk in common:
-        said = [one[pk] or frozenset() for one in answers]
-        if any(one != said[0] for one in said):
-            told = [(", ".join(sorted(one)) or "no label", one == truth[pk]) for one in said]
-            found.append(Disagreement(pk, truth[pk], told))
-    return found
+        labels = [predicted[pk] or frozenset() for predicted in predictions]
+        if len(set(labels)) > 1:
+            answers = [
+                (version, ", ".join(sorted(names)) or "no label", names == truth[pk])
+                for version, names in zip(versions, labels, strict=True)
+            ]
+            disagreements.append(Disagreement(pk, truth[pk], answers))
+    return disagreements
 
 
 def _p_text(p: float) -> str:

@@ -1,4 +1,4 @@
-"""The curves of an evaluation as rows, from the predictions that are stored beside them."""
+"""Curves of an evaluation as rows, computed from its stored predictions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Kind = Curve.Kind
 def curves_of(
     version: TrainingVersion, images: Sequence[EvaluatedImage], labels: Sequence[str]
 ) -> list[Curve]:
-    """Unsaved rows; `labels` in the order of the scores. Nothing where no image has scores of that order."""
+    """Unsaved rows; `labels` in the order of the scores. Empty if no image has scores of that length."""
     images = [one for one in images if len(one.scores) == len(labels)]
     if not images:
         return []
@@ -38,7 +38,7 @@ def curves_of(
 
 
 def add_missing_curves(version: TrainingVersion) -> None:
-    """Give a version that was evaluated before curves were kept its own; others stay as they are."""
+    """Compute the curves of a version that was evaluated before curves were stored."""
     if version.curves.exists() or not version.evaluated_images.exists():
         return
     images = list(version.evaluated_images.all())
@@ -52,7 +52,7 @@ def _threshold_curve(label: str, scores: NDArray[np.float64], truth: NDArray[np.
 
 
 def _label_matrix(images: Iterable[EvaluatedImage], labels: Sequence[str]) -> NDArray[np.bool_]:
-    """[N, C] which image carries which label."""
+    """[N, C] True where the image carries the label."""
     place = {label: i for i, label in enumerate(labels)}
     rows = [[place[name] for name in one.truth if name in place] for one in images]
     table = np.zeros((len(rows), len(labels)), np.bool_)

@@ -1,4 +1,4 @@
-"""Which evaluated images of a version, in which order: the page's address in the domain's types."""
+"""Filter and order of a version's evaluated images, read from the page's address."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Chip(NamedTuple):
 
 @dataclass(frozen=True)
 class EvaluatedImageQuery:
-    """What an address asks for; nonsense in it counts as not said.
+    """Filter and order of evaluated images; invalid parameters are ignored.
 
     `missed`: images that carry the label and were not predicted as it; `wrongly`: the other way round.
     """
@@ -57,7 +57,7 @@ class EvaluatedImageQuery:
         )
 
     def images(self, version: TrainingVersion) -> EvaluatedImageQuerySet:
-        """In order, without the scores of all labels, which are long."""
+        """The matching images in order, without `scores`, which are long."""
         images: Any = version.evaluated_images.all()
         if self.outcome in ("wrong", "right"):
             images = images.filter(is_correct=self.outcome == "right")
@@ -85,7 +85,7 @@ class EvaluatedImageQuery:
 
     @property
     def hidden(self) -> list[tuple[str, str]]:
-        """What the search form sends along."""
+        """Hidden fields of the search form."""
         names = ("outcome", "true", "predicted", "missed", "wrongly")
         return [(name, getattr(self, name)) for name in names if getattr(self, name)]
 
@@ -110,7 +110,7 @@ class EvaluatedImageQuery:
 
 
 def _in_first_column_only(images: Any, label: str, first: str, second: str) -> Any:
-    """Images that one column names and the other does not."""
+    """Images with the label in the column of `first` and not in the column of `second`."""
     if not label:
         return images
     both = getattr(images, second)(label).order_by().values("pk")

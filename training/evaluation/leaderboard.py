@@ -1,4 +1,4 @@
-"""What the page says about the search: what was tried, where the time went, why it ended."""
+"""The search for the page: its candidates, where the time went, why it ended."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import NamedTuple, Protocol
 
 from training.models import Candidate, StopReason, TrainingVersion
 
-LIMIT_REACH = 1.6  # times the slowest candidate, a limit is still drawn
-# The engine's words, joined by “ + ” where models are mixed; their text for one model and for several.
+LIMIT_REACH = 1.6  # times the slowest candidate: a limit beyond is not drawn
+# Recipes of fine-tuning in the engine, joined by “ + ” in a mix; their text for one model and for several.
 FINE_TUNED_TEXTS = (
     ("fine-tuned", "fine-tuned", "{} fine-tuned"),
     ("last blocks", "last blocks fine-tuned", "last blocks of {} fine-tuned"),
@@ -25,7 +25,7 @@ PHASE_NAMES = {
     "fine-tuning": "Fine-tuning",
     "export": "Saving the model",
 }
-BAR_UNITS, MIN_BAR_UNITS = 1000, 12  # units of the bar, and what the shortest phase takes of it to be seen
+BAR_UNITS, MIN_BAR_UNITS = 1000, 12  # width of the bar, and of its shortest phase to be visible
 OTHER_PHASE = "Other: starting, evaluating, drawing charts"
 
 
@@ -49,7 +49,7 @@ class ScoredCandidate(Protocol):
 
 
 class Point(NamedTuple):
-    """A candidate that has both numbers. On the front: nothing as quick is as accurate."""
+    """A candidate with accuracy and latency. On the front: no candidate as fast is as accurate."""
 
     ms: float
     accuracy: float
@@ -62,7 +62,7 @@ class Point(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """A part of the training's time, and where it lies on a bar of BAR units. `look` names its colour."""
+    """A part of the training's time and its place on a bar of BAR_UNITS. `look`: its CSS class."""
 
     name: str
     seconds: float
@@ -73,7 +73,7 @@ class Phase(NamedTuple):
 
 
 def best_first(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """By accuracy on held-back images, of equals the chosen and then the quicker one; failures last."""
+    """By held-back accuracy; of equals the chosen and then the faster one first; failed candidates last."""
 
     def rank(one: Candidate) -> tuple[bool, float, bool, float]:
         return one.accuracy is None, -(one.accuracy or 0.0), not one.is_best, one.inference_ms or 0.0
@@ -82,7 +82,7 @@ def best_first(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 
 def points_of(candidates: Iterable[ScoredCandidate]) -> list[Point]:
-    """The candidates with both numbers, the quickest first."""
+    """The candidates with accuracy and latency, fastest first."""
     known = [
         (one.inference_ms, one.accuracy, one)
         for one in candidates
@@ -96,12 +96,12 @@ def points_of(candidates: Iterable[ScoredCandidate]) -> list[Point]:
 
 
 def is_within_reach(limit_ms: float, points: Iterable[Point]) -> bool:
-    """Whether the limit can be drawn without pressing the points into a corner."""
+    """Whether the limit can be drawn without squeezing the points into a corner."""
     return limit_ms <= LIMIT_REACH * max(point.ms for point in points)
 
 
 def points_description(points: list[Point]) -> str:
-    """What the chart of accuracy and time shows, for those who do not see it."""
+    """Text alternative of the chart of accuracy and latency."""
     words = f"Accuracy on held-back images and single-image time of {len(points)} candidates"
     for one in points:
         if one.candidate.is_best or one is points[0]:
@@ -112,7 +112,7 @@ def points_description(points: list[Point]) -> str:
 
 
 def points_note(points: list[Point], version: TrainingVersion) -> str:
-    """Where the limit is when it is not drawn."""
+    """Says where the limit is if it is not drawn."""
     if not points or is_within_reach(version.max_inference_ms, points):
         return ""
     return f"The limit of {version.max_inference_ms} ms lies far to the right of all of them."
@@ -124,7 +124,7 @@ def short_network(names: str) -> str:
 
 
 def recipe_text(recipe: str) -> str:
-    """“fine-tuned + last blocks + joint linear head” as a person would say it; a stranger as it is."""
+    """“fine-tuned + last blocks + joint linear head” in plain words; an unknown recipe as it is."""
     parts = recipe.split(" + ")
     tuned = [
         words
@@ -147,7 +147,7 @@ def _counted_recipe(count: int, one: str, more: str) -> str:
 
 
 def phases_of(version: TrainingVersion) -> list[Phase]:
-    """Where the training's time went, in the order of the work; empty where that is not known."""
+    """The phases of the training in the order of the work; empty if they are unknown."""
     known: dict[str, float] = version.seconds_by_phase
     if not known:
         return []
@@ -176,7 +176,7 @@ def _bar_layout(lengths: dict[str, float], total: float) -> list[Phase]:
 
 
 def why_it_ended(version: TrainingVersion) -> str:
-    """A sentence for a Completed version; empty where the reason is not known."""
+    """Why the training of a Completed version ended, as a sentence; empty if unknown."""
     if version.stop_reason == StopReason.USER:
         person = version.stop_requested_by
         return (
@@ -192,7 +192,7 @@ def why_it_ended(version: TrainingVersion) -> str:
 
 
 def promoted_from(version: TrainingVersion) -> TrainingVersion | None:
-    """The version whose candidate became this one."""
+    """The version whose candidate was promoted to this one, or None."""
     return version.promoted_candidate.training_version if version.promoted_candidate else None
 
 

@@ -1,4 +1,4 @@
-"""The report of a version as one HTML file that needs nothing else: charts and pictures lie inside."""
+"""The report of a version as one self-contained HTML file: charts and thumbnails are embedded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STYLES = ("tokens.css", "report.css")
 
 
 def report_html(version: TrainingVersion) -> str:
-    """The whole document. It follows the reader's light or dark, and prints."""
+    """The whole document. It follows the reader's light or dark mode and can be printed."""
     context = {
         "version": version,
         "project": version.project,
@@ -46,7 +46,7 @@ def report_html(version: TrainingVersion) -> str:
 
 
 def parameters_of(version: TrainingVersion) -> dict[str, Any]:
-    """What was asked for, what it was made from, and how it ended."""
+    """Configuration, origin and ending of the version."""
     dataset = version.dataset_version
     return {
         "project": version.project.name,
@@ -75,7 +75,7 @@ def parameters_of(version: TrainingVersion) -> dict[str, Any]:
 
 
 def _charts(version: TrainingVersion) -> list[str]:
-    """The stored SVGs, without their XML declaration, each with names of its own."""
+    """The stored SVGs without XML declaration; ids are prefixed with the chart's name to stay unique."""
     found = list[str]()
     for name in version.progress.get("charts", []):
         try:
@@ -90,7 +90,7 @@ def _charts(version: TrainingVersion) -> list[str]:
 
 
 def _mistakes(version: TrainingVersion) -> list[dict[str, Any]]:
-    """The surest mistakes with their thumbnails as data."""
+    """The most confident mistakes with their thumbnails as data URLs."""
     wrong = version.evaluated_images.filter(is_correct=False).defer("scores").select_related("image")
     return [
         {"one": one, "picture": _thumbnail_data_url(one)}

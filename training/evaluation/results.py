@@ -1,4 +1,4 @@
-"""What the page says about an evaluation: rows, warnings and the words beside each chart."""
+"""The evaluation of a version for its page: rows, warnings and the text alternative of each chart."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ CHARTS = {
     "learning-curve": "Learning curve",
     "accuracy-latency": "Accuracy and single-image time",
 }
-SEARCH_CHART = "accuracy-latency"  # stands beside what was tried, apart from the charts of the evaluation
+SEARCH_CHART = "accuracy-latency"  # shown beside the leaderboard, apart from the charts of the evaluation
 MAX_CONFUSIONS = 12
-MAX_CHART_LABELS = 40  # labels in the chart of precision and recall; beyond, the weakest of them
+MAX_CHART_LABELS = 40  # in the chart of precision and recall, which shows the weakest ones
 SORTS = ("label", "images", "accuracy", "precision", "recall", "f1")
 
 
@@ -39,13 +39,13 @@ class LabelResult:
 
     @property
     def images_needed(self) -> int:
-        """How many more validation images would tell its recall to ± 10 points."""
+        """Validation images to add until the recall is known to within ± 10 points."""
         return label_images_needed(self)
 
 
 @dataclass(frozen=True)
 class StoredChart:
-    """A stored chart with the words that say the same."""
+    """A stored chart and its text alternative."""
 
     name: str
     title: str
@@ -55,7 +55,7 @@ class StoredChart:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a Completed version shows of its evaluation."""
+    """Everything that the page of a Completed version shows of its evaluation."""
 
     accuracy: Metric
     precision: Metric
@@ -68,7 +68,7 @@ class Results:
     candidates: list[Candidate]
     points: list[Point]
     averages: list[Average]
-    uncertainty_notes: list[str]  # what the validation side is too small to tell
+    uncertainty_notes: list[str]  # what the validation split is too small for
     is_multi_label: bool = False
     hamming: float | None = None
     mean_average_precision: float | None = None
@@ -88,7 +88,7 @@ class Results:
 
 
 def results_of(version: TrainingVersion) -> Results | None:
-    """The evaluation of a Completed version; None where nothing was recorded."""
+    """The evaluation of a Completed version; None if nothing was recorded."""
     by_label: dict[str, dict[str, Metric]] = {}
     for metric in version.metrics.all():
         by_label.setdefault(metric.label, {})[metric.name] = metric
@@ -131,7 +131,7 @@ def results_of(version: TrainingVersion) -> Results | None:
 
 
 def _mean_average_precision(version: TrainingVersion) -> float | None:
-    """Over the labels that validation images carry."""
+    """Mean over the labels that validation images carry."""
     curves = version.curves.filter(kind=Curve.Kind.THRESHOLD)
     return _mean(list(curves.values_list("area", flat=True)))
 
@@ -142,7 +142,7 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def filter_and_sort(rows: Iterable[LabelResult], sort: str, search: str) -> list[LabelResult]:
-    """The rows whose label contains `search`, in the order of `sort` ("recall", "-recall"); gaps last."""
+    """Rows whose label contains `search`, ordered by `sort` ("recall", "-recall"); undefined values last."""
     wanted = [row for row in rows if search.casefold() in row.label.casefold()]
     field, is_falling = sort.removeprefix("-"), sort.startswith("-")
     if field not in SORTS:
@@ -159,7 +159,7 @@ def _key(row: LabelResult, field: str) -> Any:
 
 
 def _charts(version: TrainingVersion, words: dict[str, str], notes: dict[str, str]) -> list[StoredChart]:
-    """Those that the worker drew."""
+    """The charts that the worker drew."""
     drawn = version.progress.get("charts", [])
     return [
         StoredChart(name, CHARTS[name], words[name], notes.get(name, "")) for name in CHARTS if name in drawn

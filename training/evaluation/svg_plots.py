@@ -1,4 +1,4 @@
-"""Geometry of the charts that a page draws itself, so that they can be pressed and follow a slider."""
+"""Geometry of the charts that pages draw themselves, so that they are interactive."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from django.utils.safestring import SafeString, mark_safe
 from training.engine.evaluation.metrics import Rate, wilson
 from training.models import Curve
 
-PLOT_UNITS = 100  # units of a chart
-MAX_TABLE_LABELS = 20  # labels of a matrix that still is a table
+PLOT_UNITS = 100  # width and height of a chart
+MAX_TABLE_LABELS = 20  # a larger matrix is an SVG instead of a table
 THRESHOLD_COUNT = 101
 
 
@@ -42,13 +42,13 @@ class Cell(NamedTuple):
 
     @property
     def level(self) -> int:
-        """1 to 5, for the colour; 0 where it is empty."""
+        """Colour level 1 to 5; 0 for an empty cell."""
         return 0 if not self.images else 1 + min(int(self.strength * 5), 4)
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """Rows are true labels. `rows` hold every cell, `filled` those that are not zero."""
+    """Confusion matrix; rows are true labels. `rows` holds every cell, `filled` those that are not zero."""
 
     labels: list[str]
     rows: list[tuple[str, list[Cell]]]
@@ -59,7 +59,7 @@ class Matrix:
         return len(self.labels) <= MAX_TABLE_LABELS
 
     def svg_cells(self, url: str) -> SafeString:
-        """The filled cells as elements of an SVG: templates take a fifth of a second for thousands."""
+        """The filled cells as SVG elements; a template takes 0.2 s for thousands of them."""
         return mark_safe(
             "".join(
                 f'<a href="{url}?{escape(cell.query)}" tabindex="-1"><title>{escape(cell.words)}</title>'
@@ -75,7 +75,7 @@ class Matrix:
 
 
 def build_matrix(confusion: dict[str, Any]) -> Matrix | None:
-    """None for several labels an image, which have no such matrix."""
+    """The confusion matrix; None for multi-label versions, which have none."""
     labels, table = confusion.get("labels", []), confusion.get("matrix", [])
     if not table:
         return None
@@ -101,7 +101,7 @@ def _cell(labels: Sequence[str], true: int, predicted: int, count: int, of_row: 
 
 
 class ThresholdStep(NamedTuple):
-    """One threshold of a label: what is named from it on."""
+    """Precision and recall of a label at one threshold."""
 
     threshold: float
     precision: Rate
@@ -117,7 +117,8 @@ class ThresholdStep(NamedTuple):
 
 
 def threshold_steps(points: Sequence[Sequence[int]], every: int = 10) -> list[ThresholdStep]:
-    """Of a THRESHOLD curve: at threshold 0 every image is named, so its hits are all that carry the label."""
+    """Every `every`th threshold of a THRESHOLD curve. At threshold 0 every image is predicted, so its hits
+    are all images that carry the label."""
     carried = points[0][0]
     return [
         ThresholdStep(number / (THRESHOLD_COUNT - 1), wilson(hits, named), wilson(hits, carried))
@@ -127,14 +128,14 @@ def threshold_steps(points: Sequence[Sequence[int]], every: int = 10) -> list[Th
 
 
 def precision_recall_line(points: Sequence[Sequence[int]]) -> str:
-    """Recall to the right, precision upwards, as points of a polyline; nothing named has no precision."""
+    """SVG points with recall to the right and precision upwards; no predictions, no precision."""
     carried = points[0][0]
     places = [(hits / carried, hits / named) for hits, named in points if named and carried]
     return _polyline_points(places)
 
 
 class CoverageStep(NamedTuple):
-    """What is left when less sure answers are refused."""
+    """Coverage and accuracy if answers below a confidence threshold are rejected."""
 
     threshold: float
     answered: Rate  # of all images
@@ -159,7 +160,7 @@ def coverage_step(right: int, answered: int, total: int, threshold: float = 0.0)
 
 
 def coverage_line(points: Sequence[Sequence[int]]) -> str:
-    """Coverage to the right, accuracy upwards."""
+    """SVG points with coverage to the right and accuracy upwards."""
     total = points[0][1]
     return _polyline_points((answered / total, right / answered) for right, answered in points if answered)
 
@@ -187,7 +188,7 @@ def calibration_bins(curve: Curve) -> list[CalibrationBin]:
 
 
 def calibration_text(bins: Sequence[CalibrationBin], error: float | None) -> str:
-    """Is the model as sure as it is right?"""
+    """Mean confidence against accuracy, as a sentence; empty if unknown."""
     images = sum(one.rate.support for one in bins)
     if not images or error is None:
         return ""

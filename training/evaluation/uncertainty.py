@@ -1,4 +1,4 @@
-"""How far the numbers of an evaluation can be trusted, in plain words; averages that are named."""
+"""Uncertainty of an evaluation's numbers, as sentences; macro, weighted and micro averages."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Protocol
 from training.engine.evaluation.metrics import wilson_interval
 from training.models import Metric
 
-MAX_ACCURACY_HALF_WIDTH = 0.05  # half of an interval's width, at most, for the accuracy …
-MAX_RECALL_HALF_WIDTH = 0.10  # … and for the recall of a label
+MAX_ACCURACY_HALF_WIDTH = 0.05  # half of the interval's width, at most, for a precise accuracy
+MAX_RECALL_HALF_WIDTH = 0.10  # the same for the recall of a label
 MAX_IMAGES_NEEDED = 100_000
 
 
 class LabelNumbers(Protocol):
-    """One label's numbers."""
+    """Metrics of one label."""
 
     @property
     def label(self) -> str: ...
@@ -33,7 +33,7 @@ class LabelNumbers(Protocol):
 
 @dataclass(frozen=True)
 class Average:
-    """`name` says how the labels were averaged; `meaning` in a sentence."""
+    """`name` of the averaging method; `meaning` explains it in a sentence."""
 
     name: str
     meaning: str
@@ -43,8 +43,8 @@ class Average:
 
 
 def images_needed(share: float, half_width: float) -> int:
-    """The fewest images on which a rate of `share` is known to ± `half_width`: where Wilson's interval (1927)
-    of that rate is no wider, at most MOST_NEEDED."""
+    """The fewest images for which Wilson's interval (1927) of a rate of `share` is at most ± `half_width`;
+    at most MAX_IMAGES_NEEDED."""
     low, high = 1, MAX_IMAGES_NEEDED
     while low < high:
         middle = (low + high) // 2
@@ -61,7 +61,7 @@ def _half_width(share: float, images: int) -> float:
 
 
 def accuracy_note(accuracy: Metric, ratio: Decimal) -> str:
-    """What the validation side is too small to tell, and how many images would tell it; else empty."""
+    """How precisely the accuracy is known and how many images would help; empty if precisely enough."""
     if accuracy.value is None or accuracy.low is None or accuracy.high is None:
         return ""
     if (accuracy.high - accuracy.low) / 2 <= MAX_ACCURACY_HALF_WIDTH:
@@ -78,7 +78,7 @@ def accuracy_note(accuracy: Metric, ratio: Decimal) -> str:
 
 
 def recall_note(rows: Sequence[LabelNumbers]) -> str:
-    """The same of the labels' recall."""
+    """The same for the recall of the labels."""
     rough = [row for row in rows if row.images and label_images_needed(row)]
     if not rough:
         return ""
@@ -92,7 +92,7 @@ def recall_note(rows: Sequence[LabelNumbers]) -> str:
 
 
 def label_images_needed(row: LabelNumbers) -> int:
-    """How many more validation images of the label would tell its recall to ± 10 points; 0 where enough."""
+    """Validation images to add until the recall is known to within ± 10 points; 0 if there are enough."""
     recall = row.recall
     if recall.value is None or recall.low is None or recall.high is None:
         return 0
@@ -102,9 +102,9 @@ def label_images_needed(row: LabelNumbers) -> int:
 
 
 def averages(rows: Sequence[LabelNumbers], overall: dict[str, Metric], is_multi_label: bool) -> list[Average]:
-    """Macro as it is stored; weighted and, for several labels, micro from the labels' rows.
+    """Macro average as stored; weighted and, for multi-label, micro averages computed from the rows.
 
-    As scikit-learn's, with `zero_division=0`.
+    Equal to scikit-learn's with `zero_division=0`.
     """
     found = [
         Average(
@@ -129,7 +129,7 @@ def averages(rows: Sequence[LabelNumbers], overall: dict[str, Metric], is_multi_
 
 
 def round_up(count: int) -> int:
-    """No more figures than an estimate deserves: to tens from 100 on, to hundreds from 1,000 on."""
+    """Rounded up to tens from 100 on and to hundreds from 1,000 on: no more digits than an estimate has."""
     step = 1 if count < 100 else 10 if count < 1000 else 100
     return -(-count // step) * step
 

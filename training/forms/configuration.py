@@ -23,7 +23,7 @@ from training.models.version import (
     MIN_INFERENCE_MS,
     MIN_TRAINING_MINUTES,
 )
-from training.versions.lifecycle import name_taken_message
+from training.versions.lifecycle import TrainingRequest, name_taken_message
 
 DEFAULT_RATIO = Decimal("0.8")
 DEFAULT_HOURS = Decimal(1)
@@ -159,6 +159,19 @@ class TrainingConfigurationForm(forms.Form):
             return field.clean(typed)
         except ValidationError:
             return None
+
+    def request(self) -> TrainingRequest:
+        """The training that a valid form asks for."""
+        cleaned = self.cleaned_data
+        return TrainingRequest(
+            dataset_version=cleaned["dataset_version"],
+            training_ratio=cleaned["training_ratio"],
+            incremental_version=cleaned["incremental_version"],
+            inference_hardware=cleaned["inference_hardware"],
+            max_inference_ms=cleaned["max_inference_ms"],
+            max_training_minutes=cleaned["max_training_minutes"],
+            flavor=cleaned["instance_flavor"],
+        )
 
     # --- what needs the project ---
 

@@ -1,4 +1,4 @@
-"""Another candidate of a finished search becomes a version: its weights are exported, nothing is trained."""
+"""Promotion: exports another candidate of a finished search as a version's model, without training."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from exeml_site.lib import storage
 from training.engine import EngineError, FitResult, Sample
 from training.models import Candidate, TrainingVersion
 
-CANDIDATES_FILE = "candidates.pt"  # beside the folder of the bundle
+CANDIDATES_FILE = "candidates.pt"  # in the version's folder, beside bundle/
 MAX_EXAMPLES = 8
 
 
 def promote(version: TrainingVersion, samples: Sequence[Sample], folder: Path) -> FitResult:
-    """The candidate that was asked for as a bundle in `folder`. Raises EngineError where that cannot be."""
+    """Export the version's promoted candidate as a bundle in `folder`. Raises EngineError if it is gone."""
     from training.engine.search.candidate_store import restore_candidate
 
     candidate = version.promoted_candidate

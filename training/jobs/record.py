@@ -1,7 +1,7 @@
-"""From predictions to rows: what a finished training leaves in the database.
+"""Stores the results of a finished training in the database.
 
-Every number of the page is computed here from the `EvaluatedImage` rows that are stored beside it, so the
-numbers of a page always add up.
+Every metric is computed from the `EvaluatedImage` rows stored beside it, so the numbers of a page always
+add up.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def record(
     predictions: Iterable[SamplePrediction],
     candidates: Iterable[CandidateReport],
 ) -> Report:
-    """Store predictions, candidates and every metric; what an earlier attempt left is replaced."""
+    """Store predictions, candidates, metrics and curves; rows of an earlier attempt are replaced."""
     for rows in (version.metrics, version.evaluated_images, version.candidates, version.curves):
         rows.all().delete()
     images = _evaluated_images(version, predictions)
@@ -43,7 +43,7 @@ def record(
 def report_of(
     images: Iterable[EvaluatedImage | SamplePrediction], labels: Sequence[str], is_multi_label: bool
 ) -> Report:
-    """The evaluation computed from stored predictions. A label that only the truth knows joins at the end."""
+    """The evaluation report of stored predictions. Labels that only the truth has come last."""
     images = list(images)
     known = set(labels)
     strangers = sorted({name for one in images for name in one.truth if name not in known})
@@ -75,12 +75,12 @@ def _evaluated_images(
 
 
 def _image_id(one: SamplePrediction) -> int | None:
-    """A manifest from elsewhere names images that are not ours."""
+    """The image's primary key; None if the id comes from a foreign manifest."""
     return int(one.id) if one.id.isdecimal() else None
 
 
 def _existing_image_ids(image_ids: set[int]) -> set[int]:
-    """An operator may have purged an image after the dataset version was published; its answer counts on."""
+    """Ids of images that still exist; the prediction of a purged image counts all the same."""
     ordered, present = sorted(image_ids), set[int]()
     for start in range(0, len(ordered), BATCH_SIZE):
         part = ordered[start : start + BATCH_SIZE]
@@ -144,7 +144,7 @@ def _rate_metric(version: TrainingVersion, label: str, name: str, rate: Rate) ->
 def _value_metric(
     version: TrainingVersion, label: str, name: str, value: float | None, support: int
 ) -> Metric:
-    """A macro average or an F1: a share, but no count of hits, so it has no Wilson interval."""
+    """A macro average or an F1 score: without a count of hits there is no Wilson interval."""
     return Metric(training_version=version, label=label, name=name, value=value, support=support)
 
 

@@ -1,4 +1,4 @@
-"""The job that lets an older version answer today's validation images, so that it can be compared."""
+"""The job that predicts today's validation images with an older version, so that it can be compared."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from training.serving.inference import model_cache, predictor
 
 logger = logging.getLogger(__name__)
 
-BATCH_SIZE, MAX_PER_JOB = 64, 1024  # images between two writes, and of one job
+BATCH_SIZE, MAX_PER_JOB = 64, 1024  # images per write, and per job
 
 
 def rescore(version_id: int) -> int:
-    """Predict the images of today's validation side that the version has not answered; how many."""
+    """Predict up to MAX_PER_JOB of today's validation images that the version has not predicted; how many."""
     version = TrainingVersion.objects.completed().select_related("project").filter(pk=version_id).first()
     if version is None:
         return 0

@@ -30,12 +30,13 @@ from training.models import Device, Status, StopReason, TrainingVersion
 logger = logging.getLogger(__name__)
 
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
-FINISH_RESERVE_S = 10  # of the limit: drawing the charts, storing the model, writing the rows
-MIN_RESUME_S = 90  # for an attempt after a crash, also beyond the limit: enough to keep the model of an hour
+FINISH_RESERVE_S = 10  # of the limit, for drawing the charts, storing the model, writing the rows
+# After a crash, an attempt gets this even beyond the limit: enough to store the model of an hour.
+MIN_RESUME_S = 90
 
 
 def train(version_id: int, attempt: int) -> None:
-    """Publish, fit, evaluate, record. Every ending but the machine's own death becomes a final state."""
+    """Publish, fit, evaluate and record. Every ending except the death of the machine is a final state."""
     version = claim(version_id, attempt)
     if version is None:
         logger.info("training version %s, attempt %s: not ours to run", version_id, attempt)
@@ -50,7 +51,7 @@ def train(version_id: int, attempt: int) -> None:
 
 
 def claim(version_id: int, attempt: int) -> TrainingVersion | None:
-    """Take this attempt for this job: one UPDATE that only one job can win. None for the others."""
+    """Claim the attempt for this job by one UPDATE that only one job can win. None for the others."""
     unclaimed = TrainingVersion.objects.active().filter(
         pk=version_id, attempt=attempt, claimed_attempt__lt=attempt
     )
@@ -66,7 +67,7 @@ def claim(version_id: int, attempt: int) -> TrainingVersion | None:
 
 
 def work_folder(version_id: int) -> Path:
-    """Where an attempt leaves what the next one continues from."""
+    """Folder where an attempt leaves the state that the next attempt resumes from."""
     return Path(settings.WORK_DIR) / f"training-{version_id}"
 
 
@@ -80,7 +81,7 @@ def _train(version: TrainingVersion, reporter: Reporter) -> None:
         reporter.say("Exporting the chosen candidate")
         result = promote.promote(version, samples, folder)
     else:
-        from training.engine.fit import fit  # and with it torch, which takes seconds
+        from training.engine.fit import fit  # imports torch, which takes seconds
 
         config = _config(version, reporter.used_s, folder)
         result = fit(samples, config, folder, reporter.report, reporter.should_stop)
@@ -91,12 +92,14 @@ def _train(version: TrainingVersion, reporter: Reporter) -> None:
 
 
 def _publish(version: TrainingVersion) -> None:
-    """Labels may have gone since the version was submitted: that is said before anything is written."""
+    """Publish the dataset. Raises EngineError if labels were removed since, so that it is no longer ready."""
     if not version.dataset_version.is_published:
         found = readiness.readiness(version.project)
         if not found.is_ready:
             raise EngineError(" ".join(found.missing), "Label the images, then press Retry.")
-        find_duplicates.update_duplicate_groups(version.project)  # of images that came a moment ago, too
+        find_duplicates.update_duplicate_groups(
+            version.project
+        )  # of images that were added a moment ago, too
     publish.publish(version.dataset_version)
     statistics.statistics_of(version.dataset_version)
 
@@ -114,7 +117,7 @@ def _samples(version: TrainingVersion) -> list[Sample]:
 
 
 def _image_path(entry: Entry) -> Path:
-    """A file that is gone is left to the engine, which leaves unreadable images out and names them."""
+    """The file of an entry. A missing file is left to the engine, which skips and names unreadable images."""
     try:
         return storage.local_path(entry.source)
     except FileNotFoundError:
@@ -122,7 +125,7 @@ def _image_path(entry: Entry) -> Path:
 
 
 def _config(version: TrainingVersion, used_s: float, folder: Path) -> FitConfig:
-    """The limit less what was used and what the end needs; what the engine counts itself is not twice."""
+    """The configuration of the fit. Its time: the limit less the time used and a reserve for finishing."""
     left = version.limit.total_seconds() - used_s - FINISH_RESERVE_S
     least = MIN_RESUME_S if "lost" in version.progress else 0
     hardware: Hardware = "CPU" if version.inference_hardware == "CPU" else "NV_P4"
@@ -138,7 +141,7 @@ def _config(version: TrainingVersion, used_s: float, folder: Path) -> FitConfig:
 
 
 def _used_by_engine(folder: Path) -> float:
-    """Seconds that a killed fit noted in its folder, which the next fit goes on counting from."""
+    """Seconds that a killed fit noted in its folder; the next fit continues counting from there."""
     from training.engine.search.clock import read_json
 
     return float((read_json(folder / "checkpoint" / "clock.json") or {}).get("used_s", 0))
@@ -158,7 +161,7 @@ def _base_bundle(version: TrainingVersion) -> Path | None:
 
 
 def bundle_path(version: TrainingVersion) -> Path:
-    """The version's stored bundle as a folder of this machine. Raises FileNotFoundError."""
+    """The version's stored bundle as a local folder. Raises FileNotFoundError if there is none."""
     folder = f"{version.folder}/bundle"
     _, names = default_storage.listdir(folder)
     paths = [storage.local_path(f"{folder}/{name}") for name in names]
@@ -170,7 +173,7 @@ def bundle_path(version: TrainingVersion) -> Path:
 def _finish(
     version: TrainingVersion, samples: Sequence[Sample], result: FitResult, reporter: Reporter
 ) -> None:
-    """Evaluate on the validation side, store the files, then Completed together with every number."""
+    """Evaluate on the validation images, store the files, then set Completed together with every metric."""
     from training.engine.evaluation.evaluate import evaluate
 
     held_out, seen = independent_samples(result.bundle, samples)
@@ -190,8 +193,12 @@ def _finish(
 
 
 def independent_samples(bundle: Path, samples: Sequence[Sample]) -> tuple[list[Sample], int]:
-    """The validation images that may judge a model, and how many may not: a model that it continues was
-    trained on those, before they changed side."""
+    """The validation images that the model and its ancestors were not trained on, and the number of the
+    others.
+
+    An ancestor may have been trained on images that moved to the validation split later. Raises EngineError
+    if no image is left.
+    """
     from training.engine.bundle.writer import hash_ids, read_trained_on
 
     held_out = [sample for sample in samples if sample.split == "EVAL"]
@@ -206,7 +213,7 @@ def independent_samples(bundle: Path, samples: Sequence[Sample]) -> tuple[list[S
 
 
 def _curve_until_now(reporter: Reporter) -> list[list[float]]:
-    """The last accuracy held until now."""
+    """The progress curve, its last accuracy extended until now."""
     curve: list[list[float]] = reporter.state.get("curve", [])
     return [*curve, [reporter.used_s, curve[-1][1]]] if curve else []
 
@@ -214,7 +221,7 @@ def _curve_until_now(reporter: Reporter) -> list[list[float]]:
 def _store_charts(
     version: TrainingVersion, found: Report, curve: list[list[float]], result: FitResult
 ) -> list[str]:
-    """The names of what was drawn. A chart that cannot be drawn is no reason to lose a model."""
+    """Draw and store the charts; returns their names. A chart that fails must not cost the model."""
     from training.evaluation import charts
 
     try:
@@ -228,7 +235,7 @@ def _store_charts(
 
 
 def _store_bundle(version: TrainingVersion, bundle: Path) -> int:
-    """Copy the bundle to the storage. Returns the bytes of what a service loads: all but the weights."""
+    """Copy the bundle to the storage. Returns the bytes that a service loads: all except the weights."""
     size = 0
     for path in sorted(bundle.iterdir()):
         with path.open("rb") as content:
@@ -251,12 +258,12 @@ def _complete(version: TrainingVersion, result: FitResult, size: int, progress: 
     )
     if not is_ended:
         raise ClaimLost
-    jobs.enqueue("suggest_labels", version.project_id)  # its predictions are better suggestions
+    jobs.enqueue("suggest_labels", version.project_id)  # its predictions replace the suggestions
     jobs.enqueue("forecast_gains", version.pk)
 
 
 def describe_device(version: TrainingVersion, device: str) -> str:
-    """Where it really ran; a GPU flavor on a machine without one is told."""
+    """The hardware that was used, as in “CPU, 2 threads”, and a remark if a GPU was asked for and missing."""
     if device != "cpu":
         from training.engine.backbones.timm_loader import gpu_name
 
@@ -269,7 +276,7 @@ def describe_device(version: TrainingVersion, device: str) -> str:
 
 
 def _end_with_failure(version: TrainingVersion, problem: Exception) -> None:
-    """Stopped or Failed, with a sentence for the user and, if nobody expected it, a trace for operators."""
+    """Set Stopped or Failed, with a sentence for the user and, if unexpected, a traceback for operators."""
     status, fields = Status.FAILED, explain_failure(problem, version)
     if isinstance(problem, StoppedBeforeModel):
         status, fields = Status.STOPPED, {"stop_reason": StopReason.USER}
@@ -280,7 +287,7 @@ def _end_with_failure(version: TrainingVersion, problem: Exception) -> None:
 
 
 def explain_failure(problem: Exception, version: TrainingVersion) -> dict[str, str]:
-    """Cause and remedy in the user's words."""
+    """The row's fields with cause and remedy in the user's words."""
     if isinstance(problem, EngineError):
         return _failure_fields(problem.cause, problem.remedy)
     if isinstance(problem, publish.ManifestDamaged):

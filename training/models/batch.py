@@ -1,4 +1,4 @@
-"""Many pictures answered by a worker."""
+"""Batch prediction: many images predicted by a worker."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class BatchQuerySet(JobRowQuerySet["Batch"]):
 
 
 class Batch(JobRow):
-    """Pictures of an archive, of what a manifest names, or of a folder of the server, and the answers.
+    """Images of an archive, a manifest or a server folder, and their predictions.
 
-    The row is the truth; answers are lines of a file, `done` of them.
+    The row is the truth; the predictions are lines of a file, `done` of them.
     """
 
     class Status(models.TextChoices):
@@ -78,12 +78,12 @@ class Batch(JobRow):
 
     @property
     def folder(self) -> str:
-        """Where its files lie in the default storage."""
+        """Folder of its files in the default storage."""
         return f"batches/{self.pk}"
 
     @property
     def time_left(self) -> str:
-        """At the pace so far; empty where nobody knows."""
+        """Estimated time left at the speed so far; empty if unknown."""
         if not self.is_active or not self.total or not self.done or self.started_at is None:
             return ""
         used_s = (timezone.now() - self.started_at).total_seconds()

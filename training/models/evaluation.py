@@ -1,4 +1,4 @@
-"""What a training version was found to be worth, and what the search tried."""
+"""Results of a training: candidates, metrics, evaluated images and curves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.models.version import TrainingVersion
 
 
 class Candidate(models.Model):
-    """One model that the search tried or left out."""
+    """One model that the search trained or skipped."""
 
     training_version = models.ForeignKey(TrainingVersion, on_delete=models.CASCADE, related_name="candidates")
     network = models.CharField(max_length=255)  # names joined by “+”
@@ -36,9 +36,9 @@ class Candidate(models.Model):
 
 
 class Metric(models.Model):
-    """One number of the evaluation: overall where `label` is empty, else of that label.
+    """One number of the evaluation: overall if `label` is empty, else of that label.
 
-    Overall precision, recall and F1 are macro averages. `value` is empty where it is undefined (0 of 0).
+    Overall precision, recall and F1 are macro averages. `value` is None where it is undefined (0 of 0).
     """
 
     class Name(models.TextChoices):
@@ -79,14 +79,14 @@ class EvaluatedImageQuerySet(models.QuerySet["EvaluatedImage"]):
         return self._naming("predicted_names", label)
 
     def _naming(self, column: str, label: str) -> EvaluatedImageQuerySet:
-        """The whole name, alone or between others."""
+        """Images whose column contains the whole name; the column holds names joined by line breaks."""
         alone, first = models.Q(**{column: label}), models.Q(**{f"{column}__startswith": f"{label}\n"})
         among = models.Q(**{f"{column}__contains": f"\n{label}\n"})
         return self.filter(alone | first | among | models.Q(**{f"{column}__endswith": f"\n{label}"}))
 
 
 class EvaluatedImage(models.Model):
-    """The stored prediction for one image of the validation side; every number is computed from these."""
+    """The stored prediction of one validation image; every number of an evaluation is computed from these."""
 
     training_version = models.ForeignKey(
         TrainingVersion, on_delete=models.CASCADE, related_name="evaluated_images"
@@ -94,12 +94,12 @@ class EvaluatedImage(models.Model):
     image = models.ForeignKey(Image, on_delete=models.SET_NULL, null=True, related_name="+")
     truth = models.JSONField()  # label names as they were in the dataset version
     predicted = models.JSONField()
-    true_names = models.TextField(default="")  # `truth` with line breaks between, to be looked for
+    true_names = models.TextField(default="")  # `truth` joined by line breaks, for searching
     predicted_names = models.TextField(default="")
     scores = models.JSONField()  # in the order of the bundle's labels
     confidence = models.FloatField()
     is_correct = models.BooleanField()
-    # Whether it is of the model's world, and how much, 0 to 1; empty where the model could not tell.
+    # Whether the model knows this kind of image, and its familiarity, 0 to 1; None if the model cannot say.
     is_known = models.BooleanField(null=True)
     familiarity = models.FloatField(null=True)
 
@@ -121,13 +121,13 @@ class EvaluatedImage(models.Model):
 
 
 class LaterPrediction(models.Model):
-    """What a version says of an image that was not on its validation side: only to compare it with others."""
+    """A version's prediction of an image outside its validation split; used only to compare versions."""
 
     training_version = models.ForeignKey(
         TrainingVersion, on_delete=models.CASCADE, related_name="later_predictions"
     )
     image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="+")
-    predicted = models.JSONField(null=True)  # label names; null where the file cannot be read
+    predicted = models.JSONField(null=True)  # label names; null if the file cannot be read
 
     class Meta:
         ordering = ["pk"]
@@ -142,11 +142,12 @@ class LaterPrediction(models.Model):
 
 
 class Curve(models.Model):
-    """How an evaluation looks at every threshold, computed once from the stored predictions.
+    """A curve of the evaluation over all thresholds, computed once from the stored predictions.
 
-    `points` of THRESHOLD: 101 pairs (hits, named) of one label; of COVERAGE: 101 pairs (right, answered);
-    of CALIBRATION: for each bin (images, mean confidence, right); of KNOWN: one pair (right, answered) of the
-    images that the model takes as known. `area`: average precision, or the expected calibration error.
+    `points`: THRESHOLD has 101 pairs (hits, predicted) of one label; COVERAGE 101 pairs (right, answered);
+    CALIBRATION a triple (images, mean confidence, right) for each bin; KNOWN one pair (right, answered) of
+    the images that the model takes as known. `area`: average precision (THRESHOLD) or expected calibration
+    error (CALIBRATION).
     """
 
     class Kind(models.TextChoices):
@@ -174,5 +175,5 @@ class Curve(models.Model):
 
     @property
     def points_json(self) -> str:
-        """For a page's script."""
+        """`points` as JSON for the page's script."""
         return json.dumps(self.points, separators=(",", ":"))

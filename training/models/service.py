@@ -1,4 +1,4 @@
-"""Deployed versions that answer over HTTP."""
+"""Services: deployed versions that answer over HTTP."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ from training.models.version import TrainingVersion
 
 class ServiceQuerySet(models.QuerySet["Service"]):
     def alive(self) -> ServiceQuerySet:
-        """Not deleted, and of a project that is not deleted."""
+        """Services that are not deleted, in projects that are not deleted."""
         return self.filter(deleted_at=None, project__deleted_at=None)
 
     def expired(self, now: datetime) -> ServiceQuerySet:
-        """Running past their Auto Stop, or of a project that was deleted."""
+        """Services that run past their Auto Stop, or whose project was deleted."""
         is_over = models.Q(stops_at__lte=now) | models.Q(project__deleted_at__isnull=False)
         return self.filter(is_over, status=Service.Status.RUNNING)
 
     def changing_since(self, moment: datetime) -> ServiceQuerySet:
-        """Another version waits to be proved since before `moment`: the queue may have lost it."""
+        """Services whose change of version was requested before `moment`: the queue may have lost the job."""
         return self.alive().filter(next_version__isnull=False, next_requested_at__lt=moment)
 
     def waiting_since(self, moment: datetime) -> ServiceQuerySet:
-        """Deploying, asked for before `moment`: the queue may have lost them."""
+        """Services that are Deploying since before `moment`: the queue may have lost the job."""
         return self.alive().filter(status=Service.Status.DEPLOYING, requested_at__lt=moment)
 
 
 class Service(models.Model):
-    """A Completed version behind an address.
+    """A Completed version that answers calls at its own address.
 
-    `next_version` is being proved to take over (or, with `next_percent`, to get that share of the calls as
-    the trial); until then the others go on answering. `previous_version` answered before: one can roll back.
+    `next_version` is checked before it takes over (or, with `next_percent`, before it gets that share of
+    the calls as the canary, `trial_version`); until then the others go on answering. `previous_version`
+    answered before; the service can be rolled back to it.
     """
 
     class Status(models.TextChoices):
@@ -75,7 +76,7 @@ class Service(models.Model):
     auto_stop_hours = models.PositiveSmallIntegerField(
         null=True, blank=True, help_text="hours from Running to Auto Stop; empty: never"
     )
-    # When the present deployment was asked for: at Deploy, and again at each Start.
+    # When the current deployment was requested: at Deploy, and again at each Start.
     requested_at = models.DateTimeField(default=timezone.now, editable=False)
     stops_at = models.DateTimeField(null=True, blank=True)
     failure_cause = models.TextField(blank=True)
@@ -85,7 +86,7 @@ class Service(models.Model):
     deployed_at = models.DateTimeField(auto_now_add=True)
     calls = models.PositiveBigIntegerField(default=0)
     failed_calls = models.PositiveBigIntegerField(default=0)
-    # Of all its calls, for counters that never go down: minutes are forgotten after a while.
+    # Totals of all calls, for counters that never go down: rows of old minutes are deleted.
     unknown_pictures = models.PositiveBigIntegerField(default=0, editable=False)
     latency_buckets = models.JSONField(default=dict, blank=True, editable=False)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -113,7 +114,7 @@ class Service(models.Model):
 
     @property
     def is_running(self) -> bool:
-        """Whether it answers: the sweep that stops it may be some seconds late."""
+        """Whether it answers calls; the sweep that stops it at `stops_at` may be some seconds late."""
         return self.status == self.Status.RUNNING and (
             self.stops_at is None or self.stops_at > timezone.now()
         )
@@ -124,7 +125,7 @@ class Service(models.Model):
 
     @property
     def main_percent(self) -> int:
-        """The share of the calls that the version itself answers."""
+        """Percentage of the calls that `training_version` answers."""
         return 100 - self.canary_percent
 
     @property
@@ -134,7 +135,7 @@ class Service(models.Model):
 
     @property
     def time_left(self) -> str:
-        """Until Auto Stop, as in “stops in 56 minutes”; empty where nothing stops it."""
+        """Time until Auto Stop, as in “56 minutes”; empty if nothing stops it."""
         if self.stops_at is None or not self.is_running:
             return ""
         hours, minutes = divmod(ceil((self.stops_at - timezone.now()) / timedelta(minutes=1)), 60)
@@ -145,7 +146,7 @@ class Service(models.Model):
 
 
 class ServiceEvent(models.Model):
-    """What happened to a service, append-only."""
+    """An event in the life of a service; rows are only appended."""
 
     service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="events")
     at = models.DateTimeField(auto_now_add=True)
@@ -160,7 +161,7 @@ class ServiceEvent(models.Model):
 
 
 class ServiceToken(models.Model):
-    """What a program carries to call a service. Stored as a hash, shown once."""
+    """A token that a program sends to call a service. Its hash is stored; the token itself is shown once."""
 
     service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="tokens")
     name = models.CharField(max_length=64)
@@ -186,9 +187,9 @@ class ServiceToken(models.Model):
 
 
 class CallMinute(models.Model):
-    """Calls of one minute that one process answered with one version; the page adds them up.
+    """Calls of one minute that one process answered with one version; the monitoring page adds them up.
 
-    `buckets`: number of a class of latency (training.serving.calls.counters) → calls.
+    `buckets`: index of a latency bucket (training.serving.calls.counters) → calls.
     """
 
     service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="minutes")
@@ -215,7 +216,7 @@ class CallMinute(models.Model):
 
 
 class CollectedCall(models.Model):
-    """A picture that a collecting service was asked about, what it said, and what people say of that."""
+    """An image that was sent to a collecting service, its prediction, and the feedback on it."""
 
     class Verdict(models.TextChoices):
         RIGHT = "right", "Right"

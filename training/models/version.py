@@ -1,4 +1,4 @@
-"""Training versions and the machines they run on."""
+"""Training versions and the instance flavors that they run on."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class Device(models.TextChoices):
 
 
 class Hardware(models.TextChoices):
-    """Where predictions are expected to run."""
+    """Hardware that predictions are expected to run on."""
 
     NV_P4 = "NV_P4", "NV_P4"
     CPU = "CPU", "CPU"
 
 
 class InstanceFlavor(models.Model):
-    """Resources that a training can be given; kept by operators."""
+    """Resources that a training can use; maintained by operators."""
 
     name = models.CharField(max_length=64, unique=True)
     device = models.CharField(max_length=3, choices=Device.choices)
@@ -71,7 +71,7 @@ class InstanceFlavor(models.Model):
 
     @transaction.atomic
     def make_default(self) -> None:
-        """Take the mark from the present default and give it to this flavor, which is enabled with it."""
+        """Make this flavor the default and enable it; the previous default loses its mark."""
         InstanceFlavor.objects.exclude(pk=self.pk).filter(is_default=True).update(is_default=False)
         InstanceFlavor.objects.filter(pk=self.pk).update(is_default=True, is_enabled=True)
 
@@ -109,10 +109,10 @@ class TrainingVersionQuerySet(JobRowQuerySet["TrainingVersion"]):
 
 
 class TrainingVersion(JobRow):
-    """One round of training. The row is the truth; Redis only carries the work.
+    """One training of a project. The row is the truth; Redis only carries the job.
 
-    A change of `status` is one conditional UPDATE whose row count is looked at (`versions.lifecycle`,
-    `versions.recovery`, `jobs`); final states stay final.
+    Every change of `status` is one conditional UPDATE whose row count is checked (`versions.lifecycle`,
+    `versions.recovery`, `jobs`). Final states stay final.
     """
 
     JOB = "train_version"
@@ -124,18 +124,18 @@ class TrainingVersion(JobRow):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="training_versions")
     number = models.PositiveIntegerField()
     job_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
-    # One per opened confirmation page: pressing Submit again finds the version that the first press made.
+    # One per opened confirmation page: a second press of Submit finds the version of the first.
     submission = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     dataset_version = models.ForeignKey(
         DatasetVersion, on_delete=models.PROTECT, related_name="training_versions"
     )
 
-    # --- what was asked for ---
+    # --- configuration ---
     training_ratio = models.DecimalField(max_digits=6, decimal_places=5)
     incremental_version = models.ForeignKey(
         "self", on_delete=models.SET_NULL, null=True, blank=True, related_name="continued_by"
     )
-    # Set where nothing is trained: another candidate of a finished version becomes this one.
+    # Set if nothing is trained: this version is another candidate of a finished version.
     promoted_candidate = models.ForeignKey(
         "Candidate", on_delete=models.SET_NULL, null=True, blank=True, related_name="promotions"
     )
@@ -155,12 +155,12 @@ class TrainingVersion(JobRow):
     )
     submitted_at = models.DateTimeField(auto_now_add=True)
 
-    # --- what the team says of it ---
+    # --- notes of the team ---
     title = models.CharField("name", max_length=64, blank=True)
     note = models.TextField(blank=True, max_length=2000)
     is_starred = models.BooleanField(default=False)
 
-    # --- how it goes ---
+    # --- state and progress ---
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.INITIALIZING)
     attempt = models.PositiveSmallIntegerField(default=1)
     claimed_attempt = models.PositiveSmallIntegerField(default=0)  # an attempt is claimed by one job only
@@ -171,7 +171,7 @@ class TrainingVersion(JobRow):
     # {"message", "fraction", "remaining_s", "best_accuracy", "curve": [[seconds, accuracy], …]}
     progress = models.JSONField(default=dict, blank=True)
 
-    # --- how it ended ---
+    # --- result ---
     stop_reason = models.CharField(max_length=10, choices=StopReason.choices, blank=True)
     failure_cause = models.TextField(blank=True)
     failure_remedy = models.TextField(blank=True)
@@ -267,7 +267,7 @@ class TrainingVersion(JobRow):
 
     @property
     def elapsed(self) -> timedelta:
-        """From the start to the end or, while it runs, to now. Zero before the start."""
+        """Time from the start to the end or, while it runs, to now. Zero before the start."""
         if self.started_at is None:
             return timedelta(0)
         return (self.finished_at or timezone.now()) - self.started_at
@@ -278,5 +278,5 @@ class TrainingVersion(JobRow):
 
     @property
     def folder(self) -> str:
-        """Where its files lie in the default storage: bundle/, charts/, evaluation.json."""
+        """Folder of its files in the default storage: bundle/, charts/, evaluation.json."""
         return f"training/{self.pk}"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -22,7 +21,6 @@ register = template.Library()
 register.filter("short_network", short_network)
 register.filter("recipe_text", recipe_text)
 
-MAX_LINE_LENGTH = 140
 STATE_TEXTS = {"done": "done", "active": "at work now", "waiting": "not done yet"}
 COLUMN_HELP = {
     "images": "Images of this label on the validation side",
@@ -142,117 +140,6 @@ def of_dataset(trainings: dict[int, list[TrainingVersion]], version: DatasetVers
 
 
 @register.filter
-def percent(share: float | None) -> str:
-    """0.9412 as "94.1 %"; a missing value as the two dashes that the page shows."""
-    return "--" if share is None else f"{100 * share:.1f} %"
-
-
-@register.filter
-def share(value: float | None) -> str:
-    """0.9412 as "0.941", the three decimals of an evaluation; a missing value as two dashes."""
-    return "--" if value is None else f"{value:.3f}"
-
-
-@register.filter
-def clock(length: timedelta | float | None) -> str:
-    """A length as "12:10", minutes and seconds; from 100 minutes on as "1:40:10"."""
-    if length is None:
-        return "--"
-    seconds = _seconds(length)
-    if seconds < 6000:
-        return f"{seconds // 60}:{seconds % 60:02d}"
-    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-
-
-@register.filter
-def duration(length: timedelta | float | None) -> str:
-    """A length as "00:04:36"."""
-    if length is None:
-        return "--"
-    seconds = _seconds(length)
-    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
-
-
-@register.filter
-def took(length: timedelta | float) -> str:
-    """A length with its unit: "3.1 s", "61 s", "4:00 min", "1:40:10 h"."""
-    seconds = length.total_seconds() if isinstance(length, timedelta) else length
-    if seconds < 99.5:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    return f"{clock(seconds)} {'min' if seconds < 6000 else 'h'}"
-
-
-@register.filter
-def first_sentence(text: str) -> str:
-    """What a failure says first, ended as a sentence; what follows is for those who look closer."""
-    line = (text.strip() or "no reason was given").splitlines()[0].partition(". ")[0].rstrip(".")
-    return f"{line}." if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH].rstrip()}…"
-
-
-@register.filter
-def hours(minutes: int) -> str:
-    """90 minutes as "1.5 hours (90 minutes)"."""
-    return f"{minutes / 60:.4g} hour{'' if minutes == 60 else 's'} ({minutes} minutes)"
-
-
-@register.filter
-def in_words(seconds: float | None) -> str:
-    """An estimate, in no more figures than it deserves: "less than a minute", "about 9 minutes"."""
-    if seconds is None:
-        return ""
-    if seconds < 55:
-        return "less than a minute"
-    minutes = round(seconds / 60)
-    if minutes < 100:
-        return f"about {minutes} minute{'' if minutes == 1 else 's'}"
-    return f"about {round(seconds / 3600)} hours"
-
-
-@register.filter
-def milliseconds(value: float | None) -> str:
-    """A time as "4.2 ms"; two dashes where it is not known."""
-    return "--" if value is None else f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
-
-
-@register.filter
-def interval(metric: Any) -> str:
-    """The 95 % interval as "91.2–96.3 %"."""
-    if metric.low is None or metric.high is None:
-        return "--"
-    return f"{100 * metric.low:.1f}–{100 * metric.high:.1f} %"
-
-
-@register.filter
-def counted_rate(rate: Any) -> str:
-    """“3 of 4”, the count behind a rate; two dashes where nothing was counted."""
-    return f"{rate.hits:,} of {rate.support:,}" if rate.support else "--"
-
-
-@register.filter
-def at(many: Sequence[Any], place: int) -> Any:
-    """The one at a place."""
-    return many[place]
-
-
-@register.filter
-def of_hundred(share: float) -> str:
-    """A place to the right in a chart of 100 units."""
-    return f"{100 * share:.2f}"
-
-
-@register.filter
-def from_top(share: float) -> str:
-    """A place upwards in a chart of 100 units, whose top is 0."""
-    return f"{100 * (1 - share):.2f}"
-
-
-@register.filter
-def hundredths(metric: Metric) -> str:
-    """The value as the length of an arc of 100."""
-    return f"{100 * (metric.value or 0.0):.2f}"
-
-
-@register.filter
 def validation_ratio(version: TrainingVersion) -> str:
     """What is left of one beside the training ratio: 0.8 leaves "0.2"."""
     return f"{(1 - version.training_ratio).normalize():f}"
@@ -270,21 +157,12 @@ def sort_header(
     return {"key": key, "name": name, "direction": direction, "url": url, "help": COLUMN_HELP.get(key)}
 
 
-@register.filter
-def megabytes(size: int | None) -> str:
-    return "--" if size is None else f"{size / 1e6:.1f} MB"
-
-
 def _add(summary: TrainingSummary, number: int, status: str, accuracy: float | None) -> None:
     """Versions come in order of their numbers, so the last one stays as the latest."""
     summary.versions += 1
     summary.latest_name, summary.latest_status = f"V{number:03d}", status
     if status == Status.COMPLETED and accuracy is not None:
         summary.best_accuracy = max(accuracy, summary.best_accuracy or 0.0)
-
-
-def _seconds(length: timedelta | float) -> int:
-    return int(length.total_seconds() if isinstance(length, timedelta) else length)
 
 
 def _readiness(context: Context, project: Project) -> Readiness:

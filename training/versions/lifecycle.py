@@ -1,13 +1,14 @@
-"""Deeds on a training version from outside its job: start, queue, stop, retry, delete.
+"""Actions on a training version from outside its job: start, stop, retry, delete.
 
-The row is the truth and Redis only carries the work. Every change of state is one conditional UPDATE whose
-row count is looked at, so that two people, or a person and the job, cannot both win.
+The row is the truth and Redis only carries the job. Every change of state is one conditional UPDATE whose
+row count is checked, so that two people, or a person and the job, cannot both win.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from django.utils import timezone
 
 from exeml_site.lib import storage
 from projects.models import DatasetVersion, Project
-from training.models import Candidate, Service, Status, TrainingVersion
+from training.models import Candidate, InstanceFlavor, Service, Status, TrainingVersion
 from training.models.version import FINAL, TrainingVersionQuerySet
 
 logger = logging.getLogger(__name__)
@@ -27,41 +28,51 @@ MAX_NUMBER_RETRIES = 10
 
 
 class TrainingRefused(Exception):
-    """A deed that the state of things forbids; the message is a sentence for the user."""
+    """The state of the version or the project forbids the action; the message is a sentence for the user."""
 
 
 class DatasetNameTaken(TrainingRefused):
-    """Somebody else reserved the name of the dataset version a moment ago."""
+    """Somebody else has just reserved the name of the dataset version."""
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """A valid configuration, as TrainingConfigurationForm returns it."""
+
+    dataset_version: str  # name to reserve
+    training_ratio: Decimal
+    incremental_version: TrainingVersion | None
+    inference_hardware: str
+    max_inference_ms: int
+    max_training_minutes: int
+    flavor: InstanceFlavor
 
 
 # --- start ---
 
 
 def version_of_submission(submission: UUID) -> TrainingVersion | None:
-    """The version that this opened dialog has started already."""
+    """The version that this opened dialog has already started, or None."""
     return TrainingVersion.objects.filter(submission=submission).first()
 
 
-def start(
-    project: Project, configuration: Mapping[str, Any], *, by: User, submission: UUID
-) -> TrainingVersion:
-    """Make the training version and hand it to its queue. The same submission finds the same version.
+def start(project: Project, request: TrainingRequest, *, by: User, submission: UUID) -> TrainingVersion:
+    """Create the training version and enqueue its job; a repeated `submission` returns the first version.
 
-    Raises NameTaken where the dataset version's name was reserved meanwhile, Refused for the submission
-    of another project.
+    Raises DatasetNameTaken if the dataset version's name was reserved meanwhile, TrainingRefused if the
+    submission belongs to another project.
     """
     for _ in range(MAX_NUMBER_RETRIES):
         earlier = version_of_submission(submission)
         if earlier:
             return _require_same_project(earlier, project)
         try:
-            return _insert(project, configuration, by, submission)
+            return _insert(project, request, by, submission)
         except IntegrityError:
-            if _is_name_taken(project, configuration["dataset_version"]) and not version_of_submission(
-                submission
-            ):
-                raise DatasetNameTaken(name_taken_message(configuration["dataset_version"])) from None
-    raise TrainingRefused("Many trainings are being submitted at this moment. Press Submit again.")
+            name = request.dataset_version
+            if _is_name_taken(project, name) and not version_of_submission(submission):
+                raise DatasetNameTaken(name_taken_message(name)) from None
+    raise TrainingRefused("Many trainings are being submitted right now. Press Submit again.")
 
 
 def name_taken_message(name: str) -> str:
@@ -78,42 +89,54 @@ def _is_name_taken(project: Project, name: str) -> bool:
     return project.dataset_versions.filter(name__iexact=name).exists()
 
 
-def _insert(
-    project: Project, configuration: Mapping[str, Any], by: User, submission: UUID
-) -> TrainingVersion:
-    """One transaction: reserve the dataset version, take the next number, queue on commit."""
-    flavor = configuration["instance_flavor"]
+def _insert(project: Project, request: TrainingRequest, by: User, submission: UUID) -> TrainingVersion:
+    """One transaction: reserve the dataset version, take the next number, enqueue the job on commit."""
     with transaction.atomic():
-        reserved = DatasetVersion.objects.create(
+        dataset_version = DatasetVersion.objects.create(
             project=project,
-            name=configuration["dataset_version"],
-            training_ratio=configuration["training_ratio"],
+            name=request.dataset_version,
+            training_ratio=request.training_ratio,
             created_by=by,
         )
-        version = TrainingVersion.objects.create(
-            project=project,
-            number=_next_number(project),
-            submission=submission,
-            dataset_version=reserved,
-            training_ratio=configuration["training_ratio"],
-            incremental_version=configuration["incremental_version"],
-            inference_hardware=configuration["inference_hardware"],
-            max_inference_ms=configuration["max_inference_ms"],
-            max_training_minutes=configuration["max_training_minutes"],
-            flavor=flavor,
-            flavor_name=flavor.name,
-            price_per_hour=flavor.price_per_hour,
-            submitted_by=by,
+        version = _create(
+            project,
+            submission,
+            by,
+            request.flavor,
+            dataset_version=dataset_version,
+            training_ratio=request.training_ratio,
+            incremental_version=request.incremental_version,
+            inference_hardware=request.inference_hardware,
+            max_inference_ms=request.max_inference_ms,
+            max_training_minutes=request.max_training_minutes,
         )
-        version.enqueue()
+    return version
+
+
+def _create(
+    project: Project, submission: UUID, by: User, flavor: InstanceFlavor, **fields: Any
+) -> TrainingVersion:
+    """Insert a row under the project's next number and enqueue its job on commit."""
+    version = TrainingVersion.objects.create(
+        project=project,
+        number=_next_number(project),
+        submission=submission,
+        submitted_by=by,
+        flavor=flavor,
+        flavor_name=flavor.name,
+        price_per_hour=flavor.price_per_hour,
+        **fields,
+    )
+    version.enqueue()
     return version
 
 
 def add_time(version: TrainingVersion, minutes: int, *, by: User, submission: UUID) -> TrainingVersion:
-    """Train on from a Completed version for `minutes`, on the images that it was trained on and judged by.
+    """Continue a Completed version for `minutes` more, on its own training and validation images.
 
-    It becomes a version of its own, so that the older one stays what it is. The same submission finds the
-    same version. Raises Refused where the version is not Completed or its flavor is gone.
+    The result is a version of its own, so the older one stays unchanged. A repeated `submission` returns
+    the version that the first one made. Raises TrainingRefused if the version is not Completed or its
+    flavor is disabled.
     """
     if not version.is_completed:
         raise TrainingRefused(f"{version} is {version.status}: time can be added to a Completed version.")
@@ -121,10 +144,11 @@ def add_time(version: TrainingVersion, minutes: int, *, by: User, submission: UU
 
 
 def promote(candidate: Candidate, *, by: User, submission: UUID) -> TrainingVersion:
-    """Make another candidate of a Completed version a version of its own, without training.
+    """Turn another candidate of a Completed version into a version of its own, without training.
 
-    It is judged by the same images. The same submission finds the same version. Raises Refused where the
-    candidate's weights were not kept or it is the version's model already.
+    It is evaluated on the same images. A repeated `submission` returns the version that the first one made.
+    Raises TrainingRefused if the version is not Completed, the candidate's weights were not stored, or it
+    is already the version's model.
     """
     version = candidate.training_version
     if not version.is_completed:
@@ -146,7 +170,7 @@ def promote(candidate: Candidate, *, by: User, submission: UUID) -> TrainingVers
 
 
 def _create_from(version: TrainingVersion, by: User, submission: UUID, **fields: Any) -> TrainingVersion:
-    """A version like that one, with other `fields`, on the same dataset version."""
+    """Create a version on the same dataset version and configuration as `version`, except for `fields`."""
     earlier = version_of_submission(submission)
     if earlier:
         return _require_same_project(earlier, version.project)
@@ -155,33 +179,26 @@ def _create_from(version: TrainingVersion, by: User, submission: UUID, **fields:
         raise TrainingRefused(f"The flavor {flavor} is no longer offered. Train again with another one.")
     try:
         with transaction.atomic():
-            made = TrainingVersion.objects.create(
-                project=version.project,
-                number=_next_number(version.project),
-                submission=submission,
+            return _create(
+                version.project,
+                submission,
+                by,
+                flavor,
                 dataset_version=version.dataset_version,
                 training_ratio=version.training_ratio,
                 inference_hardware=version.inference_hardware,
                 max_inference_ms=version.max_inference_ms,
-                flavor=flavor,
-                flavor_name=flavor.name,
-                price_per_hour=flavor.price_per_hour,
-                submitted_by=by,
                 **fields,
             )
-            made.enqueue()
-    except IntegrityError:  # pressed twice, or another training took the number
+    except IntegrityError:  # a second press, or another training took the number
         earlier = version_of_submission(submission)
         if earlier:
             return _require_same_project(earlier, version.project)
-        raise TrainingRefused(
-            "Another training was submitted at this moment. Press the button again."
-        ) from None
-    return made
+        raise TrainingRefused("Another training was just submitted. Press the button again.") from None
 
 
 def _next_number(project: Project) -> int:
-    """Deleted versions keep theirs."""
+    """One above the highest number of the project; deleted versions keep theirs."""
     highest = TrainingVersion.objects.filter(project=project).aggregate(highest=Max("number"))["highest"]
     return (highest or 0) + 1
 
@@ -194,43 +211,46 @@ def _row(version: TrainingVersion) -> TrainingVersionQuerySet:
 
 
 def stop(version: TrainingVersion, by: User) -> bool:
-    """Stop a version that waits at once; ask one that runs to stop and keep its best model.
+    """Stop a waiting version at once, or request a running one to stop and keep its best model.
 
-    False where nothing changed: it had ended, or was asked before.
+    False if nothing changed: the version had ended, or its stop had been requested before.
     """
     requested = version.cancel(stop_requested_at=timezone.now(), stop_requested_by=by)
     return requested and _refreshed(version)
 
 
 def retry(version: TrainingVersion, by: User) -> bool:
-    """Queue a Failed or Stopped version again with the same configuration. False where it is neither."""
-    ended = _row(version).filter(status__in=[Status.FAILED, Status.STOPPED])
+    """Enqueue a Failed or Stopped version again with the same configuration. False for any other status."""
     with transaction.atomic():
-        again = ended.update(
-            status=Status.INITIALIZING,
-            attempt=F("attempt") + 1,
-            submitted_by=by,
-            started_at=None,
-            finished_at=None,
-            heartbeat_at=None,
-            stop_requested_at=None,
-            stop_requested_by=None,
-            stop_reason="",
-            progress={},
-            failure_cause="",
-            failure_remedy="",
-            traceback="",
+        is_enqueued = (
+            _row(version)
+            .filter(status__in=[Status.FAILED, Status.STOPPED])
+            .update(
+                status=Status.INITIALIZING,
+                attempt=F("attempt") + 1,
+                submitted_by=by,
+                started_at=None,
+                finished_at=None,
+                heartbeat_at=None,
+                stop_requested_at=None,
+                stop_requested_by=None,
+                stop_reason="",
+                progress={},
+                failure_cause="",
+                failure_remedy="",
+                traceback="",
+            )
         )
-        if again:
+        if is_enqueued:
             version.refresh_from_db()
             version.enqueue()
-    return bool(again)
+    return bool(is_enqueued)
 
 
 def delete(version: TrainingVersion, by: User) -> bool:
-    """Take a version out of the project and its files off the disk. False where it was gone already.
+    """Hide a version and delete its files on commit. False if it had been deleted before.
 
-    Raises Refused while it is active, serves, or another version trains from it.
+    Raises TrainingRefused while it is active, deployed, or another active version is made from it.
     """
     with transaction.atomic():
         if not _row(version).exists():
@@ -244,7 +264,7 @@ def delete(version: TrainingVersion, by: User) -> bool:
 
 
 def set_starred(version: TrainingVersion, is_starred: bool) -> None:
-    """Stars are the team's, not a person's."""
+    """Set or clear the version's star, which the whole team shares."""
     _row(version).update(is_starred=is_starred)
 
 
@@ -258,22 +278,20 @@ def size_on_disk(version: TrainingVersion) -> int:
 
 
 def delete_consequences(version: TrainingVersion) -> list[str]:
-    """What would not work any more without the version, in sentences."""
+    """Sentences that say what would no longer work without the version."""
     sentences = []
-    heirs = [str(one) for one in _derived_versions(version).alive().order_by("number")]
-    if heirs:
-        names = ", ".join(heirs)
-        keep = "they keep their" if len(heirs) > 1 else "it keeps its"
-        learned = f"{names} began with what it had learned"
-        sentences.append(f"{learned}: {keep} own model, but can no longer be traced to it.")
-    services = [str(one) for one in version.services.alive().order_by("name")]
+    derived = [str(other) for other in _derived_versions(version).alive().order_by("number")]
+    if derived:
+        keep = "they keep their own models" if len(derived) > 1 else "it keeps its own model"
+        sentences.append(f"{', '.join(derived)} started from it: {keep}, but can no longer be traced to it.")
+    services = [str(service) for service in version.services.alive().order_by("name")]
     if services:
-        sentences.append(f"It answers as {', '.join(services)}: delete that first.")
+        sentences.append(f"It is deployed as {', '.join(services)}: delete that first.")
     completed = version.project.training_versions.completed()
     if version.is_completed and completed.exclude(pk=version.pk).exists():
         sentences.append("It can no longer be compared with other versions.")
     if version.is_completed and not completed.filter(number__gt=version.number).exists():
-        sentences.append("Images that wait in Label Data lose its predictions as suggestions.")
+        sentences.append("Unlabeled images in Label Data lose its predictions as suggestions.")
     return sentences
 
 
@@ -284,14 +302,14 @@ def _check_can_delete(version: TrainingVersion) -> None:
     serves = Q(training_version=version) | Q(canary_version=version) | Q(next_version=version)
     service = Service.objects.alive().filter(serves).first()
     if service:
-        raise TrainingRefused(f"{version} answers as the service {service}. Delete that service first.")
-    heir = _derived_versions(version).active().first()
-    if heir:
-        raise TrainingRefused(f"{heir} is being made from {version}. Wait for it or stop it first.")
+        raise TrainingRefused(f"{version} is deployed as the service {service}. Delete that service first.")
+    derived = _derived_versions(version).active().first()
+    if derived:
+        raise TrainingRefused(f"{derived} is being made from {version}. Wait for it or stop it first.")
 
 
 def _derived_versions(version: TrainingVersion) -> TrainingVersionQuerySet:
-    """Those that continue it, and those that one of its candidates became."""
+    """Versions that continue it, and versions promoted from its candidates."""
     return TrainingVersion.objects.filter(
         Q(incremental_version=version) | Q(promoted_candidate__training_version=version)
     )

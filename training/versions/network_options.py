@@ -1,4 +1,4 @@
-"""Which networks answer in time on the expected hardware: what the form and the receipt say. No torch."""
+"""Networks that answer within a time limit on the expected hardware, for form and receipt. No torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from training.models import Candidate, Hardware
 
 
 class NetworkOption(NamedTuple):
-    """A network at a resolution, and the time of one image: measured here, or an estimate."""
+    """A network at one resolution and its time per image in ms: measured on this machine, or estimated."""
 
     network: str
     resolution: int
@@ -19,12 +19,12 @@ class NetworkOption(NamedTuple):
 
 
 def options_within(hardware: str, max_inference_ms: int) -> list[NetworkOption]:
-    """The networks that answer one image within the limit, the fastest first."""
+    """Networks that answer one image within `max_inference_ms`, fastest first."""
     return [one for one in options_by_speed(hardware) if one.ms <= max_inference_ms]
 
 
 def fastest_per_network(fits: list[NetworkOption]) -> list[NetworkOption]:
-    """The quickest resolution of each network; `fits` comes the fastest first."""
+    """The fastest resolution of each network; `options` are sorted fastest first."""
     first: dict[str, NetworkOption] = {}
     for one in fits:
         first.setdefault(one.network, one)
@@ -32,7 +32,7 @@ def fastest_per_network(fits: list[NetworkOption]) -> list[NetworkOption]:
 
 
 def options_by_speed(hardware: str) -> list[NetworkOption]:
-    """Every network on that hardware: as an earlier training measured it here, else estimated."""
+    """All networks, fastest first, with the time that an earlier training measured here or an estimate."""
     measured = _measured_times() if hardware == Hardware.CPU else {}
     every = latency.admissible_networks(cast(EngineHardware, hardware), float("inf"))
     return sorted(
@@ -49,7 +49,7 @@ def _option(
 
 
 def _measured_times() -> dict[tuple[str, int], float]:
-    """The latest time that a training here measured for each (network, resolution) on CPU."""
+    """(network, resolution) → the latest time in ms that a training on this machine measured on CPU."""
     rows = Candidate.objects.filter(
         is_measured=True, inference_ms__gt=0, training_version__inference_hardware=Hardware.CPU
     ).order_by("pk")

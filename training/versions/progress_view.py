@@ -1,4 +1,4 @@
-"""What the page says of a version that waits or runs."""
+"""Progress of a waiting or running version, for the page."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from training.models import Status, TrainingVersion
 
 CURVE_WIDTH, CURVE_HEIGHT = 400, 80
 HEARTBEAT_GRACE_S = 15
-MIN_CURVE_SPAN = 1.1  # of the time of the first model
+MIN_CURVE_SPAN = 1.1  # times the time of the first model; a shorter curve is not drawn
 
 
 @dataclass(frozen=True)
 class ProgressView:
-    """Times in seconds. `fraction` is of the whole training where an estimate is known, else None."""
+    """Progress of one version; times in seconds. `fraction` of the training, None without an estimate."""
 
     message: str
     elapsed_s: float
@@ -33,7 +33,7 @@ class ProgressView:
 
 
 def progress_of(version: TrainingVersion) -> ProgressView:
-    """One more query at most: for a version that waits, how many trainings stand before it."""
+    """The progress of `version`. At most one query: the trainings ahead of a waiting version."""
     progress = version.progress
     elapsed = _elapsed(version)
     remaining = _remaining(version, elapsed)
@@ -52,14 +52,14 @@ def progress_of(version: TrainingVersion) -> ProgressView:
 
 
 def percent_done(version: TrainingVersion) -> int | None:
-    """For the card of a Running version; no query."""
+    """Percentage for the card of a Running version, None without an estimate. No query."""
     elapsed = _elapsed(version)
     remaining = _remaining(version, elapsed)
     return None if remaining is None else min(99, int(100 * elapsed / max(1.0, elapsed + remaining)))
 
 
 def _elapsed(version: TrainingVersion) -> float:
-    """What was worked so far: the last word of the worker, and the moment since."""
+    """Seconds worked so far: the worker's last report and the time since its heartbeat."""
     used: float = version.progress.get("used_s", 0.0)
     if version.status != Status.RUNNING or version.heartbeat_at is None:
         return used
@@ -68,7 +68,7 @@ def _elapsed(version: TrainingVersion) -> float:
 
 
 def _remaining(version: TrainingVersion, elapsed: float) -> float | None:
-    """The estimate, counted down from when it was made."""
+    """The worker's estimate, counted down since it was made."""
     progress = version.progress
     if version.status != Status.RUNNING or progress.get("remaining_s") is None:
         return None
@@ -88,7 +88,7 @@ def _queue_message(version: TrainingVersion) -> str:
 
 
 def _polyline(curve: list[list[float]], elapsed: float) -> str:
-    """The best model's accuracy as the corners of a staircase; empty while there is hardly one step."""
+    """Accuracy of the best model as the corners of a staircase; empty while there is hardly one step."""
     if not curve or elapsed < MIN_CURVE_SPAN * curve[0][0]:
         return ""
     width = max(elapsed, curve[-1][0], 1.0)

@@ -43,19 +43,20 @@ def submit_training(request: PageRequest, project: Project) -> HttpResponse:
     form = TrainingConfigurationForm(request.POST, project=project)
     submission = _submission_id(request)
     is_valid = form.is_valid()
-    is_pressed_again = _is_started(project, submission)
-    if not is_valid and not is_pressed_again:
+    # After the validation: a first press that is committed meanwhile has taken the dataset version's name.
+    if _is_started(project, submission):
+        return redirect_to(request, reverse("train_model", args=[project.pk]))
+    if not is_valid:
         return _configuration(request, project, form, status=422)
     try:
-        version = lifecycle.start(project, form.cleaned_data, by=request.user, submission=submission)
+        version = lifecycle.start(project, form.request(), by=request.user, submission=submission)
     except lifecycle.DatasetNameTaken as taken:
         form.add_error("dataset_version", str(taken))
         return _configuration(request, project, form, status=422)
     except lifecycle.TrainingRefused as refusal:
         form.add_error(None, str(refusal))
         return _configuration(request, project, form, status=409)
-    if not is_pressed_again:
-        messages.success(request, f"{version} was submitted. It goes on when you close this page.")
+    messages.success(request, f"{version} was submitted. You can close this page; training continues.")
     return redirect_to(request, reverse("train_model", args=[project.pk]))
 
 

@@ -201,7 +201,7 @@ def test_what_came_later_joins_its_copies_and_what_went_leaves_them(scenes: Proj
 def test_a_large_project_is_searched_when_its_last_image_is_embedded(
     scenes: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(find_duplicates, "QUICK", 6)
+    monkeypatch.setattr(find_duplicates, "MAX_QUICK_IMAGES", 6)
     add(scenes, 3, "JPEG", 200)
     find_issues.update_issues(scenes.pk)
     assert groups(scenes) == set()
@@ -223,7 +223,7 @@ def test_copies_of_too_many_images_count_as_unknown(
     find_duplicates.update_duplicate_groups(labeled)
     labeled.refresh_from_db()
     assert labeled.duplicates_searched.startswith("20:")
-    monkeypatch.setattr(find_duplicates, "MOST_COMPARED", 19)
+    monkeypatch.setattr(find_duplicates, "MAX_COMPARED_IMAGES", 19)
     assert find_duplicates.update_duplicate_groups(labeled) == 0
     labeled.refresh_from_db()
     assert labeled.duplicates_searched == ""

@@ -1,4 +1,4 @@
-"""Compare versions: the same judges for all, exact verdicts, and what a worker has yet to ask."""
+"""Compare versions: the same images for all, exact tests, and predictions that are still missing."""
 
 from __future__ import annotations
 
@@ -106,14 +106,14 @@ def test_several_comparisons_share_the_level() -> None:
     assert significance.holm_adjusted([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
 
 
-# --- verdicts ---
+# --- significance ---
 
 
 def test_a_clearly_better_version_is_called_better(project: Project, vera: Client) -> None:
     trained(project, 1, wrong=set(range(12)))
     trained(project, 2, wrong={0})
     html = html_of(vera.get(page_of(project, 1, 2)))
-    assert "V002 is better than V001. Of 40 images V002 alone got 11 right and V001 alone 0" in html
+    assert "V002 is better than V001. Of 40 images only V002 got 11 right and only V001 0" in html
     assert html.count("evaluated-tile") == 11
     assert "39 of 40" in html and "28 of 40" in html
 
@@ -122,43 +122,43 @@ def test_a_small_difference_is_not_told_and_the_page_says_what_would(project: Pr
     trained(project, 1, wrong={1, 2})
     trained(project, 2, wrong={2, 3, 4})
     html = html_of(vera.get(page_of(project, 1, 2)))
-    assert "Whether V002 is better than V001 cannot be told yet." in html
-    assert "more images of the validation side would tell." in html
+    assert "There is no reliable difference between V002 and V001 yet." in html
+    assert "more validation images would show it." in html
 
 
 def test_only_what_differs_is_listed(project: Project) -> None:
-    one, two = trained(project, 1), trained(project, 2, max_training_minutes=6)
-    names = [name for name, _ in comparison.differing_parameters([one, two])]
+    first, second = trained(project, 1), trained(project, 2, max_training_minutes=6)
+    names = [name for name, _ in comparison.differing_parameters([first, second])]
     assert names == ["Dataset Version", "Max. Training Time"]
 
 
-# --- judges ---
+# --- independent images ---
 
 
 def test_images_that_any_of_them_was_trained_on_judge_none(project: Project) -> None:
-    one, two = trained(project, 1), trained(project, 2)
+    first, second = trained(project, 1), trained(project, 2)
     moved = Image.objects.filter(project=project, split=Split.TRAIN).first()
     Image.objects.filter(pk=moved.pk).update(split=Split.EVAL)
-    judges, left_out = comparison.independent_images(project, [one, two])
-    assert moved.pk not in judges and left_out == 1 and len(judges) == 40
+    independent, excluded = comparison.independent_images(project, [first, second])
+    assert moved.pk not in independent and excluded == 1 and len(independent) == 40
 
 
 def test_what_a_continued_version_was_trained_on_counts_as_well(project: Project) -> None:
     base = trained(project, 1)
-    taught = project.images.filter(split=Split.TRAIN).first()
-    actions.delete_images(project, [taught.pk], make_user("bob"))  # no longer in V002
+    image = project.images.filter(split=Split.TRAIN).first()
+    actions.delete_images(project, [image.pk], make_user("bob"))  # no longer in V002
     heir = trained(project, 2, incremental_version=base)
-    actions.restore_images(project, [taught.pk], make_user("bob"))
-    Image.objects.filter(pk=taught.pk).update(split=Split.EVAL)
-    assert taught.pk in comparison.training_image_ids(heir)
-    assert taught.pk not in comparison.independent_images(project, [heir])[0]
+    actions.restore_images(project, [image.pk], make_user("bob"))
+    Image.objects.filter(pk=image.pk).update(split=Split.EVAL)
+    assert image.pk in comparison.training_image_ids(heir)
+    assert image.pk not in comparison.independent_images(project, [heir])[0]
 
 
 def test_versions_are_judged_by_todays_labels(project: Project) -> None:
-    one, two = trained(project, 1), trained(project, 2)
+    first, second = trained(project, 1), trained(project, 2)
     image = project.images.filter(split=Split.EVAL).first()
     actions.apply(project, [image.pk], add=["weed"], by=make_user("bob"))
-    found = comparison.compare(project, [one, two])
+    found = comparison.compare(project, [first, second])
     assert [column.accuracy.hits for column in found.columns] == [39, 39]
 
 
@@ -186,12 +186,12 @@ def red(project: Project) -> Image:
 
 def test_an_older_version_is_asked_about_images_that_came_later(stored: TrainingVersion) -> None:
     image = red(stored.project)
-    two = trained(stored.project, 2)
-    before = comparison.compare(stored.project, [stored, two])
+    second = trained(stored.project, 2)
+    before = comparison.compare(stored.project, [stored, second])
     assert before.is_waiting and before.columns[0].waiting == 1 and before.images == 40
     assert rescore.rescore(stored.pk) == 1
     assert LaterPrediction.objects.get(image=image).predicted == ["red"]
-    after = comparison.compare(stored.project, [stored, two])
+    after = comparison.compare(stored.project, [stored, second])
     assert not after.is_waiting and after.images == 41
     assert rescore.rescore(stored.pk) == 0
 
@@ -201,8 +201,8 @@ def test_a_file_that_is_gone_compares_nothing_and_is_asked_for_once(stored: Trai
     default_storage.delete(image.file_name)
     Image.objects.filter(pk=image.pk).update(split=Split.EVAL)
     assert rescore.rescore(stored.pk) == 1
-    two = trained(stored.project, 2)
-    found = comparison.compare(stored.project, [stored, two])
+    second = trained(stored.project, 2)
+    found = comparison.compare(stored.project, [stored, second])
     assert found.images == 40 and not found.is_waiting
 
 
@@ -219,4 +219,4 @@ def test_three_versions_are_compared_with_the_oldest(project: Project, vera: Cli
         trained(project, number, wrong={number})
     html = html_of(vera.get(page_of(project, 1, 2, 3)))
     assert "adjusted for 2 comparisons (Holm)" in html
-    assert html.count("cannot be told yet") == 2
+    assert html.count("no reliable difference between") == 2

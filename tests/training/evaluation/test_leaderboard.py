@@ -71,7 +71,7 @@ def test_on_the_front_is_what_nothing_as_quick_beats() -> None:
 
     points = points_of([slow, beaten, tried(None, 4), quick, tried(0.99, None)])
 
-    assert [(point.tried, point.is_on_front) for point in points] == [
+    assert [(point.candidate, point.is_on_front) for point in points] == [
         (quick, True),
         (beaten, False),
         (slow, True),

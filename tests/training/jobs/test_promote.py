@@ -104,7 +104,7 @@ def test_its_source_stays_until_it_is_made_and_is_named_ever_after(candidate: Ca
     TrainingVersion.objects.filter(pk=made.pk).update(
         status=Status.COMPLETED, finished_at=version.submitted_at, stop_reason="promoted"
     )
-    assert any("V003 began with what it had learned" in one for one in lifecycle.delete_consequences(version))
+    assert any("V003 started from it" in sentence for sentence in lifecycle.delete_consequences(version))
     made.refresh_from_db()
     assert why_it_ended(made) == "Nothing was trained: another candidate of V002 was promoted."
 

@@ -196,10 +196,10 @@ def test_the_present_version_and_one_of_another_project_are_refused(opened) -> N
 def test_a_version_that_answers_or_will_answer_is_not_deleted(opened, newer: TrainingVersion) -> None:
     service = opened[0]
     rollout.change_version(service, newer, make_user("alice"), percent=10)
-    with pytest.raises(lifecycle.TrainingRefused, match="answers as the service"):
+    with pytest.raises(lifecycle.TrainingRefused, match="is deployed as the service"):
         lifecycle.delete(newer, make_user("alice"))
     settle(service)
-    with pytest.raises(lifecycle.TrainingRefused, match="answers as the service"):
+    with pytest.raises(lifecycle.TrainingRefused, match="is deployed as the service"):
         lifecycle.delete(newer, make_user("alice"))
 
 

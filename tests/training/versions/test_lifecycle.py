@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -26,21 +27,22 @@ from training.versions.network_options import options_within
 pytestmark = pytest.mark.django_db
 
 
-def configuration(**changes: object) -> dict[str, Any]:
-    return {
-        "dataset_version": "V001",
-        "training_ratio": Decimal("0.8"),
-        "incremental_version": None,
-        "inference_hardware": "CPU",
-        "max_inference_ms": 50,
-        "max_training_minutes": 90,
-        "instance_flavor": default_flavor(),
-    } | changes
+def training_request(**changes: Any) -> lifecycle.TrainingRequest:
+    request = lifecycle.TrainingRequest(
+        dataset_version="V001",
+        training_ratio=Decimal("0.8"),
+        incremental_version=None,
+        inference_hardware="CPU",
+        max_inference_ms=50,
+        max_training_minutes=90,
+        flavor=default_flavor(),
+    )
+    return replace(request, **changes)
 
 
-def start(project: Project, submission: uuid.UUID | None = None, **changes: object) -> TrainingVersion:
+def start(project: Project, submission: uuid.UUID | None = None, **changes: Any) -> TrainingVersion:
     return lifecycle.start(
-        project, configuration(**changes), by=make_user("alice"), submission=submission or uuid.uuid4()
+        project, training_request(**changes), by=make_user("alice"), submission=submission or uuid.uuid4()
     )
 
 
@@ -113,13 +115,12 @@ from django.core.management import call_command
 from django.db import connection
 call_command("migrate", verbosity=0)
 from tests.factories import make_project, make_user
-from tests.training.versions.test_lifecycle import configuration
+from tests.training.versions.test_lifecycle import training_request
 from training.versions import lifecycle
 project, alice, submission = make_project(), make_user("alice"), uuid.uuid4()
 
-def press(name, mark):
-    asked = configuration(dataset_version=name)
-    lifecycle.start(project, asked, by=alice, submission=mark)
+def press(name, submission):
+    lifecycle.start(project, training_request(dataset_version=name), by=alice, submission=submission)
     connection.close()
 
 presses = [threading.Thread(target=press, args=("V001", submission)) for _ in range(6)]
@@ -153,7 +154,7 @@ def test_the_job_lies_on_the_flavors_queue_under_its_own_id(
     redis, django_capture_on_commit_callbacks
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
-        version = start(make_project(), instance_flavor=cpu_flavor())
+        version = start(make_project(), flavor=cpu_flavor())
 
     job = Job.fetch(f"training-{version.pk}-1", connection=redis)
     assert job.origin == cpu_flavor().queue
@@ -315,7 +316,7 @@ def test_a_version_that_serves_is_kept() -> None:
     version = make_version(project, status=Status.COMPLETED)
     service = Service.objects.create(project=project, training_version=version, name="exeML-flowers-V001")
 
-    with pytest.raises(lifecycle.TrainingRefused, match="answers as the service exeML-flowers-V001"):
+    with pytest.raises(lifecycle.TrainingRefused, match="is deployed as the service exeML-flowers-V001"):
         lifecycle.delete(version, by=make_user("alice"))
 
     service.deleted_at = version.submitted_at

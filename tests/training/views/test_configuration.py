@@ -257,7 +257,7 @@ def test_submit_starts_one_version_however_often_it_is_pressed(alice: Client) ->
     assert [answer.status_code for answer in answers] == [303] * 3
     assert {answer["Location"] for answer in answers} == {reverse("train_model", args=[project.pk])}
     said = [str(message) for message in get_messages(answers[-1].wsgi_request)]
-    assert said == ["V001 was submitted. It goes on when you close this page."]
+    assert said == ["V001 was submitted. You can close this page; training continues."]
     version = TrainingVersion.objects.get()
     assert version.status == Status.INITIALIZING
     assert version.submission == submission

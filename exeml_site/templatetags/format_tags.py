@@ -1,0 +1,128 @@
+"""Template filters that format numbers and lengths of time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django import template
+
+register = template.Library()
+
+MAX_LINE_LENGTH = 140
+UNKNOWN = "--"
+
+
+@register.filter
+def percent(share: float | None) -> str:
+    """0.9412 as "94.1 %"; two dashes if unknown."""
+    return UNKNOWN if share is None else f"{100 * share:.1f} %"
+
+
+@register.filter
+def three_decimals(value: float | None) -> str:
+    """0.9412 as "0.941"; two dashes if unknown."""
+    return UNKNOWN if value is None else f"{value:.3f}"
+
+
+@register.filter
+def clock(length: timedelta | float | None) -> str:
+    """A length of time as "12:10", minutes and seconds; from 100 minutes on as "1:40:10"."""
+    if length is None:
+        return UNKNOWN
+    seconds = _seconds(length)
+    if seconds < 6000:
+        return f"{seconds // 60}:{seconds % 60:02d}"
+    return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+@register.filter
+def duration(length: timedelta | float | None) -> str:
+    """A length of time as "00:04:36"."""
+    if length is None:
+        return UNKNOWN
+    seconds = _seconds(length)
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+@register.filter
+def duration_with_unit(length: timedelta | float) -> str:
+    """A length of time with its unit: "3.1 s", "61 s", "4:00 min", "1:40:10 h"."""
+    seconds = length.total_seconds() if isinstance(length, timedelta) else length
+    if seconds < 99.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    return f"{clock(seconds)} {'min' if seconds < 6000 else 'h'}"
+
+
+@register.filter
+def rough_duration(seconds: float | None) -> str:
+    """An estimate with no more digits than it deserves: "less than a minute", "about 9 minutes"."""
+    if seconds is None:
+        return ""
+    if seconds < 55:
+        return "less than a minute"
+    minutes = round(seconds / 60)
+    if minutes < 100:
+        return f"about {minutes} minute{'' if minutes == 1 else 's'}"
+    return f"about {round(seconds / 3600)} hours"
+
+
+@register.filter
+def hours(minutes: int) -> str:
+    """90 minutes as "1.5 hours (90 minutes)"."""
+    return f"{minutes / 60:.4g} hour{'' if minutes == 60 else 's'} ({minutes} minutes)"
+
+
+@register.filter
+def milliseconds(value: float | None) -> str:
+    """A time as "4.2 ms"; two dashes if unknown."""
+    return UNKNOWN if value is None else f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
+
+
+@register.filter
+def megabytes(size: int | None) -> str:
+    """Bytes as "5.2 MB"; two dashes if unknown."""
+    return UNKNOWN if size is None else f"{size / 1e6:.1f} MB"
+
+
+@register.filter
+def interval(rate: Any) -> str:
+    """The ends `low` and `high` of a confidence interval as "91.2–96.3 %"."""
+    if rate.low is None or rate.high is None:
+        return UNKNOWN
+    return f"{100 * rate.low:.1f}–{100 * rate.high:.1f} %"
+
+
+@register.filter
+def hits_of_support(rate: Any) -> str:
+    """The counts behind a rate as “3 of 4”; two dashes if nothing was counted."""
+    return f"{rate.hits:,} of {rate.support:,}" if rate.support else UNKNOWN
+
+
+@register.filter
+def plot_x(share: float) -> str:
+    """The x coordinate of a share in a chart of 100 units."""
+    return f"{100 * share:.2f}"
+
+
+@register.filter
+def plot_y(share: float) -> str:
+    """The y coordinate of a share in a chart of 100 units, whose top is 0."""
+    return f"{100 * (1 - share):.2f}"
+
+
+@register.filter
+def arc_length(metric: Any) -> str:
+    """The `value` of a metric as the length of an arc whose circumference is 100."""
+    return f"{100 * (metric.value or 0.0):.2f}"
+
+
+@register.filter
+def first_sentence(text: str) -> str:
+    """The first sentence of a failure message, at most MAX_LINE_LENGTH characters."""
+    line = (text.strip() or "no reason was given").splitlines()[0].partition(". ")[0].rstrip(".")
+    return f"{line}." if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH].rstrip()}…"
+
+
+def _seconds(length: timedelta | float) -> int:
+    return int(length.total_seconds() if isinstance(length, timedelta) else length)
