@@ -1,4 +1,4 @@
-"""The test of a service on its page: answers to some pictures, and why."""
+"""The test on a service's page: predictions of uploaded images, heat maps and similar training images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAX_NEIGHBOURS = 6
 
 @dataclass(frozen=True)
 class TestedImage:
-    """One picture of the test: its answer, or the sentence that says why there is none."""
+    """One uploaded image: its answer, or the reason why it has none."""
 
     name: str
     answer: predictor.Answer | None = None
@@ -40,7 +40,7 @@ class TestedImage:
 
 
 def predict_uploads(service: Service, uploads: Sequence[UploadedFile[bytes]]) -> list[TestedImage]:
-    """In the order of the pictures. They count as calls, and are collected where the service collects."""
+    """One result per upload, in order. Each counts as a call, and is collected if the service collects."""
     return [_predict_upload(service, upload) for upload in uploads]
 
 
@@ -68,7 +68,7 @@ def _ms(began: float) -> float:
 
 
 def explain(version: TrainingVersion, content: bytes, label: str) -> dict[str, Any]:
-    """{"label", "heat": a data address, "search": of the neighbours} or {"problem": a sentence}."""
+    """The heat map of `label`: {"label", "heat": data URL, "search": id for neighbours}, or {"problem"}."""
     try:
         heat = explanations.heat_map(version, content, label)
     except KeyError:
@@ -80,7 +80,7 @@ def explain(version: TrainingVersion, content: bytes, label: str) -> dict[str, A
 
 
 def find_neighbours(project: Project, search: str) -> list[tuple[Image, list[Label]]] | None:
-    """The training images most like the picture; empty where nobody knows, None while it is sought."""
+    """The most similar training images; None while the search runs, empty if it failed or expired."""
     try:
         job = Job.fetch(
             _job_id(project, search), connection=django_rq.get_connection(settings.QUEUE_LABELING)
@@ -95,7 +95,10 @@ def find_neighbours(project: Project, search: str) -> list[tuple[Image, list[Lab
 
 
 def _enqueue_search(project: Project, content: bytes) -> str:
-    """Ask the labeling worker, which keeps the network; only a thumbnail travels."""
+    """Enqueue a search for similar images. Returns its id, empty if it could not start.
+
+    The labeling worker has the embedding network loaded. It gets only the thumbnail.
+    """
     search = uuid4().hex
     try:
         thumbnail = decode.decode_image(content).thumbnail
@@ -110,11 +113,11 @@ def _enqueue_search(project: Project, content: bytes) -> str:
             at_front=True,
         )
     except (RedisError, OSError, decode.ImageRefused) as problem:
-        logger.info("the neighbours of a picture are not sought: %s", problem)
+        logger.info("The search for similar images could not start: %s", problem)
         return ""
     return search
 
 
 def _job_id(project: Project, search: str) -> str:
-    """Holds the project, so that one team cannot read what another one asked."""
+    """The job id contains the project, so that a team cannot read another team's search."""
     return f"near-{project.pk}-{search}"

@@ -1,4 +1,4 @@
-"""Tokens of services: made here, shown once, kept as a hash."""
+"""Service tokens: created, shown once, stored as a hash."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from django.utils import timezone
 from training.models import Service, ServiceEvent, ServiceToken
 
 HINT_LENGTH = 4
-MAX_TOKENS = 50  # of a service that are not revoked
+MAX_TOKENS = 50  # unrevoked tokens of a service
 
 
 class TokenRefused(Exception):
-    """The token cannot be made; the text says why, for the user."""
+    """The token cannot be created; the message tells the user why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Token:
 
     @property
     def hint(self) -> str:
-        """The last characters, so that people can tell which token a program carries."""
+        """The last characters, by which people recognize a program's token."""
         return self.plain[-HINT_LENGTH:]
 
 
@@ -46,7 +46,7 @@ def store_token(service: Service, name: str, token: Token, by: User | None) -> S
 
 
 def create_token(service: Service, name: str, by: User) -> Token:
-    """One more token; it is known only now. Raises TokenRefused."""
+    """Create another token. Its plain text is returned only here. Raises TokenRefused."""
     with transaction.atomic():
         present = Service.objects.select_for_update().get(pk=service.pk).tokens.filter(revoked_at=None)
         if present.filter(name__iexact=name).exists():
@@ -60,7 +60,7 @@ def create_token(service: Service, name: str, by: User) -> Token:
 
 
 def rotate_token(service: Service, token_id: int, by: User) -> Token | None:
-    """A new secret under the same name; the old one stops working at once. None where it is gone."""
+    """Replace the token's secret; the old one stops working at once. None if there is no such token."""
     with transaction.atomic():
         old = service.tokens.filter(pk=token_id, revoked_at=None).first()
         if old is None or not _set_revoked(old):
@@ -72,7 +72,7 @@ def rotate_token(service: Service, token_id: int, by: User) -> Token | None:
 
 
 def revoke_token(service: Service, token_id: int, by: User) -> bool:
-    """It stops working at once. False where it had before."""
+    """Revoke a token: it stops working at once. False if there is none or it was revoked before."""
     with transaction.atomic():
         token = service.tokens.filter(pk=token_id).first()
         if token is None or not _set_revoked(token):

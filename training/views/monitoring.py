@@ -1,4 +1,4 @@
-"""Monitoring of a service, and the numbers of all services for Prometheus."""
+"""Monitoring of a service, and the metrics of all services for Prometheus."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEFAULT_HOURS, SHOWN_EVENTS = 24, 12
 @require_safe
 @never_cache
 def service_monitoring(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """Charts and numbers of a window (`?hours=`); asked for again by itself."""
+    """Charts and numbers of a window (`?hours=`); the page polls."""
     service = get_service(project, service_id)
     asked = request.GET.get("hours", "")
     hours = int(asked) if asked.isdecimal() and int(asked) in dashboard.WINDOWS else DEFAULT_HOURS
@@ -66,7 +66,7 @@ def _step_text(step: timedelta) -> str:
 @require_safe
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
-    """For Prometheus: with the bearer token of EXEML_METRICS_TOKEN, or signed in as an operator."""
+    """Metrics for Prometheus. Needs the bearer token EXEML_METRICS_TOKEN, or an operator who is signed in."""
     if not _may_scrape(request):
         words = "Send Authorization: Bearer <EXEML_METRICS_TOKEN>, or sign in as an operator.\n"
         return HttpResponse(words, content_type="text/plain", status=401)

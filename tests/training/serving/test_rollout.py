@@ -156,9 +156,9 @@ def test_what_the_queue_lost_is_put_into_it_again(
     opened, newer: TrainingVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rollout.change_version(opened[0], newer, make_user("alice"))
-    monkeypatch.setattr(deploy, "QUEUE_PATIENCE", -deploy.REQUEUE_AFTER)
+    monkeypatch.setattr(deploy, "REQUEUE_AFTER", -deploy.REQUEUE_AFTER)
     again: list[object] = []
-    monkeypatch.setattr(rollout, "enqueue", again.append)
+    monkeypatch.setattr(rollout, "enqueue_version_change", again.append)
     rollout.catch_up()
     assert again == [opened[0].pk]
 

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 def test_every_refusal_of_the_api_is_described_and_nothing_else() -> None:
-    found = set(re.findall(r'Refusal\((\d{3}), "([A-Z_]+)"', VIEW.read_text()))
+    found = set(re.findall(r'ApiError\((\d{3}), "([A-Z_]+)"', VIEW.read_text()))
     described = {(str(status), code) for status, (_, codes) in ERRORS.items() for code in codes}
     assert found == described
 

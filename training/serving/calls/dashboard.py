@@ -1,4 +1,4 @@
-"""What a service's calls say over time: counted minutes added up to steps of a window."""
+"""The monitoring page's read model: counted minutes added up to the time steps of a window."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ WINDOWS = {  # hours → (name, minutes of a step)
 }
 QUANTILES = (0.5, 0.95, 0.99)
 MAX_LABELS = 8
-MIN_PREDICTIONS = 30  # pictures, before anything is said of them
-MIN_SHARE_CHANGE = 0.1  # of the predictions: smaller differences are not told
+MIN_PREDICTIONS = 30  # fewer predictions give no sentence on drift
+MIN_SHARE_CHANGE = 0.1  # smaller changes of a label's share give no sentence
 
 
 @dataclass(slots=True)
 class CallTotals:
-    """Counts of some minutes."""
+    """Counts of one or several minutes."""
 
     calls: int = 0
     failed: int = 0
@@ -56,7 +56,7 @@ class CallTotals:
 
     @property
     def latencies_ms(self) -> list[float | None]:
-        """p50, p95, p99; to within 19 %."""
+        """p50, p95 and p99 in ms, exact to 19 %."""
         return [quantile_ms(self.buckets, share) for share in QUANTILES]
 
 
@@ -67,7 +67,7 @@ class TimeStep(NamedTuple):
 
 @dataclass(frozen=True)
 class Dashboard:
-    """A window of a service: the whole, each step in order (empty ones too), each version."""
+    """A window of a service: totals, time steps in order (empty ones too), totals of each version."""
 
     hours: int
     step: timedelta
@@ -77,7 +77,7 @@ class Dashboard:
 
 
 def load_dashboard(service: Service, hours: int) -> Dashboard:
-    """`hours` is one of WINDOWS."""
+    """The counts of the last `hours`, a key of WINDOWS."""
     step = timedelta(minutes=WINDOWS[hours][1])
     now = timezone.now()
     first = _floor(now - timedelta(hours=hours), step) + step
@@ -93,7 +93,7 @@ def load_dashboard(service: Service, hours: int) -> Dashboard:
 
 
 def _floor(moment: datetime, step: timedelta) -> datetime:
-    """The last border of steps before it; steps begin at midnight UTC."""
+    """`moment` rounded down to a whole number of steps since midnight UTC."""
     since = moment.timestamp()
     return datetime.fromtimestamp(since - since % step.total_seconds(), tz=moment.tzinfo)
 
@@ -118,7 +118,7 @@ class Drift:
 
 
 def find_drift(version: TrainingVersion, seen: CallTotals) -> Drift:
-    """How the answers differ from the evaluation's: in words only where the doubt allows it."""
+    """Compare the predictions with the evaluation's; a sentence only where 95 % intervals are disjoint."""
     then, known = _count_evaluated(version)
     predictions, evaluated = sum(seen.labels.values()), sum(then.values())
     names = [label for label, _ in seen.labels.most_common(MAX_LABELS)]
@@ -143,7 +143,7 @@ def find_drift(version: TrainingVersion, seen: CallTotals) -> Drift:
 
 
 def _count_evaluated(version: TrainingVersion) -> tuple[Counter[str], list[bool | None]]:
-    """How often each label was predicted in the evaluation, and which of its images were known."""
+    """The evaluation's predictions of each label, and `is_known` of each evaluated image."""
     rows = version.evaluated_images.order_by().values_list("predicted", "is_known")
     labels, known = Counter[str](), list[bool | None]()
     for predicted, is_known in rows.iterator():
@@ -153,7 +153,7 @@ def _count_evaluated(version: TrainingVersion) -> tuple[Counter[str], list[bool 
 
 
 def _label_sentence(label: str, now: int, of_now: int, then: int, of_then: int) -> str:
-    """Told where the 95 % intervals do not meet and the shares differ by TOLD_POINTS."""
+    """Empty unless the 95 % intervals are disjoint and the shares differ by MIN_SHARE_CHANGE."""
     new, old = wilson(now, of_now), wilson(then, of_then)
     if not _are_disjoint(new, old) or abs((new.value or 0) - (old.value or 0)) < MIN_SHARE_CHANGE:
         return ""
@@ -187,12 +187,12 @@ def _percent(rate: Rate) -> str:
 # --- charts ---
 
 WIDTH, HEIGHT = 720, 120
-MAX_BANDS = 6  # labels of the chart; colours beyond are hard to tell apart
+MAX_BANDS = 6  # labels of the chart; more colours are hard to distinguish
 OTHERS, OTHERS_COLOUR = "others", 9
 
 
 class CallBar(NamedTuple):
-    """A step of the chart of calls: the failed ones lie at the bottom."""
+    """One time step of the chart of calls; failed calls are drawn at the bottom."""
 
     x: float
     width: float
@@ -211,11 +211,11 @@ class CallBar(NamedTuple):
 
 class LatencyLine(NamedTuple):
     name: str
-    paths: list[str]  # "x,y x,y": one for each stretch without gaps
+    paths: list[str]  # SVG points "x,y x,y", one text for each stretch without gaps
 
 
 def call_bars(steps: Sequence[TimeStep]) -> tuple[list[CallBar], int]:
-    """And what the full height stands for."""
+    """The bars of the chart of calls, and the calls at full height."""
     most = max((one.sum.calls for one in steps), default=0) or 1
     width = WIDTH / max(len(steps), 1)
     found = [
@@ -233,7 +233,7 @@ def call_bars(steps: Sequence[TimeStep]) -> tuple[list[CallBar], int]:
 
 
 def latency_lines(steps: Sequence[TimeStep]) -> tuple[list[LatencyLine], float]:
-    """Latencies; and what the full height stands for, in ms."""
+    """The lines of the latency quantiles, and the ms at full height."""
     known = [one.sum.latencies_ms if one.sum.calls else None for one in steps]
     most = max((values[-1] or 0 for values in known if values), default=0) or 1.0
     width = WIDTH / max(len(steps), 1)
@@ -258,23 +258,23 @@ def _polylines(points: Iterable[tuple[float, float | None] | None], most: float)
 
 
 class LabelBand(NamedTuple):
-    """A label's part of a step's predictions, as a share of the height; the parts lie on one another."""
+    """A label's share of one time step's predictions, stacked on the labels before."""
 
     x: float
     y: float
     width: float
     height: float
-    colour: int  # the place in the key
+    colour: int  # index in the legend
     words: str
 
 
 class LabelBands(NamedTuple):
-    key: list[tuple[str, int]]  # names and colours, the commonest first; OTHERS last where there are more
+    key: list[tuple[str, int]]  # names and colours, most frequent first; OTHERS last
     bands: list[LabelBand]
 
 
 def label_bands(steps: Sequence[TimeStep], whole: CallTotals) -> LabelBands:
-    """How the predictions of each step divide into the BANDS commonest labels and the others."""
+    """The shares of the MAX_BANDS most frequent labels and of the others in each time step."""
     names = [label for label, _ in whole.labels.most_common(MAX_BANDS)]
     key = [(name, colour) for colour, name in enumerate(names)]
     if len(whole.labels) > MAX_BANDS:
