@@ -28,7 +28,7 @@ class ChangeVersionForm(forms.Form):
     )
     share = forms.ChoiceField(
         label="Calls",
-        choices=[("all", "All calls"), ("part", "A share of them, as a trial")],
+        choices=[("all", "All calls"), ("part", "A share of them, as a canary")],
         widget=forms.RadioSelect,
         initial="all",
         error_messages={

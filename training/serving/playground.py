@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import base64
 import logging
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -20,7 +19,7 @@ from rq.job import Job, JobStatus
 from projects.images import decode, similarity
 from projects.models import Image, Label, Project
 from training.models import Service, TrainingVersion
-from training.serving.calls import counters, feedback
+from training.serving.answer import CallFailed, counted_call
 from training.serving.inference import explain as explanations
 from training.serving.inference import model_cache, predictor
 
@@ -45,26 +44,13 @@ def predict_uploads(service: Service, uploads: Sequence[UploadedFile[bytes]]) ->
 
 
 def _predict_upload(service: Service, upload: UploadedFile[bytes]) -> TestedImage:
-    version = predictor.version_for_call(service)
-    began, name = time.monotonic(), upload.name or "picture"
-    content: bytes = upload.read()
+    name = upload.name or "picture"
     try:
-        answer = predictor.predict(version, content)
-    except (predictor.InvalidImage, model_cache.ModelUnavailable) as problem:
-        unreadable = isinstance(problem, predictor.InvalidImage)
-        code = "IMAGE_UNREADABLE" if unreadable else "MODEL_UNAVAILABLE"
-        counters.record_call(service.pk, version.pk, _ms(began), error=code)
-        return TestedImage(name, problem=str(problem))
-    if service.collects and answer.request_id:
-        feedback.store_call(service, version, answer.request_id, content, answer)
-        answer = replace(answer, is_collected=True)
-    unknown = int(answer.is_known is False)
-    counters.record_call(service.pk, version.pk, _ms(began), labels=answer.predicted_labels, unknown=unknown)
-    return TestedImage(name, answer)
-
-
-def _ms(began: float) -> float:
-    return 1e3 * (time.monotonic() - began)
+        with counted_call(service) as call:
+            answers = call.answer([upload])
+    except CallFailed as failed:
+        return TestedImage(name, problem=str(failed))
+    return TestedImage(name, answers[0])
 
 
 def explain(version: TrainingVersion, content: bytes, label: str) -> dict[str, Any]:

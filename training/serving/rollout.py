@@ -1,4 +1,4 @@
-"""Change the version of a service: for all calls, as a trial (canary) for a share of them, and back.
+"""Change the version of a service: for all calls, as a canary for a share of them, and back.
 
 A worker checks the new version first. The old version answers until the row changes, so no call fails.
 A call is answered by the version that the service has when the call arrives.
@@ -56,13 +56,13 @@ def roll_back(service: Service, by: User) -> None:
     change_version(service, previous, by)
 
 
-def end_trial(service: Service, by: User) -> bool:
-    """End the trial: its version gets no more calls. False if there is no trial."""
-    trial = service.canary_version
-    if trial is None:
+def end_canary(service: Service, by: User) -> bool:
+    """End the canary: its version gets no more calls. False if there is no canary."""
+    canary = service.canary_version
+    if canary is None:
         return False
     return update_service(
-        service, set(Service.Status), by, f"{trial.name} gets no more calls.", **_no_trial_fields()
+        service, set(Service.Status), by, f"{canary.name} gets no more calls.", **_no_canary_fields()
     )
 
 
@@ -111,7 +111,7 @@ def _change_stopped_service(service: Service, version: TrainingVersion, by: User
         f"{version.name} in place of {service.training_version.name}; it answers once started.",
         training_version=version,
         previous_version=service.training_version,
-        **_no_trial_fields(),
+        **_no_canary_fields(),
     )
 
 
@@ -125,7 +125,7 @@ def _take_over(service: Service, version: TrainingVersion) -> None:
         changes = {
             "training_version": version,
             "previous_version": service.training_version,
-            **_no_trial_fields(),
+            **_no_canary_fields(),
         }
     still = {"next_version": version, "training_version": service.training_version}
     update_service(service, set(Service.Status), None, message, only_if=still, **changes, **_no_next_fields())
@@ -139,7 +139,7 @@ def _cancel_change(service: Service, cause: str) -> None:
     )
 
 
-def _no_trial_fields() -> dict[str, Any]:
+def _no_canary_fields() -> dict[str, Any]:
     return {"canary_version": None, "canary_percent": 0}
 
 

@@ -1,4 +1,4 @@
-"""Settings of a service: change of version, trial and tokens. For managers."""
+"""Settings of a service: change of version, canary and tokens. For managers."""
 
 from __future__ import annotations
 
@@ -48,17 +48,17 @@ def roll_back(request: PageRequest, project: Project, service_id: UUID) -> HttpR
 
 @project_page(Role.MANAGER)
 @require_POST
-def end_trial(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """`keep=1`: the trial's version gets all calls; otherwise it gets no more."""
+def end_canary(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """`keep=1`: the canary's version gets all calls; otherwise it gets no more."""
     service = get_service(project, service_id)
-    trial = service.canary_version
-    if request.POST.get("keep") == "1" and trial is not None:
+    canary = service.canary_version
+    if request.POST.get("keep") == "1" and canary is not None:
         try:
-            rollout.change_version(service, trial, request.user)
+            rollout.change_version(service, canary, request.user)
         except DeployRefused as refused:
             messages.error(request, str(refused))
-    elif not rollout.end_trial(service, request.user):
-        messages.info(request, "There is no trial.")
+    elif not rollout.end_canary(service, request.user):
+        messages.info(request, "There is no canary.")
     return redirect_to(request, service_url(service))
 
 

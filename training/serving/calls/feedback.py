@@ -46,7 +46,7 @@ def store_call(
         file_name=name,
         sha256=hashlib.sha256(picture).hexdigest(),
         predicted=list(answer.predicted_labels),
-        scores=[[label, round(score, 6)] for label, score in answer.scores],
+        scores=answer.rounded_scores,
         confidence=answer.scores[0][1],
         is_known=answer.is_known,
     )

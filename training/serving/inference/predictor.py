@@ -47,13 +47,18 @@ class Answer:
         """The scores in percent: ("roses", "97.1")."""
         return [(label, f"{100 * score:.1f}") for label, score in self.scores]
 
+    @property
+    def rounded_scores(self) -> list[list[str | float]]:
+        """[label, score] with six decimals, as JSON holds them."""
+        return [[label, round(score, 6)] for label, score in self.scores]
+
     def as_json(self) -> dict[str, Any]:
         """The JSON of the API's answer."""
         answer: dict[str, Any] = {"predicted_label": self.predicted_label}
         if self.is_multi_label:
             answer["predicted_labels"] = list(self.predicted_labels)
         return answer | {
-            "scores": [[label, round(score, 6)] for label, score in self.scores],
+            "scores": self.rounded_scores,
             "is_known": self.is_known,
             "version": self.version,
             "request_id": str(self.request_id),
@@ -62,15 +67,15 @@ class Answer:
 
 
 def version_for_call(service: Service) -> TrainingVersion:
-    """The version that answers this call: the trial's for its share of the calls, if it can be loaded."""
-    trial = service.canary_version
-    if trial is None or not service.is_running or 100 * random.random() >= service.canary_percent:
+    """The version that answers this call: the canary's for its share of the calls, if it can be loaded."""
+    canary = service.canary_version
+    if canary is None or not service.is_running or 100 * random.random() >= service.canary_percent:
         return service.training_version
     try:
-        load_model(trial)
-    except ModelUnavailable:  # the log says why; a trial must not make calls fail
+        load_model(canary)
+    except ModelUnavailable:  # the log says why; a canary must not make calls fail
         return service.training_version
-    return trial
+    return canary
 
 
 def predict(version: TrainingVersion, image: bytes) -> Answer:
