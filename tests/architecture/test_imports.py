@@ -118,6 +118,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("training.serving.inference",),
     ("training.serving.tokens",),
     ("training.serving.calls", "training.serving.download", "training.assist"),
+    ("training.serving.answer",),
     ("training.serving.batches",),
     ("training.serving", "training.jobs"),
     ("training.forms", "training.templatetags"),

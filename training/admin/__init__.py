@@ -1,4 +1,4 @@
-"""The operators' pages of flavors, training versions and services."""
+"""Admin pages of flavors, training versions and services, for operators."""
 
 from training.admin import services, versions
 

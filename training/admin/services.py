@@ -1,10 +1,7 @@
-"""The operators' pages for services, their tokens and calls, and batches."""
+"""Admin pages of services, tokens, calls and batches, for operators."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from django import forms
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
@@ -15,17 +12,11 @@ from training.models import (
     Batch,
     CallMinute,
     CollectedCall,
-    InstanceFlavor,
     Service,
     ServiceEvent,
     ServiceToken,
 )
 from training.serving import deploy
-
-if TYPE_CHECKING:
-    OfFlavor = forms.ModelForm[InstanceFlavor]
-else:
-    OfFlavor = forms.ModelForm
 
 
 class ServiceEventsInline(ReadOnlyInline):
@@ -75,7 +66,7 @@ class ServiceEventAdmin(ReadOnlyAdmin):
 
 @admin.register(ServiceToken)
 class ServiceTokenAdmin(ReadOnlyAdmin):
-    """The hash is not shown: managers rotate and revoke tokens on the page of the service."""
+    """Tokens without their hash. Managers rotate and revoke tokens on the service's page."""
 
     list_display = ["name", "service", "hint", "created_by", "created_at", "last_used_at", "revoked_at"]
     search_fields = ["name", "service__name", "service__project__name"]

@@ -1,4 +1,4 @@
-"""The operators' pages for training versions, evaluations, flavors and services."""
+"""Admin pages of training versions, evaluations and flavors, for operators."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class InstanceFlavorAdmin(Admin):
     actions = ["make_default"]
 
     def has_delete_permission(self, request: HttpRequest, obj: InstanceFlavor | None = None) -> bool:
-        """One by one, and never the default."""
+        """Flavors are deleted one at a time, and never the default."""
         may_delete = super().has_delete_permission(request, obj)
         return may_delete and obj is not None and not obj.is_default
 
@@ -63,18 +63,18 @@ class InstanceFlavorAdmin(Admin):
 
 
 class OperatingAdmin(ReadOnlyAdmin):
-    """Read only, with actions that call the deeds of the pages."""
+    """Read-only, with actions that call the same functions as the site's pages."""
 
     def act_on_each(
-        self, request: Any, rows: QuerySet[Any], deed: Callable[..., bool], done: str, refused: str
+        self, request: Any, rows: QuerySet[Any], action: Callable[..., bool], done: str, refused: str
     ) -> None:
-        """`deed(row, by)` says whether it changed anything; the operator reads how many did."""
-        found = rows.select_related("project")
-        names = [f"{row.project} {row}" for row in found if deed(row, by=request.user)]
+        """Call `action(row, by=user)`, true where it changed the row, and report how many it changed."""
+        chosen = rows.select_related("project")
+        names = [f"{row.project} {row}" for row in chosen if action(row, by=request.user)]
         if names:
             self.message_user(request, f"{done}: {', '.join(names)}.", messages.SUCCESS)
-        if left := len(found) - len(names):
-            self.message_user(request, f"{left} left as they were: {refused}.", messages.WARNING)
+        if unchanged := len(chosen) - len(names):
+            self.message_user(request, f"{unchanged} left unchanged: {refused}.", messages.WARNING)
 
 
 class CandidatesInline(ReadOnlyInline):
@@ -171,9 +171,9 @@ class TrainingVersionAdmin(OperatingAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[TrainingVersion]:
         overall = Q(metrics__label="", metrics__name=Metric.Name.ACCURACY)
-        found: QuerySet[TrainingVersion] = super().get_queryset(request)
-        found = found.defer("traceback", "confusion", "progress")
-        return found.annotate(overall_accuracy=Max("metrics__value", filter=overall))
+        versions: QuerySet[TrainingVersion] = super().get_queryset(request)
+        versions = versions.defer("traceback", "confusion", "progress")
+        return versions.annotate(overall_accuracy=Max("metrics__value", filter=overall))
 
     @admin.display(ordering="overall_accuracy")
     def accuracy(self, version: Any) -> str:

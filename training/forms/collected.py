@@ -1,4 +1,4 @@
-"""What a service collects of its calls, and for how long."""
+"""Form of the collected calls: whether a service collects, and for how long."""
 
 from __future__ import annotations
 

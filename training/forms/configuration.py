@@ -1,4 +1,4 @@
-"""Training Configuration: the one home of the documented fields, defaults and ranges."""
+"""Training Configuration: the only definition of the documented fields, defaults and ranges."""
 
 from __future__ import annotations
 
@@ -28,32 +28,33 @@ from training.versions.lifecycle import TrainingRequest, name_taken_message
 DEFAULT_RATIO = Decimal("0.8")
 DEFAULT_HOURS = Decimal(1)
 MIN_HOURS, MAX_HOURS = Decimal(MIN_TRAINING_MINUTES) / 60, Decimal(MAX_TRAINING_MINUTES) / 60
-# A version that continues another one predicts where and as fast as that one does.
+# An incremental version keeps the inference hardware and duration of the version it continues.
 INHERITED_FIELDS = ("inference_hardware", "max_inference_ms")
 PLAIN_TEXT = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 PROPOSED_NAME = re.compile(r"[Vv]([0-9]{1,9})")
 
 
 class TrainingConfigurationForm(forms.Form):
-    """Asks for a training of `project`. Formats and ranges are the fields' own; the form adds the project's.
+    """The request to train a version of `project`.
 
-    `cleaned_data` holds the domain's types, among them `max_training_minutes`.
+    Fields check formats and ranges, the form checks what depends on the project. `cleaned_data` holds the
+    domain's types, among them `max_training_minutes`.
     """
 
     dataset_version = forms.CharField(
         label="Dataset Version",
         validators=[VERSION_NAME],
         error_messages={"required": "Give a name of 1 to 32 letters, digits, “_” or “-”."},
-        help_text="The labels of this moment are published under this name and never change again.",
+        help_text="The current labels are published under this name and cannot be changed.",
         widget=forms.TextInput(attrs=PLAIN_TEXT),
     )
     training_ratio = PlainNumberField(
         label="Training and Validation Ratios",
         pattern=r"0?\.[0-9]{1,5}",
-        least=Decimal("0.00001"),
-        most=Decimal("0.99999"),
+        min_value=Decimal("0.00001"),
+        max_value=Decimal("0.99999"),
         sentence="Enter a ratio above 0 and below 1 with 1 to 5 decimal places, for example 0.8.",
-        help_text="The share of images that teach. The others are kept back and examine what was learned.",
+        help_text="Share used for training; the rest is held out for evaluation.",
     )
     incremental_version = IncrementalVersionField(
         label="Incremental Training Version",
@@ -61,28 +62,28 @@ class TrainingConfigurationForm(forms.Form):
         required=False,
         empty_label="None",
         error_messages={"invalid_choice": "Choose a Completed training version of this project, or None."},
-        help_text="Begin with what an earlier version has learned, also when labels were added or removed.",
+        help_text="Start from an earlier version, even if labels were added or removed.",
     )
     inference_hardware = forms.ChoiceField(
         label="Expected Inference Hardware",
         choices=Hardware.choices,
         error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose NV_P4 or CPU."),
-        help_text="Where predictions will run: an NVIDIA P4 card, or a processor.",
+        help_text="Where predictions will run: an NVIDIA P4 GPU or a CPU.",
     )
     max_inference_ms = PlainNumberField(
         label="Max. Inference Duration (Millisecond)",
         pattern=r"[0-9]{1,9}",
         convert=int,
-        least=MIN_INFERENCE_MS,
-        most=MAX_INFERENCE_MS,
+        min_value=MIN_INFERENCE_MS,
+        max_value=MAX_INFERENCE_MS,
         sentence=f"Enter a whole number from {MIN_INFERENCE_MS} to {MAX_INFERENCE_MS} milliseconds.",
-        help_text="How long the answer for one image may take. Shorter means a simpler network.",
+        help_text="Maximum prediction time for one image. A shorter time means a simpler network.",
     )
     max_training_hours = PlainNumberField(
         label="Max. Training Time (Hour)",
         pattern=r"[0-9]{1,9}(\.[0-9]{1,2})?|\.[0-9]{1,2}",
-        least=MIN_HOURS,
-        most=MAX_HOURS,
+        min_value=MIN_HOURS,
+        max_value=MAX_HOURS,
         sentence="Enter 0.1 to 100 hours with at most two decimal places, that is 6 to 6000 minutes.",
         help_text="Training ends when it has converged. At this limit the best model so far is kept.",
     )
@@ -91,7 +92,7 @@ class TrainingConfigurationForm(forms.Form):
         queryset=InstanceFlavor.objects.none(),
         empty_label=None,
         error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose one of the offered flavors."),
-        help_text="The machine that trains.",
+        help_text="The machine used for training.",
     )
 
     def __init__(self, data: QueryDict | dict[str, Any] | None = None, *, project: Project) -> None:
@@ -101,7 +102,7 @@ class TrainingConfigurationForm(forms.Form):
         self._propose()
         self._inherit()
 
-    # --- what is offered and proposed ---
+    # --- choices and initial values ---
 
     def _offer(self) -> None:
         whole = Metric.objects.filter(label="")
@@ -113,7 +114,7 @@ class TrainingConfigurationForm(forms.Form):
         self.fields["instance_flavor"].queryset = flavors  # type: ignore[attr-defined]
 
     def _best(self) -> int | None:
-        """The Completed version of the highest accuracy; the newer one of two equal ones."""
+        """Primary key of the most accurate Completed version; of equals the newest."""
         whole = Metric.objects.filter(
             label="",
             name=Metric.Name.ACCURACY,
@@ -136,7 +137,7 @@ class TrainingConfigurationForm(forms.Form):
         }
 
     def _inherit(self) -> None:
-        """Fix hardware and duration to those of the version that is continued, whatever is sent."""
+        """Take hardware and duration from the incremental version; sent values are ignored."""
         if self.base is None:
             return
         for name in INHERITED_FIELDS:
@@ -146,12 +147,12 @@ class TrainingConfigurationForm(forms.Form):
 
     @cached_property
     def base(self) -> TrainingVersion | None:
-        """The version to continue, where a valid one was chosen."""
+        """The incremental version, if a valid one is chosen."""
         chosen: TrainingVersion | None = self.value_of("incremental_version")
         return chosen
 
     def value_of(self, name: str) -> Any:
-        """The value of one field alone, None where it is not valid; for what is shown while one types."""
+        """The cleaned value of one field, None if it is invalid. For previews while the user types."""
         field = self.fields[name]
         is_typed = self.is_bound and not field.disabled
         typed = self[name].data if is_typed else self.get_initial_for_field(field, name)
@@ -173,7 +174,7 @@ class TrainingConfigurationForm(forms.Form):
             flavor=cleaned["instance_flavor"],
         )
 
-    # --- what needs the project ---
+    # --- checks that depend on the project ---
 
     def clean_dataset_version(self) -> str:
         name: str = self.cleaned_data["dataset_version"]
@@ -186,12 +187,12 @@ class TrainingConfigurationForm(forms.Form):
         for sentence in readiness.readiness(self.project).missing:
             self.add_error(None, ValidationError(sentence, code="not ready"))
         if "training_ratio" in cleaned and not self.non_field_errors():
-            self._require_both_sides(cleaned["training_ratio"])
+            self._require_both_splits(cleaned["training_ratio"])
         if "max_training_hours" in cleaned:
             cleaned["max_training_minutes"] = whole_minutes(cleaned["max_training_hours"])
         return cleaned
 
-    def _require_both_sides(self, ratio: Decimal) -> None:
+    def _require_both_splits(self, ratio: Decimal) -> None:
         rows = readiness.preview(self.project, ratio)
         lonely = [f"‘{row.label}’" for row in rows if not (row.train and row.eval)]
         if lonely:
@@ -204,18 +205,18 @@ class TrainingConfigurationForm(forms.Form):
 
 
 def whole_minutes(hours: Decimal) -> int:
-    """Rounded down, so that a training never takes longer than was typed."""
+    """Hours as minutes, rounded down, so that a training never takes longer than typed."""
     return int(hours * 60)
 
 
 def default_of(name: str) -> Any:
-    """The default that the model gives to a field."""
+    """The default of a field of TrainingVersion."""
     field: Any = TrainingVersion._meta.get_field(name)
     return field.get_default()
 
 
 def next_free_name(project: Project) -> str:
-    """V001, V002 …: one above the highest that was reserved in the project."""
+    """The next name of the form V001: one above the highest in the project."""
     reserved = DatasetVersion.objects.filter(project=project, name__istartswith="V")
     names = reserved.values_list("name", flat=True)
     numbers = [int(match[1]) for name in names if (match := PROPOSED_NAME.fullmatch(name))]

@@ -1,4 +1,4 @@
-"""Form fields of the Training Configuration: plain numbers, and choices that say what they are worth."""
+"""Form fields of the Training Configuration: plain numbers, and versions with their metrics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.models import Metric, TrainingVersion
 class PlainNumberField(forms.CharField):
     """A number in plain digits: no sign, exponent, comma or digits of other scripts.
 
-    Whatever is wrong, `sentence` says what would be right; only a decimal comma gets a sentence of its own.
+    `sentence` is the message of every error except a decimal comma, which has its own.
     """
 
     comma = "Write the decimal point as a dot: {}."
@@ -26,13 +26,14 @@ class PlainNumberField(forms.CharField):
         *,
         pattern: str,
         sentence: str,
-        least: Decimal | int,
-        most: Decimal | int,
+        min_value: Decimal | int,
+        max_value: Decimal | int,
         convert: Callable[[str], Any] = Decimal,
         **kwargs: Any,
     ) -> None:
         self.pattern = re.compile(pattern)
-        self.sentence, self.least, self.most, self.convert = sentence, least, most, convert
+        self.sentence, self.convert = sentence, convert
+        self.min_value, self.max_value = min_value, max_value
         attrs = {"inputmode": "numeric" if convert is int else "decimal", "autocomplete": "off"}
         super().__init__(widget=forms.TextInput(attrs=attrs), error_messages={"required": sentence}, **kwargs)
 
@@ -48,12 +49,12 @@ class PlainNumberField(forms.CharField):
 
     def run_validators(self, value: Any) -> None:
         super().run_validators(value)
-        if value is not None and not self.least <= value <= self.most:
+        if value is not None and not self.min_value <= value <= self.max_value:
             raise ValidationError(self.sentence, code="out of range")
 
 
 class IncrementalVersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """The Completed versions, newest first, with what they achieved; the best one is marked."""
+    """A choice of Completed versions with their accuracy and F1; the best is marked."""
 
     best: int | None = None
 
@@ -71,5 +72,5 @@ class InstanceFlavorField(forms.ModelChoiceField):  # type: ignore[type-arg]
 
 
 def overall_metric(version: TrainingVersion, name: str) -> float | None:
-    """A number of the whole evaluation, from the prefetched metrics."""
+    """An overall metric of the version, from its prefetched metrics."""
     return next((metric.value for metric in version.metrics.all() if metric.name == name), None)

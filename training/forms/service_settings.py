@@ -1,4 +1,4 @@
-"""What managers say about a service that is there: another version, tokens, collecting."""
+"""Forms of a service's settings: change version, create a token."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DAYS_RANGE = "Enter a whole number of days from 1 to 365."
 
 
 class ChangeVersionForm(forms.Form):
-    """`cleaned_data["percent"]` is 1–99, or None where the version takes over."""
+    """`cleaned_data["percent"]` is 1–99, or None if the version gets all calls."""
 
     version = VersionField(
         queryset=TrainingVersion.objects.none(),
@@ -28,7 +28,7 @@ class ChangeVersionForm(forms.Form):
     )
     share = forms.ChoiceField(
         label="Calls",
-        choices=[("all", "All calls"), ("part", "A share of them, as a trial")],
+        choices=[("all", "All calls"), ("part", "A share of them, as a canary")],
         widget=forms.RadioSelect,
         initial="all",
         error_messages={

@@ -1,4 +1,4 @@
-"""What people say when they deploy a version and test a service."""
+"""Forms of the service page: deploy a version, test a service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training.models import Metric, Service, TrainingVersion
 
 CUSTOM = "custom"
 MIN_HOURS, MAX_HOURS = 1, 24
-MAX_TEST_IMAGES = 24  # pictures at once on the page
+MAX_TEST_IMAGES = 24  # images in one test on the page
 AUTO_STOP_CHOICES = [
     ("1", "1 hour later"),
     ("2", "2 hours later"),
@@ -36,14 +36,14 @@ def deployable_versions(project: Project) -> QuerySet[TrainingVersion]:
 
 
 def best_version(versions: list[TrainingVersion]) -> TrainingVersion | None:
-    """The most accurate one; of equals the newest."""
+    """The most accurate version; of equals the newest."""
     return max(
         versions, key=lambda version: (getattr(version, "accuracy", None) or 0, version.number), default=None
     )
 
 
 class VersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """Offers "V003 · 94.1 % · best"."""
+    """A choice of versions, shown as "V003 · 94.1 % · best"."""
 
     best: TrainingVersion | None = None
 
@@ -108,7 +108,7 @@ class DeployForm(forms.Form):
         self.has_versions = bool(versions)
 
     def clean_service_id(self) -> UUID | None:
-        """None, and so a new one, where another project's service has it."""
+        """The id for the new service; None, which makes a new id, if another project's service has it."""
         service_id: UUID | None = self.cleaned_data["service_id"]
         if service_id and Service.objects.filter(pk=service_id).exclude(project=self.project).exists():
             return None
@@ -135,7 +135,7 @@ class MultipleFileInput(forms.FileInput):
 
 
 class MultipleImageField(forms.FileField):
-    """`cleaned_data` holds the list of the files."""
+    """An upload of several images; `cleaned_data` holds the list of files."""
 
     widget = MultipleFileInput(
         attrs={"accept": "image/jpeg,image/png,image/bmp,image/webp", "multiple": True}
@@ -147,7 +147,7 @@ class MultipleImageField(forms.FileField):
 
 
 class PredictionForm(forms.Form):
-    """Pictures for the test of a service."""
+    """Images for the test of a service."""
 
     image = MultipleImageField(
         label="Picture",

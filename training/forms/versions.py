@@ -1,4 +1,4 @@
-"""What people write about a version, and the time that they add to it."""
+"""Forms of a training version: name and note, more time, promotion of a candidate."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class VersionNoteForm(forms.Form):
         required=False,
         max_length=64,
         error_messages={"max_length": "A name has 64 characters at most."},
-        help_text="Beside its number, for example “before the move”.",
+        help_text="Shown beside the number, for example “before the move”.",
     )
     note = forms.CharField(
         label="Note",
@@ -27,21 +27,21 @@ class VersionNoteForm(forms.Form):
 
 
 def _time_field() -> forms.Field:
-    """As Training Configuration asks for it, which is the home of its range."""
+    """The field of Training Configuration, which defines its range."""
     field = copy.deepcopy(TrainingConfigurationForm.base_fields["max_training_hours"])
     field.help_text = "How much longer to train. It ends earlier when more time would not help."
     return field
 
 
 class AddTimeForm(forms.Form):
-    """How much longer, and the mark of one opened dialog."""
+    """More training time, and the id of the opened dialog, which makes a second Submit harmless."""
 
     more_hours = _time_field()
     submission = forms.UUIDField(widget=forms.HiddenInput)
 
 
 class PromoteForm(forms.Form):
-    """The mark of one opened dialog."""
+    """The id of the opened dialog, which makes a second Promote harmless."""
 
     submission = forms.UUIDField(
         widget=forms.HiddenInput, error_messages={"required": "Open the dialog again, then press Promote."}

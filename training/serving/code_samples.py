@@ -1,4 +1,4 @@
-"""Programs that call a service, filled with its address."""
+"""Code samples that call a service: curl, Python and JavaScript."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Snippet(NamedTuple):
 
     @property
     def source(self) -> str:
-        """The id of its element on the page."""
+        """DOM id of the element that holds the text."""
         return f"snippet-text-{self.key}"
 
 

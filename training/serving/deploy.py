@@ -1,4 +1,4 @@
-"""What can be done with services. Each deed is one conditional update and one event."""
+"""Deploy, stop, start and delete services. Each action is one conditional UPDATE and one ServiceEvent."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ logger = logging.getLogger(__name__)
 
 Status = Service.Status
 FIRST_TOKEN = "first token"
-JOB_TIMEOUT_S = 300  # of loading a model and proving it
-REQUEUE_AFTER = timedelta(seconds=60)  # after that a Deploying service is put into the queue again
+JOB_TIMEOUT_S = 300  # to load and check the model
+REQUEUE_AFTER = timedelta(seconds=60)  # a service that is Deploying for longer is enqueued again
 
 
 class DeployRefused(Exception):
-    """The deployment cannot begin; the text says why, for the user."""
+    """The deployment cannot start; the message tells the user why."""
 
 
 def deploy(
     version: TrainingVersion, by: User, auto_stop_hours: int | None, service_id: UUID | None = None
 ) -> tuple[Service, Token]:
-    """Put a Completed version behind an address. The token is known only now. Raises DeployRefused."""
+    """Create a service for a Completed version and enqueue its deployment.
+
+    The plain token is returned only here. Raises DeployRefused.
+    """
     token = new_token()
     with transaction.atomic():
         version.refresh_from_db(fields=["status", "deleted_at"])
@@ -55,7 +58,10 @@ def deploy(
 
 
 def bring_up(service_id: str) -> None:
-    """The job: prove that the model answers, then Running. Safe to run twice; a stop in the meantime wins."""
+    """Job: check that the model answers, then set the service to Running.
+
+    Safe to run twice. A service that was stopped meanwhile stays stopped.
+    """
     service = Service.objects.alive().select_related("training_version").filter(pk=service_id).first()
     if service is None or not service.is_deploying:
         return
@@ -73,12 +79,12 @@ def bring_up(service_id: str) -> None:
 
 
 def stop(service: Service, by: User | None) -> bool:
-    """False when it was not up: nothing changes."""
+    """Stop a Running or Deploying service. False if it is neither; then nothing changes."""
     return update_service(service, {Status.RUNNING, Status.DEPLOYING}, by, "Stopped.", **_stopped_fields())
 
 
 def start(service: Service, by: User) -> bool:
-    """Deploying again, with the Auto Stop it was deployed with. False when there was nothing to start."""
+    """Deploy a Stopped or Failed service again, with its first Auto Stop. False if it is neither."""
     with transaction.atomic():
         has_changed = update_service(
             service,
@@ -96,23 +102,23 @@ def start(service: Service, by: User) -> bool:
 
 
 def delete(service: Service, by: User) -> bool:
-    """It answers no more and leaves the page; the row stays for the history."""
+    """Stop the service and remove it from the page. The row stays for the history."""
     return update_service(
         service, set(Status), by, "Deleted.", deleted_at=timezone.now(), **_stopped_fields()
     )
 
 
 def set_collecting(service: Service, collects: bool, keeps_days: int, by: User) -> None:
-    """Begin or end to keep the pictures of calls. What was kept stays until its days are over."""
+    """Switch the collection of images on or off. Collected images stay until their days are over."""
     message = f"Collects requests, kept for {keeps_days} days." if collects else "Collects no requests."
     if (service.collects, service.keeps_days) != (collects, keeps_days):
         update_service(service, set(Status), by, message, collects=collects, keeps_days=keeps_days)
 
 
 def stop_expired() -> int:
-    """Run every 30 seconds: stop what is past its Auto Stop, and enqueue again what waits too long.
+    """Stop services past their Auto Stop, and enqueue lost deployments again. Runs every 30 seconds.
 
-    Returns how many were stopped.
+    Returns the number of stopped services.
     """
     now = timezone.now()
     for service_id in Service.objects.waiting_since(now - REQUEUE_AFTER).values_list("pk", flat=True):
@@ -163,7 +169,10 @@ def update_service(
     only_if: Mapping[str, Any] | None = None,
     **changes: Any,
 ) -> bool:
-    """The one way a service changes; `service` is read again so that the caller sees the truth."""
+    """Update a service whose status is in `when` and which matches `only_if`; record `message` as its event.
+
+    Every change of a service goes through here. `service` is reloaded. False if nothing was changed.
+    """
     with transaction.atomic():
         alive = Service.objects.alive().filter(pk=service.pk, status__in=list(when), **(only_if or {}))
         rows = alive.update(**changes)
@@ -185,7 +194,10 @@ def check_deployable(version: TrainingVersion) -> None:
 
 
 def _check_service_limit(team_id: int) -> None:
-    """Counting and creating are one step: the team's row is locked (SQLite locks the whole database)."""
+    """Raise DeployRefused if the team has its maximum number of services.
+
+    The team's row is locked, so that two deployments cannot both pass (SQLite locks the whole database).
+    """
     team = Team.objects.select_for_update().get(pk=team_id)
     limit = settings.EXEML_MAX_SERVICES_PER_TEAM
     if Service.objects.alive().filter(project__team=team).count() >= limit:
@@ -196,7 +208,7 @@ def _check_service_limit(team_id: int) -> None:
 
 
 def _free_name(version: TrainingVersion) -> str:
-    """exeML-flowers-V001, and exeML-flowers-V001-2 when the version is deployed once more."""
+    """exeML-flowers-V001, or exeML-flowers-V001-2 for the second service of the same version."""
     name = f"exeML-{version.project.name}-{version.name}"
     earlier = version.services.count()
     return f"{name}-{earlier + 1}" if earlier else name

@@ -1,4 +1,4 @@
-"""The API of services in the words of OpenAPI; the page of the API reads it, too."""
+"""The API of services as an OpenAPI document. The API page shows the same text."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ FEEDBACK: Schema = {
 
 
 def openapi_document(address: str) -> Schema:
-    """OpenAPI 3.1; `address` is that of this site."""
+    """The OpenAPI 3.1 document of the site at `address`."""
     return {
         "openapi": "3.1.0",
         "info": {"title": "exeml services", "version": "1"},

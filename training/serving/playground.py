@@ -1,12 +1,11 @@
-"""The test of a service on its page: answers to some pictures, and why."""
+"""The test on a service's page: predictions of uploaded images, heat maps and similar training images."""
 
 from __future__ import annotations
 
 import base64
 import logging
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -21,7 +20,7 @@ from exeml_site.lib import jobs
 from projects.images import decode, similarity
 from projects.models import Image, Label, Project
 from training.models import Service, TrainingVersion
-from training.serving.calls import counters, feedback
+from training.serving.answer import CallFailed, counted_call
 from training.serving.inference import explain as explanations
 from training.serving.inference import model_cache, predictor
 
@@ -33,7 +32,7 @@ MAX_NEIGHBOURS = 6
 
 @dataclass(frozen=True)
 class TestedImage:
-    """One picture of the test: its answer, or the sentence that says why there is none."""
+    """One uploaded image: its answer, or the reason why it has none."""
 
     name: str
     answer: predictor.Answer | None = None
@@ -41,35 +40,22 @@ class TestedImage:
 
 
 def predict_uploads(service: Service, uploads: Sequence[UploadedFile[bytes]]) -> list[TestedImage]:
-    """In the order of the pictures. They count as calls, and are collected where the service collects."""
+    """One result per upload, in order. Each counts as a call, and is collected if the service collects."""
     return [_predict_upload(service, upload) for upload in uploads]
 
 
 def _predict_upload(service: Service, upload: UploadedFile[bytes]) -> TestedImage:
-    version = predictor.version_for_call(service)
-    began, name = time.monotonic(), upload.name or "picture"
-    content: bytes = upload.read()
+    name = upload.name or "picture"
     try:
-        answer = predictor.predict(version, content)
-    except (predictor.InvalidImage, model_cache.ModelUnavailable) as problem:
-        unreadable = isinstance(problem, predictor.InvalidImage)
-        code = "IMAGE_UNREADABLE" if unreadable else "MODEL_UNAVAILABLE"
-        counters.record_call(service.pk, version.pk, _ms(began), error=code)
-        return TestedImage(name, problem=str(problem))
-    if service.collects and answer.request_id:
-        feedback.store_call(service, version, answer.request_id, content, answer)
-        answer = replace(answer, is_collected=True)
-    unknown = int(answer.is_known is False)
-    counters.record_call(service.pk, version.pk, _ms(began), labels=answer.predicted_labels, unknown=unknown)
-    return TestedImage(name, answer)
-
-
-def _ms(began: float) -> float:
-    return 1e3 * (time.monotonic() - began)
+        with counted_call(service) as call:
+            answers = call.answer([upload])
+    except CallFailed as failed:
+        return TestedImage(name, problem=str(failed))
+    return TestedImage(name, answers[0])
 
 
 def explain(version: TrainingVersion, content: bytes, label: str) -> dict[str, Any]:
-    """{"label", "heat": a data address, "search": of the neighbours} or {"problem": a sentence}."""
+    """The heat map of `label`: {"label", "heat": data URL, "search": id for neighbours}, or {"problem"}."""
     try:
         heat = explanations.heat_map(version, content, label)
     except KeyError:
@@ -81,7 +67,7 @@ def explain(version: TrainingVersion, content: bytes, label: str) -> dict[str, A
 
 
 def find_neighbours(project: Project, search: str) -> list[tuple[Image, list[Label]]] | None:
-    """The training images most like the picture; empty where nobody knows, None while it is sought."""
+    """The most similar training images; None while the search runs, empty if it failed or expired."""
     try:
         job = Job.fetch(
             _job_id(project, search), connection=django_rq.get_connection(settings.QUEUE_LABELING)
@@ -96,11 +82,14 @@ def find_neighbours(project: Project, search: str) -> list[tuple[Image, list[Lab
 
 
 def _enqueue_search(project: Project, content: bytes) -> str:
-    """Ask the labeling worker, which keeps the network; only a thumbnail travels."""
+    """Enqueue a search for similar images. Returns its id, empty if it could not start.
+
+    The labeling worker has the embedding network loaded. It gets only the thumbnail.
+    """
     try:
         thumbnail = decode.decode_image(content).thumbnail
     except decode.ImageRefused as problem:
-        logger.info("the neighbours of a picture are not sought: %s", problem)
+        logger.info("The search for similar images could not start: %s", problem)
         return ""
     search = uuid4().hex
     is_enqueued = jobs.enqueue_now(
@@ -117,5 +106,5 @@ def _enqueue_search(project: Project, content: bytes) -> str:
 
 
 def _job_id(project: Project, search: str) -> str:
-    """Holds the project, so that one team cannot read what another one asked."""
+    """The job id contains the project, so that a team cannot read another team's search."""
     return f"near-{project.pk}-{search}"

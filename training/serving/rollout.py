@@ -1,7 +1,7 @@
-"""Another version behind the same address: at once, for a share of the calls, and back.
+"""Change the version of a service: for all calls, as a canary for a share of them, and back.
 
-The new version is proved by a worker first; until its row changes the others go on answering, so no call
-fails. Every call answers with the version that its service had when the call came.
+A worker checks the new version first. The old version answers until the row changes, so no call fails.
+A call is answered by the version that the service has when the call arrives.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ UP_STATUSES = (Service.Status.RUNNING, Service.Status.DEPLOYING)
 
 
 def change_version(service: Service, version: TrainingVersion, by: User, percent: int | None = None) -> None:
-    """Let `version` take over, or with `percent` (1–99) get that share of the calls. Raises DeployRefused."""
+    """Send all calls to `version`, or `percent` (1–99) of them, once it is checked. Raises DeployRefused."""
     with transaction.atomic():
         version.refresh_from_db(fields=["status", "deleted_at"])
         deploy.check_deployable(version)
@@ -49,25 +49,25 @@ def change_version(service: Service, version: TrainingVersion, by: User, percent
 
 
 def roll_back(service: Service, by: User) -> None:
-    """The version that answered before takes over again. Raises DeployRefused."""
+    """Go back to the previous version. Raises DeployRefused."""
     previous = service.previous_version
     if previous is None:
         raise DeployRefused("No other version answered before.")
     change_version(service, previous, by)
 
 
-def end_trial(service: Service, by: User) -> bool:
-    """All calls go to the version that has the larger part of the word. False where there is no trial."""
-    trial = service.canary_version
-    if trial is None:
+def end_canary(service: Service, by: User) -> bool:
+    """End the canary: its version gets no more calls. False if there is no canary."""
+    canary = service.canary_version
+    if canary is None:
         return False
     return update_service(
-        service, set(Service.Status), by, f"{trial.name} gets no more calls.", **_no_trial_fields()
+        service, set(Service.Status), by, f"{canary.name} gets no more calls.", **_no_canary_fields()
     )
 
 
 def change_over(service_id: str) -> None:
-    """The job: prove the next version, then let it answer. Safe to run twice."""
+    """Job: check the next version, then let it answer. Safe to run twice."""
     services = Service.objects.alive().select_related("next_version", "training_version")
     service = services.filter(pk=service_id).first()
     if service is None or service.next_version is None:
@@ -90,7 +90,7 @@ def enqueue_version_change(service_id: UUID) -> None:
 
 
 def catch_up() -> None:
-    """Run by the clock: put changes into the queue again that it may have lost."""
+    """Enqueue version changes again that the queue may have lost. Runs periodically."""
     lost = Service.objects.changing_since(timezone.now() - deploy.REQUEUE_AFTER)
     for service_id in lost.values_list("pk", flat=True):
         enqueue_version_change(service_id)
@@ -111,12 +111,12 @@ def _change_stopped_service(service: Service, version: TrainingVersion, by: User
         f"{version.name} in place of {service.training_version.name}; it answers once started.",
         training_version=version,
         previous_version=service.training_version,
-        **_no_trial_fields(),
+        **_no_canary_fields(),
     )
 
 
 def _take_over(service: Service, version: TrainingVersion) -> None:
-    """One UPDATE, unless somebody chose another version meanwhile."""
+    """Activate the next version in one UPDATE, unless somebody chose another one meanwhile."""
     if service.next_percent:
         message = f"{version.name} answers {service.next_percent} % of the calls."
         changes: dict[str, Any] = {"canary_version": version, "canary_percent": service.next_percent}
@@ -125,7 +125,7 @@ def _take_over(service: Service, version: TrainingVersion) -> None:
         changes = {
             "training_version": version,
             "previous_version": service.training_version,
-            **_no_trial_fields(),
+            **_no_canary_fields(),
         }
     still = {"next_version": version, "training_version": service.training_version}
     update_service(service, set(Service.Status), None, message, only_if=still, **changes, **_no_next_fields())
@@ -139,7 +139,7 @@ def _cancel_change(service: Service, cause: str) -> None:
     )
 
 
-def _no_trial_fields() -> dict[str, Any]:
+def _no_canary_fields() -> dict[str, Any]:
     return {"canary_version": None, "canary_percent": 0}
 
 

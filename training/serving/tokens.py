@@ -1,23 +1,41 @@
-"""Tokens of services: made here, shown once, kept as a hash."""
+"""Service tokens: created, shown once, stored as a hash."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
-from training.models import Service, ServiceEvent, ServiceToken
+from training.models import Service, ServiceEvent, ServiceToken, TrainingVersion
 
 HINT_LENGTH = 4
-MAX_TOKENS = 50  # of a service that are not revoked
+MAX_TOKENS = 50  # unrevoked tokens of a service
+# The fields that a call needs; `find_token` reads nothing else.
+SERVICE_FIELDS = (
+    "status",
+    "stops_at",
+    "project_id",
+    "training_version_id",
+    "canary_version_id",
+    "canary_percent",
+    "collects",
+)
+VERSION_ROLES, VERSION_FIELDS = ("training_version", "canary_version"), ("number", "job_id")
+CALL_FIELDS = [
+    *(f"service__{name}" for name in SERVICE_FIELDS),
+    *(f"service__{role}__{name}" for role in VERSION_ROLES for name in VERSION_FIELDS),
+]
 
 
 class TokenRefused(Exception):
-    """The token cannot be made; the text says why, for the user."""
+    """The token cannot be created; the message tells the user why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +49,7 @@ class Token:
 
     @property
     def hint(self) -> str:
-        """The last characters, so that people can tell which token a program carries."""
+        """The last characters, by which people recognize a program's token."""
         return self.plain[-HINT_LENGTH:]
 
 
@@ -46,7 +64,7 @@ def store_token(service: Service, name: str, token: Token, by: User | None) -> S
 
 
 def create_token(service: Service, name: str, by: User) -> Token:
-    """One more token; it is known only now. Raises TokenRefused."""
+    """Create another token. Its plain text is returned only here. Raises TokenRefused."""
     with transaction.atomic():
         present = Service.objects.select_for_update().get(pk=service.pk).tokens.filter(revoked_at=None)
         if present.filter(name__iexact=name).exists():
@@ -60,7 +78,7 @@ def create_token(service: Service, name: str, by: User) -> Token:
 
 
 def rotate_token(service: Service, token_id: int, by: User) -> Token | None:
-    """A new secret under the same name; the old one stops working at once. None where it is gone."""
+    """Replace the token's secret; the old one stops working at once. None if there is no such token."""
     with transaction.atomic():
         old = service.tokens.filter(pk=token_id, revoked_at=None).first()
         if old is None or not _set_revoked(old):
@@ -72,13 +90,38 @@ def rotate_token(service: Service, token_id: int, by: User) -> Token | None:
 
 
 def revoke_token(service: Service, token_id: int, by: User) -> bool:
-    """It stops working at once. False where it had before."""
+    """Revoke a token: it stops working at once. False if there is none or it was revoked before."""
     with transaction.atomic():
         token = service.tokens.filter(pk=token_id).first()
         if token is None or not _set_revoked(token):
             return False
         _record_event(service, by, f"Token “{token.name}” revoked.")
     return True
+
+
+def find_token(service_id: UUID, plain: str) -> ServiceToken | None:
+    """The unrevoked token of a living service, found by its hash in one query; None if there is none.
+
+    Its `service` and the service's versions hold only CALL_FIELDS. Comparing hashes in the database is safe:
+    with 256 random bits the time of the query tells nothing about the token.
+    """
+    is_alive = Q(service__deleted_at=None, service__project__deleted_at=None)
+    tokens = ServiceToken.objects.filter(
+        is_alive, service=service_id, token_hash=Token(plain).hash, revoked_at=None
+    )
+    row = tokens.order_by().values("pk", "name", *CALL_FIELDS).first()
+    if row is None:
+        return None
+    service = Service(pk=service_id, **{name: row[f"service__{name}"] for name in SERVICE_FIELDS})
+    service.training_version = _partial_version(row, "training_version")
+    if service.canary_version_id is not None:
+        service.canary_version = _partial_version(row, "canary_version")
+    return ServiceToken(pk=row["pk"], name=row["name"], service=service)
+
+
+def _partial_version(row: dict[str, Any], role: str) -> TrainingVersion:
+    fields = {name: row[f"service__{role}__{name}"] for name in VERSION_FIELDS}
+    return TrainingVersion(pk=row[f"service__{role}_id"], **fields)
 
 
 def _set_revoked(token: ServiceToken) -> bool:

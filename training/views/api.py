@@ -1,4 +1,4 @@
-"""The API's description: for programs as OpenAPI, for people as a page."""
+"""Documentation of the API: an OpenAPI document for programs, a page for people."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def api_guide(request: HttpRequest) -> HttpResponse:
         "url": url,
         "snippets": snippets(url, "YOUR_TOKEN"),
         "answer": json.dumps(ANSWER["example"], indent=2),
-        "fields": [(name, one.get("description", "")) for name, one in ANSWER["properties"].items()],
+        "fields": [(name, schema.get("description", "")) for name, schema in ANSWER["properties"].items()],
         "feedback": json.dumps(FEEDBACK["example"], indent=2),
         "problem": json.dumps(PROBLEM["example"], indent=2, ensure_ascii=False),
-        "errors": [(status, words, codes) for status, (words, codes) in ERRORS.items()],
+        "errors": [(status, text, codes) for status, (text, codes) in ERRORS.items()],
     }
     return page(request, "services/api.html", context)
 

@@ -1,4 +1,4 @@
-"""Batch: thousands of pictures answered by a worker, and the results to take along."""
+"""Batch prediction: thousands of images predicted by a worker, and the results as files."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ FORMATS = {"results.csv": "text/csv; charset=utf-8", "results.zip": "application
 @require_safe
 @never_cache
 def service_batches(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """The list asks for itself while a batch is active."""
+    """The batches of a service; the list polls while one is active."""
     return _batches_page(request, project, get_service(project, service_id))
 
 
 @project_page(Role.LABELER)
 @require_POST
 def begin_batch(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """A zip archive, a manifest or table, both, or a folder of the server."""
+    """Start a batch from a zip archive, a manifest or table, both, or a folder of the server."""
     service = get_service(project, service_id)
     limit = settings.EXEML_MAX_IMPORT_GB
     uploads, address = request.FILES.getlist("uploads"), request.POST.get("address", "").strip()
-    if sum(one.size or 0 for one in uploads) > limit * 1024**3:
+    if sum(upload.size or 0 for upload in uploads) > limit * 1024**3:
         problem = f"The files are larger than {limit} GB. Send them in parts."
         return _batches_page(request, project, service, problem=problem, address=address, status=413)
     try:
@@ -52,7 +52,7 @@ def begin_batch(request: PageRequest, project: Project, service_id: UUID) -> Htt
 @project_page(Role.LABELER)
 @require_POST
 def cancel_batch(request: PageRequest, project: Project, service_id: UUID, batch_id: int) -> HttpResponse:
-    """Cancel an active batch; take one that ended out of the list, with its answers."""
+    """Cancel an active batch, or delete a finished one with its results."""
     service = get_service(project, service_id)
     batch = _get_batch(service, batch_id)
     if not job.cancel(batch):
@@ -63,7 +63,7 @@ def cancel_batch(request: PageRequest, project: Project, service_id: UUID, batch
 @project_page(Role.VIEWER)
 @require_safe
 def batch_report(request: PageRequest, project: Project, service_id: UUID, batch_id: int) -> HttpResponse:
-    """The pictures that have no answer, and why."""
+    """The images without an answer, and why."""
     service = get_service(project, service_id)
     batch = _get_batch(service, batch_id)
     try:
@@ -79,7 +79,7 @@ def batch_report(request: PageRequest, project: Project, service_id: UUID, batch
 def batch_download(
     request: PageRequest, project: Project, service_id: UUID, batch_id: int, file: str
 ) -> StreamingHttpResponse:
-    """results.csv, or results.zip with ExeML's result manifest."""
+    """Download results.csv, or results.zip with ExeML's result manifest."""
     batch = _get_batch(get_service(project, service_id), batch_id)
     if file not in FORMATS:
         raise Http404
@@ -114,7 +114,7 @@ def _batches_page(
         "service": service,
         "tab": "batch",
         "batches": batches,
-        "is_any_active": any(one.is_active for one in batches),
+        "is_any_active": any(batch.is_active for batch in batches),
         "can_label": request.membership.role >= Role.LABELER,
         "source_roots": data_source.allowed_roots(),
         "problem": problem,

@@ -1,4 +1,4 @@
-"""Collected: what a service was asked, judged by people, and taken into Label Data."""
+"""Collected calls of a service: their verdicts, and their import into Label Data."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ PAGE_SIZE = 60
 @project_page(Role.VIEWER)
 @require_safe
 def service_collected(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """The most useful pictures first."""
+    """The collected images, the most useful first."""
     return _collected_page(request, project, get_service(project, service_id))
 
 
 @project_page(Role.MANAGER)
 @require_POST
 def collect_requests(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """Begin or end collecting, and say how long pictures are kept."""
+    """Switch collecting on or off, and set how many days images are kept."""
     service = get_service(project, service_id)
     form = CollectingForm(request.POST)
     if not form.is_valid():
@@ -50,9 +50,9 @@ def collect_requests(request: PageRequest, project: Project, service_id: UUID) -
 @project_page(Role.LABELER)
 @require_POST
 def take_collected(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """`deed=add`: the chosen pictures (`call`) become images of Label Data; `dismiss`: they are hidden."""
+    """`deed=add` adds the chosen images (`call`) to Label Data; `deed=dismiss` hides them."""
     service = get_service(project, service_id)
-    chosen = [key for one in request.POST.getlist("call") if (key := _parse_uuid(one))]
+    chosen = [call_id for text in request.POST.getlist("call") if (call_id := _parse_uuid(text))]
     if not chosen:
         messages.info(request, "Choose some pictures first.")
     elif request.POST.get("deed") == "dismiss":
@@ -66,7 +66,7 @@ def take_collected(request: PageRequest, project: Project, service_id: UUID) -> 
 @project_page(Role.LABELER)
 @require_POST
 def judge_call(request: PageRequest, project: Project, service_id: UUID, call_id: UUID) -> HttpResponse:
-    """Right, or wrong with the correct label where somebody knows it."""
+    """Store a verdict: right, or wrong, with the correct label if known."""
     service = get_service(project, service_id)
     call = get_object_or_404(CollectedCall, service=service, pk=call_id)
     verdict, label = request.POST.get("verdict", ""), request.POST.get("label", "")
@@ -95,7 +95,7 @@ def judge_call(request: PageRequest, project: Project, service_id: UUID, call_id
 def collected_picture(
     request: PageRequest, project: Project, service_id: UUID, call_id: UUID
 ) -> HttpResponse:
-    """Its thumbnail."""
+    """The thumbnail of a collected image."""
     call = get_object_or_404(CollectedCall, service=get_service(project, service_id), pk=call_id)
     try:
         content = b"".join(storage.read_chunks(call.file_name))

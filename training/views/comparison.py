@@ -1,4 +1,4 @@
-"""Compare: versions side by side on the same images."""
+"""Compare: several versions on the same images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_DISPUTES = 60
 @project_page(Role.VIEWER)
 @require_safe
 def compare_versions(request: PageRequest, project: Project) -> HttpResponse:
-    """`?v=1&v=2`: the first one is the base. What a version has not answered yet a worker asks it."""
+    """`?v=1&v=2`: the first version is the base. A worker predicts the images that a version lacks."""
     versions = list(
         TrainingVersion.objects.completed()
         .filter(project=project)
@@ -34,8 +34,8 @@ def compare_versions(request: PageRequest, project: Project) -> HttpResponse:
         .prefetch_related("candidates")
         .order_by("number")
     )
-    asked = [parse_int(one) for one in request.GET.getlist("v")]
-    chosen = [one for one in versions if one.number in asked][: comparison.MAX_VERSIONS]
+    numbers = [parse_int(text) for text in request.GET.getlist("v")]
+    chosen = [version for version in versions if version.number in numbers][: comparison.MAX_VERSIONS]
     if not request.GET.getlist("v"):
         chosen = versions[-2:]
     context: dict[str, Any] = {"project": project, "versions": versions, "chosen": chosen}
@@ -47,16 +47,16 @@ def compare_versions(request: PageRequest, project: Project) -> HttpResponse:
 
 def _comparison_context(project: Project, chosen: list[TrainingVersion]) -> dict[str, Any]:
     try:
-        found = comparison.compare(project, chosen)
+        result = comparison.compare(project, chosen)
     except ManifestDamaged as problem:
         return {"problem": str(problem)}
-    for column in found.columns:
+    for column in result.columns:
         if column.waiting:
             jobs.enqueue("rescore_version", column.version.pk)
-    shown = found.disagreements[:MAX_DISPUTES]
-    images = Image.objects.in_bulk([one.image_id for one in shown])
+    disagreements = result.disagreements[:MAX_DISPUTES]
+    images = Image.objects.in_bulk([row.image_id for row in disagreements])
     return {
-        "found": found,
-        "disputes": [(one, images.get(one.image_id)) for one in shown],
-        "more": len(found.disagreements) - len(shown),
+        "found": result,
+        "disputes": [(row, images.get(row.image_id)) for row in disagreements],
+        "more": len(result.disagreements) - len(disagreements),
     }

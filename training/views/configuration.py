@@ -1,4 +1,4 @@
-"""Train: Training Configuration, the receipt to confirm, and Submit."""
+"""Train: Training Configuration, its confirmation, and Submit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from training.versions.network_options import fastest_per_network, options_by_sp
 @project_page(Role.MANAGER)
 @require_http_methods(["GET", "POST"])
 def configure_training(request: PageRequest, project: Project) -> HttpResponse:
-    """GET shows the configuration with its defaults; POST is Next (to the receipt) or Back (from it)."""
+    """GET shows the form with its defaults; POST is Next (to the confirmation) or Back (from it)."""
     if request.method == "GET":
         return _configuration(request, project, TrainingConfigurationForm(project=project))
     form = TrainingConfigurationForm(request.POST, project=project)
@@ -39,7 +39,7 @@ def configure_training(request: PageRequest, project: Project) -> HttpResponse:
 @project_page(Role.MANAGER)
 @require_POST
 def submit_training(request: PageRequest, project: Project) -> HttpResponse:
-    """Start the training, once for each opened dialog however often Submit is pressed."""
+    """Start the training, once for each opened page however often Submit is pressed."""
     form = TrainingConfigurationForm(request.POST, project=project)
     submission = _submission_id(request)
     is_valid = form.is_valid()
@@ -63,7 +63,7 @@ def submit_training(request: PageRequest, project: Project) -> HttpResponse:
 @project_page(Role.MANAGER)
 @require_GET
 def split_consequence(request: PageRequest, project: Project) -> HttpResponse:
-    """What the typed ratio means for this project's images."""
+    """Preview of the split by the typed ratio."""
     form = TrainingConfigurationForm(request.GET, project=project)
     return page(request, "configuration/_split.html", _split_context(project, form))
 
@@ -71,7 +71,7 @@ def split_consequence(request: PageRequest, project: Project) -> HttpResponse:
 @project_page(Role.MANAGER)
 @require_GET
 def networks_consequence(request: PageRequest, project: Project) -> HttpResponse:
-    """Which networks are fast enough for the typed duration."""
+    """Preview of the networks that are fast enough for the typed duration."""
     form = TrainingConfigurationForm(request.GET, project=project)
     return page(request, "configuration/_networks.html", _networks_context(form) | {"project": project})
 
@@ -79,7 +79,7 @@ def networks_consequence(request: PageRequest, project: Project) -> HttpResponse
 @project_page(Role.MANAGER)
 @require_GET
 def cost_consequence(request: PageRequest, project: Project) -> HttpResponse:
-    """How long the typed time is, and the most that it can cost."""
+    """Preview of the typed training time and its maximum cost."""
     form = TrainingConfigurationForm(request.GET, project=project)
     return page(request, "configuration/_cost.html", _cost_context(form) | {"project": project})
 
@@ -87,10 +87,10 @@ def cost_consequence(request: PageRequest, project: Project) -> HttpResponse:
 @project_page(Role.MANAGER)
 @require_GET
 def inherited_fields(request: PageRequest, project: Project) -> HttpResponse:
-    """Hardware and duration after another incremental version was chosen."""
+    """The fields for hardware and duration after another incremental version was chosen."""
     typed = request.GET.copy()
     unbound = TrainingConfigurationForm(project=project)
-    for name in ("inference_hardware", "max_inference_ms"):  # not sent while they were inherited
+    for name in ("inference_hardware", "max_inference_ms"):  # disabled fields are not sent
         typed.setdefault(name, unbound[name].value())
     form = TrainingConfigurationForm(typed, project=project)
     context = {"form": form, "project": project, "is_quiet": True} | _networks_context(form)
@@ -129,7 +129,7 @@ def _confirmation(request: PageRequest, project: Project, form: TrainingConfigur
 
 
 def _submission_id(request: PageRequest) -> uuid.UUID:
-    """The mark of the opened dialog; a new one where there is none, or where Next follows a start."""
+    """The id of the opened page; a new id if none was sent, or if that page has started a training before."""
     try:
         submission = uuid.UUID(request.POST.get("submission", ""))
     except ValueError:
@@ -139,12 +139,12 @@ def _submission_id(request: PageRequest) -> uuid.UUID:
 
 
 def _is_started(project: Project, submission: uuid.UUID) -> bool:
-    """Pressed again: the version is there, though its dataset version's name is now taken."""
+    """Whether `submission` has started a version of this project before."""
     earlier = lifecycle.version_of_submission(submission)
     return earlier is not None and earlier.project_id == project.pk
 
 
-# --- consequences of what is typed ---
+# --- previews of typed values ---
 
 
 def _split_context(project: Project, form: TrainingConfigurationForm) -> dict[str, Any]:
@@ -152,14 +152,14 @@ def _split_context(project: Project, form: TrainingConfigurationForm) -> dict[st
     if ratio is None:
         return {"ratio": None, "project": project}
     split = readiness.preview_split(project, ratio)
-    kept_back = [row.eval for row in split.labels]
+    validation_images = [row.eval for row in split.labels]
     return {
         "project": project,
         "ratio": ratio,
         "validation_ratio": 1 - ratio,
         "split": split,
-        "fewest": min(kept_back, default=0),
-        "most": max(kept_back, default=0),
+        "fewest": min(validation_images, default=0),
+        "most": max(validation_images, default=0),
     }
 
 
@@ -170,7 +170,7 @@ def _networks_context(form: TrainingConfigurationForm) -> dict[str, Any]:
     return {
         "networks": (networks := options_within(hardware, limit)),
         "families": fastest_per_network(networks),
-        "some_measured": any(one.is_measured for one in networks),
+        "some_measured": any(network.is_measured for network in networks),
         "fastest": options_by_speed(hardware)[0],
         "hardware": hardware,
         "limit_ms": limit,
@@ -191,6 +191,6 @@ def _cost_context(form: TrainingConfigurationForm) -> dict[str, Any]:
 
 
 def duration_text(minutes: int) -> str:
-    """90 as "1 hour 30 minutes"."""
+    """For example "1 hour 30 minutes" for 90."""
     parts = zip(divmod(minutes, 60), ("hour", "minute"), strict=True)
     return " ".join(f"{count} {unit}{'s' if count != 1 else ''}" for count, unit in parts if count)

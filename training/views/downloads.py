@@ -1,4 +1,4 @@
-"""Take it along: the report as one file, and the whole version as a zip."""
+"""Downloads of a version: report, zip and ONNX export."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def version_archive(request: PageRequest, project: Project, number: int) -> Http
 @require_http_methods(["GET", "POST"])
 @never_cache
 def version_export(request: PageRequest, project: Project, number: int) -> HttpResponse:
-    """POST lets a worker make the export; GET says how far it is."""
+    """POST enqueues the export; GET shows its state."""
     version = _get_version(project, number)
     if request.method == "POST":
         onnx_export.request_export(version)
@@ -71,5 +71,5 @@ def _get_version(project: Project, number: int) -> TrainingVersion:
 
 
 def _file_name(version: TrainingVersion) -> str:
-    """Of letters that every system takes in a file name."""
+    """Project and version in characters that every file system accepts."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{version.project.name}-{version.name}").strip("-")

@@ -1,4 +1,4 @@
-"""Look inside an evaluation: its images, the confusion matrix, and what other thresholds would give."""
+"""Pages of an evaluation: evaluated images, confusion matrix, thresholds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Kind = Curve.Kind
 @project_page(Role.VIEWER)
 @require_safe
 def evaluated_images(request: PageRequest, project: Project, number: int) -> HttpResponse:
-    """The validation images with what was predicted; wrong ones first, the surest of them on top."""
+    """The validation images with their predictions; wrong ones first, by confidence."""
     version = _get_version(project, number)
     query = EvaluatedImageQuery.from_address(request.GET.dict())
     images = query.images(version)
@@ -58,7 +58,7 @@ def evaluated_images(request: PageRequest, project: Project, number: int) -> Htt
 @project_page(Role.VIEWER)
 @require_safe
 def evaluated_image(request: PageRequest, project: Project, number: int, evaluated_id: int) -> HttpResponse:
-    """One of them: scores, heat map, the training images that it looks like, and the way to relabel it."""
+    """One evaluated image: scores, heat map, similar training images, and a form to relabel it."""
     version = _get_version(project, number)
     one = get_object_or_404(version.evaluated_images.select_related("image"), pk=evaluated_id)
     query = EvaluatedImageQuery.from_address(request.GET.dict())
@@ -82,14 +82,14 @@ def evaluated_image(request: PageRequest, project: Project, number: int, evaluat
 @require_safe
 @cache_control(private=True, max_age=86_400, immutable=True)
 def evaluated_heat(request: PageRequest, project: Project, number: int, evaluated_id: int) -> HttpResponse:
-    """Where the model sees a label (`?label=`; else the predicted one) in the picture."""
+    """The heat map of a label (`?label=`, by default the predicted one) as WebP."""
     version = _get_version(project, number)
     one = get_object_or_404(version.evaluated_images.select_related("image"), pk=evaluated_id)
     label = request.GET.get("label") or next(iter([*one.predicted, *one.truth]), "")
     if one.image is None:
         raise Http404
     try:
-        model_cache.load_model(version)  # what is missing is told before the picture
+        model_cache.load_model(version)  # a missing model is reported before a missing image
         content = explain.heat_map(version, local_path(one.image.file_name), label)
     except (model_cache.ModelUnavailable, predictor.InvalidImage) as problem:
         return HttpResponse(str(problem), content_type="text/plain", status=422)
@@ -101,7 +101,7 @@ def evaluated_heat(request: PageRequest, project: Project, number: int, evaluate
 @project_page(Role.LABELER)
 @require_POST
 def relabel_evaluated(request: PageRequest, project: Project, number: int, evaluated_id: int) -> HttpResponse:
-    """Give the image another label, and go on to the next one. The evaluation stays what it was."""
+    """Relabel the image and go to the next one. The evaluation does not change."""
     version = _get_version(project, number)
     one = get_object_or_404(version.evaluated_images.select_related("image"), pk=evaluated_id)
     query = EvaluatedImageQuery.from_address(request.GET.dict())
@@ -120,7 +120,7 @@ def relabel_evaluated(request: PageRequest, project: Project, number: int, evalu
 @project_page(Role.VIEWER)
 @require_safe
 def confusion_matrix(request: PageRequest, project: Project, number: int) -> HttpResponse:
-    """Every cell opens its images; below, the pairs that were confused, to search."""
+    """The matrix, whose cells open their images, and a searchable list of confused pairs."""
     version = _get_version(project, number)
     found = svg_plots.build_matrix(version.confusion)
     search = request.GET.get("search", "").strip()
@@ -138,7 +138,7 @@ def confusion_matrix(request: PageRequest, project: Project, number: int) -> Htt
 @project_page(Role.VIEWER)
 @require_safe
 def thresholds(request: PageRequest, project: Project, number: int) -> HttpResponse:
-    """Precision and recall of a label at every threshold, calibration, and coverage against accuracy."""
+    """Precision and recall of a label at every threshold, calibration, and accuracy by coverage."""
     version = _get_version(project, number)
     curve_rows.add_missing_curves(version)
     labels = list(version.curves.filter(kind=Kind.THRESHOLD).values_list("label", flat=True))
@@ -162,7 +162,7 @@ def thresholds(request: PageRequest, project: Project, number: int) -> HttpRespo
 
 
 def _unknown_rule_point(known: Curve, coverage: Curve) -> svg_plots.CoverageStep:
-    """The images that the “unknown” rule leaves, as a point beside the curve."""
+    """The images that are not “unknown”, as a point beside the coverage curve."""
     (right, answered), total = known.points[0], coverage.points[0][1]
     return svg_plots.coverage_step(right, answered, total)
 
@@ -180,7 +180,7 @@ def _context(request: PageRequest, version: TrainingVersion, tab: str) -> dict[s
 
 
 def _score_rows(version: TrainingVersion, one: EvaluatedImage) -> list[dict[str, Any]]:
-    """The five best labels and the true ones, best first."""
+    """The five best labels and the true labels, highest score first."""
     labels = version.confusion.get("labels", [])
     ranked = sorted(zip(labels, one.scores, strict=False), key=lambda pair: -pair[1])
     chosen = [pair for place, pair in enumerate(ranked) if place < TOP_LABELS or pair[0] in one.truth]

@@ -1,4 +1,4 @@
-"""Monitoring of a service, and the numbers of all services for Prometheus."""
+"""Monitoring of a service, and the metrics of all services for Prometheus."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from exeml_site.lib.http import page, public
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
-from training.serving.calls import dashboard, feedback, prometheus
+from training.serving.calls import charts, dashboard, drift, feedback, prometheus
 from training.views.services import get_service
 
 DEFAULT_HOURS, SHOWN_EVENTS = 24, 12
@@ -25,30 +25,30 @@ DEFAULT_HOURS, SHOWN_EVENTS = 24, 12
 @require_safe
 @never_cache
 def service_monitoring(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """Charts and numbers of a window (`?hours=`); asked for again by itself."""
+    """Charts and numbers of a window (`?hours=`); the page polls."""
     service = get_service(project, service_id)
     asked = request.GET.get("hours", "")
     hours = int(asked) if asked.isdecimal() and int(asked) in dashboard.WINDOWS else DEFAULT_HOURS
-    found = dashboard.load_dashboard(service, hours)
-    bars, max_calls = dashboard.call_bars(found.steps)
-    lines, max_ms = dashboard.latency_lines(found.steps)
+    board = dashboard.load_dashboard(service, hours)
+    bars, max_calls = charts.call_bars(board.steps)
+    lines, max_ms = charts.latency_lines(board.steps)
     context = {
         "project": project,
         "service": service,
         "tab": "monitoring",
         "hours": hours,
         "windows": [(number, name) for number, (name, _) in dashboard.WINDOWS.items()],
-        "found": found,
-        "first": found.steps[0].begins_at,
-        "step_text": _step_text(found.step),
-        "latencies": list(zip(("p50", "p95", "p99"), found.whole.latencies_ms, strict=True)),
+        "dashboard": board,
+        "first": board.steps[0].begins_at,
+        "step_text": _step_text(board.step),
+        "latencies": list(zip(("p50", "p95", "p99"), board.total.latencies_ms, strict=True)),
         "bars": bars,
         "max_calls": max_calls,
         "lines": lines,
         "max_ms": max_ms,
-        "labels": dashboard.label_bands(found.steps, found.whole),
-        "drift": dashboard.find_drift(service.training_version, found.whole),
-        "errors": dashboard.errors_of(found.whole),
+        "labels": charts.label_bands(board.steps, board.total),
+        "drift": drift.find_drift(service.training_version, board.total),
+        "errors": board.total.errors.most_common(),
         "live": feedback.live_accuracy(service),
         "events": service.events.select_related("by")[:SHOWN_EVENTS],
     }
@@ -66,7 +66,7 @@ def _step_text(step: timedelta) -> str:
 @require_safe
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
-    """For Prometheus: with the bearer token of EXEML_METRICS_TOKEN, or signed in as an operator."""
+    """Metrics for Prometheus. Needs the bearer token EXEML_METRICS_TOKEN, or an operator who is signed in."""
     if not _may_scrape(request):
         words = "Send Authorization: Bearer <EXEML_METRICS_TOKEN>, or sign in as an operator.\n"
         return HttpResponse(words, content_type="text/plain", status=401)

@@ -1,4 +1,4 @@
-"""What managers do with a service that is there: another version, a share of the calls, tokens."""
+"""Settings of a service: change of version, canary and tokens. For managers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from training.views.services import get_service, service_url, services_page
 @project_page(Role.MANAGER)
 @require_POST
 def change_version(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """Another version takes over, or gets a share of the calls, as soon as it is proved."""
+    """Another version gets all calls or a share of them, as soon as it is checked."""
     service = get_service(project, service_id)
     form = ChangeVersionForm(request.POST, service=service)
     if form.is_valid():
@@ -48,17 +48,17 @@ def roll_back(request: PageRequest, project: Project, service_id: UUID) -> HttpR
 
 @project_page(Role.MANAGER)
 @require_POST
-def end_trial(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """`keep=1`: the trial's version takes over; else it gets no more calls."""
+def end_canary(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """`keep=1`: the canary's version gets all calls; otherwise it gets no more."""
     service = get_service(project, service_id)
-    trial = service.canary_version
-    if request.POST.get("keep") == "1" and trial is not None:
+    canary = service.canary_version
+    if request.POST.get("keep") == "1" and canary is not None:
         try:
-            rollout.change_version(service, trial, request.user)
+            rollout.change_version(service, canary, request.user)
         except DeployRefused as refused:
             messages.error(request, str(refused))
-    elif not rollout.end_trial(service, request.user):
-        messages.info(request, "There is no trial.")
+    elif not rollout.end_canary(service, request.user):
+        messages.info(request, "There is no canary.")
     return redirect_to(request, service_url(service))
 
 
@@ -66,7 +66,7 @@ def end_trial(request: PageRequest, project: Project, service_id: UUID) -> HttpR
 @require_POST
 @never_cache
 def make_token(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """Answers with the page itself: the token is in no address and no session, and is seen once."""
+    """The response is the page, without a redirect: the token is shown once, in no URL and no session."""
     service = get_service(project, service_id)
     form = TokenForm(request.POST)
     if form.is_valid():
@@ -87,9 +87,9 @@ def make_token(request: PageRequest, project: Project, service_id: UUID) -> Http
 def rotate_token(request: PageRequest, project: Project, service_id: UUID, token_id: int) -> HttpResponse:
     service = get_service(project, service_id)
     token = tokens.rotate_token(service, token_id, request.user)
-    shown = token.plain if token else ""
+    plain = token.plain if token else ""
     return services_page(
-        request, project, service, fragment=TOKENS_FRAGMENT, token=shown, token_form=TokenForm()
+        request, project, service, fragment=TOKENS_FRAGMENT, token=plain, token_form=TokenForm()
     )
 
 

@@ -1,4 +1,4 @@
-"""Deploy Service: the services of a project, the chosen one and its test."""
+"""Deploy Service: the services of a project, the chosen service and its test."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def service_page(request: PageRequest, project: Project, service_id: UUID) -> Ht
 @require_safe
 @never_cache
 def service_status(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """What changes by itself; asked for as long as something can change."""
+    """The status, polled as long as it can change."""
     return _status(request, project, get_service(project, service_id))
 
 
@@ -55,7 +55,7 @@ def service_status(request: PageRequest, project: Project, service_id: UUID) -> 
 @require_POST
 @never_cache
 def deploy_version(request: PageRequest, project: Project) -> HttpResponse:
-    """Answers with the page itself: the token is in no address and no session, and is seen once."""
+    """The response is the page, without a redirect: the token is shown once, in no URL and no session."""
     form = DeployForm(request.POST, project=project)
     if form.is_valid():
         chosen = form.cleaned_data
@@ -94,14 +94,14 @@ def start_service(request: PageRequest, project: Project, service_id: UUID) -> H
 def delete_service(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
     service = get_service(project, service_id)
     if deploy.delete(service, request.user):
-        messages.success(request, f"{service.name} is deleted. Its address answers no more.")
+        messages.success(request, f"{service.name} is deleted. Its URL no longer answers.")
     return redirect_to(request, reverse("deploy_service", args=[project.pk]))
 
 
 @project_page(Role.VIEWER)
 @require_POST
 def predict_with_service(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """The test on the page; each picture counts as a call."""
+    """The test on the page; each image counts as a call."""
     service = get_service(project, service_id)
     form = PredictionForm(request.POST, request.FILES)
     if not service.is_running:
@@ -125,7 +125,7 @@ def predict_with_service(request: PageRequest, project: Project, service_id: UUI
 @project_page(Role.VIEWER)
 @require_POST
 def explain_prediction(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """Where the model sees a label (`label`) in the picture of the test, and what it looks like."""
+    """The heat map of a label (`label`) on the tested image, and similar training images."""
     service = get_service(project, service_id)
     upload, name = request.FILES.get("image"), request.POST.get("label", "")
     if upload is None:
@@ -141,15 +141,20 @@ def explain_prediction(request: PageRequest, project: Project, service_id: UUID)
 @require_safe
 @never_cache
 def prediction_neighbours(request: PageRequest, project: Project) -> HttpResponse:
-    """The training images most like the picture of the test (`?search=`), once a worker has found them."""
+    """Training images similar to the tested image (`?search=`), once a worker has found them."""
     search = request.GET.get("search", "")
-    found = playground.find_neighbours(project, search)
-    context = {"project": project, "search": search, "neighbours": found, "is_waiting": found is None}
+    neighbours = playground.find_neighbours(project, search)
+    context = {
+        "project": project,
+        "search": search,
+        "neighbours": neighbours,
+        "is_waiting": neighbours is None,
+    }
     return page(request, "services/_nearest_images.html", context)
 
 
 def _version_number(name: str) -> int:
-    """3 of “V003”; 0, which no version has, of anything else."""
+    """3 for “V003”; 0, which no version has, for any other text."""
     digits = name.removeprefix("V")
     return int(digits) if digits.isdecimal() and len(digits) < 9 else 0
 
@@ -159,7 +164,7 @@ def _label_names(project: Project) -> list[str]:
 
 
 def _json_lines(answer: predictor.Answer) -> list[str]:
-    """The answer of the API as people like to read it: one line for each score."""
+    """The API's answer as indented JSON with one line for each score."""
     lines = []
     for name, value in answer.as_json().items():
         if name != "scores":
@@ -171,7 +176,7 @@ def _json_lines(answer: predictor.Answer) -> list[str]:
 
 
 def _created_before(project: Project, service_id: UUID | None) -> Service | None:
-    """The service that the same dialog made already: Deploy was pressed twice."""
+    """The service that the same dialog has created before, when Deploy is pressed twice."""
     return project.services.filter(pk=service_id).first() if service_id else None
 
 
@@ -192,7 +197,7 @@ def service_url(service: Service) -> str:
 
 
 def _action_response(request: PageRequest, project: Project, service: Service) -> HttpResponse:
-    """The fragment for htmx; the page again for a browser without it."""
+    """The status fragment for htmx; a redirect to the page without it."""
     return _status(request, project, service) if request.htmx else redirect_to(request, service_url(service))
 
 
@@ -210,7 +215,7 @@ def services_page(
     status: int = 200,
     **extra: Any,
 ) -> HttpResponse:
-    """The page of a project's services, or the part of it that htmx asked for."""
+    """The page of a project's services, or `fragment` of it for htmx."""
     context = _page_context(request, project, service, extra) | extra
     if "form" not in extra and not (fragment and wants_fragment(request)):
         context["form"] = DeployForm(project=project, preselected=request.GET.get("version", ""))
@@ -246,7 +251,7 @@ def _page_context(
 
 
 def _poll_seconds(services: list[Service]) -> int:
-    """0: nothing here changes by itself any more."""
+    """Seconds between polls; 0 if no status can change."""
     if any(service.is_deploying or service.next_version_id for service in services):
         return POLL_DEPLOYING_S
     return POLL_RUNNING_S if any(service.status == Service.Status.RUNNING for service in services) else 0

@@ -1,4 +1,4 @@
-"""Train Model: the Version Manager, the chosen version, and what a manager can do with it."""
+"""Train Model: the list of versions, the chosen version, and its actions."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from training.models import Candidate, Metric, TrainingVersion
 from training.versions import lifecycle
 from training.versions.progress_view import percent_done, progress_of
 
-ACCURACY = "The share of all validation images that were predicted right."
-ACCURACY_OF_SEVERAL = "The share of validation images whose labels were all predicted, and no other."
+ACCURACY = "Share of all validation images predicted correctly."
+ACCURACY_OF_SEVERAL = "Share of validation images with exactly the right labels predicted."
 MEANINGS = {
     "recall": "Macro average over the labels. Of the images that carry a label, the share that was predicted"
     " as it: TP / (TP + FN).",
@@ -44,14 +44,14 @@ DEFERRED_FIELDS = (
     "failure_cause",
     "failure_remedy",
 )
-# An SVG opened by itself may style itself, and do nothing else.
+# An SVG opened on its own may contain styles, and nothing else is allowed.
 CHART_POLICY = {"default-src": "'none'", "style-src": "'unsafe-inline'", "sandbox": ""}
 
 
 @project_page(Role.VIEWER)
 @require_safe
 def train_model(request: PageRequest, project: Project) -> HttpResponse:
-    """The newest version, or what this page is for."""
+    """The newest version, or an introduction if there is none."""
     return _versions_page(request, project, _versions(project).first())
 
 
@@ -65,7 +65,7 @@ def training_version(request: PageRequest, project: Project, number: int) -> Htt
 @require_safe
 @never_cache
 def training_status(request: PageRequest, project: Project, number: int) -> HttpResponse:
-    """The chosen version, asked for every two seconds while active; the last answer carries the rest."""
+    """The chosen version, polled every two seconds while active; the last response includes the list."""
     version = _get_version(project, number)
     context = _version_context(request, project, version)
     if version.is_final:
@@ -77,7 +77,7 @@ def training_status(request: PageRequest, project: Project, number: int) -> Http
 @require_safe
 @never_cache
 def version_list(request: PageRequest, project: Project) -> HttpResponse:
-    """The Version Manager's cards, asked for while any version is active."""
+    """The list of versions, polled while any version is active."""
     chosen = request.GET.get("chosen", "")
     number = int(chosen) if chosen.isdecimal() else None
     context = {"project": project, "can_manage": _can_manage(request), **_list_context(project, number)}
@@ -123,7 +123,7 @@ def delete_training_version(request: PageRequest, project: Project, number: int)
 @project_page(Role.MANAGER)
 @require_http_methods(["GET", "POST"])
 def add_time(request: PageRequest, project: Project, number: int) -> HttpResponse:
-    """GET asks how much; POST trains on, once however often it is pressed."""
+    """GET shows the form; POST adds time, once however often it is pressed."""
     version = _get_version(project, number)
     if request.method == "GET":
         form = AddTimeForm(initial={"more_hours": "1", "submission": uuid.uuid4()})
@@ -159,14 +159,14 @@ def promote_candidate(request: PageRequest, project: Project, number: int, place
     except lifecycle.TrainingRefused as refused:
         form.add_error(None, str(refused))
         return _ask_for_promotion(request, candidate, form, status=409)
-    messages.success(request, f"{made} is being made from a candidate of {version}. Nothing is trained.")
+    messages.success(request, f"{made} is being made from a candidate of {version}. No training is needed.")
     return redirect_to(request, _version_url(made))
 
 
 @project_page(Role.LABELER)
 @require_POST
 def star_version(request: PageRequest, project: Project, number: int) -> HttpResponse:
-    """Give the version a star, or take it away: `starred=1` or `starred=0`."""
+    """Star or unstar the version: `starred=1` or `starred=0`."""
     version = _get_version(project, number)
     lifecycle.set_starred(version, request.POST.get("starred") == "1")
     return redirect_to(request, _version_url(version))
@@ -175,7 +175,7 @@ def star_version(request: PageRequest, project: Project, number: int) -> HttpRes
 @project_page(Role.LABELER)
 @require_POST
 def describe_version(request: PageRequest, project: Project, number: int) -> HttpResponse:
-    """Name and note of a version; too long ones come back with what was typed."""
+    """Save name and note of a version; the page comes back with errors if they are too long."""
     version = _get_version(project, number)
     form = VersionNoteForm(request.POST)
     if not form.is_valid():
@@ -190,7 +190,7 @@ def describe_version(request: PageRequest, project: Project, number: int) -> Htt
 @cache_control(private=True, max_age=86_400, immutable=True)
 @csp(CHART_POLICY)  # type: ignore[arg-type]
 def training_chart(request: PageRequest, project: Project, number: int, name: str) -> FileResponse:
-    """A chart that the worker stored. It never changes: a version is Completed once."""
+    """A stored chart. It never changes, as a version is Completed only once."""
     if name not in CHARTS:
         raise Http404
     version = _get_version(project, number)
@@ -208,7 +208,7 @@ def _versions_page(
     more: dict[str, Any] | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """The page; htmx asks for the statistics alone when they are sorted or searched."""
+    """The page, or only its statistics when htmx sorts or searches them."""
     if version is None:
         context: dict[str, Any] = {"project": project, "can_manage": _can_manage(request)}
         return page(request, "versions/no_versions.html", context)
@@ -247,7 +247,7 @@ def _list_context(project: Project, number: int | None) -> dict[str, Any]:
 
 
 def _versions(project: Project) -> QuerySet[Any]:
-    """The living versions, newest first, each with its accuracy."""
+    """The versions that are not deleted, newest first, with their accuracy."""
     is_overall = Q(metrics__label="", metrics__name=Metric.Name.ACCURACY)
     return (
         TrainingVersion.objects.alive()
@@ -298,10 +298,10 @@ def _ask_for_promotion(
     return page(request, "versions/promote.html", context, fragment=fragment, status=status)
 
 
-def _confirm(request: PageRequest, version: TrainingVersion, deed: str, error: str = "") -> HttpResponse:
-    """The question before a deed: in a dialog, or as a page where there is no script."""
-    context = {"project": version.project, "version": version, "deed": deed, "error": error}
-    if deed == "delete":
+def _confirm(request: PageRequest, version: TrainingVersion, action: str, error: str = "") -> HttpResponse:
+    """Ask before an action: in a dialog, or on a page without JavaScript."""
+    context = {"project": version.project, "version": version, "action": action, "error": error}
+    if action == "delete":
         context |= {"size": lifecycle.size_on_disk(version), "breaks": lifecycle.delete_consequences(version)}
     fragment = "versions/_stop_or_delete.html"
     return page(

@@ -77,7 +77,7 @@ def test_stop_asks_a_running_version_to_stop_and_leaves_an_ended_one(operator: C
     running = make_version(project, 1, Status.RUNNING)
     ended = make_version(project, 2, Status.COMPLETED)
     html = run(operator, TrainingVersion, "stop", running, ended)
-    assert "Asked to stop: flowers V001." in html and "1 left as they were" in html
+    assert "Asked to stop: flowers V001." in html and "1 left unchanged" in html
     running.refresh_from_db()
     ended.refresh_from_db()
     assert running.stop_requested_by == User.objects.get(username="operator")
@@ -89,7 +89,7 @@ def test_retry_queues_a_failed_version_again_and_leaves_a_completed_one(operator
     failed = make_version(project, 1, Status.FAILED, traceback="Traceback of the first attempt")
     completed = make_version(project, 2, Status.COMPLETED)
     html = run(operator, TrainingVersion, "retry", failed, completed)
-    assert "Queued again: flowers V001." in html and "1 left as they were" in html
+    assert "Queued again: flowers V001." in html and "1 left unchanged" in html
     failed.refresh_from_db()
     assert (failed.status, failed.attempt) == (Status.INITIALIZING, 2)
 

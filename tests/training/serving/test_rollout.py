@@ -96,7 +96,7 @@ def test_a_version_that_cannot_be_loaded_changes_nothing(opened, newer: Training
     assert messages(service)[-1].endswith("V001 goes on answering.")
 
 
-def test_a_trial_gets_its_share_of_the_calls_and_ends(opened, newer: TrainingVersion, alice: Client) -> None:
+def test_a_canary_gets_its_share_of_the_calls_and_ends(opened, newer: TrainingVersion, alice: Client) -> None:
     service = opened[0]
     change(alice, service, version=newer.pk, share="part", percent=30)
     settle(service)
@@ -108,7 +108,7 @@ def test_a_trial_gets_its_share_of_the_calls_and_ends(opened, newer: TrainingVer
     assert (service.canary_version, service.canary_percent) == (None, 0) and called(opened) == "V001"
 
 
-def test_a_trial_whose_model_is_gone_costs_nobody_an_answer(opened, newer: TrainingVersion) -> None:
+def test_a_canary_whose_model_is_gone_costs_nobody_an_answer(opened, newer: TrainingVersion) -> None:
     service = opened[0]
     rollout.change_version(service, newer, make_user("alice"), percent=99)
     settle(service)
@@ -117,7 +117,7 @@ def test_a_trial_whose_model_is_gone_costs_nobody_an_answer(opened, newer: Train
     assert {called(opened) for _ in range(5)} == {"V001"}
 
 
-def test_the_version_of_a_trial_can_take_over(opened, newer: TrainingVersion, alice: Client) -> None:
+def test_the_version_of_a_canary_can_take_over(opened, newer: TrainingVersion, alice: Client) -> None:
     service = opened[0]
     rollout.change_version(service, newer, make_user("alice"), percent=10)
     settle(service)
@@ -156,9 +156,9 @@ def test_what_the_queue_lost_is_put_into_it_again(
     opened, newer: TrainingVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rollout.change_version(opened[0], newer, make_user("alice"))
-    monkeypatch.setattr(deploy, "QUEUE_PATIENCE", -deploy.REQUEUE_AFTER)
+    monkeypatch.setattr(deploy, "REQUEUE_AFTER", -deploy.REQUEUE_AFTER)
     again: list[object] = []
-    monkeypatch.setattr(rollout, "enqueue", again.append)
+    monkeypatch.setattr(rollout, "enqueue_version_change", again.append)
     rollout.catch_up()
     assert again == [opened[0].pk]
 
@@ -203,7 +203,7 @@ def test_a_version_that_answers_or_will_answer_is_not_deleted(opened, newer: Tra
         lifecycle.delete(newer, make_user("alice"))
 
 
-def test_the_page_shows_trial_and_rollback_to_managers_only(
+def test_the_page_shows_canary_and_rollback_to_managers_only(
     opened, newer: TrainingVersion, alice: Client, vera: Client
 ) -> None:
     service = opened[0]

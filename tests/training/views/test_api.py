@@ -11,14 +11,15 @@ from django.test import Client
 from tests.pages import html_of
 from training.serving.openapi import ERRORS, openapi_document
 
-VIEW = Path(__file__).resolve().parents[3] / "training" / "views" / "infer.py"
+VIEWS = Path(__file__).resolve().parents[3] / "training" / "views"
 pytestmark = pytest.mark.django_db
 
 
 def test_every_refusal_of_the_api_is_described_and_nothing_else() -> None:
-    found = set(re.findall(r'Refusal\((\d{3}), "([A-Z_]+)"', VIEW.read_text()))
+    code = "".join((VIEWS / name).read_text() for name in ("infer.py", "api_call.py"))
+    raised = set(re.findall(r'(?:ApiError|cls)\((\d{3}), "([A-Z_]+)"', code))
     described = {(str(status), code) for status, (_, codes) in ERRORS.items() for code in codes}
-    assert found == described
+    assert raised == described
 
 
 def test_the_document_and_the_page_are_there_for_everybody() -> None:

@@ -126,7 +126,7 @@ def test_no_continued_version_gives_the_fields_back(alice: Client) -> None:
         (
             "split_consequence",
             {"training_ratio": "0.9"},
-            "With so few, the numbers of a label will be rough.",
+            "With so few, per-label results will be imprecise.",
         ),
         ("split_consequence", {"training_ratio": "1"}, "Type a ratio"),
         ("split_consequence", {}, "Type a ratio"),
@@ -162,7 +162,7 @@ def test_a_flavors_price_bounds_the_cost(alice: Client) -> None:
         {"max_training_hours": "2.5", "instance_flavor": default_flavor().pk},
     )
 
-    assert "At most 2 hours 30 minutes and 3.00 USD, at 1.20 USD an hour." in text(answer)
+    assert "At most 2 hours 30 minutes and 3.00 USD, at 1.20 USD per hour." in text(answer)
 
 
 # --- the receipt ---
@@ -190,7 +190,7 @@ def test_next_shows_the_specifications_to_confirm(alice: Client) -> None:
         "1 hour 30 minutes",
         "Compute-intensive instance (GPU)",
         "1.20 USD",
-        "The most it can cost 1.80 USD",
+        "Maximum cost 1.80 USD",
         "label-0 8 2",
         "All 2 labels 16 4",
         "EfficientNet-Lite2",
@@ -207,7 +207,7 @@ def test_a_limit_that_no_network_meets_is_told_before_submitting(alice: Client) 
     answer = alice.post(address(make_project()), typed(max_inference_ms="1"))
 
     assert answer.status_code == 200
-    assert "No network answers within 1 ms: the fastest, EfficientNet-Lite0, takes about" in text(answer)
+    assert "No network predicts within 1 ms: the fastest, EfficientNet-Lite0, takes about" in text(answer)
 
 
 def test_an_image_that_must_change_side_is_told(alice: Client) -> None:
@@ -216,7 +216,7 @@ def test_an_image_that_must_change_side_is_told(alice: Client) -> None:
 
     answer = alice.post(address(project), typed())
 
-    assert "1 image will change side" in text(answer)
+    assert "1 image will move to the other split" in text(answer)
 
 
 def test_back_keeps_what_was_typed(alice: Client) -> None:

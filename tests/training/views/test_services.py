@@ -67,7 +67,7 @@ def test_with_a_completed_version_the_empty_page_offers_deploy(
     alice: Client, vera: Client, version: TrainingVersion
 ) -> None:
     page = alice.get(room(version.project))
-    assert "Put a version to work" in text(page)
+    assert "Deploy a version" in text(page)
     assert page.content.count(b'data-dialog-open="deploy-dialog"') == 1
     assert b'data-dialog-open="deploy-dialog"' not in vera.get(room(version.project)).content
 
@@ -270,7 +270,7 @@ def test_deleting_leads_to_the_page_without_it(alice: Client, service: Service) 
     answer = alice.post(at("delete_service", service))
     assert (answer.status_code, answer["Location"]) == (303, room(service.project))
     page = alice.get(answer["Location"])
-    assert "exeML-flowers-V001 is deleted." in text(page) and "Put a version to work" in text(page)
+    assert "exeML-flowers-V001 is deleted." in text(page) and "Deploy a version" in text(page)
     assert alice.get(at("service_page", service)).status_code == 404
     service.refresh_from_db()
     assert service.deleted_at is not None

@@ -30,7 +30,8 @@ from projects.transfers import data_source
 from projects.transfers.file_sources import EmptySource, FileSource, SourceUnreadable, ZipSource
 from projects.transfers.import_plan import CannotPlan, ImportItem, make_plan
 from training.models import Batch, Service, TrainingVersion
-from training.serving.inference import model_cache, predictor
+from training.serving.answer import batch_line
+from training.serving.inference import model_cache
 
 logger = logging.getLogger(__name__)
 
@@ -233,24 +234,12 @@ def _answer_item(
     version: TrainingVersion, place: FileSource, stored: dict[int, str], item: ImportItem
 ) -> dict[str, Any]:
     """The answer to one picture, in a thread without the database."""
-    source = item.path or item.name
-    try:
-        if item.problem:
-            raise decode.ImageRefused(item.problem)
-        answer = predictor.predict(version, _read_item(place, item, stored))
-    except (decode.ImageRefused, predictor.InvalidImage, OSError) as problem:
-        return {"source": source, "result": "FAILED", "error_message": str(problem)}
-    return {
-        "source": source,
-        "result": "SUCCESSFUL",
-        "predicted_label": answer.predicted_label,
-        "predicted_labels": list(answer.predicted_labels),
-        "scores": [[label, round(score, 6)] for label, score in answer.scores],
-        "is_known": answer.is_known,
-    }
+    return batch_line(version, item.path or item.name, lambda: _read_item(place, item, stored))
 
 
 def _read_item(place: FileSource, item: ImportItem, stored: dict[int, str]) -> bytes:
+    if item.problem:
+        raise decode.ImageRefused(item.problem)
     if item.image_id is not None:
         return storage.local_path(stored.get(item.image_id, "")).read_bytes()
     return place.read(item.path, settings.EXEML_MAX_IMAGE_MB * 1024 * 1024)

@@ -1,4 +1,4 @@
-"""The answers of a batch, to read and to take along: a table, or what ExeML writes."""
+"""Results of a batch: as CSV, or as the zip that ExeML writes."""
 
 from __future__ import annotations
 
@@ -16,42 +16,46 @@ from training.models import Batch
 
 
 def read_results(batch: Batch) -> Iterator[dict[str, Any]]:
-    """The answers, in the order of the pictures. Raises FileNotFoundError where there are none."""
+    """The result lines in the order of the images. Raises FileNotFoundError if there are none."""
     with storage.local_path(f"{batch.folder}/results.jsonl").open("rb") as lines:
         yield from map(json.loads, lines)
 
 
 def csv_table(batch: Batch) -> Iterator[bytes]:
-    """CSV: picture, result, labels, score, whether it is known, the five best, and why there is no answer."""
+    """CSV with a header: source, result, labels, score, is_known, the five best scores, error message."""
     yield _csv_row("source", "result", "predicted_label", "score", "is_known", "scores", "error_message")
-    for one in read_results(batch):
-        labels = "|".join(one.get("predicted_labels", []))
-        scores = one.get("scores", [])
+    for line in read_results(batch):
+        labels = "|".join(line.get("predicted_labels", []))
+        scores = line.get("scores", [])
         five = "|".join(f"{label}:{score:.4f}" for label, score in scores)
         score = f"{scores[0][1]:.6f}" if scores else ""
-        known = {True: "yes", False: "no"}.get(one.get("is_known"), "")  # type: ignore[arg-type]
-        yield _csv_row(one["source"], one["result"], labels, score, known, five, one.get("error_message", ""))
+        known = {True: "yes", False: "no"}.get(line.get("is_known"), "")  # type: ignore[arg-type]
+        yield _csv_row(
+            line["source"], line["result"], labels, score, known, five, line.get("error_message", "")
+        )
 
 
 def result_archive(batch: Batch) -> ZipStream:
-    """ExeML's form: result.manifest, and `<picture>_result.txt` for each that was answered."""
-    found = ZipStream()
-    found.add(_manifest(batch), "result.manifest")
-    for one in read_results(batch):
-        if one["result"] == "SUCCESSFUL":
-            answer = {key: one[key] for key in ("predicted_label", "scores", "is_known")}
-            found.add(json.dumps(answer, ensure_ascii=False, indent=1).encode(), _result_name(one["source"]))
-    return found
+    """A zip as ExeML writes it: result.manifest, and `<image>_result.txt` for each answered image."""
+    archive = ZipStream()
+    archive.add(_manifest(batch), "result.manifest")
+    for line in read_results(batch):
+        if line["result"] == "SUCCESSFUL":
+            answer = {key: line[key] for key in ("predicted_label", "scores", "is_known")}
+            archive.add(
+                json.dumps(answer, ensure_ascii=False, indent=1).encode(), _result_name(line["source"])
+            )
+    return archive
 
 
 def _manifest(batch: Batch) -> Iterator[bytes]:
-    for one in read_results(batch):
-        line = {"source": one["source"], "result": one["result"]}
-        if one["result"] == "SUCCESSFUL":
-            line["inference-loc"] = _result_name(one["source"])
+    for line in read_results(batch):
+        entry = {"source": line["source"], "result": line["result"]}
+        if line["result"] == "SUCCESSFUL":
+            entry["inference-loc"] = _result_name(line["source"])
         else:
-            line["error_message"] = one["error_message"]
-        yield json.dumps(line, ensure_ascii=False).encode() + b"\n"
+            entry["error_message"] = line["error_message"]
+        yield json.dumps(entry, ensure_ascii=False).encode() + b"\n"
 
 
 def _result_name(source: str) -> str:
@@ -65,11 +69,11 @@ def _csv_row(*cells: Any) -> bytes:
 
 
 def _escape_formula(cell: Any) -> str:
-    """Spreadsheets take a text that begins like this for a formula."""
+    """Quote a text that a spreadsheet would run as a formula."""
     text = str(cell)
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def first_failures(batch: Batch, most: int) -> list[dict[str, Any]]:
-    """The first pictures without an answer."""
-    return list(islice((one for one in read_results(batch) if one["result"] == "FAILED"), most))
+def first_failures(batch: Batch, limit: int) -> list[dict[str, Any]]:
+    """The first `limit` images without an answer."""
+    return list(islice((line for line in read_results(batch) if line["result"] == "FAILED"), limit))

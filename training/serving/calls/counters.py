@@ -1,8 +1,7 @@
-"""Calls are counted in the memory of the process that answers and written every two seconds.
+"""Counters of service calls: kept in memory by each process, written to the database every two seconds.
 
-A row of CallMinute belongs to one process, which writes its whole minute again and again: writing twice
-changes nothing, and processes never wait for each other. What a killed process counted in its last two
-seconds is lost.
+A CallMinute row belongs to one process, which overwrites it with its whole minute: writing twice changes
+nothing, and processes never wait for each other. A killed process loses the counts of its last two seconds.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ logger = logging.getLogger(__name__)
 
 FLUSH_INTERVAL_S = 2.0
 RETENTION_DAYS = 45
-BUCKETS_PER_DOUBLING = 4  # classes of latency between a number of milliseconds and its double: 19 % apart
+BUCKETS_PER_DOUBLING = 4  # latency buckets between a duration and its double: 19 % apart
 TallyKey = tuple[UUID, int, datetime]
 
 
 @dataclass(slots=True)
 class Tally:
-    """What one process saw of one minute of a service and version."""
+    """Counts of one process for one minute of a service and version."""
 
     calls: int = 0
     failed: int = 0
@@ -46,7 +45,7 @@ class Tally:
 
 @dataclass(slots=True)
 class _Totals:
-    """Of a service since the last writing."""
+    """Counts of a service since the last flush."""
 
     calls: int = 0
     failed: int = 0
@@ -70,7 +69,7 @@ _tokens: dict[int, datetime] = {}
 
 
 def bucket_of(ms: float) -> int:
-    """The class of a latency: 0 up to 1 ms, then STEPS for each doubling."""
+    """The bucket of a latency: 0 up to 1 ms, then BUCKETS_PER_DOUBLING for each doubling."""
     return max(0, math.ceil(BUCKETS_PER_DOUBLING * math.log2(max(ms, 1e-3))))
 
 
@@ -79,7 +78,7 @@ def upper_ms(bucket: int) -> float:
 
 
 def quantile_ms(buckets: Mapping[int, int], share: float) -> float | None:
-    """The latency that a share of the calls does not exceed, to within a class; None without calls."""
+    """A quantile of the latencies in ms: the upper edge of its bucket; None without calls."""
     total = sum(buckets.values())
     reached = 0
     for bucket in sorted(buckets):
@@ -99,7 +98,7 @@ def record_call(
     unknown: int = 0,
     token_id: int | None = None,
 ) -> None:
-    """One call: its error's code, or the predicted labels of its pictures and how many are unknown."""
+    """Count one call: its error code, or the predicted labels and the number of unknown images."""
     now = timezone.now()
     key = (service_id, version_id, now.replace(second=0, microsecond=0))
     with _lock:
@@ -122,7 +121,7 @@ def record_call(
 
 
 def flush() -> None:
-    """Write what is new. Where the database does not answer it stays for the next time."""
+    """Write the changed counts. If the database fails, they are kept for the next flush."""
     with _flush_lock:
         with _lock:
             keys, totals, tokens = set(_changed), dict(_totals), dict(_tokens)
@@ -140,13 +139,16 @@ def flush() -> None:
 
 
 def forget_old() -> int:
-    """Run once a day: minutes that no window shows any more; how many. The totals of a service stay."""
+    """Delete minutes that no window of the dashboard shows any more; how many. Runs once a day.
+
+    The totals in the Service rows stay.
+    """
     old = CallMinute.objects.filter(minute__lt=timezone.now() - timedelta(days=RETENTION_DAYS))
     return old.delete()[0]
 
 
 def begin() -> None:
-    """Write every two seconds from now on, and at the end of this process."""
+    """Start the thread that flushes every two seconds; flush once more when the process ends."""
     threading.Thread(target=_run, name="calls of services", daemon=True).start()
     atexit.register(flush)
 
@@ -176,7 +178,7 @@ def _row(key: TallyKey, tally: Tally) -> CallMinute:
 
 
 def _this_process() -> UUID:
-    """A name of its own for each process, also after a fork."""
+    """The id of this process; a forked process gets its own."""
     global _process
     if _process[0] != os.getpid():
         _process = (os.getpid(), uuid4())

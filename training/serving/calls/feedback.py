@@ -1,4 +1,4 @@
-"""What a collecting service was asked, what people say of its answers, and the way back into Label Data."""
+"""Collected calls: stored images, verdicts on their answers, and their import into Label Data."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ MAX_LABELS, MAX_LABEL_LENGTH = 50, 64
 
 
 class FeedbackRefused(Exception):
-    """It cannot be kept; the text says why, for the caller."""
+    """The feedback is invalid; the message tells the caller why."""
 
 
 def store_call(
     service: Service, version: TrainingVersion, request_id: UUID, picture: bytes, answer: Answer
 ) -> None:
-    """Store the picture with its answer, so that it can be judged and become a labeled image."""
+    """Store an image with its answer, to be judged and to become a labeled image."""
     name = f"services/{service.pk}/{request_id.hex[:2]}/{request_id}"
     storage.save_whole(name, picture)
     CollectedCall.objects.create(
@@ -46,14 +46,14 @@ def store_call(
         file_name=name,
         sha256=hashlib.sha256(picture).hexdigest(),
         predicted=list(answer.predicted_labels),
-        scores=[[label, round(score, 6)] for label, score in answer.scores],
+        scores=answer.rounded_scores,
         confidence=answer.scores[0][1],
         is_known=answer.is_known,
     )
 
 
 def record_verdict(call: CollectedCall, is_right: bool, true_labels: Sequence[str], by: str) -> None:
-    """A person or a program judges an answer; the last word counts. Raises FeedbackRefused."""
+    """Store the verdict of a person or program on an answer; the last one counts. Raises FeedbackRefused."""
     labels = list(dict.fromkeys(call.predicted if is_right else true_labels))
     if len(labels) > MAX_LABELS or any(len(one) > MAX_LABEL_LENGTH or not one.strip() for one in labels):
         raise FeedbackRefused(f"At most {MAX_LABELS} labels of 1 to {MAX_LABEL_LENGTH} characters each.")
@@ -70,8 +70,10 @@ def record_verdict(call: CollectedCall, is_right: bool, true_labels: Sequence[st
 
 
 def calls_to_review(service: Service) -> QuerySet[CollectedCall]:
-    """What is not in Label Data yet and was not dismissed, the most useful first: answers that are wrong,
-    pictures unknown to the model, then the least sure ones. Right answers teach least."""
+    """Calls that are neither in Label Data nor dismissed, the most useful first.
+
+    Wrong answers first, then unknown images, then others; right answers last. Lowest confidence first.
+    """
     worth = Case(
         When(verdict=Verdict.WRONG, then=Value(0)),
         When(verdict=Verdict.RIGHT, then=Value(3)),
@@ -84,8 +86,10 @@ def calls_to_review(service: Service) -> QuerySet[CollectedCall]:
 
 
 def add_to_project(service: Service, call_ids: Sequence[UUID], by: User) -> dict[str, int]:
-    """Pictures of calls become images of the project, with where they came from. {"added", "known",
-    "refused"}: images that were there already are connected with the call, too."""
+    """Add images of calls to the project. Returns the counts {"added", "known", "refused"}.
+
+    An image that the project already has ("known") is linked to its call, too.
+    """
     counts = {"added": 0, "known": 0, "refused": 0}
     for call in service.collected.select_related("service__project").filter(
         pk__in=list(call_ids), image=None
@@ -101,7 +105,7 @@ def add_to_project(service: Service, call_ids: Sequence[UUID], by: User) -> dict
 
 
 def _apply_true_labels(call: CollectedCall, image: Image, by: User) -> None:
-    """Give a picture that carries no label what was said to be right; a prediction alone is no label."""
+    """Label an unlabeled image with its call's true labels. Without a verdict it stays unlabeled."""
     labels = call.service.project.labels.filter(name__in=call.true_labels if call.verdict else [])
     if labels and not image.is_labeled:
         actions.apply(call.service.project, [image.pk], add=list(labels), by=by)
@@ -113,7 +117,7 @@ def dismiss_calls(service: Service, call_ids: Sequence[UUID]) -> int:
 
 
 def forget_old() -> int:
-    """Run once a day: pictures past their service's days go, and all of deleted services; how many."""
+    """Delete calls past their service's days, and all of deleted services; how many. Runs once a day."""
     gone = 0
     for service in Service.objects.filter(collected__isnull=False).distinct():
         calls = service.collected.all()
@@ -124,7 +128,7 @@ def forget_old() -> int:
 
 
 def _delete_calls(calls: QuerySet[CollectedCall]) -> int:
-    """The row goes first: a file that nobody names is no harm."""
+    """The rows go first: a crash then leaves files without rows, never rows without files."""
     names = list(calls.order_by().values_list("file_name", flat=True))
     calls.delete()
     for name in names:
@@ -134,7 +138,7 @@ def _delete_calls(calls: QuerySet[CollectedCall]) -> int:
 
 @dataclass(frozen=True)
 class LiveAccuracy:
-    """What people said of a version's answers. Its accuracy is of the judged calls only."""
+    """The accuracy of a version over its judged calls; `calls` counts all collected ones."""
 
     version: TrainingVersion
     judged: Rate
@@ -142,7 +146,7 @@ class LiveAccuracy:
 
 
 def live_accuracy(service: Service) -> list[LiveAccuracy]:
-    """Each version that was judged, the newest first."""
+    """One entry for each version with collected calls, newest first."""
     rows = service.collected.order_by().values_list("training_version", "verdict")
     judged: dict[int, list[int]] = {}
     for version_id, verdict in rows:

@@ -1,4 +1,4 @@
-"""The numbers of all services for Prometheus."""
+"""Metrics of all services in Prometheus's exposition format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 def exposition() -> bytes:
-    """The text format of Prometheus."""
+    """The metrics of all services as Prometheus text."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_ServiceCollector())
     return generate_latest(registry)
@@ -60,5 +60,5 @@ def _cumulative(buckets: Counter[int]) -> list[tuple[str, float]]:
 
 
 def _total_s(buckets: Counter[int]) -> float:
-    """An estimate: each call at the upper end of its class."""
+    """An estimate of the sum in seconds: each call counts as the upper edge of its bucket."""
     return sum(calls * upper_ms(one) for one, calls in buckets.items()) / 1e3

@@ -1,1 +1,1 @@
-"""A training version as files to take along."""
+"""A training version as files to download."""

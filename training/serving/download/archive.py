@@ -1,4 +1,4 @@
-"""A version to take along: one zip with the model, its evaluation, and a command that computes it again."""
+"""A version as one zip: the model, its evaluation, and a program that computes the metrics again."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ README = """{name} of the project {project}
 
   report.html        what the page says, to read and print
   evaluation.json    labels and metrics        predictions.jsonl  every stored prediction
-  dataset.manifest   images, labels and sides  parameters.json    what was asked for, seeds, how it ended
-  environment.json   versions of the parts     charts/            as the worker drew them
+  dataset.manifest   images, labels and split  parameters.json    configuration, seeds, stop reason
+  environment.json   package versions          charts/            charts of the evaluation as SVG
   bundle/            the model (ONNX, preprocessing described in bundle.json), without torch's weights
-  selftest.npz       pictures and the scores that the model gave them
+  selftest.npz       images and the model's scores for them
   verify.py          python verify.py   computes every metric again and runs the self-test
 """
 
 
 def build_archive(version: TrainingVersion) -> ZipStream:
-    """Pieces of the archive, made while it is sent."""
+    """The archive as a stream, made while it is sent."""
     archive = ZipStream(compress_type=ZIP_DEFLATED)
     archive.add(README.format(name=version.name, project=version.project.name), "README.txt")
     archive.add((KIT / "verify.py").read_bytes(), "verify.py")
@@ -67,7 +67,7 @@ def build_archive(version: TrainingVersion) -> ZipStream:
 
 
 def package_versions() -> dict[str, Any]:
-    """Versions of the parts on the machine that packs."""
+    """Versions of Python and its packages on this machine."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -92,7 +92,7 @@ def _predictions(version: TrainingVersion) -> Iterator[bytes]:
 
 
 def _selftest(folder: Path) -> bytes:
-    """The self-test's pictures at the sizes that the network takes, and the scores noted at export."""
+    """The self-test as NPZ: images [N, size, size, 3] uint8 for each input size, and their stored scores."""
     from training.engine.bundle.bundle import read_description, self_test_squares
     from training.engine.config import EngineError
     from training.engine.data.images import resize_square

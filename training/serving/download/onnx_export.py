@@ -1,4 +1,4 @@
-"""A version as a folder that runs elsewhere: one ONNX graph, sample pictures with scores, a small server."""
+"""A version as a zip that runs elsewhere: one ONNX graph, sample images with scores, a small server."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ logger = logging.getLogger(__name__)
 KIT = Path(__file__).resolve().with_name("kit")
 PROGRAMS = ("model.py", "selftest.py", "server.py")
 PACKAGES = ("numpy", "onnxruntime", "Pillow")
-SAMPLE_COUNT, COMPARED_COUNT = 8, 60  # pictures in the folder, and pictures whose scores are compared
+SAMPLE_COUNT, COMPARED_COUNT = 8, 60  # images in the zip, and images whose scores are compared
 FAILED = "The export could not be made. Try again; operators find the reason in the log."
-README = """{name}: {labels} labels, accuracy {accuracy} on its validation side
+README = """{name}: {labels} labels, accuracy {accuracy} on its validation images
 
-  model.onnx        an upright RGB picture of any size in, calibrated scores out; all preprocessing is inside
-  model.json        labels in order, thresholds, and what else a program may ask
-  model.py          a picture in, the answer out: from model import Model; Model().predict(bytes)
-  selftest.py       python selftest.py   asks about the pictures of samples/ and compares
-  server.py         TOKEN=secret python server.py   POST /v1/infers/model as the service answered it
+  model.onnx        an upright RGB image of any size in, calibrated scores out; includes all preprocessing
+  model.json        labels in order, thresholds, limits of an image
+  model.py          an image in, the answer out: from model import Model; Model().predict(bytes)
+  selftest.py       python selftest.py   predicts the images of samples/ and compares the scores
+  server.py         TOKEN=secret python server.py   POST /v1/infers/model with the API of the service
   requirements.txt  pip install -r requirements.txt
   Dockerfile        docker build -t {tag} . && docker run -p 8080:8080 -e TOKEN=secret {tag}
 """
@@ -56,14 +56,14 @@ def stored_name(version: TrainingVersion) -> str:
 
 
 def request_export(version: TrainingVersion) -> None:
-    """Let a worker make the export; once, however often it is asked for."""
+    """Enqueue the export; a second request while it is queued changes nothing."""
     with transaction.atomic():
         _set_state(version, {"state": "making"})
         jobs.enqueue("export_onnx", version.pk, queue=settings.QUEUE_SHORT)
 
 
 def make(version_id: int) -> None:
-    """The job. Safe to run twice: the newer export takes the place of the older."""
+    """Job: build and store the export. Safe to run twice: the newer export replaces the older."""
     version = TrainingVersion.objects.completed().select_related("project").filter(pk=version_id).first()
     if version is None:
         return
@@ -73,7 +73,7 @@ def make(version_id: int) -> None:
     except ModelUnavailable as problem:
         _set_state(version, {"state": "failed", "problem": str(problem)})
     except Exception:
-        logger.exception("the export of training version %s was not made", version_id)
+        logger.exception("The export of training version %s failed", version_id)
         _set_state(version, {"state": "failed", "problem": FAILED})
     else:
         _set_state(version, {"state": "made", "bytes": len(content), "parity": parity})
@@ -85,7 +85,7 @@ def _set_state(version: TrainingVersion, export: dict[str, Any]) -> None:
 
 
 def _build_archive(version: TrainingVersion) -> tuple[bytes, dict[str, Any]]:
-    """The archive, and how its answers differ from the stored ones. Raises ModelUnavailable."""
+    """The bytes of the zip, and how its scores differ from the stored ones. Raises ModelUnavailable."""
     from training.engine.bundle.onnx_pipeline import pipeline_graph
     from training.engine.config import EngineError
 
@@ -149,7 +149,7 @@ def _model_description(version: TrainingVersion) -> dict[str, Any]:
 
 
 def _images_to_compare(version: TrainingVersion) -> list[tuple[EvaluatedImage, bytes]]:
-    """Evaluated images whose files are there, spread over the evaluation."""
+    """Evaluated images with their bytes, spread evenly; images without a file are left out."""
     images = version.evaluated_images.exclude(image=None).select_related("image").order_by("pk")
     count = images.count()
     every = max(1, count // COMPARED_COUNT)
@@ -163,7 +163,7 @@ def _images_to_compare(version: TrainingVersion) -> list[tuple[EvaluatedImage, b
 
 
 def _run_exported_model(folder: Path, pictures: list[bytes]) -> list[tuple[Any, bool | None]]:
-    """What the exported programs say, loaded from the files that are packed."""
+    """Scores and is_known from the exported program, run on the exported files."""
     model = _load_program("model").Model(folder, threads=settings.EXEML_ENGINE_THREADS or None)
     return [model.scores(picture) for picture in pictures]
 
@@ -180,7 +180,7 @@ def _load_program(name: str) -> ModuleType:
 def _compare_scores(
     compared: list[tuple[EvaluatedImage, bytes]], answers: list[tuple[Any, bool | None]]
 ) -> dict[str, Any]:
-    """Against the scores that are stored with the evaluation."""
+    """Compare the scores with those stored in the evaluation."""
     pairs = [
         (np.asarray(one.scores), scores)
         for (one, _), (scores, _) in zip(compared, answers, strict=True)

@@ -1,4 +1,4 @@
-"""Answers of deployed versions: the only place where the web process loads a model (by OpenVINO)."""
+"""Predictions of deployed versions: an image in, an Answer out."""
 
 from __future__ import annotations
 
@@ -7,30 +7,27 @@ import os
 import random
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID, uuid4
 
 from projects.images import decode
 from training.models import Service, TrainingVersion
 from training.serving.inference.model_cache import ModelUnavailable, load_model
 
-if TYPE_CHECKING:
-    pass
-
 logger = logging.getLogger(__name__)
 
 TOP_SCORES = 5
-# More at once would not be faster, and a large picture takes 200 MB while it is decoded.
+# More predictions at once are not faster, and decoding a large image takes 200 MB.
 _slots = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))
 
 
 class InvalidImage(Exception):
-    """The picture cannot be answered; the text says why, for the caller."""
+    """The image cannot be decoded; the message tells the caller why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a model says about one picture."""
+    """A model's prediction for one image."""
 
     scores: tuple[tuple[str, float], ...]  # the five best, best first
     predicted_labels: tuple[str, ...]
@@ -47,16 +44,21 @@ class Answer:
 
     @property
     def percents(self) -> list[tuple[str, str]]:
-        """As the page shows them: ("roses", "97.1")."""
+        """The scores in percent: ("roses", "97.1")."""
         return [(label, f"{100 * score:.1f}") for label, score in self.scores]
 
+    @property
+    def rounded_scores(self) -> list[list[str | float]]:
+        """[label, score] with six decimals, as JSON holds them."""
+        return [[label, round(score, 6)] for label, score in self.scores]
+
     def as_json(self) -> dict[str, Any]:
-        """The answer of the API."""
+        """The JSON of the API's answer."""
         answer: dict[str, Any] = {"predicted_label": self.predicted_label}
         if self.is_multi_label:
             answer["predicted_labels"] = list(self.predicted_labels)
         return answer | {
-            "scores": [[label, round(score, 6)] for label, score in self.scores],
+            "scores": self.rounded_scores,
             "is_known": self.is_known,
             "version": self.version,
             "request_id": str(self.request_id),
@@ -65,22 +67,22 @@ class Answer:
 
 
 def version_for_call(service: Service) -> TrainingVersion:
-    """The version that answers this call: the trial's for its share of them, as long as it can."""
-    trial = service.canary_version
-    if trial is None or not service.is_running or 100 * random.random() >= service.canary_percent:
+    """The version that answers this call: the canary's for its share of the calls, if it can be loaded."""
+    canary = service.canary_version
+    if canary is None or not service.is_running or 100 * random.random() >= service.canary_percent:
         return service.training_version
     try:
-        load_model(trial)
-    except ModelUnavailable:  # the log says why; a trial must cost nobody an answer
+        load_model(canary)
+    except ModelUnavailable:  # the log says why; a canary must not make calls fail
         return service.training_version
-    return trial
+    return canary
 
 
 def predict(version: TrainingVersion, image: bytes) -> Answer:
-    """The answer to one picture, equal to the evaluation's for the same picture.
+    """Predict the labels of one encoded image.
 
-    The bytes go to the bundle as they are: it decodes them as it did for the evaluation. Raises
-    PictureRefused for a picture that does not decode, and ModelUnavailable.
+    The bundle decodes the bytes as it did in the evaluation, so that the scores are equal. Raises
+    InvalidImage if the image cannot be decoded, and ModelUnavailable.
     """
     from training.engine.data.images import UnreadableImage
 
@@ -104,7 +106,7 @@ def predict(version: TrainingVersion, image: bytes) -> Answer:
 
 
 def verify_model(version: TrainingVersion) -> None:
-    """Load the model, compare it with its own self-test and answer once. Raises ModelUnavailable."""
+    """Load the model, run its self-test and predict one image. Raises ModelUnavailable."""
     from PIL import Image
 
     from training.engine.config import EngineError

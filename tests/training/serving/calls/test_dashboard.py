@@ -1,4 +1,4 @@
-"""Monitoring: minutes added up, charts, drift in words only where the doubt allows it, Prometheus."""
+"""Monitoring: minutes added up, charts, drift beyond the uncertainty, Prometheus."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.factories import make_user
 from tests.pages import html_of
 from training.models import CallMinute, EvaluatedImage, Service, TrainingVersion
 from training.serving import deploy
-from training.serving.calls import counters, dashboard
+from training.serving.calls import charts, counters, dashboard, drift
 from training.serving.calls.counters import bucket_of
 
 
@@ -58,60 +58,56 @@ def test_processes_and_minutes_are_added_up(service: Service) -> None:
     minute(service, failed=3, errors={"IMAGE_UNREADABLE": 3})
     minute(service, 30, calls=5, buckets={str(bucket_of(500)): 5}, unknown=2)
     minute(service, 60 * 30)  # yesterday
-    found = dashboard.load_dashboard(service, 1)
-    assert (found.whole.calls, found.whole.failed, found.whole.unknown) == (25, 3, 2)
-    assert dashboard.errors_of(found.whole) == [("IMAGE_UNREADABLE", 3)]
-    p50, p95, _ = found.whole.latencies_ms
+    board = dashboard.load_dashboard(service, 1)
+    assert (board.total.calls, board.total.failed, board.total.unknown) == (25, 3, 2)
+    assert board.total.errors.most_common() == [("IMAGE_UNREADABLE", 3)]
+    p50, p95, _ = board.total.latencies_ms
     assert p50 == pytest.approx(20, rel=0.2) and p95 == pytest.approx(500, rel=0.2)
-    assert sum(step.sum.calls for step in found.steps) == 25 and 60 <= len(found.steps) <= 61
-    assert dashboard.load_dashboard(service, 168).whole.calls == 35
+    assert sum(step.counts.calls for step in board.steps) == 25 and 60 <= len(board.steps) <= 61
+    assert dashboard.load_dashboard(service, 168).total.calls == 35
 
 
 @pytest.mark.parametrize("hours", dashboard.WINDOWS)
 def test_every_window_has_steps_up_to_now(service: Service, hours: int) -> None:
     minute(service, 0)
-    found = dashboard.load_dashboard(service, hours)
-    assert found.steps[-1].sum.calls == 10
-    bars, most = dashboard.call_bars(found.steps)
-    assert most == 10 and bars[-1].height == dashboard.HEIGHT
-    lines, max_ms = dashboard.latency_lines(found.steps)
-    assert [one.name for one in lines] == ["p50", "p95", "p99"] and max_ms >= 20
-    assert all(len(one.paths) == 1 for one in lines)
+    board = dashboard.load_dashboard(service, hours)
+    assert board.steps[-1].counts.calls == 10
+    bars, most = charts.call_bars(board.steps)
+    assert most == 10 and bars[-1].height == charts.HEIGHT
+    lines, max_ms = charts.latency_lines(board.steps)
+    assert [line.name for line in lines] == ["p50", "p95", "p99"] and max_ms >= 20
+    assert all(len(line.paths) == 1 for line in lines)
 
 
 def test_labels_over_time_are_parts_of_each_step(service: Service) -> None:
     minute(service, 0, labels={"roses": 6, "tulips": 4})
     minute(service, 30, labels={"tulips": 5})
-    found = dashboard.load_dashboard(service, 1)
-    key, bands = dashboard.label_bands(found.steps, found.whole)
-    assert key == [("tulips", 0), ("roses", 1)]
-    assert [(one.colour, one.height) for one in bands] == [(0, 120), (0, 48), (1, 72)]
+    board = dashboard.load_dashboard(service, 1)
+    legend, bands = charts.label_bands(board.steps, board.total)
+    assert legend == [("tulips", 0), ("roses", 1)]
+    assert [(band.colour, band.height) for band in bands] == [(0, 120), (0, 48), (1, 72)]
     assert (bands[1].y, bands[2].y) == (72, 0), "the parts of a step fill its height"
-    assert bands[2].words.endswith("roses 6 of 10")
+    assert bands[2].title.endswith("roses 6 of 10")
 
 
 def test_rare_labels_of_the_chart_are_put_together(service: Service) -> None:
     minute(service, labels={f"label {number}": 20 - number for number in range(9)})
-    found = dashboard.load_dashboard(service, 1)
-    key, bands = dashboard.label_bands(found.steps, found.whole)
-    assert len(key) == dashboard.MAX_BANDS + 1 and key[-1] == (dashboard.OTHERS, dashboard.OTHERS_COLOUR)
-    assert bands[-1].words.endswith(f"others {14 + 13 + 12} of {sum(range(12, 21))}")
-    assert sum(one.height for one in bands) == pytest.approx(dashboard.HEIGHT, abs=0.1)
+    board = dashboard.load_dashboard(service, 1)
+    legend, bands = charts.label_bands(board.steps, board.total)
+    assert len(legend) == charts.MAX_BANDS + 1 and legend[-1] == (charts.OTHERS, charts.OTHERS_COLOUR)
+    assert bands[-1].title.endswith(f"others {14 + 13 + 12} of {sum(range(12, 21))}")
+    assert sum(band.height for band in bands) == pytest.approx(charts.HEIGHT, abs=0.1)
 
 
-def test_drift_is_told_where_shares_differ_beyond_doubt(service: Service) -> None:
+def test_drift_is_reported_where_shares_differ_beyond_the_uncertainty(service: Service) -> None:
     version = service.training_version
     evaluated(version, "roses", 60)
     evaluated(version, "tulips", 60)
     minute(service, labels={"roses": 90, "tulips": 10}, calls=100, unknown=30)
-    (more, less, strange) = dashboard.find_drift(
-        version, dashboard.load_dashboard(service, 1).whole
-    ).sentences
-    assert (
-        more == "“roses” is predicted more often than in the evaluation: 90 % of the pictures against 50 %."
-    )
+    (more, less, unknown) = drift.find_drift(version, dashboard.load_dashboard(service, 1).total).sentences
+    assert more == "“roses” is predicted more often than in the evaluation: 90 % of the images against 50 %."
     assert "“tulips” is predicted less often" in less
-    assert "30 % against 0 %" in strange
+    assert "30 % against 0 %" in unknown
 
 
 def test_few_pictures_and_equal_shares_say_nothing(service: Service) -> None:
@@ -119,9 +115,9 @@ def test_few_pictures_and_equal_shares_say_nothing(service: Service) -> None:
     evaluated(version, "roses", 60)
     evaluated(version, "tulips", 60)
     minute(service, labels={"roses": 20})
-    assert dashboard.find_drift(version, dashboard.load_dashboard(service, 1).whole).sentences == []
+    assert drift.find_drift(version, dashboard.load_dashboard(service, 1).total).sentences == []
     minute(service, 2, labels={"roses": 35, "tulips": 50}, calls=85)
-    assert dashboard.find_drift(version, dashboard.load_dashboard(service, 1).whole).sentences == []
+    assert drift.find_drift(version, dashboard.load_dashboard(service, 1).total).sentences == []
 
 
 def test_the_page_shows_calls_latency_labels_and_versions(service: Service, vera: Client) -> None:

@@ -124,7 +124,7 @@ def test_parity_with_the_stored_scores_is_kept(unpacked: Path, fitted: TrainingV
     parity = fitted.export["parity"]
     assert parity["images"] == parity["same_top1"] == 18 and parity["largest_difference"] < 0.02
     page = html_of(vera.get(reverse("version_export", args=[fitted.project_id, 1])))
-    assert "same label for 18 of 18 pictures" in page and "hx-trigger" not in page
+    assert "same label for 18 of 18 images" in page and "hx-trigger" not in page
     answer = vera.get(reverse("download_export", args=[fitted.project_id, 1]))
     assert "attachment" in answer["Content-Disposition"] and answer.getvalue()[:2] == b"PK"
 
@@ -134,7 +134,7 @@ def test_asking_hands_the_work_over_and_a_missing_model_is_told(
 ) -> None:
     address = reverse("version_export", args=[fitted.project_id, 1])
     page = html_of(vera.post(address, headers={"HX-Request": "true"}))
-    assert "Being made" in page and 'hx-trigger="every 2s"' in page
+    assert "Exporting" in page and 'hx-trigger="every 2s"' in page
     shutil.rmtree(Path(default_storage.path(f"{fitted.folder}/bundle")))
     onnx_export.make(fitted.pk)
     assert "cannot be loaded" in html_of(vera.get(address))

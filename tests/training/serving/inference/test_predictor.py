@@ -21,7 +21,7 @@ from training.serving.inference import model_cache, predictor
 def shelf(monkeypatch: pytest.MonkeyPatch) -> model_cache._ModelCache:
     """An empty one with room for two."""
     shelf = model_cache._ModelCache(2, 10**9)
-    monkeypatch.setattr(model_cache, "_shelf", shelf)
+    monkeypatch.setattr(model_cache, "_cache", shelf)
     return shelf
 
 
@@ -99,7 +99,7 @@ def test_a_model_is_loaded_once_however_many_ask_at_once(
 ) -> None:
     reads: list[int] = []
     read = model_cache._load_bundle
-    monkeypatch.setattr(model_cache, "_read", lambda one: reads.append(one.pk) or read(one))
+    monkeypatch.setattr(model_cache, "_load_bundle", lambda one: reads.append(one.pk) or read(one))
     begin = threading.Barrier(8)
 
     def ask(name: str) -> str:

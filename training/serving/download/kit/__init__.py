@@ -1,1 +1,1 @@
-"""Files that are copied into a download. They run without this program."""
+"""Programs that are copied into a download. They import nothing of this project."""

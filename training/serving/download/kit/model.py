@@ -1,4 +1,4 @@
-"""The model of this folder: give it a picture, get the answer. Needs numpy, onnxruntime and Pillow alone."""
+"""The model of this folder: an image in, an answer out. Needs only numpy, onnxruntime and Pillow."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ HERE = Path(__file__).resolve().parent
 TOP_SCORES = 5
 
 
-class Unreadable(Exception):
-    """The bytes are no picture, or one that is too large."""
+class InvalidImage(Exception):
+    """The bytes are no image, or the image is too large."""
 
 
 class Model:
-    """Loaded once; may be asked from several threads at once."""
+    """The loaded model; several threads may call it at once."""
 
     def __init__(self, folder: Path = HERE, threads: int | None = None) -> None:
         self.about: dict[str, Any] = json.loads((folder / "model.json").read_text(encoding="utf-8"))
@@ -29,44 +29,43 @@ class Model:
         if threads:
             options.intra_op_num_threads = threads
         self._session = onnxruntime.InferenceSession(str(folder / "model.onnx"), options)
-        self._outputs = [one.name for one in self._session.get_outputs()]
+        self._outputs = [output.name for output in self._session.get_outputs()]
 
-    def scores(self, picture: bytes) -> tuple[Any, bool | None]:
-        """The score of each label, and whether the model knows such pictures. Raises Unreadable."""
-        found = dict(
-            zip(self._outputs, self._session.run(None, {"picture": self._pixels(picture)}), strict=True)
-        )
-        known = found.get("is_known")
-        return found["scores"], None if known is None else bool(known)
+    def scores(self, image: bytes) -> tuple[Any, bool | None]:
+        """The scores of all labels, and is_known (None: not available). Raises InvalidImage."""
+        values = self._session.run(None, {"picture": self._pixels(image)})
+        outputs = dict(zip(self._outputs, values, strict=True))
+        is_known = outputs.get("is_known")
+        return outputs["scores"], None if is_known is None else bool(is_known)
 
-    def predict(self, picture: bytes) -> dict[str, Any]:
-        """The answer of the service. Raises Unreadable."""
-        scores, is_known = self.scores(picture)
-        best = [int(place) for place in numpy.argsort(-scores, kind="stable")[:TOP_SCORES]]
+    def predict(self, image: bytes) -> dict[str, Any]:
+        """The answer as the service's API gives it. Raises InvalidImage."""
+        scores, is_known = self.scores(image)
+        best = [int(index) for index in numpy.argsort(-scores, kind="stable")[:TOP_SCORES]]
         answer: dict[str, Any] = {"predicted_label": self.labels[best[0]]}
         if self.about["is_multi_label"]:
             pairs = zip(self.labels, scores, self.about["thresholds"], strict=True)
-            answer["predicted_labels"] = [label for label, score, least in pairs if score >= least]
-        answer["scores"] = [[self.labels[place], round(float(scores[place]), 6)] for place in best]
+            answer["predicted_labels"] = [label for label, score, threshold in pairs if score >= threshold]
+        answer["scores"] = [[self.labels[index], round(float(scores[index]), 6)] for index in best]
         return {**answer, "is_known": is_known, "version": self.about["version"]}
 
-    def _pixels(self, picture: bytes) -> Any:
-        """[height, width, 3] uint8, upright RGB. The size is looked at before anything is decoded."""
+    def _pixels(self, content: bytes) -> Any:
+        """[height, width, 3] uint8, upright RGB. The size is checked before decoding."""
         try:
-            image: Image.Image = Image.open(io.BytesIO(picture))
+            image: Image.Image = Image.open(io.BytesIO(content))
             if image.width * image.height > self.about["max_megapixels"] * 1e6:
-                raise Unreadable("The picture has too many pixels. Shrink it first.")
-            least = 2 * self.about["side"]
-            image.draft("RGB", (least, least))  # a JPEG decodes faster at a fraction of its size
+                raise InvalidImage("The picture has too many pixels. Shrink it first.")
+            min_side = 2 * self.about["side"]
+            image.draft("RGB", (min_side, min_side))  # a JPEG decodes faster at a fraction of its size
             return numpy.asarray(as_rgb(ImageOps.exif_transpose(image)), numpy.uint8)
-        except Unreadable:
+        except InvalidImage:
             raise
         except Exception as problem:
-            raise Unreadable("The picture cannot be decoded.") from problem
+            raise InvalidImage("The picture cannot be decoded.") from problem
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
-    """Transparency on white, 16 bit scaled to 8."""
+    """The image as 8-bit RGB: transparency on white, 16-bit values scaled."""
     if image.mode.startswith(("I", "F")):
         grey = numpy.asarray(image).astype(numpy.float64)
         is_deep = image.mode.startswith("I;16") or grey.max(initial=0) > 255

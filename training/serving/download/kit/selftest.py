@@ -1,9 +1,9 @@
-"""Does the model answer here as it did where it was made?
+"""Check that the model gives the same scores here as on the machine that exported it.
 
     python selftest.py
 
-Asks it about the pictures of samples/ and compares with samples/expected.json. Needs what requirements.txt
-names. Ends with 0 where everything agrees, with 1 where something differs.
+Predicts the images of samples/ and compares the scores with samples/expected.json. Needs the packages of
+requirements.txt. Exits with 0 if all agree, with 1 if one differs.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import sys
 import numpy
 from model import HERE, Model
 
-TOLERANCE = 0.02  # of a score; another processor adds in another order
+TOLERANCE = 0.02  # of a score; processors add numbers in different orders
 
 
 def main() -> int:
     model = Model()
     expected = json.loads((HERE / "samples" / "expected.json").read_text(encoding="utf-8"))
     differing = 0
-    for one in expected:
-        scores, is_known = model.scores((HERE / "samples" / one["file"]).read_bytes())
-        gap = float(numpy.abs(scores - numpy.asarray(one["scores"])).max())
-        is_same = gap <= TOLERANCE and is_known == one["is_known"]
+    for sample in expected:
+        scores, is_known = model.scores((HERE / "samples" / sample["file"]).read_bytes())
+        gap = float(numpy.abs(scores - numpy.asarray(sample["scores"])).max())
+        is_same = gap <= TOLERANCE and is_known == sample["is_known"]
         differing += not is_same
         word = "as expected" if is_same else "DIFFERS"
-        print(f"{one['file']}: {model.labels[int(scores.argmax())]}, {word}, largest difference {gap:.6f}")
+        print(f"{sample['file']}: {model.labels[int(scores.argmax())]}, {word}, largest difference {gap:.6f}")
     print(f"{len(expected) - differing} of {len(expected)} pictures agree.")
     return 1 if differing else 0
 

@@ -1,12 +1,12 @@
-"""Compute the numbers of this version again, from what lies beside this file.
+"""Compute the metrics of this version again, from the files beside this one.
 
     python verify.py
 
-1. Every metric from the stored predictions (predictions.jsonl), against evaluation.json. Needs Python alone.
-2. The model's answers to its self-test pictures (selftest.npz), against what it answered when it was made.
-   Needs numpy and onnxruntime; without them this step is skipped, and said so.
+1. Computes every metric from predictions.jsonl and compares with evaluation.json. Needs only Python.
+2. Predicts the self-test images (selftest.npz) and compares with the stored scores. Needs numpy and
+   onnxruntime; without them this step is skipped with a message.
 
-Ends with 0 where everything agrees, with 1 where something differs.
+Exits with 0 if all agree, with 1 if one differs.
 """
 
 from __future__ import annotations
@@ -26,44 +26,48 @@ def read_predictions() -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines if line.strip()]
 
 
-def share(hits: int, support: int) -> float | None:
+def ratio(hits: int, support: int) -> float | None:
     return hits / support if support else None
 
 
 def metrics_of(predictions: list[dict[str, Any]], labels: list[str]) -> dict[tuple[str, str], float | None]:
-    """{(label, name): value}, the label empty for the whole; as training/engine/metrics.py defines them."""
-    found: dict[tuple[str, str], float | None] = {}
-    whole = [set(one["truth"]) == set(one["predicted"]) for one in predictions]
-    found["", "accuracy"] = share(sum(whole), len(whole))
-    seen = []
+    """{(label, name): value}, with an empty label for the overall metrics."""
+    metrics: dict[tuple[str, str], float | None] = {}
+    is_exact = [set(row["truth"]) == set(row["predicted"]) for row in predictions]
+    metrics["", "accuracy"] = ratio(sum(is_exact), len(is_exact))
+    used_labels = []
     for label in labels:
-        truth = [label in one["truth"] for one in predictions]
-        named = [label in one["predicted"] for one in predictions]
-        hits = sum(a and b for a, b in zip(truth, named, strict=True))
-        carried, given = sum(truth), sum(named)
-        found[label, "accuracy"] = share(sum(a == b for a, b in zip(truth, named, strict=True)), len(truth))
-        found[label, "precision"] = share(hits, given)
-        found[label, "recall"] = share(hits, carried)
-        found[label, "f1"] = share(2 * hits, carried + given)
-        if carried or given:
-            seen.append(label)
+        truth = [label in row["truth"] for row in predictions]
+        predicted = [label in row["predicted"] for row in predictions]
+        hits = sum(a and b for a, b in zip(truth, predicted, strict=True))
+        true_count, predicted_count = sum(truth), sum(predicted)
+        metrics[label, "accuracy"] = ratio(
+            sum(a == b for a, b in zip(truth, predicted, strict=True)), len(truth)
+        )
+        metrics[label, "precision"] = ratio(hits, predicted_count)
+        metrics[label, "recall"] = ratio(hits, true_count)
+        metrics[label, "f1"] = ratio(2 * hits, true_count + predicted_count)
+        if true_count or predicted_count:
+            used_labels.append(label)
     for name in ("precision", "recall", "f1"):
-        values = [found[label, name] or 0.0 for label in seen]
-        found["", name] = sum(values) / len(values) if values else 0.0
-    return found
+        values = [metrics[label, name] or 0.0 for label in used_labels]
+        metrics["", name] = sum(values) / len(values) if values else 0.0
+    return metrics
 
 
 def check_metrics() -> bool:
     evaluation = json.loads((HERE / "evaluation.json").read_text(encoding="utf-8"))
-    again = metrics_of(read_predictions(), evaluation["labels"])
+    computed = metrics_of(read_predictions(), evaluation["labels"])
     differing = 0
-    for one in evaluation["metrics"]:
-        value, stored = again[one["label"], one["name"]], one["value"]
+    for metric in evaluation["metrics"]:
+        value, stored = computed[metric["label"], metric["name"]], metric["value"]
         if (value is None) != (stored is None) or (
             value is not None and stored is not None and abs(value - stored) > TOLERANCE
         ):
             differing += 1
-            print(f"DIFFERS {one['label'] or 'overall'} {one['name']}: stored {stored}, computed {value}")
+            print(
+                f"DIFFERS {metric['label'] or 'overall'} {metric['name']}: stored {stored}, computed {value}"
+            )
     print(f"{len(evaluation['metrics']) - differing} of {len(evaluation['metrics'])} metrics agree.")
     return not differing
 
@@ -84,15 +88,15 @@ def check_model() -> bool:
         expected = stored["scores"]
         inputs = {name: stored[name] for name in stored.files if name != "scores"}
     largest = 0.0
-    for number, wanted in enumerate(expected):
-        one = {name: pictures[number : number + 1] for name, pictures in inputs.items()}
-        logits = session.run(["logits"], one)[0][0].astype(numpy.float64) / description["temperature"]
+    for index, stored_scores in enumerate(expected):
+        image = {name: images[index : index + 1] for name, images in inputs.items()}
+        logits = session.run(["logits"], image)[0][0].astype(numpy.float64) / description["temperature"]
         if description["is_multi_label"]:
             scores = 1 / (1 + numpy.exp(-logits))
         else:
             odds = numpy.exp(logits - logits.max())
             scores = odds / odds.sum()
-        largest = max(largest, float(numpy.abs(scores - wanted).max()))
+        largest = max(largest, float(numpy.abs(scores - stored_scores).max()))
     print(f"Self-test of {len(expected)} pictures: largest difference of a score {largest:.6f}.")
     return largest <= SCORES_TOLERANCE
 

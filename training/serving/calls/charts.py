@@ -1,0 +1,122 @@
+"""Charts of the monitoring page: calls, latencies and predicted labels as SVG coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from training.serving.calls.dashboard import QUANTILES, CallTotals, TimeStep
+
+WIDTH, HEIGHT = 720, 120
+MAX_BANDS = 6  # labels of the chart; more colours are hard to distinguish
+OTHERS, OTHERS_COLOUR = "others", 9
+
+
+class CallBar(NamedTuple):
+    """One time step of the chart of calls; failed calls are drawn at the bottom."""
+
+    x: float
+    width: float
+    height: float
+    failed_height: float
+    title: str
+
+    @property
+    def y(self) -> float:
+        return round(HEIGHT - self.height, 2)
+
+    @property
+    def failed_y(self) -> float:
+        return round(HEIGHT - self.failed_height, 2)
+
+
+class LatencyLine(NamedTuple):
+    name: str
+    paths: list[str]  # SVG points "x,y x,y", one text for each stretch without gaps
+
+
+def call_bars(steps: Sequence[TimeStep]) -> tuple[list[CallBar], int]:
+    """The bars of the chart of calls, and the calls at full height."""
+    max_value = max((step.counts.calls for step in steps), default=0) or 1
+    width = WIDTH / max(len(steps), 1)
+    bars = [
+        CallBar(
+            round(index * width, 2),
+            round(max(width - 1, 0.5), 2),
+            round(HEIGHT * step.counts.calls / max_value, 2),
+            round(HEIGHT * step.counts.failed / max_value, 2),
+            f"{step.begins_at:%m-%d %H:%M}: {step.counts.calls} calls, {step.counts.failed} failed",
+        )
+        for index, step in enumerate(steps)
+        if step.counts.calls
+    ]
+    return bars, max_value
+
+
+def latency_lines(steps: Sequence[TimeStep]) -> tuple[list[LatencyLine], float]:
+    """The lines of the latency quantiles, and the ms at full height."""
+    latencies = [step.counts.latencies_ms if step.counts.calls else None for step in steps]
+    max_value = max((values[-1] or 0 for values in latencies if values), default=0) or 1.0
+    width = WIDTH / max(len(steps), 1)
+    lines = []
+    for rank, quantile in enumerate(QUANTILES):
+        points = [
+            None if values is None or values[rank] is None else (index * width + width / 2, values[rank])
+            for index, values in enumerate(latencies)
+        ]
+        lines.append(LatencyLine(f"p{100 * quantile:.0f}", list(_polylines(points, max_value))))
+    return lines, max_value
+
+
+def _polylines(points: Iterable[tuple[float, float | None] | None], max_value: float) -> Iterable[str]:
+    stretch: list[str] = []
+    for point in [*points, None]:
+        if point is not None and point[1] is not None:
+            stretch.append(f"{point[0]:.1f},{HEIGHT - HEIGHT * point[1] / max_value:.1f}")
+        elif stretch:
+            yield " ".join(stretch if len(stretch) > 1 else [stretch[0], stretch[0]])
+            stretch = []
+
+
+class LabelBand(NamedTuple):
+    """A label's share of one time step's predictions, stacked on the labels before."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    colour: int  # index in the legend
+    title: str
+
+
+class LabelBands(NamedTuple):
+    legend: list[tuple[str, int]]  # names and colours, most frequent first; OTHERS last
+    bands: list[LabelBand]
+
+
+def label_bands(steps: Sequence[TimeStep], total: CallTotals) -> LabelBands:
+    """The shares of the MAX_BANDS most frequent labels and of the others in each time step."""
+    names = [label for label, _ in total.labels.most_common(MAX_BANDS)]
+    legend = [(name, colour) for colour, name in enumerate(names)]
+    if len(total.labels) > MAX_BANDS:
+        legend.append((OTHERS, OTHERS_COLOUR))
+    width = WIDTH / max(len(steps), 1)
+    bands = []
+    for index, step in enumerate(steps):
+        step_total, below = sum(step.counts.labels.values()), 0
+        counts = [step.counts.labels[label] for label in names]
+        for rank, count in enumerate([*counts, step_total - sum(counts)]):
+            if count:
+                name, colour = legend[rank]
+                bands.append(
+                    LabelBand(
+                        x=round(index * width, 2),
+                        y=round(HEIGHT - HEIGHT * (below + count) / step_total, 2),
+                        width=round(max(width - 1, 0.5), 2),
+                        height=round(HEIGHT * count / step_total, 2),
+                        colour=colour,
+                        title=f"{step.begins_at:%m-%d %H:%M}: {name} {count} of {step_total}",
+                    )
+                )
+            below += count
+    return LabelBands(legend, bands)

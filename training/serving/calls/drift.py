@@ -1,0 +1,101 @@
+"""Drift: how a version's predictions in calls differ from those of its evaluation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from training.engine.evaluation.metrics import Rate, wilson
+from training.models import TrainingVersion
+from training.serving.calls.dashboard import CallTotals
+
+MAX_LABELS = 8
+MIN_PREDICTIONS = 30  # fewer predictions give no sentence
+MIN_SHARE_CHANGE = 0.1  # smaller changes of a label's share give no sentence
+
+
+@dataclass(frozen=True)
+class LabelShare:
+    """A label's share of the predictions now, and of those in the evaluation."""
+
+    label: str
+    calls: int
+    now: float
+    then: float | None
+
+
+@dataclass(frozen=True)
+class Drift:
+    """The most frequent labels with their shares, and the changes as sentences."""
+
+    shares: list[LabelShare]
+    sentences: list[str]
+
+
+def find_drift(version: TrainingVersion, calls: CallTotals) -> Drift:
+    """Compare the predictions with the evaluation's; a sentence only where 95 % intervals are disjoint."""
+    evaluated, is_known = _count_evaluated(version)
+    call_count, evaluated_count = sum(calls.labels.values()), sum(evaluated.values())
+    labels = [label for label, _ in calls.labels.most_common(MAX_LABELS)]
+    shares = [
+        LabelShare(
+            label,
+            calls.labels[label],
+            calls.labels[label] / call_count,
+            evaluated[label] / evaluated_count if evaluated_count else None,
+        )
+        for label in labels
+    ]
+    if call_count < MIN_PREDICTIONS or evaluated_count < MIN_PREDICTIONS:
+        return Drift(shares, [])
+    sentences = [
+        _label_sentence(
+            label, wilson(calls.labels[label], call_count), wilson(evaluated[label], evaluated_count)
+        )
+        for label in labels
+    ]
+    if any(known is not None for known in is_known):
+        unknown = wilson(sum(known is False for known in is_known), len(is_known))
+        sentences.append(_unknown_sentence(wilson(calls.unknown, calls.answered), unknown))
+    return Drift(shares, [sentence for sentence in sentences if sentence])
+
+
+def _count_evaluated(version: TrainingVersion) -> tuple[Counter[str], list[bool | None]]:
+    """The evaluation's predictions of each label, and `is_known` of each evaluated image."""
+    rows = version.evaluated_images.order_by().values_list("predicted", "is_known")
+    labels, is_known = Counter[str](), list[bool | None]()
+    for predicted, known in rows.iterator():
+        labels.update(predicted)
+        is_known.append(known)
+    return labels, is_known
+
+
+def _label_sentence(label: str, now: Rate, then: Rate) -> str:
+    """Empty unless the 95 % intervals are disjoint and the shares differ by MIN_SHARE_CHANGE."""
+    change = (now.value or 0) - (then.value or 0)
+    if not _are_disjoint(now, then) or abs(change) < MIN_SHARE_CHANGE:
+        return ""
+    return (
+        f"“{label}” is predicted {'more' if change > 0 else 'less'} often than in the evaluation: "
+        f"{_percent(now)} of the images against {_percent(then)}."
+    )
+
+
+def _unknown_sentence(now: Rate, then: Rate) -> str:
+    """Empty unless the share of unknown images has grown and the 95 % intervals are disjoint."""
+    if not _are_disjoint(now, then) or (now.value or 0) < (then.value or 0):
+        return ""
+    return (
+        f"More images are unknown to the model than in its evaluation: {_percent(now)} against "
+        f"{_percent(then)}. Check them under Collected, and train again with some of them."
+    )
+
+
+def _are_disjoint(one: Rate, other: Rate) -> bool:
+    if None in (one.low, one.high, other.low, other.high):
+        return False
+    return bool(one.low > other.high or one.high < other.low)  # type: ignore[operator]
+
+
+def _percent(rate: Rate) -> str:
+    return f"{100 * (rate.value or 0):.0f} %"

@@ -1,0 +1,151 @@
+"""What all API views share: token check, limits, and errors as JSON."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.db import connection
+from django.http import HttpRequest, JsonResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
+from django.http.response import HttpResponseBase
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+
+from exeml_site.lib.http import public
+from training.models import Service, ServiceToken
+from training.serving.answer import CallFailed
+from training.serving.calls import limits
+from training.serving.tokens import find_token
+
+logger = logging.getLogger(__name__)
+
+PART = "images"
+CURL_HINT = f"curl -F '{PART}=@photo.jpg' -H 'X-Auth-Token: …' <address>"
+MAX_FULL_SIZE_IMAGES = 4  # of the largest allowed size make the largest allowed body
+RETRY_AFTER_S = 5
+MAX_CONNECTED_CALLS = 8  # in this process, that may keep their connections to the database
+
+
+class ApiError(CallFailed):
+    """A response that is no prediction. `retry_after_s` tells callers to wait and call again."""
+
+    def __init__(
+        self, status: int, code: str, message: str, hint: str, retry_after_s: int | None = None
+    ) -> None:
+        super().__init__(code, message)
+        self.status, self.hint, self.retry_after_s = status, hint, retry_after_s
+
+    @classmethod
+    def of(cls, failed: CallFailed) -> ApiError:
+        """The error of a call that its images or its model made fail."""
+        if isinstance(failed, ApiError):
+            return failed
+        if failed.code == "IMAGE_UNREADABLE":
+            return cls(400, "IMAGE_UNREADABLE", str(failed), "Send JPG, PNG, BMP or WebP files.")
+        hint = "Deploy the version again, or ask an operator."
+        return cls(503, "MODEL_UNAVAILABLE", str(failed), hint, RETRY_AFTER_S)
+
+    def as_response(self) -> JsonResponse:
+        body = {"error_code": self.code, "error_msg": str(self), "hint": self.hint}
+        response = JsonResponse(body, status=self.status)
+        response._has_been_logged = True  # type: ignore[attr-defined]  # callers read it, the log does not
+        if self.retry_after_s is not None:
+            response["Retry-After"] = str(self.retry_after_s)
+        if self.status == 401:
+            response["WWW-Authenticate"] = 'Token realm="exeml"'
+        if self.status == 405:
+            response["Allow"] = "POST"
+        return response
+
+
+ApiHandler = Callable[[HttpRequest, Service, ServiceToken], dict[str, Any]]
+
+
+def api_view(handler: ApiHandler) -> Callable[[HttpRequest, str], HttpResponseBase]:
+    """A view of the API: checks the service's token, not a session, and turns every error into JSON."""
+
+    @csrf_exempt
+    @public
+    @never_cache
+    @wraps(handler)
+    def view(request: HttpRequest, service_id: str) -> JsonResponse:
+        try:
+            with limits.call_limit.passing():
+                service, token = _authenticate(request, service_id)
+                _release_connection()
+                response = JsonResponse(handler(request, service, token))
+        except limits.Overloaded:
+            hint = "Call again after the seconds of Retry-After, or with fewer calls at once."
+            response = ApiError(429, "TOO_MANY_CALLS", "Too many calls at once.", hint, 1).as_response()
+            response["Connection"] = "close"  # its body was not read
+        except CallFailed as failed:
+            response = ApiError.of(failed).as_response()
+        except Exception:
+            logger.exception("A call of service %s could not be answered", service_id)
+            hint = "Operators find the reason in the log."
+            response = ApiError(500, "INTERNAL", "The prediction failed.", hint).as_response()
+        return response
+
+    return view
+
+
+def _release_connection() -> None:
+    """Calls that wait for their bodies or their turn need no connection, and PostgreSQL has few."""
+    is_crowded = limits.call_limit.inside > MAX_CONNECTED_CALLS
+    if is_crowded and connection.vendor == "postgresql" and not connection.in_atomic_block:
+        connection.close()
+
+
+def _authenticate(request: HttpRequest, service_id: str) -> tuple[Service, ServiceToken]:
+    """The service and the token of the call. Raises ApiError before any of the body is read."""
+    if request.method != "POST":
+        raise ApiError(405, "METHOD_NOT_ALLOWED", "Only POST is answered here.", CURL_HINT)
+    key = parse_uuid(service_id)
+    plain = request.headers.get("X-Auth-Token", "")
+    token = find_token(key, plain) if key and plain else None
+    if token is not None:
+        return token.service, token
+    if key is None or not Service.objects.alive().filter(pk=key).exists():
+        hint = "Copy the URL from its page."
+        raise ApiError(404, "SERVICE_NOT_FOUND", "There is no service at this address.", hint)
+    if not plain:
+        raise ApiError(401, "TOKEN_MISSING", "The header X-Auth-Token is missing.", CURL_HINT)
+    hint = "It may have been revoked or rotated; managers make tokens on the service's page."
+    raise ApiError(401, "TOKEN_WRONG", "The token is not a token of this service.", hint)
+
+
+def parse_uuid(text: str) -> UUID | None:
+    """None for any other text: the URL accepts it, so that callers get JSON and not the site's 404 page."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def read_body(request: HttpRequest, read: Callable[[], Any], kind: str, hint: str) -> Any:
+    """The result of `read`. Raises ApiError if the body is slow, too large or no valid `kind`.
+
+    Django itself raises at the hundredth file.
+    """
+    try:
+        with limits.body_timeout.limit(request.META.get("gunicorn.socket"), limits.BODY_TIMEOUT_S):
+            return read()
+    except limits.BodyTooSlow as problem:
+        text = f"The body did not come within {limits.BODY_TIMEOUT_S:.0f} seconds."
+        raise ApiError(408, "BODY_TOO_SLOW", text, "Send smaller pictures.") from problem
+    except RequestDataTooBig as problem:
+        raise too_large(MAX_FULL_SIZE_IMAGES, "The call") from problem
+    except (MultiPartParserError, SuspiciousOperation, UnreadablePostError, ValueError) as problem:
+        raise ApiError(400, "BODY_BROKEN", f"The body is not valid {kind}.", hint) from problem
+
+
+def too_large(images: int, what: str) -> ApiError:
+    limit = images * settings.EXEML_MAX_IMAGE_MB
+    hint = "Make the pictures smaller first." if images == 1 else "Send fewer or smaller pictures at once."
+    return ApiError(413, "IMAGE_TOO_LARGE", f"{what} is larger than {limit} MB.", hint)
