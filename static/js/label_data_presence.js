@@ -1,7 +1,7 @@
-// Who else is at work here, on which image; what they change shows on the images that one sees.
+// Other people in the project, the images they are at, and their changes to visible images.
 const EVERY_MS = 5000;
 
-export class People {
+export class Presence {
   constructor(grid, page, onChange) {
     this.grid = grid;
     this.page = page;
@@ -9,19 +9,19 @@ export class People {
     this.last = Number(page.dataset.lastEvent);
     this.here = [];
     this.csrf = JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"];
-    setInterval(() => this.#tell(), EVERY_MS);
-    document.addEventListener("visibilitychange", () => this.#tell());
-    this.#tell();
+    setInterval(() => this.#report(), EVERY_MS);
+    document.addEventListener("visibilitychange", () => this.#report());
+    this.#report();
   }
 
-  async #tell() {
-    if (document.hidden || this.isTelling) return;
-    this.isTelling = true;
+  async #report() {
+    if (document.hidden || this.isReporting) return;
+    this.isReporting = true;
     const body = new URLSearchParams({ image: this.grid.focused ?? "", since: this.last });
     const answer = await fetch(this.page.dataset.hereUrl, { method: "POST", body, headers: { "X-CSRFToken": this.csrf } })
       .then((response) => (response.ok && !response.redirected ? response.json() : null))
       .catch(() => null);
-    this.isTelling = false;
+    this.isReporting = false;
     if (!answer) return;
     this.here = answer.people;
     this.mark();
@@ -29,7 +29,7 @@ export class People {
     this.last = answer.last;
   }
 
-  // Who is here, and the initial of each on the image that she is at.
+  // Shows the people present, and each person's initial on the image that the person is at.
   mark() {
     const place = document.getElementById("people-here");
     if (place) {
@@ -45,7 +45,7 @@ export class People {
     }
   }
 
-  // Tiles that others changed are renewed in place: selection, focus and the place in the grid stay.
+  // Replaces tiles that others changed in place: selection, focus and position stay.
   async #show({ touched, names }) {
     const shown = touched.filter((id) => this.grid.tile(String(id)));
     if (shown.length) {
