@@ -1,4 +1,4 @@
-"""People and teams."""
+"""Admin of users, teams and memberships."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ else:
 
 
 class TeamKeepsAManager(MembershipFormSet):
-    """On the page of a team: whoever is left, one of them is a Manager."""
+    """Members on the page of a team: at least one stays Manager."""
 
     def clean(self) -> None:
         super().clean()
@@ -35,7 +35,7 @@ class TeamKeepsAManager(MembershipFormSet):
 
 
 class TeamsKeepTheirManager(MembershipFormSet):
-    """On the page of a person: no team loses its last Manager."""
+    """Teams on the page of a user: no team loses its last Manager."""
 
     def clean(self) -> None:
         super().clean()
@@ -104,7 +104,7 @@ class TeamAdmin(Admin):
 
 @admin.register(Membership)
 class MembershipAdmin(ReadOnlyAdmin):
-    """To look through; they are changed on the page of the team or of the person."""
+    """Read-only: memberships are changed on the page of the team or the user."""
 
     list_display = ["user", "team", "role", "joined_at"]
     list_filter = ["role", "team"]
@@ -113,5 +113,5 @@ class MembershipAdmin(ReadOnlyAdmin):
     list_select_related = ["user", "team"]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Not here; but deleting a person takes their memberships along."""
+        """Allowed only as part of deleting a user, which deletes the user's memberships."""
         return "auth/user" in request.path and request.user.has_perm("projects.delete_membership")

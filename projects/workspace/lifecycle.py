@@ -1,4 +1,4 @@
-"""Creating, describing, deleting and restoring projects. A deleted project keeps everything."""
+"""Create, describe, delete and restore projects. A deleted project keeps all its data."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ NAME_TAKEN = "Your team already has a project of this name."
 
 
 class ProjectRefused(Exception):
-    """A rule forbids it; the message is for the user."""
+    """A rule forbids the change; the message is for the user."""
 
 
 class NameTaken(ProjectRefused):
-    """Another living project of the team has this name."""
+    """Another project of the team has this name."""
 
 
 def is_full(team: Team) -> bool:
-    """Whether the team has as many projects as it may have."""
+    """Whether the team has reached its limit of projects."""
     return team.projects.alive().count() >= settings.EXEML_MAX_PROJECTS_PER_TEAM
 
 
@@ -43,7 +43,7 @@ def create_project(
 
 
 def update_description(project: Project, description: str) -> None:
-    """The description is all that can be changed later: name and kind of labels stay."""
+    """Change the description. Name and kind of labels can never be changed."""
     Project.objects.filter(pk=project.pk).update(description=description)
 
 
@@ -67,12 +67,12 @@ def restore_project(project: Project) -> None:
 
 
 def running_work(project: Project) -> list[str]:
-    """Sentences about what forbids to delete the project; other apps register what they run."""
+    """Why the project cannot be deleted now, as sentences; other apps register `delete_blockers`."""
     return [sentence for blocker in delete_blockers for sentence in blocker(project)]
 
 
 def _check_new_project(team_id: int, name: str) -> None:
-    """Room and a free name, looked at under a lock so that two at the same moment cannot both pass."""
+    """Check limit and name under a row lock, so that two simultaneous requests cannot both pass."""
     team = Team.objects.select_for_update().get(pk=team_id)
     if is_full(team):
         raise ProjectRefused(limit_text())

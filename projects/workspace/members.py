@@ -1,4 +1,4 @@
-"""Who belongs to a team. A team with members always keeps at least one Manager."""
+"""The members of a team. A team with members always has at least one Manager."""
 
 from __future__ import annotations
 
@@ -47,5 +47,5 @@ def is_last_manager(membership: Membership) -> bool:
 
 
 def _lock(team_id: int) -> None:
-    """Two Managers who step down at the same moment wait for each other (SQLite has one writer)."""
+    """Lock the team's row, so that two Managers cannot both step down at once (SQLite has one writer)."""
     Team.objects.select_for_update().get(pk=team_id)

@@ -1,4 +1,4 @@
-"""Exports: each format holds what the project holds, and importing one gives the same project again."""
+"""Exports: each format contains the project's images and labels, and importing one restores them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 
 def filled(**options: Any) -> Project:
-    """A project with labels by two people, sides, a hard example, equal names and an image without label."""
+    """A project with labels by two people, splits, a hard example, equal names and an unlabeled image."""
     project = make_project(labels=0, **options)
     files = {f"a/{seed}.png": picture_bytes(seed) for seed in range(4)} | {"b/0.png": picture_bytes(9)}
     imported(project, {"a.zip": zipped(files)}, labels_from="nothing")
@@ -36,7 +36,7 @@ def filled(**options: Any) -> Project:
 
 
 def told(project: Project) -> list[Any]:
-    """All that must be the same again."""
+    """Everything that an import must restore."""
     images = project.images.filter(deleted_at=None).order_by("sha256")
     labels = list(project.labels.values_list("name", "colour", "hot_key"))
     rows = list(images.values_list("sha256", "name", "split", "is_hard", "is_labeled", "width", "height"))

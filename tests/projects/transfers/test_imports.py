@@ -1,4 +1,4 @@
-"""Imports: archives, manifests and tables become images with labels; a killed one goes on without doubles."""
+"""Imports of archives, manifests and tables; a killed import resumes without duplicates."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from projects.workspace import login_throttle
 from tests.factories import PASSWORD, make_team, make_user
 from tests.pages import html_of
 
-WRONG = "Username and password do not fit together."
+WRONG = "Wrong username or password."
 
 
 @pytest.fixture(autouse=True)

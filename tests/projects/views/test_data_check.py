@@ -1,4 +1,4 @@
-"""Check Data: counts that lead to the images, and labels with too few of them."""
+"""Check Data: counts that link to the images, and labels with too few images."""
 
 from __future__ import annotations
 

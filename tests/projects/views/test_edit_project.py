@@ -1,4 +1,4 @@
-"""Edit description: all of a project that can be changed."""
+"""Edit the description, the only thing of a project that can be changed."""
 
 from __future__ import annotations
 

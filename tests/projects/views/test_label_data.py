@@ -1,4 +1,4 @@
-"""The Label Data page: tabs, pages, filters, labeling and taking back; who may do what."""
+"""The Label Data page: tabs, pages, filters, labeling, undo and roles."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_pages_follow_each_other_without_gap_or_repetition(
         response = bob.get(url("label_data", project, query))
         bench = response.context["page"]
         seen += shown(response)
-        positions.append(bench.slice.words)
+        positions.append(bench.slice.range_text)
         query = bench.older_address
     assert seen == wanted
     assert positions == words
@@ -226,7 +226,7 @@ def test_removing_a_label_says_so(bob: Client) -> None:
     [
         ("", ["x"], "Select at least one image."),
         ("1,zebra", ["x"], "Select images of this page."),
-        ("1", [], "Input a label and press Enter."),
+        ("1", [], "Type a label and press Enter."),
         ("1", ["a/b"], "without slash"),
         ("1", ["x" * 65], "Use 1 to 64 characters"),
         ("1", ["a", "b"], "one label each"),
@@ -266,7 +266,7 @@ def test_undo_takes_back_the_named_deed(bob: Client) -> None:
     project = make_project(labels=0, unlabeled=2)
     label(bob, project, newest_first(project.images), add="rose")
     response = bob.post(url("undo_labeling", project), {"event": LabelEvent.objects.get().pk}, headers=HTMX)
-    assert "Taken back for 2 images." in html_of(response)
+    assert "Undone for 2 images." in html_of(response)
     assert project.images.labeled().count() == 0
 
 
@@ -284,12 +284,12 @@ def test_undo_says_what_somebody_changed_since(alice: Client, bob: Client) -> No
     label(bob, project, newest_first(project.images), add="rose")
     label(alice, project, newest_first(project.images)[:1], add="tulip")
     response = bob.post(url("undo_labeling", project), headers=HTMX)
-    assert "Taken back for 1 image; 1 image was changed since and stays." in html_of(response)
+    assert "Undone for 1 image; 1 image was changed since and stays." in html_of(response)
 
 
 def test_undo_twice_or_with_nothing_done_says_so(bob: Client) -> None:
     project = make_project(labels=0, unlabeled=1)
-    assert "nothing of yours" in html_of(bob.post(url("undo_labeling", project), headers=HTMX))
+    assert "You have nothing to undo" in html_of(bob.post(url("undo_labeling", project), headers=HTMX))
     label(bob, project, newest_first(project.images), add="rose")
     event = {"event": LabelEvent.objects.get().pk}
     bob.post(url("undo_labeling", project), event, headers=HTMX)

@@ -1,4 +1,4 @@
-"""All Labels over HTTP: making, renaming, deleting."""
+"""All Labels over HTTP: create, rename, edit, merge, delete."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_new_label_gets_the_next_key(bob: Client) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("", "Input a name."),
+        ("", "Enter a name."),
         ("LABEL-0", "already has a label “label-0”"),
         ("a/b", "without slash"),
         ("x" * 65, "at most 64 characters; these are 65"),

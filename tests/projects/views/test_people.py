@@ -1,4 +1,4 @@
-"""Several people at once: assignments, who is here, pace."""
+"""Collaboration: assignments, presence, progress."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def url(name: str, project: Project, *more: int) -> str:
 
 
 def labeled(project: Project, label: str, by: str, count: int | None = None) -> list[int]:
-    """Unlabeled images that `by` now labels."""
+    """Label unlabeled images as `by`, at most `count`. Returns their ids."""
     ids = list(project.images.unlabeled().order_by("pk").values_list("pk", flat=True)[:count])
     actions.apply(project, ids, add=[label], by=make_user(by))
     return ids
@@ -66,7 +66,7 @@ def test_the_most_useful_images_are_given_first() -> None:
 def test_a_labeled_image_is_asked_of_nobody_any_more() -> None:
     project = make_project(labels=0, unlabeled=4)
     assignments.assign_next(project, make_user(BOB), None)
-    labeled(project, "roses", ALICE, 1)  # others may, too
+    labeled(project, "roses", ALICE, 1)  # others may label them, too
     assert assignments.count_assigned(project, make_user(BOB)) == 3
 
 
@@ -104,7 +104,7 @@ def test_nothing_left_to_give_is_said(bob: Client) -> None:
     assert "labeled or given to somebody already" in html_of(answer)
 
 
-# --- presence and news ---
+# --- presence and changes ---
 
 
 def test_others_see_who_is_here_and_at_which_image(bob: Client, alice: Client) -> None:
@@ -143,7 +143,7 @@ def test_tiles_are_shown_as_they_are_now(vera: Client) -> None:
     assert page.count('class="tile"') == 1 and f'id="image-{ids[0]}"' in page
 
 
-# --- pace ---
+# --- progress ---
 
 
 def test_the_pace_counts_what_each_person_gave(bob: Client) -> None:
@@ -157,7 +157,7 @@ def test_the_pace_counts_what_each_person_gave(bob: Client) -> None:
     assert (team_progress(project).per_hour, team_progress(project).unlabeled) == (4, 4)
     assert team_progress(project).seconds_left == pytest.approx(3600)
     page = html_of(bob.get(url("people", project)))
-    assert "4 images to label, about 60 minutes at the pace of the last hour" in " ".join(page.split())
+    assert "4 images to label, about 60 minutes at the speed of the last hour" in " ".join(page.split())
 
 
 def test_who_left_the_team_is_still_named() -> None:

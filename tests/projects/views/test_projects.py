@@ -1,4 +1,4 @@
-"""The ExeML page: what each project shows, search, sort, pages, empty states and its price in queries."""
+"""The project list: rows, search, sort, pages, empty states and number of queries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.models import Status
 
 
 def names(html: str) -> list[str]:
-    """The projects in the order of the page."""
+    """The names of the projects in the order of the page."""
     return re.findall(r'class="project-name[^>]*>([^<]+)<', html)
 
 
@@ -112,7 +112,7 @@ def test_the_search_looks_at_names_and_descriptions(vera: Client, text: str, fou
 def test_a_search_without_a_match_says_so_and_leads_back(vera: Client) -> None:
     make_project("flowers")
     html = shown(vera, "?q=%3Cb%3Erockets")
-    assert "No project fits" in html and "&lt;b&gt;rockets" in html and "Show all projects" in html
+    assert "No project matches" in html and "&lt;b&gt;rockets" in html and "Show all projects" in html
 
 
 def test_the_live_search_gets_the_list_alone_and_back_the_whole_page(vera: Client) -> None:

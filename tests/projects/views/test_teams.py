@@ -1,4 +1,4 @@
-"""The members of a team: who sees them, who changes them, and the Manager who must stay."""
+"""The members of a team: who sees them, who changes them, and the last Manager."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_manager_may_leave_when_another_one_is_there(alice: Client, team: Team
     team_members.change_role(team.memberships.get(user__username="bob"), Role.MANAGER)
     answer = followed(alice, alice.post(address(team, "alice", "remove/")))
     assert "You left Greenhouse." in html_of(answer)
-    assert "You are in no team yet" in html_of(answer)
+    assert "You are not in a team yet" in html_of(answer)
 
 
 def test_making_the_last_manager_a_manager_again_is_no_offence(alice: Client, team: Team) -> None:
@@ -162,5 +162,5 @@ def test_the_page_asks_a_constant_number_of_queries(
 def test_somebody_without_a_team_is_told_what_to_do(client: Client) -> None:
     client.force_login(make_user("dora"))
     html = html_of(client.get("/projects/"))
-    assert "You are in no team yet" in html and "Ask a Manager" in html
+    assert "You are not in a team yet" in html and "Ask a Manager" in html
     assert client.get("/projects/new/").status_code == 403

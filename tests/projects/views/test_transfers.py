@@ -1,4 +1,4 @@
-"""Import & Export in the browser's words: forms, parts, progress, cancelling, what vanished."""
+"""The pages of Import & Export: forms, parts, progress, cancelling, vanished files."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_plain_form_without_a_file_says_so_at_the_field(bob: Client) -> None:
 def test_a_folder_without_addresses_is_refused_at_its_field(bob: Client) -> None:
     answer = bob.post(url("create_import", make_project()), {"folder": "x"})
     assert answer.status_code == 422
-    assert "Say which addresses lie in this folder." in html_of(answer)
+    assert "Enter which addresses are in this folder." in html_of(answer)
 
 
 def test_the_page_of_an_import_polls_while_it_runs_and_then_tells_all(bob: Client) -> None:
@@ -185,7 +185,7 @@ def test_a_manager_chooses_the_data_source_and_a_labeler_synchronizes_it(
     second = Transfer.objects.first()
     import_job.run(second.pk)
     page = html_of(bob.get(url("transfer", project, second.pk)))
-    assert "1 image vanished from the data source" in page
+    assert "1 image missing from the data source" in page
     answer = bob.post(url("bin_vanished", project, second.pk), headers={"HX-Request": "true"})
     assert "vanished from" not in html_of(answer)
     assert project.images.get().deleted_at is not None
