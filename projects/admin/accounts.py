@@ -28,9 +28,9 @@ class TeamKeepsAManager(MembershipFormSet):
 
     def clean(self) -> None:
         super().clean()
-        kept = [form.cleaned_data for form in self.forms if getattr(form, "cleaned_data", None)]
-        kept = [member for member in kept if not member.get("DELETE")]
-        if kept and not any(member.get("role") == Role.MANAGER for member in kept):
+        remaining = [form.cleaned_data for form in self.forms if getattr(form, "cleaned_data", None)]
+        remaining = [member for member in remaining if not member.get("DELETE")]
+        if remaining and not any(member.get("role") == Role.MANAGER for member in remaining):
             raise ValidationError("A team keeps at least one Manager.")
 
 

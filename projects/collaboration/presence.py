@@ -27,7 +27,7 @@ class Changes:
 
     last_event: int
     names: list[str]
-    touched: list[int]
+    image_ids: list[int]
 
 
 def record_presence(project: Project, user: User, image_id: int | None) -> None:

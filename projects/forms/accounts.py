@@ -15,14 +15,14 @@ class SignInForm(AuthenticationForm):
         "invalid_login": "Wrong username or password. Check both and try again.",
         "inactive": "This account is switched off. Ask an operator.",
     }
-    braked = "Too many wrong passwords for this name. Wait five minutes and try again."
+    throttled = "Too many wrong passwords for this name. Wait five minutes and try again."
 
     def clean(self) -> dict[str, Any]:
         username = self.cleaned_data.get("username") or ""
         if self.request and login_throttle.is_throttled(
             username, login_throttle.client_address(self.request)
         ):
-            raise ValidationError(self.braked, code="braked")
+            raise ValidationError(self.throttled, code="braked")
         return super().clean()
 
 

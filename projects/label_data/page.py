@@ -46,12 +46,12 @@ class LabelDataPage:
         self,
         project: Project,
         params: Mapping[str, str],
-        keep: Iterable[int] = (),
+        retain: Iterable[int] = (),
         user: User | None = None,
         only: Iterable[int] | None = None,
         can_label: bool = False,
     ) -> None:
-        """`keep`: ids of images that stay visible although they left the tab: the user still labels them.
+        """`retain`: ids of images that stay visible although they left the tab: the user still labels them.
 
         `only`: ids of the images to show instead of those that match the query.
         """
@@ -61,7 +61,7 @@ class LabelDataPage:
         # An empty project opens on Unlabeled as well: the next upload appears there.
         first = "all" if self.counts["all"] and not self.counts["unlabeled"] else "unlabeled"
         self.query = Query.from_address(params, first)
-        self._keep = frozenset(keep)
+        self._retained_ids = frozenset(retain)
 
     @cached_property
     def tabs(self) -> list[dict[str, object]]:
@@ -150,10 +150,10 @@ class LabelDataPage:
         if total is None:
             is_whole = not (self.query.before or self.query.after) and len(images) < self.query.show
             total = len(images) if is_whole else self.images.count()
-        kept = self._read_kept(images)
+        retained = self._read_retained(images)
         if not images:
-            return Slice(kept=kept, total=total)
-        return Slice(images, kept, self._position(images, total), total)
+            return Slice(retained=retained, total=total)
+        return Slice(images, retained, self._position(images, total), total)
 
     def _position(self, images: list[Image], total: int) -> int | None:
         """Position of the first image, counted from the nearer end; None beyond MAX_COUNTED from both ends.
@@ -195,21 +195,23 @@ class LabelDataPage:
         if self.query.after:
             start = max(0, (parse_int(self.query.after) or 0) - self.query.show)
         part = ordered[start : start + self.query.show]
-        return Slice(part, self._read_kept(part), start + 1 if part else 0, len(ordered))
+        return Slice(part, self._read_retained(part), start + 1 if part else 0, len(ordered))
 
-    def _read_kept(self, images: list[Image]) -> list[Image]:
-        missing = sorted(self._keep - {image.pk for image in images})[: self.query.show]
+    def _read_retained(self, images: list[Image]) -> list[Image]:
+        missing = sorted(self._retained_ids - {image.pk for image in images})[: self.query.show]
         if not missing:
             return []
         return list(Image.objects.alive().filter(project=self.project, pk__in=missing))
 
     @cached_property
     def _shown(self) -> list[Image]:
-        """The images as displayed. Kept images are sorted in if the order is by id, else they come first."""
-        images, kept = self.slice.images, self.slice.kept
-        if not kept or self.query.order.column != "id" or self.query.sort_name == "similar":
-            return [*kept, *images]
-        return sorted([*images, *kept], key=lambda image: image.pk, reverse=self.query.order.is_descending)
+        """The images as displayed; retained images are in id order if the page is, else they come first."""
+        images, retained = self.slice.images, self.slice.retained
+        if not retained or self.query.order.column != "id" or self.query.sort_name == "similar":
+            return [*retained, *images]
+        return sorted(
+            [*images, *retained], key=lambda image: image.pk, reverse=self.query.order.is_descending
+        )
 
     @cached_property
     def tiles(self) -> list[Tile]:

@@ -55,11 +55,11 @@ class Tile:
 class Slice:
     """One page of images and its position among all that match.
 
-    `kept`: images that left the tab and stay visible.
+    `retained`: images that left the tab and stay visible.
     """
 
     images: list[Image] = field(default_factory=list)
-    kept: list[Image] = field(default_factory=list)
+    retained: list[Image] = field(default_factory=list)
     position: int | None = 0  # of the first image, counted from 1; None: COUNTED or more from either end
     total: int = 0
 

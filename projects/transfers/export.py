@@ -31,7 +31,7 @@ class ExportFormat(models.TextChoices):
     ARCHIVE = "archive", "Everything (zip): images, manifest, labels with colours and keys"
     FOLDERS = "folders", "A folder for each label (zip)"
     TEXTS = "texts", "10.jpg and 10.txt (zip): one label per line"
-    MANIFEST = "manifest", "Manifest alone, as ModelArts writes it"
+    MANIFEST = "manifest", "Only the manifest, in the format of ModelArts"
     TABLE = "table", "Table (CSV)"
 
 
@@ -59,7 +59,7 @@ class ExportRow:
 
     @property
     def labels(self) -> list[str]:
-        return [mark.name for mark in self.entry_labels]
+        return [label.name for label in self.entry_labels]
 
 
 def export_images(project: Project, image_ids: Sequence[int], format: ExportFormat) -> Export:
@@ -77,13 +77,13 @@ def read_rows(project: Project, image_ids: Sequence[int]) -> Iterator[ExportRow]
     """The images among `image_ids` that are not in the bin, with their labels, ordered by id."""
     names = _UniqueNames()
     for chunk in chunks(sorted(image_ids)):
-        marks: dict[int, list[manifest.EntryLabel]] = {}
+        labels_of: dict[int, list[manifest.EntryLabel]] = {}
         carried = Annotation.objects.filter(image_id__in=chunk).order_by("label__position", "pk")
         fields = ("image_id", "label__name", "source", "by__username", "at", "confidence")
-        for image_id, label, source, by, at, confidence in carried.values_list(*fields):
-            marks.setdefault(image_id, []).append(entry_label(label, source, by, at, confidence))
+        for image_id, name, source, by, at, confidence in carried.values_list(*fields):
+            labels_of.setdefault(image_id, []).append(entry_label(name, source, by, at, confidence))
         for image in Image.objects.alive().filter(project=project, pk__in=chunk).order_by("pk"):
-            yield ExportRow(image, names.unique(image), tuple(marks.get(image.pk, ())))
+            yield ExportRow(image, names.unique(image), tuple(labels_of.get(image.pk, ())))
 
 
 class _UniqueNames:
@@ -109,8 +109,8 @@ def _suffix_fits(suffix: str, format: str) -> bool:
 
 def safe_name(name: str) -> str:
     """A file name that is valid on every system, is not hidden and does not lead out of the archive."""
-    kept = "".join("_" if character in '<>:"|?*\\/' else character for character in name).rstrip(". ")
-    return f"_{kept}" if kept.startswith(".") or not kept else kept
+    safe = "".join("_" if character in '<>:"|?*\\/' else character for character in name).rstrip(". ")
+    return f"_{safe}" if safe.startswith(".") or not safe else safe
 
 
 # --- manifests and tables ---

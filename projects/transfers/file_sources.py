@@ -34,11 +34,11 @@ class SourceFile:
 
 class FileSource(Protocol):
     def files(self) -> list[SourceFile]:
-        """All files that somebody can have meant, by path. Raises Unreadable."""
+        """All files of the user, ordered by path. Raises SourceUnreadable."""
         ...
 
     def read(self, path: str, limit: int) -> bytes:
-        """The whole file. Raises Refused where it has more than `limit` bytes or cannot be read."""
+        """The whole file. Raises ImageRefused if it has more than `limit` bytes or cannot be read."""
         ...
 
 

@@ -74,10 +74,10 @@ def make_plan(
     description: tuple[str, bytes] | None = None,
     mapping: PathMapping | None = None,
 ) -> ImportPlan:
-    """Look at the names in the place and at what describes them.
+    """Plan an import from the names of the source's files and from what describes them.
 
-    `description`: name and content of a manifest or a table that came beside the place. Raises CannotPlan,
-    Unreadable.
+    `description`: name and content of a manifest or a table that was uploaded beside the source.
+    Raises CannotPlan, SourceUnreadable.
     """
     files = source.files()
     looks, described, rest = _read_descriptions(source, files, labels_from, description)
@@ -187,8 +187,8 @@ def _items_of_entries(entries: Iterable[Entry], finder: ImageFinder) -> list[Imp
 
 
 def _merge_items(first: ImportItem, item: ImportItem) -> ImportItem:
-    marks = {mark.name: mark for mark in (*first.entry_labels, *item.entry_labels)}
-    return replace(first, entry_labels=tuple(marks.values()), split=item.split or first.split)
+    by_name = {label.name: label for label in (*first.entry_labels, *item.entry_labels)}
+    return replace(first, entry_labels=tuple(by_name.values()), split=item.split or first.split)
 
 
 def _without_image(item: ImportItem) -> ImportItem:
@@ -209,7 +209,7 @@ def _read_is_hard(entry: Entry) -> bool | None:
     return bool(value) if value in (0, 1, True, False) else None
 
 
-# --- files alone ---
+# --- files without a manifest or table ---
 
 
 def _pair_text_files(files: Sequence[SourceFile]) -> tuple[dict[str, str], list[SourceFile]]:
@@ -255,8 +255,8 @@ def _item_in_folder(path: str) -> ImportItem:
         ),
         "",
     )
-    marks = (EntryLabel(label, annotated_by=""),) if label else ()
-    return ImportItem(_file_name(path), path, entry_labels=marks, split=SPLIT_OF_USAGE.get(usage, ""))
+    labels = (EntryLabel(label, annotated_by=""),) if label else ()
+    return ImportItem(_file_name(path), path, entry_labels=labels, split=SPLIT_OF_USAGE.get(usage, ""))
 
 
 def read_label_file(content: bytes) -> tuple[EntryLabel, ...]:

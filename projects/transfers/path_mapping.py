@@ -24,7 +24,7 @@ AMBIGUOUS = "Several images have this name. Give the path in the folders, or imp
 
 @dataclass(frozen=True)
 class PathMapping:
-    """Addresses that begin with `prefix` lie in `folder` of the source."""
+    """Addresses that start with `prefix` name files in `folder` of the source."""
 
     prefix: str = ""
     folder: str = ""

@@ -35,7 +35,7 @@ def upload_images(request: PageRequest, project: Project) -> HttpResponse:
     outcomes = add_images(project, request.FILES.getlist("files"), request.user)
     if "application/json" in request.headers.get("Accept", ""):
         if not outcomes:
-            return JsonResponse({"outcomes": [], "error": "The request holds no file."}, status=422)
+            return JsonResponse({"outcomes": [], "error": "The request contains no file."}, status=422)
         return JsonResponse({"outcomes": [_as_json(outcome) for outcome in outcomes]})
     context = {"project": project, "outcomes": outcomes}
     return page(request, "label_data/upload.html", context, status=200 if outcomes else 422)
@@ -54,10 +54,10 @@ def label_uploads(request: PageRequest, project: Project) -> HttpResponse:
     requested = form.cleaned_data["marks"]
     problems = {
         pk: reason
-        for pk, marks in requested.items()
-        if (reason := bulk_import.labels_problem(project, marks))
+        for pk, labels in requested.items()
+        if (reason := bulk_import.labels_problem(project, labels))
     }
-    possible = {pk: marks for pk, marks in requested.items() if pk not in problems}
+    possible = {pk: labels for pk, labels in requested.items() if pk not in problems}
     given = bulk_import.import_labels(project, possible, request.user)
     return JsonResponse({"labeled": given.labeled, "kept": len(given.kept), "problems": problems})
 

@@ -81,7 +81,7 @@ def label_images(request: PageRequest, project: Project) -> HttpResponse:
     notice = (
         Notice(f"{describe_labeling(event)}.", event) if event else Notice("Nothing to change.", level="info")
     )
-    return refreshed_page(request, project, notice, keep=images if cleaned["stays"] else ())
+    return refreshed_page(request, project, notice, retain=images if cleaned["stays"] else ())
 
 
 @project_page(Role.LABELER)
@@ -118,17 +118,17 @@ def selected_images(request: PageRequest, project: Project, form: ImagesForm) ->
 # --- answering ---
 
 
-def page_context(request: PageRequest, project: Project, keep: Iterable[int] = ()) -> dict[str, Any]:
+def page_context(request: PageRequest, project: Project, retain: Iterable[int] = ()) -> dict[str, Any]:
     """Context of the page and its fragments, without actions that the user's role does not allow."""
     can_label = request.membership.role >= Role.LABELER
-    bench = LabelDataPage(project, request.GET.dict(), keep, request.user, can_label=can_label)
+    data_page = LabelDataPage(project, request.GET.dict(), retain, request.user, can_label=can_label)
     people = usernames_of(project)
     return {
         "project": project,
-        "page": bench,
-        "readiness": readiness(project, [(row.label, row.count) for row in bench.labels]),
-        "chips": chips(bench.query, bench.labels, people),
-        "filter_fields": filter_fields(bench.query, bench.labels, people),
+        "page": data_page,
+        "readiness": readiness(project, [(row.label, row.count) for row in data_page.labels]),
+        "chips": chips(data_page.query, data_page.labels, people),
+        "filter_fields": filter_fields(data_page.query, data_page.labels, people),
         "page_sizes": PAGE_SIZES,
         "can_label": can_label,
         "can_review": request.membership.role >= Role.REVIEWER,
@@ -142,14 +142,14 @@ def refreshed_page(
     project: Project,
     notice: Notice | None = None,
     *,
-    keep: Iterable[int] = (),
+    retain: Iterable[int] = (),
     status: int = 200,
     **more: Any,
 ) -> HttpResponse:
     """The grid and, out of band, all that changes with it. Without htmx a redirect to the page."""
     if not wants_fragment(request) and request.method == "POST":
         return redirect_to(request, f"{reverse('label_data', args=[project.pk])}?{request.GET.urlencode()}")
-    context = {**page_context(request, project, keep), "notice": notice, **more}
+    context = {**page_context(request, project, retain), "notice": notice, **more}
     return page(request, PAGE, context, fragment="label_data/_refresh.html", status=status)
 
 

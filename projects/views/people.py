@@ -77,7 +77,7 @@ def assign_next(request: PageRequest, project: Project) -> HttpResponse:
     """Assign the next images to the user and open them."""
     given = assignments.assign_next(project, request.user, request.user)
     if not given and not assignments.count_assigned(project, request.user):
-        messages.info(request, "Every unlabeled image is labeled or given to somebody already.")
+        messages.info(request, "Every image is labeled or assigned to somebody already.")
         return redirect_to(request, reverse("people", args=[project.pk]))
     return redirect_to(request, f"{reverse('label_data', args=[project.pk])}?tab=unlabeled&mine=1")
 
@@ -119,7 +119,7 @@ def report_presence(request: PageRequest, project: Project) -> HttpResponse:
             "people": [{"name": person.name, "image": person.image_id} for person in others],
             "last": changes.last_event,
             "names": changes.names,
-            "touched": changes.touched,
+            "touched": changes.image_ids,
         }
     )
 
@@ -134,7 +134,11 @@ def set_opinion_share(request: PageRequest, project: Project) -> HttpResponse:
     if not form.is_valid():
         return _page(request, project, 422, share_form=form)
     second_opinions.set_share(project, form.cleaned_data["share"])
-    return _done(request, project, f"A second opinion is asked for on {form.cleaned_data['share']} %.")
+    return _done(
+        request,
+        project,
+        f"Second opinions are requested for {form.cleaned_data['share']} % of the labeled images.",
+    )
 
 
 @project_page(Role.LABELER)

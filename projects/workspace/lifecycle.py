@@ -7,13 +7,14 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
+from exeml_site.lib.errors import Refused
 from projects.apps import delete_blockers
 from projects.models import Project, Team
 
 NAME_TAKEN = "Your team already has a project of this name."
 
 
-class ProjectRefused(Exception):
+class ProjectRefused(Refused):
     """A rule forbids the change; the message is for the user."""
 
 
@@ -35,7 +36,7 @@ def limit_text() -> str:
 def create_project(
     team: Team, *, name: str, description: str = "", is_multi_label: bool = False, by: User
 ) -> Project:
-    """Raises `NameTaken`, or `Refused` when the team is full."""
+    """Create a project. Raises `NameTaken`, or `ProjectRefused` if the team is at its limit."""
     _check_new_project(team.pk, name)
     return Project.objects.create(
         team=team, name=name, description=description, is_multi_label=is_multi_label, created_by=by
@@ -49,7 +50,7 @@ def update_description(project: Project, description: str) -> None:
 
 @transaction.atomic
 def delete_project(project: Project, *, by: User) -> None:
-    """Hide the project from everybody. Raises `Refused` while something of it runs. Twice changes nothing."""
+    """Hide the project from everybody. Raises `ProjectRefused` while something in it runs."""
     Project.objects.select_for_update().get(pk=project.pk)
     running = running_work(project)
     if running:
@@ -59,7 +60,7 @@ def delete_project(project: Project, *, by: User) -> None:
 
 @transaction.atomic
 def restore_project(project: Project) -> None:
-    """Raises `NameTaken` when another project took the name meanwhile, `Refused` when the team is full."""
+    """Restore a project. Raises `NameTaken` if its name is taken, `ProjectRefused` at the team's limit."""
     if Project.objects.alive().filter(pk=project.pk).exists():
         return
     _check_new_project(project.team_id, project.name)

@@ -37,9 +37,9 @@ const send = (url, values = {}, query = here()) => actions.add(url, query, value
 actions.onAnswer = (html, status, isLast, action) => {
   if (status === 422 && action.values.add) refused = { ids: String(action.values.images ?? "").split(","), names: [action.values.add].flat() };
   if (!isLast && status === 200) return;
-  const place = keepPlace();
-  htmx.swap("#grid", html, { swapStyle: "outerHTML", swapDelay: 0, settleDelay: 20 }, { contextElement: page, afterSwapCallback: () => renewed() });
-  place();
+  const restorePosition = keepPosition();
+  htmx.swap("#grid", html, { swapStyle: "outerHTML", swapDelay: 0, settleDelay: 20 }, { contextElement: page, afterSwapCallback: () => afterRefresh() });
+  restorePosition();
 };
 
 actions.onRefused = (action, why) => {
@@ -48,7 +48,7 @@ actions.onRefused = (action, why) => {
 };
 
 // Keeps the focused tile at its position on screen although the grid starts with another image.
-function keepPlace() {
+function keepPosition() {
   const middle = document.querySelector(".middle");
   const tile = grid.tile(grid.focused);
   const top = tile?.getBoundingClientRect().top;
@@ -90,24 +90,24 @@ document.addEventListener("htmx:oobBeforeSwap", (event) => {
   if (isTyping(field) && field.value) event.detail.shouldSwap = false;
 });
 
-function renewed() {
+function afterRefresh() {
   grid.restore();
-  scroll.renew();
+  scroll.observeEnd();
   if (refused) {
     grid.select(refused.ids.filter((id) => grid.tile(id)));
     pane.restoreNames(refused.names);
     refused = null;
   }
   pane.show();
-  enlarged.renew();
-  presence?.mark();
+  enlarged.refresh();
+  presence?.showPeople();
   arrangeLabels();
 }
 
-document.addEventListener("htmx:afterSwap", renewed); // before the browser draws the new grid
+document.addEventListener("htmx:afterSwap", afterRefresh); // before the browser draws the new grid
 document.addEventListener("htmx:afterSettle", (event) => {
   wasSubmitted = false;
-  renewed(); // the browser's Back causes no afterSwap
+  afterRefresh(); // the browser's Back causes no afterSwap
   const field = document.querySelector("[data-select]");
   if (field && event.detail.target?.id === "all-labels") {
     field.focus();
@@ -298,7 +298,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
 presence = new Presence(grid, page, (names, shown) => {
   refresh(true);
   pane.show();
-  enlarged.renew();
+  enlarged.refresh();
   const subject = enlarged.isOpen ? enlarged.id : grid.focused;
   if (shown.includes(subject)) say(`${names.join(", ")} changed the image you are working on.`);
 });

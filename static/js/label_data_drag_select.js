@@ -6,14 +6,14 @@ const EDGE_PX = 40;
 export class DragSelect {
   constructor(grid) {
     this.grid = grid;
-    document.addEventListener("mousedown", (event) => this.#begin(event));
+    document.addEventListener("mousedown", (event) => this.#start(event));
     document.addEventListener("mousemove", (event) => this.from && this.#move(event));
     document.addEventListener("mouseup", () => this.#end());
-    document.addEventListener("click", (event) => this.#swallow(event), true);
+    document.addEventListener("click", (event) => this.#suppressClick(event), true);
     document.addEventListener("keydown", (event) => event.key === "Escape" && this.#cancel());
   }
 
-  #begin(event) {
+  #start(event) {
     const middle = event.target.closest?.(".middle");
     const isOnControl = event.target.closest?.("button, a, input, summary, label");
     const isOnScrollbar = middle && event.clientX > middle.getBoundingClientRect().left + middle.clientWidth;
@@ -65,15 +65,15 @@ export class DragSelect {
   #end() {
     if (this.box) {
       this.box.remove();
-      this.isSwallowing = true; // the click that follows must not select one tile
-      setTimeout(() => (this.isSwallowing = false), 0);
+      this.isSuppressing = true; // the click that follows must not select one tile
+      setTimeout(() => (this.isSuppressing = false), 0);
     }
     this.box = this.from = null;
   }
 
-  #swallow(event) {
-    if (!this.isSwallowing) return;
-    this.isSwallowing = false;
+  #suppressClick(event) {
+    if (!this.isSuppressing) return;
+    this.isSuppressing = false;
     event.stopPropagation();
     event.preventDefault();
   }

@@ -52,7 +52,7 @@ export class Enlarged {
   }
 
   // After a refresh of the grid: labels may have changed, or the image may have left the tab.
-  renew() {
+  refresh() {
     if (!this.isOpen) return;
     if (this.grid.tile(this.id)) this.#show();
     else if (this.grid.focused) this.open(this.grid.focused);

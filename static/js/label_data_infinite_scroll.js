@@ -8,11 +8,11 @@ export class InfiniteScroll {
     this.gridUrl = gridUrl;
     this.onMore = onMore;
     document.addEventListener("scroll", () => this.#remember(), { capture: true, passive: true });
-    this.renew();
+    this.observeEnd();
   }
 
   // After the grid was swapped: observe the end of the new grid.
-  renew() {
+  observeEnd() {
     this.observer?.disconnect();
     const middle = document.querySelector(".middle");
     const doesScroll = middle && getComputedStyle(middle).overflowY === "auto";
@@ -50,7 +50,7 @@ export class InfiniteScroll {
       holder.content.querySelector(".tile")?.setAttribute("data-page", next);
       end.replaceWith(holder.content);
       this.onMore();
-      this.renew();
+      this.observeEnd();
     } catch {
       // no connection: the observer retries on the next scroll
     } finally {

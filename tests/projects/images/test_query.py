@@ -128,19 +128,19 @@ def test_every_order_pages_there_and_back_without_gap_or_repetition(
     query, pages = f"tab=unlabeled&sort={sort}&show=2", []
     while query:
         response = bob.get(f"{url}?{query}")
-        bench = response.context["page"]
+        data_page = response.context["page"]
         pages.append(shown(response))
         seen += pages[-1]
-        query = bench.older_address
+        query = data_page.older_address
     images = {one.pk: one for one in project.images.unlabeled()}
     has_value = [one for one in images.values() if getattr(one, column) is not None]
     wanted = sorted(has_value, key=lambda one: (getattr(one, column), one.pk), reverse=is_descending)
     assert seen == [one.pk for one in wanted] and len(pages) >= 2
     for page in pages[-2::-1]:
-        response = bob.get(f"{url}?{bench.newer_address}")
-        bench = response.context["page"]
+        response = bob.get(f"{url}?{data_page.newer_address}")
+        data_page = response.context["page"]
         assert shown(response) == page
-    assert bench.newer_address == ""
+    assert data_page.newer_address == ""
 
 
 def test_a_further_page_is_tiles_alone_with_where_it_goes_on(bob: Client) -> None:

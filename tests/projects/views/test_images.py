@@ -56,7 +56,7 @@ def test_a_file_that_is_too_large_is_refused_by_itself(bob: Client, settings: ob
 
 def test_an_upload_without_files_says_so(bob: Client) -> None:
     response = upload(bob, make_project(labels=0))
-    assert response.status_code == 422 and response.json()["error"] == "The request holds no file."
+    assert response.status_code == 422 and response.json()["error"] == "The request contains no file."
 
 
 def test_a_plain_form_shows_the_outcomes_as_a_page(bob: Client) -> None:

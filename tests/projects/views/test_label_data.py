@@ -122,14 +122,14 @@ def test_pages_follow_each_other_without_gap_or_repetition(
     positions = []
     while query:
         response = bob.get(url("label_data", project, query))
-        bench = response.context["page"]
+        data_page = response.context["page"]
         seen += shown(response)
-        positions.append(bench.slice.range_text)
-        query = bench.older_address
+        positions.append(data_page.slice.range_text)
+        query = data_page.older_address
     assert seen == wanted
     assert positions == words
 
-    back = bob.get(url("label_data", project, bench.newer_address))
+    back = bob.get(url("label_data", project, data_page.newer_address))
     assert shown(back) == wanted[100:200]
     assert shown(bob.get(url("label_data", project, back.context["page"].newer_address))) == wanted[:100]
 
