@@ -29,8 +29,8 @@ def sample(source: str, *labels: str, **more: Any) -> str:
 
 def prepared(project: Project, files: Mapping[str, bytes], **options: Any) -> Transfer:
     """An import whose files are uploaded and which waits for a worker."""
-    told = [{"name": name, "size": len(content)} for name, content in files.items()]
-    transfer = imports.create_import(project, told, options, make_user("bob"))
+    file_list = [{"name": name, "size": len(content)} for name, content in files.items()]
+    transfer = imports.create_import(project, file_list, options, make_user("bob"))
     for number, content in enumerate(files.values()):
         for part in range(upload_parts.part_count(len(content))):
             start = part * upload_parts.PART_BYTES
@@ -50,7 +50,7 @@ def imported(project: Project, files: Mapping[str, bytes], **options: Any) -> Tr
 def labels_by_name(project: Project) -> dict[str, list[str]]:
     """The labels of a project's images by file name, the bin excluded."""
     return {
-        image.name: sorted(one.label.name for one in image.annotations.select_related("label"))
+        image.name: sorted(annotation.label.name for annotation in image.annotations.select_related("label"))
         for image in project.images.filter(deleted_at=None).prefetch_related("annotations")
     }
 

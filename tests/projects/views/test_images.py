@@ -50,7 +50,7 @@ def test_a_file_that_is_too_large_is_refused_by_itself(bob: Client, settings: ob
     settings.EXEML_MAX_IMAGE_MB = 1
     large = SimpleUploadedFile("large.png", bytes(1024 * 1024 + 1))
     outcomes = upload(bob, make_project(labels=0), large, picture("a.png")).json()["outcomes"]
-    assert [one["status"] for one in outcomes] == ["refused", "added"]
+    assert [outcome["status"] for outcome in outcomes] == ["refused", "added"]
     assert outcomes[0]["reason"] == "The file is larger than 1 MB."
 
 
