@@ -1,6 +1,6 @@
-"""The operators' pages for people, teams, projects and images. Actions call the same functions as the pages.
+"""Admin pages for people, teams, projects and images. Actions call the same functions as the pages.
 
-What the product promises to keep (histories, manifests, files) can be read here and not written.
+Histories, manifests and files are read-only here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ admin.site.index_title = "Everything on this site"
 
 
 def _sign_in(request: HttpRequest, extra_context: object = None) -> HttpResponse:
-    """The product's own sign-in page, with its brake; somebody signed in who is no operator gets 403."""
+    """Redirect to the product's throttled sign-in page. A signed-in user without staff rights gets 403."""
     if request.user.is_authenticated:
         raise PermissionDenied
     return redirect_to_login(request.GET.get("next") or reverse("admin:index"))

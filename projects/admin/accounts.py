@@ -1,4 +1,4 @@
-"""People and teams."""
+"""Admin of users, teams and memberships."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ else:
 
 
 class TeamKeepsAManager(MembershipFormSet):
-    """On the page of a team: whoever is left, one of them is a Manager."""
+    """Members on the page of a team: at least one stays Manager."""
 
     def clean(self) -> None:
         super().clean()
-        kept = [form.cleaned_data for form in self.forms if getattr(form, "cleaned_data", None)]
-        kept = [member for member in kept if not member.get("DELETE")]
-        if kept and not any(member.get("role") == Role.MANAGER for member in kept):
+        remaining = [form.cleaned_data for form in self.forms if getattr(form, "cleaned_data", None)]
+        remaining = [member for member in remaining if not member.get("DELETE")]
+        if remaining and not any(member.get("role") == Role.MANAGER for member in remaining):
             raise ValidationError("A team keeps at least one Manager.")
 
 
 class TeamsKeepTheirManager(MembershipFormSet):
-    """On the page of a person: no team loses its last Manager."""
+    """Teams on the page of a user: no team loses its last Manager."""
 
     def clean(self) -> None:
         super().clean()
@@ -104,7 +104,7 @@ class TeamAdmin(Admin):
 
 @admin.register(Membership)
 class MembershipAdmin(ReadOnlyAdmin):
-    """To look through; they are changed on the page of the team or of the person."""
+    """Read-only: memberships are changed on the page of the team or the user."""
 
     list_display = ["user", "team", "role", "joined_at"]
     list_filter = ["role", "team"]
@@ -113,5 +113,5 @@ class MembershipAdmin(ReadOnlyAdmin):
     list_select_related = ["user", "team"]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Not here; but deleting a person takes their memberships along."""
+        """Allowed only as part of deleting a user, which deletes the user's memberships."""
         return "auth/user" in request.path and request.user.has_perm("projects.delete_membership")

@@ -1,4 +1,4 @@
-"""Pages of the admin that show and do not write."""
+"""Base classes of admin pages; most of them are read-only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ else:
 
 
 class ReadOnlyAdmin(Admin):
-    """Lists and shows. Actions marked `operate` need the permission to change."""
+    """A read-only admin. Actions marked `operate` need the permission to change."""
 
     show_full_result_count = False
 

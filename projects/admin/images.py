@@ -1,4 +1,4 @@
-"""Images, the labels on them and the history of labeling."""
+"""Admin of images, annotations and label events."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ImageAdmin(ReadOnlyAdmin):
         return [picture, *super().get_urls()]
 
     def thumbnail_file(self, request: HttpRequest, image_id: int) -> FileResponse:
-        """The picture for operators, who need not be members of the team."""
+        """The thumbnail for operators, who need not be members of the team."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         image = get_object_or_404(Image, pk=image_id)
@@ -102,5 +102,5 @@ class LabelEventAdmin(ReadOnlyAdmin):
     list_select_related = ["project", "by"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[LabelEvent]:
-        """A deed on 10,000 images is long; the list does not show it."""
+        """Defer the changes: an event on 10,000 images is large, and the list does not show it."""
         return super().get_queryset(request).defer("changes", "details")

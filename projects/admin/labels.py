@@ -1,4 +1,4 @@
-"""What the workers keep and what people do together: suggestions, imports, opinions; to be read."""
+"""Read-only admin of computed rows, collaboration and transfers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Projects, their labels and dataset versions."""
+"""Admin of projects, labels and dataset versions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ else:
 
 
 class ProjectForm(ProjectModelForm):
-    """Operators may rename, which a taken name makes necessary before a project can be restored."""
+    """Lets operators rename a project, which is needed to restore one whose name has been taken."""
 
     class Meta:
         model = Project
@@ -58,11 +58,11 @@ class ProjectAdmin(Admin):
             try:
                 lifecycle.restore_project(project)
             except lifecycle.NameTaken:
-                words = (
+                message = (
                     f"Not restored: {project}. {project.team} has another project of this name. "
                     "Rename one of the two here, then restore."
                 )
-                self.message_user(request, words, messages.ERROR)
+                self.message_user(request, message, messages.ERROR)
             except lifecycle.ProjectRefused as refused:
                 self.message_user(request, f"Not restored: {project}. {refused}", messages.ERROR)
             else:

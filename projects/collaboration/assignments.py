@@ -1,4 +1,7 @@
-"""Who is asked to label which images. Others may label them, too; once labeled, nobody is asked any more."""
+"""Assignments: which person is asked to label which images.
+
+Other people may label these images, too. Labeling an image ends its assignment.
+"""
 
 from __future__ import annotations
 
@@ -17,35 +20,35 @@ NEXT_COUNT = 50
 
 
 def unassigned_images(project: Project) -> ImageQuerySet:
-    """Unlabeled images that nobody was asked about, the most useful first, then as they came."""
+    """Unlabeled images without an assignment, the most useful first, then in upload order."""
     images = Image.objects.unlabeled().filter(project=project, assignment=None)
     return images.order_by(F("acquisition_score").desc(nulls_last=True), "pk")
 
 
 def count_assigned(project: Project, user: User) -> int:
-    """How many images `user` was asked about and are still to be labeled."""
+    """How many images are assigned to `user` and not labeled yet."""
     waiting = Assignment.objects.filter(user=user, image__project=project, image__deleted_at=None)
     return waiting.count()
 
 
 @transaction.atomic
 def assign_next(project: Project, user: User, by: User | None, count: int = NEXT_COUNT) -> int:
-    """Give `user` the next `count` free images; how many there were."""
+    """Assign the next `count` unassigned images to `user`. Returns how many were assigned."""
     lock_project(project)
     return _assign(list(unassigned_images(project).values_list("pk", flat=True)[:count]), [user], by)
 
 
 @transaction.atomic
 def distribute(project: Project, users: Sequence[User], by: User | None, percent: int = 100) -> int:
-    """Deal `percent` of the free images evenly among `users`; how many images were given."""
+    """Assign `percent` of the unassigned images evenly among `users`. Returns how many were assigned."""
     lock_project(project)
     images = list(unassigned_images(project).values_list("pk", flat=True))
     return _assign(images[: -(-len(images) * percent // 100)], users, by) if users else 0
 
 
 def _assign(images: Sequence[int], users: Sequence[User], by: User | None) -> int:
-    """In turn, so that everybody gets some of the most useful ones."""
-    rows = [Assignment(image_id=pk, user=users[place % len(users)], by=by) for place, pk in enumerate(images)]
+    """Assign round robin, so that every user gets some of the most useful images."""
+    rows = [Assignment(image_id=pk, user=users[index % len(users)], by=by) for index, pk in enumerate(images)]
     for chunk in chunks(rows):
         Assignment.objects.bulk_create(chunk)
     return len(rows)
@@ -53,12 +56,12 @@ def _assign(images: Sequence[int], users: Sequence[User], by: User | None) -> in
 
 @transaction.atomic
 def unassign(project: Project, user: User) -> int:
-    """Ask `user` about nothing any more; how many images are free again."""
+    """Remove all assignments of `user`. Returns how many there were."""
     lock_project(project)
     return Assignment.objects.filter(image__project=project, user=user).delete()[0]
 
 
 def assigned_by_user(project: Project) -> dict[int, int]:
-    """user id → images that she was asked about."""
+    """User id → number of assigned images."""
     waiting = Assignment.objects.filter(image__project=project, image__deleted_at=None).order_by()
     return dict(waiting.values_list("user").annotate(Count("pk")))

@@ -1,4 +1,4 @@
-"""How much each person has labeled, and how long the rest will take at the team's pace."""
+"""Labeling progress: labels per person, and the time that the unlabeled images will take."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from projects.collaboration import assignments, presence
 from projects.labels.counts import images_per_tab
 from projects.models import Annotation, AnnotationSource, Membership, Project
 
-# What came with an import was not labeled here.
+# Imported labels are nobody's work here.
 LABELED_BY_PEOPLE = Q(source__in=[AnnotationSource.HUMAN, AnnotationSource.SUGGESTION])
 
 
 @dataclass(frozen=True)
 class PersonProgress:
-    """One person: labels of the last hour, of today, of seven days and in all; images asked of her."""
+    """Number of labels of one person by period, and of assigned images (`waiting`)."""
 
     user: User
     role: str
@@ -38,7 +38,7 @@ class TeamProgress:
 
     @property
     def per_hour(self) -> int:
-        """Labels that the team gave in the last hour."""
+        """Labels of the whole team in the last hour."""
         return sum(worker.hour for worker in self.workers)
 
     @property
@@ -47,20 +47,23 @@ class TeamProgress:
 
 
 def team_progress(project: Project) -> TeamProgress:
-    """The team's members, and whoever else labeled, most labels first; a constant number of queries."""
+    """Progress of members and of former members who labeled, in a constant number of queries."""
     now = timezone.now()
     counts = _counts(project, now)
-    members = {one.user_id: one.get_role_display() for one in Membership.objects.filter(team=project.team_id)}
+    members = {
+        member.user_id: member.get_role_display()
+        for member in Membership.objects.filter(team=project.team_id)
+    }
     users = User.objects.filter(pk__in={*members, *counts})
     waiting = assignments.assigned_by_user(project)
-    here = {pk for pk, _ in presence.present_people(project)}
+    present = {pk for pk, _ in presence.present_people(project)}
     workers = [
         PersonProgress(
             user,
             members.get(user.pk, "left the team"),
             *counts.get(user.pk, (0, 0, 0, 0)),
             waiting=waiting.get(user.pk, 0),
-            is_here=user.pk in here,
+            is_here=user.pk in present,
         )
         for user in users
     ]
@@ -69,7 +72,7 @@ def team_progress(project: Project) -> TeamProgress:
 
 
 def _counts(project: Project, now: datetime) -> dict[int, tuple[int, int, int, int]]:
-    """user id → labels of the last hour, of today, of seven days, in all, as they stand now."""
+    """User id → number of existing labels of the last hour, of today, of seven days, of all time."""
     midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
     given = Annotation.objects.filter(LABELED_BY_PEOPLE, label__project=project, by__isnull=False).order_by()
     rows = given.values_list("by").annotate(

@@ -1,4 +1,4 @@
-"""What a Reviewer decides: which of two opinions holds, and whether labels of others stand."""
+"""Decisions of a Reviewer: which of two opinions holds, and whether labels are right."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ State = OpinionState
 
 @dataclass(frozen=True)
 class Disagreement:
-    """An image about which two people said different things."""
+    """An image whose two opinions differ."""
 
     image: Image
     first: list[Label]
@@ -33,27 +33,27 @@ def read_disagreements(project: Project, limit: int) -> list[Disagreement]:
     images = Image.objects.alive().filter(
         project=project, opinion=State.DIFFERS, second_opinion__isnull=False
     )
-    found = list(images.select_related("second_opinion__by").order_by("pk")[:limit])
+    disputed = list(images.select_related("second_opinion__by").order_by("pk")[:limit])
     labels = label_by_id(project)
-    marks: dict[int, list[Annotation]] = {image.pk: [] for image in found}
-    for mark in Annotation.objects.filter(image__in=found).select_related("by"):
-        marks[mark.image_id].append(mark)
-    return [_disagreement(image, marks[image.pk], labels) for image in found]
+    annotations: dict[int, list[Annotation]] = {image.pk: [] for image in disputed}
+    for annotation in Annotation.objects.filter(image__in=disputed).select_related("by"):
+        annotations[annotation.image_id].append(annotation)
+    return [_disagreement(image, annotations[image.pk], labels) for image in disputed]
 
 
-def _disagreement(image: Image, marks: list[Annotation], labels: dict[int, Label]) -> Disagreement:
+def _disagreement(image: Image, annotations: list[Annotation], labels: dict[int, Label]) -> Disagreement:
     opinion: Opinion = image.second_opinion
-    first = [labels[mark.label_id] for mark in marks if mark.label_id in labels]
-    by = sorted({mark.by.username if mark.by else "somebody" for mark in marks})
+    first = [labels[annotation.label_id] for annotation in annotations if annotation.label_id in labels]
+    by = sorted({annotation.by.username if annotation.by else "somebody" for annotation in annotations})
     second = [labels[pk] for pk in opinion.labels if pk in labels]
     return Disagreement(image, first, by, second, opinion.by.username if opinion.by else "somebody")
 
 
 @transaction.atomic
 def resolve(project: Project, image_id: int, *, takes_second: bool, by: User) -> LabelEvent | None:
-    """One of two opinions holds: the first stays, or the second takes its place.
+    """Decide between two opinions: keep the first, or replace it by the second.
 
-    Nothing happens where another reviewer was quicker.
+    Returns the event of the replacement. Does nothing if another Reviewer has decided already.
     """
     lock_project(project)
     opinion = Opinion.objects.filter(
@@ -64,17 +64,17 @@ def resolve(project: Project, image_id: int, *, takes_second: bool, by: User) ->
     event = None
     if takes_second:
         labels = label_by_id(project)
-        names = [labels[pk] for pk in opinion.labels if pk in labels]
+        second = [labels[pk] for pk in opinion.labels if pk in labels]
         carried = list(Label.objects.filter(annotations__image=image_id))
-        gone = [label for label in carried if label not in names]
-        event = actions.apply(project, [image_id], add=names, remove=gone, by=by)
+        removed = [label for label in carried if label not in second]
+        event = actions.apply(project, [image_id], add=second, remove=removed, by=by)
     Image.objects.filter(project=project, pk=image_id).update(opinion=State.CONFIRMED)
     return event
 
 
 @transaction.atomic
 def confirm(project: Project, image_ids: Iterable[int], by: User) -> int:
-    """The labels of these images stand, a reviewer says; how many images."""
+    """Confirm the labels of these images. Returns how many of the images are labeled."""
     lock_project(project)
     labeled = existing_ids(Image.objects.labeled().filter(project=project), image_ids)
     for chunk in chunks(labeled):
@@ -84,7 +84,7 @@ def confirm(project: Project, image_ids: Iterable[int], by: User) -> int:
 
 @transaction.atomic
 def reject(project: Project, image_ids: Iterable[int], by: User) -> LabelEvent | None:
-    """Take the labels away: the images wait to be labeled again. None where none had a label."""
+    """Remove all labels of these images. Returns the event, None if no image had a label."""
     lock_project(project)
     labeled = existing_ids(Image.objects.labeled().filter(project=project), image_ids)
     event = actions.apply(project, labeled, remove=Label.objects.filter(project=project), by=by)

@@ -1,1 +1,1 @@
-"""One module per page, named as its view."""
+"""One module per page, with the name of its view module."""

@@ -1,4 +1,4 @@
-"""Sign in and change the password."""
+"""Forms to sign in and to change the password."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from projects.workspace import login_throttle
 
 class SignInForm(AuthenticationForm):
     error_messages = {
-        "invalid_login": "Username and password do not fit together. Check both and try again.",
+        "invalid_login": "Wrong username or password. Check both and try again.",
         "inactive": "This account is switched off. Ask an operator.",
     }
-    braked = "Too many wrong passwords for this name. Wait five minutes and try again."
+    throttled = "Too many wrong passwords for this name. Wait five minutes and try again."
 
     def clean(self) -> dict[str, Any]:
         username = self.cleaned_data.get("username") or ""
         if self.request and login_throttle.is_throttled(
             username, login_throttle.client_address(self.request)
         ):
-            raise ValidationError(self.braked, code="braked")
+            raise ValidationError(self.throttled, code="braked")
         return super().clean()
 
 
 class ChangePasswordForm(PasswordChangeForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["old_password"].label = "Present password"
+        self.fields["old_password"].label = "Current password"
         self.fields["new_password1"].label = "New password"
         self.fields[
             "new_password1"

@@ -1,4 +1,4 @@
-"""Forms of the Label Data page. They turn strings into ids and names; the deeds write."""
+"""Forms of the Label Data page. They turn strings into ids and names; `labels.actions` writes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NO_OPTIONS = mark_safe("")
 
 
 class ImageIdsField(forms.CharField):
-    """Image ids in one field, joined by commas: thousands of fields would meet the limit of a request."""
+    """Image ids in one field, joined by commas: thousands of fields would exceed Django's limit."""
 
     default_error_messages = {
         "required": "Select at least one image.",
@@ -46,7 +46,7 @@ class ImageIdsField(forms.CharField):
 
 
 class LabelNamesField(forms.Field):
-    """Label names, one value each. A project's rule for names is kept here so that the field shows it."""
+    """Label names, one value each. Names are checked here, so that the error is shown at the field."""
 
     widget = forms.MultipleHiddenInput
 
@@ -60,7 +60,7 @@ class LabelNamesField(forms.Field):
 
 
 class ImagesForm(forms.Form):
-    """Images by their ids, or with `matching` all that the address of the page matches."""
+    """Images by their ids, or with `matching` all images that the page's query matches."""
 
     images = ImageIdsField(required=False)
     matching = forms.BooleanField(required=False)
@@ -73,7 +73,10 @@ class ImagesForm(forms.Form):
 
 
 class LabelImagesForm(ImagesForm):
-    """What the right pane and the keys send. `stays`: the images are shown until the next deed."""
+    """Labels to add and remove, as the right pane and the keys send them.
+
+    `stays`: the images stay visible until the next action, although they leave the tab.
+    """
 
     add = LabelNamesField(required=False)
     remove = LabelNamesField(required=False)
@@ -86,36 +89,37 @@ class LabelImagesForm(ImagesForm):
     def clean_add(self) -> list[str]:
         names: list[str] = self.cleaned_data["add"]
         if not self.project.is_multi_label and len({name.lower() for name in names}) > 1:
-            raise ValidationError("Images of this project have one label each. Keep one label.")
+            raise ValidationError("Images of this project have one label each. Keep only one.")
         return names
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if not self.errors and not cleaned["add"] and not cleaned["remove"]:
-            self.add_error("add", "Input a label and press Enter.")
+            self.add_error("add", "Type a label and press Enter.")
         return cleaned
 
 
 class ImageLabelsField(forms.CharField):
-    """Label names of images, `{"id": [names]}` as JSON → marks of each image."""
+    """Label names of images, `{"id": [names]}` as JSON → labels of each image."""
 
     default_error_messages = {"invalid": "The labels of the images cannot be read."}
 
     def to_python(self, value: Any) -> dict[int, tuple[EntryLabel, ...]]:  # type: ignore[override]
         try:
-            told = dict(json.loads(value or "{}")).items()
-            marks = {
-                int(pk): tuple(EntryLabel(str(name), annotated_by="") for name in names) for pk, names in told
+            pairs = dict(json.loads(value or "{}")).items()
+            labels = {
+                int(pk): tuple(EntryLabel(str(name), annotated_by="") for name in names)
+                for pk, names in pairs
             }
         except (ValueError, TypeError, RecursionError) as problem:
             raise ValidationError(self.error_messages["invalid"], "invalid") from problem
-        if len(marks) > MAX_IMAGES:
+        if len(labels) > MAX_IMAGES:
             raise ValidationError(ImageIdsField.default_error_messages["many"], "many")
-        return marks
+        return labels
 
 
 class UploadLabelsForm(forms.Form):
-    marks = ImageLabelsField(error_messages={"required": "Say which images get which labels."})
+    marks = ImageLabelsField(error_messages={"required": "Choose which images get which labels."})
 
 
 class LabelForm(forms.Form):
@@ -125,7 +129,7 @@ class LabelForm(forms.Form):
         label="Name",
         max_length=64,
         error_messages={
-            "required": "Input a name.",
+            "required": "Enter a name.",
             "max_length": "Use at most %(limit_value)d characters; these are %(show_value)d.",
         },
     )
@@ -149,7 +153,7 @@ class LabelForm(forms.Form):
 
 @dataclass(frozen=True)
 class FilterField:
-    """One choice of the filter: a select with `options`, or an input of another `kind`."""
+    """One field of the filter form: a select with `options`, or an input of another `kind`."""
 
     name: str
     title: str
@@ -159,20 +163,20 @@ class FilterField:
 
 
 def filter_fields(query: Query, labels: Sequence[LabelRow], people: Mapping[int, str]) -> list[FilterField]:
-    """What the filter offers. It sends an address, which `querying.Query` reads and forgives."""
+    """The fields of the filter form. It sends a query string; `Query` ignores what is invalid in it."""
     names = {row.label.pk: row.label.name for row in labels}
     sureness = {percent / 100: f"{percent} %" for percent in CONFIDENCE_PERCENTS}
     choices: list[tuple[str, str, Mapping[Any, str]]] = [
-        ("label", "Labeled", names),
-        ("notlabel", "Not labeled", names),
+        ("label", "Has label", names),
+        ("notlabel", "Does not have label", names),
         ("suggestion", "Suggestion", names),
-        ("above", "At least so sure", sureness),
-        ("below", "At most so sure", sureness),
+        ("above", "Min. confidence", sureness),
+        ("below", "Max. confidence", sureness),
         ("by", "Labeled by", people),
         ("split", "Split", SPLIT_CHOICES),
         ("size", "Shorter side", SIZE_TEXT),
         ("opinion", "Second opinion", dict(OpinionState.choices)),
-        ("check", "What may be wrong", {check.name: check.title for check in ISSUES}),
+        ("check", "Possible issue", {check.name: check.title for check in ISSUES}),
     ]
     fields = [
         FilterField(name, title, "", tiles_html.render_options(options.items(), getattr(query, name)))

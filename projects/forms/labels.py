@@ -1,4 +1,4 @@
-"""Forms of All Labels: look, order, merging and deleting of a label."""
+"""Forms of All Labels: change the look of a label, merge it, delete it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from projects.models.label import HOT_KEY, LABEL_COLOURS
 
 
 class LabelLookForm(forms.Form):
-    """Colour and hot key. `swap` hands the key that the label had to the label that has the wanted one."""
+    """Colour and hot key. `swap`: exchange keys with the label that has the requested one."""
 
     colour = forms.TypedChoiceField(
         label="Colour", coerce=int, choices=[(n, f"Colour {n + 1}") for n in range(LABEL_COLOURS)]
@@ -37,8 +37,8 @@ class LabelLookForm(forms.Form):
         others = Label.objects.filter(project=self.project).exclude(pk=self.label.pk)
         self.holder = others.filter(hot_key=key).first() if key else None
         if key and self.holder and not cleaned.get("swap"):
-            words = f"The key {key.upper()} belongs to “{self.holder}”: swap, or choose another."
-            self.add_error("hot_key", words)
+            message = f"The key {key.upper()} belongs to “{self.holder}”: swap, or choose another."
+            self.add_error("hot_key", message)
         return cleaned
 
 
@@ -57,7 +57,10 @@ class MergeForm(forms.Form):
 
 
 class DeleteLabelForm(forms.Form):
-    """What becomes of images that have no other label: they stay, go to the bin, or go at once for good."""
+    """What happens to images without another label.
+
+    `mode`: `label` keeps them, `images` moves them to the bin, `files` deletes them for good.
+    """
 
     mode = forms.ChoiceField(
         required=False, choices=[("label", "label"), ("images", "images"), ("files", "files")]

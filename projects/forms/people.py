@@ -1,4 +1,4 @@
-"""Forms of working together: assignments, second opinions, reviews."""
+"""Forms of collaboration: assignments, second opinions, reviews, presence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from projects.models import Label, Membership, Project, Role
 
 
 class AssignForm(forms.Form):
-    """Whom to deal the unlabeled images to, and what share of them."""
+    """The people that unlabeled images are assigned to, and the percentage of images."""
 
     users = forms.ModelMultipleChoiceField(
         User.objects.none(),
@@ -24,11 +24,11 @@ class AssignForm(forms.Form):
         error_messages={"required": "Choose at least one person."},
     )
     percent = forms.IntegerField(
-        label="Share of the free images (%)",
+        label="Percentage of the unassigned images",
         initial=100,
         min_value=1,
         max_value=100,
-        error_messages={"required": "Say which share, 1 to 100 %."},
+        error_messages={"required": "Enter a percentage from 1 to 100."},
     )
 
     def __init__(self, data: QueryDict | None = None, *, project: Project) -> None:
@@ -44,17 +44,17 @@ class OpinionShareForm(forms.Form):
         label="Second opinions (%)",
         min_value=0,
         max_value=100,
-        help_text="Of this share of the labeled images somebody else is asked, without seeing the labels.",
-        error_messages={"required": "Say which share, 0 to 100 %; 0 asks for none."},
+        help_text="Percentage of labeled images that a second person labels without seeing the labels.",
+        error_messages={"required": "Enter a percentage from 0 to 100; 0 asks for none."},
     )
 
 
 class OpinionForm(forms.Form):
-    """The labels that somebody gives an image without having seen its own."""
+    """The labels of a second opinion, given without seeing the labels of the image."""
 
     image = forms.IntegerField()
     labels = forms.ModelMultipleChoiceField(
-        Label.objects.none(), required=False, error_messages={"invalid_choice": "This label is gone."}
+        Label.objects.none(), required=False, error_messages={"invalid_choice": "This label was deleted."}
     )
 
     def __init__(self, data: QueryDict, *, project: Project) -> None:
@@ -86,7 +86,7 @@ class ReviewForm(ImagesForm):
 
 
 class PresenceForm(forms.Form):
-    """Where somebody is, and what she knows already."""
+    """The user's focused image, and the last event (`since`) that the page has shown."""
 
     image = forms.IntegerField(required=False, min_value=0)
     since = forms.IntegerField(required=False, min_value=0)

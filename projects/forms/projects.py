@@ -1,4 +1,4 @@
-"""Forms of accounts, teams and projects: strings become the domain's types. A form never writes."""
+"""Forms to create, edit and delete a project. They turn strings into domain types and never write."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME_ATTRS = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "fa
 
 
 class DescriptionField(forms.CharField):
-    """Browsers send a line break as two characters; it counts as one, as it does while typing."""
+    """A description whose line breaks count as one character: browsers send them as two."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -68,7 +68,7 @@ class CreateProjectForm(forms.Form):
 
 
 class DeleteProjectForm(forms.Form):
-    """Deleting asks for the project's name, so that nobody deletes the wrong one."""
+    """Asks for the project's name, so that nobody deletes the wrong project."""
 
     name = forms.CharField(
         label="Type the project’s name to delete it",

@@ -1,4 +1,4 @@
-"""Add a member, change a role."""
+"""Forms to add a member and to change a role."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ class AddMemberForm(RoleForm):
         self.fields["person"].widget.attrs.update(NAME_ATTRS)
 
     def clean_person(self) -> User:
-        """The account with this username, or the only one with this e-mail."""
+        """The account with this username, else the only account with this e-mail."""
         typed = self.cleaned_data["person"]
-        found = list(User.objects.filter(username=typed)) or list(
+        users = list(User.objects.filter(username=typed)) or list(
             User.objects.filter(Q(username__iexact=typed) | Q(email__iexact=typed))[:2]
         )
-        if not found:
+        if not users:
             raise ValidationError("No account has this name. Ask an operator to create it.")
-        if len(found) > 1:
+        if len(users) > 1:
             raise ValidationError("Several accounts fit this. Type the exact username.")
-        return self._admissible(found[0])
+        return self._admissible(users[0])
 
     def _admissible(self, user: User) -> User:
         if not user.is_active:

@@ -1,4 +1,4 @@
-"""Forms of importing, of the data source and of exporting."""
+"""Forms of imports, the data source and exports."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from projects.transfers.export import ExportFormat
 from projects.transfers.import_plan import LabelsFrom
 
 EXISTING_CHOICES = {
-    "keep": "Keep the labels that they have",
-    "replace": "Take the labels of the import instead (can be undone)",
+    "keep": "Keep their labels",
+    "replace": "Replace them by the labels of the import (can be undone)",
 }
 
 
 class FileListField(forms.CharField):
-    """Files whose parts follow: `[{"name": …, "size": bytes, "modified": ms}]` as JSON."""
+    """Files that will be uploaded in parts: `[{"name": …, "size": bytes, "modified": ms}]` as JSON."""
 
     def to_python(self, value: Any) -> list[dict[str, Any]]:  # type: ignore[override]
         if not value:
             return []
         try:
-            told = json.loads(value)
+            entries = json.loads(value)
             files = [
                 {
-                    "name": str(one["name"])[:255],
-                    "size": int(one["size"]),
-                    "modified": int(one.get("modified", 0)),
+                    "name": str(entry["name"])[:255],
+                    "size": int(entry["size"]),
+                    "modified": int(entry.get("modified", 0)),
                 }
-                for one in told
+                for entry in entries
             ]
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
             raise ValidationError("The list of files cannot be read.") from problem
@@ -40,17 +40,17 @@ class FileListField(forms.CharField):
 
 
 class ImportForm(forms.Form):
-    """What an import is made of. Files come with the form, or in parts after it (`file_list`)."""
+    """The options of an import. Files come with the form, or in parts after it (`file_list`)."""
 
     file_list = FileListField(required=False, widget=forms.HiddenInput)
     labels_from = forms.ChoiceField(
-        label="The labels come from",
+        label="Labels come from",
         choices=LabelsFrom.choices,
         initial=LabelsFrom.AUTOMATIC,
         required=False,
     )
     existing = forms.ChoiceField(
-        label="Images that are here already and have labels",
+        label="Images of the project that have labels already",
         choices=list(EXISTING_CHOICES.items()),
         initial="keep",
         required=False,
@@ -62,7 +62,7 @@ class ImportForm(forms.Form):
         help_text="For a manifest from elsewhere, such as s3://bucket/flowers/. Usually not needed: images "
         "are found by the end of their path.",
     )
-    folder = forms.CharField(label="lie in the folder", max_length=1024, required=False)
+    folder = forms.CharField(label="are in the folder", max_length=1024, required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -72,12 +72,12 @@ class ImportForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if cleaned.get("folder") and not cleaned.get("addresses"):
-            self.add_error("addresses", "Say which addresses lie in this folder.")
+            self.add_error("addresses", "Enter which addresses are in this folder.")
         return cleaned
 
     @property
     def options(self) -> dict[str, str]:
-        """What the import is begun with."""
+        """The options of the new import."""
         return {
             "prefix": self.cleaned_data["addresses"],
             "folder": self.cleaned_data["folder"],

@@ -1,4 +1,4 @@
-"""What the Label Data page shows: one page of images of a tab, the counts, and the labels with theirs."""
+"""The read model of Label Data: one page of a tab's images, the tabs and the labels with their counts."""
 
 from __future__ import annotations
 
@@ -31,41 +31,41 @@ from projects.models.image import ImageQuerySet
 
 @dataclass(frozen=True)
 class SuggestionGroup:
-    """The images that wait with the same suggestion."""
+    """The unlabeled images that have the same suggestion."""
 
     label: Label
     count: int
-    confident_count: int  # of them at SURE or above
+    confident_count: int  # images whose confidence is at least SURE
     address: str
 
 
 class LabelDataPage:
-    """Everything the page shows of one project for one query, read when it is first asked for."""
+    """What the page shows of one project for one query. Each part is read on first use."""
 
     def __init__(
         self,
         project: Project,
         params: Mapping[str, str],
-        keep: Iterable[int] = (),
+        retain: Iterable[int] = (),
         user: User | None = None,
         only: Iterable[int] | None = None,
         can_label: bool = False,
     ) -> None:
-        """`keep`: images shown although they left the tab, because somebody is still at work on them.
+        """`retain`: ids of images that stay visible although they left the tab: the user still labels them.
 
-        `only`: nothing but these images, whatever the query says.
+        `only`: ids of the images to show instead of those that match the query.
         """
         self.project, self.user, self.can_label = project, user, can_label
         self._only = None if only is None else sorted(set(only))
         self.counts, self._carriers = counts_of(project)
-        # Also in an empty project: what is uploaded next waits there to be labeled.
+        # An empty project opens on Unlabeled as well: the next upload appears there.
         first = "all" if self.counts["all"] and not self.counts["unlabeled"] else "unlabeled"
         self.query = Query.from_address(params, first)
-        self._keep = frozenset(keep)
+        self._retained_ids = frozenset(retain)
 
     @cached_property
     def tabs(self) -> list[dict[str, object]]:
-        """A tab keeps the way of looking, and the file name that is searched; other filters belong to one."""
+        """The tabs with their counts. A tab's link keeps page size and name search, no other filter."""
         return [
             {"key": key, "name": name, "count": self.counts[key], "address": self._tab_address(key)}
             for key, name in TABS.items()
@@ -78,13 +78,13 @@ class LabelDataPage:
 
     @cached_property
     def labels(self) -> list[LabelRow]:
-        """The labels with how many living images carry each."""
+        """The project's labels with their image counts, the bin excluded."""
         labels = Label.objects.filter(project=self.project)
         return [LabelRow(label, self._carriers[label.pk]) for label in labels]
 
     @cached_property
     def label_row_renderer(self) -> LabelRowRenderer:
-        return LabelRowRenderer(self.project, self.here, self.filter_label, can_label=self.can_label)
+        return LabelRowRenderer(self.project, self.query_string, self.filter_label, can_label=self.can_label)
 
     @property
     def label_names(self) -> SafeString:
@@ -99,7 +99,7 @@ class LabelDataPage:
 
     @cached_property
     def groups(self) -> list[SuggestionGroup]:
-        """Waiting images by their suggestion, the largest group first; only on the tab that shows them."""
+        """Unlabeled images grouped by suggestion, largest group first; empty on all tabs but “suggested”."""
         if self.query.tab != "suggested":
             return []
         waiting = Image.objects.unlabeled().filter(project=self.project, suggestion__isnull=False)
@@ -108,14 +108,14 @@ class LabelDataPage:
             .values_list("suggestion")
             .annotate(Count("pk"), sure=Count("pk", filter=Q(confidence__gte=HIGH_CONFIDENCE)))
         )
-        found = [
+        groups = [
             SuggestionGroup(
                 label, count, sure, Query(tab="suggested", suggestion=pk, show=self.query.show).address()
             )
             for pk, count, sure in counted
             if (label := self._label(pk))
         ]
-        return sorted(found, key=lambda group: (-group.count, group.label.position))
+        return sorted(groups, key=lambda group: (-group.count, group.label.position))
 
     # --- images ---
 
@@ -126,7 +126,7 @@ class LabelDataPage:
 
     @property
     def _known_total(self) -> int | None:
-        """How many images are shown, where the counts beside them tell it; counting again takes longer."""
+        """The number of matching images if the page's counts contain it, else None. Saves a COUNT query."""
         query = self.query
         if query.order.column not in ("id", "name", *(["confidence"] if query.tab == "suggested" else [])):
             return None
@@ -141,8 +141,8 @@ class LabelDataPage:
     @cached_property
     def slice(self) -> Slice:
         if self._only is not None:
-            found = list(Image.objects.filter(project=self.project, pk__in=self._only))
-            return Slice(found, position=1, total=len(found))
+            images = list(Image.objects.filter(project=self.project, pk__in=self._only))
+            return Slice(images, position=1, total=len(images))
         if self.query.sort_name == "similar":
             return self._similar()
         images = self._read_images()
@@ -150,13 +150,16 @@ class LabelDataPage:
         if total is None:
             is_whole = not (self.query.before or self.query.after) and len(images) < self.query.show
             total = len(images) if is_whole else self.images.count()
-        kept = self._read_kept(images)
+        retained = self._read_retained(images)
         if not images:
-            return Slice(kept=kept, total=total)
-        return Slice(images, kept, self._position(images, total), total)
+            return Slice(retained=retained, total=total)
+        return Slice(images, retained, self._position(images, total), total)
 
     def _position(self, images: list[Image], total: int) -> int | None:
-        """Counted from the nearer end and no further than COUNTED, so that no depth takes longer."""
+        """Position of the first image, counted from the nearer end; None beyond MAX_COUNTED from both ends.
+
+        The limit keeps deep pages as fast as the first.
+        """
         if not (self.query.before or self.query.after):
             return 1
         if (before := self._count_beyond(images[0], is_later=False)) <= MAX_COUNTED:
@@ -166,47 +169,49 @@ class LabelDataPage:
 
     def _count_beyond(self, image: Image, *, is_later: bool) -> int:
         order = self.query.order
-        there = self.images.filter(order.beyond(Cursor.of(image, order), is_later=is_later))
-        return int(there.order_by()[: MAX_COUNTED + 1].count())
+        beyond = self.images.filter(order.beyond(Cursor.of(image, order), is_later=is_later))
+        return int(beyond.order_by()[: MAX_COUNTED + 1].count())
 
     def _read_images(self) -> list[Image]:
         query, order = self.query, self.query.order
         rows = self.images.order_by(*order.by)
         if cursor := Cursor.read(query.after, order):
             earlier = self.images.filter(order.beyond(cursor, is_later=False)).order_by(*order.backwards)
-            if len(found := list(earlier[: query.show])) == query.show:
-                return found[::-1]
+            if len(reversed_images := list(earlier[: query.show])) == query.show:
+                return reversed_images[::-1]
         elif cursor := Cursor.read(query.before, order):
             later = list(rows.filter(order.beyond(cursor, is_later=True))[: query.show])
             if later:
                 return later
-        return list(rows[: query.show])  # the first page, also where the wanted one has become empty
+        return list(rows[: query.show])  # the first page, also if the requested page is empty by now
 
     def _similar(self) -> Slice:
-        """The most similar ones first; the cursor of a page is the number of images before it."""
+        """A page of the most similar images, best first. Its cursor is the number of images before it."""
         assert self.query.like is not None
         ranked = similarity.nearest(self.project, self.query.like, MAX_SIMILAR)
-        found = {image.pk: image for image in self.images}
-        ordered = [found[pk] for pk in ranked if pk in found]
+        images = {image.pk: image for image in self.images}
+        ordered = [images[pk] for pk in ranked if pk in images]
         start = parse_int(self.query.before) or 0
         if self.query.after:
             start = max(0, (parse_int(self.query.after) or 0) - self.query.show)
         part = ordered[start : start + self.query.show]
-        return Slice(part, self._read_kept(part), start + 1 if part else 0, len(ordered))
+        return Slice(part, self._read_retained(part), start + 1 if part else 0, len(ordered))
 
-    def _read_kept(self, images: list[Image]) -> list[Image]:
-        missing = sorted(self._keep - {image.pk for image in images})[: self.query.show]
+    def _read_retained(self, images: list[Image]) -> list[Image]:
+        missing = sorted(self._retained_ids - {image.pk for image in images})[: self.query.show]
         if not missing:
             return []
         return list(Image.objects.alive().filter(project=self.project, pk__in=missing))
 
     @cached_property
     def _shown(self) -> list[Image]:
-        """What is kept stands where it was: by id where that is the order, else before the others."""
-        images, kept = self.slice.images, self.slice.kept
-        if not kept or self.query.order.column != "id" or self.query.sort_name == "similar":
-            return [*kept, *images]
-        return sorted([*images, *kept], key=lambda image: image.pk, reverse=self.query.order.is_descending)
+        """The images as displayed; retained images are in id order if the page is, else they come first."""
+        images, retained = self.slice.images, self.slice.retained
+        if not retained or self.query.order.column != "id" or self.query.sort_name == "similar":
+            return [*retained, *images]
+        return sorted(
+            [*images, *retained], key=lambda image: image.pk, reverse=self.query.order.is_descending
+        )
 
     @cached_property
     def tiles(self) -> list[Tile]:
@@ -214,7 +219,7 @@ class LabelDataPage:
         carried: dict[int, list[Label]] = {image.pk: [] for image in self._shown}
         rows = Annotation.objects.filter(image_id__in=list(carried)).order_by("label__position", "pk")
         for image_id, label_id in rows.values_list("image_id", "label_id"):
-            if label_id in labels:  # made by somebody since the labels were read
+            if label_id in labels:  # a label may have been created after the labels were read
                 carried[image_id].append(labels[label_id])
         return [self._tile(image, carried[image.pk], labels) for image in self._shown]
 
@@ -236,43 +241,43 @@ class LabelDataPage:
 
     @cached_property
     def _addresses(self) -> tuple[str, str]:
-        """The beginnings of the addresses: resolving hundreds of them takes longer than the queries."""
+        """URL prefixes of thumbnails and files: reversing hundreds of URLs takes longer than the queries."""
         thumbnail = reverse("image_thumbnail", args=[self.project.pk, "0"])
         file = reverse("image_file", args=[self.project.pk, 0])
         return thumbnail.removesuffix("0.webp"), file.removesuffix("0/file/")
 
     # --- addresses ---
 
-    def _cursor(self, image: Image, place: int) -> str:
+    def _cursor(self, image: Image, position: int) -> str:
         if self.query.sort_name == "similar":
-            return str(place)
+            return str(position)
         return str(Cursor.of(image, self.query.order))
 
     @property
     def newer_address(self) -> str:
-        here = self.slice
-        if not here.has_earlier:
+        if not self.slice.has_earlier:
             return ""
-        return self.query.address(before="", after=self._cursor(here.images[0], (here.position or 1) - 1))
+        first, position = self.slice.images[0], self.slice.position or 1
+        return self.query.address(before="", after=self._cursor(first, position - 1))
 
     @property
     def older_address(self) -> str:
-        here = self.slice
-        if not here.has_later:
+        if not self.slice.has_later:
             return ""
-        return self.query.address(before=self._cursor(here.images[-1], here.last_position), after="")
+        last = self.slice.images[-1]
+        return self.query.address(before=self._cursor(last, self.slice.last_position), after="")
 
     bin_days = property(lambda self: settings.EXEML_BIN_DAYS)
     max_image_mb = property(lambda self: settings.EXEML_MAX_IMAGE_MB)
 
     @property
     def sizes(self) -> list[tuple[int, str]]:
-        """Page sizes with their addresses; the first image stays where it is."""
+        """Page sizes with their query strings; the first image stays the same."""
         return [(size, self.query.address(show=size)) for size in PAGE_SIZES]
 
     @property
     def sorts(self) -> list[dict[str, Any]]:
-        """The orders that make sense on this tab, with their addresses."""
+        """The sort orders of this tab with their query strings."""
         names = ["newest", "oldest", "name"]
         if self.query.tab in ("unlabeled", "suggested"):
             names = ["useful", "confidence", "uncertain", *names]
@@ -284,12 +289,12 @@ class LabelDataPage:
 
     @property
     def carried(self) -> list[tuple[str, str]]:
-        """Names and values of the address, for a form that changes one of them."""
+        """Names and values of the query string, for a form that changes one of them."""
         return parse_qsl(self.query.first_page())
 
     @cached_property
-    def here(self) -> str:
-        """The query string of what is shown."""
+    def query_string(self) -> str:
+        """The query string of this page."""
         return self.query.address()
 
     @property

@@ -1,4 +1,4 @@
-"""The values that Label Data shows: a label with its count, a tile, a slice of the images."""
+"""The values that Label Data shows: a label with its count, a tile, one page of images."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 from projects.models import Image, Label
 
-MAX_COUNTED = 5_000  # images before or after a page that are counted for its position
+MAX_COUNTED = 5_000  # at most so many images before or after a page are counted for its position
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """A label of the project and how many living images carry it."""
+    """A label of the project and its image count, the bin excluded."""
 
     label: Label
     count: int
@@ -19,7 +19,7 @@ class LabelRow:
 
 @dataclass(frozen=True)
 class Tile:
-    """One image of the grid, with all that its element carries."""
+    """One image of the grid with everything that its HTML element needs."""
 
     image: Image
     labels: list[Label]
@@ -35,7 +35,7 @@ class Tile:
 
     @property
     def percent(self) -> int:
-        """Of the suggestion; rounded down, so that 100 is never said of what is not certain."""
+        """Confidence of the suggestion, rounded down: only certainty shows as 100."""
         return int(100 * (self.image.confidence or 0))
 
     @property
@@ -44,22 +44,22 @@ class Tile:
 
     @property
     def alt_text(self) -> str:
-        """The image for people who hear the page."""
-        words = ", ".join(label.name for label in self.labels) or "no label"
+        """What a screen reader says for the image."""
+        labels = ", ".join(label.name for label in self.labels) or "no label"
         if self.suggestion and not self.labels:
-            words = f"suggested {self.suggestion.name}, {self.percent} %"
-        return f"{self.image.name}, {words}"
+            labels = f"suggested {self.suggestion.name}, {self.percent} %"
+        return f"{self.image.name}, {labels}"
 
 
 @dataclass(frozen=True)
 class Slice:
-    """One page of images and where it lies among those of its tab and filter.
+    """One page of images and its position among all that match.
 
-    `kept` have left the tab and are shown beside them. `has_later` says whether another page follows.
+    `retained`: images that left the tab and stay visible.
     """
 
     images: list[Image] = field(default_factory=list)
-    kept: list[Image] = field(default_factory=list)
+    retained: list[Image] = field(default_factory=list)
     position: int | None = 0  # of the first image, counted from 1; None: COUNTED or more from either end
     total: int = 0
 
@@ -76,7 +76,7 @@ class Slice:
         return bool(self.images) and (self.position is None or self.last_position < self.total)
 
     @property
-    def words(self) -> str:
+    def range_text(self) -> str:
         if self.position is None:
             return f"beyond the first {MAX_COUNTED:,} of {self.total:,}"
         return f"{self.position:,}–{self.last_position:,} of {self.total:,}"

@@ -1,4 +1,4 @@
-"""The data source of a project: a folder of the server or an S3 prefix that an operator allowed."""
+"""The data source of a project: a server folder or an S3 prefix below a root that operators allow."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from django.db import transaction
 from projects.models import DataSource, Project
 from projects.transfers.file_sources import FileSource, FolderSource, S3Source, clean_path
 
-NOT_ALLOWED = "Begin with one of the places that operators allowed: {roots}."
-NONE_ALLOWED = "Operators have not allowed any place yet (EXEML_SOURCE_ROOTS)."
+NOT_ALLOWED = "The address must start with one of these locations: {roots}."
+NONE_ALLOWED = "Operators have not allowed any location yet (EXEML_SOURCE_ROOTS)."
 
 
 def allowed_roots() -> list[str]:
-    """The places below which data sources may lie, without what only the program needs to know."""
+    """The allowed roots of data sources, without their S3 options."""
     return [_without_query(root) for root in settings.EXEML_SOURCE_ROOTS]
 
 
@@ -27,7 +27,7 @@ def _without_query(root: str) -> str:
 
 
 def _root_of(address: str) -> str:
-    """The allowed root that `address` lies below, as operators wrote it. Raises ValidationError."""
+    """The longest allowed root above `address`, as configured. Raises ValidationError if there is none."""
     fitting = [
         root
         for root in settings.EXEML_SOURCE_ROOTS
@@ -43,14 +43,14 @@ def _not_allowed() -> str:
 
 
 def check_address(address: str) -> str:
-    """The address in one spelling. Raises ValidationError where it lies below no allowed root."""
+    """The normalized address. Raises ValidationError if it is below no allowed root."""
     if ".." in address.split("/"):
         raise ValidationError("Give the folder itself, without “..”.")
-    wanted = _normalized(address.strip())
-    root = _without_query(_root_of(wanted))
-    if not is_remote(wanted):
-        _check_folder(wanted, root)
-    return wanted
+    normalized = _normalized(address.strip())
+    root = _without_query(_root_of(normalized))
+    if not is_remote(normalized):
+        _check_folder(normalized, root)
+    return normalized
 
 
 def is_remote(address: str) -> bool:
@@ -73,7 +73,7 @@ def _check_folder(address: str, root: str) -> None:
 
 
 def open_source(address: str) -> FileSource:
-    """Raises ValidationError where operators do not allow the address any more."""
+    """The source at `address`. Raises ValidationError if the address is not allowed any more."""
     address = check_address(address)
     if not is_remote(address):
         return FolderSource(address)
@@ -92,6 +92,6 @@ def set_source(project: Project, address: str, *, has_folder_labels: bool, by: U
 
 
 def file_address(source: DataSource | str, path: str) -> str:
-    """What `Image.source` says of a file of the data source."""
+    """The value of `Image.source` for a file of the data source."""
     base = source if isinstance(source, str) else source.address
     return f"{base.rstrip('/')}/{path}"[-1024:]

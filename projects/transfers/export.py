@@ -1,6 +1,6 @@
-"""Taking images and labels along: streamed archives, manifests and tables; importing one gives the same.
+"""Export of images and labels as streamed archives, manifests and tables. Importing one restores both.
 
-An export holds the images of an address of Label Data, living ones, in the order of their ids.
+An export contains the images that a query of Label Data matches, the bin excluded, ordered by id.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ IMAGE_FOLDER = "images"
 
 
 class ExportFormat(models.TextChoices):
-    """What an export looks like."""
+    """The formats of an export."""
 
     ARCHIVE = "archive", "Everything (zip): images, manifest, labels with colours and keys"
     FOLDERS = "folders", "A folder for each label (zip)"
-    TEXTS = "texts", "10.jpg and 10.txt (zip): one label in each line"
-    MANIFEST = "manifest", "Manifest alone, as ModelArts writes it"
+    TEXTS = "texts", "10.jpg and 10.txt (zip): one label per line"
+    MANIFEST = "manifest", "Only the manifest, in the format of ModelArts"
     TABLE = "table", "Table (CSV)"
 
 
@@ -41,7 +41,7 @@ CONTENT_TYPES = {ExportFormat.MANIFEST: "application/jsonl", ExportFormat.TABLE:
 
 @dataclass(frozen=True)
 class Export:
-    """What is sent: a name for the file, and its content in pieces. `size_bytes` is 0 where unknown."""
+    """A file to send: its name and its content in pieces. `size_bytes` is 0 if unknown."""
 
     file_name: str
     content_type: str
@@ -59,7 +59,7 @@ class ExportRow:
 
     @property
     def labels(self) -> list[str]:
-        return [mark.name for mark in self.entry_labels]
+        return [label.name for label in self.entry_labels]
 
 
 def export_images(project: Project, image_ids: Sequence[int], format: ExportFormat) -> Export:
@@ -74,20 +74,20 @@ def export_images(project: Project, image_ids: Sequence[int], format: ExportForm
 
 
 def read_rows(project: Project, image_ids: Sequence[int]) -> Iterator[ExportRow]:
-    """The living images among `image_ids` with their labels, by id."""
+    """The images among `image_ids` that are not in the bin, with their labels, ordered by id."""
     names = _UniqueNames()
     for chunk in chunks(sorted(image_ids)):
-        marks: dict[int, list[manifest.EntryLabel]] = {}
+        labels_of: dict[int, list[manifest.EntryLabel]] = {}
         carried = Annotation.objects.filter(image_id__in=chunk).order_by("label__position", "pk")
         fields = ("image_id", "label__name", "source", "by__username", "at", "confidence")
-        for image_id, label, source, by, at, confidence in carried.values_list(*fields):
-            marks.setdefault(image_id, []).append(entry_label(label, source, by, at, confidence))
+        for image_id, name, source, by, at, confidence in carried.values_list(*fields):
+            labels_of.setdefault(image_id, []).append(entry_label(name, source, by, at, confidence))
         for image in Image.objects.alive().filter(project=project, pk__in=chunk).order_by("pk"):
-            yield ExportRow(image, names.unique(image), tuple(marks.get(image.pk, ())))
+            yield ExportRow(image, names.unique(image), tuple(labels_of.get(image.pk, ())))
 
 
 class _UniqueNames:
-    """File names of one export: safe on every system, each stem once whatever its case."""
+    """File names of one export: valid on every system, each stem unique, case ignored."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
@@ -108,9 +108,9 @@ def _suffix_fits(suffix: str, format: str) -> bool:
 
 
 def safe_name(name: str) -> str:
-    """A name that no system forbids and no program hides or takes for a way out of the archive."""
-    kept = "".join("_" if character in '<>:"|?*\\/' else character for character in name).rstrip(". ")
-    return f"_{kept}" if kept.startswith(".") or not kept else kept
+    """A file name that is valid on every system, is not hidden and does not lead out of the archive."""
+    safe = "".join("_" if character in '<>:"|?*\\/' else character for character in name).rstrip(". ")
+    return f"_{safe}" if safe.startswith(".") or not safe else safe
 
 
 # --- manifests and tables ---
@@ -159,7 +159,7 @@ def _label_list(project: Project) -> bytes:
 
 
 def _folder_archive(project: Project, rows: Iterable[ExportRow]) -> ZipStream:
-    """An image with several labels lies in several folders, one without in none."""
+    """One folder per label. An image with several labels is in several folders, an unlabeled one in none."""
     archive = _new_archive()
     for row in rows:
         for folder in [f"{safe_name(label)}/" for label in row.labels] or [""]:
@@ -184,7 +184,7 @@ _ARCHIVE_WRITERS: dict[str, Callable[[Project, Iterable[ExportRow]], ZipStream]]
 
 
 def _new_archive() -> ZipStream:
-    """Pictures do not shrink again; the size of what is stored as it is can be told beforehand."""
+    """Stored, not compressed: images do not compress further, and the archive's size is known beforehand."""
     return ZipStream(compress_type=ZIP_STORED, sized=True)
 
 
@@ -193,7 +193,7 @@ def _add_image(archive: ZipStream, path: str, image: Image) -> None:
 
 
 class _Spool:
-    """Lines of a manifest on the way into the archive; large ones wait on the disk."""
+    """The manifest, collected while images are added to the archive; a large one spills to disk."""
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(1 << 22)  # noqa: SIM115 (read later)

@@ -1,4 +1,4 @@
-"""Where files to import lie: a zip archive, a folder of the server, an S3 prefix. All are read alike."""
+"""Sources of files to import: a zip archive, a server folder, an S3 prefix. All have the same interface."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ BROKEN = "The file is broken or cut off in the archive."
 
 
 class SourceUnreadable(Exception):
-    """A place that cannot be read at all; the text is a sentence with the cause and a remedy."""
+    """The source cannot be read at all; the message names cause and remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file of a place: its path with `/`, and its size in bytes."""
+    """A file of a source: its path with `/`, and its size in bytes."""
 
     path: str
     size: int
@@ -34,16 +34,16 @@ class SourceFile:
 
 class FileSource(Protocol):
     def files(self) -> list[SourceFile]:
-        """All files that somebody can have meant, by path. Raises Unreadable."""
+        """All files of the user, ordered by path. Raises SourceUnreadable."""
         ...
 
     def read(self, path: str, limit: int) -> bytes:
-        """The whole file. Raises Refused where it has more than `limit` bytes or cannot be read."""
+        """The whole file. Raises ImageRefused if it has more than `limit` bytes or cannot be read."""
         ...
 
 
 class EmptySource:
-    """No place: the images are in the project already."""
+    """A source without files: all images are in the project already."""
 
     def files(self) -> list[SourceFile]:
         return []
@@ -67,7 +67,7 @@ class ZipSource:
             for member in self._zip.infolist()
             if not member.is_dir() and is_user_file(clean_path(member.filename))
         }
-        if self._members and all(one.flag_bits & ENCRYPTED for one in self._members.values()):
+        if self._members and all(member.flag_bits & ENCRYPTED for member in self._members.values()):
             raise SourceUnreadable(
                 "The archive is protected by a password. Make one without, and import that."
             )
@@ -83,7 +83,7 @@ class ZipSource:
             raise ImageRefused("The file is protected by a password.")
         try:
             with self._zip.open(member) as file:
-                content = file.read(limit + 1)  # the size in the archive's list may be a lie
+                content = file.read(limit + 1)  # the size in the archive's directory may be wrong
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as problem:
             raise ImageRefused(BROKEN) from problem
         if len(content) > limit:
@@ -92,7 +92,7 @@ class ZipSource:
 
 
 class FolderSource:
-    """A folder of the server, without what lies behind symbolic links."""
+    """A server folder; symbolic links are not followed."""
 
     def __init__(self, root: str | Path) -> None:
         self._root = Path(root)
@@ -105,7 +105,7 @@ class FolderSource:
             raise SourceUnreadable(
                 f"The folder {self._root} cannot be read ({reason}). Ask an operator whether it is mounted."
             ) from problem
-        return sorted(self._walk(), key=lambda one: one.path)
+        return sorted(self._walk(), key=lambda file: file.path)
 
     def _walk(self) -> Iterator[SourceFile]:
         for folder, inner, names in os.walk(self._root):
@@ -115,7 +115,7 @@ class FolderSource:
                 try:
                     info = path.lstat()
                 except OSError:
-                    continue  # gone in this moment
+                    continue  # deleted since the folder was listed
                 if stat.S_ISREG(info.st_mode):
                     yield SourceFile(path.relative_to(self._root).as_posix(), info.st_size)
 
@@ -132,7 +132,7 @@ class FolderSource:
 
 
 class S3Source:
-    """What lies below `s3://bucket/prefix?endpoint=…&region=…`; keys are found as boto3 finds them."""
+    """The objects below `s3://bucket/prefix?endpoint=…&region=…`; boto3 finds the credentials."""
 
     def __init__(self, address: str) -> None:
         parts = urlsplit(address)
@@ -145,7 +145,7 @@ class S3Source:
     @property
     def _client(self) -> Any:
         if self._made is None:
-            import boto3  # half a second, and only where somebody has S3
+            import boto3  # takes half a second; only S3 needs it
 
             self._made = boto3.client("s3", **self._options)
         return self._made
@@ -157,15 +157,16 @@ class S3Source:
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self._bucket, Prefix=self._prefix
             )
-            found = [
-                SourceFile(one["Key"].removeprefix(self._prefix), one["Size"])
+            files = [
+                SourceFile(entry["Key"].removeprefix(self._prefix), entry["Size"])
                 for page in pages
-                for one in page.get("Contents", [])
+                for entry in page.get("Contents", [])
             ]
         except (BotoCoreError, ClientError) as problem:
             raise SourceUnreadable(f"The bucket {self._bucket} does not answer: {problem}") from problem
-        meant = [one for one in found if one.path and not one.path.endswith("/") and is_user_file(one.path)]
-        return sorted(meant, key=lambda one: one.path)
+        # Keys that end in "/" are placeholders of folders.
+        user_files = [file for file in files if not file.path.endswith("/") and is_user_file(file.path)]
+        return sorted(user_files, key=lambda file: file.path)
 
     def read(self, path: str, limit: int) -> bytes:
         from botocore.exceptions import BotoCoreError, ClientError
@@ -181,12 +182,12 @@ class S3Source:
 
 
 def clean_path(path: str) -> str:
-    """A path of an archive: forward slashes, nothing that leads out of it."""
+    """The path with forward slashes and without parts that lead out of the source."""
     parts = path.replace("\\", "/").split("/")
     return "/".join(part for part in parts if part not in ("", ".", ".."))
 
 
 def is_user_file(path: str) -> bool:
-    """False for what systems put beside people's files."""
+    """False for hidden files and for those that operating systems add."""
     parts = path.lower().split("/")
     return bool(path) and not any(part.startswith(".") or part in IGNORED_NAMES for part in parts)

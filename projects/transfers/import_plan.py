@@ -1,6 +1,6 @@
-"""What an import will do, file by file: which images, and what says their labels.
+"""The plan of an import: its images in order, and where their labels come from.
 
-The same place gives the same plan, so that a killed import goes on at its place in it.
+The same source gives the same plan, so a killed import resumes at its cursor.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ SPLIT_OF_USAGE = {"TRAIN": Split.TRAIN.value, "EVAL": Split.EVAL.value}
 
 
 class LabelsFrom(models.TextChoices):
-    """What says the labels of imported images."""
+    """Where the labels of imported images come from."""
 
-    AUTOMATIC = "auto", "Whatever is there (a manifest, a table, text files or folders)"
-    FOLDERS = "folders", "The folder that each image lies in"
-    TEXTS = "texts", "Text files: 10.txt beside 10.jpg, one label in each line"
+    AUTOMATIC = "auto", "Detect (a manifest, a table, text files or folders)"
+    FOLDERS = "folders", "The folder of each image"
+    TEXTS = "texts", "Text files: 10.txt beside 10.jpg, one label per line"
     MANIFEST = "manifest", "A manifest in the archive"
     TABLE = "table", "A CSV table in the archive"
-    NOTHING = "nothing", "Nothing: import the images without labels"
+    NOTHING = "nothing", "None: import the images without labels"
 
 
 class CannotPlan(Exception):
-    """The import cannot begin; the text is a sentence with cause and remedy."""
+    """The import cannot start; the message names cause and remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportItem:
-    """One image of an import: a file of the place, or (`image_id`) one that the project has already.
+    """One image of an import: a file of the source (`path`) or an image of the project (`image_id`).
 
-    `text_path` names the file that holds its labels. `problem` says why it is refused unread.
+    `text_path`: the text file with its labels. `problem`: why the image is refused without being read.
     """
 
     name: str
@@ -68,19 +68,19 @@ class ImportPlan:
 
 def make_plan(
     project: Project,
-    place: FileSource,
+    source: FileSource,
     *,
     labels_from: LabelsFrom = LabelsFrom.AUTOMATIC,
     description: tuple[str, bytes] | None = None,
     mapping: PathMapping | None = None,
 ) -> ImportPlan:
-    """Look at the names in the place and at what describes them.
+    """Plan an import from the names of the source's files and from what describes them.
 
-    `description`: name and content of a manifest or a table that came beside the place. Raises CannotPlan,
-    Unreadable.
+    `description`: name and content of a manifest or a table that was uploaded beside the source.
+    Raises CannotPlan, SourceUnreadable.
     """
-    found = place.files()
-    looks, described, rest = _read_descriptions(place, found, labels_from, description)
+    files = source.files()
+    looks, described, rest = _read_descriptions(source, files, labels_from, description)
     finder = ImageFinder(project, rest, mapping or PathMapping())
     kind, entries = described or (LabelsFrom.NOTHING, [])
     if any(entry.entry_labels for entry in entries) or (entries and (description or not rest)):
@@ -89,7 +89,7 @@ def make_plan(
         raise CannotPlan("There is no file to import.")
     if labels_from in (LabelsFrom.MANIFEST, LabelsFrom.TABLE):
         word = "manifest (.manifest or .jsonl)" if labels_from == LabelsFrom.MANIFEST else "CSV table"
-        raise CannotPlan(f"There is no {word} in the archive. Choose what else says the labels.")
+        raise CannotPlan(f"There is no {word} in the archive. Choose where else the labels come from.")
     texts, pictures = _pair_text_files(rest)
     kind = labels_from if labels_from != LabelsFrom.AUTOMATIC else _detect_label_source(pictures, texts)
     items = _items_of_files(pictures, texts, kind)
@@ -97,7 +97,7 @@ def make_plan(
 
 
 def _with_splits(items: list[ImportItem], entries: list[Entry], finder: ImageFinder) -> list[ImportItem]:
-    """A table with sets and no labels adds the set to what the folders say."""
+    """Add the splits of a table without labels to items whose labels come from folders or text files."""
     sides = {finder.find(entry.source).path: SPLIT_OF_USAGE.get(entry.usage, "") for entry in entries}
     return [replace(item, split=sides.get(item.path) or item.split) for item in items]
 
@@ -106,29 +106,29 @@ def _with_splits(items: list[ImportItem], entries: list[Entry], finder: ImageFin
 
 
 def _read_descriptions(
-    place: FileSource, found: list[SourceFile], labels_from: LabelsFrom, beside: tuple[str, bytes] | None
+    source: FileSource, files: list[SourceFile], labels_from: LabelsFrom, beside: tuple[str, bytes] | None
 ) -> tuple[list[LabelLook], tuple[LabelsFrom, list[Entry]] | None, list[SourceFile]]:
     """The list of labels, the entries of a manifest or table, and the other files."""
     looks: list[LabelLook] = []
     described = _parse_description(*beside) if beside else None
     rest: list[SourceFile] = []
     candidates: list[SourceFile] = []
-    for one in found:
-        (candidates if _suffix(one.path) in {*MANIFEST_SUFFIXES, ".csv", ".tsv"} else rest).append(one)
-    for one in sorted(candidates, key=lambda one: (one.path.count("/"), one.path)):
-        content = _read_text(place, one.path)
-        if _suffix(one.path) == ".csv" and csv_labels.is_label_list(content):
+    for file in files:
+        (candidates if _suffix(file.path) in {*MANIFEST_SUFFIXES, ".csv", ".tsv"} else rest).append(file)
+    for file in sorted(candidates, key=lambda file: (file.path.count("/"), file.path)):
+        content = _read_text(source, file.path)
+        if _suffix(file.path) == ".csv" and csv_labels.is_label_list(content):
             looks = looks or csv_labels.read_label_list(content)
-        elif described is None and _is_wanted(one.path, labels_from):
-            described = _parse_candidate(one.path, content, labels_from)
-        # Further ones are left: an export for several tools holds the same labels twice.
+        elif described is None and _is_wanted(file.path, labels_from):
+            described = _parse_candidate(file.path, content, labels_from)
+        # Only the first one counts: an export for several tools contains the same labels twice.
     return looks, described, rest
 
 
 def _parse_candidate(
     path: str, content: bytes, labels_from: LabelsFrom
 ) -> tuple[LabelsFrom, list[Entry]] | None:
-    """A table that nobody asked for may be about anything; a manifest is about labels."""
+    """Parse a manifest, or a table whose header fits: a table that nobody chose may be about anything."""
     if _suffix(path) in MANIFEST_SUFFIXES or labels_from == LabelsFrom.TABLE:
         return _parse_description(path, content)
     try:
@@ -142,9 +142,9 @@ def _is_wanted(path: str, labels_from: LabelsFrom) -> bool:
     return labels_from in (LabelsFrom.AUTOMATIC, kind)
 
 
-def _read_text(place: FileSource, path: str) -> bytes:
+def _read_text(source: FileSource, path: str) -> bytes:
     try:
-        return place.read(path, MAX_TEXT_BYTES)
+        return source.read(path, MAX_TEXT_BYTES)
     except ImageRefused as refusal:
         raise CannotPlan(f"{path}: {refusal}") from refusal
 
@@ -163,23 +163,23 @@ def _parse_description(name: str, content: bytes) -> tuple[LabelsFrom, list[Entr
 
 
 def _items_of_entries(entries: Iterable[Entry], finder: ImageFinder) -> list[ImportItem]:
-    """One item an image. What several lines about the same image say is put together.
+    """One item per image; several lines about the same image are merged.
 
-    Where lines about different images found the same file, the one whose path is closest has it.
+    If addresses of different images match the same file, the one with the longest common path end gets it.
     """
     items: list[ImportItem] = []
-    holders: dict[object, tuple[int, str, int]] = {}  # file or image → (its item, source, shared)
+    holders: dict[object, tuple[int, str, int]] = {}  # path or image id → (index of its item, source, shared)
     for entry in entries:
         item, shared = _item_of_entry(entry, finder)
         key = item.path or item.image_id
-        place, source, closest = holders.get(key, (-1, "", 0)) if key else (-1, "", 0)
-        if place >= 0 and source == entry.source:
-            items[place] = _merge_items(items[place], item)
+        index, source, closest = holders.get(key, (-1, "", 0)) if key else (-1, "", 0)
+        if index >= 0 and source == entry.source:
+            items[index] = _merge_items(items[index], item)
             continue
-        if place >= 0 and shared <= closest:
+        if index >= 0 and shared <= closest:
             item = _without_image(item)
-        elif place >= 0:
-            items[place] = _without_image(items[place])
+        elif index >= 0:
+            items[index] = _without_image(items[index])
         if key and not item.problem:
             holders[key] = (len(items), entry.source, shared)
         items.append(item)
@@ -187,8 +187,8 @@ def _items_of_entries(entries: Iterable[Entry], finder: ImageFinder) -> list[Imp
 
 
 def _merge_items(first: ImportItem, item: ImportItem) -> ImportItem:
-    marks = {mark.name: mark for mark in (*first.entry_labels, *item.entry_labels)}
-    return replace(first, entry_labels=tuple(marks.values()), split=item.split or first.split)
+    by_name = {label.name: label for label in (*first.entry_labels, *item.entry_labels)}
+    return replace(first, entry_labels=tuple(by_name.values()), split=item.split or first.split)
 
 
 def _without_image(item: ImportItem) -> ImportItem:
@@ -209,42 +209,42 @@ def _read_is_hard(entry: Entry) -> bool | None:
     return bool(value) if value in (0, 1, True, False) else None
 
 
-# --- files alone ---
+# --- files without a manifest or table ---
 
 
-def _pair_text_files(found: Sequence[SourceFile]) -> tuple[dict[str, str], list[SourceFile]]:
-    """Text files beside pictures, by the picture's path; and the files that are left."""
-    texts = {_stem(one.path): one.path for one in found if _suffix(one.path) == ".txt"}
-    stems = {_stem(one.path) for one in found if _suffix(one.path) in IMAGE_SUFFIXES}
+def _pair_text_files(files: Sequence[SourceFile]) -> tuple[dict[str, str], list[SourceFile]]:
+    """Text files beside images, by the image's stem; and all other files."""
+    texts = {_stem(file.path): file.path for file in files if _suffix(file.path) == ".txt"}
+    stems = {_stem(file.path) for file in files if _suffix(file.path) in IMAGE_SUFFIXES}
     pairs = {stem: path for stem, path in texts.items() if stem in stems}
     used = set(pairs.values())
-    return pairs, [one for one in found if one.path not in used]
+    return pairs, [file for file in files if file.path not in used]
 
 
-def _detect_label_source(found: Sequence[SourceFile], texts: dict[str, str]) -> LabelsFrom:
-    """What most probably says the labels: texts beside half of the pictures, or two folders at least."""
-    pictures = [one.path for one in found if _suffix(one.path) in IMAGE_SUFFIXES]
+def _detect_label_source(files: Sequence[SourceFile], texts: dict[str, str]) -> LabelsFrom:
+    """Text files if at least half of the images have one; else folders, if there are two or more."""
+    pictures = [file.path for file in files if _suffix(file.path) in IMAGE_SUFFIXES]
     if texts and 2 * len(texts) >= len(pictures):
         return LabelsFrom.TEXTS
     folders = Counter(_folder(path) for path in pictures)
-    named = [folder for folder in folders if folder]
-    return LabelsFrom.FOLDERS if len(named) > 1 else LabelsFrom.NOTHING
+    folder_names = [folder for folder in folders if folder]
+    return LabelsFrom.FOLDERS if len(folder_names) > 1 else LabelsFrom.NOTHING
 
 
-def _items_of_files(found: Sequence[SourceFile], texts: dict[str, str], kind: LabelsFrom) -> list[ImportItem]:
-    told: dict[LabelsFrom, Callable[[str], ImportItem]] = {
+def _items_of_files(files: Sequence[SourceFile], texts: dict[str, str], kind: LabelsFrom) -> list[ImportItem]:
+    builders: dict[LabelsFrom, Callable[[str], ImportItem]] = {
         LabelsFrom.FOLDERS: lambda path: _item_in_folder(path),
         LabelsFrom.TEXTS: lambda path: ImportItem(
             _file_name(path), path, text_path=texts.get(_stem(path), "")
         ),
     }
-    if kind not in told:
-        return [ImportItem(_file_name(one.path), one.path) for one in found]
-    return [told[kind](one.path) for one in found]
+    if kind not in builders:
+        return [ImportItem(_file_name(file.path), file.path) for file in files]
+    return [builders[kind](file.path) for file in files]
 
 
 def _item_in_folder(path: str) -> ImportItem:
-    """The folder is the label; one above it that is called train or val is the set."""
+    """The folder is the label. A parent folder with the name of a split, such as train, is the split."""
     label = _folder(path)
     above = PurePosixPath(path).parts[:-2]
     usage = next(
@@ -255,12 +255,12 @@ def _item_in_folder(path: str) -> ImportItem:
         ),
         "",
     )
-    marks = (EntryLabel(label, annotated_by=""),) if label else ()
-    return ImportItem(_file_name(path), path, entry_labels=marks, split=SPLIT_OF_USAGE.get(usage, ""))
+    labels = (EntryLabel(label, annotated_by=""),) if label else ()
+    return ImportItem(_file_name(path), path, entry_labels=labels, split=SPLIT_OF_USAGE.get(usage, ""))
 
 
 def read_label_file(content: bytes) -> tuple[EntryLabel, ...]:
-    """The labels of a text file, one in each line."""
+    """The labels of a text file, one per line."""
     text = content.decode("utf-8-sig", "replace").replace("\0", "")
     names = dict.fromkeys(line.strip() for line in itertools.islice(text.splitlines(), 1000))
     return tuple(EntryLabel(name, annotated_by="") for name in names if name)

@@ -1,4 +1,4 @@
-"""An import in words: how far it is, how long it will take, what became of the files."""
+"""The summary of an import: its progress, the remaining time and the results of its files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COUNT_TITLES = {
     "added": "added",
     "restored": "restored from the bin",
     "present": "in the project already",
-    "duplicate": "the same picture as another",
+    "duplicate": "duplicates of other files",
     "labeled": "labeled",
     "refused": "refused",
 }
@@ -42,7 +42,7 @@ class TransferSummary:
 
     @property
     def seconds_left(self) -> float | None:
-        """From the pace so far, once that means something."""
+        """Estimate from the speed so far; None before the first chunk is done."""
         transfer = self.transfer
         if not transfer.is_active or not transfer.started_at or transfer.cursor == 0:
             return None
@@ -51,9 +51,9 @@ class TransferSummary:
 
     @property
     def counts(self) -> list[tuple[str, int]]:
-        """Words and numbers of all that happened, in a fixed order."""
+        """(title, number) of each result that occurred, in a fixed order."""
         counted = self.transfer.report.get("counts", {})
-        return [(words, counted[name]) for name, words in COUNT_TITLES.items() if counted.get(name)]
+        return [(title, counted[name]) for name, title in COUNT_TITLES.items() if counted.get(name)]
 
     @property
     def label_source_text(self) -> str:
@@ -66,21 +66,17 @@ class TransferSummary:
 
     @cached_property
     def rejected_count(self) -> int:
-        return (
-            self.transfer.rejected_files.count()
-            if len(self.rejected_files) == MAX_REJECTED_SHOWN
-            else len(self.rejected_files)
-        )
+        return self.transfer.rejected_files.count()
 
     @cached_property
     def added_count(self) -> int:
-        """Of the images that it added, those that are still there."""
+        """How many images that the import added are not in the bin."""
         return Image.objects.alive().filter(transfer=self.transfer).count()
 
 
 @dataclass(frozen=True)
 class VanishedImages:
-    """Images whose file is not in the data source any more, and are not in the bin yet."""
+    """Images outside the bin whose file is not in the data source any more."""
 
     count: int
     images: list[Image]
@@ -88,10 +84,6 @@ class VanishedImages:
     @property
     def more(self) -> int:
         return self.count - len(self.images)
-
-
-def summarize(transfer: Transfer) -> TransferSummary:
-    return TransferSummary(transfer)
 
 
 def vanished_images(transfer: Transfer) -> VanishedImages:

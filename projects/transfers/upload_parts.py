@@ -1,6 +1,6 @@
-"""Uploaded files of an import: kept in parts in the default storage, read as one file.
+"""Uploaded files of an import: stored in parts in the default storage, read as one file.
 
-A part that arrived stays: an upload that was cut off goes on with the parts that are missing.
+Parts that have arrived are kept, so an interrupted upload resumes with the missing parts.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ PART_BYTES = 8 * 1024 * 1024
 
 
 class WrongPart(ValueError):
-    """A part that does not belong to the upload; the text is a sentence."""
+    """A part that does not belong to the upload; the message is for the user."""
 
 
 def upload_folder(transfer: Transfer) -> str:
-    """Where the uploaded files lie in the default storage."""
+    """The folder of the uploaded files in the default storage."""
     return f"transfers/{transfer.pk}"
 
 
 def part_count(size: int) -> int:
-    """Into how many parts a file of `size` bytes is cut."""
+    """The number of parts of a file of `size` bytes."""
     return math.ceil(size / PART_BYTES)
 
 
@@ -37,23 +37,25 @@ def part_name(transfer: Transfer, file: int, number: int) -> str:
 
 
 def save_part(transfer: Transfer, file: int, number: int, content: bytes) -> None:
-    """Store one part. Raises WrongPart where the upload has no such part or it has another size."""
-    told = transfer.options["files"]
-    if not 0 <= file < len(told) or not 0 <= number < part_count(told[file]["size"]):
+    """Store one part. Raises WrongPart if its number or size does not fit the upload."""
+    files = transfer.options["files"]
+    if not 0 <= file < len(files) or not 0 <= number < part_count(files[file]["size"]):
         raise WrongPart("This part does not belong to the upload.")
-    wanted = min(PART_BYTES, told[file]["size"] - number * PART_BYTES)
-    if len(content) != wanted:
-        raise WrongPart(f"The part has {len(content):,} bytes instead of {wanted:,}.")
+    expected = min(PART_BYTES, files[file]["size"] - number * PART_BYTES)
+    if len(content) != expected:
+        raise WrongPart(f"The part has {len(content):,} bytes instead of {expected:,}.")
     storage.save_whole(part_name(transfer, file, number), content)
 
 
 def missing_parts(transfer: Transfer) -> list[list[int]]:
     """The numbers of the parts that have not arrived, for each file."""
-    found = []
-    for file, told in enumerate(transfer.options["files"]):
-        here = _stored_names(f"{upload_folder(transfer)}/{file}")
-        found.append([number for number in range(part_count(told["size"])) if f"{number:05d}" not in here])
-    return found
+    missing = []
+    for file, upload in enumerate(transfer.options["files"]):
+        stored = _stored_names(f"{upload_folder(transfer)}/{file}")
+        missing.append(
+            [number for number in range(part_count(upload["size"])) if f"{number:05d}" not in stored]
+        )
+    return missing
 
 
 def _stored_names(folder: str) -> set[str]:
@@ -64,7 +66,7 @@ def _stored_names(folder: str) -> set[str]:
 
 
 def open_file(transfer: Transfer, file: int) -> io.BufferedReader:
-    """The uploaded file, seekable. Raises FileNotFoundError while reading where a part is missing."""
+    """The uploaded file, seekable. Reading raises FileNotFoundError if a part is missing."""
     size = transfer.options["files"][file]["size"]
     names = [part_name(transfer, file, number) for number in range(part_count(size))]
     return io.BufferedReader(_JoinedParts(names, size), 1 << 20)

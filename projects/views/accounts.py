@@ -1,4 +1,4 @@
-"""Signing in and out, and one's password."""
+"""Sign in, sign out and change the password."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from exeml_site.lib.http import public, signed_in
 from projects.forms.accounts import ChangePasswordForm, SignInForm
 from projects.workspace import login_throttle
 
-FORM_VERBS = ["get", "head", "post", "options"]  # Django's form views would take a PUT for a POST
+FORM_VERBS = ["get", "head", "post", "options"]  # Django's form views would treat a PUT like a POST
 
 
 class SignIn(auth.LoginView):
@@ -29,7 +29,7 @@ class SignIn(auth.LoginView):
         return super().form_valid(form)
 
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
-        """422, or 429 while the brake holds."""
+        """422, or 429 while sign-in is blocked."""
         is_braked = form.has_error(NON_FIELD_ERRORS, "braked")
         if not is_braked:
             login_throttle.count_failure(

@@ -1,4 +1,4 @@
-"""Dataset versions: the list, one version with its differences, its manifest, and the labels as they were."""
+"""Dataset versions: the list, one version, its differences, its manifest, and restoring its labels."""
 
 from __future__ import annotations
 
@@ -51,31 +51,31 @@ def dataset_version(request: PageRequest, project: Project, dataset_name: str) -
 @project_page(Role.VIEWER)
 @require_safe
 def dataset_differences(request: PageRequest, project: Project, dataset_name: str) -> HttpResponse:
-    """What became of another version on the way to this one: `?from=V001&kind=relabeled&page=2`."""
+    """The changes from another version to this one: `?from=V001&kind=relabeled&page=2`."""
     version = _get(project, dataset_name)
     if not request.GET.get("from"):
         return redirect_to(request, _address(version))
     other = _get(project, request.GET["from"])
     context: dict[str, Any] = {"project": project, "version": version, "other": other}
     try:
-        found = compare.differences(other, version)
+        comparison = compare.differences(other, version)
     except ManifestDamaged as problem:
         return page(request, "datasets/dataset_differences.html", context | {"problem": str(problem)})
     asked = request.GET.get("kind", "")
     kind = (
         asked
         if asked in compare.DIFFERENCE_KINDS
-        else next((kind for kind, _, count in found.counts if count), "added")
+        else next((kind for kind, _, count in comparison.counts if count), "added")
     )
-    ones = found.of(kind)
-    last = max(1, -(-len(ones) // PAGE_SIZE))
+    differences = comparison.of(kind)
+    last = max(1, -(-len(differences) // PAGE_SIZE))
     number = min(max(parse_int(request.GET.get("page")) or 1, 1), last)
-    shown = ones[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
-    images = Image.objects.in_bulk([one.image_id for one in shown])
+    shown_differences = differences[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]
+    images = Image.objects.in_bulk([difference.image_id for difference in shown_differences])
     context |= {
-        "found": found,
+        "comparison": comparison,
         "kind": kind,
-        "lines": [(one, images.get(one.image_id)) for one in shown],
+        "lines": [(difference, images.get(difference.image_id)) for difference in shown_differences],
         "number": number,
         "last": last,
     }
@@ -85,7 +85,7 @@ def dataset_differences(request: PageRequest, project: Project, dataset_name: st
 @project_page(Role.VIEWER)
 @require_safe
 def dataset_manifest(request: PageRequest, project: Project, dataset_name: str) -> HttpResponseBase:
-    """The manifest as it was published, byte for byte."""
+    """The manifest exactly as it was published."""
     version = _get(project, dataset_name)
     try:
         path = storage.local_path(version.manifest)
@@ -99,7 +99,7 @@ def dataset_manifest(request: PageRequest, project: Project, dataset_name: str) 
 @project_page(Role.MANAGER)
 @require_http_methods(["GET", "POST"])
 def restore_labels(request: PageRequest, project: Project, dataset_name: str) -> HttpResponse:
-    """GET shows what would change, POST puts the labels back as they were."""
+    """GET shows what would change, POST restores the labels of the version."""
     version = _get(project, dataset_name)
     try:
         if request.method == "GET":
@@ -125,7 +125,7 @@ def _versions(project: Project) -> Any:
 
 
 def _get(project: Project, name: str) -> DatasetVersion:
-    """A published version: one that is only reserved has nothing to show yet."""
+    """A published version; a reserved one has nothing to show yet."""
     version: DatasetVersion = get_object_or_404(
         _versions(project), name__iexact=name, published_at__isnull=False
     )
@@ -138,7 +138,7 @@ def _address(version: DatasetVersion) -> str:
 
 
 def _rows(version: DatasetVersion) -> list[dict[str, Any]]:
-    """Counts by label and side, with the label's row where it still exists."""
+    """Counts by label and split, with the `Label` if it still exists."""
     labels = {label.name: label for label in Label.objects.filter(project=version.project_id)}
     rows = [
         {"name": name, "label": labels.get(name), "train": sides["TRAIN"], "eval": sides["EVAL"]}

@@ -1,4 +1,4 @@
-"""History: what was done in a project and to one image, taking it back and doing it again."""
+"""The history of a project and of one image, with undo and redo."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def history(request: PageRequest, project: Project) -> HttpResponse:
 @project_page(Role.LABELER)
 @require_POST
 def undo_event(request: PageRequest, project: Project, event_id: int) -> HttpResponse:
-    """Take a deed of the history back, or do again what was taken back."""
+    """Undo an event of the history, or redo one that was undone."""
     event = get_object_or_404(LabelEvent, project=project, pk=event_id)
     is_undo = event.kind == LabelEvent.Kind.UNDO
     try:
@@ -35,8 +35,8 @@ def undo_event(request: PageRequest, project: Project, event_id: int) -> HttpRes
     except actions.CannotUndo as refusal:
         context = {**_context(request, project), "problem": str(refusal)}
         return page(request, PAGE, context, fragment=FRAGMENT, status=409)
-    words = undo_text(event, undone, "Done again" if is_undo else "Taken back")
-    return page(request, PAGE, {**_context(request, project), "words": words}, fragment=FRAGMENT)
+    message = undo_text(event, undone, "Redone" if is_undo else "Undone")
+    return page(request, PAGE, {**_context(request, project), "message": message}, fragment=FRAGMENT)
 
 
 def _context(request: PageRequest, project: Project) -> dict[str, Any]:
@@ -55,14 +55,12 @@ def image_history(request: PageRequest, project: Project, image_id: int) -> Http
 @project_page(Role.LABELER)
 @require_POST
 def redo_labeling(request: PageRequest, project: Project) -> HttpResponse:
-    """Do again what the user took back last."""
+    """Redo what the user undid last."""
     event = actions.last_undo(project, request.user)
     if event is None:
-        return refreshed_page(
-            request, project, Notice("There is nothing of yours to do again.", level="info")
-        )
+        return refreshed_page(request, project, Notice("You have nothing to redo.", level="info"))
     try:
         undone = actions.redo(event, request.user)
     except actions.CannotUndo as refusal:
         return refreshed_page(request, project, Notice(str(refusal), level="warning"), status=409)
-    return refreshed_page(request, project, Notice(undo_text(event, undone, "Done again"), undone.event))
+    return refreshed_page(request, project, Notice(undo_text(event, undone, "Redone"), undone.event))

@@ -22,7 +22,7 @@ from projects.models import Image, Project, Role
 from projects.quality import hard_examples
 from projects.views.label_data import Notice, first_error, refreshed_page, refused_page, selected_images
 
-# What became of a file as an HTTP status of its own: one request carries several files.
+# HTTP status of each file's outcome: one request carries several files.
 STATUS_CODES = {"added": 201, "restored": 200, "duplicate": 409, "refused": 422}
 NEIGHBOUR_COUNT = 5
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -31,11 +31,11 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 @project_page(Role.LABELER)
 @require_POST
 def upload_images(request: PageRequest, project: Project) -> HttpResponse:
-    """The outcome of every file: as JSON for the page's script, as a page for a plain form."""
+    """Upload files. Answers each file's outcome, as JSON for the page's script or as a page."""
     outcomes = add_images(project, request.FILES.getlist("files"), request.user)
     if "application/json" in request.headers.get("Accept", ""):
         if not outcomes:
-            return JsonResponse({"outcomes": [], "error": "The request holds no file."}, status=422)
+            return JsonResponse({"outcomes": [], "error": "The request contains no file."}, status=422)
         return JsonResponse({"outcomes": [_as_json(outcome) for outcome in outcomes]})
     context = {"project": project, "outcomes": outcomes}
     return page(request, "label_data/upload.html", context, status=200 if outcomes else 422)
@@ -44,18 +44,20 @@ def upload_images(request: PageRequest, project: Project) -> HttpResponse:
 @project_page(Role.LABELER)
 @require_POST
 def label_uploads(request: PageRequest, project: Project) -> HttpResponse:
-    """Labels that images got while they were uploaded: from their folders, text files, or one for all.
+    """Apply the labels chosen during an upload: from folders, from text files, or one for all images.
 
-    Images that have labels already keep them.
+    Existing labels are kept.
     """
     form = UploadLabelsForm(request.POST)
     if not form.is_valid():
         return JsonResponse({"error": first_error(form)}, status=422)
-    wanted = form.cleaned_data["marks"]
+    requested = form.cleaned_data["marks"]
     problems = {
-        pk: reason for pk, marks in wanted.items() if (reason := bulk_import.labels_problem(project, marks))
+        pk: reason
+        for pk, labels in requested.items()
+        if (reason := bulk_import.labels_problem(project, labels))
     }
-    possible = {pk: marks for pk, marks in wanted.items() if pk not in problems}
+    possible = {pk: labels for pk, labels in requested.items() if pk not in problems}
     given = bulk_import.import_labels(project, possible, request.user)
     return JsonResponse({"labeled": given.labeled, "kept": len(given.kept), "problems": problems})
 
@@ -73,7 +75,7 @@ def _as_json(outcome: Outcome) -> dict[str, object]:
 @project_page(Role.VIEWER)
 @require_safe
 def image_file(request: PageRequest, project: Project, image_id: int) -> HttpResponseBase:
-    """The file as it was uploaded."""
+    """The uploaded file, unchanged."""
     image = get_object_or_404(Image, pk=image_id, project=project)
     return _file_response(image.file_name, CONTENT_TYPES[image.format], image.name)
 
@@ -81,7 +83,7 @@ def image_file(request: PageRequest, project: Project, image_id: int) -> HttpRes
 @project_page(Role.VIEWER)
 @require_safe
 def image_thumbnail(request: PageRequest, project: Project, sha256: str) -> HttpResponseBase:
-    """The address alone says which file: no row is read."""
+    """The thumbnail. Its URL identifies the file, so no row is read."""
     if not SHA256.fullmatch(sha256):
         raise Http404
     name = Image(project=project, sha256=sha256).thumbnail_name
@@ -91,7 +93,7 @@ def image_thumbnail(request: PageRequest, project: Project, sha256: str) -> Http
 @project_page(Role.VIEWER)
 @require_safe
 def image_neighbours(request: PageRequest, project: Project, image_id: int) -> HttpResponse:
-    """The five labeled images that look most like one: why a label is suggested or doubted."""
+    """The most similar labeled images: they show why a label is suggested or doubted."""
     image = get_object_or_404(Image.objects.select_related("project"), pk=image_id, project=project)
     context = {"project": project, "image": image, "neighbours": nearest_labeled(image, NEIGHBOUR_COUNT)}
     context["hard"] = hard_examples.describe_reasons(image.hard_reasons)
@@ -99,7 +101,7 @@ def image_neighbours(request: PageRequest, project: Project, image_id: int) -> H
 
 
 def _file_response(stored: str, content_type: str, name: str) -> HttpResponseBase:
-    """Content never changes under its address, so browsers ask once."""
+    """A stored file as a response that browsers cache forever: content never changes under its URL."""
     try:
         file = default_storage.open(stored)
     except FileNotFoundError:
@@ -116,8 +118,8 @@ def delete_images(request: PageRequest, project: Project) -> HttpResponse:
     if not form.is_valid():
         return refused_page(request, project, first_error(form))
     event = actions.delete_images(project, selected_images(request, project, form), request.user)
-    words = f"{counted(len(event.changes))} moved to the bin." if event else "They are in the bin already."
-    return refreshed_page(request, project, Notice(words, event))
+    message = f"{counted(len(event.changes))} moved to the bin." if event else "They are in the bin already."
+    return refreshed_page(request, project, Notice(message, event))
 
 
 @project_page(Role.LABELER)
@@ -127,5 +129,5 @@ def restore_images(request: PageRequest, project: Project) -> HttpResponse:
     if not form.is_valid():
         return refused_page(request, project, first_error(form))
     event = actions.restore_images(project, selected_images(request, project, form), request.user)
-    words = f"{counted(len(event.changes))} restored." if event else "They are restored already."
-    return refreshed_page(request, project, Notice(words, event))
+    message = f"{counted(len(event.changes))} restored." if event else "They are restored already."
+    return refreshed_page(request, project, Notice(message, event))

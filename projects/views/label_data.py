@@ -1,4 +1,4 @@
-"""Label Data: the grid of a project's images, and labeling them."""
+"""Label Data: the grid of a project's images, labeling and undo."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Kind = LabelEvent.Kind
 
 @dataclass(frozen=True)
 class Notice:
-    """The sentence after a deed; `event` can be taken back."""
+    """The message after an action; `event` can be undone."""
 
     text: str = ""
     event: LabelEvent | None = None
@@ -50,15 +50,14 @@ def label_data(request: PageRequest, project: Project) -> HttpResponse:
 @project_page(Role.VIEWER)
 @require_safe
 def image_grid(request: PageRequest, project: Project) -> HttpResponse:
-    """Grid, counts and labels as they are now: other people and uploads change them.
+    """Refresh grid, counts and labels, which other people and uploads change.
 
-    With `part=tiles` only the images of a further page, for a grid that goes on as one scrolls; with `only`
-    those images alone, as they are now.
+    `part=tiles`: only the tiles of a further page, for endless scrolling. `only`: only these images' tiles.
     """
     if request.GET.get("part") == "tiles":
         return page(request, TILES, page_context(request, project))
-    if named := request.GET.get("only"):
-        ids = [int(one) for one in named.split(",")[:MAX_ONLY] if one.isdecimal() and len(one) < 19]
+    if only := request.GET.get("only"):
+        ids = [int(pk) for pk in only.split(",")[:MAX_ONLY] if pk.isdecimal() and len(pk) < 19]
         return page(request, TILES, {"page": LabelDataPage(project, request.GET.dict(), only=ids)})
     return refreshed_page(request, project)
 
@@ -69,27 +68,25 @@ def label_images(request: PageRequest, project: Project) -> HttpResponse:
     form = LabelImagesForm(request.POST, project=project)
     if not form.is_valid():
         return refused_page(request, project, first_error(form))
-    wanted = form.cleaned_data
+    cleaned = form.cleaned_data
     images = selected_images(request, project, form)
     try:
-        event = actions.apply(project, images, add=wanted["add"], remove=wanted["remove"], by=request.user)
+        event = actions.apply(project, images, add=cleaned["add"], remove=cleaned["remove"], by=request.user)
     except ValidationError as error:
         return refused_page(request, project, error.messages[0])
     notice = (
         Notice(f"{describe_labeling(event)}.", event) if event else Notice("Nothing to change.", level="info")
     )
-    return refreshed_page(request, project, notice, keep=images if wanted["stays"] else ())
+    return refreshed_page(request, project, notice, retain=images if cleaned["stays"] else ())
 
 
 @project_page(Role.LABELER)
 @require_POST
 def undo_labeling(request: PageRequest, project: Project) -> HttpResponse:
-    """Take back the deed that is named, or what the user did last."""
+    """Undo the given event, else the user's last action."""
     event = _event_to_undo(project, request)
     if event is None:
-        return refreshed_page(
-            request, project, Notice("There is nothing of yours to take back.", level="info")
-        )
+        return refreshed_page(request, project, Notice("You have nothing to undo.", level="info"))
     try:
         undone = actions.undo(event, request.user)
     except actions.CannotUndo as refusal:
@@ -98,15 +95,15 @@ def undo_labeling(request: PageRequest, project: Project) -> HttpResponse:
 
 
 def _event_to_undo(project: Project, request: PageRequest) -> LabelEvent | None:
-    named = request.POST.get("event", "")
-    if not named:
+    event_id = request.POST.get("event", "")
+    if not event_id:
         return actions.last_action(project, request.user)
-    number = int(named) if named.isdecimal() and len(named) < 19 else 0
+    number = int(event_id) if event_id.isdecimal() and len(event_id) < 19 else 0
     return get_object_or_404(LabelEvent, project=project, pk=number)
 
 
 def selected_images(request: PageRequest, project: Project, form: ImagesForm) -> list[int]:
-    """The images that a valid form is about: those it names, or all that the page's address matches."""
+    """The image ids of a valid form: those it lists, or all that match the page's query."""
     if form.cleaned_data["matching"]:
         return matching_ids(project, request.GET.dict(), request.user)
     images: list[int] = form.cleaned_data["images"]
@@ -116,21 +113,21 @@ def selected_images(request: PageRequest, project: Project, form: ImagesForm) ->
 # --- answering ---
 
 
-def page_context(request: PageRequest, project: Project, keep: Iterable[int] = ()) -> dict[str, Any]:
-    """What the page and its fragments show. What the user may not do is not in it."""
+def page_context(request: PageRequest, project: Project, retain: Iterable[int] = ()) -> dict[str, Any]:
+    """Context of the page and its fragments, without actions that the user's role does not allow."""
     can_label = request.membership.role >= Role.LABELER
-    bench = LabelDataPage(project, request.GET.dict(), keep, request.user, can_label=can_label)
+    data_page = LabelDataPage(project, request.GET.dict(), retain, request.user, can_label=can_label)
     people = usernames_of(project)
     return {
         "project": project,
-        "page": bench,
-        "readiness": readiness(project, [(row.label, row.count) for row in bench.labels]),
-        "chips": chips(bench.query, bench.labels, people),
-        "filter_fields": filter_fields(bench.query, bench.labels, people),
+        "page": data_page,
+        "readiness": readiness(project, [(row.label, row.count) for row in data_page.labels]),
+        "chips": chips(data_page.query, data_page.labels, people),
+        "filter_fields": filter_fields(data_page.query, data_page.labels, people),
         "page_sizes": PAGE_SIZES,
         "can_label": can_label,
         "can_review": request.membership.role >= Role.REVIEWER,
-        "mine": assignments.count_assigned(project, request.user) if can_label else 0,
+        "assigned_count": assignments.count_assigned(project, request.user) if can_label else 0,
         "new_label_form": LabelForm(project=project) if can_label else None,
     }
 
@@ -140,19 +137,19 @@ def refreshed_page(
     project: Project,
     notice: Notice | None = None,
     *,
-    keep: Iterable[int] = (),
+    retain: Iterable[int] = (),
     status: int = 200,
     **more: Any,
 ) -> HttpResponse:
-    """The grid and, out of band, all that changes with it; without htmx back to the page."""
+    """The grid and, out of band, all that changes with it. Without htmx a redirect to the page."""
     if not wants_fragment(request) and request.method == "POST":
         return redirect_to(request, f"{reverse('label_data', args=[project.pk])}?{request.GET.urlencode()}")
-    context = {**page_context(request, project, keep), "notice": notice, **more}
+    context = {**page_context(request, project, retain), "notice": notice, **more}
     return page(request, PAGE, context, fragment="label_data/_refresh.html", status=status)
 
 
 def refused_page(request: PageRequest, project: Project, error: str) -> HttpResponse:
-    """Nothing was changed: the reason at the field, and the grid as it is."""
+    """The unchanged grid with the error at the label field, as 422."""
     context = {**page_context(request, project), "label_error": error}
     return page(request, PAGE, context, fragment="label_data/_refresh.html", status=422)
 
@@ -161,17 +158,17 @@ def first_error(form: Any) -> str:
     return str(next(iter(form.errors.values()))[0])
 
 
-def undo_text(event: LabelEvent, undone: actions.UndoResult, deed: str = "Taken back") -> str:
-    """“Taken back for 10 images; 2 were changed by somebody since and stay.”"""
+def undo_text(event: LabelEvent, undone: actions.UndoResult, verb: str = "Undone") -> str:
+    """“Undone for 10 images; 2 images were changed since and stay.”"""
     root, details = root_event(event), undone.event.details
     if root.kind == Kind.RENAME_LABEL:
-        return f"{deed}: the label is “{details['to']}” again."
+        return f"{verb}: the label is “{details['to']}” again."
     if root.kind == Kind.EDIT_LABEL:
-        return f"{deed}: colour and key of “{details['name']}”."
-    words = f"{deed} for {counted(undone.restored)}"
+        return f"{verb}: colour and key of “{details['name']}”."
+    text = f"{verb} for {counted(undone.restored)}"
     if root.kind == Kind.DELETE_LABEL and event.kind != Kind.UNDO:
-        words = f"The label “{details['name']}” is back on {counted(undone.restored)}"
+        text = f"The label “{details['name']}” is back on {counted(undone.restored)}"
     if not undone.skipped:
-        return f"{words}."
+        return f"{text}."
     are = "was changed since and stays" if undone.skipped == 1 else "were changed since and stay"
-    return f"{words}; {counted(undone.skipped)} {are}."
+    return f"{text}; {counted(undone.skipped)} {are}."

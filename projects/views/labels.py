@@ -1,4 +1,4 @@
-"""All Labels: making, renaming, dressing, merging and deleting the labels of a project."""
+"""All Labels: create, rename, edit, merge and delete the labels of a project."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def rename_label(request: PageRequest, project: Project, label_id: int) -> HttpR
     if form.is_valid():
         try:
             event = actions.rename_label(label, form.cleaned_data["name"], request.user)
-        except ValidationError as error:  # somebody took the name in this moment
+        except ValidationError as error:  # another user took the name meanwhile
             form.add_error("name", error)
         else:
             notice = Notice(f"“{old}” is called “{label}” now.", event) if event else None
@@ -65,7 +65,7 @@ def rename_label(request: PageRequest, project: Project, label_id: int) -> HttpR
 @project_page(Role.LABELER)
 @require_http_methods(["GET", "HEAD", "POST"])
 def edit_label(request: PageRequest, project: Project, label_id: int) -> HttpResponse:
-    """Colour and key; the dialog also moves the label and merges it into another."""
+    """Change colour and key. The dialog also offers to move or merge the label."""
     label = get_object_or_404(Label, pk=label_id, project=project)
     form = LabelLookForm(request.POST if request.method == "POST" else None, project=project, label=label)
     if form.is_valid():
@@ -74,7 +74,7 @@ def edit_label(request: PageRequest, project: Project, label_id: int) -> HttpRes
             event = actions.edit_label(
                 label, request.user, colour=look["colour"], hot_key=look["hot_key"], swap=look["swap"]
             )
-        except ValidationError as error:  # somebody took the key in this moment
+        except ValidationError as error:  # another user took the key meanwhile
             form.add_error("hot_key", error)
         else:
             return refreshed_page(
@@ -86,7 +86,7 @@ def edit_label(request: PageRequest, project: Project, label_id: int) -> HttpRes
 @project_page(Role.LABELER)
 @require_POST
 def move_label(request: PageRequest, project: Project, label_id: int) -> HttpResponse:
-    """Up or down in All Labels."""
+    """Move the label up or down in All Labels."""
     label = get_object_or_404(Label, pk=label_id, project=project)
     actions.move_label(label, -1 if request.POST.get("to") == "up" else 1)
     return refreshed_page(request, project)
@@ -104,8 +104,8 @@ def merge_label(request: PageRequest, project: Project, label_id: int) -> HttpRe
         except ValidationError as error:
             form.add_error("into", error)
         else:
-            words = f"“{name}” is merged into “{into}”: {counted(len(event.changes))}."
-            return refreshed_page(request, project, Notice(words, event))
+            message = f"“{name}” is merged into “{into}”: {counted(len(event.changes))}."
+            return refreshed_page(request, project, Notice(message, event))
     return _dialog(request, project, label, merge_form=form, status=422)
 
 
@@ -115,7 +115,7 @@ def _dialog(
     context = {
         "project": project,
         "label": label,
-        "here": request.GET.urlencode(),
+        "query_string": request.GET.urlencode(),
         "colours": range(LABEL_COLOURS),
         "look_form": LabelLookForm(None, project=project, label=label),
         "merge_form": MergeForm(None, project=project, label=label),
@@ -130,12 +130,17 @@ def _dialog(
 @project_page(Role.LABELER)
 @require_http_methods(["GET", "HEAD", "POST"])
 def delete_label(request: PageRequest, project: Project, label_id: int) -> HttpResponse:
-    """Asks first, and says how many images lose the label."""
+    """GET asks and shows how many images lose the label; POST deletes."""
     label = get_object_or_404(Label, pk=label_id, project=project)
     form = DeleteLabelForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
         return _delete_label(request, project, label, form.cleaned_data["mode"])
-    context = {"project": project, "label": label, "here": request.GET.urlencode(), **_image_counts(label)}
+    context = {
+        "project": project,
+        "label": label,
+        "query_string": request.GET.urlencode(),
+        **_image_counts(label),
+    }
     context["bin_days"] = settings.EXEML_BIN_DAYS
     context["can_manage"] = request.membership.role >= Role.MANAGER
     return page(
@@ -148,26 +153,26 @@ def delete_label(request: PageRequest, project: Project, label_id: int) -> HttpR
 
 
 def _delete_label(request: PageRequest, project: Project, label: Label, mode: str) -> HttpResponse:
-    """Only a Manager deletes files before their time in the bin is over."""
+    """Delete the label. Only a Manager may delete files before their time in the bin is over."""
     if mode == "files" and request.membership.role < Role.MANAGER:
         raise PermissionDenied
     event = actions.delete_label(label, request.user, with_images=mode != "label")
-    words = _deleted_text(label, event)
+    message = _deleted_text(label, event)
     if mode == "files" and event:
         purged = bin.purge(project, event.details.get("binned", []))
-        words = f"“{label}” is deleted, and {counted(purged)} with their files, for good."
-    return refreshed_page(request, project, Notice(words, event if mode != "files" else None))
+        message = f"“{label}” is deleted, and {counted(purged)} with their files, for good."
+    return refreshed_page(request, project, Notice(message, event if mode != "files" else None))
 
 
 def _deleted_text(label: Label, event: LabelEvent | None) -> str:
     lost = counted(len(event.changes)) if event else "no image"
     binned = len(event.details.get("binned", ())) if event else 0
-    words = f"“{label}” is deleted; {lost} lost it"
-    return f"{words}, {counted(binned)} moved to the bin." if binned else f"{words}."
+    text = f"“{label}” is deleted; {lost} lost it"
+    return f"{text}, {counted(binned)} moved to the bin." if binned else f"{text}."
 
 
 def _image_counts(label: Label) -> dict[str, int]:
-    """How many images carry the label, and how many carry nothing else."""
+    """How many images have the label, and how many have no other label."""
     carriers = Annotation.objects.filter(label=label, image__deleted_at=None)
     others = Annotation.objects.filter(~Q(label=label), image__annotations__label=label)
     carrying = carriers.count()

@@ -1,4 +1,4 @@
-"""Several people at once: who labels what, who is here, second opinions and reviews."""
+"""Collaboration: assignments, presence, second opinions and reviews."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def _page(request: PageRequest, project: Project, status: int = 200, **more: Any
     states = Image.objects.alive().filter(project=project)
     context = {
         "project": project,
-        "pace": team_progress(project),
+        "progress": team_progress(project),
         "agreement": second_opinions.agreement(project),
-        "free": assignments.unassigned_images(project).count(),
-        "wanted": states.filter(opinion=OpinionState.WANTED).count(),
+        "unassigned": assignments.unassigned_images(project).count(),
+        "opinions_wanted": states.filter(opinion=OpinionState.WANTED).count(),
         "waiting": second_opinions.images_waiting_for(project, request.user).count()
         if role >= Role.LABELER
         else 0,
@@ -63,8 +63,8 @@ def _page(request: PageRequest, project: Project, status: int = 200, **more: Any
     return page(request, PAGE, {**context, **more}, status=status)
 
 
-def _done(request: PageRequest, project: Project, words: str) -> HttpResponse:
-    messages.success(request, words)
+def _done(request: PageRequest, project: Project, message: str) -> HttpResponse:
+    messages.success(request, message)
     return redirect_to(request, reverse("people", args=[project.pk]))
 
 
@@ -74,10 +74,10 @@ def _done(request: PageRequest, project: Project, words: str) -> HttpResponse:
 @project_page(Role.LABELER)
 @require_POST
 def assign_next(request: PageRequest, project: Project) -> HttpResponse:
-    """The next fifty for me; straight to work."""
+    """Assign the next images to the user and open them."""
     given = assignments.assign_next(project, request.user, request.user)
     if not given and not assignments.count_assigned(project, request.user):
-        messages.info(request, "Every unlabeled image is labeled or given to somebody already.")
+        messages.info(request, "Every image is labeled or assigned to somebody already.")
         return redirect_to(request, reverse("people", args=[project.pk]))
     return redirect_to(request, f"{reverse('label_data', args=[project.pk])}?tab=unlabeled&mine=1")
 
@@ -107,19 +107,19 @@ def take_assignments_back(request: PageRequest, project: Project, user_id: int) 
 @project_page(Role.VIEWER)
 @require_POST
 def report_presence(request: PageRequest, project: Project) -> HttpResponse:
-    """A sign of life of an open page; answers who else is here and what others changed."""
+    """Record that the page is open; answers the other people present and what they changed."""
     form = PresenceForm(request.POST)
     if not form.is_valid():
         return JsonResponse({"error": first_error(form)}, status=422)
     presence.record_presence(project, request.user, form.cleaned_data["image"])
-    told = presence.changes_since(project, request.user, form.cleaned_data["since"])
+    changes = presence.changes_since(project, request.user, form.cleaned_data["since"])
     others = presence.other_people(project, request.user)
     return JsonResponse(
         {
-            "people": [{"name": one.name, "image": one.image_id} for one in others],
-            "last": told.last_event,
-            "names": told.names,
-            "touched": told.touched,
+            "people": [{"name": person.name, "image": person.image_id} for person in others],
+            "last": changes.last_event,
+            "names": changes.names,
+            "touched": changes.image_ids,
         }
     )
 
@@ -134,13 +134,17 @@ def set_opinion_share(request: PageRequest, project: Project) -> HttpResponse:
     if not form.is_valid():
         return _page(request, project, 422, share_form=form)
     second_opinions.set_share(project, form.cleaned_data["share"])
-    return _done(request, project, f"A second opinion is asked for on {form.cleaned_data['share']} %.")
+    return _done(
+        request,
+        project,
+        f"Second opinions are requested for {form.cleaned_data['share']} % of the labeled images.",
+    )
 
 
 @project_page(Role.LABELER)
 @require_safe
 def opinion(request: PageRequest, project: Project) -> HttpResponse:
-    """One image without its labels, until there is none left for this person."""
+    """The next image that needs this user's second opinion, without its labels."""
     return _next_opinion(request, project, after=request.GET.get("after", ""))
 
 
@@ -188,7 +192,7 @@ def _next_opinion(
 @project_page(Role.REVIEWER)
 @require_safe
 def review(request: PageRequest, project: Project) -> HttpResponse:
-    """Images about which two people said different things."""
+    """Images whose two opinions differ."""
     return _review(request, project)
 
 

@@ -1,4 +1,4 @@
-"""The ExeML page: a team's projects; creating, describing and deleting them."""
+"""The project list; create, edit and delete a project."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def delete_project(request: PageRequest, project: Project) -> HttpResponse:
         try:
             lifecycle.delete_project(project, by=request.user)
         except lifecycle.ProjectRefused:
-            status = 409  # the page says what runs
+            status = 409  # the page lists what runs
         else:
             messages.success(request, f"{project} is deleted. An operator can restore it.")
             return redirect_to(request, _list_url(project))
@@ -92,10 +92,10 @@ def delete_project(request: PageRequest, project: Project) -> HttpResponse:
 
 
 def _membership(request: PageRequest) -> Membership | None:
-    """The user's membership in the team of `?team=`, kept as their choice, else in the present one."""
-    wanted = request.GET.get("team", "")
-    if wanted:
-        request.membership = _membership_in(wanted, request.user)
+    """The membership in the team of `?team=`, which becomes the current team, else in the current team."""
+    team_id = request.GET.get("team", "")
+    if team_id:
+        request.membership = _membership_in(team_id, request.user)
         if request.session.get(TEAM_KEY) != request.membership.team_id:
             request.session[TEAM_KEY] = request.membership.team_id
         return request.membership
@@ -118,10 +118,10 @@ def _list_context(request: PageRequest, membership: Membership) -> dict[str, Any
     sort = request.GET.get("sort", "")
     sort = sort if sort in project_rows.SORTS else project_rows.NEWEST_FIRST
     alive = team.projects.alive()
-    found = project_rows.sort_projects(
+    matching = project_rows.sort_projects(
         project_rows.search_projects(alive, text).select_related("created_by"), sort
     )
-    shown = Paginator(found, project_rows.PAGE_SIZE).get_page(request.GET.get("page"))
+    projects_page = Paginator(matching, project_rows.PAGE_SIZE).get_page(request.GET.get("page"))
     return {
         "team": team,
         "can_manage": membership.role >= Role.MANAGER,
@@ -132,8 +132,8 @@ def _list_context(request: PageRequest, membership: Membership) -> dict[str, Any
         "columns": [
             (column, column.aria_sort(sort), column.next_sort(sort)) for column in project_rows.COLUMNS
         ],
-        "shown": shown,
-        "rows": project_rows.read_rows(list(shown)),
+        "projects_page": projects_page,
+        "rows": project_rows.read_rows(list(projects_page)),
     }
 
 

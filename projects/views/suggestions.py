@@ -1,4 +1,4 @@
-"""To Be Confirmed: taking what is suggested, or refusing it."""
+"""To Be Confirmed: accept or reject suggestions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from projects.views.label_data import Notice, first_error, refreshed_page, refus
 @project_page(Role.LABELER)
 @require_POST
 def confirm_suggestions(request: PageRequest, project: Project) -> HttpResponse:
-    """Each image gets the label that is suggested for it."""
+    """Give each image its suggested label."""
     form = ImagesForm(request.POST)
     if not form.is_valid():
         return refused_page(request, project, first_error(form))
@@ -31,12 +31,12 @@ def confirm_suggestions(request: PageRequest, project: Project) -> HttpResponse:
 @project_page(Role.LABELER)
 @require_POST
 def refuse_suggestions(request: PageRequest, project: Project) -> HttpResponse:
-    """The images wait for another suggestion; nothing is labeled."""
+    """Reject the suggestions; the images stay unlabeled."""
     form = ImagesForm(request.POST)
     if not form.is_valid():
         return refused_page(request, project, first_error(form))
     number = suggestions.reject_suggestions(project, selected_images(request, project, form), request.user)
-    words = f"Refused for {counted(number)}: it is not suggested there again."
+    message = f"Refused for {counted(number)}: it is not suggested there again."
     return refreshed_page(
-        request, project, Notice(words if number else "None of them has a suggestion any more.")
+        request, project, Notice(message if number else "None of them has a suggestion any more.")
     )

@@ -1,4 +1,4 @@
-"""The members of a team and what each may do."""
+"""The members of a team and their roles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from projects.models import Membership, Role, Team
 from projects.workspace import members
 
 ROLES = [
-    (Role.MANAGER, "Does everything: creates projects, trains, deploys, manages members."),
+    (Role.MANAGER, "Has all rights: creates projects, trains, deploys, manages members."),
     (Role.REVIEWER, "Labels, and confirms or rejects what others labeled."),
     (Role.LABELER, "Uploads and labels images."),
     (Role.VIEWER, "Looks at everything, changes nothing."),
@@ -76,9 +76,9 @@ def remove_member(request: PageRequest, team: Team, user_id: int) -> HttpRespons
     return _done(request, team, f"{membership.user} is no longer a member of {team}.")
 
 
-def _done(request: PageRequest, team: Team, words: str) -> HttpResponse:
-    """A Manager who made themselves less than that still sees the page."""
-    messages.success(request, words)
+def _done(request: PageRequest, team: Team, message: str) -> HttpResponse:
+    """Redirect to the members page, which former Managers may see as well."""
+    messages.success(request, message)
     return redirect_to(request, reverse("team_members", args=[team.pk]))
 
 
@@ -91,7 +91,7 @@ def _members(
     refused: Membership | None = None,
     status: int = 200,
 ) -> HttpResponse:
-    """The page, with the refusal at the member that it is about."""
+    """The members page; `refusal` is shown beside the member `refused`."""
     members = team.memberships.select_related("user").order_by("-role", "user__username")
     context: dict[str, Any] = {"team": team, "members": members, "roles": ROLES}
     if request.membership.role >= Role.MANAGER:

@@ -1,4 +1,4 @@
-"""Import & Export: archives, manifests and tables in, the data source, and taking everything along."""
+"""Import & Export: imports of archives, manifests and tables, the data source, exports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from projects.labels import actions
 from projects.models import DataSource, Project, Role, Transfer
 from projects.transfers import data_source, imports, upload_parts
 from projects.transfers import export as dataset_export
-from projects.transfers.summary import TransferSummary, summarize, vanished_images
+from projects.transfers.summary import TransferSummary, vanished_images
 
 PAGE, STATUS = "transfers/transfers.html", "transfers/_transfer.html"
 MAX_RECENT = 20
@@ -48,7 +48,7 @@ def _page(request: PageRequest, project: Project, status: int = 200, **more: Any
         "exported": query.images(project, request.user).count(),
         "carried": list(_filter_params(request).items()),
         "is_filtered": query.is_filtered,
-        "recent": [summarize(one) for one in recent.select_related("by")[:MAX_RECENT]],
+        "recent": [TransferSummary(transfer) for transfer in recent.select_related("by")[:MAX_RECENT]],
     }
     return page(request, PAGE, {**context, **more}, status=status)
 
@@ -59,11 +59,13 @@ def _page(request: PageRequest, project: Project, status: int = 200, **more: Any
 @project_page(Role.LABELER)
 @require_POST
 def create_import(request: PageRequest, project: Project) -> HttpResponse:
-    """An import that comes with its files, as a plain form sends them, or whose files follow in parts."""
+    """Create an import. A plain form sends its files along; the page's script uploads them in parts later."""
     form, uploads = ImportForm(request.POST), request.FILES.getlist("uploads")
     if not form.is_valid():
         return _refused(request, project, form, str(next(iter(form.errors.values()))[0]))
-    files = form.cleaned_data["file_list"] or [{"name": one.name, "size": one.size} for one in uploads]
+    files = form.cleaned_data["file_list"] or [
+        {"name": upload.name, "size": upload.size} for upload in uploads
+    ]
     try:
         transfer = imports.create_import(project, files, form.options, request.user)
     except imports.ImportRefused as refusal:
@@ -107,7 +109,7 @@ def _address(transfer: Transfer) -> str:
 @project_page(Role.LABELER)
 @require_POST
 def keep_part(request: PageRequest, project: Project, transfer_id: int, file: int, part: int) -> HttpResponse:
-    """One part of an uploaded file, as the body of the request. The same part again takes its place."""
+    """Store one part of a file, the body of the request. Sending a part again replaces it."""
     transfer = get_object_or_404(Transfer, project=project, pk=transfer_id)
     if transfer.status != Transfer.Status.UPLOADING:
         return JsonResponse({"error": "This upload has ended."}, status=409)
@@ -140,14 +142,13 @@ def transfer(request: PageRequest, project: Project, transfer_id: int) -> HttpRe
 
 
 def _transfer_page(
-    request: PageRequest, project: Project, one: Transfer, status: int = 200, **more: Any
+    request: PageRequest, project: Project, transfer: Transfer, status: int = 200, **more: Any
 ) -> HttpResponse:
-    shown: TransferSummary = summarize(one)
     context = {
         "project": project,
-        "told": shown,
-        "transfer": one,
-        "vanished": vanished_images(one),
+        "summary": TransferSummary(transfer),
+        "transfer": transfer,
+        "vanished": vanished_images(transfer),
         "can_label": request.membership.role >= Role.LABELER,
         **more,
     }
@@ -157,64 +158,64 @@ def _transfer_page(
 @project_page(Role.LABELER)
 @require_POST
 def cancel_import(request: PageRequest, project: Project, transfer_id: int) -> HttpResponse:
-    one = get_object_or_404(Transfer, project=project, pk=transfer_id)
-    imports.cancel_import(one)
+    transfer = get_object_or_404(Transfer, project=project, pk=transfer_id)
+    imports.cancel_import(transfer)
     return _after_action(request, project, transfer_id)
 
 
 @project_page(Role.LABELER)
 @require_POST
 def take_import_back(request: PageRequest, project: Project, transfer_id: int) -> HttpResponse:
-    """What an ended import added goes to the bin, and the labels that it gave to others are undone."""
-    one = get_object_or_404(Transfer, project=project, pk=transfer_id)
-    if one.is_active:
+    """Move the images that an ended import added to the bin, and undo its labels on other images."""
+    transfer = get_object_or_404(Transfer, project=project, pk=transfer_id)
+    if transfer.is_active:
         return _transfer_page(
-            request, project, one, 409, problem="The import is still running. Cancel it first."
+            request, project, transfer, 409, problem="The import is still running. Cancel it first."
         )
-    moved = imports.undo_import(one, request.user)
+    moved = imports.undo_import(transfer, request.user)
     return _after_action(
-        request, project, transfer_id, words=f"{moved:,} images moved to the bin; labels undone."
+        request, project, transfer_id, message=f"{moved:,} images moved to the bin; labels undone."
     )
 
 
 @project_page(Role.LABELER)
 @require_POST
 def bin_vanished(request: PageRequest, project: Project, transfer_id: int) -> HttpResponse:
-    """Images whose file is not in the data source any more go to the bin, after somebody said so."""
-    one = get_object_or_404(Transfer, project=project, pk=transfer_id)
-    event = actions.delete_images(project, one.report.get("vanished", []), request.user)
+    """Move images whose file is not in the data source any more to the bin, on a user's request."""
+    transfer = get_object_or_404(Transfer, project=project, pk=transfer_id)
+    event = actions.delete_images(project, transfer.report.get("vanished", []), request.user)
     moved = len(event.changes) if event else 0
-    return _after_action(request, project, transfer_id, words=f"{moved:,} images moved to the bin.")
+    return _after_action(request, project, transfer_id, message=f"{moved:,} images moved to the bin.")
 
 
 def _after_action(request: PageRequest, project: Project, transfer_id: int, **more: Any) -> HttpResponse:
-    one = Transfer.objects.select_related("by").get(pk=transfer_id)
+    transfer = Transfer.objects.select_related("by").get(pk=transfer_id)
     if not wants_fragment(request):
-        return redirect_to(request, _address(one))
-    return _transfer_page(request, project, one, **more)
+        return redirect_to(request, _address(transfer))
+    return _transfer_page(request, project, transfer, **more)
 
 
 @project_page(Role.VIEWER)
 @require_safe
 def refusals(request: PageRequest, project: Project, transfer_id: int) -> StreamingHttpResponse:
-    """Every file that was refused and why, as a table."""
-    one = get_object_or_404(Transfer, project=project, pk=transfer_id)
-    answer = StreamingHttpResponse(_refusal_rows(one), content_type="text/csv; charset=utf-8")
-    answer["Content-Disposition"] = f'attachment; filename="import-{one.pk}-refused.csv"'
+    """Every refused file and the reason, as CSV."""
+    transfer = get_object_or_404(Transfer, project=project, pk=transfer_id)
+    answer = StreamingHttpResponse(_refusal_rows(transfer), content_type="text/csv; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="import-{transfer.pk}-refused.csv"'
     return answer
 
 
 class _EchoWriter:
-    """A file for the csv module that gives back what is written to it."""
+    """A file for the csv module whose `write` returns the line."""
 
     def write(self, line: str) -> str:
         return line
 
 
-def _refusal_rows(one: Transfer) -> Iterator[str]:
+def _refusal_rows(transfer: Transfer) -> Iterator[str]:
     writer = csv.writer(_EchoWriter(), lineterminator="\n")
     yield writer.writerow(["file", "reason"])
-    for row in one.rejected_files.values_list("name", "reason").iterator(chunk_size=2000):
+    for row in transfer.rejected_files.values_list("name", "reason").iterator(chunk_size=2000):
         yield writer.writerow(row)
 
 
@@ -227,9 +228,9 @@ def choose_source(request: PageRequest, project: Project) -> HttpResponse:
     form = DataSourceForm(request.POST)
     if not form.is_valid():
         return _page(request, project, 422, source_form=form)
-    wanted = form.cleaned_data
+    cleaned = form.cleaned_data
     source = data_source.set_source(
-        project, wanted["address"], has_folder_labels=wanted["has_folder_labels"], by=request.user
+        project, cleaned["address"], has_folder_labels=cleaned["has_folder_labels"], by=request.user
     )
     return redirect_to(request, _address(imports.synchronize(source, request.user)))
 
@@ -251,7 +252,7 @@ def synchronize_source(request: PageRequest, project: Project) -> HttpResponse:
 @project_page(Role.VIEWER)
 @require_safe
 def export(request: PageRequest, project: Project) -> HttpResponseBase:
-    """The images of an address of Label Data in the wanted format, streamed."""
+    """The images that match a query of Label Data in the chosen format, streamed."""
     form = ExportForm(request.GET)
     if not form.is_valid():
         return _page(request, project, 422, export_form=form)
@@ -267,7 +268,7 @@ def export(request: PageRequest, project: Project) -> HttpResponseBase:
 
 
 def _filter_params(request: PageRequest) -> dict[str, str]:
-    """The filters of Label Data in this address; without any, all images."""
+    """The filters of Label Data in the query string; without any, all images."""
     params = {"tab": "all", **request.GET.dict()}
     params.pop("format", None)
     return {"tab": "all"} if params["tab"] == "bin" else params

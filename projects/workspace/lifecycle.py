@@ -1,4 +1,4 @@
-"""Creating, describing, deleting and restoring projects. A deleted project keeps everything."""
+"""Create, describe, delete and restore projects. A deleted project keeps all its data."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
+from exeml_site.lib.errors import Refused
 from projects.apps import delete_blockers
 from projects.models import Project, Team
 
 NAME_TAKEN = "Your team already has a project of this name."
 
 
-class ProjectRefused(Exception):
-    """A rule forbids it; the message is for the user."""
+class ProjectRefused(Refused):
+    """A rule forbids the change; the message is for the user."""
 
 
 class NameTaken(ProjectRefused):
-    """Another living project of the team has this name."""
+    """Another project of the team has this name."""
 
 
 def is_full(team: Team) -> bool:
-    """Whether the team has as many projects as it may have."""
+    """Whether the team has reached its limit of projects."""
     return team.projects.alive().count() >= settings.EXEML_MAX_PROJECTS_PER_TEAM
 
 
@@ -35,7 +36,7 @@ def limit_text() -> str:
 def create_project(
     team: Team, *, name: str, description: str = "", is_multi_label: bool = False, by: User
 ) -> Project:
-    """Raises `NameTaken`, or `Refused` when the team is full."""
+    """Create a project. Raises `NameTaken`, or `ProjectRefused` if the team is at its limit."""
     _check_new_project(team.pk, name)
     return Project.objects.create(
         team=team, name=name, description=description, is_multi_label=is_multi_label, created_by=by
@@ -43,13 +44,13 @@ def create_project(
 
 
 def update_description(project: Project, description: str) -> None:
-    """The description is all that can be changed later: name and kind of labels stay."""
+    """Change the description. Name and kind of labels can never be changed."""
     Project.objects.filter(pk=project.pk).update(description=description)
 
 
 @transaction.atomic
 def delete_project(project: Project, *, by: User) -> None:
-    """Hide the project from everybody. Raises `Refused` while something of it runs. Twice changes nothing."""
+    """Hide the project from everybody. Raises `ProjectRefused` while something in it runs."""
     Project.objects.select_for_update().get(pk=project.pk)
     running = running_work(project)
     if running:
@@ -59,7 +60,7 @@ def delete_project(project: Project, *, by: User) -> None:
 
 @transaction.atomic
 def restore_project(project: Project) -> None:
-    """Raises `NameTaken` when another project took the name meanwhile, `Refused` when the team is full."""
+    """Restore a project. Raises `NameTaken` if its name is taken, `ProjectRefused` at the team's limit."""
     if Project.objects.alive().filter(pk=project.pk).exists():
         return
     _check_new_project(project.team_id, project.name)
@@ -67,12 +68,12 @@ def restore_project(project: Project) -> None:
 
 
 def running_work(project: Project) -> list[str]:
-    """Sentences about what forbids to delete the project; other apps register what they run."""
+    """Why the project cannot be deleted now, as sentences; other apps register `delete_blockers`."""
     return [sentence for blocker in delete_blockers for sentence in blocker(project)]
 
 
 def _check_new_project(team_id: int, name: str) -> None:
-    """Room and a free name, looked at under a lock so that two at the same moment cannot both pass."""
+    """Check limit and name under a row lock, so that two simultaneous requests cannot both pass."""
     team = Team.objects.select_for_update().get(pk=team_id)
     if is_full(team):
         raise ProjectRefused(limit_text())

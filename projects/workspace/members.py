@@ -1,21 +1,22 @@
-"""Who belongs to a team. A team with members always keeps at least one Manager."""
+"""The members of a team. A team with members always has at least one Manager."""
 
 from __future__ import annotations
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
+from exeml_site.lib.errors import Refused
 from projects.models import Membership, Role, Team
 
 LAST_MANAGER = "A team keeps at least one Manager. Make somebody else a Manager first."
 
 
-class MemberRefused(Exception):
+class MemberRefused(Refused):
     """The change would break a rule; the message is for the user."""
 
 
 def add_member(team: Team, user: User, role: Role) -> Membership:
-    """Raises `Refused` when somebody else added the same person a moment ago."""
+    """Add a member. Raises `MemberRefused` if another Manager added the same person meanwhile."""
     try:
         with transaction.atomic():
             return Membership.objects.create(team=team, user=user, role=role)
@@ -25,7 +26,7 @@ def add_member(team: Team, user: User, role: Role) -> Membership:
 
 @transaction.atomic
 def change_role(membership: Membership, role: Role) -> None:
-    """Raises `Refused` when the team would be left without a Manager."""
+    """Change a member's role. Raises `MemberRefused` if the team would have no Manager."""
     _lock(membership.team_id)
     if role < Role.MANAGER and is_last_manager(membership):
         raise MemberRefused(LAST_MANAGER)
@@ -34,7 +35,7 @@ def change_role(membership: Membership, role: Role) -> None:
 
 @transaction.atomic
 def remove_member(membership: Membership) -> None:
-    """Raises `Refused` when the team would be left without a Manager."""
+    """Remove a member. Raises `MemberRefused` if the team would have no Manager."""
     _lock(membership.team_id)
     if is_last_manager(membership):
         raise MemberRefused(LAST_MANAGER)
@@ -47,5 +48,5 @@ def is_last_manager(membership: Membership) -> bool:
 
 
 def _lock(team_id: int) -> None:
-    """Two Managers who step down at the same moment wait for each other (SQLite has one writer)."""
+    """Lock the team's row, so that two Managers cannot both step down at once (SQLite has one writer)."""
     Team.objects.select_for_update().get(pk=team_id)

@@ -1,4 +1,4 @@
-"""The rows of the ExeML page: a constant number of queries, however many projects and images there are."""
+"""The rows of the project list, in a constant number of queries."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ NEWEST_FIRST = "-created"
 
 @dataclass(frozen=True)
 class Column:
-    """A column that the list can be sorted by. `first` is the direction of the first press."""
+    """A sortable column. `first`: the sort after the first click on its header."""
 
     key: str
     title: str
     first: str
 
     def next_sort(self, sort: str) -> str:
-        """What pressing the header gives: the other direction if the list is already sorted by it."""
+        """The sort after a click on the header: the other direction if the list is sorted by it already."""
         if sort.lstrip("-") != self.key:
             return self.first
         return self.key if sort.startswith("-") else f"-{self.key}"
@@ -57,14 +57,14 @@ class ProjectRow:
 
 
 def search_projects(projects: ProjectQuerySet, text: str) -> ProjectQuerySet:
-    """Every word must stand in the name or in the description."""
+    """The projects whose name or description contains every word of `text`."""
     for word in text.split():
         projects = projects.filter(Q(name__icontains=word) | Q(description__icontains=word))
     return projects
 
 
 def sort_projects(projects: ProjectQuerySet, sort: str) -> QuerySet[Project]:
-    """`sort` is one of SORTS. What is missing stands last in both directions."""
+    """The projects ordered by `sort`, one of SORTS. Missing values come last in both directions."""
     key, is_descending = sort.lstrip("-"), sort.startswith("-")
     if key == "images":
         projects = projects.annotate(image_total=_image_total())
@@ -81,22 +81,22 @@ def sort_projects(projects: ProjectQuerySet, sort: str) -> QuerySet[Project]:
 
 
 def read_rows(projects: Sequence[Project]) -> list[ProjectRow]:
-    """What each project shows of its images and labels: three queries for all of them."""
-    found = {project.pk: ProjectRow(project) for project in projects}
-    images = Image.objects.alive().filter(project__in=list(found)).order_by().values("project_id")
+    """Image counts, label counts and thumbnails of all `projects`, in three queries."""
+    rows = {project.pk: ProjectRow(project) for project in projects}
+    images = Image.objects.alive().filter(project__in=list(rows)).order_by().values("project_id")
     for counts in images.annotate(images=Count("pk"), labeled=Count("pk", filter=Q(is_labeled=True))):
-        row = found[counts["project_id"]]
+        row = rows[counts["project_id"]]
         row.images, row.labeled = counts["images"], counts["labeled"]
-    labels = Label.objects.filter(project__in=list(found)).order_by().values_list("project_id")
+    labels = Label.objects.filter(project__in=list(rows)).order_by().values_list("project_id")
     for project_id, count in labels.annotate(Count("pk")):
-        found[project_id].labels = count
-    for project_id, *newest in _newest_images(list(found)):
-        found[project_id].thumbnails = [sha256 for sha256 in newest if sha256 is not None]
-    return list(found.values())
+        rows[project_id].labels = count
+    for project_id, *newest in _newest_images(list(rows)):
+        rows[project_id].thumbnails = [sha256 for sha256 in newest if sha256 is not None]
+    return list(rows.values())
 
 
 def _newest_images(project_ids: list[int]) -> QuerySet[Project, tuple[Any, ...]]:
-    """Four look-ups in an index for each project; a window over 100,000 images would read them all."""
+    """The newest images of each project, by index look-ups: a window function would read every image."""
     newest = Image.objects.alive().filter(project=OuterRef("pk")).order_by("-pk").values("sha256")
     nth = {f"newest_{n}": Subquery(newest[n : n + 1]) for n in range(THUMBNAIL_COUNT)}
     return Project.objects.filter(pk__in=project_ids).order_by().annotate(**nth).values_list("pk", *nth)

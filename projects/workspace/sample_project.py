@@ -31,7 +31,7 @@ DIGIT_ORDER = [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]
 
 @dataclass(frozen=True)
 class Scan:
-    """One digit as a PNG file; `is_labeled` is false for those left to people."""
+    """One digit as a PNG file; `is_labeled` is false for those that people label."""
 
     digit: int
     name: str
@@ -40,7 +40,7 @@ class Scan:
 
 
 def make_sample_project(team: Team, by: User | None) -> Project:
-    """A new project with all scans, their files and thumbnails. All or nothing in the database."""
+    """Create a project with all scans, their files and thumbnails; the rows in one transaction."""
     with transaction.atomic():
         project = Project.objects.create(team=team, name=NAME, description=DESCRIPTION, created_by=by)
         labels = _make_labels(project)
@@ -57,7 +57,7 @@ def make_sample_project(team: Team, by: User | None) -> Project:
 
 
 def read_scans() -> list[Scan]:
-    """The scans in their own order, which mixes the digits. Takes a second: scikit-learn is imported here."""
+    """The scans in scikit-learn's order, which mixes the digits. Takes a second: it imports scikit-learn."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -70,18 +70,16 @@ def read_scans() -> list[Scan]:
 
 
 def _choose_unlabeled(truths: list[int]) -> set[int]:
-    """The same choice every time, the same number of each digit."""
+    """Numbers of the scans left unlabeled: always the same choice, equally many of each digit."""
     numbers: dict[int, list[int]] = defaultdict(list)
     for number, truth in enumerate(truths):
         numbers[truth].append(number)
-    chance = random.Random(0)
-    return {
-        number for digit in sorted(numbers) for number in chance.sample(numbers[digit], UNLABELED_PER_DIGIT)
-    }
+    rng = random.Random(0)
+    return {number for digit in sorted(numbers) for number in rng.sample(numbers[digit], UNLABELED_PER_DIGIT)}
 
 
 def _as_png(pixels: np.ndarray) -> bytes:
-    """8 × 8 values from 0 to 16, ink being high, as dark ink on white paper."""
+    """Dark ink on white paper as PNG. `pixels`: [8, 8], 0 (paper) to 16 (ink)."""
     grey = np.rint(255 - pixels * (255 / 16)).astype(np.uint8)
     out = io.BytesIO()
     Pillow.fromarray(grey).resize((IMAGE_SIZE, IMAGE_SIZE), Pillow.Resampling.BICUBIC).save(out, "PNG")
@@ -97,7 +95,7 @@ def _make_labels(project: Project) -> dict[int, Label]:
 
 
 def _store(project: Project, scans: list[Scan], by: User | None) -> list[Image]:
-    """The rows, not saved yet, their files written. Threads, since each file waits for the disk."""
+    """Write the files and return unsaved rows. Threads help, since each write waits for the disk."""
     with ThreadPoolExecutor(16) as threads:
         return list(threads.map(lambda scan: _store_scan(project, scan, by), scans))
 

@@ -1,4 +1,4 @@
-// What every page has: menus that close, messages that can be dismissed, failures that are said, the list of keys.
+// Shared by all pages: menus, dialogs, dismissible messages, error messages of requests, the list of keys.
 import { isTyping, say } from "./messages.js";
 
 document.addEventListener("click", (event) => {
@@ -51,9 +51,9 @@ function openKeys() {
 document.addEventListener("htmx:responseError", (event) => {
   const status = event.detail.xhr.status;
   const words = {
-    403: "You may look at this, but your role does not allow to change it.",
-    404: "This is not here any more. Somebody may have deleted it. Reload the page.",
-    429: "That was too fast. Wait a moment and try again.",
+    403: "Your role does not allow you to change this.",
+    404: "This no longer exists. Somebody may have deleted it. Reload the page.",
+    429: "Too many requests. Wait a moment and try again.",
   };
   say(words[status] ?? `The server could not do that (${status}). Nothing was changed. Try again.`, "error");
 });

@@ -1,9 +1,9 @@
-// Take a picture with the camera of the device: openCamera(use, refuse) calls use(File) or refuse(sentence).
+// Takes a picture with the device's camera: openCamera(use, refuse) calls use(File) or refuse(message).
 const dialog = document.getElementById("camera-dialog");
 const view = document.getElementById("camera-view");
 
 const REASONS = {
-  NotAllowedError: "The browser was not allowed to use the camera. Allow it in the address bar, or choose a file.",
+  NotAllowedError: "The browser may not use the camera. Allow it in the address bar, or choose a file.",
   NotFoundError: "This device has no camera. Choose a file instead.",
   NotReadableError: "Another program uses the camera. Close it there first.",
 };
@@ -23,7 +23,7 @@ function picture() {
 
 export async function openCamera(use, refuse) {
   if (!navigator.mediaDevices) {
-    refuse("Browsers give the camera only to pages on https or localhost. Choose a file instead.");
+    refuse("Browsers allow the camera only on https or localhost. Choose a file instead.");
     return;
   }
   try {

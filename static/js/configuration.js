@@ -1,9 +1,9 @@
-// Training Configuration: the validation ratio follows at once; the first wrong field gets the focus.
+// Training Configuration: updates the validation ratio while typing; focuses the first invalid field.
 
 const ratio = document.getElementById("id_training_ratio");
 const rest = document.getElementById("validation-ratio");
 
-// Whole numbers, so that 1 - 0.8 is 0.2 and not 0.19999999999999996.
+// Computed with integers, so that 1 - 0.8 is 0.2 and not 0.19999999999999996.
 export function validationRatio(text) {
   const digits = /^0?\.([0-9]{1,5})$/.exec(text.trim())?.[1];
   if (!digits || Number(digits) === 0) return "–";

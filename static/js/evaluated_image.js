@@ -1,4 +1,4 @@
-// One evaluated image: arrow keys go on, + relabels, a press on a score shows where that label is seen.
+// One evaluated image: arrow keys show the next, + relabels, a click on a score shows that label's heat map.
 import { isTyping } from "./messages.js";
 
 const KEYS = { ArrowLeft: "previous", ArrowRight: "next", Backspace: "back", "+": "accept", "=": "accept" };
@@ -15,7 +15,7 @@ document.addEventListener("keydown", (event) => {
 const heat = document.getElementById("heat");
 const words = document.getElementById("heat-words");
 heat?.addEventListener("error", () => {
-  words.textContent = "This version cannot show where it looks.";
+  words.textContent = "This version has no heat maps.";
   heat.hidden = true;
 });
 if (heat?.complete && !heat.naturalWidth) heat.dispatchEvent(new Event("error"));
@@ -24,7 +24,7 @@ for (const button of document.querySelectorAll("[data-heat]")) {
     if (!heat || heat.hidden) return;
     const label = button.dataset.heat;
     heat.src = `${heat.src.split("?")[0]}?label=${encodeURIComponent(label)}`;
-    heat.alt = `What the model saw; where it found ${label} it glows`;
+    heat.alt = `Heat map: parts of the image that speak for ${label}`;
     words.querySelector("strong").textContent = label;
   });
 }

@@ -1,4 +1,4 @@
-// Sends the files of an import in parts. A part that failed is sent again; what arrived is not sent twice.
+// Uploads the files of an import in parts. A failed part is sent again; parts that arrived are not.
 const PARALLEL = 3;
 const RETRY_AFTER_MS = [1000, 3000, 8000, 20000];
 export const ARCHIVE = /\.zip$/i;
@@ -7,22 +7,22 @@ export const IMPORTED = /\.(zip|manifest|jsonl|csv|tsv)$/i;
 const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"];
 const pause = (ms) => new Promise((wake) => setTimeout(wake, ms));
 
-// Resolves with the address of the import. Rejects with an Error for the person; `signal` stops it.
+// Resolves with the URL of the import. Rejects with an Error whose message is for the user; `signal` aborts.
 export async function sendImport(url, files, options, onProgress, signal) {
   const form = new FormData();
   for (const [name, value] of Object.entries(options)) form.set(name, value);
   form.set("file_list", JSON.stringify(files.map(({ name, size, lastModified }) => ({ name, size, modified: lastModified }))));
   const state = await answer(await post(url, form, signal));
   await sendParts(files, state, onProgress, signal);
-  const begun = await answer(await post(state.begin_url, new FormData(), signal));
-  return begun.url;
+  const started = await answer(await post(state.begin_url, new FormData(), signal));
+  return started.url;
 }
 
 async function sendParts(files, state, onProgress, signal) {
   const waiting = state.missing.flatMap((numbers, file) => numbers.map((number) => ({ file, number })));
   const total = files.reduce((sum, file) => sum + file.size, 0);
   const left = waiting.reduce((sum, { file, number }) => sum + Math.min(state.part_bytes, files[file].size - number * state.part_bytes), 0);
-  let sent = total - left; // what arrived before it was cut off
+  let sent = total - left; // bytes that arrived before an interruption
   const work = async () => {
     for (let part = waiting.shift(); part; part = waiting.shift()) {
       const start = part.number * state.part_bytes;
@@ -43,7 +43,7 @@ async function post(url, body, signal) {
       if (response.status < 500 || attempt >= RETRY_AFTER_MS.length) return response;
     } catch (problem) {
       if (problem.name === "AbortError") throw new Error("Stopped.");
-      if (attempt >= RETRY_AFTER_MS.length) throw new Error("No connection to the server. Try again: what has arrived stays.");
+      if (attempt >= RETRY_AFTER_MS.length) throw new Error("No connection to the server. Try again: uploaded parts are kept.");
     }
     await pause(RETRY_AFTER_MS[attempt]);
   }
@@ -52,7 +52,7 @@ async function post(url, body, signal) {
 async function answer(response) {
   if (response.redirected) throw new Error("You are signed out. Sign in again in another tab, then retry.");
   if (response.status === 204) return {};
-  const told = await response.json().catch(() => ({}));
-  if (response.ok) return told;
-  throw new Error(told.error ?? "The server could not take the file.");
+  const content = await response.json().catch(() => ({}));
+  if (response.ok) return content;
+  throw new Error(content.error ?? "The server refused the file.");
 }

@@ -1,12 +1,12 @@
-// Label Data: deeds are sent one after the other, and the grid is renewed from the last answer.
-import { Band } from "./label_data_drag_select.js";
-import { Deeds } from "./label_data_actions.js";
+// Label Data: actions are sent one by one, and the grid is refreshed from the last answer.
+import { DragSelect } from "./label_data_drag_select.js";
+import { ActionQueue } from "./label_data_actions.js";
 import { Enlarged } from "./label_data_enlarge.js";
 import { Grid } from "./label_data_grid.js";
 import { arrangeLabels } from "./label_data_labels.js";
 import { Pane, labels } from "./label_data_pane.js";
-import { People } from "./label_data_presence.js";
-import { Scroll } from "./label_data_infinite_scroll.js";
+import { Presence } from "./label_data_presence.js";
+import { InfiniteScroll } from "./label_data_infinite_scroll.js";
 import { isTyping, say } from "./messages.js";
 
 const page = document.getElementById("label-data");
@@ -16,8 +16,8 @@ const canLabel = "labelUrl" in urls;
 const grid = new Grid();
 const pane = new Pane(grid);
 const enlarged = new Enlarged(grid);
-const scroll = new Scroll(urls.gridUrl, () => grid.paint());
-new Band(grid);
+const scroll = new InfiniteScroll(urls.gridUrl, () => grid.paint());
+new DragSelect(grid);
 
 const here = () => scroll.here();
 const tab = () => document.getElementById("bench").dataset.tab;
@@ -26,29 +26,29 @@ const dialogIsOpen = () => document.querySelector("dialog[open]") !== null;
 // --- sending ---
 
 const csrf = JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"];
-const deeds = new Deeds(`exeml-deeds-${urls.user}-${location.pathname}`, csrf);
-let refused = null; // what the server did not take: { ids, names }
+const actions = new ActionQueue(`exeml-deeds-${urls.user}-${location.pathname}`, csrf);
+let refused = null; // labels that the server refused: { ids, names }
 let refreshing = Promise.resolve();
-let people = null; // who else is here
+let presence = null; // the other people in the project
 
-const send = (url, values = {}, query = here()) => deeds.add(url, query, values);
+const send = (url, values = {}, query = here()) => actions.add(url, query, values);
 
-// Only the last of several answers is drawn: it is the newest.
-deeds.onAnswer = (html, status, isLast, deed) => {
-  if (status === 422 && deed.values.add) refused = { ids: String(deed.values.images ?? "").split(","), names: [deed.values.add].flat() };
+// Only the last of several answers is drawn, since it is the newest.
+actions.onAnswer = (html, status, isLast, action) => {
+  if (status === 422 && action.values.add) refused = { ids: String(action.values.images ?? "").split(","), names: [action.values.add].flat() };
   if (!isLast && status === 200) return;
-  const place = keepPlace();
-  htmx.swap("#grid", html, { swapStyle: "outerHTML", swapDelay: 0, settleDelay: 20 }, { contextElement: page, afterSwapCallback: () => renewed() });
-  place();
+  const restorePosition = keepPosition();
+  htmx.swap("#grid", html, { swapStyle: "outerHTML", swapDelay: 0, settleDelay: 20 }, { contextElement: page, afterSwapCallback: () => afterRefresh() });
+  restorePosition();
 };
 
-deeds.onRefused = (deed, why) => {
+actions.onRefused = (action, why) => {
   say(`A change could not be made. ${why}`, "error");
   refresh();
 };
 
-// What is on screen stays where it is although the grid begins elsewhere now.
-function keepPlace() {
+// Keeps the focused tile at its position on screen although the grid starts with another image.
+function keepPosition() {
   const middle = document.querySelector(".middle");
   const tile = grid.tile(grid.focused);
   const top = tile?.getBoundingClientRect().top;
@@ -65,16 +65,16 @@ function get(swap) {
   return refreshing;
 }
 
-// An upload or another person changed something. Whoever is selecting keeps the grid as it is.
+// After an upload or another person's change. A gentle refresh leaves the grid alone while the user selects.
 function refresh(isGentle = false) {
-  const isBusy = isGentle && (grid.selected.size > 0 || grid.hasFocus() || !deeds.isIdle);
+  const isBusy = isGentle && (grid.selected.size > 0 || grid.hasFocus() || !actions.isIdle);
   document.getElementById("uploads-show")?.toggleAttribute("hidden", !isBusy);
   return get(isBusy ? "none" : "outerHTML");
 }
 
 document.addEventListener("label-data:refresh", (event) => refresh(event.detail?.isGentle ?? false));
 
-// What somebody types into All Labels is not swept away by a renewal, unless it was just sent.
+// A refresh does not discard what the user is typing into All Labels, unless it was just submitted.
 let wasSubmitted = false;
 document.addEventListener(
   "submit",
@@ -90,24 +90,24 @@ document.addEventListener("htmx:oobBeforeSwap", (event) => {
   if (isTyping(field) && field.value) event.detail.shouldSwap = false;
 });
 
-function renewed() {
+function afterRefresh() {
   grid.restore();
-  scroll.renew();
+  scroll.observeEnd();
   if (refused) {
     grid.select(refused.ids.filter((id) => grid.tile(id)));
-    pane.takeBack(refused.names);
+    pane.restoreNames(refused.names);
     refused = null;
   }
   pane.show();
-  enlarged.renew();
-  people?.mark();
+  enlarged.refresh();
+  presence?.showPeople();
   arrangeLabels();
 }
 
-document.addEventListener("htmx:afterSwap", renewed); // before the browser draws the new grid
+document.addEventListener("htmx:afterSwap", afterRefresh); // before the browser draws the new grid
 document.addEventListener("htmx:afterSettle", (event) => {
   wasSubmitted = false;
-  renewed(); // Back comes without afterSwap
+  afterRefresh(); // the browser's Back causes no afterSwap
   const field = document.querySelector("[data-select]");
   if (field && event.detail.target?.id === "all-labels") {
     field.focus();
@@ -115,15 +115,15 @@ document.addEventListener("htmx:afterSettle", (event) => {
   }
 });
 
-// --- deeds ---
+// --- actions ---
 
-// The selected images or, where nothing is selected, the one with the focus.
+// The selected images, or the focused one if none is selected.
 const subjects = () => (grid.selected.size ? [...grid.selected] : grid.focused ? [grid.focused] : []);
 
-// How a deed says which images it is about.
+// The form values that tell the server which images an action is about.
 const about = (ids) => (grid.isMatching ? { matching: "on" } : { images: ids.join(",") });
 
-function label(ids, add, { remove = [], stays = false } = {}) {
+function applyLabels(ids, add, { remove = [], stays = false } = {}) {
   if (!canLabel || tab() === "bin" || !ids.length || !(add.length || remove.length)) return;
   const values = { ...about(ids), add, remove };
   if (stays && !grid.isMatching) values.stays = "on";
@@ -131,7 +131,7 @@ function label(ids, add, { remove = [], stays = false } = {}) {
   send(urls.labelUrl, values);
 }
 
-// What is suggested becomes the label: of the selection, or of all that is on the page.
+// Accepts the suggestions of the selected images, or of all images on the page.
 function confirm() {
   if (!canLabel || tab() === "bin") return;
   const chosen = enlarged.isOpen ? [enlarged.id] : grid.selected.size ? [...grid.selected] : grid.ids();
@@ -142,7 +142,7 @@ function confirm() {
   send(urls.confirmUrl, values);
 }
 
-// Whether images leave what is shown when what is proposed for them was confirmed or refused.
+// Whether images leave the tab once their suggestion is confirmed or refused.
 const isProposing = () => tab() === "suggested" || tab() === "unlabeled" || here().includes("check=suspects");
 
 function confirmGroup({ confirmGroup, above }) {
@@ -165,29 +165,29 @@ function refuse() {
   send(urls.refuseUrl, values);
 }
 
-// The focus goes on to the next image at once; images that leave the tab need not wait for the answer.
+// Moves the focus to the next image at once; images that leave the tab do not wait for the answer.
 function moveOn(ids, isLeaving) {
   grid.moveOn(ids, isLeaving);
   enlarged.moveOn(ids);
 }
 
-function give(wanted) {
+function give(label) {
   const ids = enlarged.isOpen ? [enlarged.id] : subjects();
-  if (!wanted || !ids.length) return;
-  if (!isMulti) return label(ids, [wanted.name]);
-  const allHave = ids.every((id) => grid.labelsOf(id).includes(wanted.id));
-  label(ids, allHave ? [] : [wanted.name], { remove: allHave ? [wanted.name] : [], stays: true });
+  if (!label || !ids.length) return;
+  if (!isMulti) return applyLabels(ids, [label.name]);
+  const allHave = ids.every((id) => grid.labelsOf(id).includes(label.id));
+  applyLabels(ids, allHave ? [] : [label.name], { remove: allHave ? [label.name] : [], stays: true });
 }
 
-const giveByKey = (key) => give(labels().find((one) => one.key === key));
+const giveByKey = (key) => give(labels().find((label) => label.key === key));
 
 pane.onGive = give;
 enlarged.onGive = give;
-pane.onApply = (names) => label([...grid.selected], names);
-pane.onRemove = (name) => label(subjects(), [], { remove: [name], stays: true });
-enlarged.onRemove = (id, name) => label([id], [], { remove: [name], stays: true });
+pane.onApply = (names) => applyLabels([...grid.selected], names);
+pane.onRemove = (name) => applyLabels(subjects(), [], { remove: [name], stays: true });
+enlarged.onRemove = (id, name) => applyLabels([id], [], { remove: [name], stays: true });
 
-// A reviewer's word on the labels that the selected images have.
+// Sends a reviewer's verdict on the labels of the selected images.
 function review(verdict) {
   const ids = subjects();
   if (ids.length) send(urls.reviewUrl, { ...about(ids), verdict });
@@ -278,7 +278,7 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// What went well need not be dismissed; Ctrl+Z and the pane still take it back. Refusals stay until read.
+// Success messages disappear by themselves; Ctrl+Z and the pane can still undo. Refusals stay until dismissed.
 const NOTICE_MS = 10_000;
 document.addEventListener("htmx:oobAfterSwap", (event) => {
   const box = event.detail.target.id === "notice" && document.querySelector("#notice .notice-success, #notice .notice-info");
@@ -287,23 +287,23 @@ document.addEventListener("htmx:oobAfterSwap", (event) => {
   setTimeout(leave, NOTICE_MS);
 });
 
-// The dialog that asks before a label is deleted opens when its words have arrived, and closes when it is done.
+// The label dialog opens when its content has arrived, and closes when the action is done.
 document.addEventListener("htmx:afterSwap", (event) => {
   const dialog = document.getElementById("label-dialog");
   if (event.detail.target?.id === "label-dialog-body") dialog.open || dialog.showModal();
   else if (dialog?.open) dialog.close();
 });
 
-// What others do shows where one works; counts and labels follow, the grid only where nobody is at it.
-people = new People(grid, page, (names, shown) => {
+// Changes of others refresh counts and labels; the grid only while the user does not work in it.
+presence = new Presence(grid, page, (names, shown) => {
   refresh(true);
   pane.show();
-  enlarged.renew();
+  enlarged.refresh();
   const subject = enlarged.isOpen ? enlarged.id : grid.focused;
-  if (shown.includes(subject)) say(`${names.join(", ")} changed the image that you are at.`);
+  if (shown.includes(subject)) say(`${names.join(", ")} changed the image you are working on.`);
 });
 
 grid.restore();
 pane.show();
 arrangeLabels();
-deeds.pump(); // what an earlier visit could not send
+actions.pump(); // actions that an earlier visit could not send

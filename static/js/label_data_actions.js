@@ -1,14 +1,14 @@
-// Deeds on their way to the server: one after the other, kept in the browser until the server has them.
-// A lost connection or an ended session shows as a banner; the deeds wait, also over a reload, and are sent in order.
+// The queue of actions: sent to the server one by one, kept in local storage until the server has them.
+// On a lost connection or an ended session a banner is shown; actions wait, also across a reload, and keep their order.
 
-// Signing in again in another tab makes a new token: the cookie has it, this page does not.
+// Signing in again in another tab creates a new token: only the cookie has it.
 const token = () => /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1];
 
 const RETRY_MS = [1000, 2000, 5000, 10_000];
 
-export class Deeds {
+export class ActionQueue {
   onAnswer = () => {}; // (html, status, isLast)
-  onRefused = () => {}; // (deed, sentence)
+  onRefused = () => {}; // (action, message)
 
   constructor(key, csrf) {
     this.key = key;
@@ -45,10 +45,10 @@ export class Deeds {
     }
   }
 
-  // True when the deed is dealt with and the next may go.
+  // Resolves with true if the action is finished and the next one may be sent.
   async #sendFirst() {
-    const deed = this.waiting[0];
-    const answer = await this.#request(deed);
+    const action = this.waiting[0];
+    const answer = await this.#request(action);
     if (answer === null || answer.status >= 500) return this.#later("away");
     const html = await answer.text();
     if (answer.isSignIn || html.includes("data-too-old")) return this.#later("signed-out");
@@ -57,19 +57,19 @@ export class Deeds {
     this.waiting.shift();
     this.#store();
     if (answer.status === 403 || answer.status === 404) {
-      this.onRefused(deed, answer.status === 403 ? "Your role does not allow it." : "It is not there any more.");
-    } else this.onAnswer(html, answer.status, this.waiting.length === 0, deed);
+      this.onRefused(action, answer.status === 403 ? "Your role does not allow it." : "It no longer exists.");
+    } else this.onAnswer(html, answer.status, this.waiting.length === 0, action);
     return true;
   }
 
-  async #request(deed) {
+  async #request(action) {
     const body = new URLSearchParams();
-    for (const [name, value] of Object.entries(deed.values)) {
-      for (const one of [value].flat()) body.append(name, one);
+    for (const [name, value] of Object.entries(action.values)) {
+      for (const item of [value].flat()) body.append(name, item);
     }
     const headers = { "HX-Request": "true", "HX-Current-URL": location.href, "X-CSRFToken": token() ?? this.csrf };
     try {
-      const response = await fetch(`${deed.url}?${deed.query}`, { method: "POST", headers, body });
+      const response = await fetch(`${action.url}?${action.query}`, { method: "POST", headers, body });
       const away = response.headers.get("HX-Redirect") ?? (response.redirected ? response.url : "");
       return { status: response.status, isSignIn: away.includes("/sign-in/"), text: () => response.text() };
     } catch {
@@ -92,7 +92,7 @@ export class Deeds {
     banner.hidden = this.state === "connected" || count === 0;
     const changes = count === 1 ? "1 change waits" : `${count.toLocaleString("en")} changes wait`;
     const words = {
-      away: `No connection to the server. ${changes} in this browser and will be sent when it returns. Go on.`,
+      away: `No connection to the server. ${changes} in this browser and will be sent when it returns. You can continue.`,
       "signed-out": `You are signed out. ${changes} in this browser until you sign in again.`,
     };
     const line = banner.querySelector("[data-connection-words]");
@@ -113,7 +113,7 @@ export class Deeds {
       if (this.waiting.length) localStorage.setItem(this.key, JSON.stringify(this.waiting));
       else localStorage.removeItem(this.key);
     } catch {
-      // a full or forbidden storage: they live as long as the page
+      // storage full or forbidden: the actions live as long as the page
     }
   }
 }

@@ -1,19 +1,19 @@
-// Rubber band: dragging the mouse over the grid selects what it touches; with Ctrl it adds to the selection.
+// Rubber-band selection: dragging over the grid selects the tiles it touches; with Ctrl it adds to the selection.
 
-const LEAST_PX = 6;
+const MIN_DRAG_PX = 6;
 const EDGE_PX = 40;
 
-export class Band {
+export class DragSelect {
   constructor(grid) {
     this.grid = grid;
-    document.addEventListener("mousedown", (event) => this.#begin(event));
+    document.addEventListener("mousedown", (event) => this.#start(event));
     document.addEventListener("mousemove", (event) => this.from && this.#move(event));
     document.addEventListener("mouseup", () => this.#end());
-    document.addEventListener("click", (event) => this.#swallow(event), true);
+    document.addEventListener("click", (event) => this.#suppressClick(event), true);
     document.addEventListener("keydown", (event) => event.key === "Escape" && this.#cancel());
   }
 
-  #begin(event) {
+  #start(event) {
     const middle = event.target.closest?.(".middle");
     const isOnControl = event.target.closest?.("button, a, input, summary, label");
     const isOnScrollbar = middle && event.clientX > middle.getBoundingClientRect().left + middle.clientWidth;
@@ -23,7 +23,7 @@ export class Band {
     this.from = this.#point(event);
   }
 
-  // In the coordinates of what scrolls, so that the band stays where it began.
+  // In the coordinates of the scrolled area, so that scrolling does not move the band's start.
   #point(event) {
     const box = this.middle.getBoundingClientRect();
     return { x: event.clientX - box.left + this.middle.scrollLeft, y: event.clientY - box.top + this.middle.scrollTop };
@@ -31,13 +31,13 @@ export class Band {
 
   #move(event) {
     const to = this.#point(event);
-    if (!this.box && Math.hypot(to.x - this.from.x, to.y - this.from.y) < LEAST_PX) return;
+    if (!this.box && Math.hypot(to.x - this.from.x, to.y - this.from.y) < MIN_DRAG_PX) return;
     if (!this.box) this.#draw();
     const [left, right] = [this.from.x, to.x].sort((a, b) => a - b);
     const [top, bottom] = [this.from.y, to.y].sort((a, b) => a - b);
     Object.assign(this.box.style, { left: `${left}px`, top: `${top}px`, width: `${right - left}px`, height: `${bottom - top}px` });
-    const touched = this.places.filter((one) => one.left < right && one.right > left && one.top < bottom && one.bottom > top);
-    this.grid.select([...new Set([...this.before, ...touched.map((one) => one.id)])]);
+    const touched = this.boxes.filter((box) => box.left < right && box.right > left && box.top < bottom && box.bottom > top);
+    this.grid.select([...new Set([...this.before, ...touched.map((box) => box.id)])]);
     this.#scroll(event);
     event.preventDefault();
   }
@@ -48,11 +48,11 @@ export class Band {
     this.middle.append(this.box);
     const frame = this.middle.getBoundingClientRect();
     const { scrollLeft, scrollTop } = this.middle;
-    this.places = this.grid.tiles().map((tile) => {
-      const at = tile.getBoundingClientRect();
-      const left = at.left - frame.left + scrollLeft;
-      const top = at.top - frame.top + scrollTop;
-      return { id: tile.dataset.image, left, top, right: left + at.width, bottom: top + at.height };
+    this.boxes = this.grid.tiles().map((tile) => {
+      const box = tile.getBoundingClientRect();
+      const left = box.left - frame.left + scrollLeft;
+      const top = box.top - frame.top + scrollTop;
+      return { id: tile.dataset.image, left, top, right: left + box.width, bottom: top + box.height };
     });
   }
 
@@ -65,15 +65,15 @@ export class Band {
   #end() {
     if (this.box) {
       this.box.remove();
-      this.isSwallowing = true; // the click that follows must not select one tile
-      setTimeout(() => (this.isSwallowing = false), 0);
+      this.isSuppressing = true; // the click that follows must not select one tile
+      setTimeout(() => (this.isSuppressing = false), 0);
     }
     this.box = this.from = null;
   }
 
-  #swallow(event) {
-    if (!this.isSwallowing) return;
-    this.isSwallowing = false;
+  #suppressClick(event) {
+    if (!this.isSuppressing) return;
+    this.isSuppressing = false;
     event.stopPropagation();
     event.preventDefault();
   }

@@ -1,4 +1,4 @@
-// One image large, with its facts; arrows go to the next one, and the keys of the labels work as in the grid.
+// The enlarged image with its properties. Arrow keys show the next image; label keys work as in the grid.
 import { chip, labels, quickButtons } from "./label_data_pane.js";
 import { Zoom } from "./label_data_zoom.js";
 
@@ -44,15 +44,15 @@ export class Enlarged {
     if (!this.isOpen) this.dialog.showModal();
   }
 
-  // After a deed: on to the image that the grid moved on to.
+  // After an action: show the image that the grid focused next.
   moveOn(ids) {
     if (!this.isOpen || !ids.includes(this.id)) return;
     if (this.grid.focused) this.open(this.grid.focused);
     else this.dialog.close();
   }
 
-  // The grid was renewed: labels may have changed, the image may have left.
-  renew() {
+  // After a refresh of the grid: labels may have changed, or the image may have left the tab.
+  refresh() {
     if (!this.isOpen) return;
     if (this.grid.tile(this.id)) this.#show();
     else if (this.grid.focused) this.open(this.grid.focused);
@@ -78,13 +78,13 @@ export class Enlarged {
     const [previous, next] = document.querySelectorAll("[data-enlarge-step]");
     previous.disabled = ids[0] === this.id;
     next.disabled = ids.at(-1) === this.id;
-    const place = ids.indexOf(this.id);
-    for (const near of [ids[place + 1], ids[place + 2], ids[place - 1]]) if (near) new Image().src = this.grid.tile(near).dataset.file;
+    const index = ids.indexOf(this.id);
+    for (const near of [ids[index + 1], ids[index + 2], ids[index - 1]]) if (near) new Image().src = this.grid.tile(near).dataset.file;
     this.#showSuggestion();
     this.#showNeighbours();
   }
 
-  // The labeled images that it looks like, once somebody stays with it.
+  // Loads the most similar labeled images once the image has been shown for a moment.
   #showNeighbours() {
     const place = document.getElementById("enlarge-neighbours");
     if (place.dataset.of === this.id) return;
@@ -99,9 +99,9 @@ export class Enlarged {
     const line = document.getElementById("enlarge-suggestion");
     if (!line) return;
     const { suggestion, percent } = this.grid.tile(this.id).dataset;
-    const label = labels().find((one) => one.id === suggestion);
+    const label = labels().find((candidate) => candidate.id === suggestion);
     line.hidden = !label;
-    line.textContent = label ? `Looks like ${label.name}, ${percent} % sure: + confirms, − refuses` : "";
+    line.textContent = label ? `Looks like ${label.name}, ${percent} %: + confirms, − refuses` : "";
   }
 
   #showLabels() {

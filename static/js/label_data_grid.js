@@ -1,4 +1,4 @@
-// The grid: which images are selected, which one has the focus, and how both move.
+// The grid: selection and focus, by pointer and keys.
 
 import { isTyping } from "./messages.js";
 
@@ -7,7 +7,7 @@ const SIZE_KEY = "exeml-tile-size";
 export class Grid {
   constructor() {
     this.selected = new Set(); // image ids as text
-    this.matching = 0; // how many images match, where all of them are selected
+    this.matching = 0; // number of matching images if all of them are selected, else 0
     this.focused = null;
     this.anchor = null; // where a range begins
     this.hadFocus = false;
@@ -24,7 +24,7 @@ export class Grid {
   labelsOf = (id) => (this.tile(id)?.dataset.labels ?? "").split(" ").filter(Boolean);
   hasFocus = () => document.activeElement?.closest(".tile") !== null && document.activeElement !== document.body;
 
-  // --- after the grid was renewed: what is still there stays selected, and the focus does not get lost ---
+  // --- after a refresh of the grid: remaining images stay selected, and the focus is kept ---
 
   restore() {
     const ids = this.ids();
@@ -62,7 +62,7 @@ export class Grid {
     this.paint();
   }
 
-  // All images that the address matches, also those that are not on the page.
+  // Selects all images that the query matches, also those on other pages.
   selectMatching(total) {
     this.matching = total;
     this.paint();
@@ -74,12 +74,12 @@ export class Grid {
     if (this.focused) this.tile(this.focused)?.focus();
   }
 
-  // The next image that is not among `ids` gets the focus; with `isLeaving` they disappear at once.
+  // Focuses the next image that is not among `ids`; with `isLeaving` removes the images `ids` at once.
   moveOn(ids, isLeaving) {
     const gone = new Set(ids);
     const all = this.ids();
     const last = all.findLastIndex((id) => gone.has(id));
-    const next = all.find((id, at) => at > last && !gone.has(id)) ?? all.findLast((id) => !gone.has(id)) ?? null;
+    const next = all.find((id, index) => index > last && !gone.has(id)) ?? all.findLast((id) => !gone.has(id)) ?? null;
     const hadFocus = this.hadFocus || this.hasFocus();
     if (isLeaving) for (const id of gone) this.tile(id)?.remove();
     this.selected.clear();
@@ -118,7 +118,7 @@ export class Grid {
     else {
       const isOnly = this.selected.size === 1 && this.selected.has(id);
       this.anchor = id;
-      this.isClicked = true; // one that was clicked: the selection follows the arrows
+      this.isClicked = true; // after a click the selection follows the arrow keys
       this.select(isOnly && event.detail < 2 ? [] : [id]);
     }
     this.#focus(id);
@@ -169,8 +169,7 @@ export class Grid {
 
   #step(step, event) {
     const ids = this.ids();
-    const at = ids.indexOf(this.focused);
-    let to = at + (step ?? 0);
+    let to = ids.indexOf(this.focused) + (step ?? 0);
     if (event.key === "Home") to = 0;
     if (event.key === "End") to = ids.length - 1;
     if (to < 0 || to >= ids.length) return;

@@ -1,23 +1,23 @@
-// Endless scrolling: the next page of images is fetched before its place is reached. The address keeps the page
-// that is on screen, so that a deed, a reload and Back come back to it.
+// Endless scrolling: the next page of images is fetched before it becomes visible. The URL follows the visible page,
+// so an action, a reload and Back return to it.
 
 const AHEAD_PX = 1200;
 
-export class Scroll {
+export class InfiniteScroll {
   constructor(gridUrl, onMore) {
     this.gridUrl = gridUrl;
     this.onMore = onMore;
     document.addEventListener("scroll", () => this.#remember(), { capture: true, passive: true });
-    this.renew();
+    this.observeEnd();
   }
 
-  // After the grid was swapped: watch its own end.
-  renew() {
+  // After the grid was swapped: observe the end of the new grid.
+  observeEnd() {
     this.observer?.disconnect();
     const middle = document.querySelector(".middle");
     const doesScroll = middle && getComputedStyle(middle).overflowY === "auto";
     const options = { root: doesScroll ? middle : null, rootMargin: `${AHEAD_PX}px` };
-    this.observer = new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && this.#more(), options);
+    this.observer = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && this.#more(), options);
     const end = document.querySelector("#tiles > .tiles-next");
     if (end) this.observer.observe(end);
   }
@@ -45,14 +45,14 @@ export class Scroll {
       const holder = document.createElement("template");
       holder.innerHTML = await response.text();
       for (const tile of holder.content.querySelectorAll(".tile")) {
-        if (document.getElementById(tile.id)) tile.remove(); // moved meanwhile
+        if (document.getElementById(tile.id)) tile.remove(); // shown already: it moved to a later page meanwhile
       }
       holder.content.querySelector(".tile")?.setAttribute("data-page", next);
       end.replaceWith(holder.content);
       this.onMore();
-      this.renew();
+      this.observeEnd();
     } catch {
-      // no connection: the observer asks again when one scrolls
+      // no connection: the observer retries on the next scroll
     } finally {
       this.isFetching = false;
     }

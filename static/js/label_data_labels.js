@@ -1,35 +1,35 @@
-// All Labels, when there are many: find one by its name, order them by name or count. Kept in this browser.
+// All Labels: search by name, order by name or count. The order is stored in this browser.
 const KEY = "exeml-label-order";
 const byName = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 const ORDERS = {
   own: null,
-  name: (one, other) => byName.compare(one.dataset.name, other.dataset.name),
-  most: (one, other) => count(other) - count(one),
-  fewest: (one, other) => count(one) - count(other),
+  name: (first, second) => byName.compare(first.dataset.name, second.dataset.name),
+  most: (first, second) => count(second) - count(first),
+  fewest: (first, second) => count(first) - count(second),
 };
 
 const list = () => document.querySelector("#all-labels .label-rows");
 const rows = () => [...(list()?.querySelectorAll(".label-row") ?? [])];
 const count = (row) => Number(row.querySelector(".label-count").textContent.replaceAll(",", ""));
 
-let wanted = "";
+let searched = "";
 
-// After every renewal of the labels: they come in the project's own order, all of them.
+// Called after every refresh: the server sends all labels in the project's order.
 export function arrangeLabels() {
   const order = localStorage.getItem(KEY) in ORDERS ? localStorage.getItem(KEY) : "own";
   const select = document.getElementById("label-order");
   if (!select) return;
   select.value = order;
-  const found = document.getElementById("label-find");
-  if (document.activeElement !== found) found.value = wanted;
+  const field = document.getElementById("label-find");
+  if (document.activeElement !== field) field.value = searched;
   if (ORDERS[order]) list().append(...rows().sort(ORDERS[order]));
-  for (const row of rows()) row.hidden = !row.dataset.name.toLowerCase().includes(wanted.toLowerCase());
+  for (const row of rows()) row.hidden = !row.dataset.name.toLowerCase().includes(searched.toLowerCase());
   document.getElementById("label-none").hidden = rows().some((row) => !row.hidden);
 }
 
 document.addEventListener("input", (event) => {
   if (event.target.id !== "label-find") return;
-  wanted = event.target.value.trim();
+  searched = event.target.value.trim();
   arrangeLabels();
 });
 

@@ -1,4 +1,4 @@
-// The right pane: how many images are selected, which labels they carry, which one is about to be given.
+// The right pane: number of selected images, their labels, and the labels to add.
 
 // The labels of the project as All Labels shows them.
 export const labels = () =>
@@ -30,7 +30,7 @@ export function chip(label, onRemove, words = "Remove") {
   return item;
 }
 
-// A button for every label: what the keys do, for a mouse or a finger.
+// A button for every label: does with mouse or finger what the keys do.
 export function quickButtons(onGive) {
   return labels().map((label) => {
     const item = document.createElement("li");
@@ -84,8 +84,8 @@ export class Pane {
     document.querySelector("[data-refuse]").disabled = count === 0;
   }
 
-  // The server did not take the labels: what was typed stands there again, beside the reason.
-  takeBack(names) {
+  // The server refused the labels: shows them in the field again, beside the error.
+  restoreNames(names) {
     this.chosen = names;
     this.show();
     this.input?.focus();
@@ -118,7 +118,7 @@ export class Pane {
     const held = labels().filter((label) => counts.has(label.id));
     document.getElementById("held").hidden = held.length === 0;
     const chips = held.map((label) =>
-      chip({ ...label, count: counts.get(label.id) }, () => this.onRemove(label.name), "Take this label from the selected images:"),
+      chip({ ...label, count: counts.get(label.id) }, () => this.onRemove(label.name), "Remove this label from the selected images:"),
     );
     document.getElementById("held-labels").replaceChildren(...chips);
   }
@@ -152,7 +152,7 @@ export class Pane {
     if (!this.chosen.length || !this.grid.selected.size) return;
     const names = this.chosen;
     this.chosen = [];
-    this.grid.hadFocus = true; // the focus goes on to the next image
+    this.grid.hadFocus = true; // the focus moves to the next image
     this.#hideError();
     this.onApply(names);
     this.show();

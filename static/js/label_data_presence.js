@@ -1,7 +1,7 @@
-// Who else is at work here, on which image; what they change shows on the images that one sees.
+// Other people in the project, the images they are at, and their changes to visible images.
 const EVERY_MS = 5000;
 
-export class People {
+export class Presence {
   constructor(grid, page, onChange) {
     this.grid = grid;
     this.page = page;
@@ -9,57 +9,57 @@ export class People {
     this.last = Number(page.dataset.lastEvent);
     this.here = [];
     this.csrf = JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"];
-    setInterval(() => this.#tell(), EVERY_MS);
-    document.addEventListener("visibilitychange", () => this.#tell());
-    this.#tell();
+    setInterval(() => this.#report(), EVERY_MS);
+    document.addEventListener("visibilitychange", () => this.#report());
+    this.#report();
   }
 
-  async #tell() {
-    if (document.hidden || this.isTelling) return;
-    this.isTelling = true;
+  async #report() {
+    if (document.hidden || this.isReporting) return;
+    this.isReporting = true;
     const body = new URLSearchParams({ image: this.grid.focused ?? "", since: this.last });
     const answer = await fetch(this.page.dataset.hereUrl, { method: "POST", body, headers: { "X-CSRFToken": this.csrf } })
       .then((response) => (response.ok && !response.redirected ? response.json() : null))
       .catch(() => null);
-    this.isTelling = false;
+    this.isReporting = false;
     if (!answer) return;
     this.here = answer.people;
-    this.mark();
+    this.showPeople();
     if (answer.last > this.last && answer.touched.length) await this.#show(answer);
     this.last = answer.last;
   }
 
-  // Who is here, and the initial of each on the image that she is at.
-  mark() {
-    const place = document.getElementById("people-here");
-    if (place) {
-      place.replaceChildren(...this.here.map(({ name }) => initial(name, `${name} is here`)));
-      place.hidden = !this.here.length;
+  // Shows the people present, and each person's initial on the image that the person is at.
+  showPeople() {
+    const list = document.getElementById("people-here");
+    if (list) {
+      list.replaceChildren(...this.here.map(({ name }) => initial(name, `${name} is here`)));
+      list.hidden = !this.here.length;
     }
     for (const old of document.querySelectorAll(".tile > .tile-people")) old.remove();
     for (const { name, image } of this.here) {
       const tile = image && this.grid.tile(String(image));
       if (!tile) continue;
-      const marks = tile.querySelector(".tile-people") ?? tile.appendChild(element("span", "tile-people"));
-      marks.append(initial(name, `${name} is at this image`));
+      const badges = tile.querySelector(".tile-people") ?? tile.appendChild(element("span", "tile-people"));
+      badges.append(initial(name, `${name} is at this image`));
     }
   }
 
-  // Tiles that others changed are renewed in place: selection, focus and the place in the grid stay.
+  // Replaces tiles that others changed in place: selection, focus and position stay.
   async #show({ touched, names }) {
     const shown = touched.filter((id) => this.grid.tile(String(id)));
     if (shown.length) {
       const url = `${this.page.dataset.gridUrl}?${new URLSearchParams({ only: shown.join(",") })}`;
       const html = await fetch(url).then((response) => (response.ok ? response.text() : ""));
       const fresh = new DOMParser().parseFromString(html, "text/html");
-      for (const tile of fresh.querySelectorAll(".tile")) this.#renew(tile);
+      for (const tile of fresh.querySelectorAll(".tile")) this.#replaceTile(tile);
       this.grid.paint();
-      this.mark();
+      this.showPeople();
     }
     this.onChange(names, shown.map(String));
   }
 
-  #renew(fresh) {
+  #replaceTile(fresh) {
     const tile = this.grid.tile(fresh.dataset.image);
     if (!tile) return;
     for (const name of Object.keys(tile.dataset)) if (!(name in fresh.dataset)) delete tile.dataset[name];
@@ -71,16 +71,16 @@ export class People {
 }
 
 function element(name, className) {
-  const made = document.createElement(name);
-  made.className = className;
-  return made;
+  const created = document.createElement(name);
+  created.className = className;
+  return created;
 }
 
 function initial(name, title) {
-  const mark = element("span", "person");
-  mark.textContent = name.slice(0, 1).toUpperCase();
-  mark.title = title;
-  mark.setAttribute("role", "img");
-  mark.setAttribute("aria-label", title);
-  return mark;
+  const badge = element("span", "person");
+  badge.textContent = name.slice(0, 1).toUpperCase();
+  badge.title = title;
+  badge.setAttribute("role", "img");
+  badge.setAttribute("aria-label", title);
+  return badge;
 }

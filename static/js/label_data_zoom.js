@@ -1,6 +1,6 @@
 // Zoom and pan of the enlarged image: Ctrl and the wheel, double click, the buttons, Page Up and Page Down; drag moves it.
 
-const MOST = 8;
+const MAX_SCALE = 8;
 const STEP = 1.5;
 
 export class Zoom {
@@ -32,9 +32,9 @@ export class Zoom {
     this.#to(direction > 0 ? this.scale * STEP : this.scale / STEP);
   }
 
-  // What lies under the pointer stays under it.
-  #to(wanted, event) {
-    const scale = Math.min(MOST, Math.max(1, wanted));
+  // The point under the pointer keeps its position.
+  #to(target, event) {
+    const scale = Math.min(MAX_SCALE, Math.max(1, target));
     const box = this.image.parentElement.getBoundingClientRect();
     const px = event ? event.clientX - box.left - box.width / 2 : 0;
     const py = event ? event.clientY - box.top - box.height / 2 : 0;

@@ -1,4 +1,4 @@
-// Words of every script. It listens to nothing, so that it may be loaded under two names (hashed and plain).
+// Messages and helpers for all scripts. It adds no listeners, so it may be loaded twice (hashed and plain URL).
 
 const messages = () => document.getElementById("messages");
 

@@ -1,4 +1,4 @@
-// Second opinions by keys: the key of a label, Enter for OK, the arrow for Skip.
+// Keys of second opinions: a label's key selects it, Enter is OK, the right arrow is Skip.
 import { isTyping } from "./messages.js";
 
 document.addEventListener("keydown", (event) => {

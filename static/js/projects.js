@@ -1,4 +1,4 @@
-// The live counter of a description; `/` goes to the search of the ExeML page.
+// The live character counter of a description; `/` focuses the search of the project list.
 import { isTyping } from "./messages.js";
 
 for (const area of document.querySelectorAll("textarea[data-counted][maxlength]")) {

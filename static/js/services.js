@@ -1,4 +1,4 @@
-// The test of a service: preview, paste, camera, keys; copy buttons; the Deploy dialog.
+// The test of a service (preview, paste, camera, keys), copy buttons and the Deploy dialog.
 import { openCamera } from "./camera.js";
 import { isTyping, say } from "./messages.js";
 
@@ -45,11 +45,11 @@ function clearAnswer() {
   answer.className = "test-empty";
   const words = document.createElement("p");
   words.className = "muted";
-  words.textContent = "Press Prediction for the labels of this picture.";
+  words.textContent = "Press Predict for the labels of this image.";
   answer.replaceChildren(words);
 }
 
-function take() {
+function useFiles() {
   find("prediction-error").replaceChildren();
   clearAnswer();
   const most = Number(input.dataset.maxMb);
@@ -67,10 +67,10 @@ function use(picture) {
   const list = new DataTransfer();
   list.items.add(picture);
   input.files = list.files;
-  take();
+  useFiles();
 }
 
-// Several answers: each beside its picture, and one press shows it by itself.
+// Several answers: each beside its image; a click shows one alone.
 function showTested(result) {
   for (const image of result.querySelectorAll("[data-tested-picture]")) {
     const file = input.files[Number(image.dataset.testedPicture)];
@@ -89,7 +89,7 @@ function showOne(event) {
 }
 
 if (input) {
-  input.addEventListener("change", take);
+  input.addEventListener("change", useFiles);
   drop.querySelector(".drop-preview").addEventListener("error", hidePicture);
   document.addEventListener("paste", usePasted);
   document.addEventListener("click", showOne);
@@ -108,7 +108,7 @@ if (input) {
 
 // --- copying ---
 
-// The clipboard's own interface exists only on https and localhost.
+// The Clipboard API exists only on https and localhost.
 async function copy(element) {
   if (navigator.clipboard) return navigator.clipboard.writeText(element.textContent);
   getSelection().selectAllChildren(element);
@@ -141,7 +141,7 @@ document.addEventListener("submit", (event) => {
   event.target.dataset.sent = "";
 });
 
-// The page with a fresh token answered a POST: a reload must show the service, not deploy once more.
+// The page with a new token answers a POST: a reload must show the service, not deploy again.
 const settled = document.querySelector("[data-settle-at]")?.dataset.settleAt;
 if (settled) history.replaceState(null, "", settled);
 else if (location.search.startsWith("?version=")) history.replaceState(null, "", location.pathname);

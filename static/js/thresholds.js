@@ -1,4 +1,4 @@
-// Sliders of the Thresholds page: the words and the dot follow the threshold, from counts that came with the page.
+// Sliders of the Thresholds page: text and dot follow the threshold, computed from counts in the page.
 
 const Z = 1.959963984540054;
 
@@ -24,13 +24,13 @@ function images(count) {
   return count === 1 ? "1 image" : `${count.toLocaleString("en")} images`;
 }
 
-// `tell(at)` gives the words and the place of the dot, [right, up] from 0 to 1, or null where there is none.
-function follow(box, tell) {
+// `describe(index)` returns the text and the dot's position, [right, up] from 0 to 1, or null for no dot.
+function follow(box, describe) {
   const slider = box.querySelector("input[type=range]");
   const output = box.querySelector("output");
   const dot = box.querySelector(".plot-dot");
   const show = () => {
-    const [words, place] = tell(Number(slider.value));
+    const [words, place] = describe(Number(slider.value));
     output.textContent = (Number(slider.value) / 100).toFixed(2);
     box.querySelector(".threshold-words").textContent = words;
     dot.toggleAttribute("hidden", !place);
@@ -49,8 +49,8 @@ if (threshold) {
   const points = JSON.parse(threshold.dataset.points);
   const label = threshold.dataset.label;
   const carried = points[0][0];
-  follow(threshold, (at) => {
-    const [hits, named] = points[at];
+  follow(threshold, (index) => {
+    const [hits, named] = points[index];
     const words =
       `${images(named)} would be named ${label}, ${hits} of them rightly: precision ${rate(hits, named)}. ` +
       `Of ${images(carried)} that carry it ${hits} would be found: recall ${rate(hits, carried)}. ` +
@@ -63,8 +63,8 @@ const coverage = document.getElementById("coverage");
 if (coverage) {
   const points = JSON.parse(coverage.dataset.points);
   const total = points[0][1];
-  follow(coverage, (at) => {
-    const [right, answered] = points[at];
+  follow(coverage, (index) => {
+    const [right, answered] = points[index];
     const words =
       `${answered} of ${images(total)} would be answered (${percent(answered / total)}), ` +
       `${right} of them rightly: ${rate(right, answered)}.`;

@@ -1,4 +1,4 @@
-// The form of an import: its files go in parts, with a bar, and then the page of the import opens.
+// The import form: uploads its files in parts with a progress bar, then opens the page of the import.
 import { sendImport } from "./import_upload.js";
 
 const form = document.getElementById("import-form");
@@ -15,10 +15,10 @@ function show(isSending) {
   document.getElementById("import-sending").hidden = !isSending;
 }
 
-function tell(words) {
-  problem.textContent = words;
-  problem.hidden = !words;
-  if (words) document.getElementById("uploads").focus();
+function showProblem(message) {
+  problem.textContent = message;
+  problem.hidden = !message;
+  if (message) document.getElementById("uploads").focus();
 }
 
 function progress(sent, total) {
@@ -29,20 +29,20 @@ function progress(sent, total) {
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const files = [...document.getElementById("uploads").files];
-  if (!files.length) return tell("Choose a zip archive, a manifest or a table.");
+  if (!files.length) return showProblem("Choose a zip archive, a manifest or a table.");
   const options = Object.fromEntries([...new FormData(form)].filter(([, value]) => typeof value === "string"));
   stopping = new AbortController();
-  tell("");
+  showProblem("");
   show(true);
   progress(0, files.reduce((sum, file) => sum + file.size, 0));
   try {
     const url = await sendImport(form.action, files, options, progress, stopping.signal);
     stopping = null;
     location.assign(url);
-  } catch (trouble) {
+  } catch (error) {
     stopping = null;
     show(false);
-    tell(trouble.message);
+    showProblem(error.message);
   }
 });
 

@@ -1,4 +1,4 @@
-// Uploads: files and folders, chosen or dropped, three requests at a time. A refused file stops no other.
+// Uploads of files and folders, chosen or dropped, in three parallel requests. A refused file does not stop the others.
 import { IMPORTED, sendImport } from "./import_upload.js";
 import { listenForFiles } from "./upload_file_picker.js";
 import { askForLabels, giveLabels, pairTexts, waitingLabels, want } from "./upload_labels.js";
@@ -13,14 +13,14 @@ const PARALLEL = 3;
 const BATCH_FILES = 8;
 const BATCH_BYTES = 2e6;
 const RETRY_AFTER_MS = [1000, 3000, 8000];
-const LISTED = 200; // rows of refused and failed files; thousands would choke the page
+const MAX_ROWS = 200; // rows of refused and failed files; thousands would slow the page down
 const byName = new Intl.Collator(undefined, { numeric: true });
 const IGNORED = /^(\.|Thumbs\.db$|desktop\.ini$)/i;
 
 // One upload: { file, name, state: waiting | sending | added | duplicate | restored | refused | failed, share, reason,
 // image: id, labels: names }
 let uploads = [];
-let imports = []; // archives, manifests and tables: they follow when every image is there
+let imports = []; // archives, manifests and tables: sent after all images
 let waiting = [];
 let active = 0;
 let isStopped = false;
@@ -30,7 +30,7 @@ const count = (...states) => uploads.filter((upload) => states.includes(upload.s
 const isRunning = () => active > 0 || waiting.length > 0 || importing !== null;
 let importing = null; // { sent, total, stop } of the files that go into an import
 
-// --- taking files ---
+// --- adding files ---
 
 async function add(entries) {
   const real = entries.filter(({ file, path }) => !path.split("/").some((part) => IGNORED.test(part)) && file.name);
@@ -43,14 +43,14 @@ async function add(entries) {
   isStopped = false;
   const blank = { state: "waiting", share: 0, reason: "", image: null };
   const named = rest.map((entry) => ({ ...blank, file: entry.file, name: entry.path, labels: [], labelsOf: () => labelsOf(entry) }));
-  named.sort((one, other) => byName.compare(one.name, other.name)).forEach(take);
+  named.sort((one, other) => byName.compare(one.name, other.name)).forEach(enqueue);
   panel().hidden = false;
   show();
   fill();
-  if (!isRunning()) settled();
+  if (!isRunning()) finishUploads();
 }
 
-function take(upload) {
+function enqueue(upload) {
   uploads.push(upload);
   if (upload.file.size > maxMb * 1024 * 1024) finish(upload, "refused", `The file is larger than ${maxMb} MB.`);
   else waiting.push(upload);
@@ -75,22 +75,22 @@ function fill() {
       active -= 1;
       fill();
       show();
-      if (!isRunning()) settled();
+      if (!isRunning()) finishUploads();
     });
   }
 }
 
-// Every image has arrived: the last labels, then what describes them.
-async function settled() {
-  await give(true);
-  renew();
+// All images are uploaded: send the remaining labels, then the imports.
+async function finishUploads() {
+  await sendLabels(true);
+  refreshGrid();
   if (imports.length && !isStopped) await importAll();
   show();
 }
 
-async function give(all) {
+async function sendLabels(all) {
   const isAny = await giveLabels(all, (upload, reason) => Object.assign(upload, { state: "unlabeled", reason }));
-  if (isAny) renewLater();
+  if (isAny) refreshLater();
   show();
 }
 
@@ -107,9 +107,9 @@ async function importAll() {
     const address = await sendImport(panel().dataset.importUrl, files, {}, onProgress, stop.signal);
     importing = null;
     location.assign(address);
-  } catch (trouble) {
+  } catch (error) {
     importing = null;
-    for (const file of files) uploads.push({ name: file.name, state: "refused", reason: trouble.message, share: 1, file });
+    for (const file of files) uploads.push({ name: file.name, state: "refused", reason: error.message, share: 1, file });
   }
 }
 
@@ -118,8 +118,8 @@ async function sendBatch(batch) {
     for (const upload of batch) Object.assign(upload, { state: "sending", share: 0 });
     const answer = await request(batch);
     if (answer.outcomes) {
-      await Promise.all(batch.map((upload, at) => settle(upload, answer.outcomes[at])));
-      give(false);
+      await Promise.all(batch.map((upload, index) => applyOutcome(upload, answer.outcomes[index])));
+      sendLabels(false);
       return;
     }
     if (isStopped) return batch.forEach((upload) => finish(upload, "failed", "Stopped."));
@@ -140,7 +140,7 @@ function request(batch) {
     xhr.setRequestHeader("Accept", "application/json");
     xhr.setRequestHeader("X-CSRFToken", csrf);
     xhr.upload.addEventListener("progress", (event) => progress(batch, event));
-    xhr.addEventListener("load", () => resolve(read(xhr)));
+    xhr.addEventListener("load", () => resolve(readResponse(xhr)));
     xhr.addEventListener("error", () => resolve({ reason: "No connection to the server.", mayRetry: true }));
     xhr.addEventListener("abort", () => resolve({ reason: "Stopped.", mayRetry: false }));
     xhr.addEventListener("loadend", () => running.delete(xhr));
@@ -149,7 +149,7 @@ function request(batch) {
   });
 }
 
-function read(xhr) {
+function readResponse(xhr) {
   if (xhr.status === 200 && !xhr.responseURL.includes("/sign-in/")) {
     try {
       return { outcomes: JSON.parse(xhr.responseText).outcomes };
@@ -158,15 +158,15 @@ function read(xhr) {
     }
   }
   const words = {
-    403: "Your role does not allow to add images.",
-    404: "The project is not there any more.",
-    413: "The server takes no file of this size.",
+    403: "Your role does not allow you to add images.",
+    404: "The project no longer exists.",
+    413: "The file is too large for the server.",
   };
-  if (xhr.status >= 500) return { reason: "The server could not store it.", mayRetry: true };
+  if (xhr.status >= 500) return { reason: "The server could not store the file.", mayRetry: true };
   return { reason: words[xhr.status] ?? "You are signed out. Sign in again in another tab, then retry.", mayRetry: false };
 }
 
-// The bytes of a batch run through its files one after the other.
+// The bytes sent of a batch are distributed over its files in order.
 function progress(batch, event) {
   let sent = event.loaded;
   for (const upload of batch) {
@@ -176,7 +176,7 @@ function progress(batch, event) {
   show();
 }
 
-async function settle(upload, outcome) {
+async function applyOutcome(upload, outcome) {
   if (!outcome) return finish(upload, "failed", "The server did not answer for this file.");
   if (outcome.status === "added" || outcome.status === "restored") addedSinceRefresh += 1;
   upload.image = outcome.image;
@@ -187,7 +187,7 @@ async function settle(upload, outcome) {
 
 function finish(upload, state, reason) {
   Object.assign(upload, { state, reason, share: 1 });
-  if (state !== "failed") upload.file = { size: upload.file.size }; // lets go of the file
+  if (state !== "failed") upload.file = { size: upload.file.size }; // releases the file's memory
 }
 
 function retry() {
@@ -199,7 +199,7 @@ function retry() {
   }
   show();
   fill();
-  if (!isRunning()) settled();
+  if (!isRunning()) finishUploads();
 }
 
 function stop() {
@@ -213,19 +213,19 @@ function stop() {
 
 // --- the grid ---
 
-const renewLater = () => {
+const refreshLater = () => {
   addedSinceRefresh += 1;
 };
 
-function renew() {
+function refreshGrid() {
   if (!addedSinceRefresh) return;
   addedSinceRefresh = 0;
   page.dispatchEvent(new CustomEvent("label-data:refresh", { bubbles: true, detail: { isGentle: true } }));
 }
 
-setInterval(() => isRunning() && renew(), 4000);
+setInterval(() => isRunning() && refreshGrid(), 4000);
 
-// --- the panel: at most one drawing per frame ---
+// --- the panel: drawn at most once per frame ---
 
 let isDrawing = false;
 
@@ -243,7 +243,7 @@ const number = (value) => value.toLocaleString("en");
 function summary() {
   const done = uploads.length - count("waiting", "sending");
   const parts = [isRunning() ? `Uploading ${number(done)} of ${number(uploads.length)}` : `${number(count("added", "unlabeled"))} added`];
-  if (importing) return `Uploading ${Math.round((100 * importing.sent) / importing.total)} % of what is to be imported`;
+  if (importing) return `Uploading ${Math.round((100 * importing.sent) / importing.total)} % of the import files`;
   const also = {
     duplicate: "already here",
     restored: "restored from the bin",
@@ -274,10 +274,10 @@ function draw() {
 function drawList() {
   const list = document.getElementById("uploads-list");
   if (list.hidden) return;
-  const shown = uploads.filter((upload) => upload.state === "sending");
-  const told = uploads.filter((upload) => !["sending", "waiting", "added"].includes(upload.state));
-  const rows = [...shown, ...told.slice(0, LISTED)].map(row);
-  if (told.length > LISTED) rows.push(line(`and ${number(told.length - LISTED)} more`));
+  const sending = uploads.filter((upload) => upload.state === "sending");
+  const finished = uploads.filter((upload) => !["sending", "waiting", "added"].includes(upload.state));
+  const rows = [...sending, ...finished.slice(0, MAX_ROWS)].map(row);
+  if (finished.length > MAX_ROWS) rows.push(line(`and ${number(finished.length - MAX_ROWS)} more`));
   if (!rows.length) rows.push(line(isRunning() ? "Starting…" : "Every file was added."));
   list.replaceChildren(...rows);
 }
@@ -340,7 +340,7 @@ document.addEventListener("click", (event) => {
   }
 });
 
-// One label for all that are being uploaded, also for those that are there already.
+// One label for all images of this upload, also for those that have arrived already.
 document.getElementById("uploads-label").addEventListener("keydown", (event) => {
   const name = event.target.value.trim();
   if (event.key !== "Enter" || !name) return;
@@ -350,8 +350,8 @@ document.getElementById("uploads-label").addEventListener("keydown", (event) => 
     want(upload);
   }
   event.target.value = "";
-  document.getElementById("uploads-labeled").textContent = `All get “${name}”.`;
-  if (!isRunning()) settled();
+  document.getElementById("uploads-labeled").textContent = `Labeling all as “${name}” …`;
+  if (!isRunning()) finishUploads();
 });
 
 listenForFiles(add);

@@ -1,6 +1,6 @@
 // Files and folders, chosen or dropped anywhere on the page.
 
-// The files below a dropped file or folder, each with its path. A folder tells at most 100 entries at a time.
+// The files below a dropped file or folder, each with its path. A folder reader returns at most 100 entries per call.
 async function filesOf(entry) {
   const path = entry.fullPath.replace(/^\//, "");
   if (entry.isFile) return new Promise((resolve) => entry.file((file) => resolve([{ file, path }]), () => resolve([])));
@@ -34,7 +34,7 @@ export function listenForFiles(onFiles) {
     event.target.value = "";
   });
 
-  let depth = 0; // dragenter and dragleave come for every element under way
+  let depth = 0; // dragenter and dragleave fire for every element on the way
   document.addEventListener("dragenter", (event) => {
     if (!hasFiles(event)) return;
     depth += 1;

@@ -1,18 +1,18 @@
-// Labels while uploading: from folders, from text files beside the images, or one for all of them.
+// Labels during an upload: from folders, from text files beside the images, or one label for all.
 const panel = () => document.getElementById("uploads");
 const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"];
-const AT_ONCE = 500;
+const CHUNK = 500;
 const RETRY_AFTER_MS = [1000, 4000, 15000];
-const NAMED = 6;
+const MAX_FOLDERS = 6;
 
 const folderOf = (path) => path.split("/").at(-2) ?? "";
 const stemOf = (path) => path.replace(/\.[^./]*$/, "").toLowerCase();
 const isText = (path) => /\.txt$/i.test(path);
 const number = (value) => value.toLocaleString("en");
 
-// --- what the files say ---
+// --- reading ---
 
-// Text files that lie beside an image, by its path without the ending; and all other entries.
+// Text files beside an image, by the image's path without suffix; and all other entries.
 export function pairTexts(entries) {
   const texts = new Map(entries.filter(({ path }) => isText(path)).map((entry) => [stemOf(entry.path), entry]));
   const rest = entries.filter(({ path }) => !isText(path));
@@ -20,7 +20,7 @@ export function pairTexts(entries) {
   for (const [stem, entry] of texts) {
     if (stems.has(stem)) continue;
     texts.delete(stem);
-    rest.push(entry); // no label of anything: the server says what it is
+    rest.push(entry); // belongs to no image: the server refuses it with a reason
   }
   return { rest, texts };
 }
@@ -32,7 +32,7 @@ async function linesOf(entry) {
 
 // --- asking ---
 
-// Resolves with a function from an entry to its labels, or with null where the person thought better of it.
+// Resolves with a function from an entry to its labels, or with null if the dialog was cancelled.
 export async function askForLabels(entries, texts) {
   const folders = new Map();
   for (const { path } of entries) folders.set(folderOf(path), (folders.get(folderOf(path)) ?? 0) + 1);
@@ -52,8 +52,8 @@ export async function askForLabels(entries, texts) {
 }
 
 function fill(dialog, images, named, texts) {
-  const words = named.slice(0, NAMED).map(([folder, count]) => `${folder} (${number(count)})`);
-  if (named.length > NAMED) words.push(`${number(named.length - NAMED)} more`);
+  const words = named.slice(0, MAX_FOLDERS).map(([folder, count]) => `${folder} (${number(count)})`);
+  if (named.length > MAX_FOLDERS) words.push(`${number(named.length - MAX_FOLDERS)} more`);
   dialog.querySelector("[data-upload-count]").textContent = `${number(images)} ${images === 1 ? "image" : "images"}`;
   dialog.querySelector("[data-upload-folders]").textContent = words.join(", ");
   dialog.querySelector("[data-upload-texts]").textContent = `${number(texts)} with a text file beside them`;
@@ -76,10 +76,10 @@ document.addEventListener("input", (event) => {
   event.target.closest("dialog").querySelector("[value=one]").checked = true;
 });
 
-// --- giving ---
+// --- sending ---
 
 const pending = new Map(); // image id → { labels, upload }
-let isGiving = false;
+let isSending = false;
 
 export const waitingLabels = () => pending.size;
 
@@ -88,15 +88,15 @@ export function want(upload) {
   pending.set(upload.image, { labels: upload.labels, upload });
 }
 
-// Give the labels that wait; with `all` also those of less than one portion. Resolves with whether any was given.
+// Sends pending labels in chunks; with `all` also an incomplete chunk. Resolves with whether any image was labeled.
 export async function giveLabels(all, onProblem) {
   let isAny = false;
-  while (!isGiving && (pending.size >= AT_ONCE || (all && pending.size))) {
-    isGiving = true;
-    const part = new Map([...pending].slice(0, AT_ONCE));
+  while (!isSending && (pending.size >= CHUNK || (all && pending.size))) {
+    isSending = true;
+    const part = new Map([...pending].slice(0, CHUNK));
     const answer = await send(part);
-    isGiving = false;
-    if (!answer) return isAny; // they wait for Retry
+    isSending = false;
+    if (!answer) return isAny; // they stay pending until Retry
     for (const [image, { labels }] of part) if (pending.get(image)?.labels === labels) pending.delete(image);
     for (const [image, reason] of Object.entries(answer.problems)) onProblem(part.get(Number(image)).upload, reason);
     isAny ||= answer.labeled > 0;

@@ -1,5 +1,5 @@
-// The question before Stop and Delete opens as a dialog, and Cancel closes it; without a script it is a page.
-// On a narrow screen, where the cards lie side by side, the page begins at the chosen one.
+// The confirmation of Stop and Delete opens as a dialog that Cancel closes; without a script it is a page.
+// On a narrow screen the cards are in a row, which is scrolled to the selected one.
 
 const dialog = document.getElementById("question-dialog");
 

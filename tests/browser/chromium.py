@@ -1,4 +1,4 @@
-"""Words of the browser tests: where Chromium is, what axe says of a page, a picture of it."""
+"""Helpers of the browser tests: the path of Chromium, axe's findings, screenshots."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHROMIUM_ARGUMENTS = [
 
 
 def find_chromium() -> str:
-    """The path of Chromium; skips, or fails where EXEML_REQUIRE asks for a browser."""
+    """The path of Chromium; without it the test is skipped, or fails if EXEML_REQUIRE asks for a browser."""
     found = os.environ.get("EXEML_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if found:
         return found
@@ -32,7 +32,7 @@ def find_chromium() -> str:
 
 
 def check_accessibility(page: Any) -> None:
-    """axe finds nothing on the page as it stands (WCAG 2.1 A and AA)."""
+    """Assert that axe finds nothing on the page (WCAG 2.1 A and AA)."""
     from axe_playwright_python.sync_playwright import Axe
 
     result = Axe().run(
@@ -42,7 +42,7 @@ def check_accessibility(page: Any) -> None:
 
 
 def take_screenshot(page: Any, name: str) -> None:
-    """Keep a picture of the page where EXEML_SCREENSHOTS names a folder."""
+    """Store a screenshot of the page if EXEML_SCREENSHOTS names a folder."""
     folder = os.environ.get("EXEML_SCREENSHOTS")
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A really fitted model of three textures; some seconds, once."""
+    """A fitted model of three textures; takes some seconds, once."""
     samples = make_samples(tmp_path_factory.mktemp("samples"))
     return fit_until_first_model(samples, tmp_path_factory.mktemp("fit"))
 

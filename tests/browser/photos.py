@@ -1,4 +1,4 @@
-"""Pictures for the browser tests: real flower photos where the shared set is present, else generated ones."""
+"""Images for the browser tests: real flower photos if the shared data set is present, else generated ones."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _copied(folder: Path, path: str) -> Path:
 
 
 def _drawn(folder: Path, label: str, number: int) -> Path:
-    """A blurred blossom of the flower's colour on a green that differs for each number."""
+    """A blurred blossom in the flower's colour on a green background that depends on the number."""
     picture = Picture.new("RGB", (240, 180), (30 + number % 7 * 8, 90 + number % 11 * 6, 40))
     pen = ImageDraw.Draw(picture)
     left, top, size = 20 + number * 13 % 90, 10 + number * 7 % 50, 70 + number % 5 * 10

@@ -1,4 +1,4 @@
-"""Look inside an evaluation and compare versions, in a real browser: cells, keys, sliders, narrow, dark."""
+"""Evaluation and comparison of versions in a real browser: cells, keys, sliders, narrow and dark."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ CANDIDATES = [
 
 
 def complete(project: Project, number: int, labels: tuple[str, ...], skill: float) -> TrainingVersion:
-    """A Completed version that is right as often as `skill`, more or less."""
+    """A Completed version with an accuracy of about `skill`."""
     dataset = DatasetVersion.objects.create(
         project=project, name=f"V{number:03d}", training_ratio=Decimal("0.5")
     )
@@ -64,7 +64,7 @@ def complete(project: Project, number: int, labels: tuple[str, ...], skill: floa
 
 @pytest.fixture
 def versions(bundle: Path) -> Iterator[list[TrainingVersion]]:
-    """Two versions of a project with real pictures; the newer one has a really fitted model."""
+    """Two versions of a project with real images; the newer one has a fitted model."""
     project = make_project("colours", labels=3, images=30, with_files=True)
     for label, name in zip(project.labels.order_by("position"), NAMES, strict=True):
         label.name = name
@@ -124,12 +124,12 @@ def test_the_heat_map_of_a_real_model_is_shown(versions: list[TrainingVersion], 
     page = open_page("vera")
     page.goto(f"{address(versions[1], 'evaluated_images')}?outcome=all&predicted=red")
     page.locator(".evaluated-tile").first.click()
-    page.locator("#heat").evaluate("img => img.decode()")  # fails for what is no picture
+    page.locator("#heat").evaluate("img => img.decode()")  # fails if it is not an image
     first = page.locator("#heat").get_attribute("src")
     page.locator("[data-heat=green]").click()
     page.locator("#heat[src$='label=green']").evaluate("img => img.decode()")
     assert page.locator("#heat").get_attribute("src") != first
-    assert page.locator("#accept").count() == 0  # a Viewer relabels nothing
+    assert page.locator("#accept").count() == 0  # a Viewer cannot relabel
 
 
 def test_a_version_whose_model_is_gone_says_so_in_place_of_the_heat_map(
@@ -138,7 +138,7 @@ def test_a_version_whose_model_is_gone_says_so_in_place_of_the_heat_map(
     page = open_page("vera")
     page.goto(f"{address(versions[0], 'evaluated_images')}?outcome=all")
     page.locator(".evaluated-tile").first.click()
-    page.get_by_text("This version cannot show where it looks.").wait_for()
+    page.get_by_text("This version has no heat maps.").wait_for()
 
 
 def test_words_and_dot_follow_the_slider(versions: list[TrainingVersion], open_page: Any) -> None:
@@ -164,7 +164,7 @@ def test_time_is_added_from_the_page(versions: list[TrainingVersion], open_page:
     page.goto(address(versions[1]))
     page.wait_for_load_state("networkidle")
     page.locator("#add-time").click()
-    for hours in ("0.01", "0.1"):  # as a dialog or, where the script was slower than the person, as a page
+    for hours in ("0.01", "0.1"):  # as a dialog, or as a page if the script was too slow
         page.get_by_label("Max. Training Time").fill(hours)
         page.get_by_role("button", name="Train on").click()
         if hours == "0.01":

@@ -1,4 +1,4 @@
-"""The main job in a real browser against the real supervisor: from a folder of photos to a prediction."""
+"""The main task in a real browser with the real supervisor: from a folder of photos to a prediction."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRAINED_WITHIN_MS = 900_000
 
 @pytest.fixture
 def window(chromium: Any, tmp_path: Path) -> Iterator[Any]:
-    """A browser window at the door of a product that has just been started for the first time."""
+    """A browser window at the sign-in page after the very first start."""
     with Product(tmp_path / "data") as product:
         context = chromium.new_context(base_url=product.url, viewport={"width": 1440, "height": 900})
         errors: list[str] = []
@@ -72,7 +72,7 @@ def upload(page: Any, photos: list[Path]) -> None:
 
 
 def label_by_keyboard(page: Any) -> None:
-    """As a person would: look at the focused picture, type its label the first time, press its key later."""
+    """Label like a person: type a label the first time, press its key later."""
     keys: dict[str, str] = {}
     page.locator("#tiles [role=option]").first.focus()
     while page.locator("#tiles [role=option]").count():
@@ -130,7 +130,7 @@ def look_inside(page: Any) -> None:
     page.locator(".version-tabs").get_by_role("link", name="Images").click()
     page.get_by_role("link", name="All", exact=True).click()
     page.locator(".evaluated-tile").first.click()
-    page.locator("#heat").evaluate("img => img.decode()")  # fails for what is no picture
+    page.locator("#heat").evaluate("img => img.decode()")  # fails if it is not an image
     page.locator(".inside-near li").first.wait_for()
     seen(page, "journey-9-inside")
     page.locator(".version-tabs").get_by_role("link", name="Overview").click()
@@ -162,13 +162,13 @@ def deploy_and_predict(page: Any, unseen: list[Path]) -> None:
         page.locator("#prediction-result[data-answer]:not([data-old])").wait_for()
         answers.append((photo.name.split("-")[0], page.locator(".predicted-label").inner_text()))
     right = sum(flower == label for flower, label in answers)
-    # Trained on 50 photos it is right about three times in four; by chance it would be once in five.
+    # Trained on 50 photos its accuracy is about 0.75; chance is 0.2.
     assert right >= len(unseen) / 2, f"{right} of {len(unseen)} unseen flowers: {answers}"
     assert page.locator("#prediction-result .scores li").count() == 5
     seen(page, "journey-9-predicted")
 
 
 def seen(page: Any, name: str) -> None:
-    """axe finds nothing; a picture is kept where EXEML_SCREENSHOTS says."""
+    """axe finds nothing; a screenshot is stored in the folder EXEML_SCREENSHOTS."""
     check_accessibility(page)
     take_screenshot(page, name)

@@ -27,7 +27,7 @@ def tiles(page: Any) -> Any:
 
 
 def selected(page: Any) -> list[int]:
-    """Places of the selected images in the grid."""
+    """Indices of the selected images in the grid."""
     return page.evaluate(
         "[...document.querySelectorAll('.tile')].map((t, at) => [t.ariaSelected, at])"
         ".filter(([is]) => is === 'true').map(([, at]) => at)"
@@ -41,7 +41,7 @@ def wait_for_focus(page: Any, place: int) -> None:
 
 
 def wait_for_counts(page: Any, *counts: int) -> None:
-    """Unlabeled, Labeled, All, Bin; To Be Confirmed is left out."""
+    """Wait for the counts of Unlabeled, Labeled, All and Bin; To Be Confirmed is left out."""
     wanted = [f"{count:,}" for count in counts]
     page.wait_for_function(
         "wanted => JSON.stringify([...document.querySelectorAll('.tab-count')].map(c => c.textContent)"
@@ -103,7 +103,7 @@ def test_labeling_by_keys_moves_on_and_can_be_taken_back(open_page: Open) -> Non
 
     page.keyboard.press("Control+z")
     wait_for_counts(page, 3, 5, 8, 0)
-    page.locator("#notice").get_by_text("Taken back for 1 image.").wait_for()
+    page.locator("#notice").get_by_text("Undone for 1 image.").wait_for()
 
 
 def test_a_typed_label_goes_to_the_selection_by_enter_and_ok(open_page: Open) -> None:
@@ -251,7 +251,7 @@ def test_uploading_shows_refused_files_and_stops_at_none(open_page: Open, tmp_pa
     rows = page.locator("#uploads-list .upload").all_inner_texts()
     twin, *refused = sorted((row.split("\n")[0] for row in rows), key=["empty.png", "page.jpg"].__contains__)
     assert sorted(refused) == ["empty.png", "page.jpg"]
-    assert twin in ("twin.png", "photo-0.png")  # they travel side by side: whichever came second
+    assert twin in ("twin.png", "photo-0.png")  # uploaded in parallel: whichever came second
     assert any("The file is empty." in row for row in rows)
     wait_for_counts(page, 20, 0, 20, 0)
     assert tiles(page).count() == 20 and project.images.count() == 20
@@ -395,6 +395,6 @@ def test_many_labels_are_found_by_name_and_ordered_by_count(open_page: Open) -> 
     tiles(page).first.click()
     page.keyboard.press("1")
     page.locator("#notice").get_by_text("1 image labeled").wait_for()
-    assert page.evaluate(names)[:3] == ["label-7", "label-0", "label-1"]  # also after a deed
+    assert page.evaluate(names)[:3] == ["label-7", "label-0", "label-1"]  # also after an action
     check_accessibility(page)
     take_screenshot(page, "label-data-many-labels")

@@ -1,4 +1,4 @@
-"""The quick ways of labeling, in a real browser: keys, frames, suggestions, a lost connection."""
+"""Fast labeling in a real browser: keys, rubber band, suggestions, a lost connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Open = Callable[..., Any]
 
 
 def suggest(project: Project, place: slice, label: str, confidence: float) -> None:
-    """What the worker would have written for these of the unlabeled images, newest first."""
+    """Write suggestions for unlabeled images, newest first, as the worker does."""
     ids = list(project.images.unlabeled().values_list("pk", flat=True)[place])
     found = project.labels.get(name=label)
     Image.objects.filter(pk__in=ids).update(suggestion=found, confidence=confidence, acquisition_score=0.5)
@@ -26,7 +26,7 @@ def suggest(project: Project, place: slice, label: str, confidence: float) -> No
 
 def wait_for_tiles(page: Any, count: int) -> None:
     page.wait_for_function("n => document.querySelectorAll('.tile').length === n", arg=count)
-    page.wait_for_load_state()  # a page that was just opened listens to keys from then on
+    page.wait_for_load_state()  # before that a newly opened page does not listen to keys
 
 
 def test_letters_are_keys_of_labels_beyond_the_tenth(open_page: Open) -> None:
@@ -121,7 +121,7 @@ def test_the_grid_goes_on_as_one_scrolls_and_back_returns_to_the_place(open_page
     page.goto(reverse("project_list"))
     page.go_back()
     page.wait_for_url(place)
-    assert tiles(page).count() <= 150  # the page that was on screen, and what follows
+    assert tiles(page).count() <= 150  # the page that was visible, and the next one
 
 
 def test_deeds_wait_in_the_browser_while_the_connection_is_lost(open_page: Open) -> None:
@@ -176,7 +176,7 @@ def test_the_enlarged_image_zooms_and_says_what_is_suggested(open_page: Open) ->
     page = open_page("bob")
     visit(page, project, "?tab=suggested")
     tiles(page).nth(0).dblclick()
-    page.get_by_text("Looks like label-0, 91 % sure").wait_for()
+    page.get_by_text("Looks like label-0, 91 %").wait_for()
     page.keyboard.press("PageUp")
     assert "scale(1.5)" in page.locator("#enlarge-image").get_attribute("style")
     page.get_by_role("button", name="Smaller").click()

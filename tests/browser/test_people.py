@@ -1,4 +1,4 @@
-"""Several people at once in real browsers: seeing each other, second opinions, reviews."""
+"""Several people at once in real browsers: presence, second opinions, reviews."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def visit(page: Any, project: Project, name: str = "label_data", query: str = ""
 
 
 def ask_now(page: Any) -> None:
-    """What otherwise happens every five seconds."""
+    """Report presence now instead of in five seconds."""
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
@@ -47,7 +47,7 @@ def test_two_people_on_the_same_image_both_see_the_outcome(open_page: Open) -> N
     alice.locator("#notice").get_by_text("1 image labeled").wait_for()
     ask_now(bob)
 
-    bob.get_by_text("alice changed the image that you are at.").wait_for()
+    bob.get_by_text("alice changed the image you are working on.").wait_for()
     assert "label-1" in tiles(bob).nth(2).inner_text()
     assert tiles(bob).nth(2).get_attribute("aria-selected") == "true"  # bob's selection stays
     check_accessibility(bob)

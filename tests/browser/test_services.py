@@ -34,13 +34,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Path]:
-    """One of each label, that the model has not seen."""
+    """One image of each label that the model has not seen."""
     return [sample.path for sample in make_samples(tmp_path) if sample.usage == "EVAL"]
 
 
 @pytest.fixture
 def versions(bundle: Path) -> Iterator[list[TrainingVersion]]:
-    """V001 and V002, each with a really fitted model."""
+    """V001 and V002, each with a fitted model."""
     project = make_project("colours", labels=3, images=9, with_files=True)
     for label, name in zip(project.labels.order_by("position"), ("red", "green", "blue"), strict=True):
         label.name = name
@@ -57,7 +57,7 @@ def versions(bundle: Path) -> Iterator[list[TrainingVersion]]:
 
 @pytest.fixture
 def service(versions: list[TrainingVersion]) -> Service:
-    """Running with V001."""
+    """A running service of V001."""
     service, _ = deploy.deploy(versions[0], make_user("alice"), 1)
     deploy.bring_up(str(service.pk))
     service.refresh_from_db()
@@ -154,7 +154,7 @@ def test_a_camera_that_is_denied_is_told(service: Service, open_page: Any) -> No
 
 
 def test_a_picture_of_the_camera_is_predicted(service: Service, live_server: Any, chromium: Any) -> None:
-    """With the pretended camera of Chromium, which shows a green picture."""
+    """Chromium's fake camera shows a green image."""
     pretended = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     arguments = [*CHROMIUM_ARGUMENTS, *pretended]
     browser = chromium.browser_type.launch(executable_path=find_chromium(), args=arguments)
@@ -263,7 +263,7 @@ def test_collected_pictures_are_judged_and_taken(
 
 
 def busy(service: Service) -> None:
-    """A day of calls."""
+    """Calls of one day."""
     dice, now = np.random.default_rng(0), timezone.now().replace(second=0, microsecond=0)
     counters.flush()
     for number in range(600):

@@ -53,7 +53,7 @@ def test_the_folders_of_a_dropped_folder_become_labels(open_page: Open, tmp_path
 
     dialog = page.locator("#upload-labels")
     dialog.get_by_text("roses (2), tulips (1)").wait_for()
-    assert dialog.get_by_label("Their folders are their labels").is_checked()
+    assert dialog.get_by_label("Folder names are their labels").is_checked()
     check_accessibility(page)
     take_screenshot(page, "upload-labels")
     page.keyboard.press("Enter")
@@ -98,7 +98,7 @@ def test_one_label_is_given_to_all_while_they_are_uploaded(open_page: Open, tmp_
     page.get_by_label("Label them all").fill("roses")
     page.keyboard.press("Enter")
     wait_for_labels(page, project, {f"{n}.png": ["roses"] for n in range(3)})
-    page.get_by_text("All get “roses”.").wait_for()
+    page.get_by_text("Labeling all as “roses” …").wait_for()
     page.wait_for_function("() => document.querySelectorAll('.tab-count')[2].textContent === '3'")
 
 
@@ -122,7 +122,7 @@ def test_an_archive_added_to_label_data_becomes_an_import(open_page: Open, tmp_p
     take_screenshot(page, "import-completed")
     page.get_by_role("link", name="Show 6 images").click()
     page.locator("#tiles > .tile").nth(5).wait_for()
-    page.get_by_text("imported by no.").wait_for()
+    page.get_by_text("from import no.").wait_for()
 
 
 def test_the_import_form_says_what_is_wrong_and_takes_a_large_file_in_parts(
@@ -140,7 +140,7 @@ def test_the_import_form_says_what_is_wrong_and_takes_a_large_file_in_parts(
     files = {"a/1.png": picture_bytes(1), "b/2.png": picture_bytes(2), "filler": b"\0" * (17 << 20)}
     archive.write_bytes(zipped(files))
     page.get_by_label("Zip archive, manifest or table").set_input_files(archive)
-    page.get_by_label("The labels come from").select_option("nothing")
+    page.get_by_label("Labels come from").select_option("nothing")
     page.get_by_role("button", name="Import").click()
     page.wait_for_url(re.compile(r"/transfers/\d+/$"))
     transfer = Transfer.objects.get()
@@ -155,9 +155,9 @@ def test_taking_an_import_back(open_page: Open) -> None:
     done = imported(project, {"a.zip": zipped({"a/1.png": picture_bytes(1), "b/2.png": picture_bytes(2)})})
     page = open_page("bob", width=390, height=844, scheme="dark")
     visit(page, project, "transfer", done.pk)
-    page.get_by_text("Take back…").click()
+    page.get_by_text("Undo…").click()
     take_screenshot(page, "import-take-back-narrow-dark")
-    page.get_by_role("button", name="Take the import back").click()
+    page.get_by_role("button", name="Undo the import").click()
     page.get_by_text("2 images moved to the bin").wait_for()
     assert project.images.filter(deleted_at=None).count() == 0
 

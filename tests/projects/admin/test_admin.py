@@ -1,4 +1,4 @@
-"""The operators' pages: lists at a constant price, nothing kept can be written, actions are the deeds."""
+"""Admin: a constant number of queries, read-only rows, and actions that call the functions of the pages."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def address(model: Any, page: str = "changelist", *args: object) -> str:
 
 
 def fill(project: Project, seed: int) -> None:
-    """One more row of everything."""
+    """Create one row of every model."""
     image = make_image(project, seed, project.labels.all()[:1])
     version = make_version(project, seed, Status.COMPLETED, accuracy=0.9)
     event = LabelEvent.objects.create(project=project, kind="label", by=project.created_by)
@@ -157,7 +157,7 @@ def test_what_is_kept_is_neither_added_changed_nor_deleted(operator: Client, nam
 
 @pytest.mark.parametrize("path", ["/admin/", "/admin/projects/project/", "/admin/rq/"])
 def test_only_staff_enters(client: Client, alice: Client, operator: Client, path: str) -> None:
-    # No Redis answers here, and that is said.
+    # Without Redis the page says so.
     assert operator.get(path).status_code == (503 if path == "/admin/rq/" else 200)
     assert client.get(path).status_code == 302
     assert alice.get(path, follow=True).status_code == 403

@@ -16,7 +16,7 @@ from projects.models import Annotation, Assignment, Image, Project, Split
 from tests.factories import make_project, make_user
 from tests.pages import html_of
 from tests.projects.images.test_similarity import embed
-from tests.projects.views.test_label_data import HTMX, shown
+from tests.projects.views.test_label_data import HTMX, grid_ids
 
 pytestmark = pytest.mark.django_db
 
@@ -128,19 +128,19 @@ def test_every_order_pages_there_and_back_without_gap_or_repetition(
     query, pages = f"tab=unlabeled&sort={sort}&show=2", []
     while query:
         response = bob.get(f"{url}?{query}")
-        bench = response.context["page"]
-        pages.append(shown(response))
+        data_page = response.context["page"]
+        pages.append(grid_ids(response))
         seen += pages[-1]
-        query = bench.older_address
+        query = data_page.older_address
     images = {one.pk: one for one in project.images.unlabeled()}
     has_value = [one for one in images.values() if getattr(one, column) is not None]
     wanted = sorted(has_value, key=lambda one: (getattr(one, column), one.pk), reverse=is_descending)
     assert seen == [one.pk for one in wanted] and len(pages) >= 2
     for page in pages[-2::-1]:
-        response = bob.get(f"{url}?{bench.newer_address}")
-        bench = response.context["page"]
-        assert shown(response) == page
-    assert bench.newer_address == ""
+        response = bob.get(f"{url}?{data_page.newer_address}")
+        data_page = response.context["page"]
+        assert grid_ids(response) == page
+    assert data_page.newer_address == ""
 
 
 def test_a_further_page_is_tiles_alone_with_where_it_goes_on(bob: Client) -> None:
@@ -149,9 +149,9 @@ def test_a_further_page_is_tiles_alone_with_where_it_goes_on(bob: Client) -> Non
     first = bob.get(reverse("label_data", args=[project.pk])).context["page"]
     response = bob.get(f"{grid}?{first.older_address}&part=tiles", headers=HTMX)
     text = html_of(response)
-    assert len(shown(response)) == 100 and "data-next=" in text and "bench-head" not in text
+    assert len(grid_ids(response)) == 100 and "data-next=" in text and "bench-head" not in text
     last = bob.get(f"{grid}?{response.context['page'].older_address}&part=tiles", headers=HTMX)
-    assert len(shown(last)) == 50 and "data-next=" not in html_of(last)
+    assert len(grid_ids(last)) == 50 and "data-next=" not in html_of(last)
 
 
 def test_an_address_survives_being_written_and_read(project: Project) -> None:
@@ -184,7 +184,7 @@ def test_the_tab_of_suggestions_begins_with_the_surest_and_counts_its_groups(
     bob: Client, project: Project
 ) -> None:
     response = bob.get(reverse("label_data", args=[project.pk]) + "?tab=suggested")
-    order = [image.confidence for image in (Image.objects.get(pk=pk) for pk in shown(response))]
+    order = [image.confidence for image in (Image.objects.get(pk=pk) for pk in grid_ids(response))]
     assert order == sorted(order, reverse=True) and len(order) == 4
     groups = response.context["page"].groups
     assert [(one.label.name, one.count, one.confident_count) for one in groups] == [
@@ -203,10 +203,10 @@ def test_the_most_similar_images_come_first_and_page_by_their_place(
     ids = embed(project, np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32))
     url = reverse("label_data", args=[project.pk])
     first = bob.get(f"{url}?tab=all&sort=similar&like={ids[7]}&show=3")
-    assert shown(first) == ids[:4:-1]
+    assert grid_ids(first) == ids[:4:-1]
     second = bob.get(f"{url}?{first.context['page'].older_address}")
-    assert shown(second) == ids[4:1:-1]
-    assert shown(bob.get(f"{url}?{second.context['page'].newer_address}")) == ids[:4:-1]
+    assert grid_ids(second) == ids[4:1:-1]
+    assert grid_ids(bob.get(f"{url}?{second.context['page'].newer_address}")) == ids[:4:-1]
     assert "similar to one image" in html_of(first)
 
 

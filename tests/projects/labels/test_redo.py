@@ -129,10 +129,10 @@ def test_ctrl_y_does_again_what_was_taken_back(bob: Client) -> None:
     project = make_project(labels=1, images=0, unlabeled=2)
     actions.apply(project, ids(project), add=["label-0"], by=make_user("bob"))
     url = reverse("redo_labeling", args=[project.pk])
-    assert "nothing of yours to do again" in html_of(bob.post(url, headers=HTMX))
+    assert "You have nothing to redo" in html_of(bob.post(url, headers=HTMX))
     bob.post(reverse("undo_labeling", args=[project.pk]), headers=HTMX)
     assert project.images.labeled().count() == 0
-    assert "Done again for 2 images." in html_of(bob.post(url, headers=HTMX))
+    assert "Redone for 2 images." in html_of(bob.post(url, headers=HTMX))
     assert project.images.labeled().count() == 2
 
 
@@ -142,9 +142,9 @@ def test_the_history_says_who_did_what_and_takes_it_back(bob: Client, alice: Cli
     page = html_of(bob.get(reverse("history", args=[project.pk])))
     assert "2 images labeled “label-1”" in page and "bob" in page and "Undo" in page
     undo = reverse("undo_event", args=[project.pk, event.pk])
-    assert "Taken back for 2 images." in html_of(alice.post(undo, headers=HTMX))
+    assert "Undone for 2 images." in html_of(alice.post(undo, headers=HTMX))
     page = html_of(bob.get(reverse("history", args=[project.pk])))
-    assert "taken back by alice" in page and "Do again" in page
+    assert "undone by alice" in page and "Do again" in page
     again = reverse("undo_event", args=[project.pk, LabelEvent.objects.get(kind=Kind.UNDO).pk])
     assert bob.post(again, headers=HTMX).status_code == 200
     assert bob.post(again, headers=HTMX).status_code == 409

@@ -1,4 +1,4 @@
-"""Arrange words for imports: archives made in memory, and an import that has run."""
+"""Builders of imports: archives in memory, and an import that has run."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def sample(source: str, *labels: str, **more: Any) -> str:
 
 
 def prepared(project: Project, files: Mapping[str, bytes], **options: Any) -> Transfer:
-    """An import whose files have arrived and which waits for its worker."""
-    told = [{"name": name, "size": len(content)} for name, content in files.items()]
-    transfer = imports.create_import(project, told, options, make_user("bob"))
+    """An import whose files are uploaded and which waits for a worker."""
+    file_list = [{"name": name, "size": len(content)} for name, content in files.items()]
+    transfer = imports.create_import(project, file_list, options, make_user("bob"))
     for number, content in enumerate(files.values()):
         for part in range(upload_parts.part_count(len(content))):
             start = part * upload_parts.PART_BYTES
@@ -40,7 +40,7 @@ def prepared(project: Project, files: Mapping[str, bytes], **options: Any) -> Tr
 
 
 def imported(project: Project, files: Mapping[str, bytes], **options: Any) -> Transfer:
-    """An import that a worker has run to its end."""
+    """A finished import."""
     transfer = prepared(project, files, **options)
     import_job.run(transfer.pk)
     transfer.refresh_from_db()
@@ -48,9 +48,9 @@ def imported(project: Project, files: Mapping[str, bytes], **options: Any) -> Tr
 
 
 def labels_by_name(project: Project) -> dict[str, list[str]]:
-    """What the living images of a project carry, by file name."""
+    """The labels of a project's images by file name, the bin excluded."""
     return {
-        image.name: sorted(one.label.name for one in image.annotations.select_related("label"))
+        image.name: sorted(annotation.label.name for annotation in image.annotations.select_related("label"))
         for image in project.images.filter(deleted_at=None).prefetch_related("annotations")
     }
 

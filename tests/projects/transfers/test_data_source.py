@@ -1,4 +1,4 @@
-"""Data sources: a server folder or an S3 prefix is read, and read again when somebody synchronizes."""
+"""Data sources: a server folder or an S3 prefix, read at first and at each synchronization."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_synchronizing_again_adds_what_is_new_and_lists_what_vanished(root: Path
 
     assert (done.report["counts"]["added"], done.report["counts"]["present"]) == (1, 2)
     assert done.report["vanished"] == [gone.pk]
-    assert project.images.filter(deleted_at=None).count() == 4  # nothing goes before somebody says so
+    assert project.images.filter(deleted_at=None).count() == 4  # nothing is removed without a confirmation
 
 
 def test_an_image_that_a_person_deleted_does_not_come_back(root: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_broken_file_of_a_source_is_reported(root: Path) -> None:
 
 @pytest.fixture
 def bucket(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """An S3 that answers in this process, as botocore's clients hear it."""
+    """An S3 server in this process for botocore's clients."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     with moto.mock_aws():

@@ -1,4 +1,4 @@
-"""Exports: each format holds what the project holds, and importing one gives the same project again."""
+"""Exports: each format contains the project's images and labels, and importing one restores them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 
 def filled(**options: Any) -> Project:
-    """A project with labels by two people, sides, a hard example, equal names and an image without label."""
+    """A project with labels by two people, splits, a hard example, equal names and an unlabeled image."""
     project = make_project(labels=0, **options)
     files = {f"a/{seed}.png": picture_bytes(seed) for seed in range(4)} | {"b/0.png": picture_bytes(9)}
     imported(project, {"a.zip": zipped(files)}, labels_from="nothing")
@@ -35,8 +35,8 @@ def filled(**options: Any) -> Project:
     return project
 
 
-def told(project: Project) -> list[Any]:
-    """All that must be the same again."""
+def contents_of(project: Project) -> list[Any]:
+    """Everything that an import must restore."""
     images = project.images.filter(deleted_at=None).order_by("sha256")
     labels = list(project.labels.values_list("name", "colour", "hot_key"))
     rows = list(images.values_list("sha256", "name", "split", "is_hard", "is_labeled", "width", "height"))
@@ -77,7 +77,7 @@ def test_importing_an_export_gives_the_same_project(vera: Client, is_multi_label
 
     assert done.status == "Completed", done.problem
     assert not done.rejected_files.exists()
-    assert told(again) == told(project)
+    assert contents_of(again) == contents_of(project)
 
 
 @pytest.mark.parametrize("format", ["folders", "texts"])
@@ -87,10 +87,10 @@ def test_other_archives_give_the_same_images_and_labels_again(vera: Client, form
     imported(again, {"flowers.zip": exported(vera, project, f"format={format}")})
     by_picture = [
         {
-            image.sha256: sorted(one.label.name for one in image.annotations.all())
-            for image in one.images.all()
+            image.sha256: sorted(annotation.label.name for annotation in image.annotations.all())
+            for image in copy.images.all()
         }
-        for one in (project, again)
+        for copy in (project, again)
     ]
     assert by_picture[0] == by_picture[1]
 
@@ -104,8 +104,8 @@ def test_a_table_labels_the_images_of_another_project(vera: Client) -> None:
     images = {name: content for name, content in pictures.items() if name.startswith("images/")}
     imported(again, {"images.zip": zipped(images), "labels.csv": table})
     given = [
-        set(Annotation.objects.filter(image__project=one).values_list("image__sha256", "label__name"))
-        for one in (project, again)
+        set(Annotation.objects.filter(image__project=copy).values_list("image__sha256", "label__name"))
+        for copy in (project, again)
     ]
     assert given[0] == given[1] and len(given[0]) == 3
 

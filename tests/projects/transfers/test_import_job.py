@@ -1,4 +1,4 @@
-"""Imports under way: uploaded in parts, killed, cancelled, taken back, out of room."""
+"""Running imports: uploaded in parts, killed, cancelled, undone, disk full."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_killed_import_goes_on_at_its_cursor_without_doubles(monkeypatch: pyte
     assert (transfer.status, transfer.cursor, project.images.count()) == ("Running", 4, 4)
 
     died.undo()
-    import_job.run(transfer.pk)  # its heart still beats: another worker may be at it
+    import_job.run(transfer.pk)  # its heartbeat is recent: another worker may be running it
     assert project.images.count() == 4
     Transfer.objects.filter(pk=transfer.pk).update(
         heartbeat_at=timezone.now() - timezone.timedelta(minutes=5)
@@ -44,7 +44,7 @@ def test_a_killed_import_goes_on_at_its_cursor_without_doubles(monkeypatch: pyte
 
 
 class _Killed(BaseException):
-    """As hard as a signal: nothing of ours catches it."""
+    """Like a signal: no code of the product catches it."""
 
 
 def _die_after(monkeypatch: pytest.MonkeyPatch, files: int) -> pytest.MonkeyPatch:
@@ -162,13 +162,13 @@ def test_a_worker_that_was_taken_for_dead_gives_way_to_the_other(monkeypatch: py
 
     def write(self: Any, read: Any) -> None:
         real(self, read)
-        Transfer.objects.update(cursor=3)  # the other one was quicker
+        Transfer.objects.update(cursor=3)  # another worker was faster
 
     monkeypatch.setattr(import_job._Import, "_write", write)
     import_job.run(transfer.pk)
     transfer.refresh_from_db()
     assert (transfer.status, transfer.report.get("counts")) == ("Running", None)
-    assert project.images.count() == 0  # its chunk was taken back
+    assert project.images.count() == 0  # its chunk was rolled back
 
 
 def test_a_full_disk_fails_with_cause_and_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Imports: archives, manifests and tables become images with labels; a killed one goes on without doubles."""
+"""Imports of archives, manifests and tables; a killed import resumes without duplicates."""
 
 from __future__ import annotations
 
@@ -275,14 +275,14 @@ def test_the_same_picture_is_one_image_and_a_binned_one_comes_back() -> None:
     assert project.images.filter(deleted_at=None).count() == 3
 
 
-@pytest.mark.parametrize(("existing", "wanted"), [("keep", "label-0"), ("replace", "roses")])
+@pytest.mark.parametrize(("existing", "expected"), [("keep", "label-0"), ("replace", "roses")])
 def test_images_that_have_labels_keep_them_unless_the_import_shall_replace_them(
-    existing: str, wanted: str
+    existing: str, expected: str
 ) -> None:
     project = make_project(labels=1, images=1)
     lines = sample("picture-0.png", "roses")
     done = imported(project, {"a.manifest": lines.encode()}, existing=existing)
-    assert labels_by_name(project) == {"picture-0.png": [wanted]}
+    assert labels_by_name(project) == {"picture-0.png": [expected]}
     assert ("keeps them" in reasons(done).get("picture-0.png", "")) == (existing == "keep")
 
 
@@ -308,8 +308,8 @@ def test_what_cannot_be_imported_fails_with_a_sentence_and_writes_nothing(
 
 def test_a_protected_archive_is_refused() -> None:
     content = bytearray(zipped({"1.png": picture_bytes(1)}))
-    for magic, at in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        content[content.find(magic) + at] |= 1  # the flag that says encrypted
+    for magic, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.find(magic) + offset] |= 1  # the flag that says encrypted
     assert "protected by a password" in imported(make_project(labels=0), {"a.zip": bytes(content)}).problem
 
 
@@ -344,8 +344,8 @@ def test_a_table_with_sets_and_no_labels_adds_the_set_to_what_the_folders_say() 
         project, {"a.zip": zipped({**files, "x/split.csv": table, "x/groups.csv": "path,who\na,b\n"})}
     )
     assert (done.status, done.report["labels_from"]) == ("Completed", "folders")
-    found = project.images.values_list("annotations__label__name", "split")
-    assert set(found) == {("roses", "TRAIN"), ("tulips", "")}
+    labels_and_splits = project.images.values_list("annotations__label__name", "split")
+    assert set(labels_and_splits) == {("roses", "TRAIN"), ("tulips", "")}
 
 
 def test_a_table_about_something_else_is_left_alone() -> None:

@@ -11,7 +11,7 @@ from projects.workspace import login_throttle
 from tests.factories import PASSWORD, make_team, make_user
 from tests.pages import html_of
 
-WRONG = "Username and password do not fit together."
+WRONG = "Wrong username or password."
 
 
 @pytest.fixture(autouse=True)
@@ -126,7 +126,7 @@ def test_changing_the_password_keeps_this_session_and_ends_the_others(alice: Cli
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "again", "words"),
+    ("old", "new", "again", "message"),
     [
         ("wrong", "another good password 9", "another good password 9", "old password"),
         (PASSWORD, "short", "short", "too short"),
@@ -135,8 +135,8 @@ def test_changing_the_password_keeps_this_session_and_ends_the_others(alice: Cli
     ],
 )
 def test_a_bad_new_password_is_refused_at_its_field(
-    alice: Client, old: str, new: str, again: str, words: str
+    alice: Client, old: str, new: str, again: str, message: str
 ) -> None:
     answer = alice.post("/password/", {"old_password": old, "new_password1": new, "new_password2": again})
-    assert answer.status_code == 422 and words in html_of(answer)
+    assert answer.status_code == 422 and message in html_of(answer)
     assert User.objects.get(username="alice").check_password(PASSWORD)

@@ -40,7 +40,7 @@ RULE = "Use 1 to 32 letters, digits, “_” or “-”, starting with a letter.
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [
         ("", "Give the project a name."),
         ("   ", "Give the project a name."),
@@ -55,10 +55,10 @@ RULE = "Use 1 to 32 letters, digits, “_” or “-”, starting with a letter.
         ("<b>", RULE),
     ],
 )
-def test_bad_names_are_refused_at_the_field_and_stay_typed(alice: Client, name: str, words: str) -> None:
+def test_bad_names_are_refused_at_the_field_and_stay_typed(alice: Client, name: str, message: str) -> None:
     answer = create(alice, name=name, description="kept words")
     html = html_of(answer)
-    assert answer.status_code == 422 and words in html and "kept words" in html
+    assert answer.status_code == 422 and message in html and "kept words" in html
     assert 'aria-invalid="true"' in html
     assert not Project.objects.exists()
 

@@ -1,4 +1,4 @@
-"""Check Data: counts that lead to the images, and labels with too few of them."""
+"""Check Data: counts that link to the images, and labels with too few images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from projects.models import Image, Project
 from projects.quality.findings import issue_counts, label_balance
 from tests.factories import make_image, make_project
 from tests.pages import html_of
-from tests.projects.views.test_label_data import shown
+from tests.projects.views.test_label_data import grid_ids
 
 pytestmark = pytest.mark.django_db
 
@@ -29,11 +29,11 @@ def test_every_count_is_that_of_the_images_behind_its_link(vera: Client) -> None
     Image.objects.filter(pk__in=[second.pk, third.pk]).update(duplicate_group=third.pk, brightness=3)
     Image.objects.filter(pk=third.pk).update(width=4000)
     page = vera.get(url(project))
-    counts = {one.check.name: one.count for one in page.context["findings"]}
+    counts = {finding.check.name: finding.count for finding in page.context["findings"]}
     assert {name for name, count in counts.items() if count} == {"suspects", "duplicates", "dark", "odd"}
     for name, count in counts.items():
         behind = vera.get(reverse("label_data", args=[project.pk]) + f"?tab=all&check={name}")
-        assert len(shown(behind)) == count, name
+        assert len(grid_ids(behind)) == count, name
         assert (f"check={name}" in html_of(page)) == bool(count)
 
 
@@ -42,8 +42,8 @@ def test_labels_with_too_few_or_far_more_images_are_named_with_what_to_do() -> N
     few, some, many = project.labels.all()
     for seed, label in enumerate([few] * 3 + [some] * 7):
         make_image(project, seed, [label])
-    words = {row.label.name: row.advice for row in label_balance(project)}
-    assert words == {
+    advice = {row.label.name: row.advice for row in label_balance(project)}
+    assert advice == {
         "label-2": "5 more are needed before Train.",
         "label-0": "2 more are needed before Train.",
         "label-1": "50 or more are recommended.",
@@ -65,7 +65,7 @@ def test_the_rarest_label_is_named_where_another_has_far_more() -> None:
 
 def test_an_empty_project_has_nothing_to_check(vera: Client) -> None:
     project = make_project(labels=0, images=0)
-    assert not any(one.count for one in issue_counts(project)) and label_balance(project) == []
+    assert not any(finding.count for finding in issue_counts(project)) and label_balance(project) == []
     assert "none found" in html_of(vera.get(url(project)))
 
 

@@ -1,4 +1,4 @@
-"""Delete and restore: the name is asked, nothing is erased, nothing that runs is deleted."""
+"""Delete and restore: the name is asked, no data is erased, a running project is not deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edit description: all of a project that can be changed."""
+"""Edit the description, the only thing of a project that can be changed."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def test_the_form_shows_the_description(alice: Client) -> None:
     assert "From the garden" in html_of(alice.get(f"/projects/{project.pk}/edit/"))
 
 
-@pytest.mark.parametrize("words", ["From the garden", "", "x" * 256])
-def test_the_description_is_saved(alice: Client, words: str) -> None:
+@pytest.mark.parametrize("text", ["From the garden", "", "x" * 256])
+def test_the_description_is_saved(alice: Client, text: str) -> None:
     project = make_project()
     lifecycle.update_description(project, "before")
-    answer = edit(alice, project, description=words)
+    answer = edit(alice, project, description=text)
     assert answer.status_code == 303
     assert answer.headers["Location"] == f"/projects/?team={project.team_id}"
     project.refresh_from_db()
-    assert project.description == words
+    assert project.description == text
 
 
 def test_nothing_but_the_description_can_be_changed(alice: Client) -> None:

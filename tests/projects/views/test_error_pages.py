@@ -1,4 +1,4 @@
-"""The pages for what went wrong look like the product and say what to do."""
+"""Error pages have the product's layout and say what to do."""
 
 from __future__ import annotations
 

@@ -50,13 +50,13 @@ def test_a_file_that_is_too_large_is_refused_by_itself(bob: Client, settings: ob
     settings.EXEML_MAX_IMAGE_MB = 1
     large = SimpleUploadedFile("large.png", bytes(1024 * 1024 + 1))
     outcomes = upload(bob, make_project(labels=0), large, picture("a.png")).json()["outcomes"]
-    assert [one["status"] for one in outcomes] == ["refused", "added"]
+    assert [outcome["status"] for outcome in outcomes] == ["refused", "added"]
     assert outcomes[0]["reason"] == "The file is larger than 1 MB."
 
 
 def test_an_upload_without_files_says_so(bob: Client) -> None:
     response = upload(bob, make_project(labels=0))
-    assert response.status_code == 422 and response.json()["error"] == "The request holds no file."
+    assert response.status_code == 422 and response.json()["error"] == "The request contains no file."
 
 
 def test_a_plain_form_shows_the_outcomes_as_a_page(bob: Client) -> None:

@@ -1,4 +1,4 @@
-"""The Label Data page: tabs, pages, filters, labeling and taking back; who may do what."""
+"""The Label Data page: tabs, pages, filters, labeling, undo and roles."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def url(name: str, project: Project, query: str = "") -> str:
     return reverse(name, args=[project.pk]) + (f"?{query}" if query else "")
 
 
-def shown(response: object) -> list[int]:
+def grid_ids(response: object) -> list[int]:
     """The ids of the images in the answer's grid, in order."""
     return [int(pk) for pk in re.findall(r'data-image="(\d+)"', html_of(response))]
 
@@ -47,7 +47,7 @@ def test_the_page_opens_on_what_is_unlabeled_with_the_counts(bob: Client) -> Non
 
     response = bob.get(url("label_data", project))
 
-    assert shown(response) == newest_first(project.images.unlabeled())
+    assert grid_ids(response) == newest_first(project.images.unlabeled())
     assert response.context["page"].counts == {
         "unlabeled": 3,
         "suggested": 0,
@@ -60,7 +60,7 @@ def test_the_page_opens_on_what_is_unlabeled_with_the_counts(bob: Client) -> Non
 def test_the_page_opens_on_all_where_nothing_is_unlabeled(bob: Client) -> None:
     project = make_project(labels=1, images=2)
     response = bob.get(url("label_data", project))
-    assert response.context["page"].query.tab == "all" and len(shown(response)) == 2
+    assert response.context["page"].query.tab == "all" and len(grid_ids(response)) == 2
 
 
 def test_each_tab_shows_its_images(bob: Client) -> None:
@@ -72,18 +72,18 @@ def test_each_tab_shows_its_images(bob: Client) -> None:
         "all": project.images.alive(),
         "bin": project.images.binned(),
     }.items():
-        assert shown(bob.get(url("label_data", project, f"tab={tab}"))) == newest_first(images)
+        assert grid_ids(bob.get(url("label_data", project, f"tab={tab}"))) == newest_first(images)
 
 
 def test_nonsense_in_the_address_counts_as_not_said(bob: Client) -> None:
     project = make_project(labels=1, images=1, unlabeled=1)
     nonsense = "tab=x&label=-1&before=1e9&after=%00&show=7&q=" + "%20" * 300
     response = bob.get(url("label_data", project, nonsense))
-    assert response.status_code == 200 and shown(response) == newest_first(project.images.unlabeled())
+    assert response.status_code == 200 and grid_ids(response) == newest_first(project.images.unlabeled())
 
 
 @pytest.mark.parametrize(
-    ("images", "unlabeled", "query", "words"),
+    ("images", "unlabeled", "query", "message"),
     [
         (0, 0, "", "No images yet"),
         (2, 0, "tab=unlabeled", "Everything is labeled"),
@@ -93,17 +93,17 @@ def test_nonsense_in_the_address_counts_as_not_said(bob: Client) -> None:
     ],
 )
 def test_an_empty_tab_says_what_to_do(
-    bob: Client, images: int, unlabeled: int, query: str, words: str
+    bob: Client, images: int, unlabeled: int, query: str, message: str
 ) -> None:
     project = make_project(labels=1, images=images, unlabeled=unlabeled)
-    assert words in html_of(bob.get(url("label_data", project, query)))
+    assert message in html_of(bob.get(url("label_data", project, query)))
 
 
 # --- pages and filters ---
 
 
 @pytest.mark.parametrize(
-    ("counted", "words"),
+    ("counted", "ranges"),
     [
         (5_000, ["1–100 of 250", "101–200 of 250", "201–250 of 250"]),
         (60, ["1–100 of 250", "101–200 of 250", "201–250 of 250"]),  # counted from the end
@@ -111,52 +111,52 @@ def test_an_empty_tab_says_what_to_do(
     ],
 )
 def test_pages_follow_each_other_without_gap_or_repetition(
-    counted: int, words: list[str], bob: Client, monkeypatch: pytest.MonkeyPatch
+    counted: int, ranges: list[str], bob: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(page, "MAX_COUNTED", counted)
     monkeypatch.setattr(rows, "MAX_COUNTED", counted)
     project = make_project(labels=0, unlabeled=250)
-    wanted = newest_first(project.images)
+    expected = newest_first(project.images)
     seen: list[int] = []
     query = "tab=all"
     positions = []
     while query:
         response = bob.get(url("label_data", project, query))
-        bench = response.context["page"]
-        seen += shown(response)
-        positions.append(bench.slice.words)
-        query = bench.older_address
-    assert seen == wanted
-    assert positions == words
+        data_page = response.context["page"]
+        seen += grid_ids(response)
+        positions.append(data_page.slice.range_text)
+        query = data_page.older_address
+    assert seen == expected
+    assert positions == ranges
 
-    back = bob.get(url("label_data", project, bench.newer_address))
-    assert shown(back) == wanted[100:200]
-    assert shown(bob.get(url("label_data", project, back.context["page"].newer_address))) == wanted[:100]
+    back = bob.get(url("label_data", project, data_page.newer_address))
+    assert grid_ids(back) == expected[100:200]
+    assert grid_ids(bob.get(url("label_data", project, back.context["page"].newer_address))) == expected[:100]
 
 
 def test_a_page_that_became_empty_shows_the_first_one(bob: Client) -> None:
     project = make_project(labels=0, unlabeled=3)
     oldest = newest_first(project.images)[-1]
-    assert len(shown(bob.get(url("label_data", project, f"tab=all&before={oldest}")))) == 3
+    assert len(grid_ids(bob.get(url("label_data", project, f"tab=all&before={oldest}")))) == 3
 
 
 def test_a_page_may_hold_more_images(bob: Client) -> None:
     project = make_project(labels=0, unlabeled=120)
-    assert len(shown(bob.get(url("label_data", project, "tab=all&show=200")))) == 120
+    assert len(grid_ids(bob.get(url("label_data", project, "tab=all&show=200")))) == 120
 
 
 def test_a_label_filters_the_grid(bob: Client) -> None:
     project = make_project(labels=2, images=2)
-    wanted = project.labels.get(name="label-1")
-    response = bob.get(url("label_data", project, f"tab=labeled&label={wanted.pk}"))
-    assert shown(response) == newest_first(project.images.filter(annotations__label=wanted))
+    label_1 = project.labels.get(name="label-1")
+    response = bob.get(url("label_data", project, f"tab=labeled&label={label_1.pk}"))
+    assert grid_ids(response) == newest_first(project.images.filter(annotations__label=label_1))
     assert response.context["page"].slice.total == 2
 
 
 def test_a_label_of_another_project_matches_nothing(bob: Client) -> None:
     project, other = make_project(labels=1, images=1), make_project("other", labels=1, images=1)
     response = bob.get(url("label_data", project, f"tab=all&label={other.labels.get().pk}"))
-    assert shown(response) == [] and "No image matches" in html_of(response)
+    assert grid_ids(response) == [] and "No image matches" in html_of(response)
 
 
 def test_a_part_of_the_file_name_finds_images(bob: Client) -> None:
@@ -190,7 +190,7 @@ def test_labeling_moves_images_and_answers_with_all_that_changed(bob: Client) ->
     response = label(bob, project, [first, second], "tab=unlabeled", add="label-0")
 
     text = html_of(response)
-    assert response.status_code == 200 and shown(response) == [third]
+    assert response.status_code == 200 and grid_ids(response) == [third]
     for part in ("bench-head", "all-labels", "project-bar", "notice", "label-error"):
         assert re.search(rf'id="{part}"[^>]*hx-swap-oob="true"', text)
     assert "2 images labeled “label-0”." in text
@@ -209,9 +209,12 @@ def test_with_several_labels_per_image_keys_keep_the_images_in_sight(bob: Client
     project = make_project(labels=2, images=0, unlabeled=3, is_multi_label=True)
     images = newest_first(project.images)
     response = label(bob, project, images[1:2], "tab=unlabeled", add="label-0", stays="on")
-    assert shown(response) == images
+    assert grid_ids(response) == images
     assert response.context["page"].slice.total == 2
-    assert shown(label(bob, project, images[1:2], "tab=unlabeled", add="label-1")) == [images[0], images[2]]
+    assert grid_ids(label(bob, project, images[1:2], "tab=unlabeled", add="label-1")) == [
+        images[0],
+        images[2],
+    ]
 
 
 def test_removing_a_label_says_so(bob: Client) -> None:
@@ -222,11 +225,11 @@ def test_removing_a_label_says_so(bob: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "add", "words"),
+    ("images", "add", "message"),
     [
         ("", ["x"], "Select at least one image."),
         ("1,zebra", ["x"], "Select images of this page."),
-        ("1", [], "Input a label and press Enter."),
+        ("1", [], "Type a label and press Enter."),
         ("1", ["a/b"], "without slash"),
         ("1", ["x" * 65], "Use 1 to 64 characters"),
         ("1", ["a", "b"], "one label each"),
@@ -234,13 +237,13 @@ def test_removing_a_label_says_so(bob: Client) -> None:
     ],
 )
 def test_a_bad_request_says_why_and_changes_nothing(
-    bob: Client, images: str, add: list[str], words: str
+    bob: Client, images: str, add: list[str], message: str
 ) -> None:
     project = make_project(labels=1, images=1)
     response = bob.post(url("label_images", project), {"images": images, "add": add}, headers=HTMX)
     assert response.status_code == 422
     error = re.search(r'id="label-error"[^>]*>([^<]*)<', html_of(response))
-    assert error and words in error[1]
+    assert error and message in error[1]
     assert not LabelEvent.objects.exists() and project.labels.count() == 1
 
 
@@ -266,7 +269,7 @@ def test_undo_takes_back_the_named_deed(bob: Client) -> None:
     project = make_project(labels=0, unlabeled=2)
     label(bob, project, newest_first(project.images), add="rose")
     response = bob.post(url("undo_labeling", project), {"event": LabelEvent.objects.get().pk}, headers=HTMX)
-    assert "Taken back for 2 images." in html_of(response)
+    assert "Undone for 2 images." in html_of(response)
     assert project.images.labeled().count() == 0
 
 
@@ -284,12 +287,12 @@ def test_undo_says_what_somebody_changed_since(alice: Client, bob: Client) -> No
     label(bob, project, newest_first(project.images), add="rose")
     label(alice, project, newest_first(project.images)[:1], add="tulip")
     response = bob.post(url("undo_labeling", project), headers=HTMX)
-    assert "Taken back for 1 image; 1 image was changed since and stays." in html_of(response)
+    assert "Undone for 1 image; 1 image was changed since and stays." in html_of(response)
 
 
 def test_undo_twice_or_with_nothing_done_says_so(bob: Client) -> None:
     project = make_project(labels=0, unlabeled=1)
-    assert "nothing of yours" in html_of(bob.post(url("undo_labeling", project), headers=HTMX))
+    assert "You have nothing to undo" in html_of(bob.post(url("undo_labeling", project), headers=HTMX))
     label(bob, project, newest_first(project.images), add="rose")
     event = {"event": LabelEvent.objects.get().pk}
     bob.post(url("undo_labeling", project), event, headers=HTMX)
@@ -319,7 +322,7 @@ def test_the_grid_as_it_is_now_carries_no_notice(bob: Client) -> None:
     response = bob.get(url("image_grid", project, "tab=all"), headers=HTMX)
     text = html_of(response)
     assert text.startswith('<div class="grid"') and 'id="notice"' not in text
-    assert shown(response) == newest_first(project.images)
+    assert grid_ids(response) == newest_first(project.images)
 
 
 # --- who ---
@@ -329,7 +332,7 @@ def test_a_viewer_sees_everything_and_no_control(vera: Client) -> None:
     project = make_project(labels=1, images=2)
     response = vera.get(url("label_data", project, "tab=all"))
     text = html_of(response)
-    assert len(shown(response)) == 2 and "label-0" in text
+    assert len(grid_ids(response)) == 2 and "label-0" in text
     for control in (
         "label-input",
         "data-delete",

@@ -1,4 +1,4 @@
-"""All Labels over HTTP: making, renaming, deleting."""
+"""All Labels over HTTP: create, rename, edit, merge, delete."""
 
 from __future__ import annotations
 
@@ -51,22 +51,22 @@ def test_a_new_label_gets_the_next_key(bob: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [
-        ("", "Input a name."),
+        ("", "Enter a name."),
         ("LABEL-0", "already has a label “label-0”"),
         ("a/b", "without slash"),
         ("x" * 65, "at most 64 characters; these are 65"),
     ],
 )
-def test_a_bad_name_is_refused_at_the_field_and_kept(bob: Client, name: str, words: str) -> None:
+def test_a_bad_name_is_refused_at_the_field_and_kept(bob: Client, name: str, message: str) -> None:
     project = make_project(labels=2, images=0)
     new = bob.post(of_project("create_label", project), {"name": name}, headers=HTMX)
     renamed = bob.post(of_label("rename_label", project.labels.last()), {"name": name}, headers=HTMX)
     for response in (new, renamed):
         text = html_of(response)
         assert response.status_code == 422 and response["HX-Retarget"] == "#all-labels"
-        assert words in text and f'value="{name}"' in text and 'aria-invalid="true"' in text
+        assert message in text and f'value="{name}"' in text and 'aria-invalid="true"' in text
     assert [label.name for label in project.labels.all()] == ["label-0", "label-1"]
     assert not LabelEvent.objects.exists()
 
@@ -183,9 +183,9 @@ def test_merging_into_nothing_itself_or_a_stranger_is_refused(bob: Client) -> No
 def test_a_manager_deletes_a_label_with_images_and_their_files_at_once(alice: Client, bob: Client) -> None:
     project = make_project(labels=0)
     files = [ContentFile(picture_bytes(seed), f"{seed}.png") for seed in (4321, 4322)]
-    one, two = (outcome.image for outcome in add_images(project, files, make_user("bob")))
-    actions.apply(project, [one.pk], add=["roses"], by=make_user("bob"))
-    actions.apply(project, [two.pk], add=["tulips"], by=make_user("bob"))
+    first, second = (outcome.image for outcome in add_images(project, files, make_user("bob")))
+    actions.apply(project, [first.pk], add=["roses"], by=make_user("bob"))
+    actions.apply(project, [second.pk], add=["tulips"], by=make_user("bob"))
     address = reverse("delete_label", args=[project.pk, project.labels.get(name="roses").pk])
     assert "and their files" not in html_of(bob.get(address))
     assert bob.post(address, {"mode": "files"}).status_code == 403
@@ -194,8 +194,8 @@ def test_a_manager_deletes_a_label_with_images_and_their_files_at_once(alice: Cl
     answer = alice.post(address, {"mode": "files"}, headers={"HX-Request": "true"})
 
     assert "1 image with their files, for good" in html_of(answer)
-    assert list(project.images.all()) == [two]
-    assert not default_storage.exists(one.file_name) and default_storage.exists(two.file_name)
+    assert list(project.images.all()) == [second]
+    assert not default_storage.exists(first.file_name) and default_storage.exists(second.file_name)
 
 
 def test_a_label_is_deleted_together_with_images_that_have_no_other(bob: Client) -> None:

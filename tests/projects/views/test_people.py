@@ -1,4 +1,4 @@
-"""Several people at once: assignments, who is here, pace."""
+"""Collaboration: assignments, presence, progress."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def url(name: str, project: Project, *more: int) -> str:
 
 
 def labeled(project: Project, label: str, by: str, count: int | None = None) -> list[int]:
-    """Unlabeled images that `by` now labels."""
+    """Label unlabeled images as `by`, at most `count`. Returns their ids."""
     ids = list(project.images.unlabeled().order_by("pk").values_list("pk", flat=True)[:count])
     actions.apply(project, ids, add=[label], by=make_user(by))
     return ids
@@ -66,7 +66,7 @@ def test_the_most_useful_images_are_given_first() -> None:
 def test_a_labeled_image_is_asked_of_nobody_any_more() -> None:
     project = make_project(labels=0, unlabeled=4)
     assignments.assign_next(project, make_user(BOB), None)
-    labeled(project, "roses", ALICE, 1)  # others may, too
+    labeled(project, "roses", ALICE, 1)  # others may label them, too
     assert assignments.count_assigned(project, make_user(BOB)) == 3
 
 
@@ -101,18 +101,18 @@ def test_a_deal_that_makes_no_sense_is_refused(
 def test_nothing_left_to_give_is_said(bob: Client) -> None:
     project = make_project(labels=1, images=1)
     answer = bob.post(url("assign_next", project), follow=True)
-    assert "labeled or given to somebody already" in html_of(answer)
+    assert "labeled or assigned to somebody already" in html_of(answer)
 
 
-# --- presence and news ---
+# --- presence and changes ---
 
 
 def test_others_see_who_is_here_and_at_which_image(bob: Client, alice: Client) -> None:
     project = make_project(labels=0, unlabeled=1)
     image = project.images.get()
     assert alice.post(url("here", project), {"image": image.pk, "since": 0}).json()["people"] == []
-    told = bob.post(url("here", project), {"since": 0}).json()
-    assert told["people"] == [{"name": "alice", "image": image.pk}]
+    changes = bob.post(url("here", project), {"since": 0}).json()
+    assert changes["people"] == [{"name": "alice", "image": image.pk}]
     Presence.objects.update(seen_at=timezone.now() - timedelta(minutes=1))
     assert presence.other_people(project, make_user(BOB)) == []
 
@@ -122,10 +122,10 @@ def test_what_others_change_is_told_and_ones_own_is_not(bob: Client) -> None:
     before = bob.post(url("here", project), {"since": 0}).json()["last"]
     own = labeled(project, "roses", BOB, 1)
     theirs = labeled(project, "tulips", ALICE, 1)
-    told = bob.post(url("here", project), {"since": before}).json()
-    assert (told["names"], told["touched"]) == (["alice"], theirs)
-    assert own[0] not in told["touched"]
-    assert bob.post(url("here", project), {"since": told["last"]}).json()["touched"] == []
+    changes = bob.post(url("here", project), {"since": before}).json()
+    assert (changes["names"], changes["touched"]) == (["alice"], theirs)
+    assert own[0] not in changes["touched"]
+    assert bob.post(url("here", project), {"since": changes["last"]}).json()["touched"] == []
 
 
 @pytest.mark.parametrize("image", ["x", "-1", "99999999999999999999"])
@@ -143,7 +143,7 @@ def test_tiles_are_shown_as_they_are_now(vera: Client) -> None:
     assert page.count('class="tile"') == 1 and f'id="image-{ids[0]}"' in page
 
 
-# --- pace ---
+# --- progress ---
 
 
 def test_the_pace_counts_what_each_person_gave(bob: Client) -> None:
@@ -151,20 +151,20 @@ def test_the_pace_counts_what_each_person_gave(bob: Client) -> None:
     labeled(project, "roses", BOB, 4)
     labeled(project, "tulips", ALICE, 2)
     Annotation.objects.filter(label__name="tulips").update(at=timezone.now() - timedelta(days=3))
-    found = {worker.user.username: worker for worker in team_progress(project).workers}
-    assert [(w.hour, w.week, w.total) for w in (found[BOB], found[ALICE])] == [(4, 4, 4), (0, 2, 2)]
-    assert found["vera"].total == 0
+    progress = {worker.user.username: worker for worker in team_progress(project).workers}
+    assert [(w.hour, w.week, w.total) for w in (progress[BOB], progress[ALICE])] == [(4, 4, 4), (0, 2, 2)]
+    assert progress["vera"].total == 0
     assert (team_progress(project).per_hour, team_progress(project).unlabeled) == (4, 4)
     assert team_progress(project).seconds_left == pytest.approx(3600)
     page = html_of(bob.get(url("people", project)))
-    assert "4 images to label, about 60 minutes at the pace of the last hour" in " ".join(page.split())
+    assert "4 images to label, about 60 minutes at the speed of the last hour" in " ".join(page.split())
 
 
 def test_who_left_the_team_is_still_named() -> None:
     project = make_project(labels=0, unlabeled=1)
     labeled(project, "roses", BOB)
     Membership.objects.filter(user=make_user(BOB)).delete()
-    [worker] = [one for one in team_progress(project).workers if one.user.username == BOB]
+    [worker] = [worker for worker in team_progress(project).workers if worker.user.username == BOB]
     assert worker.role == "left the team"
 
 

@@ -1,4 +1,4 @@
-"""The ExeML page: what each project shows, search, sort, pages, empty states and its price in queries."""
+"""The project list: rows, search, sort, pages, empty states and number of queries."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from training.models import Status
 
 
 def names(html: str) -> list[str]:
-    """The projects in the order of the page."""
+    """The names of the projects in the order of the page."""
     return re.findall(r'class="project-name[^>]*>([^<]+)<', html)
 
 
-def shown(client: Client, query: str = "", **headers: str) -> str:
+def list_html(client: Client, query: str = "", **headers: str) -> str:
     answer = client.get(f"/projects/{query}", headers=headers)
     assert answer.status_code == 200
     return html_of(answer)
@@ -29,7 +29,7 @@ def shown(client: Client, query: str = "", **headers: str) -> str:
 
 def test_a_project_shows_its_images_labels_and_who_created_it(vera: Client) -> None:
     project = make_project("flowers", labels=3, images=2, unlabeled=4)
-    html = shown(vera)
+    html = list_html(vera)
     assert "6 / 10" in html and "6 of 10 images labeled" in html
     assert f"/projects/{project.pk}/label-data/" in html
     assert "by alice" in html and "Not trained" in html
@@ -42,7 +42,7 @@ def test_the_four_newest_living_images_are_the_thumbnails(vera: Client) -> None:
     row = project_list.read_rows([project])[0]
     assert row.thumbnails == [image.sha256 for image in newest[1:5]]
     assert row.images == 6
-    html = shown(vera)
+    html = list_html(vera)
     assert html.count("<img") == 4 and f"/thumbnails/{newest[1].sha256}.webp" in html
 
 
@@ -51,14 +51,14 @@ def test_a_project_shows_the_state_of_its_latest_version_and_the_best_accuracy(v
     make_version(project, 1, Status.COMPLETED, accuracy=0.9)
     make_version(project, 2, Status.COMPLETED, accuracy=0.85)
     make_version(project, 3, Status.FAILED)
-    html = shown(vera)
+    html = list_html(vera)
     assert "V003 Failed" in html and "3 versions" in html and "90.0 %" in html
 
 
 def test_the_description_and_name_are_escaped_and_cut_with_a_title(vera: Client) -> None:
     project = make_project("flowers")
     lifecycle.update_description(project, "<script>alert(1)</script> & more")
-    html = shown(vera)
+    html = list_html(vera)
     assert "<script>alert" not in html and "&lt;script&gt;alert(1)&lt;/script&gt; &amp; more" in html
 
 
@@ -67,9 +67,9 @@ def test_only_the_projects_of_the_chosen_team_are_shown(alice: Client) -> None:
     other = Team.objects.create(name="Orchard")
     Membership.objects.create(team=other, user=make_user("alice"), role=Role.VIEWER)
     make_project("apples", team=other)
-    assert names(shown(alice)) == ["flowers"]
-    assert names(shown(alice, f"?team={other.pk}")) == ["apples"]
-    assert names(shown(alice)) == ["apples"], "the choice is kept"
+    assert names(list_html(alice)) == ["flowers"]
+    assert names(list_html(alice, f"?team={other.pk}")) == ["apples"]
+    assert names(list_html(alice)) == ["apples"], "the choice is kept"
 
 
 @pytest.mark.parametrize("team", ["0", "x", "99999999999999999999", "²", "-1"])
@@ -80,17 +80,17 @@ def test_a_team_that_is_not_there_is_404(alice: Client, team: str) -> None:
 def test_a_stranger_cannot_choose_the_team(mallory: Client) -> None:
     project = make_project("flowers")
     assert mallory.get(f"/projects/?team={project.team_id}").status_code == 404
-    assert "flowers" not in shown(mallory)
+    assert "flowers" not in list_html(mallory)
 
 
 def test_deleted_projects_are_not_shown(alice: Client) -> None:
     project = make_project("flowers")
     lifecycle.delete_project(project, by=make_user("alice"))
-    assert names(shown(alice)) == []
+    assert names(list_html(alice)) == []
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("FLOW", ["flowers"]),
         ("garden", ["flowers"]),
@@ -102,24 +102,24 @@ def test_deleted_projects_are_not_shown(alice: Client) -> None:
         ("_", []),
     ],
 )
-def test_the_search_looks_at_names_and_descriptions(vera: Client, text: str, found: list[str]) -> None:
+def test_the_search_looks_at_names_and_descriptions(vera: Client, text: str, expected: list[str]) -> None:
     lifecycle.update_description(make_project("flowers"), "From the garden in June")
     make_project("tools")
     answer = vera.get("/projects/", {"q": text, "sort": "name"})
-    assert names(html_of(answer)) == found
+    assert names(html_of(answer)) == expected
 
 
 def test_a_search_without_a_match_says_so_and_leads_back(vera: Client) -> None:
     make_project("flowers")
-    html = shown(vera, "?q=%3Cb%3Erockets")
-    assert "No project fits" in html and "&lt;b&gt;rockets" in html and "Show all projects" in html
+    html = list_html(vera, "?q=%3Cb%3Erockets")
+    assert "No project matches" in html and "&lt;b&gt;rockets" in html and "Show all projects" in html
 
 
 def test_the_live_search_gets_the_list_alone_and_back_the_whole_page(vera: Client) -> None:
     make_project("flowers")
-    fragment = shown(vera, "?q=flow", HX_Request="true")
+    fragment = list_html(vera, "?q=flow", HX_Request="true")
     assert fragment.lstrip().startswith('<div id="projects">') and "<html" not in fragment
-    restored = shown(vera, "?q=flow", HX_Request="true", HX_History_Restore_Request="true")
+    restored = list_html(vera, "?q=flow", HX_Request="true", HX_History_Restore_Request="true")
     assert "<html" in restored and 'value="flow"' in restored
 
 
@@ -147,12 +147,12 @@ def test_the_list_sorts_by_every_column_and_what_is_missing_stands_last(
     for name, accuracy in (("Apples", 0.9), ("cats", 0.5)):
         make_version(made[name], status=Status.COMPLETED, accuracy=accuracy)
     make_version(made["birds"], status=Status.RUNNING, accuracy=0.99)
-    assert names(shown(vera, f"?sort={sort}")) == order
+    assert names(list_html(vera, f"?sort={sort}")) == order
 
 
 def test_the_header_says_how_the_list_is_sorted_and_turns_it_round(vera: Client) -> None:
     make_project("flowers")
-    html = shown(vera, "?sort=name&q=flow")
+    html = list_html(vera, "?sort=name&q=flow")
     assert re.search(r'<th[^>]*aria-sort="ascending"><a href="/projects/\?sort=-name&amp;q=flow"', html)
     assert html.count("aria-sort") == 1
 
@@ -161,24 +161,24 @@ def test_twenty_projects_fill_a_page(vera: Client) -> None:
     team = make_team()
     for n in range(25):
         Project.objects.create(team=team, name=f"p{n:02d}")
-    assert names(shown(vera, "?sort=name")) == [f"p{n:02d}" for n in range(20)]
-    second = shown(vera, "?sort=name&page=2")
+    assert names(list_html(vera, "?sort=name")) == [f"p{n:02d}" for n in range(20)]
+    second = list_html(vera, "?sort=name&page=2")
     assert names(second) == [f"p{n:02d}" for n in range(20, 25)] and "Page 2 of 2" in second
-    assert names(shown(vera, "?sort=name&page=99")) == names(second)
-    assert names(shown(vera, "?sort=name&page=x"))[0] == "p00"
+    assert names(list_html(vera, "?sort=name&page=99")) == names(second)
+    assert names(list_html(vera, "?sort=name&page=x"))[0] == "p00"
 
 
 def test_an_empty_team_is_told_what_a_project_is(alice: Client, vera: Client) -> None:
-    html = shown(alice)
+    html = list_html(alice)
     assert "A project holds the images" in html
     assert html.count("Create Project") == 1 and 'href="/projects/new/' in html
-    assert "Managers create projects" in shown(vera) and 'href="/projects/new/' not in shown(vera)
+    assert "Managers create projects" in list_html(vera) and 'href="/projects/new/' not in list_html(vera)
 
 
 def test_a_full_team_cannot_create_and_is_told_why(alice: Client, settings) -> None:
     settings.EXEML_MAX_PROJECTS_PER_TEAM = 1
     make_project("flowers")
-    html = shown(alice)
+    html = list_html(alice)
     assert "The limit of projects per team (1) is reached." in html and 'href="/projects/new/' not in html
 
 
@@ -187,21 +187,21 @@ def test_who_cannot_manage_sees_no_way_to_edit_or_delete(
     request: pytest.FixtureRequest, db: None, person: str
 ) -> None:
     make_project("flowers")
-    html = shown(request.getfixturevalue(person))
+    html = list_html(request.getfixturevalue(person))
     assert "/edit/" not in html and "/delete/" not in html
 
 
 def test_many_projects_cost_no_more_queries_than_one(alice: Client) -> None:
     def price() -> int:
         with CaptureQueriesContext(connection) as queries:
-            shown(alice, "?sort=-accuracy")
+            list_html(alice, "?sort=-accuracy")
         return len(queries)
 
     make_version(make_project("p00", images=1), status=Status.COMPLETED)
-    shown(alice)
-    one = price()
+    list_html(alice)
+    expected_price = price()
     for n in range(1, 15):
         project = make_project(f"p{n:02d}", labels=0)
         make_image(project, n)
         make_version(project, status=Status.COMPLETED)
-    assert price() == one <= 12
+    assert price() == expected_price <= 12

@@ -1,4 +1,4 @@
-"""The members of a team: who sees them, who changes them, and the Manager who must stay."""
+"""The members of a team: who sees them, who changes them, and the last Manager."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def address(team: Team, person: str = "", deed: str = "") -> str:
 
 def test_everybody_in_the_team_sees_members_and_roles(vera: Client, team: Team) -> None:
     html = html_of(vera.get(address(team)))
-    for words in ("alice", "bob", "vera", "Manager", "Labeler", "Viewer"):
-        assert words in html
+    for message in ("alice", "bob", "vera", "Manager", "Labeler", "Viewer"):
+        assert message in html
     assert "/members/add/" not in html and "/remove/" not in html
 
 
@@ -52,7 +52,7 @@ def test_a_manager_adds_somebody_by_username_or_email(alice: Client, team: Team,
 
 
 @pytest.mark.parametrize(
-    ("typed", "role", "words"),
+    ("typed", "role", "message"),
     [
         ("nobody", 20, "No account has this name. Ask an operator to create it."),
         ("", 20, "This field is required"),
@@ -64,14 +64,14 @@ def test_a_manager_adds_somebody_by_username_or_email(alice: Client, team: Team,
     ],
 )
 def test_who_cannot_be_added_gets_a_sentence_and_nothing_changes(
-    alice: Client, team: Team, typed: str, role: object, words: str
+    alice: Client, team: Team, typed: str, role: object, message: str
 ) -> None:
     make_user("dora", email="shared@example.org")
     make_user("erik", email="shared@example.org")
     make_user("gone", is_active=False)
     before = members(team)
     answer = alice.post(address(team, deed="add/"), {"person": typed, "role": role})
-    assert answer.status_code == 422 and words in html_of(answer)
+    assert answer.status_code == 422 and message in html_of(answer)
     assert members(team) == before
 
 
@@ -134,7 +134,7 @@ def test_a_manager_may_leave_when_another_one_is_there(alice: Client, team: Team
     team_members.change_role(team.memberships.get(user__username="bob"), Role.MANAGER)
     answer = followed(alice, alice.post(address(team, "alice", "remove/")))
     assert "You left Greenhouse." in html_of(answer)
-    assert "You are in no team yet" in html_of(answer)
+    assert "You are not in a team yet" in html_of(answer)
 
 
 def test_making_the_last_manager_a_manager_again_is_no_offence(alice: Client, team: Team) -> None:
@@ -162,5 +162,5 @@ def test_the_page_asks_a_constant_number_of_queries(
 def test_somebody_without_a_team_is_told_what_to_do(client: Client) -> None:
     client.force_login(make_user("dora"))
     html = html_of(client.get("/projects/"))
-    assert "You are in no team yet" in html and "Ask a Manager" in html
+    assert "You are not in a team yet" in html and "Ask a Manager" in html
     assert client.get("/projects/new/").status_code == 403

@@ -1,4 +1,4 @@
-"""Import & Export in the browser's words: forms, parts, progress, cancelling, what vanished."""
+"""The pages of Import & Export: forms, parts, progress, cancelling, vanished files."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def test_an_upload_that_was_cut_off_goes_on_in_a_new_page(bob: Client, alice: Cl
     content = zipped({"1.png": picture_bytes(1)})
 
     def create(client: Client, modified: int) -> dict[str, Any]:
-        told = json.dumps([{"name": "a.zip", "size": len(content), "modified": modified}])
-        return client.post(url("create_import", project), {"file_list": told}, **JSON).json()
+        file_list = json.dumps([{"name": "a.zip", "size": len(content), "modified": modified}])
+        return client.post(url("create_import", project), {"file_list": file_list}, **JSON).json()
 
     first = create(bob, 7)
     bob.post(first["part_url"], content, content_type="application/octet-stream")
     again = create(bob, 7)
     assert (again["url"], again["missing"]) == (first["url"], [[]])
     others = [create(bob, 8), create(alice, 7)]  # another file of that name, another person
-    assert all(one["url"] != first["url"] and one["missing"] == [[0]] for one in others)
+    assert all(other["url"] != first["url"] and other["missing"] == [[0]] for other in others)
 
 
 def test_a_program_that_sends_the_files_themselves_is_told_the_address(bob: Client) -> None:
@@ -67,8 +67,8 @@ def test_the_page_sends_files_in_parts_and_goes_on_where_it_was(bob: Client, mon
     monkeypatch.setattr(upload_parts, "PART_BYTES", 500)
     project = make_project(labels=0)
     content = zipped({f"{n}.png": picture_bytes(n) for n in range(9)})
-    told = json.dumps([{"name": "a.zip", "size": len(content)}])
-    state = bob.post(url("create_import", project), {"file_list": told}, **JSON).json()
+    file_list = json.dumps([{"name": "a.zip", "size": len(content)}])
+    state = bob.post(url("create_import", project), {"file_list": file_list}, **JSON).json()
     numbers = state["missing"][0]
     assert len(numbers) == upload_parts.part_count(len(content)) > 2
 
@@ -89,7 +89,7 @@ def test_the_page_sends_files_in_parts_and_goes_on_where_it_was(bob: Client, mon
 
 
 @pytest.mark.parametrize(
-    ("told", "sentence"),
+    ("file_list", "sentence"),
     [
         ("[]", "Choose a zip archive"),
         ("nonsense", "cannot be read"),
@@ -98,8 +98,8 @@ def test_the_page_sends_files_in_parts_and_goes_on_where_it_was(bob: Client, mon
         ('[{"name": "a.rar", "size": 5}]', "Choose a zip archive"),
     ],
 )
-def test_what_cannot_be_begun_is_refused_with_a_sentence(bob: Client, told: str, sentence: str) -> None:
-    answer = bob.post(url("create_import", make_project()), {"file_list": told}, **JSON)
+def test_what_cannot_be_begun_is_refused_with_a_sentence(bob: Client, file_list: str, sentence: str) -> None:
+    answer = bob.post(url("create_import", make_project()), {"file_list": file_list}, **JSON)
     assert answer.status_code == 422
     assert sentence in answer.json()["error"]
     assert not Transfer.objects.exists()
@@ -114,7 +114,7 @@ def test_a_plain_form_without_a_file_says_so_at_the_field(bob: Client) -> None:
 def test_a_folder_without_addresses_is_refused_at_its_field(bob: Client) -> None:
     answer = bob.post(url("create_import", make_project()), {"folder": "x"})
     assert answer.status_code == 422
-    assert "Say which addresses lie in this folder." in html_of(answer)
+    assert "Enter which addresses are in this folder." in html_of(answer)
 
 
 def test_the_page_of_an_import_polls_while_it_runs_and_then_tells_all(bob: Client) -> None:
@@ -186,7 +186,7 @@ def test_a_manager_chooses_the_data_source_and_a_labeler_synchronizes_it(
     second = Transfer.objects.first()
     import_job.run(second.pk)
     page = html_of(bob.get(url("transfer", project, second.pk)))
-    assert "1 image vanished from the data source" in page
+    assert "1 image missing from the data source" in page
     answer = bob.post(url("bin_vanished", project, second.pk), headers={"HX-Request": "true"})
     assert "vanished from" not in html_of(answer)
     assert project.images.get().deleted_at is not None
@@ -232,12 +232,12 @@ def test_labels_of_an_upload_that_cannot_be_are_refused(bob: Client, marks: str)
 
 def test_a_label_that_cannot_be_stops_no_other(bob: Client) -> None:
     project = make_project(labels=0, unlabeled=3)
-    one, two, three = project.images.order_by("pk").values_list("pk", flat=True)
-    marks = json.dumps({one: ["a", "b"], two: ["a/b"], three: ["a"]})
+    first, second, third = project.images.order_by("pk").values_list("pk", flat=True)
+    marks = json.dumps({first: ["a", "b"], second: ["a/b"], third: ["a"]})
     answer = bob.post(url("label_uploads", project), {"marks": marks}).json()
     assert answer["labeled"] == 1
-    assert set(answer["problems"]) == {str(one), str(two)}
-    assert "2 labels" in answer["problems"][str(one)]
+    assert set(answer["problems"]) == {str(first), str(second)}
+    assert "2 labels" in answer["problems"][str(first)]
 
 
 def test_a_dead_import_is_put_on_the_queue_again(

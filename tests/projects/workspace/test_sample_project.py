@@ -1,4 +1,4 @@
-"""The sample project that a first start makes."""
+"""The sample project that the first start creates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def scans() -> list:
 
 @pytest.fixture
 def few_scans(monkeypatch: pytest.MonkeyPatch, scans: list) -> list:
-    """The first hundred: the tests of the rows need no more."""
+    """Only the first hundred scans: the tests of the rows need no more."""
     monkeypatch.setattr("projects.workspace.sample_project.read_scans", lambda: scans[:100])
     return scans[:100]
 
