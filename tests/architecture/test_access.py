@@ -296,6 +296,8 @@ def test_nothing_of_one_project_is_reached_through_another(address: Address, wor
     url = world.url(address)
     team = make_user("mallory").memberships.get().team
     own = make_project("own", team=team, labels=0)
+    # Keys are given again after a rollback, but files of an earlier project with this key are still stored.
+    storage.delete_folder(f"thumbnails/{own.pk}")
     url = url.replace(f"/projects/{world.project.pk}/", f"/projects/{own.pk}/")
     url = url.replace(f"/teams/{world.project.team_id}/", f"/teams/{team.pk}/")
     client = browser("mallory")
