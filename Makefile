@@ -29,6 +29,7 @@ lint: .venv/installed-tests
 	$(IN)/ruff check .
 	$(IN)/ruff format --check .
 	$(IN)/djangofmt --check templates
+	$(IN)/djangofmt --check --profile jinja templates/*/*.jinja
 	for sheet in static/css/*.css; do \
 		$(CSS_FORMAT) $$sheet | cmp -s - $$sheet || { echo "Would reformat: $$sheet (make format)"; exit 1; }; \
 	done
@@ -39,6 +40,7 @@ lint: .venv/installed-tests
 format: .venv/installed-tests
 	$(IN)/ruff format .
 	$(IN)/djangofmt templates
+	$(IN)/djangofmt --profile jinja templates/*/*.jinja
 	for sheet in static/css/*.css; do $(CSS_FORMAT) --replace $$sheet >/dev/null; done
 
 clean:

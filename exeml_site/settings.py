@@ -139,6 +139,16 @@ TEMPLATES = [
             ],
         },
     },
+    {  # fragments that a page repeats by the hundred (exeml_site/jinja.py)
+        "NAME": "jinja2",
+        "BACKEND": "django.template.backends.jinja2.Jinja2",
+        "DIRS": [BASE_DIR / "templates"],
+        "OPTIONS": {
+            "environment": "exeml_site.jinja.environment",
+            "trim_blocks": True,
+            "lstrip_blocks": True,
+        },
+    },
 ]
 
 # --- Database -----

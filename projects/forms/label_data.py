@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
-from django.utils.safestring import SafeString, mark_safe
 
 from projects.formats.manifest import EntryLabel
 from projects.images.query import SIZE_TEXT, Query
-from projects.label_data import tiles_html
 from projects.label_data.filter_chips import SPLIT_CHOICES
 from projects.label_data.rows import LabelRow
 from projects.labels.annotations import normalized_name
@@ -24,7 +22,6 @@ from projects.quality.issues import ISSUES
 
 MAX_IMAGES = 5_000
 CONFIDENCE_PERCENTS = (50, 70, 80, 90, 95, 99)  # percent
-NO_OPTIONS = mark_safe("")
 
 
 class ImageIdsField(forms.CharField):
@@ -153,12 +150,12 @@ class LabelForm(forms.Form):
 
 @dataclass(frozen=True)
 class FilterField:
-    """One field of the filter form: a select with `options`, or an input of another `kind`."""
+    """One field of the filter form: a select with `options` (value → text), or an input of another `kind`."""
 
     name: str
     title: str
-    value: str
-    options: SafeString = NO_OPTIONS
+    value: Any
+    options: Mapping[Any, str] = field(default_factory=dict)
     kind: str = "select"
 
 
@@ -178,10 +175,7 @@ def filter_fields(query: Query, labels: Sequence[LabelRow], people: Mapping[int,
         ("opinion", "Second opinion", dict(OpinionState.choices)),
         ("check", "Possible issue", {check.name: check.title for check in ISSUES}),
     ]
-    fields = [
-        FilterField(name, title, "", tiles_html.render_options(options.items(), getattr(query, name)))
-        for name, title, options in choices
-    ]
+    fields = [FilterField(name, title, getattr(query, name), options) for name, title, options in choices]
     for name, title in (("since", "Labeled since"), ("until", "Labeled until")):
         fields.append(FilterField(name, title, str(getattr(query, name) or ""), kind="date"))
     return fields

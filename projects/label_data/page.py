@@ -15,15 +15,12 @@ from django.contrib.auth.models import User
 from django.db.models import Count, Q
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.safestring import SafeString
 
 from exeml_site.lib.params import parse_int
 from projects.images import similarity
 from projects.images.query import HIGH_CONFIDENCE, MAX_SIMILAR, PAGE_SIZES, TABS, Query
 from projects.images.sort import ORDERS, Cursor
-from projects.label_data import tiles_html
 from projects.label_data.rows import MAX_COUNTED, LabelRow, Slice, Tile
-from projects.label_data.tiles_html import LabelRowRenderer
 from projects.labels.counts import counts_of
 from projects.models import Annotation, Image, Label, Project
 from projects.models.image import ImageQuerySet
@@ -81,14 +78,6 @@ class LabelDataPage:
         """The project's labels with their image counts, the bin excluded."""
         labels = Label.objects.filter(project=self.project)
         return [LabelRow(label, self._carriers[label.pk]) for label in labels]
-
-    @cached_property
-    def label_row_renderer(self) -> LabelRowRenderer:
-        return LabelRowRenderer(self.project, self.query_string, self.filter_label, can_label=self.can_label)
-
-    @property
-    def label_names(self) -> SafeString:
-        return tiles_html.render_options([(row.label.name, "") for row in self.labels], None)
 
     def _label(self, pk: int | None) -> Label | None:
         return next((row.label for row in self.labels if row.label.pk == pk), None) if pk else None
@@ -235,10 +224,6 @@ class LabelDataPage:
             labels.get(image.suspected_label_id or 0),
         )
 
-    @property
-    def tile_markup(self) -> SafeString:
-        return tiles_html.render_tiles(self.tiles)
-
     @cached_property
     def _addresses(self) -> tuple[str, str]:
         """URL prefixes of thumbnails and files: reversing hundreds of URLs takes longer than the queries."""
@@ -247,6 +232,15 @@ class LabelDataPage:
         return thumbnail.removesuffix("0.webp"), file.removesuffix("0/file/")
 
     # --- addresses ---
+
+    @cached_property
+    def grid_address(self) -> str:
+        return reverse("label_data", args=[self.project.pk])
+
+    @cached_property
+    def label_list_address(self) -> str:
+        """The addresses of a label begin with it."""
+        return reverse("label_list", args=[self.project.pk])
 
     def _cursor(self, image: Image, position: int) -> str:
         if self.query.sort_name == "similar":

@@ -102,7 +102,8 @@ def test_what_is_included_is_a_fragment() -> None:
 
 def test_no_line_of_a_template_or_stylesheet_is_too_long() -> None:
     """Where the formatter finds no place to break a line, a person does."""
-    files = [*sorted((ROOT / "templates").rglob("*.html")), *STYLESHEETS]
+    templates = [*(ROOT / "templates").rglob("*.html"), *(ROOT / "templates").rglob("*.jinja")]
+    files = [*sorted(templates), *STYLESHEETS]
     too_long = [
         f"{path.relative_to(ROOT)}:{number}"
         for path in files

@@ -7,11 +7,11 @@ Suggestions never become labels by themselves.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from cachetools import LRUCache
 from django.db import connection, transaction
 from numpy.typing import NDArray
 
@@ -62,7 +62,7 @@ class Suggestion:
     acquisition_score: float
 
 
-_kept: OrderedDict[int, Vectors] = OrderedDict()
+_kept: LRUCache[int, Vectors] = LRUCache(MOST_PROJECTS)
 
 
 def forget() -> None:
@@ -109,9 +109,6 @@ def read_feature_table(project: Project) -> FeatureTable:
 def _vectors(project: Project, image_ids: list[int]) -> Vectors:
     """The vectors of these images; what was read before stays in the worker's memory."""
     kept = _kept.setdefault(project.pk, Vectors())
-    _kept.move_to_end(project.pk)
-    while len(_kept) > MOST_PROJECTS:
-        _kept.popitem(last=False)
     missing = np.setdiff1d(np.array(image_ids, np.int64), kept.ids).tolist()
     network = network_name()
     for start in range(0, len(missing), READ_BATCH_SIZE):

@@ -29,10 +29,10 @@ def file(colour: str, number: int) -> io.BytesIO:
 
 
 @pytest.fixture
-def project(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+def project(db: None) -> Iterator[Project]:
     """Six pictures of three colours, one of each labeled; the version learned from as many."""
     suggest_labels.forget()
-    monkeypatch.setattr(model_cache, "_cache", model_cache._ModelCache(2, 10**9))
+    model_cache._cache.clear()
     made = make_project(labels=0)
     upload.add_images(made, [file(colour, number) for colour in COLOURS for number in range(2)], None)
     for colour in COLOURS:

@@ -227,7 +227,7 @@ def test_a_picture_that_is_too_large(opened, settings) -> None:
 
 
 def test_a_model_that_is_gone(opened, monkeypatch: pytest.MonkeyPatch, version: TrainingVersion) -> None:
-    monkeypatch.setattr(model_cache, "_cache", model_cache._ModelCache(2, 10**9))
+    model_cache._cache.clear()
     monkeypatch.setattr(TrainingVersion, "folder", "training/nowhere")
     response = call(opened)
     refused(response, 503, "MODEL_UNAVAILABLE")

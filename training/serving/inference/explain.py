@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import threading
-from collections import OrderedDict
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import UUID
 
+from cachetools import LRUCache, cached
 from PIL import Image as Picture
 
 from training.models import TrainingVersion
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 HEAT_MAP_SIZE = 384  # pixels of a heat map
 MAX_EXPLAINERS = 2
 
-_explainers: OrderedDict[UUID, Explainer] = OrderedDict()
 _explainer_lock = threading.Lock()  # an explainer is for one thread at a time, and pictures are few
 
 
@@ -37,7 +36,7 @@ def heat_map(version: TrainingVersion, picture: Path | bytes, label: str) -> byt
     try:
         square = load_model(version).read(picture)
         with _explainer_lock:
-            explainer = _get_explainer(version)
+            explainer = _load_explainer(version)
             if label not in explainer.labels:
                 raise KeyError(label)
             evidence = explainer.evidence(square, explainer.labels.index(label), HEAT_MAP_SIZE)
@@ -50,12 +49,8 @@ def heat_map(version: TrainingVersion, picture: Path | bytes, label: str) -> byt
     return out.getvalue()
 
 
-def _get_explainer(version: TrainingVersion) -> Explainer:
+@cached(LRUCache(MAX_EXPLAINERS), key=attrgetter("job_id"))
+def _load_explainer(version: TrainingVersion) -> Explainer:
     from training.engine.bundle.saliency import Explainer
 
-    if version.job_id not in _explainers:
-        _explainers[version.job_id] = Explainer.load(bundle_folder(version), THREADS)
-        while len(_explainers) > MAX_EXPLAINERS:
-            _explainers.popitem(last=False)
-    _explainers.move_to_end(version.job_id)
-    return _explainers[version.job_id]
+    return Explainer.load(bundle_folder(version), THREADS)

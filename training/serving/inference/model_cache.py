@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from cachetools import LRUCache, cached
 from django.core.files.storage import default_storage
 
 from exeml_site.lib.storage import local_path
@@ -33,7 +33,7 @@ class ModelUnavailable(Exception):
 
 def load_model(version: TrainingVersion) -> Bundle:
     """The version's model, from memory where it was used lately. Raises ModelUnavailable."""
-    return _cache.take(version)
+    return _load_bundle(version)[0]
 
 
 def bundle_folder(version: TrainingVersion) -> Path:
@@ -44,53 +44,18 @@ def bundle_folder(version: TrainingVersion) -> Path:
         raise ModelUnavailable("The model cannot be loaded. Its files are missing.") from problem
 
 
-@dataclass(slots=True)
-class _Entry:
-    """Where one model stands. The lock lets one thread load while the others wait for it."""
-
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    bundle: Bundle | None = None
-    size_bytes: int = 0
+def _share(model: tuple[Bundle, int]) -> int:
+    """What a model takes of MAX_BYTES: a small one its share among MAX_MODELS, a huge one everything."""
+    return min(max(model[1], MAX_BYTES // MAX_MODELS), MAX_BYTES)
 
 
-class _ModelCache:
-    """The models used lately, bounded by number and by bytes of their files.
-
-    Kept under the version's job id: unlike a primary key it is never given twice.
-    """
-
-    def __init__(self, most_models: int, most_bytes: int) -> None:
-        self.most_models, self.most_bytes = most_models, most_bytes
-        self._lock = threading.Lock()
-        self._places: OrderedDict[UUID, _Entry] = OrderedDict()
-
-    def take(self, version: TrainingVersion) -> Bundle:
-        place = self._place_of(version.job_id)
-        with place.lock:
-            if place.bundle is None:
-                place.bundle, place.size_bytes = _load_bundle(version)
-                self._make_room(version.job_id)
-            return place.bundle
-
-    def _place_of(self, key: UUID) -> _Entry:
-        with self._lock:
-            place = self._places.setdefault(key, _Entry())
-            self._places.move_to_end(key)
-            return place
-
-    def _make_room(self, newest: UUID) -> None:
-        """Drop what was used longest ago; calls under way keep their own hold on a dropped model."""
-        with self._lock:
-            while len(self._places) > 1 and self._is_full():
-                oldest = next(key for key in self._places if key != newest)
-                del self._places[oldest]
-
-    def _is_full(self) -> bool:
-        total = sum(place.size_bytes for place in self._places.values())
-        return len(self._places) > self.most_models or total > self.most_bytes
+# Version's job id, which unlike a primary key is never given twice → its model and the bytes of its files.
+_cache: LRUCache[UUID, tuple[Bundle, int]] = LRUCache(MAX_BYTES, _share)
 
 
+@cached(_cache, key=attrgetter("job_id"), condition=threading.Condition())
 def _load_bundle(version: TrainingVersion) -> tuple[Bundle, int]:
+    """One thread loads a model while those that ask for the same one wait."""
     from training.engine.bundle.bundle import Bundle
     from training.engine.config import EngineError
 
@@ -110,6 +75,3 @@ def _local_folder(name: str) -> tuple[Path, int]:
     if not paths:
         raise FileNotFoundError(name)
     return paths[0].parent, sum(path.stat().st_size for path in paths)
-
-
-_cache = _ModelCache(MAX_MODELS, MAX_BYTES)

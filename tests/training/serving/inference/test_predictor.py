@@ -13,16 +13,16 @@ from django.core.files.storage import default_storage
 from projects.models import Project
 from tests.factories import make_version
 from tests.training.bundles import colour_picture, give_bundle
+from training.engine.bundle.bundle import Bundle
 from training.models import Status, TrainingVersion
 from training.serving.inference import model_cache, predictor
+from training.serving.inference.model_cache import MAX_BYTES, MAX_MODELS
 
 
 @pytest.fixture
-def shelf(monkeypatch: pytest.MonkeyPatch) -> model_cache._ModelCache:
-    """An empty one with room for two."""
-    shelf = model_cache._ModelCache(2, 10**9)
-    monkeypatch.setattr(model_cache, "_cache", shelf)
-    return shelf
+def empty_cache() -> None:
+    """As in a process that was started just now."""
+    model_cache._cache.clear()
 
 
 def test_the_five_best_labels_best_first(version: TrainingVersion) -> None:
@@ -79,7 +79,9 @@ def test_a_picture_of_too_many_pixels_is_refused(version: TrainingVersion, setti
         predictor.predict(version, colour_picture("red", size=(1200, 1000)))
 
 
-def test_a_missing_model_is_said_and_tried_again_next_time(version: TrainingVersion, shelf) -> None:
+def test_a_missing_model_is_said_and_tried_again_next_time(
+    version: TrainingVersion, empty_cache: None
+) -> None:
     folder, away = Path(default_storage.path(version.folder)), Path(default_storage.path("away"))
     folder.rename(away)
     with pytest.raises(model_cache.ModelUnavailable, match="files are missing"):
@@ -94,40 +96,42 @@ def test_weights_for_training_are_not_read(version: TrainingVersion) -> None:
     assert size_bytes < 100_000
 
 
-def test_a_model_is_loaded_once_however_many_ask_at_once(
-    version: TrainingVersion, shelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reads: list[int] = []
-    read = model_cache._load_bundle
-    monkeypatch.setattr(model_cache, "_load_bundle", lambda one: reads.append(one.pk) or read(one))
+def test_a_model_is_loaded_once_however_many_ask_at_once(version: TrainingVersion, empty_cache: None) -> None:
     begin = threading.Barrier(8)
 
-    def ask(name: str) -> str:
+    def ask(name: str) -> Bundle:
         begin.wait()
-        return predictor.predict(version, colour_picture(name)).predicted_label
+        assert predictor.predict(version, colour_picture(name)).predicted_label == name
+        return model_cache.load_model(version)
 
     names = ["red", "green", "blue", "yellow", "cyan", "red", "green", "blue"]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(ask, names)) == names
-    assert reads == [version.pk]
+        assert len(set(map(id, pool.map(ask, names)))) == 1
 
 
-def test_the_shelf_drops_the_model_used_longest_ago(project: Project, shelf) -> None:
-    versions = [make_version(project, number, Status.COMPLETED) for number in (1, 2, 3)]
+def test_the_model_used_longest_ago_is_dropped(project: Project, empty_cache: None) -> None:
+    versions = [make_version(project, 1 + number, Status.COMPLETED) for number in range(MAX_MODELS + 1)]
     for version in versions:
         give_bundle(version)
-    first, second, third = versions
-    for version in (first, second, first, third):
-        model_cache.load_model(version)
-    assert list(shelf._places) == [first.job_id, third.job_id]
+    first, *others = (model_cache.load_model(version) for version in versions[:-1])
+    assert model_cache.load_model(versions[0]) is first
+    model_cache.load_model(versions[-1])
+    again = [model_cache.load_model(version) for version in (versions[0], *versions[2:-1])]
+    assert all(one is other for one, other in zip(again, [first, *others[1:]], strict=True))
+    assert model_cache.load_model(versions[1]) is not others[0]
     for version in versions:
         shutil.rmtree(default_storage.path(version.folder))
 
 
-def test_one_model_stays_however_large(version: TrainingVersion, shelf) -> None:
-    shelf.most_bytes = 1
-    model_cache.load_model(version)
-    assert list(shelf._places) == [version.job_id]
+def test_a_model_larger_than_the_limit_stays_alone(version: TrainingVersion, empty_cache: None) -> None:
+    other = make_version(version.project, version.number + 1, Status.COMPLETED)
+    give_bundle(other)
+    model_cache.load_model(other)
+    with (Path(default_storage.path(version.folder)) / "bundle" / "large").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)  # takes no room on the disk
+    assert model_cache.load_model(version) is model_cache.load_model(version)
+    assert list(model_cache._cache) == [version.job_id]
+    shutil.rmtree(default_storage.path(other.folder))
 
 
 def test_scores_in_json_are_numbers_of_six_digits() -> None:
