@@ -140,17 +140,20 @@ def test_a_candidate_that_was_not_kept_is_refused(whole: tuple[FitResult, Diary]
         restore_candidate(broken, 0, tmp_path / "none", (), 2)
 
 
+@pytest.mark.usefixtures("tiny_network")
 def test_stopping_keeps_the_best_so_far(samples: list[Sample], tmp_path: Path) -> None:
     result = head_only(samples, tmp_path)
     assert result.stop_reason == "user"
     Bundle.load(result.bundle).self_test()
 
 
+@pytest.mark.usefixtures("tiny_network")
 def test_stopping_before_a_model_says_so(samples: list[Sample], tmp_path: Path) -> None:
     with pytest.raises(StoppedBeforeModel):
         fit(samples, quick_config(), tmp_path, Diary(), lambda: True)
 
 
+@pytest.mark.usefixtures("tiny_network")
 def test_the_same_seed_gives_the_same_numbers(samples: list[Sample], tmp_path: Path) -> None:
     scores = []
     for name in ("one", "two"):
@@ -159,6 +162,7 @@ def test_the_same_seed_gives_the_same_numbers(samples: list[Sample], tmp_path: P
     assert np.array_equal(*scores)
 
 
+@pytest.mark.usefixtures("tiny_network")
 def test_a_killed_fit_continues_where_it_was(samples: list[Sample], tmp_path: Path) -> None:
     class Killed(BaseException):
         pass
@@ -177,6 +181,7 @@ def test_a_killed_fit_continues_where_it_was(samples: list[Sample], tmp_path: Pa
     assert {path: path.stat().st_mtime_ns for path in caches} == caches
 
 
+@pytest.mark.usefixtures("tiny_network")
 @pytest.mark.parametrize(("share", "count"), [("DECODING_SHARE", 104), ("FITTING_SHARE", 204)])
 def test_much_more_time_teaches_the_images_that_a_short_limit_left_out(
     samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: str, count: int
@@ -203,11 +208,13 @@ def test_much_more_time_teaches_the_images_that_a_short_limit_left_out(
     assert events.count("the search begins anew") == 1
 
 
+@pytest.mark.usefixtures("tiny_network")
 def test_evaluation_images_are_never_opened(samples: list[Sample], tmp_path: Path) -> None:
     gone = [replace(one, path=tmp_path / "gone.png") if one.split == "EVAL" else one for one in samples]
     assert head_only(gone, tmp_path / "work").unreadable == ()
 
 
+@pytest.mark.usefixtures("tiny_network")
 def test_a_broken_file_is_named_and_left_out(samples: list[Sample], tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8 no picture")
@@ -238,6 +245,7 @@ def test_a_limit_nobody_meets_names_the_fastest(samples: list[Sample], tmp_path:
         fit(samples, quick_config(max_inference_ms=1), tmp_path, Diary(), lambda: False)
 
 
+@pytest.mark.usefixtures("tiny_network")
 def test_for_cpu_the_time_is_measured(samples: list[Sample], tmp_path: Path) -> None:
     result = head_only(samples, tmp_path, hardware="CPU", max_inference_ms=20000)
     assert result.best.is_measured
@@ -245,6 +253,7 @@ def test_for_cpu_the_time_is_measured(samples: list[Sample], tmp_path: Path) -> 
     assert result.best.inference_ms > 0
 
 
+@pytest.mark.usefixtures("tiny_network")
 def test_incremental_training_takes_labels_away_and_adds_some(samples: list[Sample], tmp_path: Path) -> None:
     base = head_only(samples, tmp_path / "base").bundle
     other = make_samples(tmp_path / "pictures", labels=("red", "green"), train=6, evaluation=2)
@@ -255,6 +264,7 @@ def test_incremental_training_takes_labels_away_and_adds_some(samples: list[Samp
     ) == ("red",)
 
 
+@pytest.mark.usefixtures("tiny_network")
 def test_a_bundle_names_the_images_that_its_networks_have_seen(samples: list[Sample], tmp_path: Path) -> None:
     base = head_only(samples, tmp_path / "base").bundle
     trained = [one.id for one in samples if one.split == "TRAIN"]
@@ -281,6 +291,7 @@ def test_an_unreadable_base_is_refused(samples: list[Sample], tmp_path: Path) ->
         head_only(samples, tmp_path / "work", base_bundle=tmp_path / "none")
 
 
+@pytest.mark.usefixtures("tiny_network")
 def test_several_labels_an_image(samples: list[Sample], tmp_path: Path) -> None:
     both = []
     for number in range(8):
@@ -304,6 +315,7 @@ def test_a_bundle_of_another_format_is_refused(whole: tuple[FitResult, Diary], t
         Bundle.load(tmp_path)
 
 
+@pytest.mark.usefixtures("tiny_network")
 def test_copies_are_held_out_together(samples: list[Sample], tmp_path: Path) -> None:
     first = samples[0]
     copy = tmp_path / "copy.png"
@@ -313,6 +325,7 @@ def test_copies_are_held_out_together(samples: list[Sample], tmp_path: Path) -> 
     assert any(event.message.startswith("1 images are copies") for event in diary.events)
 
 
+@pytest.mark.usefixtures("tiny_network")
 def test_grey_tiny_and_panoramic_pictures_train_beside_others(samples: list[Sample], tmp_path: Path) -> None:
     odd = []
     for number, size in enumerate([(5, 5), (600, 30), (30, 600), (1, 9)]):
@@ -326,6 +339,7 @@ def test_grey_tiny_and_panoramic_pictures_train_beside_others(samples: list[Samp
     assert np.isfinite(scores).all()
 
 
+@pytest.mark.usefixtures("tiny_network")
 def test_more_time_goes_on_where_the_limit_ended(samples: list[Sample], tmp_path: Path) -> None:
     diary = Diary(stop_after="best")
     fit(samples, quick_config(), tmp_path, diary, diary.should_stop)
