@@ -258,7 +258,7 @@ def test_collected_pictures_are_judged_and_taken(
     take_screenshot(page, "service-collected")
     page.get_by_label("Select this page").check()
     page.get_by_role("button", name="Add to Label Data").click()
-    page.get_by_text("3 pictures added to Label Data.").wait_for()
+    page.get_by_text("3 images added to Label Data.").wait_for()
     assert service.project.images.filter(collected_calls__isnull=False).count() == 3
 
 

@@ -105,23 +105,23 @@ class TrainingConfigurationForm(forms.Form):
     # --- choices and initial values ---
 
     def _offer(self) -> None:
-        whole = Metric.objects.filter(label="")
+        overall = Metric.objects.filter(label="")
         versions = self.project.training_versions.completed()
         incremental = self.fields["incremental_version"]
-        incremental.queryset = versions.prefetch_related(Prefetch("metrics", whole))  # type: ignore[attr-defined]
+        incremental.queryset = versions.prefetch_related(Prefetch("metrics", overall))  # type: ignore[attr-defined]
         incremental.best = self._best()  # type: ignore[attr-defined]
         flavors = InstanceFlavor.objects.filter(is_enabled=True)
         self.fields["instance_flavor"].queryset = flavors  # type: ignore[attr-defined]
 
     def _best(self) -> int | None:
         """Primary key of the most accurate Completed version; of equals the newest."""
-        whole = Metric.objects.filter(
+        overall = Metric.objects.filter(
             label="",
             name=Metric.Name.ACCURACY,
             value__isnull=False,
             training_version__in=self.project.training_versions.completed(),
         )
-        best = whole.order_by("-value", "-training_version__number").first()
+        best = overall.order_by("-value", "-training_version__number").first()
         return best.training_version_id if best else None
 
     def _propose(self) -> None:
@@ -194,12 +194,12 @@ class TrainingConfigurationForm(forms.Form):
 
     def _require_both_splits(self, ratio: Decimal) -> None:
         rows = readiness.preview(self.project, ratio)
-        lonely = [f"‘{row.label}’" for row in rows if not (row.train and row.eval)]
-        if lonely:
-            named = ", ".join(lonely[:5])
+        incomplete = [f"‘{row.label}’" for row in rows if not (row.train and row.eval)]
+        if incomplete:
+            labels = ", ".join(incomplete[:5])
             self.add_error(
                 "training_ratio",
-                f"Both sides need images of every label, which is not possible for {named}: "
+                f"Training and validation need images of every label, which is not possible for {labels}: "
                 "label more images that carry it.",
             )
 

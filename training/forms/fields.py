@@ -60,10 +60,10 @@ class IncrementalVersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
 
     def label_from_instance(self, version: Any) -> str:
         accuracy, f1 = (overall_metric(version, name) for name in (Metric.Name.ACCURACY, Metric.Name.F1))
-        words = [version.name]
-        words += [f"accuracy {100 * accuracy:.1f} %"] if accuracy is not None else []
-        words += [f"F1 {f1:.3f}"] if f1 is not None else []
-        return " · ".join(words) + (" (best)" if version.pk == self.best else "")
+        parts = [version.name]
+        parts += [f"accuracy {100 * accuracy:.1f} %"] if accuracy is not None else []
+        parts += [f"F1 {f1:.3f}"] if f1 is not None else []
+        return " · ".join(parts) + (" (best)" if version.pk == self.best else "")
 
 
 class InstanceFlavorField(forms.ModelChoiceField):  # type: ignore[type-arg]

@@ -103,8 +103,8 @@ class DeployForm(forms.Form):
         assert isinstance(field, VersionField)
         field.queryset = deployable_versions(project)
         field.best = best_version(versions)
-        wanted = next((version for version in versions if str(version.number) == preselected), field.best)
-        self.initial = {"version": wanted and wanted.pk, "service_id": uuid4()}
+        selected = next((version for version in versions if str(version.number) == preselected), field.best)
+        self.initial = {"version": selected and selected.pk, "service_id": uuid4()}
         self.has_versions = bool(versions)
 
     def clean_service_id(self) -> UUID | None:
@@ -143,19 +143,19 @@ class MultipleImageField(forms.FileField):
 
     def clean(self, data: Any, initial: Any = None) -> list[UploadedFile[bytes]]:
         files = data if isinstance(data, list) else [data]
-        return [super(MultipleImageField, self).clean(one, initial) for one in files or [None]]
+        return [super(MultipleImageField, self).clean(file, initial) for file in files or [None]]
 
 
 class PredictionForm(forms.Form):
     """Images for the test of a service."""
 
     image = MultipleImageField(
-        label="Picture",
+        label="Image",
         error_messages={
-            "required": "Choose a picture first.",
-            "empty": "This file is empty. Choose another picture.",
-            "missing": "Choose a picture first.",
-            "invalid": "Choose a picture first.",
+            "required": "Choose an image first.",
+            "empty": "This file is empty. Choose another image.",
+            "missing": "Choose an image first.",
+            "invalid": "Choose an image first.",
         },
     )
 
@@ -163,11 +163,9 @@ class PredictionForm(forms.Form):
         files: list[UploadedFile[bytes]] = self.cleaned_data["image"]
         limit = settings.EXEML_MAX_IMAGE_MB
         if len(files) > MAX_TEST_IMAGES:
-            raise forms.ValidationError(
-                f"Choose at most {MAX_TEST_IMAGES} pictures; Batch answers thousands."
-            )
-        for one in files:
-            if (one.size or 0) > limit * 1024 * 1024:
-                which = "The picture" if len(files) == 1 else f"“{one.name}”"
+            raise forms.ValidationError(f"Choose at most {MAX_TEST_IMAGES} images; Batch predicts thousands.")
+        for file in files:
+            if (file.size or 0) > limit * 1024 * 1024:
+                which = "The image" if len(files) == 1 else f"“{file.name}”"
                 raise forms.ValidationError(f"{which} is larger than {limit} MB. Choose a smaller one.")
         return files

@@ -154,8 +154,8 @@ def _feedback() -> Schema:
 
 def _error_responses() -> Schema:
     problem = {"$ref": "#/components/schemas/Problem"}
-    return {str(status): _json_response(words, problem) for status, (words, _) in ERRORS.items()}
+    return {str(status): _json_response(description, problem) for status, (description, _) in ERRORS.items()}
 
 
-def _json_response(words: str, schema: Schema) -> Schema:
-    return {"description": words, "content": {"application/json": {"schema": schema}}}
+def _json_response(description: str, schema: Schema) -> Schema:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}

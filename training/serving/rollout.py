@@ -38,13 +38,13 @@ def change_version(service: Service, version: TrainingVersion, by: User, percent
         if service.status not in UP_STATUSES:
             _change_stopped_service(service, version, by)
             return
-        asked: dict[str, Any] = {
+        request: dict[str, Any] = {
             "next_version": version,
             "next_percent": percent,
             "next_requested_at": timezone.now(),
         }
-        what = f"take {percent} % of the calls" if percent else "take over"
-        update_service(service, UP_STATUSES, by, f"{version.name} is loaded to {what}.", **asked)
+        task = f"take {percent} % of the calls" if percent else "take over"
+        update_service(service, UP_STATUSES, by, f"{version.name} is loaded to {task}.", **request)
         transaction.on_commit(partial(enqueue_version_change, service.pk))
 
 

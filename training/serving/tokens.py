@@ -66,10 +66,10 @@ def store_token(service: Service, name: str, token: Token, by: User | None) -> S
 def create_token(service: Service, name: str, by: User) -> Token:
     """Create another token. Its plain text is returned only here. Raises TokenRefused."""
     with transaction.atomic():
-        present = Service.objects.select_for_update().get(pk=service.pk).tokens.filter(revoked_at=None)
-        if present.filter(name__iexact=name).exists():
+        unrevoked = Service.objects.select_for_update().get(pk=service.pk).tokens.filter(revoked_at=None)
+        if unrevoked.filter(name__iexact=name).exists():
             raise TokenRefused(f"This service already has a token “{name}”. Choose another name.")
-        if present.count() >= MAX_TOKENS:
+        if unrevoked.count() >= MAX_TOKENS:
             raise TokenRefused(f"A service has at most {MAX_TOKENS} tokens. Revoke one first.")
         token = new_token()
         store_token(service, name, token, by)

@@ -50,14 +50,14 @@ def collect_requests(request: PageRequest, project: Project, service_id: UUID) -
 @project_page(Role.LABELER)
 @require_POST
 def take_collected(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """`deed=add` adds the chosen images (`call`) to Label Data; `deed=dismiss` hides them."""
+    """`operation=add` adds the chosen images (`call`) to Label Data; `operation=dismiss` hides them."""
     service = get_service(project, service_id)
     chosen = [call_id for text in request.POST.getlist("call") if (call_id := _parse_uuid(text))]
     if not chosen:
-        messages.info(request, "Choose some pictures first.")
-    elif request.POST.get("deed") == "dismiss":
+        messages.info(request, "Choose some images first.")
+    elif request.POST.get("operation") == "dismiss":
         count = feedback.dismiss_calls(service, chosen)
-        messages.success(request, f"{count} picture{'s' * (count != 1)} dismissed.")
+        messages.success(request, f"{count} image{'s' * (count != 1)} dismissed.")
     else:
         messages.success(request, _added_text(feedback.add_to_project(service, chosen, request.user)))
     return redirect_to(request, _collected_url(service))
@@ -128,12 +128,12 @@ def _collected_page(
 
 
 def _added_text(counts: dict[str, int]) -> str:
-    words = f"{counts['added']} picture{'s' * (counts['added'] != 1)} added to Label Data."
+    text = f"{counts['added']} image{'s' * (counts['added'] != 1)} added to Label Data."
     if counts["known"]:
-        words += f" {counts['known']} {'were' if counts['known'] > 1 else 'was'} there already."
+        text += f" {counts['known']} {'were' if counts['known'] > 1 else 'was'} there already."
     if counts["refused"]:
-        words += f" {counts['refused']} could not be taken."
-    return words
+        text += f" {counts['refused']} could not be added."
+    return text
 
 
 def _parse_uuid(text: str) -> UUID | None:

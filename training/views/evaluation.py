@@ -38,19 +38,19 @@ def evaluated_images(request: PageRequest, project: Project, number: int) -> Htt
     images = query.images(version)
     total = images.count()
     last = max(1, -(-total // PAGE_SIZE))
-    shown = min(query.page, last)
+    current = min(query.page, last)
     context = _context(request, version, "images") | {
         "query": query,
         "total": total,
-        "number": shown,
+        "number": current,
         "last": last,
-        "previous": query.address(page=shown - 1) if shown > 1 else "",
-        "next": query.address(page=shown + 1) if shown < last else "",
-        "images": images.select_related("image")[(shown - 1) * PAGE_SIZE : shown * PAGE_SIZE],
+        "previous": query.address(page=current - 1) if current > 1 else "",
+        "next": query.address(page=current + 1) if current < last else "",
+        "images": images.select_related("image")[(current - 1) * PAGE_SIZE : current * PAGE_SIZE],
         "outcomes": [
-            (words, query.address(outcome=name), name == query.outcome) for name, words in OUTCOMES.items()
+            (text, query.address(outcome=name), name == query.outcome) for name, text in OUTCOMES.items()
         ],
-        "sorts": [(name, words, name == query.sort) for name, (words, _) in SORTS.items()],
+        "sorts": [(name, text, name == query.sort) for name, (text, _) in SORTS.items()],
     }
     return page(request, "evaluation/evaluated_images.html", context)
 
@@ -60,21 +60,24 @@ def evaluated_images(request: PageRequest, project: Project, number: int) -> Htt
 def evaluated_image(request: PageRequest, project: Project, number: int, evaluated_id: int) -> HttpResponse:
     """One evaluated image: scores, heat map, similar training images, and a form to relabel it."""
     version = _get_version(project, number)
-    one = get_object_or_404(version.evaluated_images.select_related("image"), pk=evaluated_id)
+    evaluated = get_object_or_404(version.evaluated_images.select_related("image"), pk=evaluated_id)
     query = EvaluatedImageQuery.from_address(request.GET.dict())
     order = list(query.images(version).values_list("pk", flat=True))
-    place = order.index(one.pk) if one.pk in order else None
-    context = _context(request, version, "images") | {"one": one, "query": query, "total": len(order)}
-    if place is not None:
+    index = order.index(evaluated.pk) if evaluated.pk in order else None
+    context = _context(request, version, "images") | {"one": evaluated, "query": query, "total": len(order)}
+    if index is not None:
         context |= {
-            "place": place + 1,
-            "previous": order[place - 1] if place else None,
-            "next": order[place + 1] if place + 1 < len(order) else None,
+            "place": index + 1,
+            "previous": order[index - 1] if index else None,
+            "next": order[index + 1] if index + 1 < len(order) else None,
         }
-    context |= {"scores": _score_rows(version, one), "can_label": request.membership.role >= Role.LABELER}
-    if one.image is not None:
-        one.image.project = project
-        context |= _image_context(project, one.image)
+    context |= {
+        "scores": _score_rows(version, evaluated),
+        "can_label": request.membership.role >= Role.LABELER,
+    }
+    if evaluated.image is not None:
+        evaluated.image.project = project
+        context |= _image_context(project, evaluated.image)
     return page(request, "evaluation/evaluated_image.html", context)
 
 
@@ -84,13 +87,13 @@ def evaluated_image(request: PageRequest, project: Project, number: int, evaluat
 def evaluated_heat(request: PageRequest, project: Project, number: int, evaluated_id: int) -> HttpResponse:
     """The heat map of a label (`?label=`, by default the predicted one) as WebP."""
     version = _get_version(project, number)
-    one = get_object_or_404(version.evaluated_images.select_related("image"), pk=evaluated_id)
-    label = request.GET.get("label") or next(iter([*one.predicted, *one.truth]), "")
-    if one.image is None:
+    evaluated = get_object_or_404(version.evaluated_images.select_related("image"), pk=evaluated_id)
+    label = request.GET.get("label") or next(iter([*evaluated.predicted, *evaluated.truth]), "")
+    if evaluated.image is None:
         raise Http404
     try:
         model_cache.load_model(version)  # a missing model is reported before a missing image
-        content = explain.heat_map(version, local_path(one.image.file_name), label)
+        content = explain.heat_map(version, local_path(evaluated.image.file_name), label)
     except (model_cache.ModelUnavailable, predictor.InvalidImage) as problem:
         return HttpResponse(str(problem), content_type="text/plain", status=422)
     except (KeyError, OSError) as problem:
@@ -103,17 +106,17 @@ def evaluated_heat(request: PageRequest, project: Project, number: int, evaluate
 def relabel_evaluated(request: PageRequest, project: Project, number: int, evaluated_id: int) -> HttpResponse:
     """Relabel the image and go to the next one. The evaluation does not change."""
     version = _get_version(project, number)
-    one = get_object_or_404(version.evaluated_images.select_related("image"), pk=evaluated_id)
+    evaluated = get_object_or_404(version.evaluated_images.select_related("image"), pk=evaluated_id)
     query = EvaluatedImageQuery.from_address(request.GET.dict())
     order = list(query.images(version).values_list("pk", flat=True))
-    place = order.index(one.pk) if one.pk in order else -1
+    index = order.index(evaluated.pk) if evaluated.pk in order else -1
     label = get_object_or_404(Label, project=project, name=request.POST.get("label", ""))
-    if one.image is None or one.image.deleted_at:
+    if evaluated.image is None or evaluated.image.deleted_at:
         messages.error(request, "The image is in the bin or deleted, so it keeps its labels.")
     else:
-        _apply_label(request, project, one.image, label)
-    onward = order[place + 1] if 0 <= place < len(order) - 1 else one.pk
-    address = reverse("evaluated_image", args=[project.pk, number, onward])
+        _apply_label(request, project, evaluated.image, label)
+    next_id = order[index + 1] if 0 <= index < len(order) - 1 else evaluated.pk
+    address = reverse("evaluated_image", args=[project.pk, number, next_id])
     return redirect_to(request, f"{address}?{query.current_address}")
 
 
@@ -122,14 +125,14 @@ def relabel_evaluated(request: PageRequest, project: Project, number: int, evalu
 def confusion_matrix(request: PageRequest, project: Project, number: int) -> HttpResponse:
     """The matrix, whose cells open their images, and a searchable list of confused pairs."""
     version = _get_version(project, number)
-    found = svg_plots.build_matrix(version.confusion)
+    matrix = svg_plots.build_matrix(version.confusion)
     search = request.GET.get("search", "").strip()
-    context = _context(request, version, "confusion") | {"matrix": found, "search": search}
-    if found:
-        wanted = search.casefold()
-        pairs = [cell for cell in found.confusions if wanted in f"{cell.true}\n{cell.predicted}".casefold()]
-        if not found.is_table:
-            context["drawn"] = found.svg_cells(reverse("evaluated_images", args=[project.pk, number]))
+    context = _context(request, version, "confusion") | {"matrix": matrix, "search": search}
+    if matrix:
+        needle = search.casefold()
+        pairs = [cell for cell in matrix.confusions if needle in f"{cell.true}\n{cell.predicted}".casefold()]
+        if not matrix.is_table:
+            context["drawn"] = matrix.svg_cells(reverse("evaluated_images", args=[project.pk, number]))
         context |= {"pairs": pairs[:MAX_PAIRS], "more": max(len(pairs) - MAX_PAIRS, 0)}
     fragment = "evaluation/_confused_pairs.html"
     return page(request, "evaluation/confusion_matrix.html", context, fragment=fragment)
@@ -144,7 +147,7 @@ def thresholds(request: PageRequest, project: Project, number: int) -> HttpRespo
     labels = list(version.curves.filter(kind=Kind.THRESHOLD).values_list("label", flat=True))
     label = request.GET.get("label", "")
     label = label if label in labels else next(iter(labels), "")
-    curves = {one.kind: one for one in version.curves.exclude(kind=Kind.THRESHOLD)}
+    curves = {curve.kind: curve for curve in version.curves.exclude(kind=Kind.THRESHOLD)}
     context = _context(request, version, "thresholds") | {"labels": labels, "label": label}
     if chosen := version.curves.filter(kind=Kind.THRESHOLD, label=label).first():
         context |= {"curve": chosen, "line": svg_plots.precision_recall_line(chosen.points)}
@@ -179,17 +182,17 @@ def _context(request: PageRequest, version: TrainingVersion, tab: str) -> dict[s
     return {"project": version.project, "version": version, "tab": tab}
 
 
-def _score_rows(version: TrainingVersion, one: EvaluatedImage) -> list[dict[str, Any]]:
+def _score_rows(version: TrainingVersion, evaluated: EvaluatedImage) -> list[dict[str, Any]]:
     """The five best labels and the true labels, highest score first."""
     labels = version.confusion.get("labels", [])
-    ranked = sorted(zip(labels, one.scores, strict=False), key=lambda pair: -pair[1])
-    chosen = [pair for place, pair in enumerate(ranked) if place < TOP_LABELS or pair[0] in one.truth]
+    ranked = sorted(zip(labels, evaluated.scores, strict=False), key=lambda pair: -pair[1])
+    chosen = [pair for index, pair in enumerate(ranked) if index < TOP_LABELS or pair[0] in evaluated.truth]
     return [
         {
             "label": label,
             "score": score,
-            "is_true": label in one.truth,
-            "is_predicted": label in one.predicted,
+            "is_true": label in evaluated.truth,
+            "is_predicted": label in evaluated.predicted,
         }
         for label, score in chosen
     ]

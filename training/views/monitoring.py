@@ -27,8 +27,8 @@ DEFAULT_HOURS, SHOWN_EVENTS = 24, 12
 def service_monitoring(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
     """Charts and numbers of a window (`?hours=`); the page polls."""
     service = get_service(project, service_id)
-    asked = request.GET.get("hours", "")
-    hours = int(asked) if asked.isdecimal() and int(asked) in dashboard.WINDOWS else DEFAULT_HOURS
+    text = request.GET.get("hours", "")
+    hours = int(text) if text.isdecimal() and int(text) in dashboard.WINDOWS else DEFAULT_HOURS
     board = dashboard.load_dashboard(service, hours)
     bars, max_calls = charts.call_bars(board.steps)
     lines, max_ms = charts.latency_lines(board.steps)
@@ -68,8 +68,8 @@ def _step_text(step: timedelta) -> str:
 def metrics(request: HttpRequest) -> HttpResponse:
     """Metrics for Prometheus. Needs the bearer token EXEML_METRICS_TOKEN, or an operator who is signed in."""
     if not _may_scrape(request):
-        words = "Send Authorization: Bearer <EXEML_METRICS_TOKEN>, or sign in as an operator.\n"
-        return HttpResponse(words, content_type="text/plain", status=401)
+        message = "Send Authorization: Bearer <EXEML_METRICS_TOKEN>, or sign in as an operator.\n"
+        return HttpResponse(message, content_type="text/plain", status=401)
     return HttpResponse(prometheus.exposition(), content_type=CONTENT_TYPE_LATEST)
 
 

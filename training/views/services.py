@@ -69,8 +69,8 @@ def deploy_version(request: PageRequest, project: Project) -> HttpResponse:
             form.add_error(None, str(refused))
         else:
             return services_page(request, project, service, token=token.plain)
-    present = _newest(project)
-    return services_page(request, project, present, form=form, opens_dialog=True, status=422)
+    newest = _newest(project)
+    return services_page(request, project, newest, form=form, opens_dialog=True, status=422)
 
 
 @project_page(Role.MANAGER)

@@ -305,7 +305,7 @@ def test_a_label_that_cannot_be_on_both_sides_is_named() -> None:
 
     assert messages(project) == {
         "training_ratio": [
-            "Both sides need images of every label, which is not possible for ‘pair’: "
+            "Training and validation need images of every label, which is not possible for ‘pair’: "
             "label more images that carry it."
         ]
     }

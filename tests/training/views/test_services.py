@@ -340,10 +340,10 @@ def test_every_member_may_test(who: str, service: Service, request: pytest.Fixtu
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (None, "Choose a picture first."),
-        (b"", "This file is empty. Choose another picture."),
+        (None, "Choose an image first."),
+        (b"", "This file is empty. Choose another image."),
         (b"hello", "This is not a picture."),
-        (bytes(1024 * 1024 + 1), "The picture is larger than 1 MB. Choose a smaller one."),
+        (bytes(1024 * 1024 + 1), "The image is larger than 1 MB. Choose a smaller one."),
     ],
 )
 def test_what_cannot_be_predicted_is_said_at_the_picture(

@@ -218,5 +218,5 @@ def _put_back(keys: set[TallyKey], totals: dict[UUID, _Totals], tokens: dict[int
 def _drop_past_minutes() -> None:
     this_minute = timezone.now().replace(second=0, microsecond=0)
     with _lock:
-        for key in [one for one in _tallies if one[2] < this_minute and one not in _changed]:
+        for key in [key for key in _tallies if key[2] < this_minute and key not in _changed]:
             del _tallies[key]

@@ -91,10 +91,10 @@ def _unknown_sentence(now: Rate, then: Rate) -> str:
     )
 
 
-def _are_disjoint(one: Rate, other: Rate) -> bool:
-    if None in (one.low, one.high, other.low, other.high):
+def _are_disjoint(first: Rate, second: Rate) -> bool:
+    if None in (first.low, first.high, second.low, second.high):
         return False
-    return bool(one.low > other.high or one.high < other.low)  # type: ignore[operator]
+    return bool(first.low > second.high or first.high < second.low)  # type: ignore[operator]
 
 
 def _percent(rate: Rate) -> str:

@@ -55,7 +55,9 @@ def store_call(
 def record_verdict(call: CollectedCall, is_right: bool, true_labels: Sequence[str], by: str) -> None:
     """Store the verdict of a person or program on an answer; the last one counts. Raises FeedbackRefused."""
     labels = list(dict.fromkeys(call.predicted if is_right else true_labels))
-    if len(labels) > MAX_LABELS or any(len(one) > MAX_LABEL_LENGTH or not one.strip() for one in labels):
+    if len(labels) > MAX_LABELS or any(
+        len(label) > MAX_LABEL_LENGTH or not label.strip() for label in labels
+    ):
         raise FeedbackRefused(f"At most {MAX_LABELS} labels of 1 to {MAX_LABEL_LENGTH} characters each.")
     if not is_right and labels and set(labels) == set(call.predicted):
         raise FeedbackRefused("These are the labels that were predicted: then the answer was right.")
@@ -74,7 +76,7 @@ def calls_to_review(service: Service) -> QuerySet[CollectedCall]:
 
     Wrong answers first, then unknown images, then others; right answers last. Lowest confidence first.
     """
-    worth = Case(
+    priority = Case(
         When(verdict=Verdict.WRONG, then=Value(0)),
         When(verdict=Verdict.RIGHT, then=Value(3)),
         When(is_known=False, then=Value(1)),
@@ -82,7 +84,7 @@ def calls_to_review(service: Service) -> QuerySet[CollectedCall]:
         output_field=IntegerField(),
     )
     calls = service.collected.filter(image=None, dismissed_at=None)
-    return calls.annotate(worth=worth).order_by("worth", "confidence", "-at")
+    return calls.annotate(priority=priority).order_by("priority", "confidence", "-at")
 
 
 def add_to_project(service: Service, call_ids: Sequence[UUID], by: User) -> dict[str, int]:
@@ -118,13 +120,13 @@ def dismiss_calls(service: Service, call_ids: Sequence[UUID]) -> int:
 
 def forget_old() -> int:
     """Delete calls past their service's days, and all of deleted services; how many. Runs once a day."""
-    gone = 0
+    deleted = 0
     for service in Service.objects.filter(collected__isnull=False).distinct():
         calls = service.collected.all()
         if service.deleted_at is None:
             calls = calls.filter(at__lt=timezone.now() - timedelta(days=service.keeps_days))
-        gone += _delete_calls(calls)
-    return gone
+        deleted += _delete_calls(calls)
+    return deleted
 
 
 def _delete_calls(calls: QuerySet[CollectedCall]) -> int:
@@ -155,11 +157,11 @@ def live_accuracy(service: Service) -> list[LiveAccuracy]:
         hits[1] += bool(verdict)
         hits[2] += 1
     versions = TrainingVersion.objects.in_bulk(list(judged))
-    found = [
+    accuracies = [
         LiveAccuracy(versions[key], wilson(hits, support), calls)
         for key, (hits, support, calls) in judged.items()
     ]
-    return sorted(found, key=lambda one: -one.version.number)
+    return sorted(accuracies, key=lambda accuracy: -accuracy.version.number)
 
 
 def find_call(service: Service, request_id: UUID) -> CollectedCall | None:

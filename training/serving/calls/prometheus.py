@@ -40,20 +40,20 @@ class _ServiceCollector(Collector):
         unknown = CounterMetricFamily(
             "exeml_service_unknown_pictures", "Pictures unknown to the model.", labels=LABEL_NAMES
         )
-        for one in services:
-            names = [one.name, str(one.pk), one.project.name]
-            calls.add_metric(names, one.calls)
-            failed.add_metric(names, one.failed_calls)
-            up.add_metric(names, int(one.is_running))
-            buckets = Counter({int(bucket): count for bucket, count in one.latency_buckets.items()})
-            unknown.add_metric(names, one.unknown_pictures)
+        for service in services:
+            names = [service.name, str(service.pk), service.project.name]
+            calls.add_metric(names, service.calls)
+            failed.add_metric(names, service.failed_calls)
+            up.add_metric(names, int(service.is_running))
+            buckets = Counter({int(bucket): count for bucket, count in service.latency_buckets.items()})
+            unknown.add_metric(names, service.unknown_pictures)
             latency.add_metric(names, _cumulative(buckets), _total_s(buckets))
         yield from (calls, failed, up, latency, unknown)
 
 
 def _cumulative(buckets: Counter[int]) -> list[tuple[str, float]]:
     pairs = [
-        (str(edge), float(sum(n for one, n in buckets.items() if upper_ms(one) <= 1e3 * edge)))
+        (str(edge), float(sum(calls for bucket, calls in buckets.items() if upper_ms(bucket) <= 1e3 * edge)))
         for edge in BUCKETS_S
     ]
     return [*pairs, ("+Inf", float(sum(buckets.values())))]
@@ -61,4 +61,4 @@ def _cumulative(buckets: Counter[int]) -> list[tuple[str, float]]:
 
 def _total_s(buckets: Counter[int]) -> float:
     """An estimate of the sum in seconds: each call counts as the upper edge of its bucket."""
-    return sum(calls * upper_ms(one) for one, calls in buckets.items()) / 1e3
+    return sum(calls * upper_ms(bucket) for bucket, calls in buckets.items()) / 1e3

@@ -103,7 +103,7 @@ def _selftest(folder: Path) -> bytes:
         raise ModelUnavailable(str(problem)) from problem
     squares = self_test_squares(description["preprocessing"]["side"])
     pictures: dict[str, Any] = {
-        f"images_{size}": np.stack([resize_square(one, size) for one in squares])
+        f"images_{size}": np.stack([resize_square(square, size) for square in squares])
         for size in description["preprocessing"]["resolutions"]
     }
     scores = np.asarray(description["self_test"]["scores"], np.float64)
@@ -114,10 +114,10 @@ def _selftest(folder: Path) -> bytes:
 
 def _add_folder(archive: ZipStream, stored: str, name: str) -> None:
     try:
-        _, found = default_storage.listdir(stored)
+        _, files = default_storage.listdir(stored)
     except FileNotFoundError:
         return
-    for file in sorted(set(found) - TRAINING_ONLY_FILES):
+    for file in sorted(set(files) - TRAINING_ONLY_FILES):
         archive.add(storage.read_chunks(f"{stored}/{file}"), f"{name}/{file}")
 
 

@@ -115,11 +115,13 @@ def _archive_files(
     compared: list[tuple[EvaluatedImage, bytes]],
 ) -> dict[str, str | bytes]:
     accuracy = version.metrics.filter(label="", name="accuracy").first()
-    words = f"{100 * accuracy.value:.1f} %" if accuracy and accuracy.value is not None else "unknown"
-    tag = "".join(one if one.isalnum() else "-" for one in (version.model_name or "exeml").lower())
+    accuracy_text = f"{100 * accuracy.value:.1f} %" if accuracy and accuracy.value is not None else "unknown"
+    tag = "".join(
+        character if character.isalnum() else "-" for character in (version.model_name or "exeml").lower()
+    )
     labels = len(about["labels"])
-    found: dict[str, str | bytes] = {
-        "README.txt": README.format(name=version.model_name, labels=labels, accuracy=words, tag=tag),
+    files: dict[str, str | bytes] = {
+        "README.txt": README.format(name=version.model_name, labels=labels, accuracy=accuracy_text, tag=tag),
         "model.onnx": graph,
         "model.json": json.dumps(about, indent=1, ensure_ascii=False),
         "requirements.txt": "".join(f"{name}=={metadata.version(name)}\n" for name in PACKAGES),
@@ -127,12 +129,12 @@ def _archive_files(
         **{name: (KIT / name).read_bytes() for name in PROGRAMS},
     }
     expected = []
-    for number, (one, content) in enumerate(compared[:SAMPLE_COUNT]):
-        name = f"{number}{Path(one.image.name).suffix.lower() if one.image else ''}"
-        found[f"samples/{name}"] = content
-        expected.append({"file": name, "scores": one.scores, "is_known": one.is_known})
-    found["samples/expected.json"] = json.dumps(expected, indent=1)
-    return found
+    for number, (evaluated, content) in enumerate(compared[:SAMPLE_COUNT]):
+        name = f"{number}{Path(evaluated.image.name).suffix.lower() if evaluated.image else ''}"
+        files[f"samples/{name}"] = content
+        expected.append({"file": name, "scores": evaluated.scores, "is_known": evaluated.is_known})
+    files["samples/expected.json"] = json.dumps(expected, indent=1)
+    return files
 
 
 def _model_description(version: TrainingVersion) -> dict[str, Any]:
@@ -152,14 +154,19 @@ def _images_to_compare(version: TrainingVersion) -> list[tuple[EvaluatedImage, b
     """Evaluated images with their bytes, spread evenly; images without a file are left out."""
     images = version.evaluated_images.exclude(image=None).select_related("image").order_by("pk")
     count = images.count()
-    every = max(1, count // COMPARED_COUNT)
-    found = []
-    for one in list(images)[::every][:COMPARED_COUNT]:
+    stride = max(1, count // COMPARED_COUNT)
+    compared = []
+    for evaluated in list(images)[::stride][:COMPARED_COUNT]:
         try:
-            found.append((one, storage.local_path(one.image.file_name if one.image else "").read_bytes()))
+            compared.append(
+                (
+                    evaluated,
+                    storage.local_path(evaluated.image.file_name if evaluated.image else "").read_bytes(),
+                )
+            )
         except OSError:
             continue
-    return found
+    return compared
 
 
 def _run_exported_model(folder: Path, pictures: list[bytes]) -> list[tuple[Any, bool | None]]:
@@ -182,9 +189,9 @@ def _compare_scores(
 ) -> dict[str, Any]:
     """Compare the scores with those stored in the evaluation."""
     pairs = [
-        (np.asarray(one.scores), scores)
-        for (one, _), (scores, _) in zip(compared, answers, strict=True)
-        if len(one.scores) == len(scores)
+        (np.asarray(evaluated.scores), scores)
+        for (evaluated, _), (scores, _) in zip(compared, answers, strict=True)
+        if len(evaluated.scores) == len(scores)
     ]
     gaps = [float(np.abs(stored - scores).max()) for stored, scores in pairs]
     same = sum(int(stored.argmax()) == int(scores.argmax()) for stored, scores in pairs)

@@ -90,16 +90,16 @@ def predict(version: TrainingVersion, image: bytes) -> Answer:
     try:
         decode.open_header(image)
         with _slots:
-            found = bundle.answer(image)
+            output = bundle.answer(image)
     except (decode.ImageRefused, UnreadableImage) as problem:
         raise InvalidImage(str(problem)) from problem
-    best = found.scores.argsort(kind="stable")[::-1][:TOP_SCORES]
+    best = output.scores.argsort(kind="stable")[::-1][:TOP_SCORES]
     return Answer(
-        scores=tuple((bundle.labels[index], float(found.scores[index])) for index in best),
-        predicted_labels=found.predicted_labels,
+        scores=tuple((bundle.labels[index], float(output.scores[index])) for index in best),
+        predicted_labels=output.predicted_labels,
         is_multi_label=bundle.is_multi_label,
-        is_known=found.novelty_score.is_known,
-        familiarity=found.novelty_score.familiarity,
+        is_known=output.novelty_score.is_known,
+        familiarity=output.novelty_score.familiarity,
         version=version.name,
         request_id=uuid4(),
     )

@@ -168,7 +168,7 @@ def test_pictures_become_images_with_what_was_said_and_where_they_came_from(open
     assert labels == {judged["request_id"]: ["green"], plain["request_id"]: []}
     assert not feedback.calls_to_review(service).exists()
     page = html_of(bob.get(at("service_collected", service)))
-    assert "2 pictures added to Label Data." in page
+    assert "2 images added to Label Data." in page
     history = reverse("image_history", args=[service.project_id, images[0].pk])
     told = html_of(bob.get(history))
     assert at("service_collected", service) in told and "Asked of the service" in told
@@ -176,14 +176,14 @@ def test_pictures_become_images_with_what_was_said_and_where_they_came_from(open
 
 def test_dismissed_pictures_leave_the_list(opened, bob: Client) -> None:
     service, answer = opened[0], call(opened)
-    bob.post(at("take_collected", service), {"call": [answer["request_id"]], "deed": "dismiss"})
+    bob.post(at("take_collected", service), {"call": [answer["request_id"]], "operation": "dismiss"})
     assert not feedback.calls_to_review(service).exists() and service.collected.count() == 1
     assert not Image.objects.filter(collected_calls__isnull=False).exists()
 
 
 def test_nonsense_is_no_picture(opened, bob: Client) -> None:
     answer = bob.post(at("take_collected", opened[0]), {"call": ["x", ""]}, follow=True)
-    assert "Choose some pictures first." in html_of(answer)
+    assert "Choose some images first." in html_of(answer)
 
 
 def test_people_judge_on_the_page(opened, bob: Client) -> None:
