@@ -37,7 +37,7 @@ def project(tmp_path: Path) -> Project:
 def test_they_carry_its_label_are_of_the_training_side_and_nearest_first(
     project: Project, tmp_path: Path
 ) -> None:
-    unseen = next(one for one in make_samples(tmp_path) if one.id == "green-5")
+    unseen = next(sample for sample in make_samples(tmp_path) if sample.id == "green-5")
     found = embed_images.nearest_labeled_images(project.pk, unseen.path.read_bytes())
     images = [image for image, _ in similarity.with_labels(found)]
     assert [image.pk for image in images] == found and len(found) == 12

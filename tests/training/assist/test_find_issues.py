@@ -168,7 +168,7 @@ def groups(project: Project) -> set[frozenset[str]]:
     found: dict[int, set[str]] = {}
     for image in project.images.alive().exclude(duplicate_group=None):
         found.setdefault(image.duplicate_group, set()).add(image.name)
-    return {frozenset(one) for one in found.values()}
+    return {frozenset(group) for group in found.values()}
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ def test_nothing_new_writes_nothing(project: Project) -> None:
     look(project)
     with CaptureQueriesContext(connection) as queries:
         assert suggest_labels.update_suggestions(project.pk) == 0
-    assert not [one for one in queries if one["sql"].startswith("UPDATE")]
+    assert not [query for query in queries if query["sql"].startswith("UPDATE")]
 
 
 def test_new_images_join_those_that_are_known(project: Project) -> None:
@@ -139,7 +139,7 @@ def test_several_labels_per_image_are_suggested_one_at_a_time(project: Project) 
     Project.objects.filter(pk=project.pk).update(is_multi_label=True)
     look(project)
     named = project.images.unlabeled().exclude(suggestion=None)
-    right = sum(one.suggestion.name in one.name for one in named.select_related("suggestion"))
+    right = sum(image.suggestion.name in image.name for image in named.select_related("suggestion"))
     assert right >= 12
 
 

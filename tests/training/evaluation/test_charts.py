@@ -48,7 +48,7 @@ def render(
 
 def words_of(content: bytes) -> list[str]:
     """Every text of an SVG."""
-    return [one.text or "" for one in ET.fromstring(content).iter("{http://www.w3.org/2000/svg}text")]
+    return [element.text or "" for element in ET.fromstring(content).iter("{http://www.w3.org/2000/svg}text")]
 
 
 def make_report(labels: int, names: str = "label-{}", images: int = 6) -> Report:

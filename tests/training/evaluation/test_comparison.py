@@ -39,7 +39,7 @@ def publish(project: Project, name: str) -> DatasetVersion:
 
 
 def trained(project: Project, number: int, wrong: set[int] = frozenset(), **fields: Any) -> TrainingVersion:
-    """A Completed version that is wrong on the images of these places of its validation side."""
+    """A Completed version that is wrong on the validation images at these indices."""
     dataset = publish(project, f"V{number:03d}")
     version = make_version(project, number, Status.COMPLETED, **fields)
     images = list(project.images.filter(split=Split.EVAL).order_by("pk"))

@@ -35,7 +35,9 @@ def base_of(heir: TrainingVersion) -> Path:
 
 
 def examined(tiny_samples: list[Sample], ids: set[str]) -> list[Sample]:
-    return [Sample(one.id, one.path, one.labels, "EVAL") for one in tiny_samples if one.id in ids]
+    return [
+        Sample(sample.id, sample.path, sample.labels, "EVAL") for sample in tiny_samples if sample.id in ids
+    ]
 
 
 def test_images_that_the_base_was_trained_on_judge_nothing(
@@ -44,7 +46,7 @@ def test_images_that_the_base_was_trained_on_judge_nothing(
     judges, seen = train_version.independent_samples(
         base_of(heir), examined(tiny_samples, {"red-0", "green-5", "blue-5"})
     )
-    assert [one.id for one in judges] == ["green-5", "blue-5"] and seen == 1
+    assert [sample.id for sample in judges] == ["green-5", "blue-5"] and seen == 1
 
 
 def test_a_version_without_a_base_is_judged_by_all(heir: TrainingVersion, tiny_samples: list[Sample]) -> None:
@@ -53,5 +55,5 @@ def test_a_version_without_a_base_is_judged_by_all(heir: TrainingVersion, tiny_s
 
 
 def test_where_nobody_is_left_to_judge_it_is_said(heir: TrainingVersion, tiny_samples: list[Sample]) -> None:
-    with pytest.raises(EngineError, match="was trained on every image of the validation side"):
+    with pytest.raises(EngineError, match="was trained on every validation image"):
         train_version.independent_samples(base_of(heir), examined(tiny_samples, {"red-0", "green-1"}))

@@ -89,7 +89,7 @@ def test_a_limit_that_is_not_drawn_is_said() -> None:
 
     assert is_within_reach(12, points) and not is_within_reach(500, points)
     assert points_note(points, TrainingVersion(max_inference_ms=12)) == ""
-    assert "500 ms lies far to the right" in points_note(points, TrainingVersion(max_inference_ms=500))
+    assert "500 ms is far to the right" in points_note(points, TrainingVersion(max_inference_ms=500))
 
 
 @pytest.mark.django_db
@@ -121,8 +121,8 @@ def test_phases_without_time_break_nothing(seconds: dict[str, float]) -> None:
 def test_a_time_limit_is_named_with_what_more_time_would_do(minutes: int, limit: str) -> None:
     words = why_it_ended(ended(StopReason.TIME_LIMIT, max_training_minutes=minutes))
 
-    assert f"The time limit of {limit} left no room for more" in words
-    assert "with a longer one, more could be tried." in words
+    assert f"Stopped at the time limit of {limit};" in words
+    assert "with more time, more candidates could be tried." in words
 
 
 @pytest.mark.django_db

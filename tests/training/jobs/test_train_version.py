@@ -358,11 +358,11 @@ def assert_complete(version: TrainingVersion) -> None:
 def assert_answers_as_evaluated(version: TrainingVersion) -> None:
     bundle = Bundle.load(train_version.bundle_path(version))
     bundle.self_test()
-    for one in version.evaluated_images.select_related("image"):
-        with default_storage.open(one.image.file_name) as content:
+    for evaluated in version.evaluated_images.select_related("image"):
+        with default_storage.open(evaluated.image.file_name) as content:
             scores = bundle.predict_one(content.read())
-        assert np.allclose(scores, one.scores, atol=1e-4)
-        assert list(bundle.predicted_labels(scores)) == one.predicted
+        assert np.allclose(scores, evaluated.scores, atol=1e-4)
+        assert list(bundle.predicted_labels(scores)) == evaluated.predicted
 
 
 @real
