@@ -26,8 +26,7 @@ BATCH_SIZE = 500
 
 
 def update_duplicate_groups(project: Project, *, at_once: bool = True) -> int:
-    """Set `duplicate_group` to the lowest id among an image's duplicates, or None; returns the changed
-    rows.
+    """Set each `duplicate_group` to the lowest id of the group, or None; returns how many rows changed.
 
     If images were only added, they are compared with all; if one was deleted or restored, all are compared
     again. A project of more than MAX_COMPARED_IMAGES is not searched, and its duplicates count as unknown.
@@ -41,16 +40,12 @@ def update_duplicate_groups(project: Project, *, at_once: bool = True) -> int:
     searched = Project.objects.values_list("duplicates_searched", flat=True).get(pk=project.pk)
     if searched == _fingerprint(totals["count"], totals["last"], totals["total"]):
         return 0
-    if (
-        not at_once
-        and totals["count"] > MAX_QUICK_IMAGES
-        and alive_images(project).filter(embedding=None).exists()
-    ):
+    is_large = totals["count"] > MAX_QUICK_IMAGES
+    if is_large and not at_once and alive_images(project).filter(embedding=None).exists():
         return 0
     images = list(alive_images(project).order_by("pk").only("pk", "project_id", "sha256", "duplicate_group"))
-    changed = write_changed(
-        project, ("duplicate_group",), _groups(images, _already_compared(images, searched))
-    )
+    groups = _groups(images, _already_compared(images, searched))
+    changed = write_changed(project, ("duplicate_group",), groups)
     Project.objects.filter(pk=project.pk).update(duplicates_searched=_fingerprint_of(images))
     return changed
 

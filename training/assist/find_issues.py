@@ -70,6 +70,7 @@ def label_issues(project: Project, table: FeatureTable) -> dict[int, tuple[Any, 
         return issues_of
     every, own = np.arange(len(rows)), targets.argmax(1)
     own_probability = probabilities[every, own]
+    # Thresholds of confident learning: how probable each label is, on average, for images that carry it.
     usual = np.array([_mean_or_one(own_probability[own == label]) for label in range(targets.shape[1])])
     other = probabilities.argmax(1)
     confidence = probabilities[every, other]
@@ -100,9 +101,8 @@ def outlier_scores(table: FeatureTable) -> dict[int, tuple[Any, ...]]:
     for start in range(0, count, 2048):
         similarity = table.features[start : start + 2048] @ table.features.T
         nearest = -np.partition(-similarity, NEIGHBOURS, axis=1)[:, : NEIGHBOURS + 1]
-        scores[start : start + 2048] = (
-            1 - (nearest.sum(1) - nearest.max(1)) / NEIGHBOURS
-        )  # without the image itself
+        # The largest similarity is that of the image with itself.
+        scores[start : start + 2048] = 1 - (nearest.sum(1) - nearest.max(1)) / NEIGHBOURS
     scores /= max(float(np.median(scores)), 1e-6)
     return {pk: (round(value, 1),) for pk, value in zip(table.ids.tolist(), scores.tolist(), strict=True)}
 
@@ -111,17 +111,13 @@ def _update_blur_limit(project: Project) -> None:
     """Set the sharpness below which an image of the project counts as blurred.
 
     Flower photos and hand signs have a sharpness of 300 and more, and 2 to 30 when blurred by 1 % of their
-    longer side; sharp microscope images of cells have 7. Therefore the limit depends on the project's
-    median.
+    longer side; sharp microscope images of cells have 7. So the limit depends on the project's median.
     """
-    sharpness = [
-        value for value in alive_images(project).values_list("sharpness", flat=True) if value is not None
-    ]
-    limit = (
-        round(min(issues.MAX_BLURRED_SHARPNESS, float(np.median(sharpness)) / BLUR_FACTOR), 2)
-        if len(sharpness) >= MIN_LABELED_IMAGES
-        else None
-    )
+    images = alive_images(project).filter(sharpness__isnull=False)
+    sharpness = list(images.values_list("sharpness", flat=True))
+    limit = None
+    if len(sharpness) >= MIN_LABELED_IMAGES:
+        limit = round(min(issues.MAX_BLURRED_SHARPNESS, float(np.median(sharpness)) / BLUR_FACTOR), 2)
     Project.objects.filter(pk=project.pk).exclude(blur_limit=limit).update(blur_limit=limit)
 
 
@@ -129,7 +125,7 @@ def _update_blur_limit(project: Project) -> None:
 
 
 def hard_reasons(project: Project, table: FeatureTable) -> dict[int, tuple[Any, ...]]:
-    """image id → the numbers of the reasons why it may be hard, in the format of `hard_examples.write`.
+    """image id → numbers of the reasons why it may be hard, as `hard_examples.format_reasons` writes them.
 
     A measure is far from the training distribution if it is more than 3.5 median absolute deviations from
     the median of the labeled images (Iglewicz and Hoaglin 1993).
@@ -139,10 +135,12 @@ def hard_reasons(project: Project, table: FeatureTable) -> dict[int, tuple[Any, 
         return dict.fromkeys(table.ids.tolist(), ("",))
     if len(labeled) > MAX_REFERENCE_IMAGES:
         labeled = np.sort(np.random.default_rng(0).choice(labeled, MAX_REFERENCE_IMAGES, replace=False))
+    # First, the four measures of a file, compared with those of the labeled images.
     columns = ("pk", "width", "height", "brightness", "sharpness", "suggestion_id", "confidence")
     rows = {row[0]: row[1:] for row in alive_images(project).values_list(*columns)}
     measured = np.array([_measures(*rows[pk][:4]) for pk in table.ids.tolist()], np.float32)
     is_far = _deviates(measured, labeled)
+    # Second, the neighbours: their label may contradict the suggestion, or all of them may be far away.
     neighbours, distance = _nearest_label(table, labeled)
     usual = float(np.median(distance[labeled]))
     reasons_of = {}
@@ -159,9 +157,12 @@ def hard_reasons(project: Project, table: FeatureTable) -> dict[int, tuple[Any, 
 
 def _measures(width: int, height: int, brightness: float | None, sharpness: float | None) -> list[float]:
     """[log area, log aspect ratio, brightness, log sharpness]; NaN if unknown, which counts as usual."""
-    light = np.nan if brightness is None else brightness
-    sharp = np.nan if sharpness is None else np.log1p(sharpness)
-    return [np.log(width * height), np.log(width / height), light, sharp]
+    return [
+        np.log(width * height),
+        np.log(width / height),
+        np.nan if brightness is None else brightness,
+        np.nan if sharpness is None else np.log1p(sharpness),
+    ]
 
 
 def _deviates(measured: Floats, labeled: NDArray[np.int64]) -> NDArray[np.bool_]:

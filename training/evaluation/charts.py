@@ -52,8 +52,8 @@ def _confusion_matrix(report: Report) -> Figure | None:
     if not report.confusion:
         return None
     labels = [label.label for label in report.per_label]
-    side = min(8.4, max(4.2, 0.36 * len(labels) + 2.0))
-    figure, axes = new_figure(side + 0.6, side)
+    size_inches = min(8.4, max(4.2, 0.36 * len(labels) + 2.0))
+    figure, axes = new_figure(size_inches + 0.6, size_inches)
     _cells(axes, report.confusion)
     ticks = range(0, len(labels), 1 + (len(labels) - 1) // MAX_TICKS)
     names = [_shorten(labels[i]) for i in ticks]

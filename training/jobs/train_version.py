@@ -97,9 +97,8 @@ def _publish(version: TrainingVersion) -> None:
         state = readiness.readiness(version.project)
         if not state.is_ready:
             raise EngineError(" ".join(state.missing), "Label the images, then press Retry.")
-        find_duplicates.update_duplicate_groups(
-            version.project
-        )  # of images that were added a moment ago, too
+        # Duplicates of images that were added a moment ago must not be split either.
+        find_duplicates.update_duplicate_groups(version.project)
     publish.publish(version.dataset_version)
     statistics.statistics_of(version.dataset_version)
 
@@ -129,6 +128,7 @@ def _config(version: TrainingVersion, used_s: float, folder: Path) -> FitConfig:
     left_s = version.limit.total_seconds() - used_s - FINISH_RESERVE_S
     least_s = MIN_RESUME_S if "lost" in version.progress else 0
     hardware: Hardware = "CPU" if version.inference_hardware == "CPU" else "NV_P4"
+    # The engine counts the time of a killed fit itself, so the limit passed to it includes that time.
     return FitConfig(
         max_seconds=max(least_s, left_s) + _used_by_engine(folder),
         hardware=hardware,

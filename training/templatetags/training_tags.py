@@ -23,11 +23,11 @@ register.filter("recipe_text", recipe_text)
 
 STATE_TEXTS = {"done": "done", "active": "at work now", "waiting": "not done yet"}
 COLUMN_HELP = {
-    "images": "Images of this label on the validation side",
-    "accuracy": "Of all validation images, the share on which this label was given or left out rightly:"
+    "images": "Validation images that carry this label",
+    "accuracy": "Share of validation images on which this label was correctly predicted or left out:"
     " (TP + TN) / all",
-    "precision": "Of the images predicted as this label, the share that carries it: TP / (TP + FP)",
-    "recall": "Of the images that carry this label, the share that was predicted as it: TP / (TP + FN)",
+    "precision": "Share of the images predicted as this label that carry it: TP / (TP + FP)",
+    "recall": "Share of the images with this label that were predicted as it: TP / (TP + FN)",
     "f1": "Harmonic mean of precision and recall",
 }
 

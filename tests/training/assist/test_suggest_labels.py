@@ -26,7 +26,7 @@ class File(io.BytesIO):
 
 
 def picture(kind: int, seed: int) -> File:
-    """Blue rings or red stripes in a little noise: two things that a network tells apart."""
+    """Blue rings or red stripes with a little noise, which a network can distinguish."""
     random = np.random.default_rng(seed)
     pixels = random.integers(0, 60, (96, 96, 3))
     y, x = np.mgrid[:96, :96]
@@ -44,7 +44,7 @@ def picture(kind: int, seed: int) -> File:
 
 @pytest.fixture(autouse=True)
 def fresh() -> None:
-    """Ids begin again in every test, and the worker's memory goes by ids."""
+    """Primary keys restart in every test, and the worker's memory goes by primary key."""
     suggest_labels.forget()
 
 
@@ -111,11 +111,11 @@ def test_a_refused_label_is_not_suggested_again(project: Project) -> None:
 
 def test_what_was_labeled_while_the_job_learned_keeps_no_suggestion(project: Project) -> None:
     embed_images.embed(project.pk)
-    bench = suggest_labels.read_feature_table(project)
-    found = suggest_labels._suggestions(project, bench)
+    table = suggest_labels.read_feature_table(project)
+    suggestions = suggest_labels._suggestions(project, table)
     image = project.images.unlabeled().first()
     actions.apply(project, [image.pk], add=["ring"], by=None)
-    suggest_labels._write(found)
+    suggest_labels._write(suggestions)
     image.refresh_from_db()
     assert image.is_labeled and image.suggestion is None and image.acquisition_score is None
     assert project.images.unlabeled().exclude(suggestion=None).count() == 13

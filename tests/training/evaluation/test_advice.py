@@ -1,4 +1,4 @@
-"""What next? The forecast of more images holds against a curve that is known, and each line has evidence."""
+"""Advice: each line has its evidence, and the forecast of gains agrees with a known learning curve."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 
 def pictures(count: int, seed: int, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of length 1 around three middles: label 0 apart, labels 1 and 2 near each other."""
+    """Unit vectors around three centres: label 0 apart, labels 1 and 2 close to each other."""
     dice = np.random.default_rng(seed)
     middles = np.eye(24)[:3] * np.array([[4.0], [1.6], [1.6]])
     labels = np.arange(3).repeat(count)
@@ -34,7 +34,7 @@ def pictures(count: int, seed: int, noise: float = 1.0) -> tuple[np.ndarray, np.
 
 
 def test_the_forecast_lies_near_what_more_pictures_really_bring() -> None:
-    """Forty pictures a label now, eighty after forty more: measured on a thousand unseen ones."""
+    """Forty images per label, then eighty: measured on a thousand unseen ones."""
     from training.engine.assist import label_suggestions
 
     unseen, truth = pictures(1000, 99)
