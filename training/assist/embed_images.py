@@ -58,16 +58,16 @@ def enqueue_missing_embeddings() -> None:
         jobs.enqueue("embed_images", project_id)
 
 
-def nearest_labeled_images(project_id: int, picture: bytes) -> list[int]:
+def nearest_labeled_images(project_id: int, content: bytes) -> list[int]:
     """Ids of the project's labeled training images most similar to an image file, most similar first."""
     project = Project.objects.alive().filter(pk=project_id).first()
-    vectors, is_readable = _embedder().embed([picture])
+    vectors, is_readable = _embedder().embed([content])
     if project is None or not is_readable[0]:
         return []
     ranked = similarity.nearest_to(project, network_name(), vectors[0], similarity.LABELED_CANDIDATES)
-    taught = Image.objects.labeled().filter(pk__in=ranked, split=Split.TRAIN)
-    chosen = set(taught.values_list("pk", flat=True))
-    return [pk for pk in ranked if pk in chosen][:MAX_NEIGHBOURS]
+    labeled = Image.objects.labeled().filter(pk__in=ranked, split=Split.TRAIN)
+    labeled_ids = set(labeled.values_list("pk", flat=True))
+    return [pk for pk in ranked if pk in labeled_ids][:MAX_NEIGHBOURS]
 
 
 def _without_embedding(project: Project) -> ImageQuerySet:

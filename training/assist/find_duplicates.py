@@ -26,31 +26,26 @@ BATCH_SIZE = 500
 
 
 def update_duplicate_groups(project: Project, *, at_once: bool = True) -> int:
-    """Set `duplicate_group` to the lowest id among an image's duplicates, or None; returns the changed
-    rows.
+    """Set each `duplicate_group` to the lowest id of the group, or None; returns how many rows changed.
 
     If images were only added, they are compared with all; if one was deleted or restored, all are compared
     again. A project of more than MAX_COMPARED_IMAGES is not searched, and its duplicates count as unknown.
     Unless `at_once`, a large project is searched only after its last image was embedded, not after every
     part of an upload.
     """
-    there = alive_images(project).aggregate(count=Count("pk"), last=Max("pk"), total=Sum("pk"))
-    if not 0 < there["count"] <= MAX_COMPARED_IMAGES:
+    totals = alive_images(project).aggregate(count=Count("pk"), last=Max("pk"), total=Sum("pk"))
+    if not 0 < totals["count"] <= MAX_COMPARED_IMAGES:
         Project.objects.filter(pk=project.pk).exclude(duplicates_searched="").update(duplicates_searched="")
         return 0
     searched = Project.objects.values_list("duplicates_searched", flat=True).get(pk=project.pk)
-    if searched == _fingerprint(there["count"], there["last"], there["total"]):
+    if searched == _fingerprint(totals["count"], totals["last"], totals["total"]):
         return 0
-    if (
-        not at_once
-        and there["count"] > MAX_QUICK_IMAGES
-        and alive_images(project).filter(embedding=None).exists()
-    ):
+    is_large = totals["count"] > MAX_QUICK_IMAGES
+    if is_large and not at_once and alive_images(project).filter(embedding=None).exists():
         return 0
     images = list(alive_images(project).order_by("pk").only("pk", "project_id", "sha256", "duplicate_group"))
-    changed = write_changed(
-        project, ("duplicate_group",), _groups(images, _already_compared(images, searched))
-    )
+    groups = _groups(images, _already_compared(images, searched))
+    changed = write_changed(project, ("duplicate_group",), groups)
     Project.objects.filter(pk=project.pk).update(duplicates_searched=_fingerprint_of(images))
     return changed
 
@@ -77,10 +72,10 @@ def _groups(images: Sequence[Image], compared: Sequence[Image]) -> dict[int, tup
     from training.engine.data.duplicates import group_duplicate_keys
 
     threads = settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1
-    known: Indices = np.array([image.duplicate_group or image.pk for image in compared], np.int64)
-    small = _duplicate_keys(images, threads)
+    known_groups: Indices = np.array([image.duplicate_group or image.pk for image in compared], np.int64)
+    keys = _duplicate_keys(images, threads)
     groups = group_duplicate_keys(
-        small, lambda row: _thumbnail_path(images[row]).read_bytes(), threads, known
+        keys, lambda row: _thumbnail_path(images[row]).read_bytes(), threads, known_groups
     )
     members: dict[int, list[int]] = defaultdict(list)
     for image, group in zip(images, groups.tolist(), strict=True):
@@ -94,25 +89,25 @@ def _duplicate_keys(images: Sequence[Image], threads: int) -> Pixels:
 
     from training.engine.data.duplicates import KEY_SIDE, duplicate_keys
 
-    small: Pixels = np.zeros((len(images), KEY_SIDE, KEY_SIDE, 3), np.uint8)
+    keys: Pixels = np.zeros((len(images), KEY_SIDE, KEY_SIDE, 3), np.uint8)
     missing = {image.pk: row for row, image in enumerate(images)}
     for ids in chunks(list(missing)):
         stored = DuplicateKey.objects.filter(image_id__in=ids)
         for pk, pixels in stored.values_list("image_id", "pixels").iterator():
-            small[missing.pop(pk)] = np.frombuffer(pixels, np.uint8).reshape(KEY_SIDE, KEY_SIDE, 3)
+            keys[missing.pop(pk)] = np.frombuffer(pixels, np.uint8).reshape(KEY_SIDE, KEY_SIDE, 3)
     rows = list(missing.values())
     for start in range(0, len(rows), BATCH_SIZE):
-        part = rows[start : start + BATCH_SIZE]
-        small[part] = duplicate_keys([_thumbnail_path(images[row]) for row in part], threads)
-        _store({images[row].pk: small[row] for row in part})
-    return small
+        chunk = rows[start : start + BATCH_SIZE]
+        keys[chunk] = duplicate_keys([_thumbnail_path(images[row]) for row in chunk], threads)
+        _store({images[row].pk: keys[row] for row in chunk})
+    return keys
 
 
-def _store(made: dict[int, Pixels]) -> None:
+def _store(keys: dict[int, Pixels]) -> None:
     """Store the keys of images that still exist. Black keys are unreadable files, which are tried again."""
-    there = Image.objects.filter(pk__in=made).values_list("pk", flat=True)
+    existing = Image.objects.filter(pk__in=keys).values_list("pk", flat=True)
     DuplicateKey.objects.bulk_create(
-        [DuplicateKey(image_id=pk, pixels=made[pk].tobytes()) for pk in there if made[pk].any()],
+        [DuplicateKey(image_id=pk, pixels=keys[pk].tobytes()) for pk in existing if keys[pk].any()],
         ignore_conflicts=True,
     )
 

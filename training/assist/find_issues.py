@@ -60,34 +60,33 @@ def label_issues(project: Project, table: FeatureTable) -> dict[int, tuple[Any, 
     """
     from training.engine.assist.label_suggestions import out_of_fold_probabilities
 
-    found: dict[int, tuple[Any, ...]] = dict.fromkeys(table.ids.tolist(), (None, None))
+    issues_of: dict[int, tuple[Any, ...]] = dict.fromkeys(table.ids.tolist(), (None, None))
     rows = np.flatnonzero(table.is_labeled & (table.targets.sum(1) == 1))
     if project.is_multi_label or len(rows) < MIN_LABELED_IMAGES:
-        return found
+        return issues_of
     targets = table.targets[rows]
-    likely = out_of_fold_probabilities(table.features[rows], targets)
-    if likely is None:
-        return found
-    mine = targets.argmax(1)
-    own = likely[np.arange(len(rows)), mine]
-    usual = np.array(
-        [own[mine == label].mean() if (mine == label).any() else 1.0 for label in range(targets.shape[1])]
-    )
-    refused = set(
-        RejectedSuggestion.objects.filter(image__project=project).values_list("image_id", "label_id")
-    )
-    other = likely.argmax(1)
-    sure = likely[np.arange(len(rows)), other]
-    is_wrong = (
-        (other != mine)
-        & (sure >= np.maximum(MIN_OTHER_PROBABILITY, usual[other]))
-        & (own <= MAX_OWN_PROBABILITY)
-    )
-    for place in np.flatnonzero(is_wrong).tolist():
-        pk, label = int(table.ids[rows[place]]), table.labels[int(other[place])]
-        if (pk, label) not in refused:
-            found[pk] = (label, round(float(sure[place]), 3))
-    return found
+    probabilities = out_of_fold_probabilities(table.features[rows], targets)
+    if probabilities is None:
+        return issues_of
+    every, own = np.arange(len(rows)), targets.argmax(1)
+    own_probability = probabilities[every, own]
+    # Thresholds of confident learning: how probable each label is, on average, for images that carry it.
+    usual = np.array([_mean_or_one(own_probability[own == label]) for label in range(targets.shape[1])])
+    other = probabilities.argmax(1)
+    confidence = probabilities[every, other]
+    is_issue = (other != own) & (own_probability <= MAX_OWN_PROBABILITY)
+    is_issue &= confidence >= np.maximum(MIN_OTHER_PROBABILITY, usual[other])
+    rejections = RejectedSuggestion.objects.filter(image__project=project)
+    rejected = set(rejections.values_list("image_id", "label_id"))
+    for index in np.flatnonzero(is_issue).tolist():
+        pk, label = int(table.ids[rows[index]]), table.labels[int(other[index])]
+        if (pk, label) not in rejected:
+            issues_of[pk] = (label, round(float(confidence[index]), 3))
+    return issues_of
+
+
+def _mean_or_one(probabilities: Floats) -> float:
+    return float(probabilities.mean()) if probabilities.size else 1.0
 
 
 # --- outliers and blur ---
@@ -98,32 +97,27 @@ def outlier_scores(table: FeatureTable) -> dict[int, tuple[Any, ...]]:
     count = len(table.ids)
     if count <= 4 * NEIGHBOURS:
         return {}
-    found = np.empty(count, np.float32)
+    scores = np.empty(count, np.float32)
     for start in range(0, count, 2048):
-        likeness = table.features[start : start + 2048] @ table.features.T
-        nearest = -np.partition(-likeness, NEIGHBOURS, axis=1)[:, : NEIGHBOURS + 1]
-        found[start : start + 2048] = (
-            1 - (nearest.sum(1) - nearest.max(1)) / NEIGHBOURS
-        )  # without the image itself
-    found /= max(float(np.median(found)), 1e-6)
-    return {pk: (round(value, 1),) for pk, value in zip(table.ids.tolist(), found.tolist(), strict=True)}
+        similarity = table.features[start : start + 2048] @ table.features.T
+        nearest = -np.partition(-similarity, NEIGHBOURS, axis=1)[:, : NEIGHBOURS + 1]
+        # The largest similarity is that of the image with itself.
+        scores[start : start + 2048] = 1 - (nearest.sum(1) - nearest.max(1)) / NEIGHBOURS
+    scores /= max(float(np.median(scores)), 1e-6)
+    return {pk: (round(value, 1),) for pk, value in zip(table.ids.tolist(), scores.tolist(), strict=True)}
 
 
 def _update_blur_limit(project: Project) -> None:
     """Set the sharpness below which an image of the project counts as blurred.
 
     Flower photos and hand signs have a sharpness of 300 and more, and 2 to 30 when blurred by 1 % of their
-    longer side; sharp microscope images of cells have 7. Therefore the limit depends on the project's
-    median.
+    longer side; sharp microscope images of cells have 7. So the limit depends on the project's median.
     """
-    sharp = [
-        value for value in alive_images(project).values_list("sharpness", flat=True) if value is not None
-    ]
-    limit = (
-        round(min(issues.MAX_BLURRED_SHARPNESS, float(np.median(sharp)) / BLUR_FACTOR), 2)
-        if len(sharp) >= MIN_LABELED_IMAGES
-        else None
-    )
+    images = alive_images(project).filter(sharpness__isnull=False)
+    sharpness = list(images.values_list("sharpness", flat=True))
+    limit = None
+    if len(sharpness) >= MIN_LABELED_IMAGES:
+        limit = round(min(issues.MAX_BLURRED_SHARPNESS, float(np.median(sharpness)) / BLUR_FACTOR), 2)
     Project.objects.filter(pk=project.pk).exclude(blur_limit=limit).update(blur_limit=limit)
 
 
@@ -131,64 +125,69 @@ def _update_blur_limit(project: Project) -> None:
 
 
 def hard_reasons(project: Project, table: FeatureTable) -> dict[int, tuple[Any, ...]]:
-    """image id → the numbers of the reasons why it may be hard, in the format of `hard_examples.write`.
+    """image id → numbers of the reasons why it may be hard, as `hard_examples.format_reasons` writes them.
 
     A measure is far from the training distribution if it is more than 3.5 median absolute deviations from
     the median of the labeled images (Iglewicz and Hoaglin 1993).
     """
-    taught = np.flatnonzero(table.is_labeled)
-    if len(taught) < MIN_LABELED_IMAGES:
+    labeled = np.flatnonzero(table.is_labeled)
+    if len(labeled) < MIN_LABELED_IMAGES:
         return dict.fromkeys(table.ids.tolist(), ("",))
-    if len(taught) > MAX_REFERENCE_IMAGES:
-        taught = np.sort(np.random.default_rng(0).choice(taught, MAX_REFERENCE_IMAGES, replace=False))
+    if len(labeled) > MAX_REFERENCE_IMAGES:
+        labeled = np.sort(np.random.default_rng(0).choice(labeled, MAX_REFERENCE_IMAGES, replace=False))
+    # First, the four measures of a file, compared with those of the labeled images.
     columns = ("pk", "width", "height", "brightness", "sharpness", "suggestion_id", "confidence")
     rows = {row[0]: row[1:] for row in alive_images(project).values_list(*columns)}
     measured = np.array([_measures(*rows[pk][:4]) for pk in table.ids.tolist()], np.float32)
-    is_far = _deviates(measured, taught)
-    neighbours, distance = _nearest_label(table, taught)
-    usual = float(np.median(distance[taught]))
-    found = {}
-    for place, pk in enumerate(table.ids.tolist()):
-        suggestion, sure = rows[pk][4:]
-        reasons = [number for number, far in zip((5, 6, 7, 10), is_far[place], strict=True) if far]
-        if suggestion is not None and not table.is_labeled[place]:
-            reasons += [1] if sure is not None and sure < LOW_CONFIDENCE else []
-            reasons += [2] if neighbours[place] != suggestion else []
-        reasons += [3] if distance[place] > FAR_DISTANCE_FACTOR * usual else []
-        found[pk] = (hard_examples.format_reasons(reasons),)
-    return found
+    is_far = _deviates(measured, labeled)
+    # Second, the neighbours: their label may contradict the suggestion, or all of them may be far away.
+    neighbours, distance = _nearest_label(table, labeled)
+    usual = float(np.median(distance[labeled]))
+    reasons_of = {}
+    for index, pk in enumerate(table.ids.tolist()):
+        suggestion, confidence = rows[pk][4:]
+        reasons = [number for number, far in zip((5, 6, 7, 10), is_far[index], strict=True) if far]
+        if suggestion is not None and not table.is_labeled[index]:
+            reasons += [1] if confidence is not None and confidence < LOW_CONFIDENCE else []
+            reasons += [2] if neighbours[index] != suggestion else []
+        reasons += [3] if distance[index] > FAR_DISTANCE_FACTOR * usual else []
+        reasons_of[pk] = (hard_examples.format_reasons(reasons),)
+    return reasons_of
 
 
 def _measures(width: int, height: int, brightness: float | None, sharpness: float | None) -> list[float]:
     """[log area, log aspect ratio, brightness, log sharpness]; NaN if unknown, which counts as usual."""
-    light = np.nan if brightness is None else brightness
-    sharp = np.nan if sharpness is None else np.log1p(sharpness)
-    return [np.log(width * height), np.log(width / height), light, sharp]
+    return [
+        np.log(width * height),
+        np.log(width / height),
+        np.nan if brightness is None else brightness,
+        np.nan if sharpness is None else np.log1p(sharpness),
+    ]
 
 
-def _deviates(measured: Floats, taught: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _deviates(measured: Floats, labeled: NDArray[np.int64]) -> NDArray[np.bool_]:
     """[N, 4] whether a measure is far from those of the labeled images."""
     for column in measured.T:
-        known = ~np.isnan(column)
-        column[~known] = np.median(column[known]) if known.any() else 0
-    middle = np.median(measured[taught], axis=0)
-    spread = 1.4826 * np.median(np.abs(measured[taught] - middle), axis=0)
+        is_known = ~np.isnan(column)
+        column[~is_known] = np.median(column[is_known]) if is_known.any() else 0
+    middle = np.median(measured[labeled], axis=0)
+    spread = 1.4826 * np.median(np.abs(measured[labeled] - middle), axis=0)
     is_far: NDArray[np.bool_] = np.abs(measured - middle) > MAX_DEVIATIONS * np.maximum(spread, MIN_SPREAD)
     return is_far
 
 
-def _nearest_label(table: FeatureTable, taught: NDArray[np.int64]) -> tuple[list[int], Floats]:
+def _nearest_label(table: FeatureTable, labeled: NDArray[np.int64]) -> tuple[list[int], Floats]:
     """The most frequent label among each image's nearest labeled neighbours, and the mean distance to it."""
-    features, targets = table.features[taught], table.targets[taught]
-    count = min(NEIGHBOURS, len(taught) - 1)
+    features, targets = table.features[labeled], table.targets[labeled]
+    count = min(NEIGHBOURS, len(labeled) - 1)
     labels, distance = [], np.empty(len(table.ids), np.float32)
-    place_of = {int(place): row for row, place in enumerate(taught)}
+    column_of = {int(image_row): row for row, image_row in enumerate(labeled)}
     for start in range(0, len(table.ids), 2048):
-        likeness = table.features[start : start + 2048] @ features.T
-        for row in range(len(likeness)):
-            if start + row in place_of:  # the image itself is no neighbour
-                likeness[row, place_of[start + row]] = -2
-        near = np.argpartition(-likeness, count - 1, axis=1)[:, :count]
-        distance[start : start + len(near)] = 1 - np.take_along_axis(likeness, near, 1).mean(1)
-        labels += [table.labels[column] for column in targets[near].sum(1).argmax(1)]
+        similarity = table.features[start : start + 2048] @ features.T
+        for row in range(len(similarity)):
+            if start + row in column_of:  # the image itself is no neighbour
+                similarity[row, column_of[start + row]] = -2
+        nearest = np.argpartition(-similarity, count - 1, axis=1)[:, :count]
+        distance[start : start + len(nearest)] = 1 - np.take_along_axis(similarity, nearest, 1).mean(1)
+        labels += [table.labels[column] for column in targets[nearest].sum(1).argmax(1)]
     return labels, distance

@@ -29,21 +29,23 @@ def forecast(version_id: int) -> int:
     if version is None:
         return 0
     try:
-        members = compare.version_images(version.dataset_version)
+        images = compare.version_images(version.dataset_version)
     except ManifestDamaged as problem:
         logger.warning("nothing can be foretold for %s: %s", version, problem)
         return 0
-    vectors = _vectors(list(members))
+    vectors = _vectors(list(images))
     if len(vectors) < MIN_IMAGES:
         return 0
     ids = sorted(vectors)
-    labels = sorted({label for pk in ids for label in members[pk].labels})
-    targets = np.array([[label in members[pk].labels for label in labels] for pk in ids], np.float32)
+    labels = sorted({label for pk in ids for label in images[pk].labels})
+    targets = np.array([[label in images[pk].labels for label in labels] for pk in ids], np.float32)
     features = np.stack([vectors[pk] for pk in ids]).astype(np.float32)
-    found = expected_gains(features, targets, _groups(ids), ADDED_IMAGES, version.project.is_multi_label)
+    gains_of_labels = expected_gains(
+        features, targets, _groups(ids), ADDED_IMAGES, version.project.is_multi_label
+    )
     learning = {
-        label: [gain.pictures, *(round(one, 4) for one in (gain.now, gain.gain, gain.low, gain.high))]
-        for label, gain in zip(labels, found, strict=True)
+        label: [gain.pictures, *(round(value, 4) for value in (gain.now, gain.gain, gain.low, gain.high))]
+        for label, gain in zip(labels, gains_of_labels, strict=True)
         if gain is not None
     }
     TrainingVersion.objects.filter(pk=version.pk).update(learning=learning)
@@ -51,11 +53,11 @@ def forecast(version_id: int) -> int:
 
 
 def _vectors(image_ids: list[int]) -> dict[int, Any]:
-    found, network = dict[int, Any](), network_name()
+    vectors, network = dict[int, Any](), network_name()
     for chunk in chunks(image_ids):
         rows = Embedding.objects.filter(image_id__in=chunk, network=network).order_by()
-        found |= {pk: unpack(vector) for pk, vector in rows.values_list("image_id", "vector")}
-    return found
+        vectors |= {pk: unpack(vector) for pk, vector in rows.values_list("image_id", "vector")}
+    return vectors
 
 
 def _groups(ids: list[int]) -> Any:
@@ -63,5 +65,7 @@ def _groups(ids: list[int]) -> Any:
     group = dict[int, int]()
     for chunk in chunks(ids):
         rows = Image.objects.filter(pk__in=chunk, duplicate_group__isnull=False).order_by()
-        group |= {pk: one for pk, one in rows.values_list("pk", "duplicate_group") if one is not None}
+        group |= {
+            pk: group_id for pk, group_id in rows.values_list("pk", "duplicate_group") if group_id is not None
+        }
     return np.array([group.get(pk, pk) for pk in ids], np.int64)

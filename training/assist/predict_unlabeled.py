@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from exeml_site.lib import jobs
+from exeml_site.lib.bulk import chunks
 from exeml_site.lib.storage import local_path
 from projects.labels.counts import images_per_label
 from projects.models import Image, Label, Prediction, Project
@@ -24,7 +25,6 @@ from training.serving.inference import model_cache, predictor
 logger = logging.getLogger(__name__)
 
 BATCH_SIZE, MAX_PER_JOB = 128, 1024  # images per write, and per job
-READ_BATCH_SIZE = 5_000
 MAX_SCORES = 5
 MIN_TRAINED_SHARE = 0.5  # images a version was trained on, per image that is labeled now
 
@@ -39,8 +39,8 @@ def usable_version(project: Project) -> TrainingVersion | None:
         return None
     carriers = images_per_label(project)
     in_use = Label.objects.filter(project=project, pk__in=[pk for pk, count in carriers.items() if count > 0])
-    known = {name.lower() for name in version.dataset_version.counts}
-    if not all(name.lower() in known for name in in_use.values_list("name", flat=True)):
+    known_names = {name.lower() for name in version.dataset_version.counts}
+    if not all(name.lower() in known_names for name in in_use.values_list("name", flat=True)):
         return None
     labeled = Image.objects.labeled().filter(project=project).count()
     return version if version.dataset_version.image_count >= MIN_TRAINED_SHARE * labeled else None
@@ -98,22 +98,20 @@ def prefer_predictions(
         return likely
     columns = _columns(project, labels)
     row_of = {pk: row for row, pk in enumerate(ids)}
-    found = np.zeros((len(ids), len(labels)), np.float32) if likely is None else likely.copy()
-    told = 0
-    for start in range(0, len(ids), READ_BATCH_SIZE):
-        part = Prediction.objects.filter(
-            image_id__in=ids[start : start + READ_BATCH_SIZE], version=str(version.job_id)
-        )
-        for image_id, scores in part.order_by().values_list("image_id", "scores"):
-            told += 1
+    probabilities = np.zeros((len(ids), len(labels)), np.float32) if likely is None else likely.copy()
+    predicted_count = 0
+    for chunk in chunks(ids):
+        predictions = Prediction.objects.filter(image_id__in=chunk, version=str(version.job_id))
+        for image_id, scores in predictions.order_by().values_list("image_id", "scores"):
+            predicted_count += 1
             if scores:
-                found[row_of[image_id]] = 0
+                probabilities[row_of[image_id]] = 0
             for name, score in scores:
                 if name.lower() in columns:
-                    found[row_of[image_id], columns[name.lower()]] = score
-    if told < len(ids):
+                    probabilities[row_of[image_id], columns[name.lower()]] = score
+    if predicted_count < len(ids):
         jobs.enqueue("predict_unlabeled", project.pk)
-    return found if told or likely is not None else None
+    return probabilities if predicted_count or likely is not None else None
 
 
 def _columns(project: Project, labels: Sequence[int]) -> dict[str, int]:

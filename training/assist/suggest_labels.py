@@ -141,58 +141,68 @@ def _targets(project: Project, ids: Ids, labels: Sequence[int]) -> Floats:
 def _suggestions(project: Project, table: FeatureTable) -> list[Suggestion]:
     from training.engine.assist import label_suggestions
 
-    is_open = ~table.is_labeled
-    if not is_open.any():
+    is_unlabeled = ~table.is_labeled
+    if not is_unlabeled.any():
         return []
-    features, taught = table.features[is_open], table.targets[table.is_labeled]
-    fitted = label_suggestions.fit(table.features[table.is_labeled], taught, project.is_multi_label)
-    ids = table.ids[is_open].tolist()
-    likely = fitted.probabilities(features) if fitted else None
-    likely = predict_unlabeled.prefer_predictions(project, likely, ids, table.labels)
-    each = len(taught) / max(1, int((taught.sum(0) > 0).sum()))
-    useful = label_suggestions.acquisition_scores(features, likely, each)
-    if likely is None:
-        return [Suggestion(pk, None, None, use) for pk, use in zip(ids, useful.tolist(), strict=True)]
-    likely = _without_rejected(project, likely, ids, table.labels)
-    best = likely.argmax(1)
-    sure = likely[np.arange(len(ids)), best]
+    features, labeled_targets = table.features[is_unlabeled], table.targets[table.is_labeled]
+    fitted = label_suggestions.fit(table.features[table.is_labeled], labeled_targets, project.is_multi_label)
+    ids = table.ids[is_unlabeled].tolist()
+    probabilities = fitted.probabilities(features) if fitted else None
+    probabilities = predict_unlabeled.prefer_predictions(project, probabilities, ids, table.labels)
+    each = len(labeled_targets) / max(1, int((labeled_targets.sum(0) > 0).sum()))
+    useful = label_suggestions.acquisition_scores(features, probabilities, each)
+    if probabilities is None:
+        return [Suggestion(pk, None, None, score) for pk, score in zip(ids, useful.tolist(), strict=True)]
+    probabilities = _without_rejected(project, probabilities, ids, table.labels)
+    best = probabilities.argmax(1)
+    confidence = probabilities[np.arange(len(ids)), best]
     return [
-        Suggestion(pk, table.labels[column] if chance > 0 else None, chance if chance > 0 else None, use)
-        for pk, column, chance, use in zip(ids, best.tolist(), sure.tolist(), useful.tolist(), strict=True)
+        Suggestion(
+            pk,
+            table.labels[column] if probability > 0 else None,
+            probability if probability > 0 else None,
+            score,
+        )
+        for pk, column, probability, score in zip(
+            ids, best.tolist(), confidence.tolist(), useful.tolist(), strict=True
+        )
     ]
 
 
-def _without_rejected(project: Project, likely: Floats, ids: list[int], labels: list[int]) -> Floats:
+def _without_rejected(project: Project, probabilities: Floats, ids: list[int], labels: list[int]) -> Floats:
     refused = RejectedSuggestion.objects.filter(image__project=project, image__is_labeled=False).order_by()
-    row_of, column_of = ({pk: place for place, pk in enumerate(many)} for many in (ids, labels))
+    row_of, column_of = ({pk: index for index, pk in enumerate(all_ids)} for all_ids in (ids, labels))
     for image_id, label_id in refused.values_list("image_id", "label_id"):
         if image_id in row_of and label_id in column_of:
-            likely[row_of[image_id], column_of[label_id]] = 0
-    return likely
+            probabilities[row_of[image_id], column_of[label_id]] = 0
+    return probabilities
 
 
 # --- writing ---
 
 
-def _changed(table: FeatureTable, found: list[Suggestion]) -> list[Suggestion]:
+def _changed(table: FeatureTable, suggestions: list[Suggestion]) -> list[Suggestion]:
     stored = dict(zip(table.ids.tolist(), table.stored, strict=True))
-    return [one for one in found if _differs(one, *stored[one.image_id])]
+    return [suggestion for suggestion in suggestions if _differs(suggestion, *stored[suggestion.image_id])]
 
 
 def _differs(
-    one: Suggestion, suggestion: int | None, confidence: float | None, acquisition_score: float | None
+    new: Suggestion, suggestion: int | None, confidence: float | None, acquisition_score: float | None
 ) -> bool:
-    if one.suggestion != suggestion or acquisition_score is None:
+    if new.suggestion != suggestion or acquisition_score is None:
         return True
-    if abs(one.acquisition_score - acquisition_score) > 2 * MIN_CHANGE:
+    if abs(new.acquisition_score - acquisition_score) > 2 * MIN_CHANGE:
         return True
-    return confidence is not None and abs((one.confidence or 0) - confidence) > MIN_CHANGE
+    return confidence is not None and abs((new.confidence or 0) - confidence) > MIN_CHANGE
 
 
 def _write(part: Sequence[Suggestion]) -> None:
     """Only where nobody labeled or deleted the image meanwhile."""
     table = Image._meta.db_table
-    values = [(one.suggestion, one.confidence, one.acquisition_score, one.image_id) for one in part]
+    values = [
+        (suggestion.suggestion, suggestion.confidence, suggestion.acquisition_score, suggestion.image_id)
+        for suggestion in part
+    ]
     with transaction.atomic(), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(

@@ -18,7 +18,7 @@ MIN_CONFUSED_IMAGES = 2  # images of a confusion
 
 
 class Advice(NamedTuple):
-    words: str
+    text: str
     link: str
     url: str
 
@@ -41,31 +41,31 @@ def _label_issue_advice(version: TrainingVersion) -> list[Advice]:
     if not suspects:
         return []
     several = suspects > 1
-    words = (
+    text = (
         f"{suspects:,} label{'s are' if several else ' is'} probably wrong: a model that has not seen the "
-        f"image{'s' if several else ''} is sure of another one. Wrong labels teach wrong and judge wrong."
+        f"image{'s' if several else ''} predicts another one. Wrong labels harm training and evaluation."
     )
-    return [Advice(words, "Look at them", f"{_label_data_url(version)}?tab=all&check=suspects")]
+    return [Advice(text, "Check them", f"{_label_data_url(version)}?tab=all&check=suspects")]
 
 
 def _leakage_advice(version: TrainingVersion) -> list[Advice]:
     leaks = version.dataset_version.split.get("leaks", 0)
     if not leaks:
         return []
-    words = (
-        f"{leaks:,} validation image{'s have' if leaks > 1 else ' has'} a copy in training, so the accuracy "
-        "looks better than it is. Label other pictures of the same label."
+    text = (
+        f"{leaks:,} validation image{'s have' if leaks > 1 else ' has'} a duplicate in training, so the "
+        "accuracy looks better than it is. Label other images with the same label."
     )
     url = reverse("dataset_version", args=[version.project_id, version.dataset_version.name])
-    return [Advice(words, "See which", url)]
+    return [Advice(text, "Show them", url)]
 
 
 def _confusion_advice(version: TrainingVersion, confusions: Sequence[Cell]) -> list[Advice]:
     images = reverse("evaluated_images", args=[version.project_id, version.number])
     return [
         Advice(
-            f"“{cell.true}” was taken for “{cell.predicted}” {cell.images} times, in "
-            f"{100 * cell.strength:.0f} % of its images. See whether the labels are right; if they are, "
+            f"“{cell.true}” was predicted as “{cell.predicted}” {cell.images} times, in "
+            f"{100 * cell.strength:.0f} % of its images. Check the labels; if they are right, "
             "label more images of both.",
             "Show them",
             f"{images}?{cell.query}",
@@ -78,26 +78,26 @@ def _confusion_advice(version: TrainingVersion, confusions: Sequence[Cell]) -> l
 def _forecast_advice(version: TrainingVersion) -> list[Advice]:
     """The labels that gain most from more images."""
     labels = dict(Label.objects.filter(project=version.project_id).values_list("name", "pk"))
-    gains = sorted(version.learning.items(), key=lambda one: -one[1][2])
-    found = []
-    for name, (_, now, gain, low, high) in gains[:MAX_GAINS]:
+    gains = sorted(version.learning.items(), key=lambda item: -item[1][2])
+    lines = []
+    for name, (_, recall, gain, low, high) in gains[:MAX_GAINS]:
         if gain < MIN_GAIN or name not in labels:
             continue
-        words = (
-            f"20 more images of “{name}” would probably find {100 * gain:.1f} points more of them "
-            f"({100 * low:.1f} to {100 * high:.1f}; {100 * now:.0f} % now), as its learning curve on frozen "
-            "features goes on."
+        text = (
+            f"20 more images of “{name}” would probably raise its recall by {100 * gain:.1f} points "
+            f"({100 * low:.1f} to {100 * high:.1f}; {100 * recall:.0f} % now), by its learning curve on "
+            "frozen features."
         )
         query = urlencode({"tab": "suggested", "suggestion": labels[name]})
-        found.append(Advice(words, "Label what looks like it", f"{_label_data_url(version)}?{query}"))
-    return found
+        lines.append(Advice(text, "Label similar images", f"{_label_data_url(version)}?{query}"))
+    return lines
 
 
 def _time_limit_advice(version: TrainingVersion) -> list[Advice]:
     if version.stop_reason != StopReason.TIME_LIMIT:
         return []
-    words = "The time limit ended the search before everything worth trying was tried."
-    return [Advice(words, "Train with more time", reverse("configure_training", args=[version.project_id]))]
+    text = "The search stopped at the time limit; more candidates could be tried."
+    return [Advice(text, "Train with more time", reverse("configure_training", args=[version.project_id]))]
 
 
 def _label_data_url(version: TrainingVersion) -> str:

@@ -30,7 +30,7 @@ POINT_MARGIN = 8  # points of type around a dot that stay free of names
 
 
 def render(
-    found: Report, curve: Sequence[Sequence[float]], candidates: Iterable[ScoredCandidate], limit_ms: float
+    report: Report, curve: Sequence[Sequence[float]], candidates: Iterable[ScoredCandidate], limit_ms: float
 ) -> dict[str, bytes]:
     """The training's charts by name, as SVG: same input, same bytes.
 
@@ -39,22 +39,22 @@ def render(
     with mpl.rc_context(RC_PARAMS), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # the browser has more fonts than we
         charts = {
-            "confusion-matrix": _confusion_matrix(found),
-            "precision-recall": _precision_recall(found),
-            "learning-curve": _learning_curve(found, curve),
+            "confusion-matrix": _confusion_matrix(report),
+            "precision-recall": _precision_recall(report),
+            "learning-curve": _learning_curve(report, curve),
             "accuracy-latency": _accuracy_latency(points_of(candidates), limit_ms),
         }
         return {name: to_svg(chart) for name, chart in charts.items() if chart is not None}
 
 
-def _confusion_matrix(found: Report) -> Figure | None:
+def _confusion_matrix(report: Report) -> Figure | None:
     """Rows are the true labels; the opacity of a cell is its share of the row. None for multi-label."""
-    if not found.confusion:
+    if not report.confusion:
         return None
-    labels = [one.label for one in found.per_label]
-    side = min(8.4, max(4.2, 0.36 * len(labels) + 2.0))
-    figure, axes = new_figure(side + 0.6, side)
-    _cells(axes, found.confusion)
+    labels = [label.label for label in report.per_label]
+    size_inches = min(8.4, max(4.2, 0.36 * len(labels) + 2.0))
+    figure, axes = new_figure(size_inches + 0.6, size_inches)
+    _cells(axes, report.confusion)
     ticks = range(0, len(labels), 1 + (len(labels) - 1) // MAX_TICKS)
     names = [_shorten(labels[i]) for i in ticks]
     size = 10 if len(labels) <= MAX_COUNTED_LABELS else 8
@@ -86,27 +86,29 @@ def _cells(axes: Axes, confusion: Sequence[Sequence[int]]) -> None:
                 squares[RIGHT if true == predicted else WRONG].append((square, count / sum(row)))
                 if len(confusion) <= MAX_COUNTED_LABELS:
                     axes.text(predicted, true, str(count), ha="center", va="center")
-    for colour, found in squares.items():
-        if found:
+    for colour, cells in squares.items():
+        if cells:
             least = (
                 0.12 if len(confusion) <= MAX_COUNTED_LABELS else 0.4
             )  # a dot of two pixels must be visible
-            strengths = [least + (0.6 - least) * share for _, share in found]
+            strengths = [least + (0.6 - least) * share for _, share in cells]
             axes.add_collection(
-                PatchCollection([one for one, _ in found], facecolor=colour, alpha=strengths, linewidth=0)
+                PatchCollection(
+                    [square for square, _ in cells], facecolor=colour, alpha=strengths, linewidth=0
+                )
             )
 
 
-def _precision_recall(found: Report) -> Figure:
+def _precision_recall(report: Report) -> Figure:
     """Precision and recall of each label with their intervals; the weakest labels if there are too many."""
-    rows = [one for one in found.per_label if one.images or one.precision.support]
+    rows = [label for label in report.per_label if label.images or label.precision.support]
     if len(rows) > MAX_CHART_LABELS:
-        rows = sorted(rows, key=lambda one: one.f1 or 0.0)[:MAX_CHART_LABELS]
+        rows = sorted(rows, key=lambda row: row.f1 or 0.0)[:MAX_CHART_LABELS]
     figure, axes = new_figure(5.8, 1.1 + 0.32 * len(rows))
     for offset, colour, marker, name in ((-0.14, RIGHT, "o", "Precision"), (0.14, SECOND, "s", "Recall")):
-        rates = [one.precision if name == "Precision" else one.recall for one in rows]
+        rates = [row.precision if name == "Precision" else row.recall for row in rows]
         _rates(axes, rates, offset, colour, marker, name)
-    axes.set_yticks(range(len(rows)), [_shorten(one.label) for one in rows])
+    axes.set_yticks(range(len(rows)), [_shorten(row.label) for row in rows])
     axes.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.5, -0.5))
     axes.xaxis.set_major_formatter(FuncFormatter(_percent))
     axes.grid(axis="x", linewidth=0.6)
@@ -117,15 +119,15 @@ def _precision_recall(found: Report) -> Figure:
 
 
 def _rates(axes: Axes, rates: Sequence[Rate], offset: float, colour: str, marker: str, name: str) -> None:
-    known = [(place + offset, rate) for place, rate in enumerate(rates) if rate.support]
-    heights = [height for height, _ in known]
-    lows, highs = [rate.low or 0.0 for _, rate in known], [rate.high or 0.0 for _, rate in known]
+    counted = [(row + offset, rate) for row, rate in enumerate(rates) if rate.support]
+    heights = [height for height, _ in counted]
+    lows, highs = [rate.low or 0.0 for _, rate in counted], [rate.high or 0.0 for _, rate in counted]
     axes.hlines(heights, lows, highs, color=colour, alpha=0.45)
-    values = [rate.value or 0.0 for _, rate in known]
+    values = [rate.value or 0.0 for _, rate in counted]
     axes.plot(values, heights, marker, color=colour, markersize=5.5, label=name)
 
 
-def _learning_curve(found: Report, curve: Sequence[Sequence[float]]) -> Figure | None:
+def _learning_curve(report: Report, curve: Sequence[Sequence[float]]) -> Figure | None:
     """Accuracy of the best model on held-back training images over time; the evaluation's as a line."""
     if not curve:
         return None
@@ -141,9 +143,9 @@ def _learning_curve(found: Report, curve: Sequence[Sequence[float]]) -> Figure |
         label="Best model so far, held-back",
     )
     axes.plot(minutes[:-1] or minutes, shares[:-1] or shares, "o", color=RIGHT, markersize=4)
-    if found.accuracy.value is not None:
-        axes.axhline(found.accuracy.value, color=SECOND, linestyle="--", linewidth=1.4, label="Evaluation")
-    floor = min([*shares, found.accuracy.value or 1.0])
+    if report.accuracy.value is not None:
+        axes.axhline(report.accuracy.value, color=SECOND, linestyle="--", linewidth=1.4, label="Evaluation")
+    floor = min([*shares, report.accuracy.value or 1.0])
     axes.set(ylim=(max(0.0, floor - 0.1), 1.02), xlim=(0, max(minutes) * 1.05 or 1), xlabel="Minutes")
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(_percent))
@@ -211,36 +213,36 @@ def _dots(axes: Axes, points: Sequence[Point], name: str, **look: Any) -> None:
 def _annotate_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
     """Name the chosen candidate, and those of the front that find a free place."""
     figure.draw_without_rendering()  # positions are known from here on
-    taken = _occupied_boxes(axes, points, POINT_MARGIN * figure.dpi / 72)
-    named = [point for point in points if point.is_on_front or point.candidate.is_best]
-    for point in sorted(named, key=lambda one: (not one.candidate.is_best, -one.accuracy)):
-        name = _annotate(axes, point, taken)
+    occupied = _occupied_boxes(axes, points, POINT_MARGIN * figure.dpi / 72)
+    to_name = [point for point in points if point.is_on_front or point.candidate.is_best]
+    for point in sorted(to_name, key=lambda point: (not point.candidate.is_best, -point.accuracy)):
+        name = _annotate(axes, point, occupied)
         if name is not None:
-            taken.append(name.get_window_extent())
+            occupied.append(name.get_window_extent())
 
 
-def _occupied_boxes(axes: Axes, points: Sequence[Point], around: float) -> list[Bbox]:
+def _occupied_boxes(axes: Axes, points: Sequence[Point], margin: float) -> list[Bbox]:
     """Boxes, in pixels, that a name may not cover: the points, the limit, the front's steps up."""
-    at = axes.transData.transform
-    spots = [at((point.ms, point.accuracy)) for point in points]
+    to_pixels = axes.transData.transform
+    spots = [to_pixels((point.ms, point.accuracy)) for point in points]
     front = [point for point in points if point.is_on_front]
     rises = [
-        Bbox([at((after.ms, before.accuracy)), at((after.ms, after.accuracy))])
+        Bbox([to_pixels((after.ms, before.accuracy)), to_pixels((after.ms, after.accuracy))])
         for before, after in pairwise(front)
     ]
     limits = [line.get_window_extent() for line in axes.lines if line.get_linestyle() == "--"]
-    return [*(Bbox([spot - around, spot + around]) for spot in spots), *rises, *limits]
+    return [*(Bbox([spot - margin, spot + margin]) for spot in spots), *rises, *limits]
 
 
-def _annotate(axes: Axes, point: Point, taken: Sequence[Bbox]) -> Annotation | None:
+def _annotate(axes: Axes, point: Point, occupied: Sequence[Bbox]) -> Annotation | None:
     """Name a point where nothing is covered; the chosen one is always named, where it covers the least."""
-    tries = [_annotate_at(axes, point, right, up) for right, up in NAME_OFFSETS]
-    cost = [_overlap_count(axes, one, taken) for one in tries]
-    best = cost.index(min(cost))
-    for place, one in enumerate(tries):
-        if place != best or (min(cost) and not point.candidate.is_best):
-            one.remove()
-    return tries[best] if not min(cost) or point.candidate.is_best else None
+    attempts = [_annotate_at(axes, point, right, up) for right, up in NAME_OFFSETS]
+    overlaps = [_overlap_count(axes, attempt, occupied) for attempt in attempts]
+    best = overlaps.index(min(overlaps))
+    for index, attempt in enumerate(attempts):
+        if index != best or (min(overlaps) and not point.candidate.is_best):
+            attempt.remove()
+    return attempts[best] if not min(overlaps) or point.candidate.is_best else None
 
 
 def _annotate_at(axes: Axes, point: Point, right: int, up: int) -> Annotation:
@@ -257,12 +259,12 @@ def _annotate_at(axes: Axes, point: Point, right: int, up: int) -> Annotation:
     )
 
 
-def _overlap_count(axes: Axes, name: Annotation, taken: Sequence[Bbox]) -> int:
+def _overlap_count(axes: Axes, name: Annotation, occupied: Sequence[Bbox]) -> int:
     """How many dots, names and lines the name would cover; leaving the axes counts as all of them."""
     box = name.get_window_extent()
     is_inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
     is_inside = is_inside and axes.bbox.containsy(box.y0) and axes.bbox.containsy(box.y1)
-    return sum(box.overlaps(other) for other in taken) + (0 if is_inside else len(taken))
+    return sum(box.overlaps(other) for other in occupied) + (0 if is_inside else len(occupied))
 
 
 def _shorten(name: str) -> str:

@@ -17,21 +17,21 @@ def curves_of(
     version: TrainingVersion, images: Sequence[EvaluatedImage], labels: Sequence[str]
 ) -> list[Curve]:
     """Unsaved rows; `labels` in the order of the scores. Empty if no image has scores of that length."""
-    images = [one for one in images if len(one.scores) == len(labels)]
+    images = [image for image in images if len(image.scores) == len(labels)]
     if not images:
         return []
-    scores = np.array([one.scores for one in images], np.float64)
+    scores = np.array([image.scores for image in images], np.float64)
     truth = _label_matrix(images, labels)
-    confidence = np.array([one.confidence for one in images], np.float64)
-    right = np.array([one.is_correct for one in images], np.bool_)
+    confidence = np.array([image.confidence for image in images], np.float64)
+    is_right = np.array([image.is_correct for image in images], np.bool_)
     rows = [_threshold_curve(label, scores[:, i], truth[:, i]) for i, label in enumerate(labels)]
-    bins = curves.calibration(confidence, right)
-    points = [[one.images, one.confidence, one.right] for one in bins]
+    bins = curves.calibration(confidence, is_right)
+    points = [[bin_.images, bin_.confidence, bin_.right] for bin_ in bins]
     rows.append(Curve(kind=Kind.CALIBRATION, points=points, area=curves.calibration_error(bins)))
-    rows.append(Curve(kind=Kind.COVERAGE, points=curves.coverage(confidence, right)))
-    known = [one.is_correct for one in images if one.is_known]
-    if any(one.is_known is not None for one in images):
-        rows.append(Curve(kind=Kind.KNOWN, points=[[sum(known), len(known)]]))
+    rows.append(Curve(kind=Kind.COVERAGE, points=curves.coverage(confidence, is_right)))
+    is_right_of_known = [image.is_correct for image in images if image.is_known]
+    if any(image.is_known is not None for image in images):
+        rows.append(Curve(kind=Kind.KNOWN, points=[[sum(is_right_of_known), len(is_right_of_known)]]))
     for row in rows:
         row.training_version = version
     return rows
@@ -53,9 +53,9 @@ def _threshold_curve(label: str, scores: NDArray[np.float64], truth: NDArray[np.
 
 def _label_matrix(images: Iterable[EvaluatedImage], labels: Sequence[str]) -> NDArray[np.bool_]:
     """[N, C] True where the image carries the label."""
-    place = {label: i for i, label in enumerate(labels)}
-    rows = [[place[name] for name in one.truth if name in place] for one in images]
-    table = np.zeros((len(rows), len(labels)), np.bool_)
-    for number, row in enumerate(rows):
-        table[number, row] = True
-    return table
+    column_of = {label: i for i, label in enumerate(labels)}
+    rows = [[column_of[name] for name in image.truth if name in column_of] for image in images]
+    matrix = np.zeros((len(rows), len(labels)), np.bool_)
+    for index, row in enumerate(rows):
+        matrix[index, row] = True
+    return matrix

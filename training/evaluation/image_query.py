@@ -14,16 +14,16 @@ from training.models.evaluation import EvaluatedImageQuerySet
 PAGE_SIZE = 60
 OUTCOMES = {"wrong": "Wrong", "right": "Right", "all": "All", "unknown": "Unknown to the model"}
 SORTS = {
-    "surest": ("Surest first", ["-confidence", "pk"]),
-    "unsure": ("Least sure first", ["confidence", "pk"]),
-    "strange": ("Strangest first", ["familiarity", "pk"]),
+    "surest": ("Most confident first", ["-confidence", "pk"]),
+    "unsure": ("Least confident first", ["confidence", "pk"]),
+    "strange": ("Least familiar first", ["familiarity", "pk"]),
     "name": ("Name", ["image__name", "pk"]),
 }
 MAX_TEXT_LENGTH = 100
 
 
 class Chip(NamedTuple):
-    words: str
+    text: str
     address: str
 
 
@@ -71,15 +71,15 @@ class EvaluatedImageQuery:
         images = _in_first_column_only(images, self.wrongly, "with_predicted_label", "with_true_label")
         if self.q:
             images = images.filter(image__name__icontains=self.q)
-        found: EvaluatedImageQuerySet = images.defer("scores").order_by(*SORTS[self.sort][1])
-        return found
+        ordered: EvaluatedImageQuerySet = images.defer("scores").order_by(*SORTS[self.sort][1])
+        return ordered
 
     def address(self, **changes: Any) -> str:
         other = replace(self, **{"page": 1, **changes})
         parts = {
-            one.name: getattr(other, one.name)
-            for one in fields(other)
-            if getattr(other, one.name) not in ("", one.default) or one.name == "outcome"
+            field.name: getattr(other, field.name)
+            for field in fields(other)
+            if getattr(other, field.name) not in ("", field.default) or field.name == "outcome"
         }
         return urlencode(parts)
 
@@ -95,16 +95,16 @@ class EvaluatedImageQuery:
 
     @property
     def chips(self) -> list[Chip]:
-        words = {
+        texts = {
             "true": "labeled {}",
             "predicted": "predicted as {}",
             "missed": "{} missed",
-            "wrongly": "taken for {} wrongly",
+            "wrongly": "wrongly predicted as {}",
             "q": "name has “{}”",
         }
         return [
             Chip(text.format(getattr(self, name)), self.address(**{name: ""}))
-            for name, text in words.items()
+            for name, text in texts.items()
             if getattr(self, name)
         ]
 

@@ -75,22 +75,27 @@ class Phase(NamedTuple):
 def best_first(candidates: Iterable[Candidate]) -> list[Candidate]:
     """By held-back accuracy; of equals the chosen and then the faster one first; failed candidates last."""
 
-    def rank(one: Candidate) -> tuple[bool, float, bool, float]:
-        return one.accuracy is None, -(one.accuracy or 0.0), not one.is_best, one.inference_ms or 0.0
+    def rank(candidate: Candidate) -> tuple[bool, float, bool, float]:
+        return (
+            candidate.accuracy is None,
+            -(candidate.accuracy or 0.0),
+            not candidate.is_best,
+            candidate.inference_ms or 0.0,
+        )
 
     return sorted(candidates, key=rank)
 
 
 def points_of(candidates: Iterable[ScoredCandidate]) -> list[Point]:
     """The candidates with accuracy and latency, fastest first."""
-    known = [
-        (one.inference_ms, one.accuracy, one)
-        for one in candidates
-        if one.inference_ms is not None and one.accuracy is not None
+    scored = [
+        (candidate.inference_ms, candidate.accuracy, candidate)
+        for candidate in candidates
+        if candidate.inference_ms is not None and candidate.accuracy is not None
     ]
     points, best = list[Point](), -1.0
-    for ms, accuracy, one in sorted(known, key=lambda each: (each[0], -each[1], not each[2].is_best)):
-        points.append(Point(ms, accuracy, one, is_on_front=accuracy > best))
+    for ms, accuracy, candidate in sorted(scored, key=lambda row: (row[0], -row[1], not row[2].is_best)):
+        points.append(Point(ms, accuracy, candidate, is_on_front=accuracy > best))
         best = max(best, accuracy)
     return points
 
@@ -102,20 +107,20 @@ def is_within_reach(limit_ms: float, points: Iterable[Point]) -> bool:
 
 def points_description(points: list[Point]) -> str:
     """Text alternative of the chart of accuracy and latency."""
-    words = f"Accuracy on held-back images and single-image time of {len(points)} candidates"
-    for one in points:
-        if one.candidate.is_best or one is points[0]:
-            title = "the chosen one" if one.candidate.is_best else "the quickest"
-            words += f"; {title}, {one.name}: {100 * one.accuracy:.1f} % at {one.ms:.1f} ms"
-    slow = sum(not one.candidate.is_admissible for one in points)
-    return f"{words}; {slow} slower than the limit." if slow else f"{words}."
+    text = f"Accuracy on held-back images and single-image time of {len(points)} candidates"
+    for point in points:
+        if point.candidate.is_best or point is points[0]:
+            title = "chosen" if point.candidate.is_best else "fastest"
+            text += f"; {title}, {point.name}: {100 * point.accuracy:.1f} % at {point.ms:.1f} ms"
+    slow = sum(not point.candidate.is_admissible for point in points)
+    return f"{text}; {slow} slower than the limit." if slow else f"{text}."
 
 
 def points_note(points: list[Point], version: TrainingVersion) -> str:
     """Says where the limit is if it is not drawn."""
     if not points or is_within_reach(version.max_inference_ms, points):
         return ""
-    return f"The limit of {version.max_inference_ms} ms lies far to the right of all of them."
+    return f"The limit of {version.max_inference_ms} ms is far to the right of all of them."
 
 
 def short_network(names: str) -> str:
@@ -127,51 +132,47 @@ def recipe_text(recipe: str) -> str:
     """“fine-tuned + last blocks + joint linear head” in plain words; an unknown recipe as it is."""
     parts = recipe.split(" + ")
     tuned = [
-        words
-        for part, one, more in FINE_TUNED_TEXTS
-        if (words := _counted_recipe(parts.count(part), one, more))
+        singular if parts.count(part) == 1 else plural.format(parts.count(part))
+        for part, singular, plural in FINE_TUNED_TEXTS
+        if part in parts
     ]
-    rest = [f"a {part}" for part in parts if part not in [name for name, *_ in FINE_TUNED_TEXTS]]
+    others = [f"a {part}" for part in parts if part not in [name for name, *_ in FINE_TUNED_TEXTS]]
     if not tuned:
         return RECIPE_TEXTS.get(recipe, recipe[:1].upper() + recipe[1:])
-    words = " and ".join(tuned)
-    if rest:
-        words += f", mixed with {' and '.join(rest)}"
+    text = " and ".join(tuned)
+    if others:
+        text += f", mixed with {' and '.join(others)}"
     elif len(parts) > 1:
-        words += ", mixed"
-    return words[:1].upper() + words[1:]
-
-
-def _counted_recipe(count: int, one: str, more: str) -> str:
-    return "" if not count else one if count == 1 else more.format(count)
+        text += ", mixed"
+    return text[:1].upper() + text[1:]
 
 
 def phases_of(version: TrainingVersion) -> list[Phase]:
     """The phases of the training in the order of the work; empty if they are unknown."""
-    known: dict[str, float] = version.seconds_by_phase
-    if not known:
+    seconds_of: dict[str, float] = version.seconds_by_phase
+    if not seconds_of:
         return []
     names = [
-        *(name for name in PHASE_NAMES if name in known),
-        *(name for name in known if name not in PHASE_NAMES),
+        *(name for name in PHASE_NAMES if name in seconds_of),
+        *(name for name in seconds_of if name not in PHASE_NAMES),
     ]
-    lengths = {PHASE_NAMES.get(name, name[:1].upper() + name[1:]): known[name] for name in names}
+    lengths = {PHASE_NAMES.get(name, name[:1].upper() + name[1:]): seconds_of[name] for name in names}
     used = version.progress.get("used_s") or version.elapsed.total_seconds()
-    total = max(used, sum(known.values()))
-    if total > sum(known.values()):
-        lengths[OTHER_PHASE] = total - sum(known.values())
+    total = max(used, sum(seconds_of.values()))
+    if total > sum(seconds_of.values()):
+        lengths[OTHER_PHASE] = total - sum(seconds_of.values())
     return _bar_layout(lengths, total)
 
 
 def _bar_layout(lengths: dict[str, float], total: float) -> list[Phase]:
     shares = {name: seconds / total if total else 0.0 for name, seconds in lengths.items()}
-    wide = {name: max(MIN_BAR_UNITS, BAR_UNITS * share) for name, share in shares.items()}
-    phases, at, scale = list[Phase](), 0.0, BAR_UNITS / sum(wide.values())
-    for place, (name, seconds) in enumerate(lengths.items()):
-        width = scale * wide[name]
-        look = "phase-other" if name == OTHER_PHASE else f"label-{place % 10}"
-        phases.append(Phase(name, seconds, shares[name], round(at, 1), round(width, 1), look))
-        at += width
+    widths = {name: max(MIN_BAR_UNITS, BAR_UNITS * share) for name, share in shares.items()}
+    phases, start, scale = list[Phase](), 0.0, BAR_UNITS / sum(widths.values())
+    for index, (name, seconds) in enumerate(lengths.items()):
+        width = scale * widths[name]
+        look = "phase-other" if name == OTHER_PHASE else f"label-{index % 10}"
+        phases.append(Phase(name, seconds, shares[name], round(start, 1), round(width, 1), look))
+        start += width
     return phases
 
 
@@ -186,8 +187,8 @@ def why_it_ended(version: TrainingVersion) -> str:
         source = promoted_from(version)
         return f"Nothing was trained: another candidate of {source} was promoted." if source else ""
     if version.stop_reason == StopReason.TIME_LIMIT:
-        limit = f"time limit of {_hours(version.max_training_minutes)}"
-        return f"The {limit} left no room for more; with a longer one, more could be tried."
+        limit = _hours(version.max_training_minutes)
+        return f"Stopped at the time limit of {limit}; with more time, more candidates could be tried."
     return f"{version.get_stop_reason_display()}." if version.stop_reason else ""
 
 

@@ -76,33 +76,33 @@ def parameters_of(version: TrainingVersion) -> dict[str, Any]:
 
 def _charts(version: TrainingVersion) -> list[str]:
     """The stored SVGs without XML declaration; ids are prefixed with the chart's name to stay unique."""
-    found = list[str]()
+    svgs = list[str]()
     for name in version.progress.get("charts", []):
         try:
             with default_storage.open(f"{version.folder}/charts/{name}.svg") as file:
-                drawn = file.read().decode()
+                svg = file.read().decode()
         except OSError:
             continue
-        start = drawn.find("<svg")
-        drawn = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", drawn[max(start, 0) :])
-        found.append(mark_safe(drawn))
-    return found
+        start = svg.find("<svg")
+        svg = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", svg[max(start, 0) :])
+        svgs.append(mark_safe(svg))
+    return svgs
 
 
 def _mistakes(version: TrainingVersion) -> list[dict[str, Any]]:
     """The most confident mistakes with their thumbnails as data URLs."""
     wrong = version.evaluated_images.filter(is_correct=False).defer("scores").select_related("image")
     return [
-        {"one": one, "picture": _thumbnail_data_url(one)}
-        for one in wrong.order_by("-confidence", "pk")[:MAX_MISTAKES]
+        {"image": image, "thumbnail": _thumbnail_data_url(image)}
+        for image in wrong.order_by("-confidence", "pk")[:MAX_MISTAKES]
     ]
 
 
-def _thumbnail_data_url(one: Any) -> str:
-    if one.image is None:
+def _thumbnail_data_url(evaluated: Any) -> str:
+    if evaluated.image is None:
         return ""
     try:
-        with default_storage.open(one.image.thumbnail_name) as file:
+        with default_storage.open(evaluated.image.thumbnail_name) as file:
             return "data:image/webp;base64," + base64.b64encode(file.read()).decode()
     except OSError:
         return ""

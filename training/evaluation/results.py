@@ -49,7 +49,7 @@ class StoredChart:
 
     name: str
     title: str
-    words: str
+    text: str
     note: str = ""
 
 
@@ -96,35 +96,23 @@ def results_of(version: TrainingVersion) -> Results | None:
     if not overall or len(overall) < len(Metric.Name):
         return None
     rows = [LabelResult(label, **of_label) for label, of_label in by_label.items()]
-    found = build_matrix(version.confusion)
-    confusions = found.confusions[:MAX_CONFUSIONS] if found else []
-    curve = version.progress.get("curve", [])
+    matrix = build_matrix(version.confusion)
+    confusions = matrix.confusions[:MAX_CONFUSIONS] if matrix else []
     candidates = best_first(version.candidates.all())
     points = points_of(candidates)
-    words = {
-        "confusion-matrix": _matrix_text(overall[Metric.Name.ACCURACY], confusions),
-        "precision-recall": _rates_text(rows),
-        "learning-curve": _curve_text(overall[Metric.Name.ACCURACY], curve),
-        SEARCH_CHART: points_description(points),
-    }
-    notes = {"precision-recall": _rates_note(rows), SEARCH_CHART: points_note(points, version)}
-    charts = _charts(version, words, notes)
-    is_multi = version.project.is_multi_label
-    uncertainty_notes = [
-        accuracy_note(overall[Metric.Name.ACCURACY], version.training_ratio),
-        recall_note(rows),
-    ]
+    accuracy, is_multi = overall[Metric.Name.ACCURACY], version.project.is_multi_label
+    notes = [accuracy_note(accuracy, version.training_ratio), recall_note(rows)]
     return Results(
         **overall,
         averages=averages(rows, overall, is_multi),
-        uncertainty_notes=[words for words in uncertainty_notes if words],
+        uncertainty_notes=[note for note in notes if note],
         is_multi_label=is_multi,
         hamming=_mean([row.accuracy.value for row in rows]) if is_multi else None,
         mean_average_precision=_mean_average_precision(version) if is_multi else None,
         rows=rows,
         confusions=confusions,
-        curve=curve,
-        charts=charts,
+        curve=version.progress.get("curve", []),
+        charts=_charts(version, accuracy, confusions, rows, points),
         candidates=candidates,
         points=points,
     )
@@ -137,19 +125,19 @@ def _mean_average_precision(version: TrainingVersion) -> float | None:
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if defined else None
 
 
 def filter_and_sort(rows: Iterable[LabelResult], sort: str, search: str) -> list[LabelResult]:
     """Rows whose label contains `search`, ordered by `sort` ("recall", "-recall"); undefined values last."""
-    wanted = [row for row in rows if search.casefold() in row.label.casefold()]
+    matching = [row for row in rows if search.casefold() in row.label.casefold()]
     field, is_falling = sort.removeprefix("-"), sort.startswith("-")
     if field not in SORTS:
-        return wanted
-    known = [row for row in wanted if _key(row, field) is not None]
-    gaps = [row for row in wanted if _key(row, field) is None]
-    return sorted(known, key=lambda row: _key(row, field), reverse=is_falling) + gaps
+        return matching
+    defined = [row for row in matching if _key(row, field) is not None]
+    undefined = [row for row in matching if _key(row, field) is None]
+    return sorted(defined, key=lambda row: _key(row, field), reverse=is_falling) + undefined
 
 
 def _key(row: LabelResult, field: str) -> Any:
@@ -158,31 +146,46 @@ def _key(row: LabelResult, field: str) -> Any:
     return row.images if field == "images" else getattr(row, field).value
 
 
-def _charts(version: TrainingVersion, words: dict[str, str], notes: dict[str, str]) -> list[StoredChart]:
+def _charts(
+    version: TrainingVersion,
+    accuracy: Metric,
+    confusions: list[Cell],
+    rows: list[LabelResult],
+    points: list[Point],
+) -> list[StoredChart]:
     """The charts that the worker drew."""
+    texts = {
+        "confusion-matrix": _matrix_text(accuracy, confusions),
+        "precision-recall": _rates_text(rows),
+        "learning-curve": _curve_text(accuracy, version.progress.get("curve", [])),
+        SEARCH_CHART: points_description(points),
+    }
+    notes = {"precision-recall": _rates_note(rows), SEARCH_CHART: points_note(points, version)}
     drawn = version.progress.get("charts", [])
     return [
-        StoredChart(name, CHARTS[name], words[name], notes.get(name, "")) for name in CHARTS if name in drawn
+        StoredChart(name, title, texts[name], notes.get(name, ""))
+        for name, title in CHARTS.items()
+        if name in drawn
     ]
 
 
 def _matrix_text(accuracy: Metric, confusions: list[Cell]) -> str:
-    words = f"Confusion matrix: {accuracy.hits} of {accuracy.support} right"
+    text = f"Confusion matrix: {accuracy.hits} of {accuracy.support} right"
     if not confusions:
-        return f"{words}; nothing was confused."
+        return f"{text}; no confusions."
     worst = confusions[0]
     times = "once" if worst.images == 1 else f"{worst.images} times"
-    return f"{words}; most often confused: {worst.true} taken for {worst.predicted}, {times}."
+    return f"{text}; most often confused: {worst.true} predicted as {worst.predicted}, {times}."
 
 
 def _rates_text(rows: list[LabelResult]) -> str:
-    words = f"Precision and recall of {len(rows)} labels with their 95 % intervals"
+    text = f"Precision and recall of {len(rows)} labels with their 95 % intervals"
     for name in ("precision", "recall"):
-        known = [row for row in rows if getattr(row, name).value is not None]
-        if known:
-            lowest = min(known, key=lambda row: getattr(row, name).value)
-            words += f"; lowest {name}: {lowest.label} with {getattr(lowest, name).value:.3f}"
-    return f"{words}."
+        defined = [row for row in rows if getattr(row, name).value is not None]
+        if defined:
+            lowest = min(defined, key=lambda row: getattr(row, name).value)
+            text += f"; lowest {name}: {lowest.label} with {getattr(lowest, name).value:.3f}"
+    return f"{text}."
 
 
 def _rates_note(rows: list[LabelResult]) -> str:
@@ -197,8 +200,8 @@ def _curve_text(accuracy: Metric, curve: list[list[float]]) -> str:
     if not curve:
         return "Learning curve."
     first, last = curve[0], curve[-1]
-    words = f"Learning curve: on held-back training images the best accuracy was {100 * first[1]:.1f} % "
-    words += f"after {first[0]:.0f} seconds and {100 * last[1]:.1f} % after {last[0]:.0f} seconds"
-    return words + (
+    text = f"Learning curve: on held-back training images the best accuracy was {100 * first[1]:.1f} % "
+    text += f"after {first[0]:.0f} seconds and {100 * last[1]:.1f} % after {last[0]:.0f} seconds"
+    return text + (
         f"; the evaluation gave {100 * accuracy.value:.1f} %." if accuracy.value is not None else "."
     )

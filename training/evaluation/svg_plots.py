@@ -34,11 +34,11 @@ class Cell(NamedTuple):
         return urlencode({"true": self.true, "predicted": self.predicted})
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         images = "1 image" if self.images == 1 else f"{self.images} images"
         if self.is_right:
-            return f"{self.true} recognized: {images}"
-        return f"{self.true} taken for {self.predicted}: {images}"
+            return f"{self.true} predicted correctly: {images}"
+        return f"{self.true} predicted as {self.predicted}: {images}"
 
     @property
     def level(self) -> int:
@@ -62,7 +62,7 @@ class Matrix:
         """The filled cells as SVG elements; a template takes 0.2 s for thousands of them."""
         return mark_safe(
             "".join(
-                f'<a href="{url}?{escape(cell.query)}" tabindex="-1"><title>{escape(cell.words)}</title>'
+                f'<a href="{url}?{escape(cell.query)}" tabindex="-1"><title>{escape(cell.text)}</title>'
                 f'<rect class="{"is-right" if cell.is_right else "is-wrong"} level-{cell.level}"'
                 f' x="{cell.x}" y="{cell.y}" width="0.94" height="0.94"/></a>'
                 for cell in self.filled
@@ -121,8 +121,8 @@ def threshold_steps(points: Sequence[Sequence[int]], every: int = 10) -> list[Th
     are all images that carry the label."""
     carried = points[0][0]
     return [
-        ThresholdStep(number / (THRESHOLD_COUNT - 1), wilson(hits, named), wilson(hits, carried))
-        for number, (hits, named) in enumerate(points)
+        ThresholdStep(number / (THRESHOLD_COUNT - 1), wilson(hits, predicted), wilson(hits, carried))
+        for number, (hits, predicted) in enumerate(points)
         if number % every == 0
     ]
 
@@ -130,8 +130,8 @@ def threshold_steps(points: Sequence[Sequence[int]], every: int = 10) -> list[Th
 def precision_recall_line(points: Sequence[Sequence[int]]) -> str:
     """SVG points with recall to the right and precision upwards; no predictions, no precision."""
     carried = points[0][0]
-    places = [(hits / carried, hits / named) for hits, named in points if named and carried]
-    return _polyline_points(places)
+    coordinates = [(hits / carried, hits / predicted) for hits, predicted in points if predicted and carried]
+    return _polyline_points(coordinates)
 
 
 class CoverageStep(NamedTuple):
@@ -177,30 +177,29 @@ class CalibrationBin(NamedTuple):
 
 
 def calibration_bins(curve: Curve) -> list[CalibrationBin]:
-    found = []
+    bins = []
     for number, (images, confidence, right) in enumerate(curve.points):
         rate = wilson(right, images)
         height = PLOT_UNITS * (rate.value or 0.0)
-        found.append(
+        bins.append(
             CalibrationBin(10 * number, 10 * number + 10, confidence, rate, 10 * number + 0.6, height)
         )
-    return found
+    return bins
 
 
 def calibration_text(bins: Sequence[CalibrationBin], error: float | None) -> str:
     """Mean confidence against accuracy, as a sentence; empty if unknown."""
-    images = sum(one.rate.support for one in bins)
+    images = sum(bin_.rate.support for bin_ in bins)
     if not images or error is None:
         return ""
-    sure = sum(one.confidence * one.rate.support for one in bins) / images
-    right = sum(one.rate.hits for one in bins) / images
-    gap = sure - right
-    whole = wilson(sum(one.rate.hits for one in bins), images)
-    words = f"On average the model is {100 * sure:.1f} % sure and right in {100 * right:.1f} %"
-    if whole.low is not None and whole.high is not None and whole.low <= sure <= whole.high:
-        return f"{words}: within what {images} images can tell, it is as sure as it is right."
-    return f"{words}: it is {'surer' if gap > 0 else 'less sure'} than it is right."
+    confidence = sum(bin_.confidence * bin_.rate.support for bin_ in bins) / images
+    accuracy = sum(bin_.rate.hits for bin_ in bins) / images
+    rate = wilson(sum(bin_.rate.hits for bin_ in bins), images)
+    text = f"On average the confidence is {100 * confidence:.1f} % and the accuracy {100 * accuracy:.1f} %"
+    if rate.low is not None and rate.high is not None and rate.low <= confidence <= rate.high:
+        return f"{text}: with {images} images, there is no reliable difference."
+    return f"{text}: the model is {'over' if confidence > accuracy else 'under'}confident."
 
 
-def _polyline_points(places: Iterable[tuple[float, float]]) -> str:
-    return " ".join(f"{PLOT_UNITS * x:.2f},{PLOT_UNITS * (1 - y):.2f}" for x, y in places)
+def _polyline_points(points: Iterable[tuple[float, float]]) -> str:
+    return " ".join(f"{PLOT_UNITS * x:.2f},{PLOT_UNITS * (1 - y):.2f}" for x, y in points)

@@ -71,23 +71,23 @@ def accuracy_note(accuracy: Metric, ratio: Decimal) -> str:
     labeled = round_up(ceil(more / (1 - float(ratio))))
     validation = "1 validation image" if accuracy.support == 1 else f"{accuracy.support} validation images"
     return (
-        f"From {validation} nobody can tell the accuracy more exactly than "
-        f"{100 * accuracy.low:.0f} to {100 * accuracy.high:.0f} %. About {needed:,} validation images "
-        f"would tell it to ± {100 * MAX_ACCURACY_HALF_WIDTH:.0f} points: label about {labeled:,} more images."
+        f"With {validation}, accuracy is between {100 * accuracy.low:.0f} % and {100 * accuracy.high:.0f} %. "
+        f"About {needed:,} validation images would give ± {100 * MAX_ACCURACY_HALF_WIDTH:.0f} points: "
+        f"label about {labeled:,} more images."
     )
 
 
 def recall_note(rows: Sequence[LabelNumbers]) -> str:
     """The same for the recall of the labels."""
-    rough = [row for row in rows if row.images and label_images_needed(row)]
-    if not rough:
+    imprecise = [row for row in rows if row.images and label_images_needed(row)]
+    if not imprecise:
         return ""
-    rarest = min(rough, key=lambda row: (row.images, row.label))
-    would_do = rarest.images + label_images_needed(rarest)
-    which = "every label" if len(rough) == len(rows) else f"{len(rough)} of {len(rows)} labels"
+    rarest = min(imprecise, key=lambda row: (row.images, row.label))
+    enough = rarest.images + label_images_needed(rarest)
+    which = "every label" if len(imprecise) == len(rows) else f"{len(imprecise)} of {len(rows)} labels"
     return (
-        f"The recall of {which} is known no better than to ± {100 * MAX_RECALL_HALF_WIDTH:.0f} points. "
-        f"“{rarest.label}” has {_images(rarest.images)} in validation; about {would_do:,} would do."
+        f"The recall of {which} is not known to within ± {100 * MAX_RECALL_HALF_WIDTH:.0f} points. "
+        f"“{rarest.label}” has {_images(rarest.images)} in validation; about {enough:,} are needed."
     )
 
 
@@ -106,7 +106,7 @@ def averages(rows: Sequence[LabelNumbers], overall: dict[str, Metric], is_multi_
 
     Equal to scikit-learn's with `zero_division=0`.
     """
-    found = [
+    result = [
         Average(
             "Macro average",
             "Every label counts the same.",
@@ -118,14 +118,14 @@ def averages(rows: Sequence[LabelNumbers], overall: dict[str, Metric], is_multi_
         parts = [[getattr(row, name).value or 0.0 for row in rows] for name in ("precision", "recall", "f1")]
         images = [row.images for row in rows]
         weighted = [sum(v * n for v, n in zip(part, images, strict=True)) / carried for part in parts]
-        found.append(Average("Weighted average", "Every label counts as often as it stands.", *weighted))
+        result.append(Average("Weighted average", "Every label counts by its number of images.", *weighted))
     if is_multi_label and carried:
         hits = sum(row.recall.hits or 0 for row in rows)
-        named = sum(row.precision.support for row in rows)
-        precision, recall = (hits / named if named else 0.0), hits / carried
-        f1 = 2 * hits / (named + carried)
-        found.append(Average("Micro average", "Every given label counts the same.", precision, recall, f1))
-    return found
+        predicted = sum(row.precision.support for row in rows)
+        precision, recall = (hits / predicted if predicted else 0.0), hits / carried
+        f1 = 2 * hits / (predicted + carried)
+        result.append(Average("Micro average", "Every prediction counts the same.", precision, recall, f1))
+    return result
 
 
 def round_up(count: int) -> int:

@@ -23,8 +23,12 @@ def promote(version: TrainingVersion, samples: Sequence[Sample], folder: Path) -
 
     candidate = version.promoted_candidate
     if candidate is None or candidate.place is None:
-        raise EngineError("The candidate that this version was made from is gone.", "Train again.")
-    examples = [one.path for one in samples if one.split == "TRAIN" and one.path.exists()][:MAX_EXAMPLES]
+        raise EngineError(
+            "The candidate that this version was promoted from no longer exists.", "Train again."
+        )
+    examples = [sample.path for sample in samples if sample.split == "TRAIN" and sample.path.exists()][
+        :MAX_EXAMPLES
+    ]
     threads = settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1
     began = time.monotonic()
     bundle, report = restore_candidate(
@@ -50,5 +54,5 @@ def _candidates_path(candidate: Candidate) -> Path:
         return storage.local_path(f"{version.folder}/{CANDIDATES_FILE}")
     except OSError as problem:
         raise EngineError(
-            f"The candidates of {version} are not there any more.", "Train again to choose another one."
+            f"The candidates of {version} no longer exist.", "Train again to choose another one."
         ) from problem

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from django.db import transaction
 
+from exeml_site.lib.bulk import chunks
 from projects.models import Image
 from training.engine import CandidateReport
 from training.engine.evaluation.evaluate import SamplePrediction
@@ -32,12 +33,12 @@ def record(
         rows.all().delete()
     images = _evaluated_images(version, predictions)
     EvaluatedImage.objects.bulk_create(images, batch_size=BATCH_SIZE)
-    Candidate.objects.bulk_create(_candidate_row(version, one) for one in candidates)
-    found = report_of(images, labels, version.project.is_multi_label)
-    Metric.objects.bulk_create(_metric_rows(version, found), batch_size=BATCH_SIZE)
-    _save_confusion(version, found)
+    Candidate.objects.bulk_create(_candidate_row(version, candidate) for candidate in candidates)
+    evaluation = report_of(images, labels, version.project.is_multi_label)
+    Metric.objects.bulk_create(_metric_rows(version, evaluation), batch_size=BATCH_SIZE)
+    _save_confusion(version, evaluation)
     Curve.objects.bulk_create(curve_rows.curves_of(version, images, labels), batch_size=BATCH_SIZE)
-    return found
+    return evaluation
 
 
 def report_of(
@@ -45,86 +46,84 @@ def report_of(
 ) -> Report:
     """The evaluation report of stored predictions. Labels that only the truth has come last."""
     images = list(images)
-    known = set(labels)
-    strangers = sorted({name for one in images for name in one.truth if name not in known})
-    truths, predictions = [one.truth for one in images], [one.predicted for one in images]
-    return report([*labels, *strangers], truths, predictions, is_multi_label)
+    others = sorted({name for image in images for name in image.truth} - set(labels))
+    truths, predictions = [image.truth for image in images], [image.predicted for image in images]
+    return report([*labels, *others], truths, predictions, is_multi_label)
 
 
 def _evaluated_images(
     version: TrainingVersion, predictions: Iterable[SamplePrediction]
 ) -> list[EvaluatedImage]:
-    named = [(_image_id(one), one) for one in predictions]
-    present = _existing_image_ids({image_id for image_id, _ in named if image_id is not None})
+    with_ids = [(_image_id(prediction), prediction) for prediction in predictions]
+    existing = _existing_image_ids({image_id for image_id, _ in with_ids if image_id is not None})
     return [
         EvaluatedImage(
             training_version=version,
-            image_id=image_id if image_id in present else None,
-            truth=list(one.truth),
-            predicted=list(one.predicted),
-            true_names="\n".join(one.truth),
-            predicted_names="\n".join(one.predicted),
-            is_known=one.is_known,
-            familiarity=one.familiarity,
-            scores=[round(score, 6) for score in one.scores],
-            confidence=max(one.scores, default=0.0),
-            is_correct=set(one.truth) == set(one.predicted),
+            image_id=image_id if image_id in existing else None,
+            truth=list(prediction.truth),
+            predicted=list(prediction.predicted),
+            true_names="\n".join(prediction.truth),
+            predicted_names="\n".join(prediction.predicted),
+            is_known=prediction.is_known,
+            familiarity=prediction.familiarity,
+            scores=[round(score, 6) for score in prediction.scores],
+            confidence=max(prediction.scores, default=0.0),
+            is_correct=set(prediction.truth) == set(prediction.predicted),
         )
-        for image_id, one in named
+        for image_id, prediction in with_ids
     ]
 
 
-def _image_id(one: SamplePrediction) -> int | None:
+def _image_id(prediction: SamplePrediction) -> int | None:
     """The image's primary key; None if the id comes from a foreign manifest."""
-    return int(one.id) if one.id.isdecimal() else None
+    return int(prediction.id) if prediction.id.isdecimal() else None
 
 
 def _existing_image_ids(image_ids: set[int]) -> set[int]:
     """Ids of images that still exist; the prediction of a purged image counts all the same."""
-    ordered, present = sorted(image_ids), set[int]()
-    for start in range(0, len(ordered), BATCH_SIZE):
-        part = ordered[start : start + BATCH_SIZE]
-        present.update(Image.objects.filter(pk__in=part).values_list("pk", flat=True))
-    return present
+    existing = set[int]()
+    for ids in chunks(sorted(image_ids)):
+        existing.update(Image.objects.filter(pk__in=ids).values_list("pk", flat=True))
+    return existing
 
 
-def _candidate_row(version: TrainingVersion, one: CandidateReport) -> Candidate:
+def _candidate_row(version: TrainingVersion, candidate: CandidateReport) -> Candidate:
     return Candidate(
         training_version=version,
-        network=one.network,
-        resolution=one.resolution,
-        recipe=one.recipe,
-        accuracy=one.accuracy,
-        inference_ms=one.inference_ms,
-        is_measured=one.is_measured,
-        is_admissible=one.is_admissible,
-        is_best=one.is_best,
-        seconds=one.seconds,
-        error=one.error,
-        place=one.place,
+        network=candidate.network,
+        resolution=candidate.resolution,
+        recipe=candidate.recipe,
+        accuracy=candidate.accuracy,
+        inference_ms=candidate.inference_ms,
+        is_measured=candidate.is_measured,
+        is_admissible=candidate.is_admissible,
+        is_best=candidate.is_best,
+        seconds=candidate.seconds,
+        error=candidate.error,
+        place=candidate.place,
     )
 
 
-def _metric_rows(version: TrainingVersion, found: Report) -> list[Metric]:
+def _metric_rows(version: TrainingVersion, evaluation: Report) -> list[Metric]:
     name = Metric.Name
     rows = [
-        _rate_metric(version, "", name.ACCURACY, found.accuracy),
-        _value_metric(version, "", name.PRECISION, found.macro_precision, found.n),
-        _value_metric(version, "", name.RECALL, found.macro_recall, found.n),
-        _value_metric(version, "", name.F1, found.macro_f1, found.n),
+        _rate_metric(version, "", name.ACCURACY, evaluation.accuracy),
+        _value_metric(version, "", name.PRECISION, evaluation.macro_precision, evaluation.n),
+        _value_metric(version, "", name.RECALL, evaluation.macro_recall, evaluation.n),
+        _value_metric(version, "", name.F1, evaluation.macro_f1, evaluation.n),
     ]
-    for one in found.per_label:
-        rows += _label_metrics(version, one)
+    for row in evaluation.per_label:
+        rows += _label_metrics(version, row)
     return rows
 
 
-def _label_metrics(version: TrainingVersion, one: LabelReport) -> list[Metric]:
+def _label_metrics(version: TrainingVersion, row: LabelReport) -> list[Metric]:
     name = Metric.Name
     return [
-        _rate_metric(version, one.label, name.ACCURACY, one.accuracy),
-        _rate_metric(version, one.label, name.PRECISION, one.precision),
-        _rate_metric(version, one.label, name.RECALL, one.recall),
-        _value_metric(version, one.label, name.F1, one.f1, one.images),
+        _rate_metric(version, row.label, name.ACCURACY, row.accuracy),
+        _rate_metric(version, row.label, name.PRECISION, row.precision),
+        _rate_metric(version, row.label, name.RECALL, row.recall),
+        _value_metric(version, row.label, name.F1, row.f1, row.images),
     ]
 
 
@@ -148,9 +147,9 @@ def _value_metric(
     return Metric(training_version=version, label=label, name=name, value=value, support=support)
 
 
-def _save_confusion(version: TrainingVersion, found: Report) -> None:
+def _save_confusion(version: TrainingVersion, evaluation: Report) -> None:
     version.confusion = {
-        "labels": [one.label for one in found.per_label],
-        "matrix": [list(row) for row in found.confusion],
+        "labels": [label.label for label in evaluation.per_label],
+        "matrix": [list(row) for row in evaluation.confusion],
     }
     version.save(update_fields=["confusion"])

@@ -94,12 +94,11 @@ def _train(version: TrainingVersion, reporter: Reporter) -> None:
 def _publish(version: TrainingVersion) -> None:
     """Publish the dataset. Raises EngineError if labels were removed since, so that it is no longer ready."""
     if not version.dataset_version.is_published:
-        found = readiness.readiness(version.project)
-        if not found.is_ready:
-            raise EngineError(" ".join(found.missing), "Label the images, then press Retry.")
-        find_duplicates.update_duplicate_groups(
-            version.project
-        )  # of images that were added a moment ago, too
+        state = readiness.readiness(version.project)
+        if not state.is_ready:
+            raise EngineError(" ".join(state.missing), "Label the images, then press Retry.")
+        # Duplicates of images that were added a moment ago must not be split either.
+        find_duplicates.update_duplicate_groups(version.project)
     publish.publish(version.dataset_version)
     statistics.statistics_of(version.dataset_version)
 
@@ -126,11 +125,12 @@ def _image_path(entry: Entry) -> Path:
 
 def _config(version: TrainingVersion, used_s: float, folder: Path) -> FitConfig:
     """The configuration of the fit. Its time: the limit less the time used and a reserve for finishing."""
-    left = version.limit.total_seconds() - used_s - FINISH_RESERVE_S
-    least = MIN_RESUME_S if "lost" in version.progress else 0
+    left_s = version.limit.total_seconds() - used_s - FINISH_RESERVE_S
+    least_s = MIN_RESUME_S if "lost" in version.progress else 0
     hardware: Hardware = "CPU" if version.inference_hardware == "CPU" else "NV_P4"
+    # The engine counts the time of a killed fit itself, so the limit passed to it includes that time.
     return FitConfig(
-        max_seconds=max(least, left) + _used_by_engine(folder),
+        max_seconds=max(least_s, left_s) + _used_by_engine(folder),
         hardware=hardware,
         max_inference_ms=version.max_inference_ms,
         base_bundle=_base_bundle(version),
@@ -155,7 +155,7 @@ def _base_bundle(version: TrainingVersion) -> Path | None:
         return bundle_path(base)
     except OSError as problem:
         raise EngineError(
-            f"The model of {base}, which this training continues from, is not there any more.",
+            f"The model of {base}, which this training continues from, no longer exists.",
             "Train again with another Incremental Training Version, or with None.",
         ) from problem
 
@@ -176,17 +176,17 @@ def _finish(
     """Evaluate on the validation images, store the files, then set Completed together with every metric."""
     from training.engine.evaluation.evaluate import evaluate
 
-    held_out, seen = independent_samples(result.bundle, samples)
+    held_out, excluded = independent_samples(result.bundle, samples)
     reporter.say(f"Evaluating on {len(held_out)} validation images")
     evaluation = evaluate(result.bundle, held_out, threads=settings.EXEML_ENGINE_THREADS or None)
     reporter.say("Drawing the charts and storing the model")
-    drawn = _store_charts(version, evaluation.report, _curve_until_now(reporter), result)
+    charts = _store_charts(version, evaluation.report, _curve_until_now(reporter), result)
     size = _store_bundle(version, result.bundle)
     if result.candidates_file is not None:
         with result.candidates_file.open("rb") as content:
             storage.save_whole(f"{version.folder}/{promote.CANDIDATES_FILE}", content)
     unreadable = len(result.unreadable) + len(evaluation.unreadable)
-    progress = {**reporter.state, "charts": drawn, "unreadable": unreadable, "seen_before": seen}
+    progress = {**reporter.state, "charts": charts, "unreadable": unreadable, "seen_before": excluded}
     with transaction.atomic():
         _complete(version, result, size, progress)
         record.record(version, evaluation.labels, evaluation.predictions, result.candidates)
@@ -203,13 +203,13 @@ def independent_samples(bundle: Path, samples: Sequence[Sample]) -> tuple[list[S
 
     held_out = [sample for sample in samples if sample.split == "EVAL"]
     is_seen = np.isin(hash_ids(sample.id for sample in held_out), read_trained_on(bundle))
-    judges = [sample for sample, seen in zip(held_out, is_seen.tolist(), strict=True) if not seen]
-    if not judges:
+    independent = [sample for sample, seen in zip(held_out, is_seen.tolist(), strict=True) if not seen]
+    if not independent:
         raise EngineError(
-            "The model that this one continues was trained on every image of the validation side.",
+            "The model that this one continues was trained on every validation image.",
             "Label more images, or train with None as Incremental Training Version.",
         )
-    return judges, len(held_out) - len(judges)
+    return independent, len(held_out) - len(independent)
 
 
 def _curve_until_now(reporter: Reporter) -> list[list[float]]:
@@ -219,19 +219,19 @@ def _curve_until_now(reporter: Reporter) -> list[list[float]]:
 
 
 def _store_charts(
-    version: TrainingVersion, found: Report, curve: list[list[float]], result: FitResult
+    version: TrainingVersion, report: Report, curve: list[list[float]], result: FitResult
 ) -> list[str]:
     """Draw and store the charts; returns their names. A chart that fails must not cost the model."""
     from training.evaluation import charts
 
     try:
-        drawn = charts.render(found, curve, result.candidates, version.max_inference_ms)
-        for name, content in drawn.items():
+        svgs = charts.render(report, curve, result.candidates, version.max_inference_ms)
+        for name, content in svgs.items():
             storage.save_whole(f"{version.folder}/charts/{name}.svg", content)
     except Exception:
         logger.exception("the charts of training version %s were not drawn", version.pk)
         return []
-    return list(drawn)
+    return list(svgs)
 
 
 def _store_bundle(version: TrainingVersion, bundle: Path) -> int:
@@ -269,10 +269,10 @@ def describe_device(version: TrainingVersion, device: str) -> str:
 
         return f"GPU, {gpu_name()}"
     threads = settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1
-    place = f"CPU, {threads} thread{'' if threads == 1 else 's'}"
+    text = f"CPU, {threads} thread{'' if threads == 1 else 's'}"
     if version.flavor.device == Device.GPU:
-        return f"{place} (the flavor asks for a GPU; this machine has none)"
-    return place
+        return f"{text} (the flavor asks for a GPU; this machine has none)"
+    return text
 
 
 def _end_with_failure(version: TrainingVersion, problem: Exception) -> None:

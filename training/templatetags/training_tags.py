@@ -1,4 +1,4 @@
-"""What other pages show of trainings: the step bar, the Train button, and a line for each project."""
+"""Template tags about trainings: the step bar, the Train button, and a summary of each project."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ register.filter("recipe_text", recipe_text)
 
 STATE_TEXTS = {"done": "done", "active": "at work now", "waiting": "not done yet"}
 COLUMN_HELP = {
-    "images": "Images of this label on the validation side",
-    "accuracy": "Of all validation images, the share on which this label was given or left out rightly:"
+    "images": "Validation images that carry this label",
+    "accuracy": "Share of validation images on which this label was correctly predicted or left out:"
     " (TP + TN) / all",
-    "precision": "Of the images predicted as this label, the share that carries it: TP / (TP + FP)",
-    "recall": "Of the images that carry this label, the share that was predicted as it: TP / (TP + FN)",
+    "precision": "Share of the images predicted as this label that carry it: TP / (TP + FP)",
+    "recall": "Share of the images with this label that were predicted as it: TP / (TP + FN)",
     "f1": "Harmonic mean of precision and recall",
 }
 
 
 @dataclass(frozen=True)
 class ProjectStep:
-    """One step of a project's way. `state` is done, active or waiting."""
+    """One step of a project. `state` is done, active or waiting."""
 
     number: int
     name: str
@@ -43,13 +43,13 @@ class ProjectStep:
     is_current: bool
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         return STATE_TEXTS[self.state]
 
 
 @dataclass
 class TrainingSummary:
-    """A project's trainings in one line."""
+    """Number of versions, the latest one and the best accuracy of a project."""
 
     versions: int = 0
     latest_name: str = ""
@@ -63,7 +63,7 @@ def step_bar(
 ) -> dict[str, Any]:
     """`{% step_bar project active="train" %}`: the navigation of a project, each step with its state.
 
-    With `is_refresh` it takes the place of the one on the page (htmx's out-of-band swap).
+    With `is_refresh` it replaces the bar of the page (out-of-band swap of htmx).
     """
     states = {
         "label": "done" if _readiness(context, project).is_ready else "waiting",
@@ -84,18 +84,18 @@ def step_bar(
 
 @register.inclusion_tag("components/_train_button.html", takes_context=True)
 def train_button(context: Context, project: Project, is_open: bool = False) -> dict[str, Any]:
-    """`{% train_button project %}`: the way to Training Configuration, or exactly what is missing for it.
+    """`{% train_button project %}`: a link to Training Configuration, or what is missing for it.
 
-    With `is_open` what is missing stands below the button; else a press on “What is missing” shows it.
+    With `is_open` the missing parts are listed below the button, else after a press on “What is missing”.
     """
     frame = context.get("frame")
-    found = _readiness(context, project)
+    state = _readiness(context, project)
     return {
         "may_train": frame is not None and frame.role >= Role.MANAGER,
         "url": _address("configure_training", project),
         "label_url": _address("label_data", project),
-        "is_ready": found.is_ready,
-        "missing": found.missing,
+        "is_ready": state.is_ready,
+        "missing": state.missing,
         "is_open": is_open,
     }
 
@@ -126,11 +126,11 @@ def of_project(summaries: dict[int, TrainingSummary], project: Project) -> Train
 @register.simple_tag
 def trainings_by_dataset(project: Project) -> dict[int, list[TrainingVersion]]:
     """`{% trainings_by_dataset project as all %}`, then `{{ all|of_dataset:version }}`. One query."""
-    found: dict[int, list[TrainingVersion]] = {}
+    versions_of: dict[int, list[TrainingVersion]] = {}
     versions = TrainingVersion.objects.alive().filter(project=project).order_by("number")
     for version in versions.only("number", "status", "project_id", "dataset_version_id"):
-        found.setdefault(version.dataset_version_id, []).append(version)
-    return found
+        versions_of.setdefault(version.dataset_version_id, []).append(version)
+    return versions_of
 
 
 @register.filter
@@ -141,7 +141,7 @@ def of_dataset(trainings: dict[int, list[TrainingVersion]], version: DatasetVers
 
 @register.filter
 def validation_ratio(version: TrainingVersion) -> str:
-    """What is left of one beside the training ratio: 0.8 leaves "0.2"."""
+    """One minus the training ratio: 0.8 gives "0.2"."""
     return f"{(1 - version.training_ratio).normalize():f}"
 
 
@@ -149,7 +149,7 @@ def validation_ratio(version: TrainingVersion) -> str:
 def sort_header(
     key: str, name: str, sort: str, search: str, project: Project, version: TrainingVersion
 ) -> dict[str, Any]:
-    """A column's header: pressed once it sorts by this column, pressed again the other way round."""
+    """A column's header: the first press sorts by this column, the second one reverses the order."""
     field, is_falling = sort.removeprefix("-"), sort.startswith("-")
     direction = "" if field != key else "descending" if is_falling else "ascending"
     query = urlencode({"sort": f"-{key}" if direction == "ascending" else key, "search": search})
@@ -158,7 +158,7 @@ def sort_header(
 
 
 def _add(summary: TrainingSummary, number: int, status: str, accuracy: float | None) -> None:
-    """Versions come in order of their numbers, so the last one stays as the latest."""
+    """Add a version; versions come in the order of their numbers, so the last one is the latest."""
     summary.versions += 1
     summary.latest_name, summary.latest_status = f"V{number:03d}", status
     if status == Status.COMPLETED and accuracy is not None:
@@ -166,14 +166,14 @@ def _add(summary: TrainingSummary, number: int, status: str, accuracy: float | N
 
 
 def _readiness(context: Context, project: Project) -> Readiness:
-    """What the view knows already, else asked once for each page, though bar and button both need it."""
+    """Readiness as known to the view, else computed once per page, because bar and button both need it."""
     if "readiness" in context:
-        known: Readiness = context["readiness"]
-        return known
+        from_view: Readiness = context["readiness"]
+        return from_view
     if "_readiness" not in project.__dict__:
         project.__dict__["_readiness"] = readiness(project)
-    found: Readiness = project.__dict__["_readiness"]
-    return found
+    state: Readiness = project.__dict__["_readiness"]
+    return state
 
 
 def _train_state(project: Project) -> str:

@@ -158,7 +158,7 @@ def promote(candidate: Candidate, *, by: User, submission: UUID) -> TrainingVers
     if candidate.is_best:
         raise TrainingRefused(f"This candidate is the model of {version} already.")
     if candidate.place is None:
-        raise TrainingRefused("This candidate's weights were not kept. Train again to choose another one.")
+        raise TrainingRefused("This candidate's weights were not stored. Train again to choose another one.")
     return _create_from(
         version,
         by,

@@ -20,32 +20,32 @@ class NetworkOption(NamedTuple):
 
 def options_within(hardware: str, max_inference_ms: int) -> list[NetworkOption]:
     """Networks that answer one image within `max_inference_ms`, fastest first."""
-    return [one for one in options_by_speed(hardware) if one.ms <= max_inference_ms]
+    return [option for option in options_by_speed(hardware) if option.ms <= max_inference_ms]
 
 
-def fastest_per_network(fits: list[NetworkOption]) -> list[NetworkOption]:
+def fastest_per_network(options: list[NetworkOption]) -> list[NetworkOption]:
     """The fastest resolution of each network; `options` are sorted fastest first."""
     first: dict[str, NetworkOption] = {}
-    for one in fits:
-        first.setdefault(one.network, one)
+    for option in options:
+        first.setdefault(option.network, option)
     return list(first.values())
 
 
 def options_by_speed(hardware: str) -> list[NetworkOption]:
     """All networks, fastest first, with the time that an earlier training measured here or an estimate."""
     measured = _measured_times() if hardware == Hardware.CPU else {}
-    every = latency.admissible_networks(cast(EngineHardware, hardware), float("inf"))
+    admissible = latency.admissible_networks(cast(EngineHardware, hardware), float("inf"))
     return sorted(
-        (_option(network.name, resolution, ms, measured) for network, resolution, ms in every),
-        key=lambda one: one.ms,
+        (_option(network.name, resolution, ms, measured) for network, resolution, ms in admissible),
+        key=lambda option: option.ms,
     )
 
 
 def _option(
     network: str, resolution: int, estimate: float, measured: dict[tuple[str, int], float]
 ) -> NetworkOption:
-    known = measured.get((network, resolution))
-    return NetworkOption(network, resolution, known or estimate, is_measured=known is not None)
+    measured_ms = measured.get((network, resolution))
+    return NetworkOption(network, resolution, measured_ms or estimate, is_measured=measured_ms is not None)
 
 
 def _measured_times() -> dict[tuple[str, int], float]:

@@ -1,4 +1,4 @@
-"""The training images most like a picture that is none of the project's."""
+"""The training images most similar to an image that is not in the project."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """Five pictures of each of three textures, the first of each colour in validation."""
+    """Five images of each of three textures; the first of each colour is a validation image."""
     project, by = make_project("colours", labels=0, images=0), make_user("alice")
     for sample in make_samples(tmp_path):
         if sample.split == "TRAIN":
@@ -37,10 +37,10 @@ def project(tmp_path: Path) -> Project:
 def test_they_carry_its_label_are_of_the_training_side_and_nearest_first(
     project: Project, tmp_path: Path
 ) -> None:
-    unseen = next(one for one in make_samples(tmp_path) if one.id == "green-5")
-    found = embed_images.nearest_labeled_images(project.pk, unseen.path.read_bytes())
-    images = [image for image, _ in similarity.with_labels(found)]
-    assert [image.pk for image in images] == found and len(found) == 12
+    unseen = next(sample for sample in make_samples(tmp_path) if sample.id == "green-5")
+    nearest = embed_images.nearest_labeled_images(project.pk, unseen.path.read_bytes())
+    images = [image for image, _ in similarity.with_labels(nearest)]
+    assert [image.pk for image in images] == nearest and len(nearest) == 12
     assert {image.split for image in images} == {Split.TRAIN}
     assert all(image.name.startswith("green-") for image in images[:4])
 

@@ -1,4 +1,4 @@
-"""What may be wrong with a project's images, found by the real job on real files."""
+"""Issues of a project's images, found by the real job on real files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def labeled(project: Project) -> Project:
-    """Ten rings and ten stripes, all labeled, one of the stripes as a ring."""
+    """Ten rings and ten stripes, all labeled; one of the stripes is labeled as a ring."""
     for name in ("ring", "stripe"):
         ids = list(project.images.filter(name__startswith=name).values_list("pk", flat=True))
         actions.apply(project, ids, add=[name], by=make_user("bob"))
@@ -98,7 +98,7 @@ def reasons(project: Project, name: str) -> list[int]:
 
 
 def test_hard_examples_are_told_with_the_documented_reasons(labeled: Project) -> None:
-    """A tiny dark strip among square pictures: far by size, shape, brightness, and from its label."""
+    """A tiny dark strip among square images: far in size, shape, brightness, and from its label."""
     file = File()
     Picture.new("RGB", (40, 8), (2, 2, 2)).save(file, "PNG")
     file.seek(0)
@@ -121,8 +121,8 @@ def test_an_unsure_suggestion_and_neighbours_that_disagree_are_reasons(labeled: 
     actions.apply(labeled, [image.pk], remove=["ring"], by=bob)
     stripe = labeled.labels.get(name="stripe")
     Image.objects.filter(pk=image.pk).update(suggestion=stripe, confidence=0.4)
-    bench = suggest_labels.read_feature_table(labeled)
-    assert hard_examples.parse_reasons(find_issues.hard_reasons(labeled, bench)[image.pk][0])[:2] == [1, 2]
+    table = suggest_labels.read_feature_table(labeled)
+    assert hard_examples.parse_reasons(find_issues.hard_reasons(labeled, table)[image.pk][0])[:2] == [1, 2]
 
 
 def test_with_few_labels_nothing_is_called_hard(project: Project) -> None:
@@ -154,7 +154,7 @@ SUFFIX = {"PNG": "png", "JPEG": "jpg"}
 
 
 def add(project: Project, number: int, kind: str = "PNG", side: int = 96, quality: int = 85) -> Image:
-    """One of the pictures that are told by their numbers, saved in its own way."""
+    """Adds one of the numbered images, encoded in this format and size."""
     dots = np.random.default_rng(number).integers(0, 256, (8, 8, 3)).astype(np.uint8)
     file = File()
     Picture.fromarray(dots).resize((side, side)).save(file, kind, quality=quality)
@@ -165,10 +165,10 @@ def add(project: Project, number: int, kind: str = "PNG", side: int = 96, qualit
 
 
 def groups(project: Project) -> set[frozenset[str]]:
-    found: dict[int, set[str]] = {}
+    names_of: dict[int, set[str]] = {}
     for image in project.images.alive().exclude(duplicate_group=None):
-        found.setdefault(image.duplicate_group, set()).add(image.name)
-    return {frozenset(one) for one in found.values()}
+        names_of.setdefault(image.duplicate_group, set()).add(image.name)
+    return {frozenset(group) for group in names_of.values()}
 
 
 @pytest.fixture

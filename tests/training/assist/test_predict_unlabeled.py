@@ -1,4 +1,4 @@
-"""A Completed version's predictions take the place of suggestions, for as long as it knows enough."""
+"""Predictions of a Completed version replace the suggestions as long as the version is good enough."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def file(colour: str, number: int) -> io.BytesIO:
 
 @pytest.fixture
 def project(db: None) -> Iterator[Project]:
-    """Six pictures of three colours, one of each labeled; the version learned from as many."""
+    """Six images of three colours, one of each labeled; the version was trained on as many."""
     suggest_labels.forget()
     model_cache._cache.clear()
     made = make_project(labels=0)
@@ -64,7 +64,7 @@ def work(project: Project) -> None:
 
 
 def test_a_version_says_what_the_waiting_images_show(project: Project) -> None:
-    """One image a label is too few for suggestions; the version knows better."""
+    """One image per label is too few for suggestions; the version predicts better."""
     work(project)
     assert set(suggested(project).values()) == {None}
     version = complete(project)

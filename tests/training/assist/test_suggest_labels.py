@@ -26,7 +26,7 @@ class File(io.BytesIO):
 
 
 def picture(kind: int, seed: int) -> File:
-    """Blue rings or red stripes in a little noise: two things that a network tells apart."""
+    """Blue rings or red stripes with a little noise, which a network can distinguish."""
     random = np.random.default_rng(seed)
     pixels = random.integers(0, 60, (96, 96, 3))
     y, x = np.mgrid[:96, :96]
@@ -44,7 +44,7 @@ def picture(kind: int, seed: int) -> File:
 
 @pytest.fixture(autouse=True)
 def fresh() -> None:
-    """Ids begin again in every test, and the worker's memory goes by ids."""
+    """Primary keys restart in every test, and the worker's memory goes by primary key."""
     suggest_labels.forget()
 
 
@@ -111,11 +111,11 @@ def test_a_refused_label_is_not_suggested_again(project: Project) -> None:
 
 def test_what_was_labeled_while_the_job_learned_keeps_no_suggestion(project: Project) -> None:
     embed_images.embed(project.pk)
-    bench = suggest_labels.read_feature_table(project)
-    found = suggest_labels._suggestions(project, bench)
+    table = suggest_labels.read_feature_table(project)
+    suggestions = suggest_labels._suggestions(project, table)
     image = project.images.unlabeled().first()
     actions.apply(project, [image.pk], add=["ring"], by=None)
-    suggest_labels._write(found)
+    suggest_labels._write(suggestions)
     image.refresh_from_db()
     assert image.is_labeled and image.suggestion is None and image.acquisition_score is None
     assert project.images.unlabeled().exclude(suggestion=None).count() == 13
@@ -125,7 +125,7 @@ def test_nothing_new_writes_nothing(project: Project) -> None:
     look(project)
     with CaptureQueriesContext(connection) as queries:
         assert suggest_labels.update_suggestions(project.pk) == 0
-    assert not [one for one in queries if one["sql"].startswith("UPDATE")]
+    assert not [query for query in queries if query["sql"].startswith("UPDATE")]
 
 
 def test_new_images_join_those_that_are_known(project: Project) -> None:
@@ -139,7 +139,7 @@ def test_several_labels_per_image_are_suggested_one_at_a_time(project: Project) 
     Project.objects.filter(pk=project.pk).update(is_multi_label=True)
     look(project)
     named = project.images.unlabeled().exclude(suggestion=None)
-    right = sum(one.suggestion.name in one.name for one in named.select_related("suggestion"))
+    right = sum(image.suggestion.name in image.name for image in named.select_related("suggestion"))
     assert right >= 12
 
 

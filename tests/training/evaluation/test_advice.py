@@ -1,4 +1,4 @@
-"""What next? The forecast of more images holds against a curve that is known, and each line has evidence."""
+"""Advice: each line has its evidence, and the forecast of gains agrees with a known learning curve."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 
 
 def pictures(count: int, seed: int, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of length 1 around three middles: label 0 apart, labels 1 and 2 near each other."""
+    """Unit vectors around three centres: label 0 apart, labels 1 and 2 close to each other."""
     dice = np.random.default_rng(seed)
     middles = np.eye(24)[:3] * np.array([[4.0], [1.6], [1.6]])
     labels = np.arange(3).repeat(count)
@@ -34,7 +34,7 @@ def pictures(count: int, seed: int, noise: float = 1.0) -> tuple[np.ndarray, np.
 
 
 def test_the_forecast_lies_near_what_more_pictures_really_bring() -> None:
-    """Forty pictures a label now, eighty after forty more: measured on a thousand unseen ones."""
+    """Forty images per label, then eighty: measured on a thousand unseen ones."""
     from training.engine.assist import label_suggestions
 
     unseen, truth = pictures(1000, 99)
@@ -51,12 +51,12 @@ def test_the_forecast_lies_near_what_more_pictures_really_bring() -> None:
         rows, targets = pictures(40, seed)
         forecasts.append(curves.expected_gains(rows, targets, np.arange(len(rows)), 40, seed=seed))
     for label in (0, 1, 2):
-        gains = [one[label] for one in forecasts]
-        assert np.mean([one.gain for one in gains]) == pytest.approx(
+        gains = [gains_of[label] for gains_of in forecasts]
+        assert np.mean([gain.gain for gain in gains]) == pytest.approx(
             real[80][label] - real[40][label], abs=0.04
         )
-        assert np.mean([one.now for one in gains]) == pytest.approx(real[40][label], abs=0.08)
-        assert all(one.low <= one.gain <= one.high for one in gains)
+        assert np.mean([gain.now for gain in gains]) == pytest.approx(real[40][label], abs=0.08)
+        assert all(gain.low <= gain.gain <= gain.high for gain in gains)
 
 
 def test_a_label_that_is_always_found_gains_little_and_a_rare_one_has_no_forecast() -> None:
@@ -122,11 +122,11 @@ def test_every_line_has_its_evidence_and_its_link(version: TrainingVersion, vera
     )
     html = html_of(vera.get(page_of(version)))
     assert "1 label is probably wrong" in html and "check=suspects" in html
-    assert "“label-1” was taken for “label-2” 3 times, in 100 % of its images" in html
+    assert "“label-1” was predicted as “label-2” 3 times, in 100 % of its images" in html
     assert "true=label-1&amp;predicted=label-2" in html
-    assert "20 more images of “label-1” would probably find 5.0 points more of them (1.0 to 9.0;" in html
+    assert "20 more images of “label-1” would probably raise its recall by 5.0 points (1.0 to 9.0;" in html
     assert "20 more images of “label-0”" not in html
-    assert "The time limit ended the search" in html
+    assert "The search stopped at the time limit" in html
 
 
 def test_where_nothing_stands_out_that_is_said(version: TrainingVersion) -> None:

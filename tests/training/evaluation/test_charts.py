@@ -1,4 +1,4 @@
-"""Charts: SVG that is the same every time, follows light and dark, and copes with any number of labels."""
+"""Charts: the SVG is reproducible, follows light and dark, and works with any number of labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CURVE = [[3.0, 0.5], [12.0, 0.8], [90.0, 0.91]]
 LITE = "EfficientNet-Lite"
 
 
-def tried(
+def candidate(
     network: str,
     accuracy: float | None,
     inference_ms: float | None,
@@ -28,35 +28,35 @@ def tried(
     )
 
 
-TRIED = (
-    tried(f"{LITE}0", 0.88, 6.2),
-    tried(f"{LITE}1", 0.87, 6.9),
-    tried(f"{LITE}0 + {LITE}1", 0.94, 8.1, is_best=True),
-    tried(f"{LITE}2", 0.95, 9.9, is_admissible=False),
-    tried(f"{LITE}2", None, None),
+CANDIDATES = (
+    candidate(f"{LITE}0", 0.88, 6.2),
+    candidate(f"{LITE}1", 0.87, 6.9),
+    candidate(f"{LITE}0 + {LITE}1", 0.94, 8.1, is_best=True),
+    candidate(f"{LITE}2", 0.95, 9.9, is_admissible=False),
+    candidate(f"{LITE}2", None, None),
 )
 
 
 def render(
-    found: Report,
+    evaluation: Report,
     curve: list[list[float]] = CURVE,
-    candidates: tuple[CandidateReport, ...] = TRIED,
+    candidates: tuple[CandidateReport, ...] = CANDIDATES,
     limit_ms: float = 9,
 ) -> dict[str, bytes]:
-    return charts.render(found, curve, candidates, limit_ms)
+    return charts.render(evaluation, curve, candidates, limit_ms)
 
 
 def words_of(content: bytes) -> list[str]:
     """Every text of an SVG."""
-    return [one.text or "" for one in ET.fromstring(content).iter("{http://www.w3.org/2000/svg}text")]
+    return [element.text or "" for element in ET.fromstring(content).iter("{http://www.w3.org/2000/svg}text")]
 
 
 def make_report(labels: int, names: str = "label-{}", images: int = 6) -> Report:
     chance = random.Random(0)
-    known = [names.format(n) for n in range(labels)]
-    truths = [[label] for label in known for _ in range(images)]
-    predictions = [truth if chance.random() < 0.8 else [chance.choice(known)] for truth in truths]
-    return report(known, truths, predictions)
+    label_names = [names.format(n) for n in range(labels)]
+    truths = [[label] for label in label_names for _ in range(images)]
+    predictions = [truth if chance.random() < 0.8 else [chance.choice(label_names)] for truth in truths]
+    return report(label_names, truths, predictions)
 
 
 @pytest.mark.parametrize("labels", [2, 41, 136])
@@ -96,9 +96,9 @@ def test_odd_and_long_names_are_cut_and_escaped() -> None:
 
 
 def test_several_labels_an_image_have_no_matrix() -> None:
-    found = report(("a", "b"), [["a", "b"], ["a"]], [["a"], ["a"]], is_multi_label=True)
+    evaluation = report(("a", "b"), [["a", "b"], ["a"]], [["a"], ["a"]], is_multi_label=True)
 
-    assert set(render(found, CURVE)) == set(CHARTS) - {"confusion-matrix"}
+    assert set(render(evaluation, CURVE)) == set(CHARTS) - {"confusion-matrix"}
 
 
 def test_without_a_curve_there_is_no_learning_curve() -> None:
@@ -106,38 +106,38 @@ def test_without_a_curve_there_is_no_learning_curve() -> None:
 
 
 def test_the_chosen_candidate_and_those_of_the_front_are_named_the_others_are_not() -> None:
-    words = words_of(render(make_report(2))["accuracy-latency"])
+    texts = words_of(render(make_report(2))["accuracy-latency"])
 
     for name in ("Lite0 + Lite1, 240 px", "Lite0, 240 px", "Lite2, 240 px", "Limit, 9 ms", "Too slow"):
-        assert words.count(name) == 1
-    assert "Lite1, 240 px" not in words
+        assert texts.count(name) == 1
+    assert "Lite1, 240 px" not in texts
 
 
 def test_a_limit_far_from_every_candidate_is_not_drawn() -> None:
-    words = words_of(render(make_report(2), limit_ms=500)["accuracy-latency"])
+    texts = words_of(render(make_report(2), limit_ms=500)["accuracy-latency"])
 
-    assert not [word for word in words if word.startswith("Limit")]
+    assert not [word for word in texts if word.startswith("Limit")]
 
 
 def test_the_chosen_candidate_is_named_even_where_points_crowd() -> None:
-    crowd = tuple(tried(f"{LITE}0", 0.9 + n / 1000, 6 + n / 1000) for n in range(20))
-    chosen = tried(f"{LITE}0 + {LITE}1 + {LITE}2", 0.905, 6.012, is_best=True)
+    crowd = tuple(candidate(f"{LITE}0", 0.9 + n / 1000, 6 + n / 1000) for n in range(20))
+    chosen = candidate(f"{LITE}0 + {LITE}1 + {LITE}2", 0.905, 6.012, is_best=True)
 
-    words = words_of(render(make_report(2), candidates=(*crowd, chosen))["accuracy-latency"])
+    texts = words_of(render(make_report(2), candidates=(*crowd, chosen))["accuracy-latency"])
 
-    assert words.count("Lite0 + Lite1 + Lite2, 240 px") == 1
+    assert texts.count("Lite0 + Lite1 + Lite2, 240 px") == 1
 
 
 def test_candidates_that_are_all_alike_are_drawn() -> None:
-    alike = (tried(f"{LITE}0", 1.0, 6.2), tried(f"{LITE}0", 1.0, 6.2, is_best=True))
+    alike = (candidate(f"{LITE}0", 1.0, 6.2), candidate(f"{LITE}0", 1.0, 6.2, is_best=True))
 
-    words = words_of(render(make_report(2), candidates=alike)["accuracy-latency"])
+    texts = words_of(render(make_report(2), candidates=alike)["accuracy-latency"])
 
-    assert words.count("Lite0, 240 px") == 1
-    assert not [word for word in words if word.startswith("10") and word.endswith(" %") and word != "100 %"]
+    assert texts.count("Lite0, 240 px") == 1
+    assert not [word for word in texts if word.startswith("10") and word.endswith(" %") and word != "100 %"]
 
 
-@pytest.mark.parametrize("candidates", [(), TRIED[:1], (TRIED[0], TRIED[-1])])
+@pytest.mark.parametrize("candidates", [(), CANDIDATES[:1], (CANDIDATES[0], CANDIDATES[-1])])
 def test_fewer_than_two_candidates_with_both_numbers_are_no_chart(
     candidates: tuple[CandidateReport, ...],
 ) -> None:

@@ -39,16 +39,16 @@ def publish(project: Project, name: str) -> DatasetVersion:
 
 
 def trained(project: Project, number: int, wrong: set[int] = frozenset(), **fields: Any) -> TrainingVersion:
-    """A Completed version that is wrong on the images of these places of its validation side."""
+    """A Completed version that is wrong on the validation images at these indices."""
     dataset = publish(project, f"V{number:03d}")
     version = make_version(project, number, Status.COMPLETED, **fields)
     images = list(project.images.filter(split=Split.EVAL).order_by("pk"))
-    found = []
+    predictions = []
     for place, image in enumerate(images):
         truth = image.annotations.get().label.name
         answer = {"label-0": "label-1", "label-1": "label-0"}[truth] if place in wrong else truth
-        found.append(SamplePrediction(str(image.pk), (truth,), (answer,), (0.5, 0.5)))
-    record.record(version, ["label-0", "label-1"], found, [])
+        predictions.append(SamplePrediction(str(image.pk), (truth,), (answer,), (0.5, 0.5)))
+    record.record(version, ["label-0", "label-1"], predictions, [])
     assert version.dataset_version == dataset
     version.refresh_from_db()
     return version
@@ -92,13 +92,13 @@ def test_equal_versions_are_called_different_in_at_most_five_of_a_hundred_compar
 
 
 def test_the_images_that_are_said_to_be_needed_do_tell() -> None:
-    """True accuracies 0.85 and 0.90: at the promised number four tries of five find it."""
-    dice, told = np.random.default_rng(4), 0
+    """True accuracies 0.85 and 0.90: the number of images that is promised has a power of 0.8."""
+    dice, significant_count = np.random.default_rng(4), 0
     needed = significance.images_needed(80, 130, 1000)
     for _ in range(400):
         division = dice.multinomial(needed, [0.08, 0.13, 0.79])
-        told += significance.mcnemar_p_value(int(division[0]), int(division[1])) < 0.05
-    assert 0.7 < told / 400 < 0.9
+        significant_count += significance.mcnemar_p_value(int(division[0]), int(division[1])) < 0.05
+    assert 0.7 < significant_count / 400 < 0.9
     assert significance.images_needed(5, 5, 100) is None
 
 
@@ -158,8 +158,8 @@ def test_versions_are_judged_by_todays_labels(project: Project) -> None:
     first, second = trained(project, 1), trained(project, 2)
     image = project.images.filter(split=Split.EVAL).first()
     actions.apply(project, [image.pk], add=["weed"], by=make_user("bob"))
-    found = comparison.compare(project, [first, second])
-    assert [column.accuracy.hits for column in found.columns] == [39, 39]
+    result = comparison.compare(project, [first, second])
+    assert [column.accuracy.hits for column in result.columns] == [39, 39]
 
 
 # --- asking older versions ---
@@ -202,8 +202,8 @@ def test_a_file_that_is_gone_compares_nothing_and_is_asked_for_once(stored: Trai
     Image.objects.filter(pk=image.pk).update(split=Split.EVAL)
     assert rescore.rescore(stored.pk) == 1
     second = trained(stored.project, 2)
-    found = comparison.compare(stored.project, [stored, second])
-    assert found.images == 40 and not found.is_waiting
+    result = comparison.compare(stored.project, [stored, second])
+    assert result.images == 40 and not result.is_waiting
 
 
 # --- the page ---

@@ -1,4 +1,4 @@
-"""Which validation images may judge a version: none that the version it continues was trained on."""
+"""Independent validation images: none that the version, or one that it continues, was trained on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def heir(project: Project, tiny_bundle: Path) -> Iterator[TrainingVersion]:
-    """A version that continues a really fitted one."""
+    """A version that continues a version with a real fit."""
     base = make_version(project, 1, Status.COMPLETED)
     folder = Path(default_storage.path(base.folder))
     shutil.copytree(tiny_bundle, folder / "bundle")
@@ -30,21 +30,23 @@ def heir(project: Project, tiny_bundle: Path) -> Iterator[TrainingVersion]:
 
 
 def base_of(heir: TrainingVersion) -> Path:
-    """The bundle of what it continues; its own names those images and more."""
+    """The bundle of the version it continues; the heir's own bundle names those images and more."""
     return train_version.bundle_path(heir.incremental_version)
 
 
 def examined(tiny_samples: list[Sample], ids: set[str]) -> list[Sample]:
-    return [Sample(one.id, one.path, one.labels, "EVAL") for one in tiny_samples if one.id in ids]
+    return [
+        Sample(sample.id, sample.path, sample.labels, "EVAL") for sample in tiny_samples if sample.id in ids
+    ]
 
 
 def test_images_that_the_base_was_trained_on_judge_nothing(
     heir: TrainingVersion, tiny_samples: list[Sample]
 ) -> None:
-    judges, seen = train_version.independent_samples(
+    independent, excluded = train_version.independent_samples(
         base_of(heir), examined(tiny_samples, {"red-0", "green-5", "blue-5"})
     )
-    assert [one.id for one in judges] == ["green-5", "blue-5"] and seen == 1
+    assert [sample.id for sample in independent] == ["green-5", "blue-5"] and excluded == 1
 
 
 def test_a_version_without_a_base_is_judged_by_all(heir: TrainingVersion, tiny_samples: list[Sample]) -> None:
@@ -53,5 +55,5 @@ def test_a_version_without_a_base_is_judged_by_all(heir: TrainingVersion, tiny_s
 
 
 def test_where_nobody_is_left_to_judge_it_is_said(heir: TrainingVersion, tiny_samples: list[Sample]) -> None:
-    with pytest.raises(EngineError, match="was trained on every image of the validation side"):
+    with pytest.raises(EngineError, match="was trained on every validation image"):
         train_version.independent_samples(base_of(heir), examined(tiny_samples, {"red-0", "green-1"}))

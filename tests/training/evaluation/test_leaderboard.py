@@ -1,4 +1,4 @@
-"""The words about the search: recipes, the front, the phases, why it ended."""
+"""Texts about the search: recipes, the front, the phases, why it ended."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ended(reason: str = StopReason.CONVERGED, **fields: object) -> TrainingVersi
 
 
 @pytest.mark.parametrize(
-    ("recipe", "words"),
+    ("recipe", "text"),
     [
         ("linear head", "Linear head on frozen features"),
         ("joint linear head", "Joint linear head on frozen features"),
@@ -57,8 +57,8 @@ def ended(reason: str = StopReason.CONVERGED, **fields: object) -> TrainingVersi
         ("", ""),
     ],
 )
-def test_a_recipe_is_said_in_plain_words_and_a_stranger_as_it_is(recipe: str, words: str) -> None:
-    assert recipe_text(recipe) == words
+def test_a_recipe_is_said_in_plain_words_and_a_stranger_as_it_is(recipe: str, text: str) -> None:
+    assert recipe_text(recipe) == text
 
 
 def test_a_network_is_short_and_a_stranger_keeps_its_name() -> None:
@@ -89,7 +89,7 @@ def test_a_limit_that_is_not_drawn_is_said() -> None:
 
     assert is_within_reach(12, points) and not is_within_reach(500, points)
     assert points_note(points, TrainingVersion(max_inference_ms=12)) == ""
-    assert "500 ms lies far to the right" in points_note(points, TrainingVersion(max_inference_ms=500))
+    assert "500 ms is far to the right" in points_note(points, TrainingVersion(max_inference_ms=500))
 
 
 @pytest.mark.django_db
@@ -119,10 +119,10 @@ def test_phases_without_time_break_nothing(seconds: dict[str, float]) -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize(("minutes", "limit"), [(6, "6 minutes"), (60, "1 hour"), (90, "1.5 hours")])
 def test_a_time_limit_is_named_with_what_more_time_would_do(minutes: int, limit: str) -> None:
-    words = why_it_ended(ended(StopReason.TIME_LIMIT, max_training_minutes=minutes))
+    text = why_it_ended(ended(StopReason.TIME_LIMIT, max_training_minutes=minutes))
 
-    assert f"The time limit of {limit} left no room for more" in words
-    assert "with a longer one, more could be tried." in words
+    assert f"Stopped at the time limit of {limit};" in text
+    assert "with more time, more candidates could be tried." in text
 
 
 @pytest.mark.django_db

@@ -1,4 +1,4 @@
-"""Predictions become rows, and every number can be computed again from them."""
+"""Predictions are stored as rows, and every metric can be computed again from them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CANDIDATE = CandidateReport("EfficientNet-Lite0", 224, "linear head", 0.9, 5.9, 
 
 
 def predictions_for(project: Project, seed: int = 0) -> list[SamplePrediction]:
-    """Right about seven times in ten; the last label is never the truth."""
+    """Right in seven of ten cases on average; the last label is never the truth."""
     chance = random.Random(seed)
     images = list(project.images.values_list("pk", flat=True))
     found = []

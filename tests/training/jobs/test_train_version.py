@@ -1,4 +1,4 @@
-"""The training job: claimed once, honest about every ending, and with a real engine from end to end."""
+"""The training job: claimed once, every ending recorded, and end to end with the real engine."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _clean_folders() -> Iterator[None]:
-    """Primary keys begin again in the next test, and files do not roll back."""
+    """Primary keys restart in the next test, and files do not roll back."""
     yield
     shutil.rmtree(settings.WORK_DIR, ignore_errors=True)
     shutil.rmtree(settings.FILES_DIR / "training", ignore_errors=True)
@@ -47,9 +47,9 @@ def make_waiting(project: Project | None = None, **fields: object) -> TrainingVe
 
 
 def claimed(version: TrainingVersion) -> TrainingVersion:
-    found = train_version.claim(version.pk, version.attempt)
-    assert found is not None
-    return found
+    claimed_version = train_version.claim(version.pk, version.attempt)
+    assert claimed_version is not None
+    return claimed_version
 
 
 # --- claiming ---
@@ -275,7 +275,7 @@ def test_a_gpu_flavor_without_a_gpu_is_told(settings: Any) -> None:
 
 
 def picture(colour: tuple[int, int, int], seed: int) -> bytes:
-    """Noise around a colour, which a pretrained network tells apart."""
+    """Noise around a colour, which a pretrained network can distinguish."""
     noise = np.random.default_rng(seed).normal(0, 25, (64, 64, 3))
     pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
     out = io.BytesIO()
@@ -284,7 +284,7 @@ def picture(colour: tuple[int, int, int], seed: int) -> bytes:
 
 
 def make_coloured_project(images: int = 6) -> Project:
-    """Red, green and blue pictures with real files."""
+    """A project of red, green and blue images with real files."""
     project = Project.objects.create(team=make_team(), name="colours")
     colours = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
     for position, (name, colour) in enumerate(colours.items()):
@@ -301,7 +301,7 @@ real = pytest.mark.django_db(transaction=True, serialized_rollback=True)
 
 @real
 def test_a_resumed_training_keeps_its_best_model_when_the_time_is_up() -> None:
-    """Of six minutes an earlier attempt used all but one."""
+    """An earlier attempt used all but one of six minutes."""
     version = make_waiting(
         make_coloured_project(),
         max_training_minutes=6,
@@ -322,7 +322,7 @@ def test_a_resumed_training_keeps_its_best_model_when_the_time_is_up() -> None:
 
 
 def assert_another_candidate_can_be_promoted(version: TrainingVersion) -> None:
-    """It becomes a version of its own: judged by the same images, answering as it was evaluated."""
+    """The candidate becomes a version of its own, evaluated on the same images."""
     other = version.candidates.filter(is_best=False, place__isnull=False).first()
     made = lifecycle.promote(other, by=version.submitted_by, submission=uuid.uuid4())
     train_version.train(made.pk, 1)
@@ -335,7 +335,7 @@ def assert_another_candidate_can_be_promoted(version: TrainingVersion) -> None:
 
 
 def assert_complete(version: TrainingVersion) -> None:
-    """Rows, files and numbers of a Completed version hang together."""
+    """Rows, files and metrics of a Completed version agree."""
     dataset_version = version.dataset_version
     dataset_version.refresh_from_db()
     assert dataset_version.is_published and dataset_version.eval_count >= 3
@@ -358,11 +358,11 @@ def assert_complete(version: TrainingVersion) -> None:
 def assert_answers_as_evaluated(version: TrainingVersion) -> None:
     bundle = Bundle.load(train_version.bundle_path(version))
     bundle.self_test()
-    for one in version.evaluated_images.select_related("image"):
-        with default_storage.open(one.image.file_name) as content:
+    for evaluated in version.evaluated_images.select_related("image"):
+        with default_storage.open(evaluated.image.file_name) as content:
             scores = bundle.predict_one(content.read())
-        assert np.allclose(scores, one.scores, atol=1e-4)
-        assert list(bundle.predicted_labels(scores)) == one.predicted
+        assert np.allclose(scores, evaluated.scores, atol=1e-4)
+        assert list(bundle.predicted_labels(scores)) == evaluated.predicted
 
 
 @real

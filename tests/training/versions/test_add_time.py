@@ -1,4 +1,4 @@
-"""Add time: a version of its own that goes on from a Completed one, on the same images."""
+"""Add time: a version of its own continues a Completed one on the same images."""
 
 from __future__ import annotations
 

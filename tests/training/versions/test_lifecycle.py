@@ -338,8 +338,8 @@ def test_a_version_that_another_one_trains_from_is_kept() -> None:
 
 def test_networks_fit_by_estimate_until_a_training_has_measured_them() -> None:
     fits = options_within("CPU", 20_000)
-    assert fits and not any(one.is_measured for one in fits)
-    assert [one.ms for one in fits] == sorted(one.ms for one in fits)
+    assert fits and not any(option.is_measured for option in fits)
+    assert [option.ms for option in fits] == sorted(option.ms for option in fits)
     assert options_within("NV_P4", 1) == []
 
     first = fits[0]
@@ -354,7 +354,9 @@ def test_networks_fit_by_estimate_until_a_training_has_measured_them() -> None:
             is_measured=True,
         )
 
-    measured = [one for one in options_within("CPU", 20_000) if one.is_measured]
+    measured = [option for option in options_within("CPU", 20_000) if option.is_measured]
     assert measured == [first._replace(ms=300.0, is_measured=True)]
-    assert first.network not in [one.network for one in options_within("CPU", 299) if one[:2] == first[:2]]
-    assert not any(one.is_measured for one in options_within("NV_P4", 20_000))
+    assert first.network not in [
+        option.network for option in options_within("CPU", 299) if option[:2] == first[:2]
+    ]
+    assert not any(option.is_measured for option in options_within("NV_P4", 20_000))

@@ -1,4 +1,4 @@
-"""Names, notes and stars of versions, and what deleting one would break."""
+"""Names, notes and stars of versions, and the consequences of deleting one."""
 
 from __future__ import annotations
 

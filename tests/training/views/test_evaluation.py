@@ -176,9 +176,7 @@ def test_doubt_says_how_many_images_are_needed() -> None:
     rate = wilson(10, 12)
     few = Metric(value=rate.value, low=rate.low, high=rate.high, hits=10, support=12)
     words = accuracy_note(few, Decimal("0.8"))
-    assert words.startswith(
-        "From 12 validation images nobody can tell the accuracy more exactly than 55 to 95 %"
-    )
+    assert words.startswith("With 12 validation images, accuracy is between 55 % and 95 %")
     assert f"About {-(-images_needed(10 / 12, 0.05) // 10) * 10} validation images" in words
 
 

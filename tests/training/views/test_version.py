@@ -38,7 +38,7 @@ def make_completed(
     candidates: tuple[CandidateReport, ...] = CANDIDATES,
     **fields: object,
 ) -> TrainingVersion:
-    """`images` validation images a label; one rose is taken for a tulip."""
+    """`images` validation images a label; one rose is predicted as a tulip."""
     project = make_project(labels=2, images=5)
     fields.setdefault("stop_reason", StopReason.CONVERGED)
     version = make_version(
@@ -162,13 +162,13 @@ def test_a_chosen_candidate_that_is_not_the_first_is_explained(
 
     html = html_of(vera.get(address(project)))
 
-    assert ("so the chosen one need not stand first" in html) == is_explained
+    assert ("so the chosen candidate need not be first" in html) == is_explained
 
 
 def test_the_chart_of_accuracy_and_time_has_its_words_and_its_table(html: str) -> None:
     assert (
-        "single-image time of 3 candidates; the quickest, Lite1, 240 px: 91.0 % at 6.2 ms; "
-        "the chosen one, Lite1 + Lite2, 320 px: 94.0 % at 8.2 ms; 1 slower than the limit."
+        "single-image time of 3 candidates; fastest, Lite1, 240 px: 91.0 % at 6.2 ms; "
+        "chosen, Lite1 + Lite2, 320 px: 94.0 % at 8.2 ms; 1 slower than the limit."
     ) in html
     marks = re.findall(r"<td title=.*?</td>.*?<td>([^<]*)</td></tr>", html)
     assert marks == ["best for its time", "chosen", "too slow"]
@@ -195,7 +195,7 @@ def test_the_time_of_each_phase_is_a_bar_and_a_table(vera: Client) -> None:
 def test_without_known_phases_and_candidates_there_is_no_empty_card(vera: Client) -> None:
     html = html_of(vera.get(address(make_completed(candidates=()).project)))
 
-    assert "Where the time went" not in html and "What was tried" not in html
+    assert "Where the time went" not in html and "Leaderboard" not in html
 
 
 def test_who_stopped_a_training_is_named(vera: Client) -> None:
@@ -207,26 +207,26 @@ def test_who_stopped_a_training_is_named(vera: Client) -> None:
 
 
 def test_few_images_are_said_in_plain_words(html: str) -> None:
-    assert "From 12 validation images nobody can tell the accuracy more exactly than 65 to 99 %." in html
-    assert "The recall of every label is known no better than to ± 10 points." in html
+    assert "With 12 validation images, accuracy is between 65 % and 99 %." in html
+    assert "The recall of every label is not known to within ± 10 points." in html
     assert "3 of 4" in html  # the recall of roses
 
 
 def test_one_image_per_label_is_said_as_one(vera: Client) -> None:
     html = html_of(vera.get(address(make_completed(images=1).project)))
 
-    assert "From 3 validation images" in html
+    assert "With 3 validation images" in html
     assert "“daisy” has 1 image in validation" in html
 
 
 def test_enough_images_need_no_warning(vera: Client) -> None:
     html = html_of(vera.get(address(make_completed(images=80).project)))
 
-    assert "nobody can tell" not in html
+    assert "accuracy is between" not in html
 
 
 def test_every_chart_has_a_text_that_says_the_same(html: str) -> None:
-    assert "Confusion matrix: 11 of 12 right; most often confused: roses taken for tulips, once." in html
+    assert "Confusion matrix: 11 of 12 right; most often confused: roses predicted as tulips, once." in html
     assert "lowest recall: roses with 0.750" in html
     assert "Learning curve: on held-back training images" in html
     assert html.count("The same as a table") == 4
