@@ -98,8 +98,8 @@ def make_plan(
 
 def _with_splits(items: list[ImportItem], entries: list[Entry], finder: ImageFinder) -> list[ImportItem]:
     """Add the splits of a table without labels to items whose labels come from folders or text files."""
-    sides = {finder.find(entry.source).path: SPLIT_OF_USAGE.get(entry.usage, "") for entry in entries}
-    return [replace(item, split=sides.get(item.path) or item.split) for item in items]
+    splits = {finder.find(entry.source).path: SPLIT_OF_USAGE.get(entry.usage, "") for entry in entries}
+    return [replace(item, split=splits.get(item.path) or item.split) for item in items]
 
 
 # --- manifests and tables ---
@@ -197,11 +197,11 @@ def _without_image(item: ImportItem) -> ImportItem:
 
 def _item_of_entry(entry: Entry, finder: ImageFinder) -> tuple[ImportItem, int]:
     name = str(entry.properties.get(manifest.FILE_NAME) or "") or entry.source.rpartition("/")[2]
-    where = finder.find(entry.source, str(entry.properties.get(manifest.SHA256) or ""))
+    match = finder.find(entry.source, str(entry.properties.get(manifest.SHA256) or ""))
     is_hard = entry.is_hard if entry.is_hard is not None else _read_is_hard(entry)
-    side = SPLIT_OF_USAGE.get(entry.usage, "")
-    item = ImportItem(name, where.path, where.image_id, entry.entry_labels, "", side, is_hard, where.problem)
-    return item, where.shared
+    split = SPLIT_OF_USAGE.get(entry.usage, "")
+    item = ImportItem(name, match.path, match.image_id, entry.entry_labels, "", split, is_hard, match.problem)
+    return item, match.shared
 
 
 def _read_is_hard(entry: Entry) -> bool | None:
@@ -233,7 +233,7 @@ def _detect_label_source(files: Sequence[SourceFile], texts: dict[str, str]) -> 
 
 def _items_of_files(files: Sequence[SourceFile], texts: dict[str, str], kind: LabelsFrom) -> list[ImportItem]:
     builders: dict[LabelsFrom, Callable[[str], ImportItem]] = {
-        LabelsFrom.FOLDERS: lambda path: _item_in_folder(path),
+        LabelsFrom.FOLDERS: _item_in_folder,
         LabelsFrom.TEXTS: lambda path: ImportItem(
             _file_name(path), path, text_path=texts.get(_stem(path), "")
         ),
@@ -246,15 +246,8 @@ def _items_of_files(files: Sequence[SourceFile], texts: dict[str, str], kind: La
 def _item_in_folder(path: str) -> ImportItem:
     """The folder is the label. A parent folder with the name of a split, such as train, is the split."""
     label = _folder(path)
-    above = PurePosixPath(path).parts[:-2]
-    usage = next(
-        (
-            csv_labels.USAGE_BY_WORD[part.lower()]
-            for part in above[::-1]
-            if part.lower() in csv_labels.USAGE_BY_WORD
-        ),
-        "",
-    )
+    parents = [part.lower() for part in PurePosixPath(path).parts[-3::-1]]
+    usage = next((csv_labels.USAGE_BY_WORD[part] for part in parents if part in csv_labels.USAGE_BY_WORD), "")
     labels = (EntryLabel(label, annotated_by=""),) if label else ()
     return ImportItem(_file_name(path), path, entry_labels=labels, split=SPLIT_OF_USAGE.get(usage, ""))
 

@@ -1,4 +1,4 @@
-"""Check Data: what may be wrong with the images and labels of a project."""
+"""Check Data: possible issues of images and labels, and the balance of the labels."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ def test_suspected_labels_are_taken_or_kept_by_one_key(open_page: Open) -> None:
     project = make_project(labels=2, images=3, with_files=True)
     other = project.labels.get(name="label-1")
     some = list(project.images.filter(annotations__label__name="label-0").values_list("pk", flat=True)[:2])
-    Image.objects.filter(pk__in=some).update(suspicion=other, suspected_confidence=0.93)
+    Image.objects.filter(pk__in=some).update(suspected_label=other, suspected_confidence=0.93)
     page = open_page("bob")
     visit(page, project, "../check/")
     page.get_by_role("link", name="Show 2 images").click()
