@@ -48,7 +48,7 @@ class ChangePassword(auth.PasswordChangeView):
     success_url = reverse_lazy("project_list")
 
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
-        messages.success(self.request, "Your password is changed. You stay signed in here.")
+        messages.success(self.request, "Your password has been changed. You are still signed in here.")
         return super().form_valid(form)
 
     def form_invalid(self, form: PasswordChangeForm) -> HttpResponse:

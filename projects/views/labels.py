@@ -40,7 +40,7 @@ def create_label(request: PageRequest, project: Project) -> HttpResponse:
         context = {**page_context(request, project), "new_label_form": form}
         return retarget(page(request, PAGE, context, fragment=PANE, status=422), "#all-labels")
     [label] = actions.ensure_labels(project, [form.cleaned_data["name"]])
-    return refreshed_page(request, project, Notice(f"The label “{label}” is ready."))
+    return refreshed_page(request, project, Notice(f"Label “{label}” added."))
 
 
 @project_page(Role.LABELER)
@@ -55,7 +55,7 @@ def rename_label(request: PageRequest, project: Project, label_id: int) -> HttpR
         except ValidationError as error:  # another user took the name meanwhile
             form.add_error("name", error)
         else:
-            notice = Notice(f"“{old}” is called “{label}” now.", event) if event else None
+            notice = Notice(f"“{old}” renamed to “{label}”.", event) if event else None
             return refreshed_page(request, project, notice)
     context = {**page_context(request, project), "renaming": label, "rename_form": form}
     status = 422 if form.is_bound else 200
@@ -77,9 +77,7 @@ def edit_label(request: PageRequest, project: Project, label_id: int) -> HttpRes
         except ValidationError as error:  # another user took the key meanwhile
             form.add_error("hot_key", error)
         else:
-            return refreshed_page(
-                request, project, Notice(f"“{label}” is changed.", event) if event else None
-            )
+            return refreshed_page(request, project, Notice(f"“{label}” changed.", event) if event else None)
     return _dialog(request, project, label, look_form=form, status=422 if form.is_bound else 200)
 
 
@@ -167,7 +165,7 @@ def _delete_label(request: PageRequest, project: Project, label: Label, mode: st
 def _deleted_text(label: Label, event: LabelEvent | None) -> str:
     lost = counted(len(event.changes)) if event else "no image"
     binned = len(event.details.get("binned", ())) if event else 0
-    text = f"“{label}” is deleted; {lost} lost it"
+    text = f"“{label}” deleted and removed from {lost}"
     return f"{text}, {counted(binned)} moved to the bin." if binned else f"{text}."
 
 

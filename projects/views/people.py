@@ -90,7 +90,7 @@ def assign(request: PageRequest, project: Project) -> HttpResponse:
         return _page(request, project, 422, assign_form=form)
     users = list(form.cleaned_data["users"])
     given = assignments.distribute(project, users, request.user, form.cleaned_data["percent"])
-    return _done(request, project, f"{counted(given)} given to {counted(len(users), 'person')}.")
+    return _done(request, project, f"{counted(given)} assigned to {counted(len(users), 'person')}.")
 
 
 @project_page(Role.MANAGER)
@@ -98,7 +98,7 @@ def assign(request: PageRequest, project: Project) -> HttpResponse:
 def take_assignments_back(request: PageRequest, project: Project, user_id: int) -> HttpResponse:
     user = get_object_or_404(User.objects.filter(assignments__image__project=project).distinct(), pk=user_id)
     freed = assignments.unassign(project, user)
-    return _done(request, project, f"{counted(freed)} taken back from {user}.")
+    return _done(request, project, f"Removed the assignments of {user}: {counted(freed)}.")
 
 
 # --- presence ---

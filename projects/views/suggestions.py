@@ -23,7 +23,7 @@ def confirm_suggestions(request: PageRequest, project: Project) -> HttpResponse:
     event = suggestions.confirm_suggestions(project, selected_images(request, project, form), request.user)
     if event is None:
         return refreshed_page(
-            request, project, Notice("None of them has a suggestion any more.", level="info")
+            request, project, Notice("None of these images has a suggestion any more.", level="info")
         )
     return refreshed_page(request, project, Notice(f"{counted(len(event.changes))} confirmed.", event))
 
@@ -36,7 +36,7 @@ def refuse_suggestions(request: PageRequest, project: Project) -> HttpResponse:
     if not form.is_valid():
         return refused_page(request, project, first_error(form))
     number = suggestions.reject_suggestions(project, selected_images(request, project, form), request.user)
-    message = f"Refused for {counted(number)}: it is not suggested there again."
+    message = f"Refused for {counted(number)}; the suggestion will not appear there again."
     return refreshed_page(
-        request, project, Notice(message if number else "None of them has a suggestion any more.")
+        request, project, Notice(message if number else "None of these images has a suggestion any more.")
     )

@@ -245,4 +245,4 @@ def test_nothing_left_to_confirm_is_said(bob: Client, project: Project) -> None:
     actions.apply(project, waiting, remove=["label-0", "label-1"], by=make_user("bob"))
     url = reverse("confirm_suggestions", args=[project.pk])
     response = bob.post(url, {"images": ",".join(map(str, waiting))}, headers=HTMX)
-    assert "None of them has a suggestion any more." in html_of(response)
+    assert "None of these images has a suggestion any more." in html_of(response)

@@ -120,7 +120,7 @@ def test_changing_the_password_keeps_this_session_and_ends_the_others(alice: Cli
     answer = alice.post(
         "/password/", {"old_password": PASSWORD, "new_password1": new, "new_password2": new}, follow=True
     )
-    assert "Your password is changed" in html_of(answer)
+    assert "Your password has been changed" in html_of(answer)
     assert User.objects.get(username="alice").check_password(new)
     assert other.get("/projects/").status_code == 302
 

@@ -46,7 +46,7 @@ def test_images_in_the_bin_do_not_count(vera: Client) -> None:
 def test_a_new_label_gets_the_next_key(bob: Client) -> None:
     project = make_project(labels=2, images=0)
     response = bob.post(of_project("create_label", project), {"name": " roses "}, headers=HTMX)
-    assert response.status_code == 200 and "“roses” is ready" in html_of(response)
+    assert response.status_code == 200 and "Label “roses” added." in html_of(response)
     assert project.labels.get(name="roses").hot_key == "3"
 
 
@@ -79,7 +79,7 @@ def test_renaming_opens_in_place_and_renames(bob: Client) -> None:
 
     response = bob.post(of_label("rename_label", label), {"name": "rose"}, headers=HTMX)
     label.refresh_from_db()
-    assert label.name == "rose" and "“label-0” is called “rose” now." in html_of(response)
+    assert label.name == "rose" and "“label-0” renamed to “rose”." in html_of(response)
     assert LabelEvent.objects.get().kind == LabelEvent.Kind.RENAME_LABEL
 
 
@@ -100,7 +100,7 @@ def test_deleting_asks_first_and_says_how_many_images_lose_the_label(bob: Client
     assert project.labels.count() == 2
 
     response = html_of(bob.post(of_label("delete_label", label), headers=HTMX))
-    assert "“label-0” is deleted; 3 images lost it." in response
+    assert "“label-0” deleted and removed from 3 images." in response
     assert project.images.labeled().count() == 3 and project.labels.count() == 1
 
 
@@ -140,7 +140,7 @@ def test_colour_and_key_are_changed_and_a_taken_key_can_be_swapped(bob: Client) 
     refused = bob.post(of_label("edit_label", label), {"colour": 5, "hot_key": "2"}, headers=HTMX)
     assert refused.status_code == 422 and "The key 2 belongs to “label-1”" in html_of(refused)
     swapped = bob.post(of_label("edit_label", label), {"colour": 5, "hot_key": "2", "swap": 1}, headers=HTMX)
-    assert swapped.status_code == 200 and "is changed." in html_of(swapped)
+    assert swapped.status_code == 200 and "changed." in html_of(swapped)
     label.refresh_from_db()
     assert (label.colour, label.hot_key) == (5, "2")
     assert (
