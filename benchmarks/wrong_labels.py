@@ -1,4 +1,4 @@
-"""How many wrong labels the product suspects, and how many of its suspicions are right.
+"""How many wrong labels the product suspects, and how many of its suspected_labels are right.
 
     python -m benchmarks.wrong_labels DATA ... [--wrong 0.05] [--seeds 3]
 
@@ -35,7 +35,7 @@ def run(data: Path, share: float, seeds: int) -> None:
         for name in names:
             actions.apply(project, [pk for pk, one in given.items() if one == name], add=[name], by=None)
         find_issues.update_issues(project.pk)
-        found = dict(project.images.exclude(suspicion=None).values_list("pk", "suspicion__name"))
+        found = dict(project.images.exclude(suspected_label=None).values_list("pk", "suspicion__name"))
         suspected += len(found)
         wrong_count += len(wrong)
         right += len(wrong & found.keys())
