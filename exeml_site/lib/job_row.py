@@ -6,18 +6,23 @@ row count is looked at, so two workers, or a person and a worker, cannot both wi
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection, Mapping
 from datetime import timedelta
+from traceback import format_exception
 from typing import Any, ClassVar, TypeVar
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from exeml_site.lib import jobs
+
+logger = logging.getLogger(__name__)
 
 HEARTBEAT_INTERVAL_S = 2.0
 SILENT_AFTER = timedelta(seconds=30)
@@ -32,6 +37,20 @@ class Cancelled(Exception):
 
 class ClaimLost(Exception):
     """The row has ended or belongs to another job: whatever this one made is of no use."""
+
+
+def failure(problem: Exception, sentence: str, *expected: type[Exception]) -> dict[str, str]:
+    """The fields `problem` and `traceback` of a row whose work failed.
+
+    `problem` is the text of a ValidationError or of an `expected` exception. Any other exception is logged:
+    `problem` is `sentence` then, and the traceback is stored for operators.
+    """
+    if isinstance(problem, ValidationError):
+        return {"problem": problem.messages[0]}
+    if isinstance(problem, expected):
+        return {"problem": str(problem)}
+    logger.error("a job failed unexpectedly", exc_info=problem)
+    return {"problem": sentence, "traceback": "".join(format_exception(problem))[-20_000:]}
 
 
 class JobRowQuerySet(models.QuerySet[Row]):

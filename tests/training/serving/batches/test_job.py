@@ -109,7 +109,7 @@ def test_a_folder_of_the_server_is_answered_where_operators_allow_it(
 ) -> None:
     (tmp_path / "inbox").mkdir()
     (tmp_path / "inbox" / "a.png").write_bytes(colour_picture("green"))
-    with pytest.raises(job.BatchRefused, match="Operators have not allowed any place"):
+    with pytest.raises(job.BatchRefused, match="Operators have not allowed any location"):
         begun(service, address=str(tmp_path / "inbox"))
     settings.EXEML_SOURCE_ROOTS = [str(tmp_path)]
     batch = ran(begun(service, address=str(tmp_path / "inbox")))
