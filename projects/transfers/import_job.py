@@ -44,12 +44,12 @@ logger = logging.getLogger(__name__)
 CHUNK, FIRST_CHUNK, SLICE_S = 400, 50, 600.0
 MAX_LABEL_FILE_BYTES = 64 * 1024
 NOT_STORED = (
-    "The server could not store the files ({reason}). Ask an operator whether the disk is full; then import "
-    "the same again: nothing comes twice."
+    "The server could not store the files ({reason}). Ask an operator whether the disk is full, then import "
+    "the same files again: no image is added twice."
 )
-UNEXPECTED_ERROR = "Something went wrong on the server. What was imported stays; operators can read why."
-CONFLICTING_DUPLICATE = "The same picture came twice with different labels: its first one was taken."
-LABELS_KEPT = "The image is in the project already with other labels, and keeps them."
+UNEXPECTED_ERROR = "Something unexpected happened. What was imported stays; operators can see the reason."
+CONFLICTING_DUPLICATE = "The same image came twice with different labels: the first label was kept."
+LABELS_KEPT = "The image was in the project already; its labels were kept."
 Status = Transfer.Status
 
 
@@ -273,7 +273,7 @@ class _Import:
             if pk is None or read.reason or not labels:
                 continue
             if reason := bulk_import.labels_problem(self.project, labels):
-                rejected.append((read.item, f"Its label was not taken. {reason}"))
+                rejected.append((read.item, f"Its label was rejected. {reason}"))
             elif pk not in chosen:
                 chosen[pk] = read
             elif self.project.is_multi_label:

@@ -61,7 +61,7 @@ def create_import(
             f"At most {settings.EXEML_MAX_IMPORT_GB} GB can be imported at once; cut the archive in two."
         )
     if not settings.STORAGE_URL and size > _free_bytes():
-        raise ImportRefused("The server’s disk has not enough room for this file. Ask an operator.")
+        raise ImportRefused("The server’s disk has not enough space for this file. Ask an operator.")
     options = {**options, "files": list(files)}
     interrupted = Transfer.objects.filter(project=project, by=by, status=Status.UPLOADING)
     for transfer in interrupted.order_by("-pk"):
@@ -90,7 +90,7 @@ def start_import(transfer: Transfer) -> None:
     """Enqueue an import whose parts have all arrived. Raises ImportRefused if one is missing."""
     if any(upload_parts.missing_parts(transfer)):
         raise ImportRefused(
-            "Some parts of the file have not arrived. Upload the file again; it goes on where it was."
+            "Some parts of the file have not arrived. Upload the file again; it continues where it stopped."
         )
     uploading = Transfer.objects.filter(pk=transfer.pk, status=Status.UPLOADING)
     if uploading.update(status=Status.WAITING, created_at=timezone.now()):

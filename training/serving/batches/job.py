@@ -39,7 +39,7 @@ MANIFEST_SUFFIXES = (".manifest", ".jsonl", ".csv", ".tsv")
 STORED_WITHIN_HOURS = 6
 UPLOAD_INTERRUPTED = "The upload was interrupted. Send it again."
 UNEXPECTED_ERROR = (
-    "Something unexpected happened. Begin again; if it happens again, an operator finds the reason."
+    "Something unexpected happened. Start again; if it happens again, operators can see the reason."
 )
 EXPECTED = (CannotPlan, SourceUnreadable, model_cache.ModelUnavailable)
 
@@ -74,7 +74,7 @@ def create_batch(service: Service, uploads: Sequence[UploadedFile[bytes]], addre
         raise
     if not Batch.objects.filter(pk=batch.pk).update(files=batch.files):
         storage.delete_folder(batch.folder)
-        raise BatchRefused("Somebody took this batch out of the list while its files were being stored.")
+        raise BatchRefused("Somebody deleted this batch while its files were being stored.")
     batch.enqueue()
     return batch
 
@@ -84,7 +84,7 @@ def _check_names(names: Sequence[str]) -> None:
     if unknown:
         raise BatchRefused(f"“{unknown[0]}” is neither a zip archive nor a manifest or table.")
     if sum(name.lower().endswith(ARCHIVE_SUFFIXES) for name in names) > 1 or len(names) > 2:
-        raise BatchRefused("One zip archive, and one manifest or table with it, at most.")
+        raise BatchRefused("Send at most one zip archive and one manifest or table.")
 
 
 def cancel(batch: Batch) -> bool:

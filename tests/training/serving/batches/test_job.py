@@ -185,7 +185,7 @@ def test_one_that_is_taken_out_while_its_files_are_stored_leaves_nothing(service
 
     upload = colours("red")
     upload.file = Arriving(upload.read(), take_out)
-    with pytest.raises(job.BatchRefused, match="out of the list"):
+    with pytest.raises(job.BatchRefused, match="deleted this batch"):
         begun(service, upload)
     assert not Batch.objects.exists() and not default_storage.listdir("batches")[0]
 
@@ -260,7 +260,7 @@ def test_the_page_refuses_what_it_cannot_take(service: Service, bob: Client, ver
     assert "neither a zip archive nor" in html_of(post(bob, service, picture))
     two = [SimpleUploadedFile(name, b"x") for name in ("a.zip", "b.zip")]
     answer = post(bob, service, *two)
-    assert answer.status_code == 422 and "One zip archive" in html_of(answer)
+    assert answer.status_code == 422 and "at most one zip archive" in html_of(answer)
     assert post(vera, service).status_code == 403 and not Batch.objects.exists()
 
 
