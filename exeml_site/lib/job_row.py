@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Mapping
 from datetime import timedelta
 from traceback import format_exception
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -54,10 +54,10 @@ def failure(problem: Exception, sentence: str, *expected: type[Exception]) -> di
 
 
 class JobRowQuerySet(models.QuerySet[Row]):
-    def active(self) -> JobRowQuerySet[Row]:
+    def active(self) -> Self:
         return self.filter(status__in=self.model.ACTIVE)
 
-    def silent(self) -> JobRowQuerySet[Row]:
+    def silent(self) -> Self:
         """Active rows without a sign of life for SILENT_AFTER. Their worker may be alive all the same."""
         old = timezone.now() - SILENT_AFTER
         return self.active().filter(Q(heartbeat_at=None) | Q(heartbeat_at__lt=old))
@@ -86,13 +86,12 @@ class JobRow(models.Model):
     CANCELLED: ClassVar[str]
     WANTED: ClassVar[Mapping[str, Any]]  # filter of rows that nobody asked the worker to end
 
-    status: models.CharField[str, str]
+    status = models.CharField(max_length=12)  # with the choices of each model
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     traceback = models.TextField(blank=True)  # for operators only
 
-    objects = JobRowQuerySet.as_manager()
     _beat_s = float("-inf")
 
     class Meta:
@@ -132,7 +131,7 @@ class JobRow(models.Model):
 
     def held(self) -> JobRowQuerySet[Any]:
         """This row, as long as the job that claimed it has it."""
-        return type(self).objects.filter(pk=self.pk, status=RUNNING)
+        return self._row().filter(status=RUNNING)
 
     def wanted(self) -> JobRowQuerySet[Any]:
         """This row, as long as its job has it and nobody asked to end it."""
@@ -153,7 +152,9 @@ class JobRow(models.Model):
 
     def cancel(self, **request: Any) -> bool:
         """End a row that waits; write `request` for the worker of one that runs. False where it had ended."""
-        row = type(self).objects.filter(pk=self.pk)
-        if row.filter(status__in=self.UNSTARTED).end(self.CANCELLED, **request):
+        if self._row().filter(status__in=self.UNSTARTED).end(self.CANCELLED, **request):
             return True
-        return bool(row.filter(status=RUNNING, **self.WANTED).update(**request))
+        return bool(self._row().filter(status=RUNNING, **self.WANTED).update(**request))
+
+    def _row(self) -> JobRowQuerySet[Any]:
+        return JobRowQuerySet(type(self)).filter(pk=self.pk)
