@@ -6,18 +6,23 @@ row count is looked at, so two workers, or a person and a worker, cannot both wi
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection, Mapping
 from datetime import timedelta
-from typing import Any, ClassVar, TypeVar
+from traceback import format_exception
+from typing import Any, ClassVar, Self, TypeVar
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from exeml_site.lib import jobs
+
+logger = logging.getLogger(__name__)
 
 HEARTBEAT_INTERVAL_S = 2.0
 SILENT_AFTER = timedelta(seconds=30)
@@ -34,11 +39,25 @@ class ClaimLost(Exception):
     """The row has ended or belongs to another job: whatever this one made is of no use."""
 
 
+def failure(problem: Exception, sentence: str, *expected: type[Exception]) -> dict[str, str]:
+    """The fields `problem` and `traceback` of a row whose work failed.
+
+    `problem` is the text of a ValidationError or of an `expected` exception. Any other exception is logged:
+    `problem` is `sentence` then, and the traceback is stored for operators.
+    """
+    if isinstance(problem, ValidationError):
+        return {"problem": problem.messages[0]}
+    if isinstance(problem, expected):
+        return {"problem": str(problem)}
+    logger.error("a job failed unexpectedly", exc_info=problem)
+    return {"problem": sentence, "traceback": "".join(format_exception(problem))[-20_000:]}
+
+
 class JobRowQuerySet(models.QuerySet[Row]):
-    def active(self) -> JobRowQuerySet[Row]:
+    def active(self) -> Self:
         return self.filter(status__in=self.model.ACTIVE)
 
-    def silent(self) -> JobRowQuerySet[Row]:
+    def silent(self) -> Self:
         """Active rows without a sign of life for SILENT_AFTER. Their worker may be alive all the same."""
         old = timezone.now() - SILENT_AFTER
         return self.active().filter(Q(heartbeat_at=None) | Q(heartbeat_at__lt=old))
@@ -67,13 +86,12 @@ class JobRow(models.Model):
     CANCELLED: ClassVar[str]
     WANTED: ClassVar[Mapping[str, Any]]  # filter of rows that nobody asked the worker to end
 
-    status: models.CharField[str, str]
+    status = models.CharField(max_length=12)  # with the choices of each model
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     traceback = models.TextField(blank=True)  # for operators only
 
-    objects = JobRowQuerySet.as_manager()
     _beat_s = float("-inf")
 
     class Meta:
@@ -113,7 +131,7 @@ class JobRow(models.Model):
 
     def held(self) -> JobRowQuerySet[Any]:
         """This row, as long as the job that claimed it has it."""
-        return type(self).objects.filter(pk=self.pk, status=RUNNING)
+        return self._row().filter(status=RUNNING)
 
     def wanted(self) -> JobRowQuerySet[Any]:
         """This row, as long as its job has it and nobody asked to end it."""
@@ -134,7 +152,9 @@ class JobRow(models.Model):
 
     def cancel(self, **request: Any) -> bool:
         """End a row that waits; write `request` for the worker of one that runs. False where it had ended."""
-        row = type(self).objects.filter(pk=self.pk)
-        if row.filter(status__in=self.UNSTARTED).end(self.CANCELLED, **request):
+        if self._row().filter(status__in=self.UNSTARTED).end(self.CANCELLED, **request):
             return True
-        return bool(row.filter(status=RUNNING, **self.WANTED).update(**request))
+        return bool(self._row().filter(status=RUNNING, **self.WANTED).update(**request))
+
+    def _row(self) -> JobRowQuerySet[Any]:
+        return JobRowQuerySet(type(self)).filter(pk=self.pk)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
-from exeml_site.lib.job_row import JobRow
+from exeml_site.lib.job_row import JobRow, JobRowQuerySet
 from projects.models.project import Project
 
 
@@ -63,6 +63,8 @@ class Transfer(JobRow):
     cursor = models.PositiveIntegerField(default=0)
     report = models.JSONField(default=dict)
     problem = models.TextField(blank=True, help_text="for the person: what went wrong and what to do")
+
+    objects = JobRowQuerySet["Transfer"].as_manager()
 
     class Meta:
         ordering = ["-pk"]

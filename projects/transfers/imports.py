@@ -1,4 +1,4 @@
-"""Beginning an import, cancelling it, taking back what it did, and looking after those that are under way."""
+"""Imports: create, start, cancel and undo them, and enqueue those whose job is lost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from projects.models import DataSource, Image, LabelEvent, Project, Transfer
 from projects.transfers import upload_parts
 
 Status = Transfer.Status
-UPLOAD_DAYS = 2  # how long a half-finished upload can be gone on with
+UPLOAD_DAYS = 2  # an interrupted upload can be continued for so long
 ARCHIVE_SUFFIXES, MANIFEST_SUFFIXES, TABLE_SUFFIXES = (
     (".zip",),
     (".manifest", ".jsonl", ".json"),
@@ -27,11 +27,11 @@ ARCHIVE_SUFFIXES, MANIFEST_SUFFIXES, TABLE_SUFFIXES = (
 
 
 class ImportRefused(Exception):
-    """The import cannot begin or go on; the text is a sentence for the person."""
+    """The import cannot start or continue; the text is a sentence for the person."""
 
 
 def kind_of(names: Sequence[str]) -> Transfer.Kind:
-    """What files of these names are: one archive, one manifest or table, or one of each. Raises Refused."""
+    """The kind of an import of these files: archive, manifest or table, or both. Raises ImportRefused."""
     lower = [name.lower() for name in names]
     archives = [name for name in lower if name.endswith(ARCHIVE_SUFFIXES)]
     manifests = [name for name in lower if name.endswith(MANIFEST_SUFFIXES)]
@@ -48,9 +48,9 @@ def kind_of(names: Sequence[str]) -> Transfer.Kind:
 def create_import(
     project: Project, files: Sequence[dict[str, Any]], options: dict[str, Any], by: User | None
 ) -> Transfer:
-    """An import whose files (`name`, `size` in bytes, `modified`) will now be uploaded. Raises Refused.
+    """Create an import whose files (`name`, `size` in bytes, `modified`) will now be uploaded.
 
-    An upload of the same files by the same person that was cut off is gone on with.
+    The same person's interrupted upload of the same files is continued. Raises ImportRefused.
     """
     kind = kind_of([file["name"] for file in files])
     size = sum(file["size"] for file in files)
@@ -61,23 +61,23 @@ def create_import(
             f"At most {settings.EXEML_MAX_IMPORT_GB} GB can be imported at once; cut the archive in two."
         )
     if not settings.STORAGE_URL and size > _free_bytes():
-        raise ImportRefused("The server’s disk has not enough room for this file. Ask an operator.")
-    told = {**options, "files": list(files)}
-    begun = Transfer.objects.filter(project=project, by=by, status=Status.UPLOADING)
-    for earlier in begun.order_by("-pk"):
-        if earlier.options["files"] == told["files"]:
-            earlier.options = told
-            earlier.save(update_fields=["options"])
-            return earlier
+        raise ImportRefused("The server’s disk has not enough space for this file. Ask an operator.")
+    options = {**options, "files": list(files)}
+    interrupted = Transfer.objects.filter(project=project, by=by, status=Status.UPLOADING)
+    for transfer in interrupted.order_by("-pk"):
+        if transfer.options["files"] == options["files"]:
+            transfer.options = options
+            transfer.save(update_fields=["options"])
+            return transfer
     transfer = Transfer.objects.create(
         project=project,
         kind=kind,
         status=Status.UPLOADING,
         by=by,
         file_name=" + ".join(file["name"] for file in files)[:255],
-        options=told,
+        options=options,
     )
-    upload_parts.delete_parts(transfer)  # a database that was set back gives the same number again
+    upload_parts.delete_parts(transfer)  # a restored database gives the same key again
     return transfer
 
 
@@ -87,10 +87,10 @@ def _free_bytes() -> int:
 
 
 def start_import(transfer: Transfer) -> None:
-    """All parts have arrived: into the queue. Raises Refused where one is missing."""
+    """Enqueue an import whose parts have all arrived. Raises ImportRefused if one is missing."""
     if any(upload_parts.missing_parts(transfer)):
         raise ImportRefused(
-            "Some parts of the file have not arrived. Upload the file again; it goes on where it was."
+            "Some parts of the file have not arrived. Upload the file again; it continues where it stopped."
         )
     uploading = Transfer.objects.filter(pk=transfer.pk, status=Status.UPLOADING)
     if uploading.update(status=Status.WAITING, created_at=timezone.now()):
@@ -99,7 +99,7 @@ def start_import(transfer: Transfer) -> None:
 
 @transaction.atomic
 def synchronize(source: DataSource, by: User | None) -> Transfer:
-    """Read the data source again: what is new is added, what vanished is listed. One at a time."""
+    """Import what is new in the data source and list what vanished; the active import if there is one."""
     running = Transfer.objects.filter(
         project=source.project_id, kind=Transfer.Kind.SOURCE, status__in=Transfer.ACTIVE
     ).first()
@@ -117,7 +117,7 @@ def synchronize(source: DataSource, by: User | None) -> Transfer:
 
 
 def cancel_import(transfer: Transfer) -> bool:
-    """End an import as soon as it can be; what it added stays. False where it had ended."""
+    """Cancel an import; what it added stays. False if it had ended."""
     is_changed = transfer.cancel(is_cancel_wanted=True)
     if Transfer.objects.filter(pk=transfer.pk, status=Status.CANCELLED).exists():
         upload_parts.delete_parts(transfer)
@@ -142,7 +142,7 @@ def undo_import(transfer: Transfer, by: User | None) -> int:
 
 
 def catch_up() -> None:
-    """Enqueue imports whose job is lost and end uploads that were given up; run every 15 seconds."""
+    """Enqueue imports whose job is lost and cancel uploads that were given up; run every 15 seconds."""
     for transfer in Transfer.objects.lost():
         transfer.enqueue()
     old = timezone.now() - timedelta(days=UPLOAD_DAYS)

@@ -1,4 +1,4 @@
-"""What a running training writes into its row: what it is doing, and that it is alive."""
+"""Writes progress and heartbeat of a running training into its row."""
 
 from __future__ import annotations
 
@@ -23,12 +23,11 @@ MAX_CURVE_POINTS = 120
 
 
 class Reporter:
-    """Writes progress and heartbeat of one attempt, and asks whether a stop is wanted.
+    """Writes progress and heartbeat of one attempt, and says whether the fit should stop.
 
-    A thread keeps the heart beating through phases that say nothing. Every write is conditional: once
-    the row is not ours any more (deleted, taken over by another attempt), `is_ours` is false and a stop
-    is wanted.
-    Times count what this and earlier attempts used, not the time that no machine worked on it.
+    A thread writes the heartbeat during phases without events. Every write is conditional: once the version
+    was deleted or another attempt has it, `is_ours` is false and the fit should stop.
+    Times count the work of this and earlier attempts, not the pauses between them.
     """
 
     def __init__(self, version: TrainingVersion) -> None:
@@ -40,33 +39,33 @@ class Reporter:
         self._written = self._asked = float("-inf")
         self._is_stop_wanted = False
         self._last_result = ""
-        self._lock = threading.RLock()  # one statement at a time, from whichever thread
+        self._lock = threading.RLock()  # one statement at a time: two threads write
         self._ended = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name=f"heart of {version.pk}", daemon=True)
+        self._heartbeat = threading.Thread(target=self._beat, name=f"heartbeat of {version.pk}", daemon=True)
 
     def __enter__(self) -> Reporter:
-        self._heart.start()
+        self._heartbeat.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._ended.set()
-        self._heart.join()
+        self._heartbeat.join()
 
     @property
     def used_s(self) -> float:
-        """Seconds that this training has worked, all attempts together."""
+        """Seconds of work on this training, all attempts together."""
         return self._used_before + time.monotonic() - self._began
 
     @property
     def state(self) -> dict[str, Any]:
-        """The progress as it stands, to be kept with the final state."""
+        """The progress so far, as it is stored with the final status."""
         with self._lock:
             return {**self._state, "used_s": round(self.used_s, 1)}
 
     def report(self, event: Event) -> None:
-        """The engine's word. Written at most every two seconds."""
+        """Note an event of the engine; written at most every WRITE_INTERVAL_S."""
         with self._lock:
             if event.kind in ("phase", "progress") and event.message != self._last_result:
                 self._state |= {"message": event.message, "fraction": event.fraction}
@@ -81,20 +80,20 @@ class Reporter:
                 self._write()
 
     def say(self, message: str) -> None:
-        """A step of the job itself, written at once."""
+        """Write a step of the job itself at once."""
         with self._lock:
             self._state |= {"message": message, "fraction": None}
             self._write()
 
     def should_stop(self) -> bool:
-        """Whether a person asked for it, the project was deleted, or the row is not ours any more."""
+        """Whether a person requested it, the project was deleted, or another attempt has the version."""
         with self._lock:
             if time.monotonic() - self._asked >= STOP_CHECK_INTERVAL_S:
                 self._ask()
             return self._is_stop_wanted or not self.is_ours
 
     def _add_to_curve(self, accuracy: float) -> None:
-        """The accuracy of the best model so far; a resumed fit tells again what stands there already."""
+        """Append the accuracy of the best model so far; a resumed fit reports the last one once more."""
         curve: list[list[float]] = self._state.get("curve", [])
         if curve and curve[-1][1] == round(accuracy, 4):
             return
@@ -104,7 +103,7 @@ class Reporter:
         self._state |= {"best_accuracy": accuracy, "curve": curve}
 
     def _write(self) -> None:
-        """A database that is busy for a moment costs one line on the page, not the training."""
+        """Write the progress. A database that is busy costs one message on the page, not the training."""
         self._written = time.monotonic()
         try:
             written = self._version.held().update(progress=self.state, heartbeat_at=timezone.now())

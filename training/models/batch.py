@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
+from typing import Self
 
 from django.conf import settings
 from django.db import models
@@ -14,12 +15,9 @@ from training.models.version import TrainingVersion
 
 
 class BatchQuerySet(JobRowQuerySet["Batch"]):
-    def stored(self) -> BatchQuerySet:
-        """Those whose upload has been stored: it comes after the row, and a large one takes minutes."""
-        return self.exclude(files=[], address="")
-
-    def silent(self) -> BatchQuerySet:
-        return super().silent().stored()
+    def silent(self) -> Self:
+        """Only batches whose upload has been stored: it follows the row, and a large one takes minutes."""
+        return super().silent().exclude(files=[], address="")
 
 
 class Batch(JobRow):

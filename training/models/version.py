@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -101,8 +101,8 @@ class TrainingVersionQuerySet(JobRowQuerySet["TrainingVersion"]):
     def alive(self) -> TrainingVersionQuerySet:
         return self.filter(deleted_at=None)
 
-    def active(self) -> TrainingVersionQuerySet:
-        return super().active().alive()
+    def active(self) -> Self:
+        return super().active().filter(deleted_at=None)
 
     def completed(self) -> TrainingVersionQuerySet:
         return self.alive().filter(status=Status.COMPLETED)

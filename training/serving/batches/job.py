@@ -1,12 +1,10 @@
-"""Thousands of pictures answered in a worker: with progress and a stop; interrupted, it goes on."""
+"""Batch prediction in a worker: with progress, cancelling, and resuming after an interruption."""
 
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
-import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -23,7 +21,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from exeml_site.lib import storage
-from exeml_site.lib.job_row import Cancelled
+from exeml_site.lib.job_row import Cancelled, failure
 from projects.images import decode
 from projects.models import Image
 from projects.transfers import data_source
@@ -33,8 +31,6 @@ from training.models import Batch, Service, TrainingVersion
 from training.serving.answer import batch_line
 from training.serving.inference import model_cache
 
-logger = logging.getLogger(__name__)
-
 Status = Batch.Status
 CHUNK_SIZE = 32
 SLICE_S = 1800  # then it waits behind other jobs, long before its own would be ended
@@ -43,19 +39,17 @@ MANIFEST_SUFFIXES = (".manifest", ".jsonl", ".csv", ".tsv")
 STORED_WITHIN_HOURS = 6
 UPLOAD_INTERRUPTED = "The upload was interrupted. Send it again."
 UNEXPECTED_ERROR = (
-    "Something unexpected happened. Begin again; if it happens again, an operator finds the reason."
+    "Something unexpected happened. Start again; if it happens again, operators can see the reason."
 )
+EXPECTED = (CannotPlan, SourceUnreadable, model_cache.ModelUnavailable)
 
 
 class BatchRefused(Exception):
-    """The batch cannot begin; the text says why, for the user."""
-
-
-# --- actions ---
+    """The batch cannot start; the text is a sentence for the person."""
 
 
 def create_batch(service: Service, uploads: Sequence[UploadedFile[bytes]], address: str, by: User) -> Batch:
-    """Store what was sent and hand it to a worker. Raises BatchRefused."""
+    """Store the uploads, or check the address of a server folder, and enqueue. Raises BatchRefused."""
     if bool(uploads) == bool(address):
         raise BatchRefused("Choose a zip archive or a manifest, or name a folder of the server: one of them.")
     names = [upload.name or "" for upload in uploads]
@@ -80,31 +74,31 @@ def create_batch(service: Service, uploads: Sequence[UploadedFile[bytes]], addre
         raise
     if not Batch.objects.filter(pk=batch.pk).update(files=batch.files):
         storage.delete_folder(batch.folder)
-        raise BatchRefused("Somebody took this batch out of the list while its files were being stored.")
+        raise BatchRefused("Somebody deleted this batch while its files were being stored.")
     batch.enqueue()
     return batch
 
 
 def _check_names(names: Sequence[str]) -> None:
-    strange = [one for one in names if not one.lower().endswith((*ARCHIVE_SUFFIXES, *MANIFEST_SUFFIXES))]
-    if strange:
-        raise BatchRefused(f"“{strange[0]}” is neither a zip archive nor a manifest or table.")
-    if sum(one.lower().endswith(ARCHIVE_SUFFIXES) for one in names) > 1 or len(names) > 2:
-        raise BatchRefused("One zip archive, and one manifest or table with it, at most.")
+    unknown = [name for name in names if not name.lower().endswith((*ARCHIVE_SUFFIXES, *MANIFEST_SUFFIXES))]
+    if unknown:
+        raise BatchRefused(f"“{unknown[0]}” is neither a zip archive nor a manifest or table.")
+    if sum(name.lower().endswith(ARCHIVE_SUFFIXES) for name in names) > 1 or len(names) > 2:
+        raise BatchRefused("Send at most one zip archive and one manifest or table.")
 
 
 def cancel(batch: Batch) -> bool:
-    """Cancel a batch; its answers so far stay. False where it had ended."""
+    """Cancel a batch; its answers so far stay. False if it had ended."""
     return batch.cancel(is_cancel_wanted=True)
 
 
 def delete(batch: Batch) -> bool:
-    """The answers go, too. False while it is active."""
+    """Delete a batch with its answers. False while it is active."""
     with transaction.atomic():
-        gone, _ = Batch.objects.filter(pk=batch.pk).exclude(status__in=Batch.ACTIVE).delete()
-        if gone:
+        is_deleted, _ = Batch.objects.filter(pk=batch.pk).exclude(status__in=Batch.ACTIVE).delete()
+        if is_deleted:
             transaction.on_commit(lambda: storage.delete_folder(batch.folder))
-    return bool(gone)
+    return bool(is_deleted)
 
 
 def catch_up() -> None:
@@ -116,9 +110,6 @@ def catch_up() -> None:
         storage.delete_folder(batch.folder)
         waiting = Batch.objects.filter(pk=batch.pk, status=Status.WAITING)
         waiting.end(Status.FAILED, problem=UPLOAD_INTERRUPTED)
-
-
-# --- the job ---
 
 
 def run(batch_id: int) -> None:
@@ -136,18 +127,7 @@ def run(batch_id: int) -> None:
     except Cancelled:
         _finish(batch, Status.CANCELLED)
     except Exception as problem:
-        _finish(batch, Status.FAILED, **_explain(problem, batch_id))
-
-
-def _explain(problem: Exception, batch_id: int) -> dict[str, str]:
-    """A sentence for the person and, where nobody expected the problem, a traceback for operators."""
-    if isinstance(problem, CannotPlan | SourceUnreadable | model_cache.ModelUnavailable):
-        return {"problem": str(problem)}
-    if isinstance(problem, ValidationError):
-        return {"problem": problem.messages[0]}
-    logger.error("batch %d failed", batch_id, exc_info=problem)
-    trace = "".join(traceback.format_exception(problem))[-20_000:]
-    return {"problem": UNEXPECTED_ERROR, "traceback": trace}
+        _finish(batch, Status.FAILED, **failure(problem, UNEXPECTED_ERROR, *EXPECTED))
 
 
 @contextmanager
@@ -155,7 +135,7 @@ def _open_source(batch: Batch) -> Iterator[FileSource]:
     if batch.address:
         yield data_source.open_source(batch.address)
         return
-    archive = next((one for one in batch.files if one["name"].lower().endswith(ARCHIVE_SUFFIXES)), None)
+    archive = next((file for file in batch.files if file["name"].lower().endswith(ARCHIVE_SUFFIXES)), None)
     if archive is None:
         yield EmptySource()
         return
@@ -164,25 +144,24 @@ def _open_source(batch: Batch) -> Iterator[FileSource]:
 
 
 def _read_manifest(batch: Batch) -> tuple[str, bytes] | None:
-    for one in batch.files:
-        if not one["name"].lower().endswith(ARCHIVE_SUFFIXES):
-            return one["name"], storage.local_path(one["stored"]).read_bytes()
+    for file in batch.files:
+        if not file["name"].lower().endswith(ARCHIVE_SUFFIXES):
+            return file["name"], storage.local_path(file["stored"]).read_bytes()
     return None
 
 
-def _answer_all(batch: Batch, place: FileSource) -> bool:
-    """False where time is up before the end. Raises what ends a batch."""
+def _answer_all(batch: Batch, source: FileSource) -> bool:
+    """Answer the images. False if SLICE_S passed before the end. Raises what ends a batch."""
     model_cache.load_model(batch.training_version)
-    wanted = make_plan(batch.service.project, place, description=_read_manifest(batch)).items
-    Batch.objects.filter(pk=batch.pk).update(total=len(wanted))
+    items = make_plan(batch.service.project, source, description=_read_manifest(batch)).items
+    Batch.objects.filter(pk=batch.pk).update(total=len(items))
     path = _results_path(batch)
     done, failed = _count_complete_lines(path)
     threads, until = max(2, os.cpu_count() or 2), time.monotonic() + SLICE_S
     with path.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(threads) as pool:
-        for start in range(done, len(wanted), CHUNK_SIZE):
-            chunk = wanted[start : start + CHUNK_SIZE]
-            stored = _stored_files(chunk)
-            answer = partial(_answer_item, batch.training_version, place, stored)
+        for start in range(done, len(items), CHUNK_SIZE):
+            chunk = items[start : start + CHUNK_SIZE]
+            answer = partial(_answer_item, batch.training_version, source, _stored_files(chunk))
             for line in pool.map(answer, chunk):
                 lines.write(json.dumps(line, ensure_ascii=False) + "\n")
                 failed += line["result"] == "FAILED"
@@ -208,45 +187,45 @@ def _results_path(batch: Batch) -> Path:
 
 
 def _count_complete_lines(path: Path) -> tuple[int, int]:
-    """How many answers are there and how many of them failed; what a killed worker half wrote is cut off."""
+    """The numbers of answers and of failed ones; an incomplete last line of a killed worker is cut off."""
     if not path.exists():
         return 0, 0
-    done = failed = whole = 0
+    done = failed = complete_bytes = 0
     with path.open("rb") as lines:
         for line in lines:
             if not line.endswith(b"\n"):
                 break
-            whole += len(line)
+            complete_bytes += len(line)
             done += 1
             failed += json.loads(line)["result"] == "FAILED"
     with path.open("r+b") as file:
-        file.truncate(whole)
+        file.truncate(complete_bytes)
     return done, failed
 
 
 def _stored_files(items: Sequence[ImportItem]) -> dict[int, str]:
-    """Files of those that are images of the project."""
+    """The stored file of each item that is an image of the project, by the image's key."""
     ids = [item.image_id for item in items if item.image_id is not None]
-    return {one.pk: one.file_name for one in Image.objects.filter(pk__in=ids)}
+    return {image.pk: image.file_name for image in Image.objects.filter(pk__in=ids)}
 
 
 def _answer_item(
-    version: TrainingVersion, place: FileSource, stored: dict[int, str], item: ImportItem
+    version: TrainingVersion, source: FileSource, stored: dict[int, str], item: ImportItem
 ) -> dict[str, Any]:
-    """The answer to one picture, in a thread without the database."""
-    return batch_line(version, item.path or item.name, lambda: _read_item(place, item, stored))
+    """The answer to one image, in a thread without the database."""
+    return batch_line(version, item.path or item.name, lambda: _read_item(source, item, stored))
 
 
-def _read_item(place: FileSource, item: ImportItem, stored: dict[int, str]) -> bytes:
+def _read_item(source: FileSource, item: ImportItem, stored: dict[int, str]) -> bytes:
     if item.problem:
         raise decode.ImageRefused(item.problem)
     if item.image_id is not None:
         return storage.local_path(stored.get(item.image_id, "")).read_bytes()
-    return place.read(item.path, settings.EXEML_MAX_IMAGE_MB * 1024 * 1024)
+    return source.read(item.path, settings.EXEML_MAX_IMAGE_MB * 1024 * 1024)
 
 
 def _finish(batch: Batch, status: Batch.Status, **fields: str) -> None:
-    """End the batch and delete what was sent. What was answered before a cancel stays."""
+    """End the batch and delete its uploads. Answers given before a cancel are stored."""
     path = _results_path(batch)
     if status == Status.CANCELLED and path.exists():
         done, failed = _count_complete_lines(path)

