@@ -1,10 +1,10 @@
-"""How many wrong labels the product suspects, and how many of its suspicions are right.
+"""Precision and recall of the search for wrong labels.
 
     python -m benchmarks.wrong_labels DATA ... [--wrong 0.05] [--seeds 3]
 
-Every image of DATA (without its test side) gets its true label, but a share of them, drawn by seed, another
-one. Precision is among the suspected images, recall among those with a wrong label; `named` says in how many
-of the found ones the label that the product proposes is the true one.
+Every image of DATA (without its test images) gets its true label, but a share of them, drawn by seed, another
+one. Precision is among the suspected images, recall among those with a wrong label; `named` is the share of
+the found ones for which the product proposes the true label.
 """
 
 from __future__ import annotations
