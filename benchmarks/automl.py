@@ -2,12 +2,12 @@
 
     python -m benchmarks.automl DATA ... [--minutes 2 6] [--who engine probe fastai autogluon]
 
-Each DATA is a layout that the engine's command line reads, with a test side. Everybody trains on the rest and
-is judged once on the test side. The probe (`benchmarks.probe`) knows no limit and runs once; the others run
-once for each of the minutes. fastai and AutoGluon (`benchmarks/peers`) live in an environment of their own,
-which the first run makes in `.venv/peers`; they get the same EfficientNet-Lite0 weights.
+Each DATA is a layout that the engine's command line reads, with test images. All train on the rest and are
+evaluated once on the test images. The probe (`benchmarks.probe`) has no time limit and runs once; the others
+run once for each of the minutes. fastai and AutoGluon (`benchmarks/peers`) are installed into an environment
+of their own, which the first run makes in `.venv/peers`; they get the same EfficientNet-Lite0 weights.
 
-`over` is how far beyond its limit one ended: for the engine the whole process, start-up included; for the
+`over` is by how much a run exceeded its limit: for the engine the whole process, start-up included; for the
 peers only their fit.
 """
 
@@ -67,10 +67,10 @@ def engine(data: Path, minutes: float) -> None:
         began = time.monotonic()
         fitted = run("training.engine", "fit", str(data), "--out", out, "--minutes", str(minutes), "--json")
         seconds = time.monotonic() - began
-        judged = run("training.engine", "evaluate", fitted["bundle"], str(data), "--json")
+        evaluated = run("training.engine", "evaluate", fitted["bundle"], str(data), "--json")
     why = f"{fitted['stop_reason']}: {fitted['best']['network']}, {fitted['best']['recipe']}"
-    judged["peak_rss_mb"] = fitted["peak_rss_mb"]
-    show(data, "engine", judged, seconds, minutes, why)
+    evaluated["peak_rss_mb"] = fitted["peak_rss_mb"]
+    show(data, "engine", evaluated, seconds, minutes, why)
 
 
 def peer(name: str, data: Path, minutes: float) -> None:

@@ -1,12 +1,12 @@
-"""Finding copies: recall for each alteration, pairs found among the originals, and seconds, beside a peer.
+"""The duplicate search: recall for each alteration, pairs among the originals, and seconds, beside a peer.
 
     python -m benchmarks.duplicates DATA [DATA ...] [--rows N] [--copies N] [--most N] [--show N]
 
-The peer is what duplicate finders do: a perceptual hash of 64 bits (the low cosine frequencies against
-their median), every pair compared, at most 6 bits apart under one of the eight symmetries. Copies are
-altered in memory and turned or mirrored at random; one JSON object is printed for each folder. A pair
-among the originals is not always wrong: look at those that are named. `--rows` times both on so many
-pictures, the originals and random parts of them.
+The peer is the usual duplicate finder: a perceptual hash of 64 bits (the low cosine frequencies against
+their median), all pairs compared, at most 6 bits apart under one of the eight symmetries. Duplicates are made
+by altering images in memory, and rotated or mirrored at random. One JSON object is printed per folder. A pair
+among the originals is not always wrong: the printed ones can be looked at. `--rows` measures the time of both
+on so many images, the originals and random parts of them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def halved(image: Image.Image) -> Image.Image:
 
 
 ALTERATIONS: dict[str, Alteration] = {
-    "only turned": lambda image, chance: image,
+    "only rotated": lambda image, chance: image,
     "JPEG quality 30": lambda image, chance: saved(image, 30),
     "half the size": lambda image, chance: halved(image),
     "lighter by 20 %": lambda image, chance: ImageEnhance.Brightness(image).enhance(1.2),
@@ -64,7 +64,7 @@ ALTERATIONS: dict[str, Alteration] = {
 }
 
 
-def turned(image: Image.Image, chance: random.Random) -> Image.Image:
+def rotated(image: Image.Image, chance: random.Random) -> Image.Image:
     kind = chance.choice([None, *Image.Transpose])
     return image if kind is None else image.transpose(kind)
 
@@ -117,7 +117,7 @@ def recall(images: list[Image.Image], squares: np.ndarray, copies: int) -> dict[
     side, shares = squares.shape[1], {}
     codes = hashes(squares[rows])
     for name, alter in ALTERATIONS.items():
-        altered = [to_square(turned(alter(images[row], chance), chance), side) for row in rows]
+        altered = [to_square(rotated(alter(images[row], chance), chance), side) for row in rows]
         groups = ours(np.concatenate([squares, altered]))
         apart = np.bitwise_count(codes[:, :1] ^ hashes(np.stack(altered))).min(axis=1)
         found = groups[rows] == groups[len(images) :]
@@ -131,7 +131,7 @@ def many(images: list[Image.Image], squares: np.ndarray, rows: int) -> np.ndarra
     while len(made) < rows:
         image = chance.choice(images)
         share = chance.uniform(0.25, 0.5)
-        made.append(to_square(turned(cropped(image, chance, share), chance), squares.shape[1]))
+        made.append(to_square(rotated(cropped(image, chance, share), chance), squares.shape[1]))
     return np.stack(made)
 
 
@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("sources", type=Path, nargs="+", metavar="DATA")
     parser.add_argument("--rows", type=int, help="pictures of the measurement of time (all originals)")
     parser.add_argument("--copies", type=int, default=300, help="copies for each alteration")
-    parser.add_argument("--most", type=int, default=3000, help="originals among which copies are looked for")
+    parser.add_argument("--most", type=int, default=3000, help="originals to search")
     parser.add_argument("--show", type=int, default=6, help="pairs to name")
     options = parser.parse_args()
     for source in options.sources:

@@ -1,22 +1,22 @@
-"""How near the engine comes to the limit of the machine, and to a plain PyTorch loop, in one run.
+"""The engine's speed beside the limit of the machine and beside a plain PyTorch loop, in one run.
 
     python -m benchmarks.engine_speed [--seconds 5] [--rounds 3] [--one-core]
 
-Everything is measured in turns, round by round, for `--seconds` each, so that a busy moment hits all alike;
+Measurements take turns, round by round, for `--seconds` each, so that a busy moment affects all alike;
 the best and the median of the rounds are printed. Building, exporting and compiling are not counted. Where
-others compute on the same cores the threads wait for each other and the figures say nothing; `--one-core`
-then measures one thread by the processor time that it takes, which they hardly disturb.
+other processes use the same cores, threads wait for each other and the figures mean nothing; `--one-core`
+then measures the processor time of one thread, which they hardly affect.
 
 product    torch's matrix product on all cores, the physical limit
-features   `features.extract` of EfficientNet-Lite0 on noise in memory; GFLOP/s are 2 * macs of the catalogue
-           times images/s; the ratio is to the float32 product, and 0.6 is the aim
-whole      `tuning.tune`, all that a fine-tuning does for a step: pick, augment, step, average
-last       the same for the last blocks on kept maps; making these is not counted, and GFLOP/s are those that
-           the whole network would have taken
+features   `features.extract_features` of EfficientNet-Lite0 on noise in memory; GFLOP/s are 2 * macs times
+           images/s; the ratio is to the float32 product, and 0.6 is the aim
+whole      `finetune.fine_tune`, all work of a step: choose rows, augment, step, average
+last       the same for the last blocks on cached maps; computing these is not counted; GFLOP/s are those
+           of the whole network
 step       augmentation and step on a batch that lies on the device, as the engine times it for its plans
-bare       the step alone on pictures of the network's size: the same work as the peer's
+bare       the step alone on images of the network's size: the same work as the peer's
 plain      the peer: an eager PyTorch loop over the same network of timm, channels last, the same autocast,
-           AdamW, the batch on the device; `trained norms` is what everybody writes, `frozen norms` normalizes
+           AdamW, the batch on the device; `trained norms` is the usual loop, `frozen norms` normalizes
            with the statistics of the pretraining, as the engine does
 
 GFLOP/s of training count three times the forward pass. Ratios of training are to the best plain loop of the
@@ -46,7 +46,7 @@ from training.engine.data.augment import Strength, augment
 from training.engine.search import finetune
 
 NETWORK = NETWORKS[0]
-LABELS, PICTURES = 10, 64
+LABELS, IMAGES = 10, 64
 WARM_UP_S = 0.5
 ENDLESS = 10**6
 ROW = "{:<52} {:>10} {:>10} {:>10} {:>8} {:>8}"
@@ -153,8 +153,8 @@ def product(kind: torch.dtype, device: str) -> Measure:
 
 def frozen(is_deep: bool, device: str) -> Measure:
     side = NETWORK.resolution
-    frozen_member, pixels = member(side, is_deep), noise(PICTURES, side)
-    rows = list(range(PICTURES)) * (ENDLESS // PICTURES)
+    frozen_member, pixels = member(side, is_deep), noise(IMAGES, side)
+    rows = list(range(IMAGES)) * (ENDLESS // IMAGES)
     batch = features.GPU_BATCH if device == "cuda" else features.CPU_BATCH
 
     def run(span: Span) -> float:
@@ -173,30 +173,39 @@ def frozen(is_deep: bool, device: str) -> Measure:
 
 
 def tuned(side: int, device: str, plan: finetune.FinetunePlan) -> Run:
-    """`tuning.tune` on pictures in the processor's memory."""
-    batch = plan.batch
-    count = max(PICTURES, batch)
-    start, pixels, rows = member(side), noise(count, side), np.arange(count)
-    targets, weights = np.eye(LABELS, dtype=np.float32)[rows % LABELS], np.ones(count)
+    """`finetune.fine_tune` on images in the processor's memory."""
+    job = job_of(side, max(IMAGES, plan.batch), device, plan)
+    return lambda span: plan.batch * ticks_per_second(lambda ticks: finetune.fine_tune(job, ticks), span)
 
-    def work(ticks: Ticks) -> None:
-        finetune.fine_tune(start, pixels, targets, rows, weights, plan, False, 0, device, ticks)
 
-    return lambda span: batch * ticks_per_second(work, span)
+def job_of(side: int, count: int, device: str, plan: finetune.FinetunePlan) -> finetune.FinetuneJob:
+    """A fine-tuning on that many images of noise."""
+    rows = np.arange(count)
+    return finetune.FinetuneJob(
+        member=member(side),
+        plan=plan,
+        pixels=noise(count, side),
+        targets=np.eye(LABELS, dtype=np.float32)[rows % LABELS],
+        row_weights=np.ones(count),
+        rows=rows,
+        is_multi_label=False,
+        seed=0,
+        device=device,
+    )
 
 
 def step(side: int, batch: int, device: str, is_augmented: bool) -> Run:
     """One step of the engine's model, with or without the augmentation before it."""
     plan = finetune.FinetunePlan(epochs=1, batch=batch, backbone_rate=0, head_rate=0)
-    model = finetune._Model(member(side), plan, device)
-    optimizer, random = finetune._optimizer(model, plan), torch.Generator().manual_seed(0)
-    pixels = torch.from_numpy(noise(batch, side)).to(device)
+    job = job_of(side, batch, device, plan)
+    model, random = finetune._Model(job), torch.Generator().manual_seed(0)
+    pixels = torch.from_numpy(job.pixels).to(device)
     images = augment(pixels, side, plan.strength, random)
-    targets, weights = torch.eye(LABELS)[torch.arange(batch) % LABELS], torch.ones(batch)
+    targets, weights = torch.from_numpy(job.targets), torch.ones(batch)
 
     def call() -> None:
-        seen = augment(pixels, side, plan.strength, random) if is_augmented else images
-        model.step(seen, targets, weights, plan, optimizer, False)
+        inputs = augment(pixels, side, plan.strength, random) if is_augmented else images
+        model.step(inputs, targets, weights)
 
     return lambda span: batch * calls_per_second(call, device, span)
 

@@ -1,4 +1,4 @@
-"""What a folder of photos is worth after one press of Train, default configuration: accuracy and wall time.
+"""Accuracy and wall time of a training with the default configuration, through the whole product.
 
     python -m benchmarks.flowers FOLDER [--hours 1]
 

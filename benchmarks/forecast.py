@@ -1,12 +1,12 @@
-"""Does the forecast of what 20 more images of a label bring come true?
+"""The forecast of the gain from more images of a label, beside the gain measured with them.
 
     python -m benchmarks.forecast FOLDER ... [--now 30] [--more 20] [--seeds 8]
 
-FOLDER holds a folder of pictures for each label. `--now` pictures of each label are taken, the forecast is
-made from them alone; then `--more` of one label join, and what its recall really gains on all other pictures
-is measured with the same quick model on the same frozen features. Printed for each folder: the mean forecast
-and the mean real gain in points, their correlation over labels, how far they lie apart, beside saying always
-zero, and in how many of the forecasts the label's mean real gain lies within the interval.
+FOLDER holds a folder of images for each label. `--now` images of each label are taken, the forecast is
+made from them alone; then `--more` of one label are added, and the gain of its recall on all other images is
+measured with the same classifier on the same frozen features. Printed for each folder: the mean forecast and
+the mean measured gain in points, their correlation over labels, their mean difference beside that of always
+forecasting zero, and the share of forecasts whose interval contains the label's mean measured gain.
 """
 
 from __future__ import annotations
@@ -37,16 +37,18 @@ def run(folder: Path, now: int, more: int, seeds: int) -> dict[str, object]:
     for seed in range(seeds):
         dice = np.random.default_rng(seed)
         orders = [dice.permutation(np.flatnonzero(labels == label)) for label in range(len(names))]
-        taught = np.concatenate([order[:now] for order in orders])
-        targets = np.eye(len(names), dtype=np.float32)[labels[taught]]
-        for label, gain in enumerate(expected_gains(features[taught], targets, taught, more, seed=seed)):
+        fitted_rows = np.concatenate([order[:now] for order in orders])
+        targets = np.eye(len(names), dtype=np.float32)[labels[fitted_rows]]
+        for label, gain in enumerate(
+            expected_gains(features[fitted_rows], targets, fitted_rows, more, seed=seed)
+        ):
             assert gain is not None
             foretold[seed, label], lows[seed, label], highs[seed, label] = gain.gain, gain.low, gain.high
-            larger = np.concatenate([taught, orders[label][now : now + more]])
+            larger = np.concatenate([fitted_rows, orders[label][now : now + more]])
             extra = orders[label][now : now + more]
-            judges = np.concatenate([taught, extra])  # both are judged by the same rest
-            before = _evaluated(features, labels, taught, judges, label, len(names))
-            real[seed, label] = _evaluated(features, labels, larger, judges, label, len(names)) - before
+            excluded = np.concatenate([fitted_rows, extra])  # both are evaluated on the same rest
+            before = _evaluated(features, labels, fitted_rows, excluded, label, len(names))
+            real[seed, label] = _evaluated(features, labels, larger, excluded, label, len(names)) - before
     mean_real = real.mean(0)
     within = (lows <= mean_real) & (mean_real <= highs)
     return {
@@ -61,9 +63,11 @@ def run(folder: Path, now: int, more: int, seeds: int) -> dict[str, object]:
 
 
 def _evaluated(
-    features: Floats, labels: np.ndarray, taught: np.ndarray, left_out: np.ndarray, of: int, classes: int
+    features: Floats, labels: np.ndarray, fitted_rows: np.ndarray, left_out: np.ndarray, of: int, classes: int
 ) -> float:
-    fitted = label_suggestions.fit(features[taught], np.eye(classes, dtype=np.float32)[labels[taught]], False)
+    fitted = label_suggestions.fit(
+        features[fitted_rows], np.eye(classes, dtype=np.float32)[labels[fitted_rows]], False
+    )
     rest = np.setdiff1d(np.flatnonzero(labels == of), left_out)
     assert fitted is not None
     return float((fitted.probabilities(features[rest]).argmax(1) == of).mean())

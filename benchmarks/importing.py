@@ -1,12 +1,12 @@
-"""How quick an import is, against Pillow alone on the same pictures and cores, in one run.
+"""The speed of an import, beside Pillow alone on the same images and cores, in one run.
 
     python -m benchmarks.importing [--photos FOLDER] [--images 2000]
 
-pillow     open, verify, decode (JPEG at a fraction, as the product does), thumbnail, its WebP: all that a
-           program must do that shows thumbnails and knows that the files are whole; threads on all cores
+pillow     open, verify, decode (JPEG at a fraction, as the product does), thumbnail, its WebP: the least
+           work for thumbnails and for checking that files are complete; threads on all cores
 import     the job of the imports worker on a zip archive with a folder for each label: reading the archive,
            the above, files and thumbnails stored whole, rows, labels, history
-upload     the same files through the upload deed (as single files come from a browser), one after the other
+upload     the same files through the upload action (as single files come from a browser), one after the other
 """
 
 from __future__ import annotations

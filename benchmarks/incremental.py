@@ -2,15 +2,15 @@
 
     python -m benchmarks.incremental DATA [--minutes 2] [--seed 0]
 
-DATA is a layout of one label an image, with a test side, that the engine's command line reads. The base is
+DATA is a layout of one label per image, with test images, that the engine's command line reads. The base is
 fitted without the last fifth of the label names and with the first label called `<name>-old`. Then all of
 DATA is fitted twice under one limit and seed, from the base and from scratch: against its base that model has
-new labels, one that is gone, and one with another name.
+new labels, one label fewer, and one renamed label.
 
 Seconds to 90, 95, 98 and 100 % of what the run from scratch reaches in the end stand for two measures:
-`held-out` is the fit's own validation, by its own clock (`events.jsonl`); `test` is DATA's test side, asked
-of every model that lay in the folder while the fit ran, by the clock of the whole process. The test side is
-the one to go by: the base has seen pictures that the second fit holds out.
+`held-out` is the fit's own validation, by its own clock (`events.jsonl`); `test` is the accuracy on DATA's
+test images of every model that was written during the fit, by the clock of the whole process. `test` is the
+more reliable one: the base has seen images that the second fit holds out.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def write_dataset_without(data: Path, target: Path, without: set[str], renamed: 
 
 
 def link(one: Sample, target: Path, name: str, renamed: str) -> str:
-    """Link a picture into the folder of its label; gives the path inside the layout."""
+    """Link an image into the folder of its label; gives the path inside the layout."""
     label = one.labels[0] + ("-old" if one.labels[0] == renamed else "")
     (target / label).mkdir(exist_ok=True)
     (target / label / name).symlink_to(one.path.resolve())
@@ -78,7 +78,8 @@ def link(one: Sample, target: Path, name: str, renamed: str) -> str:
 
 
 def fit(data: Path, home: Path, minutes: float, seed: int, base: Path | None) -> FitRun:
-    """Fit in `home/out`; every model on the way is kept and judged on the test side afterwards."""
+    """Fit in `home/out`; every model written meanwhile is copied, and evaluated on the test images
+    afterwards."""
     out = home / "out"
     home.mkdir()
     command = [sys.executable, "-m", "training.engine", "fit", str(data), "--out", str(out), "--json"]
@@ -121,7 +122,7 @@ def written_at(bundle: Path) -> float:
 
 
 def copied_whole(bundle: Path, target: Path, written: float) -> bool:
-    """Copy what answers need; False where the fit swapped the model meanwhile."""
+    """Copy the files that predictions need; False where the fit swapped the model meanwhile."""
     try:
         shutil.copytree(bundle, target, ignore=shutil.ignore_patterns("weights.pt"))
     except OSError:
@@ -135,7 +136,7 @@ def evaluated(seconds: float, bundle: Path, data: Path) -> CurvePoint:
 
 
 def held_out_curve(log: Path) -> list[CurvePoint]:
-    """The best models that the fit told of."""
+    """The best models that the fit reported."""
     events = [json.loads(line) for line in log.read_text().splitlines()]
     return [CurvePoint(one["elapsed_s"], one["accuracy"]) for one in events if one["kind"] == "best"]
 

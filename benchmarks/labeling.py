@@ -1,13 +1,13 @@
-"""How long the server takes for Label Data on a large project, for one person and for twenty at once.
+"""Response times of Label Data on a large project, for one user and for twenty at once.
 
     python -m benchmarks.labeling [--images 100000] [--users 1 20] [--rounds 40] [--database postgresql://…]
 
 A project with 30 labels, half of its images labeled and a suggestion on the others, is made in a temporary
-EXEML_DATA (SQLite) or in an empty database; then the product's own web server, as `up` starts it, is asked
-over HTTP. Milliseconds are from the first byte sent to the last byte read. `floor` is a page that asks
-the database for the session alone: what the server itself costs. With several users everybody asks without a
-pause, so the cores are always busy; with `--pause 2` each looks at the answer for about so many seconds
-first, as people do.
+EXEML_DATA (SQLite) or in an empty database; requests then go over HTTP to the product's own web server, as
+`up` starts it. Milliseconds are from the first byte sent to the last byte read. `floor` is a page that reads
+the session alone from the database: the cost of the server itself. Several users send requests without a
+pause, so the cores are always busy; with `--pause 2` each waits about so many seconds between them, as people
+do.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class World:
 
 
 def make_world(images: int) -> World:
-    """The rows alone; no picture is opened by what is measured."""
+    """Rows without files: no measured request opens an image."""
     from django.utils import timezone
 
     from projects.labels import actions
@@ -196,30 +196,33 @@ Asking = Callable[[Browser, int], float]
 
 def requests_of(world: World) -> list[tuple[str, Asking]]:
     """What is measured, by name; each is handed a number that differs in every round."""
-    bench = f"/projects/{world.project}/label-data/"
+    label_data = f"/projects/{world.project}/label-data/"
     deep = world.images[int(0.9 * len(world.images))]
     middle = f"before=0.5~{world.images[0]}"
 
     def get(query: str) -> Asking:
-        return lambda browser, _: browser.ask(f"{bench}?{query}")
+        return lambda browser, _: browser.ask(f"{label_data}?{query}")
 
     def by_label(browser: Browser, number: int) -> float:
-        return browser.ask(f"{bench}?tab=labeled&label={world.labels[number % LABELS]}")
+        return browser.ask(f"{label_data}?tab=labeled&label={world.labels[number % LABELS]}")
 
     def by_group(browser: Browser, number: int) -> float:
-        return browser.ask(f"{bench}?tab=suggested&suggestion={world.labels[number % LABELS]}&above=0.9")
+        return browser.ask(f"{label_data}?tab=suggested&suggestion={world.labels[number % LABELS]}&above=0.9")
 
     def label(browser: Browser, number: int) -> float:
         start = (number * 211) % max(1, len(world.images) - 200)
         chosen = ",".join(map(str, world.images[start : start + 200]))
         form = {"images": chosen, "add": f"label {number % LABELS}"}
-        return browser.ask(f"{bench}label/?tab=all", form)
+        return browser.ask(f"{label_data}label/?tab=all", form)
 
     return [
         ("floor: password page", lambda browser, _: browser.ask("/password/")),
         ("grid, All", get("tab=all")),
         ("grid, All, after 90 %", get(f"tab=all&before={deep}")),
-        ("tiles alone, after 90 %", lambda b, _: b.ask(f"{bench}grid/?tab=all&before={deep}&part=tiles")),
+        (
+            "tiles alone, after 90 %",
+            lambda b, _: b.ask(f"{label_data}grid/?tab=all&before={deep}&part=tiles"),
+        ),
         ("grid, Unlabeled, most useful", get("tab=unlabeled&sort=useful")),
         ("grid, Unlabeled, useful, after 50 %", get(f"tab=unlabeled&sort=useful&{middle}")),
         ("grid, To Be Confirmed", get("tab=suggested")),

@@ -1,14 +1,14 @@
-"""What copies do to a reported accuracy: our split beside a random one, judged by distinct unseen pictures.
+"""The effect of duplicates on the reported accuracy: the product's split beside a random one.
 
-    python -m benchmarks.leaks [FOLDER] [--pictures 278] [--files 1872] [--minutes 2] [--seed 0]
+    python -m benchmarks.leaks [FOLDER] [--images 278] [--files 1872] [--minutes 2] [--seed 0]
 
-FOLDER holds a folder of photos for each label; without it, pictures of polygons of three to seven corners
-are drawn, blurred and noisy, so that they are not easy. `--pictures` of them are copied to `--files` files:
-again, resized, lightened, cropped, turned or mirrored. The copies are found as the product finds them and
-split as it splits them (0.8), and once at random by class. From each split the engine is fitted for the same
+FOLDER holds a folder of photos for each label; without it, images of polygons of three to seven corners are
+drawn, blurred and noisy enough to be hard. `--images` of them are copied to `--files` files: saved again,
+resized, lightened, cropped, rotated or mirrored. They are split once as the product does, which keeps
+duplicates together (0.8), and once at random by class. From each split the engine is fitted for the same
 minutes; printed is one JSON object with the accuracy on the split's own validation side (its Wilson interval
-counts distinct pictures, since copies say nothing new) and on all photos of the folder that were not among
-the pictures.
+counts distinct images, since duplicates add no information) and on all photos of the folder that were not
+among the images.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from benchmarks.duplicates import ALTERATIONS, turned
+from benchmarks.duplicates import ALTERATIONS, rotated
 from projects.datasets.split import EVAL, LabeledImage, split
 from training.engine.config import FitConfig, Sample
 from training.engine.data.duplicates import group_files
@@ -34,11 +34,11 @@ from training.engine.evaluation.metrics import wilson
 from training.engine.fit import fit
 
 RATIO, THREADS, DRAWN = Decimal("0.8"), 2, 900
-Copy = tuple[Path, str, int]  # file, label, number of the picture
+Copy = tuple[Path, str, int]  # file, label, number of the image
 
 
 def draw_photos(folder: Path, seed: int) -> Path:
-    """DRAWN pictures of polygons; the number of corners is the label."""
+    """DRAWN images of polygons; the number of corners is the label."""
     chance = np.random.default_rng(seed)
     for number in range(DRAWN):
         corners = 3 + number % 5
@@ -64,13 +64,13 @@ def photos_of(folder: Path, chance: random.Random) -> list[Path]:
 
 
 def make_copies(pictures: list[Path], files: int, target: Path, chance: random.Random) -> list[Copy]:
-    """Each picture about equally often; the first time as it is."""
+    """Each image about equally often; the first time as it is."""
     made = []
     for number in range(files):
         source = number % len(pictures)
         image = load_rgb(pictures[source])
         if number >= len(pictures):
-            image = turned(chance.choice(list(ALTERATIONS.values()))(image, chance), chance)
+            image = rotated(chance.choice(list(ALTERATIONS.values()))(image, chance), chance)
         path = target / f"{number:05d}.jpg"
         image.convert("RGB").resize(_smaller(image), Image.Resampling.BICUBIC).save(path, quality=92)
         made.append((path, pictures[source].parent.name, source))
@@ -82,7 +82,7 @@ def _smaller(image: Image.Image) -> tuple[int, int]:
     return max(1, round(image.width * scale)), max(1, round(image.height * scale))
 
 
-def split_as_we_do(copies: list[Copy]) -> dict[int, str]:
+def split_as_the_product(copies: list[Copy]) -> dict[int, str]:
     groups = group_files([path for path, _, _ in copies], THREADS).tolist()
     labeled = [
         LabeledImage(place, f"{place:064x}", (label,), "", groups[place])
@@ -103,19 +103,19 @@ def evaluated(
         Sample(path.stem, path, (label,), "EVAL" if sides[place] == EVAL else "TRAIN")
         for place, (path, label, _) in enumerate(copies)
     ]
-    taught = {copies[place][2] for place, side in sides.items() if side != EVAL}
-    examined = [copies[place][2] for place, side in sides.items() if side == EVAL]
+    trained = {copies[place][2] for place, side in sides.items() if side != EVAL}
+    validated = [copies[place][2] for place, side in sides.items() if side == EVAL]
     with tempfile.TemporaryDirectory() as work:
         config = FitConfig(max_seconds=60 * minutes, seed=seed, device="cpu", threads=THREADS)
         bundle = fit(samples, config, Path(work), lambda event: None, lambda: False).bundle
         own = evaluate(bundle, [one for one in samples if one.split == "EVAL"], threads=THREADS).report
         true = evaluate(bundle, unseen, threads=THREADS).report
-    reported, distinct = own.accuracy.value or 0.0, len(set(examined))
+    reported, distinct = own.accuracy.value or 0.0, len(set(validated))
     interval = wilson(round(reported * distinct), distinct)
     return {
         "validation_files": own.n,
         "validation_pictures": distinct,
-        "files_with_a_copy_in_training": sum(picture in taught for picture in examined),
+        "files_with_a_copy_in_training": sum(picture in trained for picture in validated),
         "reported": round(reported, 4),
         "interval": [round(interval.low or 0, 4), round(interval.high or 0, 4)],
         "unseen": round(true.accuracy.value or 0.0, 4),
@@ -127,7 +127,7 @@ def evaluated(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path, nargs="?")
-    parser.add_argument("--pictures", type=int, default=278)
+    parser.add_argument("--images", type=int, default=278)
     parser.add_argument("--files", type=int, default=1872)
     parser.add_argument("--minutes", type=float, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -135,7 +135,7 @@ def main() -> None:
     chance = random.Random(asked.seed)
     drawn = tempfile.TemporaryDirectory()
     photos = photos_of(asked.folder or draw_photos(Path(drawn.name), asked.seed), chance)
-    pictures, rest = photos[: asked.pictures], photos[asked.pictures :]
+    pictures, rest = photos[: asked.images], photos[asked.images :]
     unseen = [Sample(path.stem, path, (path.parent.name,), "EVAL") for path in rest]
     with tempfile.TemporaryDirectory() as target:
         copies = make_copies(pictures, asked.files, Path(target), chance)
@@ -145,7 +145,7 @@ def main() -> None:
             "minutes": asked.minutes,
             "seed": asked.seed,
         }
-        for name, sides in (("ours", split_as_we_do(copies)), ("random", split_at_random(copies))):
+        for name, sides in (("ours", split_as_the_product(copies)), ("random", split_at_random(copies))):
             found[name] = evaluated(copies, sides, unseen, asked.minutes, asked.seed)
     print(json.dumps(found))
 

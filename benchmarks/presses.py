@@ -1,22 +1,22 @@
-"""How many presses of a key or a mouse button it takes to label a set correctly, starting from nothing.
+"""The number of key presses and clicks that it takes to label a set correctly, starting without labels.
 
     python -m benchmarks.presses DATA ... [--page 100]
 
-A script acts as a careful person who sees the truth of every image on the page, through the product's own
-deeds and jobs. The labels exist already (making one is its name and Enter, once). What it presses:
+A script simulates a careful person who knows the label of every image on the page, with the product's own
+actions and jobs. The labels exist already (adding one is its name and Enter, once). Its strategy:
 
-* Unlabeled, most useful first: the key of the label, one press an image, which moves on by itself; until
+* Unlabeled, in suggested order: the key of the label, one press per image, which moves to the next; until
   every label has two images, or FIRST images a label were shown.
-* To Be Confirmed, surest first, a page at a time: where all is right, one press confirms the page. Where the
-  first ENOUGH or more are right, a click on the first, one with Shift on the last, and one press confirm
-  these. Where few are wrong, a click on each wrong one (with Ctrl), a key for each label that they really
-  have, and one press that confirms the rest. The person does what costs least for each image.
-* Where none of this costs less than a press an image, the next UNSURE ones of Unlabeled, most useful first,
-  one press each, so that the suggestions learn most.
+* To Be Confirmed, by falling confidence, a page at a time: where all are right, one press confirms the page.
+  Where the first ENOUGH or more are right, a click on the first, one with Shift on the last, and one press
+  confirm these. Where few are wrong, a click on each wrong one (with Ctrl), a key for each label that they
+  really have, and one press that confirms the rest. The option with the fewest presses per image is chosen.
+* Where none of this costs less than one press per image, the next UNSURE images of Unlabeled, in suggested
+  order, one press each, which improve the suggestions most.
 
 Suggestions are refreshed after every page, as the worker does while a person looks at the next one. In the
-end every image carries its true label; the script checks it. DATA is a layout that the engine's command line
-reads; images of its test side are left out.
+end every image has its true label, which the script checks. DATA is a layout that the engine's command line
+reads; its test images are left out.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     python -m benchmarks.probe DATA
 
-What browser tools for teaching a classifier do: eager PyTorch, channels last, float32, 224 pixels, batches
-of 32, no search. It trains on everything that is not the test side and prints one JSON object with its
-figures on the test side.
+The method of browser tools that train a classifier: eager PyTorch, channels last, float32, 224 pixels,
+batches of 32, no search. It trains on all images but the test images, and prints one JSON object with its
+figures on the test images.
 """
 
 from __future__ import annotations

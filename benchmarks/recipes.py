@@ -1,10 +1,10 @@
-"""What each fine-tuning recipe is worth, by cross-validation over all images of a data set.
+"""The accuracy of each fine-tuning recipe, by cross-validation over all images of a data set.
 
     python -m benchmarks.recipes DATA [--folds 5] [--epochs N] [--most 2000] [--network 0]
 
 Every fold is left out once. In one run, on the same folds and pixels: the linear head on frozen features at
 the size that is fine-tuned; the last blocks and the whole network, both from that head and for as many epochs
-(the engine's wish, unless given); the head on deep features at the network's own size; and each of the
+(the engine's choice, unless given); the head on deep features at the network's own size; and each of the
 fine-tuned networks mixed half and half with it, as the engine mixes. Mean accuracy over the folds, its
 standard error, seconds of one training, and those as a share of the whole network's. `--most` images are
 picked at random.
@@ -46,7 +46,7 @@ def read_pixels(paths: list[Path], largest: int, folder: Path) -> np.ndarray:
 
 
 class Recipes:
-    """The images of one data set, and what is measured on them: hits and seconds of each recipe."""
+    """The images of a data set, and the measured hits and seconds of each recipe."""
 
     def __init__(self, source: Path, most: int, network: int, epochs: int | None, folder: Path) -> None:
         samples = [*layouts.samples_for_fit(source, None, 0), *layouts.samples_for_evaluation(source)]
@@ -101,18 +101,18 @@ class Recipes:
         }
         for name, plan in plans.items():
             began = time.monotonic()
-            member = finetune.fine_tune(
-                replace(self.tuned, head=start),
-                self.pixels,
-                self.targets,
-                seen,
-                np.ones(len(self.pixels)),
-                plan,
-                False,
-                0,
-                "cpu",
-                lambda share: None,
+            job = finetune.FinetuneJob(
+                member=replace(self.tuned, head=start),
+                plan=plan,
+                pixels=self.pixels,
+                targets=self.targets,
+                row_weights=np.ones(len(self.pixels)),
+                rows=seen,
+                is_multi_label=False,
+                seed=0,
+                device="cpu",
             )
+            member = finetune.fine_tune(job, lambda share: None)
             seconds = time.monotonic() - began
             table = features.extract_features(
                 member, self.pixels, torch.get_num_threads(), "cpu", lambda share: None, unseen.tolist()

@@ -7,16 +7,16 @@ BUNDLE is a trained model's folder (`python -m training.engine fit`). Printed is
 from one run on one machine, clients included:
 
   single      p50 and p95 ms of one call after the other: over HTTP, and of decoding, resizing and the network
-              in this process; their ratios. Both are asked in turns, so that a busy minute meets both
+              in this process; their ratios. Calls alternate, so that a busy minute affects both
   throughput  calls a second of 1, 4, 16, 64 clients that never pause, with p95 and what was not answered with
               200, beside the best of the bare model with 1, 2 or 4 threads
   storm       `--calls` calls while versions change places, web workers are killed and another service stops:
-              wrong answers, statuses, lost connections (each asked again), feedback that is not kept
+              wrong answers, statuses, lost connections (each call is repeated), feedback that is lost
   hostile     bombs, cut off files, wrong parts, 10,000 parts, slow bodies: statuses, memory before and after
-  batch       with --photos: so many pictures in a zip archive, the worker killed on the way: what is missing,
+  batch       with --photos: so many images in a zip archive, the worker killed on the way: what is missing,
               twice or wrong in the results
   peers       with --peers: LitServe and FastAPI + PyTorch, each in an environment of its own
-              (benchmarks/peers/serving_peers.py), with the same network and picture
+              (benchmarks/peers/serving_peers.py), with the same network and image
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def bare_throughput(bundle: Path, photo: bytes, seconds: float) -> dict[str, flo
 
 
 def single(service: DeployedService, model: Bundle, photo: bytes) -> dict[str, Any]:
-    """One call after the other, in turns with the bare model."""
+    """Calls one after the other, alternating with the bare model."""
     caller, http, bare = service.caller(), list[float](), list[float]()
     for _ in range(TURNS):
         http += timed(lambda: caller.call(photo), TURN_CALLS)
@@ -90,25 +90,25 @@ def expected(models: dict[str, Bundle], photo: bytes) -> dict[str, tuple[str, fl
 
 
 def measure(asked: argparse.Namespace) -> dict[str, Any]:
-    """What the product does with the calls; told on standard error as it is found."""
+    """All measurements; each is printed on standard error when it is done."""
     photo, found = asked.photo.read_bytes(), dict[str, Any]()
     other = asked.other or asked.bundle
     models = {"V001": Bundle.load(asked.bundle, os.cpu_count()), "V002": Bundle.load(other, os.cpu_count())}
 
-    def tell(name: str, value: dict[str, Any]) -> None:
+    def report(name: str, value: dict[str, Any]) -> None:
         found[name] = value
         print(json.dumps({name: value}), file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory() as folder, Product(Path(folder) / "data") as product:
         services = deploy_two_services(product, asked.bundle, other)
         time.sleep(SETTLE_S)
-        tell("single", single(services[0], models["V001"], photo))
-        tell("throughput", throughput(services[0], asked.bundle, photo, asked.seconds))
-        tell("hostile", hostile(services[0], photo))
+        report("single", single(services[0], models["V001"], photo))
+        report("throughput", throughput(services[0], asked.bundle, photo, asked.seconds))
+        report("hostile", hostile(services[0], photo))
         if asked.photos:
             photos = sorted(asked.photos.rglob("*.jpg"))
-            tell("batch", batch(services[0], models["V001"], photos, asked.batch))
-        tell("storm", Storm(services, expected(models, photo), photo, asked.calls).run())
+            report("batch", batch(services[0], models["V001"], photos, asked.batch))
+        report("storm", Storm(services, expected(models, photo), photo, asked.calls).run())
     return found
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.served import DeployedService, kill_worker
 from training.engine.bundle.bundle import Bundle
 
-KILL_AT = 0.3  # of the pictures
+KILL_AT = 0.3  # of the images
 LONGEST_S = 3600
 COMPARED = 100  # different photos whose answers are compared
 TOLERANCE = 2e-3
@@ -30,14 +30,14 @@ class BatchProgress:
 
     killed: int = 0
     done_when_killed: int = 0
-    silent_s: float = 0.0  # from the kill to the next picture
-    done: list[tuple[float, int]] = field(default_factory=list)  # (s, pictures)
+    silent_s: float = 0.0  # from the kill to the next image
+    done: list[tuple[float, int]] = field(default_factory=list)  # (s, images)
     state: str = ""
     link: str = ""
 
 
 def batch(service: DeployedService, bundle: Bundle, photos: Sequence[Path], count: int) -> dict[str, Any]:
-    """`count` pictures (`photos` over and over) and a broken one, in a zip archive that the form sends."""
+    """`count` images (`photos` over and over) and a broken one, in a zip archive that the form sends."""
     product = service.product
     product.sign_in("alice", service.password)
     inside = {f"photo-{number:06d}.jpg": photos[number % len(photos)] for number in range(count)}

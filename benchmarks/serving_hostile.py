@@ -1,4 +1,4 @@
-"""What nobody should send to a service, and what is answered; the memory of the web processes beside it."""
+"""Hostile requests to a service: response statuses, and the memory of the web processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.served import DeployedService, resident_mb
 
 
 def png_bomb(side: int) -> bytes:
-    """A picture of side × side black pixels, some kilobytes small."""
+    """An image of side × side black pixels, some kilobytes small."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         mark = zlib.crc32(kind + content).to_bytes(4, "big")

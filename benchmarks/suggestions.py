@@ -1,11 +1,11 @@
-"""How quick embeddings and suggestions are, against the physical limit of the machine, in one run.
+"""The speed of embeddings and suggestions, beside the physical limit of the machine, in one run.
 
     python -m benchmarks.suggestions [--images 20000] [--photos FOLDER]
 
 embed      the labeling worker's job on stored images (reading, network, storing), against the engine's own
-           `features.extract` of the same network on pixels in memory
+           `features.extract_features` of the same network on pixels in memory
 refresh    the job that suggests a label for every unlabeled image, with 600 labeled ones and 30 labels: cold
-           (all vectors are read) and warm (as after every deed); against the bare products of its matrices
+           (all vectors are read) and warm (as after every action); beside the bare products of its matrices
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def refresh(images: int) -> None:
     relabel(project)
     warm = timed(suggest_labels.update_suggestions, project.pk)
     floor = bare(images)
-    times = f"cold {cold:.2f} s, after a deed {warm:.2f} s, nothing new {again:.2f} s"
+    times = f"cold {cold:.2f} s, after an action {warm:.2f} s, nothing new {again:.2f} s"
     print(f"refresh of {images:,} unlabeled: {times}; bare products {floor:.2f} s, ratio {warm / floor:.0f}")
 
 
@@ -163,7 +163,7 @@ def make_project_with_embeddings(images: int) -> Any:
 
 
 def relabel(project: Any) -> None:
-    """A person's deed: twenty more labels."""
+    """An action of a user: twenty more labels."""
     from projects.labels import actions
 
     waiting = project.images.unlabeled().order_by("pk").values_list("pk", flat=True)[:20]

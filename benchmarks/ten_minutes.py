@@ -1,11 +1,11 @@
-"""The same work through Label Studio and through exeml: bring pictures in, then save labels one by one.
+"""The same work in Label Studio and in exeml: import images, then save labels one by one.
 
-    python -m benchmarks.ten_minutes --label-studio FOLDER/bin/label-studio [--images 10000] [--labels 1000]
+python -m benchmarks.ten_minutes --label-studio FOLDER/bin/label-studio [--images 10000] [--labels 1000]
 
 Label Studio is the PyPI package in an environment of its own (`pip install label-studio`), started as its
-documentation says; exeml is `manage.py up` with all its workers, so that it also makes thumbnails, looks for
-copies and learns suggestions meanwhile. Both get the same generated photos from three connections, and the
-labels from one, each as one request, as the pages send them.
+documentation says; exeml is `manage.py up` with all its workers, so that it also makes thumbnails, searches
+for duplicates and fits suggestions meanwhile. Both get the same generated photos from three connections, and
+the labels from one, each as one request, as the pages send them.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def multipart(name: str, files: Sequence[tuple[str, bytes]]) -> bytes:
 
 
 class Connection:
-    """One kept-alive connection. Raises RuntimeError where an answer is no success."""
+    """A kept-alive connection. Raises RuntimeError for a response that is no success."""
 
     def __init__(self, port: int, headers: dict[str, str]) -> None:
         self._http = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
@@ -95,7 +95,7 @@ class Connection:
 def in_batches(
     pictures: Sequence[bytes], size: int, connect: Callable[[], Connection], path: str, name: str
 ) -> float:
-    """Seconds of sending all pictures in requests of `size` files."""
+    """Seconds of sending all images in requests of `size` files."""
     batches = [
         [(f"photo-{n}.jpg", pictures[n]) for n in range(start, min(start + size, len(pictures)))]
         for start in range(0, len(pictures), size)

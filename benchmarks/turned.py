@@ -1,12 +1,12 @@
-"""What images turned by quarters bring to a head on frozen features, and whether the engine would use them.
+"""The gain of a head on frozen features from rotated images, and whether the engine would use them.
 
     python -m benchmarks.turned DATA [--train 1000] [--test 2000] [--upright]
 
-DATA is a layout with a test side. Its images are turned by quarters at random, as things are that were
-photographed from above; `--upright` leaves them. On EfficientNet-Lite0's deep features heads are fitted on
-the plain training images alone, and with one and with three turned views of them, and judged once on the test
-side: log loss (the engine's), accuracy, and the errors as a share of those without turned views. `asked` is
-the ratio of losses that the engine finds on the training images, and whether it would turn.
+DATA is a layout with test images. All images are rotated by random quarter turns, as in photos taken from
+above; `--upright` leaves them as they are. On EfficientNet-Lite0's deep features heads are fitted on the
+plain training images alone, and with one and three rotated views of them, and evaluated once on the test
+images: log loss (the engine's), accuracy, and the errors as a share of those without rotated views. `asked`
+is the ratio of losses that the engine measures on the training images, and whether it would use rotations.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def at_most(samples: list[Sample], most: int) -> list[Sample]:
 
 
 def tables(member: Member, pixels: np.ndarray, views: int) -> list[Tensor]:
-    """Features [N, F] of the pixels, and of those turned by one, two and three quarters."""
+    """Features [N, F] of the pixels, and of the pixels after one, two and three quarter turns."""
     threads = torch.get_num_threads()
     return [
-        features.extract_features(member, pixels, threads, "cpu", lambda share: None, turns=turns)
-        for turns in range(views)
+        features.extract_features(member, pixels, threads, "cpu", lambda share: None, quarters=quarters)
+        for quarters in range(views)
     ]
 
 
-def probe_ratio(member: Member, plain: Tensor, turned: Tensor, targets: np.ndarray) -> float:
+def probe_ratio(member: Member, plain: Tensor, rotated: Tensor, targets: np.ndarray) -> float:
     """The engine's question (`invariance`), on features that are there."""
     rows = np.sort(np.random.default_rng(0).permutation(len(targets))[: augmentation_probe.PROBE_IMAGES])
     width, folds = member.network.features, linear_head.make_folds(targets, 5, 0)[rows]
@@ -57,14 +57,16 @@ def probe_ratio(member: Member, plain: Tensor, turned: Tensor, targets: np.ndarr
             np.ones(len(rows)),
             lambda: None,
             [augmentation_probe.START_STRENGTH],
-        ).verdict.loss
-        for views in ([plain], [plain, turned])
+        ).score.loss
+        for views in ([plain], [plain, rotated])
     )
     return both / alone
 
 
-def compare(views: list[Tensor], judged: Tensor, member: Member, known: np.ndarray, new: np.ndarray) -> None:
-    """A table of heads fitted on some of the views [N, F] and judged on features [M, F]."""
+def compare(
+    views: list[Tensor], test_features: Tensor, member: Member, known: np.ndarray, new: np.ndarray
+) -> None:
+    """Print a table of heads fitted on some of the views [N, F] and evaluated on features [M, F]."""
     print(ROW.format("views", "loss", "accuracy", "ratio"))
     folds, weights = linear_head.make_folds(known, budget.fold_count(len(known)), 0), np.ones(len(known))
     parts = torch.split(views[0], list(member.taps), dim=1)
@@ -73,10 +75,10 @@ def compare(views: list[Tensor], judged: Tensor, member: Member, known: np.ndarr
     for count in (1, 2, 4):
         joined = torch.stack(views[:count]) / scale
         head = linear_head.cross_validate(joined, known, folds, False, weights, lambda: None).head
-        found = score_logits((judged / scale @ head.weight.T + head.bias).numpy(), new, False)
+        found = score_logits((test_features / scale @ head.weight.T + head.bias).numpy(), new, False)
         errors.append(1 - found.accuracy)
         share = errors[-1] / max(errors[0], 1e-9)
-        name = "plain" if count == 1 else f"and {count - 1} turned"
+        name = "plain" if count == 1 else f"and {count - 1} rotated"
         print(ROW.format(name, f"{found.loss:.4f}", f"{found.accuracy:.4f}", f"{share:.2f}"))
 
 
@@ -99,11 +101,11 @@ def main() -> None:
         pixels = np.array(read_pixels([one.path for one in train + test], kind.resolution, Path(folder)))
     turns = np.random.default_rng(0).integers(4, size=len(pixels)) * (not options.upright)
     pixels = np.stack([np.rot90(square, turn) for square, turn in zip(pixels, turns, strict=True)])
-    views, judged = tables(member, pixels[:known], 4), tables(member, pixels[known:], 1)[0]
+    views, test_features = tables(member, pixels[:known], 4), tables(member, pixels[known:], 1)[0]
     ratio = probe_ratio(member, views[0], views[1], targets[:known])
     print(f"{options.data.name}: {known} train, {len(test)} test; asked {ratio:.3f}: ", end="")
     print("it turns" if ratio < augmentation_probe.MAX_ROTATION_RATIO else "it does not turn")
-    compare(views, judged, member, targets[:known], targets[known:])
+    compare(views, test_features, member, targets[:known], targets[known:])
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Does a model know what it does not know? A label is left out of the training and must be called unknown.
+"""Detection of unknown images: of a label that is left out of the training, and of other data sets.
 
     python -m benchmarks.unknown DATA OTHER [OTHER ...] [--leave-out LABEL ...] [--minutes 0.5] [--single]
 
-For each label that is left out one model is fitted on the other labels of DATA. Then it sees three kinds of
-test pictures: known ones, those of the label left out (the hard case: they look alike), and those of each
-OTHER data set. One line of JSON a kind: the AUROC of known against strange pictures, by confidence, distance
-and familiarity, and the share of each kind that is called unknown. `--single` admits only the fastest
-network, which is often the fine-tuned one alone.
+For each label that is left out one model is fitted on the other labels of DATA. It then predicts three
+kinds of test images: known ones, those of the label left out (the hard case, as they look similar), and those
+of each OTHER data set. One line of JSON per kind: the AUROC of known against unknown images, by confidence,
+distance and familiarity, and the share of each kind that is called unknown. `--single` admits only the
+fastest network, whose best model is often the fine-tuned one alone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def novelty_scores(bundle: Bundle, samples: Sequence[Sample]) -> list[NoveltySco
 
 
 def measures(judgements: Sequence[NoveltyScore]) -> dict[str, np.ndarray]:
-    """Numbers [N] that are larger where a picture is better known."""
+    """Numbers [N] that are larger where an image is better known."""
     return {
         "confidence": np.array([one.confidence for one in judgements]),
         "distance": np.array([-(one.distance or 0) for one in judgements]),

@@ -1,4 +1,4 @@
-"""Do the pages stay usable while a training runs on the same cores?
+"""Response times of the pages while a training runs on the same cores.
 
 `python -m benchmarks.while_training` starts the real product in a folder of its own, asks for the grid of
 Label Data and for the polled status fragment, first at rest, then while the sample project trains, and prints

@@ -1,10 +1,10 @@
-"""How many wrong labels the product suspects, and how many of its suspected_labels are right.
+"""Precision and recall of the search for wrong labels.
 
     python -m benchmarks.wrong_labels DATA ... [--wrong 0.05] [--seeds 3]
 
-Every image of DATA (without its test side) gets its true label, but a share of them, drawn by seed, another
-one. Precision is among the suspected images, recall among those with a wrong label; `named` says in how many
-of the found ones the label that the product proposes is the true one.
+Every image of DATA (without its test images) gets its true label, but a share of them, drawn by seed, another
+one. Precision is among the suspected images, recall among those with a wrong label; `named` is the share of
+the found ones for which the product proposes the true label.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def run(data: Path, share: float, seeds: int) -> None:
         for name in names:
             actions.apply(project, [pk for pk, one in given.items() if one == name], add=[name], by=None)
         find_issues.update_issues(project.pk)
-        found = dict(project.images.exclude(suspected_label=None).values_list("pk", "suspicion__name"))
+        found = dict(project.images.exclude(suspected_label=None).values_list("pk", "suspected_label__name"))
         suspected += len(found)
         wrong_count += len(wrong)
         right += len(wrong & found.keys())

@@ -1,4 +1,4 @@
-"""What the peers share: their arguments, their rows, the weights and the form of the answer."""
+"""Shared by the peers: arguments, rows, weights and the form of the result."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The network of a bundle served by others: LitServe, and FastAPI + PyTorch; each at its best setting.
 
-Both decode and resize a picture as the product does. LitServe asks the same OpenVINO model as the product;
+Both decode and resize an image as the product does. LitServe asks the same OpenVINO model as the product;
 FastAPI asks PyTorch, eager, with the bundle's weights. Their packages are installed into an environment of
 their own, which sees the product's packages for torch and OpenVINO.
 

@@ -1,4 +1,4 @@
-"""Generated pictures that a network can tell apart: stripes of a direction and colour for each label."""
+"""Generated images that a network can tell apart: stripes of a direction and colour for each label."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A fit with the smallest network on generated pictures: files, events, limits, stopping, resuming."""
+"""A fit with the smallest network on generated images: files, events, limits, stopping, resuming."""
 
 import json
 import shutil
@@ -205,7 +205,7 @@ def test_much_more_time_teaches_the_images_that_a_short_limit_left_out(
     assert taught(600) == len(many)
     assert json.loads(clock.read_text())["used_s"] > used
     events = (tmp_path / "events.jsonl").read_text()
-    assert events.count("the search begins anew") == 1
+    assert events.count("the search starts again") == 1
 
 
 @pytest.mark.usefixtures("tiny_network")
@@ -322,7 +322,7 @@ def test_copies_are_held_out_together(samples: list[Sample], tmp_path: Path) -> 
     Image.open(first.path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(copy)
     diary = Diary(stop_after="best")
     fit([*samples, replace(first, id="copy", path=copy)], quick_config(), tmp_path, diary, diary.should_stop)
-    assert any(event.message.startswith("1 images are copies") for event in diary.events)
+    assert any(event.message.startswith("Duplicates found: 1.") for event in diary.events)
 
 
 @pytest.mark.usefixtures("tiny_network")

@@ -1,12 +1,12 @@
 """AutoML for image classification: plain values in, files and events out. Importing this loads no torch.
 
-The deeds live in their own modules: `fitting.fit`, `evaluating.evaluate`, `bundle.Bundle`.
+Entry points: `fit.fit`, `evaluation.evaluate.evaluate`, `bundle.bundle.Bundle`.
 """
 
 import os
 
-# Read by torch's OpenMP when it loads: threads that wait for each other spin for microseconds, not
-# milliseconds. With other work on the cores a training step is then twice as quick, on idle ones the same.
+# torch's OpenMP reads this when it loads: waiting threads spin for microseconds, not milliseconds. With other
+# work on the cores a training step then takes half the time; on idle cores nothing changes.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 from training.engine.config import (

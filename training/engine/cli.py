@@ -1,6 +1,6 @@
 """The engine's command line: fit, evaluate, predict, latency and networks, with no database.
 
-Exit codes: 0 done, 1 an expected ending that one sentence on standard error explains, 2 wrong usage,
+Exit codes: 0 success, 1 an expected failure, explained in one sentence on standard error, 2 wrong usage,
 130 interrupted.
 """
 
@@ -38,13 +38,13 @@ def main(arguments: Sequence[str]) -> int:
         "networks": _networks_command,
     }
     try:
-        answer = commands[options.command](options)
+        output = commands[options.command](options)
     except EngineError as problem:
         sys.stderr.write(f"{problem}\n")
         return 1
     except KeyboardInterrupt:
         return 130
-    sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n" if options.json else _as_text(answer))
+    sys.stdout.write(json.dumps(output, ensure_ascii=False) + "\n" if options.json else _as_text(output))
     return 0
 
 
@@ -59,33 +59,33 @@ def _parser() -> argparse.ArgumentParser:
     fit.add_argument(
         "--train-ratio",
         type=float,
-        help="share of the images that trains, where DATA names no validation side; default 0.8, or all "
-        "where DATA has a test side, which `fit` never opens",
+        help="share of the images to train on, where DATA has no validation images; default 0.8, or all "
+        "where DATA has test images, which `fit` never opens",
     )
     fit.add_argument("--base", type=_bundle_path, metavar="BUNDLE")
     fit.add_argument("--seed", type=int, default=0)
     fit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    judge = commands.add_parser("evaluate", help="judge a model on labeled images")
-    judge.add_argument("bundle", type=_bundle_path, metavar="BUNDLE")
-    judge.add_argument("source", type=Path, metavar="DATA")
-    predict = commands.add_parser("predict", help="name pictures")
+    evaluation = commands.add_parser("evaluate", help="evaluate a model on labeled images")
+    evaluation.add_argument("bundle", type=_bundle_path, metavar="BUNDLE")
+    evaluation.add_argument("source", type=Path, metavar="DATA")
+    predict = commands.add_parser("predict", help="predict the labels of images")
     predict.add_argument("bundle", type=_bundle_path, metavar="BUNDLE")
     predict.add_argument("files", type=Path, nargs="+", metavar="FILE")
-    latency = commands.add_parser("latency", help="how long one picture takes")
+    latency = commands.add_parser("latency", help="milliseconds for one image")
     latency.add_argument("bundle", type=_bundle_path, metavar="BUNDLE")
-    for one in (fit, latency):
-        one.add_argument("--hardware", choices=("CPU", "NV_P4"), default="NV_P4")
-    known = commands.add_parser("networks", help="the networks that are known, and where their weights lie")
-    known.add_argument("--fetch", nargs="+", metavar="NAME", default=[], help="download weights first")
-    for one in (fit, judge, predict, latency):
-        one.add_argument("--threads", type=int)
-    for one in (fit, judge, predict, latency, known):
-        one.add_argument("--json", action="store_true", help="print one JSON object last")
+    for command in (fit, latency):
+        command.add_argument("--hardware", choices=("CPU", "NV_P4"), default="NV_P4")
+    networks = commands.add_parser("networks", help="list the networks and the files of their weights")
+    networks.add_argument("--fetch", nargs="+", metavar="NAME", default=[], help="download weights first")
+    for command in (fit, evaluation, predict, latency):
+        command.add_argument("--threads", type=int)
+    for command in (fit, evaluation, predict, latency, networks):
+        command.add_argument("--json", action="store_true", help="print one JSON object last")
     return parser
 
 
 def _bundle_path(text: str) -> Path:
-    """A bundle, or the folder of a run that holds one."""
+    """The path of a bundle, which may be given by the folder of the fit that made it."""
     path = Path(text)
     return path / "bundle" if (path / "bundle" / "bundle.json").is_file() else path
 
@@ -115,7 +115,7 @@ def _fit_command(options: argparse.Namespace) -> CommandOutput:
         "accuracy": evaluation.report.accuracy.value if evaluation else result.best.accuracy,
         "macro_f1": evaluation.report.macro_f1 if evaluation else result.macro_f1,
         "best": asdict(result.best),
-        "candidates": [asdict(one) for one in result.candidates],
+        "candidates": [asdict(candidate) for candidate in result.candidates],
         "stop_reason": result.stop_reason,
         "seconds": result.seconds_by_phase,
         "images_per_second": result.images_per_second,
@@ -140,7 +140,7 @@ def _evaluate_command(options: argparse.Namespace) -> CommandOutput:
         "macro_f1": figures.macro_f1,
         "macro_precision": figures.macro_precision,
         "macro_recall": figures.macro_recall,
-        "per_label": [asdict(one) for one in figures.per_label],
+        "per_label": [asdict(report) for report in figures.per_label],
         "n": figures.n,
         "unreadable": list(evaluation.unreadable),
     }
@@ -148,13 +148,15 @@ def _evaluate_command(options: argparse.Namespace) -> CommandOutput:
 
 def _predict_command(options: argparse.Namespace) -> CommandOutput:
     bundle = Bundle.load(options.bundle, options.threads)
-    answers = []
+    predictions = []
     for file in options.files:
-        found = bundle.answer(file)
-        ranked = sorted(zip(bundle.labels, map(float, found.scores), strict=True), key=lambda pair: -pair[1])
-        named = {"file": str(file), "predicted": list(found.predicted_labels), "scores": ranked[:5]}
-        answers.append(named | asdict(found.novelty_score))
-    return {"predictions": answers}
+        prediction = bundle.answer(file)
+        ranked = sorted(
+            zip(bundle.labels, map(float, prediction.scores), strict=True), key=lambda pair: -pair[1]
+        )
+        entry = {"file": str(file), "predicted": list(prediction.predicted_labels), "scores": ranked[:5]}
+        predictions.append(entry | asdict(prediction.novelty_score))
+    return {"predictions": predictions}
 
 
 def _latency_command(options: argparse.Namespace) -> CommandOutput:
@@ -165,32 +167,34 @@ def _latency_command(options: argparse.Namespace) -> CommandOutput:
     if hardware == "CPU":
         photo = Image.effect_noise((800, 600), 60).convert("RGB")
         return {"hardware": hardware, "is_measured": True, **bundle.measure_ms([photo])}
-    parts = [(get_network(one["network"]), one["resolution"]) for one in bundle.description["members"]]
+    parts = [
+        (get_network(member["network"]), member["resolution"]) for member in bundle.description["members"]
+    ]
     ms = estimate_total_ms(parts, hardware)
     return {"hardware": hardware, "is_measured": False, "p50": ms, "p95": ms}
 
 
 def _networks_command(options: argparse.Namespace) -> CommandOutput:
     for name in options.fetch:
-        wanted = get_network(name)
-        if not wanted.package:
-            weights.download(wanted.timm_name)
+        network = get_network(name)
+        if not network.package:
+            weights.download(network.timm_name)
     return {
         "networks": [
             {
-                "name": one.name,
-                "file": str(file) if (file := one.weights_file()) else None,
-                "resolutions": list(one.resolutions),
-                "parameters": one.parameters,
-                "macs": one.macs,
+                "name": network.name,
+                "file": str(file) if (file := network.weights_file()) else None,
+                "resolutions": list(network.resolutions),
+                "parameters": network.parameters,
+                "macs": network.macs,
             }
-            for one in NETWORKS
+            for network in NETWORKS
         ]
     }
 
 
 def _print_progress(event: Event) -> None:
-    """A line for each event, or one line with a bar on a terminal."""
+    """Print a line for each event, or on a terminal a single line with a progress bar."""
     if not sys.stderr.isatty():
         if event.kind != "progress":
             sys.stderr.write(f"{event.elapsed_s:7.1f} s  {event.message}\n")
@@ -200,11 +204,13 @@ def _print_progress(event: Event) -> None:
     sys.stderr.flush()
 
 
-def _as_text(answer: CommandOutput) -> str:
-    """One line for each figure; what is long stays with --json."""
-    lines = [f"{name}: {value}" for name, value in answer.items() if not isinstance(value, list | dict)]
-    for one in answer.get("predictions", []):
-        lines.append(f"{one['file']}: {', '.join(one['predicted'])} ({one['scores'][0][1]:.3f})")
-    for one in answer.get("networks", []):
-        lines.append(f"{one['name']:<18} {one['macs'] / 1e9:5.1f} G  {one['file'] or 'not on this machine'}")
+def _as_text(output: CommandOutput) -> str:
+    """One line for each figure; lists and tables are printed with --json alone."""
+    lines = [f"{name}: {value}" for name, value in output.items() if not isinstance(value, list | dict)]
+    for entry in output.get("predictions", []):
+        lines.append(f"{entry['file']}: {', '.join(entry['predicted'])} ({entry['scores'][0][1]:.3f})")
+    for entry in output.get("networks", []):
+        lines.append(
+            f"{entry['name']:<18} {entry['macs'] / 1e9:5.1f} G  {entry['file'] or 'not on this machine'}"
+        )
     return "\n".join(lines) + "\n"

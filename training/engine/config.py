@@ -1,4 +1,4 @@
-"""What goes into a fit and what comes out of it: plain values, no torch."""
+"""Inputs and results of a fit: plain values, no torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EventKind = Literal["phase", "progress", "candidate", "best", "note"]
 
 
 class EngineError(Exception):
-    """An expected ending. `cause` and `remedy` are one plain sentence each, made for the user."""
+    """An expected ending. `cause` and `remedy` are one sentence each, shown to the user."""
 
     def __init__(self, cause: str, remedy: str) -> None:
         super().__init__(f"{cause} {remedy}".strip())
@@ -31,7 +31,7 @@ class StoppedBeforeModel(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One labeled image. `labels` holds exactly one label unless the project is multi-label."""
+    """A labeled image. `labels` holds exactly one label unless the project is multi-label."""
 
     id: str
     path: Path
@@ -41,7 +41,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class FitConfig:
-    """The limits and choices of one fit. Times in seconds unless the name says ms."""
+    """The settings of a fit. Times are in seconds unless the name says ms."""
 
     max_seconds: float
     hardware: Hardware = "NV_P4"
@@ -55,10 +55,10 @@ class FitConfig:
 
 @dataclass(frozen=True, slots=True)
 class CandidateReport:
-    """One thing the search tried. `accuracy` is on the internal validation; `error` is empty if none.
+    """A candidate of the search. `accuracy` is on held-out images of the fit; `error` is empty on success.
 
-    `inference_ms` is the time of one image on the expected hardware: measured for CPU (`is_measured`),
-    an estimate for NV_P4. `place` is its place in the search where its weights were kept (keeping.py).
+    `inference_ms` is for one image on the expected hardware: measured for CPU (`is_measured`), an estimate
+    for NV_P4. `place` is the place in the search where the weights were stored (candidate_store.py).
     """
 
     network: str
@@ -76,7 +76,7 @@ class CandidateReport:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something to tell while fitting. `fraction` is of the current phase, 0 to 1.
+    """Progress of a fit. `fraction` is of the current phase, 0 to 1.
 
     `remaining_s` estimates the time left until fitting *and* evaluation end.
     """
@@ -92,11 +92,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """The end of a fit. `curve` holds (elapsed seconds, internal accuracy of the best model so far).
+    """The result of a fit. `curve` holds (elapsed seconds, accuracy of the best model so far).
 
-    `macro_f1` is the best model's on the internal validation. `images_per_second` counts passes through
-    frozen networks, loading them excluded; None where a killed run had made all features. `kept` holds the
-    other candidates (keeping.py).
+    `macro_f1` is the best model's on held-out images. `images_per_second` counts passes through frozen
+    networks, loading them excluded; None where a killed run had extracted all features. `candidates_file`
+    holds the weights of all candidates (candidate_store.py).
     """
 
     bundle: Path

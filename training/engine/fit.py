@@ -1,6 +1,6 @@
-"""Fit a classifier under a time limit, read top to bottom: pixels, frozen features with heads, fine-tuning.
+"""Fit a classifier under a time limit, from top to bottom: decode, heads on frozen features, fine-tuning.
 
-Only TRAIN samples are opened. From the first head on there is always a model in `workdir/bundle`.
+Only TRAIN samples are opened. Once the first head is fitted, `workdir/bundle` always holds a model.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from training.engine.search.linear_probe import (
     fit_joint_head,
     member_key,
 )
-from training.engine.search.prepare import label_names, load_training_data, prepare_workdir
-from training.engine.search.state import Candidate, Search
+from training.engine.search.prepare import choose_device, label_names, load_training_data, prepare_workdir
+from training.engine.search.state import Candidate, Run, SearchState
 from training.engine.search.trials import run_rounds
 
 
@@ -56,86 +56,97 @@ def fit(
     expected ending, StoppedBeforeModel when the user stops before a model exists.
     """
     train = [sample for sample in samples if sample.split == "TRAIN"]
-    evaluations = len(samples) - len(train)
+    eval_images = len(samples) - len(train)
     labels = label_names(train)
     prepare_workdir(workdir, train, config)
     clock = RunClock.open(workdir, config.max_seconds, report, should_stop)
-    clock.reserve_s = min(budget.evaluation_reserve_s(evaluations), config.max_seconds / 3)
+    clock.reserve_s = min(budget.evaluation_reserve_s(eval_images), config.max_seconds / 3)
     threads = config.threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
-    search: Search | None = None
+    run = Run(config, clock, workdir, threads, choose_device(config), eval_images)
+    search: SearchState | None = None
+    unreadable: tuple[str, ...] = ()
     stop_reason: StopReason = "converged"
     try:
-        search, unreadable = load_training_data(train, labels, config, workdir, clock, threads)
-        search.eval_images = evaluations
+        data, unreadable = load_training_data(train, labels, run)
+        search = SearchState(run, data)
         _run_stages(search, _networks_to_try(search))
         stop_reason = "time limit" if clock.is_short else "converged"
-    except FitStopped as halt:
-        stop_reason = halt.reason
-    return _finish(search, clock, stop_reason, unreadable if search else ())
+    except FitStopped as stopped:
+        stop_reason = stopped.reason
+    return _finish(search, clock, stop_reason, unreadable)
 
 
-def _run_stages(search: Search, options: list[Member]) -> None:
-    """The stages in their order. Raises Halt."""
-    singles, left = _fit_linear_heads(search, options, [], budget.HEADS_SHARE * search.config.max_seconds)
+def _run_stages(search: SearchState, networks: list[Member]) -> None:
+    """Run the stages in their order. Raises FitStopped when the user or the clock ends the fit."""
+    run = search.run
+    # 1. Linear heads on frozen features: seconds each, and they rank the networks for what follows.
+    singles, left = _fit_linear_heads(search, networks, [], budget.HEADS_SHARE * run.config.max_seconds)
+    # 2. Joint heads over the best networks: their features are in the checkpoint, so they cost little.
     _fit_joint_heads(search, singles)
-    if not run_rounds(search, singles) and left:  # the time that is too short for a fine-tuning
-        more, _ = _fit_linear_heads(search, left, singles, budget.LATE_SHARE * search.clock.left())
+    # 3. Fine-tuning. Where the time is too short for one, it still suffices for more linear heads.
+    if not run_rounds(search, singles) and left:
+        more, _ = _fit_linear_heads(search, left, singles, budget.LATE_SHARE * run.clock.left())
         if more:
             _fit_joint_heads(search, singles + more)
 
 
 def _fit_linear_heads(
-    search: Search, options: list[Member], before: list[Candidate], allowed_s: float
+    search: SearchState, networks: list[Member], before: list[Candidate], allowed_s: float
 ) -> tuple[list[Candidate], list[Member]]:
-    """A linear head for each network whose time is allowed, foretold by those `before`; and what is left."""
-    clock, singles, left = search.clock, list[Candidate](), list[Member]()
+    """Fit a linear head for each network that fits in `allowed_s`; gives the candidates and what is left.
+
+    The time of a network is estimated from the candidates so far, those `before` this call included.
+    Raises EngineError where no candidate exists in the end.
+    """
+    clock, singles, left = search.run.clock, list[Candidate](), list[Member]()
     began = clock.elapsed()
     error: EngineError | None = None
-    for member in options:
-        used, known = clock.elapsed() - began, before + singles
-        if known and used + _estimated_head_s(member, known) > allowed_s:
+    for member in networks:
+        used, earlier = clock.elapsed() - began, before + singles
+        if earlier and used + _estimated_head_s(member, earlier) > allowed_s:
             clock.is_short = True
             left.append(member)
             continue
         started = time.monotonic()
         try:
             with clock.phase("heads", f"{member.network.name} at {member.resolution}: features and head"):
-                contender = _fit_linear_head(search, member)
+                candidate = _fit_linear_head(search, member)
         except (RuntimeError, OSError, EngineError) as problem:
             error = problem if isinstance(problem, EngineError) else error
             name, seconds = member.network.name, time.monotonic() - started
-            search.failed(name, member.resolution, "linear head", seconds, str(problem))
+            search.add_failed(name, member.resolution, "linear head", seconds, str(problem))
             continue
-        search.consider(contender)
-        if contender.inference_ms <= search.config.max_inference_ms:
-            singles.append(contender)
-        if singles and not known:
-            _export_first_model(search, contender)
+        search.add(candidate)
+        if candidate.inference_ms <= search.run.config.max_inference_ms:
+            singles.append(candidate)
+        if singles and not earlier:
+            _export_first_model(search, candidate)
     if not before + singles:
         raise error or _too_slow_error(search)
     return singles, left
 
 
-def _export_first_model(search: Search, first: Candidate) -> None:
-    """The first model on disk, and whether turned pictures train as well."""
+def _export_first_model(search: SearchState, first: Candidate) -> None:
+    """Write the first model to disk, and find out whether rotated images should be trained on as well."""
     export_best(search)
     search.is_rotated = gains_from_rotation(search, first)
     if search.is_rotated:
-        search.clock.emit("note", "No side of the images is their top: turned ones train as well.")
+        search.run.clock.emit(
+            "note", "The images have no fixed orientation: rotated ones are trained on too."
+        )
         _fit_with_rotations(search, first.members, [first])
 
 
 def _estimated_head_s(member: Member, before: list[Candidate]) -> float:
-    """Seconds that a network's features and head will take: they grow with its operations."""
-    members = [one.members[0] for one in before]
-    operations = sum(registry.macs_at(one.network, one.resolution) for one in members)
-    return (
-        sum(one.seconds for one in before) * registry.macs_at(member.network, member.resolution) / operations
-    )
+    """Seconds for a network's features and head, in proportion to its multiply-adds."""
+    members = [candidate.members[0] for candidate in before]
+    operations = sum(registry.macs_at(other.network, other.resolution) for other in members)
+    used_s = sum(candidate.seconds for candidate in before)
+    return used_s * registry.macs_at(member.network, member.resolution) / operations
 
 
-def _fit_linear_head(search: Search, member: Member) -> Candidate:
+def _fit_linear_head(search: SearchState, member: Member) -> Candidate:
     started = time.monotonic()
     ms = search.latency_ms([member])
     choose_head_rows(search, member)
@@ -144,65 +155,73 @@ def _fit_linear_head(search: Search, member: Member) -> Candidate:
 
 
 def _candidate_of(fit: JointFit, recipe: str, ms: float, seconds: float) -> Candidate:
-    return Candidate(fit.members, recipe, fit.held_out, fit.known, fit.verdict, ms, seconds)
+    return Candidate(fit.members, recipe, fit.held_out, fit.is_held_out, fit.score, ms, seconds)
 
 
-def _fit_joint_heads(search: Search, singles: list[Candidate]) -> None:
-    """Several networks' features side by side: the best of each network, two, then three; then on disk."""
-    best = list({one.name: one for one in sorted(singles, key=lambda c: -c.verdict.loss)}.values())
-    best.sort(key=lambda contender: contender.verdict.loss)
+def _fit_joint_heads(search: SearchState, singles: list[Candidate]) -> None:
+    """Fit one head over the two, then the three best different networks, and write the best to disk."""
+    clock = search.run.clock
+    worst_first = sorted(singles, key=lambda candidate: -candidate.score.loss)
+    best = list({candidate.name: candidate for candidate in worst_first}.values())
+    best.sort(key=lambda candidate: candidate.score.loss)
     joined: tuple[Member, ...] = ()
     for count in range(2, min(3, len(best)) + 1):
         started = time.monotonic()
-        parts = tuple(contender.members[0] for contender in best[:count])
-        ms = search.latency_ms(parts)
-        if ms > search.config.max_inference_ms or search.clock.left() < 30:
+        members = tuple(candidate.members[0] for candidate in best[:count])
+        ms = search.latency_ms(members)
+        if ms > search.run.config.max_inference_ms or clock.left() < 30:
             break
-        with search.clock.phase("heads", "Joining networks"):
-            fit = fit_joint_head(search, parts)
-        search.consider(_candidate_of(fit, "joint linear head", ms, time.monotonic() - started))
-        joined = parts
+        with clock.phase("heads", "Joining networks"):
+            fit = fit_joint_head(search, members)
+        search.add(_candidate_of(fit, "joint linear head", ms, time.monotonic() - started))
+        joined = members
     if joined and search.is_rotated:
         _fit_with_rotations(search, joined, singles)
     export_best(search)
 
 
-def _fit_with_rotations(search: Search, members: tuple[Member, ...], singles: list[Candidate]) -> None:
-    """Their head once more, fitted on pictures turned by quarters as well, as far as there is time."""
-    most, allowed = budget.MAX_HEAD_ROWS, budget.ROTATION_SHARE * search.clock.left()
-    possible = [views for views in budget.ROTATION_VIEWS if views * len(search.head_rows) <= most]
-    in_time = [
-        views for views in possible if _estimated_rotations_s(search, members, singles, views) <= allowed
+def _fit_with_rotations(search: SearchState, members: tuple[Member, ...], singles: list[Candidate]) -> None:
+    """Fit the members' head again with images rotated by quarter turns, as many as there is time for."""
+    clock, allowed_s = search.run.clock, budget.ROTATION_SHARE * search.run.clock.left()
+    possible = [
+        views for views in budget.ROTATION_VIEWS if views * len(search.head_rows) <= budget.MAX_HEAD_ROWS
     ]
-    search.clock.is_short |= len(in_time) < len(possible)
-    if not in_time:
+    affordable = [
+        views for views in possible if _estimated_rotations_s(search, members, singles, views) <= allowed_s
+    ]
+    clock.is_short |= len(affordable) < len(possible)
+    if not affordable:
         return
     started = time.monotonic()
-    with search.clock.phase("heads", "Turned images: features and head"):
-        fit = fit_joint_head(search, members, in_time[0])
+    with clock.phase("heads", "Rotated images: features and head"):
+        fit = fit_joint_head(search, members, affordable[0])
+    # Stored with every version, so the wording stays.
     recipe = "joint linear head on turned images" if len(members) > 1 else "linear head on turned images"
     ms, seconds = search.latency_ms(members), time.monotonic() - started
-    search.consider(_candidate_of(fit, recipe, ms, seconds))
+    search.add(_candidate_of(fit, recipe, ms, seconds))
 
 
 def _estimated_rotations_s(
-    search: Search, members: Sequence[Member], singles: list[Candidate], views: int
+    search: SearchState, members: Sequence[Member], singles: list[Candidate], views: int
 ) -> float:
-    """Seconds for the features of turned pictures that are not there yet, and for a head on all of them."""
-    plain_s = {member_key(one.members[0]): one.seconds for one in singles}
-    missing = [
+    """Seconds for the features of rotated images that are not in the checkpoint, and for a head on all."""
+    plain_s = {member_key(candidate.members[0]): candidate.seconds for candidate in singles}
+    missing_s = sum(
         plain_s[member_key(member)]
         for member in members
-        for turns in range(1, views)
-        if not features_path(search, member, turns).exists()
-    ]
+        for quarters in range(1, views)
+        if not features_path(search, member, quarters).exists()
+    )
     rows, columns = views * len(search.head_rows), sum(sum(member.taps) for member in members)
-    return sum(missing) + budget.head_fit_s(rows, columns, len(search.labels))
+    return missing_s + budget.head_fit_s(rows, columns, len(search.data.labels))
 
 
-def _networks_to_try(search: Search) -> list[Member]:
-    """What to try: the quickest network, those of the base, then the largest."""
-    config, empty = search.config, Head(torch.zeros(1, 1), torch.zeros(1))
+def _networks_to_try(search: SearchState) -> list[Member]:
+    """The fastest network first, then those of the base bundle, then the others, the slowest first.
+
+    Raises EngineError where no network fits the latency limit.
+    """
+    config, empty = search.run.config, Head(torch.zeros(1, 1), torch.zeros(1))
     admissible = latency.admissible_networks(config.hardware, config.max_inference_ms)
     if config.hardware == "CPU":  # the estimate is rough, and the measurement decides
         admissible = latency.admissible_networks("CPU", float("inf"))
@@ -210,43 +229,52 @@ def _networks_to_try(search: Search) -> list[Member]:
         network, resolution, ms = latency.fastest_network(config.hardware)
         raise latency.no_network_fits(config.max_inference_ms, network.name, resolution, ms)
     states = _pretrained_states(search, list(dict.fromkeys(network for network, _, _ in admissible)))
-    fresh = [Member(one, size, states[one.name], empty) for one, size, _ in admissible if one.name in states]
-    tuned = _base_members(search, config.base_bundle) if config.base_bundle else []
-    first = min([*tuned, *fresh], key=lambda one: registry.macs_at(one.network, one.resolution))
-    return [first, *(one for one in [*tuned, *fresh[::-1]] if one is not first)]
+    fresh = [
+        Member(network, size, states[network.name], empty)
+        for network, size, _ in admissible
+        if network.name in states
+    ]
+    inherited = _base_members(search, config.base_bundle) if config.base_bundle else []
+    first = min([*inherited, *fresh], key=lambda member: registry.macs_at(member.network, member.resolution))
+    return [first, *(member for member in [*inherited, *fresh[::-1]] if member is not first)]
 
 
-def _pretrained_states(search: Search, wanted: list[Network]) -> dict[str, StateDict]:
-    """Pretrained weights by the networks' names. What cannot be read is told and left out, never started
-    from random weights; that of packages must be there."""
+def _pretrained_states(search: SearchState, networks: list[Network]) -> dict[str, StateDict]:
+    """Pretrained weights by network name.
+
+    A network whose weights cannot be read becomes a failed candidate and is left out: random weights are no
+    substitute. Raises EngineError for a network of an installed package, whose weights must be there.
+    """
     states = {}
-    for network in wanted:
+    for network in networks:
         try:
             states[network.name] = classifier.pretrained_state(network)
         except EngineError as problem:
             if network.package:
                 raise
-            search.failed(network.name, network.resolution, "linear head", 0, str(problem))
+            search.add_failed(network.name, network.resolution, "linear head", 0, str(problem))
     return states
 
 
-def _base_members(search: Search, base: Path) -> list[Member]:
-    """The networks of a base whose weights are no longer the pretrained ones, which are tried anyway. One
-    whose pretrained weights are not here is told and left out: what is unknown is measured by them."""
+def _base_members(search: SearchState, base: Path) -> list[Member]:
+    """The base bundle's networks whose weights differ from the pretrained ones, which are tried anyway.
+
+    A network whose pretrained weights are missing is left out: novelty is measured with them.
+    """
     members = [replace(member, is_from_base=True) for member in writer.read_members(base)]
     states = _pretrained_states(search, list(dict.fromkeys(member.network for member in members)))
 
-    def is_tuned(member: Member) -> bool:
+    def is_finetuned(member: Member) -> bool:
         pretrained = states[member.network.name]
         return any(not torch.equal(tensor, pretrained[name]) for name, tensor in member.state.items())
 
-    return [member for member in members if member.network.name in states and is_tuned(member)]
+    return [member for member in members if member.network.name in states and is_finetuned(member)]
 
 
 def _finish(
-    search: Search | None, clock: RunClock, stop_reason: StopReason, unreadable: tuple[str, ...]
+    search: SearchState | None, clock: RunClock, stop_reason: StopReason, unreadable: tuple[str, ...]
 ) -> FitResult:
-    """Put the best model on disk and say what happened. Raises when there is none."""
+    """Write the best model to disk and describe the fit. Raises EngineError where there is no model."""
     clock.is_closing = True
     if search is None or search.best is None:
         if stop_reason == "user":
@@ -254,39 +282,40 @@ def _finish(
         raise EngineError("The time limit ended before a first model existed.", "Raise Max. Training Time.")
     with clock.phase("export", "Saving the best model"):
         export_best(search)
-        kept = _store_candidates(search)
-    reports = search.reports()
-    reports = tuple(replace(one, place=at if at in kept else None) for at, one in enumerate(reports))
+        stored = _store_candidates(search)
+    reports = tuple(
+        replace(report, place=place if place in stored else None)
+        for place, report in enumerate(search.reports())
+    )
     result = FitResult(
-        bundle=search.workdir / "bundle",
-        labels=search.labels,
-        best=next(one for one in reports if one.is_best),
-        macro_f1=search.best.verdict.macro_f1,
+        bundle=search.run.workdir / "bundle",
+        labels=search.data.labels,
+        best=next(report for report in reports if report.is_best),
+        macro_f1=search.best.score.macro_f1,
         images_per_second=search.throughput.per_second,
         candidates=reports,
         stop_reason=stop_reason,
         seconds_by_phase={name: round(s, 2) for name, s in clock.seconds_by_phase.items()},
-        device=search.device,
+        device=search.run.device,
         curve=tuple(clock.curve),
         unreadable=unreadable,
-        candidates_file=search.workdir / CANDIDATES_FILE if kept else None,
+        candidates_file=search.run.workdir / CANDIDATES_FILE if stored else None,
     )
     clock.emit("note", f"Finished: {stop_reason}.", fraction=1)
     return result
 
 
-def _store_candidates(search: Search) -> frozenset[int]:
-    """The other candidates, for later. That they cannot be written is no reason to lose the best one."""
+def _store_candidates(search: SearchState) -> frozenset[int]:
+    """Store all candidates for later; a failure to write them does not lose the best one."""
     try:
         return store_candidates(search)
     except (OSError, RuntimeError, EngineError) as problem:
-        search.clock.emit("note", f"The other candidates were not kept: {problem}")
+        search.run.clock.emit("note", f"The other candidates were not stored: {problem}")
         return frozenset()
 
 
-def _too_slow_error(search: Search) -> EngineError:
-    quickest = min(
-        (report for report, _ in search.tried if report.inference_ms), key=lambda one: one.inference_ms or 0
-    )
-    ms = quickest.inference_ms or 0
-    return latency.no_network_fits(search.config.max_inference_ms, quickest.network, quickest.resolution, ms)
+def _too_slow_error(search: SearchState) -> EngineError:
+    measured = [(report.inference_ms, report) for report, _ in search.candidates if report.inference_ms]
+    ms, fastest = min(measured, key=lambda pair: pair[0])
+    limit_ms = search.run.config.max_inference_ms
+    return latency.no_network_fits(limit_ms, fastest.network, fastest.resolution, ms)

@@ -10,7 +10,7 @@ from training.engine.config import EngineError
 
 
 def compile_onnx(model: Path | bytes, resolutions: Sequence[int], threads: int | None, batch: int = 1) -> Any:
-    """OpenVINO's compiled model for one picture at a time, float32. Raises EngineError."""
+    """A model compiled by OpenVINO for batches of `batch` images, float32. Raises EngineError."""
     import openvino
 
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
@@ -27,7 +27,8 @@ def compile_onnx(model: Path | bytes, resolutions: Sequence[int], threads: int |
 
 
 def open_queue(model: bytes, shape: Sequence[int], threads: int) -> Any:
-    """OpenVINO's inference queue for ONNX bytes with one input of that shape: as many requests as pay off."""
+    """An OpenVINO inference queue for ONNX bytes with one input of that shape, with the optimal number of
+    requests."""
     import openvino
 
     core = openvino.Core()

@@ -1,4 +1,4 @@
-"""Learning labels of pictures from a few labeled ones: closed form, calibrated, left out honestly."""
+"""Label suggestions: calibrated probabilities, and leave-one-out scores in closed form."""
 
 from __future__ import annotations
 

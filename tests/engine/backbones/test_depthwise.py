@@ -1,4 +1,4 @@
-"""Gradients of the depthwise convolution against those of the library, which are right but slow."""
+"""Gradients of the depthwise convolution equal those of the library, which are correct but slow."""
 
 import pytest
 import torch

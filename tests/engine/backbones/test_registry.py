@@ -193,7 +193,7 @@ def test_fetching_without_a_connection_says_what_to_do(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert cli.main(["networks", "--fetch", "EfficientNetV2-B3"]) == 1
     told = capsys.readouterr().err
-    assert "cannot be fetched" in told and f"a folder that {weights.FOLDER_VARIABLE} names" in told
+    assert "cannot be fetched" in told and f"the folder in {weights.FOLDER_VARIABLE}." in told
     assert cli.main(["networks", "--fetch", "AlexNet"]) == 1
     assert "AlexNet is not known" in capsys.readouterr().err
 

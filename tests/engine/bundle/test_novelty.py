@@ -1,4 +1,4 @@
-"""Known and unknown pictures: what a model remembers, how it judges, and bundles that cannot."""
+"""Known and unknown images: the reference, its scores, and bundles without one."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from tests.engine.generated_images import Diary, make_samples, paint, quick_config
+from tests.engine.search.test_state import make_data, make_search
 from training.engine import EngineError
 from training.engine.backbones import classifier, registry
 from training.engine.backbones.classifier import Head, Member
@@ -21,10 +22,9 @@ from training.engine.bundle.bundle import Bundle
 from training.engine.bundle.writer import BundleInfo
 from training.engine.cli import main
 from training.engine.fit import fit
-from training.engine.search.clock import RunClock
 from training.engine.search.novelty_reference import make_reference
 from training.engine.search.scoring import score_logits
-from training.engine.search.state import Candidate, Search
+from training.engine.search.state import Candidate, SearchState
 
 LABELS = ("red", "blue", "green")
 
@@ -83,9 +83,9 @@ def test_a_bundle_describes_what_it_knows(bundle: Bundle) -> None:
     entry = bundle.description["unknown"]
     assert entry["references"] == 36
     assert entry["dimensions"] == 1280
-    assert bundle.known is not None
-    assert bundle.known.references.shape == (36, 1280)
-    assert 0 < entry["min_confidence"] <= 0.9  # although all pictures are told apart with certainty
+    assert bundle.novelty_reference is not None
+    assert bundle.novelty_reference.references.shape == (36, 1280)
+    assert 0 < entry["min_confidence"] <= 0.9  # although all images are told apart with certainty
     assert 0 < entry["max_distance"] < 2**0.5
 
 
@@ -156,45 +156,30 @@ def test_copies_of_a_picture_do_not_make_it_near() -> None:
     assert np.isinf(novelty.distances_to_references(directions, directions, alone, alone)).all()
 
 
-def make_search(workdir: Path) -> Search:
-    """Twelve pictures, of two labels in turn, whose features are not in the checkpoint."""
-    (workdir / "checkpoint").mkdir(parents=True)
-    squares = [np.asarray(paint(LABELS[i % 2], i, side=96)) for i in range(12)]
-    return Search(
-        config=quick_config(),
-        clock=RunClock.open(workdir, 60, lambda event: None, lambda: False),
-        workdir=workdir,
-        labels=LABELS[:2],
-        marks=np.arange(12),
-        trained_on=np.arange(12),
-        paths=[Path(f"{i}.png") for i in range(12)],
-        pixels=np.stack(squares),
-        targets=np.eye(2, dtype=np.float32)[np.arange(12) % 2],
-        weights=np.ones(12),
-        groups=np.arange(12),
-        folds=np.zeros(12, np.int64),
-        threads=2,
-        device="cpu",
-    )
+def make_striped_search(workdir: Path) -> SearchState:
+    """Twelve images, of two labels in turn, whose features are not in the checkpoint."""
+    kinds = np.arange(12) % 2
+    pixels = np.stack([np.asarray(paint(LABELS[kind], row, side=96)) for row, kind in enumerate(kinds)])
+    return make_search(workdir, make_data(pixels, kinds, [Path("image.png")] * 12), quick_config())
 
 
-def make_tuned(search: Search, shift: float) -> Candidate:
-    """A network unlike the pretrained one; the last four pictures were held out."""
+def make_tuned(search: SearchState, shift: float) -> Candidate:
+    """A network unlike the pretrained one; the last four images were held out."""
     network = registry.NETWORKS[0]
     state = {
         name: one + shift if name == "conv_stem.weight" else one
         for name, one in classifier.pretrained_state(network).items()
     }
     member = Member(network, 96, state, Head(torch.zeros(2, 1280), torch.zeros(2)))
-    held_out, known = 4 * search.targets, np.arange(12) >= 8
-    verdict = score_logits(held_out, search.targets, False)
-    return Candidate((member,), "fine-tuned", held_out, known, verdict, 6.0, 1.0)
+    held_out, known = 4 * search.data.targets, np.arange(12) >= 8
+    score = score_logits(held_out, search.data.targets, False)
+    return Candidate((member,), "fine-tuned", held_out, known, score, 6.0, 1.0)
 
 
 def test_a_fine_tuned_network_is_judged_by_pictures_that_its_trial_had_not_seen(tmp_path: Path) -> None:
-    search = make_search(tmp_path)
+    search = make_striped_search(tmp_path)
     trial = make_tuned(search, 0.01)
-    identity = BundleInfo(search.labels, False, 96, "fine-tuned", 1.0, (0.5, 0.5), None)
+    identity = BundleInfo(search.data.labels, False, 96, "fine-tuned", 1.0, (0.5, 0.5), None)
 
     first = make_reference(search, trial, identity)
     final = make_reference(search, replace(trial, members=make_tuned(search, 0.02).members), identity)

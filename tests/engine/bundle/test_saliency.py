@@ -1,4 +1,4 @@
-"""Heat maps: places and bias add up to the logit, and the glow lies where the label is."""
+"""Saliency maps: places and bias add up to the logit, and the evidence lies where the label is."""
 
 from __future__ import annotations
 

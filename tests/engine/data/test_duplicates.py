@@ -1,4 +1,4 @@
-"""Altered copies of a picture are found; pictures that only look alike are not taken for copies."""
+"""Altered duplicates are found; images that only look similar are no duplicates."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -10,6 +10,8 @@ from PIL import Image, ImageEnhance
 
 from tests.engine.generated_images import paint
 from training.engine.data import duplicates
+from training.engine.data.duplicates import matching
+from training.engine.data.duplicates.descriptors import make_descriptors
 from training.engine.data.images import load_rgb, open_cache, to_square
 
 SIDE = 96
@@ -38,7 +40,7 @@ def saved(image: Image.Image, quality: int = 30) -> Image.Image:
 
 
 def without_edges(image: Image.Image, share: float) -> Image.Image:
-    """Three quarters of what is cut are on the left and at the top."""
+    """Three quarters of the crop are on the left and at the top."""
     cut = share * image.width
     return image.crop((round(0.75 * cut), round(0.75 * cut), *(round(image.width - 0.25 * cut),) * 2))
 
@@ -125,29 +127,29 @@ def test_a_slow_pan_does_not_become_one_group() -> None:
 
 def test_the_candidates_are_those_of_trying_all_symmetries_on_every_pair() -> None:
     thumbnails = np.stack([to_square(turned(scene(n % 12), SYMMETRIES[n % 7]), 32) for n in range(40)])
-    spectra = duplicates.make_descriptors(thumbnails).spectra
+    spectra = make_descriptors(thumbnails).spectra
     alike = np.zeros((40, 40))
     for way in SYMMETRIES:
         other = np.stack([to_square(turned(Image.fromarray(one), way), 32) for one in thumbnails])
-        flat = duplicates.make_descriptors(other).spectra.reshape(40, -1)
+        flat = make_descriptors(other).spectra.reshape(40, -1)
         alike = np.maximum(alike, spectra.reshape(40, -1) @ flat.T)
-    expected = {(i, j) for i in range(40) for j in range(i + 1, 40) if alike[i, j] > duplicates.MIN_COSINE}
-    found = np.concatenate(list(duplicates.candidate_pairs(spectra, lambda: None)))
+    expected = {(i, j) for i in range(40) for j in range(i + 1, 40) if alike[i, j] > matching.MIN_COSINE}
+    found = np.concatenate(list(matching.candidate_pairs(spectra, lambda: None)))
     assert {tuple(pair) for pair in found.tolist()} == expected
     assert len(found) == len(expected) > 40
 
 
 def test_the_candidates_since_a_row_are_those_that_it_or_a_later_one_adds() -> None:
     thumbnails = np.stack([to_square(turned(scene(n % 12), SYMMETRIES[n % 7]), 32) for n in range(40)])
-    spectra = duplicates.make_descriptors(thumbnails).spectra
-    whole = np.concatenate(list(duplicates.candidate_pairs(spectra, lambda: None)))
-    later = np.concatenate(list(duplicates.candidate_pairs(spectra, lambda: None, since=31)))
+    spectra = make_descriptors(thumbnails).spectra
+    whole = np.concatenate(list(matching.candidate_pairs(spectra, lambda: None)))
+    later = np.concatenate(list(matching.candidate_pairs(spectra, lambda: None, since=31)))
     assert later.tolist() == whole[whole[:, 1] >= 31].tolist()
     assert 0 < len(later) < len(whole)
 
 
 def test_what_came_later_joins_the_groups_that_are_known() -> None:
-    """As if all had been compared at once, also across the blocks of the search."""
+    """The groups are those of comparing all at once, also across the blocks of the search."""
     chosen = [*range(2000), *range(0, 400, 2), *range(3000, 3020)]
     base = np.random.default_rng(3).integers(0, 256, (3020, 8, 8, 3)).astype(np.uint8)
     small = np.stack([to_square(Image.fromarray(base[n]), 32) for n in chosen])
@@ -179,9 +181,9 @@ def test_miniatures_say_what_the_files_say(tmp_path: Path) -> None:
 def test_where_all_pictures_look_alike_the_work_stays_bounded() -> None:
     base = np.tile(to_square(scene(6), 32), (600, 1, 1, 1)).astype(np.int16)
     noise = np.random.default_rng(0).integers(-20, 20, base.shape)
-    spectra = duplicates.make_descriptors(np.clip(base + noise, 0, 255).astype(np.uint8)).spectra
-    found = sum(map(len, duplicates.candidate_pairs(spectra, lambda: None)))
-    assert 0 < found < 600 * duplicates.MAX_PARTNERS
+    spectra = make_descriptors(np.clip(base + noise, 0, 255).astype(np.uint8)).spectra
+    found = sum(map(len, matching.candidate_pairs(spectra, lambda: None)))
+    assert 0 < found < 600 * matching.MAX_PARTNERS
 
 
 def test_a_mapped_cache_is_grouped_without_writing_to_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every kind of picture becomes upright RGB; what does not decode says so."""
+"""Every kind of image becomes upright RGB; what does not decode says so."""
 
 from io import BytesIO
 from pathlib import Path

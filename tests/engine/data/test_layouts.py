@@ -1,4 +1,4 @@
-"""Splitting: at the ratio, label by label, and copies of a picture on one side."""
+"""Splits: the ratio of every label, and duplicates in one split."""
 
 from collections import Counter
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which changes keep what pictures show, and what is then trained on turned ones."""
+"""Which augmentations are harmless, and what is trained on rotated images."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.engine.search.test_state import make_search
+from tests.engine.search.test_state import make_data, make_search
 from training.engine import fit
 from training.engine.backbones import features, registry
 from training.engine.backbones.classifier import Head, Member, pretrained_state
 from training.engine.data.augment import Strength, augment
 from training.engine.data.images import Pixels
-from training.engine.search import budget, linear_head
+from training.engine.search import budget
 from training.engine.search.augmentation_probe import gains_from_rotation, tolerates_mirroring
 from training.engine.search.linear_probe import fit_joint_head
 from training.engine.search.scoring import score_logits
-from training.engine.search.state import Candidate, Search
+from training.engine.search.state import Candidate, SearchState
 
 SIDE = 48
 LETTERS = {
@@ -30,13 +30,13 @@ LETTERS = {
 
 
 def stripes(label: int, random: np.random.Generator) -> Pixels:
-    """Lying or standing ones: mirrored the same, turned the other label."""
+    """Horizontal or vertical stripes: mirroring keeps the label, a quarter turn changes it."""
     along = np.mgrid[:SIDE, :SIDE][label]
     return shown(np.sin(along / 3 + random.uniform(0, 6)) > 0, 30, random)
 
 
 def letters_from_above(label: int, random: np.random.Generator) -> Pixels:
-    """One of two letters, seen from any side."""
+    """One of two letters, rotated by random quarter turns."""
     return np.rot90(shown(letter("FP"[label], random), 70, random), random.integers(4))
 
 
@@ -62,26 +62,24 @@ def pictures(paint: Callable[[int, np.random.Generator], Pixels], count: int = 1
     return np.stack([paint(number % 2, random) for number in range(count)])
 
 
-def searched(folder: Path, pixels: Pixels) -> tuple[Search, Candidate]:
-    """A search over these pictures, and its first contender."""
-    search, rows, file = make_search(folder), len(pixels), folder / "picture.png"
+def searched(folder: Path, pixels: Pixels) -> tuple[SearchState, Candidate]:
+    """A search over these images, and its first candidate."""
+    rows, file = np.arange(len(pixels)), folder / "image.png"
     Image.fromarray(pixels[0]).save(file)
-    search.pixels, search.paths = pixels, [file] * rows
-    search.targets = np.eye(2, dtype=np.float32)[np.arange(rows) % 2]
-    search.weights, search.groups = np.ones(rows), np.arange(rows)
-    search.marks = search.head_rows = np.arange(rows)
-    search.folds = linear_head.make_folds(search.targets, 5, 0)
+    search = make_search(folder, make_data(pixels, rows % 2, [file] * len(rows)))
+    search.head_rows = rows
     network = registry.NETWORKS[0]
     empty = Head(torch.zeros(2, 1280), torch.zeros(2))
     member = Member(network, 96, pretrained_state(network), empty, is_deep=True)
     fit = fit_joint_head(search, [member])
-    return search, Candidate(fit.members, "linear head", fit.held_out, fit.known, fit.verdict, 6.0, 1.0)
+    candidate = Candidate(fit.members, "linear head", fit.held_out, fit.is_held_out, fit.score, 6.0, 1.0)
+    return search, candidate
 
 
 @pytest.fixture(scope="module")
-def from_above(tmp_path_factory: pytest.TempPathFactory) -> tuple[Search, Candidate]:
+def from_above(tmp_path_factory: pytest.TempPathFactory) -> tuple[SearchState, Candidate]:
     search, first = searched(tmp_path_factory.mktemp("above"), pictures(letters_from_above))
-    search.consider(first)
+    search.add(first)
     return search, first
 
 
@@ -97,7 +95,7 @@ def test_mirrors_do_harm_where_sides_matter(tmp_path: Path) -> None:
 
 
 def test_few_pictures_cannot_tell_whether_turns_teach(
-    from_above: tuple[Search, Candidate], monkeypatch: pytest.MonkeyPatch
+    from_above: tuple[SearchState, Candidate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search, first = from_above
     assert gains_from_rotation(search, first)
@@ -112,36 +110,36 @@ def test_without_time_or_room_for_turned_pictures_plain_ones_teach_alone(
     name: str,
     little: int,
     is_short: bool,
-    from_above: tuple[Search, Candidate],
+    from_above: tuple[SearchState, Candidate],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     search, first = from_above
     monkeypatch.setattr(search, "best", first)
-    monkeypatch.setattr(search.clock, "is_short", False)
+    monkeypatch.setattr(search.run.clock, "is_short", False)
     monkeypatch.setattr(budget, name, little)
     fit._fit_with_rotations(search, first.members, [first])
     assert search.best is first
-    assert search.clock.is_short == is_short
+    assert search.run.clock.is_short == is_short
 
 
 def test_where_there_is_no_top_a_head_on_turned_pictures_is_better_and_wins(
-    from_above: tuple[Search, Candidate],
+    from_above: tuple[SearchState, Candidate],
 ) -> None:
     search, first = from_above
     fit._export_first_model(search, first)
     assert search.is_rotated
     assert search.best is not None
     assert search.best.recipe == "linear head on turned images"
-    assert search.best.verdict.loss < 0.95 * first.verdict.loss
+    assert search.best.score.loss < 0.95 * first.score.loss
     assert search.best.held_out.shape == first.held_out.shape
-    assert score_logits(search.best.held_out, search.targets, False) == search.best.verdict
+    assert score_logits(search.best.held_out, search.data.targets, False) == search.best.score
 
 
 def test_features_of_turned_pictures_are_those_of_pictures_that_were_turned() -> None:
     network = registry.NETWORKS[0]
     member = Member(network, 96, pretrained_state(network), Head(torch.zeros(2, 1280), torch.zeros(2)))
     squares = np.random.default_rng(0).integers(0, 256, (3, 96, 96, 3), np.uint8)
-    turned = features.extract_features(member, squares, 1, "cpu", lambda share: None, turns=3)
+    turned = features.extract_features(member, squares, 1, "cpu", lambda share: None, quarters=3)
     by_hand = np.rot90(squares, 3, axes=(1, 2)).copy()
     assert torch.equal(turned, features.extract_features(member, by_hand, 1, "cpu", lambda share: None))
 

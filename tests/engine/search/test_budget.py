@@ -1,4 +1,4 @@
-"""Time is spread by pure functions, and networks chosen by arithmetic."""
+"""How the time is spread, and which networks a latency limit admits."""
 
 import numpy as np
 import pytest
@@ -43,7 +43,7 @@ def test_fine_tuning_fits_the_time(
 def test_last_blocks_fit_where_a_whole_network_does_not(
     rows: int, left_s: float, budget: FinetuneBudget | None
 ) -> None:
-    assert time_budget.finetune_budget(rows, 0.002, left_s, kept=10**6) == budget
+    assert time_budget.finetune_budget(rows, 0.002, left_s, cached=10**6) == budget
     if budget is not None:
         assert budget.trial_s(rows, 0.002) + budget.refit_s(rows, 0.002) < left_s
     assert time_budget.finetune_budget(rows, 0.008, left_s) is None or budget is not None
@@ -51,12 +51,12 @@ def test_last_blocks_fit_where_a_whole_network_does_not(
 
 def test_memory_bounds_the_views_and_then_the_pictures() -> None:
     def budget(kept: int) -> FinetuneBudget | None:
-        return time_budget.finetune_budget(20_000, 0.01, 10_000, kept=kept)
+        return time_budget.finetune_budget(20_000, 0.01, 10_000, cached=kept)
 
     assert budget(100_000) == FinetuneBudget(1, 10, 4, True, True)
     assert budget(25_000) == FinetuneBudget(1, 10, 4, True, True, most_views=1)
     assert budget(10_000) == FinetuneBudget(1, 10, 4, False, True, share=0.5, most_views=1)
-    assert time_budget.finetune_budget(20_000, 0.01, 100, kept=10_000) == FinetuneBudget(
+    assert time_budget.finetune_budget(20_000, 0.01, 100, cached=10_000) == FinetuneBudget(
         1, 10, 1, False, True, share=0.331, most_views=1
     )
 

@@ -1,4 +1,4 @@
-"""Fine-tuning and features on few generated pictures."""
+"""Fine-tuning and features on few generated images."""
 
 from dataclasses import replace
 
@@ -26,16 +26,32 @@ def squares() -> np.ndarray:
     return (random.integers(0, 120, (12, 96, 96, 3)) + shade).astype(np.uint8)
 
 
+def make_job(
+    member: Member, plan: finetune.FinetunePlan, squares: np.ndarray, seed: int = 0
+) -> finetune.FinetuneJob:
+    """All images train; every other one carries the second label."""
+    rows = np.arange(len(squares))
+    return finetune.FinetuneJob(
+        member=member,
+        plan=plan,
+        pixels=squares,
+        targets=np.eye(2, dtype=np.float32)[rows % 2],
+        row_weights=np.ones(len(rows)),
+        rows=rows,
+        is_multi_label=False,
+        seed=seed,
+        device="cpu",
+    )
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
     member: Member, squares: np.ndarray
 ) -> None:
-    targets = np.eye(2, dtype=np.float32)[np.arange(12) % 2]
     plan = finetune.FinetunePlan(epochs=2, batch=4)
 
     def head_of(seed: int) -> torch.Tensor:
-        return finetune.fine_tune(
-            member, squares, targets, np.arange(12), np.ones(12), plan, False, seed, "cpu", lambda share: None
-        ).head.weight
+        job = make_job(member, plan, squares, seed)
+        return finetune.fine_tune(job, lambda share: None).head.weight
 
     first = head_of(0)
     assert torch.equal(first, head_of(0))
@@ -43,17 +59,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(
 
 
 def test_last_blocks_alone_are_trained_and_learn(member: Member, squares: np.ndarray) -> None:
-    targets = np.eye(2, dtype=np.float32)[np.arange(12) % 2]
-    plan = finetune.last_blocks_plan(6, 2, Strength(), 4, 3)
+    job = make_job(member, finetune.last_blocks_plan(6, 2, Strength(), 4, 3), squares)
     shares: list[float] = []
-
-    def run() -> Member:
-        rows = np.arange(12)
-        return finetune.fine_tune(
-            member, squares, targets, rows, np.ones(12), plan, False, 0, "cpu", shares.append
-        )
-
-    tuned = run()
+    tuned = finetune.fine_tune(job, shares.append)
     changed = {name for name, tensor in tuned.state.items() if not torch.equal(tensor, member.state[name])}
     assert {"conv_head.weight", "bn2.weight", "blocks.3.0.conv_pw.weight"} <= changed
     assert not [name for name in changed if name.startswith(("conv_stem", "bn1", "blocks.0", "blocks.2"))]
@@ -64,7 +72,8 @@ def test_last_blocks_alone_are_trained_and_learn(member: Member, squares: np.nda
         + tuned.head.bias
     )
     assert (logits.argmax(dim=1).numpy() == np.arange(12) % 2).all()
-    assert torch.equal(tuned.head.weight, run().head.weight)
+    again = finetune.fine_tune(job, lambda share: None)
+    assert torch.equal(tuned.head.weight, again.head.weight)
     assert linear_probe.member_key(tuned) != linear_probe.member_key(member)
 
 
@@ -72,7 +81,8 @@ def test_last_blocks_alone_are_trained_and_learn(member: Member, squares: np.nda
 def test_kept_maps_take_the_memory_that_was_foretold(member: Member, size: int) -> None:
     plan = finetune.last_blocks_plan(4, 2, Strength(), 16, 3)
     sized = replace(member, resolution=size)
-    maps = finetune._Model(sized, plan, "cpu").maps(torch.zeros(1, 3, size, size))
+    job = make_job(sized, plan, np.zeros((1, size, size, 3), np.uint8))
+    maps = finetune._Model(job).maps(torch.zeros(1, 3, size, size))
     assert finetune.view_cache_bytes(sized, plan, "cpu") == maps.nbytes
 
 

@@ -1,4 +1,4 @@
-"""Linear heads: the solution is scikit-learn's, copies share a fold, few rows doubt."""
+"""Linear heads: the solution is scikit-learn's, duplicates share a fold, few rows give less certainty."""
 
 import numpy as np
 import pytest
@@ -55,12 +55,12 @@ def test_copies_share_a_fold_and_every_fold_sees_every_label() -> None:
 
 
 def test_few_rows_never_vouch_for_certainty() -> None:
-    """Ten answers that are all right: a score near one would be a promise nobody can keep."""
+    """Ten correct predictions are too few for a score near one."""
     for rows, most in ((10, 0.95), (1000, 1.0)):
         targets = np.eye(2, dtype=np.float32)[np.arange(rows) % 2]
-        verdict = score_logits(20 * targets, targets, False)
-        top = 1 / (1 + np.exp(-20 / verdict.temperature))
-        assert verdict.accuracy == 1
+        score = score_logits(20 * targets, targets, False)
+        top = 1 / (1 + np.exp(-20 / score.temperature))
+        assert score.accuracy == 1
         assert 0.85 < top <= most
 
 

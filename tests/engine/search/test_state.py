@@ -1,4 +1,4 @@
-"""The search's memory."""
+"""Candidates of a search, and the data they are scored on."""
 
 from __future__ import annotations
 
@@ -11,47 +11,56 @@ import torch
 from training.engine.backbones import registry
 from training.engine.backbones.classifier import Head, Member
 from training.engine.config import FitConfig
+from training.engine.search import linear_head
 from training.engine.search.clock import RunClock
 from training.engine.search.scoring import score_logits
-from training.engine.search.state import Candidate, Search
+from training.engine.search.state import Candidate, Run, SearchState, TrainingData
 
 
-def make_search(workdir: Path) -> Search:
-    (workdir / "checkpoint").mkdir()
-    clock = RunClock.open(workdir, 60, lambda event: None, lambda: False)
-    return Search(
-        config=FitConfig(max_seconds=60),
-        clock=clock,
-        workdir=workdir,
+def make_data(pixels: np.ndarray, kinds: np.ndarray, paths: list[Path]) -> TrainingData:
+    """Images [N, S, S, 3] of two labels, by their `kinds` [N] 0 and 1; no duplicates, five folds."""
+    rows = np.arange(len(pixels))
+    targets = np.eye(2, dtype=np.float32)[kinds]
+    return TrainingData(
         labels=("blue", "red"),
-        marks=np.arange(4),
-        trained_on=np.arange(4),
-        paths=[],
-        pixels=np.zeros((4, 32, 32, 3), np.uint8),
-        targets=np.eye(2, dtype=np.float32)[[0, 0, 1, 1]],
-        weights=np.ones(4),
-        groups=np.arange(4),
-        folds=np.zeros(4, np.int64),
-        threads=1,
-        device="cpu",
+        id_hashes=rows,
+        trained_on=rows,
+        base_hashes=rows[:0],
+        paths=paths,
+        pixels=pixels,
+        targets=targets,
+        weights=np.ones(len(rows)),
+        groups=rows,
+        folds=linear_head.make_folds(targets, 5, 0),
     )
 
 
-def make_contender(search: Search, sureness: float) -> Candidate:
+def make_search(
+    workdir: Path, data: TrainingData | None = None, config: FitConfig | None = None
+) -> SearchState:
+    """A search that has found nothing yet, on four black images unless `data` are given."""
+    (workdir / "checkpoint").mkdir(parents=True)
+    clock = RunClock.open(workdir, 60, lambda event: None, lambda: False)
+    run = Run(config or FitConfig(max_seconds=60), clock, workdir, threads=1, device="cpu")
+    data = data or make_data(np.zeros((4, 32, 32, 3), np.uint8), np.array([0, 0, 1, 1]), [])
+    return SearchState(run, data)
+
+
+def make_candidate(search: SearchState, sureness: float) -> Candidate:
     head = Head(torch.zeros(2, 3), torch.zeros(2))
     member = Member(registry.NETWORKS[0], 224, {}, head)
-    held_out = (search.targets * sureness).astype(np.float32)
-    verdict = score_logits(held_out, search.targets, False)
-    return Candidate((member,), "fine-tuned", held_out, np.ones(4, np.bool_), verdict, 6.0, 1.0)
+    held_out = (search.data.targets * sureness).astype(np.float32)
+    score = score_logits(held_out, search.data.targets, False)
+    return Candidate((member,), "fine-tuned", held_out, np.ones(4, np.bool_), score, 6.0, 1.0)
 
 
 def test_the_best_trained_again_on_all_rows_stays_the_one_chosen_candidate(tmp_path: Path) -> None:
     search = make_search(tmp_path)
-    search.consider(make_contender(search, 0.1))
-    search.consider(make_contender(search, 4.0))
+    search.add(make_candidate(search, 0.1))
+    search.add(make_candidate(search, 4.0))
     again = (Member(registry.NETWORKS[0], 224, {}, Head(torch.ones(2, 3), torch.zeros(2))),)
 
-    search.refitted(again)
+    search.replace_best(again)
 
     assert [report.is_best for report in search.reports()] == [False, True]
     assert search.best is not None
@@ -60,9 +69,8 @@ def test_the_best_trained_again_on_all_rows_stays_the_one_chosen_candidate(tmp_p
 
 def test_rows_that_a_base_has_seen_do_not_judge_its_networks(tmp_path: Path) -> None:
     search = make_search(tmp_path)
-    search.base_marks = np.array([1, 3])
-    own = make_contender(search, 1.0).members[0]
-    rows = np.arange(3)
-    assert search.judges([own], rows).tolist() == [True, True, True, False]
+    own = make_candidate(search, 1.0).members[0]
+    rows, data = np.arange(3), replace(search.data, base_hashes=np.array([1, 3]))
+    assert data.may_score([own], rows).tolist() == [True, True, True, False]
     inherited = replace(own, is_from_base=True)
-    assert search.judges([own, inherited], rows).tolist() == [True, False, True, False]
+    assert data.may_score([own, inherited], rows).tolist() == [True, False, True, False]

@@ -1,4 +1,4 @@
-"""Giving up a fine-tuning that a busy machine cannot finish in its time."""
+"""A fine-tuning that a busy machine cannot finish in time is given up."""
 
 from __future__ import annotations
 

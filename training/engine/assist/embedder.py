@@ -1,4 +1,4 @@
-"""Features of pictures by a network that stays loaded: what suggestions are learned from."""
+"""Embeddings of images by a network that stays loaded; suggestions are learned from them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from training.engine.backbones.registry import NETWORKS
 from training.engine.config import EngineError
 from training.engine.data.images import Pixels, read_square
 
-NETWORK = NETWORKS[0]  # the quickest
+NETWORK = NETWORKS[0]  # the fastest
 INPUT_SIDE = NETWORK.resolution
 EMBEDDING_SIZE = (
-    1280  # of a row: what all stages see, 4096 numbers, by fixed random projections (Johnson, Lindenstrauss)
+    1280  # numbers: fixed random projections (Johnson, Lindenstrauss) of the 4096 features of all stages
 )
 EMBEDDING_NAME = (
-    f"{NETWORK.name}, all stages"  # rows of other networks, or of other projections, are not compared
+    f"{NETWORK.name}, all stages"  # embeddings of other networks or projections are not comparable
 )
 Floats = NDArray[np.float32]
 
 
 class Embedder:
-    """Loaded once; every call gives rows of length 1. Not for several threads at once."""
+    """The loaded network; every call gives rows of length 1. Not thread-safe."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -40,25 +40,25 @@ class Embedder:
         random = np.random.Generator(np.random.PCG64(EMBEDDING_SIZE))
         self._projections = random.standard_normal((sum(NETWORK.taps), EMBEDDING_SIZE), dtype=np.float32)
 
-    def embed(self, pictures: Sequence[Path | bytes | None]) -> tuple[Floats, NDArray[np.bool_]]:
-        """[N, WIDTH] features at length 1, and [N] which could be read; the others' rows are 0."""
-        seen = np.zeros((len(pictures), len(self._projections)), np.float32)
-        is_readable = np.zeros(len(pictures), np.bool_)
+    def embed(self, images: Sequence[Path | bytes | None]) -> tuple[Floats, NDArray[np.bool_]]:
+        """[N, EMBEDDING_SIZE] embeddings of length 1, and [N] which images are readable; other rows are 0."""
+        features = np.zeros((len(images), len(self._projections)), np.float32)
+        is_readable = np.zeros(len(images), np.bool_)
         self._queue.set_callback(
-            lambda request, row: seen.__setitem__(row, request.get_output_tensor(0).data[0])
+            lambda request, row: features.__setitem__(row, request.get_output_tensor(0).data[0])
         )
         with ThreadPoolExecutor(self.threads) as pool:
-            for row, square in enumerate(pool.map(_read, pictures)):
+            for row, square in enumerate(pool.map(_read, images)):
                 if square is not None:
                     is_readable[row] = True
                     self._queue.start_async({0: square[None]}, row)
         self._queue.wait_all()
-        found = seen @ self._projections
-        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12), is_readable
+        embeddings = features @ self._projections
+        return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12), is_readable
 
 
-def _read(picture: Path | bytes | None) -> Pixels | None:
+def _read(image: Path | bytes | None) -> Pixels | None:
     try:
-        return read_square(picture, INPUT_SIDE) if picture else None
+        return read_square(image, INPUT_SIDE) if image else None
     except (EngineError, OSError):
         return None

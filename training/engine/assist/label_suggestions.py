@@ -1,10 +1,10 @@
-"""Labels for pictures that have none, learned in a second from those that have some.
+"""Suggest labels for unlabeled images with a classifier that is fitted on the labeled ones in a second.
 
-Where a picture has one label: linear discriminant analysis with a shared, shrunken covariance, which needs no
-iteration, works from two pictures a label on and can leave each picture out of its own fit in closed form
-(Sherman–Morrison). These left-out scores choose the temperature and the weight of the labels' frequencies, so
-that a probability means what it says. Where a picture has several: ridge regression for each label, left out
-by its hat matrix, and one logistic curve for all.
+One label per image: linear discriminant analysis with a shared, shrunken covariance. It needs no iteration,
+works with two images per label, and has a closed form for leaving each image out of its own fit
+(Sherman–Morrison). These leave-one-out scores choose the temperature and the weight of the label frequencies,
+so that the probabilities are calibrated. Multi-label: ridge regression for each label, leave-one-out by its
+hat matrix, and one logistic curve for all.
 
 Features [N, F] are rows of length 1.
 """
@@ -19,25 +19,29 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
 
-MIN_PER_LABEL = 2  # pictures of a label that say something about it
-SHRINKAGE = 0.5  # of the covariance towards a sphere; best or near it from 2 to 50 pictures a label
-MAX_FITTED_ROWS = 10_000  # rows of a fit; more change nothing that is seen
+MIN_PER_LABEL = 2  # images of a label that say something about it
+SHRINKAGE = 0.5  # of the covariance towards a sphere; best or nearly so from 2 to 50 images per label
+MAX_FITTED_ROWS = 10_000  # rows of a fit; more change the result little
 SCALES = np.geomspace(0.0005, 8.0, 40)
-PRIORS = (0.0, 0.5, 1.0)  # how much the frequencies of the labels count
+PRIORS = (0.0, 0.5, 1.0)  # weights of the label frequencies
 RIDGE = 0.5  # times the mean of the eigenvalues
-DIVERSE_ROWS = 400  # pictures that are put in an order of usefulness one by one
-DIVERSE_POOL = 4_000  # of the most useful by themselves, among which they are chosen
-TRUSTED_PER_LABEL = 5  # pictures a label, from which on being unsure counts, and not only being typical
-NEIGHBOURS, DENSITY_SAMPLE = 10, 1_000  # of a picture that tell how typical it is
-MIN_REMAINDER = 2e-4  # of what is left of a direction without one row; below it is rounding
+DIVERSE_ROWS = 400  # images that are ordered one by one
+DIVERSE_POOL = 4_000  # rows with the highest scores, among which they are chosen
+TRUSTED_PER_LABEL = 5  # images per label, from which on uncertainty counts instead of typicality
+NEIGHBOURS, DENSITY_SAMPLE = (
+    10,
+    1_000,
+)  # whose similarity makes an image typical; rows that they are searched in
+MIN_REMAINDER = 2e-4  # of a direction without one row; smaller values are rounding errors
 
 
 @dataclass(frozen=True, slots=True)
 class FittedClassifier:
-    """Scores are `features @ weight + bias` [N, C]; `scale` and `offset` make them logits of probabilities.
+    """A linear classifier: scores [N, C] are `features @ weight + bias`, logits are `scale * scores +
+    offset`.
 
-    `known` [C]: labels with too few pictures get the probability 0. `rows` were learned from: no probability
-    is surer than so many pictures allow, as if one more had been drawn blindly.
+    `known` [C]: labels with too few images have the probability 0. It was fitted on `rows` images, and no
+    probability is more certain than so many allow, as if one more had been drawn at random.
     """
 
     weight: Floats
@@ -49,40 +53,44 @@ class FittedClassifier:
     rows: int
 
     def probabilities(self, features: Floats) -> Floats:
-        """[N, C]; the rows sum to 1 where a picture has one label."""
+        """[N, C] probabilities of features [N, F]; rows sum to 1 unless multi-label."""
         return self.from_scores(features @ self.weight + self.bias)
 
     def from_scores(self, scores: Floats) -> Floats:
         logits = self.scale * scores + self.offset
-        likely = _sigmoid(logits, self.known) if self.is_multi_label else _softmax(logits, self.known)
-        blind = self.known / (2.0 if self.is_multi_label else self.known.sum())
-        return np.asarray((self.rows * likely + blind) / (self.rows + 1), np.float32)
+        probabilities = _sigmoid(logits, self.known) if self.is_multi_label else _softmax(logits, self.known)
+        chance = self.known / (2.0 if self.is_multi_label else self.known.sum())
+        return np.asarray((self.rows * probabilities + chance) / (self.rows + 1), np.float32)
 
 
 def fit(features: Floats, targets: Floats, is_multi_label: bool, seed: int = 0) -> FittedClassifier | None:
-    """Learn from labeled rows; `targets` [N, C] of 0 and 1. None where not even two labels have enough."""
-    found = _fit(features, targets, is_multi_label, seed)
-    return found[0] if found else None
+    """Fit labeled rows, with `targets` [N, C] of 0 and 1; None where fewer than two labels have enough
+    images."""
+    fitted = _fit(features, targets, is_multi_label, seed)
+    return fitted[0] if fitted else None
 
 
 def out_of_fold_probabilities(
     features: Floats, targets: Floats, is_multi_label: bool = False
 ) -> Floats | None:
-    """[N, C] probabilities of labeled rows, each from a fit that has not seen it."""
-    found = _fit(features, targets, is_multi_label, 0, most=len(features))
-    return found[0].from_scores(found[1]) if found else None
+    """[N, C] probabilities of labeled rows, each from a fit without it; None where `fit` gives None."""
+    fitted = _fit(features, targets, is_multi_label, 0, max_rows=len(features))
+    if fitted is None:
+        return None
+    classifier, scores = fitted
+    return classifier.from_scores(scores)
 
 
 def _fit(
-    features: Floats, targets: Floats, is_multi_label: bool, seed: int, most: int = MAX_FITTED_ROWS
+    features: Floats, targets: Floats, is_multi_label: bool, seed: int, max_rows: int = MAX_FITTED_ROWS
 ) -> tuple[FittedClassifier, Floats] | None:
-    """The fit, and the scores [N, C] of its rows when they are left out."""
+    """The classifier, and the leave-one-out scores [N, C] of the rows."""
     known = targets.sum(0) >= MIN_PER_LABEL
     if known.sum() < (1 if is_multi_label else 2):
         return None
     rows = np.arange(len(features))
-    if len(rows) > most:
-        rows = np.sort(np.random.default_rng(seed).permutation(len(rows))[:most])
+    if len(rows) > max_rows:
+        rows = np.sort(np.random.default_rng(seed).permutation(len(rows))[:max_rows])
         known &= targets[rows].sum(0) >= MIN_PER_LABEL
     rows = rows if is_multi_label else rows[targets[rows][:, known].any(1)]
     x, y = features[rows].astype(np.float32), targets[rows].astype(np.float32)
@@ -98,15 +106,15 @@ def _fit(
     return FittedClassifier(weight, bias, scale, offsets, known, is_multi_label, len(rows)), left_out
 
 
-# --- one label a picture ---
+# --- one label per image ---
 
 
 def _discriminant(x: Floats, y: Floats, known: NDArray[np.bool_]) -> tuple[Floats, Floats, Floats]:
-    """Weight [F, C], bias [C] and left-out scores [N, C] of a linear discriminant analysis."""
+    """Weight [F, C], bias [C] and leave-one-out scores [N, C] of a linear discriminant analysis."""
     counts = np.maximum(y.sum(0), 1)
     means = (y.T @ x) / counts[:, None]
-    mine = y.argmax(1)
-    rest = x - means[mine]
+    labels = y.argmax(1)
+    rest = x - means[labels]
     freedom = max(len(x) - int(known.sum()), 1)
     scatter = rest.T @ rest / freedom
     sphere = max(float(np.trace(scatter)) / len(scatter), 1e-8)
@@ -114,45 +122,45 @@ def _discriminant(x: Floats, y: Floats, known: NDArray[np.bool_]) -> tuple[Float
     inverse = np.linalg.inv(shrunken).astype(np.float32)
     weight = (inverse @ means.T).astype(np.float32)
     bias = (-0.5 * np.einsum("cf,fc->c", means, weight)).astype(np.float32)
-    return weight, bias, _leave_one_out_scores(x, means, inverse, mine, counts[mine], rest, freedom)
+    return weight, bias, _leave_one_out_scores(x, means, inverse, labels, counts[labels], rest, freedom)
 
 
 def _leave_one_out_scores(
-    x: Floats, means: Floats, inverse: Floats, mine: Indices, count: Floats, rest: Floats, freedom: int
+    x: Floats, means: Floats, inverse: Floats, labels: Indices, count: Floats, rest: Floats, freedom: int
 ) -> Floats:
-    """Each row's scores when neither its label's mean nor the covariance has seen it.
+    """[N, C] the scores of each row, when neither its label's mean nor the covariance has seen it.
 
     Without row i the scatter loses n/(n-1) (x-m)(x-m)ᵀ and the mean m becomes m - (x-m)/(n-1); the sphere
     of the shrinkage stays. With u = x-m and v = S⁻¹u the inverse becomes S⁻¹ + g vvᵀ.
     """
     others = np.maximum(count - 1, 1)
-    turned, turned_means = x @ inverse, means @ inverse
+    x_inverse, means_inverse = x @ inverse, means @ inverse
     v = rest @ inverse
     uv = np.einsum("nf,nf->n", rest, v)
     share = (1 - SHRINKAGE) * count / others / freedom
     gain = share / np.maximum(1 - share * uv, MIN_REMAINDER)
     v_means = v @ means.T
-    scores = turned @ means.T + (gain * np.einsum("nf,nf->n", x, v))[:, None] * v_means
-    scores -= 0.5 * (np.einsum("cf,cf->c", means, turned_means) + gain[:, None] * v_means**2)
-    own = means[mine] - rest / others[:, None]
+    scores = x_inverse @ means.T + (gain * np.einsum("nf,nf->n", x, v))[:, None] * v_means
+    scores -= 0.5 * (np.einsum("cf,cf->c", means, means_inverse) + gain[:, None] * v_means**2)
+    own = means[labels] - rest / others[:, None]
     own_v = np.einsum("nf,nf->n", own, v)
-    own_score = np.einsum("nf,nf->n", turned, own) + gain * np.einsum("nf,nf->n", x, v) * own_v
+    own_score = np.einsum("nf,nf->n", x_inverse, own) + gain * np.einsum("nf,nf->n", x, v) * own_v
     own_score -= 0.5 * (np.einsum("nf,nf->n", own @ inverse, own) + gain * own_v**2)
-    scores[np.arange(len(x)), mine] = own_score
+    scores[np.arange(len(x)), labels] = own_score
     return np.asarray(scores, np.float32)
 
 
 def _calibrate(scores: Floats, y: Floats, known: NDArray[np.bool_]) -> tuple[float, Floats]:
-    """Scale and offsets [C] with the least log loss on left-out rows."""
-    mine = y.argmax(1)
+    """The scale and the offsets [C] with the lowest log loss on leave-one-out scores."""
+    labels = y.argmax(1)
     frequency = np.log(np.maximum(y.sum(0), 1) / len(y)).astype(np.float32)
     frequency -= frequency[known].mean()
 
     def loss(scale: float, prior: float) -> float:
-        likely = _softmax(scale * scores + prior * frequency, known)[np.arange(len(y)), mine]
-        return float(-np.log(np.maximum(likely, 1e-6)).mean())
+        probabilities = _softmax(scale * scores + prior * frequency, known)[np.arange(len(y)), labels]
+        return float(-np.log(np.maximum(probabilities, 1e-6)).mean())
 
-    scale, prior = min(((one, p) for one in SCALES for p in PRIORS), key=lambda pair: loss(*pair))
+    scale, prior = min(((scale, prior) for scale in SCALES for prior in PRIORS), key=lambda pair: loss(*pair))
     return float(scale), np.asarray(prior * frequency, np.float32)
 
 
@@ -162,22 +170,22 @@ def _softmax(logits: Floats, known: NDArray[np.bool_]) -> Floats:
     return np.asarray(raised / raised.sum(1, keepdims=True), np.float32)
 
 
-# --- several labels a picture ---
+# --- multi-label ---
 
 
 def _ridge(x: Floats, y: Floats) -> tuple[Floats, Floats, Floats]:
-    """Weight, bias and left-out scores of a regression on the targets, whose mean stays unpunished."""
-    centre, usual = x.mean(0), y.mean(0)
-    z, wanted = x - centre, y - usual
+    """Weight, bias and leave-one-out scores of a regression on the targets, whose mean is not penalized."""
+    centre, mean_y = x.mean(0), y.mean(0)
+    z, centred_y = x - centre, y - mean_y
     gram = z.T @ z
     strength = RIDGE * max(float(np.trace(gram)) / min(gram.shape[0], len(x)), 1e-6)
     inverse = np.linalg.inv(gram + strength * np.eye(len(gram), dtype=np.float32)).astype(np.float32)
-    weight = inverse @ (z.T @ wanted)
+    weight = inverse @ (z.T @ centred_y)
     influence = np.einsum("nf,nf->n", z @ inverse, z) + 1 / len(x)
-    error = (wanted - z @ weight) / np.maximum(1 - influence, 0.05)[:, None]
+    error = (centred_y - z @ weight) / np.maximum(1 - influence, 0.05)[:, None]
     return (
         weight.astype(np.float32),
-        (usual - centre @ weight).astype(np.float32),
+        (mean_y - centre @ weight).astype(np.float32),
         (y - error).astype(np.float32),
     )
 
@@ -206,41 +214,41 @@ def _sigmoid(logits: Floats, known: NDArray[np.bool_]) -> Floats:
 
 
 def acquisition_scores(features: Floats, probabilities: Floats | None, labels_each: float) -> Floats:
-    """[N] how much the labels of unlabeled rows would teach: those to begin with from 2 down to 1, in their
-    order, the others from 1 down to 0. Every row has one, so the order never runs dry.
+    """[N] how much labels of the unlabeled rows would improve the classifier; higher is better.
 
-    With few labels typical pictures come first, spread over all kinds (TypiClust, 2202.02794); with
-    `labels_each` pictures a label those of which the model is unsure, spread as well (BADGE, 1906.03671).
+    The first DIVERSE_ROWS rows get 2 down to 1, in their order, the others 1 down to 0. With few labels
+    typical images come first, spread over all kinds (TypiClust, 2202.02794); with many `labels_each`, images
+    per label, those with the least certain predictions, spread as well (BADGE, 1906.03671).
     """
     if not len(features):
         return np.zeros(0, np.float32)
-    worth = _score_rows(features, probabilities, labels_each)
-    chosen = _diverse_rows(features, worth)
-    worth[chosen] = 2 - np.arange(len(chosen), dtype=np.float32) / DIVERSE_ROWS
-    return worth
+    scores = _score_rows(features, probabilities, labels_each)
+    chosen = _diverse_rows(features, scores)
+    scores[chosen] = 2 - np.arange(len(chosen), dtype=np.float32) / DIVERSE_ROWS
+    return scores
 
 
 def _score_rows(features: Floats, probabilities: Floats | None, labels_each: float) -> Floats:
-    """[N] from 0 to 1, of each row by itself."""
+    """[N] from 0 to 1, the score of each row without regard to the others."""
     typical = _rank_scores(_density(features))
     if probabilities is None or labels_each < MIN_PER_LABEL:
         return typical
     top = np.sort(probabilities, axis=1)[:, -2:]
     margin = top[:, 1] - top[:, 0] if probabilities.shape[1] > 1 else abs(2 * top[:, 0] - 1)
-    unsure = 1 - margin
+    uncertainty = 1 - margin
     trust = min(1.0, labels_each / TRUSTED_PER_LABEL)
-    return np.asarray((1 - trust) * typical + trust * (0.85 * unsure + 0.15 * typical), np.float32)
+    return np.asarray((1 - trust) * typical + trust * (0.85 * uncertainty + 0.15 * typical), np.float32)
 
 
 def _density(features: Floats) -> Floats:
-    """[N] mean likeness to the nearest of a fixed sample."""
+    """[N] mean cosine to the nearest rows of a fixed sample."""
     picked = np.sort(np.random.default_rng(0).permutation(len(features))[:DENSITY_SAMPLE])
     nearest = min(NEIGHBOURS, len(picked))
-    found = np.empty(len(features), np.float32)
+    density = np.empty(len(features), np.float32)
     for start in range(0, len(features), 4096):
         part = features[start : start + 4096] @ features[picked].T
-        found[start : start + 4096] = np.partition(part, -nearest, axis=1)[:, -nearest:].mean(1)
-    return found
+        density[start : start + 4096] = np.partition(part, -nearest, axis=1)[:, -nearest:].mean(1)
+    return density
 
 
 def _rank_scores(values: Floats) -> Floats:
@@ -249,10 +257,10 @@ def _rank_scores(values: Floats) -> Floats:
     return np.asarray(ranks / max(len(values) - 1, 1), np.float32)
 
 
-def _diverse_rows(features: Floats, worth: Floats) -> Indices:
-    """The rows to begin with: each the best by its worth times its distance to those before it."""
-    pool = np.argsort(-worth, kind="stable")[:DIVERSE_POOL]
-    near, value = features[pool], worth[pool] + 0.05
+def _diverse_rows(features: Floats, scores: Floats) -> Indices:
+    """The first rows to label: each maximizes its score times its distance to the rows before it."""
+    pool = np.argsort(-scores, kind="stable")[:DIVERSE_POOL]
+    near, value = features[pool], scores[pool] + 0.05
     distance = np.ones(len(pool), np.float32)
     chosen: list[int] = []
     for _ in range(min(DIVERSE_ROWS, len(pool))):

@@ -1,4 +1,4 @@
-"""Pretrained backbones, and the one form that every model here takes: a sum of linear heads.
+"""Pretrained backbones, and the form that every model here takes: a sum of linear heads.
 
 logits(x) = sum over members of  W_m · backbone_m(x) + b_m
 
@@ -24,7 +24,7 @@ from training.engine.backbones.trunk import Trunk
 from training.engine.config import EngineError
 
 StateDict = dict[str, Tensor]
-CLASSIFIER_PREFIXES = ("classifier.", "fc.")  # what timm's networks end with, which nothing here uses
+CLASSIFIER_PREFIXES = ("classifier.", "fc.")  # the classifiers of timm's networks, which are not used
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One network of a model: its weights, the size of its pictures and its share of the logits.
+    """One network of a model, with its weights, its input size and its share of the logits.
 
-    `is_deep`: the head reads what every stage sees, not only the last one (Head2Toe, Evci et al. 2022).
-    That is worth most where pictures are unlike those of the pretraining. `is_from_base`: its weights come
-    from the model that the training continues, which has seen other images.
+    `is_deep`: the head reads features of every stage, not only of the last one (Head2Toe, Evci et al. 2022),
+    which helps most where images are unlike those of the pretraining. `is_from_base`: its weights come from
+    the base bundle, which has been trained on other images too.
     """
 
     network: Network
@@ -56,14 +56,14 @@ class Member:
 
     @property
     def taps(self) -> tuple[int, ...]:
-        """Widths of the blocks of features that the head reads, in order."""
+        """Numbers of features in each block that the head reads, in order."""
         return self.network.taps if self.is_deep else (self.network.features,)
 
 
 class FeatureExtractor(nn.Module):
     """[N, R, R, 3] uint8 pixels to [N, F] pooled features; scaling to [-1, 1] is inside.
 
-    Deep features begin with mean and maximum of the stages and end with the plain ones.
+    Deep features begin with the mean and maximum of each stage and end with the plain ones.
     """
 
     def __init__(self, trunk: Trunk, is_deep: bool = False) -> None:
@@ -83,7 +83,7 @@ class FeatureExtractor(nn.Module):
 
 
 class Ensemble(nn.Module):
-    """The exported form: one input for each resolution; gives logits [N, C] and features [N, F]."""
+    """The module to export: one input per resolution; gives logits [N, C] and features [N, F]."""
 
     def __init__(self, members: Sequence[Member]) -> None:
         super().__init__()
@@ -110,23 +110,23 @@ def to_network_input(pixels: Tensor) -> Tensor:
 
 
 def resolutions_of(members: Sequence[Member]) -> list[int]:
-    """The sizes a model looks at, ascending, each once."""
+    """The input sizes of a model, ascending, each once."""
     return sorted({member.resolution for member in members})
 
 
 def pretrained_state(network: Network) -> StateDict:
-    """The backbone's pretrained weights, by timm's names, without classifier.
+    """The backbone's pretrained weights, by timm's names, without the classifier.
 
     Raises EngineError where they are missing or are not this network's.
     """
     state = packaged_state(network) if network.package else _stored_state(network)
-    return {name: one for name, one in state.items() if not name.startswith(CLASSIFIER_PREFIXES)}
+    return {name: tensor for name, tensor in state.items() if not name.startswith(CLASSIFIER_PREFIXES)}
 
 
 def packaged_state(network: Network) -> StateDict:
     """All weights of the network's package, by timm's names. Raises EngineError where they are missing.
 
-    The packages' tensors have other names, but fit timm's in order, one to one.
+    The packages' tensors have other names, but the same order as timm's.
     """
     file = network.weights_file()
     if file is None:
@@ -139,7 +139,7 @@ def packaged_state(network: Network) -> StateDict:
 
 
 def _stored_state(network: Network) -> StateDict:
-    """All weights of a file on disk."""
+    """All weights of a network from a file on disk. Raises EngineError where it is missing or another's."""
     file = network.weights_file()
     if file is None:
         raise EngineError(
@@ -148,8 +148,10 @@ def _stored_state(network: Network) -> StateDict:
         )
     state = weights.load_tensors(file)
     expected = load_timm().create_model(network.timm_name, pretrained=False, num_classes=0).state_dict()
-    found = {name: tensor.shape for name, tensor in state.items() if not name.startswith(CLASSIFIER_PREFIXES)}
-    if found != {name: tensor.shape for name, tensor in expected.items()}:
+    shapes = {
+        name: tensor.shape for name, tensor in state.items() if not name.startswith(CLASSIFIER_PREFIXES)
+    }
+    if shapes != {name: tensor.shape for name, tensor in expected.items()}:
         raise EngineError(f"The weights in {file} are not those of {network.name}.", "Remove that file.")
     return state
 

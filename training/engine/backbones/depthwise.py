@@ -1,9 +1,9 @@
-"""Depthwise convolution whose backward pass is quick in bfloat16 on a processor.
+"""Depthwise convolution with a fast backward pass in bfloat16 on a CPU.
 
-The library's own backward falls back to slow reference code there for strides and for 5 x 5 kernels, and
-then takes most of a training step. Both gradients are convolutions again, of kinds that are quick: the one
-for the input correlates with the turned kernel, for a stride one phase of the input at a time; the one for a
-5 x 5 kernel is put together from four overlapping 3 x 3 windows of it.
+There torch's own backward falls back to slow reference code for strides and for 5 x 5 kernels, and takes most
+of a training step. Both gradients are convolutions again, of kinds that are fast: the gradient of the input
+is a correlation with the rotated kernel, for a stride one phase of the input at a time; the gradient of a
+5 x 5 kernel is assembled from four overlapping 3 x 3 windows.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Depthwise(torch.autograd.Function):
 
 
 def _input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
-    """Phase (a, b) of the (padded) input, its rows a, a + stride, ..., meets only every stride-th tap."""
+    """The gradient of the input. Phase (a, b) of the padded input meets only every stride-th tap."""
     n, channels, height, width = x.shape
     if stride == 1:
         edge = weight.shape[2] - 1 - padding
@@ -57,6 +57,7 @@ def _input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, pa
 
 
 def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int) -> Tensor:
+    """The gradient of the kernel, from windows of the size for which the library is fast."""
     size = weight.shape[2]
     if size == QUICK_KERNEL:
         return _library_weight_gradient(gradient, x, weight, stride, padding)
@@ -67,9 +68,9 @@ def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int, p
     starts = (0, size - QUICK_KERNEL)
     for top in starts:
         for left in starts:
-            seen = padded[:, :, top : top + reach_y, left : left + reach_x]
+            window_input = padded[:, :, top : top + reach_y, left : left + reach_x]
             total[:, :, top : top + QUICK_KERNEL, left : left + QUICK_KERNEL] = _library_weight_gradient(
-                gradient, seen.contiguous(memory_format=torch.channels_last), window, stride, 0
+                gradient, window_input.contiguous(memory_format=torch.channels_last), window, stride, 0
             )
     return total
 
@@ -78,8 +79,8 @@ def _library_weight_gradient(
     gradient: Tensor, x: Tensor, weight: Tensor, stride: int, padding: int
 ) -> Tensor:
     strides, paddings = [stride, stride], [padding, padding]
-    wanted = [False, True, False]
-    given = torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, strides, paddings, [1, 1], False, [0, 0], len(weight), wanted
+    output_mask = [False, True, False]
+    gradients = torch.ops.aten.convolution_backward(
+        gradient, x, weight, None, strides, paddings, [1, 1], False, [0, 0], len(weight), output_mask
     )
-    return cast(Tensor, given[1])
+    return cast(Tensor, gradients[1])

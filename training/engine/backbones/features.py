@@ -1,4 +1,4 @@
-"""Features of frozen networks, at the speed of the machine: OpenVINO on a processor, torch on a GPU."""
+"""Features of frozen networks: OpenVINO on a CPU, torch on a GPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from training.engine.backbones.classifier import Member, feature_extractor, to_o
 from training.engine.data.images import Pixels, read_square, release_pages, resize_square
 from training.engine.runtime import compile_onnx, open_queue
 
-CPU_BATCH = 1  # the quickest: what a layer leaves is still in the cache when the next one reads it
+CPU_BATCH = 1  # the fastest: a layer's output is still in the cache when the next layer reads it
 GPU_BATCH = 64
 RELEASE_EVERY = 1024  # rows, 300 MB
 Tick = Callable[[float], None]
@@ -25,7 +25,7 @@ Batches = list[Any]
 
 
 class StopExtraction(Exception):
-    """Raised by a tick: what was extracted so far is enough."""
+    """Raised by a tick to end the extraction with the rows extracted so far."""
 
 
 def extract_features(
@@ -35,17 +35,17 @@ def extract_features(
     device: str,
     tick: Tick,
     rows: Sequence[int] | None = None,
-    turns: int = 0,
+    quarters: int = 0,
 ) -> Tensor:
-    """[N, F] float32 features of cached pixels [N, S, S, 3] (or of some rows), turned by so many quarters.
+    """[N, F] float32 features of cached pixels [N, S, S, 3], or of `rows`, after `quarters` quarter turns.
 
-    `tick(share)` may raise. Where it raises Enough, the features of the first rows are given,
-    as many as there are by then.
+    `tick(share done)` may raise. Where it raises StopExtraction, the features of the first rows are given, as
+    many as are complete by then.
     """
     chosen = range(len(pixels)) if rows is None else rows
     size = GPU_BATCH if device == "cuda" else CPU_BATCH
     parts: Batches = [None] * -(-len(chosen) // size)
-    batches = enumerate(_read_batches(pixels, chosen, member.resolution, threads, size, turns))
+    batches = enumerate(_read_batches(pixels, chosen, member.resolution, threads, size, quarters))
     try:
         if device == "cuda":
             _extract_on_gpu(member, batches, parts, tick)
@@ -57,13 +57,13 @@ def extract_features(
 
 
 def _read_batches(
-    pixels: Pixels, rows: Sequence[int], side: int, threads: int, size: int, turns: int
+    pixels: Pixels, rows: Sequence[int], side: int, threads: int, size: int, quarters: int
 ) -> Iterator[Pixels]:
-    """Batches [<= size, side, side, 3], resized and turned a little ahead in threads."""
+    """Batches [<= size, side, side, 3], resized and rotated a little ahead in threads."""
 
     def read(start: int) -> Pixels:
         squares = (resize_square(pixels[row], side) for row in rows[start : start + size])
-        return np.stack([np.rot90(square, turns) for square in squares])
+        return np.stack([np.rot90(square, quarters) for square in squares])
 
     starts = iter(range(0, len(rows), size))
     since_release = 0
@@ -93,7 +93,7 @@ def _extract_on_cpu(
 
 
 def open_feature_queue(member: Member, threads: int) -> Any:
-    """OpenVINO's queue of the member's features: the same numbers as the bundle gives later."""
+    """An OpenVINO queue for the member's features: the same numbers as the bundle gives later."""
     side = member.resolution
     model = to_onnx(feature_extractor(member), [side], ["features"])
     return open_queue(model, [CPU_BATCH, side, side, 3], threads)
@@ -112,13 +112,13 @@ def _extract_on_gpu(
 def measure_ms(
     member: Member, paths: Sequence[Path], side: int, threads: int, tick: Callable[[], None]
 ) -> float:
-    """Median ms of one picture through a network on this machine, decoding and resizing included."""
+    """Median milliseconds for one image on this machine, decoding and resizing included."""
     onnx = to_onnx(feature_extractor(member), [member.resolution], ["features"])
     request = compile_onnx(onnx, [member.resolution], threads).create_infer_request()
     times = []
-    for turn in range(12):
+    for attempt in range(12):
         began = time.monotonic()
-        square = read_square(paths[turn % len(paths)], side)
+        square = read_square(paths[attempt % len(paths)], side)
         request.infer({0: resize_square(square, member.resolution)[None]})
         times.append(1e3 * (time.monotonic() - began))
         tick()

@@ -1,8 +1,8 @@
-"""A backbone as it is trained: batch norm folded into the convolutions at every step.
+"""A trainable backbone: batch norm is folded into the convolutions at every step.
 
-With frozen statistics y = γ (conv(x, W) - μ) / σ + β is one convolution of weights W γ/σ and bias β - μ γ/σ.
-Folding the small weights instead of normalizing the large activations makes a training step on a
-processor half as long again as quick, and the parameters stay those of the pretraining.
+With frozen statistics y = γ (conv(x, W) - μ) / σ + β is one convolution with weights W γ/σ and bias β - μ
+γ/σ. Folding the small weights instead of normalizing the large activations makes a training step on a CPU 1.5
+times as fast, and the parameters stay those of the pretraining.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from training.engine.backbones.trunk import Trunk
 
 
 class FusedConv(nn.Module):
-    """A convolution with its batch norm (frozen statistics, trained scale and shift) and its activation."""
+    """A convolution with its batch norm (frozen statistics, trainable scale and shift) and its activation."""
 
     def __init__(self, conv: Any, norm: Any) -> None:
         super().__init__()
@@ -32,12 +32,15 @@ class FusedConv(nn.Module):
         self.act = getattr(norm, "act", nn.Identity())
 
     def forward(self, x: Tensor) -> Tensor:
+        # Fold γ and the frozen σ and μ into the weights: they are small, the activations are large.
         scale = self.norm.weight * self.spread
         weight = self.conv.weight * scale[:, None, None, None]
         bias = self.norm.bias - self.norm.running_mean * scale
         padding = self.conv.padding
+        # TensorFlow's padding is asymmetric, which conv2d cannot do: it is applied before.
         if self.is_padded_like_tensorflow:
             x, padding = _pad_same(x, self.conv.kernel_size, self.conv.stride), (0, 0)
+        # torch's own backward pass of this case is slow (depthwise.py).
         if self.is_depthwise and x.dtype == torch.bfloat16 and x.device.type == "cpu":
             stride, edge = self.conv.stride[0], padding[0]
             y = cast(Tensor, Depthwise.apply(x, weight.bfloat16(), bias.bfloat16(), stride, edge))  # type: ignore[no-untyped-call]
@@ -47,32 +50,32 @@ class FusedConv(nn.Module):
 
 
 class TrainableBackbone(nn.Module):
-    """[N, 3, R, R] pictures in [-1, 1] to [N, F] features. `live` holds what is trained, by timm's names.
+    """[N, 3, R, R] images in [-1, 1] to [N, F] features. `live` holds the trained tensors, by timm's names.
 
-    The stem and the first `frozen_stages` stages can stay as they are; then the rest reads what they make of
-    the pictures, `maps`.
+    The stem and the first `frozen_stages` stages can be frozen; `forward` then takes their output, `maps`.
     """
 
     def __init__(self, network: Network, state: StateDict, device: str, frozen_stages: int = 0) -> None:
         super().__init__()
         backbone = build_backbone(network, state).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        # The names come from the backbone before fusing, which moves its modules.
         parameters = dict(backbone.named_parameters())
         self.frozen_stages = frozen_stages
         self.trunk = Trunk(_fuse(backbone), network).to(device)
         if frozen_stages:
             for part in (self.trunk.stem, *self.trunk.stages[:frozen_stages]):
                 part.requires_grad_(False)
-        self.live = {name: one for name, one in parameters.items() if one.requires_grad}
+        self.live = {name: tensor for name, tensor in parameters.items() if tensor.requires_grad}
 
     def maps(self, images: Tensor) -> Tensor:
-        """[N, C, h, w] of [N, 3, R, R] pictures: what leaves the frozen stages."""
+        """The maps [N, C, h, w] that leave the frozen stages, of images [N, 3, R, R]."""
         x = self.trunk.stem(images)
         for stage in self.trunk.stages[: self.frozen_stages]:
             x = stage(x)
         return cast(Tensor, x)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, F] features of pictures, or of `maps` where stages are frozen."""
+        """[N, F] features of images, or of `maps` where stages are frozen."""
         if not self.frozen_stages:
             x = self.trunk.stem(x)
         for stage in self.trunk.stages[self.frozen_stages :]:
@@ -98,5 +101,5 @@ def _fuse(module: nn.Module) -> nn.Module:
 
 
 def _pad_same(x: Tensor, kernel: tuple[int, int], stride: tuple[int, int]) -> Tensor:
-    """TensorFlow's SAME padding: what is missing goes right and below."""
+    """TensorFlow's SAME padding: an odd pixel is added on the right and at the bottom."""
     return cast(Tensor, load_timm().layers.pad_same(x, list(kernel), list(stride)))

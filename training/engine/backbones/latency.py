@@ -1,4 +1,4 @@
-"""Milliseconds per image on hardware that is not here, estimated; and the networks that a limit admits."""
+"""Estimated milliseconds per image on hardware that is not in this machine; the networks within a limit."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ P4_FLOPS = 5.5e12
 P4_BYTES_PER_S = 192e9
 P4_EFFICIENCY = 0.5
 P4_LAUNCH_MS = 0.01
-# Two ordinary server cores, float32, with a good runtime: an order of size for the form.
-# A fit for CPU measures the real thing instead.
+# Two ordinary server cores, float32, with a good runtime: an order of magnitude for the form.
+# A fit for CPU measures instead.
 CPU_FLOPS = 60e9
 # Reading and shrinking one photo of about half a megapixel, which the host does on either hardware.
 HOST_MS = 5.0
@@ -35,7 +35,7 @@ def estimate_ms(network: Network, resolution: int, hardware: Hardware) -> float:
 
 
 def estimate_total_ms(parts: Sequence[tuple[Network, int]], hardware: Hardware) -> float:
-    """Estimated ms of several networks on one image, one after the other; it is read and shrunk once."""
+    """Estimated milliseconds of several networks, one after the other, on an image that is read once."""
     return HOST_MS + sum(estimate_ms(one, size, hardware) - HOST_MS for one, size in parts)
 
 
@@ -45,12 +45,12 @@ def admissible_networks(hardware: Hardware, max_inference_ms: float) -> list[tup
 
 
 def fastest_network(hardware: Hardware) -> tuple[Network, int, float]:
-    """The quickest (network, resolution, ms) there is."""
+    """The fastest (network, resolution, ms)."""
     return _networks_by_latency(hardware)[0]
 
 
 def no_network_fits(max_inference_ms: float, name: str, resolution: int, ms: float) -> EngineError:
-    """The error for a limit that nobody can meet; names the fastest that exists."""
+    """The error for a limit that no network meets; it names the fastest one."""
     return EngineError(
         f"No network answers within {max_inference_ms:g} ms: the fastest, {name} at {resolution} pixels, "
         f"takes about {ms:.1f} ms.",

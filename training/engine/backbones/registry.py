@@ -1,6 +1,6 @@
-"""The networks that can be tried, and how long one image takes on hardware we do not have.
+"""The networks that a search can try: sizes, operations and where their weights come from.
 
-Plain facts and arithmetic: no torch, no numpy. `available` also asks the disk for weights.
+Plain facts: no torch, no numpy. `available_networks` also looks for weights on the disk.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Network:
     for one image at `resolution`; `layers` counts the convolutions, which are the launches that stay
     after normalization and activation are fused. `stages` are the channels that leave each stage, `features`
     those of the map that is pooled at the end; behind the first `frozen_stages` a map has an eighth of the
-    picture's side. `package` carries the weights; where there is none they are a file on disk
+    image's side. `package` carries the weights; where there is none they are a file on disk
     (weights.py), which torch's hub calls `hub_file`. Channels are scaled by `mean` and `std` (of 0 to 1).
     """
 
@@ -45,12 +45,12 @@ class Network:
 
     @property
     def taps(self) -> tuple[int, ...]:
-        """Widths of the deep features: mean and maximum of every stage but the first, then of the end."""
+        """Numbers of deep features: mean and maximum of every stage but the first, then of the last map."""
         ends = (*self.stages[1:], self.features)
         return tuple(width for width in ends for _ in ("mean", "maximum"))
 
     def weights_file(self) -> Path | None:
-        """The pretrained weights, where they are on this machine."""
+        """The file of the pretrained weights, or None where this machine does not have it."""
         if self.package:
             return weights.find_packaged(self.package)
         return weights.find_file(self.timm_name, self.hub_file)
@@ -183,15 +183,15 @@ NETWORKS: tuple[Network, ...] = (
 
 
 def available_networks() -> list[Network]:
-    """The networks whose weights are here. Those of packages are always expected."""
-    return [one for one in NETWORKS if one.package or one.weights_file()]
+    """The networks whose weights this machine has; those of packages are always expected."""
+    return [network for network in NETWORKS if network.package or network.weights_file()]
 
 
 def get_network(name: str) -> Network:
-    """The network of that name. Raises EngineError for a stranger."""
-    for known in NETWORKS:
-        if known.name == name:
-            return known
+    """The network of that name. Raises EngineError for an unknown name."""
+    for network in NETWORKS:
+        if network.name == name:
+            return network
     raise EngineError(f"The network {name} is not known here.", "Use a model made by this version.")
 
 

@@ -1,4 +1,4 @@
-"""The one door to timm and torchvision.
+"""The only import of timm and torchvision.
 
 torchvision's Linux wheel is built for CUDA. Beside a CPU-only torch its C++ operators do not load,
 and `import torchvision` raises `operator torchvision::nms does not exist` from a module that only
@@ -20,7 +20,7 @@ _META_REGISTRATIONS = "torchvision._meta_registrations"
 
 
 def load_timm() -> ModuleType:
-    """timm, imported with torchvision usable beneath it."""
+    """timm, imported so that torchvision beneath it works."""
     if "torchvision" not in sys.modules and not _has_operators():
         sys.modules.setdefault(_META_REGISTRATIONS, ModuleType(_META_REGISTRATIONS))
     return importlib.import_module("timm")
@@ -40,5 +40,5 @@ def _has_operators() -> bool:
 
 
 def gpu_name() -> str:
-    """What the card calls itself."""
+    """The name of the GPU."""
     return str(torch.cuda.get_device_name())

@@ -1,4 +1,4 @@
-"""Every network in the same parts: a stem, stages whose ends are maps, and a tail whose map is pooled."""
+"""Every network as the same parts: a stem, stages that end in maps, and a tail whose map is pooled."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from training.engine.backbones.registry import Channels, Network
 
 
 class Trunk(nn.Module):
-    """The parts of one of timm's networks, whose modules it shares. Pictures [N, 3, R, R] come in [-1, 1].
+    """The parts of a timm network, whose modules it shares. Images [N, 3, R, R] come in [-1, 1].
 
-    timm's own pooling and classifier are left out. Raises ValueError for a kind that is not known.
+    timm's own pooling and classifier are left out. Raises ValueError for an unknown architecture.
     """
 
     def __init__(self, backbone: nn.Module, network: Network) -> None:
@@ -32,9 +32,9 @@ class Trunk(nn.Module):
 
 
 class Rescale(nn.Module):
-    """Pictures in [-1, 1] to (pixel - mean) / std, of pixels in [0, 1].
+    """Images in [-1, 1] to (pixel - mean) / std, of pixels in [0, 1].
 
-    It is not folded into the first convolution, whose padding stands for the mean colour.
+    It is not folded into the first convolution, whose padding must stay the mean colour.
     """
 
     def __init__(self, mean: Channels, std: Channels) -> None:

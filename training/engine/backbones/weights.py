@@ -1,6 +1,6 @@
-"""Where the pretrained weights of networks lie: in packages, in a folder of the operator's, in caches.
+"""Where pretrained weights are found: in packages, in a folder of the operator, in caches.
 
-Looking is cheap and loads no torch; nothing is fetched unless `fetch` is called.
+Searching is cheap and loads no torch; nothing is downloaded unless `download` is called.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ def find_file(timm_name: str, hub_file: str) -> Path | None:
 
 
 def find_packaged(package: str) -> Path | None:
-    """The weights that an installed package carries."""
+    """The weights in an installed package."""
     spec = importlib.util.find_spec(package)
     folders = list(spec.submodule_search_locations or []) if spec else []
     return next((file for folder in folders for file in sorted(Path(folder).glob("models/*.pth"))), None)
 
 
 def load_tensors(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file, on the processor. Raises EngineError where it cannot be read."""
+    """The tensors of a file, on the CPU. Raises EngineError where it cannot be read."""
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -47,7 +47,7 @@ def load_tensors(file: Path) -> dict[str, Tensor]:
 
 
 def download(timm_name: str) -> None:
-    """Have timm download a network's weights into its cache. Raises EngineError where that fails."""
+    """Download a network's weights into timm's cache. Raises EngineError where that fails."""
     from training.engine.backbones.timm_loader import load_timm
 
     try:
@@ -55,7 +55,7 @@ def download(timm_name: str) -> None:
     except Exception as problem:  # whatever a network raises
         raise EngineError(
             f"The weights of {timm_name} cannot be fetched.",
-            f"Check the connection, or copy {timm_name}.safetensors into a folder of {FOLDER_VARIABLE}.",
+            f"Check the connection, or copy {timm_name}.safetensors into the folder in {FOLDER_VARIABLE}.",
         ) from problem
 
 
@@ -73,7 +73,7 @@ def _cache_folder() -> Path:
 
 
 def _hugging_face_cache() -> Path:
-    """Where Hugging Face's hub keeps files, from which timm fetches."""
+    """The cache of the Hugging Face hub, from which timm downloads."""
     home = Path(os.environ.get("HF_HOME") or _cache_folder() / "huggingface")
     return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
 

@@ -1,11 +1,10 @@
-"""A trained model as a folder: it describes itself, tests itself and answers without torch.
+"""A trained model as a folder, which is loaded, tested and run without torch.
 
-model.onnx    inputs `images_<R>`: [N, R, R, 3] uint8, one for each resolution R that the model looks at;
-              outputs `logits` [N, C] and `features` [N, F], float32. Scaling of pixels is inside.
-bundle.json   everything else that a reader needs, with `format_version`
-weights.pt    torch's tensors, only for training further
-known.npz     features of training pictures and more, to tell what is unknown; bundles made before it existed
-              have none and no entry "unknown" in bundle.json, and answer that nobody knows
+model.onnx    inputs `images_<R>`: [N, R, R, 3] uint8, one for each input resolution R of the model; outputs
+`logits` [N, C] and `features` [N, F], float32. Scaling of pixels is inside. bundle.json   everything else
+that a reader needs, with `format_version` weights.pt    torch's tensors, only to continue the training
+known.npz     the novelty reference: features of training images and thresholds. Bundles from before it
+existed have neither this file nor the entry "unknown" in bundle.json, and cannot detect unknown images
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ from training.engine.runtime import compile_onnx
 
 FORMAT_VERSION = 1
 SELF_TEST_IMAGES = 4
-SELF_TEST_TOLERANCE = 0.02  # another processor adds in another order; a wrong model is far beyond this
+SELF_TEST_TOLERANCE = 0.02  # other processors add in another order; a wrong model differs far more
 Source = Image.Image | Path | bytes
 Scores = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class ImagePrediction:
-    """All about one picture: calibrated scores [C], the labels they stand for, and whether it is known."""
+    """The prediction for one image: calibrated scores [C], the predicted labels, and its novelty score."""
 
     scores: Scores
     predicted_labels: tuple[str, ...]
@@ -47,34 +46,34 @@ class ImagePrediction:
 
 @dataclass(slots=True)
 class Bundle:
-    """A loaded model. Every method may be called from several threads at once."""
+    """A loaded model. All methods are thread-safe."""
 
     path: Path
     labels: tuple[str, ...]
     is_multi_label: bool
     description: dict[str, Any]
     _compiled: Any = field(repr=False)
-    known: NoveltyReference | None = field(default=None, repr=False)
+    novelty_reference: NoveltyReference | None = field(default=None, repr=False)
     _local: threading.local = field(default_factory=threading.local, repr=False)
 
     @classmethod
     def load(cls, path: Path, threads: int | None = None) -> Bundle:
-        """Read and compile. Raises EngineError for a folder that is no bundle or is of another version."""
+        """Load and compile a bundle. Raises EngineError for a folder that is no bundle of this format."""
         description = read_description(path)
-        known = novelty.read_reference(path, description)
+        reference = novelty.read_reference(path, description)
         compiled = compile_onnx(path / "model.onnx", _resolutions(description), threads)
         labels = tuple(description["labels"])
-        return cls(path, labels, description["is_multi_label"], description, compiled, known)
+        return cls(path, labels, description["is_multi_label"], description, compiled, reference)
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """From which score on a label counts as predicted; used for several labels an image."""
+        """The score of each label from which on it is predicted; for multi-label models."""
         return tuple(self.description["thresholds"])
 
     def predict(self, images: Sequence[Source]) -> Scores:
-        """[N, C] calibrated probabilities: rows sum to one, or stand alone for several labels an image.
+        """[N, C] calibrated probabilities; rows sum to one, unless the model is multi-label.
 
-        Each picture goes through by itself, so its answer does not depend on its neighbours.
+        Images are predicted one by one, so no prediction depends on the other images.
         Raises UnreadableImage.
         """
         with ThreadPoolExecutor(2) as pool:
@@ -83,15 +82,15 @@ class Bundle:
         return np.stack(rows) if rows else np.zeros((0, len(self.labels)), np.float32)
 
     def predict_one(self, image: Source) -> Scores:
-        """[C] calibrated probabilities of one picture."""
+        """[C] calibrated probabilities of one image."""
         return self.predict_square(self.read(image))
 
     def answer(self, image: Source) -> ImagePrediction:
-        """Scores, labels, and whether the picture is of the model's world. Raises UnreadableImage."""
+        """Scores, labels and novelty score of an image. Raises UnreadableImage."""
         return self.answer_square(self.read(image))
 
     def read(self, image: Source) -> Pixels:
-        """[side, side, 3] uint8, as training saw it. Raises UnreadableImage."""
+        """[side, side, 3] uint8, preprocessed as in training. Raises UnreadableImage."""
         return read_square(image, self.description["preprocessing"]["side"])
 
     def predict_square(self, square: Pixels) -> Scores:
@@ -99,11 +98,12 @@ class Bundle:
         return calibrate(self.logits(square)[0], self.description["temperature"], self.is_multi_label)
 
     def answer_square(self, square: Pixels) -> ImagePrediction:
-        """The answer to pixels that `read` made."""
+        """The prediction for pixels that `read` made."""
         logits, features = self.logits(square)
         scores = calibrate(logits, self.description["temperature"], self.is_multi_label)
         confidence = float(novelty.confidences(scores, self.thresholds if self.is_multi_label else None))
-        novelty_score = self.known.judge(features, confidence) if self.known else NoveltyScore(confidence)
+        reference = self.novelty_reference
+        novelty_score = reference.score(features, confidence) if reference else NoveltyScore(confidence)
         return ImagePrediction(scores, self.predicted_labels(scores), novelty_score)
 
     def logits(self, square: Pixels) -> tuple[Scores, Scores]:
@@ -115,14 +115,14 @@ class Bundle:
         return logits, features
 
     def predicted_labels(self, scores: Scores) -> tuple[str, ...]:
-        """The labels that one row of scores stands for: the best one, or all beyond their thresholds."""
+        """The labels that scores [C] predict: the best one, or all that reach their thresholds."""
         if not self.is_multi_label:
             return (self.labels[int(scores.argmax())],)
         pairs = zip(self.labels, scores, self.thresholds, strict=True)
         return tuple(label for label, score, threshold in pairs if score >= threshold)
 
     def self_test(self) -> None:
-        """Compare answers to generated pictures with those noted at export. Raises EngineError."""
+        """Compare the scores of generated images with those stored at export. Raises EngineError."""
         expected = np.asarray(self.description["self_test"]["scores"], np.float32)
         side = self.description["preprocessing"]["side"]
         scores = np.stack([self.predict_square(square) for square in self_test_squares(side)])
@@ -130,12 +130,12 @@ class Bundle:
             raise EngineError("The model does not answer as it did when it was made.", "Train it again.")
 
     def measure_ms(self, images: Sequence[Source], rounds: int = 20) -> dict[str, float]:
-        """{"p50", "p95"} ms for one picture at a time, decoding and resizing included."""
+        """{"p50", "p95"} milliseconds for one image at a time, decoding and resizing included."""
         self.predict_one(images[0])
         times = []
-        for turn in range(rounds):
+        for index in range(rounds):
             began = time.monotonic()
-            self.predict_one(images[turn % len(images)])
+            self.predict_one(images[index % len(images)])
             times.append(1e3 * (time.monotonic() - began))
         return {"p50": float(np.percentile(times, 50)), "p95": float(np.percentile(times, 95))}
 
@@ -172,7 +172,8 @@ def calibrate(logits: Scores, temperature: float, is_multi_label: bool) -> Score
 
 
 def self_test_squares(side: int) -> Pixels:
-    """[4, side, side, 3] uint8: plain arithmetic patterns, the same everywhere and for ever."""
+    """[4, side, side, 3] uint8: arithmetic patterns, which are the same on every machine and in every
+    release."""
     image, row, column, channel = np.ogrid[:SELF_TEST_IMAGES, :side, :side, :3]
     waves = (row * (image + 1) * 2 + column * (5 - image) + channel * 60 + image * 37) % 256
     return np.asarray(waves, dtype=np.uint8)

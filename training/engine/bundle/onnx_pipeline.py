@@ -1,14 +1,14 @@
-"""The whole model as one ONNX graph: an upright RGB picture of any size in, calibrated scores out.
+"""The whole model as one ONNX graph: an upright RGB image of any size in, calibrated scores out.
 
-`whole_graph` puts before the network what pixels.py does to a picture (the window, the bicubic reduction as
-Pillow computes it, rounding after each direction) and behind it what bundle.py and knowing.py do to its
-logits and features. So a program needs nothing but a runtime for ONNX and something that decodes files.
+`pipeline_graph` puts the preprocessing of data/images.py before the network (the visible window, the bicubic
+reduction as Pillow computes it, rounding after each direction), and the calibration of bundle.py and the
+novelty score of novelty.py behind it. A program then needs only an ONNX runtime and an image decoder.
 
 input    picture     [H, W, 3] uint8, upright RGB
 outputs  scores      [C] float32, as the bundle gives them
-         confidence  [] float32     is_known  [] bool (only where the model can tell)
+         confidence  [] float32     is_known  [] bool (only with a novelty reference)
 
-Pillow also lets JPEG files be decoded at a fraction of their size and reduces large pictures by whole factors
+Pillow also lets JPEG files be decoded at a fraction of their size and reduces large images by whole factors
 first; the graph does not, so that scores differ a little: `parity` of the export says how much.
 """
 
@@ -64,6 +64,7 @@ def pipeline_graph(folder: Path) -> bytes:
     except Exception as problem:  # onnx and protobuf raise many kinds, and all mean the same here
         raise EngineError("The model's network cannot be loaded.", "Train it again.") from problem
     drawing, known = _GraphBuilder(), read_known(folder, description)
+    # The preprocessing ends in the names of the network's inputs, so its nodes are put in front.
     _draw_pixels(drawing, description["preprocessing"])
     drawing.nodes += model.graph.node
     drawing.constants += model.graph.initializer
@@ -78,6 +79,7 @@ def pipeline_graph(folder: Path) -> bytes:
     )
     opset = max(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
     whole = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=9)
+    # Names of labels travel inside the file: a program needs no bundle.json beside it.
     whole.metadata_props.extend(
         onnx.StringStringEntryProto(key=f"label_{number}", value=label)
         for number, label in enumerate(description["labels"])
@@ -118,7 +120,7 @@ def _three(drawing: _GraphBuilder, vector: str) -> list[str]:
 
 
 def _window(drawing: _GraphBuilder, width: str, height: str) -> tuple[str, str]:
-    """Width and height of what is seen, as pixels.window has them; it lies in the middle."""
+    """Width and height of the visible window, as `images.visible_window` has them; it lies in the middle."""
     long, short = drawing.add("Max", width, height), drawing.add("Min", width, height)
     stretched = drawing.add("Mul", short, drawing.number(MAX_STRETCH))
     least = drawing.add("Mul", long, drawing.number(MIN_VISIBLE_SHARE))
@@ -208,8 +210,8 @@ def _draw_scores(
 
 
 def _draw_known(drawing: _GraphBuilder, known: NoveltyReference, flat: str) -> None:
-    """`is_known` as Known.judge has it."""
-    places = np.arange(known.first, known.first + known.references.shape[1])
+    """`is_known` as NoveltyReference.score computes it."""
+    places = np.arange(known.first_feature, known.first_feature + known.references.shape[1])
     own = drawing.add("Gather", drawing.add("Reshape", "features", flat), drawing.constant(places), axis=0)
     roots = drawing.add("Sqrt", drawing.add("Relu", own))
     length = drawing.add("Sqrt", drawing.add("ReduceSum", drawing.add("Mul", roots, roots), keepdims=0))

@@ -1,8 +1,8 @@
-"""Where in a picture a model sees a label: the logit taken apart by place.
+"""Saliency maps: how much each place of an image adds to the logit of a label.
 
 A model here is a sum of linear heads on pooled features, so its logit is *exactly* a sum over places: each
-mean is a sum over the places of a map, each maximum comes from one place. No gradient is needed, as class
-activation maps (Zhou et al. 2016) need none, and nothing is left out: places and bias add up to the logit.
+mean is a sum over the places of a map, each maximum comes from one place. As for class activation maps (Zhou
+et al. 2016) no gradient is needed, and nothing is left out: places and bias add up to the logit.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from training.engine.data.images import Pixels, resize_square
 
 Floats = NDArray[np.float32]
 POOLS = {"ReduceMean": "mean", "ReduceMax": "max"}
-MAX_RESIDUAL = 0.01  # logits of places and bias may differ from the model's by rounding only
+MAX_RESIDUAL = 0.01  # of places and bias from the model's logit; more is no rounding error
 PASS_THROUGH = ("Reshape", "Squeeze", "Unsqueeze", "Convert")
 
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """A pooled map: which output of the network it is, how it is pooled, and the weights [C, F] on it."""
+    """A pooled map: its output of the network, its pooling, and the weights [C, F] of the head on it."""
 
     output: str
     pool: str
@@ -36,9 +36,9 @@ class Tap:
 
 @dataclass(slots=True)
 class Explainer:
-    """A model that tells its maps. Not for several threads at once.
+    """A model whose maps are outputs. Not thread-safe.
 
-    `bias` [C]: what is in a logit whatever the picture.
+    `bias` [C]: the part of a logit that does not depend on the image.
     """
 
     labels: tuple[str, ...]
@@ -49,7 +49,7 @@ class Explainer:
 
     @classmethod
     def load(cls, path: Path, threads: int | None = None) -> Explainer:
-        """Of a bundle's folder. Raises EngineError for a network that is not a sum of heads on maps."""
+        """Load a bundle. Raises EngineError for a network that is not a sum of heads on pooled maps."""
         import openvino
 
         description = read_description(path)
@@ -70,53 +70,55 @@ class Explainer:
         return explainer
 
     def parts(self, square: Pixels, label: int) -> list[Floats]:
-        """For each pooled map [h, w] how much each place adds to the label's logit; all places of all maps
-        and the bias make the logit. `square` as `Bundle.read` gives it."""
-        return [self._part(one, tap.pool, tap.weight[label]) for one, tap in self._maps(square)]
+        """For each pooled map [h, w] how much each place adds to the label's logit.
+
+        All places of all maps and the bias add up to the logit. `square` as `Bundle.read` gives it.
+        """
+        return [self._part(maps, tap.pool, tap.weight[label]) for maps, tap in self._maps(square)]
 
     def evidence(self, square: Pixels, label: int, side: int) -> Floats:
-        """[side, side], 0 to 1: what speaks for the label *more than for the others*, strongest at 1.
+        """[side, side], 0 to 1: the evidence for the label *beyond the mean of all labels*, 1 at its maximum.
 
-        Maps of different sizes are laid over each other by bilinear interpolation, and softened.
+        Maps of different sizes are added by bilinear interpolation, and smoothed.
         """
         total = np.zeros((side, side), np.float32)
-        for one, tap in self._maps(square):
-            against = tap.weight.mean(0) if len(tap.weight) > 1 else 0
-            part = self._part(one, tap.pool, tap.weight[label] - against)
+        for maps, tap in self._maps(square):
+            mean_weight = tap.weight.mean(0) if len(tap.weight) > 1 else 0
+            part = self._part(maps, tap.pool, tap.weight[label] - mean_weight)
             total += _upsampled(part, side) * (part.size / side**2)
         return _smoothed(np.maximum(total, 0))
 
     def _rest(self, squares: Pixels) -> Floats:
-        """[C] what no place gives: the heads' biases. Raises EngineError where it differs by picture."""
+        """[C] the heads' biases: logits minus all places. Raises EngineError where they differ by image."""
         rests = []
         for square in squares:
-            pooled = [_pool_map(one, tap.pool) @ tap.weight.T for one, tap in self._maps(square)]
+            pooled = [_pool_map(maps, tap.pool) @ tap.weight.T for maps, tap in self._maps(square)]
             rests.append(self._run(square)[self._compiled.output("logits")][0] - np.sum(pooled, axis=0))
         if np.ptp(rests, axis=0).max() > MAX_RESIDUAL:
             raise _not_explainable()
         return np.asarray(rests[0], np.float32)
 
     def _maps(self, square: Pixels) -> Iterator[tuple[Floats, Tap]]:
-        found = self._run(square)
+        outputs = self._run(square)
         for tap in self.taps:
-            yield found[self._compiled.output(tap.output)][0], tap
+            yield outputs[self._compiled.output(tap.output)][0], tap
 
     def _run(self, square: Pixels) -> Any:
         return self._compiled({f"images_{size}": resize_square(square, size)[None] for size in self.sizes})
 
     @staticmethod
-    def _part(one: Floats, pool: str, weight: Floats) -> Floats:
-        """[h, w] of a map [F, h, w]."""
+    def _part(maps: Floats, pool: str, weight: Floats) -> Floats:
+        """[h, w] what each place of a map [F, h, w] adds, by its pooling and the weights [F]."""
         if pool == "mean":
-            return np.asarray(np.tensordot(weight, one, 1) / one[0].size, np.float32)
-        flat = one.reshape(len(one), -1)
+            return np.asarray(np.tensordot(weight, maps, 1) / maps[0].size, np.float32)
+        flat = maps.reshape(len(maps), -1)
         place = flat.argmax(1)
         part = np.bincount(place, weight * flat[np.arange(len(flat)), place], minlength=flat.shape[1])
-        return np.asarray(part.reshape(one.shape[1:]), np.float32)
+        return np.asarray(part.reshape(maps.shape[1:]), np.float32)
 
 
 def _taps(model: Any, labels: int) -> tuple[Tap, ...]:
-    """The pooled maps behind the logits, made outputs of the model."""
+    """The pooled maps that the logits are computed from; they are added to the outputs of the model."""
     taps = list[Tap]()
     for operation in list(model.get_ordered_ops()):
         kind = operation.get_type_name()
@@ -130,8 +132,8 @@ def _taps(model: Any, labels: int) -> tuple[Tap, ...]:
 
 
 def _taps_of_head(model: Any, features: Any, weight: Floats) -> list[Tap]:
-    """The pooled maps that a head reads, with their columns of its weights."""
-    found, first = list[Tap](), 0
+    """The pooled maps that a head reads, with their columns of its weights. Raises EngineError."""
+    taps, first = list[Tap](), 0
     for pooled in _concatenated_inputs(features):
         node = pooled.get_node()
         while node.get_type_name() in PASS_THROUGH:
@@ -145,11 +147,11 @@ def _taps_of_head(model: Any, features: Any, weight: Floats) -> list[Tap]:
         if name not in source.get_names():  # mean and maximum share a map
             source.get_tensor().add_names({name})
             model.add_outputs(source)
-        found.append(Tap(name, pool, weight[:, first : first + width]))
+        taps.append(Tap(name, pool, weight[:, first : first + width]))
         first += width
     if first != weight.shape[1]:  # pooled along other axes
         raise _not_explainable()
-    return found
+    return taps
 
 
 def _concatenated_inputs(features: Any) -> list[Any]:
@@ -167,9 +169,9 @@ def _constant_value(value: Any) -> Floats | None:
     return np.asarray(node.data, np.float32) if node.get_type_name() == "Constant" else None
 
 
-def _pool_map(one: Floats, pool: str) -> Floats:
+def _pool_map(maps: Floats, pool: str) -> Floats:
     """[F] of a map [F, h, w]."""
-    flat = one.reshape(len(one), -1)
+    flat = maps.reshape(len(maps), -1)
     return np.asarray(flat.mean(1) if pool == "mean" else flat.max(1), np.float32)
 
 
@@ -178,7 +180,7 @@ def _not_explainable() -> EngineError:
 
 
 def _smoothed(total: Floats) -> Floats:
-    """The same [side, side] without specks of single places, scaled to a maximum of 1."""
+    """[side, side] blurred, so that single places do not stand out, and scaled to a maximum of 1."""
     from PIL import Image, ImageFilter
 
     scaled = total / max(float(total.max()), 1e-12)
@@ -196,7 +198,7 @@ def _upsampled(part: Floats, side: int) -> Floats:
 
 
 def paint_heatmap(square: Pixels, evidence: Floats, colour: Sequence[int] = (255, 70, 0)) -> Pixels:
-    """[side, side, 3] uint8: the picture in grey with `evidence` [side, side] as a glow of the colour."""
+    """[side, side, 3] uint8: the image in grey, coloured by its `evidence` [side, side]."""
     side = len(evidence)
     grey = resize_square(square, side).astype(np.float32).mean(axis=2, keepdims=True)
     strength = np.clip(evidence, 0, 1)[..., None] ** 0.8 * 0.75

@@ -1,4 +1,4 @@
-"""From members to a bundle folder, written beside the old one and swapped in whole."""
+"""Write a bundle from members: beside the old one, checked, then swapped in."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ IdHashes = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class BundleInfo:
-    """What a bundle says about itself besides its network."""
+    """The description of a bundle, apart from its networks. Stored with candidates by these names."""
 
     labels: tuple[str, ...]
     is_multi_label: bool
@@ -48,18 +48,17 @@ class BundleInfo:
 
 def export_bundle(
     members: Sequence[Member],
-    identity: BundleInfo,
+    info: BundleInfo,
     target: Path,
     examples: Sequence[Path],
     threads: int,
-    known: NoveltyReference | None = None,
+    reference: NoveltyReference | None = None,
     trained_on: IdHashes | None = None,
 ) -> Bundle:
-    """Write the bundle, check it against torch, time it on `examples`, and swap it in.
+    """Write the bundle, compare it with torch, measure its latency on `examples`, and swap it in.
 
-    Without `known` it cannot tell whether a picture is unknown to it. `trained_on`: the marks of all images
-    that its networks have seen, for those who train it further.
-    Raises EngineError when the exported network does not answer like the trained one.
+    Without `reference` it cannot detect unknown images. `trained_on`: hashes of all images that its networks
+    have seen, for later training. Raises EngineError where the exported network differs from the trained one.
     """
     fresh = target.with_name(target.name + ".new")
     shutil.rmtree(fresh, ignore_errors=True)
@@ -67,23 +66,23 @@ def export_bundle(
     module = Ensemble(members).eval()
     (fresh / "model.onnx").write_bytes(to_onnx(module, module.sizes, ["logits", "features"]))
     torch.save(_weights_record(members, trained_on), fresh / "weights.pt")
-    description = _description_of(members, identity)
-    if known is not None:
-        known.write(fresh)
-        description["unknown"] = known.describe()
+    description = _description_of(members, info)
+    if reference is not None:
+        reference.write(fresh)
+        description["unknown"] = reference.describe()
     _write_description(fresh, description)
     bundle = Bundle.load(fresh, threads)
-    squares = self_test_squares(identity.side)
+    squares = self_test_squares(info.side)
     description["parity"] = _parity(module, bundle, squares)
-    description["self_test"] = {"scores": [bundle.predict_square(one).tolist() for one in squares]}
+    description["self_test"] = {"scores": [bundle.predict_square(square).tolist() for square in squares]}
     description["inference_ms"] = bundle.measure_ms(examples) if examples else None
     _write_description(fresh, description)
     _swap_in(fresh, target)
-    return Bundle(target, bundle.labels, bundle.is_multi_label, description, bundle._compiled, known)
+    return Bundle(target, bundle.labels, bundle.is_multi_label, description, bundle._compiled, reference)
 
 
 def read_members(path: Path) -> list[Member]:
-    """The networks of a bundle, to train further. Raises EngineError when they cannot be read."""
+    """The networks of a bundle, to continue the training. Raises EngineError when they cannot be read."""
     return _read_weights(
         path,
         lambda record: [
@@ -100,17 +99,17 @@ def read_members(path: Path) -> list[Member]:
 
 
 def read_trained_on(path: Path) -> IdHashes:
-    """The marks of the images that a bundle's networks have seen; none for the first bundles.
+    """Hashes of the images that a bundle's networks have seen; none for the first bundles.
 
     Raises EngineError when they cannot be read.
     """
     return _read_weights(path, lambda record: np.asarray(record.get("trained_on", ()), np.int64))
 
 
-def _read_weights(path: Path, take: Callable[[dict[str, Any]], T]) -> T:
+def _read_weights(path: Path, select: Callable[[dict[str, Any]], T]) -> T:
     read_description(path)
     try:
-        return take(torch.load(path / "weights.pt", map_location="cpu", weights_only=True))
+        return select(torch.load(path / "weights.pt", map_location="cpu", weights_only=True))
     except EngineError:
         raise
     except Exception as problem:  # torch raises many kinds for a broken file, and all mean the same here
@@ -120,14 +119,15 @@ def _read_weights(path: Path, take: Callable[[dict[str, Any]], T]) -> T:
 
 
 def hash_ids(ids: Iterable[str]) -> IdHashes:
-    """[N] a number for each image, by its id."""
+    """[N] a 64-bit hash of each image id."""
     return np.array(
-        [int.from_bytes(blake2b(one.encode(), digest_size=8).digest(), signed=True) for one in ids], np.int64
+        [int.from_bytes(blake2b(image_id.encode(), digest_size=8).digest(), signed=True) for image_id in ids],
+        np.int64,
     )
 
 
 def restore_swapped(target: Path) -> None:
-    """If a killed run left the swap half done, put the older bundle back."""
+    """Put the older bundle back if a killed run left the swap half done."""
     old = target.with_name(target.name + ".old")
     if old.exists() and not target.exists():
         os.replace(old, target)
@@ -147,36 +147,36 @@ def _weights_record(members: Sequence[Member], trained_on: IdHashes | None) -> d
         "trained_on": torch.from_numpy(trained_on if trained_on is not None else np.zeros(0, np.int64)),
         "members": [
             {
-                "network": one.network.name,
-                "resolution": one.resolution,
-                "is_deep": one.is_deep,
-                "state": one.state,
-                "weight": one.head.weight,
-                "bias": one.head.bias,
+                "network": member.network.name,
+                "resolution": member.resolution,
+                "is_deep": member.is_deep,
+                "state": member.state,
+                "weight": member.head.weight,
+                "bias": member.head.bias,
             }
-            for one in members
+            for member in members
         ],
     }
 
 
-def _description_of(members: Sequence[Member], identity: BundleInfo) -> dict[str, Any]:
+def _description_of(members: Sequence[Member], info: BundleInfo) -> dict[str, Any]:
     return {
         "format_version": FORMAT_VERSION,
-        "labels": list(identity.labels),
-        "is_multi_label": identity.is_multi_label,
-        "network": " + ".join(one.network.name for one in members),
+        "labels": list(info.labels),
+        "is_multi_label": info.is_multi_label,
+        "network": " + ".join(member.network.name for member in members),
         "resolution": max(resolutions_of(members)),
-        "members": [{"network": one.network.name, "resolution": one.resolution} for one in members],
-        "recipe": identity.recipe,
-        "accuracy": identity.accuracy,
+        "members": [{"network": member.network.name, "resolution": member.resolution} for member in members],
+        "recipe": info.recipe,
+        "accuracy": info.accuracy,
         "preprocessing": {
-            "side": identity.side,
+            "side": info.side,
             "resolutions": resolutions_of(members),
             "steps": "upright RGB, transparency on white; the middle, stretched by at most 4/3; bicubic to "
             "side, then to each resolution; uint8, rows, columns, channels; scaling is inside the network",
         },
-        "temperature": identity.temperature,
-        "thresholds": list(identity.thresholds),
+        "temperature": info.temperature,
+        "thresholds": list(info.thresholds),
         "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "inference_ms": None,
         "parity": None,
@@ -191,17 +191,18 @@ def _write_description(folder: Path, description: dict[str, Any]) -> None:
 
 
 def _parity(module: Ensemble, bundle: Bundle, squares: Pixels) -> dict[str, Any]:
-    """Largest difference of scores between torch and the exported network. Raises EngineError beyond 0.01."""
-    inputs = [np.stack([resize_square(one, size) for one in squares]) for size in module.sizes]
+    """The largest difference of scores between torch and the exported network. Raises EngineError beyond
+    0.01."""
+    inputs = [np.stack([resize_square(square, size) for square in squares]) for size in module.sizes]
     with torch.inference_mode():
-        logits = module(*[torch.from_numpy(one) for one in inputs])[0].numpy()
+        logits = module(*[torch.from_numpy(batch) for batch in inputs])[0].numpy()
     temperature = float(bundle.description["temperature"])
     expected = calibrate(logits, temperature, bundle.is_multi_label)
-    answered = np.stack([bundle.predict_square(one) for one in squares])
-    largest = float(np.abs(expected - answered).max())
+    exported = np.stack([bundle.predict_square(square) for square in squares])
+    largest = float(np.abs(expected - exported).max())
     if not largest < 0.01:
         raise EngineError(
             "The exported model does not answer like the trained one.", "Report this as a fault."
         )
-    same = bool((expected.argmax(axis=1) == answered.argmax(axis=1)).all())
+    same = bool((expected.argmax(axis=1) == exported.argmax(axis=1)).all())
     return {"images": len(squares), "largest_difference": largest, "same_top1": same}

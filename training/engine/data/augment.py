@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch in a few tensor operations, the same numbers for the same seed."""
+"""Augmentation of a batch in a few tensor operations; the same seed gives the same numbers."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Strength:
-    """How far pictures may be changed. `scale`: the least share of the area that a crop keeps."""
+    """How far images may be changed. `scale`: the smallest share of the area that a crop keeps."""
 
     scale: float = 0.5
     stretch: float = 4 / 3
     rotation_degrees: float = 10
     light: float = 0.2
     is_mirrored: bool = True
-    is_rotated: bool = False  # by quarters, besides the few degrees
+    is_rotated: bool = False  # by quarter turns, besides the few degrees
 
 
 def augment(pixels: Tensor, size: int, strength: Strength, random: torch.Generator) -> Tensor:
-    """[N, S, S, 3] uint8 to [N, 3, size, size] float in [-1, 1]: random crop, turn, mirror, light.
+    """[N, S, S, 3] uint8 to [N, 3, size, size] float in [-1, 1]: random crop, rotation, mirroring, light.
 
-    `random` lives on the processor, so a GPU draws the same numbers.
+    `random` is a generator on the CPU, so a GPU gets the same numbers.
     """
     images = pixels.permute(0, 3, 1, 2).float() / 127.5 - 1
     frames = _affine_maps(len(pixels), strength, random).to(images.device)
@@ -35,7 +35,7 @@ def augment(pixels: Tensor, size: int, strength: Strength, random: torch.Generat
 
 
 def _affine_maps(n: int, strength: Strength, random: torch.Generator) -> Tensor:
-    """[n, 2, 3] affine maps from the output square to the part of the input that it shows."""
+    """[n, 2, 3] affine maps from the output square to the cropped part of the input."""
     area = strength.scale + (1 - strength.scale) * torch.rand(n, generator=random)
     stretch = torch.exp(_uniform(n, math.log(strength.stretch), random)).sqrt()
     width, height = (area.sqrt() * stretch).clamp(max=1), (area.sqrt() / stretch).clamp(max=1)

@@ -1,7 +1,7 @@
 """From a file to pixels: upright RGB, one size, decoded once.
 
-The model sees a square: the middle of the picture, its shape kept but for a stretch of at most 4/3.
-Every part (training, evaluation, service) takes its pixels from here, so they cannot differ.
+A model's input is a square: the middle of the image, with its aspect ratio changed by at most 4/3. Training,
+evaluation and services all get their pixels from here, so they cannot differ.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from training.engine.config import EngineError
 Pixels = NDArray[np.uint8]
 MAX_MEGAPIXELS = 50.0
 MAX_STRETCH = 4 / 3  # the networks were pretrained with this much, so it costs nothing
-MAX_MAPPED_BYTES = 2 << 30  # bytes of a cache that may stay in this process's memory
-MIN_VISIBLE_SHARE = 0.5  # of the long side that is always seen, whatever the stretch
+MAX_MAPPED_BYTES = 2 << 30  # bytes of a cache that may stay in the memory of the process
+MIN_VISIBLE_SHARE = 0.5  # of the long side that is always visible, whatever the stretch
 
 
 class UnreadableImage(EngineError):
-    """A file that does not decode, or is larger than allowed."""
+    """A file that cannot be decoded, or is larger than allowed."""
 
 
 def load_rgb(
@@ -36,7 +36,7 @@ def load_rgb(
     max_megapixels: float = MAX_MEGAPIXELS,
     at_least: int | None = None,
 ) -> Image.Image:
-    """An upright RGB picture: EXIF orientation applied, transparency on white, 16 bit scaled to 8.
+    """An upright RGB image: EXIF orientation applied, transparency on white, 16 bit scaled to 8.
 
     `at_least`: a JPEG may be decoded at a fraction of its size as long as both sides keep this many
     pixels; much faster for large photos. Raises UnreadableImage.
@@ -54,9 +54,9 @@ def load_rgb(
 
 
 def visible_window(width: int, height: int) -> tuple[float, float, float, float]:
-    """The box (left, top, right, bottom) that is seen: the middle, cut only where it is longer than STRETCH.
+    """The visible box (left, top, right, bottom): the middle, cut only beyond an aspect ratio of MAX_STRETCH.
 
-    Of a panorama at least LEAST_SHARE of the long side stays, stretched as far as that needs.
+    Of a panorama at least MIN_VISIBLE_SHARE of the long side stays, stretched as far as that takes.
     """
     longest = max(
         min(max(width, height), MAX_STRETCH * min(width, height)), MIN_VISIBLE_SHARE * max(width, height)
@@ -67,7 +67,7 @@ def visible_window(width: int, height: int) -> tuple[float, float, float, float]
 
 
 def to_square(image: Image.Image, side: int) -> Pixels:
-    """[side, side, 3] uint8 of the picture's window."""
+    """[side, side, 3] uint8 of the image's visible window."""
     if image.size == (side, side):
         return np.asarray(image, dtype=np.uint8)
     box = visible_window(*image.size)
@@ -76,7 +76,7 @@ def to_square(image: Image.Image, side: int) -> Pixels:
 
 
 def read_square(source: Path | bytes | Image.Image, side: int) -> Pixels:
-    """The one way from a source to the model's cache: [side, side, 3] uint8. Raises UnreadableImage."""
+    """[side, side, 3] uint8 of a file, its bytes or an image. Raises UnreadableImage."""
     return to_square(load_rgb(source, at_least=2 * side), side)
 
 
@@ -95,7 +95,7 @@ def decode_all(
     """Write [N, side, side, 3] uint8 to `target` (a .npy file) and return {row: why it is unreadable}.
 
     Pillow releases the interpreter lock while it decodes, so threads are enough. Memory is bounded:
-    the file is a memory map, and only `threads` pictures are open. `tick(rows done)` may raise to stop.
+    the file is a memory map, and only `threads` images are open. `tick(rows done)` may raise to stop.
     """
     unfinished = target.with_suffix(".part.npy")
     table = np.lib.format.open_memmap(
@@ -125,7 +125,7 @@ def open_cache(path: Path) -> Pixels:
 
 
 def compact_rows(path: Path, gaps: Collection[int]) -> None:
-    """Move the rows of a cache up so that those of `gaps`, which hold nothing, come last."""
+    """Move the rows of a cache up, so that the empty rows `gaps` come last."""
     table = np.load(path, mmap_mode="r+")
     good = (row for row in range(len(table)) if row not in gaps)
     for place, row in enumerate(good):
@@ -137,9 +137,9 @@ def compact_rows(path: Path, gaps: Collection[int]) -> None:
 
 
 def release_pages(table: Pixels) -> None:
-    """Give the pages of a large memory map back to the system; else what was touched stays in this process.
+    """Give the pages of a large memory map back to the system; else all that were read stay in the process.
 
-    They are read again, from the system's own cache or the disk, when they are needed.
+    They are read again, from the system's cache or the disk, when they are needed.
     """
     if isinstance(table, np.memmap) and table.nbytes > MAX_MAPPED_BYTES:
         table._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
@@ -150,7 +150,7 @@ def _open(source: Path | bytes) -> Image.Image:
 
 
 def _refuse_bomb(image: Image.Image, max_megapixels: float) -> None:
-    """The size stands in the header: nothing is decoded yet."""
+    """Raise UnreadableImage by the size in the header, before anything is decoded."""
     megapixels = image.width * image.height / 1e6
     if megapixels > max_megapixels:
         raise UnreadableImage(

@@ -1,4 +1,4 @@
-"""From a folder or a manifest to samples. Four layouts are understood:
+"""Samples from a folder or a manifest, in one of four layouts:
 
 a folder per label; `train/`, `val/` and `test/` folders of those; a folder with `split.csv` (path,set);
 a manifest of JSON lines in the ModelArts format with `usage` TRAIN or EVAL.
@@ -36,39 +36,39 @@ SPLIT_OF_FOLDER: dict[str, FolderSplit] = {
 
 @dataclass(frozen=True, slots=True)
 class LayoutRow:
-    """One image of a layout; `side` is None where the layout does not say."""
+    """An image of a layout; `split` is None where the layout does not say."""
 
     sample: Sample
-    side: FolderSplit | None
+    split: FolderSplit | None
 
 
 def samples_for_fit(
     source: Path, train_ratio: float | None, seed: int, threads: int | None = None
 ) -> list[Sample]:
-    """TRAIN and EVAL samples; rows of the test side are left out. Raises EngineError.
+    """TRAIN and EVAL samples; test images are left out. Raises EngineError.
 
-    Where there is a validation side it is EVAL. Else `train_ratio` splits the rows, copies of a picture on
-    one side; without a ratio they are split 0.8 to 0.2, or, where a test side will judge the model, all of
-    them train. `threads` look for the copies, one for each core where it is None.
+    Validation images become EVAL. Without any, `train_ratio` splits the images, duplicates together; without
+    a ratio they are split 0.8 to 0.2, or all train where test images will evaluate the model. `threads`
+    search for duplicates, one per core by default.
     """
-    every = _rows(source)
-    rows = [row for row in every if row.side != "test"]
+    all_rows = _rows(source)
+    rows = [row for row in all_rows if row.split != "test"]
     if not rows:
         raise EngineError(f"There are no images to train with in {source}.", "Name another folder.")
-    if any(row.side == "val" for row in rows):
-        return [replace(row.sample, split="EVAL" if row.side == "val" else "TRAIN") for row in rows]
-    if train_ratio is None and len(rows) < len(every):
+    if any(row.split == "val" for row in rows):
+        return [replace(row.sample, split="EVAL" if row.split == "val" else "TRAIN") for row in rows]
+    if train_ratio is None and len(rows) < len(all_rows):
         return [row.sample for row in rows]
     samples = [row.sample for row in rows]
-    groups = duplicates.group_files([one.path for one in samples], threads or os.cpu_count() or 1)
+    groups = duplicates.group_files([sample.path for sample in samples], threads or os.cpu_count() or 1)
     return split_samples(samples, train_ratio or DEFAULT_TRAIN_RATIO, seed, groups.tolist())
 
 
 def samples_for_evaluation(source: Path) -> list[Sample]:
-    """The test side where there is one, else the validation side, else everything. Raises EngineError."""
+    """The test images, else the validation images, else all. Raises EngineError where there is none."""
     rows = _rows(source)
-    for side in ("test", "val"):
-        chosen = [row.sample for row in rows if row.side == side]
+    for split in ("test", "val"):
+        chosen = [row.sample for row in rows if row.split == split]
         if chosen:
             return chosen
     if not rows:
@@ -79,21 +79,23 @@ def samples_for_evaluation(source: Path) -> list[Sample]:
 def split_samples(
     samples: Sequence[Sample], train_ratio: float, seed: int, groups: Sequence[int] | None = None
 ) -> list[Sample]:
-    """Both sides of every label as near to the ratio as whole groups allow, in the order of the ids.
+    """Assign TRAIN or EVAL to each sample, every label as near to the ratio as whole groups allow; by id.
 
-    `groups` holds a number for each sample, the same for copies of one picture; without it every sample is
-    alone. A label in two groups or more is on both sides, unless other labels of its groups forbid it.
+    `groups` holds a number for each sample, equal for duplicates; without it every sample is a group. A label
+    in two groups or more is in both splits, unless other labels of its groups forbid it.
     """
-    together: dict[int, list[Sample]] = defaultdict(list)
+    members: dict[int, list[Sample]] = defaultdict(list)
     numbers = range(len(samples)) if groups is None else groups
     for sample, number in sorted(zip(samples, numbers, strict=True), key=lambda pair: pair[0].id):
-        together[number].append(sample)
-    units = list(together.values())
+        members[number].append(sample)
+    units = list(members.values())
     random.Random(seed).shuffle(units)
-    units.sort(key=len, reverse=True)  # small ones even out what large ones leave
-    sides = _assign_splits([Counter(_labels(unit)) for unit in units], train_ratio)
-    chosen = [replace(one, split=side) for unit, side in zip(units, sides, strict=True) for one in unit]
-    return sorted(chosen, key=lambda one: one.id)
+    units.sort(key=len, reverse=True)  # small groups even out what large ones leave
+    splits = _assign_splits([Counter(_labels(unit)) for unit in units], train_ratio)
+    assigned = [
+        replace(sample, split=split) for unit, split in zip(units, splits, strict=True) for sample in unit
+    ]
+    return sorted(assigned, key=lambda sample: sample.id)
 
 
 def _labels(unit: Sequence[Sample]) -> Iterator[str]:
@@ -101,33 +103,34 @@ def _labels(unit: Sequence[Sample]) -> Iterator[str]:
 
 
 def _assign_splits(units: Sequence[Counter[str]], train_ratio: float) -> list[Split]:
-    """A side for each unit, which is the images of each label in it.
+    """The split of each unit, which is given by its number of images of each label.
 
-    Labels of few units first, each unit to the side that lacks more of the label: iterative stratification
-    (Sechidis, Tsoumakas and Vlahavas 2011).
+    Labels of few units come first, and each unit goes to the split that lacks more images of the label:
+    iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011).
     """
     holders: dict[str, list[int]] = defaultdict(list)
     for number, unit in enumerate(units):
         for label in unit:
             holders[label].append(number)
-    lacks = {
-        label: _target_counts([units[one][label] for one in holders[label]], train_ratio) for label in holders
+    lacking = {
+        label: _target_counts([units[number][label] for number in numbers], train_ratio)
+        for label, numbers in holders.items()
     }
-    sides: dict[int, Split] = {}
+    splits: dict[int, Split] = {}
     order = sorted(holders, key=lambda label: (len(holders[label]), label))
     for label in order:
         for number in holders[label]:
-            if number not in sides:
-                sides[number] = max(lacks[label], key=lambda side: lacks[label][side])
+            if number not in splits:
+                splits[number] = max(lacking[label], key=lambda split: lacking[label][split])
                 for name, count in units[number].items():
-                    lacks[name][sides[number]] -= count
+                    lacking[name][splits[number]] -= count
     for label in order:
-        _show_in_both_splits(holders[label], holders, units, sides)
-    return [sides[number] for number in range(len(units))]
+        _show_in_both_splits(holders[label], holders, units, splits)
+    return [splits[number] for number in range(len(units))]
 
 
 def _target_counts(counts: Sequence[int], train_ratio: float) -> dict[Split, int]:
-    """How many images of a label each side should have, whose units have so many of it."""
+    """How many images of a label each split should have, from the number in each of its units."""
     total = sum(counts)
     train = min(max(round(train_ratio * total), 1), total - 1) if len(counts) > 1 else total
     return {"TRAIN": train, "EVAL": total - train}
@@ -137,16 +140,17 @@ def _show_in_both_splits(
     label_units: Sequence[int],
     holders: dict[str, list[int]],
     units: Sequence[Counter[str]],
-    sides: dict[int, Split],
+    splits: dict[int, Split],
 ) -> None:
-    """Move the smallest unit of a label that is on one side only, unless another label would vanish there."""
-    if len(label_units) < 2 or len({sides[one] for one in label_units}) > 1:
+    """Move the smallest unit of a label that is in one split only, unless another label would leave that
+    split."""
+    if len(label_units) < 2 or len({splits[number] for number in label_units}) > 1:
         return
-    side = sides[label_units[0]]
+    split = splits[label_units[0]]
     for number in reversed(label_units):  # the smallest is last
-        rest = ([sides[one] for one in holders[label] if one != number] for label in units[number])
-        if all(side in others or not others for others in rest):
-            sides[number] = "EVAL" if side == "TRAIN" else "TRAIN"
+        others = ([splits[other] for other in holders[label] if other != number] for label in units[number])
+        if all(split in left or not left for left in others):
+            splits[number] = "EVAL" if split == "TRAIN" else "TRAIN"
             return
 
 
@@ -157,20 +161,20 @@ def _rows(source: Path) -> list[LayoutRow]:
         raise EngineError(f"There is no folder or manifest {source}.", "Check the path.")
     if (source / "split.csv").is_file():
         return _split_rows(source)
-    sides = [
+    parts = [
         child
         for child in sorted(source.iterdir())
         if child.is_dir() and child.name.lower() in SPLIT_OF_FOLDER
     ]
-    if sides:
-        return [row for child in sides for row in _folder_rows(child, SPLIT_OF_FOLDER[child.name.lower()])]
+    if parts:
+        return [row for child in parts for row in _folder_rows(child, SPLIT_OF_FOLDER[child.name.lower()])]
     return _folder_rows(source, None)
 
 
-def _folder_rows(root: Path, side: FolderSplit | None) -> list[LayoutRow]:
-    """A folder per label."""
+def _folder_rows(root: Path, split: FolderSplit | None) -> list[LayoutRow]:
+    """The images of a folder per label."""
     files = [file for file in sorted(root.glob("*/**/*")) if file.suffix.lower() in SUFFIXES]
-    return [LayoutRow(_sample(root, file), side) for file in files]
+    return [LayoutRow(_sample(root, file), split) for file in files]
 
 
 def _sample(root: Path, file: Path) -> Sample:
@@ -183,10 +187,10 @@ def _split_rows(root: Path) -> list[LayoutRow]:
         table = list(csv.DictReader(file))
     rows = []
     for number, entry in enumerate(table, 2):
-        path, side = entry.get("path") or "", SPLIT_OF_FOLDER.get((entry.get("set") or "").lower())
-        if side is None or "/" not in path:
+        path, split = entry.get("path") or "", SPLIT_OF_FOLDER.get((entry.get("set") or "").lower())
+        if split is None or "/" not in path:
             raise EngineError(f"Line {number} of split.csv has no usable path and set.", "Correct the line.")
-        rows.append(LayoutRow(_sample(root, root / path), side))
+        rows.append(LayoutRow(_sample(root, root / path), split))
     return rows
 
 
@@ -208,7 +212,7 @@ def _manifest_row(folder: Path, entry: dict[str, Any]) -> LayoutRow:
     source = str(entry["source"])
     address = urlparse(source)
     path = Path(unquote(address.path)) if address.scheme == "file" else folder / source
-    labels = tuple(dict.fromkeys(str(one["name"]) for one in entry["annotation"]))
+    labels = tuple(dict.fromkeys(str(annotation["name"]) for annotation in entry["annotation"]))
     usage = str(entry.get("usage", "")).upper()
-    side: FolderSplit | None = {"TRAIN": "train", "EVAL": "val", "TEST": "test"}.get(usage)  # type: ignore[assignment]
-    return LayoutRow(Sample(str(entry.get("id", source)), path, labels, "TRAIN"), side)
+    split: FolderSplit | None = {"TRAIN": "train", "EVAL": "val", "TEST": "test"}.get(usage)  # type: ignore[assignment]
+    return LayoutRow(Sample(str(entry.get("id", source)), path, labels, "TRAIN"), split)

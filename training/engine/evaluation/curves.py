@@ -1,4 +1,4 @@
-"""How an evaluation looks at every threshold: counts, calibration, coverage. numpy only; pure."""
+"""An evaluation at every threshold: counts, calibration, coverage. numpy only, as web pages compute it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class CalibrationBin:
-    """Images whose confidence lies in one tenth: how many, how sure on average, and how many were right."""
+    """The images with a confidence in one tenth: their number, mean confidence, and how many are correct."""
 
     images: int
     confidence: float
@@ -25,11 +25,11 @@ class CalibrationBin:
 
 
 def threshold_counts(scores: Floats, truth: Bools) -> list[list[int]]:
-    """[STEPS] of [hits, named]: images of one label with a score [N] of at least each threshold."""
-    at = np.clip(np.floor((scores + ROUNDING) * (STEPS - 1)).astype(np.int64), 0, STEPS - 1)
-    named = np.bincount(at, minlength=STEPS)[::-1].cumsum()[::-1]
-    hits = np.bincount(at[truth], minlength=STEPS)[::-1].cumsum()[::-1]
-    return [[int(hit), int(all_)] for hit, all_ in zip(hits, named, strict=True)]
+    """[STEPS] of [hits, predicted]: images of one label whose score [N] reaches each threshold."""
+    steps = np.clip(np.floor((scores + ROUNDING) * (STEPS - 1)).astype(np.int64), 0, STEPS - 1)
+    predicted = np.bincount(steps, minlength=STEPS)[::-1].cumsum()[::-1]
+    hits = np.bincount(steps[truth], minlength=STEPS)[::-1].cumsum()[::-1]
+    return [[int(hit), int(count)] for hit, count in zip(hits, predicted, strict=True)]
 
 
 def average_precision(scores: Floats, truth: Bools) -> float | None:
@@ -37,18 +37,18 @@ def average_precision(scores: Floats, truth: Bools) -> float | None:
     if not truth.any():
         return None
     order = np.argsort(-scores, kind="stable")
-    ranked, found = scores[order], truth[order].cumsum()
+    ranked, hits = scores[order], truth[order].cumsum()
     ends = np.append(np.flatnonzero(np.diff(ranked)), len(ranked) - 1)
-    recall, precision = found[ends] / found[-1], found[ends] / (ends + 1)
+    recall, precision = hits[ends] / hits[-1], hits[ends] / (ends + 1)
     return float((np.diff(recall, prepend=0) * precision).sum())
 
 
 def calibration(confidence: Floats, right: Bools) -> list[CalibrationBin]:
-    """BINS bins of equal width of the confidences [N]; of each, what a reliability diagram shows."""
-    at = np.clip((confidence * BINS).astype(np.int64), 0, BINS - 1)
+    """The confidences [N] in BINS bins of equal width, for a reliability diagram."""
+    tenths = np.clip((confidence * BINS).astype(np.int64), 0, BINS - 1)
     bins = []
     for number in range(BINS):
-        inside = at == number
+        inside = tenths == number
         images = int(inside.sum())
         mean = float(confidence[inside].mean()) if images else (number + 0.5) / BINS
         bins.append(CalibrationBin(images, mean, int((inside & right).sum())))
@@ -56,12 +56,14 @@ def calibration(confidence: Floats, right: Bools) -> list[CalibrationBin]:
 
 
 def calibration_error(bins: list[CalibrationBin]) -> float:
-    """The expected calibration error (Naeini et al. 2015): how far confidence and share of right answers lie
-    apart, bins weighted by their images; 0 to 1."""
-    total = sum(one.images for one in bins) or 1
-    return sum(abs(one.right - one.confidence * one.images) for one in bins) / total
+    """The expected calibration error (Naeini et al. 2015), 0 to 1.
+
+    It is the mean difference between confidence and accuracy, bins weighted by their number of images.
+    """
+    total = sum(bin_.images for bin_ in bins) or 1
+    return sum(abs(bin_.right - bin_.confidence * bin_.images) for bin_ in bins) / total
 
 
 def coverage(confidence: Floats, right: Bools) -> list[list[int]]:
-    """[STEPS] of [right, answered]: what is left when less sure answers than each threshold are refused."""
+    """[STEPS] of [correct, answered]: images that are left when lower confidences are refused."""
     return threshold_counts(confidence, right)

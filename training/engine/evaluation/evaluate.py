@@ -1,4 +1,4 @@
-"""Judge a bundle on labeled images: every prediction is kept, and the figures come from them."""
+"""Evaluate a bundle on labeled images: all predictions, and the figures computed from them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from training.engine.evaluation import metrics
 
 @dataclass(frozen=True, slots=True)
 class SamplePrediction:
-    """`predicted` holds one label, unless the bundle gives several; `scores` are in the bundle's order.
+    """The prediction for one sample. `scores` are in the order of the bundle's labels.
 
-    `is_known`: whether the picture is of the model's world, and `familiarity` how much (`knowing.Judgement`);
-    None where the model cannot tell.
+    `predicted` holds one label, unless the bundle is multi-label. `is_known` and `familiarity` as in
+    NoveltyScore; None where the bundle cannot detect unknown images.
     """
 
     id: str
@@ -32,7 +32,7 @@ class SamplePrediction:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """`labels`: the bundle's, then those that only the images carry. `unreadable`: ids left out."""
+    """`labels`: those of the bundle, then those that only the images carry. `unreadable`: ids left out."""
 
     labels: tuple[str, ...]
     predictions: tuple[SamplePrediction, ...]
@@ -46,7 +46,7 @@ def evaluate(
     report: Callable[[float], None] | None = None,
     threads: int | None = None,
 ) -> Evaluation:
-    """Predict every sample and count. `report(share done)` is called after every image.
+    """Predict every sample and compute the figures. `report(share done)` is called after every image.
 
     Raises EngineError when there is no sample or none can be read.
     """
@@ -68,24 +68,24 @@ def evaluate(
 
 
 def _prediction(sample: Sample, answer: ImagePrediction) -> SamplePrediction:
-    judged = answer.novelty_score
+    novelty = answer.novelty_score
     return SamplePrediction(
         sample.id,
         sample.labels,
         answer.predicted_labels,
         tuple(map(float, answer.scores)),
-        judged.is_known,
-        judged.familiarity,
+        novelty.is_known,
+        novelty.familiarity,
     )
 
 
 def _evaluation(model: Bundle, predictions: list[SamplePrediction], unreadable: list[str]) -> Evaluation:
-    named = {label for one in predictions for label in one.truth}
-    labels = (*model.labels, *sorted(named - set(model.labels)))
+    carried = {label for prediction in predictions for label in prediction.truth}
+    labels = (*model.labels, *sorted(carried - set(model.labels)))
     figures = metrics.report(
         labels,
-        [one.truth for one in predictions],
-        [one.predicted for one in predictions],
+        [prediction.truth for prediction in predictions],
+        [prediction.predicted for prediction in predictions],
         model.is_multi_label,
     )
     return Evaluation(labels, tuple(predictions), figures, tuple(unreadable))
@@ -94,7 +94,7 @@ def _evaluation(model: Bundle, predictions: list[SamplePrediction], unreadable: 
 def _read_ahead(
     model: Bundle, samples: Sequence[Sample], threads: int
 ) -> Iterator[tuple[Sample, Pixels | None]]:
-    """Each sample with its pixels, or None where it cannot be read; decoded a few images ahead."""
+    """Each sample with its pixels, or None where it is unreadable; decoded a few images ahead."""
 
     def read(sample: Sample) -> Pixels | None:
         try:

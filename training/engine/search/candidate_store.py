@@ -1,7 +1,7 @@
-"""Every candidate of a search with its weights, so that another can be chosen later without training.
+"""The candidates of a search with their weights, so that another one can be chosen later without training.
 
-candidates.pt beside the bundle: `states` and `references` each once, and for each place in the search what
-its bundle needs. A backbone with the pretrained weights is not stored: they come from its package.
+candidates.pt beside the bundle holds `states` and `references`, each once, and under `kept` for each place in
+the search what its bundle needs. Pretrained weights of a backbone are not stored: they come from its package.
 """
 
 from __future__ import annotations
@@ -26,45 +26,45 @@ from training.engine.bundle.writer import BundleInfo
 from training.engine.config import CandidateReport, EngineError
 from training.engine.search.checkpoint import bundle_info
 from training.engine.search.novelty_reference import make_reference, needs_extraction
-from training.engine.search.state import Search
+from training.engine.search.state import SearchState
 
 CANDIDATES_FILE = "candidates.pt"
 FORMAT_VERSION = 1
 
 
 class _Deduplicated:
-    """Things that several candidates share, each stored once; their numbers stand for them."""
+    """Objects that several candidates share, each stored once; candidates refer to them by index."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
-        self._numbers: dict[Any, int] = {}
+        self._indices: dict[Any, int] = {}
 
-    def number(self, mark: Any, value: Any) -> int:
-        if mark not in self._numbers:
-            self._numbers[mark] = len(self.values)
+    def index_of(self, key: Any, value: Any) -> int:
+        """The index of the value; it is added where its key is new."""
+        if key not in self._indices:
+            self._indices[key] = len(self.values)
             self.values.append(value)
-        return self._numbers[mark]
+        return self._indices[key]
 
 
-def store_candidates(search: Search) -> frozenset[int]:
-    """Write all candidates that have a model beside the bundle; their places in the search.
+def store_candidates(search: SearchState) -> frozenset[int]:
+    """Write all candidates that have a model, beside the bundle; gives their places in the search.
 
-    A fine-tuned network that stands alone has to look at pictures again before it can tell what is unknown to
-    it: that is left out where the time is over.
+    Candidates whose novelty reference must be extracted are stored without one where the time is over.
     """
     states, references = _Deduplicated(), _Deduplicated()
     pretrained: dict[str, StateDict] = {}
     kept = {}
-    for place, (report, contender) in enumerate(search.tried):
-        if contender is None:
+    for place, (report, candidate) in enumerate(search.candidates):
+        if candidate is None:
             continue
-        identity = bundle_info(search, contender)
-        is_affordable = not needs_extraction(search, contender) or search.clock.left() > 0
-        known = make_reference(search, contender, identity) if is_affordable else None
+        info = bundle_info(search, candidate)
+        is_affordable = not needs_extraction(search, candidate) or search.run.clock.left() > 0
+        reference = make_reference(search, candidate, info) if is_affordable else None
         kept[place] = {
-            "identity": asdict(identity),
-            "members": [_member_record(one, states, pretrained) for one in contender.members],
-            "known": _novelty_record(known, references) if known else None,
+            "identity": asdict(info),
+            "members": [_member_record(member, states, pretrained) for member in candidate.members],
+            "known": _novelty_record(reference, references) if reference else None,
             "report": asdict(report),
         }
     _write_record(search, {"states": states.values, "references": references.values, "kept": kept})
@@ -75,54 +75,54 @@ def _member_record(member: Member, states: _Deduplicated, pretrained: dict[str, 
     name = member.network.name
     if name not in pretrained:
         pretrained[name] = classifier.pretrained_state(member.network)
-    is_tuned = any(not torch.equal(one, pretrained[name][key]) for key, one in member.state.items())
+    is_tuned = any(not torch.equal(tensor, pretrained[name][key]) for key, tensor in member.state.items())
     return {
         "network": name,
         "resolution": member.resolution,
         "is_deep": member.is_deep,
-        "state": states.number(id(member.state), member.state) if is_tuned else None,
-        "weight": member.head.weight.clone(),  # a part of a joint head would bring all of it along
+        "state": states.index_of(id(member.state), member.state) if is_tuned else None,
+        "weight": member.head.weight.clone(),  # a view of a joint head would store all of it
         "bias": member.head.bias.clone(),
     }
 
 
-def _novelty_record(known: NoveltyReference, references: _Deduplicated) -> dict[str, Any]:
-    stored = torch.from_numpy(known.references.astype(np.float16))
+def _novelty_record(reference: NoveltyReference, references: _Deduplicated) -> dict[str, Any]:
+    stored = torch.from_numpy(reference.references.astype(np.float16))
     return {
-        "references": references.number(known.references.tobytes(), stored),
-        "confidences": torch.from_numpy(known.confidences),
-        "distances": torch.from_numpy(known.distances),
-        "min_confidence": known.min_confidence,
-        "max_distance": known.max_distance,
-        "member": known.member,
-        "first": known.first,
+        "references": references.index_of(reference.references.tobytes(), stored),
+        "confidences": torch.from_numpy(reference.confidences),
+        "distances": torch.from_numpy(reference.distances),
+        "min_confidence": reference.min_confidence,
+        "max_distance": reference.max_distance,
+        "member": reference.member,
+        "first": reference.first_feature,
     }
 
 
-def _write_record(search: Search, record: dict[str, Any]) -> None:
-    path = search.workdir / CANDIDATES_FILE
+def _write_record(search: SearchState, record: dict[str, Any]) -> None:
+    path = search.run.workdir / CANDIDATES_FILE
     unfinished = path.with_suffix(".part")
-    marks = torch.from_numpy(search.trained_on)
-    torch.save({"format_version": FORMAT_VERSION, "trained_on": marks, **record}, unfinished)
+    trained_on = torch.from_numpy(search.data.trained_on)
+    torch.save({"format_version": FORMAT_VERSION, "trained_on": trained_on, **record}, unfinished)
     os.replace(unfinished, path)
 
 
 def restore_candidate(
     path: Path, place: int, target: Path, examples: Sequence[Path], threads: int
 ) -> tuple[Bundle, CandidateReport]:
-    """Export the candidate at that place of a search as a bundle of its own, checked as every bundle is.
+    """Export the candidate at a place of a search as a bundle in `target`, with its report.
 
-    Raises EngineError where it was not kept or cannot be read.
+    Raises EngineError where the candidate was not stored or cannot be read.
     """
     record = _load_record(path)
     if place not in record["kept"]:
         raise EngineError("This candidate's weights were not kept.", "Train again.")
     chosen = record["kept"][place]
-    members = [_load_member(one, record["states"]) for one in chosen["members"]]
-    identity = BundleInfo(**chosen["identity"])
-    known = _load_novelty(chosen["known"], record["references"]) if chosen["known"] else None
+    members = [_load_member(stored, record["states"]) for stored in chosen["members"]]
+    info = BundleInfo(**chosen["identity"])
+    reference = _load_novelty(chosen["known"], record["references"]) if chosen["known"] else None
     trained_on = record["trained_on"].numpy()
-    bundle = writer.export_bundle(members, identity, target, examples, threads, known, trained_on)
+    bundle = writer.export_bundle(members, info, target, examples, threads, reference, trained_on)
     return bundle, CandidateReport(**{**chosen["report"], "is_best": True})
 
 
@@ -139,10 +139,10 @@ def _load_record(path: Path) -> dict[str, Any]:
 
 
 def _load_member(stored: dict[str, Any], states: Sequence[StateDict]) -> Member:
-    kind, number = get_network(stored["network"]), stored["state"]
-    state = classifier.pretrained_state(kind) if number is None else states[number]
+    network, index = get_network(stored["network"]), stored["state"]
+    state = classifier.pretrained_state(network) if index is None else states[index]
     head = Head(stored["weight"], stored["bias"])
-    return Member(kind, stored["resolution"], state, head, stored["is_deep"])
+    return Member(network, stored["resolution"], state, head, stored["is_deep"])
 
 
 def _load_novelty(stored: dict[str, Any], references: Sequence[Tensor]) -> NoveltyReference:
@@ -153,5 +153,5 @@ def _load_novelty(stored: dict[str, Any], references: Sequence[Tensor]) -> Novel
         min_confidence=stored["min_confidence"],
         max_distance=stored["max_distance"],
         member=stored["member"],
-        first=stored["first"],
+        first_feature=stored["first"],
     )

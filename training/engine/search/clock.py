@@ -1,7 +1,7 @@
-"""Time, heartbeat and log of one fit.
+"""Time limit, heartbeat, cancellation and event log of one fit.
 
-Everything that works for long calls `tick`: it tells the caller that we live, asks whether to stop, and
-raises `Halt` when the user or the clock says so.
+Long work calls `tick` often: it reports progress, asks whether to stop, and raises FitStopped when the user
+or the time limit ends the fit.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ StoppedBy = Literal["time limit", "user"]
 
 
 class FitStopped(Exception):
-    """Stop working now. Not an error: whoever holds the best model so far catches it."""
+    """The user or the time limit ends the fit: no error, as `fit` then returns the best model so far."""
 
     def __init__(self, reason: StoppedBy) -> None:
         super().__init__(reason)
@@ -35,7 +35,7 @@ class FitStopped(Exception):
 
 @dataclass(slots=True)
 class RunClock:
-    """The clock of a fit (seconds, time used by a killed run included) and its events."""
+    """The clock of a fit, in seconds, and its events; time used by a killed run counts."""
 
     workdir: Path
     report: Callable[[Event], None]
@@ -46,10 +46,10 @@ class RunClock:
     curve: list[tuple[float, float]] = field(default_factory=list)
     best_accuracy: float | None = None
     is_closing: bool = False
-    is_short: bool = False  # something worth trying was left out for lack of time
+    is_short: bool = False  # something was left out for lack of time
     _began: float = field(default_factory=time.monotonic)
     _used_before: float = 0
-    _told: float = 0
+    _emitted: float = 0
     _polled: float = 0
     _message: str = ""
     _expected_end: float | None = None
@@ -62,7 +62,7 @@ class RunClock:
         report: Callable[[Event], None],
         should_stop: Callable[[], bool],
     ) -> RunClock:
-        """Start the clock where a killed run of this folder left it."""
+        """Start the clock where a killed run in this folder left it."""
         clock = cls(workdir, report, should_stop, max_seconds)
         stored = read_json(workdir / "checkpoint" / "clock.json") or {}
         clock._used_before = float(stored.get("used_s", 0))
@@ -79,7 +79,7 @@ class RunClock:
         return self.max_seconds - self.reserve_s - self.elapsed()
 
     def expect(self, seconds: float) -> None:
-        """Say how much longer the fit will probably take."""
+        """Note that the fit will probably take this many seconds more."""
         self._expected_end = self.elapsed() + seconds
 
     def remaining(self) -> float:
@@ -91,7 +91,7 @@ class RunClock:
 
     @contextmanager
     def phase(self, name: str, message: str) -> Iterator[None]:
-        """Count the seconds inside under `name` and announce them."""
+        """Report a phase, and count the seconds inside under `name`. Raises FitStopped."""
         began, before = time.monotonic(), self.seconds_by_phase.get(name, 0)
         self.emit("phase", message, fraction=0)
         self.check()
@@ -101,15 +101,15 @@ class RunClock:
             self.seconds_by_phase[name] = before + time.monotonic() - began
 
     def tick(self, fraction: float | None = None, message: str | None = None) -> None:
-        """Heartbeat and question. Raises Halt, except while closing, when only time is told."""
+        """Report progress and check whether to stop. Raises FitStopped, except while closing."""
         now = time.monotonic()
-        if now - self._told > HEARTBEAT_S:
+        if now - self._emitted > HEARTBEAT_S:
             self.emit("progress", message or self._message, fraction=fraction)
         if now - self._polled >= POLL_S:
             self.check()
 
     def check(self) -> None:
-        """Ask at once whether to stop. Raises Halt, except while closing."""
+        """Check at once whether to stop. Raises FitStopped, except while closing."""
         if self.is_closing:
             return
         self._polled = time.monotonic()
@@ -125,8 +125,8 @@ class RunClock:
         fraction: float | None = None,
         candidate: CandidateReport | None = None,
     ) -> None:
-        """Report an event, append it to events.jsonl and note the time used."""
-        self._told, self._message = time.monotonic(), message
+        """Report an event, append it to events.jsonl and store the time used."""
+        self._emitted, self._message = time.monotonic(), message
         event = Event(
             kind, self.elapsed(), message, fraction, self.best_accuracy, self.remaining(), candidate
         )
@@ -136,7 +136,7 @@ class RunClock:
         self.report(event)
 
     def improved(self, accuracy: float) -> None:
-        """A better model exists: a new point of the curve."""
+        """Add a point to the curve: there is a better model."""
         self.best_accuracy = accuracy
         self.curve.append((round(self.elapsed(), 2), accuracy))
 
@@ -150,7 +150,7 @@ class RunClock:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write the file whole: a reader sees the old one or the new one."""
+    """Write a JSON file atomically: a reader sees the old one or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".part")
     unfinished.write_text(json.dumps(value, indent=1, ensure_ascii=False), "utf-8")
@@ -166,7 +166,7 @@ def read_json(path: Path) -> Any:
 
 
 def save_array(path: Path, values: NDArray[Any]) -> None:
-    """Write a .npy file whole."""
+    """Write a .npy file atomically."""
     unfinished = path.with_suffix(".part.npy")
     np.save(unfinished, values)
     unfinished.replace(path)

@@ -1,11 +1,11 @@
-"""Fine-tuning one network, or its last blocks alone, from its linear head (LP-FT, Kumar et al. 2022).
+"""Fine-tune one network, or its last blocks alone, starting from its linear head (LP-FT, Kumar et al. 2022).
 
-Batch-norm statistics stay those of the pretraining: with small batches they would only add noise.
-The weights that count are an exponential average over the steps; the learning rate rises for a tenth
-of the steps and falls along a cosine to zero at the planned end.
+Batch-norm statistics stay those of the pretraining: with small batches new ones would only add noise.
+The resulting weights are an exponential average over the steps; the learning rate rises for a tenth of the
+steps and falls along a cosine to zero at the planned end.
 
-Last blocks alone: what the frozen stages make of the pictures, plain and in a few augmented views, is
-computed once and kept; a step then costs a third, and with many pictures takes a larger batch.
+Last blocks alone: the maps that leave the frozen stages, of the plain images and of a few augmented views,
+are computed once and cached; a step then costs a third, and with many images takes a larger batch.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from training.engine.search.budget import EPOCHS_PER_VIEW
 from training.engine.search.linear_head import log_loss
 
 RELEASE_EVERY = 64  # steps
-CACHE_BATCH = 16  # the quickest: larger maps leave the processor's cache
+CACHE_BATCH = 16  # the fastest: larger maps leave the processor's cache
 Tick = Callable[[float], None]
 BatchSource = Callable[[NDArray[np.int64]], Tensor]
 
 
 @dataclass(frozen=True, slots=True)
 class FinetunePlan:
-    """A recipe with its length. Rates are for AdamW; `ema_steps` is the reach of the average.
+    """The hyperparameters of a fine-tuning. Rates are for AdamW; `ema_steps` is the reach of the average.
 
-    With `frozen_stages` only the last blocks are trained, on that which leaves these stages for so many
-    `views` of each picture: the plain one and augmented ones.
+    With `frozen_stages` only the blocks after these stages are trained, on the cached maps of `views` of each
+    image: the plain one and augmented ones.
     """
 
     epochs: int
@@ -56,10 +56,29 @@ class FinetunePlan:
         return self.epochs * steps_per_epoch(rows, self.batch)
 
 
+@dataclass(frozen=True, slots=True)
+class FinetuneJob:
+    """What a fine-tuning trains, on what, and how.
+
+    `member` is trained on `rows` [M] of `pixels` [N, S, S, 3] uint8 and `targets` [N, C], each row with its
+    weight [N] in the loss. `device` is "cpu" or "cuda".
+    """
+
+    member: Member
+    plan: FinetunePlan
+    pixels: Pixels
+    targets: NDArray[np.float32]
+    row_weights: NDArray[np.float64]
+    rows: NDArray[np.int64]
+    is_multi_label: bool
+    seed: int
+    device: str
+
+
 def last_blocks_plan(
     epochs: int, views: int, strength: Strength, batch: int, frozen_stages: int
 ) -> FinetunePlan:
-    """The recipe for the last blocks; the rate grows with the batch."""
+    """The plan for the last blocks; the learning rate grows with the batch."""
     rate = 3e-4 * batch / 16
     return FinetunePlan(
         epochs, batch, backbone_rate=rate, strength=strength, frozen_stages=frozen_stages, views=views
@@ -71,103 +90,92 @@ def steps_per_epoch(rows: int, batch: int) -> int:
     return max(1, math.ceil(rows / batch))
 
 
-def fine_tune(
-    member: Member,
-    pixels: Pixels,
-    targets: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    row_weights: NDArray[np.float64],
-    plan: FinetunePlan,
-    is_multi_label: bool,
-    seed: int,
-    device: str,
-    tick: Tick,
-) -> Member:
-    """Train a member on some rows of the pixels [N, S, S, 3]; gives the averaged weights.
+def fine_tune(job: FinetuneJob, tick: Tick) -> Member:
+    """Train the job's member; gives it with the averaged weights. The same seed gives the same weights.
 
     `tick(share of the plan done)` is called after every step and may raise; the work is then lost.
     """
-    model = _Model(member, plan, device)
+    plan, rows = job.plan, job.rows
+    # 1. The model on the device, and the average that becomes the result: single steps are too noisy.
+    model = _Model(job)
     average = _WeightAverage(model, plan.ema_steps)
-    optimizer = _optimizer(model, plan)
-    random = torch.Generator().manual_seed(seed)
-    wanted, weights = torch.from_numpy(targets), torch.from_numpy(row_weights).float()
-    begin = EPOCHS_PER_VIEW * plan.views / (plan.epochs + EPOCHS_PER_VIEW * plan.views)
-    make = _cached_maps if plan.frozen_stages else _augmented_images
-    source = make(model, pixels, rows, plan, random, lambda share: tick(begin * share))
+    random = torch.Generator().manual_seed(job.seed)
+    # 2. The inputs. With frozen stages they are computed now and cached, so they take a share of the time.
+    views_share = EPOCHS_PER_VIEW * plan.views / (plan.epochs + EPOCHS_PER_VIEW * plan.views)
+    next_batch = _batch_source(model, random, lambda share: tick(views_share * share))
+    # 3. The steps. Rows are drawn without replacement across epochs, so no batch is smaller than the others.
+    targets, weights = torch.from_numpy(job.targets), torch.from_numpy(job.row_weights).float()
     steps = plan.steps(len(rows))
     order: list[int] = []
     for step in range(steps):
         while len(order) < plan.batch:
             order += torch.randperm(len(rows), generator=random).tolist()
         places, order = np.sort(order[: plan.batch]), order[plan.batch :]
-        picked = rows[places]
-        _set_learning_rate(optimizer, plan, step / steps)
-        model.step(source(places), wanted[picked], weights[picked], plan, optimizer, is_multi_label)
+        batch_rows = rows[places]
+        model.set_learning_rate(step / steps)
+        model.step(next_batch(places), targets[batch_rows], weights[batch_rows])
         average.update()
         if step % RELEASE_EVERY == 0:
-            release_pages(pixels)
-        tick(begin + (1 - begin) * (step + 1) / steps)
-    return average.member(member)
+            release_pages(job.pixels)
+        tick(views_share + (1 - views_share) * (step + 1) / steps)
+    return average.member(job.member)
 
 
-def _augmented_images(
-    model: _Model,
-    pixels: Pixels,
-    rows: NDArray[np.int64],
-    plan: FinetunePlan,
-    random: torch.Generator,
-    _tick: Tick,
-) -> BatchSource:
-    """Gives new pictures [B, 3, R, R] at every step."""
+def _batch_source(model: _Model, random: torch.Generator, tick: Tick) -> BatchSource:
+    """A function from places in the job's rows [B] to the model's inputs for them."""
+    if model.job.plan.frozen_stages:
+        return _cached_maps(model, random, tick)
+    return _augmented_images(model, random)
+
+
+def _augmented_images(model: _Model, random: torch.Generator) -> BatchSource:
+    """Gives newly augmented images [B, 3, R, R] at every step."""
+    job = model.job
 
     def source(places: NDArray[np.int64]) -> Tensor:
-        batch = torch.from_numpy(pixels[rows[places]]).to(model.device)
-        return augment(batch, model.resolution, plan.strength, random)
+        batch = torch.from_numpy(job.pixels[job.rows[places]]).to(job.device)
+        return augment(batch, job.member.resolution, job.plan.strength, random)
 
     return source
 
 
-def _cached_maps(
-    model: _Model,
-    pixels: Pixels,
-    rows: NDArray[np.int64],
-    plan: FinetunePlan,
-    random: torch.Generator,
-    tick: Tick,
-) -> BatchSource:
-    """Gives kept maps [B, C, h, w], at each step those of one view: the plain one or an augmented one."""
-    views: list[Tensor] = []
-    total, done = plan.views * steps_per_epoch(len(rows), CACHE_BATCH), 0
-    for view in range(plan.views):
-        for start in range(0, len(rows), CACHE_BATCH):
-            picked = rows[start : start + CACHE_BATCH]
-            if view == 0:  # as the bundle will see them
-                squares = [resize_square(pixels[row], model.resolution) for row in picked]
-                images = to_network_input(torch.from_numpy(np.stack(squares)).to(model.device))
-            else:
-                batch = torch.from_numpy(pixels[picked]).to(model.device)
-                images = augment(batch, model.resolution, plan.strength, random)
-            maps = model.maps(images)
+def _cached_maps(model: _Model, random: torch.Generator, tick: Tick) -> BatchSource:
+    """Gives cached maps [B, C, h, w], at each step those of one view: the plain one or an augmented one."""
+    job = model.job
+    caches: list[Tensor] = []
+    total, done = job.plan.views * steps_per_epoch(len(job.rows), CACHE_BATCH), 0
+    for view in range(job.plan.views):
+        for start in range(0, len(job.rows), CACHE_BATCH):
+            maps = model.maps(_view_of(job, job.rows[start : start + CACHE_BATCH], view, random))
             if start == 0:
-                shape = (len(rows), *maps.shape[1:])
-                room = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
-                views.append(room.to(maps.device))
-            views[view][start : start + CACHE_BATCH] = maps
+                shape = (len(job.rows), *maps.shape[1:])
+                cache = torch.empty(shape, dtype=maps.dtype, memory_format=torch.channels_last)
+                caches.append(cache.to(maps.device))
+            caches[view][start : start + CACHE_BATCH] = maps
             done += 1
             if done % RELEASE_EVERY == 0:
-                release_pages(pixels)
+                release_pages(job.pixels)
             tick(done / total)
 
     def source(places: NDArray[np.int64]) -> Tensor:
-        view = int(torch.randint(plan.views, (1,), generator=random))
-        return views[view][torch.from_numpy(places).to(model.device)]
+        view = int(torch.randint(job.plan.views, (1,), generator=random))
+        return caches[view][torch.from_numpy(places).to(job.device)]
 
     return source
 
 
+def _view_of(job: FinetuneJob, rows: NDArray[np.int64], view: int, random: torch.Generator) -> Tensor:
+    """Images [B, 3, R, R] of the rows: plain, as the bundle will see them, in view 0, else augmented."""
+    resolution = job.member.resolution
+    if view == 0:
+        squares = [resize_square(job.pixels[row], resolution) for row in rows]
+        return to_network_input(torch.from_numpy(np.stack(squares)).to(job.device))
+    batch = torch.from_numpy(job.pixels[rows]).to(job.device)
+    return augment(batch, resolution, job.plan.strength, random)
+
+
 def view_cache_bytes(member: Member, plan: FinetunePlan, device: str) -> int:
-    """Memory for the maps of one view of a picture."""
+    """Memory for the cached maps of one view of one image."""
     side = -(-member.resolution // 8)  # a quarter after two stages, and half of that after the third
     width = 2 if has_fast_bfloat16(device) else 4
     return member.network.stages[plan.frozen_stages - 1] * side * side * width
@@ -176,67 +184,89 @@ def view_cache_bytes(member: Member, plan: FinetunePlan, device: str) -> int:
 def seconds_per_step(
     member: Member, side: int, plan: FinetunePlan, device: str, tick: Callable[[], None]
 ) -> float:
-    """Time of one training step, the best of three to eight, in about a second, on black pictures: the first
-    ones are slow, and a busy machine hinders some."""
-    plan = replace(plan, epochs=1, views=min(1, plan.views), backbone_rate=0, head_rate=0)
-    model = _Model(member, plan, device)
-    optimizer = _optimizer(model, plan)
-    rows, pixels = np.arange(plan.batch), np.zeros((plan.batch, side, side, 3), np.uint8)
-    targets = torch.zeros(plan.batch, member.head.bias.shape[0])
-    random = torch.Generator().manual_seed(0)
-    make = _cached_maps if plan.frozen_stages else _augmented_images
-    source = make(model, pixels, rows, plan, random, lambda share: tick())
-    took, spent, turns = math.inf, 0.0, 0
-    while turns < 3 or (turns < 8 and spent < 1):
+    """Seconds of one training step on black images of `side` pixels, measured in about a second.
+
+    The best of three to eight steps counts: the first are slow, and a busy machine slows others down.
+    """
+    rows, labels = np.arange(plan.batch), member.head.bias.shape[0]
+    job = FinetuneJob(
+        member=member,
+        plan=replace(plan, epochs=1, views=min(1, plan.views), backbone_rate=0, head_rate=0),
+        pixels=np.zeros((plan.batch, side, side, 3), np.uint8),
+        targets=np.zeros((plan.batch, labels), np.float32),
+        row_weights=np.ones(plan.batch),
+        rows=rows,
+        is_multi_label=False,
+        seed=0,
+        device=device,
+    )
+    model = _Model(job)
+    next_batch = _batch_source(model, torch.Generator().manual_seed(job.seed), lambda share: tick())
+    targets, weights = torch.from_numpy(job.targets), torch.ones(plan.batch)
+    fastest, spent, count = math.inf, 0.0, 0
+    while count < 3 or (count < 8 and spent < 1):
         began = time.monotonic()
-        model.step(source(rows), targets, torch.ones(plan.batch), plan, optimizer, False)
+        model.step(next_batch(rows), targets, weights)
         used = time.monotonic() - began
-        took, spent, turns = min(took, used), spent + used, turns + 1
+        fastest, spent, count = min(fastest, used), spent + used, count + 1
         tick()
-    return took
+    return fastest
 
 
 class _Model:
-    """Backbone and head on the device, channels last, in the lowest precision that is fast there."""
+    """Backbone, head and optimizer of a job, channels last, in the lowest precision that is fast there."""
 
-    def __init__(self, member: Member, plan: FinetunePlan, device: str) -> None:
-        self.backbone = TrainableBackbone(member.network, member.state, device, plan.frozen_stages)
-        self.resolution = member.resolution
+    def __init__(self, job: FinetuneJob) -> None:
+        member, device = job.member, job.device
+        self.job = job
+        self.backbone = TrainableBackbone(member.network, member.state, device, job.plan.frozen_stages)
         self.weight = nn.Parameter(member.head.weight.clone().to(device))
         self.bias = nn.Parameter(member.head.bias.clone().to(device))
-        self.device = device
         self.precision = torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
         self.is_mixed = self.precision != torch.float32
+        self.optimizer = self._make_optimizer()
 
     def maps(self, images: Tensor) -> Tensor:
-        """What the frozen stages make of pictures [N, 3, R, R], in the precision of the training."""
+        """The maps that leave the frozen stages, of images [N, 3, R, R], in the precision of the training."""
         images = images.contiguous(memory_format=torch.channels_last)
-        with torch.no_grad(), torch.autocast(self.device, self.precision, enabled=self.is_mixed):
+        with torch.no_grad(), torch.autocast(self.job.device, self.precision, enabled=self.is_mixed):
             return self.backbone.maps(images).to(self.precision)
 
-    def step(
-        self,
-        inputs: Tensor,
-        targets: Tensor,
-        weights: Tensor,
-        plan: FinetunePlan,
-        optimizer: torch.optim.Optimizer,
-        is_multi_label: bool,
-    ) -> None:
-        wanted = _smooth_labels(targets, plan.smoothing, is_multi_label).to(self.device)
+    def step(self, inputs: Tensor, targets: Tensor, weights: Tensor) -> None:
+        """One step of the optimizer on inputs [B, ...], targets [B, C] and their weights [B] in the loss."""
+        job = self.job
+        smoothed = _smooth_labels(targets, job.plan.smoothing, job.is_multi_label).to(job.device)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(self.device, self.precision, enabled=self.is_mixed):
+        with torch.autocast(job.device, self.precision, enabled=self.is_mixed):
             features = self.backbone(inputs)
         logits = features.float() @ self.weight.T + self.bias
-        loss = (log_loss(logits, wanted, is_multi_label) * weights.to(self.device)).mean()
-        optimizer.zero_grad(set_to_none=True)
+        loss = (log_loss(logits, smoothed, job.is_multi_label) * weights.to(job.device)).mean()
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.backbone.live.values(), 5.0)
-        optimizer.step()
+        self.optimizer.step()
+
+    def set_learning_rate(self, share: float) -> None:
+        """Set the rates for this share of the plan: a rise for a tenth, then a cosine down to zero."""
+        shape = min(1.0, share / 0.1 + 0.05) * (1 + math.cos(math.pi * share)) / 2
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * shape
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        """AdamW; norms and biases are not decayed, and the head has a rate of its own."""
+        plan, live = self.job.plan, self.backbone.live.values()
+        matrices = [parameter for parameter in live if parameter.ndim > 1]
+        vectors = [parameter for parameter in live if parameter.ndim <= 1]
+        groups = [
+            {"params": matrices, "peak": plan.backbone_rate, "weight_decay": plan.weight_decay},
+            {"params": vectors, "peak": plan.backbone_rate, "weight_decay": 0.0},
+            {"params": [self.weight, self.bias], "peak": plan.head_rate, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=0.0, foreach=True)
 
 
 class _WeightAverage:
-    """Exponential average of all weights; early on the plain mean, so the start does not linger."""
+    """Exponential average of all weights; the plain mean at first, so the start has no lasting influence."""
 
     def __init__(self, model: _Model, reach: int) -> None:
         self.model, self.reach, self.count = model, reach, 0
@@ -250,33 +280,17 @@ class _WeightAverage:
             torch._foreach_lerp_(self.mean, self.live, share)
 
     def member(self, start: Member) -> Member:
+        """`start` with the averaged weights."""
         *trained, weight, bias = self.mean
         state = with_trained(start.state, dict(zip(self.model.backbone.live, trained, strict=True)))
         return replace(start, state=state, head=Head(weight.cpu(), bias.cpu()))
 
 
 def has_fast_bfloat16(device: str) -> bool:
-    """Does this device multiply bfloat16 in hardware? On others autocast only costs."""
+    """Whether the device multiplies bfloat16 in hardware; on others autocast only costs time."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def _optimizer(model: _Model, plan: FinetunePlan) -> torch.optim.Optimizer:
-    matrices = [p for p in model.backbone.live.values() if p.ndim > 1]
-    vectors = [p for p in model.backbone.live.values() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "peak": plan.backbone_rate, "weight_decay": plan.weight_decay},
-        {"params": vectors, "peak": plan.backbone_rate, "weight_decay": 0.0},
-        {"params": [model.weight, model.bias], "peak": plan.head_rate, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=0.0, foreach=True)
-
-
-def _set_learning_rate(optimizer: torch.optim.Optimizer, plan: FinetunePlan, share: float) -> None:
-    shape = min(1.0, share / 0.1 + 0.05) * (1 + math.cos(math.pi * share)) / 2
-    for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * shape
 
 
 def _smooth_labels(targets: Tensor, smoothing: float, is_multi_label: bool) -> Tensor:

@@ -1,14 +1,14 @@
-"""Linear heads on frozen features: multinomial (or per-label) logistic regression, regularization by
-cross-validation.
+"""Linear heads on frozen features: multinomial or per-label logistic regression.
 
-The head is convex, takes seconds, and ranks the networks before anything expensive starts.
+The regularization is chosen by cross-validation. The head is a convex problem that takes seconds, and its
+loss ranks the networks before anything expensive starts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,40 +18,58 @@ from torch import Tensor
 from training.engine.backbones.classifier import Head
 from training.engine.search.scoring import Floats, Score, score_logits
 
-STRENGTHS = (1e-3, 1e-4, 1e-5, 1e-6)
+STRENGTHS = (1e-3, 1e-4, 1e-5, 1e-6)  # of the L2 penalty, falling
 ITERATIONS = 60
-TYPICAL_CURVATURE = 0.2  # of that at the start, over the way to the solution
+TYPICAL_CURVATURE = 0.2  # of the curvature at the start, on the way to the solution
 SMALL_PRODUCT = 100_000_000  # multiply-adds
-PROJECTION_COST = 39  # turning n rows costs as much as what n² / 39 columns cost a class of the fits
+PROJECTION_COST = 39  # projecting n rows costs as much as what n² / 39 columns cost a class of the fits
 Tick = Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
 class HeadFit:
-    """A head fitted on all rows, and what it is worth: logits [N, C] of rows held out in turn."""
+    """A head fitted on all rows, and its cross-validated score.
+
+    `held_out` [N, C] are the logits of each row from the fit that left it out, at the chosen `strength`.
+    """
 
     head: Head
     held_out: Floats
-    verdict: Score
+    score: Score
     strength: float
 
 
 @dataclass(frozen=True, slots=True)
 class _Basis:
-    """Features centred, scaled to mean square 1/F, and turned into as few columns as they span.
+    """Features centred, scaled to mean square 1/F, and projected on as few columns as they span.
 
-    Turning is exact for a head with an L2 penalty, and makes small sets fast.
+    The projection is exact for a head with an L2 penalty, and makes small sets fast.
     """
 
     rows: Tensor
     mean: Tensor
     scale: float
-    turn: Tensor | None
+    projection: Tensor | None
 
     def unfold(self, solution: Tensor) -> Head:
         """The head on raw features for a solution [K + 1, C] on the rows."""
-        weight = (self.turn @ solution[:-1] if self.turn is not None else solution[:-1]) / self.scale
+        weight = solution[:-1] if self.projection is None else self.projection @ solution[:-1]
+        weight = weight / self.scale
         return Head(weight.T.contiguous(), solution[-1] - self.mean @ weight)
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """A logistic regression: rows [N, K] of a basis, targets [N, C], and weights [N] of the rows."""
+
+    rows: Tensor
+    targets: Tensor
+    weights: Tensor
+    is_multi_label: bool
+    tick: Tick
+
+    def take(self, rows: NDArray[np.int64]) -> _Problem:
+        return replace(self, rows=self.rows[rows], targets=self.targets[rows], weights=self.weights[rows])
 
 
 def cross_validate(
@@ -63,22 +81,24 @@ def cross_validate(
     tick: Tick,
     strengths: Sequence[float] = STRENGTHS,
 ) -> HeadFit:
-    """Fit features [V, N, F] (V views of the same N pictures; view 0 is the plain one).
+    """Fit features [V, N, F] (V views of the same N images; view 0 is the plain one).
 
-    Every fold is left out once with all its views and judged on its plain view; the best of the
-    `strengths`, which fall, wins. `tick` is called often and may raise to stop.
+    Every fold is left out once with all its views and scored on its plain view; the best of the `strengths`,
+    which fall, is used for the head on all rows. `tick` is called often and may raise to stop.
     """
+    # 1. One basis for all fits: centring with the held-out rows does not show their labels.
     basis = _basis(features.reshape(-1, features.shape[-1]), targets.shape[1])
-    views, n = features.shape[:2]
-    wanted = torch.from_numpy(targets).repeat(views, 1)
+    views, count = features.shape[:2]
+    all_targets = torch.from_numpy(targets).repeat(views, 1)
     weights = torch.from_numpy(row_weights).float().repeat(views)
-    held_out = _cross_validated_logits(
-        basis, wanted, weights, np.tile(folds, views), n, is_multi_label, tick, strengths
-    )
-    verdicts = [score_logits(logits, targets, is_multi_label) for logits in held_out]
-    best = min(range(len(verdicts)), key=lambda i: verdicts[i].loss)
-    path = _regularization_path(basis.rows, wanted, weights, strengths[: best + 1], is_multi_label, tick)
-    return HeadFit(basis.unfold(path[-1]), held_out[best], verdicts[best], strengths[best])
+    problem = _Problem(basis.rows, all_targets, weights, is_multi_label, tick)
+    # 2. The strength with the lowest loss on rows that were left out.
+    held_out = _cross_validated_logits(problem, np.tile(folds, views), count, strengths)
+    scores = [score_logits(logits, targets, is_multi_label) for logits in held_out]
+    best = min(range(len(scores)), key=lambda index: scores[index].loss)
+    # 3. All rows, down the same path of strengths: each solution starts from the one before.
+    path = _regularization_path(problem, strengths[: best + 1])
+    return HeadFit(basis.unfold(path[-1]), held_out[best], scores[best], strengths[best])
 
 
 def fit_head(
@@ -89,32 +109,31 @@ def fit_head(
     weights: NDArray[np.float64],
     tick: Tick,
 ) -> Head:
-    """A head on features [N, F] at a known strength."""
+    """Fit a head on features [N, F] at a given strength."""
     basis = _basis(features, targets.shape[1])
-    path = [s for s in STRENGTHS if s > strength] + [strength]
-    rows = torch.from_numpy(weights).float()
-    return basis.unfold(
-        _regularization_path(basis.rows, torch.from_numpy(targets), rows, path, is_multi_label, tick)[-1]
-    )
+    row_weights = torch.from_numpy(weights).float()
+    problem = _Problem(basis.rows, torch.from_numpy(targets), row_weights, is_multi_label, tick)
+    strengths = [stronger for stronger in STRENGTHS if stronger > strength] + [strength]
+    return basis.unfold(_regularization_path(problem, strengths)[-1])
 
 
 def make_folds(
     targets: Floats, count: int, seed: int, groups: NDArray[np.int64] | None = None
 ) -> NDArray[np.int64]:
-    """[N] fold numbers, stratified by the (rarest) label of each picture, so every fold sees each class.
+    """[N] fold numbers, stratified by the (rarest) label of each image, so every fold sees each class.
 
-    Rows of the same of the [N] `groups`, which are copies of one picture, share a fold.
+    Rows with the same number in `groups` [N], which are duplicates, share a fold.
     """
     if groups is not None:
         _, first, place = np.unique(groups, return_index=True, return_inverse=True)
         return make_folds(targets[first], count, seed)[place]
     rarity = np.where(targets > 0, targets.sum(axis=0)[None], np.inf)
-    kind = np.where(targets.any(axis=1), rarity.argmin(axis=1), -1)
+    kinds = np.where(targets.any(axis=1), rarity.argmin(axis=1), -1)
     random = np.random.default_rng(seed)
     folds = np.zeros(len(targets), dtype=np.int64)
     start = 0
-    for one in np.unique(kind):
-        rows = random.permutation(np.flatnonzero(kind == one))
+    for kind in np.unique(kinds):
+        rows = random.permutation(np.flatnonzero(kinds == kind))
         folds[rows] = (start + np.arange(len(rows))) % count
         start += len(rows)
     return folds
@@ -125,53 +144,37 @@ def _basis(features: Tensor, classes: int) -> _Basis:
     centred = features - mean
     scale = max(float(centred.square().mean().sqrt()), 1e-6) * features.shape[1] ** 0.5
     rows = centred / scale
-    if len(rows) ** 2 > PROJECTION_COST * (rows.shape[1] - len(rows)) * classes:  # turning would not pay
+    if len(rows) ** 2 > PROJECTION_COST * (rows.shape[1] - len(rows)) * classes:  # it would not pay
         return _Basis(rows, mean, scale, None)
-    size, left = torch.linalg.eigh(
-        (rows @ rows.T).double()
-    )  # far quicker than a singular value decomposition
-    kept = size > 1e-7 * size[-1]
-    turn = (rows.T @ (left[:, kept] / size[kept].sqrt()).float()).contiguous()
-    return _Basis(rows @ turn, mean, scale, turn)
+    # The eigenvectors of the Gram matrix are far faster than a singular value decomposition.
+    values, vectors = torch.linalg.eigh((rows @ rows.T).double())
+    kept = values > 1e-7 * values[-1]
+    projection = (rows.T @ (vectors[:, kept] / values[kept].sqrt()).float()).contiguous()
+    return _Basis(rows @ projection, mean, scale, projection)
 
 
 def _cross_validated_logits(
-    basis: _Basis,
-    targets: Tensor,
-    weights: Tensor,
-    folds: NDArray[np.int64],
-    n: int,
-    is_multi_label: bool,
-    tick: Tick,
-    strengths: Sequence[float],
+    problem: _Problem, folds: NDArray[np.int64], count: int, strengths: Sequence[float]
 ) -> list[Floats]:
-    """For each strength the logits [n, C] of the plain rows, each from a head that did not see them."""
-    tables = [np.zeros((n, targets.shape[1]), np.float32) for _ in strengths]
+    """For each strength the logits [count, C] of the plain rows, each from a head that has not seen them."""
+    tables = [np.zeros((count, problem.targets.shape[1]), np.float32) for _ in strengths]
     for fold in np.unique(folds):
-        seen, unseen = np.flatnonzero(folds != fold), np.flatnonzero(folds[:n] == fold)
-        path = _regularization_path(
-            basis.rows[seen], targets[seen], weights[seen], strengths, is_multi_label, tick
-        )
+        seen, unseen = np.flatnonzero(folds != fold), np.flatnonzero(folds[:count] == fold)
+        path = _regularization_path(problem.take(seen), strengths)
         for table, solution in zip(tables, path, strict=True):
-            table[unseen] = (basis.rows[unseen] @ solution[:-1] + solution[-1]).numpy()
+            table[unseen] = (problem.rows[unseen] @ solution[:-1] + solution[-1]).numpy()
     return tables
 
 
-def _regularization_path(
-    rows: Tensor,
-    targets: Tensor,
-    weights: Tensor,
-    strengths: Sequence[float],
-    is_multi_label: bool,
-    tick: Tick,
-) -> list[Tensor]:
+def _regularization_path(problem: _Problem, strengths: Sequence[float]) -> list[Tensor]:
     """Solutions [K + 1, C] from strong to weak regularization, each started from the one before."""
-    solution = torch.zeros(rows.shape[1] + 1, targets.shape[1])
+    rows, classes = problem.rows, problem.targets.shape[1]
+    solution = torch.zeros(rows.shape[1] + 1, classes)
     path = []
-    shares = weights / weights.sum()
-    with _threads_for(rows.numel() * targets.shape[1]):
+    normalized = replace(problem, weights=problem.weights / problem.weights.sum())
+    with _threads_for(rows.numel() * classes):
         for strength in strengths:
-            solution = _solve(rows, targets, shares, strength, solution, is_multi_label, tick)
+            solution = _solve(normalized, strength, solution)
             path.append(solution)
     return path
 
@@ -187,20 +190,14 @@ def _threads_for(operations: int) -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _solve(
-    rows: Tensor,
-    targets: Tensor,
-    weights: Tensor,
-    strength: float,
-    start: Tensor,
-    is_multi_label: bool,
-    tick: Tick,
-) -> Tensor:
-    """L-BFGS on the weighted mean log loss + strength / 2 · |W|², in coordinates that make it round.
+def _solve(problem: _Problem, strength: float, start: Tensor) -> Tensor:
+    """L-BFGS on the weighted mean log loss + strength / 2 · |W|², with preconditioned coordinates.
 
     The curvature along a column is at most its mean square times p (1 - p) (Böhning 1992), plus the strength.
     Divided by its root the columns weigh alike, and a third of the steps is enough.
     """
+    rows, targets, weights = problem.rows, problem.targets, problem.weights
+    # 1. The preconditioner, and the start in its coordinates.
     curvature = TYPICAL_CURVATURE * _class_variance(targets.shape[1])
     spread = torch.cat([rows.square().T @ weights * curvature + strength, torch.tensor([curvature])])
     unit = spread.rsqrt()[:, None]
@@ -214,15 +211,16 @@ def _solve(
         tolerance_change=1e-5,
     )
 
+    # 2. The gradient of the large product by hand: autograd's own is eight times slower for few classes.
     def loss() -> Tensor:
-        tick()
+        problem.tick()
         solution = point * unit
         logits = (rows @ solution[:-1] + solution[-1]).requires_grad_()
         with torch.enable_grad():
-            total = (weights * log_loss(logits, targets, is_multi_label)).sum()
+            total = (weights * log_loss(logits, targets, problem.is_multi_label)).sum()
             (slope,) = torch.autograd.grad(total, [logits])
-        steepness = _transposed_product(rows, slope) + strength * solution[:-1]
-        point.grad = torch.cat([steepness, slope.sum(dim=0)[None]]) * unit
+        gradient = _transposed_product(rows, slope) + strength * solution[:-1]
+        point.grad = torch.cat([gradient, slope.sum(dim=0)[None]]) * unit
         return total.detach() + strength / 2 * solution[:-1].square().sum()
 
     optimizer.step(loss)  # type: ignore[no-untyped-call]
@@ -236,7 +234,7 @@ def _transposed_product(rows: Tensor, narrow: Tensor) -> Tensor:
 
 
 def _class_variance(classes: int) -> float:
-    """p (1 - p) of one class among equals, where the search begins."""
+    """p (1 - p) of one class among equals, where the solver starts."""
     return (1 / classes) * (1 - 1 / classes)
 
 

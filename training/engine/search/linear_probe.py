@@ -1,4 +1,4 @@
-"""Frozen networks: their features of the training images, and the heads that are fitted on them."""
+"""Features of frozen networks for the training images, and the heads fitted on them."""
 
 from __future__ import annotations
 
@@ -17,44 +17,44 @@ from training.engine.backbones.features import StopExtraction, extract_features
 from training.engine.search import budget, linear_head
 from training.engine.search.clock import save_array
 from training.engine.search.scoring import Floats, Score, score_logits
-from training.engine.search.state import Search
+from training.engine.search.state import SearchState
 
-HEAD_ROWS_FILE = "head_rows.npy"  # of a checkpoint: the rows that heads are fitted on
+HEAD_ROWS_FILE = "head_rows.npy"  # in a checkpoint: the rows that heads are fitted on
 
 
 def member_key(member: Member) -> str:
-    """A name for files and tables: network, size and, for a model trained further, its weights."""
-    mark = sum(float(tensor.double().sum()) for tensor in member.state.values())
-    return f"{member.network.timm_name}_{member.resolution}_{mark:.4f}"
+    """A name for files and tables: network, resolution and a checksum of the weights."""
+    checksum = sum(float(tensor.double().sum()) for tensor in member.state.values())
+    return f"{member.network.timm_name}_{member.resolution}_{checksum:.4f}"
 
 
-def choose_head_rows(search: Search, first: Member) -> None:
-    """Set `head_rows`: all rows, or as many as the first network sees in the time that it may take.
+def choose_head_rows(search: SearchState, first: Member) -> None:
+    """Set `head_rows`: all rows, or as many as the first network can extract in its share of the time.
 
-    Its features are kept on the way. The rows are taken in an order in which every beginning is stratified.
-    Nothing happens where they are chosen.
+    Rows come in an order of which every beginning is stratified, and their features are saved. Does nothing
+    where the rows have been chosen before.
     """
     if len(search.head_rows):
         return
-    path = search.workdir / "checkpoint" / HEAD_ROWS_FILE
+    path = search.run.workdir / "checkpoint" / HEAD_ROWS_FILE
     if not path.exists():
-        columns, classes = sum(first.network.taps), len(search.labels)
-        most = budget.max_head_rows(len(search.paths), columns, classes, search.config.max_seconds)
-        order = stratified_order(search.targets, search.config.seed)[:most]
+        columns, classes = sum(first.network.taps), len(search.data.labels)
+        limit = budget.max_head_rows(len(search.data.paths), columns, classes, search.run.config.max_seconds)
+        order = stratified_order(search.data.targets, search.run.config.seed)[:limit]
         features = _extract_timed(search, replace(first, is_deep=True), order, at_least=2 * classes)
         rows = order[: len(features)]
         save_array(features_path(search, first), features[torch.from_numpy(np.argsort(rows))].numpy())
         save_array(path, np.sort(rows))
     search.head_rows = np.load(path)
-    if len(search.head_rows) < len(search.paths):
-        search.clock.is_short |= len(search.head_rows) < budget.MAX_HEAD_ROWS
-        search.clock.emit(
-            "note", f"Heads are fitted on {len(search.head_rows)} of {len(search.paths)} images."
+    if len(search.head_rows) < len(search.data.paths):
+        search.run.clock.is_short |= len(search.head_rows) < budget.MAX_HEAD_ROWS
+        search.run.clock.emit(
+            "note", f"Heads are fitted on {len(search.head_rows)} of {len(search.data.paths)} images."
         )
 
 
 def stratified_order(targets: Floats, seed: int) -> NDArray[np.int64]:
-    """The N rows of targets [N, C], each label spread evenly from the beginning to the end."""
+    """[N] the rows of targets [N, C] in an order that spreads each label evenly from beginning to end."""
     kinds = targets.argmax(axis=1)
     place = np.zeros(len(targets))
     random = np.random.default_rng(seed)
@@ -64,44 +64,48 @@ def stratified_order(targets: Floats, seed: int) -> NDArray[np.int64]:
     return np.argsort(place, kind="stable")
 
 
-def frozen_features(search: Search, member: Member, turns: int = 0) -> Tensor:
-    """[H, F] features of a frozen member for the H `head_rows`, turned by so many quarters; from the
-    checkpoint where they are there.
+def frozen_features(search: SearchState, member: Member, quarters: int = 0) -> Tensor:
+    """[H, F] features of a frozen member for the H `head_rows`, rotated by `quarters` quarter turns.
 
-    What is kept are the deep features, whose end are the plain ones.
+    Read from the checkpoint where they are there. Deep features are stored; they end with the plain ones.
     """
-    path = features_path(search, member, turns)
+    path = features_path(search, member, quarters)
     if not path.exists():
         deep = replace(member, is_deep=True)
-        save_array(path, _extract_timed(search, deep, search.head_rows, turns=turns).numpy())
+        save_array(path, _extract_timed(search, deep, search.head_rows, quarters=quarters).numpy())
     return torch.from_numpy(np.load(path)[:, -sum(member.taps) :])
 
 
-def features_path(search: Search, member: Member, turns: int = 0) -> Path:
-    kind = f"turned_{turns}" if turns else "features"
-    return search.workdir / "checkpoint" / f"{kind}_{member_key(member)}.npy"
+def features_path(search: SearchState, member: Member, quarters: int = 0) -> Path:
+    kind = f"turned_{quarters}" if quarters else "features"
+    return search.run.workdir / "checkpoint" / f"{kind}_{member_key(member)}.npy"
 
 
 def _extract_timed(
-    search: Search, member: Member, rows: NDArray[np.int64], at_least: int | None = None, turns: int = 0
+    search: SearchState,
+    member: Member,
+    rows: NDArray[np.int64],
+    at_least: int | None = None,
+    quarters: int = 0,
 ) -> Tensor:
     """Features of the rows; the seconds from the first image on count as throughput.
 
-    With `at_least` the first network's time is limited: then those of the first rows, at least so many.
+    With `at_least` the time is limited to FIRST_FEATURES_SHARE: gives the features of the first rows, at
+    least so many.
     """
     first: list[float] = []
 
     def tick(share: float) -> None:
         if not first:
             first.append(time.monotonic())
-        search.clock.tick(share)
+        search.run.clock.tick(share)
         used = time.monotonic() - first[0]
-        is_over = used > budget.FIRST_FEATURES_SHARE * search.config.max_seconds
+        is_over = used > budget.FIRST_FEATURES_SHARE * search.run.config.max_seconds
         if at_least is not None and is_over and share * len(rows) > at_least:
             raise StopExtraction
 
     features = extract_features(
-        member, search.pixels, search.threads, search.device, tick, rows.tolist(), turns
+        member, search.data.pixels, search.run.threads, search.run.device, tick, rows.tolist(), quarters
     )
     search.throughput.passes += len(features)
     search.throughput.seconds += time.monotonic() - first[0]
@@ -110,44 +114,46 @@ def _extract_timed(
 
 @dataclass(frozen=True, slots=True)
 class JointFit:
-    """Members with their shares of one head; its held-out logits [N, C] hold for the `known` [N] rows."""
+    """Members with their parts of one head; its logits `held_out` [N, C] are valid for `is_held_out` [N]."""
 
     members: tuple[Member, ...]
     held_out: Floats
-    known: NDArray[np.bool_]
-    verdict: Score
+    is_held_out: NDArray[np.bool_]
+    score: Score
 
 
-def fit_joint_head(search: Search, members: Sequence[Member], views: int = 1) -> JointFit:
-    """One head over the members' features side by side, split into each member's share.
+def fit_joint_head(search: SearchState, members: Sequence[Member], views: int = 1) -> JointFit:
+    """Fit one head over the members' features side by side, and split it into each member's part.
 
-    `views` of each picture train it: the plain one, and those turned by one, two and three quarters.
+    `views` of each image are trained on: the plain one, then those rotated by one, two and three quarter
+    turns.
     """
     rows, scales, tables = search.head_rows, list[float](), list[Tensor]()
-    for turns in range(views):
+    for quarters in range(views):
         blocks: list[Tensor] = []
         for member in members:
-            blocks += torch.split(frozen_features(search, member, turns), list(member.taps), dim=1)
-        scales = scales or [
-            max(float(block.std()), 1e-6) for block in blocks
-        ]  # so that none outweighs another
+            blocks += torch.split(frozen_features(search, member, quarters), list(member.taps), dim=1)
+        # The scales of the plain view, for all views: no block of features outweighs another.
+        scales = scales or [max(float(block.std()), 1e-6) for block in blocks]
         tables.append(torch.cat([block / scale for block, scale in zip(blocks, scales, strict=True)], dim=1))
     fit = linear_head.cross_validate(
         torch.stack(tables) if views > 1 else tables[0][None],
-        search.targets[rows],
-        search.folds[rows],
-        search.config.is_multi_label,
-        search.weights[rows],
-        search.clock.tick,
+        search.data.targets[rows],
+        search.data.folds[rows],
+        search.run.config.is_multi_label,
+        search.data.weights[rows],
+        search.run.clock.tick,
     )
-    held_out, known = np.zeros_like(search.targets), search.judges(members, rows)
+    held_out, is_held_out = np.zeros_like(search.data.targets), search.data.may_score(members, rows)
     held_out[rows] = fit.held_out
-    verdict = score_logits(held_out[known], search.targets[known], search.config.is_multi_label)
-    return JointFit(_split_head(members, fit.head, scales), held_out, known, verdict)
+    score = score_logits(
+        held_out[is_held_out], search.data.targets[is_held_out], search.run.config.is_multi_label
+    )
+    return JointFit(_split_head(members, fit.head, scales), held_out, is_held_out, score)
 
 
 def _split_head(members: Sequence[Member], head: Head, scales: Sequence[float]) -> tuple[Member, ...]:
-    """The columns of a joint head to the members that they belong to; the bias goes to the first."""
+    """The members with their columns of a joint head; the bias goes to the first member."""
     factors = torch.cat(
         [torch.full((width,), 1 / scale) for width, scale in zip(_tap_widths(members), scales, strict=True)]
     )

@@ -1,4 +1,4 @@
-"""What a fit does before it learns: refuse what cannot work, tidy the work folder, fill the pixel cache."""
+"""What a fit does before it trains: check labels, prepare the folder, decode images, find duplicates."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from training.engine.data import duplicates, images
 from training.engine.search import budget, linear_head, linear_probe
 from training.engine.search.clock import RunClock, read_json, save_array, write_json
 from training.engine.search.scoring import Floats, balanced_weights
-from training.engine.search.state import Search
+from training.engine.search.state import Run, TrainingData
 
-LASTING_FILES = ("clock.json", "fingerprint.json")  # of a checkpoint whose search begins anew
+LASTING_FILES = ("clock.json", "fingerprint.json")  # of a checkpoint whose search starts again
 RESTART_RATIO = 1.5  # times the limit of the run that left images out
 REMEDY_LABELS = "Label at least five images with each of two labels."
 
 
 def prepare_workdir(workdir: Path, train: list[Sample], config: FitConfig) -> None:
-    """Write config.json; a checkpoint of other samples or another configuration is thrown away."""
+    """Write config.json, and delete a checkpoint of other samples or of another configuration."""
     checkpoint = workdir / "checkpoint"
-    facts = [(one.id, str(one.path), one.labels) for one in train]
+    facts = [(sample.id, str(sample.path), sample.labels) for sample in train]
     settings = (config.seed, config.hardware, config.is_multi_label, str(config.base_bundle))
     fingerprint = hashlib.sha256(repr((facts, settings)).encode()).hexdigest()
     stored = read_json(checkpoint / "fingerprint.json")
@@ -48,6 +48,7 @@ def prepare_workdir(workdir: Path, train: list[Sample], config: FitConfig) -> No
 
 
 def label_names(train: Sequence[Sample]) -> tuple[str, ...]:
+    """The labels of the samples, sorted. Raises EngineError for fewer than two."""
     labels = tuple(sorted({label for sample in train for label in sample.labels}))
     if not train or not labels:
         raise EngineError("There are no labeled images to train with.", REMEDY_LABELS)
@@ -56,9 +57,56 @@ def label_names(train: Sequence[Sample]) -> tuple[str, ...]:
     return labels
 
 
+def choose_device(config: FitConfig) -> str:
+    """ "cuda" or "cpu". Raises EngineError where a GPU is asked for and none is found."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise EngineError("There is no GPU on this machine.", "Choose a CPU flavor.")
+    return "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def load_training_data(
+    train: list[Sample], labels: tuple[str, ...], run: Run
+) -> tuple[TrainingData, tuple[str, ...]]:
+    """Decode the images, or map the cache of a killed run; gives the data and the ids of unreadable images.
+
+    Raises EngineError where too few images can be read, FitStopped when the user or the clock ends the fit.
+    """
+    config, clock, checkpoint = run.config, run.clock, run.workdir / "checkpoint"
+    cache = checkpoint / "pixels.npy"
+    with clock.phase("pixels", f"Reading {len(train)} images"):
+        stored = _decode_or_resume(train, labels, run, cache)
+    chosen = [train[row] for row in stored["rows"]]
+    bad_rows = {int(row) for row in stored["unreadable"]}
+    samples = [sample for row, sample in enumerate(chosen) if row not in bad_rows]
+    unreadable = tuple(chosen[row].id for row in sorted(bad_rows))
+    if unreadable:
+        clock.emit("note", f"{len(unreadable)} images cannot be read and are left out.")
+    targets = _targets(samples, labels)
+    _refuse_unusable(targets, labels)
+    # The cache holds the readable images first, so a slice of the map leaves the others out.
+    pixels = images.open_cache(cache)[: len(samples)]
+    with clock.phase("pixels", "Looking for duplicate images"):
+        groups = _duplicate_groups(pixels, run, checkpoint / "groups.npy")
+    hashes = writer.hash_ids(sample.id for sample in samples)
+    inherited = writer.read_trained_on(config.base_bundle) if config.base_bundle else hashes[:0]
+    data = TrainingData(
+        labels=labels,
+        id_hashes=hashes,
+        trained_on=np.union1d(hashes, inherited),
+        base_hashes=_base_hashes(hashes, inherited, len(labels), clock),
+        paths=[sample.path for sample in samples],
+        pixels=pixels,
+        targets=targets,
+        weights=balanced_weights(targets),
+        groups=groups,
+        folds=linear_head.make_folds(targets, budget.fold_count(len(samples)), config.seed, groups),
+    )
+    return data, unreadable
+
+
 def _targets(samples: Sequence[Sample], labels: tuple[str, ...]) -> Floats:
     """[N, C] ones where a sample carries a label."""
-    position = {label: i for i, label in enumerate(labels)}
+    position = {label: index for index, label in enumerate(labels)}
     table = np.zeros((len(samples), len(labels)), np.float32)
     for row, sample in enumerate(samples):
         table[row, [position[label] for label in sample.labels]] = 1
@@ -73,79 +121,34 @@ def _refuse_unusable(targets: Floats, labels: tuple[str, ...]) -> None:
             raise EngineError(f"The label {label} has fewer than two readable images.", REMEDY_LABELS)
 
 
-def load_training_data(
-    train: list[Sample],
-    labels: tuple[str, ...],
-    config: FitConfig,
-    workdir: Path,
-    clock: RunClock,
-    threads: int,
-) -> tuple[Search, tuple[str, ...]]:
-    """Decode the pixels, or map those of a killed run; gives the search and the ids that cannot be read."""
-    cache = workdir / "checkpoint" / "pixels.npy"
-    with clock.phase("pixels", f"Reading {len(train)} images"):
-        stored = _decode_or_resume(train, labels, config, cache, clock, threads)
-    kept = [train[row] for row in stored["rows"]]
-    bad = {int(row): cause for row, cause in stored["unreadable"].items()}
-    good = [row for row in range(len(kept)) if row not in bad]
-    unreadable = tuple(kept[row].id for row in sorted(bad))
-    if unreadable:
-        clock.emit("note", f"{len(unreadable)} images cannot be read and are left out.")
-    table = images.open_cache(cache)
-    targets = _targets([kept[row] for row in good], labels)
-    _refuse_unusable(targets, labels)
-    squares = table[: len(good)]
-    with clock.phase("pixels", "Looking for copies of the same picture"):
-        groups = _duplicate_groups(squares, threads, clock, workdir / "checkpoint" / "groups.npy")
-    marks = writer.hash_ids(kept[row].id for row in good)
-    inherited = writer.read_trained_on(config.base_bundle) if config.base_bundle else marks[:0]
-    search = Search(
-        config=config,
-        clock=clock,
-        workdir=workdir,
-        labels=labels,
-        marks=marks,
-        trained_on=np.union1d(marks, inherited),
-        base_marks=_base_hashes(marks, inherited, len(labels), clock),
-        paths=[kept[row].path for row in good],
-        pixels=squares,
-        targets=targets,
-        weights=balanced_weights(targets),
-        groups=groups,
-        folds=linear_head.make_folds(targets, budget.fold_count(len(good)), config.seed, groups),
-        threads=threads,
-        device=_device(config),
-    )
-    return search, unreadable
-
-
-def _base_hashes(marks: IdHashes, inherited: IdHashes, labels: int, clock: RunClock) -> IdHashes:
-    """The marks that the base has seen; none where too few images would be left to judge its networks."""
-    seen = np.intersect1d(marks, inherited)
-    if len(marks) - len(seen) < max(budget.MIN_UNSEEN, budget.MIN_UNSEEN_PER_LABEL * labels):
+def _base_hashes(hashes: IdHashes, inherited: IdHashes, labels: int, clock: RunClock) -> IdHashes:
+    """Hashes of the images that the base has seen; none where too few others could score its networks."""
+    seen = np.intersect1d(hashes, inherited)
+    if len(hashes) - len(seen) < max(budget.MIN_UNSEEN, budget.MIN_UNSEEN_PER_LABEL * labels):
         if len(seen):
-            clock.emit("note", "The base has seen most of these images: the accuracy so far is hopeful.")
-        return marks[:0]
+            clock.emit("note", "The base has trained on most of these images: the accuracy is optimistic.")
+        return hashes[:0]
     return seen
 
 
 class _DuplicateSearchTooLong(Exception):
-    """Looking for copies takes more of the limit than it is worth."""
+    """The duplicate search takes more than its share of the limit."""
 
 
-def _duplicate_groups(squares: images.Pixels, threads: int, clock: RunClock, kept: Path) -> NDArray[np.int64]:
-    """[N] group numbers, the same for copies of one picture; told where there are any."""
-    if not kept.exists():
-        save_array(kept, _find_groups(squares, threads, clock))
-    groups: NDArray[np.int64] = np.load(kept)
-    copies = len(groups) - len(np.unique(groups))
-    if copies:
-        clock.emit("note", f"{copies} images are copies of others: copies are held out together.")
+def _duplicate_groups(pixels: images.Pixels, run: Run, file: Path) -> NDArray[np.int64]:
+    """[N] group numbers, equal for duplicates; read from `file` where a killed run has stored them."""
+    if not file.exists():
+        save_array(file, _find_groups(pixels, run))
+    groups: NDArray[np.int64] = np.load(file)
+    count = len(groups) - len(np.unique(groups))
+    if count:
+        run.clock.emit("note", f"Duplicates found: {count}. Duplicates are held out together.")
     return groups
 
 
-def _find_groups(squares: images.Pixels, threads: int, clock: RunClock) -> NDArray[np.int64]:
-    """Every picture alone where the search for copies takes too long."""
+def _find_groups(pixels: images.Pixels, run: Run) -> NDArray[np.int64]:
+    """[N] group numbers; every image alone where the search takes too long."""
+    clock = run.clock
     deadline = clock.elapsed() + budget.DUPLICATES_SHARE * clock.max_seconds
 
     def tick() -> None:
@@ -154,78 +157,67 @@ def _find_groups(squares: images.Pixels, threads: int, clock: RunClock) -> NDArr
             raise _DuplicateSearchTooLong
 
     try:
-        return budget.usable_groups(duplicates.duplicate_groups(squares, threads, tick))
+        return budget.usable_groups(duplicates.duplicate_groups(pixels, run.threads, tick))
     except _DuplicateSearchTooLong:
         clock.is_short = True
-        clock.emit("note", "The time limit is too short to look for copies of the same picture.")
-        return np.arange(len(squares))
+        clock.emit("note", "The time limit is too short to look for duplicate images.")
+        return np.arange(len(pixels))
 
 
-def _decode_or_resume(
-    train: list[Sample],
-    labels: tuple[str, ...],
-    config: FitConfig,
-    cache: Path,
-    clock: RunClock,
-    threads: int,
-) -> dict[str, Any]:
-    """What `_decode` gives, now or in a killed run. A much longer limit than that of a run which left images
-    out begins anew, with the time used."""
+def _decode_or_resume(train: list[Sample], labels: tuple[str, ...], run: Run, cache: Path) -> dict[str, Any]:
+    """The notes that `_decode` makes, now or in a killed run.
+
+    Where a run left images out and the limit is much longer now, the search starts again; time used counts.
+    """
     notes = cache.with_suffix(".json")
     stored: dict[str, Any] = read_json(notes) or {}
-    is_longer = bool(stored) and config.max_seconds > RESTART_RATIO * stored.get("max_seconds", 0)
+    is_longer = bool(stored) and run.config.max_seconds > RESTART_RATIO * stored.get("max_seconds", 0)
     if is_longer and _left_images_out(stored, len(train), cache.with_name(linear_probe.HEAD_ROWS_FILE)):
-        clock.emit("note", "There is time for images that were left out: the search begins anew.")
+        run.clock.emit("note", "There is time for images that were left out: the search starts again.")
         _discard_checkpoint(notes, cache.parent)
         stored = {}
     if not stored or not cache.exists():
-        stored = _decode(train, labels, config, cache, clock, threads)
+        stored = _decode(train, labels, run, cache)
         write_json(notes, stored)
     return stored
 
 
 def _left_images_out(stored: dict[str, Any], count: int, head_rows: Path) -> bool:
-    """Did the cache, or the heads for lack of time, leave images out?"""
+    """Whether the cache, or the heads for lack of time, left images out."""
     readable = len(stored["rows"]) - len(stored["unreadable"])
-    taught = len(np.load(head_rows)) if head_rows.exists() else readable
-    return len(stored["rows"]) < count or taught < min(readable, budget.MAX_HEAD_ROWS)
+    fitted = len(np.load(head_rows)) if head_rows.exists() else readable
+    return len(stored["rows"]) < count or fitted < min(readable, budget.MAX_HEAD_ROWS)
 
 
 def _discard_checkpoint(notes: Path, checkpoint: Path) -> None:
-    """All but the clock and whose checkpoint it is; a run that is killed here forgets the rest next time."""
+    """Delete all but LASTING_FILES, `notes` last: a run that is killed here deletes the rest next time."""
     for path in checkpoint.iterdir():
         if path != notes and path.name not in LASTING_FILES:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     notes.unlink()
 
 
-def _decode(
-    train: list[Sample],
-    labels: tuple[str, ...],
-    config: FitConfig,
-    cache: Path,
-    clock: RunClock,
-    threads: int,
-) -> dict[str, Any]:
+def _decode(train: list[Sample], labels: tuple[str, ...], run: Run, cache: Path) -> dict[str, Any]:
     """Fill the cache; gives {"rows": chosen samples, "unreadable": {row: why}, "max_seconds": the limit}."""
-    chosen, side = _choose_rows_and_side(train, labels, config, clock, threads)
+    chosen, side = _choose_rows_and_side(train, labels, run)
     paths = [train[row].path for row in chosen]
 
     def tick(done: int) -> None:
-        clock.tick(done / len(paths))
+        run.clock.tick(done / len(paths))
 
-    problems = images.decode_all(paths, side, cache, threads, tick)
+    problems = images.decode_all(paths, side, cache, run.threads, tick)
     if problems:
         images.compact_rows(cache, problems.keys())
     unreadable = {str(row): cause for row, cause in sorted(problems.items())}
-    return {"rows": chosen, "unreadable": unreadable, "max_seconds": config.max_seconds}
+    return {"rows": chosen, "unreadable": unreadable, "max_seconds": run.config.max_seconds}
 
 
-def _choose_rows_and_side(
-    train: list[Sample], labels: tuple[str, ...], config: FitConfig, clock: RunClock, threads: int
-) -> tuple[list[int], int]:
-    """Which samples can be read in time (all, unless the limit is short), and the side of the cache."""
-    random = np.random.default_rng(config.seed)
+def _choose_rows_and_side(train: list[Sample], labels: tuple[str, ...], run: Run) -> tuple[list[int], int]:
+    """The samples that can be decoded in time (all, unless the limit is short), and the side of the cache.
+
+    The speed of decoding is measured on a few images first.
+    """
+    random = np.random.default_rng(run.config.seed)
     probe = random.permutation(len(train))[:16]
     largest = max(size for network in registry.available_networks() for size in network.resolutions)
     long_sides, began = [], time.monotonic()
@@ -236,17 +228,12 @@ def _choose_rows_and_side(
             images.read_square(train[row].path, largest)
         except (OSError, EngineError, ValueError):
             continue
-    image_s = (time.monotonic() - began) / len(probe) / threads
-    count = budget.rows_that_fit(len(train), image_s, clock.left())
+    image_s = (time.monotonic() - began) / len(probe) / run.threads
+    count = budget.rows_that_fit(len(train), image_s, run.clock.left())
     if count == len(train):
         return list(range(count)), budget.cache_side(long_sides, largest)
-    clock.is_short = True
-    clock.emit("note", f"Only {count} of {len(train)} images can be read in the time limit.")
-    folds = linear_head.make_folds(_targets(train, labels), -(-len(train) // count), config.seed)
+    run.clock.is_short = True
+    run.clock.emit("note", f"Only {count} of {len(train)} images can be read in the time limit.")
+    # One of N / count stratified folds is a stratified subset of about `count` images.
+    folds = linear_head.make_folds(_targets(train, labels), -(-len(train) // count), run.config.seed)
     return np.flatnonzero(folds == 0).tolist(), budget.cache_side(long_sides, largest)
-
-
-def _device(config: FitConfig) -> str:
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise EngineError("There is no GPU on this machine.", "Choose a CPU flavor.")
-    return "cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu"

@@ -1,9 +1,10 @@
-"""The rounds of fine-tuning: what could be fine-tuned, what the time allows, and which comes next."""
+"""The rounds of fine-tuning: the options, their costs, and the next round that the time allows."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import torch
 
@@ -14,25 +15,25 @@ from training.engine.search import budget as time_budget
 from training.engine.search.budget import FinetuneBudget
 from training.engine.search.clock import read_json, write_json
 from training.engine.search.finetune import FinetunePlan, last_blocks_plan, seconds_per_step, view_cache_bytes
-from training.engine.search.state import Candidate, Search
+from training.engine.search.state import Candidate, SearchState
 
-MAX_CACHE_BYTES = 2 << 30  # bytes of kept maps, on which last blocks are trained
-SAFETY = 1.15  # steps take longer than the measured one, and other work may come
-REPLAN_RATIO = 1.3  # times the limit of a run before, its plans are made anew
-StepCosts = dict[bool, float]  # for last blocks (True) and whole networks
+MAX_CACHE_BYTES = 2 << 30  # bytes of the cached maps that last blocks are trained on
+SAFETY = 1.15  # steps take longer than the measured one, and the machine may become busier
+REPLAN_RATIO = 1.3  # times the limit of an earlier run, from which on its plans are replaced
+StepCosts = dict[bool, float]  # seconds per multiply-add and image, for last blocks (True) and whole networks
 
 
 @dataclass(frozen=True, slots=True)
 class FinetuneOption:
-    """What can be fine-tuned: a whole network or its last blocks, these in steps of `batch` pictures.
+    """A network to fine-tune, or its last blocks alone (`is_partial`), these in steps of `batch` images.
 
-    `is_enlarged`: there is a smaller size for the same pictures, which takes less time.
+    `is_upscaled`: there is also an option with the same images at a smaller size, which takes less time.
     """
 
     member: Member
     is_partial: bool
     batch: int
-    is_enlarged: bool = False
+    is_upscaled: bool = False
 
     @property
     def name(self) -> str:
@@ -41,15 +42,15 @@ class FinetuneOption:
 
     @property
     def cost(self) -> float:
-        """Operations that the time of a training step grows with."""
+        """Multiply-adds of one image, to which the time of a training step is proportional."""
         return macs_at(self.member.network, self.member.resolution)
 
-    def kept_pictures(self, device: str) -> int:
-        """How many views of pictures the memory has room for, as the last blocks learn from them."""
+    def cached_images(self, device: str) -> int:
+        """How many views of images fit in the memory for cached maps."""
         return MAX_CACHE_BYTES // view_cache_bytes(self.member, self.plan(), device)
 
     def plan(self, budget: FinetuneBudget | None = None, strength: Strength | None = None) -> FinetunePlan:
-        """The recipe in that length; without one, a single epoch."""
+        """The hyperparameters for a budget; without one, for a single epoch."""
         epochs, views = (budget.epochs, budget.views) if budget else (1, 1)
         if self.is_partial:
             frozen = self.member.network.frozen_stages
@@ -59,7 +60,7 @@ class FinetuneOption:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round fine-tunes, and for how long."""
+    """An option with the budget of its round, at `image_s` seconds for one training image."""
 
     option: FinetuneOption
     budget: FinetuneBudget
@@ -70,69 +71,88 @@ class Round:
         return self.option.member
 
 
-def finetune_options(search: Search, singles: list[Candidate]) -> list[FinetuneOption]:
-    """Networks in the order of their frozen worth, at the sizes to tune at: whole ones, then last blocks."""
-    labels, batch = len(search.labels), time_budget.partial_batch(len(search.paths))
+def finetune_options(search: SearchState, singles: list[Candidate]) -> list[FinetuneOption]:
+    """The networks by the loss of their linear heads, at each size: whole ones first, then last blocks."""
+    data = search.data
+    labels, batch = len(data.labels), time_budget.partial_batch(len(data.paths))
     best: dict[str, Candidate] = {}
-    for one in sorted(singles, key=lambda contender: contender.verdict.loss):
-        best.setdefault(one.name, one)
+    for candidate in sorted(singles, key=lambda candidate: candidate.score.loss):
+        best.setdefault(candidate.name, candidate)
     options = list[FinetuneOption]()
-    for one in best.values():
-        frozen = one.members[0]
+    for candidate in best.values():
+        frozen = candidate.members[0]
         head = Head(torch.zeros(labels, frozen.network.features), torch.zeros(labels))
-        sizes = time_budget.finetune_resolutions(frozen.network.resolution, search.side)
+        sizes = time_budget.finetune_resolutions(frozen.network.resolution, data.side)
         for size in sizes:
             member = replace(frozen, resolution=size, head=head, is_deep=False)
-            if search.latency_ms([member]) <= search.config.max_inference_ms:
+            if search.latency_ms([member]) <= search.run.config.max_inference_ms:
                 options += [FinetuneOption(member, part, batch, size > sizes[-1]) for part in (False, True)]
-    fitting = [one for one in options if not one.is_enlarged or _fits_in_memory(one, search)]
-    return sorted(fitting, key=lambda one: one.is_partial)
+    fitting = [option for option in options if not option.is_upscaled or _fits_in_memory(option, search)]
+    return sorted(fitting, key=lambda option: option.is_partial)
 
 
-def _fits_in_memory(option: FinetuneOption, search: Search) -> bool:
-    """Can all pictures be kept? A share of enlarged ones would teach less than all of the small ones."""
-    return not option.is_partial or option.kept_pictures(search.device) >= len(search.paths)
+def _fits_in_memory(option: FinetuneOption, search: SearchState) -> bool:
+    """Whether all images fit: a share of upscaled ones would bring less than all of the small ones."""
+    return not option.is_partial or option.cached_images(search.run.device) >= len(search.data.paths)
 
 
-def measure_step_costs(search: Search, options: Sequence[FinetuneOption]) -> StepCosts:
-    """Seconds per multiply-add and picture of a training step, timed on the cheapest network of each kind.
+def measure_step_costs(search: SearchState, options: Sequence[FinetuneOption]) -> StepCosts:
+    """Seconds per multiply-add and image of a training step, timed on the cheapest network of each kind.
 
-    Larger pictures take a little less than that foretells.
+    Larger images take a little less than this estimate.
     """
-    pace: StepCosts = {}
-    for kind in sorted({one.is_partial for one in options}):
-        cheapest = min((one for one in options if one.is_partial == kind), key=lambda one: one.cost)
+    run, costs = search.run, StepCosts()
+    for is_partial in sorted({option.is_partial for option in options}):
+        of_kind = [option for option in options if option.is_partial == is_partial]
+        cheapest = min(of_kind, key=lambda option: option.cost)
         plan = cheapest.plan()
-        step_s = seconds_per_step(cheapest.member, search.side, plan, search.device, search.clock.tick)
-        pace[kind] = SAFETY * step_s / plan.batch / cheapest.cost
-    return pace
+        step_s = seconds_per_step(cheapest.member, search.data.side, plan, run.device, run.clock.tick)
+        costs[is_partial] = SAFETY * step_s / plan.batch / cheapest.cost
+    return costs
 
 
 def next_round(
-    search: Search, options: Sequence[FinetuneOption], before: Sequence[Round], pace: StepCosts, number: int
+    search: SearchState,
+    options: Sequence[FinetuneOption],
+    before: Sequence[Round],
+    costs: StepCosts,
+    number: int,
 ) -> Round | None:
-    """The plan of a round: that of a killed run, unless there is much more time now; or the first that fits
-    in its wanted length, last blocks first in the first round only; else the cheapest with what fits."""
-    path = search.workdir / "checkpoint" / f"round_{number}.json"
-    stored = read_json(path)
-    is_binding = stored and search.config.max_seconds < REPLAN_RATIO * stored["max_seconds"]
-    for option in options if is_binding else ():
-        if stored["option"] == option.name:
-            return Round(option, FinetuneBudget(**stored["budget"]), stored["image_s"])
-    rows = len(search.paths)
-    owed = sum(one.budget.refit_s(rows, one.image_s) for one in before)
-    left_s = search.clock.left() - owed
+    """The next round, or None where none fits in the time; `costs` as `measure_step_costs` gives them.
+
+    A round that a killed run has planned is used again, unless there is much more time now. Else the first
+    option that fits in its full length is chosen, last blocks first in the first round only; else the
+    cheapest one, shortened.
+    """
+    run, rows = search.run, len(search.data.paths)
+    file = run.workdir / "checkpoint" / f"round_{number}.json"
+    if stored := _stored_round(file, options, run.config.max_seconds):
+        return stored
+    # The rounds so far may still be trained on all rows, so this time is not free.
+    owed_s = sum(earlier.budget.refit_s(rows, earlier.image_s) for earlier in before)
+    left_s = run.clock.left() - owed_s
     fitting: list[Round] = []
-    for option in sorted(options, key=lambda one: one.is_partial != (number == 0)):
-        image_s = pace[option.is_partial] * option.cost
-        kept = option.kept_pictures(search.device) if option.is_partial else None
-        budget = time_budget.finetune_budget(rows, image_s, left_s, kept)
+    for option in sorted(options, key=lambda option: option.is_partial != (number == 0)):
+        image_s = costs[option.is_partial] * option.cost
+        cached = option.cached_images(run.device) if option.is_partial else None
+        budget = time_budget.finetune_budget(rows, image_s, left_s, cached)
         if budget is not None:
             fitting.append(Round(option, budget, image_s))
-    whole = [one for one in fitting if one.budget.is_whole(rows)]
-    search.clock.is_short |= len(whole) < len(options)
-    chosen = next(iter(whole), None) or min(fitting, key=lambda one: one.image_s, default=None)
+    full_length = [planned for planned in fitting if planned.budget.is_whole(rows)]
+    run.clock.is_short |= len(full_length) < len(options)
+    chosen = next(iter(full_length), None) or min(fitting, key=lambda planned: planned.image_s, default=None)
     if chosen is not None:
         record = {"option": chosen.option.name, "budget": asdict(chosen.budget)}
-        write_json(path, record | {"image_s": chosen.image_s, "max_seconds": search.config.max_seconds})
+        write_json(file, record | {"image_s": chosen.image_s, "max_seconds": run.config.max_seconds})
     return chosen
+
+
+def _stored_round(file: Path, options: Sequence[FinetuneOption], max_seconds: float) -> Round | None:
+    """The round in a checkpoint, if its option is still open and the limit is not much longer now."""
+    stored = read_json(file)
+    if not stored or max_seconds >= REPLAN_RATIO * stored["max_seconds"]:
+        return None
+    for option in options:
+        if stored["option"] == option.name:
+            return Round(option, FinetuneBudget(**stored["budget"]), stored["image_s"])
+    return None

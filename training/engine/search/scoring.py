@@ -1,4 +1,4 @@
-"""One yardstick for every choice: how good are these logits on pictures that were not trained on."""
+"""The score by which the search compares models: loss, accuracy and temperature of held-out logits."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ TEMPERATURES = np.geomspace(0.05, 20, 61)
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """`loss` decides (lower is better); `accuracy` and `macro_f1` are for people; scores are made at
-    `temperature`, which few rows do not let fall to certainty."""
+    """`loss` decides, lower is better; `accuracy` and `macro_f1` are for people.
+
+    `temperature` calibrates the scores; few rows never give one that makes them certain.
+    """
 
     loss: float
     accuracy: float
@@ -25,25 +27,25 @@ class Score:
 
 
 def score_logits(logits: Floats, targets: Floats, is_multi_label: bool) -> Score:
-    """Judge [N, C] logits against [N, C] zeros and ones, at the temperature that suits them best.
+    """The score of logits [N, C] against targets [N, C] of zeros and ones, at the best temperature.
 
     The loss is the mean of the plain and the class-balanced log loss, so that a rare class counts
-    although few pictures show it. Log loss is far less noisy than accuracy on some hundred pictures.
+    although few images show it. Log loss is far less noisy than accuracy on some hundred images.
     """
     weights = balanced_weights(targets)
     losses = [_log_loss(logits / t, targets, weights, is_multi_label) for t in TEMPERATURES]
-    doubted = _smoothed_targets(targets, is_multi_label)
-    doubts = [_log_loss(logits / t, doubted, weights, is_multi_label) for t in TEMPERATURES]
+    smoothed = _smoothed_targets(targets, is_multi_label)
+    smoothed_losses = [_log_loss(logits / t, smoothed, weights, is_multi_label) for t in TEMPERATURES]
     accuracy, f1 = _accuracy_and_f1(logits, targets, is_multi_label)
-    return Score(min(losses), accuracy, f1, float(TEMPERATURES[int(np.argmin(doubts))]))
+    return Score(min(losses), accuracy, f1, float(TEMPERATURES[int(np.argmin(smoothed_losses))]))
 
 
 def _smoothed_targets(targets: Floats, is_multi_label: bool) -> Floats:
-    """Targets [N, C] as N rows can vouch for: (N + 1) / (N + 2) for what was seen every time (Platt 1999)."""
-    doubt = 1 / (len(targets) + 2)
+    """Targets [N, C] smoothed for N rows: (N + 1) / (N + 2) instead of 1 (Platt 1999)."""
+    uncertainty = 1 / (len(targets) + 2)
     others = 1 if is_multi_label else max(targets.shape[1] - 1, 1)
-    doubted: Floats = (targets * (1 - doubt) + (1 - targets) * doubt / others).astype(np.float32)
-    return doubted
+    smoothed: Floats = (targets * (1 - uncertainty) + (1 - targets) * uncertainty / others).astype(np.float32)
+    return smoothed
 
 
 def balanced_weights(targets: Floats) -> NDArray[np.float64]:
@@ -55,7 +57,7 @@ def balanced_weights(targets: Floats) -> NDArray[np.float64]:
 
 
 def best_thresholds(scores: Floats, targets: Floats) -> list[float]:
-    """For each label the score [0.05, 0.95] from which on naming it gives the best F1."""
+    """For each label the score threshold, 0.05 to 0.95, with the best F1."""
     grid = np.linspace(0.05, 0.95, 37)
     return [
         float(grid[int(np.argmax(_f1_curve(scores[:, c], targets[:, c], grid)))])
@@ -66,12 +68,12 @@ def best_thresholds(scores: Floats, targets: Floats) -> list[float]:
 def _f1_curve(
     scores: NDArray[np.float32], truth: NDArray[np.float32], grid: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    named = scores[None] >= grid[:, None]
-    hits = (named * truth[None]).sum(axis=1)
-    curve = 2 * hits / np.maximum(named.sum(axis=1) + truth.sum(), 1)
+    predicted = scores[None] >= grid[:, None]
+    hits = (predicted * truth[None]).sum(axis=1)
+    curve = 2 * hits / np.maximum(predicted.sum(axis=1) + truth.sum(), 1)
     return np.asarray(
         curve - 1e-6 * np.abs(grid - 0.5), dtype=np.float64
-    )  # of equals, the one nearest to one half
+    )  # of equal ones, the threshold nearest to one half
 
 
 def _log_loss(logits: Floats, targets: Floats, weights: NDArray[np.float64], is_multi_label: bool) -> float:
@@ -85,10 +87,10 @@ def _log_loss(logits: Floats, targets: Floats, weights: NDArray[np.float64], is_
 
 def _accuracy_and_f1(logits: Floats, targets: Floats, is_multi_label: bool) -> tuple[float, float]:
     if is_multi_label:
-        named = logits > 0
-        hits = (named & (targets > 0.5)).sum(axis=0)
-        total = named.sum(axis=0) + targets.sum(axis=0)
+        predicted = logits > 0
+        hits = (predicted & (targets > 0.5)).sum(axis=0)
+        total = predicted.sum(axis=0) + targets.sum(axis=0)
         f1 = np.where(total > 0, 2 * hits / np.maximum(total, 1), 0)[total > 0]
-        return float((named == (targets > 0.5)).all(axis=1).mean()), float(f1.mean() if f1.size else 0)
+        return float((predicted == (targets > 0.5)).all(axis=1).mean()), float(f1.mean() if f1.size else 0)
     truth, predicted = targets.argmax(axis=1), logits.argmax(axis=1)
     return float((truth == predicted).mean()), macro_f1(truth, predicted, targets.shape[1])

@@ -1,4 +1,4 @@
-"""The search's memory: what was tried and what is best."""
+"""What a search works on and what it has found: data, run, candidates."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ from training.engine.data.images import Pixels
 from training.engine.search.clock import RunClock
 from training.engine.search.scoring import Floats, Score, score_logits
 
-MAX_LOSS_RATIO = 0.995  # a new model must lower the loss by this factor, or it is noise
+MAX_LOSS_RATIO = 0.995  # of a better candidate's loss; a smaller difference is noise
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model and what it is worth. `held_out` [N, C] logits are valid where `known` [N]."""
+    """A model and its score. `held_out` [N, C] are logits, valid for the `is_held_out` [N] rows alone.
+
+    `inference_ms`: of one image; `seconds`: what it took to train.
+    """
 
     members: tuple[Member, ...]
     recipe: str
     held_out: Floats
-    known: NDArray[np.bool_]
-    verdict: Score
+    is_held_out: NDArray[np.bool_]
+    score: Score
     inference_ms: float
     seconds: float
 
@@ -54,112 +57,138 @@ class Throughput:
         return round(self.passes / self.seconds, 1) if self.seconds else None
 
 
-@dataclass(slots=True)
-class Search:
-    """Everything the stages share. Rows are the readable TRAIN images, [N]; copies share one of the `groups`.
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """The labeled images of a fit, as arrays that the search never changes. Rows [N]: readable TRAIN images.
 
-    `marks` name the images, and `trained_on` those that bases have seen as well; those of `base_marks` do not
-    judge the base's networks. `head_rows` are those that the heads on frozen features are fitted on: all,
-    unless they are too many. `is_rotated`: pictures turned by quarters train as well.
+    `pixels` [N, S, S, 3] uint8; `targets` [N, C] zeros and ones; `weights` [N] of the rows in a loss;
+    `groups` [N] numbers that duplicates share; `folds` [N] of the cross-validation. `id_hashes` [N] identify
+    the images; `trained_on` also holds those that the networks of the base bundle have seen, and
+    `base_hashes` those rows that must not score the base's networks.
     """
 
-    config: FitConfig
-    clock: RunClock
-    workdir: Path
     labels: tuple[str, ...]
-    marks: IdHashes
+    id_hashes: IdHashes
     trained_on: IdHashes
+    base_hashes: IdHashes
     paths: list[Path]
     pixels: Pixels
     targets: Floats
     weights: NDArray[np.float64]
     groups: NDArray[np.int64]
     folds: NDArray[np.int64]
+
+    @property
+    def side(self) -> int:
+        """Pixels of the cached squares, along each side."""
+        return int(self.pixels.shape[1])
+
+    def may_score(self, members: Sequence[Member], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """[N] which of the held-out `rows` may score these networks: those that no base has trained on."""
+        is_usable = np.zeros(len(self.id_hashes), np.bool_)
+        is_usable[rows] = True
+        if any(member.is_from_base for member in members):
+            is_usable &= ~np.isin(self.id_hashes, self.base_hashes)
+        return is_usable
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """How a fit runs: its limits, clock, work folder and hardware. `eval_images` are evaluated after it."""
+
+    config: FitConfig
+    clock: RunClock
+    workdir: Path
     threads: int
     device: str
     eval_images: int = 0
-    base_marks: IdHashes = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+@dataclass(slots=True)
+class SearchState:
+    """What a search has found so far, with the run and the data that all its stages share.
+
+    `head_rows` [H] are the rows that heads on frozen features are fitted on: all, unless they are too many.
+    `is_rotated`: images rotated by quarter turns are trained on as well. `exported` is the candidate that the
+    bundle on disk was made from; `network_ms` holds measured latencies by network and resolution.
+    """
+
+    run: Run
+    data: TrainingData
     head_rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    tried: list[tuple[CandidateReport, Candidate | None]] = field(default_factory=list)
+    is_rotated: bool = False
+    candidates: list[tuple[CandidateReport, Candidate | None]] = field(default_factory=list)
     best: Candidate | None = None
     exported: Candidate | None = None
     network_ms: dict[tuple[str, int], float] = field(default_factory=dict)
     throughput: Throughput = field(default_factory=Throughput)
-    is_rotated: bool = False
 
-    @property
-    def side(self) -> int:
-        return int(self.pixels.shape[1])
-
-    def judges(self, members: Sequence[Member], rows: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """[N] which of the held-out rows may judge these networks: those that no base has trained on."""
-        known = np.zeros(len(self.marks), np.bool_)
-        known[rows] = True
-        if any(member.is_from_base for member in members):
-            known &= ~np.isin(self.marks, self.base_marks)
-        return known
-
-    def consider(self, contender: Candidate) -> bool:
-        """Note a contender, tell of it, and keep it if it is the best that fits the limit."""
-        fits = contender.inference_ms <= self.config.max_inference_ms
-        is_best = fits and (self.best is None or self._beats(contender, self.best))
+    def add(self, candidate: Candidate) -> bool:
+        """Add a candidate and report it; gives whether it is the best: in the limit, with a lower loss."""
+        fits = candidate.inference_ms <= self.run.config.max_inference_ms
+        is_best = fits and (self.best is None or self._beats(candidate, self.best))
         if is_best:
-            self.best = contender
-            self.clock.improved(contender.verdict.accuracy)
-        report = self._report(contender, fits, is_best)
-        self.tried.append((report, contender))
+            self.best = candidate
+            self.run.clock.improved(candidate.score.accuracy)
+        report = self._report(candidate, fits, is_best)
+        self.candidates.append((report, candidate))
         kind: EventKind = "best" if is_best else "candidate"
-        self.clock.emit(kind, f"{contender.name}, {contender.recipe}", candidate=report)
+        self.run.clock.emit(kind, f"{candidate.name}, {candidate.recipe}", candidate=report)
         return is_best
 
-    def refitted(self, members: tuple[Member, ...]) -> None:
-        """The best model trained again on all rows: it stays the same candidate."""
+    def replace_best(self, members: tuple[Member, ...]) -> None:
+        """Replace the weights of the best candidate, which was trained again on all rows."""
         old, self.best = self.best, replace(self.best, members=members) if self.best else None
-        self.tried = [(report, self.best if one is old else one) for report, one in self.tried]
+        self.candidates = [
+            (report, self.best if candidate is old else candidate) for report, candidate in self.candidates
+        ]
 
-    def failed(self, network: str, resolution: int, recipe: str, seconds: float, error: str) -> None:
-        """Note a candidate that broke; the others go on."""
+    def add_failed(self, network: str, resolution: int, recipe: str, seconds: float, error: str) -> None:
+        """Add a candidate whose training failed; the search goes on."""
         report = CandidateReport(network, resolution, recipe, None, None, False, True, seconds, False, error)
-        self.tried.append((report, None))
-        self.clock.emit("candidate", f"{network}, {recipe}: {error}", candidate=report)
+        self.candidates.append((report, None))
+        self.run.clock.emit("candidate", f"{network}, {recipe}: {error}", candidate=report)
 
     def reports(self) -> tuple[CandidateReport, ...]:
-        """All candidates, the final best marked."""
+        """The reports of all candidates, `is_best` set for the final best one."""
         return tuple(
-            replace(report, is_best=one is not None and one is self.best) for report, one in self.tried
+            replace(report, is_best=candidate is not None and candidate is self.best)
+            for report, candidate in self.candidates
         )
 
     def latency_ms(self, members: Sequence[Member]) -> float:
-        """Measured for CPU (the sum of the parts), estimated for NV_P4."""
-        if self.config.hardware == "CPU":
+        """Milliseconds for one image: measured for CPU (the sum over the members), estimated for NV_P4."""
+        if self.run.config.hardware == "CPU":
             return sum(self._measured_ms(member) for member in members)
-        return estimate_total_ms([(m.network, m.resolution) for m in members], self.config.hardware)
+        return estimate_total_ms([(m.network, m.resolution) for m in members], self.run.config.hardware)
 
     def _measured_ms(self, member: Member) -> float:
-        """ms of one picture through a network on this machine; measured once, whatever its weights are."""
+        """Milliseconds for one image on this machine; measured once per network and resolution."""
         kind = (member.network.name, member.resolution)
         if kind not in self.network_ms:
-            self.network_ms[kind] = measure_ms(member, self.paths, self.side, self.threads, self.clock.tick)
+            self.network_ms[kind] = measure_ms(
+                member, self.data.paths, self.data.side, self.run.threads, self.run.clock.tick
+            )
         return self.network_ms[kind]
 
     def _beats(self, new: Candidate, old: Candidate) -> bool:
-        """Compared on the rows that both know."""
-        rows = new.known & old.known
-        mine, theirs = (
-            score_logits(one.held_out[rows], self.targets[rows], self.config.is_multi_label)
-            for one in (new, old)
+        """Whether `new` has the lower loss, on the rows that both held out."""
+        rows = new.is_held_out & old.is_held_out
+        new_score, old_score = (
+            score_logits(candidate.held_out[rows], self.data.targets[rows], self.run.config.is_multi_label)
+            for candidate in (new, old)
         )
-        return mine.loss < MAX_LOSS_RATIO * theirs.loss
+        return new_score.loss < MAX_LOSS_RATIO * old_score.loss
 
-    def _report(self, contender: Candidate, fits: bool, is_best: bool) -> CandidateReport:
+    def _report(self, candidate: Candidate, fits: bool, is_best: bool) -> CandidateReport:
         return CandidateReport(
-            network=contender.name,
-            resolution=contender.resolution,
-            recipe=contender.recipe,
-            accuracy=contender.verdict.accuracy,
-            inference_ms=contender.inference_ms,
-            is_measured=self.config.hardware == "CPU",
+            network=candidate.name,
+            resolution=candidate.resolution,
+            recipe=candidate.recipe,
+            accuracy=candidate.score.accuracy,
+            inference_ms=candidate.inference_ms,
+            is_measured=self.run.config.hardware == "CPU",
             is_admissible=fits,
-            seconds=contender.seconds,
+            seconds=candidate.seconds,
             is_best=is_best,
         )

@@ -1,8 +1,9 @@
-"""Fine-tuning under the clock: trials on held-out rows decide, then all rows train the model that ships.
+"""Fine-tuning under the clock: trials on held-out rows decide, then the winner is trained on all rows.
 
-First the last blocks of the most promising network, which is quick; then round by round a whole network,
-or the last blocks of one where a whole one does not fit. Each is mixed with the best model so far. All models
-are sums of linear heads, so a mixture is one again. The rounds end when one brings nothing or none fits.
+First come the last blocks of the most promising network, which are fast; then, round by round, a whole
+network, or the last blocks of one where a whole one does not fit. Each is also mixed with the best model so
+far: all models are sums of linear heads, so a mixture is one again. The rounds end when one brings nothing or
+none fits.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ from training.engine.search.schedule import (
     next_round,
 )
 from training.engine.search.scoring import Floats, Score, score_logits
-from training.engine.search.state import Candidate, Search
+from training.engine.search.state import Candidate, SearchState
 
 MIXTURE_SHARES = (0.15, 0.3, 0.5, 0.7, 0.85)  # of the fine-tuned network in a mixture
 MAX_ROUNDS = 4
-MAX_OVERTIME = 1.6  # times the planned time, then a fine-tuning is given up
-MIN_PROGRESS = 0.04  # of a run, after which its end can be foreseen
+MAX_OVERTIME = 1.6  # times the planned time, after which a fine-tuning is given up
+MIN_PROGRESS = 0.04  # share of a fine-tuning after which its end can be estimated
 
 
 class SlowerThanPlanned(Exception):
-    """The machine is far slower than it was when the fine-tuning was planned; it needs `image_s` now."""
+    """The machine is far slower than planned: one image now takes `image_s` seconds."""
 
     def __init__(self, image_s: float) -> None:
         super().__init__(image_s)
@@ -47,16 +48,22 @@ class SlowerThanPlanned(Exception):
 
 @dataclass(slots=True)
 class DeadlineGuard:
-    """Gives a fine-tuning of so many `pictures` (epochs × rows) up where it cannot end by the `deadline`."""
+    """Gives up a fine-tuning that cannot end by the `deadline`, in seconds of the clock.
+
+    `images` is its length: epochs times rows.
+    """
 
     clock: RunClock
     deadline: float
-    pictures: float
+    images: float
     # When the first step ended, and its share of the plan: fitting the head before it is no step.
     first: tuple[float, float] | None = None
 
     def tick(self, share: float) -> None:
-        """Called after every step with the share of the plan that is done. Raises TooSlow, and Halt."""
+        """To be called after every step with the share of the plan that is done.
+
+        Raises SlowerThanPlanned, and FitStopped when the user or the clock ends the fit.
+        """
         self.clock.tick(share)
         now = self.clock.elapsed()
         if self.first is None:
@@ -65,77 +72,81 @@ class DeadlineGuard:
         whole_s = (now - self.first[0]) / (share - self.first[1])
         is_hopeless = share > MIN_PROGRESS and now + whole_s * (1 - share) > self.deadline
         if is_hopeless or now > self.deadline:
-            raise SlowerThanPlanned(whole_s / self.pictures)
+            raise SlowerThanPlanned(whole_s / self.images)
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A fine-tuned network; its logits [N, C] hold for the `known` [N] rows, which it has not seen."""
+    """A fine-tuned network; its logits [N, C] are valid for the `is_held_out` [N] rows, not trained on."""
 
     round: Round
     member: Member
     held_out: Floats
-    known: NDArray[np.bool_]
+    is_held_out: NDArray[np.bool_]
 
 
-def run_rounds(search: Search, singles: list[Candidate]) -> bool:
-    """Fine-tune what the time allows; was that anything? Raises Halt, with the best kept in `search`."""
-    search.clock.check()
+def run_rounds(search: SearchState, singles: list[Candidate]) -> bool:
+    """Fine-tune what the time allows; gives whether anything was fine-tuned.
+
+    Raises FitStopped when the user or the clock ends the fit; the best candidate is then in `search`.
+    """
+    clock = search.run.clock
+    clock.check()
     options = finetune_options(search, singles)
     if not options:
         return False
-    strength = Strength(
-        is_mirrored=augmentation_probe.tolerates_mirroring(search, singles[0]), is_rotated=search.is_rotated
-    )
-    pace = measure_step_costs(search, options)
+    is_mirrored = augmentation_probe.tolerates_mirroring(search, singles[0])
+    strength = Strength(is_mirrored=is_mirrored, is_rotated=search.is_rotated)
+    costs = measure_step_costs(search, options)
     trials: list[Trial] = []
     for number in range(MAX_ROUNDS):
-        before, planned = (
-            search.best,
-            next_round(search, options, [one.round for one in trials], pace, number),
-        )
+        before = search.best
+        planned = next_round(search, options, [trial.round for trial in trials], costs, number)
         if planned is None:
-            search.clock.is_short |= bool(options)
+            clock.is_short |= bool(options)
             break
-        option = planned.option
+        tried = planned.option
         try:
             trials.append(_run_trial(search, planned, strength))
         except SlowerThanPlanned as slow:
-            search.clock.emit("note", "The machine is busier than before: planning anew.")
-            pace[option.is_partial] = max(pace[option.is_partial], slow.image_s / option.cost)
+            clock.emit("note", "The machine is busier than before: planning again.")
+            costs[tried.is_partial] = max(costs[tried.is_partial], slow.image_s / tried.cost)
             continue
         _consider_trial(search, trials[-1])
         export_best(search)
-        options = [one for one in options if not _is_redundant(one, option)]
-        if search.best is before and not option.is_partial:
+        options = [option for option in options if not _is_redundant(option, tried)]
+        if search.best is before and not tried.is_partial:
             break
     _refit_on_all(search, trials, strength)
     if not trials:
-        search.clock.emit("note", "No time for fine-tuning.")
+        clock.emit("note", "No time for fine-tuning.")
     return bool(trials)
 
 
-def _is_redundant(one: FinetuneOption, tuned: FinetuneOption) -> bool:
-    """Would it bring nothing after that one? The same network in another size, or less of it."""
-    return one.member.network is tuned.member.network and one.is_partial >= tuned.is_partial
+def _is_redundant(option: FinetuneOption, tried: FinetuneOption) -> bool:
+    """Whether the option cannot add anything: the same network in another size, or fewer of its blocks."""
+    return option.member.network is tried.member.network and option.is_partial >= tried.is_partial
 
 
-def _run_trial(search: Search, planned: Round, strength: Strength) -> Trial:
-    """Fine-tune without some folds in turn, each of which judges the network that has not seen it."""
-    budget, rows = planned.budget, len(search.paths)
-    held_out = np.zeros_like(search.targets)
-    judged = list[NDArray[np.int64]]()
-    folds = linear_head.make_folds(search.targets, budget.parts, search.config.seed, search.groups)
+def _run_trial(search: SearchState, planned: Round, strength: Strength) -> Trial:
+    """Fine-tune once per fold without its rows, then predict these rows, which the network has not seen.
+
+    Where a later fold is stopped, the folds so far are the trial.
+    """
+    data, budget, clock, seed = search.data, planned.budget, search.run.clock, search.run.config.seed
+    rows = len(data.paths)
+    folds = linear_head.make_folds(data.targets, budget.parts, seed, data.groups)
     seconds = budget.trial_s(rows, planned.image_s)
-    search.clock.expect(seconds + budget.refit_s(rows, planned.image_s))
-    deadline = search.clock.elapsed() + MAX_OVERTIME * seconds
+    clock.expect(seconds + budget.refit_s(rows, planned.image_s))
+    deadline = clock.elapsed() + MAX_OVERTIME * seconds
+    held_out, scored = np.zeros_like(data.targets), list[NDArray[np.int64]]()
     member: Member | None = None
     for fold in range(budget.folds):
         unseen, seen = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
         if budget.share < 1:
-            order = stratified_order(search.targets[seen], search.config.seed)
+            order = stratified_order(data.targets[seen], seed)
             seen = np.sort(seen[order[: int(budget.share * len(seen))]])
-            search.clock.emit("note", f"{planned.option.name} learn from {len(seen)} of {rows} images.")
+            clock.emit("note", f"{planned.option.name}: trained on {len(seen)} of {rows} images.")
         try:
             member = _finetune_once(search, planned, seen, strength, deadline, f"trial {fold + 1}")
         except (FitStopped, SlowerThanPlanned):
@@ -143,131 +154,141 @@ def _run_trial(search: Search, planned: Round, strength: Strength) -> Trial:
                 raise
             break
         held_out[unseen] = _logits(search, member, unseen)
-        judged.append(unseen)
+        scored.append(unseen)
     assert member is not None
-    return Trial(planned, member, held_out, search.judges([member], np.concatenate(judged)))
+    return Trial(planned, member, held_out, data.may_score([member], np.concatenate(scored)))
 
 
-def _logits(search: Search, member: Member, rows: NDArray[np.int64]) -> Floats:
+def _logits(search: SearchState, member: Member, rows: NDArray[np.int64]) -> Floats:
+    run = search.run
     features = extract_features(
-        member, search.pixels, search.threads, search.device, search.clock.tick, rows.tolist()
+        member, search.data.pixels, run.threads, run.device, run.clock.tick, rows.tolist()
     )
     logits: Floats = (features @ member.head.weight.T + member.head.bias).numpy()
     return logits
 
 
 def _finetune_once(
-    search: Search, planned: Round, rows: NDArray[np.int64], strength: Strength, deadline: float, name: str
+    search: SearchState,
+    planned: Round,
+    rows: NDArray[np.int64],
+    strength: Strength,
+    deadline: float,
+    name: str,
 ) -> Member:
-    """One fine-tuning, from the checkpoint where a killed run finished it."""
-    member, budget = planned.member, planned.budget
+    """Fine-tune on the rows, or read the result from the checkpoint where a killed run finished it."""
+    member, budget, run, data = planned.member, planned.budget, search.run, search.data
     kind = "last" if budget.is_partial else "whole"
     length = f"{budget.epochs}x{len(rows)}"
     file = f"{kind}_{member_key(member)}_{name.replace(' ', '')}_{length}.pt"
-    path = search.workdir / "checkpoint" / file
+    path = run.workdir / "checkpoint" / file
     if path.exists():
         return _load_member(path, member)
-    plan = planned.option.plan(budget, strength)
-    watch = DeadlineGuard(search.clock, deadline, budget.passes * len(rows))
-    with search.clock.phase("fine-tuning", f"Fine-tuning {planned.option.name}: {name}"):
-        tuned = finetune.fine_tune(
-            replace(member, head=_initial_head(search, member, rows)),
-            search.pixels,
-            search.targets,
-            rows,
-            search.weights,
-            plan,
-            search.config.is_multi_label,
-            search.config.seed,
-            search.device,
-            watch.tick,
+    guard = DeadlineGuard(run.clock, deadline, budget.passes * len(rows))
+    with run.clock.phase("fine-tuning", f"Fine-tuning {planned.option.name}: {name}"):
+        job = finetune.FinetuneJob(
+            member=replace(member, head=_initial_head(search, member, rows)),
+            plan=planned.option.plan(budget, strength),
+            pixels=data.pixels,
+            targets=data.targets,
+            row_weights=data.weights,
+            rows=rows,
+            is_multi_label=run.config.is_multi_label,
+            seed=run.config.seed,
+            device=run.device,
         )
+        tuned = finetune.fine_tune(job, guard.tick)
     _save_member(path, tuned)
     return tuned
 
 
-def _initial_head(search: Search, member: Member, rows: NDArray[np.int64]) -> Head:
-    """The linear head that a fine-tuning on these rows begins with; it has not seen the others."""
-    seen = np.isin(search.head_rows, rows)
-    known = search.head_rows[seen]
+def _initial_head(search: SearchState, member: Member, rows: NDArray[np.int64]) -> Head:
+    """The linear head that a fine-tuning on these rows starts from; it is fitted on no other rows."""
+    is_seen = np.isin(search.head_rows, rows)
+    seen = search.head_rows[is_seen]
     return linear_head.fit_head(
-        frozen_features(search, member)[seen],
-        search.targets[known],
+        frozen_features(search, member)[is_seen],
+        search.data.targets[seen],
         augmentation_probe.START_STRENGTH,
-        search.config.is_multi_label,
-        search.weights[known],
-        search.clock.tick,
+        search.run.config.is_multi_label,
+        search.data.weights[seen],
+        search.run.clock.tick,
     )
 
 
-def _consider_trial(search: Search, trial: Trial) -> None:
-    """Let the fine-tuned network, and its mixture with the best model so far, compete."""
-    best, known = search.best, trial.known
-    verdict = score_logits(trial.held_out[known], search.targets[known], search.config.is_multi_label)
-    seconds = trial.round.budget.trial_s(len(search.paths), trial.round.image_s)
+def _consider_trial(search: SearchState, trial: Trial) -> None:
+    """Add the fine-tuned network, and its mixture with the best model so far, to the candidates."""
+    best, rows, config = search.best, trial.is_held_out, search.run.config
+    score = score_logits(trial.held_out[rows], search.data.targets[rows], config.is_multi_label)
+    seconds = trial.round.budget.trial_s(len(search.data.paths), trial.round.image_s)
     ms = search.latency_ms([trial.member])
     recipe = "last blocks" if trial.round.option.is_partial else "fine-tuned"
-    alone = Candidate((trial.member,), recipe, trial.held_out, known, verdict, ms, seconds)
-    search.consider(alone)
+    alone = Candidate((trial.member,), recipe, trial.held_out, rows, score, ms, seconds)
+    search.add(alone)
     if best is not None:
         mixed = _mixture(search, alone, best)
-        if mixed.inference_ms <= search.config.max_inference_ms:
-            search.consider(mixed)
+        if mixed.inference_ms <= config.max_inference_ms:
+            search.add(mixed)
 
 
-def _mixture(search: Search, tuned: Candidate, best: Candidate) -> Candidate:
-    """Both models' logits, each at its own temperature, at the share that suits the held-out rows best."""
-    known, is_multi = tuned.known & best.known, search.config.is_multi_label
-    base = score_logits(best.held_out[known], search.targets[known], is_multi)
+def _mixture(search: SearchState, tuned: Candidate, best: Candidate) -> Candidate:
+    """The weighted sum of both models' logits, each at its own temperature.
 
-    def at(share: float) -> tuple[Score, Floats]:
-        mine, theirs = share / tuned.verdict.temperature, (1 - share) / base.temperature
-        logits: Floats = (mine * tuned.held_out + theirs * best.held_out).astype(np.float32)
-        return score_logits(logits[known], search.targets[known], is_multi), logits
+    Of MIXTURE_SHARES the one with the lowest loss on the rows that both held out is used.
+    """
+    rows, is_multi_label = tuned.is_held_out & best.is_held_out, search.run.config.is_multi_label
+    targets = search.data.targets[rows]
+    tuned_temperature = tuned.score.temperature
+    best_temperature = score_logits(best.held_out[rows], targets, is_multi_label).temperature
 
-    share = min(MIXTURE_SHARES, key=lambda one: at(one)[0].loss)
-    verdict, logits = at(share)
+    def mixed_at(share: float) -> tuple[Score, Floats]:
+        tuned_factor, best_factor = share / tuned_temperature, (1 - share) / best_temperature
+        logits: Floats = (tuned_factor * tuned.held_out + best_factor * best.held_out).astype(np.float32)
+        return score_logits(logits[rows], targets, is_multi_label), logits
+
+    share = min(MIXTURE_SHARES, key=lambda share: mixed_at(share)[0].loss)
+    score, logits = mixed_at(share)
     members = (
-        *(_scaled(one, share / tuned.verdict.temperature) for one in tuned.members),
-        *(_scaled(one, (1 - share) / base.temperature) for one in best.members),
+        *(_scaled(member, share / tuned_temperature) for member in tuned.members),
+        *(_scaled(member, (1 - share) / best_temperature) for member in best.members),
     )
     recipe = f"{tuned.recipe} + {best.recipe}"
-    return Candidate(members, recipe, logits, known, verdict, search.latency_ms(members), tuned.seconds)
+    return Candidate(members, recipe, logits, rows, score, search.latency_ms(members), tuned.seconds)
 
 
-def _refit_on_all(search: Search, trials: list[Trial], strength: Strength) -> None:
-    """The fine-tuned networks of the winner once more, on all rows."""
+def _refit_on_all(search: SearchState, trials: list[Trial], strength: Strength) -> None:
+    """Train the fine-tuned networks of the best candidate again, on all rows, as far as there is time."""
+    rows, clock = len(search.data.paths), search.run.clock
     for trial in trials:
-        planned, rows = trial.round, len(search.paths)
-        winner = search.best
+        planned, winner = trial.round, search.best
         if winner is None or not planned.budget.is_refit or not _contains(winner, trial.member):
             continue
         seconds = planned.budget.refit_s(rows, planned.image_s)
-        if seconds > search.clock.left():
-            search.clock.is_short = True
+        if seconds > clock.left():
+            clock.is_short = True
             continue
-        search.clock.expect(seconds)
+        clock.expect(seconds)
         try:
             final = _finetune_once(search, planned, np.arange(rows), strength, float("inf"), "all images")
         except SlowerThanPlanned:
             continue
-        search.refitted(_with_member_replaced(winner.members, trial.member, final))
+        search.replace_best(_with_member_replaced(winner.members, trial.member, final))
         export_best(search)
 
 
-def _contains(contender: Candidate, member: Member) -> bool:
-    return any(one.state is member.state for one in contender.members)
+def _contains(candidate: Candidate, member: Member) -> bool:
+    return any(other.state is member.state for other in candidate.members)
 
 
 def _with_member_replaced(members: tuple[Member, ...], old: Member, new: Member) -> tuple[Member, ...]:
     """The same model with another fine-tuned network; its share of the logits stays."""
-    changed = []
-    for one in members:
-        if one.state is old.state:
-            share = float(one.head.weight.norm() / old.head.weight.norm())
-            one = _scaled(new, share)
-        changed.append(one)
-    return tuple(changed)
+    replaced = []
+    for member in members:
+        if member.state is old.state:
+            share = float(member.head.weight.norm() / old.head.weight.norm())
+            member = _scaled(new, share)
+        replaced.append(member)
+    return tuple(replaced)
 
 
 def _scaled(member: Member, factor: float) -> Member:
