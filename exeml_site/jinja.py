@@ -9,11 +9,11 @@ from functools import cache, partial
 from typing import Any
 
 from heroicons.jinja import heroicon_micro
-from jinja2 import Environment
+from jinja2 import Environment, StrictUndefined
 
 
 def environment(**options: Any) -> Environment:
-    """An environment in which `icon(name)` is a small icon beside a text."""
-    environment = Environment(**options)
+    """An environment where `icon(name)` is a small icon beside a text, and a missing name raises."""
+    environment = Environment(**options | {"undefined": StrictUndefined})
     environment.globals["icon"] = cache(partial(heroicon_micro, aria_hidden="true"))
     return environment

@@ -174,12 +174,7 @@ else:
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
-    "counts": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "counts"},
-}
-
-# --- Queues -----
+# --- Redis: queues, and what web processes share -----
 
 # `up` starts its own Redis on this socket unless REDIS_URL names another.
 REDIS_SOCKET = DATA_DIR / "redis" / "redis.sock"
@@ -193,6 +188,16 @@ QUEUE_CPU = "cpu"
 RQ_QUEUES = {
     name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 300, "DEFAULT_RESULT_TTL": 3600}
     for name in (QUEUE_SHORT, QUEUE_LABELING, QUEUE_IMPORTS, QUEUE_GPU, QUEUE_CPU)
+}
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "counts": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "counts"},
+    "shared": {  # by all web processes
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "exeml",
+        "OPTIONS": {"socket_connect_timeout": 2, "socket_timeout": 2},
+    },
 }
 RQ = {"COMMIT_MODE": "on_db_commit", "JOB_CLASS": "exeml_site.lib.jobs.NamedJob"}
 

@@ -7,8 +7,6 @@ from typing import Any
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.core.exceptions import ValidationError
 
-from projects.workspace import login_throttle
-
 
 class SignInForm(AuthenticationForm):
     error_messages = {
@@ -17,12 +15,14 @@ class SignInForm(AuthenticationForm):
     }
     throttled = "Too many wrong passwords for this name. Wait five minutes and try again."
 
+    def __init__(self, *args: Any, is_throttled: bool = False, **kwargs: Any) -> None:
+        """`is_throttled`: refuse without a look at the password."""
+        super().__init__(*args, **kwargs)
+        self._is_throttled = is_throttled
+
     def clean(self) -> dict[str, Any]:
-        username = self.cleaned_data.get("username") or ""
-        if self.request and login_throttle.is_throttled(
-            username, login_throttle.client_address(self.request)
-        ):
-            raise ValidationError(self.throttled, code="braked")
+        if self._is_throttled:
+            raise ValidationError(self.throttled, code="throttled")
         return super().clean()
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.contrib.auth import views as auth
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
-from django.core.exceptions import NON_FIELD_ERRORS
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse_lazy
 
 from exeml_site.lib.http import public, signed_in
@@ -21,24 +22,27 @@ class SignIn(auth.LoginView):
     template_name = "accounts/sign_in.html"
     redirect_authenticated_user = True
     http_method_names = FORM_VERBS
+    is_throttled = False
+
+    def post(self, request: HttpRequest, *args: str, **kwargs: Any) -> HttpResponse:
+        """422 for a wrong name or password, 429 while too many were wrong."""
+        username, address = request.POST.get("username", ""), login_throttle.client_address(request)
+        self.is_throttled = not login_throttle.count_attempt(username, address)
+        return super().post(request, *args, **kwargs)
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return {**super().get_form_kwargs(), "is_throttled": self.is_throttled}
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
-        login_throttle.clear_failures(
-            form.cleaned_data["username"], login_throttle.client_address(self.request)
-        )
+        username, address = form.cleaned_data["username"], login_throttle.client_address(self.request)
+        login_throttle.clear_attempts(username, address)
         return super().form_valid(form)
 
     def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
-        """422, or 429 while sign-in is blocked."""
-        is_braked = form.has_error(NON_FIELD_ERRORS, "braked")
-        if not is_braked:
-            login_throttle.count_failure(
-                form.data.get("username", ""), login_throttle.client_address(self.request)
-            )
-        response = self.render_to_response(self.get_context_data(form=form), status=429 if is_braked else 422)
-        if is_braked:
-            response["Retry-After"] = str(login_throttle.LOCKOUT_S)
-        return response
+        if not self.is_throttled:
+            return self.render_to_response(self.get_context_data(form=form), status=422)
+        headers = {"Retry-After": str(login_throttle.LOCKOUT_S)}
+        return self.render_to_response(self.get_context_data(form=form), status=429, headers=headers)
 
 
 class ChangePassword(auth.PasswordChangeView):

@@ -134,7 +134,7 @@ def read_body(request: HttpRequest, read: Callable[[], Any], kind: str, hint: st
     Django itself raises at the hundredth file.
     """
     try:
-        with limits.body_timeout.limit(request.META.get("gunicorn.socket"), limits.BODY_TIMEOUT_S):
+        with limits.body_timeout(request.META.get("gunicorn.socket"), limits.BODY_TIMEOUT_S):
             return read()
     except limits.BodyTooSlow as problem:
         text = f"The body did not come within {limits.BODY_TIMEOUT_S:.0f} seconds."

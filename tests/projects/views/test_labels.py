@@ -34,6 +34,15 @@ def test_all_labels_are_listed_with_key_and_count(vera: Client) -> None:
     assert html_of(response).startswith('<section class="all-labels"')
 
 
+def test_the_tools_of_a_label_lead_back_to_what_is_shown(bob: Client, vera: Client) -> None:
+    project = make_project(labels=1, images=1)
+    address = f"{of_project('label_data', project)}?tab=labeled&sort=name"
+    label = project.labels.get()
+    for name in ("rename_label", "edit_label", "delete_label"):
+        link = f'href="{of_label(name, label)}?tab=labeled&amp;sort=name"'
+        assert link in html_of(bob.get(address)) and link not in html_of(vera.get(address))
+
+
 def test_images_in_the_bin_do_not_count(vera: Client) -> None:
     project = make_project(labels=1, images=2)
     image = project.images.first()
