@@ -28,7 +28,7 @@ function showPicture() {
   drop.toggleAttribute("data-has-picture", Boolean(file));
   const name = document.querySelector("[data-drop-name]");
   const count = input.files.length;
-  name.textContent = name.title = count > 1 ? `${count} pictures` : file ? file.name : "No picture chosen";
+  name.textContent = name.title = count > 1 ? `${count} images` : file ? file.name : "No image chosen";
   if (file) preview.src = previewUrl;
   else preview.removeAttribute("src");
 }
@@ -54,7 +54,7 @@ function useFiles() {
   clearAnswer();
   const most = Number(input.dataset.maxMb);
   const large = [...input.files].find((file) => file.size > most * MEGABYTE);
-  if (large) refuse(`${input.files.length > 1 ? `“${large.name}”` : "The picture"} is larger than ${most} MB. Choose a smaller one.`);
+  if (large) refuse(`${input.files.length > 1 ? `“${large.name}”` : "The image"} is larger than ${most} MB. Choose a smaller one.`);
   showPicture();
 }
 

@@ -129,7 +129,7 @@ def explain_prediction(request: PageRequest, project: Project, service_id: UUID)
     service = get_service(project, service_id)
     upload, name = request.FILES.get("image"), request.POST.get("label", "")
     if upload is None:
-        return page(request, "services/_explanation.html", {"problem": "Choose a picture first."}, status=422)
+        return page(request, "services/_explanation.html", {"problem": "Choose an image first."}, status=422)
     version = project.training_versions.filter(
         number=_version_number(request.POST.get("version", ""))
     ).first()

@@ -48,7 +48,7 @@ def test_a_second_service_of_a_version_has_a_name_of_its_own(version: TrainingVe
     assert [alices(version).name for _ in range(2)] == ["exeML-flowers-V001", "exeML-flowers-V001-2"]
 
 
-@pytest.mark.parametrize("status", [one for one in Status if one != Status.COMPLETED])
+@pytest.mark.parametrize("status", [status for status in Status if status != Status.COMPLETED])
 def test_only_completed_versions_are_deployed(project: Project, status: Status) -> None:
     version = make_version(project, status=status)
     with pytest.raises(deploy.DeployRefused, match=f"V001 is {status}"):

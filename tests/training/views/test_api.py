@@ -31,6 +31,6 @@ def test_the_document_and_the_page_are_there_for_everybody() -> None:
 
 
 def test_references_in_the_document_lead_somewhere() -> None:
-    found = openapi_document("http://x")
-    names = set(re.findall(r"#/components/schemas/(\w+)", str(found)))
-    assert names and names <= set(found["components"]["schemas"])
+    document = openapi_document("http://x")
+    names = set(re.findall(r"#/components/schemas/(\w+)", str(document)))
+    assert names and names <= set(document["components"]["schemas"])

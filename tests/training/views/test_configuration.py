@@ -116,7 +116,7 @@ def test_no_continued_version_gives_the_fields_back(alice: Client) -> None:
     assert "disabled" not in answer and "field-error" not in answer
 
 
-# --- what is shown while one types ---
+# --- previews of typed values ---
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_next_shows_the_specifications_to_confirm(alice: Client) -> None:
     )
 
     assert answer.status_code == 200
-    words = text(answer)
+    page_text = text(answer)
     for expected in (
         "Dataset Version first",
         "0.8 and 0.2",
@@ -196,7 +196,7 @@ def test_next_shows_the_specifications_to_confirm(alice: Client) -> None:
         "EfficientNet-Lite2",
         "260 px estimate 6.9 ms",
     ):
-        assert expected in words, expected
+        assert expected in page_text, expected
     html = html_of(answer)
     assert f'<input type="hidden" name="submission" value="{submission}">' in html
     assert '<input type="hidden" name="training_ratio" value="0.8">' in html

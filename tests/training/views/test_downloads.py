@@ -32,8 +32,8 @@ def version(tiny_bundle: Path) -> Iterator[TrainingVersion]:
     """A version with numbers, charts and a really fitted model."""
     project = make_project("flowers & <bees>", labels=2, images=20, with_files=True)
     version = make_version(project, 1, Status.COMPLETED, progress={"charts": ["confusion-matrix"]})
-    found = record.record(version, LABELS, predictions(project), [])
-    drawn = charts.render(found, [[1, 0.5], [9, 0.9]], [], 500)
+    evaluation = record.record(version, LABELS, predictions(project), [])
+    drawn = charts.render(evaluation, [[1, 0.5], [9, 0.9]], [], 500)
     storage.save_whole(f"{version.folder}/charts/confusion-matrix.svg", drawn["confusion-matrix"])
     folder = Path(default_storage.path(version.folder))
     shutil.copytree(tiny_bundle, folder / "bundle")

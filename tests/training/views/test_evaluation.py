@@ -38,7 +38,7 @@ LABELS = ("daisy", "roses", "tulips")
 
 def predictions(project: Project, seed: int = 1, is_multi: bool = False) -> list[SamplePrediction]:
     """Scores that lean to the truth, answers that follow the scores."""
-    dice, found = np.random.default_rng(seed), []
+    dice, predictions = np.random.default_rng(seed), []
     for image in project.images.values_list("pk", flat=True):
         if is_multi:
             carried = dice.random(3) < 0.5
@@ -50,10 +50,10 @@ def predictions(project: Project, seed: int = 1, is_multi: bool = False) -> list
             raw = dice.random(3) + 0.7 * (np.arange(3) == true)
             scores = raw / raw.sum()
             truth, predicted = (LABELS[true],), (LABELS[int(scores.argmax())],)
-        found.append(
+        predictions.append(
             SamplePrediction(str(image), truth, predicted, tuple(scores), bool(scores.max() > 0.4), 0.5)
         )
-    return found
+    return predictions
 
 
 def completed(is_multi: bool = False) -> TrainingVersion:
@@ -85,9 +85,9 @@ def test_averages_curves_and_matrix_equal_those_of_scikit_learn(version: Trainin
     truth, predicted, scores = stored(version)
     results = results_of(version)
     assert results.accuracy.value == pytest.approx(accuracy_score(truth, predicted))
-    for average, one in zip(("macro", "weighted"), results.averages, strict=True):
-        wanted = precision_recall_fscore_support(truth, predicted, average=average, zero_division=0)
-        assert (one.precision, one.recall, one.f1) == pytest.approx(wanted[:3])
+    for average, row in zip(("macro", "weighted"), results.averages, strict=True):
+        expected = precision_recall_fscore_support(truth, predicted, average=average, zero_division=0)
+        assert (row.precision, row.recall, row.f1) == pytest.approx(expected[:3])
     assert version.confusion["matrix"] == confusion_matrix(truth, predicted, labels=LABELS).tolist()
     for place, label in enumerate(LABELS):
         curve = version.curves.get(kind=Curve.Kind.THRESHOLD, label=label)
@@ -109,9 +109,9 @@ def test_measures_of_several_labels_equal_those_of_scikit_learn() -> None:
     predicted = np.array([[label in row[1] for label in LABELS] for row in rows])
     scores = np.array([row[2] for row in rows])
     results = results_of(version)
-    for average, one in zip(("macro", "weighted", "micro"), results.averages, strict=True):
-        wanted = precision_recall_fscore_support(truth, predicted, average=average, zero_division=0)
-        assert (one.precision, one.recall, one.f1) == pytest.approx(wanted[:3])
+    for average, row in zip(("macro", "weighted", "micro"), results.averages, strict=True):
+        expected = precision_recall_fscore_support(truth, predicted, average=average, zero_division=0)
+        assert (row.precision, row.recall, row.f1) == pytest.approx(expected[:3])
     assert results.accuracy.value == pytest.approx(accuracy_score(truth, predicted))
     assert results.hamming == pytest.approx((truth == predicted).mean())
     assert results.mean_average_precision == pytest.approx(average_precision_score(truth, scores))
@@ -121,13 +121,13 @@ def test_coverage_and_calibration_are_counted_from_the_stored_predictions(versio
     rows = list(version.evaluated_images.values_list("confidence", "is_correct", "is_known"))
     sure, right = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
     coverage = version.curves.get(kind=Curve.Kind.COVERAGE)
-    for one in svg_plots.coverage_steps(coverage.points):
-        answered = sure >= one.threshold
-        assert (one.answered.hits, one.right.hits) == (answered.sum(), (answered & right).sum())
+    for step in svg_plots.coverage_steps(coverage.points):
+        answered = sure >= step.threshold
+        assert (step.answered.hits, step.right.hits) == (answered.sum(), (answered & right).sum())
     (known,) = version.curves.get(kind=Curve.Kind.KNOWN).points
     assert known == [sum(row[1] for row in rows if row[2]), sum(bool(row[2]) for row in rows)]
     bins = version.curves.get(kind=Curve.Kind.CALIBRATION)
-    assert sum(one[0] for one in bins.points) == len(rows)
+    assert sum(point[0] for point in bins.points) == len(rows)
     gaps = [
         abs(right[inside].mean() - sure[inside].mean()) * inside.sum()
         for low in np.arange(0, 1, 0.1)
@@ -175,9 +175,9 @@ def test_the_intervals_hold_in_simulated_evaluations() -> None:
 def test_doubt_says_how_many_images_are_needed() -> None:
     rate = wilson(10, 12)
     few = Metric(value=rate.value, low=rate.low, high=rate.high, hits=10, support=12)
-    words = accuracy_note(few, Decimal("0.8"))
-    assert words.startswith("With 12 validation images, accuracy is between 55 % and 95 %")
-    assert f"About {-(-images_needed(10 / 12, 0.05) // 10) * 10} validation images" in words
+    note = accuracy_note(few, Decimal("0.8"))
+    assert note.startswith("With 12 validation images, accuracy is between 55 % and 95 %")
+    assert f"About {-(-images_needed(10 / 12, 0.05) // 10) * 10} validation images" in note
 
 
 def test_a_version_without_curves_gets_them_from_its_predictions(
@@ -204,7 +204,7 @@ def test_a_cell_of_the_matrix_opens_exactly_its_images(version: TrainingVersion,
 
 def test_mistakes_come_surest_first(version: TrainingVersion, vera: Client) -> None:
     html = html_of(vera.get(address(version, "evaluated_images")))
-    shown = [float(one) for one in re.findall(r'<span class="tabular">([\d.]+) %</span>', html)]
+    shown = [float(text) for text in re.findall(r'<span class="tabular">([\d.]+) %</span>', html)]
     assert shown == sorted(shown, reverse=True)
     assert len(shown) == min(version.evaluated_images.filter(is_correct=False).count(), 60)
 
@@ -214,16 +214,16 @@ def test_what_a_label_missed_and_what_it_was_given_wrongly_can_be_seen(is_multi:
     version = completed(is_multi)
     for name, mine, other in (("missed", "truth", "predicted"), ("wrongly", "predicted", "truth")):
         rows = version.evaluated_images.values(mine, other)
-        wanted = sum("roses" in row[mine] and "roses" not in row[other] for row in rows)
+        count = sum("roses" in row[mine] and "roses" not in row[other] for row in rows)
         html = html_of(vera.get(f"{address(version, 'evaluated_images')}?{name}=roses"))
-        assert f">{wanted} image" in html
+        assert f">{count} image" in html
 
 
 def test_a_name_within_another_is_not_taken_for_it(version: TrainingVersion) -> None:
-    one = version.evaluated_images.first()
-    one.true_names = "rose\nwild roses"
-    one.save()
-    mine = version.evaluated_images.filter(pk=one.pk)
+    evaluated = version.evaluated_images.first()
+    evaluated.true_names = "rose\nwild roses"
+    evaluated.save()
+    mine = version.evaluated_images.filter(pk=evaluated.pk)
     assert not mine.with_true_label("roses").exists() and not mine.with_true_label("wild").exists()
     assert mine.with_true_label("rose").exists() and mine.with_true_label("wild roses").exists()
 
@@ -241,7 +241,9 @@ def test_one_image_shows_its_scores_and_one_key_relabels_it_and_goes_on(
     assert 'id="accept"' in html and f'data-heat="{predicted}"' in html
     answer = bob.post(address(version, "relabel_evaluated", first.pk), {"label": predicted})
     assert answer["Location"].startswith(address(version, "evaluated_image", second.pk))
-    assert [one.label.name for one in Annotation.objects.filter(image=first.image)] == [predicted]
+    assert [annotation.label.name for annotation in Annotation.objects.filter(image=first.image)] == [
+        predicted
+    ]
     first.refresh_from_db()
     assert not first.is_correct  # the evaluation stays what it was
 
@@ -253,19 +255,19 @@ def test_pages_of_many_images_and_labels_take_few_queries(
     version = make_version(project, 1, Status.COMPLETED)
     labels = [f"label-{number:03d}" for number in range(136)]
     dice = random.Random(1)
-    found = []
+    predictions = []
     for image in project.images.values_list("pk", flat=True):
         true, named = dice.choice(labels), dice.choice(labels)
-        found.append(SamplePrediction(str(image), (true,), (named,), tuple(1 / 136 for _ in labels)))
-    record.record(version, labels, found, [])
+        predictions.append(SamplePrediction(str(image), (true,), (named,), tuple(1 / 136 for _ in labels)))
+    record.record(version, labels, predictions, [])
     for view in ("training_version", "evaluated_images", "confusion_matrix", "thresholds"):
         with django_assert_max_num_queries(26):
             assert vera.get(address(version, view)).status_code == 200
 
 
 def test_without_a_stored_model_the_heat_map_is_a_sentence(version: TrainingVersion, vera: Client) -> None:
-    one = version.evaluated_images.first()
-    answer = vera.get(address(version, "evaluated_heat", one.pk))
+    evaluated = version.evaluated_images.first()
+    answer = vera.get(address(version, "evaluated_heat", evaluated.pk))
     assert answer.status_code == 422 and "The model cannot be loaded." in html_of(answer)
 
 

@@ -92,7 +92,7 @@ def test_each_token_works_until_it_is_revoked_and_says_when_it_was_used(opened) 
     shop = tokens.create_token(service, "shop", make_user("alice"))
     assert call((service, shop.plain)).status_code == call((service, first)).status_code == 200
     counters.flush()
-    assert all(one.last_used_at for one in service.tokens.all())
+    assert all(token.last_used_at for token in service.tokens.all())
     tokens.revoke_token(service, service.tokens.get(name="shop").pk, make_user("alice"))
     refused(call((service, shop.plain)), 401, "TOKEN_WRONG")
     assert call((service, first)).status_code == 200
@@ -194,8 +194,8 @@ def several(opened, *contents: bytes) -> HttpResponse:
 
 def test_several_images_in_one_call_are_answered_in_order(opened) -> None:
     answer = several(opened, *(colour_picture(name) for name in ("red", "blue", "green"))).json()
-    assert [one["predicted_label"] for one in answer["results"]] == ["red", "blue", "green"]
-    assert answer["version"] == "V001" and len({one["request_id"] for one in answer["results"]}) == 3
+    assert [result["predicted_label"] for result in answer["results"]] == ["red", "blue", "green"]
+    assert answer["version"] == "V001" and len({result["request_id"] for result in answer["results"]}) == 3
     assert counts(opened[0]) == (0, 1)
 
 

@@ -95,12 +95,12 @@ def test_a_link_to_a_version_that_is_not_there_chooses_the_best(
 def test_the_page_shows_state_countdown_calls_address_and_events(vera: Client, service: Service) -> None:
     Service.objects.update(calls=1204, failed_calls=3)
     page = vera.get(room(service.project))
-    words = text(page)
+    page_text = text(page)
     for word in ("exeML-flowers-V001", "Running", "stops in 1 hour", "3 / 1,204", "Auto Stop in 1 hour."):
-        assert word in words
-    assert f"http://testserver/v1/infers/{service.pk}" in words
+        assert word in page_text
+    assert f"http://testserver/v1/infers/{service.pk}" in page_text
     token = service.tokens.get()
-    assert f"first token made {token.created_at:%Y-%m-%d} by alice {token.hint} never" in words
+    assert f"first token made {token.created_at:%Y-%m-%d} by alice {token.hint} never" in page_text
     assert token.token_hash not in html_of(page)
 
 
@@ -119,19 +119,19 @@ def test_the_number_of_queries_does_not_grow_with_the_services(
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
-    with CaptureQueriesContext(connection) as one:
+    with CaptureQueriesContext(connection) as queries:
         alice.get(at("service_page", service))
     for _ in range(8):
         service_deploy.deploy(service.training_version, make_user("alice"), 1)
-    with django_assert_max_num_queries(len(one)):
+    with django_assert_max_num_queries(len(queries)):
         alice.get(at("service_page", service))
 
 
 def test_the_status_is_asked_for_until_nothing_changes_any_more(alice: Client, service: Service) -> None:
     def trigger() -> str:
         fragment = html_of(alice.get(at("service_status", service), headers=HTMX))
-        found = re.search(r'hx-trigger="([^"]*)"', fragment)
-        return found[1] if found else ""
+        match = re.search(r'hx-trigger="([^"]*)"', fragment)
+        return match[1] if match else ""
 
     assert trigger() == "every 30s"
     Service.objects.update(status="Deploying")
@@ -277,9 +277,9 @@ def test_deleting_leads_to_the_page_without_it(alice: Client, service: Service) 
 
 
 def shown_token(answer: HttpResponse) -> str:
-    found = re.search(r'id="token-text"[^>]*>([^<]+)<', html_of(answer))
-    assert found and "no-store" in answer["Cache-Control"]
-    return found[1]
+    match = re.search(r'id="token-text"[^>]*>([^<]+)<', html_of(answer))
+    assert match and "no-store" in answer["Cache-Control"]
+    return match[1]
 
 
 def test_a_new_token_is_shown_once_and_the_first_goes_on(alice: Client, service: Service) -> None:

@@ -83,8 +83,8 @@ def html(vera: Client) -> str:
 
 @pytest.mark.django_db
 def test_the_accuracy_stands_with_its_interval_and_its_counts(html: str) -> None:
-    for words in ("91.7 %", "64.6–98.5 %", "11 of 12 validation images"):
-        assert words in html
+    for text in ("91.7 %", "64.6–98.5 %", "11 of 12 validation images"):
+        assert text in html
 
 
 def test_the_evaluation_has_three_decimals_and_names_macro_averages(html: str) -> None:
@@ -100,12 +100,12 @@ def test_the_evaluation_has_three_decimals_and_names_macro_averages(html: str) -
 
 
 def test_training_details_tell_how_long_it_ran_where_and_why_it_ended(html: str) -> None:
-    for words in ("00:04:36", "CPU, 2 threads", "Converged: more time would not have helped."):
-        assert words in html
+    for text in ("00:04:36", "CPU, 2 threads", "Converged: more time would not have helped."):
+        assert text in html
 
 
 def test_parameters_and_model_are_complete(html: str) -> None:
-    for words in (
+    for text in (
         "60 images: 48 training, 12 validation",
         "0.8 and 0.2",
         "NV_P4",
@@ -117,7 +117,7 @@ def test_parameters_and_model_are_complete(html: str) -> None:
         "6.2 ms",
         "an estimate for NV_P4",
     ):
-        assert words in html
+        assert text in html
 
 
 def test_what_was_tried_stands_best_first_with_the_chosen_one_marked(html: str) -> None:
@@ -130,8 +130,8 @@ def test_what_was_tried_stands_best_first_with_the_chosen_one_marked(html: str) 
 
 
 def test_recipes_and_times_of_what_was_tried_are_in_plain_words(html: str) -> None:
-    for words in ("2 fine-tuned, mixed with a joint linear head", "Linear head on frozen features"):
-        assert f">{words}</span>" in html
+    for text in ("2 fine-tuned, mixed with a joint linear head", "Linear head on frozen features"):
+        assert f">{text}</span>" in html
     for length in ("3.0 s", "9.4 s", "61 s", "3:20 min"):
         assert f">{length}</td>" in html
 

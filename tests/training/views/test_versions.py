@@ -63,8 +63,8 @@ def test_a_card_tells_state_job_person_time_and_accuracy(alice: Client) -> None:
 
     html = html_of(alice.get(address(version.project)))
 
-    for words in ("Completed", f"Job id {version.job_id}", "alice", "94.1 %", "?version=1"):
-        assert words in html
+    for text in ("Completed", f"Job id {version.job_id}", "alice", "94.1 %", "?version=1"):
+        assert text in html
 
 
 def test_deploy_waits_until_the_version_is_completed(alice: Client) -> None:
@@ -130,14 +130,14 @@ def test_a_running_version_tells_how_far_it_is(alice: Client) -> None:
 
     html = html_of(alice.get(address(version.project, "training_status"), headers=HTMX))
 
-    for words in (
+    for text in (
         "Fine-tuning EfficientNet-Lite1, epoch 6",
         "12:10",
         "of 60:00",
         "about 9 minutes",
         "93.8 %",
     ):
-        assert words in html
+        assert text in html
     assert "<polyline points=" in html and "style=" not in html
     assert 'hx-trigger="every 2s"' in html
 

@@ -21,6 +21,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from exeml_site.lib import storage
+from exeml_site.lib.errors import Refused
 from exeml_site.lib.job_row import Cancelled, failure
 from projects.images import decode
 from projects.models import Image
@@ -44,7 +45,7 @@ UNEXPECTED_ERROR = (
 EXPECTED = (CannotPlan, SourceUnreadable, model_cache.ModelUnavailable)
 
 
-class BatchRefused(Exception):
+class BatchRefused(Refused):
     """The batch cannot start; the text is a sentence for the person."""
 
 

@@ -15,6 +15,7 @@ from django.db.models import Case, IntegerField, QuerySet, Value, When
 from django.utils import timezone
 
 from exeml_site.lib import storage
+from exeml_site.lib.errors import Refused
 from projects.images import upload
 from projects.labels import actions
 from projects.models import Image
@@ -29,22 +30,22 @@ MAX_ADDED = 500
 MAX_LABELS, MAX_LABEL_LENGTH = 50, 64
 
 
-class FeedbackRefused(Exception):
+class FeedbackRefused(Refused):
     """The feedback is invalid; the message tells the caller why."""
 
 
 def store_call(
-    service: Service, version: TrainingVersion, request_id: UUID, picture: bytes, answer: Answer
+    service: Service, version: TrainingVersion, request_id: UUID, content: bytes, answer: Answer
 ) -> None:
     """Store an image with its answer, to be judged and to become a labeled image."""
     name = f"services/{service.pk}/{request_id.hex[:2]}/{request_id}"
-    storage.save_whole(name, picture)
+    storage.save_whole(name, content)
     CollectedCall.objects.create(
         id=request_id,
         service=service,
         training_version=version,
         file_name=name,
-        sha256=hashlib.sha256(picture).hexdigest(),
+        sha256=hashlib.sha256(content).hexdigest(),
         predicted=list(answer.predicted_labels),
         scores=answer.rounded_scores,
         confidence=answer.scores[0][1],

@@ -102,13 +102,13 @@ def _selftest(folder: Path) -> bytes:
     except EngineError as problem:
         raise ModelUnavailable(str(problem)) from problem
     squares = self_test_squares(description["preprocessing"]["side"])
-    pictures: dict[str, Any] = {
+    images: dict[str, Any] = {
         f"images_{size}": np.stack([resize_square(square, size) for square in squares])
         for size in description["preprocessing"]["resolutions"]
     }
     scores = np.asarray(description["self_test"]["scores"], np.float64)
     out = io.BytesIO()
-    np.savez_compressed(out, scores=scores, **pictures)
+    np.savez_compressed(out, scores=scores, **images)
     return out.getvalue()
 
 

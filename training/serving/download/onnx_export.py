@@ -169,10 +169,10 @@ def _images_to_compare(version: TrainingVersion) -> list[tuple[EvaluatedImage, b
     return compared
 
 
-def _run_exported_model(folder: Path, pictures: list[bytes]) -> list[tuple[Any, bool | None]]:
+def _run_exported_model(folder: Path, images: list[bytes]) -> list[tuple[Any, bool | None]]:
     """Scores and is_known from the exported program, run on the exported files."""
     model = _load_program("model").Model(folder, threads=settings.EXEML_ENGINE_THREADS or None)
-    return [model.scores(picture) for picture in pictures]
+    return [model.scores(image) for image in images]
 
 
 def _load_program(name: str) -> ModuleType:

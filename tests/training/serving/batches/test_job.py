@@ -73,9 +73,9 @@ def test_every_picture_of_an_archive_is_answered_in_order_and_the_upload_goes(se
     stored = batch.files[0]["stored"]
     assert ran(batch).status == "Completed"
     assert (batch.total, batch.done, batch.failed) == (3, 3, 0)
-    found = lines(batch)
-    assert [one["predicted_label"] for one in found] == ["red", "green", "blue"]
-    assert found[0]["source"] == "in/0_red.png" and len(found[0]["scores"]) == 5
+    results = lines(batch)
+    assert [line["predicted_label"] for line in results] == ["red", "green", "blue"]
+    assert results[0]["source"] == "in/0_red.png" and len(results[0]["scores"]) == 5
     assert not default_storage.exists(stored)
 
 
@@ -96,7 +96,7 @@ def test_a_manifest_names_images_of_the_project(service: Service) -> None:
     upload = SimpleUploadedFile("mine.png", colour_picture("blue"))
     (outcome,) = image_upload.add_images(service.project, [upload], make_user("bob"))
     sources = [{"source": f"s3://bucket/{name}"} for name in ("mine.png", "no.png")]
-    manifest = "\n".join(json.dumps(one) for one in sources)
+    manifest = "\n".join(json.dumps(source) for source in sources)
     batch = ran(begun(service, SimpleUploadedFile("list.manifest", manifest.encode())))
     answered, missing = lines(batch)
     assert (answered["source"], answered["predicted_label"]) == ("mine.png", "blue")
@@ -113,7 +113,7 @@ def test_a_folder_of_the_server_is_answered_where_operators_allow_it(
         begun(service, address=str(tmp_path / "inbox"))
     settings.EXEML_SOURCE_ROOTS = [str(tmp_path)]
     batch = ran(begun(service, address=str(tmp_path / "inbox")))
-    assert [one["predicted_label"] for one in lines(batch)] == ["green"]
+    assert [line["predicted_label"] for line in lines(batch)] == ["green"]
     assert (tmp_path / "inbox" / "a.png").exists()
 
 
@@ -126,7 +126,7 @@ def test_interrupted_it_goes_on_and_doubles_nothing(
     expected = lines(whole)
     batch = begun(service, colours("red", "green", "blue"))
     path = job._results_path(batch)
-    kept = "".join(json.dumps(one) + "\n" for one in expected[:2]).encode()
+    kept = "".join(json.dumps(line) + "\n" for line in expected[:2]).encode()
     path.write_bytes(kept + half_written)
     Batch.objects.filter(pk=batch.pk).update(
         status="Running", heartbeat_at=timezone.now() - 2 * job_row.SILENT_AFTER

@@ -73,15 +73,15 @@ def test_a_service_collects_only_when_told_and_says_so(opened) -> None:
 
 
 def test_of_a_call_that_is_refused_nothing_is_kept(opened) -> None:
-    files = [SimpleUploadedFile("a.png", one) for one in (colour_picture("red"), b"hello")]
+    files = [SimpleUploadedFile("a.png", content) for content in (colour_picture("red"), b"hello")]
     address, headers = f"/v1/infers/{opened[0].pk}", {"X-Auth-Token": opened[1]}
     assert Client().post(address, {"images": files}, headers=headers).status_code == 400
     assert not CollectedCall.objects.exists()
     both = [SimpleUploadedFile("a.png", colour_picture(name)) for name in ("red", "blue")]
     answer = Client().post(address, {"images": both}, headers=headers).json()
-    kept = {str(one.pk): one.predicted for one in CollectedCall.objects.all()}
-    assert kept == {one["request_id"]: [one["predicted_label"]] for one in answer["results"]}
-    assert all(one["is_collected"] for one in answer["results"])
+    kept = {str(call.pk): call.predicted for call in CollectedCall.objects.all()}
+    assert kept == {result["request_id"]: [result["predicted_label"]] for result in answer["results"]}
+    assert all(result["is_collected"] for result in answer["results"])
 
 
 def test_programs_judge_answers(opened) -> None:
@@ -89,8 +89,12 @@ def test_programs_judge_answers(opened) -> None:
     assert tell(opened, request_id=right["request_id"], is_right=True).json()["is_right"] is True
     said = tell(opened, request_id=wrong["request_id"], is_right=False, correct_label="green")
     assert said.status_code == 200
-    found = CollectedCall.objects.get(pk=wrong["request_id"])
-    assert (found.verdict, found.true_labels, found.feedback_by) == ("wrong", ["green"], "first token")
+    collected = CollectedCall.objects.get(pk=wrong["request_id"])
+    assert (collected.verdict, collected.true_labels, collected.feedback_by) == (
+        "wrong",
+        ["green"],
+        "first token",
+    )
     (live,) = feedback.live_accuracy(opened[0])
     assert live.judged == wilson(1, 2) and live.calls == 2
     tell(opened, request_id=wrong["request_id"], is_right=True)  # the last word counts
@@ -148,7 +152,7 @@ def test_the_queue_begins_with_wrong_then_unknown_then_unsure_and_ends_with_righ
     calls.filter(pk=ids[2]).update(is_known=False)
     calls.filter(pk=ids[3]).update(verdict="wrong", true_labels=["blue"])
     calls.filter(pk=ids[4]).update(confidence=0.2)
-    order = [str(one.pk) for one in feedback.calls_to_review(service)]
+    order = [str(call.pk) for call in feedback.calls_to_review(service)]
     assert order == [ids[3], ids[2], ids[4], ids[1], ids[0]]
 
 
@@ -160,7 +164,7 @@ def test_pictures_become_images_with_what_was_said_and_where_they_came_from(open
     bob.post(at("take_collected", service), {"call": [judged["request_id"], plain["request_id"]]})
     images = list(Image.objects.filter(project=service.project).order_by("pk"))[before:]
     assert len(images) == 2
-    origins = {str(one.collected_calls.get().pk): one for one in images}
+    origins = {str(image.collected_calls.get().pk): image for image in images}
     labels = {
         key: [mark.label.name for mark in origins[str(key)].annotations.all()]
         for key in (judged["request_id"], plain["request_id"])
@@ -170,8 +174,8 @@ def test_pictures_become_images_with_what_was_said_and_where_they_came_from(open
     page = html_of(bob.get(at("service_collected", service)))
     assert "2 images added to Label Data." in page
     history = reverse("image_history", args=[service.project_id, images[0].pk])
-    told = html_of(bob.get(history))
-    assert at("service_collected", service) in told and "Asked of the service" in told
+    page = html_of(bob.get(history))
+    assert at("service_collected", service) in page and "Asked of the service" in page
 
 
 def test_dismissed_pictures_leave_the_list(opened, bob: Client) -> None:
@@ -192,10 +196,10 @@ def test_people_judge_on_the_page(opened, bob: Client) -> None:
     assert bob.post(judge, {"verdict": "perhaps"}).status_code == 422
     again = bob.post(judge, {"verdict": "wrong", "label": "red"})
     assert again.status_code == 422 and "then the answer was right" in html_of(again)
-    told = bob.post(judge, {"verdict": "wrong", "label": "blue"})
-    assert "Judged wrong: blue" in html_of(told)
-    found = CollectedCall.objects.get()
-    assert (found.verdict, found.true_labels, found.feedback_by) == ("wrong", ["blue"], "bob")
+    response = bob.post(judge, {"verdict": "wrong", "label": "blue"})
+    assert "Judged wrong: blue" in html_of(response)
+    collected = CollectedCall.objects.get()
+    assert (collected.verdict, collected.true_labels, collected.feedback_by) == ("wrong", ["blue"], "bob")
 
 
 def test_the_test_page_asks_whether_a_collected_answer_is_right(opened, bob: Client, vera: Client) -> None:

@@ -41,9 +41,9 @@ def fitted(db: None, tiny_bundle: Path, tiny_samples: list[Sample]) -> Iterator[
     version = make_version(project, 1, Status.COMPLETED, model_name="exeML-flowers-V001")
     folder = Path(default_storage.path(version.folder))
     shutil.copytree(tiny_bundle, folder / "bundle")
-    samples = [_stored(project, one) for one in tiny_samples]
-    found = evaluate(tiny_bundle, samples)
-    record.record(version, found.labels, found.predictions, [])
+    samples = [_stored(project, sample) for sample in tiny_samples]
+    evaluation = evaluate(tiny_bundle, samples)
+    record.record(version, evaluation.labels, evaluation.predictions, [])
     yield version
     shutil.rmtree(folder)
 
@@ -171,7 +171,9 @@ def ask(
 def test_the_exported_server_answers_as_the_service(
     server: str, fitted: TrainingVersion, tiny_samples: list[Sample]
 ) -> None:
-    by_name = {one.image.name: one for one in fitted.evaluated_images.select_related("image")}
+    by_name = {
+        evaluated.image.name: evaluated for evaluated in fitted.evaluated_images.select_related("image")
+    }
     labels = fitted.confusion["labels"]
     for sample in tiny_samples[::5]:
         status, answer = ask(server, sample.path.read_bytes())
@@ -180,12 +182,12 @@ def test_the_exported_server_answers_as_the_service(
         expected = dict(zip(labels, stored.scores, strict=True))
         assert dict(answer["scores"]) == pytest.approx(expected, abs=0.02)
         assert answer["version"] == "V001" and answer["is_known"] == stored.is_known
-    status, several = ask(server, *(one.path.read_bytes() for one in tiny_samples[:3]))
+    status, several = ask(server, *(sample.path.read_bytes() for sample in tiny_samples[:3]))
     assert status == 200 and len(several["results"]) == 3
 
 
 def test_the_exported_server_refuses_as_the_service(server: str) -> None:
-    found = [
+    responses = [
         ask(server, b"hello", token="wrong"),
         ask(server, b"hello"),
         ask(server),
@@ -194,7 +196,7 @@ def test_the_exported_server_refuses_as_the_service(server: str) -> None:
         ask(server, bytes(1024 * 1024 + 1)),
         ask(server, *[b"x"] * 33),
     ]
-    assert [(status, answer["error_code"]) for status, answer in found] == [
+    assert [(status, answer["error_code"]) for status, answer in responses] == [
         (401, "TOKEN_WRONG"),
         (400, "IMAGE_UNREADABLE"),
         (400, "IMAGE_MISSING"),

@@ -57,7 +57,7 @@ def test_several_labels_an_image(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
         (b"", "not a picture"),
         (b"hello", "not a picture"),
@@ -67,9 +67,9 @@ def test_several_labels_an_image(project: Project) -> None:
     ],
 )
 def test_what_does_not_decode_is_refused_with_a_sentence(
-    version: TrainingVersion, content: bytes, words: str
+    version: TrainingVersion, content: bytes, message: str
 ) -> None:
-    with pytest.raises(predictor.InvalidImage, match=words):
+    with pytest.raises(predictor.InvalidImage, match=message):
         predictor.predict(version, content)
 
 
@@ -117,7 +117,7 @@ def test_the_model_used_longest_ago_is_dropped(project: Project, empty_cache: No
     assert model_cache.load_model(versions[0]) is first
     model_cache.load_model(versions[-1])
     again = [model_cache.load_model(version) for version in (versions[0], *versions[2:-1])]
-    assert all(one is other for one, other in zip(again, [first, *others[1:]], strict=True))
+    assert all(model is other for model, other in zip(again, [first, *others[1:]], strict=True))
     assert model_cache.load_model(versions[1]) is not others[0]
     for version in versions:
         shutil.rmtree(default_storage.path(version.folder))
