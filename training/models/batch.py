@@ -15,7 +15,7 @@ from training.models.version import TrainingVersion
 
 class BatchQuerySet(JobRowQuerySet["Batch"]):
     def stored(self) -> BatchQuerySet:
-        """Those whose upload has been stored: it comes after the row, and a large one takes minutes."""
+        """Batches whose upload is stored, which happens after the row and takes minutes for a large one."""
         return self.exclude(files=[], address="")
 
     def silent(self) -> BatchQuerySet:
