@@ -113,8 +113,8 @@ def _update_blur_limit(project: Project) -> None:
     Flower photos and hand signs have a sharpness of 300 and more, and 2 to 30 when blurred by 1 % of their
     longer side; sharp microscope images of cells have 7. So the limit depends on the project's median.
     """
-    images = alive_images(project).filter(sharpness__isnull=False)
-    sharpness = list(images.values_list("sharpness", flat=True))
+    values = alive_images(project).values_list("sharpness", flat=True)
+    sharpness = [value for value in values if value is not None]
     limit = None
     if len(sharpness) >= MIN_LABELED_IMAGES:
         limit = round(min(issues.MAX_BLURRED_SHARPNESS, float(np.median(sharpness)) / BLUR_FACTOR), 2)

@@ -78,24 +78,23 @@ def _rotation(names: Sequence[str]) -> int:
 
 def _cells(axes: Axes, confusion: Sequence[Sequence[int]]) -> None:
     """A square for each count that is not zero; the correct ones, on the diagonal, have their own colour."""
-    squares: dict[str, list[tuple[Rectangle, float]]] = {RIGHT: [], WRONG: []}
+    has_counts = len(confusion) <= MAX_COUNTED_LABELS
+    min_alpha = 0.12 if has_counts else 0.4  # a square of two pixels must be visible
+    squares: dict[str, list[Rectangle]] = {RIGHT: [], WRONG: []}
+    alphas: dict[str, list[float]] = {RIGHT: [], WRONG: []}
     for true, row in enumerate(confusion):
         for predicted, count in enumerate(row):
-            if count:
-                square = Rectangle((predicted - 0.47, true - 0.47), 0.94, 0.94)
-                squares[RIGHT if true == predicted else WRONG].append((square, count / sum(row)))
-                if len(confusion) <= MAX_COUNTED_LABELS:
-                    axes.text(predicted, true, str(count), ha="center", va="center")
-    for colour, cells in squares.items():
-        if cells:
-            least = (
-                0.12 if len(confusion) <= MAX_COUNTED_LABELS else 0.4
-            )  # a dot of two pixels must be visible
-            strengths = [least + (0.6 - least) * share for _, share in cells]
+            if not count:
+                continue
+            colour = RIGHT if true == predicted else WRONG
+            squares[colour].append(Rectangle((predicted - 0.47, true - 0.47), 0.94, 0.94))
+            alphas[colour].append(min_alpha + (0.6 - min_alpha) * count / sum(row))
+            if has_counts:
+                axes.text(predicted, true, str(count), ha="center", va="center")
+    for colour in squares:
+        if squares[colour]:
             axes.add_collection(
-                PatchCollection(
-                    [square for square, _ in cells], facecolor=colour, alpha=strengths, linewidth=0
-                )
+                PatchCollection(squares[colour], facecolor=colour, alpha=alphas[colour], linewidth=0)
             )
 
 

@@ -64,7 +64,7 @@ def evaluated_image(request: PageRequest, project: Project, number: int, evaluat
     query = EvaluatedImageQuery.from_address(request.GET.dict())
     order = list(query.images(version).values_list("pk", flat=True))
     index = order.index(evaluated.pk) if evaluated.pk in order else None
-    context = _context(request, version, "images") | {"one": evaluated, "query": query, "total": len(order)}
+    context = _context(request, version, "images") | {"evaluated": evaluated, "query": query}
     if index is not None:
         context |= {
             "place": index + 1,
@@ -72,6 +72,7 @@ def evaluated_image(request: PageRequest, project: Project, number: int, evaluat
             "next": order[index + 1] if index + 1 < len(order) else None,
         }
     context |= {
+        "total": len(order),
         "scores": _score_rows(version, evaluated),
         "can_label": request.membership.role >= Role.LABELER,
     }

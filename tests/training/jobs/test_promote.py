@@ -91,7 +91,7 @@ def test_what_cannot_be_promoted_is_refused_in_words(candidate: Candidate, alice
     assert alice.post(url(candidate), {}).status_code == 422
     lost = make_candidate(candidate.training_version, None)
     by = candidate.training_version.submitted_by
-    with pytest.raises(lifecycle.TrainingRefused, match="not kept"):
+    with pytest.raises(lifecycle.TrainingRefused, match="not stored"):
         lifecycle.promote(lost, by=by, submission=uuid.uuid4())
     assert TrainingVersion.objects.count() == 2
 
