@@ -106,7 +106,7 @@ class RestorePreview:
 
     relabeled: int
     unlabeled: int
-    gone: int  # in the bin, or deleted for good
+    gone: int  # in the bin or deleted permanently
     missing_labels: list[str]
 
     @property
