@@ -82,7 +82,7 @@ def _nearest(
 def nearest_labeled(image: Image, count: int, split: str = "") -> list[tuple[Image, list[Label]]]:
     """The `count` most similar labeled images with their labels, nearest first.
 
-    `side`: only images of this split.
+    `split`: only images of this split.
     """
     ranked = nearest(image.project, image.pk, LABELED_CANDIDATES)[1:]
     images = Image.objects.labeled().filter(pk__in=ranked)

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from exeml_site.lib import jobs
+from exeml_site.lib.errors import Refused
 from projects.models import Team
 from training.models import Service, ServiceEvent, TrainingVersion
 from training.serving.inference import model_cache, predictor
@@ -27,7 +28,7 @@ JOB_TIMEOUT_S = 300  # to load and check the model
 REQUEUE_AFTER = timedelta(seconds=60)  # a service that is Deploying for longer is enqueued again
 
 
-class DeployRefused(Exception):
+class DeployRefused(Refused):
     """The deployment cannot start; the message tells the user why."""
 
 

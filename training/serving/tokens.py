@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from exeml_site.lib.errors import Refused
 from training.models import Service, ServiceEvent, ServiceToken, TrainingVersion
 
 HINT_LENGTH = 4
@@ -34,7 +35,7 @@ CALL_FIELDS = [
 ]
 
 
-class TokenRefused(Exception):
+class TokenRefused(Refused):
     """The token cannot be created; the message tells the user why."""
 
 

@@ -23,6 +23,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from exeml_site.lib import storage
+from exeml_site.lib.errors import Refused
 from exeml_site.lib.job_row import Cancelled
 from projects.images import decode
 from projects.models import Image
@@ -47,7 +48,7 @@ UNEXPECTED_ERROR = (
 )
 
 
-class BatchRefused(Exception):
+class BatchRefused(Refused):
     """The batch cannot begin; the text says why, for the user."""
 
 

@@ -15,6 +15,7 @@ from django.db.models import Case, IntegerField, QuerySet, Value, When
 from django.utils import timezone
 
 from exeml_site.lib import storage
+from exeml_site.lib.errors import Refused
 from projects.images import upload
 from projects.labels import actions
 from projects.models import Image
@@ -29,7 +30,7 @@ MAX_ADDED = 500
 MAX_LABELS, MAX_LABEL_LENGTH = 50, 64
 
 
-class FeedbackRefused(Exception):
+class FeedbackRefused(Refused):
     """The feedback is invalid; the message tells the caller why."""
 
 
