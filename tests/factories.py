@@ -1,6 +1,6 @@
-"""Arrange words of the tests: `make_project(labels=2, images=6)` and the people who appear in them.
+"""Builders of test data, such as `make_project(labels=2, images=6)`, and the people of the tests.
 
-Alice manages, Bob labels, Vera views, Mallory is a stranger.
+Alice manages, Bob labels, Vera views, Mallory is in another team.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ PASSWORD = "a good long password"
 
 
 def make_user(name: str, **kwargs: object) -> User:
-    found = User.objects.filter(username=name).first()
-    return found or User.objects.create_user(name, password=PASSWORD, **kwargs)
+    user = User.objects.filter(username=name).first()
+    return user or User.objects.create_user(name, password=PASSWORD, **kwargs)
 
 
 def make_team(name: str = "Greenhouse") -> Team:
@@ -39,7 +39,7 @@ def make_team(name: str = "Greenhouse") -> Team:
 
 
 def picture_bytes(seed: int = 0, size: tuple[int, int] = (32, 24), format: str = "PNG") -> bytes:
-    """A small picture that differs for every seed."""
+    """The bytes of a small picture that differs for every seed."""
     picture = Picture.new("RGB", size, ((seed * 37) % 256, (seed * 91) % 256, (seed // 256) % 256))
     picture.putpixel((seed % size[0], (seed // size[0]) % size[1]), (255, 255, 255))
     out = io.BytesIO()
@@ -48,7 +48,7 @@ def picture_bytes(seed: int = 0, size: tuple[int, int] = (32, 24), format: str =
 
 
 def make_image(project: Project, seed: int, labels: Sequence[Label] = (), with_file: bool = False) -> Image:
-    """An image row, with its labels; a real file and thumbnail only where a test opens them."""
+    """Create an image row with labels; with file and thumbnail only if a test opens them."""
     import hashlib
 
     content = picture_bytes(seed)
@@ -83,7 +83,7 @@ def make_project(
     is_multi_label: bool = False,
     with_files: bool = False,
 ) -> Project:
-    """A project with `images` images for each of `labels` labels (label-0, label-1 …) and some without."""
+    """Create a project with `images` images per label (label-0, label-1 …) and some unlabeled ones."""
     project = Project.objects.create(
         team=team or make_team(), name=name, created_by=make_user("alice"), is_multi_label=is_multi_label
     )
@@ -122,7 +122,7 @@ def make_version(
     accuracy: float | None = None,
     **fields: object,
 ) -> TrainingVersion:
-    """A training version of the project in that state, with its reserved dataset version; no files."""
+    """Create a training version with this status and a reserved dataset version, without files."""
     name = f"V{number:03d}"
     dataset_version, _ = DatasetVersion.objects.get_or_create(
         project=project, name=name, defaults={"training_ratio": "0.8"}

@@ -1,6 +1,6 @@
-"""The real product in a folder of its own: `with Product(folder) as product:` runs `manage.py up`.
+"""The real product in its own data folder: `with Product(folder) as product:` runs `manage.py up`.
 
-Used by the journey test and by the benchmarks; it speaks to the web server as a browser would, over HTTP.
+Used by the journey test and the benchmarks, which request pages over HTTP as a browser does.
 """
 
 from __future__ import annotations
@@ -96,16 +96,16 @@ class Product:
             return answer.read().decode()
 
     def post(self, path: str, values: Mapping[str, str]) -> tuple[str, str]:
-        """Post a form with the CSRF token; the address one lands on and its page."""
-        token = next((one.value for one in self.cookies if one.name == "csrftoken"), "") or ""
+        """Post a form with the CSRF token; return the final URL and its page."""
+        token = next((cookie.value for cookie in self.cookies if cookie.name == "csrftoken"), "") or ""
         body = urllib.parse.urlencode({**values, "csrfmiddlewaretoken": token}).encode()
         request = urllib.request.Request(self.url + path, body, {"Referer": self.url})
         with self.opener.open(request, timeout=120) as answer:
             return answer.geturl(), answer.read().decode()
 
     def upload(self, path: str, field: str, files: Mapping[str, bytes], service_token: str = "") -> str:
-        """Post files as multipart/form-data; a service wants its token too."""
-        token = next((one.value for one in self.cookies if one.name == "csrftoken"), "") or ""
+        """Post files as multipart/form-data; services need their token."""
+        token = next((cookie.value for cookie in self.cookies if cookie.name == "csrftoken"), "") or ""
         edge = uuid.uuid4().hex
         parts = [
             f'--{edge}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n\r\n'.encode()
@@ -132,16 +132,16 @@ class Product:
         self.post("/sign-in/", {"username": name, "password": password})
 
     def project_id(self, name: str) -> int:
-        """The number of a project that the project list links to by name."""
+        """Id of the project with this name in the project list."""
         page = self.get("/projects/")
-        found = re.search(
+        match = re.search(
             rf'href="/projects/(\d+)/label-data/"[^>]*>\s*(?:<[^>]+>\s*)*{re.escape(name)}', page
         )
-        assert found, f"{name} is not in the project list"
-        return int(found[1])
+        assert match, f"{name} is not in the project list"
+        return int(match[1])
 
     def form_values(self, html: str) -> dict[str, str]:
-        """What the forms of the page's main part would send as they stand."""
+        """Values that the forms of the page's main part would send unchanged."""
         reader = _FormReader()
         reader.feed(html[html.find("<main") :])
         return reader.values

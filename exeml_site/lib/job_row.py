@@ -1,7 +1,7 @@
-"""A row that a worker works on: claimed once, alive by its heartbeat, ended once, found when its job is lost.
+"""Abstract model of a row that a worker works on: claim, heartbeat, end, cancel, and search for lost jobs.
 
-The row is the truth; Redis only carries the work. Every change of `status` is one conditional UPDATE whose
-row count is looked at, so two workers, or a person and a worker, cannot both win. Final states stay final.
+The row holds the state; Redis holds the queue only. Every change of `status` is one conditional UPDATE whose
+row count is checked, so two workers, or a person and a worker, cannot both succeed. Final states stay final.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ Row = TypeVar("Row", bound="JobRow", covariant=True)
 
 
 class Cancelled(Exception):
-    """The work is not wanted: a person cancelled it, the project was deleted, or the row has ended."""
+    """The work is not needed: a person cancelled it, the project was deleted, or the row has ended."""
 
 
 class ClaimLost(Exception):
-    """The row has ended or belongs to another job: whatever this one made is of no use."""
+    """The row has ended or belongs to another job, so the result of this job is discarded."""
 
 
 def failure(problem: Exception, sentence: str, *expected: type[Exception]) -> dict[str, str]:
@@ -58,22 +58,22 @@ class JobRowQuerySet(models.QuerySet[Row]):
         return self.filter(status__in=self.model.ACTIVE)
 
     def silent(self) -> Self:
-        """Active rows without a sign of life for SILENT_AFTER. Their worker may be alive all the same."""
+        """Active rows without a heartbeat for SILENT_AFTER. Their worker may still be alive."""
         old = timezone.now() - SILENT_AFTER
         return self.active().filter(Q(heartbeat_at=None) | Q(heartbeat_at__lt=old))
 
     def lost(self) -> list[Row]:
-        """Silent rows whose job neither waits in its queue nor is with a living worker."""
+        """Silent rows whose job neither waits in its queue nor is run by a live worker."""
         return [row for row in self.silent() if not jobs.is_under_way(row.rq_id, row.queue_name)]
 
     def claim(self, **fields: Any) -> bool:
-        """Take this row for the job that asks. False where another job was quicker or the row has ended."""
+        """Claim this row for the calling job. False if another job claimed it first or the row has ended."""
         now = timezone.now()
         started_at = Coalesce(F("started_at"), now)
         return bool(self.update(status=RUNNING, started_at=started_at, heartbeat_at=now, **fields))
 
     def end(self, status: str, **fields: Any) -> bool:
-        """Give this row a final status. False where it has one, or is not the caller's any more."""
+        """Set a final status. False if the row has one already, or the caller lost its claim."""
         return bool(self.update(status=status, finished_at=timezone.now(), **fields))
 
 
@@ -84,7 +84,7 @@ class JobRow(models.Model):
     UNSTARTED: ClassVar[Collection[str]]
     ACTIVE: ClassVar[Collection[str]]
     CANCELLED: ClassVar[str]
-    WANTED: ClassVar[Mapping[str, Any]]  # filter of rows that nobody asked the worker to end
+    WANTED: ClassVar[Mapping[str, Any]]  # filter: no end of the work was requested
 
     status = models.CharField(max_length=12)  # with the choices of each model
     started_at = models.DateTimeField(null=True, blank=True)
@@ -116,29 +116,29 @@ class JobRow(models.Model):
 
     @property
     def job_options(self) -> dict[str, Any]:
-        """More of what `jobs.enqueue_now` is given."""
+        """Further options of `jobs.enqueue_now`."""
         return {}
 
     def enqueue(self) -> None:
-        """Let a worker run the row's job, once this transaction is committed."""
+        """Enqueue the row's job, once this transaction is committed."""
         transaction.on_commit(self.enqueue_now)
 
     def enqueue_now(self) -> bool:
-        """Let a worker run the row's job. False where Redis does not answer; the row's sweep does it then."""
+        """Enqueue the row's job. False if Redis does not answer; the periodic sweep enqueues it then."""
         return jobs.enqueue_now(
             self.JOB, *self.job_args, queue=self.queue_name, job_id=self.rq_id, **self.job_options
         )
 
     def held(self) -> JobRowQuerySet[Any]:
-        """This row, as long as the job that claimed it has it."""
+        """This row as a query set, empty when the claim of its job has ended."""
         return self._row().filter(status=RUNNING)
 
     def wanted(self) -> JobRowQuerySet[Any]:
-        """This row, as long as its job has it and nobody asked to end it."""
+        """This row as a query set, empty when its claim has ended or an end was requested."""
         return self.held().filter(**self.WANTED)
 
     def beat(self, **fields: Any) -> None:
-        """Write a sign of life and `fields`, at most every HEARTBEAT_INTERVAL_S. Raises Cancelled."""
+        """Write the heartbeat and `fields`, at most every HEARTBEAT_INTERVAL_S. Raises Cancelled."""
         if time.monotonic() - self._beat_s < HEARTBEAT_INTERVAL_S:
             return
         self._beat_s = time.monotonic()
@@ -146,12 +146,12 @@ class JobRow(models.Model):
             raise Cancelled
 
     def release(self) -> None:
-        """Let the row wait behind the jobs of others, to be continued."""
+        """Enqueue the row's job again, behind other jobs, which continues the work."""
         self.held().update(heartbeat_at=None)
         self.enqueue()
 
     def cancel(self, **request: Any) -> bool:
-        """End a row that waits; write `request` for the worker of one that runs. False where it had ended."""
+        """End a waiting row; write `request` for the worker of a running one. False if the row had ended."""
         if self._row().filter(status__in=self.UNSTARTED).end(self.CANCELLED, **request):
             return True
         return bool(self._row().filter(status=RUNNING, **self.WANTED).update(**request))

@@ -1,4 +1,4 @@
-"""Enqueues jobs by their names in `settings.JOBS`, and tells which of them are under way.
+"""Enqueues jobs by their names in `settings.JOBS`, and tells which jobs are in progress.
 
 A job is requested after every change, but queued once: while one waits, further requests change nothing.
 Redis holds the queue only; the periodic jobs of `exeml_site.cron` find work that was requested while Redis
@@ -45,7 +45,7 @@ def after(event: str, pk: int) -> None:
 
 
 def enqueue(name: str, *args: Any, **options: Any) -> None:
-    """Do `enqueue_now` once this transaction is committed."""
+    """Enqueue the job once this transaction is committed; arguments as in `enqueue_now`."""
     transaction.on_commit(partial(enqueue_now, name, *args, **options))
 
 
@@ -57,11 +57,11 @@ def enqueue_now(
     timeout_s: int = DEFAULT_TIMEOUT_S,
     **options: Any,
 ) -> bool:
-    """Let a worker run the job `name` of `settings.JOBS` with `args`. False where Redis does not answer.
+    """Enqueue the job `name` of `settings.JOBS` with `args`. Returns False if Redis does not answer.
 
-    `job_id`: `<name>-<first argument>` unless given. While it waits, nothing is added. While a worker has it,
-    one more follows, because the first may have read the rows before this change.
-    `options`: those of `rq.Queue.enqueue_call`; nothing is kept of a job that succeeded unless they say so.
+    `job_id`: `<name>-<first argument>` unless given. While that job waits, nothing is enqueued. While a
+    worker runs it, one more is enqueued, because the running job may have read the rows before this change.
+    `options`: those of `rq.Queue.enqueue_call`. By default a job that succeeded leaves no result.
     """
     args = tuple(str(argument) if isinstance(argument, UUID) else argument for argument in args)
     job_id = job_id or f"{name}-{args[0]}"
@@ -81,9 +81,9 @@ def enqueue_now(
 
 
 def is_under_way(job_id: str, queue: str) -> bool:
-    """Whether the job, or the one that follows it, waits in its queue or is with a worker that lives.
+    """Whether the job, or the one that follows it, waits in its queue or is run by a live worker.
 
-    True where Redis does not answer, so that nobody calls work lost on a guess.
+    True if Redis does not answer, so that work is not declared lost by mistake.
     """
     try:
         rq_queue = django_rq.get_queue(queue)
@@ -101,10 +101,10 @@ def _ids(job_id: str) -> tuple[str, str]:
 
 
 def _is_with_a_worker(queue: Queue, job_id: str) -> bool:
-    """Whether a worker took the job from the queue and has given a sign of life since (90 s at most ago).
+    """Whether a worker took the job from the queue and sent a heartbeat within the last 90 s.
 
-    The job's status is of no use: it says “queued” until the worker's new interpreter is up, 7 to 25 seconds
-    after the job left the queue, and “started” for ever after the machine died.
+    The job's status cannot tell: it is “queued” until the worker's new interpreter has started, 7 to 25 s
+    after the job left the queue, and stays “started” after the machine died.
     """
     moving = queue.intermediate_queue  # taken, but not yet in the registry: for a minute at most
     if job_id in moving.get_job_ids():

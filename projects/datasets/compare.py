@@ -106,7 +106,7 @@ class RestorePreview:
 
     relabeled: int
     unlabeled: int
-    gone: int  # in the bin, or deleted for good
+    gone: int  # in the bin or deleted permanently
     missing_labels: list[str]
 
     @property
@@ -132,8 +132,7 @@ def preview_restore(version: DatasetVersion) -> RestorePreview:
 
 @transaction.atomic
 def restore_labels(version: DatasetVersion, by: User, *, unlabel_others: bool = False) -> list[LabelEvent]:
-    """Set the version's images that are not in the bin to their labels of the version; recreate missing
-    labels.
+    """Set the labels of the version's images outside the bin back; missing labels are created again.
 
     `unlabel_others`: remove the labels of all other images. Returns one event for each of the two actions.
     Raises ManifestDamaged.

@@ -114,9 +114,9 @@ def _parse_colour(text: str) -> int | None:
 def _rows(content: bytes) -> list[list[str]]:
     text = _text(content)
     first = text.partition("\n")[0]
-    between = max(",;\t", key=first.count)
+    delimiter = max(",;\t", key=first.count)
     try:
-        return [row for row in csv.reader(io.StringIO(text), delimiter=between) if any(map(str.strip, row))]
+        return [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(map(str.strip, row))]
     except csv.Error as problem:
         raise TableError(f"The table cannot be read: {problem}.") from problem
 
@@ -134,33 +134,33 @@ def _text(content: bytes) -> str:
 def _named_columns(head: Sequence[str]) -> tuple[list[int], list[int], list[int]]:
     """Indices of the image, label and split columns that the first row names; empty where it names none."""
     names = [cell.strip().lower() for cell in head]
-    images, labels, sets = (
+    images, labels, splits = (
         [index for index, name in enumerate(names) if name in column_names]
         for column_names in (IMAGE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS)
     )
-    has_purpose = labels or sets
+    has_purpose = labels or splits
     if bool(images) != bool(has_purpose) and not any(IMAGE_FILE.search(cell) for cell in head):
         raise TableError(
             "The first row must name a column “image” and a column “labels”, or be the first image itself."
         )
-    return (images[:1], labels, sets[:1]) if images and has_purpose else ([], [], [])
+    return (images[:1], labels, splits[:1]) if images and has_purpose else ([], [], [])
 
 
 def _guess_columns(rows: Sequence[Sequence[str]]) -> tuple[list[int], list[int]]:
+    """Indices of the image and split columns, by the cells of a table without column names."""
     first = rows[0]
     images = [index for index, cell in enumerate(first) if IMAGE_FILE.search(cell.strip())]
     if not images:
         raise TableError(
             "No column holds image files. Name the columns in the first row: “image” and “labels”."
         )
-    sets = [
+    splits = [
         index
         for index, cell in enumerate(first)
         if cell.strip().lower() in USAGE_BY_WORD and index != images[0]
     ]
-    return images[:1], sets[:1] if sets and all(
-        _cell(row, sets[0]).lower() in USAGE_BY_WORD for row in rows
-    ) else []
+    is_split = bool(splits) and all(_cell(row, splits[0]).lower() in USAGE_BY_WORD for row in rows)
+    return images[:1], splits[:1] if is_split else []
 
 
 def _cell(row: Sequence[str], index: int) -> str:

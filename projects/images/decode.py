@@ -15,6 +15,7 @@ from django.conf import settings
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
+from exeml_site.lib.errors import Refused
 from projects.images.colour import as_rgb
 from projects.images.thumbnail import encode_webp, make_thumbnail
 
@@ -48,7 +49,7 @@ _REFUSED_SIGNATURES: tuple[tuple[bytes, int, str], ...] = (
 )
 
 
-class ImageRefused(Exception):
+class ImageRefused(Refused):
     """The file is not accepted; the text is a sentence for the user."""
 
 

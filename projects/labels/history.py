@@ -33,7 +33,7 @@ class HistoryRow:
 
     @property
     def button(self) -> str:
-        return "Do again" if self.event.kind == Kind.UNDO else "Undo"
+        return "Redo" if self.event.kind == Kind.UNDO else "Undo"
 
 
 class History:

@@ -41,8 +41,7 @@ class Proposal:
 def confirm_suggestions(project: Project, image_ids: Iterable[int], by: User | None) -> LabelEvent | None:
     """Label each image as suggested at this moment, in one action; None where no image has a suggestion.
 
-    Unlabeled images get their suggestion. On images with a probable wrong label, the suggested label replaces
-    it.
+    A suggestion is added to an unlabeled image, and replaces a probable wrong label of a labeled one.
     """
     lock_project(project)
     labels = labels_by_id(project)

@@ -10,8 +10,8 @@ from projects.models import Image, Label, Project
 from projects.quality import issues
 from projects.quality.issues import Issue
 
-RECOMMENDED_IMAGES, IDEAL_IMAGES = 50, 100  # images of a label, as the documentation of ExeML recommends
-MAX_IMBALANCE = 5  # times as many images as the rarest label
+RECOMMENDED_IMAGES = 50  # per label, as the documentation of ExeML recommends
+MAX_IMBALANCE = 5  # images of a label / images of the rarest label
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ def issue_counts(project: Project) -> list[IssueCount]:
     """Number of images per issue, issues without images last; one query each."""
     images = Image.objects.alive().filter(project=project).order_by()
     counts = [
-        IssueCount(check, issues.images_with_issue(images, check.name).count()) for check in issues.ISSUES
+        IssueCount(issue, issues.images_with_issue(images, issue.name).count()) for issue in issues.ISSUES
     ]
-    return sorted(counts, key=lambda finding: not finding.count)
+    return sorted(counts, key=lambda row: not row.count)
 
 
 def label_balance(project: Project) -> list[LabelBalance]:

@@ -11,13 +11,12 @@ from django.db.models.functions import Coalesce, Greatest, Least
 from projects.models import Annotation
 from projects.models.image import ImageQuerySet
 
-MAX_BLURRED_SHARPNESS = (
-    25.0  # variance of the thumbnail's Laplacian, at most; in a project of soft pictures it is less
-)
+# Variance of the thumbnail's Laplacian, at most; `Project.blur_limit` is lower where pictures are soft.
+MAX_BLURRED_SHARPNESS = 25.0
 MAX_DARK_LUMINANCE, MIN_BRIGHT_LUMINANCE = 40.0, 235.0  # mean luminance, 0–255
-MIN_SHORT_SIDE_PX = 32  # pixels of the shorter side
-MAX_ASPECT_RATIO = 3  # times as long as wide
-MIN_OUTLIER_SCORE = 1.6  # times the usual distance to its neighbours
+MIN_SHORT_SIDE_PX = 32  # of the shorter side
+MAX_ASPECT_RATIO = 3  # longer side / shorter side
+MIN_OUTLIER_SCORE = 1.6  # distance to the nearest neighbours / usual distance
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ ISSUES = (
         "Crop it to the relevant part.",
     ),
 )
-ISSUE_BY_NAME = {check.name: check for check in ISSUES}
+ISSUE_BY_NAME = {issue.name: issue for issue in ISSUES}
 
 
 def images_with_issue(images: ImageQuerySet, name: str) -> ImageQuerySet:

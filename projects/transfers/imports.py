@@ -13,6 +13,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
+from exeml_site.lib.errors import Refused
 from projects.labels import actions
 from projects.models import DataSource, Image, LabelEvent, Project, Transfer
 from projects.transfers import upload_parts
@@ -26,7 +27,7 @@ ARCHIVE_SUFFIXES, MANIFEST_SUFFIXES, TABLE_SUFFIXES = (
 )
 
 
-class ImportRefused(Exception):
+class ImportRefused(Refused):
     """The import cannot start or continue; the text is a sentence for the person."""
 
 

@@ -1,7 +1,7 @@
-"""Every address of the product, asked as everybody.
+"""Access to every URL of the product, requested as every role.
 
-The test reads the URLconf, so a new view is asked without being named here. Each view carries an access mark
-(projects.access); a view without one fails. A new kind of argument in an address needs an object in `World`.
+The test reads the URLconf, so new views are tested without a change here. Each view has an access decorator
+(projects.access); a view without one fails. A new kind of URL argument needs an object in `World`.
 """
 
 from __future__ import annotations
@@ -62,18 +62,22 @@ def walk(patterns: list[URLPattern | URLResolver], prefix: str = "") -> Iterator
 
 
 ADDRESSES = list(walk(get_resolver().url_patterns))
-MARKED = [one for one in ADDRESSES if isinstance(getattr(one.pattern.callback, "access", None), Access)]
-CLOSED = [one for one in MARKED if one.access.kind != "public"]
-OF_A_TEAM = [one for one in MARKED if one.access.kind in ("team", "project")]
-ROLE_NEEDED = [one for one in OF_A_TEAM if one.access.role in LOWER]
+MARKED = [
+    address for address in ADDRESSES if isinstance(getattr(address.pattern.callback, "access", None), Access)
+]
+CLOSED = [address for address in MARKED if address.access.kind != "public"]
+OF_A_TEAM = [address for address in MARKED if address.access.kind in ("team", "project")]
+ROLE_NEEDED = [address for address in OF_A_TEAM if address.access.role in LOWER]
 
 
 def each(addresses: list[Address]) -> Any:
-    return pytest.mark.parametrize("address", addresses, ids=lambda one: one.pattern.name or one.route)
+    return pytest.mark.parametrize(
+        "address", addresses, ids=lambda address: address.pattern.name or address.route
+    )
 
 
 class World:
-    """One living object for every kind of argument that an address has."""
+    """One object for every kind of URL argument."""
 
     def __init__(self) -> None:
         self.project = make_project("flowers", images=1, with_files=True)
@@ -85,7 +89,7 @@ class World:
 
     def argument(self, name: str) -> object:
         image = self.project.images.first()
-        found = {
+        arguments = {
             "project_id": lambda: self.project.pk,
             "team_id": lambda: self.project.team_id,
             "user_id": lambda: make_user("bob").pk,
@@ -106,9 +110,9 @@ class World:
             "call_id": self._call,
             "batch_id": lambda: self._batch().pk,
         }
-        if name not in found:
+        if name not in arguments:
             pytest.fail(f"An address has the argument “{name}”: give tests/test_access.py an object for it.")
-        return found[name]()
+        return arguments[name]()
 
     def url(self, address: Address) -> str:
         self.asked = address.route
@@ -123,8 +127,8 @@ class World:
         return version.name
 
     def _evaluated(self) -> EvaluatedImage:
-        """An image that the version predicted; there is no model to explain it."""
-        found, _ = EvaluatedImage.objects.get_or_create(
+        """An image evaluated by the version, without a model."""
+        evaluated, _ = EvaluatedImage.objects.get_or_create(
             training_version=self.version,
             image=self.project.images.first(),
             defaults={
@@ -135,10 +139,10 @@ class World:
                 "is_correct": False,
             },
         )
-        return found
+        return evaluated
 
     def _candidate_place(self) -> int:
-        """A candidate that was not chosen; its weights are not there."""
+        """A candidate that was not chosen, without weights."""
         self.version.candidates.get_or_create(
             place=1, defaults={"network": "lite0", "resolution": 224, "recipe": "linear head"}
         )
@@ -166,7 +170,7 @@ class World:
         )
 
     def _batch(self) -> Batch:
-        """Completed, with its answers."""
+        """A completed batch with results."""
         batch = Batch.objects.create(
             service=self.service, training_version=self.version, name="a.zip", status=Batch.Status.COMPLETED
         )
@@ -175,7 +179,7 @@ class World:
         return batch
 
     def _call(self) -> UUID:
-        """A picture that the service collected."""
+        """A collected call with its picture."""
         name = f"services/{uuid4()}"
         default_storage.save(name, ContentFile(colour_picture("red")))
         call = CollectedCall(
@@ -205,26 +209,27 @@ def browser(person: str) -> Client:
 
 
 def owner(address: Address) -> Client:
-    """Who has exactly the role that the mark asks for."""
+    """A client with exactly the role that the view needs."""
     return browser(PEOPLE[address.access.role or Role.MANAGER])
 
 
 def test_every_view_says_who_may_see_it() -> None:
-    unmarked = [one.route for one in ADDRESSES if one not in MARKED]
+    unmarked = [address.route for address in ADDRESSES if address not in MARKED]
     assert unmarked == [], (
         "mark them with projects.access: @project_page(role), @team_page(role), @signed_in, @public"
     )
 
 
 def test_every_address_has_a_name() -> None:
-    assert [one.route for one in ADDRESSES if not one.pattern.name] == []
+    assert [address.route for address in ADDRESSES if not address.pattern.name] == []
 
 
 def test_what_belongs_to_a_team_is_marked_so() -> None:
     loose = [
-        one.route
-        for one in MARKED
-        if {"project_id", "team_id"} & set(one.arguments) and one.access.kind not in ("team", "project")
+        address.route
+        for address in MARKED
+        if {"project_id", "team_id"} & set(address.arguments)
+        and address.access.kind not in ("team", "project")
     ]
     assert loose == []
 
@@ -281,7 +286,7 @@ def test_what_was_deleted_is_gone_for_everybody(address: Address, world: World) 
     assert owner(address).get(url).status_code == 404
 
 
-@each([one for one in OF_A_TEAM if "number" in one.arguments])
+@each([address for address in OF_A_TEAM if "number" in address.arguments])
 def test_a_version_that_was_deleted_is_gone(address: Address, world: World) -> None:
     url = world.url(address)
     TrainingVersion.objects.update(deleted_at=timezone.now())
@@ -290,9 +295,9 @@ def test_a_version_that_was_deleted_is_gone(address: Address, world: World) -> N
     assert 404 in answers and answers <= {404, 405}
 
 
-@each([one for one in OF_A_TEAM if set(one.arguments) - {"project_id", "team_id", "name"}])
+@each([address for address in OF_A_TEAM if set(address.arguments) - {"project_id", "team_id", "name"}])
 def test_nothing_of_one_project_is_reached_through_another(address: Address, world: World) -> None:
-    """Mallory's own project and team open for her; Alice's image, label or service in them do not."""
+    """Mallory may open her own project and team, but not Alice's image, label or service through them."""
     url = world.url(address)
     team = make_user("mallory").memberships.get().team
     own = make_project("own", team=team, labels=0)

@@ -1,4 +1,4 @@
-"""Rules of the house that a machine can look after."""
+"""House rules that a test can check."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from exeml_site.lib.jobs import NamedJob
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = [
     path for path in sorted((ROOT / "templates").rglob("*.html")) if path.parent.name != "admin"
-]  # the admin's are built as Django builds its own
+]  # those follow Django's own admin templates
 STYLESHEETS = sorted((ROOT / "static/css").rglob("*.css"))
 LONGEST_LINE = 120
 WHOLE_PAGES = {"base.html", "400.html", "403.html", "403_csrf.html", "404.html", "500.html"}
@@ -40,13 +40,13 @@ def without_comments(path: Path) -> str:
 
 
 def read_variables() -> set[str]:
-    """The product's names in the environment, where the code that runs asks for them."""
-    found: set[str] = set()
+    """Environment variables that the code reads."""
+    names: set[str] = set()
     for path in (ROOT / "exeml_site").rglob("*.py"):
         for line in path.read_text().splitlines():
             if "environ" in line or "_env_" in line:
-                found.update(VARIABLE.findall(line))
-    return found
+                names.update(VARIABLE.findall(line))
+    return names
 
 
 def test_every_setting_stands_in_the_readme() -> None:
@@ -63,13 +63,13 @@ def test_the_readme_names_no_setting_that_nothing_reads() -> None:
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     )
-    named = set(re.findall(r"`(EXEML_[A-Z0-9_]+)`", (ROOT / "README.md").read_text()))
-    assert [name for name in sorted(named) if name not in code] == []
+    documented = set(re.findall(r"`(EXEML_[A-Z0-9_]+)`", (ROOT / "README.md").read_text()))
+    assert [name for name in sorted(documented) if name not in code] == []
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=names)
 def test_a_template_holds_no_style_and_no_script(path: Path) -> None:
-    """The Content-Security-Policy would silently stop them."""
+    """The Content-Security-Policy would block them silently."""
     text = without_comments(path)
     assert not re.search(r"<[^>]*\sstyle\s*=", text), "an inline style"
     assert not re.search(r"<[^>]*\son[a-z]+\s*=", text), "an inline handler"
@@ -80,8 +80,8 @@ def test_a_template_holds_no_style_and_no_script(path: Path) -> None:
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=names)
 def test_a_template_loads_nothing_from_elsewhere(path: Path) -> None:
-    found = re.findall(r"""(?:src|href|action)\s*=\s*["']((?:https?:)?//[^"']+)""", without_comments(path))
-    assert found == []
+    urls = re.findall(r"""(?:src|href|action)\s*=\s*["']((?:https?:)?//[^"']+)""", without_comments(path))
+    assert urls == []
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=names)
@@ -135,13 +135,13 @@ def test_every_job_is_a_function(name: str) -> None:
 
 
 def test_jobs_are_named_where_they_are_enqueued() -> None:
-    """By the clock, after an event, or under the dotted name of an earlier version."""
-    named = {
+    """Periodic, after an event, or under the dotted name of an earlier version."""
+    jobs = {
         *(job.name for job in PERIODIC_JOBS),
         *(name for names in settings.JOBS_AFTER.values() for name in names),
         *settings.FORMER_JOBS.values(),
     }
-    assert named <= set(settings.JOBS)
+    assert jobs <= set(settings.JOBS)
 
 
 def test_a_job_of_an_earlier_version_runs_the_function_of_today() -> None:
@@ -156,20 +156,20 @@ def test_no_check_complains() -> None:
 
 
 def addresses_of_the_queues() -> list[str]:
-    """The addresses below /admin/rq/, with a number where they want one."""
+    """The URLs below /admin/rq/, with placeholder arguments."""
     values = {"int": 0, "str": "x", "path": "x"}
-    found = []
+    urls = []
     for pattern in get_resolver("django_rq.urls").url_patterns:
         assert isinstance(pattern, URLPattern)
         kinds = {name: type(kind).__name__.lower() for name, kind in pattern.pattern.converters.items()}
         arguments = {name: next(v for k, v in values.items() if k in kind) for name, kind in kinds.items()}
-        found.append(reverse(f"django_rq:{pattern.name}", kwargs=arguments))
-    return sorted(set(found))
+        urls.append(reverse(f"django_rq:{pattern.name}", kwargs=arguments))
+    return sorted(set(urls))
 
 
 @pytest.mark.parametrize("url", addresses_of_the_queues())
 def test_the_pages_of_the_queues_are_the_operators_alone(url: str, alice: Client) -> None:
-    """Redis does not run here: an answer other than the refusal would have asked it."""
+    """Redis does not run in tests, so any answer other than the refusal would be an error."""
     answer = alice.get(url)
     if answer.status_code == 403:
         return
@@ -181,7 +181,7 @@ def test_the_pages_of_the_queues_are_the_operators_alone(url: str, alice: Client
 
 
 def test_who_deletes_a_row_finds_what_refers_to_it_by_an_index() -> None:
-    """Else every row of the other table is read, for each that is deleted. People are deleted seldom."""
+    """Without an index each deletion reads the whole referring table. Users are excepted: rarely deleted."""
     slow = []
     for model in [
         *apps.get_app_config("projects").get_models(),

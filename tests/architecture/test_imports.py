@@ -1,4 +1,4 @@
-"""The arrows of the design, read from the imports of every module."""
+"""Rules on imports, checked for every module."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("exeml_site", "projects", "training")
 HEAVY = ("torch", "torchvision", "timm", "openvino", "onnxruntime", "sklearn", "matplotlib")
-LONGEST_FILE = 400
-MOST_MODULES = 15  # of a folder
+MAX_LINES = 400
+MAX_MODULES = 15  # per folder
 
 # Packages that may run the engine; everything else outside it knows only its plain, torch-free modules.
 RUN_THE_ENGINE = (
@@ -48,7 +48,9 @@ class Import:
         return any(self.name == package or self.name.startswith(f"{package}.") for package in packages)
 
     def is_from(self, *packages: str) -> bool:
-        return any(self.importer == one or self.importer.startswith(f"{one}.") for one in packages)
+        return any(
+            self.importer == package or self.importer.startswith(f"{package}.") for package in packages
+        )
 
     def __str__(self) -> str:
         return f"{self.importer}:{self.line} imports {self.name}"
@@ -62,7 +64,7 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 def imports_of(module: str, path: Path) -> Iterator[Import]:
-    """Every import, also those within functions; `from a import b` counts as a and as a.b."""
+    """All imports, also within functions; `from a import b` counts as a and as a.b."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -74,18 +76,18 @@ def imports_of(module: str, path: Path) -> Iterator[Import]:
 
 
 MODULES = dict(modules())
-IMPORTS = [one for module, path in MODULES.items() for one in imports_of(module, path)]
+IMPORTS = [imported for module, path in MODULES.items() for imported in imports_of(module, path)]
 
 
 def module_of(name: str) -> str:
-    """The module that an imported name lies in: `training.engine.Report` is training.engine's."""
+    """The module of an imported name: `training.engine` for `training.engine.Report`."""
     while name not in MODULES and "." in name:
         name = name.rpartition(".")[0]
     return name
 
 
 def refused(*wrong: Import) -> str:
-    return "\n".join(str(one) for one in wrong)
+    return "\n".join(str(imported) for imported in wrong)
 
 
 # Floors of the house, the lowest first. A module imports from its own package and from lower floors.
@@ -143,8 +145,8 @@ def test_imports_point_down() -> None:
     for imported in IMPORTS:
         if not imported.is_of(*OURS) or imported.importer in COMPOSITION:
             continue
-        here, there = package_of(imported.importer), package_of(module_of(imported.name))
-        if here != there and FLOOR_OF[here] <= FLOOR_OF[there]:
+        importer, target = package_of(imported.importer), package_of(module_of(imported.name))
+        if importer != target and FLOOR_OF[importer] <= FLOOR_OF[target]:
             wrong.append(imported)
     assert not wrong, refused(*wrong)
 
@@ -169,20 +171,20 @@ def test_no_import_goes_in_a_circle() -> None:
 def test_a_folder_holds_at_most_fifteen_modules(folder: Path) -> None:
     modules = [path for path in folder.glob("*.py") if path.name != "__init__.py"]
     if folder.name != "migrations":
-        assert len(modules) <= MOST_MODULES
+        assert len(modules) <= MAX_MODULES
 
 
 def test_projects_never_import_training() -> None:
-    wrong = [one for one in IMPORTS if one.is_from("projects") and one.is_of("training")]
+    wrong = [imported for imported in IMPORTS if imported.is_from("projects") and imported.is_of("training")]
     assert not wrong, refused(*wrong)
 
 
 def test_the_engine_knows_neither_django_nor_anything_of_ours() -> None:
     wrong = [
-        one
-        for one in IMPORTS
-        if one.is_from("training.engine")
-        and (one.is_of("django", "rq", "django_rq", *OURS) and not one.is_of("training.engine"))
+        imported
+        for imported in IMPORTS
+        if imported.is_from("training.engine")
+        and (imported.is_of("django", "rq", "django_rq", *OURS) and not imported.is_of("training.engine"))
     ]
     assert not wrong, refused(*wrong)
 
@@ -190,20 +192,20 @@ def test_the_engine_knows_neither_django_nor_anything_of_ours() -> None:
 def test_models_import_no_views_forms_or_jobs() -> None:
     upper = ("views", "forms", "admin", "urls", "jobs", "versions", "serving", "assist", "engine")
     wrong = [
-        one
-        for one in IMPORTS
-        if one.is_from("projects.models", "training.models")
-        and one.is_of(*(f"{package}.{name}" for package in OURS for name in upper))
+        imported
+        for imported in IMPORTS
+        if imported.is_from("projects.models", "training.models")
+        and imported.is_of(*(f"{package}.{name}" for package in OURS for name in upper))
     ]
     assert not wrong, refused(*wrong)
 
 
 def test_views_and_forms_import_neither_the_engine_nor_torch() -> None:
     wrong = [
-        one
-        for one in IMPORTS
-        if any(part in ("views", "forms", "admin", "templatetags") for part in one.importer.split("."))
-        and one.is_of("training.engine", "training.jobs", *HEAVY)
+        imported
+        for imported in IMPORTS
+        if any(part in ("views", "forms", "admin", "templatetags") for part in imported.importer.split("."))
+        and imported.is_of("training.engine", "training.jobs", *HEAVY)
     ]
     assert not wrong, refused(*wrong)
 
@@ -211,24 +213,36 @@ def test_views_and_forms_import_neither_the_engine_nor_torch() -> None:
 def test_actions_import_no_views_and_no_forms() -> None:
     upper = ("views", "forms", "admin", "urls")
     wrong = [
-        one
-        for one in IMPORTS
-        if not any(part in upper for part in one.importer.split("."))
-        and one.is_of(*(f"{package}.{name}" for package in ("projects", "training") for name in upper))
+        imported
+        for imported in IMPORTS
+        if not any(part in upper for part in imported.importer.split("."))
+        and imported.is_of(*(f"{package}.{name}" for package in ("projects", "training") for name in upper))
     ]
     assert not wrong, refused(*wrong)
 
 
 def test_only_jobs_assist_inference_and_download_run_the_engine() -> None:
-    outside = [one for one in IMPORTS if one.is_of("training.engine") and not one.is_from("training.engine")]
-    wrong = [one for one in outside if not one.is_from(*RUN_THE_ENGINE) and module_of(one.name) not in PLAIN]
+    outside = [
+        imported
+        for imported in IMPORTS
+        if imported.is_of("training.engine") and not imported.is_from("training.engine")
+    ]
+    wrong = [
+        imported
+        for imported in outside
+        if not imported.is_from(*RUN_THE_ENGINE) and module_of(imported.name) not in PLAIN
+    ]
     assert not wrong, refused(*wrong)
 
 
 def test_torch_and_openvino_are_imported_by_the_engine_alone() -> None:
     engines = ("torch", "torchvision", "timm", "openvino", "onnxruntime")
     kit = "training.serving.download.kit"  # goes into an archive and runs elsewhere
-    wrong = [one for one in IMPORTS if one.is_of(*engines) and not one.is_from("training.engine", kit)]
+    wrong = [
+        imported
+        for imported in IMPORTS
+        if imported.is_of(*engines) and not imported.is_from("training.engine", kit)
+    ]
     assert not wrong, refused(*wrong)
 
 
@@ -237,11 +251,11 @@ def test_a_file_is_short_enough_to_be_read(module: str) -> None:
     if ".migrations." in module:
         return
     lines = len(MODULES[module].read_text().splitlines())
-    assert lines <= LONGEST_FILE, f"{module} has {lines} lines: split it by subject"
+    assert lines <= MAX_LINES, f"{module} has {lines} lines: split it by subject"
 
 
 def run_fresh(code: str) -> str:
-    """What a fresh interpreter prints: this one has imported half the world."""
+    """Output of a fresh interpreter, since this one has imported most modules already."""
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
     )

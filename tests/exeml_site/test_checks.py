@@ -1,4 +1,4 @@
-"""Settings that contradict each other are named, with a hint."""
+"""System checks report contradictory settings, with a hint."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from training.models import InstanceFlavor
 
 
 def found(databases: list[str] | None = None) -> list[str]:
-    complaints = [one for one in run_checks(databases=databases) if str(one.id).startswith("exeml.")]
-    assert all(one.hint for one in complaints)
-    return [str(one.id) for one in complaints]
+    complaints = [
+        message for message in run_checks(databases=databases) if str(message.id).startswith("exeml.")
+    ]
+    assert all(message.hint for message in complaints)
+    return [str(message.id) for message in complaints]
 
 
 def test_a_redis_url_of_another_kind(settings: object) -> None:

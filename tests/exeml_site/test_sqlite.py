@@ -86,8 +86,8 @@ def test_many_write_at_once_and_none_is_turned_away(connections: ConnectionHandl
             connections["default"].close()
 
     threads = [in_thread(lambda by=by: work(by)) for by in range(8)]
-    for one in threads:
-        one.join(60)
+    for thread in threads:
+        thread.join(60)
     assert not problems and count(connections) == 160
 
 

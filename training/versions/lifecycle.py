@@ -18,6 +18,7 @@ from django.db.models import F, Max, Q
 from django.utils import timezone
 
 from exeml_site.lib import storage
+from exeml_site.lib.errors import Refused
 from projects.models import DatasetVersion, Project
 from training.models import Candidate, InstanceFlavor, Service, Status, TrainingVersion
 from training.models.version import FINAL, TrainingVersionQuerySet
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 MAX_NUMBER_RETRIES = 10
 
 
-class TrainingRefused(Exception):
+class TrainingRefused(Refused):
     """The state of the version or the project forbids the action; the message is a sentence for the user."""
 
 

@@ -1,4 +1,4 @@
-"""Files of the default storage: whole, local, and gone when their folder goes."""
+"""Files of the default storage: atomic writes, local paths, deletion with their folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from exeml_site.lib import storage
 
 
 class FarStorage(FileSystemStorage):
-    """A storage without paths of this machine, as S3 is."""
+    """A storage without local paths, as S3."""
 
     def path(self, name: str) -> str:
         raise NotImplementedError
@@ -28,11 +28,13 @@ class FarStorage(FileSystemStorage):
         return File(open(Path(self.location) / name, mode))
 
     def exists(self, name: str) -> bool:
-        return False  # a name is written over, as S3 does here
+        return False  # saving replaces an existing file, as S3 does
 
     def listdir(self, path: str):
-        inside = list((Path(self.location) / path).iterdir())
-        return [one.name for one in inside if one.is_dir()], [one.name for one in inside if one.is_file()]
+        entries = list((Path(self.location) / path).iterdir())
+        return [entry.name for entry in entries if entry.is_dir()], [
+            entry.name for entry in entries if entry.is_file()
+        ]
 
     def delete(self, name: str) -> None:
         (Path(self.location) / name).unlink()
@@ -70,7 +72,7 @@ def test_saving_again_takes_the_place_and_leaves_no_parts(tmp_path: Path) -> Non
     storage.save_whole("a/b.txt", b"old")
     storage.save_whole("a/b.txt", io.BytesIO(b"new"))
 
-    assert [one.name for one in (tmp_path / "files/a").iterdir()] == ["b.txt"]
+    assert [path.name for path in (tmp_path / "files/a").iterdir()] == ["b.txt"]
     assert storage.local_path("a/b.txt").read_bytes() == b"new"
 
 
@@ -83,7 +85,7 @@ def test_a_write_that_breaks_off_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="disk gone"):
         storage.save_whole("a/b.txt", Broken(b"new"))
 
-    assert [one.name for one in (tmp_path / "files/a").iterdir()] == ["b.txt"]
+    assert [path.name for path in (tmp_path / "files/a").iterdir()] == ["b.txt"]
     assert storage.local_path("a/b.txt").read_bytes() == b"old"
 
 

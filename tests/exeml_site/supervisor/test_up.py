@@ -1,4 +1,4 @@
-"""`python manage.py up`, the real one: web, workers, cron and Redis in a folder of their own."""
+"""The real `python manage.py up`: web, workers, cron and Redis in a temporary data folder."""
 
 from __future__ import annotations
 
@@ -45,16 +45,16 @@ def processes_over(folder: Path) -> dict[int, str]:
 
     Redis writes its title over its environment, and the title names the socket in the folder.
     """
-    mark = f"EXEML_DATA={folder}".encode()
-    found = {}
+    variable = f"EXEML_DATA={folder}".encode()
+    processes = {}
     for process in Path("/proc").glob("[0-9]*"):
         try:
             line = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if str(folder) in line or mark in (process / "environ").read_bytes().split(b"\0"):
-                found[int(process.name)] = line
+            if str(folder) in line or variable in (process / "environ").read_bytes().split(b"\0"):
+                processes[int(process.name)] = line
         except OSError:
             continue
-    return found
+    return processes
 
 
 def wait_until(is_so: Callable[[], object], seconds: float = 20) -> bool:
@@ -71,16 +71,16 @@ def pid_of(product: Product, part: str) -> int | None:
 
 
 def printed_password(product: Product) -> str:
-    """The pages may answer a moment before the block with the password is printed."""
+    """Wait for the block with the password, which is printed just after the pages answer."""
     line = re.compile(r"^ *Password +(\S+) +\(shown this once", re.MULTILINE)
     wait_until(lambda: line.search(product.log.read_text()))
-    found = line.search(product.log.read_text())
-    assert found, product.log.read_text()
-    return found[1]
+    match = line.search(product.log.read_text())
+    assert match, product.log.read_text()
+    return match[1]
 
 
 def refused_up(**environment: str) -> str:
-    """What another `up` says that cannot start."""
+    """Output of another `up`, which cannot start."""
     done = subprocess.run(
         [sys.executable, "manage.py", "up"],
         cwd=ROOT,
@@ -176,12 +176,12 @@ def test_a_part_that_dies_is_started_again(product: Product) -> None:
 
 
 def begin_long_job(product: Product) -> int:
-    """A job as long as a training on the training worker; the process that runs it."""
+    """Start a long job on the training worker; return the process id that runs it."""
     Queue("cpu", connection=connection(product)).enqueue("time.sleep", 600)
     assert wait_until(lambda: pid_of(product, "main_work_horse"))
     pid = pid_of(product, "main_work_horse")
     assert pid
-    time.sleep(1.5)  # it ties itself to its worker once Django is there
+    time.sleep(1.5)  # the process sets its parent-death signal once Django is loaded
     return pid
 
 
@@ -217,7 +217,7 @@ def test_an_odd_port_is_named(port: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")  # below a file not even root can write
+    (tmp_path / "file").write_text("")  # not even root can write below a file
     folder = tmp_path / "file" / "data"
     said = refused_up(EXEML_DATA=str(folder), PORT=str(free_port()))
     assert f"The data folder {folder} cannot be written" in said
@@ -241,7 +241,7 @@ def test_a_data_folder_with_a_long_name_gets_a_short_socket(tmp_path: Path) -> N
 
 def test_ctrl_c_ends_every_process_and_the_next_start_goes_on(product: Product) -> None:
     password = printed_password(product)
-    begin_long_job(product)  # which nobody waits for
+    begin_long_job(product)  # `up` does not wait for it
     product.process.send_signal(signal.SIGINT)
     assert product.process.wait(20) == 0
     assert processes_over(product.folder) == {}
@@ -262,6 +262,6 @@ def test_no_process_outlives_a_supervisor_that_was_killed(product: Product) -> N
     begin_long_job(product)
     os.kill(product.process.pid, signal.SIGKILL)
     product.process.wait()
-    # A worker ends its slice of embeddings first, which takes long beside other tests.
+    # A worker finishes its chunk of embeddings first, which takes long beside other tests.
     wait_until(lambda: not processes_over(product.folder), 120)
     assert processes_over(product.folder) == {}

@@ -1,4 +1,4 @@
-"""Dataset versions: their page, the report of leaks, what differs, and the labels as they were."""
+"""Dataset versions: page, data leakage, differences, and restoring labels."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def label(project: Project, number: int, name: str) -> None:
     actions.apply(project, [image.pk], add=[name], by=make_user("bob"))
 
 
-# --- leaks ---
+# --- data leakage ---
 
 
 def test_what_a_random_split_leaks_is_what_simulations_leak() -> None:
@@ -69,23 +69,23 @@ def test_copies_that_stay_together_are_told_with_what_was_prevented(project: Pro
 
 def test_a_leak_that_cannot_be_helped_is_named(project: Project, vera: Client) -> None:
     images = list(Image.objects.filter(project=project, annotations__label__name="label-0"))
-    Image.objects.filter(pk__in=[one.pk for one in images]).update(duplicate_group=images[0].pk)
+    Image.objects.filter(pk__in=[image.pk for image in images]).update(duplicate_group=images[0].pk)
     version = publish(project, "V001")
     leaking = version.split["leaking"]
-    assert leaking and set(leaking) <= {one.pk for one in images}
+    assert leaking and set(leaking) <= {image.pk for image in images}
     assert Image.objects.get(pk=leaking[0]).split == Split.EVAL
     assert f"Here <strong>{len(leaking)}</strong> ha" in html_of(vera.get(page_of(version)))
 
 
 @pytest.mark.parametrize(
-    ("searched", "words"),
+    ("searched", "text"),
     [("20:20", "No image has a duplicate"), ("", "Duplicates were not searched for")],
 )
 def test_where_copies_were_not_looked_for_the_page_says_so(
-    project: Project, vera: Client, searched: str, words: str
+    project: Project, vera: Client, searched: str, text: str
 ) -> None:
     Project.objects.filter(pk=project.pk).update(duplicates_searched=searched)
-    assert words in html_of(vera.get(page_of(publish(project, "V001"))))
+    assert text in html_of(vera.get(page_of(publish(project, "V001"))))
 
 
 # --- the ratio ---
@@ -100,11 +100,11 @@ def test_a_new_ratio_holds_for_new_images_and_the_page_says_what_that_means(
     preview = readiness.preview_split(project, Decimal("0.5"))
     version = publish(project, "V002", "0.5")
     assert (version.split["new_train"], version.split["new_eval"]) == (5, 5)
-    words = leakage.ratio_note(version.split, version.training_ratio)
-    assert words == preview.ratio_note
-    assert words.startswith("20 images kept their split from earlier versions (0.80 for training)")
-    assert "only the 10 new ones could be split by 0.5" in words and "0.70 of the images" in words
-    assert words in html_of(vera.get(page_of(version)))
+    note = leakage.ratio_note(version.split, version.training_ratio)
+    assert note == preview.ratio_note
+    assert note.startswith("20 images kept their split from earlier versions (0.80 for training)")
+    assert "only the 10 new ones could be split by 0.5" in note and "0.70 of the images" in note
+    assert note in html_of(vera.get(page_of(version)))
 
 
 def test_the_same_ratio_again_needs_no_words(project: Project) -> None:
@@ -121,8 +121,8 @@ def test_images_that_come_one_by_one_do_not_drift_to_one_side() -> None:
     for version in range(40):
         images.append(LabeledImage(version, f"{version:064x}", ("a",)))
         sides = split.split(images, Decimal("0.8"), "x").splits
-        images = [LabeledImage(one.id, one.sha256, one.labels, sides[one.id]) for one in images]
-    counted = [one.split for one in images]
+        images = [LabeledImage(image.id, image.sha256, image.labels, sides[image.id]) for image in images]
+    counted = [image.split for image in images]
     assert (counted.count(TRAIN), counted.count(EVAL)) == (32, 8)
 
 
@@ -136,12 +136,12 @@ def test_the_page_counts_people_labels_and_measures(project: Project, vera: Clie
     portrait = statistics.statistics_of(version)
     assert portrait["people"] == [["unknown", 19], ["bob", 1]]
     assert set(portrait["measures"]) == {"size", "brightness", "sharpness"}
-    for one in portrait["measures"].values():
-        assert (sum(one["TRAIN"]), sum(one["EVAL"])) == (version.train_count, version.eval_count)
+    for measure in portrait["measures"].values():
+        assert (sum(measure["TRAIN"]), sum(measure["EVAL"])) == (version.train_count, version.eval_count)
     html = html_of(vera.get(page_of(version)))
     assert "label-0" in html and "Brightness" in html and ">bob<" in html
     version.refresh_from_db()
-    assert version.statistics == portrait  # painted once
+    assert version.statistics == portrait  # computed once
 
 
 def test_the_manifest_is_downloaded_byte_for_byte(project: Project, vera: Client) -> None:
@@ -178,12 +178,12 @@ def test_differences_name_what_was_added_removed_and_relabeled(project: Project,
     actions.delete_images(project, [gone.pk], make_user("bob"))
     fresh = make_image(project, 500, [project.labels.first()])
     second = publish(project, "V002")
-    found = compare.differences(first, second)
-    assert [one.image_id for one in found.added] == [fresh.pk]
-    assert [one.image_id for one in found.removed] == [gone.pk]
-    (relabeled,) = found.relabeled
+    differences = compare.differences(first, second)
+    assert [difference.image_id for difference in differences.added] == [fresh.pk]
+    assert [difference.image_id for difference in differences.removed] == [gone.pk]
+    (relabeled,) = differences.relabeled
     assert (relabeled.before.labels, relabeled.after.labels) == (("label-0",), ("label-1",))
-    assert not found.moved
+    assert not differences.moved
     html = html_of(vera.get(page_of(second, "dataset_differences") + "?from=V001&kind=relabeled"))
     assert "picture-0.png" in html and "<del>label-0</del>" in html
 
@@ -196,12 +196,12 @@ def test_two_alike_versions_differ_in_nothing(project: Project) -> None:
 
 
 def labels_of(project: Project) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = {}
-    for name, one in Annotation.objects.filter(image__project=project).values_list(
+    labels: dict[str, set[str]] = {}
+    for name, label in Annotation.objects.filter(image__project=project).values_list(
         "image__name", "label__name"
     ):
-        found.setdefault(name, set()).add(one)
-    return found
+        labels.setdefault(name, set()).add(label)
+    return labels
 
 
 def test_labels_come_back_as_they_were_and_the_history_takes_that_back(

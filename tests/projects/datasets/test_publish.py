@@ -1,4 +1,4 @@
-"""Publishing: when a project may be published, what the split will be, and the immutable version."""
+"""Publishing: readiness, preview of the split, and the immutable version."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def reserve(project: Project, name: str = "V001", ratio: str = "0.8") -> Dataset
     )
 
 
-# --- may it be published ---
+# --- readiness ---
 
 
 def test_two_labels_with_five_images_each_are_enough() -> None:
@@ -95,7 +95,7 @@ def test_readiness_takes_the_same_queries_whatever_the_labels(django_assert_num_
         readiness(project)
 
 
-# --- what the split will be ---
+# --- preview ---
 
 
 @pytest.mark.parametrize("is_multi_label", [False, True])
@@ -105,7 +105,7 @@ def test_the_preview_is_what_publishing_does(is_multi_label: bool) -> None:
     for seed in range(100, 109):
         make_image(project, seed, [project.labels.first()])
 
-    expected = {one.label: {"TRAIN": one.train, "EVAL": one.eval} for one in preview(project, RATIO)}
+    expected = {row.label: {"TRAIN": row.train, "EVAL": row.eval} for row in preview(project, RATIO)}
     version = reserve(project)
     publish(version)
 
@@ -120,7 +120,7 @@ def test_the_preview_takes_two_queries_whatever_the_number_of_images(django_asse
         preview(project, RATIO)
 
 
-# --- the deed ---
+# --- publishing ---
 
 
 def test_publishing_writes_sides_manifest_and_counts() -> None:
@@ -182,7 +182,7 @@ def test_every_label_of_an_image_is_in_the_manifest() -> None:
 
     publish(version)
 
-    (entry,) = [one for one in read_entries(version) if one.image_id == both.pk]
+    (entry,) = [sample for sample in read_entries(version) if sample.image_id == both.pk]
     assert entry.labels == ("label-0", "label-1")
 
 
@@ -193,9 +193,9 @@ def test_the_samples_are_read_back() -> None:
 
     samples = read_entries(version)
 
-    assert {one.image_id for one in samples} == set(project.images.values_list("pk", flat=True))
-    assert [one.usage for one in samples].count("EVAL") == 2
-    assert all(len(one.labels) == 1 for one in samples)
+    assert {sample.image_id for sample in samples} == set(project.images.values_list("pk", flat=True))
+    assert [sample.usage for sample in samples].count("EVAL") == 2
+    assert all(len(sample.labels) == 1 for sample in samples)
 
 
 def test_a_manifest_that_was_changed_is_refused() -> None:
@@ -248,7 +248,7 @@ def test_publishing_takes_little_memory_and_few_queries(django_assert_max_num_qu
 
 
 def test_images_that_got_their_side_meanwhile_are_published_with_it() -> None:
-    """Another publishing ends between the reading and the writing of this one: it is done again."""
+    """Another publication ends between reading and writing of this one, which starts again."""
     project = make_project(labels=2, images=5)
     version, other = reserve(project, "V001"), reserve(project, "V002", "0.5")
     with dataset_publish._draft(version) as stale:
@@ -271,11 +271,16 @@ def test_copies_are_published_on_one_side_and_the_preview_knows() -> None:
         )
         for start in range(0, 10, 2):
             project.images.filter(pk__in=ids[start : start + 2]).update(duplicate_group=ids[start])
-    told = preview_split(project, RATIO)
+    expected_split = preview_split(project, RATIO)
     version = reserve(project, "V001", "0.8")
     publish(version)
     version.refresh_from_db()
     for group in set(project.images.values_list("duplicate_group", flat=True)):
         assert len(set(project.images.filter(duplicate_group=group).values_list("split", flat=True))) == 1
-    assert (told.train, told.eval, told.groups, told.torn) == (16, 4, 10, 0)
+    assert (expected_split.train, expected_split.eval, expected_split.groups, expected_split.torn) == (
+        16,
+        4,
+        10,
+        0,
+    )
     assert (version.train_count, version.eval_count) == (16, 4)

@@ -1,4 +1,4 @@
-"""The manifest format: what is written, and what real exported files are forgiven."""
+"""The manifest format: strict writing, and reading that accepts variants of real files."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def one(**sample: object) -> Entry:
 
 
 def labeled(**annotation: object) -> EntryLabel:
-    (mark,) = one(
+    (entry_label,) = one(
         annotation=[{"type": "modelarts/image_classification", "name": "roses"} | annotation]
     ).entry_labels
-    return mark
+    return entry_label
 
 
 def test_a_line_is_compact_json_with_the_documented_keys() -> None:
@@ -129,9 +129,11 @@ def test_annotations_of_other_tasks_are_passed_over(task: str | None) -> None:
 
 
 def test_underscores_are_read_as_hyphens() -> None:
-    mark = labeled(annotated_by="human/anna", creation_time="2025-03-02 09:14:07", hard_coefficient="0.5")
+    entry_label = labeled(
+        annotated_by="human/anna", creation_time="2025-03-02 09:14:07", hard_coefficient="0.5"
+    )
 
-    assert mark == EntryLabel("roses", "human/anna", "2025-03-02 09:14:07", hard_coefficient=0.5)
+    assert entry_label == EntryLabel("roses", "human/anna", "2025-03-02 09:14:07", hard_coefficient=0.5)
 
 
 def test_a_property_that_is_text_is_passed_over() -> None:

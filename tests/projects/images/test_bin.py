@@ -1,4 +1,4 @@
-"""Images go for good when their time in the bin is over."""
+"""Images are deleted permanently when their time in the bin is over."""
 
 from __future__ import annotations
 

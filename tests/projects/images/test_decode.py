@@ -1,4 +1,4 @@
-"""What a file must be to be taken, and that people see what the network sees."""
+"""Accepted files, and that people see the same pixels as the network."""
 
 from __future__ import annotations
 

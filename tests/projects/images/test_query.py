@@ -1,4 +1,4 @@
-"""Which images an address shows, in which order, and paging through it by key."""
+"""Images and order of a query string, and paging by key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def project() -> Project:
-    """Twelve images: six labeled (three for each label), six that wait, four of these with a suggestion."""
+    """Twelve images: six labeled (three per label) and six unlabeled, four of these with a suggestion."""
     made = make_project(labels=2, images=3, unlabeled=6)
     first, second = made.labels.all()
     waiting = list(made.images.unlabeled().order_by("pk"))
@@ -57,7 +57,7 @@ def test_each_filter_leaves_the_images_it_names(project: Project) -> None:
     Assignment.objects.create(image_id=some[1], user=bob)
     day = (timezone.now() - timedelta(days=9)).date()
     labeled = ids(project.images.labeled())
-    for address, wanted in {
+    for address, expected in {
         f"label={first.pk}": ids(everything.filter(annotations__label=first)),
         f"tab=labeled&notlabel={first.pk}": ids(everything.filter(annotations__label=second)),
         "side=EVAL": set(some),
@@ -83,7 +83,7 @@ def test_each_filter_leaves_the_images_it_names(project: Project) -> None:
         "mine=1": {some[1]},
     }.items():
         address = address if address.startswith("tab=") else f"tab=all&{address}"
-        assert found(project, address, bob) == wanted, address
+        assert found(project, address, bob) == expected, address
 
 
 def test_copies_with_different_labels_are_found_and_those_with_one_are_not(project: Project) -> None:
@@ -132,10 +132,10 @@ def test_every_order_pages_there_and_back_without_gap_or_repetition(
         pages.append(grid_ids(response))
         seen += pages[-1]
         query = data_page.older_address
-    images = {one.pk: one for one in project.images.unlabeled()}
-    has_value = [one for one in images.values() if getattr(one, column) is not None]
-    wanted = sorted(has_value, key=lambda one: (getattr(one, column), one.pk), reverse=is_descending)
-    assert seen == [one.pk for one in wanted] and len(pages) >= 2
+    images = {image.pk: image for image in project.images.unlabeled()}
+    has_value = [image for image in images.values() if getattr(image, column) is not None]
+    expected = sorted(has_value, key=lambda image: (getattr(image, column), image.pk), reverse=is_descending)
+    assert seen == [image.pk for image in expected] and len(pages) >= 2
     for page in pages[-2::-1]:
         response = bob.get(f"{url}?{data_page.newer_address}")
         data_page = response.context["page"]
@@ -187,7 +187,7 @@ def test_the_tab_of_suggestions_begins_with_the_surest_and_counts_its_groups(
     order = [image.confidence for image in (Image.objects.get(pk=pk) for pk in grid_ids(response))]
     assert order == sorted(order, reverse=True) and len(order) == 4
     groups = response.context["page"].groups
-    assert [(one.label.name, one.count, one.confident_count) for one in groups] == [
+    assert [(group.label.name, group.count, group.confident_count) for group in groups] == [
         ("label-0", 3, 0),
         ("label-1", 1, 1),
     ]

@@ -1,4 +1,4 @@
-"""Neighbours of an image by its embedding."""
+"""Nearest neighbours of an image by its embedding."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def vectors() -> np.ndarray:
 def test_the_nearest_are_those_of_its_kind_itself_first(vectors: np.ndarray) -> None:
     project = make_project(labels=0, unlabeled=40)
     ids = embed(project, vectors)
-    found = similarity.nearest(project, ids[13], 10)
-    assert found[0] == ids[13] and set(found) == set(ids[10:20])
+    nearest = similarity.nearest(project, ids[13], 10)
+    assert nearest[0] == ids[13] and set(nearest) == set(ids[10:20])
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     exact = [ids[row] for row in np.argsort(-(unit @ unit[13]))[:10]]
-    assert found == exact
+    assert nearest == exact
 
 
 def test_deleted_images_and_those_of_other_projects_are_no_neighbours(vectors: np.ndarray) -> None:
     project, other = make_project(labels=0, unlabeled=40), make_project("other", labels=0, unlabeled=40)
     ids, strangers = embed(project, vectors), embed(other, vectors)
     project.images.filter(pk=ids[3]).update(deleted_at=timezone.now())
-    found = similarity.nearest(project, ids[0], 40)
-    assert ids[3] not in found and not set(found) & set(strangers) and len(found) == 39
+    nearest = similarity.nearest(project, ids[0], 40)
+    assert ids[3] not in nearest and not set(nearest) & set(strangers) and len(nearest) == 39
     assert similarity.nearest(project, strangers[0], 5) == []
 
 

@@ -1,4 +1,4 @@
-"""Uploads become images: file, thumbnail and row, or a sentence that says why not."""
+"""Uploads become images (file, thumbnail and row), or are rejected with a sentence."""
 
 from __future__ import annotations
 
@@ -71,7 +71,14 @@ def test_a_refused_file_stops_no_other_and_leaves_nothing_behind() -> None:
         file("also-good.jpg", picture_bytes(3, format="JPEG")),
     )
 
-    assert [one.status for one in outcomes] == ["added", "refused", "refused", "refused", "refused", "added"]
+    assert [outcome.status for outcome in outcomes] == [
+        "added",
+        "refused",
+        "refused",
+        "refused",
+        "refused",
+        "added",
+    ]
     assert outcomes[1].reason == "The file is empty."
     assert "a GIF picture" in outcomes[2].reason and "a web page" in outcomes[3].reason
     assert "damaged or truncated" in outcomes[4].reason
@@ -87,7 +94,7 @@ def test_the_size_limit_is_the_operators(settings: object) -> None:
 
     outcomes = add(make_project(labels=0), file("fits.png", fits), file("large.png", fits + b"x"))
 
-    assert [one.status for one in outcomes] == ["added", "refused"]
+    assert [outcome.status for outcome in outcomes] == ["added", "refused"]
     assert outcomes[1].reason == "The file is larger than 1 MB."
 
 
@@ -97,7 +104,7 @@ def test_an_exact_duplicate_is_named_and_skipped() -> None:
 
     outcomes = add(project, file("second.png", picture_bytes(1)), file("third.png", picture_bytes(1)))
 
-    assert [one.status for one in outcomes] == ["duplicate", "duplicate"]
+    assert [outcome.status for outcome in outcomes] == ["duplicate", "duplicate"]
     assert outcomes[0].reason == "The same picture as ‘first.png’, skipped."
     assert Image.objects.count() == 1
 
@@ -140,7 +147,7 @@ def test_file_names_are_kept_without_folders_and_control_characters(given: str, 
 
 
 def test_a_row_that_appears_between_look_up_and_insert_makes_a_duplicate(monkeypatch: object) -> None:
-    """The other upload wins the race after our first look-up: it is found again before writing."""
+    """Another upload inserts the picture after the first query; the second query finds it."""
     from projects.images import upload as image_upload
 
     project = make_project(labels=0)
@@ -175,5 +182,5 @@ def test_two_uploads_of_one_file_at_once_make_one_row() -> None:
     for thread in threads:
         thread.join()
 
-    assert sorted(one.status for one in outcomes) == ["added", "duplicate", "duplicate", "duplicate"]
+    assert sorted(outcome.status for outcome in outcomes) == ["added", "duplicate", "duplicate", "duplicate"]
     assert Image.objects.count() == 1

@@ -1,4 +1,4 @@
-"""Labeling deeds: rows, counts, events, and taking back."""
+"""Labeling actions: rows, counts, events and undo."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def ids(project: Project) -> list[int]:
 
 
 def labels_of(project: Project) -> list[list[str]]:
-    """Label names per image; and `is_labeled` says the same."""
-    found = []
+    """Label names per image, which `is_labeled` must match."""
+    names_of_images = []
     for image in project.images.order_by("pk").prefetch_related("annotations__label"):
-        names = sorted(one.label.name for one in image.annotations.all())
+        names = sorted(annotation.label.name for annotation in image.annotations.all())
         assert image.is_labeled == bool(names)
-        found.append(names)
-    return found
+        names_of_images.append(names)
+    return names_of_images
 
 
 # --- labels ---
@@ -203,13 +203,13 @@ def test_four_threads_at_once_keep_rows_and_history_consistent(is_multi_label: b
     names = sorted(project.labels.values_list("name", flat=True))
     assert names == [f"label {n}" for n in range(4)]
     assert sorted(project.labels.values_list("position", flat=True)) == [0, 1, 2, 3]
-    found = labels_of(project)
+    labels = labels_of(project)
     if is_multi_label:
-        assert found == [names] * 30
+        assert labels == [names] * 30
     else:
-        assert all(len(one) == 1 for one in found)
+        assert all(len(one) == 1 for one in labels)
         last = {c["image"]: c["to"] for e in LabelEvent.objects.order_by("pk") for c in e.changes}
-        assert [last[pk] for pk in everything] == found
+        assert [last[pk] for pk in everything] == labels
 
 
 # --- rename, delete ---

@@ -61,17 +61,17 @@ def test_labeling_is_added_to_what_was_counted() -> None:
     project, bob = make_project(labels=3, images=3, unlabeled=6), make_user("bob")
     first, second, third = project.labels.all()
     waiting = list(project.images.unlabeled().order_by("pk"))
-    project.images.filter(pk__in=[one.pk for one in waiting[:4]]).update(suggestion=first, confidence=0.9)
+    project.images.filter(pk__in=[image.pk for image in waiting[:4]]).update(suggestion=first, confidence=0.9)
     images_per_tab(project), images_per_label(project)
     labeled = project.images.labeled().values_list("pk", flat=True)[:2]
-    deeds = [
-        lambda: actions.apply(project, [one.pk for one in waiting[:3]], add=[second], by=bob),
+    steps = [
+        lambda: actions.apply(project, [image.pk for image in waiting[:3]], add=[second], by=bob),
         lambda: actions.apply(project, labeled, add=[third], by=bob),  # takes a place
         lambda: actions.apply(project, [waiting[0].pk], remove=[second], by=bob),
         lambda: suggestions.confirm_suggestions(project, [waiting[3].pk], bob),
     ]
-    for deed in deeds:
-        deed()
+    for step in steps:
+        step()
         with CaptureQueriesContext(connection) as queries:
             images, carriers = images_per_tab(project), images_per_label(project)
         assert len(queries) == 3, "the deed is read, nothing is counted"
@@ -100,5 +100,5 @@ def test_a_deed_that_says_too_little_is_counted() -> None:
 
 
 def test_projects_do_not_share_their_counts() -> None:
-    one, other = make_project(labels=1, images=1), make_project("other", labels=1, images=4)
-    assert images_per_tab(one)["all"] == 1 and images_per_tab(other)["all"] == 4
+    first, other = make_project(labels=1, images=1), make_project("other", labels=1, images=4)
+    assert images_per_tab(first)["all"] == 1 and images_per_tab(other)["all"] == 4

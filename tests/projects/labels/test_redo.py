@@ -22,16 +22,16 @@ KINDS = ("label", "take", "confirm", "rename", "look", "delete", "wide", "merge"
 
 
 def state(project: Project) -> list[object]:
-    """What every image carries and where it is. A label that was made by typing its name stays."""
+    """Labels and bin state of every image. A label that was created by its name stays."""
     images = project.images.order_by("pk").prefetch_related("annotations__label")
     return [
         (
-            one.pk,
-            sorted(carried.label.name for carried in one.annotations.all()),
-            one.is_labeled,
-            one.deleted_at is None,
+            image.pk,
+            sorted(carried.label.name for carried in image.annotations.all()),
+            image.is_labeled,
+            image.deleted_at is None,
         )
-        for one in images
+        for image in images
     ]
 
 
@@ -39,8 +39,8 @@ def ids(project: Project) -> list[int]:
     return list(project.images.order_by("pk").values_list("pk", flat=True))
 
 
-def deeds_of(project: Project, chance: random.Random, by: object) -> None:
-    """One random deed with the labels that there are; some of them change nothing."""
+def random_action(project: Project, chance: random.Random, by: object) -> None:
+    """One random action with the existing labels; some change nothing."""
     labels = list(project.labels.all())
     some = chance.sample(ids(project), 3)
     kind = chance.choice(
@@ -61,8 +61,8 @@ def deeds_of(project: Project, chance: random.Random, by: object) -> None:
     elif kind in ("delete", "wide"):
         actions.delete_label(chance.choice(labels), by, with_images=kind == "wide")
     elif kind == "merge":
-        one, into = chance.sample(labels, 2)
-        actions.merge_labels(one, into, by)
+        label, into = chance.sample(labels, 2)
+        actions.merge_labels(label, into, by)
     elif kind == "bin":
         actions.delete_images(project, some, by)
     else:
@@ -80,7 +80,7 @@ def test_taking_everything_back_restores_the_beginning_and_doing_it_again_the_en
     )
     chance, before = random.Random(seed), state(project)
     for _ in range(12):
-        deeds_of(project, chance, bob)
+        random_action(project, chance, bob)
     after = state(project)
     for _ in range(2):
         while event := actions.last_action(project, bob):
@@ -144,7 +144,7 @@ def test_the_history_says_who_did_what_and_takes_it_back(bob: Client, alice: Cli
     undo = reverse("undo_event", args=[project.pk, event.pk])
     assert "Undone for 2 images." in html_of(alice.post(undo, headers=HTMX))
     page = html_of(bob.get(reverse("history", args=[project.pk])))
-    assert "undone by alice" in page and "Do again" in page
+    assert "undone by alice" in page and "Redo" in page
     again = reverse("undo_event", args=[project.pk, LabelEvent.objects.get(kind=Kind.UNDO).pk])
     assert bob.post(again, headers=HTMX).status_code == 200
     assert bob.post(again, headers=HTMX).status_code == 409
@@ -211,10 +211,10 @@ def test_merging_moves_every_image_and_keeps_who_labeled_it(bob: Client) -> None
 
 def test_a_key_of_another_label_is_refused_or_swapped() -> None:
     project, bob = make_project(labels=2, images=0), make_user("bob")
-    one = project.labels.first()
+    label = project.labels.first()
     with pytest.raises(actions.ValidationError, match="The key 2 belongs to “label-1”"):
-        actions.edit_label(one, bob, colour=3, hot_key="2")
-    event = actions.edit_label(one, bob, colour=3, hot_key="2", swap=True)
+        actions.edit_label(label, bob, colour=3, hot_key="2")
+    event = actions.edit_label(label, bob, colour=3, hot_key="2", swap=True)
     assert set(project.labels.values_list("name", "colour", "hot_key")) == {
         ("label-0", 3, "2"),
         ("label-1", 1, "1"),

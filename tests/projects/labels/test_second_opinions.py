@@ -41,7 +41,7 @@ def rita(db: None) -> Client:
 
 
 def asked(share: int = 100, count: int = 4, **options: Any) -> Project:
-    """A project whose images Alice labeled roses, and which wants opinions."""
+    """A project whose images Alice labeled as roses, with second opinions on."""
     project = make_project(labels=0, unlabeled=count, **options)
     actions.ensure_labels(project, ["roses", "tulips"])
     second_opinions.set_share(project, share)
@@ -65,10 +65,10 @@ def test_a_share_of_the_labeled_images_wants_an_opinion() -> None:
     assert 20 <= early <= 40  # of the hundred that were labeled before
     labeled(project, "roses", ALICE)
     assert 45 <= states(project).count("wanted") <= 75
-    wanted = {pk for pk, state in project.images.values_list("pk", "opinion") if state}
+    chosen = {pk for pk, state in project.images.values_list("pk", "opinion") if state}
     second_opinions.set_share(project, 60)
     more = {pk for pk, state in project.images.values_list("pk", "opinion") if state}
-    assert wanted < more
+    assert chosen < more
     second_opinions.set_share(project, 0)
     assert set(states(project)) == {""}
 
@@ -140,7 +140,7 @@ def test_changing_a_label_after_an_opinion_compares_again() -> None:
 
 
 def test_agreement_is_counted_per_label_and_corrected_for_chance() -> None:
-    """Worked by hand: 4 images, first rrrr/t, second rrt/t: observed 3/4."""
+    """Computed by hand: 4 images, first rrrr/t, second rrt/t: observed 3/4."""
     project = make_project(labels=0, unlabeled=4)
     second_opinions.set_share(project, 100)
     labeled(project, "roses", ALICE, 3)
@@ -148,24 +148,24 @@ def test_agreement_is_counted_per_label_and_corrected_for_chance() -> None:
     roses, tulips = label_of(project, "roses"), label_of(project, "tulips")
     for image, label in zip(project.images.order_by("pk"), [roses, roses, tulips, tulips], strict=True):
         second_opinions.give_opinion(project, image.pk, [label], make_user(BOB))
-    found = second_opinions.agreement(project)
-    assert (found.agreeing, found.judged, found.percent) == (3, 4, 75)
-    assert {row.label.name: (row.both, row.either) for row in found.labels} == {
+    agreement = second_opinions.agreement(project)
+    assert (agreement.agreeing, agreement.judged, agreement.percent) == (3, 4, 75)
+    assert {row.label.name: (row.both, row.either) for row in agreement.labels} == {
         "roses": (2, 3),
         "tulips": (1, 2),
     }
     chance = (3 * 2 + 1 * 2) / 16
-    assert found.kappa == pytest.approx((0.75 - chance) / (1 - chance))
+    assert agreement.kappa == pytest.approx((0.75 - chance) / (1 - chance))
 
 
 def test_agreement_stays_what_it_was_when_differences_are_settled() -> None:
     project = asked(count=2)
-    one, two = project.images.order_by("pk")
-    second_opinions.give_opinion(project, one.pk, [label_of(project, "roses")], make_user(BOB))
-    second_opinions.give_opinion(project, two.pk, [label_of(project, "tulips")], make_user(BOB))
-    review.resolve(project, two.pk, takes_second=True, by=make_user(ALICE))
-    found = second_opinions.agreement(project)
-    assert (found.agreeing, found.judged) == (1, 2)
+    first, second = project.images.order_by("pk")
+    second_opinions.give_opinion(project, first.pk, [label_of(project, "roses")], make_user(BOB))
+    second_opinions.give_opinion(project, second.pk, [label_of(project, "tulips")], make_user(BOB))
+    review.resolve(project, second.pk, takes_second=True, by=make_user(ALICE))
+    agreement = second_opinions.agreement(project)
+    assert (agreement.agreeing, agreement.judged) == (1, 2)
     assert second_opinions.agreement(make_project("empty")) is None
 
 
@@ -174,7 +174,7 @@ MERGED = ["as it was", "taken back", "again"]
 
 @pytest.mark.parametrize("now", MERGED)
 def test_a_merged_label_in_an_opinion_means_the_one_it_went_into(now: str) -> None:
-    """Also through two merges, and until the merge is taken back."""
+    """Also after two merges, until the merge is undone."""
     project = asked(count=1)
     image = project.images.get()
     [peonies] = actions.ensure_labels(project, ["peonies"])
@@ -190,7 +190,7 @@ def test_a_merged_label_in_an_opinion_means_the_one_it_went_into(now: str) -> No
         actions.redo(event, None)
     is_merged = now != "taken back"
     assert states(project) == ["agrees" if is_merged else "differs"]
-    [other] = [one for one in labeling_names(project) if one != "roses"] or ["roses"]
+    [other] = [name for name in labeling_names(project) if name != "roses"] or ["roses"]
     assert {row.label.name for row in second_opinions.agreement(project).labels} == {"roses", other}
     if not is_merged:
         review.resolve(project, image.pk, takes_second=True, by=make_user(ALICE))
@@ -236,9 +236,9 @@ def test_a_verdict_that_does_not_exist_changes_nothing(rita: Client) -> None:
 
 def test_a_reviewer_confirms_and_rejects_selected_images(rita: Client) -> None:
     project = make_project("flowers", labels=1, images=3)
-    one, two, three = project.images.order_by("pk").values_list("pk", flat=True)
-    rita.post(url("review_images", project), {"images": f"{one}", "verdict": "confirm"})
-    rita.post(url("review_images", project), {"images": f"{two},{three}", "verdict": "reject"})
+    first, second, third = project.images.order_by("pk").values_list("pk", flat=True)
+    rita.post(url("review_images", project), {"images": f"{first}", "verdict": "confirm"})
+    rita.post(url("review_images", project), {"images": f"{second},{third}", "verdict": "reject"})
     assert states(project) == ["confirmed", "rejected", "rejected"]
     assert project.images.unlabeled().count() == 2
     event = LabelEvent.objects.get()

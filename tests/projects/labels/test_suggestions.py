@@ -1,4 +1,4 @@
-"""Confirming and refusing suggestions: deeds like any other."""
+"""Confirming and rejecting suggestions are actions like any other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def project() -> Project:
-    """Four images that wait: three look like label-0, one like label-1."""
+    """Four unlabeled images: label-0 is suggested for three, label-1 for one."""
     made = make_project(labels=2, images=1, unlabeled=4)
     for place, image in enumerate(made.images.unlabeled().order_by("pk")):
         label = made.labels.get(name="label-1" if place == 3 else "label-0")
@@ -83,10 +83,10 @@ def test_refusing_makes_room_for_another_suggestion(project: Project) -> None:
         (ids[1], "label-0"),
     }
     assert project.images.filter(suggestion=None, is_labeled=False).count() == 2
-    assert LabelEvent.objects.count() == 0  # no label was touched
+    assert LabelEvent.objects.count() == 0  # no label changed
 
 
-# --- labels under suspicion ---
+# --- suspected labels ---
 
 
 def test_a_suspected_label_is_replaced_or_kept_and_asked_about_no_more(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""Taking labeling deeds back: everything that nobody changed since, and a count of the rest."""
+"""Undo of labeling actions: images that nobody changed since, and the number of the others."""
 
 from __future__ import annotations
 

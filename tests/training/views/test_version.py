@@ -229,7 +229,7 @@ def test_every_chart_has_a_text_that_says_the_same(html: str) -> None:
     assert "Confusion matrix: 11 of 12 right; most often confused: roses predicted as tulips, once." in html
     assert "lowest recall: roses with 0.750" in html
     assert "Learning curve: on held-back training images" in html
-    assert html.count("The same as a table") == 4
+    assert html.count("Show as a table") == 4
 
 
 def test_a_chart_comes_as_svg_that_may_style_itself_and_nothing_else(vera: Client) -> None:
