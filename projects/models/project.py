@@ -33,7 +33,7 @@ class Project(models.Model):
     opinion_share = models.PositiveSmallIntegerField(
         "second opinions (%)",
         default=0,
-        help_text="how many of the labeled images get one, blind",
+        help_text="share of the labeled images that a second person labels, blind",
     )
     # Sharpness below which an image counts as blurred. Set by workers: cells are never as sharp as photos.
     blur_limit = models.FloatField(null=True, blank=True, editable=False)

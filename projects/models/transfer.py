@@ -57,7 +57,7 @@ class Transfer(JobRow):
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     is_cancel_wanted = models.BooleanField(default=False)
-    file_name = models.CharField(max_length=255, blank=True, help_text="as the person named it")
+    file_name = models.CharField(max_length=255, blank=True, help_text="name of the uploaded file")
     options = models.JSONField(default=dict)
     total = models.PositiveIntegerField(default=0)
     cursor = models.PositiveIntegerField(default=0)

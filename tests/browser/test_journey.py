@@ -139,7 +139,7 @@ def look_inside(page: Any) -> None:
 
 def promote_another(page: Any) -> None:
     """Another candidate becomes V002 with its own evaluation; then back to V001."""
-    page.locator(".tried-deed a").first.click()
+    page.locator(".leaderboard-action a").first.click()
     page.locator("#question").get_by_role("button", name="Promote").wait_for()
     seen(page, "journey-9-promote")
     page.locator("#question").get_by_role("button", name="Promote").click()
