@@ -63,7 +63,7 @@ class Recipes:
         self.tuned = Member(kind, size, classifier.pretrained_state(kind), empty)
         deep = replace(self.tuned, resolution=kind.resolution, is_deep=True)
         self.plain, self.deep = self._features(self.tuned), self._blocks(deep, self._features(deep))
-        self.epochs = epochs or time_budget.wanted_epochs(len(samples))
+        self.epochs = epochs or time_budget.full_epochs(len(samples))
         self.hits: dict[str, list[float]] = defaultdict(list)
         self.seconds: dict[str, list[float]] = defaultdict(list)
 

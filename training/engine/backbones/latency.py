@@ -36,12 +36,12 @@ def estimate_ms(network: Network, resolution: int, hardware: Hardware) -> float:
 
 def estimate_total_ms(parts: Sequence[tuple[Network, int]], hardware: Hardware) -> float:
     """Estimated milliseconds of several networks, one after the other, on an image that is read once."""
-    return HOST_MS + sum(estimate_ms(one, size, hardware) - HOST_MS for one, size in parts)
+    return HOST_MS + sum(estimate_ms(network, size, hardware) - HOST_MS for network, size in parts)
 
 
 def admissible_networks(hardware: Hardware, max_inference_ms: float) -> list[tuple[Network, int, float]]:
     """(network, resolution, ms) whose estimate fits the limit, the fastest first."""
-    return [one for one in _networks_by_latency(hardware) if one[2] <= max_inference_ms]
+    return [option for option in _networks_by_latency(hardware) if option[2] <= max_inference_ms]
 
 
 def fastest_network(hardware: Hardware) -> tuple[Network, int, float]:
@@ -59,9 +59,9 @@ def no_network_fits(max_inference_ms: float, name: str, resolution: int, ms: flo
 
 
 def _networks_by_latency(hardware: Hardware) -> list[tuple[Network, int, float]]:
-    every = [
-        (one, resolution, estimate_ms(one, resolution, hardware))
-        for one in available_networks()
-        for resolution in one.resolutions
+    options = [
+        (network, resolution, estimate_ms(network, resolution, hardware))
+        for network in available_networks()
+        for resolution in network.resolutions
     ]
-    return sorted(every, key=lambda item: item[2])
+    return sorted(options, key=lambda option: option[2])

@@ -87,13 +87,13 @@ def read_members(path: Path) -> list[Member]:
         path,
         lambda record: [
             Member(
-                get_network(one["network"]),
-                one["resolution"],
-                one["state"],
-                Head(one["weight"], one["bias"]),
-                one.get("is_deep", False),  # the first bundles had no deep heads
+                get_network(member["network"]),
+                member["resolution"],
+                member["state"],
+                Head(member["weight"], member["bias"]),
+                member.get("is_deep", False),  # the first bundles had no deep heads
             )
-            for one in record["members"]
+            for member in record["members"]
         ],
     )
 

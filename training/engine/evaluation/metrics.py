@@ -122,14 +122,14 @@ def _indicators(labels: Sequence[str], chosen: Sequence[Sequence[str]]) -> NDArr
 def _label_report(label: str, truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> LabelReport:
     hits = int((truth & predicted).sum())
     correct = int((truth == predicted).sum())
-    images, named = int(truth.sum()), int(predicted.sum())
+    images, predictions = int(truth.sum()), int(predicted.sum())
     return LabelReport(
         label=label,
         images=images,
         accuracy=wilson(correct, len(truth)),
-        precision=wilson(hits, named),
+        precision=wilson(hits, predictions),
         recall=wilson(hits, images),
-        f1=2 * hits / (images + named) if images + named else None,
+        f1=2 * hits / (images + predictions) if images + predictions else None,
     )
 
 

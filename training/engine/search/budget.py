@@ -68,7 +68,7 @@ class FinetuneBudget:
 
     def is_whole(self, rows: int) -> bool:
         """Whether it is as long as without a limit. Few rows must all train the exported model."""
-        return self.epochs >= wanted_epochs(rows) and (self.is_refit or rows >= MANY_ROWS)
+        return self.epochs >= full_epochs(rows) and (self.is_refit or rows >= MANY_ROWS)
 
     def trial_s(self, rows: int, image_s: float) -> float:
         """Seconds of the trials, at `image_s` for one training image."""
@@ -134,14 +134,14 @@ def fold_count(rows: int) -> int:
     return 5 if rows < 1000 else 3
 
 
-def wanted_epochs(rows: int) -> int:
+def full_epochs(rows: int) -> int:
     """Epochs without a time limit: small sets need more, as in BiT's rule (Kolesnikov et al. 2020)."""
     return min(MAX_EPOCHS, max(4, round(300 / math.sqrt(rows))))
 
 
 def partial_batch(rows: int) -> int:
     """Images in a step of the last blocks: the more the faster, as long as MIN_STEPS remain."""
-    images = wanted_epochs(rows) * 0.8 * rows
+    images = full_epochs(rows) * 0.8 * rows
     return next((size for size in (64, 32) if images >= MIN_STEPS * size), 16)
 
 
@@ -155,14 +155,14 @@ def finetune_budget(
     """
     allowed = FINETUNE_SHARE * (left_s - EXPORT_RESERVE_S)
     parts = 5 if rows < MANY_ROWS else 10
-    wanted, minimum = wanted_epochs(rows), MIN_EPOCHS if cached is None else 1
+    full, minimum = full_epochs(rows), MIN_EPOCHS if cached is None else 1
     blank = FinetuneBudget(1, parts, minimum, False)
     if cached is not None:
         share, most_views = min(1.0, round(cached / rows, 3)), max(1, min(MAX_VIEWS, cached // rows))
         blank = replace(blank, is_partial=True, share=share, most_views=most_views)
-    options = [replace(blank, epochs=epochs) for epochs in range(wanted, minimum - 1, -1)]
+    options = [replace(blank, epochs=epochs) for epochs in range(full, minimum - 1, -1)]
     if blank.share == 1:
-        options = _budgets_with_refit(rows, wanted, minimum, blank) + options
+        options = _budgets_with_refit(rows, full, minimum, blank) + options
     for budget in options:
         if budget.trial_s(rows, image_s) + budget.refit_s(rows, image_s) <= allowed:
             return budget
@@ -170,9 +170,9 @@ def finetune_budget(
     return replace(blank, share=share) if blank.is_partial and share * rows >= MIN_PARTIAL_ROWS else None
 
 
-def _budgets_with_refit(rows: int, wanted: int, minimum: int, blank: FinetuneBudget) -> list[FinetuneBudget]:
+def _budgets_with_refit(rows: int, full: int, minimum: int, blank: FinetuneBudget) -> list[FinetuneBudget]:
     """Budgets that end with a run on all rows, the best first: for few rows it is worth half the epochs."""
     folds = (2, 1) if rows < FEW_ROWS else (1,)
-    half = max(minimum, math.ceil(wanted / 2)) if rows < MANY_ROWS else wanted
-    options = [replace(blank, folds=count, epochs=wanted, is_refit=True) for count in folds]
-    return options + [replace(blank, epochs=e, is_refit=True) for e in range(wanted - 1, half - 1, -1)]
+    half = max(minimum, math.ceil(full / 2)) if rows < MANY_ROWS else full
+    options = [replace(blank, folds=count, epochs=full, is_refit=True) for count in folds]
+    return options + [replace(blank, epochs=e, is_refit=True) for e in range(full - 1, half - 1, -1)]
