@@ -1,7 +1,4 @@
-"""The field `state` is called `status`, as in every row that a worker works on; its column stays.
-
-Help texts are those of today.
-"""
+"""The field `state` is called `status`, as in every row that a worker works on; its column stays."""
 
 from django.db import migrations, models
 
@@ -32,20 +29,6 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 migrations.AlterField("transfer", "traceback", models.TextField(blank=True)),
-                migrations.AlterField(
-                    "transfer",
-                    "file_name",
-                    models.CharField(blank=True, help_text="name of the uploaded file", max_length=255),
-                ),
-                migrations.AlterField(
-                    "project",
-                    "opinion_share",
-                    models.PositiveSmallIntegerField(
-                        "second opinions (%)",
-                        default=0,
-                        help_text="share of the labeled images that a second person labels, blind",
-                    ),
-                ),
             ],
         )
     ]
