@@ -1,1 +1,1 @@
-"""Django's SQLite with a line for those who write (base.py)."""
+"""Django's SQLite backend with a file lock for writers (base.py)."""

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 WIDTH = 8
 COLOURS = {

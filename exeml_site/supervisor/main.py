@@ -60,15 +60,15 @@ def _stop_on_signal(processes: list[SupervisedProcess]) -> asyncio.Event:
 
 async def _start(
     processes: list[SupervisedProcess],
-    is_redis_ours: bool,
+    is_redis_embedded: bool,
     place: RedisEndpoint,
     listener: socket.socket | None,
     when_ready: Callable[[], None],
 ) -> None:
-    if is_redis_ours:
+    if is_redis_embedded:
         processes[0].start()
     await wait_for_redis(place.url)
-    for process in processes[1:] if is_redis_ours else processes:
+    for process in processes[1:] if is_redis_embedded else processes:
         process.start()
     if listener is not None:
         await _wait_for_answer(listener)

@@ -42,7 +42,7 @@ class SupervisedProcess:
         self.task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self.task = asyncio.create_task(self._keep())
+        self.task = asyncio.create_task(self._run_until_stopped())
 
     async def end(self) -> None:
         """Send SIGTERM, kill after `stop_timeout_s`, and leave no child process behind."""
@@ -63,7 +63,7 @@ class SupervisedProcess:
         if self.child is not None:
             kill_session(self.child.pid)
 
-    async def _keep(self) -> None:
+    async def _run_until_stopped(self) -> None:
         delay = MIN_RESTART_DELAY_S
         while not self.ending.is_set():
             began = time.monotonic()

@@ -92,7 +92,7 @@ def histograms(portrait: dict[str, Any]) -> list[Histogram]:
 def _who(annotated_by: str) -> str:
     """“human/anna” → “anna”; annotations without a person are named by their source."""
     source, _, person = annotated_by.partition("/")
-    return person or {"sample": "came with the sample", "import": "imported"}.get(source, "unknown")
+    return person or {"sample": "from the sample project", "import": "imported"}.get(source, "unknown")
 
 
 def _bin_counts(values: dict[str, list[float]], name: str) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Uploaded bytes become images; queries find them again."""
+"""Images: upload, decoding, thumbnails, queries, similarity, and the bin."""

@@ -14,9 +14,9 @@ class AnnotationSource(models.TextChoices):
     """The origin of an annotation; the values are those of the manifest's `annotated-by`."""
 
     HUMAN = "human", "By hand"
-    SAMPLE = "sample", "Came with the sample"
+    SAMPLE = "sample", "From the sample project"
     IMPORT = "import", "Imported"
-    SUGGESTION = "auto", "Suggested, confirmed by hand"
+    SUGGESTION = "auto", "Confirmed suggestion"
 
 
 class Annotation(models.Model):
@@ -58,8 +58,8 @@ class LabelEvent(models.Model):
         DELETE_LABEL = "delete-label", "Deleted a label"
         DELETE_IMAGES = "delete-images", "Deleted images"
         RESTORE_IMAGES = "restore-images", "Restored images"
-        UNDO = "undo", "Took back"
-        REDO = "redo", "Did again"
+        UNDO = "undo", "Undone"
+        REDO = "redo", "Redone"
 
     project = models.ForeignKey(
         Project, on_delete=models.CASCADE, related_name="label_events", db_index=False

@@ -1,1 +1,1 @@
-"""What may be wrong with the images of a project."""
+"""Quality of a project's data: issues of images, hard examples, label balance."""

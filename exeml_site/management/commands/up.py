@@ -55,11 +55,11 @@ def up(port: str, parts: list[str], command: BaseCommand) -> None:
 
 def _serve(parts: list[str], listener: socket.socket | None) -> None:
     welcome = _prepare(listener) if listener else [f"exeml serves {', '.join(parts)} on this machine."]
-    is_redis_ours = not os.environ.get("REDIS_URL")
-    place = choose_endpoint(settings.REDIS_SOCKET) if is_redis_ours else RedisEndpoint(settings.REDIS_URL)
+    is_redis_embedded = not os.environ.get("REDIS_URL")
+    place = choose_endpoint(settings.REDIS_SOCKET) if is_redis_embedded else RedisEndpoint(settings.REDIS_URL)
     os.environ["REDIS_URL"] = place.url  # inherited by the programs below
     os.environ.update(DJANGO_SETTINGS_MODULE="exeml_site.settings", PYTHONUNBUFFERED="1")
-    redis = redis_program(place, settings.DATA_DIR / "redis") if is_redis_ours else None
+    redis = redis_program(place, settings.DATA_DIR / "redis") if is_redis_embedded else None
     plan = programs(parts, listener.fileno() if listener else None)
     try:
         asyncio.run(run(redis, place, plan, settings.BASE_DIR, listener, lambda: print_block(welcome)))

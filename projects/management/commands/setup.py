@@ -11,10 +11,10 @@ from projects.setup import make_administrator, make_sample
 
 class Command(BaseCommand):
     help = "Creates the first administrator, its team and the sample project. A second run changes nothing."
-    stealth_options = ("say",)  # a function that receives each message; `up` logs them
+    stealth_options = ("log",)  # a function that receives each message; `up` logs them
 
     def handle(self, *args: Any, **options: Any) -> None:
         administrator = make_administrator()
-        make_sample(options.get("say") or self.stderr.write)
+        make_sample(options.get("log") or self.stderr.write)
         self.stdout.write(f"Name      {administrator.name}")
         self.stdout.write(f"Password  {administrator.password_line}")
