@@ -44,4 +44,18 @@ class Migration(migrations.Migration):
                 max_length=16,
             ),
         ),
+        migrations.AlterField(
+            model_name="project",
+            name="opinion_share",
+            field=models.PositiveSmallIntegerField(
+                default=0,
+                help_text="share of the labeled images that a second person labels, blind",
+                verbose_name="second opinions (%)",
+            ),
+        ),
+        migrations.AlterField(
+            model_name="transfer",
+            name="file_name",
+            field=models.CharField(blank=True, help_text="name of the uploaded file", max_length=255),
+        ),
     ]
