@@ -183,18 +183,18 @@ def insert_images(
     `existing`: sha256 → images that the caller found already; they are treated in the same way.
     """
     lock_project(project)  # so that nobody else adds the same picture at this moment
-    found = {**(existing or {}), **_by_hash(project, [picture.sha256 for picture in pictures])}
+    images = {**(existing or {}), **_by_hash(project, [picture.sha256 for picture in pictures])}
     new: dict[str, Image] = {}
     for picture in pictures:
-        if picture.sha256 not in found and picture.sha256 not in new:
+        if picture.sha256 not in images and picture.sha256 not in new:
             new[picture.sha256] = _row(project, picture, by, transfer)
     Image.objects.bulk_create(new.values())
     added = _by_hash(project, list(new))
-    binned = [image for image in found.values() if image.deleted_at is not None]
+    binned = [image for image in images.values() if image.deleted_at is not None]
     if binned:
         actions.restore_images(project, [image.pk for image in binned], by)
-        found |= _by_hash(project, [image.sha256 for image in binned])
-    return InsertedImages(added, found, frozenset(image.sha256 for image in binned))
+        images |= _by_hash(project, [image.sha256 for image in binned])
+    return InsertedImages(added, images, frozenset(image.sha256 for image in binned))
 
 
 def _by_hash(project: Project, hashes: Iterable[str]) -> dict[str, Image]:

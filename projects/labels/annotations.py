@@ -265,19 +265,19 @@ def _make_label(project: Project, name: str, others: Iterable[Label]) -> Label:
         return Label.objects.get(project=project, name__iexact=name)
 
 
-def free_position(others: Iterable[Label], wanted: int | None = None) -> int:
-    """`wanted` if no label has that position, or else the first free one."""
+def free_position(others: Iterable[Label], preferred: int | None = None) -> int:
+    """`preferred` if no label has that position, or else the first free one."""
     taken = {label.position for label in others}
-    if wanted is not None and wanted not in taken:
-        return wanted
+    if preferred is not None and preferred not in taken:
+        return preferred
     return next(position for position in range(len(taken) + 1) if position not in taken)
 
 
-def free_hot_key(others: Iterable[Label], wanted: str = "") -> str:
-    """`wanted` if no other label has it, or else the first free key; empty where all are taken."""
+def free_hot_key(others: Iterable[Label], preferred: str = "") -> str:
+    """`preferred` if no other label has it, or else the first free key; empty where all are taken."""
     taken = {label.hot_key for label in others}
-    if wanted and wanted not in taken:
-        return wanted
+    if preferred and preferred not in taken:
+        return preferred
     return next((key for key in HOT_KEYS if key not in taken), "")
 
 

@@ -60,7 +60,7 @@ def labels_problem(project: Project, entry_labels: Sequence[EntryLabel]) -> str:
 @transaction.atomic
 def import_labels(
     project: Project,
-    wanted: Mapping[int, Sequence[EntryLabel]],
+    new_labels: Mapping[int, Sequence[EntryLabel]],
     by: User | None,
     *,
     replaces: bool = False,
@@ -68,16 +68,16 @@ def import_labels(
 ) -> LabelImportResult:
     """Label images by id. Images that have labels keep them, unless the import `replaces` them.
 
-    `wanted`: image id → labels, which must have passed `labels_problem`. `details` is added to the event.
+    `new_labels`: image id → labels, which must have passed `labels_problem`. `details` is added to the event.
     """
     lock_project(project)
-    names = dict.fromkeys(entry.name for entries in wanted.values() for entry in entries)
+    names = dict.fromkeys(entry.name for entries in new_labels.values() for entry in entries)
     by_name = {label.name.lower(): label for label in find_or_create_labels(project, names)}
     labels = labels_by_id(project)
     people = {user.username: user for user in User.objects.filter(memberships__team=project.team_id)}
     label_changes, kept, given = [], list[int](), dict[tuple[int, int], dict[str, Any]]()
-    for image in load_image_labels(project, [pk for pk, entries in wanted.items() if entries]):
-        new = {by_name[normalized_name(entry.name).lower()].pk: entry for entry in wanted[image.image_id]}
+    for image in load_image_labels(project, [pk for pk, entries in new_labels.items() if entries]):
+        new = {by_name[normalized_name(entry.name).lower()].pk: entry for entry in new_labels[image.image_id]}
         if image.labels and not replaces:
             kept += [image.image_id] if image.labels != set(new) else []
         elif image.labels != set(new):

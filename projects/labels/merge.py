@@ -93,10 +93,10 @@ def restore_annotations(label: Label, rows: Iterable[list[Any]]) -> None:
             label=label,
             by_id=by_id if by_id in users else None,
             source=source,
-            at=datetime.fromisoformat(at),
+            at=datetime.fromisoformat(time),
             confidence=confidence,
         )
-        for image_id, by_id, source, at, confidence in rows
+        for image_id, by_id, source, time, confidence in rows
     )
     mark_labeled([row[0] for row in rows], True)
 
