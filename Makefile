@@ -1,5 +1,6 @@
 # make run    everything on this machine: http://localhost:8000 (PORT), Ctrl-C ends it
 # make test   style, types, checks and all tests
+# make quick  the tests without a browser that are not marked slow: under a minute
 # make lint   style, types and checks only
 # make format rewrites Python, templates and stylesheets as `make lint` wants them
 # make clean  removes the virtual environment and caches; what people made, under var/, stays
@@ -11,7 +12,7 @@ CSS_FORMAT := $(IN)/css-beautify --indent-size=2 --preserve-newlines --space-aro
 # The checks write their few files here, not among what people made.
 CHECKS := EXEML_DATA=$(CURDIR)/.venv/checks EXEML_DEBUG= DATABASE_URL= REDIS_URL= STORAGE_URL=
 
-.PHONY: run test lint format clean
+.PHONY: run test quick lint format clean
 .SILENT:
 
 run: .venv/installed
@@ -24,6 +25,9 @@ test: .venv/installed-tests lint
 	.ci/test-on-postgres || failed=1; \
 	$(IN)/pytest -q -n 2 -m "not browser" || failed=1; \
 	exit $$failed
+
+quick: .venv/installed-tests
+	$(IN)/pytest -q -n 2 -m "not browser and not slow"
 
 lint: .venv/installed-tests
 	$(IN)/ruff check .

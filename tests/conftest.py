@@ -85,16 +85,35 @@ def django_db_setup(
             migrated_database.save()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that commit empty the database afterwards, so each starts with the rows that migrations created.
 
     They run last in every worker. One without `serialized_rollback` would leave other ids for those with it.
+    These tests, and the tests of a fitted model, are slow.
     """
     restoring = pytest.mark.django_db(transaction=True, serialized_rollback=True)
     for item in items:
         mark = item.get_closest_marker("django_db")
         if mark is not None and mark.kwargs.get("transaction"):
             item.add_marker(restoring, append=False)
+            item.add_marker(pytest.mark.slow)
+        if "tiny_bundle" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
+    if connection.vendor == "postgresql":
+        _keep_those_of_the_database(config, items)
+
+
+def _keep_those_of_the_database(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A test that cannot open a connection gives the same on every database."""
+    names = {"db", "transactional_db", "live_server"}
+
+    def may_connect(item: pytest.Item) -> bool:
+        return bool(item.get_closest_marker("django_db") or names & set(getattr(item, "fixturenames", ())))
+
+    others = [item for item in items if not may_connect(item)]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if may_connect(item)]
 
 
 def _client(name: str) -> Client:

@@ -31,6 +31,8 @@ from tests.training.bundles import colour_picture
 from training.models import Batch, CollectedCall, EvaluatedImage, Service, Status, TrainingVersion
 from training.views.versions import CHARTS
 
+pytestmark = pytest.mark.slow
+
 NOT_OURS = ("admin/", "static/")  # Django's admin, django_rq below it
 PEOPLE = {Role.VIEWER: "vera", Role.LABELER: "bob", Role.REVIEWER: "rita", Role.MANAGER: "alice"}
 LOWER = {Role.LABELER: "vera", Role.REVIEWER: "bob", Role.MANAGER: "rita"}

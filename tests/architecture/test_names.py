@@ -47,7 +47,7 @@ def test_a_stylesheet_is_named_as_a_page_or_a_folder_of_pages() -> None:
 def test_a_class_name_means_one_thing() -> None:
     modules = defaultdict(list)
     for module, path in MODULES.items():
-        if ".migrations." in module:
+        if ".migrations." in module or ".kit." in module:  # the kit runs elsewhere
             continue
         for node in ast.parse(path.read_text()).body:
             if isinstance(node, ast.ClassDef):

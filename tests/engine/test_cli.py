@@ -11,6 +11,8 @@ from training.engine.backbones.latency import fastest_network
 from training.engine.cli import main
 from training.engine.data import layouts
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

@@ -20,6 +20,8 @@ from training.engine.fit import fit
 from training.engine.search import budget
 from training.engine.search.candidate_store import restore_candidate
 
+pytestmark = pytest.mark.slow
+
 
 def head_only(samples: list[Sample], workdir: Path, **changes: object) -> FitResult:
     """Stops as soon as the first model exists."""

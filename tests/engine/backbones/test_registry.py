@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.engine.generated_images import Diary, make_samples, quick_config
+from tests.engine.tiny_network import random_network
 from training.engine import EngineError, cli
 from training.engine.backbones import classifier, latency, registry, weights
 from training.engine.backbones.classifier import Head, Member
@@ -26,27 +27,17 @@ from training.engine.data.augment import Strength
 from training.engine.fit import fit
 from training.engine.search import finetune
 
+pytestmark = pytest.mark.slow
+
 LOOSE = [one for one in registry.NETWORKS if not one.package]
 RESNET = registry.get_network("ResNet-18")
 FAMILIES = [RESNET, registry.get_network("EfficientNetV2-B3")]
 SIDE = 64
 
 
-def make(network: Network, seed: int = 0, classes: int = 3) -> nn.Module:
-    """timm's network with random weights, and batch norms that have seen something."""
-    torch.manual_seed(seed)
-    net = load_timm().create_model(network.timm_name, pretrained=False, num_classes=classes)
-    for part in net.modules():
-        if isinstance(part, nn.BatchNorm2d):
-            part.running_mean.uniform_(-0.2, 0.2)
-            part.running_var.uniform_(1, 1.5)
-            nn.init.uniform_(part.weight, 0.5, 1)  # some begin at 0, and nothing behind them would learn
-    return net.eval()
-
-
 def write(network: Network, folder: Path, name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    state = make(network).state_dict()
+    state = random_network(network).state_dict()
     if name.endswith(".safetensors"):
         from safetensors.torch import save_file
 
@@ -59,7 +50,7 @@ def write(network: Network, folder: Path, name: str) -> Path:
 def random_member(network: Network, side: int = SIDE, is_deep: bool = False) -> Member:
     state = {
         n: one
-        for n, one in make(network).state_dict().items()
+        for n, one in random_network(network).state_dict().items()
         if not n.startswith(classifier.CLASSIFIER_PREFIXES)
     }
     member = Member(network, side, state, Head(torch.zeros(2, 1), torch.zeros(2)), is_deep)
@@ -155,7 +146,7 @@ def test_weights_are_found_where_people_and_libraries_put_them(
     file = write(RESNET, (tmp_path / path).parent, Path(path).name)
     assert RESNET.weights_file() == file
     assert RESNET in registry.available_networks()
-    state, expected = classifier.pretrained_state(RESNET), make(RESNET).state_dict()
+    state, expected = classifier.pretrained_state(RESNET), random_network(RESNET).state_dict()
     assert not {"fc.weight", "fc.bias"} & state.keys()
     assert all(torch.equal(one, expected[name]) for name, one in state.items())
 

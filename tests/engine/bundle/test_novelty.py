@@ -26,6 +26,8 @@ from training.engine.search.novelty_reference import make_reference
 from training.engine.search.scoring import score_logits
 from training.engine.search.state import Candidate, SearchState
 
+pytestmark = pytest.mark.slow
+
 LABELS = ("red", "blue", "green")
 
 

@@ -13,6 +13,8 @@ from training.engine.bundle.bundle import Bundle
 from training.engine.bundle.saliency import Explainer, paint_heatmap
 from training.engine.config import EngineError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -22,6 +22,8 @@ from training.engine.search.linear_probe import fit_joint_head
 from training.engine.search.scoring import score_logits
 from training.engine.search.state import Candidate, SearchState
 
+pytestmark = pytest.mark.slow
+
 SIDE = 48
 LETTERS = {
     "F": ("##### ", "#     ", "####  ", "#     ", "#     ", "#     "),

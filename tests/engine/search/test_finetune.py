@@ -12,6 +12,8 @@ from training.engine.data.augment import Strength
 from training.engine.search import finetune, linear_probe
 from training.engine.search.linear_probe import stratified_order
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def member() -> Member:

@@ -23,6 +23,8 @@ from exeml_site.supervisor.preflight import CannotStart
 from exeml_site.supervisor.redis_server import choose_endpoint, wait_for_redis
 from tests.supervisor_process import ROOT, Product, free_port
 
+pytestmark = pytest.mark.slow
+
 PARTS = (
     "redis-server",
     "gunicorn",

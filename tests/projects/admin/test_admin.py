@@ -52,6 +52,8 @@ from training.models import (
     TrainingVersion,
 )
 
+pytestmark = pytest.mark.slow
+
 OURS = [*apps.get_app_config("projects").get_models(), *apps.get_app_config("training").get_models()]
 KEPT = [
     "annotation",

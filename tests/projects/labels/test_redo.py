@@ -16,7 +16,7 @@ from tests.factories import make_project, make_user
 from tests.pages import html_of
 from tests.projects.views.test_label_data import HTMX
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 Kind = LabelEvent.Kind
 KINDS = ("label", "take", "confirm", "rename", "look", "delete", "wide", "merge", "bin", "back")
 

@@ -11,6 +11,8 @@ from django.urls import reverse
 from tests.factories import PASSWORD, cpu_flavor, default_flavor, make_project, make_user, make_version
 from training.models import InstanceFlavor, Service, Status, TrainingVersion
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def operator(db: None) -> Client:

@@ -15,7 +15,7 @@ from tests.factories import make_project, make_user
 from tests.training.fitted import make_samples
 from training.assist import embed_images
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.training.assist.test_suggest_labels import File, fresh, picture, proj
 from training.assist import embed_images, find_duplicates, find_issues, suggest_labels
 
 __all__ = ["fresh", "project"]
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from training.assist import embed_images, predict_unlabeled, suggest_labels
 from training.models import Status, TrainingVersion
 from training.serving.inference import model_cache, predictor
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 COLOURS = ("red", "green", "blue")
 
 

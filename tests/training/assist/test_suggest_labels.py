@@ -18,7 +18,7 @@ from projects.models import Embedding, Image, Project, RejectedSuggestion
 from tests.factories import make_project, make_user
 from training.assist import embed_images, suggest_labels
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 class File(io.BytesIO):

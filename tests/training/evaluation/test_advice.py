@@ -20,7 +20,7 @@ from training.evaluation.advice import advice_for
 from training.jobs import record
 from training.models import Status, StopReason, TrainingVersion
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 def pictures(count: int, seed: int, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

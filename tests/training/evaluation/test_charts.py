@@ -12,6 +12,8 @@ from training.engine.evaluation.metrics import Report, report
 from training.evaluation import chart_style, charts
 from training.evaluation.results import CHARTS
 
+pytestmark = pytest.mark.slow
+
 CURVE = [[3.0, 0.5], [12.0, 0.8], [90.0, 0.91]]
 LITE = "EfficientNet-Lite"
 

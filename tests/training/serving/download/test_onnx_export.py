@@ -33,6 +33,8 @@ from training.jobs import record
 from training.models import Status, TrainingVersion
 from training.serving.download import onnx_export
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def fitted(db: None, tiny_bundle: Path, tiny_samples: list[Sample]) -> Iterator[TrainingVersion]:
