@@ -18,7 +18,7 @@ SPLIT_CHOICES = {**dict(Split.choices), "none": "Not split yet"}
 
 
 @dataclass(frozen=True)
-class Chip:
+class FilterChip:
     """An active filter. `address` is the query string without it."""
 
     text: str
@@ -26,7 +26,7 @@ class Chip:
     colour: int | None = None
 
 
-def chips(query: Query, labels: Sequence[LabelRow], people: dict[int, str]) -> list[Chip]:
+def chips(query: Query, labels: Sequence[LabelRow], people: dict[int, str]) -> list[FilterChip]:
     labels_by_id = {row.label.pk: row.label for row in labels}
     active = []
     for name in FILTERS:
@@ -35,9 +35,9 @@ def chips(query: Query, labels: Sequence[LabelRow], people: dict[int, str]) -> l
             continue
         label = labels_by_id.get(value) if name in ("label", "notlabel", "suggestion") else None
         text = _describe(name, value, label.name if label else "a deleted label", people)
-        active.append(Chip(text, query.without(name), label.colour if label else None))
+        active.append(FilterChip(text, query.without(name), label.colour if label else None))
     if query.sort == "similar":
-        active.append(Chip("similar to one image", query.first_page(sort="", like=None)))
+        active.append(FilterChip("similar to one image", query.first_page(sort="", like=None)))
     return active
 
 

@@ -19,7 +19,7 @@ NEWEST_FIRST = "-created"
 
 
 @dataclass(frozen=True)
-class Column:
+class ListColumn:
     """A sortable column. `first`: the sort after the first click on its header."""
 
     key: str
@@ -39,10 +39,10 @@ class Column:
 
 
 COLUMNS = (
-    Column("name", "Name", "name"),
-    Column("images", "Images", "-images"),
-    Column("accuracy", "Best accuracy", "-accuracy"),
-    Column("created", "Created", "-created"),
+    ListColumn("name", "Name", "name"),
+    ListColumn("images", "Images", "-images"),
+    ListColumn("accuracy", "Best accuracy", "-accuracy"),
+    ListColumn("created", "Created", "-created"),
 )
 SORTS = frozenset(f"{sign}{column.key}" for column in COLUMNS for sign in ("", "-"))
 

@@ -39,7 +39,7 @@ from training.engine.search.linear_probe import (
     member_key,
 )
 from training.engine.search.prepare import choose_device, label_names, load_training_data, prepare_workdir
-from training.engine.search.state import Candidate, Run, SearchState
+from training.engine.search.state import FittedCandidate, Run, SearchState
 from training.engine.search.trials import run_rounds
 
 
@@ -92,14 +92,14 @@ def _run_stages(search: SearchState, networks: list[Member]) -> None:
 
 
 def _fit_linear_heads(
-    search: SearchState, networks: list[Member], before: list[Candidate], allowed_s: float
-) -> tuple[list[Candidate], list[Member]]:
+    search: SearchState, networks: list[Member], before: list[FittedCandidate], allowed_s: float
+) -> tuple[list[FittedCandidate], list[Member]]:
     """Fit a linear head for each network that fits in `allowed_s`; gives the candidates and what is left.
 
     The time of a network is estimated from the candidates so far, those `before` this call included.
     Raises EngineError where no candidate exists in the end.
     """
-    clock, singles, left = search.run.clock, list[Candidate](), list[Member]()
+    clock, singles, left = search.run.clock, list[FittedCandidate](), list[Member]()
     began = clock.elapsed()
     error: EngineError | None = None
     for member in networks:
@@ -127,7 +127,7 @@ def _fit_linear_heads(
     return singles, left
 
 
-def _export_first_model(search: SearchState, first: Candidate) -> None:
+def _export_first_model(search: SearchState, first: FittedCandidate) -> None:
     """Write the first model to disk, and find out whether rotated images should be trained on as well."""
     export_best(search)
     search.is_rotated = gains_from_rotation(search, first)
@@ -138,7 +138,7 @@ def _export_first_model(search: SearchState, first: Candidate) -> None:
         _fit_with_rotations(search, first.members, [first])
 
 
-def _estimated_head_s(member: Member, before: list[Candidate]) -> float:
+def _estimated_head_s(member: Member, before: list[FittedCandidate]) -> float:
     """Seconds for a network's features and head, in proportion to its multiply-adds."""
     members = [candidate.members[0] for candidate in before]
     operations = sum(registry.macs_at(other.network, other.resolution) for other in members)
@@ -146,7 +146,7 @@ def _estimated_head_s(member: Member, before: list[Candidate]) -> float:
     return used_s * registry.macs_at(member.network, member.resolution) / operations
 
 
-def _fit_linear_head(search: SearchState, member: Member) -> Candidate:
+def _fit_linear_head(search: SearchState, member: Member) -> FittedCandidate:
     started = time.monotonic()
     ms = search.latency_ms([member])
     choose_head_rows(search, member)
@@ -154,11 +154,11 @@ def _fit_linear_head(search: SearchState, member: Member) -> Candidate:
     return _candidate_of(fit, "linear head", ms, time.monotonic() - started)
 
 
-def _candidate_of(fit: JointFit, recipe: str, ms: float, seconds: float) -> Candidate:
-    return Candidate(fit.members, recipe, fit.held_out, fit.is_held_out, fit.score, ms, seconds)
+def _candidate_of(fit: JointFit, recipe: str, ms: float, seconds: float) -> FittedCandidate:
+    return FittedCandidate(fit.members, recipe, fit.held_out, fit.is_held_out, fit.score, ms, seconds)
 
 
-def _fit_joint_heads(search: SearchState, singles: list[Candidate]) -> None:
+def _fit_joint_heads(search: SearchState, singles: list[FittedCandidate]) -> None:
     """Fit one head over the two, then the three best different networks, and write the best to disk."""
     clock = search.run.clock
     worst_first = sorted(singles, key=lambda candidate: -candidate.score.loss)
@@ -180,7 +180,9 @@ def _fit_joint_heads(search: SearchState, singles: list[Candidate]) -> None:
     export_best(search)
 
 
-def _fit_with_rotations(search: SearchState, members: tuple[Member, ...], singles: list[Candidate]) -> None:
+def _fit_with_rotations(
+    search: SearchState, members: tuple[Member, ...], singles: list[FittedCandidate]
+) -> None:
     """Fit the members' head again with images rotated by quarter turns, as many as there is time for."""
     clock, allowed_s = search.run.clock, budget.ROTATION_SHARE * search.run.clock.left()
     possible = [
@@ -202,7 +204,7 @@ def _fit_with_rotations(search: SearchState, members: tuple[Member, ...], single
 
 
 def _estimated_rotations_s(
-    search: SearchState, members: Sequence[Member], singles: list[Candidate], views: int
+    search: SearchState, members: Sequence[Member], singles: list[FittedCandidate], views: int
 ) -> float:
     """Seconds for the features of rotated images that are not in the checkpoint, and for a head on all."""
     plain_s = {member_key(candidate.members[0]): candidate.seconds for candidate in singles}

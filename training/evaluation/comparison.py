@@ -66,7 +66,7 @@ class PairComparison:
 
 
 @dataclass(frozen=True)
-class Column:
+class VersionColumn:
     """One version of a comparison: accuracy on the common images, and how many it has to predict."""
 
     version: TrainingVersion
@@ -75,7 +75,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Disagreement:
+class AnswerDifference:
     """An image that the versions predict differently: (version, prediction, whether it is right) of each."""
 
     image_id: int
@@ -85,10 +85,10 @@ class Disagreement:
 
 @dataclass(frozen=True)
 class Comparison:
-    columns: list[Column]
+    columns: list[VersionColumn]
     pairs: list[PairComparison]
     parameters: list[tuple[str, list[str]]]
-    disagreements: list[Disagreement]
+    disagreements: list[AnswerDifference]
     images: int
     excluded: int  # validation images that one of the versions was trained on
     is_waiting: bool
@@ -101,7 +101,7 @@ def compare(project: Project, versions: Sequence[TrainingVersion]) -> Comparison
     common = sorted(pk for pk in truth if all(predicted.get(pk) is not None for predicted in predictions))
     is_right = [[predicted[pk] == truth[pk] for pk in common] for predicted in predictions]
     columns = [
-        Column(version, wilson(sum(hits), len(common)), len(truth.keys() - predicted.keys()))
+        VersionColumn(version, wilson(sum(hits), len(common)), len(truth.keys() - predicted.keys()))
         for version, hits, predicted in zip(versions, is_right, predictions, strict=True)
     ]
     return Comparison(
@@ -228,7 +228,7 @@ def _disagreements(
     truth: dict[int, Labels],
     versions: Sequence[TrainingVersion],
     predictions: Sequence[dict[int, Labels | None]],
-) -> list[Disagreement]:
+) -> list[AnswerDifference]:
     disagreements = []
     for pk in common:
         labels = [predicted[pk] or frozenset() for predicted in predictions]
@@ -237,7 +237,7 @@ def _disagreements(
                 (version, ", ".join(sorted(names)) or "no label", names == truth[pk])
                 for version, names in zip(versions, labels, strict=True)
             ]
-            disagreements.append(Disagreement(pk, truth[pk], answers))
+            disagreements.append(AnswerDifference(pk, truth[pk], answers))
     return disagreements
 
 

@@ -22,7 +22,7 @@ SORTS = {
 MAX_TEXT_LENGTH = 100
 
 
-class Chip(NamedTuple):
+class ImageFilterChip(NamedTuple):
     text: str
     address: str
 
@@ -94,7 +94,7 @@ class EvaluatedImageQuery:
         return self.address(page=self.page)
 
     @property
-    def chips(self) -> list[Chip]:
+    def chips(self) -> list[ImageFilterChip]:
         texts = {
             "true": "labeled {}",
             "predicted": "predicted as {}",
@@ -103,7 +103,7 @@ class EvaluatedImageQuery:
             "q": "name has “{}”",
         }
         return [
-            Chip(text.format(getattr(self, name)), self.address(**{name: ""}))
+            ImageFilterChip(text.format(getattr(self, name)), self.address(**{name: ""}))
             for name, text in texts.items()
             if getattr(self, name)
         ]

@@ -165,7 +165,7 @@ def coverage_line(points: Sequence[Sequence[int]]) -> str:
     return _polyline_points((answered / total, right / answered) for right, answered in points if answered)
 
 
-class CalibrationBin(NamedTuple):
+class CalibrationBar(NamedTuple):
     """A bin of the reliability diagram."""
 
     low: int
@@ -176,18 +176,18 @@ class CalibrationBin(NamedTuple):
     height: float
 
 
-def calibration_bins(curve: Curve) -> list[CalibrationBin]:
+def calibration_bins(curve: Curve) -> list[CalibrationBar]:
     bins = []
     for number, (images, confidence, right) in enumerate(curve.points):
         rate = wilson(right, images)
         height = PLOT_UNITS * (rate.value or 0.0)
         bins.append(
-            CalibrationBin(10 * number, 10 * number + 10, confidence, rate, 10 * number + 0.6, height)
+            CalibrationBar(10 * number, 10 * number + 10, confidence, rate, 10 * number + 0.6, height)
         )
     return bins
 
 
-def calibration_text(bins: Sequence[CalibrationBin], error: float | None) -> str:
+def calibration_text(bins: Sequence[CalibrationBar], error: float | None) -> str:
     """Mean confidence against accuracy, as a sentence; empty if unknown."""
     images = sum(bin_.rate.support for bin_ in bins)
     if not images or error is None:

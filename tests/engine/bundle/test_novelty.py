@@ -24,7 +24,7 @@ from training.engine.cli import main
 from training.engine.fit import fit
 from training.engine.search.novelty_reference import make_reference
 from training.engine.search.scoring import score_logits
-from training.engine.search.state import Candidate, SearchState
+from training.engine.search.state import FittedCandidate, SearchState
 
 pytestmark = pytest.mark.slow
 
@@ -165,7 +165,7 @@ def make_striped_search(workdir: Path) -> SearchState:
     return make_search(workdir, make_data(pixels, kinds, [Path("image.png")] * 12), quick_config())
 
 
-def make_tuned(search: SearchState, shift: float) -> Candidate:
+def make_tuned(search: SearchState, shift: float) -> FittedCandidate:
     """A network unlike the pretrained one; the last four images were held out."""
     network = registry.NETWORKS[0]
     state = {
@@ -175,7 +175,7 @@ def make_tuned(search: SearchState, shift: float) -> Candidate:
     member = Member(network, 96, state, Head(torch.zeros(2, 1280), torch.zeros(2)))
     held_out, known = 4 * search.data.targets, np.arange(12) >= 8
     score = score_logits(held_out, search.data.targets, False)
-    return Candidate((member,), "fine-tuned", held_out, known, score, 6.0, 1.0)
+    return FittedCandidate((member,), "fine-tuned", held_out, known, score, 6.0, 1.0)
 
 
 def test_a_fine_tuned_network_is_judged_by_pictures_that_its_trial_had_not_seen(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from training.engine.search import budget
 from training.engine.search.augmentation_probe import gains_from_rotation, tolerates_mirroring
 from training.engine.search.linear_probe import fit_joint_head
 from training.engine.search.scoring import score_logits
-from training.engine.search.state import Candidate, SearchState
+from training.engine.search.state import FittedCandidate, SearchState
 
 pytestmark = pytest.mark.slow
 
@@ -64,7 +64,7 @@ def pictures(paint: Callable[[int, np.random.Generator], Pixels], count: int = 1
     return np.stack([paint(number % 2, random) for number in range(count)])
 
 
-def searched(folder: Path, pixels: Pixels) -> tuple[SearchState, Candidate]:
+def searched(folder: Path, pixels: Pixels) -> tuple[SearchState, FittedCandidate]:
     """A search over these images, and its first candidate."""
     rows, file = np.arange(len(pixels)), folder / "image.png"
     Image.fromarray(pixels[0]).save(file)
@@ -74,12 +74,14 @@ def searched(folder: Path, pixels: Pixels) -> tuple[SearchState, Candidate]:
     empty = Head(torch.zeros(2, 1280), torch.zeros(2))
     member = Member(network, 96, pretrained_state(network), empty, is_deep=True)
     fit = fit_joint_head(search, [member])
-    candidate = Candidate(fit.members, "linear head", fit.held_out, fit.is_held_out, fit.score, 6.0, 1.0)
+    candidate = FittedCandidate(
+        fit.members, "linear head", fit.held_out, fit.is_held_out, fit.score, 6.0, 1.0
+    )
     return search, candidate
 
 
 @pytest.fixture(scope="module")
-def from_above(tmp_path_factory: pytest.TempPathFactory) -> tuple[SearchState, Candidate]:
+def from_above(tmp_path_factory: pytest.TempPathFactory) -> tuple[SearchState, FittedCandidate]:
     search, first = searched(tmp_path_factory.mktemp("above"), pictures(letters_from_above))
     search.add(first)
     return search, first
@@ -97,7 +99,7 @@ def test_mirrors_do_harm_where_sides_matter(tmp_path: Path) -> None:
 
 
 def test_few_pictures_cannot_tell_whether_turns_teach(
-    from_above: tuple[SearchState, Candidate], monkeypatch: pytest.MonkeyPatch
+    from_above: tuple[SearchState, FittedCandidate], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     search, first = from_above
     assert gains_from_rotation(search, first)
@@ -112,7 +114,7 @@ def test_without_time_or_room_for_turned_pictures_plain_ones_teach_alone(
     name: str,
     little: int,
     is_short: bool,
-    from_above: tuple[SearchState, Candidate],
+    from_above: tuple[SearchState, FittedCandidate],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     search, first = from_above
@@ -125,7 +127,7 @@ def test_without_time_or_room_for_turned_pictures_plain_ones_teach_alone(
 
 
 def test_where_there_is_no_top_a_head_on_turned_pictures_is_better_and_wins(
-    from_above: tuple[SearchState, Candidate],
+    from_above: tuple[SearchState, FittedCandidate],
 ) -> None:
     search, first = from_above
     fit._export_first_model(search, first)

@@ -24,17 +24,17 @@ from training.engine.search.schedule import (
     next_round,
 )
 from training.engine.search.scoring import score_logits
-from training.engine.search.state import Candidate, SearchState
+from training.engine.search.state import FittedCandidate, SearchState
 
 COSTS = {True: 1e-12, False: 3e-12}  # seconds per operation: next to nothing
 
 
-def frozen(search: SearchState, network: int, sureness: float) -> Candidate:
+def frozen(search: SearchState, network: int, sureness: float) -> FittedCandidate:
     kind = registry.NETWORKS[network]
     member = Member(kind, kind.resolution, {}, Head(torch.zeros(2, 3), torch.zeros(2)), is_deep=True)
     logits = (search.data.targets * sureness).astype(np.float32)
     score = score_logits(logits, search.data.targets, False)
-    return Candidate((member,), "linear head", logits, np.ones(4, np.bool_), score, 6.0, 1.0)
+    return FittedCandidate((member,), "linear head", logits, np.ones(4, np.bool_), score, 6.0, 1.0)
 
 
 def with_images(search: SearchState, count: int) -> SearchState:

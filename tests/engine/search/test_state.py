@@ -14,7 +14,7 @@ from training.engine.config import FitConfig
 from training.engine.search import linear_head
 from training.engine.search.clock import RunClock
 from training.engine.search.scoring import score_logits
-from training.engine.search.state import Candidate, Run, SearchState, TrainingData
+from training.engine.search.state import FittedCandidate, Run, SearchState, TrainingData
 
 
 def make_data(pixels: np.ndarray, kinds: np.ndarray, paths: list[Path]) -> TrainingData:
@@ -46,12 +46,12 @@ def make_search(
     return SearchState(run, data)
 
 
-def make_candidate(search: SearchState, sureness: float) -> Candidate:
+def make_candidate(search: SearchState, sureness: float) -> FittedCandidate:
     head = Head(torch.zeros(2, 3), torch.zeros(2))
     member = Member(registry.NETWORKS[0], 224, {}, head)
     held_out = (search.data.targets * sureness).astype(np.float32)
     score = score_logits(held_out, search.data.targets, False)
-    return Candidate((member,), "fine-tuned", held_out, np.ones(4, np.bool_), score, 6.0, 1.0)
+    return FittedCandidate((member,), "fine-tuned", held_out, np.ones(4, np.bool_), score, 6.0, 1.0)
 
 
 def test_the_best_trained_again_on_all_rows_stays_the_one_chosen_candidate(tmp_path: Path) -> None:

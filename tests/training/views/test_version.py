@@ -121,11 +121,11 @@ def test_parameters_and_model_are_complete(html: str) -> None:
 
 
 def test_what_was_tried_stands_best_first_with_the_chosen_one_marked(html: str) -> None:
-    names = re.findall(r'<span class="tried-name"><span title="([^"]*)">([^<]*)</span>', html)
+    names = re.findall(r'<span class="leaderboard-name"><span title="([^"]*)">([^<]*)</span>', html)
 
     assert [short for _, short in names] == ["Lite1 + Lite2", "Lite2", "Lite1", "Lite2"]
     assert names[0][0] == "EfficientNet-Lite1 + EfficientNet-Lite2"
-    assert re.search(r'class="tried-chosen">.{0,300}Lite1 \+ Lite2</span>.{0,90}chosen</span>', html)
+    assert re.search(r'class="leaderboard-chosen">.{0,300}Lite1 \+ Lite2</span>.{0,90}chosen</span>', html)
     assert html.count(">chosen</span>") == 1
 
 

@@ -17,7 +17,7 @@ from training.engine.backbones.features import extract_features
 from training.engine.data.images import Pixels
 from training.engine.search import linear_head
 from training.engine.search.linear_probe import frozen_features
-from training.engine.search.state import Candidate, SearchState
+from training.engine.search.state import FittedCandidate, SearchState
 
 START_STRENGTH = 1e-5  # regularization of the head that a fine-tuning starts from
 PROBE_IMAGES = 400  # images in a probe
@@ -28,19 +28,19 @@ MAX_ROTATION_RATIO = 0.95
 MIN_ROTATION_IMAGES = 100  # with fewer images a gain may be chance
 
 
-def tolerates_mirroring(search: SearchState, start: Candidate) -> bool:
+def tolerates_mirroring(search: SearchState, start: FittedCandidate) -> bool:
     """Whether mirrored images may be trained on; not where left and right matter."""
     return _loss_ratio(search, start, lambda pixels: pixels[:, :, ::-1]) < MAX_MIRROR_RATIO
 
 
-def gains_from_rotation(search: SearchState, start: Candidate) -> bool:
+def gains_from_rotation(search: SearchState, start: FittedCandidate) -> bool:
     """Whether images rotated by quarter turns lower the loss, as they do where images have no top."""
     if len(search.head_rows) < MIN_ROTATION_IMAGES:
         return False
     return _loss_ratio(search, start, lambda pixels: np.rot90(pixels, axes=(1, 2))) < MAX_ROTATION_RATIO
 
 
-def _loss_ratio(search: SearchState, start: Candidate, change: Callable[[Pixels], Pixels]) -> float:
+def _loss_ratio(search: SearchState, start: FittedCandidate, change: Callable[[Pixels], Pixels]) -> float:
     """Cross-validated loss with the changed view of images [N, S, S, 3], divided by the loss without."""
     member, clock, data = replace(start.members[0], is_deep=False), search.run.clock, search.data
     picked = np.sort(

@@ -9,7 +9,7 @@ from training.engine.bundle.bundle import calibrate
 from training.engine.search import budget
 from training.engine.search.novelty_reference import MAX_EXTRACTED, make_reference
 from training.engine.search.scoring import best_thresholds
-from training.engine.search.state import Candidate, SearchState
+from training.engine.search.state import FittedCandidate, SearchState
 
 
 def export_best(search: SearchState) -> None:
@@ -33,7 +33,7 @@ def export_best(search: SearchState) -> None:
     search.exported = best
 
 
-def bundle_info(search: SearchState, candidate: Candidate) -> writer.BundleInfo:
+def bundle_info(search: SearchState, candidate: FittedCandidate) -> writer.BundleInfo:
     """The description of a candidate in its bundle, apart from its networks."""
     temperature = candidate.score.temperature
     return writer.BundleInfo(
@@ -47,7 +47,9 @@ def bundle_info(search: SearchState, candidate: Candidate) -> writer.BundleInfo:
     )
 
 
-def _label_thresholds(search: SearchState, candidate: Candidate, temperature: float) -> tuple[float, ...]:
+def _label_thresholds(
+    search: SearchState, candidate: FittedCandidate, temperature: float
+) -> tuple[float, ...]:
     if not search.run.config.is_multi_label:
         return (0.5,) * len(search.data.labels)
     scores = calibrate(candidate.held_out[candidate.is_held_out], temperature, True)

@@ -17,12 +17,14 @@ from training.engine.bundle.novelty import Floats, NoveltyReference
 from training.engine.bundle.writer import BundleInfo
 from training.engine.search.clock import save_array
 from training.engine.search.linear_probe import features_path, member_key, stratified_order
-from training.engine.search.state import Candidate, SearchState
+from training.engine.search.state import FittedCandidate, SearchState
 
 MAX_EXTRACTED = 400  # rows extracted for a network whose features are not in the checkpoint
 
 
-def make_reference(search: SearchState, candidate: Candidate, info: BundleInfo) -> NoveltyReference | None:
+def make_reference(
+    search: SearchState, candidate: FittedCandidate, info: BundleInfo
+) -> NoveltyReference | None:
     """References and thresholds of a model, or None where all training images are duplicates of one.
 
     A frozen network's features are used where the model has one: no training image has shaped them, and they
@@ -50,7 +52,7 @@ def make_reference(search: SearchState, candidate: Candidate, info: BundleInfo) 
     )
 
 
-def needs_extraction(search: SearchState, candidate: Candidate) -> bool:
+def needs_extraction(search: SearchState, candidate: FittedCandidate) -> bool:
     """Whether `make_reference` must extract features: those in the checkpoint are of other networks."""
     return not any(features_path(search, member).exists() for member in candidate.members)
 
@@ -75,7 +77,7 @@ def _reference_of_frozen(search: SearchState, member: Member) -> tuple[Floats, F
 
 
 def _reference_of_finetuned(
-    search: SearchState, candidate: Candidate, member: Member
+    search: SearchState, candidate: FittedCandidate, member: Member
 ) -> tuple[Floats, Floats]:
     """References [R, D], and distances [N] of images that the network has not seen to those that it has.
 
@@ -106,7 +108,7 @@ def _distances_path(search: SearchState, member: Member) -> Path:
     return search.run.workdir / "checkpoint" / name
 
 
-def _confidences(search: SearchState, candidate: Candidate, info: BundleInfo) -> tuple[Floats, float]:
+def _confidences(search: SearchState, candidate: FittedCandidate, info: BundleInfo) -> tuple[Floats, float]:
     """[K] confidences of held-out images, and the confidence from which on an image counts as known.
 
     CONFIDENT_SHARE of the correctly predicted images reach it; it is never above ALWAYS_CONFIDENT.

@@ -15,7 +15,7 @@ from training.engine.search import budget as time_budget
 from training.engine.search.budget import FinetuneBudget
 from training.engine.search.clock import read_json, write_json
 from training.engine.search.finetune import FinetunePlan, last_blocks_plan, seconds_per_step, view_cache_bytes
-from training.engine.search.state import Candidate, SearchState
+from training.engine.search.state import FittedCandidate, SearchState
 
 MAX_CACHE_BYTES = 2 << 30  # bytes of the cached maps that last blocks are trained on
 SAFETY = 1.15  # steps take longer than the measured one, and the machine may become busier
@@ -71,11 +71,11 @@ class Round:
         return self.option.member
 
 
-def finetune_options(search: SearchState, singles: list[Candidate]) -> list[FinetuneOption]:
+def finetune_options(search: SearchState, singles: list[FittedCandidate]) -> list[FinetuneOption]:
     """The networks by the loss of their linear heads, at each size: whole ones first, then last blocks."""
     data = search.data
     labels, batch = len(data.labels), time_budget.partial_batch(len(data.paths))
-    best: dict[str, Candidate] = {}
+    best: dict[str, FittedCandidate] = {}
     for candidate in sorted(singles, key=lambda candidate: candidate.score.loss):
         best.setdefault(candidate.name, candidate)
     options = list[FinetuneOption]()

@@ -22,7 +22,7 @@ MAX_LOSS_RATIO = 0.995  # of a better candidate's loss; a smaller difference is 
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class FittedCandidate:
     """A model and its score. `held_out` [N, C] are logits, valid for the `is_held_out` [N] rows alone.
 
     `inference_ms`: of one image; `seconds`: what it took to train.
@@ -117,13 +117,13 @@ class SearchState:
     data: TrainingData
     head_rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     is_rotated: bool = False
-    candidates: list[tuple[CandidateReport, Candidate | None]] = field(default_factory=list)
-    best: Candidate | None = None
-    exported: Candidate | None = None
+    candidates: list[tuple[CandidateReport, FittedCandidate | None]] = field(default_factory=list)
+    best: FittedCandidate | None = None
+    exported: FittedCandidate | None = None
     network_ms: dict[tuple[str, int], float] = field(default_factory=dict)
     throughput: Throughput = field(default_factory=Throughput)
 
-    def add(self, candidate: Candidate) -> bool:
+    def add(self, candidate: FittedCandidate) -> bool:
         """Add a candidate and report it; gives whether it is the best: in the limit, with a lower loss."""
         fits = candidate.inference_ms <= self.run.config.max_inference_ms
         is_best = fits and (self.best is None or self._beats(candidate, self.best))
@@ -171,7 +171,7 @@ class SearchState:
             )
         return self.network_ms[kind]
 
-    def _beats(self, new: Candidate, old: Candidate) -> bool:
+    def _beats(self, new: FittedCandidate, old: FittedCandidate) -> bool:
         """Whether `new` has the lower loss, on the rows that both held out."""
         rows = new.is_held_out & old.is_held_out
         new_score, old_score = (
@@ -180,7 +180,7 @@ class SearchState:
         )
         return new_score.loss < MAX_LOSS_RATIO * old_score.loss
 
-    def _report(self, candidate: Candidate, fits: bool, is_best: bool) -> CandidateReport:
+    def _report(self, candidate: FittedCandidate, fits: bool, is_best: bool) -> CandidateReport:
         return CandidateReport(
             network=candidate.name,
             resolution=candidate.resolution,

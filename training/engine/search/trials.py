@@ -30,7 +30,7 @@ from training.engine.search.schedule import (
     next_round,
 )
 from training.engine.search.scoring import Floats, Score, score_logits
-from training.engine.search.state import Candidate, SearchState
+from training.engine.search.state import FittedCandidate, SearchState
 
 MIXTURE_SHARES = (0.15, 0.3, 0.5, 0.7, 0.85)  # of the fine-tuned network in a mixture
 MAX_ROUNDS = 4
@@ -85,7 +85,7 @@ class Trial:
     is_held_out: NDArray[np.bool_]
 
 
-def run_rounds(search: SearchState, singles: list[Candidate]) -> bool:
+def run_rounds(search: SearchState, singles: list[FittedCandidate]) -> bool:
     """Fine-tune what the time allows; gives whether anything was fine-tuned.
 
     Raises FitStopped when the user or the clock ends the fit; the best candidate is then in `search`.
@@ -223,7 +223,7 @@ def _consider_trial(search: SearchState, trial: Trial) -> None:
     seconds = trial.round.budget.trial_s(len(search.data.paths), trial.round.image_s)
     ms = search.latency_ms([trial.member])
     recipe = "last blocks" if trial.round.option.is_partial else "fine-tuned"
-    alone = Candidate((trial.member,), recipe, trial.held_out, rows, score, ms, seconds)
+    alone = FittedCandidate((trial.member,), recipe, trial.held_out, rows, score, ms, seconds)
     search.add(alone)
     if best is not None:
         mixed = _mixture(search, alone, best)
@@ -231,7 +231,7 @@ def _consider_trial(search: SearchState, trial: Trial) -> None:
             search.add(mixed)
 
 
-def _mixture(search: SearchState, tuned: Candidate, best: Candidate) -> Candidate:
+def _mixture(search: SearchState, tuned: FittedCandidate, best: FittedCandidate) -> FittedCandidate:
     """The weighted sum of both models' logits, each at its own temperature.
 
     Of MIXTURE_SHARES the one with the lowest loss on the rows that both held out is used.
@@ -253,7 +253,7 @@ def _mixture(search: SearchState, tuned: Candidate, best: Candidate) -> Candidat
         *(_scaled(member, (1 - share) / best_temperature) for member in best.members),
     )
     recipe = f"{tuned.recipe} + {best.recipe}"
-    return Candidate(members, recipe, logits, rows, score, search.latency_ms(members), tuned.seconds)
+    return FittedCandidate(members, recipe, logits, rows, score, search.latency_ms(members), tuned.seconds)
 
 
 def _refit_on_all(search: SearchState, trials: list[Trial], strength: Strength) -> None:
@@ -276,7 +276,7 @@ def _refit_on_all(search: SearchState, trials: list[Trial], strength: Strength) 
         export_best(search)
 
 
-def _contains(candidate: Candidate, member: Member) -> bool:
+def _contains(candidate: FittedCandidate, member: Member) -> bool:
     return any(other.state is member.state for other in candidate.members)
 
 
