@@ -41,6 +41,7 @@ def test_fit_evaluate_predict_and_latency(folder: Path, capsys: pytest.CaptureFi
     assert json.loads(capsys.readouterr().out)["is_measured"]
 
 
+@pytest.mark.usefixtures("tiny_network")
 def test_without_a_validation_side_the_figures_come_from_held_out_training_images(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
