@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 def test_fit_evaluate_predict_and_latency(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, limit = folder.parent / "out", str(fastest_network("NV_P4")[2] + 0.01)
     data = ["fit", str(folder), "--out", str(out), "--minutes", "0.3", "--max-inference-ms", limit]
-    assert main([*data, "--train-ratio", "0.6", "--json", "--threads", "2"]) == 0
+    assert main([*data, "--train-ratio", "0.6", "--json", "--threads", "1"]) == 0
     fitted = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert fitted["accuracy"] > 0.7
     assert {"best", "candidates", "stop_reason", "seconds", "peak_rss_mb"} <= set(fitted)
@@ -41,6 +41,7 @@ def test_fit_evaluate_predict_and_latency(folder: Path, capsys: pytest.CaptureFi
     assert json.loads(capsys.readouterr().out)["is_measured"]
 
 
+@pytest.mark.usefixtures("tiny_network")
 def test_without_a_validation_side_the_figures_come_from_held_out_training_images(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -48,7 +49,7 @@ def test_without_a_validation_side_the_figures_come_from_held_out_training_image
     (folder / "split.csv").write_text("\n".join(["path,set", *rows]))
     limit = str(fastest_network("NV_P4")[2] + 0.01)
     command = ["fit", str(folder), "--out", str(folder.parent / "out"), "--minutes", "0.3", "--json"]
-    assert main([*command, "--max-inference-ms", limit, "--threads", "2"]) == 0
+    assert main([*command, "--max-inference-ms", limit, "--threads", "1"]) == 0
     fitted = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert fitted["accuracy"] == fitted["best"]["accuracy"]
     assert 0.7 < fitted["macro_f1"] <= 1

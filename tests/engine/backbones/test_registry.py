@@ -210,9 +210,18 @@ def test_last_blocks_and_whole_networks_are_trained(network: Network) -> None:
     targets = np.eye(2, dtype=np.float32)[np.arange(4) % 2]
 
     def changed(plan: finetune.FinetunePlan) -> set[str]:
-        tuned = finetune.fine_tune(
-            member, squares, targets, np.arange(4), np.ones(4), plan, False, 0, "cpu", lambda share: None
+        job = finetune.FinetuneJob(
+            member,
+            plan,
+            squares,
+            targets,
+            np.ones(4),
+            np.arange(4),
+            is_multi_label=False,
+            seed=0,
+            device="cpu",
         )
+        tuned = finetune.fine_tune(job, lambda share: None)
         assert tuned.state.keys() == member.state.keys()
         return {one for one in tuned.state if not torch.equal(tuned.state[one], member.state[one])}
 
