@@ -88,12 +88,12 @@ def split_as_the_product(copies: list[Copy]) -> dict[int, str]:
         LabeledImage(place, f"{place:064x}", (label,), "", groups[place])
         for place, (_, label, _) in enumerate(copies)
     ]
-    return split(labeled, RATIO, "leaks").sides
+    return split(labeled, RATIO, "leaks").splits
 
 
 def split_at_random(copies: list[Copy]) -> dict[int, str]:
     labeled = [LabeledImage(place, f"{place:064x}", (label,)) for place, (_, label, _) in enumerate(copies)]
-    return split(labeled, RATIO, "leaks").sides
+    return split(labeled, RATIO, "leaks").splits
 
 
 def evaluated(

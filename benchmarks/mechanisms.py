@@ -237,7 +237,7 @@ def label_suggestions(options: argparse.Namespace, world: World) -> None:
     compare(
         "label_suggestions, 600 of 30 labels",
         library,
-        lambda: ours.out_of_fold(features, targets),
+        lambda: ours.out_of_fold_probabilities(features, targets),
         max(3, options.pairs // 5),
     )
 

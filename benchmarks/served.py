@@ -30,7 +30,7 @@ for number, bundle in enumerate(sys.argv[1:], 1):
 found = []
 for name in ("calls", "stops"):
     service, token = deploy.deploy(versions[0], make_user("alice"), None)
-    deploy.collect(service, name == "stops", 30, make_user("alice"))
+    deploy.set_collecting(service, name == "stops", 30, make_user("alice"))
     deploy.bring_up(str(service.pk))
     found.append([str(service.pk), token.plain, project.pk, PASSWORD])
 print(json.dumps(found))

@@ -7,6 +7,9 @@ so that the probabilities are calibrated. Multi-label: ridge regression for each
 hat matrix, and one logistic curve for all.
 
 Features [N, F] are rows of length 1.
+
+Measured (benchmarks/mechanisms.py label_suggestions): out-of-fold probabilities of 600 images with 30 labels
+take a fortieth of the time of scikit-learn's discriminant analysis with five folds.
 """
 
 from __future__ import annotations

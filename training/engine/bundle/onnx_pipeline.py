@@ -10,6 +10,10 @@ outputs  scores      [C] float32, as the bundle gives them
 
 Pillow also lets JPEG files be decoded at a fraction of their size and reduces large images by whole factors
 first; the graph does not, so that scores differ a little: `parity` of the export says how much.
+
+ONNX's own Resize with antialias cuts at whole pixels only. Measured (benchmarks/mechanisms.py onnx_pipeline,
+500 photos): scores differ from the bundle's by 0.034 at most with Resize, 14 of them by more than 0.01; with
+the reduction below by 0.007 at most. Its price is 1.8 times the time for a photo, 7 times at 6 megapixels.
 """
 
 from __future__ import annotations
