@@ -46,6 +46,8 @@ LAST_MIGRATIONS = [("projects", "0007_miniatures"), ("training", "0013_totals_of
 TOKEN = "a token of an older version"
 LONG_AGO = timedelta(minutes=5)
 
+pytestmark = pytest.mark.django_db(transaction=True)  # and the database is empty afterwards (conftest.py)
+
 
 @pytest.fixture
 def old(transactional_db: None) -> Iterator[Apps]:
