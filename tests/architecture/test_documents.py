@@ -9,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+FOLDERS = "exeml_site|projects|training|templates|static|tests|docs|benchmarks"
+PATH = re.compile(rf"`((?:{FOLDERS})/[\w./-]*)`")
 LINK = re.compile(r"\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)")
 
 
@@ -20,3 +22,9 @@ def names(path: Path) -> str:
 def test_links_lead_to_files(document: Path) -> None:
     targets = LINK.findall(document.read_text())
     assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names)
+def test_paths_of_the_code_exist(document: Path) -> None:
+    paths = PATH.findall(document.read_text())
+    assert [path for path in paths if not (ROOT / path).exists()] == []
