@@ -32,8 +32,8 @@ def features_of(folder: Path) -> tuple[Floats, np.ndarray, list[str]]:
 
 def run(folder: Path, now: int, more: int, seeds: int) -> dict[str, object]:
     features, labels, names = features_of(folder)
-    foretold = np.zeros((seeds, len(names)))
-    lows, highs, real = np.zeros_like(foretold), np.zeros_like(foretold), np.zeros_like(foretold)
+    forecast = np.zeros((seeds, len(names)))
+    lows, highs, real = np.zeros_like(forecast), np.zeros_like(forecast), np.zeros_like(forecast)
     for seed in range(seeds):
         dice = np.random.default_rng(seed)
         orders = [dice.permutation(np.flatnonzero(labels == label)) for label in range(len(names))]
@@ -43,7 +43,7 @@ def run(folder: Path, now: int, more: int, seeds: int) -> dict[str, object]:
             expected_gains(features[fitted_rows], targets, fitted_rows, more, seed=seed)
         ):
             assert gain is not None
-            foretold[seed, label], lows[seed, label], highs[seed, label] = gain.gain, gain.low, gain.high
+            forecast[seed, label], lows[seed, label], highs[seed, label] = gain.gain, gain.low, gain.high
             larger = np.concatenate([fitted_rows, orders[label][now : now + more]])
             extra = orders[label][now : now + more]
             excluded = np.concatenate([fitted_rows, extra])  # both are evaluated on the same rest
@@ -53,11 +53,11 @@ def run(folder: Path, now: int, more: int, seeds: int) -> dict[str, object]:
     within = (lows <= mean_real) & (mean_real <= highs)
     return {
         "folder": folder.name,
-        "foretold": round(100 * float(foretold.mean()), 2),
+        "forecast": round(100 * float(forecast.mean()), 2),
         "real": round(100 * float(mean_real.mean()), 2),
-        "apart": round(100 * float(np.abs(foretold - mean_real).mean()), 2),
+        "apart": round(100 * float(np.abs(forecast - mean_real).mean()), 2),
         "apart_of_zero": round(100 * float(np.abs(mean_real).mean()), 2),
-        "correlation": round(float(np.corrcoef(foretold.mean(0), mean_real)[0, 1]), 2),
+        "correlation": round(float(np.corrcoef(forecast.mean(0), mean_real)[0, 1]), 2),
         "within_interval": round(float(within.mean()), 2),
     }
 

@@ -33,7 +33,7 @@ class Storm:
     versions: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     kept: set[str] = field(default_factory=set)
-    deeds: Counter[str] = field(default_factory=Counter)
+    actions: Counter[str] = field(default_factory=Counter)
     over: threading.Event = field(default_factory=threading.Event)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -51,7 +51,7 @@ class Storm:
             "examples": self.wrong[:5],
             "statuses": dict(self.statuses),
             "answered_by": dict(self.versions),
-            "deeds": dict(self.deeds),
+            "actions": dict(self.actions),
             "lost_connections": lost,
             "feedback_confirmed": len(self.kept),
             "feedback_stored": int(run_action(second.product, "count", second.pk)),
@@ -89,11 +89,11 @@ class Storm:
         while not self.over.wait(EVERY_S):
             if turn == STOPS_AT:
                 run_action(second.product, "stop", second.pk)
-                self.deeds["stopped"] += 1
+                self.actions["stopped"] += 1
             elif turn % 3 == 2:
                 os.kill(web_workers(first.product)[0], signal.SIGKILL)
-                self.deeds["killed a web worker"] += 1
+                self.actions["killed a web worker"] += 1
             else:
                 run_action(first.product, "change", first.pk)
-                self.deeds["changed the version"] += 1
+                self.actions["changed the version"] += 1
             turn += 1

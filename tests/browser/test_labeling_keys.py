@@ -124,7 +124,7 @@ def test_the_grid_goes_on_as_one_scrolls_and_back_returns_to_the_place(open_page
     assert tiles(page).count() <= 150  # the page that was visible, and the next one
 
 
-def test_deeds_wait_in_the_browser_while_the_connection_is_lost(open_page: Open) -> None:
+def test_actions_wait_in_the_browser_while_the_connection_is_lost(open_page: Open) -> None:
     project = make_project(labels=2, images=0, unlabeled=4, with_files=True)
     page = open_page("bob")
     visit(page, project)
@@ -142,7 +142,7 @@ def test_deeds_wait_in_the_browser_while_the_connection_is_lost(open_page: Open)
     assert labels_of(project) == {"label-0": 1, "label-1": 1}
 
 
-def test_deeds_survive_a_reload_before_they_could_be_sent(open_page: Open) -> None:
+def test_actions_survive_a_reload_before_they_could_be_sent(open_page: Open) -> None:
     project = make_project(labels=1, images=0, unlabeled=3, with_files=True)
     page = open_page("bob")
     visit(page, project)
@@ -156,7 +156,7 @@ def test_deeds_survive_a_reload_before_they_could_be_sent(open_page: Open) -> No
     assert labels_of(project) == {"label-0": 1}
 
 
-def test_an_ended_session_keeps_the_deeds_and_says_so(open_page: Open) -> None:
+def test_an_ended_session_keeps_the_actions_and_says_so(open_page: Open) -> None:
     project = make_project(labels=1, images=0, unlabeled=3, with_files=True)
     page = open_page("bob")
     visit(page, project)

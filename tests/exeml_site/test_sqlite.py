@@ -34,7 +34,7 @@ def connections(tmp_path: Path, django_db_blocker: Any) -> Iterator[ConnectionHa
     )
     with django_db_blocker.unblock():
         with handler["default"].cursor() as cursor:
-            cursor.execute("CREATE TABLE deeds (by INTEGER)")
+            cursor.execute("CREATE TABLE actions (by INTEGER)")
         yield handler
         handler.close_all()
 
@@ -57,7 +57,7 @@ def transaction(connection: Any) -> Iterator[Any]:
 
 def write(connections: ConnectionHandler, by: int) -> None:
     with transaction(connections["default"]) as cursor:
-        cursor.execute("INSERT INTO deeds VALUES (%s)", [by])
+        cursor.execute("INSERT INTO actions VALUES (%s)", [by])
 
 
 def in_thread(work: Any) -> threading.Thread:
@@ -68,7 +68,7 @@ def in_thread(work: Any) -> threading.Thread:
 
 def count(connections: ConnectionHandler) -> int:
     with connections["default"].cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM deeds")
+        cursor.execute("SELECT count(*) FROM actions")
         return int(cursor.fetchone()[0])
 
 
@@ -100,13 +100,13 @@ def test_who_comes_second_waits_for_the_first(connections: ConnectionHandler) ->
         done.set()
 
     with transaction(connections["default"]) as cursor:
-        cursor.execute("INSERT INTO deeds VALUES (1)")
+        cursor.execute("INSERT INTO actions VALUES (1)")
         in_thread(second)
         assert not done.wait(0.3)
     assert done.wait(30) and count(connections) == 2
 
 
-def test_a_deed_that_fails_leaves_the_line(connections: ConnectionHandler) -> None:
+def test_a_action_that_fails_leaves_the_line(connections: ConnectionHandler) -> None:
     with pytest.raises(DatabaseError), transaction(connections["default"]) as cursor:
         cursor.execute("INSERT INTO nowhere VALUES (1)")
     begun = connections["default"]

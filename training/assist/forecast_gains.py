@@ -31,7 +31,7 @@ def forecast(version_id: int) -> int:
     try:
         images = compare.version_images(version.dataset_version)
     except ManifestDamaged as problem:
-        logger.warning("nothing can be foretold for %s: %s", version, problem)
+        logger.warning("nothing can be forecast for %s: %s", version, problem)
         return 0
     vectors = _vectors(list(images))
     if len(vectors) < MIN_IMAGES:

@@ -144,7 +144,7 @@ def test_the_number_of_queries_does_not_grow_with_the_images(bob: object) -> Non
     assert queries(ids(project)[1:3], "label-0") == queries(ids(project)[3:], "label-0") <= 13
 
 
-def test_five_thousand_images_are_one_deed_of_few_queries(bob: object) -> None:
+def test_five_thousand_images_are_one_action_of_few_queries(bob: object) -> None:
     project = make_project(labels=1, images=0)
     Image.objects.bulk_create(
         Image(project=project, sha256=f"{n:064d}", name="x", format="PNG", width=1, height=1, size_bytes=1)

@@ -39,7 +39,7 @@ def test_what_did_not_change_is_not_counted_again() -> None:
     assert price(project) > price(project) == 2
 
 
-def test_deeds_and_uploads_are_counted_at_once() -> None:
+def test_actions_and_uploads_are_counted_at_once() -> None:
     project, bob = make_project(labels=2, images=3, unlabeled=2), make_user("bob")
     first, second = project.labels.all()
     assert images_per_tab(project) == {"unlabeled": 2, "suggested": 0, "labeled": 6, "all": 8, "bin": 0}
@@ -74,7 +74,7 @@ def test_labeling_is_added_to_what_was_counted() -> None:
         step()
         with CaptureQueriesContext(connection) as queries:
             images, carriers = images_per_tab(project), images_per_label(project)
-        assert len(queries) == 3, "the deed is read, nothing is counted"
+        assert len(queries) == 3, "the action is read, nothing is counted"
         caches["counts"].clear()
         assert (images, carriers) == (images_per_tab(project), images_per_label(project))
 
@@ -92,7 +92,7 @@ def test_what_workers_change_is_counted_again_soon_and_only_where_it_is_shown(
     assert images_per_tab(project)["suggested"] == 3
 
 
-def test_a_deed_that_says_too_little_is_counted() -> None:
+def test_a_action_that_says_too_little_is_counted() -> None:
     project, bob = make_project(labels=2, images=3), make_user("bob")
     images_per_tab(project)
     actions.delete_label(project.labels.first(), bob, with_images=True)

@@ -91,7 +91,7 @@ def test_taking_everything_back_restores_the_beginning_and_doing_it_again_the_en
         assert state(project) == after
 
 
-def test_a_new_deed_ends_what_could_be_done_again() -> None:
+def test_a_new_action_ends_what_could_be_done_again() -> None:
     project, bob = make_project(labels=2, images=1), make_user("bob")
     first, second = ids(project)
     actions.undo(actions.apply(project, [first], add=["label-1"], by=bob), bob)

@@ -33,7 +33,7 @@ def labels_of(ids: list[int]) -> list[list[str]]:
     ]
 
 
-def test_each_image_gets_its_own_suggestion_in_one_deed_that_can_be_taken_back(project: Project) -> None:
+def test_each_image_gets_its_own_suggestion_in_one_action_that_can_be_taken_back(project: Project) -> None:
     ids, bob = waiting(project), make_user("bob")
     event = suggestions.confirm_suggestions(project, ids, bob)
 

@@ -60,7 +60,7 @@ def test_undo_leaves_images_whose_label_was_deleted_since(bob: object) -> None:
     assert (undone.restored, undone.skipped) == (0, 1)
 
 
-def test_a_deed_is_taken_back_once(bob: object) -> None:
+def test_a_action_is_taken_back_once(bob: object) -> None:
     project = make_project(labels=0, unlabeled=1)
     event = actions.apply(project, ids(project), add=["rose"], by=bob)
     undone = actions.undo(event, bob)
@@ -70,7 +70,7 @@ def test_a_deed_is_taken_back_once(bob: object) -> None:
         actions.undo(undone.event, bob)
 
 
-def test_the_last_deed_is_the_persons_own_and_not_yet_taken_back(bob: object, ann: object) -> None:
+def test_the_last_action_is_the_persons_own_and_not_yet_taken_back(bob: object, ann: object) -> None:
     project = make_project(labels=0, unlabeled=2)
     first = actions.apply(project, ids(project), add=["a"], by=bob)
     second = actions.apply(project, ids(project), add=["b"], by=bob)

@@ -127,7 +127,7 @@ def test_a_full_team_is_told_the_limit_and_gets_no_project(alice: Client, settin
     assert Project.objects.count() == 1
 
 
-def test_the_deed_itself_keeps_the_limit_and_the_name(db: None, settings) -> None:
+def test_the_action_itself_keeps_the_limit_and_the_name(db: None, settings) -> None:
     settings.EXEML_MAX_PROJECTS_PER_TEAM = 2
     team, alice = make_team(), make_user("alice")
     lifecycle.create_project(team, name="flowers", by=alice)

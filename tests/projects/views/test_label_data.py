@@ -265,7 +265,7 @@ def test_without_htmx_the_page_comes_back(bob: Client) -> None:
 # --- undo ---
 
 
-def test_undo_takes_back_the_named_deed(bob: Client) -> None:
+def test_undo_takes_back_the_named_action(bob: Client) -> None:
     project = make_project(labels=0, unlabeled=2)
     label(bob, project, newest_first(project.images), add="rose")
     response = bob.post(url("undo_labeling", project), {"event": LabelEvent.objects.get().pk}, headers=HTMX)
@@ -301,12 +301,12 @@ def test_undo_twice_or_with_nothing_done_says_so(bob: Client) -> None:
 
 
 @pytest.mark.parametrize("event", ["zebra", "0", "9" * 30])
-def test_undo_of_an_unknown_deed_is_404(bob: Client, event: str) -> None:
+def test_undo_of_an_unknown_action_is_404(bob: Client, event: str) -> None:
     project = make_project(labels=0)
     assert bob.post(url("undo_labeling", project), {"event": event}).status_code == 404
 
 
-def test_undo_of_another_projects_deed_is_404(bob: Client) -> None:
+def test_undo_of_another_projects_action_is_404(bob: Client) -> None:
     project, other = make_project(labels=0), make_project("other", labels=0, unlabeled=1)
     label(bob, other, newest_first(other.images), add="rose")
     event = {"event": LabelEvent.objects.get().pk}

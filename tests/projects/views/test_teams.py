@@ -26,9 +26,9 @@ def members(team: Team) -> dict[str, int]:
     return dict(team.memberships.values_list("user__username", "role"))
 
 
-def address(team: Team, person: str = "", deed: str = "") -> str:
+def address(team: Team, person: str = "", action: str = "") -> str:
     user = f"{make_user(person).pk}/" if person else ""
-    return f"/teams/{team.pk}/members/{user}{deed}"
+    return f"/teams/{team.pk}/members/{user}{action}"
 
 
 def test_everybody_in_the_team_sees_members_and_roles(vera: Client, team: Team) -> None:
@@ -40,13 +40,15 @@ def test_everybody_in_the_team_sees_members_and_roles(vera: Client, team: Team) 
 
 def test_a_stranger_does_not_learn_that_the_team_exists(mallory: Client, team: Team) -> None:
     assert mallory.get(address(team)).status_code == 404
-    assert mallory.post(address(team, deed="add/"), {"person": "mallory", "role": 30}).status_code == 404
+    assert mallory.post(address(team, action="add/"), {"person": "mallory", "role": 30}).status_code == 404
 
 
 @pytest.mark.parametrize("typed", ["dora", "DORA", "dora@example.org", "Dora@Example.org", " dora "])
 def test_a_manager_adds_somebody_by_username_or_email(alice: Client, team: Team, typed: str) -> None:
     make_user("dora", email="dora@example.org")
-    answer = followed(alice, alice.post(address(team, deed="add/"), {"person": typed, "role": Role.LABELER}))
+    answer = followed(
+        alice, alice.post(address(team, action="add/"), {"person": typed, "role": Role.LABELER})
+    )
     assert "dora is now a Labeler of Greenhouse." in html_of(answer)
     assert members(team)["dora"] == Role.LABELER
 
@@ -70,7 +72,7 @@ def test_who_cannot_be_added_gets_a_sentence_and_nothing_changes(
     make_user("erik", email="shared@example.org")
     make_user("gone", is_active=False)
     before = members(team)
-    answer = alice.post(address(team, deed="add/"), {"person": typed, "role": role})
+    answer = alice.post(address(team, action="add/"), {"person": typed, "role": role})
     assert answer.status_code == 422 and message in html_of(answer)
     assert members(team) == before
 
@@ -78,7 +80,7 @@ def test_who_cannot_be_added_gets_a_sentence_and_nothing_changes(
 def test_an_exact_username_wins_over_another_ones_email(alice: Client, team: Team) -> None:
     make_user("dora@example.org")
     make_user("erik", email="dora@example.org")
-    alice.post(address(team, deed="add/"), {"person": "dora@example.org", "role": 10})
+    alice.post(address(team, action="add/"), {"person": "dora@example.org", "role": 10})
     assert "dora@example.org" in members(team) and "erik" not in members(team)
 
 
@@ -110,15 +112,17 @@ def test_somebody_who_is_no_member_cannot_be_changed_or_removed(alice: Client, t
 def test_only_managers_change_members(request: pytest.FixtureRequest, team: Team, person: str) -> None:
     client = request.getfixturevalue(person)
     before = members(team)
-    for deed in ("role/", "remove/"):
-        assert client.post(address(team, person, deed), {"role": Role.MANAGER}).status_code == 403
-    assert client.post(address(team, deed="add/"), {"person": "mallory", "role": 10}).status_code == 403
+    for action in ("role/", "remove/"):
+        assert client.post(address(team, person, action), {"role": Role.MANAGER}).status_code == 403
+    assert client.post(address(team, action="add/"), {"person": "mallory", "role": 10}).status_code == 403
     assert members(team) == before
 
 
-@pytest.mark.parametrize(("deed", "fields"), [("role/", {"role": Role.VIEWER}), ("remove/", {})])
-def test_the_last_manager_stays_manager(alice: Client, team: Team, deed: str, fields: dict[str, int]) -> None:
-    answer = alice.post(address(team, "alice", deed), fields)
+@pytest.mark.parametrize(("action", "fields"), [("role/", {"role": Role.VIEWER}), ("remove/", {})])
+def test_the_last_manager_stays_manager(
+    alice: Client, team: Team, action: str, fields: dict[str, int]
+) -> None:
+    answer = alice.post(address(team, "alice", action), fields)
     assert answer.status_code == 409
     assert team_members.LAST_MANAGER in html_of(answer)
     assert members(team)["alice"] == Role.MANAGER

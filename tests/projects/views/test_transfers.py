@@ -214,7 +214,7 @@ def test_the_page_takes_the_same_queries_for_twenty_imports(
 # --- labels that come with an upload ---
 
 
-def test_labels_that_come_with_an_upload_are_one_deed(bob: Client) -> None:
+def test_labels_that_come_with_an_upload_are_one_action(bob: Client) -> None:
     project = make_project(labels=1, images=1, unlabeled=2)
     labeled, *others = project.images.order_by("pk").values_list("pk", flat=True)
     marks = {str(others[0]): ["roses"], str(others[1]): ["tulips"], str(labeled): ["roses"]}

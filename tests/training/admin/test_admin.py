@@ -102,7 +102,7 @@ def test_the_traceback_is_for_operators_and_escaped(operator: Client) -> None:
     assert "File &lt;stdin&gt;" in html and "collapse" in html
 
 
-def test_stopping_a_service_is_the_pages_own_deed(operator: Client) -> None:
+def test_stopping_a_service_is_the_pages_own_action(operator: Client) -> None:
     project = make_project("flowers")
     version = make_version(project, 1, Status.COMPLETED)
     service = Service.objects.create(

@@ -1,4 +1,4 @@
-"""The deeds on services."""
+"""Deploying, stopping and deleting services."""
 
 from __future__ import annotations
 

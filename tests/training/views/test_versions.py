@@ -1,4 +1,4 @@
-"""The Train Model page: the Version Manager, the states of a version, and the deeds of a manager."""
+"""The Train Model page: the Version Manager, the states of a version, and the actions of a manager."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def test_a_viewer_sees_everything_and_can_change_nothing(vera: Client) -> None:
     html = html_of(vera.get(address(project)))
 
     assert "The disk is full." in html and "Free space." in html
-    for deed in ("Retry", "delete/", "Deploy<"):
-        assert deed not in html
+    for action in ("Retry", "delete/", "Deploy<"):
+        assert action not in html
 
 
 def test_the_number_of_queries_does_not_grow_with_the_versions(
@@ -190,7 +190,7 @@ def test_a_nonsense_choice_of_card_does_no_harm(alice: Client) -> None:
     assert alice.get(f"{url}?chosen=²").status_code == 200
 
 
-# --- deeds ---
+# --- actions ---
 
 
 def test_stop_asks_first_and_then_asks_the_job_to_stop(alice: Client) -> None:
