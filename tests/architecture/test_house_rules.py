@@ -92,6 +92,13 @@ def test_fragments_begin_with_an_underscore_and_pages_extend_the_frame(path: Pat
     assert is_page != path.name.startswith("_")
 
 
+@pytest.mark.parametrize("path", TEMPLATES, ids=names)
+def test_a_question_keeps_its_element(path: Path) -> None:
+    """A link inherits `hx-swap` from a polling ancestor: outerHTML would replace #question itself."""
+    targets = re.findall(r'hx-target="#question"\s*(hx-swap="innerHTML")?', path.read_text())
+    assert all(targets)
+
+
 def test_what_is_included_is_a_fragment() -> None:
     included = {
         name for path in TEMPLATES for name in re.findall(r"""\{% include ["']([^"']+)""", path.read_text())

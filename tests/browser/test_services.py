@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Path]:
     """One image of each label that the model has not seen."""
-    return [sample.path for sample in make_samples(tmp_path) if sample.usage == "EVAL"]
+    return [sample.path for sample in make_samples(tmp_path) if sample.split == "EVAL"]
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_a_share_of_the_calls_is_chosen_with_the_keyboard(service: Service, open
     page = open_page("alice")
     page.goto(at("service_page", service))
     page.locator("#change-version").press("Enter")
-    page.get_by_label("A share of them, as a trial").press("Space")
+    page.get_by_label("A share of them, as a canary").press("Space")
     page.get_by_label("Percent of the calls").fill("100")
     page.keyboard.press("Enter")
     page.locator("#change-dialog .field-error", has_text="from 1 to 99").wait_for()
@@ -211,7 +211,7 @@ def test_a_share_of_the_calls_is_chosen_with_the_keyboard(service: Service, open
     page.get_by_text("V002 is loaded and tested to take 25 % of the calls").wait_for()
     rollout.change_over(str(service.pk))
     page.get_by_role("button", name="All calls to V002").wait_for()
-    take_screenshot(page, "service-trial")
+    take_screenshot(page, "service-canary")
 
 
 def test_tokens_are_made_rotated_and_revoked(service: Service, open_page: Any) -> None:
