@@ -105,7 +105,6 @@ def train(page: Any) -> None:
     seen(page, "journey-6-confirm")
     page.get_by_role("button", name="Submit").click()
     page.wait_for_url("**/train-model/**")
-    page.evaluate("window.neverReloaded = true")
     page.locator("#version .badge", has_text="Running").wait_for(timeout=60_000)
     page.wait_for_timeout(6_000)
     take_screenshot(page, "journey-7-running")
@@ -113,6 +112,8 @@ def train(page: Any) -> None:
     page.locator("#version .progress-now", has_text="Fine-tuning").wait_for(timeout=TRAINED_WITHIN_MS)
     page.locator("#stop").click()
     page.locator("#question").get_by_role("button", name="Stop").click()
+    page.get_by_text("Stopping: the best model so far is kept").wait_for()
+    page.evaluate("window.neverReloaded = true")
     page.locator("#version .badge", has_text="Completed").wait_for(timeout=TRAINED_WITHIN_MS)
     assert page.evaluate("window.neverReloaded"), "Running became Completed without a reload"
 

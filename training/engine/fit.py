@@ -30,7 +30,6 @@ from training.engine.search import budget
 from training.engine.search.augmentation_probe import gains_from_rotation
 from training.engine.search.candidate_store import CANDIDATES_FILE, store_candidates
 from training.engine.search.checkpoint import export_best
-from training.engine.search.clock import FitStopped, RunClock
 from training.engine.search.linear_probe import (
     JointFit,
     choose_head_rows,
@@ -40,6 +39,7 @@ from training.engine.search.linear_probe import (
 )
 from training.engine.search.prepare import choose_device, label_names, load_training_data, prepare_workdir
 from training.engine.search.state import FittedCandidate, Run, SearchState
+from training.engine.search.time_limit import FitStopped, RunClock
 from training.engine.search.trials import run_rounds
 
 

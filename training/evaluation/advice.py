@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 
 from projects.models import Image, Label
-from training.evaluation.svg_plots import Cell
+from training.evaluation.confusion_matrix import Cell
 from training.models import StopReason, TrainingVersion
 
 MAX_GAINS, MAX_CONFUSIONS = 3, 3

@@ -13,7 +13,7 @@ from django.template.loader import render_to_string
 from django.utils.html import escape
 from django.utils.safestring import mark_safe
 
-from training.evaluation import svg_plots
+from training.evaluation import confusion_matrix
 from training.evaluation.leaderboard import promoted_from, why_it_ended
 from training.evaluation.results import results_of
 from training.models import TrainingVersion
@@ -28,7 +28,7 @@ def report_html(version: TrainingVersion) -> str:
         "version": version,
         "project": version.project,
         "results": results_of(version),
-        "matrix": svg_plots.build_matrix(version.confusion),
+        "matrix": confusion_matrix.build_matrix(version.confusion),
         "parameters": parameters_of(version),
         "why_it_ended": why_it_ended(version),
         "charts": _charts(version),

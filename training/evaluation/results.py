@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from training.evaluation.confusion_matrix import Cell, build_matrix
 from training.evaluation.leaderboard import Point, best_first, points_description, points_note, points_of
-from training.evaluation.svg_plots import Cell, build_matrix
 from training.evaluation.uncertainty import Average, accuracy_note, averages, label_images_needed, recall_note
 from training.models import Candidate, Curve, Metric, TrainingVersion
 

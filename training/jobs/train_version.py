@@ -142,7 +142,7 @@ def _config(version: TrainingVersion, used_s: float, folder: Path) -> FitConfig:
 
 def _used_by_engine(folder: Path) -> float:
     """Seconds that a killed fit noted in its folder; the next fit continues counting from there."""
-    from training.engine.search.clock import read_json
+    from training.engine.search.time_limit import read_json
 
     return float((read_json(folder / "checkpoint" / "clock.json") or {}).get("used_s", 0))
 

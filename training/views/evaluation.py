@@ -18,6 +18,7 @@ from projects.access import PageRequest, project_page
 from projects.images.similarity import nearest_labeled
 from projects.labels import actions
 from projects.models import Annotation, Image, Label, Project, Role, Split
+from training.evaluation import confusion_matrix as confusion_matrix_module
 from training.evaluation import curve_rows, svg_plots
 from training.evaluation.image_query import OUTCOMES, PAGE_SIZE, SORTS, EvaluatedImageQuery
 from training.models import Curve, EvaluatedImage, TrainingVersion
@@ -126,7 +127,7 @@ def relabel_evaluated(request: PageRequest, project: Project, number: int, evalu
 def confusion_matrix(request: PageRequest, project: Project, number: int) -> HttpResponse:
     """The matrix, whose cells open their images, and a searchable list of confused pairs."""
     version = _get_version(project, number)
-    matrix = svg_plots.build_matrix(version.confusion)
+    matrix = confusion_matrix_module.build_matrix(version.confusion)
     search = request.GET.get("search", "").strip()
     context = _context(request, version, "confusion") | {"matrix": matrix, "search": search}
     if matrix:

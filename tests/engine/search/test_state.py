@@ -12,9 +12,9 @@ from training.engine.backbones import registry
 from training.engine.backbones.classifier import Head, Member
 from training.engine.config import FitConfig
 from training.engine.search import linear_head
-from training.engine.search.clock import RunClock
 from training.engine.search.scoring import score_logits
 from training.engine.search.state import FittedCandidate, Run, SearchState, TrainingData
+from training.engine.search.time_limit import RunClock
 
 
 def make_data(pixels: np.ndarray, kinds: np.ndarray, paths: list[Path]) -> TrainingData:

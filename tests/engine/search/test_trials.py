@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from training.engine.search.clock import RunClock
+from training.engine.search.time_limit import RunClock
 from training.engine.search.trials import MIN_PROGRESS, DeadlineGuard, SlowerThanPlanned
 
 PICTURES, DEADLINE = 1000.0, 60.0

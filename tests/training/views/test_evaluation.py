@@ -26,6 +26,7 @@ from tests.pages import html_of
 from training.engine.evaluation import curves
 from training.engine.evaluation.evaluate import SamplePrediction
 from training.engine.evaluation.metrics import wilson
+from training.evaluation import confusion_matrix as confusion_matrix_module
 from training.evaluation import curve_rows, svg_plots
 from training.evaluation.results import results_of
 from training.evaluation.uncertainty import accuracy_note, images_needed
@@ -137,7 +138,7 @@ def test_coverage_and_calibration_are_counted_from_the_stored_predictions(versio
 
 
 def test_headline_table_and_matrix_agree(version: TrainingVersion) -> None:
-    results, matrix = results_of(version), svg_plots.build_matrix(version.confusion)
+    results, matrix = results_of(version), confusion_matrix_module.build_matrix(version.confusion)
     diagonal = sum(cell.images for cell in matrix.filled if cell.is_right)
     assert diagonal == results.accuracy.hits == sum(row.recall.hits for row in results.rows)
     assert sum(cell.images for cell in matrix.filled) == results.accuracy.support
@@ -195,7 +196,7 @@ def test_a_version_without_curves_gets_them_from_its_predictions(
 
 
 def test_a_cell_of_the_matrix_opens_exactly_its_images(version: TrainingVersion, vera: Client) -> None:
-    for cell in svg_plots.build_matrix(version.confusion).filled:
+    for cell in confusion_matrix_module.build_matrix(version.confusion).filled:
         html = html_of(vera.get(f"{address(version, 'evaluated_images')}?{cell.query}"))
         assert html.count('class="evaluated-tile') == cell.images
         assert f">{cell.images} image" in html

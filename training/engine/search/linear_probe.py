@@ -15,9 +15,9 @@ from torch import Tensor
 from training.engine.backbones.classifier import Head, Member
 from training.engine.backbones.features import StopExtraction, extract_features
 from training.engine.search import budget, linear_head
-from training.engine.search.clock import save_array
 from training.engine.search.scoring import Floats, Score, score_logits
 from training.engine.search.state import SearchState
+from training.engine.search.time_limit import save_array
 
 HEAD_ROWS_FILE = "head_rows.npy"  # in a checkpoint: the rows that heads are fitted on
 

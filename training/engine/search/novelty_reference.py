@@ -15,9 +15,9 @@ from training.engine.bundle import novelty
 from training.engine.bundle.bundle import calibrate
 from training.engine.bundle.novelty import Floats, NoveltyReference
 from training.engine.bundle.writer import BundleInfo
-from training.engine.search.clock import save_array
 from training.engine.search.linear_probe import features_path, member_key, stratified_order
 from training.engine.search.state import FittedCandidate, SearchState
+from training.engine.search.time_limit import save_array
 
 MAX_EXTRACTED = 400  # rows extracted for a network whose features are not in the checkpoint
 

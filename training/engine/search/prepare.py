@@ -21,9 +21,9 @@ from training.engine.bundle.writer import IdHashes
 from training.engine.config import EngineError, FitConfig, Sample
 from training.engine.data import duplicates, images
 from training.engine.search import budget, linear_head, linear_probe
-from training.engine.search.clock import RunClock, read_json, save_array, write_json
 from training.engine.search.scoring import Floats, balanced_weights
 from training.engine.search.state import Run, TrainingData
+from training.engine.search.time_limit import RunClock, read_json, save_array, write_json
 
 LASTING_FILES = ("clock.json", "fingerprint.json")  # of a checkpoint whose search starts again
 RESTART_RATIO = 1.5  # times the limit of the run that left images out

@@ -13,9 +13,9 @@ from training.engine.backbones.registry import macs_at
 from training.engine.data.augment import Strength
 from training.engine.search import budget as time_budget
 from training.engine.search.budget import FinetuneBudget
-from training.engine.search.clock import read_json, write_json
 from training.engine.search.finetune import FinetunePlan, last_blocks_plan, seconds_per_step, view_cache_bytes
 from training.engine.search.state import FittedCandidate, SearchState
+from training.engine.search.time_limit import read_json, write_json
 
 MAX_CACHE_BYTES = 2 << 30  # bytes of the cached maps that last blocks are trained on
 SAFETY = 1.15  # steps take longer than the measured one, and the machine may become busier

@@ -15,8 +15,8 @@ from training.engine.backbones.latency import estimate_total_ms
 from training.engine.bundle.writer import IdHashes
 from training.engine.config import CandidateReport, EventKind, FitConfig
 from training.engine.data.images import Pixels
-from training.engine.search.clock import RunClock
 from training.engine.search.scoring import Floats, Score, score_logits
+from training.engine.search.time_limit import RunClock
 
 MAX_LOSS_RATIO = 0.995  # of a better candidate's loss; a smaller difference is noise
 

@@ -20,7 +20,6 @@ from training.engine.backbones.features import extract_features
 from training.engine.data.augment import Strength
 from training.engine.search import augmentation_probe, finetune, linear_head
 from training.engine.search.checkpoint import export_best
-from training.engine.search.clock import FitStopped, RunClock
 from training.engine.search.linear_probe import frozen_features, member_key, stratified_order
 from training.engine.search.schedule import (
     FinetuneOption,
@@ -31,6 +30,7 @@ from training.engine.search.schedule import (
 )
 from training.engine.search.scoring import Floats, Score, score_logits
 from training.engine.search.state import FittedCandidate, SearchState
+from training.engine.search.time_limit import FitStopped, RunClock
 
 MIXTURE_SHARES = (0.15, 0.3, 0.5, 0.7, 0.85)  # of the fine-tuned network in a mixture
 MAX_ROUNDS = 4
