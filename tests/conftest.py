@@ -34,6 +34,18 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
         database["TEST"]["NAME"] = str(settings.DATA_DIR / "test.sqlite3")
 
 
+# Folders of what workers run and models answer: neither pure nor a page.
+WORKERS = (
+    "tests/training/jobs/",
+    "tests/training/serving/",
+    "tests/training/versions/",
+    "tests/training/views/test_downloads.py",
+    "tests/training/views/test_infer.py",
+    "tests/projects/images/",
+    "tests/projects/transfers/",
+)
+
+
 class MigratedDatabase:
     """A migrated SQLite file in pytest's cache, which later runs and other workers copy.
 
@@ -89,7 +101,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Tests that commit empty the database afterwards, so each starts with the rows that migrations created.
 
     They run last in every worker. One without `serialized_rollback` would leave other ids for those with it.
-    These tests, and the tests of a fitted model, are slow.
+    These tests, the tests of a fitted model, and those of workers and loaded models (WORKERS) are slow.
     """
     restoring = pytest.mark.django_db(transaction=True, serialized_rollback=True)
     for item in items:
@@ -97,7 +109,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if mark is not None and mark.kwargs.get("transaction"):
             item.add_marker(restoring, append=False)
             item.add_marker(pytest.mark.slow)
-        if "tiny_bundle" in getattr(item, "fixturenames", ()):
+        if "tiny_bundle" in getattr(item, "fixturenames", ()) or item.nodeid.startswith(WORKERS):
             item.add_marker(pytest.mark.slow)
     if connection.vendor == "postgresql":
         _keep_those_of_the_database(config, items)
