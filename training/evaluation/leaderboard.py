@@ -187,8 +187,8 @@ def why_it_ended(version: TrainingVersion) -> str:
         source = promoted_from(version)
         return f"Nothing was trained: another candidate of {source} was promoted." if source else ""
     if version.stop_reason == StopReason.TIME_LIMIT:
-        limit = _hours(version.max_training_minutes)
-        return f"Stopped at the time limit of {limit}; with more time, more candidates could be tried."
+        limit = _limit(version.max_training_minutes)
+        return f"Stopped at the {limit} limit; with more time, more candidates could be tried."
     return f"{version.get_stop_reason_display()}." if version.stop_reason else ""
 
 
@@ -197,7 +197,5 @@ def promoted_from(version: TrainingVersion) -> TrainingVersion | None:
     return version.promoted_candidate.training_version if version.promoted_candidate else None
 
 
-def _hours(minutes: int) -> str:
-    if minutes < 60:
-        return f"{minutes} minutes"
-    return "1 hour" if minutes == 60 else f"{minutes / 60:.4g} hours"
+def _limit(minutes: int) -> str:
+    return f"{minutes}-minute" if minutes < 60 else f"{minutes / 60:.4g}-hour"

@@ -42,8 +42,7 @@ def train(version_id: int, attempt: int) -> None:
         logger.info("training version %s, attempt %s: not ours to run", version_id, attempt)
         return
     try:
-        with Reporter(version) as reporter:
-            _train(version, reporter)
+        _train(version, Reporter(version))
     except ClaimLost:
         logger.warning("training version %s was taken away while it ran", version_id)
     except Exception as problem:
@@ -153,7 +152,7 @@ def _base_bundle(version: TrainingVersion) -> Path | None:
         return None
     try:
         return bundle_path(base)
-    except OSError as problem:
+    except FileNotFoundError as problem:
         raise EngineError(
             f"The model of {base}, which this training continues from, no longer exists.",
             "Train again with another Incremental Training Version, or with None.",

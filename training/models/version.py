@@ -92,7 +92,7 @@ FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.STOPPED})
 
 class StopReason(models.TextChoices):
     CONVERGED = "converged", "Converged: more time would not have helped"
-    TIME_LIMIT = "time limit", "The time limit left no room for more; the best model so far was kept"
+    TIME_LIMIT = "time limit", "Stopped at the time limit; the best model so far was kept"
     USER = "user", "Stopped by a person; the best model so far was kept"
     PROMOTED = "promoted", "Chosen among the candidates of a finished training"
 
@@ -237,7 +237,7 @@ class TrainingVersion(JobRow):
 
     @property
     def job_options(self) -> dict[str, Any]:
-        return {
+        return super().job_options | {
             "timeout_s": int((self.limit + JOB_SLACK).total_seconds()),
             "result_ttl": 3600,
             "failure_ttl": 7 * 24 * 3600,
