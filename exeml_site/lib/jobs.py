@@ -18,8 +18,9 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
-from rq.job import Job, Retry
+from rq.job import Job, Retry, get_current_job
 from rq.queue import Queue
+from rq.utils import now
 from rq.worker import BaseWorker
 
 logger = logging.getLogger(__name__)
@@ -97,6 +98,13 @@ def is_under_way(job_id: str, queue: str) -> bool:
     except (RedisError, OSError) as problem:
         logger.warning("cannot ask for the job %s: %s", job_id, problem)
         return True
+
+
+def seconds_since_taken() -> float:
+    """Seconds since a worker took the current job from its queue, before its process began; 0 outside one."""
+    job = get_current_job()
+    executions = job.get_executions() if job else []
+    return max(((now() - execution.created_at).total_seconds() for execution in executions[-1:]), default=0.0)
 
 
 def note_death(job: Job, death: str) -> None:

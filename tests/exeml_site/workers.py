@@ -26,8 +26,6 @@ LONG_S = 60
 class LateWorker(SpawningWorker):
     """The interpreter of its jobs is ready only when the file of the variable GO exists."""
 
-    look_interval_s = 1
-
     def main_work_horse(self, job: Any, queue: Any) -> None:
         end = time.monotonic() + LONG_S
         while not Path(os.environ["GO"]).exists() and time.monotonic() < end:

@@ -60,7 +60,8 @@ def fit(
     labels = label_names(train)
     prepare_workdir(workdir, train, config)
     clock = RunClock.open(workdir, config.max_seconds, report, should_stop)
-    clock.reserve_s = min(budget.evaluation_reserve_s(eval_images), config.max_seconds / 3)
+    clock.first_model_s = config.first_model_seconds
+    clock.reserve_s = budget.evaluation_reserve_s(eval_images) + config.finish_seconds
     threads = config.threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
     run = Run(config, clock, workdir, threads, choose_device(config), eval_images)
@@ -215,7 +216,8 @@ def _estimated_rotations_s(
         if not features_path(search, member, quarters).exists()
     )
     rows, columns = views * len(search.head_rows), sum(sum(member.taps) for member in members)
-    return missing_s + budget.head_fit_s(rows, columns, len(search.data.labels))
+    fit_s = budget.head_fit_s(rows, columns, len(search.data.labels))
+    return missing_s + search.run.clock.slowdown.measure() * fit_s
 
 
 def _networks_to_try(search: SearchState) -> list[Member]:
@@ -281,10 +283,13 @@ def _finish(
     if search is None or search.best is None:
         if stop_reason == "user":
             raise StoppedBeforeModel
-        raise EngineError("The time limit ended before a first model existed.", "Raise Max. Training Time.")
-    with clock.phase("export", "Saving the best model"):
-        export_best(search)
+        minutes = clock.elapsed() / 60
+        raise EngineError(f"No model existed yet after {minutes:.0f} minutes.", "Raise Max. Training Time.")
+    clock.emit("phase", "Saving the best model", fraction=0)
+    export_best(search)
+    with clock.counted("export"):
         stored = _store_candidates(search)
+    clock.count_rest("search")
     reports = tuple(
         replace(report, place=place if place in stored else None)
         for place, report in enumerate(search.reports())

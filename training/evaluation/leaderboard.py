@@ -20,13 +20,19 @@ RECIPE_TEXTS = {
     "joint linear head on turned images": "Joint linear head on frozen features, images turned as well",
 }
 PHASE_NAMES = {
+    "start": "Starting the process and its libraries",
+    "dataset": "Publishing the dataset version",
     "pixels": "Reading images",
+    "search": "Measuring and choosing networks",
     "heads": "Frozen features and heads",
     "fine-tuning": "Fine-tuning",
-    "export": "Saving the model",
+    "export": "Exporting models",
+    "evaluation": "Evaluating",
+    "charts": "Drawing charts",
+    "recording": "Storing the model and the results",
 }
 BAR_UNITS, MIN_BAR_UNITS = 1000, 12  # width of the bar, and of its shortest phase to be visible
-OTHER_PHASE = "Other: starting, evaluating, drawing charts"
+OTHER_PHASE = "Other"
 
 
 class ScoredCandidate(Protocol):

@@ -25,15 +25,16 @@ class Reporter:
     The heartbeat comes from the work, so a hang stops it. In a long step without events, RQ's registry says
     that the worker lives (`JobRowQuerySet.lost`). Every write is conditional: once the version was deleted or
     another attempt has it, `is_ours` is false and the fit should stop. Times count the work of this and
-    earlier attempts, not the pauses between them.
+    earlier attempts, not the pauses between them; `started_s` is what the start of this process took.
     """
 
-    def __init__(self, version: TrainingVersion) -> None:
+    def __init__(self, version: TrainingVersion, started_s: float = 0) -> None:
         self.is_ours = True
         self._version = version
         self._state: dict[str, Any] = dict(version.progress)
         self._used_before: float = self._state.get("used_s", 0.0)
-        self._began = time.monotonic()
+        self._began = self._step_began = time.monotonic() - started_s
+        self._step = "start"
         self._written = self._asked = float("-inf")
         self._is_stop_wanted = False
         self._last_result = ""
@@ -62,10 +63,29 @@ class Reporter:
         if time.monotonic() - self._written >= WRITE_INTERVAL_S:
             self._write()
 
-    def say(self, message: str) -> None:
-        """Write a step of the job itself at once."""
+    def begin(self, step: str, message: str) -> None:
+        """Begin a step of the job itself, and write so at once."""
+        self.end_step(step)
         self._state |= {"message": message, "fraction": None}
         self._write()
+
+    def end_step(self, following: str = "") -> None:
+        """End the step of the job itself; the time until the next one is counted by the engine."""
+        now, seconds = time.monotonic(), self.seconds_by_step
+        if self._step:
+            seconds[self._step] = round(seconds.get(self._step, 0) + now - self._step_began, 2)
+        self._state["seconds_by_step"], self._step, self._step_began = seconds, following, now
+
+    @property
+    def seconds_by_step(self) -> dict[str, float]:
+        """The seconds of the steps that have ended, those of earlier attempts included."""
+        return dict(self._state.get("seconds_by_step", {}))
+
+    def advance(self, fraction: float) -> None:
+        """Note the share of the current step that is done; written at most every WRITE_INTERVAL_S."""
+        self._state["fraction"] = fraction
+        if time.monotonic() - self._written >= WRITE_INTERVAL_S:
+            self._write()
 
     def should_stop(self) -> bool:
         """Whether a person requested it, the project was deleted, or another attempt has the version."""

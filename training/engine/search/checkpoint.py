@@ -20,15 +20,16 @@ def export_best(search: SearchState) -> None:
     examples = search.data.paths[:: max(1, len(search.data.paths) // 8)][:8]
     info = bundle_info(search, best)
     began = time.monotonic()
-    bundle = writer.export_bundle(
-        best.members,
-        info,
-        search.run.workdir / "bundle",
-        examples,
-        search.run.threads,
-        make_reference(search, best, info),
-        search.data.trained_on,
-    )
+    with search.run.clock.counted("export"):
+        bundle = writer.export_bundle(
+            best.members,
+            info,
+            search.run.workdir / "bundle",
+            examples,
+            search.run.threads,
+            make_reference(search, best, info),
+            search.data.trained_on,
+        )
     _reserve_time(search, time.monotonic() - began, bundle.description["inference_ms"]["p50"] / 1e3)
     search.exported = best
 
@@ -57,13 +58,15 @@ def _label_thresholds(
 
 
 def _reserve_time(search: SearchState, export_s: float, image_s: float) -> None:
-    """Reserve time for the last export and for the evaluation, at the speed measured here.
+    """Reserve time for the last export, for the evaluation and for what the caller does then.
 
-    The export of a model of fine-tuned networks alone extracts features of training images again.
+    It is measured here and stated for an idle machine. The export of a model of fine-tuned networks alone
+    extracts features of training images again.
     """
     extraction_s = min(MAX_EXTRACTED, len(search.data.paths)) / (search.throughput.per_second or 100)
-    reserve = (
-        1.5 * export_s + extraction_s + budget.evaluation_reserve_s(search.run.eval_images, 1.5 * image_s)
-    )
     clock = search.run.clock
-    clock.reserve_s = min(max(clock.reserve_s, reserve), search.run.config.max_seconds / 2)
+    slowdown = clock.slowdown.measure()
+    measured_s = (1.5 * export_s + extraction_s) / slowdown
+    evaluation_s = budget.evaluation_reserve_s(search.run.eval_images, 1.5 * image_s / slowdown)
+    reserve_s = measured_s + evaluation_s + search.run.config.finish_seconds
+    clock.reserve_s = max(clock.reserve_s, reserve_s)
