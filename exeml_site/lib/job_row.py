@@ -116,8 +116,8 @@ class JobRow(models.Model):
 
     @property
     def job_options(self) -> dict[str, Any]:
-        """Further options of `jobs.enqueue_now`. The sweep enqueues a lost job again, so RQ need not."""
-        return {"retry": None}
+        """Further options of `jobs.enqueue_now`."""
+        return {}
 
     def enqueue(self) -> None:
         """Enqueue the row's job, once this transaction is committed."""

@@ -64,12 +64,13 @@ def enqueue_now(
 
     `job_id`: `<name>-<first argument>` unless given. While that job waits, nothing is enqueued. While a
     worker runs it, one more is enqueued, because the running job may have read the rows before this change.
-    `options`: those of `rq.Queue.enqueue_call`. By default a job that succeeded leaves no result, and one
-    whose worker died or that raised runs once more.
+    `options`: those of `rq.Queue.enqueue_call`. By default a job that succeeded leaves no result, and one for
+    labelers whose worker died, or that raised, runs once more; lost jobs of other queues are swept.
     """
     args = tuple(str(argument) if isinstance(argument, UUID) else argument for argument in args)
     job_id = job_id or f"{name}-{args[0]}"
-    options = {"result_ttl": 0, "failure_ttl": 24 * 3600, "retry": Retry(max=1), **options}
+    retry = Retry(max=1) if queue == settings.QUEUE_LABELING else None
+    options = {"result_ttl": 0, "failure_ttl": 24 * 3600, "retry": retry, **options}
     try:
         rq_queue = django_rq.get_queue(queue, commit_mode="auto")
         for each in _ids(job_id):

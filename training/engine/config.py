@@ -43,8 +43,8 @@ class Sample:
 class FitConfig:
     """The settings of a fit. Times are in seconds unless the name says ms.
 
-    `finish_seconds`: what the caller still does with the model within `max_seconds`, on an idle machine.
-    `first_model_seconds`: how far a fit may go beyond `max_seconds` as long as no model exists.
+    `finish_seconds`: what the caller still does with the model within `max_seconds`, on an idle machine; it
+    is kept free once a model exists. Until then a fit may go `first_model_seconds` beyond `max_seconds`.
     """
 
     max_seconds: float

@@ -237,7 +237,7 @@ class TrainingVersion(JobRow):
 
     @property
     def job_options(self) -> dict[str, Any]:
-        return super().job_options | {
+        return {
             "timeout_s": int((self.limit + JOB_SLACK).total_seconds()),
             "result_ttl": 3600,
             "failure_ttl": 7 * 24 * 3600,

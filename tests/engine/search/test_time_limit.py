@@ -60,6 +60,15 @@ def test_a_kernel_that_does_not_count_slows_nothing(monkeypatch: pytest.MonkeyPa
     assert Slowdown().measure() == 1
 
 
+def test_the_reserve_is_kept_free_once_a_model_exists(tmp_path: Path) -> None:
+    clock = make_clock(tmp_path)
+    clock.reserve_s, clock._used_before = 40, 70
+    clock.check()
+    clock.improved(0.9)
+    with pytest.raises(FitStopped, match="time limit"):
+        clock.check()
+
+
 def test_the_limit_waits_for_the_first_model_where_that_is_asked_for(tmp_path: Path) -> None:
     clock = make_clock(tmp_path, max_seconds=0)
     with pytest.raises(FitStopped):

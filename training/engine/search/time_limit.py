@@ -78,8 +78,8 @@ def _scheduled_ns() -> dict[str, tuple[int, int]]:
 class RunClock:
     """The clock of a fit, in seconds, and its events; time used by a killed run counts.
 
-    `reserve_s`: what follows the fitting (export, evaluation, the caller's work), on an idle machine.
-    `first_model_s`: how far the fit may go beyond `max_seconds` as long as no model exists.
+    `reserve_s`: what follows the fitting (export, evaluation, the caller's work), on an idle machine. It is
+    kept free once a model exists; until then the fit has all of `max_seconds` and `first_model_s` beyond.
     """
 
     workdir: Path
