@@ -131,11 +131,14 @@ def _fit_linear_heads(
 def _export_first_model(search: SearchState, first: FittedCandidate) -> None:
     """Write the first model to disk, and find out whether rotated images should be trained on as well."""
     export_best(search)
+    clock = search.run.clock
+    clock.check()  # compiling a network, which comes next, cannot be interrupted
+    if clock.left() < first.seconds:
+        clock.is_short = True
+        return
     search.is_rotated = gains_from_rotation(search, first)
     if search.is_rotated:
-        search.run.clock.emit(
-            "note", "The images have no fixed orientation: rotated ones are trained on too."
-        )
+        clock.emit("note", "The images have no fixed orientation: rotated ones are trained on too.")
         _fit_with_rotations(search, first.members, [first])
 
 

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 # What follows the evaluation takes on an idle machine: drawing charts, storing the model, writing the rows.
-FINISH_S = 6
+FINISH_S = 2
 # An attempt after a crash may use this beyond the limit until it has the model again, or a first one: the
 # crash took the time. Within JOB_SLACK, which ends the job.
 MAX_OVERTIME_S = 20 * 60
