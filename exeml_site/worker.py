@@ -1,7 +1,10 @@
-"""RQ worker for trainings.
+"""The RQ workers: one starts a new interpreter for each job, one forks, one runs jobs in its own process.
 
-Torch and OpenMP do not survive a fork, so every job of this worker runs in a fresh interpreter. That
-interpreter unpickles this class first, so this module sets up Django when it is imported.
+Torch and OpenMP do not survive a fork, so trainings run in a fresh interpreter each. That interpreter
+unpickles this module's class first, so this module sets up Django when it is imported.
+
+A job that hangs is ended within MAX_IDLE_LOOKS looks: by its worker where it has a process of its own, else
+by the supervisor, which looks at the workers themselves. The periodic sweeps enqueue its work again.
 """
 
 from __future__ import annotations
@@ -10,7 +13,8 @@ import logging
 import os
 import signal
 import time
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import django
 from django.apps import apps
@@ -19,18 +23,65 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exeml_site.settings")
 if not apps.ready:
     django.setup()
 
-from rq.worker import SpawnWorker
+from rq.worker import SimpleWorker, SpawnWorker, Worker
 
+from exeml_site.lib import activity, jobs
+from exeml_site.lib.activity import ActivityWatch
 from exeml_site.lib.parent_death import die_with_parent
 
 if TYPE_CHECKING:
+    from rq.executions import Execution
     from rq.job import Job
     from rq.queue import Queue
 
 log = logging.getLogger(__name__)
 
 
-class SpawningWorker(SpawnWorker):
+class WatchingWorker(Worker):
+    """A worker that forks a process for each job, ends it when it hangs, and notes in the job how it died."""
+
+    look_interval_s = activity.LOOK_INTERVAL_S
+    max_idle_looks = activity.MAX_IDLE_LOOKS
+
+    @property
+    def dequeue_timeout(self) -> int:
+        return activity.WAKE_UP_S
+
+    def bootstrap(self, *args: Any, **options: Any) -> None:
+        self.job_monitoring_interval = self.look_interval_s
+        super().bootstrap(*args, **options)
+
+    def monitor_work_horse(self, job: Job, queue: Queue, execution: Execution) -> None:
+        self._watch = ActivityWatch(self.horse_pid)
+        self._is_hung = False
+        self._oom_kills = _count_oom_kills()
+        super().monitor_work_horse(job, queue, execution)
+
+    def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
+        """Called at every look. A job without activity gets no more heartbeats: it is ended."""
+        if self._watch.look() < self.max_idle_looks:
+            super().maintain_heartbeats(job, execution)
+            return
+        seconds = self.max_idle_looks * self.look_interval_s
+        log.error("%s has done nothing for %d s and is ended", job.id, seconds)
+        self._is_hung = True
+        self.kill_horse(signal.SIGKILL)
+
+    def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: Any) -> None:
+        """Note how the job's process died, as far as it is known."""
+        jobs.note_death(job, self._death(ret_val))
+        super().handle_work_horse_killed(job, retpid, ret_val, rusage)  # type: ignore[no-untyped-call]
+
+    def _death(self, wait_status: int) -> str:
+        if self._is_hung:
+            return jobs.HUNG
+        code = os.waitstatus_to_exitcode(wait_status)
+        if code == -signal.SIGKILL and _count_oom_kills() > self._oom_kills:
+            return jobs.OUT_OF_MEMORY
+        return f"exit code {code}" if code >= 0 else f"the signal {signal.Signals(-code).name}"
+
+
+class SpawningWorker(WatchingWorker, SpawnWorker):
     """RQ's SpawnWorker with Django set up in the child process, which ends with its worker.
 
     A training lasts hours, so a worker that gets SIGTERM does not wait for it: it ends the job's process, the
@@ -51,3 +102,31 @@ class SpawningWorker(SpawnWorker):
         """Runs in the spawned child. A worker killed by SIGKILL must not leave a training behind."""
         die_with_parent(self.pid or os.getppid(), signal.SIGKILL)
         super().main_work_horse(job, queue)
+
+
+class InProcessWorker(SimpleWorker):
+    """RQ's SimpleWorker, whose hanging jobs are the supervisor's to end: the process hangs with them.
+
+    It replaces a process that the supervisor names in REPLACED_PID, and takes over that one's job.
+    """
+
+    @property
+    def dequeue_timeout(self) -> int:
+        return activity.WAKE_UP_S
+
+    def bootstrap(self, *args: Any, **options: Any) -> None:
+        super().bootstrap(*args, **options)
+        if replaced := os.environ.get("REPLACED_PID"):
+            jobs.expire_jobs_of(self, int(replaced))
+
+    def subscribe(self) -> None:
+        """No thread listens for commands: awake in a hung process, it would look like work."""
+
+
+def _count_oom_kills() -> int:
+    """How many processes the kernel has ended for lack of memory since it started; 0 if unknown."""
+    try:
+        counters = dict(line.split() for line in Path("/proc/vmstat").read_text().splitlines())
+        return int(counters.get("oom_kill", 0))
+    except (OSError, ValueError):
+        return 0

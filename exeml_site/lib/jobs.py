@@ -18,12 +18,15 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
-from rq.job import Job
+from rq.job import Job, Retry, get_current_job
 from rq.queue import Queue
+from rq.utils import now
+from rq.worker import BaseWorker
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT_S = 3600
+HUNG, OUT_OF_MEMORY = "hung", "out of memory"  # deaths of a job's process; others: “the signal SIGSEGV”
 
 
 class NamedJob(Job):
@@ -61,11 +64,13 @@ def enqueue_now(
 
     `job_id`: `<name>-<first argument>` unless given. While that job waits, nothing is enqueued. While a
     worker runs it, one more is enqueued, because the running job may have read the rows before this change.
-    `options`: those of `rq.Queue.enqueue_call`. By default a job that succeeded leaves no result.
+    `options`: those of `rq.Queue.enqueue_call`. By default a job that succeeded leaves no result, and one for
+    labelers whose worker died, or that raised, runs once more; lost jobs of other queues are swept.
     """
     args = tuple(str(argument) if isinstance(argument, UUID) else argument for argument in args)
     job_id = job_id or f"{name}-{args[0]}"
-    options = {"result_ttl": 0, "failure_ttl": 24 * 3600, **options}
+    retry = Retry(max=1) if queue == settings.QUEUE_LABELING else None
+    options = {"result_ttl": 0, "failure_ttl": 24 * 3600, "retry": retry, **options}
     try:
         rq_queue = django_rq.get_queue(queue, commit_mode="auto")
         for each in _ids(job_id):
@@ -94,6 +99,40 @@ def is_under_way(job_id: str, queue: str) -> bool:
     except (RedisError, OSError) as problem:
         logger.warning("cannot ask for the job %s: %s", job_id, problem)
         return True
+
+
+def seconds_since_taken() -> float:
+    """Seconds since a worker took the current job from its queue, before its process began; 0 outside one."""
+    job = get_current_job()
+    executions = job.get_executions() if job else []
+    return max(((now() - execution.created_at).total_seconds() for execution in executions[-1:]), default=0.0)
+
+
+def note_death(job: Job, death: str) -> None:
+    """Store in the job how its process died: HUNG, OUT_OF_MEMORY, or a signal or exit code in words."""
+    job.meta["death"] = death
+    job.save_meta()  # type: ignore[no-untyped-call]
+
+
+def death_of(job_id: str, queue: str) -> str:
+    """How the process of the job died, as `note_death` stored it; empty if nobody saw it."""
+    try:
+        job = django_rq.get_queue(queue).fetch_job(job_id)
+    except (RedisError, OSError):
+        return ""
+    return str(job.meta.get("death", "")) if job else ""
+
+
+def expire_jobs_of(worker: BaseWorker, pid: int) -> None:
+    """Let RQ find at once the job of a former worker of this machine, process `pid`, which no longer lives.
+
+    RQ would wait for the end of the time limit of a job that ran in the worker's own process.
+    """
+    for former in type(worker).all(connection=worker.connection):
+        if (former.hostname, former.pid) == (worker.hostname, pid):
+            for execution in former.get_current_executions(refresh=True):
+                registry = execution.job.started_job_registry
+                worker.connection.zadd(registry.key, {execution.composite_key: 0}, xx=True)
 
 
 def _ids(job_id: str) -> tuple[str, str]:

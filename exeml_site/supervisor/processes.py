@@ -1,4 +1,5 @@
-"""Child processes: started again when they end, logged with their names, stopped with all their children."""
+"""Child processes: started again when they end or hang, logged with their names, stopped with all their
+children."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from exeml_site.lib import activity
+from exeml_site.lib.activity import ActivityWatch
 from exeml_site.lib.parent_death import bound_to_parent
 from exeml_site.supervisor.console import print_line
 
@@ -21,7 +24,10 @@ MAX_LINE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Program:
-    """A program to run. After `stop_timeout_s` a program that does not stop is killed."""
+    """A program to run. After `stop_timeout_s` a program that does not stop is killed.
+
+    One that `max_idle_looks` looks found idle hangs and is killed too: every program wakes up more often.
+    """
 
     name: str
     command: Sequence[str]
@@ -29,10 +35,15 @@ class Program:
     niceness: int = 0
     stop_timeout_s: float = 10.0
     descriptors: tuple[int, ...] = ()
+    look_interval_s: float = activity.LOOK_INTERVAL_S
+    max_idle_looks: int = activity.MAX_IDLE_LOOKS
 
 
 class SupervisedProcess:
-    """Runs one program, and restarts it whenever it ends, until `end` or `kill`."""
+    """Runs one program, and restarts it whenever it ends or hangs, until `end` or `kill`.
+
+    A program that replaces another finds that one's process id in REPLACED_PID.
+    """
 
     def __init__(self, program: Program, folder: Path) -> None:
         self.program = program
@@ -81,12 +92,13 @@ class SupervisedProcess:
 
     async def _run_once(self) -> int:
         """Run the program until it ends and return its exit code, negative for a signal."""
+        replaced = {"REPLACED_PID": str(self.child.pid)} if self.child else {}
         self.child = child = await asyncio.create_subprocess_exec(
             *bound_to_parent(list(self.program.command), self.program.niceness),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
-            env={**os.environ, **self.program.environment},
+            env={**os.environ, **self.program.environment, **replaced},
             cwd=self.folder,
             pass_fds=self.program.descriptors,
             start_new_session=True,  # Ctrl-C reaches only the supervisor, which stops all in order
@@ -95,11 +107,21 @@ class SupervisedProcess:
         if self.ending.is_set():
             self._signal(signal.SIGTERM)
         reading = asyncio.create_task(self._show_lines(child))
+        watching = asyncio.create_task(self._kill_when_hung(child.pid))
         code = await child.wait()
+        watching.cancel()
         kill_session(child.pid)
         await asyncio.wait([reading], timeout=1)
         reading.cancel()
         return code
+
+    async def _kill_when_hung(self, pid: int) -> None:
+        watch, program = ActivityWatch(pid), self.program
+        while watch.look() < program.max_idle_looks:
+            await asyncio.sleep(program.look_interval_s)
+        seconds = program.max_idle_looks * program.look_interval_s
+        print_line("up", f"{program.name} has done nothing for {seconds:g} s and is killed.")
+        kill_session(pid)
 
     async def _show_lines(self, child: asyncio.subprocess.Process) -> None:
         assert child.stdout is not None

@@ -9,7 +9,7 @@ from pathlib import Path
 from exeml_site.supervisor.processes import Program
 
 PARTS = ("web", "training", "labeling", "imports", "short", "cron")
-WORKER = "exeml_site.worker.SpawningWorker"
+WORKERS = "exeml_site.worker"
 
 # Pages must stay fast during a training: light processes use one thread each, the training has a niceness.
 ONE_THREAD = {
@@ -42,26 +42,27 @@ def _manage(*arguments: str) -> tuple[str, ...]:
     return (sys.executable, "manage.py", *arguments)
 
 
+def _rqworker(worker_class: str, *queues: str) -> tuple[str, ...]:
+    return _manage("rqworker", *queues, "--worker-class", f"{WORKERS}.{worker_class}", "--verbosity", "0")
+
+
 def _training() -> Program:
-    command = _manage("rqworker", "gpu", "cpu", "--worker-class", WORKER, "--verbosity", "0")
-    return Program("training", command, niceness=TRAINING_NICENESS)
+    return Program("training", _rqworker("SpawningWorker", "gpu", "cpu"), niceness=TRAINING_NICENESS)
 
 
 def _labeling() -> Program:
     """Jobs run in the worker's own process, so the network is loaded once."""
-    command = _manage("rqworker", "labeling", "--worker-class", "rq.worker.SimpleWorker", "--verbosity", "0")
-    return Program("labeling", command, niceness=LABELING_NICENESS)
+    return Program("labeling", _rqworker("InProcessWorker", "labeling"), niceness=LABELING_NICENESS)
 
 
 def _imports() -> Program:
     """Each job runs in a forked process, which frees the memory of 100,000 decoded pictures at its end."""
-    command = _manage("rqworker", "imports", "--verbosity", "0")
-    return Program("imports", command, niceness=IMPORTS_NICENESS)
+    return Program("imports", _rqworker("WatchingWorker", "imports"), niceness=IMPORTS_NICENESS)
 
 
 def _short() -> Program:
     """Each job runs in a forked process, which is safe as this worker never imports OpenVINO or torch."""
-    return Program("short", _manage("rqworker", "short", "--verbosity", "0"), ONE_THREAD)
+    return Program("short", _rqworker("WatchingWorker", "short"), ONE_THREAD)
 
 
 def _cron() -> Program:
@@ -70,6 +71,7 @@ def _cron() -> Program:
 
 
 def _web(listener: int) -> Program:
+    """gunicorn replaces a worker process whose main thread has not moved for 60 s, as in a deadlock."""
     command = (
         *(sys.executable, "-m", "gunicorn", "exeml_site.wsgi:application", "--bind", f"fd://{listener}"),
         *(
@@ -82,7 +84,7 @@ def _web(listener: int) -> Program:
             "--worker-tmp-dir",
             _memory_folder(),
         ),
-        *("--timeout", "120", "--graceful-timeout", "5", "--keep-alive", "15", "--log-level", "warning"),
+        *("--timeout", "60", "--graceful-timeout", "5", "--keep-alive", "15", "--log-level", "warning"),
         "--no-control-socket",  # it would lie outside the data folder
     )
     return Program("web", command, ONE_THREAD, stop_timeout_s=8, descriptors=(listener,))

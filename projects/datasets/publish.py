@@ -174,7 +174,7 @@ def read_entries(dataset_version: DatasetVersion) -> list[manifest.Entry]:
         raise ManifestDamaged(f"The dataset version {dataset_version} has not been published yet.")
     try:
         path = storage.local_path(dataset_version.manifest)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise ManifestDamaged(f"The manifest of the dataset version {dataset_version} is missing.") from error
     with path.open("rb") as file:
         if _sha256(file) != dataset_version.sha256:

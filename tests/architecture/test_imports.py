@@ -246,6 +246,16 @@ def test_torch_and_openvino_are_imported_by_the_engine_alone() -> None:
     assert not wrong, refused(*wrong)
 
 
+def test_openvino_is_imported_where_its_first_inference_is_made() -> None:
+    """Without that inference two threads can deadlock."""
+    wrong = [
+        imported
+        for imported in IMPORTS
+        if imported.is_of("openvino") and imported.importer != "training.engine.runtime"
+    ]
+    assert not wrong, refused(*wrong)
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_a_file_is_short_enough_to_be_read(module: str) -> None:
     if ".migrations." in module:

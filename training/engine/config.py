@@ -41,9 +41,15 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class FitConfig:
-    """The settings of a fit. Times are in seconds unless the name says ms."""
+    """The settings of a fit. Times are in seconds unless the name says ms.
+
+    `finish_seconds`: what the caller still does with the model within `max_seconds`, on an idle machine; it
+    is kept free once a model exists. Until then a fit may go `first_model_seconds` beyond `max_seconds`.
+    """
 
     max_seconds: float
+    finish_seconds: float = 0
+    first_model_seconds: float = 0
     hardware: Hardware = "NV_P4"
     max_inference_ms: float = 500
     base_bundle: Path | None = None

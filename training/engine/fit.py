@@ -60,7 +60,8 @@ def fit(
     labels = label_names(train)
     prepare_workdir(workdir, train, config)
     clock = RunClock.open(workdir, config.max_seconds, report, should_stop)
-    clock.reserve_s = min(budget.evaluation_reserve_s(eval_images), config.max_seconds / 3)
+    clock.first_model_s = config.first_model_seconds
+    clock.reserve_s = budget.evaluation_reserve_s(eval_images) + config.finish_seconds
     threads = config.threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
     run = Run(config, clock, workdir, threads, choose_device(config), eval_images)
@@ -130,11 +131,14 @@ def _fit_linear_heads(
 def _export_first_model(search: SearchState, first: FittedCandidate) -> None:
     """Write the first model to disk, and find out whether rotated images should be trained on as well."""
     export_best(search)
+    clock = search.run.clock
+    clock.check()  # compiling a network, which comes next, cannot be interrupted
+    if clock.left() < first.seconds:
+        clock.is_short = True
+        return
     search.is_rotated = gains_from_rotation(search, first)
     if search.is_rotated:
-        search.run.clock.emit(
-            "note", "The images have no fixed orientation: rotated ones are trained on too."
-        )
+        clock.emit("note", "The images have no fixed orientation: rotated ones are trained on too.")
         _fit_with_rotations(search, first.members, [first])
 
 
@@ -215,7 +219,8 @@ def _estimated_rotations_s(
         if not features_path(search, member, quarters).exists()
     )
     rows, columns = views * len(search.head_rows), sum(sum(member.taps) for member in members)
-    return missing_s + budget.head_fit_s(rows, columns, len(search.data.labels))
+    fit_s = budget.head_fit_s(rows, columns, len(search.data.labels))
+    return missing_s + search.run.clock.slowdown.measure() * fit_s
 
 
 def _networks_to_try(search: SearchState) -> list[Member]:
@@ -281,10 +286,13 @@ def _finish(
     if search is None or search.best is None:
         if stop_reason == "user":
             raise StoppedBeforeModel
-        raise EngineError("The time limit ended before a first model existed.", "Raise Max. Training Time.")
-    with clock.phase("export", "Saving the best model"):
-        export_best(search)
+        minutes = clock.elapsed() / 60
+        raise EngineError(f"No model existed yet after {minutes:.0f} minutes.", "Raise Max. Training Time.")
+    clock.emit("phase", "Saving the best model", fraction=0)
+    export_best(search)
+    with clock.counted("export"):
         stored = _store_candidates(search)
+    clock.count_rest("search")
     reports = tuple(
         replace(report, place=place if place in stored else None)
         for place, report in enumerate(search.reports())

@@ -20,13 +20,19 @@ RECIPE_TEXTS = {
     "joint linear head on turned images": "Joint linear head on frozen features, images turned as well",
 }
 PHASE_NAMES = {
+    "start": "Starting the process and its libraries",
+    "dataset": "Publishing the dataset version",
     "pixels": "Reading images",
+    "search": "Measuring and choosing networks",
     "heads": "Frozen features and heads",
     "fine-tuning": "Fine-tuning",
-    "export": "Saving the model",
+    "export": "Exporting models",
+    "evaluation": "Evaluating",
+    "charts": "Drawing charts",
+    "recording": "Storing the model and the results",
 }
 BAR_UNITS, MIN_BAR_UNITS = 1000, 12  # width of the bar, and of its shortest phase to be visible
-OTHER_PHASE = "Other: starting, evaluating, drawing charts"
+OTHER_PHASE = "Other"
 
 
 class ScoredCandidate(Protocol):
@@ -187,8 +193,8 @@ def why_it_ended(version: TrainingVersion) -> str:
         source = promoted_from(version)
         return f"Nothing was trained: another candidate of {source} was promoted." if source else ""
     if version.stop_reason == StopReason.TIME_LIMIT:
-        limit = _hours(version.max_training_minutes)
-        return f"Stopped at the time limit of {limit}; with more time, more candidates could be tried."
+        limit = _limit(version.max_training_minutes)
+        return f"Stopped at the {limit} limit; with more time, more candidates could be tried."
     return f"{version.get_stop_reason_display()}." if version.stop_reason else ""
 
 
@@ -197,7 +203,5 @@ def promoted_from(version: TrainingVersion) -> TrainingVersion | None:
     return version.promoted_candidate.training_version if version.promoted_candidate else None
 
 
-def _hours(minutes: int) -> str:
-    if minutes < 60:
-        return f"{minutes} minutes"
-    return "1 hour" if minutes == 60 else f"{minutes / 60:.4g} hours"
+def _limit(minutes: int) -> str:
+    return f"{minutes}-minute" if minutes < 60 else f"{minutes / 60:.4g}-hour"

@@ -52,7 +52,7 @@ def _candidates_path(candidate: Candidate) -> Path:
     version = candidate.training_version
     try:
         return storage.local_path(f"{version.folder}/{CANDIDATES_FILE}")
-    except OSError as problem:
+    except FileNotFoundError as problem:
         raise EngineError(
             f"The candidates of {version} no longer exist.", "Train again to choose another one."
         ) from problem

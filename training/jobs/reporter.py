@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from types import TracebackType
 from typing import Any
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from django.utils import timezone
 
 from training.engine import Event
@@ -17,7 +15,6 @@ from training.models import TrainingVersion
 logger = logging.getLogger(__name__)
 
 WRITE_INTERVAL_S = 2.0
-HEARTBEAT_INTERVAL_S = 5.0
 STOP_CHECK_INTERVAL_S = 1.0
 MAX_CURVE_POINTS = 120
 
@@ -25,33 +22,22 @@ MAX_CURVE_POINTS = 120
 class Reporter:
     """Writes progress and heartbeat of one attempt, and says whether the fit should stop.
 
-    A thread writes the heartbeat during phases without events. Every write is conditional: once the version
-    was deleted or another attempt has it, `is_ours` is false and the fit should stop.
-    Times count the work of this and earlier attempts, not the pauses between them.
+    The heartbeat comes from the work, so a hang stops it. In a long step without events, RQ's registry says
+    that the worker lives (`JobRowQuerySet.lost`). Every write is conditional: once the version was deleted or
+    another attempt has it, `is_ours` is false and the fit should stop. Times count the work of this and
+    earlier attempts, not the pauses between them; `started_s` is what the start of this process took.
     """
 
-    def __init__(self, version: TrainingVersion) -> None:
+    def __init__(self, version: TrainingVersion, started_s: float = 0) -> None:
         self.is_ours = True
         self._version = version
         self._state: dict[str, Any] = dict(version.progress)
         self._used_before: float = self._state.get("used_s", 0.0)
-        self._began = time.monotonic()
+        self._began = self._step_began = time.monotonic() - started_s
+        self._step = "start"
         self._written = self._asked = float("-inf")
         self._is_stop_wanted = False
         self._last_result = ""
-        self._lock = threading.RLock()  # one statement at a time: two threads write
-        self._ended = threading.Event()
-        self._heartbeat = threading.Thread(target=self._beat, name=f"heartbeat of {version.pk}", daemon=True)
-
-    def __enter__(self) -> Reporter:
-        self._heartbeat.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ended.set()
-        self._heartbeat.join()
 
     @property
     def used_s(self) -> float:
@@ -61,36 +47,51 @@ class Reporter:
     @property
     def state(self) -> dict[str, Any]:
         """The progress so far, as it is stored with the final status."""
-        with self._lock:
-            return {**self._state, "used_s": round(self.used_s, 1)}
+        return {**self._state, "used_s": round(self.used_s, 1)}
 
     def report(self, event: Event) -> None:
         """Note an event of the engine; written at most every WRITE_INTERVAL_S."""
-        with self._lock:
-            if event.kind in ("phase", "progress") and event.message != self._last_result:
-                self._state |= {"message": event.message, "fraction": event.fraction}
-            elif event.kind != "progress":
-                self._last_result = event.message  # repeated by the progress that follows it
-            if event.remaining_s is not None:
-                self._state["remaining_s"] = round(event.remaining_s)
-                self._state["remaining_at_s"] = round(self.used_s)
-            if event.kind == "best" and event.accuracy is not None:
-                self._add_to_curve(event.accuracy)
-            if time.monotonic() - self._written >= WRITE_INTERVAL_S:
-                self._write()
+        if event.kind in ("phase", "progress") and event.message != self._last_result:
+            self._state |= {"message": event.message, "fraction": event.fraction}
+        elif event.kind != "progress":
+            self._last_result = event.message  # repeated by the progress that follows it
+        if event.remaining_s is not None:
+            self._state["remaining_s"] = round(event.remaining_s)
+            self._state["remaining_at_s"] = round(self.used_s)
+        if event.kind == "best" and event.accuracy is not None:
+            self._add_to_curve(event.accuracy)
+        if time.monotonic() - self._written >= WRITE_INTERVAL_S:
+            self._write()
 
-    def say(self, message: str) -> None:
-        """Write a step of the job itself at once."""
-        with self._lock:
-            self._state |= {"message": message, "fraction": None}
+    def begin(self, step: str, message: str) -> None:
+        """Begin a step of the job itself, and write so at once."""
+        self.end_step(step)
+        self._state |= {"message": message, "fraction": None}
+        self._write()
+
+    def end_step(self, following: str = "") -> None:
+        """End the step of the job itself; the time until the next one is counted by the engine."""
+        now, seconds = time.monotonic(), self.seconds_by_step
+        if self._step:
+            seconds[self._step] = round(seconds.get(self._step, 0) + now - self._step_began, 2)
+        self._state["seconds_by_step"], self._step, self._step_began = seconds, following, now
+
+    @property
+    def seconds_by_step(self) -> dict[str, float]:
+        """The seconds of the steps that have ended, those of earlier attempts included."""
+        return dict(self._state.get("seconds_by_step", {}))
+
+    def advance(self, fraction: float) -> None:
+        """Note the share of the current step that is done; written at most every WRITE_INTERVAL_S."""
+        self._state["fraction"] = fraction
+        if time.monotonic() - self._written >= WRITE_INTERVAL_S:
             self._write()
 
     def should_stop(self) -> bool:
         """Whether a person requested it, the project was deleted, or another attempt has the version."""
-        with self._lock:
-            if time.monotonic() - self._asked >= STOP_CHECK_INTERVAL_S:
-                self._ask()
-            return self._is_stop_wanted or not self.is_ours
+        if time.monotonic() - self._asked >= STOP_CHECK_INTERVAL_S:
+            self._ask()
+        return self._is_stop_wanted or not self.is_ours
 
     def _add_to_curve(self, accuracy: float) -> None:
         """Append the accuracy of the best model so far; a resumed fit reports the last one once more."""
@@ -118,9 +119,3 @@ class Reporter:
             self._is_stop_wanted = not self._version.wanted().exists()
         except DatabaseError:
             logger.warning("could not ask whether to stop", exc_info=True)
-
-    def _beat(self) -> None:
-        while not self._ended.wait(HEARTBEAT_INTERVAL_S):
-            with self._lock:
-                self._write()
-        connection.close()

@@ -30,9 +30,11 @@ from training.models import Device, Status, StopReason, TrainingVersion
 logger = logging.getLogger(__name__)
 
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
-FINISH_RESERVE_S = 10  # of the limit, for drawing the charts, storing the model, writing the rows
-# After a crash, an attempt gets this even beyond the limit: enough to store the model of an hour.
-MIN_RESUME_S = 90
+# What follows the evaluation takes on an idle machine: drawing charts, storing the model, writing the rows.
+FINISH_S = 2
+# An attempt after a crash may use this beyond the limit until it has the model again, or a first one: the
+# crash took the time. Within JOB_SLACK, which ends the job.
+MAX_OVERTIME_S = 20 * 60
 
 
 def train(version_id: int, attempt: int) -> None:
@@ -42,8 +44,7 @@ def train(version_id: int, attempt: int) -> None:
         logger.info("training version %s, attempt %s: not ours to run", version_id, attempt)
         return
     try:
-        with Reporter(version) as reporter:
-            _train(version, reporter)
+        _train(version, Reporter(version, jobs.seconds_since_taken()))
     except ClaimLost:
         logger.warning("training version %s was taken away while it ran", version_id)
     except Exception as problem:
@@ -72,17 +73,19 @@ def work_folder(version_id: int) -> Path:
 
 
 def _train(version: TrainingVersion, reporter: Reporter) -> None:
-    reporter.say("Publishing the dataset version")
+    reporter.begin("dataset", "Publishing the dataset version")
     _publish(version)
     samples = _samples(version)
     folder = work_folder(version.pk)
     folder.mkdir(parents=True, exist_ok=True)
     if version.promoted_candidate is not None:
-        reporter.say("Exporting the chosen candidate")
+        reporter.begin("", "Exporting the chosen candidate")
         result = promote.promote(version, samples, folder)
     else:
+        reporter.begin("start", "Loading the training program")
         from training.engine.fit import fit  # imports torch, which takes seconds
 
+        reporter.end_step()
         config = _config(version, reporter.used_s, folder)
         result = fit(samples, config, folder, reporter.report, reporter.should_stop)
     if not reporter.is_ours:
@@ -124,13 +127,14 @@ def _image_path(entry: Entry) -> Path:
 
 
 def _config(version: TrainingVersion, used_s: float, folder: Path) -> FitConfig:
-    """The configuration of the fit. Its time: the limit less the time used and a reserve for finishing."""
-    left_s = version.limit.total_seconds() - used_s - FINISH_RESERVE_S
-    least_s = MIN_RESUME_S if "lost" in version.progress else 0
+    """The configuration of the fit. Its time: the limit less the time used."""
+    left_s = version.limit.total_seconds() - used_s
     hardware: Hardware = "CPU" if version.inference_hardware == "CPU" else "NV_P4"
     # The engine counts the time of a killed fit itself, so the limit passed to it includes that time.
     return FitConfig(
-        max_seconds=max(least_s, left_s) + _used_by_engine(folder),
+        max_seconds=max(left_s, 1) + _used_by_engine(folder),
+        finish_seconds=FINISH_S,
+        first_model_seconds=MAX_OVERTIME_S if "lost" in version.progress else 0,
         hardware=hardware,
         max_inference_ms=version.max_inference_ms,
         base_bundle=_base_bundle(version),
@@ -153,7 +157,7 @@ def _base_bundle(version: TrainingVersion) -> Path | None:
         return None
     try:
         return bundle_path(base)
-    except OSError as problem:
+    except FileNotFoundError as problem:
         raise EngineError(
             f"The model of {base}, which this training continues from, no longer exists.",
             "Train again with another Incremental Training Version, or with None.",
@@ -177,15 +181,18 @@ def _finish(
     from training.engine.evaluation.evaluate import evaluate
 
     held_out, excluded = independent_samples(result.bundle, samples)
-    reporter.say(f"Evaluating on {len(held_out)} validation images")
-    evaluation = evaluate(result.bundle, held_out, threads=settings.EXEML_ENGINE_THREADS or None)
-    reporter.say("Drawing the charts and storing the model")
+    reporter.begin("evaluation", f"Evaluating on {len(held_out)} validation images")
+    threads = settings.EXEML_ENGINE_THREADS or None
+    evaluation = evaluate(result.bundle, held_out, reporter.advance, threads)
+    reporter.begin("charts", "Drawing the charts")
     charts = _store_charts(version, evaluation.report, _curve_until_now(reporter), result)
+    reporter.begin("recording", "Storing the model")
     size = _store_bundle(version, result.bundle)
     if result.candidates_file is not None:
         with result.candidates_file.open("rb") as content:
             storage.save_whole(f"{version.folder}/{promote.CANDIDATES_FILE}", content)
     unreadable = len(result.unreadable) + len(evaluation.unreadable)
+    reporter.end_step("recording")
     progress = {**reporter.state, "charts": charts, "unreadable": unreadable, "seen_before": excluded}
     with transaction.atomic():
         _complete(version, result, size, progress)
@@ -254,7 +261,7 @@ def _complete(version: TrainingVersion, result: FitResult, size: int, progress: 
         model_bytes=size,
         inference_ms=result.best.inference_ms,
         is_inference_measured=result.best.is_measured,
-        seconds_by_phase=result.seconds_by_phase,
+        seconds_by_phase=result.seconds_by_phase | progress["seconds_by_step"],
     )
     if not is_ended:
         raise ClaimLost

@@ -92,7 +92,7 @@ FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.STOPPED})
 
 class StopReason(models.TextChoices):
     CONVERGED = "converged", "Converged: more time would not have helped"
-    TIME_LIMIT = "time limit", "The time limit left no room for more; the best model so far was kept"
+    TIME_LIMIT = "time limit", "Stopped at the time limit; the best model so far was kept"
     USER = "user", "Stopped by a person; the best model so far was kept"
     PROMOTED = "promoted", "Chosen among the candidates of a finished training"
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 from training.models import Status, TrainingVersion
 
 CURVE_WIDTH, CURVE_HEIGHT = 400, 80
-HEARTBEAT_GRACE_S = 15
+HEARTBEAT_GRACE_S = 120  # a single step may take so long; a job that hangs is ended by then
 MIN_CURVE_SPAN = 1.1  # times the time of the first model; a shorter curve is not drawn
 
 

@@ -23,12 +23,18 @@ from training.models.version import TrainingVersionQuerySet
 logger = logging.getLogger(__name__)
 
 MAX_LOSSES = 3
-FAILURE_CAUSE = (
-    "The training process stopped unexpectedly three times: most likely the machine ran out of memory."
-)
-FAILURE_REMEDY = (
+STOPPED_UNEXPECTEDLY = "The training process stopped unexpectedly three times."
+DEATHS = {
+    jobs.OUT_OF_MEMORY: "The last time, the system ended it because the machine ran out of memory.",
+    jobs.HUNG: "The last time, it had done nothing for more than a minute and was ended.",
+    "": "The reason is not known.",
+}
+MORE_MEMORY = (
     "Press Retry when fewer trainings run on that machine, or ask an operator for one with more memory. "
     "A smaller Max. Inference Duration makes smaller models."
+)
+ASK_OPERATOR = (
+    "Press Retry. If it happens again, give an operator the job id {job_id}: the worker's log may say why."
 )
 EXPORT_INTERRUPTED = "The export stopped unexpectedly. Start it again."
 FORECAST_WITHIN = timedelta(days=1)
@@ -83,9 +89,17 @@ def _resume_or_end(version: TrainingVersion) -> None:
     if is_asked_to_stop and (not has_model or losses >= MAX_LOSSES):
         _end(version, Status.STOPPED, stop_reason=StopReason.USER)
     elif losses >= MAX_LOSSES:
-        _end(version, Status.FAILED, failure_cause=FAILURE_CAUSE, failure_remedy=FAILURE_REMEDY)
+        _end(version, Status.FAILED, **_explain_death(version))
     else:
         _resume(version, losses)
+
+
+def _explain_death(version: TrainingVersion) -> dict[str, str]:
+    """Cause and remedy: of the death that the worker saw, else without a guess."""
+    death = jobs.death_of(version.rq_id, version.queue_name)
+    last = DEATHS.get(death, f"The last time, it ended with {death}.")
+    remedy = MORE_MEMORY if death == jobs.OUT_OF_MEMORY else ASK_OPERATOR.format(job_id=version.job_id)
+    return {"failure_cause": f"{STOPPED_UNEXPECTEDLY} {last}", "failure_remedy": remedy}
 
 
 def _resume(version: TrainingVersion, losses: int) -> None:

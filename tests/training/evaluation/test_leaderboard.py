@@ -117,11 +117,11 @@ def test_phases_without_time_break_nothing(seconds: dict[str, float]) -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("minutes", "limit"), [(6, "6 minutes"), (60, "1 hour"), (90, "1.5 hours")])
+@pytest.mark.parametrize(("minutes", "limit"), [(6, "6-minute"), (60, "1-hour"), (90, "1.5-hour")])
 def test_a_time_limit_is_named_with_what_more_time_would_do(minutes: int, limit: str) -> None:
     text = why_it_ended(ended(StopReason.TIME_LIMIT, max_training_minutes=minutes))
 
-    assert f"Stopped at the time limit of {limit};" in text
+    assert f"Stopped at the {limit} limit;" in text
     assert "with more time, more candidates could be tried." in text
 
 

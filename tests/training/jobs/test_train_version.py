@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -29,6 +30,7 @@ from training.evaluation.results import CHARTS, SEARCH_CHART
 from training.jobs import train_version
 from training.jobs.reporter import Reporter
 from training.models import Status, StopReason, TrainingVersion
+from training.models.version import JOB_SLACK
 from training.versions import lifecycle
 
 pytestmark = pytest.mark.django_db
@@ -154,7 +156,7 @@ def test_a_row_that_another_attempt_took_is_not_written_any_more() -> None:
     reporter = Reporter(version)
     TrainingVersion.objects.filter(pk=version.pk).update(attempt=2, progress={"message": "theirs"})
 
-    reporter.say("mine")
+    reporter.begin("dataset", "mine")
 
     version.refresh_from_db()
     assert version.progress == {"message": "theirs"}
@@ -175,15 +177,35 @@ def test_the_time_of_an_earlier_attempt_counts_but_not_the_time_between() -> Non
 
     config = train_version._config(version, reporter.used_s, Path("/nowhere"))
 
-    assert config.max_seconds == pytest.approx(3600 - 600 - train_version.FINISH_RESERVE_S, abs=5)
+    assert config.max_seconds == pytest.approx(3600 - 600, abs=5)
+    assert (config.finish_seconds, config.first_model_seconds) == (train_version.FINISH_S, 0)
 
 
-def test_an_attempt_after_a_crash_has_time_to_keep_the_model_though_the_limit_is_near() -> None:
+def test_an_attempt_after_a_crash_waits_for_a_model_though_the_limit_is_near() -> None:
     version = claimed(make_waiting(progress={"used_s": 3599, "lost": 1}))
 
     config = train_version._config(version, Reporter(version).used_s, Path("/nowhere"))
 
-    assert config.max_seconds == train_version.MIN_RESUME_S
+    assert 0 < config.max_seconds < 5
+    assert config.first_model_seconds == train_version.MAX_OVERTIME_S
+    assert JOB_SLACK.total_seconds() > train_version.MAX_OVERTIME_S
+
+
+def test_the_start_of_the_process_counts_and_every_step_is_named() -> None:
+    reporter = Reporter(claimed(make_waiting(progress={"used_s": 50, "seconds_by_step": {"start": 5}})), 20)
+
+    assert reporter.used_s == pytest.approx(70, abs=2)
+    reporter.begin("dataset", "Publishing the dataset version")
+    time.sleep(0.2)
+    reporter.end_step()
+    time.sleep(0.2)  # the engine counts this time
+    reporter.begin("charts", "Drawing the charts")
+    reporter.end_step()
+
+    seconds = reporter.state["seconds_by_step"]
+    assert list(seconds) == ["start", "dataset", "charts"]
+    assert seconds["start"] == pytest.approx(25, abs=1)
+    assert 0.2 <= seconds["dataset"] < 2 and seconds["charts"] < 0.2
 
 
 # --- endings ---
@@ -295,19 +317,14 @@ def make_coloured_project(images: int = 6) -> Project:
     return project
 
 
-# The heart beats in a thread with a connection of its own, so these tests commit for real.
-real = pytest.mark.django_db(transaction=True, serialized_rollback=True)
-
-
-@real
 def test_a_resumed_training_keeps_its_best_model_when_the_time_is_up() -> None:
-    """An earlier attempt used all but one of six minutes."""
+    """An earlier attempt used all but twenty seconds of six minutes."""
     version = make_waiting(
         make_coloured_project(),
         max_training_minutes=6,
         attempt=2,
         claimed_attempt=1,
-        progress={"used_s": 320},
+        progress={"used_s": 340, "lost": 1},
     )
 
     train_version.train(version.pk, 2)
@@ -315,8 +332,22 @@ def test_a_resumed_training_keeps_its_best_model_when_the_time_is_up() -> None:
     version.refresh_from_db()
     assert (version.status, version.failure_cause) == (Status.COMPLETED, "")
     assert version.stop_reason in (StopReason.TIME_LIMIT, StopReason.CONVERGED)
-    assert version.progress["used_s"] > 320
-    assert sum(version.seconds_by_phase.values()) < 60
+    assert version.progress["used_s"] > 340
+    named_s = sum(version.seconds_by_phase.values())
+    assert 0.9 * (version.progress["used_s"] - 340) < named_s < version.progress["used_s"] - 340 + 1
+    assert {"start", "dataset", "pixels", "heads", "export", "search"} <= version.seconds_by_phase.keys()
+    assert {"evaluation", "charts", "recording"} <= version.seconds_by_phase.keys()
+    assert_complete(version)
+
+
+def test_another_candidate_of_a_training_can_be_promoted() -> None:
+    """One network answers in 7 ms, so the search ends by itself."""
+    version = make_waiting(make_coloured_project(), max_inference_ms=7, max_training_minutes=6)
+
+    train_version.train(version.pk, 1)
+
+    version.refresh_from_db()
+    assert (version.status, version.failure_cause) == (Status.COMPLETED, "")
     assert_complete(version)
     assert_another_candidate_can_be_promoted(version)
 
@@ -365,7 +396,6 @@ def assert_answers_as_evaluated(version: TrainingVersion) -> None:
         assert list(bundle.predicted_labels(scores)) == evaluated.predicted
 
 
-@real
 def test_a_training_that_was_asked_to_stop_before_its_first_model_is_stopped() -> None:
     version = make_waiting(make_coloured_project(), max_training_minutes=6, stop_requested_at=timezone.now())
 
@@ -376,7 +406,6 @@ def test_a_training_that_was_asked_to_stop_before_its_first_model_is_stopped() -
     assert not default_storage.exists(f"{version.folder}/bundle/bundle.json")
 
 
-@real
 def test_images_whose_files_are_gone_are_a_failure_with_a_cause() -> None:
     project = make_coloured_project()
     for image in project.images.all():
@@ -391,7 +420,6 @@ def test_images_whose_files_are_gone_are_a_failure_with_a_cause() -> None:
     assert version.traceback == ""
 
 
-@real
 def test_a_base_whose_model_is_gone_is_said() -> None:
     project = make_coloured_project()
     base = make_version(project, 1, Status.COMPLETED)

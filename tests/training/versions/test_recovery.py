@@ -95,7 +95,36 @@ def test_after_three_losses_the_version_is_failed_with_cause_and_remedy(redis: R
 
     assert version.status == Status.FAILED
     assert version.finished_at is not None
-    assert "three times" in version.failure_cause and "Retry" in version.failure_remedy
+    assert version.failure_cause == (
+        "The training process stopped unexpectedly three times. The reason is not known."
+    )
+    assert "Retry" in version.failure_remedy and str(version.job_id) in version.failure_remedy
+
+
+@pytest.mark.parametrize(
+    ("death", "cause", "remedy"),
+    [
+        (jobs.OUT_OF_MEMORY, "because the machine ran out of memory", "more memory"),
+        (jobs.HUNG, "it had done nothing for more than a minute", "operator the job id"),
+        ("the signal SIGSEGV", "it ended with the signal SIGSEGV", "operator the job id"),
+        ("exit code 1", "it ended with exit code 1", "operator the job id"),
+    ],
+)
+def test_the_cause_of_a_failure_is_the_death_that_a_worker_saw(
+    redis: Redis, death: str, cause: str, remedy: str
+) -> None:
+    version = make_dead(progress={"lost": 2})
+    version.enqueue_now()
+    redis.delete("rq:queue:gpu")
+    job = Job.fetch(version.rq_id, connection=redis)
+    job.set_status(JobStatus.FAILED)
+    jobs.note_death(job, death)
+
+    after_sweep(version)
+
+    assert version.status == Status.FAILED
+    assert version.failure_cause.startswith("The training process stopped unexpectedly three times. The last")
+    assert cause in version.failure_cause and remedy in version.failure_remedy
 
 
 def test_losses_are_counted_from_zero_after_a_retry(redis: Redis) -> None:

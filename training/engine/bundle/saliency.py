@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from training.engine.bundle.bundle import read_description, self_test_squares
 from training.engine.config import EngineError
 from training.engine.data.images import Pixels, resize_square
+from training.engine.runtime import openvino
 
 Floats = NDArray[np.float32]
 POOLS = {"ReduceMean": "mean", "ReduceMax": "max"}
@@ -50,12 +51,10 @@ class Explainer:
     @classmethod
     def load(cls, path: Path, threads: int | None = None) -> Explainer:
         """Load a bundle. Raises EngineError for a network that is not a sum of heads on pooled maps."""
-        import openvino
-
         description = read_description(path)
         sizes = tuple(int(size) for size in description["preprocessing"]["resolutions"])
         try:
-            core = openvino.Core()
+            core = openvino().Core()
             model = core.read_model(path / "model.onnx")
             model.reshape({f"images_{size}": [1, size, size, 3] for size in sizes})
             taps = _taps(model, len(description["labels"]))

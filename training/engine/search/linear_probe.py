@@ -39,7 +39,8 @@ def choose_head_rows(search: SearchState, first: Member) -> None:
     path = search.run.workdir / "checkpoint" / HEAD_ROWS_FILE
     if not path.exists():
         columns, classes = sum(first.network.taps), len(search.data.labels)
-        limit = budget.max_head_rows(len(search.data.paths), columns, classes, search.run.config.max_seconds)
+        max_seconds = search.run.config.max_seconds / search.run.clock.slowdown.measure()
+        limit = budget.max_head_rows(len(search.data.paths), columns, classes, max_seconds)
         order = stratified_order(search.data.targets, search.run.config.seed)[:limit]
         features = _extract_timed(search, replace(first, is_deep=True), order, at_least=2 * classes)
         rows = order[: len(features)]

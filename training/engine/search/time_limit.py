@@ -1,4 +1,4 @@
-"""Time limit, heartbeat, cancellation and event log of one fit.
+"""Time limit, progress, cancellation and event log of one fit.
 
 Long work calls `tick` often: it reports progress, asks whether to stop, and raises FitStopped when the user
 or the time limit ends the fit.
@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 
 from training.engine.config import CandidateReport, Event, EventKind
 
-HEARTBEAT_S = 1.5
+PROGRESS_INTERVAL_S = 1.5
 POLL_S = 0.5
+SLOWDOWN_INTERVAL_S, SLOWDOWN_MEMORY = 3.0, 0.8  # the share of an older measurement that counts in the next
+MIN_RUN_S = 0.02  # of processor time, for a measurement
+MAX_RESERVE_SHARE = 0.5  # of the limit
 StoppedBy = Literal["time limit", "user"]
 
 
@@ -34,19 +37,63 @@ class FitStopped(Exception):
 
 
 @dataclass(slots=True)
+class Slowdown:
+    """How many times longer this process takes, lately, than if nobody else used the processors.
+
+    The kernel counts how long each thread ran and how long it waited for a processor. 1 where it does not.
+    """
+
+    _run_s: float = 0
+    _wait_s: float = 0
+    _measured: float = float("-inf")
+    _threads: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def measure(self) -> float:
+        if time.monotonic() - self._measured >= SLOWDOWN_INTERVAL_S:
+            self._measured = time.monotonic()
+            self._add(_scheduled_ns())
+        return 1 + self._wait_s / self._run_s if self._run_s >= MIN_RUN_S else 1.0
+
+    def _add(self, threads: dict[str, tuple[int, int]]) -> None:
+        before = [self._threads.get(thread, (0, 0)) for thread in threads]
+        pairs = list(zip(before, threads.values(), strict=True))
+        run_s = sum(new[0] - old[0] for old, new in pairs) / 1e9
+        if run_s >= MIN_RUN_S:
+            self._run_s = SLOWDOWN_MEMORY * self._run_s + run_s
+            self._wait_s = SLOWDOWN_MEMORY * self._wait_s + sum(new[1] - old[1] for old, new in pairs) / 1e9
+            self._threads = threads
+
+
+def _scheduled_ns() -> dict[str, tuple[int, int]]:
+    """Nanoseconds that each thread of this process ran and waited; empty if the kernel does not tell."""
+    threads = {}
+    for path in Path("/proc/self/task").glob("*/schedstat"):
+        with suppress(OSError, ValueError, IndexError):  # the thread has just ended
+            run_ns, wait_ns = path.read_text().split()[:2]
+            threads[path.parent.name] = (int(run_ns), int(wait_ns))
+    return threads
+
+
+@dataclass(slots=True)
 class RunClock:
-    """The clock of a fit, in seconds, and its events; time used by a killed run counts."""
+    """The clock of a fit, in seconds, and its events; time used by a killed run counts.
+
+    `reserve_s`: what follows the fitting (export, evaluation, the caller's work), on an idle machine. It is
+    kept free once a model exists; until then the fit has all of `max_seconds` and `first_model_s` beyond.
+    """
 
     workdir: Path
     report: Callable[[Event], None]
     should_stop: Callable[[], bool]
     max_seconds: float
     reserve_s: float = 0
+    first_model_s: float = 0
     seconds_by_phase: dict[str, float] = field(default_factory=dict)
     curve: list[tuple[float, float]] = field(default_factory=list)
     best_accuracy: float | None = None
     is_closing: bool = False
     is_short: bool = False  # something was left out for lack of time
+    slowdown: Slowdown = field(default_factory=Slowdown)
     _began: float = field(default_factory=time.monotonic)
     _used_before: float = 0
     _emitted: float = 0
@@ -74,9 +121,13 @@ class RunClock:
         """Seconds used, those of a killed run included."""
         return self._used_before + time.monotonic() - self._began
 
+    def reserved(self) -> float:
+        """Seconds that what follows the fitting takes, at the speed that the machine has now."""
+        return min(self.reserve_s * self.slowdown.measure(), MAX_RESERVE_SHARE * self.max_seconds)
+
     def left(self) -> float:
-        """Seconds until fitting must end, so that evaluation still fits."""
-        return self.max_seconds - self.reserve_s - self.elapsed()
+        """Seconds until fitting must end, so that what follows still fits."""
+        return self.max_seconds - self.reserved() - self.elapsed()
 
     def expect(self, seconds: float) -> None:
         """Note that the fit will probably take this many seconds more."""
@@ -87,23 +138,34 @@ class RunClock:
         limit = max(self.max_seconds - self.elapsed(), 0)
         if self._expected_end is None:
             return limit
-        return min(limit, max(self._expected_end - self.elapsed(), 0) + self.reserve_s)
+        return min(limit, max(self._expected_end - self.elapsed(), 0) + self.reserved())
 
     @contextmanager
     def phase(self, name: str, message: str) -> Iterator[None]:
         """Report a phase, and count the seconds inside under `name`. Raises FitStopped."""
+        with self.counted(name):
+            self.emit("phase", message, fraction=0)
+            self.check()
+            yield
+
+    @contextmanager
+    def counted(self, name: str) -> Iterator[None]:
+        """Count the seconds inside as those of a phase. Phases do not overlap."""
         began, before = time.monotonic(), self.seconds_by_phase.get(name, 0)
-        self.emit("phase", message, fraction=0)
-        self.check()
         try:
             yield
         finally:
             self.seconds_by_phase[name] = before + time.monotonic() - began
 
+    def count_rest(self, name: str) -> None:
+        """Count the time so far that belongs to no phase as this one."""
+        others = sum(seconds for phase, seconds in self.seconds_by_phase.items() if phase != name)
+        self.seconds_by_phase[name] = max(self.elapsed() - others, 0)
+
     def tick(self, fraction: float | None = None, message: str | None = None) -> None:
         """Report progress and check whether to stop. Raises FitStopped, except while closing."""
         now = time.monotonic()
-        if now - self._emitted > HEARTBEAT_S:
+        if now - self._emitted > PROGRESS_INTERVAL_S:
             self.emit("progress", message or self._message, fraction=fraction)
         if now - self._polled >= POLL_S:
             self.check()
@@ -115,8 +177,11 @@ class RunClock:
         self._polled = time.monotonic()
         if self.should_stop():
             raise FitStopped("user")
-        if self.left() <= 0:
+        if self.left() <= 0 and not self._waits_for_a_model():
             raise FitStopped("time limit")
+
+    def _waits_for_a_model(self) -> bool:
+        return self.best_accuracy is None and self.elapsed() < self.max_seconds + self.first_model_s
 
     def emit(
         self,

@@ -41,7 +41,7 @@ def bundle_folder(version: TrainingVersion) -> Path:
     try:
         return _local_folder(f"{version.folder}/bundle")[0]
     except OSError as problem:
-        raise ModelUnavailable("The model cannot be loaded. Its files are missing.") from problem
+        raise ModelUnavailable(f"The model cannot be loaded. {_cause(problem)}") from problem
 
 
 def _share(model: tuple[Bundle, int]) -> int:
@@ -64,8 +64,16 @@ def _load_bundle(version: TrainingVersion) -> tuple[Bundle, int]:
         return Bundle.load(folder, THREADS), size_bytes
     except (EngineError, OSError) as problem:
         logger.warning("The model of version %s cannot be loaded: %s", version.pk, problem)
-        cause = str(problem) if isinstance(problem, EngineError) else "Its files are missing."
-        raise ModelUnavailable(f"The model cannot be loaded. {cause}") from problem
+        raise ModelUnavailable(f"The model cannot be loaded. {_cause(problem)}") from problem
+
+
+def _cause(problem: Exception) -> str:
+    """A sentence about why a model was not loaded."""
+    if isinstance(problem, FileNotFoundError):
+        return "Its files are missing."
+    if isinstance(problem, OSError):
+        return f"Its files cannot be read ({problem.strerror or problem})."
+    return str(problem)
 
 
 def _local_folder(name: str) -> tuple[Path, int]:

@@ -1,0 +1,30 @@
+"""The time reserved for what follows the fitting, from what the first export took."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.engine.search.test_state import make_search
+from training.engine.search import checkpoint
+from training.engine.search.time_limit import Slowdown
+
+
+@pytest.mark.parametrize("slowdown", [1.0, 4.0])
+def test_a_slow_export_and_what_the_caller_does_are_reserved(
+    slowdown: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 s of export, 200 images of 10 ms each, 6 s of the caller; the export was slowed down as well."""
+    monkeypatch.setattr(Slowdown, "measure", lambda self: slowdown)
+    search = make_search(tmp_path)
+    config = replace(search.run.config, max_seconds=1000, finish_seconds=6)
+    search.run = replace(search.run, config=config, eval_images=200)
+    search.run.clock.max_seconds = 1000
+
+    checkpoint._reserve_time(search, 20 * slowdown, 0.01)
+
+    evaluation_s = 1 + 1.3 * 200 * 0.01
+    assert search.run.clock.reserved() == pytest.approx(slowdown * (30 + evaluation_s + 6), abs=1)
+    assert search.run.clock.left() == pytest.approx(1000 - search.run.clock.reserved(), abs=1)

