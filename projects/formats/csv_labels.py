@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from projects.formats.errors import LabelFileError
 from projects.formats.manifest import Entry, EntryLabel
 
 IMAGE_COLUMNS = {
@@ -45,7 +46,7 @@ LABEL_SEPARATOR = re.compile(r"[;,|]")
 LABEL_LIST_COLUMNS = {"label", "colour", "key"}
 
 
-class TableError(ValueError):
+class TableError(LabelFileError):
     """The table cannot be parsed; the text is a sentence for the user."""
 
 

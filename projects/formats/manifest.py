@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from projects.formats.errors import LabelFileError
+
 TASK = "image_classification"
 USAGES = ("TRAIN", "EVAL", "TEST", "INFERENCE")
 # Keys of this product in the sample's `property`.
@@ -20,7 +22,7 @@ FILE_NAME = "exeml:file-name"
 HARD_REASONS = "@modelarts:hard_reasons"
 
 
-class ManifestError(ValueError):
+class ManifestError(LabelFileError):
     """A line is not a valid sample; the message is a sentence for the user and names the line."""
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import lzma
 import os
 import stat
+import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, BinaryIO, NoReturn, Protocol, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from projects.images.decode import ImageRefused
@@ -18,6 +22,30 @@ ENCRYPTED = 0x1
 IGNORED_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
 TOO_LARGE = "The file is larger than {limit_mb:,.0f} MB."
 BROKEN = "The file is broken or cut off in the archive."
+READ_BYTES = 1 << 18
+COMPRESSIONS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+UNKNOWN_COMPRESSIONS = {
+    9: "deflate64",
+    20: "zstd",
+    93: "zstd",
+    95: "xz",
+    96: "jpeg",
+    97: "wavpack",
+    98: "ppmd",
+}
+# What zipfile and its decompressors raise at a broken member.
+MEMBER_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+)
 
 
 class SourceUnreadable(Exception):
@@ -41,6 +69,13 @@ class FileSource(Protocol):
         """The whole file. Raises ImageRefused if it has more than `limit` bytes or cannot be read."""
         ...
 
+    def open(self, path: str, limit: int) -> AbstractContextManager[BinaryIO]:
+        """The file as a stream, for reading once from its beginning. Raises ImageRefused as `read` does.
+
+        Reading the stream raises it, too: at a broken part, or beyond `limit` bytes.
+        """
+        ...
+
 
 class EmptySource:
     """A source without files: all images are in the project already."""
@@ -49,6 +84,9 @@ class EmptySource:
         return []
 
     def read(self, path: str, limit: int) -> bytes:
+        raise ImageRefused("There is no file with it.")
+
+    def open(self, path: str, limit: int) -> AbstractContextManager[BinaryIO]:
         raise ImageRefused("There is no file with it.")
 
 
@@ -76,19 +114,67 @@ class ZipSource:
         return [SourceFile(path, member.file_size) for path, member in sorted(self._members.items())]
 
     def read(self, path: str, limit: int) -> bytes:
+        with self.open(path, limit) as file:
+            return file.read()
+
+    @contextmanager
+    def open(self, path: str, limit: int) -> Iterator[BinaryIO]:
         member = self._members[path]
         if member.file_size > limit:
             raise ImageRefused(TOO_LARGE.format(limit_mb=limit / 1024**2))
         if member.flag_bits & ENCRYPTED:
             raise ImageRefused("The file is protected by a password.")
+        if member.compress_type not in COMPRESSIONS:
+            raise ImageRefused(_unknown_compression(member.compress_type))
         try:
-            with self._zip.open(member) as file:
-                content = file.read(limit + 1)  # the size in the archive's directory may be wrong
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as problem:
-            raise ImageRefused(BROKEN) from problem
-        if len(content) > limit:
-            raise ImageRefused(TOO_LARGE.format(limit_mb=limit / 1024**2))
-        return content
+            file = self._zip.open(member)
+        except MEMBER_ERRORS as problem:
+            _refuse_member(problem)
+        # The size in the archive's directory may be wrong: the stream counts.
+        with file, _LimitedFile(file.read, limit, MEMBER_ERRORS, _refuse_member) as stream:
+            yield cast(BinaryIO, io.BufferedReader(stream, READ_BYTES))
+
+
+def _unknown_compression(number: int) -> str:
+    if number == 99:  # AES
+        return "The file is protected by a password."
+    name = UNKNOWN_COMPRESSIONS.get(number, f"number {number}")
+    return f"The file is compressed in a way that cannot be read here ({name}). Use the usual one, deflate."
+
+
+def _refuse_member(problem: Exception) -> NoReturn:
+    """Raise ImageRefused for a broken member; a fault of the disk under the archive is raised as it is."""
+    if isinstance(problem, OSError) and problem.errno is not None:  # bz2 raises OSError without a number
+        raise problem
+    raise ImageRefused(BROKEN) from problem
+
+
+class _LimitedFile(io.RawIOBase):
+    """A stream over `read` that raises ImageRefused beyond `limit` bytes, and by `refuse` for `errors`."""
+
+    def __init__(
+        self,
+        read: Callable[[int], bytes],
+        limit: int,
+        errors: tuple[type[Exception], ...],
+        refuse: Callable[[Exception], NoReturn],
+    ) -> None:
+        self._read, self._limit, self._left = read, limit, limit
+        self._errors, self._refuse = errors, refuse
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        try:
+            content = self._read(len(target))
+        except self._errors as problem:
+            self._refuse(problem)
+        self._left -= len(content)
+        if self._left < 0:
+            raise ImageRefused(TOO_LARGE.format(limit_mb=self._limit / 1024**2))
+        target[: len(content)] = content
+        return len(content)
 
 
 class FolderSource:
@@ -120,15 +206,21 @@ class FolderSource:
                     yield SourceFile(path.relative_to(self._root).as_posix(), info.st_size)
 
     def read(self, path: str, limit: int) -> bytes:
+        with self.open(path, limit) as file:
+            return file.read()
+
+    @contextmanager
+    def open(self, path: str, limit: int) -> Iterator[BinaryIO]:
         try:
             handle = os.open(self._root / path, os.O_RDONLY | os.O_NOFOLLOW)
-            with os.fdopen(handle, "rb") as file:
-                content = file.read(limit + 1)
         except OSError as problem:
-            raise ImageRefused(f"The file cannot be read ({problem.strerror}).") from problem
-        if len(content) > limit:
-            raise ImageRefused(TOO_LARGE.format(limit_mb=limit / 1024**2))
-        return content
+            _refuse_file(problem)
+        with os.fdopen(handle, "rb") as file, _LimitedFile(file.read, limit, (OSError,), _refuse_file) as raw:
+            yield cast(BinaryIO, io.BufferedReader(raw, READ_BYTES))
+
+
+def _refuse_file(problem: Exception) -> NoReturn:
+    raise ImageRefused(f"The file cannot be read ({getattr(problem, 'strerror', problem)}).") from problem
 
 
 class S3Source:
@@ -169,16 +261,24 @@ class S3Source:
         return sorted(user_files, key=lambda file: file.path)
 
     def read(self, path: str, limit: int) -> bytes:
+        with self.open(path, limit) as file:
+            return file.read()
+
+    @contextmanager
+    def open(self, path: str, limit: int) -> Iterator[BinaryIO]:
         from botocore.exceptions import BotoCoreError, ClientError
 
+        errors = (BotoCoreError, ClientError)
         try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + path)
-            content: bytes = answer["Body"].read(limit + 1)
-        except (BotoCoreError, ClientError) as problem:
-            raise ImageRefused(f"The bucket did not give the file: {problem}") from problem
-        if len(content) > limit:
-            raise ImageRefused(TOO_LARGE.format(limit_mb=limit / 1024**2))
-        return content
+            body = self._client.get_object(Bucket=self._bucket, Key=self._prefix + path)["Body"]
+        except errors as problem:
+            _refuse_object(problem)
+        with body, _LimitedFile(body.read, limit, errors, _refuse_object) as stream:
+            yield cast(BinaryIO, io.BufferedReader(stream, READ_BYTES))
+
+
+def _refuse_object(problem: Exception) -> NoReturn:
+    raise ImageRefused(f"The bucket did not give the file: {problem}") from problem
 
 
 def clean_path(path: str) -> str:
