@@ -31,6 +31,8 @@ class ManifestDamaged(Exception):
 def publish(dataset_version: DatasetVersion) -> None:
     """Publish the reserved version: split every image, write the manifest, count. A second call does nothing.
 
+    Images of the test split stay in it.
+
     Labels are read in one query and split before the project is locked, so that people can go on labeling. If
     another publication has split images in the meantime, the draft is made again.
     """
@@ -76,7 +78,8 @@ def _draft(version: DatasetVersion) -> Iterator[Draft]:
     entries = list(_entries(version.project))  # one query, so the labels of one moment
     duplicates = Image.objects.filter(project=version.project, duplicate_group__isnull=False)
     groups = {pk: group for pk, group in duplicates.values_list("pk", "duplicate_group") if group is not None}
-    images = [_to_split(entry, earlier_splits, groups) for entry in entries]
+    tests = {pk: split for pk, split in earlier_splits.items() if split == Split.TEST}
+    images = [_to_split(entry, earlier_splits, groups) for entry in entries if _image_id(entry) not in tests]
     result = dataset_split.split(images, version.training_ratio, str(version.project_id))
     report = leakage.split_report(images, result, version.training_ratio)
     searched_projects = Project.objects.filter(pk=version.project_id).exclude(duplicates_searched="")
@@ -85,7 +88,7 @@ def _draft(version: DatasetVersion) -> Iterator[Draft]:
     with tempfile.TemporaryFile() as file:
         digest, tally, usages = hashlib.sha256(), Counter[tuple[str, str]](), Counter[str]()
         for entry in entries:
-            usage = result.splits[_image_id(entry)]
+            usage = tests.get(_image_id(entry)) or result.splits[_image_id(entry)]
             (line,) = manifest.write([replace(entry, usage=usage)])
             digest.update(line)
             file.write(line)
@@ -93,7 +96,8 @@ def _draft(version: DatasetVersion) -> Iterator[Draft]:
             tally.update((label, usage) for label in entry.labels)
         del entries
         file.seek(0)
-        counts = {label: {split: tally[label, split] for split in Split.values} for label, _ in tally}
+        kept = [split for split in Split.values if split != Split.TEST or usages[Split.TEST]]
+        counts = {label: {split: tally[label, split] for split in kept} for label, _ in tally}
         yield Draft(file, digest.hexdigest(), counts, usages, result.splits, earlier_splits, report)
 
 

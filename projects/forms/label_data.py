@@ -17,7 +17,7 @@ from projects.label_data.filter_chips import SPLIT_CHOICES
 from projects.label_data.rows import LabelRow
 from projects.labels.annotations import normalized_name
 from projects.models import Label, OpinionState, Project
-from projects.models.label import LABEL_NAME
+from projects.models.label import LABEL_NAME, MAX_LABELS, TOO_MANY_LABELS
 from projects.quality.issues import ISSUES
 
 MAX_IMAGES = 5_000
@@ -142,7 +142,10 @@ class LabelForm(forms.Form):
     def clean_name(self) -> str:
         name = normalized_name(self.cleaned_data["name"])
         LABEL_NAME(name)
-        for other in Label.objects.filter(project=self.project):
+        others = list(Label.objects.filter(project=self.project))
+        if self.label is None and len(others) >= MAX_LABELS:
+            raise ValidationError(TOO_MANY_LABELS.format(limit=MAX_LABELS, there=len(others), new=1))
+        for other in others:
             if other != self.label and other.name.lower() == name.lower():
                 raise ValidationError(f"This project already has a label “{other.name}”.")
         return name

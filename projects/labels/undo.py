@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from exeml_site.lib.bulk import chunks
@@ -147,8 +148,13 @@ class _LabelIds:
             name: pk if pk in labels else ids_by_name.get(name, 0) for name, pk in ids_then.items()
         }
         self.by_name = {name: pk for name, pk in self.by_name.items() if pk}
-        for name in sorted(must_exist - self.by_name.keys()):
-            self.by_name[name] = find_or_create_labels(project, [name])[0].pk
+        gone = sorted(must_exist - self.by_name.keys())
+        try:
+            made = find_or_create_labels(project, gone, labels)
+        except ValidationError as problem:
+            raise CannotUndo(problem.messages[0]) from problem
+        ids_now = {label.name.lower(): label.pk for label in made}
+        self.by_name |= {name: ids_now[name.lower()] for name in gone}
 
     def of(self, names: list[str]) -> frozenset[int]:
         """Ids of the labels; 0, which no image has, for a label that is gone."""

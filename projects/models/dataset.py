@@ -16,7 +16,7 @@ class DatasetVersion(models.Model):
     """A dataset version: its name is reserved when a training is submitted; the training's job publishes it.
 
     `manifest` names a JSON Lines file in the default storage. No field changes after `published_at`.
-    `counts` is `{label: {"TRAIN": n, "EVAL": n}}`, `split` the report of `datasets.leakage.split_report`,
+    `counts` is `{label: {"TRAIN": n, "EVAL": n}}` (and TEST if it has any), `split` the report of `datasets.leakage.split_report`,
     `portrait` the statistics of `datasets.statistics.compute_statistics`; old versions have neither.
     """
 
@@ -54,6 +54,11 @@ class DatasetVersion(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def test_count(self) -> int:
+        """Images of the test split: in the manifest, but neither trained nor validated on."""
+        return self.image_count - self.train_count - self.eval_count
 
     @property
     def is_published(self) -> bool:

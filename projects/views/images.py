@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from django.core.exceptions import ValidationError
 from django.core.files.storage import default_storage
 from django.http import FileResponse, Http404, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404
@@ -58,7 +59,10 @@ def label_uploads(request: PageRequest, project: Project) -> HttpResponse:
         if (reason := bulk_import.labels_problem(project, labels))
     }
     possible = {pk: labels for pk, labels in requested.items() if pk not in problems}
-    given = bulk_import.import_labels(project, possible, request.user)
+    try:
+        given = bulk_import.import_labels(project, possible, request.user)
+    except ValidationError as error:  # more labels than a project can have
+        return JsonResponse({"error": error.messages[0]}, status=422)
     return JsonResponse({"labeled": given.labeled, "kept": len(given.kept), "problems": problems})
 
 

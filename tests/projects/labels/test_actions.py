@@ -11,6 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from projects.labels import actions
 from projects.models import Annotation, AnnotationSource, Image, Label, LabelEvent, Project
+from projects.models.label import MAX_LABELS
 from tests.factories import make_image, make_project, make_user
 
 pytestmark = pytest.mark.django_db
@@ -42,6 +43,17 @@ def labels_of(project: Project) -> list[list[str]]:
 
 
 # --- labels ---
+
+
+def test_a_project_has_a_limit_of_labels_and_a_thousand_are_made_by_few_statements() -> None:
+    project = make_project(labels=0)
+    with CaptureQueriesContext(connection) as queries:
+        labels = actions.ensure_labels(project, [f"l{n}" for n in range(MAX_LABELS)])
+    assert len(labels) == project.labels.count() == MAX_LABELS
+    assert len(queries) < 20
+    with pytest.raises(ValidationError, match="It has 2,000, so 2 more do not fit"):
+        actions.ensure_labels(project, ["one", "L7", "two", "ONE"])
+    assert project.labels.count() == MAX_LABELS
 
 
 def test_labels_are_made_once_whatever_their_case_and_get_keys_and_colours_in_turn() -> None:
