@@ -17,6 +17,7 @@ from typing import IO, Any, BinaryIO, NoReturn, Protocol, cast
 from urllib.parse import parse_qsl, urlsplit
 
 from projects.images.decode import ImageRefused
+from projects.transfers.zip_names import decode_names
 
 ENCRYPTED = 0x1
 IGNORED_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
@@ -91,24 +92,38 @@ class EmptySource:
 
 
 class ZipSource:
-    """A zip archive. Several threads may read at once."""
+    """A zip archive. Several threads may read at once.
 
-    def __init__(self, file: IO[bytes]) -> None:
+    `names_encoding`: what a person chose for names that do not state their encoding; empty: it is found.
+    """
+
+    def __init__(self, file: IO[bytes], names_encoding: str = "") -> None:
         try:
             self._zip = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as problem:
+        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as problem:
             raise SourceUnreadable(
                 "The file is no zip archive, or it is cut off. Make the archive again and import that."
             ) from problem
+        members = self._zip.infolist()
+        names, self._names_encoding = decode_names(members, names_encoding)
         self._members = {
-            clean_path(member.filename): member
-            for member in self._zip.infolist()
-            if not member.is_dir() and is_user_file(clean_path(member.filename))
+            clean_path(name): member
+            for name, member in zip(names, members, strict=True)
+            if not member.is_dir() and is_user_file(clean_path(name))
         }
         if self._members and all(member.flag_bits & ENCRYPTED for member in self._members.values()):
             raise SourceUnreadable(
                 "The archive is protected by a password. Make one without, and import that."
             )
+
+    @property
+    def names_encoding(self) -> str:
+        """The encoding of the names that state none: a key of `encodings.CHOICES`."""
+        return self._names_encoding.name
+
+    @property
+    def is_names_encoding_guessed(self) -> bool:
+        return self._names_encoding.is_guess
 
     def files(self) -> list[SourceFile]:
         return [SourceFile(path, member.file_size) for path, member in sorted(self._members.items())]

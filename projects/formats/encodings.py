@@ -1,0 +1,151 @@
+"""Encodings of names and tables that name none: UTF-8 where it fits, else a guess by the letters."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import chardet
+
+from projects.formats.errors import LabelFileError
+
+SAMPLE_BYTES = 1 << 16
+# Encodings that a person can choose, with the names that the page shows. All are Python's.
+CHOICES = {
+    "utf-8": "Unicode (UTF-8)",
+    "gb18030": "Chinese, simplified (GBK)",
+    "big5": "Chinese, traditional (Big5)",
+    "cp932": "Japanese (Shift-JIS)",
+    "euc_jp": "Japanese (EUC-JP)",
+    "cp949": "Korean (EUC-KR)",
+    "cp1251": "Cyrillic (Windows)",
+    "cp866": "Cyrillic (DOS)",
+    "cp1252": "Western (Windows)",
+    "cp1250": "Central European (Windows)",
+    "cp437": "Western (DOS, 437)",
+    "cp850": "Western (DOS, 850)",
+    "utf-16": "Unicode (UTF-16)",
+}
+_EAST_ASIAN = ("gb18030", "big5", "cp932", "euc_jp", "cp949")
+# In the order of preference where several fit equally well.
+ARCHIVE_ENCODINGS = (*_EAST_ASIAN, "cp866", "cp1251", "cp437", "cp850")
+TABLE_ENCODINGS = (*_EAST_ASIAN, "cp1251", "cp1252", "cp1250")
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_WESTERN = ("cp1252", "cp437", "cp850")
+_HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
+_CERTAIN = 0.1  # chardet's confidence from which it is right about short texts
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A Python codec's name, and whether it is a guess."""
+
+    name: str
+    is_guess: bool = False
+
+
+def is_utf8(content: bytes, *, is_cut: bool = False) -> bool:
+    """`is_cut`: the content may end within a character."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(content, final=not is_cut)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def find_encoding(beginning: bytes, candidates: Iterable[str] = TABLE_ENCODINGS) -> Encoding:
+    """The encoding of a text by its beginning: by its byte order mark, else UTF-8, else a guess."""
+    for mark, name in _BYTE_ORDER_MARKS:
+        if beginning.startswith(mark):
+            return Encoding(name)
+    if name := _utf16_without_mark(beginning):
+        return Encoding(name, is_guess=True)
+    if is_utf8(beginning, is_cut=True):
+        return Encoding("utf-8")
+    return Encoding(guess(beginning, tuple(candidates)), is_guess=True)
+
+
+def guess(content: bytes, candidates: tuple[str, ...]) -> str:
+    """The candidate that fits a text that is not UTF-8 best."""
+    fitting = [name for name in candidates if _fits(content, name)]
+    if not fitting:
+        return "cp1252" if "cp1252" in candidates else "cp437"
+    found = chardet.detect_all(
+        content,
+        ignore_threshold=True,
+        include_encodings=[name.replace("_", "-") for name in candidates],
+        prefer_superset=True,
+    )
+    shares: dict[str, float] = {}
+    for answer in found:
+        name = _codec(answer["encoding"] or "")
+        shares[name] = max(shares.get(name, 0.0), answer["confidence"])
+    best = max(fitting, key=lambda name: (shares.get(name, 0.0), -fitting.index(name)))
+    if shares.get(best, 0.0) < _CERTAIN and _is_accented(content):
+        return next((name for name in _WESTERN if name in fitting and _is_western(content, name)), best)
+    return best
+
+
+def check_encoding(name: str) -> str:
+    """The name of the codec that a person chose. Raises LabelFileError."""
+    if name not in CHOICES and name != "utf-8-sig":
+        raise LabelFileError(f"“{name}” is no encoding that can be chosen.")
+    return name
+
+
+def _codec(name: str) -> str:
+    """`windows-1251` as the name that CHOICES uses, `cp1251`."""
+    try:
+        normalized = codecs.lookup(name).name
+    except LookupError:
+        return name
+    supersets = {
+        "gb2312": "gb18030",
+        "gbk": "gb18030",
+        "shift_jis": "cp932",
+        "euc_kr": "cp949",
+        "iso8859-1": "cp1252",
+    }
+    return supersets.get(normalized, normalized)
+
+
+def _fits(content: bytes, name: str) -> bool:
+    try:
+        text = codecs.getincrementaldecoder(name)().decode(content, final=False)
+    except UnicodeDecodeError:
+        return False
+    return not any(0x80 <= ord(character) < 0xA0 or 0xE000 <= ord(character) < 0xF900 for character in text)
+
+
+def _is_accented(content: bytes) -> bool:
+    """Whether single bytes beyond ASCII stand beside ASCII letters, as accented letters in words do."""
+    if b"/" in content and b"\\" in content:  # the backslash is half of a Japanese character
+        return False
+    runs = list(_HIGH_BYTES.finditer(content))
+    beside = [
+        content[max(0, run.start() - 1) : run.start()] + content[run.end() : run.end() + 1] for run in runs
+    ]
+    return all(len(run[0]) == 1 for run in runs) and all(
+        any(chr(byte).isalpha() for byte in pair) for pair in beside
+    )
+
+
+def _is_western(content: bytes, name: str) -> bool:
+    """Whether every character beyond ASCII is a letter of a Western European language."""
+    text = content.decode(name, "replace")
+    return all(character.isascii() or (character.isalpha() and ord(character) < 0x180) for character in text)
+
+
+def _utf16_without_mark(beginning: bytes) -> str:
+    even, odd = beginning[0:4096:2], beginning[1:4096:2]
+    if len(odd) > 4 and odd.count(0) > 0.4 * len(odd) and not even.count(0):
+        return "utf-16-le"
+    if len(odd) > 4 and even.count(0) > 0.4 * len(even) and not odd.count(0):
+        return "utf-16-be"
+    return ""
