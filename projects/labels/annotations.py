@@ -297,4 +297,4 @@ def set_look(project: Project, looks: Mapping[str, Sequence[Any]]) -> None:
     Label.objects.filter(pk__in=[label.pk for label in labels]).update(hot_key="")
     for label in labels:
         label.colour, label.hot_key = looks[str(label.pk)]
-        label.save(update_fields=["colour", "hot_key"])
+    Label.objects.bulk_update(labels, ["colour", "hot_key"])

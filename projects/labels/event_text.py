@@ -54,7 +54,9 @@ def _describe_import(event: LabelEvent) -> str:
     images, version = counted(len(event.changes)), event.details.get("dataset_version")
     if version:
         return f"{images} labeled as in the dataset version {version}"
-    return f"{images} labeled by an import: {_labels_given(event)}"
+    sentence = f"{images} labeled by an import: {_labels_given(event)}"
+    authors = set(event.details.get("annotated_by", {}))
+    return f"{sentence}; the file names {listed(authors)}" if authors else sentence
 
 
 def _name(event: LabelEvent) -> str:

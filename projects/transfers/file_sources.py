@@ -20,7 +20,33 @@ from projects.images.decode import ImageRefused
 from projects.transfers.zip_names import decode_names
 
 ENCRYPTED = 0x1
-IGNORED_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
+# Files and folders of macOS, Windows, Linux, NAS servers (Synology, QNAP) and Python.
+IGNORED_NAMES = {
+    "__macosx",
+    "thumbs.db",
+    "thumbs.db:encryptable",
+    "ehthumbs.db",
+    "ehthumbs_vista.db",
+    "desktop.ini",
+    "icon\r",
+    "$recycle.bin",
+    "recycler",
+    "recycled",
+    "system volume information",
+    "found.000",
+    "lost+found",
+    "lost.dir",
+    "@eadir",
+    "@tmp",
+    "@sharebin",
+    "@recycle",
+    "@recently-snapshot",
+    "#recycle",
+    "#snapshot",
+    "__pycache__",
+}
+SYSTEM_FILE = "A hidden file, or one that an operating system or a server added."
+SAME_PATH = "The archive has another file of this path, which was taken."
 TOO_LARGE = "The file is larger than {limit_mb:,.0f} MB."
 BROKEN = "The file is broken or cut off in the archive."
 READ_BYTES = 1 << 18
@@ -106,15 +132,23 @@ class ZipSource:
             ) from problem
         members = self._zip.infolist()
         names, self._names_encoding = decode_names(members, names_encoding)
-        self._members = {
-            clean_path(name): member
-            for name, member in zip(names, members, strict=True)
-            if not member.is_dir() and is_user_file(clean_path(name))
-        }
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        self.left_out: list[tuple[str, str]] = []  # paths of files that are not listed, with reasons
+        for name, member in zip(names, members, strict=True):
+            if not member.is_dir():
+                self._add_member(clean_path(name), member)
         if self._members and all(member.flag_bits & ENCRYPTED for member in self._members.values()):
             raise SourceUnreadable(
                 "The archive is protected by a password. Make one without, and import that."
             )
+
+    def _add_member(self, path: str, member: zipfile.ZipInfo) -> None:
+        if not is_user_file(path):
+            self.left_out.append((path or member.filename, SYSTEM_FILE))
+            return
+        if path in self._members:
+            self.left_out.append((path, SAME_PATH))
+        self._members[path] = member
 
     @property
     def names_encoding(self) -> str:

@@ -42,10 +42,8 @@ def contents_of(project: Project) -> list[Any]:
     rows = list(images.values_list("sha256", "name", "split", "is_hard", "is_labeled", "width", "height"))
     marks = Annotation.objects.filter(image__project=project).order_by("image__sha256", "label__name")
     given = [
-        (sha, label, source, by, at.replace(microsecond=0))
-        for sha, label, source, by, at in marks.values_list(
-            "image__sha256", "label__name", "source", "by__username", "at"
-        )
+        (sha, label, at.replace(microsecond=0))
+        for sha, label, at in marks.values_list("image__sha256", "label__name", "at")
     ]
     return [labels, rows, given]
 

@@ -1,5 +1,4 @@
-"""Image.split may be TEST: test sets of imports are kept."""
-
+"""Test images of imports are kept; an import can wait for a person who looks at what was found."""
 
 from django.conf import settings
 from django.db import migrations, models
@@ -17,10 +16,19 @@ class Migration(migrations.Migration):
             model_name='image',
             name='side_is_known',
         ),
+        migrations.RemoveConstraint(
+            model_name='transfer',
+            name='transfer_state_is_known',
+        ),
         migrations.AlterField(
             model_name='image',
             name='split',
             field=models.CharField(blank=True, choices=[('TRAIN', 'Training'), ('EVAL', 'Validation'), ('TEST', 'Test')], db_column='side', max_length=5),
+        ),
+        migrations.AlterField(
+            model_name='transfer',
+            name='status',
+            field=models.CharField(choices=[('Uploading', 'Uploading'), ('Review', 'Review'), ('Waiting', 'Waiting'), ('Running', 'Running'), ('Completed', 'Completed'), ('Failed', 'Failed'), ('Cancelled', 'Cancelled')], db_column='state', default='Waiting', max_length=9),
         ),
         migrations.AddIndex(
             model_name='image',
@@ -29,5 +37,9 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='image',
             constraint=models.CheckConstraint(condition=models.Q(('split__in', ['', 'TRAIN', 'EVAL', 'TEST'])), name='side_is_known'),
+        ),
+        migrations.AddConstraint(
+            model_name='transfer',
+            constraint=models.CheckConstraint(condition=models.Q(('status__in', ['Uploading', 'Review', 'Waiting', 'Running', 'Completed', 'Failed', 'Cancelled'])), name='transfer_state_is_known'),
         ),
     ]
