@@ -9,13 +9,16 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from pathlib import PurePosixPath
 
 from django.db import models
 
-from projects.formats import csv_labels, groundtruth, manifest
+from projects.formats import csv_labels, label_files, manifest
+from projects.formats.columns import USAGE_BY_WORD
 from projects.formats.csv_labels import LabelLook
-from projects.formats.manifest import Entry, EntryLabel, ManifestError
+from projects.formats.errors import LabelFileError
+from projects.formats.manifest import Entry, EntryLabel
 from projects.images.decode import ImageRefused
 from projects.models import Project, Split
 from projects.transfers.file_sources import FileSource, SourceFile
@@ -128,12 +131,15 @@ def _read_descriptions(
 def _parse_candidate(
     path: str, content: bytes, labels_from: LabelsFrom
 ) -> tuple[LabelsFrom, list[Entry]] | None:
-    """Parse a manifest, or a table whose header fits: a table that nobody chose may be about anything."""
+    """Parse a manifest, or a table whose columns are certain: one that nobody chose may be about anything."""
     if _suffix(path) in MANIFEST_SUFFIXES or labels_from == LabelsFrom.TABLE:
         return _parse_description(path, content)
     try:
-        return LabelsFrom.TABLE, list(csv_labels.read(content, is_discovered=True))
-    except csv_labels.TableError:
+        label_file = label_files.identify(path, BytesIO(content))
+        if not label_file.is_certain:
+            return None
+        return LabelsFrom.TABLE, list(label_files.read(label_file, BytesIO(content)))
+    except LabelFileError:
         return None
 
 
@@ -151,14 +157,10 @@ def _read_text(source: FileSource, path: str) -> bytes:
 
 def _parse_description(name: str, content: bytes) -> tuple[LabelsFrom, list[Entry]]:
     try:
-        if _suffix(name) in (".csv", ".tsv", ".txt"):
-            return LabelsFrom.TABLE, list(csv_labels.read(content))
-        lines = content.splitlines()
-        first = next((line for line in lines if line.strip()), b"")
-        if groundtruth.is_groundtruth(first):
-            return LabelsFrom.MANIFEST, list(groundtruth.read(lines))
-        return LabelsFrom.MANIFEST, list(manifest.read(lines))
-    except (ManifestError, csv_labels.TableError) as problem:
+        label_file = label_files.identify(name, BytesIO(content))
+        kind = LabelsFrom.TABLE if _suffix(name) in (".csv", ".tsv", ".txt") else LabelsFrom.MANIFEST
+        return kind, list(label_files.read(label_file, BytesIO(content)))
+    except LabelFileError as problem:
         raise CannotPlan(f"{name}: {problem}") from problem
 
 
@@ -247,7 +249,7 @@ def _item_in_folder(path: str) -> ImportItem:
     """The folder is the label. A parent folder with the name of a split, such as train, is the split."""
     label = _folder(path)
     parents = [part.lower() for part in PurePosixPath(path).parts[-3::-1]]
-    usage = next((csv_labels.USAGE_BY_WORD[part] for part in parents if part in csv_labels.USAGE_BY_WORD), "")
+    usage = next((USAGE_BY_WORD[part] for part in parents if part in USAGE_BY_WORD), "")
     labels = (EntryLabel(label, annotated_by=""),) if label else ()
     return ImportItem(_file_name(path), path, entry_labels=labels, split=SPLIT_OF_USAGE.get(usage, ""))
 
