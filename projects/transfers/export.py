@@ -17,7 +17,9 @@ from zipstream import ZIP_STORED, ZipStream
 from exeml_site.lib import storage
 from exeml_site.lib.bulk import chunks
 from projects.datasets.publish import entry_label
-from projects.formats import csv_labels, manifest
+from projects.formats import manifest
+from projects.formats.csv_labels import LABEL_LIST_HEAD, TABLE_HEAD
+from projects.formats.csv_text import write_csv
 from projects.images.upload import clean_name
 from projects.models import Annotation, Image, Project
 from projects.quality import hard_examples
@@ -132,12 +134,12 @@ def _entry(row: ExportRow) -> manifest.Entry:
 
 
 def _csv_table(rows: Iterable[ExportRow]) -> Iterator[bytes]:
-    yield csv_labels.write_csv([["image", "labels", "set", "width", "height", "labeled_by", "labeled_at"]])
+    yield write_csv([TABLE_HEAD])
     for row in rows:
         first = row.entry_labels[0] if row.entry_labels else manifest.EntryLabel("", "")
         image, by = row.image, first.annotated_by.partition("/")[2]
-        cells = [f"{IMAGE_FOLDER}/{row.name}", ";".join(row.labels), image.split]
-        yield csv_labels.write_csv([[*cells, image.width, image.height, by, first.creation_time]])
+        cells: list[object] = [f"{IMAGE_FOLDER}/{row.name}", row.labels, image.split]
+        yield write_csv([[*cells, image.width, image.height, by, first.creation_time]])
 
 
 # --- archives ---
@@ -155,7 +157,7 @@ def _full_archive(project: Project, rows: Iterable[ExportRow]) -> ZipStream:
 
 def _label_list(project: Project) -> bytes:
     labels = [[label.name, label.colour, label.hot_key] for label in project.labels.all()]
-    return csv_labels.write_csv([["label", "colour", "key"], *labels])
+    return write_csv([LABEL_LIST_HEAD, *labels])
 
 
 def _folder_archive(project: Project, rows: Iterable[ExportRow]) -> ZipStream:

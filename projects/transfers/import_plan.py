@@ -33,6 +33,7 @@ IMAGE_SUFFIXES = {
     ".tif", ".tiff", ".gif", ".jp2", ".j2k", ".mpo",
 }
 # fmt: on
+TABLE_READERS = {"table", "records", "inner_records", "list"}
 MAX_SAMPLED_TEXTS = 20
 MAX_TEXT_BYTES = 64 * 1024
 MAX_LABELS_OF_IMAGE = 1000
@@ -161,7 +162,7 @@ def _is_wanted(description: Description, labels_from: LabelsFrom) -> bool:
 
 def _kind(description: Description) -> LabelsFrom:
     assert description.label_file is not None
-    return LabelsFrom.TABLE if description.label_file.is_table else LabelsFrom.MANIFEST
+    return LabelsFrom.TABLE if description.label_file.reader in TABLE_READERS else LabelsFrom.MANIFEST
 
 
 def _why_nothing(found: Descriptions) -> str:

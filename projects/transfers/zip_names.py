@@ -56,7 +56,7 @@ def _raw_name(member: ZipInfo) -> bytes:
 
 
 def _unicode_path(member: ZipInfo) -> str:
-    """The name in field 0x7075; empty if there is none, or it belongs to an earlier name (its CRC differs)."""
+    """The name in field 0x7075; empty if there is none, or its CRC is that of another name."""
     extra = member.extra
     while len(extra) >= 4:
         kind, size = struct.unpack_from("<HH", extra)
