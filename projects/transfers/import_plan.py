@@ -22,7 +22,7 @@ from projects.formats.manifest import Entry, EntryLabel
 from projects.images.decode import ImageRefused
 from projects.models import Project, Split
 from projects.transfers.file_sources import FileSource, SourceFile
-from projects.transfers.path_mapping import NOT_FOUND, ImageFinder, PathMapping
+from projects.transfers.path_mapping import NOT_FOUND, ImageFinder, PathMapping, readable_name
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp"}
 MANIFEST_SUFFIXES = {".manifest", ".jsonl"}
@@ -198,8 +198,9 @@ def _without_image(item: ImportItem) -> ImportItem:
 
 
 def _item_of_entry(entry: Entry, finder: ImageFinder) -> tuple[ImportItem, int]:
-    name = str(entry.properties.get(manifest.FILE_NAME) or "") or entry.source.rpartition("/")[2]
     match = finder.find(entry.source, str(entry.properties.get(manifest.SHA256) or ""))
+    name = str(entry.properties.get(manifest.FILE_NAME) or "")
+    name = name or _file_name(match.path) or readable_name(entry.source)
     is_hard = entry.is_hard if entry.is_hard is not None else _read_is_hard(entry)
     split = SPLIT_OF_USAGE.get(entry.usage, "")
     item = ImportItem(name, match.path, match.image_id, entry.entry_labels, "", split, is_hard, match.problem)
