@@ -161,6 +161,7 @@ def _by_names(names: Sequence[str], cells: list[list[str]]) -> FoundColumns:
         labels, is_certain = one_hot, is_named
     elif not labels and split is None:
         labels = _label_by_elimination(keys, rest, cells)
+        is_certain = len(names) == 2 and _is_pair(cells, image, labels)
     separator = "" if is_one_hot else find_separator([keys[index] for index in labels], _cells(cells, labels))
     columns = Columns(image, tuple(labels), split)
     return FoundColumns(tuple(names), True, columns, is_certain, cells, is_one_hot, separator)
@@ -182,8 +183,8 @@ def _by_cells(cells: list[list[str]]) -> FoundColumns:
     split = splits[0] if splits else None
     labels = tuple(index for index in range(width) if index not in (image, split))
     head = tuple(f"Column {number}" for number in range(1, width + 1))
-    is_certain = split is not None or max(map(len, cells)) <= 2
-    separator = find_separator(["labels"] * len(labels), _cells(cells, labels))
+    is_certain = split is not None or (max(map(len, cells)) <= 2 and _is_pair(cells, image, labels))
+    separator = find_separator(["label"] * len(labels), _cells(cells, labels))
     return FoundColumns(head, False, Columns(image, labels, split), is_certain, cells, separator=separator)
 
 
@@ -221,7 +222,7 @@ def _named_labels(keys: Sequence[str], rest: Sequence[int], cells: list[list[str
 
 def _is_label_name(key: str) -> bool:
     """`label`, `labels`, `label2`, `classes` …"""
-    base = re.sub(r"\d+$", "", key)
+    base = re.sub(r"(?<=..)\d+$", "", key)  # `y1` is a corner
     return any(
         name in LABEL_COLUMNS
         for name in (key, base, base.removesuffix("s"), base.removesuffix("es"), _singular(base))
@@ -243,6 +244,12 @@ def _label_by_elimination(keys: Sequence[str], rest: Sequence[int], cells: list[
         if not _is_numeric(cells, index) and len(set(_column(cells, index))) <= len(cells) // 2
     ]
     return repeating if len(repeating) == 1 else []
+
+
+def _is_pair(cells: list[list[str]], image: int, labels: Sequence[int]) -> bool:
+    """Whether a table of two columns is of images and labels: in many rows, some label repeats."""
+    is_repeating = len(cells) <= 10 or any(not _is_unique(cells, index) for index in labels)
+    return _looks_like_images(_column(cells, image)) and is_repeating
 
 
 def _named_split(keys: Sequence[str], cells: list[list[str]]) -> int | None:

@@ -351,10 +351,12 @@ def _read_groundtruth(file: LabelFile, content: BinaryIO) -> Iterator[Entry]:
 
 
 def _read_list(file: LabelFile, content: BinaryIO) -> Iterator[Entry]:
-    with io.TextIOWrapper(content, file.encoding, errors="replace") as text:
+    text = io.TextIOWrapper(content, file.encoding, errors="replace")
+    try:
         lines = iter(lambda: text.readline(text_lists.MAX_LINE_CHARACTERS), "")
         yield from text_lists.read(file.name, lines, file.label_names)
-        text.detach()
+    finally:
+        text.detach()  # the caller closes its stream
 
 
 def _read_document(file: LabelFile, content: BinaryIO) -> Iterator[Entry]:

@@ -9,8 +9,10 @@ from enum import Enum
 from projects.formats.manifest import FILE_NAME, SHA256, Entry, EntryLabel
 from projects.models import Project, Split
 from projects.transfers.descriptions import MAX_ROWS, TOO_MANY_ROWS, CannotPlan, Description, SharedLabels
-from projects.transfers.path_mapping import NOT_FOUND, ImageFinder, Match
+from projects.transfers.path_mapping import NOT_FOUND, ImageFinder, Match, readable_name
 
+OTHER_IMAGES = "It is about other images: none of them is among the files or in the project."
+NO_LABELS = "It names images, but no labels and no split."
 CONFLICT = "Two label files disagree: “{first}” says {labels}, “{second}” says {others}. It gets no label."
 Key = str | int  # the path of a file of the source, or the id of an image of the project
 
@@ -105,11 +107,11 @@ class DescribedImages:
     def leave_out(self, description: Description, reason: str) -> None:
         self.left_out[description.path] = reason
 
-    def read(self, description: Description, *, keeps_unmatched: bool) -> bool:
-        """Add the images of a label file. False if it names none that is there; nothing is added then.
+    def read(self, description: Description, *, is_wanted: bool) -> str:
+        """Add the images of a label file. Nothing is added if it says nothing about them: the reason then.
 
-        `keeps_unmatched`: rows about other images are reported even then. Raises LabelFileError,
-        ImageRefused, CannotPlan.
+        `is_wanted`: it is used even then, so that its rows are reported. Raises LabelFileError, ImageRefused,
+        CannotPlan.
         """
         rows: dict[Key, _Row] = {}
         unmatched: list[ImportItem] = []
@@ -118,17 +120,20 @@ class DescribedImages:
             if self._count > MAX_ROWS:
                 raise CannotPlan(TOO_MANY_ROWS.format(name=description.path, limit=MAX_ROWS))
             self._add_row(self._row(entry, description), rows, unmatched)
-        if not rows and not keeps_unmatched:
-            return False
+        if not is_wanted and not rows:
+            return OTHER_IMAGES
+        if not is_wanted and not any(row.item.entry_labels or row.item.split for row in rows.values()):
+            return NO_LABELS
         self.used.append(description)
         self._unmatched += unmatched
         for key, row in rows.items():
             self._merge(key, row.item, description.path)
-        return True
+        return ""
 
     def _row(self, entry: Entry, description: Description) -> _Row:
-        name = str(entry.properties.get(FILE_NAME) or "") or entry.source.rpartition("/")[2]
         match = self._find(entry, description)
+        name = str(entry.properties.get(FILE_NAME) or "")
+        name = name or match.path.rpartition("/")[2] or readable_name(entry.source)
         item = ImportItem(
             name,
             match.path,

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, NoReturn, Protocol, cast
 from urllib.parse import parse_qsl, urlsplit
 
+from projects.formats.encodings import decode_zip_names
 from projects.images.decode import ImageRefused
-from projects.transfers.zip_names import decode_names
 
 ENCRYPTED = 0x1
 # Files and folders of macOS, Windows, Linux, NAS servers (Synology, QNAP) and Python.
@@ -131,7 +131,7 @@ class ZipSource:
                 "The file is no zip archive, or it is cut off. Make the archive again and import that."
             ) from problem
         members = self._zip.infolist()
-        names, self._names_encoding = decode_names(members, names_encoding)
+        names, self._names_encoding = decode_zip_names(members, names_encoding)
         self._members: dict[str, zipfile.ZipInfo] = {}
         self.left_out: list[tuple[str, str]] = []  # paths of files that are not listed, with reasons
         for name, member in zip(names, members, strict=True):

@@ -37,7 +37,6 @@ TABLE_READERS = {"table", "records", "inner_records", "list"}
 MAX_SAMPLED_TEXTS = 20
 MAX_TEXT_BYTES = 64 * 1024
 MAX_LABELS_OF_IMAGE = 1000
-OTHER_IMAGES = "It is about other images: none of them is among the files or in the project."
 NOT_WANTED = "Not read: the labels come from elsewhere, as you chose."
 GUESSED_COLUMNS = "Its columns have no names that tell which one holds the images and which the labels."
 LABEL_FILE, LABEL_LIST, LABEL_TEXT = "A label file.", "A list of labels.", "The labels of an image."
@@ -130,14 +129,14 @@ def _read(
         described.leave_out(description, reason)
     else:
         try:
-            is_about_these = described.read(description, keeps_unmatched=is_chosen or not has_pictures)
+            reason = described.read(description, is_wanted=is_chosen or not has_pictures)
         except (label_files.LabelFileError, ImageRefused) as problem:
             if is_chosen:
                 raise CannotPlan(f"{description.path}: {problem}") from problem
             described.leave_out(description, str(problem))
         else:
-            if not is_about_these:
-                described.leave_out(description, OTHER_IMAGES)
+            if reason:
+                described.leave_out(description, reason)
 
 
 def _why_doubtful(description: Description) -> str:

@@ -109,7 +109,7 @@ def test_a_manifest_beside_the_images_of_an_archive_is_read_with_all_it_says() -
     done = imported(project, {"flowers.zip": zipped(files)})
 
     assert done.status == "Completed", done.problem
-    assert labels_by_name(project) == {"0001.png": ["tulips"], "0002.png": ["roses"], "with%20space.png": []}
+    assert labels_by_name(project) == {"0001.png": ["tulips"], "0002.png": ["roses"], "with space.png": []}
     first, second = (project.images.get(name=name) for name in ("0001.png", "0002.png"))
     assert (first.split, first.is_hard, second.split, second.is_hard) == ("TRAIN", True, "EVAL", False)
     mark = first.annotations.get()
