@@ -8,6 +8,7 @@ from projects.views import (
     datasets,
     history,
     images,
+    import_review,
     label_data,
     labels,
     people,
@@ -108,6 +109,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "projects/<int:project_id>/transfers/<int:transfer_id>/begin/",
         transfers.begin_import,
         name="begin_import",
+    ),
+    path(
+        "projects/<int:project_id>/transfers/<int:transfer_id>/review/",
+        import_review.review_import,
+        name="review_import",
     ),
     path(
         "projects/<int:project_id>/transfers/<int:transfer_id>/cancel/",

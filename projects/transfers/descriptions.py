@@ -41,11 +41,14 @@ class Choice:
     delimiter: str = ""
     separator: str | None = None
     encoding: str = ""
+    is_given: bool = False  # a person chose, be it what was found
 
     @classmethod
     def from_json(cls, choice: Mapping[str, Any]) -> Choice:
+        if not choice:
+            return cls()
         labels = choice.get("labels")
-        return cls(**{**choice, "labels": tuple(labels) if labels is not None else None})
+        return cls(**{**choice, "labels": tuple(labels) if labels is not None else None, "is_given": True})
 
     def columns(self, found: Columns | None) -> Columns | None:
         """The chosen columns, or those that were found."""

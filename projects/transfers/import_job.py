@@ -170,7 +170,7 @@ class _Import:
 
     def _needs_review(self, plan: ImportPlan) -> bool:
         """Whether a person looks at the plan first; the import then waits for them."""
-        if not self.options.get("is_reviewed", True) and self.transfer.cursor == 0:
+        if not self.options.get("is_reviewed", True) and not self.transfer.cursor:
             shown = preview.preview_of(self.project, plan, self.source)
             if shown["doubts"] or self.options.get("is_shown"):
                 self._add_to_report(preview=shown)

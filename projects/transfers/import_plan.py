@@ -119,6 +119,7 @@ def _read(
 ) -> None:
     """Add the images of one label file. One that a person chose must be readable; a stray one is named."""
     is_chosen = description.is_beside or labels_from in (LabelsFrom.MANIFEST, LabelsFrom.TABLE)
+    must_fit = is_chosen and not description.choice.is_given  # else the page shows what does not
     if description.label_file is None:
         if description.is_beside:
             raise CannotPlan(f"{description.path}: {description.problem}")
@@ -129,9 +130,10 @@ def _read(
         described.leave_out(description, reason)
     else:
         try:
-            reason = described.read(description, is_wanted=is_chosen or not has_pictures)
+            is_wanted = is_chosen or description.choice.is_given or not has_pictures
+            reason = described.read(description, is_wanted=is_wanted)
         except (label_files.LabelFileError, ImageRefused) as problem:
-            if is_chosen:
+            if must_fit:
                 raise CannotPlan(f"{description.path}: {problem}") from problem
             described.leave_out(description, str(problem))
         else:
@@ -141,8 +143,8 @@ def _read(
 
 def _why_doubtful(description: Description) -> str:
     """Why a label file that nobody chose is not used: its labels may be none. Empty where it is."""
-    found, choice = description.label_file, description.choice
-    if description.is_beside or found is None or choice.image is not None:
+    found = description.label_file
+    if description.is_beside or found is None or description.choice.is_given:
         return ""
     if description.has_name_of_submission:
         return label_file_search.SUBMISSION

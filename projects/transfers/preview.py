@@ -128,7 +128,7 @@ def _doubts_of_file(description: Description, plan: ImportPlan) -> Iterator[str]
         if not path.lower().endswith(".txt"):
             yield f"“{path}” is not used as a label file."
         return
-    if found is None or description.choice.image is not None:
+    if found is None or description.choice.is_given:
         return
     if found.is_table and not found.is_certain:
         yield f"The columns of “{path}” were guessed."

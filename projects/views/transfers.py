@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib.http import page, redirect_to, wants_fragment
 from projects.access import PageRequest, project_page
+from projects.forms.import_review import ImportReviewForm
 from projects.forms.transfers import DataSourceForm, ExportForm, ImportForm
 from projects.images.query import Query, matching_ids
 from projects.labels import actions
@@ -150,9 +151,17 @@ def _transfer_page(
         "transfer": transfer,
         "vanished": vanished_images(transfer),
         "can_label": request.membership.role >= Role.LABELER,
+        "review": _review(transfer),
         **more,
     }
     return page(request, "transfers/transfer.html", context, fragment=STATUS, status=status)
+
+
+def _review(transfer: Transfer) -> ImportReviewForm | None:
+    """What an import found that waits for a person to look at it."""
+    if transfer.status != Transfer.Status.REVIEW:
+        return None
+    return ImportReviewForm(preview=transfer.report.get("preview", {}), options=transfer.options)
 
 
 @project_page(Role.LABELER)
