@@ -1,4 +1,4 @@
-"""Imported labels, with their author and time where the imported file names them."""
+"""Imported labels, with the time where the imported file names it, and imported splits."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
+from exeml_site.lib.bulk import chunks
 from projects.formats.manifest import EntryLabel
 from projects.labels.annotations import (
     LabelChange,
@@ -27,7 +28,7 @@ from projects.labels.annotations import (
     set_look,
     write_annotations,
 )
-from projects.models import AnnotationSource, Label, LabelEvent, Project
+from projects.models import AnnotationSource, Image, Label, LabelEvent, Project, Split
 from projects.models.label import HOT_KEYS, LABEL_NAME, MAX_LABELS, TOO_MANY_LABELS
 
 MAX_AUTHOR, MAX_AUTHORS = 100, 50  # characters of a name, names that an event keeps
@@ -113,6 +114,14 @@ def import_labels(
         event_details["annotated_by"] = authors
     event = record_event(project, LabelEvent.Kind.IMPORT, by, changes, event_details)
     return LabelImportResult(event, len(label_changes), kept, merged)
+
+
+def import_splits(project: Project, splits: Mapping[int, str]) -> None:
+    """Set the split of images by id, where they have none."""
+    for split in Split.values:
+        ids = [pk for pk, wanted in splits.items() if wanted == split]
+        for chunk in chunks(ids):
+            Image.objects.filter(project=project, pk__in=chunk, split="").update(split=split)
 
 
 def _named_authors(labels_of_images: Iterable[Sequence[EntryLabel]]) -> dict[str, int]:

@@ -134,16 +134,14 @@ class ChunkWriter:
 
     def _set_splits(self, read_items: Sequence[ReadItem], images: dict[str, int]) -> None:
         """Set the imported split on images that have none, and mark hard examples."""
-        splits: dict[str, list[int]] = {}
+        splits: dict[int, str] = {}
         hard: list[int] = []
         for read in read_items:
             pk = read.image_id(images)
             if pk is not None and not read.reason:
-                splits.setdefault(read.item.split, []).append(pk)
+                splits.setdefault(pk, read.item.split)
                 hard += [pk] if read.item.is_hard else []
-        for split, ids in splits.items():
-            if split:
-                Image.objects.filter(pk__in=ids, split="").update(split=split)
+        bulk_import.import_splits(self.project, splits)
         if hard:
             Image.objects.filter(pk__in=hard).update(is_hard=True)
 

@@ -153,6 +153,7 @@ class _Import:
             mapping=PathMapping(self.options.get("prefix", ""), self.options.get("folder", "")),
             choices=self.options.get("choices", {}),
             has_unlisted=isinstance(self.source, ZipSource),
+            may_guess=not self.options.get("is_reviewed", True),
         )
 
     def _plan_of_source(self) -> ImportPlan:

@@ -37,6 +37,7 @@ TABLE_READERS = {"table", "records", "inner_records", "list"}
 MAX_SAMPLED_TEXTS = 20
 MAX_TEXT_BYTES = 64 * 1024
 MAX_LABELS_OF_IMAGE = 1000
+NOT_USED = "Not used as a label file. "
 NOT_WANTED = "Not read: the labels come from elsewhere, as you chose."
 GUESSED_COLUMNS = "Its columns have no names that tell which one holds the images and which the labels."
 LABEL_FILE, LABEL_LIST, LABEL_TEXT = "A label file.", "A list of labels.", "The labels of an image."
@@ -82,11 +83,13 @@ def make_plan(
     mapping: PathMapping | None = None,
     choices: Mapping[str, Mapping[str, Any]] | None = None,
     has_unlisted: bool = True,
+    may_guess: bool = False,
 ) -> ImportPlan:
     """Plan an import from the names of the source's files and from the label files in and beside it.
 
     `choices`: what a person chose for label files, by path. `has_unlisted`: images of the source that no
-    label file names are imported, too. Raises CannotPlan, SourceUnreadable.
+    label file names are imported, too. `may_guess`: a person sees the plan before it is imported, so a table
+    whose columns are guessed is used where there are no other labels. Raises CannotPlan, SourceUnreadable.
     """
     files = source.files()
     texts, others = _pair_text_files(files)
@@ -95,6 +98,8 @@ def make_plan(
     described = DescribedImages(project, finder)
     for description in found.found:
         _read(description, described, labels_from, has_pictures=bool(rest))
+    if may_guess and not described.has_labels:
+        _read_guesses(source, found, described, labels_from, rest, texts)
     if not rest and not described.has_any:
         raise CannotPlan(_why_nothing(found))
     _check_wanted(labels_from, described)
@@ -139,6 +144,25 @@ def _read(
         else:
             if reason:
                 described.leave_out(description, reason)
+
+
+def _read_guesses(
+    source: FileSource,
+    found: Descriptions,
+    described: DescribedImages,
+    labels_from: LabelsFrom,
+    rest: Sequence[SourceFile],
+    texts: dict[str, str],
+) -> None:
+    """Use tables with guessed columns, if neither folders nor text files give labels."""
+    pictures = [file.path for file in rest if _suffix(file.path) in IMAGE_SUFFIXES]
+    is_empty = _detect_label_source(source, pictures, texts, FolderTree(pictures)) == LabelsFrom.NOTHING
+    if labels_from == LabelsFrom.AUTOMATIC and is_empty:
+        for description in found.found:
+            if described.left_out.get(description.path) == GUESSED_COLUMNS:
+                del described.left_out[description.path]
+                guess = replace(description, choice=replace(description.choice, is_given=True))
+                _read(guess, described, labels_from, has_pictures=True)
 
 
 def _why_doubtful(description: Description) -> str:
@@ -230,7 +254,7 @@ def _items_of_label_files(found: Descriptions, described: DescribedImages) -> It
     for description in found.found:
         if not description.is_beside:
             if reason := described.left_out.get(description.path):
-                yield left_out(description.path, f"As a label file not understood or not used. {reason}")
+                yield left_out(description.path, NOT_USED + reason)
             else:
                 yield left_out(description.path, LABEL_FILE, ItemKind.LABEL_FILE)
 

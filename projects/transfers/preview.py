@@ -19,6 +19,7 @@ from projects.transfers.file_sources import FileSource, ZipSource
 from projects.transfers.import_plan import (
     BOXES,
     MAX_TEXT_BYTES,
+    NOT_USED,
     ImportPlan,
     LabelsFrom,
     read_label_text,
@@ -77,7 +78,7 @@ def _file(description: Description, plan: ImportPlan) -> dict[str, Any]:
     reasons = {item.path: item.problem for item in plan.items if item.kind == ItemKind.LEFT_OUT}
     shown = {"path": description.path, "problem": "", "is_used": choice.is_used}
     if found is None or description.path in reasons:
-        shown["problem"] = description.problem or reasons.get(description.path, "")
+        shown["problem"] = description.problem or reasons[description.path].removeprefix(NOT_USED)
     if found is None:
         return shown
     columns = description.columns

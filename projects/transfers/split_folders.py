@@ -39,10 +39,14 @@ def usage_of_folder(name: str) -> str | None:
 
 @dataclass(frozen=True)
 class Placed:
-    """What the folders above a file say: its label, empty if none, and its split's usage."""
+    """What the folders above a file say: its label, empty if none, and its split's usage.
+
+    `name`: the nearest folder that is no split, be it one that holds every image.
+    """
 
     label: str = ""
     usage: str = ""
+    name: str = ""
 
 
 class FolderTree:
@@ -66,15 +70,17 @@ class FolderTree:
         return self._placed[folder]
 
     def _place(self, folder: str) -> Placed:
-        label, usage = "", None
+        label = name = ""
+        usage = None
         while folder:
-            name, found = folder.rpartition("/")[2], self._usages.get(folder)
+            part, found = folder.rpartition("/")[2], self._usages.get(folder)
             if found is not None:
                 usage = found if usage is None else usage
-            elif not label and self._counts[folder] < self._total and not _CONTAINER_FOLDER.fullmatch(name):
-                label = name
+            elif not _CONTAINER_FOLDER.fullmatch(part):
+                name = name or part
+                label = label or (part if self._counts[folder] < self._total else "")
             folder = folder.rpartition("/")[0]
-        return Placed(label, usage or "")
+        return Placed(label, usage or "", name)
 
     def _usage(self, folder: str) -> str | None:
         parent, _, name = folder.rpartition("/")
