@@ -17,11 +17,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from exeml_site.lib import storage
-from exeml_site.lib.bulk import CHUNK_SIZE, chunks
+from exeml_site.lib.bulk import CHUNK_SIZE
 from projects.datasets import leakage
 from projects.datasets import split as dataset_split
 from projects.formats import manifest
 from projects.models import Annotation, DatasetVersion, Image, Project, Split
+
+SPLITS_AT_ONCE = 1000
 
 
 class ManifestDamaged(Exception):
@@ -43,13 +45,18 @@ def publish(dataset_version: DatasetVersion) -> None:
 
 
 def _publish(version: DatasetVersion, draft: Draft) -> None:
-    """Publish `draft`, unless the stored splits changed since it was made."""
+    """Publish `draft`, unless the stored splits changed since it was made.
+
+    The splits are stored in short transactions before the last one, which sees that nobody changed them.
+    """
+    if _splits(version.project) != draft.earlier_splits:
+        return
+    _save_new_splits(draft)
     with transaction.atomic():
         Project.objects.select_for_update().get(pk=version.project_id)  # one publication at a time
         version.refresh_from_db()
-        if version.is_published or _splits(version.project) != draft.earlier_splits:
+        if version.is_published or _splits(version.project) != draft.earlier_splits | draft.splits:
             return
-        _save_new_splits(draft)
         version.manifest = f"datasets/{version.project_id}/{version.name}.manifest"
         storage.save_whole(version.manifest, draft.file)
         version.sha256, version.counts, version.split = draft.sha256, draft.counts, draft.report
@@ -113,8 +120,8 @@ def _save_new_splits(draft: Draft) -> None:
             for image_id, new in draft.splits.items()
             if new == split and draft.earlier_splits.get(image_id) != split
         ]
-        for chunk in chunks(changed):
-            Image.objects.filter(pk__in=chunk).update(split=split)
+        for start in range(0, len(changed), SPLITS_AT_ONCE):
+            Image.objects.filter(pk__in=changed[start : start + SPLITS_AT_ONCE]).update(split=split)
 
 
 def _image_id(entry: manifest.Entry) -> int:

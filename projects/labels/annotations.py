@@ -149,13 +149,13 @@ def record_label_changes(
     by: User | None,
     label_changes: Sequence[LabelChange],
     labels: dict[int, Label],
+    details: Mapping[str, Any] | None = None,
 ) -> LabelEvent:
-    """Write the event of an action that labels images outside the bin."""
+    """Write the event of an action that labels images outside the bin. `details` is added to the event."""
     changes = [change_entry(change.current, change.target, labels) for change in label_changes]
     has_opinion = any(change.current.has_opinion for change in label_changes)
-    return record_event(
-        project, kind, by, changes, _event_details(label_changes, labels), has_opinion=has_opinion
-    )
+    all_details = {**_event_details(label_changes, labels), **(details or {})}
+    return record_event(project, kind, by, changes, all_details, has_opinion=has_opinion)
 
 
 def label_ids_by_name(label_changes: Sequence[LabelChange], labels: Mapping[int, Label]) -> dict[str, int]:

@@ -31,6 +31,7 @@ from projects.labels.annotations import (
 from projects.models import AnnotationSource, Image, Label, LabelEvent, Project, Split
 from projects.models.label import HOT_KEYS, LABEL_NAME, MAX_LABELS, TOO_MANY_LABELS
 
+LOOKS_AT_ONCE = 40
 MAX_AUTHOR, MAX_AUTHORS = 100, 50  # characters of a name, names that an event keeps
 ONE_LABEL_PER_IMAGE = "It has {number} labels, and this project allows one label per image."
 
@@ -87,13 +88,13 @@ def import_labels(
     """
     lock_project(project)
     names = dict.fromkeys(entry.name for entries in new_labels.values() for entry in entries)
-    by_name = {label.name.lower(): label for label in find_or_create_labels(project, names)}
+    labels = labels_by_id(project)
+    by_name = {label.name.lower(): label for label in find_or_create_labels(project, names, labels)}
     merged = {
         name: label.name
         for name in names
         if (label := by_name[normalized_name(name).lower()]).name != normalized_name(name)
     }
-    labels = labels_by_id(project)
     members = User.objects.filter(memberships__team=project.team_id) if is_own else User.objects.none()
     people = {user.username: user for user in members}
     label_changes, kept, given = [], list[int](), dict[tuple[int, int], dict[str, Any]]()
@@ -155,18 +156,26 @@ def _time(text: str) -> datetime | None:
     return min(time, timezone.now())
 
 
-@transaction.atomic
 def import_label_looks(project: Project, looks: Sequence[tuple[str, int | None, str]]) -> None:
+    """Create the missing labels of `looks` in short transactions; see `_import_looks`."""
+    for start in range(0, len(looks), LOOKS_AT_ONCE):
+        _import_looks(project, looks[start : start + LOOKS_AT_ONCE])
+
+
+@transaction.atomic
+def _import_looks(project: Project, looks: Sequence[tuple[str, int | None, str]]) -> None:
     """Create the missing labels of `looks`, (name, colour, key) each, in this order; a taken key is left out.
 
     Existing labels stay as they are. Invalid names are skipped.
     """
     lock_project(project)
-    before = {label.name.lower() for label in Label.objects.filter(project=project)}
-    taken = set(Label.objects.filter(project=project).exclude(hot_key="").values_list("hot_key", flat=True))
+    labels = labels_by_id(project)
+    before = {label.name.lower() for label in labels.values()}
+    taken = {label.hot_key for label in labels.values() if label.hot_key}
     possible = [look for look in looks if not labels_problem(project, [EntryLabel(look[0])])]
     made = {
-        label.name.lower(): label for label in find_or_create_labels(project, [look[0] for look in possible])
+        label.name.lower(): label
+        for label in find_or_create_labels(project, [look[0] for look in possible], labels)
     }
     new_looks: dict[str, list[Any]] = defaultdict(list)
     for name, colour, key in possible:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from django.utils.text import Truncator
 
 from exeml_site.lib.text import counted, listed
+from projects.labels.parts import count_images
 from projects.models import LabelEvent
 
 Kind = LabelEvent.Kind
@@ -16,7 +17,7 @@ MAX_LABELS_NAMED = 3
 
 def describe_event(event: LabelEvent) -> str:
     """The event as a sentence: “12 images labeled “roses””."""
-    details, images = event.details, counted(len(event.changes))
+    details, images = event.details, counted(count_images(event))
     sentences: dict[str, Callable[[], str]] = {
         Kind.LABEL: lambda: describe_labeling(event),
         Kind.IMPORT: lambda: _describe_import(event),
@@ -35,7 +36,7 @@ def describe_event(event: LabelEvent) -> str:
 
 def describe_labeling(event: LabelEvent) -> str:
     """“12 images labeled “roses””, or which labels were removed."""
-    images = counted(len(event.changes))
+    images = counted(count_images(event))
     added = {name for change in event.changes for name in set(change["to"]) - set(change["from"])}
     removed = {name for change in event.changes for name in set(change["from"]) - set(change["to"])}
     if added:

@@ -138,9 +138,11 @@ def cancel_import(transfer: Transfer) -> bool:
     return is_changed
 
 
-@transaction.atomic
 def undo_import(transfer: Transfer, by: User | None) -> int:
-    """Undo the labels that an ended import gave, and move the images that it added to the bin; how many."""
+    """Undo the labels that an ended import gave, and move the images that it added to the bin; how many.
+
+    Each event is a transaction of its own; after an interruption, the rest is undone by another call.
+    """
     given = LabelEvent.objects.filter(
         project=transfer.project_id,
         kind=LabelEvent.Kind.IMPORT,

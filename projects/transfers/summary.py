@@ -70,6 +70,11 @@ class TransferSummary:
         return int(self.transfer.report.get("total_files", 0))
 
     @property
+    def has_rows(self) -> bool:
+        """Whether the import also works through rows about images that are not in its archive."""
+        return 0 < self.total_files < self.transfer.total
+
+    @property
     def file_counts(self) -> list[tuple[str, int]]:
         """(title, number) of each outcome of the archive's files; they add up to all of them."""
         counted = self.transfer.report.get("files", {})
