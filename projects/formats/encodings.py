@@ -158,8 +158,8 @@ def _utf16_without_mark(beginning: bytes) -> str:
 
 
 # --- names in zip archives ---
-# Archivers store a name in Unicode (a flag, or the field 0x7075 of Info-ZIP), or as bytes of whatever encoding
-# their system has. Python reads the latter as cp437, which is reversible.
+# Archivers store a name in Unicode (a flag, or the field 0x7075 of Info-ZIP), or as bytes of whatever
+# encoding their system has. Python reads the latter as cp437, which is reversible.
 
 
 def decode_zip_names(members: Sequence[ZipInfo], encoding: str = "") -> tuple[list[str], Encoding]:

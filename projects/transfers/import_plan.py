@@ -21,6 +21,7 @@ from projects.formats.errors import LabelFileError
 from projects.formats.manifest import Entry, EntryLabel
 from projects.images.decode import ImageRefused
 from projects.models import Project, Split
+from projects.transfers.export import label_of_folder
 from projects.transfers.file_sources import FileSource, SourceFile
 from projects.transfers.path_mapping import NOT_FOUND, ImageFinder, PathMapping, readable_name
 
@@ -248,7 +249,7 @@ def _items_of_files(files: Sequence[SourceFile], texts: dict[str, str], kind: La
 
 def _item_in_folder(path: str) -> ImportItem:
     """The folder is the label. A parent folder with the name of a split, such as train, is the split."""
-    label = _folder(path)
+    label = label_of_folder(_folder(path))
     parents = [part.lower() for part in PurePosixPath(path).parts[-3::-1]]
     usage = next((USAGE_BY_WORD[part] for part in parents if part in USAGE_BY_WORD), "")
     labels = (EntryLabel(label, annotated_by=""),) if label else ()
