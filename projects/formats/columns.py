@@ -298,8 +298,9 @@ def find_separator(keys: Sequence[str], cells: Sequence[str]) -> str:
     `;` and `|` always separate. A comma or a space does only where its parts occur in other cells, too:
     “Golden retriever” is one label, “haze primary” beside “clear primary” under `tags` are two each.
     """
+    cells = [cell for cell in cells if not cell.startswith(("[", "{"))]  # those are lists already
     for separator in ("|", ";"):
-        if any(separator in cell and not cell.startswith(("[", "{")) for cell in cells):
+        if any(separator in cell for cell in cells):
             return separator
     is_plural = any(re.sub(r"\d+$", "", key).endswith("s") and key != "class" for key in keys)
     if _are_lists(cells, ",", is_plural=is_plural):

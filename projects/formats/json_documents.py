@@ -30,11 +30,7 @@ def find_format(document: Document) -> DocumentFormat:
     for format in FORMATS:
         if format.fits(document):
             return format
-    if "shapes" in document and "imagePath" in document:
-        raise BoxesError("LabelMe")
-    if document.get("image") and has_box(document):
-        raise BoxesError("JSON")
-    raise LabelFileError("The JSON file says nothing about images and their labels.")
+    raise LabelFileError("The file says nothing about images and their labels.")
 
 
 def _entry(source: str, names: list[str], usage: str = "", **more: Any) -> Entry:
@@ -50,8 +46,8 @@ def _objects(value: Any) -> list[Document]:
 
 
 def _is_coco(document: Document) -> bool:
-    images = _objects(document.get("images"))
-    return isinstance(document.get("annotations"), list) and (not images or "id" in images[0])
+    images = document.get("images")
+    return isinstance(document.get("annotations"), list) and isinstance(images, list)
 
 
 def _read_coco(document: Document) -> Iterator[Entry]:
@@ -177,6 +173,21 @@ def _classifications(value: Any) -> list[Any]:
     return [value] if value.get("_cls") == "Classification" else []
 
 
+# --- LabelMe: one file for each image; its flags are labels of the whole ---
+
+
+def _is_labelme(document: Document) -> bool:
+    return isinstance(document.get("imagePath"), str) and isinstance(document.get("shapes"), list)
+
+
+def _read_labelme(document: Document) -> Iterator[Entry]:
+    flags = document.get("flags")
+    labels = [name for name, is_set in flags.items() if is_set is True] if isinstance(flags, dict) else []
+    if document["shapes"] and not labels:
+        raise BoxesError("LabelMe")
+    yield _entry(document["imagePath"], labels)
+
+
 # --- plain objects: {"a.jpg": "cat"}, {"labels": [["a.png", 3]]} ---
 
 
@@ -216,6 +227,7 @@ FORMATS = [
     DocumentFormat("Datumaro", _is_datumaro, _read_datumaro),
     DocumentFormat("FiftyOne", _is_fiftyone_labels, _read_fiftyone_labels),
     DocumentFormat("FiftyOne", _is_fiftyone_samples, _read_fiftyone_samples),
+    DocumentFormat("LabelMe", _is_labelme, _read_labelme),
     DocumentFormat("JSON object of images and labels", _is_pairs, _read_pairs),
     DocumentFormat("JSON object of images and labels", _is_mapping, _read_mapping),
 ]

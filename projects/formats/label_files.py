@@ -47,6 +47,7 @@ __all__ = [
 
 MAX_NAMES_BYTES = 1 << 20
 FIRST_ROWS = 5
+NO_IMAGES = "The file says nothing about images and their labels."
 NO_TEXT = {
     b"PK\x03\x04": "an Excel workbook or an archive. Save the table as CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook. Save the table as CSV",
@@ -105,7 +106,7 @@ def identify(name: str, file: BinaryIO, encoding: str = "") -> LabelFile:
         raise LabelFileError("The file is empty.")
     whole = rejoin(beginning, file)
     if text.lstrip().startswith(("{", "[")):
-        return _identify_json(name, beginning, whole)
+        return _identify_json(name, beginning, whole, is_array=text.lstrip().startswith("["))
     if text.lstrip().startswith("<"):
         cvat.check(limited(whole))
         return LabelFile(name, cvat.FORMAT, "cvat")
@@ -215,11 +216,11 @@ def _with_columns(file: LabelFile, found: FoundColumns) -> LabelFile:
 # --- JSON ---
 
 
-def _identify_json(name: str, beginning: bytes, whole: BinaryIO) -> LabelFile:
+def _identify_json(name: str, beginning: bytes, whole: BinaryIO, *, is_array: bool) -> LabelFile:
     """Objects one after another, or one document."""
     sample = _sample_items(beginning)
-    is_whole = len(beginning) < BEGINNING_BYTES
-    if not sample or (len(sample) == 1 and isinstance(sample[0], dict) and is_whole):
+    is_one = len(sample) == 1 and isinstance(sample[0], dict) and len(beginning) < BEGINNING_BYTES
+    if not is_array and (not sample or is_one):
         is_document = not sample or not _is_record(sample[0])
         if is_document and not name.lower().endswith((".manifest", ".jsonl", ".ndjson")):
             return _identify_document(name, _load_document(whole))
@@ -274,14 +275,18 @@ def _identify_items(name: str, sample: list[Any]) -> LabelFile:
 
 
 def _identify_records(name: str, objects: list[dict[str, Any]], reader: str, key: str = "") -> LabelFile:
-    lists = (value for item in objects for value in item.values() if isinstance(value, list))
-    parts = (part for values in lists for part in values)
-    if any(map(has_box, objects)) or any(has_box(part) for part in parts if isinstance(part, dict)):
+    values = [value for item in objects for value in item.values()]
+    parts = [part for value in values if isinstance(value, list) for part in value]
+    if any(has_box(item) for item in (*objects, *values, *parts) if isinstance(item, dict)):
         raise BoxesError("JSON")
     head = json_records.find_head(objects)
-    if not head:
-        raise LabelFileError("The file says nothing about images and their labels.")
-    found = find_columns([json_records.row_of(item, head, "") for item in objects[:2000]], head)
+    rows = [json_records.row_of(item, head, "") for item in objects[: csv_labels.SAMPLE_ROWS]]
+    try:
+        found = find_columns(rows, head)
+    except BoxesError:
+        raise
+    except LabelFileError as problem:
+        raise LabelFileError(NO_IMAGES) from problem
     file = LabelFile(name, json_records.format_name(name, head), reader, record_key=key)
     return _with_columns(file, found)
 
@@ -291,9 +296,9 @@ def _load_document(file: BinaryIO) -> dict[str, Any]:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as problem:
-        raise LabelFileError(f"The file is not valid JSON: {str(problem)[:200]}.") from problem
+        raise LabelFileError("The file is not valid JSON, or it is cut off.") from problem
     if not isinstance(document, dict):
-        raise LabelFileError("The JSON file says nothing about images and their labels.")
+        raise LabelFileError(NO_IMAGES)
     return document
 
 
