@@ -319,5 +319,7 @@ def _are_lists(cells: Sequence[str], separator: str, *, is_plural: bool) -> bool
     parts = {part for combination in several for part in combination}
     recurring = sum(found[part] > 1 for part in parts) / len(parts)
     is_alone = any((part,) in whole for part in parts)
+    is_phrase = any(words[0][0].isupper() and words[-1][0].islower() for words in several)
     lengths = {len(combination) for combination in whole}
-    return recurring > 0.6 and len(lengths) > 1 and (is_alone or max(lengths) > 2)
+    needed = 0.5 if is_alone and not is_phrase else 0.61
+    return recurring >= needed and len(lengths) > 1 and (is_alone or max(lengths) > 2)
