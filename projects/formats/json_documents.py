@@ -11,6 +11,7 @@ from projects.formats.boxes import BoxesError, has_box
 from projects.formats.columns import IMAGE_FILE, usage_of
 from projects.formats.csv_labels import label_names
 from projects.formats.errors import LabelFileError
+from projects.formats.json_records import objects
 from projects.formats.manifest import Entry, EntryLabel, confidence_note, parse_fraction
 
 Document = Mapping[str, Any]
@@ -38,10 +39,6 @@ def _entry(source: str, names: list[str], usage: str = "", **more: Any) -> Entry
     return Entry(source, usage, labels, **more)
 
 
-def _objects(value: Any) -> list[Document]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
 # --- COCO: images, categories, annotations without a box ---
 
 
@@ -51,15 +48,15 @@ def _is_coco(document: Document) -> bool:
 
 
 def _read_coco(document: Document) -> Iterator[Entry]:
-    images = {str(image.get("id")): image for image in _objects(document.get("images"))}
+    images = {str(image.get("id")): image for image in objects(document.get("images"))}
     names = {
         str(category.get("id")): str(category.get("name"))
-        for category in _objects(document.get("categories"))
+        for category in objects(document.get("categories"))
         if category.get("name") is not None
     }
     labels: dict[str, list[str]] = {}
     boxes = 0
-    for annotation in _objects(document["annotations"]):
+    for annotation in objects(document["annotations"]):
         image = str(annotation.get("image_id"))
         if _is_part(annotation, images.get(image, {})):
             boxes += 1
@@ -91,12 +88,10 @@ def _is_datumaro(document: Document) -> bool:
 
 def _read_datumaro(document: Document) -> Iterator[Entry]:
     categories = document["categories"].get("label")
-    listed = _objects(categories.get("labels")) if isinstance(categories, dict) else []
+    listed = objects(categories.get("labels")) if isinstance(categories, dict) else []
     names = [str(label.get("name")) for label in listed]
-    items = _objects(document["items"])
-    kinds = {
-        str(annotation.get("type")) for item in items for annotation in _objects(item.get("annotations"))
-    }
+    items = objects(document["items"])
+    kinds = {str(annotation.get("type")) for item in items for annotation in objects(item.get("annotations"))}
     if kinds and "label" not in kinds:
         raise BoxesError("Datumaro")
     for item in items:
@@ -104,7 +99,7 @@ def _read_datumaro(document: Document) -> Iterator[Entry]:
         path = picture.get("path") if isinstance(picture, dict) else ""
         numbers = [
             annotation.get("label_id")
-            for annotation in _objects(item.get("annotations"))
+            for annotation in objects(item.get("annotations"))
             if annotation.get("type") == "label"
         ]
         labels = [_name_of(number, names) for number in numbers]
@@ -124,9 +119,10 @@ def _is_fiftyone_labels(document: Document) -> bool:
 
 
 def _read_fiftyone_labels(document: Document) -> Iterator[Entry]:
-    classes = [str(name) for name in document["classes"] or []]
+    names = document["classes"]
+    classes = list(map(str, names)) if isinstance(names, list) else []
     values = document["labels"]
-    if any(has_box(item) for value in values.values() for item in _objects(value)):
+    if any(has_box(item) for value in values.values() for item in objects(value)):
         raise BoxesError("FiftyOne")
     for source, value in values.items():
         targets = value if isinstance(value, list) else [value]
@@ -148,12 +144,12 @@ def _fiftyone_entry(source: str, targets: list[Any], classes: list[str], usage: 
 
 
 def _is_fiftyone_samples(document: Document) -> bool:
-    samples = _objects(document.get("samples"))
+    samples = objects(document.get("samples"))
     return bool(samples) and "filepath" in samples[0]
 
 
 def _read_fiftyone_samples(document: Document) -> Iterator[Entry]:
-    samples = _objects(document["samples"])
+    samples = objects(document["samples"])
     fields = [value for sample in samples for value in sample.values() if isinstance(value, dict)]
     kinds = {str(value.get("_cls")) for value in fields if "_cls" in value}
     if kinds and not kinds & {"Classification", "Classifications"}:
@@ -162,14 +158,14 @@ def _read_fiftyone_samples(document: Document) -> Iterator[Entry]:
         tags = sample.get("tags")
         words = [usage_of(str(tag)) for tag in tags] if isinstance(tags, list) else []
         targets = [target for value in sample.values() for target in _classifications(value)]
-        yield _fiftyone_entry(str(sample["filepath"]), targets, [], next(filter(None, words), ""))
+        yield _fiftyone_entry(str(sample.get("filepath") or ""), targets, [], next(filter(None, words), ""))
 
 
 def _classifications(value: Any) -> list[Any]:
     if not isinstance(value, dict):
         return []
     if value.get("_cls") == "Classifications":
-        return _objects(value.get("classifications"))
+        return objects(value.get("classifications"))
     return [value] if value.get("_cls") == "Classification" else []
 
 

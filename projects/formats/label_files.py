@@ -90,8 +90,10 @@ class LabelFile:
         return self.columns is None or bool(self.columns.labels)
 
 
-def identify(name: str, file: BinaryIO, encoding: str = "") -> LabelFile:
-    """Find the format by the content; `name` is only a hint, `encoding` what a person chose.
+def identify(name: str, file: BinaryIO, encoding: str = "", delimiter: str = "") -> LabelFile:
+    """Find the format by the content; `name` is only a hint.
+
+    `encoding`, `delimiter`: what a person chose for a table.
 
     Memory is bounded by a constant. Raises LabelFileError if the file holds boxes, says nothing about images,
     or cannot be read.
@@ -114,7 +116,7 @@ def identify(name: str, file: BinaryIO, encoding: str = "") -> LabelFile:
         found = _encoding_of_rest(beginning, file)
         text = codecs.getincrementaldecoder(found.name)("replace").decode(beginning)
     is_cut = len(beginning) == BEGINNING_BYTES
-    return _identify_text(name, _whole_lines(text) if is_cut else text, found)
+    return _identify_text(name, _whole_lines(text) if is_cut else text, found, delimiter)
 
 
 def read(label_file: LabelFile, file: BinaryIO, columns: Columns | None = None) -> Iterator[Entry]:
@@ -124,7 +126,8 @@ def read(label_file: LabelFile, file: BinaryIO, columns: Columns | None = None) 
     read whole, and an XML file, is refused above MAX_DOCUMENT_BYTES.
     """
     chosen = replace(label_file, columns=columns) if columns else label_file
-    return map(_cleaned, _READERS[label_file.reader](chosen, file))
+    entries = map(_cleaned, _READERS[label_file.reader](chosen, file))
+    return (entry for entry in entries if entry.source)
 
 
 def read_label_names(name: str, file: BinaryIO) -> tuple[str, ...]:
@@ -136,19 +139,16 @@ def read_label_names(name: str, file: BinaryIO) -> tuple[str, ...]:
 
 
 def _cleaned(entry: Entry) -> Entry:
-    """Label names in composed Unicode without control characters; what is no character is replaced."""
-    labels = tuple(
-        label if _is_clean(label.name) else replace(label, name=_clean(label.name))
-        for label in entry.entry_labels
-    )
-    source = entry.source if _is_clean(entry.source) else _clean(entry.source)
-    if source is entry.source and labels == entry.entry_labels:
+    """Names in composed Unicode without control characters; what is no character is replaced."""
+    if _is_clean(entry.source) and all(_is_clean(label.name) for label in entry.entry_labels):
         return entry
-    return replace(entry, source=source, entry_labels=tuple(label for label in labels if label.name))
+    named = (replace(label, name=_clean(label.name)) for label in entry.entry_labels)
+    labels = tuple(label for label in named if label.name)
+    return replace(entry, source=_clean(entry.source), entry_labels=labels)
 
 
 def _is_clean(text: str) -> bool:
-    return text.isascii() and text.isprintable()
+    return bool(text) and text.isascii() and text.isprintable()
 
 
 def _clean(text: str) -> str:
@@ -176,9 +176,11 @@ def _encoding_of_rest(beginning: bytes, file: BinaryIO) -> Encoding:
     return Encoding("utf-8")
 
 
-def _identify_text(name: str, text: str, encoding: Encoding) -> LabelFile:
+def _identify_text(name: str, text: str, encoding: Encoding, delimiter: str = "") -> LabelFile:
     lines = text.splitlines()[: csv_labels.SAMPLE_ROWS]
     file = LabelFile(name, "", "", encoding.name, encoding.is_guess)
+    if text_lists.is_names_file(name):
+        raise LabelFileError("This is a list of label names: it names no images.")
     if not name.lower().endswith((".csv", ".tsv")):
         has_numbers = text_lists.find_list(lines)
         if has_numbers is not None:
@@ -186,7 +188,7 @@ def _identify_text(name: str, text: str, encoding: Encoding) -> LabelFile:
             return replace(file, format=text_lists.FORMAT, reader="list", needs_label_names=needs_names)
     if csv_labels.is_label_list(text[:2048].encode("utf-8", "replace")):
         raise LabelFileError("This is a list of labels: it names no images.")
-    delimiter = csv_labels.find_delimiter(text)
+    delimiter = delimiter or csv_labels.find_delimiter(text)
     rows = itertools.islice(
         csv_labels.parse_rows(io.StringIO(text, newline=""), delimiter), csv_labels.SAMPLE_ROWS
     )
