@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import pytest
 
 from projects.formats.csv_labels import split_cell
 from projects.formats.csv_text import escape_formula, join_labels, unescape_formula, write_csv
+from tests.architecture.test_imports import MODULES
 
 TEXTS = [
     "=1",
@@ -48,3 +50,13 @@ def test_cells_are_escaped_and_numbers_stay() -> None:
 )
 def test_labels_in_one_cell_can_be_restored(labels: list[str]) -> None:
     assert split_cell(join_labels(labels), ";") == labels
+
+
+def test_nothing_else_in_the_program_writes_csv() -> None:
+    """Whoever writes a table writes it by `write_csv`, which escapes formulas."""
+    writers = [
+        module
+        for module, path in MODULES.items()
+        if re.search(r"\bcsv\.(writer|DictWriter)", path.read_text())
+    ]
+    assert writers == ["projects.formats.csv_text"]
