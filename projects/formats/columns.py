@@ -298,8 +298,9 @@ def find_separator(keys: Sequence[str], cells: Sequence[str]) -> str:
     `;` and `|` always separate. A comma or a space does only where its parts occur in other cells, too:
     “Golden retriever” is one label, “haze primary” beside “clear primary” under `tags` are two each.
     """
+    cells = [cell for cell in cells if not cell.startswith(("[", "{"))]  # those are lists already
     for separator in ("|", ";"):
-        if any(separator in cell and not cell.startswith(("[", "{")) for cell in cells):
+        if any(separator in cell for cell in cells):
             return separator
     is_plural = any(re.sub(r"\d+$", "", key).endswith("s") and key != "class" for key in keys)
     if _are_lists(cells, ",", is_plural=is_plural):
@@ -318,5 +319,7 @@ def _are_lists(cells: Sequence[str], separator: str, *, is_plural: bool) -> bool
     parts = {part for combination in several for part in combination}
     recurring = sum(found[part] > 1 for part in parts) / len(parts)
     is_alone = any((part,) in whole for part in parts)
+    is_phrase = any(words[0][0].isupper() and words[-1][0].islower() for words in several)
     lengths = {len(combination) for combination in whole}
-    return recurring > 0.6 and len(lengths) > 1 and (is_alone or max(lengths) > 2)
+    needed = 0.5 if is_alone and not is_phrase else 0.61
+    return recurring >= needed and len(lengths) > 1 and (is_alone or max(lengths) > 2)

@@ -77,7 +77,7 @@ def find_delimiter(text: str) -> str:
 
     def fitness(delimiter: str) -> tuple[bool, float, int]:
         rows = list(itertools.islice(parse_rows(io.StringIO(sample, newline=""), delimiter), 50))
-        widths = [len(row) for row in rows[:-1] or rows]
+        widths = [len(row) for row in rows[:-1] or rows] or [0]
         return widths[0] > 1, widths.count(widths[0]) / len(widths), first.count(delimiter)
 
     with_cells = [delimiter for delimiter in DELIMITERS if delimiter in first]

@@ -59,5 +59,7 @@ def _elements(file: BinaryIO) -> Iterator[ElementTree.Element]:
             element.clear()
             if parents:
                 parents[-1].remove(element)
-    except ElementTree.ParseError as problem:
+    except LabelFileError:
+        raise
+    except (ElementTree.ParseError, LookupError, ValueError) as problem:  # also an encoding unknown to expat
         raise LabelFileError(f"The XML file cannot be read: {problem}.") from problem

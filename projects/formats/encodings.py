@@ -158,8 +158,8 @@ def _utf16_without_mark(beginning: bytes) -> str:
 
 
 # --- names in zip archives ---
-# Archivers store a name in Unicode (a flag, or the field 0x7075 of Info-ZIP), or as bytes of whatever encoding
-# their system has. Python reads the latter as cp437, which is reversible.
+# Archivers store a name in Unicode (a flag, or the field 0x7075 of Info-ZIP), or as bytes of whatever
+# encoding their system has. Python reads the latter as cp437, which is reversible.
 
 
 def decode_zip_names(members: Sequence[ZipInfo], encoding: str = "") -> tuple[list[str], Encoding]:
@@ -176,6 +176,12 @@ def decode_zip_names(members: Sequence[ZipInfo], encoding: str = "") -> tuple[li
         for content, name in zip(raw, stated, strict=True)
     ]
     return [unicodedata.normalize("NFC", name.partition("\0")[0]) for name in names], found
+
+
+def guess_names(names: Sequence[bytes]) -> list[str]:
+    """Names that are not UTF-8, by one guess for all."""
+    encoding = guess(b"\n".join(names)[:SAMPLE_BYTES], ARCHIVE_ENCODINGS) if names else "utf-8"
+    return [name.decode(encoding, "replace") for name in names]
 
 
 def _find_names_encoding(names: Iterable[bytes]) -> Encoding:
@@ -210,3 +216,31 @@ def _unicode_path(member: ZipInfo) -> str:
         if checksum == zlib.crc32(_raw_name(member)) and is_utf8(content[5:]):
             return content[5:].decode()
     return ""
+
+
+def repaired_directory(directory: bytes) -> bytes:
+    """The directory of an archive, equally long, without what makes zipfile refuse the whole archive.
+
+    That is a name which is not UTF-8 under the flag for it, a version above zipfile's, a torn extra field.
+    """
+    repaired, at = bytearray(directory), 0
+    while directory.startswith(b"PK\x01\x02", at) and at + 46 <= len(directory):
+        version, flags = struct.unpack_from("<HH", directory, at + 6)
+        name_size, extra_size, comment_size = struct.unpack_from("<HHH", directory, at + 28)
+        name_at, extra_at = at + 46, at + 46 + name_size
+        if not is_utf8(directory[name_at:extra_at]):
+            struct.pack_into("<H", repaired, at + 8, flags & ~UTF8_FLAG)
+        struct.pack_into("<H", repaired, at + 6, min(version, 63))
+        if _is_torn(directory[extra_at : extra_at + extra_size]):
+            repaired[extra_at : extra_at + extra_size] = bytes(extra_size)
+        at = extra_at + extra_size + comment_size
+    return bytes(repaired[: len(directory)])
+
+
+def _is_torn(extra: bytes) -> bool:
+    while len(extra) >= 4:
+        size = struct.unpack_from("<H", extra, 2)[0]
+        if size > len(extra) - 4:
+            return True
+        extra = extra[4 + size :]
+    return False

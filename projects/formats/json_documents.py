@@ -11,6 +11,7 @@ from projects.formats.boxes import BoxesError, has_box
 from projects.formats.columns import IMAGE_FILE, usage_of
 from projects.formats.csv_labels import label_names
 from projects.formats.errors import LabelFileError
+from projects.formats.json_records import objects
 from projects.formats.manifest import Entry, EntryLabel, confidence_note, parse_fraction
 
 Document = Mapping[str, Any]
@@ -30,11 +31,7 @@ def find_format(document: Document) -> DocumentFormat:
     for format in FORMATS:
         if format.fits(document):
             return format
-    if "shapes" in document and "imagePath" in document:
-        raise BoxesError("LabelMe")
-    if document.get("image") and has_box(document):
-        raise BoxesError("JSON")
-    raise LabelFileError("The JSON file says nothing about images and their labels.")
+    raise LabelFileError("The file says nothing about images and their labels.")
 
 
 def _entry(source: str, names: list[str], usage: str = "", **more: Any) -> Entry:
@@ -42,28 +39,24 @@ def _entry(source: str, names: list[str], usage: str = "", **more: Any) -> Entry
     return Entry(source, usage, labels, **more)
 
 
-def _objects(value: Any) -> list[Document]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
 # --- COCO: images, categories, annotations without a box ---
 
 
 def _is_coco(document: Document) -> bool:
-    images = _objects(document.get("images"))
-    return isinstance(document.get("annotations"), list) and (not images or "id" in images[0])
+    images = document.get("images")
+    return isinstance(document.get("annotations"), list) and isinstance(images, list)
 
 
 def _read_coco(document: Document) -> Iterator[Entry]:
-    images = {str(image.get("id")): image for image in _objects(document.get("images"))}
+    images = {str(image.get("id")): image for image in objects(document.get("images"))}
     names = {
         str(category.get("id")): str(category.get("name"))
-        for category in _objects(document.get("categories"))
+        for category in objects(document.get("categories"))
         if category.get("name") is not None
     }
     labels: dict[str, list[str]] = {}
     boxes = 0
-    for annotation in _objects(document["annotations"]):
+    for annotation in objects(document["annotations"]):
         image = str(annotation.get("image_id"))
         if _is_part(annotation, images.get(image, {})):
             boxes += 1
@@ -95,12 +88,10 @@ def _is_datumaro(document: Document) -> bool:
 
 def _read_datumaro(document: Document) -> Iterator[Entry]:
     categories = document["categories"].get("label")
-    listed = _objects(categories.get("labels")) if isinstance(categories, dict) else []
+    listed = objects(categories.get("labels")) if isinstance(categories, dict) else []
     names = [str(label.get("name")) for label in listed]
-    items = _objects(document["items"])
-    kinds = {
-        str(annotation.get("type")) for item in items for annotation in _objects(item.get("annotations"))
-    }
+    items = objects(document["items"])
+    kinds = {str(annotation.get("type")) for item in items for annotation in objects(item.get("annotations"))}
     if kinds and "label" not in kinds:
         raise BoxesError("Datumaro")
     for item in items:
@@ -108,7 +99,7 @@ def _read_datumaro(document: Document) -> Iterator[Entry]:
         path = picture.get("path") if isinstance(picture, dict) else ""
         numbers = [
             annotation.get("label_id")
-            for annotation in _objects(item.get("annotations"))
+            for annotation in objects(item.get("annotations"))
             if annotation.get("type") == "label"
         ]
         labels = [_name_of(number, names) for number in numbers]
@@ -128,9 +119,10 @@ def _is_fiftyone_labels(document: Document) -> bool:
 
 
 def _read_fiftyone_labels(document: Document) -> Iterator[Entry]:
-    classes = [str(name) for name in document["classes"] or []]
+    names = document["classes"]
+    classes = list(map(str, names)) if isinstance(names, list) else []
     values = document["labels"]
-    if any(has_box(item) for value in values.values() for item in _objects(value)):
+    if any(has_box(item) for value in values.values() for item in objects(value)):
         raise BoxesError("FiftyOne")
     for source, value in values.items():
         targets = value if isinstance(value, list) else [value]
@@ -152,12 +144,12 @@ def _fiftyone_entry(source: str, targets: list[Any], classes: list[str], usage: 
 
 
 def _is_fiftyone_samples(document: Document) -> bool:
-    samples = _objects(document.get("samples"))
+    samples = objects(document.get("samples"))
     return bool(samples) and "filepath" in samples[0]
 
 
 def _read_fiftyone_samples(document: Document) -> Iterator[Entry]:
-    samples = _objects(document["samples"])
+    samples = objects(document["samples"])
     fields = [value for sample in samples for value in sample.values() if isinstance(value, dict)]
     kinds = {str(value.get("_cls")) for value in fields if "_cls" in value}
     if kinds and not kinds & {"Classification", "Classifications"}:
@@ -166,15 +158,30 @@ def _read_fiftyone_samples(document: Document) -> Iterator[Entry]:
         tags = sample.get("tags")
         words = [usage_of(str(tag)) for tag in tags] if isinstance(tags, list) else []
         targets = [target for value in sample.values() for target in _classifications(value)]
-        yield _fiftyone_entry(str(sample["filepath"]), targets, [], next(filter(None, words), ""))
+        yield _fiftyone_entry(str(sample.get("filepath") or ""), targets, [], next(filter(None, words), ""))
 
 
 def _classifications(value: Any) -> list[Any]:
     if not isinstance(value, dict):
         return []
     if value.get("_cls") == "Classifications":
-        return _objects(value.get("classifications"))
+        return objects(value.get("classifications"))
     return [value] if value.get("_cls") == "Classification" else []
+
+
+# --- LabelMe: one file for each image; its flags are labels of the whole ---
+
+
+def _is_labelme(document: Document) -> bool:
+    return isinstance(document.get("imagePath"), str) and isinstance(document.get("shapes"), list)
+
+
+def _read_labelme(document: Document) -> Iterator[Entry]:
+    flags = document.get("flags")
+    labels = [name for name, is_set in flags.items() if is_set is True] if isinstance(flags, dict) else []
+    if document["shapes"] and not labels:
+        raise BoxesError("LabelMe")
+    yield _entry(document["imagePath"], labels)
 
 
 # --- plain objects: {"a.jpg": "cat"}, {"labels": [["a.png", 3]]} ---
@@ -216,6 +223,7 @@ FORMATS = [
     DocumentFormat("Datumaro", _is_datumaro, _read_datumaro),
     DocumentFormat("FiftyOne", _is_fiftyone_labels, _read_fiftyone_labels),
     DocumentFormat("FiftyOne", _is_fiftyone_samples, _read_fiftyone_samples),
+    DocumentFormat("LabelMe", _is_labelme, _read_labelme),
     DocumentFormat("JSON object of images and labels", _is_pairs, _read_pairs),
     DocumentFormat("JSON object of images and labels", _is_mapping, _read_mapping),
 ]

@@ -90,6 +90,11 @@ class _Window:
         return not self._is_complete
 
 
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in a list; empty for any other value."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
 # --- records as rows of a table ---
 
 

@@ -47,6 +47,7 @@ __all__ = [
 
 MAX_NAMES_BYTES = 1 << 20
 FIRST_ROWS = 5
+NO_IMAGES = "The file says nothing about images and their labels."
 NO_TEXT = {
     b"PK\x03\x04": "an Excel workbook or an archive. Save the table as CSV",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook. Save the table as CSV",
@@ -89,8 +90,10 @@ class LabelFile:
         return self.columns is None or bool(self.columns.labels)
 
 
-def identify(name: str, file: BinaryIO, encoding: str = "") -> LabelFile:
-    """Find the format by the content; `name` is only a hint, `encoding` what a person chose.
+def identify(name: str, file: BinaryIO, encoding: str = "", delimiter: str = "") -> LabelFile:
+    """Find the format by the content; `name` is only a hint.
+
+    `encoding`, `delimiter`: what a person chose for a table.
 
     Memory is bounded by a constant. Raises LabelFileError if the file holds boxes, says nothing about images,
     or cannot be read.
@@ -105,7 +108,7 @@ def identify(name: str, file: BinaryIO, encoding: str = "") -> LabelFile:
         raise LabelFileError("The file is empty.")
     whole = rejoin(beginning, file)
     if text.lstrip().startswith(("{", "[")):
-        return _identify_json(name, beginning, whole)
+        return _identify_json(name, beginning, whole, is_array=text.lstrip().startswith("["))
     if text.lstrip().startswith("<"):
         cvat.check(limited(whole))
         return LabelFile(name, cvat.FORMAT, "cvat")
@@ -113,7 +116,7 @@ def identify(name: str, file: BinaryIO, encoding: str = "") -> LabelFile:
         found = _encoding_of_rest(beginning, file)
         text = codecs.getincrementaldecoder(found.name)("replace").decode(beginning)
     is_cut = len(beginning) == BEGINNING_BYTES
-    return _identify_text(name, _whole_lines(text) if is_cut else text, found)
+    return _identify_text(name, _whole_lines(text) if is_cut else text, found, delimiter)
 
 
 def read(label_file: LabelFile, file: BinaryIO, columns: Columns | None = None) -> Iterator[Entry]:
@@ -123,7 +126,8 @@ def read(label_file: LabelFile, file: BinaryIO, columns: Columns | None = None) 
     read whole, and an XML file, is refused above MAX_DOCUMENT_BYTES.
     """
     chosen = replace(label_file, columns=columns) if columns else label_file
-    return map(_cleaned, _READERS[label_file.reader](chosen, file))
+    entries = map(_cleaned, _READERS[label_file.reader](chosen, file))
+    return (entry for entry in entries if entry.source)
 
 
 def read_label_names(name: str, file: BinaryIO) -> tuple[str, ...]:
@@ -135,19 +139,16 @@ def read_label_names(name: str, file: BinaryIO) -> tuple[str, ...]:
 
 
 def _cleaned(entry: Entry) -> Entry:
-    """Label names in composed Unicode without control characters; what is no character is replaced."""
-    labels = tuple(
-        label if _is_clean(label.name) else replace(label, name=_clean(label.name))
-        for label in entry.entry_labels
-    )
-    source = entry.source if _is_clean(entry.source) else _clean(entry.source)
-    if source is entry.source and labels == entry.entry_labels:
+    """Names in composed Unicode without control characters; what is no character is replaced."""
+    if _is_clean(entry.source) and all(_is_clean(label.name) for label in entry.entry_labels):
         return entry
-    return replace(entry, source=source, entry_labels=tuple(label for label in labels if label.name))
+    named = (replace(label, name=_clean(label.name)) for label in entry.entry_labels)
+    labels = tuple(label for label in named if label.name)
+    return replace(entry, source=_clean(entry.source), entry_labels=labels)
 
 
 def _is_clean(text: str) -> bool:
-    return text.isascii() and text.isprintable()
+    return bool(text) and text.isascii() and text.isprintable()
 
 
 def _clean(text: str) -> str:
@@ -175,9 +176,11 @@ def _encoding_of_rest(beginning: bytes, file: BinaryIO) -> Encoding:
     return Encoding("utf-8")
 
 
-def _identify_text(name: str, text: str, encoding: Encoding) -> LabelFile:
+def _identify_text(name: str, text: str, encoding: Encoding, delimiter: str = "") -> LabelFile:
     lines = text.splitlines()[: csv_labels.SAMPLE_ROWS]
     file = LabelFile(name, "", "", encoding.name, encoding.is_guess)
+    if text_lists.is_names_file(name):
+        raise LabelFileError("This is a list of label names: it names no images.")
     if not name.lower().endswith((".csv", ".tsv")):
         has_numbers = text_lists.find_list(lines)
         if has_numbers is not None:
@@ -185,7 +188,7 @@ def _identify_text(name: str, text: str, encoding: Encoding) -> LabelFile:
             return replace(file, format=text_lists.FORMAT, reader="list", needs_label_names=needs_names)
     if csv_labels.is_label_list(text[:2048].encode("utf-8", "replace")):
         raise LabelFileError("This is a list of labels: it names no images.")
-    delimiter = csv_labels.find_delimiter(text)
+    delimiter = delimiter or csv_labels.find_delimiter(text)
     rows = itertools.islice(
         csv_labels.parse_rows(io.StringIO(text, newline=""), delimiter), csv_labels.SAMPLE_ROWS
     )
@@ -215,11 +218,11 @@ def _with_columns(file: LabelFile, found: FoundColumns) -> LabelFile:
 # --- JSON ---
 
 
-def _identify_json(name: str, beginning: bytes, whole: BinaryIO) -> LabelFile:
+def _identify_json(name: str, beginning: bytes, whole: BinaryIO, *, is_array: bool) -> LabelFile:
     """Objects one after another, or one document."""
     sample = _sample_items(beginning)
-    is_whole = len(beginning) < BEGINNING_BYTES
-    if not sample or (len(sample) == 1 and isinstance(sample[0], dict) and is_whole):
+    is_one = len(sample) == 1 and isinstance(sample[0], dict) and len(beginning) < BEGINNING_BYTES
+    if not is_array and (not sample or is_one):
         is_document = not sample or not _is_record(sample[0])
         if is_document and not name.lower().endswith((".manifest", ".jsonl", ".ndjson")):
             return _identify_document(name, _load_document(whole))
@@ -274,14 +277,18 @@ def _identify_items(name: str, sample: list[Any]) -> LabelFile:
 
 
 def _identify_records(name: str, objects: list[dict[str, Any]], reader: str, key: str = "") -> LabelFile:
-    lists = (value for item in objects for value in item.values() if isinstance(value, list))
-    parts = (part for values in lists for part in values)
-    if any(map(has_box, objects)) or any(has_box(part) for part in parts if isinstance(part, dict)):
+    values = [value for item in objects for value in item.values()]
+    parts = [part for value in values if isinstance(value, list) for part in value]
+    if any(has_box(item) for item in (*objects, *values, *parts) if isinstance(item, dict)):
         raise BoxesError("JSON")
     head = json_records.find_head(objects)
-    if not head:
-        raise LabelFileError("The file says nothing about images and their labels.")
-    found = find_columns([json_records.row_of(item, head, "") for item in objects[:2000]], head)
+    rows = [json_records.row_of(item, head, "") for item in objects[: csv_labels.SAMPLE_ROWS]]
+    try:
+        found = find_columns(rows, head)
+    except BoxesError:
+        raise
+    except LabelFileError as problem:
+        raise LabelFileError(NO_IMAGES) from problem
     file = LabelFile(name, json_records.format_name(name, head), reader, record_key=key)
     return _with_columns(file, found)
 
@@ -291,9 +298,9 @@ def _load_document(file: BinaryIO) -> dict[str, Any]:
     try:
         document = json.loads(content)
     except (ValueError, RecursionError) as problem:
-        raise LabelFileError(f"The file is not valid JSON: {str(problem)[:200]}.") from problem
+        raise LabelFileError("The file is not valid JSON, or it is cut off.") from problem
     if not isinstance(document, dict):
-        raise LabelFileError("The JSON file says nothing about images and their labels.")
+        raise LabelFileError(NO_IMAGES)
     return document
 
 

@@ -13,6 +13,7 @@ from projects.formats.boxes import BoxesError
 from projects.formats.columns import IMAGE_FILE
 from projects.formats.csv_labels import label_names
 from projects.formats.errors import LabelFileError
+from projects.formats.json_records import objects
 from projects.formats.manifest import Entry, EntryLabel
 
 FORMAT = "Label Studio JSON"
@@ -60,13 +61,12 @@ def _results(task: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     annotations = [
         annotation
         for key in ANNOTATION_KEYS
-        for annotation in task.get(key) or []
-        if isinstance(annotation, dict) and not annotation.get("was_cancelled")
+        for annotation in objects(task.get(key))
+        if not annotation.get("was_cancelled")
     ]
     true = [annotation for annotation in annotations if annotation.get("ground_truth")]
     for annotation in true[:1] or annotations:
-        results = annotation.get("result")
-        yield from (result for result in results or [] if isinstance(result, dict))
+        yield from objects(annotation.get("result"))
 
 
 def _names(result: Mapping[str, Any]) -> list[str]:

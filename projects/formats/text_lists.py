@@ -52,7 +52,7 @@ def find_list(lines: Sequence[str]) -> bool | None:
         raise BoxesError("YOLO")
     are_numbers = all(_NUMBERS.fullmatch(rest) for rest in rests)
     are_images = all(IMAGE_FILE.search(match["quoted"] or match["name"] or "") for match in found)
-    if not are_images and not are_numbers:
+    if not are_images and not (are_numbers and len({match["name"] for match in found}) == len(found)):
         return None
     return are_numbers
 

@@ -10,13 +10,13 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NoReturn, Protocol, cast
 from urllib.parse import parse_qsl, urlsplit
 
-from projects.formats.encodings import decode_zip_names
+from projects.formats.encodings import decode_zip_names, guess_names, repaired_directory
 from projects.images.decode import ImageRefused
 
 ENCRYPTED = 0x1
@@ -50,6 +50,7 @@ SAME_PATH = "The archive has another file of this path, which was taken."
 TOO_LARGE = "The file is larger than {limit_mb:,.0f} MB."
 BROKEN = "The file is broken or cut off in the archive."
 READ_BYTES = 1 << 18
+MAX_END_BYTES = 22 + (1 << 16)  # the end of a zip archive with its comment
 COMPRESSIONS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 UNKNOWN_COMPRESSIONS = {
     9: "deflate64",
@@ -124,12 +125,7 @@ class ZipSource:
     """
 
     def __init__(self, file: IO[bytes], names_encoding: str = "") -> None:
-        try:
-            self._zip = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError) as problem:
-            raise SourceUnreadable(
-                "The file is no zip archive, or it is cut off. Make the archive again and import that."
-            ) from problem
+        self._zip = _open_zip(file)
         members = self._zip.infolist()
         names, self._names_encoding = decode_zip_names(members, names_encoding)
         self._members: dict[str, zipfile.ZipInfo] = {}
@@ -184,6 +180,59 @@ class ZipSource:
             yield cast(BinaryIO, io.BufferedReader(stream, READ_BYTES))
 
 
+DIRECTORY_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError)
+
+
+def _open_zip(file: IO[bytes]) -> zipfile.ZipFile:
+    """The archive. One entry of its directory that zipfile refuses does not cost the others."""
+    try:
+        return zipfile.ZipFile(file)
+    except DIRECTORY_ERRORS:
+        with suppress(*DIRECTORY_ERRORS):
+            return zipfile.ZipFile(cast(IO[bytes], _RepairedZip(file)))
+    raise SourceUnreadable(
+        "The file is no zip archive, or it is cut off. Make the archive again and import that."
+    )
+
+
+class _RepairedZip(io.RawIOBase):
+    """A zip archive whose directory has no entry that zipfile refuses to read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        end_of_file = file.seek(0, os.SEEK_END)
+        tail_at = file.seek(max(0, end_of_file - MAX_END_BYTES))
+        tail = file.read()
+        end = tail.rfind(b"PK\x05\x06")
+        size = struct.unpack_from("<I", tail, end + 12)[0] if end >= 0 else 0
+        self._start = tail_at + end - size
+        if end < 0 or self._start < 0:
+            raise zipfile.BadZipFile("no directory")
+        file.seek(self._start)
+        self._directory = repaired_directory(file.read(size))
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def readinto(self, target: Any) -> int:
+        at = self._file.tell() - self._start
+        content = self._file.read(len(target))
+        first, last = max(at, 0), min(at + len(content), len(self._directory))
+        if first < last:
+            content = content[: first - at] + self._directory[first:last] + content[last - at :]
+        target[: len(content)] = content
+        return len(content)
+
+
 def _unknown_compression(number: int) -> str:
     if number == 99:  # AES
         return "The file is protected by a password."
@@ -227,10 +276,11 @@ class _LimitedFile(io.RawIOBase):
 
 
 class FolderSource:
-    """A server folder; symbolic links are not followed."""
+    """A server folder; symbolic links are not followed. Names that are not UTF-8 are guessed together."""
 
     def __init__(self, root: str | Path) -> None:
         self._root = Path(root)
+        self._real_paths: dict[str, str] = {}  # of guessed names
 
     def files(self) -> list[SourceFile]:
         try:
@@ -240,7 +290,12 @@ class FolderSource:
             raise SourceUnreadable(
                 f"The folder {self._root} cannot be read ({reason}). Ask an operator whether it is mounted."
             ) from problem
-        return sorted(self._walk(), key=lambda file: file.path)
+        files = list(self._walk())
+        unclear = [file.path for file in files if not is_text(file.path)]
+        guessed = dict(zip(unclear, guess_names(list(map(os.fsencode, unclear))), strict=True))
+        self._real_paths = {name: path for path, name in guessed.items()}
+        named = [replace(file, path=guessed.get(file.path, file.path)) for file in files]
+        return sorted(named, key=lambda file: file.path)
 
     def _walk(self) -> Iterator[SourceFile]:
         for folder, inner, names in os.walk(self._root):
@@ -261,7 +316,7 @@ class FolderSource:
     @contextmanager
     def open(self, path: str, limit: int) -> Iterator[BinaryIO]:
         try:
-            handle = os.open(self._root / path, os.O_RDONLY | os.O_NOFOLLOW)
+            handle = os.open(self._root / self._real_paths.get(path, path), os.O_RDONLY | os.O_NOFOLLOW)
         except OSError as problem:
             _refuse_file(problem)
         with os.fdopen(handle, "rb") as file, _LimitedFile(file.read, limit, (OSError,), _refuse_file) as raw:
@@ -328,6 +383,11 @@ class S3Source:
 
 def _refuse_object(problem: Exception) -> NoReturn:
     raise ImageRefused(f"The bucket did not give the file: {problem}") from problem
+
+
+def is_text(name: str) -> bool:
+    """False for a name of the system whose bytes are not UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def clean_path(path: str) -> str:

@@ -23,6 +23,7 @@ from projects.models import Project, Split
 from projects.transfers import descriptions as label_file_search
 from projects.transfers.described_images import DescribedImages, ImportItem, ItemKind
 from projects.transfers.descriptions import CannotPlan, Description, Descriptions
+from projects.transfers.export import label_of_folder
 from projects.transfers.file_sources import FileSource, SourceFile, ZipSource
 from projects.transfers.path_mapping import ImageFinder, PathMapping
 from projects.transfers.split_folders import FolderTree
@@ -307,7 +308,7 @@ def _item_of_file(path: str, tree: FolderTree, texts: dict[str, str], kind: Labe
     return ImportItem(
         _file_name(path),
         path,
-        entry_labels=(EntryLabel(placed.label, annotated_by=""),) if is_label else (),
+        entry_labels=(EntryLabel(label_of_folder(placed.label), annotated_by=""),) if is_label else (),
         text_path=texts.get(_stem(path), "") if kind == LabelsFrom.TEXTS else "",
     )
 

@@ -106,20 +106,29 @@ class ImageFinder:
         return [_PathIndex(names, normalize) for normalize in NORMAL_FORMS]
 
 
+@dataclass(frozen=True, slots=True)
+class _Candidate(Generic[Target]):
+    """A target with its path, and the path in a normal form."""
+
+    key: str
+    path: str
+    target: Target
+
+
 class _PathIndex(Generic[Target]):
     """Targets by their paths in a normal form; built when it is first asked."""
 
     def __init__(self, targets: list[tuple[str, Target]], normalize: Normalize) -> None:
         self._targets: list[tuple[str, Target]] = targets
         self._normalize = normalize
-        self._by_end: dict[str, dict[str, list[tuple[str, Target]]]] = {}
+        self._by_end: dict[str, dict[str, list[_Candidate[Target]]]] = {}
 
     @cached_property
-    def _by_name(self) -> dict[str, list[tuple[str, Target]]]:
-        by_name: dict[str, list[tuple[str, Target]]] = defaultdict(list)
+    def _by_name(self) -> dict[str, list[_Candidate[Target]]]:
+        by_name: dict[str, list[_Candidate[Target]]] = defaultdict(list)
         for path, target in self._targets:
             key = self._normalize(path)
-            by_name[file_name(key)].append((key, target))
+            by_name[file_name(key)].append(_Candidate(key, path, target))
         return dict(by_name)
 
     def find(self, address: str) -> tuple[Target | None, int, str] | None:
@@ -128,23 +137,23 @@ class _PathIndex(Generic[Target]):
         name = file_name(key)
         named = self._by_name.get(name, []) if name else []
         if len(named) <= 1:
-            return next(((target, _common_length(key, path), "") for path, target in named), None)
+            return next(((found.target, _common_length(key, found.key), "") for found in named), None)
         ends = self._ends_of(name)
         shared, nearest = next((end.count("/") + 1, ends[end]) for end in _ends(key) if end in ends)
-        same = [target for path, target in nearest if path == key]
+        same = [found for found in nearest if found.key == key]
         if len(nearest) == 1 or len(same) == 1:
-            return (same or [nearest[0][1]])[0], shared, ""
-        return None, 0, _ambiguous([path for path, _ in nearest])
+            return (same or nearest)[0].target, shared, ""
+        return None, 0, _ambiguous([found.path for found in nearest])
 
-    def _ends_of(self, name: str) -> dict[str, list[tuple[str, Target]]]:
+    def _ends_of(self, name: str) -> dict[str, list[_Candidate[Target]]]:
         """The paths with this name by each of their ends, so that a look-up need not compare them all."""
         if name not in self._by_end:
-            ends: dict[str, list[tuple[str, Target]]] = defaultdict(list)
-            for path, target in self._by_name[name]:
-                for end in _ends(path):
+            ends: dict[str, list[_Candidate[Target]]] = defaultdict(list)
+            for candidate in self._by_name[name]:
+                for end in _ends(candidate.key):
                     # An exact path must be found; of the others a few show that there are several.
-                    if len(ends[end]) <= MAX_EXAMPLES or end == path:
-                        ends[end].append((path, target))
+                    if len(ends[end]) <= MAX_EXAMPLES or end == candidate.key:
+                        ends[end].append(candidate)
             self._by_end[name] = dict(ends)
         return self._by_end[name]
 
