@@ -21,30 +21,14 @@ from projects.images.decode import ImageRefused
 
 ENCRYPTED = 0x1
 # Files and folders of macOS, Windows, Linux, NAS servers (Synology, QNAP) and Python.
+# fmt: off
 IGNORED_NAMES = {
-    "__macosx",
-    "thumbs.db",
-    "thumbs.db:encryptable",
-    "ehthumbs.db",
-    "ehthumbs_vista.db",
-    "desktop.ini",
-    "icon\r",
-    "$recycle.bin",
-    "recycler",
-    "recycled",
-    "system volume information",
-    "found.000",
-    "lost+found",
-    "lost.dir",
-    "@eadir",
-    "@tmp",
-    "@sharebin",
-    "@recycle",
-    "@recently-snapshot",
-    "#recycle",
-    "#snapshot",
+    "__macosx", "thumbs.db", "thumbs.db:encryptable", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini",
+    "icon\r", "$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost.dir",
+    "lost+found", "@eadir", "@tmp", "@sharebin", "@recycle", "@recently-snapshot", "#recycle", "#snapshot",
     "__pycache__",
 }
+# fmt: on
 SYSTEM_FILE = "A hidden file, or one that an operating system or a server added."
 SAME_PATH = "The archive has another file of this path, which was taken."
 TOO_LARGE = "The file is larger than {limit_mb:,.0f} MB."
