@@ -8,6 +8,7 @@ from projects.views import (
     datasets,
     history,
     images,
+    import_review,
     label_data,
     labels,
     people,
@@ -56,6 +57,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("projects/<int:project_id>/images/upload/", images.upload_images, name="upload_images"),
     path("projects/<int:project_id>/images/labels/", images.label_uploads, name="label_uploads"),
+    path("projects/<int:project_id>/images/folders/", images.place_folders, name="place_folders"),
     path("projects/<int:project_id>/images/delete/", images.delete_images, name="delete_images"),
     path("projects/<int:project_id>/images/restore/", images.restore_images, name="restore_images"),
     path("projects/<int:project_id>/images/<int:image_id>/file/", images.image_file, name="image_file"),
@@ -108,6 +110,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "projects/<int:project_id>/transfers/<int:transfer_id>/begin/",
         transfers.begin_import,
         name="begin_import",
+    ),
+    path(
+        "projects/<int:project_id>/transfers/<int:transfer_id>/review/",
+        import_review.review_import,
+        name="review_import",
     ),
     path(
         "projects/<int:project_id>/transfers/<int:transfer_id>/cancel/",

@@ -146,7 +146,9 @@ def restore_labels(version: DatasetVersion, by: User, *, unlabel_others: bool = 
         if entry.image_id in now and _differs(now[entry.image_id], entry.labels)
     }
     details = {"dataset_version": version.name}
-    labeled = bulk_import.import_labels(project, entry_labels, by, replaces=True, details=details).event
+    labeled = bulk_import.import_labels(
+        project, entry_labels, by, replaces=True, details=details, is_own=True
+    ).event
     unlabeled = None
     if unlabel_others:
         images = version_images(version)

@@ -17,11 +17,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from exeml_site.lib import storage
-from exeml_site.lib.bulk import CHUNK_SIZE, chunks
+from exeml_site.lib.bulk import CHUNK_SIZE
 from projects.datasets import leakage
 from projects.datasets import split as dataset_split
 from projects.formats import manifest
 from projects.models import Annotation, DatasetVersion, Image, Project, Split
+
+SPLITS_AT_ONCE = 1000
 
 
 class ManifestDamaged(Exception):
@@ -30,6 +32,8 @@ class ManifestDamaged(Exception):
 
 def publish(dataset_version: DatasetVersion) -> None:
     """Publish the reserved version: split every image, write the manifest, count. A second call does nothing.
+
+    Images of the test split stay in it.
 
     Labels are read in one query and split before the project is locked, so that people can go on labeling. If
     another publication has split images in the meantime, the draft is made again.
@@ -41,13 +45,18 @@ def publish(dataset_version: DatasetVersion) -> None:
 
 
 def _publish(version: DatasetVersion, draft: Draft) -> None:
-    """Publish `draft`, unless the stored splits changed since it was made."""
+    """Publish `draft`, unless the stored splits changed since it was made.
+
+    The splits are stored in short transactions before the last one, which sees that nobody changed them.
+    """
+    if _splits(version.project) != draft.earlier_splits:
+        return
+    _save_new_splits(draft)
     with transaction.atomic():
         Project.objects.select_for_update().get(pk=version.project_id)  # one publication at a time
         version.refresh_from_db()
-        if version.is_published or _splits(version.project) != draft.earlier_splits:
+        if version.is_published or _splits(version.project) != draft.earlier_splits | draft.splits:
             return
-        _save_new_splits(draft)
         version.manifest = f"datasets/{version.project_id}/{version.name}.manifest"
         storage.save_whole(version.manifest, draft.file)
         version.sha256, version.counts, version.split = draft.sha256, draft.counts, draft.report
@@ -76,7 +85,8 @@ def _draft(version: DatasetVersion) -> Iterator[Draft]:
     entries = list(_entries(version.project))  # one query, so the labels of one moment
     duplicates = Image.objects.filter(project=version.project, duplicate_group__isnull=False)
     groups = {pk: group for pk, group in duplicates.values_list("pk", "duplicate_group") if group is not None}
-    images = [_to_split(entry, earlier_splits, groups) for entry in entries]
+    tests = {pk: split for pk, split in earlier_splits.items() if split == Split.TEST}
+    images = [_to_split(entry, earlier_splits, groups) for entry in entries if _image_id(entry) not in tests]
     result = dataset_split.split(images, version.training_ratio, str(version.project_id))
     report = leakage.split_report(images, result, version.training_ratio)
     searched_projects = Project.objects.filter(pk=version.project_id).exclude(duplicates_searched="")
@@ -85,7 +95,7 @@ def _draft(version: DatasetVersion) -> Iterator[Draft]:
     with tempfile.TemporaryFile() as file:
         digest, tally, usages = hashlib.sha256(), Counter[tuple[str, str]](), Counter[str]()
         for entry in entries:
-            usage = result.splits[_image_id(entry)]
+            usage = tests.get(_image_id(entry)) or result.splits[_image_id(entry)]
             (line,) = manifest.write([replace(entry, usage=usage)])
             digest.update(line)
             file.write(line)
@@ -93,7 +103,8 @@ def _draft(version: DatasetVersion) -> Iterator[Draft]:
             tally.update((label, usage) for label in entry.labels)
         del entries
         file.seek(0)
-        counts = {label: {split: tally[label, split] for split in Split.values} for label, _ in tally}
+        kept = [split for split in Split.values if split != Split.TEST or usages[Split.TEST]]
+        counts = {label: {split: tally[label, split] for split in kept} for label, _ in tally}
         yield Draft(file, digest.hexdigest(), counts, usages, result.splits, earlier_splits, report)
 
 
@@ -109,8 +120,8 @@ def _save_new_splits(draft: Draft) -> None:
             for image_id, new in draft.splits.items()
             if new == split and draft.earlier_splits.get(image_id) != split
         ]
-        for chunk in chunks(changed):
-            Image.objects.filter(pk__in=chunk).update(split=split)
+        for start in range(0, len(changed), SPLITS_AT_ONCE):
+            Image.objects.filter(pk__in=changed[start : start + SPLITS_AT_ONCE]).update(split=split)
 
 
 def _image_id(entry: manifest.Entry) -> int:

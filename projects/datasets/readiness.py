@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from django.db.models import Count, Q
 
-from exeml_site.lib.bulk import CHUNK_SIZE
+from exeml_site.lib.bulk import CHUNK_SIZE, chunks
 from projects.datasets import leakage
 from projects.datasets import split as dataset_split
 from projects.labels.counts import images_per_label
@@ -45,7 +45,7 @@ class LabelSplit(NamedTuple):
 
 
 def readiness(project: Project, counts: list[tuple[Label, int]] | None = None) -> Readiness:
-    """A project is ready with two labels in use and five images of each.
+    """A project is ready with two labels in use and five images of each, without those of the test split.
 
     Labels without images are left out of the training, which a note says. `counts`: the number of images of
     each label, if the caller has it already.
@@ -53,11 +53,22 @@ def readiness(project: Project, counts: list[tuple[Label, int]] | None = None) -
     if counts is None:
         images_of_label = images_per_label(project)
         counts = [(label, images_of_label[label.pk]) for label in project.labels.all()]
+    tests = _test_images_of_labels(project)
+    counts = [(label, images - tests[label.pk]) for label, images in counts]
     is_importing = project.transfers.filter(status__in=Transfer.ACTIVE).exists()
     used = [(label, images) for label, images in counts if images]
     unused = [f"‘{label}’" for label, images in counts if not images]
     notes = [f"On no image and left out: {_listed(unused)}."] if unused else []
     return Readiness([*_missing(used), *([IMPORT_RUNNING] if is_importing else [])], notes, counts)
+
+
+def _test_images_of_labels(project: Project) -> Counter[int]:
+    """label id → its images in the test split."""
+    tests = list(Image.objects.alive().filter(project=project, split=Split.TEST).values_list("pk", flat=True))
+    counted = Counter[int]()
+    for chunk in chunks(tests):
+        counted.update(Annotation.objects.filter(image_id__in=chunk).values_list("label_id", flat=True))
+    return counted
 
 
 def _missing(used: list[tuple[Label, int]]) -> list[str]:
@@ -91,6 +102,7 @@ class SplitPreview:
     groups: int = 0
     torn: int = 0
     ratio_note: str = ""  # how the kept splits miss the wanted ratio
+    test: int = 0  # labeled images of the test split, which is left out
 
 
 def preview(project: Project, ratio: Decimal) -> list[LabelSplit]:
@@ -110,7 +122,8 @@ def _has_duplicates(project: Project) -> bool:
 
 
 def _preview_of_images(project: Project, ratio: Decimal) -> SplitPreview:
-    images = list(_labeled(project))
+    labeled = list(_labeled(project))
+    images = [image for image in labeled if image.split != Split.TEST]
     result = dataset_split.split(images, ratio, str(project.pk))
     tally = Counter((label, result.splits[image.id]) for image in images for label in image.labels)
     names = project.labels.values_list("name", flat=True)
@@ -125,12 +138,16 @@ def _preview_of_images(project: Project, ratio: Decimal) -> SplitPreview:
         result.kept_together,
         len(result.torn),
         leakage.ratio_note(leakage.split_report(images, result, ratio), ratio),
+        len(labeled) - len(images),
     )
 
 
 def _preview_of_counts(project: Project, ratio: Decimal) -> SplitPreview:
-    rows, moved, earlier = [], 0, Counter[str]()
-    for name, train, evaluation, free in _split_counts_of_labels(project):
+    rows, moved, tests, earlier = [], 0, 0, Counter[str]()
+    for name, train, evaluation, free, test in _split_counts_of_labels(project):
+        tests += test
+        if not (train or evaluation or free):
+            continue
         row = LabelSplit(name, *dataset_split.split_counts(train, evaluation, free, ratio))
         moved += max(train - row.train, 0) + max(evaluation - row.eval, 0)
         earlier.update({Split.TRAIN: train, Split.EVAL: evaluation})
@@ -141,21 +158,21 @@ def _preview_of_counts(project: Project, ratio: Decimal) -> SplitPreview:
         "new_train": max(train - earlier[Split.TRAIN], 0),
         "new_eval": max(evaluation - earlier[Split.EVAL], 0),
     }
-    return SplitPreview(rows, train, evaluation, moved, ratio_note=leakage.ratio_note(before | new, ratio))
+    note = leakage.ratio_note(before | new, ratio)
+    return SplitPreview(rows, train, evaluation, moved, ratio_note=note, test=tests)
 
 
-def _split_counts_of_labels(project: Project) -> Iterable[tuple[str, int, int, int]]:
-    """(label, training images, validation images, images without a split) of each label in use: one query."""
+def _split_counts_of_labels(project: Project) -> Iterable[tuple[str, int, int, int, int]]:
+    """(label, training images, validation images, images without a split, test images): one query."""
     alive = Q(annotations__image__deleted_at=None)
 
     def images(split: str) -> Count:
         return Count("annotations", filter=alive & Q(annotations__image__split=split))
 
     counted = project.labels.annotate(
-        train=images(Split.TRAIN), evaluation=images(Split.EVAL), free=images("")
+        train=images(Split.TRAIN), evaluation=images(Split.EVAL), free=images(""), test=images(Split.TEST)
     )
-    rows = counted.order_by("position", "pk").values_list("name", "train", "evaluation", "free")
-    return (row for row in rows if any(row[1:]))
+    return counted.order_by("position", "pk").values_list("name", "train", "evaluation", "free", "test")
 
 
 def _labeled(project: Project) -> Iterator[dataset_split.LabeledImage]:

@@ -17,6 +17,7 @@ from projects.formats.manifest import Entry
 from projects.models import DatasetVersion, Image, Split
 
 BINS = 12
+COMPARED = (Split.TRAIN, Split.EVAL)
 MEASURES = ("size", "brightness", "sharpness")
 MEASURE_TEXT = {
     "size": ("Size", "shorter side, pixels"),
@@ -59,7 +60,7 @@ def statistics_of(version: DatasetVersion) -> dict[str, Any]:
 def compute_statistics(entries: Sequence[Entry]) -> dict[str, Any]:
     splits = {entry.image_id: entry.usage for entry in entries if entry.image_id is not None}
     measured: dict[str, dict[str, list[float]]] = {
-        name: {split: [] for split in Split.values} for name in MEASURES
+        name: {split: [] for split in COMPARED} for name in MEASURES
     }
     existing = 0
     for chunk in chunks(list(splits)):
@@ -70,7 +71,7 @@ def compute_statistics(entries: Sequence[Entry]) -> dict[str, Any]:
             existing += 1
             values = (min(width, height), brightness, sharpness)
             for name, value in zip(MEASURES, values, strict=True):
-                if value is not None and splits[pk] in Split.values:
+                if value is not None and splits[pk] in COMPARED:
                     measured[name][splits[pk]].append(float(value))
     people = Counter(
         _who(entry_label.annotated_by) for entry in entries for entry_label in entry.entry_labels
@@ -115,9 +116,9 @@ def _bin_counts(values: dict[str, list[float]], name: str) -> dict[str, Any]:
 
 def _histogram_of(name: str, measured: dict[str, Any]) -> Histogram:
     title, unit = MEASURE_TEXT[name]
-    shares = {split: _shares(measured[split]) for split in Split.values}
+    shares = {split: _shares(measured[split]) for split in COMPARED}
     top = max([*shares[Split.TRAIN], *shares[Split.EVAL], 1e-9])
-    heights = {split: [round(share / top, 4) for share in shares[split]] for split in Split.values}
+    heights = {split: [round(share / top, 4) for share in shares[split]] for split in COMPARED}
     edges = measured["edges"]
     counts, bar_heights = (
         (measured[Split.TRAIN], measured[Split.EVAL]),

@@ -1,52 +1,48 @@
 """CSV tables of images and labels, as spreadsheets, scripts and other products write them.
 
-The first row may name the columns. Without names, the first column of image file names is the image, a column
-of words such as TRAIN is the split, and all others are labels (as in the tables of Google's AutoML). Several
-labels of an image are in several columns, in several rows, or in one cell separated by `;`, `,` or `|`.
+The columns are found by `columns`. Several labels of an image are in several columns, in several rows, in one
+cell, or in columns of 0 and 1 that are named as the labels. Rows are read one by one.
 """
 
 from __future__ import annotations
 
 import csv
 import io
+import itertools
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
+from projects.formats.columns import YES, Columns, FoundColumns, find_columns, normalized, usage_of
+from projects.formats.csv_text import unescape_formula
+from projects.formats.encodings import find_encoding
+from projects.formats.errors import LabelFileError
 from projects.formats.manifest import Entry, EntryLabel
 
-IMAGE_COLUMNS = {
-    "image",
-    "images",
-    "file",
-    "filename",
-    "file_name",
-    "file name",
-    "path",
-    "filepath",
-    "source",
-    "uri",
-}
-LABEL_COLUMNS = {"label", "labels", "class", "classes", "category", "tag", "tags", "label_name", "class_name"}
-SPLIT_COLUMNS = {"set", "split", "usage", "subset", "ml_use"}
-USAGE_BY_WORD = {
-    "train": "TRAIN",
-    "training": "TRAIN",
-    "eval": "EVAL",
-    "val": "EVAL",
-    "valid": "EVAL",
-    "validation": "EVAL",
-    "validate": "EVAL",
-    "test": "TEST",
-    "unassigned": "",
-}
-IMAGE_FILE = re.compile(r"\.(jpe?g|jfif|png|bmp|webp|gif|tiff?)$", re.IGNORECASE)
-LABEL_SEPARATOR = re.compile(r"[;,|]")
-LABEL_LIST_COLUMNS = {"label", "colour", "key"}
+MAX_LINE_CHARACTERS = 1 << 20
+SAMPLE_ROWS = 2000
+DELIMITERS = ",;\t|"
+LABEL_LIST_HEAD = ("label", "colour", "key")
+# The head of our own tables, in which `;` alone separates labels.
+TABLE_HEAD = ("image", "labels", "set", "width", "height", "labeled_by", "labeled_at")
+_QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
+_NAME_KEYS = (
+    "displayName",
+    "display_name",
+    "tagName",
+    "tag_name",
+    "name",
+    "label",
+    "class",
+    "value",
+    "title",
+)
 
 
-class TableError(ValueError):
-    """The table cannot be parsed; the text is a sentence for the user."""
+class TableError(LabelFileError):
+    """The table cannot be parsed; the text is a sentence for the person."""
 
 
 @dataclass(frozen=True)
@@ -58,110 +54,167 @@ class LabelLook:
     key: str
 
 
-def read(content: bytes, *, is_discovered: bool = False) -> Iterator[Entry]:
-    """Yield the images of a table with their labels, in the order of the rows. Raises TableError.
+@dataclass(frozen=True)
+class Table:
+    """How the rows of a table are read: see LabelFile for the fields."""
 
-    `is_discovered`: the table was found beside the images, not chosen by a person. A table without column
-    names then needs a split column, or at most two columns.
-    """
-    rows = _rows(content)
-    if not rows:
-        raise TableError("The table is empty.")
-    images, labels, splits = _named_columns(rows[0])
-    has_header = bool(images)
-    if not has_header:
-        images, splits = _guess_columns(rows)
-        if is_discovered and not splits and max(map(len, rows)) > 2:
-            raise TableError("Its columns have no names.")
-        labels = [index for index in range(len(rows[0])) if index not in (*images, *splits)]
-    for row in rows[1:] if has_header else rows:
-        source = _cell(row, images[0])
+    columns: Columns
+    head: tuple[str, ...]
+    separator: str = ""
+    is_one_hot: bool = False
+    has_head: bool = True
+
+
+# --- rows ---
+
+
+def find_delimiter(text: str) -> str:
+    """The delimiter of a table by its beginning: the one that cuts its rows into equally many cells."""
+    sample = text[:65536]
+    if match := re.match(r"sep=(.)\r?\n", sample):  # Excel's own mark
+        return match[1]
+    first = re.split(r"[\r\n]", sample, maxsplit=1)[0]
+
+    def fitness(delimiter: str) -> tuple[bool, float, int]:
+        rows = list(itertools.islice(parse_rows(io.StringIO(sample, newline=""), delimiter), 50))
+        widths = [len(row) for row in rows[:-1] or rows] or [0]
+        return widths[0] > 1, widths.count(widths[0]) / len(widths), first.count(delimiter)
+
+    with_cells = [delimiter for delimiter in DELIMITERS if delimiter in first]
+    return max(with_cells, key=fitness, default=",")
+
+
+def find_table(rows: Iterable[list[str]]) -> FoundColumns:
+    """The columns of a table by its first rows."""
+    return find_columns(list(itertools.islice(rows, SAMPLE_ROWS)))
+
+
+def read_rows(file: BinaryIO, encoding: str, delimiter: str) -> Iterator[list[str]]:
+    """Yield the rows that are not blank, one by one. Raises TableError at one that cannot be read."""
+    text = io.TextIOWrapper(file, encoding, errors="replace", newline="")
+    try:
+        yield from parse_rows(text, delimiter)
+    finally:
+        text.detach()
+
+
+def parse_rows(text: io.TextIOBase, delimiter: str) -> Iterator[list[str]]:
+    reader = csv.reader(_lines(text), delimiter=delimiter, skipinitialspace=True)
+    try:
+        for row in reader:
+            is_mark = reader.line_num == 1 and len(row) <= 2 and row and row[0].lower().startswith("sep=")
+            if any(map(str.strip, row)) and not is_mark:
+                yield row
+    except csv.Error as problem:
+        raise TableError(f"Line {reader.line_num} of the table cannot be read: {problem}.") from problem
+
+
+def _lines(text: io.TextIOBase) -> Iterator[str]:
+    for number in itertools.count(1):
+        line = text.readline(MAX_LINE_CHARACTERS)
+        if not line:
+            return
+        if len(line) == MAX_LINE_CHARACTERS:
+            raise TableError(f"Line {number} of the table is longer than a million characters.")
+        yield line.replace("\0", "")
+
+
+# --- entries ---
+
+
+def entries(rows: Iterable[Sequence[str]], table: Table) -> Iterator[Entry]:
+    """Yield the images of the rows below the head with their labels. Rows without an image are skipped."""
+    columns = table.columns
+    split_key = normalized(table.head[columns.split]) if columns.split is not None else ""
+    for row in rows:
+        source = unescape_formula(_cell(row, columns.image))
         if source:
-            names = [name.strip() for index in labels for name in LABEL_SEPARATOR.split(_cell(row, index))]
-            if not has_header:  # cells beyond the first row's length are labels
-                names += [name.strip() for name in row[len(rows[0]) :]]
-            usage = USAGE_BY_WORD.get(_cell(row, splits[0]).lower(), "") if splits else ""
+            usage = "" if columns.split is None else usage_of(_cell(row, columns.split), split_key) or ""
+            names = dict.fromkeys(_one_hot_names(row, table) if table.is_one_hot else _names(row, table))
             yield Entry(source, usage, tuple(EntryLabel(name, annotated_by="") for name in names if name))
 
 
+def _one_hot_names(row: Sequence[str], table: Table) -> list[str]:
+    return [table.head[index].strip() for index in table.columns.labels if _cell(row, index).lower() in YES]
+
+
+def _names(row: Sequence[str], table: Table) -> list[str]:
+    cells = [_cell(row, index) for index in table.columns.labels]
+    if not table.has_head:  # cells beyond the first row's length are labels
+        cells += [cell.strip() for cell in row[len(table.head) :]]
+    return [name for cell in cells if cell for name in split_cell(cell, table.separator)]
+
+
+def split_cell(cell: str, separator: str) -> list[str]:
+    """The labels in a cell: of a JSON or Python list, or between separators."""
+    if cell[0] in "[{" and cell[-1] in "]}" and (names := _listed_names(cell)) is not None:
+        return names
+    parts = cell.split(separator) if separator else [cell]
+    return [unescape_formula(part.strip()) for part in parts]
+
+
+def _listed_names(cell: str) -> list[str] | None:
+    try:
+        return label_names(json.loads(cell))
+    except (ValueError, RecursionError):
+        quoted = _QUOTED.findall(cell) if cell[0] == "[" else []
+        return [single or double for single, double in quoted] or None
+
+
+def label_names(value: object) -> list[str]:
+    """The label names in a JSON value: a text, a number, an object with a name, or a list of these."""
+    if isinstance(value, bool) or value is None:
+        return []
+    if isinstance(value, str | int | float):
+        return [str(value).strip()]
+    if isinstance(value, dict):
+        if isinstance(value.get("choices"), list):  # Label Studio
+            return label_names(value["choices"])
+        return next((label_names(value[key]) for key in _NAME_KEYS if value.get(key)), [])
+    items = value if isinstance(value, list) else []
+    return [name for item in items if not isinstance(item, list) for name in label_names(item)]
+
+
+def _cell(row: Sequence[str], index: int) -> str:
+    return row[index].strip() if index < len(row) else ""
+
+
+def is_own_table(head: Sequence[str]) -> bool:
+    return tuple(cell.strip().lower() for cell in head) == TABLE_HEAD
+
+
+# --- the list of labels ---
+
+
 def is_label_list(content: bytes) -> bool:
-    rows = _rows(content[:2048])
-    return bool(rows) and {cell.strip().lower() for cell in rows[0]} >= LABEL_LIST_COLUMNS
+    rows = _first_rows(content[:2048])
+    return bool(rows) and {cell.strip().lower() for cell in rows[0]} >= set(LABEL_LIST_HEAD)
 
 
 def read_label_list(content: bytes) -> list[LabelLook]:
     """The labels of an exported label list, in order, with colour (0–9) and key."""
-    rows = _rows(content)
+    rows = _first_rows(content)
     head = [cell.strip().lower() for cell in rows[0]]
-    name, colour, key = (head.index(word) for word in ("label", "colour", "key"))
+    name, colour, key = (head.index(word) for word in LABEL_LIST_HEAD)
     return [
-        LabelLook(_cell(row, name), _parse_colour(_cell(row, colour)), _cell(row, key).lower())
+        LabelLook(
+            unescape_formula(_cell(row, name)),
+            _parse_colour(_cell(row, colour)),
+            unescape_formula(_cell(row, key)).lower(),
+        )
         for row in rows[1:]
         if _cell(row, name)
     ]
 
 
-def write_csv(rows: Sequence[Sequence[object]]) -> bytes:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    return out.getvalue().encode()
+def _first_rows(content: bytes) -> list[list[str]]:
+    encoding = find_encoding(content).name
+    text = content.decode(encoding, "replace")
+    try:
+        return list(parse_rows(io.StringIO(text, newline=""), find_delimiter(text)))
+    except TableError:
+        return []
 
 
 def _parse_colour(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and int(text) < 10 else None
-
-
-def _rows(content: bytes) -> list[list[str]]:
-    text = _text(content)
-    first = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    try:
-        return [row for row in csv.reader(io.StringIO(text), delimiter=delimiter) if any(map(str.strip, row))]
-    except csv.Error as problem:
-        raise TableError(f"The table cannot be read: {problem}.") from problem
-
-
-def _text(content: bytes) -> str:
-    """Decode UTF-16 with a byte order mark, UTF-8, or else Windows-1252 of older spreadsheets."""
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return content.decode("utf-16", "replace").replace("\0", "")
-    try:
-        return content.decode("utf-8-sig").replace("\0", "")
-    except UnicodeDecodeError:
-        return content.decode("cp1252", "replace").replace("\0", "")
-
-
-def _named_columns(head: Sequence[str]) -> tuple[list[int], list[int], list[int]]:
-    """Indices of the image, label and split columns that the first row names; empty where it names none."""
-    names = [cell.strip().lower() for cell in head]
-    images, labels, splits = (
-        [index for index, name in enumerate(names) if name in column_names]
-        for column_names in (IMAGE_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS)
-    )
-    has_purpose = labels or splits
-    if bool(images) != bool(has_purpose) and not any(IMAGE_FILE.search(cell) for cell in head):
-        raise TableError(
-            "The first row must name a column “image” and a column “labels”, or be the first image itself."
-        )
-    return (images[:1], labels, splits[:1]) if images and has_purpose else ([], [], [])
-
-
-def _guess_columns(rows: Sequence[Sequence[str]]) -> tuple[list[int], list[int]]:
-    """Indices of the image and split columns, by the cells of a table without column names."""
-    first = rows[0]
-    images = [index for index, cell in enumerate(first) if IMAGE_FILE.search(cell.strip())]
-    if not images:
-        raise TableError(
-            "No column holds image files. Name the columns in the first row: “image” and “labels”."
-        )
-    splits = [
-        index
-        for index, cell in enumerate(first)
-        if cell.strip().lower() in USAGE_BY_WORD and index != images[0]
-    ]
-    is_split = bool(splits) and all(_cell(row, splits[0]).lower() in USAGE_BY_WORD for row in rows)
-    return images[:1], splits[:1] if is_split else []
-
-
-def _cell(row: Sequence[str], index: int) -> str:
-    return row[index].strip() if index < len(row) else ""

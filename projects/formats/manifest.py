@@ -11,7 +11,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from projects.formats.columns import usage_of
+from projects.formats.errors import LabelFileError
+
 TASK = "image_classification"
+FORMAT = "ModelArts manifest"
+SAMPLE_KEYS = {
+    *("source", "usage", "id", "annotation", "hard", "hard-coefficient", "property", "source-type"),
+    *("sample-type", "inference-loc", "result", "error-message"),
+}
 USAGES = ("TRAIN", "EVAL", "TEST", "INFERENCE")
 # Keys of this product in the sample's `property`.
 IMAGE_ID = "exeml:image-id"
@@ -20,7 +28,7 @@ FILE_NAME = "exeml:file-name"
 HARD_REASONS = "@modelarts:hard_reasons"
 
 
-class ManifestError(ValueError):
+class ManifestError(LabelFileError):
     """A line is not a valid sample; the message is a sentence for the user and names the line."""
 
 
@@ -48,6 +56,7 @@ class Entry:
     is_hard: bool | None = None
     hard_coefficient: float | None = None
     properties: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # what reading left out, as sentences for the report
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -70,9 +79,48 @@ def write(entries: Iterable[Entry]) -> Iterator[bytes]:
 def read(lines: Iterable[str | bytes]) -> Iterator[Entry]:
     """Yield the samples in order, skipping blank lines. Raises ManifestError at a bad line."""
     for number, line in enumerate(lines, start=1):
-        text = _text(line, number)
+        place = f"Line {number}"
+        text = _text(line, place)
         if text:
-            yield _entry(text, number)
+            yield read_sample(_parse_json(text, place), place)
+
+
+def read_sample(sample: Any, place: str) -> Entry:
+    """The entry of one sample. `place` names it in the error, such as “Line 3”. Raises ManifestError."""
+    if not isinstance(sample, dict):
+        raise ManifestError(f"{place} must be one JSON object in braces.")
+    sample = _with_hyphens(sample)
+    source = sample.get("source")
+    if not isinstance(source, str) or not source.strip():
+        raise ManifestError(f"{place} has no “source”: every line must name its image.")
+    annotations = _annotations(sample.get("annotation"), place)
+    return Entry(
+        source=source.strip(),
+        usage=_usage(sample.get("usage"), place),
+        entry_labels=tuple(_entry_label(annotation, place) for annotation in annotations),
+        id=str(sample.get("id") or ""),
+        is_hard=_parse_bool(sample.get("hard")),
+        hard_coefficient=parse_fraction(sample.get("hard-coefficient")),
+        properties=_properties(sample.get("property")),
+        notes=tuple(_confidence_notes(annotations)),
+    )
+
+
+def is_sample(sample: Any) -> bool:
+    """Whether an object is a sample of a manifest: it has annotations, or an image and no foreign key."""
+    keys = {key.replace("_", "-") for key in sample} if isinstance(sample, dict) else set()
+    return "annotation" in keys or ("source" in keys and keys <= SAMPLE_KEYS)
+
+
+def has_task(sample: Any) -> bool | None:
+    """Whether a sample has labels of the image; None if it has no annotation at all, False for boxes."""
+    annotations = sample.get("annotation") if isinstance(sample, dict) else None
+    if not annotations:
+        return None
+    try:
+        return bool(_annotations(annotations, ""))
+    except ManifestError:
+        return True  # reading it says what is wrong
 
 
 def _sample(entry: Entry) -> dict[str, Any]:
@@ -82,7 +130,7 @@ def _sample(entry: Entry) -> dict[str, Any]:
             "usage": entry.usage,
             "id": entry.id,
             "hard": _hard_text(entry.is_hard),
-            "hard-coefficient": entry.hard_coefficient,
+            "hard-coefficient": parse_fraction(entry.hard_coefficient),
             "property": entry.properties,
             "annotation": [_annotation(entry_label) for entry_label in entry.entry_labels],
         }
@@ -96,9 +144,9 @@ def _annotation(entry_label: EntryLabel) -> dict[str, Any]:
             "name": entry_label.name,
             "property": entry_label.properties,
             "annotated-by": entry_label.annotated_by,
-            "confidence": entry_label.confidence,
+            "confidence": parse_fraction(entry_label.confidence),
             "hard": _hard_text(entry_label.is_hard),
-            "hard-coefficient": entry_label.hard_coefficient,
+            "hard-coefficient": parse_fraction(entry_label.hard_coefficient),
             "creation-time": entry_label.creation_time,
         }
     )
@@ -112,39 +160,20 @@ def _hard_text(is_hard: bool | None) -> str | None:
     return None if is_hard is None else str(is_hard).lower()
 
 
-def _text(line: str | bytes, number: int) -> str:
+def _text(line: str | bytes, place: str) -> str:
     if isinstance(line, str):
         return line.strip().lstrip("\ufeff")
     try:
         return line.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
-        raise ManifestError(f"Line {number} is not text in UTF-8.") from error
+        raise ManifestError(f"{place} is not text in UTF-8.") from error
 
 
-def _entry(text: str, number: int) -> Entry:
-    sample = _object(text, number)
-    source = sample.get("source")
-    if not isinstance(source, str) or not source.strip():
-        raise ManifestError(f"Line {number} has no “source”: every line must name its image.")
-    return Entry(
-        source=source.strip(),
-        usage=_usage(sample.get("usage"), number),
-        entry_labels=tuple(_entry_labels(sample.get("annotation"), number)),
-        id=str(sample.get("id") or ""),
-        is_hard=_parse_bool(sample.get("hard")),
-        hard_coefficient=_parse_fraction(sample.get("hard-coefficient")),
-        properties=_properties(sample.get("property")),
-    )
-
-
-def _object(text: str, number: int) -> dict[str, Any]:
+def _parse_json(text: str, place: str) -> Any:
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"Line {number} is not valid JSON.") from error
-    if not isinstance(value, dict):
-        raise ManifestError(f"Line {number} must be one JSON object in braces.")
-    return _with_hyphens(value)
+        raise ManifestError(f"{place} is not valid JSON.") from error
 
 
 def _with_hyphens(value: dict[str, Any]) -> dict[str, Any]:
@@ -154,37 +183,51 @@ def _with_hyphens(value: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _usage(value: Any, number: int) -> str:
-    usage = str(value or "").strip().upper()
-    if usage and usage not in USAGES:
-        raise ManifestError(f"Line {number} has the usage “{value}”: use TRAIN, EVAL, TEST or INFERENCE.")
-    return usage
+def _usage(value: Any, place: str) -> str:
+    usage = str(value or "").strip()
+    word = usage.upper() if usage.upper() in USAGES else usage_of(usage)
+    if word is None:
+        raise ManifestError(f"{place} has the usage “{value}”: use TRAIN, EVAL, TEST or INFERENCE.")
+    return word
 
 
-def _entry_labels(value: Any, number: int) -> Iterator[EntryLabel]:
-    if value is None:
-        return
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise ManifestError(f"Line {number} has an “annotation” that is not a list of objects.")
-    for annotation in map(_with_hyphens, value):
-        task = str(annotation.get("type") or "")
-        if task == TASK or task.endswith(f"/{TASK}"):
-            yield _entry_label(annotation, number)
+def _annotations(value: Any, place: str) -> list[dict[str, Any]]:
+    """The annotations of the image as a whole. One object stands for a list of one."""
+    values = [value] if value and isinstance(value, dict) else [] if value is None else value
+    if not isinstance(values, list) or not all(isinstance(item, dict) for item in values):
+        raise ManifestError(f"{place} has an “annotation” that is not a list of objects.")
+    tasks = [(str(item.get("type") or ""), item) for item in map(_with_hyphens, values)]
+    return [item for task, item in tasks if task == TASK or task.endswith(f"/{TASK}")]
 
 
-def _entry_label(annotation: dict[str, Any], number: int) -> EntryLabel:
+def _entry_label(annotation: dict[str, Any], place: str) -> EntryLabel:
     name = annotation.get("name")
+    if isinstance(name, int | float) and not isinstance(name, bool):
+        name = str(name)
     if not isinstance(name, str) or not name.strip():
-        raise ManifestError(f"Line {number} has a label without a “name”.")
+        raise ManifestError(f"{place} has a label without a “name”.")
     return EntryLabel(
         name=name.strip(),
         annotated_by=str(annotation.get("annotated-by") or "human"),
         creation_time=str(annotation.get("creation-time") or ""),
-        confidence=_parse_fraction(annotation.get("confidence")),
+        confidence=parse_fraction(annotation.get("confidence")),
         is_hard=_parse_bool(annotation.get("hard")),
-        hard_coefficient=_parse_fraction(annotation.get("hard-coefficient")),
+        hard_coefficient=parse_fraction(annotation.get("hard-coefficient")),
         properties=_properties(annotation.get("property")),
     )
+
+
+def _confidence_notes(annotations: Iterable[dict[str, Any]]) -> Iterator[str]:
+    for annotation in annotations:
+        if note := confidence_note(annotation.get("name"), annotation.get("confidence")):
+            yield note
+
+
+def confidence_note(name: Any, value: Any) -> str:
+    """A sentence if a confidence is left out since it is no number from 0 to 1; else empty."""
+    if value in (None, "") or parse_fraction(value) is not None:
+        return ""
+    return f"The confidence {value} of “{name}” is not between 0 and 1: the label was read without it."
 
 
 def _parse_bool(value: Any) -> bool | None:
@@ -192,7 +235,7 @@ def _parse_bool(value: Any) -> bool | None:
     return {"true": True, "1": True, "false": False, "0": False}.get(str(value).strip().lower())
 
 
-def _parse_fraction(value: Any) -> float | None:
+def parse_fraction(value: Any) -> float | None:
     """Parse a number from 0 to 1; None for anything else."""
     try:
         share = float(value)

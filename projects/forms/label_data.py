@@ -16,11 +16,12 @@ from projects.images.query import SIZE_TEXT, Query
 from projects.label_data.filter_chips import SPLIT_CHOICES
 from projects.label_data.rows import LabelRow
 from projects.labels.annotations import normalized_name
-from projects.models import Label, OpinionState, Project
-from projects.models.label import LABEL_NAME
+from projects.models import Label, OpinionState, Project, Split
+from projects.models.label import LABEL_NAME, MAX_LABELS, TOO_MANY_LABELS
 from projects.quality.issues import ISSUES
 
 MAX_IMAGES = 5_000
+MAX_FOLDERS = 20_000  # of one upload
 CONFIDENCE_PERCENTS = (50, 70, 80, 90, 95, 99)  # percent
 
 
@@ -115,8 +116,37 @@ class ImageLabelsField(forms.CharField):
         return labels
 
 
+class ImageSplitsField(forms.CharField):
+    """Splits of images, `{"id": "TRAIN"}` as JSON → split of each image; other words are left out."""
+
+    def to_python(self, value: Any) -> dict[int, str]:  # type: ignore[override]
+        try:
+            splits = {int(pk): str(split) for pk, split in dict(json.loads(value or "{}")).items()}
+        except (ValueError, TypeError, RecursionError) as problem:
+            raise ValidationError("The splits of the images cannot be read.", "invalid") from problem
+        return {pk: split for pk, split in splits.items() if split in Split.values and 0 < pk < 2**63}
+
+
+class FoldersField(forms.CharField):
+    """Paths of folders as a list in JSON."""
+
+    def to_python(self, value: Any) -> list[str]:  # type: ignore[override]
+        try:
+            folders = [str(folder)[:4096] for folder in list(json.loads(value or "[]"))]
+        except (ValueError, TypeError, RecursionError) as problem:
+            raise ValidationError("The list of folders cannot be read.", "invalid") from problem
+        if len(folders) > MAX_FOLDERS:
+            raise ValidationError(f"These are {len(folders):,} folders; make a zip archive and import that.")
+        return folders
+
+
+class UploadFoldersForm(forms.Form):
+    folders = FoldersField(error_messages={"required": "Name the folders."})
+
+
 class UploadLabelsForm(forms.Form):
     marks = ImageLabelsField(error_messages={"required": "Choose which images get which labels."})
+    splits = ImageSplitsField(required=False)
 
 
 class LabelForm(forms.Form):
@@ -142,7 +172,10 @@ class LabelForm(forms.Form):
     def clean_name(self) -> str:
         name = normalized_name(self.cleaned_data["name"])
         LABEL_NAME(name)
-        for other in Label.objects.filter(project=self.project):
+        others = list(Label.objects.filter(project=self.project))
+        if self.label is None and len(others) >= MAX_LABELS:
+            raise ValidationError(TOO_MANY_LABELS.format(limit=MAX_LABELS, there=len(others), new=1))
+        for other in others:
             if other != self.label and other.name.lower() == name.lower():
                 raise ValidationError(f"This project already has a label “{other.name}”.")
         return name

@@ -40,7 +40,10 @@ class FileListField(forms.CharField):
 
 
 class ImportForm(forms.Form):
-    """The options of an import. Files come with the form, or in parts after it (`file_list`)."""
+    """The options of an import. Files come with the form, or in parts after it (`file_list`).
+
+    `asks`: the sender is a page, so a person can look at what is in doubt before it is imported.
+    """
 
     file_list = FileListField(required=False, widget=forms.HiddenInput)
     labels_from = forms.ChoiceField(
@@ -55,6 +58,8 @@ class ImportForm(forms.Form):
         initial="keep",
         required=False,
     )
+    is_shown = forms.BooleanField(label="Show what was found before importing", required=False)
+    asks = forms.BooleanField(required=False, widget=forms.HiddenInput, initial=True)
     addresses = forms.CharField(
         label="Addresses that begin with",
         max_length=1024,
@@ -76,13 +81,15 @@ class ImportForm(forms.Form):
         return cleaned
 
     @property
-    def options(self) -> dict[str, str]:
+    def options(self) -> dict[str, Any]:
         """The options of the new import."""
         return {
             "prefix": self.cleaned_data["addresses"],
             "folder": self.cleaned_data["folder"],
             "labels_from": self.cleaned_data["labels_from"] or LabelsFrom.AUTOMATIC.value,
             "existing": self.cleaned_data["existing"] or "keep",
+            "is_shown": self.cleaned_data["is_shown"],
+            "is_reviewed": not (self.cleaned_data["asks"] or self.cleaned_data["is_shown"]),
         }
 
 

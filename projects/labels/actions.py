@@ -1,5 +1,7 @@
 """Actions on labels and images. Each is one transaction that writes one LabelEvent, so each can be undone.
 
+An action on many images is several of them, which are undone together (`labels.parts`).
+
 Actions of one project run one after the other (`lock_project`), and labels are added and removed one by one,
 never overwritten as a set. So two people at once lose nothing, and the event holds what was replaced.
 """
@@ -7,12 +9,13 @@ never overwritten as a set. So two people at once lose nothing, and the event ho
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from projects.labels import merge
+from projects.labels import merge, parts
 from projects.labels.annotations import (
     LabelChange,
     change_entry,
@@ -64,7 +67,6 @@ def ensure_labels(project: Project, names: Iterable[str]) -> list[Label]:
     return find_or_create_labels(project, names)
 
 
-@transaction.atomic
 def apply(
     project: Project,
     image_ids: Iterable[int],
@@ -77,12 +79,29 @@ def apply(
     """Add the labels `add`, created where missing, to the images and remove the labels `remove`.
 
     In a project with one label per image the added label replaces the present one. Images in the bin or of
-    other projects are skipped. Returns None where nothing changes. Raises ValidationError for an invalid
-    label name, or for several labels in a project with one label per image.
+    other projects are skipped. Returns None where nothing changes, else the last event. Raises
+    ValidationError for an invalid label name, or for several labels in a project with one label per image.
     """
+    names = _names(add), _names(remove)
+    events = [
+        _apply(project, ids, *names, by, source, details) for ids, details in parts.split_ids(image_ids)
+    ]
+    return next((event for event in reversed(events) if event is not None), None)
+
+
+@transaction.atomic
+def _apply(
+    project: Project,
+    image_ids: list[int],
+    add: list[str],
+    remove: list[str],
+    by: User | None,
+    source: AnnotationSource,
+    details: dict[str, Any],
+) -> LabelEvent | None:
     lock_project(project)
     labels = labels_by_id(project)
-    added, removed = _added_and_removed(project, labels, _names(add), _names(remove))
+    added, removed = _added_and_removed(project, labels, add, remove)
     label_changes = [
         LabelChange(image, target)
         for image in load_image_labels(project, image_ids)
@@ -91,7 +110,7 @@ def apply(
     if not label_changes:
         return None
     write_annotations(label_changes, by, source)
-    return record_label_changes(project, Kind.LABEL, by, label_changes, labels)
+    return record_label_changes(project, Kind.LABEL, by, label_changes, labels, details)
 
 
 def _names(labels: Iterable[Label | str]) -> list[str]:
@@ -207,9 +226,20 @@ def restore_images(project: Project, image_ids: Iterable[int], by: User | None) 
     return _bin(project, image_ids, by, is_deleted=False)
 
 
-@transaction.atomic
 def _bin(
     project: Project, image_ids: Iterable[int], by: User | None, *, is_deleted: bool
+) -> LabelEvent | None:
+    """The last event of the action."""
+    events = [
+        _bin_part(project, ids, by, details, is_deleted=is_deleted)
+        for ids, details in parts.split_ids(image_ids)
+    ]
+    return next((event for event in reversed(events) if event is not None), None)
+
+
+@transaction.atomic
+def _bin_part(
+    project: Project, image_ids: list[int], by: User | None, details: dict[str, Any], *, is_deleted: bool
 ) -> LabelEvent | None:
     lock_project(project)
     labels = labels_by_id(project)
@@ -224,4 +254,4 @@ def _bin(
     ]
     set_binned(moved, by, is_deleted)
     kind = Kind.DELETE_IMAGES if is_deleted else Kind.RESTORE_IMAGES
-    return record_event(project, kind, by, changes)
+    return record_event(project, kind, by, changes, details)

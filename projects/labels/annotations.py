@@ -6,6 +6,7 @@ agree.
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from exeml_site.lib import jobs
@@ -30,7 +31,7 @@ from projects.models import (
     Project,
 )
 from projects.models.image import ImageQuerySet
-from projects.models.label import HOT_KEYS, LABEL_COLOURS, LABEL_NAME
+from projects.models.label import HOT_KEYS, LABEL_COLOURS, LABEL_NAME, MAX_LABELS, TOO_MANY_LABELS
 
 
 @dataclass(frozen=True)
@@ -148,13 +149,13 @@ def record_label_changes(
     by: User | None,
     label_changes: Sequence[LabelChange],
     labels: dict[int, Label],
+    details: Mapping[str, Any] | None = None,
 ) -> LabelEvent:
-    """Write the event of an action that labels images outside the bin."""
+    """Write the event of an action that labels images outside the bin. `details` is added to the event."""
     changes = [change_entry(change.current, change.target, labels) for change in label_changes]
     has_opinion = any(change.current.has_opinion for change in label_changes)
-    return record_event(
-        project, kind, by, changes, _event_details(label_changes, labels), has_opinion=has_opinion
-    )
+    all_details = {**_event_details(label_changes, labels), **(details or {})}
+    return record_event(project, kind, by, changes, all_details, has_opinion=has_opinion)
 
 
 def label_ids_by_name(label_changes: Sequence[LabelChange], labels: Mapping[int, Label]) -> dict[str, int]:
@@ -234,35 +235,41 @@ def find_or_create_labels(
     """The labels with these names (any case), in this order. Missing ones are created.
 
     `existing`: result of `labels_by_id` if the caller has it; created labels are added to it. Raises
-    ValidationError for an invalid label name.
+    ValidationError for an invalid label name, or for more than MAX_LABELS labels.
     """
     existing = labels_by_id(project) if existing is None else existing
     by_name = {label.name.lower(): label for label in existing.values()}
-    result: dict[str, Label] = {}
+    wanted: dict[str, str] = {}
     for name in map(normalized_name, names):
-        key = name.lower()
-        if key not in by_name:
-            LABEL_NAME(name)
-            label = by_name[key] = _make_label(project, name, by_name.values())
-            existing[label.pk] = label
-        result.setdefault(key, by_name[key])
-    return list(result.values())
+        wanted.setdefault(name.lower(), name)
+    missing = [name for key, name in wanted.items() if key not in by_name]
+    for label in _make_labels(project, missing, existing):
+        by_name[label.name.lower()] = existing[label.pk] = label
+    return [by_name[key] for key in wanted]
 
 
-def _make_label(project: Project, name: str, others: Iterable[Label]) -> Label:
-    """Create a label at the first free position, which sets its colour, with the first free hot key."""
-    position = free_position(others)
-    try:
-        with transaction.atomic():
-            return Label.objects.create(
-                project=project,
-                name=name,
-                position=position,
-                colour=position % LABEL_COLOURS,
-                hot_key=free_hot_key(others),
-            )
-    except IntegrityError:  # another transaction created it at this moment
-        return Label.objects.get(project=project, name__iexact=name)
+def _make_labels(project: Project, names: Sequence[str], others: Mapping[int, Label]) -> list[Label]:
+    """Create labels at the first free positions, which set their colours, with the first free hot keys."""
+    for name in names:
+        LABEL_NAME(name)
+    if names and len(others) + len(names) > MAX_LABELS:
+        raise ValidationError(TOO_MANY_LABELS.format(limit=MAX_LABELS, there=len(others), new=len(names)))
+    positions, keys = (
+        {label.position for label in others.values()},
+        {label.hot_key for label in others.values()},
+    )
+    free_positions = (position for position in itertools.count() if position not in positions)
+    free_keys = (key for key in HOT_KEYS if key not in keys)
+    return Label.objects.bulk_create(
+        Label(
+            project=project,
+            name=name,
+            position=position,
+            colour=position % LABEL_COLOURS,
+            hot_key=next(free_keys, ""),
+        )
+        for name, position in zip(names, free_positions, strict=False)
+    )
 
 
 def free_position(others: Iterable[Label], preferred: int | None = None) -> int:
@@ -290,4 +297,4 @@ def set_look(project: Project, looks: Mapping[str, Sequence[Any]]) -> None:
     Label.objects.filter(pk__in=[label.pk for label in labels]).update(hot_key="")
     for label in labels:
         label.colour, label.hot_key = looks[str(label.pk)]
-        label.save(update_fields=["colour", "hot_key"])
+    Label.objects.bulk_update(labels, ["colour", "hot_key"])

@@ -1,10 +1,10 @@
-"""Imported labels, with their author and time where the imported file names them."""
+"""Imported labels, with the time where the imported file names it, and imported splits."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
+from exeml_site.lib.bulk import chunks
 from projects.formats.manifest import EntryLabel
 from projects.labels.annotations import (
     LabelChange,
@@ -27,9 +28,11 @@ from projects.labels.annotations import (
     set_look,
     write_annotations,
 )
-from projects.models import AnnotationSource, Label, LabelEvent, Project
-from projects.models.label import HOT_KEYS, LABEL_NAME
+from projects.models import AnnotationSource, Image, Label, LabelEvent, Project, Split
+from projects.models.label import HOT_KEYS, LABEL_NAME, MAX_LABELS, TOO_MANY_LABELS
 
+LOOKS_AT_ONCE = 40
+MAX_AUTHOR, MAX_AUTHORS = 100, 50  # characters of a name, names that an event keeps
 ONE_LABEL_PER_IMAGE = "It has {number} labels, and this project allows one label per image."
 
 
@@ -37,12 +40,14 @@ ONE_LABEL_PER_IMAGE = "It has {number} labels, and this project allows one label
 class LabelImportResult:
     """Result of an import of labels. `event` is None where nothing changed.
 
-    `kept` are the ids of images that had other labels and kept them.
+    `kept` are the ids of images that had other labels and kept them. `merged`: spelling in the import → name
+    of the label that it became, where they differ in upper and lower case.
     """
 
     event: LabelEvent | None
     labeled: int
     kept: list[int]
+    merged: dict[str, str] = field(default_factory=dict)
 
 
 def labels_problem(project: Project, entry_labels: Sequence[EntryLabel]) -> str:
@@ -57,6 +62,14 @@ def labels_problem(project: Project, entry_labels: Sequence[EntryLabel]) -> str:
     return ""
 
 
+def check_label_count(project: Project, names: Iterable[str]) -> None:
+    """Raise ValidationError if the project cannot have these labels beside its own."""
+    own = {name.lower() for name in Label.objects.filter(project=project).values_list("name", flat=True)}
+    new = {normalized_name(name).lower() for name in names} - own
+    if new and len(own) + len(new) > MAX_LABELS:
+        raise ValidationError(TOO_MANY_LABELS.format(limit=MAX_LABELS, there=len(own), new=len(new)))
+
+
 @transaction.atomic
 def import_labels(
     project: Project,
@@ -65,16 +78,25 @@ def import_labels(
     *,
     replaces: bool = False,
     details: Mapping[str, Any] | None = None,
+    is_own: bool = False,
 ) -> LabelImportResult:
     """Label images by id. Images that have labels keep them, unless the import `replaces` them.
 
     `new_labels`: image id → labels, which must have passed `labels_problem`. `details` is added to the event.
+    `is_own`: this installation wrote who gave the labels. Otherwise `by` gives them, and whom the file names
+    stands in the details of the event. Raises ValidationError for too many labels.
     """
     lock_project(project)
     names = dict.fromkeys(entry.name for entries in new_labels.values() for entry in entries)
-    by_name = {label.name.lower(): label for label in find_or_create_labels(project, names)}
     labels = labels_by_id(project)
-    people = {user.username: user for user in User.objects.filter(memberships__team=project.team_id)}
+    by_name = {label.name.lower(): label for label in find_or_create_labels(project, names, labels)}
+    merged = {
+        name: label.name
+        for name in names
+        if (label := by_name[normalized_name(name).lower()]).name != normalized_name(name)
+    }
+    members = User.objects.filter(memberships__team=project.team_id) if is_own else User.objects.none()
+    people = {user.username: user for user in members}
     label_changes, kept, given = [], list[int](), dict[tuple[int, int], dict[str, Any]]()
     for image in load_image_labels(project, [pk for pk, entries in new_labels.items() if entries]):
         new = {by_name[normalized_name(entry.name).lower()].pk: entry for entry in new_labels[image.image_id]}
@@ -82,28 +104,45 @@ def import_labels(
             kept += [image.image_id] if image.labels != set(new) else []
         elif image.labels != set(new):
             label_changes.append(LabelChange(image, frozenset(new)))
-            given |= {(image.image_id, pk): _fields(entry, people, by) for pk, entry in new.items()}
+            given |= {(image.image_id, pk): _fields(entry, people, is_own) for pk, entry in new.items()}
     if not label_changes:
-        return LabelImportResult(None, 0, kept)
+        return LabelImportResult(None, 0, kept, merged)
     write_annotations(label_changes, by, AnnotationSource.IMPORT, given)
     changes = [change_entry(change.current, change.target, labels) for change in label_changes]
     event_details = {"labels": label_ids_by_name(label_changes, labels), **(details or {})}
+    authors = _named_authors(new_labels[change.current.image_id] for change in label_changes)
+    if authors and not is_own:
+        event_details["annotated_by"] = authors
     event = record_event(project, LabelEvent.Kind.IMPORT, by, changes, event_details)
-    return LabelImportResult(event, len(label_changes), kept)
+    return LabelImportResult(event, len(label_changes), kept, merged)
 
 
-def _fields(entry_label: EntryLabel, people: Mapping[str, User], by: User | None) -> dict[str, Any]:
-    """Annotation fields of an imported label: author (a member of the team), source, time, confidence."""
+def import_splits(project: Project, splits: Mapping[int, str]) -> None:
+    """Set the split of images by id, where they have none."""
+    for split in Split.values:
+        ids = [pk for pk, wanted in splits.items() if wanted == split]
+        for chunk in chunks(ids):
+            Image.objects.filter(project=project, pk__in=chunk, split="").update(split=split)
+
+
+def _named_authors(labels_of_images: Iterable[Sequence[EntryLabel]]) -> dict[str, int]:
+    """Who gave the labels, as the imported file says: text → number of labels. The file proves nothing."""
+    texts = (label.annotated_by[:MAX_AUTHOR] for labels in labels_of_images for label in labels)
+    return dict(Counter(text for text in texts if "/" in text).most_common(MAX_AUTHORS))
+
+
+def _fields(entry_label: EntryLabel, people: Mapping[str, User], is_own: bool) -> dict[str, Any]:
+    """Annotation fields of an imported label: time, confidence; of our own files author and source, too."""
     fields: dict[str, Any] = {}
     source, _, name = entry_label.annotated_by.partition("/")
     person = people.get(name.partition("/")[0])
     if person is not None and source in AnnotationSource.values:
         fields |= {"by_id": person.pk, "source": source}
-    elif source == AnnotationSource.SAMPLE:
+    elif is_own and source == AnnotationSource.SAMPLE:
         fields["source"] = source
     if time := _time(entry_label.creation_time):
         fields["at"] = time
-    if entry_label.confidence is not None:
+    if entry_label.confidence is not None and 0 <= entry_label.confidence <= 1:
         fields["confidence"] = entry_label.confidence
     return fields
 
@@ -117,18 +156,26 @@ def _time(text: str) -> datetime | None:
     return min(time, timezone.now())
 
 
-@transaction.atomic
 def import_label_looks(project: Project, looks: Sequence[tuple[str, int | None, str]]) -> None:
+    """Create the missing labels of `looks` in short transactions; see `_import_looks`."""
+    for start in range(0, len(looks), LOOKS_AT_ONCE):
+        _import_looks(project, looks[start : start + LOOKS_AT_ONCE])
+
+
+@transaction.atomic
+def _import_looks(project: Project, looks: Sequence[tuple[str, int | None, str]]) -> None:
     """Create the missing labels of `looks`, (name, colour, key) each, in this order; a taken key is left out.
 
     Existing labels stay as they are. Invalid names are skipped.
     """
     lock_project(project)
-    before = {label.name.lower() for label in Label.objects.filter(project=project)}
-    taken = set(Label.objects.filter(project=project).exclude(hot_key="").values_list("hot_key", flat=True))
+    labels = labels_by_id(project)
+    before = {label.name.lower() for label in labels.values()}
+    taken = {label.hot_key for label in labels.values() if label.hot_key}
     possible = [look for look in looks if not labels_problem(project, [EntryLabel(look[0])])]
     made = {
-        label.name.lower(): label for label in find_or_create_labels(project, [look[0] for look in possible])
+        label.name.lower(): label
+        for label in find_or_create_labels(project, [look[0] for look in possible], labels)
     }
     new_looks: dict[str, list[Any]] = defaultdict(list)
     for name, colour, key in possible:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from django.utils.text import Truncator
 
 from exeml_site.lib.text import counted, listed
+from projects.labels.parts import count_images
 from projects.models import LabelEvent
 
 Kind = LabelEvent.Kind
@@ -16,7 +17,7 @@ MAX_LABELS_NAMED = 3
 
 def describe_event(event: LabelEvent) -> str:
     """The event as a sentence: “12 images labeled “roses””."""
-    details, images = event.details, counted(len(event.changes))
+    details, images = event.details, counted(count_images(event))
     sentences: dict[str, Callable[[], str]] = {
         Kind.LABEL: lambda: describe_labeling(event),
         Kind.IMPORT: lambda: _describe_import(event),
@@ -35,7 +36,7 @@ def describe_event(event: LabelEvent) -> str:
 
 def describe_labeling(event: LabelEvent) -> str:
     """“12 images labeled “roses””, or which labels were removed."""
-    images = counted(len(event.changes))
+    images = counted(count_images(event))
     added = {name for change in event.changes for name in set(change["to"]) - set(change["from"])}
     removed = {name for change in event.changes for name in set(change["from"]) - set(change["to"])}
     if added:
@@ -54,7 +55,9 @@ def _describe_import(event: LabelEvent) -> str:
     images, version = counted(len(event.changes)), event.details.get("dataset_version")
     if version:
         return f"{images} labeled as in the dataset version {version}"
-    return f"{images} labeled by an import: {_labels_given(event)}"
+    sentence = f"{images} labeled by an import: {_labels_given(event)}"
+    authors = set(event.details.get("annotated_by", {}))
+    return f"{sentence}; the file names {listed(authors)}" if authors else sentence
 
 
 def _name(event: LabelEvent) -> str:

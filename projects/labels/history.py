@@ -9,10 +9,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 
 from exeml_site.lib.params import parse_int
 from projects.labels.event_text import describe_event
+from projects.labels.parts import count_images
 from projects.models import Image, LabelEvent, Project
 
 PAGE_SIZE = 30
@@ -56,7 +57,9 @@ class History:
     @cached_property
     def _events(self) -> list[LabelEvent]:
         """The events of the page and one more, which tells whether there is an older page."""
-        events = LabelEvent.objects.filter(project=self.project)
+        # Of a large action in parts the first one stands for all.
+        is_shown = Q(details__part__isnull=True) | Q(details__part=0)
+        events = LabelEvent.objects.filter(is_shown, project=self.project)
         if self.by:
             events = events.filter(by=self.by)
         if self.kind:
@@ -76,7 +79,7 @@ class History:
                 event,
                 describe_event(event),
                 [images[pk] for pk in first[event.pk] if pk in images],
-                max(0, len(event.changes) - THUMBNAILS),
+                max(0, count_images(event) - THUMBNAILS),
                 getattr(event, "undone_by", None),
             )
             for event in events

@@ -5,15 +5,17 @@ An UNDO event reverses an action, a REDO event reverses an UNDO and can be undon
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from exeml_site.lib.bulk import chunks
-from projects.labels import merge
+from projects.labels import merge, parts
 from projects.labels.annotations import (
     LabelChange,
     existing_ids,
@@ -94,18 +96,32 @@ def undo(event: LabelEvent, by: User | None) -> UndoResult:
     """Undo an action on the images that nobody changed since. Raises CannotUndo."""
     if event.kind == Kind.UNDO:
         raise CannotUndo("An undo cannot be undone; redo it instead.")
-    return _reverse(event, by, Kind.UNDO)
+    return _reverse_action(event, by, Kind.UNDO)
 
 
 def redo(event: LabelEvent, by: User | None) -> UndoResult:
     """Redo the action that the UNDO `event` reversed. Raises CannotUndo."""
     if event.kind != Kind.UNDO:
         raise CannotUndo("This action is not undone.")
-    return _reverse(event, by, Kind.REDO)
+    return _reverse_action(event, by, Kind.REDO)
+
+
+def _reverse_action(event: LabelEvent, by: User | None, kind: LabelEvent.Kind) -> UndoResult:
+    """Reverse all parts of the action, those that are not reversed yet, each in its own transaction."""
+    events = parts.events_of_action(event)
+    if len(events) == 1:
+        return _reverse(event, by, kind, {})
+    left = [one for one in events if not LabelEvent.objects.filter(undoes=one).exists()]
+    group = uuid.uuid4().hex
+    results = [
+        _reverse(one, by, kind, {"group": group, "part": part}) for part, one in enumerate(left or events)
+    ]
+    restored, skipped = sum(one.restored for one in results), sum(one.skipped for one in results)
+    return UndoResult(results[-1].event, restored, skipped)
 
 
 @transaction.atomic
-def _reverse(event: LabelEvent, by: User | None, kind: LabelEvent.Kind) -> UndoResult:
+def _reverse(event: LabelEvent, by: User | None, kind: LabelEvent.Kind, part: dict[str, Any]) -> UndoResult:
     lock_project(event.project)
     if LabelEvent.objects.filter(undoes=event).exists():
         raise CannotUndo("This is undone already." if kind == Kind.UNDO else "This is redone already.")
@@ -113,7 +129,8 @@ def _reverse(event: LabelEvent, by: User | None, kind: LabelEvent.Kind) -> UndoR
     while root.undoes is not None:
         root, hops = root.undoes, hops + 1
     outcome = _REVERSE_BY_KIND[Kind(root.kind)](_Reversal(event, root, hops % 2 == 1, by))
-    back = record_event(event.project, kind, by, outcome.changes, outcome.details, undoes=event)
+    details = {**outcome.details, **part}
+    back = record_event(event.project, kind, by, outcome.changes, details, undoes=event)
     return UndoResult(back, len(outcome.changes), outcome.skipped)
 
 
@@ -147,8 +164,13 @@ class _LabelIds:
             name: pk if pk in labels else ids_by_name.get(name, 0) for name, pk in ids_then.items()
         }
         self.by_name = {name: pk for name, pk in self.by_name.items() if pk}
-        for name in sorted(must_exist - self.by_name.keys()):
-            self.by_name[name] = find_or_create_labels(project, [name])[0].pk
+        gone = sorted(must_exist - self.by_name.keys())
+        try:
+            made = find_or_create_labels(project, gone, labels)
+        except ValidationError as problem:
+            raise CannotUndo(problem.messages[0]) from problem
+        ids_now = {label.name.lower(): label.pk for label in made}
+        self.by_name |= {name: ids_now[name.lower()] for name in gone}
 
     def of(self, names: list[str]) -> frozenset[int]:
         """Ids of the labels; 0, which no image has, for a label that is gone."""

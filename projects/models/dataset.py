@@ -16,8 +16,9 @@ class DatasetVersion(models.Model):
     """A dataset version: its name is reserved when a training is submitted; the training's job publishes it.
 
     `manifest` names a JSON Lines file in the default storage. No field changes after `published_at`.
-    `counts` is `{label: {"TRAIN": n, "EVAL": n}}`, `split` the report of `datasets.leakage.split_report`,
-    `portrait` the statistics of `datasets.statistics.compute_statistics`; old versions have neither.
+    `counts` is `{label: {"TRAIN": n, "EVAL": n}}`, with TEST if it has any. `split` is the report of
+    `datasets.leakage.split_report`, `portrait` the statistics of `datasets.statistics.compute_statistics`;
+    old versions have neither.
     """
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="dataset_versions")
@@ -54,6 +55,11 @@ class DatasetVersion(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def test_count(self) -> int:
+        """Images of the test split: in the manifest, but neither trained nor validated on."""
+        return self.image_count - self.train_count - self.eval_count
 
     @property
     def is_published(self) -> bool:

@@ -14,10 +14,14 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Split(models.TextChoices):
-    """Training or validation; the values are those of the manifest's `usage`."""
+    """Training, validation or test; the values are those of the manifest's `usage`.
+
+    Test images come from imported test sets. They are published, and neither trained nor validated on.
+    """
 
     TRAIN = "TRAIN", "Training"
     EVAL = "EVAL", "Validation"
+    TEST = "TEST", "Test"
 
 
 class OpinionState(models.TextChoices):
@@ -63,7 +67,7 @@ class Image(models.Model):
     uploaded_at = models.DateTimeField(auto_now_add=True)
     # Whether an Annotation exists; only `labels.annotations` writes it. Counting 100,000 images needs it.
     is_labeled = models.BooleanField(default=False)
-    # Set by the first publication and kept: an EVAL image stays EVAL in later dataset versions.
+    # Set by an import or by the first publication, and kept: EVAL stays EVAL in later dataset versions.
     split = models.CharField(max_length=5, choices=Split.choices, blank=True, db_column="side")
     # Path below the project's data source or within an imported archive.
     source = models.CharField(max_length=1024, blank=True)
@@ -151,6 +155,12 @@ class Image(models.Model):
                 fields=["project", "duplicate_group", "-id"],
                 name="grid_of_duplicates",
                 condition=models.Q(deleted_at=None, duplicate_group__isnull=False),
+            ),
+            # Readiness counts the test images that it leaves out.
+            models.Index(
+                fields=["project", "deleted_at"],
+                name="images_of_the_test_split",
+                condition=models.Q(split="TEST"),
             ),
             # Deleting a label searches these columns; most images have null in them.
             models.Index(

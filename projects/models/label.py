@@ -14,6 +14,8 @@ LABEL_NAME = RegexValidator(
 )
 
 
+MAX_LABELS = 2_000  # of a project: every page of it lists them, and every label is a class of the network
+TOO_MANY_LABELS = "A project can have {limit:,} labels. It has {there:,}, so {new:,} more do not fit."
 LABEL_COLOURS = 10  # CSS tokens --label-0 … --label-9
 HOT_KEYS = "1234567890abcdefghijklmnopqrstuvwxyz"  # in the order in which new labels receive them
 HOT_KEY = RegexValidator(r"\A[0-9a-z]\Z", "Use one of the keys 0 to 9 or a to z.")

@@ -27,8 +27,9 @@ class DataSource(models.Model):
 class Transfer(JobRow):
     """One import that runs in a worker. An import killed at any moment resumes without duplicates.
 
-    `options` holds the choices of the person and the uploaded files; `report` is `{"counts": {outcome: n},
-    "vanished": [image ids]}`; `cursor` is the number of items of the plan that are done.
+    `options` holds the choices of the person and the uploaded files; `cursor` is the number of items of the
+    plan that are done. `report` is `{"counts": {outcome: n}, "files": {outcome: n}, "total_files": n,
+    "merged_labels": {spelling: label}, "vanished": [image ids], "preview": what was found}`.
     """
 
     class Kind(models.TextChoices):
@@ -39,6 +40,7 @@ class Transfer(JobRow):
 
     class Status(models.TextChoices):
         UPLOADING = "Uploading"
+        REVIEW = "Review"  # a person looks at what was found before it is imported
         WAITING = "Waiting"
         RUNNING = "Running"
         COMPLETED = "Completed"
@@ -46,7 +48,7 @@ class Transfer(JobRow):
         CANCELLED = "Cancelled"
 
     JOB = "run_import"
-    UNSTARTED = (Status.UPLOADING, Status.WAITING)
+    UNSTARTED = (Status.UPLOADING, Status.REVIEW, Status.WAITING)
     ACTIVE = (Status.WAITING, Status.RUNNING)
     CANCELLED = Status.CANCELLED
     WANTED = {"is_cancel_wanted": False, "project__deleted_at": None}
@@ -71,7 +73,15 @@ class Transfer(JobRow):
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(
-                    status__in=["Uploading", "Waiting", "Running", "Completed", "Failed", "Cancelled"]
+                    status__in=[
+                        "Uploading",
+                        "Review",
+                        "Waiting",
+                        "Running",
+                        "Completed",
+                        "Failed",
+                        "Cancelled",
+                    ]
                 ),
                 name="transfer_state_is_known",
             )

@@ -5,11 +5,13 @@ An export contains the images that a query of Label Data matches, the bin exclud
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import IO, Any
+from urllib.parse import unquote
 
 from django.db import models
 from zipstream import ZIP_STORED, ZipStream
@@ -17,12 +19,19 @@ from zipstream import ZIP_STORED, ZipStream
 from exeml_site.lib import storage
 from exeml_site.lib.bulk import chunks
 from projects.datasets.publish import entry_label
-from projects.formats import csv_labels, manifest
+from projects.formats import manifest
+from projects.formats.columns import USAGE_BY_WORD
+from projects.formats.csv_labels import LABEL_LIST_HEAD, TABLE_HEAD
+from projects.formats.csv_text import write_csv
 from projects.images.upload import clean_name
 from projects.models import Annotation, Image, Project
 from projects.quality import hard_examples
+from projects.transfers.file_sources import is_user_file
 
 IMAGE_FOLDER = "images"
+# No part of a file name on some system; and a percent sign that could be read as a code.
+_NO_FILE_NAME = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f]|%(?=[0-9A-Fa-f]{2})|\A[.~]|[. ]\Z')
+_DEVICE = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)
 
 
 class ExportFormat(models.TextChoices):
@@ -113,6 +122,49 @@ def safe_name(name: str) -> str:
     return f"_{safe}" if safe.startswith(".") or not safe else safe
 
 
+# --- folders of labels ---
+
+
+def folder_of_label(label: str) -> str:
+    """The folder of a label: another one for every label, from which `label_of_folder` restores it.
+
+    What no system allows in a name is percent-encoded, and the first letter of a name that has a meaning:
+    a device of Windows, a folder that an import passes over or takes for a split.
+    """
+    folder = _NO_FILE_NAME.sub(lambda found: "".join(map(_percent, found[0])), label)
+    has_meaning = (
+        not is_user_file(folder)
+        or folder.lower() in USAGE_BY_WORD
+        or _DEVICE.fullmatch(folder.partition(".")[0].strip()) is not None
+    )
+    return _percent(folder[0]) + folder[1:] if has_meaning else folder
+
+
+def label_of_folder(folder: str) -> str:
+    return unquote(folder)
+
+
+def _percent(character: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in character.encode())
+
+
+class _LabelFolders:
+    """Folders of one export. Labels that differ in capitals alone have two, also where a system sees one."""
+
+    def __init__(self) -> None:
+        self._folders: dict[str, str] = {}
+        self._taken: set[str] = set()
+
+    def of(self, label: str) -> str:
+        if label not in self._folders:
+            folder = folder_of_label(label)
+            if folder.casefold() in self._taken:
+                folder = "".join(map(_percent, label))
+            self._taken.add(folder.casefold())
+            self._folders[label] = folder
+        return self._folders[label]
+
+
 # --- manifests and tables ---
 
 
@@ -132,12 +184,12 @@ def _entry(row: ExportRow) -> manifest.Entry:
 
 
 def _csv_table(rows: Iterable[ExportRow]) -> Iterator[bytes]:
-    yield csv_labels.write_csv([["image", "labels", "set", "width", "height", "labeled_by", "labeled_at"]])
+    yield write_csv([TABLE_HEAD])
     for row in rows:
         first = row.entry_labels[0] if row.entry_labels else manifest.EntryLabel("", "")
         image, by = row.image, first.annotated_by.partition("/")[2]
-        cells = [f"{IMAGE_FOLDER}/{row.name}", ";".join(row.labels), image.split]
-        yield csv_labels.write_csv([[*cells, image.width, image.height, by, first.creation_time]])
+        cells: list[object] = [f"{IMAGE_FOLDER}/{row.name}", row.labels, image.split]
+        yield write_csv([[*cells, image.width, image.height, by, first.creation_time]])
 
 
 # --- archives ---
@@ -155,14 +207,14 @@ def _full_archive(project: Project, rows: Iterable[ExportRow]) -> ZipStream:
 
 def _label_list(project: Project) -> bytes:
     labels = [[label.name, label.colour, label.hot_key] for label in project.labels.all()]
-    return csv_labels.write_csv([["label", "colour", "key"], *labels])
+    return write_csv([LABEL_LIST_HEAD, *labels])
 
 
 def _folder_archive(project: Project, rows: Iterable[ExportRow]) -> ZipStream:
     """One folder per label. An image with several labels is in several folders, an unlabeled one in none."""
-    archive = _new_archive()
+    archive, folders = _new_archive(), _LabelFolders()
     for row in rows:
-        for folder in [f"{safe_name(label)}/" for label in row.labels] or [""]:
+        for folder in [f"{folders.of(label)}/" for label in row.labels] or [""]:
             _add_image(archive, f"{folder}{row.name}", row.image)
     return archive
 

@@ -2,22 +2,62 @@
 
 from __future__ import annotations
 
+import io
+import lzma
 import os
 import stat
+import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Any, BinaryIO, NoReturn, Protocol, cast
 from urllib.parse import parse_qsl, urlsplit
 
+from projects.formats.encodings import decode_zip_names, guess_names, repaired_directory
 from projects.images.decode import ImageRefused
 
 ENCRYPTED = 0x1
-IGNORED_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}
+# Files and folders of macOS, Windows, Linux, NAS servers (Synology, QNAP) and Python.
+# fmt: off
+IGNORED_NAMES = {
+    "__macosx", "thumbs.db", "thumbs.db:encryptable", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini",
+    "icon\r", "$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost.dir",
+    "lost+found", "@eadir", "@tmp", "@sharebin", "@recycle", "@recently-snapshot", "#recycle", "#snapshot",
+    "__pycache__",
+}
+# fmt: on
+SYSTEM_FILE = "A hidden file, or one that an operating system or a server added."
+SAME_PATH = "The archive has another file of this path, which was taken."
 TOO_LARGE = "The file is larger than {limit_mb:,.0f} MB."
 BROKEN = "The file is broken or cut off in the archive."
+READ_BYTES = 1 << 18
+MAX_END_BYTES = 22 + (1 << 16)  # the end of a zip archive with its comment
+COMPRESSIONS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+UNKNOWN_COMPRESSIONS = {
+    9: "deflate64",
+    20: "zstd",
+    93: "zstd",
+    95: "xz",
+    96: "jpeg",
+    97: "wavpack",
+    98: "ppmd",
+}
+# What zipfile and its decompressors raise at a broken member.
+MEMBER_ERRORS = (
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,
+    ValueError,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+)
 
 
 class SourceUnreadable(Exception):
@@ -41,6 +81,13 @@ class FileSource(Protocol):
         """The whole file. Raises ImageRefused if it has more than `limit` bytes or cannot be read."""
         ...
 
+    def open(self, path: str, limit: int) -> AbstractContextManager[BinaryIO]:
+        """The file as a stream, for reading once from its beginning. Raises ImageRefused as `read` does.
+
+        Reading the stream raises it, too: at a broken part, or beyond `limit` bytes.
+        """
+        ...
+
 
 class EmptySource:
     """A source without files: all images are in the project already."""
@@ -51,51 +98,173 @@ class EmptySource:
     def read(self, path: str, limit: int) -> bytes:
         raise ImageRefused("There is no file with it.")
 
+    def open(self, path: str, limit: int) -> AbstractContextManager[BinaryIO]:
+        raise ImageRefused("There is no file with it.")
+
 
 class ZipSource:
-    """A zip archive. Several threads may read at once."""
+    """A zip archive. Several threads may read at once.
 
-    def __init__(self, file: IO[bytes]) -> None:
-        try:
-            self._zip = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, OSError) as problem:
-            raise SourceUnreadable(
-                "The file is no zip archive, or it is cut off. Make the archive again and import that."
-            ) from problem
-        self._members = {
-            clean_path(member.filename): member
-            for member in self._zip.infolist()
-            if not member.is_dir() and is_user_file(clean_path(member.filename))
-        }
+    `names_encoding`: what a person chose for names that do not state their encoding; empty: it is found.
+    """
+
+    def __init__(self, file: IO[bytes], names_encoding: str = "") -> None:
+        self._zip = _open_zip(file)
+        members = self._zip.infolist()
+        names, self._names_encoding = decode_zip_names(members, names_encoding)
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        self.left_out: list[tuple[str, str]] = []  # paths of files that are not listed, with reasons
+        for name, member in zip(names, members, strict=True):
+            if not member.is_dir():
+                self._add_member(clean_path(name), member)
         if self._members and all(member.flag_bits & ENCRYPTED for member in self._members.values()):
             raise SourceUnreadable(
                 "The archive is protected by a password. Make one without, and import that."
             )
 
+    def _add_member(self, path: str, member: zipfile.ZipInfo) -> None:
+        if not is_user_file(path):
+            self.left_out.append((path or member.filename, SYSTEM_FILE))
+            return
+        if path in self._members:
+            self.left_out.append((path, SAME_PATH))
+        self._members[path] = member
+
+    @property
+    def names_encoding(self) -> str:
+        """The encoding of the names that state none: a key of `encodings.CHOICES`."""
+        return self._names_encoding.name
+
+    @property
+    def is_names_encoding_guessed(self) -> bool:
+        return self._names_encoding.is_guess
+
     def files(self) -> list[SourceFile]:
         return [SourceFile(path, member.file_size) for path, member in sorted(self._members.items())]
 
     def read(self, path: str, limit: int) -> bytes:
+        with self.open(path, limit) as file:
+            return file.read()
+
+    @contextmanager
+    def open(self, path: str, limit: int) -> Iterator[BinaryIO]:
         member = self._members[path]
         if member.file_size > limit:
             raise ImageRefused(TOO_LARGE.format(limit_mb=limit / 1024**2))
         if member.flag_bits & ENCRYPTED:
             raise ImageRefused("The file is protected by a password.")
+        if member.compress_type not in COMPRESSIONS:
+            raise ImageRefused(_unknown_compression(member.compress_type))
         try:
-            with self._zip.open(member) as file:
-                content = file.read(limit + 1)  # the size in the archive's directory may be wrong
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as problem:
-            raise ImageRefused(BROKEN) from problem
-        if len(content) > limit:
-            raise ImageRefused(TOO_LARGE.format(limit_mb=limit / 1024**2))
-        return content
+            file = self._zip.open(member)
+        except MEMBER_ERRORS as problem:
+            _refuse_member(problem)
+        # The size in the archive's directory may be wrong: the stream counts.
+        with file, _LimitedFile(file.read, limit, MEMBER_ERRORS, _refuse_member) as stream:
+            yield cast(BinaryIO, io.BufferedReader(stream, READ_BYTES))
+
+
+DIRECTORY_ERRORS = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, NotImplementedError)
+
+
+def _open_zip(file: IO[bytes]) -> zipfile.ZipFile:
+    """The archive. One entry of its directory that zipfile refuses does not cost the others."""
+    try:
+        return zipfile.ZipFile(file)
+    except DIRECTORY_ERRORS:
+        with suppress(*DIRECTORY_ERRORS):
+            return zipfile.ZipFile(cast(IO[bytes], _RepairedZip(file)))
+    raise SourceUnreadable(
+        "The file is no zip archive, or it is cut off. Make the archive again and import that."
+    )
+
+
+class _RepairedZip(io.RawIOBase):
+    """A zip archive whose directory has no entry that zipfile refuses to read."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        end_of_file = file.seek(0, os.SEEK_END)
+        tail_at = file.seek(max(0, end_of_file - MAX_END_BYTES))
+        tail = file.read()
+        end = tail.rfind(b"PK\x05\x06")
+        size = struct.unpack_from("<I", tail, end + 12)[0] if end >= 0 else 0
+        self._start = tail_at + end - size
+        if end < 0 or self._start < 0:
+            raise zipfile.BadZipFile("no directory")
+        file.seek(self._start)
+        self._directory = repaired_directory(file.read(size))
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def readinto(self, target: Any) -> int:
+        at = self._file.tell() - self._start
+        content = self._file.read(len(target))
+        first, last = max(at, 0), min(at + len(content), len(self._directory))
+        if first < last:
+            content = content[: first - at] + self._directory[first:last] + content[last - at :]
+        target[: len(content)] = content
+        return len(content)
+
+
+def _unknown_compression(number: int) -> str:
+    if number == 99:  # AES
+        return "The file is protected by a password."
+    name = UNKNOWN_COMPRESSIONS.get(number, f"number {number}")
+    return f"The file is compressed in a way that cannot be read here ({name}). Use the usual one, deflate."
+
+
+def _refuse_member(problem: Exception) -> NoReturn:
+    """Raise ImageRefused for a broken member; a fault of the disk under the archive is raised as it is."""
+    if isinstance(problem, OSError) and problem.errno is not None:  # bz2 raises OSError without a number
+        raise problem
+    raise ImageRefused(BROKEN) from problem
+
+
+class _LimitedFile(io.RawIOBase):
+    """A stream over `read` that raises ImageRefused beyond `limit` bytes, and by `refuse` for `errors`."""
+
+    def __init__(
+        self,
+        read: Callable[[int], bytes],
+        limit: int,
+        errors: tuple[type[Exception], ...],
+        refuse: Callable[[Exception], NoReturn],
+    ) -> None:
+        self._read, self._limit, self._left = read, limit, limit
+        self._errors, self._refuse = errors, refuse
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        try:
+            content = self._read(len(target))
+        except self._errors as problem:
+            self._refuse(problem)
+        self._left -= len(content)
+        if self._left < 0:
+            raise ImageRefused(TOO_LARGE.format(limit_mb=self._limit / 1024**2))
+        target[: len(content)] = content
+        return len(content)
 
 
 class FolderSource:
-    """A server folder; symbolic links are not followed."""
+    """A server folder; symbolic links are not followed. Names that are not UTF-8 are guessed together."""
 
     def __init__(self, root: str | Path) -> None:
         self._root = Path(root)
+        self._real_paths: dict[str, str] = {}  # of guessed names
 
     def files(self) -> list[SourceFile]:
         try:
@@ -105,7 +274,12 @@ class FolderSource:
             raise SourceUnreadable(
                 f"The folder {self._root} cannot be read ({reason}). Ask an operator whether it is mounted."
             ) from problem
-        return sorted(self._walk(), key=lambda file: file.path)
+        files = list(self._walk())
+        unclear = [file.path for file in files if not is_text(file.path)]
+        guessed = dict(zip(unclear, guess_names(list(map(os.fsencode, unclear))), strict=True))
+        self._real_paths = {name: path for path, name in guessed.items()}
+        named = [replace(file, path=guessed.get(file.path, file.path)) for file in files]
+        return sorted(named, key=lambda file: file.path)
 
     def _walk(self) -> Iterator[SourceFile]:
         for folder, inner, names in os.walk(self._root):
@@ -120,15 +294,21 @@ class FolderSource:
                     yield SourceFile(path.relative_to(self._root).as_posix(), info.st_size)
 
     def read(self, path: str, limit: int) -> bytes:
+        with self.open(path, limit) as file:
+            return file.read()
+
+    @contextmanager
+    def open(self, path: str, limit: int) -> Iterator[BinaryIO]:
         try:
-            handle = os.open(self._root / path, os.O_RDONLY | os.O_NOFOLLOW)
-            with os.fdopen(handle, "rb") as file:
-                content = file.read(limit + 1)
+            handle = os.open(self._root / self._real_paths.get(path, path), os.O_RDONLY | os.O_NOFOLLOW)
         except OSError as problem:
-            raise ImageRefused(f"The file cannot be read ({problem.strerror}).") from problem
-        if len(content) > limit:
-            raise ImageRefused(TOO_LARGE.format(limit_mb=limit / 1024**2))
-        return content
+            _refuse_file(problem)
+        with os.fdopen(handle, "rb") as file, _LimitedFile(file.read, limit, (OSError,), _refuse_file) as raw:
+            yield cast(BinaryIO, io.BufferedReader(raw, READ_BYTES))
+
+
+def _refuse_file(problem: Exception) -> NoReturn:
+    raise ImageRefused(f"The file cannot be read ({getattr(problem, 'strerror', problem)}).") from problem
 
 
 class S3Source:
@@ -169,16 +349,29 @@ class S3Source:
         return sorted(user_files, key=lambda file: file.path)
 
     def read(self, path: str, limit: int) -> bytes:
+        with self.open(path, limit) as file:
+            return file.read()
+
+    @contextmanager
+    def open(self, path: str, limit: int) -> Iterator[BinaryIO]:
         from botocore.exceptions import BotoCoreError, ClientError
 
+        errors = (BotoCoreError, ClientError)
         try:
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + path)
-            content: bytes = answer["Body"].read(limit + 1)
-        except (BotoCoreError, ClientError) as problem:
-            raise ImageRefused(f"The bucket did not give the file: {problem}") from problem
-        if len(content) > limit:
-            raise ImageRefused(TOO_LARGE.format(limit_mb=limit / 1024**2))
-        return content
+            body = self._client.get_object(Bucket=self._bucket, Key=self._prefix + path)["Body"]
+        except errors as problem:
+            _refuse_object(problem)
+        with body, _LimitedFile(body.read, limit, errors, _refuse_object) as stream:
+            yield cast(BinaryIO, io.BufferedReader(stream, READ_BYTES))
+
+
+def _refuse_object(problem: Exception) -> NoReturn:
+    raise ImageRefused(f"The bucket did not give the file: {problem}") from problem
+
+
+def is_text(name: str) -> bool:
+    """False for a name of the system whose bytes are not UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def clean_path(path: str) -> str:

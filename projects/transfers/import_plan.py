@@ -1,69 +1,78 @@
 """The plan of an import: its images in order, and where their labels come from.
 
-The same source gives the same plan, so a killed import resumes at its cursor.
+Every file of the source is one item of the plan: an image, a label file, or a file that is left out with its
+reason. Rows of label files about images that are not there are items, too. The same source gives the same
+plan, so a killed import resumes at its cursor.
 """
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from typing import Any
 
 from django.db import models
 
-from projects.formats import csv_labels, groundtruth, manifest
+from projects.formats import label_files
 from projects.formats.csv_labels import LabelLook
-from projects.formats.manifest import Entry, EntryLabel, ManifestError
+from projects.formats.manifest import EntryLabel
 from projects.images.decode import ImageRefused
 from projects.models import Project, Split
-from projects.transfers.file_sources import FileSource, SourceFile
-from projects.transfers.path_mapping import NOT_FOUND, ImageFinder, PathMapping
+from projects.transfers import descriptions as label_file_search
+from projects.transfers.described_images import DescribedImages, ImportItem, ItemKind
+from projects.transfers.descriptions import CannotPlan, Description, Descriptions
+from projects.transfers.export import label_of_folder
+from projects.transfers.file_sources import FileSource, SourceFile, ZipSource
+from projects.transfers.path_mapping import ImageFinder, PathMapping
+from projects.transfers.split_folders import FolderTree
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp"}
-MANIFEST_SUFFIXES = {".manifest", ".jsonl"}
-MAX_TEXT_BYTES = 512 * 1024 * 1024
-SPLIT_OF_USAGE = {"TRAIN": Split.TRAIN.value, "EVAL": Split.EVAL.value}
+# fmt: off
+IMAGE_SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".heic", ".heif", ".avif",
+    ".tif", ".tiff", ".gif", ".jp2", ".j2k", ".mpo",
+}
+# fmt: on
+TABLE_READERS = {"table", "records", "inner_records", "list"}
+MAX_SAMPLED_TEXTS = 20
+MAX_TEXT_BYTES = 64 * 1024
+MAX_LABELS_OF_IMAGE = 1000
+NOT_USED = "Not used as a label file. "
+NOT_WANTED = "Not read: the labels come from elsewhere, as you chose."
+GUESSED_COLUMNS = "Its columns have no names that tell which one holds the images and which the labels."
+LABEL_FILE, LABEL_LIST, LABEL_TEXT = "A label file.", "A list of labels.", "The labels of an image."
+BOXES = "It holds boxes or outlines, which are not labels of the whole image."
 
 
 class LabelsFrom(models.TextChoices):
     """Where the labels of imported images come from."""
 
-    AUTOMATIC = "auto", "Detect (a manifest, a table, text files or folders)"
+    AUTOMATIC = "auto", "Whatever is there: label files, text files or folders"
     FOLDERS = "folders", "The folder of each image"
     TEXTS = "texts", "Text files: 10.txt beside 10.jpg, one label per line"
     MANIFEST = "manifest", "A manifest in the archive"
-    TABLE = "table", "A CSV table in the archive"
+    TABLE = "table", "A table in the archive"
     NOTHING = "nothing", "None: import the images without labels"
-
-
-class CannotPlan(Exception):
-    """The import cannot start; the message names cause and remedy."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImportItem:
-    """One image of an import: a file of the source (`path`) or an image of the project (`image_id`).
-
-    `text_path`: the text file with its labels. `problem`: why the image is refused without being read.
-    """
-
-    name: str
-    path: str = ""
-    image_id: int | None = None
-    entry_labels: tuple[EntryLabel, ...] = ()
-    text_path: str = ""
-    split: str = ""
-    is_hard: bool | None = None
-    problem: str = ""
 
 
 @dataclass(frozen=True)
 class ImportPlan:
+    """`descriptions` are the label files that were found, those not understood included.
+
+    `unlisted`: images of the source that no label file names, while others are named.
+    """
+
     items: list[ImportItem]
     labels_from: LabelsFrom
     looks: list[LabelLook] = field(default_factory=list)
+    descriptions: list[Description] = field(default_factory=list)
+    conflicts: int = 0
+    unlisted: int = 0
+
+    @property
+    def images(self) -> Iterator[ImportItem]:
+        return (item for item in self.items if item.kind == ItemKind.IMAGE)
 
 
 def make_plan(
@@ -71,145 +80,187 @@ def make_plan(
     source: FileSource,
     *,
     labels_from: LabelsFrom = LabelsFrom.AUTOMATIC,
-    description: tuple[str, bytes] | None = None,
+    beside: Sequence[Description] = (),
     mapping: PathMapping | None = None,
+    choices: Mapping[str, Mapping[str, Any]] | None = None,
+    has_unlisted: bool = True,
+    may_guess: bool = False,
 ) -> ImportPlan:
-    """Plan an import from the names of the source's files and from what describes them.
+    """Plan an import from the names of the source's files and from the label files in and beside it.
 
-    `description`: name and content of a manifest or a table that was uploaded beside the source.
-    Raises CannotPlan, SourceUnreadable.
+    `choices`: what a person chose for label files, by path. `has_unlisted`: images of the source that no
+    label file names are imported, too. `may_guess`: a person sees the plan before it is imported, so a table
+    whose columns are guessed is used where there are no other labels. Raises CannotPlan, SourceUnreadable.
     """
     files = source.files()
-    looks, described, rest = _read_descriptions(source, files, labels_from, description)
+    texts, others = _pair_text_files(files)
+    found, rest = _find_descriptions(source, others, labels_from, beside, choices or {})
     finder = ImageFinder(project, rest, mapping or PathMapping())
-    kind, entries = described or (LabelsFrom.NOTHING, [])
-    if any(entry.entry_labels for entry in entries) or (entries and (description or not rest)):
-        return ImportPlan(_items_of_entries(entries, finder), kind, looks)
-    if not rest:
-        raise CannotPlan("There is no file to import.")
-    if labels_from in (LabelsFrom.MANIFEST, LabelsFrom.TABLE):
-        word = "manifest (.manifest or .jsonl)" if labels_from == LabelsFrom.MANIFEST else "CSV table"
+    described = DescribedImages(project, finder)
+    for description in found.found:
+        _read(description, described, labels_from, has_pictures=bool(rest))
+    if may_guess and not described.has_labels:
+        _read_guesses(source, found, described, labels_from, rest, texts)
+    if not rest and not described.has_any:
+        raise CannotPlan(_why_nothing(found))
+    _check_wanted(labels_from, described)
+    return _plan(source, rest, texts, found, described, labels_from, has_unlisted)
+
+
+def _find_descriptions(
+    source: FileSource,
+    files: Sequence[SourceFile],
+    labels_from: LabelsFrom,
+    beside: Sequence[Description],
+    choices: Mapping[str, Mapping[str, Any]],
+) -> tuple[Descriptions, list[SourceFile]]:
+    """The label files, and the files that cannot be any."""
+    rest = [file for file in files if not label_file_search.may_describe(file.path)]
+    candidates = [file for file in files if label_file_search.may_describe(file.path)]
+    return label_file_search.find_descriptions(source, candidates, beside, choices), rest
+
+
+def _read(
+    description: Description, described: DescribedImages, labels_from: LabelsFrom, has_pictures: bool
+) -> None:
+    """Add the images of one label file. One that a person chose must be readable; a stray one is named."""
+    is_chosen = description.is_beside or labels_from in (LabelsFrom.MANIFEST, LabelsFrom.TABLE)
+    must_fit = is_chosen and not description.choice.is_given  # else the page shows what does not
+    if description.label_file is None:
+        if description.is_beside:
+            raise CannotPlan(f"{description.path}: {description.problem}")
+        described.leave_out(description, description.problem)
+    elif not _is_wanted(description, labels_from):
+        described.leave_out(description, NOT_WANTED)
+    elif reason := _why_doubtful(description):
+        described.leave_out(description, reason)
+    else:
+        try:
+            is_wanted = is_chosen or description.choice.is_given or not has_pictures
+            reason = described.read(description, is_wanted=is_wanted)
+        except (label_files.LabelFileError, ImageRefused) as problem:
+            if must_fit:
+                raise CannotPlan(f"{description.path}: {problem}") from problem
+            described.leave_out(description, str(problem))
+        else:
+            if reason:
+                described.leave_out(description, reason)
+
+
+def _read_guesses(
+    source: FileSource,
+    found: Descriptions,
+    described: DescribedImages,
+    labels_from: LabelsFrom,
+    rest: Sequence[SourceFile],
+    texts: dict[str, str],
+) -> None:
+    """Use tables with guessed columns, if neither folders nor text files give labels."""
+    pictures = [file.path for file in rest if _suffix(file.path) in IMAGE_SUFFIXES]
+    is_empty = _detect_label_source(source, pictures, texts, FolderTree(pictures)) == LabelsFrom.NOTHING
+    if labels_from == LabelsFrom.AUTOMATIC and is_empty:
+        for description in found.found:
+            if described.left_out.get(description.path) == GUESSED_COLUMNS:
+                del described.left_out[description.path]
+                guess = replace(description, choice=replace(description.choice, is_given=True))
+                _read(guess, described, labels_from, has_pictures=True)
+
+
+def _why_doubtful(description: Description) -> str:
+    """Why a label file that nobody chose is not used: its labels may be none. Empty where it is."""
+    found = description.label_file
+    if description.is_beside or found is None or description.choice.is_given:
+        return ""
+    if description.has_name_of_submission:
+        return label_file_search.SUBMISSION
+    return GUESSED_COLUMNS if found.is_table and not (found.is_certain and found.columns) else ""
+
+
+def _is_wanted(description: Description, labels_from: LabelsFrom) -> bool:
+    """Whether the label file is of the kind that a person chose; one beside the archive is chosen."""
+    if not description.choice.is_used:
+        return False
+    if description.is_beside or labels_from == LabelsFrom.AUTOMATIC:
+        return True
+    kind = _kind(description)
+    return labels_from == kind
+
+
+def _kind(description: Description) -> LabelsFrom:
+    assert description.label_file is not None
+    return LabelsFrom.TABLE if description.label_file.reader in TABLE_READERS else LabelsFrom.MANIFEST
+
+
+def _why_nothing(found: Descriptions) -> str:
+    if len(found.found) == 1 and found.found[0].problem:
+        return f"{found.found[0].path}: {found.found[0].problem}"
+    return "There is no file to import."
+
+
+def _check_wanted(labels_from: LabelsFrom, described: DescribedImages) -> None:
+    if labels_from in (LabelsFrom.MANIFEST, LabelsFrom.TABLE) and not described.used:
+        word = "manifest (.manifest or .jsonl)" if labels_from == LabelsFrom.MANIFEST else "table (.csv)"
         raise CannotPlan(f"There is no {word} in the archive. Choose where else the labels come from.")
-    texts, pictures = _pair_text_files(rest)
-    kind = labels_from if labels_from != LabelsFrom.AUTOMATIC else _detect_label_source(pictures, texts)
-    items = _items_of_files(pictures, texts, kind)
-    return ImportPlan(_with_splits(items, entries, finder), kind, looks)
 
 
-def _with_splits(items: list[ImportItem], entries: list[Entry], finder: ImageFinder) -> list[ImportItem]:
-    """Add the splits of a table without labels to items whose labels come from folders or text files."""
-    splits = {finder.find(entry.source).path: SPLIT_OF_USAGE.get(entry.usage, "") for entry in entries}
-    return [replace(item, split=splits.get(item.path) or item.split) for item in items]
+def _plan(
+    source: FileSource,
+    rest: Sequence[SourceFile],
+    texts: dict[str, str],
+    found: Descriptions,
+    described: DescribedImages,
+    labels_from: LabelsFrom,
+    has_unlisted: bool,
+) -> ImportPlan:
+    pictures = [file.path for file in rest if _suffix(file.path) in IMAGE_SUFFIXES]
+    tree = FolderTree(pictures or [file.path for file in rest])
+    kind = labels_from
+    if described.has_labels:
+        kind = _kind(described.used[0])
+    elif kind == LabelsFrom.AUTOMATIC or (kind in (LabelsFrom.MANIFEST, LabelsFrom.TABLE)):
+        kind = _detect_label_source(source, pictures, texts, tree)
+    listed = described.paths
+    items = [
+        _with_split(described.item(file.path) or _item_of_file(file.path, tree, texts, kind), described, tree)
+        for file in rest
+        if has_unlisted or not described.used or file.path in listed
+    ]
+    unused_texts = [path for stem, path in texts.items() if kind != LabelsFrom.TEXTS]
+    if kind == LabelsFrom.TEXTS:
+        items += [left_out(path, LABEL_TEXT, ItemKind.LABEL_FILE) for path in texts.values()]
+    items += described.other_items()
+    items += [left_out(path, _why_unused(source, path)) for path in unused_texts]
+    items += _items_of_label_files(found, described)
+    if isinstance(source, ZipSource):
+        items += [left_out(path, reason, ItemKind.SYSTEM_FILE) for path, reason in source.left_out]
+    is_partly_listed = bool(described.has_labels and has_unlisted)
+    unlisted = sum(file not in listed for file in pictures) if is_partly_listed else 0
+    return ImportPlan(items, kind, found.looks, found.found, described.conflicts, unlisted)
 
 
-# --- manifests and tables ---
+def _with_split(item: ImportItem, described: DescribedImages, tree: FolderTree) -> ImportItem:
+    """The item with the split that a label file says, else its folder."""
+    usage = described.split(item.path) or tree.place(item.path).usage
+    return replace(item, split=usage if usage in Split.values else "")
 
 
-def _read_descriptions(
-    source: FileSource, files: list[SourceFile], labels_from: LabelsFrom, beside: tuple[str, bytes] | None
-) -> tuple[list[LabelLook], tuple[LabelsFrom, list[Entry]] | None, list[SourceFile]]:
-    """The list of labels, the entries of a manifest or table, and the other files."""
-    looks: list[LabelLook] = []
-    described = _parse_description(*beside) if beside else None
-    rest: list[SourceFile] = []
-    candidates: list[SourceFile] = []
-    for file in files:
-        (candidates if _suffix(file.path) in {*MANIFEST_SUFFIXES, ".csv", ".tsv"} else rest).append(file)
-    for file in sorted(candidates, key=lambda file: (file.path.count("/"), file.path)):
-        content = _read_text(source, file.path)
-        if _suffix(file.path) == ".csv" and csv_labels.is_label_list(content):
-            looks = looks or csv_labels.read_label_list(content)
-        elif described is None and _is_wanted(file.path, labels_from):
-            described = _parse_candidate(file.path, content, labels_from)
-        # Only the first one counts: an export for several tools contains the same labels twice.
-    return looks, described, rest
+def left_out(path: str, reason: str, kind: ItemKind = ItemKind.LEFT_OUT) -> ImportItem:
+    """The item of a file that is no image of the import."""
+    return ImportItem(_file_name(path), path, problem=reason, kind=kind)
 
 
-def _parse_candidate(
-    path: str, content: bytes, labels_from: LabelsFrom
-) -> tuple[LabelsFrom, list[Entry]] | None:
-    """Parse a manifest, or a table whose header fits: a table that nobody chose may be about anything."""
-    if _suffix(path) in MANIFEST_SUFFIXES or labels_from == LabelsFrom.TABLE:
-        return _parse_description(path, content)
-    try:
-        return LabelsFrom.TABLE, list(csv_labels.read(content, is_discovered=True))
-    except csv_labels.TableError:
-        return None
+def _items_of_label_files(found: Descriptions, described: DescribedImages) -> Iterator[ImportItem]:
+    for path in found.label_lists:
+        yield left_out(path, LABEL_LIST, ItemKind.LABEL_FILE)
+    for description in found.found:
+        if not description.is_beside:
+            if reason := described.left_out.get(description.path):
+                yield left_out(description.path, NOT_USED + reason)
+            else:
+                yield left_out(description.path, LABEL_FILE, ItemKind.LABEL_FILE)
 
 
-def _is_wanted(path: str, labels_from: LabelsFrom) -> bool:
-    kind = LabelsFrom.MANIFEST if _suffix(path) in MANIFEST_SUFFIXES else LabelsFrom.TABLE
-    return labels_from in (LabelsFrom.AUTOMATIC, kind)
-
-
-def _read_text(source: FileSource, path: str) -> bytes:
-    try:
-        return source.read(path, MAX_TEXT_BYTES)
-    except ImageRefused as refusal:
-        raise CannotPlan(f"{path}: {refusal}") from refusal
-
-
-def _parse_description(name: str, content: bytes) -> tuple[LabelsFrom, list[Entry]]:
-    try:
-        if _suffix(name) in (".csv", ".tsv", ".txt"):
-            return LabelsFrom.TABLE, list(csv_labels.read(content))
-        lines = content.splitlines()
-        first = next((line for line in lines if line.strip()), b"")
-        if groundtruth.is_groundtruth(first):
-            return LabelsFrom.MANIFEST, list(groundtruth.read(lines))
-        return LabelsFrom.MANIFEST, list(manifest.read(lines))
-    except (ManifestError, csv_labels.TableError) as problem:
-        raise CannotPlan(f"{name}: {problem}") from problem
-
-
-def _items_of_entries(entries: Iterable[Entry], finder: ImageFinder) -> list[ImportItem]:
-    """One item per image; several lines about the same image are merged.
-
-    If addresses of different images match the same file, the one with the longest common path end gets it.
-    """
-    items: list[ImportItem] = []
-    holders: dict[object, tuple[int, str, int]] = {}  # path or image id → (index of its item, source, shared)
-    for entry in entries:
-        item, shared = _item_of_entry(entry, finder)
-        key = item.path or item.image_id
-        index, source, closest = holders.get(key, (-1, "", 0)) if key else (-1, "", 0)
-        if index >= 0 and source == entry.source:
-            items[index] = _merge_items(items[index], item)
-            continue
-        if index >= 0 and shared <= closest:
-            item = _without_image(item)
-        elif index >= 0:
-            items[index] = _without_image(items[index])
-        if key and not item.problem:
-            holders[key] = (len(items), entry.source, shared)
-        items.append(item)
-    return items
-
-
-def _merge_items(first: ImportItem, item: ImportItem) -> ImportItem:
-    by_name = {label.name: label for label in (*first.entry_labels, *item.entry_labels)}
-    return replace(first, entry_labels=tuple(by_name.values()), split=item.split or first.split)
-
-
-def _without_image(item: ImportItem) -> ImportItem:
-    return replace(item, path="", image_id=None, problem=NOT_FOUND)
-
-
-def _item_of_entry(entry: Entry, finder: ImageFinder) -> tuple[ImportItem, int]:
-    name = str(entry.properties.get(manifest.FILE_NAME) or "") or entry.source.rpartition("/")[2]
-    match = finder.find(entry.source, str(entry.properties.get(manifest.SHA256) or ""))
-    is_hard = entry.is_hard if entry.is_hard is not None else _read_is_hard(entry)
-    split = SPLIT_OF_USAGE.get(entry.usage, "")
-    item = ImportItem(name, match.path, match.image_id, entry.entry_labels, "", split, is_hard, match.problem)
-    return item, match.shared
-
-
-def _read_is_hard(entry: Entry) -> bool | None:
-    value = entry.properties.get("@modelarts:hard")
-    return bool(value) if value in (0, 1, True, False) else None
-
-
-# --- files without a manifest or table ---
+# --- images without a label file ---
 
 
 def _pair_text_files(files: Sequence[SourceFile]) -> tuple[dict[str, str], list[SourceFile]]:
@@ -221,41 +272,53 @@ def _pair_text_files(files: Sequence[SourceFile]) -> tuple[dict[str, str], list[
     return pairs, [file for file in files if file.path not in used]
 
 
-def _detect_label_source(files: Sequence[SourceFile], texts: dict[str, str]) -> LabelsFrom:
-    """Text files if at least half of the images have one; else folders, if there are two or more."""
-    pictures = [file.path for file in files if _suffix(file.path) in IMAGE_SUFFIXES]
-    if texts and 2 * len(texts) >= len(pictures):
+def _detect_label_source(
+    source: FileSource, pictures: Sequence[str], texts: dict[str, str], tree: FolderTree
+) -> LabelsFrom:
+    """Text files if at least half of the images have one; else folders, if there are two or more labels."""
+    if texts and 2 * len(texts) >= len(pictures) and not _are_boxes(source, texts.values()):
         return LabelsFrom.TEXTS
-    folders = Counter(_folder(path) for path in pictures)
-    folder_names = [folder for folder in folders if folder]
-    return LabelsFrom.FOLDERS if len(folder_names) > 1 else LabelsFrom.NOTHING
+    labels = Counter(tree.place(path).label for path in pictures)
+    return LabelsFrom.FOLDERS if len([label for label in labels if label]) > 1 else LabelsFrom.NOTHING
 
 
-def _items_of_files(files: Sequence[SourceFile], texts: dict[str, str], kind: LabelsFrom) -> list[ImportItem]:
-    builders: dict[LabelsFrom, Callable[[str], ImportItem]] = {
-        LabelsFrom.FOLDERS: _item_in_folder,
-        LabelsFrom.TEXTS: lambda path: ImportItem(
-            _file_name(path), path, text_path=texts.get(_stem(path), "")
-        ),
-    }
-    if kind not in builders:
-        return [ImportItem(_file_name(file.path), file.path) for file in files]
-    return [builders[kind](file.path) for file in files]
+def _are_boxes(source: FileSource, paths: Iterable[str]) -> bool:
+    """Whether all of a few text files that are not empty hold boxes, as YOLO and KITTI write them."""
+    sample = sorted(paths)
+    step = max(1, len(sample) // MAX_SAMPLED_TEXTS)
+    contents = [content for path in sample[::step] if (content := _read_text(source, path)).strip()]
+    return bool(contents) and all(map(label_files.is_box_text, contents))
 
 
-def _item_in_folder(path: str) -> ImportItem:
-    """The folder is the label. A parent folder with the name of a split, such as train, is the split."""
-    label = _folder(path)
-    parents = [part.lower() for part in PurePosixPath(path).parts[-3::-1]]
-    usage = next((csv_labels.USAGE_BY_WORD[part] for part in parents if part in csv_labels.USAGE_BY_WORD), "")
-    labels = (EntryLabel(label, annotated_by=""),) if label else ()
-    return ImportItem(_file_name(path), path, entry_labels=labels, split=SPLIT_OF_USAGE.get(usage, ""))
+def _read_text(source: FileSource, path: str) -> bytes:
+    try:
+        return source.read(path, MAX_TEXT_BYTES)
+    except ImageRefused:
+        return b""
 
 
-def read_label_file(content: bytes) -> tuple[EntryLabel, ...]:
-    """The labels of a text file, one per line."""
+def _why_unused(source: FileSource, path: str) -> str:
+    return BOXES if label_files.is_box_text(_read_text(source, path)) else NOT_WANTED
+
+
+def _item_of_file(path: str, tree: FolderTree, texts: dict[str, str], kind: LabelsFrom) -> ImportItem:
+    """The folder, or the text file beside the image, holds its label; a folder of a split its split."""
+    placed = tree.place(path)
+    is_label = kind == LabelsFrom.FOLDERS and placed.label
+    return ImportItem(
+        _file_name(path),
+        path,
+        entry_labels=(EntryLabel(label_of_folder(placed.label), annotated_by=""),) if is_label else (),
+        text_path=texts.get(_stem(path), "") if kind == LabelsFrom.TEXTS else "",
+    )
+
+
+def read_label_text(content: bytes) -> tuple[EntryLabel, ...]:
+    """The labels of a text file beside an image, one per line. Raises ImageRefused if it holds boxes."""
+    if label_files.is_box_text(content):
+        raise ImageRefused(f"Its text file is no label. {BOXES}")
     text = content.decode("utf-8-sig", "replace").replace("\0", "")
-    names = dict.fromkeys(line.strip() for line in itertools.islice(text.splitlines(), 1000))
+    names = dict.fromkeys(line.strip() for line in text.splitlines()[:MAX_LABELS_OF_IMAGE])
     return tuple(EntryLabel(name, annotated_by="") for name in names if name)
 
 
@@ -269,7 +332,3 @@ def _stem(path: str) -> str:
 
 def _file_name(path: str) -> str:
     return path.rpartition("/")[2]
-
-
-def _folder(path: str) -> str:
-    return path.rpartition("/")[0].rpartition("/")[2]

@@ -19,10 +19,11 @@ from projects.models import DataSource, Image, LabelEvent, Project, Transfer
 from projects.transfers import upload_parts
 
 Status = Transfer.Status
-UPLOAD_DAYS = 2  # an interrupted upload can be continued for so long
+UPLOAD_DAYS = 2  # an interrupted upload, or an import that waits for a person, can be continued for so long
+MAX_LABEL_FILES = 20
 ARCHIVE_SUFFIXES, MANIFEST_SUFFIXES, TABLE_SUFFIXES = (
     (".zip",),
-    (".manifest", ".jsonl", ".json"),
+    (".manifest", ".jsonl", ".ndjson", ".json", ".xml"),
     (".csv", ".tsv"),
 )
 
@@ -38,9 +39,11 @@ def kind_of(names: Sequence[str]) -> Transfer.Kind:
     manifests = [name for name in lower if name.endswith(MANIFEST_SUFFIXES)]
     tables = [name for name in lower if name.endswith(TABLE_SUFFIXES)]
     if not lower or len(archives) + len(manifests) + len(tables) < len(lower):
-        raise ImportRefused("Choose a zip archive, a manifest (.manifest, .jsonl) or a table (.csv).")
-    if len(archives) > 1 or len(manifests) + len(tables) > 1:
-        raise ImportRefused("Choose at most one archive and one manifest or table at a time.")
+        raise ImportRefused(
+            "Choose a zip archive, a label file (.manifest, .jsonl, .json, .xml) or a table (.csv, .tsv)."
+        )
+    if len(archives) > 1 or len(manifests) + len(tables) > MAX_LABEL_FILES:
+        raise ImportRefused(f"Choose one archive and at most {MAX_LABEL_FILES} label files at a time.")
     if manifests:
         return Transfer.Kind.MANIFEST
     return Transfer.Kind.CSV if tables else Transfer.Kind.ZIP
@@ -98,6 +101,16 @@ def start_import(transfer: Transfer) -> None:
         transfer.enqueue()
 
 
+def continue_import(transfer: Transfer, options: dict[str, Any], *, is_reviewed: bool) -> bool:
+    """Enqueue an import that waited for a person, to import or show again. False if it did not wait."""
+    waiting = Transfer.objects.filter(pk=transfer.pk, status=Status.REVIEW)
+    options = {**options, "is_reviewed": is_reviewed, "is_shown": True}
+    if not waiting.update(status=Status.WAITING, options=options, created_at=timezone.now()):
+        return False
+    transfer.enqueue()
+    return True
+
+
 @transaction.atomic
 def synchronize(source: DataSource, by: User | None) -> Transfer:
     """Import what is new in the data source and list what vanished; the active import if there is one."""
@@ -125,9 +138,11 @@ def cancel_import(transfer: Transfer) -> bool:
     return is_changed
 
 
-@transaction.atomic
 def undo_import(transfer: Transfer, by: User | None) -> int:
-    """Undo the labels that an ended import gave, and move the images that it added to the bin; how many."""
+    """Undo the labels that an ended import gave, and move the images that it added to the bin; how many.
+
+    Each event is a transaction of its own; after an interruption, the rest is undone by another call.
+    """
     given = LabelEvent.objects.filter(
         project=transfer.project_id,
         kind=LabelEvent.Kind.IMPORT,
@@ -143,9 +158,10 @@ def undo_import(transfer: Transfer, by: User | None) -> int:
 
 
 def catch_up() -> None:
-    """Enqueue imports whose job is lost and cancel uploads that were given up; run every 15 seconds."""
+    """Enqueue imports whose job is lost and cancel those that were given up before; run every 15 seconds."""
     for transfer in Transfer.objects.lost():
         transfer.enqueue()
     old = timezone.now() - timedelta(days=UPLOAD_DAYS)
-    for transfer in Transfer.objects.filter(status=Status.UPLOADING, created_at__lt=old):
+    given_up = Transfer.objects.filter(status__in=[Status.UPLOADING, Status.REVIEW], created_at__lt=old)
+    for transfer in given_up:
         cancel_import(transfer)

@@ -15,16 +15,25 @@ MAX_VANISHED_SHOWN = 24
 COUNT_TITLES = {
     "added": "added",
     "restored": "restored from the bin",
+    "moved": "renamed in the data source",
     "present": "in the project already",
     "duplicate": "duplicates of other files",
     "labeled": "labeled",
     "refused": "refused",
 }
+# Every file of an archive has one of these outcomes.
+FILE_TITLES = {
+    "labeled": "with a label",
+    "unlabeled": "without a label",
+    "label_files": "label files, read",
+    "system_files": "system files, left out",
+    "left_out": "left out",
+}
 LABEL_SOURCE_TEXTS = {
     LabelsFrom.FOLDERS: "Labels come from the folders.",
     LabelsFrom.TEXTS: "Labels come from the text files.",
-    LabelsFrom.MANIFEST: "Labels come from the manifest.",
-    LabelsFrom.TABLE: "Labels come from the table.",
+    LabelsFrom.MANIFEST: "Labels come from label files.",
+    LabelsFrom.TABLE: "Labels come from tables.",
     LabelsFrom.NOTHING: "Imported without labels.",
 }
 
@@ -54,6 +63,27 @@ class TransferSummary:
         """(title, number) of each result that occurred, in a fixed order."""
         counted = self.transfer.report.get("counts", {})
         return [(title, counted[name]) for name, title in COUNT_TITLES.items() if counted.get(name)]
+
+    @property
+    def total_files(self) -> int:
+        """Files in the archive; 0 for an import without one."""
+        return int(self.transfer.report.get("total_files", 0))
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether the import also works through rows about images that are not in its archive."""
+        return 0 < self.total_files < self.transfer.total
+
+    @property
+    def file_counts(self) -> list[tuple[str, int]]:
+        """(title, number) of each outcome of the archive's files; they add up to all of them."""
+        counted = self.transfer.report.get("files", {})
+        return [(title, counted[name]) for name, title in FILE_TITLES.items() if counted.get(name)]
+
+    @property
+    def merged_labels(self) -> list[tuple[str, str]]:
+        """(spelling in the import, label) where they differ in upper and lower case alone."""
+        return sorted(self.transfer.report.get("merged_labels", {}).items())
 
     @property
     def label_source_text(self) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 
+from django.core.exceptions import ValidationError
 from django.core.files.storage import default_storage
 from django.http import FileResponse, Http404, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404
@@ -13,13 +15,15 @@ from django.views.decorators.http import require_POST, require_safe
 from exeml_site.lib.http import page
 from exeml_site.lib.text import counted
 from projects.access import PageRequest, project_page
-from projects.forms.label_data import ImagesForm, UploadLabelsForm
+from projects.forms.label_data import ImagesForm, UploadFoldersForm, UploadLabelsForm
 from projects.images.decode import CONTENT_TYPES
 from projects.images.similarity import nearest_labeled
 from projects.images.upload import Outcome, add_images
 from projects.labels import actions, bulk_import
 from projects.models import Image, Project, Role
 from projects.quality import hard_examples
+from projects.transfers.file_sources import is_user_file
+from projects.transfers.split_folders import FolderTree
 from projects.views.label_data import Notice, first_error, refreshed_page, refused_page, selected_images
 
 # HTTP status of each file's outcome: one request carries several files.
@@ -46,7 +50,7 @@ def upload_images(request: PageRequest, project: Project) -> HttpResponse:
 def label_uploads(request: PageRequest, project: Project) -> HttpResponse:
     """Apply the labels chosen during an upload: from folders, from text files, or one for all images.
 
-    Existing labels are kept.
+    Existing labels are kept. Splits come from the folders.
     """
     form = UploadLabelsForm(request.POST)
     if not form.is_valid():
@@ -58,8 +62,24 @@ def label_uploads(request: PageRequest, project: Project) -> HttpResponse:
         if (reason := bulk_import.labels_problem(project, labels))
     }
     possible = {pk: labels for pk, labels in requested.items() if pk not in problems}
-    given = bulk_import.import_labels(project, possible, request.user)
+    try:
+        given = bulk_import.import_labels(project, possible, request.user)
+    except ValidationError as error:  # more labels than a project can have
+        return JsonResponse({"error": error.messages[0]}, status=422)
+    bulk_import.import_splits(project, form.cleaned_data["splits"])
     return JsonResponse({"labeled": given.labeled, "kept": len(given.kept), "problems": problems})
+
+
+@project_page(Role.LABELER)
+@require_POST
+def place_folders(request: PageRequest, project: Project) -> HttpResponse:
+    """What the folders of an upload say, as for an archive: label, split, and whether a system made them."""
+    form = UploadFoldersForm(request.POST)
+    if not form.is_valid():
+        return JsonResponse({"error": first_error(form)}, status=422)
+    wanted = [folder for folder in form.cleaned_data["folders"] if is_user_file(folder)]
+    tree = FolderTree(f"{folder}/" for folder in wanted)
+    return JsonResponse({"folders": {folder: asdict(tree.place(f"{folder}/")) for folder in wanted}})
 
 
 def _as_json(outcome: Outcome) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +13,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib.http import page, redirect_to, wants_fragment
 from projects.access import PageRequest, project_page
+from projects.formats.csv_text import write_csv
+from projects.forms.import_review import ImportReviewForm
 from projects.forms.transfers import DataSourceForm, ExportForm, ImportForm
 from projects.images.query import Query, matching_ids
 from projects.labels import actions
@@ -150,9 +151,17 @@ def _transfer_page(
         "transfer": transfer,
         "vanished": vanished_images(transfer),
         "can_label": request.membership.role >= Role.LABELER,
+        "review": _review(transfer),
         **more,
     }
     return page(request, "transfers/transfer.html", context, fragment=STATUS, status=status)
+
+
+def _review(transfer: Transfer) -> ImportReviewForm | None:
+    """What an import found that waits for a person to look at it."""
+    if transfer.status != Transfer.Status.REVIEW:
+        return None
+    return ImportReviewForm(preview=transfer.report.get("preview", {}), options=transfer.options)
 
 
 @project_page(Role.LABELER)
@@ -205,18 +214,10 @@ def refusals(request: PageRequest, project: Project, transfer_id: int) -> Stream
     return answer
 
 
-class _EchoWriter:
-    """A file for the csv module whose `write` returns the line."""
-
-    def write(self, line: str) -> str:
-        return line
-
-
-def _refusal_rows(transfer: Transfer) -> Iterator[str]:
-    writer = csv.writer(_EchoWriter(), lineterminator="\n")
-    yield writer.writerow(["file", "reason"])
+def _refusal_rows(transfer: Transfer) -> Iterator[bytes]:
+    yield write_csv([["file", "reason"]])
     for row in transfer.rejected_files.values_list("name", "reason").iterator(chunk_size=2000):
-        yield writer.writerow(row)
+        yield write_csv([row])
 
 
 # --- the data source ---

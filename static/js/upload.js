@@ -1,7 +1,7 @@
 // Uploads of files and folders, chosen or dropped, in three parallel requests. A refused file does not stop the others.
 import { IMPORTED, sendImport } from "./import_upload.js";
 import { listenForFiles } from "./upload_file_picker.js";
-import { askForLabels, giveLabels, pairTexts, waitingLabels, want } from "./upload_labels.js";
+import { askForLabels, giveLabels, isPlaced, pairTexts, placeFolders, splitOf, waitingLabels, want } from "./upload_labels.js";
 
 const page = document.getElementById("label-data");
 const panel = () => document.getElementById("uploads");
@@ -18,7 +18,7 @@ const byName = new Intl.Collator(undefined, { numeric: true });
 const IGNORED = /^(\.|Thumbs\.db$|desktop\.ini$)/i;
 
 // One upload: { file, name, state: waiting | sending | added | duplicate | restored | refused | failed, share, reason,
-// image: id, labels: names }
+// image: id, labels: names, split }
 let uploads = [];
 let imports = []; // archives, manifests and tables: sent after all images
 let waiting = [];
@@ -33,21 +33,37 @@ let importing = null; // { sent, total, stop } of the files that go into an impo
 // --- adding files ---
 
 async function add(entries) {
-  const real = entries.filter(({ file, path }) => !path.split("/").some((part) => IGNORED.test(part)) && file.name);
+  const named = entries.filter(({ file, path }) => !path.split("/").some((part) => IGNORED.test(part)) && file.name);
+  const places = await placeFolders(named).catch((problem) => report(problem.message));
+  if (!places) return;
+  const real = named.filter(({ path }) => isPlaced(places, path));
   const pictures = real.filter(({ path }) => !IMPORTED.test(path));
   const { rest, texts } = pairTexts(pictures);
-  const labelsOf = rest.length ? await askForLabels(rest, texts) : () => [];
+  const labelsOf = rest.length ? await askForLabels(rest, texts, places) : () => [];
   if (!labelsOf || !real.length) return;
   imports.push(...real.filter(({ path }) => IMPORTED.test(path)).map(({ file }) => file));
   if (!isRunning()) uploads = uploads.filter((upload) => ["refused", "failed"].includes(upload.state));
   isStopped = false;
   const blank = { state: "waiting", share: 0, reason: "", image: null };
-  const named = rest.map((entry) => ({ ...blank, file: entry.file, name: entry.path, labels: [], labelsOf: () => labelsOf(entry) }));
-  named.sort((one, other) => byName.compare(one.name, other.name)).forEach(enqueue);
+  const added = rest.map((entry) => ({
+    ...blank,
+    file: entry.file,
+    name: entry.path,
+    labels: [],
+    split: splitOf(places, entry.path),
+    labelsOf: () => labelsOf(entry),
+  }));
+  added.sort((one, other) => byName.compare(one.name, other.name)).forEach(enqueue);
   panel().hidden = false;
   show();
   fill();
   if (!isRunning()) finishUploads();
+}
+
+function report(message) {
+  uploads.push({ name: "Folders", state: "failed", reason: message, share: 1, file: { size: 0 }, isFixed: true });
+  panel().hidden = false;
+  show();
 }
 
 function enqueue(upload) {
@@ -104,7 +120,7 @@ async function importAll() {
   };
   show();
   try {
-    const address = await sendImport(panel().dataset.importUrl, files, {}, onProgress, stop.signal);
+    const address = await sendImport(panel().dataset.importUrl, files, { asks: "on" }, onProgress, stop.signal);
     importing = null;
     location.assign(address);
   } catch (error) {
@@ -193,7 +209,7 @@ function finish(upload, state, reason) {
 function retry() {
   isStopped = false;
   for (const upload of uploads) {
-    if (upload.state !== "failed") continue;
+    if (upload.state !== "failed" || upload.isFixed) continue;
     upload.state = "waiting";
     waiting.push(upload);
   }

@@ -5,8 +5,9 @@ const CHUNK = 500;
 const RETRY_AFTER_MS = [1000, 4000, 15000];
 const MAX_FOLDERS = 6;
 
-const folderOf = (path) => path.split("/").at(-2) ?? "";
+const folderPath = (path) => path.split("/").slice(0, -1).join("/");
 const stemOf = (path) => path.replace(/\.[^./]*$/, "").toLowerCase();
+const BOX = /^\d+(\s+-?[\d.]+){4,}$/; // a line of YOLO beside an image is no label
 const isText = (path) => /\.txt$/i.test(path);
 const number = (value) => value.toLocaleString("en");
 
@@ -27,15 +28,40 @@ export function pairTexts(entries) {
 
 async function linesOf(entry) {
   const text = await entry.file.text().catch(() => "");
-  return [...new Set(text.split(/\r?\n/).map((line) => line.trim()).filter(Boolean))];
+  const lines = [...new Set(text.split(/\r?\n/).map((line) => line.trim()).filter(Boolean))];
+  return lines.every((line) => BOX.test(line)) ? [] : lines;
+}
+
+// What the folders of the entries say, as for an archive: a map of folder → { label, usage, name }. A folder that a
+// system made, such as $RECYCLE.BIN, is missing in it.
+export async function placeFolders(entries) {
+  const folders = [...new Set(entries.map(({ path }) => folderPath(path)).filter(Boolean))];
+  if (!folders.length) return new Map();
+  const form = new FormData();
+  form.set("folders", JSON.stringify(folders));
+  const options = { method: "POST", body: form, headers: { Accept: "application/json", "X-CSRFToken": csrf() } };
+  const response = await fetch(panel().dataset.foldersUrl, options).catch(() => null);
+  const answer = response && !response.redirected ? await response.json().catch(() => ({})) : {};
+  if (!answer.folders) throw new Error(answer.error ?? "The folders could not be read. Try again.");
+  return new Map(Object.entries(answer.folders));
+}
+
+export const isPlaced = (places, path) => !folderPath(path) || places.has(folderPath(path));
+export const splitOf = (places, path) => places.get(folderPath(path))?.usage ?? "";
+
+// The folder that is an entry's label; where one folder holds all, that folder.
+function labelsByFolder(places) {
+  const key = [...places.values()].some(({ label }) => label) ? "label" : "name";
+  return (path) => places.get(folderPath(path))?.[key] ?? "";
 }
 
 // --- asking ---
 
 // Resolves with a function from an entry to its labels, or with null if the dialog was cancelled.
-export async function askForLabels(entries, texts) {
+export async function askForLabels(entries, texts, places) {
   const folders = new Map();
-  for (const { path } of entries) folders.set(folderOf(path), (folders.get(folderOf(path)) ?? 0) + 1);
+  const labelOf = labelsByFolder(places);
+  for (const { path } of entries) folders.set(labelOf(path), (folders.get(labelOf(path)) ?? 0) + 1);
   const named = [...folders].filter(([folder]) => folder).sort(([, one], [, other]) => other - one);
   if (!named.length && !texts.size) return () => [];
   const dialog = document.getElementById("upload-labels");
@@ -44,7 +70,7 @@ export async function askForLabels(entries, texts) {
   const one = dialog.querySelector("[name=one-label]").value.trim();
   const kinds = {
     none: () => [],
-    folders: ({ path }) => [folderOf(path)].filter(Boolean),
+    folders: ({ path }) => [labelOf(path)].filter(Boolean),
     texts: ({ path }) => (texts.has(stemOf(path)) ? linesOf(texts.get(stemOf(path))) : []),
     one: () => [one].filter(Boolean),
   };
@@ -78,14 +104,14 @@ document.addEventListener("input", (event) => {
 
 // --- sending ---
 
-const pending = new Map(); // image id → { labels, upload }
+const pending = new Map(); // image id → { labels, split, upload }
 let isSending = false;
 
 export const waitingLabels = () => pending.size;
 
 export function want(upload) {
-  if (!upload.image || !upload.labels?.length) return;
-  pending.set(upload.image, { labels: upload.labels, upload });
+  if (!upload.image || !(upload.labels?.length || upload.split)) return;
+  pending.set(upload.image, { labels: upload.labels, split: upload.split, upload });
 }
 
 // Sends pending labels in chunks; with `all` also an incomplete chunk. Resolves with whether any image was labeled.
@@ -107,6 +133,7 @@ export async function giveLabels(all, onProblem) {
 async function send(part) {
   const form = new FormData();
   form.set("marks", JSON.stringify(Object.fromEntries([...part].map(([image, { labels }]) => [image, labels]))));
+  form.set("splits", JSON.stringify(Object.fromEntries([...part].map(([image, { split }]) => [image, split]))));
   for (let attempt = 0; ; attempt += 1) {
     const options = { method: "POST", body: form, headers: { Accept: "application/json", "X-CSRFToken": csrf() } };
     const response = await fetch(panel().dataset.labelsUrl, options).catch(() => null);

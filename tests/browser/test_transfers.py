@@ -173,3 +173,60 @@ def test_an_export_is_downloaded(open_page: Open) -> None:
     assert download.value.suggested_filename == "flowers.zip"
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert len(archive.namelist()) == 4 and archive.testzip() is None
+
+
+def test_a_folder_with_splits_keeps_them_and_leaves_out_what_systems_add(
+    open_page: Open, tmp_path: Path
+) -> None:
+    project = make_project(labels=0)
+    page = open_page("bob")
+    visit(page, project)
+    names = ["train/cat/1.png", "val/dog/2.png", "test/cat/3.png", "$RECYCLE.BIN/4.png", "cat/@eaDir/5.png"]
+    folder = put(tmp_path / "pets", {name: picture_bytes(seed) for seed, name in enumerate(names)})
+    page.locator("#folder").set_input_files(folder)
+    page.locator("#upload-labels").get_by_text("cat (2), dog (1)").wait_for()
+    page.keyboard.press("Enter")
+    wait_for_labels(page, project, {"1.png": ["cat"], "2.png": ["dog"], "3.png": ["cat"]})
+    for _ in range(100):
+        if project.images.exclude(split="").count() == 3:
+            break
+        page.wait_for_timeout(50)
+    splits = dict(project.images.values_list("name", "split"))
+    assert splits == {"1.png": "TRAIN", "2.png": "EVAL", "3.png": "TEST"}
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_what_is_in_doubt_is_shown_before_the_import(
+    open_page: Open, tmp_path: Path, width: int, scheme: str
+) -> None:
+    project = make_project(labels=0)
+    page = open_page("bob", width=width, height=900, scheme=scheme)
+    visit(page, project, "transfers")
+    table = "file,animal,colour\n0.png,cat,red\n1.png,Cat,red\n2.png,dog,blue\nnone.png,dog,red\n"
+    files = {f"train/{n}.png": picture_bytes(n) for n in range(5)}
+    other = "what,ever\nx,y\n"
+    archive = tmp_path / "pets.zip"
+    archive.write_bytes(zipped({**files, "animals.csv": table, "other.csv": other, "Thumbs.db": b"x"}))
+    page.get_by_label("Zip archive, manifest or table").set_input_files(archive)
+    page.get_by_role("button", name="Import").click()
+    page.wait_for_url(re.compile(r"/transfers/\d+/$"))
+    transfer = Transfer.objects.get()
+    import_job.run(transfer.pk)
+    page.get_by_text("Please look at this before the import.").wait_for()
+    check_accessibility(page)
+    take_screenshot(page, f"import-review-{width}-{scheme}")
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    take_screenshot(page, f"import-review-end-{width}-{scheme}")
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.get_by_role("group", name="Labels").get_by_label("colour").first.check()
+    page.get_by_role("group", name="Labels").get_by_label("animal").first.uncheck()
+    page.get_by_role("button", name="Look again").click()
+    page.get_by_text("Waiting for a worker").wait_for()
+    import_job.run(transfer.pk)
+    page.get_by_text("blue 1").wait_for()
+    page.locator("#review").get_by_role("button", name="Import").click()
+    page.get_by_text("Waiting for a worker").wait_for()
+    import_job.run(transfer.pk)
+    page.get_by_role("link", name="Show 5 images").wait_for()
+    take_screenshot(page, f"import-report-{width}-{scheme}")
+    assert sorted(map(len, labels_by_name(project).values())) == [0, 0, 1, 1, 1]

@@ -21,7 +21,7 @@ from exeml_site.lib.job_row import ClaimLost
 from projects.datasets import publish, readiness, statistics
 from projects.formats.manifest import Entry
 from training.assist import find_duplicates
-from training.engine import EngineError, FitConfig, FitResult, Hardware, Sample, StoppedBeforeModel
+from training.engine import EngineError, FitConfig, FitResult, Hardware, Sample, Split, StoppedBeforeModel
 from training.engine.evaluation.metrics import Report
 from training.jobs import promote, record
 from training.jobs.reporter import Reporter
@@ -29,6 +29,7 @@ from training.models import Device, Status, StopReason, TrainingVersion
 
 logger = logging.getLogger(__name__)
 
+SPLITS: dict[str, Split] = {"TRAIN": "TRAIN", "EVAL": "EVAL"}  # a sample's by the entry's usage
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
 # What follows the evaluation takes on an idle machine: drawing charts, storing the model, writing the rows.
 FINISH_S = 2
@@ -107,14 +108,11 @@ def _publish(version: TrainingVersion) -> None:
 
 
 def _samples(version: TrainingVersion) -> list[Sample]:
+    """The images that are trained and validated on; test images are neither."""
     return [
-        Sample(
-            str(entry.image_id),
-            _image_path(entry),
-            entry.labels,
-            "EVAL" if entry.usage == "EVAL" else "TRAIN",
-        )
+        Sample(str(entry.image_id), _image_path(entry), entry.labels, split)
         for entry in publish.read_entries(version.dataset_version)
+        if (split := SPLITS.get(entry.usage)) is not None
     ]
 
 

@@ -16,6 +16,8 @@ from projects.datasets.publish import ManifestDamaged, publish, read_entries
 from projects.datasets.readiness import preview, preview_split, readiness
 from projects.models import Annotation, DatasetVersion, Label, Project, Split
 from tests.factories import make_image, make_project, make_user
+from training.jobs.train_version import _samples
+from training.models import TrainingVersion
 
 pytestmark = pytest.mark.django_db
 RATIO = Decimal("0.8")
@@ -91,7 +93,7 @@ def test_images_in_the_bin_do_not_count() -> None:
 def test_readiness_takes_the_same_queries_whatever_the_labels(django_assert_num_queries) -> None:
     project = make_project(labels=6, images=5)
 
-    with django_assert_num_queries(9):
+    with django_assert_num_queries(10):
         readiness(project)
 
 
@@ -284,3 +286,29 @@ def test_copies_are_published_on_one_side_and_the_preview_knows() -> None:
         0,
     )
     assert (version.train_count, version.eval_count) == (16, 4)
+
+
+# --- the test split ---
+
+
+def test_images_of_the_test_split_are_published_and_neither_counted_nor_split() -> None:
+    project = make_project(labels=2, images=6)
+    tests = list(project.images.filter(annotations__label__name="label-0")[:2])
+    project.images.filter(pk__in=[image.pk for image in tests]).update(split=Split.TEST)
+
+    ready = readiness(project)
+    assert [images for _, images in ready.label_counts] == [4, 6]
+    assert ready.missing == ["Every label needs at least five images: ‘label-0’ has 4 (1 more) (4711)."]
+    shown = preview_split(project, RATIO)
+    assert (shown.train + shown.eval, shown.test) == (10, 2)
+
+    version = reserve(project)
+    publish(version)
+
+    usages = {entry.image_id: entry.usage for entry in read_entries(version)}
+    assert {pk for pk, usage in usages.items() if usage == "TEST"} == {image.pk for image in tests}
+    assert (version.image_count, version.train_count + version.eval_count, version.test_count) == (12, 10, 2)
+    assert version.counts["label-0"]["TEST"] == 2
+    assert {image.split for image in project.images.filter(pk__in=[image.pk for image in tests])} == {"TEST"}
+    samples = _samples(TrainingVersion(project=project, dataset_version=version))
+    assert {int(sample.id) for sample in samples} == {pk for pk, usage in usages.items() if usage != "TEST"}

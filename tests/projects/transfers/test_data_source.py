@@ -176,3 +176,63 @@ def test_a_bucket_that_is_not_there_fails_with_a_sentence(bucket: Any, settings:
     done = synchronized(chosen(make_project(labels=0), "s3://elsewhere/flowers"))
     assert done.status == "Failed"
     assert "The bucket elsewhere does not answer" in done.problem
+
+
+def test_a_renamed_or_moved_file_keeps_its_image_and_nothing_vanished(root: Path) -> None:
+    project = make_project(labels=0)
+    source = chosen(project, str(root))
+    synchronized(source)
+    before = dict(project.images.values_list("name", "pk"))
+    (root / "roses/1.png").rename(root / "roses/one.png")
+    (root / "tulips/3.png").rename(root / "roses/3.png")
+
+    done = synchronized(source)
+
+    assert done.report["vanished"] == []
+    assert (done.report["counts"]["moved"], done.report["counts"]["added"]) == (2, 0)
+    assert dict(project.images.values_list("name", "pk")) == {
+        "one.png": before["1.png"],
+        "2.png": before["2.png"],
+        "3.png": before["3.png"],
+    }
+    assert project.images.get(name="one.png").source == f"{root}/roses/one.png"
+    assert labels_by_name(project)["3.png"] == ["tulips"]  # its label stays
+    again = synchronized(source)
+    assert (again.report["vanished"], again.report["counts"]["present"]) == ([], 3)
+
+
+def test_a_file_that_was_moved_and_changed_is_new_and_the_old_one_vanished(root: Path) -> None:
+    project = make_project(labels=0)
+    source = chosen(project, str(root))
+    synchronized(source)
+    old = project.images.get(name="1.png")
+    (root / "roses/1.png").unlink()
+    put(root, "roses/other.png", 60)
+    done = synchronized(source)
+    assert done.report["vanished"] == [old.pk]
+    assert done.report["counts"]["added"] == 1
+
+
+def test_a_renamed_file_whose_image_is_in_the_bin_does_not_come_back(root: Path) -> None:
+    project = make_project(labels=0)
+    source = chosen(project, str(root))
+    synchronized(source)
+    project.images.filter(name="1.png").update(deleted_at="2026-01-01T00:00Z")
+    (root / "roses/1.png").rename(root / "roses/one.png")
+    done = synchronized(source)
+    assert project.images.filter(deleted_at=None).count() == 2
+    assert done.report["vanished"] == []
+    assert project.images.get(name="one.png").deleted_at is not None
+
+
+def test_the_last_of_two_equal_files_keeps_the_image(root: Path) -> None:
+    project = make_project(labels=0)
+    put(root, "roses/copy.png", 0)
+    source = chosen(project, str(root))
+    synchronized(source)
+    kept = project.images.get(source__in=[f"{root}/roses/1.png", f"{root}/roses/copy.png"])
+    Path(kept.source).unlink()
+    done = synchronized(source)
+    assert done.report["vanished"] == []
+    kept.refresh_from_db()
+    assert Path(kept.source).exists()

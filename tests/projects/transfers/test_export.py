@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import zipfile
@@ -14,7 +15,7 @@ from django.urls import reverse
 from projects.labels import actions
 from projects.models import Annotation, Project
 from tests.factories import make_project, make_user, picture_bytes
-from tests.projects.transfers.import_factories import imported, zipped
+from tests.projects.transfers.import_factories import imported, labels_by_name, zipped
 
 pytestmark = pytest.mark.django_db
 
@@ -42,10 +43,8 @@ def contents_of(project: Project) -> list[Any]:
     rows = list(images.values_list("sha256", "name", "split", "is_hard", "is_labeled", "width", "height"))
     marks = Annotation.objects.filter(image__project=project).order_by("image__sha256", "label__name")
     given = [
-        (sha, label, source, by, at.replace(microsecond=0))
-        for sha, label, source, by, at in marks.values_list(
-            "image__sha256", "label__name", "source", "by__username", "at"
-        )
+        (sha, label, at.replace(microsecond=0))
+        for sha, label, at in marks.values_list("image__sha256", "label__name", "at")
     ]
     return [labels, rows, given]
 
@@ -152,6 +151,49 @@ def test_no_label_leads_out_of_the_folder_or_hides(vera: Client, label: str) -> 
     [name] = members(exported(vera, project, "format=folders"))
     folder = name.partition("/")[0]
     assert not folder.startswith(".") and not set(folder) & set('<>:"|?*')
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["a:b", "a_b", "a?b", "a_b."],
+        ["100%", "100%25", "%41", "A", "a%3Ab"],
+        [".hidden", "..", "~x", "con", "nul.x", "LPT1"],
+        ["train", "test", "Thumbs.db", "__MACOSX"],
+        ["Café", "猫", "'=x", "-5", "x y"],
+    ],
+)
+def test_every_label_has_its_own_folder_and_comes_back(vera: Client, labels: list[str]) -> None:
+    project = make_project(labels=0)
+    files = {f"{seed}.png": picture_bytes(seed) for seed in range(len(labels))}
+    imported(project, {"a.zip": zipped(files)}, labels_from="nothing")
+    for image, label in zip(project.images.order_by("name"), labels, strict=True):
+        actions.apply(project, [image.pk], add=[label], by=make_user("bob"))
+
+    archive = exported(vera, project, "format=folders")
+    folders = {name.partition("/")[0].casefold() for name in members(archive)}
+    assert len(folders) == len(labels)
+    assert not any(set(folder) & set('<>:"|?*') or folder[-1] in ". " for folder in folders)
+    again = make_project("again", labels=0)
+    imported(again, {"a.zip": archive}, labels_from="folders")
+    assert labels_by_name(again) == {f"{seed}.png": [label] for seed, label in enumerate(labels)}
+
+
+def test_a_table_runs_no_formula_in_a_spreadsheet_and_comes_back(vera: Client) -> None:
+    project = make_project(labels=0, is_multi_label=True)
+    imported(project, {"a.zip": zipped({"1.png": picture_bytes(1), "2.png": picture_bytes(2)})})
+    first, second = project.images.order_by("name")
+    labels = ["=HYPERLINK(1)", "@x", "'=y"]
+    actions.apply(project, [first.pk], add=labels, by=make_user("bob"))
+    actions.apply(project, [second.pk], add=["+1"], by=make_user("@bob"))
+
+    table = exported(vera, project, "format=table")
+    cells = [cell for row in csv.reader(io.StringIO(table.decode())) for cell in row]
+    assert not any(part[:1] in tuple("=+-@\t\r") and part for cell in cells for part in cell.split(";"))
+    again = make_project("again", labels=0, is_multi_label=True)
+    imported(again, {"a.zip": exported(vera, project, "format=archive")}, labels_from="nothing")
+    imported(again, {"labels.csv": table})
+    assert labels_by_name(again) == labels_by_name(project) == {"1.png": sorted(labels), "2.png": ["+1"]}
 
 
 def test_a_format_that_does_not_exist_is_refused(vera: Client) -> None:

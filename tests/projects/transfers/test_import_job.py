@@ -139,7 +139,7 @@ def test_half_finished_uploads_are_given_up_after_two_days() -> None:
 
 
 @pytest.mark.parametrize(
-    "names", [[], ["a.txt"], ["a.zip", "b.zip"], ["a.csv", "b.manifest"], ["a.zip", "1.png"]]
+    "names", [[], ["a.txt"], ["a.zip", "b.zip"], [f"{n}.csv" for n in range(21)], ["a.zip", "1.png"]]
 )
 def test_files_that_are_no_import_are_refused(names: list[str]) -> None:
     with pytest.raises(imports.ImportRefused):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from django.core.files.storage import default_storage
 
 from projects.labels import actions
-from projects.models import LabelEvent
+from projects.models import LabelEvent, Project
 from tests.factories import make_image, make_project, make_user, picture_bytes
 from tests.projects.transfers.import_factories import imported, labels_by_name, reasons, sample, zipped
 
@@ -57,7 +58,7 @@ def test_folders_named_train_and_val_say_the_set() -> None:
     }
     imported(project, {"a.zip": zipped(files)})
     sides = dict(project.images.values_list("name", "split"))
-    assert sides == {"0.png": "TRAIN", "1.png": "EVAL", "2.png": "EVAL", "3.png": ""}
+    assert sides == {"0.png": "TRAIN", "1.png": "EVAL", "2.png": "EVAL", "3.png": "TEST"}
     assert labels_by_name(project) == {"0.png": ["a"], "1.png": ["a"], "2.png": ["b"], "3.png": ["b"]}
 
 
@@ -108,15 +109,16 @@ def test_a_manifest_beside_the_images_of_an_archive_is_read_with_all_it_says() -
     done = imported(project, {"flowers.zip": zipped(files)})
 
     assert done.status == "Completed", done.problem
-    assert labels_by_name(project) == {"0001.png": ["tulips"], "0002.png": ["roses"], "with%20space.png": []}
+    assert labels_by_name(project) == {"0001.png": ["tulips"], "0002.png": ["roses"], "with space.png": []}
     first, second = (project.images.get(name=name) for name in ("0001.png", "0002.png"))
     assert (first.split, first.is_hard, second.split, second.is_hard) == ("TRAIN", True, "EVAL", False)
     mark = first.annotations.get()
     assert (mark.by, mark.source, mark.at.isoformat()) == (
-        make_user("vera"),
-        "human",
+        make_user("bob"),  # a file proves nothing about who labeled
+        "import",
         "2025-03-02T09:14:07+00:00",
     )
+    assert LabelEvent.objects.get().details["annotated_by"]["human/vera/vera"] == 1
     machine_mark = second.annotations.get()
     assert (machine_mark.by, machine_mark.source, machine_mark.confidence) == (
         make_user("bob"),
@@ -168,13 +170,18 @@ def test_a_path_mapping_says_where_a_manifest_finds_its_images() -> None:
     lines = sample("s3://bucket/2024/1.png", "roses")
     options = {"prefix": "s3://bucket/2024/", "folder": "new"}
     imported(project, {"a.zip": zipped(files), "a.manifest": lines.encode()}, **options)
-    assert project.images.get().sha256 == make_image_sha(2)
+    assert labels_by_sha(project) == {picture_sha(1): [], picture_sha(2): ["roses"]}
 
 
-def make_image_sha(seed: int) -> str:
-    import hashlib
-
+def picture_sha(seed: int) -> str:
     return hashlib.sha256(picture_bytes(seed)).hexdigest()
+
+
+def labels_by_sha(project: Project) -> dict[str, list[str]]:
+    return {
+        image.sha256: [annotation.label.name for annotation in image.annotations.all()]
+        for image in project.images.all()
+    }
 
 
 @pytest.mark.parametrize(
@@ -345,7 +352,7 @@ def test_a_table_with_sets_and_no_labels_adds_the_set_to_what_the_folders_say() 
     )
     assert (done.status, done.report["labels_from"]) == ("Completed", "folders")
     labels_and_splits = project.images.values_list("annotations__label__name", "split")
-    assert set(labels_and_splits) == {("roses", "TRAIN"), ("tulips", "")}
+    assert set(labels_and_splits) == {("roses", "TRAIN"), ("tulips", "TEST")}
 
 
 def test_a_table_about_something_else_is_left_alone() -> None:

@@ -251,3 +251,31 @@ def test_a_dead_import_is_put_on_the_queue_again(
     with django_capture_on_commit_callbacks() as waiting:
         imports.catch_up()
     assert waiting == []
+
+
+def test_folders_of_an_upload_say_labels_and_splits_as_those_of_an_archive(bob: Client) -> None:
+    project = make_project(labels=0, unlabeled=2)
+    folders = ["set/train/cat", "set/val/dog", "set/$RECYCLE.BIN", "set/@eaDir/cat", "set/images"]
+    answer = bob.post(url("place_folders", project), {"folders": json.dumps(folders)}).json()
+    assert answer["folders"] == {
+        "set/train/cat": {"label": "cat", "usage": "TRAIN", "name": "cat"},
+        "set/val/dog": {"label": "dog", "usage": "EVAL", "name": "dog"},
+        "set/images": {"label": "", "usage": "", "name": "set"},
+    }
+    first, second = project.images.order_by("pk").values_list("pk", flat=True)
+    other = make_project("other", labels=0, unlabeled=1).images.get()
+    splits = {first: "TRAIN", second: "EVAL", other.pk: "TEST", 10**30: "TEST", 0: "nonsense"}
+    marks = {first: ["cat"], second: []}
+    answer = bob.post(
+        url("label_uploads", project), {"marks": json.dumps(marks), "splits": json.dumps(splits)}
+    )
+    assert answer.status_code == 200
+    assert dict(project.images.values_list("pk", "split")) == {first: "TRAIN", second: "EVAL"}
+    other.refresh_from_db()
+    assert other.split == ""
+
+
+@pytest.mark.parametrize("folders", ["", "nonsense", "3", json.dumps(["x"] * 20_001)])
+def test_folders_that_cannot_be_read_are_refused(bob: Client, folders: str) -> None:
+    answer = bob.post(url("place_folders", make_project()), {"folders": folders})
+    assert answer.status_code == 422 and answer.json()["error"]

@@ -26,8 +26,10 @@ from exeml_site.lib.job_row import Cancelled, failure
 from projects.images import decode
 from projects.models import Image
 from projects.transfers import data_source
+from projects.transfers.described_images import ImportItem, ItemKind
+from projects.transfers.descriptions import CannotPlan, Description
 from projects.transfers.file_sources import EmptySource, FileSource, SourceUnreadable, ZipSource
-from projects.transfers.import_plan import CannotPlan, ImportItem, make_plan
+from projects.transfers.import_plan import make_plan
 from training.models import Batch, Service, TrainingVersion
 from training.serving.answer import batch_line
 from training.serving.inference import model_cache
@@ -144,17 +146,29 @@ def _open_source(batch: Batch) -> Iterator[FileSource]:
         yield ZipSource(file)
 
 
-def _read_manifest(batch: Batch) -> tuple[str, bytes] | None:
-    for file in batch.files:
-        if not file["name"].lower().endswith(ARCHIVE_SUFFIXES):
-            return file["name"], storage.local_path(file["stored"]).read_bytes()
-    return None
+def _manifests(batch: Batch) -> list[Description]:
+    return [
+        Description(file["name"], partial(_open_stored, file["stored"]), is_beside=True)
+        for file in batch.files
+        if not file["name"].lower().endswith(ARCHIVE_SUFFIXES)
+    ]
+
+
+def _open_stored(name: str) -> BinaryIO:
+    return storage.local_path(name).open("rb")
+
+
+def _items(batch: Batch, source: FileSource) -> list[ImportItem]:
+    """The images that the manifest names, or else all; and rows about images that are not there."""
+    manifests = _manifests(batch)
+    plan = make_plan(batch.service.project, source, beside=manifests, has_unlisted=not manifests)
+    return [item for item in plan.items if item.kind in (ItemKind.IMAGE, ItemKind.ROW)]
 
 
 def _answer_all(batch: Batch, source: FileSource) -> bool:
     """Answer the images. False if SLICE_S passed before the end. Raises what ends a batch."""
     model_cache.load_model(batch.training_version)
-    items = make_plan(batch.service.project, source, description=_read_manifest(batch)).items
+    items = _items(batch, source)
     Batch.objects.filter(pk=batch.pk).update(total=len(items))
     path = _results_path(batch)
     done, failed = _count_complete_lines(path)

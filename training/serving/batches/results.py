@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from itertools import islice
@@ -12,7 +10,10 @@ from typing import Any
 from zipstream import ZipStream
 
 from exeml_site.lib import storage
+from projects.formats.csv_text import write_csv
 from training.models import Batch
+
+HEAD = ("source", "result", "predicted_label", "score", "is_known", "scores", "error_message")
 
 
 def read_results(batch: Batch) -> Iterator[dict[str, Any]]:
@@ -23,16 +24,15 @@ def read_results(batch: Batch) -> Iterator[dict[str, Any]]:
 
 def csv_table(batch: Batch) -> Iterator[bytes]:
     """CSV with a header: source, result, labels, score, is_known, the five best scores, error message."""
-    yield _csv_row("source", "result", "predicted_label", "score", "is_known", "scores", "error_message")
+    yield write_csv([HEAD])
     for line in read_results(batch):
         labels = "|".join(line.get("predicted_labels", []))
         scores = line.get("scores", [])
         five = "|".join(f"{label}:{score:.4f}" for label, score in scores)
         score = f"{scores[0][1]:.6f}" if scores else ""
         known = {True: "yes", False: "no"}.get(line.get("is_known"), "")  # type: ignore[arg-type]
-        yield _csv_row(
-            line["source"], line["result"], labels, score, known, five, line.get("error_message", "")
-        )
+        error = line.get("error_message", "")
+        yield write_csv([[line["source"], line["result"], labels, score, known, five, error]])
 
 
 def result_archive(batch: Batch) -> ZipStream:
@@ -60,18 +60,6 @@ def _manifest(batch: Batch) -> Iterator[bytes]:
 
 def _result_name(source: str) -> str:
     return f"{source}_result.txt"
-
-
-def _csv_row(*cells: Any) -> bytes:
-    out = io.StringIO()
-    csv.writer(out).writerow(_escape_formula(cell) for cell in cells)
-    return out.getvalue().encode()
-
-
-def _escape_formula(cell: Any) -> str:
-    """Quote a text that a spreadsheet would run as a formula."""
-    text = str(cell)
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
 def first_failures(batch: Batch, limit: int) -> list[dict[str, Any]]:

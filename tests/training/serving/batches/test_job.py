@@ -287,5 +287,8 @@ def test_results_are_a_table_and_exemls_manifest(service: Service, bob: Client) 
     assert bob.get(address.replace("results.csv", "other")).status_code == 404
 
 
-def test_names_that_spreadsheets_take_for_formulas_are_quoted() -> None:
-    assert results._csv_row("=1+1", "a.png") == b"'=1+1,a.png\r\n"
+def test_names_that_spreadsheets_take_for_formulas_are_quoted(service: Service, bob: Client) -> None:
+    batch = ran(begun(service, zipped(**{"=1+1_dot_png": colour_picture("red"), "@x_dot_jpg": b"hello"})))
+    answer = bob.get(at("batch_download", service, batch.pk, "results.csv"))
+    rows = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
+    assert [row["source"] for row in rows] == ["'=1+1.png", "'@x.jpg"]

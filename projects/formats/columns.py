@@ -1,0 +1,325 @@
+"""Finds the columns of a table: the image, its labels, its split. By their names, else by their cells.
+
+Only a sample of the rows is looked at. What the cells alone suggest is not certain: a person sees it first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from projects.formats.boxes import BoxesError, has_box_columns, has_box_numbers
+from projects.formats.errors import LabelFileError
+
+# Names of columns without capitals, spaces and signs; the earlier one is preferred.
+IMAGE_COLUMNS = [
+    "image", "filename", "file", "filepath", "path", "imagepath", "imagename", "imagefile",
+    "imagefilename", "img", "imgname", "imgpath", "imgfile", "imgfilename", "fname", "fpath", "photo",
+    "picture", "imageid", "imgid", "sourceref", "source", "uri", "url", "imageurl", "imageuri",
+    "imgurl", "gcsuri", "imagegcsuri", "gcsfilepath", "originalimageuri", "externalid", "imagelocation",
+    "location", "relpath", "idcode", "id", "key", "name", "图片", "图像", "文件名", "画像", "ファイル名",
+]  # fmt: skip
+WEAK_IMAGE_COLUMNS = {"id", "key", "name", "source", "location", "url", "uri"}
+LABEL_COLUMNS = {
+    "label", "labelname", "class", "classname", "category", "categoryname", "tag", "tagname", "target",
+    "choice", "groundtruth", "annotation", "species", "breed", "diagnosis", "labelid", "classid",
+    "categoryid", "labelindex", "classindex", "classificationannotation", "标签", "类别", "ラベル", "dx", "y",
+}  # fmt: skip
+# Columns that describe an image and are never its label, where another column may be.
+OTHER_COLUMNS = {
+    "text", "caption", "captions", "prompt", "description", "title", "comment", "comments", "note",
+    "notes", "url", "uri", "license", "licence", "author", "credit", "credits", "width", "height",
+    "size", "bytes", "annotator", "annotatedby", "labeledby", "labeledat", "annotationid", "createdat",
+    "updatedat", "date", "leadtime", "confidence", "score", "probability", "md5", "sha256", "hash",
+    "phash", "index", "unnamed0", "datarowid", "timestamp", "time", "depth", "channels", "camera",
+    "latitude", "longitude", "fold", "completedby", "workerid", "hitid", "assignmentid", "agreement",
+    "ishard", "hard",
+}  # fmt: skip
+USAGE_BY_WORD = {
+    "train": "TRAIN",
+    "training": "TRAIN",
+    "trn": "TRAIN",
+    "eval": "EVAL",
+    "evaluation": "EVAL",
+    "val": "EVAL",
+    "valid": "EVAL",
+    "validation": "EVAL",
+    "validate": "EVAL",
+    "dev": "EVAL",
+    "test": "TEST",
+    "testing": "TEST",
+    "inference": "INFERENCE",
+    "unassigned": "",
+    "default": "",
+}
+SPLIT_COLUMNS = {
+    "set",
+    "split",
+    "usage",
+    "subset",
+    "mluse",
+    "dataset",
+    "phase",
+    "partition",
+    "mode",
+    "dataitemresourcelabels",
+    "isvalid",
+    "istrain",
+    "istest",
+}
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+_USAGES_OF_FLAG = {"isvalid": ("EVAL", "TRAIN"), "istrain": ("TRAIN", "EVAL"), "istest": ("TEST", "TRAIN")}
+IMAGE_FILE = re.compile(
+    r"\.(jpe?g|jfif|jpe|png|bmp|webp|gif|tiff?|heic|heif|avif|jp2|mpo)(?:[?#].*)?$", re.IGNORECASE
+)
+YES_NO = {"0", "1", "0.0", "1.0", "-1", "-1.0", "", "true", "false", "yes", "no"}
+YES = {"1", "1.0", "true", "yes"}
+NO_IMAGES = "No column holds image files. Name the columns in the first row: “image” and “labels”."
+
+
+def usage_of(word: str, column: str = "") -> str | None:
+    """TRAIN, EVAL, TEST, INFERENCE or empty for a word; None if it names none.
+
+    `column`: the normalized name of its column; in `isvalid` the word says yes or no.
+    """
+    word = word.strip().lower()
+    if column in _USAGES_OF_FLAG:
+        flag = _BOOLEANS.get(word)
+        return None if flag is None else _USAGES_OF_FLAG[column][0 if flag else 1]
+    return USAGE_BY_WORD.get(word) if word else ""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Indices into the head of a table: the image, its labels, and its split if there is one."""
+
+    image: int
+    labels: tuple[int, ...] = ()
+    split: int | None = None
+
+
+@dataclass(frozen=True)
+class FoundColumns:
+    """`rows`: the sample without the head. See LabelFile for the other fields."""
+
+    head: tuple[str, ...]
+    has_head: bool
+    columns: Columns
+    is_certain: bool
+    rows: list[list[str]] = field(default_factory=list)
+    is_one_hot: bool = False
+    separator: str = ""
+
+
+def find_columns(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> FoundColumns:
+    """Find the columns by a sample of rows. `head`: the names, where the format has them apart.
+
+    Raises LabelFileError if the table is empty, holds boxes, or says nothing about images.
+    """
+    cells = [[cell.strip() for cell in row] for row in rows]
+    if not head and not cells:
+        raise LabelFileError("The table is empty.")
+    names = list(head) or (cells[0] if _is_head(cells) else [])
+    if not head and names:
+        cells = cells[1:]
+    if has_box_columns(names):
+        raise BoxesError("table of boxes")
+    return _by_names(names, cells) if names else _by_cells(cells)
+
+
+def normalized(name: str) -> str:
+    """`Input.image_url` and `INPUT:image url` are `imageurl`; `labels` stays."""
+    last = re.split(r"[.:](?=[^\d.:])", name.strip().strip("\ufeff\"'#"))[-1]
+    return re.sub(r"[\W_]", "", last.lower())
+
+
+def _is_head(cells: Sequence[Sequence[str]]) -> bool:
+    """Whether the first row names the columns."""
+    first = cells[0]
+    if any(IMAGE_FILE.search(cell) for cell in first):
+        return False
+    names = [normalized(cell) for cell in first]
+    if any({name, name.removesuffix("s")} & set(IMAGE_COLUMNS) or _is_label_name(name) for name in names):
+        return True
+    return len(cells) > 1 and any(
+        _looks_like_images(_column(cells[1:], index)) for index in range(len(first))
+    )
+
+
+def _by_names(names: Sequence[str], cells: list[list[str]]) -> FoundColumns:
+    keys = [normalized(name) for name in names]
+    split = _named_split(keys, cells)
+    image, is_named = _image_column(keys, cells, split)
+    rest = [index for index in range(len(names)) if index not in (image, split)]
+    labels = _named_labels(keys, rest, cells)
+    is_certain = is_named and (bool(labels) or split is not None)
+    one_hot = [index for index in rest if keys[index] not in OTHER_COLUMNS and _is_yes_no(cells, index)]
+    is_one_hot = not labels and len(one_hot) > 1
+    if is_one_hot:
+        labels, is_certain = one_hot, is_named
+    elif not labels and split is None:
+        labels = _label_by_elimination(keys, rest, cells)
+        is_certain = len(names) == 2 and _is_pair(cells, image, labels)
+    separator = "" if is_one_hot else find_separator([keys[index] for index in labels], _cells(cells, labels))
+    columns = Columns(image, tuple(labels), split)
+    return FoundColumns(tuple(names), True, columns, is_certain, cells, is_one_hot, separator)
+
+
+def _by_cells(cells: list[list[str]]) -> FoundColumns:
+    """The columns of a table without a head, such as those of Google's AutoML."""
+    width = len(cells[0])
+    image = next((index for index in range(width) if _looks_like_images(_column(cells[:1], index))), None)
+    if image is None:
+        raise LabelFileError(NO_IMAGES)
+    if has_box_numbers(cells):
+        raise BoxesError("table of boxes")
+    splits = [
+        index
+        for index in range(width)
+        if index != image and all(cell.lower() in USAGE_BY_WORD for cell in _column(cells, index))
+    ]
+    split = splits[0] if splits else None
+    labels = tuple(index for index in range(width) if index not in (image, split))
+    head = tuple(f"Column {number}" for number in range(1, width + 1))
+    is_certain = split is not None or (max(map(len, cells)) <= 2 and _is_pair(cells, image, labels))
+    separator = find_separator(["label"] * len(labels), _cells(cells, labels))
+    return FoundColumns(head, False, Columns(image, labels, split), is_certain, cells, separator=separator)
+
+
+def _image_column(keys: Sequence[str], cells: list[list[str]], split: int | None) -> tuple[int, bool]:
+    """The column of the images, and whether its name says so."""
+    named = [
+        index
+        for name in IMAGE_COLUMNS
+        for index, key in enumerate(keys)
+        if name in (key, key.removesuffix("s")) and index != split
+    ]
+    files = [
+        index for index in range(len(keys)) if index != split and _looks_like_images(_column(cells, index))
+    ]
+    strong = [index for index in named if keys[index] not in WEAK_IMAGE_COLUMNS]
+    for index in (*(index for index in named if index in files), *strong[:1], *files):
+        return index, index in named
+    if named and any(_is_label_name(key) for key in keys):
+        return named[0], True
+    if named and keys[named[0]] == "id" and len(keys) > 1 and _is_unique(cells, named[0]):
+        return named[0], False
+    raise LabelFileError(
+        "The first row must name a column “image” and a column “labels”, or be the first image itself."
+        if named or any(_is_label_name(key) for key in keys)
+        else NO_IMAGES
+    )
+
+
+def _named_labels(keys: Sequence[str], rest: Sequence[int], cells: list[list[str]]) -> list[int]:
+    """Columns whose names say that they hold labels. Of a name and its number the name is taken."""
+    named = [index for index in rest if _is_label_name(keys[index])]
+    words = [index for index in named if not _is_numeric(cells, index)]
+    return words or named[:1]
+
+
+def _is_label_name(key: str) -> bool:
+    """`label`, `labels`, `label2`, `classes` …"""
+    base = re.sub(r"(?<=..)\d+$", "", key)  # `y1` is a corner
+    return any(
+        name in LABEL_COLUMNS
+        for name in (key, base, base.removesuffix("s"), base.removesuffix("es"), _singular(base))
+    )
+
+
+def _singular(key: str) -> str:
+    return f"{key[:-3]}y" if key.endswith("ies") else key
+
+
+def _label_by_elimination(keys: Sequence[str], rest: Sequence[int], cells: list[list[str]]) -> list[int]:
+    """The one column that can hold labels: the only one left, or the only one whose words repeat."""
+    left = [index for index in rest if keys[index] not in OTHER_COLUMNS and any(_column(cells, index))]
+    if len(left) == 1:
+        return left
+    repeating = [
+        index
+        for index in left
+        if not _is_numeric(cells, index) and len(set(_column(cells, index))) <= len(cells) // 2
+    ]
+    return repeating if len(repeating) == 1 else []
+
+
+def _is_pair(cells: list[list[str]], image: int, labels: Sequence[int]) -> bool:
+    """Whether a table of two columns is of images and labels: in many rows, some label repeats."""
+    is_repeating = len(cells) <= 10 or any(not _is_unique(cells, index) for index in labels)
+    return _looks_like_images(_column(cells, image)) and is_repeating
+
+
+def _named_split(keys: Sequence[str], cells: list[list[str]]) -> int | None:
+    """The column of the splits. One that names other sets as well is none."""
+    for index, key in enumerate(keys):
+        values = [cell for cell in _column(cells, index) if cell]
+        if key in SPLIT_COLUMNS and all(usage_of(cell, key) is not None for cell in values):
+            return index
+    return None
+
+
+def _looks_like_images(values: Iterable[str]) -> bool:
+    values = [value for value in values if value]
+    return bool(values) and 2 * sum(bool(IMAGE_FILE.search(value)) for value in values) > len(values)
+
+
+def _is_yes_no(cells: list[list[str]], index: int) -> bool:
+    values = {value.lower() for value in _column(cells, index)}
+    return values <= YES_NO and bool(values - {""})
+
+
+def _is_numeric(cells: list[list[str]], index: int) -> bool:
+    values = [value for value in _column(cells, index) if value]
+    return bool(values) and all(re.fullmatch(r"-?\d+(\.\d+)?", value) for value in values)
+
+
+def _is_unique(cells: list[list[str]], index: int) -> bool:
+    values = _column(cells, index)
+    return len(set(values)) == len(values)
+
+
+def _column(cells: Sequence[Sequence[str]], index: int) -> list[str]:
+    return [row[index] if index < len(row) else "" for row in cells]
+
+
+def _cells(cells: list[list[str]], indices: Iterable[int]) -> list[str]:
+    return [cell for index in indices for cell in _column(cells, index) if cell]
+
+
+# --- several labels in one cell ---
+
+
+def find_separator(keys: Sequence[str], cells: Sequence[str]) -> str:
+    """What separates the labels in a cell; empty if cells are single labels, or it cannot be told.
+
+    `;` and `|` always separate. A comma or a space does only where its parts occur in other cells, too:
+    “Golden retriever” is one label, “haze primary” beside “clear primary” under `tags` are two each.
+    """
+    cells = [cell for cell in cells if not cell.startswith(("[", "{"))]  # those are lists already
+    for separator in ("|", ";"):
+        if any(separator in cell for cell in cells):
+            return separator
+    is_plural = any(re.sub(r"\d+$", "", key).endswith("s") and key != "class" for key in keys)
+    if _are_lists(cells, ",", is_plural=is_plural):
+        return ","
+    return " " if is_plural and _are_lists(cells, " ", is_plural=False) else ""
+
+
+def _are_lists(cells: Sequence[str], separator: str, *, is_plural: bool) -> bool:
+    whole = {tuple(filter(None, map(str.strip, cell.split(separator)))) for cell in cells}
+    several = [parts for parts in whole if len(parts) > 1]
+    if not several or any(len(set(parts)) < len(parts) for parts in several):
+        return False
+    if is_plural and all(" " not in part for parts in several for part in parts):
+        return True
+    found = Counter(part for parts in whole for part in parts)
+    parts = {part for combination in several for part in combination}
+    recurring = sum(found[part] > 1 for part in parts) / len(parts)
+    is_alone = any((part,) in whole for part in parts)
+    is_phrase = any(words[0][0].isupper() and words[-1][0].islower() for words in several)
+    lengths = {len(combination) for combination in whole}
+    needed = 0.5 if is_alone and not is_phrase else 0.61
+    return recurring >= needed and len(lengths) > 1 and (is_alone or max(lengths) > 2)

@@ -1,0 +1,246 @@
+"""Encodings of names and tables that name none: UTF-8 where it fits, else a guess by the letters."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import struct
+import unicodedata
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from zipfile import ZipInfo
+
+import chardet
+
+from projects.formats.errors import LabelFileError
+
+UTF8_FLAG = 0x800
+UNICODE_PATH = 0x7075
+SAMPLE_BYTES = 1 << 16
+# Encodings that a person can choose, with the names that the page shows. All are Python's.
+CHOICES = {
+    "utf-8": "Unicode (UTF-8)",
+    "gb18030": "Chinese, simplified (GBK)",
+    "big5": "Chinese, traditional (Big5)",
+    "cp932": "Japanese (Shift-JIS)",
+    "euc_jp": "Japanese (EUC-JP)",
+    "cp949": "Korean (EUC-KR)",
+    "cp1251": "Cyrillic (Windows)",
+    "cp866": "Cyrillic (DOS)",
+    "cp1252": "Western (Windows)",
+    "cp1250": "Central European (Windows)",
+    "cp437": "Western (DOS, 437)",
+    "cp850": "Western (DOS, 850)",
+    "utf-16": "Unicode (UTF-16)",
+}
+_EAST_ASIAN = ("gb18030", "big5", "cp932", "euc_jp", "cp949")
+# In the order of preference where several fit equally well.
+ARCHIVE_ENCODINGS = (*_EAST_ASIAN, "cp866", "cp1251", "cp437", "cp850")
+TABLE_ENCODINGS = (*_EAST_ASIAN, "cp1251", "cp1252", "cp1250")
+_BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_WESTERN = ("cp1252", "cp437", "cp850")
+_HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
+_CERTAIN = 0.1  # chardet's confidence from which it is right about short texts
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A Python codec's name, and whether it is a guess."""
+
+    name: str
+    is_guess: bool = False
+
+
+def is_utf8(content: bytes, *, is_cut: bool = False) -> bool:
+    """`is_cut`: the content may end within a character."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(content, final=not is_cut)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def find_encoding(beginning: bytes, candidates: Iterable[str] = TABLE_ENCODINGS) -> Encoding:
+    """The encoding of a text by its beginning: by its byte order mark, else UTF-8, else a guess."""
+    for mark, name in _BYTE_ORDER_MARKS:
+        if beginning.startswith(mark):
+            return Encoding(name)
+    if name := _utf16_without_mark(beginning):
+        return Encoding(name, is_guess=True)
+    if is_utf8(beginning, is_cut=True):
+        return Encoding("utf-8")
+    return Encoding(guess(beginning, tuple(candidates)), is_guess=True)
+
+
+def guess(content: bytes, candidates: tuple[str, ...]) -> str:
+    """The candidate that fits a text that is not UTF-8 best."""
+    fitting = [name for name in candidates if _fits(content, name)]
+    if not fitting:
+        return "cp1252" if "cp1252" in candidates else "cp437"
+    found = chardet.detect_all(
+        content,
+        ignore_threshold=True,
+        include_encodings=[name.replace("_", "-") for name in candidates],
+        prefer_superset=True,
+    )
+    shares: dict[str, float] = {}
+    for answer in found:
+        name = _codec(answer["encoding"] or "")
+        shares[name] = max(shares.get(name, 0.0), answer["confidence"])
+    best = max(fitting, key=lambda name: (shares.get(name, 0.0), -fitting.index(name)))
+    if shares.get(best, 0.0) < _CERTAIN and _is_accented(content):
+        return next((name for name in _WESTERN if name in fitting and _is_western(content, name)), best)
+    return best
+
+
+def check_encoding(name: str) -> str:
+    """The name of the codec that a person chose. Raises LabelFileError."""
+    if name not in CHOICES and name != "utf-8-sig":
+        raise LabelFileError(f"“{name}” is no encoding that can be chosen.")
+    return name
+
+
+def _codec(name: str) -> str:
+    """`windows-1251` as the name that CHOICES uses, `cp1251`."""
+    try:
+        normalized = codecs.lookup(name).name
+    except LookupError:
+        return name
+    supersets = {
+        "gb2312": "gb18030",
+        "gbk": "gb18030",
+        "shift_jis": "cp932",
+        "euc_kr": "cp949",
+        "iso8859-1": "cp1252",
+    }
+    return supersets.get(normalized, normalized)
+
+
+def _fits(content: bytes, name: str) -> bool:
+    try:
+        text = codecs.getincrementaldecoder(name)().decode(content, final=False)
+    except UnicodeDecodeError:
+        return False
+    return not any(0x80 <= ord(character) < 0xA0 or 0xE000 <= ord(character) < 0xF900 for character in text)
+
+
+def _is_accented(content: bytes) -> bool:
+    """Whether single bytes beyond ASCII stand beside ASCII letters, as accented letters in words do."""
+    if b"/" in content and b"\\" in content:  # the backslash is half of a Japanese character
+        return False
+    runs = list(_HIGH_BYTES.finditer(content))
+    beside = [
+        content[max(0, run.start() - 1) : run.start()] + content[run.end() : run.end() + 1] for run in runs
+    ]
+    return all(len(run[0]) == 1 for run in runs) and all(
+        any(chr(byte).isalpha() for byte in pair) for pair in beside
+    )
+
+
+def _is_western(content: bytes, name: str) -> bool:
+    """Whether every character beyond ASCII is a letter of a Western European language."""
+    text = content.decode(name, "replace")
+    return all(character.isascii() or (character.isalpha() and ord(character) < 0x180) for character in text)
+
+
+def _utf16_without_mark(beginning: bytes) -> str:
+    even, odd = beginning[0:4096:2], beginning[1:4096:2]
+    if len(odd) > 4 and odd.count(0) > 0.4 * len(odd) and not even.count(0):
+        return "utf-16-le"
+    if len(odd) > 4 and even.count(0) > 0.4 * len(even) and not odd.count(0):
+        return "utf-16-be"
+    return ""
+
+
+# --- names in zip archives ---
+# Archivers store a name in Unicode (a flag, or the field 0x7075 of Info-ZIP), or as bytes of whatever
+# encoding their system has. Python reads the latter as cp437, which is reversible.
+
+
+def decode_zip_names(members: Sequence[ZipInfo], encoding: str = "") -> tuple[list[str], Encoding]:
+    """The name of each member in composed Unicode (NFC), and the encoding of those that state none.
+
+    Names without a statement are UTF-8 if all of them are; else one guess for all, or `encoding`, which a
+    person chose.
+    """
+    stated = [_stated_name(member) for member in members]
+    raw = [_raw_name(member) if name is None else b"" for member, name in zip(members, stated, strict=True)]
+    found = Encoding(encoding) if encoding else _find_names_encoding(raw)
+    names = [
+        content.decode(found.name, "replace") if name is None else name
+        for content, name in zip(raw, stated, strict=True)
+    ]
+    return [unicodedata.normalize("NFC", name.partition("\0")[0]) for name in names], found
+
+
+def guess_names(names: Sequence[bytes]) -> list[str]:
+    """Names that are not UTF-8, by one guess for all."""
+    encoding = guess(b"\n".join(names)[:SAMPLE_BYTES], ARCHIVE_ENCODINGS) if names else "utf-8"
+    return [name.decode(encoding, "replace") for name in names]
+
+
+def _find_names_encoding(names: Iterable[bytes]) -> Encoding:
+    unclear = [name for name in names if not name.isascii()]
+    if all(map(is_utf8, unclear)):
+        return Encoding("utf-8")
+    # One tool made the archive: its names are judged together.
+    return Encoding(guess(b"\n".join(unclear)[:SAMPLE_BYTES], ARCHIVE_ENCODINGS), is_guess=True)
+
+
+def _stated_name(member: ZipInfo) -> str | None:
+    if name := _unicode_path(member):
+        return name
+    return member.orig_filename if member.flag_bits & UTF8_FLAG else None
+
+
+def _raw_name(member: ZipInfo) -> bytes:
+    if member.flag_bits & UTF8_FLAG:
+        return member.orig_filename.encode()
+    return member.orig_filename.encode("cp437")
+
+
+def _unicode_path(member: ZipInfo) -> str:
+    """The name in field 0x7075; empty if there is none, or its CRC is that of another name."""
+    extra = member.extra
+    while len(extra) >= 4:
+        kind, size = struct.unpack_from("<HH", extra)
+        content, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind != UNICODE_PATH or len(content) < 6 or content[0] != 1:
+            continue
+        (checksum,) = struct.unpack_from("<I", content, 1)
+        if checksum == zlib.crc32(_raw_name(member)) and is_utf8(content[5:]):
+            return content[5:].decode()
+    return ""
+
+
+def repaired_directory(directory: bytes) -> bytes:
+    """The directory of an archive, equally long, without what makes zipfile refuse the whole archive.
+
+    That is a name which is not UTF-8 under the flag for it, a version above zipfile's, a torn extra field.
+    """
+    repaired, at = bytearray(directory), 0
+    while directory.startswith(b"PK\x01\x02", at) and at + 46 <= len(directory):
+        version, flags = struct.unpack_from("<HH", directory, at + 6)
+        name_size, extra_size, comment_size = struct.unpack_from("<HHH", directory, at + 28)
+        name_at, extra_at = at + 46, at + 46 + name_size
+        if not is_utf8(directory[name_at:extra_at]):
+            struct.pack_into("<H", repaired, at + 8, flags & ~UTF8_FLAG)
+        struct.pack_into("<H", repaired, at + 6, min(version, 63))
+        if _is_torn(directory[extra_at : extra_at + extra_size]):
+            repaired[extra_at : extra_at + extra_size] = bytes(extra_size)
+        at = extra_at + extra_size + comment_size
+    return bytes(repaired[: len(directory)])
+
+
+def _is_torn(extra: bytes) -> bool:
+    while len(extra) >= 4:
+        size = struct.unpack_from("<H", extra, 2)[0]
+        if size > len(extra) - 4:
+            return True
+        extra = extra[4 + size :]
+    return False

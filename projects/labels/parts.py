@@ -1,0 +1,42 @@
+"""Large actions in parts: each is a transaction and a LabelEvent of its own, so that others wait briefly.
+
+The events of one action have the same `group` in their details, and their number as `part`. The history shows
+the first one, and undo takes them back together, the last part first.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from projects.models import LabelEvent, LabelEventImage
+
+PART_IMAGES = 250  # writing them takes about 0.1 s
+
+
+def split_ids(image_ids: Iterable[int]) -> Iterator[tuple[list[int], dict[str, Any]]]:
+    """The ids in parts, sorted, each with what the details of its event say."""
+    ids = sorted(set(image_ids))
+    group = uuid.uuid4().hex
+    for part, start in enumerate(range(0, max(len(ids), 1), PART_IMAGES)):
+        is_large = len(ids) > PART_IMAGES
+        yield ids[start : start + PART_IMAGES], {"group": group, "part": part} if is_large else {}
+
+
+def events_of_action(event: LabelEvent) -> list[LabelEvent]:
+    """The events of the action that `event` is a part of, the last first."""
+    group = event.details.get("group")
+    if not group:
+        return [event]
+    same = LabelEvent.objects.filter(project=event.project_id, kind=event.kind, details__group=group)
+    return list(same.select_related("project").order_by("-pk"))
+
+
+def count_images(event: LabelEvent) -> int:
+    """How many images the whole action changed."""
+    group = event.details.get("group")
+    if not group:
+        return len(event.changes)
+    same = LabelEvent.objects.filter(project=event.project_id, kind=event.kind, details__group=group)
+    return LabelEventImage.objects.filter(event__in=same).count()

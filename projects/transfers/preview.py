@@ -1,0 +1,155 @@
+"""What an import found and what it will do, shown before it begins if anything is in doubt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from exeml_site.lib.text import counted
+from projects.formats.encodings import CHOICES
+from projects.images.decode import ImageRefused
+from projects.labels import bulk_import
+from projects.labels.annotations import normalized_name
+from projects.models import Project
+from projects.transfers.described_images import ImportItem, ItemKind
+from projects.transfers.descriptions import Description
+from projects.transfers.file_sources import FileSource, ZipSource
+from projects.transfers.import_plan import (
+    BOXES,
+    MAX_TEXT_BYTES,
+    NOT_USED,
+    ImportPlan,
+    LabelsFrom,
+    read_label_text,
+)
+
+MAX_FILES, MAX_LABELS, MAX_TEXTS, MAX_COLUMNS, MAX_ROWS, MAX_CELL = 20, 60, 500, 60, 3, 60
+
+
+def preview_of(project: Project, plan: ImportPlan, source: FileSource) -> dict[str, Any]:
+    """Counts and label files of a plan as JSON. `doubts`: sentences about what a person should look at."""
+    kinds = Counter(item.kind for item in plan.items)
+    labels = _labels_by_count(plan, source)
+    can_be = [not bulk_import.labels_problem(project, item.entry_labels) for item in plan.images]
+    labeled = sum(
+        bool(item.entry_labels or item.text_path) and possible
+        for item, possible in zip(plan.images, can_be, strict=True)
+    )
+    shown: dict[str, Any] = {
+        "labels_from": plan.labels_from.value,
+        "images": kinds[ItemKind.IMAGE],
+        "labeled": labeled,
+        "unlabeled": kinds[ItemKind.IMAGE] - labeled,
+        "rows": kinds[ItemKind.ROW],
+        "left_out": kinds[ItemKind.LEFT_OUT] + kinds[ItemKind.SYSTEM_FILE],
+        "label_files": kinds[ItemKind.LABEL_FILE],
+        "labels": labels.most_common(MAX_LABELS),
+        "label_count": len(labels),
+        "splits": Counter(item.split for item in plan.images if item.split),
+        "files": [_file(description, plan) for description in plan.descriptions[:MAX_FILES]],
+        "names_encoding": "",
+    }
+    if isinstance(source, ZipSource) and source.is_names_encoding_guessed:
+        shown["names_encoding"] = source.names_encoding
+    impossible = can_be.count(False)
+    return shown | {"doubts": list(_doubts(project, plan, shown, impossible))}
+
+
+def _labels_by_count(plan: ImportPlan, source: FileSource) -> Counter[str]:
+    """Label → images; of text files beside images, the first MAX_TEXTS are read."""
+    labels = Counter(label.name for item in plan.images for label in item.entry_labels)
+    texts = [item for item in plan.images if item.text_path]
+    for item in texts[:MAX_TEXTS]:
+        labels.update(_names_in_text(item, source))
+    return labels
+
+
+def _names_in_text(item: ImportItem, source: FileSource) -> list[str]:
+    try:
+        return [label.name for label in read_label_text(source.read(item.text_path, MAX_TEXT_BYTES))]
+    except ImageRefused:
+        return []
+
+
+def _file(description: Description, plan: ImportPlan) -> dict[str, Any]:
+    found, choice = description.label_file, description.choice
+    reasons = {item.path: item.problem for item in plan.items if item.kind == ItemKind.LEFT_OUT}
+    shown = {"path": description.path, "problem": "", "is_used": choice.is_used}
+    if found is None or description.path in reasons:
+        shown["problem"] = description.problem or reasons[description.path].removeprefix(NOT_USED)
+    if found is None:
+        return shown
+    columns = description.columns
+    return shown | {
+        "format": found.format,
+        "is_table": found.is_table and not found.is_one_hot and bool(found.head),
+        "head": [_cut(name) for name in found.head[:MAX_COLUMNS]],
+        "first_rows": [[_cut(cell) for cell in row[:8]] for row in found.first_rows[:MAX_ROWS]],
+        "columns": asdict(columns) if columns else None,
+        "delimiter": found.delimiter,
+        "separator": found.separator,
+        "encoding": found.encoding,
+    }
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_CELL else f"{text[:MAX_CELL]}…"
+
+
+# --- doubts ---
+
+
+def _doubts(project: Project, plan: ImportPlan, shown: dict[str, Any], impossible: int) -> Iterator[str]:
+    if encoding := shown["names_encoding"]:
+        name = CHOICES.get(encoding, encoding)
+        yield f"The archive does not say how its file names are written. They were read as {name}."
+    for description in plan.descriptions:
+        yield from _doubts_of_file(description, plan)
+    if any(item.problem == BOXES for item in plan.items):
+        yield "The text files beside the images hold boxes or outlines. They are not imported as labels."
+    if plan.unlisted:
+        yield f"{counted(plan.unlisted)} in no label file: imported without a label."
+    if shown["rows"]:
+        yield f"{counted(shown['rows'], 'row')} about images that are neither here nor in the project."
+    if plan.conflicts:
+        yield f"{counted(plan.conflicts)} with different labels in two label files: imported without a label."
+    if impossible:
+        yield f"{counted(impossible)} whose labels this project cannot have: imported without a label."
+    for spellings in _case_variants(project, plan)[:3]:
+        names = " and ".join(f"“{name}”" for name in spellings)
+        yield f"{names} differ only in upper and lower case. They become one label."
+
+
+def _doubts_of_file(description: Description, plan: ImportPlan) -> Iterator[str]:
+    found, path = description.label_file, description.path
+    is_left_out = any(item.path == path and item.kind == ItemKind.LEFT_OUT for item in plan.items)
+    if is_left_out:
+        if not path.lower().endswith(".txt"):
+            yield f"“{path}” is not used as a label file."
+        return
+    if found is None or description.choice.is_given:
+        return
+    if found.is_table and not found.is_certain:
+        yield f"The columns of “{path}” were guessed."
+    if found.is_encoding_guessed and not description.choice.encoding:
+        yield f"“{path}” was read as {CHOICES.get(found.encoding, found.encoding)}, which is a guess."
+
+
+def _case_variants(project: Project, plan: ImportPlan) -> list[list[str]]:
+    """Spellings of labels, of the import or the project, that differ in upper and lower case alone."""
+    names = {normalized_name(label.name) for item in plan.images for label in item.entry_labels}
+    names |= {label.name for label in project.labels.all() if label.name.lower() in _lower(names)}
+    spellings: dict[str, list[str]] = {}
+    for name in sorted(names):
+        spellings.setdefault(name.lower(), []).append(name)
+    return [several for several in spellings.values() if len(several) > 1]
+
+
+def _lower(names: set[str]) -> set[str]:
+    return {name.lower() for name in names}
+
+
+def label_source_of(shown: dict[str, Any]) -> LabelsFrom:
+    return LabelsFrom(shown["labels_from"])

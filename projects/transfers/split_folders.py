@@ -1,0 +1,102 @@
+"""Folders that name a split, such as `train`, `valid` or `test_images`, and folders that are labels.
+
+Exporters and courses name the folders of training, validation and test sets in many ways. Such a folder is
+never a label, with one exception: `train` alone beside folders of other things, as in bus, car, train.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+_SPLIT_WORDS = {
+    "TRAIN": ("train", "training", "trn"),
+    "EVAL": ("val", "valid", "validation", "validate", "validating", "eval", "evaluation", "dev"),
+    "TEST": ("test", "testing", "tests", "tst", "holdout"),
+    "": ("unlabeled", "unlabelled", "unassigned", "trainval"),
+}
+_USAGE_OF_WORD = {word: usage for usage, words in _SPLIT_WORDS.items() for word in words}
+_CONTAINERS = (
+    r"images?|imgs?|photos?|pictures?|pics?|jpegimages|data|datasets?|sets?|splits?|folders?|dirs?|labeled"
+)
+_SPLIT_FOLDER = re.compile(
+    rf"(?:(?:{_CONTAINERS})[\W_]*)*({'|'.join(sorted(_USAGE_OF_WORD, key=len, reverse=True))})"
+    rf"(?:[\W_]*(?:{_CONTAINERS}|\d+))*"
+)
+# Folders that only hold the splits or all images, and so are no labels either.
+_CONTAINER_FOLDER = re.compile(
+    r"images|imgs?|jpegimages|data|datasets?(?:[\W_]*splits?)?|splits?|(?:all|raw)[\W_]*images", re.I
+)
+
+
+def usage_of_folder(name: str) -> str | None:
+    """TRAIN, EVAL, TEST, or empty for a folder of no split such as `unlabeled`. None for any other name."""
+    match = _SPLIT_FOLDER.fullmatch(name.strip().lower())
+    return _USAGE_OF_WORD[match[1]] if match else None
+
+
+@dataclass(frozen=True)
+class Placed:
+    """What the folders above a file say: its label, empty if none, and its split's usage.
+
+    `name`: the nearest folder that is no split, be it one that holds every image.
+    """
+
+    label: str = ""
+    usage: str = ""
+    name: str = ""
+
+
+class FolderTree:
+    """The folders of an archive's images. A folder that holds every image is no label."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._counts = Counter(folder for path in paths for folder in _parents(path))
+        self._total = self._counts[""]
+        self._children: dict[str, set[str]] = defaultdict(set)
+        for folder in self._counts:
+            if folder:
+                self._children[folder.rpartition("/")[0]].add(folder)
+        self._usages = {folder: self._usage(folder) for folder in self._counts if folder}
+        self._placed: dict[str, Placed] = {}
+
+    def place(self, path: str) -> Placed:
+        """The label and the split of an image: the nearest folder that is no split is its label."""
+        folder = path.rpartition("/")[0]
+        if folder not in self._placed:
+            self._placed[folder] = self._place(folder)
+        return self._placed[folder]
+
+    def _place(self, folder: str) -> Placed:
+        label = name = ""
+        usage = None
+        while folder:
+            part, found = folder.rpartition("/")[2], self._usages.get(folder)
+            if found is not None:
+                usage = found if usage is None else usage
+            elif not _CONTAINER_FOLDER.fullmatch(part):
+                name = name or part
+                label = label or (part if self._counts[folder] < self._total else "")
+            folder = folder.rpartition("/")[0]
+        return Placed(label, usage or "", name)
+
+    def _usage(self, folder: str) -> str | None:
+        parent, _, name = folder.rpartition("/")
+        usage = usage_of_folder(name)
+        if usage is None or self._children[folder]:
+            return usage
+        beside = [other.rpartition("/")[2] for other in self._children[parent] if other != folder]
+        others = [other for other in beside if not _CONTAINER_FOLDER.fullmatch(other)]
+        is_thing = bool(others) and all(usage_of_folder(other) is None for other in others)
+        return None if is_thing else usage
+
+
+def _parents(path: str) -> Iterator[str]:
+    """Every folder above a file, and the empty root."""
+    folder = path.rpartition("/")[0]
+    while folder:
+        yield folder
+        folder = folder.rpartition("/")[0]
+    yield ""
