@@ -194,6 +194,8 @@ def _identify_text(name: str, text: str, encoding: Encoding, delimiter: str = ""
     )
     found = find_columns(list(rows))
     file = replace(_with_columns(file, found), format="CSV table", reader="table", delimiter=delimiter)
+    if re.search(r"(?:\A|/)_classes\.csv\Z", name) and not file.is_one_hot and len(found.head) == 2:
+        return replace(file, is_one_hot=True, is_certain=True)  # Roboflow's, of one class
     return replace(file, separator=";") if csv_labels.is_own_table(found.head) else file
 
 

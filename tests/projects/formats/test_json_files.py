@@ -86,6 +86,7 @@ DOCUMENTS = {
     ],
     "objects": [{"image": "a.jpg", "label": "cat"}, {"image": "b.jpg", "label": "dog"}],
     "one key for each image": {"a.jpg": "cat", "b.jpg": ["dog"]},
+    "one key for each label": {"cat": ["a.jpg"], "dog": ["b.jpg"]},
     "objects below a key": {
         "version": 2,
         "data": [{"file": "a.jpg", "class": "cat"}, {"file": "b.jpg", "class": "dog"}],
