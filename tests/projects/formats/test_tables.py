@@ -58,6 +58,10 @@ def test_the_encodings_of_excel_are_read(encoding: str) -> None:
         ("cp932", ["ネコ", "いぬ", "写真"]),
         ("cp949", ["고양이", "개", "사진"]),
         ("cp1251", ["кошка", "собака", "птица"]),
+        ("cp1250", ["kočka", "pes", "žirafa", "řeka"]),
+        ("cp1250", ["żółw", "łabędź"]),
+        ("cp1252", ["chêne", "érable"]),
+        ("cp1252", ["naïve", "señal", "Größe"]),
     ],
 )
 def test_an_encoding_that_is_not_stated_is_guessed_and_said_to_be_a_guess(
