@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from projects.formats.manifest import Entry, EntryLabel
+from projects.formats.picture import SUFFIXES
 
 IMAGE_COLUMNS = {
     "image",
@@ -40,7 +41,7 @@ USAGE_BY_WORD = {
     "test": "TEST",
     "unassigned": "",
 }
-IMAGE_FILE = re.compile(r"\.(jpe?g|jfif|png|bmp|webp|gif|tiff?)$", re.IGNORECASE)
+IMAGE_FILE = re.compile(rf"({'|'.join(map(re.escape, SUFFIXES))})$", re.IGNORECASE)
 LABEL_SEPARATOR = re.compile(r"[;,|]")
 LABEL_LIST_COLUMNS = {"label", "colour", "key"}
 

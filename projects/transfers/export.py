@@ -18,6 +18,7 @@ from exeml_site.lib import storage
 from exeml_site.lib.bulk import chunks
 from projects.datasets.publish import entry_label
 from projects.formats import csv_labels, manifest
+from projects.formats.picture import FORMATS
 from projects.images.upload import clean_name
 from projects.models import Annotation, Image, Project
 from projects.quality import hard_examples
@@ -94,17 +95,13 @@ class _UniqueNames:
 
     def unique(self, image: Image) -> str:
         name = PurePosixPath(safe_name(clean_name(image.name)))
-        suffix = name.suffix if _suffix_fits(name.suffix, image.format) else f".{image.format.lower()}"
+        suffixes = FORMATS[image.format].suffixes
+        suffix = name.suffix if name.suffix.lower() in suffixes else suffixes[0]
         stem = name.name.removesuffix(suffix)
         if stem.lower() in self._taken:
             stem = f"{stem}-{image.pk}"
         self._taken.add(stem.lower())
         return stem + suffix
-
-
-def _suffix_fits(suffix: str, format: str) -> bool:
-    jpeg = (".jpg", ".jpeg", ".jfif", ".jpe")
-    return suffix.lower() in (jpeg if format == "JPEG" else (f".{format.lower()}",))
 
 
 def safe_name(name: str) -> str:

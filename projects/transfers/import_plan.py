@@ -16,12 +16,12 @@ from django.db import models
 from projects.formats import csv_labels, groundtruth, manifest
 from projects.formats.csv_labels import LabelLook
 from projects.formats.manifest import Entry, EntryLabel, ManifestError
+from projects.formats.picture import SUFFIXES as IMAGE_SUFFIXES
 from projects.images.decode import ImageRefused
 from projects.models import Project, Split
 from projects.transfers.file_sources import FileSource, SourceFile
 from projects.transfers.path_mapping import NOT_FOUND, ImageFinder, PathMapping
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp"}
 MANIFEST_SUFFIXES = {".manifest", ".jsonl"}
 MAX_TEXT_BYTES = 512 * 1024 * 1024
 SPLIT_OF_USAGE = {"TRAIN": Split.TRAIN.value, "EVAL": Split.EVAL.value}
