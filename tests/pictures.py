@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 from pathlib import Path
 
@@ -11,9 +12,9 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageCms
 
-import projects.formats.picture  # registers HEIF with Pillow
+import projects.formats.picture_formats  # registers HEIF with Pillow
 
-assert projects.formats.picture.FORMATS
+assert projects.formats.picture_formats.FORMATS
 ORIENTATION = 0x0112
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
 
@@ -48,6 +49,34 @@ def saved(picture: Pillow.Image, format: str, **options: object) -> bytes:
 
 def deep_grey(most: int = 65535, least: int = 0) -> Pillow.Image:
     return Pillow.fromarray(np.linspace(least, most, 5400).reshape(60, 90).astype(np.uint16))
+
+
+def deep_colours_png(most: int, alpha: int | None = None) -> bytes:
+    """The gradient as PNG of 16 bits for each colour, with `most` for the greatest value."""
+    values = np.round(np.asarray(gradient(), float) * (most / 255)).astype(">u2")
+    if alpha is not None:
+        values = np.dstack([values, np.full((60, 90), alpha)]).astype(">u2")
+    header = struct.pack(">IIBBBBB", 90, 60, 16, 2 if alpha is None else 6, 0, 0, 0)
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*part) for part in parts)
+
+
+def deep_colours_tiff(most: int, order: str = "<", is_compressed: bool = False) -> bytes:
+    """The gradient as TIFF of 16 bits for each colour, which Pillow cannot write."""
+    values = np.round(np.asarray(gradient(), float) * (most / 255)).astype(f"{order}u2").tobytes()
+    data = zlib.compress(values) if is_compressed else values
+    numbers = {256: 90, 257: 60, 259: 8 if is_compressed else 1, 262: 2, 277: 3, 278: 60}
+    tags = [(tag, 3, 1, struct.pack(f"{order}HH", number, 0)) for tag, number in numbers.items()]
+    after = 8 + 2 + 12 * 9 + 4
+    tags += [
+        (258, 3, 3, struct.pack(f"{order}I", after)),
+        (273, 4, 1, struct.pack(f"{order}I", after + 6)),
+        (279, 4, 1, struct.pack(f"{order}I", len(data))),
+    ]
+    entries = b"".join(struct.pack(f"{order}HHI", *tag[:3]) + tag[3] for tag in sorted(tags))
+    start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(f"{order}IH", 8, 9)
+    return start + entries + bytes(4) + struct.pack(f"{order}HHH", 16, 16, 16) + data
 
 
 def exif(orientation: int) -> Pillow.Exif:
@@ -111,6 +140,9 @@ KINDS = {
     "10-bit PNG": saved(deep_grey(1023), "PNG"),
     "16-bit PNG with small values": saved(deep_grey(200), "PNG"),
     "16-bit PNG of a narrow range": saved(deep_grey(31000, 30000), "PNG"),
+    "PNG of 16-bit colours": deep_colours_png(65535),
+    "PNG of 12-bit colours": deep_colours_png(4095),
+    "transparent PNG of 12-bit colours": deep_colours_png(4095, alpha=2000),
     "BMP": saved(gradient(), "BMP"),
     "grey BMP": saved(gradient("L"), "BMP"),
     "WebP": saved(gradient(), "WEBP"),
@@ -137,6 +169,8 @@ KINDS = {
     "TIFF with a profile": saved(gradient(), "TIFF", icc_profile=swapped_profile()),
     "16-bit TIFF": saved(deep_grey(), "TIFF"),
     "12-bit TIFF": saved(deep_grey(4095), "TIFF"),
+    "TIFF of 16-bit colours": deep_colours_tiff(65535),
+    "TIFF of 12-bit colours": deep_colours_tiff(4095),
     "TIFF of float numbers": saved(Pillow.fromarray(np.asarray(deep_grey(), np.float32) / 65535), "TIFF"),
     "TIFF of two pages": several_pictures("TIFF"),
     "GIF": saved(gradient().quantize(64), "GIF"),

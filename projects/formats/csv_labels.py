@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from projects.formats.manifest import Entry, EntryLabel
-from projects.formats.picture import SUFFIXES
+from projects.formats.picture_formats import SUFFIXES
 
 IMAGE_COLUMNS = {
     "image",

@@ -12,7 +12,8 @@ from django.core.files.storage import default_storage
 from PIL import Image as Pillow
 
 from exeml_site.lib import storage
-from projects.formats.picture import FORMATS, orientation, srgb_transform
+from projects.formats.picture import has_deep_colours, orientation, srgb_transform
+from projects.formats.picture_formats import FORMATS
 from projects.images.decode import ImageRefused, load_normalized, open_header
 from projects.models import Image
 
@@ -48,7 +49,8 @@ def shown_file(image: Image) -> ShownFile:
 
 def is_shown_alike(picture: Pillow.Image) -> bool:
     """Whether every browser shows the file itself as the normalized picture."""
-    if picture.mode not in ("1", "L", "P", "RGB") or "transparency" in picture.info:
+    is_plain = picture.mode in ("1", "L", "P", "RGB") and "transparency" not in picture.info
+    if not is_plain or has_deep_colours(picture):
         return False
     profile = picture.info.get("icc_profile")
     if profile and srgb_transform(profile, "L" if picture.mode == "L" else "RGB"):

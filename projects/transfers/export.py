@@ -18,7 +18,7 @@ from exeml_site.lib import storage
 from exeml_site.lib.bulk import chunks
 from projects.datasets.publish import entry_label
 from projects.formats import csv_labels, manifest
-from projects.formats.picture import FORMATS
+from projects.formats.picture_formats import FORMATS
 from projects.images.upload import clean_name
 from projects.models import Annotation, Image, Project
 from projects.quality import hard_examples

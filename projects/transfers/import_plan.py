@@ -16,7 +16,7 @@ from django.db import models
 from projects.formats import csv_labels, groundtruth, manifest
 from projects.formats.csv_labels import LabelLook
 from projects.formats.manifest import Entry, EntryLabel, ManifestError
-from projects.formats.picture import SUFFIXES as IMAGE_SUFFIXES
+from projects.formats.picture_formats import SUFFIXES as IMAGE_SUFFIXES
 from projects.images.decode import ImageRefused
 from projects.models import Project, Split
 from projects.transfers.file_sources import FileSource, SourceFile

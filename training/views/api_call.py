@@ -18,7 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
 from exeml_site.lib.http import public
-from projects.formats.picture import FORMAT_NAMES
+from projects.formats.picture_formats import FORMAT_NAMES
 from training.models import Service, ServiceToken
 from training.serving.answer import CallFailed
 from training.serving.calls import limits

@@ -12,9 +12,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.pictures import KINDS, case, deep_grey, exif, gradient, png_chunk, saved, swapped_profile
+from tests.pictures import (
+    KINDS,
+    case,
+    deep_colours_png,
+    deep_colours_tiff,
+    deep_grey,
+    exif,
+    gradient,
+    png_chunk,
+    saved,
+    swapped_profile,
+)
 from tests.pictures import white_on_transparent as white
-from training.engine.data.picture import FORMATS, PictureRefused, normalize, open_picture
+from training.engine.data.picture import normalize
+from training.engine.data.picture_formats import FORMATS, PictureRefused, open_picture
 
 ROOT = Path(__file__).resolve().parents[3]
 MOST = 50  # megapixels
@@ -24,11 +36,10 @@ def pixels(content: bytes) -> np.ndarray:
     return np.asarray(normalize(open_picture(content, MOST)), int)
 
 
-def test_the_projects_have_the_same_file() -> None:
-    engine, projects = (ROOT / name for name in ("training/engine/data", "projects/formats"))
-    assert (engine / "picture.py").read_text() == (projects / "picture.py").read_text(), (
-        "copy one to the other"
-    )
+@pytest.mark.parametrize("name", ["picture.py", "picture_formats.py"])
+def test_the_projects_have_the_same_file(name: str) -> None:
+    engine, projects = (ROOT / folder / name for folder in ("training/engine/data", "projects/formats"))
+    assert engine.read_text() == projects.read_text(), "copy one to the other"
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -109,6 +120,14 @@ def test_deep_grey_is_scaled_by_the_range_of_its_values(format: str, least: int,
     seen = pixels(saved(deep_grey(most, least), format))[..., 0].ravel()
     assert (seen[0], seen[-1]) == (0, 255)
     assert np.abs(seen - np.linspace(0, 255, seen.size)).max() <= 255 / (most - least) + 1
+
+
+@pytest.mark.parametrize("most", [255, 1023, 4095, 16383, 65535])
+def test_deep_colours_are_scaled_by_the_bits_in_use(most: int) -> None:
+    files = [deep_colours_png(most), deep_colours_png(most, alpha=65535)]
+    files += [deep_colours_tiff(most, order, packed) for order in "<>" for packed in (False, True)]
+    for content in files:
+        assert np.abs(pixels(content) - np.asarray(gradient(), int)).max() <= 1
 
 
 @pytest.mark.parametrize(("value", "grey"), [(32896, 128), (0, 0), (65535, 255)])
@@ -212,7 +231,8 @@ def test_bombs_of_every_format_are_refused_in_little_memory(tmp_path: Path) -> N
         (tmp_path / format).write_bytes(content)
     code = (
         "import resource, sys; from pathlib import Path\n"
-        "from training.engine.data.picture import normalize, open_picture\n"
+        "from training.engine.data.picture import normalize\n"
+        "from training.engine.data.picture_formats import open_picture\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024\n"
         "before = peak()\n"
         "for path in sorted(Path(sys.argv[1]).iterdir()):\n"

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from projects.formats.picture import ACCEPT, FORMAT_NAMES, FORMATS
+from projects.formats.picture_formats import ACCEPT, FORMAT_NAMES, FORMATS
 from tests.factories import make_project
 from training.serving.openapi import openapi_document
 

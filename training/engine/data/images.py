@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.engine.config import EngineError
-from training.engine.data.picture import PictureRefused, check_size, normalize, open_picture
+from training.engine.data.picture import normalize
+from training.engine.data.picture_formats import PictureRefused, check_size, open_picture
 
 Pixels = NDArray[np.uint8]
 MAX_MEGAPIXELS = 50.0

@@ -19,7 +19,7 @@ from urllib.parse import unquote, urlparse
 
 from training.engine.config import EngineError, Sample, Split
 from training.engine.data import duplicates
-from training.engine.data.picture import SUFFIXES
+from training.engine.data.picture_formats import SUFFIXES
 
 FolderSplit = Literal["train", "val", "test"]
 DEFAULT_TRAIN_RATIO = 0.8

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy
 import onnxruntime
-from picture import PictureRefused, normalize, open_picture
+from picture import normalize
+from picture_formats import PictureRefused, open_picture
 
 HERE = Path(__file__).resolve().parent
 TOP_SCORES = 5

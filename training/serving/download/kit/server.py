@@ -19,7 +19,7 @@ from typing import Any
 from uuid import uuid4
 
 from model import InvalidImage, Model
-from picture import FORMAT_NAMES
+from picture_formats import FORMAT_NAMES
 
 TOKEN = os.environ.get("TOKEN", "")
 MAX_IMAGE_MB = int(os.environ.get("MAX_IMAGE_MB") or 20)
