@@ -100,14 +100,15 @@ def _without_comments(content: bytes) -> bytes:
 
     Pillow refuses a picture for a broken comment, or one that is very long.
     """
-    kept, at, view = [content[:8]], 8, memoryview(content)
+    view = memoryview(content)
+    kept, at = [view[:8]], 8
     while at + 12 <= len(content):
         length, kind = struct.unpack_from(">I4s", content, at)
         end = at + 12 + length
         if end > len(content):
             break
         if kind[:1].isupper() or _is_needed(kind, view[at + 4 : end]):
-            kept.append(bytes(view[at:end]))
+            kept.append(view[at:end])
         at = end
         if kind == b"IEND":
             break

@@ -6,6 +6,7 @@ A rendition is the normalized picture as JPEG, made when it is first asked for, 
 from __future__ import annotations
 
 import io
+import logging
 from dataclasses import dataclass
 
 from django.core.files.storage import default_storage
@@ -16,6 +17,8 @@ from projects.formats.picture import has_deep_colours, orientation, srgb_transfo
 from projects.formats.picture_formats import FORMATS
 from projects.images.decode import ImageRefused, load_normalized, open_header
 from projects.models import Image
+
+log = logging.getLogger(__name__)
 
 MAX_JPEG_PX = 65_500
 USUAL_GAMMA, GAMMA_TOLERANCE = 0.45455, 0.001
@@ -43,6 +46,9 @@ def shown_file(image: Image) -> ShownFile:
             return original
         storage.save_whole(rendition.name, encode_rendition(load_normalized(content)))
     except ImageRefused:  # accepted under an earlier limit of megapixels: better this than nothing
+        return original
+    except OSError:
+        log.exception("could not store %s", rendition.name)
         return original
     return rendition
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from django.urls import reverse
 from PIL import Image as Pillow
 from PIL import ImageOps
 
+from exeml_site.lib import storage
 from projects.images import bin
 from projects.images.decode import load_normalized, open_header
-from projects.images.rendition import is_shown_alike
+from projects.images.rendition import is_shown_alike, shown_file
 from projects.images.upload import add_images
 from projects.models import Image
 from tests.factories import make_project, make_user
@@ -121,3 +123,16 @@ def test_a_picture_above_a_lowered_limit_is_still_shown(settings: object) -> Non
     client.force_login(make_user("alice"))
     answer = client.get(reverse("image_file", args=[image.project_id, image.pk]))
     assert b"".join(answer.streaming_content) == KINDS["PNG with a profile"] != content
+
+
+def test_without_room_for_a_rendition_the_original_is_shown() -> None:
+    project = make_project(labels=0)
+    [outcome] = add_images(project, [ContentFile(KINDS["HEIC"], "a.heic")], make_user("alice"))
+    assert outcome.image is not None
+    folder = Path(default_storage.path(outcome.image.rendition_name)).parents[1]
+    storage.delete_folder(f"renditions/{project.pk}")  # keys are given again after a rollback
+    folder.parent.mkdir(exist_ok=True)
+    folder.write_bytes(b"a file where the folder should be")
+    assert shown_file(outcome.image).name == outcome.image.file_name
+    folder.unlink()
+    assert shown_file(outcome.image).name == outcome.image.rendition_name

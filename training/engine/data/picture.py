@@ -34,9 +34,9 @@ def normalize(picture: Image.Image, at_least: int | None = None, is_reduced: boo
     """The picture upright, as RGB in sRGB, without metadata. Raises what Pillow raises for broken files.
 
     Transparent pictures lie on white, or on black if what is visible is light. Grey of more than 8 bits is
-    scaled by the range of its values. `at_least`: a JPEG may be decoded at a fraction of its size as long
-    as both sides keep this many pixels; with `is_reduced` any picture comes out at a fraction whose longer
-    side keeps them, at a fraction of the memory.
+    scaled by the range of its values, deeper colours by the bits in use. `at_least`: a JPEG may be decoded
+    at a fraction of its size as long as both sides keep this many pixels; with `is_reduced` any picture
+    comes out at a fraction whose longer side keeps them, at a fraction of the memory.
     """
     if at_least is not None and picture.format in ("JPEG", "MPO"):
         picture.draft("RGB", (at_least, at_least))
