@@ -74,9 +74,9 @@ def pillow(contents: Sequence[bytes]) -> float:
 
 
 def decode_and_shrink(content: bytes) -> bytes:
-    with Pillow.open(io.BytesIO(content)) as picture:
+    with Pillow.open(io.BytesIO(content), formats=["JPEG"]) as picture:
         picture.verify()
-    with Pillow.open(io.BytesIO(content)) as picture:
+    with Pillow.open(io.BytesIO(content), formats=["JPEG"]) as picture:
         picture.draft("RGB", (2 * SIDE, 2 * SIDE))
         small = ImageOps.exif_transpose(picture).convert("RGB")
         small.thumbnail((SIDE, SIDE), Pillow.Resampling.LANCZOS)

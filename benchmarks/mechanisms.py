@@ -270,10 +270,10 @@ def preload(options: argparse.Namespace, world: World) -> None:
 def onnx_pipeline(options: argparse.Namespace, world: World) -> None:
     """Also the differences of the scores from the bundle's own."""
     import onnxruntime
-    from PIL import Image
 
     from training.engine.bundle import onnx_pipeline as ours
     from training.engine.bundle.bundle import Bundle
+    from training.engine.data.images import load_rgb
 
     bundle, photos = Bundle.load(options.bundle, os.cpu_count()), photos_of(options)
     side = bundle.description["preprocessing"]["side"]
@@ -288,9 +288,7 @@ def onnx_pipeline(options: argparse.Namespace, world: World) -> None:
     pairs = []
     for path in photos:
         expected = bundle.answer(path.read_bytes()).scores
-        picture = Image.open(path)
-        picture.draft("RGB", (2 * side, 2 * side))
-        pixels = np.asarray(picture.convert("RGB"))
+        pixels = np.asarray(load_rgb(path, at_least=2 * side))
 
         def ask(name: str, pixels: Any = pixels, expected: Any = expected) -> float:
             began = time.perf_counter()

@@ -21,14 +21,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from training.engine.backbones import classifier, features, registry
 from training.engine.backbones.classifier import Head, Member
 from training.engine.data import layouts
 from training.engine.data.augment import Strength
-from training.engine.data.images import decode_all, open_cache
+from training.engine.data.images import decode_all, open_cache, open_image
 from training.engine.search import budget as time_budget
 from training.engine.search import finetune, linear_head
 
@@ -38,7 +37,7 @@ DEEP_STRENGTH, PLAIN_STRENGTH = 1e-6, 1e-5
 
 def read_pixels(paths: list[Path], largest: int, folder: Path) -> np.ndarray:
     """[N, S, S, 3] pixels of the images, as the engine keeps them."""
-    side = time_budget.cache_side([max(Image.open(path).size) for path in paths], largest)
+    side = time_budget.cache_side([max(open_image(path).size) for path in paths], largest)
     problems = decode_all(paths, side, folder / "pixels.npy", 2, lambda done: None)
     if problems:
         raise SystemExit(f"{len(problems)} images cannot be read.")

@@ -35,7 +35,8 @@ class Camera:
         path = PICTURES / f"{name}.png"
         self.page.screenshot(path=str(path))
         octree, plain = Picture.Quantize.FASTOCTREE, Picture.Dither.NONE
-        Picture.open(path).convert("RGB").quantize(COLOURS, octree, dither=plain).save(path, optimize=True)
+        picture = Picture.open(path, formats=["PNG"]).convert("RGB")
+        picture.quantize(COLOURS, octree, dither=plain).save(path, optimize=True)
         if self.others:
             self._take_others(name, self.others)
 

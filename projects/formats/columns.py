@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from projects.formats.boxes import BoxesError, has_box_columns, has_box_numbers
 from projects.formats.errors import LabelFileError
+from projects.formats.picture_formats import SUFFIXES
 
 # Names of columns without capitals, spaces and signs; the earlier one is preferred.
 IMAGE_COLUMNS = [
@@ -73,9 +74,7 @@ _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "
 _USAGES_OF_FLAG = {"isvalid": ("EVAL", "TRAIN"), "istrain": ("TRAIN", "EVAL"), "istest": ("TEST", "TRAIN")}
 LABEL_ENDINGS = ("label", "labels", "class", "classes", "category", "tag", "tags", "kind", "species")
 LABEL_STUDIO_COLUMNS = {"annotationid", "leadtime"}
-IMAGE_FILE = re.compile(
-    r"\.(jpe?g|jfif|jpe|png|bmp|webp|gif|tiff?|heic|heif|avif|jp2|mpo)(?:[?#].*)?$", re.IGNORECASE
-)
+IMAGE_FILE = re.compile(rf"(?:{'|'.join(map(re.escape, sorted(SUFFIXES)))})(?:[?#].*)?$", re.IGNORECASE)
 YES_NO = {"0", "1", "0.0", "1.0", "-1", "-1.0", "", "true", "false", "yes", "no"}
 YES = {"1", "1.0", "true", "yes"}
 NO_IMAGES = "No column holds image files. Name the columns in the first row: “image” and “labels”."

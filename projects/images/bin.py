@@ -35,6 +35,7 @@ def _empty(images: ImageQuerySet) -> int:
         for image in batch:
             default_storage.delete(image.file_name)
             default_storage.delete(image.thumbnail_name)
+            default_storage.delete(image.rendition_name)
         removed += len(batch)
     return removed
 

@@ -41,7 +41,7 @@ class Upload(Protocol):
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result for one file; `reason` is empty for an added file, and otherwise a sentence for the user."""
+    """Result for one file; `reason` is a sentence for the user, empty where an added file needs none."""
 
     name: str
     status: Status
@@ -106,7 +106,9 @@ def _outcomes(
             continue
         image = rows.image(sha256)
         if sha256 in rows.added and sha256 not in reported:
-            yield Outcome(name, "added", image)
+            picture = stored[sha256]
+            note = picture.decoded.note if isinstance(picture, StoredImage) else ""
+            yield Outcome(name, "added", image, note)
         elif sha256 in rows.restored and sha256 not in reported:
             reason = (
                 "Restored from the bin with its labels." if image.is_labeled else "Restored from the bin."
@@ -128,7 +130,7 @@ def clean_name(name: str | None) -> str:
 
 def store_image(project: Project, name: str, content: bytes, source: str = "") -> StoredImage:
     """Decode and store a picture with its thumbnail, without any query. Raises ImageRefused, OSError."""
-    decoded = decode_image(content)
+    decoded = decode_image(content, name)
     sha256 = hashlib.sha256(content).hexdigest()
     image = Image(project=project, sha256=sha256, format=decoded.format)
     storage.save_whole(image.file_name, content)

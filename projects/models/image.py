@@ -57,7 +57,7 @@ class Image(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="images", db_index=False)
     sha256 = models.CharField(max_length=64)
     name = models.CharField("file name", max_length=255)
-    format = models.CharField(max_length=8)  # JPEG, PNG, BMP, WEBP
+    format = models.CharField(max_length=8)  # a key of projects.formats.picture_formats.FORMATS
     width = models.PositiveIntegerField(help_text="pixels, upright")
     height = models.PositiveIntegerField(help_text="pixels, upright")
     size_bytes = models.PositiveBigIntegerField()
@@ -187,3 +187,8 @@ class Image(models.Model):
     def thumbnail_name(self) -> str:
         """Name of the thumbnail in the default storage."""
         return f"thumbnails/{self.project_id}/{self.sha256[:2]}/{self.sha256}.webp"
+
+    @property
+    def rendition_name(self) -> str:
+        """Name of the picture as browsers show it, where they would show the original file differently."""
+        return f"renditions/{self.project_id}/{self.sha256[:2]}/{self.sha256}.jpg"

@@ -22,6 +22,7 @@ from projects.datasets.publish import entry_label
 from projects.formats import manifest
 from projects.formats.csv_labels import LABEL_LIST_HEAD, TABLE_HEAD
 from projects.formats.csv_text import write_csv
+from projects.formats.picture_formats import FORMATS
 from projects.images.upload import clean_name
 from projects.models import Annotation, Image, Project
 from projects.quality import hard_examples
@@ -109,17 +110,13 @@ class _UniqueNames:
 
     def unique(self, image: Image) -> str:
         name = PurePosixPath(safe_name(clean_name(image.name)))
-        suffix = name.suffix if _suffix_fits(name.suffix, image.format) else f".{image.format.lower()}"
+        suffixes = FORMATS[image.format].suffixes
+        suffix = name.suffix if name.suffix.lower() in suffixes else suffixes[0]
         stem = name.name.removesuffix(suffix)
         if stem.lower() in self._taken:
             stem = f"{stem}-{image.pk}"
         self._taken.add(stem.lower())
         return stem + suffix
-
-
-def _suffix_fits(suffix: str, format: str) -> bool:
-    jpeg = (".jpg", ".jpeg", ".jfif", ".jpe")
-    return suffix.lower() in (jpeg if format == "JPEG" else (f".{format.lower()}",))
 
 
 def safe_name(name: str) -> str:

@@ -18,6 +18,7 @@ from django.db import models
 from projects.formats import label_files
 from projects.formats.csv_labels import LabelLook
 from projects.formats.manifest import EntryLabel
+from projects.formats.picture_formats import SUFFIXES as IMAGE_SUFFIXES
 from projects.images.decode import ImageRefused
 from projects.models import Project, Split
 from projects.transfers import descriptions as label_file_search
@@ -28,12 +29,6 @@ from projects.transfers.file_sources import FileSource, SourceFile, ZipSource
 from projects.transfers.path_mapping import ImageFinder, PathMapping
 from projects.transfers.split_folders import FolderTree
 
-# fmt: off
-IMAGE_SUFFIXES = {
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".heic", ".heif", ".avif",
-    ".tif", ".tiff", ".gif", ".jp2", ".j2k", ".mpo",
-}
-# fmt: on
 TABLE_READERS = {"table", "records", "inner_records", "list"}
 MAX_SAMPLED_TEXTS = 20
 MAX_TEXT_BYTES = 64 * 1024

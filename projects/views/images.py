@@ -16,7 +16,7 @@ from exeml_site.lib.http import page
 from exeml_site.lib.text import counted
 from projects.access import PageRequest, project_page
 from projects.forms.label_data import ImagesForm, UploadFoldersForm, UploadLabelsForm
-from projects.images.decode import CONTENT_TYPES
+from projects.images.rendition import shown_file
 from projects.images.similarity import nearest_labeled
 from projects.images.upload import Outcome, add_images
 from projects.labels import actions, bulk_import
@@ -95,9 +95,13 @@ def _as_json(outcome: Outcome) -> dict[str, object]:
 @project_page(Role.VIEWER)
 @require_safe
 def image_file(request: PageRequest, project: Project, image_id: int) -> HttpResponseBase:
-    """The uploaded file, unchanged."""
+    """The picture in full size: the uploaded file, or a rendition where browsers would show it otherwise."""
     image = get_object_or_404(Image, pk=image_id, project=project)
-    return _file_response(image.file_name, CONTENT_TYPES[image.format], image.name)
+    try:
+        shown = shown_file(image)
+    except FileNotFoundError:
+        raise Http404 from None
+    return _file_response(shown.name, shown.content_type, image.name)
 
 
 @project_page(Role.VIEWER)

@@ -77,6 +77,7 @@ function showTested(result) {
     if (!file) continue;
     image.src = URL.createObjectURL(file);
     image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
+    image.addEventListener("error", () => (image.hidden = true), { once: true }); // a format that only the server reads
   }
 }
 

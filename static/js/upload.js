@@ -283,7 +283,7 @@ function draw() {
   panel().querySelector("[data-uploads-stop]").hidden = !isRunning();
   panel().querySelector("[data-uploads-close]").hidden = isRunning();
   panel().querySelector("[data-uploads-labels]").hidden = !uploads.some((upload) => upload.file || upload.image);
-  if (count("refused", "failed", "unlabeled") && !wasToggled) open(true);
+  if ((count("refused", "failed", "unlabeled") || uploads.some(hasNote)) && !wasToggled) open(true);
   drawList();
 }
 
@@ -291,7 +291,7 @@ function drawList() {
   const list = document.getElementById("uploads-list");
   if (list.hidden) return;
   const sending = uploads.filter((upload) => upload.state === "sending");
-  const finished = uploads.filter((upload) => !["sending", "waiting", "added"].includes(upload.state));
+  const finished = uploads.filter((upload) => hasNote(upload) || !["sending", "waiting", "added"].includes(upload.state));
   const rows = [...sending, ...finished.slice(0, MAX_ROWS)].map(row);
   if (finished.length > MAX_ROWS) rows.push(line(`and ${number(finished.length - MAX_ROWS)} more`));
   if (!rows.length) rows.push(line(isRunning() ? "Starting…" : "Every file was added."));
@@ -305,7 +305,10 @@ function line(words) {
   return item;
 }
 
-const STATES = { duplicate: "", restored: "", unlabeled: "Added without its label. ", refused: "Refused. ", failed: "Not uploaded. " };
+// Added, and there is something to say: of a file with several pages only the first is used.
+const hasNote = (upload) => upload.state === "added" && upload.reason !== "";
+
+const STATES = { added: "Added. ", duplicate: "", restored: "", unlabeled: "Added without its label. ", refused: "Refused. ", failed: "Not uploaded. " };
 
 function row(upload) {
   const item = document.createElement("li");

@@ -117,7 +117,7 @@ def test_an_archive_added_to_label_data_becomes_an_import(open_page: Open, tmp_p
     take_screenshot(page, "import-waiting")
     import_job.run(Transfer.objects.get().pk)
     page.get_by_text("7 of 7 files").wait_for()
-    page.get_by_text("This is a GIF picture").wait_for()
+    page.get_by_text("This GIF picture is damaged").wait_for()
     check_accessibility(page)
     take_screenshot(page, "import-completed")
     page.get_by_role("link", name="Show 6 images").click()

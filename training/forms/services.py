@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Max, Q, QuerySet
 
+from projects.formats.picture_formats import ACCEPT
 from projects.models import Project
 from training.models import Metric, Service, TrainingVersion
 
@@ -137,9 +138,7 @@ class MultipleFileInput(forms.FileInput):
 class MultipleImageField(forms.FileField):
     """An upload of several images; `cleaned_data` holds the list of files."""
 
-    widget = MultipleFileInput(
-        attrs={"accept": "image/jpeg,image/png,image/bmp,image/webp", "multiple": True}
-    )
+    widget = MultipleFileInput(attrs={"accept": ACCEPT, "multiple": True})
 
     def clean(self, data: Any, initial: Any = None) -> list[UploadedFile[bytes]]:
         files = data if isinstance(data, list) else [data]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from projects.formats.picture_formats import FORMAT_NAMES
+
 Schema = dict[str, Any]
 
 ERRORS: dict[int, tuple[str, list[str]]] = {
@@ -124,7 +126,8 @@ def _service_id() -> Schema:
 
 
 def _infer() -> Schema:
-    images = {"type": "array", "maxItems": 32, "items": {"type": "string", "format": "binary"}}
+    image = {"type": "string", "format": "binary", "description": f"A file in {FORMAT_NAMES}."}
+    images = {"type": "array", "maxItems": 32, "items": image}
     form = {"type": "object", "required": ["images"], "properties": {"images": images}}
     answer = {"oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Answer", "Several")]}
     return {

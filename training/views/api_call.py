@@ -18,6 +18,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
 from exeml_site.lib.http import public
+from projects.formats.picture_formats import FORMAT_NAMES
 from training.models import Service, ServiceToken
 from training.serving.answer import CallFailed
 from training.serving.calls import limits
@@ -47,7 +48,7 @@ class ApiError(CallFailed):
         if isinstance(failed, ApiError):
             return failed
         if failed.code == "IMAGE_UNREADABLE":
-            return cls(400, "IMAGE_UNREADABLE", str(failed), "Send JPG, PNG, BMP or WebP files.")
+            return cls(400, "IMAGE_UNREADABLE", str(failed), f"Send {FORMAT_NAMES} files.")
         hint = "Deploy the version again, or ask an operator."
         return cls(503, "MODEL_UNAVAILABLE", str(failed), hint, RETRY_AFTER_S)
 

@@ -16,6 +16,7 @@ from projects.images.upload import Outcome, add_images
 from projects.labels import actions
 from projects.models import Image, LabelEvent
 from tests.factories import make_image, make_project, make_user, picture_bytes
+from tests.pictures import case, several_pictures
 
 pytestmark = pytest.mark.django_db
 
@@ -57,15 +58,13 @@ def test_width_and_height_are_those_of_the_upright_picture() -> None:
 
 def test_a_refused_file_stops_no_other_and_leaves_nothing_behind() -> None:
     project = make_project(labels=0)
-    gif = io.BytesIO()
-    Pillow.new("P", (4, 4)).save(gif, "GIF")
     broken = picture_bytes(2, (300, 200), "JPEG")[:-20]
 
     outcomes = add(
         project,
         file("good.png", picture_bytes(1)),
         file("empty.jpg", b""),
-        file("animated.jpg", gif.getvalue()),
+        file("layers.jpg", b"8BPS\0\1"),
         file("page.png", b"<html>not found</html>"),
         file("broken.jpg", broken),
         file("also-good.jpg", picture_bytes(3, format="JPEG")),
@@ -80,11 +79,26 @@ def test_a_refused_file_stops_no_other_and_leaves_nothing_behind() -> None:
         "added",
     ]
     assert outcomes[1].reason == "The file is empty."
-    assert "a GIF picture" in outcomes[2].reason and "a web page" in outcomes[3].reason
+    assert "a Photoshop file" in outcomes[2].reason and "a web page" in outcomes[3].reason
     assert "damaged or truncated" in outcomes[4].reason
     assert sorted(Image.objects.values_list("name", flat=True)) == ["also-good.jpg", "good.png"]
     sha256 = hashlib.sha256(broken).hexdigest()
     assert not default_storage.exists(f"images/{project.pk}/{sha256[:2]}/{sha256}.jpeg")
+
+
+@pytest.mark.parametrize("name", ["phone.heic", "scan.tif"])
+def test_a_file_of_several_pictures_is_added_with_a_note(name: str) -> None:
+    content = several_pictures("HEIF" if name.endswith("heic") else "TIFF", 3)
+
+    [outcome] = add(make_project(labels=0), file(name, content))
+
+    assert (outcome.status, outcome.reason) == ("added", "Only the first of its 3 pictures is used.")
+    assert outcome.image and (outcome.image.width, outcome.image.height) == (90, 60)
+
+
+def test_a_raw_file_is_told_by_its_name() -> None:
+    [outcome] = add(make_project(labels=0), file("d.nef", case("wrong-reason/d.nef")))
+    assert outcome.reason.startswith("This is a camera raw file (NEF). Use JPEG, PNG")
 
 
 def test_the_size_limit_is_the_operators(settings: object) -> None:

@@ -130,7 +130,7 @@ def test_the_page_of_an_import_polls_while_it_runs_and_then_tells_all(bob: Clien
     fragment = html_of(bob.get(address, headers={"HX-Request": "true"}))
     assert "every 1s" not in fragment and "<html" not in fragment
     assert "3 of 3 files" in fragment and "Labels come from the folders." in fragment
-    assert "b/x.gif" in fragment and "a GIF picture" in fragment
+    assert "b/x.gif" in fragment and "This GIF picture is damaged" in fragment
     assert f"imported={transfer.pk}" in fragment
 
 

@@ -10,15 +10,16 @@ import mmap
 import os
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
 from training.engine.config import EngineError
+from training.engine.data.picture import normalize
+from training.engine.data.picture_formats import PictureRefused, check_size, open_picture
 
 Pixels = NDArray[np.uint8]
 MAX_MEGAPIXELS = 50.0
@@ -36,21 +37,27 @@ def load_rgb(
     max_megapixels: float = MAX_MEGAPIXELS,
     at_least: int | None = None,
 ) -> Image.Image:
-    """An upright RGB image: EXIF orientation applied, transparency on white, 16 bit scaled to 8.
+    """The normalized picture of a file, of its bytes or of an opened image.
 
     `at_least`: a JPEG may be decoded at a fraction of its size as long as both sides keep this many
     pixels; much faster for large photos. Raises UnreadableImage.
     """
     try:
-        image = source if isinstance(source, Image.Image) else _open(source)
-        _refuse_bomb(image, max_megapixels)
-        if at_least is not None:
-            image.draft("RGB", (at_least, at_least))
-        return _as_rgb(ImageOps.exif_transpose(image))
-    except UnreadableImage:
-        raise
+        if isinstance(source, Image.Image):
+            check_size(source, max_megapixels)
+            return normalize(source, at_least)
+        return normalize(open_image(source, max_megapixels), at_least)
+    except PictureRefused as problem:
+        raise UnreadableImage(str(problem), "") from problem
     except Exception as problem:  # Pillow raises a dozen kinds for broken files, and all mean the same here
         raise UnreadableImage("The picture cannot be decoded.", "Replace the file.") from problem
+
+
+def open_image(source: Path | bytes, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
+    """Open a file without decoding it. Raises PictureRefused and OSError."""
+    if isinstance(source, bytes):
+        return open_picture(source, max_megapixels)
+    return open_picture(source.read_bytes(), max_megapixels, source.name)
 
 
 def visible_window(width: int, height: int) -> tuple[float, float, float, float]:
@@ -143,35 +150,3 @@ def release_pages(table: Pixels) -> None:
     """
     if isinstance(table, np.memmap) and table.nbytes > MAX_MAPPED_BYTES:
         table._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
-
-
-def _open(source: Path | bytes) -> Image.Image:
-    return Image.open(BytesIO(source) if isinstance(source, bytes) else source)
-
-
-def _refuse_bomb(image: Image.Image, max_megapixels: float) -> None:
-    """Raise UnreadableImage by the size in the header, before anything is decoded."""
-    megapixels = image.width * image.height / 1e6
-    if megapixels > max_megapixels:
-        raise UnreadableImage(
-            f"The picture has {megapixels:.0f} megapixels, {max_megapixels:g} are allowed.",
-            "Shrink it first.",
-        )
-
-
-def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith(("I", "F")):
-        return _from_deep_grey(image)
-    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
-
-
-def _from_deep_grey(image: Image.Image) -> Image.Image:
-    """16-bit (or deeper) grey to 8 bit: 65535 becomes 255. Values that already fit 8 bit stay."""
-    grey = np.asarray(image).astype(np.float64)
-    is_deep = image.mode.startswith("I;16") or grey.max(initial=0) > 255
-    eight_bit = np.clip(grey / 257 if is_deep else grey, 0, 255).round().astype(np.uint8)
-    return Image.fromarray(eight_bit).convert("RGB")

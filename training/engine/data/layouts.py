@@ -19,10 +19,10 @@ from urllib.parse import unquote, urlparse
 
 from training.engine.config import EngineError, Sample, Split
 from training.engine.data import duplicates
+from training.engine.data.picture_formats import SUFFIXES
 
 FolderSplit = Literal["train", "val", "test"]
 DEFAULT_TRAIN_RATIO = 0.8
-SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 SPLIT_OF_FOLDER: dict[str, FolderSplit] = {
     "train": "train",
     "training": "train",

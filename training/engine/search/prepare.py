@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from training.engine.backbones import registry
 from training.engine.bundle import writer
@@ -115,7 +114,7 @@ def _targets(samples: Sequence[Sample], labels: tuple[str, ...]) -> Floats:
 
 def _refuse_unusable(targets: Floats, labels: tuple[str, ...]) -> None:
     if not len(targets):
-        raise EngineError("None of the images can be read.", "Upload them again as JPG, PNG or BMP.")
+        raise EngineError("None of the images can be read.", "Upload them again, for example as JPEG.")
     for label, count in zip(labels, targets.sum(axis=0), strict=True):
         if count < 2:
             raise EngineError(f"The label {label} has fewer than two readable images.", REMEDY_LABELS)
@@ -223,8 +222,7 @@ def _choose_rows_and_side(train: list[Sample], labels: tuple[str, ...], run: Run
     long_sides, began = [], time.monotonic()
     for row in probe:
         try:
-            with Image.open(train[row].path) as image:
-                long_sides.append(max(image.size))
+            long_sides.append(max(images.open_image(train[row].path).size))
             images.read_square(train[row].path, largest)
         except (OSError, EngineError, ValueError):
             continue

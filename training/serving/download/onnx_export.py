@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import transaction
 
 from exeml_site.lib import jobs, storage
+from training.engine.data import picture, picture_formats
 from training.models import EvaluatedImage, TrainingVersion
 from training.serving.inference.model_cache import ModelUnavailable, bundle_folder, load_model
 
@@ -25,7 +26,9 @@ logger = logging.getLogger(__name__)
 
 KIT = Path(__file__).resolve().with_name("kit")
 PROGRAMS = ("model.py", "selftest.py", "server.py")
-PACKAGES = ("numpy", "onnxruntime", "Pillow")
+# Modules of the engine that lie beside the programs in the archive, by the names that they import.
+BESIDE: dict[str, ModuleType] = {"picture": picture, "picture_formats": picture_formats}
+PACKAGES = ("numpy", "onnxruntime", "Pillow", "pillow-heif")
 SAMPLE_COUNT, COMPARED_COUNT = 8, 60  # images in the zip, and images whose scores are compared
 FAILED = "The export could not be made. Try again; operators find the reason in the log."
 README = """{name}: {labels} labels, accuracy {accuracy} on its validation images
@@ -33,6 +36,7 @@ README = """{name}: {labels} labels, accuracy {accuracy} on its validation image
   model.onnx        an upright RGB image of any size in, calibrated scores out; includes all preprocessing
   model.json        labels in order, thresholds, limits of an image
   model.py          an image in, the answer out: from model import Model; Model().predict(bytes)
+  picture*.py       a file in, its pixels out: formats, orientation, colours; used by model.py
   selftest.py       python selftest.py   predicts the images of samples/ and compares the scores
   server.py         TOKEN=secret python server.py   POST /v1/infers/model with the API of the service
   requirements.txt  pip install -r requirements.txt
@@ -127,6 +131,7 @@ def _archive_files(
         "requirements.txt": "".join(f"{name}=={metadata.version(name)}\n" for name in PACKAGES),
         "Dockerfile": DOCKERFILE,
         **{name: (KIT / name).read_bytes() for name in PROGRAMS},
+        **{f"{name}.py": Path(module.__file__ or "").read_bytes() for name, module in BESIDE.items()},
     }
     expected = []
     for number, (evaluated, content) in enumerate(compared[:SAMPLE_COUNT]):
@@ -176,6 +181,7 @@ def _run_exported_model(folder: Path, images: list[bytes]) -> list[tuple[Any, bo
 
 
 def _load_program(name: str) -> ModuleType:
+    sys.modules.update(BESIDE)
     spec = util.spec_from_file_location(f"exported_{name}", KIT / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = util.module_from_spec(spec)

@@ -22,9 +22,11 @@ from django.urls import reverse
 from PIL import Image as Picture
 
 from projects.images import upload
+from projects.images.decode import load_normalized
 from projects.models import Project
 from tests.factories import make_project, make_user, make_version
 from tests.pages import html_of
+from tests.pictures import KINDS
 from training.engine.bundle.bundle import Bundle
 from training.engine.bundle.onnx_pipeline import pipeline_graph
 from training.engine.config import Sample
@@ -96,6 +98,8 @@ def test_the_graph_sees_what_the_bundle_sees_and_answers_the_same(tiny_bundle: P
         scores, is_known = model.scores(out.getvalue())
         assert np.abs(scores - expected.scores).max() < 0.02, name
         assert is_known == expected.novelty_score.is_known, name
+    for kind, content in KINDS.items():  # what the page shows is what the exported program sees
+        assert np.array_equal(model._pixels(content), np.asarray(load_normalized(content))), kind
 
 
 def test_the_selftest_of_the_folder_agrees_and_finds_a_wrong_model(unpacked: Path) -> None:
@@ -114,11 +118,12 @@ def test_the_selftest_of_the_folder_agrees_and_finds_a_wrong_model(unpacked: Pat
 
 
 def test_the_programs_need_nothing_of_ours_and_the_image_is_described(unpacked: Path) -> None:
-    for name in onnx_export.PROGRAMS:
+    for name in (*onnx_export.PROGRAMS, "picture.py", "picture_formats.py"):
         text = (unpacked / name).read_text()
         assert "django" not in text.lower() and "from training" not in text and "from projects" not in text
     required = (unpacked / "requirements.txt").read_text()
-    assert sorted(line.partition("==")[0] for line in required.split()) == ["Pillow", "numpy", "onnxruntime"]
+    names = sorted(line.partition("==")[0] for line in required.split())
+    assert names == ["Pillow", "numpy", "onnxruntime", "pillow-heif"]
     assert "python selftest.py" in (unpacked / "Dockerfile").read_text()
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from django.core.files.storage import default_storage
 
+from projects.images.decode import load_normalized
 from projects.models import Project
 from tests.factories import make_version
+from tests.pictures import KINDS, saved
 from tests.training.bundles import colour_picture, give_bundle
 from training.engine.bundle.bundle import Bundle
 from training.models import Status, TrainingVersion
@@ -35,6 +37,13 @@ def test_the_five_best_labels_best_first(version: TrainingVersion) -> None:
 def test_several_pictures_have_several_answers_in_order(version: TrainingVersion) -> None:
     answers = [predictor.predict(version, colour_picture(name)) for name in ("blue", "green", "yellow")]
     assert [answer.predicted_label for answer in answers] == ["blue", "green", "yellow"]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_answer_is_that_for_the_normalized_picture(version: TrainingVersion, name: str) -> None:
+    """What the page shows is what the model sees: every kind of file, and its normalized picture as PNG."""
+    shown = saved(load_normalized(KINDS[name]), "PNG")
+    assert predictor.predict(version, KINDS[name]).scores == predictor.predict(version, shown).scores
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "BMP", "WEBP"])
@@ -61,7 +70,8 @@ def test_several_labels_an_image(project: Project) -> None:
     [
         (b"", "not a picture"),
         (b"hello", "not a picture"),
-        (b"GIF89a" + bytes(64), "a GIF picture"),
+        (b"GIF89a" + bytes(64), "This GIF picture is damaged"),
+        (b"8BPS\0\1" + bytes(64), "a Photoshop file. Use JPEG, PNG"),
         (colour_picture("red", format="JPEG", size=(300, 300))[:700], "cannot be decoded"),
         (colour_picture("red")[:60], "cannot be decoded|broken"),
     ],

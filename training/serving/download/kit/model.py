@@ -1,15 +1,18 @@
-"""The model of this folder: an image in, an answer out. Needs only numpy, onnxruntime and Pillow."""
+"""The model of this folder: an image in, an answer out.
+
+Needs only numpy, onnxruntime, Pillow and pillow-heif.
+"""
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy
 import onnxruntime
-from PIL import Image, ImageOps
+from picture import normalize
+from picture_formats import PictureRefused, open_picture
 
 HERE = Path(__file__).resolve().parent
 TOP_SCORES = 5
@@ -50,28 +53,11 @@ class Model:
         return {**answer, "is_known": is_known, "version": self.about["version"]}
 
     def _pixels(self, content: bytes) -> Any:
-        """[height, width, 3] uint8, upright RGB. The size is checked before decoding."""
+        """[height, width, 3] uint8 of the normalized picture. The size is checked before decoding."""
         try:
-            image: Image.Image = Image.open(io.BytesIO(content))
-            if image.width * image.height > self.about["max_megapixels"] * 1e6:
-                raise InvalidImage("The picture has too many pixels. Shrink it first.")
-            min_side = 2 * self.about["side"]
-            image.draft("RGB", (min_side, min_side))  # a JPEG decodes faster at a fraction of its size
-            return numpy.asarray(as_rgb(ImageOps.exif_transpose(image)), numpy.uint8)
-        except InvalidImage:
-            raise
+            picture = open_picture(content, self.about["max_megapixels"])
+            return numpy.asarray(normalize(picture, at_least=2 * self.about["side"]), numpy.uint8)
+        except PictureRefused as problem:
+            raise InvalidImage(str(problem)) from problem
         except Exception as problem:
             raise InvalidImage("The picture cannot be decoded.") from problem
-
-
-def as_rgb(image: Image.Image) -> Image.Image:
-    """The image as 8-bit RGB: transparency on white, 16-bit values scaled."""
-    if image.mode.startswith(("I", "F")):
-        grey = numpy.asarray(image).astype(numpy.float64)
-        is_deep = image.mode.startswith("I;16") or grey.max(initial=0) > 255
-        eight_bit = numpy.clip(grey / 257 if is_deep else grey, 0, 255).round().astype(numpy.uint8)
-        return Image.fromarray(eight_bit).convert("RGB")
-    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    return image.convert("RGB")

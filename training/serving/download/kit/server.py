@@ -19,6 +19,7 @@ from typing import Any
 from uuid import uuid4
 
 from model import InvalidImage, Model
+from picture_formats import FORMAT_NAMES
 
 TOKEN = os.environ.get("TOKEN", "")
 MAX_IMAGE_MB = int(os.environ.get("MAX_IMAGE_MB") or 20)
@@ -81,7 +82,7 @@ class Handler(BaseHTTPRequestHandler):
             except InvalidImage as problem:
                 which = f"Picture {number} of {len(images)}: " if len(images) > 1 else ""
                 raise RequestError(
-                    400, "IMAGE_UNREADABLE", f"{which}{problem}", "Send JPG, PNG, BMP or WebP."
+                    400, "IMAGE_UNREADABLE", f"{which}{problem}", f"Send {FORMAT_NAMES}."
                 ) from problem
         if len(answers) == 1:
             return answers[0]

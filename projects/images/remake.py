@@ -1,0 +1,57 @@
+"""Makes thumbnails again, after the program has learned to read some pictures better."""
+
+from __future__ import annotations
+
+import logging
+
+from django.core.files.storage import default_storage
+
+from exeml_site.lib import jobs, storage
+from projects.images.decode import ImageRefused, decode_image
+from projects.models import DuplicateKey, Embedding, Image
+from projects.models.image import ImageQuerySet
+
+log = logging.getLogger(__name__)
+
+
+def remake_thumbnails(images: ImageQuerySet) -> int:
+    """Make the thumbnails of `images` again, and return how many have changed.
+
+    What was computed from a changed thumbnail is computed again by the jobs. Safe to run twice.
+    """
+    changed = 0
+    projects: set[int] = set()
+    for image in images.order_by("project_id", "pk").iterator(chunk_size=500):
+        try:
+            is_changed = _remake(image)
+        except (ImageRefused, OSError) as problem:
+            log.warning("The thumbnail of image %s stays as it is: %s", image.pk, problem)
+            continue
+        if is_changed:
+            changed += 1
+            projects.add(image.project_id)
+    for project_id in projects:
+        jobs.after("images_added", project_id)
+    return changed
+
+
+def _remake(image: Image) -> bool:
+    with default_storage.open(image.file_name) as file:
+        seen = decode_image(file.read())
+    if _stored_thumbnail(image) == seen.thumbnail:
+        return False
+    storage.save_whole(image.thumbnail_name, seen.thumbnail)
+    measured = {"brightness": seen.brightness, "sharpness": seen.sharpness}
+    Image.objects.filter(pk=image.pk).update(width=seen.width, height=seen.height, **measured)
+    for computed in (Embedding, DuplicateKey):
+        computed.objects.filter(image=image).delete()
+    return True
+
+
+def _stored_thumbnail(image: Image) -> bytes:
+    try:
+        with default_storage.open(image.thumbnail_name) as file:
+            content: bytes = file.read()
+    except FileNotFoundError:
+        return b""
+    return content
