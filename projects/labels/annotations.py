@@ -239,18 +239,19 @@ def find_or_create_labels(
     existing = labels_by_id(project) if existing is None else existing
     by_name = {label.name.lower(): label for label in existing.values()}
     result: dict[str, Label] = {}
-    for name in map(normalized_name, names):
+    names = [normalized_name(name) for name in names]
+    for name in names:
         key = name.lower()
         if key not in by_name:
             LABEL_NAME(name)
-            label = by_name[key] = _make_label(project, name, by_name.values())
+            label = by_name[key] = _make_label(project, name, by_name.values(), reserved=names)
             existing[label.pk] = label
         result.setdefault(key, by_name[key])
     return list(result.values())
 
 
-def _make_label(project: Project, name: str, others: Iterable[Label]) -> Label:
-    """Create a label at the first free position, which sets its colour, with the first free hot key."""
+def _make_label(project: Project, name: str, others: Iterable[Label], reserved: Iterable[str]) -> Label:
+    """Create a label at the first free position, which sets its colour. `reserved`: see `free_hot_key`."""
     position = free_position(others)
     try:
         with transaction.atomic():
@@ -259,7 +260,7 @@ def _make_label(project: Project, name: str, others: Iterable[Label]) -> Label:
                 name=name,
                 position=position,
                 colour=position % LABEL_COLOURS,
-                hot_key=free_hot_key(others),
+                hot_key=free_hot_key(name, others, reserved=reserved),
             )
     except IntegrityError:  # another transaction created it at this moment
         return Label.objects.get(project=project, name__iexact=name)
@@ -273,12 +274,27 @@ def free_position(others: Iterable[Label], preferred: int | None = None) -> int:
     return next(position for position in range(len(taken) + 1) if position not in taken)
 
 
-def free_hot_key(others: Iterable[Label], preferred: str = "") -> str:
-    """`preferred` if no other label has it, or else the first free key; empty where all are taken."""
+def free_hot_key(
+    name: str, others: Iterable[Label], preferred: str = "", reserved: Iterable[str] = ()
+) -> str:
+    """The key of a label with this name: `preferred`, its own or the first free one; empty if all are taken.
+
+    The label “3” has its own key 3, the label “B” the key b. `reserved`: names that are created at the same
+    time; no other label gets the own key of one of them while another key is free.
+    """
     taken = {label.hot_key for label in others}
-    if preferred and preferred not in taken:
-        return preferred
-    return next((key for key in HOT_KEYS if key not in taken), "")
+    for key in (preferred, own_hot_key(name)):
+        if key and key not in taken:
+            return key
+    free = [key for key in HOT_KEYS if key not in taken]
+    own_keys = {own_hot_key(other) for other in reserved}
+    return next((key for key in free if key not in own_keys), free[0] if free else "")
+
+
+def own_hot_key(name: str) -> str:
+    """The key that a name of one digit or letter is; empty for other names."""
+    key = name.lower()
+    return key if len(key) == 1 and key in HOT_KEYS else ""
 
 
 def set_look(project: Project, looks: Mapping[str, Sequence[Any]]) -> None:
