@@ -24,7 +24,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Changes:
-    """What changed in a project after an event: the last event, who changed it, the changed images."""
+    """What changed after an event: the last event, who changed it, the changed images."""
 
     last_event: int
     names: list[str]

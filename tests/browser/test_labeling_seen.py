@@ -1,4 +1,4 @@
-"""Nothing is labeled unseen and nothing typed is lost: real browser tests of confirming, Back, a slow line, two windows."""
+"""Nothing is labeled unseen and nothing typed is lost: confirming, Back, a slow line, two windows."""
 
 from __future__ import annotations
 
@@ -107,9 +107,8 @@ def test_a_suggestion_that_changed_since_it_was_seen_is_left_and_reported(open_p
     other = tiles(page).nth(4).get_attribute("data-image")
     actions.apply(project, [int(other)], add=["label-1"], by=make_user("alice"))
     page.keyboard.press("+")
-    page.get_by_text(
-        "3 images confirmed. 3 of 6 were left: the suggestion of 2 changed, 1 was labeled or deleted meanwhile."
-    ).wait_for()
+    left = "3 of 6 were left: the suggestion of 2 changed, 1 was labeled or deleted meanwhile."
+    page.get_by_text(f"3 images confirmed. {left}").wait_for()
     take_screenshot(page, "label-data-left")
     assert labels_of(project) == {"label-0": 3, "label-1": 1}
     wait_for_confirm(page, 2)  # seen again with their new suggestion
