@@ -65,7 +65,7 @@ def last_event_id(project: Project) -> int:
 
 
 def state_of(project: Project) -> str:
-    """What a page shows of a project beside its events: it is another text once images or labels are added."""
+    """What a page shows of a project beside its events: another text once images or labels are added."""
     newest = Image.objects.filter(project=project).order_by("-pk").values_list("pk", flat=True).first()
     labels = Label.objects.filter(project=project).aggregate(Max("pk"), Count("pk"))
     return f"{newest or 0}.{labels['pk__max'] or 0}.{labels['pk__count']}"

@@ -90,11 +90,11 @@ function restore() {
 const STORED = `exeml-typed:${location.pathname}`;
 const isStored = (field) => field.form?.method === "post" && field.name && field.type !== "password";
 
+// A page without such fields, the receipt of a form for example, leaves what is stored for the form at its address.
 window.addEventListener("pagehide", () => {
-  const typed = fieldsOf(document).filter((field) => isStored(field) && isDirty(field));
+  const fields = fieldsOf(document).filter(isStored);
   try {
-    if (typed.length) sessionStorage.setItem(STORED, JSON.stringify(typed.map((field) => [keyOf(field), stateOf(field)])));
-    else sessionStorage.removeItem(STORED);
+    if (fields.length) sessionStorage.setItem(STORED, JSON.stringify(fields.map((field) => [keyOf(field), stateOf(field)])));
   } catch {
     // storage full or forbidden: the browser's own memory of forms remains
   }
@@ -110,4 +110,5 @@ function restoreStored() {
   }
 }
 
-if (performance.getEntriesByType("navigation")[0]?.type === "back_forward") restoreStored();
+// After htmx has begun to listen, so that the previews beside the fields follow.
+if (performance.getEntriesByType("navigation")[0]?.type === "back_forward") document.addEventListener("DOMContentLoaded", restoreStored);

@@ -299,3 +299,41 @@ def test_ones_own_changes_are_not_told_as_those_of_another_window(open_page: Ope
     ask_now(page)
     page.wait_for_timeout(600)
     assert page.locator("#messages .message").count() == 0
+
+
+@pytest.mark.parametrize("is_refused_first", [False, True])
+def test_back_from_the_receipt_shows_what_was_typed(open_page: Open, is_refused_first: bool) -> None:
+    project = make_project(labels=2, images=6)
+    page = open_page("alice")
+    page.goto(reverse("label_data", args=[project.pk]))
+    page.goto(reverse("configure_training", args=[project.pk]))
+    page.get_by_label("Dataset Version").fill("autumn")
+    page.get_by_label("Max. Training Time (Hour)").fill("7.25")
+    page.locator("#id_training_ratio").fill("1.7" if is_refused_first else "0.66")
+    page.get_by_role("button", name="Next").click()
+    if is_refused_first:
+        page.get_by_text("Enter a ratio above 0 and below 1").wait_for()
+        page.locator("#id_training_ratio").fill("0.66")
+        page.get_by_role("button", name="Next").click()
+    page.get_by_role("heading", name="Confirm the specifications").wait_for()
+    page.go_back()
+    page.get_by_role("heading", name="Training Configuration").wait_for()
+    assert page.get_by_label("Dataset Version").input_value() == "autumn"
+    assert page.get_by_label("Max. Training Time (Hour)").input_value() == "7.25"
+    assert page.locator("#id_training_ratio").input_value() == "0.66"
+    page.get_by_text("At most 7 hours 15 minutes").wait_for()  # the previews follow
+    page.get_by_role("button", name="Next").click()
+    page.get_by_role("heading", name="Confirm the specifications").wait_for()
+
+
+def test_back_to_another_form_shows_what_was_typed(open_page: Open) -> None:
+    make_project(labels=1, images=1)
+    page = open_page("alice")
+    page.goto(reverse("create_project"))
+    page.get_by_label("Name").fill("winter garden")
+    page.get_by_label("Description").fill("frost")
+    page.goto(reverse("project_list"))
+    page.go_back()
+    page.get_by_label("Name").wait_for()
+    assert page.get_by_label("Name").input_value() == "winter garden"
+    assert page.get_by_label("Description").input_value() == "frost"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from projects.datasets import compare as dataset_compare
 from projects.datasets.publish import ManifestDamaged

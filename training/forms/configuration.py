@@ -16,7 +16,7 @@ from django.utils.functional import cached_property
 from projects.datasets import readiness
 from projects.models import DatasetVersion, Project
 from projects.models.dataset import VERSION_NAME
-from training.evaluation.ranking import rank
+from training.evaluation.best_version import rank
 from training.forms.fields import IncrementalVersionField, InstanceFlavorField, PlainNumberField
 from training.models import Hardware, InstanceFlavor, Metric, TrainingVersion
 from training.models.version import (

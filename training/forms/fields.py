@@ -10,7 +10,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from training.evaluation.ranking import Ranking
+from training.evaluation.best_version import Ranking
 from training.models import Metric, TrainingVersion
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 
-from training.evaluation.ranking import rank
+from training.evaluation.best_version import rank
 from training.forms.services import VersionField, deployable_versions, leading_version
 from training.models import Service, TrainingVersion
 

@@ -11,7 +11,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Max, Q, QuerySet
 
 from projects.models import Project
-from training.evaluation.ranking import Ranking, rank
+from training.evaluation.best_version import Ranking, rank
 from training.models import Metric, Service, TrainingVersion
 
 CUSTOM = "custom"

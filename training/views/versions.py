@@ -19,8 +19,8 @@ from exeml_site.lib.http import page, redirect_to
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.evaluation.advice import advice_for
+from training.evaluation.best_version import rank
 from training.evaluation.leaderboard import phases_of, why_it_ended
-from training.evaluation.ranking import rank
 from training.evaluation.results import CHARTS, filter_and_sort, results_of
 from training.forms.configuration import whole_minutes
 from training.forms.versions import AddTimeForm, PromoteForm, VersionNoteForm

@@ -14,7 +14,7 @@ from projects.models import Project
 from tests.factories import make_project, make_user, make_version
 from tests.pages import html_of
 from tests.training.evaluation.test_comparison import page_of, trained
-from training.evaluation.ranking import rank
+from training.evaluation.best_version import rank
 from training.forms.configuration import TrainingConfigurationForm
 from training.models import Status
 
