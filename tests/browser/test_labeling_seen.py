@@ -158,6 +158,18 @@ def test_a_click_on_a_label_gives_it_to_the_selection_and_the_funnel_filters(ope
     wait_for_tiles(page, 2)
 
 
+def test_the_pane_has_a_button_for_each_label(open_page: Open) -> None:
+    project = make_project(labels=2, images=0, unlabeled=4, with_files=True)
+    page = open_page("bob")
+    visit(page, project)
+    assert not page.locator("#quick").is_visible()
+    tiles(page).nth(1).click()
+    take_screenshot(page, "label-data-pane")
+    page.locator("#quick").get_by_role("button", name="label-1").click()
+    wait_for_counts(page, 3, 1, 4, 0)
+    assert labels_of(project) == {"label-0": 0, "label-1": 1}
+
+
 # --- a slow line ---
 
 
