@@ -123,8 +123,11 @@ document.addEventListener("htmx:afterSettle", (event) => {
 
 // --- actions ---
 
-// The selected images, or the focused one if none is selected.
-const subjects = () => (grid.selected.size ? [...grid.selected] : grid.focused ? [grid.focused] : []);
+// The selected images, or the focused one if none is selected. A focused image that was scrolled away is shown first.
+function subjects() {
+  if (grid.selected.size) return [...grid.selected];
+  return grid.focused && grid.showFocused() ? [grid.focused] : [];
+}
 
 // The form values that tell the server which images an action is about.
 const isAll = () => grid.isMatching && !enlarged.isOpen;
@@ -314,7 +317,7 @@ document.addEventListener("keydown", (event) => {
   const key = event.key.toLowerCase();
   if (isCommand && key === "z" && canLabel) event.shiftKey ? redo() : undo();
   else if (isCommand && key === "y" && canLabel) redo();
-  else if (isCommand) return;
+  else if (isCommand || event.repeat) return; // a key held down acts once
   else if (/^[0-9a-z]$/.test(key) && isFree) giveByKey(key);
   else if ((key === "+" || key === "=") && isFree) confirm();
   else if (key === "-" && isFree) refuse();
@@ -336,11 +339,11 @@ document.addEventListener("htmx:oobAfterSwap", (event) => {
   setTimeout(leave, NOTICE_MS);
 });
 
-// The label dialog opens when its content has arrived, and closes when the action is done.
-document.addEventListener("htmx:afterSwap", (event) => {
+// The label dialog opens when its content has arrived, and closes when its action is done; other answers leave it alone.
+document.addEventListener("htmx:afterSwap", ({ detail }) => {
   const dialog = document.getElementById("label-dialog");
-  if (event.detail.target?.id === "label-dialog-body") dialog.open || dialog.showModal();
-  else if (dialog?.open) dialog.close();
+  if (detail.target?.id === "label-dialog-body") dialog.open || dialog.showModal();
+  else if (dialog?.open && dialog.contains(detail.requestConfig?.elt)) dialog.close();
 });
 
 // Changes of others, and of this person elsewhere, refresh counts and labels; the grid only while the user does not work in it.

@@ -124,6 +124,16 @@ export class Grid {
     tile.scrollIntoView({ block: "nearest" });
   }
 
+  // Whether the focused image is on the screen; if not, it is scrolled there.
+  showFocused() {
+    const tile = this.tile(this.focused);
+    const box = tile?.getBoundingClientRect();
+    const frame = document.querySelector(".middle").getBoundingClientRect();
+    if (box && box.bottom > Math.max(frame.top, 0) && box.top < Math.min(frame.bottom, innerHeight)) return true;
+    tile?.scrollIntoView({ block: "center" });
+    return false;
+  }
+
   // --- pointer ---
 
   #onPress(event) {

@@ -37,12 +37,13 @@ const typedAt = new WeakMap(); // field → when it was last changed by the pers
 const sentAt = new WeakMap(); // request → when it was sent
 let answer = null; // the request that htmx is swapping in
 let kept = [];
+let openMenus = []; // ids
 
 document.addEventListener("input", (event) => typedAt.set(event.target, performance.now()), true);
 document.addEventListener("htmx:beforeSend", (event) => sentAt.set(event.detail.xhr, performance.now()));
 
 document.addEventListener("htmx:beforeSwap", ({ detail }) => {
-  kept = [];
+  [kept, openMenus] = [[], []];
   answer = { at: sentAt.get(detail.xhr) ?? 0, source: detail.requestConfig?.elt };
   if (detail.shouldSwap) keep(detail.target);
 });
@@ -51,9 +52,13 @@ document.addEventListener("htmx:oobAfterSwap", restore);
 document.addEventListener("htmx:afterSwap", () => {
   restore();
   answer = null;
+  openMenus = [];
 });
 
+const isNavigation = () => Boolean(answer?.source?.closest?.("[hx-push-url]"));
+
 function keep(area) {
+  if (!isNavigation()) openMenus.push(...[...area.querySelectorAll("details[id][open]")].map(({ id }) => id));
   for (const field of fieldsOf(area)) {
     const isSince = answer !== null && (typedAt.get(field) ?? 0) > answer.at;
     if (!isSince && !isUnsent(field)) continue;
@@ -65,12 +70,13 @@ function keep(area) {
 
 // Typed before the request, which is about something else: neither the field's own form nor another page.
 function isUnsent(field) {
-  const isOwn = answer?.source && (answer.source === field.form || answer.source.contains(field));
-  const isNavigation = answer?.source?.closest?.("[hx-push-url]");
-  return !isOwn && !isNavigation && isDirty(field) && field.checkVisibility();
+  const form = answer?.source?.closest?.("form");
+  const isOwn = form && form === field.form;
+  return !isOwn && !isNavigation() && isDirty(field) && field.checkVisibility();
 }
 
 function restore() {
+  for (const id of openMenus) document.getElementById(id)?.setAttribute("open", "");
   const waiting = kept.filter(({ field }) => !field.isConnected);
   if (!waiting.length) return;
   const fresh = new Map(fieldsOf(document).map((field) => [keyOf(field), field]));
@@ -88,7 +94,7 @@ function restore() {
 // --- the browser's Back ---
 
 const STORED = `exeml-typed:${location.pathname}`;
-const isStored = (field) => field.form?.method === "post" && field.name && field.type !== "password";
+const isStored = (field) => field.form?.method === "post" && field.name && !field.form.querySelector("[type=password]");
 
 // A page without such fields, the receipt of a form for example, leaves what is stored for the form at its address.
 window.addEventListener("pagehide", () => {

@@ -236,6 +236,61 @@ def test_an_answer_about_something_else_keeps_a_half_typed_label(open_page: Open
     assert page.locator(".label-count").inner_text() == "1"  # the list is the new one
 
 
+def test_what_is_open_and_half_filled_stays_when_others_change_something(open_page: Open) -> None:
+    project = make_project(labels=2, images=1, unlabeled=4, with_files=True)
+    page = open_page("bob")
+    visit(page, project, "?tab=unlabeled")
+
+    def changed_by_alice(*counts: int) -> None:
+        image = project.images.unlabeled().first()
+        actions.apply(project, [image.pk], add=["label-1"], by=make_user("alice"))
+        ask_now(page)
+        wait_for_counts(page, *counts)
+
+    page.locator("#filter-menu summary").click()
+    page.get_by_label("Labeled since").fill("2026-01-02")
+    page.get_by_label("Does not have label").select_option("label-1")
+    changed_by_alice(3, 3, 6, 0)
+    assert page.get_by_label("Labeled since").input_value() == "2026-01-02"
+    assert page.locator("#filter-notlabel option:checked").inner_text() == "label-1"
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.wait_for_url("**since=2026-01-02**")
+    assert not page.get_by_label("Labeled since").is_visible()
+
+    visit(page, project, "?tab=unlabeled")
+    row = page.locator(".label-row", has_text="label-0")
+    row.hover()
+    row.get_by_label("Colour, key, order and merging of label-0").click()
+    page.locator("#label-key").fill("q")
+    changed_by_alice(2, 4, 6, 0)
+    assert page.locator("#label-key").input_value() == "q"
+    page.locator("#label-dialog").get_by_role("button", name="Save").click()
+    page.locator("#label-dialog").wait_for(state="hidden")
+    assert project.labels.get(name="label-0").hot_key == "q"
+
+
+def test_a_key_that_is_held_down_acts_once_and_a_focused_image_out_of_sight_is_shown_first(
+    open_page: Open,
+) -> None:
+    project = make_project(labels=1, images=0, unlabeled=100)
+    page = open_page("bob")
+    visit(page, project)
+    tiles(page).nth(1).click()
+    page.keyboard.press("Escape")
+    for _ in range(5):
+        page.keyboard.down("1")  # Playwright marks the later ones as repeated
+    page.keyboard.up("1")
+    wait_for_counts(page, 99, 1, 100, 0)
+
+    page.locator(".middle").evaluate("middle => { middle.scrollTop = 1200 }")
+    page.wait_for_timeout(300)
+    page.keyboard.press("1")
+    page.wait_for_timeout(300)
+    assert labels_of(project) == {"label-0": 1}  # nothing but the way to the image
+    page.keyboard.press("1")
+    wait_for_counts(page, 98, 2, 100, 0)
+
+
 # --- Back, and two windows ---
 
 
@@ -349,3 +404,23 @@ def test_back_to_another_form_shows_what_was_typed(open_page: Open) -> None:
     page.get_by_label("Name").wait_for()
     assert page.get_by_label("Name").input_value() == "winter garden"
     assert page.get_by_label("Description").input_value() == "frost"
+
+
+def test_other_pages_that_change_their_address_are_alive_after_back(open_page: Open) -> None:
+    for number in range(9):
+        make_project(f"garden {number}", labels=1, images=0)
+    page = open_page("alice")
+    page.goto(reverse("project_list"))
+    field = page.get_by_role("searchbox").first
+    field.fill("garden 3")
+    page.wait_for_url("**garden**3**")
+    page.get_by_text("garden 4").wait_for(state="detached")
+    page.go_back()
+    page.get_by_text("garden 4").first.wait_for()
+    page.go_forward()
+    page.wait_for_url("**garden**3**")
+    field = page.get_by_role("searchbox").first
+    assert field.input_value() == "garden 3"
+    field.fill("garden 7")
+    page.get_by_text("garden 7").first.wait_for()
+    page.get_by_text("garden 3").wait_for(state="detached")
