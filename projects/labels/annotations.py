@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -249,27 +249,33 @@ def find_or_create_labels(
 
 
 def _make_labels(project: Project, names: Sequence[str], others: Mapping[int, Label]) -> list[Label]:
-    """Create labels at the first free positions, which set their colours, with the first free hot keys."""
+    """Create labels at the first free positions, which set their colours, with free hot keys."""
     for name in names:
         LABEL_NAME(name)
     if names and len(others) + len(names) > MAX_LABELS:
         raise ValidationError(TOO_MANY_LABELS.format(limit=MAX_LABELS, there=len(others), new=len(names)))
-    positions, keys = (
-        {label.position for label in others.values()},
-        {label.hot_key for label in others.values()},
-    )
+    positions = {label.position for label in others.values()}
     free_positions = (position for position in itertools.count() if position not in positions)
-    free_keys = (key for key in HOT_KEYS if key not in keys)
+    keys = _free_hot_keys(names, {label.hot_key for label in others.values()})
     return Label.objects.bulk_create(
         Label(
             project=project,
             name=name,
             position=position,
             colour=position % LABEL_COLOURS,
-            hot_key=next(free_keys, ""),
+            hot_key=key,
         )
-        for name, position in zip(names, free_positions, strict=False)
+        for name, position, key in zip(names, free_positions, keys, strict=False)
     )
+
+
+def _free_hot_keys(names: Sequence[str], taken: set[str]) -> Iterator[str]:
+    """The keys of new labels with these names; empty ones where all are taken."""
+    reserved = {own_hot_key(name) for name in names}
+    for name in names:
+        key = free_hot_key(name, taken, reserved=reserved)
+        taken.add(key)
+        yield key
 
 
 def free_position(others: Iterable[Label], preferred: int | None = None) -> int:
@@ -280,12 +286,25 @@ def free_position(others: Iterable[Label], preferred: int | None = None) -> int:
     return next(position for position in range(len(taken) + 1) if position not in taken)
 
 
-def free_hot_key(others: Iterable[Label], preferred: str = "") -> str:
-    """`preferred` if no other label has it, or else the first free key; empty where all are taken."""
-    taken = {label.hot_key for label in others}
-    if preferred and preferred not in taken:
-        return preferred
-    return next((key for key in HOT_KEYS if key not in taken), "")
+def free_hot_key(
+    name: str, taken: Collection[str], preferred: str = "", reserved: Collection[str] = ()
+) -> str:
+    """The key of a label with this name: `preferred`, its own or the first free one; empty if all are taken.
+
+    The label “3” has its own key 3, the label “B” the key b. `reserved`: the own keys of labels that are
+    created at the same time; no other label gets one of them while another key is free.
+    """
+    for key in (preferred, own_hot_key(name)):
+        if key and key not in taken:
+            return key
+    free = [key for key in HOT_KEYS if key not in taken]
+    return next((key for key in free if key not in reserved), free[0] if free else "")
+
+
+def own_hot_key(name: str) -> str:
+    """The key that a name of one digit or letter is; empty for other names."""
+    key = name.lower()
+    return key if len(key) == 1 and key in HOT_KEYS else ""
 
 
 def set_look(project: Project, looks: Mapping[str, Sequence[Any]]) -> None:

@@ -79,7 +79,7 @@ def recreate_label(project: Project, former: dict[str, Any]) -> Label:
         name=former["name"],
         colour=former["colour"],
         position=free_position(others, former["position"]),
-        hot_key=free_hot_key(others, former.get("hot_key", "")),
+        hot_key=free_hot_key(former["name"], {other.hot_key for other in others}, former.get("hot_key", "")),
     )
 
 
