@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -67,16 +68,30 @@ DEBUG = _env_bool("EXEML_DEBUG", False)
 ALLOWED_HOSTS = _env_list("EXEML_ALLOWED_HOSTS", "*")
 CSRF_TRUSTED_ORIGINS = _env_list("EXEML_TRUSTED_ORIGINS", "")
 
+
+def _networks(name: str) -> list[IPv4Network | IPv6Network]:
+    try:
+        return [ip_network(text, strict=False) for text in _env_list(name, "")]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be IP addresses or networks: {error}.") from error
+
+
+# Proxies whose X-Forwarded-For says where a request came from (projects.workspace.login_throttle).
+EXEML_TRUSTED_PROXIES = _networks("EXEML_TRUSTED_PROXIES")
+
 # Behind a proxy that serves https: secure cookies, redirects and HSTS. Off for plain http.
 HTTPS = _env_bool("EXEML_HTTPS", False)
 SECURE_SSL_REDIRECT = HTTPS
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
-SECURE_HSTS_PRELOAD = HTTPS
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _env_bool("EXEML_HSTS_SUBDOMAINS", False)
+SECURE_HSTS_PRELOAD = _env_bool("EXEML_HSTS_PRELOAD", False)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
-SILENCED_SYSTEM_CHECKS = [] if HTTPS else ["security.W004", "security.W008", "security.W012", "security.W016"]
+# W005, W021: whether other hosts of the domain speak https, only the operator knows.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+if not HTTPS:
+    SILENCED_SYSTEM_CHECKS += ["security.W004", "security.W008", "security.W012", "security.W016"]
 
 INSTALLED_APPS = [
     "exeml_site",
@@ -99,6 +114,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "exeml_site.private_pages.PrivatePagesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -106,11 +122,11 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "projects.workspace.initial_password.InitialPasswordMiddleware",
     "exeml_site.redis_unavailable.RedisUnavailableMiddleware",
 ]
 
 CONTENT_SECURITY_POLICY = {
-    "EXCLUDE_URL_PREFIXES": ["/admin/"],
     "DIRECTIVES": {
         "default-src": [SELF],
         "img-src": [SELF, "data:", "blob:"],
@@ -227,6 +243,7 @@ JOBS = {
     "resume_embedding": "training.assist.embed_images.enqueue_missing_embeddings",
     "resume_imports": "projects.transfers.imports.catch_up",
     "empty_bins": "projects.images.bin.empty_bins",
+    "forget_failed_attempts": "projects.workspace.login_throttle.forget_old",
 }
 # Event → jobs. The app in which the event happens does not depend on the app that does the work.
 JOBS_AFTER = {"images_added": ["embed_images"], "labels_changed": ["suggest_labels"]}
@@ -332,6 +349,7 @@ EXEML_MAX_PROJECTS_PER_TEAM = _env_int("EXEML_MAX_PROJECTS_PER_TEAM", 100, minim
 EXEML_MAX_SERVICES_PER_TEAM = _env_int("EXEML_MAX_SERVICES_PER_TEAM", 20, minimum=1)
 EXEML_MAX_IMAGE_MB = _env_int("EXEML_MAX_IMAGE_MB", 20, minimum=1)
 EXEML_MAX_IMAGE_MEGAPIXELS = _env_int("EXEML_MAX_IMAGE_MEGAPIXELS", 50, minimum=1)
+MAX_REQUEST_BYTES = 100 * EXEML_MAX_IMAGE_MB * 1024 * 1024  # Django takes a hundred files in a request
 EXEML_MAX_IMPORT_GB = _env_int("EXEML_MAX_IMPORT_GB", 50, minimum=1)
 EXEML_SOURCE_ROOTS = _source_roots(_env_list("EXEML_SOURCE_ROOTS", ""))
 EXEML_METRICS_TOKEN = os.environ.get("EXEML_METRICS_TOKEN") or ""
@@ -348,6 +366,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": os.environ.get("EXEML_LOG_LEVEL") or "INFO"},
     "loggers": {
         "django.request": {"level": "ERROR"},
+        "waitress.queue": {"level": "ERROR"},  # WARNING logs a line for every request that waits for a thread
         "rq": {"level": "WARNING"},  # INFO logs two lines per sweep; trainings have their own log
     },
 }

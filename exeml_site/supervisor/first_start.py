@@ -8,7 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.contrib.staticfiles.finders import get_finders
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, connections
 
 from exeml_site.supervisor.console import Log
@@ -30,7 +30,10 @@ def prepare_data(log: Log) -> list[str]:
 def _setup(log: Log) -> list[str]:
     """Output lines of `manage.py setup`, called by name since this package imports no app."""
     out = io.StringIO()
-    call_command("setup", stdout=out, log=log)
+    try:
+        call_command("setup", stdout=out, log=log)
+    except CommandError as error:
+        raise CannotStart(str(error)) from error
     return out.getvalue().splitlines()
 
 

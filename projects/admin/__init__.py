@@ -11,9 +11,9 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from projects.admin import accounts, images, labels, projects
+from projects.admin import accounts, images, labels, projects, queues
 
-__all__ = ["accounts", "images", "labels", "projects"]
+__all__ = ["accounts", "images", "labels", "projects", "queues"]
 
 admin.site.site_header = "exeml operators"
 admin.site.site_title = "exeml operators"

@@ -21,7 +21,9 @@ from projects.models import (
     DataSource,
     DuplicateKey,
     Embedding,
+    FailedAttempts,
     Image,
+    InitialPassword,
     LabelEvent,
     LabelEventImage,
     Membership,
@@ -114,6 +116,9 @@ def fill(project: Project, seed: int) -> None:
         id=uuid4(), service=service, training_version=version, file_name="x", sha256="0", confidence=0.5
     )
     Membership.objects.create(team=project.team, user=person, role=Role.VIEWER)
+    InitialPassword.objects.create(user=person)
+    kind, ends_at = FailedAttempts.Kind.ADDRESS, timezone.now()
+    FailedAttempts.objects.create(kind=kind, key=str(seed), who="192.0.2.1", count=5, ends_at=ends_at)
 
 
 def test_every_model_of_ours_is_registered() -> None:
