@@ -55,7 +55,7 @@ def _secret_key() -> str:
     own = DATA_DIR / f"secret-key-{os.getpid()}"
     with suppress(OSError):  # the folder is not writable: `up` reports it
         if not path.exists():
-            DATA_DIR.mkdir(parents=True, exist_ok=True)
+            DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
             own.touch(mode=0o600)
             own.write_text(key)
             os.replace(own, path)  # atomic
@@ -243,6 +243,7 @@ JOBS = {
     "resume_embedding": "training.assist.embed_images.enqueue_missing_embeddings",
     "resume_imports": "projects.transfers.imports.catch_up",
     "empty_bins": "projects.images.bin.empty_bins",
+    "sweep_temporary_files": "exeml_site.lib.temporary_files.sweep",
     "forget_failed_attempts": "projects.workspace.login_throttle.forget_old",
 }
 # Event → jobs. The app in which the event happens does not depend on the app that does the work.
@@ -277,6 +278,7 @@ FORMER_JOBS = {
 
 FILES_DIR = DATA_DIR / "files"
 WORK_DIR = DATA_DIR / "work"
+TEMPORARY_DIR = DATA_DIR / "tmp"  # TMPDIR of the programs that `up` starts
 STORAGE_URL = os.environ.get("STORAGE_URL", "")
 
 
@@ -285,7 +287,7 @@ def _file_storage(url: str) -> dict[str, object]:
     if not url:
         return {
             "BACKEND": "django.core.files.storage.FileSystemStorage",
-            "OPTIONS": {"location": FILES_DIR, "base_url": None, "file_permissions_mode": 0o640},
+            "OPTIONS": {"location": FILES_DIR, "base_url": None},
         }
     parts = urlsplit(url)
     if parts.scheme != "s3" or not parts.hostname:
@@ -315,7 +317,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 FILE_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
-FILE_UPLOAD_TEMP_DIR = None
+FILE_UPLOAD_PERMISSIONS = 0o600  # folders get 0700 by the umask of manage.py
 
 # --- Accounts -----
 
@@ -362,11 +364,15 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {  # what bad Host headers, forms without a token and broken connections cause
+        "few": {"()": "exeml_site.lib.log_limit.LineLimit", "loggers": ["django.security", "waitress"]}
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["few"]}},
     "root": {"handlers": ["stderr"], "level": os.environ.get("EXEML_LOG_LEVEL") or "INFO"},
     "loggers": {
         "django.request": {"level": "ERROR"},
-        "waitress.queue": {"level": "ERROR"},  # WARNING logs a line for every request that waits for a thread
+        "waitress": {"level": "WARNING"},
+        "waitress.queue": {"level": "ERROR"},  # WARNING: a line for every request that waits for a thread
         "rq": {"level": "WARNING"},  # INFO logs two lines per sweep; trainings have their own log
     },
 }

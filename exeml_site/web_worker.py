@@ -122,7 +122,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         end = time.monotonic() + self.cfg.graceful_timeout
         while time.monotonic() < end and any(server.is_busy for server in servers):
             self._poll(sockets)
-        threads.shutdown(timeout=0)
+        threads.shutdown(timeout=1)
 
     def _poll(self, sockets: dict[int, Any]) -> None:
         self.notify()
