@@ -64,7 +64,7 @@ admin.site.unregister(User)
 
 
 @admin.register(User)
-class PersonAdmin(BaseUserAdmin):
+class PersonAdmin(Admin, BaseUserAdmin):
     inlines = [TeamsInline]
     list_display = ["username", "email", "team_names", "is_active", "is_staff", "last_login"]
     list_filter = ["is_active", "is_staff", "is_superuser", "memberships__role", "memberships__team"]

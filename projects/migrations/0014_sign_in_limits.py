@@ -1,5 +1,6 @@
-"""Counters of failed attempts to sign in, and accounts whose password has to be changed."""
+"""Counters of failed attempts to sign in, accounts whose password has to be changed, names without hidden characters."""
 
+import django.core.validators
 import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
@@ -58,5 +59,20 @@ class Migration(migrations.Migration):
                     ),
                 ),
             ],
+        ),
+        migrations.AlterField(
+            model_name="label",
+            name="name",
+            field=models.CharField(
+                max_length=64,
+                validators=[
+                    django.core.validators.RegexValidator(
+                        "\\A(?=\\S)[^\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e"
+                        "\\u2060-\\u206f\\ud800-\\udfff\\ufeff\\ufff9-\\ufffb\\U000e0000-\\U000e007f/\\\\,;]"
+                        "{1,64}(?<=\\S)\\Z",
+                        "Use 1 to 64 characters without slash, comma, semicolon, line break or hidden characters.",
+                    )
+                ],
+            ),
         ),
     ]
