@@ -351,8 +351,8 @@ EXEML_MAX_PROJECTS_PER_TEAM = _env_int("EXEML_MAX_PROJECTS_PER_TEAM", 100, minim
 EXEML_MAX_SERVICES_PER_TEAM = _env_int("EXEML_MAX_SERVICES_PER_TEAM", 20, minimum=1)
 EXEML_MAX_IMAGE_MB = _env_int("EXEML_MAX_IMAGE_MB", 20, minimum=1)
 EXEML_MAX_IMAGE_MEGAPIXELS = _env_int("EXEML_MAX_IMAGE_MEGAPIXELS", 50, minimum=1)
-MAX_REQUEST_BYTES = 100 * EXEML_MAX_IMAGE_MB * 1024 * 1024  # Django takes a hundred files in a request
 EXEML_MAX_IMPORT_GB = _env_int("EXEML_MAX_IMPORT_GB", 50, minimum=1)
+MAX_REQUEST_BYTES = EXEML_MAX_IMPORT_GB * 1024**3 + 1024**2  # a batch comes in one request
 EXEML_SOURCE_ROOTS = _source_roots(_env_list("EXEML_SOURCE_ROOTS", ""))
 EXEML_METRICS_TOKEN = os.environ.get("EXEML_METRICS_TOKEN") or ""
 RQ_API_TOKEN = EXEML_METRICS_TOKEN  # protects /admin/rq/metrics, the queue metrics

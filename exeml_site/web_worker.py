@@ -12,7 +12,9 @@ import fcntl
 import json
 import os
 import resource
+import shutil
 import struct
+import tempfile
 import termios
 import time
 from typing import Any
@@ -32,6 +34,7 @@ MAX_CONNECTIONS = 4000  # of one process
 FILES_PER_CONNECTION = 3  # socket, spooled body, spooled answer
 MAX_HEAD_BYTES = 64 * 1024
 POLL_INTERVAL_S = 0.5
+RESERVED_BYTES = 1 << 30  # of the disk on which bodies wait, or a twentieth of a small one
 TOO_SLOW_BODY = json.dumps(  # as the API's errors (training.views.api_call); browsers show it, too
     {
         "error_code": "BODY_TOO_SLOW",
@@ -39,17 +42,24 @@ TOO_SLOW_BODY = json.dumps(  # as the API's errors (training.views.api_call); br
         "hint": f"Send the head within {HEAD_TIMEOUT_S:.0f} s and the body without long pauses.",
     }
 ).encode()
+NO_ROOM = b"HTTP/1.1 507 Insufficient Storage\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 TOO_SLOW = (
     b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nConnection: close\r\n"
     b"Content-Length: %d\r\n\r\n%s" % (len(TOO_SLOW_BODY), TOO_SLOW_BODY)
 )
 
 
+def _is_disk_full() -> bool:
+    """Whether bodies must leave the rest of the disk to the database and the files of the product."""
+    disk = shutil.disk_usage(tempfile.gettempdir())
+    return disk.free < min(RESERVED_BYTES, disk.total // 20)
+
+
 class TimedChannel(HTTPChannel):  # type: ignore[misc]  # waitress and gunicorn have no types
     """A connection with deadlines: a head must come in time, bodies and answers must move on."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        self._phase, self._since, self._moved, self._bytes_sent = "head", time.monotonic(), 0, 0
+        self._phase, self._since, self._moved, self._bytes_sent = ("head", 0), time.monotonic(), 0, 0
         super().__init__(*arguments, **options)
 
     def send(self, data: bytes, do_close: bool = True) -> int:
@@ -59,18 +69,24 @@ class TimedChannel(HTTPChannel):  # type: ignore[misc]  # waitress and gunicorn 
 
     def is_late(self, now: float) -> bool:
         """Whether the client keeps this connection waiting for too long. Called every second."""
-        phase, moved = self._progress()
+        name, moved = self._progress()
+        phase = (name, 0 if name == "answer" else self._bytes_sent)  # an answer in between begins another one
         is_moving = moved - self._moved >= WINDOW_S * MIN_BYTES_PER_S
-        if phase != self._phase or phase == "work" or is_moving:
+        if phase != self._phase or name == "work" or is_moving:
             self._phase, self._since, self._moved = phase, now, moved
-        return now - self._since > (WINDOW_S if phase in ("body", "answer") else HEAD_TIMEOUT_S)
+        return now - self._since > (WINDOW_S if name in ("body", "answer") else HEAD_TIMEOUT_S)
 
-    def give_up(self) -> None:
-        """Close the connection, after a 408 to a client that has begun a request."""
-        if self._phase in ("head", "body") and self.request is not None:
+    def give_up(self, answer: bytes) -> None:
+        """Close the connection, after an answer to a client that has begun a request."""
+        if self._phase[0] in ("head", "body") and self.request is not None:
             with contextlib.suppress(OSError):
-                self.socket.send(TOO_SLOW)
+                self.socket.send(answer)
         self.will_close = True
+
+    @property
+    def body_bytes(self) -> int:
+        """Bytes of an unfinished body that lie on the disk."""
+        return self.request.body_bytes_received if self.request is not None and not self.requests else 0
 
     def _progress(self) -> tuple[str, int]:
         """What the connection waits for, and the bytes that its body or its answers have moved."""
@@ -95,10 +111,13 @@ class TimedServer(TcpWSGIServer):  # type: ignore[misc]
     channel_class = TimedChannel
 
     def maintenance(self, now: float) -> None:
-        moment = time.monotonic()
-        for channel in self.active_channels.values():
+        moment, channels = time.monotonic(), list(self.active_channels.values())
+        for channel in channels:
             if channel.is_late(moment):
-                channel.give_up()
+                channel.give_up(TOO_SLOW)
+        largest = max(channels, key=lambda channel: channel.body_bytes, default=None)
+        if largest is not None and largest.body_bytes > self.adj.inbuf_overflow and _is_disk_full():
+            largest.give_up(NO_ROOM)
 
     @property
     def is_busy(self) -> bool:
