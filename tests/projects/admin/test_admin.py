@@ -175,6 +175,23 @@ def test_operators_sign_in_on_the_products_page(client: Client) -> None:
     assert answer.redirect_chain[-1][0].startswith("/sign-in/?next=/admin/projects/team/")
 
 
+def test_operators_change_their_password_on_the_products_page(operator: Client) -> None:
+    assert operator.post("/admin/password_change/").headers["Location"] == "/password/"
+
+
+@pytest.mark.parametrize("by", ["adding", "setting"])
+def test_a_password_that_an_operator_gives_has_to_be_changed(operator: Client, by: str) -> None:
+    if by == "adding":
+        fields = {"username": "nina", "usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+        inlines = {"memberships-TOTAL_FORMS": 0, "memberships-INITIAL_FORMS": 0}
+        assert operator.post(address(User, "add"), fields | inlines).status_code == 302
+    else:
+        nina = make_user("nina")
+        fields = {"usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+        assert operator.post(f"/admin/auth/user/{nina.pk}/password/", fields).status_code == 302
+    assert InitialPassword.objects.get().user.username == "nina"
+
+
 def test_the_index_leads_to_the_queues(operator: Client) -> None:
     html = operator.get("/admin/").content.decode()
     assert "exeml operators" in html and "/admin/django_rq/" in html

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from base64 import b64encode
-from hashlib import sha256
-from pathlib import Path
-
 import django_rq
 import pytest
 from django.conf import settings
@@ -14,10 +9,6 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from redis import Redis
 from rq import Queue
-
-from projects.admin.queues import INLINE_SCRIPT
-
-TEMPLATES = Path(django_rq.__file__).parent / "templates"
 
 
 def staff(*permissions: str) -> Client:
@@ -66,11 +57,7 @@ def test_the_operators_pages_have_a_policy_that_runs_no_script_within_a_page(adm
 
 
 @pytest.mark.django_db
-def test_the_script_within_the_pages_of_queues_is_known(admin_client: Client, waiting: Queue) -> None:
-    """django-rq's pages carry one script; the policy names its hash and lets no other run."""
+def test_the_pages_of_queues_run_no_script_within_them_either(admin_client: Client, waiting: Queue) -> None:
     policy = admin_client.get("/admin/rq/queues/0/").headers["Content-Security-Policy"]
-    assert f"script-src 'self' {INLINE_SCRIPT};" in f"{policy};"
-    pattern = re.compile(r'<script type="text/javascript">(.*?)</script>', re.DOTALL)
-    scripts = {script for path in TEMPLATES.rglob("*.html") for script in pattern.findall(path.read_text())}
-    hashes = {f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts}
-    assert hashes == {INLINE_SCRIPT}
+    assert "default-src 'self'" in policy and "script-src" not in policy
+    assert "style-src 'self' 'unsafe-inline'" in policy
