@@ -34,6 +34,7 @@ MAX_CONNECTIONS = 4000  # of one process
 FILES_PER_CONNECTION = 3  # socket, spooled body, spooled answer
 MAX_HEAD_BYTES = 64 * 1024
 POLL_INTERVAL_S = 0.5
+RECEIVED_BYTES = 64 * 1024  # at once, of an upload
 RESERVED_BYTES = 1 << 30  # of the disk on which bodies wait, or a twentieth of a small one
 TOO_SLOW_BODY = json.dumps(  # as the API's errors (training.views.api_call); browsers show it, too
     {
@@ -154,6 +155,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
             ident=None,
             connection_limit=_connection_limit(),
             cleanup_interval=1,
+            recv_bytes=RECEIVED_BYTES,
             max_request_header_size=MAX_HEAD_BYTES,
             max_request_body_size=settings.MAX_REQUEST_BYTES,
             clear_untrusted_proxy_headers=False,  # settings decide which proxies are trusted

@@ -34,4 +34,4 @@ def _change_password(request: HttpRequest, extra_context: object = None) -> Http
 
 
 admin.site.login = _sign_in  # type: ignore[method-assign]
-admin.site.password_change = _change_password  # type: ignore[method-assign]
+admin.site.password_change = _change_password  # type: ignore[method-assign,assignment]
