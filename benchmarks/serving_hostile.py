@@ -75,7 +75,7 @@ def _beside_slow(service: DeployedService, photo: bytes) -> dict[str, Any]:
     caller = service.caller()
     times = timed(lambda: caller.call(photo), 50)
     began, answers = time.monotonic(), Counter[str]()
-    while time.monotonic() - began < 75 and sum(answers.values()) < len(sockets):
+    while time.monotonic() - began < 45 and sum(answers.values()) < len(sockets):
         for one in sockets:
             one.settimeout(0.01)
             try:

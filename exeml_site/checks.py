@@ -46,6 +46,15 @@ def check_several_machines(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
+def check_trusted_proxies(**kwargs: Any) -> list[CheckMessage]:
+    if not settings.HTTPS or settings.EXEML_TRUSTED_PROXIES:
+        return []
+    hint = "Set EXEML_TRUSTED_PROXIES to the address of the proxy."
+    text = "EXEML_HTTPS says that there is a proxy: wrong passwords of everybody behind it count together."
+    return [Warning(text, hint=hint, id="exeml.W004")]
+
+
+@register()
 def check_https(**kwargs: Any) -> list[CheckMessage]:
     if not (settings.HTTPS and settings.DEBUG):
         return []

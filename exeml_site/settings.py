@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -54,7 +55,7 @@ def _secret_key() -> str:
     own = DATA_DIR / f"secret-key-{os.getpid()}"
     with suppress(OSError):  # the folder is not writable: `up` reports it
         if not path.exists():
-            DATA_DIR.mkdir(parents=True, exist_ok=True)
+            DATA_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
             own.touch(mode=0o600)
             own.write_text(key)
             os.replace(own, path)  # atomic
@@ -67,16 +68,30 @@ DEBUG = _env_bool("EXEML_DEBUG", False)
 ALLOWED_HOSTS = _env_list("EXEML_ALLOWED_HOSTS", "*")
 CSRF_TRUSTED_ORIGINS = _env_list("EXEML_TRUSTED_ORIGINS", "")
 
+
+def _networks(name: str) -> list[IPv4Network | IPv6Network]:
+    try:
+        return [ip_network(text, strict=False) for text in _env_list(name, "")]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be IP addresses or networks: {error}.") from error
+
+
+# Proxies whose X-Forwarded-For says where a request came from (projects.workspace.login_throttle).
+EXEML_TRUSTED_PROXIES = _networks("EXEML_TRUSTED_PROXIES")
+
 # Behind a proxy that serves https: secure cookies, redirects and HSTS. Off for plain http.
 HTTPS = _env_bool("EXEML_HTTPS", False)
 SECURE_SSL_REDIRECT = HTTPS
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
-SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
-SECURE_HSTS_PRELOAD = HTTPS
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _env_bool("EXEML_HSTS_SUBDOMAINS", False)
+SECURE_HSTS_PRELOAD = _env_bool("EXEML_HSTS_PRELOAD", False)
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
-SILENCED_SYSTEM_CHECKS = [] if HTTPS else ["security.W004", "security.W008", "security.W012", "security.W016"]
+# W005, W021: whether other hosts of the domain speak https, only the operator knows.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+if not HTTPS:
+    SILENCED_SYSTEM_CHECKS += ["security.W004", "security.W008", "security.W012", "security.W016"]
 
 INSTALLED_APPS = [
     "exeml_site",
@@ -99,6 +114,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "exeml_site.private_pages.PrivatePagesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -106,11 +122,11 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "projects.workspace.initial_password.InitialPasswordMiddleware",
     "exeml_site.redis_unavailable.RedisUnavailableMiddleware",
 ]
 
 CONTENT_SECURITY_POLICY = {
-    "EXCLUDE_URL_PREFIXES": ["/admin/"],
     "DIRECTIVES": {
         "default-src": [SELF],
         "img-src": [SELF, "data:", "blob:"],
@@ -227,6 +243,8 @@ JOBS = {
     "resume_embedding": "training.assist.embed_images.enqueue_missing_embeddings",
     "resume_imports": "projects.transfers.imports.catch_up",
     "empty_bins": "projects.images.bin.empty_bins",
+    "sweep_temporary_files": "exeml_site.lib.temporary_files.sweep",
+    "forget_failed_attempts": "projects.workspace.login_throttle.forget_old",
 }
 # Event → jobs. The app in which the event happens does not depend on the app that does the work.
 JOBS_AFTER = {"images_added": ["embed_images"], "labels_changed": ["suggest_labels"]}
@@ -260,6 +278,7 @@ FORMER_JOBS = {
 
 FILES_DIR = DATA_DIR / "files"
 WORK_DIR = DATA_DIR / "work"
+TEMPORARY_DIR = DATA_DIR / "tmp"  # TMPDIR of the programs that `up` starts
 STORAGE_URL = os.environ.get("STORAGE_URL", "")
 
 
@@ -268,7 +287,7 @@ def _file_storage(url: str) -> dict[str, object]:
     if not url:
         return {
             "BACKEND": "django.core.files.storage.FileSystemStorage",
-            "OPTIONS": {"location": FILES_DIR, "base_url": None, "file_permissions_mode": 0o640},
+            "OPTIONS": {"location": FILES_DIR, "base_url": None},
         }
     parts = urlsplit(url)
     if parts.scheme != "s3" or not parts.hostname:
@@ -298,7 +317,7 @@ STATICFILES_DIRS = [BASE_DIR / "static"]
 FILE_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 20_000
-FILE_UPLOAD_TEMP_DIR = None
+FILE_UPLOAD_PERMISSIONS = 0o600  # folders get 0700 by the umask of manage.py
 
 # --- Accounts -----
 
@@ -333,6 +352,7 @@ EXEML_MAX_SERVICES_PER_TEAM = _env_int("EXEML_MAX_SERVICES_PER_TEAM", 20, minimu
 EXEML_MAX_IMAGE_MB = _env_int("EXEML_MAX_IMAGE_MB", 20, minimum=1)
 EXEML_MAX_IMAGE_MEGAPIXELS = _env_int("EXEML_MAX_IMAGE_MEGAPIXELS", 50, minimum=1)
 EXEML_MAX_IMPORT_GB = _env_int("EXEML_MAX_IMPORT_GB", 50, minimum=1)
+MAX_REQUEST_BYTES = EXEML_MAX_IMPORT_GB * 1024**3 + 1024**2  # a batch comes in one request
 EXEML_SOURCE_ROOTS = _source_roots(_env_list("EXEML_SOURCE_ROOTS", ""))
 EXEML_METRICS_TOKEN = os.environ.get("EXEML_METRICS_TOKEN") or ""
 RQ_API_TOKEN = EXEML_METRICS_TOKEN  # protects /admin/rq/metrics, the queue metrics
@@ -344,10 +364,15 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {  # what bad Host headers, forms without a token and broken connections cause
+        "few": {"()": "exeml_site.lib.log_limit.LineLimit", "loggers": ["django.security", "waitress"]}
+    },
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["few"]}},
     "root": {"handlers": ["stderr"], "level": os.environ.get("EXEML_LOG_LEVEL") or "INFO"},
     "loggers": {
         "django.request": {"level": "ERROR"},
+        "waitress": {"level": "WARNING"},
+        "waitress.queue": {"level": "ERROR"},  # WARNING: a line for every request that waits for a thread
         "rq": {"level": "WARNING"},  # INFO logs two lines per sweep; trainings have their own log
     },
 }

@@ -5,11 +5,12 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from exeml_site.lib.http import public
+from projects.admin.queues import queue_urls
 
 urlpatterns = [
     path("", public(RedirectView.as_view(pattern_name="project_list")), name="home"),
     path("", include("projects.urls")),
     path("", include("training.urls")),
-    path("admin/rq/", include("django_rq.urls")),
+    path("admin/rq/", include((queue_urls(), "django_rq"))),
     path("admin/", admin.site.urls),
 ]

@@ -47,6 +47,7 @@ class Product:
             kept.pop(name, None)
         self.environment = kept | {
             "EXEML_DATA": str(folder),
+            "EXEML_ADMIN_NAME": "admin",
             "EXEML_ADMIN_PASSWORD": ADMIN_PASSWORD,
             "PORT": str(self.port),
             "PYTHONUNBUFFERED": "1",

@@ -13,6 +13,8 @@ from django.conf import settings
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 
+from exeml_site.lib.temporary_files import parts_folder
+
 CHUNK_BYTES = 1 << 16
 
 
@@ -101,14 +103,13 @@ def _download(name: str) -> Path:
 
 def _write_whole(path: Path, source: File[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
+    handle, part = tempfile.mkstemp(prefix=f"{path.name[:40]}.", dir=parts_folder(path))
     try:
         with os.fdopen(handle, "wb") as target:
             for chunk in source.chunks():
                 target.write(chunk)
             target.flush()
             os.fsync(target.fileno())
-        os.chmod(part, 0o640)
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)

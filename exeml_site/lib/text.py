@@ -1,8 +1,33 @@
-"""Counts and lists as English text."""
+"""Counts and lists as English text; characters that no name may have."""
 
 from __future__ import annotations
 
+import re
+import unicodedata
+
+from django.core.exceptions import ValidationError
 from django.utils.text import Truncator
+
+# Control characters, those that turn the direction of text, invisible ones, and lone surrogates. The joiners
+# U+200C and U+200D are not among them: Persian and Hindi words, and emoji, need them.
+HIDDEN = (
+    "\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e\\u2060-\\u206f"
+    "\\ud800-\\udfff\\ufeff\\ufff9-\\ufffb\\U000e0000-\\U000e007f"
+)
+_HIDDEN = re.compile(f"[{HIDDEN}]")
+
+
+def validate_name(name: str) -> None:
+    """Raises ValidationError for a name with hidden characters, in which people could see another name."""
+    if found := _HIDDEN.search(name):
+        character = f"U+{ord(found[0]):04X} {unicodedata.name(found[0], '')}".strip()
+        raise ValidationError(
+            f"A name has no hidden or control characters. Remove {character}.", code="hidden"
+        )
+
+
+def without_hidden(name: str) -> str:
+    return _HIDDEN.sub("", name)
 
 
 def counted(number: int, noun: str = "image") -> str:

@@ -10,9 +10,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from django.conf import settings
+
 from exeml_site.supervisor.console import print_line
 from exeml_site.supervisor.processes import Program, SupervisedProcess
-from exeml_site.supervisor.redis_server import RedisEndpoint, wait_for_redis
+from exeml_site.supervisor.redis_server import RedisEndpoint, startup_hint, wait_for_redis
 
 ANSWER_TIMEOUT_S = 60.0
 
@@ -67,7 +69,8 @@ async def _start(
 ) -> None:
     if is_redis_embedded:
         processes[0].start()
-    await wait_for_redis(place.url)
+    hint = startup_hint(settings.REDIS_SOCKET.parent) if is_redis_embedded else ""
+    await wait_for_redis(place.url, hint=hint)
     for process in processes[1:] if is_redis_embedded else processes:
         process.start()
     if listener is not None:

@@ -14,18 +14,25 @@ class CannotStart(Exception):
     """`up` cannot start; the text is a sentence for the person at the terminal."""
 
 
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def disk_is_full(folder: Path) -> str:
+    return (
+        f"The disk of the data folder {folder} is full. Free some space, or choose another with EXEML_DATA."
+    )
+
+
 def claim_folder(folder: Path) -> IO[str]:
     """Lock the data folder for this process, as long as the returned file is open.
 
     Raises CannotStart if the folder is not writable or another `up` holds the lock.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = open(folder / "up.lock", "a+")  # noqa: SIM115 (held until the process ends)
     except OSError as error:
-        raise CannotStart(
-            f"The data folder {folder} cannot be written ({error.strerror}). Choose another with EXEML_DATA."
-        ) from error
+        raise CannotStart(_cannot_write(folder, error)) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -33,10 +40,19 @@ def claim_folder(folder: Path) -> IO[str]:
             f"exeml already runs on the data folder {folder} (process {_holder(lock)}). "
             "End it there with Ctrl-C, or choose another folder with EXEML_DATA."
         ) from error
-    lock.truncate(0)
-    lock.write(f"{os.getpid()}\n")
-    lock.flush()
+    try:
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+    except OSError as error:
+        raise CannotStart(_cannot_write(folder, error)) from error
     return lock
+
+
+def _cannot_write(folder: Path, error: OSError) -> str:
+    if error.errno in DISK_IS_FULL:
+        return disk_is_full(folder)
+    return f"The data folder {folder} cannot be written ({error.strerror}). Choose another with EXEML_DATA."
 
 
 def _holder(lock: IO[str]) -> str:

@@ -76,7 +76,7 @@ def _web(listener: int) -> Program:
         *(sys.executable, "-m", "gunicorn", "exeml_site.wsgi:application", "--bind", f"fd://{listener}"),
         *(
             "--worker-class",
-            "gthread",
+            "exeml_site.web_worker.BufferingWorker",
             "--workers",
             "2",
             "--threads",
@@ -84,7 +84,7 @@ def _web(listener: int) -> Program:
             "--worker-tmp-dir",
             _memory_folder(),
         ),
-        *("--timeout", "60", "--graceful-timeout", "5", "--keep-alive", "15", "--log-level", "warning"),
+        *("--timeout", "60", "--graceful-timeout", "5", "--log-level", "warning"),
         "--no-control-socket",  # it would lie outside the data folder
     )
     return Program("web", command, ONE_THREAD, stop_timeout_s=8, descriptors=(listener,))

@@ -82,8 +82,13 @@ def redis_program(place: RedisEndpoint, folder: Path) -> Program:
     return Program("redis", (str(server_path()), *place.options, *files, *promises))
 
 
-async def wait_for_redis(url: str, timeout_s: float = STARTUP_TIMEOUT_S) -> None:
-    """Return when the Redis at `url` answers. Raises CannotStart after `timeout_s`."""
+def startup_hint(folder: Path) -> str:
+    """What to do when the embedded Redis cannot read its files."""
+    return f"{folder}/redis.log says why. The folder holds queues only: it may be moved away."
+
+
+async def wait_for_redis(url: str, timeout_s: float = STARTUP_TIMEOUT_S, hint: str = "") -> None:
+    """Return when the Redis at `url` answers. Raises CannotStart, with `hint`, after `timeout_s`."""
     connection = redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3)
     last: Exception = TimeoutError()
     for _ in range(int(timeout_s / 0.1)):
@@ -97,7 +102,7 @@ async def wait_for_redis(url: str, timeout_s: float = STARTUP_TIMEOUT_S) -> None
         finally:
             connection.close()
         await asyncio.sleep(0.1)
-    raise CannotStart(f"No Redis answers at {without_password(url)}: {last}")
+    raise CannotStart(f"No Redis answers at {without_password(url)}: {last}{hint and f'. {hint}'}")
 
 
 def without_password(url: str) -> str:

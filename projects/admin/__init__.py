@@ -9,11 +9,12 @@ from django.contrib import admin
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.urls import reverse
 
-from projects.admin import accounts, images, labels, projects
+from projects.admin import accounts, images, labels, projects, queues
 
-__all__ = ["accounts", "images", "labels", "projects"]
+__all__ = ["accounts", "images", "labels", "projects", "queues"]
 
 admin.site.site_header = "exeml operators"
 admin.site.site_title = "exeml operators"
@@ -27,4 +28,10 @@ def _sign_in(request: HttpRequest, extra_context: object = None) -> HttpResponse
     return redirect_to_login(request.GET.get("next") or reverse("admin:index"))
 
 
+def _change_password(request: HttpRequest, extra_context: object = None) -> HttpResponse:
+    """Redirect to the product's page, which limits how often the current password is tried."""
+    return redirect("change_password")
+
+
 admin.site.login = _sign_in  # type: ignore[method-assign]
+admin.site.password_change = _change_password  # type: ignore[method-assign,assignment]

@@ -10,11 +10,11 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Q, QuerySet
 from django.forms.models import BaseInlineFormSet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from projects.admin.base import Admin, Inline, ReadOnlyAdmin
-from projects.models import Membership, Role, Team
-from projects.workspace import members
+from projects.models import FailedAttempts, InitialPassword, Membership, Role, Team
+from projects.workspace import initial_password, members
 
 if TYPE_CHECKING:
     MembershipFormSet = BaseInlineFormSet[Membership, Any, Any]
@@ -64,7 +64,7 @@ admin.site.unregister(User)
 
 
 @admin.register(User)
-class PersonAdmin(BaseUserAdmin):
+class PersonAdmin(Admin, BaseUserAdmin):
     inlines = [TeamsInline]
     list_display = ["username", "email", "team_names", "is_active", "is_staff", "last_login"]
     list_filter = ["is_active", "is_staff", "is_superuser", "memberships__role", "memberships__team"]
@@ -72,6 +72,19 @@ class PersonAdmin(BaseUserAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("teams")
+
+    def save_model(self, request: HttpRequest, user: User, form: Any, change: bool) -> None:
+        super().save_model(request, user, form, change)
+        if not change and user.has_usable_password():
+            initial_password.require_change(user)
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        """A password that an operator sets for somebody else has to be changed by that person."""
+        response: HttpResponse = super().user_change_password(request, id, form_url)
+        user = self.get_object(request, id)
+        if response.status_code == 302 and user is not None and user != request.user:
+            initial_password.require_change(user)
+        return response
 
     @admin.display(description="teams")
     def team_names(self, user: User) -> str:
@@ -115,3 +128,28 @@ class MembershipAdmin(ReadOnlyAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Allowed only as part of deleting a user, which deletes the user's memberships."""
         return "auth/user" in request.path and request.user.has_perm("projects.delete_membership")
+
+
+@admin.register(FailedAttempts)
+class FailedAttemptsAdmin(ReadOnlyAdmin):
+    """Counters of wrong passwords and tokens. Deleting a row lets people try again at once."""
+
+    list_display = ["who", "kind", "count", "ends_at"]
+    list_filter = ["kind"]
+    search_fields = ["who"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("projects.delete_failedattempts")
+
+
+@admin.register(InitialPassword)
+class InitialPasswordAdmin(ReadOnlyAdmin):
+    """Accounts that have to change their password when they sign in."""
+
+    list_display = ["user"]
+    search_fields = ["user__username"]
+    list_select_related = ["user"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allowed only as part of deleting a user."""
+        return "auth/user" in request.path and request.user.has_perm("projects.delete_initialpassword")

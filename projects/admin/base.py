@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin
+from django.db import models
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from exeml_site.lib.text import validate_name
+
 if TYPE_CHECKING:
-    Admin = admin.ModelAdmin[Any]
+    ModelAdmin = admin.ModelAdmin[Any]
     Inline = admin.TabularInline[Any, Any]
 else:
-    Admin, Inline = admin.ModelAdmin, admin.TabularInline
+    ModelAdmin, Inline = admin.ModelAdmin, admin.TabularInline
+
+
+class Admin(ModelAdmin):
+    """Every line of text that an operator types is held to the rule of names."""
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **options)
+        if isinstance(db_field, models.CharField) and isinstance(field, forms.CharField):
+            field.validators.append(validate_name)
+        return field
 
 
 class ReadOnlyAdmin(Admin):

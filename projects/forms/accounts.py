@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.core.exceptions import ValidationError
+
+from exeml_site.lib.text import counted
+from projects.workspace.login_throttle import Attempt
+
+
+def too_many_attempts(attempt: Attempt) -> ValidationError:
+    wait = counted(math.ceil(attempt.wait_s / 60), "minute")
+    sentence = f"Too many wrong passwords. Wait {wait} and try again, or ask an operator."
+    return ValidationError(sentence, code="throttled")
 
 
 class SignInForm(AuthenticationForm):
@@ -13,22 +23,23 @@ class SignInForm(AuthenticationForm):
         "invalid_login": "Wrong username or password. Check both and try again.",
         "inactive": "This account is switched off. Ask an operator.",
     }
-    throttled = "Too many wrong passwords for this name. Wait five minutes and try again."
 
-    def __init__(self, *args: Any, is_throttled: bool = False, **kwargs: Any) -> None:
-        """`is_throttled`: refuse without a look at the password."""
+    def __init__(self, *args: Any, attempt: Attempt | None = None, **kwargs: Any) -> None:
+        """An `attempt` that is refused gets no look at the password."""
         super().__init__(*args, **kwargs)
-        self._is_throttled = is_throttled
+        self._attempt = attempt
 
     def clean(self) -> dict[str, Any]:
-        if self._is_throttled:
-            raise ValidationError(self.throttled, code="throttled")
+        if self._attempt and self._attempt.is_refused:
+            raise too_many_attempts(self._attempt)
         return super().clean()
 
 
 class ChangePasswordForm(PasswordChangeForm):
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, attempt: Attempt | None = None, **kwargs: Any) -> None:
+        """An `attempt` that is refused gets no look at the password."""
         super().__init__(*args, **kwargs)
+        self._attempt = attempt
         self.fields["old_password"].label = "Current password"
         self.fields["new_password1"].label = "New password"
         self.fields[
@@ -36,3 +47,8 @@ class ChangePasswordForm(PasswordChangeForm):
         ].help_text = "At least 8 characters, not only digits, not a common password and not like your name."
         self.fields["new_password2"].label = "New password again"
         self.fields["new_password2"].help_text = ""
+
+    def clean_old_password(self) -> str:
+        if self._attempt and self._attempt.is_refused:
+            raise too_many_attempts(self._attempt)
+        return str(super().clean_old_password())

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from exeml_site.lib import jobs, storage
+from exeml_site.lib.text import without_hidden
 from projects.images.decode import DecodedImage, ImageRefused, decode_image
 from projects.labels import actions
 from projects.labels.annotations import lock_project
@@ -28,7 +28,6 @@ from projects.models import Image, Project, Transfer
 log = logging.getLogger(__name__)
 
 Status = Literal["added", "duplicate", "restored", "refused"]
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Upload(Protocol):
@@ -120,9 +119,9 @@ def _outcomes(
 
 
 def clean_name(name: str | None) -> str:
-    """The last part of a path without control characters, at most 255 characters."""
+    """The last part of a path without hidden characters, at most 255 characters."""
     last = (name or "").replace("\\", "/").rstrip("/").rpartition("/")[2]
-    return _CONTROL.sub("", last).strip()[:255] or "unnamed"
+    return without_hidden(last).strip()[:255] or "unnamed"
 
 
 # --- files ---

@@ -2,7 +2,9 @@ from projects.models.annotation import Annotation, AnnotationSource, LabelEvent,
 from projects.models.collaboration import Assignment, Opinion, Presence
 from projects.models.computed import DuplicateKey, Embedding, Prediction, RejectedSuggestion
 from projects.models.dataset import DatasetVersion
+from projects.models.failed_attempts import FailedAttempts
 from projects.models.image import Image, OpinionState, Split
+from projects.models.initial_password import InitialPassword
 from projects.models.label import Label
 from projects.models.project import Project
 from projects.models.team import Membership, Role, Team
@@ -16,7 +18,9 @@ __all__ = [
     "DatasetVersion",
     "DuplicateKey",
     "Embedding",
+    "FailedAttempts",
     "Image",
+    "InitialPassword",
     "Label",
     "LabelEvent",
     "LabelEventImage",

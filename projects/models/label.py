@@ -6,11 +6,12 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
 
+from exeml_site.lib.text import HIDDEN
 from projects.models.project import Project
 
 LABEL_NAME = RegexValidator(
-    r"\A(?=\S)[^\x00-\x1f\x7f/\\,;]{1,64}(?<=\S)\Z",
-    "Use 1 to 64 characters without slash, comma, semicolon or line break.",
+    rf"\A(?=\S)[^{HIDDEN}/\\,;]{{1,64}}(?<=\S)\Z",
+    "Use 1 to 64 characters without slash, comma, semicolon, line break or hidden characters.",
 )
 
 

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from exeml_site.lib.errors import Refused
+from exeml_site.lib.text import without_hidden
 from projects.labels import actions
 from projects.models import DataSource, Image, LabelEvent, Project, Transfer
 from projects.transfers import upload_parts
@@ -78,7 +79,7 @@ def create_import(
         kind=kind,
         status=Status.UPLOADING,
         by=by,
-        file_name=" + ".join(file["name"] for file in files)[:255],
+        file_name=without_hidden(" + ".join(file["name"] for file in files))[:255],
         options=options,
     )
     upload_parts.delete_parts(transfer)  # a restored database gives the same key again

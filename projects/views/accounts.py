@@ -2,63 +2,97 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import messages
 from django.contrib.auth import views as auth
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse_lazy
+from django.views import generic
 
 from exeml_site.lib.http import public, signed_in
 from projects.forms.accounts import ChangePasswordForm, SignInForm
-from projects.workspace import login_throttle
+from projects.workspace import initial_password, login_throttle
+from projects.workspace.login_throttle import Attempt
+
+if TYPE_CHECKING:
+    FormView = generic.FormView[Any]
+else:
+    FormView = generic.FormView
 
 FORM_VERBS = ["get", "head", "post", "options"]  # Django's form views would treat a PUT like a POST
 
 
-class SignIn(auth.LoginView):
+class LimitedAttempts(FormView):
+    """A form with a password, whose attempts are limited: 422 for a wrong one, 429 after too many."""
+
+    attempt = Attempt()
+
+    def count_attempt(self) -> Attempt:
+        raise NotImplementedError
+
+    def post(self, request: HttpRequest, *args: str, **kwargs: Any) -> HttpResponse:
+        self.attempt = self.count_attempt()
+        return super().post(request, *args, **kwargs)
+
+    def get_form_kwargs(self) -> dict[str, Any]:
+        return {**super().get_form_kwargs(), "attempt": self.attempt}
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        self.attempt.forgive()
+        return super().form_valid(form)
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        status = 429 if self.attempt.is_refused else 422
+        response = self.render_to_response(self.get_context_data(form=form), status=status)
+        if self.attempt.is_refused:
+            response["Retry-After"] = str(self.attempt.wait_s)
+        return response
+
+
+class SignIn(LimitedAttempts, auth.LoginView):
     authentication_form = SignInForm
     template_name = "accounts/sign_in.html"
     redirect_authenticated_user = True
     http_method_names = FORM_VERBS
-    is_throttled = False
 
-    def post(self, request: HttpRequest, *args: str, **kwargs: Any) -> HttpResponse:
-        """422 for a wrong name or password, 429 while too many were wrong."""
-        username, address = request.POST.get("username", ""), login_throttle.client_address(request)
-        self.is_throttled = not login_throttle.count_attempt(username, address)
-        return super().post(request, *args, **kwargs)
-
-    def get_form_kwargs(self) -> dict[str, Any]:
-        return {**super().get_form_kwargs(), "is_throttled": self.is_throttled}
+    def count_attempt(self) -> Attempt:
+        return login_throttle.count_sign_in(self.request, self.request.POST.get("username", ""))
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
-        username, address = form.cleaned_data["username"], login_throttle.client_address(self.request)
-        login_throttle.clear_attempts(username, address)
-        return super().form_valid(form)
-
-    def form_invalid(self, form: AuthenticationForm) -> HttpResponse:
-        if not self.is_throttled:
-            return self.render_to_response(self.get_context_data(form=form), status=422)
-        headers = {"Retry-After": str(login_throttle.LOCKOUT_S)}
-        return self.render_to_response(self.get_context_data(form=form), status=429, headers=headers)
+        response = super().form_valid(form)
+        login_throttle.remember_browser(self.request, response, form.get_user().get_username())
+        return response
 
 
-class ChangePassword(auth.PasswordChangeView):
+class ChangePassword(LimitedAttempts, auth.PasswordChangeView):
     form_class = ChangePasswordForm
     http_method_names = FORM_VERBS
     template_name = "accounts/change_password.html"
     success_url = reverse_lazy("project_list")
 
+    def get_context_data(self, **more: Any) -> dict[str, Any]:
+        return super().get_context_data(must_change=initial_password.must_change(self.request), **more)
+
+    def count_attempt(self) -> Attempt:
+        return login_throttle.count_sign_in(self.request, self.request.user.get_username())
+
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
+        initial_password.changed(self.request)
         messages.success(self.request, "Your password has been changed. You are still signed in here.")
         return super().form_valid(form)
 
-    def form_invalid(self, form: PasswordChangeForm) -> HttpResponse:
-        return self.render_to_response(self.get_context_data(form=form), status=422)
+
+class SignOut(auth.LogoutView):
+    """Browsers that speak https also drop the pictures that they kept."""
+
+    def post(self, request: HttpRequest, *args: str, **kwargs: Any) -> HttpResponse:
+        response = super().post(request, *args, **kwargs)
+        response["Clear-Site-Data"] = '"cache"'
+        return response
 
 
 sign_in = public(SignIn.as_view())
-sign_out = public(auth.LogoutView.as_view())
+sign_out = public(SignOut.as_view())
 change_password = signed_in(ChangePassword.as_view())

@@ -31,6 +31,11 @@ def test_debugging_where_https_says_that_others_reach_the_pages(settings: object
     assert "exeml.E002" in found()
 
 
+def test_a_proxy_that_is_not_named(settings: object) -> None:
+    settings.HTTPS = True  # type: ignore[attr-defined]
+    assert found() == ["exeml.W004"]
+
+
 @pytest.mark.django_db
 def test_no_default_flavor() -> None:
     InstanceFlavor.objects.update(is_default=False)

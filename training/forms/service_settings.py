@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 
+from exeml_site.lib.text import validate_name
 from training.evaluation.best_version import rank
 from training.forms.services import VersionField, deployable_versions, leading_version
 from training.models import Service, TrainingVersion
@@ -71,6 +72,7 @@ class TokenForm(forms.Form):
     name = forms.CharField(
         label="Name of the new token",
         max_length=64,
+        validators=[validate_name],
         error_messages={
             "required": "Give the token a name, for example that of the program.",
             "max_length": "A name has 64 characters at most.",

@@ -6,6 +6,7 @@ import copy
 
 from django import forms
 
+from exeml_site.lib.text import validate_name
 from training.forms.configuration import TrainingConfigurationForm
 
 
@@ -14,6 +15,7 @@ class VersionNoteForm(forms.Form):
         label="Name",
         required=False,
         max_length=64,
+        validators=[validate_name],
         error_messages={"max_length": "A name has 64 characters at most."},
         help_text="Shown beside the number, for example “before the move”.",
     )

@@ -19,10 +19,13 @@ ERRORS: dict[int, tuple[str, list[str]]] = {
         ["SERVICE_NOT_FOUND", "REQUEST_NOT_FOUND"],
     ),
     405: ("Only POST is answered.", ["METHOD_NOT_ALLOWED"]),
-    408: ("The body did not come in time.", ["BODY_TOO_SLOW"]),
+    408: ("The request did not come in time.", ["BODY_TOO_SLOW"]),
     413: ("A picture or the call is too large.", ["IMAGE_TOO_LARGE"]),
     415: ("The body has another type.", ["NOT_MULTIPART", "NOT_JSON"]),
-    429: ("Too many calls at once; Retry-After says when to come again.", ["TOO_MANY_CALLS"]),
+    429: (
+        "Too many calls at once, or with wrong tokens; Retry-After says when to come again.",
+        ["TOO_MANY_CALLS", "TOO_MANY_WRONG_TOKENS"],
+    ),
     500: ("The prediction failed.", ["INTERNAL"]),
     503: (
         "The service is starting or stopped, or its model is not there.",

@@ -19,6 +19,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from exeml_site.lib.http import public
 from projects.formats.picture_formats import FORMAT_NAMES
+from projects.workspace.login_throttle import count_wrong_token
 from training.models import Service, ServiceToken
 from training.serving.answer import CallFailed
 from training.serving.calls import limits
@@ -84,7 +85,6 @@ def api_view(handler: ApiHandler) -> Callable[[HttpRequest, str], HttpResponseBa
         except limits.Overloaded:
             hint = "Call again after the seconds of Retry-After, or with fewer calls at once."
             response = ApiError(429, "TOO_MANY_CALLS", "Too many calls at once.", hint, 1).as_response()
-            response["Connection"] = "close"  # its body was not read
         except CallFailed as failed:
             response = ApiError.of(failed).as_response()
         except Exception:
@@ -117,6 +117,10 @@ def _authenticate(request: HttpRequest, service_id: str) -> tuple[Service, Servi
         raise ApiError(404, "SERVICE_NOT_FOUND", "There is no service at this address.", hint)
     if not plain:
         raise ApiError(401, "TOKEN_MISSING", "The header X-Auth-Token is missing.", CURL_HINT)
+    attempt = count_wrong_token(request)
+    if attempt.is_refused:
+        text, hint = "Too many calls with wrong tokens.", "A right token of this service is answered at once."
+        raise ApiError(429, "TOO_MANY_WRONG_TOKENS", text, hint, attempt.wait_s)
     hint = "It may have been revoked or rotated; managers make tokens on the service's page."
     raise ApiError(401, "TOKEN_WRONG", "The token is not a token of this service.", hint)
 
@@ -130,16 +134,12 @@ def parse_uuid(text: str) -> UUID | None:
 
 
 def read_body(request: HttpRequest, read: Callable[[], Any], kind: str, hint: str) -> Any:
-    """The result of `read`. Raises ApiError if the body is slow, too large or no valid `kind`.
+    """The result of `read`. Raises ApiError if the body is too large or no valid `kind`.
 
     Django itself raises at the hundredth file.
     """
     try:
-        with limits.body_timeout(request.META.get("gunicorn.socket"), limits.BODY_TIMEOUT_S):
-            return read()
-    except limits.BodyTooSlow as problem:
-        text = f"The body did not come within {limits.BODY_TIMEOUT_S:.0f} seconds."
-        raise ApiError(408, "BODY_TOO_SLOW", text, "Send smaller pictures.") from problem
+        return read()
     except RequestDataTooBig as problem:
         raise too_large(MAX_FULL_SIZE_IMAGES, "The call") from problem
     except (MultiPartParserError, SuspiciousOperation, UnreadablePostError, ValueError) as problem:

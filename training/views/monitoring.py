@@ -15,6 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from exeml_site.lib.http import page, public
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
+from projects.workspace.login_throttle import Attempt, count_wrong_token
 from training.serving.calls import charts, dashboard, drift, feedback, prometheus
 from training.views.services import get_service
 
@@ -68,6 +69,11 @@ def _step_text(step: timedelta) -> str:
 def metrics(request: HttpRequest) -> HttpResponse:
     """Metrics for Prometheus. Needs the bearer token EXEML_METRICS_TOKEN, or an operator who is signed in."""
     if not _may_scrape(request):
+        attempt = count_wrong_token(request) if "Authorization" in request.headers else Attempt()
+        if attempt.is_refused:
+            headers = {"Retry-After": str(attempt.wait_s)}
+            text = "Too many wrong tokens. A right one is answered at once.\n"
+            return HttpResponse(text, content_type="text/plain", status=429, headers=headers)
         message = "Send Authorization: Bearer <EXEML_METRICS_TOKEN>, or sign in as an operator.\n"
         return HttpResponse(message, content_type="text/plain", status=401)
     return HttpResponse(prometheus.exposition(), content_type=CONTENT_TYPE_LATEST)

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 
 from exeml_site.supervisor.console import print_block, print_line
+from exeml_site.supervisor.data_folder import prepare_folder
 from exeml_site.supervisor.main import run
 from exeml_site.supervisor.preflight import CannotStart, claim_folder, claim_port, parse_port
 from exeml_site.supervisor.programs import PARTS, programs
@@ -45,6 +46,7 @@ def up(port: str, parts: list[str], command: BaseCommand) -> None:
     if unknown := sorted(set(parts) - set(PARTS)):
         raise CannotStart(f"--only accepts {', '.join(PARTS)}, not {', '.join(unknown)}.")
     lock = claim_folder(settings.DATA_DIR)
+    prepare_folder(settings.DATA_DIR, lambda sentence: print_line("up", sentence))
     listener = None
     if "web" in parts:
         listener = claim_port(os.environ.get("EXEML_BIND") or "0.0.0.0", parse_port(port))

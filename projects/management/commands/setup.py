@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
+from exeml_site.lib.errors import Refused
 from projects.setup import make_administrator, make_sample
 
 
@@ -14,7 +15,10 @@ class Command(BaseCommand):
     stealth_options = ("log",)  # a function that receives each message; `up` logs them
 
     def handle(self, *args: Any, **options: Any) -> None:
-        administrator = make_administrator()
+        try:
+            administrator = make_administrator()
+        except Refused as refusal:
+            raise CommandError(str(refusal)) from refusal
         make_sample(options.get("log") or self.stderr.write)
         self.stdout.write(f"Name      {administrator.name}")
         self.stdout.write(f"Password  {administrator.password_line}")

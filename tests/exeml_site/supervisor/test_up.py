@@ -21,7 +21,7 @@ from rq.job import Job, JobStatus
 
 from exeml_site.supervisor.preflight import CannotStart
 from exeml_site.supervisor.redis_server import choose_endpoint, wait_for_redis
-from tests.supervisor_process import ROOT, Product, free_port
+from tests.supervisor_process import ADMIN_PASSWORD, ROOT, Product, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -38,7 +38,8 @@ PARTS = (
 
 @pytest.fixture(scope="module")
 def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    with Product(tmp_path_factory.mktemp("up") / "data", EXEML_ADMIN_PASSWORD="") as running:
+    folder = tmp_path_factory.mktemp("up") / "data"
+    with Product(folder, EXEML_ADMIN_NAME="", EXEML_ADMIN_PASSWORD="") as running:
         yield running
 
 
@@ -81,6 +82,25 @@ def printed_password(product: Product) -> str:
     return match[1]
 
 
+def printed_name(product: Product) -> str:
+    printed_password(product)
+    match = re.search(r"^ *Name +(\S+)$", product.log.read_text(), re.MULTILINE)
+    assert match, product.log.read_text()
+    return match[1]
+
+
+@pytest.fixture(scope="module")
+def administrator(product: Product) -> tuple[str, str]:
+    """Name and password of the first administrator, who has changed the printed password."""
+    name, printed = printed_name(product), printed_password(product)
+    assert re.fullmatch(r"operator-\w{6}", name)
+    product.sign_in(name, printed)
+    assert "Choose a password of your own first" in product.get("/projects/")
+    fields = {"old_password": printed, "new_password1": ADMIN_PASSWORD, "new_password2": ADMIN_PASSWORD}
+    product.post("/password/", fields)
+    return name, ADMIN_PASSWORD
+
+
 def refused_up(**environment: str) -> str:
     """Output of another `up`, which cannot start."""
     done = subprocess.run(
@@ -114,9 +134,18 @@ def wait_for_end(job: Job) -> JobStatus:
     return job.get_status(refresh=True)
 
 
-def test_the_printed_password_signs_in_and_the_first_look_is_not_empty(product: Product) -> None:
-    product.sign_in("admin", printed_password(product))
+def test_the_printed_password_signs_in_once_and_the_first_look_is_not_empty(
+    product: Product, administrator: tuple[str, str]
+) -> None:
+    product.sign_in(*administrator)
     assert "handwritten-digits" in product.get("/projects/")
+
+
+def test_everything_that_was_written_is_for_its_user_alone(product: Product) -> None:
+    paths = [product.folder, *product.folder.rglob("*")]
+    assert len(paths) > 1000
+    open_to_others = [path for path in paths if not path.is_symlink() and path.lstat().st_mode & 0o077]
+    assert open_to_others == []
 
 
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel groups no sessions")
@@ -134,8 +163,8 @@ def test_every_part_runs(product: Product) -> None:
     assert [part for part in PARTS if not pid_of(product, part)] == []
 
 
-def test_operators_see_queues_and_workers(product: Product) -> None:
-    product.sign_in("admin", printed_password(product))
+def test_operators_see_queues_and_workers(product: Product, administrator: tuple[str, str]) -> None:
+    product.sign_in(*administrator)
     page = product.get("/admin/rq/")
     assert all(f">{queue}<" in re.sub(r"\s+", "", page) for queue in ("short", "gpu", "cpu"))
 
@@ -241,8 +270,11 @@ def test_a_data_folder_with_a_long_name_gets_a_short_socket(tmp_path: Path) -> N
     assert not place.folder.exists()
 
 
-def test_ctrl_c_ends_every_process_and_the_next_start_goes_on(product: Product) -> None:
+def test_ctrl_c_ends_every_process_and_the_next_start_goes_on(
+    product: Product, administrator: tuple[str, str]
+) -> None:
     password = printed_password(product)
+    (product.folder / "tmp/left-behind.upload").write_bytes(b"x")
     begin_long_job(product)  # `up` does not wait for it
     product.process.send_signal(signal.SIGINT)
     assert product.process.wait(20) == 0
@@ -255,7 +287,8 @@ def test_ctrl_c_ends_every_process_and_the_next_start_goes_on(product: Product) 
     assert wait_until(lambda: "exeml is ready." in product.log.read_text())
     assert password not in product.log.read_text()
     assert "set at the first start" in product.log.read_text()
-    product.sign_in("admin", password)
+    assert not (product.folder / "tmp/left-behind.upload").exists()
+    product.sign_in(*administrator)
     assert product.get("/projects/").count("handwritten-digits") >= 1
 
 

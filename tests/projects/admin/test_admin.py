@@ -21,7 +21,9 @@ from projects.models import (
     DataSource,
     DuplicateKey,
     Embedding,
+    FailedAttempts,
     Image,
+    InitialPassword,
     LabelEvent,
     LabelEventImage,
     Membership,
@@ -114,6 +116,9 @@ def fill(project: Project, seed: int) -> None:
         id=uuid4(), service=service, training_version=version, file_name="x", sha256="0", confidence=0.5
     )
     Membership.objects.create(team=project.team, user=person, role=Role.VIEWER)
+    InitialPassword.objects.create(user=person)
+    kind, ends_at = FailedAttempts.Kind.ADDRESS, timezone.now()
+    FailedAttempts.objects.create(kind=kind, key=str(seed), who="192.0.2.1", count=5, ends_at=ends_at)
 
 
 def test_every_model_of_ours_is_registered() -> None:
@@ -168,6 +173,23 @@ def test_only_staff_enters(client: Client, alice: Client, operator: Client, path
 def test_operators_sign_in_on_the_products_page(client: Client) -> None:
     answer = client.get("/admin/projects/team/", follow=True)
     assert answer.redirect_chain[-1][0].startswith("/sign-in/?next=/admin/projects/team/")
+
+
+def test_operators_change_their_password_on_the_products_page(operator: Client) -> None:
+    assert operator.post("/admin/password_change/").headers["Location"] == "/password/"
+
+
+@pytest.mark.parametrize("by", ["adding", "setting"])
+def test_a_password_that_an_operator_gives_has_to_be_changed(operator: Client, by: str) -> None:
+    if by == "adding":
+        fields = {"username": "nina", "usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+        inlines = {"memberships-TOTAL_FORMS": 0, "memberships-INITIAL_FORMS": 0}
+        assert operator.post(address(User, "add"), fields | inlines).status_code == 302
+    else:
+        nina = make_user("nina")
+        fields = {"usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
+        assert operator.post(f"/admin/auth/user/{nina.pk}/password/", fields).status_code == 302
+    assert InitialPassword.objects.get().user.username == "nina"
 
 
 def test_the_index_leads_to_the_queues(operator: Client) -> None:

