@@ -64,7 +64,10 @@ def _secret_key() -> str:
 
 SECRET_KEY = _secret_key()
 DEBUG = _env_bool("EXEML_DEBUG", False)
-ALLOWED_HOSTS = _env_list("EXEML_ALLOWED_HOSTS", "*")
+# Without a list: addresses and the names of this machine (exeml_site/hosts.py), which Django cannot express.
+ALLOWED_HOSTS = _env_list("EXEML_ALLOWED_HOSTS", "")
+ANY_HOST, LOCAL_HOSTS = "*" in ALLOWED_HOSTS, not ALLOWED_HOSTS
+ALLOWED_HOSTS = ALLOWED_HOSTS or ["*"]
 CSRF_TRUSTED_ORIGINS = _env_list("EXEML_TRUSTED_ORIGINS", "")
 
 # Behind a proxy that serves https: secure cookies, redirects and HSTS. Off for plain http.
@@ -96,7 +99,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "exeml_site.hosts.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "exeml_site.bad_requests.BadRequestMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,6 +10,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
 
+from exeml_site.lib.params import parse_json
 from training.models import Service, ServiceToken
 from training.serving.answer import counted_call
 from training.serving.calls import feedback as call_feedback
@@ -103,7 +103,7 @@ def _parse_feedback(request: HttpRequest) -> FeedbackBody:
     """The body of a feedback. Raises ApiError."""
     if request.content_type != "application/json":
         raise ApiError(415, "NOT_JSON", "The body must be application/json.", FEEDBACK_HINT)
-    body = read_body(request, lambda: json.loads(request.body), "JSON", FEEDBACK_HINT)
+    body = read_body(request, lambda: parse_json(request.body), "JSON", FEEDBACK_HINT)
     if not isinstance(body, dict):
         raise ApiError(400, "BODY_BROKEN", "The body is not a JSON object.", FEEDBACK_HINT)
     request_id = parse_uuid(str(body.get("request_id", "")))

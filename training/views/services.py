@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import retarget
 
 from exeml_site.lib.http import page, redirect_to, wants_fragment
+from exeml_site.lib.params import parse_int
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.forms.service_settings import ChangeVersionForm, TokenForm
@@ -155,8 +156,7 @@ def prediction_neighbours(request: PageRequest, project: Project) -> HttpRespons
 
 def _version_number(name: str) -> int:
     """3 for “V003”; 0, which no version has, for any other text."""
-    digits = name.removeprefix("V")
-    return int(digits) if digits.isdecimal() and len(digits) < 9 else 0
+    return parse_int(name.removeprefix("V")) or 0
 
 
 def _label_names(project: Project) -> list[str]:
