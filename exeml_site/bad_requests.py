@@ -13,10 +13,12 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryD
 from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.urls import NoReverseMatch
 from django.utils.http import parse_header_parameters
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 
-from exeml_site.lib.params import MAX_INTEGER, is_storable
+from exeml_site.lib.http import has_chunked_body
+from exeml_site.lib.params import MAX_INTEGER, is_storable, parse_int
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ QUEUE_PAGES = ("admin/rq/", "admin/django_rq/")
 # What they raise for a job, worker, result, scheduler or row that is not there. Their model has no table.
 UNKNOWN_JOB = (
     *(NoSuchJobError, InvalidJobOperation, LookupError, ValueError, ImproperlyConfigured),
-    *(OperationalError, ProgrammingError),
+    *(OperationalError, ProgrammingError, NoReverseMatch),
 )
 API, API_HINT = "/v1/infers", "The guide at /v1/ shows a call."
 
@@ -61,7 +63,7 @@ class BadRequestMiddleware:
         if charset.lower() not in ("utf-8", "utf8", "us-ascii"):
             return refuse(request, NOT_UTF8)
         length = request.META.get("CONTENT_LENGTH") or "0"
-        if not (length.isascii() and length.isdigit()):
+        if parse_int(length) is None:
             return refuse(request, NO_LENGTH)
         if not all(map(is_storable, [request.path_info, *_texts_of(request.GET), *request.COOKIES.values()])):
             return refuse(request, NOT_STORABLE)
@@ -105,11 +107,6 @@ def refuse(request: HttpRequest, reason: str, status: int = 400) -> HttpResponse
         response = HttpResponse(content, status=status)
     response._has_been_logged = True  # type: ignore[attr-defined]  # the caller reads it, the log does not
     return response
-
-
-def has_chunked_body(request: HttpRequest) -> bool:
-    """Whether the body comes in chunks, without a length before it."""
-    return "chunked" in request.headers.get("Transfer-Encoding", "").lower()
 
 
 def _texts_of(params: QueryDict) -> Iterator[str]:

@@ -21,13 +21,13 @@ from training.views.api_call import (
     RETRY_AFTER_S,
     ApiError,
     api_view,
+    largest_body,
     parse_uuid,
     read_body,
     too_large,
 )
 
 MAX_IMAGES = 32  # in one call
-ENVELOPE_BYTES = 64 * 1024  # more than multipart adds to the images
 FEEDBACK_HINT = 'Send JSON such as {"request_id": "…", "is_right": false, "correct_label": "roses"}.'
 
 
@@ -75,7 +75,7 @@ def _read_images(request: HttpRequest) -> list[UploadedFile[bytes]]:
     limit = settings.EXEML_MAX_IMAGE_MB * 1024 * 1024
     if request.content_type != "multipart/form-data":
         raise ApiError(415, "NOT_MULTIPART", "The body must be multipart/form-data.", CURL_HINT)
-    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_FULL_SIZE_IMAGES * limit + ENVELOPE_BYTES:
+    if int(request.META.get("CONTENT_LENGTH") or 0) > largest_body():
         raise too_large(MAX_FULL_SIZE_IMAGES, "The call")
     images: list[UploadedFile[bytes]] = read_body(
         request, lambda: request.FILES.getlist(PART), "multipart/form-data", CURL_HINT

@@ -19,7 +19,7 @@ from exeml_site.lib.http import page, redirect_to, wants_fragment
 from exeml_site.lib.params import parse_int
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
-from training.forms.service_settings import ChangeVersionForm, TokenForm
+from training.forms.service_settings import ChangeVersionForm, OriginsForm, TokenForm
 from training.forms.services import DeployForm, PredictionForm, deployable_versions
 from training.models import Service
 from training.serving import deploy, playground
@@ -222,6 +222,7 @@ def services_page(
         if service is not None:
             context.setdefault("change_form", ChangeVersionForm(service=service))
             context.setdefault("token_form", TokenForm())
+            context.setdefault("origins_form", OriginsForm(service=service))
     return page(request, "services/services.html", context, fragment=fragment, status=status)
 
 
