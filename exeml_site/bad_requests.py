@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import BadRequest, ImproperlyConfigured, RequestDataTooBig, SuspiciousOperation
 from django.core.handlers.wsgi import WSGIRequest
 from django.db import DataError, OperationalError, ProgrammingError
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 NOT_STORABLE = "It carries characters that no text has: a zero byte, or half of a character."
 NOT_UTF8 = "Its text is not in UTF-8."
 BROKEN = "Its body is broken, ends early or has too many fields."
+BODY_TOO_LARGE = "Its files are larger than {} GB."
 TOO_LARGE = "Its fields are too large."
 NO_LENGTH = "Its body has no valid length. Send the header Content-Length."
 OUT_OF_RANGE = "It carries a value that is too large."
@@ -78,6 +80,8 @@ class BadRequestMiddleware:
             return None
         if has_chunked_body(request):
             return refuse(request, NO_LENGTH, status=411)
+        if int(request.META.get("CONTENT_LENGTH") or 0) > (settings.EXEML_MAX_IMPORT_GB + 1) * 1024**3:
+            return refuse(request, BODY_TOO_LARGE.format(settings.EXEML_MAX_IMPORT_GB), status=413)
         try:
             is_clean = all(map(is_storable, _texts_of(request.POST)))
         except RequestDataTooBig:

@@ -6,6 +6,7 @@ README.md documents every variable read here (a test compares the two).
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
@@ -330,6 +331,13 @@ def _source_roots(roots: list[str]) -> list[str]:
     for root in roots:
         if not root.startswith(("/", "s3://")):
             raise ImproperlyConfigured(f"EXEML_SOURCE_ROOTS: {root!r} must begin with / or s3://.")
+        query = root.partition("?")[2] if root.startswith("s3://") else ""
+        options = dict(parse_qsl(query, keep_blank_values=True))
+        is_endpoint = re.match("https?://|$", options.get("endpoint", ""))
+        if not is_endpoint or set(options) - {"endpoint", "region"}:
+            raise ImproperlyConfigured(
+                f"EXEML_SOURCE_ROOTS: after the ? of {root!r} only endpoint=https://… and region=… may stand."
+            )
     return roots
 
 

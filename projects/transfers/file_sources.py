@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from projects.images.decode import ImageRefused
 
@@ -132,13 +132,15 @@ class FolderSource:
 
 
 class S3Source:
-    """The objects below `s3://bucket/prefix?endpoint=…&region=…`; boto3 finds the credentials."""
+    """The objects below `s3://bucket/prefix`; boto3 finds the credentials.
 
-    def __init__(self, address: str) -> None:
-        parts = urlsplit(address)
-        query = dict(parse_qsl(parts.query))
-        self._bucket = parts.netloc
-        self._prefix = parts.path.strip("/") + "/" if parts.path.strip("/") else ""
+    `options`: `endpoint=…&region=…` of the operator's root. They are never part of an address.
+    """
+
+    def __init__(self, address: str, options: str) -> None:
+        self._bucket, _, prefix = address.removeprefix("s3://").partition("/")
+        query = dict(parse_qsl(options))
+        self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         self._options = {"endpoint_url": query.get("endpoint"), "region_name": query.get("region")}
         self._made: Any = None
 

@@ -128,13 +128,15 @@ def predict_with_service(request: PageRequest, project: Project, service_id: UUI
 def explain_prediction(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
     """The heat map of a label (`label`) on the tested image, and similar training images."""
     service = get_service(project, service_id)
-    upload, name = request.FILES.get("image"), request.POST.get("label", "")
-    if upload is None:
-        return page(request, "services/_explanation.html", {"problem": "Choose an image first."}, status=422)
+    form = PredictionForm(request.POST, request.FILES)
+    if not form.is_valid():
+        problem = str(next(iter(form.errors.values()))[0])
+        return page(request, "services/_explanation.html", {"problem": problem}, status=422)
     version = project.training_versions.filter(
         number=_version_number(request.POST.get("version", ""))
     ).first()
-    context = playground.explain(version or service.training_version, upload.read(), name)
+    content, label = form.cleaned_data["image"][0].read(), request.POST.get("label", "")
+    context = playground.explain(version or service.training_version, content, label)
     return page(request, "services/_explanation.html", {"project": project, **context})
 
 
