@@ -178,7 +178,7 @@ def _accept_chunks(request: HttpRequest) -> None:
     is_multipart = request.content_type == "multipart/form-data"
     limit = largest_body() if is_multipart else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     body = io.BufferedReader(ChunkedBody(request.META["wsgi.input"], limit))
-    request._stream = body  # type: ignore[attr-defined]
+    request._stream = body
     # Django reads no multipart body of length 0, and its largest length lets it store files on the disk.
     request.META["CONTENT_LENGTH"] = str(limit) if is_multipart else ""
 
