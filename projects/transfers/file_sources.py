@@ -65,7 +65,7 @@ class ZipSource:
         self._members = {
             clean_path(member.filename): member
             for member in self._zip.infolist()
-            if not member.is_dir() and is_user_file(clean_path(member.filename))
+            if is_user_file(clean_path(member.filename)) and not member.is_dir()  # no name: is_dir raises
         }
         if self._members and all(member.flag_bits & ENCRYPTED for member in self._members.values()):
             raise SourceUnreadable(

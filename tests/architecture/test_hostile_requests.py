@@ -31,6 +31,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from exeml_site.bad_requests import Utf8Request
+from exeml_site.lib.fields import RowsField
 from tests.architecture import hostile_values as hostile
 from tests.architecture.test_access import World
 from tests.factories import make_user
@@ -95,16 +96,23 @@ ADDRESSES = addresses()
 each_address = pytest.mark.parametrize("address", ADDRESSES, ids=lambda address: address.route or "home")
 
 
-def form_choices() -> dict[str, list[str]]:
-    """The choices of all forms of the product by the name of the field."""
-    choices: dict[str, list[str]] = defaultdict(list)
+def form_fields() -> Iterator[tuple[str, str, forms.Field]]:
+    """(form, name, field) of the fields of all forms of the product."""
     waiting: list[type[forms.BaseForm]] = [forms.BaseForm]
     while waiting:
         form = waiting.pop()
         waiting += form.__subclasses__()
-        for name, field in getattr(form, "base_fields", {}).items():
-            if isinstance(field, forms.ChoiceField) and not isinstance(field, forms.ModelChoiceField):
-                choices[name] += [str(value) for value, _ in field.choices]
+        if form.__module__.startswith(("projects.", "training.")):
+            for name, field in getattr(form, "base_fields", {}).items():
+                yield form.__name__, name, field
+
+
+def form_choices() -> dict[str, list[str]]:
+    """The choices of all forms of the product by the name of the field."""
+    choices: dict[str, list[str]] = defaultdict(list)
+    for _, name, field in form_fields():
+        if isinstance(field, forms.ChoiceField) and not isinstance(field, forms.ModelChoiceField):
+            choices[name] += [str(value) for value, _ in field.choices]
     return choices
 
 
@@ -290,6 +298,16 @@ def plausible(site: Site, name: str) -> st.SearchStrategy[str]:
     known = [*site.choices.get(name.rpartition("-")[2], []), "1", "on", "label-0", str(image.pk), "0.5"]
     known += ["V001", "s3://flowers/photos/a", f"{S3_ROOT}/a", str(django_settings.DATA_DIR)]
     return st.sampled_from(known)
+
+
+def test_every_number_of_a_form_has_bounds() -> None:
+    unbounded = [
+        f"{form}.{name}"
+        for form, name, field in form_fields()
+        if (isinstance(field, forms.IntegerField) and None in (field.min_value, field.max_value))
+        or (isinstance(field, forms.ModelMultipleChoiceField) and not isinstance(field, RowsField))
+    ]
+    assert unbounded == [], "use exeml_site.lib.fields, or min_value and max_value"
 
 
 @each_address
