@@ -27,6 +27,7 @@ NOT_STORABLE = "It carries characters that no text has: a zero byte, or half of 
 NOT_UTF8 = "Its text is not in UTF-8."
 BROKEN = "Its body is broken, ends early or has too many fields."
 BODY_TOO_LARGE = "Its files are larger than {} GB."
+SIGN_IN_FIRST = "Its body is too large for somebody who has not signed in."
 TOO_LARGE = "Its fields are too large."
 NO_LENGTH = "Its body has no valid length. Send the header Content-Length."
 OUT_OF_RANGE = "It carries a value that is too large."
@@ -80,15 +81,12 @@ class BadRequestMiddleware:
             return None
         if has_chunked_body(request):
             return refuse(request, NO_LENGTH, status=411)
-        if int(request.META.get("CONTENT_LENGTH") or 0) > (settings.EXEML_MAX_IMPORT_GB + 1) * 1024**3:
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+        if length > (settings.EXEML_MAX_IMPORT_GB + 1) * 1024**3:
             return refuse(request, BODY_TOO_LARGE.format(settings.EXEML_MAX_IMPORT_GB), status=413)
-        try:
-            is_clean = all(map(is_storable, _texts_of(request.POST)))
-        except RequestDataTooBig:
-            return refuse(request, TOO_LARGE, status=413)
-        except (SuspiciousOperation, MultiPartParserError, BadRequest, UnreadablePostError):
-            return refuse(request, BROKEN)
-        return None if is_clean else refuse(request, NOT_STORABLE)
+        if length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE and not request.user.is_authenticated:
+            return refuse(request, SIGN_IN_FIRST, status=413)  # before its files fill the disk
+        return None
 
     def process_exception(self, request: HttpRequest, problem: Exception) -> HttpResponse | None:
         """The last net; what it catches is logged, since the view should have refused it."""
@@ -99,6 +97,27 @@ class BadRequestMiddleware:
             logger.error("%s: a value out of range", request.path, exc_info=problem)
             return refuse(request, OUT_OF_RANGE)
         return None
+
+
+class BadFormMiddleware:
+    """Refuses a form with text that no column can hold. It reads the body: it stands after the CSRF check."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        if getattr(view, "csrf_exempt", False):
+            return None
+        try:
+            is_clean = all(map(is_storable, _texts_of(request.POST)))
+        except RequestDataTooBig:
+            return refuse(request, TOO_LARGE, status=413)
+        except (SuspiciousOperation, MultiPartParserError, BadRequest, UnreadablePostError):
+            return refuse(request, BROKEN)
+        return None if is_clean else refuse(request, NOT_STORABLE)
 
 
 def refuse(request: HttpRequest, reason: str, status: int = 400) -> HttpResponse:

@@ -125,3 +125,18 @@ def test_a_request_larger_than_an_import_is_refused_unread(alice: Client, settin
     settings.EXEML_MAX_IMPORT_GB = 1
     answer = alice.post("/projects/new/", {"name": "x"}, **{"CONTENT_LENGTH": str(3 * 1024**3)})
     assert answer.status_code == 413 and "larger than 1 GB" in answer.content.decode()
+
+
+def test_a_large_body_of_a_stranger_is_refused_unread(db: None) -> None:
+    body = BytesIO(b"x" * 100)
+    answer = Client().post("/sign-in/", **{"CONTENT_LENGTH": str(6 * 1024**2), "wsgi.input": body})
+    assert answer.status_code == 413 and body.tell() == 0
+    assert "not signed in" in answer.content.decode()
+
+
+def test_a_form_without_its_csrf_token_is_refused_unread(alice: Client) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.cookies["sessionid"] = alice.cookies["sessionid"].value
+    body = BytesIO(b"name=a%00b")
+    answer = client.post("/projects/new/", content_type=FORM, CONTENT_LENGTH="10", **{"wsgi.input": body})
+    assert answer.status_code == 403 and body.tell() == 0
