@@ -6,6 +6,7 @@ README.md documents every variable read here (a test compares the two).
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -65,7 +66,10 @@ def _secret_key() -> str:
 
 SECRET_KEY = _secret_key()
 DEBUG = _env_bool("EXEML_DEBUG", False)
-ALLOWED_HOSTS = _env_list("EXEML_ALLOWED_HOSTS", "*")
+# Without a list: addresses and the names of this machine (exeml_site/hosts.py), which Django cannot express.
+ALLOWED_HOSTS = _env_list("EXEML_ALLOWED_HOSTS", "")
+ANY_HOST, LOCAL_HOSTS = "*" in ALLOWED_HOSTS, not ALLOWED_HOSTS
+ALLOWED_HOSTS = ALLOWED_HOSTS or ["*"]
 CSRF_TRUSTED_ORIGINS = _env_list("EXEML_TRUSTED_ORIGINS", "")
 
 
@@ -111,13 +115,16 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "exeml_site.hosts.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "exeml_site.bad_requests.BadRequestMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "exeml_site.private_pages.PrivatePagesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "exeml_site.bad_requests.BadFormMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -344,6 +351,13 @@ def _source_roots(roots: list[str]) -> list[str]:
     for root in roots:
         if not root.startswith(("/", "s3://")):
             raise ImproperlyConfigured(f"EXEML_SOURCE_ROOTS: {root!r} must begin with / or s3://.")
+        query = root.partition("?")[2] if root.startswith("s3://") else ""
+        options = dict(parse_qsl(query, keep_blank_values=True))
+        is_endpoint = re.match("https?://|$", options.get("endpoint", ""))
+        if not is_endpoint or set(options) - {"endpoint", "region"}:
+            raise ImproperlyConfigured(
+                f"EXEML_SOURCE_ROOTS: after the ? of {root!r} only endpoint=https://… and region=… may stand."
+            )
     return roots
 
 

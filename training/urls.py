@@ -67,6 +67,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(SERVICE + "tokens/", service_settings.make_token, name="make_token"),
     path(SERVICE + "tokens/<int:token_id>/rotate/", service_settings.rotate_token, name="rotate_token"),
     path(SERVICE + "tokens/<int:token_id>/revoke/", service_settings.revoke_token, name="revoke_token"),
+    path(SERVICE + "origins/", service_settings.allow_origins, name="allow_origins"),
     path(SERVICE + "predict/", services.predict_with_service, name="predict_with_service"),
     path(SERVICE + "explain/", services.explain_prediction, name="explain_prediction"),
     path(SERVICE + "monitoring/", monitoring.service_monitoring, name="service_monitoring"),
@@ -85,5 +86,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/openapi.json", api.openapi, name="openapi"),
     path("metrics", monitoring.metrics, name="metrics"),
     path("v1/infers/<str:service_id>", infer.infer, name="infer"),
+    path("v1/infers/<str:service_id>/", infer.infer, name="infer_with_slash"),
     path("v1/infers/<str:service_id>/feedback", infer.feedback, name="infer_feedback"),
+    path("v1/infers/<str:service_id>/feedback/", infer.feedback, name="infer_feedback_with_slash"),
+    path("v1/<path:rest>", api.unknown_address, name="api_unknown"),
 ]

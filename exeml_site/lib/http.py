@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
@@ -50,6 +52,29 @@ def redirect_to(request: HttpRequest, url: str) -> HttpResponse:
     if wants_fragment(request):
         return HttpResponseClientRedirect(url)
     return SeeOther(url)
+
+
+def has_chunked_body(request: HttpRequest) -> bool:
+    """Whether the body comes in chunks, without a length before it."""
+    return "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+
+
+class ChunkedBody(io.RawIOBase):
+    """A body without a length, whose end the server finds. Raises RequestDataTooBig after `limit` bytes."""
+
+    def __init__(self, source: BinaryIO, limit: int) -> None:
+        self._source, self._left = source, limit
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        content = self._source.read(min(len(target), self._left + 1))
+        self._left -= len(content)
+        if self._left < 0:
+            raise RequestDataTooBig
+        target[: len(content)] = content
+        return len(content)
 
 
 View = Callable[..., HttpResponseBase]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
+from exeml_site.lib.params import parse_int, parse_json
 from projects.formats.manifest import EntryLabel
 from projects.images.query import SIZE_TEXT, Query
 from projects.label_data.filter_chips import SPLIT_CHOICES
@@ -39,11 +39,12 @@ class ImageIdsField(forms.CharField):
 
     def to_python(self, value: Any) -> list[int]:  # type: ignore[override]
         parts = [part.strip() for part in str(value or "").split(",") if part.strip()]
-        if not all(part.isascii() and part.isdigit() and len(part) < 19 for part in parts):
-            raise ValidationError(self.error_messages["invalid"], "invalid")
         if len(parts) > MAX_IMAGES:
             raise ValidationError(self.error_messages["many"], "many")
-        return [int(part) for part in parts]
+        ids = [pk for part in parts if (pk := parse_int(part)) is not None]
+        if len(ids) < len(parts):
+            raise ValidationError(self.error_messages["invalid"], "invalid")
+        return ids
 
 
 class LabelNamesField(forms.Field):
@@ -169,13 +170,16 @@ class ImageLabelsField(forms.CharField):
 
     def to_python(self, value: Any) -> dict[int, tuple[EntryLabel, ...]]:  # type: ignore[override]
         try:
-            pairs = dict(json.loads(value or "{}")).items()
+            pairs = dict(parse_json(value or "{}")).items()
             labels = {
-                int(pk): tuple(EntryLabel(str(name), annotated_by="") for name in names)
-                for pk, names in pairs
+                pk: tuple(EntryLabel(str(name), annotated_by="") for name in names)
+                for key, names in pairs
+                if (pk := parse_int(key)) is not None
             }
-        except (ValueError, TypeError, RecursionError) as problem:
+        except (ValueError, TypeError) as problem:
             raise ValidationError(self.error_messages["invalid"], "invalid") from problem
+        if len(labels) < len(pairs):
+            raise ValidationError(self.error_messages["invalid"], "invalid")
         if len(labels) > MAX_IMAGES:
             raise ValidationError(ImageIdsField.default_error_messages["many"], "many")
         return labels
@@ -186,7 +190,7 @@ class ImageSplitsField(forms.CharField):
 
     def to_python(self, value: Any) -> dict[int, str]:  # type: ignore[override]
         try:
-            splits = {int(pk): str(split) for pk, split in dict(json.loads(value or "{}")).items()}
+            splits = {int(pk): str(split) for pk, split in dict(parse_json(value or "{}")).items()}
         except (ValueError, TypeError, RecursionError) as problem:
             raise ValidationError("The splits of the images cannot be read.", "invalid") from problem
         return {pk: split for pk, split in splits.items() if split in Split.values and 0 < pk < 2**63}
@@ -197,7 +201,7 @@ class FoldersField(forms.CharField):
 
     def to_python(self, value: Any) -> list[str]:  # type: ignore[override]
         try:
-            folders = [str(folder)[:4096] for folder in list(json.loads(value or "[]"))]
+            folders = [str(folder)[:4096] for folder in list(parse_json(value or "[]"))]
         except (ValueError, TypeError, RecursionError) as problem:
             raise ValidationError("The list of folders cannot be read.", "invalid") from problem
         if len(folders) > MAX_FOLDERS:

@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
+from exeml_site.lib.fields import IdField, RowsField
 from projects.forms.label_data import ImageIdsField, SeenImagesForm
 from projects.models import Label, Membership, Project, Role
 
@@ -17,7 +18,7 @@ from projects.models import Label, Membership, Project, Role
 class AssignForm(forms.Form):
     """The people that unlabeled images are assigned to, and the percentage of images."""
 
-    users = forms.ModelMultipleChoiceField(
+    users = RowsField(
         User.objects.none(),
         label="Among",
         widget=forms.CheckboxSelectMultiple,
@@ -35,7 +36,7 @@ class AssignForm(forms.Form):
         super().__init__(data)
         labelers = Membership.objects.filter(team=project.team_id, role__gte=Role.LABELER)
         field = self.fields["users"]
-        assert isinstance(field, forms.ModelMultipleChoiceField)
+        assert isinstance(field, RowsField)
         field.queryset = User.objects.filter(pk__in=labelers.values("user")).order_by("username")
 
 
@@ -52,8 +53,8 @@ class OpinionShareForm(forms.Form):
 class OpinionForm(forms.Form):
     """The labels of a second opinion, given without seeing the labels of the image."""
 
-    image = forms.IntegerField()
-    labels = forms.ModelMultipleChoiceField(
+    image = IdField()
+    labels = RowsField(
         Label.objects.none(), required=False, error_messages={"invalid_choice": "This label was deleted."}
     )
 
@@ -61,7 +62,7 @@ class OpinionForm(forms.Form):
         super().__init__(data)
         self.project = project
         field = self.fields["labels"]
-        assert isinstance(field, forms.ModelMultipleChoiceField)
+        assert isinstance(field, RowsField)
         field.queryset = Label.objects.filter(project=project)
 
     def clean_labels(self) -> Sequence[Label]:
@@ -76,7 +77,7 @@ class OpinionForm(forms.Form):
 class ResolveForm(forms.Form):
     """A verdict on an image's two opinions. `first` and `second`: ids of the labels that the page showed."""
 
-    image = forms.IntegerField()
+    image = IdField()
     first = ImageIdsField(required=False)
     second = ImageIdsField(required=False)
     verdict = forms.ChoiceField(choices=[("first", "First"), ("second", "Second"), ("reject", "Neither")])
@@ -92,8 +93,8 @@ class ReviewForm(SeenImagesForm):
 class PresenceForm(forms.Form):
     """The user's focused image, and the last event (`since`) that the page has shown."""
 
-    image = forms.IntegerField(required=False, min_value=0)
-    since = forms.IntegerField(required=False, min_value=0)
+    image = IdField(required=False)
+    since = IdField(required=False)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data

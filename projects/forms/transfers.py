@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
 
+from exeml_site.lib.params import parse_json
 from projects.transfers import data_source
 from projects.transfers.export import ExportFormat
 from projects.transfers.import_plan import LabelsFrom
@@ -25,7 +25,7 @@ class FileListField(forms.CharField):
         if not value:
             return []
         try:
-            entries = json.loads(value)
+            entries = parse_json(value)
             files = [
                 {
                     "name": str(entry["name"])[:255],
@@ -34,7 +34,7 @@ class FileListField(forms.CharField):
                 }
                 for entry in entries
             ]
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as problem:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as problem:
             raise ValidationError("The list of files cannot be read.") from problem
         return files
 

@@ -16,7 +16,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Least
 from django.utils import timezone
 
-from exeml_site.lib.params import parse_float, parse_int
+from exeml_site.lib.params import parse_date, parse_float, parse_int
 from projects.images import similarity
 from projects.images.sort import ORDERS, SORT_OF_ISSUE, SORT_OF_TAB, Order
 from projects.models import Annotation, Image, OpinionState, Project, Split
@@ -77,8 +77,8 @@ class Query:
             notlabel=parse_int(params.get("notlabel")),
             split=_one_of(params.get("split") or params.get("side"), (*Split.values, "none")),
             by=parse_int(params.get("by")),
-            since=_parse_date(params.get("since")),
-            until=_parse_date(params.get("until")),
+            since=parse_date(params.get("since")),
+            until=parse_date(params.get("until")),
             q=params.get("q", "").replace("\0", "").strip()[:MAX_SEARCH_LENGTH],
             size=_one_of(params.get("size"), SIZES),
             suggestion=parse_int(params.get("suggestion")),
@@ -217,13 +217,6 @@ def first_tab(project: Project) -> str:
 def _parse_fraction(text: str | None) -> float | None:
     value = parse_float(text)
     return value if value is not None and 0 <= value <= 1 else None
-
-
-def _parse_date(text: str | None) -> date | None:
-    try:
-        return date.fromisoformat(text or "")
-    except ValueError:
-        return None
 
 
 def _start(day: date) -> datetime:

@@ -37,6 +37,8 @@ class Upload(Protocol):
 
     def read(self, size: int = ..., /) -> bytes: ...
 
+    def seek(self, offset: int, /) -> int: ...
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -72,34 +74,33 @@ class InsertedImages:
 
 
 def add_images(project: Project, files: Iterable[Upload | IO[Any] | Any], by: User | None) -> list[Outcome]:
-    """Add the files that are valid pictures and new to the project. Returns one outcome per file."""
-    files = list(files)
-    contents = [_read_safely(clean_name(file.name), file) for file in files]
-    hashes = [
-        hashlib.sha256(content).hexdigest() if isinstance(content, bytes) else "" for content in contents
-    ]
-    existing = _by_hash(project, hashes)
-    new_files: dict[str, tuple[str, bytes]] = {}
-    for file, content, sha256 in zip(files, contents, hashes, strict=True):
-        if isinstance(content, bytes) and sha256 not in existing:
-            new_files.setdefault(sha256, (clean_name(file.name), content))
-    results = _pool().map(lambda file: _store_safely(project, *file), new_files.values())
+    """Add the files that are valid pictures and new to the project. Returns one outcome per file.
+
+    The files are read twice, so that two of them are in memory at once, however many there are.
+    """
+    hashed = [(file, *_hash_safely(file)) for file in files]
+    existing = _by_hash(project, [sha256 for _, sha256, _ in hashed])
+    new_files: dict[str, Any] = {}
+    for file, sha256, problem in hashed:
+        if not problem and sha256 not in existing:
+            new_files.setdefault(sha256, file)
+    results = _pool().map(lambda file: _store_safely(project, file), new_files.values())
     stored = dict(zip(new_files, results, strict=True))
     pictures = [picture for picture in stored.values() if isinstance(picture, StoredImage)]
     rows = insert_images(project, pictures, by, existing=existing)
     jobs.after("images_added", project.pk)
-    return list(_outcomes(zip(files, contents, hashes, strict=True), stored, rows))
+    return list(_outcomes(hashed, stored, rows))
 
 
 def _outcomes(
-    files: Iterable[tuple[Any, bytes | str, str]],
+    files: Iterable[tuple[Any, str, str]],
     stored: Mapping[str, StoredImage | str],
     rows: InsertedImages,
 ) -> Iterator[Outcome]:
     reported: set[str] = set()
-    for file, content, sha256 in files:
+    for file, sha256, refusal in files:
         name = clean_name(file.name)
-        problem = content if isinstance(content, str) else stored.get(sha256)
+        problem = refusal or stored.get(sha256)
         if isinstance(problem, str):
             yield Outcome(name, "refused", reason=problem)
             continue
@@ -143,10 +144,12 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(2, thread_name_prefix="decode")
 
 
-def _store_safely(project: Project, name: str, content: bytes) -> StoredImage | str:
-    """The stored picture, or the reason for its rejection."""
+def _store_safely(project: Project, file: Any) -> StoredImage | str:
+    """The stored picture, or the reason for its rejection. Only the files being stored are in memory."""
+    name = clean_name(file.name)
     try:
-        return store_image(project, name, content)
+        file.seek(0)
+        return store_image(project, name, file.read())
     except ImageRefused as refusal:
         return str(refusal)
     except OSError:
@@ -154,17 +157,21 @@ def _store_safely(project: Project, name: str, content: bytes) -> StoredImage | 
         return "The server could not store the file. Try again later."
 
 
-def _read_safely(name: str, file: Any) -> bytes | str:
-    """The content, or the reason for its rejection. Reading one byte over the limit detects large files."""
-    limit = settings.EXEML_MAX_IMAGE_MB * 1024 * 1024
+def _hash_safely(file: Any) -> tuple[str, str]:
+    """The sha256 of a file and "", or "" and the reason for its rejection. It is read in chunks."""
+    limit, size, sha256 = settings.EXEML_MAX_IMAGE_MB * 1024 * 1024, 0, hashlib.sha256()
     try:
-        content: bytes = file.read(limit + 1)
+        while size <= limit and (chunk := file.read(storage.CHUNK_BYTES)):
+            size += len(chunk)
+            sha256.update(chunk)
     except OSError:
-        log.exception("could not read %s", name)
-        return "The server could not store the file. Try again later."
-    if not content:
-        return "The file is empty."
-    return f"The file is larger than {settings.EXEML_MAX_IMAGE_MB} MB." if len(content) > limit else content
+        log.exception("could not read %s", clean_name(file.name))
+        return "", "The server could not store the file. Try again later."
+    if not size:
+        return "", "The file is empty."
+    if size > limit:
+        return "", f"The file is larger than {settings.EXEML_MAX_IMAGE_MB} MB."
+    return sha256.hexdigest(), ""
 
 
 # --- rows ---

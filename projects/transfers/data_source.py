@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -14,6 +13,8 @@ from projects.models import DataSource, Project
 from projects.transfers.file_sources import FileSource, FolderSource, S3Source, clean_path
 
 NOT_ALLOWED = "The address must start with one of these locations: {roots}."
+NO_OPTIONS = "Give the bucket and the prefix only, without “?” and “#”. Operators set the options."
+MAX_ADDRESS = 1024
 NONE_ALLOWED = "Operators have not allowed any location yet (EXEML_SOURCE_ROOTS)."
 
 
@@ -43,10 +44,18 @@ def _not_allowed() -> str:
 
 
 def check_address(address: str) -> str:
-    """The normalized address. Raises ValidationError if it is below no allowed root."""
-    if ".." in address.split("/"):
+    """The normalized address. Raises ValidationError if it is below no allowed root.
+
+    An S3 address is a bucket and a prefix. Its options, such as the server that gets the credentials, are
+    those of the root: nobody else can name one.
+    """
+    if ".." in address.replace("\\", "/").split("/"):
         raise ValidationError("Give the folder itself, without “..”.")
+    if len(address) > MAX_ADDRESS or not address.isprintable():
+        raise ValidationError(f"An address has at most {MAX_ADDRESS:,} characters and is one line.")
     normalized = _normalized(address.strip())
+    if is_remote(normalized) and ("?" in normalized or "#" in normalized):
+        raise ValidationError(NO_OPTIONS)
     root = _without_query(_root_of(normalized))
     if not is_remote(normalized):
         _check_folder(normalized, root)
@@ -54,7 +63,7 @@ def check_address(address: str) -> str:
 
 
 def is_remote(address: str) -> bool:
-    return urlsplit(address).scheme == "s3"
+    return address.startswith("s3://")
 
 
 def _normalized(address: str) -> str:
@@ -68,7 +77,11 @@ def _check_folder(address: str, root: str) -> None:
     real, real_root = Path(address).resolve(), Path(root).resolve()
     if real != real_root and real_root not in real.parents:
         raise ValidationError(_not_allowed())
-    if not real.is_dir():
+    try:
+        is_folder = real.is_dir()
+    except OSError:  # a name that is too long
+        is_folder = False
+    if not is_folder:
         raise ValidationError("There is no such folder on the server.")
 
 
@@ -77,8 +90,7 @@ def open_source(address: str) -> FileSource:
     address = check_address(address)
     if not is_remote(address):
         return FolderSource(address)
-    options = _root_of(address).partition("?")[2]
-    return S3Source(f"{address}?{options}" if options else address)
+    return S3Source(address, _root_of(address).partition("?")[2])
 
 
 @transaction.atomic

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, BinaryIO, NoReturn, Protocol, cast
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from projects.formats.encodings import decode_zip_names, guess_names, repaired_directory
 from projects.images.decode import ImageRefused
@@ -115,7 +115,7 @@ class ZipSource:
         self._members: dict[str, zipfile.ZipInfo] = {}
         self.left_out: list[tuple[str, str]] = []  # paths of files that are not listed, with reasons
         for name, member in zip(names, members, strict=True):
-            if not member.is_dir():
+            if not member.filename.endswith("/"):  # `is_dir` raises for an empty name
                 self._add_member(clean_path(name), member)
         if self._members and all(member.flag_bits & ENCRYPTED for member in self._members.values()):
             raise SourceUnreadable(
@@ -320,13 +320,15 @@ def _refuse_file(problem: Exception) -> NoReturn:
 
 
 class S3Source:
-    """The objects below `s3://bucket/prefix?endpoint=…&region=…`; boto3 finds the credentials."""
+    """The objects below `s3://bucket/prefix`; boto3 finds the credentials.
 
-    def __init__(self, address: str) -> None:
-        parts = urlsplit(address)
-        query = dict(parse_qsl(parts.query))
-        self._bucket = parts.netloc
-        self._prefix = parts.path.strip("/") + "/" if parts.path.strip("/") else ""
+    `options`: `endpoint=…&region=…` of the operator's root. They are never part of an address.
+    """
+
+    def __init__(self, address: str, options: str) -> None:
+        self._bucket, _, prefix = address.removeprefix("s3://").partition("/")
+        query = dict(parse_qsl(options))
+        self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         self._options = {"endpoint_url": query.get("endpoint"), "region_name": query.get("region")}
         self._made: Any = None
 

@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib.http import page, redirect_to, wants_fragment
+from exeml_site.lib.params import parse_int
 from exeml_site.lib.text import counted
 from projects.access import PageRequest, project_page
 from projects.collaboration import assignments, presence
@@ -55,7 +56,7 @@ def image_grid(request: PageRequest, project: Project) -> HttpResponse:
     if request.GET.get("part") == "tiles":
         return page(request, TILES, page_context(request, project))
     if only := request.GET.get("only"):
-        ids = [int(pk) for pk in only.split(",")[:MAX_ONLY] if pk.isdecimal() and len(pk) < 19]
+        ids = [pk for text in only.split(",")[:MAX_ONLY] if (pk := parse_int(text))]
         return page(request, TILES, {"page": LabelDataPage(project, request.GET.dict(), only=ids)})
     return refreshed_page(request, project)
 
@@ -96,7 +97,7 @@ def _event_to_undo(project: Project, request: PageRequest) -> LabelEvent | None:
     event_id = request.POST.get("event", "")
     if not event_id:
         return actions.last_action(project, request.user)
-    number = int(event_id) if event_id.isdecimal() and len(event_id) < 19 else 0
+    number = parse_int(event_id) or 0
     return get_object_or_404(LabelEvent, project=project, pk=number)
 
 

@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib.http import page, redirect_to
+from exeml_site.lib.params import parse_int
 from exeml_site.lib.text import counted
 from projects.access import PageRequest, project_page
 from projects.collaboration import assignments, presence
@@ -175,7 +176,7 @@ def _next_opinion(
     problem: str = "",
 ) -> HttpResponse:
     waiting = second_opinions.images_waiting_for(project, request.user)
-    image = waiting.filter(pk=int(stay)).first() if stay and stay.isdecimal() and len(stay) < 19 else None
+    image = waiting.filter(pk=parse_int(stay) or 0).first()
     image = image or waiting.filter(sha256__gt=after).first() or waiting.first()
     context = {
         "project": project,

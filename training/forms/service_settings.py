@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django import forms
@@ -14,6 +15,9 @@ from training.models import Service, TrainingVersion
 MIN_PERCENT, MAX_PERCENT = 1, 99
 MIN_DAYS, MAX_DAYS = 1, 365
 PERCENT_RANGE = "Enter a whole number of percent from 1 to 99."
+MAX_ORIGINS = 20
+# Scheme, host (ASCII, as browsers send it) and port.
+ORIGIN = re.compile(r"https?://([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?")
 DAYS_RANGE = "Enter a whole number of days from 1 to 365."
 
 
@@ -66,6 +70,34 @@ class ChangeVersionForm(forms.Form):
         elif cleaned.get("percent") is None and "percent" not in self.errors:
             self.add_error("percent", PERCENT_RANGE)
         return cleaned
+
+
+class OriginsForm(forms.Form):
+    """Origins as browsers send them, one a line; `cleaned_data["origins"]` is their list."""
+
+    origins = forms.CharField(
+        label="Websites whose pages may call this service",
+        required=False,
+        max_length=4000,
+        widget=forms.Textarea(
+            attrs={"rows": 2, "placeholder": "https://shop.example.org", "spellcheck": "false"}
+        ),
+        help_text="One address a line. Programs that are no web pages need none.",
+    )
+
+    def __init__(self, data: Any = None, *, service: Service) -> None:
+        super().__init__(data, prefix="cors", initial={"origins": "\n".join(service.allowed_origins)})
+
+    def clean_origins(self) -> list[str]:
+        lines = self.cleaned_data["origins"].split()
+        origins = list(dict.fromkeys(line.rstrip("/").lower() for line in lines))
+        if invalid := next((origin for origin in origins if not ORIGIN.fullmatch(origin)), None):
+            raise forms.ValidationError(
+                f"“{invalid[:80]}” is no address of a website. Enter https:// and its name, without a path."
+            )
+        if len(origins) > MAX_ORIGINS:
+            raise forms.ValidationError(f"At most {MAX_ORIGINS} websites.")
+        return origins
 
 
 class TokenForm(forms.Form):

@@ -73,6 +73,9 @@ class Service(models.Model):
     )
     collects = models.BooleanField(default=False, help_text="keeps the pictures of its calls, and says so")
     keeps_days = models.PositiveSmallIntegerField(default=30, help_text="days that they are kept")
+    allowed_origins = models.JSONField(
+        default=list, blank=True, help_text="websites whose pages may call it"
+    )  # such as https://shop.example.org, as a browser sends them
     auto_stop_hours = models.PositiveSmallIntegerField(
         null=True, blank=True, help_text="hours from Running to Auto Stop; empty: never"
     )

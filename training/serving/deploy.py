@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from exeml_site.lib import jobs
 from exeml_site.lib.errors import Refused
+from exeml_site.lib.text import counted
 from projects.models import Team
 from training.models import Service, ServiceEvent, TrainingVersion
 from training.serving.inference import model_cache, predictor
@@ -114,6 +115,13 @@ def set_collecting(service: Service, collects: bool, keeps_days: int, by: User) 
     message = f"Collects requests, kept for {keeps_days} days." if collects else "Collects no requests."
     if (service.collects, service.keeps_days) != (collects, keeps_days):
         update_service(service, set(Status), by, message, collects=collects, keeps_days=keeps_days)
+
+
+def set_allowed_origins(service: Service, origins: list[str], by: User) -> None:
+    """Let the pages of these websites call the service from the browser; no others."""
+    message = f"{counted(len(origins), 'website')} may call it." if origins else "No website may call it."
+    if service.allowed_origins != origins:
+        update_service(service, set(Status), by, message, allowed_origins=origins)
 
 
 def stop_expired() -> int:

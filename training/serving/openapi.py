@@ -11,15 +11,20 @@ Schema = dict[str, Any]
 ERRORS: dict[int, tuple[str, list[str]]] = {
     400: (
         "The call cannot be understood.",
-        ["IMAGE_MISSING", "IMAGE_UNREADABLE", "TOO_MANY_IMAGES", "BODY_BROKEN", "FEEDBACK_REFUSED"],
+        [
+            *("IMAGE_MISSING", "IMAGE_UNREADABLE", "TOO_MANY_IMAGES", "BODY_BROKEN", "FEEDBACK_REFUSED"),
+            "REQUEST_BROKEN",
+        ],
     ),
     401: ("The token is missing, wrong or revoked.", ["TOKEN_MISSING", "TOKEN_WRONG"]),
+    403: ("Pages of this website may not call the service (CORS).", ["ORIGIN_NOT_ALLOWED"]),
     404: (
-        "There is no such service, or it keeps no such request.",
-        ["SERVICE_NOT_FOUND", "REQUEST_NOT_FOUND"],
+        "There is no such service or address, or the service keeps no such request.",
+        ["SERVICE_NOT_FOUND", "REQUEST_NOT_FOUND", "ADDRESS_NOT_FOUND"],
     ),
     405: ("Only POST is answered.", ["METHOD_NOT_ALLOWED"]),
     408: ("The request did not come in time.", ["BODY_TOO_SLOW"]),
+    411: ("The server between needs the length of the body.", ["LENGTH_REQUIRED"]),
     413: ("A picture or the call is too large.", ["IMAGE_TOO_LARGE"]),
     415: ("The body has another type.", ["NOT_MULTIPART", "NOT_JSON"]),
     429: (

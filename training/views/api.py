@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from exeml_site.lib.http import page, public
 from training.serving.code_samples import snippets
 from training.serving.openapi import ANSWER, ERRORS, FEEDBACK, PROBLEM, openapi_document
+from training.views.api_call import ApiError
 
 PLACEHOLDER = "<service id>"
 
@@ -34,6 +36,14 @@ def api_guide(request: HttpRequest) -> HttpResponse:
         "errors": [(status, text, codes) for status, (text, codes) in ERRORS.items()],
     }
     return page(request, "services/api.html", context)
+
+
+@csrf_exempt
+@public
+def unknown_address(request: HttpRequest, rest: str) -> HttpResponse:
+    """JSON for programs that call an address which is not there."""
+    hint = "The guide at /v1/ shows the addresses."
+    return ApiError(404, "ADDRESS_NOT_FOUND", "There is nothing at this address.", hint).as_response()
 
 
 def _site_url(request: HttpRequest) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable
 from functools import wraps
@@ -11,25 +12,27 @@ from uuid import UUID
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import connection
-from django.http import HttpRequest, JsonResponse, UnreadablePostError
+from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
-from exeml_site.lib.http import public
+from exeml_site.lib.http import ChunkedBody, has_chunked_body, public
 from projects.formats.picture_formats import FORMAT_NAMES
 from projects.workspace.login_throttle import count_wrong_token
 from training.models import Service, ServiceToken
 from training.serving.answer import CallFailed
 from training.serving.calls import limits
 from training.serving.tokens import find_token
+from training.views import api_cors
 
 logger = logging.getLogger(__name__)
 
 PART = "images"
 CURL_HINT = f"curl -F '{PART}=@photo.jpg' -H 'X-Auth-Token: …' <address>"
 MAX_FULL_SIZE_IMAGES = 4  # of the largest allowed size make the largest allowed body
+ENVELOPE_BYTES = 64 * 1024  # more than multipart adds to the images
 RETRY_AFTER_S = 5
 MAX_CONNECTED_CALLS = 8  # in this process, that may keep their connections to the database
 
@@ -66,17 +69,19 @@ class ApiError(CallFailed):
         return response
 
 
+ORIGIN_REFUSED = ApiError(
+    403,
+    "ORIGIN_NOT_ALLOWED",
+    "Pages of this website may not call the service.",
+    "A manager of the team can allow the website on the service's page.",
+)
 ApiHandler = Callable[[HttpRequest, Service, ServiceToken], dict[str, Any]]
 
 
 def api_view(handler: ApiHandler) -> Callable[[HttpRequest, str], HttpResponseBase]:
     """A view of the API: checks the service's token, not a session, and turns every error into JSON."""
 
-    @csrf_exempt
-    @public
-    @never_cache
-    @wraps(handler)
-    def view(request: HttpRequest, service_id: str) -> JsonResponse:
+    def answer(request: HttpRequest, service_id: str) -> HttpResponse:
         try:
             with limits.call_limit.passing():
                 service, token = _authenticate(request, service_id)
@@ -91,6 +96,19 @@ def api_view(handler: ApiHandler) -> Callable[[HttpRequest, str], HttpResponseBa
             logger.exception("A call of service %s could not be answered", service_id)
             hint = "Operators find the reason in the log."
             response = ApiError(500, "INTERNAL", "The prediction failed.", hint).as_response()
+        return response
+
+    @csrf_exempt
+    @public
+    @never_cache
+    @wraps(handler)
+    def view(request: HttpRequest, service_id: str) -> HttpResponse:
+        is_preflight = api_cors.is_preflight(request)
+        response = HttpResponse(status=204) if is_preflight else answer(request, service_id)
+        if api_cors.is_allowed(request, parse_uuid(service_id)):
+            api_cors.allow_origin(request, response)
+        elif is_preflight:
+            response = ORIGIN_REFUSED.as_response()
         return response
 
     return view
@@ -138,12 +156,32 @@ def read_body(request: HttpRequest, read: Callable[[], Any], kind: str, hint: st
 
     Django itself raises at the hundredth file.
     """
+    if has_chunked_body(request):
+        _accept_chunks(request)
     try:
         return read()
     except RequestDataTooBig as problem:
         raise too_large(MAX_FULL_SIZE_IMAGES, "The call") from problem
     except (MultiPartParserError, SuspiciousOperation, UnreadablePostError, ValueError) as problem:
         raise ApiError(400, "BODY_BROKEN", f"The body is not valid {kind}.", hint) from problem
+
+
+def largest_body() -> int:
+    """Bytes of the largest call: the images and what multipart adds to them."""
+    return MAX_FULL_SIZE_IMAGES * settings.EXEML_MAX_IMAGE_MB * 1024 * 1024 + ENVELOPE_BYTES
+
+
+def _accept_chunks(request: HttpRequest) -> None:
+    """Let Django read a body without a length, to the end that the server finds, within the same limits."""
+    if not request.META.get("wsgi.input_terminated"):
+        hint = "Send the header Content-Length."
+        raise ApiError(411, "LENGTH_REQUIRED", "This server needs the length of the body.", hint)
+    is_multipart = request.content_type == "multipart/form-data"
+    limit = largest_body() if is_multipart else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    body = io.BufferedReader(ChunkedBody(request.META["wsgi.input"], limit))
+    request._stream = body
+    # Django reads no multipart body of length 0, and its largest length lets it store files on the disk.
+    request.META["CONTENT_LENGTH"] = str(limit) if is_multipart else ""
 
 
 def too_large(images: int, what: str) -> ApiError:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from django.core.files.storage import default_storage
 from django.http import FileResponse, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
@@ -17,6 +15,7 @@ from projects.models import Project, Role
 from training.evaluation.report import report_html
 from training.models import TrainingVersion
 from training.serving.download import archive, onnx_export
+from training.serving.download.names import path_name
 
 
 @project_page(Role.VIEWER)
@@ -71,5 +70,4 @@ def _get_version(project: Project, number: int) -> TrainingVersion:
 
 
 def _file_name(version: TrainingVersion) -> str:
-    """Project and version in characters that every file system accepts."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{version.project.name}-{version.name}").strip("-")
+    return path_name(f"{version.project.name}-{version.name}")

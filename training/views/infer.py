@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -11,6 +10,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
 
+from exeml_site.lib.params import parse_json
 from training.models import Service, ServiceToken
 from training.serving.answer import counted_call
 from training.serving.calls import feedback as call_feedback
@@ -21,13 +21,13 @@ from training.views.api_call import (
     RETRY_AFTER_S,
     ApiError,
     api_view,
+    largest_body,
     parse_uuid,
     read_body,
     too_large,
 )
 
 MAX_IMAGES = 32  # in one call
-ENVELOPE_BYTES = 64 * 1024  # more than multipart adds to the images
 FEEDBACK_HINT = 'Send JSON such as {"request_id": "…", "is_right": false, "correct_label": "roses"}.'
 
 
@@ -75,7 +75,7 @@ def _read_images(request: HttpRequest) -> list[UploadedFile[bytes]]:
     limit = settings.EXEML_MAX_IMAGE_MB * 1024 * 1024
     if request.content_type != "multipart/form-data":
         raise ApiError(415, "NOT_MULTIPART", "The body must be multipart/form-data.", CURL_HINT)
-    if int(request.META.get("CONTENT_LENGTH") or 0) > MAX_FULL_SIZE_IMAGES * limit + ENVELOPE_BYTES:
+    if int(request.META.get("CONTENT_LENGTH") or 0) > largest_body():
         raise too_large(MAX_FULL_SIZE_IMAGES, "The call")
     images: list[UploadedFile[bytes]] = read_body(
         request, lambda: request.FILES.getlist(PART), "multipart/form-data", CURL_HINT
@@ -103,7 +103,7 @@ def _parse_feedback(request: HttpRequest) -> FeedbackBody:
     """The body of a feedback. Raises ApiError."""
     if request.content_type != "application/json":
         raise ApiError(415, "NOT_JSON", "The body must be application/json.", FEEDBACK_HINT)
-    body = read_body(request, lambda: json.loads(request.body), "JSON", FEEDBACK_HINT)
+    body = read_body(request, lambda: parse_json(request.body), "JSON", FEEDBACK_HINT)
     if not isinstance(body, dict):
         raise ApiError(400, "BODY_BROKEN", "The body is not a JSON object.", FEEDBACK_HINT)
     request_id = parse_uuid(str(body.get("request_id", "")))

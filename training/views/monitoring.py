@@ -13,6 +13,7 @@ from django.views.decorators.http import require_safe
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from exeml_site.lib.http import page, public
+from exeml_site.lib.params import parse_int
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from projects.workspace.login_throttle import Attempt, count_wrong_token
@@ -28,8 +29,8 @@ DEFAULT_HOURS, SHOWN_EVENTS = 24, 12
 def service_monitoring(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
     """Charts and numbers of a window (`?hours=`); the page polls."""
     service = get_service(project, service_id)
-    text = request.GET.get("hours", "")
-    hours = int(text) if text.isdecimal() and int(text) in dashboard.WINDOWS else DEFAULT_HOURS
+    hours = parse_int(request.GET.get("hours"))
+    hours = hours if hours in dashboard.WINDOWS else DEFAULT_HOURS
     board = dashboard.load_dashboard(service, hours)
     bars, max_calls = charts.call_bars(board.steps)
     lines, max_ms = charts.latency_lines(board.steps)

@@ -9,12 +9,12 @@ from django.http import HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from exeml_site.lib.http import redirect_to
+from exeml_site.lib.http import redirect_to, wants_fragment
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
-from training.forms.service_settings import ChangeVersionForm, TokenForm
+from training.forms.service_settings import ChangeVersionForm, OriginsForm, TokenForm
 from training.serving import rollout, tokens
-from training.serving.deploy import DeployRefused
+from training.serving.deploy import DeployRefused, set_allowed_origins
 from training.views.services import get_service, service_url, services_page
 
 
@@ -64,6 +64,25 @@ def end_canary(request: PageRequest, project: Project, service_id: UUID) -> Http
 
 @project_page(Role.MANAGER)
 @require_POST
+def allow_origins(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """Set which websites' pages may call the service."""
+    service = get_service(project, service_id)
+    form = OriginsForm(request.POST, service=service)
+    if not form.is_valid():
+        return services_page(
+            request, project, service, fragment=ORIGINS_FRAGMENT, origins_form=form, status=422
+        )
+    set_allowed_origins(service, form.cleaned_data["origins"], request.user)
+    if wants_fragment(request):
+        saved = OriginsForm(service=get_service(project, service_id))
+        return services_page(
+            request, project, service, fragment=ORIGINS_FRAGMENT, origins_form=saved, is_saved=True
+        )
+    return redirect_to(request, service_url(service))
+
+
+@project_page(Role.MANAGER)
+@require_POST
 @never_cache
 def make_token(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
     """The response is the page, without a redirect: the token is shown once, in no URL and no session."""
@@ -101,4 +120,4 @@ def revoke_token(request: PageRequest, project: Project, service_id: UUID, token
     return services_page(request, project, service, fragment=TOKENS_FRAGMENT, token_form=TokenForm())
 
 
-TOKENS_FRAGMENT = "services/_tokens.html"
+TOKENS_FRAGMENT, ORIGINS_FRAGMENT = "services/_tokens.html", "services/_origins.html"

@@ -16,9 +16,10 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import retarget
 
 from exeml_site.lib.http import page, redirect_to, wants_fragment
+from exeml_site.lib.params import parse_int
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
-from training.forms.service_settings import ChangeVersionForm, TokenForm
+from training.forms.service_settings import ChangeVersionForm, OriginsForm, TokenForm
 from training.forms.services import DeployForm, PredictionForm, deployable_versions
 from training.models import Service
 from training.serving import deploy, playground
@@ -127,13 +128,15 @@ def predict_with_service(request: PageRequest, project: Project, service_id: UUI
 def explain_prediction(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
     """The heat map of a label (`label`) on the tested image, and similar training images."""
     service = get_service(project, service_id)
-    upload, name = request.FILES.get("image"), request.POST.get("label", "")
-    if upload is None:
-        return page(request, "services/_explanation.html", {"problem": "Choose an image first."}, status=422)
+    form = PredictionForm(request.POST, request.FILES)
+    if not form.is_valid():
+        problem = str(next(iter(form.errors.values()))[0])
+        return page(request, "services/_explanation.html", {"problem": problem}, status=422)
     version = project.training_versions.filter(
         number=_version_number(request.POST.get("version", ""))
     ).first()
-    context = playground.explain(version or service.training_version, upload.read(), name)
+    content, label = form.cleaned_data["image"][0].read(), request.POST.get("label", "")
+    context = playground.explain(version or service.training_version, content, label)
     return page(request, "services/_explanation.html", {"project": project, **context})
 
 
@@ -155,8 +158,7 @@ def prediction_neighbours(request: PageRequest, project: Project) -> HttpRespons
 
 def _version_number(name: str) -> int:
     """3 for “V003”; 0, which no version has, for any other text."""
-    digits = name.removeprefix("V")
-    return int(digits) if digits.isdecimal() and len(digits) < 9 else 0
+    return parse_int(name.removeprefix("V")) or 0
 
 
 def _label_names(project: Project) -> list[str]:
@@ -222,6 +224,7 @@ def services_page(
         if service is not None:
             context.setdefault("change_form", ChangeVersionForm(service=service))
             context.setdefault("token_form", TokenForm())
+            context.setdefault("origins_form", OriginsForm(service=service))
     return page(request, "services/services.html", context, fragment=fragment, status=status)
 
 

@@ -16,6 +16,7 @@ from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from exeml_site.lib.http import page, redirect_to
+from exeml_site.lib.params import parse_int
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.evaluation.advice import advice_for
@@ -79,8 +80,7 @@ def training_status(request: PageRequest, project: Project, number: int) -> Http
 @never_cache
 def version_list(request: PageRequest, project: Project) -> HttpResponse:
     """The list of versions, polled while any version is active."""
-    chosen = request.GET.get("chosen", "")
-    number = int(chosen) if chosen.isdecimal() else None
+    number = parse_int(request.GET.get("chosen"))
     context = {"project": project, "can_manage": _can_manage(request), **_list_context(project, number)}
     return page(request, "versions/_version_list.html", context)
 

@@ -18,8 +18,9 @@ pytestmark = pytest.mark.django_db
 
 
 def test_every_refusal_of_the_api_is_described_and_nothing_else() -> None:
-    code = "".join((VIEWS / name).read_text() for name in ("infer.py", "api_call.py"))
-    raised = set(re.findall(r'(?:ApiError|cls)\((\d{3}), "([A-Z_]+)"', code))
+    code = "".join((VIEWS / name).read_text() for name in ("infer.py", "api_call.py", "api.py"))
+    raised = set(re.findall(r'(?:ApiError|cls)\(\s*(\d{3}),\s*"([A-Z_]+)"', code))
+    raised.add(("400", Client().post("/v1/infers/x", headers={"Host": "a b"}).json()["error_code"]))
     raised.add(("408", json.loads(TOO_SLOW_BODY)["error_code"]))  # by the web server
     described = {(str(status), code) for status, (_, codes) in ERRORS.items() for code in codes}
     assert raised == described

@@ -18,6 +18,7 @@ from zipstream import ZipStream
 from exeml_site.lib import storage
 from training.evaluation.report import parameters_of, report_html
 from training.models import TrainingVersion
+from training.serving.download.names import one_line
 from training.serving.inference.model_cache import TRAINING_ONLY_FILES, ModelUnavailable, bundle_folder
 
 KIT = Path(__file__).resolve().with_name("kit")
@@ -47,7 +48,9 @@ README = """{name} of the project {project}
 def build_archive(version: TrainingVersion) -> ZipStream:
     """The archive as a stream, made while it is sent."""
     archive = ZipStream(compress_type=ZIP_DEFLATED)
-    archive.add(README.format(name=version.name, project=version.project.name), "README.txt")
+    archive.add(
+        README.format(name=one_line(version.name), project=one_line(version.project.name)), "README.txt"
+    )
     archive.add((KIT / "verify.py").read_bytes(), "verify.py")
     archive.add(report_html(version), "report.html")
     archive.add(_json(parameters_of(version)), "parameters.json")

@@ -20,6 +20,7 @@ from django.db import transaction
 from exeml_site.lib import jobs, storage
 from training.engine.data import picture, picture_formats
 from training.models import EvaluatedImage, TrainingVersion
+from training.serving.download.names import image_tag, one_line, path_name
 from training.serving.inference.model_cache import ModelUnavailable, bundle_folder, load_model
 
 logger = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ def _build_archive(version: TrainingVersion) -> tuple[bytes, dict[str, Any]]:
     parity = _compare_scores(compared, answers)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        root = version.model_name or version.name
+        root = path_name(version.model_name or version.name)
         for name, content in _archive_files(version, about, graph, compared).items():
             archive.writestr(f"{root}/{name}", content)
     return out.getvalue(), parity
@@ -120,12 +121,8 @@ def _archive_files(
 ) -> dict[str, str | bytes]:
     accuracy = version.metrics.filter(label="", name="accuracy").first()
     accuracy_text = f"{100 * accuracy.value:.1f} %" if accuracy and accuracy.value is not None else "unknown"
-    tag = "".join(
-        character if character.isalnum() else "-" for character in (version.model_name or "exeml").lower()
-    )
-    labels = len(about["labels"])
     files: dict[str, str | bytes] = {
-        "README.txt": README.format(name=version.model_name, labels=labels, accuracy=accuracy_text, tag=tag),
+        "README.txt": readme(version.model_name, len(about["labels"]), accuracy_text),
         "model.onnx": graph,
         "model.json": json.dumps(about, indent=1, ensure_ascii=False),
         "requirements.txt": "".join(f"{name}=={metadata.version(name)}\n" for name in PACKAGES),
@@ -135,11 +132,16 @@ def _archive_files(
     }
     expected = []
     for number, (evaluated, content) in enumerate(compared[:SAMPLE_COUNT]):
-        name = f"{number}{Path(evaluated.image.name).suffix.lower() if evaluated.image else ''}"
+        name = f"{number}.{evaluated.image.format.lower()}" if evaluated.image else str(number)
         files[f"samples/{name}"] = content
         expected.append({"file": name, "scores": evaluated.scores, "is_known": evaluated.is_known})
     files["samples/expected.json"] = json.dumps(expected, indent=1)
     return files
+
+
+def readme(name: str, labels: int, accuracy: str) -> str:
+    """README.txt: its commands can be copied into a shell, whatever the project is called."""
+    return README.format(name=one_line(name), labels=labels, accuracy=accuracy, tag=image_tag(name))
 
 
 def _model_description(version: TrainingVersion) -> dict[str, Any]:

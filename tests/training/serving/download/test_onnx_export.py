@@ -212,5 +212,10 @@ def test_the_exported_server_refuses_as_the_service(server: str) -> None:
         (413, "IMAGE_TOO_LARGE"),
         (400, "TOO_MANY_IMAGES"),
     ]
+    chunks = {"Content-Type": "multipart/form-data; boundary=x", "X-Auth-Token": "secret"}
+    for headers in (chunks | {"Transfer-Encoding": "chunked"}, chunks | {"Content-Length": "-1"}):
+        request = urllib.request.Request(f"{server}/v1/infers/model", b"0\r\n\r\n", headers)
+        with pytest.raises(urllib.error.HTTPError, match="411"):
+            urllib.request.urlopen(request, timeout=30)
     with urllib.request.urlopen(f"{server}/health", timeout=30) as answer:
         assert json.loads(answer.read()) == {"status": "Running", "version": "V001"}

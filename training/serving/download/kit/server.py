@@ -92,7 +92,7 @@ class Handler(BaseHTTPRequestHandler):
         kind = self.headers.get("Content-Type", "")
         if not kind.startswith("multipart/form-data"):
             raise RequestError(415, "NOT_MULTIPART", "The body must be multipart/form-data.", CURL)
-        length, max_bytes = int(self.headers.get("Content-Length") or 0), MAX_IMAGE_MB * 1024 * 1024
+        length, max_bytes = self._length(), MAX_IMAGE_MB * 1024 * 1024
         if length > MAX_FULL_SIZE_IMAGES * max_bytes:
             self._discard(length)
             raise RequestError(
@@ -116,6 +116,15 @@ class Handler(BaseHTTPRequestHandler):
                 413, "IMAGE_TOO_LARGE", f"A picture is over {MAX_IMAGE_MB} MB.", "Make it smaller."
             )
         return images
+
+    def _length(self) -> int:
+        """Bytes of the body. Bodies in chunks are not read: they have no length before their end."""
+        text = self.headers.get("Content-Length", "")
+        if text.isascii() and text.isdigit() and len(text) < 19:
+            return int(text)
+        raise RequestError(
+            411, "LENGTH_REQUIRED", "The body has no valid length.", "Send the header Content-Length."
+        )
 
     def _discard(self, length: int) -> None:
         """Read and drop the body, up to a limit: clients read an answer only after they have sent all."""

@@ -1,0 +1,138 @@
+"""Middleware: what no page can understand or store is refused with 400 or 404 before a view sees it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import BadRequest, ImproperlyConfigured, RequestDataTooBig, SuspiciousOperation
+from django.core.handlers.wsgi import WSGIRequest
+from django.db import DataError, OperationalError, ProgrammingError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse, QueryDict, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.urls import NoReverseMatch
+from django.utils.http import parse_header_parameters
+from rq.exceptions import InvalidJobOperation, NoSuchJobError
+
+from exeml_site.lib.http import has_chunked_body
+from exeml_site.lib.params import MAX_INTEGER, is_storable, parse_int
+
+logger = logging.getLogger(__name__)
+
+NOT_STORABLE = "It carries characters that no text has: a zero byte, or half of a character."
+NOT_UTF8 = "Its text is not in UTF-8."
+BROKEN = "Its body is broken, ends early or has too many fields."
+BODY_TOO_LARGE = "Its files are larger than {} GB."
+SIGN_IN_FIRST = "Its body is too large for somebody who has not signed in."
+TOO_LARGE = "Its fields are too large."
+NO_LENGTH = "Its body has no valid length. Send the header Content-Length."
+OUT_OF_RANGE = "It carries a value that is too large."
+QUEUE_PAGES = ("admin/rq/", "admin/django_rq/")
+# What they raise for a job, worker, result, scheduler or row that is not there. Their model has no table.
+UNKNOWN_JOB = (
+    *(NoSuchJobError, InvalidJobOperation, LookupError, ValueError, ImproperlyConfigured),
+    *(OperationalError, ProgrammingError, NoReverseMatch),
+)
+API, API_HINT = "/v1/infers", "The guide at /v1/ shows a call."
+
+
+class Utf8Request(WSGIRequest):
+    """A request whose text is UTF-8, whatever charset its Content-Type names.
+
+    Django decodes the query by that charset while it makes the request, and `rot13` then raises before
+    anything can answer.
+    """
+
+    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+        self.content_type, self.content_params = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
+
+
+class BadRequestMiddleware:
+    """Refuses what the database cannot hold, for every address, whatever its view reads.
+
+    Programs of the API get their errors as JSON from `training.views.api_call`; its views read their bodies
+    themselves, after the token.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        charset = (request.content_params or {}).get("charset", "utf-8")
+        if charset.lower() not in ("utf-8", "utf8", "us-ascii"):
+            return refuse(request, NOT_UTF8)
+        length = request.META.get("CONTENT_LENGTH") or "0"
+        if parse_int(length) is None:
+            return refuse(request, NO_LENGTH)
+        if not all(map(is_storable, [request.path_info, *_texts_of(request.GET), *request.COOKIES.values()])):
+            return refuse(request, NOT_STORABLE)
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Any, args: Any, kwargs: dict[str, Any]
+    ) -> HttpResponse | None:
+        if any(isinstance(value, int) and value > MAX_INTEGER for value in kwargs.values()):
+            raise Http404
+        if getattr(view, "csrf_exempt", False):
+            return None
+        if has_chunked_body(request):
+            return refuse(request, NO_LENGTH, status=411)
+        length = int(request.META.get("CONTENT_LENGTH") or 0)
+        if length > (settings.EXEML_MAX_IMPORT_GB + 1) * 1024**3:
+            return refuse(request, BODY_TOO_LARGE.format(settings.EXEML_MAX_IMPORT_GB), status=413)
+        if length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE and not request.user.is_authenticated:
+            return refuse(request, SIGN_IN_FIRST, status=413)  # before its files fill the disk
+        return None
+
+    def process_exception(self, request: HttpRequest, problem: Exception) -> HttpResponse | None:
+        """The last net; what it catches is logged, since the view should have refused it."""
+        route = request.resolver_match.route if request.resolver_match else ""
+        if route.startswith(QUEUE_PAGES) and isinstance(problem, UNKNOWN_JOB):
+            return render(request, "404.html", status=404)
+        if isinstance(problem, (OverflowError, DataError, RecursionError)):
+            logger.error("%s: a value out of range", request.path, exc_info=problem)
+            return refuse(request, OUT_OF_RANGE)
+        return None
+
+
+class BadFormMiddleware:
+    """Refuses a form with text that no column can hold. It reads the body: it stands after the CSRF check."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> HttpResponse | None:
+        if getattr(view, "csrf_exempt", False):
+            return None
+        try:
+            is_clean = all(map(is_storable, _texts_of(request.POST)))
+        except RequestDataTooBig:
+            return refuse(request, TOO_LARGE, status=413)
+        except (SuspiciousOperation, MultiPartParserError, BadRequest, UnreadablePostError):
+            return refuse(request, BROKEN)
+        return None if is_clean else refuse(request, NOT_STORABLE)
+
+
+def refuse(request: HttpRequest, reason: str, status: int = 400) -> HttpResponse:
+    """The answer to a request that has none, as JSON for programs. It reads nothing more of the request."""
+    if request.path_info.startswith(API):
+        body = {"error_code": "REQUEST_BROKEN", "error_msg": reason, "hint": API_HINT}
+        response: HttpResponse = JsonResponse(body, status=status)
+    else:
+        content = render_to_string("400.html", {"reason": reason, "status": status})
+        response = HttpResponse(content, status=status)
+    response._has_been_logged = True  # type: ignore[attr-defined]  # the caller reads it, the log does not
+    return response
+
+
+def _texts_of(params: QueryDict) -> Iterator[str]:
+    for name, values in params.lists():
+        yield name
+        yield from values
