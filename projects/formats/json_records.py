@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from projects.formats.csv_labels import label_names
-from projects.formats.encodings import find_encoding
+from projects.formats.encodings import codec_of, find_encoding
 from projects.formats.errors import LabelFileError
 
 MAX_ITEM_CHARACTERS = 1 << 20
@@ -46,7 +46,7 @@ class _Window:
     def __init__(self, file: BinaryIO, encoding: str) -> None:
         beginning = file.read(READ_BYTES)
         found = encoding or find_encoding(beginning).name
-        self._decoder = codecs.getincrementaldecoder("utf-8-sig" if found == "utf-8" else found)()
+        self._decoder = codecs.getincrementaldecoder(codec_of(found))()
         self._file, self._encoding, self.line = file, found, 1
         self._text, self._at, self._is_complete = self._decode(beginning), 0, not beginning
 

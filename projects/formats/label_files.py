@@ -6,7 +6,6 @@ columns, the separator and the encoding (`dataclasses.replace`) before `read` yi
 
 from __future__ import annotations
 
-import codecs
 import io
 import itertools
 import json
@@ -28,7 +27,14 @@ from projects.formats import (
 )
 from projects.formats.boxes import BoxesError, has_box, is_box_text
 from projects.formats.columns import IMAGE_FILE, Columns, FoundColumns, find_columns
-from projects.formats.encodings import TABLE_ENCODINGS, Encoding, check_encoding, find_encoding, guess
+from projects.formats.encodings import (
+    Encoding,
+    check_encoding,
+    codec_of,
+    decode,
+    encoding_of_rest,
+    find_encoding,
+)
 from projects.formats.errors import LabelFileError
 from projects.formats.manifest import Entry
 from projects.formats.streams import BEGINNING_BYTES, MAX_DOCUMENT_BYTES, limited, rejoin
@@ -103,7 +109,7 @@ def identify(name: str, file: BinaryIO, encoding: str = "", delimiter: str = "")
         if beginning.startswith(mark):
             raise LabelFileError(f"This is {what}.")
     found = Encoding(check_encoding(encoding)) if encoding else find_encoding(beginning)
-    text = codecs.getincrementaldecoder(found.name)("replace").decode(beginning).lstrip("\ufeff")
+    text = decode(beginning, found.name)
     if not text.strip("\0 \t\r\n"):
         raise LabelFileError("The file is empty.")
     whole = rejoin(beginning, file)
@@ -115,8 +121,8 @@ def identify(name: str, file: BinaryIO, encoding: str = "", delimiter: str = "")
         cvat.check(limited(whole))
         return LabelFile(name, cvat.FORMAT, "cvat")
     if found == Encoding("utf-8") and not encoding:
-        found = _encoding_of_rest(beginning, file)
-        text = codecs.getincrementaldecoder(found.name)("replace").decode(beginning)
+        found = encoding_of_rest(beginning, file)
+        text = decode(beginning, found.name)
     is_cut = len(beginning) == BEGINNING_BYTES
     return _identify_text(name, _whole_lines(text) if is_cut else text, found, delimiter)
 
@@ -137,7 +143,7 @@ def read_label_names(name: str, file: BinaryIO) -> tuple[str, ...]:
     if not text_lists.is_names_file(name):
         return ()
     content = file.read(MAX_NAMES_BYTES)
-    return text_lists.read_names(content.decode(find_encoding(content).name, "replace").lstrip("\ufeff"))
+    return text_lists.read_names(decode(content, find_encoding(content).name))
 
 
 def _cleaned(entry: Entry) -> Entry:
@@ -164,18 +170,6 @@ def _clean(text: str) -> str:
 def _whole_lines(text: str) -> str:
     """The text without its last line, which is cut off; one line alone stays."""
     return text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text
-
-
-def _encoding_of_rest(beginning: bytes, file: BinaryIO) -> Encoding:
-    """UTF-8 if the whole file is, else a guess: the first accent may come late in a table."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    for content in itertools.chain([beginning], iter(lambda: file.read(BEGINNING_BYTES), b"")):
-        try:
-            decoder.decode(content)
-        except UnicodeDecodeError:
-            unclear = b"\n".join(line for line in content.splitlines() if not line.isascii())
-            return Encoding(guess(unclear[:BEGINNING_BYTES], TABLE_ENCODINGS), is_guess=True)
-    return Encoding("utf-8")
 
 
 def _identify_text(name: str, text: str, encoding: Encoding, delimiter: str = "") -> LabelFile:
@@ -302,7 +296,7 @@ def _identify_records(name: str, objects: list[dict[str, Any]], reader: str, key
 def _load_document(file: BinaryIO, encoding: str) -> dict[str, Any]:
     content = limited(file).read()
     try:
-        document = json.loads(content.decode(encoding).lstrip("\ufeff"))
+        document = json.loads(content.decode(codec_of(encoding)))
     except (ValueError, RecursionError) as problem:
         raise LabelFileError("The file is not valid JSON, or it is cut off.") from problem
     if not isinstance(document, dict):
@@ -364,7 +358,7 @@ def _read_groundtruth(file: LabelFile, content: BinaryIO) -> Iterator[Entry]:
 
 
 def _read_list(file: LabelFile, content: BinaryIO) -> Iterator[Entry]:
-    text = io.TextIOWrapper(content, file.encoding, errors="replace")
+    text = io.TextIOWrapper(content, codec_of(file.encoding), errors="replace")
     try:
         lines = iter(lambda: text.readline(text_lists.MAX_LINE_CHARACTERS), "")
         yield from text_lists.read(file.name, lines, file.label_names)
