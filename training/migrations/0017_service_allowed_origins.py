@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("training", "0015_job_rows")]
+    dependencies = [("training", "0016_stop_reason_wording")]
     operations = [
         migrations.AddField(
             model_name="service",

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
-        ("projects", "0010_plain_words"),
+        ("projects", "0011_test_split_and_review"),
     ]
 
     operations = [
