@@ -14,6 +14,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
+from projects.formats.picture_formats import FORMAT_NAMES, FORMATS
 from projects.models import Project
 from projects.workspace import login_throttle
 from tests.factories import make_user, make_version
@@ -224,11 +225,18 @@ def test_too_many_images_in_one_call(opened, parts: int, code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [b"hello", colour_picture("red", format="GIF"), colour_picture("red")[:60]]
+    "content", [b"hello", colour_picture("red", format="PPM"), colour_picture("red")[:60]]
 )
 def test_a_file_that_is_no_picture(opened, content: bytes) -> None:
-    refused(call(opened, content), 400, "IMAGE_UNREADABLE")
+    problem = refused(call(opened, content), 400, "IMAGE_UNREADABLE")
+    assert problem["hint"] == f"Send {FORMAT_NAMES} files."
     assert counts(opened[0]) == (1, 1)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_format_is_answered(opened, format: str) -> None:
+    answer = call(opened, colour_picture("red", format=format))
+    assert answer.status_code == 200 and answer.json()["predicted_label"] == "red"
 
 
 def test_a_picture_that_is_too_large(opened, settings) -> None:
