@@ -16,8 +16,8 @@ from projects.formats.errors import LabelFileError
 # Names of columns without capitals, spaces and signs; the earlier one is preferred.
 IMAGE_COLUMNS = [
     "image", "filename", "file", "filepath", "path", "imagepath", "imagename", "imagefile",
-    "imagefilename", "img", "imgname", "imgpath", "imgfile", "imgfilename", "fname", "fpath", "photo",
-    "picture", "imageid", "imgid", "sourceref", "source", "uri", "url", "imageurl", "imageuri",
+    "imagefilename", "imageindex", "img", "imgname", "imgpath", "imgfile", "imgfilename", "fname", "fpath",
+    "photo", "picture", "imageid", "imgid", "sourceref", "source", "uri", "url", "imageurl", "imageuri",
     "imgurl", "gcsuri", "imagegcsuri", "gcsfilepath", "originalimageuri", "externalid", "imagelocation",
     "location", "relpath", "idcode", "id", "key", "name", "图片", "图像", "文件名", "画像", "ファイル名",
 ]  # fmt: skip
@@ -71,6 +71,8 @@ SPLIT_COLUMNS = {
 }
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _USAGES_OF_FLAG = {"isvalid": ("EVAL", "TRAIN"), "istrain": ("TRAIN", "EVAL"), "istest": ("TEST", "TRAIN")}
+LABEL_ENDINGS = ("label", "labels", "class", "classes", "category", "tag", "tags", "kind", "species")
+LABEL_STUDIO_COLUMNS = {"annotationid", "leadtime"}
 IMAGE_FILE = re.compile(
     r"\.(jpe?g|jfif|jpe|png|bmp|webp|gif|tiff?|heic|heif|avif|jp2|mpo)(?:[?#].*)?$", re.IGNORECASE
 )
@@ -159,9 +161,10 @@ def _by_names(names: Sequence[str], cells: list[list[str]]) -> FoundColumns:
     is_one_hot = not labels and len(one_hot) > 1
     if is_one_hot:
         labels, is_certain = one_hot, is_named
-    elif not labels and split is None:
+    elif not labels and rest:
         labels = _label_by_elimination(keys, rest, cells)
-        is_certain = len(names) == 2 and _is_pair(cells, image, labels)
+        is_pair = len(rest) == 1 and _is_pair(cells, image, labels, is_named=is_named)
+        is_certain = is_pair or bool(labels and set(keys) >= LABEL_STUDIO_COLUMNS)
     separator = "" if is_one_hot else find_separator([keys[index] for index in labels], _cells(cells, labels))
     columns = Columns(image, tuple(labels), split)
     return FoundColumns(tuple(names), True, columns, is_certain, cells, is_one_hot, separator)
@@ -181,7 +184,11 @@ def _by_cells(cells: list[list[str]]) -> FoundColumns:
         if index != image and all(cell.lower() in USAGE_BY_WORD for cell in _column(cells, index))
     ]
     split = splits[0] if splits else None
-    labels = tuple(index for index in range(width) if index not in (image, split))
+    labels = tuple(
+        index
+        for index in range(width)
+        if index not in (image, split) and not (width > 2 and _is_row_number(cells, index))
+    )
     head = tuple(f"Column {number}" for number in range(1, width + 1))
     is_certain = split is not None or (max(map(len, cells)) <= 2 and _is_pair(cells, image, labels))
     separator = find_separator(["label"] * len(labels), _cells(cells, labels))
@@ -236,8 +243,11 @@ def _singular(key: str) -> str:
 def _label_by_elimination(keys: Sequence[str], rest: Sequence[int], cells: list[list[str]]) -> list[int]:
     """The one column that can hold labels: the only one left, or the only one whose words repeat."""
     left = [index for index in rest if keys[index] not in OTHER_COLUMNS and any(_column(cells, index))]
-    if len(left) == 1:
-        return left
+    if len(left) > 1:
+        left = [index for index in left if keys[index] not in ("id", "uuid", "name")]
+    speaking = [index for index in left if keys[index].endswith(LABEL_ENDINGS)]
+    if len(left) == 1 or speaking:
+        return left if len(left) == 1 else speaking
     repeating = [
         index
         for index in left
@@ -246,10 +256,14 @@ def _label_by_elimination(keys: Sequence[str], rest: Sequence[int], cells: list[
     return repeating if len(repeating) == 1 else []
 
 
-def _is_pair(cells: list[list[str]], image: int, labels: Sequence[int]) -> bool:
+def _is_pair(cells: list[list[str]], image: int, labels: Sequence[int], *, is_named: bool = False) -> bool:
     """Whether a table of two columns is of images and labels: in many rows, some label repeats."""
-    is_repeating = len(cells) <= 10 or any(not _is_unique(cells, index) for index in labels)
-    return _looks_like_images(_column(cells, image)) and is_repeating
+    if not labels:
+        return False
+    kinds = len(set(_column(cells, labels[0])))
+    if _looks_like_images(_column(cells, image)):
+        return len(cells) <= 10 or kinds < len(cells)
+    return is_named and len(cells) > 3 and kinds <= len(cells) // 2 and _is_unique(cells, image)
 
 
 def _named_split(keys: Sequence[str], cells: list[list[str]]) -> int | None:
@@ -274,6 +288,10 @@ def _is_yes_no(cells: list[list[str]], index: int) -> bool:
 def _is_numeric(cells: list[list[str]], index: int) -> bool:
     values = [value for value in _column(cells, index) if value]
     return bool(values) and all(re.fullmatch(r"-?\d+(\.\d+)?", value) for value in values)
+
+
+def _is_row_number(cells: list[list[str]], index: int) -> bool:
+    return len(cells) > 1 and _is_numeric(cells, index) and _is_unique(cells, index)
 
 
 def _is_unique(cells: list[list[str]], index: int) -> bool:

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from projects.formats.columns import YES, Columns, FoundColumns, find_columns, normalized, usage_of
 from projects.formats.csv_text import unescape_formula
-from projects.formats.encodings import find_encoding
+from projects.formats.encodings import codec_of, decode, find_encoding
 from projects.formats.errors import LabelFileError
 from projects.formats.manifest import Entry, EntryLabel
 
@@ -91,7 +91,7 @@ def find_table(rows: Iterable[list[str]]) -> FoundColumns:
 
 def read_rows(file: BinaryIO, encoding: str, delimiter: str) -> Iterator[list[str]]:
     """Yield the rows that are not blank, one by one. Raises TableError at one that cannot be read."""
-    text = io.TextIOWrapper(file, encoding, errors="replace", newline="")
+    text = io.TextIOWrapper(file, codec_of(encoding), errors="replace", newline="")
     try:
         yield from parse_rows(text, delimiter)
     finally:
@@ -208,8 +208,7 @@ def read_label_list(content: bytes) -> list[LabelLook]:
 
 
 def _first_rows(content: bytes) -> list[list[str]]:
-    encoding = find_encoding(content).name
-    text = content.decode(encoding, "replace")
+    text = decode(content, find_encoding(content).name)
     try:
         return list(parse_rows(io.StringIO(text, newline=""), find_delimiter(text)))
     except TableError:

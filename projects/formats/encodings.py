@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 import re
 import struct
 import unicodedata
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 from zipfile import ZipInfo
 
 import chardet
@@ -33,24 +35,28 @@ CHOICES = {
     "cp437": "Western (DOS, 437)",
     "cp850": "Western (DOS, 850)",
     "utf-16": "Unicode (UTF-16)",
+    "utf-16-le": "Unicode (UTF-16, little-endian)",
+    "utf-16-be": "Unicode (UTF-16, big-endian)",
 }
 _EAST_ASIAN = ("gb18030", "big5", "cp932", "euc_jp", "cp949")
 # In the order of preference where several fit equally well.
 ARCHIVE_ENCODINGS = (*_EAST_ASIAN, "cp866", "cp1251", "cp437", "cp850")
 TABLE_ENCODINGS = (*_EAST_ASIAN, "cp1251", "cp1252", "cp1250")
 _BYTE_ORDER_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _WESTERN = ("cp1252", "cp437", "cp850")
+# No byte of a character of two or more bytes in any candidate.
+_BETWEEN_WORDS = re.compile(rb"[\x00-\x2f\x3a-\x3f]+")
 _HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
 _CERTAIN = 0.1  # chardet's confidence from which it is right about short texts
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """A Python codec's name, and whether it is a guess."""
+    """A key of CHOICES, and whether it is a guess."""
 
     name: str
     is_guess: bool = False
@@ -65,7 +71,7 @@ def is_utf8(content: bytes, *, is_cut: bool = False) -> bool:
     return True
 
 
-def find_encoding(beginning: bytes, candidates: Iterable[str] = TABLE_ENCODINGS) -> Encoding:
+def find_encoding(beginning: bytes) -> Encoding:
     """The encoding of a text by its beginning: by its byte order mark, else UTF-8, else a guess."""
     for mark, name in _BYTE_ORDER_MARKS:
         if beginning.startswith(mark):
@@ -74,11 +80,24 @@ def find_encoding(beginning: bytes, candidates: Iterable[str] = TABLE_ENCODINGS)
         return Encoding(name, is_guess=True)
     if is_utf8(beginning, is_cut=True):
         return Encoding("utf-8")
-    return Encoding(guess(beginning, tuple(candidates)), is_guess=True)
+    return Encoding(guess(beginning, TABLE_ENCODINGS), is_guess=True)
+
+
+def encoding_of_rest(beginning: bytes, file: BinaryIO) -> Encoding:
+    """UTF-8 if the whole text is, else a guess: the first accent may come late."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for content in itertools.chain([beginning], iter(lambda: file.read(1 << 18), b"")):
+        try:
+            decoder.decode(content)
+        except UnicodeDecodeError:
+            return Encoding(guess(content, TABLE_ENCODINGS), is_guess=True)
+    return Encoding("utf-8")
 
 
 def guess(content: bytes, candidates: tuple[str, ...]) -> str:
-    """The candidate that fits a text that is not UTF-8 best."""
+    """The candidate that fits a text that is not UTF-8 best, judged by its words beyond ASCII."""
+    words = dict.fromkeys(word for word in _BETWEEN_WORDS.split(content) if not word.isascii())
+    content = b"\n".join(words)[:SAMPLE_BYTES]
     fitting = [name for name in candidates if _fits(content, name)]
     if not fitting:
         return "cp1252" if "cp1252" in candidates else "cp437"
@@ -86,6 +105,7 @@ def guess(content: bytes, candidates: tuple[str, ...]) -> str:
         content,
         ignore_threshold=True,
         include_encodings=[name.replace("_", "-") for name in candidates],
+        no_match_encoding=next(name for name in _WESTERN if name in candidates),
         prefer_superset=True,
     )
     shares: dict[str, float] = {}
@@ -93,14 +113,27 @@ def guess(content: bytes, candidates: tuple[str, ...]) -> str:
         name = _codec(answer["encoding"] or "")
         shares[name] = max(shares.get(name, 0.0), answer["confidence"])
     best = max(fitting, key=lambda name: (shares.get(name, 0.0), -fitting.index(name)))
+    if best == "cp1250":  # many of its letters are those of cp1252, which is far more frequent
+        is_close = 1.5 * shares.get("cp1252", 0.0) >= shares.get(best, 0.0)
+        return "cp1252" if is_close and "cp1252" in fitting else best
     if shares.get(best, 0.0) < _CERTAIN and _is_accented(content):
         return next((name for name in _WESTERN if name in fitting and _is_western(content, name)), best)
     return best
 
 
+def codec_of(encoding: str) -> str:
+    """Python's codec of a key of CHOICES. That of UTF-8 passes over a byte order mark."""
+    return "utf-8-sig" if encoding == "utf-8" else encoding
+
+
+def decode(beginning: bytes, encoding: str) -> str:
+    """The beginning of a text, which may end within a character; what is no character is replaced."""
+    return codecs.getincrementaldecoder(codec_of(encoding))("replace").decode(beginning)
+
+
 def check_encoding(name: str) -> str:
     """The name of the codec that a person chose. Raises LabelFileError."""
-    if name not in CHOICES and name != "utf-8-sig":
+    if name not in CHOICES:
         raise LabelFileError(f"“{name}” is no encoding that can be chosen.")
     return name
 
@@ -131,7 +164,7 @@ def _fits(content: bytes, name: str) -> bool:
 
 def _is_accented(content: bytes) -> bool:
     """Whether single bytes beyond ASCII stand beside ASCII letters, as accented letters in words do."""
-    if b"/" in content and b"\\" in content:  # the backslash is half of a Japanese character
+    if b"\\" in content:  # half of a Japanese character
         return False
     runs = list(_HIGH_BYTES.finditer(content))
     beside = [

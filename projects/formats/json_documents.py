@@ -218,6 +218,29 @@ def _read_mapping(document: Document) -> Iterator[Entry]:
             yield _entry(key, label_names(value))
 
 
+# --- plain objects: {"cat": ["a.jpg", "b.jpg"]} ---
+
+
+def _is_grouped(document: Document) -> bool:
+    groups = list(document.items())
+    return bool(groups) and all(
+        isinstance(group, list) and all(_is_member(item, key) for item in group[:100])
+        for key, group in groups[:100]
+    )
+
+
+def _is_member(value: Any, key: str) -> bool:
+    return isinstance(value, str) and bool(IMAGE_FILE.search(value) or value.startswith(f"{key}/"))
+
+
+def _read_grouped(document: Document) -> Iterator[Entry]:
+    images: dict[str, list[str]] = {}
+    for key, group in document.items():
+        for item in group if isinstance(group, list) else []:
+            images.setdefault(str(item), []).append(key)
+    return (_entry(source, names) for source, names in images.items())
+
+
 FORMATS = [
     DocumentFormat("COCO", _is_coco, _read_coco),
     DocumentFormat("Datumaro", _is_datumaro, _read_datumaro),
@@ -226,4 +249,5 @@ FORMATS = [
     DocumentFormat("LabelMe", _is_labelme, _read_labelme),
     DocumentFormat("JSON object of images and labels", _is_pairs, _read_pairs),
     DocumentFormat("JSON object of images and labels", _is_mapping, _read_mapping),
+    DocumentFormat("JSON object of labels and images", _is_grouped, _read_grouped),
 ]

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from projects.formats.csv_labels import label_names
-from projects.formats.encodings import find_encoding
+from projects.formats.encodings import codec_of, find_encoding
 from projects.formats.errors import LabelFileError
 
 MAX_ITEM_CHARACTERS = 1 << 20
@@ -25,9 +25,12 @@ _IMAGE_KEYS = ("path", "file_name", "filename", "url", "uri", "src")
 _JSON_DECODER = json.JSONDecoder()
 
 
-def read_items(file: BinaryIO) -> Iterator[tuple[str, Any]]:
-    """Yield the place and the value of each object: “Line 3”, in an array “Item 3”. Raises LabelFileError."""
-    text = _Window(file)
+def read_items(file: BinaryIO, encoding: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the place and the value of each object: “Line 3”, in an array “Item 3”. Raises LabelFileError.
+
+    `encoding`: that of the text; empty: it is found by the beginning.
+    """
+    text = _Window(file, encoding)
     is_array = text.skip_sign("[")
     for number in itertools.count(1):
         text.skip_between()
@@ -40,13 +43,12 @@ def read_items(file: BinaryIO) -> Iterator[tuple[str, Any]]:
 class _Window:
     """The part of a text that is in memory, at most MAX_ITEM_CHARACTERS and a little more."""
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, encoding: str) -> None:
         beginning = file.read(READ_BYTES)
-        encoding = find_encoding(beginning).name
-        decoder = codecs.getincrementaldecoder("utf-8-sig" if encoding == "utf-8" else encoding)
-        self._decoder, self._file = decoder("replace"), file
-        self._text, self._at, self._is_complete = self._decoder.decode(beginning), 0, not beginning
-        self.line = 1
+        found = encoding or find_encoding(beginning).name
+        self._decoder = codecs.getincrementaldecoder(codec_of(found))()
+        self._file, self._encoding, self.line = file, found, 1
+        self._text, self._at, self._is_complete = self._decode(beginning), 0, not beginning
 
     @property
     def is_at_end(self) -> bool:
@@ -85,9 +87,18 @@ class _Window:
     def _read_more(self) -> bool:
         content = self._file.read(READ_BYTES)
         self._is_complete = not content
-        self._text = self._text[self._at :] + self._decoder.decode(content, final=not content)
+        self._text = self._text[self._at :] + self._decode(content)
         self._at = 0
         return not self._is_complete
+
+    def _decode(self, content: bytes) -> str:
+        try:
+            return self._decoder.decode(content, final=not content)
+        except UnicodeDecodeError as problem:
+            encoding = self._encoding.upper()
+            raise LabelFileError(
+                f"What follows line {self.line} is not text in {encoding}. Choose its encoding."
+            ) from problem
 
 
 def objects(value: Any) -> list[dict[str, Any]]:

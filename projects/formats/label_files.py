@@ -6,7 +6,6 @@ columns, the separator and the encoding (`dataclasses.replace`) before `read` yi
 
 from __future__ import annotations
 
-import codecs
 import io
 import itertools
 import json
@@ -28,7 +27,14 @@ from projects.formats import (
 )
 from projects.formats.boxes import BoxesError, has_box, is_box_text
 from projects.formats.columns import IMAGE_FILE, Columns, FoundColumns, find_columns
-from projects.formats.encodings import TABLE_ENCODINGS, Encoding, check_encoding, find_encoding, guess
+from projects.formats.encodings import (
+    Encoding,
+    check_encoding,
+    codec_of,
+    decode,
+    encoding_of_rest,
+    find_encoding,
+)
 from projects.formats.errors import LabelFileError
 from projects.formats.manifest import Entry
 from projects.formats.streams import BEGINNING_BYTES, MAX_DOCUMENT_BYTES, limited, rejoin
@@ -103,18 +109,20 @@ def identify(name: str, file: BinaryIO, encoding: str = "", delimiter: str = "")
         if beginning.startswith(mark):
             raise LabelFileError(f"This is {what}.")
     found = Encoding(check_encoding(encoding)) if encoding else find_encoding(beginning)
-    text = codecs.getincrementaldecoder(found.name)("replace").decode(beginning).lstrip("\ufeff")
+    text = decode(beginning, found.name)
     if not text.strip("\0 \t\r\n"):
         raise LabelFileError("The file is empty.")
     whole = rejoin(beginning, file)
     if text.lstrip().startswith(("{", "[")):
-        return _identify_json(name, beginning, whole, is_array=text.lstrip().startswith("["))
+        is_array = text.lstrip().startswith("[")
+        json_file = _identify_json(name, beginning, whole, found.name, is_array=is_array)
+        return replace(json_file, encoding=found.name, is_encoding_guessed=found.is_guess)
     if text.lstrip().startswith("<"):
         cvat.check(limited(whole))
         return LabelFile(name, cvat.FORMAT, "cvat")
     if found == Encoding("utf-8") and not encoding:
-        found = _encoding_of_rest(beginning, file)
-        text = codecs.getincrementaldecoder(found.name)("replace").decode(beginning)
+        found = encoding_of_rest(beginning, file)
+        text = decode(beginning, found.name)
     is_cut = len(beginning) == BEGINNING_BYTES
     return _identify_text(name, _whole_lines(text) if is_cut else text, found, delimiter)
 
@@ -135,7 +143,7 @@ def read_label_names(name: str, file: BinaryIO) -> tuple[str, ...]:
     if not text_lists.is_names_file(name):
         return ()
     content = file.read(MAX_NAMES_BYTES)
-    return text_lists.read_names(content.decode(find_encoding(content).name, "replace").lstrip("\ufeff"))
+    return text_lists.read_names(decode(content, find_encoding(content).name))
 
 
 def _cleaned(entry: Entry) -> Entry:
@@ -164,18 +172,6 @@ def _whole_lines(text: str) -> str:
     return text[: max(text.rfind("\n"), text.rfind("\r")) + 1] or text
 
 
-def _encoding_of_rest(beginning: bytes, file: BinaryIO) -> Encoding:
-    """UTF-8 if the whole file is, else a guess: the first accent may come late in a table."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    for content in itertools.chain([beginning], iter(lambda: file.read(BEGINNING_BYTES), b"")):
-        try:
-            decoder.decode(content)
-        except UnicodeDecodeError:
-            unclear = b"\n".join(line for line in content.splitlines() if not line.isascii())
-            return Encoding(guess(unclear[:BEGINNING_BYTES], TABLE_ENCODINGS), is_guess=True)
-    return Encoding("utf-8")
-
-
 def _identify_text(name: str, text: str, encoding: Encoding, delimiter: str = "") -> LabelFile:
     lines = text.splitlines()[: csv_labels.SAMPLE_ROWS]
     file = LabelFile(name, "", "", encoding.name, encoding.is_guess)
@@ -194,6 +190,8 @@ def _identify_text(name: str, text: str, encoding: Encoding, delimiter: str = ""
     )
     found = find_columns(list(rows))
     file = replace(_with_columns(file, found), format="CSV table", reader="table", delimiter=delimiter)
+    if re.search(r"(?:\A|/)_classes\.csv\Z", name) and not file.is_one_hot and len(found.head) == 2:
+        return replace(file, is_one_hot=True, is_certain=True)  # Roboflow's, of one class
     return replace(file, separator=";") if csv_labels.is_own_table(found.head) else file
 
 
@@ -218,24 +216,26 @@ def _with_columns(file: LabelFile, found: FoundColumns) -> LabelFile:
 # --- JSON ---
 
 
-def _identify_json(name: str, beginning: bytes, whole: BinaryIO, *, is_array: bool) -> LabelFile:
+def _identify_json(
+    name: str, beginning: bytes, whole: BinaryIO, encoding: str, *, is_array: bool
+) -> LabelFile:
     """Objects one after another, or one document."""
-    sample = _sample_items(beginning)
+    sample = _sample_items(beginning, encoding)
     is_one = len(sample) == 1 and isinstance(sample[0], dict) and len(beginning) < BEGINNING_BYTES
     if not is_array and (not sample or is_one):
         is_document = not sample or not _is_record(sample[0])
         if is_document and not name.lower().endswith((".manifest", ".jsonl", ".ndjson")):
-            return _identify_document(name, _load_document(whole))
+            return _identify_document(name, _load_document(whole, encoding))
     if not sample:  # one item that is longer than the beginning
-        sample = [item for _, item in itertools.islice(json_records.read_items(whole), 1)]
+        sample = [item for _, item in itertools.islice(json_records.read_items(whole, encoding), 1)]
     return _identify_items(name, sample)
 
 
-def _sample_items(beginning: bytes) -> list[Any]:
+def _sample_items(beginning: bytes, encoding: str) -> list[Any]:
     """The items in the beginning of a file; the last one may be cut off."""
     sample: list[Any] = []
     try:
-        for _, item in json_records.read_items(io.BytesIO(beginning)):
+        for _, item in json_records.read_items(io.BytesIO(beginning), encoding):
             sample.append(item)
     except LabelFileError:
         pass
@@ -293,10 +293,10 @@ def _identify_records(name: str, objects: list[dict[str, Any]], reader: str, key
     return _with_columns(file, found)
 
 
-def _load_document(file: BinaryIO) -> dict[str, Any]:
+def _load_document(file: BinaryIO, encoding: str) -> dict[str, Any]:
     content = limited(file).read()
     try:
-        document = json.loads(content)
+        document = json.loads(content.decode(codec_of(encoding)))
     except (ValueError, RecursionError) as problem:
         raise LabelFileError("The file is not valid JSON, or it is cut off.") from problem
     if not isinstance(document, dict):
@@ -335,11 +335,11 @@ def _table_of(file: LabelFile) -> csv_labels.Table:
 
 
 def _read_records(file: LabelFile, content: BinaryIO) -> Iterator[Entry]:
-    return _entries_of_records(file, json_records.read_items(content))
+    return _entries_of_records(file, json_records.read_items(content, file.encoding))
 
 
 def _read_inner_records(file: LabelFile, content: BinaryIO) -> Iterator[Entry]:
-    items = _load_document(content).get(file.record_key)
+    items = _load_document(content, file.encoding).get(file.record_key)
     listed = items if isinstance(items, list) else []
     return _entries_of_records(file, ((f"Item {number}", item) for number, item in enumerate(listed, 1)))
 
@@ -353,12 +353,12 @@ def _read_groundtruth(file: LabelFile, content: BinaryIO) -> Iterator[Entry]:
     labels = file.columns.labels if file.columns else ()
     is_all = len(labels) == len(file.head) - 1
     attributes = None if is_all else {file.head[index] for index in labels}
-    for place, item in json_records.read_items(content):
+    for place, item in json_records.read_items(content, file.encoding):
         yield groundtruth.read_sample(item, place, attributes)
 
 
 def _read_list(file: LabelFile, content: BinaryIO) -> Iterator[Entry]:
-    text = io.TextIOWrapper(content, file.encoding, errors="replace")
+    text = io.TextIOWrapper(content, codec_of(file.encoding), errors="replace")
     try:
         lines = iter(lambda: text.readline(text_lists.MAX_LINE_CHARACTERS), "")
         yield from text_lists.read(file.name, lines, file.label_names)
@@ -367,7 +367,7 @@ def _read_list(file: LabelFile, content: BinaryIO) -> Iterator[Entry]:
 
 
 def _read_document(file: LabelFile, content: BinaryIO) -> Iterator[Entry]:
-    document = _load_document(content)
+    document = _load_document(content, file.encoding)
     return json_documents.find_format(document).read(document)
 
 
@@ -379,10 +379,12 @@ _READERS: dict[str, Callable[[LabelFile, BinaryIO], Iterator[Entry]]] = {
     "list": _read_list,
     "document": _read_document,
     "cvat": lambda _, content: cvat.read(limited(content)),
-    "manifest": lambda _, content: itertools.starmap(
-        manifest.read_sample, ((item, place) for place, item in json_records.read_items(content))
+    "manifest": lambda file, content: itertools.starmap(
+        manifest.read_sample,
+        ((item, place) for place, item in json_records.read_items(content, file.encoding)),
     ),
-    "label_studio": lambda _, content: itertools.starmap(
-        label_studio.read_task, ((item, place) for place, item in json_records.read_items(content))
+    "label_studio": lambda file, content: itertools.starmap(
+        label_studio.read_task,
+        ((item, place) for place, item in json_records.read_items(content, file.encoding)),
     ),
 }

@@ -23,7 +23,7 @@ MAX_NAMES = 100_000
 MAX_LINE_CHARACTERS = 4096
 # `a b.jpg 0`, `a b.jpg 0 3`, `a.jpg cat`; quotes where a name holds spaces.
 _LINE = re.compile(
-    r"""\s*(?:"(?P<quoted>[^"]+)"|(?P<name>.+?\.(?:jpe?g|jfif|jpe|png|bmp|webp|gif|tiff?)|[^\s,;]+(?=\s+\d)))"""
+    r"""\s*(?:"(?P<quoted>[^"]+)"|(?P<name>.+?\.(?:jpe?g|jfif|jpe|png|bmp|webp|gif|tiff?)|(?=\S*[^\W\d])[^\s,;]+(?=\s+\d)))"""
     r"""(?:[ \t]+(?P<rest>\S.*?))?\s*""",
     re.IGNORECASE,
 )
@@ -37,7 +37,7 @@ def find_list(lines: Sequence[str]) -> bool | None:
 
     Raises BoxesError if a box follows each image, or the lines are boxes alone.
     """
-    wanted = [line for line in lines if line.strip()]
+    wanted = [line for line in lines if line.strip() and not line.startswith("#")]
     if any(len(line) > MAX_LINE_CHARACTERS for line in wanted):
         return None
     if wanted and all(map(is_box_line, wanted)):
@@ -62,7 +62,8 @@ def read(name: str, lines: Iterable[str], label_names: Sequence[str] = ()) -> It
     words = re.split(r"[^a-z]+", PurePosixPath(name.replace("\\", "/")).stem.lower())
     usage = next((found for word in words if (found := usage_of(word) if word else None)), "")
     for line in lines:
-        if match := _LINE.fullmatch(line.strip("\ufeff\r\n")[:MAX_LINE_CHARACTERS]):
+        match = _LINE.fullmatch(line.strip("\ufeff\r\n")[:MAX_LINE_CHARACTERS])
+        if match and not line.startswith("#"):
             labels = _labels(match["rest"] or "", label_names)
             source = match["quoted"] or match["name"]
             yield Entry(source, usage, tuple(EntryLabel(label, annotated_by="") for label in labels))

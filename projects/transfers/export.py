@@ -20,7 +20,6 @@ from exeml_site.lib import storage
 from exeml_site.lib.bulk import chunks
 from projects.datasets.publish import entry_label
 from projects.formats import manifest
-from projects.formats.columns import USAGE_BY_WORD
 from projects.formats.csv_labels import LABEL_LIST_HEAD, TABLE_HEAD
 from projects.formats.csv_text import write_csv
 from projects.images.upload import clean_name
@@ -31,6 +30,13 @@ from projects.transfers.file_sources import is_user_file
 IMAGE_FOLDER = "images"
 # No part of a file name on some system; and a percent sign that could be read as a code.
 _NO_FILE_NAME = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f]|%(?=[0-9A-Fa-f]{2})|\A[.~]|[. ]\Z')
+# Words of folders that an import may take for a split, or for one that only holds others.
+_STRUCTURE = re.compile(
+    r"(?:(?:train(?:ing|val)?|trn|val(?:id(?:ation|ate|ating)?)?|eval(?:uation)?|dev|test(?:s|ing)?|tst|holdout"
+    r"|inference|default|unlabell?ed|unassigned|labell?ed|images?|imgs?|photos?|pictures?|pics?|jpegimages|data"
+    r"|datasets?|sets?|splits?|folders?|dirs?|all|raw)[\W\d_]*)+",
+    re.IGNORECASE,
+)
 _DEVICE = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)
 
 
@@ -134,7 +140,7 @@ def folder_of_label(label: str) -> str:
     folder = _NO_FILE_NAME.sub(lambda found: "".join(map(_percent, found[0])), label)
     has_meaning = (
         not is_user_file(folder)
-        or folder.lower() in USAGE_BY_WORD
+        or _STRUCTURE.fullmatch(folder) is not None
         or _DEVICE.fullmatch(folder.partition(".")[0].strip()) is not None
     )
     return _percent(folder[0]) + folder[1:] if has_meaning else folder

@@ -248,15 +248,23 @@ class _LimitedFile(io.RawIOBase):
         return True
 
     def readinto(self, target: Any) -> int:
+        content = self._next(len(target))
+        target[: len(content)] = content
+        return len(content)
+
+    def readall(self) -> bytes:
+        """The rest, in a few large pieces: the inherited one reads 8 KB at a time."""
+        return b"".join(iter(lambda: self._next(READ_BYTES), b""))
+
+    def _next(self, size: int) -> bytes:
         try:
-            content = self._read(len(target))
+            content = self._read(size)
         except self._errors as problem:
             self._refuse(problem)
         self._left -= len(content)
         if self._left < 0:
             raise ImageRefused(TOO_LARGE.format(limit_mb=self._limit / 1024**2))
-        target[: len(content)] = content
-        return len(content)
+        return content
 
 
 class FolderSource:

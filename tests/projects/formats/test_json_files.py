@@ -86,6 +86,7 @@ DOCUMENTS = {
     ],
     "objects": [{"image": "a.jpg", "label": "cat"}, {"image": "b.jpg", "label": "dog"}],
     "one key for each image": {"a.jpg": "cat", "b.jpg": ["dog"]},
+    "one key for each label": {"cat": ["a.jpg"], "dog": ["b.jpg"]},
     "objects below a key": {
         "version": 2,
         "data": [{"file": "a.jpg", "class": "cat"}, {"file": "b.jpg", "class": "dog"}],
@@ -295,3 +296,27 @@ def test_what_is_no_character_is_replaced() -> None:
     )
     assert entry.labels == ("ca\ufffdt",)
     entry.source.encode()
+
+
+@pytest.mark.parametrize("is_array", [False, True])
+def test_a_manifest_in_an_encoding_that_is_not_stated_is_guessed(is_array: bool) -> None:
+    samples = [
+        modelarts(f"{number}.jpg", label) for number, label in enumerate(["猫", "狗", "玫瑰花", "郁金香"])
+    ]
+    text = json.dumps(samples, ensure_ascii=False) if is_array else json_lines(*samples)
+    content = text.encode("gb18030")
+    found = identified("a.manifest", content)
+    assert (found.encoding, found.is_encoding_guessed) == ("gb18030", True)
+    assert list(labels_of("a.manifest", content).values()) == [["猫"], ["狗"], ["玫瑰花"], ["郁金香"]]
+    document = json.dumps({"0.jpg": "猫", "1.jpg": "玫瑰花"}, ensure_ascii=False).encode("gb18030")
+    assert labels_of("a.json", document) == {"0.jpg": ["猫"], "1.jpg": ["玫瑰花"]}
+
+
+def test_bytes_of_another_encoding_that_come_late_are_refused_and_it_can_be_chosen() -> None:
+    lines = [modelarts(f"{number}.jpg", "cat") for number in range(5000)] + [modelarts("b.jpg", "郁金香")]
+    content = json_lines(*lines).encode("gb18030")
+    with pytest.raises(
+        LabelFileError, match=r"What follows line \d+ is not text in UTF-8\. Choose its encoding"
+    ):
+        entries_of("a.manifest", content)
+    assert labels_of("a.manifest", content, encoding="gb18030")["b.jpg"] == ["郁金香"]

@@ -55,6 +55,14 @@ def test_a_line_is_compact_json_with_the_documented_keys() -> None:
     )
 
 
+@pytest.mark.parametrize("confidence", [float("inf"), float("nan"), -5.0, 7.0])
+def test_a_confidence_that_is_none_is_not_written(confidence: float) -> None:
+    (line,) = write([Entry("a.jpg", entry_labels=(EntryLabel("cat", confidence=confidence),))])
+    assert json.loads(line)["annotation"] == [
+        {"type": "modelarts/image_classification", "name": "cat", "annotated-by": "human"}
+    ]
+
+
 def test_what_is_empty_is_left_out() -> None:
     assert list(write([Entry("a.jpg")])) == [b'{"source":"a.jpg"}\n']
 

@@ -29,6 +29,9 @@ CAT_AND_DOG = {"a.jpg": ["cat"], "b.jpg": ["dog"]}
         "HITId,Input.image_url,Answer.category.label\n1,a.jpg,cat\n2,b.jpg,dog\n",
         "class_id,class,filename,width,height\n0,cat,a.jpg,10,10\n1,dog,b.jpg,10,10\n",
         "image_id,dx,dx_type,age,sex\na.jpg,cat,histo,80.0,male\nb.jpg,dog,histo,80.0,male\n",
+        "image,id,animal,annotator,annotation_id,lead_time\na.jpg,1,cat,1,1,2.1\nb.jpg,2,dog,1,2,1.1\n",
+        "file,split,kind\na.jpg,train,cat\nb.jpg,val,dog\n",
+        "0,a.jpg,TRAIN,cat\n1,b.jpg,TEST,dog\n",
         "图片,标签\na.jpg,cat\nb.jpg,dog\n",
         "a.jpg,cat\nb.jpg,dog\n",
         "\n\nimage,label\n\na.jpg,cat\n,\nb.jpg,dog\n",
@@ -55,6 +58,10 @@ def test_the_encodings_of_excel_are_read(encoding: str) -> None:
         ("cp932", ["ネコ", "いぬ", "写真"]),
         ("cp949", ["고양이", "개", "사진"]),
         ("cp1251", ["кошка", "собака", "птица"]),
+        ("cp1250", ["kočka", "pes", "žirafa", "řeka"]),
+        ("cp1250", ["żółw", "łabędź"]),
+        ("cp1252", ["chêne", "érable"]),
+        ("cp1252", ["naïve", "señal", "Größe"]),
     ],
 )
 def test_an_encoding_that_is_not_stated_is_guessed_and_said_to_be_a_guess(
@@ -152,6 +159,30 @@ def test_the_separator_can_be_chosen() -> None:
     content = "image,label\na.jpg,haze primary\nb.jpg,primary\n"
     assert labels_of("labels.csv", content)["a.jpg"] == ["haze primary"]
     assert labels_of("labels.csv", content, separator=" ")["a.jpg"] == ["haze", "primary"]
+
+
+def test_one_class_of_roboflow_is_a_label() -> None:
+    content = "filename, cat\na.jpg, 1\nb.jpg, 0\n"
+    assert labels_of("train/_classes.csv", content) == {"a.jpg": ["cat"], "b.jpg": []}
+
+
+def test_names_without_endings_are_images_where_the_column_says_so() -> None:
+    """Kaggle's Diabetic Retinopathy: `image,level`."""
+    content = "image,level\n" + "".join(f"{number}_left,{number % 2}\n" for number in range(6))
+    assert identified("trainLabels.csv", content).is_certain
+    assert labels_of("trainLabels.csv", content)["1_left"] == ["1"]
+
+
+def test_finding_labels_of_an_x_ray_are_told_apart() -> None:
+    """The NIH's ChestX-ray14."""
+    content = (
+        "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,View Position\n"
+        "a.png,Cardiomegaly|Emphysema,0,1,058Y,PA\nb.png,No Finding,0,2,081Y,AP\n"
+    )
+    assert labels_of("Data_Entry.csv", content) == {
+        "a.png": ["Cardiomegaly", "Emphysema"],
+        "b.png": ["No Finding"],
+    }
 
 
 # --- splits, other columns, what is no table of labels ---

@@ -102,6 +102,11 @@ def test_names_of_numbered_labels_are_read(name: str, content: str, names: tuple
         ("list.txt", "a.jpg\tcat\nb.jpg\tdog\n", {"a.jpg": ["cat"], "b.jpg": ["dog"]}),
         ("test.txt", "a.jpg\nb c.jpg\n", {"a.jpg": [], "b c.jpg": []}),
         ("list.txt", "n01/a 0\nn02/b 1\n", {"n01/a": ["0"], "n02/b": ["1"]}),
+        (
+            "list.txt",
+            "#Image CLASS-ID SPECIES\nAbyssinian_100 1 2\nbeagle_1 2 2\n",
+            {"Abyssinian_100": ["1", "2"], "beagle_1": ["2"]},
+        ),
         ("list.txt", "image,label\na.jpg,cat\n", {"a.jpg": ["cat"]}),
     ],
 )
@@ -130,6 +135,12 @@ def test_a_text_file_of_boxes_is_known(content: str) -> None:
 )
 def test_a_text_file_of_labels_is_none_of_boxes(content: str) -> None:
     assert not label_files.is_box_text(content.encode())
+
+
+@pytest.mark.parametrize("content", ["1 1\n2 0\n", "step 1\nstep 2\n", "Read me first.\n", "cat\ndog\n"])
+def test_other_text_names_no_images(content: str) -> None:
+    with pytest.raises(LabelFileError):
+        identified("notes.txt", content)
 
 
 def test_a_list_with_boxes_behind_the_images_is_refused() -> None:

@@ -160,6 +160,7 @@ def test_no_label_leads_out_of_the_folder_or_hides(vera: Client, label: str) -> 
         ["100%", "100%25", "%41", "A", "a%3Ab"],
         [".hidden", "..", "~x", "con", "nul.x", "LPT1"],
         ["train", "test", "Thumbs.db", "__MACOSX"],
+        ["images", "Test images 2", "data set", "unlabeled", "trainer"],
         ["Café", "猫", "'=x", "-5", "x y"],
     ],
 )
