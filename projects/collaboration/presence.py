@@ -1,4 +1,4 @@
-"""Presence: who has a project open, at which image, and what other people changed meanwhile."""
+"""Presence: who has a project open, at which image, and what was changed elsewhere meanwhile."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.contrib.auth.models import User
+from django.db.models import Count, Max
 from django.utils import timezone
 
-from projects.models import Image, LabelEvent, LabelEventImage, Presence, Project
+from projects.models import Image, Label, LabelEvent, LabelEventImage, Presence, Project
 
 PRESENT_S = 20  # seconds without a request after which a person has left
 WRITE_INTERVAL_S = 8  # seconds between two writes while the image stays the same
@@ -23,7 +24,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Changes:
-    """What changed in a project after an event: the last event, the people and the changed images."""
+    """What changed after an event: the last event, who changed it, the changed images."""
 
     last_event: int
     names: list[str]
@@ -57,12 +58,29 @@ def other_people(project: Project, user: User) -> list[Person]:
     return [person for pk, person in present_people(project) if pk != user.pk]
 
 
-def changes_since(project: Project, user: User, since: int) -> Changes:
-    """What other people changed after the event `since`; the newest MAX_CHANGED_IMAGES images."""
-    events = LabelEvent.objects.filter(project=project, pk__gt=since)
-    recent = list(events.exclude(by=user).order_by("-pk").values_list("pk", "by__username")[:MAX_EVENTS])
+def last_event_id(project: Project) -> int:
+    """The id of the project's last event, 0 if there is none."""
     last = LabelEvent.objects.filter(project=project).order_by("-pk").values_list("pk", flat=True).first()
-    changed = LabelEventImage.objects.filter(event_id__in=[pk for pk, _ in recent]).order_by("-pk")
+    return last or 0
+
+
+def state_of(project: Project) -> str:
+    """What a page shows of a project beside its events: another text once images or labels are added."""
+    newest = Image.objects.filter(project=project).order_by("-pk").values_list("pk", flat=True).first()
+    labels = Label.objects.filter(project=project).aggregate(Max("pk"), Count("pk"))
+    return f"{newest or 0}.{labels['pk__max'] or 0}.{labels['pk__count']}"
+
+
+def changes_since(project: Project, user: User, since: int) -> Changes:
+    """What changed after the event `since`; the newest MAX_CHANGED_IMAGES images.
+
+    The user's own changes count as well, as “You”: they may come from another window.
+    """
+    last = last_event_id(project)
+    events = LabelEvent.objects.filter(project=project, pk__gt=since, pk__lte=last)
+    recent = list(events.order_by("-pk").values_list("pk", "by", "by__username")[:MAX_EVENTS])
+    changed = LabelEventImage.objects.filter(event_id__in=[pk for pk, *_ in recent]).order_by("-pk")
     images = changed.values_list("image_id", flat=True)[:MAX_CHANGED_IMAGES] if recent else []
-    names = sorted({name or "somebody" for _, name in recent})
-    return Changes(last or 0, names, sorted(set(images)))
+    others = sorted({name or "somebody" for _, by, name in recent if by != user.pk})
+    is_own = any(by == user.pk for _, by, _ in recent)
+    return Changes(last, ["You"] * is_own + others, sorted(set(images)))

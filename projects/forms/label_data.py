@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +17,14 @@ from projects.images.query import SIZE_TEXT, Query
 from projects.label_data.filter_chips import SPLIT_CHOICES
 from projects.label_data.rows import LabelRow
 from projects.labels.annotations import normalized_name
+from projects.labels.seen_images import SeenImage
 from projects.models import Label, OpinionState, Project, Split
 from projects.models.label import LABEL_NAME, MAX_LABELS, TOO_MANY_LABELS
 from projects.quality.issues import ISSUES
 
 MAX_IMAGES = 5_000
 MAX_FOLDERS = 20_000  # of one upload
+SEEN_IMAGE = re.compile(r"[0-9]{1,18}:(?:[0-9]{1,18})?:(?:[0-9]{1,18}(?:\+[0-9]{1,18})*)?", re.ASCII)
 CONFIDENCE_PERCENTS = (50, 70, 80, 90, 95, 99)  # percent
 
 
@@ -57,17 +60,79 @@ class LabelNamesField(forms.Field):
             LABEL_NAME(name)
 
 
+class SeenImagesField(forms.CharField):
+    """What the page showed of images, “id:suggested label:labels”, joined by commas → by image id.
+
+    The suggestion may be empty; several labels are joined by “+”.
+    """
+
+    default_error_messages = ImageIdsField.default_error_messages
+
+    def to_python(self, value: Any) -> dict[int, SeenImage]:  # type: ignore[override]
+        parts = [part for part in str(value or "").split(",") if part]
+        if len(parts) > MAX_IMAGES:
+            raise ValidationError(self.error_messages["many"], "many")
+        if not all(SEEN_IMAGE.fullmatch(part) for part in parts):
+            raise ValidationError(self.error_messages["invalid"], "invalid")
+        return dict(map(self._read, parts))
+
+    @staticmethod
+    def _read(part: str) -> tuple[int, SeenImage]:
+        pk, suggestion, labels = part.split(":")
+        label_ids = frozenset(int(label) for label in labels.split("+") if label)
+        return int(pk), SeenImage(label_ids, int(suggestion) if suggestion else None)
+
+
 class ImagesForm(forms.Form):
-    """Images by their ids, or with `matching` all images that the page's query matches."""
+    """Images by their ids, or with `matching` all images that the page's query matches.
+
+    `count`: the number of matching images that the page named. Where more match by now, nothing is changed.
+    """
 
     images = ImageIdsField(required=False)
     matching = forms.BooleanField(required=False)
+    count = forms.IntegerField(required=False, min_value=1, max_value=10**9)
+
+    def __init__(self, data: QueryDict, *, matching_ids: Callable[[], list[int]]) -> None:
+        super().__init__(data)
+        self.matching_ids = matching_ids
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
-        if not cleaned.get("matching") and not cleaned.get("images") and "images" not in self.errors:
-            self.add_error("images", "Select at least one image.")
+        if self.errors:
+            return cleaned
+        if cleaned["matching"]:
+            cleaned["images"] = self._all_matching(cleaned["count"])
+        elif not self.listed(cleaned):
+            self.add_error(None, ImageIdsField.default_error_messages["required"])
+        else:
+            cleaned["images"] = self.listed(cleaned)
         return cleaned
+
+    def listed(self, cleaned: dict[str, Any]) -> list[int]:
+        """The ids that the form lists."""
+        ids: list[int] = cleaned["images"]
+        return ids
+
+    def _all_matching(self, count: int | None) -> list[int]:
+        if count is None:
+            raise ValidationError("Reload the page: it does not say how many images match.")
+        ids = self.matching_ids()
+        if len(ids) > count:
+            raise ValidationError(
+                f"{len(ids):,} images match by now, not {count:,}. Nothing was changed: look again."
+            )
+        return ids
+
+
+class SeenImagesForm(ImagesForm):
+    """Images with what the page showed of them; those that `seen` does not name only by `matching`."""
+
+    images = None  # type: ignore[assignment]
+    seen = SeenImagesField(required=False)
+
+    def listed(self, cleaned: dict[str, Any]) -> list[int]:
+        return list(cleaned["seen"])
 
 
 class LabelImagesForm(ImagesForm):
@@ -80,8 +145,8 @@ class LabelImagesForm(ImagesForm):
     remove = LabelNamesField(required=False)
     stays = forms.BooleanField(required=False)
 
-    def __init__(self, data: QueryDict, *, project: Project) -> None:
-        super().__init__(data)
+    def __init__(self, data: QueryDict, *, matching_ids: Callable[[], list[int]], project: Project) -> None:
+        super().__init__(data, matching_ids=matching_ids)
         self.project = project
 
     def clean_add(self) -> list[str]:

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
-from projects.forms.label_data import ImagesForm
+from projects.forms.label_data import ImageIdsField, SeenImagesForm
 from projects.models import Label, Membership, Project, Role
 
 
@@ -74,11 +74,15 @@ class OpinionForm(forms.Form):
 
 
 class ResolveForm(forms.Form):
+    """A verdict on an image's two opinions. `first` and `second`: ids of the labels that the page showed."""
+
     image = forms.IntegerField()
+    first = ImageIdsField(required=False)
+    second = ImageIdsField(required=False)
     verdict = forms.ChoiceField(choices=[("first", "First"), ("second", "Second"), ("reject", "Neither")])
 
 
-class ReviewForm(ImagesForm):
+class ReviewForm(SeenImagesForm):
     verdict = forms.ChoiceField(
         choices=[("confirm", "Confirm"), ("reject", "Reject")],
         error_messages={"required": "Confirm or reject."},

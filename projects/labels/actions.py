@@ -25,6 +25,7 @@ from projects.labels.annotations import (
     load_image_labels,
     lock_project,
     normalized_name,
+    own_hot_key,
     record_event,
     record_label_changes,
     set_binned,
@@ -132,7 +133,10 @@ def _added_and_removed(
 
 @transaction.atomic
 def rename_label(label: Label, name: str, by: User | None) -> LabelEvent | None:
-    """Rename the label; None where the name stays. Raises ValidationError for an invalid or taken name."""
+    """Rename the label; None where the name stays. A name of one digit or letter brings its key if free.
+
+    Raises ValidationError for an invalid or taken name.
+    """
     name = normalized_name(name)
     LABEL_NAME(name)
     lock_project(label.project)
@@ -144,8 +148,13 @@ def rename_label(label: Label, name: str, by: User | None) -> LabelEvent | None:
     old, label.name = labels[label.pk].name, name
     if name == old:
         return None
-    label.save(update_fields=["name"])
-    details = {"label": label.pk, "from": old, "to": name}
+    former_key = labels[label.pk].hot_key
+    others = [other for other in labels.values() if other != label]
+    own_key = own_hot_key(name)
+    is_free = own_key != "" and all(other.hot_key != own_key for other in others)
+    label.hot_key = own_key if is_free else former_key
+    label.save(update_fields=["name", "hot_key"])
+    details = {"label": label.pk, "from": old, "to": name, "keys": [former_key, label.hot_key]}
     return record_event(label.project, Kind.RENAME_LABEL, by, [], details)
 
 

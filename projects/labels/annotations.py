@@ -249,27 +249,35 @@ def find_or_create_labels(
 
 
 def _make_labels(project: Project, names: Sequence[str], others: Mapping[int, Label]) -> list[Label]:
-    """Create labels at the first free positions, which set their colours, with the first free hot keys."""
+    """Create labels at the first free positions, which set their colours, with hot keys."""
     for name in names:
         LABEL_NAME(name)
     if names and len(others) + len(names) > MAX_LABELS:
         raise ValidationError(TOO_MANY_LABELS.format(limit=MAX_LABELS, there=len(others), new=len(names)))
-    positions, keys = (
-        {label.position for label in others.values()},
-        {label.hot_key for label in others.values()},
-    )
+    positions = {label.position for label in others.values()}
+    keys = _new_hot_keys(names, {label.hot_key for label in others.values()})
     free_positions = (position for position in itertools.count() if position not in positions)
-    free_keys = (key for key in HOT_KEYS if key not in keys)
     return Label.objects.bulk_create(
         Label(
             project=project,
             name=name,
             position=position,
             colour=position % LABEL_COLOURS,
-            hot_key=next(free_keys, ""),
+            hot_key=key,
         )
-        for name, position in zip(names, free_positions, strict=False)
+        for name, key, position in zip(names, keys, free_positions, strict=False)
     )
+
+
+def _new_hot_keys(names: Sequence[str], taken: set[str]) -> list[str]:
+    """The key of each new label: its own or the first free one, but not the own key of another new label."""
+    reserved, keys = {own_hot_key(name) for name in names}, []
+    for name in names:
+        own, free = own_hot_key(name), [key for key in HOT_KEYS if key not in taken]
+        others = [key for key in free if key not in reserved] or free
+        keys.append(own if own in free else next(iter(others), ""))
+        taken.add(keys[-1])
+    return keys
 
 
 def free_position(others: Iterable[Label], preferred: int | None = None) -> int:
@@ -280,12 +288,22 @@ def free_position(others: Iterable[Label], preferred: int | None = None) -> int:
     return next(position for position in range(len(taken) + 1) if position not in taken)
 
 
-def free_hot_key(others: Iterable[Label], preferred: str = "") -> str:
-    """`preferred` if no other label has it, or else the first free key; empty where all are taken."""
+def free_hot_key(name: str, others: Iterable[Label], preferred: str = "") -> str:
+    """The key of a label with this name: `preferred`, its own or the first free one; empty if all are taken.
+
+    The label “3” has its own key 3, the label “B” the key b.
+    """
     taken = {label.hot_key for label in others}
-    if preferred and preferred not in taken:
-        return preferred
+    for key in (preferred, own_hot_key(name)):
+        if key and key not in taken:
+            return key
     return next((key for key in HOT_KEYS if key not in taken), "")
+
+
+def own_hot_key(name: str) -> str:
+    """The key that a name of one digit or letter is; empty for other names."""
+    key = name.lower()
+    return key if len(key) == 1 and key in HOT_KEYS else ""
 
 
 def set_look(project: Project, looks: Mapping[str, Sequence[Any]]) -> None:

@@ -24,6 +24,7 @@ from projects.labels.annotations import (
     load_image_labels,
     lock_project,
     normalized_name,
+    own_hot_key,
     record_event,
     set_look,
     write_annotations,
@@ -164,8 +165,9 @@ def import_label_looks(project: Project, looks: Sequence[tuple[str, int | None, 
 
 @transaction.atomic
 def _import_looks(project: Project, looks: Sequence[tuple[str, int | None, str]]) -> None:
-    """Create the missing labels of `looks`, (name, colour, key) each, in this order; a taken key is left out.
+    """Create the missing labels of `looks`, (name, colour, key) each, in this order.
 
+    A taken key is left out, and a name of one digit or letter then has its own if that is free.
     Existing labels stay as they are. Invalid names are skipped.
     """
     lock_project(project)
@@ -182,7 +184,8 @@ def _import_looks(project: Project, looks: Sequence[tuple[str, int | None, str]]
         label = made[normalized_name(name).lower()]
         if label.name.lower() in before:
             continue
-        key = key if len(key) == 1 and key in HOT_KEYS and key not in taken else ""
+        wanted = [one for one in (key, own_hot_key(label.name)) if len(one) == 1 and one in HOT_KEYS]
+        key = next((one for one in wanted if one not in taken), "")
         taken.add(key)
         new_looks[str(label.pk)] = [label.colour if colour is None else colour, key]
     set_look(project, new_looks)

@@ -111,7 +111,7 @@ def recreate_label(project: Project, former: dict[str, Any]) -> Label:
         name=former["name"],
         colour=former["colour"],
         position=free_position(others, former["position"]),
-        hot_key=free_hot_key(others, former.get("hot_key", "")),
+        hot_key=free_hot_key(former["name"], others, former.get("hot_key", "")),
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -21,6 +21,7 @@ from projects.labels.annotations import (
     record_label_changes,
     write_annotations,
 )
+from projects.labels.seen_images import LeftImages, SeenImage, relabeled_ids
 from projects.models import Annotation, AnnotationSource, Image, LabelEvent, Project, RejectedSuggestion
 
 
@@ -37,33 +38,62 @@ class Proposal:
         return frozenset({self.label_id}) if self.replaces_label else current.labels | {self.label_id}
 
 
-@transaction.atomic
-def confirm_suggestions(project: Project, image_ids: Iterable[int], by: User | None) -> LabelEvent | None:
-    """Label each image as suggested at this moment, in one action; None where no image has a suggestion.
+@dataclass(frozen=True)
+class ConfirmResult:
+    """The event of the confirmed images, None where there is none, and the images that were left."""
 
-    A suggestion is added to an unlabeled image, and replaces a probable wrong label of a labeled one.
+    event: LabelEvent | None = None
+    left: LeftImages = field(default_factory=LeftImages)
+
+
+@dataclass(frozen=True)
+class RejectResult:
+    """The number of rejected suggestions, and the images that were left."""
+
+    rejected: int
+    left: LeftImages
+
+
+@transaction.atomic
+def confirm_suggestions(
+    project: Project,
+    image_ids: Iterable[int],
+    by: User | None,
+    seen: Mapping[int, SeenImage] | None = None,
+) -> ConfirmResult:
+    """Label each image as suggested, in one action.
+
+    `seen`: what a person saw of the images. An image whose labels or suggestion differ by now is left; images
+    without an entry are labeled as suggested at this moment. A suggestion is added to an unlabeled image, and
+    replaces a probable wrong label of a labeled one.
     """
     lock_project(project)
     labels = labels_by_id(project)
-    proposals = _proposed(project, image_ids)
+    proposals, left = _as_seen(project, image_ids, seen or {})
     label_changes = [
         LabelChange(image, proposals[image.image_id].target(image))
         for image in load_image_labels(project, proposals)
         if proposals[image.image_id].label_id in labels
     ]
     if not label_changes:
-        return None
+        return ConfirmResult(None, left)
     write_annotations(label_changes, by, AnnotationSource.SUGGESTION)
     _clear_suspicion([change.current.image_id for change in label_changes])
     _record_confidence(label_changes, {pk: proposal.confidence for pk, proposal in proposals.items()})
-    return record_label_changes(project, LabelEvent.Kind.CONFIRM, by, label_changes, labels)
+    event = record_label_changes(project, LabelEvent.Kind.CONFIRM, by, label_changes, labels)
+    return ConfirmResult(event, left)
 
 
 @transaction.atomic
-def reject_suggestions(project: Project, image_ids: Iterable[int], by: User | None) -> int:
-    """Reject the suggestions of images: they are not suggested again. Returns the number of rejected ones."""
+def reject_suggestions(
+    project: Project,
+    image_ids: Iterable[int],
+    by: User | None,
+    seen: Mapping[int, SeenImage] | None = None,
+) -> RejectResult:
+    """Reject the suggestions of images: they are not suggested again. `seen`: see `confirm_suggestions`."""
     lock_project(project)
-    proposals = _proposed(project, image_ids)
+    proposals, left = _as_seen(project, image_ids, seen or {})
     now = timezone.now()
     RejectedSuggestion.objects.bulk_create(
         [
@@ -77,7 +107,22 @@ def reject_suggestions(project: Project, image_ids: Iterable[int], by: User | No
     _clear_suspicion(sorted(proposals))
     if proposals:
         jobs.after("labels_changed", project.pk)
-    return len(proposals)
+    return RejectResult(len(proposals), left)
+
+
+def _as_seen(
+    project: Project, image_ids: Iterable[int], seen: Mapping[int, SeenImage]
+) -> tuple[dict[int, Proposal], LeftImages]:
+    """The suggestions of the images, without those that are not as they were seen."""
+    proposals = _proposed(project, image_ids)
+    relabeled = relabeled_ids(project, seen)
+    changed = {
+        pk
+        for pk, image in seen.items()
+        if pk not in relabeled and (pk not in proposals or proposals[pk].label_id != image.suggestion)
+    }
+    as_seen = {pk: proposal for pk, proposal in proposals.items() if pk not in relabeled | changed}
+    return as_seen, LeftImages(len(seen), changed=len(changed), relabeled=len(relabeled))
 
 
 def _proposed(project: Project, image_ids: Iterable[int]) -> dict[int, Proposal]:

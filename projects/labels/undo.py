@@ -214,8 +214,13 @@ def _reverse_rename(reversal: _Reversal) -> _Outcome:
     if old.lower() in {other.name.lower() for other in others}:
         raise CannotUndo(f"Another label has the name “{old}” now.")
     label.name = old
-    label.save(update_fields=["name"])
-    return _Outcome([], 0, {"label": label.pk, "from": new, "to": old})
+    key_before, key_after = reversal.event.details.get("keys", [label.hot_key, label.hot_key])
+    is_taken = bool(key_before) and key_before in {other.hot_key for other in others}
+    if label.hot_key == key_after and not is_taken:
+        label.hot_key = key_before
+    label.save(update_fields=["name", "hot_key"])
+    details = {"label": label.pk, "from": new, "to": old, "keys": [key_after, label.hot_key]}
+    return _Outcome([], 0, details)
 
 
 def _reverse_edit(reversal: _Reversal) -> _Outcome:

@@ -24,7 +24,7 @@ from projects.models import Image, Project, Role
 from projects.quality import hard_examples
 from projects.transfers.file_sources import is_user_file
 from projects.transfers.split_folders import FolderTree
-from projects.views.label_data import Notice, first_error, refreshed_page, refused_page, selected_images
+from projects.views.label_data import Notice, first_error, matching_images, refreshed_page, refused_page
 
 # HTTP status of each file's outcome: one request carries several files.
 STATUS_CODES = {"added": 201, "restored": 200, "duplicate": 409, "refused": 422}
@@ -134,10 +134,10 @@ def _file_response(stored: str, content_type: str, name: str) -> HttpResponseBas
 @project_page(Role.LABELER)
 @require_POST
 def delete_images(request: PageRequest, project: Project) -> HttpResponse:
-    form = ImagesForm(request.POST)
+    form = ImagesForm(request.POST, matching_ids=matching_images(request, project))
     if not form.is_valid():
         return refused_page(request, project, first_error(form))
-    event = actions.delete_images(project, selected_images(request, project, form), request.user)
+    event = actions.delete_images(project, form.cleaned_data["images"], request.user)
     message = f"{counted(len(event.changes))} moved to the bin." if event else "They are in the bin already."
     return refreshed_page(request, project, Notice(message, event))
 
@@ -145,9 +145,9 @@ def delete_images(request: PageRequest, project: Project) -> HttpResponse:
 @project_page(Role.LABELER)
 @require_POST
 def restore_images(request: PageRequest, project: Project) -> HttpResponse:
-    form = ImagesForm(request.POST)
+    form = ImagesForm(request.POST, matching_ids=matching_images(request, project))
     if not form.is_valid():
         return refused_page(request, project, first_error(form))
-    event = actions.restore_images(project, selected_images(request, project, form), request.user)
+    event = actions.restore_images(project, form.cleaned_data["images"], request.user)
     message = f"{counted(len(event.changes))} restored." if event else "They are restored already."
     return refreshed_page(request, project, Notice(message, event))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,9 @@ from django.views.decorators.http import require_POST, require_safe
 from exeml_site.lib.http import page, redirect_to, wants_fragment
 from exeml_site.lib.text import counted
 from projects.access import PageRequest, project_page
-from projects.collaboration import assignments
+from projects.collaboration import assignments, presence
 from projects.datasets.readiness import readiness
-from projects.forms.label_data import ImagesForm, LabelForm, LabelImagesForm, filter_fields
+from projects.forms.label_data import LabelForm, LabelImagesForm, filter_fields
 from projects.images.query import PAGE_SIZES, matching_ids
 from projects.label_data.filter_chips import chips, usernames_of
 from projects.label_data.page import LabelDataPage
@@ -42,9 +42,7 @@ class Notice:
 @project_page(Role.VIEWER)
 @require_safe
 def label_data(request: PageRequest, project: Project) -> HttpResponse:
-    last = LabelEvent.objects.filter(project=project).order_by("-pk").values_list("pk", flat=True).first()
-    context = {**page_context(request, project), "last_event": last or 0}
-    return page(request, PAGE, context, fragment="label_data/_page.html")
+    return page(request, PAGE, page_context(request, project), fragment="label_data/_page.html")
 
 
 @project_page(Role.VIEWER)
@@ -65,11 +63,11 @@ def image_grid(request: PageRequest, project: Project) -> HttpResponse:
 @project_page(Role.LABELER)
 @require_POST
 def label_images(request: PageRequest, project: Project) -> HttpResponse:
-    form = LabelImagesForm(request.POST, project=project)
+    form = LabelImagesForm(request.POST, matching_ids=matching_images(request, project), project=project)
     if not form.is_valid():
         return refused_page(request, project, first_error(form))
     cleaned = form.cleaned_data
-    images = selected_images(request, project, form)
+    images = cleaned["images"]
     try:
         event = actions.apply(project, images, add=cleaned["add"], remove=cleaned["remove"], by=request.user)
     except ValidationError as error:
@@ -102,24 +100,27 @@ def _event_to_undo(project: Project, request: PageRequest) -> LabelEvent | None:
     return get_object_or_404(LabelEvent, project=project, pk=number)
 
 
-def selected_images(request: PageRequest, project: Project, form: ImagesForm) -> list[int]:
-    """The image ids of a valid form: those it lists, or all that match the page's query."""
-    if form.cleaned_data["matching"]:
-        return matching_ids(project, request.GET.dict(), request.user)
-    images: list[int] = form.cleaned_data["images"]
-    return images
+def matching_images(request: PageRequest, project: Project) -> Callable[[], list[int]]:
+    """Reads the ids of all images that match the page's query, for a form that may need them."""
+    return lambda: matching_ids(project, request.GET.dict(), request.user)
 
 
 # --- answering ---
 
 
 def page_context(request: PageRequest, project: Project, retain: Iterable[int] = ()) -> dict[str, Any]:
-    """Context of the page and its fragments, without actions that the user's role does not allow."""
+    """Context of the page and its fragments, without actions that the user's role does not allow.
+
+    `last_event` is read first: the page shows at least the changes up to this event.
+    """
+    last_event, state = presence.last_event_id(project), presence.state_of(project)
     can_label = request.membership.role >= Role.LABELER
     data_page = LabelDataPage(project, request.GET.dict(), retain, request.user, can_label=can_label)
     people = usernames_of(project)
     return {
         "project": project,
+        "last_event": last_event,
+        "state": state,
         "page": data_page,
         "readiness": readiness(project, [(row.label, row.count) for row in data_page.labels]),
         "chips": chips(data_page.query, data_page.labels, people),

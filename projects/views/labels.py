@@ -38,7 +38,7 @@ def create_label(request: PageRequest, project: Project) -> HttpResponse:
     form = LabelForm(request.POST, project=project)
     if not form.is_valid():
         context = {**page_context(request, project), "new_label_form": form}
-        return retarget(page(request, PAGE, context, fragment=PANE, status=422), "#all-labels")
+        return page(request, PAGE, context, fragment="label_data/_refresh.html", status=422)
     [label] = actions.ensure_labels(project, [form.cleaned_data["name"]])
     return refreshed_page(request, project, Notice(f"Label “{label}” added."))
 

@@ -27,7 +27,7 @@ from projects.forms.people import (
 )
 from projects.labels import second_opinions
 from projects.models import Image, Label, OpinionState, Project, Role
-from projects.views.label_data import Notice, first_error, refreshed_page, refused_page, selected_images
+from projects.views.label_data import Notice, first_error, matching_images, refreshed_page, refused_page
 
 PAGE = "collaboration/people.html"
 OPINION, OPINION_FRAGMENT = "collaboration/opinion.html", "collaboration/_opinion.html"
@@ -120,6 +120,7 @@ def report_presence(request: PageRequest, project: Project) -> HttpResponse:
             "last": changes.last_event,
             "names": changes.names,
             "touched": changes.image_ids,
+            "state": presence.state_of(project),
         }
     )
 
@@ -213,11 +214,13 @@ def settle(request: PageRequest, project: Project) -> HttpResponse:
     form = ResolveForm(request.POST)
     if not form.is_valid():
         return _review(request, project, 422, problem="Choose one of the three.")
-    image, verdict = form.cleaned_data["image"], form.cleaned_data["verdict"]
-    if verdict == "reject":
-        label_review.reject(project, [image], request.user)
-    else:
-        label_review.resolve(project, image, takes_second=verdict == "second", by=request.user)
+    cleaned = form.cleaned_data
+    seen = set(cleaned["first"]), set(cleaned["second"])
+    try:
+        label_review.settle(project, cleaned["image"], cleaned["verdict"], by=request.user, seen=seen)
+    except label_review.OpinionsChanged:
+        changed = "The labels of the image changed meanwhile. Nothing was decided: look at it again."
+        return _review(request, project, 409, problem=changed)
     return _review(request, project)
 
 
@@ -225,13 +228,15 @@ def settle(request: PageRequest, project: Project) -> HttpResponse:
 @require_POST
 def review_images(request: PageRequest, project: Project) -> HttpResponse:
     """Confirm or reject the labels of selected images, on Label Data."""
-    form = ReviewForm(request.POST)
+    form = ReviewForm(request.POST, matching_ids=matching_images(request, project))
     if not form.is_valid():
         return refused_page(request, project, first_error(form))
-    images = selected_images(request, project, form)
+    images, seen = form.cleaned_data["images"], form.cleaned_data["seen"]
     if form.cleaned_data["verdict"] == "confirm":
-        confirmed = label_review.confirm(project, images, request.user)
-        return refreshed_page(request, project, Notice(f"Labels of {counted(confirmed)} confirmed."))
-    event = label_review.reject(project, images, request.user)
+        confirmed, left = label_review.confirm(project, images, request.user, seen)
+        notice = Notice(f"Labels of {counted(confirmed)} confirmed. {left}".strip())
+        return refreshed_page(request, project, notice)
+    event, left = label_review.reject(project, images, request.user, seen)
     number = len(event.changes) if event else 0
-    return refreshed_page(request, project, Notice(f"Labels of {counted(number)} rejected.", event))
+    notice = Notice(f"Labels of {counted(number)} rejected. {left}".strip(), event)
+    return refreshed_page(request, project, notice)

@@ -1,4 +1,5 @@
 // Shared by all pages: menus, dialogs, dismissible messages, error messages of requests, the list of keys.
+import "./typed.js";
 import { isTyping, say } from "./messages.js";
 
 document.addEventListener("click", (event) => {

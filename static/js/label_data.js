@@ -7,7 +7,9 @@ import { arrangeLabels } from "./label_data_labels.js";
 import { Pane, labels } from "./label_data_pane.js";
 import { Presence } from "./label_data_presence.js";
 import { InfiniteScroll } from "./label_data_infinite_scroll.js";
+import { shownOn } from "./label_data_seen.js";
 import { isTyping, say } from "./messages.js";
+import { ask } from "./question.js";
 
 const page = document.getElementById("label-data");
 const urls = page.dataset;
@@ -29,18 +31,25 @@ const csrf = JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"]
 const actions = new ActionQueue(`exeml-deeds-${urls.user}-${location.pathname}`, csrf);
 let refused = null; // labels that the server refused: { ids, names }
 let refreshing = Promise.resolve();
-let presence = null; // the other people in the project
+let presence = null; // the other people in the project, and what changed elsewhere
 
 const send = (url, values = {}, query = here()) => actions.add(url, query, values);
 
 // Only the last of several answers is drawn, since it is the newest.
 actions.onAnswer = (html, status, isLast, action) => {
   if (status === 422 && action.values.add) refused = { ids: String(action.values.images ?? "").split(","), names: [action.values.add].flat() };
+  presence.catchUp(Number(/data-last-event="(\d+)"/.exec(html)?.[1] ?? 0));
   if (!isLast && status === 200) return;
   const restorePosition = keepPosition();
   htmx.swap("#grid", html, { swapStyle: "outerHTML", swapDelay: 0, settleDelay: 20 }, { contextElement: page, afterSwapCallback: () => afterRefresh() });
   restorePosition();
+  if (status === 422 && action.url === urls.createUrl && !isLast) sayNotAdded(action.values.name);
 };
+
+// The next answer draws the form again, without the error.
+function sayNotAdded(name) {
+  say(`“${name}” was not added. ${document.getElementById("new-label-error")?.textContent ?? ""}`, "error");
+}
 
 actions.onRefused = (action, why) => {
   say(`A change could not be made. ${why}`, "error");
@@ -74,21 +83,20 @@ function refresh(isGentle = false) {
 
 document.addEventListener("label-data:refresh", (event) => refresh(event.detail?.isGentle ?? false));
 
-// A refresh does not discard what the user is typing into All Labels, unless it was just submitted.
-let wasSubmitted = false;
+// New labels are queued as all actions are, so the next one can be typed at once.
 document.addEventListener(
   "submit",
   (event) => {
-    wasSubmitted = event.target.closest("#all-labels") !== null;
+    if (!event.target.matches(".new-label")) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const field = event.target.elements.name;
+    const name = field.value;
+    field.value = "";
+    send(urls.createUrl, { name });
   },
   true,
 );
-document.addEventListener("htmx:oobBeforeSwap", (event) => {
-  const { target } = event.detail;
-  const field = document.activeElement;
-  if (wasSubmitted || target?.id !== "all-labels" || !target.contains(field)) return;
-  if (isTyping(field) && field.value) event.detail.shouldSwap = false;
-});
 
 function afterRefresh() {
   grid.restore();
@@ -106,8 +114,6 @@ function afterRefresh() {
 
 document.addEventListener("htmx:afterSwap", afterRefresh); // before the browser draws the new grid
 document.addEventListener("htmx:afterSettle", (event) => {
-  wasSubmitted = false;
-  afterRefresh(); // the browser's Back causes no afterSwap
   const field = document.querySelector("[data-select]");
   if (field && event.detail.target?.id === "all-labels") {
     field.focus();
@@ -117,27 +123,53 @@ document.addEventListener("htmx:afterSettle", (event) => {
 
 // --- actions ---
 
-// The selected images, or the focused one if none is selected.
-const subjects = () => (grid.selected.size ? [...grid.selected] : grid.focused ? [grid.focused] : []);
+// The selected images, or the focused one if none is selected. A focused image that was scrolled away is shown first.
+function subjects() {
+  if (grid.selected.size) return [...grid.selected];
+  return grid.focused && grid.showFocused() ? [grid.focused] : [];
+}
 
 // The form values that tell the server which images an action is about.
-const about = (ids) => (grid.isMatching ? { matching: "on" } : { images: ids.join(",") });
+const isAll = () => grid.isMatching && !enlarged.isOpen;
+const about = (ids) => (isAll() ? { matching: "on", count: grid.matching } : { images: ids.join(",") });
 
-function applyLabels(ids, add, { remove = [], stays = false } = {}) {
+// The same, with what the page shows of them: the server leaves those that are different by now.
+function aboutSeen(ids) {
+  const tiles = ids.map(grid.tile).filter((tile) => tile !== null);
+  const seen = tiles.map(shownOn).join(",");
+  return isAll() ? { matching: "on", count: grid.matching, seen } : { seen };
+}
+
+// An action on all that match is also about images that were never on the screen, so it asks first.
+async function isWanted(what) {
+  if (!isAll()) return true;
+  const total = grid.matching;
+  const isMeant = await ask(question(what, total, grid.seenTiles().length));
+  return isMeant && grid.matching === total; // the selection may be gone: the grid was refreshed meanwhile
+}
+
+function question(what, total, seen) {
+  const images = `${total.toLocaleString("en")} images`;
+  const unseen = Math.max(total - seen, 0).toLocaleString("en");
+  const text = `${seen.toLocaleString("en")} of them were on your screen, ${unseen} were not.`;
+  return { title: `${what} ${images}?`, text, yes: `${what} ${total.toLocaleString("en")}` };
+}
+
+async function applyLabels(ids, add, { remove = [], stays = false } = {}) {
   if (!canLabel || tab() === "bin" || !ids.length || !(add.length || remove.length)) return;
+  if (!(await isWanted(add.length ? `Give “${add.join(", ")}” to` : `Remove “${remove.join(", ")}” from`))) return;
   const values = { ...about(ids), add, remove };
-  if (stays && !grid.isMatching) values.stays = "on";
+  if (stays && !isAll()) values.stays = "on";
   else moveOn(ids, tab() !== "labeled" && tab() !== "all" && add.length > 0);
   send(urls.labelUrl, values);
 }
 
-// Accepts the suggestions of the selected images, or of all images on the page.
-function confirm() {
+// Accepts the suggestions of the selected images, or of all images of the page that were on the screen.
+async function confirm() {
   if (!canLabel || tab() === "bin") return;
-  const chosen = enlarged.isOpen ? [enlarged.id] : grid.selected.size ? [...grid.selected] : grid.ids();
-  const ids = chosen.filter((id) => grid.tile(id)?.dataset.suggestion);
-  if (!ids.length) return;
-  const values = about(ids);
+  const ids = grid.confirmable(enlarged.isOpen && enlarged.id).map((tile) => tile.dataset.image);
+  if (!ids.length || !(await isWanted("Confirm the suggestions of"))) return;
+  const values = aboutSeen(ids);
   moveOn(ids, isProposing());
   send(urls.confirmUrl, values);
 }
@@ -145,22 +177,27 @@ function confirm() {
 // Whether images leave the tab once their suggestion is confirmed or refused.
 const isProposing = () => tab() === "suggested" || tab() === "unlabeled" || here().includes("check=suspects");
 
-function confirmGroup({ confirmGroup, above }) {
+// Accepts one label's suggestions, also those that were not on the screen; for these it asks first.
+async function confirmGroup({ confirmGroup, above, count }) {
   const query = new URLSearchParams({ tab: "suggested", suggestion: confirmGroup });
   if (above) query.set("above", above);
-  const ids = [...document.querySelectorAll("#tiles > .tile")]
-    .filter(({ dataset }) => dataset.suggestion === confirmGroup && (!above || Number(dataset.percent) >= 100 * Number(above)))
-    .map((tile) => tile.dataset.image);
+  const isInGroup = ({ dataset }) => dataset.suggestion === confirmGroup && Number(dataset.percent) >= 100 * Number(above ?? 0);
+  const total = Number(count);
+  const seen = grid.tiles().filter((tile) => isInGroup(tile) && grid.seen.has(tile));
+  const { name } = labels().find((label) => label.id === confirmGroup);
+  if (seen.length < total && !(await ask(question(`Give “${name}” to`, total, seen.length)))) return;
+  const tiles = grid.tiles().filter(isInGroup);
   grid.select([]);
-  moveOn(ids, true);
-  send(urls.confirmUrl, { matching: "on" }, query.toString());
+  const values = { matching: "on", count, seen: tiles.map(shownOn).join(",") };
+  moveOn(tiles.map((tile) => tile.dataset.image), true);
+  send(urls.confirmUrl, values, query.toString());
 }
 
-function refuse() {
+async function refuse() {
   const chosen = enlarged.isOpen ? [enlarged.id] : subjects();
   const ids = chosen.filter((id) => grid.tile(id)?.dataset.suggestion);
-  if (!canLabel || !ids.length) return;
-  const values = about(ids);
+  if (!canLabel || !ids.length || !(await isWanted("Refuse the suggestions of"))) return;
+  const values = aboutSeen(ids);
   moveOn(ids, tab() === "suggested" || here().includes("check=suspects"));
   send(urls.refuseUrl, values);
 }
@@ -188,9 +225,10 @@ pane.onRemove = (name) => applyLabels(subjects(), [], { remove: [name], stays: t
 enlarged.onRemove = (id, name) => applyLabels([id], [], { remove: [name], stays: true });
 
 // Sends a reviewer's verdict on the labels of the selected images.
-function review(verdict) {
+async function review(verdict) {
   const ids = subjects();
-  if (ids.length) send(urls.reviewUrl, { ...about(ids), verdict });
+  if (!ids.length || !(await isWanted(verdict === "confirm" ? "Confirm the labels of" : "Remove all labels from"))) return;
+  send(urls.reviewUrl, { ...aboutSeen(ids), verdict });
 }
 
 function askToDelete() {
@@ -212,9 +250,9 @@ function deleteImages() {
   send(urls.deleteUrl, values);
 }
 
-function restoreImages() {
+async function restoreImages() {
   const ids = subjects();
-  if (!ids.length) return;
+  if (!ids.length || !(await isWanted("Restore"))) return;
   const values = about(ids);
   moveOn(ids, true);
   send(urls.restoreUrl, values);
@@ -230,9 +268,23 @@ const redo = () => canLabel && urls.redoUrl && send(urls.redoUrl);
 
 // --- pointer and keys ---
 
+// With images selected a label's name gives the label; else its link shows the label's images.
+document.addEventListener(
+  "click",
+  (event) => {
+    const row = event.target.closest?.(".label-name")?.closest(".label-row");
+    const isPlain = !event.ctrlKey && !event.metaKey && !event.shiftKey;
+    if (!row || !isPlain || !canLabel || tab() === "bin" || !grid.count) return;
+    event.preventDefault();
+    event.stopPropagation();
+    give(labels().find((label) => label.id === row.dataset.label));
+  },
+  true,
+);
+
 document.addEventListener("click", (event) => {
   const target = event.target;
-  if (target.closest("[data-select-page]")) grid.selectAll();
+  if (target.closest("[data-select-page]")) grid.selectPage();
   else if (target.closest("[data-select-matching]")) grid.selectMatching(Number(target.closest("[data-select-matching]").dataset.total));
   else if (target.closest("[data-confirm]")) confirm();
   else if (target.closest("[data-refuse]")) refuse();
@@ -265,7 +317,7 @@ document.addEventListener("keydown", (event) => {
   const key = event.key.toLowerCase();
   if (isCommand && key === "z" && canLabel) event.shiftKey ? redo() : undo();
   else if (isCommand && key === "y" && canLabel) redo();
-  else if (isCommand) return;
+  else if (isCommand || event.repeat) return; // a key held down acts once
   else if (/^[0-9a-z]$/.test(key) && isFree) giveByKey(key);
   else if ((key === "+" || key === "=") && isFree) confirm();
   else if (key === "-" && isFree) refuse();
@@ -287,20 +339,21 @@ document.addEventListener("htmx:oobAfterSwap", (event) => {
   setTimeout(leave, NOTICE_MS);
 });
 
-// The label dialog opens when its content has arrived, and closes when the action is done.
-document.addEventListener("htmx:afterSwap", (event) => {
+// The label dialog opens when its content has arrived, and closes when its action is done; other answers leave it alone.
+document.addEventListener("htmx:afterSwap", ({ detail }) => {
   const dialog = document.getElementById("label-dialog");
-  if (event.detail.target?.id === "label-dialog-body") dialog.open || dialog.showModal();
-  else if (dialog?.open) dialog.close();
+  if (detail.target?.id === "label-dialog-body") dialog.open || dialog.showModal();
+  else if (dialog?.open && dialog.contains(detail.requestConfig?.elt)) dialog.close();
 });
 
-// Changes of others refresh counts and labels; the grid only while the user does not work in it.
-presence = new Presence(grid, page, (names, shown) => {
+// Changes of others, and of this person elsewhere, refresh counts and labels; the grid only while the user does not work in it.
+presence = new Presence(grid, page, actions, (names, shown) => {
   refresh(true);
   pane.show();
   enlarged.refresh();
   const subject = enlarged.isOpen ? enlarged.id : grid.focused;
-  if (shown.includes(subject)) say(`${names.join(", ")} changed the image you are working on.`);
+  const others = names.filter((name) => name !== "You");
+  if (others.length && shown.includes(subject)) say(`${others.join(", ")} changed the image you are working on.`);
 });
 
 grid.restore();

@@ -1,6 +1,7 @@
 // The grid: selection and focus, by pointer and keys.
 
 import { isTyping } from "./messages.js";
+import { Seen } from "./label_data_seen.js";
 
 const SIZE_KEY = "exeml-tile-size";
 
@@ -11,6 +12,7 @@ export class Grid {
     this.focused = null;
     this.anchor = null; // where a range begins
     this.hadFocus = false;
+    this.seen = new Seen(() => this.#tell());
     document.addEventListener("mousedown", (event) => this.#onPress(event));
     document.addEventListener("click", (event) => this.#onClick(event));
     document.addEventListener("keydown", (event) => this.#onKey(event));
@@ -53,7 +55,26 @@ export class Grid {
       tile.tabIndex = tile.dataset.image === this.focused ? 0 : -1;
       if (!tile.querySelector(".tick")) tile.insertAdjacentHTML("beforeend", '<span class="tick"></span>');
     }
+    this.seen.observe(this.tiles());
     document.dispatchEvent(new CustomEvent("label-data:selected"));
+  }
+
+  // At most once per frame: many tiles come onto the screen together.
+  #tell() {
+    this.telling ??= requestAnimationFrame(() => {
+      this.telling = null;
+      document.dispatchEvent(new CustomEvent("label-data:seen"));
+    });
+  }
+
+  // The tiles of the page that a person has looked at: not those that are loaded ahead.
+  seenTiles = () => this.tiles().filter((tile) => this.seen.isPassed(tile));
+
+  // The tiles that `+` confirms: of the enlarged image or the selection, else all that were seen. Each has a suggestion.
+  confirmable(enlargedId) {
+    const chosen = (id) => (enlargedId ? id === enlargedId : this.selected.has(id));
+    const isChosen = enlargedId || this.selected.size;
+    return this.tiles().filter((tile) => tile.dataset.suggestion && (isChosen ? chosen(tile.dataset.image) : this.seen.has(tile)));
   }
 
   select(ids) {
@@ -69,8 +90,9 @@ export class Grid {
     if (this.focused) this.tile(this.focused)?.focus({ preventScroll: true });
   }
 
-  selectAll() {
-    this.select(this.ids());
+  // Selects the current page: what was on the screen.
+  selectPage() {
+    this.select(this.seenTiles().map((tile) => tile.dataset.image));
     if (this.focused) this.tile(this.focused)?.focus();
   }
 
@@ -100,6 +122,16 @@ export class Grid {
     tile.tabIndex = 0;
     tile.focus({ preventScroll: true });
     tile.scrollIntoView({ block: "nearest" });
+  }
+
+  // Whether the focused image is on the screen; if not, it is scrolled there.
+  showFocused() {
+    const tile = this.tile(this.focused);
+    const box = tile?.getBoundingClientRect();
+    const frame = document.querySelector(".middle").getBoundingClientRect();
+    if (box && box.bottom > Math.max(frame.top, 0) && box.top < Math.min(frame.bottom, innerHeight)) return true;
+    tile?.scrollIntoView({ block: "center" });
+    return false;
   }
 
   // --- pointer ---
@@ -152,7 +184,7 @@ export class Grid {
     const isCommand = event.ctrlKey || event.metaKey;
     if (document.querySelector("dialog[open]") || isTyping(event.target)) return;
     if (isCommand && event.key.toLowerCase() === "a" && this.ids().length) {
-      this.selectAll();
+      this.selectPage();
       event.preventDefault();
     } else if (event.key === "Escape" && this.selected.size) this.select([]);
     else if (event.target.closest?.(".tile")) this.#onTileKey(event);

@@ -54,6 +54,7 @@ export class Pane {
     this.grid = grid;
     this.chosen = []; // label names
     document.addEventListener("label-data:selected", () => this.show());
+    document.addEventListener("label-data:seen", () => this.showConfirming());
     document.addEventListener("keydown", (event) => event.target.id === "label-input" && this.#onKey(event));
     document.addEventListener("submit", (event) => event.target.id === "label-form" && this.#onSubmit(event));
     document.addEventListener("input", (event) => event.target.id === "label-input" && this.#showButtons());
@@ -70,18 +71,23 @@ export class Pane {
     for (const noun of document.querySelectorAll("[data-selected-noun]")) noun.textContent = count === 1 ? "image" : "images";
     for (const button of document.querySelectorAll("[data-delete], [data-restore], [data-enlarge], [data-review]")) button.disabled = count === 0;
     document.getElementById("label-data").classList.toggle("has-selection", count > 0);
-    this.#showConfirming(count);
+    this.showConfirming();
     if (!this.input) return;
     document.getElementById("quick").replaceChildren(...quickButtons((label) => this.onGive(label)));
     this.#showChosen();
     this.#showHeld();
   }
 
-  #showConfirming(count) {
-    const words = document.querySelector("[data-confirm-words]");
-    if (!words) return;
-    words.textContent = count ? `Confirm ${count.toLocaleString("en")}` : "Confirm this page";
-    document.querySelector("[data-refuse]").disabled = count === 0;
+  // The numbers on the buttons above the grid: how many images each of them is about.
+  showConfirming() {
+    const page = document.querySelector("[data-page-count]");
+    if (page) page.textContent = this.grid.seenTiles().length.toLocaleString("en");
+    const place = document.querySelector("[data-confirm-count]");
+    if (!place) return;
+    const number = this.grid.matching || this.grid.confirmable().length;
+    place.textContent = number.toLocaleString("en");
+    document.querySelector("[data-confirm]").disabled = number === 0;
+    document.querySelector("[data-refuse]").disabled = this.grid.count === 0;
   }
 
   // The server refused the labels: shows them in the field again, beside the error.

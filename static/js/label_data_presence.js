@@ -1,17 +1,27 @@
-// Other people in the project, the images they are at, and their changes to visible images.
+// Other people in the project, the images they are at, and changes that this page does not show yet: those of others,
+// and those that the same person made in another window.
 const EVERY_MS = 5000;
 
 export class Presence {
-  constructor(grid, page, onChange) {
+  constructor(grid, page, actions, onChange) {
     this.grid = grid;
     this.page = page;
+    this.actions = actions;
     this.onChange = onChange;
-    this.last = Number(page.dataset.lastEvent);
+    this.last = 0;
     this.here = [];
     this.csrf = JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"];
     setInterval(() => this.#report(), EVERY_MS);
     document.addEventListener("visibilitychange", () => this.#report());
+    window.addEventListener("pageshow", (event) => event.persisted && this.#report());
+    document.addEventListener("htmx:afterSwap", () => this.catchUp());
+    this.catchUp();
     this.#report();
+  }
+
+  // The page shows all changes up to the event that the grid names.
+  catchUp(event = Number(document.getElementById("grid").dataset.lastEvent)) {
+    this.last = Math.max(this.last, event);
   }
 
   async #report() {
@@ -25,8 +35,11 @@ export class Presence {
     if (!answer) return;
     this.here = answer.people;
     this.showPeople();
-    if (answer.last > this.last && answer.touched.length) await this.#show(answer);
-    this.last = answer.last;
+    if (!this.actions.isIdle) return; // their answers say what they changed
+    const isNew = answer.last > this.last;
+    const isOther = answer.state !== document.getElementById("grid").dataset.state;
+    this.catchUp(answer.last);
+    if (isNew || isOther) await this.#show(answer);
   }
 
   // Shows the people present, and each person's initial on the image that the person is at.

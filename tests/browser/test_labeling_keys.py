@@ -24,6 +24,12 @@ def suggest(project: Project, place: slice, label: str, confidence: float) -> No
     Image.objects.filter(pk__in=ids).update(suggestion=found, confidence=confidence, acquisition_score=0.5)
 
 
+def wait_for_confirm(page: Any, count: int) -> None:
+    """Wait until the button Confirm names this number."""
+    number = "Number(document.querySelector('[data-confirm-count]').textContent.replaceAll(',', ''))"
+    page.wait_for_function(f"count => {number} === count", arg=count)
+
+
 def wait_for_tiles(page: Any, count: int) -> None:
     page.wait_for_function("n => document.querySelectorAll('.tile').length === n", arg=count)
     page.wait_for_load_state()  # before that a newly opened page does not listen to keys
@@ -69,11 +75,19 @@ def test_all_that_match_are_labeled_also_those_on_other_pages(open_page: Open) -
     page.get_by_role("button", name="Select all 130").click()
     assert page.locator("#pane h2").inner_text() == "Add label – selected 130 images"
     page.keyboard.press("1")
+    question = page.locator("#question-dialog")
+    question.get_by_role("heading", name="Give “label-0” to 130 images?").wait_for()
+    check_accessibility(page)
+    take_screenshot(page, "label-data-question")
+    question.get_by_role("button", name="Cancel").click()
+    assert labels_of(project) == {"label-0": 0}
+    page.keyboard.press("1")
+    question.get_by_role("button", name="130").click()
     wait_for_counts(page, 0, 130, 130, 0)
     page.get_by_text("130 images labeled “label-0”.").wait_for()
 
 
-def test_plus_confirms_the_page_and_minus_refuses_what_is_selected(open_page: Open) -> None:
+def test_plus_confirms_what_was_seen_and_minus_refuses_what_is_selected(open_page: Open) -> None:
     project = make_project(labels=2, images=1, unlabeled=6, with_files=True)
     suggest(project, slice(0, 4), "label-0", 0.97)
     suggest(project, slice(4, 6), "label-1", 0.8)
@@ -85,6 +99,7 @@ def test_plus_confirms_the_page_and_minus_refuses_what_is_selected(open_page: Op
     wait_for_tiles(page, 5)
     page.get_by_text("Refused for 1 image").wait_for()
     page.keyboard.press("Escape")
+    wait_for_confirm(page, 5)
     page.keyboard.press("+")
     wait_for_counts(page, 1, 7, 8, 0)
     page.get_by_text("5 images confirmed.").wait_for()
@@ -102,6 +117,10 @@ def test_all_sure_ones_of_a_group_are_confirmed_by_one_button(open_page: Open) -
     page = open_page("bob")
     visit(page, project, "?tab=suggested")
     page.get_by_role("button", name="110 above 0.95").click()
+    question = page.locator("#question-dialog")
+    question.get_by_role("heading", name="Give “label-0” to 110 images?").wait_for()
+    assert " were on your screen, " in question.inner_text()
+    page.keyboard.press("Enter")
     wait_for_counts(page, 10, 112, 122, 0)
     assert labels_of(project)["label-0"] == 111
 

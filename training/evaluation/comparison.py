@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from projects.datasets import compare as dataset_compare
 from projects.datasets.publish import ManifestDamaged
@@ -17,7 +16,7 @@ from training.engine.evaluation import significance
 from training.engine.evaluation.metrics import Rate, wilson
 from training.evaluation.leaderboard import promoted_from
 from training.evaluation.uncertainty import round_up
-from training.models import TrainingVersion
+from training.models import EvaluatedImage, LaterPrediction, TrainingVersion
 
 MAX_VERSIONS = 6
 Labels = frozenset[str]
@@ -97,7 +96,8 @@ class Comparison:
 def compare(project: Project, versions: Sequence[TrainingVersion]) -> Comparison:
     """Compare Completed versions, the first one as the base. Raises ManifestDamaged."""
     truth, excluded = independent_images(project, versions)
-    predictions = [_predictions(version) for version in versions]
+    predictions_of = stored_predictions(versions)
+    predictions = [predictions_of[version.pk] for version in versions]
     common = sorted(pk for pk in truth if all(predicted.get(pk) is not None for predicted in predictions))
     is_right = [[predicted[pk] == truth[pk] for pk in common] for predicted in predictions]
     columns = [
@@ -159,7 +159,7 @@ def unpredicted_images(version: TrainingVersion) -> list[int]:
         truth, _ = independent_images(version.project, [version])
     except ManifestDamaged:
         return []
-    return sorted(truth.keys() - _predictions(version).keys())
+    return sorted(truth.keys() - stored_predictions([version])[version.pk].keys())
 
 
 def differing_parameters(versions: Sequence[TrainingVersion]) -> list[tuple[str, list[str]]]:
@@ -199,13 +199,15 @@ def _time_of(version: TrainingVersion) -> str:
     return "--" if version.inference_ms is None else f"{version.inference_ms:.1f} ms"
 
 
-def _predictions(version: TrainingVersion) -> dict[int, Labels | None]:
-    """image id → predicted labels; None if the file could not be read."""
-    later = version.later_predictions.order_by()
-    evaluated = version.evaluated_images.exclude(image=None).order_by()
-    names_of: dict[int, Any] = dict(later.values_list("image_id", "predicted"))
-    names_of |= dict(evaluated.values_list("image_id", "predicted"))
-    return {pk: None if names is None else frozenset(names) for pk, names in names_of.items()}
+def stored_predictions(versions: Iterable[TrainingVersion]) -> dict[int, dict[int, Labels | None]]:
+    """version id → image id → predicted labels; None if the file could not be read."""
+    predictions: dict[int, dict[int, Labels | None]] = {version.pk: {} for version in versions}
+    columns = ("training_version_id", "image_id", "predicted")
+    for model in (LaterPrediction, EvaluatedImage):
+        rows = model.objects.filter(training_version__in=list(predictions)).exclude(image=None).order_by()
+        for version_id, image_id, names in rows.values_list(*columns):
+            predictions[version_id][image_id] = None if names is None else frozenset(names)
+    return predictions
 
 
 def _pair_comparisons(

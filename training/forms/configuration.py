@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from django import forms
@@ -15,6 +16,7 @@ from django.utils.functional import cached_property
 from projects.datasets import readiness
 from projects.models import DatasetVersion, Project
 from projects.models.dataset import VERSION_NAME
+from training.evaluation.best_version import rank
 from training.forms.fields import IncrementalVersionField, InstanceFlavorField, PlainNumberField
 from training.models import Hardware, InstanceFlavor, Metric, TrainingVersion
 from training.models.version import (
@@ -109,20 +111,9 @@ class TrainingConfigurationForm(forms.Form):
         versions = self.project.training_versions.completed()
         incremental = self.fields["incremental_version"]
         incremental.queryset = versions.prefetch_related(Prefetch("metrics", overall))  # type: ignore[attr-defined]
-        incremental.best = self._best()  # type: ignore[attr-defined]
+        incremental.ranking = cache(lambda: rank(self.project))  # type: ignore[attr-defined]
         flavors = InstanceFlavor.objects.filter(is_enabled=True)
         self.fields["instance_flavor"].queryset = flavors  # type: ignore[attr-defined]
-
-    def _best(self) -> int | None:
-        """Primary key of the most accurate Completed version; of equals the newest."""
-        overall = Metric.objects.filter(
-            label="",
-            name=Metric.Name.ACCURACY,
-            value__isnull=False,
-            training_version__in=self.project.training_versions.completed(),
-        )
-        best = overall.order_by("-value", "-training_version__number").first()
-        return best.training_version_id if best else None
 
     def _propose(self) -> None:
         enabled = InstanceFlavor.objects.filter(is_enabled=True)

@@ -10,6 +10,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from training.evaluation.best_version import Ranking
 from training.models import Metric, TrainingVersion
 
 
@@ -54,16 +55,17 @@ class PlainNumberField(forms.CharField):
 
 
 class IncrementalVersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """A choice of Completed versions with their accuracy and F1; the best is marked."""
+    """A choice of Completed versions with their accuracy and F1, and the mark of the `ranking`."""
 
-    best: int | None = None
+    ranking: Callable[[], Ranking] = Ranking
 
     def label_from_instance(self, version: Any) -> str:
         accuracy, f1 = (overall_metric(version, name) for name in (Metric.Name.ACCURACY, Metric.Name.F1))
         parts = [version.name]
         parts += [f"accuracy {100 * accuracy:.1f} %"] if accuracy is not None else []
         parts += [f"F1 {f1:.3f}"] if f1 is not None else []
-        return " · ".join(parts) + (" (best)" if version.pk == self.best else "")
+        mark = self.ranking().mark(version)
+        return " · ".join(parts) + (f" ({mark})" if mark else "")
 
 
 class InstanceFlavorField(forms.ModelChoiceField):  # type: ignore[type-arg]

@@ -6,7 +6,8 @@ from typing import Any
 
 from django import forms
 
-from training.forms.services import VersionField, best_version, deployable_versions
+from training.evaluation.best_version import rank
+from training.forms.services import VersionField, deployable_versions, leading_version
 from training.models import Service, TrainingVersion
 
 MIN_PERCENT, MAX_PERCENT = 1, 99
@@ -52,8 +53,9 @@ class ChangeVersionForm(forms.Form):
         assert isinstance(field, VersionField)
         field.queryset = others
         versions = list(others)
-        field.best = best_version(versions)
-        self.initial = {"version": field.best and field.best.pk}
+        field.ranking = rank(service.project)
+        leader = leading_version(versions, field.ranking)
+        self.initial = {"version": leader and leader.pk}
         self.has_versions = bool(versions)
 
     def clean(self) -> dict[str, Any]:

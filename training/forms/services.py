@@ -11,6 +11,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Max, Q, QuerySet
 
 from projects.models import Project
+from training.evaluation.best_version import Ranking, rank
 from training.models import Metric, Service, TrainingVersion
 
 CUSTOM = "custom"
@@ -35,24 +36,27 @@ def deployable_versions(project: Project) -> QuerySet[TrainingVersion]:
     )
 
 
-def best_version(versions: list[TrainingVersion]) -> TrainingVersion | None:
-    """The most accurate version; of equals the newest."""
-    return max(
-        versions, key=lambda version: (getattr(version, "accuracy", None) or 0, version.number), default=None
-    )
+def leading_version(versions: list[TrainingVersion], ranking: Ranking) -> TrainingVersion | None:
+    """The version that a form chooses first: the leader of the ranking, or else the most accurate."""
+
+    def order(version: TrainingVersion) -> tuple[bool, float, int]:
+        accuracy = getattr(version, "accuracy", None)
+        return version.pk == ranking.leader, accuracy or 0.0, version.number
+
+    return max(versions, key=order, default=None)
 
 
 class VersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
     """A choice of versions, shown as "V003 · 94.1 % · best"."""
 
-    best: TrainingVersion | None = None
+    ranking = Ranking()
 
     def label_from_instance(self, version: Any) -> str:
         parts = [version.name]
         if version.accuracy is not None:
             parts.append(f"{100 * version.accuracy:.1f} %")
-        if version == self.best:
-            parts.append("best")
+        if mark := self.ranking.mark(version):
+            parts.append(mark)
         return " · ".join(parts)
 
 
@@ -102,8 +106,11 @@ class DeployForm(forms.Form):
         field = self.fields["version"]
         assert isinstance(field, VersionField)
         field.queryset = deployable_versions(project)
-        field.best = best_version(versions)
-        selected = next((version for version in versions if str(version.number) == preselected), field.best)
+        field.ranking = rank(project)
+        selected = next(
+            (version for version in versions if str(version.number) == preselected),
+            leading_version(versions, field.ranking),
+        )
         self.initial = {"version": selected and selected.pk, "service_id": uuid4()}
         self.has_versions = bool(versions)
 

@@ -19,6 +19,7 @@ from exeml_site.lib.http import page, redirect_to
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.evaluation.advice import advice_for
+from training.evaluation.best_version import rank
 from training.evaluation.leaderboard import phases_of, why_it_ended
 from training.evaluation.results import CHARTS, filter_and_sort, results_of
 from training.forms.configuration import whole_minutes
@@ -238,10 +239,10 @@ def _version_context(request: PageRequest, project: Project, version: TrainingVe
 
 def _list_context(project: Project, number: int | None) -> dict[str, Any]:
     versions = list(_versions(project).defer(*DEFERRED_FIELDS))
-    accuracies = [version.accuracy for version in versions if version.accuracy is not None]
+    ranking = rank(project)
     for version in versions:
         version.percent = percent_done(version)
-        version.is_best = len(accuracies) > 1 and version.accuracy == max(accuracies)
+        version.mark = ranking.mark(version)
     is_any_active = any(version.is_active for version in versions)
     return {"versions": versions, "chosen": number, "is_any_active": is_any_active}
 

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from projects.images.query import Query, matching_ids
 from projects.labels import actions, suggestions
-from projects.models import Annotation, Assignment, Image, Project, Split
+from projects.models import Annotation, Assignment, Image, Project, RejectedSuggestion, Split
 from tests.factories import make_project, make_user
 from tests.pages import html_of
 from tests.projects.images.test_similarity import embed
@@ -211,21 +211,35 @@ def test_the_most_similar_images_come_first_and_page_by_their_place(
 
 
 def test_all_that_match_are_labeled_confirmed_deleted_and_restored(bob: Client, project: Project) -> None:
-    def post(name: str, query: str, **values: str) -> object:
-        return bob.post(
-            reverse(name, args=[project.pk]) + f"?{query}", {"matching": "on", **values}, headers=HTMX
-        )
+    def post(name: str, query: str, count: int, **values: str) -> object:
+        data = {"matching": "on", "count": count, **values}
+        return bob.post(reverse(name, args=[project.pk]) + f"?{query}", data, headers=HTMX)
 
-    assert post("label_images", "tab=unlabeled&q=picture-11", add="label-0").status_code == 200
+    assert post("label_images", "tab=unlabeled&q=picture-11", 1, add="label-0").status_code == 200
     assert project.images.labeled().count() == 7
     assert "2 images confirmed." in html_of(
-        post("confirm_suggestions", "tab=suggested&above=0.9&suggestion=" + str(project.labels.first().pk))
+        post("confirm_suggestions", f"tab=suggested&above=0.9&suggestion={project.labels.first().pk}", 2)
     )
-    assert "1 image" in html_of(post("refuse_suggestions", "tab=suggested&below=0.8"))
-    assert post("delete_images", "tab=labeled").status_code == 200
+    assert "1 image" in html_of(post("refuse_suggestions", "tab=suggested&below=0.8", 1))
+    assert post("delete_images", "tab=labeled", 9).status_code == 200
     assert project.images.binned().count() == 9
-    post("restore_images", "tab=bin")
+    post("restore_images", "tab=bin", 9)
     assert project.images.binned().count() == 0
+
+
+@pytest.mark.parametrize("count", ["", "3", "0", "-1", "1e3", "9" * 30])
+def test_where_more_images_match_than_the_page_named_nothing_is_changed(
+    bob: Client, project: Project, count: str
+) -> None:
+    names = ("label_images", "confirm_suggestions", "refuse_suggestions", "delete_images")
+    for name in names:
+        url = f"{reverse(name, args=[project.pk])}?tab=unlabeled"
+        answer = bob.post(url, {"matching": "on", "count": count, "add": "label-0"}, headers=HTMX)
+        if count == "3":
+            assert "6 images match by now, not 3. Nothing was changed: look again." in html_of(answer)
+        assert answer.status_code == 422
+    assert project.images.alive().unlabeled().count() == 6
+    assert not RejectedSuggestion.objects.exists()
 
 
 def test_neither_images_nor_matching_is_refused_at_the_field(
@@ -244,5 +258,8 @@ def test_nothing_left_to_confirm_is_said(bob: Client, project: Project) -> None:
     suggestions.confirm_suggestions(project, waiting, make_user("bob"))
     actions.apply(project, waiting, remove=["label-0", "label-1"], by=make_user("bob"))
     url = reverse("confirm_suggestions", args=[project.pk])
-    response = bob.post(url, {"images": ",".join(map(str, waiting))}, headers=HTMX)
-    assert "None of these images has a suggestion any more." in html_of(response)
+    label = project.labels.first().pk
+    seen = ",".join(f"{pk}:{label}:" for pk in waiting)
+    response = bob.post(url, {"seen": seen}, headers=HTMX)
+    number = len(waiting)
+    assert f"{number} of {number} were left: their suggestion changed." in html_of(response)

@@ -80,6 +80,56 @@ def test_a_new_label_takes_the_key_that_a_deleted_one_left(bob: object) -> None:
     assert label.hot_key == "2"
 
 
+def keys_of(project: Project) -> dict[str, str]:
+    return dict(project.labels.values_list("name", "hot_key"))
+
+
+def test_a_name_of_one_digit_or_letter_has_its_own_key() -> None:
+    one_by_one = make_project(labels=0)
+    for name in "0123456789":
+        actions.ensure_labels(one_by_one, [name])
+    assert keys_of(one_by_one) == {digit: digit for digit in "0123456789"}
+
+    at_once = make_project("at once", labels=0)
+    actions.ensure_labels(at_once, ["cat", "2", "B", "dog", "1", "é", "ß"])
+    assert keys_of(at_once) == {"cat": "3", "2": "2", "B": "b", "dog": "4", "1": "1", "é": "5", "ß": "6"}
+
+
+def test_a_name_whose_key_is_taken_gets_the_next_free_one() -> None:
+    project = make_project(labels=2, images=0)  # they have the keys 1 and 2
+    actions.ensure_labels(project, ["1", "7"])
+    assert keys_of(project) == {"label-0": "1", "label-1": "2", "1": "3", "7": "7"}
+
+
+def test_the_last_keys_are_given_although_a_name_of_the_same_request_has_them() -> None:
+    project = make_project(labels=35, images=0)
+    actions.ensure_labels(project, ["fox", "z"])
+    assert (keys_of(project)["fox"], keys_of(project)["z"]) == ("z", "")
+
+
+def test_renaming_to_one_digit_brings_its_key_while_it_is_free_and_undo_gives_it_back(bob: object) -> None:
+    project = make_project(labels=2, images=0)
+    event = actions.rename_label(project.labels.get(name="label-0"), "8", bob)
+    assert keys_of(project) == {"8": "8", "label-1": "2"}
+    undone = actions.undo(event, bob)
+    assert keys_of(project) == {"label-0": "1", "label-1": "2"}
+    actions.redo(undone.event, bob)
+    assert keys_of(project) == {"8": "8", "label-1": "2"}
+    actions.rename_label(project.labels.get(name="label-1"), "1", bob)
+    actions.rename_label(project.labels.get(name="8"), "eight", bob)
+    assert keys_of(project) == {"eight": "8", "1": "1"}
+    actions.rename_label(project.labels.get(name="eight"), "1st", bob)
+    assert keys_of(project) == {"1st": "8", "1": "1"}
+
+
+def test_undoing_a_rename_leaves_a_key_that_another_label_has_now(bob: object) -> None:
+    project = make_project(labels=1, images=0)
+    event = actions.rename_label(project.labels.get(), "8", bob)
+    actions.ensure_labels(project, ["dog"])
+    actions.undo(event, bob)
+    assert keys_of(project) == {"label-0": "8", "dog": "1"}
+
+
 @pytest.mark.parametrize("name", ["", "  ", "a/b", "a,b", "a;b", "x" * 65])
 def test_an_impossible_label_name_changes_nothing(name: str, bob: object) -> None:
     project = make_project(labels=0, unlabeled=1)
@@ -233,7 +283,8 @@ def test_renaming_keeps_images_and_writes_an_event(bob: object) -> None:
     project = make_project(labels=1, images=2)
     event = actions.rename_label(project.labels.get(), " rose ", bob)
     assert labels_of(project) == [["rose"], ["rose"]]
-    assert event.details == {"label": project.labels.get().pk, "from": "label-0", "to": "rose"}
+    label = project.labels.get()
+    assert event.details == {"label": label.pk, "from": "label-0", "to": "rose", "keys": ["1", "1"]}
 
 
 def test_renaming_may_change_the_case_only(bob: object) -> None:

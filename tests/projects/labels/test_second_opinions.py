@@ -211,6 +211,35 @@ def disputed(count: int = 1) -> Project:
     return project
 
 
+def verdict_of(project: Project, verdict: str) -> dict[str, object]:
+    """The form of the review page, as it shows the two opinions at this moment."""
+    image = project.images.get()
+    first = ",".join(str(label.pk) for label in Label.objects.filter(annotations__image=image))
+    second = ",".join(map(str, image.second_opinion.labels))
+    return {"image": image.pk, "first": first, "second": second, "verdict": verdict}
+
+
+@pytest.mark.parametrize("verdict", ["first", "second", "reject"])
+def test_a_verdict_on_labels_that_changed_meanwhile_is_not_taken(rita: Client, verdict: str) -> None:
+    project = disputed()
+    seen = verdict_of(project, verdict)
+    actions.apply(project, [project.images.get().pk], add=["daisies"], by=make_user(ALICE))
+    before = list(labels_by_name(project).values())
+    answer = rita.post(url("settle", project), seen, headers={"HX-Request": "true"})
+    assert answer.status_code in (200, 409)
+    assert list(labels_by_name(project).values()) == before == [["daisies"]]
+
+
+def test_a_verdict_on_a_second_opinion_that_is_another_now_is_refused(rita: Client) -> None:
+    project = disputed()
+    seen = verdict_of(project, "second")
+    actions.ensure_labels(project, ["daisies"])
+    Opinion.objects.update(labels=[label_of(project, "daisies").pk])
+    answer = rita.post(url("settle", project), seen, headers={"HX-Request": "true"})
+    assert answer.status_code == 409 and "changed meanwhile" in html_of(answer)
+    assert states(project) == ["differs"]
+
+
 @pytest.mark.parametrize(
     ("verdict", "labels", "state"),
     [("first", ["roses"], "confirmed"), ("second", ["tulips"], "confirmed"), ("reject", [], "rejected")],
@@ -221,8 +250,7 @@ def test_a_reviewer_decides_which_label_holds(
     project = disputed()
     page = html_of(rita.get(url("review", project)))
     assert "alice" in page and "bob" in page and "1 to decide" in page
-    data = {"image": project.images.get().pk, "verdict": verdict}
-    answer = rita.post(url("settle", project), data, headers={"HX-Request": "true"})
+    answer = rita.post(url("settle", project), verdict_of(project, verdict), headers={"HX-Request": "true"})
     assert "No difference to decide" in html_of(answer)
     assert list(labels_by_name(project).values()) == [labels]
     assert states(project) == [state]
@@ -237,14 +265,30 @@ def test_a_verdict_that_does_not_exist_changes_nothing(rita: Client) -> None:
 def test_a_reviewer_confirms_and_rejects_selected_images(rita: Client) -> None:
     project = make_project("flowers", labels=1, images=3)
     first, second, third = project.images.order_by("pk").values_list("pk", flat=True)
-    rita.post(url("review_images", project), {"images": f"{first}", "verdict": "confirm"})
-    rita.post(url("review_images", project), {"images": f"{second},{third}", "verdict": "reject"})
+    label = project.labels.get().pk
+    rita.post(url("review_images", project), {"seen": f"{first}::{label}", "verdict": "confirm"})
+    both = f"{second}::{label},{third}::{label}"
+    rita.post(url("review_images", project), {"seen": both, "verdict": "reject"})
     assert states(project) == ["confirmed", "rejected", "rejected"]
     assert project.images.unlabeled().count() == 2
     event = LabelEvent.objects.get()
     actions.undo(event, make_user("rita"))
     assert project.images.unlabeled().count() == 0
     assert states(project)[1:] == ["", ""]
+
+
+@pytest.mark.parametrize("verdict", ["confirm", "reject"])
+def test_labels_that_changed_since_the_reviewer_saw_them_are_left(rita: Client, verdict: str) -> None:
+    project = make_project("flowers", labels=2, images=1)
+    first, second = project.images.order_by("pk").values_list("pk", flat=True)
+    roses, tulips = project.labels.all()
+    seen = f"{first}::{roses.pk},{second}::{tulips.pk}"
+    actions.apply(project, [second], add=["label-0"], by=make_user(ALICE))
+    data = {"seen": seen, "verdict": verdict}
+    answer = rita.post(url("review_images", project), data, headers={"HX-Request": "true"})
+    assert "1 of 2 was left: it was labeled or deleted meanwhile." in html_of(answer)
+    assert states(project) == ["confirmed" if verdict == "confirm" else "rejected", ""]
+    assert Label.objects.get(annotations__image=second).name == "label-0"
 
 
 def test_rejected_images_are_found_by_the_filter_until_they_are_labeled_again(bob: Client) -> None:

@@ -42,6 +42,13 @@ def test_folders_of_an_archive_become_labels() -> None:
     assert (event.kind, event.by, event.details["transfer"]) == ("import", make_user("bob"), done.pk)
 
 
+@pytest.mark.parametrize("names", ["0123456789", "9876543210"])
+def test_folders_named_by_digits_have_these_keys(names: str) -> None:
+    project = make_project(labels=0)
+    imported(project, {"a.zip": zipped({f"{name}/{name}.png": picture_bytes(int(name)) for name in names})})
+    assert dict(project.labels.values_list("name", "hot_key")) == {digit: digit for digit in "0123456789"}
+
+
 def test_one_folder_around_all_is_no_label() -> None:
     project = make_project(labels=0)
     imported(project, {"a.zip": zipped({f"photos/{seed}.png": picture_bytes(seed) for seed in range(3)})})

@@ -21,7 +21,7 @@ from projects.models import (
     Project,
     Role,
 )
-from tests.factories import make_project, make_user
+from tests.factories import make_image, make_project, make_user
 from tests.pages import html_of
 
 pytestmark = pytest.mark.django_db
@@ -117,15 +117,30 @@ def test_others_see_who_is_here_and_at_which_image(bob: Client, alice: Client) -
     assert presence.other_people(project, make_user(BOB)) == []
 
 
-def test_what_others_change_is_told_and_ones_own_is_not(bob: Client) -> None:
+def test_what_changed_elsewhere_is_told_also_ones_own(bob: Client) -> None:
     project = make_project(labels=0, unlabeled=3)
     before = bob.post(url("here", project), {"since": 0}).json()["last"]
     own = labeled(project, "roses", BOB, 1)
     theirs = labeled(project, "tulips", ALICE, 1)
     changes = bob.post(url("here", project), {"since": before}).json()
-    assert (changes["names"], changes["touched"]) == (["alice"], theirs)
-    assert own[0] not in changes["touched"]
+    assert (changes["names"], changes["touched"]) == (["You", "alice"], sorted(own + theirs))
     assert bob.post(url("here", project), {"since": changes["last"]}).json()["touched"] == []
+
+
+def test_a_page_learns_that_images_and_labels_were_added(bob: Client) -> None:
+    project = make_project(labels=1, images=1)
+
+    def state() -> str:
+        return bob.post(url("here", project), {"since": 0}).json()["state"]
+
+    before = state()
+    assert f'data-state="{before}"' in html_of(bob.get(url("label_data", project)))
+    actions.ensure_labels(project, ["roses"])
+    with_label = state()
+    make_image(project, 99)
+    assert len({before, with_label, state()}) == 3
+    project.labels.get(name="roses").delete()
+    assert state() != with_label
 
 
 @pytest.mark.parametrize("image", ["x", "-1", "99999999999999999999"])

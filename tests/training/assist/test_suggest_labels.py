@@ -101,7 +101,7 @@ def test_an_unreadable_picture_is_left_alone_and_the_others_go_on(project: Proje
 def test_a_refused_label_is_not_suggested_again(project: Project) -> None:
     look(project)
     image = project.images.unlabeled().filter(suggestion__name="ring").first()
-    assert suggestions.reject_suggestions(project, [image.pk], make_user("bob")) == 1
+    assert suggestions.reject_suggestions(project, [image.pk], make_user("bob")).rejected == 1
     image.refresh_from_db()
     assert image.suggestion is None and RejectedSuggestion.objects.get().label.name == "ring"
     suggest_labels.update_suggestions(project.pk)
