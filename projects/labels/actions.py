@@ -33,7 +33,7 @@ from projects.labels.annotations import (
     write_annotations,
 )
 from projects.labels.undo import CannotUndo, UndoResult, last_action, last_undo, redo, undo
-from projects.models import AnnotationSource, Image, Label, LabelEvent, Project
+from projects.models import Annotation, AnnotationSource, Image, Label, LabelEvent, Project
 from projects.models.label import LABEL_NAME
 
 __all__ = [
@@ -199,30 +199,57 @@ def move_label(label: Label, step: int) -> None:
     Label.objects.bulk_update(ordered, ["position"])
 
 
-@transaction.atomic
 def delete_label(label: Label, by: User | None, *, with_images: bool = False) -> LabelEvent | None:
     """Delete the label, with its annotations on all images including the bin. None where it is gone already.
 
-    `with_images`: images that have only this label are moved to the bin.
+    `with_images`: images that have only this label are moved to the bin. Returns the last event.
     """
-    lock_project(label.project)
-    if label.pk not in labels_by_id(label.project):
-        return None
-    changes, details = merge.remove_label(label, by, with_images=with_images)
-    return record_event(label.project, Kind.DELETE_LABEL, by, changes, details)
+    merge.forget_suggestions(label)
+    event, project = None, label.project
+    for details in parts.details_of(Annotation.objects.filter(label=label).count()):
+        deleted = _delete_part(project, label, by, with_images, details)
+        event = deleted or event
+        if deleted is None or label.pk is None:
+            break
+    return event
 
 
 @transaction.atomic
+def _delete_part(
+    project: Project, label: Label, by: User | None, with_images: bool, part: dict[str, Any]
+) -> LabelEvent | None:
+    lock_project(project)
+    if label.pk not in labels_by_id(project):
+        return None
+    limit = parts.PART_IMAGES if part else None
+    changes, details = merge.remove_label(label, by, with_images=with_images, limit=limit)
+    return record_event(project, Kind.DELETE_LABEL, by, changes, {**details, **part})
+
+
 def merge_labels(label: Label, into: Label, by: User | None) -> LabelEvent:
-    """Label all images of `label` with `into` instead and delete `label`. Raises ValidationError."""
+    """Label all images of `label` with `into` instead and delete `label`; the last event.
+
+    Raises ValidationError.
+    """
+    merge.forget_suggestions(label)
+    for details in parts.details_of(Annotation.objects.filter(label=label).count()):
+        event = _merge_part(label, into, by, details)
+        if label.pk is None:
+            break
+    return event
+
+
+@transaction.atomic
+def _merge_part(label: Label, into: Label, by: User | None, part: dict[str, Any]) -> LabelEvent:
     lock_project(label.project)
     labels = labels_by_id(label.project)
     if label.pk not in labels or into.pk not in labels:
         raise ValidationError(LABEL_DELETED)
     if label == into:
         raise ValidationError("Choose another label to merge into.")
-    changes, details = merge.merge_into(label, into, by)
-    return record_event(label.project, Kind.MERGE_LABELS, by, changes, details)
+    limit = parts.PART_IMAGES if part else None
+    changes, details = merge.merge_into(label, into, by, limit=limit)
+    return record_event(label.project, Kind.MERGE_LABELS, by, changes, {**details, **part})
 
 
 def delete_images(project: Project, image_ids: Iterable[int], by: User | None) -> LabelEvent | None:

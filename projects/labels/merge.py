@@ -23,20 +23,27 @@ from projects.labels.annotations import (
     mark_labeled,
     set_binned,
 )
-from projects.models import Annotation, Label, Project
+from projects.models import Annotation, Image, Label, Project
 
 Changes = list[dict[str, Any]]
+FORGET_AT_ONCE = 500
 
 
 def remove_label(
-    label: Label, by: User | None, *, with_images: bool = False
+    label: Label,
+    by: User | None,
+    *,
+    with_images: bool = False,
+    limit: int | None = None,
+    deletes: bool = True,
 ) -> tuple[Changes, dict[str, Any]]:
-    """Delete the label; return the changes and details of the event.
+    """Remove the label from images and delete it; return the changes and details of the event.
 
-    `with_images`: images that have no other label are moved to the bin.
+    `with_images`: images that have no other label are moved to the bin. `limit`: at most so many images; the
+    label is deleted once no image has it, if `deletes`.
     """
     labels = labels_by_id(label.project)
-    images = _images_with(label)
+    images = _images_with(label, limit)
     changes = [change_entry(image, image.labels - {label.pk}, labels) for image in images]
     only_this = [image.image_id for image in images if image.labels == {label.pk}]
     details = _details(label, labels, images)
@@ -44,14 +51,20 @@ def remove_label(
         details["binned"] = _alive_ids(label.project, only_this)
         set_binned(details["binned"], by, True)
     mark_labeled(only_this, False)
-    label.delete()
+    _delete_annotations(label, images)
+    _delete_if_unused(label, deletes)
     return changes, details
 
 
-def merge_into(label: Label, into: Label, by: User | None) -> tuple[Changes, dict[str, Any]]:
-    """Replace `label` by `into` on all images, keeping author and time; return changes and details."""
+def merge_into(
+    label: Label, into: Label, by: User | None, *, limit: int | None = None, deletes: bool = True
+) -> tuple[Changes, dict[str, Any]]:
+    """Replace `label` by `into` on images, keeping author and time; return changes and details.
+
+    `limit`, `deletes`: as for `remove_label`.
+    """
     labels = labels_by_id(label.project)
-    images = _images_with(label)
+    images = _images_with(label, limit)
     changes = [change_entry(image, image.labels - {label.pk} | {into.pk}, labels) for image in images]
     details = _details(label, labels | {into.pk: into}, images)
     details["labels"][into.name] = into.pk
@@ -60,8 +73,27 @@ def merge_into(label: Label, into: Label, by: User | None) -> tuple[Changes, dic
     details["moved"] = moved
     for chunk in chunks(moved):
         Annotation.objects.filter(image_id__in=chunk, label=label).update(label=into)
-    label.delete()
+    _delete_annotations(label, images)
+    _delete_if_unused(label, deletes)
     return changes, details
+
+
+def _delete_annotations(label: Label, images: list[ImageLabels]) -> None:
+    for chunk in chunks([image.image_id for image in images]):
+        Annotation.objects.filter(image_id__in=chunk, label=label).delete()
+
+
+def _delete_if_unused(label: Label, deletes: bool) -> None:
+    if deletes and not Annotation.objects.filter(label=label).exists():
+        label.delete()
+
+
+def forget_suggestions(label: Label) -> None:
+    """Clear the label as suggestion and as suspected label, in short transactions of its own."""
+    for field in ("suggestion", "suspected_label"):
+        images = Image.objects.filter(**{field: label})
+        while ids := list(images.values_list("pk", flat=True)[:FORGET_AT_ONCE]):
+            Image.objects.filter(pk__in=ids).update(**{field: None})
 
 
 def recreate_label(project: Project, former: dict[str, Any]) -> Label:
@@ -101,14 +133,19 @@ def restore_annotations(label: Label, rows: Iterable[list[Any]]) -> None:
     mark_labeled([row[0] for row in rows], True)
 
 
-def _images_with(label: Label) -> list[ImageLabels]:
-    """Labels of all images that have this label, including the bin."""
-    image_ids = Annotation.objects.filter(label=label).values_list("image_id", flat=True)
-    return load_image_labels(label.project, list(image_ids), with_bin=True)
+def _images_with(label: Label, limit: int | None) -> list[ImageLabels]:
+    """Labels of the images that have this label, including the bin; the first `limit` of them."""
+    image_ids = Annotation.objects.filter(label=label).order_by("image_id").values_list("image_id", flat=True)
+    return load_image_labels(label.project, list(image_ids[:limit]), with_bin=True)
 
 
 def _details(label: Label, labels: dict[int, Label], images: list[ImageLabels]) -> dict[str, Any]:
-    rows = Annotation.objects.filter(label=label).order_by("image_id")
+    ids = [image.image_id for image in images]
+    rows = [
+        row
+        for chunk in chunks(ids)
+        for row in Annotation.objects.filter(label=label, image_id__in=chunk).order_by("image_id")
+    ]
     return {
         "label": {
             "id": label.pk,

@@ -55,12 +55,21 @@ class _Outcome:
 
 @dataclass(frozen=True)
 class _Reversal:
-    """`event`: the event to reverse; `root`: the original action; `is_redo`: whether that is done again."""
+    """`event`: the event to reverse; `root`: the original action; `is_redo`: whether that is done again.
+
+    `is_last`: no further part of the action follows.
+    """
 
     event: LabelEvent
     root: LabelEvent
     is_redo: bool
     by: User | None
+    is_last: bool = True
+
+    @property
+    def limit(self) -> int | None:
+        """How many images a part may change that is not the last one; the last one changes the rest."""
+        return None if self.is_last else parts.PART_IMAGES
 
     @property
     def project(self) -> Project:
@@ -113,22 +122,26 @@ def _reverse_action(event: LabelEvent, by: User | None, kind: LabelEvent.Kind) -
         return _reverse(event, by, kind, {})
     left = [one for one in events if not LabelEvent.objects.filter(undoes=one).exists()]
     group = uuid.uuid4().hex
+    last = len(left or events) - 1
     results = [
-        _reverse(one, by, kind, {"group": group, "part": part}) for part, one in enumerate(left or events)
+        _reverse(one, by, kind, {"group": group, "part": part}, is_last=part == last)
+        for part, one in enumerate(left or events)
     ]
     restored, skipped = sum(one.restored for one in results), sum(one.skipped for one in results)
     return UndoResult(results[-1].event, restored, skipped)
 
 
 @transaction.atomic
-def _reverse(event: LabelEvent, by: User | None, kind: LabelEvent.Kind, part: dict[str, Any]) -> UndoResult:
+def _reverse(
+    event: LabelEvent, by: User | None, kind: LabelEvent.Kind, part: dict[str, Any], *, is_last: bool = True
+) -> UndoResult:
     lock_project(event.project)
     if LabelEvent.objects.filter(undoes=event).exists():
         raise CannotUndo("This is undone already." if kind == Kind.UNDO else "This is redone already.")
     root, hops = event, 0
     while root.undoes is not None:
         root, hops = root.undoes, hops + 1
-    outcome = _REVERSE_BY_KIND[Kind(root.kind)](_Reversal(event, root, hops % 2 == 1, by))
+    outcome = _REVERSE_BY_KIND[Kind(root.kind)](_Reversal(event, root, hops % 2 == 1, by, is_last))
     details = {**outcome.details, **part}
     back = record_event(event.project, kind, by, outcome.changes, details, undoes=event)
     return UndoResult(back, len(outcome.changes), outcome.skipped)
@@ -233,7 +246,13 @@ def _reverse_delete(reversal: _Reversal) -> _Outcome:
     event = reversal.event
     if reversal.is_redo:
         label = _existing_label(reversal)
-        changes, details = merge.remove_label(label, reversal.by, with_images="binned" in event.details)
+        changes, details = merge.remove_label(
+            label,
+            reversal.by,
+            with_images="binned" in event.details,
+            limit=reversal.limit,
+            deletes=reversal.is_last,
+        )
         return _Outcome(changes, 0, details)
     label, unchanged = _recreate_label(reversal)
     merge.restore_annotations(label, [row for row in event.details["annotations"] if row[0] in unchanged])
@@ -250,7 +269,10 @@ def _reverse_merge(reversal: _Reversal) -> _Outcome:
         into = Label.objects.filter(project=reversal.project, pk=event.details["into"]["id"]).first()
         if into is None:
             raise CannotUndo(f"The label “{event.details['into']['name']}” was deleted since.")
-        changes, details = merge.merge_into(_existing_label(reversal), into, reversal.by)
+        label = _existing_label(reversal)
+        changes, details = merge.merge_into(
+            label, into, reversal.by, limit=reversal.limit, deletes=reversal.is_last
+        )
         return _Outcome(changes, 0, details)
     label, unchanged = _recreate_label(reversal)
     moved = [image_id for image_id in event.details["moved"] if image_id in unchanged]

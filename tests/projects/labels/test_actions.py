@@ -217,7 +217,7 @@ def test_five_thousand_images_are_one_action_in_short_transactions_of_few_querie
         event = actions.apply(project, ids(project), add=["label-0"], by=bob)
     assert count_images(event) == 5_001 and Image.objects.labeled().count() == 5_001
     assert len(event.changes) <= PART_IMAGES
-    assert len(captured) < 21 * 20  # 21 parts
+    assert len(captured) < 26 * 20  # 26 parts
 
 
 # --- two people ---

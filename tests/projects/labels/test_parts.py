@@ -7,7 +7,7 @@ import pytest
 from projects.labels import actions, parts
 from projects.labels.event_text import describe_event
 from projects.labels.history import History
-from projects.models import LabelEvent
+from projects.models import LabelEvent, Project
 from tests.factories import make_project, make_user
 
 pytestmark = pytest.mark.django_db
@@ -68,3 +68,37 @@ def test_many_images_go_to_the_bin_and_come_back() -> None:
     assert not project.images.filter(deleted_at=None).exists()
     assert actions.undo(event, bob).restored == 10
     assert project.images.filter(deleted_at=None).count() == 10
+
+
+@pytest.mark.parametrize("kind", ["merge", "delete", "delete with images"])
+def test_a_label_on_many_images_is_merged_or_deleted_undone_and_redone(kind: str) -> None:
+    project, bob = make_project(labels=2, images=10), make_user("bob")
+    label, into = project.labels.all()
+    project.images.update(suggestion=label)
+    before = labels_of(project)
+
+    if kind == "merge":
+        event = actions.merge_labels(label, into, bob)
+    else:
+        event = actions.delete_label(label, bob, with_images="images" in kind)
+    assert event is not None and len(parts.events_of_action(event)) == 3
+    after = labels_of(project)
+    assert [name.name for name in project.labels.all()] == ["label-1"]
+    assert "10 images" in describe_event(event)
+    assert len(History(project, {}).lines) == 1
+
+    assert actions.undo(event, bob).restored == 10
+    assert labels_of(project) == before
+    assert project.labels.count() == 2
+    assert not project.images.exclude(deleted_at=None).exists()
+
+    actions.redo(actions.last_undo(project, bob), bob)
+    assert labels_of(project) == after
+    assert project.labels.count() == 1
+
+
+def labels_of(project: Project) -> dict[int, list[str]]:
+    return {
+        image.pk: sorted(annotation.label.name for annotation in image.annotations.all())
+        for image in project.images.filter(deleted_at=None)
+    }
