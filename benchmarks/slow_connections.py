@@ -12,10 +12,12 @@ within ten seconds):
 
     server                  alone      heads       bodies         readers
     product (waitress)     7 / 18     14 / 33     16 / 45         9 / 23
+    product, load 13      10 / 32     16 / 41     14 / 43        28 / 138
     gunicorn, gthread      3 / 5      none        none            4 / 12
     gunicorn, gevent       8 / 21      3 / 30     110 / 3,218     4,444, then none
-    granian, WSGI          4 / 9       5 / 14, then none
-                                                   3 / 17         3,583, then none
+    granian, WSGI          4 / 9       5 / 14 *    3 / 17         3,583, then none
+
+    * 58 pages, then none
 """
 
 from __future__ import annotations

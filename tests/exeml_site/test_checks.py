@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from django.core.checks import run_checks
 
+from tests.supervisor_process import ROOT
 from training.models import InstanceFlavor
 
 
@@ -52,3 +58,38 @@ def test_a_flavor_whose_queue_does_not_exist() -> None:
 def test_the_database_is_asked_only_where_one_is_named() -> None:
     InstanceFlavor.objects.update(is_default=False)
     assert found() == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "header"),
+    [
+        ({}, "max-age=31536000"),
+        ({"EXEML_HSTS_SUBDOMAINS": "1"}, "max-age=31536000; includeSubDomains"),
+        (
+            {"EXEML_HSTS_SUBDOMAINS": "1", "EXEML_HSTS_PRELOAD": "1"},
+            "max-age=31536000; includeSubDomains; preload",
+        ),
+    ],
+)
+def test_hsts_covers_the_host_alone_unless_a_setting_says_more(
+    tmp_path: Path, environment: dict[str, str], header: str
+) -> None:
+    code = (
+        "import django; django.setup()\n"
+        "from django.test import Client\n"
+        "print(Client().get('/', secure=True)['Strict-Transport-Security'])"
+    )
+    product = {
+        "DJANGO_SETTINGS_MODULE": "exeml_site.settings",
+        "EXEML_DATA": str(tmp_path),
+        "EXEML_HTTPS": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **product, **environment, "EXEML_HTTPS": "1", "EXEML_DEBUG": ""},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout.strip() == header, done.stderr[-500:]
