@@ -12,9 +12,9 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageCms
 
-import projects.formats.picture_formats  # registers HEIF with Pillow
+import projects.formats.pictures.picture_formats  # registers HEIF with Pillow
 
-assert projects.formats.picture_formats.FORMATS
+assert projects.formats.pictures.picture_formats.FORMATS
 ORIENTATION = 0x0112
 CASES = Path(__file__).resolve().parents[2] / "shared" / "cases"
 

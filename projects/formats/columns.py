@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from projects.formats.boxes import BoxesError, has_box_columns, has_box_numbers
 from projects.formats.errors import LabelFileError
-from projects.formats.picture_formats import SUFFIXES
+from projects.formats.pictures.picture_formats import SUFFIXES
 
 # Names of columns without capitals, spaces and signs; the earlier one is preferred.
 IMAGE_COLUMNS = [

@@ -12,8 +12,8 @@ from django.conf import settings
 from PIL import Image as Pillow
 
 from exeml_site.lib.errors import Refused
-from projects.formats.picture import normalize, orientation
-from projects.formats.picture_formats import PictureRefused, open_picture
+from projects.formats.pictures.picture import normalize, orientation
+from projects.formats.pictures.picture_formats import PictureRefused, open_picture
 from projects.images.thumbnail import encode_webp, make_thumbnail
 
 PNG_END = b"IEND\xaeB`\x82"
@@ -37,7 +37,7 @@ class ImageRefused(Refused):
 class DecodedImage:
     """Properties of a decodable file. Width and height are those of the upright picture, in pixels."""
 
-    format: str  # a key of projects.formats.picture_formats.FORMATS
+    format: str  # a key of projects.formats.pictures.picture_formats.FORMATS
     width: int
     height: int
     thumbnail: bytes  # a WebP file

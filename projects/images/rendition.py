@@ -13,8 +13,8 @@ from django.core.files.storage import default_storage
 from PIL import Image as Pillow
 
 from exeml_site.lib import storage
-from projects.formats.picture import has_deep_colours, orientation, srgb_transform
-from projects.formats.picture_formats import FORMATS
+from projects.formats.pictures.picture import has_deep_colours, orientation, srgb_transform
+from projects.formats.pictures.picture_formats import FORMATS
 from projects.images.decode import ImageRefused, load_normalized, open_header
 from projects.models import Image
 

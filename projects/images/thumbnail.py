@@ -6,7 +6,7 @@ import io
 
 from PIL import Image as Pillow
 
-from projects.formats.picture import normalize
+from projects.formats.pictures.picture import normalize
 
 THUMBNAIL_PX = 256  # pixels, the longer side
 

@@ -57,7 +57,7 @@ class Image(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="images", db_index=False)
     sha256 = models.CharField(max_length=64)
     name = models.CharField("file name", max_length=255)
-    format = models.CharField(max_length=8)  # a key of projects.formats.picture_formats.FORMATS
+    format = models.CharField(max_length=8)  # a key of projects.formats.pictures.picture_formats.FORMATS
     width = models.PositiveIntegerField(help_text="pixels, upright")
     height = models.PositiveIntegerField(help_text="pixels, upright")
     size_bytes = models.PositiveBigIntegerField()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django import template
 
-from projects.formats.picture_formats import ACCEPT, FORMAT_NAMES
+from projects.formats.pictures.picture_formats import ACCEPT, FORMAT_NAMES
 
 register = template.Library()
 

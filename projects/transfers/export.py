@@ -22,7 +22,7 @@ from projects.datasets.publish import entry_label
 from projects.formats import manifest
 from projects.formats.csv_labels import LABEL_LIST_HEAD, TABLE_HEAD
 from projects.formats.csv_text import write_csv
-from projects.formats.picture_formats import FORMATS
+from projects.formats.pictures.picture_formats import FORMATS
 from projects.images.upload import clean_name
 from projects.models import Annotation, Image, Project
 from projects.quality import hard_examples

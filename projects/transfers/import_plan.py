@@ -18,7 +18,7 @@ from django.db import models
 from projects.formats import label_files
 from projects.formats.csv_labels import LabelLook
 from projects.formats.manifest import EntryLabel
-from projects.formats.picture_formats import SUFFIXES as IMAGE_SUFFIXES
+from projects.formats.pictures.picture_formats import SUFFIXES as IMAGE_SUFFIXES
 from projects.images.decode import ImageRefused
 from projects.models import Project, Split
 from projects.transfers import descriptions as label_file_search

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Max, Q, QuerySet
 
-from projects.formats.picture_formats import ACCEPT
+from projects.formats.pictures.picture_formats import ACCEPT
 from projects.models import Project
 from training.evaluation.best_version import Ranking, rank
 from training.models import Metric, Service, TrainingVersion

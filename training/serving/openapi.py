@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from projects.formats.picture_formats import FORMAT_NAMES
+from projects.formats.pictures.picture_formats import FORMAT_NAMES
 
 Schema = dict[str, Any]
 

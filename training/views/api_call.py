@@ -19,7 +19,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
 from exeml_site.lib.http import ChunkedBody, has_chunked_body, public
-from projects.formats.picture_formats import FORMAT_NAMES
+from projects.formats.pictures.picture_formats import FORMAT_NAMES
 from projects.workspace.login_throttle import count_wrong_token
 from training.models import Service, ServiceToken
 from training.serving.answer import CallFailed

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from projects.formats.picture_formats import FORMAT_NAMES
+from projects.formats.pictures.picture_formats import FORMAT_NAMES
 from projects.images.decode import ImageRefused, decode_image, load_normalized
 from tests.pictures import KINDS, case, deep_grey, gradient, saved, several_pictures
 

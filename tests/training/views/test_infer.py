@@ -14,7 +14,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from projects.formats.picture_formats import FORMAT_NAMES, FORMATS
+from projects.formats.pictures.picture_formats import FORMAT_NAMES, FORMATS
 from projects.models import Project
 from projects.workspace import login_throttle
 from tests.factories import make_user, make_version

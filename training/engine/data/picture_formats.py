@@ -1,7 +1,7 @@
 """Formats of picture files: which are taken, how a file is opened, and what else a refused file is.
 
-The file stands twice, word for word, in `projects/formats` and in `training/engine/data`, because neither
-may import the other; a test compares them. An exported program carries it too.
+The file stands twice, word for word, in `projects/formats/pictures` and in `training/engine/data`, because
+neither may import the other; a test compares them. An exported program carries it too.
 """
 
 from __future__ import annotations

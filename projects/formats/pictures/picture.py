@@ -1,7 +1,7 @@
 """One normalized picture of any file: upright, 8-bit RGB in the colour space sRGB, first page only.
 
 Thumbnails, enlarged images, training, services and exported programs all get their pixels from here, so
-they cannot differ. The file stands twice, word for word, in `projects/formats` and in
+they cannot differ. The file stands twice, word for word, in `projects/formats/pictures` and in
 `training/engine/data`, because neither may import the other; a test compares them. An exported program
 carries it too: it imports nothing but numpy and Pillow.
 """

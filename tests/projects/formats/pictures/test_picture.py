@@ -9,11 +9,11 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from projects.formats.picture_formats import ACCEPT, FORMAT_NAMES, FORMATS
+from projects.formats.pictures.picture_formats import ACCEPT, FORMAT_NAMES, FORMATS
 from tests.factories import make_project
 from training.serving.openapi import openapi_document
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 PROGRAMS = [
     path
     for folder in ("exeml_site", "projects", "training", "benchmarks", "docs")
