@@ -66,7 +66,11 @@ class Product:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        self.wait_until_it_answers()
+        try:
+            self.wait_until_it_answers()
+        except BaseException:
+            self.process.send_signal(signal.SIGINT)  # a start that takes too long leaves nothing behind
+            raise
         return self
 
     def __exit__(
