@@ -167,7 +167,6 @@ class Site:
         root = make_user("root")
         root.is_staff = root.is_superuser = True
         root.save()
-        self.clients = {person: self._client(person) for person in PEOPLE}
         self.choices = form_choices()
         self.names: dict[Address, set[str]] = {}
 
@@ -217,7 +216,7 @@ class Site:
         """Sends a request, reads the whole answer, undoes its changes, and checks that nothing broke."""
         body = {"wsgi.input": BytesIO(data), "CONTENT_LENGTH": str(len(data))}  # a length may be untrue
         with transaction.atomic(), recorded_names(names if names is not None else set()):
-            answer = self.clients[person].generic(method, url, data, **{**body, **request})
+            answer = self._client(person).generic(method, url, data, **{**body, **request})
             if answer.streaming:
                 b"".join(answer.streaming_content)
             transaction.set_rollback(True)
@@ -299,6 +298,11 @@ def plausible(site: Site, name: str) -> st.SearchStrategy[str]:
     known = [*site.choices.get(name.rpartition("-")[2], []), "1", "on", "label-0", str(image.pk), "0.5"]
     known += ["V001", "s3://flowers/photos/a", f"{S3_ROOT}/a", str(django_settings.DATA_DIR)]
     return st.sampled_from(known)
+
+
+def test_names_are_recorded_behind_the_sign_in(site: Site) -> None:
+    names = {address.name: site.names_of(address) for address in ADDRESSES if address.name == "label_data"}
+    assert {"until", "label", "sort", "above"} <= names["label_data"]
 
 
 def test_every_number_of_a_form_has_bounds() -> None:
