@@ -31,7 +31,7 @@ SIGN_IN_FIRST = "Its body is too large for somebody who has not signed in."
 TOO_LARGE = "Its fields are too large."
 NO_LENGTH = "Its body has no valid length. Send the header Content-Length."
 OUT_OF_RANGE = "It carries a value that is too large."
-QUEUE_PAGES = ("admin/rq/", "admin/django_rq/")
+QUEUE_PAGES = ("admin/rq/", "admin/django_rq/", "admin/r/")
 # What they raise for a job, worker, result, scheduler or row that is not there. Their model has no table.
 UNKNOWN_JOB = (
     *(NoSuchJobError, InvalidJobOperation, LookupError, ValueError, ImproperlyConfigured),

@@ -38,7 +38,7 @@ from tests.factories import make_user
 from tests.training.bundles import colour_picture
 from training.serving.tokens import new_token, store_token
 
-EXAMPLES = int(os.environ.get("EXAMPLES") or 2)
+EXAMPLES = int(os.environ.get("EXAMPLES") or 1)
 SEARCH = settings(
     max_examples=EXAMPLES,
     derandomize="EXAMPLES" not in os.environ,
@@ -52,6 +52,7 @@ PEOPLE = ["", "vera", "alice", "root"]
 ARGUMENT = re.compile(r"<(?:(\w+):)?(\w+)>|\(\?P<(\w+)>(?:[^()]|\([^()]*\))*\)\??")
 PICTURE = colour_picture("red")
 TOKEN = new_token()
+OUT_OF_RANGE = ["9999-12-31", "9" * 30, "1e999"]
 S3_ROOT = "s3://flowers/photos?endpoint=http://127.0.0.1:1"
 
 
@@ -166,7 +167,6 @@ class Site:
         root = make_user("root")
         root.is_staff = root.is_superuser = True
         root.save()
-        self.clients = {person: self._client(person) for person in PEOPLE}
         self.choices = form_choices()
         self.names: dict[Address, set[str]] = {}
 
@@ -216,7 +216,7 @@ class Site:
         """Sends a request, reads the whole answer, undoes its changes, and checks that nothing broke."""
         body = {"wsgi.input": BytesIO(data), "CONTENT_LENGTH": str(len(data))}  # a length may be untrue
         with transaction.atomic(), recorded_names(names if names is not None else set()):
-            answer = self.clients[person].generic(method, url, data, **{**body, **request})
+            answer = self._client(person).generic(method, url, data, **{**body, **request})
             if answer.streaming:
                 b"".join(answer.streaming_content)
             transaction.set_rollback(True)
@@ -300,6 +300,11 @@ def plausible(site: Site, name: str) -> st.SearchStrategy[str]:
     return st.sampled_from(known)
 
 
+def test_names_are_recorded_behind_the_sign_in(site: Site) -> None:
+    names = {address.name: site.names_of(address) for address in ADDRESSES if address.name == "label_data"}
+    assert {"until", "label", "sort", "above"} <= names["label_data"]
+
+
 def test_every_number_of_a_form_has_bounds() -> None:
     unbounded = [
         f"{form}.{name}"
@@ -308,6 +313,21 @@ def test_every_number_of_a_form_has_bounds() -> None:
         or (isinstance(field, forms.ModelMultipleChoiceField) and not isinstance(field, RowsField))
     ]
     assert unbounded == [], "use exeml_site.lib.fields, or min_value and max_value"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [address for address in ADDRESSES if not address.route.startswith("admin/")],
+    ids=lambda address: address.route or "home",
+)
+def test_no_value_breaks_a_view_that_reads_it(address: Address, site: Site) -> None:
+    """Every parameter of the address has the value; all values of the list if EXAMPLES is set."""
+    names, url = site.names_of(address), address.url(site.valid_arguments(address))
+    every = [*hostile.INTEGERS, *hostile.FLOATS, *hostile.DATES]
+    for value in every if "EXAMPLES" in os.environ else OUT_OF_RANGE:
+        query = "&".join(f"{hostile.quoted(name)}={hostile.quoted(value)}" for name in names)
+        site.send("alice", "GET", url, QUERY_STRING=query)
+        site.send("alice", "POST", url, data=query.encode(), CONTENT_TYPE=FORM)
 
 
 @each_address
