@@ -36,9 +36,9 @@ NOTES = """## Notes
 * Binary packages (numpy, scipy, scikit-learn, Pillow, psycopg-binary, torch, openvino, onnxruntime and more)
   contain compiled libraries under licences of their own, such as OpenBLAS, libgfortran, libpq and OpenSSL.
   Not every package names all of them in its metadata.
-* pillow-heif is under the BSD licence, but its binary package carries libheif and libde265 (LGPL) and x265, an
-  encoder that the program never calls (GPL-2.0). Its authors name GPL-2.0 for the binary package: who passes it
-  on together with the program has to follow that.
+* pillow-heif is under the BSD licence, but its binary package carries libheif and libde265 (LGPL) and x265
+  (GPL-2.0), an encoder that the program never calls. Its authors name GPL-2.0 for the binary package: who
+  passes it on together with the program has to follow that.
 * On Linux, PyPI's torch is built for CUDA. It installs NVIDIA's libraries, which are not open source and have
   NVIDIA's own agreements. `requirements.txt` does not pin them and the tables above do not list them. The CPU
   build of torch (see the README) does without them.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from django.db.models import Count, Q
 
-from exeml_site.lib.bulk import CHUNK_SIZE, chunks
+from exeml_site.lib.bulk import CHUNK_SIZE
 from projects.datasets import leakage
 from projects.datasets import split as dataset_split
 from projects.labels.counts import images_per_label
@@ -64,11 +64,8 @@ def readiness(project: Project, counts: list[tuple[Label, int]] | None = None) -
 
 def _test_images_of_labels(project: Project) -> Counter[int]:
     """label id → its images in the test split."""
-    tests = list(Image.objects.alive().filter(project=project, split=Split.TEST).values_list("pk", flat=True))
-    counted = Counter[int]()
-    for chunk in chunks(tests):
-        counted.update(Annotation.objects.filter(image_id__in=chunk).values_list("label_id", flat=True))
-    return counted
+    tests = Image.objects.alive().filter(project=project, split=Split.TEST, annotations__isnull=False)
+    return Counter(dict(tests.order_by().values_list("annotations__label").annotate(Count("pk"))))
 
 
 def _missing(used: list[tuple[Label, int]]) -> list[str]:

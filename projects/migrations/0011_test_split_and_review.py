@@ -32,7 +32,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='image',
-            index=models.Index(condition=models.Q(('split', 'TEST')), fields=['project', 'deleted_at'], name='images_of_the_test_split'),
+            index=models.Index(fields=['project', 'split', 'deleted_at'], name='images_of_a_split'),
         ),
         migrations.AddConstraint(
             model_name='image',

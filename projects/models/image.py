@@ -157,11 +157,7 @@ class Image(models.Model):
                 condition=models.Q(deleted_at=None, duplicate_group__isnull=False),
             ),
             # Readiness counts the test images that it leaves out.
-            models.Index(
-                fields=["project", "deleted_at"],
-                name="images_of_the_test_split",
-                condition=models.Q(split="TEST"),
-            ),
+            models.Index(fields=["project", "split", "deleted_at"], name="images_of_a_split"),
             # Deleting a label searches these columns; most images have null in them.
             models.Index(
                 fields=["suggestion"],

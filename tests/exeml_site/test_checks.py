@@ -77,7 +77,7 @@ def test_hsts_covers_the_host_alone_unless_a_setting_says_more(
     code = (
         "import django; django.setup()\n"
         "from django.test import Client\n"
-        "print(Client().get('/', secure=True)['Strict-Transport-Security'])"
+        "print(Client().get('/', secure=True, headers={'host': 'localhost'})['Strict-Transport-Security'])"
     )
     product = {
         "DJANGO_SETTINGS_MODULE": "exeml_site.settings",

@@ -38,7 +38,9 @@ def pixels(content: bytes) -> np.ndarray:
 
 @pytest.mark.parametrize("name", ["picture.py", "picture_formats.py"])
 def test_the_projects_have_the_same_file(name: str) -> None:
-    engine, projects = (ROOT / folder / name for folder in ("training/engine/data", "projects/formats"))
+    engine, projects = (
+        ROOT / folder / name for folder in ("training/engine/data", "projects/formats/pictures")
+    )
     assert engine.read_text() == projects.read_text(), "copy one to the other"
 
 

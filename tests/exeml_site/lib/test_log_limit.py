@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -46,20 +48,31 @@ def test_other_loggers_are_not_limited_and_each_counts_by_itself(clock: list[flo
 
 
 @pytest.mark.django_db
-def test_bad_host_headers_do_not_flood_the_log(settings: Any, client: Client, capsys: Any) -> None:
-    settings.ALLOWED_HOSTS = ["exeml.example.org"]
+def test_bad_requests_do_not_flood_the_log(settings: Any) -> None:
+    settings.ALLOWED_HOSTS, settings.ANY_HOST = ["exeml.example.org"], False
+    client = Client(enforce_csrf_checks=True)
+    with logged_lines() as hosts:
+        for number in range(50):
+            assert client.get("/sign-in/", headers={"host": f"evil-{number}.example"}).status_code == 400
+    with logged_lines() as forms:
+        for _ in range(50):
+            assert client.post("/sign-in/", headers={"host": "exeml.example.org"}).status_code == 403
+    assert hosts == [] and len(forms) == MAX_LINES
+
+
+@contextmanager
+def logged_lines() -> Iterator[list[str]]:
+    """What the log of the product gets meanwhile."""
     handler = logging.StreamHandler()
     handler.addFilter(product_filter())
     lines: list[str] = []
     handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
-    logger = logging.getLogger("django.security.DisallowedHost")
-    logger.addHandler(handler)
+    root = logging.getLogger()
+    root.addHandler(handler)
     try:
-        for number in range(50):
-            assert client.get("/sign-in/", headers={"host": f"evil-{number}.example"}).status_code == 400
+        yield lines
     finally:
-        logger.removeHandler(handler)
-    assert len(lines) == MAX_LINES
+        root.removeHandler(handler)
 
 
 def product_filter() -> LineLimit:
