@@ -181,7 +181,7 @@ def make_old_batch(old: Apps, service: Any) -> Any:
     save(batch.files[0]["stored"], zipped({name: colour_picture(colour) for name, colour in colours.items()}))
     answered = {"source": "1.png", "result": "SUCCESSFUL", "predicted_label": "red", "scores": []}
     path = Path(settings.WORK_DIR) / "batches" / f"{batch.pk}.jsonl"
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(answered) + "\n" + '{"source": "2.p')
     return batch
 

@@ -83,8 +83,8 @@ def test_a_label_file_of_20_mb_is_read_in_little_memory(name: str, tmp_path: Pat
 
 
 @pytest.mark.slow
-def test_a_table_of_200_mb_needs_no_more_memory_than_one_of_20(tmp_path: Path) -> None:
-    rows = write_archive(tmp_path / "a.zip", "table.csv", 200)
+def test_a_table_of_100_mb_needs_no_more_memory_than_one_of_20(tmp_path: Path) -> None:
+    rows = write_archive(tmp_path / "a.zip", "table.csv", 100)
     assert labels_read(tmp_path / "a.zip", "table.csv", 48) == rows
 
 
@@ -95,4 +95,4 @@ def test_a_file_without_lines_is_refused_in_little_memory(content: bytes, tmp_pa
         archive.writestr("a.csv", content)
     (tmp_path / "a.zip").write_bytes(out.getvalue())
     with pytest.raises(AssertionError, match=r"(LabelFile|Table)Error: "):
-        labels_read(tmp_path / "a.zip", "a.csv", 200)
+        labels_read(tmp_path / "a.zip", "a.csv", 100)
