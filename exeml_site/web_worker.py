@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import shutil
+import socket
 import struct
 import tempfile
 import termios
@@ -78,7 +79,16 @@ class TimedChannel(HTTPChannel):  # type: ignore[misc]  # waitress and gunicorn 
         return now - self._since > (WINDOW_S if name in ("body", "answer") else HEAD_TIMEOUT_S)
 
     def give_up(self, answer: bytes) -> None:
-        """Close the connection, after an answer to a client that has begun a request."""
+        """Close the connection, after an answer to a client that has begun a request.
+
+        A reader that stands still leaves no room to write, for which waitress would wait before it closes.
+        """
+        if self._phase[0] == "answer":
+            with contextlib.suppress(OSError):
+                # What the kernel holds for the client is dropped.
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.handle_close()
+            return
         if self._phase[0] in ("head", "body") and self.request is not None:
             with contextlib.suppress(OSError):
                 self.socket.send(answer)

@@ -95,4 +95,4 @@ def test_a_file_without_lines_is_refused_in_little_memory(content: bytes, tmp_pa
         archive.writestr("a.csv", content)
     (tmp_path / "a.zip").write_bytes(out.getvalue())
     with pytest.raises(AssertionError, match=r"(LabelFile|Table)Error: "):
-        labels_read(tmp_path / "a.zip", "a.csv", 100)
+        labels_read(tmp_path / "a.zip", "a.csv", 200)
