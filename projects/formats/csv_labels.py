@@ -28,6 +28,7 @@ LABEL_LIST_HEAD = ("label", "colour", "key")
 # The head of our own tables, in which `;` alone separates labels.
 TABLE_HEAD = ("image", "labels", "set", "width", "height", "labeled_by", "labeled_at")
 _QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
+_COMMENT_LINES = re.compile(r"\A(?:#[^\r\n]*(?:[\r\n]+|\Z)|[\r\n]+)+")
 _NAME_KEYS = (
     "displayName",
     "display_name",
@@ -73,6 +74,7 @@ def find_delimiter(text: str) -> str:
     sample = text[:65536]
     if match := re.match(r"sep=(.)\r?\n", sample):  # Excel's own mark
         return match[1]
+    sample = _COMMENT_LINES.sub("", sample) or sample
     first = re.split(r"[\r\n]", sample, maxsplit=1)[0]
 
     def fitness(delimiter: str) -> tuple[bool, float, int]:
@@ -103,7 +105,8 @@ def parse_rows(text: io.TextIOBase, delimiter: str) -> Iterator[list[str]]:
     try:
         for row in reader:
             is_mark = reader.line_num == 1 and len(row) <= 2 and row and row[0].lower().startswith("sep=")
-            if any(map(str.strip, row)) and not is_mark:
+            is_comment = len(row) == 1 and row[0].startswith("# ")
+            if any(map(str.strip, row)) and not is_mark and not is_comment:
                 yield row
     except csv.Error as problem:
         raise TableError(f"Line {reader.line_num} of the table cannot be read: {problem}.") from problem

@@ -80,6 +80,23 @@ DOCUMENTS = {
             },
         ]
     },
+    "fiftyone samples with predictions": {
+        "samples": [
+            {
+                "filepath": "a.jpg",
+                "predictions": {"_cls": "Classification", "label": "dog", "confidence": 0.6},
+                "ground_truth": {"_cls": "Classification", "label": "cat"},
+            },
+            {"filepath": "b.jpg", "ground_truth": {"_cls": "Classification", "label": "dog"}},
+        ]
+    },
+    "coco with categories of images": {
+        "images": [
+            {"id": 1, "file_name": "a.jpg", "category_id": 7},
+            {"id": 2, "file_name": "b.jpg", "category_ids": [9]},
+        ],
+        "categories": CATEGORIES,
+    },
     "custom vision": [
         {"id": "1", "originalImageUri": "a.jpg", "tags": [{"tagId": "x", "tagName": "cat"}], "regions": []},
         {"id": "2", "originalImageUri": "b.jpg", "tags": [{"tagId": "y", "tagName": "dog"}]},

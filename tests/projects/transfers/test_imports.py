@@ -371,3 +371,17 @@ def test_a_table_about_something_else_is_left_alone() -> None:
     }
     imported(project, {"a.zip": zipped(files)})
     assert labels_by_name(project) == {"1.png": ["a"], "2.png": ["b"]}
+
+
+def test_a_label_that_a_file_states_twice_is_one_label() -> None:
+    project = make_project(labels=0)
+    done = imported(
+        project,
+        {
+            "a.zip": zipped(
+                {"a.png": picture_bytes(1), "x.manifest": sample("s3://b/a.png", "cat", "cat")},
+            )
+        },
+    )
+    assert labels_by_name(project) == {"a.png": ["cat"]}
+    assert not reasons(done)
