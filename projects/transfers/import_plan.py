@@ -25,7 +25,7 @@ from projects.transfers import descriptions as label_file_search
 from projects.transfers.described_images import DescribedImages, ImportItem, ItemKind
 from projects.transfers.descriptions import CannotPlan, Description, Descriptions
 from projects.transfers.export import label_of_folder
-from projects.transfers.file_sources import FileSource, SourceFile, ZipSource
+from projects.transfers.file_sources import SYSTEM_FILE, FileSource, SourceFile, ZipSource
 from projects.transfers.path_mapping import ImageFinder, PathMapping
 from projects.transfers.split_folders import FolderTree
 
@@ -227,7 +227,10 @@ def _plan(
     items += [left_out(path, _why_unused(source, path)) for path in unused_texts]
     items += _items_of_label_files(found, described)
     if isinstance(source, ZipSource):
-        items += [left_out(path, reason, ItemKind.SYSTEM_FILE) for path, reason in source.left_out]
+        items += [
+            left_out(path, reason, ItemKind.SYSTEM_FILE if reason == SYSTEM_FILE else ItemKind.LEFT_OUT)
+            for path, reason in source.left_out
+        ]
     is_partly_listed = bool(described.has_labels and has_unlisted)
     unlisted = sum(file not in listed for file in pictures) if is_partly_listed else 0
     return ImportPlan(items, kind, found.looks, found.found, described.conflicts, unlisted)

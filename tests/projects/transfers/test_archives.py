@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
+import stat
+import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from projects.models import Project, Transfer
+from projects.transfers.file_sources import LINK, SAME_PATH
 from tests.factories import make_project, picture_bytes
 from tests.projects.transfers.import_factories import imported, labels_by_name, reasons, zipped
 
@@ -275,3 +280,19 @@ def test_every_file_of_an_archive_has_exactly_one_outcome(seed: int) -> None:
     assert not {"train", "val", "images", "@eaDir", "__MACOSX"} & set(
         project.labels.values_list("name", flat=True)
     )
+
+
+def test_links_and_members_of_the_same_path_are_named_with_their_reason() -> None:
+    link = zipfile.ZipInfo("cat/link.png")
+    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the same path
+        for name, seed in (("cat/a.png", 1), ("dog/b.png", 2), ("dog/b.png", 3)):
+            archive.writestr(name, picture_bytes(seed))
+        archive.writestr(link, "a.png")
+    project = make_project(labels=0)
+    done = imported(project, {"a.zip": file.getvalue()})
+    assert labels_by_name(project) == {"a.png": ["cat"], "b.png": ["dog"]}
+    assert reasons(done) == {"cat/link.png": LINK, "dog/b.png": SAME_PATH}
+    assert accounted(done) == {"labeled": 2, "left_out": 2}

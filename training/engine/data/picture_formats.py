@@ -239,8 +239,10 @@ def _kind(content: bytes) -> str:
         if brands[0].startswith(b"M4A"):
             return "a sound file"
         return "a video" if brands[0].startswith(_VIDEO_BRANDS) else "a media file, not a picture"
-    start = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if b"<svg" in start:
+    if content[4:8] in (b"moov", b"mdat", b"wide") or (content[4:8] == b"free" and b"mdat" in content[:64]):
+        return "a video"  # of QuickTime, before there were brands
+    start = content[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if b"<svg" in start and not start.startswith((b"<!doctype html", b"<html")):
         return "an SVG drawing"
     if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
         return "a web page or XML, not a picture"
