@@ -76,6 +76,8 @@ def open_picture(content: bytes, max_megapixels: float, name: str = "") -> Image
         picture.info[EXIF_ALONE] = picture.info.get("original_orientation")
     if _is_raw_preview(picture):
         raise PictureRefused(f"This is a camera raw file. Use {FORMAT_NAMES}.")
+    if _has_deep_planes(picture):
+        raise PictureRefused(f"This TIFF picture {DAMAGED}. Save it again, for example as JPEG.")
     check_size(picture, max_megapixels)
     return picture
 
@@ -203,6 +205,14 @@ def _is_raw_preview(picture: Image.Image) -> bool:
     tags: Any = getattr(picture, "tag_v2", {})
     is_preview = bool(int(tags.get(254) or 0) & 1) and 330 in tags and 271 in tags
     return 50706 in tags or is_preview
+
+
+def _has_deep_planes(picture: Image.Image) -> bool:
+    """Whether a TIFF file keeps one colour of 16 bits after another, which Pillow reads as 8 bits each."""
+    tags: Any = getattr(picture, "tag_v2", {})
+    bits = tags.get(258, (1,))
+    is_raw = any(tile.codec_name == "raw" for tile in getattr(picture, "tile", ()))
+    return tags.get(284) == 2 and tags.get(277, 1) > 1 and is_raw and max(bits) > 8
 
 
 def _format_by_signature(content: bytes) -> str:
