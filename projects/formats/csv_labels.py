@@ -23,6 +23,7 @@ from projects.formats.manifest import Entry, EntryLabel
 
 MAX_LINE_CHARACTERS = 1 << 20
 SAMPLE_ROWS = 2000
+NO_VALUE = ("nan", "NaN")  # an empty cell as numpy and pandas write it
 DELIMITERS = ",;\t|"
 LABEL_LIST_HEAD = ("label", "colour", "key")
 # The head of our own tables, in which `;` alone separates labels.
@@ -134,7 +135,8 @@ def entries(rows: Iterable[Sequence[str]], table: Table) -> Iterator[Entry]:
         if source:
             usage = "" if columns.split is None else usage_of(_cell(row, columns.split), split_key) or ""
             names = dict.fromkeys(_one_hot_names(row, table) if table.is_one_hot else _names(row, table))
-            yield Entry(source, usage, tuple(EntryLabel(name, annotated_by="") for name in names if name))
+            labels = [name for name in names if name and name not in NO_VALUE]
+            yield Entry(source, usage, tuple(EntryLabel(name, annotated_by="") for name in labels))
 
 
 def _one_hot_names(row: Sequence[str], table: Table) -> list[str]:
@@ -161,7 +163,8 @@ def _listed_names(cell: str) -> list[str] | None:
         return label_names(json.loads(cell))
     except (ValueError, RecursionError):
         quoted = _QUOTED.findall(cell) if cell[0] == "[" else []
-        return [single or double for single, double in quoted] or None
+        plain = cell[1:-1].split(",") if cell[0] == "[" else []  # `[cat]` of makesense.ai
+        return [single or double for single, double in quoted] or [part.strip() for part in plain] or None
 
 
 def label_names(value: object) -> list[str]:

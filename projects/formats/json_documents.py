@@ -215,12 +215,19 @@ def _read_pairs(document: Document) -> Iterator[Entry]:
 
 
 def _is_mapping(document: Document) -> bool:
-    keys = list(document)[:100]
+    keys = list(_of_via(document))[:100]
     return bool(keys) and all(IMAGE_FILE.search(re.sub(r"(\.\w+?)-?\d+$", r"\1", key)) for key in keys)
+
+
+def _of_via(document: Document) -> Document:
+    """The files in a whole project of VGG's annotator; any other document as it is."""
+    files = document.get("_via_img_metadata")
+    return files if isinstance(files, dict) else document
 
 
 def _read_mapping(document: Document) -> Iterator[Entry]:
     """Files and their labels. VGG's annotator writes an object each, with `regions` for boxes."""
+    document = _of_via(document)
     values = [value for value in document.values() if isinstance(value, dict)]
     if any(has_box(value) or value.get("regions") for value in values):
         raise BoxesError("VGG Image Annotator")

@@ -60,6 +60,7 @@ NO_TEXT = {
     b"PAR1": "a Parquet file. Save the table as CSV",
     b"\x1f\x8b": "compressed with gzip. Unpack it first",
 }
+_UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")  # pasted with a word, and not shown
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -161,7 +162,7 @@ def _is_clean(text: str) -> bool:
 
 
 def _clean(text: str) -> str:
-    replaced = _UNWANTED.sub(lambda found: " " if found[0] < "\x80" else "\ufffd", text)
+    replaced = _UNWANTED.sub(lambda found: " " if found[0] < "\x80" else "\ufffd", _UNSEEN.sub("", text))
     return unicodedata.normalize("NFC", replaced).strip()
 
 

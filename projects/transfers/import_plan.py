@@ -17,6 +17,7 @@ from django.db import models
 
 from projects.formats import label_files
 from projects.formats.csv_labels import LabelLook
+from projects.formats.encodings import decode, find_encoding
 from projects.formats.manifest import EntryLabel
 from projects.formats.pictures.picture_formats import SUFFIXES as IMAGE_SUFFIXES
 from projects.images.decode import ImageRefused
@@ -126,7 +127,7 @@ def _read(
             raise CannotPlan(f"{description.path}: {description.problem}")
         described.leave_out(description, description.problem)
     elif not _is_wanted(description, labels_from):
-        described.leave_out(description, NOT_WANTED)
+        described.leave_out(description, description.choice.problem or NOT_WANTED)
     elif reason := _why_doubtful(description):
         described.leave_out(description, reason)
     else:
@@ -264,7 +265,8 @@ def _items_of_label_files(found: Descriptions, described: DescribedImages) -> It
 def _pair_text_files(files: Sequence[SourceFile]) -> tuple[dict[str, str], list[SourceFile]]:
     """Text files beside images, by the image's stem; and all other files."""
     texts = {_stem(file.path): file.path for file in files if _suffix(file.path) == ".txt"}
-    stems = {_stem(file.path) for file in files if _suffix(file.path) in IMAGE_SUFFIXES}
+    images = [file.path for file in files if _suffix(file.path) in IMAGE_SUFFIXES]
+    stems = {*map(_stem, images), *images}  # `a.jpg.txt`, too
     pairs = {stem: path for stem, path in texts.items() if stem in stems}
     used = set(pairs.values())
     return pairs, [file for file in files if file.path not in used]
@@ -307,7 +309,7 @@ def _item_of_file(path: str, tree: FolderTree, texts: dict[str, str], kind: Labe
         _file_name(path),
         path,
         entry_labels=(EntryLabel(label_of_folder(placed.label), annotated_by=""),) if is_label else (),
-        text_path=texts.get(_stem(path), "") if kind == LabelsFrom.TEXTS else "",
+        text_path=(texts.get(path) or texts.get(_stem(path), "")) if kind == LabelsFrom.TEXTS else "",
     )
 
 
@@ -315,7 +317,7 @@ def read_label_text(content: bytes) -> tuple[EntryLabel, ...]:
     """The labels of a text file beside an image, one per line. Raises ImageRefused if it holds boxes."""
     if label_files.is_box_text(content):
         raise ImageRefused(f"Its text file is no label. {BOXES}")
-    text = content.decode("utf-8-sig", "replace").replace("\0", "")
+    text = decode(content, find_encoding(content).name).replace("\0", "")
     names = dict.fromkeys(line.strip() for line in text.splitlines()[:MAX_LABELS_OF_IMAGE])
     return tuple(EntryLabel(name, annotated_by="") for name in names if name)
 

@@ -337,3 +337,21 @@ def test_bytes_of_another_encoding_that_come_late_are_refused_and_it_can_be_chos
     ):
         entries_of("a.manifest", content)
     assert labels_of("a.manifest", content, encoding="gb18030")["b.jpg"] == ["郁金香"]
+
+
+def test_labels_that_a_person_rejected_in_prodigy_are_none() -> None:
+    content = json_lines(
+        {"image": "a.jpg", "label": "cat", "answer": "accept"},
+        {"image": "b.jpg", "label": "cat", "answer": "reject"},
+        {"image": "c.jpg", "label": "dog", "answer": "ignore"},
+    )
+    assert labels_of("out.jsonl", content) == {"a.jpg": ["cat"], "b.jpg": [], "c.jpg": []}
+
+
+def test_a_whole_project_of_the_vgg_annotator_is_read() -> None:
+    files = {
+        f"{name}99": {"filename": name, "size": 99, "regions": [], "file_attributes": {"kind": label}}
+        for name, label in (("a.jpg", "cat"), ("b.jpg", "dog"))
+    }
+    document = {"_via_settings": {}, "_via_img_metadata": files, "_via_attributes": {}}
+    assert labels_of("via.json", json.dumps(document)) == {"a.jpg": ["cat"], "b.jpg": ["dog"]}

@@ -304,3 +304,8 @@ def test_an_empty_cell_in_the_column_of_splits_is_no_split() -> None:
         "gs://b/c.jpg": "",
     }
     assert labels_of("v.csv", content)["gs://b/a.jpg"] == ["cat"]
+
+
+def test_unquoted_lists_missing_values_and_unseen_characters() -> None:
+    content = "image,label\na.jpg,[cat]\nb.jpg,dog\u200b\nc.jpg,NaN\nd.jpg,\u00a0cat\n"
+    assert labels_of("labels.csv", content) == {**CAT_AND_DOG, "c.jpg": [], "d.jpg": ["cat"]}
