@@ -129,13 +129,14 @@ def _lines(text: io.TextIOBase) -> Iterator[str]:
 def entries(rows: Iterable[Sequence[str]], table: Table) -> Iterator[Entry]:
     """Yield the images of the rows below the head with their labels. Rows without an image are skipped."""
     columns = table.columns
+    missing = () if is_own_table(table.head) else NO_VALUE
     split_key = normalized(table.head[columns.split]) if columns.split is not None else ""
     for row in rows:
         source = unescape_formula(_cell(row, columns.image))
         if source:
             usage = "" if columns.split is None else usage_of(_cell(row, columns.split), split_key) or ""
             names = dict.fromkeys(_one_hot_names(row, table) if table.is_one_hot else _names(row, table))
-            labels = [name for name in names if name and name not in NO_VALUE]
+            labels = [name for name in names if name and name not in missing]
             yield Entry(source, usage, tuple(EntryLabel(name, annotated_by="") for name in labels))
 
 
