@@ -54,6 +54,12 @@ USAGE_BY_WORD = {
     "inference": "INFERENCE",
     "unassigned": "",
     "default": "",
+    "训练": "TRAIN",
+    "训练集": "TRAIN",
+    "验证": "EVAL",
+    "验证集": "EVAL",
+    "测试": "TEST",
+    "测试集": "TEST",
 }
 SPLIT_COLUMNS = {
     "set",
@@ -66,6 +72,8 @@ SPLIT_COLUMNS = {
     "partition",
     "mode",
     "dataitemresourcelabels",
+    "数据集",
+    "划分",
     "isvalid",
     "istrain",
     "istest",
@@ -242,8 +250,8 @@ def _image_column(keys: Sequence[str], cells: list[list[str]], split: int | None
 def _named_labels(keys: Sequence[str], rest: Sequence[int], cells: list[list[str]]) -> list[int]:
     """Columns whose names say that they hold labels. Of a name and its number the name is taken."""
     named = [index for index in rest if _is_label_name(keys[index])]
-    words = [index for index in named if not _is_numeric(cells, index)]
-    return words or named[:1]
+    true = [index for index in named if not keys[index].startswith("pred")] or named
+    return [index for index in true if not _is_numeric(cells, index)] or true[:1]
 
 
 def _is_label_name(key: str) -> bool:
@@ -269,6 +277,7 @@ def _label_by_elimination(keys: Sequence[str], rest: Sequence[int], cells: list[
         for index in rest
         if keys[index] not in OTHER_COLUMNS
         and any(_column(cells, index))
+        and not keys[index].startswith("pred")  # what a model said
         and (keys[index] or not _is_row_number(cells, index))
     ]
     if len(left) > 1:

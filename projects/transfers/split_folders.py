@@ -1,7 +1,8 @@
 """Folders that name a split, such as `train`, `valid` or `test_images`, and folders that are labels.
 
 Exporters and courses name the folders of training, validation and test sets in many ways. Such a folder is
-never a label, with one exception: `train` alone beside folders of other things, as in bus, car, train.
+never a label, with one exception: `train` or `valid` alone beside folders of other things, as in bus, car,
+train. Images in `test` or `unlabeled` beside folders of labels have no label.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ _SPLIT_FOLDER = re.compile(
 )
 # Folders that only hold the splits or all images, and so are no labels either.
 _CONTAINER_FOLDER = re.compile(
-    r"images|imgs?|jpegimages|data|datasets?(?:[\W_]*splits?)?|splits?|(?:all|raw)[\W_]*images", re.I
+    r"images|imgs?|jpegimages|labell?ed|data|datasets?(?:[\W_]*splits?)?|splits?|(?:all|raw)[\W_]*images",
+    re.I,
 )
 
 
@@ -116,7 +118,7 @@ class FolderTree:
         if name in self._families and not usage_of_folder(name):
             return self._families[name]
         usage = usage_of_folder(name)
-        if usage is None or self._children[folder]:
+        if usage not in ("TRAIN", "EVAL") or self._children[folder]:
             return usage
         beside = [other.rpartition("/")[2] for other in self._children[parent] if other != folder]
         others = [other for other in beside if not _CONTAINER_FOLDER.fullmatch(other)]

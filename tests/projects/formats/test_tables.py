@@ -290,6 +290,7 @@ def test_titles_and_comments_above_the_head_are_no_rows(content: str) -> None:
         ",image_path,target_name\n0,a.jpg,cat\n1,b.jpg,dog\n",
         ",image,Sorte\n0,a.jpg,cat\n1,b.jpg,dog\n",
         "image;cat;dog\na.jpg;x;\nb.jpg;;x\n",
+        "image,pred_label,true_label\na.jpg,dog,cat\nb.jpg,dog,dog\n",
     ],
 )
 def test_the_column_of_labels_is_found(content: str) -> None:
@@ -309,3 +310,8 @@ def test_an_empty_cell_in_the_column_of_splits_is_no_split() -> None:
 def test_unquoted_lists_missing_values_and_unseen_characters() -> None:
     content = "image,label\na.jpg,[cat]\nb.jpg,dog\u200b\nc.jpg,NaN\nd.jpg,\u00a0cat\n"
     assert labels_of("labels.csv", content) == {**CAT_AND_DOG, "c.jpg": [], "d.jpg": ["cat"]}
+
+
+def test_chinese_words_name_the_splits() -> None:
+    content = "图片,标签,数据集\na.jpg,猫,训练集\nb.jpg,狗,验证集\nc.jpg,猫,测试集\n"
+    assert list(usages_of("标签.csv", content).values()) == ["TRAIN", "EVAL", "TEST"]

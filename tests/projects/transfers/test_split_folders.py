@@ -61,6 +61,8 @@ def test_folders_of_exporters_are_known_as_splits(name: str, usage: str | None) 
         (["bus/1.png", "car/2.png", "train/3.png"], [("bus", ""), ("car", ""), ("train", "")]),
         (["train/bus/1.png", "train/train/2.png", "val/train/3.png", "val/bus/4.png"],
          [("bus", "TRAIN"), ("train", "TRAIN"), ("train", "EVAL"), ("bus", "EVAL")]),
+        (["labeled/cat/1.png", "labeled/dog/2.png", "unlabeled/3.png"], [("cat", ""), ("dog", ""), ("", "")]),
+        (["cat/1.png", "dog/2.png", "test/3.png"], [("cat", ""), ("dog", ""), ("", "TEST")]),
         (["train/1.png", "2.png"], [("", "TRAIN"), ("", "")]),
         (["photos/1.png", "photos/2.png"], [("", ""), ("", "")]),
         (["a/1.png", "b/2.png"], [("a", ""), ("b", "")]),
