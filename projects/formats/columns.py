@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from projects.formats.boxes import BoxesError, has_box_columns, has_box_numbers
 from projects.formats.errors import LabelFileError
@@ -54,6 +54,12 @@ USAGE_BY_WORD = {
     "inference": "INFERENCE",
     "unassigned": "",
     "default": "",
+    "训练": "TRAIN",
+    "训练集": "TRAIN",
+    "验证": "EVAL",
+    "验证集": "EVAL",
+    "测试": "TEST",
+    "测试集": "TEST",
 }
 SPLIT_COLUMNS = {
     "set",
@@ -66,6 +72,8 @@ SPLIT_COLUMNS = {
     "partition",
     "mode",
     "dataitemresourcelabels",
+    "数据集",
+    "划分",
     "isvalid",
     "istrain",
     "istest",
@@ -75,8 +83,9 @@ _USAGES_OF_FLAG = {"isvalid": ("EVAL", "TRAIN"), "istrain": ("TRAIN", "EVAL"), "
 LABEL_ENDINGS = ("label", "labels", "class", "classes", "category", "tag", "tags", "kind", "species")
 LABEL_STUDIO_COLUMNS = {"annotationid", "leadtime"}
 IMAGE_FILE = re.compile(rf"(?:{'|'.join(map(re.escape, sorted(SUFFIXES)))})(?:[?#].*)?$", re.IGNORECASE)
-YES_NO = {"0", "1", "0.0", "1.0", "-1", "-1.0", "", "true", "false", "yes", "no"}
-YES = {"1", "1.0", "true", "yes"}
+YES = {"1", "1.0", "true", "yes", "x", "✓", "✔"}
+YES_NO = YES | {"0", "0.0", "-1", "-1.0", "", "false", "no"}
+MAX_ROWS_ABOVE_HEAD = 10
 NO_IMAGES = "No column holds image files. Name the columns in the first row: “image” and “labels”."
 
 
@@ -103,7 +112,10 @@ class Columns:
 
 @dataclass(frozen=True)
 class FoundColumns:
-    """`rows`: the sample without the head. See LabelFile for the other fields."""
+    """`rows`: the sample without the head. `above`: rows above the head, such as a title.
+
+    See LabelFile for the other fields.
+    """
 
     head: tuple[str, ...]
     has_head: bool
@@ -112,6 +124,7 @@ class FoundColumns:
     rows: list[list[str]] = field(default_factory=list)
     is_one_hot: bool = False
     separator: str = ""
+    above: int = 0
 
 
 def find_columns(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> FoundColumns:
@@ -122,18 +135,32 @@ def find_columns(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> Fou
     cells = [[cell.strip() for cell in row] for row in rows]
     if not head and not cells:
         raise LabelFileError("The table is empty.")
+    above = 0 if head else _rows_above_head(cells)
+    cells = cells[above:]
     names = list(head) or (cells[0] if _is_head(cells) else [])
     if not head and names:
         cells = cells[1:]
     if has_box_columns(names):
         raise BoxesError("table of boxes")
-    return _by_names(names, cells) if names else _by_cells(cells)
+    return replace(_by_names(names, cells), above=above) if names else _by_cells(cells)
 
 
 def normalized(name: str) -> str:
     """`Input.image_url` and `INPUT:image url` are `imageurl`; `labels` stays."""
     last = re.split(r"[.:](?=[^\d.:])", name.strip().strip("\ufeff\"'#"))[-1]
     return re.sub(r"[\W_]", "", last.lower())
+
+
+def _rows_above_head(cells: Sequence[Sequence[str]]) -> int:
+    """How many rows stand above the one that names an image and a label: titles and comments."""
+    for number, row in enumerate(cells[:MAX_ROWS_ABOVE_HEAD]):
+        if any(IMAGE_FILE.search(cell) for cell in row):
+            break
+        names = [normalized(cell) for cell in row]
+        images = set(names) & set(IMAGE_COLUMNS) - WEAK_IMAGE_COLUMNS
+        if images and any(map(_is_label_name, set(names) - images)):
+            return number
+    return 0
 
 
 def _is_head(cells: Sequence[Sequence[str]]) -> bool:
@@ -177,11 +204,7 @@ def _by_cells(cells: list[list[str]]) -> FoundColumns:
         raise LabelFileError(NO_IMAGES)
     if has_box_numbers(cells):
         raise BoxesError("table of boxes")
-    splits = [
-        index
-        for index in range(width)
-        if index != image and all(cell.lower() in USAGE_BY_WORD for cell in _column(cells, index))
-    ]
+    splits = [index for index in range(width) if index != image and _are_usages(_column(cells, index))]
     split = splits[0] if splits else None
     labels = tuple(
         index
@@ -192,6 +215,11 @@ def _by_cells(cells: list[list[str]]) -> FoundColumns:
     is_certain = split is not None or (max(map(len, cells)) <= 2 and _is_pair(cells, image, labels))
     separator = find_separator(["label"] * len(labels), _cells(cells, labels))
     return FoundColumns(head, False, Columns(image, labels, split), is_certain, cells, separator=separator)
+
+
+def _are_usages(values: Sequence[str]) -> bool:
+    """Whether every cell names a split; where some are empty, Google's tools choose the split."""
+    return any(values) and all(value.lower() in USAGE_BY_WORD for value in values if value)
 
 
 def _image_column(keys: Sequence[str], cells: list[list[str]], split: int | None) -> tuple[int, bool]:
@@ -222,8 +250,8 @@ def _image_column(keys: Sequence[str], cells: list[list[str]], split: int | None
 def _named_labels(keys: Sequence[str], rest: Sequence[int], cells: list[list[str]]) -> list[int]:
     """Columns whose names say that they hold labels. Of a name and its number the name is taken."""
     named = [index for index in rest if _is_label_name(keys[index])]
-    words = [index for index in named if not _is_numeric(cells, index)]
-    return words or named[:1]
+    true = [index for index in named if not keys[index].startswith("pred")] or named
+    return [index for index in true if not _is_numeric(cells, index)] or true[:1]
 
 
 def _is_label_name(key: str) -> bool:
@@ -231,7 +259,10 @@ def _is_label_name(key: str) -> bool:
     base = re.sub(r"(?<=..)\d+$", "", key)  # `y1` is a corner
     return any(
         name in LABEL_COLUMNS
-        for name in (key, base, base.removesuffix("s"), base.removesuffix("es"), _singular(base))
+        for name in (
+            *(key, base, base.removesuffix("s"), base.removesuffix("es"), _singular(base)),
+            base.removesuffix("name"),
+        )
     )
 
 
@@ -241,7 +272,14 @@ def _singular(key: str) -> str:
 
 def _label_by_elimination(keys: Sequence[str], rest: Sequence[int], cells: list[list[str]]) -> list[int]:
     """The one column that can hold labels: the only one left, or the only one whose words repeat."""
-    left = [index for index in rest if keys[index] not in OTHER_COLUMNS and any(_column(cells, index))]
+    left = [
+        index
+        for index in rest
+        if keys[index] not in OTHER_COLUMNS
+        and any(_column(cells, index))
+        and not keys[index].startswith("pred")  # what a model said
+        and (keys[index] or not _is_row_number(cells, index))
+    ]
     if len(left) > 1:
         left = [index for index in left if keys[index] not in ("id", "uuid", "name")]
     speaking = [index for index in left if keys[index].endswith(LABEL_ENDINGS)]

@@ -23,11 +23,13 @@ from projects.formats.manifest import Entry, EntryLabel
 
 MAX_LINE_CHARACTERS = 1 << 20
 SAMPLE_ROWS = 2000
+NO_VALUE = ("nan", "NaN")  # an empty cell as numpy and pandas write it
 DELIMITERS = ",;\t|"
 LABEL_LIST_HEAD = ("label", "colour", "key")
 # The head of our own tables, in which `;` alone separates labels.
 TABLE_HEAD = ("image", "labels", "set", "width", "height", "labeled_by", "labeled_at")
 _QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
+_COMMENT_LINES = re.compile(r"\A(?:#[^\r\n]*(?:[\r\n]+|\Z)|[\r\n]+)+")
 _NAME_KEYS = (
     "displayName",
     "display_name",
@@ -73,6 +75,7 @@ def find_delimiter(text: str) -> str:
     sample = text[:65536]
     if match := re.match(r"sep=(.)\r?\n", sample):  # Excel's own mark
         return match[1]
+    sample = _COMMENT_LINES.sub("", sample) or sample
     first = re.split(r"[\r\n]", sample, maxsplit=1)[0]
 
     def fitness(delimiter: str) -> tuple[bool, float, int]:
@@ -103,7 +106,8 @@ def parse_rows(text: io.TextIOBase, delimiter: str) -> Iterator[list[str]]:
     try:
         for row in reader:
             is_mark = reader.line_num == 1 and len(row) <= 2 and row and row[0].lower().startswith("sep=")
-            if any(map(str.strip, row)) and not is_mark:
+            is_comment = len(row) == 1 and row[0].startswith("# ")
+            if any(map(str.strip, row)) and not is_mark and not is_comment:
                 yield row
     except csv.Error as problem:
         raise TableError(f"Line {reader.line_num} of the table cannot be read: {problem}.") from problem
@@ -125,13 +129,15 @@ def _lines(text: io.TextIOBase) -> Iterator[str]:
 def entries(rows: Iterable[Sequence[str]], table: Table) -> Iterator[Entry]:
     """Yield the images of the rows below the head with their labels. Rows without an image are skipped."""
     columns = table.columns
+    missing = () if is_own_table(table.head) else NO_VALUE
     split_key = normalized(table.head[columns.split]) if columns.split is not None else ""
     for row in rows:
         source = unescape_formula(_cell(row, columns.image))
         if source:
             usage = "" if columns.split is None else usage_of(_cell(row, columns.split), split_key) or ""
             names = dict.fromkeys(_one_hot_names(row, table) if table.is_one_hot else _names(row, table))
-            yield Entry(source, usage, tuple(EntryLabel(name, annotated_by="") for name in names if name))
+            labels = [name for name in names if name and name not in missing]
+            yield Entry(source, usage, tuple(EntryLabel(name, annotated_by="") for name in labels))
 
 
 def _one_hot_names(row: Sequence[str], table: Table) -> list[str]:
@@ -158,7 +164,8 @@ def _listed_names(cell: str) -> list[str] | None:
         return label_names(json.loads(cell))
     except (ValueError, RecursionError):
         quoted = _QUOTED.findall(cell) if cell[0] == "[" else []
-        return [single or double for single, double in quoted] or None
+        plain = cell[1:-1].split(",") if cell[0] == "[" else []  # `[cat]` of makesense.ai
+        return [single or double for single, double in quoted] or [part.strip() for part in plain] or None
 
 
 def label_names(value: object) -> list[str]:

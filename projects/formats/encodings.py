@@ -10,6 +10,7 @@ import unicodedata
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import BinaryIO
 from zipfile import ZipInfo
 
@@ -20,6 +21,7 @@ from projects.formats.errors import LabelFileError
 UTF8_FLAG = 0x800
 UNICODE_PATH = 0x7075
 SAMPLE_BYTES = 1 << 16
+MAY_BE_CUT_BYTES = 1 << 12
 # Encodings that a person can choose, with the names that the page shows. All are Python's.
 CHOICES = {
     "utf-8": "Unicode (UTF-8)",
@@ -32,6 +34,16 @@ CHOICES = {
     "cp866": "Cyrillic (DOS)",
     "cp1252": "Western (Windows)",
     "cp1250": "Central European (Windows)",
+    "cp852": "Central European (DOS)",
+    "koi8_r": "Cyrillic (KOI8-R)",
+    "cp1253": "Greek (Windows)",
+    "cp737": "Greek (DOS)",
+    "cp1254": "Turkish (Windows)",
+    "cp857": "Turkish (DOS)",
+    "cp1255": "Hebrew (Windows)",
+    "cp862": "Hebrew (DOS)",
+    "cp1256": "Arabic (Windows)",
+    "cp874": "Thai",
     "cp437": "Western (DOS, 437)",
     "cp850": "Western (DOS, 850)",
     "utf-16": "Unicode (UTF-16)",
@@ -40,17 +52,19 @@ CHOICES = {
 }
 _EAST_ASIAN = ("gb18030", "big5", "cp932", "euc_jp", "cp949")
 # In the order of preference where several fit equally well.
-ARCHIVE_ENCODINGS = (*_EAST_ASIAN, "cp866", "cp1251", "cp437", "cp850")
+ARCHIVE_ENCODINGS = (*_EAST_ASIAN, "cp866", "cp1251", "cp437", "cp850", "cp1252")
 TABLE_ENCODINGS = (*_EAST_ASIAN, "cp1251", "cp1252", "cp1250")
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_WESTERN = ("cp1252", "cp437", "cp850")
+_WESTERN = ("cp437", "cp850", "cp1252")
 # No byte of a character of two or more bytes in any candidate.
 _BETWEEN_WORDS = re.compile(rb"[\x00-\x2f\x3a-\x3f]+")
 _HIGH_BYTES = re.compile(rb"[\x80-\xff]+")
+_NEVER_IN_TEXT = re.compile("[\x80-\x9f\u2500-\u259f\ue000-\uf8ff]")  # controls, frames, private signs
+_TWO_OF_THREE_BYTES = re.compile(rb"(?:[\xe0-\xef][\x80-\xbf]{2}){2}")
 _CERTAIN = 0.1  # chardet's confidence from which it is right about short texts
 
 
@@ -96,8 +110,10 @@ def encoding_of_rest(beginning: bytes, file: BinaryIO) -> Encoding:
 
 def guess(content: bytes, candidates: tuple[str, ...]) -> str:
     """The candidate that fits a text that is not UTF-8 best, judged by its words beyond ASCII."""
-    words = dict.fromkeys(word for word in _BETWEEN_WORDS.split(content) if not word.isascii())
-    content = b"\n".join(words)[:SAMPLE_BYTES]
+    words = _BETWEEN_WORDS.split(content)
+    if len(content) >= MAY_BE_CUT_BYTES:  # the last word may end within a character
+        words = words[:-1] or words
+    content = b"\n".join(dict.fromkeys(word for word in words if not word.isascii()))[:SAMPLE_BYTES]
     fitting = [name for name in candidates if _fits(content, name)]
     if not fitting:
         return "cp1252" if "cp1252" in candidates else "cp437"
@@ -156,10 +172,11 @@ def _codec(name: str) -> str:
 
 def _fits(content: bytes, name: str) -> bool:
     try:
-        text = codecs.getincrementaldecoder(name)().decode(content, final=False)
+        is_cut = len(content) >= MAY_BE_CUT_BYTES
+        text = codecs.getincrementaldecoder(name)().decode(content, final=not is_cut)
     except UnicodeDecodeError:
         return False
-    return not any(0x80 <= ord(character) < 0xA0 or 0xE000 <= ord(character) < 0xF900 for character in text)
+    return not _NEVER_IN_TEXT.search(text)
 
 
 def _is_accented(content: bytes) -> bool:
@@ -178,6 +195,8 @@ def _is_accented(content: bytes) -> bool:
 def _is_western(content: bytes, name: str) -> bool:
     """Whether every character beyond ASCII is a letter of a Western European language."""
     text = content.decode(name, "replace")
+    if any(one.islower() and other.isupper() and not other.isascii() for one, other in pairwise(text)):
+        return False  # `CafÚ`
     return all(character.isascii() or (character.isalpha() and ord(character) < 0x180) for character in text)
 
 
@@ -198,14 +217,16 @@ def _utf16_without_mark(beginning: bytes) -> str:
 def decode_zip_names(members: Sequence[ZipInfo], encoding: str = "") -> tuple[list[str], Encoding]:
     """The name of each member in composed Unicode (NFC), and the encoding of those that state none.
 
-    Names without a statement are UTF-8 if all of them are; else one guess for all, or `encoding`, which a
-    person chose.
+    Names without a statement are UTF-8 if all of them are, or if they cannot be anything else; one guess
+    for all the others, or `encoding`, which a person chose.
     """
     stated = [_stated_name(member) for member in members]
     raw = [_raw_name(member) if name is None else b"" for member, name in zip(members, stated, strict=True)]
     found = Encoding(encoding) if encoding else _find_names_encoding(raw)
     names = [
-        content.decode(found.name, "replace") if name is None else name
+        content.decode("utf-8" if _is_surely_utf8(content) else found.name, "replace")
+        if name is None
+        else name
         for content, name in zip(raw, stated, strict=True)
     ]
     return [unicodedata.normalize("NFC", name.partition("\0")[0]) for name in names], found
@@ -218,11 +239,21 @@ def guess_names(names: Sequence[bytes]) -> list[str]:
 
 
 def _find_names_encoding(names: Iterable[bytes]) -> Encoding:
-    unclear = [name for name in names if not name.isascii()]
-    if all(map(is_utf8, unclear)):
+    names = [name for name in names if not name.isascii()]
+    if all(map(is_utf8, names)):
         return Encoding("utf-8")
+    unclear = [name for name in names if not _is_surely_utf8(name)]
     # One tool made the archive: its names are judged together.
     return Encoding(guess(b"\n".join(unclear)[:SAMPLE_BYTES], ARCHIVE_ENCODINGS), is_guess=True)
+
+
+def _decoded(name: bytes, encoding: str) -> str:
+    return name.decode("utf-8" if _is_surely_utf8(name) else encoding, "replace")
+
+
+def _is_surely_utf8(name: bytes) -> bool:
+    """Whether two characters of three bytes follow one another: other encodings hardly ever look so."""
+    return bool(_TWO_OF_THREE_BYTES.search(name)) and is_utf8(name)
 
 
 def _stated_name(member: ZipInfo) -> str | None:

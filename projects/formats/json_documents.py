@@ -44,7 +44,14 @@ def _entry(source: str, names: list[str], usage: str = "", **more: Any) -> Entry
 
 def _is_coco(document: Document) -> bool:
     images = document.get("images")
-    return isinstance(document.get("annotations"), list) and isinstance(images, list)
+    has_annotations = isinstance(document.get("annotations"), list)
+    return isinstance(images, list) and (has_annotations or any(map(_own_categories, objects(images))))
+
+
+def _own_categories(item: Document) -> list[Any]:
+    """The numbers of categories that an image or an annotation states."""
+    several, one = item.get("category_ids"), item.get("category_id")
+    return several if isinstance(several, list) and several else [one] if one is not None else []
 
 
 def _read_coco(document: Document) -> Iterator[Entry]:
@@ -54,15 +61,15 @@ def _read_coco(document: Document) -> Iterator[Entry]:
         for category in objects(document.get("categories"))
         if category.get("name") is not None
     }
-    labels: dict[str, list[str]] = {}
+    numbers = {key: ids for key, image in images.items() if (ids := [*_own_categories(image)])}
     boxes = 0
-    for annotation in objects(document["annotations"]):
+    for annotation in objects(document.get("annotations")):
         image = str(annotation.get("image_id"))
         if _is_part(annotation, images.get(image, {})):
             boxes += 1
-        elif "category_id" in annotation or "category_ids" in annotation:
-            ids = annotation.get("category_ids") or [annotation.get("category_id")]
-            labels.setdefault(image, []).extend(names.get(str(number), str(number)) for number in ids)
+        elif ids := _own_categories(annotation):
+            numbers.setdefault(image, []).extend(ids)
+    labels = {key: [names.get(str(number), str(number)) for number in ids] for key, ids in numbers.items()}
     if boxes and not labels:
         raise BoxesError("COCO")
     for key, picture in images.items():
@@ -157,8 +164,15 @@ def _read_fiftyone_samples(document: Document) -> Iterator[Entry]:
     for sample in samples:
         tags = sample.get("tags")
         words = [usage_of(str(tag)) for tag in tags] if isinstance(tags, list) else []
-        targets = [target for value in sample.values() for target in _classifications(value)]
+        targets = [target for key in _label_fields(sample) for target in _classifications(sample.get(key))]
         yield _fiftyone_entry(str(sample.get("filepath") or ""), targets, [], next(filter(None, words), ""))
+
+
+def _label_fields(sample: Mapping[str, Any]) -> list[str]:
+    """The fields of labels: the ground truth if there is one, else all but a model's predictions."""
+    keys = [key for key in sample if _classifications(sample[key])]
+    true = [key for key in keys if key.lower().replace("_", "") in ("groundtruth", "gt")]
+    return true or [key for key in keys if not key.lower().startswith("pred")]
 
 
 def _classifications(value: Any) -> list[Any]:
@@ -201,12 +215,19 @@ def _read_pairs(document: Document) -> Iterator[Entry]:
 
 
 def _is_mapping(document: Document) -> bool:
-    keys = list(document)[:100]
+    keys = list(_of_via(document))[:100]
     return bool(keys) and all(IMAGE_FILE.search(re.sub(r"(\.\w+?)-?\d+$", r"\1", key)) for key in keys)
+
+
+def _of_via(document: Document) -> Document:
+    """The files in a whole project of VGG's annotator; any other document as it is."""
+    files = document.get("_via_img_metadata")
+    return files if isinstance(files, dict) else document
 
 
 def _read_mapping(document: Document) -> Iterator[Entry]:
     """Files and their labels. VGG's annotator writes an object each, with `regions` for boxes."""
+    document = _of_via(document)
     values = [value for value in document.values() if isinstance(value, dict)]
     if any(has_box(value) or value.get("regions") for value in values):
         raise BoxesError("VGG Image Annotator")

@@ -20,6 +20,7 @@ from projects.formats.errors import LabelFileError
 MAX_ITEM_CHARACTERS = 1 << 20
 MAX_KEYS = 1000
 READ_BYTES = 1 << 16
+_IMAGE_OF_RECORD = ("image", "path")
 _BETWEEN = re.compile(r"[\s,\x1e\0]*")
 _IMAGE_KEYS = ("path", "file_name", "filename", "url", "uri", "src")
 _JSON_DECODER = json.JSONDecoder()
@@ -131,6 +132,8 @@ def row_of(item: Any, head: Iterable[str], place: str) -> list[str]:
     """The values of a record as the cells of a row. Raises LabelFileError if it is no object."""
     if not isinstance(item, dict):
         raise LabelFileError(f"{place} must be one JSON object in braces.")
+    if item.get("answer") in ("reject", "ignore"):  # Prodigy: the label that it proposed is wrong
+        return [_cell(item.get(key)) if key in _IMAGE_OF_RECORD else "" for key in head]
     return [_cell(item.get(key)) for key in head]
 
 

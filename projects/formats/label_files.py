@@ -60,6 +60,7 @@ NO_TEXT = {
     b"PAR1": "a Parquet file. Save the table as CSV",
     b"\x1f\x8b": "compressed with gzip. Unpack it first",
 }
+_UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")  # pasted with a word, and not shown
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -82,6 +83,7 @@ class LabelFile:
     columns: Columns | None = None  # the guess
     is_certain: bool = True  # False: the columns were guessed from their cells alone; show them first
     has_head: bool = True
+    above_head: int = 0  # rows above the head
     delimiter: str = ","
     separator: str = ""  # between several labels in one cell: one of `;|, ` or empty
     is_one_hot: bool = False  # each label column is named as the label and holds 0 or 1
@@ -160,7 +162,7 @@ def _is_clean(text: str) -> bool:
 
 
 def _clean(text: str) -> str:
-    replaced = _UNWANTED.sub(lambda found: " " if found[0] < "\x80" else "\ufffd", text)
+    replaced = _UNWANTED.sub(lambda found: " " if found[0] < "\x80" else "\ufffd", _UNSEEN.sub("", text))
     return unicodedata.normalize("NFC", replaced).strip()
 
 
@@ -208,6 +210,7 @@ def _with_columns(file: LabelFile, found: FoundColumns) -> LabelFile:
         columns=found.columns,
         is_certain=found.is_certain,
         has_head=found.has_head,
+        above_head=found.above,
         separator=found.separator,
         is_one_hot=found.is_one_hot,
     )
@@ -324,7 +327,9 @@ def _identify_document(name: str, document: dict[str, Any]) -> LabelFile:
 
 def _read_table(file: LabelFile, content: BinaryIO) -> Iterator[Entry]:
     rows = csv_labels.read_rows(content, file.encoding, file.delimiter)
-    yield from csv_labels.entries(itertools.islice(rows, int(file.has_head), None), _table_of(file))
+    yield from csv_labels.entries(
+        itertools.islice(rows, file.above_head + file.has_head, None), _table_of(file)
+    )
 
 
 def _table_of(file: LabelFile) -> csv_labels.Table:

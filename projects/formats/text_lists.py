@@ -27,6 +27,7 @@ _LINE = re.compile(
     r"""(?:[ \t]+(?P<rest>\S.*?))?\s*""",
     re.IGNORECASE,
 )
+_BOX_BEHIND = re.compile(r"(.*?[^\W\d].*?)(?:[ \t]+\d+){4}")  # `n03444034 0 32 44 62` of Tiny ImageNet
 _NUMBERS = re.compile(r"\d+(?:[ ,\t]+\d+)*")
 _NUMBERED = re.compile(r"(\d+)[:,]?\s+(.+)")
 _SYNSET = re.compile(r"n\d{8}\s+(.+)")
@@ -50,11 +51,21 @@ def find_list(lines: Sequence[str]) -> bool | None:
     # keras-yolo lists: x1,y1,x2,y2,class behind each image
     if all(re.fullmatch(r"(\d+,){4}\d+(\s+(\d+,){4}\d+)*", rest) for rest in rests):
         raise BoxesError("YOLO")
+    if all(map(_is_box, rests)):
+        raise BoxesError("text list")
     are_numbers = all(_NUMBERS.fullmatch(rest) for rest in rests)
     are_images = all(IMAGE_FILE.search(match["quoted"] or match["name"] or "") for match in found)
     if not are_images and not (are_numbers and len({match["name"] for match in found}) == len(found)):
         return None
     return are_numbers
+
+
+def _is_box(rest: str) -> bool:
+    """Whether four numbers are the corners of a box: the second corner is right of and below the first."""
+    if not re.fullmatch(r"\d{1,5}(?:[ \t]+\d{1,5}){3}", rest):
+        return False
+    left, top, right, bottom = map(int, rest.split())
+    return left < right and top < bottom
 
 
 def read(name: str, lines: Iterable[str], label_names: Sequence[str] = ()) -> Iterator[Entry]:
@@ -71,7 +82,8 @@ def read(name: str, lines: Iterable[str], label_names: Sequence[str] = ()) -> It
 
 def _labels(rest: str, label_names: Sequence[str]) -> list[str]:
     if not _NUMBERS.fullmatch(rest):
-        return [rest] if rest else []
+        behind = _BOX_BEHIND.fullmatch(rest)
+        return [behind[1] if behind else rest] if rest else []
     numbers = [int(number) for number in re.findall(r"\d{1,9}", rest)]
     names = [label_names[number] if number < len(label_names) else str(number) for number in numbers]
     return list(dict.fromkeys(names))

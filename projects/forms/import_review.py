@@ -130,4 +130,4 @@ class ImportReviewForm(forms.Form):
         }
         if value.get("encoding") == shown.get("encoding"):
             value["encoding"] = ""
-        return value
+        return value if value.get("is_used") else {**value, "problem": shown["problem"]}

@@ -53,8 +53,9 @@ class LabelImportResult:
 
 def labels_problem(project: Project, entry_labels: Sequence[EntryLabel]) -> str:
     """A sentence that says why one image cannot have these labels; empty where it can."""
-    if len(entry_labels) > 1 and not project.is_multi_label:
-        return ONE_LABEL_PER_IMAGE.format(number=len(entry_labels))
+    number = len({normalized_name(entry_label.name).lower() for entry_label in entry_labels})
+    if number > 1 and not project.is_multi_label:
+        return ONE_LABEL_PER_IMAGE.format(number=number)
     for entry_label in entry_labels:
         try:
             LABEL_NAME(normalized_name(entry_label.name))

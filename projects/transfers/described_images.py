@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from projects.formats.manifest import FILE_NAME, SHA256, Entry, EntryLabel
 from projects.models import Project, Split
+from projects.models.label import MAX_LABELS
 from projects.transfers.descriptions import MAX_ROWS, TOO_MANY_ROWS, CannotPlan, Description, SharedLabels
 from projects.transfers.path_mapping import NOT_FOUND, ImageFinder, Match, readable_name
 
@@ -62,6 +63,19 @@ class _Row:
     item: ImportItem
     source: str
     shared: int = 0
+    names: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.names = {label.name for label in self.item.entry_labels}
+
+    def add(self, item: ImportItem) -> None:
+        """Add what another row says. Labels beyond those that a project can have are not kept."""
+        new = [label for label in item.entry_labels if label.name not in self.names]
+        if new and len(self.names) <= MAX_LABELS:  # one more than allowed, so that the import is refused
+            self.names |= {label.name for label in new}
+            self.item = replace(self.item, entry_labels=(*self.item.entry_labels, *new))
+        if item.split and item.split != self.item.split:
+            self.item = replace(self.item, split=item.split)
 
 
 class DescribedImages:
@@ -170,7 +184,7 @@ class DescribedImages:
         if before is None:
             rows[key] = row
         elif before.source == row.source:
-            before.item = _with_labels_of(before.item, row.item)
+            before.add(row.item)
         elif row.shared > before.shared:
             unmatched.append(_without_image(before.item))
             rows[key] = row

@@ -41,6 +41,7 @@ class Choice:
     delimiter: str = ""
     separator: str | None = None
     encoding: str = ""
+    problem: str = ""  # why a file that is not used could not be
     is_given: bool = False  # a person chose, be it what was found
 
     @classmethod

@@ -27,6 +27,7 @@ from projects.images.upload import clean_name
 from projects.models import Annotation, Image, Project
 from projects.quality import hard_examples
 from projects.transfers.file_sources import is_user_file
+from projects.transfers.split_folders import usage_of_folder, usages_of_family
 
 IMAGE_FOLDER = "images"
 # No part of a file name on some system; and a percent sign that could be read as a code.
@@ -138,6 +139,7 @@ def folder_of_label(label: str) -> str:
     has_meaning = (
         not is_user_file(folder)
         or _STRUCTURE.fullmatch(folder) is not None
+        or usage_of_folder(folder) is not None
         or _DEVICE.fullmatch(folder.partition(".")[0].strip()) is not None
     )
     return _percent(folder[0]) + folder[1:] if has_meaning else folder
@@ -154,14 +156,15 @@ def _percent(character: str) -> str:
 class _LabelFolders:
     """Folders of one export. Labels that differ in capitals alone have two, also where a system sees one."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: Iterable[str]) -> None:
+        self._family = usages_of_family(labels)  # an import would take `a_train` beside `a_test` for splits
         self._folders: dict[str, str] = {}
         self._taken: set[str] = set()
 
     def of(self, label: str) -> str:
         if label not in self._folders:
             folder = folder_of_label(label)
-            if folder.casefold() in self._taken:
+            if folder.casefold() in self._taken or label in self._family:
                 folder = "".join(map(_percent, label))
             self._taken.add(folder.casefold())
             self._folders[label] = folder
@@ -215,7 +218,7 @@ def _label_list(project: Project) -> bytes:
 
 def _folder_archive(project: Project, rows: Iterable[ExportRow]) -> ZipStream:
     """One folder per label. An image with several labels is in several folders, an unlabeled one in none."""
-    archive, folders = _new_archive(), _LabelFolders()
+    archive, folders = _new_archive(), _LabelFolders(project.labels.values_list("name", flat=True))
     for row in rows:
         for folder in [f"{folders.of(label)}/" for label in row.labels] or [""]:
             _add_image(archive, f"{folder}{row.name}", row.image)

@@ -32,6 +32,7 @@ IGNORED_NAMES = {
 SYSTEM_FILE = "A hidden file, or one that an operating system or a server added."
 SAME_PATH = "The archive has another file of this path, which was taken."
 TOO_LARGE = "The file is larger than {limit_mb:,.0f} MB."
+LINK = "A symbolic link to another file. Links are not followed."
 BROKEN = "The file is broken or cut off in the archive."
 READ_BYTES = 1 << 18
 MAX_END_BYTES = 22 + (1 << 16)  # the end of a zip archive with its comment
@@ -125,6 +126,9 @@ class ZipSource:
     def _add_member(self, path: str, member: zipfile.ZipInfo) -> None:
         if not is_user_file(path):
             self.left_out.append((path or member.filename, SYSTEM_FILE))
+            return
+        if stat.S_ISLNK(member.external_attr >> 16):
+            self.left_out.append((path, LINK))
             return
         if path in self._members:
             self.left_out.append((path, SAME_PATH))

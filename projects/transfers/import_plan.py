@@ -17,6 +17,7 @@ from django.db import models
 
 from projects.formats import label_files
 from projects.formats.csv_labels import LabelLook
+from projects.formats.encodings import decode, find_encoding
 from projects.formats.manifest import EntryLabel
 from projects.formats.pictures.picture_formats import SUFFIXES as IMAGE_SUFFIXES
 from projects.images.decode import ImageRefused
@@ -25,7 +26,7 @@ from projects.transfers import descriptions as label_file_search
 from projects.transfers.described_images import DescribedImages, ImportItem, ItemKind
 from projects.transfers.descriptions import CannotPlan, Description, Descriptions
 from projects.transfers.export import label_of_folder
-from projects.transfers.file_sources import FileSource, SourceFile, ZipSource
+from projects.transfers.file_sources import SYSTEM_FILE, FileSource, SourceFile, ZipSource
 from projects.transfers.path_mapping import ImageFinder, PathMapping
 from projects.transfers.split_folders import FolderTree
 
@@ -126,7 +127,7 @@ def _read(
             raise CannotPlan(f"{description.path}: {description.problem}")
         described.leave_out(description, description.problem)
     elif not _is_wanted(description, labels_from):
-        described.leave_out(description, NOT_WANTED)
+        described.leave_out(description, description.choice.problem or NOT_WANTED)
     elif reason := _why_doubtful(description):
         described.leave_out(description, reason)
     else:
@@ -227,7 +228,10 @@ def _plan(
     items += [left_out(path, _why_unused(source, path)) for path in unused_texts]
     items += _items_of_label_files(found, described)
     if isinstance(source, ZipSource):
-        items += [left_out(path, reason, ItemKind.SYSTEM_FILE) for path, reason in source.left_out]
+        items += [
+            left_out(path, reason, ItemKind.SYSTEM_FILE if reason == SYSTEM_FILE else ItemKind.LEFT_OUT)
+            for path, reason in source.left_out
+        ]
     is_partly_listed = bool(described.has_labels and has_unlisted)
     unlisted = sum(file not in listed for file in pictures) if is_partly_listed else 0
     return ImportPlan(items, kind, found.looks, found.found, described.conflicts, unlisted)
@@ -261,7 +265,8 @@ def _items_of_label_files(found: Descriptions, described: DescribedImages) -> It
 def _pair_text_files(files: Sequence[SourceFile]) -> tuple[dict[str, str], list[SourceFile]]:
     """Text files beside images, by the image's stem; and all other files."""
     texts = {_stem(file.path): file.path for file in files if _suffix(file.path) == ".txt"}
-    stems = {_stem(file.path) for file in files if _suffix(file.path) in IMAGE_SUFFIXES}
+    images = [file.path for file in files if _suffix(file.path) in IMAGE_SUFFIXES]
+    stems = {*map(_stem, images), *images}  # `a.jpg.txt`, too
     pairs = {stem: path for stem, path in texts.items() if stem in stems}
     used = set(pairs.values())
     return pairs, [file for file in files if file.path not in used]
@@ -304,7 +309,7 @@ def _item_of_file(path: str, tree: FolderTree, texts: dict[str, str], kind: Labe
         _file_name(path),
         path,
         entry_labels=(EntryLabel(label_of_folder(placed.label), annotated_by=""),) if is_label else (),
-        text_path=texts.get(_stem(path), "") if kind == LabelsFrom.TEXTS else "",
+        text_path=(texts.get(path) or texts.get(_stem(path), "")) if kind == LabelsFrom.TEXTS else "",
     )
 
 
@@ -312,7 +317,7 @@ def read_label_text(content: bytes) -> tuple[EntryLabel, ...]:
     """The labels of a text file beside an image, one per line. Raises ImageRefused if it holds boxes."""
     if label_files.is_box_text(content):
         raise ImageRefused(f"Its text file is no label. {BOXES}")
-    text = content.decode("utf-8-sig", "replace").replace("\0", "")
+    text = decode(content, find_encoding(content).name).replace("\0", "")
     names = dict.fromkeys(line.strip() for line in text.splitlines()[:MAX_LABELS_OF_IMAGE])
     return tuple(EntryLabel(name, annotated_by="") for name in names if name)
 

@@ -2,7 +2,7 @@
 
 Addresses such as `s3://bucket/in/0001.jpg` come from another system. Here the image is a file of an archive
 or of a server folder, or an image of the project. Names are compared exactly, then in their Unicode form,
-then without regard to capitals, then without their endings.
+then without regard to capitals, without their endings, and with files named as in addresses (`my%20pic`).
 """
 
 from __future__ import annotations
@@ -218,4 +218,8 @@ def _without_ending(path: str) -> str:
     return IMAGE_FILE.sub("", _caseless(path))
 
 
-NORMAL_FORMS: tuple[Normalize, ...] = (str, _composed, _caseless, _without_ending)
+def _decoded(path: str) -> str:
+    return _without_ending(unquote(path))
+
+
+NORMAL_FORMS: tuple[Normalize, ...] = (str, _composed, _caseless, _without_ending, _decoded)

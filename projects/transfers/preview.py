@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from exeml_site.lib.text import counted
-from projects.formats.encodings import CHOICES
+from projects.formats.encodings import CHOICES, find_encoding
 from projects.images.decode import ImageRefused
 from projects.labels import bulk_import
 from projects.labels.annotations import normalized_name
@@ -54,7 +54,7 @@ def preview_of(project: Project, plan: ImportPlan, source: FileSource) -> dict[s
     if isinstance(source, ZipSource) and source.is_names_encoding_guessed:
         shown["names_encoding"] = source.names_encoding
     impossible = can_be.count(False)
-    return shown | {"doubts": list(_doubts(project, plan, shown, impossible))}
+    return shown | {"doubts": list(_doubts(project, plan, source, shown, impossible))}
 
 
 def _labels_by_count(plan: ImportPlan, source: FileSource) -> Counter[str]:
@@ -68,9 +68,21 @@ def _labels_by_count(plan: ImportPlan, source: FileSource) -> Counter[str]:
 
 def _names_in_text(item: ImportItem, source: FileSource) -> list[str]:
     try:
-        return [label.name for label in read_label_text(source.read(item.text_path, MAX_TEXT_BYTES))]
+        return [label.name for label in read_label_text(_text(item.text_path, source))]
     except ImageRefused:
         return []
+
+
+def _has_guessed_texts(plan: ImportPlan, source: FileSource) -> bool:
+    paths = [item.text_path for item in plan.images if item.text_path]
+    return any(find_encoding(_text(path, source)).is_guess for path in paths[:MAX_TEXTS])
+
+
+def _text(path: str, source: FileSource) -> bytes:
+    try:
+        return source.read(path, MAX_TEXT_BYTES)
+    except ImageRefused:
+        return b""
 
 
 def _file(description: Description, plan: ImportPlan) -> dict[str, Any]:
@@ -101,12 +113,16 @@ def _cut(text: str) -> str:
 # --- doubts ---
 
 
-def _doubts(project: Project, plan: ImportPlan, shown: dict[str, Any], impossible: int) -> Iterator[str]:
+def _doubts(
+    project: Project, plan: ImportPlan, source: FileSource, shown: dict[str, Any], impossible: int
+) -> Iterator[str]:
     if encoding := shown["names_encoding"]:
         name = CHOICES.get(encoding, encoding)
         yield f"The archive does not say how its file names are written. They were read as {name}."
     for description in plan.descriptions:
         yield from _doubts_of_file(description, plan)
+    if _has_guessed_texts(plan, source):
+        yield "The text files beside the images do not say how they are written: look at the labels."
     if any(item.problem == BOXES for item in plan.items):
         yield "The text files beside the images hold boxes or outlines. They are not imported as labels."
     if plan.unlisted:

@@ -1,7 +1,8 @@
 """Folders that name a split, such as `train`, `valid` or `test_images`, and folders that are labels.
 
 Exporters and courses name the folders of training, validation and test sets in many ways. Such a folder is
-never a label, with one exception: `train` alone beside folders of other things, as in bus, car, train.
+never a label, with one exception: `train` or `valid` alone beside folders of other things, as in bus, car,
+train. Images in `test` or `unlabeled` beside folders of labels have no label.
 """
 
 from __future__ import annotations
@@ -12,22 +13,27 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 _SPLIT_WORDS = {
-    "TRAIN": ("train", "training", "trn"),
-    "EVAL": ("val", "valid", "validation", "validate", "validating", "eval", "evaluation", "dev"),
-    "TEST": ("test", "testing", "tests", "tst", "holdout"),
+    "TRAIN": ("train", "training", "trn", "训练", "訓練", "学習"),
+    "EVAL": (
+        *("val", "valid", "validation", "validate", "validating", "eval", "evaluation", "dev"),
+        *("验证", "驗證", "検証"),
+    ),
+    "TEST": ("test", "testing", "tests", "tst", "holdout", "测试", "測試", "テスト"),
     "": ("unlabeled", "unlabelled", "unassigned", "trainval"),
 }
 _USAGE_OF_WORD = {word: usage for usage, words in _SPLIT_WORDS.items() for word in words}
 _CONTAINERS = (
     r"images?|imgs?|photos?|pictures?|pics?|jpegimages|data|datasets?|sets?|splits?|folders?|dirs?|labeled"
+    r"|集|数据集|數據集|データ"
 )
 _SPLIT_FOLDER = re.compile(
-    rf"(?:(?:{_CONTAINERS})[\W_]*)*({'|'.join(sorted(_USAGE_OF_WORD, key=len, reverse=True))})"
-    rf"(?:[\W_]*(?:{_CONTAINERS}|\d+))*"
+    rf"(?:\d+[\W_]+)?(?:(?:{_CONTAINERS})[\W_]*)*({'|'.join(sorted(_USAGE_OF_WORD, key=len, reverse=True))})"
+    rf"(?:[\W_]*(?:{_CONTAINERS}|v?\d+))*[\W_]*"
 )
 # Folders that only hold the splits or all images, and so are no labels either.
 _CONTAINER_FOLDER = re.compile(
-    r"images|imgs?|jpegimages|data|datasets?(?:[\W_]*splits?)?|splits?|(?:all|raw)[\W_]*images", re.I
+    r"images|imgs?|jpegimages|labell?ed|data|datasets?(?:[\W_]*splits?)?|splits?|(?:all|raw)[\W_]*images",
+    re.I,
 )
 
 
@@ -35,6 +41,28 @@ def usage_of_folder(name: str) -> str | None:
     """TRAIN, EVAL, TEST, or empty for a folder of no split such as `unlabeled`. None for any other name."""
     match = _SPLIT_FOLDER.fullmatch(name.strip().lower())
     return _USAGE_OF_WORD[match[1]] if match else None
+
+
+# The words that stand for a split within longer names, such as `seg_train` beside `seg_test`.
+_INNER_WORD = re.compile(r"(?<![^\W_])(train(?:ing)?|val(?:id(?:ation)?)?|test(?:ing)?|pred)(?![^\W_])", re.I)
+
+
+def usages_of_family(names: Iterable[str]) -> dict[str, str]:
+    """The usage of names that differ from another one in the word of the split alone.
+
+    `seg_train` and `seg_test` are splits; `seg_test` alone, or beside `seg_road`, may be a label.
+    """
+    families: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for name in names:
+        for word in _INNER_WORD.finditer(name):
+            rest = (name[: word.start()].lower(), name[word.end() :].lower())
+            families[rest][name] = _USAGE_OF_WORD.get(word[0].lower(), "")
+    return {
+        name: usage
+        for family in families.values()
+        if len(set(family.values())) > 1
+        for name, usage in family.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -59,6 +87,9 @@ class FolderTree:
         for folder in self._counts:
             if folder:
                 self._children[folder.rpartition("/")[0]].add(folder)
+        self._families: dict[str, str] = {}  # a folder within one of its own name is the same split
+        for children in self._children.values():
+            self._families |= usages_of_family(folder.rpartition("/")[2] for folder in children)
         self._usages = {folder: self._usage(folder) for folder in self._counts if folder}
         self._placed: dict[str, Placed] = {}
 
@@ -84,8 +115,10 @@ class FolderTree:
 
     def _usage(self, folder: str) -> str | None:
         parent, _, name = folder.rpartition("/")
+        if name in self._families and not usage_of_folder(name):
+            return self._families[name]
         usage = usage_of_folder(name)
-        if usage is None or self._children[folder]:
+        if usage not in ("TRAIN", "EVAL") or self._children[folder]:
             return usage
         beside = [other.rpartition("/")[2] for other in self._children[parent] if other != folder]
         others = [other for other in beside if not _CONTAINER_FOLDER.fullmatch(other)]

@@ -76,6 +76,8 @@ def open_picture(content: bytes, max_megapixels: float, name: str = "") -> Image
         picture.info[EXIF_ALONE] = picture.info.get("original_orientation")
     if _is_raw_preview(picture):
         raise PictureRefused(f"This is a camera raw file. Use {FORMAT_NAMES}.")
+    if _has_deep_planes(picture):
+        raise PictureRefused(f"This TIFF picture {DAMAGED}. Save it again, for example as JPEG.")
     check_size(picture, max_megapixels)
     return picture
 
@@ -205,6 +207,14 @@ def _is_raw_preview(picture: Image.Image) -> bool:
     return 50706 in tags or is_preview
 
 
+def _has_deep_planes(picture: Image.Image) -> bool:
+    """Whether a TIFF file keeps one colour of 16 bits after another, which Pillow reads as 8 bits each."""
+    tags: Any = getattr(picture, "tag_v2", {})
+    bits = tags.get(258, (1,))
+    is_raw = any(tile.codec_name == "raw" for tile in getattr(picture, "tile", ()))
+    return tags.get(284) == 2 and tags.get(277, 1) > 1 and is_raw and max(bits) > 8
+
+
 def _format_by_signature(content: bytes) -> str:
     """The name of a format that is taken, whose signature the content begins with; else empty."""
     brands = _brands(content)
@@ -239,8 +249,10 @@ def _kind(content: bytes) -> str:
         if brands[0].startswith(b"M4A"):
             return "a sound file"
         return "a video" if brands[0].startswith(_VIDEO_BRANDS) else "a media file, not a picture"
-    start = content[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if b"<svg" in start:
+    if content[4:8] in (b"moov", b"mdat", b"wide") or (content[4:8] == b"free" and b"mdat" in content[:64]):
+        return "a video"  # of QuickTime, before there were brands
+    start = content[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if b"<svg" in start and not start.startswith((b"<!doctype html", b"<html")):
         return "an SVG drawing"
     if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
         return "a web page or XML, not a picture"

@@ -80,6 +80,23 @@ DOCUMENTS = {
             },
         ]
     },
+    "fiftyone samples with predictions": {
+        "samples": [
+            {
+                "filepath": "a.jpg",
+                "predictions": {"_cls": "Classification", "label": "dog", "confidence": 0.6},
+                "ground_truth": {"_cls": "Classification", "label": "cat"},
+            },
+            {"filepath": "b.jpg", "ground_truth": {"_cls": "Classification", "label": "dog"}},
+        ]
+    },
+    "coco with categories of images": {
+        "images": [
+            {"id": 1, "file_name": "a.jpg", "category_id": 7},
+            {"id": 2, "file_name": "b.jpg", "category_ids": [9]},
+        ],
+        "categories": CATEGORIES,
+    },
     "custom vision": [
         {"id": "1", "originalImageUri": "a.jpg", "tags": [{"tagId": "x", "tagName": "cat"}], "regions": []},
         {"id": "2", "originalImageUri": "b.jpg", "tags": [{"tagId": "y", "tagName": "dog"}]},
@@ -320,3 +337,21 @@ def test_bytes_of_another_encoding_that_come_late_are_refused_and_it_can_be_chos
     ):
         entries_of("a.manifest", content)
     assert labels_of("a.manifest", content, encoding="gb18030")["b.jpg"] == ["郁金香"]
+
+
+def test_labels_that_a_person_rejected_in_prodigy_are_none() -> None:
+    content = json_lines(
+        {"image": "a.jpg", "label": "cat", "answer": "accept"},
+        {"image": "b.jpg", "label": "cat", "answer": "reject"},
+        {"image": "c.jpg", "label": "dog", "answer": "ignore"},
+    )
+    assert labels_of("out.jsonl", content) == {"a.jpg": ["cat"], "b.jpg": [], "c.jpg": []}
+
+
+def test_a_whole_project_of_the_vgg_annotator_is_read() -> None:
+    files = {
+        f"{name}99": {"filename": name, "size": 99, "regions": [], "file_attributes": {"kind": label}}
+        for name, label in (("a.jpg", "cat"), ("b.jpg", "dog"))
+    }
+    document = {"_via_settings": {}, "_via_img_metadata": files, "_via_attributes": {}}
+    assert labels_of("via.json", json.dumps(document)) == {"a.jpg": ["cat"], "b.jpg": ["dog"]}

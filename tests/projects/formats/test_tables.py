@@ -268,3 +268,50 @@ def test_what_is_no_table_of_images_is_refused_with_a_sentence(content: str | by
 def test_an_escaped_formula_is_read_as_it_was() -> None:
     content = "image,labels\na.jpg,'=cat;'@dog\nb.jpg,'tis\n"
     assert labels_of("labels.csv", content) == {"a.jpg": ["=cat", "@dog"], "b.jpg": ["'tis"]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "Labels of 2024,,\n,,\nimage,label,who\na.jpg,cat,eva\nb.jpg,dog,eva\n",
+        "# made by a tool, version 3\n# 2024\n\nimage;label\na.jpg;cat\n# later\nb.jpg;dog\n",
+        "# a comment\nfilename,label\na.jpg,cat\nb.jpg,dog\n",
+        "#filename,label\na.jpg,cat\nb.jpg,dog\n",
+    ],
+)
+def test_titles_and_comments_above_the_head_are_no_rows(content: str) -> None:
+    assert labels_of("labels.csv", content) == CAT_AND_DOG
+    assert identified("labels.csv", content).is_certain
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        ",image_path,target_name\n0,a.jpg,cat\n1,b.jpg,dog\n",
+        ",image,Sorte\n0,a.jpg,cat\n1,b.jpg,dog\n",
+        "image;cat;dog\na.jpg;x;\nb.jpg;;x\n",
+        "image,pred_label,true_label\na.jpg,dog,cat\nb.jpg,dog,dog\n",
+    ],
+)
+def test_the_column_of_labels_is_found(content: str) -> None:
+    assert labels_of("labels.csv", content) == CAT_AND_DOG
+
+
+def test_an_empty_cell_in_the_column_of_splits_is_no_split() -> None:
+    content = "training,gs://b/a.jpg,cat\ntest,gs://b/b.jpg,dog\n,gs://b/c.jpg,cat\n"
+    assert usages_of("v.csv", content) == {
+        "gs://b/a.jpg": "TRAIN",
+        "gs://b/b.jpg": "TEST",
+        "gs://b/c.jpg": "",
+    }
+    assert labels_of("v.csv", content)["gs://b/a.jpg"] == ["cat"]
+
+
+def test_unquoted_lists_missing_values_and_unseen_characters() -> None:
+    content = "image,label\na.jpg,[cat]\nb.jpg,dog\u200b\nc.jpg,NaN\nd.jpg,\u00a0cat\n"
+    assert labels_of("labels.csv", content) == {**CAT_AND_DOG, "c.jpg": [], "d.jpg": ["cat"]}
+
+
+def test_chinese_words_name_the_splits() -> None:
+    content = "图片,标签,数据集\na.jpg,猫,训练集\nb.jpg,狗,验证集\nc.jpg,猫,测试集\n"
+    assert list(usages_of("标签.csv", content).values()) == ["TRAIN", "EVAL", "TEST"]

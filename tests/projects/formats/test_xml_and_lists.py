@@ -146,3 +146,10 @@ def test_other_text_names_no_images(content: str) -> None:
 def test_a_list_with_boxes_behind_the_images_is_refused() -> None:
     with pytest.raises(BoxesError):
         identified("train.txt", "a.jpg 1,2,3,4,0 5,6,7,8,1\nb.jpg 1,2,3,4,0\n")
+
+
+def test_a_box_behind_the_label_of_a_list_is_left_out() -> None:
+    content = "val_0.JPEG\tn03444034\t0\t32\t44\t62\nval_1.JPEG\tn04067472\t5\t5\t48\t46\n"
+    assert labels_of("val.txt", content) == {"val_0.JPEG": ["n03444034"], "val_1.JPEG": ["n04067472"]}
+    with pytest.raises(BoxesError):
+        labels_of("boxes.txt", "a.JPEG\t0\t32\t44\t62\nb.JPEG\t5\t5\t48\t46\n")

@@ -142,6 +142,10 @@ def test_a_png_with_a_flipped_byte_is_refused() -> None:
     [
         (b"<!DOCTYPE html><title>404</title>", "a web page"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "an SVG drawing"),
+        (b"<?xml version='1.0'?><!--" + b"x" * 900 + b"--><svg/>", "an SVG drawing"),
+        (b"<!DOCTYPE html><html><body><svg></svg></body></html>", "a web page or XML, not a picture"),
+        (b"\0\0\0\x08wide\0\0\x10\0mdat" + bytes(99), "a video"),
+        (b"\0\0\x10\0moov\0\0\0\x6cmvhd" + bytes(99), "a video"),
         (b"%PDF-1.7 ...", "a PDF document"),
         (b"8BPS\0\1", "a Photoshop file"),
         (b"SIMPLE  =                    T", "a FITS file"),

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
+import stat
+import warnings
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from projects.forms.import_review import ImportReviewForm
 from projects.models import Project, Transfer
+from projects.transfers import import_job, imports
+from projects.transfers.file_sources import LINK, SAME_PATH
 from tests.factories import make_project, picture_bytes
 from tests.projects.transfers.import_factories import imported, labels_by_name, reasons, zipped
 
@@ -275,3 +282,63 @@ def test_every_file_of_an_archive_has_exactly_one_outcome(seed: int) -> None:
     assert not {"train", "val", "images", "@eaDir", "__MACOSX"} & set(
         project.labels.values_list("name", flat=True)
     )
+
+
+def test_links_and_members_of_the_same_path_are_named_with_their_reason() -> None:
+    link = zipfile.ZipInfo("cat/link.png")
+    link.create_system, link.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the same path
+        for name, seed in (("cat/a.png", 1), ("dog/b.png", 2), ("dog/b.png", 3)):
+            archive.writestr(name, picture_bytes(seed))
+        archive.writestr(link, "a.png")
+    project = make_project(labels=0)
+    done = imported(project, {"a.zip": file.getvalue()})
+    assert labels_by_name(project) == {"a.png": ["cat"], "b.png": ["dog"]}
+    assert reasons(done) == {"cat/link.png": LINK, "dog/b.png": SAME_PATH}
+    assert accounted(done) == {"labeled": 2, "left_out": 2}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1251", "gb18030"])
+def test_texts_beside_images_are_read_in_their_encoding(encoding: str) -> None:
+    words = ("苹果", "香蕉") if encoding == "gb18030" else ("кошка", "собака")
+    files = {f"{name}.png": picture_bytes(seed) for seed, name in enumerate("ab")}
+    texts = {"a.txt": words[0].encode(encoding), "b.png.txt": words[1].encode(encoding)}
+    project = make_project(labels=0)
+    waiting = imported(project, {"a.zip": zipped({**files, **texts})}, is_reviewed=encoding != "cp1251")
+    if encoding == "cp1251":
+        assert waiting.report["preview"]["labels"] == [["кошка", 1], ["собака", 1]]
+        assert any(
+            "do not say how they are written" in doubt for doubt in waiting.report["preview"]["doubts"]
+        )
+    else:
+        assert labels_by_name(project) == {"a.png": [words[0]], "b.png": [words[1]]}
+
+
+def test_files_named_as_in_addresses_are_found() -> None:
+    project = make_project(labels=0)
+    imported(
+        project,
+        {"a.zip": zipped({"my%20pic.png": picture_bytes(1), "l.csv": "image,label\nmy pic.png,cat\n"})},
+    )
+    assert list(labels_by_name(project).values()) == [["cat"]]
+
+
+def test_the_report_says_why_a_label_file_that_the_page_left_out_is_not_used() -> None:
+    project = make_project(labels=0)
+    table = "image_id,label\na.png,4\n"
+    done = imported(
+        project,
+        {"a.zip": zipped({"a.png": picture_bytes(1), "sample_submission.csv": table})},
+        is_reviewed=False,
+    )
+    form = ImportReviewForm(
+        {"labels_from": "auto", "existing": "keep", "file-0-image": "0"},
+        preview=done.report["preview"],
+        options=done.options,
+    )
+    assert form.is_valid(), form.errors
+    imports.continue_import(done, form.options, is_reviewed=True)
+    import_job.run(done.pk)
+    assert "sample of answers" in reasons(done)["sample_submission.csv"]

@@ -161,6 +161,7 @@ def test_no_label_leads_out_of_the_folder_or_hides(vera: Client, label: str) -> 
         [".hidden", "..", "~x", "con", "nul.x", "LPT1"],
         ["train", "test", "Thumbs.db", "__MACOSX"],
         ["images", "Test images 2", "data set", "unlabeled", "trainer"],
+        ["seg_train", "seg_test", "训练集", "01 train", "test_positive", "nan"],
         ["Café", "猫", "'=x", "-5", "x y"],
     ],
 )
@@ -184,7 +185,7 @@ def test_a_table_runs_no_formula_in_a_spreadsheet_and_comes_back(vera: Client) -
     project = make_project(labels=0, is_multi_label=True)
     imported(project, {"a.zip": zipped({"1.png": picture_bytes(1), "2.png": picture_bytes(2)})})
     first, second = project.images.order_by("name")
-    labels = ["=HYPERLINK(1)", "@x", "'=y"]
+    labels = ["=HYPERLINK(1)", "@x", "'=y", "nan"]
     actions.apply(project, [first.pk], add=labels, by=make_user("bob"))
     actions.apply(project, [second.pk], add=["+1"], by=make_user("@bob"))
 

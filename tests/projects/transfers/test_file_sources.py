@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from projects.formats.encodings import CHOICES
 from projects.images.decode import ImageRefused
 from projects.transfers.file_sources import FolderSource, ZipSource
 from tests.projects.formats.label_file_factories import case
@@ -59,6 +60,8 @@ def paths(source: Any) -> list[str]:
         ("cp1251", "cp1251", ["Кошка/1.jpg", "Собака/фото.jpg"]),
         ("cp437", "cp437", ["Café/1.jpg", "Müsli/2.jpg", "señal/ñu.jpg"]),
         ("cp850", "cp850", ["Ação/1.jpg", "coração/2.jpg"]),
+        ("cp1252", "cp1252", ["Äpfel/1.jpg", "Grüße/2.jpg"]),
+        ("cp1252", "cp1252", ["Café/1.jpg", "Pâte/2.jpg"]),
     ],
 )
 def test_names_without_a_stated_encoding_are_judged_together(
@@ -69,6 +72,32 @@ def test_names_without_a_stated_encoding_are_judged_together(
     assert (source.names_encoding, source.is_names_encoding_guessed) == (found, encoding != "utf-8")
     for name in names:
         assert source.read(name, 100) == b"x" + name.encode(encoding)
+
+
+def test_a_guess_never_leaves_characters_out() -> None:
+    names = ["яблоки/1.jpg", "груши/2.jpg"]
+    source = ZipSource(archive_of([name.encode("koi8_r") for name in names]))
+    assert source.is_names_encoding_guessed
+    assert not any("\ufffd" in path for path in paths(source))
+
+
+@pytest.mark.parametrize("chosen", ["", "gb18030"])
+def test_names_that_can_only_be_utf8_are_so_beside_others(chosen: str) -> None:
+    names = ["葡萄/1.jpg".encode(), "香蕉/2.jpg".encode("gb18030"), "苹果/3.jpg".encode("gb18030")]
+    source = ZipSource(archive_of(names), names_encoding=chosen)
+    assert paths(source) == sorted(["葡萄/1.jpg", "香蕉/2.jpg", "苹果/3.jpg"])
+    assert source.names_encoding == "gb18030"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [("cp852", "Żółw.jpg"), ("koi8_r", "груша.jpg"), ("cp1253", "Γάτα.jpg"), ("cp737", "Γάτα.jpg"),
+     ("cp1254", "Kırmızı.jpg"), ("cp857", "Kırmızı.jpg"), ("cp1255", "חתול.jpg"), ("cp862", "חתול.jpg"),
+     ("cp1256", "قطة.jpg"), ("cp874", "แมว.jpg")],
+)  # fmt: skip
+def test_what_is_not_guessed_can_be_chosen(encoding: str, name: str) -> None:
+    assert encoding in CHOICES
+    assert paths(ZipSource(archive_of([name.encode(encoding)]), names_encoding=encoding)) == [name]
 
 
 def test_a_person_can_choose_another_encoding() -> None:

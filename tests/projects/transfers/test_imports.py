@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from typing import Any
 
 import pytest
@@ -371,3 +372,27 @@ def test_a_table_about_something_else_is_left_alone() -> None:
     }
     imported(project, {"a.zip": zipped(files)})
     assert labels_by_name(project) == {"1.png": ["a"], "2.png": ["b"]}
+
+
+def test_a_label_that_a_file_states_twice_is_one_label() -> None:
+    project = make_project(labels=0)
+    done = imported(
+        project,
+        {
+            "a.zip": zipped(
+                {"a.png": picture_bytes(1), "x.manifest": sample("s3://b/a.png", "cat", "cat")},
+            )
+        },
+    )
+    assert labels_by_name(project) == {"a.png": ["cat"]}
+    assert not reasons(done)
+
+
+def test_an_image_with_very_many_labels_in_as_many_rows_is_refused_soon() -> None:
+    project = make_project(labels=0, is_multi_label=True)
+    rows = "".join(f"a.png,label {number}\n" for number in range(60_000))
+    files = {"a.png": picture_bytes(1), "labels.csv": f"image,label\n{rows}"}
+    began = time.process_time()
+    done = imported(project, {"a.zip": zipped(files)})
+    assert time.process_time() - began < 20  # seconds; the square of the rows would take minutes
+    assert "A project can have 2,000 labels" in done.problem

@@ -41,6 +41,8 @@ def normalize(picture: Image.Image, at_least: int | None = None, is_reduced: boo
     if at_least is not None and picture.format in ("JPEG", "MPO"):
         picture.draft("RGB", (at_least, at_least))
     loaded = _scaled_colours(picture) if has_deep_colours(picture) else picture
+    if _has_deep_grey_and_alpha(picture):
+        loaded = _scaled_grey_and_alpha(picture)
     loaded.load()
     transposition = TRANSPOSITIONS.get(orientation(picture))
     profile = picture.info.get("icc_profile")
@@ -125,6 +127,9 @@ def _scaled_grey(picture: Image.Image) -> Image.Image:
     """8 bit of deeper grey: the smallest value becomes black, the largest white. One value alone keeps
     its place between black and the largest possible one."""
     values = np.asarray(picture)
+    tags = getattr(picture, "tag_v2", {})
+    if tags and values.dtype == np.int32 and _first(tags.get(339, 1)) == 1:
+        values = values.view(np.uint32)  # Pillow takes them for signed
     finite = values[np.isfinite(values)] if values.dtype.kind == "f" else values
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     if finite.size < values.size:
@@ -135,9 +140,39 @@ def _scaled_grey(picture: Image.Image) -> Image.Image:
     for start in range(0, len(values), 256):  # a part at a time: the sums take eight times the memory
         part = (values[start : start + 256] - low) * (255 / (high - low))
         eight_bit[start : start + 256] = part.clip(0, 255).round()
-    if getattr(picture, "tag_v2", {}).get(262) == 0:  # a TIFF picture whose zero is white
+    if tags.get(262) == 0:  # a TIFF picture whose zero is white
         eight_bit = 255 - eight_bit
     return Image.fromarray(eight_bit).convert("RGB")
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, tuple) else value
+
+
+def _has_deep_grey_and_alpha(picture: Image.Image) -> bool:
+    """Whether a PNG picture that is not decoded yet has grey and transparency of 16 bits each."""
+    is_read_again = isinstance(getattr(picture, "fp", None), io.BytesIO)
+    tiles = getattr(picture, "tile", ()) if is_read_again and picture.format == "PNG" else ()
+    return any("LA;16B" in str(tile.args) for tile in tiles)
+
+
+def _scaled_grey_and_alpha(picture: Image.Image) -> Image.Image:
+    """Grey scaled by the range of what is visible, with its transparency in 8 bits. Four bytes of a pixel
+    are read as four channels: both bytes of the grey, both of the transparency."""
+    file: Any = getattr(picture, "fp", None)
+    four: Any = Image.open(io.BytesIO(file.getvalue()), formats=("PNG",))
+    four._mode, four.tile = "RGBA", [tile._replace(args="RGBA") for tile in four.tile]
+    picture.load()
+    four.load()
+    channels = np.asarray(four)
+    grey = _sixteen_bits(channels[..., 0], channels[..., 1])
+    alpha = channels[..., 2]
+    if grey.max() >= 1 << 14:
+        return picture
+    visible = grey[alpha > 0]
+    low, high = (float(visible.min()), float(visible.max())) if visible.size else (0.0, 0.0)
+    scaled = (grey.astype(np.float32) - low) * (255 / (high - low) if high > low else 0)
+    return Image.fromarray(np.stack([scaled.clip(0, 255).round().astype(np.uint8), alpha], -1), "LA")
 
 
 def has_deep_colours(picture: Image.Image) -> bool:
