@@ -93,7 +93,8 @@ class OriginsForm(forms.Form):
         origins = list(dict.fromkeys(line.rstrip("/").lower() for line in lines))
         if invalid := next((origin for origin in origins if not ORIGIN.fullmatch(origin)), None):
             raise forms.ValidationError(
-                f"“{invalid[:80]}” is not the address of a website. Enter https:// and its name without a path."
+                f"“{invalid[:80]}” is not the address of a website. "
+                "Enter https:// and its name, without a path."
             )
         if len(origins) > MAX_ORIGINS:
             raise forms.ValidationError(f"At most {MAX_ORIGINS} websites.")
