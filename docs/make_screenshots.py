@@ -20,6 +20,10 @@ from tests.supervisor_process import ADMIN_PASSWORD, Product
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+# Waits for the images on the screen.
+IMAGES_SEEN = """() => Promise.all([...document.images]
+    .filter(image => image.checkVisibility() && image.getBoundingClientRect().top < innerHeight)
+    .map(image => image.decode().catch(() => null)))"""
 COLOURS = 128  # a palette keeps the pictures small; an octree keeps the few coloured pixels as they are
 
 
@@ -31,6 +35,7 @@ class Camera:
         self.others = others
 
     def take(self, name: str) -> None:
+        self.page.evaluate(IMAGES_SEEN)
         self.page.wait_for_timeout(400)
         path = PICTURES / f"{name}.png"
         self.page.screenshot(path=str(path))
@@ -89,6 +94,7 @@ def walk(page: Any, camera: Camera) -> None:
 def train(page: Any, camera: Camera) -> None:
     page.get_by_role("link", name="Train", exact=True).click()
     page.get_by_label("Max. Training Time (Hour)").fill("0.1")
+    page.evaluate("scrollTo(0, 0)")
     camera.take("training-configuration")
     page.get_by_role("button", name="Next").click()
     page.get_by_role("heading", name="Confirm the specifications").wait_for()

@@ -23,7 +23,7 @@ from django_rq.urls import get_admin_urlpatterns, get_api_urlpatterns
 from projects.workspace.login_throttle import count_wrong_token
 
 PERMISSION = "django_rq.admin"
-# The pages have style sheets within them. Their one script fails in every browser, so it need not run.
+# The pages have style sheets within them. Their scripts fail: templates/django_rq omits them.
 POLICY = {"style-src": [SELF, UNSAFE_INLINE]}
 
 View = Callable[..., HttpResponseBase]

@@ -36,6 +36,12 @@ class SignInForm(AuthenticationForm):
 
 
 class ChangePasswordForm(PasswordChangeForm):
+    error_messages = {
+        **PasswordChangeForm.error_messages,
+        "password_incorrect": "This is not your current password.",
+        "password_mismatch": "The two new passwords differ.",
+    }
+
     def __init__(self, *args: Any, attempt: Attempt | None = None, **kwargs: Any) -> None:
         """An `attempt` that is refused gets no look at the password."""
         super().__init__(*args, **kwargs)

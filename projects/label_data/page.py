@@ -25,6 +25,8 @@ from projects.labels.counts import counts_of
 from projects.models import Annotation, Image, Label, Project
 from projects.models.image import ImageQuerySet
 
+SHOWN_GROUPS = 12
+
 
 @dataclass(frozen=True)
 class SuggestionGroup:
@@ -105,6 +107,16 @@ class LabelDataPage:
             if (label := self._label(pk))
         ]
         return sorted(groups, key=lambda group: (-group.count, group.label.position))
+
+    @cached_property
+    def shown_groups(self) -> list[SuggestionGroup]:
+        """The largest groups and the chosen one, so that the images begin on the first screen."""
+        chosen = self.query.suggestion
+        return [group for n, group in enumerate(self.groups) if n < SHOWN_GROUPS or group.label.pk == chosen]
+
+    @property
+    def more_groups(self) -> list[SuggestionGroup]:
+        return [group for group in self.groups if group not in self.shown_groups]
 
     # --- images ---
 

@@ -12,7 +12,7 @@ from projects.formats.encodings import CHOICES, find_encoding
 from projects.images.decode import ImageRefused
 from projects.labels import bulk_import
 from projects.labels.annotations import normalized_name
-from projects.models import Project
+from projects.models import Project, Split
 from projects.transfers.described_images import ImportItem, ItemKind
 from projects.transfers.descriptions import Description
 from projects.transfers.file_sources import FileSource, ZipSource
@@ -31,7 +31,7 @@ MAX_FILES, MAX_LABELS, MAX_TEXTS, MAX_COLUMNS, MAX_ROWS, MAX_CELL = 20, 60, 500,
 def preview_of(project: Project, plan: ImportPlan, source: FileSource) -> dict[str, Any]:
     """Counts and label files of a plan as JSON. `doubts`: sentences about what a person should look at."""
     kinds = Counter(item.kind for item in plan.items)
-    labels = _labels_by_count(plan, source)
+    labels = _labels_by_count(project, plan, source)
     can_be = [not bulk_import.labels_problem(project, item.entry_labels) for item in plan.images]
     labeled = sum(
         bool(item.entry_labels or item.text_path) and possible
@@ -47,7 +47,7 @@ def preview_of(project: Project, plan: ImportPlan, source: FileSource) -> dict[s
         "label_files": kinds[ItemKind.LABEL_FILE],
         "labels": labels.most_common(MAX_LABELS),
         "label_count": len(labels),
-        "splits": Counter(item.split for item in plan.images if item.split),
+        "splits": _splits_by_count(plan),
         "files": [_file(description, plan) for description in plan.descriptions[:MAX_FILES]],
         "names_encoding": "",
     }
@@ -57,13 +57,23 @@ def preview_of(project: Project, plan: ImportPlan, source: FileSource) -> dict[s
     return shown | {"doubts": list(_doubts(project, plan, source, shown, impossible))}
 
 
-def _labels_by_count(plan: ImportPlan, source: FileSource) -> Counter[str]:
-    """Label → images; of text files beside images, the first MAX_TEXTS are read."""
+def _splits_by_count(plan: ImportPlan) -> dict[str, int]:
+    """Title of a split → images, in the order of training, validation and test."""
+    numbers = Counter(item.split for item in plan.images)
+    return {str(split.label): numbers[split] for split in Split if numbers[split]}
+
+
+def _labels_by_count(project: Project, plan: ImportPlan, source: FileSource) -> Counter[str]:
+    """Label → images, spelled as in the import; of text files beside images, the first MAX_TEXTS are read."""
     labels = Counter(label.name for item in plan.images for label in item.entry_labels)
     texts = [item for item in plan.images if item.text_path]
     for item in texts[:MAX_TEXTS]:
         labels.update(_names_in_text(item, source))
-    return labels
+    spellings = {name.lower(): name for name in project.labels.values_list("name", flat=True)}
+    merged: Counter[str] = Counter()
+    for name, images in labels.items():
+        merged[spellings.setdefault(name.lower(), name)] += images
+    return merged
 
 
 def _names_in_text(item: ImportItem, source: FileSource) -> list[str]:
@@ -132,7 +142,7 @@ def _doubts(
     if plan.conflicts:
         yield f"{counted(plan.conflicts)} with different labels in two label files: imported without a label."
     if impossible:
-        yield f"{counted(impossible)} whose labels this project cannot have: imported without a label."
+        yield f"{counted(impossible)} with labels that this project does not allow: imported without a label."
     for spellings in _case_variants(project, plan)[:3]:
         names = " and ".join(f"“{name}”" for name in spellings)
         yield f"{names} differ only in upper and lower case. They become one label."

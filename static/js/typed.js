@@ -93,6 +93,10 @@ function restore() {
 
 // --- the browser's Back ---
 
+// An answer to a sent form is not stored by the browser, so that Back, Forward and Reload would end at an error page of
+// the browser: from now on its place in the history asks for the page anew.
+history.replaceState(history.state, "", location.href);
+
 const STORED = `exeml-typed:${location.pathname}`;
 const isStored = (field) => field.form?.method === "post" && field.name && !field.form.querySelector("[type=password]");
 

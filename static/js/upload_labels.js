@@ -4,6 +4,7 @@ const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["x-csrft
 const CHUNK = 500;
 const RETRY_AFTER_MS = [1000, 4000, 15000];
 const MAX_FOLDERS = 6;
+const SPLITS = { TRAIN: "training", EVAL: "validation", TEST: "test" };
 
 const folderPath = (path) => path.split("/").slice(0, -1).join("/");
 const stemOf = (path) => path.replace(/\.[^./]*$/, "").toLowerCase();
@@ -66,6 +67,7 @@ export async function askForLabels(entries, texts, places) {
   if (!named.length && !texts.size) return () => [];
   const dialog = document.getElementById("upload-labels");
   fill(dialog, entries.length, named, texts.size);
+  dialog.querySelector("[data-upload-splits]").textContent = splitsText(entries, places);
   const choice = await answerOf(dialog, texts.size ? "texts" : named.length > 1 ? "folders" : "none");
   const one = dialog.querySelector("[name=one-label]").value.trim();
   const kinds = {
@@ -75,6 +77,15 @@ export async function askForLabels(entries, texts, places) {
     one: () => [one].filter(Boolean),
   };
   return kinds[choice] ?? null;
+}
+
+function splitsText(entries, places) {
+  const words = Object.entries(SPLITS).map(([split, word]) => {
+    const images = entries.filter(({ path }) => splitOf(places, path) === split).length;
+    return images ? `${number(images)} ${word}` : "";
+  });
+  const found = words.filter(Boolean).join(", ");
+  return found && `The folders say how images are split: ${found}.`;
 }
 
 function fill(dialog, images, named, texts) {

@@ -22,8 +22,10 @@ from exeml_site.lib.jobs import NamedJob
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = [
-    path for path in sorted((ROOT / "templates").rglob("*.html")) if path.parent.name != "admin"
-]  # those follow Django's own admin templates
+    path
+    for path in sorted((ROOT / "templates").rglob("*.html"))
+    if path.parent.name not in ("admin", "django_rq")
+]  # those follow the admin templates of Django and django-rq
 STYLESHEETS = sorted((ROOT / "static/css").rglob("*.css"))
 LONGEST_LINE = 120
 WHOLE_PAGES = {"base.html", "400.html", "403.html", "403_csrf.html", "404.html", "500.html"}

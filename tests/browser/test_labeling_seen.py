@@ -389,6 +389,9 @@ def test_back_from_the_receipt_shows_what_was_typed(open_page: Open, is_refused_
     assert page.get_by_label("Max. Training Time (Hour)").input_value() == "7.25"
     assert page.locator("#id_training_ratio").input_value() == "0.66"
     page.get_by_text("At most 7 hours 15 minutes").wait_for()  # the previews follow
+    page.go_forward()
+    page.get_by_role("heading", name="Training Configuration").wait_for()
+    assert page.get_by_label("Dataset Version").input_value() == "autumn"
     page.get_by_role("button", name="Next").click()
     page.get_by_role("heading", name="Confirm the specifications").wait_for()
 

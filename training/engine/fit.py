@@ -111,7 +111,7 @@ def _fit_linear_heads(
             continue
         started = time.monotonic()
         try:
-            with clock.phase("heads", f"{member.network.name} at {member.resolution}: features and head"):
+            with clock.phase("heads", f"{member.network.name} at {member.resolution} px: features and head"):
                 candidate = _fit_linear_head(search, member)
         except (RuntimeError, OSError, EngineError) as problem:
             error = problem if isinstance(problem, EngineError) else error

@@ -50,6 +50,8 @@ class PairComparison:
         if self.verdict:
             return f"{self.other} is {self.verdict} than {self.base}. {counts} (p = {_p_text(self.p)})."
         no_difference = f"There is no reliable difference between {self.other} and {self.base} yet."
+        if not self.only_other and not self.only_base:
+            return f"{no_difference} Both are right on the same of the {self.images:,} images."
         return f"{no_difference} {counts}{self._images_needed}"
 
     @property

@@ -194,7 +194,7 @@ def why_it_ended(version: TrainingVersion) -> str:
         return f"Nothing was trained: another candidate of {source} was promoted." if source else ""
     if version.stop_reason == StopReason.TIME_LIMIT:
         limit = _limit(version.max_training_minutes)
-        return f"Stopped at the {limit} limit; with more time, more candidates could be tried."
+        return f"Stopped to stay within the {limit} limit; with more time, more candidates could be tried."
     return f"{version.get_stop_reason_display()}." if version.stop_reason else ""
 
 

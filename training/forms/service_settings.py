@@ -82,7 +82,7 @@ class OriginsForm(forms.Form):
         widget=forms.Textarea(
             attrs={"rows": 2, "placeholder": "https://shop.example.org", "spellcheck": "false"}
         ),
-        help_text="One address a line. Programs that are no web pages need none.",
+        help_text="One address a line. Programs that are not web pages do not need this.",
     )
 
     def __init__(self, data: Any = None, *, service: Service) -> None:
@@ -93,7 +93,8 @@ class OriginsForm(forms.Form):
         origins = list(dict.fromkeys(line.rstrip("/").lower() for line in lines))
         if invalid := next((origin for origin in origins if not ORIGIN.fullmatch(origin)), None):
             raise forms.ValidationError(
-                f"“{invalid[:80]}” is no address of a website. Enter https:// and its name, without a path."
+                f"“{invalid[:80]}” is not the address of a website. "
+                "Enter https:// and its name, without a path."
             )
         if len(origins) > MAX_ORIGINS:
             raise forms.ValidationError(f"At most {MAX_ORIGINS} websites.")

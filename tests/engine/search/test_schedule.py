@@ -69,7 +69,7 @@ def chosen(
 def test_the_better_network_comes_first_whole_and_in_part_and_small_pictures_enlarged_too(
     options: list[FinetuneOption],
 ) -> None:
-    names = [f"EfficientNet-{name} at {size}" for name in ("Lite2", "Lite0") for size in (160, 96)]
+    names = [f"EfficientNet-{name} at {size} px" for name in ("Lite2", "Lite0") for size in (160, 96)]
     assert [one.name for one in options] == names + [f"last blocks of {name}" for name in names]
     assert [one.is_upscaled for one in options] == 4 * [True, False]
     assert not any(one.member.is_deep for one in options)
@@ -78,8 +78,8 @@ def test_the_better_network_comes_first_whole_and_in_part_and_small_pictures_enl
 def test_last_blocks_come_first_and_then_whole_networks(
     search: SearchState, options: list[FinetuneOption]
 ) -> None:
-    assert chosen(search, options, 0).option.name == "last blocks of EfficientNet-Lite2 at 160"
-    assert chosen(search, options, 1).option.name == "EfficientNet-Lite2 at 160"
+    assert chosen(search, options, 0).option.name == "last blocks of EfficientNet-Lite2 at 160 px"
+    assert chosen(search, options, 1).option.name == "EfficientNet-Lite2 at 160 px"
 
 
 def test_pictures_are_enlarged_only_where_there_is_time_for_all_epochs(
@@ -93,7 +93,7 @@ def test_pictures_are_enlarged_only_where_there_is_time_for_all_epochs(
     assert chosen(search, options, 0, just).option.name == small.name
     with_twice_the_time(search)
     ample = {True: just[True] / 3, False: 1e9}
-    assert chosen(search, options, 0, ample).option.name == "last blocks of EfficientNet-Lite2 at 160"
+    assert chosen(search, options, 0, ample).option.name == "last blocks of EfficientNet-Lite2 at 160 px"
 
 
 def test_enlarged_pictures_must_all_be_kept_in_memory(search: SearchState) -> None:
@@ -109,7 +109,7 @@ def test_what_fits_in_its_wanted_length_goes_before_what_must_be_cut(
     # 12 epochs of 4 images at a second each, three times, are too many
     costs = {True: 1.0 / options[3].cost, False: 1e9}
     found = chosen(search, options, 1, costs)
-    assert found.option.name == "last blocks of EfficientNet-Lite0 at 96"
+    assert found.option.name == "last blocks of EfficientNet-Lite0 at 96 px"
     assert not found.budget.is_refit
     assert search.run.clock.is_short
 

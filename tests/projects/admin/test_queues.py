@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import django_rq
 import pytest
 from django.conf import settings
@@ -61,3 +63,26 @@ def test_the_pages_of_queues_run_no_script_within_them_either(admin_client: Clie
     policy = admin_client.get("/admin/rq/queues/0/").headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy and "script-src" not in policy
     assert "style-src 'self' 'unsafe-inline'" in policy
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "page",
+    [
+        "",
+        "workers/0/",
+        "queues/0/",
+        "queues/0/finished/",
+        "queues/0/failed/",
+        "queues/0/scheduled/",
+        "queues/0/started/",
+        "queues/0/deferred/",
+    ],
+)
+def test_the_pages_of_queues_hold_no_script_that_the_policy_refuses(
+    admin_client: Client, waiting: Queue, page: str
+) -> None:
+    answer = admin_client.get(f"/admin/rq/{page}")
+    scripts = re.findall(r"<script[^>]*>", answer.content.decode())
+    assert answer.status_code == 200 and scripts
+    assert [tag for tag in scripts if "src=" not in tag and 'type="application/json"' not in tag] == []

@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from projects.images.query import Query, matching_ids
 from projects.labels import actions, suggestions
-from projects.models import Annotation, Assignment, Image, Project, RejectedSuggestion, Split
-from tests.factories import make_project, make_user
+from projects.models import Annotation, Assignment, Image, Label, Project, RejectedSuggestion, Split
+from tests.factories import make_image, make_project, make_user
 from tests.pages import html_of
 from tests.projects.images.test_similarity import embed
 from tests.projects.views.test_label_data import HTMX, grid_ids
@@ -192,6 +192,19 @@ def test_the_tab_of_suggestions_begins_with_the_surest_and_counts_its_groups(
         ("label-1", 1, 1),
     ]
     assert response.context["page"].counts["suggested"] == 4
+
+
+def test_suggestions_of_many_labels_leave_room_for_the_images(bob: Client, project: Project) -> None:
+    labels = [Label.objects.create(project=project, name=f"kind {n}", position=10 + n) for n in range(30)]
+    for number, label in enumerate(labels):
+        image = make_image(project, 500 + number)
+        Image.objects.filter(pk=image.pk).update(suggestion=label, confidence=0.5)
+    address = reverse("label_data", args=[project.pk]) + "?tab=suggested"
+    page = bob.get(address).context["page"]
+    assert (len(page.shown_groups), len(page.more_groups)) == (12, 20)
+
+    chosen = bob.get(f"{address}&suggestion={labels[-1].pk}").context["page"]
+    assert chosen.shown_groups[-1].label == labels[-1] and len(chosen.more_groups) == 19
 
 
 def test_the_most_similar_images_come_first_and_page_by_their_place(

@@ -91,9 +91,9 @@ def test_changing_the_password_keeps_this_session_and_ends_the_others(alice: Cli
 @pytest.mark.parametrize(
     ("old", "new", "again", "message"),
     [
-        ("wrong", "another good password 9", "another good password 9", "old password"),
+        ("wrong", "another good password 9", "another good password 9", "not your current password"),
         (PASSWORD, "short", "short", "too short"),
-        (PASSWORD, "another good password 9", "another good password 8", "match"),
+        (PASSWORD, "another good password 9", "another good password 8", "passwords differ"),
         (PASSWORD, "", "", "required"),
     ],
 )

@@ -66,6 +66,20 @@ def test_what_is_in_doubt_waits_for_a_person_and_nothing_is_imported(bob: Client
     assert labels_by_name(project) == {"0.png": ["cat"], "1.png": ["dog"], "2.png": []}
 
 
+def test_what_will_happen_names_labels_and_splits_as_the_import_will(bob: Client) -> None:
+    project = make_project(labels=0)
+    folders = ("test/A", "train/a", "val/A", "train/A")
+    files = {f"{folder}/{n}.png": picture_bytes(n) for n, folder in enumerate(folders)}
+    waiting = sent(bob, project, files, is_shown="on")
+    assert waiting.status == "Review"
+    assert waiting.report["preview"]["labels"] == [["A", 4]]
+    assert list(waiting.report["preview"]["splits"].items()) == [
+        ("Training", 2),
+        ("Validation", 1),
+        ("Test", 1),
+    ]
+
+
 def test_other_columns_are_looked_at_again_before_they_are_imported(bob: Client) -> None:
     project = make_project(labels=0)
     table = "file,animal,colour\n0.png,cat,red\n1.png,dog,red\n2.png,cat,blue\n"

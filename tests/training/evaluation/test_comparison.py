@@ -126,6 +126,16 @@ def test_a_small_difference_is_not_told_and_the_page_says_what_would(project: Pr
     assert "more validation images would show it." in html
 
 
+def test_versions_that_answer_alike_are_said_to(project: Project, vera: Client) -> None:
+    trained(project, 1, wrong={0})
+    trained(project, 2, wrong={0})
+    html = html_of(vera.get(page_of(project, 1, 2)))
+    assert (
+        "no reliable difference between V002 and V001 yet. Both are right on the same of the 40 images."
+        in html
+    )
+
+
 def test_only_what_differs_is_listed(project: Project) -> None:
     first, second = trained(project, 1), trained(project, 2, max_training_minutes=6)
     names = [name for name, _ in comparison.differing_parameters([first, second])]

@@ -121,7 +121,7 @@ def test_phases_without_time_break_nothing(seconds: dict[str, float]) -> None:
 def test_a_time_limit_is_named_with_what_more_time_would_do(minutes: int, limit: str) -> None:
     text = why_it_ended(ended(StopReason.TIME_LIMIT, max_training_minutes=minutes))
 
-    assert f"Stopped at the {limit} limit;" in text
+    assert f"Stopped to stay within the {limit} limit;" in text
     assert "with more time, more candidates could be tried." in text
 
 

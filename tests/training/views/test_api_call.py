@@ -190,7 +190,7 @@ def test_what_is_no_website_is_refused_at_the_field(opened, alice: Client, text:
     answer = save_origins(alice, opened[0], text)
     opened[0].refresh_from_db()
     assert answer.status_code == 422 and opened[0].allowed_origins == []
-    assert "is no address of a website" in answer.content.decode()
+    assert "is not the address of a website" in answer.content.decode()
 
 
 def test_a_labeler_changes_no_websites(opened, bob: Client) -> None:

@@ -37,7 +37,7 @@ class FinetuneOption:
 
     @property
     def name(self) -> str:
-        whole = f"{self.member.network.name} at {self.member.resolution}"
+        whole = f"{self.member.network.name} at {self.member.resolution} px"
         return f"last blocks of {whole}" if self.is_partial else whole
 
     @property
