@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import socket
+import time
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +15,7 @@ class CannotStart(Exception):
     """`up` cannot start; the text is a sentence for the person at the terminal."""
 
 
+PORT_WAIT_S = 8.0
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -69,8 +71,20 @@ def parse_port(text: str) -> int:
 def claim_port(host: str, port: int) -> socket.socket:
     """A socket that listens on `host`:`port`. The web server inherits it, so no other program takes the port.
 
-    Raises CannotStart if the port cannot be bound.
+    The web processes of a supervisor that was killed keep the port for some seconds, so it is tried again for
+    PORT_WAIT_S. Raises CannotStart if the port cannot be bound.
     """
+    end = time.monotonic() + PORT_WAIT_S
+    while True:
+        try:
+            return _listen(host, port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or time.monotonic() > end:
+                raise CannotStart(_port_problem(host, port, error)) from error
+        time.sleep(0.2)
+
+
+def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -78,9 +92,9 @@ def claim_port(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind((host, port))
         listener.listen(1024)
-    except OSError as error:
+    except OSError:
         listener.close()
-        raise CannotStart(_port_problem(host, port, error)) from error
+        raise
     return listener
 
 

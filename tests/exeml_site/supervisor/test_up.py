@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import redis
 from rq import Queue
 from rq.job import Job, JobStatus
 
-from exeml_site.supervisor.preflight import CannotStart
+from exeml_site.supervisor.preflight import CannotStart, claim_port
 from exeml_site.supervisor.redis_server import choose_endpoint, wait_for_redis
 from tests.supervisor_process import ADMIN_PASSWORD, ROOT, Product, free_port
 
@@ -238,6 +239,16 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         port = other.getsockname()[1]
         said = refused_up(EXEML_DATA=str(tmp_path), PORT=str(port))
     assert f"Port {port} is in use by another program." in said
+
+
+def test_a_port_that_becomes_free_within_seconds_is_taken() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        threading.Timer(0.5, other.close).start()
+        with claim_port("127.0.0.1", port) as listener:
+            assert listener.getsockname()[1] == port
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "eighty"])
