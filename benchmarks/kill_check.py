@@ -136,7 +136,7 @@ def _check_trainings(notes: Notes, verdict: Verdict) -> None:
     verdict.lost += [f"training {number}" for number in notes.trainings if number and number not in rows]
     for version in rows.values():
         if version.status == Status.FAILED:
-            verdict.failed.append(f"training {version.name}: {version.problem}")
+            verdict.failed.append(f"training {version.name}: {version.failure_cause}")
         metrics = Metric.objects.filter(training_version=version).values_list("label", "name")
         verdict.doubled += [f"{version.name} {key}" for key, n in Counter(metrics).items() if n > 1]
 

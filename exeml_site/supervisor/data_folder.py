@@ -23,6 +23,7 @@ MIN_FREE_MB = 64
 FORMER_PART = re.compile(r"\.[^/]{1,40}\.[a-z0-9_]{8}")
 # Everything that the program makes in the data folder; other people's files there stay as they are.
 OURS = ("exeml.sqlite3*", "files", "redis", "sample-made", "secret-key*", "static", "tmp", "up.lock", "work")
+WRITING_S = 10.0  # a file that was changed so lately may be a living process's
 
 
 def prepare_folder(folder: Path, log: Log) -> None:
@@ -76,8 +77,11 @@ def _own_files(folder: Path) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete the temporary files of a run that was killed; `up` holds the lock, so no other run uses them."""
-    temporary_files.sweep(max_age_s=0)
+    """Delete the temporary files of a run that was killed.
+
+    A job of that run may still be at work for some seconds; what it is writing stays.
+    """
+    temporary_files.sweep(max_age_s=WRITING_S)
     for path in folder.glob("secret-key-*"):
         path.unlink(missing_ok=True)
     for short in Path(tempfile.gettempdir()).glob("exeml-*/redis.sock"):

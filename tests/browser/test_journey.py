@@ -126,7 +126,9 @@ def read_the_numbers(page: Any) -> None:
         assert page.locator(".scores").get_by_text(name).first.is_visible()
     assert page.locator(".chart img").count() == 4
     page.locator(".chart img").last.scroll_into_view_if_needed()
-    page.wait_for_function("[...document.querySelectorAll('.chart img')].every(one => one.naturalWidth > 0)")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.chart img')].every(one => one.naturalWidth > 0)"
+    )
     seen(page, "journey-8-completed")
 
 
@@ -136,7 +138,7 @@ def look_inside(page: Any) -> None:
     page.get_by_role("link", name="All", exact=True).click()
     page.locator(".evaluated-tile").first.click()
     page.locator("#heat").evaluate("img => img.decode()")  # fails if it is not an image
-    page.locator(".inside-near li").first.wait_for()
+    page.locator(".inside-near li").first.wait_for(timeout=120_000)  # suggestions come after the training
     seen(page, "journey-9-inside")
     page.locator(".version-tabs").get_by_role("link", name="Overview").click()
     page.locator("#version").get_by_role("link", name="Deploy").wait_for()

@@ -163,9 +163,15 @@ def test_what_a_killed_run_left_behind_is_deleted_and_nothing_else(folder: Path)
     for path in leftovers:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x")
+    then = time.time() - 60
+    for path in [*leftovers, folder / "tmp/unpacked"]:
+        os.utime(path, (then, then))
     (folder / "secret-key").write_text("kept")
+    in_work = folder / "files/.parts/c.jpg.k3f9x_2a"
+    in_work.write_bytes(b"a job of the killed run is writing it")
     remove_leftovers(folder)
     assert [path for path in leftovers if path.exists()] == []
+    assert in_work.exists()
     assert storage.local_path("images/1/a.jpg").read_bytes() == b"kept"
     assert (folder / "secret-key").exists()
 
