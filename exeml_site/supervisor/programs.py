@@ -16,8 +16,8 @@ ONE_THREAD = {
     name: os.environ.get(name, "1")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "EXEML_ENGINE_THREADS")
 }
-TRAINING_NICENESS = 5  # before the labeling worker: two cores leave the less urgent one almost nothing
-LABELING_NICENESS = 10  # suggestions are less urgent than pages, uploads and a training with a time limit
+TRAINING_NICENESS = 8  # not above that of labeling: on two cores the nicer of two gets almost nothing
+LABELING_NICENESS = 8  # suggestions are less urgent than pages and uploads
 IMPORTS_NICENESS = 5
 # Per web process. Service calls use at most 64 (training.serving.calls.limits), so slow or many calls leave
 # threads for pages.

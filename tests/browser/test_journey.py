@@ -138,7 +138,12 @@ def look_inside(page: Any) -> None:
     page.get_by_role("link", name="All", exact=True).click()
     page.locator(".evaluated-tile").first.click()
     page.locator("#heat").evaluate("img => img.decode()")  # fails if it is not an image
-    page.locator(".inside-near li").first.wait_for(timeout=120_000)  # suggestions come after the training
+    for _ in range(24):  # the labeling worker may still be reading the images
+        if page.locator(".inside-near li").count():
+            break
+        page.wait_for_timeout(5000)
+        page.reload()
+    page.locator(".inside-near li").first.wait_for()
     seen(page, "journey-9-inside")
     page.locator(".version-tabs").get_by_role("link", name="Overview").click()
     page.locator("#version").get_by_role("link", name="Deploy").wait_for()
