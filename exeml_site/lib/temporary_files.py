@@ -1,7 +1,7 @@
 """Temporary files of this program: where they are, and how those that a kill left behind are deleted.
 
 Programs that `up` starts have TMPDIR in the data folder; parts of stored files lie beside the files, so that
-they can be renamed. `up` deletes those of a killed run when it starts, a periodic job those of the day before.
+they can be renamed. `up` deletes those of a killed run when it starts, a periodic job those of yesterday.
 """
 
 from __future__ import annotations

@@ -57,10 +57,10 @@ def preview_of(project: Project, plan: ImportPlan, source: FileSource) -> dict[s
     return shown | {"doubts": list(_doubts(project, plan, source, shown, impossible))}
 
 
-def _splits_by_count(plan: ImportPlan) -> dict[str, int]:
-    """Title of a split → images, in the order of training, validation and test."""
+def _splits_by_count(plan: ImportPlan) -> list[tuple[str, int]]:
+    """(title of a split, images) of training, validation and test; a database may reorder the keys of JSON."""
     numbers = Counter(item.split for item in plan.images)
-    return {str(split.label): numbers[split] for split in Split if numbers[split]}
+    return [(str(split.label), numbers[split]) for split in Split if numbers[split]]
 
 
 def _labels_by_count(project: Project, plan: ImportPlan, source: FileSource) -> Counter[str]:

@@ -73,11 +73,7 @@ def test_what_will_happen_names_labels_and_splits_as_the_import_will(bob: Client
     waiting = sent(bob, project, files, is_shown="on")
     assert waiting.status == "Review"
     assert waiting.report["preview"]["labels"] == [["A", 4]]
-    assert list(waiting.report["preview"]["splits"].items()) == [
-        ("Training", 2),
-        ("Validation", 1),
-        ("Test", 1),
-    ]
+    assert waiting.report["preview"]["splits"] == [["Training", 2], ["Validation", 1], ["Test", 1]]
 
 
 def test_other_columns_are_looked_at_again_before_they_are_imported(bob: Client) -> None:
