@@ -58,7 +58,7 @@ def preview_of(project: Project, plan: ImportPlan, source: FileSource) -> dict[s
 
 
 def _splits_by_count(plan: ImportPlan) -> list[tuple[str, int]]:
-    """(title of a split, images) of training, validation and test; a database may reorder the keys of JSON."""
+    """(title of a split, images), training first; as pairs, since PostgreSQL reorders the keys of JSON."""
     numbers = Counter(item.split for item in plan.images)
     return [(str(split.label), numbers[split]) for split in Split if numbers[split]]
 
