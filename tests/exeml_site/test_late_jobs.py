@@ -146,7 +146,9 @@ def test_no_sweep_touches_a_job_whose_interpreter_starts_late(
 ) -> None:
     job_id, queue, has_run = enqueue()
     rq_queue, go = django_rq.get_queue(queue), tmp_path / "go"
-    with running_worker("tests.exeml_site.workers.LateWorker", queue, GO=str(go)):
+    # Files of earlier tests could serve as the images that are gone.
+    folder = {"EXEML_DATA": str(tmp_path / "empty")} if enqueue is enqueue_training else {}
+    with running_worker("tests.exeml_site.workers.LateWorker", queue, GO=str(go), **folder):
         wait_until(lambda: rq_queue.started_job_registry.get_job_ids())
         executions = rq_queue.started_job_registry.get_job_and_execution_ids()
         for seconds in DELAYS_S:
