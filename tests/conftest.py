@@ -36,6 +36,8 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
 # Folders of what workers run and models answer: neither pure nor a page.
 WORKERS = (
+    "tests/architecture/test_hostile_requests.py",
+    "tests/architecture/test_chosen_names.py",
     "tests/training/jobs/",
     "tests/training/serving/",
     "tests/training/versions/",
