@@ -128,7 +128,6 @@ def refuse(request: HttpRequest, reason: str, status: int = 400) -> HttpResponse
     else:
         content = render_to_string("400.html", {"reason": reason, "status": status})
         response = HttpResponse(content, status=status)
-    response._has_been_logged = True  # type: ignore[attr-defined]  # the caller reads it, the log does not
     return response
 
 

@@ -28,7 +28,7 @@ TEMPLATES = [
 ]  # those follow the admin templates of Django and django-rq
 STYLESHEETS = sorted((ROOT / "static/css").rglob("*.css"))
 LONGEST_LINE = 120
-WHOLE_PAGES = {"base.html", "400.html", "403.html", "403_csrf.html", "404.html", "500.html"}
+WHOLE_PAGES = {"base.html", "error.html"}
 VARIABLE = re.compile(r"""["'](EXEML_[A-Z0-9_]+|PORT|DATABASE_URL|REDIS_URL|STORAGE_URL)["']""")
 
 

@@ -1,4 +1,4 @@
-"""Requests of strangers do not fill the log."""
+"""Bad requests do not fill the log."""
 
 from __future__ import annotations
 
