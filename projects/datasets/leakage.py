@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from exeml_site.lib.text import counted
-from projects.datasets.split import EVAL, TRAIN, LabeledImage, SplitResult
+from projects.datasets.split import EVAL, TEST, TRAIN, LabeledImage, SplitResult
 
 MAX_LISTED_IMAGES = 200  # image ids stored in a report
 
@@ -18,6 +18,7 @@ def split_report(images: Sequence[LabeledImage], result: SplitResult, ratio: Dec
     `leaks`: validation images with a duplicate in training; `leaking` lists the first of them.
     `random_leaks`: their expected number if every image were split independently.
     """
+    images = [image for image in images if result.splits[image.id] != TEST]
     groups = _groups(images)
     leaking = sorted(pk for group in groups for pk in _leaking(group, result.splits))
     earlier = [image.split for image in images if image.split]

@@ -20,8 +20,9 @@ from exeml_site.lib import storage
 from exeml_site.lib.bulk import CHUNK_SIZE
 from projects.datasets import leakage
 from projects.datasets import split as dataset_split
+from projects.datasets.groups import bound_images, never_split_report
 from projects.formats import manifest
-from projects.models import Annotation, DatasetVersion, Image, Project, Split
+from projects.models import Annotation, DatasetVersion, Image, MetadataValue, Project, Split
 
 SPLITS_AT_ONCE = 1000
 
@@ -33,7 +34,7 @@ class ManifestDamaged(Exception):
 def publish(dataset_version: DatasetVersion) -> None:
     """Publish the reserved version: split every image, write the manifest, count. A second call does nothing.
 
-    Images of the test split stay in it.
+    Images of the test split stay in it, and images that are never split from them join them.
 
     Labels are read in one query and split before the project is locked, so that people can go on labeling. If
     another publication has split images in the meantime, the draft is made again.
@@ -85,18 +86,19 @@ def _draft(version: DatasetVersion) -> Iterator[Draft]:
     entries = list(_entries(version.project))  # one query, so the labels of one moment
     duplicates = Image.objects.filter(project=version.project, duplicate_group__isnull=False)
     groups = {pk: group for pk, group in duplicates.values_list("pk", "duplicate_group") if group is not None}
-    tests = {pk: split for pk, split in earlier_splits.items() if split == Split.TEST}
-    images = [_to_split(entry, earlier_splits, groups) for entry in entries if _image_id(entry) not in tests]
+    bound = bound_images(version.project)
+    images = [_to_split(entry, earlier_splits, groups, bound) for entry in entries]
     result = dataset_split.split(images, version.training_ratio, str(version.project_id))
     report = leakage.split_report(images, result, version.training_ratio)
+    report["never_split"] = never_split_report(version.project, bound, result.splits)
     searched_projects = Project.objects.filter(pk=version.project_id).exclude(duplicates_searched="")
     report["are_copies_known"] = searched_projects.exists()
     del images
     with tempfile.TemporaryFile() as file:
         digest, tally, usages = hashlib.sha256(), Counter[tuple[str, str]](), Counter[str]()
         for entry in entries:
-            usage = tests.get(_image_id(entry)) or result.splits[_image_id(entry)]
-            (line,) = manifest.write([replace(entry, usage=usage)])
+            usage = result.splits[_image_id(entry)]
+            (line,) = manifest.write([_published(entry, usage, bound)])
             digest.update(line)
             file.write(line)
             usages[usage] += 1
@@ -128,13 +130,24 @@ def _image_id(entry: manifest.Entry) -> int:
     return int(entry.properties[manifest.IMAGE_ID])
 
 
+def _published(entry: manifest.Entry, usage: str, bound: dict[int, int]) -> manifest.Entry:
+    """The entry with its split, and the group of an image that is never split from others."""
+    group = bound.get(_image_id(entry))
+    grouped = {manifest.GROUP: str(group)} if group is not None else {}
+    return replace(entry, usage=usage, properties=entry.properties | grouped)
+
+
 def _to_split(
-    entry: manifest.Entry, earlier_splits: dict[int, str], groups: dict[int, int]
+    entry: manifest.Entry, earlier_splits: dict[int, str], groups: dict[int, int], bound: dict[int, int]
 ) -> dataset_split.LabeledImage:
     image_id = _image_id(entry)
-    sha256 = entry.properties[manifest.SHA256]
     return dataset_split.LabeledImage(
-        image_id, sha256, entry.labels, earlier_splits.get(image_id, ""), groups.get(image_id)
+        image_id,
+        entry.properties[manifest.SHA256],
+        entry.labels,
+        earlier_splits.get(image_id, ""),
+        groups.get(image_id),
+        bound.get(image_id),
     )
 
 
@@ -148,8 +161,20 @@ def _entries(project: Project) -> Iterator[manifest.Entry]:
             "label__name", "source", "by__username", "at", "confidence",
         )
     )  # fmt: skip
+    values = _values(project)
     for (image, sha256, format, name), group in groupby(rows.iterator(CHUNK_SIZE), lambda row: row[:4]):
-        yield _entry(project, image, sha256, format, name, tuple(entry_label(*row[4:]) for row in group))
+        labels = tuple(entry_label(*row[4:]) for row in group)
+        entry = _entry(project, image, sha256, format, name, labels)
+        yield replace(entry, values=values[image]) if image in values else entry
+
+
+def _values(project: Project) -> dict[int, dict[str, str]]:
+    """Image id → column → value, of the images that have metadata."""
+    values: dict[int, dict[str, str]] = {}
+    rows = MetadataValue.objects.filter(column__project=project).order_by("column")
+    for image, column, value in rows.values_list("image", "column__name", "value").iterator(CHUNK_SIZE):
+        values.setdefault(image, {})[column] = value
+    return values
 
 
 def _entry(

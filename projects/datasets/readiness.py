@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import groupby
 from typing import NamedTuple
 
-from django.db.models import Count, Q
+from django.db.models import Count, Max, Min, Q
 
 from exeml_site.lib.bulk import CHUNK_SIZE
 from projects.datasets import leakage
 from projects.datasets import split as dataset_split
+from projects.datasets.groups import bound_images
 from projects.labels.counts import images_per_label
-from projects.models import Annotation, Image, Label, Project, Split, Transfer
+from projects.models import Annotation, Image, Label, MetadataColumn, Project, Split, Transfer
 
 MIN_LABELS = 2
 MIN_IMAGES = 5  # of each label in use
 IMPORT_RUNNING = "Images are being imported. Wait until the import ends, or cancel it (4712)."
+ONE_VALUE = (
+    "Every label needs images of two values of “{column}”, which is never split. Only one value: {labels}. "
+    "Add images of another {column}, or allow splitting {column}."
+)
 MAX_LABELS_NAMED = 5  # labels named in a sentence before “and n more”
 
 
@@ -59,7 +64,8 @@ def readiness(project: Project, counts: list[tuple[Label, int]] | None = None) -
     used = [(label, images) for label, images in counts if images]
     unused = [f"‘{label}’" for label, images in counts if not images]
     notes = [f"On no image and left out: {_listed(unused)}."] if unused else []
-    return Readiness([*_missing(used), *([IMPORT_RUNNING] if is_importing else [])], notes, counts)
+    missing = [*_missing(used), *_of_one_value(project, used), *([IMPORT_RUNNING] if is_importing else [])]
+    return Readiness(missing, notes, counts)
 
 
 def _test_images_of_labels(project: Project) -> Counter[int]:
@@ -78,6 +84,26 @@ def _missing(used: list[tuple[Label, int]]) -> list[str]:
         each = [f"‘{label}’ has {images} ({MIN_IMAGES - images} more)" for label, images in short]
         missing.append(f"Every label needs at least five images: {_listed(each)} (4711).")
     return missing
+
+
+def has_never_split(project: Project) -> bool:
+    return MetadataColumn.objects.filter(project=project, is_never_split=True).exists()
+
+
+def _of_one_value(project: Project, used: Iterable[tuple[Label, int]]) -> Iterator[str]:
+    """A sentence for each column that is never split and has one value on all images of a label."""
+    for column in MetadataColumn.objects.filter(project=project, is_never_split=True):
+        values = column.values.filter(image__deleted_at=None).exclude(image__split=Split.TEST).order_by()
+        labeled = values.filter(image__annotations__isnull=False).values_list("image__annotations__label")
+        ranges = labeled.annotate(Count("pk"), Min("value"), Max("value"))
+        single = {label: (number, first) for label, number, first, last in ranges if first == last}
+        named = [
+            f"‘{label}’ (“{single[label.pk][1]}”)"
+            for label, images in used
+            if label.pk in single and single[label.pk][0] == images
+        ]
+        if named:
+            yield ONE_VALUE.format(labels=_listed(named), column=column.name)
 
 
 def _listed(names: list[str]) -> str:
@@ -100,6 +126,7 @@ class SplitPreview:
     torn: int = 0
     ratio_note: str = ""  # how the kept splits miss the wanted ratio
     test: int = 0  # labeled images of the test split, which is left out
+    one_sided: tuple[str | int, ...] = ()  # labels without validation images, as never split columns demand
 
 
 def preview(project: Project, ratio: Decimal) -> list[LabelSplit]:
@@ -109,7 +136,7 @@ def preview(project: Project, ratio: Decimal) -> list[LabelSplit]:
 
 def preview_split(project: Project, ratio: Decimal) -> SplitPreview:
     """Split counts if published now. With one label per image and no duplicates, one query counts them."""
-    if project.is_multi_label or _has_duplicates(project):
+    if project.is_multi_label or _has_duplicates(project) or has_never_split(project):
         return _preview_of_images(project, ratio)
     return _preview_of_counts(project, ratio)
 
@@ -119,8 +146,7 @@ def _has_duplicates(project: Project) -> bool:
 
 
 def _preview_of_images(project: Project, ratio: Decimal) -> SplitPreview:
-    labeled = list(_labeled(project))
-    images = [image for image in labeled if image.split != Split.TEST]
+    images = list(_labeled(project, bound_images(project)))
     result = dataset_split.split(images, ratio, str(project.pk))
     tally = Counter((label, result.splits[image.id]) for image in images for label in image.labels)
     names = project.labels.values_list("name", flat=True)
@@ -135,7 +161,8 @@ def _preview_of_images(project: Project, ratio: Decimal) -> SplitPreview:
         result.kept_together,
         len(result.torn),
         leakage.ratio_note(leakage.split_report(images, result, ratio), ratio),
-        len(labeled) - len(images),
+        splits[Split.TEST],
+        result.one_sided,
     )
 
 
@@ -172,7 +199,7 @@ def _split_counts_of_labels(project: Project) -> Iterable[tuple[str, int, int, i
     return counted.order_by("position", "pk").values_list("name", "train", "evaluation", "free", "test")
 
 
-def _labeled(project: Project) -> Iterator[dataset_split.LabeledImage]:
+def _labeled(project: Project, bound: Mapping[int, int]) -> Iterator[dataset_split.LabeledImage]:
     """Yield the labeled images outside the bin, each once, with the same labels as `publish` uses."""
     rows = (
         Annotation.objects.filter(image__project=project, image__deleted_at=None)
@@ -182,4 +209,5 @@ def _labeled(project: Project) -> Iterator[dataset_split.LabeledImage]:
     for (image, sha256, split, group), rows_of_image in groupby(
         rows.iterator(chunk_size=CHUNK_SIZE), key=lambda row: row[:4]
     ):
-        yield dataset_split.LabeledImage(image, sha256, tuple(row[4] for row in rows_of_image), split, group)
+        labels = tuple(row[4] for row in rows_of_image)
+        yield dataset_split.LabeledImage(image, sha256, labels, split, group, bound.get(image))

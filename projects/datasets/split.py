@@ -10,7 +10,11 @@ The rules, in order of precedence:
    trained on. New duplicates join those that have a split, or training if those are in both since earlier
    versions. Exception: a class that consists of the duplicates of one picture is divided for rule 1; `torn`
    lists it.
-4. New images are split by the ratio, exactly to the image: of the two nearest counts the one that brings the
+4. Images of one value of a column that is never split (same `bound`, which includes their duplicates) are in
+   the same split, whatever rules 1 and 2 say. If their earlier splits differ, all of them are split anew;
+   if one of them is a test image, all are. A class of which all images have one value is in training alone;
+   `one_sided` lists the classes that are in one split for this reason.
+5. New images are split by the ratio, exactly to the image: of the two nearest counts the one that brings the
    whole class nearer to the ratio. Images that keep their split are not compensated for, so a new ratio
    changes the whole only as far as new images allow.
 
@@ -27,19 +31,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 
-TRAIN, EVAL = "TRAIN", "EVAL"
+TRAIN, EVAL, TEST = "TRAIN", "EVAL", "TEST"
 OPPOSITE = {TRAIN: EVAL, EVAL: TRAIN}
 
 
 @dataclass(frozen=True, slots=True)
 class LabeledImage:
-    """An image to be split. `split` is its earlier split or empty; duplicates have the same `group`."""
+    """An image to be split. `split` is its earlier split or empty; duplicates have the same `group`.
+
+    `bound`: number of the images that are never split; it includes the duplicates of each of them.
+    """
 
     id: int
     sha256: str
     labels: tuple[str | int, ...]
     split: str = ""
     group: int | None = None
+    bound: int | None = None
+
+    @property
+    def unit(self) -> tuple[str, int]:
+        """What is assigned together: the bound images, else the duplicates, else the image alone."""
+        if self.bound is not None:
+            return "bound", self.bound
+        return ("image", self.id) if self.group is None else ("duplicates", self.group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +62,19 @@ class SplitResult:
     """Split of every image by id; ids of `moved` images; ids of groups that are in both splits (`torn`).
 
     `kept_together`: number of groups of duplicates, which a split of single images could have divided.
+    `one_sided`: classes of two or more images that are in one split alone since their images are bound.
     """
 
     splits: dict[int, str]
     moved: tuple[int, ...] = ()
     torn: tuple[int, ...] = ()
     kept_together: int = 0
+    one_sided: tuple[str | int, ...] = ()
 
 
 @dataclass(slots=True)
 class _Unit:
-    """Images that are assigned together: a single one, or the duplicates of a picture.
+    """Images that are assigned together: a single one, the duplicates of a picture, or bound images.
 
     `is_fixed`: one of them had a split before.
     """
@@ -70,6 +87,10 @@ class _Unit:
     def of(cls, images: list[LabeledImage]) -> _Unit:
         labels = Counter(label for image in images for label in image.labels)
         return cls(images, labels, any(image.split for image in images))
+
+    @property
+    def is_bound(self) -> bool:
+        return self.images[0].bound is not None
 
 
 def train_target(images: int, ratio: Decimal) -> int:
@@ -105,17 +126,40 @@ def split_counts(train: int, evaluation: int, free: int, ratio: Decimal) -> tupl
 
 
 def split(images: Iterable[LabeledImage], ratio: Decimal, seed: str) -> SplitResult:
-    """Split all images by the rules above; `seed` names the project."""
-    ordered = sorted(images, key=lambda image: _order(image, seed))
+    """Split all images by the rules above; `seed` names the project. Test images stay in their split."""
+    everything = sorted(images, key=lambda image: _order(image, seed))
+    tests = _test_images(everything)
+    ordered = [image for image in everything if image.id not in tests]
+    straddling = _straddling_units(ordered)
     groups = _groups(ordered)
-    splits = {image.id: image.split for image in ordered if image.split}
-    _join_groups(groups, splits)
+    splits = {image.id: image.split for image in ordered if image.split and image.unit not in straddling}
+    _join_units(ordered, splits)
     new_units = [unit for unit in _units(ordered) if unit.images[0].id not in splits]
+    new_units.sort(key=lambda unit: len(unit.images) if unit.is_bound else 0, reverse=True)
     _assign_new(new_units, ordered, ratio, splits)
     _repair_one_sided(ordered, splits)
+    one_sided = _give_training_every_label(ordered, splits)
     moved = (image.id for image in ordered if image.split and image.split != splits[image.id])
     torn = (group for group, members in groups.items() if len({splits[image.id] for image in members}) > 1)
-    return SplitResult(splits, tuple(moved), tuple(torn), len(groups))
+    joined = (image.id for image in everything if image.id in tests and image.split not in ("", TEST))
+    return SplitResult(
+        splits | dict.fromkeys(tests, TEST), (*moved, *joined), tuple(torn), len(groups), one_sided
+    )
+
+
+def _test_images(images: Sequence[LabeledImage]) -> set[int]:
+    """Ids of the test images, and of the images that are bound to one of them."""
+    bound = {image.bound for image in images if image.split == TEST} - {None}
+    return {image.id for image in images if image.split == TEST or image.bound in bound}
+
+
+def _straddling_units(images: Sequence[LabeledImage]) -> set[tuple[str, int]]:
+    """The bound units whose images have different earlier splits."""
+    earlier: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for image in images:
+        if image.bound is not None and image.split:
+            earlier[image.unit].add(image.split)
+    return {unit for unit, splits in earlier.items() if len(splits) > 1}
 
 
 def _order(image: LabeledImage, seed: str) -> bytes:
@@ -131,22 +175,31 @@ def _groups(images: Sequence[LabeledImage]) -> dict[int, list[LabeledImage]]:
     return {group: members for group, members in groups.items() if len(members) > 1}
 
 
-def _join_groups(groups: dict[int, list[LabeledImage]], splits: dict[int, str]) -> None:
-    """Assign new duplicates to the split of earlier ones."""
-    for images in groups.values():
-        earlier = {splits[image.id] for image in images if image.id in splits}
+def _join_units(images: Sequence[LabeledImage], splits: dict[int, str]) -> None:
+    """Assign new images to the split of the earlier ones of their unit: training, if those are in both."""
+    units: dict[tuple[str, int], list[LabeledImage]] = defaultdict(list)
+    for image in images:
+        units[image.unit].append(image)
+    for members in units.values():
+        earlier = {splits[image.id] for image in members if image.id in splits}
         if earlier:
-            for image in images:
+            for image in members:
                 splits.setdefault(image.id, TRAIN if TRAIN in earlier else EVAL)
 
 
 def _units(images: Sequence[LabeledImage], splits: dict[int, str] | None = None) -> list[_Unit]:
-    """Units in order: duplicates of a group (with `splits`: those in the same split), or single images."""
+    """Units in order; with `splits`, duplicates in different splits are different units."""
     together: dict[object, list[LabeledImage]] = {}
     for image in images:
-        single: object = ("image", image.id)
-        key = single if image.group is None else (image.group, splits[image.id] if splits else "")
-        together.setdefault(key, []).append(image)
+        together.setdefault((image.unit, splits[image.id] if splits else ""), []).append(image)
+    return [_Unit.of(images_of_unit) for images_of_unit in together.values()]
+
+
+def _smallest_units(images: Sequence[LabeledImage]) -> list[_Unit]:
+    """Bound images, which are never divided, and single images."""
+    together: dict[object, list[LabeledImage]] = {}
+    for image in images:
+        together.setdefault(image.unit if image.bound is not None else image.id, []).append(image)
     return [_Unit.of(images_of_unit) for images_of_unit in together.values()]
 
 
@@ -205,8 +258,7 @@ def _preferred_split(targets: dict[str, Counter[str | int]], unit: _Unit, label:
 
 def _repair_one_sided(images: Sequence[LabeledImage], splits: dict[int, str]) -> None:
     """Bring every class into both splits by the fewest moves: of whole units, or else by dividing groups."""
-    singles = [_Unit.of([image]) for image in images]
-    for units in (_units(images, splits), singles):
+    for units in (_units(images, splits), _smallest_units(images)):
         units_by_label = _units_by_label(units)
         counts = {label: Counter[str]() for label in units_by_label}
         for image in images:
@@ -250,3 +302,26 @@ def _move_unit(unit: _Unit, splits: dict[int, str], counts: dict[str | int, Coun
     for label, images in unit.labels.items():
         counts[label][old] -= images
         counts[label][OPPOSITE[old]] += images
+
+
+def _give_training_every_label(
+    images: Sequence[LabeledImage], splits: dict[int, str]
+) -> tuple[str | int, ...]:
+    """Move bound units of labels that no training image has to training; the labels in one split alone.
+
+    Nothing can be learned without them; a label without validation images is only not evaluated.
+    """
+    bound_labels = {label for image in images if image.bound is not None for label in image.labels}
+    units_by_label = _units_by_label(_smallest_units(images)) if bound_labels else {}
+    for label in bound_labels:
+        units = units_by_label[label]
+        if all(splits[unit.images[0].id] == EVAL for unit in units):
+            largest = max(units, key=lambda unit: unit.labels[label])
+            splits.update((image.id, TRAIN) for image in largest.images)
+    one_sided = (
+        label
+        for label in bound_labels
+        if sum(unit.labels[label] for unit in units_by_label[label]) > 1
+        and len({splits[unit.images[0].id] for unit in units_by_label[label]}) == 1
+    )
+    return tuple(sorted(one_sided, key=str))

@@ -25,6 +25,8 @@ USAGES = ("TRAIN", "EVAL", "TEST", "INFERENCE")
 IMAGE_ID = "exeml:image-id"
 SHA256 = "exeml:sha256"
 FILE_NAME = "exeml:file-name"
+VALUES = "exeml:metadata"  # column → value
+GROUP = "exeml:group"  # images of one group are never split into training and validation
 HARD_REASONS = "@modelarts:hard_reasons"
 
 
@@ -47,7 +49,10 @@ class EntryLabel:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image of a manifest. `usage` is TRAIN, EVAL, TEST, INFERENCE or empty."""
+    """One image of a manifest. `usage` is TRAIN, EVAL, TEST, INFERENCE or empty.
+
+    `values` is its metadata, column → value; manifests hold it in `property`.
+    """
 
     source: str
     usage: str = ""
@@ -57,6 +62,7 @@ class Entry:
     hard_coefficient: float | None = None
     properties: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # what reading left out, as sentences for the report
+    values: dict[str, str] = field(default_factory=dict)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -94,6 +100,7 @@ def read_sample(sample: Any, place: str) -> Entry:
     if not isinstance(source, str) or not source.strip():
         raise ManifestError(f"{place} has no “source”: every line must name its image.")
     annotations = _annotations(sample.get("annotation"), place)
+    properties = _properties(sample.get("property"))
     return Entry(
         source=source.strip(),
         usage=_usage(sample.get("usage"), place),
@@ -101,8 +108,9 @@ def read_sample(sample: Any, place: str) -> Entry:
         id=str(sample.get("id") or ""),
         is_hard=_parse_bool(sample.get("hard")),
         hard_coefficient=parse_fraction(sample.get("hard-coefficient")),
-        properties=_properties(sample.get("property")),
+        properties={name: value for name, value in properties.items() if name != VALUES},
         notes=tuple(_confidence_notes(annotations)),
+        values=_values(properties.get(VALUES)),
     )
 
 
@@ -131,7 +139,7 @@ def _sample(entry: Entry) -> dict[str, Any]:
             "id": entry.id,
             "hard": _hard_text(entry.is_hard),
             "hard-coefficient": parse_fraction(entry.hard_coefficient),
-            "property": entry.properties,
+            "property": entry.properties | ({VALUES: entry.values} if entry.values else {}),
             "annotation": [_annotation(entry_label) for entry_label in entry.entry_labels],
         }
     )
@@ -247,3 +255,13 @@ def parse_fraction(value: Any) -> float | None:
 def _properties(value: Any) -> dict[str, Any]:
     """The object `property`; empty for the string that one old export writes."""
     return value if isinstance(value, dict) else {}
+
+
+def _values(value: Any) -> dict[str, str]:
+    """The metadata of a sample: texts and numbers by the name of their column."""
+    items = value.items() if isinstance(value, dict) else ()
+    return {
+        str(name): str(item)
+        for name, item in items
+        if isinstance(item, str | int | float) and not isinstance(item, bool)
+    }

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from exeml_site.lib.bulk import chunks
 from projects.formats.manifest import EntryLabel
+from projects.labels import metadata
 from projects.labels.annotations import (
     LabelChange,
     change_entry,
@@ -81,8 +82,11 @@ def import_labels(
     replaces: bool = False,
     details: Mapping[str, Any] | None = None,
     is_own: bool = False,
+    values: Mapping[int, Mapping[str, str]] | None = None,
 ) -> LabelImportResult:
-    """Label images by id. Images that have labels keep them, unless the import `replaces` them.
+    """Label images by id, and set their metadata `values` (image id → column → value).
+
+    Images that have labels or values keep them, unless the import `replaces` them.
 
     `new_labels`: image id → labels, which must have passed `labels_problem`. `details` is added to the event.
     `is_own`: this installation wrote who gave the labels. Otherwise `by` gives them, and whom the file names
@@ -107,16 +111,34 @@ def import_labels(
         elif image.labels != set(new):
             label_changes.append(LabelChange(image, frozenset(new)))
             given |= {(image.image_id, pk): _fields(entry, people, is_own) for pk, entry in new.items()}
-    if not label_changes:
+    changed_values = metadata.write_values(project, values or {}, keeps=not replaces)
+    if not label_changes and not changed_values:
         return LabelImportResult(None, 0, kept, merged)
     write_annotations(label_changes, by, AnnotationSource.IMPORT, given)
     changes = [change_entry(change.current, change.target, labels) for change in label_changes]
+    changes = _with_values(project, changes, changed_values, labels)
     event_details = {"labels": label_ids_by_name(label_changes, labels), **(details or {})}
     authors = _named_authors(new_labels[change.current.image_id] for change in label_changes)
     if authors and not is_own:
         event_details["annotated_by"] = authors
     event = record_event(project, LabelEvent.Kind.IMPORT, by, changes, event_details)
     return LabelImportResult(event, len(label_changes), kept, merged)
+
+
+def _with_values(
+    project: Project,
+    changes: list[dict[str, Any]],
+    changed_values: Mapping[int, Mapping[str, Sequence[str]]],
+    labels: dict[int, Label],
+) -> list[dict[str, Any]]:
+    """The changes of an event with what changed in the metadata, also of images that keep their labels."""
+    labeled = {change["image"] for change in changes}
+    others = load_image_labels(project, changed_values.keys() - labeled, with_bin=True)
+    changes = changes + [change_entry(image, image.labels, labels) for image in others]
+    return [
+        change | {"values": changed_values[change["image"]]} if change["image"] in changed_values else change
+        for change in changes
+    ]
 
 
 def import_splits(project: Project, splits: Mapping[int, str]) -> None:

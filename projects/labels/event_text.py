@@ -28,6 +28,7 @@ def describe_event(event: LabelEvent) -> str:
         Kind.DELETE_LABEL: lambda: f"Label “{_name(event)}” deleted; {images} lost it",
         Kind.DELETE_IMAGES: lambda: f"{images} moved to the bin",
         Kind.RESTORE_IMAGES: lambda: f"{images} restored from the bin",
+        Kind.METADATA: lambda: _describe_metadata(event),
         Kind.UNDO: lambda: f"Undone: {_describe_root(event)}",
         Kind.REDO: lambda: f"Redone: {_describe_root(event)}",
     }
@@ -44,6 +45,19 @@ def describe_labeling(event: LabelEvent) -> str:
     return f"{listed(removed)} removed from {images}"
 
 
+def _describe_metadata(event: LabelEvent) -> str:
+    """“person of 12 images set to “anna””, or removed."""
+    images = counted(count_images(event))
+    named = event.details.get("columns", {})
+    if not named:
+        return f"Metadata of {images} changed"
+    parts = [
+        f"{name} set to “{Truncator(value).chars(40)}”" if value else f"{name} removed"
+        for name, value in named.items()
+    ]
+    return f"{images}: {', '.join(parts)}"
+
+
 def root_event(event: LabelEvent) -> LabelEvent:
     """The original action at the start of a chain of undo and redo."""
     while event.undoes is not None:
@@ -55,6 +69,8 @@ def _describe_import(event: LabelEvent) -> str:
     images, version = counted(len(event.changes)), event.details.get("dataset_version")
     if version:
         return f"{images} labeled as in the dataset version {version}"
+    if all(change["from"] == change["to"] for change in event.changes):
+        return f"{images} got metadata by an import"
     sentence = f"{images} labeled by an import: {_labels_given(event)}"
     authors = set(event.details.get("annotated_by", {}))
     return f"{sentence}; the file names {listed(authors)}" if authors else sentence

@@ -15,8 +15,9 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from exeml_site.lib.bulk import chunks
-from projects.labels import merge, parts
+from projects.labels import merge, metadata, parts
 from projects.labels.annotations import (
+    ImageLabels,
     LabelChange,
     existing_ids,
     find_or_create_labels,
@@ -151,20 +152,37 @@ def _reverse(
 
 
 def _reverse_labeling(reversal: _Reversal) -> _Outcome:
-    """Set images to their labels before the event, where they still have the labels of after the event."""
+    """Set images to their labels and metadata before the event, where they still have those of after it.
+
+    An event that left the labels of an image as they were is about its metadata alone.
+    """
     event = reversal.event
-    before = {name for change in event.changes for name in change["from"]}
+    labeled = [change for change in event.changes if change["from"] != change["to"]]
+    before = {name for change in labeled for name in change["from"]}
     ids = _LabelIds(reversal.project, event.details.get("labels", {}), before)
     by_image = {change["image"]: change for change in event.changes}
-    label_changes = [
-        LabelChange(image, ids.of(by_image[image.image_id]["from"]))
+    unchanged = metadata.unchanged_since(event.changes)
+    images = {
+        image.image_id: image
         for image in load_image_labels(reversal.project, by_image, with_bin=True)
-        if image.labels == ids.of(by_image[image.image_id]["to"])
+        if image.image_id in unchanged and _has_labels_of(image, by_image[image.image_id], ids)
+    }
+    label_changes = [
+        LabelChange(image, ids.of(by_image[pk]["from"]))
+        for pk, image in images.items()
+        if by_image[pk]["from"] != by_image[pk]["to"]
     ]
     write_annotations(label_changes, reversal.by)
-    return _reversed_outcome(
-        event, [change.current.image_id for change in label_changes], {"labels": ids.by_name}
-    )
+    try:
+        metadata.restore_values(reversal.project, [by_image[pk] for pk in images])
+    except ValidationError as problem:
+        raise CannotUndo(problem.messages[0]) from problem
+    return _reversed_outcome(event, list(images), {"labels": ids.by_name})
+
+
+def _has_labels_of(image: ImageLabels, change: Mapping[str, Any], ids: _LabelIds) -> bool:
+    """Whether the image has the labels of after the event, or the event did not change its labels."""
+    return bool(change["from"] == change["to"] or image.labels == ids.of(change["to"]))
 
 
 class _LabelIds:
@@ -195,11 +213,16 @@ def _reversed_outcome(
 ) -> _Outcome:
     restored_ids = set(restored)
     changes = [
-        {"image": change["image"], "from": change["to"], "to": change["from"]}
+        {"image": change["image"], "from": change["to"], "to": change["from"], **_swapped_values(change)}
         for change in event.changes
         if change["image"] in restored_ids
     ]
     return _Outcome(changes, len(event.changes) - len(changes), details or {})
+
+
+def _swapped_values(change: Mapping[str, Any]) -> dict[str, Any]:
+    values = change.get("values")
+    return {"values": {name: [new, old] for name, (old, new) in values.items()}} if values else {}
 
 
 # --- labels ---
@@ -330,4 +353,5 @@ _REVERSE_BY_KIND: dict[Kind, Callable[[_Reversal], _Outcome]] = {
     Kind.MERGE_LABELS: _reverse_merge,
     Kind.DELETE_IMAGES: _reverse_bin,
     Kind.RESTORE_IMAGES: _reverse_bin,
+    Kind.METADATA: _reverse_labeling,
 }

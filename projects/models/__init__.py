@@ -6,6 +6,7 @@ from projects.models.failed_attempts import FailedAttempts
 from projects.models.image import Image, OpinionState, Split
 from projects.models.initial_password import InitialPassword
 from projects.models.label import Label
+from projects.models.metadata import MetadataColumn, MetadataValue
 from projects.models.project import Project
 from projects.models.team import Membership, Role, Team
 from projects.models.transfer import DataSource, RejectedFile, Transfer
@@ -25,6 +26,8 @@ __all__ = [
     "LabelEvent",
     "LabelEventImage",
     "Membership",
+    "MetadataColumn",
+    "MetadataValue",
     "Opinion",
     "OpinionState",
     "Prediction",

@@ -46,6 +46,7 @@ class LabelEvent(models.Model):
 
     `changes` is a list of `{"image": id, "from": [label names], "to": [label names]}`. `details` holds what
     the undo of an action needs in addition (colour and key of a label, annotations of a deleted label).
+    A change may also hold `"values": {column: [before, after]}`, metadata of the image; empty is no value.
     """
 
     class Kind(models.TextChoices):
@@ -58,6 +59,7 @@ class LabelEvent(models.Model):
         DELETE_LABEL = "delete-label", "Deleted a label"
         DELETE_IMAGES = "delete-images", "Deleted images"
         RESTORE_IMAGES = "restore-images", "Restored images"
+        METADATA = "metadata", "Set metadata"
         UNDO = "undo", "Undone"
         REDO = "redo", "Redone"
 
