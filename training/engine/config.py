@@ -31,12 +31,16 @@ class StoppedBeforeModel(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A labeled image. `labels` holds exactly one label unless the project is multi-label."""
+    """A labeled image. `labels` holds exactly one label unless the project is multi-label.
+
+    Images of one `group`, such as those of one person, are never on both sides of a split or a fold.
+    """
 
     id: str
     path: Path
     labels: tuple[str, ...]
     split: Split
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from django.db import transaction
 from exeml_site.lib import jobs, storage
 from exeml_site.lib.job_row import ClaimLost
 from projects.datasets import publish, readiness, statistics
-from projects.formats.manifest import Entry
+from projects.formats.manifest import GROUP, Entry
 from training.assist import find_duplicates
 from training.engine import EngineError, FitConfig, FitResult, Hardware, Sample, Split, StoppedBeforeModel
 from training.engine.evaluation.metrics import Report
@@ -110,7 +110,7 @@ def _publish(version: TrainingVersion) -> None:
 def _samples(version: TrainingVersion) -> list[Sample]:
     """The images that are trained and validated on; test images are neither."""
     return [
-        Sample(str(entry.image_id), _image_path(entry), entry.labels, split)
+        Sample(str(entry.image_id), _image_path(entry), entry.labels, split, entry.properties.get(GROUP))
         for entry in publish.read_entries(version.dataset_version)
         if (split := SPLITS.get(entry.usage)) is not None
     ]

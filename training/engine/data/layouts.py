@@ -2,6 +2,9 @@
 
 a folder per label; `train/`, `val/` and `test/` folders of those; a folder with `split.csv` (path,set);
 a manifest of JSON lines in the ModelArts format with `usage` TRAIN or EVAL.
+
+`groups.csv` in the folder (path,person) names groups of images that are never split; a manifest names them in
+the property `exeml:group`.
 """
 
 from __future__ import annotations
@@ -19,10 +22,12 @@ from urllib.parse import unquote, urlparse
 
 from training.engine.config import EngineError, Sample, Split
 from training.engine.data import duplicates
+from training.engine.data.groups import join_groups
 from training.engine.data.picture_formats import SUFFIXES
 
 FolderSplit = Literal["train", "val", "test"]
 DEFAULT_TRAIN_RATIO = 0.8
+GROUPS_FILE = "groups.csv"
 SPLIT_OF_FOLDER: dict[str, FolderSplit] = {
     "train": "train",
     "training": "train",
@@ -60,7 +65,8 @@ def samples_for_fit(
     if train_ratio is None and len(rows) < len(all_rows):
         return [row.sample for row in rows]
     samples = [row.sample for row in rows]
-    groups = duplicates.group_files([sample.path for sample in samples], threads or os.cpu_count() or 1)
+    copies = duplicates.group_files([sample.path for sample in samples], threads or os.cpu_count() or 1)
+    groups = join_groups(copies, [sample.group for sample in samples])
     return split_samples(samples, train_ratio or DEFAULT_TRAIN_RATIO, seed, groups.tolist())
 
 
@@ -81,7 +87,8 @@ def split_samples(
 ) -> list[Sample]:
     """Assign TRAIN or EVAL to each sample, every label as near to the ratio as whole groups allow; by id.
 
-    `groups` holds a number for each sample, equal for duplicates; without it every sample is a group. A label
+    `groups` holds a number for each sample, equal for duplicates and for samples that are never split;
+    without it every sample is a group. A label
     in two groups or more is in both splits, unless other labels of its groups forbid it.
     """
     members: dict[int, list[Sample]] = defaultdict(list)
@@ -159,6 +166,29 @@ def _rows(source: Path) -> list[LayoutRow]:
         return _manifest_rows(source)
     if not source.is_dir():
         raise EngineError(f"There is no folder or manifest {source}.", "Check the path.")
+    group_of = _read_groups(source)
+    rows = _rows_of_folder(source)
+    if not group_of:
+        return rows
+    return [replace(row, sample=replace(row.sample, group=group_of.get(row.sample.path))) for row in rows]
+
+
+def _read_groups(root: Path) -> dict[Path, str]:
+    """File → its group, from `groups.csv` with the column `path` and one other; empty without the file."""
+    if not (root / GROUPS_FILE).is_file():
+        return {}
+    with (root / GROUPS_FILE).open(encoding="utf-8-sig", newline="") as file:
+        table = csv.DictReader(file)
+        columns = [name for name in table.fieldnames or [] if name != "path"]
+        if "path" not in (table.fieldnames or []) or len(columns) != 1:
+            raise EngineError(
+                f"{GROUPS_FILE} must have the column “path” and one other, such as “person”.",
+                "Correct its first line.",
+            )
+        return {root / row["path"]: row[columns[0]] for row in table if row["path"] and row[columns[0]]}
+
+
+def _rows_of_folder(source: Path) -> list[LayoutRow]:
     if (source / "split.csv").is_file():
         return _split_rows(source)
     parts = [
@@ -215,4 +245,7 @@ def _manifest_row(folder: Path, entry: dict[str, Any]) -> LayoutRow:
     labels = tuple(dict.fromkeys(str(annotation["name"]) for annotation in entry["annotation"]))
     usage = str(entry.get("usage", "")).upper()
     split: FolderSplit | None = {"TRAIN": "train", "EVAL": "val", "TEST": "test"}.get(usage)  # type: ignore[assignment]
-    return LayoutRow(Sample(str(entry.get("id", source)), path, labels, "TRAIN"), split)
+    properties = entry.get("property")
+    group = properties.get("exeml:group") if isinstance(properties, dict) else None
+    named = None if group is None else str(group)
+    return LayoutRow(Sample(str(entry.get("id", source)), path, labels, "TRAIN", named), split)

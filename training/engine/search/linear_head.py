@@ -122,11 +122,15 @@ def make_folds(
 ) -> NDArray[np.int64]:
     """[N] fold numbers, stratified by the (rarest) label of each image, so every fold sees each class.
 
-    Rows with the same number in `groups` [N], which are duplicates, share a fold.
+    Rows with the same number in `groups` [N], duplicates or images of one person, share a fold.
     """
     if groups is not None:
-        _, first, place = np.unique(groups, return_index=True, return_inverse=True)
-        return make_folds(targets[first], count, seed)[place]
+        _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+        is_alone = sizes[place] == 1
+        folds = np.zeros(len(targets), dtype=np.int64)
+        folds[is_alone] = make_folds(targets[is_alone], count, seed)
+        folds[~is_alone] = _folds_of_groups(targets[~is_alone], count, seed, groups[~is_alone])
+        return folds
     rarity = np.where(targets > 0, targets.sum(axis=0)[None], np.inf)
     kinds = np.where(targets.any(axis=1), rarity.argmin(axis=1), -1)
     random = np.random.default_rng(seed)
@@ -137,6 +141,20 @@ def make_folds(
         folds[rows] = (start + np.arange(len(rows))) % count
         start += len(rows)
     return folds
+
+
+def _folds_of_groups(targets: Floats, count: int, seed: int, groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[N] fold numbers of whole groups, the largest first: each to the fold that has least of its labels."""
+    _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    labels = np.zeros((len(sizes), targets.shape[1] + 1))
+    np.add.at(labels, place, np.column_stack([targets, np.ones(len(targets))]))  # the last counts the images
+    share = labels / np.maximum(labels.sum(axis=0), 1)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    load, fold_of = np.zeros((count, share.shape[1])), np.zeros(len(sizes), np.int64)
+    for group in order[np.argsort(-sizes[order], kind="stable")]:
+        fold_of[group] = fold = int((load @ share[group]).argmin())
+        load[fold] += share[group]
+    return fold_of[place]
 
 
 def _basis(features: Tensor, classes: int) -> _Basis:

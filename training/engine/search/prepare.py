@@ -19,6 +19,7 @@ from training.engine.bundle import writer
 from training.engine.bundle.writer import IdHashes
 from training.engine.config import EngineError, FitConfig, Sample
 from training.engine.data import duplicates, images
+from training.engine.data.groups import join_groups
 from training.engine.search import budget, linear_head, linear_probe
 from training.engine.search.scoring import Floats, balanced_weights
 from training.engine.search.state import Run, TrainingData
@@ -32,7 +33,10 @@ REMEDY_LABELS = "Label at least five images with each of two labels."
 def prepare_workdir(workdir: Path, train: list[Sample], config: FitConfig) -> None:
     """Write config.json, and delete a checkpoint of other samples or of another configuration."""
     checkpoint = workdir / "checkpoint"
-    facts = [(sample.id, str(sample.path), sample.labels) for sample in train]
+    facts: list[tuple[object, ...]] = [
+        (sample.id, str(sample.path), sample.labels, *([sample.group] if sample.group else []))
+        for sample in train
+    ]
     settings = (config.seed, config.hardware, config.is_multi_label, str(config.base_bundle))
     fingerprint = hashlib.sha256(repr((facts, settings)).encode()).hexdigest()
     stored = read_json(checkpoint / "fingerprint.json")
@@ -86,6 +90,7 @@ def load_training_data(
     pixels = images.open_cache(cache)[: len(samples)]
     with clock.phase("pixels", "Looking for duplicate images"):
         groups = _duplicate_groups(pixels, run, checkpoint / "groups.npy")
+    groups = _with_named_groups(groups, samples, clock)
     hashes = writer.hash_ids(sample.id for sample in samples)
     inherited = writer.read_trained_on(config.base_bundle) if config.base_bundle else hashes[:0]
     data = TrainingData(
@@ -128,6 +133,21 @@ def _base_hashes(hashes: IdHashes, inherited: IdHashes, labels: int, clock: RunC
             clock.emit("note", "The base has trained on most of these images: the accuracy is optimistic.")
         return hashes[:0]
     return seen
+
+
+def _with_named_groups(
+    groups: NDArray[np.int64], samples: Sequence[Sample], clock: RunClock
+) -> NDArray[np.int64]:
+    """[N] group numbers, equal for duplicates and for samples of one named group."""
+    named = len({sample.group for sample in samples} - {None})
+    if not named:
+        return groups
+    joined = join_groups(groups, [sample.group for sample in samples])
+    if len(np.unique(joined)) < 2:
+        clock.emit("note", "All images are of one group: single images are held out, which is optimistic.")
+        return groups
+    clock.emit("note", f"Images of {named:,} groups: each group is held out as a whole.")
+    return joined
 
 
 class _DuplicateSearchTooLong(Exception):
