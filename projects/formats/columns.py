@@ -6,11 +6,11 @@ Only a sample of the rows is looked at. What the cells alone suggest is not cert
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from projects.formats.boxes import BoxesError, has_box_columns, has_box_numbers
+from projects.formats.csv_text import find_separator
 from projects.formats.errors import LabelFileError
 from projects.formats.pictures.picture_formats import SUFFIXES
 
@@ -38,6 +38,17 @@ OTHER_COLUMNS = {
     "latitude", "longitude", "fold", "completedby", "workerid", "hitid", "assignmentid", "agreement",
     "ishard", "hard",
 }  # fmt: skip
+# Columns that group images, also as `patient_id` or `Camera name`: metadata, and never a label.
+GROUP_COLUMNS = {
+    "group", "person", "people", "patient", "subject", "participant", "donor", "signer", "speaker", "camera",
+    "device", "scanner", "microscope", "lot", "batch", "site", "hospital", "session", "visit", "specimen",
+    "slide", "individual",
+}  # fmt: skip
+_GROUP_ENDINGS = re.compile(r"(?<=..)(?:ids?|names?|numbers?|no|nr|codes?|s)$")
+METADATA_MARK = "metadata:"  # before the name of a column that is metadata, whatever its name
+METADATA_COLUMNS = {"date", "fold"}  # of OTHER_COLUMNS
+MIN_ROWS_TO_REPEAT = 10  # in shorter tables each row may have a value of its own
+MAX_METADATA = 200  # characters of a value
 USAGE_BY_WORD = {
     "train": "TRAIN",
     "training": "TRAIN",
@@ -103,11 +114,12 @@ def usage_of(word: str, column: str = "") -> str | None:
 
 @dataclass(frozen=True)
 class Columns:
-    """Indices into the head of a table: the image, its labels, and its split if there is one."""
+    """Indices into the head of a table: the image, its labels, its split if there is one, its metadata."""
 
     image: int
     labels: tuple[int, ...] = ()
     split: int | None = None
+    metadata: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -180,9 +192,11 @@ def _by_names(names: Sequence[str], cells: list[list[str]]) -> FoundColumns:
     keys = [normalized(name) for name in names]
     split = _named_split(keys, cells)
     image, is_named = _image_column(keys, cells, split)
-    rest = [index for index in range(len(names)) if index not in (image, split)]
+    others = [index for index in range(len(names)) if index not in (image, split)]
+    marked = {index for index in others if names[index].strip().lower().startswith(METADATA_MARK)}
+    rest = [index for index in others if index not in marked and not is_group_name(keys[index])]
     labels = _named_labels(keys, rest, cells)
-    is_certain = is_named and (bool(labels) or split is not None)
+    is_certain = is_named and (bool(labels) or split is not None or len(rest) < len(others))
     one_hot = [index for index in rest if keys[index] not in OTHER_COLUMNS and _is_yes_no(cells, index)]
     is_one_hot = not labels and len(one_hot) > 1
     if is_one_hot:
@@ -192,7 +206,9 @@ def _by_names(names: Sequence[str], cells: list[list[str]]) -> FoundColumns:
         is_pair = len(rest) == 1 and _is_pair(cells, image, labels, is_named=is_named)
         is_certain = is_pair or bool(labels and set(keys) >= LABEL_STUDIO_COLUMNS)
     separator = "" if is_one_hot else find_separator([keys[index] for index in labels], _cells(cells, labels))
-    columns = Columns(image, tuple(labels), split)
+    free = [index for index in others if index not in labels and index not in marked]
+    metadata = sorted({*marked, *([] if is_one_hot else _metadata(keys, free, cells))})
+    columns = Columns(image, tuple(labels), split, tuple(metadata))
     return FoundColumns(tuple(names), True, columns, is_certain, cells, is_one_hot, separator)
 
 
@@ -293,6 +309,28 @@ def _label_by_elimination(keys: Sequence[str], rest: Sequence[int], cells: list[
     return repeating if len(repeating) == 1 else []
 
 
+def is_group_name(key: str) -> bool:
+    """Whether a column groups images, such as `person`, `patient_id` or `cameras`."""
+    return key in GROUP_COLUMNS or _GROUP_ENDINGS.sub("", key) in GROUP_COLUMNS
+
+
+def _metadata(keys: Sequence[str], rest: Sequence[int], cells: list[list[str]]) -> list[int]:
+    """The columns that say something about the images: those that group them, and words that repeat."""
+    return [index for index in rest if is_group_name(keys[index]) or _is_metadata(keys[index], cells, index)]
+
+
+def _is_metadata(key: str, cells: list[list[str]], index: int) -> bool:
+    values = [value for value in _column(cells, index) if value]
+    is_other = key in OTHER_COLUMNS - METADATA_COLUMNS or key in IMAGE_COLUMNS or key.startswith("pred")
+    if not values or not key or is_other or _is_label_name(key) or _looks_like_images(values):
+        return False
+    if any(len(value) > MAX_METADATA or not value.isprintable() for value in values):
+        return False
+    is_measured = any(re.fullmatch(r"-?\d+\.\d+(e-?\d+)?", value) for value in values)
+    is_repeated = len(set(values)) < len(values) or len(cells) < MIN_ROWS_TO_REPEAT
+    return is_repeated and not is_measured and not any(value[0] in "[{" for value in values)
+
+
 def _is_pair(cells: list[list[str]], image: int, labels: Sequence[int], *, is_named: bool = False) -> bool:
     """Whether a table of two columns is of images and labels: in many rows, some label repeats."""
     if not labels:
@@ -342,39 +380,3 @@ def _column(cells: Sequence[Sequence[str]], index: int) -> list[str]:
 
 def _cells(cells: list[list[str]], indices: Iterable[int]) -> list[str]:
     return [cell for index in indices for cell in _column(cells, index) if cell]
-
-
-# --- several labels in one cell ---
-
-
-def find_separator(keys: Sequence[str], cells: Sequence[str]) -> str:
-    """What separates the labels in a cell; empty if cells are single labels, or it cannot be told.
-
-    `;` and `|` always separate. A comma or a space does only where its parts occur in other cells, too:
-    “Golden retriever” is one label, “haze primary” beside “clear primary” under `tags` are two each.
-    """
-    cells = [cell for cell in cells if not cell.startswith(("[", "{"))]  # those are lists already
-    for separator in ("|", ";"):
-        if any(separator in cell for cell in cells):
-            return separator
-    is_plural = any(re.sub(r"\d+$", "", key).endswith("s") and key != "class" for key in keys)
-    if _are_lists(cells, ",", is_plural=is_plural):
-        return ","
-    return " " if is_plural and _are_lists(cells, " ", is_plural=False) else ""
-
-
-def _are_lists(cells: Sequence[str], separator: str, *, is_plural: bool) -> bool:
-    whole = {tuple(filter(None, map(str.strip, cell.split(separator)))) for cell in cells}
-    several = [parts for parts in whole if len(parts) > 1]
-    if not several or any(len(set(parts)) < len(parts) for parts in several):
-        return False
-    if is_plural and all(" " not in part for parts in several for part in parts):
-        return True
-    found = Counter(part for parts in whole for part in parts)
-    parts = {part for combination in several for part in combination}
-    recurring = sum(found[part] > 1 for part in parts) / len(parts)
-    is_alone = any((part,) in whole for part in parts)
-    is_phrase = any(words[0][0].isupper() and words[-1][0].islower() for words in several)
-    lengths = {len(combination) for combination in whole}
-    needed = 0.5 if is_alone and not is_phrase else 0.61
-    return recurring >= needed and len(lengths) > 1 and (is_alone or max(lengths) > 2)

@@ -15,7 +15,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from projects.formats.columns import YES, Columns, FoundColumns, find_columns, normalized, usage_of
+from projects.formats.columns import (
+    METADATA_MARK,
+    YES,
+    Columns,
+    FoundColumns,
+    find_columns,
+    normalized,
+    usage_of,
+)
 from projects.formats.csv_text import unescape_formula
 from projects.formats.encodings import codec_of, decode, find_encoding
 from projects.formats.errors import LabelFileError
@@ -26,7 +34,7 @@ SAMPLE_ROWS = 2000
 NO_VALUE = ("nan", "NaN")  # an empty cell as numpy and pandas write it
 DELIMITERS = ",;\t|"
 LABEL_LIST_HEAD = ("label", "colour", "key")
-# The head of our own tables, in which `;` alone separates labels.
+# The head of our own tables, in which `;` alone separates labels; columns of metadata follow.
 TABLE_HEAD = ("image", "labels", "set", "width", "height", "labeled_by", "labeled_at")
 _QUOTED = re.compile(r"""'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)\"""")
 _COMMENT_LINES = re.compile(r"\A(?:#[^\r\n]*(?:[\r\n]+|\Z)|[\r\n]+)+")
@@ -137,7 +145,21 @@ def entries(rows: Iterable[Sequence[str]], table: Table) -> Iterator[Entry]:
             usage = "" if columns.split is None else usage_of(_cell(row, columns.split), split_key) or ""
             names = dict.fromkeys(_one_hot_names(row, table) if table.is_one_hot else _names(row, table))
             labels = [name for name in names if name and name not in missing]
-            yield Entry(source, usage, tuple(EntryLabel(name, annotated_by="") for name in labels))
+            entry_labels = tuple(EntryLabel(name, annotated_by="") for name in labels)
+            yield Entry(source, usage, entry_labels, values=_values(row, table))
+
+
+def _values(row: Sequence[str], table: Table) -> dict[str, str]:
+    """The metadata of a row, column → value, without empty cells."""
+    cells = ((table.head[index], unescape_formula(_cell(row, index))) for index in table.columns.metadata)
+    return {_column_name(name): value for name, value in cells if value and value not in NO_VALUE}
+
+
+def _column_name(name: str) -> str:
+    """The name of a column of metadata without the mark that says that it is one."""
+    name = name.strip()
+    is_marked = name.lower().startswith(METADATA_MARK)
+    return name[len(METADATA_MARK) :].strip() if is_marked else name
 
 
 def _one_hot_names(row: Sequence[str], table: Table) -> list[str]:
@@ -187,7 +209,7 @@ def _cell(row: Sequence[str], index: int) -> str:
 
 
 def is_own_table(head: Sequence[str]) -> bool:
-    return tuple(cell.strip().lower() for cell in head) == TABLE_HEAD
+    return tuple(cell.strip().lower() for cell in head[: len(TABLE_HEAD)]) == TABLE_HEAD
 
 
 # --- the list of labels ---

@@ -194,7 +194,10 @@ def _identify_text(name: str, text: str, encoding: Encoding, delimiter: str = ""
     file = replace(_with_columns(file, found), format="CSV table", reader="table", delimiter=delimiter)
     if re.search(r"(?:\A|/)_classes\.csv\Z", name) and not file.is_one_hot and len(found.head) == 2:
         return replace(file, is_one_hot=True, is_certain=True)  # Roboflow's, of one class
-    return replace(file, separator=";") if csv_labels.is_own_table(found.head) else file
+    if not csv_labels.is_own_table(found.head):
+        return file
+    metadata = tuple(range(len(csv_labels.TABLE_HEAD), len(found.head)))
+    return replace(file, separator=";", columns=replace(found.columns, metadata=metadata))
 
 
 def _ends_with_number(line: str) -> bool:
@@ -334,7 +337,7 @@ def _read_table(file: LabelFile, content: BinaryIO) -> Iterator[Entry]:
 
 def _table_of(file: LabelFile) -> csv_labels.Table:
     columns = file.columns or Columns(0)
-    if max(columns.image, *columns.labels, columns.split or 0) >= len(file.head):
+    if max(columns.image, *columns.labels, columns.split or 0, *columns.metadata) >= len(file.head):
         raise LabelFileError("The table has no such column.")
     return csv_labels.Table(columns, file.head, file.separator, file.is_one_hot, file.has_head)
 

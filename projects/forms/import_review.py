@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.forms.boundfield import BoundField
 
 from projects.formats.encodings import CHOICES as ENCODINGS
 from projects.forms.transfers import EXISTING_CHOICES
+from projects.labels import metadata
 from projects.transfers.import_plan import LabelsFrom
 
 SEPARATORS = {"": "One label in each cell", ";": "Semicolon ;", ",": "Comma ,", "|": "Bar |", " ": "Space"}
@@ -24,6 +26,7 @@ class FileFields:
     fields: list[BoundField]
     is_used: BoundField | None = None
     labels: BoundField | None = None  # the columns that hold labels
+    metadata: BoundField | None = None  # the columns that are kept as metadata
 
 
 class ImportReviewForm(forms.Form):
@@ -45,9 +48,34 @@ class ImportReviewForm(forms.Form):
             self.fields["names_encoding"] = forms.ChoiceField(
                 label="File names are written in", choices=list(ENCODINGS.items()), initial=encoding
             )
+        for shown in preview.get("levels", []):
+            self._add_level(shown)
         for number, shown in enumerate(preview.get("files", [])):
             if "format" in shown:
                 self._add_file(number, shown)
+
+    def _add_level(self, shown: Mapping[str, Any]) -> None:
+        names = ", ".join(shown["names"]) + (" …" if shown["count"] > len(shown["names"]) else "")
+        self.fields[f"level-{shown['level']}"] = forms.CharField(
+            label=f"Column for the folders {names}",
+            help_text="For example person. Without a name the folders are not kept.",
+            required=False,
+            initial=self._options.get("folder_columns", {}).get(str(shown["level"]), ""),
+            widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        for name in [name for name in cleaned if name.startswith("level-") and cleaned[name]]:
+            try:
+                cleaned[name] = metadata.clean_name(cleaned[name])
+            except ValidationError as error:
+                self.add_error(name, error)
+        return cleaned
+
+    @property
+    def levels(self) -> list[BoundField]:
+        return [self[name] for name in self.fields if name.startswith("level-")]
 
     def _add_file(self, number: int, shown: Mapping[str, Any]) -> None:
         is_used = bool(shown["is_used"] and not shown["problem"])
@@ -84,6 +112,14 @@ class ImportReviewForm(forms.Form):
             initial=chosen["split"],
             required=False,
         )
+        self.fields[f"file-{number}-metadata"] = forms.TypedMultipleChoiceField(
+            label="Metadata",
+            choices=columns,
+            coerce=int,
+            initial=chosen.get("metadata", []),
+            required=False,
+            widget=forms.CheckboxSelectMultiple,
+        )
         self.fields[f"file-{number}-separator"] = forms.ChoiceField(
             label="Between several labels",
             choices=list(SEPARATORS.items()),
@@ -102,7 +138,8 @@ class ImportReviewForm(forms.Form):
         for number, shown in enumerate(self.preview.get("files", [])):
             names = [f"file-{number}-{name}" for name in ("image", "split", "separator", "encoding")]
             fields = [self[name] for name in names if name in self.fields]
-            yield FileFields(shown, fields, self._field(number, "is_used"), self._field(number, "labels"))
+            boxes = (self._field(number, name) for name in ("is_used", "labels", "metadata"))
+            yield FileFields(shown, fields, *boxes)
 
     def _field(self, number: int, name: str) -> BoundField | None:
         html_name = f"file-{number}-{name}"
@@ -118,7 +155,13 @@ class ImportReviewForm(forms.Form):
             if any(name.startswith(f"file-{number}-") for name in self.data):
                 choices[shown["path"]] = self._choice(number, shown)
         names = cleaned.get("names_encoding")
-        changed = {"labels_from": cleaned["labels_from"], "existing": cleaned["existing"], "choices": choices}
+        levels = {name.removeprefix("level-"): text for name, text in cleaned.items() if "level-" in name}
+        changed = {
+            "labels_from": cleaned["labels_from"],
+            "existing": cleaned["existing"],
+            "choices": choices,
+            "folder_columns": {level: text for level, text in levels.items() if text},
+        }
         return {**self._options, **changed, **({"names_encoding": names} if names else {})}
 
     def _choice(self, number: int, shown: Mapping[str, Any]) -> dict[str, Any]:

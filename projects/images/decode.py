@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from django.conf import settings
 from PIL import Image as Pillow
+from PIL.ExifTags import IFD, Base
 
 from exeml_site.lib.errors import Refused
 from projects.formats.pictures.picture import normalize, orientation
 from projects.formats.pictures.picture_formats import PictureRefused, open_picture
 from projects.images.thumbnail import encode_webp, make_thumbnail
+from projects.labels.metadata import clean_text
+from projects.models.metadata import MAX_VALUE
 
+EXIF_DAY = re.compile(r"((?!0000)\d{4})[:-](0[1-9]|1[0-2])[:-](0[1-9]|[12]\d|3[01])(?!\d)", re.ASCII)
 PNG_END = b"IEND\xaeB`\x82"
 NOT_DECODED = (
     "The file cannot be decoded completely: it is damaged or truncated, or written in a way that is not "
@@ -44,6 +49,7 @@ class DecodedImage:
     brightness: float  # mean luminance of the thumbnail, 0–255
     sharpness: float  # variance of its Laplacian; low where blurred
     pages: int = 1  # pictures in the file; the first is used
+    exif: Mapping[str, str] = field(default_factory=dict)  # see `read_exif`
 
     @property
     def note(self) -> str:
@@ -54,6 +60,7 @@ class DecodedImage:
 def decode_image(content: bytes, name: str = "") -> DecodedImage:
     """Decode the whole file once and make its thumbnail. Raises ImageRefused."""
     picture = open_header(content, name)
+    exif = read_exif(picture)
     kind = "JPEG" if picture.format == "MPO" else str(picture.format)
     width, height = picture.size
     with _decoded():
@@ -64,7 +71,21 @@ def decode_image(content: bytes, name: str = "") -> DecodedImage:
     # Pillow gives the size of a TIFF picture upright, and that of others as stored.
     if kind != "TIFF" and orientation(picture) > 4:
         width, height = height, width
-    return DecodedImage(kind, width, height, encode_webp(small), *measure_thumbnail(small), pages)
+    return DecodedImage(kind, width, height, encode_webp(small), *measure_thumbnail(small), pages, exif)
+
+
+def read_exif(picture: Pillow.Image) -> dict[str, str]:
+    """The camera and the day of a photo as columns of metadata; nothing else, and never the place."""
+    try:
+        tags = picture.getexif()
+        make, model = (clean_text(str(tags.get(tag) or "")) for tag in (Base.Make, Base.Model))
+        taken = str(tags.get_ifd(IFD.Exif).get(Base.DateTimeOriginal) or tags.get(Base.DateTime) or "")
+    except Exception:  # Pillow raises a dozen kinds for broken tags, which say nothing then
+        return {}
+    camera = model if model.lower().startswith(make.lower()) else f"{make} {model}".strip()
+    day = EXIF_DAY.match(taken)
+    columns = {"camera": camera[:MAX_VALUE].strip(), "date taken": "-".join(day.groups()) if day else ""}
+    return {name: value for name, value in columns.items() if value}
 
 
 def measure_thumbnail(thumbnail: Pillow.Image) -> tuple[float, float]:

@@ -10,18 +10,20 @@ import hashlib
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import IO, Any, Literal, Protocol
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from exeml_site.lib import jobs, storage
 from exeml_site.lib.text import without_hidden
 from projects.images.decode import DecodedImage, ImageRefused, decode_image
-from projects.labels import actions
+from projects.labels import actions, metadata
 from projects.labels.annotations import lock_project
 from projects.models import Image, Project, Transfer
 
@@ -198,11 +200,23 @@ def insert_images(
             new[picture.sha256] = _row(project, picture, by, transfer)
     Image.objects.bulk_create(new.values())
     added = _by_hash(project, list(new))
+    _write_exif(project, pictures, added)
     binned = [image for image in images.values() if image.deleted_at is not None]
     if binned:
         actions.restore_images(project, [image.pk for image in binned], by)
         images |= _by_hash(project, [image.sha256 for image in binned])
     return InsertedImages(added, images, frozenset(image.sha256 for image in binned))
+
+
+def _write_exif(project: Project, pictures: Sequence[StoredImage], added: Mapping[str, Image]) -> None:
+    """Set camera and day of new images as columns of metadata, where the project has room for columns."""
+    exif = {
+        added[picture.sha256].pk: picture.decoded.exif
+        for picture in pictures
+        if picture.sha256 in added and picture.decoded.exif
+    }
+    with suppress(ValidationError):
+        metadata.write_values(project, exif, keeps=True)
 
 
 def _by_hash(project: Project, hashes: Iterable[str]) -> dict[str, Image]:

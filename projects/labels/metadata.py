@@ -81,6 +81,19 @@ def values_problem(values: Values) -> str:
     return ""
 
 
+def names_without_room(project: Project, names: Iterable[str]) -> list[str]:
+    """The names that cannot be columns of the project: not valid, or beyond its limit."""
+    known = {name.lower() for name in project.metadata_columns.values_list("name", flat=True)}
+    left_out = []
+    for name in names:
+        key = clean_text(name).lower()
+        if values_problem({name: ""}) or (key not in known and len(known) >= MAX_COLUMNS):
+            left_out.append(name)
+        else:
+            known.add(key)
+    return left_out
+
+
 # --- reading ---
 
 

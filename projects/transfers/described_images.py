@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -13,7 +13,7 @@ from projects.transfers.descriptions import MAX_ROWS, TOO_MANY_ROWS, CannotPlan,
 from projects.transfers.path_mapping import NOT_FOUND, ImageFinder, Match, readable_name
 
 OTHER_IMAGES = "It is about other images: none of them is among the files or in the project."
-NO_LABELS = "It names images, but no labels and no split."
+NO_LABELS = "It names images, but no labels, no split and no metadata."
 CONFLICT = "Two label files disagree: “{first}” says {labels}, “{second}” says {others}. It gets no label."
 Key = str | int  # the path of a file of the source, or the id of an image of the project
 
@@ -35,8 +35,8 @@ class ItemKind(Enum):
 class ImportItem:
     """One image of an import: a file of the source (`path`) or an image of the project (`image_id`).
 
-    `text_path`: the text file with its labels. `problem`: why the file is refused without being read.
-    `remark`: why the image gets no label. A file that is no image has another `kind`.
+    `values`: its metadata. `text_path`: the text file with its labels. `problem`: why the file is refused
+    without being read. `remark`: why the image gets no label. A file that is no image has another `kind`.
     """
 
     name: str
@@ -49,6 +49,7 @@ class ImportItem:
     problem: str = ""
     remark: str = ""
     kind: ItemKind = ItemKind.IMAGE
+    values: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_file(self) -> bool:
@@ -76,6 +77,8 @@ class _Row:
             self.item = replace(self.item, entry_labels=(*self.item.entry_labels, *new))
         if item.split and item.split != self.item.split:
             self.item = replace(self.item, split=item.split)
+        if item.values:
+            self.item = replace(self.item, values={**item.values, **self.item.values})
 
 
 class DescribedImages:
@@ -113,6 +116,11 @@ class DescribedImages:
         item = self._items.get(path)
         return item.split if item else ""
 
+    def values(self, path: str) -> Mapping[str, str]:
+        """The metadata that label files give a file."""
+        item = self._items.get(path)
+        return item.values if item else {}
+
     def other_items(self) -> Iterator[ImportItem]:
         """Images of the project, and rows about images that are not there."""
         yield from (item for key, item in self._items.items() if isinstance(key, int))
@@ -136,7 +144,8 @@ class DescribedImages:
             self._add_row(self._row(entry, description), rows, unmatched)
         if not is_wanted and not rows:
             return OTHER_IMAGES
-        if not is_wanted and not any(row.item.entry_labels or row.item.split for row in rows.values()):
+        items = [row.item for row in rows.values()]
+        if not is_wanted and not any(item.entry_labels or item.split or item.values for item in items):
             return NO_LABELS
         self.used.append(description)
         self._unmatched += unmatched
@@ -157,6 +166,7 @@ class DescribedImages:
             is_hard=entry.is_hard if entry.is_hard is not None else _read_is_hard(entry),
             problem=match.problem,
             kind=ItemKind.ROW if match.problem else ItemKind.IMAGE,
+            values=entry.values,
         )
         return _Row(item, entry.source, match.shared)
 
@@ -194,11 +204,13 @@ class DescribedImages:
     def _merge(self, key: Key, item: ImportItem, path: str) -> None:
         """Add what a label file says about an image to what others said."""
         before = self._items.get(key)
+        if before is not None:
+            item = replace(item, values={**item.values, **before.values})
         if before is None or not (before.entry_labels or before.remark):
             split = item.split or (before.split if before else "")
             self._items[key], self._named_by[key] = replace(item, split=split), path
             return
-        merged = replace(before, split=before.split or item.split)
+        merged = replace(before, split=before.split or item.split, values=item.values)
         if item.entry_labels and not before.remark and _names(item) != _names(before):
             merged = self._settle(key, merged, item, path)
         self._items[key] = merged

@@ -38,6 +38,7 @@ class Choice:
     image: int | None = None
     labels: tuple[int, ...] | None = None
     split: int | None = None
+    metadata: tuple[int, ...] | None = None
     delimiter: str = ""
     separator: str | None = None
     encoding: str = ""
@@ -48,14 +49,17 @@ class Choice:
     def from_json(cls, choice: Mapping[str, Any]) -> Choice:
         if not choice:
             return cls()
-        labels = choice.get("labels")
-        return cls(**{**choice, "labels": tuple(labels) if labels is not None else None, "is_given": True})
+        lists = {name: tuple(choice[name]) for name in ("labels", "metadata") if choice.get(name) is not None}
+        return cls(**{**choice, **lists, "is_given": True})
 
     def columns(self, found: Columns | None) -> Columns | None:
         """The chosen columns, or those that were found."""
         if self.image is None:
             return found
-        return Columns(self.image, self.labels or (), self.split)
+        taken = {self.image, self.split, *(self.labels or ())}
+        metadata = self.metadata if self.metadata is not None else found.metadata if found else ()
+        kept = tuple(index for index in metadata if index not in taken)
+        return Columns(self.image, self.labels or (), self.split, kept)
 
 
 @dataclass(frozen=True)

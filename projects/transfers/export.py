@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import IO, Any
 from urllib.parse import unquote
@@ -20,16 +20,19 @@ from exeml_site.lib import storage
 from exeml_site.lib.bulk import chunks
 from projects.datasets.publish import entry_label
 from projects.formats import manifest
+from projects.formats.columns import METADATA_MARK
 from projects.formats.csv_labels import LABEL_LIST_HEAD, TABLE_HEAD
 from projects.formats.csv_text import write_csv
 from projects.formats.pictures.picture_formats import FORMATS
 from projects.images.upload import clean_name
+from projects.labels import metadata
 from projects.models import Annotation, Image, Project
 from projects.quality import hard_examples
 from projects.transfers.file_sources import is_user_file
 from projects.transfers.split_folders import usage_of_folder, usages_of_family
 
 IMAGE_FOLDER = "images"
+METADATA_FILE = "metadata.csv"  # path and columns of metadata, beside folders and text files
 # No part of a file name on some system; and a percent sign that could be read as a code.
 _NO_FILE_NAME = re.compile(r'[<>:"|?*\\/\x00-\x1f\x7f]|%(?=[0-9A-Fa-f]{2})|\A[.~]|[. ]\Z')
 # Words of folders that an import may take for a split, or for one that only holds others.
@@ -73,6 +76,7 @@ class ExportRow:
     image: Image
     name: str
     entry_labels: tuple[manifest.EntryLabel, ...]
+    values: dict[str, str] = field(default_factory=dict)  # metadata
 
     @property
     def labels(self) -> list[str]:
@@ -85,7 +89,7 @@ def export_images(project: Project, image_ids: Sequence[int], format: ExportForm
     if format == ExportFormat.MANIFEST:
         return Export(name, CONTENT_TYPES[format], manifest.write(map(_entry, rows)))
     if format == ExportFormat.TABLE:
-        return Export(name, CONTENT_TYPES[format], _csv_table(rows))
+        return Export(name, CONTENT_TYPES[format], _csv_table(rows, _column_names(project)))
     archive = _ARCHIVE_WRITERS[format](project, rows)
     return Export(name, "application/zip", archive, len(archive))
 
@@ -99,8 +103,10 @@ def read_rows(project: Project, image_ids: Sequence[int]) -> Iterator[ExportRow]
         fields = ("image_id", "label__name", "source", "by__username", "at", "confidence")
         for image_id, name, source, by, at, confidence in carried.values_list(*fields):
             labels_of.setdefault(image_id, []).append(entry_label(name, source, by, at, confidence))
+        values = metadata.load_values(chunk)
         for image in Image.objects.alive().filter(project=project, pk__in=chunk).order_by("pk"):
-            yield ExportRow(image, names.unique(image), tuple(labels_of.get(image.pk, ())))
+            labels = tuple(labels_of.get(image.pk, ()))
+            yield ExportRow(image, names.unique(image), labels, values.get(image.pk, {}))
 
 
 class _UniqueNames:
@@ -186,16 +192,22 @@ def _entry(row: ExportRow) -> manifest.Entry:
         entry_labels=row.entry_labels,
         is_hard=True if image.is_hard else None,
         properties=properties,
+        values=row.values,
     )
 
 
-def _csv_table(rows: Iterable[ExportRow]) -> Iterator[bytes]:
-    yield write_csv([TABLE_HEAD])
+def _column_names(project: Project) -> list[str]:
+    return list(project.metadata_columns.values_list("name", flat=True))
+
+
+def _csv_table(rows: Iterable[ExportRow], columns: Sequence[str]) -> Iterator[bytes]:
+    yield write_csv([[*TABLE_HEAD, *columns]])
     for row in rows:
         first = row.entry_labels[0] if row.entry_labels else manifest.EntryLabel("", "")
         image, by = row.image, first.annotated_by.partition("/")[2]
         cells: list[object] = [f"{IMAGE_FOLDER}/{row.name}", row.labels, image.split]
-        yield write_csv([[*cells, image.width, image.height, by, first.creation_time]])
+        cells += [image.width, image.height, by, first.creation_time]
+        yield write_csv([[*cells, *(row.values.get(column, "") for column in columns)]])
 
 
 # --- archives ---
@@ -219,18 +231,23 @@ def _label_list(project: Project) -> bytes:
 def _folder_archive(project: Project, rows: Iterable[ExportRow]) -> ZipStream:
     """One folder per label. An image with several labels is in several folders, an unlabeled one in none."""
     archive, folders = _new_archive(), _LabelFolders(project.labels.values_list("name", flat=True))
+    table = _MetadataTable(project)
     for row in rows:
         for folder in [f"{folders.of(label)}/" for label in row.labels] or [""]:
             _add_image(archive, f"{folder}{row.name}", row.image)
+            table.add(f"{folder}{row.name}", row)
+    table.add_to(archive)
     return archive
 
 
 def _text_archive(project: Project, rows: Iterable[ExportRow]) -> ZipStream:
-    archive = _new_archive()
+    archive, table = _new_archive(), _MetadataTable(project)
     for row in rows:
         _add_image(archive, row.name, row.image)
+        table.add(row.name, row)
         if row.labels:
             archive.add("".join(f"{label}\n" for label in row.labels), f"{PurePosixPath(row.name).stem}.txt")
+    table.add_to(archive)
     return archive
 
 
@@ -248,6 +265,22 @@ def _new_archive() -> ZipStream:
 
 def _add_image(archive: ZipStream, path: str, image: Image) -> None:
     archive.add(storage.read_chunks(image.file_name), path, size=image.size_bytes)
+
+
+class _MetadataTable:
+    """The table of metadata beside folders or text files; a project without columns has none."""
+
+    def __init__(self, project: Project) -> None:
+        self._columns, self._lines = _column_names(project), _Spool()
+        self._lines.write(write_csv([["path", *(f"{METADATA_MARK}{name}" for name in self._columns)]]))
+
+    def add(self, path: str, row: ExportRow) -> None:
+        if row.values:
+            self._lines.write(write_csv([[path, *(row.values.get(column, "") for column in self._columns)]]))
+
+    def add_to(self, archive: ZipStream) -> None:
+        if self._columns:
+            archive.add(self._lines.pieces(), METADATA_FILE, size=self._lines.size)
 
 
 class _Spool:

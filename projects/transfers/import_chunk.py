@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from projects.formats.manifest import EntryLabel
 from projects.images import upload
-from projects.labels import bulk_import
+from projects.labels import bulk_import, metadata
 from projects.models import Image, RejectedFile, Transfer
 from projects.transfers.described_images import ImportItem, ItemKind
 from projects.transfers.source_files import SourceFiles
@@ -39,7 +39,7 @@ class ReadItem:
     @property
     def weight(self) -> int:
         """About how many rows it writes."""
-        return 1 + len(self.entry_labels)
+        return 1 + len(self.entry_labels) + len(self.item.values)
 
 
 class ChunkWriter:
@@ -63,9 +63,12 @@ class ChunkWriter:
     def write(self, read_items: Sequence[ReadItem]) -> None:
         """Write the items, inside a transaction of the caller."""
         images, moved = self._move_renamed(read_items)
-        images |= self._insert_images([read.picture for read in read_items if read.picture], moved)
+        pictures = [without_exif(read.picture, read.item.values) for read in read_items if read.picture]
+        images |= self._insert_images(pictures, moved)
         labeled, unlabeled = self._choose_labels(read_items, images)
-        kept = self._import_labels({pk: read.entry_labels for pk, read in labeled.items()})
+        values, invalid = self._choose_values(read_items, images)
+        unlabeled += invalid
+        kept = self._import_labels({pk: read.entry_labels for pk, read in labeled.items()}, values)
         unlabeled += [(labeled[pk].item, LABELS_KEPT) for pk in kept]
         self._set_splits(read_items, images)
         refused = [(read.item, read.reason) for read in read_items if read.reason and _is_told(read.item)]
@@ -117,14 +120,33 @@ class ChunkWriter:
                 rejected.append((read.item, CONFLICTING_DUPLICATE))
         return chosen, rejected
 
-    def _import_labels(self, labels: dict[int, tuple[EntryLabel, ...]]) -> list[int]:
-        """Label images, by key. The keys of those that keep other labels, which they had before."""
+    def _choose_values(
+        self, read_items: Sequence[ReadItem], images: dict[str, int]
+    ) -> tuple[dict[int, Mapping[str, str]], list[tuple[ImportItem, str]]]:
+        """The metadata of each image, by its key, and the items whose metadata is not valid, with reasons."""
+        values: dict[int, Mapping[str, str]] = {}
+        rejected = []
+        for read in read_items:
+            pk = read.image_id(images)
+            if pk is None or read.reason or not read.item.values:
+                continue
+            if problem := metadata.values_problem(read.item.values):
+                rejected.append((read.item, f"Its metadata was left out. {problem}"))
+            else:
+                values[pk] = {**read.item.values, **values.get(pk, {})}
+        return values, rejected
+
+    def _import_labels(
+        self, labels: dict[int, tuple[EntryLabel, ...]], values: dict[int, Mapping[str, str]]
+    ) -> list[int]:
+        """Label images and set metadata, by key. The keys of those that keep other labels they had before."""
         result = bulk_import.import_labels(
             self.project,
             labels,
             self.transfer.by,
             replaces=self.transfer.options.get("existing") == "replace",
             details={"transfer": self.transfer.pk},
+            values=values,
         )
         self.counts["labeled"] += result.labeled
         for spelling, name in result.merged.items():
@@ -151,6 +173,13 @@ class ChunkWriter:
         for read in read_items:
             if read.item.is_file:
                 self.files[_outcome(read, labeled, images)] += 1
+
+
+def without_exif(picture: upload.StoredImage, values: Mapping[str, str]) -> upload.StoredImage:
+    """The picture without what its file says of columns for which the import has a value."""
+    named = {metadata.clean_text(name).lower() for name in values}
+    exif = {name: value for name, value in picture.decoded.exif.items() if name.lower() not in named}
+    return replace(picture, decoded=replace(picture.decoded, exif=exif))
 
 
 def _is_told(item: ImportItem) -> bool:

@@ -154,6 +154,7 @@ class _Import:
             choices=self.options.get("choices", {}),
             has_unlisted=isinstance(self.source, ZipSource),
             may_guess=not self.options.get("is_reviewed", True),
+            folder_columns=self.options.get("folder_columns", {}),
         )
 
     def _plan_of_source(self) -> ImportPlan:

@@ -21,6 +21,7 @@ from projects.formats.encodings import decode, find_encoding
 from projects.formats.manifest import EntryLabel
 from projects.formats.pictures.picture_formats import SUFFIXES as IMAGE_SUFFIXES
 from projects.images.decode import ImageRefused
+from projects.labels import metadata
 from projects.models import Project, Split
 from projects.transfers import descriptions as label_file_search
 from projects.transfers.described_images import DescribedImages, ImportItem, ItemKind
@@ -28,7 +29,7 @@ from projects.transfers.descriptions import CannotPlan, Description, Description
 from projects.transfers.export import label_of_folder
 from projects.transfers.file_sources import SYSTEM_FILE, FileSource, SourceFile, ZipSource
 from projects.transfers.path_mapping import ImageFinder, PathMapping
-from projects.transfers.split_folders import FolderTree
+from projects.transfers.split_folders import FolderLevel, FolderTree, folder_levels
 
 TABLE_READERS = {"table", "records", "inner_records", "list"}
 MAX_SAMPLED_TEXTS = 20
@@ -56,7 +57,8 @@ class LabelsFrom(models.TextChoices):
 class ImportPlan:
     """`descriptions` are the label files that were found, those not understood included.
 
-    `unlisted`: images of the source that no label file names, while others are named.
+    `unlisted`: images of the source that no label file names, while others are named. `levels`: folders that
+    may be a column of metadata. `left_out_columns`: names of columns for which the project has no room.
     """
 
     items: list[ImportItem]
@@ -65,10 +67,17 @@ class ImportPlan:
     descriptions: list[Description] = field(default_factory=list)
     conflicts: int = 0
     unlisted: int = 0
+    levels: list[FolderLevel] = field(default_factory=list)
+    left_out_columns: list[str] = field(default_factory=list)
 
     @property
     def images(self) -> Iterator[ImportItem]:
         return (item for item in self.items if item.kind == ItemKind.IMAGE)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns of metadata, in the order in which they first occur."""
+        return list(dict.fromkeys(name for item in self.images for name in item.values))
 
 
 def make_plan(
@@ -81,12 +90,14 @@ def make_plan(
     choices: Mapping[str, Mapping[str, Any]] | None = None,
     has_unlisted: bool = True,
     may_guess: bool = False,
+    folder_columns: Mapping[str, str] | None = None,
 ) -> ImportPlan:
     """Plan an import from the names of the source's files and from the label files in and beside it.
 
     `choices`: what a person chose for label files, by path. `has_unlisted`: images of the source that no
     label file names are imported, too. `may_guess`: a person sees the plan before it is imported, so a table
-    whose columns are guessed is used where there are no other labels. Raises CannotPlan, SourceUnreadable.
+    whose columns are guessed is used where there are no other labels. `folder_columns`: level of folders →
+    name of the column of metadata that they become. Raises CannotPlan, SourceUnreadable.
     """
     files = source.files()
     texts, others = _pair_text_files(files)
@@ -100,7 +111,8 @@ def make_plan(
     if not rest and not described.has_any:
         raise CannotPlan(_why_nothing(found))
     _check_wanted(labels_from, described)
-    return _plan(source, rest, texts, found, described, labels_from, has_unlisted)
+    plan = _plan(source, rest, texts, found, described, labels_from, has_unlisted, folder_columns or {})
+    return _without_columns(plan, metadata.names_without_room(project, plan.columns))
 
 
 def _find_descriptions(
@@ -207,6 +219,7 @@ def _plan(
     described: DescribedImages,
     labels_from: LabelsFrom,
     has_unlisted: bool,
+    folder_columns: Mapping[str, str],
 ) -> ImportPlan:
     pictures = [file.path for file in rest if _suffix(file.path) in IMAGE_SUFFIXES]
     tree = FolderTree(pictures or [file.path for file in rest])
@@ -221,6 +234,9 @@ def _plan(
         for file in rest
         if has_unlisted or not described.used or file.path in listed
     ]
+    has_label = kind == LabelsFrom.FOLDERS
+    levels = folder_levels((item.path for item in items), tree, folder_columns, has_label=has_label)
+    items = [_with_folders(item, tree, has_label, folder_columns) for item in items]
     unused_texts = [path for stem, path in texts.items() if kind != LabelsFrom.TEXTS]
     if kind == LabelsFrom.TEXTS:
         items += [left_out(path, LABEL_TEXT, ItemKind.LABEL_FILE) for path in texts.values()]
@@ -234,13 +250,36 @@ def _plan(
         ]
     is_partly_listed = bool(described.has_labels and has_unlisted)
     unlisted = sum(file not in listed for file in pictures) if is_partly_listed else 0
-    return ImportPlan(items, kind, found.looks, found.found, described.conflicts, unlisted)
+    return ImportPlan(items, kind, found.looks, found.found, described.conflicts, unlisted, levels)
 
 
 def _with_split(item: ImportItem, described: DescribedImages, tree: FolderTree) -> ImportItem:
-    """The item with the split that a label file says, else its folder."""
+    """The item with the split that a label file says, else its folder, and with its metadata."""
     usage = described.split(item.path) or tree.place(item.path).usage
-    return replace(item, split=usage if usage in Split.values else "")
+    return replace(item, split=usage if usage in Split.values else "", values=described.values(item.path))
+
+
+def _without_columns(plan: ImportPlan, names: Sequence[str]) -> ImportPlan:
+    if not names:
+        return plan
+    items = [
+        replace(item, values={name: value for name, value in item.values.items() if name not in names})
+        for item in plan.items
+    ]
+    return replace(plan, items=items, left_out_columns=list(names))
+
+
+def _with_folders(
+    item: ImportItem, tree: FolderTree, has_label: bool, folder_columns: Mapping[str, str]
+) -> ImportItem:
+    """The item with the names of its folders in the columns that a person chose for them."""
+    if not folder_columns:
+        return item
+    levels = tree.levels(item.path, has_label=has_label)
+    named = {
+        folder_columns[str(level)]: name for level, name in levels.items() if str(level) in folder_columns
+    }
+    return replace(item, values={**named, **item.values})
 
 
 def left_out(path: str, reason: str, kind: ItemKind = ItemKind.LEFT_OUT) -> ImportItem:

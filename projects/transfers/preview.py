@@ -13,6 +13,7 @@ from projects.images.decode import ImageRefused
 from projects.labels import bulk_import
 from projects.labels.annotations import normalized_name
 from projects.models import Project, Split
+from projects.models.metadata import MAX_COLUMNS as MAX_METADATA
 from projects.transfers.described_images import ImportItem, ItemKind
 from projects.transfers.descriptions import Description
 from projects.transfers.file_sources import FileSource, ZipSource
@@ -24,8 +25,10 @@ from projects.transfers.import_plan import (
     LabelsFrom,
     read_label_text,
 )
+from projects.transfers.split_folders import FolderLevel
 
 MAX_FILES, MAX_LABELS, MAX_TEXTS, MAX_COLUMNS, MAX_ROWS, MAX_CELL = 20, 60, 500, 60, 3, 60
+MAX_EXAMPLES = 3
 
 
 def preview_of(project: Project, plan: ImportPlan, source: FileSource) -> dict[str, Any]:
@@ -48,6 +51,8 @@ def preview_of(project: Project, plan: ImportPlan, source: FileSource) -> dict[s
         "labels": labels.most_common(MAX_LABELS),
         "label_count": len(labels),
         "splits": _splits_by_count(plan),
+        "columns": _columns_by_count(plan),
+        "levels": [_level(level) for level in plan.levels],
         "files": [_file(description, plan) for description in plan.descriptions[:MAX_FILES]],
         "names_encoding": "",
     }
@@ -61,6 +66,18 @@ def _splits_by_count(plan: ImportPlan) -> list[tuple[str, int]]:
     """(title of a split, images), training first; as pairs, since PostgreSQL reorders the keys of JSON."""
     numbers = Counter(item.split for item in plan.images)
     return [(str(split.label), numbers[split]) for split in Split if numbers[split]]
+
+
+def _columns_by_count(plan: ImportPlan) -> list[tuple[str, int]]:
+    """(column of metadata, images with a value), in the order of the columns."""
+    numbers = Counter(name for item in plan.images for name in item.values)
+    return [(name, numbers[name]) for name in plan.columns]
+
+
+def _level(level: FolderLevel) -> dict[str, Any]:
+    """A level of folders that may be a column: `names` are its most frequent folders, `count` all."""
+    names = [_cut(name) for name, _ in level.names.most_common(MAX_EXAMPLES)]
+    return {"level": level.level, "names": names, "count": len(level.names), "is_kept": level.is_kept}
 
 
 def _labels_by_count(project: Project, plan: ImportPlan, source: FileSource) -> Counter[str]:
@@ -143,6 +160,17 @@ def _doubts(
         yield f"{counted(plan.conflicts)} with different labels in two label files: imported without a label."
     if impossible:
         yield f"{counted(impossible)} with labels that this project does not allow: imported without a label."
+    for level in shown["levels"]:
+        if not level["is_kept"]:
+            names = ", ".join(f"“{name}”" for name in level["names"])
+            more = level["count"] - len(level["names"])
+            yield (
+                f"The folders {names}{f' and {more:,} more' if more else ''} are no labels. If they "
+                "are people, cameras or lots, name a column for them below."
+            )
+    if plan.left_out_columns:
+        names = ", ".join(f"“{_cut(name)}”" for name in plan.left_out_columns[:5])
+        yield f"A project can have {MAX_METADATA} columns of metadata. Left out: {names}."
     for spellings in _case_variants(project, plan)[:3]:
         names = " and ".join(f"“{name}”" for name in spellings)
         yield f"{names} differ only in upper and lower case. They become one label."

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 
+MAX_LEVELS = 5  # of folders that may be columns
 _SPLIT_WORDS = {
     "TRAIN": ("train", "training", "trn", "训练", "訓練", "学習"),
     "EVAL": (
@@ -77,6 +78,18 @@ class Placed:
     name: str = ""
 
 
+@dataclass(frozen=True)
+class FolderLevel:
+    """A level of folders (0 for the top) that differ and are no labels: `names` → number of images.
+
+    `is_kept`: a person named a column for it.
+    """
+
+    level: int
+    names: Counter[str]
+    is_kept: bool = False
+
+
 class FolderTree:
     """The folders of an archive's images. A folder that holds every image is no label."""
 
@@ -113,6 +126,21 @@ class FolderTree:
             folder = folder.rpartition("/")[0]
         return Placed(label, usage or "", name)
 
+    def levels(self, path: str, *, has_label: bool) -> dict[int, str]:
+        """Level (0 for the top) → name of the folders that are neither a split nor, with `has_label`, the
+        label."""
+        parts = path.split("/")[:-1]
+        found: dict[int, str] = {}
+        for level in reversed(range(len(parts))):
+            folder = "/".join(parts[: level + 1])
+            if self._usages.get(folder) is not None or _CONTAINER_FOLDER.fullmatch(parts[level]):
+                continue
+            if has_label:
+                has_label = self._counts[folder] == self._total
+            else:
+                found[level] = parts[level]
+        return found
+
     def _usage(self, folder: str) -> str | None:
         parent, _, name = folder.rpartition("/")
         if name in self._families and not usage_of_folder(name):
@@ -124,6 +152,18 @@ class FolderTree:
         others = [other for other in beside if not _CONTAINER_FOLDER.fullmatch(other)]
         is_thing = bool(others) and all(usage_of_folder(other) is None for other in others)
         return None if is_thing else usage
+
+
+def folder_levels(
+    paths: Iterable[str], tree: FolderTree, kept: Container[str], *, has_label: bool
+) -> list[FolderLevel]:
+    """The levels of folders with two names or more, the top first; a person `kept` some of them."""
+    names: dict[int, Counter[str]] = defaultdict(Counter)
+    for path in paths:
+        for level, name in tree.levels(path, has_label=has_label).items():
+            names[level][name] += 1
+    levels = [level for level in sorted(names) if len(names[level]) > 1][:MAX_LEVELS]
+    return [FolderLevel(level, names[level], str(level) in kept) for level in levels]
 
 
 def _parents(path: str) -> Iterator[str]:
