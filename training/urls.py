@@ -36,6 +36,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(VERSION + "stop/", versions.stop_training, name="stop_training"),
     path(VERSION + "retry/", versions.retry_training, name="retry_training"),
     path(VERSION + "report/", downloads.version_report, name="version_report"),
+    path(VERSION + "evaluation.json", downloads.version_json, name="version_json"),
     path(VERSION + "archive/", downloads.version_archive, name="version_archive"),
     path(VERSION + "export/", downloads.version_export, name="version_export"),
     path(VERSION + "export.zip", downloads.download_export, name="download_export"),

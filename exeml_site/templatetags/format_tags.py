@@ -42,7 +42,7 @@ def date_only(moment: datetime | None) -> str:
 @register.filter
 def time_ago(moment: datetime | None) -> str:
     """A <time> that reads "3 minutes ago"; its title has the time itself."""
-    return _time_element(moment, str(naturaltime(moment)))
+    return _time_element(moment, "" if moment is None else str(naturaltime(moment)))
 
 
 def _time_element(moment: datetime | None, text: str) -> str:

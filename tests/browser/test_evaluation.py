@@ -201,7 +201,7 @@ def test_head_and_tabs_stand_in_one_place_on_all_pages_of_a_version(
         page.locator(".version-tabs [aria-current=page]", has_text=name).wait_for()
         page.wait_for_load_state("networkidle")
         tab = page.locator(".version-tabs [aria-current=page]").bounding_box()
-        assert 0 <= tab["x"] and tab["x"] + tab["width"] <= width, f"{name} is out of sight"
+        assert tab["x"] >= 0 and tab["x"] + tab["width"] <= width, f"{name} is out of sight"
         parts = ("#version-title", "#star", "#add-time", ".version-tabs")
         places.append([page.locator(part).bounding_box() for part in parts])
     assert all(place == places[0] for place in places)
