@@ -10,6 +10,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from exeml_site.lib.display import percent, three_decimals
 from training.evaluation.best_version import Ranking
 from training.models import Metric, TrainingVersion
 
@@ -62,8 +63,8 @@ class IncrementalVersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
     def label_from_instance(self, version: Any) -> str:
         accuracy, f1 = (overall_metric(version, name) for name in (Metric.Name.ACCURACY, Metric.Name.F1))
         parts = [version.name]
-        parts += [f"accuracy {100 * accuracy:.1f} %"] if accuracy is not None else []
-        parts += [f"F1 {f1:.3f}"] if f1 is not None else []
+        parts += [f"accuracy {percent(accuracy)}"] if accuracy is not None else []
+        parts += [f"F1 {three_decimals(f1)}"] if f1 is not None else []
         mark = self.ranking().mark(version)
         return " · ".join(parts) + (f" ({mark})" if mark else "")
 

@@ -153,7 +153,7 @@ def sort_header(
     field, is_falling = sort.removeprefix("-"), sort.startswith("-")
     direction = "" if field != key else "descending" if is_falling else "ascending"
     query = urlencode({"sort": f"-{key}" if direction == "ascending" else key, "search": search})
-    url = f"{reverse('training_version', args=[project.pk, version.number])}?{query}"
+    url = f"{reverse('version_labels', args=[project.pk, version.number])}?{query}"
     return {"key": key, "name": name, "direction": direction, "url": url, "help": COLUMN_HELP.get(key)}
 
 
