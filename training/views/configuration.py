@@ -82,8 +82,15 @@ def networks_consequence(request: PageRequest, project: Project) -> HttpResponse
 def cost_consequence(request: PageRequest, project: Project) -> HttpResponse:
     """Preview of the typed training time and its maximum cost."""
     form = TrainingConfigurationForm(request.GET, project=project)
-    context = {"project": project} | _cost_context(form) | _time_context(project, form)
-    return page(request, "configuration/_cost.html", context)
+    return page(request, "configuration/_cost.html", _cost_context(form) | {"project": project})
+
+
+@project_page(Role.MANAGER)
+@require_GET
+def time_consequence(request: PageRequest, project: Project) -> HttpResponse:
+    """Advice on the typed training time."""
+    form = TrainingConfigurationForm(request.GET, project=project)
+    return page(request, "configuration/_time.html", _time_context(project, form))
 
 
 @project_page(Role.MANAGER)
@@ -211,9 +218,11 @@ def _time_context(project: Project, form: TrainingConfigurationForm) -> dict[str
     advised = advised_hours(labeled)
     meant = minutes_meant(typed, advised)
     return {
+        "project": project,
         "labeled": labeled,
         "images_per_hour": IMAGES_PER_HOUR,
         "advised_hours": advised if hours is not None and hours < advised and advised > 1 else None,
+        "is_possible": hours is not None,
         "minutes_meant": meant,
         "hours_meant": hours_text(meant) if meant else "",
     }

@@ -186,10 +186,7 @@ ADVICE = "More than 1 hour is advised for 2,000 images or more. This project has
     ],
 )
 def test_minutes_typed_as_hours_are_noticed(alice: Client, hours: str, sentence: str) -> None:
-    answer = alice.get(
-        address(make_project(), "cost_consequence"),
-        {"max_training_hours": hours, "instance_flavor": default_flavor().pk},
-    )
+    answer = alice.get(address(make_project(), "time_consequence"), {"max_training_hours": hours})
 
     shown = text(answer)
     assert sentence in shown
@@ -209,8 +206,8 @@ def test_more_time_is_advised_for_many_images(alice: Client) -> None:
 
     assert ADVICE in text(page) and 'data-hours="2"' in html_of(page)
     assert 'name="max_training_hours" value="1"' in html_of(page)
-    values = {"max_training_hours": "2", "instance_flavor": default_flavor().pk}
-    assert "is advised" not in text(alice.get(address(project, "cost_consequence"), values))
+    enough = alice.get(address(project, "time_consequence"), {"max_training_hours": "2"})
+    assert "is advised" not in text(enough)
 
 
 def test_a_default_time_is_enough_for_few_images(alice: Client) -> None:
@@ -443,6 +440,7 @@ VIEWS = [
     ("split_consequence", "get"),
     ("networks_consequence", "get"),
     ("cost_consequence", "get"),
+    ("time_consequence", "get"),
     ("field_errors", "get"),
     ("inherited_fields", "get"),
 ]
