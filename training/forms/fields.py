@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from exeml_site.lib.display import percent, three_decimals
 from training.evaluation.best_version import Ranking
 from training.models import Metric, TrainingVersion
+from training.versions.flavors import FlavorOffer
 
 
 class PlainNumberField(forms.CharField):
@@ -70,8 +71,13 @@ class IncrementalVersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
 
 
 class InstanceFlavorField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """A choice of flavors, each with the remark of the `offer`, as in “runs on the CPU here”."""
+
+    offer = FlavorOffer(())
+
     def label_from_instance(self, flavor: Any) -> str:
-        return str(flavor.name)
+        remark = self.offer.remark(flavor)
+        return f"{flavor.name} · {remark}" if remark else str(flavor.name)
 
 
 def overall_metric(version: TrainingVersion, name: str) -> float | None:

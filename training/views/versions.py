@@ -326,10 +326,13 @@ def _ask_for_promotion(
 
 
 def _confirm(request: PageRequest, version: TrainingVersion, action: str, error: str = "") -> HttpResponse:
-    """Ask before an action: in a dialog, or on a page without JavaScript."""
-    context = {"project": version.project, "version": version, "action": action, "error": error}
+    """Ask before an action, in a dialog, or on a page without JavaScript. What cannot be done is not offered."""
+    context = {"project": version.project, "version": version, "action": action}
     if action == "delete":
+        context["blocker"] = error or lifecycle.delete_blocker(version)
         context |= {"size": lifecycle.size_on_disk(version), "breaks": lifecycle.delete_consequences(version)}
+    elif not version.is_active:
+        context["blocker"] = f"{version} is {version.status}. There is nothing to stop."
     fragment = "versions/_stop_or_delete.html"
     return page(
         request,
