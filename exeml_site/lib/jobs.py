@@ -86,6 +86,14 @@ def enqueue_now(
     return True
 
 
+def has_waiting(queue: str) -> bool:
+    """Whether jobs wait in the queue. False if Redis does not answer."""
+    try:
+        return bool(django_rq.get_queue(queue).count)
+    except (RedisError, OSError):
+        return False
+
+
 def is_under_way(job_id: str, queue: str) -> bool:
     """Whether the job, or the one that follows it, waits in its queue or is run by a live worker.
 
