@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
+from exeml_site.lib.display import percent
 from training.models import Candidate, StopReason, TrainingVersion
 
 LIMIT_REACH = 1.6  # times the slowest candidate: a limit beyond is not drawn
@@ -117,7 +118,7 @@ def points_description(points: list[Point]) -> str:
     for point in points:
         if point.candidate.is_best or point is points[0]:
             title = "chosen" if point.candidate.is_best else "fastest"
-            text += f"; {title}, {point.name}: {100 * point.accuracy:.1f} % at {point.ms:.1f} ms"
+            text += f"; {title}, {point.name}: {percent(point.accuracy)} at {point.ms:.1f} ms"
     slow = sum(not point.candidate.is_admissible for point in points)
     return f"{text}; {slow} slower than the limit." if slow else f"{text}."
 

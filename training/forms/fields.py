@@ -10,8 +10,10 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from exeml_site.lib.display import percent, three_decimals
 from training.evaluation.best_version import Ranking
 from training.models import Metric, TrainingVersion
+from training.versions.flavors import FlavorOffer
 
 
 class PlainNumberField(forms.CharField):
@@ -62,15 +64,20 @@ class IncrementalVersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
     def label_from_instance(self, version: Any) -> str:
         accuracy, f1 = (overall_metric(version, name) for name in (Metric.Name.ACCURACY, Metric.Name.F1))
         parts = [version.name]
-        parts += [f"accuracy {100 * accuracy:.1f} %"] if accuracy is not None else []
-        parts += [f"F1 {f1:.3f}"] if f1 is not None else []
+        parts += [f"accuracy {percent(accuracy)}"] if accuracy is not None else []
+        parts += [f"F1 {three_decimals(f1)}"] if f1 is not None else []
         mark = self.ranking().mark(version)
         return " · ".join(parts) + (f" ({mark})" if mark else "")
 
 
 class InstanceFlavorField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """A choice of flavors, each with the remark of the `offer`, as in “runs on the CPU here”."""
+
+    offer = FlavorOffer(())
+
     def label_from_instance(self, flavor: Any) -> str:
-        return str(flavor.name)
+        remark = self.offer.remark(flavor)
+        return f"{flavor.name} · {remark}" if remark else str(flavor.name)
 
 
 def overall_metric(version: TrainingVersion, name: str) -> float | None:

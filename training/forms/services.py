@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Max, Q, QuerySet
 
+from exeml_site.lib.display import percent
 from projects.formats.pictures.picture_formats import ACCEPT
 from projects.models import Project
 from training.evaluation.best_version import Ranking, rank
@@ -55,7 +56,7 @@ class VersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
     def label_from_instance(self, version: Any) -> str:
         parts = [version.name]
         if version.accuracy is not None:
-            parts.append(f"{100 * version.accuracy:.1f} %")
+            parts.append(percent(version.accuracy))
         if mark := self.ranking.mark(version):
             parts.append(mark)
         return " · ".join(parts)
