@@ -11,6 +11,7 @@ from projects.views import (
     import_review,
     label_data,
     labels,
+    metadata,
     people,
     projects,
     suggestions,
@@ -48,6 +49,23 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("projects/<int:project_id>/label-data/undo/", label_data.undo_labeling, name="undo_labeling"),
     path("projects/<int:project_id>/label-data/redo/", history.redo_labeling, name="redo_labeling"),
     path("projects/<int:project_id>/check/", data_check.data_check, name="data_check"),
+    path("projects/<int:project_id>/metadata/", metadata.metadata_columns, name="metadata_columns"),
+    path("projects/<int:project_id>/metadata/set/", metadata.set_metadata, name="set_metadata"),
+    path(
+        "projects/<int:project_id>/metadata/<int:column_id>/never-split/",
+        metadata.never_split,
+        name="never_split",
+    ),
+    path(
+        "projects/<int:project_id>/metadata/<int:column_id>/remove/",
+        metadata.remove_column,
+        name="remove_column",
+    ),
+    path(
+        "projects/<int:project_id>/images/<int:image_id>/metadata/",
+        metadata.image_metadata,
+        name="image_metadata",
+    ),
     path("projects/<int:project_id>/history/", history.history, name="history"),
     path("projects/<int:project_id>/history/<int:event_id>/undo/", history.undo_event, name="undo_event"),
     path(

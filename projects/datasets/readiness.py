@@ -126,6 +126,8 @@ class SplitPreview:
     torn: int = 0
     ratio_note: str = ""  # how the kept splits miss the wanted ratio
     test: int = 0  # labeled images of the test split, which is left out
+    never_split: tuple[str, ...] = ()  # columns
+    bound: int = 0  # groups of images that these columns keep together
     one_sided: tuple[str | int, ...] = ()  # labels without validation images, as never split columns demand
 
 
@@ -146,6 +148,7 @@ def _has_duplicates(project: Project) -> bool:
 
 
 def _preview_of_images(project: Project, ratio: Decimal) -> SplitPreview:
+    columns = project.metadata_columns.filter(is_never_split=True).values_list("name", flat=True)
     images = list(_labeled(project, bound_images(project)))
     result = dataset_split.split(images, ratio, str(project.pk))
     tally = Counter((label, result.splits[image.id]) for image in images for label in image.labels)
@@ -162,6 +165,8 @@ def _preview_of_images(project: Project, ratio: Decimal) -> SplitPreview:
         len(result.torn),
         leakage.ratio_note(leakage.split_report(images, result, ratio), ratio),
         splits[Split.TEST],
+        tuple(columns),
+        len({image.bound for image in images} - {None}),
         result.one_sided,
     )
 

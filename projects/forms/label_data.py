@@ -252,16 +252,22 @@ class LabelForm(forms.Form):
 
 @dataclass(frozen=True)
 class FilterField:
-    """One field of the filter form: a select with `options` (value → text), or an input of another `kind`."""
+    """One field of the filter form: a select with `options` (value → text), or an input of another `kind`.
+
+    `example`: what an empty input of text shows.
+    """
 
     name: str
     title: str
     value: Any
     options: Mapping[Any, str] = field(default_factory=dict)
     kind: str = "select"
+    example: str = ""
 
 
-def filter_fields(query: Query, labels: Sequence[LabelRow], people: Mapping[int, str]) -> list[FilterField]:
+def filter_fields(
+    query: Query, labels: Sequence[LabelRow], people: Mapping[int, str], columns: Sequence[str] = ()
+) -> list[FilterField]:
     """The fields of the filter form. It sends a query string; `Query` ignores what is invalid in it."""
     names = {row.label.pk: row.label.name for row in labels}
     sureness = {percent / 100: f"{percent} %" for percent in CONFIDENCE_PERCENTS}
@@ -280,4 +286,7 @@ def filter_fields(query: Query, labels: Sequence[LabelRow], people: Mapping[int,
     fields = [FilterField(name, title, getattr(query, name), options) for name, title, options in choices]
     for name, title in (("since", "Labeled since"), ("until", "Labeled until")):
         fields.append(FilterField(name, title, str(getattr(query, name) or ""), kind="date"))
+    if columns or query.metadata:
+        example = f"{(columns or ['person'])[0]}:…"
+        fields.append(FilterField("metadata", "Metadata", query.metadata, kind="text", example=example))
     return fields

@@ -11,6 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from exeml_site.lib.bulk import chunks
+from projects.labels import metadata
 from projects.models import Image, Project
 from projects.models.image import ImageQuerySet
 
@@ -20,7 +21,9 @@ BATCH = 100  # deleting them takes about 0.1 s
 def empty_bins() -> int:
     """Delete all images whose time in the bin is over, and return their number. Safe to run twice."""
     since = timezone.now() - timedelta(days=settings.EXEML_BIN_DAYS)
-    return _empty(Image.objects.binned().filter(deleted_at__lt=since))
+    removed = _empty(Image.objects.binned().filter(deleted_at__lt=since))
+    metadata.remove_empty_columns()
+    return removed
 
 
 def purge(project: Project, image_ids: Sequence[int]) -> int:

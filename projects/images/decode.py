@@ -75,7 +75,12 @@ def decode_image(content: bytes, name: str = "") -> DecodedImage:
 
 
 def read_exif(picture: Pillow.Image) -> dict[str, str]:
-    """The camera and the day of a photo as columns of metadata; nothing else, and never the place."""
+    """The camera and the day of a photo as columns of metadata; nothing else, and never the place.
+
+    Of a PNG nothing is read: Pillow would decode the picture for it.
+    """
+    if picture.format == "PNG":
+        return {}
     try:
         tags = picture.getexif()
         make, model = (clean_text(str(tags.get(tag) or "")) for tag in (Base.Make, Base.Model))

@@ -19,8 +19,10 @@ from django.utils import timezone
 from exeml_site.lib.params import parse_date, parse_float, parse_int
 from projects.images import similarity
 from projects.images.sort import ORDERS, SORT_OF_ISSUE, SORT_OF_TAB, Order
-from projects.models import Annotation, Image, OpinionState, Project, Split
+from projects.labels.metadata import clean_text
+from projects.models import Annotation, Image, MetadataColumn, MetadataValue, OpinionState, Project, Split
 from projects.models.image import ImageQuerySet
+from projects.models.metadata import MAX_COLUMN_NAME, MAX_VALUE
 from projects.quality import issues
 
 TABS = {
@@ -33,6 +35,7 @@ TABS = {
 PAGE_SIZES = (100, 200, 500)
 MAX_SEARCH_LENGTH = 100
 MAX_SIMILAR = 500
+MAX_METADATA = MAX_COLUMN_NAME + MAX_VALUE + 1
 HIGH_CONFIDENCE = 0.95
 SIZES = {"tiny": (0, 63), "small": (64, 223), "large": (1000, 10**9)}  # pixels of the shorter side
 SIZE_TEXT = {"tiny": "below 64 px", "small": "64 to 223 px", "large": "1,000 px and more"}
@@ -60,6 +63,7 @@ class Query:
     opinion: str = ""
     mine: bool = False
     imported: int | None = None
+    metadata: str = ""  # column:value, or column: for the images without a value
     sort: str = ""
     like: int | None = None
     before: str = ""  # cursor: show the images after it (older ones)
@@ -90,6 +94,7 @@ class Query:
             opinion=_one_of(params.get("opinion"), OpinionState.values),
             mine=params.get("mine") == "1",
             imported=parse_int(params.get("imported")),
+            metadata=_parse_metadata(params.get("metadata", "")),
             sort=sort if sort in ORDERS and (sort != "similar" or like) else "",
             like=like,
             before=params.get("before", ""),
@@ -139,9 +144,11 @@ class Query:
     def images(self, project: Project, user: User | None) -> ImageQuerySet:
         """All images of the tab that pass the filters, unordered."""
         images = self._of_tab(Image.objects.filter(project=project))
-        for name in FILTERS:
+        for name, narrow in _FILTER_BY_NAME.items():
             if getattr(self, name) not in (None, "", False):
-                images = _FILTER_BY_NAME[name](images, self, user)
+                images = narrow(images, self, user)
+        if self.metadata:
+            images = _with_value(images, project, self.metadata)
         if self.sort == "similar" and self.like:
             return images.filter(pk__in=similarity.nearest(project, self.like, MAX_SIMILAR))
         column = self.order.column
@@ -175,6 +182,16 @@ def _of_size(images: ImageQuerySet, query: Query, user: User | None) -> ImageQue
     return images.annotate(short=Least("width", "height")).filter(short__gte=least, short__lte=most)
 
 
+def _with_value(images: ImageQuerySet, project: Project, text: str) -> ImageQuerySet:
+    """Images with the value of `column:value`, or without any in the column if the value is empty."""
+    name, _, value = text.partition(":")
+    column = MetadataColumn.objects.filter(project=project, name__iexact=name).first()
+    rows = MetadataValue.objects.filter(column=column)
+    if value:  # ids that the index of column and value gives at once
+        return images.filter(pk__in=rows.filter(value=value).values("image"))
+    return images.exclude(Exists(rows.filter(image=OuterRef("pk"))))
+
+
 _FILTER_BY_NAME: dict[str, Callable[[ImageQuerySet, Query, User | None], ImageQuerySet]] = {
     "label": lambda images, query, user: _with_annotation(images, Q(label=query.label)),
     "notlabel": lambda images, query, user: images.exclude(
@@ -196,7 +213,7 @@ _FILTER_BY_NAME: dict[str, Callable[[ImageQuerySet, Query, User | None], ImageQu
     "imported": lambda images, query, user: images.filter(transfer=query.imported),
     "mine": lambda images, query, user: images.filter(assignment__user=user),
 }
-FILTERS = tuple(_FILTER_BY_NAME)
+FILTERS = (*_FILTER_BY_NAME, "metadata")
 
 
 def matching_ids(project: Project, params: Mapping[str, str], user: User | None) -> list[int]:
@@ -217,6 +234,13 @@ def first_tab(project: Project) -> str:
 def _parse_fraction(text: str | None) -> float | None:
     value = parse_float(text)
     return value if value is not None and 0 <= value <= 1 else None
+
+
+def _parse_metadata(text: str) -> str:
+    """`column:value` as stored; empty where there is no column."""
+    column, colon, value = text[:MAX_METADATA].partition(":")
+    column, value = clean_text(column), clean_text(value)
+    return f"{column}:{value}" if colon and column else ""
 
 
 def _start(day: date) -> datetime:

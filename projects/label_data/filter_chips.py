@@ -59,9 +59,16 @@ def _describe(name: str, value: Any, label: str, people: dict[int, str]) -> str:
         "check": lambda: issues.ISSUE_BY_NAME[value].title,
         "opinion": lambda: OpinionState(value).label,
         "imported": lambda: f"from import no. {value}",
+        "metadata": lambda: describe_value(value),
         "mine": lambda: "assigned to me",
     }
     return texts[name]()
+
+
+def describe_value(text: str) -> str:
+    """“person: anna” of `person:anna`, “no person” of `person:`."""
+    column, _, value = text.partition(":")
+    return Truncator(f"{column}: {value}" if value else f"no {column}").chars(60)
 
 
 def usernames_of(project: Project) -> dict[int, str]:

@@ -30,7 +30,9 @@ from projects.labels.annotations import (
 from projects.models import Image, LabelEvent, MetadataColumn, MetadataValue, Project
 from projects.models.metadata import MAX_COLUMN_NAME, MAX_COLUMNS, MAX_VALUE
 
-TOO_MANY_COLUMNS = "A project can have {limit} columns of metadata. It has {there}, so {new} more do not fit."
+TOO_MANY_COLUMNS = (
+    "A project can have {limit} columns of metadata. It has {there}; {new} more cannot be added."
+)
 COLUMN_NAME = "Use 1 to {limit} characters without a colon for the name of a column."
 LONG_VALUE = "A value can have {limit} characters; “{start}…” has {length}."
 Values = Mapping[str, str]  # column → value
@@ -92,6 +94,14 @@ def names_without_room(project: Project, names: Iterable[str]) -> list[str]:
         else:
             known.add(key)
     return left_out
+
+
+def room_problem(project: Project, name: str) -> str:
+    """A sentence where the project has no room for a new column of this name."""
+    names = [column.lower() for column in project.metadata_columns.values_list("name", flat=True)]
+    if clean_text(name).lower() in names or len(names) < MAX_COLUMNS:
+        return ""
+    return TOO_MANY_COLUMNS.format(limit=MAX_COLUMNS, there=len(names), new=1)
 
 
 # --- reading ---
@@ -181,10 +191,11 @@ def write_values(
     return changes
 
 
-def remove_empty_columns(project: Project) -> None:
-    """Remove the columns that no image has a value in; those that are never split stay."""
+def remove_empty_columns(project: Project | None = None) -> None:
+    """Remove the columns that no image has a value in, of all projects or of one; never split ones stay."""
     used = Exists(MetadataValue.objects.filter(column=OuterRef("pk")))
-    MetadataColumn.objects.filter(~used, project=project, is_never_split=False).delete()
+    columns = MetadataColumn.objects.filter(~used, is_never_split=False)
+    (columns if project is None else columns.filter(project=project)).delete()
 
 
 def set_values(

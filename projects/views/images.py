@@ -25,6 +25,7 @@ from projects.quality import hard_examples
 from projects.transfers.file_sources import is_user_file
 from projects.transfers.split_folders import FolderTree
 from projects.views.label_data import Notice, first_error, matching_images, refreshed_page, refused_page
+from projects.views.metadata import image_values
 
 # HTTP status of each file's outcome: one request carries several files.
 STATUS_CODES = {"added": 201, "restored": 200, "duplicate": 409, "refused": 422}
@@ -120,6 +121,7 @@ def image_neighbours(request: PageRequest, project: Project, image_id: int) -> H
     """The most similar labeled images: they show why a label is suggested or doubted."""
     image = get_object_or_404(Image.objects.select_related("project"), pk=image_id, project=project)
     context = {"project": project, "image": image, "neighbours": nearest_labeled(image, NEIGHBOUR_COUNT)}
+    context["values"] = image_values(image)
     context["hard"] = hard_examples.describe_reasons(image.hard_reasons)
     return page(request, "label_data/_similar_images.html", context)
 

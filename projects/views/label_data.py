@@ -126,6 +126,7 @@ def page_context(request: PageRequest, project: Project, retain: Iterable[int] =
     can_label = request.membership.role >= Role.LABELER
     data_page = LabelDataPage(project, request.GET.dict(), retain, request.user, can_label=can_label)
     people = usernames_of(project)
+    columns = list(project.metadata_columns.values_list("name", flat=True))
     return {
         "project": project,
         "last_event": last_event,
@@ -133,7 +134,8 @@ def page_context(request: PageRequest, project: Project, retain: Iterable[int] =
         "page": data_page,
         "readiness": readiness(project, [(row.label, row.count) for row in data_page.labels]),
         "chips": chips(data_page.query, data_page.labels, people),
-        "filter_fields": filter_fields(data_page.query, data_page.labels, people),
+        "filter_fields": filter_fields(data_page.query, data_page.labels, people, columns),
+        "metadata_columns": columns,
         "page_sizes": PAGE_SIZES,
         "can_label": can_label,
         "can_review": request.membership.role >= Role.REVIEWER,

@@ -4,6 +4,7 @@ import { ActionQueue } from "./label_data_actions.js";
 import { Enlarged } from "./label_data_enlarge.js";
 import { Grid } from "./label_data_grid.js";
 import { arrangeLabels } from "./label_data_labels.js";
+import { Metadata } from "./label_data_metadata.js";
 import { Pane, labels } from "./label_data_pane.js";
 import { Presence } from "./label_data_presence.js";
 import { InfiniteScroll } from "./label_data_infinite_scroll.js";
@@ -18,6 +19,7 @@ const canLabel = "labelUrl" in urls;
 const grid = new Grid();
 const pane = new Pane(grid);
 const enlarged = new Enlarged(grid);
+const metadata = new Metadata(grid);
 const scroll = new InfiniteScroll(urls.gridUrl, () => grid.paint());
 new DragSelect(grid);
 
@@ -113,6 +115,7 @@ function afterRefresh() {
     refused = null;
   }
   pane.show();
+  metadata.show();
   enlarged.refresh();
   presence?.showPeople();
   arrangeLabels();
@@ -229,6 +232,11 @@ enlarged.onGive = give;
 pane.onApply = (names) => applyLabels([...grid.selected], names);
 pane.onRemove = (name) => applyLabels(subjects(), [], { remove: [name], stays: true });
 enlarged.onRemove = (id, name) => applyLabels([id], [], { remove: [name], stays: true });
+
+metadata.onSet = async (column, value) => {
+  const ids = [...grid.selected];
+  if (ids.length && (await isWanted(`Set ${column} of`))) send(urls.metadataUrl, { ...about(ids), column, value });
+};
 
 // Sends a reviewer's verdict on the labels of the selected images.
 async function review(verdict) {

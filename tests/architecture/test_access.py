@@ -25,7 +25,7 @@ from django.utils import timezone
 from exeml_site.lib import storage
 from exeml_site.lib.http import Access
 from projects.datasets.publish import publish
-from projects.models import DatasetVersion, LabelEvent, Membership, Project, Role, Transfer
+from projects.models import DatasetVersion, LabelEvent, Membership, MetadataColumn, Project, Role, Transfer
 from tests.factories import make_project, make_user, make_version
 from tests.training.bundles import colour_picture
 from training.models import Batch, CollectedCall, EvaluatedImage, Service, Status, TrainingVersion
@@ -98,6 +98,9 @@ class World:
             "image_id": lambda: image.pk,
             "sha256": lambda: image.sha256,
             "label_id": lambda: self.project.labels.first().pk,
+            "column_id": lambda: (
+                MetadataColumn.objects.get_or_create(project=self.project, name="person")[0].pk
+            ),
             "event_id": lambda: self._event().pk,
             "transfer_id": lambda: self._transfer().pk,
             "file": lambda: 0 if "transfer" in self.asked else "results.csv",

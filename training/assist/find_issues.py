@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from projects.models import Project, RejectedSuggestion
-from projects.quality import hard_examples, issues
+from projects.quality import hard_examples, issues, look_alikes
 from training.assist import find_duplicates
 from training.assist.suggest_labels import FeatureTable, read_feature_table
 from training.assist.write_findings import alive_images, write_changed
@@ -46,6 +46,7 @@ def update_issues(project_id: int) -> int:
     changed += write_changed(project, ("outlier_score",), outlier_scores(table))
     changed += write_changed(project, ("hard_reasons",), hard_reasons(project, table))
     _update_blur_limit(project)
+    look_alikes.update(project)
     return changed + find_duplicates.update_duplicate_groups(project, at_once=False)
 
 

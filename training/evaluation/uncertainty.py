@@ -9,7 +9,7 @@ from math import ceil
 from typing import Protocol
 
 from exeml_site.lib.display import whole_percent
-from training.engine.evaluation.metrics import wilson_interval
+from training.engine.evaluation.intervals import wilson_interval
 from training.models import Metric
 
 MAX_ACCURACY_HALF_WIDTH = 0.05  # half of the interval's width, at most, for a precise accuracy

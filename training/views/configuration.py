@@ -16,6 +16,7 @@ from exeml_site.lib.http import page, redirect_to
 from projects.access import PageRequest, project_page
 from projects.datasets import readiness
 from projects.models import Project, Role
+from projects.quality import look_alikes
 from training.forms.configuration import TrainingConfigurationForm, whole_minutes
 from training.models import InstanceFlavor
 from training.versions import lifecycle
@@ -129,6 +130,7 @@ def _configuration(
         "ready": ready,
         "labels": sum(1 for _, images in ready.label_counts if images),
         "submission": _submission_id(request),
+        "advice": look_alikes.advice(project),
     }
     context |= _split_context(project, form) | _networks_context(form)
     context |= _cost_context(form) | _time_context(project, form)

@@ -111,7 +111,7 @@ def test_a_project_has_at_most_twenty_columns() -> None:
     with pytest.raises(ValidationError) as error:
         metadata.set_values(project, ids(project), {"one": "x", "two": "x"}, None)
     assert error.value.messages == [
-        "A project can have 20 columns of metadata. It has 19, so 2 more do not fit."
+        "A project can have 20 columns of metadata. It has 19; 2 more cannot be added."
     ]
 
 
