@@ -57,6 +57,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(CONFIGURE + "split/", configuration.split_consequence, name="split_consequence"),
     path(CONFIGURE + "networks/", configuration.networks_consequence, name="networks_consequence"),
     path(CONFIGURE + "cost/", configuration.cost_consequence, name="cost_consequence"),
+    path(VERSION + "slices/", evaluation.version_slices, name="version_slices"),
     path(CONFIGURE + "time/", configuration.time_consequence, name="time_consequence"),
     path(CONFIGURE + "errors/", configuration.field_errors, name="field_errors"),
     path(CONFIGURE + "inherited/", configuration.inherited_fields, name="inherited_fields"),

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from exeml_site.lib.params import parse_int
+from projects.models.metadata import MAX_VALUE
+from training.evaluation.slices import column_of
 from training.models import TrainingVersion
 from training.models.evaluation import EvaluatedImageQuerySet
 
@@ -39,18 +41,21 @@ class EvaluatedImageQuery:
     predicted: str = ""
     missed: str = ""
     wrongly: str = ""
+    slice: str = ""  # name of a column
+    value: str = ""  # in this column; empty for none
     q: str = ""
     sort: str = "surest"
     page: int = 1
 
     @classmethod
     def from_address(cls, params: Mapping[str, str]) -> EvaluatedImageQuery:
-        names = ("true", "predicted", "missed", "wrongly", "q")
+        names = ("true", "predicted", "missed", "wrongly", "slice", "q")
         texts = {name: params.get(name, "").replace("\0", "").strip()[:MAX_TEXT_LENGTH] for name in names}
         is_narrowed = any(texts[name] for name in ("true", "predicted", "missed", "wrongly"))
         outcome, sort = params.get("outcome", ""), params.get("sort", "")
         return cls(
             **texts,
+            value=params.get("value", "").replace("\0", "").strip()[:MAX_VALUE] if texts["slice"] else "",
             outcome=outcome if outcome in OUTCOMES else "all" if is_narrowed else "wrong",
             sort=sort if sort in SORTS else "surest",
             page=max(parse_int(params.get("page")) or 1, 1),
@@ -69,6 +74,9 @@ class EvaluatedImageQuery:
             images = images.with_predicted_label(self.predicted)
         images = _in_first_column_only(images, self.missed, "with_true_label", "with_predicted_label")
         images = _in_first_column_only(images, self.wrongly, "with_predicted_label", "with_true_label")
+        if self.slice:
+            column = column_of(version, self.slice)
+            images = images.filter(column.condition(self.value)) if column else images.none()
         if self.q:
             images = images.filter(image__name__icontains=self.q)
         ordered: EvaluatedImageQuerySet = images.defer("scores").order_by(*SORTS[self.sort][1])
@@ -86,7 +94,7 @@ class EvaluatedImageQuery:
     @property
     def hidden(self) -> list[tuple[str, str]]:
         """Hidden fields of the search form."""
-        names = ("outcome", "true", "predicted", "missed", "wrongly")
+        names = ("outcome", "true", "predicted", "missed", "wrongly", "slice", "value")
         return [(name, getattr(self, name)) for name in names if getattr(self, name)]
 
     @property
@@ -102,11 +110,16 @@ class EvaluatedImageQuery:
             "wrongly": "wrongly predicted as {}",
             "q": "name has “{}”",
         }
-        return [
+        chips = [
             ImageFilterChip(text.format(getattr(self, name)), self.address(**{name: ""}))
             for name, text in texts.items()
             if getattr(self, name)
         ]
+        if self.slice:
+            column = self.slice.removeprefix(":")
+            text = f"{column}: {self.value}" if self.value else f"no {column}"
+            chips.append(ImageFilterChip(text, self.address(slice="", value="")))
+        return chips
 
 
 def _in_first_column_only(images: Any, label: str, first: str, second: str) -> Any:

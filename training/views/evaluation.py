@@ -19,7 +19,7 @@ from projects.images.similarity import nearest_labeled
 from projects.labels import actions
 from projects.models import Annotation, Image, Label, Project, Role, Split
 from training.evaluation import confusion_matrix as confusion_matrix_module
-from training.evaluation import curve_rows, svg_plots
+from training.evaluation import curve_rows, slices, svg_plots
 from training.evaluation.image_query import OUTCOMES, PAGE_SIZE, SORTS, EvaluatedImageQuery
 from training.models import Curve, EvaluatedImage, TrainingVersion
 from training.serving.inference import explain, model_cache, predictor
@@ -124,6 +124,22 @@ def relabel_evaluated(request: PageRequest, project: Project, number: int, evalu
 
 @project_page(Role.VIEWER)
 @require_safe
+def version_slices(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    """The accuracy of the values of a column (`?column=`), the lowest first."""
+    version = _get_version(project, number)
+    columns = slices.columns_of(version)
+    chosen = next((column for column in columns if column.name == request.GET.get("column")), columns[0])
+    rows = [
+        (row, row.rate.support - (row.rate.hits or 0), _mistakes_address(chosen.name, row.value))
+        for row in slices.rates(version, chosen)
+    ]
+    context = _context(request, version, "slices") | {"columns": columns, "chosen": chosen, "rows": rows}
+    context |= {"others": slices.OTHERS, "worse": sum(row.verdict == "worse" for row, *_ in rows)}
+    return page(request, "evaluation/slices.html", context)
+
+
+@project_page(Role.VIEWER)
+@require_safe
 def confusion_matrix(request: PageRequest, project: Project, number: int) -> HttpResponse:
     """The matrix, whose cells open their images, and a searchable list of confused pairs."""
     version = _get_version(project, number)
@@ -178,6 +194,10 @@ def _get_version(project: Project, number: int) -> TrainingVersion:
     )
     version.project = project
     return version
+
+
+def _mistakes_address(column: str, value: str | None) -> str:
+    return EvaluatedImageQuery(slice=column, value=value or "").address()
 
 
 def _context(request: PageRequest, version: TrainingVersion, tab: str) -> dict[str, Any]:
