@@ -43,6 +43,18 @@ def never_split_report(
     return {"columns": list(columns), "groups": dict(sorted(counted.items()))}
 
 
+def evaluation_groups(project: Project, image_ids: Iterable[int | None]) -> list[int | None] | None:
+    """The group of each evaluated image, which is one unit of evidence: never split, or duplicates.
+
+    None for an image alone; None instead of the list if all are.
+    """
+    duplicates = Image.objects.filter(project=project, duplicate_group__isnull=False)
+    numbers = {pk: -(group or 0) for pk, group in duplicates.values_list("pk", "duplicate_group")}
+    numbers |= bound_images(project)
+    groups = [numbers.get(pk) if pk is not None else None for pk in image_ids]
+    return groups if any(group is not None for group in groups) else None
+
+
 def connected(keys: Mapping[int, Iterable[Hashable]]) -> dict[int, int]:
     """Id → the lowest id that is connected with it by shared keys, directly or through others."""
     parents = {pk: pk for pk in keys}

@@ -7,7 +7,7 @@ labeled it, size, brightness, upload. Values are those of today.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -19,8 +19,8 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Least, TruncMonth
 from django.utils import timezone
 
-from projects.datasets.groups import bound_images
-from projects.models import Annotation, AnnotationSource, Image, LabelEvent, MetadataValue, Project
+from projects.datasets.groups import evaluation_groups
+from projects.models import Annotation, AnnotationSource, Image, LabelEvent, MetadataValue
 from training.engine.evaluation.slices import SliceRate, slice_rates
 from training.models import TrainingVersion
 from training.models.evaluation import EvaluatedImageQuerySet
@@ -86,17 +86,8 @@ def _count(version: TrainingVersion, column: SliceColumn) -> list[SliceRate]:
     found: list[str | None] = [values.get(pk) or None for pk, _, _ in rows]
     frequent = {value for value, _ in Counter(found).most_common(MAX_SLICES)}
     named = [value if value in frequent else OTHERS for value in found]
-    groups = _groups(version.project, [image for _, image, _ in rows])
+    groups = evaluation_groups(version.project, [image for _, image, _ in rows])
     return slice_rates([is_correct for _, _, is_correct in rows], named, groups)
-
-
-def _groups(project: Project, image_ids: Sequence[int | None]) -> list[int | None] | None:
-    """Numbers of the groups that are never split, or of duplicates; None for an image alone."""
-    numbers = bound_images(project)
-    duplicates = Image.objects.filter(project=project, duplicate_group__isnull=False)
-    numbers = {pk: -(group or 0) for pk, group in duplicates.values_list("pk", "duplicate_group")} | numbers
-    groups = [numbers.get(pk) if pk is not None else None for pk in image_ids]
-    return groups if any(group is not None for group in groups) else None
 
 
 # --- columns ---
