@@ -9,6 +9,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import NamedTuple
 
+from django.core.cache import caches
 from django.db.models import Count, Max, Min, Q
 
 from exeml_site.lib.bulk import CHUNK_SIZE
@@ -16,9 +17,10 @@ from projects.datasets import leakage
 from projects.datasets import split as dataset_split
 from projects.datasets.groups import bound_images
 from projects.labels.counts import images_per_label
-from projects.models import Annotation, Image, Label, MetadataColumn, Project, Split, Transfer
+from projects.models import Annotation, Image, Label, LabelEvent, MetadataColumn, Project, Split, Transfer
 
 MIN_LABELS = 2
+CACHED_S = 60
 MIN_IMAGES = 5  # of each label in use
 IMPORT_RUNNING = "Images are being imported. Wait until the import ends, or cancel it (4712)."
 ONE_VALUE = (
@@ -93,10 +95,7 @@ def has_never_split(project: Project) -> bool:
 def _of_one_value(project: Project, used: Iterable[tuple[Label, int]]) -> Iterator[str]:
     """A sentence for each column that is never split and has one value on all images of a label."""
     for column in MetadataColumn.objects.filter(project=project, is_never_split=True):
-        values = column.values.filter(image__deleted_at=None).exclude(image__split=Split.TEST).order_by()
-        labeled = values.filter(image__annotations__isnull=False).values_list("image__annotations__label")
-        ranges = labeled.annotate(Count("pk"), Min("value"), Max("value"))
-        single = {label: (number, first) for label, number, first, last in ranges if first == last}
+        single = _labels_of_one_value(column)
         named = [
             f"‘{label}’ (“{single[label.pk][1]}”)"
             for label, images in used
@@ -104,6 +103,23 @@ def _of_one_value(project: Project, used: Iterable[tuple[Label, int]]) -> Iterat
         ]
         if named:
             yield ONE_VALUE.format(labels=_listed(named), column=column.name)
+
+
+def _labels_of_one_value(column: MetadataColumn) -> dict[int, tuple[int, str]]:
+    """Label id → (images with a value, the value), of the labels with a single value.
+
+    Counting takes 0.2 s for 100,000 images, so it is kept until the next action of the project.
+    """
+    events = LabelEvent.objects.filter(project=column.project_id).order_by("-pk")
+    key = f"single-values:{column.pk}:{events.values_list('pk', flat=True).first()}"
+    cached: dict[int, tuple[int, str]] | None = caches["counts"].get(key)
+    if cached is None:
+        values = column.values.filter(image__deleted_at=None).exclude(image__split=Split.TEST).order_by()
+        labeled = values.filter(image__annotations__isnull=False).values_list("image__annotations__label")
+        ranges = labeled.annotate(Count("pk"), Min("value"), Max("value"))
+        cached = {label: (number, first) for label, number, first, last in ranges if first == last}
+        caches["counts"].set(key, cached, CACHED_S)
+    return cached
 
 
 def _listed(names: list[str]) -> str:

@@ -124,7 +124,9 @@ def test_the_page_shows_the_table_and_leads_to_the_mistakes(
 ) -> None:
     version = evaluated()
     page = html_of(vera.get(address(version, "version_slices")))
-    assert "1 value is worse than the rest, corrected" in page and page.count("worse than the rest</span>") == 1
+    assert (
+        "1 value is worse than the rest, corrected" in page and page.count("worse than the rest</span>") == 1
+    )
     assert "outcome=wrong&amp;slice=%3Aperson&amp;value=p3" in page
     mistakes = html_of(
         vera.get(f"{address(version, 'evaluated_images')}?outcome=wrong&slice=:person&value=p3")
