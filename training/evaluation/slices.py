@@ -167,14 +167,15 @@ def _has_brightness(value: str) -> Q:
 def _upload(evaluated: EvaluatedImageQuerySet) -> dict[int, str]:
     """The month of the upload."""
     rows = evaluated.filter(image__isnull=False).annotate(month=TruncMonth("image__uploaded_at"))
-    return {pk: f"{month:%Y-%m}" for pk, month in rows.values_list("pk", "month")}
+    return {pk: f"{month.year}-{month.month:02}" for pk, month in rows.values_list("pk", "month")}
 
 
 def _has_upload(value: str) -> Q:
     if not value:
         return Q(image=None)
     try:
-        first = timezone.make_aware(datetime.strptime(value, "%Y-%m"))
+        year, month = map(int, value.split("-"))
+        first = timezone.make_aware(datetime(year, month, 1))
     except ValueError:
         return Q(pk=None)
     return Q(Exists(_images().annotate(month=TruncMonth("uploaded_at")).filter(month=first)))
