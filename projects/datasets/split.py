@@ -148,9 +148,15 @@ def split(images: Iterable[LabeledImage], ratio: Decimal, seed: str) -> SplitRes
 
 
 def _test_images(images: Sequence[LabeledImage]) -> set[int]:
-    """Ids of the test images, and of the images that are bound to one of them."""
-    bound = {image.bound for image in images if image.split == TEST} - {None}
-    return {image.id for image in images if image.split == TEST or image.bound in bound}
+    """Ids of the test images, of the images that are bound to one of them, and of their new duplicates."""
+    tests = [image for image in images if image.split == TEST]
+    bound = {image.bound for image in tests} - {None}
+    groups = {image.group for image in tests} - {None}
+    return {
+        image.id
+        for image in images
+        if image.split == TEST or image.bound in bound or (not image.split and image.group in groups)
+    }
 
 
 def _straddling_units(images: Sequence[LabeledImage]) -> set[tuple[str, int]]:

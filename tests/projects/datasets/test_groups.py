@@ -89,6 +89,14 @@ def test_a_person_with_a_test_image_is_in_the_test_split() -> None:
     assert TEST not in {result.splits[image.id] for image in images if image.bound != 0}
 
 
+def test_new_duplicates_of_a_test_image_are_test_images_and_earlier_ones_stay() -> None:
+    images = [LabeledImage(n, f"{n}", ("ab"[n % 2],)) for n in range(20)]
+    images += [LabeledImage(n, f"{n}", ("a",), split, 1) for n, split in ((30, TEST), (31, ""), (32, EVAL))]
+    result = split(images, RATIO, "p")
+    assert [result.splits[n] for n in (30, 31, 32)] == [TEST, TEST, EVAL]
+    assert result.moved == ()
+
+
 def test_a_label_of_one_person_is_trained_on_and_named() -> None:
     images = people({1: {"a": 9}, 2: {"b": 5, "c": 5}, 3: {"b": 5, "c": 5}, 4: {"b": 5}})
     result = split(images, RATIO, "p")
