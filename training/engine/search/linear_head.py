@@ -127,8 +127,7 @@ def make_folds(
     if groups is not None:
         _, first, place = np.unique(groups, return_index=True, return_inverse=True)
         return make_folds(targets[first], count, seed)[place]
-    rarity = np.where(targets > 0, targets.sum(axis=0)[None], np.inf)
-    kinds = np.where(targets.any(axis=1), rarity.argmin(axis=1), -1)
+    kinds = rarest_labels(targets)
     random = np.random.default_rng(seed)
     folds = np.zeros(len(targets), dtype=np.int64)
     start = 0
@@ -137,6 +136,12 @@ def make_folds(
         folds[rows] = (start + np.arange(len(rows))) % count
         start += len(rows)
     return folds
+
+
+def rarest_labels(targets: Floats) -> NDArray[np.int64]:
+    """[N] the rarest label of each image of targets [N, C]; -1 for an image without labels."""
+    rarity = np.where(targets > 0, targets.sum(axis=0)[None], np.inf)
+    return np.where(targets.any(axis=1), rarity.argmin(axis=1), -1)
 
 
 def _basis(features: Tensor, classes: int) -> _Basis:
