@@ -16,9 +16,10 @@ from django.utils.safestring import mark_safe
 from training.evaluation import confusion_matrix
 from training.evaluation.leaderboard import promoted_from, why_it_ended
 from training.evaluation.results import results_of
-from training.models import TrainingVersion
+from training.models import Metric, TrainingVersion
 
 MAX_MISTAKES = 24
+SENTENCES_OF_REPORT = ("training_images_left_out", "notes")  # parameters that the report has as sentences
 STYLES = ("tokens.css", "report.css")
 
 
@@ -29,7 +30,9 @@ def report_html(version: TrainingVersion) -> str:
         "project": version.project,
         "results": results_of(version),
         "matrix": confusion_matrix.build_matrix(version.confusion),
-        "parameters": parameters_of(version),
+        "parameters": {
+            name: value for name, value in parameters_of(version).items() if name not in SENTENCES_OF_REPORT
+        },
         "why_it_ended": why_it_ended(version),
         "charts": _charts(version),
         "mistakes": _mistakes(version),
@@ -47,7 +50,8 @@ def report_html(version: TrainingVersion) -> str:
 
 def parameters_of(version: TrainingVersion) -> dict[str, Any]:
     """Configuration, origin and ending of the version."""
-    dataset = version.dataset_version
+    dataset, used = version.dataset_version, version.images_used
+    judged = version.metrics.filter(label="", name=Metric.Name.ACCURACY).values_list("support", flat=True)
     return {
         "project": version.project.name,
         "version": version.name,
@@ -55,7 +59,10 @@ def parameters_of(version: TrainingVersion) -> dict[str, Any]:
         "dataset_version": dataset.name,
         "dataset_sha256": dataset.sha256,
         "training_images": dataset.train_count,
+        "training_images_fitted": used.get("fitted"),
+        "training_images_left_out": used.get("left_out", {}),
         "validation_images": dataset.eval_count,
+        "validation_images_judged": judged.first(),
         "training_ratio": str(version.training_ratio.normalize()),
         "split_seed": str(version.project_id),
         "search_seed": 0,
@@ -69,6 +76,7 @@ def parameters_of(version: TrainingVersion) -> dict[str, Any]:
         "started_at": version.started_at,
         "finished_at": version.finished_at,
         "stop_reason": version.stop_reason,
+        "notes": version.progress.get("notes", []),
         "seconds_by_phase": version.seconds_by_phase,
         "single_image_ms": version.inference_ms,
     }

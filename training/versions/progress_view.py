@@ -23,6 +23,8 @@ class ProgressView:
     remaining_s: float | None
     fraction: float | None
     best_accuracy: float | None
+    judged: int | None  # images of the accuracy
+    notes: list[str]
     points: str
     curve_text: str
     is_stopping: bool
@@ -45,6 +47,8 @@ def progress_of(version: TrainingVersion) -> ProgressView:
         remaining_s=remaining,
         fraction=None if remaining is None else elapsed / max(1.0, elapsed + remaining),
         best_accuracy=progress.get("best_accuracy"),
+        judged=progress.get("judged"),
+        notes=progress.get("notes", []),
         points=_polyline(curve, elapsed),
         curve_text=_curve_text(curve),
         is_stopping=version.stop_requested_at is not None,
@@ -88,7 +92,7 @@ def _queue_message(version: TrainingVersion) -> str:
 
 
 def _polyline(curve: list[list[float]], elapsed: float) -> str:
-    """Accuracy of the best model as the corners of a staircase; empty while there is hardly one step."""
+    """Best accuracy so far as the corners of a staircase; empty while there is hardly one step."""
     if not curve or elapsed < MIN_CURVE_SPAN * curve[0][0]:
         return ""
     width = max(elapsed, curve[-1][0], 1.0)
@@ -109,6 +113,6 @@ def _curve_text(curve: list[list[float]]) -> str:
     if not curve:
         return ""
     return (
-        f"Accuracy of the best model so far: {100 * curve[0][1]:.1f} % after {curve[0][0]:.0f} seconds, "
+        f"Best accuracy so far: {100 * curve[0][1]:.1f} % after {curve[0][0]:.0f} seconds, "
         f"{100 * curve[-1][1]:.1f} % after {curve[-1][0]:.0f} seconds"
     )

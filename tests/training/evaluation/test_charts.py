@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from training.engine import CandidateReport
+from training.engine.config import CommonScore
 from training.engine.evaluation.metrics import Report, report
 from training.evaluation import chart_style, charts
 from training.evaluation.results import CHARTS
@@ -26,7 +27,16 @@ def candidate(
     is_admissible: bool = True,
 ) -> CandidateReport:
     return CandidateReport(
-        network, 240, "fine-tuned", accuracy, inference_ms, False, is_admissible, 60, is_best
+        network,
+        240,
+        "fine-tuned",
+        accuracy,
+        inference_ms,
+        False,
+        is_admissible,
+        60,
+        is_best,
+        common=None if accuracy is None else CommonScore(100, round(100 * accuracy), 0.4, 1.0),
     )
 
 
