@@ -342,6 +342,7 @@ LANGUAGE_CODE = "en"
 USE_I18N = False
 USE_TZ = True
 TIME_ZONE = os.environ.get("EXEML_TIME_ZONE") or "UTC"
+FORMAT_MODULE_PATH = "exeml_site.formats"
 
 # --- Limits of the product -----
 

@@ -27,6 +27,7 @@ from rq.worker import SimpleWorker, SpawnWorker, Worker
 
 from exeml_site.lib import activity, jobs
 from exeml_site.lib.activity import ActivityWatch
+from exeml_site.lib.gpu import has_gpu
 from exeml_site.lib.parent_death import die_with_parent
 
 if TYPE_CHECKING:
@@ -87,6 +88,13 @@ class SpawningWorker(WatchingWorker, SpawnWorker):
     A training lasts hours, so a worker that gets SIGTERM does not wait for it: it ends the job's process, the
     version stays Running, and `training.versions.recovery.sweep` enqueues it again.
     """
+
+    def register_birth(self) -> None:
+        """Also tells in Redis whether this machine has a GPU: `jobs.gpus_of_workers` reads it."""
+        is_there = has_gpu()
+        super().register_birth()  # type: ignore[no-untyped-call]
+        if is_there is not None:
+            self.connection.hset(self.key, jobs.HAS_GPU, int(is_there))
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         log.info("%s begins (queue %s)", job.id, queue.name)

@@ -26,6 +26,7 @@ from rq.worker import BaseWorker
 logger = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT_S = 3600
+HAS_GPU = "has_gpu"  # key of a worker's entry in Redis
 HUNG, OUT_OF_MEMORY = "hung", "out of memory"  # deaths of a job's process; others: “the signal SIGSEGV”
 
 
@@ -85,6 +86,14 @@ def enqueue_now(
     return True
 
 
+def has_waiting(queue: str) -> bool:
+    """Whether jobs wait in the queue. False if Redis does not answer."""
+    try:
+        return bool(django_rq.get_queue(queue).count)
+    except (RedisError, OSError):
+        return False
+
+
 def is_under_way(job_id: str, queue: str) -> bool:
     """Whether the job, or the one that follows it, waits in its queue or is run by a live worker.
 
@@ -121,6 +130,19 @@ def death_of(job_id: str, queue: str) -> str:
     except (RedisError, OSError):
         return ""
     return str(job.meta.get("death", "")) if job else ""
+
+
+def gpus_of_workers(queue: str) -> list[bool | None] | None:
+    """Of every live worker of the queue: whether its machine has a GPU, None if it has not said so.
+
+    None instead of a list if Redis does not answer.
+    """
+    try:
+        workers = BaseWorker.all(queue=django_rq.get_queue(queue))
+        said = [worker.connection.hget(worker.key, HAS_GPU) for worker in workers]
+    except (RedisError, OSError):
+        return None
+    return [None if value is None else value == b"1" for value in said]
 
 
 def expire_jobs_of(worker: BaseWorker, pid: int) -> None:

@@ -1,4 +1,4 @@
-"""Counts and lists as English text; characters that no name may have."""
+"""Counts and lists as English text; the natural order of names; characters that no name may have."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ def validate_name(name: str) -> None:
 
 def without_hidden(name: str) -> str:
     return _HIDDEN.sub("", name)
+
+
+def natural_key(name: str) -> list[tuple[bool, int, str]]:
+    """Sort key of a name as people read it: “img 9” before “img 10”, “apple” beside “Apple”."""
+    parts = re.split(r"([0-9]+)", name.casefold())
+    return [(False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts if part]
 
 
 def counted(number: int, noun: str = "image") -> str:

@@ -1,28 +1,55 @@
-"""Template filters that format numbers and lengths of time."""
+"""Template filters that format numbers, times and lengths of time."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django import template
+from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.utils.html import format_html
+
+from exeml_site.lib.display import (
+    UNKNOWN,
+    date_text,
+    date_time_text,
+    iso_time,
+    percent,
+    percent_range,
+    precise_time_text,
+    three_decimals,
+)
 
 register = template.Library()
+for shared in (percent, three_decimals, date_time_text, iso_time):
+    register.filter(shared.__name__, shared)
 
 MAX_LINE_LENGTH = 140
-UNKNOWN = "--"
 
 
 @register.filter
-def percent(share: float | None) -> str:
-    """0.9412 as "94.1 %"; two dashes if unknown."""
-    return UNKNOWN if share is None else f"{100 * share:.1f} %"
+def date_time(moment: datetime | None) -> str:
+    """A <time> that reads "29 Nov 2026, 14:05"; its title has seconds and zone."""
+    return _time_element(moment, date_time_text(moment))
 
 
 @register.filter
-def three_decimals(value: float | None) -> str:
-    """0.9412 as "0.941"; two dashes if unknown."""
-    return UNKNOWN if value is None else f"{value:.3f}"
+def date_only(moment: datetime | None) -> str:
+    """A <time> that reads "29 Nov 2026"."""
+    return _time_element(moment, date_text(moment))
+
+
+@register.filter
+def time_ago(moment: datetime | None) -> str:
+    """A <time> that reads "3 minutes ago"; its title has the time itself."""
+    return _time_element(moment, "" if moment is None else str(naturaltime(moment)))
+
+
+def _time_element(moment: datetime | None, text: str) -> str:
+    if moment is None:
+        return UNKNOWN
+    title, machine = precise_time_text(moment), iso_time(moment)
+    return format_html('<time datetime="{}" title="{}">{}</time>', machine, title, text)
 
 
 @register.filter
@@ -88,9 +115,7 @@ def megabytes(size: int | None) -> str:
 @register.filter
 def interval(rate: Any) -> str:
     """The ends `low` and `high` of a confidence interval as "91.2–96.3 %"."""
-    if rate.low is None or rate.high is None:
-        return UNKNOWN
-    return f"{100 * rate.low:.1f}–{100 * rate.high:.1f} %"
+    return percent_range(rate.low, rate.high)
 
 
 @register.filter

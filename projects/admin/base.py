@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -11,6 +12,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from exeml_site.lib.text import validate_name
+from projects.admin.json_tables import json_column
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -30,9 +32,29 @@ class Admin(ModelAdmin):
 
 
 class ReadOnlyAdmin(Admin):
-    """A read-only admin. Actions marked `operate` need the permission to change."""
+    """A read-only admin; JSON is shown as tables. Actions marked `operate` need the permission to change."""
 
     show_full_result_count = False
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        columns = self._json_columns
+        return [
+            (title, options | {"fields": [_replaced(name, columns) for name in options["fields"]]})
+            for title, options in super().get_fieldsets(request, obj)
+        ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return [*super().get_readonly_fields(request, obj), *self._json_columns.values()]
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        columns = self._json_columns
+        return [_replaced(name, columns) for name in super().get_list_display(request)]
+
+    @cached_property
+    def _json_columns(self) -> dict[str, Any]:
+        """By the name of the field."""
+        fields = [field for field in self.opts.concrete_fields if isinstance(field, models.JSONField)]
+        return {field.name: json_column(field) for field in fields}
 
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False
@@ -45,6 +67,13 @@ class ReadOnlyAdmin(Admin):
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
+
+
+def _replaced(name: Any, columns: dict[str, Any]) -> Any:
+    """The column in place of a field's name, also within a line of several fields."""
+    if isinstance(name, list | tuple):
+        return [_replaced(one, columns) for one in name]
+    return columns.get(name, name)
 
 
 class ReadOnlyInline(Inline):

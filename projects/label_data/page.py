@@ -26,6 +26,7 @@ from projects.models import Annotation, Image, Label, Project
 from projects.models.image import ImageQuerySet
 
 SHOWN_GROUPS = 12
+SUGGESTED_FROM = 2  # labels, with so many images each
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,16 @@ class LabelDataPage:
     @property
     def more_groups(self) -> list[SuggestionGroup]:
         return [group for group in self.groups if group not in self.shown_groups]
+
+    @property
+    def has_labels_to_suggest(self) -> bool:
+        """Whether enough is labeled for suggestions."""
+        return sum(row.count >= SUGGESTED_FROM for row in self.labels) >= SUGGESTED_FROM
+
+    @cached_property
+    def embedded(self) -> int:
+        """Images of the project, the bin excluded, whose features have been computed."""
+        return Image.objects.alive().filter(project=self.project, embedding__isnull=False).count()
 
     # --- images ---
 

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from exeml_site.lib.bulk import chunks
+from exeml_site.lib.text import natural_key
 from projects.formats.manifest import EntryLabel
 from projects.labels.annotations import (
     LabelChange,
@@ -73,6 +74,28 @@ def check_label_count(project: Project, names: Iterable[str]) -> None:
 
 
 @transaction.atomic
+def create_labels(project: Project, names: Iterable[str]) -> list[int]:
+    """Create the missing ones of the labels that images will get; the ids of those created.
+
+    Their positions, colours and hot keys are in the order of the names, since files come in any order.
+    Invalid names are skipped; the images that have them are refused later.
+    """
+    lock_project(project)
+    labels = labels_by_id(project)
+    before = set(labels)
+    valid = [name for name in names if not labels_problem(project, [EntryLabel(name)])]
+    find_or_create_labels(project, sorted(valid, key=natural_key), labels)
+    return sorted(set(labels) - before)
+
+
+@transaction.atomic
+def delete_unused_labels(project: Project, label_ids: Iterable[int]) -> None:
+    """Delete those labels of `create_labels` that no image got after all."""
+    lock_project(project)
+    Label.objects.filter(project=project, pk__in=list(label_ids), annotations=None).delete()
+
+
+@transaction.atomic
 def import_labels(
     project: Project,
     new_labels: Mapping[int, Sequence[EntryLabel]],
@@ -91,7 +114,8 @@ def import_labels(
     lock_project(project)
     names = dict.fromkeys(entry.name for entries in new_labels.values() for entry in entries)
     labels = labels_by_id(project)
-    by_name = {label.name.lower(): label for label in find_or_create_labels(project, names, labels)}
+    found = find_or_create_labels(project, sorted(names, key=natural_key), labels)
+    by_name = {label.name.lower(): label for label in found}
     merged = {
         name: label.name
         for name in names

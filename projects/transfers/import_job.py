@@ -74,6 +74,7 @@ def _end(transfer: Transfer, status: Transfer.Status, **fields: str) -> None:
     """End the import and delete the uploaded files; the report stays."""
     if transfer.held().end(status, **fields):
         upload_parts.delete_parts(transfer)
+        bulk_import.delete_unused_labels(transfer.project, transfer.report.get("created_labels", []))
     if transfer.kind == Transfer.Kind.SOURCE and status == Status.COMPLETED:
         DataSource.objects.filter(project=transfer.project_id).update(synchronized_at=timezone.now())
     jobs.after("images_added", transfer.project_id)
@@ -185,6 +186,10 @@ class _Import:
         if self.transfer.cursor == 0:
             looks = [(look.name, look.colour, look.key) for look in plan.looks]
             bulk_import.import_label_looks(self.project, looks)
+            expected = dict.fromkeys(
+                label.name for item in plan.images if not item.problem for label in item.entry_labels
+            )
+            self._add_to_report(created_labels=bulk_import.create_labels(self.project, expected))
         total_files = sum(item.is_file for item in plan.items)
         self._add_to_report(labels_from=plan.labels_from.value, total_files=total_files)
         Transfer.objects.filter(pk=self.transfer.pk).update(total=len(plan.items))

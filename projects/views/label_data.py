@@ -28,6 +28,7 @@ from projects.models import LabelEvent, Project, Role
 
 MAX_ONLY = 500
 PAGE, TILES = "label_data/label_data.html", "label_data/_tiles.html"
+SUGGESTION_PROGRESS = "label_data/_suggestion_progress.html"
 Kind = LabelEvent.Kind
 
 
@@ -52,7 +53,14 @@ def image_grid(request: PageRequest, project: Project) -> HttpResponse:
     """Refresh grid, counts and labels, which other people and uploads change.
 
     `part=tiles`: only the tiles of a further page, for endless scrolling. `only`: only these images' tiles.
+    `part=progress`: how far the first suggestions are; once there are some, the page refreshes itself.
     """
+    if request.GET.get("part") == "progress":
+        data_page = LabelDataPage(project, request.GET.dict())
+        response = page(request, SUGGESTION_PROGRESS, {"project": project, "page": data_page})
+        if data_page.counts["suggested"]:
+            response["HX-Trigger"] = "label-data:refresh"
+        return response
     if request.GET.get("part") == "tiles":
         return page(request, TILES, page_context(request, project))
     if only := request.GET.get("only"):

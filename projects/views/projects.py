@@ -27,11 +27,12 @@ def project_list(request: PageRequest) -> HttpResponse:
     membership = _membership(request)
     if membership is None:
         return page(request, "projects/no_team.html")
+    is_poll = request.htmx.trigger == "training-poll"
     return page(
         request,
         "projects/project_list.html",
         _list_context(request, membership),
-        fragment="projects/_project_list.html",
+        fragment="projects/_training_refresh.html" if is_poll else "projects/_project_list.html",
     )
 
 

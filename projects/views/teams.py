@@ -55,6 +55,10 @@ def change_member(request: PageRequest, team: Team, user_id: int) -> HttpRespons
             request, team, refusal="Choose one of the four roles.", refused=membership, status=422
         )
     role = form.cleaned_data["role"]
+    is_asked = membership.user == request.user and role < membership.role and "confirm" not in request.POST
+    if is_asked and not members.is_last_manager(membership):
+        context = {"team": team, "role": role, "own_role": Role(membership.role)}
+        return page(request, "accounts/own_role.html", context)
     try:
         members.change_role(membership, role)
     except members.MemberRefused as refused:
@@ -92,8 +96,11 @@ def _members(
     status: int = 200,
 ) -> HttpResponse:
     """The members page; `refusal` is shown beside the member `refused`."""
-    members = team.memberships.select_related("user").order_by("-role", "user__username")
-    context: dict[str, Any] = {"team": team, "members": members, "roles": ROLES}
+    rows = list(team.memberships.select_related("user").order_by("-role", "user__username"))
+    context: dict[str, Any] = {"team": team, "members": rows, "roles": ROLES}
+    managers = [membership.pk for membership in rows if membership.role == Role.MANAGER]
+    if len(managers) == 1:
+        context |= {"last_manager": managers[0], "last_manager_text": members.LAST_MANAGER}
     if request.membership.role >= Role.MANAGER:
         context |= {"form": form or AddMemberForm(team=team), "refusal": refusal, "refused": refused}
     return page(request, "accounts/teams.html", context, status=status)

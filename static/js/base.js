@@ -1,11 +1,14 @@
 // Shared by all pages: menus, dialogs, dismissible messages, error messages of requests, the list of keys.
 import "./typed.js";
-import { isTyping, say } from "./messages.js";
+import { dismiss, focusMessages, isTyping, say, show } from "./messages.js";
+
+for (const box of document.querySelectorAll("#messages .message")) show(box);
 
 document.addEventListener("click", (event) => {
   const target = event.target instanceof Element ? event.target : null;
   if (!target) return;
-  target.closest("[data-dismiss]")?.closest(".message")?.remove();
+  const message = target.closest("[data-dismiss]")?.closest(".message");
+  if (message) dismiss(message);
   for (const menu of document.querySelectorAll("details[data-menu][open]")) {
     if (!menu.contains(target)) menu.open = false;
   }
@@ -23,6 +26,7 @@ document.addEventListener("keydown", (event) => {
       menu.querySelector("summary")?.focus();
     }
   }
+  if (event.key === "F8") focusMessages();
   if (event.key === "?" && !isTyping(event.target)) openKeys();
 });
 
@@ -42,7 +46,8 @@ function openKeys() {
     if (own) list.append(own.content.cloneNode(true));
     list.insertAdjacentHTML(
       "beforeend",
-      "<dt><kbd>?</kbd></dt><dd>This list</dd><dt><kbd>Esc</kbd></dt><dd>Close a menu or dialog</dd>",
+      "<dt><kbd>?</kbd></dt><dd>This list</dd><dt><kbd>Esc</kbd></dt><dd>Close a menu or dialog</dd>" +
+        "<dt><kbd>F8</kbd></dt><dd>Go to the messages</dd>",
     );
     document.body.append(dialog);
   }

@@ -38,10 +38,16 @@ const send = (url, values = {}, query = here()) => actions.add(url, query, value
 // Only the last of several answers is drawn, since it is the newest.
 actions.onAnswer = (html, status, isLast, action) => {
   if (status === 422 && action.values.add) refused = { ids: String(action.values.images ?? "").split(","), names: [action.values.add].flat() };
+  const before = presence.last;
   presence.catchUp(Number(/data-last-event="(\d+)"/.exec(html)?.[1] ?? 0));
   if (!isLast && status === 200) return;
   const restorePosition = keepPosition();
-  htmx.swap("#grid", html, { swapStyle: "outerHTML", swapDelay: 0, settleDelay: 20 }, { contextElement: page, afterSwapCallback: () => afterRefresh() });
+  const restoreTiles = scroll.keepTiles();
+  const afterSwap = () => {
+    if (restoreTiles()) presence.refreshTiles(before);
+    afterRefresh();
+  };
+  htmx.swap("#grid", html, { swapStyle: "outerHTML", swapDelay: 0, settleDelay: 20 }, { contextElement: page, afterSwapCallback: afterSwap });
   restorePosition();
   if (status === 422 && action.url === urls.createUrl && !isLast) sayNotAdded(action.values.name);
 };

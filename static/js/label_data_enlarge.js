@@ -27,6 +27,8 @@ export class Enlarged {
       }
     });
     document.addEventListener("close", (event) => event.target.id === "enlarge" && this.#onClose(), true);
+    document.addEventListener("error", (event) => event.target.id === "enlarge-image" && this.#showThumbnail(), true);
+    window.addEventListener("online", () => this.isOpen && this.#show());
   }
 
   get dialog() {
@@ -64,8 +66,10 @@ export class Enlarged {
     const image = document.getElementById("enlarge-image");
     if (!image.src.endsWith(dataset.file)) {
       image.src = dataset.file;
+      document.getElementById("enlarge-problem").hidden = true;
       this.zoom.reset();
     }
+    image.style.setProperty("--ratio", String(Number(dataset.width) / Number(dataset.height)));
     image.alt = title;
     document.getElementById("enlarge-name").textContent = title;
     document.getElementById("enlarge-name").title = title;
@@ -82,6 +86,15 @@ export class Enlarged {
     for (const near of [ids[index + 1], ids[index + 2], ids[index - 1]]) if (near) new Image().src = this.grid.tile(near).dataset.file;
     this.#showSuggestion();
     this.#showNeighbours();
+  }
+
+  // The file cannot be loaded, for example without a connection: its thumbnail is here already.
+  #showThumbnail() {
+    const image = document.getElementById("enlarge-image");
+    const thumbnail = this.grid.tile(this.id)?.querySelector("img");
+    if (!thumbnail || image.src === thumbnail.src) return;
+    image.src = thumbnail.src;
+    document.getElementById("enlarge-problem").hidden = false;
   }
 
   // Loads the most similar labeled images once the image has been shown for a moment.

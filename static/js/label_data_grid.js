@@ -183,11 +183,22 @@ export class Grid {
   #onKey(event) {
     const isCommand = event.ctrlKey || event.metaKey;
     if (document.querySelector("dialog[open]") || isTyping(event.target)) return;
-    if (isCommand && event.key.toLowerCase() === "a" && this.ids().length) {
+    if (this.#isAtStart() && !isCommand && !event.altKey && !event.shiftKey && /^(Tab|Arrow|Home|End)/.test(event.key)) this.#enter(event);
+    else if (isCommand && event.key.toLowerCase() === "a" && this.ids().length) {
       this.selectPage();
       event.preventDefault();
     } else if (event.key === "Escape" && this.selected.size) this.select([]);
     else if (event.target.closest?.(".tile")) this.#onTileKey(event);
+  }
+
+  // Nothing has the focus: a fresh page, or a link that a swap of the page replaced.
+  #isAtStart = () => [document.body, document.documentElement, null].includes(document.activeElement) && this.ids().length > 0;
+
+  // Tab and the arrow keys lead straight to the images.
+  #enter(event) {
+    this.#focus(this.tile(this.focused) ? this.focused : this.ids()[0]);
+    document.getElementById("tiles").classList.add("has-keys");
+    event.preventDefault();
   }
 
   #onTileKey(event) {

@@ -34,6 +34,36 @@ export class InfiniteScroll {
     return page;
   }
 
+  // Call before the grid is swapped for one page of images; the result, called after it, puts the other loaded tiles
+  // back around those of the page and returns whether there were any.
+  keepTiles() {
+    const first = document.getElementById("bench-head").dataset.here;
+    const old = [...document.querySelectorAll("#tiles > *")];
+    return () => {
+      // In other orders the images are elsewhere after a change.
+      if (!["id", "name"].includes(document.getElementById("bench").dataset.order)) return false;
+      const tiles = document.getElementById("tiles");
+      const fresh = tiles ? [...tiles.querySelectorAll(":scope > .tile")] : [];
+      const ids = new Set(fresh.map((tile) => tile.id));
+      const start = old.findIndex((tile) => ids.has(tile.id));
+      if (start === -1) return false;
+      const end = old.findLastIndex((tile) => ids.has(tile.id));
+      const head = document.getElementById("bench-head");
+      const earlier = old.slice(0, start);
+      const later = old.slice(end + 1).some((one) => one.matches(".tile")) ? old.slice(end + 1) : [];
+      if (earlier.length) {
+        fresh[0].dataset.page = head.dataset.here;
+        head.dataset.here = first;
+        tiles.prepend(...earlier);
+      }
+      if (later.length) {
+        tiles.querySelector(":scope > .tiles-next")?.remove();
+        tiles.append(...later);
+      }
+      return earlier.length + later.length > 0;
+    };
+  }
+
   async #more() {
     const end = document.querySelector("#tiles > .tiles-next");
     if (!end || this.isFetching) return;

@@ -14,8 +14,26 @@ const count = (row) => Number(row.querySelector(".label-count").textContent.repl
 
 let searched = "";
 
+// On a narrow screen the labels and the list of pages are folded away; a button shows each of them.
+const folds = () => document.querySelectorAll("[data-fold]");
+
+function showFolds(opened) {
+  const page = document.getElementById("label-data");
+  for (const button of folds()) {
+    const name = `shows-${button.dataset.fold}`;
+    if (opened !== undefined) page.classList.toggle(name, button === opened && !page.classList.contains(name));
+    button.setAttribute("aria-expanded", String(page.classList.contains(name)));
+  }
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-fold]");
+  if (button) showFolds(button);
+});
+
 // Called after every refresh: the server sends all labels in the project's order.
 export function arrangeLabels() {
+  showFolds();
   const order = localStorage.getItem(KEY) in ORDERS ? localStorage.getItem(KEY) : "own";
   const select = document.getElementById("label-order");
   if (!select) return;

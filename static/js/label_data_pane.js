@@ -31,7 +31,7 @@ export function chip(label, onRemove, words = "Remove") {
 }
 
 // A button for every label: does with mouse or finger what the keys do.
-export function quickButtons(onGive) {
+export function quickButtons(onGive, isEnabled = true) {
   return labels().map((label) => {
     const item = document.createElement("li");
     item.innerHTML = '<button class="quick" type="button"><span class="dot"></span><span class="cut"></span></button>';
@@ -39,6 +39,7 @@ export function quickButtons(onGive) {
     dot.classList.add(`label-${label.colour}`);
     name.textContent = label.name;
     item.firstChild.title = label.name;
+    item.firstChild.disabled = !isEnabled;
     if (label.key) item.firstChild.insertAdjacentHTML("afterbegin", `<kbd aria-hidden="true">${label.key.toUpperCase()}</kbd>`);
     item.firstChild.addEventListener("click", () => onGive(label));
     return item;
@@ -69,11 +70,13 @@ export class Pane {
     const count = this.grid.count;
     for (const place of document.querySelectorAll("[data-selected]")) place.textContent = count.toLocaleString("en");
     for (const noun of document.querySelectorAll("[data-selected-noun]")) noun.textContent = count === 1 ? "image" : "images";
-    for (const button of document.querySelectorAll("[data-delete], [data-restore], [data-enlarge], [data-review]")) button.disabled = count === 0;
+    for (const button of document.querySelectorAll("[data-delete], [data-restore], [data-enlarge]")) button.disabled = count === 0;
+    const hasLabels = [...this.grid.selected].some((id) => this.grid.labelsOf(id).length > 0);
+    for (const button of document.querySelectorAll("[data-review]")) button.disabled = !hasLabels;
     document.getElementById("label-data").classList.toggle("has-selection", count > 0);
     this.showConfirming();
     if (!this.input) return;
-    document.getElementById("quick").replaceChildren(...quickButtons((label) => this.onGive(label)));
+    document.getElementById("quick").replaceChildren(...quickButtons((label) => this.onGive(label), count > 0));
     this.#showChosen();
     this.#showHeld();
   }

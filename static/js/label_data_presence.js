@@ -19,6 +19,19 @@ export class Presence {
     this.#report();
   }
 
+  // Shows what was changed since the event in tiles that an answer did not bring.
+  async refreshTiles(since) {
+    const answer = await this.#ask(since);
+    if (answer) await this.#replaceTiles(answer.touched);
+  }
+
+  #ask(since) {
+    const body = new URLSearchParams({ image: this.grid.focused ?? "", since });
+    return fetch(this.page.dataset.hereUrl, { method: "POST", body, headers: { "X-CSRFToken": this.csrf } })
+      .then((response) => (response.ok && !response.redirected ? response.json() : null))
+      .catch(() => null);
+  }
+
   // The page shows all changes up to the event that the grid names.
   catchUp(event = Number(document.getElementById("grid").dataset.lastEvent)) {
     this.last = Math.max(this.last, event);
@@ -27,10 +40,7 @@ export class Presence {
   async #report() {
     if (document.hidden || this.isReporting) return;
     this.isReporting = true;
-    const body = new URLSearchParams({ image: this.grid.focused ?? "", since: this.last });
-    const answer = await fetch(this.page.dataset.hereUrl, { method: "POST", body, headers: { "X-CSRFToken": this.csrf } })
-      .then((response) => (response.ok && !response.redirected ? response.json() : null))
-      .catch(() => null);
+    const answer = await this.#ask(this.last);
     this.isReporting = false;
     if (!answer) return;
     this.here = answer.people;
@@ -58,8 +68,12 @@ export class Presence {
     }
   }
 
-  // Replaces tiles that others changed in place: selection, focus and position stay.
   async #show({ touched, names }) {
+    this.onChange(names, await this.#replaceTiles(touched));
+  }
+
+  // Replaces tiles that were changed in place: selection, focus and position stay. Resolves with their image ids.
+  async #replaceTiles(touched) {
     const shown = touched.filter((id) => this.grid.tile(String(id)));
     if (shown.length) {
       const url = `${this.page.dataset.gridUrl}?${new URLSearchParams({ only: shown.join(",") })}`;
@@ -69,7 +83,7 @@ export class Presence {
       this.grid.paint();
       this.showPeople();
     }
-    this.onChange(names, shown.map(String));
+    return shown.map(String);
   }
 
   #replaceTile(fresh) {

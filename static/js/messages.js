@@ -1,21 +1,40 @@
-// Messages and helpers for all scripts. It adds no listeners, so it may be loaded twice (hashed and plain URL).
+// Messages and helpers for all scripts. It adds no listeners to the page, so it may be loaded twice (hashed and plain URL).
 
-const messages = () => document.getElementById("messages");
+const VANISHES_MS = 8000;
+const area = () => document.getElementById("messages");
 
 export function say(text, level = "info") {
-  const box = document.createElement("div");
+  const box = document.getElementById("message-template").content.firstElementChild.cloneNode(true);
   box.className = `message message-${level}`;
-  const words = document.createElement("span");
-  words.textContent = text;
-  const close = document.createElement("button");
-  close.type = "button";
-  close.className = "button button-quiet button-small";
-  close.dataset.dismiss = "";
-  close.textContent = "Dismiss";
-  box.append(words, close);
-  messages().append(box);
-  if (level === "info" || level === "success") setTimeout(() => box.remove(), 8000);
+  box.firstElementChild.textContent = text;
+  show(box);
 }
+
+// Failures stay until they are closed; others vanish, unless a person points at them or has the focus there.
+export function show(box) {
+  const isFailure = box.matches(".message-error, .message-warning");
+  area().querySelector(isFailure ? "[role=alert]" : "[role=status]").append(box); // screen readers announce what is added
+  raise();
+  if (isFailure) return;
+  const vanish = () => (box.matches(":hover, :focus-within") ? setTimeout(vanish, 1000) : box.remove());
+  setTimeout(vanish, VANISHES_MS);
+}
+
+// Above a dialog that was opened since: what is shown last is on top.
+function raise() {
+  if (area().contains(document.activeElement)) return;
+  if (area().matches(":popover-open")) area().hidePopover();
+  area().showPopover();
+}
+
+// The focus moves to the next message, or to the page.
+export function dismiss(box) {
+  const hadFocus = box.contains(document.activeElement);
+  box.remove();
+  if (hadFocus) (area().querySelector("[data-dismiss]") ?? document.getElementById("main")).focus();
+}
+
+export const focusMessages = () => (area().querySelector("[data-dismiss]") ?? area()).focus();
 
 export const isTyping = (target) =>
   target instanceof Element && target.closest("input:not([type=checkbox], [type=radio], [type=range]), textarea, select, [contenteditable]") !== null;

@@ -1,5 +1,7 @@
 // Sliders of the Thresholds page: text and dot follow the threshold, computed from counts in the page.
 
+import { percent, percentRange } from "./display.js";
+
 const Z = 1.959963984540054;
 
 document.querySelector("[data-submits]")?.addEventListener("change", (event) => event.target.form.submit());
@@ -13,11 +15,7 @@ function rate(hits, support) {
   const scale = 1 + z2 / support;
   const low = hits ? Math.max(0, (centre - spread) / scale) : 0;
   const high = hits < support ? Math.min(1, (centre + spread) / scale) : 1;
-  return `${percent(share)} (${(100 * low).toFixed(1)}–${percent(high)})`;
-}
-
-function percent(share) {
-  return `${(100 * share).toFixed(1)} %`;
+  return `${percent(share)} (${percentRange(low, high)})`;
 }
 
 function images(count) {

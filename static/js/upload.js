@@ -42,7 +42,7 @@ async function add(entries) {
   const labelsOf = rest.length ? await askForLabels(rest, texts, places) : () => [];
   if (!labelsOf || !real.length) return;
   imports.push(...real.filter(({ path }) => IMPORTED.test(path)).map(({ file }) => file));
-  if (!isRunning()) uploads = uploads.filter((upload) => ["refused", "failed"].includes(upload.state));
+  if (!isRunning()) uploads = uploads.filter((upload) => upload.state === "failed" && !upload.isFixed); // Retry sends these
   isStopped = false;
   const blank = { state: "waiting", share: 0, reason: "", image: null };
   const added = rest.map((entry) => ({

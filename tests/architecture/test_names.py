@@ -40,7 +40,7 @@ def test_a_form_module_is_named_as_its_page(app: str) -> None:
 def test_a_stylesheet_is_named_as_a_page_or_a_folder_of_pages() -> None:
     pages = {path.stem for app in ("projects", "training") for path in (ROOT / app / "views").glob("*.py")}
     folders = {path.name for path in (ROOT / "templates").iterdir() if path.is_dir()}
-    shared = {"base", "tokens", "report", "service_pages"}
+    shared = {"base", "tokens", "print", "report", "service_pages"}
     assert {path.stem for path in (ROOT / "static" / "css").glob("*.css")} <= pages | folders | shared
 
 

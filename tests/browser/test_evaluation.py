@@ -13,6 +13,7 @@ import pytest
 from django.core.files.storage import default_storage
 from django.urls import reverse
 
+from exeml_site.lib.display import percent
 from projects.datasets import publish
 from projects.models import DatasetVersion, Project, Split
 from tests.browser.chromium import check_accessibility, take_screenshot
@@ -200,6 +201,65 @@ def test_time_is_added_from_the_page(versions: list[TrainingVersion], open_page:
     assert TrainingVersion.objects.get(number=3).max_training_minutes == 6
 
 
+def test_the_first_screen_of_a_version_shows_result_pictures_advice_and_parameters(
+    versions: list[TrainingVersion], open_page: Any
+) -> None:
+    page = open_page("alice", width=1440, height=900)
+    page.goto(address(versions[1]))
+    page.wait_for_load_state("networkidle")
+    for title in ("result-title", "surest-title", "advice-title", "parameters-title"):
+        assert page.locator(f"#{title}").bounding_box()["y"] < 700, title
+    assert page.locator(".surest-image img").last.bounding_box()["y"] < 600
+
+
+@pytest.mark.parametrize("width", [1440, 768, 390])
+def test_head_and_tabs_stand_in_one_place_on_all_pages_of_a_version(
+    width: int, versions: list[TrainingVersion], open_page: Any
+) -> None:
+    page = open_page("alice", width=width, height=900)
+    page.goto(address(versions[1]))
+    places, names = [], page.locator(".version-tabs a").all_inner_texts()
+    assert len(names) >= 7
+    for name in names:
+        page.locator(".version-tabs").get_by_role("link", name=name, exact=True).focus()
+        page.keyboard.press("Enter")
+        page.locator(".version-tabs [aria-current=page]", has_text=name).wait_for()
+        page.wait_for_load_state("networkidle")
+        tab = page.locator(".version-tabs [aria-current=page]").bounding_box()
+        assert tab["x"] >= 0 and tab["x"] + tab["width"] <= width, f"{name} is out of sight"
+        parts = ("#version-title", "#star", "#add-time", ".version-tabs")
+        places.append([page.locator(part).bounding_box() for part in parts])
+    assert all(place == places[0] for place in places)
+
+
+def test_the_statistics_scroll_with_the_page_under_their_header(
+    versions: list[TrainingVersion], open_page: Any
+) -> None:
+    page = open_page("vera", width=1440, height=500)
+    page.goto(address(versions[1], "version_labels"))
+    page.locator(".statistics tbody tr").last.scroll_into_view_if_needed()
+    page.mouse.wheel(0, 260)
+    page.wait_for_function("() => scrollY > 200")
+    assert page.locator(".statistics thead th").first.bounding_box()["y"] >= 0
+    boxes = page.locator("#version *").evaluate_all(
+        "all => all.filter(one => one.scrollHeight > one.clientHeight + 1"
+        " && /auto|scroll/.test(getComputedStyle(one).overflowY) && one.clientHeight).length"
+    )
+    assert boxes == 0
+
+
+def test_the_script_rounds_shares_as_the_server_does(versions: list[TrainingVersion], open_page: Any) -> None:
+    page = open_page("vera")
+    page.goto(address(versions[1]))
+    shares = [hits / support for support in (*range(1, 60), 80, 400) for hits in range(support + 1)]
+    found = page.evaluate(
+        "async shares => { const { percent } = await import('/static/js/display.js');"
+        " return shares.map(percent); }",
+        shares,
+    )
+    assert found == [percent(share) for share in shares]
+
+
 def test_the_pages_of_an_evaluation_look_right_everywhere(
     versions: list[TrainingVersion], open_page: Any
 ) -> None:
@@ -208,6 +268,9 @@ def test_the_pages_of_an_evaluation_look_right_everywhere(
     image = reverse("evaluated_image", args=[project, 2, newest.evaluated_images.first().pk])
     pages = {
         "overview": address(newest),
+        "labels": address(newest, "version_labels"),
+        "candidates": address(newest, "version_candidates"),
+        "details": address(newest, "version_details"),
         "images": address(newest, "evaluated_images") + "?outcome=all",
         "image": image,
         "confusion": address(newest, "confusion_matrix"),

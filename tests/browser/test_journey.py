@@ -119,17 +119,24 @@ def train(page: Any) -> None:
 
 
 def read_the_numbers(page: Any) -> None:
-    page.get_by_role("heading", name="Classification Statistics").wait_for()
     accuracy = float(page.locator(".ring-words strong").inner_text().split()[0])
     assert 50 < accuracy <= 100, "five kinds of flowers: far above chance"
     for name in ("Recall", "Precision", "Accuracy", "F1 Score"):
         assert page.locator(".scores").get_by_text(name).first.is_visible()
-    assert page.locator(".chart img").count() == 4
-    page.locator(".chart img").last.scroll_into_view_if_needed()
-    page.wait_for_function(
-        "() => [...document.querySelectorAll('.chart img')].every(one => one.naturalWidth > 0)"
-    )
+    assert page.locator(".surest-image img").count() == 6
     seen(page, "journey-8-completed")
+    for tab, heading, charts in (
+        ("Labels", "Classification Statistics", 1),
+        ("Candidates", "Leaderboard", 2),
+    ):
+        page.locator(".version-tabs").get_by_role("link", name=tab).click()
+        page.get_by_role("heading", name=heading).wait_for()
+        assert page.locator(".chart img").count() == charts
+        page.locator(".chart img").last.scroll_into_view_if_needed()
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('.chart img')].every(one => one.naturalWidth > 0)"
+        )
+        seen(page, f"journey-8-{tab.lower()}")
 
 
 def look_inside(page: Any) -> None:
@@ -151,6 +158,7 @@ def look_inside(page: Any) -> None:
 
 def promote_another(page: Any) -> None:
     """Another candidate becomes V002 with its own evaluation; then back to V001."""
+    page.locator(".version-tabs").get_by_role("link", name="Candidates").click()
     page.locator(".leaderboard-action a").first.click()
     page.locator("#question").get_by_role("button", name="Promote").wait_for()
     seen(page, "journey-9-promote")

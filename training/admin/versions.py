@@ -12,6 +12,7 @@ from django.db.models import Max, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
+from exeml_site.lib.display import percent
 from projects.admin.base import Admin, DeletedFilter, ReadOnlyAdmin, ReadOnlyInline
 from training.models import (
     Candidate,
@@ -177,8 +178,7 @@ class TrainingVersionAdmin(OperatingAdmin):
 
     @admin.display(ordering="overall_accuracy")
     def accuracy(self, version: Any) -> str:
-        share = version.overall_accuracy
-        return "--" if share is None else f"{100 * share:.1f} %"
+        return percent(version.overall_accuracy)
 
     @admin.display
     def duration(self, version: TrainingVersion) -> str:

@@ -35,18 +35,19 @@ UNREADABLE = "unreadable"  # stored instead of the network's name, so that the f
 def embed(project_id: int) -> int:
     """Embed images of the project that have no embedding, newest first; returns how many.
 
-    After MAX_PER_JOB images the job enqueues itself again, so that suggestions for the first ones and other
-    projects need not wait for the last one.
+    After MAX_PER_JOB images, or BATCH_SIZE while other jobs wait, the job enqueues itself again, so that
+    suggestions for the first ones and other projects need not wait for the last one.
     """
     project = Project.objects.alive().filter(pk=project_id).first()
-    done = 0
-    while project and done < MAX_PER_JOB and (batch := list(_without_embedding(project)[:BATCH_SIZE])):
+    done, is_interrupted = 0, False
+    while project and not is_interrupted and (batch := list(_without_embedding(project)[:BATCH_SIZE])):
         _embed(batch)
         done += len(batch)
+        is_interrupted = done >= MAX_PER_JOB or jobs.has_waiting(settings.QUEUE_LABELING)
     if done:
         jobs.enqueue("suggest_labels", project_id)
         logger.info("embedded %d images of project %d", done, project_id)
-    if done >= MAX_PER_JOB:
+    if is_interrupted:
         jobs.enqueue("embed_images", project_id)
     return done
 

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
+from exeml_site.lib.display import percent, points, whole_percent
 from projects.models import Image, Label
 from training.evaluation.confusion_matrix import Cell
 from training.models import StopReason, TrainingVersion
@@ -23,11 +24,14 @@ class Advice(NamedTuple):
     url: str
 
 
-def advice_for(version: TrainingVersion, confusions: Sequence[Cell]) -> list[Advice]:
+def advice_for(
+    version: TrainingVersion, confusions: Sequence[Cell], uncertainty_notes: Sequence[str] = ()
+) -> list[Advice]:
     """Advice for a Completed version, the most useful first. `confusions`: the most frequent first."""
     return [
         *_label_issue_advice(version),
         *_leakage_advice(version),
+        *_uncertainty_advice(version, uncertainty_notes),
         *_confusion_advice(version, confusions),
         *_forecast_advice(version),
         *_time_limit_advice(version),
@@ -60,12 +64,16 @@ def _leakage_advice(version: TrainingVersion) -> list[Advice]:
     return [Advice(text, "Show them", url)]
 
 
+def _uncertainty_advice(version: TrainingVersion, notes: Sequence[str]) -> list[Advice]:
+    return [Advice(note, "Label more images", _label_data_url(version)) for note in notes]
+
+
 def _confusion_advice(version: TrainingVersion, confusions: Sequence[Cell]) -> list[Advice]:
     images = reverse("evaluated_images", args=[version.project_id, version.number])
     return [
         Advice(
             f"“{cell.true}” was predicted as “{cell.predicted}” {cell.images} times, in "
-            f"{100 * cell.strength:.0f} % of its images. Check the labels; if they are right, "
+            f"{whole_percent(cell.strength)} of its images. Check the labels; if they are right, "
             "label more images of both.",
             "Show them",
             f"{images}?{cell.query}",
@@ -84,8 +92,8 @@ def _forecast_advice(version: TrainingVersion) -> list[Advice]:
         if gain < MIN_GAIN or name not in labels:
             continue
         text = (
-            f"20 more images of “{name}” would probably raise its recall by {100 * gain:.1f} points "
-            f"({100 * low:.1f} to {100 * high:.1f}; {100 * recall:.0f} % now), by its learning curve on "
+            f"20 more images of “{name}” would probably raise its recall by {points(gain)} points "
+            f"({points(low)} to {points(high)}; {percent(recall)} now), by its learning curve on "
             "frozen features."
         )
         query = urlencode({"tab": "suggested", "suggestion": labels[name]})

@@ -13,6 +13,7 @@ from typing import Any
 from django.core.cache import caches
 from django.db.models import Count, Max, Q, QuerySet
 
+from exeml_site.lib.display import percent, three_decimals
 from projects.datasets.publish import ManifestDamaged
 from projects.models import DatasetVersion, LabelEvent, Project
 from training.engine.evaluation import metrics, significance
@@ -78,8 +79,8 @@ class Ranking:
         common = self.results.get(version.pk)
         accuracy = common.accuracy.value if common else version.accuracy
         precision = common.precision if common else version.precision
-        numbers = [f"accuracy {100 * accuracy:.1f} %"] if accuracy is not None else []
-        numbers += [f"precision {precision:.3f}"] if precision is not None else []
+        numbers = [f"accuracy {percent(accuracy)}"] if accuracy is not None else []
+        numbers += [f"precision {three_decimals(precision)}"] if precision is not None else []
         parts = [version.name, ", ".join(numbers), self.mark(version)]
         if version.pk in self.unranked and numbers:
             parts[1] = f"{parts[1]} on its own images"

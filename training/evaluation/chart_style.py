@@ -27,7 +27,11 @@ INK, SOFT, LINE, RIGHT, WRONG, SECOND = COLOURS
 RC_PARAMS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "exeml",
-    "font.size": 10,
+    "font.size": 11,
+    "axes.labelsize": 11,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "legend.fontsize": 11,
     "text.color": INK,
     "text.parse_math": False,
     "axes.edgecolor": LINE,

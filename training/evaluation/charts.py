@@ -26,6 +26,7 @@ MAX_COUNTED_LABELS = 20  # labels, up to which every cell shows its count
 MAX_NAME_LENGTH = 18  # characters of a label on an axis
 # Offsets of a name from its point, in points of type; the first two are clear of the front's steps.
 NAME_OFFSETS = ((-9, 9), (9, -9), (9, 9), (-9, -9), (0, 13), (0, -13), (-13, 0), (13, 0))
+WIDTH = 4.6  # inches: 331 px, the room of a card on a screen of 390 px, where text is still 11 px
 POINT_MARGIN = 8  # points of type around a dot that stay free of names
 
 
@@ -57,7 +58,7 @@ def _confusion_matrix(report: Report) -> Figure | None:
     _cells(axes, report.confusion)
     ticks = range(0, len(labels), 1 + (len(labels) - 1) // MAX_TICKS)
     names = [_shorten(labels[i]) for i in ticks]
-    size = 10 if len(labels) <= MAX_COUNTED_LABELS else 8
+    size = 11 if len(labels) <= MAX_COUNTED_LABELS else 8
     rotation = _rotation(names)
     axes.set_xticks(ticks, names, rotation=rotation, fontsize=size)
     for name in axes.get_xticklabels():
@@ -103,12 +104,12 @@ def _precision_recall(report: Report) -> Figure:
     rows = [label for label in report.per_label if label.images or label.precision.support]
     if len(rows) > MAX_CHART_LABELS:
         rows = sorted(rows, key=lambda row: row.f1 or 0.0)[:MAX_CHART_LABELS]
-    figure, axes = new_figure(5.8, 1.1 + 0.32 * len(rows))
+    figure, axes = new_figure(WIDTH, 1.3 + 0.32 * len(rows))
     for offset, colour, marker, name in ((-0.14, RIGHT, "o", "Precision"), (0.14, SECOND, "s", "Recall")):
         rates = [row.precision if name == "Precision" else row.recall for row in rows]
         _rates(axes, rates, offset, colour, marker, name)
     axes.set_yticks(range(len(rows)), [_shorten(row.label) for row in rows])
-    axes.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.5, -0.5))
+    axes.set(xlim=(-0.02, 1.02), ylim=(len(rows) - 0.5, -0.5), xlabel="Share of images (%)", ylabel="Label")
     axes.xaxis.set_major_formatter(FuncFormatter(_percent))
     axes.grid(axis="x", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -130,7 +131,7 @@ def _learning_curve(report: Report, curve: Sequence[Sequence[float]]) -> Figure 
     """Best accuracy so far, on the same held-out training images; the evaluation's as a line."""
     if not curve:
         return None
-    figure, axes = new_figure(5.8, 2.8)
+    figure, axes = new_figure(WIDTH, 2.9)
     minutes = [point[0] / 60 for point in curve]
     shares = [point[1] for point in curve]
     axes.plot(
@@ -151,7 +152,12 @@ def _learning_curve(report: Report, curve: Sequence[Sequence[float]]) -> Figure 
             label="Evaluation, validation images",
         )
     floor = min([*shares, report.accuracy.value or 1.0])
-    axes.set(ylim=(max(0.0, floor - 0.1), 1.02), xlim=(0, max(minutes) * 1.05 or 1), xlabel="Minutes")
+    axes.set(
+        ylim=(max(0.0, floor - 0.1), 1.02),
+        xlim=(0, max(minutes) * 1.05 or 1),
+        xlabel="Training time (minutes)",
+    )
+    axes.set_ylabel("Accuracy (%)")
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(_percent))
     axes.grid(axis="y", linewidth=0.6)
@@ -165,7 +171,7 @@ def _accuracy_latency(points: Sequence[Point], limit_ms: float) -> Figure | None
     """Accuracy over latency of the candidates. None for fewer than two."""
     if len(points) < 2:
         return None
-    figure, axes = new_figure(5.8, 3.4)
+    figure, axes = new_figure(WIDTH, 3.6)
     _frame(axes, points, limit_ms)
     front = [point for point in points if point.is_on_front]
     axes.step(*_coordinates(front), where="post", color=RIGHT, linewidth=1.4, alpha=0.6, zorder=1)
@@ -179,7 +185,7 @@ def _accuracy_latency(points: Sequence[Point], limit_ms: float) -> Figure | None
     _dots(axes, slow, "Too slow", marker="X", markersize=7, color=WRONG)
     ring = {"markerfacecolor": "none", "markeredgecolor": INK, "markeredgewidth": 1.6}
     _dots(axes, chosen, "Chosen", marker="o", markersize=12, **ring)
-    figure.legend(loc="outside upper center", ncols=5, columnspacing=1.2, handletextpad=0.3, fontsize=9)
+    figure.legend(loc="outside upper center", ncols=3, columnspacing=1.2, handletextpad=0.3)
     _annotate_points(figure, axes, points)
     return figure
 
@@ -194,7 +200,7 @@ def _frame(axes: Axes, points: Sequence[Point], limit_ms: float) -> None:
     high = max(max(shares) - min(shares), 0.02)
     axes.set_xlim(max(0.0, min(times) - 0.2 * wide), max(times) + 0.2 * wide)
     axes.set_ylim(min(shares) - 0.2 * high, max(shares) + 0.25 * high)
-    axes.set(xlabel="Single image, ms", ylabel="Accuracy, same held-out images")
+    axes.set(xlabel="Single-image time (ms)", ylabel="Accuracy, same held-out images (%)")
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(_percent))
     axes.grid(linewidth=0.6)
@@ -259,7 +265,6 @@ def _annotate_at(axes: Axes, point: Point, right: int, up: int) -> Annotation:
         ha=("right", "center", "left")[(right > 0) - (right < 0) + 1],
         va=("top", "center", "bottom")[(up > 0) - (up < 0) + 1],
         fontweight="bold" if point.candidate.is_best else "normal",
-        fontsize=9,
         in_layout=False,
     )
 

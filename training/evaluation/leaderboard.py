@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from exeml_site.lib.display import percent, three_decimals
 from training.engine.evaluation.metrics import Rate, wilson
 from training.engine.evaluation.significance import LEVEL
 from training.models import Candidate, StopReason, TrainingVersion
@@ -159,8 +160,8 @@ def choice_note(rows: Iterable[LeaderboardRow]) -> str:
         text += "The difference is too small to be reliable. "
     if first.common_loss and chosen.common_loss and chosen.common_loss < first.common_loss:
         text += (
-            f"The chosen one has the lower log loss, {chosen.common_loss:.3f} against "
-            f"{first.common_loss:.3f}: it is less sure where it is wrong."
+            f"The chosen one has the lower log loss, {three_decimals(chosen.common_loss)} against "
+            f"{three_decimals(first.common_loss)}: it is less sure where it is wrong."
         )
     else:
         text += "The search keeps the earlier of two candidates unless the other has a lower log loss."
@@ -192,7 +193,7 @@ def points_description(points: list[Point]) -> str:
     for point in points:
         if point.candidate.is_best or point is points[0]:
             title = "chosen" if point.candidate.is_best else "fastest"
-            text += f"; {title}, {point.name}: {100 * point.accuracy:.1f} % at {point.ms:.1f} ms"
+            text += f"; {title}, {point.name}: {percent(point.accuracy)} at {point.ms:.1f} ms"
     slow = sum(not point.candidate.is_admissible for point in points)
     return f"{text}; {slow} slower than the limit." if slow else f"{text}."
 

@@ -13,13 +13,14 @@ from django.template.loader import render_to_string
 from django.utils.html import escape
 from django.utils.safestring import mark_safe
 
+from exeml_site.lib.display import iso_time
+from exeml_site.templatetags import format_tags
 from training.evaluation import confusion_matrix
-from training.evaluation.leaderboard import promoted_from, why_it_ended
+from training.evaluation.leaderboard import fitted_text, phases_of, promoted_from, why_it_ended
 from training.evaluation.results import results_of
 from training.models import Metric, TrainingVersion
 
 MAX_MISTAKES = 24
-SENTENCES_OF_REPORT = ("training_images_left_out", "notes")  # parameters that the report has as sentences
 STYLES = ("tokens.css", "report.css")
 
 
@@ -30,9 +31,8 @@ def report_html(version: TrainingVersion) -> str:
         "project": version.project,
         "results": results_of(version),
         "matrix": confusion_matrix.build_matrix(version.confusion),
-        "parameters": {
-            name: value for name, value in parameters_of(version).items() if name not in SENTENCES_OF_REPORT
-        },
+        "parameters": _parameter_rows(version),
+        "phases": phases_of(version),
         "why_it_ended": why_it_ended(version),
         "charts": _charts(version),
         "mistakes": _mistakes(version),
@@ -48,8 +48,35 @@ def report_html(version: TrainingVersion) -> str:
     )
 
 
+def _parameter_rows(version: TrainingVersion) -> list[tuple[str, str]]:
+    """Configuration and origin of the version in the words of its page."""
+    dataset = version.dataset_version
+    images = f"{dataset.train_count:,} training, {dataset.eval_count:,} validation"
+    ratio = version.training_ratio.normalize()
+    rows = [
+        ("Project", version.project.name),
+        ("Job id", str(version.job_id)),
+        ("Dataset Version", dataset.name),
+        ("Dataset sha256", dataset.sha256),
+        ("Images", images),
+        ("Fitted on", f"{fitted} training images" if (fitted := fitted_text(version)) else ""),
+        ("Training and Validation Ratios", f"{ratio:f} and {(1 - ratio).normalize():f}"),
+        ("Incremental Training Version", str(version.incremental_version or "None")),
+        ("Promoted from", str(promoted_from(version) or "")),
+        ("Expected Inference Hardware", version.get_inference_hardware_display()),
+        ("Max. Inference Duration", f"{version.max_inference_ms} ms"),
+        ("Max. Training Time", format_tags.hours(version.max_training_minutes)),
+        ("Instance Flavor", version.flavor_name),
+        ("Ran on", version.ran_on),
+        ("Start Time", iso_time(version.started_at)),
+        ("End Time", iso_time(version.finished_at)),
+        ("Single-image time", format_tags.milliseconds(version.inference_ms)),
+    ]
+    return [(name, value) for name, value in rows if value]
+
+
 def parameters_of(version: TrainingVersion) -> dict[str, Any]:
-    """Configuration, origin and ending of the version."""
+    """Configuration, origin and ending of the version, for files that machines read."""
     dataset, used = version.dataset_version, version.images_used
     judged = version.metrics.filter(label="", name=Metric.Name.ACCURACY).values_list("support", flat=True)
     return {

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from exeml_site.lib.display import percent, three_decimals
 from training.evaluation.confusion_matrix import Cell, build_matrix
 from training.evaluation.leaderboard import (
     LeaderboardRow,
@@ -27,7 +28,7 @@ CHARTS = {
     "learning-curve": "Learning curve",
     "accuracy-latency": "Accuracy and single-image time",
 }
-SEARCH_CHART = "accuracy-latency"  # shown beside the leaderboard, apart from the charts of the evaluation
+SEARCH_CHARTS = ("accuracy-latency", "learning-curve")  # of the search, shown beside its leaderboard
 MAX_CONFUSIONS = 12
 MAX_CHART_LABELS = 40  # in the chart of precision and recall, which shows the weakest ones
 SORTS = ("label", "images", "accuracy", "precision", "recall", "f1")
@@ -88,12 +89,8 @@ class Results:
     mean_average_precision: float | None = None
 
     @property
-    def evaluation_charts(self) -> list[StoredChart]:
-        return [chart for chart in self.charts if chart.name != SEARCH_CHART]
-
-    @property
-    def search_chart(self) -> StoredChart | None:
-        return next((chart for chart in self.charts if chart.name == SEARCH_CHART), None)
+    def search_charts(self) -> list[StoredChart]:
+        return [chart for chart in self.charts if chart.name in SEARCH_CHARTS]
 
 
 def results_of(version: TrainingVersion) -> Results | None:
@@ -172,14 +169,14 @@ def _charts(
         "confusion-matrix": _matrix_text(accuracy, confusions),
         "precision-recall": _rates_text(rows),
         "learning-curve": _curve_text(accuracy, version.progress),
-        SEARCH_CHART: points_description(points),
+        "accuracy-latency": points_description(points),
     }
-    notes = {"precision-recall": _rates_note(rows), SEARCH_CHART: points_note(points, version)}
+    notes = {"precision-recall": _rates_note(rows), "accuracy-latency": points_note(points, version)}
     drawn = version.progress.get("charts", [])
     return [
         StoredChart(name, title, texts[name], notes.get(name, ""))
         for name, title in CHARTS.items()
-        if name in drawn and (points or name != SEARCH_CHART)
+        if name in drawn and (points or name != "accuracy-latency")
     ]
 
 
@@ -198,7 +195,7 @@ def _rates_text(rows: list[LabelResult]) -> str:
         defined = [row for row in rows if getattr(row, name).value is not None]
         if defined:
             lowest = min(defined, key=lambda row: getattr(row, name).value)
-            text += f"; lowest {name}: {lowest.label} with {getattr(lowest, name).value:.3f}"
+            text += f"; lowest {name}: {lowest.label} with {three_decimals(getattr(lowest, name).value)}"
     return f"{text}."
 
 
@@ -216,9 +213,6 @@ def _curve_text(accuracy: Metric, progress: dict[str, Any]) -> str:
         return "Learning curve."
     first, last = curve[0], curve[-1]
     judged = f"the same {progress['judged']:,}" if progress.get("judged") else "some"
-    text = f"Learning curve: on {judged} held-out training images the best accuracy was "
-    text += f"{100 * first[1]:.1f} % after {first[0]:.0f} seconds and {100 * last[1]:.1f} % "
-    text += f"after {last[0]:.0f} seconds"
-    return text + (
-        f"; the evaluation gave {100 * accuracy.value:.1f} %." if accuracy.value is not None else "."
-    )
+    text = f"Learning curve: on {judged} held-out training images the best accuracy was {percent(first[1])} "
+    text += f"after {first[0]:.0f} seconds and {percent(last[1])} after {last[0]:.0f} seconds"
+    return text + (f"; the evaluation gave {percent(accuracy.value)}." if accuracy.value is not None else ".")

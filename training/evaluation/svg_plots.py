@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from exeml_site.lib.display import percent
 from training.engine.evaluation.metrics import Rate, wilson
 from training.models import Curve
 
@@ -107,7 +108,7 @@ def calibration_text(bins: Sequence[CalibrationBar], error: float | None) -> str
     confidence = sum(bin_.confidence * bin_.rate.support for bin_ in bins) / images
     accuracy = sum(bin_.rate.hits for bin_ in bins) / images
     rate = wilson(sum(bin_.rate.hits for bin_ in bins), images)
-    text = f"On average the confidence is {100 * confidence:.1f} % and the accuracy {100 * accuracy:.1f} %"
+    text = f"On average the confidence is {percent(confidence)} and the accuracy {percent(accuracy)}"
     if rate.low is not None and rate.high is not None and rate.low <= confidence <= rate.high:
         return f"{text}: with {images} images, there is no reliable difference."
     return f"{text}: the model is {'over' if confidence > accuracy else 'under'}confident."

@@ -8,6 +8,7 @@ from decimal import Decimal
 from math import ceil
 from typing import Protocol
 
+from exeml_site.lib.display import whole_percent
 from training.engine.evaluation.metrics import wilson_interval
 from training.models import Metric
 
@@ -71,7 +72,8 @@ def accuracy_note(accuracy: Metric, ratio: Decimal) -> str:
     labeled = round_up(ceil(more / (1 - float(ratio))))
     validation = "1 validation image" if accuracy.support == 1 else f"{accuracy.support} validation images"
     return (
-        f"With {validation}, accuracy is between {100 * accuracy.low:.0f} % and {100 * accuracy.high:.0f} %. "
+        f"With {validation}, accuracy is between {whole_percent(accuracy.low)} and "
+        f"{whole_percent(accuracy.high)}. "
         f"About {needed:,} validation images would give ± {100 * MAX_ACCURACY_HALF_WIDTH:.0f} points: "
         f"label about {labeled:,} more images."
     )

@@ -24,6 +24,7 @@ from training.models.version import (
     MIN_INFERENCE_MS,
     MIN_TRAINING_MINUTES,
 )
+from training.versions.flavors import FlavorOffer
 from training.versions.lifecycle import TrainingRequest, name_taken_message
 
 DEFAULT_RATIO = Decimal("0.8")
@@ -78,7 +79,10 @@ class TrainingConfigurationForm(forms.Form):
         min_value=MIN_INFERENCE_MS,
         max_value=MAX_INFERENCE_MS,
         sentence=f"Enter a whole number from {MIN_INFERENCE_MS} to {MAX_INFERENCE_MS} milliseconds.",
-        help_text="Maximum prediction time for one image. A shorter time means a simpler network.",
+        help_text=(
+            "Maximum prediction time for one image. A shorter time means a simpler network, which trains "
+            "faster but may be less accurate."
+        ),
     )
     max_training_hours = PlainNumberField(
         label="Max. Training Time (Hour)",
@@ -99,6 +103,7 @@ class TrainingConfigurationForm(forms.Form):
     def __init__(self, data: QueryDict | dict[str, Any] | None = None, *, project: Project) -> None:
         super().__init__(data)
         self.project = project
+        self.flavor_offer = FlavorOffer.current()
         self._offer()
         self._propose()
         self._inherit()
@@ -111,12 +116,12 @@ class TrainingConfigurationForm(forms.Form):
         completed = self.project.training_versions.completed()
         incremental.queryset = with_overall_metrics(completed).order_by("-number")
         incremental.ranking = cache(lambda: rank(self.project))
-        flavors = InstanceFlavor.objects.filter(is_enabled=True)
-        self.fields["instance_flavor"].queryset = flavors  # type: ignore[attr-defined]
+        flavors = self.fields["instance_flavor"]
+        flavors.queryset = InstanceFlavor.objects.filter(is_enabled=True)  # type: ignore[attr-defined]
+        flavors.offer = self.flavor_offer  # type: ignore[attr-defined]
 
     def _propose(self) -> None:
-        enabled = InstanceFlavor.objects.filter(is_enabled=True)
-        flavor = enabled.order_by("-is_default", "position", "pk").first()
+        flavor = self.flavor_offer.preselected
         self.initial = {
             "dataset_version": next_free_name(self.project),
             "training_ratio": str(DEFAULT_RATIO),

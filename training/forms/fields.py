@@ -11,6 +11,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from training.evaluation.best_version import Ranking
+from training.versions.flavors import FlavorOffer
 
 
 class PlainNumberField(forms.CharField):
@@ -66,8 +67,13 @@ class VersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
 
 
 class InstanceFlavorField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """A choice of flavors, each with the remark of the `offer`, as in “runs on the CPU here”."""
+
+    offer = FlavorOffer(())
+
     def label_from_instance(self, flavor: Any) -> str:
-        return str(flavor.name)
+        remark = self.offer.remark(flavor)
+        return f"{flavor.name} · {remark}" if remark else str(flavor.name)
 
 
 def ranking_help(ranking: Ranking) -> str:

@@ -215,7 +215,7 @@ class CallMinute(models.Model):
         indexes = [models.Index(fields=["service", "minute"], name="minutes_of_a_service")]
 
     def __str__(self) -> str:
-        return f"{self.calls} calls at {self.minute:%Y-%m-%d %H:%M}"
+        return f"{self.calls} calls at {self.minute.isoformat(timespec='minutes')}"
 
 
 class CollectedCall(models.Model):

@@ -16,6 +16,7 @@ from projects.datasets.readiness import Readiness, readiness
 from projects.models import DatasetVersion, Project, Role
 from training.evaluation.leaderboard import recipe_text, short_network
 from training.models import Metric, Service, Status, TrainingVersion
+from training.models.version import ACTIVE
 
 register = template.Library()
 register.filter("short_network", short_network)
@@ -51,10 +52,12 @@ class ProjectStep:
 class TrainingSummary:
     """Number of versions of a project, the latest one, and the accuracy of the newest Completed one.
 
-    The highest accuracy would compare versions that were evaluated on different images.
+    The highest accuracy would compare versions that were evaluated on different images. `is_active`: a
+    version is.
     """
 
     versions: int = 0
+    is_active: bool = False
     latest_name: str = ""
     latest_status: str = ""
     accuracy: float | None = None
@@ -127,6 +130,12 @@ def of_project(summaries: dict[int, TrainingSummary], project: Project) -> Train
     return summaries[project.pk]
 
 
+@register.filter
+def has_active(summaries: dict[int, TrainingSummary]) -> bool:
+    """Whether a training of one of the projects is active."""
+    return any(summary.is_active for summary in summaries.values())
+
+
 @register.simple_tag
 def trainings_by_dataset(project: Project) -> dict[int, list[TrainingVersion]]:
     """`{% trainings_by_dataset project as all %}`, then `{{ all|of_dataset:version }}`. One query."""
@@ -157,13 +166,14 @@ def sort_header(
     field, is_falling = sort.removeprefix("-"), sort.startswith("-")
     direction = "" if field != key else "descending" if is_falling else "ascending"
     query = urlencode({"sort": f"-{key}" if direction == "ascending" else key, "search": search})
-    url = f"{reverse('training_version', args=[project.pk, version.number])}?{query}"
+    url = f"{reverse('version_labels', args=[project.pk, version.number])}?{query}"
     return {"key": key, "name": name, "direction": direction, "url": url, "help": COLUMN_HELP.get(key)}
 
 
 def _add(summary: TrainingSummary, number: int, status: str, accuracy: float | None) -> None:
     """Add a version; versions come in the order of their numbers, so the last one is the latest."""
     summary.versions += 1
+    summary.is_active = summary.is_active or status in ACTIVE
     summary.latest_name, summary.latest_status = f"V{number:03d}", status
     if status == Status.COMPLETED and accuracy is not None:
         summary.accuracy, summary.completed_name = accuracy, summary.latest_name

@@ -256,7 +256,9 @@ def delete(version: TrainingVersion, by: User) -> bool:
     with transaction.atomic():
         if not _row(version).exists():
             return False
-        _check_can_delete(version)
+        version.refresh_from_db()
+        if blocker := delete_blocker(version):
+            raise TrainingRefused(blocker)
         if not _row(version).filter(status__in=FINAL).update(deleted_at=timezone.now()):
             raise TrainingRefused(f"{version} is {version.status}. Stop it first.")
         transaction.on_commit(lambda: storage.delete_folder(version.folder))
@@ -285,9 +287,6 @@ def delete_consequences(version: TrainingVersion) -> list[str]:
     if derived:
         keep = "they keep their own models" if len(derived) > 1 else "it keeps its own model"
         sentences.append(f"{', '.join(derived)} started from it: {keep}, but can no longer be traced to it.")
-    services = [str(service) for service in version.services.alive().order_by("name")]
-    if services:
-        sentences.append(f"It is deployed as {', '.join(services)}: delete that first.")
     completed = version.project.training_versions.completed()
     if version.is_completed and completed.exclude(pk=version.pk).exists():
         sentences.append("It can no longer be compared with other versions.")
@@ -296,17 +295,18 @@ def delete_consequences(version: TrainingVersion) -> list[str]:
     return sentences
 
 
-def _check_can_delete(version: TrainingVersion) -> None:
-    version.refresh_from_db()
+def delete_blocker(version: TrainingVersion) -> str:
+    """The sentence that says why the version cannot be deleted now; empty if it can."""
     if version.is_active:
-        raise TrainingRefused(f"{version} is {version.status}. Stop it first.")
+        return f"{version} is {version.status}. Stop it first."
     serves = Q(training_version=version) | Q(canary_version=version) | Q(next_version=version)
-    service = Service.objects.alive().filter(serves).first()
+    service = Service.objects.alive().filter(serves).order_by("name").first()
     if service:
-        raise TrainingRefused(f"{version} is deployed as the service {service}. Delete that service first.")
+        return f"{version} is deployed as the service {service}. Delete that service first."
     derived = _derived_versions(version).active().first()
     if derived:
-        raise TrainingRefused(f"{derived} is being made from {version}. Wait for it or stop it first.")
+        return f"{derived} is being made from {version}. Wait for it or stop it first."
+    return ""
 
 
 def _derived_versions(version: TrainingVersion) -> TrainingVersionQuerySet:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from django.utils import timezone
 
+from exeml_site.lib.display import percent
 from training.models import Status, TrainingVersion
 
 CURVE_WIDTH, CURVE_HEIGHT = 400, 80
@@ -26,6 +27,7 @@ class ProgressView:
     judged: int | None  # images of the accuracy
     notes: list[str]
     points: str
+    curve_floor: float  # the accuracy at the bottom of the curve; 1 at its top
     curve_text: str
     is_stopping: bool
 
@@ -50,6 +52,7 @@ def progress_of(version: TrainingVersion) -> ProgressView:
         judged=progress.get("judged"),
         notes=progress.get("notes", []),
         points=_polyline(curve, elapsed),
+        curve_floor=_floor(curve),
         curve_text=_curve_text(curve),
         is_stopping=version.stop_requested_at is not None,
     )
@@ -96,7 +99,7 @@ def _polyline(curve: list[list[float]], elapsed: float) -> str:
     if not curve or elapsed < MIN_CURVE_SPAN * curve[0][0]:
         return ""
     width = max(elapsed, curve[-1][0], 1.0)
-    floor = max(0.0, curve[0][1] - 0.1)
+    floor = _floor(curve)
     corners: list[tuple[float, float]] = []
     for seconds, accuracy in [*curve, [width, curve[-1][1]]]:
         if corners:
@@ -109,10 +112,16 @@ def _polyline(curve: list[list[float]], elapsed: float) -> str:
     )
 
 
+def _floor(curve: list[list[float]]) -> float:
+    """A tenth below the lowest accuracy, in whole tenths."""
+    lowest = min((accuracy for _, accuracy in curve), default=0.0)
+    return max(0.0, int(10 * lowest - 1) / 10)
+
+
 def _curve_text(curve: list[list[float]]) -> str:
     if not curve:
         return ""
     return (
-        f"Best accuracy so far: {100 * curve[0][1]:.1f} % after {curve[0][0]:.0f} seconds, "
-        f"{100 * curve[-1][1]:.1f} % after {curve[-1][0]:.0f} seconds"
+        f"Best accuracy so far: {percent(curve[0][1])} after {curve[0][0]:.0f} seconds, "
+        f"{percent(curve[-1][1])} after {curve[-1][0]:.0f} seconds"
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -20,6 +20,7 @@ from training.forms.configuration import TrainingConfigurationForm, whole_minute
 from training.models import InstanceFlavor
 from training.versions import lifecycle
 from training.versions.network_options import fastest_per_network, options_by_speed, options_within
+from training.versions.training_time import IMAGES_PER_HOUR, advised_hours, hours_text, minutes_meant
 
 
 @project_page(Role.MANAGER)
@@ -86,6 +87,24 @@ def cost_consequence(request: PageRequest, project: Project) -> HttpResponse:
 
 @project_page(Role.MANAGER)
 @require_GET
+def time_consequence(request: PageRequest, project: Project) -> HttpResponse:
+    """Advice on the typed training time."""
+    form = TrainingConfigurationForm(request.GET, project=project)
+    return page(request, "configuration/_time.html", _time_context(project, form))
+
+
+@project_page(Role.MANAGER)
+@require_GET
+def field_errors(request: PageRequest, project: Project) -> HttpResponse:
+    """The errors of one field, named by `field`, for the value that is typed so far."""
+    form = TrainingConfigurationForm(request.GET, project=project)
+    if (name := request.GET.get("field", "")) not in form.fields:
+        raise Http404
+    return page(request, "configuration/_errors.html", {"field": form[name], "project": project})
+
+
+@project_page(Role.MANAGER)
+@require_GET
 def inherited_fields(request: PageRequest, project: Project) -> HttpResponse:
     """The fields for hardware and duration after another incremental version was chosen."""
     typed = request.GET.copy()
@@ -110,9 +129,9 @@ def _configuration(
         "ready": ready,
         "labels": sum(1 for _, images in ready.label_counts if images),
         "submission": _submission_id(request),
-        "labeled": project.images.labeled().count(),
     }
-    context |= _split_context(project, form) | _networks_context(form) | _cost_context(form)
+    context |= _split_context(project, form) | _networks_context(form)
+    context |= _cost_context(form) | _time_context(project, form)
     return page(request, "configuration/configuration.html", context, status=status)
 
 
@@ -182,11 +201,30 @@ def _cost_context(form: TrainingConfigurationForm) -> dict[str, Any]:
     flavor: InstanceFlavor | None = form.value_of("instance_flavor")
     minutes = whole_minutes(hours) if hours is not None else None
     return {
+        "form": form,
         "minutes": minutes,
         "duration": duration_text(minutes) if minutes is not None else "",
         "flavor": flavor,
+        "flavor_remark": form.flavor_offer.remark(flavor) if flavor else "",
         "max_cost": flavor.price_per_hour * minutes / 60 if flavor and minutes is not None else None,
         "currency": settings.EXEML_CURRENCY,
+    }
+
+
+def _time_context(project: Project, form: TrainingConfigurationForm) -> dict[str, Any]:
+    """Advice on the typed time: minutes that were typed as hours, or fewer hours than is advised."""
+    typed, hours = str(form["max_training_hours"].value() or ""), form.value_of("max_training_hours")
+    labeled = project.images.labeled().count()
+    advised = advised_hours(labeled)
+    meant = minutes_meant(typed, advised)
+    return {
+        "project": project,
+        "labeled": labeled,
+        "images_per_hour": IMAGES_PER_HOUR,
+        "advised_hours": advised if hours is not None and hours < advised and advised > 1 else None,
+        "is_possible": hours is not None,
+        "minutes_meant": meant,
+        "hours_meant": hours_text(meant) if meant else "",
     }
 
 

@@ -1,4 +1,4 @@
-"""Downloads of a version: report, zip and ONNX export."""
+"""Downloads of a version: report, JSON, zip and ONNX export."""
 
 from __future__ import annotations
 
@@ -24,6 +24,15 @@ def version_report(request: PageRequest, project: Project, number: int) -> HttpR
     version = _get_version(project, number)
     response = HttpResponse(report_html(version))
     response["Content-Disposition"] = f'attachment; filename="{_file_name(version)}-report.html"'
+    return response
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def version_json(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    version = _get_version(project, number)
+    response = HttpResponse(archive.evaluation_json(version), content_type="application/json")
+    response["Content-Disposition"] = f'attachment; filename="{_file_name(version)}.json"'
     return response
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from csp.decorators import csp
 from django.contrib import messages
 from django.core.files.storage import default_storage
-from django.db.models import Max, Q, QuerySet
 from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -20,14 +19,15 @@ from exeml_site.lib.params import parse_int
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.evaluation.advice import advice_for
-from training.evaluation.best_version import rank
+from training.evaluation.image_query import EvaluatedImageQuery
 from training.evaluation.leaderboard import phases_of, why_it_ended
 from training.evaluation.results import CHARTS, filter_and_sort, results_of
 from training.forms.configuration import whole_minutes
 from training.forms.versions import AddTimeForm, PromoteForm, VersionNoteForm
-from training.models import Candidate, Metric, TrainingVersion
+from training.models import Candidate, TrainingVersion
+from training.models.version import TrainingVersionQuerySet
 from training.versions import lifecycle
-from training.versions.progress_view import percent_done, progress_of
+from training.versions.progress_view import progress_of
 
 ACCURACY = "Share of all validation images predicted correctly."
 ACCURACY_OF_SEVERAL = "Share of validation images with exactly the right labels predicted."
@@ -38,14 +38,7 @@ MEANINGS = {
     " it: TP / (TP + FP).",
     "f1": "Macro average over the labels of each label’s harmonic mean of precision and recall.",
 }
-DEFERRED_FIELDS = (
-    "confusion",
-    "learning",
-    "traceback",
-    "seconds_by_phase",
-    "failure_cause",
-    "failure_remedy",
-)
+MISTAKES_SHOWN = 6
 # An SVG opened on its own may contain styles, and nothing else is allowed.
 CHART_POLICY = {"default-src": "'none'", "style-src": "'unsafe-inline'", "sandbox": ""}
 
@@ -54,13 +47,17 @@ CHART_POLICY = {"default-src": "'none'", "style-src": "'unsafe-inline'", "sandbo
 @require_safe
 def train_model(request: PageRequest, project: Project) -> HttpResponse:
     """The newest version, or an introduction if there is none."""
-    return _versions_page(request, project, _versions(project).first())
+    if (newest := _versions(project).first()) is None:
+        return page(request, "versions/no_versions.html", {"project": project})
+    newest.project = project
+    return page(request, "versions/versions.html", _version_context(newest))
 
 
 @project_page(Role.VIEWER)
 @require_safe
 def training_version(request: PageRequest, project: Project, number: int) -> HttpResponse:
-    return _versions_page(request, project, _get_version(project, number))
+    version = _get_version(project, number)
+    return page(request, "versions/versions.html", _version_context(version))
 
 
 @project_page(Role.VIEWER)
@@ -69,9 +66,8 @@ def training_version(request: PageRequest, project: Project, number: int) -> Htt
 def training_status(request: PageRequest, project: Project, number: int) -> HttpResponse:
     """The chosen version, polled every two seconds while active; the last response includes the list."""
     version = _get_version(project, number)
-    context = _version_context(request, project, version)
-    if version.is_final:
-        context |= _list_context(project, number) | {"is_refresh": True}
+    context = _version_context(version)
+    context["is_refresh"] = version.is_final
     return page(request, "versions/_version_refresh.html", context)
 
 
@@ -80,9 +76,39 @@ def training_status(request: PageRequest, project: Project, number: int) -> Http
 @never_cache
 def version_list(request: PageRequest, project: Project) -> HttpResponse:
     """The list of versions, polled while any version is active."""
-    number = parse_int(request.GET.get("chosen"))
-    context = {"project": project, "can_manage": _can_manage(request), **_list_context(project, number)}
-    return page(request, "versions/_version_list.html", context)
+    context = {"project": project, "chosen": parse_int(request.GET.get("chosen"))}
+    return page(request, "versions/_version_manager.html", context)
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def version_labels(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    """Classification Statistics; only the table when htmx sorts or searches it."""
+    version = _get_completed(project, number)
+    context: dict[str, Any] = {"project": project, "version": version, "tab": "labels"}
+    if results := results_of(version):
+        sort, search = request.GET.get("sort", ""), request.GET.get("search", "").strip()
+        rows = filter_and_sort(results.rows, sort, search)
+        context |= {"results": results, "rows": rows, "sort": sort, "search": search}
+    return page(request, "versions/labels.html", context, fragment="versions/_label_statistics.html")
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def version_candidates(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    """The search: its candidates, their times, and where the time went."""
+    version = _get_completed(project, number)
+    context = {"project": project, "version": version, "tab": "candidates"}
+    context |= {"results": results_of(version), "phases": phases_of(version)}
+    return page(request, "versions/candidates.html", context)
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def version_details(request: PageRequest, project: Project, number: int) -> HttpResponse:
+    """Parameters, model, downloads and the note."""
+    version = _get_completed(project, number)
+    return page(request, "versions/details.html", _details_context(version))
 
 
 @project_page(Role.MANAGER)
@@ -180,7 +206,7 @@ def describe_version(request: PageRequest, project: Project, number: int) -> Htt
     version = _get_version(project, number)
     form = VersionNoteForm(request.POST)
     if not form.is_valid():
-        return _versions_page(request, project, version, {"note_form": form}, status=422)
+        return _note_with_errors(request, version, form)
     lifecycle.set_title_and_note(version, form.cleaned_data["title"], form.cleaned_data["note"])
     messages.success(request, f"Name and note of {version} are saved.")
     return redirect_to(request, _version_url(version))
@@ -202,59 +228,56 @@ def training_chart(request: PageRequest, project: Project, number: int, name: st
     return FileResponse(content, content_type="image/svg+xml")
 
 
-def _versions_page(
-    request: PageRequest,
-    project: Project,
-    version: TrainingVersion | None,
-    more: dict[str, Any] | None = None,
-    status: int = 200,
-) -> HttpResponse:
-    """The page, or only its statistics when htmx sorts or searches them."""
-    if version is None:
-        context: dict[str, Any] = {"project": project, "can_manage": _can_manage(request)}
-        return page(request, "versions/no_versions.html", context)
-    context = _version_context(request, project, version) | _list_context(project, version.number)
-    context |= more or {}
-    fragment = None if more else "versions/_label_statistics.html"
-    return page(request, "versions/versions.html", context, fragment=fragment, status=status)
+def _note_with_errors(request: PageRequest, version: TrainingVersion, form: VersionNoteForm) -> HttpResponse:
+    """The page with the form of the note, which only Completed versions have on a page of its own."""
+    context = _details_context(version) if version.is_completed else _version_context(version)
+    template = "versions/details.html" if version.is_completed else "versions/versions.html"
+    return page(request, template, context | {"note_form": form}, status=422)
 
 
-def _version_context(request: PageRequest, project: Project, version: TrainingVersion) -> dict[str, Any]:
-    context = {"project": project, "version": version, "can_manage": _can_manage(request)}
-    context["can_describe"] = request.membership.role >= Role.LABELER
-    context["note_form"] = VersionNoteForm(initial={"title": version.title, "note": version.note})
+def _version_context(version: TrainingVersion) -> dict[str, Any]:
+    """What `versions/_version.html` shows: progress, the Overview of the evaluation, or the failure."""
+    context: dict[str, Any] = {
+        "project": version.project,
+        "version": version,
+        "note_form": _note_form(version),
+    }
     if version.is_active:
         return context | {"live": progress_of(version)}
     results = results_of(version) if version.is_completed else None
     if results:
-        sort, search = request.GET.get("sort", ""), request.GET.get("search", "").strip()
-        rows = filter_and_sort(results.rows, sort, search)
-        context |= {"results": results, "rows": rows, "sort": sort, "search": search}
-        context["advice"] = advice_for(version, results.confusions)
+        context |= {"results": results, **_shown_images(version)}
+        context["advice"] = advice_for(version, results.confusions, results.uncertainty_notes)
         accuracy = ACCURACY_OF_SEVERAL if results.is_multi_label else ACCURACY
         context["meanings"] = MEANINGS | {"accuracy": accuracy}
-        context |= {"phases": phases_of(version), "why_it_ended": why_it_ended(version)}
     return context
 
 
-def _list_context(project: Project, number: int | None) -> dict[str, Any]:
-    versions = list(_versions(project).defer(*DEFERRED_FIELDS))
-    ranking = rank(project)
-    for version in versions:
-        version.percent = percent_done(version)
-        version.mark = ranking.mark(version)
-    is_any_active = any(version.is_active for version in versions)
-    return {"versions": versions, "chosen": number, "is_any_active": is_any_active}
+def _shown_images(version: TrainingVersion) -> dict[str, Any]:
+    """The most confident mistakes, or the least confident images where there are none."""
+    query = EvaluatedImageQuery(outcome="wrong", sort="surest")
+    count = query.images(version).count()
+    if not count:
+        query = EvaluatedImageQuery(outcome="all", sort="unsure")
+    images = query.images(version).select_related("image")[:MISTAKES_SHOWN]
+    return {"shown_images": images, "shown_query": query.current_address, "mistake_count": count}
 
 
-def _versions(project: Project) -> QuerySet[Any]:
-    """The versions that are not deleted, newest first, with their accuracy."""
-    is_overall = Q(metrics__label="", metrics__name=Metric.Name.ACCURACY)
+def _details_context(version: TrainingVersion) -> dict[str, Any]:
+    context = {"project": version.project, "version": version, "tab": "details"}
+    return context | {"note_form": _note_form(version), "why_it_ended": why_it_ended(version)}
+
+
+def _note_form(version: TrainingVersion) -> VersionNoteForm:
+    return VersionNoteForm(initial={"title": version.title, "note": version.note})
+
+
+def _versions(project: Project) -> TrainingVersionQuerySet:
+    """The versions that are not deleted, newest first."""
     return (
         TrainingVersion.objects.alive()
         .filter(project=project)
         .select_related(
-            "project",
             "flavor",
             "dataset_version",
             "incremental_version",
@@ -262,18 +285,21 @@ def _versions(project: Project) -> QuerySet[Any]:
             "submitted_by",
             "stop_requested_by",
         )
-        .annotate(accuracy=Max("metrics__value", filter=is_overall))
         .order_by("-number")
     )
 
 
 def _get_version(project: Project, number: int) -> TrainingVersion:
     version: TrainingVersion = get_object_or_404(_versions(project), number=number)
+    version.project = project  # which keeps what the page has computed of it
     return version
 
 
-def _can_manage(request: PageRequest) -> bool:
-    return request.membership.role >= Role.MANAGER
+def _get_completed(project: Project, number: int) -> TrainingVersion:
+    version = _get_version(project, number)
+    if not version.is_completed:
+        raise Http404
+    return version
 
 
 def _version_url(version: TrainingVersion) -> str:
@@ -300,10 +326,13 @@ def _ask_for_promotion(
 
 
 def _confirm(request: PageRequest, version: TrainingVersion, action: str, error: str = "") -> HttpResponse:
-    """Ask before an action: in a dialog, or on a page without JavaScript."""
-    context = {"project": version.project, "version": version, "action": action, "error": error}
+    """Ask before an action, in a dialog, or on a page without JavaScript; refuse what cannot be done."""
+    context = {"project": version.project, "version": version, "action": action}
     if action == "delete":
+        context["blocker"] = error or lifecycle.delete_blocker(version)
         context |= {"size": lifecycle.size_on_disk(version), "breaks": lifecycle.delete_consequences(version)}
+    elif not version.is_active:
+        context["blocker"] = f"{version} is {version.status}. There is nothing to stop."
     fragment = "versions/_stop_or_delete.html"
     return page(
         request,

@@ -151,6 +151,26 @@ def test_every_list_can_be_searched_and_every_row_opened(operator: Client, model
     assert "token_hash" not in answer.content.decode()
 
 
+def test_json_is_shown_as_tables(operator: Client) -> None:
+    fill(make_project(labels=1, images=1), 101)
+    progress = {"used_s": 276.4, "charts": ["confusion-matrix"], "curve": [[4, 0.5], [276, 0.94]]}
+    TrainingVersion.objects.update(progress=progress, seconds_by_phase={"heads": 12.3, "<b>": 1})
+    version = TrainingVersion.objects.first()
+    html = operator.get(address(TrainingVersion, "change", version.pk)).content.decode()
+    assert '<tr><th scope="row">used_s</th><td>276.4</td></tr>' in html
+    assert "<tr><td>276</td><td>0.94</td></tr>" in html and "<td>confusion-matrix</td>" in html
+    assert '<th scope="row">&lt;b&gt;</th>' in html
+    assert "&quot;used_s" not in html and "[[" not in html
+    evaluated = operator.get(address(EvaluatedImage)).content.decode()
+    assert '<td class="field-truth_table">a</td>' in evaluated and "[&quot;a" not in evaluated
+
+
+def test_the_admin_shows_times_in_iso_8601(operator: Client) -> None:
+    fill(make_project(labels=1, images=1), 101)
+    moment = TrainingVersion.objects.first().submitted_at
+    assert f"{moment:%Y-%m-%d %H:%M:%S}" in operator.get(address(TrainingVersion)).content.decode()
+
+
 @pytest.mark.parametrize("name", KEPT)
 def test_what_is_kept_is_neither_added_changed_nor_deleted(operator: Client, name: str) -> None:
     (model,) = [model for model in OURS if model._meta.model_name == name]

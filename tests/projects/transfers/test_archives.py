@@ -342,3 +342,29 @@ def test_the_report_says_why_a_label_file_that_the_page_left_out_is_not_used() -
     imports.continue_import(done, form.options, is_reviewed=True)
     import_job.run(done.pk)
     assert "sample of answers" in reasons(done)["sample_submission.csv"]
+
+
+# --- keys of new labels ---
+
+
+def test_labels_get_their_keys_in_the_order_of_their_names_not_of_the_files() -> None:
+    project = make_project(labels=0)
+    names = ["tulips", "daisy", "rose 10", "rose 9"]
+    number_of_files = 30  # more than the first chunk
+    files = {
+        f"{name}/{number}.png": picture_bytes(100 * index + number)
+        for index, name in enumerate(names)
+        for number in range(number_of_files)
+    }
+    imported(project, {"a.zip": zipped(files)})
+    labels = project.labels.order_by("position").values_list("name", "hot_key")
+    assert list(labels) == [("daisy", "1"), ("rose 9", "2"), ("rose 10", "3"), ("tulips", "4")]
+
+
+def test_a_label_whose_images_are_all_refused_is_not_created() -> None:
+    project = make_project(labels=0)
+    done = imported(
+        project, {"a.zip": zipped({"daisy/1.png": picture_bytes(1), "broken/2.png": b"\x89PNG but cut"})}
+    )
+    assert done.status == Transfer.Status.COMPLETED
+    assert set(project.labels.values_list("name", flat=True)) == {"daisy"}

@@ -62,6 +62,17 @@ def test_a_project_with_a_running_training_is_not_deleted(alice: Client, status:
     assert project.deleted_at is None
 
 
+def test_a_delete_that_cannot_be_done_is_not_offered(alice: Client) -> None:
+    project = make_project()
+    make_version(project, 2, Status.RUNNING)
+
+    html = html_of(alice.get(f"/projects/{project.pk}/delete/"))
+
+    assert "V002 is Running" in html
+    assert "Delete Project" not in html and 'name="name"' not in html
+    assert f'href="/projects/{project.pk}/train-model/"' in html
+
+
 def make_service(project: Project, status: str) -> Service:
     version = make_version(project, status=Status.COMPLETED)
     return Service.objects.create(

@@ -58,6 +58,31 @@ def test_a_project_shows_its_latest_version_and_the_accuracy_of_the_newest_compl
     assert "V002, the newest Completed version" in html and "90.0 %" not in html
 
 
+def test_the_list_asks_for_news_only_while_a_training_is_active(vera: Client) -> None:
+    project = make_project("flowers")
+    make_version(project, 1, Status.COMPLETED, accuracy=0.9)
+    make_project("birds")
+    assert "every 5s" not in list_html(vera)
+    assert list_html(vera, hx_request="true", hx_trigger="training-poll").count("every 5s") == 0
+
+    make_version(project, 2, Status.RUNNING)
+    make_version(project, 3, Status.FAILED)
+    html = list_html(vera, "?sort=name&q=f")
+    assert 'hx-get="/projects/?sort=name&amp;q=f"' in html and "every 5s" in html
+
+
+def test_news_are_the_cells_about_trainings_alone(vera: Client) -> None:
+    project = make_project("flowers")
+    make_version(project, 1, Status.RUNNING)
+
+    html = list_html(vera, hx_request="true", hx_trigger="training-poll")
+
+    assert "V001 Running" in html and "every 5s" in html
+    assert html.count(f'id="training-{project.pk}" hx-swap-oob="true"') == 1
+    assert html.count(f'id="accuracy-{project.pk}" hx-swap-oob="true"') == 1
+    assert "project-name" not in html and "<table" not in html
+
+
 def test_the_description_and_name_are_escaped_and_cut_with_a_title(vera: Client) -> None:
     project = make_project("flowers")
     lifecycle.update_description(project, "<script>alert(1)</script> & more")

@@ -130,8 +130,39 @@ def test_the_last_manager_stays_manager(
 
 def test_a_manager_may_step_down_when_another_one_is_there(alice: Client, team: Team) -> None:
     team_members.change_role(team.memberships.get(user__username="bob"), Role.MANAGER)
-    answer = followed(alice, alice.post(address(team, "alice", "role/"), {"role": Role.VIEWER}))
+    stepping_down = {"role": Role.VIEWER, "confirm": "yes"}
+    answer = followed(alice, alice.post(address(team, "alice", "role/"), stepping_down))
     assert answer.status_code == 200 and members(team)["alice"] == Role.VIEWER
+
+
+def test_a_manager_who_steps_down_is_asked_first(alice: Client, team: Team) -> None:
+    team_members.change_role(team.memberships.get(user__username="bob"), Role.MANAGER)
+
+    question = alice.post(address(team, "alice", "role/"), {"role": Role.LABELER})
+
+    assert question.status_code == 200 and members(team)["alice"] == Role.MANAGER
+    html = html_of(question)
+    assert "Become a Labeler of Greenhouse?" in html
+    assert "Only another Manager can make you a Manager again." in html
+    assert 'name="role" value="20"' in html and 'name="confirm"' in html
+
+
+def test_others_are_demoted_without_a_question(alice: Client, team: Team) -> None:
+    followed(alice, alice.post(address(team, "bob", "role/"), {"role": Role.VIEWER}))
+    assert members(team)["bob"] == Role.VIEWER
+
+
+def test_the_page_does_not_offer_what_the_last_manager_cannot_do(alice: Client, team: Team) -> None:
+    own = address(team, "alice")
+
+    html = html_of(alice.get(address(team)))
+    assert team_members.LAST_MANAGER in html
+    assert f"{own}role/" not in html and f"{own}remove/" not in html
+
+    team_members.change_role(team.memberships.get(user__username="bob"), Role.MANAGER)
+    html = html_of(alice.get(address(team)))
+    assert team_members.LAST_MANAGER not in html
+    assert f"{own}role/" in html and f"{own}remove/" in html
 
 
 def test_a_manager_may_leave_when_another_one_is_there(alice: Client, team: Team) -> None:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import Any
 
+import django_rq
 import pytest
+from django.conf import settings
 from PIL import Image as Picture
 
+from exeml_site.lib import jobs
 from projects.images import similarity, upload
 from projects.labels import actions
-from projects.models import Image, Project, Split
+from projects.models import Embedding, Image, Project, Split
 from tests.factories import make_project, make_user
 from tests.training.fitted import make_samples
 from training.assist import embed_images
@@ -50,3 +54,25 @@ def test_a_picture_that_cannot_be_read_or_a_project_that_is_gone_has_none(projec
     out = io.BytesIO()
     Picture.new("RGB", (50, 50), "red").save(out, "PNG")
     assert embed_images.nearest_labeled_images(0, out.getvalue()) == []
+
+
+@pytest.mark.usefixtures("redis")
+def test_a_large_project_lets_other_projects_go_first(
+    project: Project, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    monkeypatch.setattr(embed_images, "BATCH_SIZE", 4)
+    Embedding.objects.filter(image__project=project).delete()
+    with django_capture_on_commit_callbacks(execute=True):
+        assert embed_images.embed(project.pk) == 15  # nobody waits
+    Embedding.objects.filter(image__project=project).delete()
+    queue = django_rq.get_queue(settings.QUEUE_LABELING)
+    queue.empty()
+    other = make_project("urgent", labels=0, images=0)
+    jobs.enqueue_now("embed_images", other.pk)
+    with django_capture_on_commit_callbacks(execute=True):
+        assert embed_images.embed(project.pk) == 4
+    assert queue.job_ids == [
+        f"embed_images-{other.pk}",
+        f"suggest_labels-{project.pk}",
+        f"embed_images-{project.pk}",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -15,6 +16,7 @@ from training.evaluation.results import CHARTS
 
 pytestmark = pytest.mark.slow
 
+CARD_ON_A_PHONE = 332  # pixels within a card on a screen of 390
 CURVE = [[3.0, 0.5], [12.0, 0.8], [90.0, 0.91]]
 LITE = "EfficientNet-Lite"
 
@@ -111,6 +113,25 @@ def test_several_labels_an_image_have_no_matrix() -> None:
     evaluation = report(("a", "b"), [["a", "b"], ["a"]], [["a"], ["a"]], is_multi_label=True)
 
     assert set(render(evaluation, CURVE)) == set(CHARTS) - {"confusion-matrix"}
+
+
+@pytest.mark.parametrize("name", ["precision-recall", "learning-curve", "accuracy-latency"])
+def test_text_is_at_least_11_pixels_high_on_a_screen_of_390(name: str) -> None:
+    drawn = render(make_report(12))[name].decode()
+    width = float(re.search(r'viewBox="0 0 ([\d.]+) ', drawn)[1])
+    sizes = [float(size) for size in re.findall(r"font(?:-size)?: (?:bold )?([\d.]+)px", drawn)]
+    assert sizes and min(sizes) * CARD_ON_A_PHONE / width >= 11
+
+
+def test_the_axes_carry_names_and_units() -> None:
+    drawn = render(make_report(3))
+    for name, titles in {
+        "precision-recall": ("Share of images (%)", "Label"),
+        "learning-curve": ("Training time (minutes)", "Accuracy (%)"),
+        "accuracy-latency": ("Single-image time (ms)", "Accuracy, same held-out images (%)"),
+        "confusion-matrix": ("Predicted", "True label"),
+    }.items():
+        assert set(titles) <= set(words_of(drawn[name]))
 
 
 def test_without_a_curve_there_is_no_learning_curve() -> None:

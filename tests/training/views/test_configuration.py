@@ -11,11 +11,13 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from redis import Redis
 
-from projects.models import Project
-from tests.factories import default_flavor, make_project, make_version
+from projects.models import Image, Project
+from tests.factories import cpu_flavor, default_flavor, make_project, make_version
 from tests.pages import html_of
 from tests.training.forms.test_configuration import typed
+from tests.training.versions.test_flavors import work_on
 from training.models import InstanceFlavor, Status, TrainingVersion
 
 HTMX = {"HX-Request": "true"}
@@ -78,8 +80,10 @@ def test_errors_stand_at_their_fields_and_what_was_typed_stays(alice: Client) ->
     assert answer.status_code == 422
     html = html_of(answer)
     assert 'value="0.123456"' in html and 'value="0.05"' in html
-    assert re.search(r'id="id_training_ratio_error">Enter a ratio above 0', html)
-    assert re.search(r'id="id_max_training_hours_error">Enter 0.1 to 100 hours', html)
+    assert re.search(
+        r'id="id_training_ratio_error"[^>]*> *<p class="field-error">Enter a ratio above 0', html
+    )
+    assert re.search(r'id="id_max_training_hours_error"[^>]*> *<p class="field-error">Enter 0.1 to 100', html)
     assert html.count("field-error") == 2
     assert 'aria-describedby="id_training_ratio_helptext id_training_ratio_error"' in html
     assert not TrainingVersion.objects.exists()
@@ -165,6 +169,95 @@ def test_a_flavors_price_bounds_the_cost(alice: Client) -> None:
     assert "At most 2 hours 30 minutes and 3.00 USD, at 1.20 USD per hour." in text(answer)
 
 
+HINT = "6 hours. Did you mean 6 minutes = 0.1 hours?"
+ADVICE = "More than 1 hour is advised for 2,000 images or more. This project has 2,000 labeled images."
+
+
+@pytest.mark.parametrize(
+    ("hours", "sentence"),
+    [
+        ("5", ""),
+        ("6", HINT),
+        ("6.0", ""),
+        ("10", "10 hours. Did you mean 10 minutes = 0.17 hours?"),
+        ("60", "60 hours. Did you mean 60 minutes = 1 hour?"),
+        ("120", "Did you mean 120 minutes = 2 hours?"),
+        ("6001", ""),
+    ],
+)
+def test_minutes_typed_as_hours_are_noticed(alice: Client, hours: str, sentence: str) -> None:
+    answer = alice.get(address(make_project(), "time_consequence"), {"max_training_hours": hours})
+
+    shown = text(answer)
+    assert sentence in shown
+    assert ("Did you mean" in shown) is bool(sentence)
+
+
+def test_more_time_is_advised_for_many_images(alice: Client) -> None:
+    project = make_project()
+    measures = {"format": "PNG", "width": 32, "height": 24, "size_bytes": 99, "is_labeled": True}
+    missing = range(2000 - project.images.labeled().count())
+    Image.objects.bulk_create(
+        Image(project=project, sha256=f"{number:064x}", name=f"{number}.png", **measures)
+        for number in missing
+    )
+
+    page = alice.get(address(project))
+
+    assert ADVICE in text(page) and 'data-hours="2"' in html_of(page)
+    assert 'name="max_training_hours" value="1"' in html_of(page)
+    enough = alice.get(address(project, "time_consequence"), {"max_training_hours": "2"})
+    assert "is advised" not in text(enough)
+
+
+def test_a_default_time_is_enough_for_few_images(alice: Client) -> None:
+    assert "is advised" not in text(alice.get(address(make_project())))
+
+
+def test_a_shorter_duration_is_said_to_cost_accuracy(alice: Client) -> None:
+    assert "trains faster but may be less accurate." in text(alice.get(address(make_project())))
+
+
+def test_an_error_vanishes_when_the_value_is_right(alice: Client) -> None:
+    url = address(make_project(), "field_errors") + "?field=max_training_hours&max_training_hours="
+
+    wrong = html_of(alice.get(url + "0.05", headers=HTMX))
+    right = html_of(alice.get(url + "0.5", headers=HTMX))
+
+    assert "Enter 0.1 to 100 hours" in wrong and "input changed" in wrong
+    assert 'id="id_max_training_hours_error"' in right
+    assert "<p" not in right and "input changed" not in right
+
+
+def test_a_taken_name_is_noticed_before_next(alice: Client) -> None:
+    project = make_project()
+    project.dataset_versions.create(name="taken", training_ratio=Decimal("0.8"))
+
+    answer = alice.get(
+        address(project, "field_errors"),
+        {"field": "dataset_version", "dataset_version": "Taken"},
+        headers=HTMX,
+    )
+
+    assert "This project already has a dataset version" in text(answer)
+
+
+def test_errors_of_an_unknown_field_are_not_there(alice: Client) -> None:
+    assert alice.get(address(make_project(), "field_errors"), {"field": "colour"}).status_code == 404
+
+
+def test_a_machine_without_gpu_preselects_the_flavor_that_it_can_serve(alice: Client, redis: Redis) -> None:
+    work_on("gpu", "cpu", has_gpu=False)
+    project = make_project()
+
+    page = alice.get(address(project))
+
+    assert f'<option value="{cpu_flavor().pk}" selected>Compute-intensive instance (CPU)<' in html_of(page)
+    assert "Compute-intensive instance (GPU) · runs on the CPU here" in text(page)
+    receipt = text(alice.post(address(project), typed()))
+    assert "Compute-intensive instance (GPU) This flavor runs on the CPU here" in receipt
+
+
 # --- the receipt ---
 
 
@@ -190,7 +283,7 @@ def test_next_shows_the_specifications_to_confirm(alice: Client) -> None:
         "1 hour 30 minutes",
         "Compute-intensive instance (GPU)",
         "1.20 USD",
-        "Maximum cost 1.80 USD",
+        "Total price at most 1.80 USD 1.20 USD per hour × 1 hour 30 minutes",
         "label-0 8 2",
         "All 2 labels 16 4",
         "EfficientNet-Lite2",
@@ -347,6 +440,8 @@ VIEWS = [
     ("split_consequence", "get"),
     ("networks_consequence", "get"),
     ("cost_consequence", "get"),
+    ("time_consequence", "get"),
+    ("field_errors", "get"),
     ("inherited_fields", "get"),
 ]
 

@@ -18,6 +18,7 @@ from django.test import Client
 from django.urls import reverse
 
 from exeml_site.lib import storage
+from exeml_site.lib.display import iso_time, percent
 from tests.factories import make_project, make_version
 from tests.training.views.test_evaluation import LABELS, predictions
 from training.evaluation import charts
@@ -52,12 +53,31 @@ def test_the_report_holds_numbers_charts_and_pictures_and_asks_for_nothing(
 ) -> None:
     html = " ".join(fetch(vera, version, "version_report").decode().split())
     accuracy = version.metrics.get(label="", name="accuracy")
-    assert f"{100 * accuracy.value:.1f} %" in html
+    assert percent(accuracy.value) in html
     assert f"{accuracy.hits} of {accuracy.support} validation images right" in html
     assert "<svg" in html and "data:image/webp;base64," in html
     assert "flowers &amp; &lt;bees&gt;" in html and "<bees>" not in html
     outside = re.findall(r"""(?:src|href)=["'](?!data:|#)([^"']+)""", html)
     assert outside == [] and "<script" not in html and "<link" not in html
+
+
+def test_the_report_speaks_of_parameters_in_words_and_of_times_in_iso_8601(
+    version: TrainingVersion, vera: Client
+) -> None:
+    version.seconds_by_phase = {"pixels": 3.1, "fine-tuning": 200}
+    version.save()
+    html = " ".join(fetch(vera, version, "version_report").decode().split())
+    for row in ("<th>Max. Inference Duration</th> <td>500 ms</td>", "<td>Fine-tuning</td>"):
+        assert row in html
+    assert f"<th>End Time</th> <td>{iso_time(version.finished_at)}</td>" in html
+    assert "max_inference_ms" not in html and "seconds_by_phase" not in html and "{&#x27;" not in html
+
+
+def test_the_numbers_can_be_downloaded_as_json(version: TrainingVersion, vera: Client) -> None:
+    found = json.loads(fetch(vera, version, "version_json"))
+    assert found["parameters"]["max_inference_ms"] == 500
+    assert found["labels"] == list(LABELS) and found["confusion"] == version.confusion["matrix"]
+    assert len(found["metrics"]) == version.metrics.count()
 
 
 @pytest.fixture

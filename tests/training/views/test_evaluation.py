@@ -261,8 +261,9 @@ def test_pages_of_many_images_and_labels_take_few_queries(
         true, named = dice.choice(labels), dice.choice(labels)
         predictions.append(SamplePrediction(str(image), (true,), (named,), tuple(1 / 136 for _ in labels)))
     record.record(version, labels, predictions, [])
-    for view in ("training_version", "evaluated_images", "confusion_matrix", "thresholds"):
-        with django_assert_max_num_queries(26):
+    pages = ("training_version", "version_labels", "version_candidates", "version_details")
+    for view in (*pages, "evaluated_images", "confusion_matrix", "thresholds"):
+        with django_assert_max_num_queries(28):
             assert vera.get(address(version, view)).status_code == 200
 
 

@@ -13,6 +13,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from exeml_site.lib.display import date_text
 from projects.models import Project
 from tests.factories import make_project, make_user, make_version
 from tests.pages import html_of
@@ -101,7 +102,7 @@ def test_the_page_shows_state_countdown_calls_address_and_events(vera: Client, s
         assert word in page_text
     assert f"http://testserver/v1/infers/{service.pk}" in page_text
     token = service.tokens.get()
-    assert f"first token made {token.created_at:%Y-%m-%d} by alice {token.hint} never" in page_text
+    assert f"first token made {date_text(token.created_at)} by alice {token.hint} never" in page_text
     assert token.token_hash not in html_of(page)
 
 

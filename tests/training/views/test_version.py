@@ -1,4 +1,4 @@
-"""A Completed version: its numbers, their definitions, the table, the charts and the warnings."""
+"""The pages of a Completed version: Overview, Labels, Candidates and Details."""
 
 from __future__ import annotations
 
@@ -77,22 +77,43 @@ def make_completed(
     return version
 
 
-def address(project: Project, query: str = "") -> str:
-    return reverse("training_version", args=[project.pk, 1]) + query
+def address(project: Project, query: str = "", view: str = "training_version") -> str:
+    return reverse(view, args=[project.pk, 1]) + query
 
 
 def labels_in(html: str) -> list[str]:
-    return re.findall(r'<th scope="row"[^>]*title="([^"]*)"', html)
+    return re.findall(r'<th role="rowheader" scope="row"[^>]*title="([^"]*)"', html)
 
 
 @pytest.fixture
-def html(vera: Client) -> str:
-    return html_of(vera.get(address(make_completed().project)))
+def completed(db: None) -> TrainingVersion:
+    return make_completed()
+
+
+@pytest.fixture
+def html(completed: TrainingVersion, vera: Client) -> str:
+    """The Overview."""
+    return html_of(vera.get(address(completed.project)))
+
+
+@pytest.fixture
+def labels_html(completed: TrainingVersion, vera: Client) -> str:
+    return html_of(vera.get(address(completed.project, view="version_labels")))
+
+
+@pytest.fixture
+def candidates_html(completed: TrainingVersion, vera: Client) -> str:
+    return html_of(vera.get(address(completed.project, view="version_candidates")))
+
+
+@pytest.fixture
+def details_html(completed: TrainingVersion, vera: Client) -> str:
+    return html_of(vera.get(address(completed.project, view="version_details")))
 
 
 @pytest.mark.django_db
 def test_the_accuracy_stands_with_its_interval_and_its_counts(html: str) -> None:
-    for text in ("91.7 %", "64.6–98.5 %", "11 of 12 validation images"):
+    for text in ("91.7 %", "64.6–98.5 %", ">11 of 12</strong> validation images right"):
         assert text in html
 
 
@@ -108,12 +129,12 @@ def test_the_evaluation_has_three_decimals_and_names_macro_averages(html: str) -
     assert html.count("Macro average over the labels") == 3
 
 
-def test_training_details_tell_how_long_it_ran_where_and_why_it_ended(html: str) -> None:
+def test_training_details_tell_how_long_it_ran_where_and_why_it_ended(details_html: str) -> None:
     for text in ("00:04:36", "CPU, 2 threads", "Converged: more time would not have helped."):
-        assert text in html
+        assert text in details_html
 
 
-def test_parameters_and_model_are_complete(html: str) -> None:
+def test_parameters_and_model_are_complete(details_html: str) -> None:
     for text in (
         "60 images: 48 training, 12 validation",
         "0.8 and 0.2",
@@ -126,39 +147,41 @@ def test_parameters_and_model_are_complete(html: str) -> None:
         "6.2 ms",
         "an estimate for NV_P4",
     ):
-        assert text in html
+        assert text in details_html
 
 
-def test_what_was_tried_stands_best_first_with_the_chosen_one_marked(html: str) -> None:
-    names = re.findall(r'<span title="([^"]*)">([^<]*)</span> <span class="muted nowrap">', html)
+def test_what_was_tried_stands_best_first_with_the_chosen_one_marked(candidates_html: str) -> None:
+    names = re.findall(r'<span title="([^"]*)">([^<]*)</span> <span class="muted nowrap">', candidates_html)
 
     assert [short for _, short in names] == ["Lite1 + Lite2", "Lite1", "Lite2", "Lite2"]
-    assert re.findall(r'title="Rank on the same images">(.)', html) == ["1", "2"]
+    assert re.findall(r'title="Rank on the same images">(.)', candidates_html) == ["1", "2"]
     assert names[0][0] == "EfficientNet-Lite1 + EfficientNet-Lite2"
-    assert re.search(r'class="leaderboard-chosen">.{0,300}Lite1 \+ Lite2</span>.{0,90}chosen</span>', html)
-    assert html.count(">chosen</span>") == 1
+    assert re.search(
+        r'class="leaderboard-chosen">.{0,300}Lite1 \+ Lite2</span>.{0,90}chosen</span>', candidates_html
+    )
+    assert candidates_html.count(">chosen</span>") == 1
 
 
-def test_recipes_and_times_of_what_was_tried_are_in_plain_words(html: str) -> None:
+def test_recipes_and_times_of_what_was_tried_are_in_plain_words(candidates_html: str) -> None:
     for text in ("2 fine-tuned, mixed with a joint linear head", "Linear head on frozen features"):
-        assert f">{text}</span>" in html
+        assert f">{text}</span>" in candidates_html
     for length in ("3.0 s", "9.4 s", "61 s", "3:20 min"):
-        assert f">{length}</td>" in html
+        assert f">{length}</td>" in candidates_html
 
 
-def test_candidates_that_failed_or_were_too_slow_are_said_in_words(html: str) -> None:
-    assert 'title="No memory. Try later.">Failed: No memory.</span>' in html
-    assert ">Too slow: over the limit of 500 ms. Not ranked.</span>" in html
+def test_candidates_that_failed_or_were_too_slow_are_said_in_words(candidates_html: str) -> None:
+    assert 'title="No memory. Try later.">Failed: No memory.</span>' in candidates_html
+    assert ">Too slow: over the limit of 500 ms. Not ranked.</span>" in candidates_html
 
 
-def test_estimated_single_image_times_are_said_to_be_estimates(html: str) -> None:
-    assert "Single image, estimate" in html and "is an estimate for NV_P4" in html
+def test_estimated_single_image_times_are_said_to_be_estimates(candidates_html: str) -> None:
+    assert "Single image, estimate" in candidates_html and "is an estimate for NV_P4" in candidates_html
 
 
 def test_measured_single_image_times_are_said_to_be_measured(vera: Client) -> None:
     version = make_completed(inference_hardware="CPU", is_inference_measured=True)
 
-    html = html_of(vera.get(address(version.project)))
+    html = html_of(vera.get(address(version.project, view="version_candidates")))
 
     assert "Single image, measured" in html and "was measured on the CPU" in html
 
@@ -170,17 +193,17 @@ def test_a_chosen_candidate_that_is_not_the_first_is_explained(
     chosen = replace(CANDIDATES[2], **judged(hits, 12))
     project = make_completed(candidates=(*CANDIDATES[:2], chosen, CANDIDATES[3])).project
 
-    html = html_of(vera.get(address(project)))
+    html = html_of(vera.get(address(project, view="version_candidates")))
 
     assert ("has 1 more image right than the chosen candidate" in html) == is_explained
 
 
-def test_the_chart_of_accuracy_and_time_has_its_words_and_its_table(html: str) -> None:
+def test_the_chart_of_accuracy_and_time_has_its_words_and_its_table(candidates_html: str) -> None:
     assert (
         "single-image time of 3 candidates; fastest, Lite1, 240 px: 90.0 % at 6.2 ms; "
         "chosen, Lite1 + Lite2, 320 px: 94.0 % at 8.2 ms; 1 slower than the limit."
-    ) in html
-    marks = re.findall(r"<td title=.*?</td>.*?<td>([^<]*)</td></tr>", html)
+    ) in candidates_html
+    marks = re.findall(r"<td title=.*?</td>.*?<td>([^<]*)</td></tr>", candidates_html)
     assert marks == ["best for its time", "chosen", "too slow"]
 
 
@@ -188,7 +211,7 @@ def test_the_time_of_each_phase_is_a_bar_and_a_table(vera: Client) -> None:
     seconds = {"fine-tuning": 200.0, "pixels": 3.1, "polishing": 41, "heads": 12.3}
     project = make_completed(seconds_by_phase=seconds).project
 
-    html = html_of(vera.get(address(project)))
+    html = html_of(vera.get(address(project, view="version_candidates")))
 
     rows = re.findall(r"</span>([^<]*)</span></th> <td[^>]*>([^<]*)</td> <td[^>]*>([^<]*)</td>", html)
     assert rows == [
@@ -203,7 +226,7 @@ def test_the_time_of_each_phase_is_a_bar_and_a_table(vera: Client) -> None:
 
 
 def test_without_known_phases_and_candidates_there_is_no_empty_card(vera: Client) -> None:
-    html = html_of(vera.get(address(make_completed(candidates=()).project)))
+    html = html_of(vera.get(address(make_completed(candidates=()).project, view="version_candidates")))
 
     assert "Where the time went" not in html and "Leaderboard" not in html
 
@@ -211,15 +234,15 @@ def test_without_known_phases_and_candidates_there_is_no_empty_card(vera: Client
 def test_who_stopped_a_training_is_named(vera: Client) -> None:
     stopped = make_completed(stop_reason=StopReason.USER, stop_requested_by=make_user("bob"))
 
-    html = html_of(vera.get(address(stopped.project)))
+    html = html_of(vera.get(address(stopped.project, view="version_details")))
 
     assert "Stopped by bob; the best model so far was kept." in html
 
 
-def test_few_images_are_said_in_plain_words(html: str) -> None:
+def test_few_images_are_said_in_plain_words(html: str, labels_html: str) -> None:
     assert "With 12 validation images, accuracy is between 65 % and 99 %." in html
     assert "The recall of every label is not known to within ± 10 points." in html
-    assert "3 of 4" in html  # the recall of roses
+    assert "3 of 4" in labels_html  # the recall of roses
 
 
 def test_one_image_per_label_is_said_as_one(vera: Client) -> None:
@@ -235,11 +258,71 @@ def test_enough_images_need_no_warning(vera: Client) -> None:
     assert "accuracy is between" not in html
 
 
-def test_every_chart_has_a_text_that_says_the_same(html: str) -> None:
-    assert "Confusion matrix: 11 of 12 right; most often confused: roses predicted as tulips, once." in html
-    assert "lowest recall: roses with 0.750" in html
-    assert "Learning curve: on some held-out training images" in html
-    assert html.count("Show as a table") == 4
+def test_every_chart_has_a_text_that_says_the_same(labels_html: str, candidates_html: str) -> None:
+    assert "lowest recall: roses with 0.750" in labels_html
+    assert "Learning curve: on some held-out training images" in candidates_html
+    assert labels_html.count("Show as a table") == 1 and candidates_html.count("Show as a table") == 2
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        "training_version",
+        "version_labels",
+        "evaluated_images",
+        "confusion_matrix",
+        "thresholds",
+        "version_candidates",
+        "version_details",
+    ],
+)
+def test_every_page_of_a_version_has_the_same_head_and_tabs(
+    view: str, completed: TrainingVersion, alice: Client
+) -> None:
+    html = html_of(alice.get(address(completed.project, view=view)))
+
+    assert '<h2 id="version-title">V001' in html and 'id="card-V001"' in html
+    for part in ('id="star"', 'id="add-time"', "?version=1"):
+        assert part in html
+    tabs = html[html.index('<nav class="tabs version-tabs"') :].partition("</nav>")[0]
+    names = re.findall(r">([A-Z][a-z]+)</a>", tabs)
+    assert names[0] == "Overview" and set(names) >= {"Labels", "Images", "Confusion", "Candidates", "Details"}
+    (current,) = re.findall(r'href="([^"]*)" aria-current="page"', tabs)
+    assert current == address(completed.project, view=view)
+
+
+def test_the_overview_shows_the_most_confident_mistakes_as_pictures(vera: Client) -> None:
+    version = make_completed(images=30)
+    image = version.project.images.first()
+    wrong = version.evaluated_images.get(is_correct=False)
+    wrong.image = image
+    wrong.save()
+
+    html = html_of(vera.get(address(version.project)))
+
+    shown = html[html.index('id="surest-title"') :].partition("</section>")[0]
+    assert "Most confident mistakes" in shown and "All 1 mistake<" in shown
+    assert reverse("image_thumbnail", args=[version.project_id, image.sha256]) in shown
+    assert f"{reverse('evaluated_image', args=[version.project_id, 1, wrong.pk])}?outcome=wrong" in shown
+    assert re.search(r">roses</span>.*>tulips</strong>", shown)
+    assert shown.count('class="surest-image"') == 1
+
+
+def test_without_a_mistake_the_overview_shows_the_least_confident_images(vera: Client) -> None:
+    version = make_completed(images=30)
+    version.evaluated_images.update(is_correct=True)
+
+    html = html_of(vera.get(address(version.project)))
+
+    assert "No mistakes: the least confident images" in html
+    assert html.count('class="surest-image"') == 6
+
+
+@pytest.mark.parametrize("view", ["version_labels", "version_candidates", "version_details"])
+def test_the_pages_of_an_evaluation_wait_until_the_version_is_completed(view: str, vera: Client) -> None:
+    version = make_version(make_project(), 1, Status.RUNNING)
+
+    assert vera.get(address(version.project, view=view)).status_code == 404
 
 
 def test_a_chart_comes_as_svg_that_may_style_itself_and_nothing_else(vera: Client) -> None:
@@ -274,8 +357,12 @@ def test_a_stranger_sees_no_chart(mallory: Client) -> None:
 def test_the_table_sorts_by_any_column_both_ways(vera: Client) -> None:
     project = make_completed().project
 
-    rising = html_of(vera.get(address(project, "?sort=recall"), headers={"HX-Request": "true"}))
-    falling = html_of(vera.get(address(project, "?sort=-label"), headers={"HX-Request": "true"}))
+    rising = html_of(
+        vera.get(address(project, "?sort=recall", view="version_labels"), headers={"HX-Request": "true"})
+    )
+    falling = html_of(
+        vera.get(address(project, "?sort=-label", view="version_labels"), headers={"HX-Request": "true"})
+    )
 
     assert labels_in(rising)[0] == "roses"
     assert 'aria-sort="ascending"' in rising and "sort=-recall" in rising
@@ -284,14 +371,16 @@ def test_the_table_sorts_by_any_column_both_ways(vera: Client) -> None:
 
 
 def test_the_table_is_searched_and_sorting_keeps_the_search(vera: Client) -> None:
-    html = html_of(vera.get(address(make_completed().project, "?search=ROS&sort=f1")))
+    html = html_of(vera.get(address(make_completed().project, "?search=ROS&sort=f1", view="version_labels")))
 
     assert labels_in(html) == ["roses"]
     assert "search=ROS" in html
 
 
 def test_a_search_without_hits_says_so(vera: Client) -> None:
-    html = html_of(vera.get(address(make_completed().project, "?search=<x>&sort=nonsense")))
+    html = html_of(
+        vera.get(address(make_completed().project, "?search=<x>&sort=nonsense", view="version_labels"))
+    )
 
     assert "No label contains “&lt;x&gt;”." in html
 
@@ -313,7 +402,7 @@ def test_many_labels_take_no_more_queries(vera: Client, django_assert_max_num_qu
     )
 
     with django_assert_max_num_queries(24):
-        html = html_of(vera.get(address(version.project)))
+        html = html_of(vera.get(address(version.project, view="version_labels")))
 
     assert len(labels_in(html)) == 136
     assert "The 40 weakest of 136 labels" in html

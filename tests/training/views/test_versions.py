@@ -14,7 +14,7 @@ from django.utils import timezone
 from projects.models import Project
 from tests.factories import make_project, make_version
 from tests.pages import html_of
-from training.models import Status, TrainingVersion
+from training.models import Service, Status, TrainingVersion
 
 HTMX = {"HX-Request": "true"}
 
@@ -238,6 +238,31 @@ def test_a_running_version_is_not_deleted_and_the_dialog_says_why(alice: Client)
     assert response.status_code == 409
     assert "Stop it first" in html_of(response)
     assert version.deleted_at is None
+
+
+def test_the_dialog_offers_no_delete_that_cannot_be_done(alice: Client) -> None:
+    version = make_version(make_project(), 1, Status.COMPLETED)
+    service = version.project.services.create(
+        training_version=version, name="exeML-flowers-V001", status=Service.Status.STOPPED
+    )
+    url = address(version.project, "delete_training_version")
+
+    html = html_of(alice.get(url, headers=HTMX))
+    assert "V001 is deployed as the service exeML-flowers-V001. Delete that service first." in html
+    assert 'type="submit"' not in html and "are deleted" not in html
+
+    service.deleted_at = timezone.now()
+    service.save()
+    assert 'type="submit"' in html_of(alice.get(url, headers=HTMX))
+
+
+def test_the_dialog_offers_no_stop_of_a_finished_version(alice: Client) -> None:
+    version = make_version(make_project(), 1, Status.COMPLETED)
+
+    html = html_of(alice.get(address(version.project, "stop_training"), headers=HTMX))
+
+    assert "V001 is Completed. There is nothing to stop." in html
+    assert 'type="submit"' not in html
 
 
 def test_retry_puts_a_failed_version_back_to_the_start(alice: Client) -> None:

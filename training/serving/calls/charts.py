@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from exeml_site.lib.display import date_time_text
 from training.serving.calls.dashboard import QUANTILES, CallTotals, TimeStep
 
 WIDTH, HEIGHT = 720, 120
@@ -45,7 +46,7 @@ def call_bars(steps: Sequence[TimeStep]) -> tuple[list[CallBar], int]:
             round(max(width - 1, 0.5), 2),
             round(HEIGHT * step.counts.calls / max_value, 2),
             round(HEIGHT * step.counts.failed / max_value, 2),
-            f"{step.begins_at:%m-%d %H:%M}: {step.counts.calls} calls, {step.counts.failed} failed",
+            f"{date_time_text(step.begins_at)}: {step.counts.calls} calls, {step.counts.failed} failed",
         )
         for index, step in enumerate(steps)
         if step.counts.calls
@@ -115,7 +116,7 @@ def label_bands(steps: Sequence[TimeStep], total: CallTotals) -> LabelBands:
                         width=round(max(width - 1, 0.5), 2),
                         height=round(HEIGHT * count / step_total, 2),
                         colour=colour,
-                        title=f"{step.begins_at:%m-%d %H:%M}: {name} {count} of {step_total}",
+                        title=f"{date_time_text(step.begins_at)}: {name} {count} of {step_total}",
                     )
                 )
             below += count

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from exeml_site.lib.display import whole_percent
 from training.engine.evaluation.metrics import Rate, wilson
 from training.models import TrainingVersion
 from training.serving.calls.dashboard import CallTotals
@@ -98,4 +99,4 @@ def _are_disjoint(first: Rate, second: Rate) -> bool:
 
 
 def _percent(rate: Rate) -> str:
-    return f"{100 * (rate.value or 0):.0f} %"
+    return whole_percent(rate.value or 0)

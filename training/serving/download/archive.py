@@ -69,6 +69,11 @@ def build_archive(version: TrainingVersion) -> ZipStream:
     return archive
 
 
+def evaluation_json(version: TrainingVersion) -> bytes:
+    """Parameters, labels, confusion matrix and metrics in one JSON document."""
+    return _json({"parameters": parameters_of(version), **_evaluation(version)})
+
+
 def package_versions() -> dict[str, Any]:
     """Versions of Python and its packages on this machine."""
     return {

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import transaction
 
 from exeml_site.lib import jobs, storage
+from exeml_site.lib.display import percent
 from training.engine.data import picture, picture_formats
 from training.models import EvaluatedImage, TrainingVersion
 from training.serving.download.names import image_tag, one_line, path_name
@@ -120,7 +121,7 @@ def _archive_files(
     compared: list[tuple[EvaluatedImage, bytes]],
 ) -> dict[str, str | bytes]:
     accuracy = version.metrics.filter(label="", name="accuracy").first()
-    accuracy_text = f"{100 * accuracy.value:.1f} %" if accuracy and accuracy.value is not None else "unknown"
+    accuracy_text = percent(accuracy.value) if accuracy and accuracy.value is not None else "unknown"
     files: dict[str, str | bytes] = {
         "README.txt": readme(version.model_name, len(about["labels"]), accuracy_text),
         "model.onnx": graph,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
 
+from exeml_site.lib.display import points
 from projects.images import decode
 from training.models import Service, TrainingVersion
 from training.serving.inference.model_cache import ModelUnavailable, load_model
@@ -45,7 +46,7 @@ class Answer:
     @property
     def percents(self) -> list[tuple[str, str]]:
         """The scores in percent: ("roses", "97.1")."""
-        return [(label, f"{100 * score:.1f}") for label, score in self.scores]
+        return [(label, points(score)) for label, score in self.scores]
 
     @property
     def rounded_scores(self) -> list[list[str | float]]:

@@ -1,0 +1,1 @@
+"""Formats of times for Django, by language."""
