@@ -161,7 +161,7 @@ def choice_note(rows: Iterable[LeaderboardRow]) -> str:
     if first.common_loss and chosen.common_loss and chosen.common_loss < first.common_loss:
         text += (
             f"The chosen one has the lower log loss, {three_decimals(chosen.common_loss)} against "
-            f"{three_decimals(first.common_loss)}: it is less sure where it is wrong."
+            f"{three_decimals(first.common_loss)}, which also counts how sure each prediction is."
         )
     else:
         text += "The search keeps the earlier of two candidates unless the other has a lower log loss."

@@ -183,7 +183,8 @@ def test_a_choice_that_is_not_the_most_accurate_is_explained() -> None:
     assert note == (
         "Lite0 (Fine-tuned) has 2 more images right than the chosen candidate. "
         "The difference is too small to be reliable. "
-        "The chosen one has the lower log loss, 0.410 against 0.440: it is less sure where it is wrong."
+        "The chosen one has the lower log loss, 0.410 against 0.440, "
+        "which also counts how sure each prediction is."
     )
     assert choice_note(leaderboard_rows([candidate(52), candidate(52, is_best=True)])) == ""
 
