@@ -8,7 +8,7 @@ class TrainingConfig(AppConfig):
     def ready(self) -> None:
         from projects import apps as projects
         from training import checks  # noqa: F401 (registers them)
-        from training.project_hooks import best_accuracy, delete_blockers
+        from training.project_hooks import delete_blockers, latest_accuracy
 
         projects.delete_blockers.append(delete_blockers)
-        projects.sort_columns["accuracy"] = best_accuracy
+        projects.sort_columns["accuracy"] = latest_accuracy

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from django.db.models import Max, OuterRef, Q, Subquery
+from django.db.models import OuterRef, Subquery
 
 from projects.models import Project
-from training.models import Service, Status
+from training.models import Metric, Service, Status
 
 
 def delete_blockers(project: Project) -> Iterator[str]:
@@ -19,11 +19,16 @@ def delete_blockers(project: Project) -> Iterator[str]:
         yield f"Service {service.name} is {service.status}"
 
 
-def best_accuracy() -> Subquery:
-    """The highest overall accuracy of a Completed version that still exists."""
-    versions = {"training_versions__deleted_at": None, "training_versions__status": Status.COMPLETED}
-    overall = Q(**versions, training_versions__metrics__label="", training_versions__metrics__name="accuracy")
-    best = Project.objects.filter(pk=OuterRef("pk")).order_by().values("pk")
-    return Subquery(
-        best.annotate(best=Max("training_versions__metrics__value", filter=overall)).values("best")
+def latest_accuracy() -> Subquery:
+    """The overall accuracy of the newest Completed version that still exists.
+
+    The highest one would compare versions that were evaluated on different images.
+    """
+    overall = Metric.objects.filter(
+        training_version__project=OuterRef("pk"),
+        training_version__deleted_at=None,
+        training_version__status=Status.COMPLETED,
+        label="",
+        name=Metric.Name.ACCURACY,
     )
+    return Subquery(overall.order_by("-training_version__number").values("value")[:1])

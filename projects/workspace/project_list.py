@@ -41,7 +41,7 @@ class ListColumn:
 COLUMNS = (
     ListColumn("name", "Name", "name"),
     ListColumn("images", "Images", "-images"),
-    ListColumn("accuracy", "Highest accuracy", "-accuracy"),
+    ListColumn("accuracy", "Accuracy", "-accuracy"),
     ListColumn("created", "Created", "-created"),
 )
 SORTS = frozenset(f"{sign}{column.key}" for column in COLUMNS for sign in ("", "-"))

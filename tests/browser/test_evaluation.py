@@ -19,6 +19,7 @@ from projects.models import DatasetVersion, Project, Split
 from tests.browser.chromium import check_accessibility, take_screenshot
 from tests.factories import make_project, make_version
 from training.engine import CandidateReport
+from training.engine.config import CommonScore
 from training.engine.evaluation.evaluate import SamplePrediction
 from training.jobs import record
 from training.models import Status, StopReason, TrainingVersion
@@ -27,8 +28,32 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 NAMES = ("red", "green", "a label with a name as long as sixty-four characters allow it !")
 LITE = "EfficientNet-Lite0"
 CANDIDATES = [
-    CandidateReport(LITE, 224, "linear head", 0.91, 4.2, False, True, 9.4, False, place=0),
-    CandidateReport(LITE, 224, "fine-tuned", 0.94, 4.2, False, True, 99.4, True, place=1),
+    CandidateReport(
+        LITE,
+        224,
+        "linear head",
+        0.91,
+        4.2,
+        False,
+        True,
+        9.4,
+        False,
+        place=0,
+        common=CommonScore(50, 45, 0.3, 1),
+    ),
+    CandidateReport(
+        LITE,
+        224,
+        "fine-tuned",
+        0.94,
+        4.2,
+        False,
+        True,
+        99.4,
+        True,
+        place=1,
+        common=CommonScore(50, 47, 0.2, 1),
+    ),
 ]
 
 

@@ -212,6 +212,48 @@ def test_much_more_time_teaches_the_images_that_a_short_limit_left_out(
 
 
 @pytest.mark.usefixtures("tiny_network")
+@pytest.mark.parametrize(
+    ("share", "cause", "fitted"), [("DECODING_SHARE", "reading", 100), ("FITTING_SHARE", "heads", 200)]
+)
+def test_a_fit_says_how_many_of_the_images_it_used(
+    samples: list[Sample],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    share: str,
+    cause: str,
+    fitted: int,
+) -> None:
+    train = [one for one in samples if one.split == "TRAIN"]
+    many = [replace(one, id=f"{one.id} {number}") for number in range(20) for one in train]
+    monkeypatch.setattr(budget, share, 1e-12)
+
+    result = head_only(many, tmp_path)
+
+    used = result.best.images
+    assert used is not None
+    rows = len(np.load(tmp_path / "checkpoint" / "head_rows.npy"))
+    assert (used.given, used.fitted, used.fewest, used.judged) == (len(many), rows, rows, rows)
+    assert rows == fitted < len(many)
+    assert used.left_out == {cause: len(many) - rows}
+    assert any(f"{rows:,} of {len(many):,} images" in note for note in result.notes)
+    assert Bundle.load(result.bundle).description["images_used"]["fitted"] == rows
+
+
+def test_candidates_are_scored_on_common_images_and_the_refit_uses_all(
+    whole: tuple[FitResult, Diary], samples: list[Sample]
+) -> None:
+    result, diary = whole
+    given = sum(one.split == "TRAIN" for one in samples)
+    scored = [one for one in result.candidates if one.common is not None]
+    assert len({one.common.images for one in scored if one.common}) == 1
+    assert all(one.images is not None and one.images.given == given for one in scored)
+    assert result.best.common is not None and result.best.common.p_value == 1
+    shown = [event.accuracy for event in diary.events if event.accuracy is not None]
+    assert shown == sorted(shown) and len({event.judged for event in diary.events} - {0}) == 1
+    assert [accuracy for _, accuracy in result.curve] == sorted({accuracy for _, accuracy in result.curve})
+
+
+@pytest.mark.usefixtures("tiny_network")
 def test_evaluation_images_are_never_opened(samples: list[Sample], tmp_path: Path) -> None:
     gone = [replace(one, path=tmp_path / "gone.png") if one.split == "EVAL" else one for one in samples]
     assert head_only(gone, tmp_path / "work").unreadable == ()
@@ -223,6 +265,9 @@ def test_a_broken_file_is_named_and_left_out(samples: list[Sample], tmp_path: Pa
     broken.write_bytes(b"\xff\xd8 no picture")
     result = head_only([*samples, Sample("bad", broken, ("red",), "TRAIN")], tmp_path / "work")
     assert result.unreadable == ("bad",)
+    assert result.best.images is not None
+    assert (result.best.images.given, result.best.images.left_out) == (17, {"unreadable": 1})
+    assert result.notes == ("1 image cannot be read and is left out.",)
 
 
 def test_one_label_is_refused_with_a_remedy(samples: list[Sample], tmp_path: Path) -> None:

@@ -77,18 +77,18 @@ def test_who_may_not_train_sees_no_train_button() -> None:
     assert "Train" not in html
 
 
-def test_summaries_count_versions_and_keep_the_best_accuracy() -> None:
+def test_summaries_count_versions_and_keep_the_accuracy_of_the_newest_completed_one() -> None:
     trained, new = make_project("trained"), make_project("new")
     make_version(trained, 1, Status.COMPLETED, accuracy=0.9)
     make_version(trained, 2, Status.COMPLETED, accuracy=0.8)
     make_version(trained, 3, Status.FAILED)
     text = (
         "{% training_summaries projects as all %}{% for p in projects %}{% with s=all|of_project:p %}"
-        "{{ s.versions }} {{ s.latest_name }} {{ s.latest_status }} {{ s.best_accuracy|percent }};"
+        "{{ s.versions }} {{ s.latest_name }} {{ s.latest_status }} {{ s.accuracy|percent }};"
         "{% endwith %}{% endfor %}"
     )
 
-    assert render(text, projects=[trained, new]) == "3 V003 Failed 90.0 %;0   --;"
+    assert render(text, projects=[trained, new]) == "3 V003 Failed 80.0 %;0   --;"
 
 
 def test_summaries_ask_the_database_once(django_assert_num_queries: object) -> None:

@@ -121,6 +121,7 @@ def _fit_command(options: argparse.Namespace) -> CommandOutput:
         "images_per_second": result.images_per_second,
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         "unreadable": list(result.unreadable),
+        "notes": list(result.notes),
         "device": result.device,
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,10 @@ Hardware = Literal["CPU", "NV_P4"]
 Device = Literal["auto", "cpu", "cuda"]
 StopReason = Literal["converged", "time limit", "user", "promoted"]
 EventKind = Literal["phase", "progress", "candidate", "best", "note"]
+# Why a training image shaped no part of a model: its file cannot be read; the time limit left no time to
+# read it, for a head on its features, or to fine-tune on it; a fixed limit of memory; it was held out to
+# score the model, which was not trained again on all images.
+LeftOutCause = Literal["unreadable", "reading", "heads", "fine-tuning", "memory", "held out"]
 
 
 class EngineError(Exception):
@@ -64,11 +68,47 @@ class FitConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class CandidateReport:
-    """A candidate of the search. `accuracy` is on held-out images of the fit; `error` is empty on success.
+class ImagesUsed:
+    """How many of the training images a model was really fitted on, and why it was fitted on no others.
 
-    `inference_ms` is for one image on the expected hardware: measured for CPU (`is_measured`), an estimate
-    for NV_P4. `place` is the place in the search where the weights were stored (candidate_store.py).
+    `given` is `fitted` and all counts of `left_out` together. A model of several parts may have a part that
+    was fitted on fewer: `fewest`. `judged`: the held-out images that scored and calibrated the model.
+    """
+
+    given: int
+    fitted: int
+    fewest: int
+    judged: int
+    left_out: dict[LeftOutCause, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CommonScore:
+    """A candidate's score on the images that all ranked candidates held out: `hits` of `images`.
+
+    `loss` is what the search chooses by. `p_value`: whether the accuracy differs from the chosen candidate's
+    (McNemar's exact test, adjusted for all candidates by Holm); 1 for the chosen one.
+    """
+
+    images: int
+    hits: int
+    loss: float
+    p_value: float
+
+    @property
+    def accuracy(self) -> float:
+        return self.hits / self.images
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateReport:
+    """A candidate of the search; `error` is empty on success.
+
+    `accuracy` is on all images that this candidate held out, and compares with no other candidate's;
+    `common` does. `common` is None in events, and for a candidate that held out none of the images that the
+    chosen one and the others were scored on. `inference_ms` is for one image on the expected hardware:
+    measured for CPU (`is_measured`), an estimate for NV_P4. `place` is the place in the search where the
+    weights were stored (candidate_store.py).
     """
 
     network: str
@@ -82,12 +122,19 @@ class CandidateReport:
     is_best: bool
     error: str = ""
     place: int | None = None
+    images: ImagesUsed | None = None
+    common: CommonScore | None = None
+
+    @property
+    def common_accuracy(self) -> float | None:
+        return self.common.accuracy if self.common else None
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """Progress of a fit. `fraction` is of the current phase, 0 to 1.
 
+    `accuracy` is the best so far, and never falls: every candidate is scored on the same `judged` images.
     `remaining_s` estimates the time left until fitting *and* evaluation end.
     """
 
@@ -98,15 +145,17 @@ class Event:
     accuracy: float | None = None
     remaining_s: float | None = None
     candidate: CandidateReport | None = None
+    judged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class FitResult:
-    """The result of a fit. `curve` holds (elapsed seconds, accuracy of the best model so far).
+    """The result of a fit. `curve` holds (elapsed seconds, best accuracy so far on the same images).
 
-    `macro_f1` is the best model's on held-out images. `images_per_second` counts passes through frozen
-    networks, loading them excluded; None where a killed run had extracted all features. `candidates_file`
-    holds the weights of all candidates (candidate_store.py).
+    `best.images` says how many training images the model was fitted on. `macro_f1` is the best model's on
+    held-out images. `images_per_second` counts passes through frozen networks, loading them excluded; None
+    where a killed run had extracted all features. `candidates_file` holds the weights of all candidates
+    (candidate_store.py). `notes`: what was left out or decided on the way, as sentences.
     """
 
     bundle: Path
@@ -121,3 +170,4 @@ class FitResult:
     curve: tuple[tuple[float, float], ...]
     unreadable: tuple[str, ...] = ()
     candidates_file: Path | None = None
+    notes: tuple[str, ...] = ()

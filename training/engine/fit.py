@@ -18,6 +18,7 @@ from training.engine.backbones.classifier import Head, Member, StateDict
 from training.engine.backbones.registry import Network
 from training.engine.bundle import writer
 from training.engine.config import (
+    CandidateReport,
     EngineError,
     Event,
     FitConfig,
@@ -35,6 +36,7 @@ from training.engine.search.linear_probe import (
     choose_head_rows,
     features_path,
     fit_joint_head,
+    head_left_out,
     member_key,
 )
 from training.engine.search.prepare import choose_device, label_names, load_training_data, prepare_workdir
@@ -155,11 +157,16 @@ def _fit_linear_head(search: SearchState, member: Member) -> FittedCandidate:
     ms = search.latency_ms([member])
     choose_head_rows(search, member)
     fit = fit_joint_head(search, [replace(member, is_deep=True)])
-    return _candidate_of(fit, "linear head", ms, time.monotonic() - started)
+    return _candidate_of(search, fit, "linear head", ms, time.monotonic() - started)
 
 
-def _candidate_of(fit: JointFit, recipe: str, ms: float, seconds: float) -> FittedCandidate:
-    return FittedCandidate(fit.members, recipe, fit.held_out, fit.is_held_out, fit.score, ms, seconds)
+def _candidate_of(
+    search: SearchState, fit: JointFit, recipe: str, ms: float, seconds: float
+) -> FittedCandidate:
+    left_out = (head_left_out(search),) * len(fit.members)
+    return FittedCandidate(
+        fit.members, recipe, fit.held_out, fit.is_held_out, fit.score, ms, seconds, left_out
+    )
 
 
 def _fit_joint_heads(search: SearchState, singles: list[FittedCandidate]) -> None:
@@ -177,7 +184,7 @@ def _fit_joint_heads(search: SearchState, singles: list[FittedCandidate]) -> Non
             break
         with clock.phase("heads", "Joining networks"):
             fit = fit_joint_head(search, members)
-        search.add(_candidate_of(fit, "joint linear head", ms, time.monotonic() - started))
+        search.add(_candidate_of(search, fit, "joint linear head", ms, time.monotonic() - started))
         joined = members
     if joined and search.is_rotated:
         _fit_with_rotations(search, joined, singles)
@@ -204,7 +211,7 @@ def _fit_with_rotations(
     # Stored with every version, so the wording stays.
     recipe = "joint linear head on turned images" if len(members) > 1 else "linear head on turned images"
     ms, seconds = search.latency_ms(members), time.monotonic() - started
-    search.add(_candidate_of(fit, recipe, ms, seconds))
+    search.add(_candidate_of(search, fit, recipe, ms, seconds))
 
 
 def _estimated_rotations_s(
@@ -290,12 +297,12 @@ def _finish(
         raise EngineError(f"No model existed yet after {minutes:.0f} minutes.", "Raise Max. Training Time.")
     clock.emit("phase", "Saving the best model", fraction=0)
     export_best(search)
+    reports = search.reports()
     with clock.counted("export"):
-        stored = _store_candidates(search)
+        stored = _store_candidates(search, reports)
     clock.count_rest("search")
     reports = tuple(
-        replace(report, place=place if place in stored else None)
-        for place, report in enumerate(search.reports())
+        replace(report, place=place if place in stored else None) for place, report in enumerate(reports)
     )
     result = FitResult(
         bundle=search.run.workdir / "bundle",
@@ -310,15 +317,16 @@ def _finish(
         curve=tuple(clock.curve),
         unreadable=unreadable,
         candidates_file=search.run.workdir / CANDIDATES_FILE if stored else None,
+        notes=tuple(clock.notes),
     )
-    clock.emit("note", f"Finished: {stop_reason}.", fraction=1)
+    clock.emit("phase", f"Finished: {stop_reason}.", fraction=1)
     return result
 
 
-def _store_candidates(search: SearchState) -> frozenset[int]:
+def _store_candidates(search: SearchState, reports: Sequence[CandidateReport]) -> frozenset[int]:
     """Store all candidates for later; a failure to write them does not lose the best one."""
     try:
-        return store_candidates(search)
+        return store_candidates(search, reports)
     except (OSError, RuntimeError, EngineError) as problem:
         search.run.clock.emit("note", f"The other candidates were not stored: {problem}")
         return frozenset()

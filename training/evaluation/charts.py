@@ -128,7 +128,7 @@ def _rates(axes: Axes, rates: Sequence[Rate], offset: float, colour: str, marker
 
 
 def _learning_curve(report: Report, curve: Sequence[Sequence[float]]) -> Figure | None:
-    """Accuracy of the best model on held-back training images over time; the evaluation's as a line."""
+    """Best accuracy so far, on the same held-out training images; the evaluation's as a line."""
     if not curve:
         return None
     figure, axes = new_figure(WIDTH, 2.9)
@@ -140,18 +140,24 @@ def _learning_curve(report: Report, curve: Sequence[Sequence[float]]) -> Figure 
         color=RIGHT,
         linewidth=2,
         drawstyle="steps-post",
-        label="Best model so far",
+        label="Best so far, held-out training images",
     )
     axes.plot(minutes[:-1] or minutes, shares[:-1] or shares, "o", color=RIGHT, markersize=4)
     if report.accuracy.value is not None:
-        axes.axhline(report.accuracy.value, color=SECOND, linestyle="--", linewidth=1.4, label="Evaluation")
+        axes.axhline(
+            report.accuracy.value,
+            color=SECOND,
+            linestyle="--",
+            linewidth=1.4,
+            label="Evaluation, validation images",
+        )
     floor = min([*shares, report.accuracy.value or 1.0])
     axes.set(
         ylim=(max(0.0, floor - 0.1), 1.02),
         xlim=(0, max(minutes) * 1.05 or 1),
         xlabel="Training time (minutes)",
     )
-    axes.set_ylabel("Accuracy, held-back (%)")
+    axes.set_ylabel("Accuracy (%)")
     axes.xaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(_percent))
     axes.grid(axis="y", linewidth=0.6)
@@ -194,7 +200,7 @@ def _frame(axes: Axes, points: Sequence[Point], limit_ms: float) -> None:
     high = max(max(shares) - min(shares), 0.02)
     axes.set_xlim(max(0.0, min(times) - 0.2 * wide), max(times) + 0.2 * wide)
     axes.set_ylim(min(shares) - 0.2 * high, max(shares) + 0.25 * high)
-    axes.set(xlabel="Single-image time (ms)", ylabel="Accuracy, held-back (%)")
+    axes.set(xlabel="Single-image time (ms)", ylabel="Accuracy, same held-out images (%)")
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(_percent))
     axes.grid(linewidth=0.6)

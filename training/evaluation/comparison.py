@@ -14,7 +14,7 @@ from projects.datasets.publish import ManifestDamaged
 from projects.models import Annotation, Project, Split
 from training.engine.evaluation import significance
 from training.engine.evaluation.metrics import Rate, wilson
-from training.evaluation.leaderboard import promoted_from
+from training.evaluation.leaderboard import fitted_text, promoted_from
 from training.evaluation.uncertainty import round_up
 from training.models import EvaluatedImage, LaterPrediction, TrainingVersion
 
@@ -175,6 +175,7 @@ def _parameters(version: TrainingVersion) -> dict[str, str]:
     return {
         "Dataset Version": str(version.dataset_version),
         "Images": _images_of(version),
+        "Training images fitted": fitted_text(version) or "--",
         "Training ratio": f"{version.training_ratio.normalize():f}",
         "Incremental Training Version": str(version.incremental_version or "None"),
         "Promoted from": str(promoted_from(version) or "None"),

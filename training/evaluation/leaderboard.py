@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from exeml_site.lib.display import percent
+from exeml_site.lib.display import percent, three_decimals
+from training.engine.evaluation.metrics import Rate, wilson
+from training.engine.evaluation.significance import LEVEL
 from training.models import Candidate, StopReason, TrainingVersion
 
 LIMIT_REACH = 1.6  # times the slowest candidate: a limit beyond is not drawn
@@ -32,6 +35,16 @@ PHASE_NAMES = {
     "charts": "Drawing charts",
     "recording": "Storing the model and the results",
 }
+# Why training images shaped no part of a model, by the engine's causes.
+LEFT_OUT_TEXTS = {
+    "unreadable": "Could not be read: {images}.",
+    "reading": "Not read, because reading would have taken more than its share of the time limit: {images}.",
+    "heads": "Left out of the linear heads, whose features and fit may take only a share of the time limit: "
+    "{images}.",
+    "fine-tuning": "Left out of fine-tuning, which had no time for more: {images}.",
+    "memory": "Left out, because a fit may use only so much memory: {images}.",
+    "held out": "Held out to judge the model, which was not trained again with them: {images}.",
+}
 BAR_UNITS, MIN_BAR_UNITS = 1000, 12  # width of the bar, and of its shortest phase to be visible
 OTHER_PHASE = "Other"
 
@@ -44,7 +57,7 @@ class ScoredCandidate(Protocol):
     @property
     def resolution(self) -> int: ...
     @property
-    def accuracy(self) -> float | None: ...
+    def common_accuracy(self) -> float | None: ...
     @property
     def inference_ms(self) -> float | None: ...
     @property
@@ -79,26 +92,88 @@ class Phase(NamedTuple):
     look: str
 
 
-def best_first(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """By held-back accuracy; of equals the chosen and then the faster one first; failed candidates last."""
+@dataclass(frozen=True)
+class LeaderboardRow:
+    """A candidate with its `rank`: 1 and how many candidates have more of the common images right.
 
-    def rank(candidate: Candidate) -> tuple[bool, float, bool, float]:
+    Only candidates that were judged on the same images and are fast enough have one.
+    """
+
+    candidate: Candidate
+    rank: int | None
+
+    @property
+    def network(self) -> str:
+        return short_network(self.candidate.network)
+
+    @property
+    def recipe(self) -> str:
+        return recipe_text(self.candidate.recipe)
+
+    @property
+    def rate(self) -> Rate | None:
+        """The accuracy on the common images with its interval; None for a candidate not judged on them."""
+        hits, images = self.candidate.common_hits, self.candidate.common_images
+        return wilson(hits, images) if hits is not None and images else None
+
+
+def leaderboard_rows(candidates: Iterable[Candidate]) -> list[LeaderboardRow]:
+    """The chosen candidate, then the others by their rank, those without one, and the failed ones last."""
+    candidates = list(candidates)
+    ranked = [one for one in candidates if one.is_admissible and one.common_hits is not None]
+    rows = [
+        LeaderboardRow(one, 1 + sum(_hits(other) > _hits(one) for other in ranked) if one in ranked else None)
+        for one in candidates
+    ]
+
+    def order(row: LeaderboardRow) -> tuple[bool, float, bool, bool, float, float]:
+        one = row.candidate
         return (
-            candidate.accuracy is None,
-            -(candidate.accuracy or 0.0),
-            not candidate.is_best,
-            candidate.inference_ms or 0.0,
+            not one.is_best,
+            row.rank or float("inf"),
+            one.accuracy is None,
+            one.common_hits is None,
+            one.common_loss or float("inf"),
+            one.inference_ms or 0.0,
         )
 
-    return sorted(candidates, key=rank)
+    return sorted(rows, key=order)
+
+
+def _hits(candidate: Candidate) -> int:
+    return candidate.common_hits or 0
+
+
+def choice_note(rows: Iterable[LeaderboardRow]) -> str:
+    """Why the chosen candidate leads the table though another one has more images right; else empty."""
+    rows = list(rows)
+    chosen = next((row.candidate for row in rows if row.candidate.is_best), None)
+    first = next((row.candidate for row in rows if row.rank == 1), None)
+    if chosen is None or first is None or _hits(first) <= _hits(chosen):
+        return ""
+    more = _hits(first) - _hits(chosen)
+    text = (
+        f"{short_network(first.network)} ({recipe_text(first.recipe)}) has {more} more "
+        f"image{'s' if more > 1 else ''} right than the chosen candidate. "
+    )
+    if first.p_value is not None and first.p_value >= LEVEL:
+        text += "The difference is too small to be reliable. "
+    if first.common_loss and chosen.common_loss and chosen.common_loss < first.common_loss:
+        text += (
+            f"The chosen one has the lower log loss, {three_decimals(chosen.common_loss)} against "
+            f"{three_decimals(first.common_loss)}, which also counts how sure each prediction is."
+        )
+    else:
+        text += "The search keeps the earlier of two candidates unless the other has a lower log loss."
+    return text
 
 
 def points_of(candidates: Iterable[ScoredCandidate]) -> list[Point]:
-    """The candidates with accuracy and latency, fastest first."""
+    """The candidates with latency and accuracy on the common images, fastest first."""
     scored = [
-        (candidate.inference_ms, candidate.accuracy, candidate)
+        (candidate.inference_ms, candidate.common_accuracy, candidate)
         for candidate in candidates
-        if candidate.inference_ms is not None and candidate.accuracy is not None
+        if candidate.inference_ms is not None and candidate.common_accuracy is not None
     ]
     points, best = list[Point](), -1.0
     for ms, accuracy, candidate in sorted(scored, key=lambda row: (row[0], -row[1], not row[2].is_best)):
@@ -114,7 +189,7 @@ def is_within_reach(limit_ms: float, points: Iterable[Point]) -> bool:
 
 def points_description(points: list[Point]) -> str:
     """Text alternative of the chart of accuracy and latency."""
-    text = f"Accuracy on held-back images and single-image time of {len(points)} candidates"
+    text = f"Accuracy on the same held-out images and single-image time of {len(points)} candidates"
     for point in points:
         if point.candidate.is_best or point is points[0]:
             title = "chosen" if point.candidate.is_best else "fastest"
@@ -197,6 +272,24 @@ def why_it_ended(version: TrainingVersion) -> str:
         limit = _limit(version.max_training_minutes)
         return f"Stopped to stay within the {limit} limit; with more time, more candidates could be tried."
     return f"{version.get_stop_reason_display()}." if version.stop_reason else ""
+
+
+def fitted_text(version: TrainingVersion) -> str:
+    """On how many of its training images the model was fitted, as in “425 of 1,321”; empty if unknown."""
+    used = version.images_used
+    return f"{used['fitted']:,} of {used['given']:,}" if used else ""
+
+
+def left_out_texts(version: TrainingVersion) -> list[str]:
+    """Why the model was not fitted on all training images, a sentence for each cause; empty if it was."""
+    used = version.images_used
+    texts = [
+        LEFT_OUT_TEXTS[cause].format(images=f"{count:,} image{'s' if count > 1 else ''}")
+        for cause, count in used.get("left_out", {}).items()
+    ]
+    if used and used["fewest"] < used["fitted"]:
+        texts.append(f"A part of the model was fitted on {used['fewest']:,} of these images only.")
+    return texts
 
 
 def promoted_from(version: TrainingVersion) -> TrainingVersion | None:

@@ -16,9 +16,9 @@ from django.utils.safestring import mark_safe
 from exeml_site.lib.display import iso_time
 from exeml_site.templatetags import format_tags
 from training.evaluation import confusion_matrix
-from training.evaluation.leaderboard import phases_of, promoted_from, why_it_ended
+from training.evaluation.leaderboard import fitted_text, phases_of, promoted_from, why_it_ended
 from training.evaluation.results import results_of
-from training.models import TrainingVersion
+from training.models import Metric, TrainingVersion
 
 MAX_MISTAKES = 24
 STYLES = ("tokens.css", "report.css")
@@ -59,6 +59,7 @@ def _parameter_rows(version: TrainingVersion) -> list[tuple[str, str]]:
         ("Dataset Version", dataset.name),
         ("Dataset sha256", dataset.sha256),
         ("Images", images),
+        ("Fitted on", f"{fitted} training images" if (fitted := fitted_text(version)) else ""),
         ("Training and Validation Ratios", f"{ratio:f} and {(1 - ratio).normalize():f}"),
         ("Incremental Training Version", str(version.incremental_version or "None")),
         ("Promoted from", str(promoted_from(version) or "")),
@@ -76,7 +77,8 @@ def _parameter_rows(version: TrainingVersion) -> list[tuple[str, str]]:
 
 def parameters_of(version: TrainingVersion) -> dict[str, Any]:
     """Configuration, origin and ending of the version, for files that machines read."""
-    dataset = version.dataset_version
+    dataset, used = version.dataset_version, version.images_used
+    judged = version.metrics.filter(label="", name=Metric.Name.ACCURACY).values_list("support", flat=True)
     return {
         "project": version.project.name,
         "version": version.name,
@@ -84,7 +86,10 @@ def parameters_of(version: TrainingVersion) -> dict[str, Any]:
         "dataset_version": dataset.name,
         "dataset_sha256": dataset.sha256,
         "training_images": dataset.train_count,
+        "training_images_fitted": used.get("fitted"),
+        "training_images_left_out": used.get("left_out", {}),
         "validation_images": dataset.eval_count,
+        "validation_images_judged": judged.first(),
         "training_ratio": str(version.training_ratio.normalize()),
         "split_seed": str(version.project_id),
         "search_seed": 0,
@@ -98,6 +103,7 @@ def parameters_of(version: TrainingVersion) -> dict[str, Any]:
         "started_at": version.started_at,
         "finished_at": version.finished_at,
         "stop_reason": version.stop_reason,
+        "notes": version.progress.get("notes", []),
         "seconds_by_phase": version.seconds_by_phase,
         "single_image_ms": version.inference_ms,
     }

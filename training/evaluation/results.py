@@ -8,9 +8,19 @@ from typing import Any
 
 from exeml_site.lib.display import percent, three_decimals
 from training.evaluation.confusion_matrix import Cell, build_matrix
-from training.evaluation.leaderboard import Point, best_first, points_description, points_note, points_of
+from training.evaluation.leaderboard import (
+    LeaderboardRow,
+    Point,
+    choice_note,
+    fitted_text,
+    leaderboard_rows,
+    left_out_texts,
+    points_description,
+    points_note,
+    points_of,
+)
 from training.evaluation.uncertainty import Average, accuracy_note, averages, label_images_needed, recall_note
-from training.models import Candidate, Curve, Metric, TrainingVersion
+from training.models import Curve, Metric, TrainingVersion
 
 CHARTS = {
     "confusion-matrix": "Confusion matrix",
@@ -66,10 +76,14 @@ class Results:
     confusions: list[Cell]
     curve: list[list[float]]
     charts: list[StoredChart]
-    candidates: list[Candidate]
+    leaderboard: list[LeaderboardRow]
+    choice_note: str  # why another candidate than the most accurate one was chosen
+    common_images: int  # on which the candidates are ranked
     points: list[Point]
     averages: list[Average]
     uncertainty_notes: list[str]  # what the validation split is too small for
+    fitted_text: str  # how many training images the model was fitted on
+    left_out_texts: list[str]
     is_multi_label: bool = False
     hamming: float | None = None
     mean_average_precision: float | None = None
@@ -77,11 +91,6 @@ class Results:
     @property
     def search_charts(self) -> list[StoredChart]:
         return [chart for chart in self.charts if chart.name in SEARCH_CHARTS]
-
-    @property
-    def is_first_chosen(self) -> bool:
-        """Whether the chosen candidate leads the table, as one would expect."""
-        return bool(self.candidates) and self.candidates[0].is_best
 
 
 def results_of(version: TrainingVersion) -> Results | None:
@@ -95,7 +104,8 @@ def results_of(version: TrainingVersion) -> Results | None:
     rows = [LabelResult(label, **of_label) for label, of_label in by_label.items()]
     matrix = build_matrix(version.confusion)
     confusions = matrix.confusions[:MAX_CONFUSIONS] if matrix else []
-    candidates = best_first(version.candidates.all())
+    rows_of_candidates = leaderboard_rows(version.candidates.all())
+    candidates = [row.candidate for row in rows_of_candidates]
     points = points_of(candidates)
     accuracy, is_multi = overall[Metric.Name.ACCURACY], version.project.is_multi_label
     notes = [accuracy_note(accuracy, version.training_ratio), recall_note(rows)]
@@ -110,8 +120,12 @@ def results_of(version: TrainingVersion) -> Results | None:
         confusions=confusions,
         curve=version.progress.get("curve", []),
         charts=_charts(version, accuracy, confusions, rows, points),
-        candidates=candidates,
+        leaderboard=rows_of_candidates,
+        choice_note=choice_note(rows_of_candidates),
+        common_images=max((candidate.common_images or 0 for candidate in candidates), default=0),
         points=points,
+        fitted_text=fitted_text(version),
+        left_out_texts=left_out_texts(version),
     )
 
 
@@ -154,7 +168,7 @@ def _charts(
     texts = {
         "confusion-matrix": _matrix_text(accuracy, confusions),
         "precision-recall": _rates_text(rows),
-        "learning-curve": _curve_text(accuracy, version.progress.get("curve", [])),
+        "learning-curve": _curve_text(accuracy, version.progress),
         "accuracy-latency": points_description(points),
     }
     notes = {"precision-recall": _rates_note(rows), "accuracy-latency": points_note(points, version)}
@@ -162,7 +176,7 @@ def _charts(
     return [
         StoredChart(name, title, texts[name], notes.get(name, ""))
         for name, title in CHARTS.items()
-        if name in drawn
+        if name in drawn and (points or name != "accuracy-latency")
     ]
 
 
@@ -193,10 +207,12 @@ def _rates_note(rows: list[LabelResult]) -> str:
     )
 
 
-def _curve_text(accuracy: Metric, curve: list[list[float]]) -> str:
+def _curve_text(accuracy: Metric, progress: dict[str, Any]) -> str:
+    curve: list[list[float]] = progress.get("curve", [])
     if not curve:
         return "Learning curve."
     first, last = curve[0], curve[-1]
-    text = f"Learning curve: on held-back training images the best accuracy was {percent(first[1])} "
+    judged = f"the same {progress['judged']:,}" if progress.get("judged") else "some"
+    text = f"Learning curve: on {judged} held-out training images the best accuracy was {percent(first[1])} "
     text += f"after {first[0]:.0f} seconds and {percent(last[1])} after {last[0]:.0f} seconds"
     return text + (f"; the evaluation gave {percent(accuracy.value)}." if accuracy.value is not None else ".")

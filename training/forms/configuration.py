@@ -9,16 +9,15 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db.models import Prefetch
 from django.http import QueryDict
 from django.utils.functional import cached_property
 
 from projects.datasets import readiness
 from projects.models import DatasetVersion, Project
 from projects.models.dataset import VERSION_NAME
-from training.evaluation.best_version import rank
-from training.forms.fields import IncrementalVersionField, InstanceFlavorField, PlainNumberField
-from training.models import Hardware, InstanceFlavor, Metric, TrainingVersion
+from training.evaluation.best_version import rank, with_overall_metrics
+from training.forms.fields import InstanceFlavorField, PlainNumberField, VersionField
+from training.models import Hardware, InstanceFlavor, TrainingVersion
 from training.models.version import (
     MAX_INFERENCE_MS,
     MAX_TRAINING_MINUTES,
@@ -59,7 +58,7 @@ class TrainingConfigurationForm(forms.Form):
         sentence="Enter a ratio above 0 and below 1 with 1 to 5 decimal places, for example 0.8.",
         help_text="Share used for training; the rest is held out for evaluation.",
     )
-    incremental_version = IncrementalVersionField(
+    incremental_version = VersionField(
         label="Incremental Training Version",
         queryset=TrainingVersion.objects.none(),
         required=False,
@@ -112,11 +111,11 @@ class TrainingConfigurationForm(forms.Form):
     # --- choices and initial values ---
 
     def _offer(self) -> None:
-        overall = Metric.objects.filter(label="")
-        versions = self.project.training_versions.completed()
         incremental = self.fields["incremental_version"]
-        incremental.queryset = versions.prefetch_related(Prefetch("metrics", overall))  # type: ignore[attr-defined]
-        incremental.ranking = cache(lambda: rank(self.project))  # type: ignore[attr-defined]
+        assert isinstance(incremental, VersionField)
+        completed = self.project.training_versions.completed()
+        incremental.queryset = with_overall_metrics(completed).order_by("-number")
+        incremental.ranking = cache(lambda: rank(self.project))
         flavors = self.fields["instance_flavor"]
         flavors.queryset = InstanceFlavor.objects.filter(is_enabled=True)  # type: ignore[attr-defined]
         flavors.offer = self.flavor_offer  # type: ignore[attr-defined]

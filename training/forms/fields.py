@@ -10,9 +10,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from exeml_site.lib.display import percent, three_decimals
 from training.evaluation.best_version import Ranking
-from training.models import Metric, TrainingVersion
 from training.versions.flavors import FlavorOffer
 
 
@@ -56,18 +54,16 @@ class PlainNumberField(forms.CharField):
             raise ValidationError(self.sentence, code="out of range")
 
 
-class IncrementalVersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """A choice of Completed versions with their accuracy and F1, and the mark of the `ranking`."""
+class VersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
+    """A choice of versions with their numbers on the same images, and the mark of the `ranking`.
+
+    Its query set has the annotations of `with_overall_metrics`. The ranking is asked for when it is shown.
+    """
 
     ranking: Callable[[], Ranking] = Ranking
 
     def label_from_instance(self, version: Any) -> str:
-        accuracy, f1 = (overall_metric(version, name) for name in (Metric.Name.ACCURACY, Metric.Name.F1))
-        parts = [version.name]
-        parts += [f"accuracy {percent(accuracy)}"] if accuracy is not None else []
-        parts += [f"F1 {three_decimals(f1)}"] if f1 is not None else []
-        mark = self.ranking().mark(version)
-        return " · ".join(parts) + (f" ({mark})" if mark else "")
+        return self.ranking().describe(version)
 
 
 class InstanceFlavorField(forms.ModelChoiceField):  # type: ignore[type-arg]
@@ -80,6 +76,11 @@ class InstanceFlavorField(forms.ModelChoiceField):  # type: ignore[type-arg]
         return f"{flavor.name} · {remark}" if remark else str(flavor.name)
 
 
-def overall_metric(version: TrainingVersion, name: str) -> float | None:
-    """An overall metric of the version, from its prefetched metrics."""
-    return next((metric.value for metric in version.metrics.all() if metric.name == name), None)
+def ranking_help(ranking: Ranking) -> str:
+    """On which images the offered versions are compared; empty where they are not."""
+    if not ranking.images:
+        return ""
+    return (
+        f"Accuracy and precision (macro average) are measured on the same {ranking.images:,} validation "
+        "images, with today’s labels."
+    )

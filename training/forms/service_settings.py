@@ -9,7 +9,8 @@ from django import forms
 
 from exeml_site.lib.text import validate_name
 from training.evaluation.best_version import rank
-from training.forms.services import VersionField, deployable_versions, leading_version
+from training.forms.fields import VersionField, ranking_help
+from training.forms.services import deployable_versions
 from training.models import Service, TrainingVersion
 
 MIN_PERCENT, MAX_PERCENT = 1, 99
@@ -58,8 +59,9 @@ class ChangeVersionForm(forms.Form):
         assert isinstance(field, VersionField)
         field.queryset = others
         versions = list(others)
-        field.ranking = rank(service.project)
-        leader = leading_version(versions, field.ranking)
+        ranking = rank(service.project)
+        field.ranking, field.help_text = lambda: ranking, ranking_help(ranking)
+        leader = ranking.proposed(versions)
         self.initial = {"version": leader and leader.pk}
         self.has_versions = bool(versions)
 

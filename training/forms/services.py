@@ -8,13 +8,13 @@ from uuid import UUID, uuid4
 from django import forms
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
-from django.db.models import Max, Q, QuerySet
+from django.db.models import QuerySet
 
-from exeml_site.lib.display import percent
 from projects.formats.pictures.picture_formats import ACCEPT
 from projects.models import Project
-from training.evaluation.best_version import Ranking, rank
-from training.models import Metric, Service, TrainingVersion
+from training.evaluation.best_version import rank, with_overall_metrics
+from training.forms.fields import VersionField, ranking_help
+from training.models import Service, TrainingVersion
 
 CUSTOM = "custom"
 MIN_HOURS, MAX_HOURS = 1, 24
@@ -28,38 +28,9 @@ AUTO_STOP_CHOICES = [
 
 
 def deployable_versions(project: Project) -> QuerySet[TrainingVersion]:
-    """The Completed versions with their accuracy, newest first."""
-    is_overall_accuracy = Q(metrics__label="", metrics__name=Metric.Name.ACCURACY)
-    return (
-        TrainingVersion.objects.completed()
-        .filter(project=project)
-        .annotate(accuracy=Max("metrics__value", filter=is_overall_accuracy))
-        .order_by("-number")
-    )
-
-
-def leading_version(versions: list[TrainingVersion], ranking: Ranking) -> TrainingVersion | None:
-    """The version that a form chooses first: the leader of the ranking, or else the most accurate."""
-
-    def order(version: TrainingVersion) -> tuple[bool, float, int]:
-        accuracy = getattr(version, "accuracy", None)
-        return version.pk == ranking.leader, accuracy or 0.0, version.number
-
-    return max(versions, key=order, default=None)
-
-
-class VersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
-    """A choice of versions, shown as "V003 · 94.1 % · best"."""
-
-    ranking = Ranking()
-
-    def label_from_instance(self, version: Any) -> str:
-        parts = [version.name]
-        if version.accuracy is not None:
-            parts.append(percent(version.accuracy))
-        if mark := self.ranking.mark(version):
-            parts.append(mark)
-        return " · ".join(parts)
+    """The Completed versions with their overall metrics, newest first."""
+    completed = TrainingVersion.objects.completed().filter(project=project)
+    return with_overall_metrics(completed).order_by("-number")
 
 
 class DeployForm(forms.Form):
@@ -108,10 +79,11 @@ class DeployForm(forms.Form):
         field = self.fields["version"]
         assert isinstance(field, VersionField)
         field.queryset = deployable_versions(project)
-        field.ranking = rank(project)
+        ranking = rank(project)
+        field.ranking, field.help_text = lambda: ranking, ranking_help(ranking)
         selected = next(
             (version for version in versions if str(version.number) == preselected),
-            leading_version(versions, field.ranking),
+            ranking.proposed(versions),
         )
         self.initial = {"version": selected and selected.pk, "service_id": uuid4()}
         self.has_versions = bool(versions)

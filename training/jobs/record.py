@@ -88,6 +88,7 @@ def _existing_image_ids(image_ids: set[int]) -> set[int]:
 
 
 def _candidate_row(version: TrainingVersion, candidate: CandidateReport) -> Candidate:
+    images, common = candidate.images, candidate.common
     return Candidate(
         training_version=version,
         network=candidate.network,
@@ -101,6 +102,12 @@ def _candidate_row(version: TrainingVersion, candidate: CandidateReport) -> Cand
         seconds=candidate.seconds,
         error=candidate.error,
         place=candidate.place,
+        fitted=images.fitted if images else None,
+        judged=images.judged if images else None,
+        common_images=common.images if common else None,
+        common_hits=common.hits if common else None,
+        common_loss=common.loss if common else None,
+        p_value=common.p_value if common else None,
     )
 
 

@@ -16,7 +16,6 @@ logger = logging.getLogger(__name__)
 
 WRITE_INTERVAL_S = 2.0
 STOP_CHECK_INTERVAL_S = 1.0
-MAX_CURVE_POINTS = 120
 
 
 class Reporter:
@@ -55,11 +54,13 @@ class Reporter:
             self._state |= {"message": event.message, "fraction": event.fraction}
         elif event.kind != "progress":
             self._last_result = event.message  # repeated by the progress that follows it
+        if event.kind == "note":
+            self._add_note(event.message)
         if event.remaining_s is not None:
             self._state["remaining_s"] = round(event.remaining_s)
             self._state["remaining_at_s"] = round(self.used_s)
         if event.kind == "best" and event.accuracy is not None:
-            self._add_to_curve(event.accuracy)
+            self._add_to_curve(event.accuracy, event.judged)
         if time.monotonic() - self._written >= WRITE_INTERVAL_S:
             self._write()
 
@@ -93,15 +94,21 @@ class Reporter:
             self._ask()
         return self._is_stop_wanted or not self.is_ours
 
-    def _add_to_curve(self, accuracy: float) -> None:
-        """Append the accuracy of the best model so far; a resumed fit reports the last one once more."""
-        curve: list[list[float]] = self._state.get("curve", [])
-        if curve and curve[-1][1] == round(accuracy, 4):
-            return
-        curve = [*curve, [round(self.used_s, 1), round(accuracy, 4)]]
-        if len(curve) > MAX_CURVE_POINTS:
-            curve = [*curve[:-1:2], curve[-1]]
-        self._state |= {"best_accuracy": accuracy, "curve": curve}
+    def _add_note(self, note: str) -> None:
+        notes: list[str] = self._state.get("notes", [])
+        if note not in notes:
+            self._state["notes"] = [*notes, note]
+
+    def _add_to_curve(self, accuracy: float, judged: int) -> None:
+        """Append the best accuracy so far; a resumed fit reports the last one once more.
+
+        A fit that judges by another number of images has started again, and with it the curve.
+        """
+        is_same = self._state.get("judged", judged) == judged
+        curve: list[list[float]] = self._state.get("curve", []) if is_same else []
+        if not curve or round(accuracy, 4) > curve[-1][1]:
+            curve = [*curve, [round(self.used_s, 1), round(accuracy, 4)]]
+        self._state |= {"best_accuracy": curve[-1][1], "judged": judged, "curve": curve}
 
     def _write(self) -> None:
         """Write the progress. A database that is busy costs one message on the page, not the training."""

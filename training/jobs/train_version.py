@@ -8,6 +8,7 @@ import os
 import shutil
 import traceback
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -189,9 +190,14 @@ def _finish(
     if result.candidates_file is not None:
         with result.candidates_file.open("rb") as content:
             storage.save_whole(f"{version.folder}/{promote.CANDIDATES_FILE}", content)
-    unreadable = len(result.unreadable) + len(evaluation.unreadable)
     reporter.end_step("recording")
-    progress = {**reporter.state, "charts": charts, "unreadable": unreadable, "seen_before": excluded}
+    progress = {
+        **reporter.state,
+        "charts": charts,
+        "notes": list(result.notes),
+        "unreadable": len(evaluation.unreadable),
+        "seen_before": excluded,
+    }
     with transaction.atomic():
         _complete(version, result, size, progress)
         record.record(version, evaluation.labels, evaluation.predictions, result.candidates)
@@ -257,6 +263,7 @@ def _complete(version: TrainingVersion, result: FitResult, size: int, progress: 
         ran_on=describe_device(version, result.device),
         model_name=f"exeML-{version.project.name}-{version.name}",
         model_bytes=size,
+        images_used=asdict(result.best.images) if result.best.images else {},
         inference_ms=result.best.inference_ms,
         is_inference_measured=result.best.is_measured,
         seconds_by_phase=result.seconds_by_phase | progress["seconds_by_step"],

@@ -17,7 +17,18 @@ class Candidate(models.Model):
     network = models.CharField(max_length=255)  # names joined by “+”
     resolution = models.PositiveIntegerField(help_text="pixels")
     recipe = models.CharField(max_length=128)  # "linear head", "fine-tuned + linear head"
-    accuracy = models.FloatField(null=True, blank=True, help_text="on held-back training images")
+    accuracy = models.FloatField(
+        null=True, blank=True, help_text="on all images that it held out; compares with no other candidate's"
+    )
+    fitted = models.PositiveIntegerField(null=True, blank=True, help_text="training images it was fitted on")
+    judged = models.PositiveIntegerField(null=True, blank=True, help_text="training images it held out")
+    # On the images that all ranked candidates held out; None for one that is not ranked.
+    common_images = models.PositiveIntegerField(null=True, blank=True)
+    common_hits = models.PositiveIntegerField(null=True, blank=True)
+    common_loss = models.FloatField(null=True, blank=True)
+    p_value = models.FloatField(
+        null=True, blank=True, help_text="of the difference from the chosen candidate, on the common images"
+    )
     inference_ms = models.FloatField(null=True, blank=True)
     is_measured = models.BooleanField(default=False)
     is_admissible = models.BooleanField(default=True)
@@ -33,6 +44,13 @@ class Candidate(models.Model):
 
     def __str__(self) -> str:
         return f"{self.network} {self.resolution} px, {self.recipe}"
+
+    @property
+    def common_accuracy(self) -> float | None:
+        """The accuracy on the images that all ranked candidates held out."""
+        if not self.common_images or self.common_hits is None:
+            return None
+        return self.common_hits / self.common_images
 
 
 class Metric(models.Model):

@@ -168,7 +168,8 @@ class TrainingVersion(JobRow):
     stop_requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
-    # {"message", "fraction", "remaining_s", "best_accuracy", "curve": [[seconds, accuracy], …]}
+    # {"message", "fraction", "remaining_s", "notes": […]; "best_accuracy" and "curve": [[seconds, accuracy],
+    # …] on the same "judged" images; "unreadable" and "seen_before": validation images that judged nothing}
     progress = models.JSONField(default=dict, blank=True)
 
     # --- result ---
@@ -181,6 +182,8 @@ class TrainingVersion(JobRow):
     inference_ms = models.FloatField(null=True, blank=True)
     is_inference_measured = models.BooleanField(default=False)
     seconds_by_phase = models.JSONField(default=dict, blank=True)
+    # the engine's ImagesUsed: {"given", "fitted", "fewest", "judged", "left_out": {cause: images}}
+    images_used = models.JSONField(default=dict, blank=True, editable=False)
     # {"labels": […], "matrix": [[…]]}: rows are the true labels, columns the predicted ones
     confusion = models.JSONField(default=dict, blank=True)
     # label → [images, recall now, gain of 20 more, its 95 % interval low, high]; by assist.forecast_gains

@@ -50,13 +50,18 @@ class ProjectStep:
 
 @dataclass
 class TrainingSummary:
-    """Number of versions, the latest one and the best accuracy of a project; whether a version is active."""
+    """Number of versions of a project, the latest one, and the accuracy of the newest Completed one.
+
+    The highest accuracy would compare versions that were evaluated on different images. `is_active`: a
+    version is.
+    """
 
     versions: int = 0
     is_active: bool = False
     latest_name: str = ""
     latest_status: str = ""
-    best_accuracy: float | None = None
+    accuracy: float | None = None
+    completed_name: str = ""
 
 
 @register.inclusion_tag("components/_step_bar.html", takes_context=True)
@@ -171,7 +176,7 @@ def _add(summary: TrainingSummary, number: int, status: str, accuracy: float | N
     summary.is_active = summary.is_active or status in ACTIVE
     summary.latest_name, summary.latest_status = f"V{number:03d}", status
     if status == Status.COMPLETED and accuracy is not None:
-        summary.best_accuracy = max(accuracy, summary.best_accuracy or 0.0)
+        summary.accuracy, summary.completed_name = accuracy, summary.latest_name
 
 
 def _readiness(context: Context, project: Project) -> Readiness:

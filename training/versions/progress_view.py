@@ -24,6 +24,8 @@ class ProgressView:
     remaining_s: float | None
     fraction: float | None
     best_accuracy: float | None
+    judged: int | None  # images of the accuracy
+    notes: list[str]
     points: str
     curve_floor: float  # the accuracy at the bottom of the curve; 1 at its top
     curve_text: str
@@ -47,6 +49,8 @@ def progress_of(version: TrainingVersion) -> ProgressView:
         remaining_s=remaining,
         fraction=None if remaining is None else elapsed / max(1.0, elapsed + remaining),
         best_accuracy=progress.get("best_accuracy"),
+        judged=progress.get("judged"),
+        notes=progress.get("notes", []),
         points=_polyline(curve, elapsed),
         curve_floor=_floor(curve),
         curve_text=_curve_text(curve),
@@ -91,7 +95,7 @@ def _queue_message(version: TrainingVersion) -> str:
 
 
 def _polyline(curve: list[list[float]], elapsed: float) -> str:
-    """Accuracy of the best model as the corners of a staircase; empty while there is hardly one step."""
+    """Best accuracy so far as the corners of a staircase; empty while there is hardly one step."""
     if not curve or elapsed < MIN_CURVE_SPAN * curve[0][0]:
         return ""
     width = max(elapsed, curve[-1][0], 1.0)
@@ -118,6 +122,6 @@ def _curve_text(curve: list[list[float]]) -> str:
     if not curve:
         return ""
     return (
-        f"Accuracy of the best model so far: {percent(curve[0][1])} after {curve[0][0]:.0f} seconds, "
+        f"Best accuracy so far: {percent(curve[0][1])} after {curve[0][0]:.0f} seconds, "
         f"{percent(curve[-1][1])} after {curve[-1][0]:.0f} seconds"
     )

@@ -18,6 +18,7 @@ from projects.datasets import readiness
 from projects.models import Project, Role
 from projects.quality import look_alikes
 from training.forms.configuration import TrainingConfigurationForm, whole_minutes
+from training.forms.fields import VersionField, ranking_help
 from training.models import InstanceFlavor
 from training.versions import lifecycle
 from training.versions.network_options import fastest_per_network, options_by_speed, options_within
@@ -124,6 +125,9 @@ def _configuration(
     request: PageRequest, project: Project, form: TrainingConfigurationForm, status: int = 200
 ) -> HttpResponse:
     ready = readiness.readiness(project)
+    incremental = form.fields["incremental_version"]
+    assert isinstance(incremental, VersionField)
+    incremental.help_text = f"{incremental.help_text} {ranking_help(incremental.ranking())}".strip()
     context = {
         "project": project,
         "form": form,

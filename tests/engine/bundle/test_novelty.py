@@ -24,7 +24,7 @@ from training.engine.cli import main
 from training.engine.fit import fit
 from training.engine.search.novelty_reference import make_reference
 from training.engine.search.scoring import score_logits
-from training.engine.search.state import FittedCandidate, SearchState
+from training.engine.search.state import FittedCandidate, SearchState, left_out_rows
 
 pytestmark = pytest.mark.slow
 
@@ -175,7 +175,8 @@ def make_tuned(search: SearchState, shift: float) -> FittedCandidate:
     member = Member(network, 96, state, Head(torch.zeros(2, 1280), torch.zeros(2)))
     held_out, known = 4 * search.data.targets, np.arange(12) >= 8
     score = score_logits(held_out, search.data.targets, False)
-    return FittedCandidate((member,), "fine-tuned", held_out, known, score, 6.0, 1.0)
+    left_out = left_out_rows(12, np.arange(8), "held out")
+    return FittedCandidate((member,), "fine-tuned", held_out, known, score, 6.0, 1.0, (left_out,))
 
 
 def test_a_fine_tuned_network_is_judged_by_pictures_that_its_trial_had_not_seen(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from training.engine.data.augment import Strength, augment
 from training.engine.data.images import Pixels
 from training.engine.search import budget
 from training.engine.search.augmentation_probe import gains_from_rotation, tolerates_mirroring
-from training.engine.search.linear_probe import fit_joint_head
+from training.engine.search.linear_probe import fit_joint_head, head_left_out
 from training.engine.search.scoring import score_logits
 from training.engine.search.state import FittedCandidate, SearchState
 
@@ -75,7 +75,14 @@ def searched(folder: Path, pixels: Pixels) -> tuple[SearchState, FittedCandidate
     member = Member(network, 96, pretrained_state(network), empty, is_deep=True)
     fit = fit_joint_head(search, [member])
     candidate = FittedCandidate(
-        fit.members, "linear head", fit.held_out, fit.is_held_out, fit.score, 6.0, 1.0
+        fit.members,
+        "linear head",
+        fit.held_out,
+        fit.is_held_out,
+        fit.score,
+        6.0,
+        1.0,
+        (head_left_out(search),),
     )
     return search, candidate
 

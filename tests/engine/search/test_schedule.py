@@ -34,7 +34,8 @@ def frozen(search: SearchState, network: int, sureness: float) -> FittedCandidat
     member = Member(kind, kind.resolution, {}, Head(torch.zeros(2, 3), torch.zeros(2)), is_deep=True)
     logits = (search.data.targets * sureness).astype(np.float32)
     score = score_logits(logits, search.data.targets, False)
-    return FittedCandidate((member,), "linear head", logits, np.ones(4, np.bool_), score, 6.0, 1.0)
+    left_out = (np.zeros(4, np.int8),)
+    return FittedCandidate((member,), "linear head", logits, np.ones(4, np.bool_), score, 6.0, 1.0, left_out)
 
 
 def with_images(search: SearchState, count: int) -> SearchState:

@@ -13,7 +13,7 @@ from training.engine.backbones.classifier import Head, Member
 from training.engine.config import FitConfig
 from training.engine.search import linear_head
 from training.engine.search.scoring import score_logits
-from training.engine.search.state import FittedCandidate, Run, SearchState, TrainingData
+from training.engine.search.state import FittedCandidate, Run, SearchState, TrainingData, left_out_rows
 from training.engine.search.time_limit import RunClock
 
 
@@ -32,6 +32,7 @@ def make_data(pixels: np.ndarray, kinds: np.ndarray, paths: list[Path]) -> Train
         weights=np.ones(len(rows)),
         groups=rows,
         folds=linear_head.make_folds(targets, 5, 0),
+        is_common=np.ones(len(rows), np.bool_),
     )
 
 
@@ -51,7 +52,8 @@ def make_candidate(search: SearchState, sureness: float) -> FittedCandidate:
     member = Member(registry.NETWORKS[0], 224, {}, head)
     held_out = (search.data.targets * sureness).astype(np.float32)
     score = score_logits(held_out, search.data.targets, False)
-    return FittedCandidate((member,), "fine-tuned", held_out, np.ones(4, np.bool_), score, 6.0, 1.0)
+    left_out = (np.zeros(4, np.int8),)
+    return FittedCandidate((member,), "fine-tuned", held_out, np.ones(4, np.bool_), score, 6.0, 1.0, left_out)
 
 
 def test_the_best_trained_again_on_all_rows_stays_the_one_chosen_candidate(tmp_path: Path) -> None:
@@ -60,7 +62,7 @@ def test_the_best_trained_again_on_all_rows_stays_the_one_chosen_candidate(tmp_p
     search.add(make_candidate(search, 4.0))
     again = (Member(registry.NETWORKS[0], 224, {}, Head(torch.ones(2, 3), torch.zeros(2))),)
 
-    search.replace_best(again)
+    search.replace_best(again, (np.zeros(4, np.int8),))
 
     assert [report.is_best for report in search.reports()] == [False, True]
     assert search.best is not None
@@ -74,3 +76,77 @@ def test_rows_that_a_base_has_seen_do_not_judge_its_networks(tmp_path: Path) -> 
     assert data.may_score([own], rows).tolist() == [True, True, True, False]
     inherited = replace(own, is_from_base=True)
     assert data.may_score([own, inherited], rows).tolist() == [True, False, True, False]
+
+
+def scored(
+    search: SearchState, right: list[int], held_out: list[int], recipe: str = "linear head"
+) -> FittedCandidate:
+    """A candidate that is right on these rows, and held these out."""
+    rows, count = np.array(held_out), len(search.data.paths)
+    logits = np.where(np.isin(np.arange(count), right)[:, None], 2, -2) * search.data.targets
+    is_held_out = np.isin(np.arange(count), rows)
+    score = score_logits(logits[rows], search.data.targets[rows], False)
+    example = make_candidate(search, 1.0)
+    left_out = (left_out_rows(count, np.flatnonzero(~is_held_out), "held out"),)
+    return replace(
+        example,
+        recipe=recipe,
+        held_out=logits.astype(np.float32),
+        is_held_out=is_held_out,
+        score=score,
+        left_out=left_out,
+    )
+
+
+def make_search_of(folder: Path, count: int) -> SearchState:
+    pixels = np.zeros((count, 32, 32, 3), np.uint8)
+    return make_search(folder, make_data(pixels, np.arange(count) % 2, [Path("image.png")] * count))
+
+
+def test_candidates_are_scored_on_the_images_that_all_of_them_held_out(tmp_path: Path) -> None:
+    search = make_search_of(tmp_path, 20)
+    everything, fold = list(range(20)), [0, 1, 2, 3]
+    search.add(scored(search, [0, 1, *range(6, 20)], everything))  # 80 % of all, half of the fold
+    search.add(scored(search, [0, 1, 2], fold, "fine-tuned"))  # 75 % of the fold
+
+    head, tuned = search.reports()
+
+    assert (head.accuracy, tuned.accuracy) == (0.8, 0.75)
+    assert head.common is not None and tuned.common is not None
+    assert (head.common.hits, head.common.images) == (2, 4)
+    assert (tuned.common.hits, tuned.common.images) == (3, 4)
+    assert tuned.is_best and tuned.common.loss < head.common.loss
+    assert (tuned.common.p_value, head.common.p_value) == (1, 1)  # one image of four tells nothing
+
+
+def test_a_candidate_that_held_out_other_images_is_not_ranked(tmp_path: Path) -> None:
+    search = make_search_of(tmp_path, 20)
+    search.add(scored(search, list(range(9)), list(range(10))))
+    search.candidates.append((search.candidates[0][0], scored(search, [15], [15, 16])))
+    search.add_failed("ResNet-50", 224, "linear head", 1.0, "No memory.")
+    assert [report.common is not None for report in search.reports()] == [True, False, False]
+
+
+def test_the_curve_has_one_yardstick_from_heads_to_fine_tuned_networks(tmp_path: Path) -> None:
+    data = make_search_of(tmp_path / "first", 20).data
+    is_common = np.arange(20) < 4
+    search = make_search(tmp_path / "second", replace(data, is_common=is_common))
+    search.head_rows = np.arange(20)
+    search.add(scored(search, [0, 1, *range(6, 20)], list(range(20))))
+    search.add(scored(search, [0, 1, 2], [0, 1, 2, 3, 4, 5], "fine-tuned"))
+    assert search.run.clock.judged == 4
+    assert [accuracy for _, accuracy in search.run.clock.curve] == [0.5, 0.75]
+
+
+def test_images_that_shaped_no_part_of_a_model_are_counted_by_cause(tmp_path: Path) -> None:
+    search = make_search_of(tmp_path, 20)
+    search.data = replace(search.data, left_out={"unreadable": 2, "reading": 8})
+    head = left_out_rows(20, np.arange(10), "heads")
+    tuned = left_out_rows(20, np.arange(8, 12), "held out")
+    candidate = replace(scored(search, [0], [0, 1]), left_out=(head, tuned))
+
+    used = search.images_used(candidate)
+
+    assert (used.given, used.fitted, used.fewest, used.judged) == (30, 12, 4, 2)
+    assert used.left_out == {"unreadable": 2, "reading": 8, "heads": 8}
+    assert used.fitted + sum(used.left_out.values()) == used.given

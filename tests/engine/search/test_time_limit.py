@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from training.engine.config import Event
 from training.engine.search import time_limit
 from training.engine.search.time_limit import FitStopped, RunClock, Slowdown
 
@@ -63,7 +64,7 @@ def test_the_reserve_is_kept_free_once_a_model_exists(tmp_path: Path) -> None:
     clock = make_clock(tmp_path)
     clock.reserve_s, clock._used_before = 40, 70
     clock.check()
-    clock.improved(0.9)
+    clock.improved(0.9, 10)
     with pytest.raises(FitStopped, match="time limit"):
         clock.check()
 
@@ -75,7 +76,7 @@ def test_the_limit_waits_for_the_first_model_where_that_is_asked_for(tmp_path: P
 
     clock.first_model_s = 60
     clock.check()
-    clock.improved(0.9)
+    clock.improved(0.9, 10)
     with pytest.raises(FitStopped, match="time limit"):
         clock.check()
 
@@ -99,3 +100,31 @@ def test_the_parts_add_up_to_the_time_used(tmp_path: Path) -> None:
 
     assert clock.seconds_by_phase["search"] >= 0.3
     assert sum(clock.seconds_by_phase.values()) == pytest.approx(clock.elapsed(), abs=0.05)
+
+
+def test_the_curve_never_falls_and_starts_again_on_other_images(tmp_path: Path) -> None:
+    clock = make_clock(tmp_path)
+    for accuracy in (0.7, 0.9, 0.8, 0.95):
+        clock.improved(accuracy, 20)
+    assert [accuracy for _, accuracy in clock.curve] == [0.7, 0.9, 0.95]
+    clock.improved(0.6, 80)
+    assert ([accuracy for _, accuracy in clock.curve], clock.judged) == ([0.6], 80)
+
+
+def test_a_lower_accuracy_of_a_better_model_is_not_shown_as_a_fall(tmp_path: Path) -> None:
+    events: list[Event] = []
+    clock = RunClock.open(tmp_path, 60, events.append, lambda: False)
+    clock.improved(0.9, 20)
+    clock.improved(0.8, 20)
+    clock.emit("best", "a model with a lower loss")
+    assert (events[-1].accuracy, events[-1].judged) == (0.9, 20)
+
+
+def test_notes_and_curve_of_a_killed_run_are_kept(tmp_path: Path) -> None:
+    clock = RunClock.open(tmp_path, 60, lambda event: None, lambda: False)
+    clock.improved(0.9, 20)
+    for _ in range(2):
+        clock.emit("note", "Heads are fitted on 200 of 900 images.")
+    again = RunClock.open(tmp_path, 60, lambda event: None, lambda: False)
+    assert again.notes == ["Heads are fitted on 200 of 900 images."]
+    assert ([accuracy for _, accuracy in again.curve], again.judged) == ([0.9], 20)

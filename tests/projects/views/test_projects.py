@@ -46,13 +46,16 @@ def test_the_four_newest_living_images_are_the_thumbnails(vera: Client) -> None:
     assert html.count("<img") == 4 and f"/thumbnails/{newest[1].sha256}.webp" in html
 
 
-def test_a_project_shows_the_state_of_its_latest_version_and_the_best_accuracy(vera: Client) -> None:
+def test_a_project_shows_its_latest_version_and_the_accuracy_of_the_newest_completed_one(
+    vera: Client,
+) -> None:
     project = make_project("flowers")
     make_version(project, 1, Status.COMPLETED, accuracy=0.9)
     make_version(project, 2, Status.COMPLETED, accuracy=0.85)
     make_version(project, 3, Status.FAILED)
     html = list_html(vera)
-    assert "V003 Failed" in html and "3 versions" in html and "90.0 %" in html
+    assert "V003 Failed" in html and "3 versions" in html and "85.0 %" in html
+    assert "V002, the newest Completed version" in html and "90.0 %" not in html
 
 
 def test_the_list_asks_for_news_only_while_a_training_is_active(vera: Client) -> None:

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from training.engine import CandidateReport
+from training.engine.config import CommonScore
 from training.engine.evaluation.metrics import Report, report
 from training.evaluation import chart_style, charts
 from training.evaluation.results import CHARTS
@@ -28,7 +29,16 @@ def candidate(
     is_admissible: bool = True,
 ) -> CandidateReport:
     return CandidateReport(
-        network, 240, "fine-tuned", accuracy, inference_ms, False, is_admissible, 60, is_best
+        network,
+        240,
+        "fine-tuned",
+        accuracy,
+        inference_ms,
+        False,
+        is_admissible,
+        60,
+        is_best,
+        common=None if accuracy is None else CommonScore(100, round(100 * accuracy), 0.4, 1.0),
     )
 
 
@@ -117,8 +127,8 @@ def test_the_axes_carry_names_and_units() -> None:
     drawn = render(make_report(3))
     for name, titles in {
         "precision-recall": ("Share of images (%)", "Label"),
-        "learning-curve": ("Training time (minutes)", "Accuracy, held-back (%)"),
-        "accuracy-latency": ("Single-image time (ms)", "Accuracy, held-back (%)"),
+        "learning-curve": ("Training time (minutes)", "Accuracy (%)"),
+        "accuracy-latency": ("Single-image time (ms)", "Accuracy, same held-out images (%)"),
         "confusion-matrix": ("Predicted", "True label"),
     }.items():
         assert set(titles) <= set(words_of(drawn[name]))

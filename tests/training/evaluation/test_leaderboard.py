@@ -6,9 +6,14 @@ import pytest
 
 from tests.factories import make_project, make_version
 from training.engine import CandidateReport
+from training.engine.config import CommonScore
 from training.evaluation.leaderboard import (
     OTHER_PHASE,
+    choice_note,
+    fitted_text,
     is_within_reach,
+    leaderboard_rows,
+    left_out_texts,
     phases_of,
     points_note,
     points_of,
@@ -16,12 +21,22 @@ from training.evaluation.leaderboard import (
     short_network,
     why_it_ended,
 )
-from training.models import Status, StopReason, TrainingVersion
+from training.models import Candidate, Status, StopReason, TrainingVersion
 
 
 def tried(accuracy: float | None, inference_ms: float | None, is_best: bool = False) -> CandidateReport:
+    common = None if accuracy is None else CommonScore(100, round(100 * accuracy), 0.4, 1.0)
     return CandidateReport(
-        "EfficientNet-Lite0", 224, "linear head", accuracy, inference_ms, False, True, 1, is_best
+        "EfficientNet-Lite0",
+        224,
+        "linear head",
+        accuracy,
+        inference_ms,
+        False,
+        True,
+        1,
+        is_best,
+        common=common,
     )
 
 
@@ -129,3 +144,64 @@ def test_a_time_limit_is_named_with_what_more_time_would_do(minutes: int, limit:
 def test_a_stop_by_somebody_who_is_gone_is_still_a_sentence() -> None:
     assert why_it_ended(ended(StopReason.USER)) == "Stopped by a person; the best model so far was kept."
     assert why_it_ended(TrainingVersion(stop_reason="")) == ""
+
+
+def candidate(hits: int | None, loss: float = 0.4, **fields: object) -> Candidate:
+    """A candidate with `hits` of 64 common images right, or not ranked."""
+    images = None if hits is None else 64
+    fields = {"accuracy": 0.9, "p_value": 1.0, "recipe": "linear head"} | fields
+    return Candidate(
+        network="EfficientNet-Lite0",
+        resolution=224,
+        common_hits=hits,
+        common_images=images,
+        common_loss=loss,
+        **fields,
+    )
+
+
+def test_candidates_are_ranked_by_the_same_images_alone_and_the_chosen_one_leads() -> None:
+    """The fine-tuned one has the higher accuracy, but on images of its own."""
+    chosen, head, other = candidate(54, is_best=True), candidate(52, accuracy=0.83), candidate(54)
+    elsewhere, slow = candidate(None, accuracy=0.99), candidate(60, is_admissible=False)
+    failed = candidate(None, accuracy=None, error="No memory.")
+
+    rows = leaderboard_rows([failed, elsewhere, slow, head, other, chosen])
+
+    assert [row.candidate for row in rows] == [chosen, other, head, slow, elsewhere, failed]
+    assert [row.rank for row in rows] == [1, 1, 3, None, None, None]
+    assert rows[0].rate is not None
+    assert (rows[0].rate.low, rows[0].rate.high) == (
+        pytest.approx(0.736, abs=0.001),
+        pytest.approx(0.913, abs=0.001),
+    )
+
+
+def test_a_choice_that_is_not_the_most_accurate_is_explained() -> None:
+    chosen, first = candidate(52, loss=0.41, is_best=True), candidate(54, loss=0.44, recipe="fine-tuned")
+    note = choice_note(leaderboard_rows([first, chosen]))
+    assert note == (
+        "Lite0 (Fine-tuned) has 2 more images right than the chosen candidate. "
+        "The difference is too small to be reliable. "
+        "The chosen one has the lower log loss, 0.410 against 0.440, "
+        "which also counts how sure each prediction is."
+    )
+    assert choice_note(leaderboard_rows([candidate(52), candidate(52, is_best=True)])) == ""
+
+
+def test_how_many_images_were_used_is_said_with_every_known_cause() -> None:
+    used = {
+        "given": 1321,
+        "fitted": 425,
+        "fewest": 340,
+        "judged": 85,
+        "left_out": {"unreadable": 1, "reading": 895},
+    }
+    version = TrainingVersion(images_used=used)
+    assert fitted_text(version) == "425 of 1,321"
+    assert left_out_texts(version) == [
+        "Could not be read: 1 image.",
+        "Not read, because reading would have taken more than its share of the time limit: 895 images.",
+        "A part of the model was fitted on 340 of these images only.",
+    ]
+    assert (fitted_text(TrainingVersion()), left_out_texts(TrainingVersion())) == ("", [])

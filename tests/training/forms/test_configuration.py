@@ -233,7 +233,7 @@ def test_only_completed_living_versions_of_the_project_can_be_continued() -> Non
 def test_versions_are_offered_newest_first_with_what_they_achieved() -> None:
     project = make_project()
     first = make_version(project, 1, Status.COMPLETED, accuracy=0.941)
-    Metric.objects.create(training_version=first, name=Metric.Name.F1, value=0.9396)
+    Metric.objects.create(training_version=first, name=Metric.Name.PRECISION, value=0.9396)
     make_version(project, 2, Status.COMPLETED, accuracy=0.89)
     make_version(project, 3, Status.COMPLETED)
 
@@ -242,8 +242,8 @@ def test_versions_are_offered_newest_first_with_what_they_achieved() -> None:
     assert [str(label) for _, label in form.fields["incremental_version"].choices] == [
         "None",
         "V003",
-        "V002 · accuracy 89.0 % (not told apart)",
-        "V001 · accuracy 94.1 % · F1 0.940 (not told apart)",
+        "V002 · accuracy 89.0 % on its own images · not compared",
+        "V001 · accuracy 94.1 %, precision 0.940 on its own images · not compared",
     ]
 
 
@@ -343,5 +343,5 @@ def test_the_number_of_queries_does_not_grow_with_versions_or_images(django_asse
     make_image(large, 9000, [])
 
     for project in (small, large):
-        with django_assert_num_queries(26):
+        with django_assert_num_queries(25):
             ask(project)

@@ -123,15 +123,24 @@ def test_a_result_that_is_repeated_as_progress_does_not_hide_what_is_going_on() 
     assert reporter.state["message"] == "Trying heads"
 
 
-def test_a_long_curve_is_thinned_and_keeps_its_end() -> None:
+def test_the_live_curve_never_falls_and_starts_again_on_other_images() -> None:
     reporter = Reporter(claimed(make_waiting()))
 
-    for step in range(500):
-        reporter.report(Event("best", step, "x", accuracy=step / 1000))
+    for accuracy in (0.8, 0.9, 0.85):
+        reporter.report(Event("best", 1, "x", accuracy=accuracy, judged=64))
+    assert [accuracy for _, accuracy in reporter.state["curve"]] == [0.8, 0.9]
+    assert (reporter.state["best_accuracy"], reporter.state["judged"]) == (0.9, 64)
+    reporter.report(Event("best", 1, "x", accuracy=0.7, judged=200))
+    assert [accuracy for _, accuracy in reporter.state["curve"]] == [0.7]
 
-    curve = reporter.state["curve"]
-    assert len(curve) <= 120
-    assert (curve[0][1], curve[-1][1]) == (0.0, 0.499)
+
+def test_notes_of_the_engine_are_kept_once_each() -> None:
+    reporter = Reporter(claimed(make_waiting()))
+
+    for note in ("Heads are fitted on 200 of 900 images.", "No time for fine-tuning.") * 2:
+        reporter.report(Event("note", 1, note))
+
+    assert reporter.state["notes"] == ["Heads are fitted on 200 of 900 images.", "No time for fine-tuning."]
 
 
 def test_a_stop_is_wanted_once_a_person_asked() -> None:
@@ -381,6 +390,9 @@ def assert_complete(version: TrainingVersion) -> None:
     assert version.model_name == "exeML-colours-V001"
     assert version.model_bytes > 1_000_000 and version.inference_ms > 0
     assert "CPU" in version.ran_on and version.progress["best_accuracy"] > 0.5
+    used = version.images_used
+    assert used["given"] == dataset_version.train_count == used["fitted"] + sum(used["left_out"].values())
+    assert version.candidates.get(is_best=True).common_images > 0
     drawn = version.progress["charts"]
     can_compare = len(points_of(version.candidates.all())) > 1
     assert drawn == [name for name in CHARTS if name != "accuracy-latency" or can_compare]

@@ -35,7 +35,10 @@ IdHashes = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class BundleInfo:
-    """The description of a bundle, apart from its networks. Stored with candidates by these names."""
+    """The description of a bundle, apart from its networks. Stored with candidates by these names.
+
+    `images_used`: the fields of ImagesUsed, unknown for candidates of earlier releases.
+    """
 
     labels: tuple[str, ...]
     is_multi_label: bool
@@ -44,6 +47,7 @@ class BundleInfo:
     temperature: float
     thresholds: tuple[float, ...]
     accuracy: float | None
+    images_used: dict[str, Any] | None = None
 
 
 def export_bundle(
@@ -169,6 +173,7 @@ def _description_of(members: Sequence[Member], info: BundleInfo) -> dict[str, An
         "members": [{"network": member.network.name, "resolution": member.resolution} for member in members],
         "recipe": info.recipe,
         "accuracy": info.accuracy,
+        "images_used": info.images_used,
         "preprocessing": {
             "side": info.side,
             "resolutions": resolutions_of(members),

@@ -134,6 +134,11 @@ def fold_count(rows: int) -> int:
     return 5 if rows < 1000 else 3
 
 
+def trial_parts(rows: int) -> int:
+    """Equal parts of the rows, of which a trial of a fine-tuning holds out the first, or the first two."""
+    return 5 if rows < MANY_ROWS else 10
+
+
 def full_epochs(rows: int) -> int:
     """Epochs without a time limit: small sets need more, as in BiT's rule (Kolesnikov et al. 2020)."""
     return min(MAX_EPOCHS, max(4, round(300 / math.sqrt(rows))))
@@ -154,11 +159,11 @@ def finetune_budget(
     fine-tuning of the last blocks, which learn from a single epoch or from a share of very many rows.
     """
     allowed = FINETUNE_SHARE * (left_s - EXPORT_RESERVE_S)
-    parts = 5 if rows < MANY_ROWS else 10
+    parts = trial_parts(rows)
     full, minimum = full_epochs(rows), MIN_EPOCHS if cached is None else 1
     blank = FinetuneBudget(1, parts, minimum, False)
     if cached is not None:
-        share, most_views = min(1.0, round(cached / rows, 3)), max(1, min(MAX_VIEWS, cached // rows))
+        share, most_views = cached_share(cached, rows), max(1, min(MAX_VIEWS, cached // rows))
         blank = replace(blank, is_partial=True, share=share, most_views=most_views)
     options = [replace(blank, epochs=epochs) for epochs in range(full, minimum - 1, -1)]
     if blank.share == 1:
@@ -168,6 +173,11 @@ def finetune_budget(
             return budget
     share = round(blank.share * allowed / blank.trial_s(rows, image_s), 3)
     return replace(blank, share=share) if blank.is_partial and share * rows >= MIN_PARTIAL_ROWS else None
+
+
+def cached_share(cached: int, rows: int) -> float:
+    """The share of the rows whose cached maps fit in memory, where `cached` images do."""
+    return min(1.0, round(cached / rows, 3))
 
 
 def _budgets_with_refit(rows: int, full: int, minimum: int, blank: FinetuneBudget) -> list[FinetuneBudget]:

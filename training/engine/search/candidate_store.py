@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from training.engine.bundle import writer
 from training.engine.bundle.bundle import Bundle
 from training.engine.bundle.novelty import NoveltyReference
 from training.engine.bundle.writer import BundleInfo
-from training.engine.config import CandidateReport, EngineError
+from training.engine.config import CandidateReport, CommonScore, EngineError, ImagesUsed
 from training.engine.search.checkpoint import bundle_info
 from training.engine.search.novelty_reference import make_reference, needs_extraction
 from training.engine.search.state import SearchState
@@ -47,15 +47,16 @@ class _Deduplicated:
         return self._indices[key]
 
 
-def store_candidates(search: SearchState) -> frozenset[int]:
+def store_candidates(search: SearchState, reports: Sequence[CandidateReport]) -> frozenset[int]:
     """Write all candidates that have a model, beside the bundle; gives their places in the search.
 
-    Candidates whose novelty reference must be extracted are stored without one where the time is over.
+    `reports`: those of the whole search. Candidates whose novelty reference must be extracted are stored
+    without one where the time is over.
     """
     states, references = _Deduplicated(), _Deduplicated()
     pretrained: dict[str, StateDict] = {}
     kept = {}
-    for place, (report, candidate) in enumerate(search.candidates):
+    for place, ((_, candidate), report) in enumerate(zip(search.candidates, reports, strict=True)):
         if candidate is None:
             continue
         info = bundle_info(search, candidate)
@@ -123,7 +124,19 @@ def restore_candidate(
     reference = _load_novelty(chosen["known"], record["references"]) if chosen["known"] else None
     trained_on = record["trained_on"].numpy()
     bundle = writer.export_bundle(members, info, target, examples, threads, reference, trained_on)
-    return bundle, CandidateReport(**{**chosen["report"], "is_best": True})
+    return bundle, replace(_read_report(chosen["report"]), is_best=True)
+
+
+def _read_report(stored: dict[str, Any]) -> CandidateReport:
+    """The report as it was stored; those of earlier releases have neither `images` nor `common`."""
+    images, common = stored.get("images"), stored.get("common")
+    return CandidateReport(
+        **stored
+        | {
+            "images": ImagesUsed(**images) if images else None,
+            "common": CommonScore(**common) if common else None,
+        }
+    )
 
 
 def _load_record(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from training.engine.bundle import writer
@@ -47,6 +48,7 @@ def bundle_info(search: SearchState, candidate: FittedCandidate) -> writer.Bundl
         temperature,
         _label_thresholds(search, candidate, temperature),
         candidate.score.accuracy,
+        asdict(search.images_used(candidate)),
     )
 
 

@@ -131,8 +131,7 @@ def make_folds(
         folds[is_alone] = make_folds(targets[is_alone], count, seed)
         folds[~is_alone] = _folds_of_groups(targets[~is_alone], count, seed, groups[~is_alone])
         return folds
-    rarity = np.where(targets > 0, targets.sum(axis=0)[None], np.inf)
-    kinds = np.where(targets.any(axis=1), rarity.argmin(axis=1), -1)
+    kinds = rarest_labels(targets)
     random = np.random.default_rng(seed)
     folds = np.zeros(len(targets), dtype=np.int64)
     start = 0
@@ -155,6 +154,12 @@ def _folds_of_groups(targets: Floats, count: int, seed: int, groups: NDArray[np.
         fold_of[group] = fold = int((load @ share[group]).argmin())
         load[fold] += share[group]
     return fold_of[place]
+
+
+def rarest_labels(targets: Floats) -> NDArray[np.int64]:
+    """[N] the rarest label of each image of targets [N, C]; -1 for an image without labels."""
+    rarity = np.where(targets > 0, targets.sum(axis=0)[None], np.inf)
+    return np.where(targets.any(axis=1), rarity.argmin(axis=1), -1)
 
 
 def _basis(features: Tensor, classes: int) -> _Basis:

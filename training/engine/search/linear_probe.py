@@ -14,9 +14,10 @@ from torch import Tensor
 
 from training.engine.backbones.classifier import Head, Member
 from training.engine.backbones.features import StopExtraction, extract_features
+from training.engine.config import LeftOutCause
 from training.engine.search import budget, linear_head
 from training.engine.search.scoring import Floats, Score, score_logits
-from training.engine.search.state import SearchState
+from training.engine.search.state import LeftOut, SearchState, left_out_rows
 from training.engine.search.time_limit import save_array
 
 HEAD_ROWS_FILE = "head_rows.npy"  # in a checkpoint: the rows that heads are fitted on
@@ -47,16 +48,23 @@ def choose_head_rows(search: SearchState, first: Member) -> None:
         save_array(features_path(search, first), features[torch.from_numpy(np.argsort(rows))].numpy())
         save_array(path, np.sort(rows))
     search.head_rows = np.load(path)
-    if len(search.head_rows) < len(search.data.paths):
-        search.run.clock.is_short |= len(search.head_rows) < budget.MAX_HEAD_ROWS
-        search.run.clock.emit(
-            "note", f"Heads are fitted on {len(search.head_rows)} of {len(search.data.paths)} images."
-        )
+    fitted, count = len(search.head_rows), len(search.data.paths)
+    if fitted < count:
+        search.run.clock.is_short |= fitted < budget.MAX_HEAD_ROWS
+        why = "there is no time for more" if fitted < budget.MAX_HEAD_ROWS else "more take too much memory"
+        search.run.clock.emit("note", f"Heads are fitted on {fitted:,} of {count:,} images: {why}.")
+
+
+def head_left_out(search: SearchState) -> LeftOut:
+    """The rows that heads are not fitted on, and why."""
+    rows = search.head_rows
+    cause: LeftOutCause = "heads" if len(rows) < budget.MAX_HEAD_ROWS else "memory"
+    return left_out_rows(len(search.data.paths), rows, cause)
 
 
 def stratified_order(targets: Floats, seed: int) -> NDArray[np.int64]:
     """[N] the rows of targets [N, C] in an order that spreads each label evenly from beginning to end."""
-    kinds = targets.argmax(axis=1)
+    kinds = linear_head.rarest_labels(targets)
     place = np.zeros(len(targets))
     random = np.random.default_rng(seed)
     for kind in np.unique(kinds):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from training.engine.backbones import registry
 from training.engine.bundle import writer
 from training.engine.bundle.writer import IdHashes
-from training.engine.config import EngineError, FitConfig, Sample
+from training.engine.config import EngineError, FitConfig, LeftOutCause, Sample
 from training.engine.data import duplicates, images
 from training.engine.data.groups import join_groups
 from training.engine.search import budget, linear_head, linear_probe
@@ -83,7 +83,8 @@ def load_training_data(
     samples = [sample for row, sample in enumerate(chosen) if row not in bad_rows]
     unreadable = tuple(chosen[row].id for row in sorted(bad_rows))
     if unreadable:
-        clock.emit("note", f"{len(unreadable)} images cannot be read and are left out.")
+        several = "images cannot be read and are" if len(unreadable) > 1 else "image cannot be read and is"
+        clock.emit("note", f"{len(unreadable):,} {several} left out.")
     targets = _targets(samples, labels)
     _refuse_unusable(targets, labels)
     # The cache holds the readable images first, so a slice of the map leaves the others out.
@@ -91,6 +92,7 @@ def load_training_data(
     with clock.phase("pixels", "Looking for duplicate images"):
         groups = _duplicate_groups(pixels, run, checkpoint / "groups.npy")
     groups = _with_named_groups(groups, samples, clock)
+    left_out: dict[LeftOutCause, int] = {"unreadable": len(unreadable), "reading": len(train) - len(chosen)}
     hashes = writer.hash_ids(sample.id for sample in samples)
     inherited = writer.read_trained_on(config.base_bundle) if config.base_bundle else hashes[:0]
     data = TrainingData(
@@ -104,8 +106,15 @@ def load_training_data(
         weights=balanced_weights(targets),
         groups=groups,
         folds=linear_head.make_folds(targets, budget.fold_count(len(samples)), config.seed, groups),
+        is_common=trial_folds(targets, config.seed, groups) == 0,
+        left_out={cause: count for cause, count in left_out.items() if count},
     )
     return data, unreadable
+
+
+def trial_folds(targets: Floats, seed: int, groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """[N] the parts of the rows that trials of a fine-tuning hold out, all of them the first part."""
+    return linear_head.make_folds(targets, budget.trial_parts(len(targets)), seed, groups)
 
 
 def _targets(samples: Sequence[Sample], labels: tuple[str, ...]) -> Floats:
@@ -192,6 +201,7 @@ def _decode_or_resume(train: list[Sample], labels: tuple[str, ...], run: Run, ca
     stored: dict[str, Any] = read_json(notes) or {}
     is_longer = bool(stored) and run.config.max_seconds > RESTART_RATIO * stored.get("max_seconds", 0)
     if is_longer and _left_images_out(stored, len(train), cache.with_name(linear_probe.HEAD_ROWS_FILE)):
+        run.clock.notes.clear()  # what they say of the first search is no longer true
         run.clock.emit("note", "There is time for images that were left out: the search starts again.")
         _discard_checkpoint(notes, cache.parent)
         stored = {}
@@ -251,7 +261,7 @@ def _choose_rows_and_side(train: list[Sample], labels: tuple[str, ...], run: Run
     if count == len(train):
         return list(range(count)), budget.cache_side(long_sides, largest)
     run.clock.is_short = True
-    run.clock.emit("note", f"Only {count} of {len(train)} images can be read in the time limit.")
-    # One of N / count stratified folds is a stratified subset of about `count` images.
-    folds = linear_head.make_folds(_targets(train, labels), -(-len(train) // count), run.config.seed)
-    return np.flatnonzero(folds == 0).tolist(), budget.cache_side(long_sides, largest)
+    order = linear_probe.stratified_order(_targets(train, labels), run.config.seed)
+    rows = np.sort(order[:count]).tolist()
+    run.clock.emit("note", f"Only {len(rows):,} of {len(train):,} images can be read in the time limit.")
+    return rows, budget.cache_side(long_sides, largest)

@@ -10,6 +10,7 @@ import torch
 
 from training.engine.backbones.classifier import Head, Member
 from training.engine.backbones.registry import macs_at
+from training.engine.config import LeftOutCause
 from training.engine.data.augment import Strength
 from training.engine.search import budget as time_budget
 from training.engine.search.budget import FinetuneBudget
@@ -89,6 +90,15 @@ def finetune_options(search: SearchState, singles: list[FittedCandidate]) -> lis
                 options += [FinetuneOption(member, part, batch, size > sizes[-1]) for part in (False, True)]
     fitting = [option for option in options if not option.is_upscaled or _fits_in_memory(option, search)]
     return sorted(fitting, key=lambda option: option.is_partial)
+
+
+def share_cause(option: FinetuneOption, budget: FinetuneBudget, rows: int, device: str) -> LeftOutCause:
+    """Why a trial is trained on a share of its rows: the memory for cached maps, or the time."""
+    return (
+        "memory"
+        if budget.share >= time_budget.cached_share(option.cached_images(device), rows)
+        else "fine-tuning"
+    )
 
 
 def _fits_in_memory(option: FinetuneOption, search: SearchState) -> bool:

@@ -40,6 +40,13 @@ def score_logits(logits: Floats, targets: Floats, is_multi_label: bool) -> Score
     return Score(min(losses), accuracy, f1, float(TEMPERATURES[int(np.argmin(smoothed_losses))]))
 
 
+def is_right(logits: Floats, targets: Floats, is_multi_label: bool) -> NDArray[np.bool_]:
+    """[N] whether exactly the true labels are predicted."""
+    if is_multi_label:
+        return np.asarray(((logits > 0) == (targets > 0.5)).all(axis=1))
+    return np.asarray(logits.argmax(axis=1) == targets.argmax(axis=1))
+
+
 def _smoothed_targets(targets: Floats, is_multi_label: bool) -> Floats:
     """Targets [N, C] smoothed for N rows: (N + 1) / (N + 2) instead of 1 (Platt 1999)."""
     uncertainty = 1 / (len(targets) + 2)
@@ -86,11 +93,11 @@ def _log_loss(logits: Floats, targets: Floats, weights: NDArray[np.float64], is_
 
 
 def _accuracy_and_f1(logits: Floats, targets: Floats, is_multi_label: bool) -> tuple[float, float]:
+    accuracy = float(is_right(logits, targets, is_multi_label).mean())
     if is_multi_label:
         predicted = logits > 0
         hits = (predicted & (targets > 0.5)).sum(axis=0)
         total = predicted.sum(axis=0) + targets.sum(axis=0)
         f1 = np.where(total > 0, 2 * hits / np.maximum(total, 1), 0)[total > 0]
-        return float((predicted == (targets > 0.5)).all(axis=1).mean()), float(f1.mean() if f1.size else 0)
-    truth, predicted = targets.argmax(axis=1), logits.argmax(axis=1)
-    return float((truth == predicted).mean()), macro_f1(truth, predicted, targets.shape[1])
+        return accuracy, float(f1.mean() if f1.size else 0)
+    return accuracy, macro_f1(targets.argmax(axis=1), logits.argmax(axis=1), targets.shape[1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,19 +13,39 @@ from training.engine.backbones.classifier import Member
 from training.engine.backbones.features import measure_ms
 from training.engine.backbones.latency import estimate_total_ms
 from training.engine.bundle.writer import IdHashes
-from training.engine.config import CandidateReport, EventKind, FitConfig
+from training.engine.config import (
+    CandidateReport,
+    CommonScore,
+    EventKind,
+    FitConfig,
+    ImagesUsed,
+    LeftOutCause,
+)
 from training.engine.data.images import Pixels
-from training.engine.search.scoring import Floats, Score, score_logits
+from training.engine.evaluation.common_images import common_rows, p_values_against
+from training.engine.search.scoring import Floats, Score, is_right, score_logits
 from training.engine.search.time_limit import RunClock
 
 MAX_LOSS_RATIO = 0.995  # of a better candidate's loss; a smaller difference is noise
+FITTED = 0  # in LeftOut
+# Why a part of a model was not fitted on a row, by the number in LeftOut.
+ROW_CAUSES: tuple[LeftOutCause, ...] = ("heads", "fine-tuning", "memory", "held out")
+LeftOut = NDArray[np.int8]  # [N] FITTED, or 1 + the index in ROW_CAUSES
+
+
+def left_out_rows(count: int, fitted: NDArray[np.int64], cause: LeftOutCause) -> LeftOut:
+    """[count] FITTED for the fitted rows, `cause` for the others."""
+    left_out = np.full(count, 1 + ROW_CAUSES.index(cause), np.int8)
+    left_out[fitted] = FITTED
+    return left_out
 
 
 @dataclass(frozen=True, slots=True)
 class FittedCandidate:
     """A model and its score. `held_out` [N, C] are logits, valid for the `is_held_out` [N] rows alone.
 
-    `inference_ms`: of one image; `seconds`: what it took to train.
+    `inference_ms`: of one image; `seconds`: what it took to train. `left_out`: for each member the rows that
+    it was not fitted on.
     """
 
     members: tuple[Member, ...]
@@ -35,6 +55,7 @@ class FittedCandidate:
     score: Score
     inference_ms: float
     seconds: float
+    left_out: tuple[LeftOut, ...]
 
     @property
     def name(self) -> str:
@@ -62,9 +83,11 @@ class TrainingData:
     """The labeled images of a fit, as arrays that the search never changes. Rows [N]: readable TRAIN images.
 
     `pixels` [N, S, S, 3] uint8; `targets` [N, C] zeros and ones; `weights` [N] of the rows in a loss;
-    `groups` [N] numbers that duplicates share; `folds` [N] of the cross-validation. `id_hashes` [N] identify
+    `groups` [N] numbers that duplicates share; `folds` [N] of the cross-validation. `is_common` [N]: rows
+    that score every candidate, because each trial of a fine-tuning holds them out. `id_hashes` [N] identify
     the images; `trained_on` also holds those that the networks of the base bundle have seen, and
-    `base_hashes` those rows that must not score the base's networks.
+    `base_hashes` those rows that must not score the base's networks. `left_out`: given images that are no
+    rows.
     """
 
     labels: tuple[str, ...]
@@ -77,6 +100,8 @@ class TrainingData:
     weights: NDArray[np.float64]
     groups: NDArray[np.int64]
     folds: NDArray[np.int64]
+    is_common: NDArray[np.bool_]
+    left_out: Mapping[LeftOutCause, int] = field(default_factory=dict)
 
     @property
     def side(self) -> int:
@@ -129,16 +154,30 @@ class SearchState:
         is_best = fits and (self.best is None or self._beats(candidate, self.best))
         if is_best:
             self.best = candidate
-            self.run.clock.improved(candidate.score.accuracy)
+            self._note_improvement(candidate)
         report = self._report(candidate, fits, is_best)
         self.candidates.append((report, candidate))
         kind: EventKind = "best" if is_best else "candidate"
         self.run.clock.emit(kind, f"{candidate.name}, {candidate.recipe}", candidate=report)
         return is_best
 
-    def replace_best(self, members: tuple[Member, ...]) -> None:
+    def _note_improvement(self, candidate: FittedCandidate) -> None:
+        """Add the new best to the curve, on the rows that score every candidate."""
+        data, clock = self.data, self.run.clock
+        rows = data.is_common & ~np.isin(data.id_hashes, data.base_hashes)
+        if len(self.head_rows):
+            rows &= np.isin(np.arange(len(rows)), self.head_rows)
+        if not rows.any() or not candidate.is_held_out[rows].all():
+            if clock.best_accuracy is not None:
+                return
+            rows = candidate.is_held_out  # the first model is announced in any case
+        right = is_right(candidate.held_out[rows], data.targets[rows], self.run.config.is_multi_label)
+        clock.improved(float(right.mean()), len(right))
+
+    def replace_best(self, members: tuple[Member, ...], left_out: tuple[LeftOut, ...]) -> None:
         """Replace the weights of the best candidate, which was trained again on all rows."""
-        old, self.best = self.best, replace(self.best, members=members) if self.best else None
+        old = self.best
+        self.best = replace(old, members=members, left_out=left_out) if old else None
         self.candidates = [
             (report, self.best if candidate is old else candidate) for report, candidate in self.candidates
         ]
@@ -150,11 +189,60 @@ class SearchState:
         self.run.clock.emit("candidate", f"{network}, {recipe}: {error}", candidate=report)
 
     def reports(self) -> tuple[CandidateReport, ...]:
-        """The reports of all candidates, `is_best` set for the final best one."""
+        """The reports of all candidates: with the final best one, and their scores on common images."""
+        scores = self._common_scores()
         return tuple(
-            replace(report, is_best=candidate is not None and candidate is self.best)
-            for report, candidate in self.candidates
+            replace(
+                report,
+                is_best=candidate is not None and candidate is self.best,
+                images=self.images_used(candidate) if candidate else None,
+                common=scores.get(place),
+            )
+            for place, (report, candidate) in enumerate(self.candidates)
         )
+
+    def images_used(self, candidate: FittedCandidate) -> ImagesUsed:
+        """How many of the given images the candidate was fitted on, and why on no others."""
+        # FITTED is the lowest number: a row that one part was fitted on counts as fitted.
+        left_out = np.min(np.stack(candidate.left_out), axis=0)
+        counts = dict(self.data.left_out)
+        for number, cause in enumerate(ROW_CAUSES, 1):
+            counts[cause] = counts.get(cause, 0) + int((left_out == number).sum())
+        return ImagesUsed(
+            given=len(left_out) + sum(self.data.left_out.values()),
+            fitted=int((left_out == FITTED).sum()),
+            fewest=min(int((part == FITTED).sum()) for part in candidate.left_out),
+            judged=int(candidate.is_held_out.sum()),
+            left_out={cause: count for cause, count in counts.items() if count},
+        )
+
+    def _common_scores(self) -> dict[int, CommonScore]:
+        """The scores of the candidates on the rows that they all held out, by their place."""
+        fitted = [(place, one) for place, (_, one) in enumerate(self.candidates) if one is not None]
+        chosen = next((index for index, (_, one) in enumerate(fitted) if one is self.best), None)
+        if chosen is None:
+            return {}
+        rows, is_ranked = common_rows([one.is_held_out for _, one in fitted], chosen)
+        targets, is_multi_label = self.data.targets[rows], self.run.config.is_multi_label
+        ranked = [pair for pair, is_in in zip(fitted, is_ranked, strict=True) if is_in]
+        right = {place: is_right(one.held_out[rows], targets, is_multi_label) for place, one in ranked}
+        others = [place for place, one in ranked if one is not self.best]
+        p_values = dict(
+            zip(
+                others,
+                p_values_against(right[fitted[chosen][0]], [right[place] for place in others]),
+                strict=True,
+            )
+        )
+        return {
+            place: CommonScore(
+                images=len(targets),
+                hits=int(right[place].sum()),
+                loss=score_logits(one.held_out[rows], targets, is_multi_label).loss,
+                p_value=p_values.get(place, 1.0),
+            )
+            for place, one in ranked
+        }
 
     def latency_ms(self, members: Sequence[Member]) -> float:
         """Milliseconds for one image: measured for CPU (the sum over the members), estimated for NV_P4."""

@@ -90,7 +90,9 @@ class RunClock:
     first_model_s: float = 0
     seconds_by_phase: dict[str, float] = field(default_factory=dict)
     curve: list[tuple[float, float]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     best_accuracy: float | None = None
+    judged: int = 0  # images that the accuracies of the curve were measured on
     is_closing: bool = False
     is_short: bool = False  # something was left out for lack of time
     slowdown: Slowdown = field(default_factory=Slowdown)
@@ -115,6 +117,8 @@ class RunClock:
         clock._used_before = float(stored.get("used_s", 0))
         clock.seconds_by_phase = dict(stored.get("seconds_by_phase", {}))
         clock.curve = [(float(s), float(a)) for s, a in stored.get("curve", [])]
+        clock.judged = int(stored.get("judged", 0))
+        clock.notes = list(stored.get("notes", []))
         return clock
 
     def elapsed(self) -> float:
@@ -192,24 +196,41 @@ class RunClock:
     ) -> None:
         """Report an event, append it to events.jsonl and store the time used."""
         self._emitted, self._message = time.monotonic(), message
+        if kind == "note" and message not in self.notes:
+            self.notes.append(message)
         event = Event(
-            kind, self.elapsed(), message, fraction, self.best_accuracy, self.remaining(), candidate
+            kind,
+            self.elapsed(),
+            message,
+            fraction,
+            self.best_accuracy,
+            self.remaining(),
+            candidate,
+            self.judged,
         )
         with (self.workdir / "events.jsonl").open("a", encoding="utf-8") as log:
             log.write(json.dumps(asdict(event), ensure_ascii=False) + "\n")
         self.save_clock()
         self.report(event)
 
-    def improved(self, accuracy: float) -> None:
-        """Add a point to the curve: there is a better model."""
-        self.best_accuracy = accuracy
-        self.curve.append((round(self.elapsed(), 2), accuracy))
+    def improved(self, accuracy: float, judged: int) -> None:
+        """There is a better model, with this accuracy on the `judged` images; the curve never falls.
+
+        A curve of another number of images, from a search that has started again, is dropped.
+        """
+        if judged != self.judged:
+            self.curve, self.judged = [], judged
+        if not self.curve or accuracy > self.curve[-1][1]:
+            self.curve.append((round(self.elapsed(), 2), accuracy))
+        self.best_accuracy = self.curve[-1][1]
 
     def save_clock(self) -> None:
         record = {
             "used_s": self.elapsed(),
             "seconds_by_phase": self.seconds_by_phase,
             "curve": self.curve,
+            "judged": self.judged,
+            "notes": self.notes,
         }
         write_json(self.workdir / "checkpoint" / "clock.json", record)
 

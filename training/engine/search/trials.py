@@ -21,15 +21,17 @@ from training.engine.data.augment import Strength
 from training.engine.search import augmentation_probe, finetune, linear_head
 from training.engine.search.checkpoint import export_best
 from training.engine.search.linear_probe import frozen_features, member_key, stratified_order
+from training.engine.search.prepare import trial_folds
 from training.engine.search.schedule import (
     FinetuneOption,
     Round,
     finetune_options,
     measure_step_costs,
     next_round,
+    share_cause,
 )
 from training.engine.search.scoring import Floats, Score, score_logits
-from training.engine.search.state import FittedCandidate, SearchState
+from training.engine.search.state import FittedCandidate, LeftOut, SearchState, left_out_rows
 from training.engine.search.time_limit import FitStopped, RunClock
 
 MIXTURE_SHARES = (0.15, 0.3, 0.5, 0.7, 0.85)  # of the fine-tuned network in a mixture
@@ -77,12 +79,16 @@ class DeadlineGuard:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A fine-tuned network; its logits [N, C] are valid for the `is_held_out` [N] rows, not trained on."""
+    """A fine-tuned network; its logits [N, C] are valid for the `is_held_out` [N] rows, not trained on.
+
+    `left_out`: all rows that the network was not trained on, and why.
+    """
 
     round: Round
     member: Member
     held_out: Floats
     is_held_out: NDArray[np.bool_]
+    left_out: LeftOut
 
 
 def run_rounds(search: SearchState, singles: list[FittedCandidate]) -> bool:
@@ -135,28 +141,52 @@ def _run_trial(search: SearchState, planned: Round, strength: Strength) -> Trial
     """
     data, budget, clock, seed = search.data, planned.budget, search.run.clock, search.run.config.seed
     rows = len(data.paths)
-    folds = linear_head.make_folds(data.targets, budget.parts, seed, data.groups)
+    folds = trial_folds(data.targets, seed, data.groups)
     seconds = budget.trial_s(rows, planned.image_s)
     clock.expect(seconds + budget.refit_s(rows, planned.image_s))
     deadline = clock.elapsed() + MAX_OVERTIME * seconds
     held_out, scored = np.zeros_like(data.targets), list[NDArray[np.int64]]()
     member: Member | None = None
     for fold in range(budget.folds):
-        unseen, seen = np.flatnonzero(folds == fold), np.flatnonzero(folds != fold)
-        if budget.share < 1:
-            order = stratified_order(data.targets[seen], seed)
-            seen = np.sort(seen[order[: int(budget.share * len(seen))]])
-            clock.emit("note", f"{planned.option.name}: trained on {len(seen)} of {rows} images.")
+        is_unseen = folds == fold
+        seen = _trial_rows(search, planned, is_unseen)
         try:
             member = _finetune_once(search, planned, seen, strength, deadline, f"trial {fold + 1}")
         except (FitStopped, SlowerThanPlanned):
             if member is None:
                 raise
             break
+        unseen = np.flatnonzero(is_unseen)
         held_out[unseen] = _logits(search, member, unseen)
         scored.append(unseen)
+        left_out = _trial_left_out(search, planned, is_unseen, seen)
     assert member is not None
-    return Trial(planned, member, held_out, data.may_score([member], np.concatenate(scored)))
+    is_scored = data.may_score([member], np.concatenate(scored))
+    return Trial(planned, member, held_out, is_scored, left_out)
+
+
+def _trial_rows(search: SearchState, planned: Round, is_unseen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The rows that a trial is trained on: those that it does not hold out, or a share of them."""
+    data, share = search.data, planned.budget.share
+    seen = np.flatnonzero(~is_unseen)
+    if share == 1:
+        return seen
+    order = stratified_order(data.targets[seen], search.run.config.seed)
+    seen = np.sort(seen[order[: int(share * len(seen))]])
+    search.run.clock.emit(
+        "note", f"{planned.option.name}: trained on {len(seen):,} of {len(is_unseen):,} images."
+    )
+    return seen
+
+
+def _trial_left_out(
+    search: SearchState, planned: Round, is_unseen: NDArray[np.bool_], seen: NDArray[np.int64]
+) -> LeftOut:
+    rows = len(is_unseen)
+    cause = share_cause(planned.option, planned.budget, rows, search.run.device)
+    others = left_out_rows(rows, seen, cause)
+    held_out: LeftOut = np.where(is_unseen, left_out_rows(rows, seen, "held out"), others)
+    return held_out
 
 
 def _logits(search: SearchState, member: Member, rows: NDArray[np.int64]) -> Floats:
@@ -223,7 +253,8 @@ def _consider_trial(search: SearchState, trial: Trial) -> None:
     seconds = trial.round.budget.trial_s(len(search.data.paths), trial.round.image_s)
     ms = search.latency_ms([trial.member])
     recipe = "last blocks" if trial.round.option.is_partial else "fine-tuned"
-    alone = FittedCandidate((trial.member,), recipe, trial.held_out, rows, score, ms, seconds)
+    left_out = (trial.left_out,)
+    alone = FittedCandidate((trial.member,), recipe, trial.held_out, rows, score, ms, seconds, left_out)
     search.add(alone)
     if best is not None:
         mixed = _mixture(search, alone, best)
@@ -253,7 +284,8 @@ def _mixture(search: SearchState, tuned: FittedCandidate, best: FittedCandidate)
         *(_scaled(member, (1 - share) / best_temperature) for member in best.members),
     )
     recipe = f"{tuned.recipe} + {best.recipe}"
-    return FittedCandidate(members, recipe, logits, rows, score, search.latency_ms(members), tuned.seconds)
+    ms, left_out = search.latency_ms(members), (*tuned.left_out, *best.left_out)
+    return FittedCandidate(members, recipe, logits, rows, score, ms, tuned.seconds, left_out)
 
 
 def _refit_on_all(search: SearchState, trials: list[Trial], strength: Strength) -> None:
@@ -266,13 +298,19 @@ def _refit_on_all(search: SearchState, trials: list[Trial], strength: Strength) 
         seconds = planned.budget.refit_s(rows, planned.image_s)
         if seconds > clock.left():
             clock.is_short = True
+            clock.emit("note", f"{planned.option.name}: no time to train on the held-out images as well.")
             continue
         clock.expect(seconds)
         try:
             final = _finetune_once(search, planned, np.arange(rows), strength, float("inf"), "all images")
         except SlowerThanPlanned:
             continue
-        search.replace_best(_with_member_replaced(winner.members, trial.member, final))
+        left_out = [
+            left_out_rows(rows, np.arange(rows), "held out") if member.state is trial.member.state else part
+            for member, part in zip(winner.members, winner.left_out, strict=True)
+        ]
+        members = _with_member_replaced(winner.members, trial.member, final)
+        search.replace_best(members, tuple(left_out))
         export_best(search)
 
 

@@ -37,7 +37,7 @@ README = """{name} of the project {project}
 
   report.html        what the page says, to read and print
   evaluation.json    labels and metrics        predictions.jsonl  every stored prediction
-  dataset.manifest   images, labels and split  parameters.json    configuration, seeds, stop reason
+  dataset.manifest   images, labels and split  parameters.json    configuration, images fitted, notes, seeds
   environment.json   package versions          charts/            charts of the evaluation as SVG
   bundle/            the model (ONNX, preprocessing described in bundle.json), without torch's weights
   selftest.npz       images and the model's scores for them
