@@ -31,8 +31,10 @@ PLAIN = {
     "training.engine.backbones.latency",
     "training.engine.backbones.registry",
     "training.engine.evaluation.curves",
+    "training.engine.evaluation.intervals",
     "training.engine.evaluation.metrics",
     "training.engine.evaluation.significance",
+    "training.engine.evaluation.slices",
 }
 
 

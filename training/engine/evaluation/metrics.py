@@ -10,18 +10,19 @@ scikit-learn does when no labels are given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-Z_95 = 1.959963984540054
+from training.engine.evaluation import intervals
+from training.engine.evaluation.intervals import Interval
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """hits / support with the Wilson 95 % interval; `None` where support is 0."""
+    """hits / support with its 95 % interval (intervals.py); `None` where support is 0."""
 
     value: float | None
     low: float | None
@@ -35,7 +36,8 @@ class LabelReport:
     """One label against the rest. `images`: how many carry the label.
 
     accuracy = (TP + TN) / all; precision = TP / predicted; recall = TP / images: the share of the
-    label's images that were predicted correctly; f1 = 2 TP / (2 TP + FP + FN), None when 0/0.
+    label's images that were predicted correctly; f1 = 2 TP / (2 TP + FP + FN), None when 0/0, as is its
+    interval.
     """
 
     label: str
@@ -44,6 +46,16 @@ class LabelReport:
     precision: Rate
     recall: Rate
     f1: float | None
+    f1_interval: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class MacroIntervals:
+    """95 % intervals of the macro averages; None where there is no image."""
+
+    precision: Interval | None = None
+    recall: Interval | None = None
+    f1: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,27 +69,18 @@ class Report:
     macro_precision: float
     macro_recall: float
     macro_f1: float
+    macro_intervals: MacroIntervals
     per_label: tuple[LabelReport, ...]
     confusion: tuple[tuple[int, ...], ...]
     n: int
 
 
-def wilson(hits: int, support: int) -> Rate:
-    """hits / support with the score interval of Wilson (1927), 95 %."""
+def wilson(hits: int, support: int, effect: float = 1.0) -> Rate:
+    """hits / support with the score interval of Wilson (1927), 95 %, of support / `effect` images."""
     if support == 0:
         return Rate(None, None, None, hits, support)
-    share = hits / support
-    low, high = wilson_interval(share, support)
-    return Rate(share, 0.0 if hits == 0 else low, 1.0 if hits == support else high, hits, support)
-
-
-def wilson_interval(share: float, support: int) -> tuple[float, float]:
-    """The 95 % score interval of Wilson (1927) of a share of `support` images."""
-    z2 = Z_95**2
-    centre = share + z2 / (2 * support)
-    spread = Z_95 * float(np.sqrt(share * (1 - share) / support + z2 / (4 * support**2)))
-    scale = 1 + z2 / support
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    low, high = intervals.wilson_interval(hits / support, support / effect)
+    return Rate(hits / support, low, high, hits, support)
 
 
 def report(
@@ -85,20 +88,64 @@ def report(
     truths: Sequence[Sequence[str]],
     predictions: Sequence[Sequence[str]],
     is_multi_label: bool = False,
+    groups: Sequence[Hashable] | None = None,
 ) -> Report:
-    """All figures of an evaluation. Raises KeyError for a label that is not among `labels`."""
+    """All figures of an evaluation. Raises KeyError for a label that is not among `labels`.
+
+    Images of one group are no independent evidence: their intervals are wider. A group of None is an image
+    alone.
+    """
     truth, predicted = _indicators(labels, truths), _indicators(labels, predictions)
-    per_label = tuple(_label_report(label, truth[:, i], predicted[:, i]) for i, label in enumerate(labels))
-    seen = [figures for i, figures in enumerate(per_label) if truth[:, i].any() or predicted[:, i].any()]
-    correct = int((truth == predicted).all(axis=1).sum())
+    correct = (truth == predicted).all(axis=1)
+    effects = _GroupEffects.of(correct, intervals.group_numbers(groups, len(truths)))
+    per_label = tuple(
+        _label_report(label, truth[:, i], predicted[:, i], effects) for i, label in enumerate(labels)
+    )
+    is_seen = (truth | predicted).any(axis=0)
+    seen = [per_label[i] for i in np.flatnonzero(is_seen)]
     return Report(
-        accuracy=wilson(correct, len(truths)),
+        accuracy=wilson(int(correct.sum()), len(truths), effects.of_all),
         macro_precision=_mean([figures.precision.value for figures in seen]),
         macro_recall=_mean([figures.recall.value for figures in seen]),
         macro_f1=_mean([figures.f1 for figures in seen]),
+        macro_intervals=_macro_intervals(
+            truth[:, is_seen], predicted[:, is_seen], is_multi_label, effects.of_all
+        ),
         per_label=per_label,
         confusion=() if is_multi_label else _confusion(truth, predicted),
         n=len(truths),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _GroupEffects:
+    """The design effect of the groups [N], of all images and of some of them."""
+
+    groups: NDArray[np.int64]
+    correlation: float
+    of_all: float
+
+    @classmethod
+    def of(cls, correct: NDArray[np.bool_], groups: NDArray[np.int64]) -> _GroupEffects:
+        correlation = intervals.group_correlation(correct, groups) if len(groups) else 1.0
+        return cls(groups, correlation, intervals.design_effect(groups, correlation))
+
+    def of_some(self, images: NDArray[np.bool_]) -> float:
+        if self.of_all == 1:
+            return 1.0
+        return intervals.design_effect(self.groups[images], self.correlation)
+
+
+def _macro_intervals(
+    truth: NDArray[np.bool_], predicted: NDArray[np.bool_], is_multi_label: bool, effect: float
+) -> MacroIntervals:
+    if not truth.size:
+        return MacroIntervals()
+    hits = truth & predicted
+    return MacroIntervals(
+        precision=intervals.macro_share_interval(hits, predicted, effect),
+        recall=intervals.macro_share_interval(hits, truth, effect),
+        f1=intervals.macro_f1_interval(truth, predicted, is_multi_label, effect),
     )
 
 
@@ -119,17 +166,20 @@ def _indicators(labels: Sequence[str], chosen: Sequence[Sequence[str]]) -> NDArr
     return table
 
 
-def _label_report(label: str, truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> LabelReport:
-    hits = int((truth & predicted).sum())
-    correct = int((truth == predicted).sum())
-    images, predictions = int(truth.sum()), int(predicted.sum())
+def _label_report(
+    label: str, truth: NDArray[np.bool_], predicted: NDArray[np.bool_], effects: _GroupEffects
+) -> LabelReport:
+    union = truth | predicted
+    hits, correct = int((truth & predicted).sum()), int((truth == predicted).sum())
+    images, predictions, either = int(truth.sum()), int(predicted.sum()), int(union.sum())
     return LabelReport(
         label=label,
         images=images,
-        accuracy=wilson(correct, len(truth)),
-        precision=wilson(hits, predictions),
-        recall=wilson(hits, images),
-        f1=2 * hits / (images + predictions) if images + predictions else None,
+        accuracy=wilson(correct, len(truth), effects.of_all),
+        precision=wilson(hits, predictions, effects.of_some(predicted)),
+        recall=wilson(hits, images, effects.of_some(truth)),
+        f1=2 * hits / (hits + either) if either else None,
+        f1_interval=intervals.f1_interval(hits, either, effects.of_some(union)) if either else None,
     )
 
 
