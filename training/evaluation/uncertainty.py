@@ -8,7 +8,7 @@ from decimal import Decimal
 from math import ceil
 from typing import Protocol
 
-from training.engine.evaluation.metrics import wilson_interval
+from training.engine.evaluation.intervals import Interval, wilson_interval
 from training.models import Metric
 
 MAX_ACCURACY_HALF_WIDTH = 0.05  # half of the interval's width, at most, for a precise accuracy
@@ -33,13 +33,19 @@ class LabelNumbers(Protocol):
 
 @dataclass(frozen=True)
 class Average:
-    """`name` of the averaging method; `meaning` explains it in a sentence."""
+    """`name` of the averaging method; `meaning` explains it in a sentence.
+
+    Only the macro average has intervals, and not in versions that an earlier release evaluated.
+    """
 
     name: str
     meaning: str
     precision: float
     recall: float
     f1: float
+    precision_interval: Interval | None = None
+    recall_interval: Interval | None = None
+    f1_interval: Interval | None = None
 
 
 def images_needed(share: float, half_width: float) -> int:
@@ -110,15 +116,23 @@ def averages(rows: Sequence[LabelNumbers], overall: dict[str, Metric], is_multi_
         Average(
             "Macro average",
             "Every label counts the same.",
-            *(overall[name].value or 0.0 for name in ("precision", "recall", "f1")),
+            overall["precision"].value or 0.0,
+            overall["recall"].value or 0.0,
+            overall["f1"].value or 0.0,
+            _interval(overall["precision"]),
+            _interval(overall["recall"]),
+            _interval(overall["f1"]),
         )
     ]
     carried = sum(row.images for row in rows)
     if carried:
         parts = [[getattr(row, name).value or 0.0 for row in rows] for name in ("precision", "recall", "f1")]
         images = [row.images for row in rows]
-        weighted = [sum(v * n for v, n in zip(part, images, strict=True)) / carried for part in parts]
-        result.append(Average("Weighted average", "Every label counts by its number of images.", *weighted))
+        precision, recall, f1 = (
+            sum(v * n for v, n in zip(part, images, strict=True)) / carried for part in parts
+        )
+        meaning = "Every label counts by its number of images."
+        result.append(Average("Weighted average", meaning, precision, recall, f1))
     if is_multi_label and carried:
         hits = sum(row.recall.hits or 0 for row in rows)
         predicted = sum(row.precision.support for row in rows)
@@ -126,6 +140,10 @@ def averages(rows: Sequence[LabelNumbers], overall: dict[str, Metric], is_multi_
         f1 = 2 * hits / (predicted + carried)
         result.append(Average("Micro average", "Every prediction counts the same.", precision, recall, f1))
     return result
+
+
+def _interval(metric: Metric) -> Interval | None:
+    return None if metric.low is None or metric.high is None else Interval(metric.low, metric.high)
 
 
 def round_up(count: int) -> int:
