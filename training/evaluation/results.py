@@ -20,12 +20,16 @@ CHARTS = {
 SEARCH_CHART = "accuracy-latency"  # shown beside the leaderboard, apart from the charts of the evaluation
 MAX_CONFUSIONS = 12
 MAX_CHART_LABELS = 40  # in the chart of precision and recall, which shows the weakest ones
-SORTS = ("label", "images", "accuracy", "precision", "recall", "f1")
+SORTS = ("label", "images", "precision", "recall", "f1")
 
 
 @dataclass(frozen=True)
 class LabelResult:
-    """One row of Classification Statistics."""
+    """One row of Classification Statistics.
+
+    `accuracy` counts the other labels' images too, so it is near 100 % for every rare label, found or not: it
+    is in the archive, and no page shows it.
+    """
 
     label: str
     accuracy: Metric

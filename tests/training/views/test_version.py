@@ -99,6 +99,12 @@ def test_the_evaluation_has_three_decimals_and_names_macro_averages(html: str) -
     assert html.count("Macro average over the labels") == 3
 
 
+def test_macro_averages_stand_with_their_intervals(html: str) -> None:
+    macro = html.split("Macro average</span>")[1].split("</tr>")[0]
+    assert len(re.findall(r'<span class="count">\d\d\.\d–\d\d\.\d %</span>', macro)) == 3
+    assert html.count('title="95 % interval"') == 4  # of the four scores
+
+
 def test_training_details_tell_how_long_it_ran_where_and_why_it_ended(html: str) -> None:
     for text in ("00:04:36", "CPU, 2 threads", "Converged: more time would not have helped."):
         assert text in html
@@ -273,6 +279,27 @@ def test_the_table_sorts_by_any_column_both_ways(vera: Client) -> None:
     assert "<html" not in rising
 
 
+def test_a_label_that_is_never_found_has_no_high_number(vera: Client) -> None:
+    """Counted against the rest it would be 58.3 % right: it has 4 of 12 images, and none is found."""
+    version = make_completed()
+    version.evaluated_images.filter(true_names="tulips").update(predicted=["daisy"], predicted_names="daisy")
+    images = list(version.evaluated_images.order_by("pk"))
+    predictions = [
+        SamplePrediction("None", tuple(i.truth), tuple(i.predicted), tuple(i.scores)) for i in images
+    ]
+    record.record(version, LABELS, predictions, [])
+
+    html = html_of(vera.get(address(version.project, "?sort=recall"), headers={"HX-Request": "true"}))
+    tulips = re.findall(r'<th scope="row"[^>]*title="tulips">.*?</tr>', html)[0]
+    headers = [name for name in ("Label", "Images", "Recall", "Precision", "F1 Score") if name in html]
+
+    assert labels_in(html)[0] == "tulips" and "sort=accuracy" not in html
+    assert headers == ["Label", "Images", "Recall", "Precision", "F1 Score"]
+    assert "0 of 4" in tulips and "0.0–49.0 %" in tulips
+    bars = re.findall(r'<meter min="0" max="1" value="([^"]*)"', tulips)
+    assert bars == ["0.0000", "0.0000"]  # recall, and precision: the one image predicted as tulips is a rose
+
+
 def test_the_table_is_searched_and_sorting_keeps_the_search(vera: Client) -> None:
     html = html_of(vera.get(address(make_completed().project, "?search=ROS&sort=f1")))
 
@@ -302,7 +329,7 @@ def test_many_labels_take_no_more_queries(vera: Client, django_assert_max_num_qu
         images=2, labels=labels, candidates=30 * CANDIDATES, stop_requested_by=make_user("bob")
     )
 
-    with django_assert_max_num_queries(24):
+    with django_assert_max_num_queries(26):
         html = html_of(vera.get(address(version.project)))
 
     assert len(labels_in(html)) == 136
