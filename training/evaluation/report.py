@@ -14,6 +14,7 @@ from django.utils.html import escape
 from django.utils.safestring import mark_safe
 
 from training.evaluation import confusion_matrix
+from training.evaluation.label_changes import label_changes
 from training.evaluation.leaderboard import promoted_from, why_it_ended
 from training.evaluation.results import results_of
 from training.models import TrainingVersion
@@ -28,6 +29,7 @@ def report_html(version: TrainingVersion) -> str:
         "version": version,
         "project": version.project,
         "results": results_of(version),
+        "label_changes": label_changes(version),
         "matrix": confusion_matrix.build_matrix(version.confusion),
         "parameters": parameters_of(version),
         "why_it_ended": why_it_ended(version),

@@ -21,6 +21,7 @@ from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.evaluation.advice import advice_for
 from training.evaluation.best_version import rank
+from training.evaluation.label_changes import label_changes
 from training.evaluation.leaderboard import phases_of, why_it_ended
 from training.evaluation.results import CHARTS, filter_and_sort, results_of
 from training.forms.configuration import whole_minutes
@@ -230,6 +231,7 @@ def _version_context(request: PageRequest, project: Project, version: TrainingVe
         sort, search = request.GET.get("sort", ""), request.GET.get("search", "").strip()
         rows = filter_and_sort(results.rows, sort, search)
         context |= {"results": results, "rows": rows, "sort": sort, "search": search}
+        context["label_changes"] = label_changes(version)
         context["advice"] = advice_for(version, results.confusions)
         accuracy = ACCURACY_OF_SEVERAL if results.is_multi_label else ACCURACY
         context["meanings"] = MEANINGS | {"accuracy": accuracy}

@@ -262,7 +262,7 @@ def test_pages_of_many_images_and_labels_take_few_queries(
         predictions.append(SamplePrediction(str(image), (true,), (named,), tuple(1 / 136 for _ in labels)))
     record.record(version, labels, predictions, [])
     for view in ("training_version", "evaluated_images", "confusion_matrix", "thresholds"):
-        with django_assert_max_num_queries(26):
+        with django_assert_max_num_queries(28):
             assert vera.get(address(version, view)).status_code == 200
 
 
