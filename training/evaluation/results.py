@@ -8,7 +8,15 @@ from typing import Any
 
 from training.evaluation.confusion_matrix import Cell, build_matrix
 from training.evaluation.leaderboard import Point, best_first, points_description, points_note, points_of
-from training.evaluation.uncertainty import Average, accuracy_note, averages, label_images_needed, recall_note
+from training.evaluation.uncertainty import (
+    Average,
+    CrossValidated,
+    accuracy_note,
+    averages,
+    cross_validated,
+    label_images_needed,
+    recall_note,
+)
 from training.models import Candidate, Curve, Metric, TrainingVersion
 
 CHARTS = {
@@ -73,6 +81,7 @@ class Results:
     points: list[Point]
     averages: list[Average]
     uncertainty_notes: list[str]  # what the validation split is too small for
+    cross_validated: CrossValidated | None = None
     is_multi_label: bool = False
     hamming: float | None = None
     mean_average_precision: float | None = None
@@ -110,6 +119,7 @@ def results_of(version: TrainingVersion) -> Results | None:
         **overall,
         averages=averages(rows, overall, is_multi),
         uncertainty_notes=[note for note in notes if note],
+        cross_validated=cross_validated(version),
         is_multi_label=is_multi,
         hamming=_mean([row.accuracy.value for row in rows]) if is_multi else None,
         mean_average_precision=_mean_average_precision(version) if is_multi else None,

@@ -9,7 +9,8 @@ from math import ceil
 from typing import Protocol
 
 from training.engine.evaluation.intervals import Interval, wilson_interval
-from training.models import Metric
+from training.evaluation.leaderboard import recipe_text, short_network
+from training.models import Metric, TrainingVersion
 
 MAX_ACCURACY_HALF_WIDTH = 0.05  # half of the interval's width, at most, for a precise accuracy
 MAX_RECALL_HALF_WIDTH = 0.10  # the same for the recall of a label
@@ -46,6 +47,62 @@ class Average:
     precision_interval: Interval | None = None
     recall_interval: Interval | None = None
     f1_interval: Interval | None = None
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """The cross-validated accuracy of a version, see `training.engine.config.CrossValidation`."""
+
+    model: str  # network, size and recipe
+    is_chosen: bool
+    images: int
+    validation_images: int
+    repeats: int
+    folds: int
+    value: float
+    low: float
+    high: float
+
+    @property
+    def summary(self) -> str:
+        """The accuracy with its interval, and what it was measured on, as a sentence."""
+        rate = f"about {100 * self.value:.0f} % ({100 * self.low:.0f} to {100 * self.high:.0f})"
+        if self.is_chosen:
+            return f"Accuracy is {rate}, cross-validated on {self.images:,} images."
+        return (
+            f"The model is fine-tuned, and is not cross-validated. Without fine-tuning, {self.model}, "
+            f"accuracy is {rate}, cross-validated on {self.images:,} images."
+        )
+
+    @property
+    def method(self) -> str:
+        """How it was measured, and what it judges, as sentences."""
+        times = "once" if self.repeats == 1 else f"{self.repeats} times"
+        return (
+            f"The {self.images - self.validation_images:,} training and {self.validation_images:,} "
+            f"validation images were divided into {self.folds} parts, {times}. Each part was predicted by a "
+            "model of this kind that was trained on the other parts. This tells how well training on these "
+            "images works, more exactly than the validation images alone."
+        )
+
+
+def cross_validated(version: TrainingVersion) -> CrossValidated | None:
+    """What is stored with the version; None where it was not cross-validated."""
+    stored = version.cross_validation
+    if not stored:
+        return None
+    network, recipe = short_network(stored["network"]), recipe_text(stored["recipe"])
+    return CrossValidated(
+        model=f"{network}, {stored['resolution']} px, {recipe[:1].lower()}{recipe[1:]}",
+        is_chosen=stored["is_chosen"],
+        images=stored["images"],
+        validation_images=stored["validation_images"],
+        repeats=len(stored["folds"]),
+        folds=len(stored["folds"][0]),
+        value=stored["accuracy"],
+        low=stored["low"],
+        high=stored["high"],
+    )
 
 
 def images_needed(share: float, half_width: float) -> int:

@@ -183,7 +183,7 @@ class TrainingVersion(JobRow):
     seconds_by_phase = models.JSONField(default=dict, blank=True)
     # {"labels": […], "matrix": [[…]]}: rows are the true labels, columns the predicted ones
     confusion = models.JSONField(default=dict, blank=True)
-    # {"images", "hits", "low", "high", "folds", "repeats", "network", "recipe", "is_chosen", "problem", …}
+    # the fields of engine.config.CrossValidation; empty where there is none
     cross_validation = models.JSONField(default=dict, blank=True, editable=False)
     # label → [images, recall now, gain of 20 more, its 95 % interval low, high]; by assist.forecast_gains
     learning = models.JSONField(default=dict, blank=True, editable=False)

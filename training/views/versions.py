@@ -41,6 +41,7 @@ MEANINGS = {
 }
 DEFERRED_FIELDS = (
     "confusion",
+    "cross_validation",
     "learning",
     "traceback",
     "seconds_by_phase",

@@ -17,6 +17,7 @@ from tests.factories import make_project, make_user, make_version
 from tests.pages import html_of
 from training.engine import CandidateReport
 from training.engine.evaluation.evaluate import SamplePrediction
+from training.evaluation.report import report_html
 from training.evaluation.results import CHARTS, filter_and_sort, results_of
 from training.jobs import record
 from training.models import Status, StopReason, TrainingVersion
@@ -334,3 +335,49 @@ def test_many_labels_take_no_more_queries(vera: Client, django_assert_max_num_qu
 
     assert len(labels_in(html)) == 136
     assert "The 40 weakest of 136 labels" in html
+
+
+# --- cross-validation ---
+
+
+def cross_validation(**changes: object) -> dict[str, object]:
+    """Of 60 training and 15 validation images: 63 of 75 right in each of two repeats."""
+    stored = {
+        "network": LITE1,
+        "resolution": 240,
+        "recipe": "linear head",
+        "is_chosen": True,
+        "images": 75,
+        "validation_images": 15,
+        "accuracy": 0.84,
+        "low": 0.79,
+        "high": 0.88,
+        "folds": 2 * [[[13, 15], [12, 15], [13, 15], [12, 15], [13, 15]]],
+    }
+    return stored | changes
+
+
+def test_the_cross_validated_accuracy_stands_beside_that_of_the_validation_images(vera: Client) -> None:
+    version = make_completed(cross_validation=cross_validation())
+
+    html = html_of(vera.get(address(version.project)))
+
+    assert "Accuracy is about 84 % (79 to 88), cross-validated on 75 images." in html
+    assert "The 60 training and 15 validation images were divided into 5 parts, 2 times." in html
+    assert "64.6–98.5 %" in html  # of the 12 validation images
+    assert "cross-validated on 75 images" in report_html(version)
+
+
+def test_a_cross_validation_of_another_model_says_so(vera: Client) -> None:
+    version = make_completed(cross_validation=cross_validation(is_chosen=False))
+
+    html = html_of(vera.get(address(version.project)))
+
+    assert "The model is fine-tuned, and is not cross-validated." in html
+    assert (
+        "Without fine-tuning, Lite1, 240 px, linear head on frozen features, accuracy is about 84 %" in html
+    )
+
+
+def test_without_a_cross_validation_none_is_shown(html: str) -> None:
+    assert "ross-validated" not in html
