@@ -208,7 +208,7 @@ def _chances(random: Random, count: int, accuracy: float, alike: float) -> Float
 def slices(simulations: int) -> None:
     """Evaluations in which any slice is called worse, or better, though all are equally good."""
     random = np.random.default_rng(4)
-    print(f"\nSlices that are equally good: evaluations with a false alarm\n{'':44}{'worse':>8}{'better':>8}")
+    print(f"\nSlices that are equally good: evaluations with a false alarm\n{'':50}{'worse':>8}{'better':>8}")
     for images, values, size in ((60, 3, 1), (200, 6, 1), (1000, 20, 1), (200, 6, 4), (600, 20, 4)):
         for accuracy in (0.7, 0.95):
             alarms = {"worse": 0, "better": 0}
@@ -222,9 +222,8 @@ def slices(simulations: int) -> None:
                 for verdict in alarms:
                     alarms[verdict] += verdict in verdicts
             line = f"{images} images, {values} slices, groups of {size}, {accuracy:.0%} right"
-            print(
-                f"{line:50}{100 * alarms['worse'] / simulations:.1f}%{100 * alarms['better'] / simulations:7.1f}%"
-            )
+            shares = [f"{100 * count / simulations:7.1f}%" for count in alarms.values()]
+            print(f"{line:50}{''.join(shares)}")
 
 
 def cross(simulations: int) -> Iterator[Coverage]:

@@ -365,6 +365,7 @@ def test_the_cross_validated_accuracy_stands_beside_that_of_the_validation_image
     assert "Accuracy is about 84 % (79 to 88), cross-validated on 75 images." in html
     assert "The 60 training and 15 validation images were divided into 5 parts, 2 times." in html
     assert "64.6–98.5 %" in html  # of the 12 validation images
+    version.refresh_from_db()
     assert "cross-validated on 75 images" in report_html(version)
 
 
