@@ -5,7 +5,7 @@ The search is a linear scan of 64 bytes per image (6.4 MB for 100,000 images), s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import cache
 
 import numpy as np
@@ -79,15 +79,19 @@ def _nearest(
     return _by_vector(vector, candidates, count, first)
 
 
-def nearest_labeled(image: Image, count: int, split: str = "") -> list[tuple[Image, list[Label]]]:
-    """The `count` most similar labeled images with their labels, nearest first.
-
-    `split`: only images of this split.
-    """
+def nearest_labeled(image: Image, count: int) -> list[tuple[Image, list[Label]]]:
+    """The `count` most similar labeled images with their labels, nearest first."""
     ranked = nearest(image.project, image.pk, LABELED_CANDIDATES)[1:]
-    images = Image.objects.labeled().filter(pk__in=ranked)
-    labeled = (images.filter(split=split) if split else images).in_bulk()
+    labeled = Image.objects.labeled().filter(pk__in=ranked).in_bulk()
     return _with_labels([labeled[pk] for pk in ranked if pk in labeled][:count])
+
+
+def nearest_among(image: Image, count: int, image_ids: Container[int]) -> list[Image]:
+    """The `count` most similar ones of the images with these ids, nearest first."""
+    ranked = nearest(image.project, image.pk, LABELED_CANDIDATES)[1:]
+    chosen = [pk for pk in ranked if pk in image_ids][:count]
+    images = Image.objects.in_bulk(chosen)
+    return [images[pk] for pk in chosen if pk in images]
 
 
 def with_labels(image_ids: Sequence[int]) -> list[tuple[Image, list[Label]]]:

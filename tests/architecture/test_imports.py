@@ -114,6 +114,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("training.engine.bundle", "training.engine.assist"),
     ("training.engine.evaluation",),
     ("training.engine.search",),
+    ("training.engine.cross_validation",),
     ("training.engine.fit",),
     ("training.engine",),
     ("training.models",),

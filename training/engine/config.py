@@ -131,6 +131,26 @@ class CandidateReport:
 
 
 @dataclass(frozen=True, slots=True)
+class CrossValidation:
+    """Accuracy of repeated stratified cross-validation over `images`, with its 95 % interval.
+
+    It judges the procedure that fits a model of this network and recipe on four fifths of the images; for
+    `is_chosen` that is the model of the fit. `folds`: (right, images) of each fold of each repeat.
+    """
+
+    network: str
+    resolution: int
+    recipe: str
+    is_chosen: bool
+    images: int
+    validation_images: int
+    accuracy: float
+    low: float
+    high: float
+    folds: tuple[tuple[tuple[int, int], ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """Progress of a fit. `fraction` is of the current phase, 0 to 1.
 
@@ -156,6 +176,8 @@ class FitResult:
     held-out images. `images_per_second` counts passes through frozen networks, loading them excluded; None
     where a killed run had extracted all features. `candidates_file` holds the weights of all candidates
     (candidate_store.py). `notes`: what was left out or decided on the way, as sentences.
+    `cross_validation` is None where there was no time for it, or there are so many validation images that it
+    is not needed.
     """
 
     bundle: Path
@@ -171,3 +193,4 @@ class FitResult:
     unreadable: tuple[str, ...] = ()
     candidates_file: Path | None = None
     notes: tuple[str, ...] = ()
+    cross_validation: CrossValidation | None = None

@@ -1,6 +1,7 @@
 """Fit a classifier under a time limit, from top to bottom: decode, heads on frozen features, fine-tuning.
 
-Only TRAIN samples are opened. Once the first head is fitted, `workdir/bundle` always holds a model.
+Only TRAIN samples are fitted and chosen on. Once the first head is fitted, `workdir/bundle` always holds a
+model. Few validation images are opened after the search, for the cross-validation that chooses nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from training.engine.backbones.registry import Network
 from training.engine.bundle import writer
 from training.engine.config import (
     CandidateReport,
+    CrossValidation,
     EngineError,
     Event,
     FitConfig,
@@ -27,6 +29,7 @@ from training.engine.config import (
     StoppedBeforeModel,
     StopReason,
 )
+from training.engine.cross_validation import cross_validate
 from training.engine.search import budget
 from training.engine.search.augmentation_probe import gains_from_rotation
 from training.engine.search.candidate_store import CANDIDATES_FILE, store_candidates
@@ -77,7 +80,10 @@ def fit(
         stop_reason = "time limit" if clock.is_short else "converged"
     except FitStopped as stopped:
         stop_reason = stopped.reason
-    return _finish(search, clock, stop_reason, unreadable)
+    judged = None
+    if search is not None and stop_reason != "user":
+        judged = cross_validate(search, [sample for sample in samples if sample.split == "EVAL"])
+    return _finish(search, clock, stop_reason, unreadable, judged)
 
 
 def _run_stages(search: SearchState, networks: list[Member]) -> None:
@@ -286,7 +292,11 @@ def _base_members(search: SearchState, base: Path) -> list[Member]:
 
 
 def _finish(
-    search: SearchState | None, clock: RunClock, stop_reason: StopReason, unreadable: tuple[str, ...]
+    search: SearchState | None,
+    clock: RunClock,
+    stop_reason: StopReason,
+    unreadable: tuple[str, ...],
+    cross_validation: CrossValidation | None,
 ) -> FitResult:
     """Write the best model to disk and describe the fit. Raises EngineError where there is no model."""
     clock.is_closing = True
@@ -318,6 +328,7 @@ def _finish(
         unreadable=unreadable,
         candidates_file=search.run.workdir / CANDIDATES_FILE if stored else None,
         notes=tuple(clock.notes),
+        cross_validation=cross_validation,
     )
     clock.emit("phase", f"Finished: {stop_reason}.", fraction=1)
     return result

@@ -14,6 +14,7 @@ from projects.datasets.publish import ManifestDamaged
 from projects.models import Annotation, Project, Split
 from training.engine.evaluation import significance
 from training.engine.evaluation.metrics import Rate, wilson
+from training.evaluation.label_changes import relabeled_as_predicted
 from training.evaluation.leaderboard import fitted_text, promoted_from
 from training.evaluation.uncertainty import round_up
 from training.models import EvaluatedImage, LaterPrediction, TrainingVersion
@@ -68,11 +69,15 @@ class PairComparison:
 
 @dataclass(frozen=True)
 class VersionColumn:
-    """One version of a comparison: accuracy on the common images, and how many it has to predict."""
+    """One version of a comparison: accuracy on the common images, and how many it has to predict.
+
+    `relabeled`: common images that got the label that the version predicts after its evaluation.
+    """
 
     version: TrainingVersion
     accuracy: Rate
     waiting: int
+    relabeled: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,10 @@ class Comparison:
     excluded: int  # validation images that one of the versions was trained on
     is_waiting: bool
 
+    @property
+    def is_any_relabeled(self) -> bool:
+        return any(column.relabeled for column in self.columns)
+
 
 def compare(project: Project, versions: Sequence[TrainingVersion]) -> Comparison:
     """Compare Completed versions, the first one as the base. Raises ManifestDamaged."""
@@ -103,7 +112,12 @@ def compare(project: Project, versions: Sequence[TrainingVersion]) -> Comparison
     common = sorted(pk for pk in truth if all(predicted.get(pk) is not None for predicted in predictions))
     is_right = [[predicted[pk] == truth[pk] for pk in common] for predicted in predictions]
     columns = [
-        VersionColumn(version, wilson(sum(hits), len(common)), len(truth.keys() - predicted.keys()))
+        VersionColumn(
+            version,
+            wilson(sum(hits), len(common)),
+            len(truth.keys() - predicted.keys()),
+            relabeled_as_predicted(version, truth, common),
+        )
         for version, hits, predicted in zip(versions, is_right, predictions, strict=True)
     ]
     return Comparison(

@@ -16,6 +16,7 @@ from django.utils.safestring import mark_safe
 from exeml_site.lib.display import iso_time
 from exeml_site.templatetags import format_tags
 from training.evaluation import confusion_matrix
+from training.evaluation.label_changes import label_changes
 from training.evaluation.leaderboard import fitted_text, phases_of, promoted_from, why_it_ended
 from training.evaluation.results import results_of
 from training.models import Metric, TrainingVersion
@@ -30,6 +31,7 @@ def report_html(version: TrainingVersion) -> str:
         "version": version,
         "project": version.project,
         "results": results_of(version),
+        "label_changes": label_changes(version),
         "matrix": confusion_matrix.build_matrix(version.confusion),
         "parameters": _parameter_rows(version),
         "phases": phases_of(version),

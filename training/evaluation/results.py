@@ -19,7 +19,15 @@ from training.evaluation.leaderboard import (
     points_note,
     points_of,
 )
-from training.evaluation.uncertainty import Average, accuracy_note, averages, label_images_needed, recall_note
+from training.evaluation.uncertainty import (
+    Average,
+    CrossValidated,
+    accuracy_note,
+    averages,
+    cross_validated,
+    label_images_needed,
+    recall_note,
+)
 from training.models import Curve, Metric, TrainingVersion
 
 CHARTS = {
@@ -31,12 +39,16 @@ CHARTS = {
 SEARCH_CHARTS = ("accuracy-latency", "learning-curve")  # of the search, shown beside its leaderboard
 MAX_CONFUSIONS = 12
 MAX_CHART_LABELS = 40  # in the chart of precision and recall, which shows the weakest ones
-SORTS = ("label", "images", "accuracy", "precision", "recall", "f1")
+SORTS = ("label", "images", "precision", "recall", "f1")
 
 
 @dataclass(frozen=True)
 class LabelResult:
-    """One row of Classification Statistics."""
+    """One row of Classification Statistics.
+
+    `accuracy` counts the other labels' images too, so it is near 100 % for every rare label, found or not: it
+    is in the archive, and no page shows it.
+    """
 
     label: str
     accuracy: Metric
@@ -84,6 +96,7 @@ class Results:
     uncertainty_notes: list[str]  # what the validation split is too small for
     fitted_text: str  # how many training images the model was fitted on
     left_out_texts: list[str]
+    cross_validated: CrossValidated | None = None
     is_multi_label: bool = False
     hamming: float | None = None
     mean_average_precision: float | None = None
@@ -113,6 +126,7 @@ def results_of(version: TrainingVersion) -> Results | None:
         **overall,
         averages=averages(rows, overall, is_multi),
         uncertainty_notes=[note for note in notes if note],
+        cross_validated=cross_validated(version),
         is_multi_label=is_multi,
         hamming=_mean([row.accuracy.value for row in rows]) if is_multi else None,
         mean_average_precision=_mean_average_precision(version) if is_multi else None,

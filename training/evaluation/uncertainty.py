@@ -9,8 +9,9 @@ from math import ceil
 from typing import Protocol
 
 from exeml_site.lib.display import whole_percent
-from training.engine.evaluation.intervals import wilson_interval
-from training.models import Metric
+from training.engine.evaluation.intervals import Interval, wilson_interval
+from training.evaluation.leaderboard import recipe_text, short_network
+from training.models import Metric, TrainingVersion
 
 MAX_ACCURACY_HALF_WIDTH = 0.05  # half of the interval's width, at most, for a precise accuracy
 MAX_RECALL_HALF_WIDTH = 0.10  # the same for the recall of a label
@@ -34,13 +35,75 @@ class LabelNumbers(Protocol):
 
 @dataclass(frozen=True)
 class Average:
-    """`name` of the averaging method; `meaning` explains it in a sentence."""
+    """`name` of the averaging method; `meaning` explains it in a sentence.
+
+    Only the macro average has intervals, and not in versions that an earlier release evaluated.
+    """
 
     name: str
     meaning: str
     precision: float
     recall: float
     f1: float
+    precision_interval: Interval | None = None
+    recall_interval: Interval | None = None
+    f1_interval: Interval | None = None
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """The cross-validated accuracy of a version, see `training.engine.config.CrossValidation`."""
+
+    model: str  # network, size and recipe
+    is_chosen: bool
+    images: int
+    validation_images: int
+    repeats: int
+    folds: int
+    value: float
+    low: float
+    high: float
+
+    @property
+    def summary(self) -> str:
+        """The accuracy with its interval, and what it was measured on, as a sentence."""
+        rate = f"about {100 * self.value:.0f} % ({100 * self.low:.0f} to {100 * self.high:.0f})"
+        if self.is_chosen:
+            return f"Accuracy is {rate}, cross-validated on {self.images:,} images."
+        return (
+            f"The model is fine-tuned, and is not cross-validated. Without fine-tuning, {self.model}, "
+            f"accuracy is {rate}, cross-validated on {self.images:,} images."
+        )
+
+    @property
+    def method(self) -> str:
+        """How it was measured, and what it judges, as sentences."""
+        times = "once" if self.repeats == 1 else f"{self.repeats} times"
+        return (
+            f"The {self.images - self.validation_images:,} training and {self.validation_images:,} "
+            f"validation images were divided into {self.folds} parts, {times}. Each part was predicted by a "
+            "model of this kind that was trained on the other parts. This tells how well training on these "
+            "images works, more exactly than the validation images alone."
+        )
+
+
+def cross_validated(version: TrainingVersion) -> CrossValidated | None:
+    """What is stored with the version; None where it was not cross-validated."""
+    stored = version.cross_validation
+    if not stored:
+        return None
+    network, recipe = short_network(stored["network"]), recipe_text(stored["recipe"])
+    return CrossValidated(
+        model=f"{network}, {stored['resolution']} px, {recipe[:1].lower()}{recipe[1:]}",
+        is_chosen=stored["is_chosen"],
+        images=stored["images"],
+        validation_images=stored["validation_images"],
+        repeats=len(stored["folds"]),
+        folds=len(stored["folds"][0]),
+        value=stored["accuracy"],
+        low=stored["low"],
+        high=stored["high"],
+    )
 
 
 def images_needed(share: float, half_width: float) -> int:
@@ -112,15 +175,23 @@ def averages(rows: Sequence[LabelNumbers], overall: dict[str, Metric], is_multi_
         Average(
             "Macro average",
             "Every label counts the same.",
-            *(overall[name].value or 0.0 for name in ("precision", "recall", "f1")),
+            overall["precision"].value or 0.0,
+            overall["recall"].value or 0.0,
+            overall["f1"].value or 0.0,
+            _interval(overall["precision"]),
+            _interval(overall["recall"]),
+            _interval(overall["f1"]),
         )
     ]
     carried = sum(row.images for row in rows)
     if carried:
         parts = [[getattr(row, name).value or 0.0 for row in rows] for name in ("precision", "recall", "f1")]
         images = [row.images for row in rows]
-        weighted = [sum(v * n for v, n in zip(part, images, strict=True)) / carried for part in parts]
-        result.append(Average("Weighted average", "Every label counts by its number of images.", *weighted))
+        precision, recall, f1 = (
+            sum(v * n for v, n in zip(part, images, strict=True)) / carried for part in parts
+        )
+        meaning = "Every label counts by its number of images."
+        result.append(Average("Weighted average", meaning, precision, recall, f1))
     if is_multi_label and carried:
         hits = sum(row.recall.hits or 0 for row in rows)
         predicted = sum(row.precision.support for row in rows)
@@ -128,6 +199,10 @@ def averages(rows: Sequence[LabelNumbers], overall: dict[str, Metric], is_multi_
         f1 = 2 * hits / (predicted + carried)
         result.append(Average("Micro average", "Every prediction counts the same.", precision, recall, f1))
     return result
+
+
+def _interval(metric: Metric) -> Interval | None:
+    return None if metric.low is None or metric.high is None else Interval(metric.low, metric.high)
 
 
 def round_up(count: int) -> int:

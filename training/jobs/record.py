@@ -6,14 +6,16 @@ add up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 from django.db import transaction
 
 from exeml_site.lib.bulk import chunks
+from projects.datasets.groups import evaluation_groups
 from projects.models import Image
 from training.engine import CandidateReport
 from training.engine.evaluation.evaluate import SamplePrediction
+from training.engine.evaluation.intervals import Interval
 from training.engine.evaluation.metrics import LabelReport, Rate, Report, report
 from training.evaluation import curve_rows
 from training.models import Candidate, Curve, EvaluatedImage, Metric, TrainingVersion
@@ -34,7 +36,8 @@ def record(
     images = _evaluated_images(version, predictions)
     EvaluatedImage.objects.bulk_create(images, batch_size=BATCH_SIZE)
     Candidate.objects.bulk_create(_candidate_row(version, candidate) for candidate in candidates)
-    evaluation = report_of(images, labels, version.project.is_multi_label)
+    groups = evaluation_groups(version.project, [image.image_id for image in images])
+    evaluation = report_of(images, labels, version.project.is_multi_label, groups)
     Metric.objects.bulk_create(_metric_rows(version, evaluation), batch_size=BATCH_SIZE)
     _save_confusion(version, evaluation)
     Curve.objects.bulk_create(curve_rows.curves_of(version, images, labels), batch_size=BATCH_SIZE)
@@ -42,13 +45,19 @@ def record(
 
 
 def report_of(
-    images: Iterable[EvaluatedImage | SamplePrediction], labels: Sequence[str], is_multi_label: bool
+    images: Iterable[EvaluatedImage | SamplePrediction],
+    labels: Sequence[str],
+    is_multi_label: bool,
+    groups: Sequence[Hashable] | None = None,
 ) -> Report:
-    """The evaluation report of stored predictions. Labels that only the truth has come last."""
+    """The evaluation report of stored predictions. Labels that only the truth has come last.
+
+    `groups` as in `metrics.report`: images of one group widen the intervals.
+    """
     images = list(images)
     others = sorted({name for image in images for name in image.truth} - set(labels))
     truths, predictions = [image.truth for image in images], [image.predicted for image in images]
-    return report([*labels, *others], truths, predictions, is_multi_label)
+    return report([*labels, *others], truths, predictions, is_multi_label, groups)
 
 
 def _evaluated_images(
@@ -112,12 +121,12 @@ def _candidate_row(version: TrainingVersion, candidate: CandidateReport) -> Cand
 
 
 def _metric_rows(version: TrainingVersion, evaluation: Report) -> list[Metric]:
-    name = Metric.Name
+    name, count, macro = Metric.Name, evaluation.n, evaluation.macro_intervals
     rows = [
         _rate_metric(version, "", name.ACCURACY, evaluation.accuracy),
-        _value_metric(version, "", name.PRECISION, evaluation.macro_precision, evaluation.n),
-        _value_metric(version, "", name.RECALL, evaluation.macro_recall, evaluation.n),
-        _value_metric(version, "", name.F1, evaluation.macro_f1, evaluation.n),
+        _value_metric(version, "", name.PRECISION, evaluation.macro_precision, macro.precision, count),
+        _value_metric(version, "", name.RECALL, evaluation.macro_recall, macro.recall, count),
+        _value_metric(version, "", name.F1, evaluation.macro_f1, macro.f1, count),
     ]
     for row in evaluation.per_label:
         rows += _label_metrics(version, row)
@@ -130,7 +139,7 @@ def _label_metrics(version: TrainingVersion, row: LabelReport) -> list[Metric]:
         _rate_metric(version, row.label, name.ACCURACY, row.accuracy),
         _rate_metric(version, row.label, name.PRECISION, row.precision),
         _rate_metric(version, row.label, name.RECALL, row.recall),
-        _value_metric(version, row.label, name.F1, row.f1, row.images),
+        _value_metric(version, row.label, name.F1, row.f1, row.f1_interval, row.images),
     ]
 
 
@@ -148,10 +157,24 @@ def _rate_metric(version: TrainingVersion, label: str, name: str, rate: Rate) ->
 
 
 def _value_metric(
-    version: TrainingVersion, label: str, name: str, value: float | None, support: int
+    version: TrainingVersion,
+    label: str,
+    name: str,
+    value: float | None,
+    interval: Interval | None,
+    support: int,
 ) -> Metric:
-    """A macro average or an F1 score: without a count of hits there is no Wilson interval."""
-    return Metric(training_version=version, label=label, name=name, value=value, support=support)
+    """A macro average or an F1 score, which no count of hits belongs to."""
+    low, high = interval or (None, None)
+    return Metric(
+        training_version=version,
+        label=label,
+        name=name,
+        value=value,
+        low=low,
+        high=high,
+        support=support,
+    )
 
 
 def _save_confusion(version: TrainingVersion, evaluation: Report) -> None:

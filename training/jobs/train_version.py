@@ -267,6 +267,7 @@ def _complete(version: TrainingVersion, result: FitResult, size: int, progress: 
         inference_ms=result.best.inference_ms,
         is_inference_measured=result.best.is_measured,
         seconds_by_phase=result.seconds_by_phase | progress["seconds_by_step"],
+        cross_validation=asdict(result.cross_validation) if result.cross_validation else {},
     )
     if not is_ended:
         raise ClaimLost

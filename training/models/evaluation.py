@@ -69,8 +69,8 @@ class Metric(models.Model):
     label = models.CharField(max_length=64, blank=True)
     name = models.CharField(max_length=9, choices=Name.choices)
     value = models.FloatField(null=True, blank=True)
-    low = models.FloatField(null=True, blank=True, help_text="lower end of the 95 % Wilson interval")
-    high = models.FloatField(null=True, blank=True, help_text="upper end of the 95 % Wilson interval")
+    low = models.FloatField(null=True, blank=True, help_text="lower end of the 95 % interval")
+    high = models.FloatField(null=True, blank=True, help_text="upper end of the 95 % interval")
     hits = models.PositiveIntegerField(null=True, blank=True)
     support = models.PositiveIntegerField(default=0, help_text="images that the rate was counted on")
 

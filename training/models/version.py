@@ -186,6 +186,8 @@ class TrainingVersion(JobRow):
     images_used = models.JSONField(default=dict, blank=True, editable=False)
     # {"labels": […], "matrix": [[…]]}: rows are the true labels, columns the predicted ones
     confusion = models.JSONField(default=dict, blank=True)
+    # the fields of engine.config.CrossValidation; empty where there is none
+    cross_validation = models.JSONField(default=dict, blank=True, editable=False)
     # label → [images, recall now, gain of 20 more, its 95 % interval low, high]; by assist.forecast_gains
     learning = models.JSONField(default=dict, blank=True, editable=False)
     # {"state": making, made or failed, "bytes", "parity": {…}, "problem"}; by onnx_export

@@ -25,8 +25,6 @@ register.filter("recipe_text", recipe_text)
 STATE_TEXTS = {"done": "done", "active": "at work now", "waiting": "not done yet"}
 COLUMN_HELP = {
     "images": "Validation images that carry this label",
-    "accuracy": "Share of validation images on which this label was correctly predicted or left out:"
-    " (TP + TN) / all",
     "precision": "Share of the images predicted as this label that carry it: TP / (TP + FP)",
     "recall": "Share of the images with this label that were predicted as it: TP / (TP + FN)",
     "f1": "Harmonic mean of precision and recall",

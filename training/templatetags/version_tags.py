@@ -17,6 +17,7 @@ register = template.Library()
 
 DEFERRED_FIELDS = (
     "confusion",
+    "cross_validation",
     "learning",
     "traceback",
     "seconds_by_phase",

@@ -15,7 +15,9 @@ from django.views.decorators.http import require_POST, require_safe
 from exeml_site.lib.http import page, redirect_to
 from exeml_site.lib.storage import local_path
 from projects.access import PageRequest, project_page
-from projects.images.similarity import nearest_labeled
+from projects.datasets.compare import version_images
+from projects.datasets.publish import ManifestDamaged
+from projects.images.similarity import nearest_among
 from projects.labels import actions
 from projects.models import Annotation, Image, Label, Project, Role, Split
 from training.evaluation import confusion_matrix as confusion_matrix_module
@@ -79,7 +81,7 @@ def evaluated_image(request: PageRequest, project: Project, number: int, evaluat
     }
     if evaluated.image is not None:
         evaluated.image.project = project
-        context |= _image_context(project, evaluated.image)
+        context |= _image_context(version, evaluated.image)
     return page(request, "evaluation/evaluated_image.html", context)
 
 
@@ -220,15 +222,34 @@ def _score_rows(version: TrainingVersion, evaluated: EvaluatedImage) -> list[dic
     ]
 
 
-def _image_context(project: Project, image: Image) -> dict[str, Any]:
+def _image_context(version: TrainingVersion, image: Image) -> dict[str, Any]:
     carried = list(
         Annotation.objects.filter(image=image).select_related("label").values_list("label__name", flat=True)
     )
     return {
         "carried": carried,
-        "neighbours": nearest_labeled(image, MAX_NEIGHBOURS, Split.TRAIN),
-        "labels": project.labels.all(),
+        "neighbours": _similar_training_images(version, image),
+        "labels": version.project.labels.all(),
     }
+
+
+def _similar_training_images(
+    version: TrainingVersion, image: Image
+) -> list[tuple[Image, list[dict[str, Any]]]]:
+    """The most similar images that the version was trained on, with the labels that they had then.
+
+    A label that is gone, or has another name now, has no colour.
+    """
+    try:
+        images = version_images(version.dataset_version)
+    except ManifestDamaged:
+        return []
+    labels_of = {pk: entry.labels for pk, entry in images.items() if entry.usage == Split.TRAIN}
+    colours = dict(version.project.labels.values_list("name", "colour"))
+    return [
+        (near, [{"name": name, "colour": colours.get(name)} for name in labels_of[near.pk]])
+        for near in nearest_among(image, MAX_NEIGHBOURS, labels_of)
+    ]
 
 
 def _apply_label(request: PageRequest, project: Project, image: Image, label: Label) -> None:

@@ -20,6 +20,7 @@ from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.evaluation.advice import advice_for
 from training.evaluation.image_query import EvaluatedImageQuery
+from training.evaluation.label_changes import label_changes
 from training.evaluation.leaderboard import phases_of, why_it_ended
 from training.evaluation.results import CHARTS, filter_and_sort, results_of
 from training.forms.configuration import whole_minutes
@@ -247,6 +248,7 @@ def _version_context(version: TrainingVersion) -> dict[str, Any]:
     results = results_of(version) if version.is_completed else None
     if results:
         context |= {"results": results, **_shown_images(version)}
+        context["label_changes"] = label_changes(version)
         context["advice"] = advice_for(version, results.confusions, results.uncertainty_notes)
         accuracy = ACCURACY_OF_SEVERAL if results.is_multi_label else ACCURACY
         context["meanings"] = MEANINGS | {"accuracy": accuracy}

@@ -16,7 +16,7 @@ from training.assist import forecast_gains
 from training.assist.embed_images import network_name
 from training.engine.assist import learning_curves as curves
 from training.engine.evaluation.evaluate import SamplePrediction
-from training.evaluation.advice import advice_for
+from training.evaluation.advice import advice_for, expected_gains
 from training.jobs import record
 from training.models import Status, StopReason, TrainingVersion
 
@@ -118,15 +118,31 @@ def test_every_line_has_its_evidence_and_its_link(version: TrainingVersion, vera
     suspect = project.images.first()
     Image.objects.filter(pk=suspect.pk).update(suspected_label=label, suspected_confidence=0.9)
     TrainingVersion.objects.filter(pk=version.pk).update(
-        learning={"label-1": [20, 0.7, 0.05, 0.01, 0.09], "label-0": [20, 1.0, 0.0, 0.0, 0.0]}
+        learning={"label-1": [20, 0.7, 0.06, 0.03, 0.09], "label-0": [20, 1.0, 0.0, 0.0, 0.0]}
     )
     html = html_of(vera.get(page_of(version)))
     assert "1 label is probably wrong" in html and "check=suspects" in html
     assert "“label-1” was predicted as “label-2” 3 times, in 100 % of its images" in html
     assert "true=label-1&amp;predicted=label-2" in html
-    assert "20 more images of “label-1” would probably raise its recall by 5.0 points (1.0 to 9.0;" in html
+    # The curve's own recall is 0.7 and 20 images take a fifth of its misses; the version misses all three.
+    assert (
+        "20 more images of “label-1” would probably raise its recall from 0.000 (0 of 3) by 20.0 points "
+        "(10.0 to 30.0)."
+    ) in html
+    assert "70 %" not in html
     assert "20 more images of “label-0”" not in html
     assert "The search stopped at the time limit" in html
+
+
+def test_a_forecast_never_promises_more_than_the_version_misses(version: TrainingVersion) -> None:
+    version.metrics.filter(label="label-1", name="recall").update(value=0.95, hits=19, support=20)
+    version.learning = {"label-1": [20, 0.7, 0.06, 0.03, 0.45], "label-0": [20, 0.6, 0.2, 0.1, 0.3]}
+
+    (gain, *others) = expected_gains(version)
+
+    assert gain.label == "label-1" and gain.recall.value == 0.95
+    assert (gain.gain, gain.low, gain.high) == pytest.approx((0.01, 0.005, 0.05))
+    assert [(other.label, other.gain) for other in others] == [("label-0", 0)]  # it is always found here
 
 
 def test_where_nothing_stands_out_that_is_said(version: TrainingVersion) -> None:

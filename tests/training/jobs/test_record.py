@@ -12,6 +12,7 @@ from projects.models import Image, Project
 from tests.factories import make_project, make_version
 from training.engine import CandidateReport
 from training.engine.evaluation.evaluate import SamplePrediction
+from training.engine.evaluation.metrics import report, wilson
 from training.jobs import record
 from training.models import EvaluatedImage, Status, TrainingVersion
 
@@ -87,6 +88,41 @@ def test_the_numbers_of_each_label_equal_those_of_scikit_learn() -> None:
         assert version.metrics.get(label=label, name="recall").support == support[place]
         agree = [(t == label) == (p == label) for t, p in zip(truth, predicted, strict=True)]
         assert value(version, "accuracy", label) == pytest.approx(np.mean(agree))
+
+
+def test_macro_averages_and_f1_scores_have_the_interval_of_their_images() -> None:
+    version = recorded()
+    truth, predicted = ([(name,) for name in side] for side in stored(version))
+    expected = report(LABELS, truth, predicted)
+
+    for name in ("precision", "recall", "f1"):
+        metric = version.metrics.get(label="", name=name)
+        assert (metric.low, metric.high) == getattr(expected.macro_intervals, name)
+        assert metric.low < metric.value < metric.high
+    roses = version.metrics.get(label="roses", name="f1")
+    assert (roses.low, roses.high) == expected.per_label[1].f1_interval
+    assert version.metrics.get(label="never seen", name="recall").low is None
+
+
+def test_duplicates_widen_the_intervals() -> None:
+    """Ten pictures, each there six times with the same answer."""
+    project = make_project(labels=2, images=30)
+    images = list(project.images.order_by("pk"))
+    for place, image in enumerate(images):
+        image.duplicate_group = place // 6
+    Image.objects.bulk_update(images, ["duplicate_group"])
+    right = [place // 6 not in (2, 7, 8) for place in range(60)]
+    predictions = [
+        SamplePrediction(str(image.pk), ("roses",), ("roses" if hit else "daisy",), (0.3, 0.7))
+        for image, hit in zip(images, right, strict=True)
+    ]
+    version = make_version(project, 1, Status.RUNNING)
+    record.record(version, ("daisy", "roses"), predictions, [])
+
+    accuracy = version.metrics.get(label="", name="accuracy")
+    assert (accuracy.hits, accuracy.support) == (42, 60)
+    ten = wilson(7, 10)
+    assert accuracy.low < ten.low and accuracy.high > ten.high
 
 
 def test_the_confusion_adds_up_to_the_stored_predictions() -> None:

@@ -362,6 +362,10 @@ def test_another_candidate_of_a_training_can_be_promoted() -> None:
     version.refresh_from_db()
     assert (version.status, version.failure_cause) == (Status.COMPLETED, "")
     assert_complete(version)
+    judged, dataset = version.cross_validation, version.dataset_version
+    assert judged["images"] == dataset.train_count + dataset.eval_count
+    assert judged["validation_images"] == dataset.eval_count
+    assert 0 < judged["low"] < judged["accuracy"] <= judged["high"]
     assert_another_candidate_can_be_promoted(version)
 
 
@@ -373,6 +377,7 @@ def assert_another_candidate_can_be_promoted(version: TrainingVersion) -> None:
     made.refresh_from_db()
     assert (made.status, made.stop_reason) == (Status.COMPLETED, StopReason.PROMOTED)
     assert made.evaluated_images.count() == version.evaluated_images.count()
+    assert made.cross_validation == {}
     chosen = made.candidates.get()
     assert (chosen.recipe, chosen.is_best, chosen.accuracy) == (other.recipe, True, other.accuracy)
     assert_answers_as_evaluated(made)

@@ -18,6 +18,7 @@ from tests.pages import html_of
 from training.engine import CandidateReport
 from training.engine.config import CommonScore, ImagesUsed
 from training.engine.evaluation.evaluate import SamplePrediction
+from training.evaluation.report import report_html
 from training.evaluation.results import CHARTS, filter_and_sort, results_of
 from training.jobs import record
 from training.models import Status, StopReason, TrainingVersion
@@ -127,6 +128,12 @@ def test_the_evaluation_has_three_decimals_and_names_macro_averages(html: str) -
         assert re.search(rf"<dt>{term} .*?{number}", html)
     assert "TP / (TP + FN)" in html and "TP / (TP + FP)" in html
     assert html.count("Macro average over the labels") == 3
+
+
+def test_macro_averages_stand_with_their_intervals(html: str, labels_html: str) -> None:
+    macro = labels_html.split("Macro average</span>")[1].split("</tr>")[0]
+    assert len(re.findall(r'<span class="count">\d\d\.\d–\d\d\.\d %</span>', macro)) == 3
+    assert html.count('title="95 % interval"') == 4  # of the four scores
 
 
 def test_training_details_tell_how_long_it_ran_where_and_why_it_ended(details_html: str) -> None:
@@ -370,6 +377,31 @@ def test_the_table_sorts_by_any_column_both_ways(vera: Client) -> None:
     assert "<html" not in rising
 
 
+def test_a_label_that_is_never_found_has_no_high_number(vera: Client) -> None:
+    """Counted against the rest it would be 58.3 % right: it has 4 of 12 images, and none is found."""
+    version = make_completed()
+    version.evaluated_images.filter(true_names="tulips").update(predicted=["daisy"], predicted_names="daisy")
+    images = list(version.evaluated_images.order_by("pk"))
+    predictions = [
+        SamplePrediction("None", tuple(i.truth), tuple(i.predicted), tuple(i.scores)) for i in images
+    ]
+    record.record(version, LABELS, predictions, [])
+
+    html = html_of(
+        vera.get(
+            address(version.project, "?sort=recall", view="version_labels"), headers={"HX-Request": "true"}
+        )
+    )
+    tulips = re.findall(r'<th scope="row"[^>]*title="tulips">.*?</tr>', html)[0]
+    headers = [name for name in ("Label", "Images", "Recall", "Precision", "F1 Score") if name in html]
+
+    assert labels_in(html)[0] == "tulips" and "sort=accuracy" not in html
+    assert headers == ["Label", "Images", "Recall", "Precision", "F1 Score"]
+    assert "0 of 4" in tulips and "0.0–49.0 %" in tulips
+    bars = re.findall(r'<meter min="0" max="1" value="([^"]*)"', tulips)
+    assert bars == ["0.0000", "0.0000"]  # recall, and precision: the one image predicted as tulips is a rose
+
+
 def test_the_table_is_searched_and_sorting_keeps_the_search(vera: Client) -> None:
     html = html_of(vera.get(address(make_completed().project, "?search=ROS&sort=f1", view="version_labels")))
 
@@ -406,3 +438,50 @@ def test_many_labels_take_no_more_queries(vera: Client, django_assert_max_num_qu
 
     assert len(labels_in(html)) == 136
     assert "The 40 weakest of 136 labels" in html
+
+
+# --- cross-validation ---
+
+
+def cross_validation(**changes: object) -> dict[str, object]:
+    """Of 60 training and 15 validation images: 63 of 75 right in each of two repeats."""
+    stored = {
+        "network": LITE1,
+        "resolution": 240,
+        "recipe": "linear head",
+        "is_chosen": True,
+        "images": 75,
+        "validation_images": 15,
+        "accuracy": 0.84,
+        "low": 0.79,
+        "high": 0.88,
+        "folds": 2 * [[[13, 15], [12, 15], [13, 15], [12, 15], [13, 15]]],
+    }
+    return stored | changes
+
+
+def test_the_cross_validated_accuracy_stands_beside_that_of_the_validation_images(vera: Client) -> None:
+    version = make_completed(cross_validation=cross_validation())
+
+    html = html_of(vera.get(address(version.project)))
+
+    assert "Accuracy is about 84 % (79 to 88), cross-validated on 75 images." in html
+    assert "The 60 training and 15 validation images were divided into 5 parts, 2 times." in html
+    assert "64.6–98.5 %" in html  # of the 12 validation images
+    version.refresh_from_db()
+    assert "cross-validated on 75 images" in report_html(version)
+
+
+def test_a_cross_validation_of_another_model_says_so(vera: Client) -> None:
+    version = make_completed(cross_validation=cross_validation(is_chosen=False))
+
+    html = html_of(vera.get(address(version.project)))
+
+    assert "The model is fine-tuned, and is not cross-validated." in html
+    assert (
+        "Without fine-tuning, Lite1, 240 px, linear head on frozen features, accuracy is about 84 %" in html
+    )
+
+
+def test_without_a_cross_validation_none_is_shown(html: str) -> None:
+    assert "ross-validated" not in html

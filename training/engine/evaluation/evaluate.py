@@ -64,7 +64,8 @@ def evaluate(
         raise EngineError(
             "There is no readable image to evaluate with.", "Add labeled images for validation."
         )
-    return _evaluation(model, predictions, unreadable)
+    groups = {sample.id: sample.group for sample in samples}
+    return _evaluation(model, predictions, [groups[one.id] for one in predictions], unreadable)
 
 
 def _prediction(sample: Sample, answer: ImagePrediction) -> SamplePrediction:
@@ -79,7 +80,9 @@ def _prediction(sample: Sample, answer: ImagePrediction) -> SamplePrediction:
     )
 
 
-def _evaluation(model: Bundle, predictions: list[SamplePrediction], unreadable: list[str]) -> Evaluation:
+def _evaluation(
+    model: Bundle, predictions: list[SamplePrediction], groups: list[str | None], unreadable: list[str]
+) -> Evaluation:
     carried = {label for prediction in predictions for label in prediction.truth}
     labels = (*model.labels, *sorted(carried - set(model.labels)))
     figures = metrics.report(
@@ -87,6 +90,7 @@ def _evaluation(model: Bundle, predictions: list[SamplePrediction], unreadable: 
         [prediction.truth for prediction in predictions],
         [prediction.predicted for prediction in predictions],
         model.is_multi_label,
+        groups,
     )
     return Evaluation(labels, tuple(predictions), figures, tuple(unreadable))
 

@@ -89,6 +89,7 @@ def _evaluation(version: TrainingVersion) -> dict[str, Any]:
         "labels": version.confusion.get("labels", []),
         "confusion": version.confusion.get("matrix", []),
         "metrics": list(version.metrics.values(*fields)),
+        "cross_validation": version.cross_validation or None,
     }
 
 
