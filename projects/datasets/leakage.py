@@ -9,6 +9,7 @@ from typing import Any
 from exeml_site.lib.text import counted
 from projects.datasets.split import EVAL, TRAIN, LabeledImage, SplitResult
 
+TEST = "TEST"
 MAX_LISTED_IMAGES = 200  # image ids stored in a report
 
 
@@ -66,6 +67,12 @@ def ratio_note(counts: Mapping[str, int], ratio: Decimal) -> str:
         f"({earlier_train / earlier:.2f} for training); {fresh} could be split by {ratio.normalize():f}. "
         f"In total, {reached:.2f} of the images are for training."
     )
+
+
+def joined_duplicates(images: Sequence[LabeledImage]) -> set[int]:
+    """Ids of images without a split that are duplicates of test images: they become test images, too."""
+    groups = {image.group for image in images if image.split == TEST and image.group is not None}
+    return {image.id for image in images if not image.split and image.group in groups}
 
 
 def _groups(images: Iterable[LabeledImage]) -> list[list[LabeledImage]]:

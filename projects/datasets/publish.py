@@ -33,7 +33,7 @@ class ManifestDamaged(Exception):
 def publish(dataset_version: DatasetVersion) -> None:
     """Publish the reserved version: split every image, write the manifest, count. A second call does nothing.
 
-    Images of the test split stay in it.
+    Images of the test split stay in it, and new duplicates of them join it.
 
     Labels are read in one query and split before the project is locked, so that people can go on labeling. If
     another publication has split images in the meantime, the draft is made again.
@@ -85,13 +85,15 @@ def _draft(version: DatasetVersion) -> Iterator[Draft]:
     entries = list(_entries(version.project))  # one query, so the labels of one moment
     duplicates = Image.objects.filter(project=version.project, duplicate_group__isnull=False)
     groups = {pk: group for pk, group in duplicates.values_list("pk", "duplicate_group") if group is not None}
-    tests = {pk: split for pk, split in earlier_splits.items() if split == Split.TEST}
-    images = [_to_split(entry, earlier_splits, groups) for entry in entries if _image_id(entry) not in tests]
+    labeled = [_to_split(entry, earlier_splits, groups) for entry in entries]
+    joined = dict.fromkeys(leakage.joined_duplicates(labeled), Split.TEST.value)
+    tests = {image.id: image.split for image in labeled if image.split == Split.TEST} | joined
+    images = [image for image in labeled if image.id not in tests]
     result = dataset_split.split(images, version.training_ratio, str(version.project_id))
     report = leakage.split_report(images, result, version.training_ratio)
     searched_projects = Project.objects.filter(pk=version.project_id).exclude(duplicates_searched="")
     report["are_copies_known"] = searched_projects.exists()
-    del images
+    del images, labeled
     with tempfile.TemporaryFile() as file:
         digest, tally, usages = hashlib.sha256(), Counter[tuple[str, str]](), Counter[str]()
         for entry in entries:
@@ -105,7 +107,8 @@ def _draft(version: DatasetVersion) -> Iterator[Draft]:
         file.seek(0)
         kept = [split for split in Split.values if split != Split.TEST or usages[Split.TEST]]
         counts = {label: {split: tally[label, split] for split in kept} for label, _ in tally}
-        yield Draft(file, digest.hexdigest(), counts, usages, result.splits, earlier_splits, report)
+        splits = result.splits | joined
+        yield Draft(file, digest.hexdigest(), counts, usages, splits, earlier_splits, report)
 
 
 def _splits(project: Project) -> dict[int, str]:

@@ -53,7 +53,7 @@ def readiness(project: Project, counts: list[tuple[Label, int]] | None = None) -
     if counts is None:
         images_of_label = images_per_label(project)
         counts = [(label, images_of_label[label.pk]) for label in project.labels.all()]
-    tests = _test_images_of_labels(project)
+    tests = test_images_of_labels(project)
     counts = [(label, images - tests[label.pk]) for label, images in counts]
     is_importing = project.transfers.filter(status__in=Transfer.ACTIVE).exists()
     used = [(label, images) for label, images in counts if images]
@@ -62,7 +62,7 @@ def readiness(project: Project, counts: list[tuple[Label, int]] | None = None) -
     return Readiness([*_missing(used), *([IMPORT_RUNNING] if is_importing else [])], notes, counts)
 
 
-def _test_images_of_labels(project: Project) -> Counter[int]:
+def test_images_of_labels(project: Project) -> Counter[int]:
     """label id → its images in the test split."""
     tests = Image.objects.alive().filter(project=project, split=Split.TEST, annotations__isnull=False)
     return Counter(dict(tests.order_by().values_list("annotations__label").annotate(Count("pk"))))
@@ -119,8 +119,9 @@ def _has_duplicates(project: Project) -> bool:
 
 
 def _preview_of_images(project: Project, ratio: Decimal) -> SplitPreview:
-    labeled = list(_labeled(project))
-    images = [image for image in labeled if image.split != Split.TEST]
+    labeled = list(labeled_images(project))
+    joined = leakage.joined_duplicates(labeled)
+    images = [image for image in labeled if image.split != Split.TEST and image.id not in joined]
     result = dataset_split.split(images, ratio, str(project.pk))
     tally = Counter((label, result.splits[image.id]) for image in images for label in image.labels)
     names = project.labels.values_list("name", flat=True)
@@ -172,7 +173,7 @@ def _split_counts_of_labels(project: Project) -> Iterable[tuple[str, int, int, i
     return counted.order_by("position", "pk").values_list("name", "train", "evaluation", "free", "test")
 
 
-def _labeled(project: Project) -> Iterator[dataset_split.LabeledImage]:
+def labeled_images(project: Project) -> Iterator[dataset_split.LabeledImage]:
     """Yield the labeled images outside the bin, each once, with the same labels as `publish` uses."""
     rows = (
         Annotation.objects.filter(image__project=project, image__deleted_at=None)

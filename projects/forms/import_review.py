@@ -10,7 +10,7 @@ from django import forms
 from django.forms.boundfield import BoundField
 
 from projects.formats.encodings import CHOICES as ENCODINGS
-from projects.forms.transfers import EXISTING_CHOICES
+from projects.forms.transfers import EXISTING_CHOICES, TESTS_CHOICES
 from projects.transfers.import_plan import LabelsFrom
 
 SEPARATORS = {"": "One label in each cell", ";": "Semicolon ;", ",": "Comma ,", "|": "Bar |", " ": "Space"}
@@ -44,6 +44,12 @@ class ImportReviewForm(forms.Form):
         if encoding := preview.get("names_encoding"):
             self.fields["names_encoding"] = forms.ChoiceField(
                 label="File names are written in", choices=list(ENCODINGS.items()), initial=encoding
+            )
+        if preview.get("tests") or options.get("tests"):
+            self.fields["tests"] = forms.ChoiceField(
+                label="Test images",
+                choices=list(TESTS_CHOICES.items()),
+                initial=options.get("tests") or "keep",
             )
         for number, shown in enumerate(preview.get("files", [])):
             if "format" in shown:
@@ -118,7 +124,9 @@ class ImportReviewForm(forms.Form):
             if any(name.startswith(f"file-{number}-") for name in self.data):
                 choices[shown["path"]] = self._choice(number, shown)
         names = cleaned.get("names_encoding")
+        tests = cleaned.get("tests", self._options.get("tests", ""))
         changed = {"labels_from": cleaned["labels_from"], "existing": cleaned["existing"], "choices": choices}
+        changed["tests"] = tests
         return {**self._options, **changed, **({"names_encoding": names} if names else {})}
 
     def _choice(self, number: int, shown: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from django.utils.text import Truncator
 
 from exeml_site.lib.text import counted, listed
 from projects.labels.parts import count_images
-from projects.models import LabelEvent
+from projects.models import LabelEvent, Split
 
 Kind = LabelEvent.Kind
 MAX_LABELS_NAMED = 3
@@ -28,6 +28,7 @@ def describe_event(event: LabelEvent) -> str:
         Kind.DELETE_LABEL: lambda: f"Label “{_name(event)}” deleted; {images} lost it",
         Kind.DELETE_IMAGES: lambda: f"{images} moved to the bin",
         Kind.RESTORE_IMAGES: lambda: f"{images} restored from the bin",
+        Kind.SET_SPLIT: lambda: describe_split_change(event),
         Kind.UNDO: lambda: f"Undone: {_describe_root(event)}",
         Kind.REDO: lambda: f"Redone: {_describe_root(event)}",
     }
@@ -42,6 +43,14 @@ def describe_labeling(event: LabelEvent) -> str:
     if added:
         return f"{images} labeled {listed(added)}"
     return f"{listed(removed)} removed from {images}"
+
+
+def describe_split_change(event: LabelEvent) -> str:
+    """“12 images kept as test images”, or that they are for training and validation again."""
+    images = counted(count_images(event))
+    if event.details["split"] == Split.TEST:
+        return f"{images} kept as test images"
+    return f"{images} moved from the test images to training and validation"
 
 
 def root_event(event: LabelEvent) -> LabelEvent:

@@ -45,7 +45,8 @@ class LabelEvent(models.Model):
     """One action on labels or images, append-only. An undo is an event whose `undoes` is the undone event.
 
     `changes` is a list of `{"image": id, "from": [label names], "to": [label names]}`. `details` holds what
-    the undo of an action needs in addition (colour and key of a label, annotations of a deleted label).
+    the undo of an action needs in addition (colour and key of a label, annotations of a deleted label, the
+    splits of images before and after).
     """
 
     class Kind(models.TextChoices):
@@ -58,6 +59,7 @@ class LabelEvent(models.Model):
         DELETE_LABEL = "delete-label", "Deleted a label"
         DELETE_IMAGES = "delete-images", "Deleted images"
         RESTORE_IMAGES = "restore-images", "Restored images"
+        SET_SPLIT = "set-split", "Changed the split"
         UNDO = "undo", "Undone"
         REDO = "redo", "Redone"
 

@@ -69,7 +69,7 @@ export class Pane {
     const count = this.grid.count;
     for (const place of document.querySelectorAll("[data-selected]")) place.textContent = count.toLocaleString("en");
     for (const noun of document.querySelectorAll("[data-selected-noun]")) noun.textContent = count === 1 ? "image" : "images";
-    for (const button of document.querySelectorAll("[data-delete], [data-restore], [data-enlarge], [data-review]")) button.disabled = count === 0;
+    for (const button of document.querySelectorAll("[data-delete], [data-restore], [data-enlarge], [data-review], [data-split]")) button.disabled = count === 0;
     document.getElementById("label-data").classList.toggle("has-selection", count > 0);
     this.showConfirming();
     if (!this.input) return;

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from exeml_site.lib.params import parse_int
 from training.models import TrainingVersion
-from training.models.evaluation import EvaluatedImageQuerySet
+from training.models.evaluation import StoredPredictionQuerySet
 
 PAGE_SIZE = 60
 OUTCOMES = {"wrong": "Wrong", "right": "Right", "all": "All", "unknown": "Unknown to the model"}
@@ -56,9 +56,13 @@ class EvaluatedImageQuery:
             page=max(parse_int(params.get("page")) or 1, 1),
         )
 
-    def images(self, version: TrainingVersion) -> EvaluatedImageQuerySet:
-        """The matching images in order, without `scores`, which are long."""
-        images: Any = version.evaluated_images.all()
+    def images(self, version: TrainingVersion) -> StoredPredictionQuerySet[Any]:
+        """The matching validation images in order, without `scores`, which are long."""
+        return self.among(version.evaluated_images.all())
+
+    def among(self, predictions: StoredPredictionQuerySet[Any]) -> StoredPredictionQuerySet[Any]:
+        """The matching ones of the predictions in order, without `scores`, which are long."""
+        images: Any = predictions
         if self.outcome in ("wrong", "right"):
             images = images.filter(is_correct=self.outcome == "right")
         elif self.outcome == "unknown":
@@ -71,7 +75,7 @@ class EvaluatedImageQuery:
         images = _in_first_column_only(images, self.wrongly, "with_predicted_label", "with_true_label")
         if self.q:
             images = images.filter(image__name__icontains=self.q)
-        ordered: EvaluatedImageQuerySet = images.defer("scores").order_by(*SORTS[self.sort][1])
+        ordered: StoredPredictionQuerySet[Any] = images.defer("scores").order_by(*SORTS[self.sort][1])
         return ordered
 
     def address(self, **changes: Any) -> str:

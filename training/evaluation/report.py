@@ -16,6 +16,7 @@ from django.utils.safestring import mark_safe
 from training.evaluation import confusion_matrix
 from training.evaluation.leaderboard import promoted_from, why_it_ended
 from training.evaluation.results import results_of
+from training.evaluation.selections.results import final_test_of
 from training.models import TrainingVersion
 
 MAX_MISTAKES = 24
@@ -28,6 +29,7 @@ def report_html(version: TrainingVersion) -> str:
         "version": version,
         "project": version.project,
         "results": results_of(version),
+        "final_test": final_test_of(version),
         "matrix": confusion_matrix.build_matrix(version.confusion),
         "parameters": parameters_of(version),
         "why_it_ended": why_it_ended(version),

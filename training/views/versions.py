@@ -23,6 +23,7 @@ from training.evaluation.advice import advice_for
 from training.evaluation.best_version import rank
 from training.evaluation.leaderboard import phases_of, why_it_ended
 from training.evaluation.results import CHARTS, filter_and_sort, results_of
+from training.evaluation.selections.results import final_test_of
 from training.forms.configuration import whole_minutes
 from training.forms.versions import AddTimeForm, PromoteForm, VersionNoteForm
 from training.models import Candidate, Metric, TrainingVersion
@@ -234,6 +235,7 @@ def _version_context(request: PageRequest, project: Project, version: TrainingVe
         accuracy = ACCURACY_OF_SEVERAL if results.is_multi_label else ACCURACY
         context["meanings"] = MEANINGS | {"accuracy": accuracy}
         context |= {"phases": phases_of(version), "why_it_ended": why_it_ended(version)}
+        context["final_test"] = final_test_of(version)
     return context
 
 
