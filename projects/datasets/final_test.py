@@ -27,7 +27,7 @@ class LabelTests:
 
 
 @dataclass(frozen=True)
-class Choice:
+class ChosenImages:
     """Images for a final test. `trained`: those of them that an earlier dataset version trained on.
 
     `available`: how many images could have been chosen.
@@ -76,7 +76,7 @@ def _trained_ids(pk: int, sha256: str) -> frozenset[int]:
     )
 
 
-def choose(project: Project, wanted: int, *, takes_trained: bool) -> Choice:
+def choose(project: Project, wanted: int, *, takes_trained: bool) -> ChosenImages:
     """Choose about `wanted` labeled images by the shares of the labels, duplicates whole, always the same.
 
     Images that no dataset version has split come first, then validation images, then, if `takes_trained`,
@@ -91,7 +91,7 @@ def choose(project: Project, wanted: int, *, takes_trained: bool) -> Choice:
         groups = {image.group for image in images if rank[image.id] == TRAINED and image.group is not None}
         free = [image for image in free if image.group is None or image.group not in groups]
     chosen = _stratified(free, images, wanted, rank, str(project.pk))
-    return Choice(sorted(chosen), len(trained & chosen), len(free))
+    return ChosenImages(sorted(chosen), len(trained & chosen), len(free))
 
 
 UNSPLIT, VALIDATED, TRAINED = 0, 1, 2

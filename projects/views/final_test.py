@@ -82,7 +82,7 @@ def _page(request: PageRequest, project: Project, form: FinalTestForm, status: i
     return page(request, PAGE, context, status=status)
 
 
-def _why_nothing(choice: test_images.Choice) -> str:
+def _why_nothing(choice: test_images.ChosenImages) -> str:
     if not choice.available:
         return (
             "Every labeled image was used for training by an earlier version. Add new images, or also take"
