@@ -27,6 +27,7 @@ PERIODIC_JOBS = (
     PeriodicJob("stop_expired_services", 30),
     PeriodicJob("resume_version_changes", 30),
     PeriodicJob("resume_batches", 15),
+    PeriodicJob("resume_evaluations", 15),
     PeriodicJob("resume_imports", 15),
     PeriodicJob("resume_embedding", 60),
     PeriodicJob("resume_forecasts", 60 * 60),

@@ -237,6 +237,7 @@ JOBS = {
     "deploy_service": "training.serving.deploy.bring_up",
     "change_service_version": "training.serving.rollout.change_over",
     "run_batch": "training.serving.batches.job.run",
+    "run_evaluation": "training.jobs.selection.run",
     "export_onnx": "training.serving.download.onnx_export.make",
     "run_import": "projects.transfers.import_job.run",
     # periodic (cron.py)
@@ -245,6 +246,7 @@ JOBS = {
     "stop_expired_services": "training.serving.deploy.stop_expired",
     "resume_version_changes": "training.serving.rollout.catch_up",
     "resume_batches": "training.serving.batches.job.catch_up",
+    "resume_evaluations": "training.evaluation.selections.lifecycle.catch_up",
     "delete_old_collected_calls": "training.serving.calls.feedback.forget_old",
     "delete_old_call_counts": "training.serving.calls.counters.forget_old",
     "resume_embedding": "training.assist.embed_images.enqueue_missing_embeddings",

@@ -10,6 +10,7 @@ from training.views import (
     configuration,
     downloads,
     evaluation,
+    evaluations,
     infer,
     monitoring,
     service_settings,
@@ -23,6 +24,8 @@ SERVICE = SERVICES + "<uuid:service_id>/"
 VERSIONS = "projects/<int:project_id>/train-model/"
 VERSION = VERSIONS + "<int:number>/"
 EVALUATED = VERSION + "images/<int:evaluated_id>/"
+EVALUATION = VERSION + "evaluations/<int:evaluation_id>/"
+SELECTED = EVALUATION + "images/<int:selected_id>/"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path(VERSIONS, versions.train_model, name="train_model"),
@@ -52,6 +55,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(EVALUATED + "relabel/", evaluation.relabel_evaluated, name="relabel_evaluated"),
     path(VERSION + "confusion/", evaluation.confusion_matrix, name="confusion_matrix"),
     path(VERSION + "thresholds/", evaluation.thresholds, name="thresholds"),
+    path(VERSION + "test-result/", evaluations.show_test_result, name="show_test_result"),
+    path(VERSION + "evaluations/", evaluations.version_evaluations, name="version_evaluations"),
+    path(EVALUATION, evaluations.version_evaluation, name="version_evaluation"),
+    path(EVALUATION + "cancel/", evaluations.cancel_evaluation, name="cancel_evaluation"),
+    path(EVALUATION + "images/", evaluations.selected_images, name="selected_images"),
+    path(SELECTED, evaluations.selected_image, name="selected_image"),
+    path(SELECTED + "heat.webp", evaluations.selected_heat, name="selected_heat"),
+    path("projects/<int:project_id>/evaluate/", evaluations.evaluate_images, name="evaluate_images"),
+    path("projects/<int:project_id>/evaluate/begin/", evaluations.begin_evaluation, name="begin_evaluation"),
     path(CONFIGURE, configuration.configure_training, name="configure_training"),
     path(CONFIGURE + "submit/", configuration.submit_training, name="submit_training"),
     path(CONFIGURE + "split/", configuration.split_consequence, name="split_consequence"),

@@ -34,7 +34,8 @@ class ManifestDamaged(Exception):
 def publish(dataset_version: DatasetVersion) -> None:
     """Publish the reserved version: split every image, write the manifest, count. A second call does nothing.
 
-    Images of the test split stay in it, and images that are never split from them join them.
+    Images of the test split stay in it; images that are never split from them, and new duplicates of them,
+    join it.
 
     Labels are read in one query and split before the project is locked, so that people can go on labeling. If
     another publication has split images in the meantime, the draft is made again.

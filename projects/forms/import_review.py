@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.forms.boundfield import BoundField
 
 from projects.formats.encodings import CHOICES as ENCODINGS
-from projects.forms.transfers import EXISTING_CHOICES
+from projects.forms.transfers import EXISTING_CHOICES, TESTS_CHOICES
 from projects.labels import metadata
 from projects.transfers.import_plan import LabelsFrom
 
@@ -50,6 +50,12 @@ class ImportReviewForm(forms.Form):
             )
         for shown in preview.get("levels", []):
             self._add_level(shown)
+        if preview.get("tests") or options.get("tests"):
+            self.fields["tests"] = forms.ChoiceField(
+                label="Test images",
+                choices=list(TESTS_CHOICES.items()),
+                initial=options.get("tests") or "keep",
+            )
         for number, shown in enumerate(preview.get("files", [])):
             if "format" in shown:
                 self._add_file(number, shown)
@@ -160,6 +166,7 @@ class ImportReviewForm(forms.Form):
             "labels_from": cleaned["labels_from"],
             "existing": cleaned["existing"],
             "choices": choices,
+            "tests": cleaned.get("tests", self._options.get("tests", "")),
             "folder_columns": {level: text for level, text in levels.items() if text},
         }
         return {**self._options, **changed, **({"names_encoding": names} if names else {})}

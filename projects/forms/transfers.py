@@ -17,6 +17,13 @@ EXISTING_CHOICES = {
     "replace": "Replace them by the labels of the import (can be undone)",
 }
 
+# What becomes of images that folders or label files call test images; without a choice a person is asked.
+TESTS_CHOICES = {
+    "keep": "Keep them as a test set",
+    "use": "Use them for training and validation",
+    "all": "Keep all images of this import as test images",
+}
+
 
 class FileListField(forms.CharField):
     """Files that will be uploaded in parts: `[{"name": …, "size": bytes, "modified": ms}]` as JSON."""
@@ -58,6 +65,11 @@ class ImportForm(forms.Form):
         initial="keep",
         required=False,
     )
+    tests = forms.ChoiceField(
+        label="Images in folders called test, or marked as test images",
+        choices=[("", "Ask if there are any"), *TESTS_CHOICES.items()],
+        required=False,
+    )
     is_shown = forms.BooleanField(label="Show what was found before importing", required=False)
     asks = forms.BooleanField(required=False, widget=forms.HiddenInput, initial=True)
     addresses = forms.CharField(
@@ -88,6 +100,7 @@ class ImportForm(forms.Form):
             "folder": self.cleaned_data["folder"],
             "labels_from": self.cleaned_data["labels_from"] or LabelsFrom.AUTOMATIC.value,
             "existing": self.cleaned_data["existing"] or "keep",
+            "tests": self.cleaned_data["tests"],
             "is_shown": self.cleaned_data["is_shown"],
             "is_reviewed": not (self.cleaned_data["asks"] or self.cleaned_data["is_shown"]),
         }

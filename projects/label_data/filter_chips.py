@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.utils.text import Truncator
 
-from projects.images.query import FILTERS, SIZE_TEXT, Query
+from projects.images.query import FILTERS, SIZE_TEXT, TABS, Query
 from projects.label_data.rows import LabelRow
 from projects.models import OpinionState, Project, Split
 from projects.quality import issues
@@ -39,6 +39,15 @@ def chips(query: Query, labels: Sequence[LabelRow], people: dict[int, str]) -> l
     if query.sort == "similar":
         active.append(FilterChip("similar to one image", query.first_page(sort="", like=None)))
     return active
+
+
+def describe_query(query: Query, project: Project) -> str:
+    """The tab and the active filters in words: “Labeled: tulips, Test”."""
+    rows = [LabelRow(label, 0) for label in project.labels.all()]
+    texts = [chip.text for chip in chips(query, rows, usernames_of(project))]
+    texts += ["assigned to me"] if query.mine else []
+    tab = TABS[query.tab]
+    return f"{tab}: {', '.join(texts)}" if texts else tab
 
 
 def _describe(name: str, value: Any, label: str, people: dict[int, str]) -> str:

@@ -9,7 +9,7 @@ from django.utils.text import Truncator
 
 from exeml_site.lib.text import counted, listed
 from projects.labels.parts import count_images
-from projects.models import LabelEvent
+from projects.models import LabelEvent, Split
 
 Kind = LabelEvent.Kind
 MAX_LABELS_NAMED = 3
@@ -29,6 +29,7 @@ def describe_event(event: LabelEvent) -> str:
         Kind.DELETE_IMAGES: lambda: f"{images} moved to the bin",
         Kind.RESTORE_IMAGES: lambda: f"{images} restored from the bin",
         Kind.METADATA: lambda: _describe_metadata(event),
+        Kind.SET_SPLIT: lambda: describe_split_change(event),
         Kind.UNDO: lambda: f"Undone: {_describe_root(event)}",
         Kind.REDO: lambda: f"Redone: {_describe_root(event)}",
     }
@@ -56,6 +57,14 @@ def _describe_metadata(event: LabelEvent) -> str:
         for name, value in named.items()
     ]
     return f"{images}: {', '.join(parts)}"
+
+
+def describe_split_change(event: LabelEvent) -> str:
+    """“12 images kept as test images”, or that they are for training and validation again."""
+    images = counted(count_images(event))
+    if event.details["split"] == Split.TEST:
+        return f"{images} kept as test images"
+    return f"{images} moved from the test images to training and validation"
 
 
 def root_event(event: LabelEvent) -> LabelEvent:

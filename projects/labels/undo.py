@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from exeml_site.lib.bulk import chunks
-from projects.labels import merge, metadata, parts
+from projects.labels import image_splits, merge, metadata, parts
 from projects.labels.annotations import (
     ImageLabels,
     LabelChange,
@@ -337,6 +337,16 @@ def _reverse_bin(reversal: _Reversal) -> _Outcome:
     return _reversed_outcome(reversal.event, moved)
 
 
+def _reverse_split(reversal: _Reversal) -> _Outcome:
+    """Set images to their split before the event, where they still have the one of after it."""
+    splits = {int(pk): (before, after) for pk, (before, after) in reversal.event.details["splits"].items()}
+    changed = image_splits.change_splits(
+        reversal.project, {pk: (after, before) for pk, (before, after) in splits.items()}
+    )
+    details = {"split": reversal.event.details["split"], "splits": image_splits.as_details(changed)}
+    return _reversed_outcome(reversal.event, list(changed), details)
+
+
 def _restore_from_bin(project: Project, image_ids: list[int]) -> list[int]:
     binned = existing_ids(Image.objects.filter(project=project).binned(), image_ids)
     set_binned(binned, None, False)
@@ -354,4 +364,5 @@ _REVERSE_BY_KIND: dict[Kind, Callable[[_Reversal], _Outcome]] = {
     Kind.DELETE_IMAGES: _reverse_bin,
     Kind.RESTORE_IMAGES: _reverse_bin,
     Kind.METADATA: _reverse_labeling,
+    Kind.SET_SPLIT: _reverse_split,
 }

@@ -45,8 +45,9 @@ class LabelEvent(models.Model):
     """One action on labels or images, append-only. An undo is an event whose `undoes` is the undone event.
 
     `changes` is a list of `{"image": id, "from": [label names], "to": [label names]}`. `details` holds what
-    the undo of an action needs in addition (colour and key of a label, annotations of a deleted label).
-    A change may also hold `"values": {column: [before, after]}`, metadata of the image; empty is no value.
+    the undo of an action needs in addition (colour and key of a label, annotations of a deleted label, the
+    splits of images before and after). A change may also hold `"values": {column: [before, after]}`, metadata
+    of the image; empty is no value.
     """
 
     class Kind(models.TextChoices):
@@ -60,6 +61,7 @@ class LabelEvent(models.Model):
         DELETE_IMAGES = "delete-images", "Deleted images"
         RESTORE_IMAGES = "restore-images", "Restored images"
         METADATA = "metadata", "Set metadata"
+        SET_SPLIT = "set-split", "Changed the split"
         UNDO = "undo", "Undone"
         REDO = "redo", "Redone"
 

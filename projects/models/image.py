@@ -16,7 +16,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class Split(models.TextChoices):
     """Training, validation or test; the values are those of the manifest's `usage`.
 
-    Test images come from imported test sets. They are published, and neither trained nor validated on.
+    Test images come from imported test sets or were set aside by a person. They are published, and neither
+    trained nor validated on.
     """
 
     TRAIN = "TRAIN", "Training"

@@ -26,7 +26,7 @@ from projects.formats.manifest import EntryLabel
 from projects.images import upload
 from projects.images.decode import ImageRefused
 from projects.labels import bulk_import
-from projects.models import DataSource, Transfer
+from projects.models import DataSource, Split, Transfer
 from projects.transfers import data_source, imports, preview, upload_parts
 from projects.transfers.described_images import ImportItem
 from projects.transfers.descriptions import CannotPlan, Description
@@ -121,8 +121,9 @@ class _Import:
         Raises what ends an import.
         """
         end = time.monotonic() + SLICE_S
-        plan = self._plan()
-        if self._needs_review(plan):
+        found = self._plan()
+        plan = found.with_tests(self.options.get("tests", ""))
+        if self._needs_review(plan, found):
             return False
         self._begin(plan)
         items = plan.items
@@ -171,10 +172,16 @@ class _Import:
         plan = make_plan(self.project, self.source, labels_from=kind)
         return replace(plan, items=[self.source_files.as_present(item) for item in plan.images])
 
-    def _needs_review(self, plan: ImportPlan) -> bool:
-        """Whether a person looks at the plan first; the import then waits for them."""
+    def _needs_review(self, plan: ImportPlan, found: ImportPlan) -> bool:
+        """Whether a person looks at the plan first; the import then waits for them.
+
+        `found`: the plan without what the person chose about test images.
+        """
         if not self.options.get("is_reviewed", True) and not self.transfer.cursor:
             shown = preview.preview_of(self.project, plan, self.source)
+            shown["tests"] = sum(item.split == Split.TEST for item in found.images)
+            if shown["tests"] and not self.options.get("tests"):
+                shown["doubts"].append(preview.test_doubt(found))
             if shown["doubts"] or self.options.get("is_shown"):
                 self._add_to_report(preview=shown)
                 self.transfer.held().update(status=Status.REVIEW, heartbeat_at=None)

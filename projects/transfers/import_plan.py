@@ -70,6 +70,19 @@ class ImportPlan:
     levels: list[FolderLevel] = field(default_factory=list)
     left_out_columns: list[str] = field(default_factory=list)
 
+    def with_tests(self, choice: str) -> ImportPlan:
+        """The plan with what a person chose about test images: “keep”, “use”, “all” or nothing."""
+        if choice == "use":
+            items = [replace(item, split="") if item.split == Split.TEST else item for item in self.items]
+        elif choice == "all":
+            items = [
+                replace(item, split=Split.TEST.value) if item.kind == ItemKind.IMAGE else item
+                for item in self.items
+            ]
+        else:
+            return self
+        return replace(self, items=items)
+
     @property
     def images(self) -> Iterator[ImportItem]:
         return (item for item in self.items if item.kind == ItemKind.IMAGE)

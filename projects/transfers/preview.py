@@ -25,10 +25,10 @@ from projects.transfers.import_plan import (
     LabelsFrom,
     read_label_text,
 )
-from projects.transfers.split_folders import FolderLevel
+from projects.transfers.split_folders import FolderLevel, usage_of_folder
 
 MAX_FILES, MAX_LABELS, MAX_TEXTS, MAX_COLUMNS, MAX_ROWS, MAX_CELL = 20, 60, 500, 60, 3, 60
-MAX_EXAMPLES = 3
+MAX_EXAMPLES, MAX_FOLDERS = 3, 3  # named in a sentence
 
 
 def preview_of(project: Project, plan: ImportPlan, source: FileSource) -> dict[str, Any]:
@@ -174,6 +174,17 @@ def _doubts(
     for spellings in _case_variants(project, plan)[:3]:
         names = " and ".join(f"“{name}”" for name in spellings)
         yield f"{names} differ only in upper and lower case. They become one label."
+
+
+def test_doubt(plan: ImportPlan) -> str:
+    """A sentence about the images that folders or label files call test images."""
+    tests = [item for item in plan.images if item.split == Split.TEST]
+    folders = sorted(
+        {part for item in tests for part in item.path.split("/")[:-1] if usage_of_folder(part) == Split.TEST}
+    )
+    named = ", ".join(f"“{_cut(folder)}”" for folder in folders[:MAX_FOLDERS])
+    source = f"in folders called {named}" if named else "marked “test”"
+    return f"{counted(len(tests))} {source}: choose below whether to keep them as a test set."
 
 
 def _doubts_of_file(description: Description, plan: ImportPlan) -> Iterator[str]:

@@ -17,6 +17,7 @@ from exeml_site.lib.params import parse_int
 from exeml_site.lib.text import counted
 from projects.access import PageRequest, project_page
 from projects.collaboration import assignments, presence
+from projects.datasets.final_test import count_test_images
 from projects.datasets.readiness import readiness
 from projects.forms.label_data import LabelForm, LabelImagesForm, filter_fields
 from projects.images.query import PAGE_SIZES, matching_ids
@@ -137,6 +138,7 @@ def page_context(request: PageRequest, project: Project, retain: Iterable[int] =
         "filter_fields": filter_fields(data_page.query, data_page.labels, people, columns),
         "metadata_columns": columns,
         "page_sizes": PAGE_SIZES,
+        "test_count": count_test_images(project) if can_label else 0,
         "can_label": can_label,
         "can_review": request.membership.role >= Role.REVIEWER,
         "assigned_count": assignments.count_assigned(project, request.user) if can_label else 0,

@@ -41,7 +41,7 @@ def _page(request: PageRequest, project: Project, status: int = 200, **more: Any
         "project": project,
         "can_label": request.membership.role >= Role.LABELER,
         "can_manage": request.membership.role >= Role.MANAGER,
-        "form": ImportForm(),
+        "form": ImportForm(initial={"tests": request.GET.get("tests", "")}),
         "source": source,
         "source_form": DataSourceForm(initial={"address": source.address} if source else None),
         "source_roots": data_source.allowed_roots(),

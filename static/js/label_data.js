@@ -245,6 +245,13 @@ async function review(verdict) {
   send(urls.reviewUrl, { ...aboutSeen(ids), verdict });
 }
 
+// Keeps the selected images as test images ("TEST"), or uses them for training and validation ("none").
+async function setSplit(split) {
+  const ids = subjects();
+  if (!ids.length || !(await isWanted(split === "TEST" ? "Keep for testing" : "Use for training and validation"))) return;
+  send(urls.splitUrl, { ...about(ids), split });
+}
+
 function askToDelete() {
   const ids = enlarged.isOpen ? [enlarged.id] : subjects();
   const dialog = document.getElementById("delete-dialog");
@@ -304,6 +311,7 @@ document.addEventListener("click", (event) => {
   else if (target.closest("[data-refuse]")) refuse();
   else if (target.closest("[data-confirm-group]")) confirmGroup(target.closest("[data-confirm-group]").dataset);
   else if (target.closest("[data-review]")) review(target.closest("[data-review]").dataset.review);
+  else if (target.closest("[data-split]")) setSplit(target.closest("[data-split]").dataset.split);
   else if (target.closest("[data-delete]")) askToDelete();
   else if (target.closest("[data-enlarge]")) enlarged.open(grid.ids().find((id) => grid.selected.has(id)));
   else if (target.closest("[data-delete-confirm]")) deleteImages();

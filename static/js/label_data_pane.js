@@ -70,7 +70,7 @@ export class Pane {
     const count = this.grid.count;
     for (const place of document.querySelectorAll("[data-selected]")) place.textContent = count.toLocaleString("en");
     for (const noun of document.querySelectorAll("[data-selected-noun]")) noun.textContent = count === 1 ? "image" : "images";
-    for (const button of document.querySelectorAll("[data-delete], [data-restore], [data-enlarge]")) button.disabled = count === 0;
+    for (const button of document.querySelectorAll("[data-delete], [data-restore], [data-enlarge], [data-split]")) button.disabled = count === 0;
     const hasLabels = [...this.grid.selected].some((id) => this.grid.labelsOf(id).length > 0);
     for (const button of document.querySelectorAll("[data-review]")) button.disabled = !hasLabels;
     document.getElementById("label-data").classList.toggle("has-selection", count > 0);

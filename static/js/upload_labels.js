@@ -64,11 +64,14 @@ export async function askForLabels(entries, texts, places) {
   const labelOf = labelsByFolder(places);
   for (const { path } of entries) folders.set(labelOf(path), (folders.get(labelOf(path)) ?? 0) + 1);
   const named = [...folders].filter(([folder]) => folder).sort(([, one], [, other]) => other - one);
-  if (!named.length && !texts.size) return () => [];
+  const tests = entries.filter(({ path }) => splitOf(places, path) === "TEST").length;
+  if (!named.length && !texts.size && !tests) return () => [];
   const dialog = document.getElementById("upload-labels");
   fill(dialog, entries.length, named, texts.size);
   dialog.querySelector("[data-upload-splits]").textContent = splitsText(entries, places);
+  askAboutTests(dialog, tests);
   const choice = await answerOf(dialog, texts.size ? "texts" : named.length > 1 ? "folders" : "none");
+  if (tests && !dialog.querySelector("[name=keep-tests]").checked) useTests(places);
   const one = dialog.querySelector("[name=one-label]").value.trim();
   const kinds = {
     none: () => [],
@@ -77,6 +80,18 @@ export async function askForLabels(entries, texts, places) {
     one: () => [one].filter(Boolean),
   };
   return kinds[choice] ?? null;
+}
+
+function askAboutTests(dialog, tests) {
+  const line = dialog.querySelector("[data-upload-tests]");
+  line.hidden = !tests;
+  line.querySelector("[name=keep-tests]").checked = true;
+  line.querySelector("[data-upload-test-count]").textContent = `${number(tests)} ${tests === 1 ? "image" : "images"}`;
+}
+
+// Images in folders that are called test are split as all others.
+function useTests(places) {
+  for (const [folder, place] of places) if (place.usage === "TEST") places.set(folder, { ...place, usage: "" });
 }
 
 function splitsText(entries, places) {

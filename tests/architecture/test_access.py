@@ -28,7 +28,15 @@ from projects.datasets.publish import publish
 from projects.models import DatasetVersion, LabelEvent, Membership, MetadataColumn, Project, Role, Transfer
 from tests.factories import make_project, make_user, make_version
 from tests.training.bundles import colour_picture
-from training.models import Batch, CollectedCall, EvaluatedImage, Service, Status, TrainingVersion
+from training.models import (
+    Batch,
+    CollectedCall,
+    EvaluatedImage,
+    Service,
+    Status,
+    TrainingVersion,
+    VersionEvaluation,
+)
 from training.views.versions import CHARTS
 
 pytestmark = pytest.mark.slow
@@ -114,6 +122,8 @@ class World:
             "token_id": lambda: self.service.tokens.create(name="x", token_hash=uuid4().hex, hint="x").pk,
             "call_id": self._call,
             "batch_id": lambda: self._batch().pk,
+            "evaluation_id": lambda: self._evaluation().pk,
+            "selected_id": lambda: self._evaluation().images.get().pk,
         }
         if name not in arguments:
             pytest.fail(f"An address has the argument “{name}”: give tests/test_access.py an object for it.")
@@ -145,6 +155,18 @@ class World:
             },
         )
         return evaluated
+
+    def _evaluation(self) -> VersionEvaluation:
+        """A completed evaluation of one image, without a model."""
+        evaluation, is_new = VersionEvaluation.objects.get_or_create(
+            training_version=self.version,
+            source=self.project,
+            defaults={"status": "Completed", "name": "All", "shown_at": timezone.now()},
+        )
+        if is_new:
+            fields = {"truth": ["label-0"], "predicted": ["label-1"], "scores": [0.2, 0.8], "confidence": 0.8}
+            evaluation.images.create(image=self.project.images.first(), is_correct=False, **fields)
+        return evaluation
 
     def _candidate_place(self) -> int:
         """A candidate that was not chosen, without weights."""

@@ -1,5 +1,5 @@
-"""Admin pages of flavors, training versions and services, for operators."""
+"""Admin pages of flavors, training versions, evaluations and services, for operators."""
 
-from training.admin import services, versions
+from training.admin import evaluations, services, versions
 
-__all__ = ["services", "versions"]
+__all__ = ["evaluations", "services", "versions"]

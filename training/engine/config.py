@@ -53,11 +53,13 @@ class FitConfig:
 
     `finish_seconds`: what the caller still does with the model within `max_seconds`, on an idle machine; it
     is kept free once a model exists. Until then a fit may go `first_model_seconds` beyond `max_seconds`.
+    `test_images`: how many images the caller evaluates besides the EVAL samples; the fit never sees them.
     """
 
     max_seconds: float
     finish_seconds: float = 0
     first_model_seconds: float = 0
+    test_images: int = 0
     hardware: Hardware = "NV_P4"
     max_inference_ms: float = 500
     base_bundle: Path | None = None

@@ -61,7 +61,7 @@ def fit(
     expected ending, StoppedBeforeModel when the user stops before a model exists.
     """
     train = [sample for sample in samples if sample.split == "TRAIN"]
-    eval_images = len(samples) - len(train)
+    eval_images = len(samples) - len(train) + config.test_images
     labels = label_names(train)
     prepare_workdir(workdir, train, config)
     clock = RunClock.open(workdir, config.max_seconds, report, should_stop)

@@ -119,8 +119,8 @@ def _forecast_advice(version: TrainingVersion) -> list[Advice]:
             continue
         text = (
             f"20 more images of “{label}” would probably raise its recall from "
-            f"{three_decimals(recall.value)} ({recall.hits:,} of {recall.support:,}) by {points(gain)} points "
-            f"({points(low)} to {points(high)}). This is a forecast from the label's learning curve."
+            f"{three_decimals(recall.value)} ({recall.hits:,} of {recall.support:,}) by {points(gain)} "
+            f"points ({points(low)} to {points(high)}). This is a forecast from the label's learning curve."
         )
         query = urlencode({"tab": "suggested", "suggestion": labels[label]})
         lines.append(Advice(text, "Label similar images", f"{_label_data_url(version)}?{query}"))

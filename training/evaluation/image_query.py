@@ -11,7 +11,7 @@ from exeml_site.lib.params import parse_int
 from projects.models.metadata import MAX_VALUE
 from training.evaluation.slices import column_of
 from training.models import TrainingVersion
-from training.models.evaluation import EvaluatedImageQuerySet
+from training.models.evaluation import StoredPredictionQuerySet
 
 PAGE_SIZE = 60
 OUTCOMES = {"wrong": "Wrong", "right": "Right", "all": "All", "unknown": "Unknown to the model"}
@@ -61,9 +61,17 @@ class EvaluatedImageQuery:
             page=max(parse_int(params.get("page")) or 1, 1),
         )
 
-    def images(self, version: TrainingVersion) -> EvaluatedImageQuerySet:
-        """The matching images in order, without `scores`, which are long."""
-        images: Any = version.evaluated_images.all()
+    def images(self, version: TrainingVersion) -> StoredPredictionQuerySet[Any]:
+        """The matching validation images in order, without `scores`, which are long."""
+        images = version.evaluated_images.all()
+        if self.slice:
+            column = column_of(version, self.slice)
+            images = images.filter(column.condition(self.value)) if column else images.none()
+        return self.among(images)
+
+    def among(self, predictions: StoredPredictionQuerySet[Any]) -> StoredPredictionQuerySet[Any]:
+        """The matching ones of the predictions in order, without `scores`, which are long."""
+        images: Any = predictions
         if self.outcome in ("wrong", "right"):
             images = images.filter(is_correct=self.outcome == "right")
         elif self.outcome == "unknown":
@@ -74,12 +82,9 @@ class EvaluatedImageQuery:
             images = images.with_predicted_label(self.predicted)
         images = _in_first_column_only(images, self.missed, "with_true_label", "with_predicted_label")
         images = _in_first_column_only(images, self.wrongly, "with_predicted_label", "with_true_label")
-        if self.slice:
-            column = column_of(version, self.slice)
-            images = images.filter(column.condition(self.value)) if column else images.none()
         if self.q:
             images = images.filter(image__name__icontains=self.q)
-        ordered: EvaluatedImageQuerySet = images.defer("scores").order_by(*SORTS[self.sort][1])
+        ordered: StoredPredictionQuerySet[Any] = images.defer("scores").order_by(*SORTS[self.sort][1])
         return ordered
 
     def address(self, **changes: Any) -> str:

@@ -32,6 +32,7 @@ PHASE_NAMES = {
     "fine-tuning": "Fine-tuning",
     "export": "Exporting models",
     "evaluation": "Evaluating",
+    "test": "Evaluating on test images",
     "charts": "Drawing charts",
     "recording": "Storing the model and the results",
 }

@@ -19,6 +19,7 @@ from training.evaluation import confusion_matrix
 from training.evaluation.label_changes import label_changes
 from training.evaluation.leaderboard import fitted_text, phases_of, promoted_from, why_it_ended
 from training.evaluation.results import results_of
+from training.evaluation.selections.results import final_test_of
 from training.models import Metric, TrainingVersion
 
 MAX_MISTAKES = 24
@@ -32,6 +33,7 @@ def report_html(version: TrainingVersion) -> str:
         "project": version.project,
         "results": results_of(version),
         "label_changes": label_changes(version),
+        "final_test": final_test_of(version),
         "matrix": confusion_matrix.build_matrix(version.confusion),
         "parameters": _parameter_rows(version),
         "phases": phases_of(version),

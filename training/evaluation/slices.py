@@ -23,7 +23,7 @@ from projects.datasets.groups import evaluation_groups
 from projects.models import Annotation, AnnotationSource, Image, LabelEvent, MetadataValue
 from training.engine.evaluation.slices import SliceRate, slice_rates
 from training.models import TrainingVersion
-from training.models.evaluation import EvaluatedImageQuerySet
+from training.models.evaluation import StoredPredictionQuerySet
 
 MAX_SLICES = 100  # values of a column with the most images; the others are one slice
 CACHED_S = 600
@@ -46,7 +46,7 @@ class SliceColumn:
 
     name: str
     title: str
-    read: Callable[[EvaluatedImageQuerySet], dict[int, str]]
+    read: Callable[[StoredPredictionQuerySet[Any]], dict[int, str]]
     condition: Callable[[str], Q]
 
 
@@ -93,7 +93,7 @@ def _count(version: TrainingVersion, column: SliceColumn) -> list[SliceRate]:
 # --- columns ---
 
 
-def _metadata(name: str, evaluated: EvaluatedImageQuerySet) -> dict[int, str]:
+def _metadata(name: str, evaluated: StoredPredictionQuerySet[Any]) -> dict[int, str]:
     rows = evaluated.filter(image__metadata__column__name=name)
     return dict(rows.values_list("pk", "image__metadata__value"))
 
@@ -103,7 +103,7 @@ def _has_metadata(name: str, value: str) -> Q:
     return Q(Exists(rows.filter(value=value))) if value else ~Q(Exists(rows))
 
 
-def _label(evaluated: EvaluatedImageQuerySet) -> dict[int, str]:
+def _label(evaluated: StoredPredictionQuerySet[Any]) -> dict[int, str]:
     return dict(evaluated.values_list("pk", "true_names"))
 
 
@@ -111,7 +111,7 @@ def _has_label(value: str) -> Q:
     return Q(true_names=value)
 
 
-def _source(evaluated: EvaluatedImageQuerySet) -> dict[int, str]:
+def _source(evaluated: StoredPredictionQuerySet[Any]) -> dict[int, str]:
     """Who labeled each image: “By hand, anna”, “Imported”."""
     rows = evaluated.filter(image__annotations__isnull=False).values_list(
         "pk", "image__annotations__source", "image__annotations__by__username"
@@ -134,7 +134,7 @@ def _has_source(value: str) -> Q:
     return Q(Exists(named.filter(by__username=by) if by else named.filter(by=None)))
 
 
-def _size(evaluated: EvaluatedImageQuerySet) -> dict[int, str]:
+def _size(evaluated: StoredPredictionQuerySet[Any]) -> dict[int, str]:
     sides = evaluated.filter(image__isnull=False).annotate(side=Least("image__width", "image__height"))
     return {
         pk: next(text for text, (low, high) in SIZES.items() if low <= side <= high)
@@ -149,7 +149,7 @@ def _has_size(value: str) -> Q:
     return Q(Exists(_images().annotate(side=Least("width", "height")).filter(side__gte=low, side__lte=high)))
 
 
-def _brightness(evaluated: EvaluatedImageQuerySet) -> dict[int, str]:
+def _brightness(evaluated: StoredPredictionQuerySet[Any]) -> dict[int, str]:
     rows = evaluated.filter(image__brightness__isnull=False).values_list("pk", "image__brightness")
     return {pk: _brightness_text(light) for pk, light in rows if light is not None}
 
@@ -164,7 +164,7 @@ def _has_brightness(value: str) -> Q:
     return within if value else Q(image__brightness=None)
 
 
-def _upload(evaluated: EvaluatedImageQuerySet) -> dict[int, str]:
+def _upload(evaluated: StoredPredictionQuerySet[Any]) -> dict[int, str]:
     """The month of the upload."""
     rows = evaluated.filter(image__isnull=False).annotate(month=TruncMonth("image__uploaded_at"))
     return {pk: f"{month.year}-{month.month:02}" for pk, month in rows.values_list("pk", "month")}

@@ -38,7 +38,7 @@ def record(
     Candidate.objects.bulk_create(_candidate_row(version, candidate) for candidate in candidates)
     groups = evaluation_groups(version.project, [image.image_id for image in images])
     evaluation = report_of(images, labels, version.project.is_multi_label, groups)
-    Metric.objects.bulk_create(_metric_rows(version, evaluation), batch_size=BATCH_SIZE)
+    Metric.objects.bulk_create(metric_rows(version, evaluation), batch_size=BATCH_SIZE)
     _save_confusion(version, evaluation)
     Curve.objects.bulk_create(curve_rows.curves_of(version, images, labels), batch_size=BATCH_SIZE)
     return evaluation
@@ -120,7 +120,8 @@ def _candidate_row(version: TrainingVersion, candidate: CandidateReport) -> Cand
     )
 
 
-def _metric_rows(version: TrainingVersion, evaluation: Report) -> list[Metric]:
+def metric_rows(version: TrainingVersion, evaluation: Report) -> list[Metric]:
+    """The metrics of an evaluation as rows that are not saved."""
     name, count, macro = Metric.Name, evaluation.n, evaluation.macro_intervals
     rows = [
         _rate_metric(version, "", name.ACCURACY, evaluation.accuracy),

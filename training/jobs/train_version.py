@@ -24,7 +24,7 @@ from projects.formats.manifest import GROUP, Entry
 from training.assist import find_duplicates
 from training.engine import EngineError, FitConfig, FitResult, Hardware, Sample, Split, StoppedBeforeModel
 from training.engine.evaluation.metrics import Report
-from training.jobs import promote, record
+from training.jobs import final_test, promote, record
 from training.jobs.reporter import Reporter
 from training.models import Device, Status, StopReason, TrainingVersion
 
@@ -109,7 +109,7 @@ def _publish(version: TrainingVersion) -> None:
 
 
 def _samples(version: TrainingVersion) -> list[Sample]:
-    """The images that are trained and validated on; test images are neither."""
+    """The images that are trained and validated on; test images are neither (`jobs.final_test`)."""
     return [
         Sample(str(entry.image_id), _image_path(entry), entry.labels, split, entry.properties.get(GROUP))
         for entry in publish.read_entries(version.dataset_version)
@@ -133,6 +133,7 @@ def _config(version: TrainingVersion, used_s: float, folder: Path) -> FitConfig:
     return FitConfig(
         max_seconds=max(left_s, 1) + _used_by_engine(folder),
         finish_seconds=FINISH_S,
+        test_images=version.dataset_version.test_count,
         first_model_seconds=MAX_OVERTIME_S if "lost" in version.progress else 0,
         hardware=hardware,
         max_inference_ms=version.max_inference_ms,
@@ -183,6 +184,7 @@ def _finish(
     reporter.begin("evaluation", f"Evaluating on {len(held_out)} validation images")
     threads = settings.EXEML_ENGINE_THREADS or None
     evaluation = evaluate(result.bundle, held_out, reporter.advance, threads)
+    test = _predict_test_images(version, result.bundle, reporter)
     reporter.begin("charts", "Drawing the charts")
     charts = _store_charts(version, evaluation.report, _curve_until_now(reporter), result)
     reporter.begin("recording", "Storing the model")
@@ -201,6 +203,18 @@ def _finish(
     with transaction.atomic():
         _complete(version, result, size, progress)
         record.record(version, evaluation.labels, evaluation.predictions, result.candidates)
+        final_test.record_test(version, test)
+
+
+def _predict_test_images(
+    version: TrainingVersion, bundle: Path, reporter: Reporter
+) -> final_test.PredictedTest | None:
+    """Evaluate the chosen model on the test images, where the dataset version has any."""
+    tests = version.dataset_version.test_count
+    if not tests:
+        return None
+    reporter.begin("test", f"Evaluating on {tests} test image{'' if tests == 1 else 's'}")
+    return final_test.predict_test_images(version, bundle, _image_path, reporter.advance)
 
 
 def independent_samples(bundle: Path, samples: Sequence[Sample]) -> tuple[list[Sample], int]:

@@ -2,6 +2,7 @@ from training.models.batch import Batch
 from training.models.evaluation import Candidate, Curve, EvaluatedImage, LaterPrediction, Metric
 from training.models.service import CallMinute, CollectedCall, Service, ServiceEvent, ServiceToken
 from training.models.version import Device, Hardware, InstanceFlavor, Status, StopReason, TrainingVersion
+from training.models.version_evaluation import SelectedImage, VersionEvaluation
 
 __all__ = [
     "Batch",
@@ -15,10 +16,12 @@ __all__ = [
     "InstanceFlavor",
     "LaterPrediction",
     "Metric",
+    "SelectedImage",
     "Service",
     "ServiceEvent",
     "ServiceToken",
     "Status",
     "StopReason",
     "TrainingVersion",
+    "VersionEvaluation",
 ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Self, TypeVar
 
 from django.db import models
 
 from projects.models import Image
 from training.models.version import TrainingVersion
+
+Prediction = TypeVar("Prediction", bound="StoredPrediction", covariant=True)
 
 
 class Candidate(models.Model):
@@ -89,28 +92,25 @@ class Metric(models.Model):
         return f"{self.label or 'overall'} {self.name} {self.value}"
 
 
-class EvaluatedImageQuerySet(models.QuerySet["EvaluatedImage"]):
-    def with_true_label(self, label: str) -> EvaluatedImageQuerySet:
+class StoredPredictionQuerySet(models.QuerySet[Prediction]):
+    def with_true_label(self, label: str) -> Self:
         return self._naming("true_names", label)
 
-    def with_predicted_label(self, label: str) -> EvaluatedImageQuerySet:
+    def with_predicted_label(self, label: str) -> Self:
         return self._naming("predicted_names", label)
 
-    def _naming(self, column: str, label: str) -> EvaluatedImageQuerySet:
+    def _naming(self, column: str, label: str) -> Self:
         """Images whose column contains the whole name; the column holds names joined by line breaks."""
         alone, first = models.Q(**{column: label}), models.Q(**{f"{column}__startswith": f"{label}\n"})
         among = models.Q(**{f"{column}__contains": f"\n{label}\n"})
         return self.filter(alone | first | among | models.Q(**{f"{column}__endswith": f"\n{label}"}))
 
 
-class EvaluatedImage(models.Model):
-    """The stored prediction of one validation image; every number of an evaluation is computed from these."""
+class StoredPrediction(models.Model):
+    """A version's prediction of one labeled image; every number of an evaluation is computed from these."""
 
-    training_version = models.ForeignKey(
-        TrainingVersion, on_delete=models.CASCADE, related_name="evaluated_images"
-    )
     image = models.ForeignKey(Image, on_delete=models.SET_NULL, null=True, related_name="+")
-    truth = models.JSONField()  # label names as they were in the dataset version
+    truth = models.JSONField()  # label names as they were when the image was evaluated
     predicted = models.JSONField()
     true_names = models.TextField(default="")  # `truth` joined by line breaks, for searching
     predicted_names = models.TextField(default="")
@@ -121,7 +121,21 @@ class EvaluatedImage(models.Model):
     is_known = models.BooleanField(null=True)
     familiarity = models.FloatField(null=True)
 
-    objects = EvaluatedImageQuerySet.as_manager()
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"{self.truth} → {self.predicted}"
+
+
+class EvaluatedImage(StoredPrediction):
+    """The stored prediction of one validation image."""
+
+    training_version = models.ForeignKey(
+        TrainingVersion, on_delete=models.CASCADE, related_name="evaluated_images"
+    )
+
+    objects = StoredPredictionQuerySet["EvaluatedImage"].as_manager()
 
     class Meta:
         ordering = ["pk"]
@@ -133,9 +147,6 @@ class EvaluatedImage(models.Model):
                 fields=["training_version", "is_correct", "-confidence", "id"], name="mistakes_surest_first"
             ),
         ]
-
-    def __str__(self) -> str:
-        return f"{self.truth} → {self.predicted}"
 
 
 class LaterPrediction(models.Model):

@@ -14,6 +14,7 @@ from projects.access import PageRequest, project_page
 from projects.datasets.publish import ManifestDamaged
 from projects.models import Image, Project, Role
 from training.evaluation import comparison
+from training.evaluation.selections.results import shown_final_tests
 from training.models import TrainingVersion
 
 MAX_DISPUTES = 60
@@ -53,10 +54,13 @@ def _comparison_context(project: Project, chosen: list[TrainingVersion]) -> dict
     for column in result.columns:
         if column.waiting:
             jobs.enqueue("rescore_version", column.version.pk)
+    test_results = shown_final_tests(chosen)
     disagreements = result.disagreements[:MAX_DISPUTES]
     images = Image.objects.in_bulk([row.image_id for row in disagreements])
     return {
         "found": result,
+        "test_results": test_results,
+        "has_test_results": any(test_results),
         "disputes": [(row, images.get(row.image_id)) for row in disagreements],
         "more": len(result.disagreements) - len(disagreements),
     }

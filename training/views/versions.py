@@ -23,6 +23,7 @@ from training.evaluation.image_query import EvaluatedImageQuery
 from training.evaluation.label_changes import label_changes
 from training.evaluation.leaderboard import phases_of, why_it_ended
 from training.evaluation.results import CHARTS, filter_and_sort, results_of
+from training.evaluation.selections.results import final_test_of
 from training.forms.configuration import whole_minutes
 from training.forms.versions import AddTimeForm, PromoteForm, VersionNoteForm
 from training.models import Candidate, TrainingVersion
@@ -252,6 +253,7 @@ def _version_context(version: TrainingVersion) -> dict[str, Any]:
         context["advice"] = advice_for(version, results.confusions, results.uncertainty_notes)
         accuracy = ACCURACY_OF_SEVERAL if results.is_multi_label else ACCURACY
         context["meanings"] = MEANINGS | {"accuracy": accuracy}
+        context["final_test"] = final_test_of(version)
     return context
 
 

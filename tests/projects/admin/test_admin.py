@@ -47,11 +47,13 @@ from training.models import (
     Curve,
     EvaluatedImage,
     LaterPrediction,
+    SelectedImage,
     Service,
     ServiceEvent,
     ServiceToken,
     Status,
     TrainingVersion,
+    VersionEvaluation,
 )
 
 pytestmark = pytest.mark.slow
@@ -104,6 +106,10 @@ def fill(project: Project, seed: int) -> None:
     Candidate.objects.create(training_version=version, network="lite0", resolution=224, recipe="linear head")
     evaluated = {"truth": ["a"], "predicted": ["a"], "scores": [1], "confidence": 1, "is_correct": True}
     EvaluatedImage.objects.create(training_version=version, image=image, **evaluated)
+    evaluation = VersionEvaluation.objects.create(
+        training_version=version, source=project, name=f"Test {seed}", created_by=person
+    )
+    SelectedImage.objects.create(evaluation=evaluation, image=image, **evaluated)
     LaterPrediction.objects.create(training_version=version, image=image, predicted=["daisy"])
     Curve.objects.create(training_version=version, kind=Curve.Kind.COVERAGE, points=[[1, 1]])
     service = Service.objects.create(project=project, training_version=version, name=f"s{seed}")

@@ -51,6 +51,22 @@ def evaluate(
     Raises EngineError when there is no sample or none can be read.
     """
     model = Bundle.load(bundle, threads)
+    predictions, unreadable = predict_samples(model, samples, report, threads)
+    if not predictions:
+        raise EngineError(
+            "There is no readable image to evaluate with.", "Add labeled images for validation."
+        )
+    groups = {sample.id: sample.group for sample in samples}
+    return _evaluation(model, predictions, [groups[one.id] for one in predictions], unreadable)
+
+
+def predict_samples(
+    model: Bundle,
+    samples: Sequence[Sample],
+    report: Callable[[float], None] | None = None,
+    threads: int | None = None,
+) -> tuple[list[SamplePrediction], list[str]]:
+    """The predictions of all readable samples in order, and the ids of the others; `report` as above."""
     predictions: list[SamplePrediction] = []
     unreadable: list[str] = []
     for done, (sample, square) in enumerate(_read_ahead(model, samples, threads or os.cpu_count() or 1), 1):
@@ -60,12 +76,7 @@ def evaluate(
             predictions.append(_prediction(sample, model.answer_square(square)))
         if report:
             report(done / len(samples))
-    if not predictions:
-        raise EngineError(
-            "There is no readable image to evaluate with.", "Add labeled images for validation."
-        )
-    groups = {sample.id: sample.group for sample in samples}
-    return _evaluation(model, predictions, [groups[one.id] for one in predictions], unreadable)
+    return predictions, unreadable
 
 
 def _prediction(sample: Sample, answer: ImagePrediction) -> SamplePrediction:

@@ -17,7 +17,7 @@ from zipstream import ZipStream
 
 from exeml_site.lib import storage
 from training.evaluation.report import parameters_of, report_html
-from training.models import TrainingVersion
+from training.models import TrainingVersion, VersionEvaluation
 from training.serving.download.names import one_line
 from training.serving.inference.model_cache import TRAINING_ONLY_FILES, ModelUnavailable, bundle_folder
 
@@ -37,6 +37,7 @@ README = """{name} of the project {project}
 
   report.html        what the page says, to read and print
   evaluation.json    labels and metrics        predictions.jsonl  every stored prediction
+  test_evaluation.json, test_predictions.jsonl   the same for the test images, if somebody opened the result
   dataset.manifest   images, labels and split  parameters.json    configuration, images fitted, notes, seeds
   environment.json   package versions          charts/            charts of the evaluation as SVG
   bundle/            the model (ONNX, preprocessing described in bundle.json), without torch's weights
@@ -56,7 +57,8 @@ def build_archive(version: TrainingVersion) -> ZipStream:
     archive.add(_json(parameters_of(version)), "parameters.json")
     archive.add(_json(package_versions()), "environment.json")
     archive.add(_json(_evaluation(version)), "evaluation.json")
-    archive.add(_predictions(version), "predictions.jsonl")
+    archive.add(_predictions(version.evaluated_images), "predictions.jsonl")
+    _add_test(archive, version)
     if version.dataset_version.manifest and default_storage.exists(version.dataset_version.manifest):
         archive.add(storage.read_chunks(version.dataset_version.manifest), "dataset.manifest")
     _add_folder(archive, f"{version.folder}/charts", "charts")
@@ -93,9 +95,22 @@ def _evaluation(version: TrainingVersion) -> dict[str, Any]:
     }
 
 
-def _predictions(version: TrainingVersion) -> Iterator[bytes]:
+def _add_test(archive: ZipStream, version: TrainingVersion) -> None:
+    """The result on the test images and its predictions, if somebody opened it."""
+    test = version.evaluations.completed().shown().filter(kind=VersionEvaluation.Kind.TEST).first()
+    if test is None or not test.result.get("independent"):
+        return
+    figures = {**test.result, **test.result["independent"]}
+    fields = ("labels", "metrics", "trained_on", "unreadable", "unknown", "unknown_labels")
+    evaluation = {"confusion": figures["matrix"], **{name: figures[name] for name in fields}}
+    archive.add(_json(evaluation), "test_evaluation.json")
+    archive.add(_predictions(test.images.filter(was_trained_on=False)), "test_predictions.jsonl")
+
+
+def _predictions(images: Any) -> Iterator[bytes]:
+    """The stored predictions, one JSON object in each line."""
     fields = ("image_id", "image__name", "truth", "predicted", "scores", "is_known")
-    for row in version.evaluated_images.values(*fields).iterator(chunk_size=500):
+    for row in images.values(*fields).iterator(chunk_size=500):
         row["name"] = row.pop("image__name")
         yield json.dumps(row, ensure_ascii=False).encode() + b"\n"
 

@@ -2,7 +2,8 @@
 
     python verify.py
 
-1. Computes every metric from predictions.jsonl and compares with evaluation.json. Needs only Python.
+1. Computes every metric from predictions.jsonl and compares with evaluation.json, and the same for the test
+   images (test_predictions.jsonl, test_evaluation.json) where these files are. Needs only Python.
 2. Predicts the self-test images (selftest.npz) and compares with the stored scores. Needs numpy and
    onnxruntime; without them this step is skipped with a message.
 
@@ -21,8 +22,8 @@ TOLERANCE = 1e-9
 SCORES_TOLERANCE = 0.02
 
 
-def read_predictions() -> list[dict[str, Any]]:
-    with (HERE / "predictions.jsonl").open(encoding="utf-8") as lines:
+def read_predictions(name: str) -> list[dict[str, Any]]:
+    with (HERE / name).open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines if line.strip()]
 
 
@@ -55,9 +56,10 @@ def metrics_of(predictions: list[dict[str, Any]], labels: list[str]) -> dict[tup
     return metrics
 
 
-def check_metrics() -> bool:
-    evaluation = json.loads((HERE / "evaluation.json").read_text(encoding="utf-8"))
-    computed = metrics_of(read_predictions(), evaluation["labels"])
+def check_metrics(prefix: str = "") -> bool:
+    """`prefix`: “test_” for the files about the test images."""
+    evaluation = json.loads((HERE / f"{prefix}evaluation.json").read_text(encoding="utf-8"))
+    computed = metrics_of(read_predictions(f"{prefix}predictions.jsonl"), evaluation["labels"])
     differing = 0
     for metric in evaluation["metrics"]:
         value, stored = computed[metric["label"], metric["name"]], metric["value"]
@@ -68,7 +70,8 @@ def check_metrics() -> bool:
             print(
                 f"DIFFERS {metric['label'] or 'overall'} {metric['name']}: stored {stored}, computed {value}"
             )
-    print(f"{len(evaluation['metrics']) - differing} of {len(evaluation['metrics'])} metrics agree.")
+    where = " on the test images" if prefix else ""
+    print(f"{len(evaluation['metrics']) - differing} of {len(evaluation['metrics'])} metrics agree{where}.")
     return not differing
 
 
@@ -103,4 +106,6 @@ def check_model() -> bool:
 
 if __name__ == "__main__":
     results = [check_metrics(), check_model()]
+    if (HERE / "test_evaluation.json").exists():
+        results.append(check_metrics("test_"))
     sys.exit(0 if all(results) else 1)

@@ -1,0 +1,117 @@
+"""Test images: setting images aside for a final test, and giving them back."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.http import HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from exeml_site.lib.http import page, redirect_to
+from projects.access import PageRequest, project_page
+from projects.datasets import final_test as test_images
+from projects.forms.final_test import FinalTestForm, SplitForm
+from projects.labels import image_splits
+from projects.labels.event_text import describe_split_change
+from projects.models import Image, LabelEvent, Project, Role, Split
+from projects.views.label_data import Notice, first_error, matching_images, refreshed_page, refused_page
+
+PAGE = "final_test/final_test.html"
+NOTHING_CHANGES = {
+    Split.TEST: "They are test images already.",
+    "none": "None of them is a test image; training and validation use them already.",
+}
+
+
+@project_page(Role.LABELER)
+@require_POST
+def set_split(request: PageRequest, project: Project) -> HttpResponse:
+    """Keep the images of Label Data as test images, or use them for training and validation again."""
+    form = SplitForm(request.POST, matching_ids=matching_images(request, project))
+    if not form.is_valid():
+        return refused_page(request, project, first_error(form))
+    images, split = form.cleaned_data["images"], form.cleaned_data["split"]
+    action = image_splits.keep_as_test if split == Split.TEST else image_splits.use_for_training
+    event = action(project, images, request.user)
+    if event is None:
+        return refreshed_page(request, project, Notice(NOTHING_CHANGES[split], level="info"))
+    return refreshed_page(request, project, Notice(_notice_text(event, images), event))
+
+
+@project_page(Role.VIEWER)
+@require_safe
+def final_test(request: PageRequest, project: Project) -> HttpResponse:
+    """The test images of each label."""
+    return _page(request, project, FinalTestForm(labeled=_count_labeled(project)))
+
+
+@project_page(Role.LABELER)
+@require_POST
+def keep_for_test(request: PageRequest, project: Project) -> HttpResponse:
+    """Keep a number or a share of the labeled images for a final test."""
+    form = FinalTestForm(request.POST, labeled=_count_labeled(project))
+    if not form.is_valid():
+        return _page(request, project, form, 422)
+    wanted, takes_trained = form.cleaned_data["amount"], form.cleaned_data["takes_trained"]
+    choice = test_images.choose(project, wanted, takes_trained=takes_trained)
+    event = image_splits.keep_as_test(project, choice.images, request.user)
+    if event is None:
+        form.add_error("amount", _why_nothing(choice))
+        return _page(request, project, form, 422)
+    sentence = f"{_notice_text(event, choice.images)} The History can undo it."
+    if len(choice.images) < wanted:
+        sentence += f" No more than {len(choice.images):,} of {wanted:,} could be kept: see below."
+    messages.success(request, sentence)
+    return redirect_to(request, reverse("final_test", args=[project.pk]))
+
+
+def _count_labeled(project: Project) -> int:
+    """Labeled images that are no test images."""
+    return Image.objects.labeled().filter(project=project).exclude(split=Split.TEST).count()
+
+
+def _page(request: PageRequest, project: Project, form: FinalTestForm, status: int = 200) -> HttpResponse:
+    rows = test_images.tests_of_labels(project)
+    context = {
+        "project": project,
+        "form": form,
+        "rows": rows,
+        "tests": test_images.count_test_images(project),
+        "can_label": request.membership.role >= Role.LABELER,
+    }
+    return page(request, PAGE, context, status=status)
+
+
+def _why_nothing(choice: test_images.ChosenImages) -> str:
+    if not choice.available:
+        return (
+            "Every labeled image was used for training by an earlier version. Add new images, or also take"
+            " images that earlier versions were trained on."
+        )
+    return "No image can be kept: every label needs five images for training and validation."
+
+
+def _notice_text(event: LabelEvent, asked: list[int]) -> str:
+    """What changed, the duplicates that went along, and which versions were trained on the images."""
+    changed = image_splits.changed_images(event)
+    sentences = [f"{describe_split_change(event)}."]
+    if duplicates := len(changed.keys() - set(asked)):
+        verb = "is a duplicate" if duplicates == 1 else "are duplicates"
+        sentences.append(f"{duplicates:,} of them {verb} of the chosen images.")
+    project = event.project
+    if event.details["split"] == Split.TEST and (
+        trained := changed.keys() & test_images.trained_image_ids(project)
+    ):
+        versions = test_images.dataset_versions_with(project, trained)
+        sentences.append(_trained_text(len(trained), versions))
+    return " ".join(sentences)
+
+
+def _trained_text(images: int, versions: list[str]) -> str:
+    """“3 of them were used for training in the dataset version V001; …”."""
+    were, them = ("was", "it") if images == 1 else ("were", "them")
+    where = f"in the dataset version{'s' if len(versions) > 1 else ''} {', '.join(versions)}"
+    return (
+        f"{images:,} of them {were} used for training {where if versions else 'before'}; the versions trained"
+        f" on {them} leave {them} out of their test result."
+    )

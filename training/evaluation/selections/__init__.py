@@ -1,0 +1,1 @@
+"""Evaluations of versions on selected images: the test images, a filter of Label Data, another project."""

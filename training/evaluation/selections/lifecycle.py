@@ -1,0 +1,84 @@
+"""Evaluations that people ask for: create, cancel and delete them, and enqueue those whose job is lost."""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+from collections.abc import Sequence
+
+from django.contrib.auth.models import User
+
+from exeml_site.lib import storage
+from exeml_site.lib.errors import Refused
+from projects.models import Project
+from training.models import TrainingVersion, VersionEvaluation
+
+MAX_IMAGES = 50_000
+Status = VersionEvaluation.Status
+
+
+class EvaluationRefused(Refused):
+    """The evaluation cannot start; the text is a sentence for the person."""
+
+
+def create_evaluation(
+    version: TrainingVersion, source: Project, image_ids: Sequence[int], *, name: str, query: str, by: User
+) -> VersionEvaluation:
+    """Evaluate a Completed version on labeled images of `source`. Raises EvaluationRefused."""
+    if not version.is_completed:
+        raise EvaluationRefused(f"{version} is {version.status}: only Completed versions can be evaluated.")
+    if not image_ids:
+        raise EvaluationRefused("None of the selected images has a label. Choose other images.")
+    if len(image_ids) > MAX_IMAGES:
+        raise EvaluationRefused(
+            f"These are {len(image_ids):,} images. Choose at most {MAX_IMAGES:,} by a filter."
+        )
+    file = f"evaluations/{uuid.uuid4().hex}.json"
+    storage.save_whole(file, io.BytesIO(json.dumps(sorted(image_ids)).encode()))
+    try:
+        evaluation = VersionEvaluation.objects.create(
+            training_version=version,
+            source=source,
+            name=name[:255],
+            query=query,
+            images_file=file,
+            total=len(image_ids),
+            created_by=by,
+        )
+    except BaseException:
+        storage.delete_file(file)
+        raise
+    evaluation.enqueue()
+    return evaluation
+
+
+def read_image_ids(evaluation: VersionEvaluation) -> list[int]:
+    """Ids of the selected images, sorted. Raises FileNotFoundError."""
+    ids: list[int] = json.loads(storage.local_path(evaluation.images_file).read_bytes())
+    return ids
+
+
+def cancel(evaluation: VersionEvaluation) -> bool:
+    """Cancel an evaluation. False if it had ended."""
+    was_waiting = evaluation.status == Status.WAITING
+    is_cancelled = evaluation.cancel(is_cancel_wanted=True)
+    evaluation.refresh_from_db()
+    if was_waiting and evaluation.status == Status.CANCELLED:
+        storage.delete_file(evaluation.images_file)
+    return is_cancelled
+
+
+def delete(evaluation: VersionEvaluation) -> bool:
+    """Delete an evaluation that failed or was cancelled. False for others.
+
+    Completed ones stay: they tell how many versions were judged on the same test images.
+    """
+    ended = VersionEvaluation.objects.filter(pk=evaluation.pk, status__in=[Status.CANCELLED, Status.FAILED])
+    return bool(ended.delete()[0])
+
+
+def catch_up() -> None:
+    """Enqueue evaluations whose job is lost; run every 15 seconds."""
+    for evaluation in VersionEvaluation.objects.lost():
+        evaluation.enqueue()
