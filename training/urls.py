@@ -14,6 +14,7 @@ from training.views import (
     monitoring,
     service_settings,
     services,
+    thresholds,
     versions,
 )
 
@@ -47,7 +48,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(EVALUATED + "heat.webp", evaluation.evaluated_heat, name="evaluated_heat"),
     path(EVALUATED + "relabel/", evaluation.relabel_evaluated, name="relabel_evaluated"),
     path(VERSION + "confusion/", evaluation.confusion_matrix, name="confusion_matrix"),
-    path(VERSION + "thresholds/", evaluation.thresholds, name="thresholds"),
+    path(VERSION + "thresholds/", thresholds.thresholds, name="thresholds"),
+    path(VERSION + "thresholds/figures/", thresholds.answer_figures, name="answer_figures"),
+    path(VERSION + "thresholds/save/", thresholds.save_answer_settings, name="save_answer_settings"),
     path(CONFIGURE, configuration.configure_training, name="configure_training"),
     path(CONFIGURE + "submit/", configuration.submit_training, name="submit_training"),
     path(CONFIGURE + "split/", configuration.split_consequence, name="split_consequence"),
@@ -64,6 +67,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(SERVICE + "change/", service_settings.change_version, name="change_version"),
     path(SERVICE + "roll-back/", service_settings.roll_back, name="roll_back"),
     path(SERVICE + "end-trial/", service_settings.end_canary, name="end_trial"),
+    path(
+        SERVICE + "answers/<int:number>/",
+        service_settings.change_answer_settings,
+        name="change_answer_settings",
+    ),
     path(SERVICE + "tokens/", service_settings.make_token, name="make_token"),
     path(SERVICE + "tokens/<int:token_id>/rotate/", service_settings.rotate_token, name="rotate_token"),
     path(SERVICE + "tokens/<int:token_id>/revoke/", service_settings.revoke_token, name="revoke_token"),

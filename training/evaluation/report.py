@@ -13,6 +13,7 @@ from django.template.loader import render_to_string
 from django.utils.html import escape
 from django.utils.safestring import mark_safe
 
+from training.engine.bundle.decision import AnswerSettings
 from training.evaluation import confusion_matrix
 from training.evaluation.leaderboard import promoted_from, why_it_ended
 from training.evaluation.results import results_of
@@ -69,6 +70,8 @@ def parameters_of(version: TrainingVersion) -> dict[str, Any]:
         "started_at": version.started_at,
         "finished_at": version.finished_at,
         "stop_reason": version.stop_reason,
+        "answer_settings": AnswerSettings.from_json(version.answer_settings).text or "the model’s own",
+        "answer_settings_saved": version.answer_settings_at,
         "seconds_by_phase": version.seconds_by_phase,
         "single_image_ms": version.inference_ms,
     }

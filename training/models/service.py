@@ -11,6 +11,7 @@ from django.db import models
 from django.utils import timezone
 
 from projects.models import Project
+from training.engine.bundle.decision import AnswerSettings
 from training.models.version import TrainingVersion
 
 
@@ -76,6 +77,8 @@ class Service(models.Model):
     allowed_origins = models.JSONField(
         default=list, blank=True, help_text="websites whose pages may call it"
     )  # such as https://shop.example.org, as a browser sends them
+    # version's primary key → its answer settings in this service, as AnswerSettings.as_json has them
+    answer_settings = models.JSONField(default=dict, blank=True)
     auto_stop_hours = models.PositiveSmallIntegerField(
         null=True, blank=True, help_text="hours from Running to Auto Stop; empty: never"
     )
@@ -130,6 +133,23 @@ class Service(models.Model):
     def main_percent(self) -> int:
         """Percentage of the calls that `training_version` answers."""
         return 100 - self.canary_percent
+
+    @property
+    def answering_versions(self) -> list[TrainingVersion]:
+        return [version for version in (self.training_version, self.canary_version) if version is not None]
+
+    @property
+    def settings_in_force(self) -> list[tuple[TrainingVersion, AnswerSettings, bool]]:
+        """Each answering version, its settings here, and whether they differ from those stored with it."""
+        rows = [(version, self.settings_of(version)) for version in self.answering_versions]
+        return [
+            (version, here, here != AnswerSettings.from_json(version.answer_settings))
+            for version, here in rows
+        ]
+
+    def settings_of(self, version: TrainingVersion) -> AnswerSettings:
+        """The answer settings by which a version answers in this service."""
+        return AnswerSettings.from_json(self.answer_settings.get(str(version.pk)))
 
     @property
     def can_roll_back(self) -> bool:
@@ -233,6 +253,7 @@ class CollectedCall(models.Model):
     sha256 = models.CharField(max_length=64)
     predicted = models.JSONField(default=list)  # labels
     scores = models.JSONField(default=list)  # the five best, [label, score]
+    answer_settings = models.JSONField(default=dict, blank=True)  # by which it was answered
     confidence = models.FloatField()
     is_known = models.BooleanField(null=True)
     verdict = models.CharField(max_length=5, choices=Verdict.choices, blank=True)

@@ -50,6 +50,7 @@ def store_call(
         scores=answer.rounded_scores,
         confidence=answer.scores[0][1],
         is_known=answer.is_known,
+        answer_settings=service.settings_of(version).as_json(),
     )
 
 
