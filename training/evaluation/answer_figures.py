@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.engine.bundle.decision import AnswerSettings, DecisionRule
+from training.engine.bundle.decision import AnswerSettings, Decision, DecisionRule
 from training.engine.evaluation import curves
 from training.engine.evaluation.metrics import LabelReport, Rate, report, wilson
 from training.models import TrainingVersion
@@ -96,12 +96,17 @@ def stored_predictions(version: TrainingVersion) -> StoredPredictions | None:
     return StoredPredictions(labels, truths, scores, is_known, familiarity)
 
 
+def decide(rule: DecisionRule, predictions: StoredPredictions, settings: AnswerSettings) -> list[Decision]:
+    """The answer to each evaluated image under the settings."""
+    rows = zip(predictions.scores, predictions.is_known, predictions.familiarity, strict=True)
+    return [rule.decide(scores, settings, known, familiarity) for scores, known, familiarity in rows]
+
+
 def figures_under(
     rule: DecisionRule, predictions: StoredPredictions, settings: AnswerSettings
 ) -> AnswerFigures:
     """Every image decided again under the settings, by the function that also answers calls."""
-    rows = zip(predictions.scores, predictions.is_known, predictions.familiarity, strict=True)
-    decisions = [rule.decide(scores, settings, known, familiarity) for scores, known, familiarity in rows]
+    decisions = decide(rule, predictions, settings)
     others = sorted({label for truth in predictions.truths for label in truth} - set(rule.labels))
     answers = [decision.labels for decision in decisions]
     counted = report([*rule.labels, *others], predictions.truths, answers, is_multi_label=True)

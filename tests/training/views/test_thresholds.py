@@ -1,4 +1,4 @@
-"""Thresholds: figures equal scikit-learn's, the version's own thresholds are the start, settings are saved."""
+"""Thresholds: figures equal scikit-learn's, a version's own thresholds are the start, settings are kept."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ import numpy
 from model import HERE, Model
 
 TOLERANCE = 0.02  # of a score; processors add numbers in different orders
+ROUNDING = 1e-6
 
 
 def is_same_answer(model: Model, sample: dict[str, Any]) -> tuple[Any, float, bool]:
@@ -24,20 +25,23 @@ def is_same_answer(model: Model, sample: dict[str, Any]) -> tuple[Any, float, bo
     gap = float(numpy.abs(scores - numpy.asarray(sample["scores"])).max())
     decision = model.decide(scores, is_known, familiarity)
     is_same = decision.is_known == sample["is_known"] and list(decision.labels) == sample["labels"]
-    return scores, gap, gap <= TOLERANCE and (is_same or is_close(model, sample))
+    return scores, gap, gap <= TOLERANCE and (is_same or is_close(model, sample, gap, familiarity))
 
 
-def is_close(model: Model, sample: dict[str, Any]) -> bool:
-    """Whether an allowed difference of scores can change the answer."""
+def is_close(model: Model, sample: dict[str, Any], gap: float, familiarity: float | None) -> bool:
+    """Whether a value lies so close to its limit that the difference from the stored one decides."""
     scores = sorted(sample["scores"], reverse=True)
     if model.rule.is_multi_label:
         limits = model.rule.in_force(model.settings)
-        gaps = [score - limit for score, limit in zip(sample["scores"], limits, strict=True)]
+        margins = [score - limit for score, limit in zip(sample["scores"], limits, strict=True)]
     else:
-        gaps = [scores[0] - model.settings.min_confidence, (scores[0] - sum(scores[1:2])) / 2]
-    if model.settings.min_familiarity is not None and sample["familiarity"] is not None:
-        gaps.append(sample["familiarity"] - model.settings.min_familiarity)
-    return any(abs(gap) <= TOLERANCE for gap in gaps)
+        margins = [scores[0] - model.settings.min_confidence, (scores[0] - sum(scores[1:2])) / 2]
+    if any(abs(margin) <= gap + ROUNDING for margin in margins):
+        return True
+    limit, stored = model.settings.min_familiarity, sample["familiarity"]
+    if limit is None or stored is None or familiarity is None:
+        return False
+    return bool(abs(stored - limit) <= abs(stored - familiarity) + ROUNDING)
 
 
 def main() -> int:
