@@ -89,10 +89,11 @@ def stored_predictions(version: TrainingVersion) -> StoredPredictions | None:
     """The predictions of the evaluated images; None where no scores are stored."""
     fields = ("truth", "scores", "is_known", "familiarity")
     rows = list(version.evaluated_images.order_by("pk").values_list(*fields))
-    if not rows or not rows[0][1]:
+    size = len(rows[0][1]) if rows else 0
+    labels = tuple(version.confusion.get("labels", [])[:size])
+    if not labels or any(len(row[1]) != len(labels) for row in rows):
         return None
     truths, scores, is_known, familiarity = (list(column) for column in zip(*rows, strict=True))
-    labels = tuple(version.confusion.get("labels", [])[: len(scores[0])])
     return StoredPredictions(labels, truths, scores, is_known, familiarity)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 
-from training.engine.bundle.decision import DECIMALS, AnswerSettings, DecisionRule
+from training.versions.answer_settings import DECIMALS, AnswerSettings, DecisionRule
 
 RANGE = "Enter a number from 0 to 1, such as 0.35."
 THRESHOLD = "threshold:"

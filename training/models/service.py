@@ -11,7 +11,6 @@ from django.db import models
 from django.utils import timezone
 
 from projects.models import Project
-from training.engine.bundle.decision import AnswerSettings
 from training.models.version import TrainingVersion
 
 
@@ -137,19 +136,6 @@ class Service(models.Model):
     @property
     def answering_versions(self) -> list[TrainingVersion]:
         return [version for version in (self.training_version, self.canary_version) if version is not None]
-
-    @property
-    def settings_in_force(self) -> list[tuple[TrainingVersion, AnswerSettings, bool]]:
-        """Each answering version, its settings here, and whether they differ from those stored with it."""
-        rows = [(version, self.settings_of(version)) for version in self.answering_versions]
-        return [
-            (version, here, here != AnswerSettings.from_json(version.answer_settings))
-            for version, here in rows
-        ]
-
-    def settings_of(self, version: TrainingVersion) -> AnswerSettings:
-        """The answer settings by which a version answers in this service."""
-        return AnswerSettings.from_json(self.answer_settings.get(str(version.pk)))
 
     @property
     def can_roll_back(self) -> bool:

@@ -20,6 +20,7 @@ from training.models import Service, TrainingVersion
 from training.serving.calls import counters, feedback
 from training.serving.inference import model_cache, predictor
 from training.serving.inference.predictor import Answer
+from training.versions.answer_settings import settings_in
 
 
 class CallFailed(Exception):
@@ -43,7 +44,7 @@ class Call:
 
         Raises CallFailed with the code IMAGE_UNREADABLE or MODEL_UNAVAILABLE.
         """
-        answers, settings = list[Answer](), self.service.settings_of(self.version)
+        answers, settings = list[Answer](), settings_in(self.service, self.version)
         try:
             for image in images:  # read one by one, so that only one of them is in memory
                 answers.append(predictor.predict(self.version, image.read(), settings))

@@ -26,6 +26,7 @@ from training.models import Service, TrainingVersion
 from training.serving import deploy, playground
 from training.serving.code_samples import snippets
 from training.serving.inference import model_cache, predictor
+from training.versions import answer_settings
 
 SHOWN_EVENTS = 20
 POLL_DEPLOYING_S, POLL_RUNNING_S = 2, 30
@@ -247,7 +248,7 @@ def answer_settings_forms(
         form = AnswerSettingsForm(
             data if version.number == number else None,
             rule=rule,
-            settings=service.settings_of(version),
+            settings=answer_settings.settings_in(service, version),
             detects_unknown=model_cache.detects_unknown(version),
             prefix=f"answers-{version.number}",
         )
@@ -269,6 +270,7 @@ def _page_context(
         "max_image_mb": settings.EXEML_MAX_IMAGE_MB,
     }
     if service is not None:
+        context["in_force"] = answer_settings.in_force(service)
         context["url"] = request.build_absolute_uri(reverse("infer", args=[service.pk]))
         context["events"] = service.events.select_related("by")[:SHOWN_EVENTS]
         context["snippets"] = snippets(context["url"], str(extra.get("token") or "YOUR_TOKEN"))

@@ -13,13 +13,13 @@ from django.views.decorators.http import require_POST, require_safe
 from exeml_site.lib.http import page, redirect_to
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
-from training.engine.bundle.decision import OWN, AnswerSettings, DecisionRule
 from training.evaluation import curve_rows, svg_plots
 from training.evaluation.answer_figures import StoredPredictions, figures_under, stored_predictions
 from training.forms.thresholds import AnswerSettingsForm
 from training.models import Curve, TrainingVersion
 from training.serving.inference.model_cache import rule_of_evaluation
 from training.versions import answer_settings
+from training.versions.answer_settings import OWN, AnswerSettings, DecisionRule
 
 Kind = Curve.Kind
 

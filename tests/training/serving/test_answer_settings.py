@@ -135,7 +135,7 @@ def test_what_is_no_setting_of_the_version_is_refused(
     assert "Enter a number from 0 to 1" in page or "does not know the label “red”" in page
     assert change(alice, service, number=7, min_confidence="0.5").status_code == 404
     service.refresh_from_db()
-    assert service.settings_of(service.training_version) == OWN
+    assert answer_settings.settings_in(service, service.training_version) == OWN
 
 
 def test_each_version_keeps_its_settings_through_a_change_and_a_roll_back(

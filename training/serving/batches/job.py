@@ -35,6 +35,7 @@ from training.engine.bundle.decision import AnswerSettings
 from training.models import Batch, Service
 from training.serving.answer import batch_line
 from training.serving.inference import model_cache
+from training.versions.answer_settings import settings_in
 
 Status = Batch.Status
 CHUNK_SIZE = 32
@@ -68,7 +69,7 @@ def create_batch(service: Service, uploads: Sequence[UploadedFile[bytes]], addre
     batch = Batch.objects.create(
         service=service,
         training_version=service.training_version,
-        answer_settings=service.settings_of(service.training_version).as_json(),
+        answer_settings=settings_in(service, service.training_version).as_json(),
         name=name,
         address=address,
         created_by=by,

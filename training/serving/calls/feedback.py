@@ -24,6 +24,7 @@ from training.engine.bundle.decision import AnswerSettings
 from training.engine.evaluation.metrics import Rate, wilson
 from training.models import CollectedCall, Service, TrainingVersion
 from training.serving.inference.predictor import Answer
+from training.versions.answer_settings import settings_in
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def store_call(
         scores=answer.rounded_scores,
         confidence=answer.scores[0][1],
         is_known=answer.is_known,
-        answer_settings=service.settings_of(version).as_json(),
+        answer_settings=settings_in(service, version).as_json(),
     )
 
 
