@@ -54,7 +54,7 @@ class Utf8Request(WSGIRequest):
 class BadRequestMiddleware:
     """Refuses what the database cannot hold, for every address, whatever its view reads.
 
-    Programs of the API get their errors as JSON from `training.views.api_call`; its views read their bodies
+    Programs of the API get their errors as JSON from `training.views.api.call`; its views read their bodies
     themselves, after the token.
     """
 

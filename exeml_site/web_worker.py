@@ -37,7 +37,7 @@ MAX_HEAD_BYTES = 64 * 1024
 POLL_INTERVAL_S = 0.5
 RECEIVED_BYTES = 64 * 1024  # at once, of an upload
 RESERVED_BYTES = 1 << 30  # of the disk on which bodies wait, or a twentieth of a small one
-TOO_SLOW_BODY = json.dumps(  # as the API's errors (training.views.api_call); browsers show it, too
+TOO_SLOW_BODY = json.dumps(  # as the API's errors (training.views.api.call); browsers show it, too
     {
         "error_code": "BODY_TOO_SLOW",
         "error_msg": "The request did not come in time.",

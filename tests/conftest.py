@@ -42,7 +42,7 @@ WORKERS = (
     "tests/training/serving/",
     "tests/training/versions/",
     "tests/training/views/test_downloads.py",
-    "tests/training/views/test_infer.py",
+    "tests/training/views/api/test_infer.py",
     "tests/projects/images/",
     "tests/projects/transfers/",
 )

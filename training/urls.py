@@ -3,7 +3,6 @@
 from django.urls import URLPattern, URLResolver, path
 
 from training.views import (
-    api,
     batches,
     collected,
     comparison,
@@ -11,12 +10,13 @@ from training.views import (
     downloads,
     evaluation,
     evaluations,
-    infer,
     monitoring,
     service_settings,
     services,
+    thresholds,
     versions,
 )
+from training.views.api import documentation, infer
 
 CONFIGURE = "projects/<int:project_id>/train-model/configure/"
 SERVICES = "projects/<int:project_id>/deploy-service/"
@@ -54,7 +54,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(EVALUATED + "heat.webp", evaluation.evaluated_heat, name="evaluated_heat"),
     path(EVALUATED + "relabel/", evaluation.relabel_evaluated, name="relabel_evaluated"),
     path(VERSION + "confusion/", evaluation.confusion_matrix, name="confusion_matrix"),
-    path(VERSION + "thresholds/", evaluation.thresholds, name="thresholds"),
     path(VERSION + "test-result/", evaluations.show_test_result, name="show_test_result"),
     path(VERSION + "evaluations/", evaluations.version_evaluations, name="version_evaluations"),
     path(EVALUATION, evaluations.version_evaluation, name="version_evaluation"),
@@ -64,6 +63,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(SELECTED + "heat.webp", evaluations.selected_heat, name="selected_heat"),
     path("projects/<int:project_id>/evaluate/", evaluations.evaluate_images, name="evaluate_images"),
     path("projects/<int:project_id>/evaluate/begin/", evaluations.begin_evaluation, name="begin_evaluation"),
+    path(VERSION + "thresholds/", thresholds.thresholds, name="thresholds"),
+    path(VERSION + "thresholds/figures/", thresholds.answer_figures, name="answer_figures"),
+    path(VERSION + "thresholds/save/", thresholds.save_answer_settings, name="save_answer_settings"),
     path(CONFIGURE, configuration.configure_training, name="configure_training"),
     path(CONFIGURE + "submit/", configuration.submit_training, name="submit_training"),
     path(CONFIGURE + "split/", configuration.split_consequence, name="split_consequence"),
@@ -83,6 +85,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(SERVICE + "change/", service_settings.change_version, name="change_version"),
     path(SERVICE + "roll-back/", service_settings.roll_back, name="roll_back"),
     path(SERVICE + "end-trial/", service_settings.end_canary, name="end_trial"),
+    path(
+        SERVICE + "answers/<int:number>/",
+        service_settings.change_answer_settings,
+        name="change_answer_settings",
+    ),
     path(SERVICE + "tokens/", service_settings.make_token, name="make_token"),
     path(SERVICE + "tokens/<int:token_id>/rotate/", service_settings.rotate_token, name="rotate_token"),
     path(SERVICE + "tokens/<int:token_id>/revoke/", service_settings.revoke_token, name="revoke_token"),
@@ -101,12 +108,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(SERVICE + "batches/<int:batch_id>/cancel/", batches.cancel_batch, name="cancel_batch"),
     path(SERVICE + "batches/<int:batch_id>/<str:file>", batches.batch_download, name="batch_download"),
     path(SERVICES + "near/", services.prediction_neighbours, name="prediction_neighbours"),
-    path("v1/", api.api_guide, name="api_guide"),
-    path("v1/openapi.json", api.openapi, name="openapi"),
+    path("v1/", documentation.api_guide, name="api_guide"),
+    path("v1/openapi.json", documentation.openapi, name="openapi"),
     path("metrics", monitoring.metrics, name="metrics"),
     path("v1/infers/<str:service_id>", infer.infer, name="infer"),
     path("v1/infers/<str:service_id>/", infer.infer, name="infer_with_slash"),
     path("v1/infers/<str:service_id>/feedback", infer.feedback, name="infer_feedback"),
     path("v1/infers/<str:service_id>/feedback/", infer.feedback, name="infer_feedback_with_slash"),
-    path("v1/<path:rest>", api.unknown_address, name="api_unknown"),
+    path("v1/<path:rest>", documentation.unknown_address, name="api_unknown"),
 ]

@@ -125,6 +125,12 @@ def hits_of_support(rate: Any) -> str:
 
 
 @register.filter
+def at(items: Any, index: int) -> Any:
+    """The item at an index of a list; None beyond its end."""
+    return items[index] if items and index < len(items) else None
+
+
+@register.filter
 def plot_x(share: float) -> str:
     """The x coordinate of a share in a chart of 100 units."""
     return f"{100 * share:.2f}"

@@ -30,6 +30,7 @@ PLAIN = {
     "training.engine.config",
     "training.engine.backbones.latency",
     "training.engine.backbones.registry",
+    "training.engine.bundle.decision",
     "training.engine.evaluation.curves",
     "training.engine.evaluation.intervals",
     "training.engine.evaluation.metrics",

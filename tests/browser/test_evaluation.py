@@ -167,24 +167,6 @@ def test_a_version_whose_model_is_gone_says_so_in_place_of_the_heat_map(
     page.get_by_text("This version has no heat maps.").wait_for()
 
 
-def test_words_and_dot_follow_the_slider(versions: list[TrainingVersion], open_page: Any) -> None:
-    page = open_page("vera")
-    page.goto(address(versions[1], "thresholds"))
-    words = page.locator("#threshold .threshold-words")
-    page.locator("#threshold .threshold-words", has_text="would be named").wait_for()
-    check_accessibility(page)
-    take_screenshot(page, "inside-thresholds")
-    before = words.inner_text()
-    page.locator("#at").focus()
-    page.keyboard.press("End")
-    assert words.inner_text() != before
-    assert page.locator("output[for=at]").inner_text() == "1.00"
-    page.keyboard.press("Home")
-    assert "45 images would be named red" in words.inner_text()
-    page.locator("#label").select_option("green")
-    page.wait_for_url("**label=green**")
-
-
 def test_time_is_added_from_the_page(versions: list[TrainingVersion], open_page: Any) -> None:
     page = open_page("alice")
     page.goto(address(versions[1]))

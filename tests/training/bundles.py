@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,9 @@ COLOURS = {
 }
 
 
-def write_colour_bundle(folder: Path, *, is_multi_label: bool = False) -> Bundle:
+def write_colour_bundle(
+    folder: Path, *, is_multi_label: bool = False, thresholds: Sequence[float] = (0.5,) * len(COLOURS)
+) -> Bundle:
     """Answers with the name of the colour; its self-test holds."""
     folder.mkdir(parents=True)
     onnx.save(_network(), folder / "model.onnx")
@@ -37,7 +40,7 @@ def write_colour_bundle(folder: Path, *, is_multi_label: bool = False) -> Bundle
         "format_version": FORMAT_VERSION,
         "labels": list(COLOURS),
         "is_multi_label": is_multi_label,
-        "thresholds": [0.5] * len(COLOURS),
+        "thresholds": list(thresholds),
         "temperature": 1.0,
         "preprocessing": {"side": SIDE, "resolutions": [SIDE]},
         "self_test": {"scores": []},
@@ -49,10 +52,15 @@ def write_colour_bundle(folder: Path, *, is_multi_label: bool = False) -> Bundle
     return Bundle.load(folder)
 
 
-def give_bundle(version: TrainingVersion, *, is_multi_label: bool = False) -> Bundle:
+def give_bundle(
+    version: TrainingVersion,
+    *,
+    is_multi_label: bool = False,
+    thresholds: Sequence[float] = (0.5,) * len(COLOURS),
+) -> Bundle:
     """Store a colour bundle where the version's own would lie."""
     folder = Path(default_storage.path(f"{version.folder}/bundle"))
-    return write_colour_bundle(folder, is_multi_label=is_multi_label)
+    return write_colour_bundle(folder, is_multi_label=is_multi_label, thresholds=thresholds)
 
 
 def _describe(folder: Path, description: dict[str, object]) -> None:

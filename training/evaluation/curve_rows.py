@@ -16,19 +16,20 @@ Kind = Curve.Kind
 def curves_of(
     version: TrainingVersion, images: Sequence[EvaluatedImage], labels: Sequence[str]
 ) -> list[Curve]:
-    """Unsaved rows; `labels` in the order of the scores. Empty if no image has scores of that length."""
-    images = [image for image in images if len(image.scores) == len(labels)]
-    if not images:
+    """Unsaved rows; `labels` in the order of the scores, then those that only the images carry."""
+    if not images or not images[0].scores:
         return []
+    labels = labels[: len(images[0].scores)]
     scores = np.array([image.scores for image in images], np.float64)
     truth = _label_matrix(images, labels)
-    confidence = np.array([image.confidence for image in images], np.float64)
-    is_right = np.array([image.is_correct for image in images], np.bool_)
     rows = [_threshold_curve(label, scores[:, i], truth[:, i]) for i, label in enumerate(labels)]
-    bins = curves.calibration(confidence, is_right)
-    points = [[bin_.images, bin_.confidence, bin_.right] for bin_ in bins]
-    rows.append(Curve(kind=Kind.CALIBRATION, points=points, area=curves.calibration_error(bins)))
-    rows.append(Curve(kind=Kind.COVERAGE, points=curves.coverage(confidence, is_right)))
+    if version.project.is_multi_label:
+        rows += _calibration_by_label(scores, truth, labels)
+    else:
+        confidence = scores.max(axis=1)
+        is_right = np.array([image.is_correct for image in images], np.bool_)
+        rows.append(_calibration_curve("", confidence, is_right))
+        rows.append(Curve(kind=Kind.COVERAGE, points=curves.coverage(confidence, is_right)))
     is_right_of_known = [image.is_correct for image in images if image.is_known]
     if any(image.is_known is not None for image in images):
         rows.append(Curve(kind=Kind.KNOWN, points=[[sum(is_right_of_known), len(is_right_of_known)]]))
@@ -38,12 +39,26 @@ def curves_of(
 
 
 def add_missing_curves(version: TrainingVersion) -> None:
-    """Compute the curves of a version that was evaluated before curves were stored."""
-    if version.curves.exists() or not version.evaluated_images.exists():
+    """Compute the curves of a version that was evaluated before they were stored as they are today."""
+    if version.curves.filter(kind=Kind.CALIBRATION).exists() or not version.evaluated_images.exists():
         return
     images = list(version.evaluated_images.all())
-    labels = version.confusion.get("labels", [])[: len(images[0].scores)]
+    labels = version.confusion.get("labels", [])
     Curve.objects.bulk_create(curves_of(version, images, labels), batch_size=500, ignore_conflicts=True)
+
+
+def _calibration_by_label(
+    scores: NDArray[np.float64], truth: NDArray[np.bool_], labels: Sequence[str]
+) -> list[Curve]:
+    """Calibration of all decisions [N × C] together, then of each label: its score against its presence."""
+    each = [_calibration_curve(label, scores[:, i], truth[:, i]) for i, label in enumerate(labels)]
+    return [_calibration_curve("", scores.ravel(), truth.ravel()), *each]
+
+
+def _calibration_curve(label: str, confidence: NDArray[np.float64], right: NDArray[np.bool_]) -> Curve:
+    bins = curves.calibration(confidence, right)
+    points = [[bin_.images, bin_.confidence, bin_.right] for bin_ in bins]
+    return Curve(kind=Kind.CALIBRATION, label=label, points=points, area=curves.calibration_error(bins))
 
 
 def _threshold_curve(label: str, scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> Curve:

@@ -15,6 +15,7 @@ from django.utils.safestring import mark_safe
 
 from exeml_site.lib.display import iso_time
 from exeml_site.templatetags import format_tags
+from training.engine.bundle.decision import AnswerSettings
 from training.evaluation import confusion_matrix
 from training.evaluation.label_changes import label_changes
 from training.evaluation.leaderboard import fitted_text, phases_of, promoted_from, why_it_ended
@@ -34,6 +35,7 @@ def report_html(version: TrainingVersion) -> str:
         "results": results_of(version),
         "label_changes": label_changes(version),
         "final_test": final_test_of(version),
+        "answer_settings": AnswerSettings.from_json(version.answer_settings).text,
         "matrix": confusion_matrix.build_matrix(version.confusion),
         "parameters": _parameter_rows(version),
         "phases": phases_of(version),
@@ -108,6 +110,8 @@ def parameters_of(version: TrainingVersion) -> dict[str, Any]:
         "finished_at": version.finished_at,
         "stop_reason": version.stop_reason,
         "notes": version.progress.get("notes", []),
+        "answer_settings": AnswerSettings.from_json(version.answer_settings).text or "the model’s own",
+        "answer_settings_saved": version.answer_settings_at,
         "seconds_by_phase": version.seconds_by_phase,
         "single_image_ms": version.inference_ms,
     }

@@ -67,7 +67,7 @@ class CrossValidated:
     @property
     def summary(self) -> str:
         """The accuracy with its interval, and what it was measured on, as a sentence."""
-        rate = f"about {100 * self.value:.0f} % ({100 * self.low:.0f} to {100 * self.high:.0f})"
+        rate = f"about {whole_percent(self.value)} ({whole_percent(self.low)} to {whole_percent(self.high)})"
         if self.is_chosen:
             return f"Accuracy is {rate}, cross-validated on {self.images:,} images."
         return (

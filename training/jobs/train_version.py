@@ -247,7 +247,7 @@ def _store_charts(
     version: TrainingVersion, report: Report, curve: list[list[float]], result: FitResult
 ) -> list[str]:
     """Draw and store the charts; returns their names. A chart that fails must not cost the model."""
-    from training.evaluation import charts
+    from training.evaluation.plots import charts
 
     try:
         svgs = charts.render(report, curve, result.candidates, version.max_inference_ms)

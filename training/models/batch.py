@@ -41,6 +41,7 @@ class Batch(JobRow):
 
     service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="batches")
     training_version = models.ForeignKey(TrainingVersion, on_delete=models.PROTECT, related_name="+")
+    answer_settings = models.JSONField(default=dict, blank=True)  # of the service when the batch was created
     name = models.CharField(max_length=255)  # of the file or the folder
     files = models.JSONField(default=list, blank=True)  # [{"name", "stored"}]
     address = models.CharField(max_length=1024, blank=True)  # of the folder

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Self, TypeVar
 
 from django.db import models
@@ -173,10 +172,10 @@ class LaterPrediction(models.Model):
 class Curve(models.Model):
     """A curve of the evaluation over all thresholds, computed once from the stored predictions.
 
-    `points`: THRESHOLD has 101 pairs (hits, predicted) of one label; COVERAGE 101 pairs (right, answered);
-    CALIBRATION a triple (images, mean confidence, right) for each bin; KNOWN one pair (right, answered) of
-    the images that the model takes as known. `area`: average precision (THRESHOLD) or expected calibration
-    error (CALIBRATION).
+    `points`: THRESHOLD has 101 pairs (hits, predicted) of one label; COVERAGE, where images carry one label,
+    101 pairs (right, answered); CALIBRATION a triple (decisions, mean confidence, right) for each bin, of all
+    labels and, where images carry several, also of each; KNOWN one pair (right, answered) of the images that
+    the model takes as known. `area`: average precision (THRESHOLD) or expected calibration error.
     """
 
     class Kind(models.TextChoices):
@@ -201,8 +200,3 @@ class Curve(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.label}".strip()
-
-    @property
-    def points_json(self) -> str:
-        """`points` as JSON for the page's script."""
-        return json.dumps(self.points, separators=(",", ":"))

@@ -76,6 +76,8 @@ class Service(models.Model):
     allowed_origins = models.JSONField(
         default=list, blank=True, help_text="websites whose pages may call it"
     )  # such as https://shop.example.org, as a browser sends them
+    # version's primary key → its answer settings in this service, as AnswerSettings.as_json has them
+    answer_settings = models.JSONField(default=dict, blank=True)
     auto_stop_hours = models.PositiveSmallIntegerField(
         null=True, blank=True, help_text="hours from Running to Auto Stop; empty: never"
     )
@@ -130,6 +132,10 @@ class Service(models.Model):
     def main_percent(self) -> int:
         """Percentage of the calls that `training_version` answers."""
         return 100 - self.canary_percent
+
+    @property
+    def answering_versions(self) -> list[TrainingVersion]:
+        return [version for version in (self.training_version, self.canary_version) if version is not None]
 
     @property
     def can_roll_back(self) -> bool:
@@ -233,6 +239,7 @@ class CollectedCall(models.Model):
     sha256 = models.CharField(max_length=64)
     predicted = models.JSONField(default=list)  # labels
     scores = models.JSONField(default=list)  # the five best, [label, score]
+    answer_settings = models.JSONField(default=dict, blank=True)  # by which it was answered
     confidence = models.FloatField()
     is_known = models.BooleanField(null=True)
     verdict = models.CharField(max_length=5, choices=Verdict.choices, blank=True)

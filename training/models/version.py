@@ -160,6 +160,13 @@ class TrainingVersion(JobRow):
     note = models.TextField(blank=True, max_length=2000)
     is_starred = models.BooleanField(default=False)
 
+    # --- answer settings: what people changed in the model's own rule; see `AnswerSettings.as_json` ---
+    answer_settings = models.JSONField(default=dict, blank=True)
+    answer_settings_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
+    )
+    answer_settings_at = models.DateTimeField(null=True, blank=True)
+
     # --- state and progress ---
     status = models.CharField(max_length=12, choices=Status.choices, default=Status.INITIALIZING)
     attempt = models.PositiveSmallIntegerField(default=1)

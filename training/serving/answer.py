@@ -15,10 +15,12 @@ from typing import Any
 from django.core.files.uploadedfile import UploadedFile
 
 from projects.images import decode
+from training.engine.bundle.decision import AnswerSettings
 from training.models import Service, TrainingVersion
 from training.serving.calls import counters, feedback
 from training.serving.inference import model_cache, predictor
 from training.serving.inference.predictor import Answer
+from training.versions.answer_settings import settings_in
 
 
 class CallFailed(Exception):
@@ -42,10 +44,10 @@ class Call:
 
         Raises CallFailed with the code IMAGE_UNREADABLE or MODEL_UNAVAILABLE.
         """
-        answers = list[Answer]()
+        answers, settings = list[Answer](), settings_in(self.service, self.version)
         try:
             for image in images:  # read one by one, so that only one of them is in memory
-                answers.append(predictor.predict(self.version, image.read()))
+                answers.append(predictor.predict(self.version, image.read(), settings))
         except predictor.InvalidImage as problem:
             which = f"Picture {len(answers) + 1} of {len(images)}: " if len(images) > 1 else ""
             raise CallFailed("IMAGE_UNREADABLE", f"{which}{problem}") from problem
@@ -90,13 +92,15 @@ def counted_call(service: Service, token_id: int | None = None) -> Iterator[Call
     count(labels=labels, unknown=sum(answer.is_known is False for answer in call.answers))
 
 
-def batch_line(version: TrainingVersion, source: str, read: Callable[[], bytes]) -> dict[str, Any]:
+def batch_line(
+    version: TrainingVersion, settings: AnswerSettings, source: str, read: Callable[[], bytes]
+) -> dict[str, Any]:
     """The result line of one image of a batch, as JSON. `read` returns the bytes of the image.
 
     An image that cannot be read or decoded gets a FAILED line. Raises ModelUnavailable.
     """
     try:
-        answer = predictor.predict(version, read())
+        answer = predictor.predict(version, read(), settings)
     except (decode.ImageRefused, predictor.InvalidImage, OSError) as problem:
         return {"source": source, "result": "FAILED", "error_message": str(problem)}
     return {
@@ -106,4 +110,5 @@ def batch_line(version: TrainingVersion, source: str, read: Callable[[], bytes])
         "predicted_labels": list(answer.predicted_labels),
         "scores": answer.rounded_scores,
         "is_known": answer.is_known,
+        "settings": answer.settings,
     }

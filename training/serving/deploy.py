@@ -17,6 +17,7 @@ from exeml_site.lib import jobs
 from exeml_site.lib.errors import Refused
 from exeml_site.lib.text import counted
 from projects.models import Team
+from training.engine.bundle.decision import AnswerSettings
 from training.models import Service, ServiceEvent, TrainingVersion
 from training.serving.inference import model_cache, predictor
 from training.serving.tokens import Token, new_token, store_token
@@ -42,7 +43,7 @@ def deploy(
     """
     token = new_token()
     with transaction.atomic():
-        version.refresh_from_db(fields=["status", "deleted_at"])
+        version.refresh_from_db(fields=["status", "deleted_at", "answer_settings"])
         check_deployable(version)
         _check_service_limit(version.project.team_id)
         service = Service.objects.create(
@@ -51,10 +52,11 @@ def deploy(
             training_version=version,
             name=_free_name(version),
             auto_stop_hours=auto_stop_hours,
+            answer_settings={str(version.pk): version.answer_settings},
             deployed_by=by,
         )
         store_token(service, FIRST_TOKEN, token, by)
-        record_event(service, by, f"Deploying {version.name}.")
+        record_event(service, by, f"Deploying {version.name}{settings_note(version.answer_settings)}.")
         enqueue_deployment(service.pk)
     return service, token
 
@@ -122,6 +124,41 @@ def set_allowed_origins(service: Service, origins: list[str], by: User) -> None:
     message = f"{counted(len(origins), 'website')} may call it." if origins else "No website may call it."
     if service.allowed_origins != origins:
         update_service(service, set(Status), by, message, allowed_origins=origins)
+
+
+def set_answer_settings(
+    service: Service, version: TrainingVersion, settings: AnswerSettings, by: User
+) -> None:
+    """Let a version answer by these settings in this service, from the next call on."""
+    with transaction.atomic():
+        stored = _locked_settings(service)
+        changed = {**stored, str(version.pk): settings.as_json()}
+        if AnswerSettings.from_json(stored.get(str(version.pk))) == settings:
+            return
+        message = f"{version.name} answers with {settings.text or 'the model’s own settings'}."
+        update_service(service, set(Status), by, message, answer_settings=changed)
+
+
+def settings_with(service: Service, version: TrainingVersion) -> dict[str, Any]:
+    """The settings of a service once a version answers in it, within a transaction.
+
+    A version that has answered in it before keeps its settings here; another one brings its stored ones.
+    """
+    brought = TrainingVersion.objects.values_list("answer_settings", flat=True).get(pk=version.pk)
+    answering: dict[str, Any] = {str(service.training_version_id): {}}  # from before services had settings
+    return {str(version.pk): brought, **answering, **_locked_settings(service)}
+
+
+def _locked_settings(service: Service) -> dict[str, Any]:
+    """The stored settings of a service, which nobody else changes before the transaction ends."""
+    stored: dict[str, Any] = Service.objects.select_for_update().get(pk=service.pk).answer_settings
+    return stored
+
+
+def settings_note(stored: Mapping[str, Any]) -> str:
+    """Stored settings as a part of an event, with a space before it; empty for the model's own."""
+    text = AnswerSettings.from_json(stored).text
+    return f" with {text}" if text else ""
 
 
 def stop_expired() -> int:

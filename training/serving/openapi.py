@@ -39,13 +39,17 @@ ERRORS: dict[int, tuple[str, list[str]]] = {
 }
 ANSWER: Schema = {
     "type": "object",
-    "required": ["predicted_label", "scores", "is_known", "version", "request_id", "is_collected"],
+    "required": [
+        *("predicted_label", "predicted_labels", "scores", "is_known", "settings"),
+        *("version", "request_id", "is_collected"),
+    ],
     "properties": {
         "predicted_label": {"type": "string", "description": "The label with the highest score."},
         "predicted_labels": {
             "type": "array",
             "items": {"type": "string"},
-            "description": "Where images may carry several labels: all beyond their thresholds.",
+            "description": "The best label, or where images may carry several labels all that reach their "
+            "thresholds; empty if none reaches its threshold or min_confidence.",
         },
         "scores": {
             "type": "array",
@@ -54,19 +58,48 @@ ANSWER: Schema = {
         },
         "is_known": {
             "type": ["boolean", "null"],
-            "description": "false: the model is unsure, or the picture is unlike its training images.",
+            "description": "false: the model is unsure, the best score is below min_confidence, or the "
+            "picture is unlike the training images.",
         },
+        "settings": {"$ref": "#/components/schemas/Settings"},
         "version": {"type": "string", "description": "The training version that answered."},
         "request_id": {"type": "string", "format": "uuid"},
         "is_collected": {"type": "boolean", "description": "Whether the service keeps the picture."},
     },
     "example": {
         "predicted_label": "roses",
+        "predicted_labels": ["roses"],
         "scores": [["roses", 0.971204], ["tulips", 0.020431]],
         "is_known": True,
+        "settings": {"min_confidence": 0.8, "min_familiarity": None},
         "version": "V001",
         "request_id": "0b1f6a0e-6f0b-4a3e-9c39-0d5a3c1f2a77",
         "is_collected": False,
+    },
+}
+SETTINGS: Schema = {
+    "type": "object",
+    "description": "The settings by which the service answered.",
+    "required": ["min_familiarity"],
+    "properties": {
+        "min_confidence": {
+            "type": "number",
+            "minimum": 0,
+            "maximum": 1,
+            "description": "Where images carry one label: below it, an image gets no label and is unknown.",
+        },
+        "thresholds": {
+            "type": "object",
+            "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1},
+            "description": "Where images may carry several labels: the threshold of each label named in the "
+            "answer.",
+        },
+        "min_familiarity": {
+            "type": ["number", "null"],
+            "minimum": 0,
+            "maximum": 1,
+            "description": "Familiarity from which on a picture is known; null: the model’s own limits.",
+        },
     },
 }
 SEVERAL: Schema = {
@@ -118,7 +151,13 @@ def openapi_document(address: str) -> Schema:
         },
         "components": {
             "securitySchemes": {"token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}},
-            "schemas": {"Answer": ANSWER, "Several": SEVERAL, "Problem": PROBLEM, "Feedback": FEEDBACK},
+            "schemas": {
+                "Answer": ANSWER,
+                "Settings": SETTINGS,
+                "Several": SEVERAL,
+                "Problem": PROBLEM,
+                "Feedback": FEEDBACK,
+            },
         },
     }
 

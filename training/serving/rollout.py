@@ -111,22 +111,27 @@ def _change_stopped_service(service: Service, version: TrainingVersion, by: User
         f"{version.name} in place of {service.training_version.name}; it answers once started.",
         training_version=version,
         previous_version=service.training_version,
+        answer_settings=deploy.settings_with(service, version),
         **_no_canary_fields(),
     )
 
 
+@transaction.atomic
 def _take_over(service: Service, version: TrainingVersion) -> None:
     """Activate the next version in one UPDATE, unless somebody chose another one meanwhile."""
+    answer_settings = deploy.settings_with(service, version)
+    note = deploy.settings_note(answer_settings[str(version.pk)])
     if service.next_percent:
-        message = f"{version.name} answers {service.next_percent} % of the calls."
+        message = f"{version.name} answers {service.next_percent} % of the calls{note}."
         changes: dict[str, Any] = {"canary_version": version, "canary_percent": service.next_percent}
     else:
-        message = f"{version.name} answers in place of {service.training_version.name}."
+        message = f"{version.name} answers in place of {service.training_version.name}{note}."
         changes = {
             "training_version": version,
             "previous_version": service.training_version,
             **_no_canary_fields(),
         }
+    changes["answer_settings"] = answer_settings
     still = {"next_version": version, "training_version": service.training_version}
     update_service(service, set(Service.Status), None, message, only_if=still, **changes, **_no_next_fields())
 

@@ -27,6 +27,7 @@ SERVICE_FIELDS = (
     "canary_version_id",
     "canary_percent",
     "collects",
+    "answer_settings",
 )
 VERSION_ROLES, VERSION_FIELDS = ("training_version", "canary_version"), ("number", "job_id")
 CALL_FIELDS = [

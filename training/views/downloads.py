@@ -63,6 +63,8 @@ def version_export(request: PageRequest, project: Project, number: int) -> HttpR
 def download_export(request: PageRequest, project: Project, number: int) -> HttpResponseBase:
     version = _get_version(project, number)
     try:
+        if version.export.get("state") != "made":  # none, or one with earlier answer settings
+            raise FileNotFoundError(onnx_export.stored_name(version))
         content = default_storage.open(onnx_export.stored_name(version))
     except OSError:
         return redirect_to(request, reverse("training_version", args=[project.pk, number]))

@@ -1,4 +1,4 @@
-"""Pages of an evaluation: evaluated images, confusion matrix, thresholds."""
+"""Pages of an evaluation: evaluated images, confusion matrix."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ from projects.images.similarity import nearest_among
 from projects.labels import actions
 from projects.models import Annotation, Image, Label, Project, Role, Split
 from training.evaluation import confusion_matrix as confusion_matrix_module
-from training.evaluation import curve_rows, slices, svg_plots
+from training.evaluation import slices
 from training.evaluation.image_query import OUTCOMES, PAGE_SIZE, SORTS, EvaluatedImageQuery
-from training.models import Curve, EvaluatedImage, TrainingVersion
+from training.models import EvaluatedImage, TrainingVersion
 from training.serving.inference import explain, model_cache, predictor
 
 MAX_NEIGHBOURS = 6
 TOP_LABELS = 5
 MAX_PAIRS = 300
-Kind = Curve.Kind
 
 
 @project_page(Role.VIEWER)
@@ -156,38 +155,6 @@ def confusion_matrix(request: PageRequest, project: Project, number: int) -> Htt
         context |= {"pairs": pairs[:MAX_PAIRS], "more": max(len(pairs) - MAX_PAIRS, 0)}
     fragment = "evaluation/_confused_pairs.html"
     return page(request, "evaluation/confusion_matrix.html", context, fragment=fragment)
-
-
-@project_page(Role.VIEWER)
-@require_safe
-def thresholds(request: PageRequest, project: Project, number: int) -> HttpResponse:
-    """Precision and recall of a label at every threshold, calibration, and accuracy by coverage."""
-    version = _get_version(project, number)
-    curve_rows.add_missing_curves(version)
-    labels = list(version.curves.filter(kind=Kind.THRESHOLD).values_list("label", flat=True))
-    label = request.GET.get("label", "")
-    label = label if label in labels else next(iter(labels), "")
-    curves = {curve.kind: curve for curve in version.curves.exclude(kind=Kind.THRESHOLD)}
-    context = _context(request, version, "thresholds") | {"labels": labels, "label": label}
-    if chosen := version.curves.filter(kind=Kind.THRESHOLD, label=label).first():
-        context |= {"curve": chosen, "line": svg_plots.precision_recall_line(chosen.points)}
-        context |= {"steps": svg_plots.threshold_steps(chosen.points)}
-    if calibration := curves.get(Kind.CALIBRATION):
-        bins = svg_plots.calibration_bins(calibration)
-        context |= {"calibration": calibration, "bins": bins}
-        context["calibration_words"] = svg_plots.calibration_text(bins, calibration.area)
-    if coverage := curves.get(Kind.COVERAGE):
-        context |= {"coverage": coverage, "coverage_line": svg_plots.coverage_line(coverage.points)}
-        context["kept"] = svg_plots.coverage_steps(coverage.points)
-        if known := curves.get(Kind.KNOWN):
-            context["known"] = _unknown_rule_point(known, coverage)
-    return page(request, "evaluation/thresholds.html", context)
-
-
-def _unknown_rule_point(known: Curve, coverage: Curve) -> svg_plots.CoverageStep:
-    """The images that are not “unknown”, as a point beside the coverage curve."""
-    (right, answered), total = known.points[0], coverage.points[0][1]
-    return svg_plots.coverage_step(right, answered, total)
 
 
 def _get_version(project: Project, number: int) -> TrainingVersion:

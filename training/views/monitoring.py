@@ -18,6 +18,7 @@ from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from projects.workspace.login_throttle import Attempt, count_wrong_token
 from training.serving.calls import charts, dashboard, drift, feedback, prometheus
+from training.versions.answer_settings import settings_in
 from training.views.services import get_service
 
 DEFAULT_HOURS, SHOWN_EVENTS = 24, 12
@@ -49,7 +50,9 @@ def service_monitoring(request: PageRequest, project: Project, service_id: UUID)
         "lines": lines,
         "max_ms": max_ms,
         "labels": charts.label_bands(board.steps, board.total),
-        "drift": drift.find_drift(service.training_version, board.total),
+        "drift": drift.find_drift(
+            service.training_version, board.total, settings_in(service, service.training_version)
+        ),
         "errors": board.total.errors.most_common(),
         "live": feedback.live_accuracy(service),
         "events": service.events.select_related("by")[:SHOWN_EVENTS],

@@ -1,11 +1,11 @@
-"""Settings of a service: change of version, canary and tokens. For managers."""
+"""Settings of a service: change of version, canary, answer settings and tokens. For managers."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
 from django.contrib import messages
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
@@ -14,8 +14,9 @@ from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.forms.service_settings import ChangeVersionForm, OriginsForm, TokenForm
 from training.serving import rollout, tokens
-from training.serving.deploy import DeployRefused, set_allowed_origins
-from training.views.services import get_service, service_url, services_page
+from training.serving.deploy import DeployRefused, set_allowed_origins, set_answer_settings
+from training.versions import answer_settings
+from training.views.services import answer_settings_forms, get_service, service_url, services_page
 
 
 @project_page(Role.MANAGER)
@@ -59,6 +60,27 @@ def end_canary(request: PageRequest, project: Project, service_id: UUID) -> Http
             messages.error(request, str(refused))
     elif not rollout.end_canary(service, request.user):
         messages.info(request, "There is no canary.")
+    return redirect_to(request, service_url(service))
+
+
+@project_page(Role.MANAGER)
+@require_POST
+def change_answer_settings(
+    request: PageRequest, project: Project, service_id: UUID, number: int
+) -> HttpResponse:
+    """Settings of a version that answers in the service; `use=version`: those stored with the version."""
+    service = get_service(project, service_id)
+    forms = answer_settings_forms(service, request.POST, number)
+    chosen = next((form for version, form in forms if version.number == number), None)
+    version = next((version for version, _ in forms if version.number == number), None)
+    if chosen is None or version is None:
+        raise Http404
+    if request.POST.get("use") == "version":
+        set_answer_settings(service, version, answer_settings.settings_of(version), request.user)
+    elif chosen.is_valid():
+        set_answer_settings(service, version, chosen.settings, request.user)
+    else:
+        return services_page(request, project, service, answer_forms=forms, opens_answers=number, status=422)
     return redirect_to(request, service_url(service))
 
 

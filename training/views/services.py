@@ -21,10 +21,12 @@ from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.forms.service_settings import ChangeVersionForm, OriginsForm, TokenForm
 from training.forms.services import DeployForm, PredictionForm, deployable_versions
-from training.models import Service
+from training.forms.thresholds import AnswerSettingsForm
+from training.models import Service, TrainingVersion
 from training.serving import deploy, playground
 from training.serving.code_samples import snippets
-from training.serving.inference import predictor
+from training.serving.inference import model_cache, predictor
+from training.versions import answer_settings
 
 SHOWN_EVENTS = 20
 POLL_DEPLOYING_S, POLL_RUNNING_S = 2, 30
@@ -225,7 +227,33 @@ def services_page(
             context.setdefault("change_form", ChangeVersionForm(service=service))
             context.setdefault("token_form", TokenForm())
             context.setdefault("origins_form", OriginsForm(service=service))
+            if context["can_manage"] and "answer_forms" not in context:
+                context["answer_forms"] = answer_settings_forms(service)
     return page(request, "services/services.html", context, fragment=fragment, status=status)
+
+
+def answer_settings_forms(
+    service: Service, data: Any = None, number: int | None = None
+) -> list[tuple[TrainingVersion, AnswerSettingsForm]]:
+    """The answer settings of the versions that answer; `data` is for the version `number`.
+
+    A version without its model has no form.
+    """
+    forms = []
+    for version in service.answering_versions:
+        try:
+            rule = model_cache.decision_rule(version)
+        except model_cache.ModelUnavailable:
+            continue
+        form = AnswerSettingsForm(
+            data if version.number == number else None,
+            rule=rule,
+            settings=answer_settings.settings_in(service, version),
+            detects_unknown=model_cache.detects_unknown(version),
+            prefix=f"answers-{version.number}",
+        )
+        forms.append((version, form))
+    return forms
 
 
 def _page_context(
@@ -242,6 +270,7 @@ def _page_context(
         "max_image_mb": settings.EXEML_MAX_IMAGE_MB,
     }
     if service is not None:
+        context["in_force"] = answer_settings.in_force(service)
         context["url"] = request.build_absolute_uri(reverse("infer", args=[service.pk]))
         context["events"] = service.events.select_related("by")[:SHOWN_EVENTS]
         context["snippets"] = snippets(context["url"], str(extra.get("token") or "YOUR_TOKEN"))

@@ -19,11 +19,14 @@ from django.urls import reverse
 
 from exeml_site.lib import storage
 from exeml_site.lib.display import iso_time, percent
-from tests.factories import make_project, make_version
+from tests.factories import make_project, make_user, make_version
 from tests.training.views.test_evaluation import LABELS, predictions
-from training.evaluation import charts
+from training.engine.bundle.decision import AnswerSettings, DecisionRule
+from training.evaluation.answer_figures import figures_under, stored_predictions
+from training.evaluation.plots import charts
 from training.jobs import record
 from training.models import Status, TrainingVersion
+from training.versions import answer_settings
 
 pytestmark = pytest.mark.django_db
 
@@ -115,6 +118,30 @@ def test_a_changed_prediction_is_found(unpacked: Path) -> None:
     (unpacked / "predictions.jsonl").write_text("\n".join([json.dumps(first), *lines[1:]]))
     done = verify(unpacked)
     assert done.returncode == 1 and "DIFFERS overall accuracy" in done.stdout
+
+
+def test_stored_answer_settings_are_in_report_and_archive_and_their_figures_are_computed_again(
+    version: TrainingVersion, vera: Client, tmp_path: Path
+) -> None:
+    settings = AnswerSettings(min_confidence=0.45, min_familiarity=0.2)
+    answer_settings.save(version, settings, make_user("alice"))
+    assert f"stored with this version: {settings.text}" in " ".join(
+        fetch(vera, version, "version_report").decode().split()
+    )
+    with zipfile.ZipFile(io.BytesIO(fetch(vera, version, "version_archive"))) as archive:
+        archive.extractall(tmp_path)
+    done = verify(tmp_path)
+    assert done.returncode == 0 and f"Answer settings ({settings.text}): agree." in done.stdout, done.stdout
+    answers = json.loads((tmp_path / "answers.json").read_text())
+    assert answers["settings"] == settings.as_json()
+    predictions = stored_predictions(version)
+    rule = DecisionRule(predictions.labels, False, (0.0, 0.0, 0.0))
+    figures = figures_under(rule, predictions, settings)
+    assert answers["figures"]["answered"] == {"hits": figures.answered.hits, "support": len(predictions)}
+    answers["settings"] = {"min_confidence": 0.9}
+    (tmp_path / "answers.json").write_text(json.dumps(answers))
+    done = verify(tmp_path)
+    assert done.returncode == 1 and "Answer settings (min. confidence 0.900): DIFFER." in done.stdout
 
 
 def test_a_version_without_a_model_is_packed_without_it(version: TrainingVersion, vera: Client) -> None:

@@ -392,7 +392,7 @@ def test_a_label_that_is_never_found_has_no_high_number(vera: Client) -> None:
             address(version.project, "?sort=recall", view="version_labels"), headers={"HX-Request": "true"}
         )
     )
-    tulips = re.findall(r'<th scope="row"[^>]*title="tulips">.*?</tr>', html)[0]
+    tulips = re.findall(r'<th role="rowheader" scope="row"[^>]*title="tulips">.*?</tr>', html)[0]
     headers = [name for name in ("Label", "Images", "Recall", "Precision", "F1 Score") if name in html]
 
     assert labels_in(html)[0] == "tulips" and "sort=accuracy" not in html
@@ -465,7 +465,7 @@ def test_the_cross_validated_accuracy_stands_beside_that_of_the_validation_image
 
     html = html_of(vera.get(address(version.project)))
 
-    assert "Accuracy is about 84 % (79 to 88), cross-validated on 75 images." in html
+    assert "Accuracy is about 84 % (79 % to 88 %), cross-validated on 75 images." in html
     assert "The 60 training and 15 validation images were divided into 5 parts, 2 times." in html
     assert "64.6–98.5 %" in html  # of the 12 validation images
     version.refresh_from_db()

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from training.engine.bundle import novelty
+from training.engine.bundle.decision import OWN, AnswerSettings, DecisionRule
 from training.engine.bundle.novelty import NoveltyReference, NoveltyScore
 from training.engine.config import EngineError
 from training.engine.data.images import Pixels, read_square, resize_square
@@ -37,11 +38,15 @@ Scores = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class ImagePrediction:
-    """The prediction for one image: calibrated scores [C], the predicted labels, and its novelty score."""
+    """The prediction for one image: calibrated scores [C], the predicted labels, and its novelty score.
+
+    `is_known` is the verdict under the settings, `novelty_score.is_known` that of the model's own limits.
+    """
 
     scores: Scores
     predicted_labels: tuple[str, ...]
     novelty_score: NoveltyScore
+    is_known: bool | None = None
 
 
 @dataclass(slots=True)
@@ -68,7 +73,11 @@ class Bundle:
     @property
     def thresholds(self) -> tuple[float, ...]:
         """The score of each label from which on it is predicted; for multi-label models."""
-        return tuple(self.description["thresholds"])
+        return self.rule.thresholds
+
+    @property
+    def rule(self) -> DecisionRule:
+        return rule_of(self.description)
 
     def predict(self, images: Sequence[Source]) -> Scores:
         """[N, C] calibrated probabilities; rows sum to one, unless the model is multi-label.
@@ -85,9 +94,9 @@ class Bundle:
         """[C] calibrated probabilities of one image."""
         return self.predict_square(self.read(image))
 
-    def answer(self, image: Source) -> ImagePrediction:
+    def answer(self, image: Source, settings: AnswerSettings = OWN) -> ImagePrediction:
         """Scores, labels and novelty score of an image. Raises UnreadableImage."""
-        return self.answer_square(self.read(image))
+        return self.answer_square(self.read(image), settings)
 
     def read(self, image: Source) -> Pixels:
         """[side, side, 3] uint8, preprocessed as in training. Raises UnreadableImage."""
@@ -97,14 +106,15 @@ class Bundle:
         """[C] calibrated probabilities of pixels that `read` made."""
         return calibrate(self.logits(square)[0], self.description["temperature"], self.is_multi_label)
 
-    def answer_square(self, square: Pixels) -> ImagePrediction:
+    def answer_square(self, square: Pixels, settings: AnswerSettings = OWN) -> ImagePrediction:
         """The prediction for pixels that `read` made."""
         logits, features = self.logits(square)
         scores = calibrate(logits, self.description["temperature"], self.is_multi_label)
         confidence = float(novelty.confidences(scores, self.thresholds if self.is_multi_label else None))
         reference = self.novelty_reference
-        novelty_score = reference.score(features, confidence) if reference else NoveltyScore(confidence)
-        return ImagePrediction(scores, self.predicted_labels(scores), novelty_score)
+        score = reference.score(features, confidence) if reference else NoveltyScore(confidence)
+        decision = self.rule.decide(scores.tolist(), settings, score.is_known, score.familiarity)
+        return ImagePrediction(scores, decision.labels, score, decision.is_known)
 
     def logits(self, square: Pixels) -> tuple[Scores, Scores]:
         """([C] logits, [F] features) of pixels that `read` made."""
@@ -116,10 +126,7 @@ class Bundle:
 
     def predicted_labels(self, scores: Scores) -> tuple[str, ...]:
         """The labels that scores [C] predict: the best one, or all that reach their thresholds."""
-        if not self.is_multi_label:
-            return (self.labels[int(scores.argmax())],)
-        pairs = zip(self.labels, scores, self.thresholds, strict=True)
-        return tuple(label for label, score, threshold in pairs if score >= threshold)
+        return self.rule.decide(scores.tolist()).labels
 
     def self_test(self) -> None:
         """Compare the scores of generated images with those stored at export. Raises EngineError."""
@@ -159,6 +166,12 @@ def read_description(path: Path) -> dict[str, Any]:
             "Use the program that made it, or train again.",
         )
     return description
+
+
+def rule_of(description: dict[str, Any]) -> DecisionRule:
+    """The rule from scores to answers of a bundle with this description."""
+    thresholds = tuple(float(threshold) for threshold in description["thresholds"])
+    return DecisionRule(tuple(description["labels"]), bool(description["is_multi_label"]), thresholds)
 
 
 def calibrate(logits: Scores, temperature: float, is_multi_label: bool) -> Scores:

@@ -6,7 +6,9 @@ novelty score of novelty.py behind it. A program then needs only an ONNX runtime
 
 input    picture     [H, W, 3] uint8, upright RGB
 outputs  scores      [C] float32, as the bundle gives them
-         confidence  [] float32     is_known  [] bool (only with a novelty reference)
+         confidence  [] float32
+         is_known    [] bool, by the model's own limits, and familiarity [] float32, 0 to 1; both only with
+                     a novelty reference
 
 Pillow also lets JPEG files be decoded at a fraction of their size and reduces large images by whole factors
 first; the graph does not, so that scores differ a little: `parity` of the export says how much.
@@ -28,7 +30,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from training.engine.bundle.bundle import read_description
-from training.engine.bundle.novelty import NEIGHBOURS, NoveltyReference
+from training.engine.bundle.novelty import CONFIDENCE_TOLERANCE, NEIGHBOURS, NoveltyReference
 from training.engine.bundle.novelty import read_reference as read_known
 from training.engine.config import EngineError
 from training.engine.data.images import MAX_STRETCH, MIN_VISIBLE_SHARE
@@ -210,18 +212,18 @@ def _draw_scores(
     if known is None:
         return outputs
     _draw_known(drawing, known, flat)
-    return [*outputs, ("is_known", TensorProto.BOOL, [])]
+    return [*outputs, ("is_known", TensorProto.BOOL, []), ("familiarity", TensorProto.FLOAT, [])]
 
 
 def _draw_known(drawing: _GraphBuilder, known: NoveltyReference, flat: str) -> None:
-    """`is_known` as NoveltyReference.score computes it."""
+    """`is_known` and `familiarity` as NoveltyReference.score computes them."""
     places = np.arange(known.first_feature, known.first_feature + known.references.shape[1])
     own = drawing.add("Gather", drawing.add("Reshape", "features", flat), drawing.constant(places), axis=0)
     roots = drawing.add("Sqrt", drawing.add("Relu", own))
     length = drawing.add("Sqrt", drawing.add("ReduceSum", drawing.add("Mul", roots, roots), keepdims=0))
     direction = drawing.add("Div", roots, drawing.add("Max", length, drawing.number(1e-6)))
-    near = drawing.add("MatMul", drawing.constant(known.references), direction)
-    gap = drawing.add("Sub", drawing.number(2), drawing.add("Mul", near, drawing.number(2)))
+    cosines = drawing.add("MatMul", drawing.constant(known.references), direction)
+    gap = drawing.add("Sub", drawing.number(2), drawing.add("Mul", cosines, drawing.number(2)))
     apart = drawing.add("Sqrt", drawing.add("Relu", gap))
     count = drawing.constant(np.array([min(NEIGHBOURS, len(known.references))], np.int64))
     drawing.nodes.append(
@@ -231,3 +233,16 @@ def _draw_known(drawing: _GraphBuilder, known: NoveltyReference, flat: str) -> N
     is_near = drawing.add("LessOrEqual", distance, drawing.number(known.max_distance))
     is_sure = drawing.add("GreaterOrEqual", "confidence", drawing.number(known.min_confidence))
     drawing.add("And", is_near, is_sure, name="is_known")
+    tolerant = drawing.add("Add", "confidence", drawing.number(CONFIDENCE_TOLERANCE))
+    confident = _share_below(drawing, tolerant, known.confidences)
+    near = drawing.add("Sub", drawing.number(1), _share_below(drawing, distance, known.distances))
+    drawing.add("Min", confident, near, name="familiarity")
+
+
+def _share_below(drawing: _GraphBuilder, value: str, quantiles: NDArray[np.float32]) -> str:
+    """The interpolated share of quantiles [Q] below a value: each step between two of them counts alike."""
+    widths = np.maximum(np.diff(quantiles), 1e-9).astype(np.float32)
+    above = drawing.add("Sub", value, drawing.constant(quantiles[:-1].astype(np.float32)))
+    steps = drawing.add("Div", above, drawing.constant(widths))
+    passed = drawing.add("Clip", steps, drawing.number(0), drawing.number(1))
+    return drawing.add("ReduceMean", passed, keepdims=0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from training.engine.evaluation.curves import in_millionths
 from training.engine.evaluation.metrics import macro_f1
 
 Floats = NDArray[np.float32]
@@ -75,7 +76,8 @@ def best_thresholds(scores: Floats, targets: Floats) -> list[float]:
 def _f1_curve(
     scores: NDArray[np.float32], truth: NDArray[np.float32], grid: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    predicted = scores[None] >= grid[:, None]
+    # Whole millionths, as answers are decided: a score of 0.175 in float32 reaches the threshold 0.175.
+    predicted = in_millionths(scores[None]) >= in_millionths(grid[:, None])
     hits = (predicted * truth[None]).sum(axis=1)
     curve = 2 * hits / np.maximum(predicted.sum(axis=1) + truth.sum(), 1)
     return np.asarray(

@@ -31,9 +31,11 @@ from projects.transfers.described_images import ImportItem, ItemKind
 from projects.transfers.descriptions import CannotPlan, Description
 from projects.transfers.file_sources import EmptySource, FileSource, SourceUnreadable, ZipSource
 from projects.transfers.import_plan import make_plan
-from training.models import Batch, Service, TrainingVersion
+from training.engine.bundle.decision import AnswerSettings
+from training.models import Batch, Service
 from training.serving.answer import batch_line
 from training.serving.inference import model_cache
+from training.versions.answer_settings import settings_in
 
 Status = Batch.Status
 CHUNK_SIZE = 32
@@ -65,7 +67,12 @@ def create_batch(service: Service, uploads: Sequence[UploadedFile[bytes]], addre
             raise BatchRefused(problem.messages[0]) from problem
     name = without_hidden(names[0] if names else address)[-255:]
     batch = Batch.objects.create(
-        service=service, training_version=service.training_version, name=name, address=address, created_by=by
+        service=service,
+        training_version=service.training_version,
+        answer_settings=settings_in(service, service.training_version).as_json(),
+        name=name,
+        address=address,
+        created_by=by,
     )
     try:
         for number, upload in enumerate(uploads):
@@ -177,7 +184,7 @@ def _answer_all(batch: Batch, source: FileSource) -> bool:
     with path.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(threads) as pool:
         for start in range(done, len(items), CHUNK_SIZE):
             chunk = items[start : start + CHUNK_SIZE]
-            answer = partial(_answer_item, batch.training_version, source, _stored_files(chunk))
+            answer = partial(_answer_item, batch, source, _stored_files(chunk))
             for line in pool.map(answer, chunk):
                 lines.write(json.dumps(line, ensure_ascii=False) + "\n")
                 failed += line["result"] == "FAILED"
@@ -226,10 +233,11 @@ def _stored_files(items: Sequence[ImportItem]) -> dict[int, str]:
 
 
 def _answer_item(
-    version: TrainingVersion, source: FileSource, stored: dict[int, str], item: ImportItem
+    batch: Batch, source: FileSource, stored: dict[int, str], item: ImportItem
 ) -> dict[str, Any]:
     """The answer to one image, in a thread without the database."""
-    return batch_line(version, item.path or item.name, lambda: _read_item(source, item, stored))
+    settings, name = AnswerSettings.from_json(batch.answer_settings), item.path or item.name
+    return batch_line(batch.training_version, settings, name, lambda: _read_item(source, item, stored))
 
 
 def _read_item(source: FileSource, item: ImportItem, stored: dict[int, str]) -> bytes:

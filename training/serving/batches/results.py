@@ -15,6 +15,8 @@ from training.models import Batch
 
 HEAD = ("source", "result", "predicted_label", "score", "is_known", "scores", "error_message")
 
+ANSWER = ("predicted_label", "predicted_labels", "scores", "is_known", "settings")
+
 
 def read_results(batch: Batch) -> Iterator[dict[str, Any]]:
     """The result lines in the order of the images. Raises FileNotFoundError if there are none."""
@@ -41,7 +43,7 @@ def result_archive(batch: Batch) -> ZipStream:
     archive.add(_manifest(batch), "result.manifest")
     for line in read_results(batch):
         if line["result"] == "SUCCESSFUL":
-            answer = {key: line[key] for key in ("predicted_label", "scores", "is_known")}
+            answer = {key: line[key] for key in ANSWER if key in line}  # older lines state no settings
             archive.add(
                 json.dumps(answer, ensure_ascii=False, indent=1).encode(), _result_name(line["source"])
             )

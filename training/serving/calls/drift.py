@@ -6,9 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 
 from exeml_site.lib.display import whole_percent
+from training.engine.bundle.decision import OWN, AnswerSettings
 from training.engine.evaluation.metrics import Rate, wilson
+from training.evaluation.answer_figures import decide, stored_predictions
 from training.models import TrainingVersion
 from training.serving.calls.dashboard import CallTotals
+from training.serving.inference.model_cache import rule_of_evaluation
 
 MAX_LABELS = 8
 MIN_PREDICTIONS = 30  # fewer predictions give no sentence
@@ -33,9 +36,12 @@ class Drift:
     sentences: list[str]
 
 
-def find_drift(version: TrainingVersion, calls: CallTotals) -> Drift:
-    """Compare the predictions with the evaluation's; a sentence only where 95 % intervals are disjoint."""
-    evaluated, is_known = _count_evaluated(version)
+def find_drift(version: TrainingVersion, calls: CallTotals, settings: AnswerSettings = OWN) -> Drift:
+    """Compare the predictions with those that the evaluated images get under the service's settings.
+
+    A sentence stands only where 95 % intervals are disjoint.
+    """
+    evaluated, is_known = _count_evaluated(version, settings)
     call_count, evaluated_count = sum(calls.labels.values()), sum(evaluated.values())
     labels = [label for label, _ in calls.labels.most_common(MAX_LABELS)]
     shares = [
@@ -61,11 +67,18 @@ def find_drift(version: TrainingVersion, calls: CallTotals) -> Drift:
     return Drift(shares, [sentence for sentence in sentences if sentence])
 
 
-def _count_evaluated(version: TrainingVersion) -> tuple[Counter[str], list[bool | None]]:
-    """The evaluation's predictions of each label, and `is_known` of each evaluated image."""
-    rows = version.evaluated_images.order_by().values_list("predicted", "is_known")
+def _count_evaluated(
+    version: TrainingVersion, settings: AnswerSettings
+) -> tuple[Counter[str], list[bool | None]]:
+    """The predictions of each label and `is_known` of each evaluated image, as the settings give them."""
+    predictions = stored_predictions(version) if settings != OWN else None
+    rule = rule_of_evaluation(version, predictions.labels) if predictions else None
     labels, is_known = Counter[str](), list[bool | None]()
-    for predicted, known in rows.iterator():
+    if predictions is not None and rule is not None:
+        rows = [(decision.labels, decision.is_known) for decision in decide(rule, predictions, settings)]
+    else:
+        rows = list(version.evaluated_images.order_by().values_list("predicted", "is_known"))
+    for predicted, known in rows:
         labels.update(predicted)
         is_known.append(known)
     return labels, is_known

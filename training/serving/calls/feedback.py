@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +20,11 @@ from exeml_site.lib.errors import Refused
 from projects.images import upload
 from projects.labels import actions
 from projects.models import Image
+from training.engine.bundle.decision import AnswerSettings
 from training.engine.evaluation.metrics import Rate, wilson
 from training.models import CollectedCall, Service, TrainingVersion
 from training.serving.inference.predictor import Answer
+from training.versions.answer_settings import settings_in
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +53,7 @@ def store_call(
         scores=answer.rounded_scores,
         confidence=answer.scores[0][1],
         is_known=answer.is_known,
+        answer_settings=settings_in(service, version).as_json(),
     )
 
 
@@ -141,26 +145,32 @@ def _delete_calls(calls: QuerySet[CollectedCall]) -> int:
 
 @dataclass(frozen=True)
 class LiveAccuracy:
-    """The accuracy of a version over its judged calls; `calls` counts all collected ones."""
+    """The accuracy of a version under one set of answer settings over its judged calls.
+
+    `calls` counts all collected ones.
+    """
 
     version: TrainingVersion
+    settings: AnswerSettings
     judged: Rate
     calls: int
 
 
 def live_accuracy(service: Service) -> list[LiveAccuracy]:
-    """One entry for each version with collected calls, newest first."""
-    rows = service.collected.order_by().values_list("training_version", "verdict")
-    judged: dict[int, list[int]] = {}
-    for version_id, verdict in rows:
-        hits = judged.setdefault(version_id, [0, 0, 0])
+    """One entry for each version and its settings with collected calls, newest version first."""
+    rows = service.collected.order_by("at").values_list("training_version", "answer_settings", "verdict")
+    judged: dict[tuple[int, str], list[int]] = {}
+    for version_id, stored, verdict in rows:
+        hits = judged.setdefault((version_id, json.dumps(stored, sort_keys=True)), [0, 0, 0])
         hits[0] += verdict == Verdict.RIGHT
         hits[1] += bool(verdict)
         hits[2] += 1
-    versions = TrainingVersion.objects.in_bulk(list(judged))
+    versions = TrainingVersion.objects.in_bulk([version_id for version_id, _ in judged])
     accuracies = [
-        LiveAccuracy(versions[key], wilson(hits, support), calls)
-        for key, (hits, support, calls) in judged.items()
+        LiveAccuracy(
+            versions[key], AnswerSettings.from_json(json.loads(stored)), wilson(hits, support), calls
+        )
+        for (key, stored), (hits, support, calls) in judged.items()
     ]
     return sorted(accuracies, key=lambda accuracy: -accuracy.version.number)
 

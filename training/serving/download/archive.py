@@ -16,10 +16,18 @@ from django.core.files.storage import default_storage
 from zipstream import ZipStream
 
 from exeml_site.lib import storage
+from training.engine.bundle import decision
+from training.engine.bundle.decision import AnswerSettings
+from training.evaluation.answer_figures import figures_under, stored_predictions
 from training.evaluation.report import parameters_of, report_html
 from training.models import TrainingVersion, VersionEvaluation
 from training.serving.download.names import one_line
-from training.serving.inference.model_cache import TRAINING_ONLY_FILES, ModelUnavailable, bundle_folder
+from training.serving.inference.model_cache import (
+    TRAINING_ONLY_FILES,
+    ModelUnavailable,
+    bundle_folder,
+    rule_of_evaluation,
+)
 
 KIT = Path(__file__).resolve().with_name("kit")
 PACKAGES = (
@@ -38,6 +46,7 @@ README = """{name} of the project {project}
   report.html        what the page says, to read and print
   evaluation.json    labels and metrics        predictions.jsonl  every stored prediction
   test_evaluation.json, test_predictions.jsonl   the same for the test images, if somebody opened the result
+  answers.json       stored answer settings and the figures under them; decision.py applies them
   dataset.manifest   images, labels and split  parameters.json    configuration, images fitted, notes, seeds
   environment.json   package versions          charts/            charts of the evaluation as SVG
   bundle/            the model (ONNX, preprocessing described in bundle.json), without torch's weights
@@ -56,7 +65,9 @@ def build_archive(version: TrainingVersion) -> ZipStream:
     archive.add(report_html(version), "report.html")
     archive.add(_json(parameters_of(version)), "parameters.json")
     archive.add(_json(package_versions()), "environment.json")
+    archive.add(Path(decision.__file__).read_bytes(), "decision.py")
     archive.add(_json(_evaluation(version)), "evaluation.json")
+    archive.add(_json(_answers(version)), "answers.json")
     archive.add(_predictions(version.evaluated_images), "predictions.jsonl")
     _add_test(archive, version)
     if version.dataset_version.manifest and default_storage.exists(version.dataset_version.manifest):
@@ -107,9 +118,25 @@ def _add_test(archive: ZipStream, version: TrainingVersion) -> None:
     archive.add(_predictions(test.images.filter(was_trained_on=False)), "test_predictions.jsonl")
 
 
+def _answers(version: TrainingVersion) -> dict[str, Any]:
+    """The stored answer settings, the rule that they change, and the figures under them, where known."""
+    answers: dict[str, Any] = {"settings": version.answer_settings, "figures": None}
+    predictions = stored_predictions(version)
+    rule = rule_of_evaluation(version, predictions.labels) if predictions else None
+    if predictions is None or rule is None:
+        return answers
+    settings = AnswerSettings.from_json(version.answer_settings)
+    return answers | {
+        "labels": rule.labels,
+        "is_multi_label": rule.is_multi_label,
+        "thresholds": rule.thresholds,
+        "figures": figures_under(rule, predictions, settings).as_json(),
+    }
+
+
 def _predictions(images: Any) -> Iterator[bytes]:
     """The stored predictions, one JSON object in each line."""
-    fields = ("image_id", "image__name", "truth", "predicted", "scores", "is_known")
+    fields = ("image_id", "image__name", "truth", "predicted", "scores", "is_known", "familiarity")
     for row in images.values(*fields).iterator(chunk_size=500):
         row["name"] = row.pop("image__name")
         yield json.dumps(row, ensure_ascii=False).encode() + b"\n"

@@ -19,6 +19,8 @@ from django.db import transaction
 
 from exeml_site.lib import jobs, storage
 from exeml_site.lib.display import percent
+from training.engine.bundle import decision
+from training.engine.bundle.decision import AnswerSettings
 from training.engine.data import picture, picture_formats
 from training.models import EvaluatedImage, TrainingVersion
 from training.serving.download.names import image_tag, one_line, path_name
@@ -29,17 +31,22 @@ logger = logging.getLogger(__name__)
 KIT = Path(__file__).resolve().with_name("kit")
 PROGRAMS = ("model.py", "selftest.py", "server.py")
 # Modules of the engine that lie beside the programs in the archive, by the names that they import.
-BESIDE: dict[str, ModuleType] = {"picture": picture, "picture_formats": picture_formats}
+BESIDE: dict[str, ModuleType] = {
+    "decision": decision,
+    "picture": picture,
+    "picture_formats": picture_formats,
+}
 PACKAGES = ("numpy", "onnxruntime", "Pillow", "pillow-heif")
 SAMPLE_COUNT, COMPARED_COUNT = 8, 60  # images in the zip, and images whose scores are compared
 FAILED = "The export could not be made. Try again; operators find the reason in the log."
 README = """{name}: {labels} labels, accuracy {accuracy} on its validation images
 
   model.onnx        an upright RGB image of any size in, calibrated scores out; includes all preprocessing
-  model.json        labels in order, thresholds, limits of an image
+  model.json        labels in order, thresholds, answer settings, limits of an image
   model.py          an image in, the answer out: from model import Model; Model().predict(bytes)
+  decision.py       scores in, labels out: thresholds and settings; used by model.py
   picture*.py       a file in, its pixels out: formats, orientation, colours; used by model.py
-  selftest.py       python selftest.py   predicts the images of samples/ and compares the scores
+  selftest.py       python selftest.py   predicts the images of samples/ and compares scores and answers
   server.py         TOKEN=secret python server.py   POST /v1/infers/model with the API of the service
   requirements.txt  pip install -r requirements.txt
   Dockerfile        docker build -t {tag} . && docker run -p 8080:8080 -e TOKEN=secret {tag}
@@ -82,6 +89,10 @@ def make(version_id: int) -> None:
         logger.exception("The export of training version %s failed", version_id)
         _set_state(version, {"state": "failed", "problem": FAILED})
     else:
+        used = version.answer_settings
+        version.refresh_from_db(fields=["answer_settings"])
+        if version.answer_settings != used:  # changed while the export was made
+            return make(version_id)
         _set_state(version, {"state": "made", "bytes": len(content), "parity": parity})
 
 
@@ -104,8 +115,8 @@ def _build_archive(version: TrainingVersion) -> tuple[bytes, dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "model.onnx").write_bytes(graph)
         (Path(folder) / "model.json").write_text(json.dumps(about), "utf-8")
-        answers = _run_exported_model(Path(folder), [content for _, content in compared])
-    parity = _compare_scores(compared, answers)
+        exported = _run_exported_model(Path(folder), [content for _, content in compared])
+    parity = _compare_scores(compared, exported)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         root = path_name(version.model_name or version.name)
@@ -135,9 +146,18 @@ def _archive_files(
     for number, (evaluated, content) in enumerate(compared[:SAMPLE_COUNT]):
         name = f"{number}.{evaluated.image.format.lower()}" if evaluated.image else str(number)
         files[f"samples/{name}"] = content
-        expected.append({"file": name, "scores": evaluated.scores, "is_known": evaluated.is_known})
+        expected.append({"file": name, "scores": evaluated.scores, **_expected_answer(about, evaluated)})
     files["samples/expected.json"] = json.dumps(expected, indent=1)
     return files
+
+
+def _expected_answer(about: dict[str, Any], evaluated: EvaluatedImage) -> dict[str, Any]:
+    """The answer to an evaluated image under the settings of the export."""
+    rule = decision.DecisionRule(tuple(about["labels"]), about["is_multi_label"], tuple(about["thresholds"]))
+    stored = AnswerSettings.from_json(about["settings"])
+    answer = rule.decide(evaluated.scores, stored, evaluated.is_known, evaluated.familiarity)
+    known = {"is_known": answer.is_known, "familiarity": evaluated.familiarity}
+    return {"labels": list(answer.labels), **known}
 
 
 def readme(name: str, labels: int, accuracy: str) -> str:
@@ -153,6 +173,7 @@ def _model_description(version: TrainingVersion) -> dict[str, Any]:
         "labels": list(bundle.labels),
         "is_multi_label": bundle.is_multi_label,
         "thresholds": list(bundle.thresholds),
+        "settings": version.answer_settings,
         "side": bundle.description["preprocessing"]["side"],
         "max_megapixels": settings.EXEML_MAX_IMAGE_MEGAPIXELS,
     }
@@ -177,10 +198,10 @@ def _images_to_compare(version: TrainingVersion) -> list[tuple[EvaluatedImage, b
     return compared
 
 
-def _run_exported_model(folder: Path, images: list[bytes]) -> list[tuple[Any, bool | None]]:
-    """Scores and is_known from the exported program, run on the exported files."""
+def _run_exported_model(folder: Path, images: list[bytes]) -> list[Any]:
+    """The scores from the exported program, run on the exported files."""
     model = _load_program("model").Model(folder, threads=settings.EXEML_ENGINE_THREADS or None)
-    return [model.scores(image) for image in images]
+    return [model.outputs(image)[0] for image in images]
 
 
 def _load_program(name: str) -> ModuleType:
@@ -193,13 +214,11 @@ def _load_program(name: str) -> ModuleType:
     return module
 
 
-def _compare_scores(
-    compared: list[tuple[EvaluatedImage, bytes]], answers: list[tuple[Any, bool | None]]
-) -> dict[str, Any]:
+def _compare_scores(compared: list[tuple[EvaluatedImage, bytes]], exported: list[Any]) -> dict[str, Any]:
     """Compare the scores with those stored in the evaluation."""
     pairs = [
         (np.asarray(evaluated.scores), scores)
-        for (evaluated, _), (scores, _) in zip(compared, answers, strict=True)
+        for (evaluated, _), scores in zip(compared, exported, strict=True)
         if len(evaluated.scores) == len(scores)
     ]
     gaps = [float(np.abs(stored - scores).max()) for stored, scores in pairs]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from cachetools import LRUCache, cached
@@ -17,6 +18,7 @@ from training.models import TrainingVersion
 
 if TYPE_CHECKING:
     from training.engine.bundle.bundle import Bundle
+    from training.engine.bundle.decision import DecisionRule
 
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,43 @@ class ModelUnavailable(Exception):
 def load_model(version: TrainingVersion) -> Bundle:
     """The version's model, from memory where it was used lately. Raises ModelUnavailable."""
     return _load_bundle(version)[0]
+
+
+def decision_rule(version: TrainingVersion) -> DecisionRule:
+    """The version's own rule, read without loading its model. Raises ModelUnavailable."""
+    from training.engine.bundle.bundle import rule_of
+
+    return rule_of(_read_description(version))
+
+
+def rule_of_evaluation(version: TrainingVersion, labels: tuple[str, ...]) -> DecisionRule | None:
+    """The rule by which stored scores of these labels are decided.
+
+    None where images carry several labels and the version's model, which has their thresholds, is missing.
+    """
+    from training.engine.bundle.decision import DecisionRule
+
+    with contextlib.suppress(ModelUnavailable):
+        rule = decision_rule(version)
+        if rule.labels == labels:
+            return rule
+    is_multi = version.project.is_multi_label
+    return None if is_multi else DecisionRule(labels, False, tuple(0.0 for _ in labels))
+
+
+def detects_unknown(version: TrainingVersion) -> bool:
+    """Whether the version can tell unknown images. Raises ModelUnavailable."""
+    return _read_description(version).get("unknown") is not None
+
+
+def _read_description(version: TrainingVersion) -> dict[str, Any]:
+    from training.engine.bundle.bundle import read_description
+    from training.engine.config import EngineError
+
+    try:
+        return read_description(local_path(f"{version.folder}/bundle/bundle.json").parent)
+    except (EngineError, OSError) as problem:
+        raise ModelUnavailable(f"The model cannot be loaded. {_cause(problem)}") from problem
 
 
 def bundle_folder(version: TrainingVersion) -> Path:

@@ -6,12 +6,13 @@ import logging
 import os
 import random
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid4
 
 from exeml_site.lib.display import points
 from projects.images import decode
+from training.engine.bundle.decision import OWN, AnswerSettings, ranked
 from training.models import Service, TrainingVersion
 from training.serving.inference.model_cache import ModelUnavailable, load_model
 
@@ -28,16 +29,17 @@ class InvalidImage(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A model's prediction for one image."""
+    """A model's prediction for one image. `settings`: those in force, as the answer states them."""
 
     scores: tuple[tuple[str, float], ...]  # the five best, best first
-    predicted_labels: tuple[str, ...]
+    predicted_labels: tuple[str, ...]  # empty where none reaches its threshold or the minimum confidence
     is_multi_label: bool
     is_known: bool | None = None  # None: the model cannot tell
     familiarity: float | None = None
     version: str = ""
     request_id: UUID | None = None
     is_collected: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def predicted_label(self) -> str:
@@ -55,12 +57,12 @@ class Answer:
 
     def as_json(self) -> dict[str, Any]:
         """The JSON of the API's answer."""
-        answer: dict[str, Any] = {"predicted_label": self.predicted_label}
-        if self.is_multi_label:
-            answer["predicted_labels"] = list(self.predicted_labels)
-        return answer | {
+        return {
+            "predicted_label": self.predicted_label,
+            "predicted_labels": list(self.predicted_labels),
             "scores": self.rounded_scores,
             "is_known": self.is_known,
+            "settings": self.settings,
             "version": self.version,
             "request_id": str(self.request_id),
             "is_collected": self.is_collected,
@@ -79,8 +81,8 @@ def version_for_call(service: Service) -> TrainingVersion:
     return canary
 
 
-def predict(version: TrainingVersion, image: bytes) -> Answer:
-    """Predict the labels of one encoded image.
+def predict(version: TrainingVersion, image: bytes, settings: AnswerSettings = OWN) -> Answer:
+    """Predict the labels of one encoded image under the settings.
 
     The bundle decodes the bytes as it did in the evaluation, so that the scores are equal. Raises
     InvalidImage if the image cannot be decoded, and ModelUnavailable.
@@ -91,18 +93,22 @@ def predict(version: TrainingVersion, image: bytes) -> Answer:
     try:
         decode.open_header(image)
         with _slots:
-            output = bundle.answer(image)
+            output = bundle.answer(image, settings)
     except (decode.ImageRefused, UnreadableImage) as problem:
         raise InvalidImage(str(problem)) from problem
-    best = output.scores.argsort(kind="stable")[::-1][:TOP_SCORES]
+    best = tuple(
+        (bundle.labels[i], float(output.scores[i])) for i in ranked(output.scores.tolist())[:TOP_SCORES]
+    )
+    named = dict.fromkeys([*(label for label, _ in best), *output.predicted_labels])
     return Answer(
-        scores=tuple((bundle.labels[index], float(output.scores[index])) for index in best),
+        scores=best,
         predicted_labels=output.predicted_labels,
         is_multi_label=bundle.is_multi_label,
-        is_known=output.novelty_score.is_known,
+        is_known=output.is_known,
         familiarity=output.novelty_score.familiarity,
         version=version.name,
         request_id=uuid4(),
+        settings=bundle.rule.stated(settings, list(named)),
     )
 
 

@@ -134,7 +134,9 @@ def test_interrupted_it_goes_on_and_doubles_nothing(
     asked: list[bytes] = []
     predict = predictor.predict
     monkeypatch.setattr(
-        predictor, "predict", lambda version, image: asked.append(image) or predict(version, image)
+        predictor,
+        "predict",
+        lambda version, image, settings: asked.append(image) or predict(version, image, settings),
     )
     assert ran(batch).status == "Completed"
     assert lines(batch) == expected and len(asked) == 1

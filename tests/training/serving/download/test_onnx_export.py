@@ -30,12 +30,15 @@ from tests.factories import make_project, make_user, make_version
 from tests.pages import html_of
 from tests.pictures import KINDS
 from training.engine.bundle.bundle import Bundle
+from training.engine.bundle.decision import AnswerSettings
 from training.engine.bundle.onnx_pipeline import pipeline_graph
 from training.engine.config import Sample
 from training.engine.evaluation.evaluate import evaluate
 from training.jobs import record
 from training.models import Status, TrainingVersion
 from training.serving.download import onnx_export
+from training.serving.inference import predictor
+from training.versions import answer_settings
 
 pytestmark = pytest.mark.slow
 
@@ -97,9 +100,10 @@ def test_the_graph_sees_what_the_bundle_sees_and_answers_the_same(tiny_bundle: P
         out = io.BytesIO()
         picture.save(out, "PNG")
         expected = bundle.answer(out.getvalue())
-        scores, is_known = model.scores(out.getvalue())
+        scores, is_known, familiarity = model.outputs(out.getvalue())
         assert np.abs(scores - expected.scores).max() < 0.02, name
         assert is_known == expected.novelty_score.is_known, name
+        assert familiarity == pytest.approx(expected.novelty_score.familiarity, abs=0.05), name
     for kind, content in KINDS.items():  # what the page shows is what the exported program sees
         assert np.array_equal(model._pixels(content), np.asarray(load_normalized(content))), kind
 
@@ -120,7 +124,7 @@ def test_the_selftest_of_the_folder_agrees_and_finds_a_wrong_model(unpacked: Pat
 
 
 def test_the_programs_need_nothing_of_ours_and_the_image_is_described(unpacked: Path) -> None:
-    for name in (*onnx_export.PROGRAMS, "picture.py", "picture_formats.py"):
+    for name in (*onnx_export.PROGRAMS, "decision.py", "picture.py", "picture_formats.py"):
         text = (unpacked / name).read_text()
         assert "django" not in text.lower() and "from training" not in text and "from projects" not in text
     required = (unpacked / "requirements.txt").read_text()
@@ -193,6 +197,29 @@ def test_the_exported_server_answers_as_the_service(
         assert answer["version"] == "V001" and answer["is_known"] == stored.is_known
     status, several = ask(server, *(sample.path.read_bytes() for sample in tiny_samples[:3]))
     assert status == 200 and len(several["results"]) == 3
+
+
+def test_with_a_minimum_familiarity_the_exported_program_calls_the_same_images_unknown(
+    fitted: TrainingVersion, tiny_samples: list[Sample], tmp_path: Path
+) -> None:
+    values = sorted(row.familiarity for row in fitted.evaluated_images.all())
+    below = int(np.argmax(np.diff(values)))  # the widest gap: no difference of decoders decides
+    settings = AnswerSettings(min_familiarity=(values[below] + values[below + 1]) / 2)
+    answer_settings.save(fitted, settings, make_user("alice"))
+    (tmp_path / "model.onnx").write_bytes(
+        pipeline_graph(Path(default_storage.path(f"{fitted.folder}/bundle")))
+    )
+    (tmp_path / "model.json").write_text(json.dumps(onnx_export._model_description(fitted)))
+    model = onnx_export._load_program("model").Model(tmp_path)
+    known = []
+    for sample in tiny_samples:
+        content = sample.path.read_bytes()
+        answer = predictor.predict(fitted, content, settings).as_json()
+        of_program = model.predict(content)
+        for name in ("predicted_label", "predicted_labels", "is_known", "settings"):
+            assert of_program[name] == answer[name], sample.path.name
+        known.append(answer["is_known"])
+    assert known.count(False) == below + 1
 
 
 def test_the_exported_server_refuses_as_the_service(server: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from django.core.files.storage import default_storage
+from PIL import Image as Picture
 
 from projects.images.decode import load_normalized
 from projects.models import Project
@@ -142,6 +143,12 @@ def test_a_model_larger_than_the_limit_stays_alone(version: TrainingVersion, emp
     assert model_cache.load_model(version) is model_cache.load_model(version)
     assert list(model_cache._cache) == [version.job_id]
     shutil.rmtree(default_storage.path(other.folder))
+
+
+def test_of_equal_scores_the_first_label_is_predicted_and_named_first(version: TrainingVersion) -> None:
+    answer = predictor.predict(version, saved(Picture.new("RGB", (40, 30)), "PNG"))  # black: all scores equal
+    assert len({score for _, score in answer.scores}) == 1
+    assert answer.predicted_label == "red" and answer.predicted_labels == ("red",)
 
 
 def test_scores_in_json_are_numbers_of_six_digits() -> None:

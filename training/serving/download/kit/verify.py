@@ -4,7 +4,9 @@
 
 1. Computes every metric from predictions.jsonl and compares with evaluation.json, and the same for the test
    images (test_predictions.jsonl, test_evaluation.json) where these files are. Needs only Python.
-2. Predicts the self-test images (selftest.npz) and compares with the stored scores. Needs numpy and
+2. Decides every prediction again under the stored answer settings, with decision.py, and compares the
+   figures with answers.json. Needs only Python.
+3. Predicts the self-test images (selftest.npz) and compares with the stored scores. Needs numpy and
    onnxruntime; without them this step is skipped with a message.
 
 Exits with 0 if all agree, with 1 if one differs.
@@ -16,6 +18,8 @@ import json
 import sys
 from pathlib import Path
 from typing import Any
+
+from decision import AnswerSettings, DecisionRule
 
 HERE = Path(__file__).resolve().parent
 TOLERANCE = 1e-9
@@ -75,6 +79,33 @@ def check_metrics(prefix: str = "") -> bool:
     return not differing
 
 
+def check_answers() -> bool:
+    """Compare the figures under the stored answer settings."""
+    answers = json.loads((HERE / "answers.json").read_text(encoding="utf-8"))
+    if answers["figures"] is None:
+        print("Answer settings skipped: the thresholds of this version are not known.")
+        return True
+    rule = DecisionRule(tuple(answers["labels"]), answers["is_multi_label"], tuple(answers["thresholds"]))
+    settings = AnswerSettings.from_json(answers["settings"])
+    rows, counts = read_predictions("predictions.jsonl"), {"answered": 0, "right": 0, "exact": 0}
+    for row in rows:
+        decision = rule.decide(row["scores"], settings, row["is_known"], row["familiarity"])
+        row["predicted"] = list(decision.labels)
+        is_answered = bool(decision.labels) and decision.is_known is not False
+        is_exact = set(decision.labels) == set(row["truth"])
+        counts["answered"] += is_answered
+        counts["right"] += is_answered and is_exact
+        counts["exact"] += is_exact
+    evaluation = json.loads((HERE / "evaluation.json").read_text(encoding="utf-8"))
+    metrics = metrics_of(rows, evaluation["labels"])
+    stored = answers["figures"]
+    is_same = all(stored[name]["hits"] == hits for name, hits in counts.items())
+    for name in ("precision", "recall", "f1"):
+        is_same = is_same and abs((metrics["", name] or 0.0) - stored[f"macro_{name}"]) <= TOLERANCE
+    print(f"Answer settings ({settings.text or 'the model’s own'}): {'agree' if is_same else 'DIFFER'}.")
+    return is_same
+
+
 def check_model() -> bool:
     try:
         import numpy
@@ -105,7 +136,7 @@ def check_model() -> bool:
 
 
 if __name__ == "__main__":
-    results = [check_metrics(), check_model()]
+    results = [check_metrics(), check_answers(), check_model()]
     if (HERE / "test_evaluation.json").exists():
         results.append(check_metrics("test_"))
     sys.exit(0 if all(results) else 1)

@@ -12,13 +12,14 @@ from django.test import Client
 from exeml_site.web_worker import TOO_SLOW_BODY
 from tests.pages import html_of
 from training.serving.openapi import ERRORS, openapi_document
+from training.views.api import documentation
 
-VIEWS = Path(__file__).resolve().parents[3] / "training" / "views"
+VIEWS = Path(documentation.__file__).parent
 pytestmark = pytest.mark.django_db
 
 
 def test_every_refusal_of_the_api_is_described_and_nothing_else() -> None:
-    code = "".join((VIEWS / name).read_text() for name in ("infer.py", "api_call.py", "api.py"))
+    code = "".join(file.read_text() for file in VIEWS.glob("*.py"))
     raised = set(re.findall(r'(?:ApiError|cls)\(\s*(\d{3}),\s*"([A-Z_]+)"', code))
     raised.add(("400", Client().post("/v1/infers/x", headers={"Host": "a b"}).json()["error_code"]))
     raised.add(("408", json.loads(TOO_SLOW_BODY)["error_code"]))  # by the web server

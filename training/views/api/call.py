@@ -25,7 +25,7 @@ from training.models import Service, ServiceToken
 from training.serving.answer import CallFailed
 from training.serving.calls import limits
 from training.serving.tokens import find_token
-from training.views import api_cors
+from training.views.api import cors
 
 logger = logging.getLogger(__name__)
 
@@ -103,10 +103,10 @@ def api_view(handler: ApiHandler) -> Callable[[HttpRequest, str], HttpResponseBa
     @never_cache
     @wraps(handler)
     def view(request: HttpRequest, service_id: str) -> HttpResponse:
-        is_preflight = api_cors.is_preflight(request)
+        is_preflight = cors.is_preflight(request)
         response = HttpResponse(status=204) if is_preflight else answer(request, service_id)
-        if api_cors.is_allowed(request, parse_uuid(service_id)):
-            api_cors.allow_origin(request, response)
+        if cors.is_allowed(request, parse_uuid(service_id)):
+            cors.allow_origin(request, response)
         elif is_preflight:
             response = ORIGIN_REFUSED.as_response()
         return response

@@ -14,7 +14,7 @@ from exeml_site.lib.params import parse_json
 from training.models import Service, ServiceToken
 from training.serving.answer import counted_call
 from training.serving.calls import feedback as call_feedback
-from training.views.api_call import (
+from training.views.api.call import (
     CURL_HINT,
     MAX_FULL_SIZE_IMAGES,
     PART,

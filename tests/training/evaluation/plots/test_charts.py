@@ -11,7 +11,7 @@ import pytest
 from training.engine import CandidateReport
 from training.engine.config import CommonScore
 from training.engine.evaluation.metrics import Report, report
-from training.evaluation import chart_style, charts
+from training.evaluation.plots import chart_style, charts
 from training.evaluation.results import CHARTS
 
 pytestmark = pytest.mark.slow

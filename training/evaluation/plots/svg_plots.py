@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from exeml_site.lib.display import percent
+from training.engine.evaluation import curves
+from training.engine.evaluation.intervals import wilson_interval
 from training.engine.evaluation.metrics import Rate, wilson
 from training.models import Curve
 
 PLOT_UNITS = 100  # width and height of a chart
 THRESHOLD_COUNT = 101
+MAX_POINTS = 500  # of a line; a screen shows no more
 
 
 class ThresholdStep(NamedTuple):
@@ -40,11 +46,11 @@ def threshold_steps(points: Sequence[Sequence[int]], every: int = 10) -> list[Th
     ]
 
 
-def precision_recall_line(points: Sequence[Sequence[int]]) -> str:
-    """SVG points with recall to the right and precision upwards; no predictions, no precision."""
-    carried = points[0][0]
-    coordinates = [(hits / carried, hits / predicted) for hits, predicted in points if predicted and carried]
-    return _polyline_points(coordinates)
+def precision_recall_line(scores: NDArray[np.float64], truth: NDArray[np.bool_]) -> str:
+    """SVG points with recall to the right and precision upwards, at every distinct score of a label."""
+    precision, recall, _ = curves.precision_recall(scores, truth)
+    stride = max(1, len(recall) // MAX_POINTS)
+    return _polyline_points(zip(recall[::stride].tolist(), precision[::stride].tolist(), strict=True))
 
 
 class CoverageStep(NamedTuple):
@@ -53,10 +59,6 @@ class CoverageStep(NamedTuple):
     threshold: float
     answered: Rate  # of all images
     right: Rate  # of the answered ones
-
-    @property
-    def unanswered(self) -> int:
-        return self.answered.support - self.answered.hits
 
 
 def coverage_steps(points: Sequence[Sequence[int]], every: int = 10) -> list[CoverageStep]:
@@ -100,18 +102,31 @@ def calibration_bins(curve: Curve) -> list[CalibrationBar]:
     return bins
 
 
-def calibration_text(bins: Sequence[CalibrationBar], error: float | None) -> str:
-    """Mean confidence against accuracy, as a sentence; empty if unknown."""
-    images = sum(bin_.rate.support for bin_ in bins)
-    if not images or error is None:
+def calibration_text(
+    bins: Sequence[CalibrationBar], error: float | None, images: int, is_multi_label: bool = False
+) -> str:
+    """Mean confidence against the share that is right, as a sentence; empty if unknown.
+
+    With several labels, the decisions on one image are not independent: the interval of the comparison is
+    that of the number of images.
+    """
+    decisions = sum(bin_.rate.support for bin_ in bins)
+    if not decisions or error is None:
         return ""
-    confidence = sum(bin_.confidence * bin_.rate.support for bin_ in bins) / images
-    accuracy = sum(bin_.rate.hits for bin_ in bins) / images
-    rate = wilson(sum(bin_.rate.hits for bin_ in bins), images)
-    text = f"On average the confidence is {percent(confidence)} and the accuracy {percent(accuracy)}"
-    if rate.low is not None and rate.high is not None and rate.low <= confidence <= rate.high:
-        return f"{text}: with {images} images, there is no reliable difference."
-    return f"{text}: the model is {'over' if confidence > accuracy else 'under'}confident."
+    confidence = sum(bin_.confidence * bin_.rate.support for bin_ in bins) / decisions
+    share = sum(bin_.rate.hits for bin_ in bins) / decisions
+    low, high = wilson_interval(share, images)
+    text = f"On average the confidence is {percent(confidence)} and the accuracy {percent(share)}"
+    if is_multi_label:
+        text = (
+            f"On average the score of a label is {percent(confidence)}, and {percent(share)} of the "
+            f"{decisions:,} decisions (one for each image and label) are a label that the image carries"
+        )
+    if low <= confidence <= high:
+        return f"{text}: with {images:,} images, there is no reliable difference."
+    if is_multi_label:
+        return f"{text}: scores are too {'high' if confidence > share else 'low'}."
+    return f"{text}: the model is {'over' if confidence > share else 'under'}confident."
 
 
 def _polyline_points(points: Iterable[tuple[float, float]]) -> str:

@@ -17,8 +17,17 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox
 
 from training.engine.evaluation.metrics import Rate, Report
-from training.evaluation.chart_style import INK, RC_PARAMS, RIGHT, SECOND, SOFT, WRONG, new_figure, to_svg
 from training.evaluation.leaderboard import Point, ScoredCandidate, is_within_reach, points_of
+from training.evaluation.plots.chart_style import (
+    INK,
+    RC_PARAMS,
+    RIGHT,
+    SECOND,
+    SOFT,
+    WRONG,
+    new_figure,
+    to_svg,
+)
 from training.evaluation.results import MAX_CHART_LABELS
 
 MAX_TICKS = 40  # named labels on an axis of the matrix

@@ -51,7 +51,8 @@ def refused(response: HttpResponse, status: int, code: str) -> dict[str, str]:
 def test_the_answer_has_the_predicted_label_and_five_scores(opened) -> None:
     response = call(opened)
     answer = response.json()
-    names = ["predicted_label", "scores", "is_known", "version", "request_id", "is_collected"]
+    names = ["predicted_label", "predicted_labels", "scores", "is_known", "settings", "version"]
+    names += ["request_id", "is_collected"]
     assert response.status_code == 200 and list(answer) == names
     assert (answer["version"], answer["is_known"], answer["is_collected"]) == ("V001", None, False)
     assert UUID(answer["request_id"])

@@ -1,0 +1,101 @@
+"""Form of the answer settings of a version, and of a version in a service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from training.versions.answer_settings import DECIMALS, AnswerSettings, DecisionRule
+
+RANGE = "Enter a number from 0 to 1, such as 0.35."
+THRESHOLD = "threshold:"
+
+
+class ShareField(forms.FloatField):
+    """A number from 0 to 1 with the decimals of a score. Empty is None: the model's own limit."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        errors = dict.fromkeys(("invalid", "min_value", "max_value"), RANGE)
+        super().__init__(required=False, min_value=0, max_value=1, error_messages=errors, **kwargs)
+        self.widget.attrs |= {"step": "any", "inputmode": "decimal", "autocomplete": "off"}
+
+    def to_python(self, value: Any) -> float | None:  # type: ignore[override]
+        number = super().to_python(value)
+        return None if number is None else round(number, DECIMALS)
+
+
+class AnswerSettingsForm(forms.Form):
+    """`settings` are the chosen settings of a valid form; an empty field leaves the model's own limit."""
+
+    min_confidence = ShareField(
+        label="Min. confidence",
+        help_text="An image whose best score is lower gets no label and is called unknown.",
+    )
+    min_familiarity = ShareField(
+        label="Min. familiarity",
+        help_text="A less familiar image is called unknown. Higher: more images are called unknown. "
+        "Empty: the model’s own limits.",
+    )
+
+    def __init__(
+        self,
+        data: Any = None,
+        *,
+        rule: DecisionRule,
+        settings: AnswerSettings,
+        detects_unknown: bool = True,
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(data, prefix=prefix)
+        self.rule = rule
+        self.initial = {
+            "min_confidence": settings.min_confidence or None,
+            "min_familiarity": settings.min_familiarity,
+        }
+        if not detects_unknown:
+            del self.fields["min_familiarity"]
+        if rule.is_multi_label:
+            del self.fields["min_confidence"]
+            self._add_thresholds(settings)
+
+    def _add_thresholds(self, settings: AnswerSettings) -> None:
+        limits = zip(self.rule.labels, self.rule.in_force(settings), strict=True)
+        for number, (label, threshold) in enumerate(limits):
+            field = ShareField(label=label)
+            field.widget.attrs["id"] = f"{self.prefix or 'label'}-threshold-{number}"
+            self.fields[THRESHOLD + label] = field
+            self.initial[THRESHOLD + label] = round(threshold, DECIMALS)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        start = self.add_prefix(THRESHOLD)
+        known = {self.add_prefix(name) for name in self.fields}
+        unknown = [name for name in self.data if name.startswith(start) and name not in known]
+        if unknown:
+            label = unknown[0].removeprefix(start)[:64]
+            raise forms.ValidationError(f"This model does not know the label “{label}”.")
+        return cleaned
+
+    @property
+    def threshold_fields(self) -> list[forms.BoundField]:
+        """The fields of the labels, in the order of the model."""
+        return [self[name] for name in self.fields if name.startswith(THRESHOLD)]
+
+    @property
+    def limit_fields(self) -> list[forms.BoundField]:
+        """The fields that are not of one label."""
+        return [self[name] for name in self.fields if not name.startswith(THRESHOLD)]
+
+    @property
+    def settings(self) -> AnswerSettings:
+        """What differs from the model's own rule."""
+        own = dict(zip(self.rule.labels, self.rule.thresholds, strict=True))
+        chosen = {
+            label: value
+            for label in self.rule.labels
+            if (value := self.cleaned_data.get(THRESHOLD + label)) is not None
+            and value != round(own[label], DECIMALS)
+        }
+        confidence = self.cleaned_data.get("min_confidence") or 0.0
+        return AnswerSettings(chosen, confidence, self.cleaned_data.get("min_familiarity"))
