@@ -302,7 +302,7 @@ def test_many_labels_take_no_more_queries(vera: Client, django_assert_max_num_qu
         images=2, labels=labels, candidates=30 * CANDIDATES, stop_requested_by=make_user("bob")
     )
 
-    with django_assert_max_num_queries(24):
+    with django_assert_max_num_queries(25):
         html = html_of(vera.get(address(version.project)))
 
     assert len(labels_in(html)) == 136
