@@ -1,5 +1,6 @@
 // The enlarged image with its properties. Arrow keys show the next image; label keys work as in the grid.
 import { chip, labels, quickButtons } from "./label_data_pane.js";
+import { say } from "./messages.js";
 import { Zoom } from "./label_data_zoom.js";
 
 const megabytes = (bytes) => (bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
@@ -26,6 +27,8 @@ export class Enlarged {
         event.preventDefault();
       }
     });
+    const image = document.getElementById("enlarge-image");
+    image?.addEventListener("error", () => this.#onMissing(image));
     document.addEventListener("close", (event) => event.target.id === "enlarge" && this.#onClose(), true);
   }
 
@@ -82,6 +85,13 @@ export class Enlarged {
     for (const near of [ids[index + 1], ids[index + 2], ids[index - 1]]) if (near) new Image().src = this.grid.tile(near).dataset.file;
     this.#showSuggestion();
     this.#showNeighbours();
+  }
+
+  // Without its address the image is asked for again when it is shown again.
+  #onMissing(image) {
+    if (!image.getAttribute("src")) return;
+    image.removeAttribute("src");
+    if (this.isOpen) say("This image could not be loaded. Check the network and open it again.", "error");
   }
 
   // Loads the most similar labeled images once the image has been shown for a moment.
