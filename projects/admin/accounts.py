@@ -114,6 +114,7 @@ class TeamAdmin(Admin):
     inlines = [MembersInline]
     list_display = ["name", "members_counted", "projects_counted", "created_at"]
     search_fields = ["name"]
+    ordering = ["name", "pk"]
     date_hierarchy = "created_at"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:

@@ -215,6 +215,17 @@ def test_what_is_wrong_with_a_password_stands_at_its_field(
     assert list(form.errors) == [field] and message in str(form.errors[field])
 
 
+@pytest.mark.filterwarnings("error::django.core.paginator.UnorderedObjectListWarning")
+def test_a_field_that_completes_teams_lists_them_by_name(operator: Client) -> None:
+    for name in ("Zoo", "Farm"):
+        make_team(name)
+    field = {"app_label": "projects", "model_name": "membership", "field_name": "team"}
+
+    answer = operator.get("/admin/autocomplete/", field).json()
+
+    assert [team["text"] for team in answer["results"]] == ["Farm", "Strangers", "Zoo"]
+
+
 def test_the_index_leads_to_the_queues(operator: Client) -> None:
     html = operator.get("/admin/").content.decode()
     assert "exeml operators" in html and "/admin/django_rq/" in html
