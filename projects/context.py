@@ -8,7 +8,7 @@ from functools import cached_property
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest
 
-from projects.models import Membership, Role, Team
+from projects.models import HiddenGuide, Membership, Role, Team
 
 TEAM_KEY = "team"
 
@@ -23,6 +23,11 @@ class Frame:
     def teams(self) -> list[Team]:
         """The user's teams. Lazy, since fragments do not show them."""
         return [membership.team for membership in _memberships(self.user)]
+
+    @cached_property
+    def is_guide_shown(self) -> bool:
+        """Whether the user has not closed the guide of the first steps."""
+        return self.user is not None and not HiddenGuide.objects.filter(user=self.user.pk).exists()
 
     @property
     def can_label(self) -> bool:

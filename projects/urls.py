@@ -26,6 +26,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sign-in/", accounts.sign_in, name="sign_in"),
     path("sign-out/", accounts.sign_out, name="sign_out"),
     path("password/", accounts.change_password, name="change_password"),
+    path("guide/", accounts.show_guide, name="show_guide"),
     path("teams/<int:team_id>/members/", teams.team_members, name="team_members"),
     path("teams/<int:team_id>/members/add/", teams.add_member, name="add_member"),
     path("teams/<int:team_id>/members/<int:user_id>/role/", teams.change_member, name="change_member"),

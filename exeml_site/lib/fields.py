@@ -9,6 +9,22 @@ from django.core.exceptions import ValidationError
 
 from exeml_site.lib.params import MAX_INTEGER, parse_int
 
+TOO_LONG = "Use at most %(limit_value)d characters; these are %(show_value)d."
+
+
+class BoundedTextField(forms.CharField):
+    """Text with a greatest length, which a sentence at the field states.
+
+    Django's own field tells the browser as well, which cuts off what is pasted without a word.
+    """
+
+    def __init__(self, *, max_length: int, **kwargs: Any) -> None:
+        kwargs["error_messages"] = {"max_length": TOO_LONG} | kwargs.get("error_messages", {})
+        super().__init__(max_length=max_length, **kwargs)
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        return {name: value for name, value in super().widget_attrs(widget).items() if name != "maxlength"}
+
 
 class IdField(forms.IntegerField):
     """The id of a row, or 0."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Q, QuerySet
@@ -13,14 +14,17 @@ from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse
 
 from projects.admin.base import Admin, Inline, ReadOnlyAdmin
-from projects.models import FailedAttempts, InitialPassword, Membership, Role, Team
+from projects.models import FailedAttempts, HiddenGuide, InitialPassword, Membership, Role, Team
 from projects.workspace import initial_password, members
 
 if TYPE_CHECKING:
     MembershipFormSet = BaseInlineFormSet[Membership, Any, Any]
     BaseUserAdmin = UserAdmin[User]
+    CreationForm = AdminUserCreationForm[User]
+    PasswordForm = AdminPasswordChangeForm[User]
 else:
     MembershipFormSet, BaseUserAdmin = BaseInlineFormSet, UserAdmin
+    CreationForm, PasswordForm = AdminUserCreationForm, AdminPasswordChangeForm
 
 
 class TeamKeepsAManager(MembershipFormSet):
@@ -60,11 +64,25 @@ class TeamsInline(Inline):
     extra = 0
 
 
+class NewUserForm(CreationForm):
+    def validate_password_for_user(self, user: Any, **options: Any) -> None:
+        """What is wrong with the password stands there, not where it is repeated."""
+        super().validate_password_for_user(user, password_field_name="password1")
+
+
+class OperatorsPasswordForm(PasswordForm):
+    def validate_password_for_user(self, user: Any, **options: Any) -> None:
+        """What is wrong with the password stands there, not where it is repeated."""
+        super().validate_password_for_user(user, password_field_name="password1")  # type: ignore[misc]
+
+
 admin.site.unregister(User)
 
 
 @admin.register(User)
 class PersonAdmin(Admin, BaseUserAdmin):
+    add_form = NewUserForm
+    change_password_form = OperatorsPasswordForm
     inlines = [TeamsInline]
     list_display = ["username", "email", "team_names", "is_active", "is_staff", "last_login"]
     list_filter = ["is_active", "is_staff", "is_superuser", "memberships__role", "memberships__team"]
@@ -96,6 +114,7 @@ class TeamAdmin(Admin):
     inlines = [MembersInline]
     list_display = ["name", "members_counted", "projects_counted", "created_at"]
     search_fields = ["name"]
+    ordering = ["name", "pk"]
     date_hierarchy = "created_at"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Team]:
@@ -153,3 +172,16 @@ class InitialPasswordAdmin(ReadOnlyAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Allowed only as part of deleting a user."""
         return "auth/user" in request.path and request.user.has_perm("projects.delete_initialpassword")
+
+
+@admin.register(HiddenGuide)
+class HiddenGuideAdmin(ReadOnlyAdmin):
+    """Accounts that have closed the guide of the first steps."""
+
+    list_display = ["user"]
+    search_fields = ["user__username"]
+    list_select_related = ["user"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allowed only as part of deleting a user."""
+        return "auth/user" in request.path and request.user.has_perm("projects.delete_hiddenguide")

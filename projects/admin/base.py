@@ -28,6 +28,7 @@ class Admin(ModelAdmin):
         field = super().formfield_for_dbfield(db_field, request, **options)
         if isinstance(db_field, models.CharField) and isinstance(field, forms.CharField):
             field.validators.append(validate_name)
+            field.widget.attrs.pop("maxlength", None)  # the browser would cut off what is pasted
         return field
 
 

@@ -58,3 +58,7 @@ class ChangePasswordForm(PasswordChangeForm):
         if self._attempt and self._attempt.is_refused:
             raise too_many_attempts(self._attempt)
         return str(super().clean_old_password())
+
+    def validate_password_for_user(self, user: Any, password_field_name: str = "new_password1") -> None:
+        """What is wrong with the new password stands there, not where it is repeated."""
+        super().validate_password_for_user(user, "new_password1")

@@ -11,6 +11,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
+from exeml_site.lib.fields import BoundedTextField
 from exeml_site.lib.params import parse_int, parse_json
 from projects.formats.manifest import EntryLabel
 from projects.images.query import SIZE_TEXT, Query
@@ -221,13 +222,10 @@ class UploadLabelsForm(forms.Form):
 class LabelForm(forms.Form):
     """The name of a new label, or of `label` when it is renamed."""
 
-    name = forms.CharField(
+    name = BoundedTextField(
         label="Name",
         max_length=64,
-        error_messages={
-            "required": "Enter a name.",
-            "max_length": "Use at most %(limit_value)d characters; these are %(show_value)d.",
-        },
+        error_messages={"required": "Enter a name."},
     )
 
     def __init__(

@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 
+from exeml_site.lib.fields import BoundedTextField
 from projects.models import Label, Project
 from projects.models.label import HOT_KEY, LABEL_COLOURS
 
@@ -17,7 +18,9 @@ class LabelLookForm(forms.Form):
     colour = forms.TypedChoiceField(
         label="Colour", coerce=int, choices=[(n, f"Colour {n + 1}") for n in range(LABEL_COLOURS)]
     )
-    hot_key = forms.CharField(label="Key", required=False, max_length=1)
+    hot_key = BoundedTextField(
+        label="Key", required=False, max_length=1, error_messages={"max_length": HOT_KEY.message}
+    )
     swap = forms.BooleanField(label="Swap the keys", required=False)
 
     def __init__(self, data: Mapping[str, Any] | None, *, project: Project, label: Label) -> None:

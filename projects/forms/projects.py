@@ -7,24 +7,23 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from exeml_site.lib.fields import BoundedTextField
 from projects.models import Project, Team
 from projects.models.project import PROJECT_NAME
 from projects.workspace.lifecycle import NAME_TAKEN
 
 MAX_DESCRIPTION = 256
-TOO_LONG = "Use at most %(limit_value)d characters; these are %(show_value)d."
 NAME_ATTRS = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
 
 
-class DescriptionField(forms.CharField):
+class DescriptionField(BoundedTextField):
     """A description whose line breaks count as one character: browsers send them as two."""
 
     def __init__(self) -> None:
         super().__init__(
             required=False,
             max_length=MAX_DESCRIPTION,
-            widget=forms.Textarea(attrs={"rows": 3, "data-counted": ""}),
-            error_messages={"max_length": TOO_LONG},
+            widget=forms.Textarea(attrs={"rows": 3, "data-counted": MAX_DESCRIPTION}),
         )
 
     def to_python(self, value: Any) -> str:
@@ -36,15 +35,12 @@ class EditProjectForm(forms.Form):
 
 
 class CreateProjectForm(forms.Form):
-    name = forms.CharField(
+    name = BoundedTextField(
         max_length=32,
         validators=[PROJECT_NAME],
         help_text="Letters, digits, “_” and “-”, starting with a letter. It cannot be changed later.",
         widget=forms.TextInput(attrs={"autofocus": "", **NAME_ATTRS}),
-        error_messages={
-            "required": "Give the project a name.",
-            "max_length": TOO_LONG,
-        },
+        error_messages={"required": "Give the project a name."},
     )
     description = DescriptionField()
     is_multi_label = forms.TypedChoiceField(

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db.models import Q
 
+from exeml_site.lib.fields import BoundedTextField
 from projects.forms.projects import NAME_ATTRS
 from projects.models import Role, Team
 
@@ -20,7 +21,7 @@ class RoleForm(forms.Form):
 
 
 class AddMemberForm(RoleForm):
-    person = forms.CharField(label="Username or e-mail", max_length=254)
+    person = BoundedTextField(label="Username or e-mail", max_length=254)
     field_order = ["person", "role"]
 
     def __init__(self, *args: Any, team: Team, **kwargs: Any) -> None:

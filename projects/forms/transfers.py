@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from exeml_site.lib.fields import BoundedTextField
 from exeml_site.lib.params import parse_json
 from projects.transfers import data_source
 from projects.transfers.export import ExportFormat
@@ -72,14 +73,14 @@ class ImportForm(forms.Form):
     )
     is_shown = forms.BooleanField(label="Show what was found before importing", required=False)
     asks = forms.BooleanField(required=False, widget=forms.HiddenInput, initial=True)
-    addresses = forms.CharField(
+    addresses = BoundedTextField(
         label="Addresses that begin with",
         max_length=1024,
         required=False,
         help_text="For a manifest from elsewhere, such as s3://bucket/flowers/. Usually not needed: images "
         "are found by the end of their path.",
     )
-    folder = forms.CharField(label="are in the folder", max_length=1024, required=False)
+    folder = BoundedTextField(label="are in the folder", max_length=1024, required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -107,7 +108,7 @@ class ImportForm(forms.Form):
 
 
 class DataSourceForm(forms.Form):
-    address = forms.CharField(
+    address = BoundedTextField(
         label="Folder or S3 prefix",
         max_length=1024,
         error_messages={"required": "Give the folder or the S3 prefix."},

@@ -3,6 +3,7 @@ from projects.models.collaboration import Assignment, Opinion, Presence
 from projects.models.computed import DuplicateKey, Embedding, Prediction, RejectedSuggestion
 from projects.models.dataset import DatasetVersion
 from projects.models.failed_attempts import FailedAttempts
+from projects.models.hidden_guide import HiddenGuide
 from projects.models.image import Image, OpinionState, Split
 from projects.models.initial_password import InitialPassword
 from projects.models.label import Label
@@ -20,6 +21,7 @@ __all__ = [
     "DuplicateKey",
     "Embedding",
     "FailedAttempts",
+    "HiddenGuide",
     "Image",
     "InitialPassword",
     "Label",

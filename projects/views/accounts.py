@@ -1,4 +1,4 @@
-"""Sign in, sign out and change the password."""
+"""Sign in, sign out, change the password; show and hide the guide."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from django.contrib import messages
 from django.contrib.auth import views as auth
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
+from django.utils.http import url_has_allowed_host_and_scheme
 from django.views import generic
+from django.views.decorators.http import require_POST
 
-from exeml_site.lib.http import public, signed_in
+from exeml_site.lib.http import public, redirect_to, signed_in, wants_fragment
+from projects.access import PageRequest
 from projects.forms.accounts import ChangePasswordForm, SignInForm
+from projects.models import HiddenGuide
 from projects.workspace import initial_password, login_throttle
 from projects.workspace.login_throttle import Attempt
 
@@ -91,6 +95,21 @@ class SignOut(auth.LogoutView):
         response = super().post(request, *args, **kwargs)
         response["Clear-Site-Data"] = '"cache"'
         return response
+
+
+@signed_in
+@require_POST
+def show_guide(request: PageRequest) -> HttpResponse:
+    """Show the guide of the first steps again, or hide it; an element of htmx is then empty."""
+    if request.POST.get("show") == "yes":
+        HiddenGuide.objects.filter(user=request.user).delete()
+    else:
+        HiddenGuide.objects.get_or_create(user=request.user)
+    if wants_fragment(request):
+        return HttpResponse()
+    back = request.POST.get("next", "")
+    is_ours = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
+    return redirect_to(request, back if is_ours else reverse("project_list"))
 
 
 sign_in = public(SignIn.as_view())

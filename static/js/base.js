@@ -51,6 +51,7 @@ function openKeys() {
     );
     document.body.append(dialog);
   }
+  for (const menu of document.querySelectorAll("details[data-menu][open]")) menu.open = false;
   if (!dialog.open) dialog.showModal();
 }
 

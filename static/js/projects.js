@@ -1,10 +1,10 @@
 // The live character counter of a description; `/` focuses the search of the project list.
 import { isTyping } from "./messages.js";
 
-for (const area of document.querySelectorAll("textarea[data-counted][maxlength]")) {
+for (const area of document.querySelectorAll("textarea[data-counted]")) {
   const range = area.closest(".field")?.querySelector(".field-range");
   const count = () => {
-    range.textContent = `${area.value.length} / ${area.maxLength}`;
+    range.textContent = `${area.value.length} / ${area.dataset.counted}`;
   };
   if (range) {
     area.addEventListener("input", count);

@@ -1,7 +1,7 @@
 // Uploads of files and folders, chosen or dropped, in three parallel requests. A refused file does not stop the others.
 import { IMPORTED, sendImport } from "./import_upload.js";
 import { listenForFiles } from "./upload_file_picker.js";
-import { askForLabels, giveLabels, isPlaced, pairTexts, placeFolders, splitOf, waitingLabels, want } from "./upload_labels.js";
+import { askForLabels, giveLabels, isPlaced, pairTexts, placeFolders, splitOf, tooLong, waitingLabels, want } from "./upload_labels.js";
 
 const page = document.getElementById("label-data");
 const panel = () => document.getElementById("uploads");
@@ -42,7 +42,7 @@ async function add(entries) {
   const labelsOf = rest.length ? await askForLabels(rest, texts, places) : () => [];
   if (!labelsOf || !real.length) return;
   imports.push(...real.filter(({ path }) => IMPORTED.test(path)).map(({ file }) => file));
-  if (!isRunning()) uploads = uploads.filter((upload) => upload.state === "failed" && !upload.isFixed); // Retry sends these
+  if (!isRunning()) forgetFinished();
   isStopped = false;
   const blank = { state: "waiting", share: 0, reason: "", image: null };
   const added = rest.map((entry) => ({
@@ -58,6 +58,13 @@ async function add(entries) {
   show();
   fill();
   if (!isRunning()) finishUploads();
+}
+
+// A new upload counts its own files, and those that Retry would still send.
+function forgetFinished() {
+  uploads = uploads.filter((upload) => upload.state === "failed" && !upload.isFixed);
+  document.getElementById("uploads-labeled").textContent = "";
+  wasToggled = false;
 }
 
 function report(message) {
@@ -364,6 +371,9 @@ document.getElementById("uploads-label").addEventListener("keydown", (event) => 
   const name = event.target.value.trim();
   if (event.key !== "Enter" || !name) return;
   event.preventDefault();
+  const problem = tooLong(name);
+  event.target.setAttribute("aria-invalid", String(problem !== ""));
+  if (problem) return (document.getElementById("uploads-labeled").textContent = problem);
   for (const upload of uploads) {
     upload.labels = [name];
     want(upload);

@@ -4,6 +4,7 @@ const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["x-csrft
 const CHUNK = 500;
 const RETRY_AFTER_MS = [1000, 4000, 15000];
 const MAX_FOLDERS = 6;
+const MAX_NAME = 64;
 const SPLITS = { TRAIN: "training", EVAL: "validation", TEST: "test" };
 
 const folderPath = (path) => path.split("/").slice(0, -1).join("/");
@@ -123,9 +124,19 @@ function answerOf(dialog, preset) {
   });
 }
 
-document.addEventListener("input", (event) => {
-  if (event.target.name !== "one-label") return;
-  event.target.closest("dialog").querySelector("[value=one]").checked = true;
+// What is wrong with the length of a label's name, or "".
+export function tooLong(name) {
+  const length = [...name].length;
+  return length > MAX_NAME ? `Use at most ${MAX_NAME} characters; these are ${length}.` : "";
+}
+
+document.addEventListener("input", ({ target }) => {
+  const dialog = target.closest("#upload-labels");
+  if (!dialog) return;
+  const field = dialog.querySelector("[name=one-label]");
+  const isOne = dialog.querySelector("[value=one]");
+  if (target === field) isOne.checked = true;
+  field.setCustomValidity(isOne.checked ? tooLong(field.value.trim()) : "");
 });
 
 // --- sending ---

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.db.models import Q
+from django.forms import Form
 from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
 from django.utils.module_loading import import_string
@@ -84,6 +86,26 @@ def test_a_template_holds_no_style_and_no_script(path: Path) -> None:
 def test_a_template_loads_nothing_from_elsewhere(path: Path) -> None:
     urls = re.findall(r"""(?:src|href|action)\s*=\s*["']((?:https?:)?//[^"']+)""", without_comments(path))
     assert urls == []
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=names)
+def test_no_field_cuts_off_what_is_pasted(path: Path) -> None:
+    """`maxlength` drops characters without a word; a form's field says what is wrong."""
+    assert "maxlength" not in without_comments(path)
+
+
+def test_no_form_lets_the_browser_cut_off_what_is_pasted() -> None:
+    for package in ("projects", "training"):
+        for path in (ROOT / package / "forms").glob("[a-z]*.py"):
+            importlib.import_module(f"{package}.forms.{path.stem}")
+    ours = [form for form in Form.__subclasses__() if form.__module__.startswith(("projects", "training"))]
+    cut = [
+        f"{form.__name__}.{name}"
+        for form in ours
+        for name, field in form.base_fields.items()
+        if "maxlength" in field.widget.attrs
+    ]
+    assert len(ours) > 20 and not cut
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=names)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from projects.models import HiddenGuide
 from tests.browser.chromium import CHROMIUM_ARGUMENTS, find_chromium
 from tests.factories import make_team, make_user
 from tests.training.fitted import fit_until_first_model, make_samples
@@ -42,11 +43,16 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def open_page(chromium: Any, live_server: Any) -> Iterator[Any]:
-    """`open_page("alice")` is a fresh browser window, signed in; it fails the test on a script error."""
+    """`open_page("alice")` is a fresh browser window, signed in; it fails the test on a script error.
+
+    The person has closed the guide of the first steps, unless `guide` is true.
+    """
     contexts = []
     errors: list[str] = []
 
-    def open_(person: str = "", width: int = 1440, height: int = 900, scheme: str = "light") -> Any:
+    def open_(
+        person: str = "", width: int = 1440, height: int = 900, scheme: str = "light", guide: bool = False
+    ) -> Any:
         context = chromium.new_context(
             base_url=live_server.url, viewport={"width": width, "height": height}, color_scheme=scheme
         )
@@ -55,6 +61,8 @@ def open_page(chromium: Any, live_server: Any) -> Iterator[Any]:
             make_team()
             client = Client()
             client.force_login(make_user(person))
+            if not guide:
+                HiddenGuide.objects.get_or_create(user=make_user(person))
             cookie = client.cookies["sessionid"]
             context.add_cookies([{"name": "sessionid", "value": cookie.value, "url": live_server.url}])
         page = context.new_page()

@@ -86,6 +86,7 @@ def test_a_failure_is_seen_above_an_open_dialog(open_page: Any) -> None:
     page.route("**/projects/?*q=flow*", lambda route: held.append(route))
     with page.expect_request("**/projects/?*q=flow*"):
         page.get_by_label("Search by name or description").fill("flow")
+    page.get_by_label("Help").click()
     page.get_by_role("button", name="Keys of this page").click()
     held[0].abort()
     message = page.locator("#messages [role=alert] .message")

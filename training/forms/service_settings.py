@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 
+from exeml_site.lib.fields import BoundedTextField
 from exeml_site.lib.text import validate_name
 from training.evaluation.best_version import rank
 from training.forms.fields import VersionField, ranking_help
@@ -77,7 +78,7 @@ class ChangeVersionForm(forms.Form):
 class OriginsForm(forms.Form):
     """Origins as browsers send them, one a line; `cleaned_data["origins"]` is their list."""
 
-    origins = forms.CharField(
+    origins = BoundedTextField(
         label="Websites whose pages may call this service",
         required=False,
         max_length=4000,
@@ -104,13 +105,12 @@ class OriginsForm(forms.Form):
 
 
 class TokenForm(forms.Form):
-    name = forms.CharField(
+    name = BoundedTextField(
         label="Name of the new token",
         max_length=64,
         validators=[validate_name],
         error_messages={
             "required": "Give the token a name, for example that of the program.",
-            "max_length": "A name has 64 characters at most.",
         },
     )
 

@@ -6,24 +6,23 @@ import copy
 
 from django import forms
 
+from exeml_site.lib.fields import BoundedTextField
 from exeml_site.lib.text import validate_name
 from training.forms.configuration import TrainingConfigurationForm
 
 
 class VersionNoteForm(forms.Form):
-    title = forms.CharField(
+    title = BoundedTextField(
         label="Name",
         required=False,
         max_length=64,
         validators=[validate_name],
-        error_messages={"max_length": "A name has 64 characters at most."},
         help_text="Shown beside the number, for example “before the move”.",
     )
-    note = forms.CharField(
+    note = BoundedTextField(
         label="Note",
         required=False,
         max_length=2000,
-        error_messages={"max_length": "A note has 2,000 characters at most."},
         widget=forms.Textarea(attrs={"rows": 4}),
     )
 

@@ -1,22 +1,24 @@
-"""Template tags about trainings: the step bar, the Train button, and a summary of each project."""
+"""Template tags about trainings: step bar, guide, Train button, and a summary of each project."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from django import template
 from django.db.models import Max, Q
 from django.template import Context
-from django.urls import NoReverseMatch, reverse
+from django.urls import NoReverseMatch, Resolver404, resolve, reverse
 
+from exeml_site.lib.http import wants_fragment
 from projects.datasets.readiness import Readiness, readiness
 from projects.models import DatasetVersion, Project, Role
 from training.evaluation.leaderboard import recipe_text, short_network
 from training.models import Metric, Service, Status, TrainingVersion
 from training.models.version import ACTIVE
+from training.versions import guide as guide_steps
 
 register = template.Library()
 register.filter("short_network", short_network)
@@ -103,6 +105,27 @@ def train_button(context: Context, project: Project, is_open: bool = False) -> d
         "missing": state.missing,
         "is_open": is_open,
     }
+
+
+@register.inclusion_tag("components/_guide.html", takes_context=True)
+def guide(context: Context, project: Project | None = None, is_refresh: bool = False) -> dict[str, Any]:
+    """`{% guide project %}`: the next of the first steps, empty if the user has closed the guide.
+
+    Without a project it is the step of the project list. `is_refresh` as for `step_bar`.
+    """
+    request, frame = context["request"], context["frame"]
+    path = request.htmx.current_url_abs_path if wants_fragment(request) else request.get_full_path()
+    path = path or request.get_full_path()
+    step = None
+    if frame.is_guide_shown and frame.role >= Role.LABELER:
+        if project is None:
+            step = guide_steps.first_step(frame.team, request.user)
+        else:
+            page = _page_name(path)
+            step = guide_steps.next_step(project, lambda: _readiness(context, project).is_ready, page)
+    if step is not None:
+        step = step.for_role(frame.role).on_page(urlsplit(path).path)
+    return {"step": step, "is_refresh": is_refresh, "path": path, "csrf_token": context.get("csrf_token")}
 
 
 @register.simple_tag
@@ -201,6 +224,14 @@ def _deploy_state(project: Project) -> str:
     if Service.Status.DEPLOYING in states:
         return "active"
     return "done" if Service.Status.RUNNING in states else "waiting"
+
+
+def _page_name(path: str) -> str:
+    """The name of the address of a page; empty for one that does not exist."""
+    try:
+        return resolve(urlsplit(path).path).url_name or ""
+    except Resolver404:
+        return ""
 
 
 def _address(view: str, project: Project) -> str:

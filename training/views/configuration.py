@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -101,7 +101,7 @@ def field_errors(request: PageRequest, project: Project) -> HttpResponse:
     """The errors of one field, named by `field`, for the value that is typed so far."""
     form = TrainingConfigurationForm(request.GET, project=project)
     if (name := request.GET.get("field", "")) not in form.fields:
-        raise Http404
+        return HttpResponse("There is no such field.", status=422)
     return page(request, "configuration/_errors.html", {"field": form[name], "project": project})
 
 

@@ -330,7 +330,7 @@ def _ask_for_promotion(
 
 
 def _confirm(request: PageRequest, version: TrainingVersion, action: str, error: str = "") -> HttpResponse:
-    """Ask before an action, in a dialog, or on a page without JavaScript; refuse what cannot be done."""
+    """Ask before an action, in a dialog, or on a page without JavaScript; offer only what can be done."""
     context = {"project": version.project, "version": version, "action": action}
     if action == "delete":
         context["blocker"] = error or lifecycle.delete_blocker(version)

@@ -22,6 +22,7 @@ from projects.models import (
     DuplicateKey,
     Embedding,
     FailedAttempts,
+    HiddenGuide,
     Image,
     InitialPassword,
     LabelEvent,
@@ -123,6 +124,7 @@ def fill(project: Project, seed: int) -> None:
     )
     Membership.objects.create(team=project.team, user=person, role=Role.VIEWER)
     InitialPassword.objects.create(user=person)
+    HiddenGuide.objects.create(user=person)
     kind, ends_at = FailedAttempts.Kind.ADDRESS, timezone.now()
     FailedAttempts.objects.create(kind=kind, key=str(seed), who="192.0.2.1", count=5, ends_at=ends_at)
 
@@ -216,6 +218,38 @@ def test_a_password_that_an_operator_gives_has_to_be_changed(operator: Client, b
         fields = {"usable_password": "true", "password1": PASSWORD, "password2": PASSWORD}
         assert operator.post(f"/admin/auth/user/{nina.pk}/password/", fields).status_code == 302
     assert InitialPassword.objects.get().user.username == "nina"
+
+
+@pytest.mark.parametrize("page", ["add", "password"])
+@pytest.mark.parametrize(
+    ("password", "again", "field", "message"),
+    [
+        ("short", "short", "password1", "too short"),
+        (PASSWORD, PASSWORD + "?", "password2", "match"),
+    ],
+)
+def test_what_is_wrong_with_a_password_stands_at_its_field(
+    operator: Client, page: str, password: str, again: str, field: str, message: str
+) -> None:
+    path = address(User, "add") if page == "add" else f"/admin/auth/user/{make_user('nina').pk}/password/"
+    fields = {"username": "otto", "usable_password": "true", "password1": password, "password2": again}
+    inlines = {"memberships-TOTAL_FORMS": 0, "memberships-INITIAL_FORMS": 0}
+
+    answer = operator.post(path, fields | inlines)
+
+    form = answer.context["adminform"].form if page == "add" else answer.context["form"]
+    assert list(form.errors) == [field] and message in str(form.errors[field])
+
+
+@pytest.mark.filterwarnings("error::django.core.paginator.UnorderedObjectListWarning")
+def test_a_field_that_completes_teams_lists_them_by_name(operator: Client) -> None:
+    for name in ("Zoo", "Farm"):
+        make_team(name)
+    field = {"app_label": "projects", "model_name": "membership", "field_name": "team"}
+
+    answer = operator.get("/admin/autocomplete/", field).json()
+
+    assert [team["text"] for team in answer["results"]] == ["Farm", "Strangers", "Zoo"]
 
 
 def test_the_index_leads_to_the_queues(operator: Client) -> None:

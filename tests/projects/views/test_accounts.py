@@ -105,6 +105,24 @@ def test_a_bad_new_password_is_refused_at_its_field(
     assert User.objects.get(username="alice").check_password(PASSWORD)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "again", "field", "message"),
+    [
+        ("wrong", "another good password 9", "another good password 9", "old_password", "not your current"),
+        (PASSWORD, "short", "short", "new_password1", "too short"),
+        (PASSWORD, "12345678", "12345678", "new_password1", "entirely numeric"),
+        (PASSWORD, "another good password 9", "another good password 8", "new_password2", "differ"),
+    ],
+)
+def test_what_is_wrong_stands_at_the_field_that_caused_it(
+    alice: Client, old: str, new: str, again: str, field: str, message: str
+) -> None:
+    answer = alice.post("/password/", {"old_password": old, "new_password1": new, "new_password2": again})
+
+    errors = answer.context["form"].errors
+    assert list(errors) == [field] and message in str(errors[field])
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize("page", ["/projects/", "/projects/new/"])
 def test_a_password_that_somebody_else_chose_opens_only_the_page_that_changes_it(

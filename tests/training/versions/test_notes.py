@@ -38,7 +38,7 @@ def test_a_name_that_is_too_long_comes_back_with_what_was_typed(
     answer = bob.post(url(version, "describe_version"), {"title": "x" * 65, "note": "kept as typed"})
     assert answer.status_code == 422
     html = html_of(answer)
-    assert "A name has 64 characters at most." in html and "kept as typed" in html
+    assert "Use at most 64 characters; these are" in html and "kept as typed" in html
     version.refresh_from_db()
     assert version.title == ""
 

@@ -242,8 +242,10 @@ def test_a_taken_name_is_noticed_before_next(alice: Client) -> None:
     assert "This project already has a dataset version" in text(answer)
 
 
-def test_errors_of_an_unknown_field_are_not_there(alice: Client) -> None:
-    assert alice.get(address(make_project(), "field_errors"), {"field": "colour"}).status_code == 404
+def test_errors_of_an_unknown_field_are_refused(alice: Client) -> None:
+    answer = alice.get(address(make_project(), "field_errors"), {"field": "colour"})
+
+    assert answer.status_code == 422 and answer.content == b"There is no such field."
 
 
 def test_a_machine_without_gpu_preselects_the_flavor_that_it_can_serve(alice: Client, redis: Redis) -> None:

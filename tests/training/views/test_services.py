@@ -297,7 +297,7 @@ def test_a_new_token_is_shown_once_and_the_first_goes_on(alice: Client, service:
     ("name", "sentence"),
     [
         ("", "Give the token a name"),
-        ("x" * 65, "A name has 64 characters at most."),
+        ("x" * 65, "Use at most 64 characters; these are 65."),
         ("FIRST token", "already has a token “FIRST token”"),
     ],
 )

@@ -92,7 +92,7 @@ def test_the_number_of_queries_does_not_grow_with_the_versions(
     for number in range(1, 21):
         make_version(project, number, Status.COMPLETED, accuracy=0.9)
 
-    with django_assert_max_num_queries(28):
+    with django_assert_max_num_queries(32):
         alice.get(address(project, number=20))
 
 
