@@ -10,7 +10,7 @@ from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from exeml_site.lib.http import page, redirect_to
 from projects.access import PageRequest, project_page
@@ -50,11 +50,15 @@ def begin_batch(request: PageRequest, project: Project, service_id: UUID) -> Htt
 
 
 @project_page(Role.LABELER)
-@require_POST
+@require_http_methods(["GET", "POST"])
 def cancel_batch(request: PageRequest, project: Project, service_id: UUID, batch_id: int) -> HttpResponse:
-    """Cancel an active batch, or delete a finished one with its results."""
+    """Cancel an active batch, or delete a finished one with its results; GET asks before deleting."""
     service = get_service(project, service_id)
     batch = _get_batch(service, batch_id)
+    if request.method == "GET":
+        question = "batches/_delete.html"
+        context = {"project": project, "service": service, "batch": batch, "question": question}
+        return page(request, "services/question.html", context | {"tab": "batch"}, fragment=question)
     if not job.cancel(batch):
         job.delete(batch)
     return redirect_to(request, reverse("service_batches", args=[project.pk, service.pk]))

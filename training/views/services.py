@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +12,9 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import retarget
 
 from exeml_site.lib.http import page, redirect_to, wants_fragment
@@ -23,6 +25,7 @@ from training.forms.service_settings import ChangeVersionForm, OriginsForm, Toke
 from training.forms.services import DeployForm, PredictionForm, deployable_versions
 from training.models import Service
 from training.serving import deploy, playground
+from training.serving.calls.dashboard import calls_since
 from training.serving.code_samples import snippets
 from training.serving.inference import predictor
 
@@ -75,9 +78,12 @@ def deploy_version(request: PageRequest, project: Project) -> HttpResponse:
 
 
 @project_page(Role.MANAGER)
-@require_POST
+@require_http_methods(["GET", "POST"])
 def stop_service(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """GET asks whether to stop it, POST stops it."""
     service = get_service(project, service_id)
+    if request.method == "GET":
+        return _ask(request, service, "stop")
     deploy.stop(service, request.user)
     return _action_response(request, project, service)
 
@@ -91,9 +97,12 @@ def start_service(request: PageRequest, project: Project, service_id: UUID) -> H
 
 
 @project_page(Role.MANAGER)
-@require_POST
+@require_http_methods(["GET", "POST"])
 def delete_service(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """GET asks whether to delete it, POST deletes it."""
     service = get_service(project, service_id)
+    if request.method == "GET":
+        return _ask(request, service, "delete")
     if deploy.delete(service, request.user):
         messages.success(request, f"{service.name} is deleted. Its URL no longer answers.")
     return redirect_to(request, reverse("deploy_service", args=[project.pk]))
@@ -196,6 +205,18 @@ def get_service(project: Project, service_id: UUID) -> Service:
 
 def service_url(service: Service) -> str:
     return reverse("service_page", args=[service.project_id, service.pk])
+
+
+def _ask(request: PageRequest, service: Service, action: str) -> HttpResponse:
+    """The question before Stop or Delete: a dialog for htmx, a page without it."""
+    context = {
+        "project": service.project,
+        "service": service,
+        "action": action,
+        "last_hour": calls_since(service, timezone.now() - timedelta(hours=1)),
+        "question": "services/_stop_or_delete.html",
+    }
+    return page(request, "services/question.html", context, fragment=context["question"])
 
 
 def _action_response(request: PageRequest, project: Project, service: Service) -> HttpResponse:

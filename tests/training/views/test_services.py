@@ -17,7 +17,7 @@ from projects.models import Project
 from tests.factories import make_project, make_user, make_version
 from tests.pages import html_of
 from tests.training.bundles import colour_picture
-from training.models import Service, Status, TrainingVersion
+from training.models import CallMinute, Service, Status, TrainingVersion
 from training.serving import deploy as service_deploy
 from training.serving.calls import counters
 from training.serving.tokens import Token
@@ -260,6 +260,31 @@ def test_stop_and_start_answer_with_the_new_state(alice: Client, service: Servic
     assert service.status == "Deploying"
 
 
+@pytest.mark.parametrize(
+    ("calls", "sentence"),
+    [(0, "No calls in the last hour."), (1, "1 call in the last hour."), (1200, "1,200 calls in the last")],
+)
+@pytest.mark.parametrize("action", ["stop", "delete"])
+def test_stop_and_delete_ask_first_and_tell_the_calls_of_the_last_hour(
+    action: str, calls: int, sentence: str, alice: Client, service: Service
+) -> None:
+    for minutes, count in ((5, calls), (90, 7)):
+        minute = timezone.now() - timedelta(minutes=minutes)
+        CallMinute.objects.create(
+            service=service,
+            training_version=service.training_version,
+            minute=minute,
+            process=uuid4(),
+            calls=count,
+        )
+    name = f"{action}_service"
+    question = alice.get(at(name, service), headers=HTMX)
+    assert sentence in text(question) and f"{action.title()} exeML-flowers-V001?" in text(question)
+    assert b"<html" not in question.content and b"<html" in alice.get(at(name, service)).content
+    service.refresh_from_db()
+    assert service.status == "Running" and service.deleted_at is None
+
+
 def test_without_htmx_the_buttons_lead_back_to_the_page(alice: Client, service: Service) -> None:
     for name in ("stop_service", "start_service"):
         answer = alice.post(at(name, service))
@@ -391,7 +416,8 @@ def test_visitors_are_sent_to_sign_in(service: Service) -> None:
 
 
 def test_wrong_verbs(alice: Client, service: Service) -> None:
-    assert {alice.get(at(name, service)).status_code for name in [*DEEDS, "predict_with_service"]} == {405}
+    posts = ["start_service", "make_token", "predict_with_service"]
+    assert {alice.get(at(name, service)).status_code for name in posts} == {405}
     assert {alice.post(at(name, service)).status_code for name in READS} == {405}
 
 

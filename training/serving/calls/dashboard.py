@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from django.db.models import Sum
 from django.utils import timezone
 
 from training.engine.evaluation.metrics import Rate, wilson
@@ -86,6 +87,12 @@ def load_dashboard(service: Service, hours: int) -> Dashboard:
     versions = TrainingVersion.objects.in_bulk(list(by_version))
     pairs = [(versions[version_id], counts) for version_id, counts in by_version.items()]
     return Dashboard(hours, step, total, steps, sorted(pairs, key=lambda pair: -pair[0].number))
+
+
+def calls_since(service: Service, moment: datetime) -> int:
+    """The calls since a moment, refused ones included; those of the last two seconds may be missing."""
+    minutes = service.minutes.filter(minute__gte=moment)
+    return minutes.aggregate(total=Sum("calls"))["total"] or 0
 
 
 def _floor(moment: datetime, step: timedelta) -> datetime:
