@@ -192,7 +192,7 @@ class ServiceToken(models.Model):
 class CallMinute(models.Model):
     """Calls of one minute that one process answered with one version; the monitoring page adds them up.
 
-    `buckets`: index of a latency bucket (training.serving.calls.counters) → calls.
+    `buckets`: index of a latency bucket (training.serving.calls.counters) → answered calls.
     """
 
     service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="minutes")
@@ -201,6 +201,7 @@ class CallMinute(models.Model):
     process = models.UUIDField(editable=False)
     calls = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
+    images = models.PositiveIntegerField(default=0, help_text="of the answered calls")
     unknown = models.PositiveIntegerField(default=0)
     errors = models.JSONField(default=dict, blank=True)  # {"IMAGE_UNREADABLE": 3}
     labels = models.JSONField(default=dict, blank=True)

@@ -87,7 +87,8 @@ def counted_call(service: Service, token_id: int | None = None) -> Iterator[Call
         count(error="INTERNAL")
         raise
     labels = [label for answer in call.answers for label in answer.predicted_labels]
-    count(labels=labels, unknown=sum(answer.is_known is False for answer in call.answers))
+    unknown = sum(answer.is_known is False for answer in call.answers)
+    count(images=len(call.answers), labels=labels, unknown=unknown)
 
 
 def batch_line(version: TrainingVersion, source: str, read: Callable[[], bytes]) -> dict[str, Any]:

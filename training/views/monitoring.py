@@ -49,7 +49,7 @@ def service_monitoring(request: PageRequest, project: Project, service_id: UUID)
         "lines": lines,
         "max_ms": max_ms,
         "labels": charts.label_bands(board.steps, board.total),
-        "drift": drift.find_drift(service.training_version, board.total),
+        "drift": drift.find_drift(service.training_version, board.counts_of(service.training_version)),
         "errors": board.total.errors.most_common(),
         "live": feedback.live_accuracy(service),
         "events": service.events.select_related("by")[:SHOWN_EVENTS],

@@ -30,6 +30,7 @@ class CallTotals:
 
     calls: int = 0
     failed: int = 0
+    images: int = 0
     unknown: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
@@ -38,6 +39,7 @@ class CallTotals:
     def add(self, row: CallMinute) -> None:
         self.calls += row.calls
         self.failed += row.failed
+        self.images += row.images or row.calls - row.failed  # rows of before did not count images
         self.unknown += row.unknown
         self.errors.update(row.errors)
         self.labels.update(row.labels)
@@ -53,7 +55,7 @@ class CallTotals:
 
     @property
     def latencies_ms(self) -> list[float | None]:
-        """p50, p95 and p99 in ms, exact to 19 %."""
+        """p50, p95 and p99 of the answered calls in ms, interpolated in buckets 19 % apart."""
         return [quantile_ms(self.buckets, share) for share in QUANTILES]
 
 
@@ -71,6 +73,9 @@ class Dashboard:
     total: CallTotals
     steps: list[TimeStep]
     versions: list[tuple[TrainingVersion, CallTotals]]
+
+    def counts_of(self, version: TrainingVersion) -> CallTotals:
+        return next((counts for answered, counts in self.versions if answered == version), CallTotals())
 
 
 def load_dashboard(service: Service, hours: int) -> Dashboard:
