@@ -64,7 +64,8 @@ class CandidateReport:
     """A candidate of the search. `accuracy` is on held-out images of the fit; `error` is empty on success.
 
     `inference_ms` is for one image on the expected hardware: measured for CPU (`is_measured`), an estimate
-    for NV_P4. `place` is the place in the search where the weights were stored (candidate_store.py).
+    for NV_P4. `inference_low_ms` and `inference_high_ms`: quartiles of a measured time. `place` is the place
+    in the search where the weights were stored (candidate_store.py).
     """
 
     network: str
@@ -78,6 +79,8 @@ class CandidateReport:
     is_best: bool
     error: str = ""
     place: int | None = None
+    inference_low_ms: float | None = None
+    inference_high_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

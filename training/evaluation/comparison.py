@@ -198,7 +198,12 @@ def _network_of(version: TrainingVersion) -> str:
 
 
 def _time_of(version: TrainingVersion) -> str:
-    return "--" if version.inference_ms is None else f"{version.inference_ms:.1f} ms"
+    if version.inference_ms is None:
+        return "--"
+    text = f"{version.inference_ms:.1f} ms"
+    if version.inference_low_ms is None or version.inference_high_ms is None:
+        return text
+    return f"{text} ({version.inference_low_ms:.1f}–{version.inference_high_ms:.1f})"
 
 
 def stored_predictions(versions: Iterable[TrainingVersion]) -> dict[int, dict[int, Labels | None]]:

@@ -258,6 +258,8 @@ def _complete(version: TrainingVersion, result: FitResult, size: int, progress: 
         model_name=f"exeML-{version.project.name}-{version.name}",
         model_bytes=size,
         inference_ms=result.best.inference_ms,
+        inference_low_ms=result.best.inference_low_ms,
+        inference_high_ms=result.best.inference_high_ms,
         is_inference_measured=result.best.is_measured,
         seconds_by_phase=result.seconds_by_phase | progress["seconds_by_step"],
     )

@@ -1,4 +1,4 @@
-"""Images of answered calls."""
+"""Images of answered calls, and the spread of measured times."""
 
 from django.db import migrations, models
 
@@ -11,4 +11,16 @@ class Migration(migrations.Migration):
             name="images",
             field=models.PositiveIntegerField(default=0, help_text="of the answered calls"),
         ),
+        *[
+            migrations.AddField(
+                model_name=model,
+                name=name,
+                field=models.FloatField(blank=True, help_text=help_text, null=True),
+            )
+            for model in ("candidate", "trainingversion")
+            for name, help_text in (
+                ("inference_low_ms", "lower quartile of the repetitions"),
+                ("inference_high_ms", "upper quartile"),
+            )
+        ],
     ]

@@ -19,6 +19,8 @@ class Candidate(models.Model):
     recipe = models.CharField(max_length=128)  # "linear head", "fine-tuned + linear head"
     accuracy = models.FloatField(null=True, blank=True, help_text="on held-back training images")
     inference_ms = models.FloatField(null=True, blank=True)
+    inference_low_ms = models.FloatField(null=True, blank=True, help_text="lower quartile of the repetitions")
+    inference_high_ms = models.FloatField(null=True, blank=True, help_text="upper quartile")
     is_measured = models.BooleanField(default=False)
     is_admissible = models.BooleanField(default=True)
     is_best = models.BooleanField(default=False)

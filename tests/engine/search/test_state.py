@@ -10,6 +10,7 @@ import torch
 
 from training.engine.backbones import registry
 from training.engine.backbones.classifier import Head, Member
+from training.engine.backbones.inference_time import InferenceTime
 from training.engine.config import FitConfig
 from training.engine.search import linear_head
 from training.engine.search.scoring import score_logits
@@ -74,3 +75,31 @@ def test_rows_that_a_base_has_seen_do_not_judge_its_networks(tmp_path: Path) -> 
     assert data.may_score([own], rows).tolist() == [True, True, True, False]
     inherited = replace(own, is_from_base=True)
     assert data.may_score([own, inherited], rows).tolist() == [True, False, True, False]
+
+
+def test_a_mixture_is_named_with_all_its_networks(tmp_path: Path) -> None:
+    search = make_search(tmp_path)
+    single = make_candidate(search, 1.0)
+    (member,) = single.members
+    other = replace(member, network=registry.NETWORKS[1])
+    mixed = replace(single, members=(member, other, member))
+    first, second = registry.NETWORKS[0].name, registry.NETWORKS[1].name
+    assert (single.name, mixed.name) == (first, f"{first} ×2 + {second}")
+
+
+def test_the_measured_time_of_a_mixture_is_that_of_all_its_networks_and_one_reading(tmp_path: Path) -> None:
+    search = make_search(tmp_path, config=FitConfig(max_seconds=60, hardware="CPU"))
+    single = make_candidate(search, 1.0)
+    (member,) = single.members
+    other = replace(member, network=registry.NETWORKS[1])
+    search.reading_time = InferenceTime(2.0, 1.5, 2.5)
+    search.network_times = {
+        (member.network.name, 224): InferenceTime(4.0, 3.5, 5.0),
+        (other.network.name, 224): InferenceTime(6.0, 5.5, 7.0),
+    }
+    assert search.latency_ms([member]) == 6.0
+    assert search.latency_ms([member, other, member]) == 16.0
+    mixed = replace(single, members=(member, other, member), inference_ms=16.0)
+    search.add(mixed)
+    (report,) = search.reports()
+    assert (report.inference_ms, report.inference_low_ms, report.inference_high_ms) == (16.0, 14.0, 19.5)

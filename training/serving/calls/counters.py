@@ -72,7 +72,7 @@ _tokens: dict[int, datetime] = {}
 
 
 def bucket_of(ms: float) -> int:
-    """The bucket of a latency: 0 up to 1 ms, then BUCKETS_PER_DOUBLING for each doubling; LAST_BUCKET beyond."""
+    """The bucket of a latency: 0 up to 1 ms, then BUCKETS_PER_DOUBLING for each doubling."""
     if ms > MAX_TIMED_MS:
         return LAST_BUCKET
     return max(0, math.ceil(BUCKETS_PER_DOUBLING * math.log2(max(ms, 1e-3))))

@@ -136,7 +136,15 @@ def test_the_page_shows_calls_latency_labels_and_versions(service: Service, vera
     minute(service, failed=2, errors={"IMAGE_UNREADABLE": 2})
     address = reverse("service_monitoring", args=[service.project_id, service.pk])
     page = html_of(vera.get(address, {"hours": "1"}))
-    for text in ("20.0 %", "of 8 answered", "IMAGE_UNREADABLE", "roses", "V001", "p95", 'hx-trigger="every 10s"'):
+    for text in (
+        "20.0 %",
+        "of 8 answered",
+        "IMAGE_UNREADABLE",
+        "roses",
+        "V001",
+        "p95",
+        'hx-trigger="every 10s"',
+    ):
         assert text in page
     assert "No calls in this time" in html_of(vera.get(address, {"hours": "x"})) or "roses" in page
     part = html_of(vera.get(address, {"hours": "1"}, headers={"HX-Request": "true"}))
