@@ -1,4 +1,4 @@
-"""Images of answered calls, and the spread of measured times."""
+"""Images of answered calls, judged batches, and the spread of measured times."""
 
 from django.db import migrations, models
 
@@ -10,6 +10,22 @@ class Migration(migrations.Migration):
             model_name="callminute",
             name="images",
             field=models.PositiveIntegerField(default=0, help_text="of the answered calls"),
+        ),
+        migrations.AddField(
+            model_name="batch",
+            name="selection",
+            field=models.CharField(
+                blank=True,
+                choices=[
+                    ("labeled", "All labeled images"),
+                    ("not trained", "Labeled images that the version was not trained on"),
+                    ("unlabeled", "Unlabeled images"),
+                ],
+                max_length=12,
+            ),
+        ),
+        migrations.AddField(
+            model_name="batch", name="judgement", field=models.JSONField(blank=True, default=dict)
         ),
         *[
             migrations.AddField(

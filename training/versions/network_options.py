@@ -64,5 +64,5 @@ def _measured_times() -> dict[tuple[str, int], float]:
     ).exclude(is_mixture)
     times: dict[tuple[str, int], list[float]] = {}
     for network, resolution, ms in rows.order_by("pk").values_list("network", "resolution", "inference_ms"):
-        times.setdefault((network, resolution), []).append(ms)
+        times.setdefault((network, resolution), []).append(ms or 0.0)
     return {option: median(measured[-LATEST_TIMES:]) for option, measured in times.items()}

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from django.conf import settings
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.views.decorators.cache import never_cache
+from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from exeml_site.lib import storage
 from exeml_site.lib.http import page, redirect_to
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from projects.transfers import data_source
+from training.evaluation.confusion_matrix import build_matrix
 from training.models import Batch, Service
 from training.serving.batches import job, results
+from training.serving.batches.judgement import Judgement
 from training.views.services import get_service
 
 MAX_BATCHES, MAX_FAILURES = 20, 100
-FORMATS = {"results.csv": "text/csv; charset=utf-8", "results.zip": "application/zip"}
+FORMATS: dict[str, tuple[str, Callable[[Batch], Iterable[bytes]]]] = {
+    "results.csv": ("text/csv; charset=utf-8", results.csv_table),
+    "results.zip": ("application/zip", results.result_archive),
+    "report.json": ("application/json", lambda batch: [results.report_json(batch)]),
+}
 
 
 @project_page(Role.VIEWER)
@@ -35,15 +42,16 @@ def service_batches(request: PageRequest, project: Project, service_id: UUID) ->
 @project_page(Role.LABELER)
 @require_POST
 def begin_batch(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """Start a batch from a zip archive, a manifest or table, both, or a folder of the server."""
+    """Start a batch from a zip archive, a manifest or table, both, a folder of the server, or images."""
     service = get_service(project, service_id)
     limit = settings.EXEML_MAX_IMPORT_GB
     uploads, address = request.FILES.getlist("uploads"), request.POST.get("address", "").strip()
+    selection = request.POST.get("selection", "")
     if sum(upload.size or 0 for upload in uploads) > limit * 1024**3:
         problem = f"The files are larger than {limit} GB. Send them in parts."
         return _batches_page(request, project, service, problem=problem, address=address, status=413)
     try:
-        job.create_batch(service, uploads, address, request.user)
+        job.create_batch(service, uploads, address, request.user, selection)
     except job.BatchRefused as refused:
         return _batches_page(request, project, service, problem=str(refused), address=address, status=422)
     return redirect_to(request, reverse("service_batches", args=[project.pk, service.pk]))
@@ -67,7 +75,7 @@ def cancel_batch(request: PageRequest, project: Project, service_id: UUID, batch
 @project_page(Role.VIEWER)
 @require_safe
 def batch_report(request: PageRequest, project: Project, service_id: UUID, batch_id: int) -> HttpResponse:
-    """The images without an answer, and why."""
+    """How many answers are right where labels are known, the mistakes, and the images without an answer."""
     service = get_service(project, service_id)
     batch = _get_batch(service, batch_id)
     try:
@@ -75,7 +83,25 @@ def batch_report(request: PageRequest, project: Project, service_id: UUID, batch
     except OSError:
         failures = []
     context = {"project": project, "service": service, "tab": "batch", "batch": batch, "failures": failures}
+    if batch.judgement:
+        judgement = Judgement.of_json(batch.judgement)
+        context |= {"judgement": judgement, "matrix": build_matrix(judgement.confusion)}
     return page(request, "batches/batch_report.html", context)
+
+
+@project_page(Role.VIEWER)
+@require_safe
+@cache_control(private=True, max_age=86_400, immutable=True)
+def batch_picture(
+    request: PageRequest, project: Project, service_id: UUID, batch_id: int, number: int
+) -> HttpResponse:
+    """The thumbnail of a mistake."""
+    batch = _get_batch(get_service(project, service_id), batch_id)
+    try:
+        content = b"".join(storage.read_chunks(batch.picture_name(number)))
+    except OSError as problem:
+        raise Http404 from problem
+    return HttpResponse(content, content_type="image/webp")
 
 
 @project_page(Role.VIEWER)
@@ -83,21 +109,22 @@ def batch_report(request: PageRequest, project: Project, service_id: UUID, batch
 def batch_download(
     request: PageRequest, project: Project, service_id: UUID, batch_id: int, file: str
 ) -> StreamingHttpResponse:
-    """Download results.csv, or results.zip with ExeML's result manifest."""
+    """Download results.csv, results.zip with ExeML's result manifest, or report.json."""
     batch = _get_batch(get_service(project, service_id), batch_id)
-    if file not in FORMATS:
+    if file not in FORMATS or (file == "report.json" and not batch.judgement):
         raise Http404
+    content_type, read = FORMATS[file]
     try:
         next(results.read_results(batch), None)
-        content: Any = results.csv_table(batch) if file == "results.csv" else results.result_archive(batch)
+        content = read(batch)
     except OSError as problem:
         raise Http404 from problem
     headers = {"Content-Disposition": f'attachment; filename="batch-{batch.pk}-{file}"'}
-    return StreamingHttpResponse(content, content_type=FORMATS[file], headers=headers)
+    return StreamingHttpResponse(content, content_type=content_type, headers=headers)
 
 
 def _get_batch(service: Service, batch_id: int) -> Batch:
-    batches = Batch.objects.filter(service=service).select_related("created_by")
+    batches = Batch.objects.filter(service=service).select_related("created_by", "training_version")
     return get_object_or_404(batches, pk=batch_id)
 
 
@@ -121,6 +148,7 @@ def _batches_page(
         "is_any_active": any(batch.is_active for batch in batches),
         "can_label": request.membership.role >= Role.LABELER,
         "source_roots": data_source.allowed_roots(),
+        "selections": Batch.Selection.choices,
         "problem": problem,
         "address": address,
     }

@@ -209,14 +209,15 @@ def service_url(service: Service) -> str:
 
 def _ask(request: PageRequest, service: Service, action: str) -> HttpResponse:
     """The question before Stop or Delete: a dialog for htmx, a page without it."""
+    question = "services/_stop_or_delete.html"
     context = {
         "project": service.project,
         "service": service,
         "action": action,
         "last_hour": calls_since(service, timezone.now() - timedelta(hours=1)),
-        "question": "services/_stop_or_delete.html",
+        "question": question,
     }
-    return page(request, "services/question.html", context, fragment=context["question"])
+    return page(request, "services/question.html", context, fragment=question)
 
 
 def _action_response(request: PageRequest, project: Project, service: Service) -> HttpResponse:

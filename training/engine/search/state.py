@@ -209,6 +209,6 @@ class SearchState:
             is_admissible=fits,
             seconds=candidate.seconds,
             is_best=is_best,
-            inference_low_ms=time and time.low,
-            inference_high_ms=time and time.high,
+            inference_low_ms=time.low if time else None,
+            inference_high_ms=time.high if time else None,
         )

@@ -231,6 +231,9 @@ def test_one_that_waits_is_cancelled_at_once_and_never_runs(
     bob.post(at("cancel_batch", service, batch.pk))
     assert ran(batch).status == "Cancelled" and batch.done == 0
     with django_capture_on_commit_callbacks(execute=True):
+        question = html_of(bob.get(at("cancel_batch", service, batch.pk), headers={"HX-Request": "true"}))
+        assert "Delete pictures.zip?" in question and "<html" not in question
+        assert Batch.objects.filter(pk=batch.pk).exists()
         bob.post(at("cancel_batch", service, batch.pk))  # now it is deleted
     assert not Batch.objects.exists() and not default_storage.exists(batch.files[0]["stored"])
 
@@ -255,7 +258,7 @@ def post(client: Client, service: Service, *uploads: SimpleUploadedFile, address
 
 
 def test_the_page_refuses_what_it_cannot_take(service: Service, bob: Client, vera: Client) -> None:
-    assert "Choose a zip archive or a manifest" in html_of(post(bob, service))
+    assert job.CHOOSE_ONE in html_of(post(bob, service))
     picture = SimpleUploadedFile("a.png", b"x")
     assert "neither a zip archive nor" in html_of(post(bob, service, picture))
     two = [SimpleUploadedFile(name, b"x") for name in ("a.zip", "b.zip")]
