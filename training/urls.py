@@ -81,7 +81,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(SERVICE + "batches/<int:batch_id>/", batches.batch_report, name="batch_report"),
     path(SERVICE + "batches/<int:batch_id>/cancel/", batches.cancel_batch, name="cancel_batch"),
     path(
-        SERVICE + "batches/<int:batch_id>/mistakes/<int:number>.webp",
+        SERVICE + "batches/<int:batch_id>/mistakes/<int:line>.webp",
         batches.batch_picture,
         name="batch_picture",
     ),

@@ -111,6 +111,7 @@ class World:
             "token_id": lambda: self.service.tokens.create(name="x", token_hash=uuid4().hex, hint="x").pk,
             "call_id": self._call,
             "batch_id": lambda: self._batch().pk,
+            "line": lambda: 0,
         }
         if name not in arguments:
             pytest.fail(f"An address has the argument “{name}”: give tests/test_access.py an object for it.")
@@ -178,6 +179,7 @@ class World:
         )
         line = json.dumps({"source": "a.jpg", "result": "FAILED", "error_message": "no picture"})
         storage.save_whole(f"{batch.folder}/results.jsonl", f"{line}\n".encode())
+        storage.save_whole(batch.picture_name(0), b"a thumbnail")
         return batch
 
     def _call(self) -> UUID:

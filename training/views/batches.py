@@ -93,12 +93,12 @@ def batch_report(request: PageRequest, project: Project, service_id: UUID, batch
 @require_safe
 @cache_control(private=True, max_age=86_400, immutable=True)
 def batch_picture(
-    request: PageRequest, project: Project, service_id: UUID, batch_id: int, number: int
+    request: PageRequest, project: Project, service_id: UUID, batch_id: int, line: int
 ) -> HttpResponse:
-    """The thumbnail of a mistake."""
+    """The thumbnail of the mistake in a line of the results."""
     batch = _get_batch(get_service(project, service_id), batch_id)
     try:
-        content = b"".join(storage.read_chunks(batch.picture_name(number)))
+        content = b"".join(storage.read_chunks(batch.picture_name(line)))
     except OSError as problem:
         raise Http404 from problem
     return HttpResponse(content, content_type="image/webp")
