@@ -20,6 +20,7 @@ from django.core.files.storage import default_storage
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from PIL import Image as Picture
 
 from tests.browser.chromium import CHROMIUM_ARGUMENTS, check_accessibility, find_chromium, take_screenshot
 from tests.factories import make_project, make_user, make_version
@@ -71,6 +72,7 @@ def at(name: str, service: Service, *more: object) -> str:
 
 def predict(page: Any, *files: Path) -> None:
     """Choose files; the page predicts them at once."""
+    page.wait_for_load_state()
     page.locator("#prediction-result").evaluate("old => old.dataset.old = ''")
     page.locator("#id_image").set_input_files(files)
     page.locator("#prediction-result[data-answer]:not([data-old])").wait_for()
@@ -116,6 +118,34 @@ def test_several_pictures_at_once_and_one_of_them_by_itself(
     page.locator("[data-tested='1']").click()
     page.locator(".predicted-label", has_text="green").wait_for()
     assert page.locator("[data-drop-name]").inner_text() == pictures[1].name
+
+
+@pytest.mark.parametrize(("size", "orientation"), [((400, 160), 1), ((160, 400), 1), ((400, 200), 6)])
+def test_the_heat_map_covers_its_picture_exactly(
+    size: tuple[int, int], orientation: int, service: Service, tmp_path: Path, open_page: Any
+) -> None:
+    """Red is at the left as seen; with orientation 6 the file holds the picture on its side."""
+    noise, (width, height) = np.random.default_rng(5), size
+    pixels = noise.normal((40, 40, 200), 40, (height, width, 3))
+    pixels[:, : width // 2] = noise.normal((200, 40, 40), 40, (height, width // 2, 3))
+    picture = Picture.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    exif = Picture.Exif()
+    if orientation == 6:
+        picture, exif[0x0112] = picture.transpose(Picture.Transpose.ROTATE_90), 6
+    picture.save(tmp_path / "shape.jpg", quality=92, exif=exif)
+    page = open_page("vera")
+    page.goto(at("service_page", service))
+    predict(page, tmp_path / "shape.jpg")
+    page.locator("#explain").click()
+    heat = page.locator(".heat img")
+    heat.evaluate("img => img.decode()")
+    shape = heat.evaluate("img => [img.naturalWidth / img.naturalHeight, img.clientWidth / img.clientHeight]")
+    assert shape == pytest.approx([width / height] * 2, rel=0.02)
+    seen = np.asarray(Picture.open(io.BytesIO(heat.screenshot())).convert("RGB")).astype(int)
+    glow = np.clip(seen[..., 0] - seen[..., 2], 0, None).sum(0)
+    left = glow[: len(glow) // 2].sum() / glow.sum()
+    label = page.locator(".predicted-label").inner_text()
+    assert (left > 0.6) if label == "red" else (left < 0.4)
 
 
 @pytest.mark.parametrize("key", ["curl", "python", "javascript"])
@@ -361,8 +391,8 @@ def test_every_page_of_a_service_fits_and_is_accessible(
     busy(service)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        for picture in pictures:
-            archive.write(picture, picture.name)
+        for picture, folder in zip(pictures, ("red", "green", "red"), strict=True):  # the last is a mistake
+            archive.write(picture, f"{folder}/{picture.name}")
         archive.writestr("broken.jpg", b"hello")
     batch = Batch.objects.create(
         service=service, training_version=service.training_version, name="a" * 120 + ".zip"

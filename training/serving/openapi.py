@@ -54,7 +54,8 @@ ANSWER: Schema = {
         },
         "is_known": {
             "type": ["boolean", "null"],
-            "description": "false: the model is unsure, or the picture is unlike its training images.",
+            "description": "false: the picture is unknown, because the model is unsure or the picture is"
+            " unlike its training images; predicted_label is then only the closest label.",
         },
         "version": {"type": "string", "description": "The training version that answered."},
         "request_id": {"type": "string", "format": "uuid"},

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse
-from django.test import Client
+from django.template.loader import render_to_string
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 
@@ -19,7 +21,9 @@ from tests.pages import html_of
 from tests.training.bundles import colour_picture
 from training.models import CallMinute, Service, Status, TrainingVersion
 from training.serving import deploy as service_deploy
+from training.serving import playground
 from training.serving.calls import counters
+from training.serving.inference import predictor
 from training.serving.tokens import Token
 
 HTMX = {"HX-Request": "true"}
@@ -360,6 +364,32 @@ def test_every_member_may_test(who: str, service: Service, request: pytest.Fixtu
     counters.flush()
     service.refresh_from_db()
     assert (service.failed_calls, service.calls) == (0, 1)
+
+
+def unknown_answer(**fields: Any) -> predictor.Answer:
+    scores = (("daisy", 0.41), ("roses", 0.3))
+    return predictor.Answer(scores, ("daisy",), False, is_known=False, version="V001", **fields)
+
+
+def test_an_unknown_image_is_unknown_first_and_its_closest_label_second(service: Service) -> None:
+    answer = unknown_answer(request_id=uuid4())
+    context = {
+        "project": service.project,
+        "service": service,
+        "answer": answer,
+        "request": RequestFactory().get("/"),
+    }
+    page = render_to_string("services/_prediction.html", context)
+    assert re.search(r'<strong class="predicted-label">Unknown</strong>', page)
+    assert re.sub(r"\s+", " ", page).count("closest: daisy 41.0 %") == 1
+    several = [playground.TestedImage("a.png", answer), playground.TestedImage("b.png", answer)]
+    listed = re.sub(
+        r"\s+",
+        " ",
+        render_to_string("services/_prediction.html", context | {"tested": several, "answer": None}),
+    )
+    assert listed.count('<strong class="cut"> Unknown </strong>') == 2
+    assert listed.count("closest: daisy 41.0 %") == 2
 
 
 @pytest.mark.parametrize(
