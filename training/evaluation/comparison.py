@@ -48,7 +48,7 @@ class PairComparison:
             f"only {self.base} {self.only_base:,}"
         )
         if self.verdict:
-            return f"{self.other} is {self.verdict} than {self.base}. {counts} (p = {_p_text(self.p)})."
+            return f"{self.other} is {self.verdict} than {self.base}. {counts} (p = {p_text(self.p)})."
         no_difference = f"There is no reliable difference between {self.other} and {self.base} yet."
         if not self.only_other and not self.only_base:
             return f"{no_difference} Both are right on the same of the {self.images:,} images."
@@ -61,7 +61,7 @@ class PairComparison:
             return "."
         more = max(needed - self.images, 1)
         return (
-            f" (p = {_p_text(self.p)}). If the difference is real, about {round_up(more):,} more "
+            f" (p = {p_text(self.p)}). If the difference is real, about {round_up(more):,} more "
             "validation images would show it."
         )
 
@@ -250,5 +250,5 @@ def _disagreements(
     return disagreements
 
 
-def _p_text(p: float) -> str:
+def p_text(p: float) -> str:
     return "less than 0.001" if p < 0.001 else f"{p:.3f}"

@@ -16,7 +16,7 @@ from django.core.files.uploadedfile import UploadedFile
 
 from projects.images import decode
 from training.models import Service, TrainingVersion
-from training.serving.calls import counters, feedback
+from training.serving.calls import counters, feedback, shadow
 from training.serving.inference import model_cache, predictor
 from training.serving.inference.predictor import Answer
 
@@ -54,6 +54,7 @@ class Call:
         if self.service.collects:
             answers = self._collect(images, answers)
         self.answers = answers
+        shadow.offer(self.service, self.version, images, answers)
         return answers
 
     def _collect(self, images: Sequence[UploadedFile[bytes]], answers: list[Answer]) -> list[Answer]:

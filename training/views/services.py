@@ -21,7 +21,7 @@ from exeml_site.lib.http import page, redirect_to, wants_fragment
 from exeml_site.lib.params import parse_int
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
-from training.forms.service_settings import ChangeVersionForm, OriginsForm, TokenForm
+from training.forms.service_settings import SHARES, ChangeVersionForm, OriginsForm, TokenForm
 from training.forms.services import DeployForm, PredictionForm, deployable_versions
 from training.models import Service
 from training.serving import deploy, playground
@@ -44,7 +44,13 @@ def deploy_service(request: PageRequest, project: Project) -> HttpResponse:
 @project_page(Role.VIEWER)
 @require_safe
 def service_page(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    return services_page(request, project, get_service(project, service_id))
+    """`?change=none` opens the dialog that adds a shadow version."""
+    service = get_service(project, service_id)
+    share = request.GET.get("change", "")
+    if share not in SHARES:
+        return services_page(request, project, service)
+    form = ChangeVersionForm(service=service, share=share)
+    return services_page(request, project, service, change_form=form, opens_change=True)
 
 
 @project_page(Role.VIEWER)
