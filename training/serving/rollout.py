@@ -53,7 +53,7 @@ def change_version(service: Service, version: TrainingVersion, by: User, percent
             if percent is None
             else f"take {percent} % of the calls"
             if percent
-            else "be the shadow"
+            else "be the shadow version"
         )
         update_service(service, UP_STATUSES, by, f"{version.name} is loaded to {task}.", **request)
         transaction.on_commit(partial(enqueue_version_change, service.pk))
@@ -73,7 +73,7 @@ def end_canary(service: Service, by: User) -> bool:
     if canary is None:
         return False
     message = (
-        f"{canary.name} is no longer the shadow."
+        f"{canary.name} is no longer the shadow version."
         if service.has_shadow
         else f"{canary.name} gets no more calls."
     )
@@ -135,7 +135,7 @@ def _take_over(service: Service, version: TrainingVersion) -> None:
         message = (
             f"{version.name} answers {service.next_percent} % of the calls."
             if service.next_percent
-            else f"{version.name} predicts in the shadow of {service.training_version.name}."
+            else f"{version.name} is the shadow version: its answers are kept, not given."
         )
         changes: dict[str, Any] = {"canary_version": version, "canary_percent": service.next_percent}
     else:

@@ -90,8 +90,8 @@ class ShadowComparison:
     def better(self) -> TrainingVersion | None:
         """The version that is reliably better, whatever the labels of the unjudged images turn out to be.
 
-        People rather judge answers that look wrong. So the images on which the versions differ and that nobody
-        has judged are taken to speak against the one that leads.
+        People rather judge answers that look wrong. So the images on which the versions differ and that
+        nobody has judged are taken to speak against the one that leads.
         """
         leads, trails = self.only_shadow, self.only_version
         if leads < trails:

@@ -320,7 +320,7 @@ def test_a_shadow_is_chosen_in_the_dialog(
     rollout.change_over(str(service.pk))
     service.refresh_from_db()
     assert service.has_shadow and service.main_percent == 100
-    assert "V002 in its shadow" in text(alice.get(at("service_page", service)))
+    assert "shadow version V002" in text(alice.get(at("service_page", service)))
 
 
 def test_the_label_told_for_an_image_of_the_project_needs_no_verdict(opened) -> None:

@@ -43,7 +43,10 @@ def test_the_answers_of_a_shadow_are_kept_and_not_given(opened, rival: TrainingV
     service = opened[0]
     before = call(opened)
     add_second(service, rival)
-    assert service.has_shadow and service.events.first().message == "V002 predicts in the shadow of V001."
+    assert (
+        service.has_shadow
+        and service.events.first().message == "V002 is the shadow version: its answers are kept, not given."
+    )
     answers = [call(opened, colour) for colour in ("red", "green", "blue")]
     assert [answer["predicted_label"] for answer in answers] == ["red", "green", "blue"]
     assert {answer["version"] for answer in answers} == {"V001"} and answers[0].keys() == before.keys()
@@ -121,7 +124,7 @@ def test_nothing_is_predicted_twice_without_a_shadow(opened, rival: TrainingVers
     call(opened)
     work_off()
     assert not ShadowCount.objects.exists() and not service.has_shadow
-    assert service.events.first().message == "V002 is no longer the shadow."
+    assert service.events.first().message == "V002 is no longer the shadow version."
 
 
 def test_counts_survive_a_database_that_cannot_be_written(
