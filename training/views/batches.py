@@ -47,28 +47,31 @@ def begin_batch(request: PageRequest, project: Project, service_id: UUID) -> Htt
     limit = settings.EXEML_MAX_IMPORT_GB
     uploads, address = request.FILES.getlist("uploads"), request.POST.get("address", "").strip()
     selection = request.POST.get("selection", "")
+    chosen = {"address": address, "selection": selection}
     if sum(upload.size or 0 for upload in uploads) > limit * 1024**3:
         problem = f"The files are larger than {limit} GB. Send them in parts."
-        return _batches_page(request, project, service, problem=problem, address=address, status=413)
+        return _batches_page(request, project, service, problem=problem, status=413, **chosen)
     try:
         job.create_batch(service, uploads, address, request.user, selection)
     except job.BatchRefused as refused:
-        return _batches_page(request, project, service, problem=str(refused), address=address, status=422)
+        return _batches_page(request, project, service, problem=str(refused), status=422, **chosen)
     return redirect_to(request, reverse("service_batches", args=[project.pk, service.pk]))
 
 
 @project_page(Role.LABELER)
 @require_http_methods(["GET", "POST"])
 def cancel_batch(request: PageRequest, project: Project, service_id: UUID, batch_id: int) -> HttpResponse:
-    """Cancel an active batch, or delete a finished one with its results; GET asks before deleting."""
+    """Cancel an active batch, or delete a finished one (`delete=1`); GET asks before that."""
     service = get_service(project, service_id)
     batch = _get_batch(service, batch_id)
     if request.method == "GET":
         question = "batches/_delete.html"
         context = {"project": project, "service": service, "batch": batch, "question": question}
         return page(request, "services/question.html", context | {"tab": "batch"}, fragment=question)
-    if not job.cancel(batch):
+    if request.POST.get("delete") == "1":
         job.delete(batch)
+    else:
+        job.cancel(batch)  # one that ended meanwhile keeps its results
     return redirect_to(request, reverse("service_batches", args=[project.pk, service.pk]))
 
 
@@ -135,6 +138,7 @@ def _batches_page(
     *,
     problem: str = "",
     address: str = "",
+    selection: str = "",
     status: int = 200,
 ) -> HttpResponse:
     batches = list(
@@ -151,6 +155,7 @@ def _batches_page(
         "selections": Batch.Selection.choices,
         "problem": problem,
         "address": address,
+        "selection": selection,
     }
     fragment = None if problem else "batches/_batches.html"
     return page(request, "batches/batches.html", context, fragment=fragment, status=status)

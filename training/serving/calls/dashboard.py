@@ -39,7 +39,8 @@ class CallTotals:
     def add(self, row: CallMinute) -> None:
         self.calls += row.calls
         self.failed += row.failed
-        self.images += row.images or row.calls - row.failed  # rows of before did not count images
+        # Rows of before did not count images; a call has one at least, and as many as were unknown.
+        self.images += row.images or max(row.calls - row.failed, row.unknown)
         self.unknown += row.unknown
         self.errors.update(row.errors)
         self.labels.update(row.labels)

@@ -122,6 +122,18 @@ def test_unknown_images_are_a_share_of_the_images_of_the_version_that_answers_no
     assert drift.find_drift(version, board.counts_of(version)).sentences == []
 
 
+def test_minutes_of_before_have_at_least_as_many_images_as_unknown_ones(service: Service) -> None:
+    version = service.training_version
+    evaluated(version, "roses", 60)
+    minute(service, labels={"roses": 320}, calls=10, unknown=200)  # images were not counted then
+    counts = dashboard.load_dashboard(service, 1).counts_of(version)
+    assert counts.images == 200
+    (sentence,) = drift.find_drift(version, counts).sentences
+    assert sentence.startswith(
+        "More images are unknown to the model than in its evaluation: 100 % against 0 %."
+    )
+
+
 def test_few_pictures_and_equal_shares_say_nothing(service: Service) -> None:
     version = service.training_version
     evaluated(version, "roses", 60)
