@@ -248,6 +248,7 @@ JOBS = {
     "resume_batches": "training.serving.batches.job.catch_up",
     "resume_evaluations": "training.evaluation.selections.lifecycle.catch_up",
     "delete_old_collected_calls": "training.serving.calls.feedback.forget_old",
+    "delete_old_shadow_answers": "training.serving.calls.shadow.forget_old",
     "delete_old_call_counts": "training.serving.calls.counters.forget_old",
     "resume_embedding": "training.assist.embed_images.enqueue_missing_embeddings",
     "resume_imports": "projects.transfers.imports.catch_up",

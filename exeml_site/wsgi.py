@@ -9,5 +9,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exeml_site.settings")
 application = get_wsgi_application()
 application.request_class = import_string("exeml_site.bad_requests.Utf8Request")
 
-for begin in ("training.serving.calls.counters.begin", "training.serving.inference.preload.begin"):
+for begin in (
+    "training.serving.calls.counters.begin",
+    "training.serving.calls.shadow.begin",
+    "training.serving.inference.preload.begin",
+):
     import_string(begin)()  # by name: models cannot be imported before the application is ready

@@ -106,6 +106,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(SERVICE + "batches/begin/", batches.begin_batch, name="begin_batch"),
     path(SERVICE + "batches/<int:batch_id>/", batches.batch_report, name="batch_report"),
     path(SERVICE + "batches/<int:batch_id>/cancel/", batches.cancel_batch, name="cancel_batch"),
+    path(
+        SERVICE + "batches/<int:batch_id>/mistakes/<int:line>.webp",
+        batches.batch_picture,
+        name="batch_picture",
+    ),
     path(SERVICE + "batches/<int:batch_id>/<str:file>", batches.batch_download, name="batch_download"),
     path(SERVICES + "near/", services.prediction_neighbours, name="prediction_neighbours"),
     path("v1/", documentation.api_guide, name="api_guide"),

@@ -107,6 +107,15 @@ def milliseconds(value: float | None) -> str:
 
 
 @register.filter
+def time_spread(row: Any) -> str:
+    """The quartiles of a measured single-image time as "5.9–6.8 ms"; empty for an estimate."""
+    if row.inference_low_ms is None or row.inference_high_ms is None:
+        return ""
+    low = milliseconds(row.inference_low_ms).removesuffix(" ms")
+    return f"{low}–{milliseconds(row.inference_high_ms)}"
+
+
+@register.filter
 def megabytes(size: int | None) -> str:
     """Bytes as "5.2 MB"; two dashes if unknown."""
     return UNKNOWN if size is None else f"{size / 1e6:.1f} MB"

@@ -1,3 +1,5 @@
+import "./question_page.js";
+
 // Collected calls: one box selects all calls of the page.
 document.addEventListener("change", (event) => {
   const name = event.target.dataset?.allOf;

@@ -1,6 +1,7 @@
 // The test of a service (preview, paste, camera, keys), copy buttons and the Deploy dialog.
 import { openCamera } from "./camera.js";
 import { isTyping, say } from "./messages.js";
+import "./question_page.js";
 
 const MEGABYTE = 1024 * 1024;
 const find = (id) => document.getElementById(id);
@@ -9,6 +10,7 @@ const find = (id) => document.getElementById(id);
 
 const input = find("id_image");
 const drop = document.querySelector("[data-drop]");
+const form = find("prediction-form");
 let previewUrl = "";
 
 function refuse(sentence) {
@@ -38,24 +40,39 @@ const hidePicture = () => {
   drop.removeAttribute("data-has-picture");
 };
 
-function clearAnswer() {
+function replaceAnswer(sentence) {
   const answer = find("prediction-result");
-  if (!("answer" in answer.dataset)) return;
   delete answer.dataset.answer;
   answer.className = "test-empty";
   const words = document.createElement("p");
   words.className = "muted";
-  words.textContent = "Press Predict for the labels of this image.";
+  words.textContent = sentence;
   answer.replaceChildren(words);
 }
 
+const isRunning = () => !find("prediction-reason");
+
+// A chosen image is predicted at once.
 function useFiles() {
   find("prediction-error").replaceChildren();
-  clearAnswer();
   const most = Number(input.dataset.maxMb);
   const large = [...input.files].find((file) => file.size > most * MEGABYTE);
   if (large) refuse(`${input.files.length > 1 ? `“${large.name}”` : "The image"} is larger than ${most} MB. Choose a smaller one.`);
   showPicture();
+  if (input.files.length && isRunning()) predict();
+  else replaceAnswer("The five best labels appear here.");
+}
+
+function predict() {
+  replaceAnswer("Predicting …");
+  form.requestSubmit();
+}
+
+// Without an answer no “Predicting …” is left behind; the reason stands at the image or in a message. A request that
+// a newer image replaces is aborted, which is neither of the two.
+function endWithoutAnswer(event) {
+  if (event.target !== form || (event.type === "htmx:afterRequest" && event.detail.xhr.status < 400)) return;
+  replaceAnswer("No prediction. Press Predict to try again.");
 }
 
 function usePasted(event) {
@@ -86,7 +103,6 @@ function showOne(event) {
   const file = button && input.files[Number(button.dataset.tested)];
   if (!file) return;
   use(file);
-  find("prediction-button").click();
 }
 
 if (input) {
@@ -94,6 +110,7 @@ if (input) {
   drop.querySelector(".drop-preview").addEventListener("error", hidePicture);
   document.addEventListener("paste", usePasted);
   document.addEventListener("click", showOne);
+  for (const kind of ["htmx:afterRequest", "htmx:sendError"]) form.addEventListener(kind, endWithoutAnswer);
   document.addEventListener("htmx:afterSettle", () => showTested(find("prediction-result")));
   find("camera").addEventListener("click", () => openCamera(use, refuse));
   for (const kind of ["dragenter", "dragover"]) input.addEventListener(kind, () => drop.setAttribute("data-over", ""));

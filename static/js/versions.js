@@ -1,11 +1,5 @@
-// The confirmation of Stop and Delete opens as a dialog that Cancel closes; without a script it is a page.
 // On a narrow screen the cards and the tabs are in rows, which are scrolled to the selected one.
-
-const dialog = document.getElementById("question-dialog");
-
-document.addEventListener("htmx:afterSwap", (event) => {
-  if (event.detail.target?.id === "question" && dialog && !dialog.open) dialog.showModal();
-});
+import "./question_page.js";
 
 function scrollTo(row, chosen) {
   if (!row || !chosen) return;
@@ -17,7 +11,3 @@ const cards = document.querySelector(".versions-scroll");
 scrollTo(cards, cards?.querySelector(".is-chosen"));
 const tabs = document.querySelector(".version-tabs");
 scrollTo(tabs, tabs?.querySelector("[aria-current]"));
-
-dialog?.addEventListener("click", (event) => {
-  if (event.target instanceof Element && event.target.closest("a[data-dialog-close]")) event.preventDefault();
-});

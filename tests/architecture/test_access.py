@@ -124,6 +124,7 @@ class World:
             "batch_id": lambda: self._batch().pk,
             "evaluation_id": lambda: self._evaluation().pk,
             "selected_id": lambda: self._evaluation().images.get().pk,
+            "line": lambda: 0,
         }
         if name not in arguments:
             pytest.fail(f"An address has the argument “{name}”: give tests/test_access.py an object for it.")
@@ -203,6 +204,7 @@ class World:
         )
         line = json.dumps({"source": "a.jpg", "result": "FAILED", "error_message": "no picture"})
         storage.save_whole(f"{batch.folder}/results.jsonl", f"{line}\n".encode())
+        storage.save_whole(batch.picture_name(0), b"a thumbnail")
         return batch
 
     def _call(self) -> UUID:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import shutil
@@ -19,6 +20,7 @@ from django.core.files.storage import default_storage
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from PIL import Image as Picture
 
 from tests.browser.chromium import CHROMIUM_ARGUMENTS, check_accessibility, find_chromium, take_screenshot
 from tests.factories import make_project, make_user, make_version
@@ -68,9 +70,11 @@ def at(name: str, service: Service, *more: object) -> str:
     return reverse(name, args=[service.project_id, service.pk, *more])
 
 
-def predict(page: Any) -> None:
+def predict(page: Any, *files: Path) -> None:
+    """Choose files; the page predicts them at once."""
+    page.wait_for_load_state()
     page.locator("#prediction-result").evaluate("old => old.dataset.old = ''")
-    page.locator("#prediction-button").click()
+    page.locator("#id_image").set_input_files(files)
     page.locator("#prediction-result[data-answer]:not([data-old])").wait_for()
 
 
@@ -86,8 +90,7 @@ def test_deploy_countdown_predict_and_why(
     deploy.bring_up(str(service.pk))  # what the worker does
     page.locator("#countdown", has_text="stops in 1 hour").wait_for()
     check_accessibility(page)
-    page.locator("#id_image").set_input_files(pictures[0])
-    predict(page)
+    predict(page, pictures[0])
     assert page.locator(".predicted-label").inner_text() == "red"
     assert page.locator("#prediction-result .scores li").count() == 3
     page.locator("#explain").click()
@@ -106,8 +109,7 @@ def test_several_pictures_at_once_and_one_of_them_by_itself(
     page.goto(at("service_page", service))
     broken = tmp_path / "a picture with a very long name that is not a picture at all.png"
     broken.write_bytes(b"hello")
-    page.locator("#id_image").set_input_files([*pictures, broken])
-    predict(page)
+    predict(page, *pictures, broken)
     rows = page.locator(".tested li")
     assert [rows.nth(place).locator("strong").inner_text() for place in range(3)] == ["red", "green", "blue"]
     assert "not a picture" in rows.nth(3).inner_text()
@@ -116,6 +118,34 @@ def test_several_pictures_at_once_and_one_of_them_by_itself(
     page.locator("[data-tested='1']").click()
     page.locator(".predicted-label", has_text="green").wait_for()
     assert page.locator("[data-drop-name]").inner_text() == pictures[1].name
+
+
+@pytest.mark.parametrize(("size", "orientation"), [((400, 160), 1), ((160, 400), 1), ((400, 200), 6)])
+def test_the_heat_map_covers_its_picture_exactly(
+    size: tuple[int, int], orientation: int, service: Service, tmp_path: Path, open_page: Any
+) -> None:
+    """Red is at the left as seen; with orientation 6 the file holds the picture on its side."""
+    noise, (width, height) = np.random.default_rng(5), size
+    pixels = noise.normal((40, 40, 200), 40, (height, width, 3))
+    pixels[:, : width // 2] = noise.normal((200, 40, 40), 40, (height, width // 2, 3))
+    picture = Picture.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    exif = Picture.Exif()
+    if orientation == 6:
+        picture, exif[0x0112] = picture.transpose(Picture.Transpose.ROTATE_90), 6
+    picture.save(tmp_path / "shape.jpg", quality=92, exif=exif)
+    page = open_page("vera")
+    page.goto(at("service_page", service))
+    predict(page, tmp_path / "shape.jpg")
+    page.locator("#explain").click()
+    heat = page.locator(".heat img")
+    heat.evaluate("img => img.decode()")
+    shape = heat.evaluate("img => [img.naturalWidth / img.naturalHeight, img.clientWidth / img.clientHeight]")
+    assert shape == pytest.approx([width / height] * 2, rel=0.02)
+    seen = np.asarray(Picture.open(io.BytesIO(heat.screenshot())).convert("RGB")).astype(int)
+    glow = np.clip(seen[..., 0] - seen[..., 2], 0, None).sum(0)
+    left = glow[: len(glow) // 2].sum() / glow.sum()
+    label = page.locator(".predicted-label").inner_text()
+    assert (left > 0.6) if label == "red" else (left < 0.4)
 
 
 @pytest.mark.parametrize("key", ["curl", "python", "javascript"])
@@ -141,6 +171,76 @@ def test_the_examples_of_the_page_work_as_they_stand(
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)["predicted_label"] if key == "curl" else done.stdout.strip()
     assert said == "red"
+
+
+def paste(page: Any, file: Path) -> None:
+    """Paste an image as browsers do: its name is image.png."""
+    page.evaluate(
+        """(text) => {
+          const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+          const transfer = new DataTransfer();
+          transfer.items.add(new File([bytes], "image.png", { type: "image/png" }));
+          document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: transfer }));
+        }""",
+        base64.b64encode(file.read_bytes()).decode(),
+    )
+
+
+def test_a_pasted_image_is_predicted_at_once_and_the_last_one_wins(
+    service: Service, pictures: list[Path], open_page: Any
+) -> None:
+    page = open_page("vera")
+    page.goto(at("service_page", service))
+    for picture in pictures:  # without waiting: a newer image replaces the request of the one before
+        paste(page, picture)
+    page.locator(".predicted-label", has_text="blue").wait_for()
+    assert page.locator("[data-drop-name]").inner_text() == "image.png"
+
+
+def test_a_file_that_is_no_image_leaves_no_predicting_behind(
+    service: Service, tmp_path: Path, open_page: Any
+) -> None:
+    page = open_page("vera")
+    page.goto(at("service_page", service))
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"hello")
+    page.locator("#id_image").set_input_files(broken)
+    page.locator("#prediction-error", has_text="This is not a picture").wait_for()
+    assert page.locator("#prediction-result").inner_text() == "No prediction. Press Predict to try again."
+
+
+def test_a_stopped_service_predicts_nothing_when_an_image_is_chosen(
+    service: Service, pictures: list[Path], open_page: Any
+) -> None:
+    deploy.stop(service, make_user("alice"))
+    page = open_page("vera")
+    page.goto(at("service_page", service))
+    page.locator("#id_image").set_input_files(pictures[0])
+    page.locator("[data-drop-name]", has_text=pictures[0].name).wait_for()
+    assert page.locator("#prediction-result").inner_text() == "The five best labels appear here."
+    assert "Possible only while the service is Running." in page.locator("#prediction-action").inner_text()
+
+
+def test_stop_asks_first_and_keeps_the_tested_image(
+    service: Service, pictures: list[Path], open_page: Any
+) -> None:
+    page = open_page("alice")
+    page.goto(at("service_page", service))
+    predict(page, pictures[0])
+    counters.flush()
+    page.locator("#stop-or-start").click()
+    question = page.locator("#question-dialog[open]")
+    question.get_by_text("1 call in the last hour.").wait_for()
+    check_accessibility(page)
+    take_screenshot(page, "service-stop")
+    question.get_by_role("link", name="Cancel").click()
+    service.refresh_from_db()
+    assert service.is_running and not page.locator("#question-dialog").is_visible()
+    page.locator("#stop-or-start").click()
+    question.get_by_role("button", name="Stop").click()
+    page.locator("#stop-or-start[data-start]").wait_for()
+    assert not page.locator("#question-dialog").is_visible()
+    assert page.locator(".predicted-label").inner_text() == "red"
 
 
 def test_a_camera_that_is_denied_is_told(service: Service, open_page: Any) -> None:
@@ -170,7 +270,6 @@ def test_a_picture_of_the_camera_is_predicted(service: Service, live_server: Any
     take_screenshot(page, "service-camera")
     page.locator("#camera-take").click()
     assert page.locator("[data-drop-name]", has_text="camera.jpg").inner_text() == "camera.jpg"
-    predict(page)
     assert page.locator(".predicted-label").inner_text()
     browser.close()
 
@@ -187,8 +286,7 @@ def test_another_version_takes_over_and_is_rolled_back(
     page.get_by_text("V002 is loaded and tested").wait_for()
     rollout.change_over(str(service.pk))  # what the worker does
     page.locator("#roll-back", has_text="Roll back to V001").wait_for()
-    page.locator("#id_image").set_input_files(pictures[2])
-    predict(page)
+    predict(page, pictures[2])
     assert "by V002" in page.locator(".predicted").inner_text()
     page.locator("#roll-back").click()
     page.get_by_text("V001 is loaded and tested").wait_for()
@@ -244,8 +342,7 @@ def test_collected_pictures_are_judged_and_taken(
     page.get_by_text("Nothing collected yet").wait_for()
     page.get_by_role("link", name="Test", exact=True).click()
     for picture in pictures:
-        page.locator("#id_image").set_input_files(picture)
-        predict(page)
+        predict(page, picture)
     page.locator(".judgement select").select_option("green")
     page.locator(".judgement").get_by_role("button", name="Wrong").click()
     page.get_by_text("Judged wrong: green").wait_for()
@@ -294,8 +391,8 @@ def test_every_page_of_a_service_fits_and_is_accessible(
     busy(service)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        for picture in pictures:
-            archive.write(picture, picture.name)
+        for picture, folder in zip(pictures, ("red", "green", "red"), strict=True):  # the last is a mistake
+            archive.write(picture, f"{folder}/{picture.name}")
         archive.writestr("broken.jpg", b"hello")
     batch = Batch.objects.create(
         service=service, training_version=service.training_version, name="a" * 120 + ".zip"

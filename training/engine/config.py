@@ -109,7 +109,8 @@ class CandidateReport:
     `accuracy` is on all images that this candidate held out, and compares with no other candidate's;
     `common` does. `common` is None in events, and for a candidate that held out none of the images that the
     chosen one and the others were scored on. `inference_ms` is for one image on the expected hardware:
-    measured for CPU (`is_measured`), an estimate for NV_P4. `place` is the place in the search where the
+    measured for CPU (`is_measured`), an estimate for NV_P4. `inference_low_ms` and `inference_high_ms`:
+    quartiles of a measured time. `place` is the place in the search where the
     weights were stored (candidate_store.py).
     """
 
@@ -126,6 +127,8 @@ class CandidateReport:
     place: int | None = None
     images: ImagesUsed | None = None
     common: CommonScore | None = None
+    inference_low_ms: float | None = None
+    inference_high_ms: float | None = None
 
     @property
     def common_accuracy(self) -> float | None:

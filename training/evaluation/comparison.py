@@ -49,7 +49,7 @@ class PairComparison:
             f"only {self.base} {self.only_base:,}"
         )
         if self.verdict:
-            return f"{self.other} is {self.verdict} than {self.base}. {counts} (p = {_p_text(self.p)})."
+            return f"{self.other} is {self.verdict} than {self.base}. {counts} (p = {p_text(self.p)})."
         no_difference = f"There is no reliable difference between {self.other} and {self.base} yet."
         if not self.only_other and not self.only_base:
             return f"{no_difference} Both are right on the same of the {self.images:,} images."
@@ -62,7 +62,7 @@ class PairComparison:
             return "."
         more = max(needed - self.images, 1)
         return (
-            f" (p = {_p_text(self.p)}). If the difference is real, about {round_up(more):,} more "
+            f" (p = {p_text(self.p)}). If the difference is real, about {round_up(more):,} more "
             "validation images would show it."
         )
 
@@ -213,7 +213,12 @@ def _network_of(version: TrainingVersion) -> str:
 
 
 def _time_of(version: TrainingVersion) -> str:
-    return "--" if version.inference_ms is None else f"{version.inference_ms:.1f} ms"
+    if version.inference_ms is None:
+        return "--"
+    text = f"{version.inference_ms:.1f} ms"
+    if version.inference_low_ms is None or version.inference_high_ms is None:
+        return text
+    return f"{text} ({version.inference_low_ms:.1f}–{version.inference_high_ms:.1f})"
 
 
 def stored_predictions(versions: Iterable[TrainingVersion]) -> dict[int, dict[int, Labels | None]]:
@@ -260,5 +265,5 @@ def _disagreements(
     return disagreements
 
 
-def _p_text(p: float) -> str:
+def p_text(p: float) -> str:
     return "less than 0.001" if p < 0.001 else f"{p:.3f}"

@@ -114,6 +114,8 @@ def parameters_of(version: TrainingVersion) -> dict[str, Any]:
         "answer_settings_saved": version.answer_settings_at,
         "seconds_by_phase": version.seconds_by_phase,
         "single_image_ms": version.inference_ms,
+        "single_image_low_ms": version.inference_low_ms,
+        "single_image_high_ms": version.inference_high_ms,
     }
 
 

@@ -15,6 +15,11 @@ from training.forms.services import deployable_versions
 from training.models import Service, TrainingVersion
 
 MIN_PERCENT, MAX_PERCENT = 1, 99
+SHARES = {
+    "all": "All calls",
+    "part": "A share of them, as a canary",
+    "none": "None, as a shadow: its answers are kept, not given",
+}
 MIN_DAYS, MAX_DAYS = 1, 365
 PERCENT_RANGE = "Enter a whole number of percent from 1 to 99."
 MAX_ORIGINS = 20
@@ -24,7 +29,7 @@ DAYS_RANGE = "Enter a whole number of days from 1 to 365."
 
 
 class ChangeVersionForm(forms.Form):
-    """`cleaned_data["percent"]` is 1–99, or None if the version gets all calls."""
+    """`cleaned_data["percent"]` is 1–99, 0 for a shadow, or None if the version gets all calls."""
 
     version = VersionField(
         queryset=TrainingVersion.objects.none(),
@@ -36,12 +41,12 @@ class ChangeVersionForm(forms.Form):
     )
     share = forms.ChoiceField(
         label="Calls",
-        choices=[("all", "All calls"), ("part", "A share of them, as a canary")],
+        choices=list(SHARES.items()),
         widget=forms.RadioSelect,
         initial="all",
         error_messages={
-            "required": "Choose all calls or a share.",
-            "invalid_choice": "Choose all calls or a share.",
+            "required": "Choose all calls, a share or none.",
+            "invalid_choice": "Choose all calls, a share or none.",
         },
     )
     percent = forms.IntegerField(
@@ -53,7 +58,7 @@ class ChangeVersionForm(forms.Form):
         error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), PERCENT_RANGE),
     )
 
-    def __init__(self, data: Any = None, *, service: Service) -> None:
+    def __init__(self, data: Any = None, *, service: Service, share: str = "all") -> None:
         super().__init__(data, prefix="change")
         others = deployable_versions(service.project).exclude(pk=service.training_version_id)
         field = self.fields["version"]
@@ -63,13 +68,15 @@ class ChangeVersionForm(forms.Form):
         ranking = rank(service.project)
         field.ranking, field.help_text = lambda: ranking, ranking_help(ranking)
         leader = ranking.proposed(versions)
-        self.initial = {"version": leader and leader.pk}
+        self.initial = {"version": leader and leader.pk, "share": share}
         self.has_versions = bool(versions)
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         if cleaned.get("share") == "all":
             cleaned["percent"] = None
+        elif cleaned.get("share") == "none":
+            cleaned["percent"] = 0
         elif cleaned.get("percent") is None and "percent" not in self.errors:
             self.add_error("percent", PERCENT_RANGE)
         return cleaned

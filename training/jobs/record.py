@@ -105,6 +105,8 @@ def _candidate_row(version: TrainingVersion, candidate: CandidateReport) -> Cand
         recipe=candidate.recipe,
         accuracy=candidate.accuracy,
         inference_ms=candidate.inference_ms,
+        inference_low_ms=candidate.inference_low_ms,
+        inference_high_ms=candidate.inference_high_ms,
         is_measured=candidate.is_measured,
         is_admissible=candidate.is_admissible,
         is_best=candidate.is_best,

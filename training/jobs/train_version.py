@@ -279,6 +279,8 @@ def _complete(version: TrainingVersion, result: FitResult, size: int, progress: 
         model_bytes=size,
         images_used=asdict(result.best.images) if result.best.images else {},
         inference_ms=result.best.inference_ms,
+        inference_low_ms=result.best.inference_low_ms,
+        inference_high_ms=result.best.inference_high_ms,
         is_inference_measured=result.best.is_measured,
         seconds_by_phase=result.seconds_by_phase | progress["seconds_by_step"],
         cross_validation=asdict(result.cross_validation) if result.cross_validation else {},

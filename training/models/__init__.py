@@ -1,6 +1,7 @@
 from training.models.batch import Batch
 from training.models.evaluation import Candidate, Curve, EvaluatedImage, LaterPrediction, Metric
 from training.models.service import CallMinute, CollectedCall, Service, ServiceEvent, ServiceToken
+from training.models.shadow import ShadowAnswer, ShadowCount
 from training.models.version import Device, Hardware, InstanceFlavor, Status, StopReason, TrainingVersion
 from training.models.version_evaluation import SelectedImage, VersionEvaluation
 
@@ -20,6 +21,8 @@ __all__ = [
     "Service",
     "ServiceEvent",
     "ServiceToken",
+    "ShadowAnswer",
+    "ShadowCount",
     "Status",
     "StopReason",
     "TrainingVersion",

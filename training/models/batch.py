@@ -17,11 +17,11 @@ from training.models.version import TrainingVersion
 class BatchQuerySet(JobRowQuerySet["Batch"]):
     def silent(self) -> Self:
         """Only batches whose upload has been stored: it follows the row, and a large one takes minutes."""
-        return super().silent().exclude(files=[], address="")
+        return super().silent().exclude(files=[], address="", selection="")
 
 
 class Batch(JobRow):
-    """Images of an archive, a manifest or a server folder, and their predictions.
+    """Images of an archive, a manifest, a server folder or the project, and their predictions.
 
     The row is the truth; the predictions are lines of a file, `done` of them.
     """
@@ -32,6 +32,13 @@ class Batch(JobRow):
         COMPLETED = "Completed", "Completed"
         CANCELLED = "Cancelled", "Cancelled"
         FAILED = "Failed", "Failed"
+
+    class Selection(models.TextChoices):
+        """Images of the project, where no files were sent."""
+
+        LABELED = "labeled", "All labeled images"
+        NOT_TRAINED = "not trained", "Labeled images that the version was not trained on"
+        UNLABELED = "unlabeled", "Unlabeled images"
 
     JOB = "run_batch"
     UNSTARTED = (Status.WAITING,)
@@ -45,11 +52,13 @@ class Batch(JobRow):
     name = models.CharField(max_length=255)  # of the file or the folder
     files = models.JSONField(default=list, blank=True)  # [{"name", "stored"}]
     address = models.CharField(max_length=1024, blank=True)  # of the folder
+    selection = models.CharField(max_length=12, choices=Selection.choices, blank=True)
     status = models.CharField(max_length=9, choices=Status.choices, default=Status.WAITING, db_column="state")
     total = models.PositiveIntegerField(null=True, blank=True)
     done = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
     is_cancel_wanted = models.BooleanField(default=False)
+    judgement = models.JSONField(default=dict, blank=True)  # training.serving.batches.judgement
     problem = models.TextField(blank=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL,
@@ -79,6 +88,16 @@ class Batch(JobRow):
     def folder(self) -> str:
         """Folder of its files in the default storage."""
         return f"batches/{self.pk}"
+
+    @property
+    def accuracy(self) -> float | None:
+        """Of the judged images that the version was not trained on; None without any."""
+        judged = self.judgement.get("judged", 0)
+        return self.judgement["hits"] / judged if judged else None
+
+    def picture_name(self, number: int) -> str:
+        """The stored thumbnail of the mistake in a line."""
+        return f"{self.folder}/mistakes/{number}.webp"
 
     @property
     def time_left(self) -> str:

@@ -32,6 +32,8 @@ class Candidate(models.Model):
         null=True, blank=True, help_text="of the difference from the chosen candidate, on the common images"
     )
     inference_ms = models.FloatField(null=True, blank=True)
+    inference_low_ms = models.FloatField(null=True, blank=True, help_text="lower quartile of the repetitions")
+    inference_high_ms = models.FloatField(null=True, blank=True, help_text="upper quartile")
     is_measured = models.BooleanField(default=False)
     is_admissible = models.BooleanField(default=True)
     is_best = models.BooleanField(default=False)

@@ -37,8 +37,9 @@ class Service(models.Model):
     """A Completed version that answers calls at its own address.
 
     `next_version` is checked before it takes over (or, with `next_percent`, before it gets that share of
-    the calls as the canary, `trial_version`); until then the others go on answering. `previous_version`
-    answered before; the service can be rolled back to it.
+    the calls as the canary); until then the others go on answering. A canary with 0 percent is a shadow: it
+    predicts the images of calls, and no caller gets its answers. `previous_version` answered before; the
+    service can be rolled back to it.
     """
 
     class Status(models.TextChoices):
@@ -69,7 +70,7 @@ class Service(models.Model):
         db_column="trial_version_id",
     )
     canary_percent = models.PositiveSmallIntegerField(
-        default=0, help_text="of the calls, 1–99", db_column="trial_percent"
+        default=0, help_text="of the calls, 1–99; 0: a shadow", db_column="trial_percent"
     )
     collects = models.BooleanField(default=False, help_text="keeps the pictures of its calls, and says so")
     keeps_days = models.PositiveSmallIntegerField(default=30, help_text="days that they are kept")
@@ -127,6 +128,11 @@ class Service(models.Model):
     @property
     def can_start(self) -> bool:
         return self.status in (self.Status.STOPPED, self.Status.FAILED)
+
+    @property
+    def has_shadow(self) -> bool:
+        """Whether `canary_version` gets no calls, and its answers are only kept."""
+        return self.canary_version_id is not None and not self.canary_percent
 
     @property
     def main_percent(self) -> int:
@@ -198,7 +204,7 @@ class ServiceToken(models.Model):
 class CallMinute(models.Model):
     """Calls of one minute that one process answered with one version; the monitoring page adds them up.
 
-    `buckets`: index of a latency bucket (training.serving.calls.counters) → calls.
+    `buckets`: index of a latency bucket (training.serving.calls.counters) → answered calls.
     """
 
     service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="minutes")
@@ -207,6 +213,7 @@ class CallMinute(models.Model):
     process = models.UUIDField(editable=False)
     calls = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
+    images = models.PositiveIntegerField(default=0, help_text="of the answered calls")
     unknown = models.PositiveIntegerField(default=0)
     errors = models.JSONField(default=dict, blank=True)  # {"IMAGE_UNREADABLE": 3}
     labels = models.JSONField(default=dict, blank=True)

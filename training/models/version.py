@@ -187,6 +187,8 @@ class TrainingVersion(JobRow):
     model_name = models.CharField(max_length=128, blank=True)
     model_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     inference_ms = models.FloatField(null=True, blank=True)
+    inference_low_ms = models.FloatField(null=True, blank=True, help_text="lower quartile of the repetitions")
+    inference_high_ms = models.FloatField(null=True, blank=True, help_text="upper quartile")
     is_inference_measured = models.BooleanField(default=False)
     seconds_by_phase = models.JSONField(default=dict, blank=True)
     # the engine's ImagesUsed: {"given", "fitted", "fewest", "judged", "left_out": {cause: images}}

@@ -17,7 +17,7 @@ from django.core.files.uploadedfile import UploadedFile
 from projects.images import decode
 from training.engine.bundle.decision import AnswerSettings
 from training.models import Service, TrainingVersion
-from training.serving.calls import counters, feedback
+from training.serving.calls import counters, feedback, shadow
 from training.serving.inference import model_cache, predictor
 from training.serving.inference.predictor import Answer
 from training.versions.answer_settings import settings_in
@@ -56,6 +56,7 @@ class Call:
         if self.service.collects:
             answers = self._collect(images, answers)
         self.answers = answers
+        shadow.offer(self.service, self.version, images, answers)
         return answers
 
     def _collect(self, images: Sequence[UploadedFile[bytes]], answers: list[Answer]) -> list[Answer]:
@@ -89,7 +90,8 @@ def counted_call(service: Service, token_id: int | None = None) -> Iterator[Call
         count(error="INTERNAL")
         raise
     labels = [label for answer in call.answers for label in answer.predicted_labels]
-    count(labels=labels, unknown=sum(answer.is_known is False for answer in call.answers))
+    unknown = sum(answer.is_known is False for answer in call.answers)
+    count(images=len(call.answers), labels=labels, unknown=unknown)
 
 
 def batch_line(

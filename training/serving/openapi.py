@@ -58,8 +58,9 @@ ANSWER: Schema = {
         },
         "is_known": {
             "type": ["boolean", "null"],
-            "description": "false: the model is unsure, the best score is below min_confidence, or the "
-            "picture is unlike the training images.",
+            "description": "false: the picture is unknown: the model is unsure, the best score is below"
+            " min_confidence, or the picture is unlike the training images. predicted_label is then only the"
+            " closest label.",
         },
         "settings": {"$ref": "#/components/schemas/Settings"},
         "version": {"type": "string", "description": "The training version that answered."},

@@ -1,4 +1,4 @@
-"""Change the version of a service: for all calls, as a canary for a share of them, and back.
+"""Change the version of a service: for all calls, as a canary for a share of them, as a shadow, and back.
 
 A worker checks the new version first. The old version answers until the row changes, so no call fails.
 A call is answered by the version that the service has when the call arrives.
@@ -24,17 +24,22 @@ from training.serving.inference import model_cache, predictor
 
 logger = logging.getLogger(__name__)
 
+SHARE_NEEDS_RUNNING = "A share of the calls can be given only while the service is Running."
+SHADOW_NEEDS_RUNNING = "A shadow version can be added only while the service is Running."
 UP_STATUSES = (Service.Status.RUNNING, Service.Status.DEPLOYING)
 
 
 def change_version(service: Service, version: TrainingVersion, by: User, percent: int | None = None) -> None:
-    """Send all calls to `version`, or `percent` (1–99) of them, once it is checked. Raises DeployRefused."""
+    """Send all calls to `version`, or `percent` of them, once it is checked. Raises DeployRefused.
+
+    0 percent make it the shadow: it predicts the images of calls, and its answers are kept, not given.
+    """
     with transaction.atomic():
         version.refresh_from_db(fields=["status", "deleted_at"])
         deploy.check_deployable(version)
         _check_version(service, version)
         if percent is not None and not service.is_running:
-            raise DeployRefused("A share of the calls can be given only while the service is Running.")
+            raise DeployRefused(SHARE_NEEDS_RUNNING if percent else SHADOW_NEEDS_RUNNING)
         if service.status not in UP_STATUSES:
             _change_stopped_service(service, version, by)
             return
@@ -43,7 +48,13 @@ def change_version(service: Service, version: TrainingVersion, by: User, percent
             "next_percent": percent,
             "next_requested_at": timezone.now(),
         }
-        task = f"take {percent} % of the calls" if percent else "take over"
+        task = (
+            "take over"
+            if percent is None
+            else f"take {percent} % of the calls"
+            if percent
+            else "be the shadow version"
+        )
         update_service(service, UP_STATUSES, by, f"{version.name} is loaded to {task}.", **request)
         transaction.on_commit(partial(enqueue_version_change, service.pk))
 
@@ -57,13 +68,16 @@ def roll_back(service: Service, by: User) -> None:
 
 
 def end_canary(service: Service, by: User) -> bool:
-    """End the canary: its version gets no more calls. False if there is no canary."""
+    """End the canary or shadow: its version gets no more calls. False if there is none."""
     canary = service.canary_version
     if canary is None:
         return False
-    return update_service(
-        service, set(Service.Status), by, f"{canary.name} gets no more calls.", **_no_canary_fields()
+    message = (
+        f"{canary.name} is no longer the shadow version."
+        if service.has_shadow
+        else f"{canary.name} gets no more calls."
     )
+    return update_service(service, set(Service.Status), by, message, **_no_canary_fields())
 
 
 def change_over(service_id: str) -> None:
@@ -121,8 +135,12 @@ def _take_over(service: Service, version: TrainingVersion) -> None:
     """Activate the next version in one UPDATE, unless somebody chose another one meanwhile."""
     answer_settings = deploy.settings_with(service, version)
     note = deploy.settings_note(answer_settings[str(version.pk)])
-    if service.next_percent:
-        message = f"{version.name} answers {service.next_percent} % of the calls{note}."
+    if service.next_percent is not None:
+        message = (
+            f"{version.name} answers {service.next_percent} % of the calls{note}."
+            if service.next_percent
+            else f"{version.name} is the shadow version: its answers are kept, not given{note}."
+        )
         changes: dict[str, Any] = {"canary_version": version, "canary_percent": service.next_percent}
     else:
         message = f"{version.name} answers in place of {service.training_version.name}{note}."

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import NamedTuple, cast
+
+from django.db.models import Q
 
 from training.engine import Hardware as EngineHardware
 from training.engine.backbones import latency
 from training.models import Candidate, Hardware
+
+LATEST_TIMES = 5
 
 
 class NetworkOption(NamedTuple):
@@ -49,8 +54,15 @@ def _option(
 
 
 def _measured_times() -> dict[tuple[str, int], float]:
-    """(network, resolution) → the latest time in ms that a training on this machine measured on CPU."""
+    """(network, resolution) → median of the latest times in ms that trainings measured on CPU.
+
+    Mixtures are left out: earlier releases stored one of a network with itself under that network's name.
+    """
+    is_mixture = Q(recipe__contains=" + ") | Q(recipe__startswith="joint")
     rows = Candidate.objects.filter(
         is_measured=True, inference_ms__gt=0, training_version__inference_hardware=Hardware.CPU
-    ).order_by("pk")
-    return {(row.network, row.resolution): row.inference_ms or 0.0 for row in rows}
+    ).exclude(is_mixture)
+    times: dict[tuple[str, int], list[float]] = {}
+    for network, resolution, ms in rows.order_by("pk").values_list("network", "resolution", "inference_ms"):
+        times.setdefault((network, resolution), []).append(ms or 0.0)
+    return {option: median(measured[-LATEST_TIMES:]) for option, measured in times.items()}

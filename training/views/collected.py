@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib import storage
 from exeml_site.lib.http import page, redirect_to
+from exeml_site.lib.params import parse_int
 from projects.access import PageRequest, project_page
 from projects.images import decode
 from projects.models import Project, Role
@@ -21,9 +22,11 @@ from training.forms.collected import CollectingForm
 from training.models import CollectedCall, Service
 from training.serving import deploy
 from training.serving.calls import feedback
+from training.serving.shadow_comparison import labels_that_are_right
 from training.views.services import get_service
 
 PAGE_SIZE = 60
+Verdict = CollectedCall.Verdict
 
 
 @project_page(Role.VIEWER)
@@ -66,22 +69,29 @@ def take_collected(request: PageRequest, project: Project, service_id: UUID) -> 
 @project_page(Role.LABELER)
 @require_POST
 def judge_call(request: PageRequest, project: Project, service_id: UUID, call_id: UUID) -> HttpResponse:
-    """Store a verdict: right, or wrong, with the correct label if known."""
+    """Store a verdict: right, or wrong, with the correct label if known.
+
+    `right_version`: the version whose answer is right, where two versions predicted the image.
+    """
     service = get_service(project, service_id)
     call = get_object_or_404(CollectedCall, service=service, pk=call_id)
     verdict, label = request.POST.get("verdict", ""), request.POST.get("label", "")
+    labels = [label] if label else []
+    if (version_id := parse_int(request.POST.get("right_version"))) is not None:
+        labels = labels_that_are_right(call, version_id) or []
+        verdict = Verdict.RIGHT if set(labels) == set(call.predicted) else Verdict.WRONG if labels else ""
     context = {
         "project": project,
         "service": service,
         "call_id": call.pk,
         "labels": list(project.labels.values_list("name", flat=True)),
     }
-    if verdict not in CollectedCall.Verdict.values:
+    if verdict not in Verdict.values:
         context["problem"] = "Press Right or Wrong."
         return page(request, "services/_feedback.html", context, status=422)
-    is_right = verdict == CollectedCall.Verdict.RIGHT
+    is_right = verdict == Verdict.RIGHT
     try:
-        feedback.record_verdict(call, is_right, [label] if label else [], by=request.user.get_username())
+        feedback.record_verdict(call, is_right, labels, by=request.user.get_username())
     except feedback.FeedbackRefused as refused:
         return page(request, "services/_feedback.html", context | {"problem": str(refused)}, status=422)
     call.refresh_from_db()

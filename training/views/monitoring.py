@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -17,11 +18,14 @@ from exeml_site.lib.params import parse_int
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from projects.workspace.login_throttle import Attempt, count_wrong_token
+from training.forms.services import deployable_versions
+from training.models import Service
 from training.serving.calls import charts, dashboard, drift, feedback, prometheus
+from training.serving.shadow_comparison import compare_shadow
 from training.versions.answer_settings import settings_in
 from training.views.services import get_service
 
-DEFAULT_HOURS, SHOWN_EVENTS = 24, 12
+DEFAULT_HOURS, SHOWN_EVENTS, SHOWN_DISAGREEMENTS = 24, 12, 24
 
 
 @project_page(Role.VIEWER)
@@ -51,13 +55,31 @@ def service_monitoring(request: PageRequest, project: Project, service_id: UUID)
         "max_ms": max_ms,
         "labels": charts.label_bands(board.steps, board.total),
         "drift": drift.find_drift(
-            service.training_version, board.total, settings_in(service, service.training_version)
+            service.training_version,
+            board.counts_of(service.training_version),
+            settings_in(service, service.training_version),
         ),
         "errors": board.total.errors.most_common(),
         "live": feedback.live_accuracy(service),
         "events": service.events.select_related("by")[:SHOWN_EVENTS],
     }
+    context |= _shadow_context(request, service)
     return page(request, "services/monitoring.html", context, fragment="services/_monitoring.html")
+
+
+def _shadow_context(request: PageRequest, service: Service) -> dict[str, Any]:
+    compared = compare_shadow(service)
+    others = deployable_versions(service.project).exclude(pk=service.training_version_id)
+    disagreements = compared.disagreements if compared else []
+    return {
+        "compared": compared,
+        "disagreements": disagreements[:SHOWN_DISAGREEMENTS],
+        "more_disagreements": max(len(disagreements) - SHOWN_DISAGREEMENTS, 0),
+        "can_add_shadow": service.is_running and service.canary_version is None and others.exists(),
+        "can_manage": request.membership.role >= Role.MANAGER,
+        "can_label": request.membership.role >= Role.LABELER,
+        "label_names": list(service.project.labels.values_list("name", flat=True)),
+    }
 
 
 def _step_text(step: timedelta) -> str:

@@ -1,4 +1,4 @@
-"""Settings of a service: change of version, canary, answer settings and tokens. For managers."""
+"""Settings of a service: change of version, canary, shadow, answer settings and tokens. For managers."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.http import Http404, HttpResponse
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
-from exeml_site.lib.http import redirect_to, wants_fragment
+from exeml_site.lib.http import page, redirect_to, wants_fragment
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.forms.service_settings import ChangeVersionForm, OriginsForm, TokenForm
@@ -22,7 +23,7 @@ from training.views.services import answer_settings_forms, get_service, service_
 @project_page(Role.MANAGER)
 @require_POST
 def change_version(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """Another version gets all calls or a share of them, as soon as it is checked."""
+    """Another version gets all calls, a share of them, or none as the shadow, as soon as it is checked."""
     service = get_service(project, service_id)
     form = ChangeVersionForm(request.POST, service=service)
     if form.is_valid():
@@ -48,18 +49,27 @@ def roll_back(request: PageRequest, project: Project, service_id: UUID) -> HttpR
 
 
 @project_page(Role.MANAGER)
-@require_POST
+@require_http_methods(["GET", "POST"])
 def end_canary(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    """`keep=1`: the canary's version gets all calls; otherwise it gets no more."""
+    """`keep=1`: the canary or shadow gets all calls; otherwise it ends. GET asks whether to end it."""
     service = get_service(project, service_id)
     canary = service.canary_version
+    if request.method == "GET":
+        if canary is None:
+            return redirect_to(request, service_url(service))
+        question = "services/_end_canary.html"
+        context = {"project": project, "service": service, "tab": "monitoring", "question": question}
+        return page(request, "services/question.html", context, fragment=question)
     if request.POST.get("keep") == "1" and canary is not None:
         try:
             rollout.change_version(service, canary, request.user)
         except DeployRefused as refused:
             messages.error(request, str(refused))
+    elif service.has_shadow:
+        rollout.end_canary(service, request.user)
+        return redirect_to(request, reverse("service_monitoring", args=[project.pk, service.pk]))
     elif not rollout.end_canary(service, request.user):
-        messages.info(request, "There is no canary.")
+        messages.info(request, "There is no canary and no shadow version.")
     return redirect_to(request, service_url(service))
 
 

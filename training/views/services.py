@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,19 +12,21 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import retarget
 
 from exeml_site.lib.http import page, redirect_to, wants_fragment
 from exeml_site.lib.params import parse_int
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
-from training.forms.service_settings import ChangeVersionForm, OriginsForm, TokenForm
+from training.forms.service_settings import SHARES, ChangeVersionForm, OriginsForm, TokenForm
 from training.forms.services import DeployForm, PredictionForm, deployable_versions
 from training.forms.thresholds import AnswerSettingsForm
 from training.models import Service, TrainingVersion
 from training.serving import deploy, playground
+from training.serving.calls.dashboard import calls_since
 from training.serving.code_samples import snippets
 from training.serving.inference import model_cache, predictor
 from training.versions import answer_settings
@@ -43,7 +46,13 @@ def deploy_service(request: PageRequest, project: Project) -> HttpResponse:
 @project_page(Role.VIEWER)
 @require_safe
 def service_page(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
-    return services_page(request, project, get_service(project, service_id))
+    """`?change=none` opens the dialog that adds a shadow version."""
+    service = get_service(project, service_id)
+    share = request.GET.get("change", "")
+    if share not in SHARES:
+        return services_page(request, project, service)
+    form = ChangeVersionForm(service=service, share=share)
+    return services_page(request, project, service, change_form=form, opens_change=True)
 
 
 @project_page(Role.VIEWER)
@@ -77,9 +86,12 @@ def deploy_version(request: PageRequest, project: Project) -> HttpResponse:
 
 
 @project_page(Role.MANAGER)
-@require_POST
+@require_http_methods(["GET", "POST"])
 def stop_service(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """GET asks whether to stop it, POST stops it."""
     service = get_service(project, service_id)
+    if request.method == "GET":
+        return _ask(request, service, "stop")
     deploy.stop(service, request.user)
     return _action_response(request, project, service)
 
@@ -93,9 +105,12 @@ def start_service(request: PageRequest, project: Project, service_id: UUID) -> H
 
 
 @project_page(Role.MANAGER)
-@require_POST
+@require_http_methods(["GET", "POST"])
 def delete_service(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """GET asks whether to delete it, POST deletes it."""
     service = get_service(project, service_id)
+    if request.method == "GET":
+        return _ask(request, service, "delete")
     if deploy.delete(service, request.user):
         messages.success(request, f"{service.name} is deleted. Its URL no longer answers.")
     return redirect_to(request, reverse("deploy_service", args=[project.pk]))
@@ -198,6 +213,19 @@ def get_service(project: Project, service_id: UUID) -> Service:
 
 def service_url(service: Service) -> str:
     return reverse("service_page", args=[service.project_id, service.pk])
+
+
+def _ask(request: PageRequest, service: Service, action: str) -> HttpResponse:
+    """The question before Stop or Delete: a dialog for htmx, a page without it."""
+    question = "services/_stop_or_delete.html"
+    context = {
+        "project": service.project,
+        "service": service,
+        "action": action,
+        "last_hour": calls_since(service, timezone.now() - timedelta(hours=1)),
+        "question": question,
+    }
+    return page(request, "services/question.html", context, fragment=question)
 
 
 def _action_response(request: PageRequest, project: Project, service: Service) -> HttpResponse:

@@ -47,8 +47,32 @@ def test_the_glow_lies_on_the_half_that_shows_the_label(folder: Path) -> None:
         assert evidence.shape == (64, 64) and evidence.max() == 1 and evidence.min() >= 0
         left, right = float(evidence[:, :32].mean()), float(evidence[:, 32:].mean())
         assert (left > 1.5 * right) if is_left else (right > 1.5 * left)
-    picture = paint_heatmap(square, evidence)
-    assert picture.shape == (64, 64, 3) and picture.dtype == np.uint8
+    assert paint_heatmap(square, evidence).shape == square.shape
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "window"),
+    [
+        (120, 120, (0, 0, 120, 120)),
+        (120, 90, (0, 0, 120, 90)),
+        (240, 90, (60, 0, 180, 90)),
+        (90, 240, (0, 60, 90, 180)),
+        (300, 60, (75, 0, 225, 60)),
+    ],
+)
+def test_the_glow_lies_where_the_model_saw_it_in_pictures_of_every_shape(
+    width: int, height: int, window: tuple[int, int, int, int]
+) -> None:
+    """The evidence is the lower right quarter of the square that the model sees."""
+    evidence = np.zeros((64, 64), np.float32)
+    evidence[32:, 32:] = 1
+    painted = paint_heatmap(np.full((height, width, 3), 100, np.uint8), evidence).astype(int)
+    left, top, right, bottom = window
+    rows, columns = np.nonzero(painted[..., 0] - painted[..., 2] > 90)  # clearly coloured
+    assert (columns.min(), columns.max() + 1) == pytest.approx(((left + right) / 2, right), abs=2)
+    assert (rows.min(), rows.max() + 1) == pytest.approx(((top + bottom) / 2, bottom), abs=2)
+    dark = painted[..., 0] < 60
+    assert dark.sum() == width * height - (right - left) * (bottom - top), "what the model does not see"
 
 
 def test_a_network_of_another_kind_is_refused_in_words(tmp_path: Path) -> None:

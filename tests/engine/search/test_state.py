@@ -10,6 +10,7 @@ import torch
 
 from training.engine.backbones import registry
 from training.engine.backbones.classifier import Head, Member
+from training.engine.backbones.inference_time import InferenceTime
 from training.engine.config import FitConfig
 from training.engine.search import linear_head
 from training.engine.search.scoring import score_logits
@@ -150,3 +151,31 @@ def test_images_that_shaped_no_part_of_a_model_are_counted_by_cause(tmp_path: Pa
     assert (used.given, used.fitted, used.fewest, used.judged) == (30, 12, 4, 2)
     assert used.left_out == {"unreadable": 2, "reading": 8, "heads": 8}
     assert used.fitted + sum(used.left_out.values()) == used.given
+
+
+def test_a_mixture_is_named_with_all_its_networks(tmp_path: Path) -> None:
+    search = make_search(tmp_path)
+    single = make_candidate(search, 1.0)
+    (member,) = single.members
+    other = replace(member, network=registry.NETWORKS[1])
+    mixed = replace(single, members=(member, other, member))
+    first, second = registry.NETWORKS[0].name, registry.NETWORKS[1].name
+    assert (single.name, mixed.name) == (first, f"{first} ×2 + {second}")
+
+
+def test_the_measured_time_of_a_mixture_is_that_of_all_its_networks_and_one_reading(tmp_path: Path) -> None:
+    search = make_search(tmp_path, config=FitConfig(max_seconds=60, hardware="CPU"))
+    single = make_candidate(search, 1.0)
+    (member,) = single.members
+    other = replace(member, network=registry.NETWORKS[1])
+    search.reading_time = InferenceTime(2.0, 1.5, 2.5)
+    search.network_times = {
+        (member.network.name, 224): InferenceTime(4.0, 3.5, 5.0),
+        (other.network.name, 224): InferenceTime(6.0, 5.5, 7.0),
+    }
+    assert search.latency_ms([member]) == 6.0
+    assert search.latency_ms([member, other, member]) == 16.0
+    mixed = replace(single, members=(member, other, member), inference_ms=16.0)
+    search.add(mixed)
+    (report,) = search.reports()
+    assert (report.inference_ms, report.inference_low_ms, report.inference_high_ms) == (16.0, 14.0, 19.5)

@@ -167,7 +167,7 @@ def test_what_the_queue_lost_is_put_into_it_again(
     ("fields", "sentence"),
     [
         ({"version": "999"}, "This version is not Completed"),
-        ({"share": "x"}, "Choose all calls or a share."),
+        ({"share": "x"}, "Choose all calls, a share or none."),
         ({"share": "part", "percent": "0"}, "whole number of percent from 1 to 99"),
         ({"share": "part", "percent": "100"}, "whole number of percent from 1 to 99"),
         ({"share": "part", "percent": ""}, "whole number of percent from 1 to 99"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse
-from django.test import Client
+from django.template.loader import render_to_string
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 
@@ -18,9 +20,11 @@ from projects.models import Project
 from tests.factories import make_project, make_user, make_version
 from tests.pages import html_of
 from tests.training.bundles import colour_picture
-from training.models import Service, Status, TrainingVersion
+from training.models import CallMinute, Service, Status, TrainingVersion
 from training.serving import deploy as service_deploy
+from training.serving import playground
 from training.serving.calls import counters
+from training.serving.inference import predictor
 from training.serving.tokens import Token
 
 HTMX = {"HX-Request": "true"}
@@ -262,6 +266,31 @@ def test_stop_and_start_answer_with_the_new_state(alice: Client, service: Servic
     assert service.status == "Deploying"
 
 
+@pytest.mark.parametrize(
+    ("calls", "sentence"),
+    [(0, "No calls in the last hour."), (1, "1 call in the last hour."), (1200, "1,200 calls in the last")],
+)
+@pytest.mark.parametrize("action", ["stop", "delete"])
+def test_stop_and_delete_ask_first_and_tell_the_calls_of_the_last_hour(
+    action: str, calls: int, sentence: str, alice: Client, service: Service
+) -> None:
+    for minutes, count in ((5, calls), (90, 7)):
+        minute = timezone.now() - timedelta(minutes=minutes)
+        CallMinute.objects.create(
+            service=service,
+            training_version=service.training_version,
+            minute=minute,
+            process=uuid4(),
+            calls=count,
+        )
+    name = f"{action}_service"
+    question = alice.get(at(name, service), headers=HTMX)
+    assert sentence in text(question) and f"{action.title()} exeML-flowers-V001?" in text(question)
+    assert b"<html" not in question.content and b"<html" in alice.get(at(name, service)).content
+    service.refresh_from_db()
+    assert service.status == "Running" and service.deleted_at is None
+
+
 def test_without_htmx_the_buttons_lead_back_to_the_page(alice: Client, service: Service) -> None:
     for name in ("stop_service", "start_service"):
         answer = alice.post(at(name, service))
@@ -339,6 +368,32 @@ def test_every_member_may_test(who: str, service: Service, request: pytest.Fixtu
     assert (service.failed_calls, service.calls) == (0, 1)
 
 
+def unknown_answer(**fields: Any) -> predictor.Answer:
+    scores = (("daisy", 0.41), ("roses", 0.3))
+    return predictor.Answer(scores, ("daisy",), False, is_known=False, version="V001", **fields)
+
+
+def test_an_unknown_image_is_unknown_first_and_its_closest_label_second(service: Service) -> None:
+    answer = unknown_answer(request_id=uuid4())
+    context = {
+        "project": service.project,
+        "service": service,
+        "answer": answer,
+        "request": RequestFactory().get("/"),
+    }
+    page = render_to_string("services/_prediction.html", context)
+    assert re.search(r'<strong class="predicted-label">Unknown</strong>', page)
+    assert re.sub(r"\s+", " ", page).count("closest: daisy 41.0 %") == 1
+    several = [playground.TestedImage("a.png", answer), playground.TestedImage("b.png", answer)]
+    listed = re.sub(
+        r"\s+",
+        " ",
+        render_to_string("services/_prediction.html", context | {"tested": several, "answer": None}),
+    )
+    assert listed.count('<strong class="cut"> Unknown </strong>') == 2
+    assert listed.count("closest: daisy 41.0 %") == 2
+
+
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
@@ -393,7 +448,8 @@ def test_visitors_are_sent_to_sign_in(service: Service) -> None:
 
 
 def test_wrong_verbs(alice: Client, service: Service) -> None:
-    assert {alice.get(at(name, service)).status_code for name in [*DEEDS, "predict_with_service"]} == {405}
+    posts = ["start_service", "make_token", "predict_with_service"]
+    assert {alice.get(at(name, service)).status_code for name in posts} == {405}
     assert {alice.post(at(name, service)).status_code for name in READS} == {405}
 
 

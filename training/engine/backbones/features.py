@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -13,12 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.engine.backbones import inference_time
 from training.engine.backbones.classifier import Member, feature_extractor, to_onnx
+from training.engine.backbones.inference_time import InferenceTime
 from training.engine.data.images import Pixels, read_square, release_pages, resize_square
 from training.engine.runtime import compile_onnx, open_queue
 
 CPU_BATCH = 1  # the fastest: a layer's output is still in the cache when the next layer reads it
 GPU_BATCH = 64
+TIMED_IMAGES = 8
 RELEASE_EVERY = 1024  # rows, 300 MB
 Tick = Callable[[float], None]
 Batches = list[Any]
@@ -109,17 +111,25 @@ def _extract_on_gpu(
         tick(i / len(parts))
 
 
-def measure_ms(
+def measure_time(
     member: Member, paths: Sequence[Path], side: int, threads: int, tick: Callable[[], None]
-) -> float:
-    """Median milliseconds for one image on this machine, decoding and resizing included."""
+) -> InferenceTime:
+    """The time of the network for one image that was read, resizing included."""
     onnx = to_onnx(feature_extractor(member), [member.resolution], ["features"])
     request = compile_onnx(onnx, [member.resolution], threads).create_infer_request()
-    times = []
-    for attempt in range(12):
-        began = time.monotonic()
-        square = read_square(paths[attempt % len(paths)], side)
+    squares = [read_square(path, side) for path in paths[:TIMED_IMAGES]]
+
+    def infer(repetition: int) -> None:
+        square = squares[repetition % len(squares)]
         request.infer({0: resize_square(square, member.resolution)[None]})
-        times.append(1e3 * (time.monotonic() - began))
-        tick()
-    return float(np.median(times[2:]))
+
+    return inference_time.measure(infer, tick)
+
+
+def measure_reading(paths: Sequence[Path], side: int, tick: Callable[[], None]) -> InferenceTime:
+    """The time of decoding one image and shrinking it to a square."""
+    return inference_time.measure(lambda repetition: _read(paths[repetition % len(paths)], side), tick)
+
+
+def _read(path: Path, side: int) -> None:
+    read_square(path, side)

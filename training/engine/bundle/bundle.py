@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -22,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from training.engine.backbones import inference_time
+from training.engine.backbones.inference_time import InferenceTime
 from training.engine.bundle import novelty
 from training.engine.bundle.decision import OWN, AnswerSettings, DecisionRule
 from training.engine.bundle.novelty import NoveltyReference, NoveltyScore
@@ -136,15 +137,12 @@ class Bundle:
         if scores.shape != expected.shape or np.abs(scores - expected).max() > SELF_TEST_TOLERANCE:
             raise EngineError("The model does not answer as it did when it was made.", "Train it again.")
 
-    def measure_ms(self, images: Sequence[Source], rounds: int = 20) -> dict[str, float]:
-        """{"p50", "p95"} milliseconds for one image at a time, decoding and resizing included."""
-        self.predict_one(images[0])
-        times = []
-        for index in range(rounds):
-            began = time.monotonic()
-            self.predict_one(images[index % len(images)])
-            times.append(1e3 * (time.monotonic() - began))
-        return {"p50": float(np.percentile(times, 50)), "p95": float(np.percentile(times, 95))}
+    def measure_time(self, images: Sequence[Source]) -> InferenceTime:
+        """The time for one image at a time, decoding and resizing included."""
+        return inference_time.measure(lambda repetition: self._predict(images[repetition % len(images)]))
+
+    def _predict(self, image: Source) -> None:
+        self.predict_one(image)
 
     def _request(self) -> Any:
         """This thread's own inference request: requests must not be shared, compiled models may."""

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from training.engine.bundle.bundle import read_description, self_test_squares
 from training.engine.config import EngineError
-from training.engine.data.images import Pixels, resize_square
+from training.engine.data.images import Pixels, resize_square, visible_window
 from training.engine.runtime import openvino
 
 Floats = NDArray[np.float32]
 POOLS = {"ReduceMean": "mean", "ReduceMax": "max"}
+UNSEEN_LIGHT = 0.45  # of the parts of a picture that the model does not see
 MAX_RESIDUAL = 0.01  # of places and bias from the model's logit; more is no rounding error
 PASS_THROUGH = ("Reshape", "Squeeze", "Unsqueeze", "Convert")
 
@@ -196,10 +197,20 @@ def _upsampled(part: Floats, side: int) -> Floats:
     return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR), np.float32)
 
 
-def paint_heatmap(square: Pixels, evidence: Floats, colour: Sequence[int] = (255, 70, 0)) -> Pixels:
-    """[side, side, 3] uint8: the image in grey, coloured by its `evidence` [side, side]."""
-    side = len(evidence)
-    grey = resize_square(square, side).astype(np.float32).mean(axis=2, keepdims=True)
-    strength = np.clip(evidence, 0, 1)[..., None] ** 0.8 * 0.75
+def paint_heatmap(picture: Pixels, evidence: Floats, colour: Sequence[int] = (255, 70, 0)) -> Pixels:
+    """[h, w, 3] uint8: the upright picture [h, w, 3] in grey, coloured by its `evidence` [side, side].
+
+    The evidence lies on the window that the model sees; what is outside of it is dark.
+    """
+    from PIL import Image
+
+    height, width = picture.shape[:2]
+    left, top, right, bottom = map(round, visible_window(width, height))
+    seen = Image.fromarray(evidence).resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+    strength, light = np.zeros((height, width, 1), np.float32), np.full((height, width, 1), UNSEEN_LIGHT)
+    window = np.s_[top:bottom, left:right]
+    strength[window] = np.clip(np.asarray(seen), 0, 1)[..., None] ** 0.8 * 0.75
+    light[window] = 1
+    grey = picture.astype(np.float32).mean(axis=2, keepdims=True) * light
     mixed = grey * (1 - strength) + np.asarray(colour, np.float32) * strength
     return np.asarray(mixed.round(), np.uint8)

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -79,7 +79,7 @@ def export_bundle(
     squares = self_test_squares(info.side)
     description["parity"] = _parity(module, bundle, squares)
     description["self_test"] = {"scores": [bundle.predict_square(square).tolist() for square in squares]}
-    description["inference_ms"] = bundle.measure_ms(examples) if examples else None
+    description["inference_ms"] = asdict(bundle.measure_time(examples)) if examples else None
     _write_description(fresh, description)
     _swap_in(fresh, target)
     return Bundle(target, bundle.labels, bundle.is_multi_label, description, bundle._compiled, reference)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.engine.backbones.classifier import Member
-from training.engine.backbones.features import measure_ms
+from training.engine.backbones.features import measure_reading, measure_time
+from training.engine.backbones.inference_time import InferenceTime
 from training.engine.backbones.latency import estimate_total_ms
 from training.engine.bundle.writer import IdHashes
 from training.engine.config import (
@@ -59,7 +61,9 @@ class FittedCandidate:
 
     @property
     def name(self) -> str:
-        return " + ".join(dict.fromkeys(member.network.name for member in self.members))
+        """All networks that an image passes, as in “EfficientNet-Lite0 ×2 + EfficientNet-Lite1”."""
+        counts = Counter(member.network.name for member in self.members)
+        return " + ".join(name if count == 1 else f"{name} ×{count}" for name, count in counts.items())
 
     @property
     def resolution(self) -> int:
@@ -135,7 +139,8 @@ class SearchState:
 
     `head_rows` [H] are the rows that heads on frozen features are fitted on: all, unless they are too many.
     `is_rotated`: images rotated by quarter turns are trained on as well. `exported` is the candidate that the
-    bundle on disk was made from; `network_ms` holds measured latencies by network and resolution.
+    bundle on disk was made from; `network_times` holds measured times by network and resolution, without
+    that of reading an image.
     """
 
     run: Run
@@ -145,7 +150,8 @@ class SearchState:
     candidates: list[tuple[CandidateReport, FittedCandidate | None]] = field(default_factory=list)
     best: FittedCandidate | None = None
     exported: FittedCandidate | None = None
-    network_ms: dict[tuple[str, int], float] = field(default_factory=dict)
+    network_times: dict[tuple[str, int], InferenceTime] = field(default_factory=dict)
+    reading_time: InferenceTime | None = None
     throughput: Throughput = field(default_factory=Throughput)
 
     def add(self, candidate: FittedCandidate) -> bool:
@@ -245,19 +251,29 @@ class SearchState:
         }
 
     def latency_ms(self, members: Sequence[Member]) -> float:
-        """Milliseconds for one image: measured for CPU (the sum over the members), estimated for NV_P4."""
-        if self.run.config.hardware == "CPU":
-            return sum(self._measured_ms(member) for member in members)
-        return estimate_total_ms([(m.network, m.resolution) for m in members], self.run.config.hardware)
+        """Milliseconds for one image: measured for CPU, estimated for NV_P4."""
+        return self.inference_time(members).ms
 
-    def _measured_ms(self, member: Member) -> float:
-        """Milliseconds for one image on this machine; measured once per network and resolution."""
+    def inference_time(self, members: Sequence[Member]) -> InferenceTime:
+        """The time for one image, which is read once and passes the networks one after the other."""
+        if self.run.config.hardware != "CPU":
+            ms = estimate_total_ms([(m.network, m.resolution) for m in members], self.run.config.hardware)
+            return InferenceTime(ms, ms, ms)
+        tick, total = self.run.clock.tick, self.reading_time
+        if total is None:
+            total = self.reading_time = measure_reading(self.data.paths, self.data.side, tick)
+        for member in members:
+            total += self._network_time(member)
+        return total
+
+    def _network_time(self, member: Member) -> InferenceTime:
+        """The time of one network on this machine; measured once per network and resolution."""
         kind = (member.network.name, member.resolution)
-        if kind not in self.network_ms:
-            self.network_ms[kind] = measure_ms(
+        if kind not in self.network_times:
+            self.network_times[kind] = measure_time(
                 member, self.data.paths, self.data.side, self.run.threads, self.run.clock.tick
             )
-        return self.network_ms[kind]
+        return self.network_times[kind]
 
     def _beats(self, new: FittedCandidate, old: FittedCandidate) -> bool:
         """Whether `new` has the lower loss, on the rows that both held out."""
@@ -269,14 +285,18 @@ class SearchState:
         return new_score.loss < MAX_LOSS_RATIO * old_score.loss
 
     def _report(self, candidate: FittedCandidate, fits: bool, is_best: bool) -> CandidateReport:
+        is_measured = self.run.config.hardware == "CPU"
+        time = self.inference_time(candidate.members) if is_measured else None
         return CandidateReport(
             network=candidate.name,
             resolution=candidate.resolution,
             recipe=candidate.recipe,
             accuracy=candidate.score.accuracy,
             inference_ms=candidate.inference_ms,
-            is_measured=self.run.config.hardware == "CPU",
+            is_measured=is_measured,
             is_admissible=fits,
             seconds=candidate.seconds,
             is_best=is_best,
+            inference_low_ms=time.low if time else None,
+            inference_high_ms=time.high if time else None,
         )

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, BinaryIO, cast
 
 from django.conf import settings
@@ -30,19 +32,23 @@ from projects.transfers import data_source
 from projects.transfers.described_images import ImportItem, ItemKind
 from projects.transfers.descriptions import CannotPlan, Description
 from projects.transfers.file_sources import EmptySource, FileSource, SourceUnreadable, ZipSource
-from projects.transfers.import_plan import make_plan
+from projects.transfers.import_plan import MAX_TEXT_BYTES, make_plan, read_label_text
 from training.engine.bundle.decision import AnswerSettings
 from training.models import Batch, Service
 from training.serving.answer import batch_line
+from training.serving.batches import selection, truths
+from training.serving.batches.judgement import judge
 from training.serving.inference import model_cache
 from training.versions.answer_settings import settings_in
 
 Status = Batch.Status
+ReadMistake = Callable[[int], bytes]  # the picture of a line by its number
 CHUNK_SIZE = 32
 SLICE_S = 1800  # then it waits behind other jobs, long before its own would be ended
 ARCHIVE_SUFFIXES = (".zip",)
 MANIFEST_SUFFIXES = (".manifest", ".jsonl", ".csv", ".tsv")
 STORED_WITHIN_HOURS = 6
+CHOOSE_ONE = "Choose a file, a folder of the server or images of the project: one of them."
 UPLOAD_INTERRUPTED = "The upload was interrupted. Send it again."
 UNEXPECTED_ERROR = (
     "Something unexpected happened. Start again; if it happens again, operators can see the reason."
@@ -54,10 +60,14 @@ class BatchRefused(Refused):
     """The batch cannot start; the text is a sentence for the person."""
 
 
-def create_batch(service: Service, uploads: Sequence[UploadedFile[bytes]], address: str, by: User) -> Batch:
-    """Store the uploads, or check the address of a server folder, and enqueue. Raises BatchRefused."""
-    if bool(uploads) == bool(address):
-        raise BatchRefused("Choose a zip archive or a manifest, or name a folder of the server: one of them.")
+def create_batch(
+    service: Service, uploads: Sequence[UploadedFile[bytes]], address: str, by: User, chosen: str = ""
+) -> Batch:
+    """Store the uploads, or check the folder or the selection of images, and enqueue. Raises BatchRefused."""
+    if sum(map(bool, (uploads, address, chosen))) != 1:
+        raise BatchRefused(CHOOSE_ONE)
+    if chosen and chosen not in Batch.Selection.values:
+        raise BatchRefused("Choose one of the selections of images.")
     names = [upload.name or "" for upload in uploads]
     _check_names(names)
     if address:
@@ -65,13 +75,14 @@ def create_batch(service: Service, uploads: Sequence[UploadedFile[bytes]], addre
             address = data_source.check_address(address)
         except ValidationError as problem:
             raise BatchRefused(problem.messages[0]) from problem
-    name = without_hidden(names[0] if names else address)[-255:]
+    name = names[0] if names else address or Batch.Selection(chosen).label
     batch = Batch.objects.create(
         service=service,
         training_version=service.training_version,
         answer_settings=settings_in(service, service.training_version).as_json(),
-        name=name,
+        name=without_hidden(name)[-255:],
         address=address,
+        selection=chosen,
         created_by=by,
     )
     try:
@@ -117,7 +128,8 @@ def catch_up() -> None:
     for batch in Batch.objects.lost():
         batch.enqueue()
     old = timezone.now() - timedelta(hours=STORED_WITHIN_HOURS)
-    for batch in Batch.objects.filter(files=[], address="", status=Status.WAITING, created_at__lt=old):
+    unstored = Batch.objects.filter(files=[], address="", selection="", status=Status.WAITING)
+    for batch in unstored.filter(created_at__lt=old):
         storage.delete_folder(batch.folder)
         waiting = Batch.objects.filter(pk=batch.pk, status=Status.WAITING)
         waiting.end(Status.FAILED, problem=UPLOAD_INTERRUPTED)
@@ -167,10 +179,17 @@ def _open_stored(name: str) -> BinaryIO:
 
 
 def _items(batch: Batch, source: FileSource) -> list[ImportItem]:
-    """The images that the manifest names, or else all; and rows about images that are not there."""
+    """The images of the selection, or those that the manifest names, or all of the source.
+
+    Rows of the manifest about images that are not there are items, too.
+    """
+    if batch.selection:
+        return selection.items_of(batch, _work_folder() / f"{batch.pk}.images.json")
     manifests = _manifests(batch)
     plan = make_plan(batch.service.project, source, beside=manifests, has_unlisted=not manifests)
-    return [item for item in plan.items if item.kind in (ItemKind.IMAGE, ItemKind.ROW)]
+    items = [item for item in plan.items if item.kind in (ItemKind.IMAGE, ItemKind.ROW)]
+    labels = model_cache.load_model(batch.training_version).labels
+    return truths.labels_of_items(items, plan.labels_from, labels)
 
 
 def _answer_all(batch: Batch, source: FileSource) -> bool:
@@ -193,20 +212,52 @@ def _answer_all(batch: Batch, source: FileSource) -> bool:
             batch.beat(done=done, failed=failed)
             if time.monotonic() > until:
                 return False
-    _store_results(batch, path, done, failed)
+    _store_results(batch, path, done, failed, partial(_read_mistake, source, items))
     return True
 
 
-def _store_results(batch: Batch, path: Path, done: int, failed: int) -> None:
-    with path.open("rb") as content:
-        storage.save_whole(f"{batch.folder}/results.jsonl", content)
-    Batch.objects.filter(pk=batch.pk).update(done=done, failed=failed)
+def _store_results(
+    batch: Batch, path: Path, done: int, failed: int, read_mistake: ReadMistake | None = None
+) -> None:
+    """Judge the answers where labels are known, and store them; `read_mistake` gives pictures of mistakes."""
+    version = batch.training_version
+    labels, trained = model_cache.load_model(version).labels, truths.trained_sha256s(version)
+    with path.open("rb") as lines, TemporaryFile(dir=path.parent) as file:
+        judgement, judged = judge(map(json.loads, lines), batch.service.project, labels, trained)
+        for line in judged:
+            file.write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        file.seek(0)
+        storage.save_whole(f"{batch.folder}/results.jsonl", cast(BinaryIO, file))
+    stored = judgement.as_json()
+    for mistake in stored["mistakes"]:
+        number = mistake["number"]
+        mistake["has_picture"] = read_mistake is not None and _store_picture(batch, number, read_mistake)
+    Batch.objects.filter(pk=batch.pk).update(done=done, failed=failed, judgement=stored)
+
+
+def _store_picture(batch: Batch, number: int, read: ReadMistake) -> bool:
+    """Store the thumbnail of a mistake; the uploads are deleted when the batch ends."""
+    try:
+        thumbnail = decode.decode_image(read(number)).thumbnail
+    except (OSError, decode.ImageRefused):
+        return False
+    storage.save_whole(batch.picture_name(number), thumbnail)
+    return True
+
+
+def _read_mistake(source: FileSource, items: Sequence[ImportItem], number: int) -> bytes:
+    item = items[number]
+    return _read_item(source, item, _stored_files([item]))
+
+
+def _work_folder() -> Path:
+    folder = Path(settings.WORK_DIR) / "batches"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def _results_path(batch: Batch) -> Path:
-    path = Path(settings.WORK_DIR) / "batches" / f"{batch.pk}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    return _work_folder() / f"{batch.pk}.jsonl"
 
 
 def _count_complete_lines(path: Path) -> tuple[int, int]:
@@ -235,9 +286,29 @@ def _stored_files(items: Sequence[ImportItem]) -> dict[int, str]:
 def _answer_item(
     batch: Batch, source: FileSource, stored: dict[int, str], item: ImportItem
 ) -> dict[str, Any]:
-    """The answer to one image, in a thread without the database."""
-    settings, name = AnswerSettings.from_json(batch.answer_settings), item.path or item.name
-    return batch_line(batch.training_version, settings, name, lambda: _read_item(source, item, stored))
+    """The answer to one image with its hash and given labels, in a thread without the database."""
+    settings = AnswerSettings.from_json(batch.answer_settings)
+    sha256 = ""
+
+    def read() -> bytes:
+        nonlocal sha256
+        content = _read_item(source, item, stored)
+        sha256 = hashlib.sha256(content).hexdigest()
+        return content
+
+    line = batch_line(batch.training_version, settings, item.path or item.name, read)
+    return line | {"sha256": sha256, "given_labels": _given_labels(source, item)}
+
+
+def _given_labels(source: FileSource, item: ImportItem) -> list[str]:
+    """The labels that came with the image; none if its text file cannot be read."""
+    labels = item.entry_labels
+    if item.text_path:
+        try:
+            labels = read_label_text(source.read(item.text_path, MAX_TEXT_BYTES))
+        except (decode.ImageRefused, OSError):
+            return []
+    return [label.name for label in labels]
 
 
 def _read_item(source: FileSource, item: ImportItem, stored: dict[int, str]) -> bytes:
@@ -254,7 +325,8 @@ def _finish(batch: Batch, status: Batch.Status, **fields: str) -> None:
     if status == Status.CANCELLED and path.exists():
         done, failed = _count_complete_lines(path)
         _store_results(batch, path, done, failed)
-    path.unlink(missing_ok=True)
+    for left in (path, _work_folder() / f"{batch.pk}.images.json"):
+        left.unlink(missing_ok=True)
     if batch.held().end(status, **fields):
         for file in batch.files:
             storage.delete_file(file["stored"])

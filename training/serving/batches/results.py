@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -12,8 +13,13 @@ from zipstream import ZipStream
 from exeml_site.lib import storage
 from projects.formats.csv_text import write_csv
 from training.models import Batch
+from training.serving.batches.judgement import Judgement
 
-HEAD = ("source", "result", "predicted_label", "score", "is_known", "scores", "error_message")
+HEAD = (
+    *("source", "result", "predicted_label", "score", "is_known", "scores", "error_message"),
+    *("true_label", "is_right", "is_trained_on"),
+)
+YES_NO = {True: "yes", False: "no", None: ""}
 
 ANSWER = ("predicted_label", "predicted_labels", "scores", "is_known", "settings")
 
@@ -25,16 +31,22 @@ def read_results(batch: Batch) -> Iterator[dict[str, Any]]:
 
 
 def csv_table(batch: Batch) -> Iterator[bytes]:
-    """CSV with a header: source, result, labels, score, is_known, the five best scores, error message."""
+    """CSV with a header: source, result, labels, score, is_known, the five best scores, error message.
+
+    Where the label of an image is known: its labels, whether the answer is right, and whether the version was
+    trained on the image.
+    """
     yield write_csv([HEAD])
     for line in read_results(batch):
         labels = "|".join(line.get("predicted_labels", []))
         scores = line.get("scores", [])
         five = "|".join(f"{label}:{score:.4f}" for label, score in scores)
         score = f"{scores[0][1]:.6f}" if scores else ""
-        known = {True: "yes", False: "no"}.get(line.get("is_known"), "")  # type: ignore[arg-type]
         error = line.get("error_message", "")
-        yield write_csv([[line["source"], line["result"], labels, score, known, five, error]])
+        truth = "|".join(line.get("true_labels", []))
+        known, right, trained = (YES_NO[line.get(name)] for name in ("is_known", "is_right", "is_trained_on"))
+        answer = [line["source"], line["result"], labels, score, known, five, error]
+        yield write_csv([[*answer, truth, right, trained if truth else ""]])
 
 
 def result_archive(batch: Batch) -> ZipStream:
@@ -62,6 +74,33 @@ def _manifest(batch: Batch) -> Iterator[bytes]:
 
 def _result_name(source: str) -> str:
     return f"{source}_result.txt"
+
+
+def report_json(batch: Batch) -> bytes:
+    """The judgement of a batch: accuracy, recall and precision of each label, confusion matrix."""
+    judgement = Judgement.of_json(batch.judgement)
+    report = {
+        "batch": batch.name,
+        "version": batch.training_version.name,
+        "images": batch.done,
+        "without_answer": batch.failed,
+        "accuracy": asdict(judgement.accuracy),
+        "images_trained_on": {"images": judgement.trained, "hits": judgement.trained_hits},
+        "knows_images_trained_on": judgement.knows_training,
+        "images_without_known_label": judgement.without_label,
+        "images_of_labels_unknown_to_the_version": judgement.unknown_label,
+        "labels": [
+            {
+                "label": row.label,
+                "images": row.images,
+                "recall": asdict(row.recall),
+                "precision": asdict(row.precision),
+            }
+            for row in judgement.labels
+        ],
+        "confusion": judgement.confusion,
+    }
+    return json.dumps(report, ensure_ascii=False, indent=1).encode()
 
 
 def first_failures(batch: Batch, limit: int) -> list[dict[str, Any]]:

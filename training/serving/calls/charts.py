@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from exeml_site.lib.display import date_time_text
+from training.serving.calls.counters import MAX_TIMED_MS
 from training.serving.calls.dashboard import QUANTILES, CallTotals, TimeStep
 
 WIDTH, HEIGHT = 720, 120
@@ -56,13 +57,15 @@ def call_bars(steps: Sequence[TimeStep]) -> tuple[list[CallBar], int]:
 
 def latency_lines(steps: Sequence[TimeStep]) -> tuple[list[LatencyLine], float]:
     """The lines of the latency quantiles, and the ms at full height."""
-    latencies = [step.counts.latencies_ms if step.counts.calls else None for step in steps]
-    max_value = max((values[-1] or 0 for values in latencies if values), default=0) or 1.0
+    latencies = [
+        [None if ms is None else min(ms, MAX_TIMED_MS) for ms in step.counts.latencies_ms] for step in steps
+    ]
+    max_value = max((values[-1] or 0 for values in latencies), default=0) or 1.0
     width = WIDTH / max(len(steps), 1)
     lines = []
     for rank, quantile in enumerate(QUANTILES):
         points = [
-            None if values is None or values[rank] is None else (index * width + width / 2, values[rank])
+            None if values[rank] is None else (index * width + width / 2, values[rank])
             for index, values in enumerate(latencies)
         ]
         lines.append(LatencyLine(f"p{100 * quantile:.0f}", list(_polylines(points, max_value))))

@@ -28,15 +28,18 @@ logger = logging.getLogger(__name__)
 FLUSH_INTERVAL_S = 2.0
 RETENTION_DAYS = 45
 BUCKETS_PER_DOUBLING = 4  # latency buckets between a duration and its double: 19 % apart
+MAX_TIMED_MS = 30_000.0  # calls that took longer share the last bucket
+LAST_BUCKET = math.ceil(BUCKETS_PER_DOUBLING * math.log2(MAX_TIMED_MS)) + 1
 TallyKey = tuple[UUID, int, datetime]
 
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of one process for one minute of a service and version."""
+    """Counts of one process for one minute of a service and version. `buckets`: of answered calls only."""
 
     calls: int = 0
     failed: int = 0
+    images: int = 0
     unknown: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
@@ -70,21 +73,40 @@ _tokens: dict[int, datetime] = {}
 
 def bucket_of(ms: float) -> int:
     """The bucket of a latency: 0 up to 1 ms, then BUCKETS_PER_DOUBLING for each doubling."""
+    if ms > MAX_TIMED_MS:
+        return LAST_BUCKET
     return max(0, math.ceil(BUCKETS_PER_DOUBLING * math.log2(max(ms, 1e-3))))
 
 
 def upper_ms(bucket: int) -> float:
-    return float(2 ** (bucket / BUCKETS_PER_DOUBLING))
+    """The upper edge of a bucket; infinite for LAST_BUCKET."""
+    edge = float(2 ** (bucket / BUCKETS_PER_DOUBLING))
+    return min(edge, MAX_TIMED_MS) if bucket < LAST_BUCKET else math.inf
+
+
+def lower_ms(bucket: int) -> float:
+    return upper_ms(min(bucket, LAST_BUCKET) - 1) if bucket > 0 else 0.0
+
+
+def middle_ms(bucket: int) -> float:
+    """What a call of the bucket counts in a sum."""
+    upper = upper_ms(bucket)
+    return lower_ms(bucket) if upper == math.inf else (lower_ms(bucket) + upper) / 2
 
 
 def quantile_ms(buckets: Mapping[int, int], share: float) -> float | None:
-    """A quantile of the latencies in ms: the upper edge of its bucket; None without calls."""
+    """A quantile of the latencies in ms, interpolated in its bucket, as Prometheus does.
+
+    Infinite where it lies beyond MAX_TIMED_MS; None without calls.
+    """
     total = sum(buckets.values())
     reached = 0
     for bucket in sorted(buckets):
-        reached += buckets[bucket]
-        if reached >= share * total:
-            return upper_ms(bucket)
+        calls = buckets[bucket]
+        if calls and reached + calls >= share * total:
+            lower, upper = lower_ms(bucket), upper_ms(bucket)
+            return lower + (upper - lower) * (share * total - reached) / calls
+        reached += calls
     return None
 
 
@@ -94,11 +116,15 @@ def record_call(
     ms: float,
     *,
     error: str = "",
+    images: int = 0,
     labels: Iterable[str] = (),
     unknown: int = 0,
     token_id: int | None = None,
 ) -> None:
-    """Count one call: its error code, or the predicted labels and the number of unknown images."""
+    """Count one call: its error code, or its time, images, predicted labels and unknown images.
+
+    The time of a failed call is not kept: a refused body may take a minute or none, and is no answer.
+    """
     now = timezone.now()
     key = (service_id, version_id, now.replace(second=0, microsecond=0))
     with _lock:
@@ -106,15 +132,17 @@ def record_call(
         total = _totals.setdefault(service_id, _Totals())
         tally.calls += 1
         total.calls += 1
-        tally.buckets[str(bucket_of(ms))] += 1
-        total.buckets[str(bucket_of(ms))] += 1
-        total.unknown += unknown
-        tally.labels.update(labels)
-        tally.unknown += unknown
         if error:
             tally.failed += 1
             total.failed += 1
             tally.errors[error] += 1
+        else:
+            tally.buckets[str(bucket_of(ms))] += 1
+            total.buckets[str(bucket_of(ms))] += 1
+            total.unknown += unknown
+            tally.images += images
+            tally.labels.update(labels)
+            tally.unknown += unknown
         if token_id is not None:
             _tokens[token_id] = now
         _changed.add(key)
@@ -170,6 +198,7 @@ def _row(key: TallyKey, tally: Tally) -> CallMinute:
         process=_this_process(),
         calls=tally.calls,
         failed=tally.failed,
+        images=tally.images,
         unknown=tally.unknown,
         errors=dict(tally.errors),
         labels=dict(tally.labels),
@@ -192,7 +221,7 @@ def _write(rows: list[CallMinute], totals: dict[UUID, _Totals], tokens: dict[int
             [row for row in rows if row.service_id in alive],
             update_conflicts=True,
             unique_fields=["service", "training_version", "minute", "process"],
-            update_fields=["calls", "failed", "unknown", "errors", "labels", "buckets"],
+            update_fields=["calls", "failed", "images", "unknown", "errors", "labels", "buckets"],
         )
         for service in Service.objects.select_for_update().filter(pk__in=alive).order_by("pk"):
             total = totals[service.pk]

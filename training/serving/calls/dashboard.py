@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from django.db.models import Sum
 from django.utils import timezone
 
 from training.engine.evaluation.metrics import Rate, wilson
@@ -29,6 +30,7 @@ class CallTotals:
 
     calls: int = 0
     failed: int = 0
+    images: int = 0
     unknown: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
@@ -37,6 +39,8 @@ class CallTotals:
     def add(self, row: CallMinute) -> None:
         self.calls += row.calls
         self.failed += row.failed
+        # Rows of before did not count images; a call has one at least, and as many as were unknown.
+        self.images += row.images or max(row.calls - row.failed, row.unknown)
         self.unknown += row.unknown
         self.errors.update(row.errors)
         self.labels.update(row.labels)
@@ -52,7 +56,7 @@ class CallTotals:
 
     @property
     def latencies_ms(self) -> list[float | None]:
-        """p50, p95 and p99 in ms, exact to 19 %."""
+        """p50, p95 and p99 of the answered calls in ms, interpolated in buckets 19 % apart."""
         return [quantile_ms(self.buckets, share) for share in QUANTILES]
 
 
@@ -71,6 +75,9 @@ class Dashboard:
     steps: list[TimeStep]
     versions: list[tuple[TrainingVersion, CallTotals]]
 
+    def counts_of(self, version: TrainingVersion) -> CallTotals:
+        return next((counts for answered, counts in self.versions if answered == version), CallTotals())
+
 
 def load_dashboard(service: Service, hours: int) -> Dashboard:
     """The counts of the last `hours`, a key of WINDOWS."""
@@ -86,6 +93,12 @@ def load_dashboard(service: Service, hours: int) -> Dashboard:
     versions = TrainingVersion.objects.in_bulk(list(by_version))
     pairs = [(versions[version_id], counts) for version_id, counts in by_version.items()]
     return Dashboard(hours, step, total, steps, sorted(pairs, key=lambda pair: -pair[0].number))
+
+
+def calls_since(service: Service, moment: datetime) -> int:
+    """The calls since a moment, refused ones included; those of the last two seconds may be missing."""
+    minutes = service.minutes.filter(minute__gte=moment)
+    return minutes.aggregate(total=Sum("calls"))["total"] or 0
 
 
 def _floor(moment: datetime, step: timedelta) -> datetime:

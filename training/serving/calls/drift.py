@@ -63,7 +63,7 @@ def find_drift(version: TrainingVersion, calls: CallTotals, settings: AnswerSett
     ]
     if any(known is not None for known in is_known):
         unknown = wilson(sum(known is False for known in is_known), len(is_known))
-        sentences.append(_unknown_sentence(wilson(calls.unknown, calls.answered), unknown))
+        sentences.append(_unknown_sentence(wilson(calls.unknown, calls.images), unknown))
     return Drift(shares, [sentence for sentence in sentences if sentence])
 
 

@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from training.models import Service
-from training.serving.calls.counters import upper_ms
+from training.serving.calls.counters import middle_ms, upper_ms
 
 LABEL_NAMES = ["service", "service_id", "project"]
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -34,7 +34,7 @@ class _ServiceCollector(Collector):
         up = GaugeMetricFamily("exeml_service_up", "1 while the service is Running.", labels=LABEL_NAMES)
         latency = HistogramMetricFamily(
             "exeml_service_latency_seconds",
-            "Time from the head of a call to its answer.",
+            "Time from the head of a call to its answer; failed calls are not timed.",
             labels=LABEL_NAMES,
         )
         unknown = CounterMetricFamily(
@@ -60,5 +60,5 @@ def _cumulative(buckets: Counter[int]) -> list[tuple[str, float]]:
 
 
 def _total_s(buckets: Counter[int]) -> float:
-    """An estimate of the sum in seconds: each call counts as the upper edge of its bucket."""
-    return sum(calls * upper_ms(bucket) for bucket, calls in buckets.items()) / 1e3
+    """An estimate of the sum in seconds: each call counts as the middle of its bucket."""
+    return sum(calls * middle_ms(bucket) for bucket, calls in buckets.items()) / 1e3

@@ -233,7 +233,12 @@ def test_one_that_waits_is_cancelled_at_once_and_never_runs(
     bob.post(at("cancel_batch", service, batch.pk))
     assert ran(batch).status == "Cancelled" and batch.done == 0
     with django_capture_on_commit_callbacks(execute=True):
-        bob.post(at("cancel_batch", service, batch.pk))  # now it is deleted
+        question = html_of(bob.get(at("cancel_batch", service, batch.pk), headers={"HX-Request": "true"}))
+        assert "Delete pictures.zip?" in question and "<html" not in question
+        assert Batch.objects.filter(pk=batch.pk).exists()
+        bob.post(at("cancel_batch", service, batch.pk))  # pressed just when it ended
+        assert Batch.objects.filter(pk=batch.pk, status="Cancelled").exists()
+        bob.post(at("cancel_batch", service, batch.pk), {"delete": "1"})
     assert not Batch.objects.exists() and not default_storage.exists(batch.files[0]["stored"])
 
 
@@ -257,12 +262,16 @@ def post(client: Client, service: Service, *uploads: SimpleUploadedFile, address
 
 
 def test_the_page_refuses_what_it_cannot_take(service: Service, bob: Client, vera: Client) -> None:
-    assert "Choose a zip archive or a manifest" in html_of(post(bob, service))
+    assert job.CHOOSE_ONE in html_of(post(bob, service))
     picture = SimpleUploadedFile("a.png", b"x")
     assert "neither a zip archive nor" in html_of(post(bob, service, picture))
     two = [SimpleUploadedFile(name, b"x") for name in ("a.zip", "b.zip")]
     answer = post(bob, service, *two)
     assert answer.status_code == 422 and "at most one zip archive" in html_of(answer)
+    both = {"address": "/nowhere", "selection": "unlabeled"}
+    answer = bob.post(at("begin_batch", service), both)  # what was chosen stays
+    assert answer.status_code == 422 and job.CHOOSE_ONE in html_of(answer)
+    assert '<option value="unlabeled" selected>' in html_of(answer)
     assert post(vera, service).status_code == 403 and not Batch.objects.exists()
 
 

@@ -13,9 +13,9 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from projects.workspace import login_throttle
-from tests.factories import make_user
+from tests.factories import make_user, make_version
 from tests.pages import html_of
-from training.models import CallMinute, EvaluatedImage, Service, TrainingVersion
+from training.models import CallMinute, EvaluatedImage, Service, Status, TrainingVersion
 from training.serving import deploy
 from training.serving.calls import charts, counters, dashboard, drift
 from training.serving.calls.counters import bucket_of
@@ -30,9 +30,9 @@ def service(version: TrainingVersion) -> Service:
 def minute(service: Service, minutes_ago: int = 1, **fields: object) -> CallMinute:
     at = timezone.now().replace(second=0, microsecond=0) - timedelta(minutes=minutes_ago)
     values = {"calls": 10, "buckets": {str(bucket_of(20)): 10}, "labels": {"roses": 10}}
+    values["training_version"] = service.training_version
     return CallMinute.objects.create(
         service=service,
-        training_version=service.training_version,
         minute=at,
         process=uuid4(),
         **(values | fields),
@@ -111,6 +111,29 @@ def test_drift_is_reported_where_shares_differ_beyond_the_uncertainty(service: S
     assert "30 % against 0 %" in unknown
 
 
+def test_unknown_images_are_a_share_of_the_images_of_the_version_that_answers_now(service: Service) -> None:
+    version = service.training_version
+    evaluated(version, "roses", 60)
+    minute(service, labels={"roses": 320}, calls=10, images=320, unknown=12)  # 32 images in each call
+    before = make_version(service.project, 9, Status.COMPLETED)
+    minute(service, 2, training_version=before, labels={"tulips": 400}, calls=400, images=400, unknown=400)
+    board = dashboard.load_dashboard(service, 1)
+    assert (board.counts_of(version).images, board.counts_of(version).unknown) == (320, 12)
+    assert drift.find_drift(version, board.counts_of(version)).sentences == []
+
+
+def test_minutes_of_before_have_at_least_as_many_images_as_unknown_ones(service: Service) -> None:
+    version = service.training_version
+    evaluated(version, "roses", 60)
+    minute(service, labels={"roses": 320}, calls=10, unknown=200)  # images were not counted then
+    counts = dashboard.load_dashboard(service, 1).counts_of(version)
+    assert counts.images == 200
+    (sentence,) = drift.find_drift(version, counts).sentences
+    assert sentence.startswith(
+        "More images are unknown to the model than in its evaluation: 100 % against 0 %."
+    )
+
+
 def test_few_pictures_and_equal_shares_say_nothing(service: Service) -> None:
     version = service.training_version
     evaluated(version, "roses", 60)
@@ -125,7 +148,15 @@ def test_the_page_shows_calls_latency_labels_and_versions(service: Service, vera
     minute(service, failed=2, errors={"IMAGE_UNREADABLE": 2})
     address = reverse("service_monitoring", args=[service.project_id, service.pk])
     page = html_of(vera.get(address, {"hours": "1"}))
-    for text in ("20.0 %", "IMAGE_UNREADABLE", "roses", "V001", "p95", 'hx-trigger="every 10s"'):
+    for text in (
+        "20.0 %",
+        "of 8 answered",
+        "IMAGE_UNREADABLE",
+        "roses",
+        "V001",
+        "p95",
+        'hx-trigger="every 10s"',
+    ):
         assert text in page
     assert "No calls in this time" in html_of(vera.get(address, {"hours": "x"})) or "roses" in page
     part = html_of(vera.get(address, {"hours": "1"}, headers={"HX-Request": "true"}))
@@ -156,11 +187,11 @@ def test_prometheus_reads_what_was_counted(service: Service, settings) -> None:
     }
     assert values["exeml_service_calls_total", ""] == 10
     assert values["exeml_service_failed_calls_total", ""] == 2
+    assert values["exeml_service_latency_seconds_count", ""] == 8, "failed calls are not timed"
     assert values["exeml_service_unknown_pictures_total", ""] == 3
     assert values["exeml_service_up", ""] == 0
     assert values["exeml_service_latency_seconds_bucket", "0.01"] == 0
-    assert values["exeml_service_latency_seconds_bucket", "0.025"] == 10
-    assert values["exeml_service_latency_seconds_count", ""] == 10
+    assert values["exeml_service_latency_seconds_bucket", "0.025"] == 8
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/admin/rq/metrics", "/admin/rq/stats.json"])
