@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import views as auth
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse_lazy
 from django.views import generic
+from django.views.decorators.http import require_POST
+from django.views.i18n import set_language
 
 from exeml_site.lib.http import public, signed_in
 from projects.forms.accounts import ChangePasswordForm, SignInForm
-from projects.workspace import initial_password, login_throttle
+from projects.workspace import initial_password, language, login_throttle
 from projects.workspace.login_throttle import Attempt
 
 if TYPE_CHECKING:
@@ -91,6 +95,17 @@ class SignOut(auth.LogoutView):
         response = super().post(request, *args, **kwargs)
         response["Clear-Site-Data"] = '"cache"'
         return response
+
+
+@public
+@require_POST
+def choose_language(request: HttpRequest) -> HttpResponse:
+    """Keeps the language with the account, and in a cookie for pages before the next sign-in."""
+    code = request.POST.get("language", "")
+    if code not in dict(settings.LANGUAGES):
+        raise BadRequest(f"There is no language “{code}”.")
+    language.choose(request, code)
+    return set_language(request)
 
 
 sign_in = public(SignIn.as_view())
