@@ -11,6 +11,7 @@ from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse_lazy
+from django.utils.translation import gettext
 from django.views import generic
 from django.views.decorators.http import require_POST
 from django.views.i18n import set_language
@@ -84,7 +85,8 @@ class ChangePassword(LimitedAttempts, auth.PasswordChangeView):
 
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
         initial_password.changed(self.request)
-        messages.success(self.request, "Your password has been changed. You are still signed in here.")
+        sentence = gettext("Your password has been changed. You are still signed in here.")
+        messages.success(self.request, sentence)
         return super().form_valid(form)
 
 
@@ -103,7 +105,7 @@ def choose_language(request: HttpRequest) -> HttpResponse:
     """Keeps the language with the account, and in a cookie for pages before the next sign-in."""
     code = request.POST.get("language", "")
     if code not in dict(settings.LANGUAGES):
-        raise BadRequest(f"There is no language “{code}”.")
+        raise BadRequest("Unknown language")  # not translated: for the log alone
     language.choose(request, code)
     return set_language(request)
 
