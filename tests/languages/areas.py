@@ -15,4 +15,4 @@ DONE = (
 )
 
 # Locales, as folders below locale/ are named. Whoever completes a language adds it.
-TRANSLATED: tuple[str, ...] = ()
+TRANSLATED = ("de", "es", "fr", "ja", "zh_Hans")
