@@ -9,7 +9,8 @@ import pytest
 pytestmark = pytest.mark.browser
 
 CUT = """() => [...document.querySelectorAll("button, summary, label, h1, p, dt, dd, .button")]
-  .filter((node) => node.checkVisibility() && !node.matches(".cut, .visually-hidden") && !node.querySelector(".cut"))
+  .filter((node) => node.checkVisibility() && !node.matches(".cut, .visually-hidden"))
+  .filter((node) => !node.querySelector(".cut"))
   .filter((node) => node.scrollWidth > node.clientWidth + 1 && getComputedStyle(node).display !== "inline")
   .map((node) => node.textContent.trim())"""
 
