@@ -3,6 +3,7 @@
 # make quick  the tests without a browser that are not marked slow: under a minute
 # make lint   style, types and checks only
 # make format rewrites Python, templates and stylesheets as `make lint` wants them
+# make messages  collects the texts of the code into locale/ (needs xgettext of GNU gettext)
 # make clean  removes the virtual environment and caches; what people made, under var/, stays
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ CSS_FORMAT := $(IN)/css-beautify --indent-size=2 --preserve-newlines --space-aro
 # The checks write their few files here, not among what people made.
 CHECKS := EXEML_DATA=$(CURDIR)/.venv/checks EXEML_DEBUG= DATABASE_URL= REDIS_URL= STORAGE_URL=
 
-.PHONY: run test quick lint format clean
+.PHONY: run test quick lint format messages clean
 .SILENT:
 
 run: .venv/installed
@@ -46,6 +47,10 @@ format: .venv/installed-tests
 	$(IN)/djangofmt templates
 	$(IN)/djangofmt --profile jinja templates/*/*.jinja
 	for sheet in static/css/*.css; do $(CSS_FORMAT) --replace $$sheet >/dev/null; done
+
+messages: .venv/installed
+	command -v xgettext >/dev/null || { echo "make messages needs GNU gettext: apt-get install gettext" >&2; exit 1; }
+	$(CHECKS) $(IN)/python manage.py messages
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

@@ -1,3 +1,5 @@
+from contextlib import suppress
+
 from django.apps import AppConfig
 
 
@@ -7,3 +9,9 @@ class ExemlSiteConfig(AppConfig):
 
     def ready(self) -> None:
         from exeml_site import checks  # noqa: F401 (registers the checks)
+        from exeml_site.languages.catalogues import compile_catalogues
+
+        with suppress(
+            OSError
+        ):  # a folder that cannot be written: texts without a compiled catalogue stay English
+            compile_catalogues()

@@ -8,12 +8,16 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import Any
 
+from django.utils.translation import gettext
 from heroicons.jinja import heroicon_micro
 from jinja2 import Environment, StrictUndefined
 
+from exeml_site.lib.display import count
+
 
 def environment(**options: Any) -> Environment:
-    """An environment where `icon(name)` is a small icon beside a text, and a missing name raises."""
+    """`icon(name)` is a small icon beside a text, `_` is gettext, and a missing name raises."""
     environment = Environment(**options | {"undefined": StrictUndefined})
+    environment.globals |= {"_": gettext, "count": count}
     environment.globals["icon"] = cache(partial(heroicon_micro, aria_hidden="true"))
     return environment

@@ -17,6 +17,8 @@ import dj_database_url
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from exeml_site.languages import LANGUAGES as LANGUAGES
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -122,6 +124,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "exeml_site.private_pages.PrivatePagesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "projects.workspace.language.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "exeml_site.bad_requests.BadFormMiddleware",
@@ -150,7 +153,8 @@ WSGI_APPLICATION = "exeml_site.wsgi.application"
 
 TEMPLATES = [
     {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "NAME": "django",
+        "BACKEND": "exeml_site.languages.number_templates.NumberTemplates",
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
@@ -342,7 +346,8 @@ LOGIN_REDIRECT_URL = "project_list"
 LOGOUT_REDIRECT_URL = "sign_in"
 
 LANGUAGE_CODE = "en"
-USE_I18N = False
+LOCALE_PATHS = [BASE_DIR / "locale"]
+LANGUAGE_COOKIE_AGE, LANGUAGE_COOKIE_SECURE = 365 * 24 * 3600, HTTPS
 USE_TZ = True
 TIME_ZONE = os.environ.get("EXEML_TIME_ZONE") or "UTC"
 FORMAT_MODULE_PATH = "exeml_site.formats"

@@ -25,6 +25,7 @@ DATASET = "projects/<int:project_id>/datasets/<slug:dataset_name>/"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("sign-in/", accounts.sign_in, name="sign_in"),
     path("sign-out/", accounts.sign_out, name="sign_out"),
+    path("language/", accounts.choose_language, name="choose_language"),
     path("password/", accounts.change_password, name="change_password"),
     path("guide/", accounts.show_guide, name="show_guide"),
     path("teams/<int:team_id>/members/", teams.team_members, name="team_members"),

@@ -1,4 +1,4 @@
-"""How shares and times read: the one place where they become text.
+"""How numbers, shares and times read in the active language: the one place where they become text.
 
 A share is rounded to three decimals, half up: 69 of 80 is 0.863 and 86.3 %, never 86.2 %. Python's own
 formats round the binary number instead, so that they disagree with each other and with JavaScript.
@@ -10,11 +10,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
-from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils import timezone, translation
+from django.utils.formats import date_format, number_format
 
 UNKNOWN = "--"
-DATE, DATE_TIME, PRECISE_TIME = "j M Y", "j M Y, H:i", "j M Y, H:i:s T"
+DATES = {"en": "j M Y", "de": "j. M Y", "ja": "Y年n月j日", "zh-hans": "Y年n月j日"}
+TIME, PRECISE_TIME = "H:i", "H:i:s T"
 
 
 def rounded(value: float, decimals: int) -> Decimal:
@@ -22,14 +23,24 @@ def rounded(value: float, decimals: int) -> Decimal:
     return Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
 
 
+def count(number: int) -> str:
+    """A whole number with its groups of digits: "12,345", in German "12.345"."""
+    return number_format(number, force_grouping=True)
+
+
+def decimal(value: float | Decimal, decimals: int) -> str:
+    """A number with a fixed number of decimals, rounded half up: "4.20", in German "4,20"."""
+    return number_format(rounded(float(value), decimals), decimals, force_grouping=True)
+
+
 def three_decimals(value: float | None) -> str:
-    """0.9412 as "0.941"; two dashes if unknown."""
-    return UNKNOWN if value is None else f"{rounded(value, 3)}"
+    """0.9412 as "0.941", in German "0,941"; two dashes if unknown."""
+    return UNKNOWN if value is None else decimal(value, 3)
 
 
 def points(share: float | None) -> str:
     """0.9412 as "94.1", the same digits as `three_decimals`; two dashes if unknown."""
-    return UNKNOWN if share is None else f"{100 * rounded(share, 3):.1f}"
+    return UNKNOWN if share is None else number_format(100 * rounded(share, 3), 1)
 
 
 def percent(share: float | None) -> str:
@@ -39,7 +50,7 @@ def percent(share: float | None) -> str:
 
 def whole_percent(share: float | None) -> str:
     """0.9412 as "94 %", for sentences; two dashes if unknown."""
-    return UNKNOWN if share is None else f"{100 * rounded(share, 2):.0f} %"
+    return UNKNOWN if share is None else f"{number_format(100 * rounded(share, 2), 0)} %"
 
 
 def percent_range(low: float | None, high: float | None) -> str:
@@ -49,17 +60,21 @@ def percent_range(low: float | None, high: float | None) -> str:
 
 def date_text(moment: datetime | None) -> str:
     """In the time zone of the installation: "29 Nov 2026"; two dashes if unknown."""
-    return UNKNOWN if moment is None else date_format(timezone.localtime(moment), DATE)
+    return UNKNOWN if moment is None else date_format(timezone.localtime(moment), _date())
 
 
 def date_time_text(moment: datetime | None) -> str:
     """In the time zone of the installation: "29 Nov 2026, 14:05"; two dashes if unknown."""
-    return UNKNOWN if moment is None else date_format(timezone.localtime(moment), DATE_TIME)
+    return UNKNOWN if moment is None else date_format(timezone.localtime(moment), f"{_date()}, {TIME}")
 
 
 def precise_time_text(moment: datetime) -> str:
     """With seconds and zone: "29 Nov 2026, 14:05:33 UTC"."""
-    return date_format(timezone.localtime(moment), PRECISE_TIME)
+    return date_format(timezone.localtime(moment), f"{_date()}, {PRECISE_TIME}")
+
+
+def _date() -> str:
+    return DATES.get(translation.get_language() or "en", DATES["en"])
 
 
 def iso_time(moment: datetime | None) -> str:

@@ -8,6 +8,8 @@ import unicodedata
 from django.core.exceptions import ValidationError
 from django.utils.text import Truncator
 
+from exeml_site.lib.display import count
+
 # Control characters, those that turn the direction of text, invisible ones, and lone surrogates. The joiners
 # U+200C and U+200D are not among them: Persian and Hindi words, and emoji, need them.
 HIDDEN = (
@@ -38,7 +40,7 @@ def natural_key(name: str) -> list[tuple[bool, int, str]]:
 
 def counted(number: int, noun: str = "image") -> str:
     several = {"person": "people"}.get(noun, f"{noun}s")
-    return f"{number:,} {noun if number == 1 else several}"
+    return f"{count(number)} {noun if number == 1 else several}"
 
 
 def listed(names: set[str]) -> str:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from django import template
 from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.utils.formats import number_format
 from django.utils.html import format_html
+from django.utils.translation import gettext, ngettext
 
 from exeml_site.lib.display import (
     UNKNOWN,
+    count,
     date_text,
     date_time_text,
+    decimal,
     iso_time,
     percent,
     percent_range,
@@ -77,7 +82,7 @@ def duration_with_unit(length: timedelta | float) -> str:
     """A length of time with its unit: "3.1 s", "61 s", "4:00 min", "1:40:10 h"."""
     seconds = length.total_seconds() if isinstance(length, timedelta) else length
     if seconds < 99.5:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+        return f"{decimal(seconds, 1 if seconds < 9.95 else 0)} s"
     return f"{clock(seconds)} {'min' if seconds < 6000 else 'h'}"
 
 
@@ -87,23 +92,28 @@ def rough_duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
     if seconds < 55:
-        return "less than a minute"
-    minutes = round(seconds / 60)
+        return gettext("less than a minute")
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
     if minutes < 100:
-        return f"about {minutes} minute{'' if minutes == 1 else 's'}"
-    return f"about {round(seconds / 3600)} hours"
+        return ngettext("about %(count)s minute", "about %(count)s minutes", minutes) % {"count": minutes}
+    return ngettext("about %(count)s hour", "about %(count)s hours", hours) % {"count": hours}
 
 
 @register.filter
 def hours(minutes: int) -> str:
     """90 minutes as "1.5 hours (90 minutes)"."""
-    return f"{minutes / 60:.4g} hour{'' if minutes == 60 else 's'} ({minutes} minutes)"
+    sentence = ngettext(
+        "%(hours)s hour (%(minutes)s minutes)",
+        "%(hours)s hours (%(minutes)s minutes)",
+        minutes // 60 if minutes % 60 == 0 else 2,
+    )
+    return sentence % {"hours": number_format(Decimal(f"{minutes / 60:.4g}")), "minutes": count(minutes)}
 
 
 @register.filter
 def milliseconds(value: float | None) -> str:
     """A time as "4.2 ms"; two dashes if unknown."""
-    return UNKNOWN if value is None else f"{value:.1f} ms" if value < 10 else f"{value:.0f} ms"
+    return UNKNOWN if value is None else f"{decimal(value, 1 if value < 10 else 0)} ms"
 
 
 @register.filter
@@ -118,7 +128,7 @@ def time_spread(row: Any) -> str:
 @register.filter
 def megabytes(size: int | None) -> str:
     """Bytes as "5.2 MB"; two dashes if unknown."""
-    return UNKNOWN if size is None else f"{size / 1e6:.1f} MB"
+    return UNKNOWN if size is None else f"{decimal(size / 1e6, 1)} MB"
 
 
 @register.filter
@@ -130,7 +140,9 @@ def interval(rate: Any) -> str:
 @register.filter
 def hits_of_support(rate: Any) -> str:
     """The counts behind a rate as “3 of 4”; two dashes if nothing was counted."""
-    return f"{rate.hits:,} of {rate.support:,}" if rate.support else UNKNOWN
+    if not rate.support:
+        return UNKNOWN
+    return gettext("%(hits)s of %(support)s") % {"hits": count(rate.hits), "support": count(rate.support)}
 
 
 @register.filter
@@ -160,7 +172,7 @@ def arc_length(metric: Any) -> str:
 @register.filter
 def first_sentence(text: str) -> str:
     """The first sentence of a failure message, at most MAX_LINE_LENGTH characters."""
-    line = (text.strip() or "no reason was given").splitlines()[0].partition(". ")[0].rstrip(".")
+    line = (text.strip() or gettext("no reason was given")).splitlines()[0].partition(". ")[0].rstrip(".")
     return f"{line}." if len(line) <= MAX_LINE_LENGTH else f"{line[:MAX_LINE_LENGTH].rstrip()}…"
 
 

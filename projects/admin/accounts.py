@@ -14,7 +14,15 @@ from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse
 
 from projects.admin.base import Admin, Inline, ReadOnlyAdmin
-from projects.models import FailedAttempts, HiddenGuide, InitialPassword, Membership, Role, Team
+from projects.models import (
+    ChosenLanguage,
+    FailedAttempts,
+    HiddenGuide,
+    InitialPassword,
+    Membership,
+    Role,
+    Team,
+)
 from projects.workspace import initial_password, members
 
 if TYPE_CHECKING:
@@ -159,6 +167,19 @@ class FailedAttemptsAdmin(ReadOnlyAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("projects.delete_failedattempts")
+
+
+@admin.register(ChosenLanguage)
+class ChosenLanguageAdmin(ReadOnlyAdmin):
+    """Accounts whose pages do not follow the language of the browser."""
+
+    list_display = ["user", "code"]
+    search_fields = ["user__username", "code"]
+    list_select_related = ["user"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Allowed only as part of deleting a user."""
+        return "auth/user" in request.path and request.user.has_perm("projects.delete_chosenlanguage")
 
 
 @admin.register(InitialPassword)

@@ -7,21 +7,26 @@ from typing import Any
 
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy, ngettext
 
-from exeml_site.lib.text import counted
+from exeml_site.lib.display import count
 from projects.workspace.login_throttle import Attempt
 
 
 def too_many_attempts(attempt: Attempt) -> ValidationError:
-    wait = counted(math.ceil(attempt.wait_s / 60), "minute")
-    sentence = f"Too many wrong passwords. Wait {wait} and try again, or ask an operator."
-    return ValidationError(sentence, code="throttled")
+    minutes = math.ceil(attempt.wait_s / 60)
+    sentence = ngettext(
+        "Too many wrong passwords. Wait %(count)s minute and try again, or ask an operator.",
+        "Too many wrong passwords. Wait %(count)s minutes and try again, or ask an operator.",
+        minutes,
+    )
+    return ValidationError(sentence % {"count": count(minutes)}, code="throttled")
 
 
 class SignInForm(AuthenticationForm):
     error_messages = {
-        "invalid_login": "Wrong username or password. Check both and try again.",
-        "inactive": "This account is switched off. Ask an operator.",
+        "invalid_login": gettext_lazy("Wrong username or password. Check both and try again."),
+        "inactive": gettext_lazy("This account is switched off. Ask an operator."),
     }
 
     def __init__(self, *args: Any, attempt: Attempt | None = None, **kwargs: Any) -> None:
@@ -38,20 +43,20 @@ class SignInForm(AuthenticationForm):
 class ChangePasswordForm(PasswordChangeForm):
     error_messages = {
         **PasswordChangeForm.error_messages,
-        "password_incorrect": "This is not your current password.",
-        "password_mismatch": "The two new passwords differ.",
+        "password_incorrect": gettext_lazy("This is not your current password."),
+        "password_mismatch": gettext_lazy("The two new passwords differ."),
     }
 
     def __init__(self, *args: Any, attempt: Attempt | None = None, **kwargs: Any) -> None:
         """An `attempt` that is refused gets no look at the password."""
         super().__init__(*args, **kwargs)
         self._attempt = attempt
-        self.fields["old_password"].label = "Current password"
-        self.fields["new_password1"].label = "New password"
-        self.fields[
-            "new_password1"
-        ].help_text = "At least 8 characters, not only digits, not a common password and not like your name."
-        self.fields["new_password2"].label = "New password again"
+        self.fields["old_password"].label = gettext_lazy("Current password")
+        self.fields["new_password1"].label = gettext_lazy("New password")
+        self.fields["new_password1"].help_text = gettext_lazy(
+            "At least 8 characters, not only digits, not a common password and not like your name."
+        )
+        self.fields["new_password2"].label = gettext_lazy("New password again")
         self.fields["new_password2"].help_text = ""
 
     def clean_old_password(self) -> str:

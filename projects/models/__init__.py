@@ -1,4 +1,5 @@
 from projects.models.annotation import Annotation, AnnotationSource, LabelEvent, LabelEventImage
+from projects.models.chosen_language import ChosenLanguage
 from projects.models.collaboration import Assignment, Opinion, Presence
 from projects.models.computed import DuplicateKey, Embedding, Prediction, RejectedSuggestion
 from projects.models.dataset import DatasetVersion
@@ -16,6 +17,7 @@ __all__ = [
     "Annotation",
     "AnnotationSource",
     "Assignment",
+    "ChosenLanguage",
     "DataSource",
     "DatasetVersion",
     "DuplicateKey",

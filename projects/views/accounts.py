@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import views as auth
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse, reverse_lazy
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext
 from django.views import generic
 from django.views.decorators.http import require_POST
+from django.views.i18n import set_language
 
 from exeml_site.lib.http import public, redirect_to, signed_in, wants_fragment
 from projects.access import PageRequest
 from projects.forms.accounts import ChangePasswordForm, SignInForm
 from projects.models import HiddenGuide
-from projects.workspace import initial_password, login_throttle
+from projects.workspace import initial_password, language, login_throttle
 from projects.workspace.login_throttle import Attempt
 
 if TYPE_CHECKING:
@@ -84,7 +88,8 @@ class ChangePassword(LimitedAttempts, auth.PasswordChangeView):
 
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
         initial_password.changed(self.request)
-        messages.success(self.request, "Your password has been changed. You are still signed in here.")
+        sentence = gettext("Your password has been changed. You are still signed in here.")
+        messages.success(self.request, sentence)
         return super().form_valid(form)
 
 
@@ -110,6 +115,17 @@ def show_guide(request: PageRequest) -> HttpResponse:
     back = request.POST.get("next", "")
     is_ours = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
     return redirect_to(request, back if is_ours else reverse("project_list"))
+
+
+@public
+@require_POST
+def choose_language(request: HttpRequest) -> HttpResponse:
+    """Keeps the language with the account, and in a cookie for pages before the next sign-in."""
+    code = request.POST.get("language", "")
+    if code not in dict(settings.LANGUAGES):
+        raise BadRequest("Unknown language")  # not translated: for the log alone
+    language.choose(request, code)
+    return set_language(request)
 
 
 sign_in = public(SignIn.as_view())

@@ -16,7 +16,7 @@ from exeml_site.lib.http import redirect_to
 from projects.models import InitialPassword
 
 SESSION_KEY = "has-initial-password"
-OPEN_PAGES = ("change_password", "sign_out")
+OPEN_PAGES = ("change_password", "sign_out", "choose_language", "script_texts")
 
 
 def require_change(user: User) -> None:

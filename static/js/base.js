@@ -38,16 +38,17 @@ function openKeys() {
     dialog.id = "keys-dialog";
     dialog.setAttribute("aria-labelledby", "keys-title");
     dialog.innerHTML =
-      '<div class="dialog-head"><h2 id="keys-title">Keys of this page</h2>' +
-      '<button class="button button-quiet button-small" type="button" data-dialog-close>Close</button></div>' +
+      `<div class="dialog-head"><h2 id="keys-title">${gettext("Keys of this page")}</h2>` +
+      `<button class="button button-quiet button-small" type="button" data-dialog-close>${gettext("Close")}</button></div>` +
       '<div class="dialog-body"><dl class="facts"></dl></div>';
     const list = dialog.querySelector("dl");
     const own = document.getElementById("keys");
     if (own) list.append(own.content.cloneNode(true));
     list.insertAdjacentHTML(
       "beforeend",
-      "<dt><kbd>?</kbd></dt><dd>This list</dd><dt><kbd>Esc</kbd></dt><dd>Close a menu or dialog</dd>" +
-        "<dt><kbd>F8</kbd></dt><dd>Go to the messages</dd>",
+      `<dt><kbd>?</kbd></dt><dd>${gettext("This list")}</dd>` +
+        `<dt><kbd>Esc</kbd></dt><dd>${gettext("Close a menu or dialog")}</dd>` +
+        `<dt><kbd>F8</kbd></dt><dd>${gettext("Go to the messages")}</dd>`,
     );
     document.body.append(dialog);
   }
@@ -58,12 +59,13 @@ function openKeys() {
 document.addEventListener("htmx:responseError", (event) => {
   const status = event.detail.xhr.status;
   const words = {
-    403: "Your role does not allow you to change this.",
-    404: "This no longer exists. Somebody may have deleted it. Reload the page.",
-    429: "Too many requests. Wait a moment and try again.",
+    403: gettext("Your role does not allow you to change this."),
+    404: gettext("This no longer exists. Somebody may have deleted it. Reload the page."),
+    429: gettext("Too many requests. Wait a moment and try again."),
   };
-  say(words[status] ?? `The server could not do that (${status}). Nothing was changed. Try again.`, "error");
+  const other = gettext("The server could not do that (%(status)s). Nothing was changed. Try again.");
+  say(words[status] ?? interpolate(other, { status }, true), "error");
 });
 document.addEventListener("htmx:sendError", () => {
-  say("No connection to the server. Nothing was changed. Check the network and try again.", "error");
+  say(gettext("No connection to the server. Nothing was changed. Check the network and try again."), "error");
 });

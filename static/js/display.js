@@ -1,4 +1,12 @@
-// How shares read: rounded to three decimals, half up, as exeml_site/lib/display.py does.
+// How numbers and shares read in the page's language: rounded half up, as exeml_site/lib/display.py does.
+
+export const language = document.documentElement.lang || "en";
+
+// A whole number with its groups of digits, or one with a fixed number of decimals.
+export function number(value, decimals = 0) {
+  const digits = { minimumFractionDigits: decimals, maximumFractionDigits: decimals };
+  return rounded(value, decimals).toLocaleString(language, digits);
+}
 
 // Half up by the decimal digits that one sees: 0.8625 is 0.863.
 export function rounded(value, decimals) {
@@ -15,5 +23,5 @@ export function percentRange(low, high) {
 }
 
 function points(share) {
-  return Number(`${rounded(share, 3)}e2`).toFixed(1);
+  return number(Number(`${rounded(share, 3)}e2`), 1);
 }

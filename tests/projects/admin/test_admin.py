@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from projects.models import (
     Assignment,
+    ChosenLanguage,
     DatasetVersion,
     DataSource,
     DuplicateKey,
@@ -123,6 +124,7 @@ def fill(project: Project, seed: int) -> None:
         id=uuid4(), service=service, training_version=version, file_name="x", sha256="0", confidence=0.5
     )
     Membership.objects.create(team=project.team, user=person, role=Role.VIEWER)
+    ChosenLanguage.objects.create(user=person, code="de")
     InitialPassword.objects.create(user=person)
     HiddenGuide.objects.create(user=person)
     kind, ends_at = FailedAttempts.Kind.ADDRESS, timezone.now()

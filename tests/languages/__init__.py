@@ -1,0 +1,1 @@
+"""Languages: the choice, numbers, catalogues, and texts that are not marked yet."""
