@@ -15,7 +15,7 @@ from django.utils.html import format_html
 
 from projects.admin.base import DeletedFilter, ReadOnlyAdmin
 from projects.labels import actions as label_actions
-from projects.models import Annotation, Image, LabelEvent, Project
+from projects.models import Annotation, Image, LabelEvent, MetadataColumn, MetadataValue, Project
 
 
 @admin.register(Image)
@@ -81,6 +81,21 @@ class ImageAdmin(ReadOnlyAdmin):
             event = label_actions.restore_images(project, ids, by=request.user)
             restored += len(event.changes) if event else 0
         self.message_user(request, f"Restored: {restored} images.", messages.SUCCESS)
+
+
+@admin.register(MetadataColumn)
+class MetadataColumnAdmin(ReadOnlyAdmin):
+    list_display = ["name", "project", "is_never_split", "alike", "alike_by_chance"]
+    list_filter = ["is_never_split"]
+    search_fields = ["name", "project__name"]
+    list_select_related = ["project"]
+
+
+@admin.register(MetadataValue)
+class MetadataValueAdmin(ReadOnlyAdmin):
+    list_display = ["image", "column", "value"]
+    search_fields = ["image__name", "column__name", "value"]
+    list_select_related = ["image", "column"]
 
 
 @admin.register(Annotation)

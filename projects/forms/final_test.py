@@ -8,6 +8,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from exeml_site.lib.fields import BoundedTextField
 from projects.forms.label_data import ImagesForm
 from projects.models import Split
 
@@ -30,7 +31,7 @@ class SplitForm(ImagesForm):
 class FinalTestForm(forms.Form):
     """How many of the `labeled` images are kept for a final test: “200”, or “10 %” of them."""
 
-    amount = forms.CharField(
+    amount = BoundedTextField(
         label="Images to keep",
         max_length=16,
         help_text="A number such as 200, or a share such as 10 %.",

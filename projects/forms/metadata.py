@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from django import forms
-
+from exeml_site.lib.fields import BoundedTextField
 from projects.forms.label_data import ImagesForm
 from projects.labels import metadata
 from projects.models.metadata import MAX_COLUMN_NAME, MAX_VALUE
@@ -12,8 +11,8 @@ from projects.models.metadata import MAX_COLUMN_NAME, MAX_VALUE
 class MetadataForm(ImagesForm):
     """The value of a column for the selected images; an empty one removes it."""
 
-    column = forms.CharField(max_length=MAX_COLUMN_NAME, error_messages={"required": "Enter a column."})
-    value = forms.CharField(max_length=MAX_VALUE, required=False)
+    column = BoundedTextField(max_length=MAX_COLUMN_NAME, error_messages={"required": "Enter a column."})
+    value = BoundedTextField(max_length=MAX_VALUE, required=False)
 
     def clean_column(self) -> str:
         return metadata.clean_name(self.cleaned_data["column"])

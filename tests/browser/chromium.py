@@ -32,12 +32,12 @@ def find_chromium() -> str:
 
 
 def check_accessibility(page: Any) -> None:
-    """Assert that axe finds nothing on the page (WCAG 2.1 A and AA)."""
+    """Assert that axe finds nothing on the page: WCAG 2.1 A and AA, landmarks, order of headings."""
     from axe_playwright_python.sync_playwright import Axe
 
-    result = Axe().run(
-        page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
-    )
+    more = {key: {"enabled": True} for key in ("heading-order", "landmark-unique", "landmark-one-main")}
+    kinds = {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+    result = Axe().run(page, options={"runOnly": kinds, "rules": more, "resultTypes": ["violations"]})
     assert result.violations_count == 0, result.generate_report()
 
 

@@ -15,6 +15,8 @@ from training.models import (
     Service,
     ServiceEvent,
     ServiceToken,
+    ShadowAnswer,
+    ShadowCount,
 )
 from training.serving import deploy
 
@@ -91,6 +93,24 @@ class CollectedCallAdmin(ReadOnlyAdmin):
     search_fields = ["=id", "service__name", "service__project__name", "feedback_by"]
     date_hierarchy = "at"
     list_select_related = ["service", "training_version"]
+
+
+@admin.register(ShadowCount)
+class ShadowCountAdmin(ReadOnlyAdmin):
+    list_display = ["service", "training_version", "shadow_version", "images", "agreed", "skipped", "failed"]
+    search_fields = ["service__name", "service__project__name"]
+    date_hierarchy = "last_at"
+    list_select_related = ["service", "training_version", "shadow_version"]
+
+
+@admin.register(ShadowAnswer)
+class ShadowAnswerAdmin(ReadOnlyAdmin):
+    list_display = ["at", "service", "training_version", "predicted", "shadow_version", "shadow_predicted"]
+    list_display_links = ["at"]
+    list_filter = ["agrees"]
+    search_fields = ["=id", "service__name", "service__project__name"]
+    date_hierarchy = "at"
+    list_select_related = ["service", "training_version", "shadow_version"]
 
 
 @admin.register(Batch)

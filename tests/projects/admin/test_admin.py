@@ -29,6 +29,8 @@ from projects.models import (
     LabelEvent,
     LabelEventImage,
     Membership,
+    MetadataColumn,
+    MetadataValue,
     Opinion,
     Prediction,
     Presence,
@@ -53,6 +55,8 @@ from training.models import (
     Service,
     ServiceEvent,
     ServiceToken,
+    ShadowAnswer,
+    ShadowCount,
     Status,
     TrainingVersion,
     VersionEvaluation,
@@ -123,6 +127,11 @@ def fill(project: Project, seed: int) -> None:
     CollectedCall.objects.create(
         id=uuid4(), service=service, training_version=version, file_name="x", sha256="0", confidence=0.5
     )
+    pair = {"service": service, "training_version": version, "shadow_version": version}
+    ShadowCount.objects.create(**pair, images=3, agreed=2)
+    ShadowAnswer.objects.create(id=uuid4(), **pair, score=0.5, shadow_score=0.5, agrees=True)
+    column = MetadataColumn.objects.create(project=project, name=f"person {seed}")
+    MetadataValue.objects.create(image=image, column=column, value="anna")
     Membership.objects.create(team=project.team, user=person, role=Role.VIEWER)
     ChosenLanguage.objects.create(user=person, code="de")
     InitialPassword.objects.create(user=person)

@@ -189,5 +189,5 @@ def test_the_page_of_people_takes_the_same_queries_for_many(
     project = make_project(labels=3, images=4)
     for number in range(8):
         Membership.objects.create(team=project.team, user=make_user(f"person-{number}"), role=Role.LABELER)
-    with django_assert_max_num_queries(36):
+    with django_assert_max_num_queries(37):
         vera.get(url("people", project))

@@ -23,7 +23,7 @@ MAX_MISTAKES = 60  # that are kept with their pictures; the table has all
 Line = dict[str, Any]
 
 
-class LabelFigures(NamedTuple):
+class LabelRates(NamedTuple):
     """Recall and precision of a label with their Wilson intervals. `images` carry the label."""
 
     label: str
@@ -57,11 +57,11 @@ class Judgement:
         return wilson(self.hits, self.judged)
 
     @property
-    def labels(self) -> list[LabelFigures]:
+    def labels(self) -> list[LabelRates]:
         """Every label that occurs, the lowest recall first."""
         names = sorted({*self.images, *self.predicted})
         figures = [
-            LabelFigures(
+            LabelRates(
                 name,
                 self.images[name],
                 wilson(self.right[name], self.images[name]),
