@@ -42,17 +42,17 @@ async function post(url, body, signal) {
       const response = await fetch(url, { method: "POST", body, signal, headers: { Accept: "application/json", "X-CSRFToken": csrf() } });
       if (response.status < 500 || attempt >= RETRY_AFTER_MS.length) return response;
     } catch (problem) {
-      if (problem.name === "AbortError") throw new Error("Stopped.");
-      if (attempt >= RETRY_AFTER_MS.length) throw new Error("No connection to the server. Try again: uploaded parts are kept.");
+      if (problem.name === "AbortError") throw new Error(gettext("Stopped."));
+      if (attempt >= RETRY_AFTER_MS.length) throw new Error(gettext("No connection to the server. Try again: uploaded parts are kept."));
     }
     await pause(RETRY_AFTER_MS[attempt]);
   }
 }
 
 async function answer(response) {
-  if (response.redirected) throw new Error("You are signed out. Sign in again in another tab, then retry.");
+  if (response.redirected) throw new Error(gettext("You are signed out. Sign in again in another tab, then retry."));
   if (response.status === 204) return {};
   const content = await response.json().catch(() => ({}));
   if (response.ok) return content;
-  throw new Error(content.error ?? "The server refused the file.");
+  throw new Error(content.error ?? gettext("The server refused the file."));
 }

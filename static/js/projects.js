@@ -1,10 +1,11 @@
 // The live character counter of a description; `/` focuses the search of the project list.
+import { number } from "./display.js";
 import { isTyping } from "./messages.js";
 
 for (const area of document.querySelectorAll("textarea[data-counted]")) {
   const range = area.closest(".field")?.querySelector(".field-range");
   const count = () => {
-    range.textContent = `${area.value.length} / ${area.dataset.counted}`;
+    range.textContent = `${number(area.value.length)} / ${number(Number(area.dataset.counted))}`;
   };
   if (range) {
     area.addEventListener("input", count);

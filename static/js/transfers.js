@@ -1,11 +1,12 @@
 // The import form: uploads its files in parts with a progress bar, then opens the page of the import.
+import { number } from "./display.js";
 import { sendImport } from "./import_upload.js";
 
 const form = document.getElementById("import-form");
 const begin = document.getElementById("import-begin");
 const stop = document.getElementById("import-stop");
 const problem = document.getElementById("uploads-problem");
-const megabytes = (bytes) => `${(bytes / 1e6).toLocaleString("en", { maximumFractionDigits: 1 })} MB`;
+const megabytes = (bytes) => `${number(bytes / 1e6, 1)} MB`;
 
 let stopping = null;
 
@@ -23,13 +24,14 @@ function showProblem(message) {
 
 function progress(sent, total) {
   document.getElementById("import-progress").value = sent / total;
-  document.getElementById("import-words").textContent = `${megabytes(sent)} of ${megabytes(total)} uploaded`;
+  const sizes = { sent: megabytes(sent), total: megabytes(total) };
+  document.getElementById("import-words").textContent = interpolate(gettext("%(sent)s of %(total)s uploaded"), sizes, true);
 }
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const files = [...document.getElementById("uploads").files];
-  if (!files.length) return showProblem("Choose a zip archive, a manifest or a table.");
+  if (!files.length) return showProblem(gettext("Choose a zip archive, a manifest or a table."));
   const options = Object.fromEntries([...new FormData(form)].filter(([, value]) => typeof value === "string"));
   stopping = new AbortController();
   showProblem("");

@@ -2,6 +2,7 @@
 import { IMPORTED, sendImport } from "./import_upload.js";
 import { listenForFiles } from "./upload_file_picker.js";
 import { askForLabels, giveLabels, isPlaced, pairTexts, placeFolders, splitOf, tooLong, waitingLabels, want } from "./upload_labels.js";
+import { addedText, filled, importingText, refusalText, runningText, STATES, TALLIES, unsavedText } from "./upload_texts.js";
 
 const page = document.getElementById("label-data");
 const panel = () => document.getElementById("uploads");
@@ -68,14 +69,14 @@ function forgetFinished() {
 }
 
 function report(message) {
-  uploads.push({ name: "Folders", state: "failed", reason: message, share: 1, file: { size: 0 }, isFixed: true });
+  uploads.push({ name: gettext("Folders"), state: "failed", reason: message, share: 1, file: { size: 0 }, isFixed: true });
   panel().hidden = false;
   show();
 }
 
 function enqueue(upload) {
   uploads.push(upload);
-  if (upload.file.size > maxMb * 1024 * 1024) finish(upload, "refused", `The file is larger than ${maxMb} MB.`);
+  if (upload.file.size > maxMb * 1024 * 1024) finish(upload, "refused", filled(gettext("The file is larger than %(count)s MB."), maxMb));
   else waiting.push(upload);
 }
 
@@ -145,7 +146,7 @@ async function sendBatch(batch) {
       sendLabels(false);
       return;
     }
-    if (isStopped) return batch.forEach((upload) => finish(upload, "failed", "Stopped."));
+    if (isStopped) return batch.forEach((upload) => finish(upload, "failed", gettext("Stopped.")));
     if (!answer.mayRetry || attempt >= RETRY_AFTER_MS.length) return batch.forEach((upload) => finish(upload, "failed", answer.reason));
     await new Promise((wake) => setTimeout(wake, RETRY_AFTER_MS[attempt]));
   }
@@ -164,8 +165,8 @@ function request(batch) {
     xhr.setRequestHeader("X-CSRFToken", csrf);
     xhr.upload.addEventListener("progress", (event) => progress(batch, event));
     xhr.addEventListener("load", () => resolve(readResponse(xhr)));
-    xhr.addEventListener("error", () => resolve({ reason: "No connection to the server.", mayRetry: true }));
-    xhr.addEventListener("abort", () => resolve({ reason: "Stopped.", mayRetry: false }));
+    xhr.addEventListener("error", () => resolve({ reason: gettext("No connection to the server."), mayRetry: true }));
+    xhr.addEventListener("abort", () => resolve({ reason: gettext("Stopped."), mayRetry: false }));
     xhr.addEventListener("loadend", () => running.delete(xhr));
     running.add(xhr);
     xhr.send(body);
@@ -177,16 +178,11 @@ function readResponse(xhr) {
     try {
       return { outcomes: JSON.parse(xhr.responseText).outcomes };
     } catch {
-      return { reason: "The server’s answer could not be read.", mayRetry: true };
+      return { reason: gettext("The server’s answer could not be read."), mayRetry: true };
     }
   }
-  const words = {
-    403: "Your role does not allow you to add images.",
-    404: "The project no longer exists.",
-    413: "The file is too large for the server.",
-  };
-  if (xhr.status >= 500) return { reason: "The server could not store the file.", mayRetry: true };
-  return { reason: words[xhr.status] ?? "You are signed out. Sign in again in another tab, then retry.", mayRetry: false };
+  if (xhr.status >= 500) return { reason: gettext("The server could not store the file."), mayRetry: true };
+  return { reason: refusalText(xhr.status), mayRetry: false };
 }
 
 // The bytes sent of a batch are distributed over its files in order.
@@ -200,7 +196,7 @@ function progress(batch, event) {
 }
 
 async function applyOutcome(upload, outcome) {
-  if (!outcome) return finish(upload, "failed", "The server did not answer for this file.");
+  if (!outcome) return finish(upload, "failed", gettext("The server did not answer for this file."));
   if (outcome.status === "added" || outcome.status === "restored") addedSinceRefresh += 1;
   upload.image = outcome.image;
   if (!upload.labels.length) upload.labels = await upload.labelsOf();
@@ -229,7 +225,7 @@ function stop() {
   isStopped = true;
   imports = [];
   importing?.stop.abort();
-  for (const upload of waiting.splice(0)) finish(upload, "failed", "Stopped.");
+  for (const upload of waiting.splice(0)) finish(upload, "failed", gettext("Stopped."));
   for (const xhr of running) xhr.abort();
   show();
 }
@@ -261,21 +257,11 @@ function show() {
   });
 }
 
-const number = (value) => value.toLocaleString("en");
-
 function summary() {
-  const done = uploads.length - count("waiting", "sending");
-  const parts = [isRunning() ? `Uploading ${number(done)} of ${number(uploads.length)}` : `${number(count("added", "unlabeled"))} added`];
-  if (importing) return `Uploading ${Math.round((100 * importing.sent) / importing.total)} % of the import files`;
-  const also = {
-    duplicate: "already here",
-    restored: "restored from the bin",
-    unlabeled: "added without a label",
-    refused: "refused",
-    failed: "not uploaded",
-  };
-  for (const [state, words] of Object.entries(also)) if (count(state)) parts.push(`${number(count(state))} ${words}`);
-  if (!isRunning() && waitingLabels()) parts.push(`${number(waitingLabels())} labels not saved yet`);
+  if (importing) return importingText(importing.sent / importing.total);
+  const parts = [isRunning() ? runningText(uploads.length - count("waiting", "sending"), uploads.length) : addedText(count("added", "unlabeled"))];
+  for (const [state, text] of Object.entries(TALLIES)) if (count(state)) parts.push(filled(text(count(state)), count(state)));
+  if (!isRunning() && waitingLabels()) parts.push(unsavedText(waitingLabels()));
   return parts.join(" · ");
 }
 
@@ -300,8 +286,8 @@ function drawList() {
   const sending = uploads.filter((upload) => upload.state === "sending");
   const finished = uploads.filter((upload) => hasNote(upload) || !["sending", "waiting", "added"].includes(upload.state));
   const rows = [...sending, ...finished.slice(0, MAX_ROWS)].map(row);
-  if (finished.length > MAX_ROWS) rows.push(line(`and ${number(finished.length - MAX_ROWS)} more`));
-  if (!rows.length) rows.push(line(isRunning() ? "Starting…" : "Every file was added."));
+  if (finished.length > MAX_ROWS) rows.push(line(filled(gettext("and %(count)s more"), finished.length - MAX_ROWS)));
+  if (!rows.length) rows.push(line(isRunning() ? gettext("Starting…") : gettext("All files were added.")));
   list.replaceChildren(...rows);
 }
 
@@ -315,8 +301,6 @@ function line(words) {
 // Added, and there is something to say: of a file with several pages only the first is used.
 const hasNote = (upload) => upload.state === "added" && upload.reason !== "";
 
-const STATES = { added: "Added. ", duplicate: "", restored: "", unlabeled: "Added without its label. ", refused: "Refused. ", failed: "Not uploaded. " };
-
 function row(upload) {
   const item = document.createElement("li");
   item.className = `upload upload-${upload.state}`;
@@ -327,12 +311,12 @@ function row(upload) {
   if (upload.state === "sending") {
     const bar = document.createElement("progress");
     bar.value = upload.share;
-    bar.setAttribute("aria-label", `Upload of ${upload.name}`);
+    bar.setAttribute("aria-label", interpolate(gettext("Upload of %(file)s"), { file: upload.name }, true));
     item.append(bar);
   } else {
     const state = document.createElement("span");
     state.className = "upload-state";
-    state.textContent = (STATES[upload.state] ?? "") + upload.reason;
+    state.textContent = [STATES[upload.state], upload.reason].filter(Boolean).join(" ");
     item.append(state);
   }
   return item;
@@ -379,7 +363,8 @@ document.getElementById("uploads-label").addEventListener("keydown", (event) => 
     want(upload);
   }
   event.target.value = "";
-  document.getElementById("uploads-labeled").textContent = `Labeling all as “${name}” …`;
+  const labeling = interpolate(gettext("Labeling all as “%(label)s” …"), { label: name }, true);
+  document.getElementById("uploads-labeled").textContent = labeling;
   if (!isRunning()) finishUploads();
 });
 

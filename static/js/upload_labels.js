@@ -1,17 +1,23 @@
 // Labels during an upload: from folders, from text files beside the images, or one label for all.
+import { number } from "./display.js";
+import { filled, imagesText } from "./upload_texts.js";
+
 const panel = () => document.getElementById("uploads");
 const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"];
 const CHUNK = 500;
 const RETRY_AFTER_MS = [1000, 4000, 15000];
 const MAX_FOLDERS = 6;
 const MAX_NAME = 64;
-const SPLITS = { TRAIN: "training", EVAL: "validation", TEST: "test" };
+const SPLITS = {
+  TRAIN: (count) => ngettext("%(count)s training image", "%(count)s training images", count),
+  EVAL: (count) => ngettext("%(count)s validation image", "%(count)s validation images", count),
+  TEST: (count) => ngettext("%(count)s test image", "%(count)s test images", count),
+};
 
 const folderPath = (path) => path.split("/").slice(0, -1).join("/");
 const stemOf = (path) => path.replace(/\.[^./]*$/, "").toLowerCase();
 const BOX = /^\d+(\s+-?[\d.]+){4,}$/; // a line of YOLO beside an image is no label
 const isText = (path) => /\.txt$/i.test(path);
-const number = (value) => value.toLocaleString("en");
 
 // --- reading ---
 
@@ -44,7 +50,7 @@ export async function placeFolders(entries) {
   const options = { method: "POST", body: form, headers: { Accept: "application/json", "X-CSRFToken": csrf() } };
   const response = await fetch(panel().dataset.foldersUrl, options).catch(() => null);
   const answer = response && !response.redirected ? await response.json().catch(() => ({})) : {};
-  if (!answer.folders) throw new Error(answer.error ?? "The folders could not be read. Try again.");
+  if (!answer.folders) throw new Error(answer.error ?? gettext("The folders could not be read. Try again."));
   return new Map(Object.entries(answer.folders));
 }
 
@@ -87,7 +93,7 @@ function askAboutTests(dialog, tests) {
   const line = dialog.querySelector("[data-upload-tests]");
   line.hidden = !tests;
   line.querySelector("[name=keep-tests]").checked = true;
-  line.querySelector("[data-upload-test-count]").textContent = `${number(tests)} ${tests === 1 ? "image" : "images"}`;
+  line.querySelector("[data-upload-test-count]").textContent = imagesText(tests);
 }
 
 // Images in folders that are called test are split as all others.
@@ -96,20 +102,21 @@ function useTests(places) {
 }
 
 function splitsText(entries, places) {
-  const words = Object.entries(SPLITS).map(([split, word]) => {
+  const words = Object.entries(SPLITS).map(([split, text]) => {
     const images = entries.filter(({ path }) => splitOf(places, path) === split).length;
-    return images ? `${number(images)} ${word}` : "";
+    return images ? filled(text(images), images) : "";
   });
   const found = words.filter(Boolean).join(", ");
-  return found && `The folders say how images are split: ${found}.`;
+  return found && interpolate(gettext("Splits from the folders: %(images)s."), { images: found }, true);
 }
 
 function fill(dialog, images, named, texts) {
   const words = named.slice(0, MAX_FOLDERS).map(([folder, count]) => `${folder} (${number(count)})`);
-  if (named.length > MAX_FOLDERS) words.push(`${number(named.length - MAX_FOLDERS)} more`);
-  dialog.querySelector("[data-upload-count]").textContent = `${number(images)} ${images === 1 ? "image" : "images"}`;
+  if (named.length > MAX_FOLDERS) words.push(filled(gettext("%(count)s more"), named.length - MAX_FOLDERS));
+  dialog.querySelector("[data-upload-count]").textContent = imagesText(images);
   dialog.querySelector("[data-upload-folders]").textContent = words.join(", ");
-  dialog.querySelector("[data-upload-texts]").textContent = `${number(texts)} with a text file beside them`;
+  const withText = ngettext("%(count)s with a text file beside it", "%(count)s with a text file beside them", texts);
+  dialog.querySelector("[data-upload-texts]").textContent = filled(withText, texts);
   dialog.querySelector("[value=folders]").closest("label").hidden = !named.length;
   dialog.querySelector("[value=texts]").closest("label").hidden = !texts;
 }
@@ -127,7 +134,8 @@ function answerOf(dialog, preset) {
 // What is wrong with the length of a label's name, or "".
 export function tooLong(name) {
   const length = [...name].length;
-  return length > MAX_NAME ? `Use at most ${MAX_NAME} characters; these are ${length}.` : "";
+  const text = gettext("Use at most %(max)s characters; these are %(count)s.");
+  return length > MAX_NAME ? interpolate(text, { max: number(MAX_NAME), count: number(length) }, true) : "";
 }
 
 document.addEventListener("input", ({ target }) => {

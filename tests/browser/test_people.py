@@ -74,12 +74,12 @@ def test_second_opinions_are_given_by_keys_and_reviewed(open_page: Open) -> None
     actions.apply(project, images, add=["label-0"], by=make_user("alice"))
     page = open_page("bob")
     visit(page, project, "opinion")
-    page.get_by_text("3 to go").wait_for()
+    page.get_by_text("3 images left").wait_for()
     check_accessibility(page)
     take_screenshot(page, "opinion")
     page.keyboard.press("ArrowRight")
     page.wait_for_timeout(200)
-    for left, key in (("2 to go", "1"), ("1 to go", "2"), ("No image waits for your opinion", "2")):
+    for left, key in (("2 images left", "1"), ("1 image left", "2"), ("No images need your opinion", "2")):
         page.keyboard.press(key)
         page.get_by_text(left).wait_for()
 
@@ -91,13 +91,13 @@ def test_second_opinions_are_given_by_keys_and_reviewed(open_page: Open) -> None
     check_accessibility(review)
     take_screenshot(review, "people")
     review.get_by_role("link", name="Review differences").click()
-    review.get_by_text("2 to decide").wait_for()
+    review.get_by_text("2 differences to decide").wait_for()
     check_accessibility(review)
     take_screenshot(review, "review")
     review.locator(".dispute").first.get_by_role("button", name="label-1 bob").click()
-    review.get_by_text("1 to decide").wait_for()
+    review.get_by_text("1 difference to decide").wait_for()
     review.locator(".dispute").first.get_by_role("button", name="Neither").click()
-    review.get_by_text("No difference to decide").wait_for()
+    review.get_by_text("No differences to decide").wait_for()
     assert sorted(labels_by_name(project).values()) == [[], ["label-0"], ["label-1"]]
 
 

@@ -64,7 +64,7 @@ def test_copies_that_stay_together_are_told_with_what_was_prevented(project: Pro
     assert (version.split["groups"], version.split["copies"], version.split["leaks"]) == (2, 6, 0)
     assert version.split["random_leaks"] == pytest.approx(2 * leakage.expected_leaks(3, 0.8), abs=0.1)
     html = html_of(vera.get(page_of(version)))
-    assert "6 images are duplicates of 2 pictures" in html and "Here none has." in html
+    assert "6 images form 2 groups of duplicates" in html and "there are none." in html
 
 
 def test_a_leak_that_cannot_be_helped_is_named(project: Project, vera: Client) -> None:
@@ -74,12 +74,12 @@ def test_a_leak_that_cannot_be_helped_is_named(project: Project, vera: Client) -
     leaking = version.split["leaking"]
     assert leaking and set(leaking) <= {image.pk for image in images}
     assert Image.objects.get(pk=leaking[0]).split == Split.EVAL
-    assert f"Here <strong>{len(leaking)}</strong> ha" in html_of(vera.get(page_of(version)))
+    assert f"<strong>{len(leaking)}</strong>." in html_of(vera.get(page_of(version)))
 
 
 @pytest.mark.parametrize(
     ("searched", "text"),
-    [("20:20", "No image has a duplicate"), ("", "Duplicates were not searched for")],
+    [("20:20", "No image has a duplicate"), ("", "too many images to search for duplicates")],
 )
 def test_where_copies_were_not_looked_for_the_page_says_so(
     project: Project, vera: Client, searched: str, text: str

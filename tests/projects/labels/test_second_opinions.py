@@ -85,7 +85,7 @@ def test_the_page_is_blind(bob: Client) -> None:
     project.images.update(suggestion=label_of(project, "tulips"), confidence=0.9)
     page = html_of(bob.get(url("opinion", project)))
     assert page.count("roses") == page.count("tulips") == 1  # the buttons, and nothing else
-    assert "alice" not in page and "4 to go" in page
+    assert "alice" not in page and "4 images left" in page
 
 
 def test_an_opinion_agrees_or_differs_and_the_label_stays(bob: Client) -> None:
@@ -97,7 +97,7 @@ def test_an_opinion_agrees_or_differs_and_the_label_stays(bob: Client) -> None:
     assert sorted(states(project)) == ["agrees", "differs"]
     assert set(map(tuple, labels_by_name(project).values())) == {("roses",)}
     page = html_of(bob.get(url("opinion", project)))
-    assert "No image waits for your opinion" in page
+    assert "No images need your opinion" in page
 
 
 def test_an_opinion_is_given_once(bob: Client) -> None:
@@ -250,9 +250,9 @@ def test_a_reviewer_decides_which_label_holds(
 ) -> None:
     project = disputed()
     page = html_of(rita.get(url("review", project)))
-    assert "alice" in page and "bob" in page and "1 to decide" in page
+    assert "alice" in page and "bob" in page and "1 difference to decide" in page
     answer = rita.post(url("settle", project), verdict_of(project, verdict), headers={"HX-Request": "true"})
-    assert "No difference to decide" in html_of(answer)
+    assert "No differences to decide" in html_of(answer)
     assert list(labels_by_name(project).values()) == [labels]
     assert states(project) == [state]
 

@@ -19,7 +19,7 @@ def delete(client: Client, project: Project, name: str = "flowers"):
 def test_the_page_says_what_disappears(alice: Client) -> None:
     project = make_project(labels=2, images=3, unlabeled=1)
     html = html_of(alice.get(f"/projects/{project.pk}/delete/"))
-    assert "7 images" in html and "2 labels" in html and "an operator can restore it" in html
+    assert "images (7), labels (2)" in html and "an operator can restore it" in html
 
 
 def test_typing_the_name_deletes_the_project_and_keeps_everything(alice: Client) -> None:

@@ -22,7 +22,7 @@ def test_an_address_that_is_not_there(alice: Client, client: Client) -> None:
 def test_a_role_that_is_too_low_is_named_with_the_way_to_a_manager(vera: Client) -> None:
     project = make_project()
     html = html_of(vera.get(f"/projects/{project.pk}/delete/"))
-    assert "In Greenhouse you are a Viewer." in html
+    assert "Your role in Greenhouse is Viewer." in html
     assert f"/teams/{project.team_id}/members/" in html
 
 
@@ -35,7 +35,7 @@ def test_without_redis_the_queues_page_says_so(
     admin_client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = admin_client.get("/admin/rq/")
-    assert answer.status_code == 503 and "Redis, the job queue, cannot be reached" in html_of(answer)
+    assert answer.status_code == 503 and "Redis, which holds the queue, cannot be reached" in html_of(answer)
     assert "Redis does not answer" in caplog.text and "Traceback" in caplog.text
 
 

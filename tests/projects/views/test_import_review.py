@@ -58,7 +58,7 @@ def test_what_is_in_doubt_waits_for_a_person_and_nothing_is_imported(bob: Client
     assert (waiting.status, project.images.count()) == ("Review", 0)
     page = page_of(bob, waiting)
     assert "1 image in no label file" in page and "1 row about images" in page
-    assert "What will happen" in page and "t.csv" in page and "every 1s" not in page
+    assert "What will be imported" in page and "t.csv" in page and "every 1s" not in page
 
     answer = review(bob, waiting)
     assert answer.status_code == 303

@@ -172,7 +172,7 @@ def test_the_pace_counts_what_each_person_gave(bob: Client) -> None:
     assert (team_progress(project).per_hour, team_progress(project).unlabeled) == (4, 4)
     assert team_progress(project).seconds_left == pytest.approx(3600)
     page = html_of(bob.get(url("people", project)))
-    assert "4 images to label, about 60 minutes at the speed of the last hour" in " ".join(page.split())
+    assert "4 images to label, about 60 minutes at the pace of the last hour" in " ".join(page.split())
 
 
 def test_who_left_the_team_is_still_named() -> None:

@@ -175,7 +175,7 @@ def test_pictures_become_images_with_what_was_said_and_where_they_came_from(open
     assert "2 images added to Label Data." in page
     history = reverse("image_history", args=[service.project_id, images[0].pk])
     page = html_of(bob.get(history))
-    assert at("service_collected", service) in page and "Asked of the service" in page
+    assert at("service_collected", service) in page and "Sent to the service" in page
 
 
 def test_dismissed_pictures_leave_the_list(opened, bob: Client) -> None:
