@@ -81,7 +81,7 @@ def _wait_for_batch(service: DeployedService, count: int) -> BatchProgress:
     while time.monotonic() - began < LONGEST_S:
         page = service.product.get(f"{service.page}batches/").partition("<article")[2]
         batch = re.search(
-            r'class="badge[^"]*">(\w+)<.*?/batches/(\d+)/.*?([\d,]+)[^<]* answered by', page, re.S
+            r'class="\s*badge[^"]*">\s*(\w+)\s*<.*?/batches/(\d+)/.*?([\d,]+)[^<]* predicted by', page, re.S
         )
         assert batch, "the page lists no batch"
         seen.state, done = batch[1], int(batch[3].replace(",", ""))

@@ -171,7 +171,7 @@ def serve(page: Any, camera: Camera) -> None:
                 archive.write(one, one.name)
         tabs.get_by_role("link", name="Batch").click()
         page.locator("#uploads").set_input_files(Path(folder) / "scans.zip")
-        page.get_by_role("button", name="Begin").click()
+        page.get_by_role("button", name="Start", exact=True).click()
         page.locator("article .badge-ok").wait_for(timeout=120_000)
         camera.take("batch")
     tabs.get_by_role("link", name="Monitoring").click()

@@ -3,9 +3,9 @@ const dialog = document.getElementById("camera-dialog");
 const view = document.getElementById("camera-view");
 
 const REASONS = {
-  NotAllowedError: "The browser may not use the camera. Allow it in the address bar, or choose a file.",
-  NotFoundError: "This device has no camera. Choose a file instead.",
-  NotReadableError: "Another program uses the camera. Close it there first.",
+  NotAllowedError: gettext("The browser may not use the camera. Allow it in the address bar, or choose a file."),
+  NotFoundError: gettext("This device has no camera. Choose a file instead."),
+  NotReadableError: gettext("Another program uses the camera. Close it there first."),
 };
 
 function close() {
@@ -23,13 +23,13 @@ function picture() {
 
 export async function openCamera(use, refuse) {
   if (!navigator.mediaDevices) {
-    refuse("Browsers allow the camera only on https or localhost. Choose a file instead.");
+    refuse(gettext("Browsers allow the camera only on https or localhost. Choose a file instead."));
     return;
   }
   try {
     view.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
   } catch (problem) {
-    refuse(REASONS[problem.name] ?? "The camera does not answer. Choose a file instead.");
+    refuse(REASONS[problem.name] ?? gettext("The camera does not answer. Choose a file instead."));
     return;
   }
   dialog.showModal();

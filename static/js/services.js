@@ -1,5 +1,6 @@
 // The test of a service (preview, paste, camera, keys), copy buttons and the Deploy dialog.
 import { openCamera } from "./camera.js";
+import { number } from "./display.js";
 import { isTyping, say } from "./messages.js";
 import "./question_page.js";
 
@@ -30,7 +31,9 @@ function showPicture() {
   drop.toggleAttribute("data-has-picture", Boolean(file));
   const name = document.querySelector("[data-drop-name]");
   const count = input.files.length;
-  name.textContent = name.title = count > 1 ? `${count} images` : file ? file.name : "No image chosen";
+  const several = ngettext("%(count)s image", "%(count)s images", count);
+  const text = count > 1 ? interpolate(several, { count: number(count) }, true) : file?.name;
+  name.textContent = name.title = text ?? gettext("No image chosen");
   if (file) preview.src = previewUrl;
   else preview.removeAttribute("src");
 }
@@ -52,19 +55,24 @@ function replaceAnswer(sentence) {
 
 const isRunning = () => !find("prediction-reason");
 
+const tooLarge = () =>
+  input.files.length > 1
+    ? gettext("“%(name)s” is larger than %(size)s MB. Choose a smaller image.")
+    : gettext("The image is larger than %(size)s MB. Choose a smaller one.");
+
 // A chosen image is predicted at once.
 function useFiles() {
   find("prediction-error").replaceChildren();
   const most = Number(input.dataset.maxMb);
   const large = [...input.files].find((file) => file.size > most * MEGABYTE);
-  if (large) refuse(`${input.files.length > 1 ? `“${large.name}”` : "The image"} is larger than ${most} MB. Choose a smaller one.`);
+  if (large) refuse(interpolate(tooLarge(), { name: large.name, size: number(most) }, true));
   showPicture();
   if (input.files.length && isRunning()) predict();
-  else replaceAnswer("The five best labels appear here.");
+  else replaceAnswer(gettext("The five best labels appear here."));
 }
 
 function predict() {
-  replaceAnswer("Predicting …");
+  replaceAnswer(gettext("Predicting …"));
   form.requestSubmit();
 }
 
@@ -72,7 +80,7 @@ function predict() {
 // a newer image replaces is aborted, which is neither of the two.
 function endWithoutAnswer(event) {
   if (event.target !== form || (event.type === "htmx:afterRequest" && event.detail.xhr.status < 400)) return;
-  replaceAnswer("No prediction. Press Predict to try again.");
+  replaceAnswer(gettext("No prediction. Press Predict to try again."));
 }
 
 function usePasted(event) {
@@ -139,10 +147,10 @@ document.addEventListener("click", async (event) => {
   const word = button.querySelector("[data-copy-word]");
   try {
     await copy(find(button.dataset.copy));
-    word.textContent = "Copied";
-    setTimeout(() => (word.textContent = "Copy"), 2000);
+    word.textContent = gettext("Copied");
+    setTimeout(() => (word.textContent = pgettext("button", "Copy")), 2000);
   } catch {
-    say("The browser does not allow copying here. Select the text and copy it by hand.", "error");
+    say(gettext("The browser does not allow copying here. Select the text and copy it by hand."), "error");
   }
 });
 

@@ -283,13 +283,13 @@ def test_another_version_takes_over_and_is_rolled_back(
     check_accessibility(page)
     take_screenshot(page, "service-change")
     page.locator("#change-dialog").get_by_role("button", name="Change").click()
-    page.get_by_text("V002 is loaded and tested").wait_for()
+    page.get_by_text("V002 is being loaded and tested").wait_for()
     rollout.change_over(str(service.pk))  # what the worker does
     page.locator("#roll-back", has_text="Roll back to V001").wait_for()
     predict(page, pictures[2])
     assert "by V002" in page.locator(".predicted").inner_text()
     page.locator("#roll-back").click()
-    page.get_by_text("V001 is loaded and tested").wait_for()
+    page.get_by_text("V001 is being loaded and tested").wait_for()
     rollout.change_over(str(service.pk))
     page.locator("#roll-back", has_text="Roll back to V002").wait_for()
     assert "V001 answers in place of V002." in page.locator("#service-events").inner_text()
@@ -306,9 +306,9 @@ def test_a_share_of_the_calls_is_chosen_with_the_keyboard(service: Service, open
     page.locator("#change-dialog .field-error", has_text="from 1 to 99").wait_for()
     page.get_by_label("Percent of the calls").fill("25")
     page.keyboard.press("Enter")
-    page.get_by_text("V002 is loaded and tested to take 25 % of the calls").wait_for()
+    page.get_by_text("V002 is being loaded and tested to take 25 % of the calls").wait_for()
     rollout.change_over(str(service.pk))
-    page.get_by_role("button", name="All calls to V002").wait_for()
+    page.get_by_role("button", name="Send all calls to V002").wait_for()
     take_screenshot(page, "service-canary")
 
 

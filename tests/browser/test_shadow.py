@@ -51,7 +51,7 @@ def test_a_shadow_is_added_judged_and_stopped(opened: tuple[Service, str], open_
     assert page.get_by_label("None, as a shadow").is_checked()
     take_screenshot(page, "shadow-dialog")
     page.locator("#change-dialog").get_by_role("button", name="Change").click()
-    page.get_by_text("V002 is loaded and tested to be the shadow version").wait_for()
+    page.get_by_text("V002 is being loaded and tested as the shadow version").wait_for()
     rollout.change_over(str(service.pk))  # what the worker does
     page.get_by_role("link", name="Compare with V002").wait_for()
     take_screenshot(page, "shadow-service")

@@ -111,7 +111,7 @@ def test_a_manager_changes_them_for_one_service_from_the_next_call_on(
     event = service.events.first()
     assert event.message == "V001 answers with min. confidence 0.999." and event.by == make_user("alice")
     version.refresh_from_db()
-    assert version.answer_settings == {} and "not those stored with V001" in html_of(
+    assert version.answer_settings == {} and "(not those saved with V001)" in html_of(
         alice.get(reverse("service_page", args=[service.project_id, service.pk]))
     )
     change(alice, service, use="version")

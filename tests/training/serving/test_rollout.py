@@ -213,5 +213,5 @@ def test_the_page_shows_canary_and_rollback_to_managers_only(
     settle(service)
     address = reverse("service_page", args=[service.project_id, service.pk])
     page, seen = html_of(alice.get(address)), html_of(vera.get(address))
-    assert "Roll back to V001" in page and "All calls to V001" in page and "80 %" in page
+    assert "Roll back to V001" in page and "Send all calls to V001" in page and "80 %" in page
     assert "Roll back" not in seen and "20 % of the calls" in seen

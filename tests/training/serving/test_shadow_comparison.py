@@ -282,7 +282,7 @@ def test_a_canary_is_tested_on_the_same_calls(opened, rival: TrainingVersion, al
     work_off()
     assert compared(service).counts.images == 4
     page = text(alice.get(at("service_monitoring", service)))
-    assert "Canary version V002" in page and "End the canary" in page and "All calls to V002" in page
+    assert "Canary version V002" in page and "End the canary" in page and "Send all calls to V002" in page
 
 
 def test_a_service_without_a_second_version_says_nothing_of_shadows(

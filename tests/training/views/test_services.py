@@ -106,7 +106,7 @@ def test_the_page_shows_state_countdown_calls_address_and_events(vera: Client, s
         assert word in page_text
     assert f"http://testserver/v1/infers/{service.pk}" in page_text
     token = service.tokens.get()
-    assert f"first token made {date_text(token.created_at)} by alice {token.hint} never" in page_text
+    assert f"first token created {date_text(token.created_at)} by alice {token.hint} never" in page_text
     assert token.token_hash not in html_of(page)
 
 

@@ -158,14 +158,14 @@ def test_the_page_shows_calls_latency_labels_and_versions(service: Service, vera
         'hx-trigger="every 10s"',
     ):
         assert text in page
-    assert "No calls in this time" in html_of(vera.get(address, {"hours": "x"})) or "roses" in page
+    assert "No calls in this period" in html_of(vera.get(address, {"hours": "x"})) or "roses" in page
     part = html_of(vera.get(address, {"hours": "1"}, headers={"HX-Request": "true"}))
     assert "<html" not in part and part.lstrip().startswith('<div class="stack" id="monitoring"')
 
 
 def test_without_calls_the_page_says_so(service: Service, vera: Client) -> None:
     address = reverse("service_monitoring", args=[service.project_id, service.pk])
-    assert "No calls in this time" in html_of(vera.get(address))
+    assert "No calls in this period" in html_of(vera.get(address))
 
 
 def test_prometheus_reads_what_was_counted(service: Service, settings) -> None:
