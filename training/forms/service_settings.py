@@ -18,7 +18,7 @@ MIN_PERCENT, MAX_PERCENT = 1, 99
 SHARES = {
     "all": "All calls",
     "part": "A share of them, as a canary",
-    "none": "None, as a shadow: its answers are kept, not given",
+    "none": "None, as a shadow: its answers are stored, not returned",
 }
 MIN_DAYS, MAX_DAYS = 1, 365
 PERCENT_RANGE = "Enter a whole number of percent from 1 to 99."

@@ -32,7 +32,7 @@ UP_STATUSES = (Service.Status.RUNNING, Service.Status.DEPLOYING)
 def change_version(service: Service, version: TrainingVersion, by: User, percent: int | None = None) -> None:
     """Send all calls to `version`, or `percent` of them, once it is checked. Raises DeployRefused.
 
-    0 percent make it the shadow: it predicts the images of calls, and its answers are kept, not given.
+    0 percent make it the shadow: it predicts the images of calls, and its answers are stored, not returned.
     """
     with transaction.atomic():
         version.refresh_from_db(fields=["status", "deleted_at"])
@@ -139,7 +139,7 @@ def _take_over(service: Service, version: TrainingVersion) -> None:
         message = (
             f"{version.name} answers {service.next_percent} % of the calls{note}."
             if service.next_percent
-            else f"{version.name} is the shadow version: its answers are kept, not given{note}."
+            else f"{version.name} is the shadow version: its answers are stored, not returned{note}."
         )
         changes: dict[str, Any] = {"canary_version": version, "canary_percent": service.next_percent}
     else:

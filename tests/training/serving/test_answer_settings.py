@@ -217,7 +217,7 @@ def test_drift_is_measured_against_the_evaluation_under_the_same_settings(versio
         for _ in range(60)
     )
     version.confusion = {"labels": ["red", "green"]}
-    calls = CallTotals(calls=100, unknown=100, labels=Counter())
+    calls = CallTotals(calls=100, images=100, unknown=100, labels=Counter())
     calls.labels["red"] = 60
     own = drift.find_drift(version, calls)
     assert any("More images are unknown" in sentence for sentence in own.sentences)
