@@ -134,13 +134,21 @@ def test_no_continued_version_gives_the_fields_back(alice: Client) -> None:
         ),
         ("split_consequence", {"training_ratio": "1"}, "Enter a ratio"),
         ("split_consequence", {}, "Enter a ratio"),
-        ("networks_consequence", {"inference_hardware": "CPU", "max_inference_ms": "500"}, ": EfficientNet-Lite0"),
+        (
+            "networks_consequence",
+            {"inference_hardware": "CPU", "max_inference_ms": "500"},
+            ": EfficientNet-Lite0",
+        ),
         (
             "networks_consequence",
             {"inference_hardware": "NV_P4", "max_inference_ms": "1"},
             "No network is that",
         ),
-        ("networks_consequence", {"inference_hardware": "NV_P4", "max_inference_ms": "x"}, "Enter a duration"),
+        (
+            "networks_consequence",
+            {"inference_hardware": "NV_P4", "max_inference_ms": "x"},
+            "Enter a duration",
+        ),
         ("cost_consequence", {"max_training_hours": "1.5"}, "Enter a time and choose a flavor"),
         ("cost_consequence", {"max_training_hours": "1.5", "flavor": ""}, "At most 1 hour 30 minutes;"),
     ],
