@@ -54,7 +54,7 @@ class ChangeVersionForm(forms.Form):
         },
     )
     percent = forms.IntegerField(
-        label=gettext_lazy("Percent of the calls"),
+        label=gettext_lazy("Percentage of calls"),
         required=False,
         min_value=MIN_PERCENT,
         max_value=MAX_PERCENT,
