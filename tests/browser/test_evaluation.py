@@ -174,7 +174,7 @@ def test_time_is_added_from_the_page(versions: list[TrainingVersion], open_page:
     page.locator("#add-time").click()
     for hours in ("0.01", "0.1"):  # as a dialog, or as a page if the script was too slow
         page.get_by_label("Max. Training Time").fill(hours)
-        page.get_by_role("button", name="Train on").click()
+        page.get_by_role("button", name="Continue training").click()
         if hours == "0.01":
             page.locator(".field-error").wait_for()
             page.wait_for_load_state("networkidle")

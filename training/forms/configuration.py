@@ -11,7 +11,9 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 from django.utils.functional import cached_property
+from django.utils.translation import gettext, gettext_lazy
 
+from exeml_site.lib.text import listed
 from projects.datasets import readiness
 from projects.models import DatasetVersion, Project
 from projects.models.dataset import VERSION_NAME
@@ -44,60 +46,70 @@ class TrainingConfigurationForm(forms.Form):
     """
 
     dataset_version = forms.CharField(
-        label="Dataset Version",
+        label=gettext_lazy("Dataset Version"),
         validators=[VERSION_NAME],
-        error_messages={"required": "Give a name of 1 to 32 letters, digits, “_” or “-”."},
-        help_text="The current labels are published under this name and cannot be changed.",
+        error_messages={"required": gettext_lazy("Give a name of 1 to 32 letters, digits, “_” or “-”.")},
+        help_text=gettext_lazy("The current labels are published under this name and cannot be changed."),
         widget=forms.TextInput(attrs=PLAIN_TEXT),
     )
     training_ratio = PlainNumberField(
-        label="Training and Validation Ratios",
+        label=gettext_lazy("Training and Validation Ratios"),
         pattern=r"0?\.[0-9]{1,5}",
         min_value=Decimal("0.00001"),
         max_value=Decimal("0.99999"),
-        sentence="Enter a ratio above 0 and below 1 with 1 to 5 decimal places, for example 0.8.",
-        help_text="Share used for training; the rest is held out for evaluation.",
+        sentence=gettext_lazy(
+            "Enter a ratio above 0 and below 1 with 1 to 5 decimal places, for example 0.8."
+        ),
+        help_text=gettext_lazy("Share used for training; the rest is held out for evaluation."),
     )
     incremental_version = VersionField(
-        label="Incremental Training Version",
+        label=gettext_lazy("Incremental Training Version"),
         queryset=TrainingVersion.objects.none(),
         required=False,
-        empty_label="None",
-        error_messages={"invalid_choice": "Choose a Completed training version of this project, or None."},
-        help_text="Start from an earlier version, even if labels were added or removed.",
+        empty_label=gettext_lazy("None"),
+        error_messages={
+            "invalid_choice": gettext_lazy("Choose a Completed training version of this project, or None.")
+        },
+        help_text=gettext_lazy("Start from an earlier version, even if labels were added or removed."),
     )
     inference_hardware = forms.ChoiceField(
-        label="Expected Inference Hardware",
+        label=gettext_lazy("Expected Inference Hardware"),
         choices=Hardware.choices,
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose NV_P4 or CPU."),
-        help_text="Where predictions will run: an NVIDIA P4 GPU or a CPU.",
+        error_messages=dict.fromkeys(("required", "invalid_choice"), gettext_lazy("Choose NV_P4 or CPU.")),
+        help_text=gettext_lazy("Where predictions will run: an NVIDIA P4 GPU or a CPU."),
     )
     max_inference_ms = PlainNumberField(
-        label="Max. Inference Duration (Millisecond)",
+        label=gettext_lazy("Max. Inference Duration (Millisecond)"),
         pattern=r"[0-9]{1,9}",
         convert=int,
         min_value=MIN_INFERENCE_MS,
         max_value=MAX_INFERENCE_MS,
-        sentence=f"Enter a whole number from {MIN_INFERENCE_MS} to {MAX_INFERENCE_MS} milliseconds.",
-        help_text=(
+        sentence=gettext_lazy("Enter a whole number from 1 to 20000 milliseconds."),
+        help_text=gettext_lazy(
             "Maximum prediction time for one image. A shorter time means a simpler network, which trains "
             "faster but may be less accurate."
         ),
     )
     max_training_hours = PlainNumberField(
-        label="Max. Training Time (Hour)",
+        label=gettext_lazy("Max. Training Time (Hour)"),
         pattern=r"[0-9]{1,9}(\.[0-9]{1,2})?|\.[0-9]{1,2}",
         min_value=MIN_HOURS,
         max_value=MAX_HOURS,
-        sentence="Enter 0.1 to 100 hours with at most two decimal places, that is 6 to 6000 minutes.",
-        help_text="Training ends when it has converged. At this limit the best model so far is kept.",
+        sentence=gettext_lazy(
+            "Enter 0.1 to 100 hours with at most two decimal places, that is 6 to 6000 minutes."
+        ),
+        help_text=gettext_lazy(
+            "Training ends when it has converged. At this limit the best model so far is kept."
+        ),
     )
     instance_flavor = InstanceFlavorField(
-        label="Instance Flavor",
+        label=gettext_lazy("Instance Flavor"),
         queryset=InstanceFlavor.objects.none(),
         empty_label=None,
-        error_messages=dict.fromkeys(("required", "invalid_choice"), "Choose one of the offered flavors."),
-        help_text="The machine used for training.",
+        error_messages=dict.fromkeys(
+            ("required", "invalid_choice"), gettext_lazy("Choose one of the offered flavors.")
+        ),
+        help_text=gettext_lazy("The machine used for training."),
     )
 
     def __init__(self, data: QueryDict | dict[str, Any] | None = None, *, project: Project) -> None:
@@ -137,7 +149,7 @@ class TrainingConfigurationForm(forms.Form):
             return
         for name in INHERITED_FIELDS:
             self.fields[name].disabled = True
-            self.fields[name].help_text = f"Inherited from {self.base}."
+            self.fields[name].help_text = gettext("Inherited from %(version)s.") % {"version": self.base}
             self.initial[name] = getattr(self.base, name)
 
     @cached_property
@@ -189,14 +201,12 @@ class TrainingConfigurationForm(forms.Form):
 
     def _require_both_splits(self, ratio: Decimal) -> None:
         rows = readiness.preview(self.project, ratio)
-        incomplete = [f"‘{row.label}’" for row in rows if not (row.train and row.eval)]
+        incomplete = [row.label for row in rows if not (row.train and row.eval)]
         if incomplete:
-            labels = ", ".join(incomplete[:5])
-            self.add_error(
-                "training_ratio",
-                f"Training and validation need images of every label, which is not possible for {labels}: "
-                "label more images that carry it.",
+            sentence = gettext(
+                "Training and validation need images of every label. Label more images with %(labels)s."
             )
+            self.add_error("training_ratio", sentence % {"labels": listed(set(incomplete[:5]))})
 
 
 def whole_minutes(hours: Decimal) -> int:

@@ -8,7 +8,9 @@ from urllib.parse import parse_qsl
 
 from django import forms
 from django.contrib.auth.models import User
+from django.utils.translation import gettext, gettext_lazy, gettext_noop, override
 
+from exeml_site.lib.display import count
 from exeml_site.lib.params import is_storable
 from projects.images.query import Query
 from projects.label_data.filter_chips import describe_query
@@ -18,7 +20,7 @@ from training.models import TrainingVersion
 MAX_PROJECTS = 500
 TEST_QUERY = Query(tab="labeled", split=Split.TEST).address()
 FILTER, TEST, OTHER = "filter", "test", "project"
-CHOOSE_VERSION = "Choose a Completed version of this project."
+CHOOSE_VERSION = gettext_lazy("Choose a Completed version of this project.")
 
 
 class EvaluationForm(forms.Form):
@@ -28,21 +30,24 @@ class EvaluationForm(forms.Form):
     """
 
     version = forms.TypedChoiceField(
-        label="Version",
+        label=gettext_lazy("Version"),
         coerce=int,
         error_messages={"required": CHOOSE_VERSION, "invalid_choice": CHOOSE_VERSION},
     )
     images = forms.ChoiceField(
-        label="Images",
+        label=gettext_lazy("Images"),
         widget=forms.RadioSelect,
-        error_messages={"required": "Choose the images.", "invalid_choice": "Choose one of these."},
+        error_messages={
+            "required": gettext_lazy("Choose the images."),
+            "invalid_choice": gettext_lazy("Choose one of these."),
+        },
     )
     other = forms.TypedChoiceField(
-        label="Other project",
+        label=gettext_lazy("Other project"),
         coerce=int,
         empty_value=None,
         required=False,
-        error_messages={"invalid_choice": "Choose a project that you can see."},
+        error_messages={"invalid_choice": gettext_lazy("Choose a project that you can see.")},
     )
     query = forms.CharField(max_length=2000, required=False, widget=forms.HiddenInput)
 
@@ -73,19 +78,24 @@ class EvaluationForm(forms.Form):
         matching = self._labeled(self.project, self.filter).count()
         others = Project.objects.visible_to(self.user).exclude(pk=self.project.pk).select_related("team")
         projects = [(other.pk, f"{other.team} / {other}") for other in others.order_by("name")[:MAX_PROJECTS]]
-        choices = [(TEST, f"The test images of this project ({tests:,} with a label)")] if tests else []
+        choices: list[tuple[str, str]] = []
         if has_filter or not tests:
-            text = describe_query(self.filter, self.project)
-            choices.insert(0, (FILTER, f"Label Data, {text} ({matching:,} with a label)"))
-        choices += [(OTHER, "The labeled images of another project")] if projects else []
+            text = gettext("Label Data, %(filter)s (%(count)s with a label)")
+            described = describe_query(self.filter, self.project)
+            choices.append((FILTER, text % {"filter": described, "count": count(matching)}))
+        if tests:
+            text = gettext("The test images of this project (%(count)s with a label)")
+            choices.append((TEST, text % {"count": count(tests)}))
+        if projects:
+            choices.append((OTHER, gettext("The labeled images of another project")))
         self.fields["images"].choices = choices  # type: ignore[attr-defined]
         self.initial["images"] = choices[0][0]
-        self.fields["other"].choices = [("", "Choose a project"), *projects]  # type: ignore[attr-defined]
+        self.fields["other"].choices = [("", gettext("Choose a project")), *projects]  # type: ignore[attr-defined]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if cleaned.get("images") == OTHER and not cleaned.get("other") and "other" not in self.errors:
-            self.add_error("other", "Choose the project.")
+            self.add_error("other", gettext("Choose the project."))
         return cleaned
 
     @property
@@ -112,12 +122,13 @@ class EvaluationForm(forms.Form):
 
     @property
     def name(self) -> str:
-        """What was chosen, in words."""
+        """What was chosen, in words. Stored, so in English for everybody."""
         if self.cleaned_data["images"] == OTHER:
-            return f"Labeled images of {self.source}"
+            return f"Labeled images of {self.source}"  # not translated: stored with a value
         if self.cleaned_data["images"] == TEST:
-            return "Test images of the project"
-        return describe_query(self.chosen_query, self.project)
+            return gettext_noop("Test images of the project")
+        with override("en"):
+            return describe_query(self.chosen_query, self.project)
 
     def _labeled(self, project: Project, query: Query) -> Any:
         return query.images(project, self.user).labeled()

@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext, ngettext
 
+from exeml_site.lib.display import count
 from training.evaluation.best_version import Ranking
 from training.versions.flavors import FlavorOffer
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
 
 
 class PlainNumberField(forms.CharField):
@@ -20,13 +25,11 @@ class PlainNumberField(forms.CharField):
     `sentence` is the message of every error except a decimal comma, which has its own.
     """
 
-    comma = "Write the decimal point as a dot: {}."
-
     def __init__(
         self,
         *,
         pattern: str,
-        sentence: str,
+        sentence: str | _StrPromise,
         min_value: Decimal | int,
         max_value: Decimal | int,
         convert: Callable[[str], Any] = Decimal,
@@ -46,12 +49,13 @@ class PlainNumberField(forms.CharField):
             return self.convert(text)
         dotted = text.replace(",", ".", 1)
         is_comma = dotted != text and self.pattern.fullmatch(dotted)
-        raise ValidationError(self.comma.format(dotted) if is_comma else self.sentence, code="invalid")
+        with_dot = gettext("Write the decimal point as a dot: %(number)s.") % {"number": dotted}
+        raise ValidationError(with_dot if is_comma else self.sentence, code="invalid")
 
     def run_validators(self, value: Any) -> None:
         super().run_validators(value)
         if value is not None and not self.min_value <= value <= self.max_value:
-            raise ValidationError(self.sentence, code="out of range")
+            raise ValidationError(self.sentence, code="out of range")  # not translated: a code
 
 
 class VersionField(forms.ModelChoiceField):  # type: ignore[type-arg]
@@ -73,14 +77,18 @@ class InstanceFlavorField(forms.ModelChoiceField):  # type: ignore[type-arg]
 
     def label_from_instance(self, flavor: Any) -> str:
         remark = self.offer.remark(flavor)
-        return f"{flavor.name} · {remark}" if remark else str(flavor.name)
+        return f"{flavor.name} · {gettext(remark)}" if remark else str(flavor.name)
 
 
 def ranking_help(ranking: Ranking) -> str:
     """On which images the offered versions are compared; empty where they are not."""
     if not ranking.images:
         return ""
-    return (
-        f"Accuracy and precision (macro average) are measured on the same {ranking.images:,} validation "
-        "images, with today’s labels."
+    sentence = ngettext(
+        "Accuracy and precision (macro average) are measured on the same %(count)s validation image, with "
+        "its current labels.",
+        "Accuracy and precision (macro average) are measured on the same %(count)s validation images, with "
+        "their current labels.",
+        ranking.images,
     )
+    return sentence % {"count": count(ranking.images)}

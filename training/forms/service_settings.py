@@ -6,7 +6,9 @@ import re
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext, gettext_lazy, ngettext
 
+from exeml_site.lib.display import count
 from exeml_site.lib.fields import BoundedTextField
 from exeml_site.lib.text import validate_name
 from training.evaluation.best_version import rank
@@ -16,16 +18,16 @@ from training.models import Service, TrainingVersion
 
 MIN_PERCENT, MAX_PERCENT = 1, 99
 SHARES = {
-    "all": "All calls",
-    "part": "A share of them, as a canary",
-    "none": "None, as a shadow: its answers are stored, not returned",
+    "all": gettext_lazy("All calls"),
+    "part": gettext_lazy("A share of them, as a canary"),
+    "none": gettext_lazy("None, as a shadow: its answers are stored, not returned"),
 }
 MIN_DAYS, MAX_DAYS = 1, 365
-PERCENT_RANGE = "Enter a whole number of percent from 1 to 99."
+PERCENT_RANGE = gettext_lazy("Enter a whole number from 1 to 99.")
 MAX_ORIGINS = 20
 # Scheme, host (ASCII, as browsers send it) and port.
 ORIGIN = re.compile(r"https?://([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(:[0-9]{1,5})?")
-DAYS_RANGE = "Enter a whole number of days from 1 to 365."
+DAYS_RANGE = gettext_lazy("Enter a whole number of days from 1 to 365.")
 
 
 class ChangeVersionForm(forms.Form):
@@ -35,22 +37,24 @@ class ChangeVersionForm(forms.Form):
         queryset=TrainingVersion.objects.none(),
         empty_label=None,
         error_messages={
-            "required": "Choose a version.",
-            "invalid_choice": "This version is not Completed, or it was deleted. Choose another.",
+            "required": gettext_lazy("Choose a version."),
+            "invalid_choice": gettext_lazy(
+                "This version is not Completed, or it was deleted. Choose another."
+            ),
         },
     )
     share = forms.ChoiceField(
-        label="Calls",
+        label=gettext_lazy("Calls"),
         choices=list(SHARES.items()),
         widget=forms.RadioSelect,
         initial="all",
         error_messages={
-            "required": "Choose all calls, a share or none.",
-            "invalid_choice": "Choose all calls, a share or none.",
+            "required": gettext_lazy("Choose all calls, a share or none."),
+            "invalid_choice": gettext_lazy("Choose all calls, a share or none."),
         },
     )
     percent = forms.IntegerField(
-        label="Percent of the calls",
+        label=gettext_lazy("Percentage of calls"),
         required=False,
         min_value=MIN_PERCENT,
         max_value=MAX_PERCENT,
@@ -86,13 +90,13 @@ class OriginsForm(forms.Form):
     """Origins as browsers send them, one a line; `cleaned_data["origins"]` is their list."""
 
     origins = BoundedTextField(
-        label="Websites whose pages may call this service",
+        label=gettext_lazy("Websites whose pages may call this service"),
         required=False,
         max_length=4000,
         widget=forms.Textarea(
             attrs={"rows": 2, "placeholder": "https://shop.example.org", "spellcheck": "false"}
         ),
-        help_text="One address a line. Programs that are not web pages do not need this.",
+        help_text=gettext_lazy("One address per line. Only web pages need this, other programs do not."),
     )
 
     def __init__(self, data: Any = None, *, service: Service) -> None:
@@ -102,22 +106,23 @@ class OriginsForm(forms.Form):
         lines = self.cleaned_data["origins"].split()
         origins = list(dict.fromkeys(line.rstrip("/").lower() for line in lines))
         if invalid := next((origin for origin in origins if not ORIGIN.fullmatch(origin)), None):
-            raise forms.ValidationError(
-                f"“{invalid[:80]}” is not the address of a website. "
-                "Enter https:// and its name, without a path."
+            sentence = gettext(
+                "“%(address)s” is not the address of a website. Enter https:// and its name, without a path."
             )
+            raise forms.ValidationError(sentence % {"address": invalid[:80]})
         if len(origins) > MAX_ORIGINS:
-            raise forms.ValidationError(f"At most {MAX_ORIGINS} websites.")
+            sentence = ngettext("At most %(count)s website.", "At most %(count)s websites.", MAX_ORIGINS)
+            raise forms.ValidationError(sentence % {"count": count(MAX_ORIGINS)})
         return origins
 
 
 class TokenForm(forms.Form):
     name = BoundedTextField(
-        label="Name of the new token",
+        label=gettext_lazy("Name of the new token"),
         max_length=64,
         validators=[validate_name],
         error_messages={
-            "required": "Give the token a name, for example that of the program.",
+            "required": gettext_lazy("Give the token a name, for example that of the program."),
         },
     )
 

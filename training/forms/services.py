@@ -9,7 +9,9 @@ from django import forms
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import QuerySet
+from django.utils.translation import gettext, gettext_lazy, ngettext
 
+from exeml_site.lib.display import count
 from projects.formats.pictures.picture_formats import ACCEPT
 from projects.models import Project
 from training.evaluation.best_version import rank, with_overall_metrics
@@ -19,11 +21,13 @@ from training.models import Service, TrainingVersion
 CUSTOM = "custom"
 MIN_HOURS, MAX_HOURS = 1, 24
 MAX_TEST_IMAGES = 24  # images in one test on the page
+HOURS_RANGE = gettext_lazy("Enter a whole number of hours from 1 to 24.")
+CHOOSE_TIME = gettext_lazy("Choose one of the times, or Custom.")
 AUTO_STOP_CHOICES = [
-    ("1", "1 hour later"),
-    ("2", "2 hours later"),
-    ("4", "4 hours later"),
-    ("6", "6 hours later"),
+    ("1", gettext_lazy("1 hour later")),
+    ("2", gettext_lazy("2 hours later")),
+    ("4", gettext_lazy("4 hours later")),
+    ("6", gettext_lazy("6 hours later")),
 ]
 
 
@@ -42,34 +46,32 @@ class DeployForm(forms.Form):
         empty_label=None,
         widget=forms.Select(attrs={"autofocus": True}),
         error_messages={
-            "required": "Choose the version to deploy.",
-            "invalid_choice": "This version is not Completed, or it was deleted. Choose another.",
+            "required": gettext_lazy("Choose the version to deploy."),
+            "invalid_choice": gettext_lazy(
+                "This version is not Completed, or it was deleted. Choose another."
+            ),
         },
     )
     auto_stop = forms.BooleanField(
-        label="Auto Stop",
+        label=gettext_lazy("Auto Stop"),
         required=False,
         initial=True,
-        help_text="The service stops by itself at this time and can be started again.",
+        help_text=gettext_lazy("The service stops by itself at this time and can be started again."),
     )
     stops_after = forms.ChoiceField(
-        label="Stops",
-        choices=[*AUTO_STOP_CHOICES, (CUSTOM, "Custom")],
+        label=gettext_lazy("Stops"),
+        choices=[*AUTO_STOP_CHOICES, (CUSTOM, gettext_lazy("Custom"))],
         widget=forms.RadioSelect,
         initial="1",
         required=False,
-        error_messages={"invalid_choice": "Choose one of the times, or Custom."},
+        error_messages={"invalid_choice": CHOOSE_TIME},
     )
     custom_hours = forms.IntegerField(
-        label="Hours until it stops",
+        label=gettext_lazy("Hours until it stops"),
         required=False,
         min_value=MIN_HOURS,
         max_value=MAX_HOURS,
-        error_messages={
-            "invalid": "Enter a whole number of hours from 1 to 24.",
-            "min_value": "Enter a whole number of hours from 1 to 24.",
-            "max_value": "Enter a whole number of hours from 1 to 24.",
-        },
+        error_messages=dict.fromkeys(("invalid", "min_value", "max_value"), HOURS_RANGE),
     )
 
     def __init__(self, data: Any = None, *, project: Project, preselected: str = "") -> None:
@@ -104,10 +106,10 @@ class DeployForm(forms.Form):
         choice = cleaned.get("stops_after")
         if choice == CUSTOM:
             if cleaned.get("custom_hours") is None and "custom_hours" not in self.errors:
-                self.add_error("custom_hours", "Enter a whole number of hours from 1 to 24.")
+                self.add_error("custom_hours", HOURS_RANGE)
             return cleaned.get("custom_hours")
         if not choice and "stops_after" not in self.errors:
-            self.add_error("stops_after", "Choose one of the times, or Custom.")
+            self.add_error("stops_after", CHOOSE_TIME)
         return int(choice) if choice else None
 
 
@@ -129,12 +131,12 @@ class PredictionForm(forms.Form):
     """Images for the test of a service."""
 
     image = MultipleImageField(
-        label="Image",
+        label=gettext_lazy("Image"),
         error_messages={
-            "required": "Choose an image first.",
-            "empty": "This file is empty. Choose another image.",
-            "missing": "Choose an image first.",
-            "invalid": "Choose an image first.",
+            "required": gettext_lazy("Choose an image first."),
+            "empty": gettext_lazy("This file is empty. Choose another image."),
+            "missing": gettext_lazy("Choose an image first."),
+            "invalid": gettext_lazy("Choose an image first."),
         },
     )
 
@@ -142,9 +144,16 @@ class PredictionForm(forms.Form):
         files: list[UploadedFile[bytes]] = self.cleaned_data["image"]
         limit = settings.EXEML_MAX_IMAGE_MB
         if len(files) > MAX_TEST_IMAGES:
-            raise forms.ValidationError(f"Choose at most {MAX_TEST_IMAGES} images; Batch predicts thousands.")
+            sentence = ngettext(
+                "Choose at most %(count)s image. Use Batch for more.",
+                "Choose at most %(count)s images. Use Batch for more.",
+                MAX_TEST_IMAGES,
+            )
+            raise forms.ValidationError(sentence % {"count": count(MAX_TEST_IMAGES)})
         for file in files:
             if (file.size or 0) > limit * 1024 * 1024:
-                which = "The image" if len(files) == 1 else f"“{file.name}”"
-                raise forms.ValidationError(f"{which} is larger than {limit} MB. Choose a smaller one.")
+                sentence = gettext("“%(name)s” is larger than %(limit)s MB. Choose a smaller image.")
+                if len(files) == 1:
+                    sentence = gettext("The image is larger than %(limit)s MB. Choose a smaller one.")
+                raise forms.ValidationError(sentence % {"name": file.name, "limit": count(limit)})
         return files

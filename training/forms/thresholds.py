@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext, gettext_lazy
 
 from training.versions.answer_settings import DECIMALS, AnswerSettings, DecisionRule
 
-RANGE = "Enter a number from 0 to 1, such as 0.35."
+RANGE = gettext_lazy("Enter a number from 0 to 1, such as 0.35.")
 THRESHOLD = "threshold:"
 
 
@@ -29,13 +30,14 @@ class AnswerSettingsForm(forms.Form):
     """`settings` are the chosen settings of a valid form; an empty field leaves the model's own limit."""
 
     min_confidence = ShareField(
-        label="Min. confidence",
-        help_text="An image whose best score is lower gets no label and is called unknown.",
+        label=gettext_lazy("Min. confidence"),
+        help_text=gettext_lazy("An image whose best score is lower gets no label and is called unknown."),
     )
     min_familiarity = ShareField(
-        label="Min. familiarity",
-        help_text="A less familiar image is called unknown. Higher: more images are called unknown. "
-        "Empty: the model’s own limits.",
+        label=gettext_lazy("Min. familiarity"),
+        help_text=gettext_lazy(
+            "An image with a lower familiarity is called unknown. Empty: the model’s own limits."
+        ),
     )
 
     def __init__(
@@ -74,7 +76,8 @@ class AnswerSettingsForm(forms.Form):
         unknown = [name for name in self.data if name.startswith(start) and name not in known]
         if unknown:
             label = unknown[0].removeprefix(start)[:64]
-            raise forms.ValidationError(f"This model does not know the label “{label}”.")
+            sentence = gettext("This model does not know the label “%(label)s”.")
+            raise forms.ValidationError(sentence % {"label": label})
         return cleaned
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 from django import forms
+from django.utils.translation import gettext_lazy
 
 from exeml_site.lib.fields import BoundedTextField
 from exeml_site.lib.text import validate_name
@@ -13,14 +14,14 @@ from training.forms.configuration import TrainingConfigurationForm
 
 class VersionNoteForm(forms.Form):
     title = BoundedTextField(
-        label="Name",
+        label=gettext_lazy("Name"),
         required=False,
         max_length=64,
         validators=[validate_name],
-        help_text="Shown beside the number, for example “before the move”.",
+        help_text=gettext_lazy("Shown beside the number, for example “before the move”."),
     )
     note = BoundedTextField(
-        label="Note",
+        label=gettext_lazy("Note"),
         required=False,
         max_length=2000,
         widget=forms.Textarea(attrs={"rows": 4}),
@@ -30,7 +31,9 @@ class VersionNoteForm(forms.Form):
 def _time_field() -> forms.Field:
     """The field of Training Configuration, which defines its range."""
     field = copy.deepcopy(TrainingConfigurationForm.base_fields["max_training_hours"])
-    field.help_text = "How much longer to train. It ends earlier when more time would not help."
+    field.help_text = gettext_lazy(
+        "How much longer to train. Training ends earlier if more time would not help."
+    )
     return field
 
 
@@ -45,5 +48,6 @@ class PromoteForm(forms.Form):
     """The id of the opened dialog, which makes a second Promote harmless."""
 
     submission = forms.UUIDField(
-        widget=forms.HiddenInput, error_messages={"required": "Open the dialog again, then press Promote."}
+        widget=forms.HiddenInput,
+        error_messages={"required": gettext_lazy("Open the dialog again, then press Promote.")},
     )

@@ -11,6 +11,8 @@ from django import template
 from django.db.models import Max, Q
 from django.template import Context
 from django.urls import NoReverseMatch, Resolver404, resolve, reverse
+from django.utils.formats import number_format
+from django.utils.translation import gettext, gettext_lazy
 
 from exeml_site.lib.http import wants_fragment
 from projects.datasets.readiness import Readiness, readiness
@@ -24,12 +26,23 @@ register = template.Library()
 register.filter("short_network", short_network)
 register.filter("recipe_text", recipe_text)
 
-STATE_TEXTS = {"done": "done", "active": "at work now", "waiting": "not done yet"}
+STATE_TEXTS = {
+    "done": gettext_lazy("done"),
+    "active": gettext_lazy("in progress"),
+    "waiting": gettext_lazy("not done yet"),
+}
+COLUMN_NAMES = {
+    "label": gettext_lazy("Label"),
+    "images": gettext_lazy("Images"),
+    "precision": gettext_lazy("Precision"),
+    "recall": gettext_lazy("Recall"),
+    "f1": gettext_lazy("F1 Score"),
+}
 COLUMN_HELP = {
-    "images": "Validation images that carry this label",
-    "precision": "Share of the images predicted as this label that carry it: TP / (TP + FP)",
-    "recall": "Share of the images with this label that were predicted as it: TP / (TP + FN)",
-    "f1": "Harmonic mean of precision and recall",
+    "images": gettext_lazy("Validation images that carry this label"),
+    "precision": gettext_lazy("Share of the images predicted as this label that carry it: TP / (TP + FP)"),
+    "recall": gettext_lazy("Share of the images with this label that were predicted as it: TP / (TP + FN)"),
+    "f1": gettext_lazy("Harmonic mean of precision and recall"),
 }
 
 
@@ -45,7 +58,7 @@ class ProjectStep:
 
     @property
     def text(self) -> str:
-        return STATE_TEXTS[self.state]
+        return str(STATE_TEXTS[self.state])
 
 
 @dataclass
@@ -78,9 +91,9 @@ def step_bar(
         "deploy": _deploy_state(project),
     }
     pages = (
-        ("label", "Label Data", "label_data"),
-        ("train", "Train Model", "train_model"),
-        ("deploy", "Deploy Service", "deploy_service"),
+        ("label", gettext("Label Data"), "label_data"),
+        ("train", gettext("Train Model"), "train_model"),
+        ("deploy", gettext("Deploy Service"), "deploy_service"),
     )
     steps = [
         ProjectStep(number, name, _address(view, project), states[key], key == active)
@@ -175,20 +188,21 @@ def of_dataset(trainings: dict[int, list[TrainingVersion]], version: DatasetVers
 
 @register.filter
 def validation_ratio(version: TrainingVersion) -> str:
-    """One minus the training ratio: 0.8 gives "0.2"."""
-    return f"{(1 - version.training_ratio).normalize():f}"
+    """One minus the training ratio: 0.8 gives "0.2", in German "0,2"."""
+    return number_format((1 - version.training_ratio).normalize())
 
 
 @register.inclusion_tag("components/_sort_header.html")
 def sort_header(
-    key: str, name: str, sort: str, search: str, project: Project, version: TrainingVersion
+    key: str, sort: str, search: str, project: Project, version: TrainingVersion
 ) -> dict[str, Any]:
     """A column's header: the first press sorts by this column, the second one reverses the order."""
     field, is_falling = sort.removeprefix("-"), sort.startswith("-")
     direction = "" if field != key else "descending" if is_falling else "ascending"
     query = urlencode({"sort": f"-{key}" if direction == "ascending" else key, "search": search})
     url = f"{reverse('version_labels', args=[project.pk, version.number])}?{query}"
-    return {"key": key, "name": name, "direction": direction, "url": url, "help": COLUMN_HELP.get(key)}
+    texts = {"name": COLUMN_NAMES[key], "help": COLUMN_HELP.get(key)}
+    return {"key": key, "direction": direction, "url": url, **texts}
 
 
 def _add(summary: TrainingSummary, number: int, status: str, accuracy: float | None) -> None:

@@ -47,6 +47,8 @@ def version_manager(
     for version in versions:
         version.percent = percent_done(version)
         version.mark = ranking.mark(version)
+        version.is_best = version.pk == ranking.best
+        version.is_unranked = version.pk in ranking.unranked
     return {
         "project": project,
         "versions": versions,

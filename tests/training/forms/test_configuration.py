@@ -305,8 +305,7 @@ def test_a_label_that_cannot_be_on_both_sides_is_named() -> None:
 
     assert messages(project) == {
         "training_ratio": [
-            "Training and validation need images of every label, which is not possible for ‘pair’: "
-            "label more images that carry it."
+            "Training and validation need images of every label. Label more images with “pair”."
         ]
     }
 

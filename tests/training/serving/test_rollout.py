@@ -168,9 +168,9 @@ def test_what_the_queue_lost_is_put_into_it_again(
     [
         ({"version": "999"}, "This version is not Completed"),
         ({"share": "x"}, "Choose all calls, a share or none."),
-        ({"share": "part", "percent": "0"}, "whole number of percent from 1 to 99"),
-        ({"share": "part", "percent": "100"}, "whole number of percent from 1 to 99"),
-        ({"share": "part", "percent": ""}, "whole number of percent from 1 to 99"),
+        ({"share": "part", "percent": "0"}, "whole number from 1 to 99"),
+        ({"share": "part", "percent": "100"}, "whole number from 1 to 99"),
+        ({"share": "part", "percent": ""}, "whole number from 1 to 99"),
     ],
 )
 def test_what_cannot_be_changed_is_said_at_the_field(

@@ -160,7 +160,7 @@ def test_a_version_without_a_test_result_offers_an_evaluation_on_the_test_images
     assert "test-result" not in overview(bob, version)
     with_tests(project)
     html = overview(bob, version)
-    assert "The project has 12 now." in html and "/evaluate/?tab=labeled&amp;split=TEST" in html
+    assert "The project now has 12 test images." in html and "/evaluate/?tab=labeled&amp;split=TEST" in html
 
 
 def test_the_images_behind_a_hidden_result_are_hidden(bob: Client) -> None:
