@@ -24,7 +24,7 @@ for (const button of document.querySelectorAll("[data-heat]")) {
     if (!heat || heat.hidden) return;
     const label = button.dataset.heat;
     heat.src = `${heat.src.split("?")[0]}?label=${encodeURIComponent(label)}`;
-    heat.alt = interpolate(gettext("Heat map: parts of the image that speak for %(label)s"), { label }, true);
+    heat.alt = interpolate(gettext("Heat map: evidence for “%(label)s”"), { label }, true);
     words.querySelector("strong").textContent = label;
   });
 }
