@@ -15,7 +15,7 @@ document.addEventListener("keydown", (event) => {
 const heat = document.getElementById("heat");
 const words = document.getElementById("heat-words");
 heat?.addEventListener("error", () => {
-  words.textContent = "This version has no heat maps.";
+  words.textContent = gettext("This version has no heat maps.");
   heat.hidden = true;
 });
 if (heat?.complete && !heat.naturalWidth) heat.dispatchEvent(new Event("error"));
@@ -24,7 +24,7 @@ for (const button of document.querySelectorAll("[data-heat]")) {
     if (!heat || heat.hidden) return;
     const label = button.dataset.heat;
     heat.src = `${heat.src.split("?")[0]}?label=${encodeURIComponent(label)}`;
-    heat.alt = `Heat map: parts of the image that speak for ${label}`;
+    heat.alt = interpolate(gettext("Heat map: evidence for “%(label)s”"), { label }, true);
     words.querySelector("strong").textContent = label;
   });
 }

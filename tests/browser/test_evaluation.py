@@ -141,7 +141,7 @@ def test_from_a_cell_to_an_image_to_its_label(versions: list[TrainingVersion], o
     page.keyboard.press("ArrowLeft")
     page.wait_for_url(lambda url: url != before)
     page.wait_for_load_state()
-    assert f"carries {predicted} now" in page.locator("[aria-labelledby=said-title]").inner_text()
+    assert f"Labeled {predicted} now" in page.locator("[aria-labelledby=said-title]").inner_text()
     page.keyboard.press("Backspace")
     page.locator("#evaluated").wait_for()
 

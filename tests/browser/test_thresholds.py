@@ -33,7 +33,7 @@ def test_figures_follow_the_sliders_and_the_settings_are_saved(
     page, is_multi = open_page("alice", height=1400), version.project.is_multi_label
     page.goto(address(version))
     figures = page.locator("#answer-figures")
-    figures.get_by_text("were chosen in the training").wait_for()
+    figures.get_by_text("were chosen during training").wait_for()
     check_accessibility(page)
     name = "threshold:red" if is_multi else "min_confidence"
     number = page.locator(f"[name='{name}']")

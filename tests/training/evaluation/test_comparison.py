@@ -221,7 +221,7 @@ def test_a_file_that_is_gone_compares_nothing_and_is_asked_for_once(stored: Trai
 
 def test_one_version_alone_has_nothing_to_be_compared_with(project: Project, vera: Client) -> None:
     trained(project, 1)
-    assert "Two Completed versions are needed" in html_of(vera.get(page_of(project)))
+    assert "Two completed versions are needed" in html_of(vera.get(page_of(project)))
 
 
 def test_three_versions_are_compared_with_the_oldest(project: Project, vera: Client) -> None:

@@ -125,7 +125,7 @@ def test_stored_answer_settings_are_in_report_and_archive_and_their_figures_are_
 ) -> None:
     settings = AnswerSettings(min_confidence=0.45, min_familiarity=0.2)
     answer_settings.save(version, settings, make_user("alice"))
-    assert f"stored with this version: {settings.text}" in " ".join(
+    assert f"saved answer settings: {settings.text}" in " ".join(
         fetch(vera, version, "version_report").decode().split()
     )
     with zipfile.ZipFile(io.BytesIO(fetch(vera, version, "version_archive"))) as archive:

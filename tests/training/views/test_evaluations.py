@@ -249,7 +249,7 @@ def test_the_images_of_a_filter_are_evaluated(bob: Client, vera: Client) -> None
     html = html_of(vera.get(url("version_evaluation", version, evaluation.pk)))
     trained = project.images.filter(annotations__label=label, split="TRAIN").count()
     assert f"{trained} of 10 images, or duplicates of them, were used for training V001" in html
-    assert "every 2s" not in html and "All images, those used for training included" in html
+    assert "every 2s" not in html and "All images, including those used for training" in html
     tab = html_of(vera.get(url("version_evaluations", version)))
     assert "All: red" in tab and f"{trained} of 10 images were used for training" in tab
     assert "evaluation-form" not in tab
@@ -330,7 +330,7 @@ def test_wrong_input_is_refused_and_starts_nothing(bob: Client, fields: Any, sen
 def test_a_project_without_a_version_says_so(bob: Client) -> None:
     project = make_colours(images=1)
     html = html_of(bob.get(reverse("evaluate_images", args=[project.pk])))
-    assert "No Completed version" in html and "evaluation-form" not in html
+    assert "No completed version" in html and "evaluation-form" not in html
 
 
 def test_viewers_and_strangers_start_nothing(vera: Client, mallory: Client) -> None:

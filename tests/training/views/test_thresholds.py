@@ -266,6 +266,8 @@ def test_without_the_model_the_thresholds_of_several_labels_are_not_known(
 ) -> None:
     shutil.move(default_storage.path(f"{version.folder}/bundle"), default_storage.path("away"))
     html = html_of(vera.get(address(version)))
-    assert ("The model of this version is missing" in html) == version.project.is_multi_label
+    assert (
+        "The model of this version and its thresholds are missing" in html
+    ) == version.project.is_multi_label
     assert "Precision and recall of one label" in html
     shutil.move(default_storage.path("away"), default_storage.path(f"{version.folder}/bundle"))
