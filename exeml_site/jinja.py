@@ -18,7 +18,7 @@ from exeml_site.lib.display import count
 def environment(**options: Any) -> Environment:
     """`icon(name)` is a small icon beside a text, `_` is gettext, and a missing name raises.
 
-    Texts with a plural are functions of this module: the collector of texts does not see `ngettext` in a fragment.
+    Texts with a plural are functions below: `make messages` does not see an `ngettext` of a fragment.
     """
     environment = Environment(**options | {"undefined": StrictUndefined})
     environment.globals |= {"_": gettext, "count": count, "days_left": _days_left, "images": _images}

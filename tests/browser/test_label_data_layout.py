@@ -208,12 +208,12 @@ def test_an_empty_tab_of_suggestions_says_how_far_they_are(open_page: Open) -> N
     first = project.images.first()
     Embedding.objects.create(image=first, network="n", sketch=b"", vector=b"")
     page.reload()
-    page.get_by_text("1 of 6 images have been read.").wait_for()
+    page.get_by_text("1 of 6 images analyzed.").wait_for()
     Embedding.objects.bulk_create(
         Embedding(image=image, network="n", sketch=b"", vector=b"")
         for image in project.images.exclude(pk=first.pk)
     )
-    page.get_by_text("All images have been read.").wait_for()
+    page.get_by_text("All images are analyzed.").wait_for()
     Image.objects.filter(project=project, is_labeled=False).update(
         suggestion=project.labels.first(), confidence=0.9
     )
