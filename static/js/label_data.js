@@ -1,4 +1,5 @@
 // Label Data: actions are sent one by one, and the grid is refreshed from the last answer.
+import { number } from "./display.js";
 import { DragSelect } from "./label_data_drag_select.js";
 import { ActionQueue } from "./label_data_actions.js";
 import { Enlarged } from "./label_data_enlarge.js";
@@ -9,6 +10,7 @@ import { Pane, labels } from "./label_data_pane.js";
 import { Presence } from "./label_data_presence.js";
 import { InfiniteScroll } from "./label_data_infinite_scroll.js";
 import { shownOn } from "./label_data_seen.js";
+import { question } from "./label_data_questions.js";
 import { isTyping, say } from "./messages.js";
 import { ask } from "./question.js";
 
@@ -56,11 +58,12 @@ actions.onAnswer = (html, status, isLast, action) => {
 
 // The next answer draws the form again, without the error.
 function sayNotAdded(name) {
-  say(`“${name}” was not added. ${document.getElementById("new-label-error")?.textContent ?? ""}`, "error");
+  const reason = document.getElementById("new-label-error")?.textContent ?? "";
+  say(interpolate(gettext("“%(name)s” was not added. %(reason)s"), { name, reason }, true), "error");
 }
 
-actions.onRefused = (action, why) => {
-  say(`A change could not be made. ${why}`, "error");
+actions.onRefused = (action, reason) => {
+  say(interpolate(gettext("A change was not made. %(reason)s"), { reason }, true), "error");
   refresh();
 };
 
@@ -150,23 +153,16 @@ function aboutSeen(ids) {
 }
 
 // An action on all that match is also about images that were never on the screen, so it asks first.
-async function isWanted(what) {
+async function isWanted(action, what) {
   if (!isAll()) return true;
   const total = grid.matching;
-  const isMeant = await ask(question(what, total, grid.seenTiles().length));
+  const isMeant = await ask(question(action, total, grid.seenTiles().length, what));
   return isMeant && grid.matching === total; // the selection may be gone: the grid was refreshed meanwhile
-}
-
-function question(what, total, seen) {
-  const images = `${total.toLocaleString("en")} images`;
-  const unseen = Math.max(total - seen, 0).toLocaleString("en");
-  const text = `${seen.toLocaleString("en")} of them were on your screen, ${unseen} were not.`;
-  return { title: `${what} ${images}?`, text, yes: `${what} ${total.toLocaleString("en")}` };
 }
 
 async function applyLabels(ids, add, { remove = [], stays = false } = {}) {
   if (!canLabel || tab() === "bin" || !ids.length || !(add.length || remove.length)) return;
-  if (!(await isWanted(add.length ? `Give “${add.join(", ")}” to` : `Remove “${remove.join(", ")}” from`))) return;
+  if (!(await isWanted(add.length ? "label" : "remove", (add.length ? add : remove).join(", ")))) return;
   const values = { ...about(ids), add, remove };
   if (stays && !isAll()) values.stays = "on";
   else moveOn(ids, tab() !== "labeled" && tab() !== "all" && add.length > 0);
@@ -177,7 +173,7 @@ async function applyLabels(ids, add, { remove = [], stays = false } = {}) {
 async function confirm() {
   if (!canLabel || tab() === "bin") return;
   const ids = grid.confirmable(enlarged.isOpen && enlarged.id).map((tile) => tile.dataset.image);
-  if (!ids.length || !(await isWanted("Confirm the suggestions of"))) return;
+  if (!ids.length || !(await isWanted("confirm"))) return;
   const values = aboutSeen(ids);
   moveOn(ids, isProposing());
   send(urls.confirmUrl, values);
@@ -194,7 +190,7 @@ async function confirmGroup({ confirmGroup, above, count }) {
   const total = Number(count);
   const seen = grid.tiles().filter((tile) => isInGroup(tile) && grid.seen.has(tile));
   const { name } = labels().find((label) => label.id === confirmGroup);
-  if (seen.length < total && !(await ask(question(`Give “${name}” to`, total, seen.length)))) return;
+  if (seen.length < total && !(await ask(question("label", total, seen.length, name)))) return;
   const tiles = grid.tiles().filter(isInGroup);
   grid.select([]);
   const values = { matching: "on", count, seen: tiles.map(shownOn).join(",") };
@@ -205,7 +201,7 @@ async function confirmGroup({ confirmGroup, above, count }) {
 async function refuse() {
   const chosen = enlarged.isOpen ? [enlarged.id] : subjects();
   const ids = chosen.filter((id) => grid.tile(id)?.dataset.suggestion);
-  if (!canLabel || !ids.length || !(await isWanted("Refuse the suggestions of"))) return;
+  if (!canLabel || !ids.length || !(await isWanted("reject"))) return;
   const values = aboutSeen(ids);
   moveOn(ids, tab() === "suggested" || here().includes("check=suspects"));
   send(urls.refuseUrl, values);
@@ -235,20 +231,20 @@ enlarged.onRemove = (id, name) => applyLabels([id], [], { remove: [name], stays:
 
 metadata.onSet = async (column, value) => {
   const ids = [...grid.selected];
-  if (ids.length && (await isWanted(`Set ${column} of`))) send(urls.metadataUrl, { ...about(ids), column, value });
+  if (ids.length && (await isWanted("set", column))) send(urls.metadataUrl, { ...about(ids), column, value });
 };
 
 // Sends a reviewer's verdict on the labels of the selected images.
 async function review(verdict) {
   const ids = subjects();
-  if (!ids.length || !(await isWanted(verdict === "confirm" ? "Confirm the labels of" : "Remove all labels from"))) return;
+  if (!ids.length || !(await isWanted(verdict === "confirm" ? "confirmLabels" : "removeLabels"))) return;
   send(urls.reviewUrl, { ...aboutSeen(ids), verdict });
 }
 
 // Keeps the selected images as test images ("TEST"), or uses them for training and validation ("none").
 async function setSplit(split) {
   const ids = subjects();
-  if (!ids.length || !(await isWanted(split === "TEST" ? "Keep for testing" : "Use for training and validation"))) return;
+  if (!ids.length || !(await isWanted(split === "TEST" ? "keepAsTest" : "useForTraining"))) return;
   send(urls.splitUrl, { ...about(ids), split });
 }
 
@@ -257,7 +253,8 @@ function askToDelete() {
   const dialog = document.getElementById("delete-dialog");
   if (!ids.length || !dialog || tab() === "bin") return;
   const count = enlarged.isOpen ? 1 : grid.count || 1;
-  dialog.querySelector("[data-delete-count]").textContent = count === 1 ? "1 image" : `${count.toLocaleString("en")} images`;
+  const title = ngettext("Delete %(count)s image?", "Delete %(count)s images?", count);
+  document.getElementById("delete-title").textContent = interpolate(title, { count: number(count) }, true);
   dialog.dataset.ids = ids.join(",");
   dialog.showModal();
 }
@@ -273,7 +270,7 @@ function deleteImages() {
 
 async function restoreImages() {
   const ids = subjects();
-  if (!ids.length || !(await isWanted("Restore"))) return;
+  if (!ids.length || !(await isWanted("restore"))) return;
   const values = about(ids);
   moveOn(ids, true);
   send(urls.restoreUrl, values);
@@ -374,8 +371,9 @@ presence = new Presence(grid, page, actions, (names, shown) => {
   pane.show();
   enlarged.refresh();
   const subject = enlarged.isOpen ? enlarged.id : grid.focused;
-  const others = names.filter((name) => name !== "You");
-  if (others.length && shown.includes(subject)) say(`${others.join(", ")} changed the image you are working on.`);
+  const others = names.filter((name) => name !== "You"); // not translated: a mark of the server
+  const text = gettext("%(names)s changed the image you are working on.");
+  if (others.length && shown.includes(subject)) say(interpolate(text, { names: others.join(", ") }, true));
 });
 
 grid.restore();

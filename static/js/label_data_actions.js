@@ -1,6 +1,8 @@
 // The queue of actions: sent to the server one by one, kept in local storage until the server has them.
 // On a lost connection or an ended session a banner is shown; actions wait, also across a reload, and keep their order.
 
+import { number } from "./display.js";
+
 // Signing in again in another tab creates a new token: only the cookie has it.
 const token = () => /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1];
 
@@ -57,7 +59,7 @@ export class ActionQueue {
     this.waiting.shift();
     this.#store();
     if (answer.status === 403 || answer.status === 404) {
-      this.onRefused(action, answer.status === 403 ? "Your role does not allow it." : "It no longer exists.");
+      this.onRefused(action, answer.status === 403 ? gettext("Your role does not allow it.") : gettext("It no longer exists."));
     } else this.onAnswer(html, answer.status, this.waiting.length === 0, action);
     return true;
   }
@@ -90,14 +92,26 @@ export class ActionQueue {
     if (!banner) return;
     const count = this.waiting.length;
     banner.hidden = this.state === "connected" || count === 0;
-    const changes = count === 1 ? "1 change waits" : `${count.toLocaleString("en")} changes wait`;
-    const words = {
-      away: `No connection to the server. ${changes} in this browser and will be sent when it returns. You can continue.`,
-      "signed-out": `You are signed out. ${changes} in this browser until you sign in again.`,
-    };
     const line = banner.querySelector("[data-connection-words]");
-    if (!banner.hidden && line.textContent !== words[this.state]) line.textContent = words[this.state];
+    const text = this.#waitingText(count);
+    if (!banner.hidden && line.textContent !== text) line.textContent = text;
     banner.querySelector("[data-connection-sign-in]").hidden = this.state !== "signed-out";
+  }
+
+  #waitingText(count) {
+    const texts = {
+      away: ngettext(
+        "No connection to the server. %(count)s change waits in this browser and will be sent when it returns. You can continue.",
+        "No connection to the server. %(count)s changes wait in this browser and will be sent when it returns. You can continue.",
+        count,
+      ),
+      "signed-out": ngettext(
+        "You are signed out. %(count)s change waits in this browser until you sign in again.",
+        "You are signed out. %(count)s changes wait in this browser until you sign in again.",
+        count,
+      ),
+    };
+    return interpolate(texts[this.state] ?? "", { count: number(count) }, true);
   }
 
   #stored() {

@@ -15,7 +15,7 @@ export class DragSelect {
 
   #start(event) {
     const middle = event.target.closest?.(".middle");
-    const isOnControl = event.target.closest?.("button, a, input, summary, label");
+    const isOnControl = event.target.closest?.("button, a, input, summary, label"); // not translated: tags
     const isOnScrollbar = middle && event.clientX > middle.getBoundingClientRect().left + middle.clientWidth;
     if (event.button !== 0 || event.shiftKey || !middle || isOnControl || isOnScrollbar) return;
     this.middle = middle;

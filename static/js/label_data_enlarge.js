@@ -1,8 +1,9 @@
 // The enlarged image with its properties. Arrow keys show the next image; label keys work as in the grid.
+import { number } from "./display.js";
 import { chip, labels, quickButtons } from "./label_data_pane.js";
 import { Zoom } from "./label_data_zoom.js";
 
-const megabytes = (bytes) => (bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`);
+const megabytes = (bytes) => (bytes < 1e6 ? `${number(Math.max(1, bytes / 1e3))} kB` : `${number(bytes / 1e6, 1)} MB`);
 
 export class Enlarged {
   onRemove = () => {};
@@ -114,7 +115,8 @@ export class Enlarged {
     const { suggestion, percent } = this.grid.tile(this.id).dataset;
     const label = labels().find((candidate) => candidate.id === suggestion);
     line.hidden = !label;
-    line.textContent = label ? `Looks like ${label.name}, ${percent} %: + confirms, − refuses` : "";
+    const text = gettext("Looks like %(label)s, %(share)s: + confirms, − rejects");
+    line.textContent = label ? interpolate(text, { label: label.name, share: `${number(Number(percent))} %` }, true) : "";
   }
 
   #showLabels() {

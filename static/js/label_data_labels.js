@@ -10,7 +10,7 @@ const ORDERS = {
 
 const list = () => document.querySelector("#all-labels .label-rows");
 const rows = () => [...(list()?.querySelectorAll(".label-row") ?? [])];
-const count = (row) => Number(row.querySelector(".label-count").textContent.replaceAll(",", ""));
+const count = (row) => Number(row.querySelector(".label-count").dataset.count);
 
 let searched = "";
 

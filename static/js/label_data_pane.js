@@ -1,5 +1,7 @@
 // The right pane: number of selected images, their labels, and the labels to add.
 
+import { number } from "./display.js";
+
 // The labels of the project as All Labels shows them.
 export const labels = () =>
   [...document.querySelectorAll("#all-labels .label-row")].map(({ dataset }) => ({
@@ -9,7 +11,8 @@ export const labels = () =>
     key: dataset.key,
   }));
 
-export function chip(label, onRemove, words = "Remove") {
+// `words`: the title and the name of the button that removes the label.
+export function chip(label, onRemove, words = removeWords(label)) {
   const item = document.createElement("li");
   item.className = "chip";
   item.innerHTML = '<span class="dot"></span><span class="cut"></span>';
@@ -17,17 +20,26 @@ export function chip(label, onRemove, words = "Remove") {
   if (label.colour !== undefined) dot.classList.add(`label-${label.colour}`);
   name.textContent = label.name;
   item.title = label.name;
-  if (label.count) item.insertAdjacentHTML("beforeend", `<span class="muted tabular">${Number(label.count)}</span>`);
+  if (label.count) item.insertAdjacentHTML("beforeend", `<span class="muted tabular">${number(label.count)}</span>`);
   if (onRemove) {
     const button = document.createElement("button");
     button.type = "button";
-    button.setAttribute("aria-label", `${words} ${label.name}`);
-    button.title = words;
+    button.setAttribute("aria-label", words.name);
+    button.title = words.title;
     button.textContent = "×";
     button.addEventListener("click", onRemove);
     item.append(button);
   }
   return item;
+}
+
+function removeWords({ name }) {
+  return { title: gettext("Remove"), name: interpolate(gettext("Remove %(label)s"), { label: name }, true) };
+}
+
+function removeFromSelectedWords({ name }) {
+  const text = gettext("Remove %(label)s from the selected images");
+  return { title: gettext("Remove this label from the selected images"), name: interpolate(text, { label: name }, true) };
 }
 
 // A button for every label: does with mouse or finger what the keys do.
@@ -68,8 +80,8 @@ export class Pane {
 
   show() {
     const count = this.grid.count;
-    for (const place of document.querySelectorAll("[data-selected]")) place.textContent = count.toLocaleString("en");
-    for (const noun of document.querySelectorAll("[data-selected-noun]")) noun.textContent = count === 1 ? "image" : "images";
+    const selected = interpolate(ngettext("%(count)s image selected", "%(count)s images selected", count), { count: number(count) }, true);
+    for (const place of document.querySelectorAll("[data-selected]")) place.textContent = selected;
     for (const button of document.querySelectorAll("[data-delete], [data-restore], [data-enlarge], [data-split]")) button.disabled = count === 0;
     const hasLabels = [...this.grid.selected].some((id) => this.grid.labelsOf(id).length > 0);
     for (const button of document.querySelectorAll("[data-review]")) button.disabled = !hasLabels;
@@ -84,12 +96,12 @@ export class Pane {
   // The numbers on the buttons above the grid: how many images each of them is about.
   showConfirming() {
     const page = document.querySelector("[data-page-count]");
-    if (page) page.textContent = this.grid.seenTiles().length.toLocaleString("en");
+    if (page) page.textContent = number(this.grid.seenTiles().length);
     const place = document.querySelector("[data-confirm-count]");
     if (!place) return;
-    const number = this.grid.matching || this.grid.confirmable().length;
-    place.textContent = number.toLocaleString("en");
-    document.querySelector("[data-confirm]").disabled = number === 0;
+    const count = this.grid.matching || this.grid.confirmable().length;
+    place.textContent = number(count);
+    document.querySelector("[data-confirm]").disabled = count === 0;
     document.querySelector("[data-refuse]").disabled = this.grid.count === 0;
   }
 
@@ -127,7 +139,7 @@ export class Pane {
     const held = labels().filter((label) => counts.has(label.id));
     document.getElementById("held").hidden = held.length === 0;
     const chips = held.map((label) =>
-      chip({ ...label, count: counts.get(label.id) }, () => this.onRemove(label.name), "Remove this label from the selected images:"),
+      chip({ ...label, count: counts.get(label.id) }, () => this.onRemove(label.name), removeFromSelectedWords(label)),
     );
     document.getElementById("held-labels").replaceChildren(...chips);
   }

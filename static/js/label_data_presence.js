@@ -56,7 +56,7 @@ export class Presence {
   showPeople() {
     const list = document.getElementById("people-here");
     if (list) {
-      list.replaceChildren(...this.here.map(({ name }) => initial(name, `${name} is here`)));
+      list.replaceChildren(...this.here.map(({ name }) => initial(name, interpolate(gettext("%(name)s is here"), { name }, true))));
       list.hidden = !this.here.length;
     }
     for (const old of document.querySelectorAll(".tile > .tile-people")) old.remove();
@@ -64,7 +64,7 @@ export class Presence {
       const tile = image && this.grid.tile(String(image));
       if (!tile) continue;
       const badges = tile.querySelector(".tile-people") ?? tile.appendChild(element("span", "tile-people"));
-      badges.append(initial(name, `${name} is at this image`));
+      badges.append(initial(name, interpolate(gettext("%(name)s is looking at this image"), { name }, true)));
     }
   }
 

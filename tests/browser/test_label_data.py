@@ -66,7 +66,7 @@ def test_selecting_by_mouse_and_keyboard(open_page: Open) -> None:
     tiles(page).nth(9).click(modifiers=["Control"])
     tiles(page).nth(3).click(modifiers=["Control"])
     assert selected(page) == [2, 4, 5, 9]
-    assert page.locator("#pane h2").inner_text() == "Add label – selected 4 images"
+    assert page.locator("#pane h2").inner_text() == "Add label – 4 images selected"
     page.keyboard.press("Escape")
     assert selected(page) == []
 
@@ -390,7 +390,7 @@ def test_many_labels_are_found_by_name_and_ordered_by_count(open_page: Open) -> 
     page.get_by_label("Find a label").fill("label-1")
     assert page.evaluate(names) == ["label-1", "label-10", "label-11"]
     page.get_by_label("Find a label").fill("rose")
-    page.get_by_text("No label has this in its name.").wait_for()
+    page.get_by_text("No label matches.").wait_for()
     page.get_by_label("Find a label").fill("")
     tiles(page).first.click()
     page.keyboard.press("1")

@@ -104,7 +104,7 @@ def test_without_a_connection_the_next_picture_is_its_thumbnail_and_says_so(open
     page.route("**/file/", lambda route: route.abort())
     tiles(page).first.dblclick()
     page.locator("#enlarge").get_by_role("button", name="Next").click()
-    page.get_by_text("The picture could not be loaded. This is its thumbnail.").wait_for()
+    page.get_by_text("The image could not be loaded. This is its thumbnail.").wait_for()
     second = tiles(page).nth(1).locator("img").evaluate("image => image.src")
     page.wait_for_function(
         "src => { const one = document.getElementById('enlarge-image');"
@@ -113,7 +113,7 @@ def test_without_a_connection_the_next_picture_is_its_thumbnail_and_says_so(open
     )
     page.unroute("**/file/")
     page.evaluate("dispatchEvent(new Event('online'))")
-    page.get_by_text("The picture could not be loaded.").wait_for(state="hidden")
+    page.get_by_text("The image could not be loaded.").wait_for(state="hidden")
 
 
 def test_the_loaded_images_and_the_place_stay_after_an_action(open_page: Open) -> None:
@@ -201,19 +201,19 @@ def test_an_empty_tab_of_suggestions_says_how_far_they_are(open_page: Open) -> N
     project = make_project(labels=2, images=1, unlabeled=4, with_files=True)
     page = open_page("bob")
     page.goto(reverse("label_data", args=[project.pk]) + "?tab=suggested")
-    page.get_by_text("Label two images each of two labels.").wait_for()
+    page.get_by_text("Once two labels have two images each,").wait_for()
     for label in project.labels.all():
         image = project.images.filter(is_labeled=False).last()
         actions.apply(project, [image.pk], add=[label.name], by=make_user("bob"))
     first = project.images.first()
     Embedding.objects.create(image=first, network="n", sketch=b"", vector=b"")
     page.reload()
-    page.get_by_text("1 of 6 images have been read.").wait_for()
+    page.get_by_text("1 of 6 images analyzed.").wait_for()
     Embedding.objects.bulk_create(
         Embedding(image=image, network="n", sketch=b"", vector=b"")
         for image in project.images.exclude(pk=first.pk)
     )
-    page.get_by_text("All images have been read.").wait_for()
+    page.get_by_text("All images are analyzed.").wait_for()
     Image.objects.filter(project=project, is_labeled=False).update(
         suggestion=project.labels.first(), confidence=0.9
     )

@@ -73,16 +73,16 @@ def test_all_that_match_are_labeled_also_those_on_other_pages(open_page: Open) -
     page = open_page("bob")
     visit(page, project)
     page.get_by_role("button", name="Select all 130").click()
-    assert page.locator("#pane h2").inner_text() == "Add label – selected 130 images"
+    assert page.locator("#pane h2").inner_text() == "Add label – 130 images selected"
     page.keyboard.press("1")
     question = page.locator("#question-dialog")
-    question.get_by_role("heading", name="Give “label-0” to 130 images?").wait_for()
+    question.get_by_role("heading", name="Label 130 images as “label-0”?").wait_for()
     check_accessibility(page)
     take_screenshot(page, "label-data-question")
     question.get_by_role("button", name="Cancel").click()
     assert labels_of(project) == {"label-0": 0}
     page.keyboard.press("1")
-    question.get_by_role("button", name="130").click()
+    question.get_by_role("button", name="Label").click()
     wait_for_counts(page, 0, 130, 130, 0)
     page.get_by_text("130 images labeled “label-0”.").wait_for()
 
@@ -116,10 +116,10 @@ def test_all_sure_ones_of_a_group_are_confirmed_by_one_button(open_page: Open) -
     suggest(project, slice(110, 120), "label-0", 0.6)
     page = open_page("bob")
     visit(page, project, "?tab=suggested")
-    page.get_by_role("button", name="110 above 0.95").click()
+    page.get_by_role("button", name="Confirm 110 (≥ 95 %)").click()
     question = page.locator("#question-dialog")
-    question.get_by_role("heading", name="Give “label-0” to 110 images?").wait_for()
-    assert " were on your screen, " in question.inner_text()
+    question.get_by_role("heading", name="Label 110 images as “label-0”?").wait_for()
+    assert "Not seen yet: " in question.inner_text()
     page.keyboard.press("Enter")
     wait_for_counts(page, 10, 112, 122, 0)
     assert labels_of(project)["label-0"] == 111

@@ -40,7 +40,7 @@ def test_two_people_on_the_same_image_both_see_the_outcome(open_page: Open) -> N
         ask_now(page)
     ask_now(bob)
     bob.get_by_role("img", name="alice is here").wait_for()
-    bob.get_by_role("img", name="alice is at this image").wait_for()
+    bob.get_by_role("img", name="alice is looking at this image").wait_for()
     take_screenshot(bob, "people-at-the-same-image")
 
     alice.keyboard.press("2")

@@ -86,8 +86,8 @@ def test_nonsense_in_the_address_counts_as_not_said(bob: Client) -> None:
     ("images", "unlabeled", "query", "message"),
     [
         (0, 0, "", "No images yet"),
-        (2, 0, "tab=unlabeled", "Everything is labeled"),
-        (0, 1, "tab=labeled", "Nothing is labeled yet"),
+        (2, 0, "tab=unlabeled", "All images are labeled"),
+        (0, 1, "tab=labeled", "No images are labeled yet"),
         (0, 1, "tab=bin", "The bin is empty"),
         (1, 0, "tab=all&q=zebra", "No image matches"),
     ],

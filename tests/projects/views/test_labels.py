@@ -106,7 +106,7 @@ def test_deleting_asks_first_and_says_how_many_images_lose_the_label(bob: Client
     make_image(project, 100, list(project.labels.all()))
 
     asked = html_of(bob.get(of_label("delete_label", label), headers=HTMX))
-    assert "3 images lose it; 2 of them have no other and become unlabeled." in asked
+    assert "3 images lose it. 2 of them have no other label and become unlabeled." in asked
     assert project.labels.count() == 2
 
     response = html_of(bob.post(of_label("delete_label", label), headers=HTMX))
@@ -118,10 +118,10 @@ def test_the_question_has_the_right_words_for_one_and_for_all(bob: Client) -> No
     project = make_project(labels=1, images=1)
     label = project.labels.get()
     question = html_of(bob.get(of_label("delete_label", label), headers=HTMX))
-    assert "1 image loses it; it has no other and becomes unlabeled." in question
+    assert "1 image loses it. It has no other label and becomes unlabeled." in question
     make_image(project, 50, [label])
     question = html_of(bob.get(of_label("delete_label", label)))
-    assert "2 images lose it; all of them have no other and become unlabeled." in question
+    assert "2 images lose it. They have no other label and become unlabeled." in question
     empty = Label.objects.create(project=project, name="empty", position=5)
     assert "No image has it." in html_of(bob.get(of_label("delete_label", empty)))
 
@@ -146,7 +146,7 @@ def test_colour_and_key_are_changed_and_a_taken_key_can_be_swapped(bob: Client) 
     project = make_project(labels=2, images=1)
     label = project.labels.get(name="label-0")
     asked = html_of(bob.get(of_label("edit_label", label), headers=HTMX))
-    assert "The label “label-0”" in asked and 'value="1"' in asked
+    assert "Label “label-0”" in asked and 'value="1"' in asked
     refused = bob.post(of_label("edit_label", label), {"colour": 5, "hot_key": "2"}, headers=HTMX)
     assert refused.status_code == 422 and "The key 2 belongs to “label-1”" in html_of(refused)
     swapped = bob.post(of_label("edit_label", label), {"colour": 5, "hot_key": "2", "swap": 1}, headers=HTMX)
@@ -199,7 +199,7 @@ def test_a_manager_deletes_a_label_with_images_and_their_files_at_once(alice: Cl
     address = reverse("delete_label", args=[project.pk, project.labels.get(name="roses").pk])
     assert "and their files" not in html_of(bob.get(address))
     assert bob.post(address, {"mode": "files"}).status_code == 403
-    assert project.images.count() == 2 and "for good" in html_of(alice.get(address))
+    assert project.images.count() == 2 and "deleted permanently" in html_of(alice.get(address))
 
     answer = alice.post(address, {"mode": "files"}, headers={"HX-Request": "true"})
 

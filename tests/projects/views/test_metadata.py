@@ -137,7 +137,7 @@ def test_the_page_lists_columns_with_their_values(vera: Client, django_assert_ma
     metadata.set_values(project, [project.images.first().pk], {"person": "", "camera": "X & Y"}, None)
     with django_assert_max_num_queries(30):
         page = html_of(vera.get(reverse("metadata_columns", args=[project.pk])))
-    assert "4 values on 15 images" in page and "1 without" in page
+    assert "4 values" in page and "15 images" in page and "1 image without a value" in page
     assert "metadata=camera%3AX+%26+Y" in page
     assert "Never split" not in page  # Vera does not manage
 
@@ -214,7 +214,8 @@ def test_look_alikes_are_named_on_the_pages_and_never_split_by_one_press(alice: 
     for name in ("data_check", "metadata_columns", "configure_training"):
         page = html_of(alice.get(reverse(name, args=[project.pk])))
         assert (
-            "Images of one person look alike. Validation may not show the accuracy on a new person." in page
+            "Images with the same person look alike. Validation may overstate the accuracy for a new person."
+            in page
         )
         assert "Never split person" in page
     press(alice, "never_split", project, column.pk, on="1")
