@@ -7,6 +7,7 @@ import unicodedata
 
 from django.core.exceptions import ValidationError
 from django.utils.text import Truncator
+from django.utils.translation import gettext
 
 from exeml_site.lib.display import count
 
@@ -23,9 +24,8 @@ def validate_name(name: str) -> None:
     """Raises ValidationError for a name with hidden characters, in which people could see another name."""
     if found := _HIDDEN.search(name):
         character = f"U+{ord(found[0]):04X} {unicodedata.name(found[0], '')}".strip()
-        raise ValidationError(
-            f"A name has no hidden or control characters. Remove {character}.", code="hidden"
-        )
+        sentence = gettext("Names cannot have hidden or control characters. Remove %(character)s.")
+        raise ValidationError(sentence % {"character": character}, code="hidden")
 
 
 def without_hidden(name: str) -> str:
