@@ -89,6 +89,9 @@ def test_operators_cannot_give_such_names_either(admin_client: Client, name: str
     assert not Team.objects.filter(name__startswith="Green").exists()
     user = User.objects.get(username="admin")
     page = f"/admin/auth/user/{user.pk}/change/"
-    assert "no hidden" in admin_client.post(page, {"username": "admin", "first_name": name}).content.decode()
+    assert (
+        "cannot have hidden"
+        in admin_client.post(page, {"username": "admin", "first_name": name}).content.decode()
+    )
     flavor = admin_client.post("/admin/training/instanceflavor/add/", {"name": name})
     assert "no hidden" in flavor.content.decode()
