@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import TYPE_CHECKING, TypeAlias
 
 from django.core.exceptions import ValidationError
 from django.utils.text import Truncator
 from django.utils.translation import gettext
 
 from exeml_site.lib.display import count
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+AnyText: TypeAlias = "str | _StrPromise"  # also one of gettext_lazy, which reads in the language of the page
 
 # Control characters, those that turn the direction of text, invisible ones, and lone surrogates. The joiners
 # U+200C and U+200D are not among them: Persian and Hindi words, and emoji, need them.

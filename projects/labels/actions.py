@@ -145,8 +145,8 @@ def rename_label(label: Label, name: str, by: User | None) -> LabelEvent | None:
     if label.pk not in labels:
         raise ValidationError(LABEL_DELETED)
     if any(other.name.lower() == name.lower() for other in labels.values() if other != label):
-        sentence = gettext("This project already has a label “%(label)s”.")
-        raise ValidationError(sentence % {"label": name})
+        sentence = gettext("This project already has a label “%(name)s”.")
+        raise ValidationError(sentence % {"name": name})
     old, label.name = labels[label.pk].name, name
     if name == old:
         return None

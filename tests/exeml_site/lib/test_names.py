@@ -94,4 +94,4 @@ def test_operators_cannot_give_such_names_either(admin_client: Client, name: str
         in admin_client.post(page, {"username": "admin", "first_name": name}).content.decode()
     )
     flavor = admin_client.post("/admin/training/instanceflavor/add/", {"name": name})
-    assert "no hidden" in flavor.content.decode()
+    assert "cannot have hidden" in flavor.content.decode()

@@ -119,7 +119,7 @@ def test_an_exact_duplicate_is_named_and_skipped() -> None:
     outcomes = add(project, file("second.png", picture_bytes(1)), file("third.png", picture_bytes(1)))
 
     assert [outcome.status for outcome in outcomes] == ["duplicate", "duplicate"]
-    assert outcomes[0].reason == "The same picture as ‘first.png’, skipped."
+    assert outcomes[0].reason == "Skipped: the same picture as ‘first.png’."
     assert Image.objects.count() == 1
 
 
