@@ -88,7 +88,7 @@ class Metric(models.Model):
         ACCURACY = "accuracy", gettext_lazy("Accuracy")
         PRECISION = "precision", gettext_lazy("Precision")
         RECALL = "recall", gettext_lazy("Recall")
-        F1 = "f1", "F1 Score"
+        F1 = "f1", gettext_lazy("F1 Score")
 
     training_version = models.ForeignKey(TrainingVersion, on_delete=models.CASCADE, related_name="metrics")
     label = models.CharField(max_length=64, blank=True)
