@@ -219,7 +219,7 @@ def read_entries(dataset_version: DatasetVersion) -> list[manifest.Entry]:
     with path.open("rb") as file:
         if _sha256(file) != dataset_version.sha256:
             sentence = gettext(
-                "The manifest of the dataset version %(version)s was changed after publication."
+                "The manifest of the dataset version %(version)s was changed after it was published."
             )
             raise ManifestDamaged(sentence % named)
         file.seek(0)
