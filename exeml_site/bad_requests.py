@@ -16,28 +16,30 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch
 from django.utils.http import parse_header_parameters
+from django.utils.translation import gettext, gettext_noop
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 
+from exeml_site.lib.display import count
 from exeml_site.lib.http import has_chunked_body
 from exeml_site.lib.params import MAX_INTEGER, is_storable, parse_int
 
 logger = logging.getLogger(__name__)
 
-NOT_STORABLE = "It carries characters that no text has: a zero byte, or half of a character."
-NOT_UTF8 = "Its text is not in UTF-8."
-BROKEN = "Its body is broken, ends early or has too many fields."
-BODY_TOO_LARGE = "Its files are larger than {} GB."
-SIGN_IN_FIRST = "Its body is too large for somebody who has not signed in."
-TOO_LARGE = "Its fields are too large."
-NO_LENGTH = "Its body has no valid length. Send the header Content-Length."
-OUT_OF_RANGE = "It carries a value that is too large."
+NOT_STORABLE = gettext_noop("It contains invalid characters, such as a zero byte.")
+NOT_UTF8 = gettext_noop("Its text is not in UTF-8.")
+BROKEN = gettext_noop("Its body is damaged or incomplete, or has too many fields.")
+BODY_TOO_LARGE = gettext_noop("Its files are larger than %(limit)s GB.")
+SIGN_IN_FIRST = gettext_noop("Its body is too large to be sent without signing in.")
+TOO_LARGE = gettext_noop("Its fields are too large.")
+NO_LENGTH = gettext_noop("Its body has no valid length. Send the header Content-Length.")
+OUT_OF_RANGE = gettext_noop("One of its values is too large.")
 QUEUE_PAGES = ("admin/rq/", "admin/django_rq/", "admin/r/")
 # What they raise for a job, worker, result, scheduler or row that is not there. Their model has no table.
 UNKNOWN_JOB = (
     *(NoSuchJobError, InvalidJobOperation, LookupError, ValueError, ImproperlyConfigured),
     *(OperationalError, ProgrammingError, NoReverseMatch),
 )
-API, API_HINT = "/v1/infers", "The guide at /v1/ shows a call."
+API, API_HINT = "/v1/infers", "The guide at /v1/ shows a call."  # not translated: for programs
 
 
 class Utf8Request(WSGIRequest):
@@ -64,12 +66,12 @@ class BadRequestMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         charset = (request.content_params or {}).get("charset", "utf-8")
         if charset.lower() not in ("utf-8", "utf8", "us-ascii"):
-            return refuse(request, NOT_UTF8)
+            return refuse(request, gettext(NOT_UTF8))
         length = request.META.get("CONTENT_LENGTH") or "0"
         if parse_int(length) is None:
-            return refuse(request, NO_LENGTH)
+            return refuse(request, gettext(NO_LENGTH))
         if not all(map(is_storable, [request.path_info, *_texts_of(request.GET), *request.COOKIES.values()])):
-            return refuse(request, NOT_STORABLE)
+            return refuse(request, gettext(NOT_STORABLE))
         return self.get_response(request)
 
     def process_view(
@@ -80,12 +82,13 @@ class BadRequestMiddleware:
         if getattr(view, "csrf_exempt", False):
             return None
         if has_chunked_body(request):
-            return refuse(request, NO_LENGTH, status=411)
+            return refuse(request, gettext(NO_LENGTH), status=411)
         length = int(request.META.get("CONTENT_LENGTH") or 0)
         if length > (settings.EXEML_MAX_IMPORT_GB + 1) * 1024**3:
-            return refuse(request, BODY_TOO_LARGE.format(settings.EXEML_MAX_IMPORT_GB), status=413)
+            reason = gettext(BODY_TOO_LARGE) % {"limit": count(settings.EXEML_MAX_IMPORT_GB)}
+            return refuse(request, reason, status=413)
         if length > settings.DATA_UPLOAD_MAX_MEMORY_SIZE and not request.user.is_authenticated:
-            return refuse(request, SIGN_IN_FIRST, status=413)  # before its files fill the disk
+            return refuse(request, gettext(SIGN_IN_FIRST), status=413)  # before its files fill the disk
         return None
 
     def process_exception(self, request: HttpRequest, problem: Exception) -> HttpResponse | None:
@@ -95,7 +98,7 @@ class BadRequestMiddleware:
             return render(request, "404.html", status=404)
         if isinstance(problem, (OverflowError, DataError, RecursionError)):
             logger.error("%s: a value out of range", request.path, exc_info=problem)
-            return refuse(request, OUT_OF_RANGE)
+            return refuse(request, gettext(OUT_OF_RANGE))
         return None
 
 
@@ -114,10 +117,10 @@ class BadFormMiddleware:
         try:
             is_clean = all(map(is_storable, _texts_of(request.POST)))
         except RequestDataTooBig:
-            return refuse(request, TOO_LARGE, status=413)
+            return refuse(request, gettext(TOO_LARGE), status=413)
         except (SuspiciousOperation, MultiPartParserError, BadRequest, UnreadablePostError):
-            return refuse(request, BROKEN)
-        return None if is_clean else refuse(request, NOT_STORABLE)
+            return refuse(request, gettext(BROKEN))
+        return None if is_clean else refuse(request, gettext(NOT_STORABLE))
 
 
 def refuse(request: HttpRequest, reason: str, status: int = 400) -> HttpResponse:

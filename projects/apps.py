@@ -16,4 +16,4 @@ sort_columns: dict[str, Callable[[], Subquery]] = {}  # key of a project list co
 
 class ProjectsConfig(AppConfig):
     name = "projects"
-    verbose_name = "Projects"
+    verbose_name = "Projects"  # not translated: for operators

@@ -7,7 +7,7 @@ formats round the binary number instead, so that they disagree with each other a
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 
 from django.utils import timezone, translation
@@ -66,6 +66,11 @@ def date_text(moment: datetime | None) -> str:
 def date_time_text(moment: datetime | None) -> str:
     """In the time zone of the installation: "29 Nov 2026, 14:05"; two dashes if unknown."""
     return UNKNOWN if moment is None else date_format(timezone.localtime(moment), f"{_date()}, {TIME}")
+
+
+def day_text(day: date) -> str:
+    """A day without a time: "29 Nov 2026"."""
+    return date_format(day, _date())
 
 
 def precise_time_text(moment: datetime) -> str:

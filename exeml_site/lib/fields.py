@@ -6,10 +6,11 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy
 
 from exeml_site.lib.params import MAX_INTEGER, parse_int
 
-TOO_LONG = "Use at most %(limit_value)d characters; these are %(show_value)d."
+TOO_LONG = gettext_lazy("Use at most %(limit_value)d characters; these are %(show_value)d.")
 
 
 class BoundedTextField(forms.CharField):

@@ -27,7 +27,8 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT_S = 3600
 HAS_GPU = "has_gpu"  # key of a worker's entry in Redis
-HUNG, OUT_OF_MEMORY = "hung", "out of memory"  # deaths of a job's process; others: “the signal SIGSEGV”
+# Deaths of a job's process; others: “the signal SIGSEGV”.
+HUNG, OUT_OF_MEMORY = "hung", "out of memory"  # not translated: compared
 
 
 class NamedJob(Job):

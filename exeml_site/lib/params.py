@@ -58,23 +58,23 @@ def parse_json(text: str | bytes) -> Any:
     try:
         value = json.loads(text, parse_int=_json_int, parse_float=_json_float, parse_constant=_json_float)
     except RecursionError:
-        raise ValueError("The JSON has too many levels.") from None
+        raise ValueError("The JSON has too many levels.") from None  # not translated: for programs
     if not all(map(is_storable, _texts(value))):
-        raise ValueError("The JSON has a text with characters that cannot be stored.")
+        raise ValueError("The JSON has characters that cannot be stored.")  # not translated: for programs
     return value
 
 
 def _json_int(text: str) -> int:
     value = int(text) if len(text) <= len(str(-MAX_INTEGER)) else None
     if value is None or abs(value) > MAX_INTEGER:
-        raise ValueError(f"{text[:40]} is too large a number.")
+        raise ValueError(f"{text[:40]} is too large a number.")  # not translated: for programs
     return value
 
 
 def _json_float(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"{text[:40]} is not a finite number.")
+        raise ValueError(f"{text[:40]} is not a finite number.")  # not translated: for programs
     return value
 
 

@@ -27,7 +27,7 @@ def local_path(name: str) -> Path:
     if path is None:
         return _download(name)
     if not path.is_file():
-        raise FileNotFoundError(f"Nothing is stored as {name}.")
+        raise FileNotFoundError(f"Nothing is stored as {name}.")  # not translated: for logs
     return path
 
 

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import TYPE_CHECKING, TypeAlias
 
 from django.core.exceptions import ValidationError
 from django.utils.text import Truncator
+from django.utils.translation import gettext
 
 from exeml_site.lib.display import count
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+AnyText: TypeAlias = "str | _StrPromise"  # also one of gettext_lazy, which reads in the language of the page
 
 # Control characters, those that turn the direction of text, invisible ones, and lone surrogates. The joiners
 # U+200C and U+200D are not among them: Persian and Hindi words, and emoji, need them.
@@ -23,9 +30,8 @@ def validate_name(name: str) -> None:
     """Raises ValidationError for a name with hidden characters, in which people could see another name."""
     if found := _HIDDEN.search(name):
         character = f"U+{ord(found[0]):04X} {unicodedata.name(found[0], '')}".strip()
-        raise ValidationError(
-            f"A name has no hidden or control characters. Remove {character}.", code="hidden"
-        )
+        sentence = gettext("Names cannot have hidden or control characters. Remove %(character)s.")
+        raise ValidationError(sentence % {"character": character}, code="hidden")
 
 
 def without_hidden(name: str) -> str:

@@ -87,7 +87,7 @@ def _explained(error: Exception) -> CannotStart:
 
 
 def _is_damaged(file: Path, finding: str) -> str:
-    remedy = "Put a backup in its place, or move it away to begin anew."
+    remedy = "Put a backup in its place, or move it away to start with an empty one."
     return f"The database {file} is damaged ({finding}). {remedy}"
 
 

@@ -43,7 +43,7 @@ class TeamKeepsAManager(MembershipFormSet):
         remaining = [form.cleaned_data for form in self.forms if getattr(form, "cleaned_data", None)]
         remaining = [member for member in remaining if not member.get("DELETE")]
         if remaining and not any(member.get("role") == Role.MANAGER for member in remaining):
-            raise ValidationError("A team keeps at least one Manager.")
+            raise ValidationError("A team needs at least one Manager.")
 
 
 class TeamsKeepTheirManager(MembershipFormSet):

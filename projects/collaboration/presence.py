@@ -8,12 +8,14 @@ from datetime import timedelta
 from django.contrib.auth.models import User
 from django.db.models import Count, Max
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from projects.models import Image, Label, LabelEvent, LabelEventImage, Presence, Project
 
 PRESENT_S = 20  # seconds without a request after which a person has left
 WRITE_INTERVAL_S = 8  # seconds between two writes while the image stays the same
 MAX_EVENTS, MAX_CHANGED_IMAGES = 50, 500
+OWN = "You"  # not translated: label_data.js compares it
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,6 @@ def changes_since(project: Project, user: User, since: int) -> Changes:
     recent = list(events.order_by("-pk").values_list("pk", "by", "by__username")[:MAX_EVENTS])
     changed = LabelEventImage.objects.filter(event_id__in=[pk for pk, *_ in recent]).order_by("-pk")
     images = changed.values_list("image_id", flat=True)[:MAX_CHANGED_IMAGES] if recent else []
-    others = sorted({name or "somebody" for _, by, name in recent if by != user.pk})
+    others = sorted({name or gettext("somebody") for _, by, name in recent if by != user.pk})
     is_own = any(by == user.pk for _, by, _ in recent)
-    return Changes(last, ["You"] * is_own + others, sorted(set(images)))
+    return Changes(last, [OWN] * is_own + others, sorted(set(images)))

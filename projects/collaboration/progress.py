@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from django.contrib.auth.models import User
 from django.db.models import Count, Q
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from projects.collaboration import assignments, presence
 from projects.labels.counts import images_per_tab
@@ -60,7 +61,7 @@ def team_progress(project: Project) -> TeamProgress:
     workers = [
         PersonProgress(
             user,
-            members.get(user.pk, "left the team"),
+            members.get(user.pk, gettext("left the team")),
             *counts.get(user.pk, (0, 0, 0, 0)),
             waiting=waiting.get(user.pk, 0),
             is_here=user.pk in present,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.utils.translation import gettext
 
 from exeml_site.lib.bulk import chunks
 from projects.labels import actions
@@ -53,9 +54,10 @@ def read_disagreements(project: Project, limit: int) -> list[Disagreement]:
 def _disagreement(image: Image, annotations: list[Annotation], labels: dict[int, Label]) -> Disagreement:
     opinion: Opinion = image.second_opinion
     first = [labels[annotation.label_id] for annotation in annotations if annotation.label_id in labels]
-    by = sorted({annotation.by.username if annotation.by else "somebody" for annotation in annotations})
+    nobody = gettext("somebody")
+    by = sorted({annotation.by.username if annotation.by else nobody for annotation in annotations})
     second = [labels[pk] for pk in opinion.labels if pk in labels]
-    return Disagreement(image, first, by, second, opinion.by.username if opinion.by else "somebody")
+    return Disagreement(image, first, by, second, opinion.by.username if opinion.by else nobody)
 
 
 class OpinionsChanged(Exception):

@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.utils.translation import gettext_lazy
 
 from projects.datasets import publish
 from projects.formats.manifest import EntryLabel
@@ -16,10 +17,10 @@ from projects.labels.annotations import lock_project
 from projects.models import Annotation, DatasetVersion, Image, Label, LabelEvent, Project
 
 DIFFERENCE_KINDS = {
-    "added": "Added",
-    "removed": "Removed",
-    "relabeled": "Relabeled",
-    "moved": "Changed split",
+    "added": gettext_lazy("Added"),
+    "removed": gettext_lazy("Removed"),
+    "relabeled": gettext_lazy("Relabeled"),
+    "moved": gettext_lazy("Changed split"),
 }
 
 
@@ -55,7 +56,7 @@ class Differences:
 
     @cached_property
     def counts(self) -> list[tuple[str, str, int]]:
-        return [(kind, title, len(self.of(kind))) for kind, title in DIFFERENCE_KINDS.items()]
+        return [(kind, str(title), len(self.of(kind))) for kind, title in DIFFERENCE_KINDS.items()]
 
     @property
     def is_empty(self) -> bool:

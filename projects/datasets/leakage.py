@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from exeml_site.lib.text import counted
+from django.utils.formats import localize
+from django.utils.translation import gettext, ngettext
+
+from exeml_site.lib.display import count, decimal
 from projects.datasets.split import EVAL, TEST, TRAIN, LabeledImage, SplitResult
 
 MAX_LISTED_IMAGES = 200  # image ids stored in a report
@@ -60,13 +63,35 @@ def ratio_note(counts: Mapping[str, int], ratio: Decimal) -> str:
     reached = (earlier_train + new_train) / total
     if abs(reached - float(ratio)) <= max(0.01, 1 / total):
         return ""
-    possessive = "their" if earlier > 1 else "its"
-    fresh = f"only the {new:,} new one{'s' if new > 1 else ''}" if new else "no new image"
-    return (
-        f"{counted(earlier)} kept {possessive} split from earlier versions "
-        f"({earlier_train / earlier:.2f} for training); {fresh} could be split by {ratio.normalize():f}. "
-        f"In total, {reached:.2f} of the images are for training."
+    return " ".join(
+        (_kept_text(earlier, earlier_train), _new_text(new, ratio), _total_text(reached)),
     )
+
+
+def _kept_text(earlier: int, earlier_train: int) -> str:
+    sentence = ngettext(
+        "%(count)s image keeps its split from earlier versions (%(share)s for training).",
+        "%(count)s images keep their split from earlier versions (%(share)s for training).",
+        earlier,
+    )
+    return sentence % {"count": count(earlier), "share": decimal(earlier_train / earlier, 2)}
+
+
+def _new_text(new: int, ratio: Decimal) -> str:
+    values = {"count": count(new), "ratio": localize(Decimal(f"{ratio.normalize():f}"))}
+    if not new:
+        return gettext("No new image can be split by %(ratio)s.") % values
+    sentence = ngettext(
+        "Only %(count)s new image can be split by %(ratio)s.",
+        "Only %(count)s new images can be split by %(ratio)s.",
+        new,
+    )
+    return sentence % values
+
+
+def _total_text(reached: float) -> str:
+    sentence = gettext("In total, %(share)s of the images are for training.")
+    return sentence % {"share": decimal(reached, 2)}
 
 
 def _groups(images: Iterable[LabeledImage]) -> list[list[LabeledImage]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from exeml_site.lib.text import counted
+from django.utils.translation import gettext, ngettext
+
+from exeml_site.lib.display import count
 from projects.datasets.readiness import SplitPreview, preview_split
 from projects.models import MetadataColumn, Project
 
@@ -20,11 +22,15 @@ def effect_of(project: Project) -> str:
     """What the columns that are never split change in the next dataset version, as sentences."""
     preview = _next_split(project)
     if not preview.moved:
-        return "No image changes its split."
-    return (
-        f"{counted(preview.moved)} will change the split in the next dataset version. "
-        "The accuracy of earlier versions does not compare with that of later ones."
+        return gettext("No image changes its split.")
+    sentence = ngettext(
+        "%(count)s image will change its split in the next dataset version. Accuracy before and after cannot "
+        "be compared.",
+        "%(count)s images will change their split in the next dataset version. Accuracy before and after "
+        "cannot be compared.",
+        preview.moved,
     )
+    return sentence % {"count": count(preview.moved)}
 
 
 def _next_split(project: Project) -> SplitPreview:

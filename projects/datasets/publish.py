@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from exeml_site.lib import storage
 from exeml_site.lib.bulk import CHUNK_SIZE
@@ -207,17 +208,20 @@ def entry_label(
 
 def read_entries(dataset_version: DatasetVersion) -> list[manifest.Entry]:
     """The entries of a published version. Raises ManifestDamaged if the file is missing or was changed."""
+    named = {"version": dataset_version}
     if not dataset_version.is_published:
-        raise ManifestDamaged(f"The dataset version {dataset_version} has not been published yet.")
+        raise ManifestDamaged(gettext("The dataset version %(version)s has not been published yet.") % named)
     try:
         path = storage.local_path(dataset_version.manifest)
     except FileNotFoundError as error:
-        raise ManifestDamaged(f"The manifest of the dataset version {dataset_version} is missing.") from error
+        sentence = gettext("The manifest of the dataset version %(version)s is missing.")
+        raise ManifestDamaged(sentence % named) from error
     with path.open("rb") as file:
         if _sha256(file) != dataset_version.sha256:
-            raise ManifestDamaged(
-                f"The manifest of the dataset version {dataset_version} was changed after it was published."
+            sentence = gettext(
+                "The manifest of the dataset version %(version)s was changed after it was published."
             )
+            raise ManifestDamaged(sentence % named)
         file.seek(0)
         return list(manifest.read(file))
 

@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 from django.core.cache import caches
 from django.db.models import Count, Max, Min, Q
+from django.utils.translation import gettext, gettext_noop
 
 from exeml_site.lib.bulk import CHUNK_SIZE
+from exeml_site.lib.display import count
 from projects.datasets import leakage
 from projects.datasets import split as dataset_split
 from projects.datasets.groups import bound_images
@@ -22,10 +24,10 @@ from projects.models import Annotation, Image, Label, LabelEvent, MetadataColumn
 MIN_LABELS = 2
 CACHED_S = 60
 MIN_IMAGES = 5  # of each label in use
-IMPORT_RUNNING = "Images are being imported. Wait until the import ends, or cancel it (4712)."
-ONE_VALUE = (
-    "Every label needs images of two values of “{column}”, which is never split. Only one value: {labels}. "
-    "Add images of another {column}, or allow splitting {column}."
+IMPORT_RUNNING = gettext_noop("Images are being imported. Wait until the import ends, or cancel it (4712).")
+ONE_VALUE = gettext_noop(
+    "“%(column)s” is never split, so every label needs images of at least two of its values. Labels with one "
+    "value: %(labels)s. Add images of other values, or allow splitting “%(column)s”."
 )
 MAX_LABELS_NAMED = 5  # labels named in a sentence before “and n more”
 
@@ -65,9 +67,10 @@ def readiness(project: Project, counts: list[tuple[Label, int]] | None = None) -
     is_importing = project.transfers.filter(status__in=Transfer.ACTIVE).exists()
     used = [(label, images) for label, images in counts if images]
     unused = [f"‘{label}’" for label, images in counts if not images]
-    notes = [f"On no image and left out: {_listed(unused)}."] if unused else []
-    missing = [*_missing(used), *_of_one_value(project, used), *([IMPORT_RUNNING] if is_importing else [])]
-    return Readiness(missing, notes, counts)
+    left_out = gettext("Labels without images are left out: %(labels)s.") % {"labels": _listed(unused)}
+    missing = [*_missing(used), *_of_one_value(project, used)]
+    missing += [gettext(IMPORT_RUNNING)] if is_importing else []
+    return Readiness(missing, [left_out] if unused else [], counts)
 
 
 def test_images_of_labels(project: Project) -> Counter[int]:
@@ -79,13 +82,23 @@ def test_images_of_labels(project: Project) -> Counter[int]:
 def _missing(used: list[tuple[Label, int]]) -> list[str]:
     missing = []
     if len(used) < MIN_LABELS:
-        so_far = "there is none yet" if not used else f"so far there is only ‘{used[0][0]}’"
-        missing.append(f"Label images with at least two labels: {so_far} (4711).")
+        if used:
+            sentence = gettext(
+                "Label images with at least two labels. So far only ‘%(label)s’ is used (4711)."
+            )
+            missing.append(sentence % {"label": used[0][0]})
+        else:
+            missing.append(gettext("Label images with at least two labels. None is used yet (4711)."))
     short = [(label, images) for label, images in used if images < MIN_IMAGES]
     if short:
-        each = [f"‘{label}’ has {images} ({MIN_IMAGES - images} more)" for label, images in short]
-        missing.append(f"Every label needs at least five images: {_listed(each)} (4711).")
+        sentence = gettext("Every label needs at least five images: %(labels)s (4711).")
+        missing.append(sentence % {"labels": _listed([_missing_images(*each) for each in short])})
     return missing
+
+
+def _missing_images(label: Label, images: int) -> str:
+    values = {"label": label, "count": count(images), "missing": count(MIN_IMAGES - images)}
+    return gettext("‘%(label)s’ has %(count)s (%(missing)s more)") % values
 
 
 def has_never_split(project: Project) -> bool:
@@ -102,7 +115,7 @@ def _of_one_value(project: Project, used: Iterable[tuple[Label, int]]) -> Iterat
             if label.pk in single and single[label.pk][0] == images
         ]
         if named:
-            yield ONE_VALUE.format(labels=_listed(named), column=column.name)
+            yield gettext(ONE_VALUE) % {"labels": _listed(named), "column": column.name}
 
 
 def _labels_of_one_value(column: MetadataColumn) -> dict[int, tuple[int, str]]:
@@ -124,7 +137,12 @@ def _labels_of_one_value(column: MetadataColumn) -> dict[int, tuple[int, str]]:
 
 def _listed(names: list[str]) -> str:
     more = len(names) - MAX_LABELS_NAMED
-    return ", ".join(names[:MAX_LABELS_NAMED]) + (f" and {more} more" if more > 0 else "")
+    first = ", ".join(names[:MAX_LABELS_NAMED])
+    return (
+        gettext("%(names)s and %(count)s more") % {"names": first, "count": count(more)}
+        if more > 0
+        else first
+    )
 
 
 @dataclass(frozen=True)

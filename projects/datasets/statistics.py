@@ -10,8 +10,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from django.utils.translation import gettext, gettext_lazy, gettext_noop
 
 from exeml_site.lib.bulk import chunks
+from exeml_site.lib.display import decimal
 from projects.datasets import publish
 from projects.formats.manifest import Entry
 from projects.models import DatasetVersion, Image, Split
@@ -20,10 +22,16 @@ BINS = 12
 COMPARED = (Split.TRAIN, Split.EVAL)
 MEASURES = ("size", "brightness", "sharpness")
 MEASURE_TEXT = {
-    "size": ("Size", "shorter side, pixels"),
-    "brightness": ("Brightness", "mean luminance, 0 black to 255 white"),
-    "sharpness": ("Sharpness", "variance of the Laplacian of the thumbnail; low is blurred"),
+    "size": (gettext_lazy("Size"), gettext_lazy("shorter side, pixels")),
+    "brightness": (gettext_lazy("Brightness"), gettext_lazy("mean luminance, 0 (black) to 255 (white)")),
+    "sharpness": (
+        gettext_lazy("Sharpness"),
+        gettext_lazy("variance of the thumbnail’s Laplacian; low: blurred"),
+    ),
 }
+# In the place of a person; stored, and translated where shown.
+SOURCES = {"sample": gettext_noop("from the sample project"), "import": gettext_noop("imported")}
+UNKNOWN_PERSON = gettext_noop("unknown")
 
 
 class HistogramBar(NamedTuple):
@@ -93,7 +101,7 @@ def histograms(portrait: dict[str, Any]) -> list[Histogram]:
 def _who(annotated_by: str) -> str:
     """“human/anna” → “anna”; annotations without a person are named by their source."""
     source, _, person = annotated_by.partition("/")
-    return person or {"sample": "from the sample project", "import": "imported"}.get(source, "unknown")
+    return person or SOURCES.get(source, UNKNOWN_PERSON)
 
 
 def _bin_counts(values: dict[str, list[float]], name: str) -> dict[str, Any]:
@@ -115,7 +123,7 @@ def _bin_counts(values: dict[str, list[float]], name: str) -> dict[str, Any]:
 
 
 def _histogram_of(name: str, measured: dict[str, Any]) -> Histogram:
-    title, unit = MEASURE_TEXT[name]
+    title, unit = map(str, MEASURE_TEXT[name])
     shares = {split: _shares(measured[split]) for split in COMPARED}
     top = max([*shares[Split.TRAIN], *shares[Split.EVAL], 1e-9])
     heights = {split: [round(share / top, 4) for share in shares[split]] for split in COMPARED}
@@ -126,10 +134,12 @@ def _histogram_of(name: str, measured: dict[str, Any]) -> Histogram:
     )
     bars = [HistogramBar(*row) for row in zip(edges[:-1], edges[1:], *counts, *bar_heights, strict=True)]
     low, high = measured["least"], measured["most"]
-    summary = f"{title}: {low:,.0f} to {high:,.0f}, median {measured['median']:,.0f}."
+    summary = gettext("%(measure)s: %(low)s to %(high)s, median %(median)s.")
     if low == high:
-        summary = f"{title}: {low:,.0f} for all images."
-    return Histogram(title, unit, bars, summary)
+        summary = gettext("%(measure)s: %(low)s for all images.")
+    numbers = {"low": low, "high": high, "median": measured["median"]}
+    texts = {key: decimal(value, 0) for key, value in numbers.items()}
+    return Histogram(title, unit, bars, summary % {"measure": title, **texts})
 
 
 def _shares(counts: Iterable[int]) -> list[float]:

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from django.conf import settings
+from django.utils.translation import gettext, gettext_noop
 from PIL import Image as Pillow
 from PIL.ExifTags import IFD, Base
 
+from exeml_site.lib.display import count
 from exeml_site.lib.errors import Refused
 from projects.formats.pictures.picture import normalize, orientation
 from projects.formats.pictures.picture_formats import PictureRefused, open_picture
@@ -22,9 +24,8 @@ from projects.models.metadata import MAX_VALUE
 
 EXIF_DAY = re.compile(r"((?!0000)\d{4})[:-](0[1-9]|1[0-2])[:-](0[1-9]|[12]\d|3[01])(?!\d)", re.ASCII)
 PNG_END = b"IEND\xaeB`\x82"
-NOT_DECODED = (
-    "The file cannot be decoded completely: it is damaged or truncated, or written in a way that is not "
-    "supported. Save it again and retry."
+NOT_DECODED = gettext_noop(
+    "The file is damaged, incomplete or of an unsupported kind. Save it again and retry."
 )
 
 # Pillow's own limit must not be below the operator's, which `open_header` checks before decoding.
@@ -54,7 +55,9 @@ class DecodedImage:
     @property
     def note(self) -> str:
         """A sentence for the person who sent the file; empty where there is nothing to say."""
-        return f"Only the first of its {self.pages} pictures is used." if self.pages > 1 else ""
+        if self.pages < 2:
+            return ""
+        return gettext("Only the first of its %(count)s pictures is used.") % {"count": count(self.pages)}
 
 
 def decode_image(content: bytes, name: str = "") -> DecodedImage:
@@ -125,7 +128,7 @@ def _decoded() -> Iterator[None]:
         with _decoding:
             yield
     except Exception as problem:  # Pillow raises a dozen kinds for broken files, and all mean the same here
-        raise ImageRefused(NOT_DECODED) from problem
+        raise ImageRefused(gettext(NOT_DECODED)) from problem
 
 
 def _count_pages(picture: Pillow.Image, size: tuple[int, int]) -> int:

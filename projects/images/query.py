@@ -15,6 +15,7 @@ from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Least
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from exeml_site.lib.params import parse_date, parse_float, parse_int
 from projects.images import similarity
@@ -26,11 +27,11 @@ from projects.models.metadata import MAX_COLUMN_NAME, MAX_VALUE
 from projects.quality import issues
 
 TABS = {
-    "unlabeled": "Unlabeled",
-    "suggested": "To Be Confirmed",
-    "labeled": "Labeled",
-    "all": "All",
-    "bin": "Bin",
+    "unlabeled": gettext_lazy("Unlabeled"),
+    "suggested": gettext_lazy("To Be Confirmed"),
+    "labeled": gettext_lazy("Labeled"),
+    "all": gettext_lazy("All"),
+    "bin": gettext_lazy("Bin"),
 }
 PAGE_SIZES = (100, 200, 500)
 MAX_SEARCH_LENGTH = 100
@@ -38,7 +39,11 @@ MAX_SIMILAR = 500
 MAX_METADATA = MAX_COLUMN_NAME + MAX_VALUE + 1
 HIGH_CONFIDENCE = 0.95
 SIZES = {"tiny": (0, 63), "small": (64, 223), "large": (1000, 10**9)}  # pixels of the shorter side
-SIZE_TEXT = {"tiny": "below 64 px", "small": "64 to 223 px", "large": "1,000 px and more"}
+SIZE_TEXT: dict[str, Any] = {
+    "tiny": gettext_lazy("below 64 px"),
+    "small": gettext_lazy("64 to 223 px"),
+    "large": gettext_lazy("1,000 px and more"),
+}
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.db.models import Q
+from django.utils.translation import gettext_lazy
 
 from exeml_site.lib.params import parse_float, parse_int
+from exeml_site.lib.text import AnyText
 from projects.models import Image
 
 
@@ -18,7 +20,7 @@ from projects.models import Image
 class Order:
     """A sort order. Images with null in `column` are left out."""
 
-    title: str
+    title: AnyText
     column: str
     is_descending: bool = True
 
@@ -42,15 +44,15 @@ class Order:
 
 
 ORDERS = {
-    "newest": Order("Newest first", "id"),
-    "oldest": Order("Oldest first", "id", False),
-    "name": Order("File name", "name", False),
-    "confidence": Order("Highest confidence first", "confidence"),
-    "uncertain": Order("Lowest confidence first", "confidence", False),
-    "useful": Order("Most useful first", "acquisition_score"),
-    "suspicion": Order("Suspicious first", "suspected_confidence"),
-    "copies": Order("Duplicates together", "duplicate_group"),
-    "similar": Order("Most similar first", "id"),
+    "newest": Order(gettext_lazy("Newest first"), "id"),
+    "oldest": Order(gettext_lazy("Oldest first"), "id", False),
+    "name": Order(gettext_lazy("File name"), "name", False),
+    "confidence": Order(gettext_lazy("Highest confidence first"), "confidence"),
+    "uncertain": Order(gettext_lazy("Lowest confidence first"), "confidence", False),
+    "useful": Order(gettext_lazy("Most useful first"), "acquisition_score"),
+    "suspicion": Order(gettext_lazy("Suspicious first"), "suspected_confidence"),
+    "copies": Order(gettext_lazy("Duplicates together"), "duplicate_group"),
+    "similar": Order(gettext_lazy("Most similar first"), "id"),
 }
 SORT_OF_TAB = {"suggested": "confidence"}
 SORT_OF_ISSUE = {"suspects": "suspicion", "duplicates": "copies", "conflicts": "copies"}

@@ -19,8 +19,10 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils.translation import get_language, gettext, gettext_noop, override
 
 from exeml_site.lib import jobs, storage
+from exeml_site.lib.display import count
 from exeml_site.lib.text import without_hidden
 from projects.images.decode import DecodedImage, ImageRefused, decode_image
 from projects.labels import actions, metadata
@@ -28,6 +30,7 @@ from projects.labels.annotations import lock_project
 from projects.models import Image, Project, Transfer
 
 log = logging.getLogger(__name__)
+NOT_STORED = gettext_noop("The server could not store the file. Try again later.")
 
 Status = Literal["added", "duplicate", "restored", "refused"]
 
@@ -86,7 +89,8 @@ def add_images(project: Project, files: Iterable[Upload | IO[Any] | Any], by: Us
     for file, sha256, problem in hashed:
         if not problem and sha256 not in existing:
             new_files.setdefault(sha256, file)
-    results = _pool().map(lambda file: _store_safely(project, file), new_files.values())
+    language = get_language()  # the threads of the pool have none
+    results = _pool().map(lambda file: _store_safely(project, file, language), new_files.values())
     stored = dict(zip(new_files, results, strict=True))
     pictures = [picture for picture in stored.values() if isinstance(picture, StoredImage)]
     rows = insert_images(project, pictures, by, existing=existing)
@@ -112,12 +116,12 @@ def _outcomes(
             note = picture.decoded.note if isinstance(picture, StoredImage) else ""
             yield Outcome(name, "added", image, note)
         elif sha256 in rows.restored and sha256 not in reported:
-            reason = (
-                "Restored from the bin with its labels." if image.is_labeled else "Restored from the bin."
-            )
+            with_labels = gettext("Restored from the bin with its labels.")
+            reason = with_labels if image.is_labeled else gettext("Restored from the bin.")
             yield Outcome(name, "restored", image, reason)
         else:
-            yield Outcome(name, "duplicate", image, f"The same picture as ‘{image.name}’, skipped.")
+            reason = gettext("Skipped: the same picture as ‘%(image)s’.") % {"image": image.name}
+            yield Outcome(name, "duplicate", image, reason)
         reported.add(sha256)
 
 
@@ -146,17 +150,18 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(2, thread_name_prefix="decode")
 
 
-def _store_safely(project: Project, file: Any) -> StoredImage | str:
+def _store_safely(project: Project, file: Any, language: str | None) -> StoredImage | str:
     """The stored picture, or the reason for its rejection. Only the files being stored are in memory."""
     name = clean_name(file.name)
     try:
         file.seek(0)
-        return store_image(project, name, file.read())
+        with override(language):
+            return store_image(project, name, file.read())
     except ImageRefused as refusal:
         return str(refusal)
     except OSError:
         log.exception("could not store %s of project %s", name, project.pk)
-        return "The server could not store the file. Try again later."
+        return gettext(NOT_STORED)
 
 
 def _hash_safely(file: Any) -> tuple[str, str]:
@@ -168,11 +173,12 @@ def _hash_safely(file: Any) -> tuple[str, str]:
             sha256.update(chunk)
     except OSError:
         log.exception("could not read %s", clean_name(file.name))
-        return "", "The server could not store the file. Try again later."
+        return "", gettext(NOT_STORED)
     if not size:
-        return "", "The file is empty."
+        return "", gettext("The file is empty.")
     if size > limit:
-        return "", f"The file is larger than {settings.EXEML_MAX_IMAGE_MB} MB."
+        sentence = gettext("The file is larger than %(limit)s MB.")
+        return "", sentence % {"limit": count(settings.EXEML_MAX_IMAGE_MB)}
     return sha256.hexdigest(), ""
 
 

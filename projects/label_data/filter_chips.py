@@ -8,13 +8,15 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.utils.text import Truncator
+from django.utils.translation import gettext, gettext_lazy
 
+from exeml_site.lib.display import day_text, whole_percent
 from projects.images.query import FILTERS, SIZE_TEXT, TABS, Query
 from projects.label_data.rows import LabelRow
 from projects.models import OpinionState, Project, Split
 from projects.quality import issues
 
-SPLIT_CHOICES = {**dict(Split.choices), "none": "Not split yet"}
+SPLIT_CHOICES: dict[str, Any] = {**dict(Split.choices), "none": gettext_lazy("Not split yet")}
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,10 @@ def chips(query: Query, labels: Sequence[LabelRow], people: dict[int, str]) -> l
         if value in (None, "", False) or name == "mine":  # the button “For me” shows that
             continue
         label = labels_by_id.get(value) if name in ("label", "notlabel", "suggestion") else None
-        text = _describe(name, value, label.name if label else "a deleted label", people)
+        text = _describe(name, value, label.name if label else gettext("a deleted label"), people)
         active.append(FilterChip(text, query.without(name), label.colour if label else None))
     if query.sort == "similar":
-        active.append(FilterChip("similar to one image", query.first_page(sort="", like=None)))
+        active.append(FilterChip(gettext("similar to one image"), query.first_page(sort="", like=None)))
     return active
 
 
@@ -45,31 +47,35 @@ def describe_query(query: Query, project: Project) -> str:
     """The tab and the active filters in words: “Labeled: tulips, Test”."""
     rows = [LabelRow(label, 0) for label in project.labels.all()]
     texts = [chip.text for chip in chips(query, rows, usernames_of(project))]
-    texts += ["assigned to me"] if query.mine else []
-    tab = TABS[query.tab]
+    texts += [gettext("assigned to me")] if query.mine else []
+    tab = str(TABS[query.tab])
     return f"{tab}: {', '.join(texts)}" if texts else tab
 
 
 def _describe(name: str, value: Any, label: str, people: dict[int, str]) -> str:
     texts: dict[str, Callable[[], str]] = {
         "label": lambda: label,
-        "notlabel": lambda: f"not {label}",
-        "suggestion": lambda: f"suggested {label}",
-        "split": lambda: SPLIT_CHOICES[value],
-        "by": lambda: f"labeled by {people.get(value, 'somebody')}",
-        "since": lambda: f"labeled since {value}",
-        "until": lambda: f"labeled until {value}",
-        "q": lambda: f"name has “{Truncator(value).chars(30)}”",
-        "size": lambda: SIZE_TEXT[value],
-        "above": lambda: f"suggested with at least {round(100 * value)} % confidence",
-        "below": lambda: f"suggested with at most {round(100 * value)} % confidence",
-        "hard": lambda: "hard example",
-        "group": lambda: "duplicates of one image",
-        "check": lambda: issues.ISSUE_BY_NAME[value].title,
+        "notlabel": lambda: gettext("not %(label)s") % {"label": label},
+        "suggestion": lambda: gettext("suggested %(label)s") % {"label": label},
+        "split": lambda: str(SPLIT_CHOICES[value]),
+        "by": lambda: gettext("labeled by %(person)s") % {"person": people.get(value) or gettext("somebody")},
+        "since": lambda: gettext("labeled since %(day)s") % {"day": day_text(value)},
+        "until": lambda: gettext("labeled until %(day)s") % {"day": day_text(value)},
+        "q": lambda: gettext("name contains “%(text)s”") % {"text": Truncator(value).chars(30)},
+        "size": lambda: str(SIZE_TEXT[value]),
+        "above": lambda: (
+            gettext("suggested with at least %(share)s confidence") % {"share": whole_percent(value)}
+        ),
+        "below": lambda: (
+            gettext("suggested with at most %(share)s confidence") % {"share": whole_percent(value)}
+        ),
+        "hard": lambda: gettext("hard example"),
+        "group": lambda: gettext("duplicates of one image"),
+        "check": lambda: str(issues.ISSUE_BY_NAME[value].title),
         "opinion": lambda: OpinionState(value).label,
-        "imported": lambda: f"from import no. {value}",
+        "imported": lambda: gettext("from import no. %(number)s") % {"number": value},
         "metadata": lambda: describe_value(value),
-        "mine": lambda: "assigned to me",
+        "mine": lambda: gettext("assigned to me"),
     }
     return texts[name]()
 
@@ -77,7 +83,8 @@ def _describe(name: str, value: Any, label: str, people: dict[int, str]) -> str:
 def describe_value(text: str) -> str:
     """“person: anna” of `person:anna`, “no person” of `person:`."""
     column, _, value = text.partition(":")
-    return Truncator(f"{column}: {value}" if value else f"no {column}").chars(60)
+    missing = gettext("no %(column)s") % {"column": column}
+    return Truncator(f"{column}: {value}" if value else missing).chars(60)
 
 
 def usernames_of(project: Project) -> dict[int, str]:

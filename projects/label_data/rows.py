@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from django.utils.translation import gettext
+
+from exeml_site.lib.display import count
 from projects.models import Image, Label
 
 MAX_COUNTED = 5_000  # at most so many images before or after a page are counted for its position
@@ -45,9 +48,10 @@ class Tile:
     @property
     def alt_text(self) -> str:
         """What a screen reader says for the image."""
-        labels = ", ".join(label.name for label in self.labels) or "no label"
+        labels = ", ".join(label.name for label in self.labels) or gettext("no label")
         if self.suggestion and not self.labels:
-            labels = f"suggested {self.suggestion.name}, {self.percent} %"
+            values = {"label": self.suggestion.name, "percent": self.percent}
+            labels = gettext("suggested %(label)s, %(percent)s %%") % values
         return f"{self.image.name}, {labels}"
 
 
@@ -78,5 +82,7 @@ class Slice:
     @property
     def range_text(self) -> str:
         if self.position is None:
-            return f"beyond the first {MAX_COUNTED:,} of {self.total:,}"
-        return f"{self.position:,}–{self.last_position:,} of {self.total:,}"
+            values = {"limit": count(MAX_COUNTED), "total": count(self.total)}
+            return gettext("beyond the first %(limit)s of %(total)s") % values
+        ends = {"first": count(self.position), "last": count(self.last_position), "total": count(self.total)}
+        return gettext("%(first)s–%(last)s of %(total)s") % ends

@@ -14,6 +14,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils.translation import gettext, gettext_lazy
 
 from projects.labels import merge, parts
 from projects.labels.annotations import (
@@ -55,7 +56,7 @@ __all__ = [
 ]
 
 Kind = LabelEvent.Kind
-LABEL_DELETED = "Somebody deleted this label in the meantime."
+LABEL_DELETED = gettext_lazy("Somebody deleted this label in the meantime.")
 
 
 @transaction.atomic
@@ -127,7 +128,7 @@ def _added_and_removed(
         names = {normalized_name(name).lower() for name in remove}
         return added, frozenset(pk for pk, label in labels.items() if label.name.lower() in names) - added
     if len(added) > 1:
-        raise ValidationError("This project allows one label per image. Choose one.")
+        raise ValidationError(gettext("This project allows one label per image. Choose one."))
     return added, frozenset(labels) - added
 
 
@@ -144,7 +145,8 @@ def rename_label(label: Label, name: str, by: User | None) -> LabelEvent | None:
     if label.pk not in labels:
         raise ValidationError(LABEL_DELETED)
     if any(other.name.lower() == name.lower() for other in labels.values() if other != label):
-        raise ValidationError(f"This project already has a label “{name}”.")
+        sentence = gettext("This project already has a label “%(name)s”.")
+        raise ValidationError(sentence % {"name": name})
     old, label.name = labels[label.pk].name, name
     if name == old:
         return None
@@ -175,7 +177,8 @@ def edit_label(
     if (current.colour, current.hot_key) == (colour, hot_key):
         return None
     if holder and holder != label and not swap:
-        raise ValidationError(f"The key {hot_key.upper()} belongs to “{holder}”.")
+        sentence = gettext("The key %(key)s belongs to “%(label)s”.")
+        raise ValidationError(sentence % {"key": hot_key.upper(), "label": holder})
     before, after = {str(label.pk): [current.colour, current.hot_key]}, {str(label.pk): [colour, hot_key]}
     if holder and holder != label:
         before[str(holder.pk)] = [holder.colour, holder.hot_key]
@@ -246,7 +249,7 @@ def _merge_part(label: Label, into: Label, by: User | None, part: dict[str, Any]
     if label.pk not in labels or into.pk not in labels:
         raise ValidationError(LABEL_DELETED)
     if label == into:
-        raise ValidationError("Choose another label to merge into.")
+        raise ValidationError(gettext("Choose another label to merge into."))
     limit = parts.PART_IMAGES if part else None
     changes, details = merge.merge_into(label, into, by, limit=limit)
     return record_event(label.project, Kind.MERGE_LABELS, by, changes, {**details, **part})

@@ -12,8 +12,10 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 
 from exeml_site.lib.bulk import chunks
+from exeml_site.lib.display import count
 from exeml_site.lib.text import natural_key
 from projects.formats.manifest import EntryLabel
 from projects.labels import metadata
@@ -36,7 +38,6 @@ from projects.models.label import HOT_KEYS, LABEL_NAME, MAX_LABELS, TOO_MANY_LAB
 
 LOOKS_AT_ONCE = 40
 MAX_AUTHOR, MAX_AUTHORS = 100, 50  # characters of a name, names that an event keeps
-ONE_LABEL_PER_IMAGE = "It has {number} labels, and this project allows one label per image."
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,18 @@ def labels_problem(project: Project, entry_labels: Sequence[EntryLabel]) -> str:
     """A sentence that says why one image cannot have these labels; empty where it can."""
     number = len({normalized_name(entry_label.name).lower() for entry_label in entry_labels})
     if number > 1 and not project.is_multi_label:
-        return ONE_LABEL_PER_IMAGE.format(number=number)
+        sentence = ngettext(
+            "It has %(count)s label, and this project allows one label per image.",
+            "It has %(count)s labels, and this project allows one label per image.",
+            number,
+        )
+        return sentence % {"count": count(number)}
     for entry_label in entry_labels:
         try:
             LABEL_NAME(normalized_name(entry_label.name))
         except ValidationError as error:
-            return f"The label “{entry_label.name[:64]}” is not valid. {error.messages[0]}"
+            sentence = gettext("The label “%(label)s” is not valid. %(reason)s")
+            return sentence % {"label": entry_label.name[:64], "reason": error.messages[0]}
     return ""
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
 from django.db.models import Exists, OuterRef, Q
+from django.utils.translation import gettext
 
 from exeml_site.lib.params import parse_int
 from projects.labels.event_text import describe_event
@@ -34,7 +35,7 @@ class HistoryRow:
 
     @property
     def button(self) -> str:
-        return "Redo" if self.event.kind == Kind.UNDO else "Undo"
+        return gettext("Redo") if self.event.kind == Kind.UNDO else gettext("Undo")
 
 
 class History:

@@ -16,8 +16,10 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef
+from django.utils.translation import gettext
 
 from exeml_site.lib.bulk import chunks
+from exeml_site.lib.display import count
 from exeml_site.lib.text import without_hidden
 from projects.labels import parts
 from projects.labels.annotations import (
@@ -30,11 +32,6 @@ from projects.labels.annotations import (
 from projects.models import Image, LabelEvent, MetadataColumn, MetadataValue, Project
 from projects.models.metadata import MAX_COLUMN_NAME, MAX_COLUMNS, MAX_VALUE
 
-TOO_MANY_COLUMNS = (
-    "A project can have {limit} columns of metadata. It has {there}; {new} more cannot be added."
-)
-COLUMN_NAME = "Use 1 to {limit} characters without a colon for the name of a column."
-LONG_VALUE = "A value can have {limit} characters; “{start}…” has {length}."
 Values = Mapping[str, str]  # column → value
 
 
@@ -60,7 +57,8 @@ def clean_name(text: str) -> str:
     """The name of a column as stored. Raises ValidationError."""
     name = clean_text(text)
     if not name or len(name) > MAX_COLUMN_NAME or ":" in name:
-        raise ValidationError(COLUMN_NAME.format(limit=MAX_COLUMN_NAME))
+        sentence = gettext("Use 1 to %(limit)s characters without a colon for the name of a column.")
+        raise ValidationError(sentence % {"limit": count(MAX_COLUMN_NAME)})
     return name
 
 
@@ -68,7 +66,9 @@ def clean_value(text: str) -> str:
     """The value as stored. Raises ValidationError."""
     value = clean_text(text)
     if len(value) > MAX_VALUE:
-        raise ValidationError(LONG_VALUE.format(limit=MAX_VALUE, start=value[:20], length=len(value)))
+        sentence = gettext("A value can have %(limit)s characters; “%(start)s…” has %(length)s.")
+        numbers = {"limit": count(MAX_VALUE), "length": count(len(value))}
+        raise ValidationError(sentence % {**numbers, "start": value[:20]})
     return value
 
 
@@ -101,7 +101,14 @@ def room_problem(project: Project, name: str) -> str:
     names = [column.lower() for column in project.metadata_columns.values_list("name", flat=True)]
     if clean_text(name).lower() in names or len(names) < MAX_COLUMNS:
         return ""
-    return TOO_MANY_COLUMNS.format(limit=MAX_COLUMNS, there=len(names), new=1)
+    return _too_many_columns(len(names), 1)
+
+
+def _too_many_columns(existing: int, new: int) -> str:
+    sentence = gettext(
+        "A project can have %(limit)s columns of metadata. It has %(existing)s; %(new)s more cannot be added."
+    )
+    return sentence % {"limit": count(MAX_COLUMNS), "existing": count(existing), "new": count(new)}
 
 
 # --- reading ---
@@ -151,9 +158,7 @@ def find_or_create_columns(project: Project, names: Iterable[str]) -> dict[str, 
         wanted.setdefault(name.lower(), name)
     missing = [name for key, name in wanted.items() if key not in columns]
     if missing and len(columns) + len(missing) > MAX_COLUMNS:
-        raise ValidationError(
-            TOO_MANY_COLUMNS.format(limit=MAX_COLUMNS, there=len(columns), new=len(missing))
-        )
+        raise ValidationError(_too_many_columns(len(columns), len(missing)))
     made = MetadataColumn.objects.bulk_create(MetadataColumn(project=project, name=name) for name in missing)
     columns |= {column.name.lower(): column for column in made}
     return {key: columns[key] for key in wanted}

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.utils.translation import gettext
 
 from exeml_site.lib.bulk import chunks
 from projects.models import Annotation, Image, Label, LabelEvent, Opinion, OpinionState, Project
@@ -131,7 +132,7 @@ def give_opinion(project: Project, image_id: int, labels: Sequence[Label], by: U
     Project.objects.select_for_update(no_key=True).only("pk").get(pk=project.pk)
     image = images_waiting_for(project, by).filter(pk=image_id).first()
     if image is None:
-        raise AlreadyGiven("Another person gave this opinion in the meantime, or the image is gone.")
+        raise AlreadyGiven(gettext("Another person gave this opinion in the meantime, or the image is gone."))
     label_ids = sorted(label.pk for label in labels)
     first = sorted(Annotation.objects.filter(image=image).values_list("label_id", flat=True))
     opinion = Opinion.objects.create(image=image, by=by, labels=label_ids, first=first)

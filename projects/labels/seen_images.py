@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from django.utils.translation import gettext, ngettext
+
+from exeml_site.lib.display import count
 from projects.labels.annotations import load_image_labels
 from projects.models import Project
 
@@ -29,23 +32,33 @@ class LeftImages:
     relabeled: int = 0
 
     def __str__(self) -> str:
-        """For example “3 of 40 were left: their suggestion changed.”; empty where none was left."""
+        """For example “3 of 40 were skipped: their suggestion changed.”; empty where none was left out."""
         number = self.changed + self.relabeled
         if not number:
             return ""
-        were = "was" if number == 1 else "were"
-        return f"{number:,} of {self.seen:,} {were} left: {self._reason}."
-
-    @property
-    def _reason(self) -> str:
         if not self.relabeled:
-            return "its suggestion changed" if self.changed == 1 else "their suggestion changed"
-        if not self.changed:
-            they = "it was" if self.relabeled == 1 else "they were"
-            return f"{they} labeled or deleted meanwhile"
-        were = "was" if self.relabeled == 1 else "were"
-        relabeled = f"{self.relabeled:,} {were} labeled or deleted meanwhile"
-        return f"the suggestion of {self.changed:,} changed, {relabeled}"
+            sentence = ngettext(
+                "%(count)s of %(seen)s was skipped: its suggestion changed.",
+                "%(count)s of %(seen)s were skipped: their suggestion changed.",
+                number,
+            )
+        elif not self.changed:
+            sentence = ngettext(
+                "%(count)s of %(seen)s was skipped: it was labeled or deleted meanwhile.",
+                "%(count)s of %(seen)s were skipped: they were labeled or deleted meanwhile.",
+                number,
+            )
+        else:
+            sentence = gettext(
+                "%(count)s of %(seen)s were skipped. Suggestion changed: %(changed)s; labeled or deleted "
+                "meanwhile: %(relabeled)s."
+            )
+        return sentence % {
+            "count": count(number),
+            "seen": count(self.seen),
+            "changed": count(self.changed),
+            "relabeled": count(self.relabeled),
+        }
 
 
 def relabeled_ids(project: Project, seen: Mapping[int, SeenImage]) -> set[int]:

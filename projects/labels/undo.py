@@ -13,6 +13,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils.translation import gettext
 
 from exeml_site.lib.bulk import chunks
 from projects.labels import image_splits, merge, metadata, parts
@@ -105,14 +106,14 @@ def _undo_before(project: Project, by: User) -> LabelEvent | None:
 def undo(event: LabelEvent, by: User | None) -> UndoResult:
     """Undo an action on the images that nobody changed since. Raises CannotUndo."""
     if event.kind == Kind.UNDO:
-        raise CannotUndo("An undo cannot be undone; redo it instead.")
+        raise CannotUndo(gettext("An undo cannot be undone; redo it instead."))
     return _reverse_action(event, by, Kind.UNDO)
 
 
 def redo(event: LabelEvent, by: User | None) -> UndoResult:
     """Redo the action that the UNDO `event` reversed. Raises CannotUndo."""
     if event.kind != Kind.UNDO:
-        raise CannotUndo("This action is not undone.")
+        raise CannotUndo(gettext("This action has not been undone."))
     return _reverse_action(event, by, Kind.REDO)
 
 
@@ -138,7 +139,10 @@ def _reverse(
 ) -> UndoResult:
     lock_project(event.project)
     if LabelEvent.objects.filter(undoes=event).exists():
-        raise CannotUndo("This is undone already." if kind == Kind.UNDO else "This is redone already.")
+        is_undo = kind == Kind.UNDO
+        raise CannotUndo(
+            gettext("This was undone already.") if is_undo else gettext("This was redone already.")
+        )
     root, hops = event, 0
     while root.undoes is not None:
         root, hops = root.undoes, hops + 1
@@ -232,10 +236,11 @@ def _reverse_rename(reversal: _Reversal) -> _Outcome:
     old, new = reversal.event.details["from"], reversal.event.details["to"]
     label = Label.objects.filter(project=reversal.project, pk=reversal.event.details["label"]).first()
     if label is None or label.name != new:
-        raise CannotUndo(f"The label “{new}” was renamed or deleted since.")
+        sentence = gettext("The label “%(label)s” was renamed or deleted since.")
+        raise CannotUndo(sentence % {"label": new})
     others = Label.objects.filter(project=reversal.project).exclude(pk=label.pk)
     if old.lower() in {other.name.lower() for other in others}:
-        raise CannotUndo(f"Another label has the name “{old}” now.")
+        raise CannotUndo(gettext("Another label has the name “%(label)s” now.") % {"label": old})
     label.name = old
     key_before, key_after = reversal.event.details.get("keys", [label.hot_key, label.hot_key])
     is_taken = bool(key_before) and key_before in {other.hot_key for other in others}
@@ -256,7 +261,8 @@ def _reverse_edit(reversal: _Reversal) -> _Outcome:
         if pk in labels and [labels[pk].colour, labels[pk].hot_key] == details["to"][pk]
     }
     if not unchanged:
-        raise CannotUndo(f"The label “{details['name']}” was changed or deleted since.")
+        sentence = gettext("The label “%(label)s” was changed or deleted since.")
+        raise CannotUndo(sentence % {"label": details["name"]})
     taken = {label.hot_key for pk, label in labels.items() if pk not in unchanged}
     looks = {pk: [colour, "" if key in taken else key] for pk, (colour, key) in unchanged.items()}
     set_look(reversal.project, looks)
@@ -291,7 +297,7 @@ def _reverse_merge(reversal: _Reversal) -> _Outcome:
     if reversal.is_redo:
         into = Label.objects.filter(project=reversal.project, pk=event.details["into"]["id"]).first()
         if into is None:
-            raise CannotUndo(f"The label “{event.details['into']['name']}” was deleted since.")
+            raise _label_deleted(event.details["into"]["name"])
         label = _existing_label(reversal)
         changes, details = merge.merge_into(
             label, into, reversal.by, limit=reversal.limit, deletes=reversal.is_last
@@ -320,8 +326,12 @@ def _recreate_label(reversal: _Reversal) -> tuple[Label, set[int]]:
 def _existing_label(reversal: _Reversal) -> Label:
     label = Label.objects.filter(project=reversal.project, pk=reversal.event.details["label"]).first()
     if label is None:
-        raise CannotUndo(f"The label “{reversal.event.details['name']}” was deleted since.")
+        raise _label_deleted(reversal.event.details["name"])
     return label
+
+
+def _label_deleted(name: str) -> CannotUndo:
+    return CannotUndo(gettext("The label “%(label)s” was deleted since.") % {"label": name})
 
 
 # --- images ---

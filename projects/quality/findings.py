@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.utils.translation import gettext, ngettext
+
+from exeml_site.lib import display
 from projects.datasets.readiness import MIN_IMAGES
 from projects.labels.counts import images_per_label
 from projects.models import Image, Label, Project
@@ -49,11 +52,18 @@ def label_balance(project: Project) -> list[LabelBalance]:
     return [row for row in rows if row.advice]
 
 
-def _advice(count: int, fewest: int) -> str:
-    if count < MIN_IMAGES:
-        return f"{MIN_IMAGES - count} more are needed before Train."
-    if count < RECOMMENDED_IMAGES:
-        return f"{RECOMMENDED_IMAGES} or more are recommended."
-    if fewest >= MIN_IMAGES and count > MAX_IMBALANCE * fewest:
-        return f"{count / fewest:.0f} times as many as the rarest label: add images to that one."
+def _advice(images: int, fewest: int) -> str:
+    if images < MIN_IMAGES:
+        sentence = ngettext(
+            "%(count)s more image is needed to train.",
+            "%(count)s more images are needed to train.",
+            MIN_IMAGES - images,
+        )
+        return sentence % {"count": display.count(MIN_IMAGES - images)}
+    if images < RECOMMENDED_IMAGES:
+        sentence = gettext("At least %(count)s images are recommended.")
+        return sentence % {"count": display.count(RECOMMENDED_IMAGES)}
+    if fewest >= MIN_IMAGES and images > MAX_IMBALANCE * fewest:
+        sentence = gettext("%(ratio)s times as many images as the rarest label. Add images to the rarest.")
+        return sentence % {"ratio": display.decimal(images / fewest, 0)}
     return ""

@@ -7,7 +7,10 @@ from typing import Any
 
 from django.db.models import Count, F, Q, QuerySet
 from django.db.models.functions import Coalesce, Greatest, Least
+from django.utils.translation import gettext_lazy
 
+from exeml_site.lib.display import count
+from exeml_site.lib.text import AnyText
 from projects.models import Annotation
 from projects.models.image import ImageQuerySet
 
@@ -21,64 +24,90 @@ MIN_OUTLIER_SCORE = 1.6  # distance to the nearest neighbours / usual distance
 
 @dataclass(frozen=True)
 class Issue:
-    """A kind of issue. `name` is used in URLs; `meaning` and `remedy` are sentences for the user."""
+    """A kind of issue. `name` is used in URLs; the texts are for the user, `limit` is a number in them."""
 
     name: str
-    title: str
-    meaning: str
-    remedy: str
+    heading: AnyText
+    description: AnyText
+    remedy: AnyText
+    limit: int = 0
+
+    @property
+    def title(self) -> str:
+        return str(self.heading)
+
+    @property
+    def meaning(self) -> str:
+        return str(self.description % {"limit": count(self.limit)})
 
 
 ISSUES = (
     Issue(
         "suspects",
-        "Probable wrong labels",
-        "A model not trained on the image is confident of another label.",
-        "Check each image: + takes the suggested label, − keeps the present one.",
+        gettext_lazy("Probable wrong labels"),
+        gettext_lazy("A model that was not trained on the image confidently predicts another label."),
+        gettext_lazy("Check each image: + accepts the suggested label, − keeps the present one."),
     ),
     Issue(
         "conflicts",
-        "Duplicates with different labels",
-        "The same picture has different labels.",
-        "Give all duplicates the same label.",
+        gettext_lazy("Duplicates with different labels"),
+        gettext_lazy("The same picture has different labels."),
+        gettext_lazy("Give all duplicates the same label."),
     ),
     Issue(
         "duplicates",
-        "Near-duplicates",
-        "Also resized, rotated, mirrored or slightly changed: they add little and inflate scores.",
-        "Keep one image of each group, unless there is a reason to keep more.",
+        gettext_lazy("Near-duplicates"),
+        gettext_lazy(
+            "The same picture, also resized, rotated, mirrored or slightly changed. Duplicates add little "
+            "and inflate scores."
+        ),
+        gettext_lazy("Keep one image of each group, unless there is a reason to keep more."),
     ),
     Issue(
         "hard",
-        "Hard examples",
-        "Hard for the model for two or more reasons, which the enlarged image shows.",
-        "Label these first and carefully: they improve the model most and are mislabeled most often.",
+        gettext_lazy("Hard examples"),
+        gettext_lazy("Hard for the model, for two or more reasons that the enlarged image lists."),
+        gettext_lazy(
+            "Label these first, and carefully: they improve the model most and are often mislabeled."
+        ),
     ),
     Issue(
         "outliers",
-        "Outliers",
-        "The image differs from every other image of the project.",
-        "Delete what does not belong here, or add more images like it.",
+        gettext_lazy("Outliers"),
+        gettext_lazy("The image differs from every other image of the project."),
+        gettext_lazy("Delete what does not belong here, or add more images like it."),
     ),
     Issue(
         "blurred",
-        "Blurred",
-        "The image has hardly any sharp edge.",
-        "Delete images that a person cannot recognize either.",
+        gettext_lazy("Blurred"),
+        gettext_lazy("The image has hardly any sharp edges."),
+        gettext_lazy("Delete images that a person cannot recognize either."),
     ),
-    Issue("dark", "Dark", "The whole image is nearly black.", "Delete it, or retake it with more light."),
-    Issue("bright", "Bright", "The whole image is nearly white.", "Delete it, or retake it with less light."),
+    Issue(
+        "dark",
+        gettext_lazy("Dark"),
+        gettext_lazy("The whole image is nearly black."),
+        gettext_lazy("Delete it, or retake it with more light."),
+    ),
+    Issue(
+        "bright",
+        gettext_lazy("Bright"),
+        gettext_lazy("The whole image is nearly white."),
+        gettext_lazy("Delete it, or retake it with less light."),
+    ),
     Issue(
         "tiny",
-        "Tiny",
-        f"The shorter side has fewer than {MIN_SHORT_SIDE_PX} pixels.",
-        "Upload a larger version where there is one.",
+        gettext_lazy("Tiny"),
+        gettext_lazy("The shorter side has fewer than %(limit)s pixels."),
+        gettext_lazy("Upload a larger version if there is one."),
+        MIN_SHORT_SIDE_PX,
     ),
     Issue(
         "odd",
-        "Odd shape",
-        f"More than {MAX_ASPECT_RATIO} times as long as wide: the model sees only the middle.",
-        "Crop it to the relevant part.",
+        gettext_lazy("Odd shape"),
+        gettext_lazy("More than %(limit)s times as long as wide: the model sees only the middle."),
+        gettext_lazy("Crop it to the relevant part."),
+        MAX_ASPECT_RATIO,
     ),
 )
 ISSUE_BY_NAME = {issue.name: issue for issue in ISSUES}

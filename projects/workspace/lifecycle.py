@@ -6,12 +6,15 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
+from django.utils.text import get_text_list
+from django.utils.translation import gettext, gettext_lazy, ngettext
 
+from exeml_site.lib.display import count
 from exeml_site.lib.errors import Refused
 from projects.apps import delete_blockers
 from projects.models import Project, Team
 
-NAME_TAKEN = "Your team already has a project of this name."
+NAME_TAKEN = gettext_lazy("Your team already has a project with this name.")
 
 
 class ProjectRefused(Refused):
@@ -28,8 +31,8 @@ def is_full(team: Team) -> bool:
 
 
 def limit_text() -> str:
-    limit = settings.EXEML_MAX_PROJECTS_PER_TEAM
-    return f"The limit of projects per team ({limit}) is reached. Delete one first."
+    sentence = gettext("The team has reached its limit of projects (%(limit)s). Delete one first.")
+    return sentence % {"limit": count(settings.EXEML_MAX_PROJECTS_PER_TEAM)}
 
 
 @transaction.atomic
@@ -54,7 +57,8 @@ def delete_project(project: Project, *, by: User) -> None:
     Project.objects.select_for_update().get(pk=project.pk)
     running = running_work(project)
     if running:
-        raise ProjectRefused(f"{' and '.join(running)}. Stop {'it' if len(running) == 1 else 'them'} first.")
+        sentence = ngettext("%(running)s. Stop it first.", "%(running)s. Stop them first.", len(running))
+        raise ProjectRefused(sentence % {"running": get_text_list(running, gettext("and"))})
     Project.objects.alive().filter(pk=project.pk).update(deleted_at=timezone.now(), deleted_by=by)
 
 
@@ -68,7 +72,7 @@ def restore_project(project: Project) -> None:
 
 
 def running_work(project: Project) -> list[str]:
-    """Why the project cannot be deleted now, as sentences; other apps register `delete_blockers`."""
+    """What prevents deleting the project, as in “V002 is Running”; other apps register `delete_blockers`."""
     return [sentence for blocker in delete_blockers for sentence in blocker(project)]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
+from django.utils.translation import gettext, gettext_lazy
 
 from exeml_site.lib.errors import Refused
 from projects.models import Membership, Role, Team
 
-LAST_MANAGER = "A team keeps at least one Manager. Make somebody else a Manager first."
+LAST_MANAGER = gettext_lazy("A team needs at least one Manager. Make somebody else a Manager first.")
 
 
 class MemberRefused(Refused):
@@ -21,7 +22,8 @@ def add_member(team: Team, user: User, role: Role) -> Membership:
         with transaction.atomic():
             return Membership.objects.create(team=team, user=user, role=role)
     except IntegrityError as error:
-        raise MemberRefused(f"{user} is already a member of {team}.") from error
+        sentence = gettext("%(person)s is already a member of %(team)s.")
+        raise MemberRefused(sentence % {"person": user, "team": team}) from error
 
 
 @transaction.atomic

@@ -8,7 +8,9 @@ from typing import Any
 
 from django.db.models import Count, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy
 
+from exeml_site.lib.text import AnyText
 from projects.apps import sort_columns
 from projects.models import Image, Label, Project
 from projects.models.project import ProjectQuerySet
@@ -23,7 +25,7 @@ class ListColumn:
     """A sortable column. `first`: the sort after the first click on its header."""
 
     key: str
-    title: str
+    title: AnyText
     first: str
 
     def next_sort(self, sort: str) -> str:
@@ -39,10 +41,10 @@ class ListColumn:
 
 
 COLUMNS = (
-    ListColumn("name", "Name", "name"),
-    ListColumn("images", "Images", "-images"),
-    ListColumn("accuracy", "Accuracy", "-accuracy"),
-    ListColumn("created", "Created", "-created"),
+    ListColumn("name", gettext_lazy("Name"), "name"),
+    ListColumn("images", gettext_lazy("Images"), "-images"),
+    ListColumn("accuracy", gettext_lazy("Accuracy"), "-accuracy"),
+    ListColumn("created", gettext_lazy("Created"), "-created"),
 )
 SORTS = frozenset(f"{sign}{column.key}" for column in COLUMNS for sign in ("", "-"))
 

@@ -13,6 +13,7 @@ import numpy as np
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop
 from PIL import Image as Pillow
 
 from exeml_site.lib.storage import save_whole
@@ -20,8 +21,8 @@ from projects.images.decode import decode_image
 from projects.models import Annotation, AnnotationSource, Image, Label, Project, Team
 
 NAME = "handwritten-digits"
-DESCRIPTION = (
-    "A sample: 1,797 scans of handwritten digits. About 200 wait for a label; Train works right away."
+DESCRIPTION = gettext_noop(
+    "A sample: 1,797 scans of handwritten digits, 200 of them unlabeled. It can be trained right away."
 )
 IMAGE_SIZE = 64  # pixels; the scans have 8 × 8 grey values
 UNLABELED_PER_DIGIT = 20  # of each digit
@@ -42,7 +43,8 @@ class Scan:
 def make_sample_project(team: Team, by: User | None) -> Project:
     """Create a project with all scans, their files and thumbnails; the rows in one transaction."""
     with transaction.atomic():
-        project = Project.objects.create(team=team, name=NAME, description=DESCRIPTION, created_by=by)
+        description = gettext(DESCRIPTION)
+        project = Project.objects.create(team=team, name=NAME, description=description, created_by=by)
         labels = _make_labels(project)
         scans = read_scans()
         images = _store(project, scans, by)

@@ -308,7 +308,7 @@ def test_the_label_filter_the_search_and_back(open_page: Open) -> None:
     page.wait_for_function("() => document.querySelectorAll('.tile').length === 3")
     page.get_by_label("Search by file name").fill("picture-4")
     page.wait_for_function("() => document.querySelectorAll('.tile').length === 1")
-    page.locator("a.filter", has_text="name has").click()
+    page.locator("a.filter", has_text="name contains").click()
     page.wait_for_function("() => document.querySelectorAll('.tile').length === 3")
     page.locator("a.filter", has_text="label-1").click()
     page.wait_for_function("() => document.querySelectorAll('.tile').length === 6")

@@ -107,7 +107,7 @@ def test_a_suggestion_that_changed_since_it_was_seen_is_left_and_reported(open_p
     other = tiles(page).nth(4).get_attribute("data-image")
     actions.apply(project, [int(other)], add=["label-1"], by=make_user("alice"))
     page.keyboard.press("+")
-    left = "3 of 6 were left: the suggestion of 2 changed, 1 was labeled or deleted meanwhile."
+    left = "3 of 6 were skipped. Suggestion changed: 2; labeled or deleted meanwhile: 1."
     page.get_by_text(f"3 images confirmed. {left}").wait_for()
     take_screenshot(page, "label-data-left")
     assert labels_of(project) == {"label-0": 3, "label-1": 1}

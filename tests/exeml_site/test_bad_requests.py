@@ -131,7 +131,7 @@ def test_a_large_body_of_a_stranger_is_refused_unread(db: None) -> None:
     body = BytesIO(b"x" * 100)
     answer = Client().post("/sign-in/", **{"CONTENT_LENGTH": str(6 * 1024**2), "wsgi.input": body})
     assert answer.status_code == 413 and body.tell() == 0
-    assert "not signed in" in answer.content.decode()
+    assert "without signing in" in answer.content.decode()
 
 
 def test_a_form_without_its_csrf_token_is_refused_unread(alice: Client) -> None:

@@ -50,11 +50,13 @@ class ServiceAdmin(OperatingAdmin):
 
     @admin.action(description="Stop", permissions=["operate"])
     def stop(self, request: HttpRequest, services: QuerySet[Service]) -> None:
-        self.act_on_each(request, services, deploy.stop, "Stopped", "they were not up")
+        self.act_on_each(request, services, deploy.stop, "Stopped", "they were not running")
 
     @admin.action(description="Start", permissions=["operate"])
     def start(self, request: HttpRequest, services: QuerySet[Service]) -> None:
-        self.act_on_each(request, services, deploy.start, "Deploying again", "they were up or deleted")
+        self.act_on_each(
+            request, services, deploy.start, "Deploying again", "they were running already or deleted"
+        )
 
 
 @admin.register(ServiceEvent)

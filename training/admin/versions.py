@@ -136,7 +136,7 @@ class TrainingVersionAdmin(OperatingAdmin):
             },
         ),
         (
-            "What was asked for",
+            "Request",
             {
                 "fields": [
                     ("dataset_version", "training_ratio"),
@@ -150,7 +150,7 @@ class TrainingVersionAdmin(OperatingAdmin):
             },
         ),
         (
-            "How it went",
+            "Result",
             {
                 "fields": [
                     ("started_at", "finished_at", "heartbeat_at"),
@@ -191,7 +191,7 @@ class TrainingVersionAdmin(OperatingAdmin):
     @admin.action(description="Stop", permissions=["operate"])
     def stop(self, request: HttpRequest, versions: QuerySet[TrainingVersion]) -> None:
         self.act_on_each(
-            request, versions, lifecycle.stop, "Asked to stop", "they had ended or were asked before"
+            request, versions, lifecycle.stop, "Asked to stop", "they had ended or were asked already"
         )
 
     @admin.action(description="Retry", permissions=["operate"])

@@ -8,7 +8,9 @@ from typing import Self
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy, ngettext
 
+from exeml_site.lib.display import count
 from exeml_site.lib.job_row import JobRow, JobRowQuerySet
 from training.models.service import Service
 from training.models.version import TrainingVersion
@@ -27,18 +29,18 @@ class Batch(JobRow):
     """
 
     class Status(models.TextChoices):
-        WAITING = "Waiting", "Waiting"
-        RUNNING = "Running", "Running"
-        COMPLETED = "Completed", "Completed"
-        CANCELLED = "Cancelled", "Cancelled"
-        FAILED = "Failed", "Failed"
+        WAITING = "Waiting", gettext_lazy("Waiting")
+        RUNNING = "Running", gettext_lazy("Running")
+        COMPLETED = "Completed", gettext_lazy("Completed")
+        CANCELLED = "Cancelled", gettext_lazy("Cancelled")
+        FAILED = "Failed", gettext_lazy("Failed")
 
     class Selection(models.TextChoices):
         """Images of the project, where no files were sent."""
 
-        LABELED = "labeled", "All labeled images"
-        NOT_TRAINED = "not trained", "Labeled images that the version was not trained on"
-        UNLABELED = "unlabeled", "Unlabeled images"
+        LABELED = "labeled", gettext_lazy("All labeled images")
+        NOT_TRAINED = "not trained", gettext_lazy("Labeled images that the version was not trained on")
+        UNLABELED = "unlabeled", gettext_lazy("Unlabeled images")
 
     JOB = "run_batch"
     UNSTARTED = (Status.WAITING,)
@@ -106,7 +108,8 @@ class Batch(JobRow):
             return ""
         used_s = (timezone.now() - self.started_at).total_seconds()
         minutes = ceil(used_s * (self.total - self.done) / self.done / 60)
-        return "a minute" if minutes <= 1 else f"{minutes} minutes"
+        sentence = ngettext("%(count)s minute", "%(count)s minutes", max(1, minutes))
+        return sentence % {"count": count(max(1, minutes))}
 
     @property
     def percent(self) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Self, TypeVar
 
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from projects.models import Image
 from training.models.version import TrainingVersion
@@ -20,19 +21,37 @@ class Candidate(models.Model):
     resolution = models.PositiveIntegerField(help_text="pixels")
     recipe = models.CharField(max_length=128)  # "linear head", "fine-tuned + linear head"
     accuracy = models.FloatField(
-        null=True, blank=True, help_text="on all images that it held out; compares with no other candidate's"
+        null=True,
+        blank=True,
+        help_text="on all images that it held out; "  # not translated: admin
+        "compares with no other candidate's",
     )
-    fitted = models.PositiveIntegerField(null=True, blank=True, help_text="training images it was fitted on")
-    judged = models.PositiveIntegerField(null=True, blank=True, help_text="training images it held out")
+    fitted = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="training images it was fitted on",  # not translated: admin
+    )
+    judged = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="training images it held out",  # not translated: admin
+    )
     # On the images that all ranked candidates held out; None for one that is not ranked.
     common_images = models.PositiveIntegerField(null=True, blank=True)
     common_hits = models.PositiveIntegerField(null=True, blank=True)
     common_loss = models.FloatField(null=True, blank=True)
     p_value = models.FloatField(
-        null=True, blank=True, help_text="of the difference from the chosen candidate, on the common images"
+        null=True,
+        blank=True,
+        help_text="of the difference from the chosen candidate, "  # not translated: admin
+        "on the common images",
     )
     inference_ms = models.FloatField(null=True, blank=True)
-    inference_low_ms = models.FloatField(null=True, blank=True, help_text="lower quartile of the repetitions")
+    inference_low_ms = models.FloatField(
+        null=True,
+        blank=True,
+        help_text="lower quartile of the repetitions",  # not translated: admin
+    )
     inference_high_ms = models.FloatField(null=True, blank=True, help_text="upper quartile")
     is_measured = models.BooleanField(default=False)
     is_admissible = models.BooleanField(default=True)
@@ -40,7 +59,9 @@ class Candidate(models.Model):
     seconds = models.FloatField(default=0)
     error = models.TextField(blank=True)
     place = models.PositiveSmallIntegerField(
-        null=True, blank=True, help_text="in the search, where its weights were kept"
+        null=True,
+        blank=True,
+        help_text="in the search, where its weights were kept",  # not translated: admin
     )
 
     class Meta:
@@ -64,19 +85,30 @@ class Metric(models.Model):
     """
 
     class Name(models.TextChoices):
-        ACCURACY = "accuracy", "Accuracy"
-        PRECISION = "precision", "Precision"
-        RECALL = "recall", "Recall"
-        F1 = "f1", "F1 Score"
+        ACCURACY = "accuracy", gettext_lazy("Accuracy")
+        PRECISION = "precision", gettext_lazy("Precision")
+        RECALL = "recall", gettext_lazy("Recall")
+        F1 = "f1", gettext_lazy("F1 Score")
 
     training_version = models.ForeignKey(TrainingVersion, on_delete=models.CASCADE, related_name="metrics")
     label = models.CharField(max_length=64, blank=True)
     name = models.CharField(max_length=9, choices=Name.choices)
     value = models.FloatField(null=True, blank=True)
-    low = models.FloatField(null=True, blank=True, help_text="lower end of the 95 % interval")
-    high = models.FloatField(null=True, blank=True, help_text="upper end of the 95 % interval")
+    low = models.FloatField(
+        null=True,
+        blank=True,
+        help_text="lower end of the 95 % interval",  # not translated: admin
+    )
+    high = models.FloatField(
+        null=True,
+        blank=True,
+        help_text="upper end of the 95 % interval",  # not translated: admin
+    )
     hits = models.PositiveIntegerField(null=True, blank=True)
-    support = models.PositiveIntegerField(default=0, help_text="images that the rate was counted on")
+    support = models.PositiveIntegerField(
+        default=0,
+        help_text="images that the rate was counted on",  # not translated: admin
+    )
 
     class Meta:
         ordering = ["pk"]
@@ -181,10 +213,10 @@ class Curve(models.Model):
     """
 
     class Kind(models.TextChoices):
-        THRESHOLD = "threshold", "Thresholds of a label"
-        CALIBRATION = "calibration", "Calibration"
-        COVERAGE = "coverage", "Coverage and accuracy"
-        KNOWN = "known", "Known images"
+        THRESHOLD = "threshold", gettext_lazy("Thresholds of a label")
+        CALIBRATION = "calibration", gettext_lazy("Calibration")
+        COVERAGE = "coverage", gettext_lazy("Coverage and accuracy")
+        KNOWN = "known", gettext_lazy("Known images")
 
     training_version = models.ForeignKey(TrainingVersion, on_delete=models.CASCADE, related_name="curves")
     kind = models.CharField(max_length=11, choices=Kind.choices)

@@ -9,7 +9,9 @@ from math import ceil
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_lazy, ngettext
 
+from exeml_site.lib.display import count
 from projects.models import Project
 from training.models.version import TrainingVersion
 
@@ -43,10 +45,10 @@ class Service(models.Model):
     """
 
     class Status(models.TextChoices):
-        DEPLOYING = "Deploying", "Deploying"
-        RUNNING = "Running", "Running"
-        STOPPED = "Stopped", "Stopped"
-        FAILED = "Failed", "Failed"
+        DEPLOYING = "Deploying", gettext_lazy("Deploying")
+        RUNNING = "Running", gettext_lazy("Running")
+        STOPPED = "Stopped", gettext_lazy("Stopped")
+        FAILED = "Failed", gettext_lazy("Failed")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="services")
@@ -70,17 +72,29 @@ class Service(models.Model):
         db_column="trial_version_id",
     )
     canary_percent = models.PositiveSmallIntegerField(
-        default=0, help_text="of the calls, 1–99; 0: a shadow", db_column="trial_percent"
+        default=0,
+        help_text="of the calls, 1–99; 0: a shadow",  # not translated: admin
+        db_column="trial_percent",
     )
-    collects = models.BooleanField(default=False, help_text="keeps the pictures of its calls, and says so")
-    keeps_days = models.PositiveSmallIntegerField(default=30, help_text="days that they are kept")
+    collects = models.BooleanField(
+        default=False,
+        help_text="keeps the pictures of its calls, and says so",  # not translated: admin
+    )
+    keeps_days = models.PositiveSmallIntegerField(
+        default=30,
+        help_text="days that they are kept",  # not translated: admin
+    )
     allowed_origins = models.JSONField(
-        default=list, blank=True, help_text="websites whose pages may call it"
+        default=list,
+        blank=True,
+        help_text="websites whose pages may call it",  # not translated: admin
     )  # such as https://shop.example.org, as a browser sends them
     # version's primary key → its answer settings in this service, as AnswerSettings.as_json has them
     answer_settings = models.JSONField(default=dict, blank=True)
     auto_stop_hours = models.PositiveSmallIntegerField(
-        null=True, blank=True, help_text="hours from Running to Auto Stop; empty: never"
+        null=True,
+        blank=True,
+        help_text="hours from Running to Auto Stop; empty: never",  # not translated: admin
     )
     # When the current deployment was requested: at Deploy, and again at each Start.
     requested_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -155,9 +169,11 @@ class Service(models.Model):
             return ""
         hours, minutes = divmod(ceil((self.stops_at - timezone.now()) / timedelta(minutes=1)), 60)
         if hours and minutes:
-            return f"{hours} h {minutes} min"
-        count, unit = (hours, "hour") if hours else (minutes, "minute")
-        return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+            values = {"hours": count(hours), "minutes": minutes}
+            return gettext("%(hours)s h %(minutes)s min") % values
+        if hours:
+            return ngettext("%(count)s hour", "%(count)s hours", hours) % {"count": count(hours)}
+        return ngettext("%(count)s minute", "%(count)s minutes", minutes) % {"count": count(minutes)}
 
 
 class ServiceEvent(models.Model):
@@ -213,7 +229,10 @@ class CallMinute(models.Model):
     process = models.UUIDField(editable=False)
     calls = models.PositiveIntegerField(default=0)
     failed = models.PositiveIntegerField(default=0)
-    images = models.PositiveIntegerField(default=0, help_text="of the answered calls")
+    images = models.PositiveIntegerField(
+        default=0,
+        help_text="of the answered calls",  # not translated: admin
+    )
     unknown = models.PositiveIntegerField(default=0)
     errors = models.JSONField(default=dict, blank=True)  # {"IMAGE_UNREADABLE": 3}
     labels = models.JSONField(default=dict, blank=True)
@@ -235,8 +254,8 @@ class CollectedCall(models.Model):
     """An image that was sent to a collecting service, its prediction, and the feedback on it."""
 
     class Verdict(models.TextChoices):
-        RIGHT = "right", "Right"
-        WRONG = "wrong", "Wrong"
+        RIGHT = "right", gettext_lazy("Right")
+        WRONG = "wrong", gettext_lazy("Wrong")
 
     id = models.UUIDField(primary_key=True, editable=False)  # the request id
     service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="collected")

@@ -18,10 +18,19 @@ class ShadowCount(models.Model):
     service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="shadow_counts")
     training_version = models.ForeignKey(TrainingVersion, on_delete=models.CASCADE, related_name="+")
     shadow_version = models.ForeignKey(TrainingVersion, on_delete=models.CASCADE, related_name="+")
-    images = models.PositiveBigIntegerField(default=0, help_text="predicted by both")
+    images = models.PositiveBigIntegerField(
+        default=0,
+        help_text="predicted by both",  # not translated: admin
+    )
     agreed = models.PositiveBigIntegerField(default=0)
-    skipped = models.PositiveBigIntegerField(default=0, help_text="no time for the second prediction")
-    failed = models.PositiveBigIntegerField(default=0, help_text="the second prediction failed")
+    skipped = models.PositiveBigIntegerField(
+        default=0,
+        help_text="no time for the second prediction",  # not translated: admin
+    )
+    failed = models.PositiveBigIntegerField(
+        default=0,
+        help_text="the second prediction failed",  # not translated: admin
+    )
     first_at = models.DateTimeField(default=timezone.now)
     last_at = models.DateTimeField(default=timezone.now)
 
@@ -33,7 +42,8 @@ class ShadowCount(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.training_version} and {self.shadow_version}: {self.agreed} of {self.images} alike"
+        pair = f"{self.training_version}, {self.shadow_version}"
+        return f"{pair}: {self.agreed} of {self.images} alike"  # not translated: admin
 
 
 class ShadowAnswer(models.Model):

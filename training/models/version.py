@@ -10,6 +10,7 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models, transaction
 from django.utils import timezone
+from django.utils.translation import gettext_lazy, gettext_noop
 
 from exeml_site.lib.job_row import JobRow, JobRowQuerySet
 from projects.models import DatasetVersion, Project
@@ -18,8 +19,9 @@ MIN_INFERENCE_MS, MAX_INFERENCE_MS = 1, 20_000
 MIN_TRAINING_MINUTES, MAX_TRAINING_MINUTES = 6, 6_000
 # A job may take longer than the limit that the engine keeps: publishing, evaluating, storing, a busy machine.
 JOB_SLACK = timedelta(minutes=45)
-QUEUE_UNAVAILABLE = (
-    "Waiting for the queue, which does not answer right now. It starts by itself when the queue is back."
+# Stored, and translated where shown.
+QUEUE_UNAVAILABLE = gettext_noop(
+    "Waiting for the queue, which does not respond. Training starts when it is available again."
 )
 
 
@@ -43,7 +45,7 @@ class InstanceFlavor(models.Model):
     queue = models.CharField(
         max_length=32,
         choices=[(settings.QUEUE_GPU, settings.QUEUE_GPU), (settings.QUEUE_CPU, settings.QUEUE_CPU)],
-        help_text="The RQ queue whose workers run the trainings of this flavor.",
+        help_text="The RQ queue whose workers run the trainings of this flavor.",  # not translated: admin
     )
     price_per_hour = models.DecimalField(max_digits=8, decimal_places=2, default=0)
     is_default = models.BooleanField(default=False)
@@ -57,12 +59,13 @@ class InstanceFlavor(models.Model):
                 fields=["is_default"],
                 condition=models.Q(is_default=True),
                 name="one_default_flavor",
-                violation_error_message="Another flavor is the default. Take the mark from it first.",
+                violation_error_message="Another flavor is the default. "  # not translated: admin
+                "Take the mark from it first.",
             ),
             models.CheckConstraint(
                 condition=models.Q(is_enabled=True) | models.Q(is_default=False),
                 name="the_default_flavor_is_enabled",
-                violation_error_message="The default flavor must be enabled.",
+                violation_error_message="The default flavor must be enabled.",  # not translated: admin
             ),
         ]
 
@@ -79,11 +82,11 @@ class InstanceFlavor(models.Model):
 class Status(models.TextChoices):
     """States of a training version, exactly as the screen shows them."""
 
-    INITIALIZING = "Initializing", "Initializing"
-    RUNNING = "Running", "Running"
-    COMPLETED = "Completed", "Completed"
-    FAILED = "Failed", "Failed"
-    STOPPED = "Stopped", "Stopped"
+    INITIALIZING = "Initializing", gettext_lazy("Initializing")
+    RUNNING = "Running", gettext_lazy("Running")
+    COMPLETED = "Completed", gettext_lazy("Completed")
+    FAILED = "Failed", gettext_lazy("Failed")
+    STOPPED = "Stopped", gettext_lazy("Stopped")
 
 
 ACTIVE = frozenset({Status.INITIALIZING, Status.RUNNING})
@@ -91,10 +94,10 @@ FINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.STOPPED})
 
 
 class StopReason(models.TextChoices):
-    CONVERGED = "converged", "Converged: more time would not have helped"
-    TIME_LIMIT = "time limit", "Stopped at the time limit; the best model so far was kept"
-    USER = "user", "Stopped by a person; the best model so far was kept"
-    PROMOTED = "promoted", "Chosen among the candidates of a finished training"
+    CONVERGED = "converged", gettext_lazy("Converged: more time would not have helped")
+    TIME_LIMIT = "time limit", gettext_lazy("Stopped at the time limit; the best model so far was kept")
+    USER = "user", gettext_lazy("Stopped by a person; the best model so far was kept")
+    PROMOTED = "promoted", gettext_lazy("Chosen among the candidates of a finished training")
 
 
 class TrainingVersionQuerySet(JobRowQuerySet["TrainingVersion"]):
@@ -187,7 +190,11 @@ class TrainingVersion(JobRow):
     model_name = models.CharField(max_length=128, blank=True)
     model_bytes = models.PositiveBigIntegerField(null=True, blank=True)
     inference_ms = models.FloatField(null=True, blank=True)
-    inference_low_ms = models.FloatField(null=True, blank=True, help_text="lower quartile of the repetitions")
+    inference_low_ms = models.FloatField(
+        null=True,
+        blank=True,
+        help_text="lower quartile of the repetitions",  # not translated: admin
+    )
     inference_high_ms = models.FloatField(null=True, blank=True, help_text="upper quartile")
     is_inference_measured = models.BooleanField(default=False)
     seconds_by_phase = models.JSONField(default=dict, blank=True)
@@ -251,11 +258,13 @@ class TrainingVersion(JobRow):
 
     @property
     def job_options(self) -> dict[str, Any]:
+        of_project = f"of project {self.project_id}, attempt {self.attempt}"  # not translated: admin
         return {
             "timeout_s": int((self.limit + JOB_SLACK).total_seconds()),
             "result_ttl": 3600,
             "failure_ttl": 7 * 24 * 3600,
-            "description": f"{self} of project {self.project_id}, attempt {self.attempt}",
+            # not translated: admin
+            "description": f"{self} {of_project}",
         }
 
     def enqueue_now(self) -> bool:

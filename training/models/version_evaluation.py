@@ -7,6 +7,7 @@ from typing import Self
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy
 
 from exeml_site.lib.job_row import JobRow, JobRowQuerySet
 from projects.models import Project
@@ -37,15 +38,15 @@ class VersionEvaluation(JobRow):
     """
 
     class Status(models.TextChoices):
-        WAITING = "Waiting", "Waiting"
-        RUNNING = "Running", "Running"
-        COMPLETED = "Completed", "Completed"
-        CANCELLED = "Cancelled", "Cancelled"
-        FAILED = "Failed", "Failed"
+        WAITING = "Waiting", gettext_lazy("Waiting")
+        RUNNING = "Running", gettext_lazy("Running")
+        COMPLETED = "Completed", gettext_lazy("Completed")
+        CANCELLED = "Cancelled", gettext_lazy("Cancelled")
+        FAILED = "Failed", gettext_lazy("Failed")
 
     class Kind(models.TextChoices):
-        TEST = "test", "Test images of the dataset version"
-        SELECTION = "selection", "Selected images"
+        TEST = "test", gettext_lazy("Test images of the dataset version")
+        SELECTION = "selection", gettext_lazy("Selected images")
 
     JOB = "run_evaluation"
     UNSTARTED = (Status.WAITING,)

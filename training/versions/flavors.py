@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from django.utils.translation import gettext, gettext_noop
+
 from exeml_site.lib import jobs
 from training.models import InstanceFlavor
 from training.models.version import Device
 
-ON_THE_CPU = "runs on the CPU here"
-WITHOUT_WORKER = "waits for a worker: none serves it now"
+ON_THE_CPU = gettext_noop("runs on the CPU here")
+WITHOUT_WORKER = gettext_noop("waits: no worker serves it now")
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class FlavorOffer:
         if gpus is None:
             return ""
         if not gpus:
-            return WITHOUT_WORKER
+            return gettext(WITHOUT_WORKER)
         is_without = flavor.device == Device.GPU and not any(has is not False for has in gpus)
-        return ON_THE_CPU if is_without else ""
+        return gettext(ON_THE_CPU) if is_without else ""
 
     @cached_property
     def _gpus(self) -> dict[str, list[bool | None] | None]:

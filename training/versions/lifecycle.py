@@ -16,6 +16,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import F, Max, Q
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 
 from exeml_site.lib import storage
 from exeml_site.lib.errors import Refused
@@ -73,16 +74,17 @@ def start(project: Project, request: TrainingRequest, *, by: User, submission: U
             name = request.dataset_version
             if _is_name_taken(project, name) and not version_of_submission(submission):
                 raise DatasetNameTaken(name_taken_message(name)) from None
-    raise TrainingRefused("Many trainings are being submitted right now. Press Submit again.")
+    raise TrainingRefused(gettext("Many trainings are being submitted right now. Press Submit again."))
 
 
 def name_taken_message(name: str) -> str:
-    return f"This project already has a dataset version “{name}”. Choose another name (4371)."
+    sentence = gettext("This project already has a dataset version “%(name)s”. Choose another name (4371).")
+    return sentence % {"name": name}
 
 
 def _require_same_project(version: TrainingVersion, project: Project) -> TrainingVersion:
     if version.project_id != project.pk:
-        raise TrainingRefused("This page belongs to another project. Open Train again.")
+        raise TrainingRefused(gettext("This page belongs to another project. Open Train again."))
     return version
 
 
@@ -140,7 +142,8 @@ def add_time(version: TrainingVersion, minutes: int, *, by: User, submission: UU
     flavor is disabled.
     """
     if not version.is_completed:
-        raise TrainingRefused(f"{version} is {version.status}: time can be added to a Completed version.")
+        sentence = gettext("%(version)s is %(status)s. Time can be added only to a Completed version.")
+        raise TrainingRefused(sentence % _named(version))
     return _create_from(version, by, submission, incremental_version=version, max_training_minutes=minutes)
 
 
@@ -153,13 +156,18 @@ def promote(candidate: Candidate, *, by: User, submission: UUID) -> TrainingVers
     """
     version = candidate.training_version
     if not version.is_completed:
-        raise TrainingRefused(
-            f"{version} is {version.status}: a candidate of a Completed version can be promoted."
+        sentence = gettext(
+            "%(version)s is %(status)s. Only candidates of a Completed version can be promoted."
         )
+        raise TrainingRefused(sentence % _named(version))
     if candidate.is_best:
-        raise TrainingRefused(f"This candidate is the model of {version} already.")
+        sentence = gettext("This candidate is already the model of %(version)s.")
+        raise TrainingRefused(sentence % _named(version))
     if candidate.place is None:
-        raise TrainingRefused("This candidate's weights were not stored. Train again to choose another one.")
+        sentence = gettext(
+            "The weights of this candidate were not stored. Train again to choose another one."
+        )
+        raise TrainingRefused(sentence)
     return _create_from(
         version,
         by,
@@ -177,7 +185,8 @@ def _create_from(version: TrainingVersion, by: User, submission: UUID, **fields:
         return _require_same_project(earlier, version.project)
     flavor = version.flavor
     if not flavor.is_enabled:
-        raise TrainingRefused(f"The flavor {flavor} is no longer offered. Train again with another one.")
+        sentence = gettext("The flavor %(flavor)s is no longer offered. Train again with another one.")
+        raise TrainingRefused(sentence % {"flavor": flavor})
     try:
         with transaction.atomic():
             return _create(
@@ -195,7 +204,8 @@ def _create_from(version: TrainingVersion, by: User, submission: UUID, **fields:
         earlier = version_of_submission(submission)
         if earlier:
             return _require_same_project(earlier, version.project)
-        raise TrainingRefused("Another training was just submitted. Press the button again.") from None
+        sentence = gettext("Another training was just submitted. Press the button again.")
+        raise TrainingRefused(sentence) from None
 
 
 def _next_number(project: Project) -> int:
@@ -260,7 +270,7 @@ def delete(version: TrainingVersion, by: User) -> bool:
         if blocker := delete_blocker(version):
             raise TrainingRefused(blocker)
         if not _row(version).filter(status__in=FINAL).update(deleted_at=timezone.now()):
-            raise TrainingRefused(f"{version} is {version.status}. Stop it first.")
+            raise TrainingRefused(_stop_first(version))
         transaction.on_commit(lambda: storage.delete_folder(version.folder))
     logger.info("training version %s deleted by %s", version.pk, by.pk)
     return _refreshed(version)
@@ -285,28 +295,42 @@ def delete_consequences(version: TrainingVersion) -> list[str]:
     sentences = []
     derived = [str(other) for other in _derived_versions(version).alive().order_by("number")]
     if derived:
-        keep = "they keep their own models" if len(derived) > 1 else "it keeps its own model"
-        sentences.append(f"{', '.join(derived)} started from it: {keep}, but can no longer be traced to it.")
+        sentence = ngettext(
+            "%(versions)s started from it: it keeps its own model, but can no longer be traced to it.",
+            "%(versions)s started from it: they keep their own models, but can no longer be traced to it.",
+            len(derived),
+        )
+        sentences.append(sentence % {"versions": ", ".join(derived)})
     completed = version.project.training_versions.completed()
     if version.is_completed and completed.exclude(pk=version.pk).exists():
-        sentences.append("It can no longer be compared with other versions.")
+        sentences.append(gettext("It can no longer be compared with other versions."))
     if version.is_completed and not completed.filter(number__gt=version.number).exists():
-        sentences.append("Unlabeled images in Label Data lose its predictions as suggestions.")
+        sentences.append(gettext("Unlabeled images in Label Data lose its predictions as suggestions."))
     return sentences
 
 
 def delete_blocker(version: TrainingVersion) -> str:
     """The sentence that says why the version cannot be deleted now; empty if it can."""
     if version.is_active:
-        return f"{version} is {version.status}. Stop it first."
+        return _stop_first(version)
     serves = Q(training_version=version) | Q(canary_version=version) | Q(next_version=version)
     service = Service.objects.alive().filter(serves).order_by("name").first()
     if service:
-        return f"{version} is deployed as the service {service}. Delete that service first."
+        sentence = gettext("%(version)s is deployed as the service %(service)s. Delete that service first.")
+        return sentence % {"version": version, "service": service}
     derived = _derived_versions(version).active().first()
     if derived:
-        return f"{derived} is being made from {version}. Wait for it or stop it first."
+        sentence = gettext("%(derived)s is being made from %(version)s. Wait for it or stop it first.")
+        return sentence % {"derived": derived, "version": version}
     return ""
+
+
+def _stop_first(version: TrainingVersion) -> str:
+    return gettext("%(version)s is %(status)s. Stop it first.") % _named(version)
+
+
+def _named(version: TrainingVersion) -> dict[str, str]:
+    return {"version": version.name, "status": version.get_status_display()}
 
 
 def _derived_versions(version: TrainingVersion) -> TrainingVersionQuerySet:

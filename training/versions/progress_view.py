@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.utils import timezone
+from django.utils.translation import gettext, ngettext
 
-from exeml_site.lib.display import percent
+from exeml_site.lib.display import count, decimal, percent
 from training.models import Status, TrainingVersion
 
 CURVE_WIDTH, CURVE_HEIGHT = 400, 80
@@ -85,13 +86,18 @@ def _remaining(version: TrainingVersion, elapsed: float) -> float | None:
 
 def _queue_message(version: TrainingVersion) -> str:
     if version.status != Status.INITIALIZING:
-        return "Starting"
+        return gettext("Starting")
     ahead = (
         TrainingVersion.objects.active().filter(flavor__queue=version.flavor.queue, pk__lt=version.pk).count()
     )
     if not ahead:
-        return "Waiting for a worker"
-    return f"Waiting for a worker: {ahead} training{'' if ahead == 1 else 's'} ahead"
+        return gettext("Waiting for a worker")
+    sentence = ngettext(
+        "Waiting for a worker: %(count)s training ahead",
+        "Waiting for a worker: %(count)s trainings ahead",
+        ahead,
+    )
+    return sentence % {"count": count(ahead)}
 
 
 def _polyline(curve: list[list[float]], elapsed: float) -> str:
@@ -121,7 +127,9 @@ def _floor(curve: list[list[float]]) -> float:
 def _curve_text(curve: list[list[float]]) -> str:
     if not curve:
         return ""
-    return (
-        f"Best accuracy so far: {percent(curve[0][1])} after {curve[0][0]:.0f} seconds, "
-        f"{percent(curve[-1][1])} after {curve[-1][0]:.0f} seconds"
+    (first_s, first), (last_s, last) = curve[0], curve[-1]
+    text = gettext(
+        "Best accuracy so far: %(first)s after %(first_s)s seconds, %(last)s after %(last_s)s seconds"
     )
+    times = {"first_s": decimal(first_s, 0), "last_s": decimal(last_s, 0)}
+    return text % {"first": percent(first), "last": percent(last), **times}

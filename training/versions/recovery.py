@@ -14,6 +14,7 @@ from pathlib import Path
 import django_rq
 from django.conf import settings
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 from rq.job import JobStatus
 
 from exeml_site.lib import jobs
@@ -23,20 +24,32 @@ from training.models.version import TrainingVersionQuerySet
 logger = logging.getLogger(__name__)
 
 MAX_LOSSES = 3
-STOPPED_UNEXPECTEDLY = "The training process stopped unexpectedly three times."
+# Causes and remedies are stored, and translated where shown.
 DEATHS = {
-    jobs.OUT_OF_MEMORY: "The last time, the system ended it because the machine ran out of memory.",
-    jobs.HUNG: "The last time, it had done nothing for more than a minute and was ended.",
-    "": "The reason is not known.",
+    jobs.OUT_OF_MEMORY: gettext_noop(
+        "The training process stopped unexpectedly three times. The last time, the system ended it because "
+        "the machine ran out of memory."
+    ),
+    jobs.HUNG: gettext_noop(
+        "The training process stopped unexpectedly three times. The last time, it was ended after more than "
+        "a minute without activity."
+    ),
+    "": gettext_noop("The training process stopped unexpectedly three times. The reason is not known."),
 }
-MORE_MEMORY = (
+OTHER_DEATH = (
+    "The training process stopped unexpectedly three times. "  # not translated: stored with a value
+    "The last time, it ended with {death}."
+)
+MORE_MEMORY = gettext_noop(
     "Press Retry when fewer trainings run on that machine, or ask an operator for one with more memory. "
     "A smaller Max. Inference Duration makes smaller models."
 )
-ASK_OPERATOR = (
-    "Press Retry. If it happens again, give an operator the job id {job_id}: the worker's log may say why."
+ASK_OPERATOR = gettext_noop(
+    "Press Retry. If it happens again, give an operator the job ID beside the name of this version: the "
+    "worker's log may say why."
 )
-EXPORT_INTERRUPTED = "The export stopped unexpectedly. Start it again."
+EXPORT_INTERRUPTED = gettext_noop("The export stopped unexpectedly. Start it again.")
+RESUMING = gettext_noop("Resuming after an interruption")
 FORECAST_WITHIN = timedelta(days=1)
 
 
@@ -97,13 +110,12 @@ def _resume_or_end(version: TrainingVersion) -> None:
 def _explain_death(version: TrainingVersion) -> dict[str, str]:
     """Cause and remedy: of the death that the worker saw, else without a guess."""
     death = jobs.death_of(version.rq_id, version.queue_name)
-    last = DEATHS.get(death, f"The last time, it ended with {death}.")
-    remedy = MORE_MEMORY if death == jobs.OUT_OF_MEMORY else ASK_OPERATOR.format(job_id=version.job_id)
-    return {"failure_cause": f"{STOPPED_UNEXPECTEDLY} {last}", "failure_remedy": remedy}
+    remedy = MORE_MEMORY if death == jobs.OUT_OF_MEMORY else ASK_OPERATOR
+    return {"failure_cause": DEATHS.get(death, OTHER_DEATH.format(death=death)), "failure_remedy": remedy}
 
 
 def _resume(version: TrainingVersion, losses: int) -> None:
-    progress = {**version.progress, "lost": losses, "message": "Resuming after an interruption"}
+    progress = {**version.progress, "lost": losses, "message": RESUMING}
     if _unchanged_row(version).update(attempt=version.attempt + 1, progress=progress):
         logger.warning("training version %s was lost %s times; resuming", version.pk, losses)
         version.refresh_from_db()

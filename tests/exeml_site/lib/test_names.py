@@ -85,10 +85,13 @@ def test_an_imported_label_with_a_hidden_character_is_reported() -> None:
 def test_operators_cannot_give_such_names_either(admin_client: Client, name: str) -> None:
     inlines = {"memberships-TOTAL_FORMS": 0, "memberships-INITIAL_FORMS": 0}
     answer = admin_client.post("/admin/projects/team/add/", {"name": name, **inlines})
-    assert answer.status_code == 200 and "no hidden or control characters" in answer.content.decode()
+    assert answer.status_code == 200 and "cannot have hidden or control characters" in answer.content.decode()
     assert not Team.objects.filter(name__startswith="Green").exists()
     user = User.objects.get(username="admin")
     page = f"/admin/auth/user/{user.pk}/change/"
-    assert "no hidden" in admin_client.post(page, {"username": "admin", "first_name": name}).content.decode()
+    assert (
+        "cannot have hidden"
+        in admin_client.post(page, {"username": "admin", "first_name": name}).content.decode()
+    )
     flavor = admin_client.post("/admin/training/instanceflavor/add/", {"name": name})
-    assert "no hidden" in flavor.content.decode()
+    assert "cannot have hidden" in flavor.content.decode()

@@ -370,7 +370,7 @@ def test_the_page_of_a_person_cannot_take_the_last_manager_from_a_team(operator:
         "memberships-0-role": 10,
     }
     answer = operator.post(address(User, "change", alice.pk), fields)
-    assert "A team keeps at least one Manager" in answer.content.decode()
+    assert "A team needs at least one Manager" in answer.content.decode()
     membership.refresh_from_db()
     assert membership.role == Role.MANAGER
 

@@ -102,8 +102,8 @@ def test_a_new_ratio_holds_for_new_images_and_the_page_says_what_that_means(
     assert (version.split["new_train"], version.split["new_eval"]) == (5, 5)
     note = leakage.ratio_note(version.split, version.training_ratio)
     assert note == preview.ratio_note
-    assert note.startswith("20 images kept their split from earlier versions (0.80 for training)")
-    assert "only the 10 new ones could be split by 0.5" in note and "0.70 of the images" in note
+    assert note.startswith("20 images keep their split from earlier versions (0.80 for training).")
+    assert "Only 10 new images can be split by 0.5." in note and "0.70 of the images" in note
     assert note in html_of(vera.get(page_of(version)))
 
 

@@ -186,8 +186,8 @@ def test_a_label_with_one_value_of_a_column_that_is_never_split_must_get_another
     metadata.set_values(project, own, {"person": "solo"}, make_user("bob"))
     state = readiness(project)
     assert state.missing == [
-        "Every label needs images of two values of “person”, which is never split. Only one value: "
-        "‘label-2’ (“solo”). Add images of another person, or allow splitting person."
+        "“person” is never split, so every label needs images of at least two of its values. Labels with one "
+        "value: ‘label-2’ (“solo”). Add images of other values, or allow splitting “person”."
     ]
     assert preview_split(project, RATIO).one_sided == ("label-2",)
     metadata.set_values(project, own[:1], {"person": ""}, make_user("bob"))

@@ -42,13 +42,13 @@ def test_two_labels_with_five_images_each_are_enough() -> None:
 
 def test_an_empty_project_says_what_to_do() -> None:
     assert readiness(make_project(labels=0)).missing == [
-        "Label images with at least two labels: there is none yet (4711)."
+        "Label images with at least two labels. None is used yet (4711)."
     ]
 
 
 def test_one_label_is_named() -> None:
     assert readiness(make_project(labels=1, images=9)).missing == [
-        "Label images with at least two labels: so far there is only ‘label-0’ (4711)."
+        "Label images with at least two labels. So far only ‘label-0’ is used (4711)."
     ]
 
 
@@ -79,7 +79,7 @@ def test_a_label_on_no_image_is_left_out_with_a_note() -> None:
     ready = readiness(project)
 
     assert ready.is_ready
-    assert ready.notes == ["On no image and left out: ‘later’."]
+    assert ready.notes == ["Labels without images are left out: ‘later’."]
 
 
 def test_images_in_the_bin_do_not_count() -> None:

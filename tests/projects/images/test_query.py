@@ -275,4 +275,4 @@ def test_nothing_left_to_confirm_is_said(bob: Client, project: Project) -> None:
     seen = ",".join(f"{pk}:{label}:" for pk in waiting)
     response = bob.post(url, {"seen": seen}, headers=HTMX)
     number = len(waiting)
-    assert f"{number} of {number} were left: their suggestion changed." in html_of(response)
+    assert f"{number} of {number} were skipped: their suggestion changed." in html_of(response)

@@ -80,7 +80,7 @@ def test_a_refused_file_stops_no_other_and_leaves_nothing_behind() -> None:
     ]
     assert outcomes[1].reason == "The file is empty."
     assert "a Photoshop file" in outcomes[2].reason and "a web page" in outcomes[3].reason
-    assert "damaged or truncated" in outcomes[4].reason
+    assert "damaged, incomplete or" in outcomes[4].reason
     assert sorted(Image.objects.values_list("name", flat=True)) == ["also-good.jpg", "good.png"]
     sha256 = hashlib.sha256(broken).hexdigest()
     assert not default_storage.exists(f"images/{project.pk}/{sha256[:2]}/{sha256}.jpeg")
@@ -119,7 +119,7 @@ def test_an_exact_duplicate_is_named_and_skipped() -> None:
     outcomes = add(project, file("second.png", picture_bytes(1)), file("third.png", picture_bytes(1)))
 
     assert [outcome.status for outcome in outcomes] == ["duplicate", "duplicate"]
-    assert outcomes[0].reason == "The same picture as ‘first.png’, skipped."
+    assert outcomes[0].reason == "Skipped: the same picture as ‘first.png’."
     assert Image.objects.count() == 1
 
 

@@ -83,7 +83,7 @@ def test_imported_values_do_not_replace_those_of_an_image_unless_the_import_repl
 
     kept = import_labels(project, {}, bob, values={image: {"Person": "ben", "lot": "1"}})
     assert metadata.load_values([image]) == {image: {"person": "anna", "lot": "1"}}
-    assert describe_event(kept.event) == "1 image got metadata by an import"
+    assert describe_event(kept.event) == "Metadata of 1 image imported"
     import_labels(project, {}, bob, values={image: {"Person": "ben"}}, replaces=True)
     assert metadata.load_values([image])[image]["person"] == "ben"
 

@@ -287,7 +287,7 @@ def test_labels_that_changed_since_the_reviewer_saw_them_are_left(rita: Client, 
     actions.apply(project, [second], add=["label-0"], by=make_user(ALICE))
     data = {"seen": seen, "verdict": verdict}
     answer = rita.post(url("review_images", project), data, headers={"HX-Request": "true"})
-    assert "1 of 2 was left: it was labeled or deleted meanwhile." in html_of(answer)
+    assert "1 of 2 was skipped: it was labeled or deleted meanwhile." in html_of(answer)
     assert states(project) == ["confirmed" if verdict == "confirm" else "rejected", ""]
     assert Label.objects.get(annotations__image=second).name == "label-0"
 

@@ -109,7 +109,7 @@ def test_images_that_are_no_longer_as_they_were_seen_are_left_and_counted(projec
 
     assert labels_of(ids) == [[], ["label-1"], [], ["label-1"]]
     assert [change["image"] for change in result.event.changes] == [ids[3]]
-    text = "3 of 4 were left: the suggestion of 1 changed, 2 were labeled or deleted meanwhile."
+    text = "3 of 4 were skipped. Suggestion changed: 1; labeled or deleted meanwhile: 2."
     assert str(result.left) == text
 
 
@@ -118,7 +118,7 @@ def test_a_changed_suggestion_is_not_refused(project: Project) -> None:
     was_seen = seen(project, ids)
     Image.objects.filter(pk=ids[0]).update(suggestion=project.labels.get(name="label-1"))
     result = suggestions.reject_suggestions(project, ids, bob, was_seen)
-    assert (result.rejected, str(result.left)) == (3, "1 of 4 was left: its suggestion changed.")
+    assert (result.rejected, str(result.left)) == (3, "1 of 4 was skipped: its suggestion changed.")
     assert not RejectedSuggestion.objects.filter(image=ids[0]).exists()
     assert project.images.get(pk=ids[0]).suggestion is not None
 
@@ -131,7 +131,7 @@ def test_a_suspected_label_that_another_person_changed_is_not_replaced(project: 
     Image.objects.filter(pk=image.pk).update(suspected_label=second, suspected_confidence=0.9)
     result = suggestions.confirm_suggestions(project, [image.pk], make_user("bob"), was_seen)
     assert result.event is None and labels_of([image.pk]) == [["roses"]]
-    assert str(result.left) == "1 of 1 was left: it was labeled or deleted meanwhile."
+    assert str(result.left) == "1 of 1 was skipped: it was labeled or deleted meanwhile."
 
 
 # --- suspected labels ---

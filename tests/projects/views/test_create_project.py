@@ -67,7 +67,7 @@ def test_bad_names_are_refused_at_the_field_and_stay_typed(alice: Client, name: 
 def test_a_name_is_unique_in_the_team_whatever_its_case(alice: Client, name: str) -> None:
     make_project("flowers")
     answer = create(alice, name=name)
-    assert answer.status_code == 422 and lifecycle.NAME_TAKEN in html_of(answer)
+    assert answer.status_code == 422 and str(lifecycle.NAME_TAKEN) in html_of(answer)
     assert Project.objects.count() == 1
 
 

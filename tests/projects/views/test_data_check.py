@@ -44,9 +44,9 @@ def test_labels_with_too_few_or_far_more_images_are_named_with_what_to_do() -> N
         make_image(project, seed, [label])
     advice = {row.label.name: row.advice for row in label_balance(project)}
     assert advice == {
-        "label-2": "5 more are needed before Train.",
-        "label-0": "2 more are needed before Train.",
-        "label-1": "50 or more are recommended.",
+        "label-2": "5 more images are needed to train.",
+        "label-0": "2 more images are needed to train.",
+        "label-1": "At least 50 images are recommended.",
     }
     for seed in range(100, 402):
         make_image(project, seed, [few] if seed < 156 else [some] if seed < 210 else [many])
@@ -59,7 +59,7 @@ def test_the_rarest_label_is_named_where_another_has_far_more() -> None:
     for seed in range(360):
         make_image(project, seed, [rare] if seed < 51 else [frequent])
     assert [row.advice for row in label_balance(project)] == [
-        "6 times as many as the rarest label: add images to that one."
+        "6 times as many images as the rarest label. Add images to the rarest."
     ]
 
 

@@ -208,7 +208,7 @@ def test_a_full_team_cannot_create_and_is_told_why(alice: Client, settings) -> N
     settings.EXEML_MAX_PROJECTS_PER_TEAM = 1
     make_project("flowers")
     html = list_html(alice)
-    assert "The limit of projects per team (1) is reached." in html and 'href="/projects/new/' not in html
+    assert "The team has reached its limit of projects (1)." in html and 'href="/projects/new/' not in html
 
 
 @pytest.mark.parametrize("person", ["bob", "vera"])

@@ -109,7 +109,7 @@ def test_hard_examples_are_told_with_the_documented_reasons(labeled: Project) ->
     find_issues.update_issues(labeled.pk)
     assert {3, 5, 6, 7} <= set(reasons(labeled, "strip.png"))
     assert "strip.png" in names(labeled, "hard")
-    assert "its shape is far" in hard_examples.describe_reasons(
+    assert "its shape is very different" in hard_examples.describe_reasons(
         labeled.images.get(name="strip.png").hard_reasons
     )
     assert reasons(labeled, "ring-0.png") == []

@@ -87,7 +87,7 @@ def test_a_labeler_cannot_promote(candidate: Candidate, bob: Client) -> None:
 def test_what_cannot_be_promoted_is_refused_in_words(candidate: Candidate, alice: Client) -> None:
     chosen = candidate.training_version.candidates.get(is_best=True)
     answer = alice.post(url(chosen), {"submission": str(uuid.uuid4())})
-    assert answer.status_code == 409 and "is the model of V002 already" in html_of(answer)
+    assert answer.status_code == 409 and "is already the model of V002" in html_of(answer)
     assert alice.post(url(candidate), {}).status_code == 422
     lost = make_candidate(candidate.training_version, None)
     by = candidate.training_version.submitted_by

@@ -64,7 +64,7 @@ def test_then_labels(alice: Client) -> None:
     number, text, url = guide(alice, address(project, "train_model"))
 
     assert (number, url) == (3, f"{address(project)}?tab=unlabeled")
-    assert text == "Label images. Give each of at least 2 labels to at least 5 images."
+    assert text == "Label images. Give at least 2 labels to at least 5 images each."
 
 
 def test_then_train_next_and_submit(alice: Client) -> None:
@@ -78,7 +78,7 @@ def test_then_train_next_and_submit(alice: Client) -> None:
 @pytest.mark.parametrize(
     ("status", "sentence"),
     [
-        (Status.RUNNING, "V001 is Running. You can close the page; training continues."),
+        (Status.RUNNING, "V001 is Running. You can close this page; training continues."),
         (Status.FAILED, "V001 is Failed. Read the reason, then train again."),
         (Status.STOPPED, "V001 is Stopped. Read the reason, then train again."),
     ],
@@ -89,7 +89,7 @@ def test_then_a_training_has_to_be_completed(alice: Client, status: str, sentenc
 
     assert guide(alice, address(project)) == (
         6,
-        f"Wait for Completed. {sentence}",
+        f"Wait for the training. {sentence}",
         address(project, "training_version", 1),
     )
     assert guide(alice, address(project, "training_version", 1))[2] == ""

@@ -67,7 +67,7 @@ def test_a_project_that_is_not_ready_is_told_what_is_missing(alice: Client) -> N
     answer = alice.get(address(make_project(labels=1, images=3)))
 
     assert answer.status_code == 200
-    assert "so far there is only ‘label-0’" in text(answer)
+    assert "So far only ‘label-0’ is used" in text(answer)
     assert "‘label-0’ has 3 (2 more)" in text(answer)
     assert re.search(r"<button[^>]* disabled>Next", html_of(answer))
 
