@@ -13,6 +13,7 @@ from zipfile import ZIP_DEFLATED
 
 import numpy as np
 from django.core.files.storage import default_storage
+from django.utils import translation
 from zipstream import ZipStream
 
 from exeml_site.lib import storage
@@ -41,6 +42,7 @@ PACKAGES = (
     "scikit-learn",
     "Django",
 )
+# not translated: the archive is English
 README = """{name} of the project {project}
 
   report.html        what the page says, to read and print
@@ -55,8 +57,9 @@ README = """{name} of the project {project}
 """
 
 
+@translation.override("en")
 def build_archive(version: TrainingVersion) -> ZipStream:
-    """The archive as a stream, made while it is sent."""
+    """The archive as a stream, made while it is sent. It is English, as programs and other people read it."""
     archive = ZipStream(compress_type=ZIP_DEFLATED)
     archive.add(
         README.format(name=one_line(version.name), project=one_line(version.project.name)), "README.txt"
