@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.db.models import OuterRef, Subquery
+from django.utils.translation import gettext
 
 from projects.models import Project
 from training.models import Metric, Service, Status
@@ -13,10 +14,12 @@ from training.models import Metric, Service, Status
 def delete_blockers(project: Project) -> Iterator[str]:
     """Sentences that say what prevents deleting the project, as in “V002 is Running”."""
     for version in project.training_versions.active():
-        yield f"{version.name} is {version.status}"
+        names = {"version": version.name, "status": version.get_status_display()}
+        yield gettext("%(version)s is %(status)s") % names
     running = [Service.Status.DEPLOYING, Service.Status.RUNNING]
     for service in project.services.alive().filter(status__in=running):
-        yield f"Service {service.name} is {service.status}"
+        names = {"service": service.name, "status": service.get_status_display()}
+        yield gettext("Service %(service)s is %(status)s") % names
 
 
 def latest_accuracy() -> Subquery:

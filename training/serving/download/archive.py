@@ -42,7 +42,6 @@ PACKAGES = (
     "scikit-learn",
     "Django",
 )
-# not translated: the archive is English
 README = """{name} of the project {project}
 
   report.html        what the page says, to read and print
@@ -54,7 +53,7 @@ README = """{name} of the project {project}
   bundle/            the model (ONNX, preprocessing described in bundle.json), without torch's weights
   selftest.npz       images and the model's scores for them
   verify.py          python verify.py   computes every metric again and runs the self-test
-"""
+"""  # not translated: the archive is English
 
 
 @translation.override("en")
