@@ -21,7 +21,7 @@ from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.utils import timezone, translation
-from django.utils.translation import gettext, gettext_lazy, gettext_noop
+from django.utils.translation import gettext, gettext_noop
 
 from exeml_site.lib import storage
 from exeml_site.lib.errors import Refused
@@ -49,7 +49,7 @@ SLICE_S = 1800  # then it waits behind other jobs, long before its own would be 
 ARCHIVE_SUFFIXES = (".zip",)
 MANIFEST_SUFFIXES = (".manifest", ".jsonl", ".csv", ".tsv")
 STORED_WITHIN_HOURS = 6
-CHOOSE_ONE = gettext_lazy("Choose one: files, a folder on the server, or images of the project.")
+CHOOSE_ONE = gettext_noop("Choose one: files, a folder on the server, or images of the project.")
 UPLOAD_INTERRUPTED = gettext_noop("The upload was interrupted. Send it again.")
 UNEXPECTED_ERROR = gettext_noop(
     "Something unexpected happened. Start again; if it happens again, operators can see the reason."
@@ -66,7 +66,7 @@ def create_batch(
 ) -> Batch:
     """Store the uploads, or check the folder or the selection of images, and enqueue. Raises BatchRefused."""
     if sum(map(bool, (uploads, address, chosen))) != 1:
-        raise BatchRefused(str(CHOOSE_ONE))
+        raise BatchRefused(gettext(CHOOSE_ONE))
     if chosen and chosen not in Batch.Selection.values:
         raise BatchRefused(gettext("Choose one of the selections of images."))
     names = [upload.name or "" for upload in uploads]
