@@ -3,7 +3,7 @@ from django.apps import AppConfig
 
 class TrainingConfig(AppConfig):
     name = "training"
-    verbose_name = "Training"
+    verbose_name = "Training"  # not translated: of the admin
 
     def ready(self) -> None:
         from projects import apps as projects

@@ -179,7 +179,7 @@ def test_time_is_added_from_the_page(versions: list[TrainingVersion], open_page:
             page.locator(".field-error").wait_for()
             page.wait_for_load_state("networkidle")
             check_accessibility(page)
-    page.get_by_text("V003 goes on from V002, on the same images.").wait_for()
+    page.get_by_text("V003 continues the training of V002 on the same images.").wait_for()
     assert TrainingVersion.objects.get(number=3).max_training_minutes == 6
 
 

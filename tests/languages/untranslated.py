@@ -19,15 +19,16 @@ WALKERS: dict[str, Callable[[str, str], Iterator[Finding]]] = {
     ".js": script_texts,
 }
 WHERE = ("exeml_site", "projects", "training", "templates", "static/js")
-# Logs, command line, the engine, answers to programs, the operators' admin, and what runs elsewhere: English.
+# Logs, command line, the engine, answers to programs, stored charts, the operators' admin, and what runs
+# elsewhere: English.
 NOT_FOR_PEOPLE = (
     *("exeml_site/management", "exeml_site/supervisor", "exeml_site/sqlite3", "exeml_site/settings.py"),
     *("exeml_site/checks.py", "exeml_site/worker.py", "exeml_site/web_worker.py", "exeml_site/cron.py"),
     *("exeml_site/hosts.py", "exeml_site/lib/parent_death.py", "exeml_site/lib/log_limit.py"),
     *("projects/management", "projects/migrations", "projects/admin", "projects/setup.py"),
     *("training/engine", "training/migrations", "training/admin", "training/checks.py"),
-    *("training/views/api.py", "training/views/api_call.py", "training/views/infer.py"),
-    *("training/views/openapi.py", "training/views/monitoring.py", "training/serving/download/kit"),
+    *("training/views/api", "training/serving/openapi.py", "training/serving/calls/prometheus.py"),
+    *("training/serving/download/kit", "training/evaluation/plots/charts.py"),
     *("templates/admin", "templates/django_rq"),
 )
 

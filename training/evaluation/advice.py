@@ -7,8 +7,9 @@ from typing import NamedTuple
 from urllib.parse import urlencode
 
 from django.urls import reverse
+from django.utils.translation import gettext, ngettext
 
-from exeml_site.lib.display import points, three_decimals, whole_percent
+from exeml_site.lib.display import count, points, three_decimals, whole_percent
 from projects.models import Image, Label
 from training.evaluation.confusion_matrix import Cell
 from training.models import Metric, StopReason, TrainingVersion
@@ -44,43 +45,59 @@ def _label_issue_advice(version: TrainingVersion) -> list[Advice]:
     )
     if not suspects:
         return []
-    several = suspects > 1
-    text = (
-        f"{suspects:,} label{'s are' if several else ' is'} probably wrong: a model that has not seen the "
-        f"image{'s' if several else ''} predicts another one. Wrong labels harm training and evaluation."
-    )
-    return [Advice(text, "Check them", f"{_label_data_url(version)}?tab=all&check=suspects")]
+    text = ngettext(
+        "%(count)s label is probably wrong: a model that has not seen the image predicts another one. "
+        "Wrong labels harm training and evaluation.",
+        "%(count)s labels are probably wrong: a model that has not seen the images predicts other ones. "
+        "Wrong labels harm training and evaluation.",
+        suspects,
+    ) % {"count": count(suspects)}
+    return [Advice(text, gettext("Check them"), f"{_label_data_url(version)}?tab=all&check=suspects")]
 
 
 def _leakage_advice(version: TrainingVersion) -> list[Advice]:
     leaks = version.dataset_version.split.get("leaks", 0)
     if not leaks:
         return []
-    text = (
-        f"{leaks:,} validation image{'s have' if leaks > 1 else ' has'} a duplicate in training, so the "
-        "accuracy looks better than it is. Label other images with the same label."
-    )
+    text = ngettext(
+        "%(count)s validation image has a duplicate in training, so the accuracy looks better than it is. "
+        "Label other images with the same label.",
+        "%(count)s validation images have a duplicate in training, so the accuracy looks better than it is. "
+        "Label other images with the same label.",
+        leaks,
+    ) % {"count": count(leaks)}
     url = reverse("dataset_version", args=[version.project_id, version.dataset_version.name])
-    return [Advice(text, "Show them", url)]
+    return [Advice(text, gettext("Show them"), url)]
 
 
 def _uncertainty_advice(version: TrainingVersion, notes: Sequence[str]) -> list[Advice]:
-    return [Advice(note, "Label more images", _label_data_url(version)) for note in notes]
+    return [Advice(note, gettext("Label more images"), _label_data_url(version)) for note in notes]
 
 
 def _confusion_advice(version: TrainingVersion, confusions: Sequence[Cell]) -> list[Advice]:
     images = reverse("evaluated_images", args=[version.project_id, version.number])
     return [
-        Advice(
-            f"“{cell.true}” was predicted as “{cell.predicted}” {cell.images} times, in "
-            f"{whole_percent(cell.strength)} of its images. Check the labels; if they are right, "
-            "label more images of both.",
-            "Show them",
-            f"{images}?{cell.query}",
-        )
+        Advice(_confusion_text(cell), gettext("Show them"), f"{images}?{cell.query}")
         for cell in confusions[:MAX_CONFUSIONS]
         if cell.images >= MIN_CONFUSED_IMAGES
     ]
+
+
+def _confusion_text(cell: Cell) -> str:
+    text = ngettext(
+        "“%(label)s” was predicted as “%(predicted)s” %(count)s time, in %(share)s of its images. "
+        "Check the labels; if they are right, label more images of both.",
+        "“%(label)s” was predicted as “%(predicted)s” %(count)s times, in %(share)s of its images. "
+        "Check the labels; if they are right, label more images of both.",
+        cell.images,
+    )
+    share = whole_percent(cell.strength)
+    return text % {
+        "label": cell.true,
+        "predicted": cell.predicted,
+        "count": count(cell.images),
+        "share": share,
+    }
 
 
 class ExpectedGain(NamedTuple):
@@ -114,24 +131,39 @@ def _forecast_advice(version: TrainingVersion) -> list[Advice]:
     """The labels that gain most from more images."""
     labels = dict(Label.objects.filter(project=version.project_id).values_list("name", "pk"))
     lines = []
-    for label, recall, gain, low, high in expected_gains(version)[:MAX_GAINS]:
-        if gain < MIN_GAIN or label not in labels:
+    for expected in expected_gains(version)[:MAX_GAINS]:
+        if expected.gain < MIN_GAIN or expected.label not in labels:
             continue
-        text = (
-            f"20 more images of “{label}” would probably raise its recall from "
-            f"{three_decimals(recall.value)} ({recall.hits:,} of {recall.support:,}) by {points(gain)} "
-            f"points ({points(low)} to {points(high)}). This is a forecast from the label's learning curve."
-        )
-        query = urlencode({"tab": "suggested", "suggestion": labels[label]})
-        lines.append(Advice(text, "Label similar images", f"{_label_data_url(version)}?{query}"))
+        query = urlencode({"tab": "suggested", "suggestion": labels[expected.label]})
+        url = f"{_label_data_url(version)}?{query}"
+        lines.append(Advice(_gain_text(expected), gettext("Label similar images"), url))
     return lines
+
+
+def _gain_text(expected: ExpectedGain) -> str:
+    recall = expected.recall
+    text = gettext(
+        "20 more images of “%(label)s” would probably raise its recall from %(recall)s "
+        "(%(hits)s of %(images)s) by %(gain)s points (%(low)s to %(high)s). "
+        "This is a forecast from the label's learning curve."
+    )
+    return text % {
+        "label": expected.label,
+        "recall": three_decimals(recall.value),
+        "hits": count(recall.hits or 0),
+        "images": count(recall.support),
+        "gain": points(expected.gain),
+        "low": points(expected.low),
+        "high": points(expected.high),
+    }
 
 
 def _time_limit_advice(version: TrainingVersion) -> list[Advice]:
     if version.stop_reason != StopReason.TIME_LIMIT:
         return []
-    text = "The search stopped at the time limit; more candidates could be tried."
-    return [Advice(text, "Train with more time", reverse("configure_training", args=[version.project_id]))]
+    text = gettext("The search stopped at the time limit; more candidates could be tried.")
+    url = reverse("configure_training", args=[version.project_id])
+    return [Advice(text, gettext("Train with more time"), url)]
 
 
 def _label_data_url(version: TrainingVersion) -> str:

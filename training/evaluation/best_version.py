@@ -12,6 +12,7 @@ from typing import Any
 
 from django.core.cache import caches
 from django.db.models import Count, Max, Q, QuerySet
+from django.utils.translation import gettext, gettext_noop
 
 from exeml_site.lib.display import percent, three_decimals
 from projects.datasets.publish import ManifestDamaged
@@ -26,6 +27,8 @@ from training.evaluation.comparison import (
 from training.models import LaterPrediction, Metric, TrainingVersion
 
 CACHED_S = 3600
+# Marks of versions, which templates compare; they are translated where they are shown.
+BEST, TIED, UNRANKED = gettext_noop("best"), gettext_noop("not told apart"), gettext_noop("not compared")
 # Of the images that the version with the most of them could be judged on. A version that leaves fewer common
 # images is not ranked, so that an old one with few images does not make the others' numbers imprecise.
 MIN_COMMON_SHARE = 0.5
@@ -62,13 +65,13 @@ class Ranking:
         return self.leader if len(self.results) > 1 and not self.tied else None
 
     def mark(self, version: TrainingVersion) -> str:
-        """“best”, “not told apart” for the leader and what ties with it, “not compared”, else empty."""
+        """BEST, TIED for the leader and what ties with it, UNRANKED, else empty."""
         if version.pk in self.unranked:
-            return "not compared"
+            return UNRANKED
         if version.pk == self.best:
-            return "best"
+            return BEST
         is_tied = version.pk in self.tied or (bool(self.tied) and version.pk == self.leader)
-        return "not told apart" if is_tied else ""
+        return TIED if is_tied else ""
 
     def describe(self, version: Any) -> str:
         """As in “V003 · accuracy 94.1 %, precision 0.938 · best”, on the common images.
@@ -79,12 +82,16 @@ class Ranking:
         common = self.results.get(version.pk)
         accuracy = common.accuracy.value if common else version.accuracy
         precision = common.precision if common else version.precision
-        numbers = [f"accuracy {percent(accuracy)}"] if accuracy is not None else []
-        numbers += [f"precision {three_decimals(precision)}"] if precision is not None else []
-        parts = [version.name, ", ".join(numbers), self.mark(version)]
-        if version.pk in self.unranked and numbers:
-            parts[1] = f"{parts[1]} on its own images"
-        return " · ".join(part for part in parts if part)
+        numbers = []
+        if accuracy is not None:
+            numbers.append(gettext("accuracy %(share)s") % {"share": percent(accuracy)})
+        if precision is not None:
+            numbers.append(gettext("precision %(value)s") % {"value": three_decimals(precision)})
+        figures = ", ".join(numbers)
+        if version.pk in self.unranked and figures:
+            figures = gettext("%(figures)s on its own images") % {"figures": figures}
+        mark = self.mark(version)
+        return " · ".join(part for part in (version.name, figures, gettext(mark) if mark else "") if part)
 
     def proposed(self, versions: Sequence[TrainingVersion]) -> TrainingVersion | None:
         """The version that a form chooses first: the most accurate on the common images, else the newest."""

@@ -9,6 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from django.utils.formats import number_format
+from django.utils.translation import gettext, ngettext
+
+from exeml_site.lib.display import UNKNOWN, count, decimal, three_decimals
 from projects.datasets import compare as dataset_compare
 from projects.datasets.publish import ManifestDamaged
 from projects.models import Annotation, Project, Split
@@ -16,6 +20,7 @@ from training.engine.evaluation import significance
 from training.engine.evaluation.metrics import Rate, wilson
 from training.evaluation.label_changes import relabeled_as_predicted
 from training.evaluation.leaderboard import fitted_text, promoted_from
+from training.evaluation.recipes import recipe_text
 from training.evaluation.uncertainty import round_up
 from training.models import EvaluatedImage, LaterPrediction, TrainingVersion
 
@@ -44,27 +49,55 @@ class PairComparison:
     @property
     def summary(self) -> str:
         """The verdict as a sentence, with its counts and p."""
-        counts = (
-            f"Of {self.images:,} images only {self.other} got {self.only_other:,} right and "
-            f"only {self.base} {self.only_base:,}"
-        )
+        return " ".join(sentence for sentence in self._sentences if sentence)
+
+    @property
+    def _sentences(self) -> tuple[str, ...]:
+        names = {"other": str(self.other), "base": str(self.base)}
+        if self.verdict == "better":
+            return gettext("%(other)s is better than %(base)s.") % names, self._counts
         if self.verdict:
-            return f"{self.other} is {self.verdict} than {self.base}. {counts} (p = {p_text(self.p)})."
-        no_difference = f"There is no reliable difference between {self.other} and {self.base} yet."
-        if not self.only_other and not self.only_base:
-            return f"{no_difference} Both are right on the same of the {self.images:,} images."
-        return f"{no_difference} {counts}{self._images_needed}"
+            return gettext("%(other)s is worse than %(base)s.") % names, self._counts
+        none_yet = gettext("There is no reliable difference between %(other)s and %(base)s yet.") % names
+        if self.only_other or self.only_base:
+            return none_yet, self._counts, self._images_needed
+        text = ngettext(
+            "On %(count)s image, both are right or both are wrong.",
+            "On each of the %(count)s images, both are right or both are wrong.",
+            self.images,
+        )
+        return none_yet, text % {"count": count(self.images)}
+
+    @property
+    def _counts(self) -> str:
+        text = ngettext(
+            "Of %(count)s image, %(other)s alone got %(only_other)s right, and %(base)s alone %(only_base)s "
+            "(%(p)s).",
+            "Of %(count)s images, %(other)s alone got %(only_other)s right, and %(base)s alone %(only_base)s "
+            "(%(p)s).",
+            self.images,
+        )
+        return text % {
+            "count": count(self.images),
+            "other": str(self.other),
+            "only_other": count(self.only_other),
+            "base": str(self.base),
+            "only_base": count(self.only_base),
+            "p": p_text(self.p),
+        }
 
     @property
     def _images_needed(self) -> str:
         needed = significance.images_needed(self.only_base, self.only_other, self.images)
         if needed is None:
-            return "."
-        more = max(needed - self.images, 1)
-        return (
-            f" (p = {p_text(self.p)}). If the difference is real, about {round_up(more):,} more "
-            "validation images would show it."
+            return ""
+        more = round_up(max(needed - self.images, 1))
+        text = ngettext(
+            "If the difference is real, about %(count)s more validation image would show it.",
+            "If the difference is real, about %(count)s more validation images would show it.",
+            more,
         )
+        return text % {"count": count(more)}
 
 
 @dataclass(frozen=True)
@@ -186,39 +219,45 @@ def differing_parameters(versions: Sequence[TrainingVersion]) -> list[tuple[str,
 
 
 def _parameters(version: TrainingVersion) -> dict[str, str]:
+    minutes = version.max_training_minutes
+    limit = ngettext("%(count)s minute", "%(count)s minutes", minutes) % {"count": count(minutes)}
     return {
-        "Dataset Version": str(version.dataset_version),
-        "Images": _images_of(version),
-        "Training images fitted": fitted_text(version) or "--",
-        "Training ratio": f"{version.training_ratio.normalize():f}",
-        "Incremental Training Version": str(version.incremental_version or "None"),
-        "Promoted from": str(promoted_from(version) or "None"),
-        "Expected Inference Hardware": version.inference_hardware,
-        "Max. Inference Duration": f"{version.max_inference_ms} ms",
-        "Max. Training Time": f"{version.max_training_minutes} minutes",
-        "Instance Flavor": version.flavor_name,
-        "Network": _network_of(version),
-        "Single-image time": _time_of(version),
+        gettext("Dataset Version"): str(version.dataset_version),
+        gettext("Images"): images_text(version),
+        gettext("Training images fitted"): fitted_text(version) or UNKNOWN,
+        gettext("Training ratio"): number_format(version.training_ratio.normalize()),
+        gettext("Incremental Training Version"): str(version.incremental_version or gettext("None")),
+        gettext("Promoted from"): str(promoted_from(version) or gettext("None")),
+        gettext("Expected Inference Hardware"): version.inference_hardware,
+        gettext("Max. Inference Duration"): f"{count(version.max_inference_ms)} ms",
+        gettext("Max. Training Time"): limit,
+        gettext("Instance Flavor"): version.flavor_name,
+        gettext("Network"): _network_of(version),
+        gettext("Single-image time"): _time_of(version),
     }
 
 
-def _images_of(version: TrainingVersion) -> str:
+def images_text(version: TrainingVersion) -> str:
+    """The images of its dataset version, as in “1,321 training, 330 validation”."""
     dataset = version.dataset_version
-    return f"{dataset.train_count:,} training, {dataset.eval_count:,} validation"
+    return gettext("%(training)s training, %(validation)s validation") % {
+        "training": count(dataset.train_count),
+        "validation": count(dataset.eval_count),
+    }
 
 
 def _network_of(version: TrainingVersion) -> str:
     best = next((candidate for candidate in version.candidates.all() if candidate.is_best), None)
-    return f"{best.network}, {best.resolution} px, {best.recipe}" if best else "--"
+    return f"{best.network}, {best.resolution} px, {recipe_text(best.recipe)}" if best else UNKNOWN
 
 
 def _time_of(version: TrainingVersion) -> str:
     if version.inference_ms is None:
-        return "--"
-    text = f"{version.inference_ms:.1f} ms"
+        return UNKNOWN
+    text = f"{decimal(version.inference_ms, 1)} ms"
     if version.inference_low_ms is None or version.inference_high_ms is None:
         return text
-    return f"{text} ({version.inference_low_ms:.1f}–{version.inference_high_ms:.1f})"
+    return f"{text} ({decimal(version.inference_low_ms, 1)}–{decimal(version.inference_high_ms, 1)})"
 
 
 def stored_predictions(versions: Iterable[TrainingVersion]) -> dict[int, dict[int, Labels | None]]:
@@ -258,7 +297,7 @@ def _disagreements(
         labels = [predicted[pk] or frozenset() for predicted in predictions]
         if len(set(labels)) > 1:
             answers = [
-                (version, ", ".join(sorted(names)) or "no label", names == truth[pk])
+                (version, ", ".join(sorted(names)) or gettext("no label"), names == truth[pk])
                 for version, names in zip(versions, labels, strict=True)
             ]
             disagreements.append(AnswerDifference(pk, truth[pk], answers))
@@ -266,4 +305,5 @@ def _disagreements(
 
 
 def p_text(p: float) -> str:
-    return "less than 0.001" if p < 0.001 else f"{p:.3f}"
+    """As in “p = 0.012” and “p < 0.001”."""
+    return f"p < {three_decimals(0.001)}" if p < 0.001 else f"p = {three_decimals(p)}"

@@ -9,6 +9,9 @@ from urllib.parse import urlencode
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import ngettext
+
+from exeml_site.lib.display import count
 
 MAX_TABLE_LABELS = 20  # a larger matrix is an SVG instead of a table
 
@@ -30,10 +33,20 @@ class Cell(NamedTuple):
 
     @property
     def text(self) -> str:
-        images = "1 image" if self.images == 1 else f"{self.images} images"
+        """The cell in words."""
         if self.is_right:
-            return f"{self.true} predicted correctly: {images}"
-        return f"{self.true} predicted as {self.predicted}: {images}"
+            text = ngettext(
+                "%(label)s predicted correctly: %(count)s image",
+                "%(label)s predicted correctly: %(count)s images",
+                self.images,
+            )
+        else:
+            text = ngettext(
+                "%(label)s predicted as %(predicted)s: %(count)s image",
+                "%(label)s predicted as %(predicted)s: %(count)s images",
+                self.images,
+            )
+        return text % {"label": self.true, "predicted": self.predicted, "count": count(self.images)}
 
     @property
     def level(self) -> int:
@@ -75,21 +88,21 @@ def build_matrix(confusion: dict[str, Any]) -> Matrix | None:
     if not table:
         return None
     filled = [
-        _cell(labels, true, predicted, count, sum(row))
+        _cell(labels, true, predicted, images, sum(row))
         for true, row in enumerate(table)
-        for predicted, count in enumerate(row)
-        if count
+        for predicted, images in enumerate(row)
+        if images
     ]
     rows = [
         (
             labels[true],
-            [_cell(labels, true, predicted, count, sum(row)) for predicted, count in enumerate(row)],
+            [_cell(labels, true, predicted, images, sum(row)) for predicted, images in enumerate(row)],
         )
         for true, row in enumerate(table if len(labels) <= MAX_TABLE_LABELS else [])
     ]
     return Matrix(labels, rows, filled)
 
 
-def _cell(labels: Sequence[str], true: int, predicted: int, count: int, of_row: int) -> Cell:
-    strength = count / of_row if of_row else 0.0
-    return Cell(labels[true], labels[predicted], count, strength, true == predicted, predicted, true)
+def _cell(labels: Sequence[str], true: int, predicted: int, images: int, of_row: int) -> Cell:
+    strength = images / of_row if of_row else 0.0
+    return Cell(labels[true], labels[predicted], images, strength, true == predicted, predicted, true)

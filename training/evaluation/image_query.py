@@ -7,19 +7,26 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from django.utils.translation import gettext, gettext_lazy
+
 from exeml_site.lib.params import parse_int
 from projects.models.metadata import MAX_VALUE
-from training.evaluation.slices import column_of
+from training.evaluation.slices import column_of, slice_text
 from training.models import TrainingVersion
 from training.models.evaluation import StoredPredictionQuerySet
 
 PAGE_SIZE = 60
-OUTCOMES = {"wrong": "Wrong", "right": "Right", "all": "All", "unknown": "Unknown to the model"}
+OUTCOMES = {
+    "wrong": gettext_lazy("Wrong"),
+    "right": gettext_lazy("Right"),
+    "all": gettext_lazy("All"),
+    "unknown": gettext_lazy("Unknown to the model"),
+}
 SORTS = {
-    "surest": ("Most confident first", ["-confidence", "pk"]),
-    "unsure": ("Least confident first", ["confidence", "pk"]),
-    "strange": ("Least familiar first", ["familiarity", "pk"]),
-    "name": ("Name", ["image__name", "pk"]),
+    "surest": (gettext_lazy("Most confident first"), ["-confidence", "pk"]),
+    "unsure": (gettext_lazy("Least confident first"), ["confidence", "pk"]),
+    "strange": (gettext_lazy("Least familiar first"), ["familiarity", "pk"]),
+    "name": (gettext_lazy("Name"), ["image__name", "pk"]),
 }
 MAX_TEXT_LENGTH = 100
 
@@ -109,20 +116,19 @@ class EvaluatedImageQuery:
     @property
     def chips(self) -> list[ImageFilterChip]:
         texts = {
-            "true": "labeled {}",
-            "predicted": "predicted as {}",
-            "missed": "{} missed",
-            "wrongly": "wrongly predicted as {}",
-            "q": "name has “{}”",
+            "true": gettext("labeled %(label)s") % {"label": self.true},
+            "predicted": gettext("predicted as %(label)s") % {"label": self.predicted},
+            "missed": gettext("%(label)s missed") % {"label": self.missed},
+            "wrongly": gettext("wrongly predicted as %(label)s") % {"label": self.wrongly},
+            "q": gettext("name has “%(text)s”") % {"text": self.q},
         }
         chips = [
-            ImageFilterChip(text.format(getattr(self, name)), self.address(**{name: ""}))
+            ImageFilterChip(text, self.address(**{name: ""}))
             for name, text in texts.items()
             if getattr(self, name)
         ]
         if self.slice:
-            column = self.slice.removeprefix(":")
-            text = f"{column}: {self.value}" if self.value else f"no {column}"
+            text = slice_text(self.slice, self.value)
             chips.append(ImageFilterChip(text, self.address(slice="", value="")))
         return chips
 

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
+from django.utils.translation import ngettext
+
 from exeml_site.lib.bulk import chunks
+from exeml_site.lib.display import count
 from projects.models import Annotation, LabelEvent
 from training.models import TrainingVersion
 
@@ -29,11 +32,26 @@ class LabelChanges:
         """The counts as a sentence; empty if nothing was changed."""
         if not self.changed:
             return ""
-        labels = "1 validation label was" if self.images == 1 else f"{self.images:,} validation labels were"
-        text = f"{self.changed:,} of {labels} changed after {self.version} was evaluated"
         if self.to_predicted:
-            return f"{text}, {self.to_predicted:,} of them to what {self.version} predicts."
-        return f"{text}."
+            text = ngettext(
+                "%(changed)s of %(count)s validation label was changed after %(version)s was evaluated, "
+                "%(same)s of them to what %(version)s predicts.",
+                "%(changed)s of %(count)s validation labels were changed after %(version)s was evaluated, "
+                "%(same)s of them to what %(version)s predicts.",
+                self.images,
+            )
+        else:
+            text = ngettext(
+                "%(changed)s of %(count)s validation label was changed after %(version)s was evaluated.",
+                "%(changed)s of %(count)s validation labels were changed after %(version)s was evaluated.",
+                self.images,
+            )
+        return text % {
+            "changed": count(self.changed),
+            "count": count(self.images),
+            "version": str(self.version),
+            "same": count(self.to_predicted),
+        }
 
 
 def label_changes(version: TrainingVersion) -> LabelChanges:

@@ -6,48 +6,62 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from exeml_site.lib.display import percent, three_decimals
+from django.utils.formats import number_format
+from django.utils.translation import gettext, gettext_lazy, ngettext, ngettext_lazy
+
+from exeml_site.lib.display import count, decimal, percent, three_decimals
 from training.engine.evaluation.metrics import Rate, wilson
 from training.engine.evaluation.significance import LEVEL
+from training.evaluation.recipes import recipe_text, short_network
 from training.models import Candidate, StopReason, TrainingVersion
 
 LIMIT_REACH = 1.6  # times the slowest candidate: a limit beyond is not drawn
-# Recipes of fine-tuning in the engine, joined by “ + ” in a mix; their text for one model and for several.
-FINE_TUNED_TEXTS = (
-    ("fine-tuned", "fine-tuned", "{} fine-tuned"),
-    ("last blocks", "last blocks fine-tuned", "last blocks of {} fine-tuned"),
-)
-RECIPE_TEXTS = {
-    "linear head": "Linear head on frozen features",
-    "joint linear head": "Joint linear head on frozen features",
-    "linear head on turned images": "Linear head on frozen features, images turned as well",
-    "joint linear head on turned images": "Joint linear head on frozen features, images turned as well",
-}
 PHASE_NAMES = {
-    "start": "Starting the process and its libraries",
-    "dataset": "Publishing the dataset version",
-    "pixels": "Reading images",
-    "search": "Measuring and choosing networks",
-    "heads": "Frozen features and heads",
-    "fine-tuning": "Fine-tuning",
-    "export": "Exporting models",
-    "evaluation": "Evaluating",
-    "test": "Evaluating on test images",
-    "charts": "Drawing charts",
-    "recording": "Storing the model and the results",
+    "start": gettext_lazy("Starting the process and its libraries"),
+    "dataset": gettext_lazy("Publishing the dataset version"),
+    "pixels": gettext_lazy("Reading images"),
+    "search": gettext_lazy("Measuring and choosing networks"),
+    "heads": gettext_lazy("Frozen features and heads"),
+    "fine-tuning": gettext_lazy("Fine-tuning"),
+    "export": gettext_lazy("Exporting models"),
+    "evaluation": gettext_lazy("Evaluating"),
+    "test": gettext_lazy("Evaluating on test images"),
+    "charts": gettext_lazy("Drawing charts"),
+    "recording": gettext_lazy("Storing the model and the results"),
 }
 # Why training images shaped no part of a model, by the engine's causes.
 LEFT_OUT_TEXTS = {
-    "unreadable": "Could not be read: {images}.",
-    "reading": "Not read, because reading would have taken more than its share of the time limit: {images}.",
-    "heads": "Left out of the linear heads, whose features and fit may take only a share of the time limit: "
-    "{images}.",
-    "fine-tuning": "Left out of fine-tuning, which had no time for more: {images}.",
-    "memory": "Left out, because a fit may use only so much memory: {images}.",
-    "held out": "Held out to judge the model, which was not trained again with them: {images}.",
+    "unreadable": ngettext_lazy(
+        "%(count)s image could not be read.", "%(count)s images could not be read.", "images"
+    ),
+    "reading": ngettext_lazy(
+        "%(count)s image was not read, because reading may take only a share of the time limit.",
+        "%(count)s images were not read, because reading may take only a share of the time limit.",
+        "images",
+    ),
+    "heads": ngettext_lazy(
+        "%(count)s image was left out of the linear heads, which may take only a share of the time limit.",
+        "%(count)s images were left out of the linear heads, which may take only a share of the time limit.",
+        "images",
+    ),
+    "fine-tuning": ngettext_lazy(
+        "%(count)s image was left out of fine-tuning for lack of time.",
+        "%(count)s images were left out of fine-tuning for lack of time.",
+        "images",
+    ),
+    "memory": ngettext_lazy(
+        "%(count)s image was left out, because a fit may use only a limited amount of memory.",
+        "%(count)s images were left out, because a fit may use only a limited amount of memory.",
+        "images",
+    ),
+    "held out": ngettext_lazy(
+        "%(count)s image was held out to judge the model, which was not trained again with it.",
+        "%(count)s images were held out to judge the model, which was not trained again with them.",
+        "images",
+    ),
 }
 BAR_UNITS, MIN_BAR_UNITS = 1000, 12  # width of the bar, and of its shortest phase to be visible
-OTHER_PHASE = "Other"
+OTHER_PHASE = gettext_lazy("Other")
 
 
 class ScoredCandidate(Protocol):
@@ -153,20 +167,28 @@ def choice_note(rows: Iterable[LeaderboardRow]) -> str:
     if chosen is None or first is None or _hits(first) <= _hits(chosen):
         return ""
     more = _hits(first) - _hits(chosen)
-    text = (
-        f"{short_network(first.network)} ({recipe_text(first.recipe)}) has {more} more "
-        f"image{'s' if more > 1 else ''} right than the chosen candidate. "
+    text = ngettext(
+        "%(network)s (%(recipe)s) has %(count)s more image right than the chosen candidate.",
+        "%(network)s (%(recipe)s) has %(count)s more images right than the chosen candidate.",
+        more,
     )
+    network, recipe = short_network(first.network), recipe_text(first.recipe)
+    sentences = [text % {"network": network, "recipe": recipe, "count": count(more)}]
     if first.p_value is not None and first.p_value >= LEVEL:
-        text += "The difference is too small to be reliable. "
+        sentences.append(gettext("The difference is too small to be reliable."))
+    return " ".join([*sentences, _loss_note(chosen, first)])
+
+
+def _loss_note(chosen: Candidate, first: Candidate) -> str:
+    """Why the chosen candidate is preferred to the one with the most images right."""
     if first.common_loss and chosen.common_loss and chosen.common_loss < first.common_loss:
-        text += (
-            f"The chosen one has the lower log loss, {three_decimals(chosen.common_loss)} against "
-            f"{three_decimals(first.common_loss)}, which also counts how sure each prediction is."
+        text = gettext(
+            "The chosen one has the lower log loss, %(chosen)s against %(other)s, which also counts how "
+            "confident each prediction is."
         )
-    else:
-        text += "The search keeps the earlier of two candidates unless the other has a lower log loss."
-    return text
+        losses = {"chosen": chosen.common_loss, "other": first.common_loss}
+        return text % {name: three_decimals(loss) for name, loss in losses.items()}
+    return gettext("The search keeps the earlier of two candidates unless the other has a lower log loss.")
 
 
 def points_of(candidates: Iterable[ScoredCandidate]) -> list[Point]:
@@ -190,44 +212,35 @@ def is_within_reach(limit_ms: float, points: Iterable[Point]) -> bool:
 
 def points_description(points: list[Point]) -> str:
     """Text alternative of the chart of accuracy and latency."""
-    text = f"Accuracy on the same held-out images and single-image time of {len(points)} candidates"
+    text = ngettext(
+        "Accuracy on the same held-out images and single-image time of %(count)s candidate.",
+        "Accuracy on the same held-out images and single-image time of %(count)s candidates.",
+        len(points),
+    )
+    sentences = [text % {"count": count(len(points))}]
     for point in points:
         if point.candidate.is_best or point is points[0]:
-            title = "chosen" if point.candidate.is_best else "fastest"
-            text += f"; {title}, {point.name}: {percent(point.accuracy)} at {point.ms:.1f} ms"
-    slow = sum(not point.candidate.is_admissible for point in points)
-    return f"{text}; {slow} slower than the limit." if slow else f"{text}."
+            sentences.append(_point_text(point))
+    if slow := sum(not point.candidate.is_admissible for point in points):
+        text = ngettext("%(count)s is slower than the limit.", "%(count)s are slower than the limit.", slow)
+        sentences.append(text % {"count": count(slow)})
+    return " ".join(sentences)
+
+
+def _point_text(point: Point) -> str:
+    text = gettext("Fastest: %(candidate)s, %(accuracy)s at %(ms)s ms.")
+    if point.candidate.is_best:
+        text = gettext("Chosen: %(candidate)s, %(accuracy)s at %(ms)s ms.")
+    accuracy, ms = percent(point.accuracy), decimal(point.ms, 1)
+    return text % {"candidate": point.name, "accuracy": accuracy, "ms": ms}
 
 
 def points_note(points: list[Point], version: TrainingVersion) -> str:
     """Says where the limit is if it is not drawn."""
     if not points or is_within_reach(version.max_inference_ms, points):
         return ""
-    return f"The limit of {version.max_inference_ms} ms is far to the right of all of them."
-
-
-def short_network(names: str) -> str:
-    """“EfficientNet-Lite0 + EfficientNet-Lite2” as “Lite0 + Lite2”."""
-    return names.replace("EfficientNet-Lite", "Lite")
-
-
-def recipe_text(recipe: str) -> str:
-    """“fine-tuned + last blocks + joint linear head” in plain words; an unknown recipe as it is."""
-    parts = recipe.split(" + ")
-    tuned = [
-        singular if parts.count(part) == 1 else plural.format(parts.count(part))
-        for part, singular, plural in FINE_TUNED_TEXTS
-        if part in parts
-    ]
-    others = [f"a {part}" for part in parts if part not in [name for name, *_ in FINE_TUNED_TEXTS]]
-    if not tuned:
-        return RECIPE_TEXTS.get(recipe, recipe[:1].upper() + recipe[1:])
-    text = " and ".join(tuned)
-    if others:
-        text += f", mixed with {' and '.join(others)}"
-    elif len(parts) > 1:
-        text += ", mixed"
-    return text[:1].upper() + text[1:]
+    text = gettext("The limit of %(ms)s ms is far to the right of all of them.")
+    return text % {"ms": count(version.max_inference_ms)}
 
 
 def phases_of(version: TrainingVersion) -> list[Phase]:
@@ -239,11 +252,11 @@ def phases_of(version: TrainingVersion) -> list[Phase]:
         *(name for name in PHASE_NAMES if name in seconds_of),
         *(name for name in seconds_of if name not in PHASE_NAMES),
     ]
-    lengths = {PHASE_NAMES.get(name, name[:1].upper() + name[1:]): seconds_of[name] for name in names}
+    lengths = {str(PHASE_NAMES.get(name, name[:1].upper() + name[1:])): seconds_of[name] for name in names}
     used = version.progress.get("used_s") or version.elapsed.total_seconds()
     total = max(used, sum(seconds_of.values()))
     if total > sum(seconds_of.values()):
-        lengths[OTHER_PHASE] = total - sum(seconds_of.values())
+        lengths[str(OTHER_PHASE)] = total - sum(seconds_of.values())
     return _bar_layout(lengths, total)
 
 
@@ -253,7 +266,7 @@ def _bar_layout(lengths: dict[str, float], total: float) -> list[Phase]:
     phases, start, scale = list[Phase](), 0.0, BAR_UNITS / sum(widths.values())
     for index, (name, seconds) in enumerate(lengths.items()):
         width = scale * widths[name]
-        look = "phase-other" if name == OTHER_PHASE else f"label-{index % 10}"
+        look = "phase-other" if name == str(OTHER_PHASE) else f"label-{index % 10}"
         phases.append(Phase(name, seconds, shares[name], round(start, 1), round(width, 1), look))
         start += width
     return phases
@@ -262,34 +275,39 @@ def _bar_layout(lengths: dict[str, float], total: float) -> list[Phase]:
 def why_it_ended(version: TrainingVersion) -> str:
     """Why the training of a Completed version ended, as a sentence; empty if unknown."""
     if version.stop_reason == StopReason.USER:
-        person = version.stop_requested_by
-        return (
-            f"Stopped by {person.get_username() if person else 'a person'}; the best model so far was kept."
-        )
+        if (person := version.stop_requested_by) is None:
+            return gettext("Stopped by a person; the best model so far was kept.")
+        text = gettext("Stopped by %(person)s; the best model so far was kept.")
+        return text % {"person": person.get_username()}
     if version.stop_reason == StopReason.PROMOTED:
         source = promoted_from(version)
-        return f"Nothing was trained: another candidate of {source} was promoted." if source else ""
+        text = gettext("Nothing was trained: another candidate of %(version)s was promoted.")
+        return text % {"version": str(source)} if source else ""
     if version.stop_reason == StopReason.TIME_LIMIT:
-        limit = _limit(version.max_training_minutes)
-        return f"Stopped to stay within the {limit} limit; with more time, more candidates could be tried."
-    return f"{version.get_stop_reason_display()}." if version.stop_reason else ""
+        return _stopped_at_the_limit(version.max_training_minutes)
+    is_converged = version.stop_reason == StopReason.CONVERGED
+    return gettext("Converged: more time would not have helped.") if is_converged else ""
 
 
 def fitted_text(version: TrainingVersion) -> str:
     """On how many of its training images the model was fitted, as in “425 of 1,321”; empty if unknown."""
     used = version.images_used
-    return f"{used['fitted']:,} of {used['given']:,}" if used else ""
+    if not used:
+        return ""
+    numbers = {"fitted": count(used["fitted"]), "given": count(used["given"])}
+    return gettext("%(fitted)s of %(given)s") % numbers
 
 
 def left_out_texts(version: TrainingVersion) -> list[str]:
     """Why the model was not fitted on all training images, a sentence for each cause; empty if it was."""
     used = version.images_used
     texts = [
-        LEFT_OUT_TEXTS[cause].format(images=f"{count:,} image{'s' if count > 1 else ''}")
-        for cause, count in used.get("left_out", {}).items()
+        LEFT_OUT_TEXTS[cause] % {"images": images, "count": count(images)}
+        for cause, images in used.get("left_out", {}).items()
     ]
     if used and used["fewest"] < used["fitted"]:
-        texts.append(f"A part of the model was fitted on {used['fewest']:,} of these images only.")
+        text = gettext("A part of the model was fitted on only %(count)s of these images.")
+        texts.append(text % {"count": count(used["fewest"])})
     return texts
 
 
@@ -298,5 +316,11 @@ def promoted_from(version: TrainingVersion) -> TrainingVersion | None:
     return version.promoted_candidate.training_version if version.promoted_candidate else None
 
 
-def _limit(minutes: int) -> str:
-    return f"{minutes}-minute" if minutes < 60 else f"{minutes / 60:.4g}-hour"
+def _stopped_at_the_limit(minutes: int) -> str:
+    if minutes < 60:
+        text = gettext(
+            "Stopped at the %(minutes)s-minute limit; with more time, more candidates could be tried."
+        )
+        return text % {"minutes": count(minutes)}
+    text = gettext("Stopped at the %(hours)s-hour limit; with more time, more candidates could be tried.")
+    return text % {"hours": number_format(f"{minutes / 60:.4g}")}

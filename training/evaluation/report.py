@@ -10,13 +10,16 @@ from typing import Any
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.template.loader import render_to_string
+from django.utils.formats import number_format
 from django.utils.html import escape
 from django.utils.safestring import mark_safe
+from django.utils.translation import get_language, gettext
 
-from exeml_site.lib.display import iso_time
+from exeml_site.lib.display import count, iso_time
 from exeml_site.templatetags import format_tags
 from training.engine.bundle.decision import AnswerSettings
 from training.evaluation import confusion_matrix
+from training.evaluation.comparison import images_text
 from training.evaluation.label_changes import label_changes
 from training.evaluation.leaderboard import fitted_text, phases_of, promoted_from, why_it_ended
 from training.evaluation.results import results_of
@@ -24,11 +27,12 @@ from training.evaluation.selections.results import final_test_of
 from training.models import Metric, TrainingVersion
 
 MAX_MISTAKES = 24
+OWN_SETTINGS = "the model’s own"  # not translated: in a file that programs read
 STYLES = ("tokens.css", "report.css")
 
 
 def report_html(version: TrainingVersion) -> str:
-    """The whole document. It follows the reader's light or dark mode and can be printed."""
+    """The whole document in the active language. It follows light or dark mode and can be printed."""
     context = {
         "version": version,
         "project": version.project,
@@ -48,7 +52,7 @@ def report_html(version: TrainingVersion) -> str:
     style = "\n".join((folder / name).read_text("utf-8") for name in STYLES)
     title = escape(f"{version.name} · {version.project.name}")
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f'<!doctype html><html lang="{get_language() or "en"}"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{title}</title><style>{style}</style></head><body>{body}</body></html>"
     )
@@ -57,28 +61,37 @@ def report_html(version: TrainingVersion) -> str:
 def _parameter_rows(version: TrainingVersion) -> list[tuple[str, str]]:
     """Configuration and origin of the version in the words of its page."""
     dataset = version.dataset_version
-    images = f"{dataset.train_count:,} training, {dataset.eval_count:,} validation"
-    ratio = version.training_ratio.normalize()
     rows = [
-        ("Project", version.project.name),
-        ("Job id", str(version.job_id)),
-        ("Dataset Version", dataset.name),
-        ("Dataset sha256", dataset.sha256),
-        ("Images", images),
-        ("Fitted on", f"{fitted} training images" if (fitted := fitted_text(version)) else ""),
-        ("Training and Validation Ratios", f"{ratio:f} and {(1 - ratio).normalize():f}"),
-        ("Incremental Training Version", str(version.incremental_version or "None")),
-        ("Promoted from", str(promoted_from(version) or "")),
-        ("Expected Inference Hardware", version.get_inference_hardware_display()),
-        ("Max. Inference Duration", f"{version.max_inference_ms} ms"),
-        ("Max. Training Time", format_tags.hours(version.max_training_minutes)),
-        ("Instance Flavor", version.flavor_name),
-        ("Ran on", version.ran_on),
-        ("Start Time", iso_time(version.started_at)),
-        ("End Time", iso_time(version.finished_at)),
-        ("Single-image time", format_tags.milliseconds(version.inference_ms)),
+        (gettext("Project"), version.project.name),
+        (gettext("Job id"), str(version.job_id)),
+        (gettext("Dataset Version"), dataset.name),
+        (gettext("Dataset sha256"), dataset.sha256),
+        (gettext("Images"), images_text(version)),
+        (gettext("Fitted on"), _fitted_on(version)),
+        (gettext("Training and Validation Ratios"), _ratios(version)),
+        (gettext("Incremental Training Version"), str(version.incremental_version or gettext("None"))),
+        (gettext("Promoted from"), str(promoted_from(version) or "")),
+        (gettext("Expected Inference Hardware"), version.get_inference_hardware_display()),
+        (gettext("Max. Inference Duration"), f"{count(version.max_inference_ms)} ms"),
+        (gettext("Max. Training Time"), format_tags.hours(version.max_training_minutes)),
+        (gettext("Instance Flavor"), version.flavor_name),
+        (gettext("Ran on"), version.ran_on),
+        (gettext("Start Time"), iso_time(version.started_at)),
+        (gettext("End Time"), iso_time(version.finished_at)),
+        (gettext("Single-image time"), format_tags.milliseconds(version.inference_ms)),
     ]
     return [(name, value) for name, value in rows if value]
+
+
+def _fitted_on(version: TrainingVersion) -> str:
+    fitted = fitted_text(version)
+    return gettext("%(fitted)s training images") % {"fitted": fitted} if fitted else ""
+
+
+def _ratios(version: TrainingVersion) -> str:
+    ratio = version.training_ratio.normalize()
+    validation = number_format((1 - ratio).normalize())
+    return gettext("%(first)s and %(second)s") % {"first": number_format(ratio), "second": validation}
 
 
 def parameters_of(version: TrainingVersion) -> dict[str, Any]:
@@ -110,7 +123,7 @@ def parameters_of(version: TrainingVersion) -> dict[str, Any]:
         "finished_at": version.finished_at,
         "stop_reason": version.stop_reason,
         "notes": version.progress.get("notes", []),
-        "answer_settings": AnswerSettings.from_json(version.answer_settings).text or "the model’s own",
+        "answer_settings": AnswerSettings.from_json(version.answer_settings).text or OWN_SETTINGS,
         "answer_settings_saved": version.answer_settings_at,
         "seconds_by_phase": version.seconds_by_phase,
         "single_image_ms": version.inference_ms,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
-from exeml_site.lib.display import percent, three_decimals
+from django.utils.translation import gettext, gettext_lazy, ngettext
+
+from exeml_site.lib.display import count, decimal, percent, three_decimals
 from training.evaluation.confusion_matrix import Cell, build_matrix
 from training.evaluation.leaderboard import (
     LeaderboardRow,
@@ -31,10 +34,10 @@ from training.evaluation.uncertainty import (
 from training.models import Curve, Metric, TrainingVersion
 
 CHARTS = {
-    "confusion-matrix": "Confusion matrix",
-    "precision-recall": "Precision and recall of each label",
-    "learning-curve": "Learning curve",
-    "accuracy-latency": "Accuracy and single-image time",
+    "confusion-matrix": gettext_lazy("Confusion matrix"),
+    "precision-recall": gettext_lazy("Precision and recall of each label"),
+    "learning-curve": gettext_lazy("Learning curve"),
+    "accuracy-latency": gettext_lazy("Accuracy and single-image time"),
 }
 SEARCH_CHARTS = ("accuracy-latency", "learning-curve")  # of the search, shown beside its leaderboard
 MAX_CONFUSIONS = 12
@@ -188,45 +191,74 @@ def _charts(
     notes = {"precision-recall": _rates_note(rows), "accuracy-latency": points_note(points, version)}
     drawn = version.progress.get("charts", [])
     return [
-        StoredChart(name, title, texts[name], notes.get(name, ""))
+        StoredChart(name, str(title), texts[name], notes.get(name, ""))
         for name, title in CHARTS.items()
         if name in drawn and (points or name != "accuracy-latency")
     ]
 
 
 def _matrix_text(accuracy: Metric, confusions: list[Cell]) -> str:
-    text = f"Confusion matrix: {accuracy.hits} of {accuracy.support} right"
+    text = gettext("Confusion matrix: %(hits)s of %(images)s right.")
+    right = text % {"hits": count(accuracy.hits or 0), "images": count(accuracy.support)}
     if not confusions:
-        return f"{text}; no confusions."
+        return f"{right} {gettext('No confusions.')}"
     worst = confusions[0]
-    times = "once" if worst.images == 1 else f"{worst.images} times"
-    return f"{text}; most often confused: {worst.true} predicted as {worst.predicted}, {times}."
+    text = ngettext(
+        "Most frequent confusion: %(label)s predicted as %(predicted)s, %(count)s time.",
+        "Most frequent confusion: %(label)s predicted as %(predicted)s, %(count)s times.",
+        worst.images,
+    )
+    names = {"label": worst.true, "predicted": worst.predicted, "count": count(worst.images)}
+    return f"{right} {text % names}"
 
 
 def _rates_text(rows: list[LabelResult]) -> str:
-    text = f"Precision and recall of {len(rows)} labels with their 95 % intervals"
-    for name in ("precision", "recall"):
-        defined = [row for row in rows if getattr(row, name).value is not None]
+    text = ngettext(
+        "Precision and recall of %(count)s label with 95 %% intervals.",
+        "Precision and recall of %(count)s labels with 95 %% intervals.",
+        len(rows),
+    )
+    lowest = {
+        "precision": gettext("Lowest precision: %(label)s with %(value)s."),
+        "recall": gettext("Lowest recall: %(label)s with %(value)s."),
+    }
+    sentences = [text % {"count": count(len(rows))}]
+    for name, sentence in lowest.items():
+        values = [(getattr(row, name).value, row.label) for row in rows]
+        defined = [pair for pair in values if pair[0] is not None]
         if defined:
-            lowest = min(defined, key=lambda row: getattr(row, name).value)
-            text += f"; lowest {name}: {lowest.label} with {three_decimals(getattr(lowest, name).value)}"
-    return f"{text}."
+            value, label = min(defined, key=itemgetter(0))
+            sentences.append(sentence % {"label": label, "value": three_decimals(value)})
+    return " ".join(sentences)
 
 
 def _rates_note(rows: list[LabelResult]) -> str:
-    return (
-        f"The {MAX_CHART_LABELS} weakest of {len(rows)} labels, by F1 Score."
-        if len(rows) > MAX_CHART_LABELS
-        else ""
-    )
+    if len(rows) <= MAX_CHART_LABELS:
+        return ""
+    text = gettext("The %(shown)s weakest of %(labels)s labels, by F1 Score.")
+    return text % {"shown": count(MAX_CHART_LABELS), "labels": count(len(rows))}
 
 
 def _curve_text(accuracy: Metric, progress: dict[str, Any]) -> str:
     curve: list[list[float]] = progress.get("curve", [])
     if not curve:
-        return "Learning curve."
+        return gettext("Learning curve.")
     first, last = curve[0], curve[-1]
-    judged = f"the same {progress['judged']:,}" if progress.get("judged") else "some"
-    text = f"Learning curve: on {judged} held-out training images the best accuracy was {percent(first[1])} "
-    text += f"after {first[0]:.0f} seconds and {percent(last[1])} after {last[0]:.0f} seconds"
-    return text + (f"; the evaluation gave {percent(accuracy.value)}." if accuracy.value is not None else ".")
+    text = gettext(
+        "Learning curve: on held-out training images, the best accuracy was %(first)s after %(first_s)s "
+        "seconds and %(last)s after %(last_s)s seconds."
+    )
+    if judged := progress.get("judged"):
+        text = ngettext(
+            "Learning curve: on the same %(count)s held-out training image, the best accuracy was %(first)s "
+            "after %(first_s)s seconds and %(last)s after %(last_s)s seconds.",
+            "Learning curve: on the same %(count)s held-out training images, the best accuracy was %(first)s "
+            "after %(first_s)s seconds and %(last)s after %(last_s)s seconds.",
+            judged,
+        )
+    values = {"first": percent(first[1]), "first_s": decimal(first[0], 0)}
+    values |= {"last": percent(last[1]), "last_s": decimal(last[0], 0), "count": count(judged or 0)}
+    sentences = [text % values]
+    if accuracy.value is not None:
+        sentences.append(gettext("In the evaluation it is %(share)s.") % {"share": percent(accuracy.value)})
+    return " ".join(sentences)

@@ -1,7 +1,8 @@
 """Accuracy by slice: the validation images of a version by the values of a column.
 
 A column is one of metadata, which has the name that people gave it, or one that every image has: label, who
-labeled it, size, brightness, upload. Values are those of today.
+labeled it, size, brightness, upload. Values are those of today. They stand in addresses and in the cache, so
+they are the same in every language; `slice_text` and `SliceColumn.text` say them to people.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from django.core.cache import cache
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Least, TruncMonth
 from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext, gettext_lazy
 
 from projects.datasets.groups import evaluation_groups
 from projects.models import Annotation, AnnotationSource, Image, LabelEvent, MetadataValue
@@ -27,27 +30,35 @@ from training.models.evaluation import StoredPredictionQuerySet
 
 MAX_SLICES = 100  # values of a column with the most images; the others are one slice
 CACHED_S = 600
-OTHERS = "other values"
-SIZES = {
-    "below 64 px": (0, 63),
-    "64 to 223 px": (64, 223),
-    "224 to 999 px": (224, 999),
-    "1,000 px and more": (1000, 10**9),
-}
+OTHERS = "other values"  # not translated: a value; its text is OTHERS_TEXT
+SIZES = {"-63": (0, 63), "64-223": (64, 223), "224-999": (224, 999), "1000-": (1000, 10**9)}
 BRIGHTNESS = {"dark": (-1.0, 85.0), "medium": (85.0, 170.0), "bright": (170.0, 256.0)}
+OTHERS_TEXT = gettext_lazy("other values")
+SIZE_TEXTS = {
+    "-63": gettext_lazy("below 64 px"),
+    "64-223": gettext_lazy("64 to 223 px"),
+    "224-999": gettext_lazy("224 to 999 px"),
+    "1000-": gettext_lazy("1,000 px and more"),
+}
+BRIGHTNESS_TEXTS = {
+    "dark": gettext_lazy("dark"),
+    "medium": gettext_lazy("medium"),
+    "bright": gettext_lazy("bright"),
+}
 
 
 @dataclass(frozen=True)
 class SliceColumn:
     """A column: `read` gives evaluated image id → value, `condition` the filter of a value ("" for none).
 
-    `name` is used in addresses; that of a column of metadata begins with a colon.
+    `name` is used in addresses; that of a column of metadata begins with a colon. `text` says a value.
     """
 
     name: str
-    title: str
+    title: str | Promise
     read: Callable[[StoredPredictionQuerySet[Any]], dict[int, str]]
     condition: Callable[[str], Q]
+    text: Callable[[str], str] = str
 
 
 def columns_of(version: TrainingVersion) -> list[SliceColumn]:
@@ -58,7 +69,7 @@ def columns_of(version: TrainingVersion) -> list[SliceColumn]:
         for name in names
     ]
     # An image with several labels is in no single slice.
-    label = [] if version.project.is_multi_label else [SliceColumn("label", "Label", _label, _has_label)]
+    label = [] if version.project.is_multi_label else [LABEL]
     return [*metadata, *label, *BUILT_IN]
 
 
@@ -112,32 +123,33 @@ def _has_label(value: str) -> Q:
 
 
 def _source(evaluated: StoredPredictionQuerySet[Any]) -> dict[int, str]:
-    """Who labeled each image: “By hand, anna”, “Imported”."""
+    """Who labeled each image: “human, anna”, “import”."""
     rows = evaluated.filter(image__annotations__isnull=False).values_list(
         "pk", "image__annotations__source", "image__annotations__by__username"
     )
-    return {pk: _source_text(source, by) for pk, source, by in rows}
+    return {pk: f"{source}, {by}" if by else source for pk, source, by in rows}
 
 
-def _source_text(source: str, by: str | None) -> str:
-    label = str(AnnotationSource(source).label)
+def _source_text(value: str) -> str:
+    """“By hand, anna”, “Imported”."""
+    source, _, by = value.partition(", ")
+    label = str(AnnotationSource(source).label) if source in AnnotationSource.values else source
     return f"{label}, {by}" if by else label
 
 
 def _has_source(value: str) -> Q:
-    label, _, by = value.partition(", ")
-    sources = [source for source in AnnotationSource.values if AnnotationSource(source).label == label]
+    source, _, by = value.partition(", ")
     rows = Annotation.objects.filter(image=OuterRef("image"))
     if not value:
         return ~Q(Exists(rows))
-    named = rows.filter(source__in=sources)
+    named = rows.filter(source=source)
     return Q(Exists(named.filter(by__username=by) if by else named.filter(by=None)))
 
 
 def _size(evaluated: StoredPredictionQuerySet[Any]) -> dict[int, str]:
     sides = evaluated.filter(image__isnull=False).annotate(side=Least("image__width", "image__height"))
     return {
-        pk: next(text for text, (low, high) in SIZES.items() if low <= side <= high)
+        pk: next(size for size, (low, high) in SIZES.items() if low <= side <= high)
         for pk, side in sides.values_list("pk", "side")
     }
 
@@ -151,11 +163,11 @@ def _has_size(value: str) -> Q:
 
 def _brightness(evaluated: StoredPredictionQuerySet[Any]) -> dict[int, str]:
     rows = evaluated.filter(image__brightness__isnull=False).values_list("pk", "image__brightness")
-    return {pk: _brightness_text(light) for pk, light in rows if light is not None}
+    return {pk: _brightness_of(light) for pk, light in rows if light is not None}
 
 
-def _brightness_text(light: float) -> str:
-    return next(text for text, (low, high) in BRIGHTNESS.items() if low <= light < high)
+def _brightness_of(light: float) -> str:
+    return next(name for name, (low, high) in BRIGHTNESS.items() if low <= light < high)
 
 
 def _has_brightness(value: str) -> Q:
@@ -185,9 +197,32 @@ def _images() -> Any:
     return Image.objects.filter(pk=OuterRef("image"))
 
 
+def _size_text(value: str) -> str:
+    return str(SIZE_TEXTS.get(value, value))
+
+
+def _brightness_text(value: str) -> str:
+    return str(BRIGHTNESS_TEXTS.get(value, value))
+
+
+LABEL = SliceColumn("label", gettext_lazy("Label"), _label, _has_label)
 BUILT_IN = (
-    SliceColumn("source", "Labeled by", _source, _has_source),
-    SliceColumn("size", "Shorter side", _size, _has_size),
-    SliceColumn("brightness", "Brightness", _brightness, _has_brightness),
-    SliceColumn("upload", "Month of upload", _upload, _has_upload),
+    SliceColumn("source", gettext_lazy("Labeled by"), _source, _has_source, _source_text),
+    SliceColumn("size", gettext_lazy("Shorter side"), _size, _has_size, _size_text),
+    SliceColumn("brightness", gettext_lazy("Brightness"), _brightness, _has_brightness, _brightness_text),
+    SliceColumn("upload", gettext_lazy("Month of upload"), _upload, _has_upload),
 )
+
+
+def text_of(column: SliceColumn, value: str | None) -> str | None:
+    """A value of `rates` for people."""
+    return str(OTHERS_TEXT) if value == OTHERS else value and column.text(value)
+
+
+def slice_text(name: str, value: str) -> str:
+    """A value of the column with this name: “Shorter side: below 64 px”; “no camera” without a value."""
+    column = next((column for column in (LABEL, *BUILT_IN) if column.name == name), None)
+    title = str(column.title) if column else name.removeprefix(":")
+    if not value:
+        return gettext("no %(column)s") % {"column": title}
+    return f"{title}: {column.text(value) if column else value}"

@@ -8,9 +8,11 @@ from decimal import Decimal
 from math import ceil
 from typing import Protocol
 
-from exeml_site.lib.display import whole_percent
+from django.utils.translation import gettext, ngettext
+
+from exeml_site.lib.display import count, whole_percent
 from training.engine.evaluation.intervals import Interval, wilson_interval
-from training.evaluation.leaderboard import recipe_text, short_network
+from training.evaluation.recipes import recipe_text, short_network
 from training.models import Metric, TrainingVersion
 
 MAX_ACCURACY_HALF_WIDTH = 0.05  # half of the interval's width, at most, for a precise accuracy
@@ -67,24 +69,42 @@ class CrossValidated:
     @property
     def summary(self) -> str:
         """The accuracy with its interval, and what it was measured on, as a sentence."""
-        rate = f"about {whole_percent(self.value)} ({whole_percent(self.low)} to {whole_percent(self.high)})"
-        if self.is_chosen:
-            return f"Accuracy is {rate}, cross-validated on {self.images:,} images."
-        return (
-            f"The model is fine-tuned, and is not cross-validated. Without fine-tuning, {self.model}, "
-            f"accuracy is {rate}, cross-validated on {self.images:,} images."
+        text = gettext(
+            "The model is fine-tuned, and is not cross-validated. Without fine-tuning (%(model)s), accuracy "
+            "is about %(share)s (%(low)s to %(high)s), cross-validated on %(count)s images."
         )
+        if self.is_chosen:
+            text = gettext(
+                "Accuracy is about %(share)s (%(low)s to %(high)s), cross-validated on %(count)s images."
+            )
+        return text % {
+            "model": self.model,
+            "share": whole_percent(self.value),
+            "low": whole_percent(self.low),
+            "high": whole_percent(self.high),
+            "count": count(self.images),
+        }
 
     @property
     def method(self) -> str:
         """How it was measured, and what it judges, as sentences."""
-        times = "once" if self.repeats == 1 else f"{self.repeats} times"
-        return (
-            f"The {self.images - self.validation_images:,} training and {self.validation_images:,} "
-            f"validation images were divided into {self.folds} parts, {times}. Each part was predicted by a "
-            "model of this kind that was trained on the other parts. This tells how well training on these "
-            "images works, more exactly than the validation images alone."
+        text = ngettext(
+            "The %(training)s training and %(validation)s validation images were divided into %(folds)s "
+            "parts, %(count)s time. Each part was predicted by a model of this kind that was trained on the "
+            "other parts. This says more precisely than the validation images alone how well training on "
+            "these images works.",
+            "The %(training)s training and %(validation)s validation images were divided into %(folds)s "
+            "parts, %(count)s times. Each part was predicted by a model of this kind that was trained on the "
+            "other parts. This says more precisely than the validation images alone how well training on "
+            "these images works.",
+            self.repeats,
         )
+        return text % {
+            "training": count(self.images - self.validation_images),
+            "validation": count(self.validation_images),
+            "folds": count(self.folds),
+            "count": count(self.repeats),
+        }
 
 
 def cross_validated(version: TrainingVersion) -> CrossValidated | None:
@@ -133,13 +153,19 @@ def accuracy_note(accuracy: Metric, ratio: Decimal) -> str:
     needed = round_up(images_needed(accuracy.value, MAX_ACCURACY_HALF_WIDTH))
     more = max(needed - accuracy.support, 1)
     labeled = round_up(ceil(more / (1 - float(ratio))))
-    validation = "1 validation image" if accuracy.support == 1 else f"{accuracy.support} validation images"
-    return (
-        f"With {validation}, accuracy is between {whole_percent(accuracy.low)} and "
-        f"{whole_percent(accuracy.high)}. "
-        f"About {needed:,} validation images would give ± {100 * MAX_ACCURACY_HALF_WIDTH:.0f} points: "
-        f"label about {labeled:,} more images."
+    text = ngettext(
+        "With %(count)s validation image, accuracy is between %(low)s and %(high)s.",
+        "With %(count)s validation images, accuracy is between %(low)s and %(high)s.",
+        accuracy.support,
     )
+    low, high = whole_percent(accuracy.low), whole_percent(accuracy.high)
+    known = text % {"count": count(accuracy.support), "low": low, "high": high}
+    text = gettext(
+        "About %(needed)s validation images would give ± %(points)s points: label about %(labeled)s more "
+        "images."
+    )
+    points = count(round(100 * MAX_ACCURACY_HALF_WIDTH))
+    return f"{known} {text % {'needed': count(needed), 'points': points, 'labeled': count(labeled)}}"
 
 
 def recall_note(rows: Sequence[LabelNumbers]) -> str:
@@ -149,11 +175,20 @@ def recall_note(rows: Sequence[LabelNumbers]) -> str:
         return ""
     rarest = min(imprecise, key=lambda row: (row.images, row.label))
     enough = rarest.images + label_images_needed(rarest)
-    which = "every label" if len(imprecise) == len(rows) else f"{len(imprecise)} of {len(rows)} labels"
-    return (
-        f"The recall of {which} is not known to within ± {100 * MAX_RECALL_HALF_WIDTH:.0f} points. "
-        f"“{rarest.label}” has {_images(rarest.images)} in validation; about {enough:,} are needed."
+    text = gettext("The recall of no label is known to within ± %(points)s points.")
+    if len(imprecise) < len(rows):
+        text = gettext(
+            "The recall of %(count)s of %(labels)s labels is not known to within ± %(points)s points."
+        )
+    points = count(round(100 * MAX_RECALL_HALF_WIDTH))
+    which = text % {"count": count(len(imprecise)), "labels": count(len(rows)), "points": points}
+    text = ngettext(
+        "“%(label)s” has %(count)s image in validation; about %(needed)s are needed.",
+        "“%(label)s” has %(count)s images in validation; about %(needed)s are needed.",
+        rarest.images,
     )
+    numbers = {"count": count(rarest.images), "needed": count(enough)}
+    return f"{which} {text % {'label': rarest.label, **numbers}}"
 
 
 def label_images_needed(row: LabelNumbers) -> int:
@@ -173,8 +208,8 @@ def averages(rows: Sequence[LabelNumbers], overall: dict[str, Metric], is_multi_
     """
     result = [
         Average(
-            "Macro average",
-            "Every label counts the same.",
+            gettext("Macro average"),
+            gettext("Every label counts the same."),
             overall["precision"].value or 0.0,
             overall["recall"].value or 0.0,
             overall["f1"].value or 0.0,
@@ -190,14 +225,15 @@ def averages(rows: Sequence[LabelNumbers], overall: dict[str, Metric], is_multi_
         precision, recall, f1 = (
             sum(v * n for v, n in zip(part, images, strict=True)) / carried for part in parts
         )
-        meaning = "Every label counts by its number of images."
-        result.append(Average("Weighted average", meaning, precision, recall, f1))
+        meaning = gettext("Every label counts by its number of images.")
+        result.append(Average(gettext("Weighted average"), meaning, precision, recall, f1))
     if is_multi_label and carried:
         hits = sum(row.recall.hits or 0 for row in rows)
         predicted = sum(row.precision.support for row in rows)
         precision, recall = (hits / predicted if predicted else 0.0), hits / carried
         f1 = 2 * hits / (predicted + carried)
-        result.append(Average("Micro average", "Every prediction counts the same.", precision, recall, f1))
+        meaning = gettext("Every prediction counts the same.")
+        result.append(Average(gettext("Micro average"), meaning, precision, recall, f1))
     return result
 
 
@@ -205,11 +241,7 @@ def _interval(metric: Metric) -> Interval | None:
     return None if metric.low is None or metric.high is None else Interval(metric.low, metric.high)
 
 
-def round_up(count: int) -> int:
+def round_up(number: int) -> int:
     """Rounded up to tens from 100 on and to hundreds from 1,000 on: no more digits than an estimate has."""
-    step = 1 if count < 100 else 10 if count < 1000 else 100
-    return -(-count // step) * step
-
-
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
+    step = 1 if number < 100 else 10 if number < 1000 else 100
+    return -(-number // step) * step

@@ -75,7 +75,7 @@ def record_test(version: TrainingVersion, test: PredictedTest | None) -> None:
         training_version=version,
         kind=VersionEvaluation.Kind.TEST,
         source=version.project,
-        name=f"Test images of {version.dataset_version}",
+        name=f"Test images of {version.dataset_version}",  # not translated: stored with values
         status=VersionEvaluation.Status.COMPLETED,
         total=test.total,
         done=test.total,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from django.conf import settings
+from django.utils.translation import gettext_noop
 
 from exeml_site.lib import storage
 from training.engine import EngineError, FitResult, Sample
@@ -24,7 +25,8 @@ def promote(version: TrainingVersion, samples: Sequence[Sample], folder: Path) -
     candidate = version.promoted_candidate
     if candidate is None or candidate.place is None:
         raise EngineError(
-            "The candidate that this version was promoted from no longer exists.", "Train again."
+            gettext_noop("The candidate that this version was promoted from no longer exists."),
+            gettext_noop("Train again."),
         )
     examples = [sample.path for sample in samples if sample.split == "TRAIN" and sample.path.exists()][
         :MAX_EXAMPLES
@@ -54,5 +56,6 @@ def _candidates_path(candidate: Candidate) -> Path:
         return storage.local_path(f"{version.folder}/{CANDIDATES_FILE}")
     except FileNotFoundError as problem:
         raise EngineError(
-            f"The candidates of {version} no longer exist.", "Train again to choose another one."
+            f"The candidates of {version} no longer exist.",  # not translated: stored with values
+            gettext_noop("Train again to choose another one."),
         ) from problem

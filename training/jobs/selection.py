@@ -10,6 +10,7 @@ from pathlib import Path
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from exeml_site.lib import storage
 from exeml_site.lib.job_row import Cancelled, ClaimLost, failure
@@ -27,10 +28,10 @@ logger = logging.getLogger(__name__)
 Status = VersionEvaluation.Status
 CHUNK_SIZE = 64
 SLICE_S = 1800  # then it waits behind other jobs, long before its own would be ended
-UNEXPECTED_ERROR = (
+UNEXPECTED_ERROR = gettext_noop(
     "Something unexpected happened. Start again; if it happens again, operators can see the reason."
 )
-IMAGES_LOST = "The list of the selected images is missing. Start the evaluation again."
+IMAGES_LOST = gettext_noop("The list of the selected images is missing. Start the evaluation again.")
 
 
 def run(evaluation_id: int) -> None:

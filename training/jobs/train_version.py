@@ -16,6 +16,7 @@ import numpy as np
 from django.conf import settings
 from django.core.files.storage import default_storage
 from django.db import transaction
+from django.utils.translation import gettext_noop
 
 from exeml_site.lib import jobs, storage
 from exeml_site.lib.job_row import ClaimLost
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 SPLITS: dict[str, Split] = {"TRAIN": "TRAIN", "EVAL": "EVAL"}  # a sample's by the entry's usage
 DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
+OUT_OF_MEMORY = "out of memory"  # not translated: what libraries say
 # What follows the evaluation takes on an idle machine: drawing charts, storing the model, writing the rows.
 FINISH_S = 2
 # An attempt after a crash may use this beyond the limit until it has the model again, or a first one: the
@@ -75,16 +77,16 @@ def work_folder(version_id: int) -> Path:
 
 
 def _train(version: TrainingVersion, reporter: Reporter) -> None:
-    reporter.begin("dataset", "Publishing the dataset version")
+    reporter.begin("dataset", gettext_noop("Publishing the dataset version"))
     _publish(version)
     samples = _samples(version)
     folder = work_folder(version.pk)
     folder.mkdir(parents=True, exist_ok=True)
     if version.promoted_candidate is not None:
-        reporter.begin("", "Exporting the chosen candidate")
+        reporter.begin("", gettext_noop("Exporting the chosen candidate"))
         result = promote.promote(version, samples, folder)
     else:
-        reporter.begin("start", "Loading the training program")
+        reporter.begin("start", gettext_noop("Loading the training program"))
         from training.engine.fit import fit  # imports torch, which takes seconds
 
         reporter.end_step()
@@ -101,7 +103,8 @@ def _publish(version: TrainingVersion) -> None:
     if not version.dataset_version.is_published:
         state = readiness.readiness(version.project)
         if not state.is_ready:
-            raise EngineError(" ".join(state.missing), "Label the images, then press Retry.")
+            remedy = gettext_noop("Label the images, then press Retry.")
+            raise EngineError(" ".join(state.missing), remedy)
         # Duplicates of images that were added a moment ago must not be split either.
         find_duplicates.update_duplicate_groups(version.project)
     publish.publish(version.dataset_version)
@@ -159,8 +162,8 @@ def _base_bundle(version: TrainingVersion) -> Path | None:
         return bundle_path(base)
     except FileNotFoundError as problem:
         raise EngineError(
-            f"The model of {base}, which this training continues from, no longer exists.",
-            "Train again with another Incremental Training Version, or with None.",
+            f"The model of {base}, which this training continues, no longer exists.",  # not translated: it
+            gettext_noop("Train again with another Incremental Training Version, or with None."),
         ) from problem
 
 
@@ -170,7 +173,7 @@ def bundle_path(version: TrainingVersion) -> Path:
     _, names = default_storage.listdir(folder)
     paths = [storage.local_path(f"{folder}/{name}") for name in names]
     if not paths:
-        raise FileNotFoundError(f"{version} has no stored model.")
+        raise FileNotFoundError(f"{version} has no stored model.")  # not translated: for logs
     return paths[0].parent
 
 
@@ -181,13 +184,14 @@ def _finish(
     from training.engine.evaluation.evaluate import evaluate
 
     held_out, excluded = independent_samples(result.bundle, samples)
-    reporter.begin("evaluation", f"Evaluating on {len(held_out)} validation images")
+    message = f"Evaluating on {len(held_out):,} validation images"  # not translated: stored with values
+    reporter.begin("evaluation", message)
     threads = settings.EXEML_ENGINE_THREADS or None
     evaluation = evaluate(result.bundle, held_out, reporter.advance, threads)
     test = _predict_test_images(version, result.bundle, reporter)
-    reporter.begin("charts", "Drawing the charts")
+    reporter.begin("charts", gettext_noop("Drawing charts"))
     charts = _store_charts(version, evaluation.report, _curve_until_now(reporter), result)
-    reporter.begin("recording", "Storing the model")
+    reporter.begin("recording", gettext_noop("Storing the model"))
     size = _store_bundle(version, result.bundle)
     if result.candidates_file is not None:
         with result.candidates_file.open("rb") as content:
@@ -213,7 +217,8 @@ def _predict_test_images(
     tests = version.dataset_version.test_count
     if not tests:
         return None
-    reporter.begin("test", f"Evaluating on {tests} test image{'' if tests == 1 else 's'}")
+    message = f"Evaluating on {tests:,} test image{'' if tests == 1 else 's'}"  # not translated: stored
+    reporter.begin("test", message)
     return final_test.predict_test_images(version, bundle, _image_path, reporter.advance)
 
 
@@ -231,8 +236,8 @@ def independent_samples(bundle: Path, samples: Sequence[Sample]) -> tuple[list[S
     independent = [sample for sample, seen in zip(held_out, is_seen.tolist(), strict=True) if not seen]
     if not independent:
         raise EngineError(
-            "The model that this one continues was trained on every validation image.",
-            "Label more images, or train with None as Incremental Training Version.",
+            gettext_noop("The model that this one continues was trained on every validation image."),
+            gettext_noop("Label more images, or train with None as Incremental Training Version."),
         )
     return independent, len(held_out) - len(independent)
 
@@ -300,7 +305,7 @@ def describe_device(version: TrainingVersion, device: str) -> str:
     threads = settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1
     text = f"CPU, {threads} thread{'' if threads == 1 else 's'}"
     if version.flavor.device == Device.GPU:
-        return f"{text} (the flavor asks for a GPU; this machine has none)"
+        return f"{text} (the flavor asks for a GPU; this machine has none)"  # not translated: stored
     return text
 
 
@@ -320,25 +325,27 @@ def explain_failure(problem: Exception, version: TrainingVersion) -> dict[str, s
     if isinstance(problem, EngineError):
         return _failure_fields(problem.cause, problem.remedy)
     if isinstance(problem, publish.ManifestDamaged):
-        return _failure_fields(str(problem), "Press Train: a new version publishes the dataset again.")
+        remedy = gettext_noop("Press Train: a new version publishes the dataset again.")
+        return _failure_fields(str(problem), remedy)
     trace = "".join(traceback.format_exception(problem))[-20_000:]
     return {**_unexpected_failure(problem, version), "traceback": trace}
 
 
 def _unexpected_failure(problem: Exception, version: TrainingVersion) -> dict[str, str]:
-    if isinstance(problem, MemoryError) or "out of memory" in str(problem).lower():
+    if isinstance(problem, MemoryError) or OUT_OF_MEMORY in str(problem).lower():
         return _failure_fields(
-            "The machine ran out of memory.",
-            "Press Retry when fewer trainings run, or ask an operator for a machine with more memory.",
+            gettext_noop("The machine ran out of memory."),
+            gettext_noop("Press Retry when fewer trainings run, or ask an operator for more memory."),
         )
     if isinstance(problem, OSError) and problem.errno in DISK_FULL_ERRNOS:
         return _failure_fields(
-            "The disk of the machine is full.", "Ask an operator to free space, then press Retry."
+            gettext_noop("The disk of the machine is full."),
+            gettext_noop("Ask an operator to free space, then press Retry."),
         )
     return _failure_fields(
-        f"Something unexpected happened ({type(problem).__name__}).",
+        f"Something unexpected happened ({type(problem).__name__}).",  # not translated: stored with values
         f"Press Retry. If it happens again, give an operator the job id {version.job_id}: "
-        "the details are kept for them.",
+        "the details are kept for them.",  # not translated: stored with values
     )
 
 

@@ -49,7 +49,8 @@ class Call:
             for image in images:  # read one by one, so that only one of them is in memory
                 answers.append(predictor.predict(self.version, image.read(), settings))
         except predictor.InvalidImage as problem:
-            which = f"Picture {len(answers) + 1} of {len(images)}: " if len(images) > 1 else ""
+            place = f"{len(answers) + 1} of {len(images)}"
+            which = f"Picture {place}: " if len(images) > 1 else ""  # not translated: of the API
             raise CallFailed("IMAGE_UNREADABLE", f"{which}{problem}") from problem
         except model_cache.ModelUnavailable as problem:
             raise CallFailed("MODEL_UNAVAILABLE", str(problem)) from problem

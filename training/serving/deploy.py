@@ -1,4 +1,7 @@
-"""Deploy, stop, start and delete services. Each action is one conditional UPDATE and one ServiceEvent."""
+"""Deploy, stop, start and delete services. Each action is one conditional UPDATE and one ServiceEvent.
+
+Messages of events are stored, so they are English; those without values are translated where they are shown.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,11 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop, ngettext
 
 from exeml_site.lib import jobs
+from exeml_site.lib.display import count
 from exeml_site.lib.errors import Refused
-from exeml_site.lib.text import counted
 from projects.models import Team
 from training.engine.bundle.decision import AnswerSettings
 from training.models import Service, ServiceEvent, TrainingVersion
@@ -26,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 Status = Service.Status
 FIRST_TOKEN = "first token"
+NOT_STARTED = gettext_noop(
+    "The model could not be started. Operators can see the reason in the queue “short”."
+)
 JOB_TIMEOUT_S = 300  # to load and check the model
 REQUEUE_AFTER = timedelta(seconds=60)  # a service that is Deploying for longer is enqueued again
 
@@ -74,9 +81,7 @@ def bring_up(service_id: str) -> None:
     except model_cache.ModelUnavailable as problem:
         _set_failed(service, str(problem))
     except Exception:
-        _set_failed(
-            service, "The model could not be started. An operator finds the reason in the queue “short”."
-        )
+        _set_failed(service, NOT_STARTED)
         raise
     else:
         _set_running(service)
@@ -84,7 +89,8 @@ def bring_up(service_id: str) -> None:
 
 def stop(service: Service, by: User | None) -> bool:
     """Stop a Running or Deploying service. False if it is neither; then nothing changes."""
-    return update_service(service, {Status.RUNNING, Status.DEPLOYING}, by, "Stopped.", **_stopped_fields())
+    message = gettext_noop("Stopped.")
+    return update_service(service, {Status.RUNNING, Status.DEPLOYING}, by, message, **_stopped_fields())
 
 
 def start(service: Service, by: User) -> bool:
@@ -94,7 +100,7 @@ def start(service: Service, by: User) -> bool:
             service,
             {Status.STOPPED, Status.FAILED},
             by,
-            "Started again.",
+            gettext_noop("Started again."),
             status=Status.DEPLOYING,
             requested_at=timezone.now(),
             stops_at=None,
@@ -108,20 +114,30 @@ def start(service: Service, by: User) -> bool:
 def delete(service: Service, by: User) -> bool:
     """Stop the service and remove it from the page. The row stays for the history."""
     return update_service(
-        service, set(Status), by, "Deleted.", deleted_at=timezone.now(), **_stopped_fields()
+        service,
+        set(Status),
+        by,
+        gettext_noop("Deleted."),
+        deleted_at=timezone.now(),
+        **_stopped_fields(),
     )
 
 
 def set_collecting(service: Service, collects: bool, keeps_days: int, by: User) -> None:
     """Switch the collection of images on or off. Collected images stay until their days are over."""
-    message = f"Collects requests, kept for {keeps_days} days." if collects else "Collects no requests."
+    message = gettext_noop("Collects no requests.")
+    if collects:
+        message = f"Collects requests, kept for {keeps_days} days."  # not translated: stored with values
     if (service.collects, service.keeps_days) != (collects, keeps_days):
         update_service(service, set(Status), by, message, collects=collects, keeps_days=keeps_days)
 
 
 def set_allowed_origins(service: Service, origins: list[str], by: User) -> None:
     """Let the pages of these websites call the service from the browser; no others."""
-    message = f"{counted(len(origins), 'website')} may call it." if origins else "No website may call it."
+    message = gettext_noop("No website may call it.")
+    if origins:
+        sites = "1 website" if len(origins) == 1 else f"{len(origins):,} websites"
+        message = f"{sites} may call it."  # not translated: stored with values
     if service.allowed_origins != origins:
         update_service(service, set(Status), by, message, allowed_origins=origins)
 
@@ -135,7 +151,8 @@ def set_answer_settings(
         changed = {**stored, str(version.pk): settings.as_json()}
         if AnswerSettings.from_json(stored.get(str(version.pk))) == settings:
             return
-        message = f"{version.name} answers with {settings.text or 'the model’s own settings'}."
+        text = settings.text or "the model’s own settings"  # not translated: stored with values
+        message = f"{version.name} answers with {text}."
         update_service(service, set(Status), by, message, answer_settings=changed)
 
 
@@ -177,17 +194,18 @@ def _stop_expired_service(service: Service) -> bool:
         rows = Service.objects.expired(timezone.now()).filter(pk=service.pk).update(**_stopped_fields())
         if rows:
             is_over = service.stops_at is not None and service.stops_at <= timezone.now()
-            record_event(
-                service, None, "Stopped by Auto Stop." if is_over else "Stopped: the project was deleted."
-            )
+            deleted = gettext_noop("Stopped: the project was deleted.")
+            record_event(service, None, gettext_noop("Stopped by Auto Stop.") if is_over else deleted)
     return bool(rows)
 
 
 def _set_running(service: Service) -> None:
     hours = service.auto_stop_hours
     stops_at = timezone.now() + timedelta(hours=hours) if hours else None
-    unit = "hour" if hours == 1 else "hours"
-    message = f"Running. Auto Stop in {hours} {unit}." if hours else "Running. Auto Stop is off."
+    message = gettext_noop("Running. Auto Stop is off.")
+    if hours:
+        unit = "hour" if hours == 1 else "hours"
+        message = f"Running. Auto Stop in {hours} {unit}."  # not translated: stored with values
     update_service(service, {Status.DEPLOYING}, None, message, status=Status.RUNNING, stops_at=stops_at)
 
 
@@ -234,9 +252,12 @@ def record_event(service: Service, by: User | None, message: str) -> None:
 
 def check_deployable(version: TrainingVersion) -> None:
     if version.deleted_at:
-        raise DeployRefused(f"{version.name} was deleted. Choose another version.")
+        text = gettext("%(version)s was deleted. Choose another version.")
+        raise DeployRefused(text % {"version": version.name})
     if not version.is_completed:
-        raise DeployRefused(f"Only Completed versions can be deployed; {version.name} is {version.status}.")
+        text = gettext("Only Completed versions can be deployed; %(version)s is %(status)s.")
+        names = {"version": version.name, "status": version.get_status_display()}
+        raise DeployRefused(text % names)
 
 
 def _check_service_limit(team_id: int) -> None:
@@ -247,10 +268,12 @@ def _check_service_limit(team_id: int) -> None:
     team = Team.objects.select_for_update().get(pk=team_id)
     limit = settings.EXEML_MAX_SERVICES_PER_TEAM
     if Service.objects.alive().filter(project__team=team).count() >= limit:
-        raise DeployRefused(
-            f"{team.name} may have at most {limit} service{'s' * (limit != 1)} at a time, and stopped ones "
-            "count too. Delete one of them first."
+        text = ngettext(
+            "%(team)s may have at most %(count)s service, including stopped ones. Delete it first.",
+            "%(team)s may have at most %(count)s services, including stopped ones. Delete one of them first.",
+            limit,
         )
+        raise DeployRefused(text % {"team": team.name, "count": count(limit)})
 
 
 def _free_name(version: TrainingVersion) -> str:

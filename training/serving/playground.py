@@ -12,6 +12,7 @@ from uuid import uuid4
 import django_rq
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
+from django.utils.translation import gettext
 from redis.exceptions import RedisError
 from rq.exceptions import NoSuchJobError
 from rq.job import Job, JobStatus
@@ -45,12 +46,12 @@ def predict_uploads(service: Service, uploads: Sequence[UploadedFile[bytes]]) ->
 
 
 def _predict_upload(service: Service, upload: UploadedFile[bytes]) -> TestedImage:
-    name = upload.name or "picture"
+    name = upload.name or gettext("picture")
     try:
         with counted_call(service) as call:
             answers = call.answer([upload])
     except CallFailed as failed:
-        return TestedImage(name, problem=str(failed))
+        return TestedImage(name, problem=gettext(str(failed)))
     return TestedImage(name, answers[0])
 
 
@@ -59,9 +60,9 @@ def explain(version: TrainingVersion, content: bytes, label: str) -> dict[str, A
     try:
         heat = explanations.heat_map(version, content, label)
     except KeyError:
-        return {"problem": "The model does not know this label."}
+        return {"problem": gettext("The model does not know this label.")}
     except (model_cache.ModelUnavailable, predictor.InvalidImage) as problem:
-        return {"problem": str(problem)}
+        return {"problem": gettext(str(problem))}
     address = "data:image/webp;base64," + base64.b64encode(heat).decode()
     return {"label": label, "heat": address, "search": _enqueue_search(version.project, content)}
 

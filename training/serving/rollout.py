@@ -15,6 +15,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_lazy
 
 from exeml_site.lib import jobs
 from training.models import Service, TrainingVersion
@@ -24,8 +25,10 @@ from training.serving.inference import model_cache, predictor
 
 logger = logging.getLogger(__name__)
 
-SHARE_NEEDS_RUNNING = "A share of the calls can be given only while the service is Running."
-SHADOW_NEEDS_RUNNING = "A shadow version can be added only while the service is Running."
+SHARE_NEEDS_RUNNING = gettext_lazy(
+    "A version can take a share of the calls only while the service is Running."
+)
+SHADOW_NEEDS_RUNNING = gettext_lazy("A shadow version can be added only while the service is Running.")
 UP_STATUSES = (Service.Status.RUNNING, Service.Status.DEPLOYING)
 
 
@@ -39,7 +42,7 @@ def change_version(service: Service, version: TrainingVersion, by: User, percent
         deploy.check_deployable(version)
         _check_version(service, version)
         if percent is not None and not service.is_running:
-            raise DeployRefused(SHARE_NEEDS_RUNNING if percent else SHADOW_NEEDS_RUNNING)
+            raise DeployRefused(str(SHARE_NEEDS_RUNNING if percent else SHADOW_NEEDS_RUNNING))
         if service.status not in UP_STATUSES:
             _change_stopped_service(service, version, by)
             return
@@ -48,22 +51,23 @@ def change_version(service: Service, version: TrainingVersion, by: User, percent
             "next_percent": percent,
             "next_requested_at": timezone.now(),
         }
-        task = (
-            "take over"
-            if percent is None
-            else f"take {percent} % of the calls"
-            if percent
-            else "be the shadow version"
-        )
-        update_service(service, UP_STATUSES, by, f"{version.name} is loaded to {task}.", **request)
+        update_service(service, UP_STATUSES, by, _request_text(version, percent), **request)
         transaction.on_commit(partial(enqueue_version_change, service.pk))
+
+
+def _request_text(version: TrainingVersion, percent: int | None) -> str:
+    if percent is None:
+        return f"{version.name} is loaded to take over."  # not translated: stored with values
+    if percent:
+        return f"{version.name} is loaded to take {percent} % of the calls."  # not translated: stored
+    return f"{version.name} is loaded to be the shadow version."  # not translated: stored with values
 
 
 def roll_back(service: Service, by: User) -> None:
     """Go back to the previous version. Raises DeployRefused."""
     previous = service.previous_version
     if previous is None:
-        raise DeployRefused("No other version answered before.")
+        raise DeployRefused(gettext("There is no earlier version to go back to."))
     change_version(service, previous, by)
 
 
@@ -72,11 +76,9 @@ def end_canary(service: Service, by: User) -> bool:
     canary = service.canary_version
     if canary is None:
         return False
-    message = (
-        f"{canary.name} is no longer the shadow version."
-        if service.has_shadow
-        else f"{canary.name} gets no more calls."
-    )
+    message = f"{canary.name} gets no more calls."  # not translated: stored with values
+    if service.has_shadow:
+        message = f"{canary.name} is no longer the shadow version."  # not translated: stored with values
     return update_service(service, set(Service.Status), by, message, **_no_canary_fields())
 
 
@@ -91,7 +93,7 @@ def change_over(service_id: str) -> None:
     except model_cache.ModelUnavailable as problem:
         _cancel_change(service, str(problem))
     except Exception:
-        _cancel_change(service, "An operator finds the reason in the queue “short”.")
+        _cancel_change(service, deploy.NOT_STARTED)
         raise
     else:
         _take_over(service, service.next_version)
@@ -112,17 +114,19 @@ def catch_up() -> None:
 
 def _check_version(service: Service, version: TrainingVersion) -> None:
     if version.project_id != service.project_id:
-        raise DeployRefused("This version belongs to another project.")
+        raise DeployRefused(gettext("This version belongs to another project."))
     if version == service.training_version:
-        raise DeployRefused(f"{version.name} answers already.")
+        text = gettext("%(version)s already answers in this service.")
+        raise DeployRefused(text % {"version": version.name})
 
 
 def _change_stopped_service(service: Service, version: TrainingVersion, by: User) -> None:
+    replaced = service.training_version.name
     update_service(
         service,
         {Service.Status.STOPPED, Service.Status.FAILED},
         by,
-        f"{version.name} in place of {service.training_version.name}; it answers once started.",
+        f"{version.name} in place of {replaced}; it answers once started.",  # not translated: stored
         training_version=version,
         previous_version=service.training_version,
         answer_settings=deploy.settings_with(service, version),
@@ -137,13 +141,15 @@ def _take_over(service: Service, version: TrainingVersion) -> None:
     note = deploy.settings_note(answer_settings[str(version.pk)])
     if service.next_percent is not None:
         message = (
-            f"{version.name} answers {service.next_percent} % of the calls{note}."
-            if service.next_percent
-            else f"{version.name} is the shadow version: its answers are stored, not returned{note}."
+            f"{version.name} answers {service.next_percent} % of the calls{note}."  # not translated: stored
         )
+        if not service.next_percent:
+            task = "is the shadow version: its answers are stored, not returned"  # not translated: stored
+            message = f"{version.name} {task}{note}."
         changes: dict[str, Any] = {"canary_version": version, "canary_percent": service.next_percent}
     else:
-        message = f"{version.name} answers in place of {service.training_version.name}{note}."
+        replaced = service.training_version.name
+        message = f"{version.name} answers in place of {replaced}{note}."  # not translated: stored
         changes = {
             "training_version": version,
             "previous_version": service.training_version,
@@ -155,8 +161,8 @@ def _take_over(service: Service, version: TrainingVersion) -> None:
 
 
 def _cancel_change(service: Service, cause: str) -> None:
-    version = service.next_version
-    message = f"{version} could not take over: {cause} {service.training_version.name} goes on answering."
+    version, answering = service.next_version, service.training_version.name
+    message = f"{version} could not take over: {cause} {answering} still answers."  # not translated: stored
     update_service(
         service, set(Service.Status), None, message, only_if={"next_version": version}, **_no_next_fields()
     )

@@ -14,8 +14,10 @@ from uuid import UUID
 
 from cachetools import LRUCache
 from django.db.models import QuerySet
+from django.utils.translation import gettext, gettext_lazy, ngettext
 
 from exeml_site.lib.bulk import chunks
+from exeml_site.lib.display import count
 from training.engine.evaluation.metrics import Rate, wilson
 from training.engine.evaluation.significance import LEVEL, images_needed, mcnemar_p_value
 from training.evaluation.comparison import p_text
@@ -24,7 +26,7 @@ from training.models import CollectedCall, Service, ShadowAnswer, ShadowCount, T
 from training.serving.batches.truths import labels_of_project, trained_sha256s
 
 MAX_READ = 10_000  # collected answers, the newest
-NO_LABEL = "no label"
+NO_LABEL = gettext_lazy("no label")
 MAX_PAIRS = 8  # of labels
 Verdict = CollectedCall.Verdict
 _trained_of = LRUCache[UUID, frozenset[str]](8)  # by the job id of a version; manifests never change
@@ -104,34 +106,65 @@ class ShadowComparison:
     @property
     def summary(self) -> str:
         """The verdict as a sentence, with its counts and p."""
-        version, shadow = self.version.name, self.shadow.name
-        none_yet = f"There is no reliable difference between {shadow} and {version} yet."
-        if not self.judged:
-            return f"{none_yet} The label of no image is known."
-        if not self.only_shadow and not self.only_version:
-            return f"{none_yet} Both are right or wrong on the same images ({self.judged:,} with a label)."
-        counts = (
-            f"Of {self.judged:,} images with a known label only {shadow} got {self.only_shadow:,} "
-            f"right and only {version} {self.only_version:,} (p = {p_text(self.p)})."
-        )
+        return " ".join(sentence for sentence in self._sentences if sentence)
+
+    @property
+    def _sentences(self) -> tuple[str, ...]:
+        names = {"other": self.shadow.name, "base": self.version.name}
         if self.better:
-            other = version if self.better == self.shadow else shadow
-            return f"{self.better.name} is better than {other}. {counts}"
-        return f"{none_yet} {counts}{self._missing}"
+            worse = self.version if self.better == self.shadow else self.shadow
+            text = gettext("%(other)s is better than %(base)s.")
+            return text % {"other": self.better.name, "base": worse.name}, self._counts
+        none_yet = gettext("There is no reliable difference between %(other)s and %(base)s yet.") % names
+        if not self.judged:
+            return none_yet, gettext("No image has a known label.")
+        if self.only_shadow or self.only_version:
+            return none_yet, self._counts, self._missing
+        text = ngettext(
+            "On %(count)s image with a known label, both are right or both are wrong.",
+            "On each of the %(count)s images with a known label, both are right or both are wrong.",
+            self.judged,
+        )
+        return none_yet, text % {"count": count(self.judged)}
+
+    @property
+    def _counts(self) -> str:
+        text = ngettext(
+            "Of %(count)s image with a known label, %(other)s alone got %(only_other)s right, and %(base)s "
+            "alone %(only_base)s (%(p)s).",
+            "Of %(count)s images with a known label, %(other)s alone got %(only_other)s right, and %(base)s "
+            "alone %(only_base)s (%(p)s).",
+            self.judged,
+        )
+        return text % {
+            "count": count(self.judged),
+            "other": self.shadow.name,
+            "only_other": count(self.only_shadow),
+            "base": self.version.name,
+            "only_base": count(self.only_version),
+            "p": p_text(self.p),
+        }
 
     @property
     def _missing(self) -> str:
         """What would tell: labels of the images on which they differ, or more images."""
         if self.unjudged and self.p < LEVEL:
-            which = (
-                "image on which they differ has" if self.unjudged == 1 else "images on which they differ have"
+            text = ngettext(
+                "They differ on %(count)s image without a label, which could change the result.",
+                "They differ on %(count)s images without a label, which could change the result.",
+                self.unjudged,
             )
-            return f" {self.unjudged:,} {which} no label yet and could change the result."
+            return text % {"count": count(self.unjudged)}
         needed = images_needed(self.only_version, self.only_shadow, self.judged)
         if needed is None:
             return ""
         more = round_up(max(needed - self.judged, 1))
-        return f" If the difference is real, about {more:,} more images with labels would show it."
+        text = ngettext(
+            "If the difference is real, about %(count)s more image with a label would show it.",
+            "If the difference is real, about %(count)s more images with labels would show it.",
+            more,
+        )
+        return text % {"count": count(more)}
 
 
 def compare_shadow(service: Service) -> ShadowComparison | None:
@@ -202,7 +235,8 @@ def labels_that_are_right(call: CollectedCall, version_id: int) -> list[str] | N
 def _pairs(answers: QuerySet[ShadowAnswer]) -> list[tuple[Words, int]]:
     rows = answers.filter(agrees=False).order_by("-at").values_list("predicted", "shadow_predicted")
     words = Counter(
-        (", ".join(first) or NO_LABEL, ", ".join(second) or NO_LABEL) for first, second in rows[:MAX_READ]
+        (", ".join(first) or str(NO_LABEL), ", ".join(second) or str(NO_LABEL))
+        for first, second in rows[:MAX_READ]
     )
     return words.most_common(MAX_PAIRS)
 

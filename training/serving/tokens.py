@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from exeml_site.lib.errors import Refused
 from training.models import Service, ServiceEvent, ServiceToken, TrainingVersion
@@ -70,12 +71,14 @@ def create_token(service: Service, name: str, by: User) -> Token:
     with transaction.atomic():
         unrevoked = Service.objects.select_for_update().get(pk=service.pk).tokens.filter(revoked_at=None)
         if unrevoked.filter(name__iexact=name).exists():
-            raise TokenRefused(f"This service already has a token “{name}”. Choose another name.")
+            text = gettext("This service already has a token “%(name)s”. Choose another name.")
+            raise TokenRefused(text % {"name": name})
         if unrevoked.count() >= MAX_TOKENS:
-            raise TokenRefused(f"A service has at most {MAX_TOKENS} tokens. Revoke one first.")
+            text = gettext("A service has at most %(limit)s tokens. Revoke one first.")
+            raise TokenRefused(text % {"limit": MAX_TOKENS})
         token = new_token()
         store_token(service, name, token, by)
-        _record_event(service, by, f"Token “{name}” made.")
+        _record_event(service, by, f"Token “{name}” created.")  # not translated: stored with values
     return token
 
 
@@ -87,7 +90,8 @@ def rotate_token(service: Service, token_id: int, by: User) -> Token | None:
             return None
         token = new_token()
         store_token(service, old.name, token, by)
-        _record_event(service, by, f"Token “{old.name}” rotated; the old one stopped working.")
+        message = f"Token “{old.name}” rotated; the old one stopped working."  # not translated: stored
+        _record_event(service, by, message)
     return token
 
 
@@ -97,7 +101,7 @@ def revoke_token(service: Service, token_id: int, by: User) -> bool:
         token = service.tokens.filter(pk=token_id).first()
         if token is None or not _set_revoked(token):
             return False
-        _record_event(service, by, f"Token “{token.name}” revoked.")
+        _record_event(service, by, f"Token “{token.name}” revoked.")  # not translated: stored with values
     return True
 
 

@@ -17,7 +17,7 @@ from django.utils.translation import gettext, gettext_lazy
 from exeml_site.lib.http import wants_fragment
 from projects.datasets.readiness import Readiness, readiness
 from projects.models import DatasetVersion, Project, Role
-from training.evaluation.leaderboard import recipe_text, short_network
+from training.evaluation.recipes import recipe_text, short_network
 from training.models import Metric, Service, Status, TrainingVersion
 from training.models.version import ACTIVE
 from training.versions import guide as guide_steps

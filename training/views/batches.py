@@ -9,10 +9,12 @@ from django.conf import settings
 from django.http import Http404, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from exeml_site.lib import storage
+from exeml_site.lib.display import count
 from exeml_site.lib.http import page, redirect_to
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
@@ -49,7 +51,8 @@ def begin_batch(request: PageRequest, project: Project, service_id: UUID) -> Htt
     selection = request.POST.get("selection", "")
     chosen = {"address": address, "selection": selection}
     if sum(upload.size or 0 for upload in uploads) > limit * 1024**3:
-        problem = f"The files are larger than {limit} GB. Send them in parts."
+        text = gettext("The files are larger than %(limit)s GB. Send them in parts.")
+        problem = text % {"limit": count(limit)}
         return _batches_page(request, project, service, problem=problem, status=413, **chosen)
     try:
         job.create_batch(service, uploads, address, request.user, selection)

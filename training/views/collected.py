@@ -9,10 +9,12 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib import storage
+from exeml_site.lib.display import count
 from exeml_site.lib.http import page, redirect_to
 from exeml_site.lib.params import parse_int
 from projects.access import PageRequest, project_page
@@ -57,10 +59,11 @@ def take_collected(request: PageRequest, project: Project, service_id: UUID) -> 
     service = get_service(project, service_id)
     chosen = [call_id for text in request.POST.getlist("call") if (call_id := _parse_uuid(text))]
     if not chosen:
-        messages.info(request, "Choose some images first.")
+        messages.info(request, gettext("Choose some images first."))
     elif request.POST.get("operation") == "dismiss":
-        count = feedback.dismiss_calls(service, chosen)
-        messages.success(request, f"{count} image{'s' * (count != 1)} dismissed.")
+        images = feedback.dismiss_calls(service, chosen)
+        text = ngettext("%(count)s image dismissed.", "%(count)s images dismissed.", images)
+        messages.success(request, text % {"count": count(images)})
     else:
         messages.success(request, _added_text(feedback.add_to_project(service, chosen, request.user)))
     return redirect_to(request, _collected_url(service))
@@ -87,7 +90,7 @@ def judge_call(request: PageRequest, project: Project, service_id: UUID, call_id
         "labels": list(project.labels.values_list("name", flat=True)),
     }
     if verdict not in Verdict.values:
-        context["problem"] = "Press Right or Wrong."
+        context["problem"] = gettext("Press Right or Wrong.")
         return page(request, "services/_feedback.html", context, status=422)
     is_right = verdict == Verdict.RIGHT
     try:
@@ -138,12 +141,19 @@ def _collected_page(
 
 
 def _added_text(counts: dict[str, int]) -> str:
-    text = f"{counts['added']} image{'s' * (counts['added'] != 1)} added to Label Data."
-    if counts["known"]:
-        text += f" {counts['known']} {'were' if counts['known'] > 1 else 'was'} there already."
-    if counts["refused"]:
-        text += f" {counts['refused']} could not be added."
-    return text
+    texts = {
+        "added": ngettext(
+            "%(count)s image added to Label Data.", "%(count)s images added to Label Data.", counts["added"]
+        ),
+        "known": ngettext(
+            "%(count)s image was already there.", "%(count)s images were already there.", counts["known"]
+        ),
+        "refused": ngettext(
+            "%(count)s image could not be added.", "%(count)s images could not be added.", counts["refused"]
+        ),
+    }
+    shown = [name for name in texts if counts[name] or name == "added"]
+    return " ".join(texts[name] % {"count": count(counts[name])} for name in shown)
 
 
 def _parse_uuid(text: str) -> UUID | None:

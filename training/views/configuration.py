@@ -10,8 +10,10 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpResponse
 from django.urls import reverse
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from exeml_site.lib.display import count
 from exeml_site.lib.http import page, redirect_to
 from projects.access import PageRequest, project_page
 from projects.datasets import readiness
@@ -59,7 +61,8 @@ def submit_training(request: PageRequest, project: Project) -> HttpResponse:
     except lifecycle.TrainingRefused as refusal:
         form.add_error(None, str(refusal))
         return _configuration(request, project, form, status=409)
-    messages.success(request, f"{version} was submitted. You can close this page; training continues.")
+    text = gettext("%(version)s was submitted. You can close this page; training continues.")
+    messages.success(request, text % {"version": str(version)})
     return redirect_to(request, reverse("train_model", args=[project.pk]))
 
 
@@ -101,7 +104,7 @@ def field_errors(request: PageRequest, project: Project) -> HttpResponse:
     """The errors of one field, named by `field`, for the value that is typed so far."""
     form = TrainingConfigurationForm(request.GET, project=project)
     if (name := request.GET.get("field", "")) not in form.fields:
-        return HttpResponse("There is no such field.", status=422)
+        return HttpResponse("There is no such field.", status=422)  # not translated: no page asks for it
     return page(request, "configuration/_errors.html", {"field": form[name], "project": project})
 
 
@@ -236,5 +239,9 @@ def _time_context(project: Project, form: TrainingConfigurationForm) -> dict[str
 
 def duration_text(minutes: int) -> str:
     """For example "1 hour 30 minutes" for 90."""
-    parts = zip(divmod(minutes, 60), ("hour", "minute"), strict=True)
-    return " ".join(f"{count} {unit}{'s' if count != 1 else ''}" for count, unit in parts if count)
+    hours, rest = divmod(minutes, 60)
+    parts = [
+        (hours, ngettext("%(count)s hour", "%(count)s hours", hours)),
+        (rest, ngettext("%(count)s minute", "%(count)s minutes", rest)),
+    ]
+    return " ".join(text % {"count": count(number)} for number, text in parts if number)

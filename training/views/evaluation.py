@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.contrib import messages
@@ -9,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_POST, require_safe
 
@@ -98,7 +100,7 @@ def evaluated_heat(request: PageRequest, project: Project, number: int, evaluate
         model_cache.load_model(version)  # a missing model is reported before a missing image
         content = explain.heat_map(version, local_path(evaluated.image.file_name), label)
     except (model_cache.ModelUnavailable, predictor.InvalidImage) as problem:
-        return HttpResponse(str(problem), content_type="text/plain", status=422)
+        return HttpResponse(gettext(str(problem)), content_type="text/plain", status=422)
     except (KeyError, OSError) as problem:
         raise Http404 from problem
     return HttpResponse(content, content_type="image/webp")
@@ -115,7 +117,7 @@ def relabel_evaluated(request: PageRequest, project: Project, number: int, evalu
     index = order.index(evaluated.pk) if evaluated.pk in order else -1
     label = get_object_or_404(Label, project=project, name=request.POST.get("label", ""))
     if evaluated.image is None or evaluated.image.deleted_at:
-        messages.error(request, "The image is in the bin or deleted, so it keeps its labels.")
+        messages.error(request, gettext("The image is in the bin or deleted, so it keeps its labels."))
     else:
         _apply_label(request, project, evaluated.image, label)
     next_id = order[index + 1] if 0 <= index < len(order) - 1 else evaluated.pk
@@ -131,11 +133,15 @@ def version_slices(request: PageRequest, project: Project, number: int) -> HttpR
     columns = slices.columns_of(version)
     chosen = next((column for column in columns if column.name == request.GET.get("column")), columns[0])
     rows = [
-        (row, row.rate.support - (row.rate.hits or 0), _mistakes_address(chosen.name, row.value))
+        (
+            replace(row, value=slices.text_of(chosen, row.value)),
+            row.rate.support - (row.rate.hits or 0),
+            _mistakes_address(chosen.name, row.value),
+        )
         for row in slices.rates(version, chosen)
     ]
     context = _context(request, version, "slices") | {"columns": columns, "chosen": chosen, "rows": rows}
-    context |= {"others": slices.OTHERS, "worse": sum(row.verdict == "worse" for row, *_ in rows)}
+    context |= {"others": str(slices.OTHERS_TEXT), "worse": sum(row.verdict == "worse" for row, *_ in rows)}
     return page(request, "evaluation/slices.html", context)
 
 
@@ -225,7 +231,9 @@ def _apply_label(request: PageRequest, project: Project, image: Image, label: La
     except ValidationError as problem:
         messages.error(request, problem.messages[0])
         return
+    names = {"image": image.name, "label": label.name}
     if event is None:
-        messages.info(request, f"{image.name} carries “{label}” already.")
+        messages.info(request, gettext("%(image)s already has the label “%(label)s”.") % names)
     else:
-        messages.success(request, f"{image.name} is labeled “{label}” now. The History takes it back.")
+        text = gettext("%(image)s now has the label “%(label)s”. You can undo this in History.")
+        messages.success(request, text % names)

@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_POST, require_safe
 
@@ -125,7 +126,7 @@ def cancel_evaluation(
     """Cancel an active evaluation; delete one that failed or was cancelled."""
     evaluation = _get_evaluation(project, number, evaluation_id)
     if not lifecycle.cancel(evaluation) and not lifecycle.delete(evaluation):
-        messages.info(request, "Nothing changed: the evaluation is completed.")
+        messages.info(request, gettext("Nothing changed: the evaluation is completed."))
     return redirect_to(request, reverse("version_evaluations", args=[project.pk, number]))
 
 
@@ -211,7 +212,7 @@ def selected_heat(
         model_cache.load_model(version)  # a missing model is reported before a missing image
         content = explain.heat_map(version, local_path(selected.image.file_name), label)
     except (model_cache.ModelUnavailable, predictor.InvalidImage) as problem:
-        return HttpResponse(str(problem), content_type="text/plain", status=422)
+        return HttpResponse(gettext(str(problem)), content_type="text/plain", status=422)
     except (KeyError, OSError) as problem:
         raise Http404 from problem
     return HttpResponse(content, content_type="image/webp")

@@ -9,10 +9,12 @@ from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from exeml_site.lib.display import count
 from exeml_site.lib.http import page, public
 from exeml_site.lib.params import parse_int
 from projects.access import PageRequest, project_page
@@ -84,9 +86,14 @@ def _shadow_context(request: PageRequest, service: Service) -> dict[str, Any]:
 
 def _step_text(step: timedelta) -> str:
     minutes = int(step.total_seconds() // 60)
-    if minutes >= 60:
-        return "an hour" if minutes == 60 else f"{minutes // 60} hours"
-    return "a minute" if minutes == 1 else f"{minutes} minutes"
+    if minutes == 60:
+        return gettext("an hour")
+    if minutes == 1:
+        return gettext("a minute")
+    if minutes > 60:
+        hours = minutes // 60
+        return ngettext("%(count)s hour", "%(count)s hours", hours) % {"count": count(hours)}
+    return ngettext("%(count)s minute", "%(count)s minutes", minutes) % {"count": count(minutes)}
 
 
 @public
@@ -98,9 +105,10 @@ def metrics(request: HttpRequest) -> HttpResponse:
         attempt = count_wrong_token(request) if "Authorization" in request.headers else Attempt()
         if attempt.is_refused:
             headers = {"Retry-After": str(attempt.wait_s)}
-            text = "Too many wrong tokens. A right one is answered at once.\n"
+            text = "Too many wrong tokens. A right one is answered at once.\n"  # not translated: of programs
             return HttpResponse(text, content_type="text/plain", status=429, headers=headers)
-        message = "Send Authorization: Bearer <EXEML_METRICS_TOKEN>, or sign in as an operator.\n"
+        way = "Authorization: Bearer <EXEML_METRICS_TOKEN>"  # not translated: a header
+        message = f"Send {way}, or sign in as an operator.\n"  # not translated: of programs
         return HttpResponse(message, content_type="text/plain", status=401)
     return HttpResponse(prometheus.exposition(), content_type=CONTENT_TYPE_LATEST)
 

@@ -13,6 +13,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import retarget
@@ -112,7 +113,8 @@ def delete_service(request: PageRequest, project: Project, service_id: UUID) -> 
     if request.method == "GET":
         return _ask(request, service, "delete")
     if deploy.delete(service, request.user):
-        messages.success(request, f"{service.name} is deleted. Its URL no longer answers.")
+        text = gettext("%(service)s was deleted. Its URL no longer answers.")
+        messages.success(request, text % {"service": service.name})
     return redirect_to(request, reverse("deploy_service", args=[project.pk]))
 
 
@@ -123,7 +125,7 @@ def predict_with_service(request: PageRequest, project: Project, service_id: UUI
     service = get_service(project, service_id)
     form = PredictionForm(request.POST, request.FILES)
     if not service.is_running:
-        form.add_error(None, "Prediction is possible only while the service is Running.")
+        form.add_error(None, gettext("Prediction is possible only while the service is Running."))
     tested = playground.predict_uploads(service, form.cleaned_data["image"]) if form.is_valid() else []
     if len(tested) == 1 and tested[0].problem:
         form.add_error("image", tested[0].problem)

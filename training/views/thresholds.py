@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib.http import page, redirect_to
@@ -54,13 +55,15 @@ def save_answer_settings(request: PageRequest, project: Project, number: int) ->
     address = reverse("thresholds", args=[project.pk, number])
     if request.POST.get("reset") == "1":
         answer_settings.reset(version, request.user)
-        messages.success(request, f"{version} answers with the model’s own settings.")
+        text = gettext("%(version)s answers with the model’s own settings.")
+        messages.success(request, text % {"version": str(version)})
         return redirect_to(request, address)
     form = _form(version, stored_predictions(version), request.POST)
     if form is None or not form.is_valid():
         return _thresholds_page(request, version, form, status=422)
     answer_settings.save(version, form.settings, request.user)
-    messages.success(request, f"The answer settings of {version} are saved. New services use them.")
+    text = gettext("The answer settings of %(version)s are saved. New services use them.")
+    messages.success(request, text % {"version": str(version)})
     return redirect_to(request, address)
 
 

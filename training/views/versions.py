@@ -11,6 +11,7 @@ from django.core.files.storage import default_storage
 from django.http import FileResponse, Http404, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -31,14 +32,20 @@ from training.models.version import TrainingVersionQuerySet
 from training.versions import lifecycle
 from training.versions.progress_view import progress_of
 
-ACCURACY = "Share of all validation images predicted correctly."
-ACCURACY_OF_SEVERAL = "Share of validation images with exactly the right labels predicted."
+ACCURACY = gettext_lazy("Share of all validation images predicted correctly.")
+ACCURACY_OF_SEVERAL = gettext_lazy("Share of validation images with exactly the right labels predicted.")
 MEANINGS = {
-    "recall": "Macro average over the labels. Of the images that carry a label, the share that was predicted"
-    " as it: TP / (TP + FN).",
-    "precision": "Macro average over the labels. Of the images predicted as a label, the share that carries"
-    " it: TP / (TP + FP).",
-    "f1": "Macro average over the labels of each label’s harmonic mean of precision and recall.",
+    "recall": gettext_lazy(
+        "Macro average over the labels. Share of the images with a label that were predicted as it: "
+        "TP / (TP + FN)."
+    ),
+    "precision": gettext_lazy(
+        "Macro average over the labels. Share of the images predicted as a label that have it: "
+        "TP / (TP + FP)."
+    ),
+    "f1": gettext_lazy(
+        "Macro average over the labels of each label’s harmonic mean of precision and recall."
+    ),
 }
 MISTAKES_SHOWN = 6
 # An SVG opened on its own may contain styles, and nothing else is allowed.
@@ -120,9 +127,8 @@ def stop_training(request: PageRequest, project: Project, number: int) -> HttpRe
     if request.method == "GET":
         return _confirm(request, version, "stop")
     if not lifecycle.stop(version, request.user):
-        messages.info(
-            request, f"Nothing changed: {version} is {version.status}, or was asked to stop before."
-        )
+        text = gettext("Nothing changed: %(version)s is %(status)s, or is already stopping.")
+        messages.info(request, text % _names(version))
     return redirect_to(request, _version_url(version))
 
 
@@ -131,7 +137,8 @@ def stop_training(request: PageRequest, project: Project, number: int) -> HttpRe
 def retry_training(request: PageRequest, project: Project, number: int) -> HttpResponse:
     version = _get_version(project, number)
     if not lifecycle.retry(version, request.user):
-        messages.info(request, f"Nothing changed: {version} is {version.status}.")
+        text = gettext("Nothing changed: %(version)s is %(status)s.")
+        messages.info(request, text % _names(version))
     return redirect_to(request, _version_url(version))
 
 
@@ -145,7 +152,7 @@ def delete_training_version(request: PageRequest, project: Project, number: int)
         lifecycle.delete(version, request.user)
     except lifecycle.TrainingRefused as refused:
         return _confirm(request, version, "delete", error=str(refused))
-    messages.success(request, f"{version} is deleted.")
+    messages.success(request, gettext("%(version)s was deleted.") % _names(version))
     return redirect_to(request, reverse("train_model", args=[project.pk]))
 
 
@@ -168,7 +175,8 @@ def add_time(request: PageRequest, project: Project, number: int) -> HttpRespons
     except lifecycle.TrainingRefused as refused:
         form.add_error(None, str(refused))
         return _ask_for_time(request, version, form, status=409)
-    messages.success(request, f"{more} goes on from {version}, on the same images.")
+    text = gettext("%(new)s continues the training of %(version)s on the same images.")
+    messages.success(request, text % {"new": str(more), **_names(version)})
     return redirect_to(request, _version_url(more))
 
 
@@ -188,7 +196,8 @@ def promote_candidate(request: PageRequest, project: Project, number: int, place
     except lifecycle.TrainingRefused as refused:
         form.add_error(None, str(refused))
         return _ask_for_promotion(request, candidate, form, status=409)
-    messages.success(request, f"{made} is being made from a candidate of {version}. No training is needed.")
+    text = gettext("%(new)s is being made from a candidate of %(version)s. No training is needed.")
+    messages.success(request, text % {"new": str(made), **_names(version)})
     return redirect_to(request, _version_url(made))
 
 
@@ -210,7 +219,7 @@ def describe_version(request: PageRequest, project: Project, number: int) -> Htt
     if not form.is_valid():
         return _note_with_errors(request, version, form)
     lifecycle.set_title_and_note(version, form.cleaned_data["title"], form.cleaned_data["note"])
-    messages.success(request, f"Name and note of {version} are saved.")
+    messages.success(request, gettext("Name and note of %(version)s are saved.") % _names(version))
     return redirect_to(request, _version_url(version))
 
 
@@ -306,6 +315,10 @@ def _get_completed(project: Project, number: int) -> TrainingVersion:
     return version
 
 
+def _names(version: TrainingVersion) -> dict[str, str]:
+    return {"version": str(version), "status": version.get_status_display()}
+
+
 def _version_url(version: TrainingVersion) -> str:
     return reverse("training_version", args=[version.project_id, version.number])
 
@@ -336,7 +349,8 @@ def _confirm(request: PageRequest, version: TrainingVersion, action: str, error:
         context["blocker"] = error or lifecycle.delete_blocker(version)
         context |= {"size": lifecycle.size_on_disk(version), "breaks": lifecycle.delete_consequences(version)}
     elif not version.is_active:
-        context["blocker"] = f"{version} is {version.status}. There is nothing to stop."
+        text = gettext("%(version)s is %(status)s. There is nothing to stop.")
+        context["blocker"] = text % _names(version)
     fragment = "versions/_stop_or_delete.html"
     return page(
         request,

@@ -136,7 +136,7 @@ def test_phases_without_time_break_nothing(seconds: dict[str, float]) -> None:
 def test_a_time_limit_is_named_with_what_more_time_would_do(minutes: int, limit: str) -> None:
     text = why_it_ended(ended(StopReason.TIME_LIMIT, max_training_minutes=minutes))
 
-    assert f"Stopped to stay within the {limit} limit;" in text
+    assert f"Stopped at the {limit} limit;" in text
     assert "with more time, more candidates could be tried." in text
 
 
@@ -184,7 +184,7 @@ def test_a_choice_that_is_not_the_most_accurate_is_explained() -> None:
         "Lite0 (Fine-tuned) has 2 more images right than the chosen candidate. "
         "The difference is too small to be reliable. "
         "The chosen one has the lower log loss, 0.410 against 0.440, "
-        "which also counts how sure each prediction is."
+        "which also counts how confident each prediction is."
     )
     assert choice_note(leaderboard_rows([candidate(52), candidate(52, is_best=True)])) == ""
 
@@ -200,8 +200,8 @@ def test_how_many_images_were_used_is_said_with_every_known_cause() -> None:
     version = TrainingVersion(images_used=used)
     assert fitted_text(version) == "425 of 1,321"
     assert left_out_texts(version) == [
-        "Could not be read: 1 image.",
-        "Not read, because reading would have taken more than its share of the time limit: 895 images.",
-        "A part of the model was fitted on 340 of these images only.",
+        "1 image could not be read.",
+        "895 images were not read, because reading may take only a share of the time limit.",
+        "A part of the model was fitted on only 340 of these images.",
     ]
     assert (fitted_text(TrainingVersion()), left_out_texts(TrainingVersion())) == ("", [])

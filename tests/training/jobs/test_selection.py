@@ -107,7 +107,7 @@ def test_labels_are_matched_by_name_and_what_does_not_match_is_said() -> None:
     assert {row.truth[0] for row in evaluation.images.all()} == {"red", "green"}
     result = result_of(evaluation)
     assert result is not None and result.left_out == [
-        "V001 does not know these labels, with their images: “violet” (2).",
+        "V001 does not know these labels (and their images): “violet” (2).",
         "2 images are left out because V001 does not know the label.",
     ]
 
@@ -243,7 +243,7 @@ def test_no_images_and_too_many_images_are_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(lifecycle.EvaluationRefused, match="None of the selected images has a label"):
         start(version, version.project, [])
     monkeypatch.setattr(lifecycle, "MAX_IMAGES", 2)
-    with pytest.raises(lifecycle.EvaluationRefused, match="These are 30 images"):
+    with pytest.raises(lifecycle.EvaluationRefused, match="30 images are selected"):
         start(version, version.project)
     assert make_team() and not VersionEvaluation.objects.exists()
 

@@ -93,7 +93,7 @@ def test_a_version_that_cannot_be_loaded_changes_nothing(opened, newer: Training
     settle(service)
     assert service.next_version is None and called(opened) == "V001"
     assert "V002 could not take over: The model cannot be loaded." in messages(service)[-1]
-    assert messages(service)[-1].endswith("V001 goes on answering.")
+    assert messages(service)[-1].endswith("V001 still answers.")
 
 
 def test_a_canary_gets_its_share_of_the_calls_and_ends(opened, newer: TrainingVersion, alice: Client) -> None:
@@ -184,7 +184,7 @@ def test_what_cannot_be_changed_is_said_at_the_field(
 
 def test_the_present_version_and_one_of_another_project_are_refused(opened) -> None:
     service = opened[0]
-    with pytest.raises(DeployRefused, match="V001 answers already"):
+    with pytest.raises(DeployRefused, match="V001 already answers"):
         rollout.change_version(service, service.training_version, make_user("alice"))
     other = make_version(make_project("other"), 1, Status.COMPLETED)
     with pytest.raises(DeployRefused, match="another project"):

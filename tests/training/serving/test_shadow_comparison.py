@@ -116,8 +116,8 @@ def test_both_are_judged_on_the_same_images_and_tested_as_scipy_does(opened) -> 
     assert found.p == pytest.approx(binomtest(2, 15).pvalue, rel=1e-12)
     assert found.better == found.shadow
     assert found.summary == (
-        "V002 is better than V001. Of 24 images with a known label only V002 got 13 right and only V001 2 "
-        "(p = 0.007)."
+        "V002 is better than V001. Of 24 images with a known label, V002 alone got 13 right, and V001 alone "
+        "2 (p = 0.007)."
     )
     assert found.pairs == [(("red", "blue"), 15)]
 
@@ -139,17 +139,19 @@ def test_only_wrong_looking_answers_judged_make_no_version_better(opened) -> Non
     found = compared(service)
     assert found.better is None and found.p == pytest.approx(binomtest(0, 9).pvalue)
     assert found.summary == (
-        "There is no reliable difference between V002 and V001 yet. Of 9 images with a known label only V002 "
-        "got 9 right and only V001 0 (p = 0.004). 5 images on which they differ have no label yet and could "
-        "change the result."
+        "There is no reliable difference between V002 and V001 yet. Of 9 images with a known label, "
+        "V002 alone got 9 right, and V001 alone 0 (p = 0.004). They differ on 5 images without a label, "
+        "which could change the result."
     )
 
 
 def test_a_small_difference_is_no_reliable_difference(opened) -> None:
     service = opened[0]
-    assert compared(service).summary.endswith("The label of no image is known.")
+    assert compared(service).summary.endswith("No image has a known label.")
     answered(service, "green", "green", "green")
-    assert compared(service).summary.endswith("right or wrong on the same images (1 with a label).")
+    assert compared(service).summary.endswith(
+        "On 1 image with a known label, both are right or both are wrong."
+    )
     for truth in ("red", "blue", "blue"):
         answered(service, "red", "blue", truth)
     found = compared(service)
@@ -212,7 +214,7 @@ def test_the_page_shows_figures_pictures_and_sentence(opened, alice: Client, ver
     assert "Shadow version V002" in text(page) and "50.0 %" in text(page)
     assert "Use the shadow version" in text(page) and "Which is right?" in text(page)
     assert html_of(page).count("mistake-picture") == 2
-    assert "The label of no image is known." in text(page)
+    assert "No image has a known label." in text(page)
     polled = text(alice.get(at("service_monitoring", service), headers={"HX-Request": "true"}))
     assert "Shadow version V002" in polled and "Which is right?" not in polled  # an open form is kept
     seen = text(vera.get(at("service_monitoring", service)))

@@ -301,7 +301,7 @@ def test_deleting_leads_to_the_page_without_it(alice: Client, service: Service) 
     answer = alice.post(at("delete_service", service))
     assert (answer.status_code, answer["Location"]) == (303, room(service.project))
     page = alice.get(answer["Location"])
-    assert "exeML-flowers-V001 is deleted." in text(page) and "Deploy a version" in text(page)
+    assert "exeML-flowers-V001 was deleted." in text(page) and "Deploy a version" in text(page)
     assert alice.get(at("service_page", service)).status_code == 404
     service.refresh_from_db()
     assert service.deleted_at is not None

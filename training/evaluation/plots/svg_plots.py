@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from django.utils.translation import gettext, ngettext
 from numpy.typing import NDArray
 
-from exeml_site.lib.display import percent
+from exeml_site.lib.display import count, percent
 from training.engine.evaluation import curves
 from training.engine.evaluation.intervals import wilson_interval
 from training.engine.evaluation.metrics import Rate, wilson
@@ -116,17 +117,27 @@ def calibration_text(
     confidence = sum(bin_.confidence * bin_.rate.support for bin_ in bins) / decisions
     share = sum(bin_.rate.hits for bin_ in bins) / decisions
     low, high = wilson_interval(share, images)
-    text = f"On average the confidence is {percent(confidence)} and the accuracy {percent(share)}"
+    text = gettext("Average confidence is %(confidence)s, and accuracy is %(share)s.")
     if is_multi_label:
-        text = (
-            f"On average the score of a label is {percent(confidence)}, and {percent(share)} of the "
-            f"{decisions:,} decisions (one for each image and label) are a label that the image carries"
+        text = gettext(
+            "The average score of a label is %(confidence)s, and %(share)s of the %(decisions)s decisions "
+            "(one for each image and label) are a label of the image."
         )
-    if low <= confidence <= high:
-        return f"{text}: with {images:,} images, there is no reliable difference."
+    values = {"confidence": percent(confidence), "share": percent(share), "decisions": count(decisions)}
+    if not low <= confidence <= high:
+        return f"{text % values} {_miscalibration(confidence > share, is_multi_label)}"
+    none = ngettext(
+        "With %(count)s image, there is no reliable difference.",
+        "With %(count)s images, there is no reliable difference.",
+        images,
+    )
+    return f"{text % values} {none % {'count': count(images)}}"
+
+
+def _miscalibration(is_too_high: bool, is_multi_label: bool) -> str:
     if is_multi_label:
-        return f"{text}: scores are too {'high' if confidence > share else 'low'}."
-    return f"{text}: the model is {'over' if confidence > share else 'under'}confident."
+        return gettext("Scores are too high.") if is_too_high else gettext("Scores are too low.")
+    return gettext("The model is overconfident.") if is_too_high else gettext("The model is underconfident.")
 
 
 def _polyline_points(points: Iterable[tuple[float, float]]) -> str:

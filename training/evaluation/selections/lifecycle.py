@@ -8,8 +8,10 @@ import uuid
 from collections.abc import Sequence
 
 from django.contrib.auth.models import User
+from django.utils.translation import gettext, ngettext
 
 from exeml_site.lib import storage
+from exeml_site.lib.display import count
 from exeml_site.lib.errors import Refused
 from projects.models import Project
 from training.models import TrainingVersion, VersionEvaluation
@@ -27,13 +29,18 @@ def create_evaluation(
 ) -> VersionEvaluation:
     """Evaluate a Completed version on labeled images of `source`. Raises EvaluationRefused."""
     if not version.is_completed:
-        raise EvaluationRefused(f"{version} is {version.status}: only Completed versions can be evaluated.")
+        text = gettext("%(version)s is %(status)s: only Completed versions can be evaluated.")
+        status = version.get_status_display()
+        raise EvaluationRefused(text % {"version": str(version), "status": status})
     if not image_ids:
-        raise EvaluationRefused("None of the selected images has a label. Choose other images.")
-    if len(image_ids) > MAX_IMAGES:
-        raise EvaluationRefused(
-            f"These are {len(image_ids):,} images. Choose at most {MAX_IMAGES:,} by a filter."
+        raise EvaluationRefused(gettext("None of the selected images has a label. Choose other images."))
+    if (images := len(image_ids)) > MAX_IMAGES:
+        text = ngettext(
+            "%(count)s image is selected. Use a filter to select at most %(limit)s.",
+            "%(count)s images are selected. Use a filter to select at most %(limit)s.",
+            images,
         )
+        raise EvaluationRefused(text % {"count": count(images), "limit": count(MAX_IMAGES)})
     file = f"evaluations/{uuid.uuid4().hex}.json"
     storage.save_whole(file, io.BytesIO(json.dumps(sorted(image_ids)).encode()))
     try:

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext, ngettext, ngettext_lazy
+
+from exeml_site.lib.display import count
 from projects.datasets.final_test import count_test_images
 from training.evaluation.confusion_matrix import Matrix, build_matrix
 from training.evaluation.results import LabelResult
@@ -20,6 +23,30 @@ from training.evaluation.uncertainty import Average, averages
 from training.models import Metric, TrainingVersion, VersionEvaluation
 
 MAX_LABELS_NAMED = 5
+# Why no figure counts some of the images, by the keys of `VersionEvaluation.result`.
+LEFT_OUT_TEXTS = {
+    "unknown": ngettext_lazy(
+        "%(count)s image is left out because %(version)s does not know the label.",
+        "%(count)s images are left out because %(version)s does not know the label.",
+        "images",
+    ),
+    "several": ngettext_lazy(
+        "%(count)s image is left out because it has several labels; %(version)s predicts only one.",
+        "%(count)s images are left out because they have several labels; %(version)s predicts only one.",
+        "images",
+    ),
+    "unreadable": ngettext_lazy(
+        "%(count)s image is left out because its file could not be read.",
+        "%(count)s images are left out because their files could not be read.",
+        "images",
+    ),
+    "gone": ngettext_lazy(
+        "%(count)s image is left out because it was deleted or had no label at the time of the evaluation.",
+        "%(count)s images are left out because they were deleted or had no label at the time of the "
+        "evaluation.",
+        "images",
+    ),
+}
 Kind = VersionEvaluation.Kind
 
 
@@ -128,20 +155,23 @@ def _figures(stored: dict[str, Any] | None, is_multi_label: bool) -> SelectionFi
 
 def _left_out(stored: dict[str, Any], version: TrainingVersion) -> Any:
     """Sentences about images that no figure counts."""
-    names = sorted(stored["unknown_labels"].items(), key=lambda pair: (-pair[1], pair[0]))
-    if names:
-        named = ", ".join(f"“{name}” ({images:,})" for name, images in names[:MAX_LABELS_NAMED])
-        more = f" and {len(names) - MAX_LABELS_NAMED:,} more" if len(names) > MAX_LABELS_NAMED else ""
-        yield f"{version} does not know these labels, with their images: {named}{more}."
-    if number := stored["unknown"]:
-        yield f"{_images_are(number)} left out because {version} does not know the label."
-    if number := stored["several"]:
-        yield f"{_images_are(number)} left out because of several labels, of which {version} gives one."
-    if number := stored["unreadable"]:
-        yield f"{_images_are(number)} left out because the file could not be read."
-    if number := stored["gone"]:
-        yield f"{_images_are(number)} left out: deleted, or without a label by the time of the evaluation."
+    if stored["unknown_labels"]:
+        yield _unknown_labels_text(stored["unknown_labels"], version)
+    for reason, text in LEFT_OUT_TEXTS.items():
+        if images := stored[reason]:
+            yield text % {"images": images, "count": count(images), "version": str(version)}
 
 
-def _images_are(number: int) -> str:
-    return "1 image is" if number == 1 else f"{number:,} images are"
+def _unknown_labels_text(images_of: dict[str, int], version: TrainingVersion) -> str:
+    names = sorted(images_of.items(), key=lambda pair: (-pair[1], pair[0]))
+    named = ", ".join(f"“{name}” ({count(images)})" for name, images in names[:MAX_LABELS_NAMED])
+    values = {"version": str(version), "labels": named}
+    more = len(names) - MAX_LABELS_NAMED
+    if more <= 0:
+        return gettext("%(version)s does not know these labels (and their images): %(labels)s.") % values
+    text = ngettext(
+        "%(version)s does not know these labels (and their images): %(labels)s and %(count)s more.",
+        "%(version)s does not know these labels (and their images): %(labels)s and %(count)s more.",
+        more,
+    )
+    return text % {**values, "count": count(more)}

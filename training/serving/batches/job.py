@@ -20,7 +20,8 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.utils.translation import gettext, gettext_noop
 
 from exeml_site.lib import storage
 from exeml_site.lib.errors import Refused
@@ -48,9 +49,9 @@ SLICE_S = 1800  # then it waits behind other jobs, long before its own would be 
 ARCHIVE_SUFFIXES = (".zip",)
 MANIFEST_SUFFIXES = (".manifest", ".jsonl", ".csv", ".tsv")
 STORED_WITHIN_HOURS = 6
-CHOOSE_ONE = "Choose a file, a folder of the server or images of the project: one of them."
-UPLOAD_INTERRUPTED = "The upload was interrupted. Send it again."
-UNEXPECTED_ERROR = (
+CHOOSE_ONE = gettext_noop("Choose one: files, a folder on the server, or images of the project.")
+UPLOAD_INTERRUPTED = gettext_noop("The upload was interrupted. Send it again.")
+UNEXPECTED_ERROR = gettext_noop(
     "Something unexpected happened. Start again; if it happens again, operators can see the reason."
 )
 EXPECTED = (CannotPlan, SourceUnreadable, model_cache.ModelUnavailable)
@@ -65,9 +66,9 @@ def create_batch(
 ) -> Batch:
     """Store the uploads, or check the folder or the selection of images, and enqueue. Raises BatchRefused."""
     if sum(map(bool, (uploads, address, chosen))) != 1:
-        raise BatchRefused(CHOOSE_ONE)
+        raise BatchRefused(gettext(CHOOSE_ONE))
     if chosen and chosen not in Batch.Selection.values:
-        raise BatchRefused("Choose one of the selections of images.")
+        raise BatchRefused(gettext("Choose one of the selections of images."))
     names = [upload.name or "" for upload in uploads]
     _check_names(names)
     if address:
@@ -75,7 +76,7 @@ def create_batch(
             address = data_source.check_address(address)
         except ValidationError as problem:
             raise BatchRefused(problem.messages[0]) from problem
-    name = names[0] if names else address or str(Batch.Selection(chosen).label)
+    name = names[0] if names else address or _selection_name(chosen)
     batch = Batch.objects.create(
         service=service,
         training_version=service.training_version,
@@ -96,17 +97,24 @@ def create_batch(
         raise
     if not Batch.objects.filter(pk=batch.pk).update(files=batch.files):
         storage.delete_folder(batch.folder)
-        raise BatchRefused("Somebody deleted this batch while its files were being stored.")
+        raise BatchRefused(gettext("Somebody deleted this batch while its files were being stored."))
     batch.enqueue()
     return batch
+
+
+@translation.override("en")
+def _selection_name(chosen: str) -> str:
+    """Stored as the name of the batch, so it is English."""
+    return str(Batch.Selection(chosen).label)
 
 
 def _check_names(names: Sequence[str]) -> None:
     unknown = [name for name in names if not name.lower().endswith((*ARCHIVE_SUFFIXES, *MANIFEST_SUFFIXES))]
     if unknown:
-        raise BatchRefused(f"“{unknown[0]}” is neither a zip archive nor a manifest or table.")
+        text = gettext("“%(name)s” is neither a zip archive nor a manifest or table.")
+        raise BatchRefused(text % {"name": unknown[0]})
     if sum(name.lower().endswith(ARCHIVE_SUFFIXES) for name in names) > 1 or len(names) > 2:
-        raise BatchRefused("Send at most one zip archive and one manifest or table.")
+        raise BatchRefused(gettext("Send at most one zip archive and one manifest or table."))
 
 
 def cancel(batch: Batch) -> bool:

@@ -6,13 +6,15 @@ import json
 import os
 from pathlib import Path
 
+from django.utils.translation import gettext_noop
+
 from exeml_site.lib.bulk import chunks
 from projects.models import Image
 from projects.transfers.described_images import ImportItem, ItemKind
 from training.models import Batch
 from training.serving.batches.truths import trained_sha256s
 
-GONE = "The image was deleted."
+GONE = gettext_noop("The image was deleted.")
 Selection = Batch.Selection
 
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from exeml_site.lib.display import date_time_text
+from django.utils.translation import gettext, gettext_lazy, ngettext
+
+from exeml_site.lib.display import count, date_time_text
 from training.serving.calls.counters import MAX_TIMED_MS
 from training.serving.calls.dashboard import QUANTILES, CallTotals, TimeStep
 
 WIDTH, HEIGHT = 720, 120
 MAX_BANDS = 6  # labels of the chart; more colours are hard to distinguish
-OTHERS, OTHERS_COLOUR = "others", 9
+OTHERS, OTHERS_COLOUR = gettext_lazy("others"), 9
 
 
 class CallBar(NamedTuple):
@@ -47,12 +49,22 @@ def call_bars(steps: Sequence[TimeStep]) -> tuple[list[CallBar], int]:
             round(max(width - 1, 0.5), 2),
             round(HEIGHT * step.counts.calls / max_value, 2),
             round(HEIGHT * step.counts.failed / max_value, 2),
-            f"{date_time_text(step.begins_at)}: {step.counts.calls} calls, {step.counts.failed} failed",
+            _bar_text(step),
         )
         for index, step in enumerate(steps)
         if step.counts.calls
     ]
     return bars, max_value
+
+
+def _bar_text(step: TimeStep) -> str:
+    text = ngettext(
+        "%(time)s: %(count)s call, %(failed)s failed",
+        "%(time)s: %(count)s calls, %(failed)s failed",
+        step.counts.calls,
+    )
+    calls, failed = count(step.counts.calls), count(step.counts.failed)
+    return text % {"time": date_time_text(step.begins_at), "count": calls, "failed": failed}
 
 
 def latency_lines(steps: Sequence[TimeStep]) -> tuple[list[LatencyLine], float]:
@@ -103,24 +115,30 @@ def label_bands(steps: Sequence[TimeStep], total: CallTotals) -> LabelBands:
     names = [label for label, _ in total.labels.most_common(MAX_BANDS)]
     legend = [(name, colour) for colour, name in enumerate(names)]
     if len(total.labels) > MAX_BANDS:
-        legend.append((OTHERS, OTHERS_COLOUR))
+        legend.append((str(OTHERS), OTHERS_COLOUR))
     width = WIDTH / max(len(steps), 1)
     bands = []
     for index, step in enumerate(steps):
         step_total, below = sum(step.counts.labels.values()), 0
         counts = [step.counts.labels[label] for label in names]
-        for rank, count in enumerate([*counts, step_total - sum(counts)]):
-            if count:
+        for rank, number in enumerate([*counts, step_total - sum(counts)]):
+            if number:
                 name, colour = legend[rank]
                 bands.append(
                     LabelBand(
                         x=round(index * width, 2),
-                        y=round(HEIGHT - HEIGHT * (below + count) / step_total, 2),
+                        y=round(HEIGHT - HEIGHT * (below + number) / step_total, 2),
                         width=round(max(width - 1, 0.5), 2),
-                        height=round(HEIGHT * count / step_total, 2),
+                        height=round(HEIGHT * number / step_total, 2),
                         colour=colour,
-                        title=f"{date_time_text(step.begins_at)}: {name} {count} of {step_total}",
+                        title=_band_text(step, name, number, step_total),
                     )
                 )
-            below += count
+            below += number
     return LabelBands(legend, bands)
+
+
+def _band_text(step: TimeStep, name: str, number: int, total: int) -> str:
+    text = gettext("%(time)s: %(label)s %(number)s of %(total)s")
+    numbers = {"number": count(number), "total": count(total)}
+    return text % {"time": date_time_text(step.begins_at), "label": name, **numbers}

@@ -177,7 +177,7 @@ def forget_old() -> int:
 
 def begin() -> None:
     """Start the thread that flushes every two seconds; flush once more when the process ends."""
-    threading.Thread(target=_run, name="calls of services", daemon=True).start()
+    threading.Thread(target=_run, name="call-counter", daemon=True).start()
     atexit.register(flush)
 
 

@@ -9,17 +9,18 @@ from typing import NamedTuple
 
 from django.db.models import Sum
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from training.engine.evaluation.metrics import Rate, wilson
 from training.models import CallMinute, Service, TrainingVersion
 from training.serving.calls.counters import quantile_ms
 
 WINDOWS = {  # hours → (name, minutes of a step)
-    1: ("1 hour", 1),
-    6: ("6 hours", 5),
-    24: ("24 hours", 20),
-    168: ("7 days", 120),
-    720: ("30 days", 720),
+    1: (gettext_lazy("1 hour"), 1),
+    6: (gettext_lazy("6 hours"), 5),
+    24: (gettext_lazy("24 hours"), 20),
+    168: (gettext_lazy("7 days"), 120),
+    720: (gettext_lazy("30 days"), 720),
 }
 QUANTILES = (0.5, 0.95, 0.99)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from django.utils.translation import gettext
+
 from exeml_site.lib.display import whole_percent
 from training.engine.bundle.decision import OWN, AnswerSettings
 from training.engine.evaluation.metrics import Rate, wilson
@@ -89,20 +91,28 @@ def _label_sentence(label: str, now: Rate, then: Rate) -> str:
     change = (now.value or 0) - (then.value or 0)
     if not _are_disjoint(now, then) or abs(change) < MIN_SHARE_CHANGE:
         return ""
-    return (
-        f"“{label}” is predicted {'more' if change > 0 else 'less'} often than in the evaluation: "
-        f"{_percent(now)} of the images against {_percent(then)}."
-    )
+    if change > 0:
+        text = gettext(
+            "“%(label)s” is predicted more often than in the evaluation: %(now)s of the images, compared "
+            "with %(then)s."
+        )
+    else:
+        text = gettext(
+            "“%(label)s” is predicted less often than in the evaluation: %(now)s of the images, compared "
+            "with %(then)s."
+        )
+    return text % {"label": label, "now": _percent(now), "then": _percent(then)}
 
 
 def _unknown_sentence(now: Rate, then: Rate) -> str:
     """Empty unless the share of unknown images has grown and the 95 % intervals are disjoint."""
     if not _are_disjoint(now, then) or (now.value or 0) < (then.value or 0):
         return ""
-    return (
-        f"More images are unknown to the model than in its evaluation: {_percent(now)} against "
-        f"{_percent(then)}. Check them under Collected, and train again with some of them."
+    text = gettext(
+        "More images are unknown to the model than in its evaluation: %(now)s, compared with %(then)s. Check "
+        "them under Collected, and train again with some of them."
     )
+    return text % {"now": _percent(now), "then": _percent(then)}
 
 
 def _are_disjoint(first: Rate, second: Rate) -> bool:

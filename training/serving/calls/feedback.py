@@ -14,6 +14,7 @@ from uuid import UUID
 from django.contrib.auth.models import User
 from django.db.models import Case, IntegerField, QuerySet, Value, When
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from exeml_site.lib import storage
 from exeml_site.lib.errors import Refused
@@ -63,11 +64,12 @@ def record_verdict(call: CollectedCall, is_right: bool, true_labels: Sequence[st
     if len(labels) > MAX_LABELS or any(
         len(label) > MAX_LABEL_LENGTH or not label.strip() for label in labels
     ):
-        raise FeedbackRefused(f"At most {MAX_LABELS} labels of 1 to {MAX_LABEL_LENGTH} characters each.")
+        text = gettext("Give at most %(labels)s labels, each of 1 to %(characters)s characters.")
+        raise FeedbackRefused(text % {"labels": MAX_LABELS, "characters": MAX_LABEL_LENGTH})
     if not is_right and labels and set(labels) == set(call.predicted):
-        raise FeedbackRefused("These are the labels that were predicted: then the answer was right.")
+        raise FeedbackRefused(gettext("These are the predicted labels, so the answer was right."))
     if len(labels) > 1 and not call.service.project.is_multi_label:
-        raise FeedbackRefused("Images of this project carry one label.")
+        raise FeedbackRefused(gettext("Images of this project have only one label."))
     CollectedCall.objects.filter(pk=call.pk).update(
         verdict=Verdict.RIGHT if is_right else Verdict.WRONG,
         true_labels=labels,

@@ -116,7 +116,7 @@ def _take(
 
 def begin() -> None:
     """Start the thread that predicts and writes; write once more when the process ends."""
-    threading.Thread(target=_run, name="shadow predictions", daemon=True).start()
+    threading.Thread(target=_run, name="shadow-predictions", daemon=True).start()
     atexit.register(flush)
 
 

@@ -13,6 +13,7 @@ from zipfile import ZIP_DEFLATED
 
 import numpy as np
 from django.core.files.storage import default_storage
+from django.utils import translation
 from zipstream import ZipStream
 
 from exeml_site.lib import storage
@@ -52,11 +53,12 @@ README = """{name} of the project {project}
   bundle/            the model (ONNX, preprocessing described in bundle.json), without torch's weights
   selftest.npz       images and the model's scores for them
   verify.py          python verify.py   computes every metric again and runs the self-test
-"""
+"""  # not translated: the archive is English
 
 
+@translation.override("en")
 def build_archive(version: TrainingVersion) -> ZipStream:
-    """The archive as a stream, made while it is sent."""
+    """The archive as a stream, made while it is sent. It is English, as programs and other people read it."""
     archive = ZipStream(compress_type=ZIP_DEFLATED)
     archive.add(
         README.format(name=one_line(version.name), project=one_line(version.project.name)), "README.txt"

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from django.conf import settings
 from django.db import transaction
+from django.utils.translation import gettext_noop
 
 from exeml_site.lib import jobs, storage
 from exeml_site.lib.display import percent
@@ -38,7 +39,7 @@ BESIDE: dict[str, ModuleType] = {
 }
 PACKAGES = ("numpy", "onnxruntime", "Pillow", "pillow-heif")
 SAMPLE_COUNT, COMPARED_COUNT = 8, 60  # images in the zip, and images whose scores are compared
-FAILED = "The export could not be made. Try again; operators find the reason in the log."
+FAILED = gettext_noop("The export could not be made. Try again; operators find the reason in the log.")
 README = """{name}: {labels} labels, accuracy {accuracy} on its validation images
 
   model.onnx        an upright RGB image of any size in, calibrated scores out; includes all preprocessing
@@ -50,7 +51,7 @@ README = """{name}: {labels} labels, accuracy {accuracy} on its validation image
   server.py         TOKEN=secret python server.py   POST /v1/infers/model with the API of the service
   requirements.txt  pip install -r requirements.txt
   Dockerfile        docker build -t {tag} . && docker run -p 8080:8080 -e TOKEN=secret {tag}
-"""
+"""  # not translated: the kit is English
 DOCKERFILE = """FROM python:3.12-slim
 WORKDIR /model
 COPY requirements.txt .
@@ -61,7 +62,7 @@ USER nobody
 EXPOSE 8080
 ENV PORT=8080
 CMD ["python", "server.py"]
-"""
+"""  # not translated: a program
 
 
 def stored_name(version: TrainingVersion) -> str:

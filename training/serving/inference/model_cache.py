@@ -12,6 +12,7 @@ from uuid import UUID
 
 from cachetools import LRUCache, cached
 from django.core.files.storage import default_storage
+from django.utils.translation import gettext_noop
 
 from exeml_site.lib.storage import local_path
 from training.models import TrainingVersion
@@ -29,8 +30,11 @@ MAX_BYTES = 512 * 1024 * 1024
 TRAINING_ONLY_FILES = frozenset({"weights.pt"})  # large, and only for training further
 
 
+FILES_MISSING = gettext_noop("The model cannot be loaded. Its files are missing.")
+
+
 class ModelUnavailable(Exception):
-    """The model cannot be loaded or does not answer; the text says why."""
+    """The model cannot be loaded or does not answer; the English text says why."""
 
 
 def load_model(version: TrainingVersion) -> Bundle:
@@ -72,7 +76,7 @@ def _read_description(version: TrainingVersion) -> dict[str, Any]:
     try:
         return read_description(local_path(f"{version.folder}/bundle/bundle.json").parent)
     except (EngineError, OSError) as problem:
-        raise ModelUnavailable(f"The model cannot be loaded. {_cause(problem)}") from problem
+        raise ModelUnavailable(_cause(problem)) from problem
 
 
 def bundle_folder(version: TrainingVersion) -> Path:
@@ -80,7 +84,7 @@ def bundle_folder(version: TrainingVersion) -> Path:
     try:
         return _local_folder(f"{version.folder}/bundle")[0]
     except OSError as problem:
-        raise ModelUnavailable(f"The model cannot be loaded. {_cause(problem)}") from problem
+        raise ModelUnavailable(_cause(problem)) from problem
 
 
 def _share(model: tuple[Bundle, int]) -> int:
@@ -103,16 +107,17 @@ def _load_bundle(version: TrainingVersion) -> tuple[Bundle, int]:
         return Bundle.load(folder, THREADS), size_bytes
     except (EngineError, OSError) as problem:
         logger.warning("The model of version %s cannot be loaded: %s", version.pk, problem)
-        raise ModelUnavailable(f"The model cannot be loaded. {_cause(problem)}") from problem
+        raise ModelUnavailable(_cause(problem)) from problem
 
 
 def _cause(problem: Exception) -> str:
-    """A sentence about why a model was not loaded."""
+    """Why a model was not loaded. It is told to programs and stored, so it is English."""
     if isinstance(problem, FileNotFoundError):
-        return "Its files are missing."
+        return FILES_MISSING
     if isinstance(problem, OSError):
-        return f"Its files cannot be read ({problem.strerror or problem})."
-    return str(problem)
+        reason = problem.strerror or problem
+        return f"The model cannot be loaded. Its files cannot be read ({reason})."  # not translated: stored
+    return f"The model cannot be loaded. {problem}"  # not translated: stored
 
 
 def _local_folder(name: str) -> tuple[Path, int]:

@@ -24,7 +24,7 @@ MAX_AT_START = 4  # models; the shelf holds some more
 
 def begin() -> None:
     """Look for services that begin or change, from now on."""
-    threading.Thread(target=_run, name="warm models", daemon=True).start()
+    threading.Thread(target=_run, name="preload-models", daemon=True).start()
 
 
 def _run() -> None:

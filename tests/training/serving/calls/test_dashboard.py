@@ -106,7 +106,10 @@ def test_drift_is_reported_where_shares_differ_beyond_the_uncertainty(service: S
     evaluated(version, "tulips", 60)
     minute(service, labels={"roses": 90, "tulips": 10}, calls=100, unknown=30)
     (more, less, unknown) = drift.find_drift(version, dashboard.load_dashboard(service, 1).total).sentences
-    assert more == "“roses” is predicted more often than in the evaluation: 90 % of the images against 50 %."
+    assert (
+        more
+        == "“roses” is predicted more often than in the evaluation: 90 % of the images, compared with 50 %."
+    )
     assert "“tulips” is predicted less often" in less
     assert "30 % against 0 %" in unknown
 

@@ -195,7 +195,7 @@ def test_people_judge_on_the_page(opened, bob: Client) -> None:
     judge = at("judge_call", service, answer["request_id"])
     assert bob.post(judge, {"verdict": "perhaps"}).status_code == 422
     again = bob.post(judge, {"verdict": "wrong", "label": "red"})
-    assert again.status_code == 422 and "then the answer was right" in html_of(again)
+    assert again.status_code == 422 and "so the answer was right" in html_of(again)
     response = bob.post(judge, {"verdict": "wrong", "label": "blue"})
     assert "Judged wrong: blue" in html_of(response)
     collected = CollectedCall.objects.get()
