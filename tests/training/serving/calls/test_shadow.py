@@ -45,7 +45,8 @@ def test_the_answers_of_a_shadow_are_kept_and_not_given(opened, rival: TrainingV
     add_second(service, rival)
     assert (
         service.has_shadow
-        and service.events.first().message == "V002 is the shadow version: its answers are stored, not returned."
+        and service.events.first().message
+        == "V002 is the shadow version: its answers are stored, not returned."
     )
     answers = [call(opened, colour) for colour in ("red", "green", "blue")]
     assert [answer["predicted_label"] for answer in answers] == ["red", "green", "blue"]
