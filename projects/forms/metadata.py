@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django import forms
+from django.utils.translation import gettext_lazy
 
 from projects.forms.label_data import ImagesForm
 from projects.labels import metadata
@@ -12,7 +13,9 @@ from projects.models.metadata import MAX_COLUMN_NAME, MAX_VALUE
 class MetadataForm(ImagesForm):
     """The value of a column for the selected images; an empty one removes it."""
 
-    column = forms.CharField(max_length=MAX_COLUMN_NAME, error_messages={"required": "Enter a column."})
+    column = forms.CharField(
+        max_length=MAX_COLUMN_NAME, error_messages={"required": gettext_lazy("Enter a column name.")}
+    )
     value = forms.CharField(max_length=MAX_VALUE, required=False)
 
     def clean_column(self) -> str:

@@ -42,8 +42,8 @@ RULE = "Use 1 to 32 letters, digits, “_” or “-”, starting with a letter.
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("", "Give the project a name."),
-        ("   ", "Give the project a name."),
+        ("", "Enter a project name."),
+        ("   ", "Enter a project name."),
         ("a" * 33, "Use at most 32 characters; these are 33."),
         ("1flower", RULE),
         ("_flower", RULE),

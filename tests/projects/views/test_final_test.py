@@ -77,7 +77,7 @@ def test_the_notice_says_which_versions_saw_the_images_and_names_duplicates(bob:
         ({"images": "1", "split": "EVAL"}, "Choose whether these are test images."),
         ({"images": "1"}, "Choose whether these are test images."),
         ({"split": "TEST"}, "Select at least one image."),
-        ({"images": "x", "split": "TEST"}, "Select images of this page."),
+        ({"images": "x", "split": "TEST"}, "Select images on this page."),
     ],
 )
 def test_nonsense_is_refused_and_changes_nothing(bob: Client, fields: Any, sentence: str) -> None:
@@ -112,7 +112,7 @@ def test_a_number_or_a_share_is_kept(bob: Client) -> None:
         ("many", "Enter a number of images or a share, such as 10 %."),
         ("-3", "Enter a number of images or a share, such as 10 %."),
         ("0", "Keep at least one image."),
-        ("2.5", "Enter a whole number of images, or a share with %."),
+        ("2.5", "Enter a whole number of images, or a share with a percent sign."),
         ("80 %", "Keep at most half of the labeled images: 20 of 40."),
         ("9999999", "Keep at most half of the labeled images: 20 of 40."),
         ("٣", "Enter a number of images or a share, such as 10 %."),

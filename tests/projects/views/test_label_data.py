@@ -228,7 +228,7 @@ def test_removing_a_label_says_so(bob: Client) -> None:
     ("images", "add", "message"),
     [
         ("", ["x"], "Select at least one image."),
-        ("1,zebra", ["x"], "Select images of this page."),
+        ("1,zebra", ["x"], "Select images on this page."),
         ("1", [], "Type a label and press Enter."),
         ("1", ["a/b"], "without slash"),
         ("1", ["x" * 65], "Use 1 to 64 characters"),

@@ -76,7 +76,7 @@ def test_all_images_that_match_get_a_value(bob: Client) -> None:
 @pytest.mark.parametrize(
     ("column", "value", "sentence"),
     [
-        ("", "x", "Enter a column."),
+        ("", "x", "Enter a column name."),
         ("a:b", "x", "Use 1 to 64 characters without a colon for the name of a column."),
         ("new", "x", "A project can have 20 columns of metadata. It has 20; 1 more cannot be added."),
     ],
