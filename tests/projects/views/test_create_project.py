@@ -27,7 +27,7 @@ def test_a_project_is_created_and_its_label_data_page_opens(alice: Client) -> No
     assert answer.headers["Location"] == f"/projects/{project.pk}/label-data/"
     assert (project.name, project.description, project.is_multi_label) == ("flowers", "From the garden", True)
     assert project.team.name == "Greenhouse" and project.created_by == make_user("alice")
-    assert "flowers is created." in html_of(alice.get("/projects/"))
+    assert "Project flowers created." in html_of(alice.get("/projects/"))
 
 
 @pytest.mark.parametrize("name", ["a", "Z9_-", "a" * 32, "flowers-2"])

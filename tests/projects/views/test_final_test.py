@@ -90,15 +90,15 @@ def test_nonsense_is_refused_and_changes_nothing(bob: Client, fields: Any, sente
 def test_nothing_to_change_is_said(bob: Client) -> None:
     project = make_project(labels=1, images=2)
     ids = ",".join(map(str, project.images.values_list("pk", flat=True)))
-    assert "None of them is a test image" in html_of(set_split(bob, project, images=ids, split="none"))
+    assert "None of these is a test image" in html_of(set_split(bob, project, images=ids, split="none"))
     set_split(bob, project, images=ids, split="TEST")
-    assert "They are test images already." in html_of(set_split(bob, project, images=ids, split="TEST"))
+    assert "These are already test images." in html_of(set_split(bob, project, images=ids, split="TEST"))
 
 
 def test_a_number_or_a_share_is_kept(bob: Client) -> None:
     project = make_project(labels=2, images=20)
     html = html_of(keep(bob, project, amount="10 %"))
-    assert "4 images kept as test images. The History can undo it." in html
+    assert "4 images kept as test images. You can undo this in the History." in html
     assert "4 images are kept for a final test." in html and count_tests(project) == 4
     keep(bob, project, amount="6")
     assert count_tests(project) == 10
@@ -135,7 +135,7 @@ def test_what_cannot_be_kept_is_said(bob: Client) -> None:
     assert answer.status_code == 422 and "Every labeled image was used for training" in html_of(answer)
     html = html_of(keep(bob, project, amount="4", takes_trained="on"))
     assert (
-        "4 of them were used for training in the dataset version V001" in html and count_tests(project) == 4
+        "4 of them were used for training (V001). Versions trained on them" in html and count_tests(project) == 4
     )
 
 

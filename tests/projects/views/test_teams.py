@@ -49,7 +49,7 @@ def test_a_manager_adds_somebody_by_username_or_email(alice: Client, team: Team,
     answer = followed(
         alice, alice.post(address(team, action="add/"), {"person": typed, "role": Role.LABELER})
     )
-    assert "dora is now a Labeler of Greenhouse." in html_of(answer)
+    assert "dora now has the role Labeler in Greenhouse." in html_of(answer)
     assert members(team)["dora"] == Role.LABELER
 
 
