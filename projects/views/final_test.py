@@ -122,7 +122,7 @@ def _notice_text(event: LabelEvent, asked: list[int]) -> str:
 
 
 def _trained_text(images: int, versions: list[str]) -> str:
-    """“3 of them were used for training (V001). …”."""
+    """“3 of them were used for training in dataset V001. …”."""
     if not versions:
         sentence = ngettext(
             "%(count)s of them was used for training before. Versions trained on it leave it out of their"
@@ -133,10 +133,10 @@ def _trained_text(images: int, versions: list[str]) -> str:
         )
         return sentence % {"count": count(images)}
     sentence = ngettext(
-        "%(count)s of them was used for training (%(versions)s). Versions trained on it leave it out of their"
-        " test results.",
-        "%(count)s of them were used for training (%(versions)s). Versions trained on them leave them out of"
-        " their test results.",
+        "%(count)s of them was used for training in dataset %(versions)s. Versions trained on it leave it"
+        " out of their test results.",
+        "%(count)s of them were used for training in dataset %(versions)s. Versions trained on them leave"
+        " them out of their test results.",
         images,
     )
     return sentence % {"count": count(images), "versions": ", ".join(versions)}

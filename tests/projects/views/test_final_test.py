@@ -66,8 +66,8 @@ def test_the_notice_says_which_versions_saw_the_images_and_names_duplicates(bob:
     html = html_of(set_split(bob, project, images=str(image.pk), split="TEST"))
     assert "2 images kept as test images. 1 of them is a duplicate of the chosen images." in html
     assert (
-        "1 of them was used for training in the dataset version V001; the versions trained on it leave it out"
-        " of their test result."
+        "1 of them was used for training in dataset V001. Versions trained on it leave it out of their test"
+        " results."
     ) in html
 
 
@@ -135,7 +135,7 @@ def test_what_cannot_be_kept_is_said(bob: Client) -> None:
     assert answer.status_code == 422 and "Every labeled image was used for training" in html_of(answer)
     html = html_of(keep(bob, project, amount="4", takes_trained="on"))
     assert (
-        "4 of them were used for training (V001). Versions trained on them" in html and count_tests(project) == 4
+        "4 of them were used for training in dataset V001. Versions trained on them" in html and count_tests(project) == 4
     )
 
 
