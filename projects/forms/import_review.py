@@ -15,6 +15,7 @@ from projects.formats.encodings import CHOICES as ENCODINGS
 from projects.forms.transfers import EXISTING_CHOICES, TESTS_CHOICES
 from projects.labels import metadata
 from projects.transfers.import_plan import LabelsFrom
+from projects.transfers.reasons import translated_preview
 
 SEPARATORS = {
     "": gettext_lazy("One label in each cell"),
@@ -50,7 +51,7 @@ class ImportReviewForm(forms.Form):
             "existing": options.get("existing") or "keep",
         }
         super().__init__(data, initial=initial)
-        self.preview, self._options = preview, options
+        self.preview, self._options = translated_preview(preview), options
         if encoding := preview.get("names_encoding"):
             self.fields["names_encoding"] = forms.ChoiceField(
                 label=gettext("Encoding of file names"), choices=list(ENCODINGS.items()), initial=encoding

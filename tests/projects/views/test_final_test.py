@@ -135,7 +135,8 @@ def test_what_cannot_be_kept_is_said(bob: Client) -> None:
     assert answer.status_code == 422 and "Every labeled image was used for training" in html_of(answer)
     html = html_of(keep(bob, project, amount="4", takes_trained="on"))
     assert (
-        "4 of them were used for training in dataset V001. Versions trained on them" in html and count_tests(project) == 4
+        "4 of them were used for training in dataset V001. Versions trained on them" in html
+        and count_tests(project) == 4
     )
 
 
