@@ -15,7 +15,7 @@ from projects.formats.encodings import CHOICES as ENCODINGS
 from projects.forms.transfers import EXISTING_CHOICES, TESTS_CHOICES
 from projects.labels import metadata
 from projects.transfers.import_plan import LabelsFrom
-from projects.transfers.reasons import translated_preview
+from projects.transfers.texts.reasons import translated_preview
 
 SEPARATORS = {
     "": gettext_lazy("One label in each cell"),

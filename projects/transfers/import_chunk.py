@@ -14,8 +14,8 @@ from projects.images import upload
 from projects.labels import bulk_import, metadata
 from projects.models import Image, RejectedFile, Transfer
 from projects.transfers.described_images import ImportItem, ItemKind
-from projects.transfers.reasons import LABEL_REJECTED, METADATA_LEFT_OUT, with_beginning
 from projects.transfers.source_files import SourceFiles
+from projects.transfers.texts.reasons import LABEL_REJECTED, METADATA_LEFT_OUT, with_beginning
 
 CONFLICTING_DUPLICATE = gettext_noop(
     "The same image occurs twice with different labels: the first label was kept."

@@ -30,8 +30,8 @@ from projects.transfers.descriptions import CannotPlan, Description, Description
 from projects.transfers.export import label_of_folder
 from projects.transfers.file_sources import SYSTEM_FILE, FileSource, SourceFile, ZipSource
 from projects.transfers.path_mapping import ImageFinder, PathMapping
-from projects.transfers.reasons import NOT_USED, with_beginning
 from projects.transfers.split_folders import FolderLevel, FolderTree, folder_levels
+from projects.transfers.texts.reasons import NOT_USED, with_beginning
 
 TABLE_READERS = {"table", "records", "inner_records", "list"}
 MAX_SAMPLED_TEXTS = 20

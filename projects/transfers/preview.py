@@ -15,7 +15,6 @@ from projects.models import Project, Split
 from projects.models.metadata import MAX_COLUMNS as MAX_METADATA
 from projects.transfers.described_images import ImportItem, ItemKind
 from projects.transfers.descriptions import Description
-from projects.transfers.doubts import Doubt, doubt
 from projects.transfers.file_sources import FileSource, ZipSource
 from projects.transfers.import_plan import (
     BOXES,
@@ -24,8 +23,9 @@ from projects.transfers.import_plan import (
     LabelsFrom,
     read_label_text,
 )
-from projects.transfers.reasons import NOT_USED, without_beginning
 from projects.transfers.split_folders import FolderLevel, usage_of_folder
+from projects.transfers.texts.doubts import Doubt, doubt
+from projects.transfers.texts.reasons import NOT_USED, without_beginning
 
 MAX_FILES, MAX_LABELS, MAX_TEXTS, MAX_COLUMNS, MAX_ROWS, MAX_CELL = 20, 60, 500, 60, 3, 60
 MAX_EXAMPLES, MAX_FOLDERS = 3, 3  # named in a sentence

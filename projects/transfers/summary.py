@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy
 
 from projects.models import Image, RejectedFile, Transfer
 from projects.transfers.import_plan import LabelsFrom
-from projects.transfers.reasons import translated
+from projects.transfers.texts.reasons import translated
 
 MAX_REJECTED_SHOWN = 100
 MAX_VANISHED_SHOWN = 24

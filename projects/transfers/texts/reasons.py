@@ -1,7 +1,7 @@
 """Sentences that an import stores in English, shown in the language of the reader.
 
-A stored reason is one marked sentence, or a beginning and a marked sentence. One with values inside, such as
-a file name, stays English.
+A stored reason is one marked sentence, a beginning and a marked sentence, or a file name and a marked
+sentence. One with values inside stays English.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from django.utils.translation import gettext, gettext_noop
 
-from projects.transfers.doubts import sentence_of
+from projects.transfers.texts.doubts import sentence_of
 
 NOT_USED = gettext_noop("Not used as a label file.")
 LABEL_REJECTED = gettext_noop("Its label was rejected.")
@@ -31,7 +31,10 @@ def translated(reason: str) -> str:
     for beginning in _BEGINNINGS:
         if reason.startswith(f"{beginning} "):
             return with_beginning(gettext(beginning), translated(without_beginning(beginning, reason)))
-    return gettext(reason)
+    if (whole := gettext(reason)) != reason:
+        return whole
+    name, mark, sentence = reason.partition(": ")
+    return f"{name}{mark}{gettext(sentence)}" if sentence else reason
 
 
 def translated_preview(preview: Mapping[str, Any]) -> dict[str, Any]:
