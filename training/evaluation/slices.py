@@ -18,6 +18,7 @@ from django.core.cache import cache
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Least, TruncMonth
 from django.utils import timezone
+from django.utils.translation import override
 
 from projects.datasets.groups import evaluation_groups
 from projects.models import Annotation, AnnotationSource, Image, LabelEvent, MetadataValue
@@ -120,13 +121,19 @@ def _source(evaluated: StoredPredictionQuerySet[Any]) -> dict[int, str]:
 
 
 def _source_text(source: str, by: str | None) -> str:
-    label = str(AnnotationSource(source).label)
+    label = _english_label(source)
     return f"{label}, {by}" if by else label
+
+
+def _english_label(source: str) -> str:
+    """The value of a slice is stored and stands in addresses: the same in every language."""
+    with override("en"):
+        return str(AnnotationSource(source).label)
 
 
 def _has_source(value: str) -> Q:
     label, _, by = value.partition(", ")
-    sources = [source for source in AnnotationSource.values if AnnotationSource(source).label == label]
+    sources = [source for source in AnnotationSource.values if _english_label(source) == label]
     rows = Annotation.objects.filter(image=OuterRef("image"))
     if not value:
         return ~Q(Exists(rows))
