@@ -36,8 +36,9 @@ class BoxesError(LabelFileError):
 
     def __init__(self, format: str) -> None:
         super().__init__(
-            f"These are boxes or outlines within images ({format}), not labels of whole images. Export the "
-            "labels for image classification, or cut the objects out into a folder for each label."
+            f"These are boxes or outlines within images ({format}), "  # not translated: with values
+            "not labels of whole images. Export the labels for image classification, or cut the objects out "
+            "into a folder for each label."
         )
 
 

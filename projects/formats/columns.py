@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from django.utils.translation import gettext_noop
+
 from projects.formats.boxes import BoxesError, has_box_columns, has_box_numbers
 from projects.formats.csv_text import find_separator
 from projects.formats.errors import LabelFileError
@@ -97,7 +99,10 @@ IMAGE_FILE = re.compile(rf"(?:{'|'.join(map(re.escape, sorted(SUFFIXES)))})(?:[?
 YES = {"1", "1.0", "true", "yes", "x", "✓", "✔"}
 YES_NO = YES | {"0", "0.0", "-1", "-1.0", "", "false", "no"}
 MAX_ROWS_ABOVE_HEAD = 10
-NO_IMAGES = "No column holds image files. Name the columns in the first row: “image” and “labels”."
+TABLE = "table of boxes"  # not translated: part of a sentence of BoxesError
+NO_IMAGES = gettext_noop(
+    "No column holds image files. Name the columns in the first row: “image” and “labels”."
+)
 
 
 def usage_of(word: str, column: str = "") -> str | None:
@@ -146,14 +151,14 @@ def find_columns(rows: Sequence[Sequence[str]], head: Sequence[str] = ()) -> Fou
     """
     cells = [[cell.strip() for cell in row] for row in rows]
     if not head and not cells:
-        raise LabelFileError("The table is empty.")
+        raise LabelFileError(gettext_noop("The table is empty."))
     above = 0 if head else _rows_above_head(cells)
     cells = cells[above:]
     names = list(head) or (cells[0] if _is_head(cells) else [])
     if not head and names:
         cells = cells[1:]
     if has_box_columns(names):
-        raise BoxesError("table of boxes")
+        raise BoxesError(TABLE)
     return replace(_by_names(names, cells), above=above) if names else _by_cells(cells)
 
 
@@ -219,7 +224,7 @@ def _by_cells(cells: list[list[str]]) -> FoundColumns:
     if image is None:
         raise LabelFileError(NO_IMAGES)
     if has_box_numbers(cells):
-        raise BoxesError("table of boxes")
+        raise BoxesError(TABLE)
     splits = [index for index in range(width) if index != image and _are_usages(_column(cells, index))]
     split = splits[0] if splits else None
     labels = tuple(
@@ -257,7 +262,9 @@ def _image_column(keys: Sequence[str], cells: list[list[str]], split: int | None
     if named and keys[named[0]] == "id" and len(keys) > 1 and _is_unique(cells, named[0]):
         return named[0], False
     raise LabelFileError(
-        "The first row must name a column “image” and a column “labels”, or be the first image itself."
+        gettext_noop(
+            "The first row must name a column “image” and a column “labels”, or be the first image itself."
+        )
         if named or any(_is_label_name(key) for key in keys)
         else NO_IMAGES
     )

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from django.utils.translation import gettext_noop
+
 from projects.formats.columns import (
     METADATA_MARK,
     YES,
@@ -29,6 +31,7 @@ from projects.formats.encodings import codec_of, decode, find_encoding
 from projects.formats.errors import LabelFileError
 from projects.formats.manifest import Entry, EntryLabel
 
+FORMAT = gettext_noop("CSV table")
 MAX_LINE_CHARACTERS = 1 << 20
 SAMPLE_ROWS = 2000
 NO_VALUE = ("nan", "NaN")  # an empty cell as numpy and pandas write it
@@ -118,7 +121,9 @@ def parse_rows(text: io.TextIOBase, delimiter: str) -> Iterator[list[str]]:
             if any(map(str.strip, row)) and not is_mark and not is_comment:
                 yield row
     except csv.Error as problem:
-        raise TableError(f"Line {reader.line_num} of the table cannot be read: {problem}.") from problem
+        raise TableError(
+            f"Line {reader.line_num} of the table cannot be read: {problem}."  # not translated: with values
+        ) from problem
 
 
 def _lines(text: io.TextIOBase) -> Iterator[str]:
@@ -127,7 +132,9 @@ def _lines(text: io.TextIOBase) -> Iterator[str]:
         if not line:
             return
         if len(line) == MAX_LINE_CHARACTERS:
-            raise TableError(f"Line {number} of the table is longer than a million characters.")
+            raise TableError(
+                f"Line {number} of the table is longer than a million characters."  # not translated: values
+            )
         yield line.replace("\0", "")
 
 

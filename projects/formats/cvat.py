@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from typing import BinaryIO
 from xml.etree import ElementTree
 
+from django.utils.translation import gettext_noop
+
 from projects.formats.boxes import BoxesError
 from projects.formats.columns import usage_of
 from projects.formats.errors import LabelFileError
 from projects.formats.manifest import Entry, EntryLabel
 
 FORMAT = "CVAT XML"
+PASCAL_VOC = "Pascal VOC"  # not translated: the name of a format
 SHAPES = {"box", "polygon", "polyline", "points", "mask", "ellipse", "cuboid", "skeleton", "track"}
 MAX_TAGS = 10_000  # of one image
 
@@ -23,13 +26,13 @@ def check(file: BinaryIO) -> None:
         if element.tag == "tag":
             return
         if element.tag in ("bndbox", "object"):
-            raise BoxesError("Pascal VOC")
+            raise BoxesError(PASCAL_VOC)
         has_shapes = has_shapes or element.tag in SHAPES
         has_images = has_images or element.tag == "image"
     if has_shapes:
         raise BoxesError(FORMAT)
     if not has_images:
-        raise LabelFileError("The XML file says nothing about images.")
+        raise LabelFileError(gettext_noop("The XML file says nothing about images."))
 
 
 def read(file: BinaryIO) -> Iterator[Entry]:
@@ -62,4 +65,6 @@ def _elements(file: BinaryIO) -> Iterator[ElementTree.Element]:
     except LabelFileError:
         raise
     except (ElementTree.ParseError, LookupError, ValueError) as problem:  # also an encoding unknown to expat
-        raise LabelFileError(f"The XML file cannot be read: {problem}.") from problem
+        raise LabelFileError(
+            f"The XML file cannot be read: {problem}."  # not translated: with values
+        ) from problem

@@ -15,6 +15,7 @@ from typing import BinaryIO
 from zipfile import ZipInfo
 
 import chardet
+from django.utils.translation import gettext_lazy
 
 from projects.formats.errors import LabelFileError
 
@@ -25,27 +26,27 @@ MAY_BE_CUT_BYTES = 1 << 12
 # Encodings that a person can choose, with the names that the page shows. All are Python's.
 CHOICES = {
     "utf-8": "Unicode (UTF-8)",
-    "gb18030": "Chinese, simplified (GBK)",
-    "big5": "Chinese, traditional (Big5)",
-    "cp932": "Japanese (Shift-JIS)",
-    "euc_jp": "Japanese (EUC-JP)",
-    "cp949": "Korean (EUC-KR)",
-    "cp1251": "Cyrillic (Windows)",
-    "cp866": "Cyrillic (DOS)",
-    "cp1252": "Western (Windows)",
-    "cp1250": "Central European (Windows)",
-    "cp852": "Central European (DOS)",
-    "koi8_r": "Cyrillic (KOI8-R)",
-    "cp1253": "Greek (Windows)",
-    "cp737": "Greek (DOS)",
-    "cp1254": "Turkish (Windows)",
-    "cp857": "Turkish (DOS)",
-    "cp1255": "Hebrew (Windows)",
-    "cp862": "Hebrew (DOS)",
-    "cp1256": "Arabic (Windows)",
-    "cp874": "Thai",
-    "cp437": "Western (DOS, 437)",
-    "cp850": "Western (DOS, 850)",
+    "gb18030": gettext_lazy("Chinese, simplified (GBK)"),
+    "big5": gettext_lazy("Chinese, traditional (Big5)"),
+    "cp932": gettext_lazy("Japanese (Shift-JIS)"),
+    "euc_jp": gettext_lazy("Japanese (EUC-JP)"),
+    "cp949": gettext_lazy("Korean (EUC-KR)"),
+    "cp1251": gettext_lazy("Cyrillic (Windows)"),
+    "cp866": gettext_lazy("Cyrillic (DOS)"),
+    "cp1252": gettext_lazy("Western (Windows)"),
+    "cp1250": gettext_lazy("Central European (Windows)"),
+    "cp852": gettext_lazy("Central European (DOS)"),
+    "koi8_r": gettext_lazy("Cyrillic (KOI8-R)"),
+    "cp1253": gettext_lazy("Greek (Windows)"),
+    "cp737": gettext_lazy("Greek (DOS)"),
+    "cp1254": gettext_lazy("Turkish (Windows)"),
+    "cp857": gettext_lazy("Turkish (DOS)"),
+    "cp1255": gettext_lazy("Hebrew (Windows)"),
+    "cp862": gettext_lazy("Hebrew (DOS)"),
+    "cp1256": gettext_lazy("Arabic (Windows)"),
+    "cp874": gettext_lazy("Thai"),
+    "cp437": gettext_lazy("Western (DOS, 437)"),
+    "cp850": gettext_lazy("Western (DOS, 850)"),
     "utf-16": "Unicode (UTF-16)",
     "utf-16-le": "Unicode (UTF-16, little-endian)",
     "utf-16-be": "Unicode (UTF-16, big-endian)",
@@ -150,7 +151,7 @@ def decode(beginning: bytes, encoding: str) -> str:
 def check_encoding(name: str) -> str:
     """The name of the codec that a person chose. Raises LabelFileError."""
     if name not in CHOICES:
-        raise LabelFileError(f"“{name}” is no encoding that can be chosen.")
+        raise LabelFileError(f"“{name}” is not an available encoding.")  # not translated: stored with values
     return name
 
 

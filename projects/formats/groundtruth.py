@@ -18,7 +18,7 @@ from projects.formats.manifest import Entry, EntryLabel, ManifestError, confiden
 SOURCE_KEY = "source-ref"
 METADATA_SUFFIX = "-metadata"
 NO_ATTRIBUTES = {SOURCE_KEY, "usage", "id", "content-type"}
-FORMAT = "Ground Truth manifest"
+FORMAT = "Ground Truth manifest"  # not translated: the name of a format
 
 
 def is_groundtruth(sample: Any) -> bool:
@@ -42,7 +42,9 @@ def find_attributes(samples: Collection[Any]) -> tuple[str, ...]:
 def read_sample(sample: Any, place: str, attributes: Collection[str] | None = None) -> Entry:
     """The entry of one sample, with the labels of `attributes`, or of all. Raises ManifestError."""
     if not isinstance(sample, dict) or not isinstance(sample.get(SOURCE_KEY), str):
-        raise ManifestError(f"{place} has no “{SOURCE_KEY}”: every line must name its image.")
+        raise ManifestError(
+            f"{place} has no “{SOURCE_KEY}”: every line must name its image."  # not translated: with values
+        )
     keys = [key for key in sample if _is_attribute(sample, key) and not _is_of_boxes(sample, key)]
     chosen = [key for key in keys if attributes is None or key in attributes]
     found = [(key, name, share) for key in chosen for name, share in _names(sample, key)]

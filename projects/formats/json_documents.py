@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from projects.formats.boxes import BoxesError, has_box
 from projects.formats.columns import IMAGE_FILE, usage_of
 from projects.formats.csv_labels import label_names
@@ -31,7 +33,7 @@ def find_format(document: Document) -> DocumentFormat:
     for format in FORMATS:
         if format.fits(document):
             return format
-    raise LabelFileError("The file says nothing about images and their labels.")
+    raise LabelFileError(gettext_noop("The file says nothing about images and their labels."))
 
 
 def _entry(source: str, names: list[str], usage: str = "", **more: Any) -> Entry:
@@ -230,7 +232,7 @@ def _read_mapping(document: Document) -> Iterator[Entry]:
     document = _of_via(document)
     values = [value for value in document.values() if isinstance(value, dict)]
     if any(has_box(value) or value.get("regions") for value in values):
-        raise BoxesError("VGG Image Annotator")
+        raise BoxesError("VGG Image Annotator")  # not translated: the name of a product
     for key, value in document.items():
         if isinstance(value, dict) and isinstance(value.get("file_attributes"), dict):
             attributes = list(value["file_attributes"].values())
@@ -268,7 +270,7 @@ FORMATS = [
     DocumentFormat("FiftyOne", _is_fiftyone_labels, _read_fiftyone_labels),
     DocumentFormat("FiftyOne", _is_fiftyone_samples, _read_fiftyone_samples),
     DocumentFormat("LabelMe", _is_labelme, _read_labelme),
-    DocumentFormat("JSON object of images and labels", _is_pairs, _read_pairs),
-    DocumentFormat("JSON object of images and labels", _is_mapping, _read_mapping),
-    DocumentFormat("JSON object of labels and images", _is_grouped, _read_grouped),
+    DocumentFormat(gettext_noop("JSON object of images and labels"), _is_pairs, _read_pairs),
+    DocumentFormat(gettext_noop("JSON object of images and labels"), _is_mapping, _read_mapping),
+    DocumentFormat(gettext_noop("JSON object of labels and images"), _is_grouped, _read_grouped),
 ]

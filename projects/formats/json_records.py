@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
+from django.utils.translation import gettext_noop
+
 from projects.formats.csv_labels import label_names
 from projects.formats.encodings import codec_of, find_encoding
 from projects.formats.errors import LabelFileError
@@ -75,7 +77,9 @@ class _Window:
                 value, end = _JSON_DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError) as problem:
                 if len(self._text) - self._at > MAX_ITEM_CHARACTERS or not self._read_more():
-                    raise LabelFileError(f"{place} is not valid JSON.") from problem
+                    raise LabelFileError(
+                        f"{place} is not valid JSON."  # not translated: with values
+                    ) from problem
                 continue
             if isinstance(value, dict | list) or end < len(self._text) or not self._read_more():
                 self._move_to(end)
@@ -98,7 +102,8 @@ class _Window:
         except UnicodeDecodeError as problem:
             encoding = self._encoding.upper()
             raise LabelFileError(
-                f"What follows line {self.line} is not text in {encoding}. Choose its encoding."
+                f"The text after line {self.line} is not {encoding}. "  # not translated: with values
+                "Choose its encoding."
             ) from problem
 
 
@@ -114,12 +119,14 @@ def format_name(name: str, head: Iterable[str]) -> str:
     """The product that writes records with these keys, for the person."""
     keys = set(head)
     if keys & {"imageGcsUri", "image_gcs_uri"}:
-        return "Vertex AI JSON Lines"
+        return "Vertex AI JSON Lines"  # not translated: the name of a format
     if keys & {"originalImageUri", "resizedImageUri"}:
-        return "Custom Vision JSON"
+        return "Custom Vision JSON"  # not translated: the name of a format
     if {"annotator", "lead_time"} <= keys:
-        return "Label Studio JSON_MIN"
-    return "Hugging Face metadata" if "file_name" in keys and "metadata" in name.lower() else "JSON records"
+        return "Label Studio JSON_MIN"  # not translated: the name of a format
+    if "file_name" in keys and "metadata" in name.lower():
+        return "Hugging Face metadata"  # not translated: the name of a format
+    return gettext_noop("JSON records")
 
 
 def find_head(items: Iterable[Any]) -> tuple[str, ...]:
@@ -131,7 +138,9 @@ def find_head(items: Iterable[Any]) -> tuple[str, ...]:
 def row_of(item: Any, head: Iterable[str], place: str) -> list[str]:
     """The values of a record as the cells of a row. Raises LabelFileError if it is no object."""
     if not isinstance(item, dict):
-        raise LabelFileError(f"{place} must be one JSON object in braces.")
+        raise LabelFileError(
+            f"{place} must be one JSON object in braces."  # not translated: with values
+        )
     if item.get("answer") in ("reject", "ignore"):  # Prodigy: the label that it proposed is wrong
         return [_cell(item.get(key)) if key in _IMAGE_OF_RECORD else "" for key in head]
     return [_cell(item.get(key)) for key in head]

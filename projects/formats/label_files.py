@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
+from django.utils.translation import gettext_noop
+
 from projects.formats import (
     csv_labels,
     cvat,
@@ -51,14 +53,13 @@ __all__ = [
     "read_label_names",
 ]
 
-MAX_NAMES_BYTES = 1 << 20
-FIRST_ROWS = 5
-NO_IMAGES = "The file says nothing about images and their labels."
+MAX_NAMES_BYTES, FIRST_ROWS = 1 << 20, 5
+NO_IMAGES = gettext_noop("The file says nothing about images and their labels.")
 NO_TEXT = {
-    b"PK\x03\x04": "an Excel workbook or an archive. Save the table as CSV",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook. Save the table as CSV",
-    b"PAR1": "a Parquet file. Save the table as CSV",
-    b"\x1f\x8b": "compressed with gzip. Unpack it first",
+    b"PK\x03\x04": gettext_noop("This is an Excel workbook or an archive. Save the table as CSV."),
+    b"\xd0\xcf\x11\xe0": gettext_noop("This is an old Excel workbook. Save the table as CSV."),
+    b"PAR1": gettext_noop("This is a Parquet file. Save the table as CSV."),
+    b"\x1f\x8b": gettext_noop("This is a gzip file. Unpack it first."),
 }
 _UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u2060\ufeff]")  # pasted with a word, and not shown
 _UNWANTED = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -109,11 +110,11 @@ def identify(name: str, file: BinaryIO, encoding: str = "", delimiter: str = "")
     beginning = file.read(BEGINNING_BYTES)
     for mark, what in NO_TEXT.items():
         if beginning.startswith(mark):
-            raise LabelFileError(f"This is {what}.")
+            raise LabelFileError(what)
     found = Encoding(check_encoding(encoding)) if encoding else find_encoding(beginning)
     text = decode(beginning, found.name)
     if not text.strip("\0 \t\r\n"):
-        raise LabelFileError("The file is empty.")
+        raise LabelFileError(gettext_noop("The file is empty."))
     whole = rejoin(beginning, file)
     if text.lstrip().startswith(("{", "[")):
         is_array = text.lstrip().startswith("[")
@@ -178,20 +179,21 @@ def _identify_text(name: str, text: str, encoding: Encoding, delimiter: str = ""
     lines = text.splitlines()[: csv_labels.SAMPLE_ROWS]
     file = LabelFile(name, "", "", encoding.name, encoding.is_guess)
     if text_lists.is_names_file(name):
-        raise LabelFileError("This is a list of label names: it names no images.")
+        raise LabelFileError(gettext_noop("This is a list of label names: it names no images."))
     if not name.lower().endswith((".csv", ".tsv")):
         has_numbers = text_lists.find_list(lines)
         if has_numbers is not None:
             needs_names = has_numbers and any(map(_ends_with_number, lines))
             return replace(file, format=text_lists.FORMAT, reader="list", needs_label_names=needs_names)
     if csv_labels.is_label_list(text[:2048].encode("utf-8", "replace")):
-        raise LabelFileError("This is a list of labels: it names no images.")
+        raise LabelFileError(gettext_noop("This is a list of labels: it names no images."))
     delimiter = delimiter or csv_labels.find_delimiter(text)
     rows = itertools.islice(
         csv_labels.parse_rows(io.StringIO(text, newline=""), delimiter), csv_labels.SAMPLE_ROWS
     )
     found = find_columns(list(rows))
-    file = replace(_with_columns(file, found), format="CSV table", reader="table", delimiter=delimiter)
+    file = replace(file, format=csv_labels.FORMAT, reader="table", delimiter=delimiter)
+    file = _with_columns(file, found)
     if re.search(r"(?:\A|/)_classes\.csv\Z", name) and not file.is_one_hot and len(found.head) == 2:
         return replace(file, is_one_hot=True, is_certain=True)  # Roboflow's, of one class
     if not csv_labels.is_own_table(found.head):
@@ -304,7 +306,7 @@ def _load_document(file: BinaryIO, encoding: str) -> dict[str, Any]:
     try:
         document = json.loads(content.decode(codec_of(encoding)))
     except (ValueError, RecursionError) as problem:
-        raise LabelFileError("The file is not valid JSON, or it is cut off.") from problem
+        raise LabelFileError(gettext_noop("The file is not valid JSON, or it is cut off.")) from problem
     if not isinstance(document, dict):
         raise LabelFileError(NO_IMAGES)
     return document
@@ -338,7 +340,7 @@ def _read_table(file: LabelFile, content: BinaryIO) -> Iterator[Entry]:
 def _table_of(file: LabelFile) -> csv_labels.Table:
     columns = file.columns or Columns(0)
     if max(columns.image, *columns.labels, columns.split or 0, *columns.metadata) >= len(file.head):
-        raise LabelFileError("The table has no such column.")
+        raise LabelFileError(gettext_noop("The table has no such column."))
     return csv_labels.Table(columns, file.head, file.separator, file.is_one_hot, file.has_head)
 
 

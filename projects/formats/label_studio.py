@@ -16,7 +16,7 @@ from projects.formats.errors import LabelFileError
 from projects.formats.json_records import objects
 from projects.formats.manifest import Entry, EntryLabel
 
-FORMAT = "Label Studio JSON"
+FORMAT = "Label Studio JSON"  # not translated: the name of a format
 ANNOTATION_KEYS = ("annotations", "completions")
 LABEL_TYPES = ("choices", "taxonomy")
 
@@ -39,11 +39,11 @@ def check_tasks(samples: Iterable[Any]) -> None:
 def read_task(task: Any, place: str) -> Entry:
     """The entry of one task. Raises LabelFileError if it names no image."""
     if not is_task(task):
-        raise LabelFileError(f"{place} is no task of Label Studio.")
+        raise LabelFileError(f"{place} is not a task of Label Studio.")  # not translated: stored with values
     results = list(_results(task))
     source = _source(task["data"], results)
     if not source:
-        raise LabelFileError(f"{place} has no image in “data”.")
+        raise LabelFileError(f"{place} has no image in “data”.")  # not translated: stored with values
     labels = {name: None for result in results for name in _names(result)}
     return Entry(source, entry_labels=tuple(EntryLabel(name, annotated_by="") for name in labels))
 

@@ -15,7 +15,7 @@ from projects.formats.columns import usage_of
 from projects.formats.errors import LabelFileError
 
 TASK = "image_classification"
-FORMAT = "ModelArts manifest"
+FORMAT = "ModelArts manifest"  # not translated: the name of a format
 SAMPLE_KEYS = {
     *("source", "usage", "id", "annotation", "hard", "hard-coefficient", "property", "source-type"),
     *("sample-type", "inference-loc", "result", "error-message"),
@@ -94,11 +94,15 @@ def read(lines: Iterable[str | bytes]) -> Iterator[Entry]:
 def read_sample(sample: Any, place: str) -> Entry:
     """The entry of one sample. `place` names it in the error, such as “Line 3”. Raises ManifestError."""
     if not isinstance(sample, dict):
-        raise ManifestError(f"{place} must be one JSON object in braces.")
+        raise ManifestError(
+            f"{place} must be one JSON object in braces."  # not translated: with values
+        )
     sample = _with_hyphens(sample)
     source = sample.get("source")
     if not isinstance(source, str) or not source.strip():
-        raise ManifestError(f"{place} has no “source”: every line must name its image.")
+        raise ManifestError(
+            f"{place} has no “source”: every line must name its image."  # not translated: with values
+        )
     annotations = _annotations(sample.get("annotation"), place)
     properties = _properties(sample.get("property"))
     return Entry(
@@ -174,14 +178,14 @@ def _text(line: str | bytes, place: str) -> str:
     try:
         return line.decode("utf-8-sig").strip()
     except UnicodeDecodeError as error:
-        raise ManifestError(f"{place} is not text in UTF-8.") from error
+        raise ManifestError(f"{place} is not text in UTF-8.") from error  # not translated: stored with values
 
 
 def _parse_json(text: str, place: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ManifestError(f"{place} is not valid JSON.") from error
+        raise ManifestError(f"{place} is not valid JSON.") from error  # not translated: stored with values
 
 
 def _with_hyphens(value: dict[str, Any]) -> dict[str, Any]:
@@ -195,7 +199,9 @@ def _usage(value: Any, place: str) -> str:
     usage = str(value or "").strip()
     word = usage.upper() if usage.upper() in USAGES else usage_of(usage)
     if word is None:
-        raise ManifestError(f"{place} has the usage “{value}”: use TRAIN, EVAL, TEST or INFERENCE.")
+        raise ManifestError(
+            f"{place} has the usage “{value}”: use TRAIN, EVAL, TEST or INFERENCE."  # not translated: values
+        )
     return word
 
 
@@ -203,7 +209,9 @@ def _annotations(value: Any, place: str) -> list[dict[str, Any]]:
     """The annotations of the image as a whole. One object stands for a list of one."""
     values = [value] if value and isinstance(value, dict) else [] if value is None else value
     if not isinstance(values, list) or not all(isinstance(item, dict) for item in values):
-        raise ManifestError(f"{place} has an “annotation” that is not a list of objects.")
+        raise ManifestError(
+            f"{place} has an “annotation” that is not a list of objects."  # not translated: with values
+        )
     tasks = [(str(item.get("type") or ""), item) for item in map(_with_hyphens, values)]
     return [item for task, item in tasks if task == TASK or task.endswith(f"/{TASK}")]
 
@@ -213,7 +221,7 @@ def _entry_label(annotation: dict[str, Any], place: str) -> EntryLabel:
     if isinstance(name, int | float) and not isinstance(name, bool):
         name = str(name)
     if not isinstance(name, str) or not name.strip():
-        raise ManifestError(f"{place} has a label without a “name”.")
+        raise ManifestError(f"{place} has a label without a “name”.")  # not translated: stored with values
     return EntryLabel(
         name=name.strip(),
         annotated_by=str(annotation.get("annotated-by") or "human"),
@@ -235,7 +243,10 @@ def confidence_note(name: Any, value: Any) -> str:
     """A sentence if a confidence is left out since it is no number from 0 to 1; else empty."""
     if value in (None, "") or parse_fraction(value) is not None:
         return ""
-    return f"The confidence {value} of “{name}” is not between 0 and 1: the label was read without it."
+    return (
+        f"The confidence {value} of “{name}” is not between 0 and 1: "  # not translated: with values
+        "the label was read without it."
+    )
 
 
 def _parse_bool(value: Any) -> bool | None:

@@ -48,7 +48,8 @@ class _LimitedDocument(io.RawIOBase):
         if self._left < 0:
             limit = MAX_DOCUMENT_BYTES // 1024**2
             raise LabelFileError(
-                f"The file is larger than {limit} MB and must be read whole. Export it as JSON Lines or CSV."
+                f"The file is larger than {limit} MB and must be read whole. "  # not translated: with values
+                "Export it as JSON Lines or CSV."
             )
         target[: len(content)] = content
         return len(content)

@@ -9,11 +9,13 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 
+from django.utils.translation import gettext_noop
+
 from projects.formats.boxes import BoxesError, is_box_line
 from projects.formats.columns import IMAGE_FILE, usage_of
 from projects.formats.manifest import Entry, EntryLabel
 
-FORMAT = "Text list of images"
+FORMAT = gettext_noop("Text list of images")
 NAMES_FILES = {
     "synsets.txt", "classes.txt", "labels.txt", "label_names.txt", "labelmap.txt", "label_map.txt",
     "class_names.txt", "classnames.txt", "categories.txt", "synset_words.txt", "_darknet.labels", "wnids.txt",

@@ -9,13 +9,21 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.forms.boundfield import BoundField
+from django.utils.translation import gettext, gettext_lazy
 
 from projects.formats.encodings import CHOICES as ENCODINGS
 from projects.forms.transfers import EXISTING_CHOICES, TESTS_CHOICES
 from projects.labels import metadata
 from projects.transfers.import_plan import LabelsFrom
+from projects.transfers.texts.reasons import translated_preview
 
-SEPARATORS = {"": "One label in each cell", ";": "Semicolon ;", ",": "Comma ,", "|": "Bar |", " ": "Space"}
+SEPARATORS = {
+    "": gettext_lazy("One label in each cell"),
+    ";": gettext_lazy("Semicolon ;"),
+    ",": gettext_lazy("Comma ,"),
+    "|": gettext_lazy("Bar |"),
+    " ": gettext_lazy("Space"),
+}
 
 
 @dataclass(frozen=True)
@@ -32,9 +40,9 @@ class FileFields:
 class ImportReviewForm(forms.Form):
     """Choices about label files, names and labels. `preview`: what `preview.preview_of` found."""
 
-    labels_from = forms.ChoiceField(label="Labels come from", choices=LabelsFrom.choices)
+    labels_from = forms.ChoiceField(label=gettext_lazy("Labels come from"), choices=LabelsFrom.choices)
     existing = forms.ChoiceField(
-        label="Images of the project that have labels already", choices=list(EXISTING_CHOICES.items())
+        label=gettext_lazy("Images that already have labels"), choices=list(EXISTING_CHOICES.items())
     )
 
     def __init__(self, data: Any = None, *, preview: Mapping[str, Any], options: Mapping[str, Any]) -> None:
@@ -43,16 +51,16 @@ class ImportReviewForm(forms.Form):
             "existing": options.get("existing") or "keep",
         }
         super().__init__(data, initial=initial)
-        self.preview, self._options = preview, options
+        self.preview, self._options = translated_preview(preview), options
         if encoding := preview.get("names_encoding"):
             self.fields["names_encoding"] = forms.ChoiceField(
-                label="File names are written in", choices=list(ENCODINGS.items()), initial=encoding
+                label=gettext("Encoding of file names"), choices=list(ENCODINGS.items()), initial=encoding
             )
         for shown in preview.get("levels", []):
             self._add_level(shown)
         if preview.get("tests") or options.get("tests"):
             self.fields["tests"] = forms.ChoiceField(
-                label="Test images",
+                label=gettext("Test images"),
                 choices=list(TESTS_CHOICES.items()),
                 initial=options.get("tests") or "keep",
             )
@@ -63,8 +71,8 @@ class ImportReviewForm(forms.Form):
     def _add_level(self, shown: Mapping[str, Any]) -> None:
         names = ", ".join(shown["names"]) + (" …" if shown["count"] > len(shown["names"]) else "")
         self.fields[f"level-{shown['level']}"] = forms.CharField(
-            label=f"Column for the folders {names}",
-            help_text="For example person. Without a name the folders are not kept.",
+            label=gettext("Column name for the folders %(names)s") % {"names": names},
+            help_text=gettext("For example “person”. Leave empty to ignore these folders."),
             required=False,
             initial=self._options.get("folder_columns", {}).get(str(shown["level"]), ""),
             widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
@@ -86,7 +94,7 @@ class ImportReviewForm(forms.Form):
     def _add_file(self, number: int, shown: Mapping[str, Any]) -> None:
         is_used = bool(shown["is_used"] and not shown["problem"])
         self.fields[f"file-{number}-is_used"] = forms.BooleanField(
-            label="Use this label file", required=False, initial=is_used
+            label=gettext("Use this label file"), required=False, initial=is_used
         )
         if shown.get("encoding"):
             self._add_encoding(number, shown["encoding"])
@@ -95,7 +103,7 @@ class ImportReviewForm(forms.Form):
         columns = list(enumerate(shown["head"]))
         chosen = shown["columns"] or {"image": 0, "labels": [], "split": None}
         self.fields[f"file-{number}-image"] = forms.TypedChoiceField(
-            label="Image",
+            label=gettext("Image"),
             choices=columns,
             coerce=int,
             empty_value=None,
@@ -103,7 +111,7 @@ class ImportReviewForm(forms.Form):
             required=False,
         )
         self.fields[f"file-{number}-labels"] = forms.TypedMultipleChoiceField(
-            label="Labels",
+            label=gettext("Labels"),
             choices=columns,
             coerce=int,
             initial=chosen["labels"],
@@ -111,15 +119,15 @@ class ImportReviewForm(forms.Form):
             widget=forms.CheckboxSelectMultiple,
         )
         self.fields[f"file-{number}-split"] = forms.TypedChoiceField(
-            label="Split",
-            choices=[("", "None"), *columns],
+            label=gettext("Split"),
+            choices=[("", gettext("None")), *columns],
             coerce=int,
             empty_value=None,
             initial=chosen["split"],
             required=False,
         )
         self.fields[f"file-{number}-metadata"] = forms.TypedMultipleChoiceField(
-            label="Metadata",
+            label=gettext("Metadata"),
             choices=columns,
             coerce=int,
             initial=chosen.get("metadata", []),
@@ -127,7 +135,7 @@ class ImportReviewForm(forms.Form):
             widget=forms.CheckboxSelectMultiple,
         )
         self.fields[f"file-{number}-separator"] = forms.ChoiceField(
-            label="Between several labels",
+            label=gettext("Label separator"),
             choices=list(SEPARATORS.items()),
             initial=shown["separator"],
             required=False,
@@ -136,7 +144,7 @@ class ImportReviewForm(forms.Form):
     def _add_encoding(self, number: int, found: str) -> None:
         choices = ENCODINGS if found in ENCODINGS else {found: found, **ENCODINGS}
         self.fields[f"file-{number}-encoding"] = forms.ChoiceField(
-            label="Text is written in", choices=list(choices.items()), initial=found, required=False
+            label=gettext("Text encoding"), choices=list(choices.items()), initial=found, required=False
         )
 
     def label_files(self) -> Iterator[FileFields]:

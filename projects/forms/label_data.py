@@ -10,7 +10,9 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
+from django.utils.translation import gettext, gettext_lazy
 
+from exeml_site.lib.display import count, whole_percent
 from exeml_site.lib.fields import BoundedTextField
 from exeml_site.lib.params import parse_int, parse_json
 from projects.formats.manifest import EntryLabel
@@ -20,7 +22,7 @@ from projects.label_data.rows import LabelRow
 from projects.labels.annotations import normalized_name
 from projects.labels.seen_images import SeenImage
 from projects.models import Label, OpinionState, Project, Split
-from projects.models.label import LABEL_NAME, MAX_LABELS, TOO_MANY_LABELS
+from projects.models.label import LABEL_NAME, MAX_LABELS, too_many_labels
 from projects.quality.issues import ISSUES
 
 MAX_IMAGES = 5_000
@@ -29,19 +31,23 @@ SEEN_IMAGE = re.compile(r"[0-9]{1,18}:(?:[0-9]{1,18})?:(?:[0-9]{1,18}(?:\+[0-9]{
 CONFIDENCE_PERCENTS = (50, 70, 80, 90, 95, 99)  # percent
 
 
+def _too_many_images() -> ValidationError:
+    sentence = gettext("Select at most %(limit)s images at once.")
+    return ValidationError(sentence % {"limit": count(MAX_IMAGES)}, "many")
+
+
 class ImageIdsField(forms.CharField):
     """Image ids in one field, joined by commas: thousands of fields would exceed Django's limit."""
 
     default_error_messages = {
-        "required": "Select at least one image.",
-        "invalid": "Select images of this page.",
-        "many": f"Select at most {MAX_IMAGES:,} images at once.",
+        "required": gettext_lazy("Select at least one image."),
+        "invalid": gettext_lazy("Select images on this page."),
     }
 
     def to_python(self, value: Any) -> list[int]:  # type: ignore[override]
         parts = [part.strip() for part in str(value or "").split(",") if part.strip()]
         if len(parts) > MAX_IMAGES:
-            raise ValidationError(self.error_messages["many"], "many")
+            raise _too_many_images()
         ids = [pk for part in parts if (pk := parse_int(part)) is not None]
         if len(ids) < len(parts):
             raise ValidationError(self.error_messages["invalid"], "invalid")
@@ -73,7 +79,7 @@ class SeenImagesField(forms.CharField):
     def to_python(self, value: Any) -> dict[int, SeenImage]:  # type: ignore[override]
         parts = [part for part in str(value or "").split(",") if part]
         if len(parts) > MAX_IMAGES:
-            raise ValidationError(self.error_messages["many"], "many")
+            raise _too_many_images()
         if not all(SEEN_IMAGE.fullmatch(part) for part in parts):
             raise ValidationError(self.error_messages["invalid"], "invalid")
         return dict(map(self._read, parts))
@@ -116,14 +122,13 @@ class ImagesForm(forms.Form):
         ids: list[int] = cleaned["images"]
         return ids
 
-    def _all_matching(self, count: int | None) -> list[int]:
-        if count is None:
-            raise ValidationError("Reload the page: it does not say how many images match.")
+    def _all_matching(self, seen: int | None) -> list[int]:
+        if seen is None:
+            raise ValidationError(gettext("Reload the page and try again: the number of images is missing."))
         ids = self.matching_ids()
-        if len(ids) > count:
-            raise ValidationError(
-                f"{len(ids):,} images match by now, not {count:,}. Nothing was changed: look again."
-            )
+        if len(ids) > seen:
+            sentence = gettext("%(now)s images match now, not %(seen)s. Nothing was changed: check again.")
+            raise ValidationError(sentence % {"now": count(len(ids)), "seen": count(seen)})
         return ids
 
 
@@ -154,20 +159,20 @@ class LabelImagesForm(ImagesForm):
     def clean_add(self) -> list[str]:
         names: list[str] = self.cleaned_data["add"]
         if not self.project.is_multi_label and len({name.lower() for name in names}) > 1:
-            raise ValidationError("Images of this project have one label each. Keep only one.")
+            raise ValidationError(gettext("Images of this project have one label each. Keep only one."))
         return names
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if not self.errors and not cleaned["add"] and not cleaned["remove"]:
-            self.add_error("add", "Type a label and press Enter.")
+            self.add_error("add", gettext("Type a label and press Enter."))
         return cleaned
 
 
 class ImageLabelsField(forms.CharField):
     """Label names of images, `{"id": [names]}` as JSON → labels of each image."""
 
-    default_error_messages = {"invalid": "The labels of the images cannot be read."}
+    default_error_messages = {"invalid": gettext_lazy("The labels of the images cannot be read.")}
 
     def to_python(self, value: Any) -> dict[int, tuple[EntryLabel, ...]]:  # type: ignore[override]
         try:
@@ -182,7 +187,7 @@ class ImageLabelsField(forms.CharField):
         if len(labels) < len(pairs):
             raise ValidationError(self.error_messages["invalid"], "invalid")
         if len(labels) > MAX_IMAGES:
-            raise ValidationError(ImageIdsField.default_error_messages["many"], "many")
+            raise _too_many_images()
         return labels
 
 
@@ -193,7 +198,7 @@ class ImageSplitsField(forms.CharField):
         try:
             splits = {int(pk): str(split) for pk, split in dict(parse_json(value or "{}")).items()}
         except (ValueError, TypeError, RecursionError) as problem:
-            raise ValidationError("The splits of the images cannot be read.", "invalid") from problem
+            raise ValidationError(gettext("The splits of the images cannot be read."), "invalid") from problem
         return {pk: split for pk, split in splits.items() if split in Split.values and 0 < pk < 2**63}
 
 
@@ -204,18 +209,21 @@ class FoldersField(forms.CharField):
         try:
             folders = [str(folder)[:4096] for folder in list(parse_json(value or "[]"))]
         except (ValueError, TypeError, RecursionError) as problem:
-            raise ValidationError("The list of folders cannot be read.", "invalid") from problem
+            raise ValidationError(gettext("The list of folders cannot be read."), "invalid") from problem
         if len(folders) > MAX_FOLDERS:
-            raise ValidationError(f"These are {len(folders):,} folders; make a zip archive and import that.")
+            sentence = gettext("%(count)s folders are too many to upload. Make a zip archive and import it.")
+            raise ValidationError(sentence % {"count": count(len(folders))})
         return folders
 
 
 class UploadFoldersForm(forms.Form):
-    folders = FoldersField(error_messages={"required": "Name the folders."})
+    folders = FoldersField(error_messages={"required": gettext_lazy("Name the folders.")})
 
 
 class UploadLabelsForm(forms.Form):
-    marks = ImageLabelsField(error_messages={"required": "Choose which images get which labels."})
+    marks = ImageLabelsField(
+        error_messages={"required": gettext_lazy("Choose which images get which labels.")}
+    )
     splits = ImageSplitsField(required=False)
 
 
@@ -223,9 +231,9 @@ class LabelForm(forms.Form):
     """The name of a new label, or of `label` when it is renamed."""
 
     name = BoundedTextField(
-        label="Name",
+        label=gettext_lazy("Name"),
         max_length=64,
-        error_messages={"required": "Enter a name."},
+        error_messages={"required": gettext_lazy("Enter a name.")},
     )
 
     def __init__(
@@ -241,10 +249,11 @@ class LabelForm(forms.Form):
         LABEL_NAME(name)
         others = list(Label.objects.filter(project=self.project))
         if self.label is None and len(others) >= MAX_LABELS:
-            raise ValidationError(TOO_MANY_LABELS.format(limit=MAX_LABELS, there=len(others), new=1))
+            raise too_many_labels(len(others), 1)
         for other in others:
             if other != self.label and other.name.lower() == name.lower():
-                raise ValidationError(f"This project already has a label “{other.name}”.")
+                sentence = gettext("This project already has a label “%(name)s”.")
+                raise ValidationError(sentence % {"name": other.name})
         return name
 
 
@@ -268,23 +277,26 @@ def filter_fields(
 ) -> list[FilterField]:
     """The fields of the filter form. It sends a query string; `Query` ignores what is invalid in it."""
     names = {row.label.pk: row.label.name for row in labels}
-    sureness = {percent / 100: f"{percent} %" for percent in CONFIDENCE_PERCENTS}
+    sureness: Mapping[Any, str] = {
+        percent / 100: whole_percent(percent / 100) for percent in CONFIDENCE_PERCENTS
+    }
     choices: list[tuple[str, str, Mapping[Any, str]]] = [
-        ("label", "Has label", names),
-        ("notlabel", "Does not have label", names),
-        ("suggestion", "Suggestion", names),
-        ("above", "Min. confidence", sureness),
-        ("below", "Max. confidence", sureness),
-        ("by", "Labeled by", people),
-        ("split", "Split", SPLIT_CHOICES),
-        ("size", "Shorter side", SIZE_TEXT),
-        ("opinion", "Second opinion", dict(OpinionState.choices)),
-        ("check", "Possible issue", {check.name: check.title for check in ISSUES}),
+        ("label", gettext("Has label"), names),
+        ("notlabel", gettext("Does not have label"), names),
+        ("suggestion", gettext("Suggestion"), names),
+        ("above", gettext("Min. confidence"), sureness),
+        ("below", gettext("Max. confidence"), sureness),
+        ("by", gettext("Labeled by"), people),
+        ("split", gettext("Split"), {split: str(title) for split, title in SPLIT_CHOICES.items()}),
+        ("size", gettext("Shorter side"), SIZE_TEXT),
+        ("opinion", gettext("Second opinion"), {state: str(title) for state, title in OpinionState.choices}),
+        ("check", gettext("Possible issue"), {check.name: check.title for check in ISSUES}),
     ]
     fields = [FilterField(name, title, getattr(query, name), options) for name, title, options in choices]
-    for name, title in (("since", "Labeled since"), ("until", "Labeled until")):
+    for name, title in (("since", gettext("Labeled since")), ("until", gettext("Labeled until"))):
         fields.append(FilterField(name, title, str(getattr(query, name) or ""), kind="date"))
     if columns or query.metadata:
-        example = f"{(columns or ['person'])[0]}:…"
-        fields.append(FilterField("metadata", "Metadata", query.metadata, kind="text", example=example))
+        example = f"{columns[0] if columns else gettext('person')}:…"
+        title = gettext("Metadata")
+        fields.append(FilterField("metadata", title, query.metadata, kind="text", example=example))
     return fields

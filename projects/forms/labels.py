@@ -6,22 +6,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext, gettext_lazy
 
 from exeml_site.lib.fields import BoundedTextField
 from projects.models import Label, Project
 from projects.models.label import HOT_KEY, LABEL_COLOURS
 
 
+def _colours() -> list[tuple[int, str]]:
+    return [(n, gettext("Colour %(number)s") % {"number": n + 1}) for n in range(LABEL_COLOURS)]
+
+
 class LabelLookForm(forms.Form):
     """Colour and hot key. `swap`: exchange keys with the label that has the requested one."""
 
-    colour = forms.TypedChoiceField(
-        label="Colour", coerce=int, choices=[(n, f"Colour {n + 1}") for n in range(LABEL_COLOURS)]
-    )
+    colour = forms.TypedChoiceField(label=gettext_lazy("Colour"), coerce=int, choices=_colours)
     hot_key = BoundedTextField(
-        label="Key", required=False, max_length=1, error_messages={"max_length": HOT_KEY.message}
+        label=gettext_lazy("Key"),
+        required=False,
+        max_length=1,
+        error_messages={"max_length": HOT_KEY.message},
     )
-    swap = forms.BooleanField(label="Swap the keys", required=False)
+    swap = forms.BooleanField(label=gettext_lazy("Swap the keys"), required=False)
 
     def __init__(self, data: Mapping[str, Any] | None, *, project: Project, label: Label) -> None:
         super().__init__(data, initial={"colour": label.colour, "hot_key": label.hot_key})
@@ -40,14 +46,16 @@ class LabelLookForm(forms.Form):
         others = Label.objects.filter(project=self.project).exclude(pk=self.label.pk)
         self.holder = others.filter(hot_key=key).first() if key else None
         if key and self.holder and not cleaned.get("swap"):
-            message = f"The key {key.upper()} belongs to “{self.holder}”: swap, or choose another."
-            self.add_error("hot_key", message)
+            message = gettext("The key %(key)s belongs to “%(label)s”. Swap the keys or choose another one.")
+            self.add_error("hot_key", message % {"key": key.upper(), "label": self.holder})
         return cleaned
 
 
 class MergeForm(forms.Form):
     into = forms.ModelChoiceField(
-        Label.objects.none(), label="Merge into", error_messages={"required": "Choose a label to merge into."}
+        Label.objects.none(),
+        label=gettext_lazy("Merge into"),
+        error_messages={"required": gettext_lazy("Choose a label to merge into.")},
     )
 
     def __init__(self, data: Mapping[str, Any] | None, *, project: Project, label: Label) -> None:
@@ -55,7 +63,7 @@ class MergeForm(forms.Form):
         into = self.fields["into"]
         assert isinstance(into, forms.ModelChoiceField)
         into.queryset = Label.objects.filter(project=project).exclude(pk=label.pk)
-        into.empty_label = "Choose a label"
+        into.empty_label = gettext("Choose a label")
         into.widget.attrs["class"] = "input"
 
 

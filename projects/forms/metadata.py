@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext_lazy
+
 from exeml_site.lib.fields import BoundedTextField
 from projects.forms.label_data import ImagesForm
 from projects.labels import metadata
@@ -11,7 +13,9 @@ from projects.models.metadata import MAX_COLUMN_NAME, MAX_VALUE
 class MetadataForm(ImagesForm):
     """The value of a column for the selected images; an empty one removes it."""
 
-    column = BoundedTextField(max_length=MAX_COLUMN_NAME, error_messages={"required": "Enter a column."})
+    column = BoundedTextField(
+        max_length=MAX_COLUMN_NAME, error_messages={"required": gettext_lazy("Enter a column name.")}
+    )
     value = BoundedTextField(max_length=MAX_VALUE, required=False)
 
     def clean_column(self) -> str:

@@ -9,6 +9,7 @@ from django import forms
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
+from django.utils.translation import gettext, gettext_lazy
 
 from exeml_site.lib.fields import IdField, RowsField
 from projects.forms.label_data import ImageIdsField, SeenImagesForm
@@ -20,16 +21,16 @@ class AssignForm(forms.Form):
 
     users = RowsField(
         User.objects.none(),
-        label="Among",
+        label=gettext_lazy("Assign to"),
         widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Choose at least one person."},
+        error_messages={"required": gettext_lazy("Choose at least one person.")},
     )
     percent = forms.IntegerField(
-        label="Percentage of the unassigned images",
+        label=gettext_lazy("Percentage of the unassigned images"),
         initial=100,
         min_value=1,
         max_value=100,
-        error_messages={"required": "Enter a percentage from 1 to 100."},
+        error_messages={"required": gettext_lazy("Enter a percentage from 1 to 100.")},
     )
 
     def __init__(self, data: QueryDict | None = None, *, project: Project) -> None:
@@ -42,11 +43,13 @@ class AssignForm(forms.Form):
 
 class OpinionShareForm(forms.Form):
     share = forms.IntegerField(
-        label="Second opinions (%)",
+        label=gettext_lazy("Second opinions (%)"),
         min_value=0,
         max_value=100,
-        help_text="Percentage of labeled images that a second person labels without seeing the labels.",
-        error_messages={"required": "Enter a percentage from 0 to 100; 0 asks for none."},
+        help_text=gettext_lazy(
+            "Percentage of labeled images that a second person labels without seeing the first labels."
+        ),
+        error_messages={"required": gettext_lazy("Enter a percentage from 0 to 100. 0 requests none.")},
     )
 
 
@@ -55,7 +58,9 @@ class OpinionForm(forms.Form):
 
     image = IdField()
     labels = RowsField(
-        Label.objects.none(), required=False, error_messages={"invalid_choice": "This label was deleted."}
+        Label.objects.none(),
+        required=False,
+        error_messages={"invalid_choice": gettext_lazy("This label was deleted.")},
     )
 
     def __init__(self, data: QueryDict, *, project: Project) -> None:
@@ -68,9 +73,9 @@ class OpinionForm(forms.Form):
     def clean_labels(self) -> Sequence[Label]:
         labels = list(self.cleaned_data["labels"])
         if not labels:
-            raise ValidationError("Choose a label.")
+            raise ValidationError(gettext("Choose a label."))
         if len(labels) > 1 and not self.project.is_multi_label:
-            raise ValidationError("Images of this project have one label each. Choose one.")
+            raise ValidationError(gettext("Images of this project have one label each. Choose one."))
         return labels
 
 
@@ -80,13 +85,14 @@ class ResolveForm(forms.Form):
     image = IdField()
     first = ImageIdsField(required=False)
     second = ImageIdsField(required=False)
+    # not translated: the buttons of the page have their own texts
     verdict = forms.ChoiceField(choices=[("first", "First"), ("second", "Second"), ("reject", "Neither")])
 
 
 class ReviewForm(SeenImagesForm):
     verdict = forms.ChoiceField(
-        choices=[("confirm", "Confirm"), ("reject", "Reject")],
-        error_messages={"required": "Confirm or reject."},
+        choices=[("confirm", "Confirm"), ("reject", "Reject")],  # not translated: buttons have own texts
+        error_messages={"required": gettext_lazy("Confirm or reject.")},
     )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext, gettext_lazy
 
 from exeml_site.lib.fields import BoundedTextField
 from projects.models import Project, Team
@@ -21,6 +22,7 @@ class DescriptionField(BoundedTextField):
 
     def __init__(self) -> None:
         super().__init__(
+            label=gettext_lazy("Description"),
             required=False,
             max_length=MAX_DESCRIPTION,
             widget=forms.Textarea(attrs={"rows": 3, "data-counted": MAX_DESCRIPTION}),
@@ -36,20 +38,26 @@ class EditProjectForm(forms.Form):
 
 class CreateProjectForm(forms.Form):
     name = BoundedTextField(
+        label=gettext_lazy("Name"),
         max_length=32,
         validators=[PROJECT_NAME],
-        help_text="Letters, digits, “_” and “-”, starting with a letter. It cannot be changed later.",
+        help_text=gettext_lazy(
+            "Letters, digits, “_” and “-”, starting with a letter. It cannot be changed later."
+        ),
         widget=forms.TextInput(attrs={"autofocus": "", **NAME_ATTRS}),
-        error_messages={"required": "Give the project a name."},
+        error_messages={"required": gettext_lazy("Enter a project name.")},
     )
     description = DescriptionField()
     is_multi_label = forms.TypedChoiceField(
-        label="Labels",
-        choices=[("no", "One label per image"), ("yes", "Several labels per image")],
+        label=gettext_lazy("Labels"),
+        choices=[
+            ("no", gettext_lazy("One label per image")),
+            ("yes", gettext_lazy("Several labels per image")),
+        ],
         coerce=lambda value: value == "yes",
         initial="no",
         widget=forms.RadioSelect,
-        error_messages={"required": "Choose one of the two."},
+        error_messages={"required": gettext_lazy("Choose one of the two.")},
     )
 
     def __init__(self, *args: Any, team: Team, **kwargs: Any) -> None:
@@ -67,7 +75,7 @@ class DeleteProjectForm(forms.Form):
     """Asks for the project's name, so that nobody deletes the wrong project."""
 
     name = forms.CharField(
-        label="Type the project’s name to delete it",
+        label=gettext_lazy("Type the project’s name to delete it"),
         required=False,
         widget=forms.TextInput(attrs={"autofocus": "", **NAME_ATTRS}),
     )
@@ -79,5 +87,6 @@ class DeleteProjectForm(forms.Form):
     def clean_name(self) -> str:
         name = str(self.cleaned_data["name"])
         if name != self.project.name:
-            raise ValidationError(f"This is not the project’s name. Type {self.project.name} exactly.")
+            sentence = gettext("This is not the project’s name. Type %(name)s exactly.")
+            raise ValidationError(sentence % {"name": self.project.name})
         return name

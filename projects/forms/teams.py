@@ -8,6 +8,7 @@ from django import forms
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db.models import Q
+from django.utils.translation import gettext, gettext_lazy
 
 from exeml_site.lib.fields import BoundedTextField
 from projects.forms.projects import NAME_ATTRS
@@ -16,12 +17,16 @@ from projects.models import Role, Team
 
 class RoleForm(forms.Form):
     role = forms.TypedChoiceField(
-        choices=Role.choices, coerce=lambda value: Role(int(value)), empty_value=None, initial=Role.LABELER
+        label=gettext_lazy("Role"),
+        choices=Role.choices,
+        coerce=lambda value: Role(int(value)),
+        empty_value=None,
+        initial=Role.LABELER,
     )
 
 
 class AddMemberForm(RoleForm):
-    person = BoundedTextField(label="Username or e-mail", max_length=254)
+    person = BoundedTextField(label=gettext_lazy("Username or e-mail"), max_length=254)
     field_order = ["person", "role"]
 
     def __init__(self, *args: Any, team: Team, **kwargs: Any) -> None:
@@ -36,14 +41,15 @@ class AddMemberForm(RoleForm):
             User.objects.filter(Q(username__iexact=typed) | Q(email__iexact=typed))[:2]
         )
         if not users:
-            raise ValidationError("No account has this name. Ask an operator to create it.")
+            raise ValidationError(gettext("No account has this name. Ask an operator to create it."))
         if len(users) > 1:
-            raise ValidationError("Several accounts fit this. Type the exact username.")
+            raise ValidationError(gettext("Several accounts match. Type the exact username."))
         return self._admissible(users[0])
 
     def _admissible(self, user: User) -> User:
         if not user.is_active:
-            raise ValidationError("This account is switched off. Ask an operator.")
+            raise ValidationError(gettext("This account is switched off. Ask an operator."))
         if self.team.memberships.filter(user=user).exists():
-            raise ValidationError(f"{user} is already a member of {self.team}.")
+            sentence = gettext("%(user)s is already a member of %(team)s.")
+            raise ValidationError(sentence % {"user": user, "team": self.team})
         return user

@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext, gettext_lazy
 
 from exeml_site.lib.fields import BoundedTextField
 from exeml_site.lib.params import parse_json
@@ -14,15 +15,15 @@ from projects.transfers.export import ExportFormat
 from projects.transfers.import_plan import LabelsFrom
 
 EXISTING_CHOICES = {
-    "keep": "Keep their labels",
-    "replace": "Replace them by the labels of the import (can be undone)",
+    "keep": gettext_lazy("Keep their labels"),
+    "replace": gettext_lazy("Replace their labels with those of the import (can be undone)"),
 }
 
 # What becomes of images that folders or label files call test images; without a choice a person is asked.
 TESTS_CHOICES = {
-    "keep": "Keep them as a test set",
-    "use": "Use them for training and validation",
-    "all": "Keep all images of this import as test images",
+    "keep": gettext_lazy("Keep them as a test set"),
+    "use": gettext_lazy("Use them for training and validation"),
+    "all": gettext_lazy("Keep all images of this import as test images"),
 }
 
 
@@ -43,7 +44,7 @@ class FileListField(forms.CharField):
                 for entry in entries
             ]
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as problem:
-            raise ValidationError("The list of files cannot be read.") from problem
+            raise ValidationError(gettext("The list of files cannot be read.")) from problem
         return files
 
 
@@ -55,32 +56,36 @@ class ImportForm(forms.Form):
 
     file_list = FileListField(required=False, widget=forms.HiddenInput)
     labels_from = forms.ChoiceField(
-        label="Labels come from",
+        label=gettext_lazy("Labels come from"),
         choices=LabelsFrom.choices,
         initial=LabelsFrom.AUTOMATIC,
         required=False,
     )
     existing = forms.ChoiceField(
-        label="Images of the project that have labels already",
+        label=gettext_lazy("Images that already have labels"),
         choices=list(EXISTING_CHOICES.items()),
         initial="keep",
         required=False,
     )
     tests = forms.ChoiceField(
-        label="Images in folders called test, or marked as test images",
-        choices=[("", "Ask if there are any"), *TESTS_CHOICES.items()],
+        label=gettext_lazy("Images in folders called “test”, or marked as test images"),
+        choices=[("", gettext_lazy("Ask if there are any")), *TESTS_CHOICES.items()],
         required=False,
     )
-    is_shown = forms.BooleanField(label="Show what was found before importing", required=False)
+    is_shown = forms.BooleanField(label=gettext_lazy("Show what was found before importing"), required=False)
     asks = forms.BooleanField(required=False, widget=forms.HiddenInput, initial=True)
     addresses = BoundedTextField(
-        label="Addresses that begin with",
+        label=gettext_lazy("Beginning of the addresses"),
         max_length=1024,
         required=False,
-        help_text="For a manifest from elsewhere, such as s3://bucket/flowers/. Usually not needed: images "
-        "are found by the end of their path.",
+        help_text=gettext_lazy(
+            "For a manifest from another system, such as s3://bucket/flowers/. Usually not needed: images "
+            "are found by the end of their path."
+        ),
     )
-    folder = BoundedTextField(label="are in the folder", max_length=1024, required=False)
+    folder = BoundedTextField(
+        label=gettext_lazy("Folder for these addresses"), max_length=1024, required=False
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -90,7 +95,7 @@ class ImportForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
         if cleaned.get("folder") and not cleaned.get("addresses"):
-            self.add_error("addresses", "Enter which addresses are in this folder.")
+            self.add_error("addresses", gettext("Enter the beginning of the addresses for this folder."))
         return cleaned
 
     @property
@@ -109,12 +114,14 @@ class ImportForm(forms.Form):
 
 class DataSourceForm(forms.Form):
     address = BoundedTextField(
-        label="Folder or S3 prefix",
+        label=gettext_lazy("Folder or S3 prefix"),
         max_length=1024,
-        error_messages={"required": "Give the folder or the S3 prefix."},
+        error_messages={"required": gettext_lazy("Enter a folder or an S3 prefix.")},
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
-    has_folder_labels = forms.BooleanField(label="The folder of an image is its label", required=False)
+    has_folder_labels = forms.BooleanField(
+        label=gettext_lazy("Use the folder of each image as its label"), required=False
+    )
 
     def clean_address(self) -> str:
         return data_source.check_address(self.cleaned_data["address"])
@@ -125,5 +132,8 @@ class ExportForm(forms.Form):
         choices=ExportFormat.choices,
         initial=ExportFormat.ARCHIVE,
         widget=forms.RadioSelect,
-        error_messages={"required": "Choose a format.", "invalid_choice": "Choose one of the formats."},
+        error_messages={
+            "required": gettext_lazy("Choose a format."),
+            "invalid_choice": gettext_lazy("Choose one of the formats."),
+        },
     )

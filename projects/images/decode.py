@@ -18,6 +18,7 @@ from exeml_site.lib.display import count
 from exeml_site.lib.errors import Refused
 from projects.formats.pictures.picture import normalize, orientation
 from projects.formats.pictures.picture_formats import PictureRefused, open_picture
+from projects.formats.pictures.refusals import refusal_text
 from projects.images.thumbnail import encode_webp, make_thumbnail
 from projects.labels.metadata import clean_text
 from projects.models.metadata import MAX_VALUE
@@ -118,7 +119,7 @@ def open_header(content: bytes, name: str = "") -> Pillow.Image:
     try:
         return open_picture(content, settings.EXEML_MAX_IMAGE_MEGAPIXELS, name)
     except PictureRefused as problem:
-        raise ImageRefused(str(problem)) from problem
+        raise ImageRefused(refusal_text(problem)) from problem
 
 
 @contextmanager

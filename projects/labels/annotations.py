@@ -14,7 +14,6 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from exeml_site.lib import jobs
@@ -31,7 +30,7 @@ from projects.models import (
     Project,
 )
 from projects.models.image import ImageQuerySet
-from projects.models.label import HOT_KEYS, LABEL_COLOURS, LABEL_NAME, MAX_LABELS, TOO_MANY_LABELS
+from projects.models.label import HOT_KEYS, LABEL_COLOURS, LABEL_NAME, MAX_LABELS, too_many_labels
 
 
 @dataclass(frozen=True)
@@ -253,7 +252,7 @@ def _make_labels(project: Project, names: Sequence[str], others: Mapping[int, La
     for name in names:
         LABEL_NAME(name)
     if names and len(others) + len(names) > MAX_LABELS:
-        raise ValidationError(TOO_MANY_LABELS.format(limit=MAX_LABELS, there=len(others), new=len(names)))
+        raise too_many_labels(len(others), len(names))
     positions = {label.position for label in others.values()}
     free_positions = (position for position in itertools.count() if position not in positions)
     keys = _free_hot_keys(names, {label.hot_key for label in others.values()})

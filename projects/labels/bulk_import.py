@@ -34,7 +34,7 @@ from projects.labels.annotations import (
     write_annotations,
 )
 from projects.models import AnnotationSource, Image, Label, LabelEvent, Project, Split
-from projects.models.label import HOT_KEYS, LABEL_NAME, MAX_LABELS, TOO_MANY_LABELS
+from projects.models.label import HOT_KEYS, LABEL_NAME, MAX_LABELS, too_many_labels
 
 LOOKS_AT_ONCE = 40
 MAX_AUTHOR, MAX_AUTHORS = 100, 50  # characters of a name, names that an event keeps
@@ -78,7 +78,7 @@ def check_label_count(project: Project, names: Iterable[str]) -> None:
     own = {name.lower() for name in Label.objects.filter(project=project).values_list("name", flat=True)}
     new = {normalized_name(name).lower() for name in names} - own
     if new and len(own) + len(new) > MAX_LABELS:
-        raise ValidationError(TOO_MANY_LABELS.format(limit=MAX_LABELS, there=len(own), new=len(new)))
+        raise too_many_labels(len(own), len(new))
 
 
 @transaction.atomic

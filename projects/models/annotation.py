@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from projects.models.image import Image
 from projects.models.label import Label
@@ -13,10 +14,10 @@ from projects.models.project import Project
 class AnnotationSource(models.TextChoices):
     """The origin of an annotation; the values are those of the manifest's `annotated-by`."""
 
-    HUMAN = "human", "By hand"
-    SAMPLE = "sample", "From the sample project"
-    IMPORT = "import", "Imported"
-    SUGGESTION = "auto", "Confirmed suggestion"
+    HUMAN = "human", gettext_lazy("By hand")
+    SAMPLE = "sample", gettext_lazy("From the sample project")
+    IMPORT = "import", gettext_lazy("Imported")
+    SUGGESTION = "auto", gettext_lazy("Confirmed suggestion")
 
 
 class Annotation(models.Model):
@@ -51,19 +52,19 @@ class LabelEvent(models.Model):
     """
 
     class Kind(models.TextChoices):
-        LABEL = "label", "Labeled"
-        CONFIRM = "confirm", "Confirmed suggestions"
-        IMPORT = "import", "Imported"
-        RENAME_LABEL = "rename-label", "Renamed a label"
-        EDIT_LABEL = "edit-label", "Changed a label"
-        MERGE_LABELS = "merge-labels", "Merged labels"
-        DELETE_LABEL = "delete-label", "Deleted a label"
-        DELETE_IMAGES = "delete-images", "Deleted images"
-        RESTORE_IMAGES = "restore-images", "Restored images"
-        METADATA = "metadata", "Set metadata"
-        SET_SPLIT = "set-split", "Changed the split"
-        UNDO = "undo", "Undone"
-        REDO = "redo", "Redone"
+        LABEL = "label", gettext_lazy("Labeled")
+        CONFIRM = "confirm", gettext_lazy("Confirmed suggestions")
+        IMPORT = "import", gettext_lazy("Imported")
+        RENAME_LABEL = "rename-label", gettext_lazy("Renamed a label")
+        EDIT_LABEL = "edit-label", gettext_lazy("Changed a label")
+        MERGE_LABELS = "merge-labels", gettext_lazy("Merged labels")
+        DELETE_LABEL = "delete-label", gettext_lazy("Deleted a label")
+        DELETE_IMAGES = "delete-images", gettext_lazy("Deleted images")
+        RESTORE_IMAGES = "restore-images", gettext_lazy("Restored images")
+        METADATA = "metadata", gettext_lazy("Set metadata")
+        SET_SPLIT = "set-split", gettext_lazy("Changed the split")
+        UNDO = "undo", gettext_lazy("Undone")
+        REDO = "redo", gettext_lazy("Redone")
 
     project = models.ForeignKey(
         Project, on_delete=models.CASCADE, related_name="label_events", db_index=False

@@ -6,10 +6,13 @@ from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy
 
 from projects.models.project import Project
 
-VERSION_NAME = RegexValidator(r"\A[A-Za-z0-9_-]{1,32}\Z", "Use 1 to 32 letters, digits, “_” or “-”.")
+VERSION_NAME = RegexValidator(
+    r"\A[A-Za-z0-9_-]{1,32}\Z", gettext_lazy("Use 1 to 32 letters, digits, “_” or “-”.")
+)
 
 
 class DatasetVersion(models.Model):
@@ -45,7 +48,9 @@ class DatasetVersion(models.Model):
                 "project",
                 Lower("name"),
                 name="dataset_version_name_unique_in_project",
-                violation_error_message="This project already has a dataset version of this name.",
+                violation_error_message=gettext_lazy(
+                    "This project already has a dataset version of this name."
+                ),
             ),
             models.CheckConstraint(
                 condition=models.Q(training_ratio__gt=0) & models.Q(training_ratio__lt=1),

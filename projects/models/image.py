@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from projects.models.label import Label
 from projects.models.project import Project
@@ -20,19 +21,19 @@ class Split(models.TextChoices):
     trained nor validated on.
     """
 
-    TRAIN = "TRAIN", "Training"
-    EVAL = "EVAL", "Validation"
-    TEST = "TEST", "Test"
+    TRAIN = "TRAIN", gettext_lazy("Training")
+    EVAL = "EVAL", gettext_lazy("Validation")
+    TEST = "TEST", gettext_lazy("Test")
 
 
 class OpinionState(models.TextChoices):
     """State of the second, blind opinion on an image."""
 
-    WANTED = "wanted", "Waits for a second opinion"
-    AGREES = "agrees", "Both agree"
-    DIFFERS = "differs", "The opinions differ"
-    CONFIRMED = "confirmed", "Confirmed by a reviewer"
-    REJECTED = "rejected", "Rejected by a reviewer"
+    WANTED = "wanted", gettext_lazy("Waits for a second opinion")
+    AGREES = "agrees", gettext_lazy("Both agree")
+    DIFFERS = "differs", gettext_lazy("The opinions differ")
+    CONFIRMED = "confirmed", gettext_lazy("Confirmed by a reviewer")
+    REJECTED = "rejected", gettext_lazy("Rejected by a reviewer")
 
 
 class ImageQuerySet(models.QuerySet["Image"]):

@@ -7,12 +7,13 @@ from django.contrib.auth.models import User
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy
 
 from projects.models.team import Team
 
 PROJECT_NAME = RegexValidator(
     r"\A[A-Za-z][A-Za-z0-9_-]{0,31}\Z",
-    "Use 1 to 32 letters, digits, “_” or “-”, starting with a letter.",
+    gettext_lazy("Use 1 to 32 letters, digits, “_” or “-”, starting with a letter."),
 )
 
 
@@ -29,11 +30,14 @@ class Project(models.Model):
     team = models.ForeignKey(Team, on_delete=models.PROTECT, related_name="projects")
     name = models.CharField(max_length=32, validators=[PROJECT_NAME])
     description = models.CharField(max_length=256, blank=True)
-    is_multi_label = models.BooleanField("several labels per image", default=False)
+    is_multi_label = models.BooleanField(
+        "several labels per image",  # not translated: for the admin
+        default=False,
+    )
     opinion_share = models.PositiveSmallIntegerField(
         "second opinions (%)",
         default=0,
-        help_text="share of the labeled images that a second person labels, blind",
+        help_text="share of the labeled images that a second person labels, blind",  # not translated: admin
     )
     # Sharpness below which an image counts as blurred. Set by workers: cells are never as sharp as photos.
     blur_limit = models.FloatField(null=True, blank=True, editable=False)
@@ -68,7 +72,7 @@ class Project(models.Model):
                 Lower("name"),
                 condition=models.Q(deleted_at=None),
                 name="project_name_unique_in_team",
-                violation_error_message="Your team already has a project of this name.",
+                violation_error_message=gettext_lazy("Your team already has a project of this name."),
             ),
         ]
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 
 class Role(models.IntegerChoices):
     """Permissions of a member. A higher role includes all lower ones, so roles compare with `<`."""
 
-    VIEWER = 10, "Viewer"
-    LABELER = 20, "Labeler"
-    REVIEWER = 25, "Reviewer"
-    MANAGER = 30, "Manager"
+    VIEWER = 10, gettext_lazy("Viewer")
+    LABELER = 20, gettext_lazy("Labeler")
+    REVIEWER = 25, gettext_lazy("Reviewer")
+    MANAGER = 30, gettext_lazy("Manager")
 
 
 class Team(models.Model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from exeml_site.lib.job_row import JobRow, JobRowQuerySet
 from projects.models.project import Project
@@ -33,19 +34,19 @@ class Transfer(JobRow):
     """
 
     class Kind(models.TextChoices):
-        ZIP = "zip", "Zip archive"
-        MANIFEST = "manifest", "ModelArts manifest"
-        CSV = "csv", "CSV table"
-        SOURCE = "source", "Data source"
+        ZIP = "zip", gettext_lazy("Zip archive")
+        MANIFEST = "manifest", gettext_lazy("ModelArts manifest")
+        CSV = "csv", gettext_lazy("CSV table")
+        SOURCE = "source", gettext_lazy("Data source")
 
     class Status(models.TextChoices):
-        UPLOADING = "Uploading"
-        REVIEW = "Review"  # a person looks at what was found before it is imported
-        WAITING = "Waiting"
-        RUNNING = "Running"
-        COMPLETED = "Completed"
-        FAILED = "Failed"
-        CANCELLED = "Cancelled"
+        UPLOADING = "Uploading", gettext_lazy("Uploading")
+        REVIEW = "Review", gettext_lazy("Review")  # a person looks at what was found before it is imported
+        WAITING = "Waiting", gettext_lazy("Waiting")
+        RUNNING = "Running", gettext_lazy("Running")
+        COMPLETED = "Completed", gettext_lazy("Completed")
+        FAILED = "Failed", gettext_lazy("Failed")
+        CANCELLED = "Cancelled", gettext_lazy("Cancelled")
 
     JOB = "run_import"
     UNSTARTED = (Status.UPLOADING, Status.REVIEW, Status.WAITING)
@@ -59,12 +60,19 @@ class Transfer(JobRow):
     by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     is_cancel_wanted = models.BooleanField(default=False)
-    file_name = models.CharField(max_length=255, blank=True, help_text="name of the uploaded file")
+    file_name = models.CharField(
+        max_length=255,
+        blank=True,
+        help_text="name of the uploaded file",  # not translated: for the admin
+    )
     options = models.JSONField(default=dict)
     total = models.PositiveIntegerField(default=0)
     cursor = models.PositiveIntegerField(default=0)
     report = models.JSONField(default=dict)
-    problem = models.TextField(blank=True, help_text="for the person: what went wrong and what to do")
+    problem = models.TextField(
+        blank=True,
+        help_text="for the person: what went wrong and what to do",  # not translated: for the admin
+    )
 
     objects = JobRowQuerySet["Transfer"].as_manager()
 

@@ -8,14 +8,13 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.utils.translation import gettext
 
+from exeml_site.lib.display import count
 from projects.models import DataSource, Project
 from projects.transfers.file_sources import FileSource, FolderSource, S3Source, clean_path
 
-NOT_ALLOWED = "The address must start with one of these locations: {roots}."
-NO_OPTIONS = "Give the bucket and the prefix only, without “?” and “#”. Operators set the options."
 MAX_ADDRESS = 1024
-NONE_ALLOWED = "Operators have not allowed any location yet (EXEML_SOURCE_ROOTS)."
 
 
 def allowed_roots() -> list[str]:
@@ -40,7 +39,10 @@ def _root_of(address: str) -> str:
 
 
 def _not_allowed() -> str:
-    return NOT_ALLOWED.format(roots=", ".join(allowed_roots())) if allowed_roots() else NONE_ALLOWED
+    if not allowed_roots():
+        return gettext("Operators have not allowed any location yet (EXEML_SOURCE_ROOTS).")
+    sentence = gettext("The address must start with one of these locations: %(roots)s.")
+    return sentence % {"roots": ", ".join(allowed_roots())}
 
 
 def check_address(address: str) -> str:
@@ -50,12 +52,15 @@ def check_address(address: str) -> str:
     those of the root: nobody else can name one.
     """
     if ".." in address.replace("\\", "/").split("/"):
-        raise ValidationError("Give the folder itself, without “..”.")
+        raise ValidationError(gettext("Enter the folder itself, without “..”."))
     if len(address) > MAX_ADDRESS or not address.isprintable():
-        raise ValidationError(f"An address has at most {MAX_ADDRESS:,} characters and is one line.")
+        sentence = gettext("Enter an address of at most %(limit)s characters in one line.")
+        raise ValidationError(sentence % {"limit": count(MAX_ADDRESS)})
     normalized = _normalized(address.strip())
     if is_remote(normalized) and ("?" in normalized or "#" in normalized):
-        raise ValidationError(NO_OPTIONS)
+        raise ValidationError(
+            gettext("Enter only the bucket and the prefix, without “?” and “#”. Operators set the options.")
+        )
     root = _without_query(_root_of(normalized))
     if not is_remote(normalized):
         _check_folder(normalized, root)
@@ -82,7 +87,7 @@ def _check_folder(address: str, root: str) -> None:
     except OSError:  # a name that is too long
         is_folder = False
     if not is_folder:
-        raise ValidationError("There is no such folder on the server.")
+        raise ValidationError(gettext("There is no such folder on the server."))
 
 
 def open_source(address: str) -> FileSource:

@@ -6,15 +6,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from django.utils.translation import gettext_noop
+
 from projects.formats.manifest import FILE_NAME, SHA256, Entry, EntryLabel
 from projects.models import Project, Split
 from projects.models.label import MAX_LABELS
 from projects.transfers.descriptions import MAX_ROWS, TOO_MANY_ROWS, CannotPlan, Description, SharedLabels
 from projects.transfers.path_mapping import NOT_FOUND, ImageFinder, Match, readable_name
 
-OTHER_IMAGES = "It is about other images: none of them is among the files or in the project."
-NO_LABELS = "It names images, but no labels, no split and no metadata."
-CONFLICT = "Two label files disagree: “{first}” says {labels}, “{second}” says {others}. It gets no label."
+OTHER_IMAGES = gettext_noop("It names no image of this import or of the project.")
+NO_LABELS = gettext_noop("It names images, but no labels, splits or metadata.")
+CONFLICT = (
+    "Two label files disagree: “{first}” says {labels}, “{second}” says {others}. "  # not translated: values
+    "It gets no label."
+)
 Key = str | int  # the path of a file of the source, or the id of an image of the project
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
+from django.utils.translation import gettext_noop
+
 from projects.formats import csv_labels, label_files
 from projects.formats.csv_labels import LabelLook
 from projects.formats.label_files import Columns, LabelFile, LabelFileError
@@ -21,9 +23,12 @@ MAX_BYTES = 512 * 1024 * 1024
 MAX_ROWS = 300_000  # of all label files of an import together
 MAX_COLUMNS = 5_000
 MAX_LABEL_LIST_BYTES = 4 * 1024 * 1024
-TOO_MANY_ROWS = "{name}: an import can have {limit:,} rows in its label files. Cut it in parts."
-TOO_MANY_COLUMNS = "It has {number:,} columns; a table can have {limit:,}."
-SUBMISSION = "It looks like a sample of answers to hand in, whose labels are made up."
+TOO_MANY_ROWS = (
+    "{name}: the label files of an import can have {limit:,} rows. "  # not translated: stored with values
+    "Import them in parts."
+)
+TOO_MANY_COLUMNS = "It has {number:,} columns; a table can have {limit:,}."  # not translated: with values
+SUBMISSION = gettext_noop("It looks like a sample submission, whose labels are made up.")
 
 
 class CannotPlan(Exception):

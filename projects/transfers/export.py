@@ -14,6 +14,7 @@ from typing import IO, Any
 from urllib.parse import unquote
 
 from django.db import models
+from django.utils.translation import gettext_lazy
 from zipstream import ZIP_STORED, ZipStream
 
 from exeml_site.lib import storage
@@ -48,11 +49,11 @@ _DEVICE = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)
 class ExportFormat(models.TextChoices):
     """The formats of an export."""
 
-    ARCHIVE = "archive", "Everything (zip): images, manifest, labels with colours and keys"
-    FOLDERS = "folders", "A folder for each label (zip)"
-    TEXTS = "texts", "10.jpg and 10.txt (zip): one label per line"
-    MANIFEST = "manifest", "Only the manifest, in the format of ModelArts"
-    TABLE = "table", "Table (CSV)"
+    ARCHIVE = "archive", gettext_lazy("Everything (zip): images, manifest, labels with colours and keys")
+    FOLDERS = "folders", gettext_lazy("A folder for each label (zip)")
+    TEXTS = "texts", gettext_lazy("Text files (zip): 10.txt beside 10.jpg, one label per line")
+    MANIFEST = "manifest", gettext_lazy("Only the manifest (ModelArts format)")
+    TABLE = "table", gettext_lazy("Table (CSV)")
 
 
 SUFFIXES = {ExportFormat.MANIFEST: ".manifest", ExportFormat.TABLE: ".csv"}

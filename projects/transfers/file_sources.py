@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, NoReturn, Protocol, cast
 from urllib.parse import parse_qsl
 
+from django.utils.translation import gettext, gettext_noop
+
 from projects.formats.encodings import decode_zip_names, guess_names, repaired_directory
 from projects.images.decode import ImageRefused
 
@@ -24,41 +26,30 @@ ENCRYPTED = 0x1
 # fmt: off
 IGNORED_NAMES = {
     "__macosx", "thumbs.db", "thumbs.db:encryptable", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini",
-    "icon\r", "$recycle.bin", "recycler", "recycled", "system volume information", "found.000", "lost.dir",
+    "system volume information",  # not translated: the name of a folder
+    "icon\r", "$recycle.bin", "recycler", "recycled", "found.000", "lost.dir",
     "lost+found", "@eadir", "@tmp", "@sharebin", "@recycle", "@recently-snapshot", "#recycle", "#snapshot",
     "__pycache__",
 }
 # fmt: on
-SYSTEM_FILE = "A hidden file, or one that an operating system or a server added."
-SAME_PATH = "The archive has another file of this path, which was taken."
-TOO_LARGE = "The file is larger than {limit_mb:,.0f} MB."
-LINK = "A symbolic link to another file. Links are not followed."
-BROKEN = "The file is broken or cut off in the archive."
+SYSTEM_FILE = gettext_noop("A hidden file, or one that an operating system or a server added.")
+SAME_PATH = gettext_noop("The archive has another file with this path, which was used.")
+TOO_LARGE = "The file is larger than {limit_mb:,.0f} MB."  # not translated: stored with values
+LINK = gettext_noop("A symbolic link to another file. Links are not followed.")
+BROKEN = gettext_noop("The file is broken or cut off in the archive.")
+PROTECTED = gettext_noop("The file is protected by a password.")
+NO_FILE = gettext_noop("There is no file with it.")
 READ_BYTES = 1 << 18
 MAX_END_BYTES = 22 + (1 << 16)  # the end of a zip archive with its comment
 COMPRESSIONS = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 UNKNOWN_COMPRESSIONS = {
-    9: "deflate64",
-    20: "zstd",
-    93: "zstd",
-    95: "xz",
-    96: "jpeg",
-    97: "wavpack",
-    98: "ppmd",
-}
+    9: "deflate64", 20: "zstd", 93: "zstd", 95: "xz", 96: "jpeg", 97: "wavpack", 98: "ppmd",
+}  # fmt: skip
 # What zipfile and its decompressors raise at a broken member.
 MEMBER_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    OSError,
-    ValueError,
-    NotImplementedError,
-    RuntimeError,
-    MemoryError,
-)
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError, OSError, ValueError,
+    NotImplementedError, RuntimeError, MemoryError,
+)  # fmt: skip
 
 
 class SourceUnreadable(Exception):
@@ -97,10 +88,10 @@ class EmptySource:
         return []
 
     def read(self, path: str, limit: int) -> bytes:
-        raise ImageRefused("There is no file with it.")
+        raise ImageRefused(NO_FILE)
 
     def open(self, path: str, limit: int) -> AbstractContextManager[BinaryIO]:
-        raise ImageRefused("There is no file with it.")
+        raise ImageRefused(NO_FILE)
 
 
 class ZipSource:
@@ -120,7 +111,7 @@ class ZipSource:
                 self._add_member(clean_path(name), member)
         if self._members and all(member.flag_bits & ENCRYPTED for member in self._members.values()):
             raise SourceUnreadable(
-                "The archive is protected by a password. Make one without, and import that."
+                gettext("The archive is protected by a password. Import one without a password.")
             )
 
     def _add_member(self, path: str, member: zipfile.ZipInfo) -> None:
@@ -156,7 +147,7 @@ class ZipSource:
         if member.file_size > limit:
             raise ImageRefused(TOO_LARGE.format(limit_mb=limit / 1024**2))
         if member.flag_bits & ENCRYPTED:
-            raise ImageRefused("The file is protected by a password.")
+            raise ImageRefused(PROTECTED)
         if member.compress_type not in COMPRESSIONS:
             raise ImageRefused(_unknown_compression(member.compress_type))
         try:
@@ -179,7 +170,7 @@ def _open_zip(file: IO[bytes]) -> zipfile.ZipFile:
         with suppress(*DIRECTORY_ERRORS):
             return zipfile.ZipFile(cast(IO[bytes], _RepairedZip(file)))
     raise SourceUnreadable(
-        "The file is no zip archive, or it is cut off. Make the archive again and import that."
+        gettext("The file is not a zip archive, or it is cut off. Make the archive again and import it.")
     )
 
 
@@ -223,9 +214,9 @@ class _RepairedZip(io.RawIOBase):
 
 def _unknown_compression(number: int) -> str:
     if number == 99:  # AES
-        return "The file is protected by a password."
+        return PROTECTED
     name = UNKNOWN_COMPRESSIONS.get(number, f"number {number}")
-    return f"The file is compressed in a way that cannot be read here ({name}). Use the usual one, deflate."
+    return f"The compression of the file ({name}) is not supported. Use deflate."  # not translated: values
 
 
 def _refuse_member(problem: Exception) -> NoReturn:
@@ -282,9 +273,10 @@ class FolderSource:
         try:
             os.scandir(self._root).close()
         except OSError as problem:
-            reason = problem.strerror or "it is not there"
+            reason = problem.strerror or "it is not there"  # not translated: part of what follows
             raise SourceUnreadable(
-                f"The folder {self._root} cannot be read ({reason}). Ask an operator whether it is mounted."
+                f"The folder {self._root} cannot be read ({reason}). "  # not translated: stored with values
+                "Ask an operator whether it is mounted."
             ) from problem
         files = list(self._walk())
         unclear = [file.path for file in files if not is_text(file.path)]
@@ -320,7 +312,8 @@ class FolderSource:
 
 
 def _refuse_file(problem: Exception) -> NoReturn:
-    raise ImageRefused(f"The file cannot be read ({getattr(problem, 'strerror', problem)}).") from problem
+    sentence = f"The file cannot be read ({getattr(problem, 'strerror', problem)})."  # not translated: values
+    raise ImageRefused(sentence) from problem
 
 
 class S3Source:
@@ -357,7 +350,8 @@ class S3Source:
                 for entry in page.get("Contents", [])
             ]
         except (BotoCoreError, ClientError) as problem:
-            raise SourceUnreadable(f"The bucket {self._bucket} does not answer: {problem}") from problem
+            sentence = f"The bucket {self._bucket} does not answer: {problem}"  # not translated: values
+            raise SourceUnreadable(sentence) from problem
         # Keys that end in "/" are placeholders of folders.
         user_files = [file for file in files if not file.path.endswith("/") and is_user_file(file.path)]
         return sorted(user_files, key=lambda file: file.path)
@@ -380,7 +374,8 @@ class S3Source:
 
 
 def _refuse_object(problem: Exception) -> NoReturn:
-    raise ImageRefused(f"The bucket did not give the file: {problem}") from problem
+    sentence = f"The bucket did not return the file: {problem}"  # not translated: stored with values
+    raise ImageRefused(sentence) from problem
 
 
 def is_text(name: str) -> bool:

@@ -7,16 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.utils.translation import gettext_noop
+
 from projects.formats.manifest import EntryLabel
 from projects.images import upload
 from projects.labels import bulk_import, metadata
 from projects.models import Image, RejectedFile, Transfer
 from projects.transfers.described_images import ImportItem, ItemKind
 from projects.transfers.source_files import SourceFiles
+from projects.transfers.texts.reasons import LABEL_REJECTED, METADATA_LEFT_OUT, with_beginning
 
-CONFLICTING_DUPLICATE = "The same image came twice with different labels: the first label was kept."
+CONFLICTING_DUPLICATE = gettext_noop(
+    "The same image occurs twice with different labels: the first label was kept."
+)
 MAX_MERGED_TOLD = 100
-LABELS_KEPT = "The image was in the project already; its labels were kept."
+LABELS_KEPT = gettext_noop("The image was already in the project; its labels were kept.")
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ class ChunkWriter:
             if pk is None or read.reason or not labels:
                 continue
             if reason := bulk_import.labels_problem(self.project, labels):
-                rejected.append((read.item, f"Its label was rejected. {reason}"))
+                rejected.append((read.item, with_beginning(LABEL_REJECTED, reason)))
             elif pk not in chosen:
                 chosen[pk] = read
             elif self.project.is_multi_label:
@@ -131,7 +136,7 @@ class ChunkWriter:
             if pk is None or read.reason or not read.item.values:
                 continue
             if problem := metadata.values_problem(read.item.values):
-                rejected.append((read.item, f"Its metadata was left out. {problem}"))
+                rejected.append((read.item, with_beginning(METADATA_LEFT_OUT, problem)))
             else:
                 values[pk] = {**read.item.values, **values.get(pk, {})}
         return values, rejected

@@ -19,6 +19,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 
 from exeml_site.lib import jobs
 from exeml_site.lib.job_row import Cancelled, ClaimLost, failure
@@ -42,10 +43,12 @@ CHUNK, FIRST_CHUNK, SLICE_S = 400, 50, 600.0
 # Transactions take about WRITE_S, so that others wait briefly; a batch's weight is about its rows.
 WRITE_S, FIRST_WEIGHT, MIN_WEIGHT, MAX_WEIGHT = 0.08, 100, 10, 2000
 NOT_STORED = (
-    "The server could not store the files ({reason}). Ask an operator whether the disk is full, then import "
-    "the same files again: no image is added twice."
+    "The server could not store the files ({reason}). "  # not translated: stored with values
+    "Ask an operator whether the disk is full, then import the same files again: no image is added twice."
 )
-UNEXPECTED_ERROR = "Something unexpected happened. What was imported stays; operators can see the reason."
+UNEXPECTED_ERROR = gettext_noop(
+    "Something unexpected happened. What was imported stays; operators can see the reason."
+)
 Status = Transfer.Status
 
 
@@ -243,7 +246,7 @@ class _Import:
         try:
             content = self.source.read(item.path, settings.EXEML_MAX_IMAGE_MB * 1024 * 1024)
             if not content:
-                raise ImageRefused("The file is empty.")
+                raise ImageRefused(gettext_noop("The file is empty."))
             base = self.options.get("address") or self.transfer.file_name
             picture = upload.store_image(
                 self.project, item.name, content, data_source.file_address(base, item.path)

@@ -14,6 +14,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from django.db import models
+from django.utils.translation import gettext_lazy, gettext_noop
 
 from projects.formats import label_files
 from projects.formats.csv_labels import LabelLook
@@ -30,27 +31,35 @@ from projects.transfers.export import label_of_folder
 from projects.transfers.file_sources import SYSTEM_FILE, FileSource, SourceFile, ZipSource
 from projects.transfers.path_mapping import ImageFinder, PathMapping
 from projects.transfers.split_folders import FolderLevel, FolderTree, folder_levels
+from projects.transfers.texts.reasons import NOT_USED, with_beginning
 
 TABLE_READERS = {"table", "records", "inner_records", "list"}
 MAX_SAMPLED_TEXTS = 20
 MAX_TEXT_BYTES = 64 * 1024
 MAX_LABELS_OF_IMAGE = 1000
-NOT_USED = "Not used as a label file. "
-NOT_WANTED = "Not read: the labels come from elsewhere, as you chose."
-GUESSED_COLUMNS = "Its columns have no names that tell which one holds the images and which the labels."
-LABEL_FILE, LABEL_LIST, LABEL_TEXT = "A label file.", "A list of labels.", "The labels of an image."
-BOXES = "It holds boxes or outlines, which are not labels of the whole image."
+NOT_WANTED = gettext_noop("Not read: you chose another source of labels.")
+GUESSED_COLUMNS = gettext_noop("Its column names do not say which column holds images and which labels.")
+LABEL_FILE = gettext_noop("A label file.")
+LABEL_LIST = gettext_noop("A list of labels.")
+LABEL_TEXT = gettext_noop("The labels of an image.")
+BOXES = gettext_noop("It holds boxes or outlines, which are not labels of the whole image.")
+BOX_TEXT = gettext_noop("Its text file holds boxes or outlines, which are not labels of the whole image.")
+
+NO_MANIFEST = gettext_noop(
+    "The archive has no manifest (.manifest or .jsonl). Choose another source of labels."
+)
+NO_TABLE = gettext_noop("The archive has no table (.csv). Choose another source of labels.")
 
 
 class LabelsFrom(models.TextChoices):
     """Where the labels of imported images come from."""
 
-    AUTOMATIC = "auto", "Whatever is there: label files, text files or folders"
-    FOLDERS = "folders", "The folder of each image"
-    TEXTS = "texts", "Text files: 10.txt beside 10.jpg, one label per line"
-    MANIFEST = "manifest", "A manifest in the archive"
-    TABLE = "table", "A table in the archive"
-    NOTHING = "nothing", "None: import the images without labels"
+    AUTOMATIC = "auto", gettext_lazy("Automatic: label files, text files or folders")
+    FOLDERS = "folders", gettext_lazy("The folder of each image")
+    TEXTS = "texts", gettext_lazy("Text files: 10.txt beside 10.jpg, one label per line")
+    MANIFEST = "manifest", gettext_lazy("A manifest in the archive")
+    TABLE = "table", gettext_lazy("A table in the archive")
+    NOTHING = "nothing", gettext_lazy("None: import the images without labels")
 
 
 @dataclass(frozen=True)
@@ -215,13 +224,12 @@ def _kind(description: Description) -> LabelsFrom:
 def _why_nothing(found: Descriptions) -> str:
     if len(found.found) == 1 and found.found[0].problem:
         return f"{found.found[0].path}: {found.found[0].problem}"
-    return "There is no file to import."
+    return gettext_noop("There is no file to import.")
 
 
 def _check_wanted(labels_from: LabelsFrom, described: DescribedImages) -> None:
     if labels_from in (LabelsFrom.MANIFEST, LabelsFrom.TABLE) and not described.used:
-        word = "manifest (.manifest or .jsonl)" if labels_from == LabelsFrom.MANIFEST else "table (.csv)"
-        raise CannotPlan(f"There is no {word} in the archive. Choose where else the labels come from.")
+        raise CannotPlan(NO_MANIFEST if labels_from == LabelsFrom.MANIFEST else NO_TABLE)
 
 
 def _plan(
@@ -306,7 +314,7 @@ def _items_of_label_files(found: Descriptions, described: DescribedImages) -> It
     for description in found.found:
         if not description.is_beside:
             if reason := described.left_out.get(description.path):
-                yield left_out(description.path, NOT_USED + reason)
+                yield left_out(description.path, with_beginning(NOT_USED, reason))
             else:
                 yield left_out(description.path, LABEL_FILE, ItemKind.LABEL_FILE)
 
@@ -368,7 +376,7 @@ def _item_of_file(path: str, tree: FolderTree, texts: dict[str, str], kind: Labe
 def read_label_text(content: bytes) -> tuple[EntryLabel, ...]:
     """The labels of a text file beside an image, one per line. Raises ImageRefused if it holds boxes."""
     if label_files.is_box_text(content):
-        raise ImageRefused(f"Its text file is no label. {BOXES}")
+        raise ImageRefused(BOX_TEXT)
     text = decode(content, find_encoding(content).name).replace("\0", "")
     names = dict.fromkeys(line.strip() for line in text.splitlines()[:MAX_LABELS_OF_IMAGE])
     return tuple(EntryLabel(name, annotated_by="") for name in names if name)

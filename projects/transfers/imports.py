@@ -12,7 +12,9 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
+from exeml_site.lib.display import count
 from exeml_site.lib.errors import Refused
 from exeml_site.lib.text import without_hidden
 from projects.labels import actions
@@ -41,10 +43,13 @@ def kind_of(names: Sequence[str]) -> Transfer.Kind:
     tables = [name for name in lower if name.endswith(TABLE_SUFFIXES)]
     if not lower or len(archives) + len(manifests) + len(tables) < len(lower):
         raise ImportRefused(
-            "Choose a zip archive, a label file (.manifest, .jsonl, .json, .xml) or a table (.csv, .tsv)."
+            gettext(
+                "Choose a zip archive, a label file (.manifest, .jsonl, .json, .xml) or a table (.csv, .tsv)."
+            )
         )
     if len(archives) > 1 or len(manifests) + len(tables) > MAX_LABEL_FILES:
-        raise ImportRefused(f"Choose one archive and at most {MAX_LABEL_FILES} label files at a time.")
+        sentence = gettext("Choose one archive and at most %(limit)s label files at a time.")
+        raise ImportRefused(sentence % {"limit": count(MAX_LABEL_FILES)})
     if manifests:
         return Transfer.Kind.MANIFEST
     return Transfer.Kind.CSV if tables else Transfer.Kind.ZIP
@@ -60,13 +65,8 @@ def create_import(
     kind = kind_of([file["name"] for file in files])
     size = sum(file["size"] for file in files)
     if not all(file["size"] > 0 for file in files):
-        raise ImportRefused("The file is empty.")
-    if size > settings.EXEML_MAX_IMPORT_GB * 1024**3:
-        raise ImportRefused(
-            f"At most {settings.EXEML_MAX_IMPORT_GB} GB can be imported at once; cut the archive in two."
-        )
-    if not settings.STORAGE_URL and size > _free_bytes():
-        raise ImportRefused("The server’s disk has not enough space for this file. Ask an operator.")
+        raise ImportRefused(gettext("The file is empty."))
+    _check_size(size)
     options = {**options, "files": list(files)}
     interrupted = Transfer.objects.filter(project=project, by=by, status=Status.UPLOADING)
     for transfer in interrupted.order_by("-pk"):
@@ -86,6 +86,16 @@ def create_import(
     return transfer
 
 
+def _check_size(size: int) -> None:
+    if size > settings.EXEML_MAX_IMPORT_GB * 1024**3:
+        sentence = gettext("At most %(limit)s GB can be imported at once. Split the archive.")
+        raise ImportRefused(sentence % {"limit": count(settings.EXEML_MAX_IMPORT_GB)})
+    if not settings.STORAGE_URL and size > _free_bytes():
+        raise ImportRefused(
+            gettext("The server does not have enough disk space for this file. Ask an operator.")
+        )
+
+
 def _free_bytes() -> int:
     folder = Path(settings.DATA_DIR)
     return shutil.disk_usage(folder if folder.is_dir() else folder.parent).free
@@ -95,7 +105,7 @@ def start_import(transfer: Transfer) -> None:
     """Enqueue an import whose parts have all arrived. Raises ImportRefused if one is missing."""
     if any(upload_parts.missing_parts(transfer)):
         raise ImportRefused(
-            "Some parts of the file have not arrived. Upload the file again; it continues where it stopped."
+            gettext("Parts of the file have not arrived. Upload it again; it continues where it stopped.")
         )
     uploading = Transfer.objects.filter(pk=transfer.pk, status=Status.UPLOADING)
     if uploading.update(status=Status.WAITING, created_at=timezone.now()):

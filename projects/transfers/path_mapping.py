@@ -16,6 +16,8 @@ from functools import cached_property
 from typing import Generic, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from django.utils.translation import gettext_noop
+
 from projects.formats.columns import IMAGE_FILE
 from projects.models import Image, Project
 from projects.transfers.file_sources import SourceFile, clean_path
@@ -25,9 +27,12 @@ SHA256_NAME = re.compile(r"\A[0-9a-f]{64}\Z")
 QUERY = re.compile(r"[?#].*\Z", re.DOTALL)
 # Label Studio keeps uploads as `/data/upload/<project>/<8 digits>-<name>`.
 LABEL_STUDIO_UPLOAD = re.compile(r"(?:\A|/)upload/(?:.*/)?[0-9a-f]{8}-(?P<name>[^/]+)\Z")
-NOT_FOUND = "This image is neither among the files nor in the project. Add it, or enter its folder."
+NOT_FOUND = gettext_noop(
+    "This image is neither among the files nor in the project. Add it, or enter its folder."
+)
 AMBIGUOUS = (
-    "Several images have this name{examples}. Give the path in the folders, or import them one by one."
+    "Several images have this name{examples}. "  # not translated: stored with values
+    "Give the path with its folders, or import them one by one."
 )
 MAX_EXAMPLES = 3
 

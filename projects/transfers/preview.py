@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from exeml_site.lib.text import counted
-from projects.formats.encodings import CHOICES, find_encoding
+from projects.formats.encodings import find_encoding
 from projects.images.decode import ImageRefused
 from projects.labels import bulk_import
 from projects.labels.annotations import normalized_name
@@ -20,19 +19,20 @@ from projects.transfers.file_sources import FileSource, ZipSource
 from projects.transfers.import_plan import (
     BOXES,
     MAX_TEXT_BYTES,
-    NOT_USED,
     ImportPlan,
     LabelsFrom,
     read_label_text,
 )
 from projects.transfers.split_folders import FolderLevel, usage_of_folder
+from projects.transfers.texts.doubts import Doubt, doubt
+from projects.transfers.texts.reasons import NOT_USED, without_beginning
 
 MAX_FILES, MAX_LABELS, MAX_TEXTS, MAX_COLUMNS, MAX_ROWS, MAX_CELL = 20, 60, 500, 60, 3, 60
 MAX_EXAMPLES, MAX_FOLDERS = 3, 3  # named in a sentence
 
 
 def preview_of(project: Project, plan: ImportPlan, source: FileSource) -> dict[str, Any]:
-    """Counts and label files of a plan as JSON. `doubts`: sentences about what a person should look at."""
+    """Counts and label files of a plan as JSON. `doubts`: what a person should look at."""
     kinds = Counter(item.kind for item in plan.items)
     labels = _labels_by_count(project, plan, source)
     can_be = [not bulk_import.labels_problem(project, item.entry_labels) for item in plan.images]
@@ -117,7 +117,7 @@ def _file(description: Description, plan: ImportPlan) -> dict[str, Any]:
     reasons = {item.path: item.problem for item in plan.items if item.kind == ItemKind.LEFT_OUT}
     shown = {"path": description.path, "problem": "", "is_used": choice.is_used}
     if found is None or description.path in reasons:
-        shown["problem"] = description.problem or reasons[description.path].removeprefix(NOT_USED)
+        shown["problem"] = description.problem or without_beginning(NOT_USED, reasons[description.path])
     if found is None:
         return shown
     columns = description.columns
@@ -142,64 +142,52 @@ def _cut(text: str) -> str:
 
 def _doubts(
     project: Project, plan: ImportPlan, source: FileSource, shown: dict[str, Any], impossible: int
-) -> Iterator[str]:
+) -> Iterator[Doubt]:
     if encoding := shown["names_encoding"]:
-        name = CHOICES.get(encoding, encoding)
-        yield f"The archive does not say how its file names are written. They were read as {name}."
+        yield doubt("names_encoding", encoding=encoding)
     for description in plan.descriptions:
         yield from _doubts_of_file(description, plan)
     if _has_guessed_texts(plan, source):
-        yield "The text files beside the images do not say how they are written: look at the labels."
+        yield doubt("texts_encoding")
     if any(item.problem == BOXES for item in plan.items):
-        yield "The text files beside the images hold boxes or outlines. They are not imported as labels."
-    if plan.unlisted:
-        yield f"{counted(plan.unlisted)} in no label file: imported without a label."
-    if shown["rows"]:
-        yield f"{counted(shown['rows'], 'row')} about images that are neither here nor in the project."
-    if plan.conflicts:
-        yield f"{counted(plan.conflicts)} with different labels in two label files: imported without a label."
-    if impossible:
-        yield f"{counted(impossible)} with labels that this project does not allow: imported without a label."
+        yield doubt("boxes")
+    numbers = {"unlisted": plan.unlisted, "rows": shown["rows"], "conflicts": plan.conflicts}
+    for name, number in {**numbers, "impossible": impossible}.items():
+        if number:
+            yield doubt(name, number)
     for level in shown["levels"]:
         if not level["is_kept"]:
-            names = ", ".join(f"“{name}”" for name in level["names"])
             more = level["count"] - len(level["names"])
-            yield (
-                f"The folders {names}{f' and {more:,} more' if more else ''} are no labels. If they "
-                "are people, cameras or lots, name a column for them below."
-            )
+            yield doubt("more_folders" if more else "folders", more, names=level["names"])
     if plan.left_out_columns:
-        names = ", ".join(f"“{_cut(name)}”" for name in plan.left_out_columns[:5])
-        yield f"A project can have {MAX_METADATA} columns of metadata. Left out: {names}."
+        yield doubt("columns", MAX_METADATA, names=[_cut(name) for name in plan.left_out_columns[:5]])
     for spellings in _case_variants(project, plan)[:3]:
-        names = " and ".join(f"“{name}”" for name in spellings)
-        yield f"{names} differ only in upper and lower case. They become one label."
+        yield doubt("spellings", names=spellings)
 
 
-def test_doubt(plan: ImportPlan) -> str:
-    """A sentence about the images that folders or label files call test images."""
+def test_doubt(plan: ImportPlan) -> Doubt:
+    """About the images that folders or label files call test images."""
     tests = [item for item in plan.images if item.split == Split.TEST]
     folders = sorted(
         {part for item in tests for part in item.path.split("/")[:-1] if usage_of_folder(part) == Split.TEST}
     )
-    named = ", ".join(f"“{_cut(folder)}”" for folder in folders[:MAX_FOLDERS])
-    source = f"in folders called {named}" if named else "marked “test”"
-    return f"{counted(len(tests))} {source}: choose below whether to keep them as a test set."
+    names = [_cut(folder) for folder in folders[:MAX_FOLDERS]]
+    return doubt("tests_in_folders" if names else "tests", len(tests), names=names)
 
 
-def _doubts_of_file(description: Description, plan: ImportPlan) -> Iterator[str]:
+def _doubts_of_file(description: Description, plan: ImportPlan) -> Iterator[Doubt]:
     found, path = description.label_file, description.path
     is_left_out = any(item.path == path and item.kind == ItemKind.LEFT_OUT for item in plan.items)
     if is_left_out:
         if not path.lower().endswith(".txt"):
-            yield f"“{path}” is not used as a label file."
+            yield doubt("unused_file", file=path)
         return
     if found is None or description.choice.is_given:
         return
     if found.is_table and not found.is_certain:
-        yield f"The columns of “{path}” were guessed."
+        yield doubt("guessed_columns", file=path)
     if found.is_encoding_guessed and not description.choice.encoding:
-        yield f"“{path}” was read as {CHOICES.get(found.encoding, found.encoding)}, which is a guess."
+        yield doubt("file_encoding", file=path, encoding=found.encoding)
 
 
 def _case_variants(project: Project, plan: ImportPlan) -> list[list[str]]:

@@ -6,35 +6,37 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from projects.models import Image, RejectedFile, Transfer
 from projects.transfers.import_plan import LabelsFrom
+from projects.transfers.texts.reasons import translated
 
 MAX_REJECTED_SHOWN = 100
 MAX_VANISHED_SHOWN = 24
 COUNT_TITLES = {
-    "added": "added",
-    "restored": "restored from the bin",
-    "moved": "renamed in the data source",
-    "present": "in the project already",
-    "duplicate": "duplicates of other files",
-    "labeled": "labeled",
-    "refused": "refused",
+    "added": gettext_lazy("added"),
+    "restored": gettext_lazy("restored from the bin"),
+    "moved": gettext_lazy("renamed in the data source"),
+    "present": gettext_lazy("already in the project"),
+    "duplicate": gettext_lazy("duplicates of other files"),
+    "labeled": gettext_lazy("labeled"),
+    "refused": gettext_lazy("refused"),
 }
 # Every file of an archive has one of these outcomes.
 FILE_TITLES = {
-    "labeled": "with a label",
-    "unlabeled": "without a label",
-    "label_files": "label files, read",
-    "system_files": "system files, left out",
-    "left_out": "left out",
+    "labeled": gettext_lazy("with a label"),
+    "unlabeled": gettext_lazy("without a label"),
+    "label_files": gettext_lazy("label files, read"),
+    "system_files": gettext_lazy("system files, left out"),
+    "left_out": gettext_lazy("left out"),
 }
 LABEL_SOURCE_TEXTS = {
-    LabelsFrom.FOLDERS: "Labels come from the folders.",
-    LabelsFrom.TEXTS: "Labels come from the text files.",
-    LabelsFrom.MANIFEST: "Labels come from label files.",
-    LabelsFrom.TABLE: "Labels come from tables.",
-    LabelsFrom.NOTHING: "Imported without labels.",
+    LabelsFrom.FOLDERS: gettext_lazy("Labels come from the folders."),
+    LabelsFrom.TEXTS: gettext_lazy("Labels come from the text files."),
+    LabelsFrom.MANIFEST: gettext_lazy("Labels come from label files."),
+    LabelsFrom.TABLE: gettext_lazy("Labels come from tables."),
+    LabelsFrom.NOTHING: gettext_lazy("Imported without labels."),
 }
 
 
@@ -62,7 +64,7 @@ class TransferSummary:
     def counts(self) -> list[tuple[str, int]]:
         """(title, number) of each result that occurred, in a fixed order."""
         counted = self.transfer.report.get("counts", {})
-        return [(title, counted[name]) for name, title in COUNT_TITLES.items() if counted.get(name)]
+        return [(str(title), counted[name]) for name, title in COUNT_TITLES.items() if counted.get(name)]
 
     @property
     def total_files(self) -> int:
@@ -78,7 +80,7 @@ class TransferSummary:
     def file_counts(self) -> list[tuple[str, int]]:
         """(title, number) of each outcome of the archive's files; they add up to all of them."""
         counted = self.transfer.report.get("files", {})
-        return [(title, counted[name]) for name, title in FILE_TITLES.items() if counted.get(name)]
+        return [(str(title), counted[name]) for name, title in FILE_TITLES.items() if counted.get(name)]
 
     @property
     def merged_labels(self) -> list[tuple[str, str]]:
@@ -88,11 +90,19 @@ class TransferSummary:
     @property
     def label_source_text(self) -> str:
         kind = self.transfer.report.get("labels_from", "")
-        return LABEL_SOURCE_TEXTS.get(LabelsFrom(kind), "") if kind in LabelsFrom.values else ""
+        return str(LABEL_SOURCE_TEXTS.get(LabelsFrom(kind), "")) if kind in LabelsFrom.values else ""
 
     @cached_property
     def rejected_files(self) -> list[RejectedFile]:
-        return list(self.transfer.rejected_files.all()[:MAX_REJECTED_SHOWN])
+        rows = list(self.transfer.rejected_files.all()[:MAX_REJECTED_SHOWN])
+        for row in rows:
+            row.reason = translated(row.reason)
+        return rows
+
+    @property
+    def problem(self) -> str:
+        """Why the import failed, in the language of the reader."""
+        return translated(self.transfer.problem)
 
     @cached_property
     def rejected_count(self) -> int:

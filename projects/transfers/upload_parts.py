@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.files.storage import default_storage
+from django.utils.translation import gettext
 
 from exeml_site.lib import storage
+from exeml_site.lib.display import count
 from projects.models import Transfer
 
 PART_BYTES = 8 * 1024 * 1024
@@ -40,10 +42,11 @@ def save_part(transfer: Transfer, file: int, number: int, content: bytes) -> Non
     """Store one part. Raises WrongPart if its number or size does not fit the upload."""
     files = transfer.options["files"]
     if not 0 <= file < len(files) or not 0 <= number < part_count(files[file]["size"]):
-        raise WrongPart("This part does not belong to the upload.")
+        raise WrongPart(gettext("This part does not belong to the upload."))
     expected = min(PART_BYTES, files[file]["size"] - number * PART_BYTES)
     if len(content) != expected:
-        raise WrongPart(f"The part has {len(content):,} bytes instead of {expected:,}.")
+        sentence = gettext("The part has %(size)s bytes instead of %(expected)s.")
+        raise WrongPart(sentence % {"size": count(len(content)), "expected": count(expected)})
     storage.save_whole(part_name(transfer, file, number), content)
 
 

@@ -8,12 +8,13 @@ from django.contrib import messages
 from django.http import FileResponse, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from exeml_site.lib import storage
+from exeml_site.lib.display import count
 from exeml_site.lib.http import page, redirect_to
 from exeml_site.lib.params import parse_int
-from exeml_site.lib.text import counted
 from projects.access import PageRequest, project_page
 from projects.datasets import compare, leakage, statistics
 from projects.datasets.publish import ManifestDamaged
@@ -65,7 +66,7 @@ def dataset_differences(request: PageRequest, project: Project, dataset_name: st
     kind = (
         asked
         if asked in compare.DIFFERENCE_KINDS
-        else next((kind for kind, _, count in comparison.counts if count), "added")
+        else next((kind for kind, _, images in comparison.counts if images), "added")
     )
     differences = comparison.of(kind)
     last = max(1, -(-len(differences) // PAGE_SIZE))
@@ -90,7 +91,8 @@ def dataset_manifest(request: PageRequest, project: Project, dataset_name: str) 
     try:
         path = storage.local_path(version.manifest)
     except OSError:
-        messages.error(request, f"The manifest of {version} is missing. Ask an operator to restore it.")
+        sentence = gettext("The manifest of %(version)s is missing. Ask an operator to restore it.")
+        messages.error(request, sentence % {"version": version})
         return redirect_to(request, _address(version))
     file_name = f"{project.name}-{version.name}.manifest"
     return FileResponse(path.open("rb"), as_attachment=True, filename=file_name, content_type="text/plain")
@@ -114,9 +116,15 @@ def restore_labels(request: PageRequest, project: Project, dataset_name: str) ->
         return redirect_to(request, _address(version))
     changed = sum(len(event.changes) for event in events)
     if changed:
-        messages.success(request, f"{counted(changed)} carry the labels of {version} again.")
+        sentence = ngettext(
+            "%(count)s image has the labels of %(version)s again.",
+            "%(count)s images have the labels of %(version)s again.",
+            changed,
+        )
+        messages.success(request, sentence % {"count": count(changed), "version": version})
     else:
-        messages.info(request, f"Nothing changed: the labels are those of {version} already.")
+        sentence = gettext("Nothing changed: the labels are already those of %(version)s.")
+        messages.info(request, sentence % {"version": version})
     return redirect_to(request, reverse("history", args=[project.pk]) if changed else _address(version))
 
 

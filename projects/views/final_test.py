@@ -5,8 +5,10 @@ from __future__ import annotations
 from django.contrib import messages
 from django.http import HttpResponse
 from django.urls import reverse
+from django.utils.translation import gettext, gettext_lazy, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
+from exeml_site.lib.display import count
 from exeml_site.lib.http import page, redirect_to
 from projects.access import PageRequest, project_page
 from projects.datasets import final_test as test_images
@@ -14,12 +16,19 @@ from projects.forms.final_test import FinalTestForm, SplitForm
 from projects.labels import image_splits
 from projects.labels.event_text import describe_split_change
 from projects.models import Image, LabelEvent, Project, Role, Split
-from projects.views.label_data import Notice, first_error, matching_images, refreshed_page, refused_page
+from projects.views.label_data import (
+    Notice,
+    first_error,
+    matching_images,
+    refreshed_page,
+    refused_page,
+    with_full_stop,
+)
 
 PAGE = "final_test/final_test.html"
 NOTHING_CHANGES = {
-    Split.TEST: "They are test images already.",
-    "none": "None of them is a test image; training and validation use them already.",
+    Split.TEST: gettext_lazy("These are already test images."),
+    "none": gettext_lazy("None of these is a test image: training and validation already use all of them."),
 }
 
 
@@ -34,7 +43,7 @@ def set_split(request: PageRequest, project: Project) -> HttpResponse:
     action = image_splits.keep_as_test if split == Split.TEST else image_splits.use_for_training
     event = action(project, images, request.user)
     if event is None:
-        return refreshed_page(request, project, Notice(NOTHING_CHANGES[split], level="info"))
+        return refreshed_page(request, project, Notice(str(NOTHING_CHANGES[split]), level="info"))
     return refreshed_page(request, project, Notice(_notice_text(event, images), event))
 
 
@@ -58,10 +67,11 @@ def keep_for_test(request: PageRequest, project: Project) -> HttpResponse:
     if event is None:
         form.add_error("amount", _why_nothing(choice))
         return _page(request, project, form, 422)
-    sentence = f"{_notice_text(event, choice.images)} The History can undo it."
+    sentences = [_notice_text(event, choice.images), gettext("You can undo this in the History.")]
     if len(choice.images) < wanted:
-        sentence += f" No more than {len(choice.images):,} of {wanted:,} could be kept: see below."
-    messages.success(request, sentence)
+        only = gettext("Only %(kept)s of %(wanted)s could be kept: see below.")
+        sentences.append(only % {"kept": count(len(choice.images)), "wanted": count(wanted)})
+    messages.success(request, " ".join(sentences))
     return redirect_to(request, reverse("final_test", args=[project.pk]))
 
 
@@ -84,20 +94,24 @@ def _page(request: PageRequest, project: Project, form: FinalTestForm, status: i
 
 def _why_nothing(choice: test_images.ChosenImages) -> str:
     if not choice.available:
-        return (
+        return gettext(
             "Every labeled image was used for training by an earlier version. Add new images, or also take"
             " images that earlier versions were trained on."
         )
-    return "No image can be kept: every label needs five images for training and validation."
+    return gettext("No image can be kept: every label needs five images for training and validation.")
 
 
 def _notice_text(event: LabelEvent, asked: list[int]) -> str:
     """What changed, the duplicates that went along, and which versions were trained on the images."""
     changed = image_splits.changed_images(event)
-    sentences = [f"{describe_split_change(event)}."]
+    sentences = [with_full_stop(describe_split_change(event))]
     if duplicates := len(changed.keys() - set(asked)):
-        verb = "is a duplicate" if duplicates == 1 else "are duplicates"
-        sentences.append(f"{duplicates:,} of them {verb} of the chosen images.")
+        sentence = ngettext(
+            "%(count)s of them is a duplicate of the chosen images.",
+            "%(count)s of them are duplicates of the chosen images.",
+            duplicates,
+        )
+        sentences.append(sentence % {"count": count(duplicates)})
     project = event.project
     if event.details["split"] == Split.TEST and (
         trained := changed.keys() & test_images.trained_image_ids(project)
@@ -108,10 +122,21 @@ def _notice_text(event: LabelEvent, asked: list[int]) -> str:
 
 
 def _trained_text(images: int, versions: list[str]) -> str:
-    """“3 of them were used for training in the dataset version V001; …”."""
-    were, them = ("was", "it") if images == 1 else ("were", "them")
-    where = f"in the dataset version{'s' if len(versions) > 1 else ''} {', '.join(versions)}"
-    return (
-        f"{images:,} of them {were} used for training {where if versions else 'before'}; the versions trained"
-        f" on {them} leave {them} out of their test result."
+    """“3 of them were used for training in dataset V001. …”."""
+    if not versions:
+        sentence = ngettext(
+            "%(count)s of them was used for training before. Versions trained on it leave it out of their"
+            " test results.",
+            "%(count)s of them were used for training before. Versions trained on them leave them out of"
+            " their test results.",
+            images,
+        )
+        return sentence % {"count": count(images)}
+    sentence = ngettext(
+        "%(count)s of them was used for training in dataset %(versions)s. Versions trained on it leave it"
+        " out of their test results.",
+        "%(count)s of them were used for training in dataset %(versions)s. Versions trained on them leave"
+        " them out of their test results.",
+        images,
     )
+    return sentence % {"count": count(images), "versions": ", ".join(versions)}

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib.http import page
@@ -35,7 +36,7 @@ def undo_event(request: PageRequest, project: Project, event_id: int) -> HttpRes
     except actions.CannotUndo as refusal:
         context = {**_context(request, project), "problem": str(refusal)}
         return page(request, PAGE, context, fragment=FRAGMENT, status=409)
-    message = undo_text(event, undone, "Redone" if is_undo else "Undone")
+    message = undo_text(event, undone, is_redo=is_undo)
     return page(request, PAGE, {**_context(request, project), "message": message}, fragment=FRAGMENT)
 
 
@@ -58,9 +59,9 @@ def redo_labeling(request: PageRequest, project: Project) -> HttpResponse:
     """Redo what the user undid last."""
     event = actions.last_undo(project, request.user)
     if event is None:
-        return refreshed_page(request, project, Notice("You have nothing to redo.", level="info"))
+        return refreshed_page(request, project, Notice(gettext("You have nothing to redo."), level="info"))
     try:
         undone = actions.redo(event, request.user)
     except actions.CannotUndo as refusal:
         return refreshed_page(request, project, Notice(str(refusal), level="warning"), status=409)
-    return refreshed_page(request, project, Notice(undo_text(event, undone, "Redone"), undone.event))
+    return refreshed_page(request, project, Notice(undo_text(event, undone, is_redo=True), undone.event))

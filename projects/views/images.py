@@ -10,10 +10,11 @@ from django.core.files.storage import default_storage
 from django.http import FileResponse, Http404, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.utils.cache import patch_cache_control
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
+from exeml_site.lib.display import count
 from exeml_site.lib.http import page
-from exeml_site.lib.text import counted
 from projects.access import PageRequest, project_page
 from projects.forms.label_data import ImagesForm, UploadFoldersForm, UploadLabelsForm
 from projects.images.rendition import shown_file
@@ -24,7 +25,14 @@ from projects.models import Image, Project, Role
 from projects.quality import hard_examples
 from projects.transfers.file_sources import is_user_file
 from projects.transfers.split_folders import FolderTree
-from projects.views.label_data import Notice, first_error, matching_images, refreshed_page, refused_page
+from projects.views.label_data import (
+    Notice,
+    first_error,
+    matching_images,
+    moved_to_bin,
+    refreshed_page,
+    refused_page,
+)
 from projects.views.metadata import image_values
 
 # HTTP status of each file's outcome: one request carries several files.
@@ -40,7 +48,9 @@ def upload_images(request: PageRequest, project: Project) -> HttpResponse:
     outcomes = add_images(project, request.FILES.getlist("files"), request.user)
     if "application/json" in request.headers.get("Accept", ""):
         if not outcomes:
-            return JsonResponse({"outcomes": [], "error": "The request contains no file."}, status=422)
+            return JsonResponse(
+                {"outcomes": [], "error": gettext("The request contains no file.")}, status=422
+            )
         return JsonResponse({"outcomes": [_as_json(outcome) for outcome in outcomes]})
     context = {"project": project, "outcomes": outcomes}
     return page(request, "label_data/upload.html", context, status=200 if outcomes else 422)
@@ -144,7 +154,7 @@ def delete_images(request: PageRequest, project: Project) -> HttpResponse:
     if not form.is_valid():
         return refused_page(request, project, first_error(form))
     event = actions.delete_images(project, form.cleaned_data["images"], request.user)
-    message = f"{counted(len(event.changes))} moved to the bin." if event else "They are in the bin already."
+    message = moved_to_bin(len(event.changes)) if event else gettext("They are already in the bin.")
     return refreshed_page(request, project, Notice(message, event))
 
 
@@ -155,5 +165,8 @@ def restore_images(request: PageRequest, project: Project) -> HttpResponse:
     if not form.is_valid():
         return refused_page(request, project, first_error(form))
     event = actions.restore_images(project, form.cleaned_data["images"], request.user)
-    message = f"{counted(len(event.changes))} restored." if event else "They are restored already."
+    message = gettext("They are already restored.")
+    if event:
+        sentence = ngettext("%(count)s image restored.", "%(count)s images restored.", len(event.changes))
+        message = sentence % {"count": count(len(event.changes))}
     return refreshed_page(request, project, Notice(message, event))

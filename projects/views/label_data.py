@@ -10,11 +10,12 @@ from django.core.exceptions import ValidationError
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
+from exeml_site.lib.display import count
 from exeml_site.lib.http import page, redirect_to, wants_fragment
 from exeml_site.lib.params import parse_int
-from exeml_site.lib.text import counted
 from projects.access import PageRequest, project_page
 from projects.collaboration import assignments, presence
 from projects.datasets.final_test import count_test_images
@@ -82,9 +83,9 @@ def label_images(request: PageRequest, project: Project) -> HttpResponse:
         event = actions.apply(project, images, add=cleaned["add"], remove=cleaned["remove"], by=request.user)
     except ValidationError as error:
         return refused_page(request, project, error.messages[0])
-    notice = (
-        Notice(f"{describe_labeling(event)}.", event) if event else Notice("Nothing to change.", level="info")
-    )
+    notice = Notice(gettext("Nothing to change."), level="info")
+    if event:
+        notice = Notice(with_full_stop(describe_labeling(event)), event)
     return refreshed_page(request, project, notice, retain=images if cleaned["stays"] else ())
 
 
@@ -94,7 +95,7 @@ def undo_labeling(request: PageRequest, project: Project) -> HttpResponse:
     """Undo the given event, else the user's last action."""
     event = _event_to_undo(project, request)
     if event is None:
-        return refreshed_page(request, project, Notice("You have nothing to undo.", level="info"))
+        return refreshed_page(request, project, Notice(gettext("You have nothing to undo."), level="info"))
     try:
         undone = actions.undo(event, request.user)
     except actions.CannotUndo as refusal:
@@ -172,17 +173,57 @@ def first_error(form: Any) -> str:
     return str(next(iter(form.errors.values()))[0])
 
 
-def undo_text(event: LabelEvent, undone: actions.UndoResult, verb: str = "Undone") -> str:
-    """“Undone for 10 images; 2 images were changed since and stay.”"""
+def with_full_stop(description: str) -> str:
+    """The description of an event as a sentence that ends as the language ends one."""
+    return gettext("%(sentence)s.") % {"sentence": description}
+
+
+def moved_to_bin(images: int) -> str:
+    sentence = ngettext("%(count)s image moved to the bin.", "%(count)s images moved to the bin.", images)
+    return sentence % {"count": count(images)}
+
+
+def undo_text(event: LabelEvent, undone: actions.UndoResult, *, is_redo: bool = False) -> str:
+    """“Undone for 10 images. 2 images were changed since and stay as they are.”"""
     root, details = root_event(event), undone.event.details
     if root.kind == Kind.RENAME_LABEL:
-        return f"{verb}: the label is “{details['to']}” again."
+        renamed = (
+            gettext("Redone: the label is “%(label)s” again.")
+            if is_redo
+            else gettext("Undone: the label is “%(label)s” again.")
+        )
+        return renamed % {"label": details["to"]}
     if root.kind == Kind.EDIT_LABEL:
-        return f"{verb}: colour and key of “{details['name']}”."
-    text = f"{verb} for {counted(undone.restored)}"
+        edited = (
+            gettext("Redone: colour and key of “%(label)s”.")
+            if is_redo
+            else gettext("Undone: colour and key of “%(label)s”.")
+        )
+        return edited % {"label": details["name"]}
     if root.kind == Kind.DELETE_LABEL and event.kind != Kind.UNDO:
-        text = f"The label “{details['name']}” is back on {counted(undone.restored)}"
-    if not undone.skipped:
-        return f"{text}."
-    are = "was changed since and stays" if undone.skipped == 1 else "were changed since and stay"
-    return f"{text}; {counted(undone.skipped)} {are}."
+        text = ngettext(
+            "The label “%(label)s” is back on %(count)s image.",
+            "The label “%(label)s” is back on %(count)s images.",
+            undone.restored,
+        ) % {"label": details["name"], "count": count(undone.restored)}
+    else:
+        text = _undone_images(undone.restored, is_redo)
+    return f"{text} {_skipped_images(undone.skipped)}" if undone.skipped else text
+
+
+def _undone_images(images: int, is_redo: bool) -> str:
+    sentence = (
+        ngettext("Redone for %(count)s image.", "Redone for %(count)s images.", images)
+        if is_redo
+        else ngettext("Undone for %(count)s image.", "Undone for %(count)s images.", images)
+    )
+    return sentence % {"count": count(images)}
+
+
+def _skipped_images(images: int) -> str:
+    sentence = ngettext(
+        "%(count)s image was changed since and stays as it is.",
+        "%(count)s images were changed since and stay as they are.",
+        images,
+    )
+    return sentence % {"count": count(images)}

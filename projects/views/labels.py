@@ -9,11 +9,12 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 from django_htmx.http import reswap, retarget
 
+from exeml_site.lib.display import count
 from exeml_site.lib.http import page
-from exeml_site.lib.text import counted
 from projects.access import PageRequest, project_page
 from projects.forms.label_data import LabelForm
 from projects.forms.labels import DeleteLabelForm, LabelLookForm, MergeForm
@@ -21,7 +22,7 @@ from projects.images import bin
 from projects.labels import actions
 from projects.models import Annotation, Label, LabelEvent, Project, Role
 from projects.models.label import LABEL_COLOURS
-from projects.views.label_data import PAGE, Notice, page_context, refreshed_page
+from projects.views.label_data import PAGE, Notice, moved_to_bin, page_context, refreshed_page
 
 PANE = "label_data/_label_list.html"
 
@@ -40,7 +41,8 @@ def create_label(request: PageRequest, project: Project) -> HttpResponse:
         context = {**page_context(request, project), "new_label_form": form}
         return page(request, PAGE, context, fragment="label_data/_refresh.html", status=422)
     [label] = actions.ensure_labels(project, [form.cleaned_data["name"]])
-    return refreshed_page(request, project, Notice(f"Label “{label}” added."))
+    message = gettext("Label “%(label)s” added.") % {"label": label}
+    return refreshed_page(request, project, Notice(message))
 
 
 @project_page(Role.LABELER)
@@ -55,8 +57,8 @@ def rename_label(request: PageRequest, project: Project, label_id: int) -> HttpR
         except ValidationError as error:  # another user took the name meanwhile
             form.add_error("name", error)
         else:
-            notice = Notice(f"“{old}” renamed to “{label}”.", event) if event else None
-            return refreshed_page(request, project, notice)
+            message = gettext("“%(old)s” renamed to “%(new)s”.") % {"old": old, "new": label}
+            return refreshed_page(request, project, Notice(message, event) if event else None)
     context = {**page_context(request, project), "renaming": label, "rename_form": form}
     status = 422 if form.is_bound else 200
     return retarget(page(request, PAGE, context, fragment=PANE, status=status), "#all-labels")
@@ -77,7 +79,8 @@ def edit_label(request: PageRequest, project: Project, label_id: int) -> HttpRes
         except ValidationError as error:  # another user took the key meanwhile
             form.add_error("hot_key", error)
         else:
-            return refreshed_page(request, project, Notice(f"“{label}” changed.", event) if event else None)
+            message = gettext("“%(label)s” changed.") % {"label": label}
+            return refreshed_page(request, project, Notice(message, event) if event else None)
     return _dialog(request, project, label, look_form=form, status=422 if form.is_bound else 200)
 
 
@@ -102,9 +105,18 @@ def merge_label(request: PageRequest, project: Project, label_id: int) -> HttpRe
         except ValidationError as error:
             form.add_error("into", error)
         else:
-            message = f"“{name}” is merged into “{into}”: {counted(len(event.changes))}."
+            message = _merged_text(name, into.name, len(event.changes))
             return refreshed_page(request, project, Notice(message, event))
     return _dialog(request, project, label, merge_form=form, status=422)
+
+
+def _merged_text(name: str, into: str, images: int) -> str:
+    sentence = ngettext(
+        "“%(label)s” merged into “%(into)s”: %(count)s image.",
+        "“%(label)s” merged into “%(into)s”: %(count)s images.",
+        images,
+    )
+    return sentence % {"label": name, "into": into, "count": count(images)}
 
 
 def _dialog(
@@ -158,15 +170,26 @@ def _delete_label(request: PageRequest, project: Project, label: Label, mode: st
     message = _deleted_text(label, event)
     if mode == "files" and event:
         purged = bin.purge(project, event.details.get("binned", []))
-        message = f"“{label}” is deleted, and {counted(purged)} with their files, for good."
+        sentence = ngettext(
+            "“%(label)s” and %(count)s image with its file were deleted for good.",
+            "“%(label)s” and %(count)s images with their files were deleted for good.",
+            purged,
+        )
+        message = sentence % {"label": label, "count": count(purged)}
     return refreshed_page(request, project, Notice(message, event if mode != "files" else None))
 
 
 def _deleted_text(label: Label, event: LabelEvent | None) -> str:
-    lost = counted(len(event.changes)) if event else "no image"
-    binned = len(event.details.get("binned", ())) if event else 0
-    text = f"“{label}” deleted and removed from {lost}"
-    return f"{text}, {counted(binned)} moved to the bin." if binned else f"{text}."
+    if event is None:
+        return gettext("“%(label)s” deleted. No image had it.") % {"label": label}
+    sentence = ngettext(
+        "“%(label)s” deleted and removed from %(count)s image.",
+        "“%(label)s” deleted and removed from %(count)s images.",
+        len(event.changes),
+    )
+    text = sentence % {"label": label, "count": count(len(event.changes))}
+    binned = len(event.details.get("binned", ()))
+    return f"{text} {moved_to_bin(binned)}" if binned else text
 
 
 def _image_counts(label: Label) -> dict[str, int]:

@@ -10,6 +10,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext
 from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib.http import page, redirect_to
@@ -21,7 +22,7 @@ from projects.labels import metadata
 from projects.labels.event_text import describe_event
 from projects.models import Image, MetadataColumn, Project, Role
 from projects.quality import look_alikes
-from projects.views.label_data import Notice, first_error, matching_images, refreshed_page
+from projects.views.label_data import Notice, first_error, matching_images, refreshed_page, with_full_stop
 
 SHOWN_VALUES = 12
 
@@ -76,8 +77,12 @@ def never_split(request: PageRequest, project: Project, column_id: int) -> HttpR
     """Set whether a column is never split (`on`), say what that changes, and go back to the page `next`."""
     column = get_object_or_404(MetadataColumn, project=project, pk=column_id)
     set_never_split(column, request.POST.get("on") == "1")
-    state = "is never split now" if column.is_never_split else "may be split now"
-    messages.success(request, f"{column} {state}. {effect_of(project)}")
+    sentence = (
+        gettext("“%(column)s” is now never split.")
+        if column.is_never_split
+        else gettext("“%(column)s” may now be split.")
+    )
+    messages.success(request, f"{sentence % {'column': column}} {effect_of(project)}".strip())
     back = request.GET.get("next", "")
     is_ours = url_has_allowed_host_and_scheme(back, {request.get_host()}, request.is_secure())
     return redirect_to(request, back if is_ours else reverse("metadata_columns", args=[project.pk]))
@@ -89,13 +94,16 @@ def remove_column(request: PageRequest, project: Project, column_id: int) -> Htt
     """Remove a column with its values from all images outside the bin; the history takes it back."""
     column = get_object_or_404(MetadataColumn, project=project, pk=column_id)
     if column.is_never_split:
-        messages.error(request, f"{column} is never split. Allow splitting it, then remove it.")
+        sentence = gettext("“%(column)s” is never split. Allow splitting it, then remove it.")
+        messages.error(request, sentence % {"column": column})
     else:
         images = column.values.filter(image__deleted_at=None).values_list("image", flat=True)
         event = metadata.set_values(project, images, {column.name: ""}, request.user)
-        messages.success(
-            request, f"{describe_event(event)}. The History takes it back." if event else "Removed."
-        )
+        message = gettext("Removed.")
+        if event:
+            undo = gettext("You can undo this in the History.")
+            message = f"{with_full_stop(describe_event(event))} {undo}"
+        messages.success(request, message)
         metadata.remove_empty_columns(project)
     return redirect_to(request, reverse("metadata_columns", args=[project.pk]))
 
@@ -114,9 +122,9 @@ def set_metadata(request: PageRequest, project: Project) -> HttpResponse:
         event = None if error else metadata.set_values(project, cleaned["images"], values, request.user)
     if error:
         return refreshed_page(request, project, Notice(error, level="warning"), status=422)
-    notice = (
-        Notice(f"{describe_event(event)}.", event) if event else Notice("Nothing to change.", level="info")
-    )
+    notice = Notice(gettext("Nothing to change."), level="info")
+    if event:
+        notice = Notice(with_full_stop(describe_event(event)), event)
     return refreshed_page(request, project, notice)
 
 

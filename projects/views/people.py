@@ -9,11 +9,12 @@ from django.contrib.auth.models import User
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
+from exeml_site.lib.display import count, whole_percent
 from exeml_site.lib.http import page, redirect_to
 from exeml_site.lib.params import parse_int
-from exeml_site.lib.text import counted
 from projects.access import PageRequest, project_page
 from projects.collaboration import assignments, presence
 from projects.collaboration import review as label_review
@@ -78,7 +79,7 @@ def assign_next(request: PageRequest, project: Project) -> HttpResponse:
     """Assign the next images to the user and open them."""
     given = assignments.assign_next(project, request.user, request.user)
     if not given and not assignments.count_assigned(project, request.user):
-        messages.info(request, "Every image is labeled or assigned to somebody already.")
+        messages.info(request, gettext("Every image is already labeled or assigned to someone."))
         return redirect_to(request, reverse("people", args=[project.pk]))
     return redirect_to(request, f"{reverse('label_data', args=[project.pk])}?tab=unlabeled&mine=1")
 
@@ -91,7 +92,11 @@ def assign(request: PageRequest, project: Project) -> HttpResponse:
         return _page(request, project, 422, assign_form=form)
     users = list(form.cleaned_data["users"])
     given = assignments.distribute(project, users, request.user, form.cleaned_data["percent"])
-    return _done(request, project, f"{counted(given)} assigned to {counted(len(users), 'person')}.")
+    people = ngettext("%(count)s person", "%(count)s people", len(users)) % {"count": count(len(users))}
+    sentence = ngettext(
+        "%(count)s image assigned to %(people)s.", "%(count)s images assigned to %(people)s.", given
+    )
+    return _done(request, project, sentence % {"count": count(given), "people": people})
 
 
 @project_page(Role.MANAGER)
@@ -99,7 +104,12 @@ def assign(request: PageRequest, project: Project) -> HttpResponse:
 def take_assignments_back(request: PageRequest, project: Project, user_id: int) -> HttpResponse:
     user = get_object_or_404(User.objects.filter(assignments__image__project=project).distinct(), pk=user_id)
     freed = assignments.unassign(project, user)
-    return _done(request, project, f"Removed the assignments of {user}: {counted(freed)}.")
+    sentence = ngettext(
+        "%(count)s image is no longer assigned to %(user)s.",
+        "%(count)s images are no longer assigned to %(user)s.",
+        freed,
+    )
+    return _done(request, project, sentence % {"count": count(freed), "user": user})
 
 
 # --- presence ---
@@ -136,11 +146,9 @@ def set_opinion_share(request: PageRequest, project: Project) -> HttpResponse:
     if not form.is_valid():
         return _page(request, project, 422, share_form=form)
     second_opinions.set_share(project, form.cleaned_data["share"])
-    return _done(
-        request,
-        project,
-        f"Second opinions are requested for {form.cleaned_data['share']} % of the labeled images.",
-    )
+    sentence = gettext("Second opinions are requested for %(share)s of the labeled images.")
+    share = whole_percent(form.cleaned_data["share"] / 100)
+    return _done(request, project, sentence % {"share": share})
 
 
 @project_page(Role.LABELER)
@@ -214,13 +222,13 @@ def _review(request: PageRequest, project: Project, status: int = 200, **more: A
 def settle(request: PageRequest, project: Project) -> HttpResponse:
     form = ResolveForm(request.POST)
     if not form.is_valid():
-        return _review(request, project, 422, problem="Choose one of the three.")
+        return _review(request, project, 422, problem=gettext("Choose one of the three."))
     cleaned = form.cleaned_data
     seen = set(cleaned["first"]), set(cleaned["second"])
     try:
         label_review.settle(project, cleaned["image"], cleaned["verdict"], by=request.user, seen=seen)
     except label_review.OpinionsChanged:
-        changed = "The labels of the image changed meanwhile. Nothing was decided: look at it again."
+        changed = gettext("The labels of the image have changed. Nothing was decided: look at it again.")
         return _review(request, project, 409, problem=changed)
     return _review(request, project)
 
@@ -235,9 +243,13 @@ def review_images(request: PageRequest, project: Project) -> HttpResponse:
     images, seen = form.cleaned_data["images"], form.cleaned_data["seen"]
     if form.cleaned_data["verdict"] == "confirm":
         confirmed, left = label_review.confirm(project, images, request.user, seen)
-        notice = Notice(f"Labels of {counted(confirmed)} confirmed. {left}".strip())
+        sentence = ngettext(
+            "Labels of %(count)s image confirmed.", "Labels of %(count)s images confirmed.", confirmed
+        )
+        notice = Notice(f"{sentence % {'count': count(confirmed)}} {left}".strip())
         return refreshed_page(request, project, notice)
     event, left = label_review.reject(project, images, request.user, seen)
     number = len(event.changes) if event else 0
-    notice = Notice(f"Labels of {counted(number)} rejected. {left}".strip(), event)
+    sentence = ngettext("Labels of %(count)s image rejected.", "Labels of %(count)s images rejected.", number)
+    notice = Notice(f"{sentence % {'count': count(number)}} {left}".strip(), event)
     return refreshed_page(request, project, notice)

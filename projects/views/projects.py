@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from exeml_site.lib.http import page, redirect_to, signed_in
@@ -50,7 +51,8 @@ def create_project(request: PageRequest) -> HttpResponse:
         except lifecycle.ProjectRefused as refused:
             form.add_error("name" if isinstance(refused, lifecycle.NameTaken) else None, str(refused))
         else:
-            messages.success(request, f"{project} is created. Add the first images.")
+            sentence = gettext("Project %(project)s created. Add the first images.")
+            messages.success(request, sentence % {"project": project})
             return redirect_to(request, reverse("label_data", args=[project.pk]))
     context = {"form": form, "team": team, "full": lifecycle.limit_text() if lifecycle.is_full(team) else ""}
     return page(request, "projects/project_create.html", context, status=422 if form.is_bound else 200)
@@ -64,7 +66,8 @@ def edit_project(request: PageRequest, project: Project) -> HttpResponse:
     )
     if form.is_valid():
         lifecycle.update_description(project, form.cleaned_data["description"])
-        messages.success(request, f"The description of {project} is saved.")
+        sentence = gettext("Description of %(project)s saved.")
+        messages.success(request, sentence % {"project": project})
         return redirect_to(request, _list_url(project))
     context = {"form": form, "project": project}
     return page(request, "projects/project_edit.html", context, status=422 if form.is_bound else 200)
@@ -81,7 +84,8 @@ def delete_project(request: PageRequest, project: Project) -> HttpResponse:
         except lifecycle.ProjectRefused:
             status = 409  # the page lists what runs
         else:
-            messages.success(request, f"{project} is deleted. An operator can restore it.")
+            sentence = gettext("Project %(project)s deleted. An operator can restore it.")
+            messages.success(request, sentence % {"project": project})
             return redirect_to(request, _list_url(project))
     context = {
         "form": form,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from django.http import HttpResponse
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST
 
-from exeml_site.lib.text import counted
+from exeml_site.lib.display import count
 from projects.access import PageRequest, project_page
 from projects.forms.label_data import SeenImagesForm
 from projects.labels import suggestions
@@ -23,7 +24,11 @@ def confirm_suggestions(request: PageRequest, project: Project) -> HttpResponse:
         return refused_page(request, project, first_error(form))
     cleaned = form.cleaned_data
     result = suggestions.confirm_suggestions(project, cleaned["images"], request.user, cleaned["seen"])
-    text = f"{counted(len(result.event.changes))} confirmed." if result.event else ""
+    text = ""
+    if result.event:
+        confirmed = len(result.event.changes)
+        sentence = ngettext("%(count)s image confirmed.", "%(count)s images confirmed.", confirmed)
+        text = sentence % {"count": count(confirmed)}
     return refreshed_page(request, project, left_notice(text, result.left, result.event))
 
 
@@ -38,7 +43,12 @@ def refuse_suggestions(request: PageRequest, project: Project) -> HttpResponse:
     result = suggestions.reject_suggestions(project, cleaned["images"], request.user, cleaned["seen"])
     text = ""
     if result.rejected:
-        text = f"Refused for {counted(result.rejected)}; the suggestion will not appear there again."
+        sentence = ngettext(
+            "Suggestion rejected for %(count)s image. It will not appear there again.",
+            "Suggestions rejected for %(count)s images. They will not appear there again.",
+            result.rejected,
+        )
+        text = sentence % {"count": count(result.rejected)}
     return refreshed_page(request, project, left_notice(text, result.left))
 
 
@@ -47,5 +57,5 @@ def left_notice(text: str, left: LeftImages, event: LabelEvent | None = None) ->
     if str(left):
         return Notice(f"{text} {left}".strip(), event, level="warning")
     if not text:
-        return Notice("None of these images has a suggestion any more.", level="info")
+        return Notice(gettext("None of these images has a suggestion any more."), level="info")
     return Notice(text, event)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib.http import page, redirect_to
@@ -17,10 +19,10 @@ from projects.models import Membership, Role, Team
 from projects.workspace import members
 
 ROLES = [
-    (Role.MANAGER, "Has all rights: creates projects, trains, deploys, manages members."),
-    (Role.REVIEWER, "Labels, and confirms or rejects what others labeled."),
-    (Role.LABELER, "Uploads and labels images."),
-    (Role.VIEWER, "Looks at everything, changes nothing."),
+    (Role.MANAGER, gettext_lazy("Has all rights: creates projects, trains, deploys, manages members.")),
+    (Role.REVIEWER, gettext_lazy("Labels, and confirms or rejects what others labeled.")),
+    (Role.LABELER, gettext_lazy("Uploads and labels images.")),
+    (Role.VIEWER, gettext_lazy("Sees everything, changes nothing.")),
 ]
 
 
@@ -41,7 +43,7 @@ def add_member(request: PageRequest, team: Team) -> HttpResponse:
         except members.MemberRefused as refused:
             form.add_error("person", str(refused))
         else:
-            return _done(request, team, f"{person} is now a {role.label} of {team}.")
+            return _done(request, team, _role_text(person, role, team))
     return _members(request, team, form=form, status=422)
 
 
@@ -52,7 +54,7 @@ def change_member(request: PageRequest, team: Team, user_id: int) -> HttpRespons
     form = RoleForm(request.POST)
     if not form.is_valid():
         return _members(
-            request, team, refusal="Choose one of the four roles.", refused=membership, status=422
+            request, team, refusal=gettext("Choose one of the four roles."), refused=membership, status=422
         )
     role = form.cleaned_data["role"]
     is_asked = membership.user == request.user and role < membership.role and "confirm" not in request.POST
@@ -63,7 +65,7 @@ def change_member(request: PageRequest, team: Team, user_id: int) -> HttpRespons
         members.change_role(membership, role)
     except members.MemberRefused as refused:
         return _members(request, team, refusal=str(refused), refused=membership, status=409)
-    return _done(request, team, f"{membership.user} is now a {role.label} of {team}.")
+    return _done(request, team, _role_text(membership.user, role, team))
 
 
 @team_page(Role.MANAGER)
@@ -75,9 +77,15 @@ def remove_member(request: PageRequest, team: Team, user_id: int) -> HttpRespons
     except members.MemberRefused as refused:
         return _members(request, team, refusal=str(refused), refused=membership, status=409)
     if membership.user == request.user:
-        messages.success(request, f"You left {team}.")
+        messages.success(request, gettext("You left %(team)s.") % {"team": team})
         return redirect_to(request, reverse("project_list"))
-    return _done(request, team, f"{membership.user} is no longer a member of {team}.")
+    sentence = gettext("%(user)s is no longer a member of %(team)s.")
+    return _done(request, team, sentence % {"user": membership.user, "team": team})
+
+
+def _role_text(user: User, role: Role, team: Team) -> str:
+    sentence = gettext("%(user)s now has the role %(role)s in %(team)s.")
+    return sentence % {"user": user, "role": role.label, "team": team}
 
 
 def _done(request: PageRequest, team: Team, message: str) -> HttpResponse:

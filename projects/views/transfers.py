@@ -9,8 +9,10 @@ from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
+from exeml_site.lib.display import count
 from exeml_site.lib.http import page, redirect_to, wants_fragment
 from projects.access import PageRequest, project_page
 from projects.formats.csv_text import write_csv
@@ -22,6 +24,7 @@ from projects.models import DataSource, Project, Role, Transfer
 from projects.transfers import data_source, imports, upload_parts
 from projects.transfers import export as dataset_export
 from projects.transfers.summary import TransferSummary, vanished_images
+from projects.views.label_data import moved_to_bin
 
 PAGE, STATUS = "transfers/transfers.html", "transfers/_transfer.html"
 MAX_RECENT = 20
@@ -113,7 +116,7 @@ def keep_part(request: PageRequest, project: Project, transfer_id: int, file: in
     """Store one part of a file, the body of the request. Sending a part again replaces it."""
     transfer = get_object_or_404(Transfer, project=project, pk=transfer_id)
     if transfer.status != Transfer.Status.UPLOADING:
-        return JsonResponse({"error": "This upload has ended."}, status=409)
+        return JsonResponse({"error": gettext("This upload has ended.")}, status=409)
     try:
         upload_parts.save_part(transfer, file, part, request.read(upload_parts.PART_BYTES + 1))
     except upload_parts.WrongPart as problem:
@@ -178,13 +181,15 @@ def take_import_back(request: PageRequest, project: Project, transfer_id: int) -
     """Move the images that an ended import added to the bin, and undo its labels on other images."""
     transfer = get_object_or_404(Transfer, project=project, pk=transfer_id)
     if transfer.is_active:
-        return _transfer_page(
-            request, project, transfer, 409, problem="The import is still running. Cancel it first."
-        )
+        running = gettext("The import is still running. Cancel it first.")
+        return _transfer_page(request, project, transfer, 409, problem=running)
     moved = imports.undo_import(transfer, request.user)
-    return _after_action(
-        request, project, transfer_id, message=f"{moved:,} images moved to the bin; labels undone."
+    sentence = ngettext(
+        "%(count)s image moved to the bin; labels undone.",
+        "%(count)s images moved to the bin; labels undone.",
+        moved,
     )
+    return _after_action(request, project, transfer_id, message=sentence % {"count": count(moved)})
 
 
 @project_page(Role.LABELER)
@@ -194,7 +199,7 @@ def bin_vanished(request: PageRequest, project: Project, transfer_id: int) -> Ht
     transfer = get_object_or_404(Transfer, project=project, pk=transfer_id)
     event = actions.delete_images(project, transfer.report.get("vanished", []), request.user)
     moved = len(event.changes) if event else 0
-    return _after_action(request, project, transfer_id, message=f"{moved:,} images moved to the bin.")
+    return _after_action(request, project, transfer_id, message=moved_to_bin(moved))
 
 
 def _after_action(request: PageRequest, project: Project, transfer_id: int, **more: Any) -> HttpResponse:

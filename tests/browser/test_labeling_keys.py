@@ -97,7 +97,7 @@ def test_plus_confirms_what_was_seen_and_minus_refuses_what_is_selected(open_pag
     tiles(page).nth(5).click()
     page.keyboard.press("-")
     wait_for_tiles(page, 5)
-    page.get_by_text("Refused for 1 image").wait_for()
+    page.get_by_text("Suggestion rejected for 1 image").wait_for()
     page.keyboard.press("Escape")
     wait_for_confirm(page, 5)
     page.keyboard.press("+")
@@ -244,7 +244,7 @@ def test_suspected_labels_are_taken_or_kept_by_one_key(open_page: Open) -> None:
     tiles(page).nth(0).click()
     page.keyboard.press("-")
     wait_for_tiles(page, 1)
-    page.get_by_text("Refused for 1 image").wait_for()
+    page.get_by_text("Suggestion rejected for 1 image").wait_for()
     page.keyboard.press("+")
     page.get_by_text("1 image confirmed.").wait_for()
     assert labels_of(project) == {"label-0": 2, "label-1": 4}

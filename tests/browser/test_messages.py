@@ -36,7 +36,7 @@ def test_a_success_floats_and_vanishes(open_page: Any, width: int, scheme: str) 
 
     message = save_description(page, project.pk)
 
-    assert message.inner_text().strip() == "The description of flowers is saved."
+    assert message.inner_text().strip() == "Description of flowers saved."
     assert page.locator("#messages [role=status] .message").count() == 1
     assert top_of_main(page) == top
     check_accessibility(page)

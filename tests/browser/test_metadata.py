@@ -50,5 +50,5 @@ def test_the_page_of_columns_is_accessible_and_never_splits_by_one_press(open_pa
     page.goto(reverse("metadata_columns", args=[project.pk]))
     check_accessibility(page)
     page.get_by_role("button", name="Never split").click()
-    page.get_by_text("person is never split now.").wait_for()
+    page.get_by_text("“person” is now never split.").wait_for()
     page.get_by_role("button", name="Allow splitting").wait_for()

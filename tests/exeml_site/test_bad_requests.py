@@ -88,7 +88,7 @@ def test_a_value_out_of_range_in_a_query_counts_as_not_said(alice: Client, query
 def test_ids_of_a_form_are_refused_at_their_field(alice: Client, ids: str) -> None:
     project = make_project(labels=1, images=1)
     answer = alice.post(f"/projects/{project.pk}/images/delete/", {"images": ids})
-    assert answer.status_code == 422 and "Select images of this page." in answer.content.decode()
+    assert answer.status_code == 422 and "Select images on this page." in answer.content.decode()
 
 
 @pytest.mark.parametrize(

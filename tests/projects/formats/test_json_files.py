@@ -332,9 +332,7 @@ def test_a_manifest_in_an_encoding_that_is_not_stated_is_guessed(is_array: bool)
 def test_bytes_of_another_encoding_that_come_late_are_refused_and_it_can_be_chosen() -> None:
     lines = [modelarts(f"{number}.jpg", "cat") for number in range(5000)] + [modelarts("b.jpg", "郁金香")]
     content = json_lines(*lines).encode("gb18030")
-    with pytest.raises(
-        LabelFileError, match=r"What follows line \d+ is not text in UTF-8\. Choose its encoding"
-    ):
+    with pytest.raises(LabelFileError, match=r"The text after line \d+ is not UTF-8\. Choose its encoding"):
         entries_of("a.manifest", content)
     assert labels_of("a.manifest", content, encoding="gb18030")["b.jpg"] == ["郁金香"]
 

@@ -249,7 +249,7 @@ def test_where_more_images_match_than_the_page_named_nothing_is_changed(
         url = f"{reverse(name, args=[project.pk])}?tab=unlabeled"
         answer = bob.post(url, {"matching": "on", "count": count, "add": "label-0"}, headers=HTMX)
         if count == "3":
-            assert "6 images match by now, not 3. Nothing was changed: look again." in html_of(answer)
+            assert "6 images match now, not 3. Nothing was changed: check again." in html_of(answer)
         assert answer.status_code == 422
     assert project.images.alive().unlabeled().count() == 6
     assert not RejectedSuggestion.objects.exists()

@@ -98,7 +98,7 @@ def test_a_file_of_several_pictures_is_added_with_a_note(name: str) -> None:
 
 def test_a_raw_file_is_told_by_its_name() -> None:
     [outcome] = add(make_project(labels=0), file("d.nef", case("wrong-reason/d.nef")))
-    assert outcome.reason.startswith("This is a camera raw file (NEF). Use JPEG, PNG")
+    assert outcome.reason.startswith("This is a camera raw file. Use JPEG, PNG")
 
 
 def test_the_size_limit_is_the_operators(settings: object) -> None:

@@ -200,11 +200,11 @@ def test_a_broken_member_is_refused_alone(method: int, offset: int) -> None:
 @pytest.mark.parametrize(
     ("number", "sentence"),
     [
-        (9, r"cannot be read here \(deflate64\)"),
-        (93, r"cannot be read here \(zstd\)"),
-        (95, r"cannot be read here \(xz\)"),
-        (98, r"cannot be read here \(ppmd\)"),
-        (1234, r"cannot be read here \(number 1234\)"),
+        (9, r"The compression of the file \(deflate64\)"),
+        (93, r"The compression of the file \(zstd\)"),
+        (95, r"The compression of the file \(xz\)"),
+        (98, r"The compression of the file \(ppmd\)"),
+        (1234, r"The compression of the file \(number 1234\)"),
         (99, "protected by a password"),
         (zipfile.ZIP_BZIP2, "broken or cut off"),
         (zipfile.ZIP_LZMA, "broken or cut off"),

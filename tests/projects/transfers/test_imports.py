@@ -304,7 +304,7 @@ def test_images_that_have_labels_keep_them_unless_the_import_shall_replace_them(
 @pytest.mark.parametrize(
     ("files", "sentence"),
     [
-        ({"a.zip": b"PK\x03\x04 cut off"}, "no zip archive, or it is cut off"),
+        ({"a.zip": b"PK\x03\x04 cut off"}, "not a zip archive, or it is cut off"),
         ({"a.zip": zipped({})}, "no file to import"),
         ({"a.manifest": b'{"source": "a.png"}\n{"annotation": []}\n'}, "a.manifest: Line 2 has no “source”"),
         ({"a.csv": b"what,ever\n1,2\n"}, "No column holds image files"),
@@ -395,4 +395,4 @@ def test_an_image_with_very_many_labels_in_as_many_rows_is_refused_soon() -> Non
     began = time.process_time()
     done = imported(project, {"a.zip": zipped(files)})
     assert time.process_time() - began < 20  # seconds; the square of the rows would take minutes
-    assert "A project can have 2,000 labels" in done.problem
+    assert "A project can have at most 2,000 labels" in done.problem

@@ -163,7 +163,7 @@ def test_folders_above_the_labels_are_asked_about_and_become_a_column(bob: Clien
     files = pictures("p1/cat/a.png", "p1/dog/b.png", "p2/cat/c.png", "p2/dog/d.png")
     waiting = sent(bob, project, files)
     assert (waiting.status, project.images.count()) == ("Review", 0)
-    assert "The folders “p1”, “p2” are no labels." in page_of(bob, waiting)
+    assert "The folders “p1”, “p2” are not labels." in page_of(bob, waiting)
     assert review(bob, waiting, **{"level-0": "a:b"}).status_code == 422
     review(bob, waiting, **{"level-0": " patient "})
     assert run(waiting).status == "Completed"

@@ -27,7 +27,7 @@ def test_a_project_is_created_and_its_label_data_page_opens(alice: Client) -> No
     assert answer.headers["Location"] == f"/projects/{project.pk}/label-data/"
     assert (project.name, project.description, project.is_multi_label) == ("flowers", "From the garden", True)
     assert project.team.name == "Greenhouse" and project.created_by == make_user("alice")
-    assert "flowers is created." in html_of(alice.get("/projects/"))
+    assert "Project flowers created." in html_of(alice.get("/projects/"))
 
 
 @pytest.mark.parametrize("name", ["a", "Z9_-", "a" * 32, "flowers-2"])
@@ -42,8 +42,8 @@ RULE = "Use 1 to 32 letters, digits, “_” or “-”, starting with a letter.
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("", "Give the project a name."),
-        ("   ", "Give the project a name."),
+        ("", "Enter a project name."),
+        ("   ", "Enter a project name."),
         ("a" * 33, "Use at most 32 characters; these are 33."),
         ("1flower", RULE),
         ("_flower", RULE),

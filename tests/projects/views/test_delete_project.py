@@ -29,7 +29,7 @@ def test_typing_the_name_deletes_the_project_and_keeps_everything(alice: Client)
     project.refresh_from_db()
     assert project.deleted_at is not None and project.deleted_by == make_user("alice")
     assert project.images.alive().count() == 6
-    assert "flowers is deleted." in html_of(alice.get(answer.headers["Location"]))
+    assert "Project flowers deleted." in html_of(alice.get(answer.headers["Location"]))
     assert alice.get(f"/projects/{project.pk}/edit/").status_code == 404
 
 

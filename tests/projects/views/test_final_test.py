@@ -66,8 +66,8 @@ def test_the_notice_says_which_versions_saw_the_images_and_names_duplicates(bob:
     html = html_of(set_split(bob, project, images=str(image.pk), split="TEST"))
     assert "2 images kept as test images. 1 of them is a duplicate of the chosen images." in html
     assert (
-        "1 of them was used for training in the dataset version V001; the versions trained on it leave it out"
-        " of their test result."
+        "1 of them was used for training in dataset V001. Versions trained on it leave it out of their test"
+        " results."
     ) in html
 
 
@@ -77,7 +77,7 @@ def test_the_notice_says_which_versions_saw_the_images_and_names_duplicates(bob:
         ({"images": "1", "split": "EVAL"}, "Choose whether these are test images."),
         ({"images": "1"}, "Choose whether these are test images."),
         ({"split": "TEST"}, "Select at least one image."),
-        ({"images": "x", "split": "TEST"}, "Select images of this page."),
+        ({"images": "x", "split": "TEST"}, "Select images on this page."),
     ],
 )
 def test_nonsense_is_refused_and_changes_nothing(bob: Client, fields: Any, sentence: str) -> None:
@@ -90,15 +90,15 @@ def test_nonsense_is_refused_and_changes_nothing(bob: Client, fields: Any, sente
 def test_nothing_to_change_is_said(bob: Client) -> None:
     project = make_project(labels=1, images=2)
     ids = ",".join(map(str, project.images.values_list("pk", flat=True)))
-    assert "None of them is a test image" in html_of(set_split(bob, project, images=ids, split="none"))
+    assert "None of these is a test image" in html_of(set_split(bob, project, images=ids, split="none"))
     set_split(bob, project, images=ids, split="TEST")
-    assert "They are test images already." in html_of(set_split(bob, project, images=ids, split="TEST"))
+    assert "These are already test images." in html_of(set_split(bob, project, images=ids, split="TEST"))
 
 
 def test_a_number_or_a_share_is_kept(bob: Client) -> None:
     project = make_project(labels=2, images=20)
     html = html_of(keep(bob, project, amount="10 %"))
-    assert "4 images kept as test images. The History can undo it." in html
+    assert "4 images kept as test images. You can undo this in the History." in html
     assert "4 images are kept for a final test." in html and count_tests(project) == 4
     keep(bob, project, amount="6")
     assert count_tests(project) == 10
@@ -112,7 +112,7 @@ def test_a_number_or_a_share_is_kept(bob: Client) -> None:
         ("many", "Enter a number of images or a share, such as 10 %."),
         ("-3", "Enter a number of images or a share, such as 10 %."),
         ("0", "Keep at least one image."),
-        ("2.5", "Enter a whole number of images, or a share with %."),
+        ("2.5", "Enter a whole number of images, or a share with a percent sign."),
         ("80 %", "Keep at most half of the labeled images: 20 of 40."),
         ("9999999", "Keep at most half of the labeled images: 20 of 40."),
         ("٣", "Enter a number of images or a share, such as 10 %."),
@@ -135,7 +135,8 @@ def test_what_cannot_be_kept_is_said(bob: Client) -> None:
     assert answer.status_code == 422 and "Every labeled image was used for training" in html_of(answer)
     html = html_of(keep(bob, project, amount="4", takes_trained="on"))
     assert (
-        "4 of them were used for training in the dataset version V001" in html and count_tests(project) == 4
+        "4 of them were used for training in dataset V001. Versions trained on them" in html
+        and count_tests(project) == 4
     )
 
 

@@ -57,7 +57,7 @@ def test_what_is_in_doubt_waits_for_a_person_and_nothing_is_imported(bob: Client
     waiting = sent(bob, project, {**PICTURES, "t.csv": table})
     assert (waiting.status, project.images.count()) == ("Review", 0)
     page = page_of(bob, waiting)
-    assert "1 image in no label file" in page and "1 row about images" in page
+    assert "1 image in no label file" in page and "1 row about an image" in page
     assert "What will be imported" in page and "t.csv" in page and "every 1s" not in page
 
     answer = review(bob, waiting)
@@ -104,7 +104,7 @@ def test_a_label_file_that_is_not_wanted_is_left_out_by_name(bob: Client) -> Non
     review(bob, waiting, **{"file-0-image": "0", "file-0-labels": ["1"], "file-0-encoding": "utf-8"})
     assert run(waiting).status == "Completed", waiting.problem
     assert set(map(tuple, labels_by_name(project).values())) == {()}
-    assert "as you chose" in reasons(waiting)["t.csv"]
+    assert "another source of labels" in reasons(waiting)["t.csv"]
 
 
 def test_nonsense_in_the_form_is_refused_at_its_field(bob: Client) -> None:

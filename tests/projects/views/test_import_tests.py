@@ -94,7 +94,7 @@ def test_test_rows_of_a_label_file_are_asked_about(bob: Client) -> None:
     table = "image,label,split\n0.png,cat,test\n1.png,dog,train\n"
     waiting = send(bob, project, {**files, "t.csv": table})
     assert waiting.status == "Review"
-    assert "1 image marked “test”: choose" in waiting.report["preview"]["doubts"][0]
+    assert waiting.report["preview"]["doubts"][0]["name"] == "tests"
 
 
 def test_a_program_that_cannot_be_asked_keeps_the_test_set(bob: Client) -> None:

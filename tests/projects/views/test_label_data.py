@@ -228,7 +228,7 @@ def test_removing_a_label_says_so(bob: Client) -> None:
     ("images", "add", "message"),
     [
         ("", ["x"], "Select at least one image."),
-        ("1,zebra", ["x"], "Select images of this page."),
+        ("1,zebra", ["x"], "Select images on this page."),
         ("1", [], "Type a label and press Enter."),
         ("1", ["a/b"], "without slash"),
         ("1", ["x" * 65], "Use 1 to 64 characters"),
@@ -287,7 +287,7 @@ def test_undo_says_what_somebody_changed_since(alice: Client, bob: Client) -> No
     label(bob, project, newest_first(project.images), add="rose")
     label(alice, project, newest_first(project.images)[:1], add="tulip")
     response = bob.post(url("undo_labeling", project), headers=HTMX)
-    assert "Undone for 1 image; 1 image was changed since and stays." in html_of(response)
+    assert "Undone for 1 image. 1 image was changed since and stays as it is." in html_of(response)
 
 
 def test_undo_twice_or_with_nothing_done_says_so(bob: Client) -> None:

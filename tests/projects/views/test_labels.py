@@ -177,7 +177,7 @@ def test_labels_are_moved_and_merged(bob: Client) -> None:
     bob.post(of_label("move_label", second), {"to": "up"}, headers=HTMX)
     assert [label.name for label in project.labels.all()] == ["label-1", "label-0"]
     response = bob.post(of_label("merge_label", first), {"into": second.pk}, headers=HTMX)
-    assert "“label-0” is merged into “label-1”: 2 images." in html_of(response)
+    assert "“label-0” merged into “label-1”: 2 images." in html_of(response)
     assert project.labels.get().annotations.count() == 4
 
 
@@ -203,7 +203,7 @@ def test_a_manager_deletes_a_label_with_images_and_their_files_at_once(alice: Cl
 
     answer = alice.post(address, {"mode": "files"}, headers={"HX-Request": "true"})
 
-    assert "1 image with their files, for good" in html_of(answer)
+    assert "1 image with its file were deleted for good" in html_of(answer)
     assert list(project.images.all()) == [second]
     assert not default_storage.exists(first.file_name) and default_storage.exists(second.file_name)
 

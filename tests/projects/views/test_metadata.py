@@ -76,7 +76,7 @@ def test_all_images_that_match_get_a_value(bob: Client) -> None:
 @pytest.mark.parametrize(
     ("column", "value", "sentence"),
     [
-        ("", "x", "Enter a column."),
+        ("", "x", "Enter a column name."),
         ("a:b", "x", "Use 1 to 64 characters without a colon for the name of a column."),
         ("new", "x", "A project can have 20 columns of metadata. It has 20; 1 more cannot be added."),
     ],
@@ -152,17 +152,17 @@ def test_never_split_says_what_changes_and_can_be_taken_back(alice: Client) -> N
     publish(DatasetVersion.objects.create(project=project, name="V1", training_ratio="0.8"))
     page = html_of(press(alice, "never_split", project, column_of(project).pk, on="1"))
     assert column_of(project).is_never_split
-    assert "person is never split now." in page and "in the next dataset version" in page
+    assert "“person” is now never split." in page and "will change the split in the next dataset" in page
     page = html_of(press(alice, "remove_column", project, column_of(project).pk))
     assert "Allow splitting it, then remove it." in page and MetadataValue.objects.exists()
     page = html_of(press(alice, "never_split", project, column_of(project).pk, on="0"))
-    assert "person may be split now. No image changes its split." in page
+    assert "“person” may now be split. No image changes its split." in page
 
 
 def test_a_column_is_removed_and_the_history_takes_it_back(bob: Client) -> None:
     project = with_people()
     page = html_of(press(bob, "remove_column", project, column_of(project).pk))
-    assert "16 images: person removed. The History takes it back." in page
+    assert "16 images: person removed. You can undo this in the History." in page
     assert not MetadataColumn.objects.exists()
     press(bob, "undo_event", project, LabelEvent.objects.first().pk)
     assert MetadataValue.objects.count() == 16

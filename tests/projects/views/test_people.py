@@ -101,7 +101,7 @@ def test_a_deal_that_makes_no_sense_is_refused(
 def test_nothing_left_to_give_is_said(bob: Client) -> None:
     project = make_project(labels=1, images=1)
     answer = bob.post(url("assign_next", project), follow=True)
-    assert "labeled or assigned to somebody already" in html_of(answer)
+    assert "already labeled or assigned to someone" in html_of(answer)
 
 
 # --- presence and changes ---

@@ -49,7 +49,7 @@ def test_a_manager_adds_somebody_by_username_or_email(alice: Client, team: Team,
     answer = followed(
         alice, alice.post(address(team, action="add/"), {"person": typed, "role": Role.LABELER})
     )
-    assert "dora is now a Labeler of Greenhouse." in html_of(answer)
+    assert "dora now has the role Labeler in Greenhouse." in html_of(answer)
     assert members(team)["dora"] == Role.LABELER
 
 
@@ -59,7 +59,7 @@ def test_a_manager_adds_somebody_by_username_or_email(alice: Client, team: Team,
         ("nobody", 20, "No account has this name. Ask an operator to create it."),
         ("", 20, "This field is required"),
         ("bob", 30, "bob is already a member of Greenhouse."),
-        ("shared@example.org", 20, "Several accounts fit this. Type the exact username."),
+        ("shared@example.org", 20, "Several accounts match. Type the exact username."),
         ("gone", 20, "This account is switched off."),
         ("dora", 99, "Select a valid choice"),
         ("dora", "", "This field is required"),

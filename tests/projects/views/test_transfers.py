@@ -114,7 +114,7 @@ def test_a_plain_form_without_a_file_says_so_at_the_field(bob: Client) -> None:
 def test_a_folder_without_addresses_is_refused_at_its_field(bob: Client) -> None:
     answer = bob.post(url("create_import", make_project()), {"folder": "x"})
     assert answer.status_code == 422
-    assert "Enter which addresses are in this folder." in html_of(answer)
+    assert "Enter the beginning of the addresses for this folder." in html_of(answer)
 
 
 def test_the_page_of_an_import_polls_while_it_runs_and_then_tells_all(bob: Client) -> None:

@@ -63,7 +63,8 @@ def orientation(picture: Image.Image) -> int:
     """1–8 as EXIF, or else XMP, says. 1 is upright. Broken metadata turn nothing, as in browsers."""
     try:
         is_heif = picture.format == "HEIF"  # turned while it is decoded, where the file itself says so
-        value = picture.info.get("orientation of EXIF alone") if is_heif else picture.getexif().get(0x0112)
+        key = "orientation of EXIF alone"  # not translated: as in picture_formats.py
+        value = picture.info.get(key) if is_heif else picture.getexif().get(0x0112)
     except Exception:
         return 1
     return value if isinstance(value, int) and value in TRANSPOSITIONS else 1

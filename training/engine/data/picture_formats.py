@@ -46,15 +46,35 @@ SUFFIXES = frozenset(suffix for known in FORMATS.values() for suffix in known.su
 # For the attribute `accept`. Systems that do not know a content type go by the suffix.
 ACCEPT = ", ".join([known.content_type for known in FORMATS.values()] + sorted(SUFFIXES))
 
-EXIF_ALONE = "orientation of EXIF alone"  # of a HEIF file that does not say itself how it is turned
+# Of a HEIF file that does not say itself how it is turned.
+EXIF_ALONE = "orientation of EXIF alone"  # not translated: a key
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 ORIENTATION_TEXTS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")  # PNG texts that may turn a picture
 MAX_TEXT_BYTES = 1 << 16
-DAMAGED = "is damaged, or written in a way that is not supported"
+# The sentences and kinds below are marked for translation in `projects/formats/pictures/refusals.py`.
+NOT_TAKEN = "This is %(kind)s. Use %(formats)s."  # not translated: marked in refusals.py
+DAMAGED = (
+    "This %(format)s picture is damaged, "  # not translated: marked in refusals.py
+    "or written in a way that is not supported. "
+    "Save it again, for example as JPEG."
+)
+TOO_LARGE = (
+    "The picture has %(megapixels)s megapixels; "  # not translated: marked in refusals.py
+    "at most %(most)s megapixels are allowed."
+)
+TOO_MANY_PIXELS = (
+    "The picture has too many pixels; "  # not translated: marked in refusals.py
+    "at most %(most)s megapixels are allowed."
+)
 
 
 class PictureRefused(ValueError):
-    """The content is not taken; the text is a sentence for the person who sent it."""
+    """The content is not taken; the text, `sentence` with `values`, is for the person who sent it."""
+
+    def __init__(self, sentence: str, **values: str | float) -> None:
+        texts = {name: value if isinstance(value, str) else f"{value:,g}" for name, value in values.items()}
+        super().__init__(sentence % texts)
+        self.sentence, self.values = sentence, values
 
 
 def open_picture(content: bytes, max_megapixels: float, name: str = "") -> Image.Image:
@@ -63,21 +83,21 @@ def open_picture(content: bytes, max_megapixels: float, name: str = "") -> Image
     `name`: the file's name, by which camera raw files are told from other TIFF files.
     """
     if (kind := _camera_raw(content, name)) is not None:
-        raise PictureRefused(f"This is {kind}. Use {FORMAT_NAMES}.")
+        raise PictureRefused(NOT_TAKEN, kind=kind, formats=FORMAT_NAMES)
     if content.startswith(PNG_SIGNATURE):
         content = _without_comments(content)
     try:
         picture = Image.open(io.BytesIO(content), formats=tuple(FORMATS))
     except Image.DecompressionBombError as problem:
-        raise PictureRefused(_too_many_pixels(None, max_megapixels)) from problem
+        raise PictureRefused(TOO_MANY_PIXELS, most=max_megapixels) from problem
     except Exception as problem:  # Pillow raises a dozen kinds for broken files
-        raise PictureRefused(_describe_unreadable(content)) from problem
+        raise _unreadable(content) from problem
     if picture.format == "HEIF" and b"irot" not in content and b"imir" not in content:
         picture.info[EXIF_ALONE] = picture.info.get("original_orientation")
     if _is_raw_preview(picture):
-        raise PictureRefused(f"This is a camera raw file. Use {FORMAT_NAMES}.")
+        raise PictureRefused(NOT_TAKEN, kind=CAMERA_RAW, formats=FORMAT_NAMES)
     if _has_deep_planes(picture):
-        raise PictureRefused(f"This TIFF picture {DAMAGED}. Save it again, for example as JPEG.")
+        raise PictureRefused(DAMAGED, format="TIFF")
     check_size(picture, max_megapixels)
     return picture
 
@@ -86,15 +106,10 @@ def check_size(picture: Image.Image, max_megapixels: float) -> None:
     """Raise PictureRefused by the size in the header, before anything is decoded."""
     megapixels = picture.width * picture.height / 1e6
     if megapixels > max_megapixels:
-        raise PictureRefused(_too_many_pixels(megapixels, max_megapixels))
+        raise PictureRefused(TOO_LARGE, megapixels=round(megapixels), most=max_megapixels)
 
 
 # --- files ---
-
-
-def _too_many_pixels(megapixels: float | None, max_megapixels: float) -> str:
-    has = f"The picture has {megapixels:,.0f} megapixels" if megapixels else "The picture has too many pixels"
-    return f"{has}; at most {max_megapixels:g} megapixels are allowed."
 
 
 def _without_comments(content: bytes) -> bytes:
@@ -129,6 +144,8 @@ def _is_needed(kind: bytes, chunk: memoryview) -> bool:
 
 # --- names of what is refused ---
 
+CAMERA_RAW = "a camera raw file"  # not translated: marked in refusals.py
+MEDIA = "a media file, not a picture"  # not translated: marked in refusals.py
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RAW_SUFFIXES = (
     *(".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".srf", ".sr2", ".dng", ".orf", ".rw2", ".raf"),
@@ -173,30 +190,30 @@ _STARTS = {
 }
 _INSIDE = (
     (128, b"DICM", "a DICOM file"),
-    (344, b"n+1\0", "a NIfTI file"),
+    (344, b"n+1\0", "a NIfTI file"),  # not translated: marked in refusals.py
     (257, b"ustar", "a tar archive"),
     (8, b"AVI ", "a video"),
     (8, b"WAVE", "a sound file"),
 )
 
 
-def _describe_unreadable(content: bytes) -> str:
-    """A sentence: the content is of another kind, or of a format that is taken and unreadable."""
+def _unreadable(content: bytes) -> PictureRefused:
+    """The content is of another kind, or of a format that is taken and unreadable."""
     name = _format_by_signature(content)
     if name:
-        return f"This {name} picture {DAMAGED}. Save it again, for example as JPEG."
-    return f"This is {_kind(content)}. Use {FORMAT_NAMES}."
+        return PictureRefused(DAMAGED, format=name)
+    return PictureRefused(NOT_TAKEN, kind=_kind(content), formats=FORMAT_NAMES)
 
 
 def _camera_raw(content: bytes, name: str) -> str | None:
     """A camera raw file, by its signature or, where it is like a TIFF file, by its name."""
     if content[4:12] == b"ftypcrx " or (content[:4] in _TIFF and content[8:10] == b"CR"):
-        return "a camera raw file (Canon)"
+        return CAMERA_RAW
     starts = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD-RAW", b"FOVb", b"\0MRM")
     if content.startswith(starts) or content[6:14] == b"HEAPCCDR":
-        return "a camera raw file"
+        return CAMERA_RAW
     if name.lower().endswith(_RAW_SUFFIXES) and content[:4] in _TIFF:
-        return f"a camera raw file ({name.rpartition('.')[2].upper()})"
+        return CAMERA_RAW
     return None
 
 
@@ -248,14 +265,14 @@ def _kind(content: bytes) -> str:
     if brands := _brands(content):
         if brands[0].startswith(b"M4A"):
             return "a sound file"
-        return "a video" if brands[0].startswith(_VIDEO_BRANDS) else "a media file, not a picture"
+        return "a video" if brands[0].startswith(_VIDEO_BRANDS) else MEDIA
     if content[4:8] in (b"moov", b"mdat", b"wide") or (content[4:8] == b"free" and b"mdat" in content[:64]):
         return "a video"  # of QuickTime, before there were brands
     start = content[:4096].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if b"<svg" in start and not start.startswith((b"<!doctype html", b"<html")):
-        return "an SVG drawing"
+        return "an SVG drawing"  # not translated: marked in refusals.py
     if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
-        return "a web page or XML, not a picture"
+        return "a web page or XML, not a picture"  # not translated: marked in refusals.py
     return "not a picture"
 
 

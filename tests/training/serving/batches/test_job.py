@@ -245,7 +245,7 @@ def test_one_that_waits_is_cancelled_at_once_and_never_runs(
 @pytest.mark.parametrize(
     ("upload", "sentence"),
     [
-        (SimpleUploadedFile("a.zip", b"nonsense"), "no zip archive"),
+        (SimpleUploadedFile("a.zip", b"nonsense"), "not a zip archive"),
         (SimpleUploadedFile("a.manifest", b"nonsense"), "a.manifest"),
     ],
 )

@@ -1,0 +1,1 @@
+"""The sentences of an import, in the language of the reader."""
