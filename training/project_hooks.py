@@ -14,12 +14,12 @@ from training.models import Metric, Service, Status
 def delete_blockers(project: Project) -> Iterator[str]:
     """Sentences that say what prevents deleting the project, as in “V002 is Running”."""
     for version in project.training_versions.active():
-        values = {"version": version.name, "status": version.get_status_display()}
-        yield gettext("%(version)s is %(status)s") % values
+        names = {"version": version.name, "status": version.get_status_display()}
+        yield gettext("%(version)s is %(status)s") % names
     running = [Service.Status.DEPLOYING, Service.Status.RUNNING]
     for service in project.services.alive().filter(status__in=running):
-        values = {"service": service.name, "status": service.get_status_display()}
-        yield gettext("Service %(service)s is %(status)s") % values
+        names = {"service": service.name, "status": service.get_status_display()}
+        yield gettext("Service %(service)s is %(status)s") % names
 
 
 def latest_accuracy() -> Subquery:

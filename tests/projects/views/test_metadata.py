@@ -152,7 +152,7 @@ def test_never_split_says_what_changes_and_can_be_taken_back(alice: Client) -> N
     publish(DatasetVersion.objects.create(project=project, name="V1", training_ratio="0.8"))
     page = html_of(press(alice, "never_split", project, column_of(project).pk, on="1"))
     assert column_of(project).is_never_split
-    assert "person is never split now." in page and "in the next dataset version" in page
+    assert "person is never split now." in page and "will change the split in the next dataset" in page
     page = html_of(press(alice, "remove_column", project, column_of(project).pk))
     assert "Allow splitting it, then remove it." in page and MetadataValue.objects.exists()
     page = html_of(press(alice, "never_split", project, column_of(project).pk, on="0"))

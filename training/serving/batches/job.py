@@ -75,7 +75,7 @@ def create_batch(
             address = data_source.check_address(address)
         except ValidationError as problem:
             raise BatchRefused(problem.messages[0]) from problem
-    name = names[0] if names else address or str(Batch.Selection(chosen).label)
+    name = names[0] if names else address or Batch.Selection(chosen).label
     batch = Batch.objects.create(
         service=service,
         training_version=service.training_version,
