@@ -24,9 +24,9 @@ def effect_of(project: Project) -> str:
     if not preview.moved:
         return gettext("No image changes its split.")
     sentence = ngettext(
-        "%(count)s image will change its split in the next dataset version. Accuracy before and after cannot "
+        "%(count)s image will change the split in the next dataset version. Accuracy before and after cannot "
         "be compared.",
-        "%(count)s images will change their split in the next dataset version. Accuracy before and after "
+        "%(count)s images will change the split in the next dataset version. Accuracy before and after "
         "cannot be compared.",
         preview.moved,
     )

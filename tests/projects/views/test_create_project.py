@@ -121,9 +121,9 @@ def test_nobody_creates_in_a_strangers_team(mallory: Client) -> None:
 def test_a_full_team_is_told_the_limit_and_gets_no_project(alice: Client, settings) -> None:
     settings.EXEML_MAX_PROJECTS_PER_TEAM = 1
     make_project("flowers")
-    assert "(1) is reached" in html_of(alice.get("/projects/new/"))
+    assert "limit of projects (1)" in html_of(alice.get("/projects/new/"))
     answer = create(alice, name="tools")
-    assert answer.status_code == 422 and "(1) is reached" in html_of(answer)
+    assert answer.status_code == 422 and "limit of projects (1)" in html_of(answer)
     assert Project.objects.count() == 1
 
 
@@ -134,7 +134,7 @@ def test_the_action_itself_keeps_the_limit_and_the_name(db: None, settings) -> N
     with pytest.raises(lifecycle.NameTaken):
         lifecycle.create_project(team, name="FLOWERS", by=alice)
     lifecycle.create_project(team, name="tools", by=alice)
-    with pytest.raises(lifecycle.ProjectRefused, match=r"\(2\) is reached"):
+    with pytest.raises(lifecycle.ProjectRefused, match=r"limit of projects \(2\)"):
         lifecycle.create_project(team, name="third", by=alice)
 
 
