@@ -269,8 +269,9 @@ def _check_service_limit(team_id: int) -> None:
     limit = settings.EXEML_MAX_SERVICES_PER_TEAM
     if Service.objects.alive().filter(project__team=team).count() >= limit:
         text = ngettext(
-            "%(team)s may have at most %(count)s service, including stopped ones. Delete it first.",
-            "%(team)s may have at most %(count)s services, including stopped ones. Delete one of them first.",
+            "%(team)s may have at most %(count)s service at a time, including stopped ones. Delete it first.",
+            "%(team)s may have at most %(count)s services at a time, including stopped ones. Delete one of "
+            "them first.",
             limit,
         )
         raise DeployRefused(text % {"team": team.name, "count": count(limit)})

@@ -189,7 +189,7 @@ def test_the_present_version_and_one_of_another_project_are_refused(opened) -> N
     other = make_version(make_project("other"), 1, Status.COMPLETED)
     with pytest.raises(DeployRefused, match="another project"):
         rollout.change_version(service, other, make_user("alice"))
-    with pytest.raises(DeployRefused, match="No other version"):
+    with pytest.raises(DeployRefused, match="There is no earlier version"):
         rollout.roll_back(service, make_user("alice"))
 
 

@@ -35,7 +35,7 @@ def test_overview_details_and_report_say_it_with_its_cause(version: TrainingVers
     overview = html_of(vera.get(address(version.project)))
     details = html_of(vera.get(address(version.project, view="version_details")))
     report = html_of(vera.get(reverse("version_report", args=[version.project_id, 1])))
-    cause = "reading would have taken more than its share of the time limit: 896 images."
+    cause = "896 images were not read, because reading may take only a share of the time limit."
     for page in (overview, details, report):
         assert FITTED in page
     assert cause in overview and cause in report

@@ -266,7 +266,7 @@ def test_enough_images_need_no_warning(vera: Client) -> None:
 
 
 def test_every_chart_has_a_text_that_says_the_same(labels_html: str, candidates_html: str) -> None:
-    assert "lowest recall: roses with 0.750" in labels_html
+    assert "Lowest recall: roses with 0.750" in labels_html
     assert "Learning curve: on held-out training images" in candidates_html
     assert labels_html.count("Show as a table") == 1 and candidates_html.count("Show as a table") == 2
 
@@ -479,7 +479,7 @@ def test_a_cross_validation_of_another_model_says_so(vera: Client) -> None:
 
     assert "The model is fine-tuned, and is not cross-validated." in html
     assert (
-        "Without fine-tuning, Lite1, 240 px, linear head on frozen features, accuracy is about 84 %" in html
+        "Without fine-tuning (Lite1, 240 px, linear head on frozen features), accuracy is about 84 %" in html
     )
 
 

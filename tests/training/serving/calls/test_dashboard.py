@@ -111,7 +111,7 @@ def test_drift_is_reported_where_shares_differ_beyond_the_uncertainty(service: S
         == "“roses” is predicted more often than in the evaluation: 90 % of the images, compared with 50 %."
     )
     assert "“tulips” is predicted less often" in less
-    assert "30 % against 0 %" in unknown
+    assert "30 %, compared with 0 %" in unknown
 
 
 def test_unknown_images_are_a_share_of_the_images_of_the_version_that_answers_now(service: Service) -> None:
@@ -133,7 +133,7 @@ def test_minutes_of_before_have_at_least_as_many_images_as_unknown_ones(service:
     assert counts.images == 200
     (sentence,) = drift.find_drift(version, counts).sentences
     assert sentence.startswith(
-        "More images are unknown to the model than in its evaluation: 100 % against 0 %."
+        "More images are unknown to the model than in its evaluation: 100 %, compared with 0 %."
     )
 
 
