@@ -237,7 +237,7 @@ def test_a_verdict_on_a_second_opinion_that_is_another_now_is_refused(rita: Clie
     actions.ensure_labels(project, ["daisies"])
     Opinion.objects.update(labels=[label_of(project, "daisies").pk])
     answer = rita.post(url("settle", project), seen, headers={"HX-Request": "true"})
-    assert answer.status_code == 409 and "changed meanwhile" in html_of(answer)
+    assert answer.status_code == 409 and "labels of the image have changed" in html_of(answer)
     assert states(project) == ["differs"]
 
 
