@@ -72,7 +72,7 @@ def _describe(name: str, value: Any, label: str, people: dict[int, str]) -> str:
         "hard": lambda: gettext("hard example"),
         "group": lambda: gettext("duplicates of one image"),
         "check": lambda: str(issues.ISSUE_BY_NAME[value].title),
-        "opinion": lambda: OpinionState(value).label,
+        "opinion": lambda: str(OpinionState(value).label),
         "imported": lambda: gettext("from import no. %(number)s") % {"number": value},
         "metadata": lambda: describe_value(value),
         "mine": lambda: gettext("assigned to me"),

@@ -115,7 +115,7 @@ class ImageHistoryRow:
 
     @property
     def text(self) -> str:
-        return Kind(self.event.kind).label
+        return str(Kind(self.event.kind).label)
 
     @property
     def is_change(self) -> bool:
