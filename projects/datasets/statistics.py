@@ -29,7 +29,7 @@ MEASURE_TEXT = {
         gettext_lazy("variance of the thumbnail’s Laplacian; low: blurred"),
     ),
 }
-# In the place of a person; stored, and translated where shown.
+# In the place of a person; stored in English.
 SOURCES = {"sample": gettext_noop("from the sample project"), "import": gettext_noop("imported")}
 UNKNOWN_PERSON = gettext_noop("unknown")
 
@@ -62,7 +62,12 @@ def statistics_of(version: DatasetVersion) -> dict[str, Any]:
     if not portrait:
         portrait = version.statistics = compute_statistics(publish.read_entries(version))
         DatasetVersion.objects.filter(pk=version.pk).update(statistics=portrait)
-    return portrait
+    people = [[_shown(person), labels] for person, labels in portrait.get("people", [])]
+    return portrait | {"people": people}
+
+
+def _shown(person: str) -> str:
+    return gettext(person) if person in (*SOURCES.values(), UNKNOWN_PERSON) else person
 
 
 def compute_statistics(entries: Sequence[Entry]) -> dict[str, Any]:
