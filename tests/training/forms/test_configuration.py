@@ -342,5 +342,5 @@ def test_the_number_of_queries_does_not_grow_with_versions_or_images(django_asse
     make_image(large, 9000, [])
 
     for project in (small, large):
-        with django_assert_num_queries(25):
+        with django_assert_num_queries(27):
             ask(project)

@@ -345,7 +345,7 @@ def test_the_receipt_takes_the_same_queries_for_many_labels(
 ) -> None:
     project = make_project(labels=labels, images=5)
 
-    with django_assert_max_num_queries(41):
+    with django_assert_max_num_queries(44):
         assert alice.post(address(project), typed()).status_code == 200
 
 

@@ -264,7 +264,7 @@ def test_pages_of_many_images_and_labels_take_few_queries(
     record.record(version, labels, predictions, [])
     pages = ("training_version", "version_labels", "version_candidates", "version_details")
     for view in (*pages, "evaluated_images", "confusion_matrix", "thresholds"):
-        with django_assert_max_num_queries(32):
+        with django_assert_max_num_queries(33):
             assert vera.get(address(version, view)).status_code == 200
 
 

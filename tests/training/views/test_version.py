@@ -493,8 +493,9 @@ def test_a_measured_time_shows_its_spread_on_every_page_that_shows_it(alice: Cli
     chosen = CandidateReport(mixed, 320, MIXED, 0.94, 16.2, True, True, 200, True, place=0, **seen)
     other = CandidateReport(LITE1, 240, "fine-tuned", 0.9, 6.2, False, True, 9.4, False, place=1)
     version = make_completed(candidates=(chosen, other), is_inference_measured=True, **seen)
-    page = html_of(alice.get(address(version.project)))
-    assert "15–17 ms" in page and "Lite1 ×2 + Lite2" in page
+    page = html_of(alice.get(address(version.project, view="version_candidates")))
+    details = html_of(alice.get(address(version.project, view="version_details")))
+    assert "15–17 ms" in page and "Lite1 ×2 + Lite2" in page and "15–17 ms" in details
     report = html_of(alice.get(reverse("version_report", args=[version.project_id, 1])))
     promote = html_of(alice.get(reverse("promote_candidate", args=[version.project_id, 1, 1])))
     assert "15–17 ms" in report and mixed in report and "15–17 ms" in promote
