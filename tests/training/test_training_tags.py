@@ -101,5 +101,5 @@ def test_summaries_ask_the_database_once(django_assert_num_queries: object) -> N
 def test_steps_and_button_ask_for_readiness_once(django_assert_max_num_queries: object) -> None:
     project = make_project()
 
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):
         render("{% step_bar project %}{% train_button project %}", project=project)

@@ -73,7 +73,7 @@ def test_the_list_offers_only_what_was_kept_and_not_chosen(candidate: Candidate,
     report = CandidateReport("EfficientNet-Lite0", 224, "linear head", 0.9, 9, False, True, 3, False, place=1)
     reports = [replace(report, place=0, is_best=True), report, replace(report, place=None)]
     record.record(version, ["label-0", "label-1"], predictions, reports)
-    page = html_of(alice.get(reverse("training_version", args=[version.project_id, 2])))
+    page = html_of(alice.get(reverse("version_candidates", args=[version.project_id, 2])))
     assert page.count("/promote/") == 2 and url(candidate) in page  # href and hx-get of one link
 
 
