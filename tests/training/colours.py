@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.core.files.base import ContentFile
-from django.core.files.storage import default_storage
-
 from projects.datasets.publish import publish
 from projects.models import Image, Label, Project, Team
-from tests.factories import make_image, make_project, make_version
+from tests.factories import make_image, make_project, make_version, store_file
 from tests.training.bundles import colour_picture, give_bundle
 from training.models import Status, TrainingVersion
 
@@ -19,9 +16,7 @@ NAMES = ("red", "green", "blue")
 def add_colour(project: Project, label: Label, seed: int, colour: str, labels: Sequence[Label] = ()) -> Image:
     """An image of one colour, with its file, labeled as `label` and `labels`."""
     image = make_image(project, seed, [label, *labels])
-    if default_storage.exists(image.file_name):  # of an earlier test: primary keys begin again
-        default_storage.delete(image.file_name)
-    default_storage.save(image.file_name, ContentFile(colour_picture(colour)))
+    store_file(image, colour_picture(colour))
     return image
 
 

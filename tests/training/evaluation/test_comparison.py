@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.test import Client
 from django.urls import reverse
@@ -20,7 +19,7 @@ from PIL import Image as Picture
 from projects.datasets import publish as dataset_publish
 from projects.labels import actions
 from projects.models import DatasetVersion, Image, Project, Split
-from tests.factories import make_image, make_project, make_user, make_version
+from tests.factories import make_image, make_project, make_user, make_version, store_file
 from tests.pages import html_of
 from tests.training.bundles import give_bundle
 from training.engine.evaluation import significance
@@ -186,8 +185,7 @@ def red(project: Project) -> Image:
     Image.objects.filter(pk=image.pk).update(split=Split.EVAL)
     out = io.BytesIO()
     Picture.new("RGB", (40, 40), (250, 10, 10)).save(out, "PNG")
-    default_storage.delete(image.file_name)
-    default_storage.save(image.file_name, ContentFile(out.getvalue()))
+    store_file(image, out.getvalue())
     return image
 
 

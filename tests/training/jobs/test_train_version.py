@@ -15,14 +15,21 @@ from typing import Any
 import numpy as np
 import pytest
 from django.conf import settings
-from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
 from PIL import Image as Picture
 
 from projects.datasets.publish import ManifestDamaged
 from projects.models import Image, Label, Project
-from tests.factories import cpu_flavor, default_flavor, make_image, make_project, make_team, make_version
+from tests.factories import (
+    cpu_flavor,
+    default_flavor,
+    make_image,
+    make_project,
+    make_team,
+    make_version,
+    store_file,
+)
 from training.engine import EngineError, Event, StoppedBeforeModel
 from training.engine.bundle.bundle import Bundle
 from training.evaluation.leaderboard import points_of
@@ -326,7 +333,7 @@ def make_coloured_project(images: int = 6) -> Project:
         label = Label.objects.create(project=project, name=name, position=position)
         for seed in range(images):
             image = make_image(project, 100 * position + seed, [label])
-            default_storage.save(image.file_name, ContentFile(picture(colour, 100 * position + seed)))
+            store_file(image, picture(colour, 100 * position + seed))
     return project
 
 

@@ -2,9 +2,10 @@
 
 On a busy machine the wall-clock time of a repetition includes waiting for a processor: measured with
 EfficientNet-Lite0 on two cores, 40 to 190 ms where the processor time stayed between 22 and 27 ms. A
-repetition is *quiet* if its wall-clock time is not longer than its processor time: nothing waited. The time
-is the median wall-clock time of the quiet repetitions; where there are too few of them, the median processor
-time, which is what the image takes if its threads run one after the other.
+repetition is *quiet* if its wall-clock time is not longer than its processor time: it waited for less than
+its threads saved by running at the same time, and with one thread not at all. The time is the median
+wall-clock time of the quiet repetitions; where there are too few of them, the median processor time, which
+is what the image takes if its threads run one after the other.
 """
 
 from __future__ import annotations
