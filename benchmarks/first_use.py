@@ -143,7 +143,7 @@ def label_images(walk: Walk, label: str) -> None:
 
 def train(walk: Walk) -> None:
     page = walk.page
-    walk.click(page.get_by_role("link", name="Train", exact=True))
+    walk.click(page.locator(".project-bar").get_by_role("link", name="Train", exact=True))
     page.get_by_role("heading", name="Training Configuration").wait_for()
     walk.see("Training Configuration")
     walk.click(page.get_by_role("button", name="Next"))

@@ -92,7 +92,7 @@ def walk(page: Any, camera: Camera) -> None:
 
 
 def train(page: Any, camera: Camera) -> None:
-    page.get_by_role("link", name="Train", exact=True).click()
+    page.locator(".project-bar").get_by_role("link", name="Train", exact=True).click()
     page.get_by_label("Max. Training Time (Hour)").fill("0.1")
     page.evaluate("scrollTo(0, 0)")
     camera.take("training-configuration")

@@ -41,6 +41,34 @@ def check_accessibility(page: Any) -> None:
     assert result.violations_count == 0, result.generate_report()
 
 
+CUT = """() => {
+  const width = document.documentElement.clientWidth;
+  const shown = [...document.querySelectorAll("body *")].filter((node) => node.checkVisibility());
+  const style = (node) => getComputedStyle(node);
+  const isCut = (node) => node.scrollWidth > node.clientWidth + 1 && style(node).display !== "inline";
+  const isMeant = (node) => node.matches(".cut, .visually-hidden") || node.querySelector(".cut");
+  const texts = shown.filter((node) => node.matches("button, summary, label, h1, p, dt, dd, .button"))
+    .filter((node) => isCut(node) && !isMeant(node));
+  const scrolls = (node) => node && (style(node).overflowX !== "visible" || scrolls(node.parentElement));
+  const isOut = (node) => node.getBoundingClientRect().right > width + 1 && !scrolls(node.parentElement);
+  const out = document.documentElement.scrollWidth > width ? shown.filter(isOut).slice(0, 4) : [];
+  const words = (node) => node.textContent.trim().replace(/\\s+/g, " ").slice(0, 60);
+  const name = (node) => `${node.tagName}.${node.className} ${words(node)}`;
+  return [...texts.map((node) => "cut: " + name(node)), ...out.map((node) => "out: " + name(node))];
+}"""
+
+
+def cut_texts(page: Any) -> list[str]:
+    """The texts that are wider than their place, and where the page is wider than the screen."""
+    found: list[str] = page.evaluate(CUT)
+    return found
+
+
+def speak(page: Any, language: str) -> None:
+    """Let the pages of this browser be in a language."""
+    page.context.add_cookies([{"name": "django_language", "value": language, "url": page.url}])
+
+
 def take_screenshot(page: Any, name: str) -> None:
     """Store a screenshot of the page if EXEML_SCREENSHOTS names a folder."""
     folder = os.environ.get("EXEML_SCREENSHOTS")

@@ -16,7 +16,7 @@ from django.urls import reverse
 from exeml_site.lib.display import percent
 from projects.datasets import publish
 from projects.models import DatasetVersion, Project, Split
-from tests.browser.chromium import check_accessibility, take_screenshot
+from tests.browser.chromium import check_accessibility, cut_texts, speak, take_screenshot
 from tests.factories import make_project, make_version
 from training.engine import CandidateReport
 from training.engine.config import CommonScore
@@ -274,3 +274,28 @@ def test_the_pages_of_an_evaluation_look_right_everywhere(
             wide = page.evaluate("document.documentElement.scrollWidth")
             assert wide <= width, f"{name} is {wide} wide on a screen of {width}"
             take_screenshot(page, f"inside-{name}-{width}-{scheme}")
+
+
+def test_no_page_of_a_version_is_cut_in_german_on_a_telephone(
+    versions: list[TrainingVersion], open_page: Any
+) -> None:
+    page = open_page("alice", width=390, height=844)
+    page.goto(address(versions[1]))
+    speak(page, "de")
+    found = dict[str, list[str]]()
+    for name in (
+        "training_version",
+        "version_labels",
+        "evaluated_images",
+        "confusion_matrix",
+        "thresholds",
+        "version_slices",
+        "version_evaluations",
+        "version_candidates",
+        "version_details",
+    ):
+        page.goto(address(versions[1], name))
+        page.wait_for_load_state("networkidle")
+        found[name] = cut_texts(page)
+        take_screenshot(page, f"german-{name}")
+    assert {name: texts for name, texts in found.items() if texts} == {}

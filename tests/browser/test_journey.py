@@ -96,7 +96,7 @@ def label_by_keyboard(page: Any) -> None:
 
 
 def train(page: Any) -> None:
-    page.get_by_role("link", name="Train", exact=True).click()
+    page.locator(".project-bar").get_by_role("link", name="Train", exact=True).click()
     page.get_by_role("heading", name="Training Configuration").wait_for()
     page.get_by_label("Max. Inference Duration").fill("7")  # one network at a time: a shorter search
     seen(page, "journey-5-configuration")

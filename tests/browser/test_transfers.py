@@ -146,6 +146,10 @@ def test_the_import_form_says_what_is_wrong_and_takes_a_large_file_in_parts(
     transfer = Transfer.objects.get()
     assert transfer.options["labels_from"] == "nothing"
     import_job.run(transfer.pk)
+    page.get_by_role("heading", name="What will be imported").wait_for()  # asks what the folders mean
+    page.get_by_role("button", name="Import", exact=True).click()
+    page.wait_for_url(re.compile(r"/transfers/\d+/$"))
+    import_job.run(transfer.pk)
     page.get_by_text("Imported without labels.").wait_for()
     assert labels_by_name(project) == {"1.png": [], "2.png": []}
 
