@@ -123,7 +123,8 @@ def read_the_numbers(page: Any) -> None:
     assert 50 < accuracy <= 100, "five kinds of flowers: far above chance"
     for name in ("Recall", "Precision", "Accuracy", "F1 Score"):
         assert page.locator(".scores").get_by_text(name).first.is_visible()
-    assert page.locator(".surest-image img").count() == 6
+    right, judged = map(int, page.locator(".result-words strong").inner_text().split(" of "))
+    assert page.locator(".surest-image img").count() == min(judged - right, 6)
     seen(page, "journey-8-completed")
     for tab, heading, charts in (
         ("Labels", "Classification Statistics", 1),
