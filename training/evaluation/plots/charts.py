@@ -140,7 +140,7 @@ def _learning_curve(report: Report, curve: Sequence[Sequence[float]]) -> Figure 
     """Best accuracy so far, on the same held-out training images; the evaluation's as a line."""
     if not curve:
         return None
-    figure, axes = new_figure(WIDTH, 2.9)
+    figure, axes = new_figure(WIDTH, 3.1)
     minutes = [point[0] / 60 for point in curve]
     shares = [point[1] for point in curve]
     axes.plot(
@@ -172,7 +172,7 @@ def _learning_curve(report: Report, curve: Sequence[Sequence[float]]) -> Figure 
     axes.grid(axis="y", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.tick_params(length=0)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1)
     return figure
 
 

@@ -14,7 +14,8 @@ from training.engine.evaluation.metrics import Report, report
 from training.evaluation.plots import chart_style, charts
 from training.evaluation.results import CHARTS
 
-pytestmark = pytest.mark.slow
+# A text that leaves no room for the axes, such as a wide legend, fails a test.
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("error:constrained_layout")]
 
 CARD_ON_A_PHONE = 332  # pixels within a card on a screen of 390
 CURVE = [[3.0, 0.5], [12.0, 0.8], [90.0, 0.91]]
