@@ -1,4 +1,4 @@
-"""Counts and lists as English text; the natural order of names; characters that no name may have."""
+"""Lists as text; the natural order of names; characters that no name may have."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from django.core.exceptions import ValidationError
 from django.utils.text import Truncator
 from django.utils.translation import gettext
-
-from exeml_site.lib.display import count
 
 if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
@@ -42,11 +40,6 @@ def natural_key(name: str) -> list[tuple[bool, int, str]]:
     """Sort key of a name as people read it: “img 9” before “img 10”, “apple” beside “Apple”."""
     parts = re.split(r"([0-9]+)", name.casefold())
     return [(False, int(part), "") if part.isdecimal() else (True, 0, part) for part in parts if part]
-
-
-def counted(number: int, noun: str = "image") -> str:
-    several = {"person": "people"}.get(noun, f"{noun}s")
-    return f"{count(number)} {noun if number == 1 else several}"
 
 
 def listed(names: set[str]) -> str:

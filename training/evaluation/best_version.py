@@ -1,4 +1,4 @@
-"""The versions of a project on one yardstick: validation images that all of them predicted and none learned.
+"""Ranking of versions on common validation images: all of them predicted these, none was trained on them.
 
 The same test as on Compare: of two versions one is better if the exact test of McNemar says so on these
 images with today's labels, with the p-values adjusted for all comparisons (Holm).

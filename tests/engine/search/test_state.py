@@ -128,7 +128,7 @@ def test_a_candidate_that_held_out_other_images_is_not_ranked(tmp_path: Path) ->
     assert [report.common is not None for report in search.reports()] == [True, False, False]
 
 
-def test_the_curve_has_one_yardstick_from_heads_to_fine_tuned_networks(tmp_path: Path) -> None:
+def test_the_curve_scores_heads_and_fine_tuned_networks_on_the_same_images(tmp_path: Path) -> None:
     data = make_search_of(tmp_path / "first", 20).data
     is_common = np.arange(20) < 4
     search = make_search(tmp_path / "second", replace(data, is_common=is_common))
