@@ -38,7 +38,7 @@ MAX_VALIDATION = 200  # images; with more, their own interval is narrow enough: 
 MAX_IMAGES = 2000  # in training and validation
 FOLDS, REPEATS = 5, 5
 SHARED_TRAINING = 1.25  # by which the variance exceeds that of independent images
-HEADS = ("linear head", "joint linear head")  # recipes without fine-tuning begin so
+HEADS = ("linear head", "joint linear head", "second-order ")  # recipes without fine-tuning begin so
 
 
 @dataclass(frozen=True, slots=True)

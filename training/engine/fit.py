@@ -41,6 +41,7 @@ from training.engine.search.linear_probe import (
     fit_joint_head,
     head_left_out,
     member_key,
+    with_directions,
 )
 from training.engine.search.prepare import choose_device, label_names, load_training_data, prepare_workdir
 from training.engine.search.state import FittedCandidate, Run, SearchState
@@ -130,24 +131,45 @@ def _fit_linear_heads(
         if candidate.inference_ms <= search.run.config.max_inference_ms:
             singles.append(candidate)
         if singles and not earlier:
-            _export_first_model(search, candidate)
+            singles += _export_first_model(search, candidate)
     if not before + singles:
         raise error or _too_slow_error(search)
     return singles, left
 
 
-def _export_first_model(search: SearchState, first: FittedCandidate) -> None:
-    """Write the first model to disk, and find out whether rotated images should be trained on as well."""
+def _export_first_model(search: SearchState, first: FittedCandidate) -> list[FittedCandidate]:
+    """Write the first model to disk, and find out what helps beyond it: covariances, rotated images.
+
+    Gives the further candidates of the same network.
+    """
     export_best(search)
-    clock = search.run.clock
+    clock, better = search.run.clock, first
     clock.check()  # compiling a network, which comes next, cannot be interrupted
     if clock.left() < first.seconds:
         clock.is_short = True
-        return
-    search.is_rotated = gains_from_rotation(search, first)
+        return []
+    second_order = _fit_with_covariance(search, first)
+    if second_order is not None and search.best is second_order:
+        search.is_second_order, better = True, second_order
+    search.is_rotated = gains_from_rotation(search, better)
     if search.is_rotated:
         clock.emit("note", "The images have no fixed orientation: rotated ones are trained on too.")
-        _fit_with_rotations(search, first.members, [first])
+        _fit_with_rotations(search, better.members, [first])
+    return [second_order] if second_order else []
+
+
+def _fit_with_covariance(search: SearchState, first: FittedCandidate) -> FittedCandidate | None:
+    """Fit the first network's head on its covariance as well, whose features are in the checkpoint."""
+    started, member = time.monotonic(), with_directions(search, first.members[0])
+    ms = search.latency_ms([member])
+    if member.directions is None or ms > search.run.config.max_inference_ms:
+        return None
+    with search.run.clock.phase("heads", "Second-order pooling"):
+        fit = fit_joint_head(search, [member])
+    seconds = first.seconds + time.monotonic() - started
+    candidate = _candidate_of(search, fit, "linear head", ms, seconds)
+    search.add(candidate)
+    return candidate
 
 
 def _estimated_head_s(member: Member, before: list[FittedCandidate]) -> float:
@@ -159,10 +181,14 @@ def _estimated_head_s(member: Member, before: list[FittedCandidate]) -> float:
 
 
 def _fit_linear_head(search: SearchState, member: Member) -> FittedCandidate:
-    started = time.monotonic()
-    ms = search.latency_ms([member])
+    started, is_first = time.monotonic(), not search.candidates
+    if is_first or search.is_second_order:
+        member = with_directions(search, member)
     choose_head_rows(search, member)
-    fit = fit_joint_head(search, [replace(member, is_deep=True)])
+    # The first network's features hold the covariance, but its first head does without: a model soon.
+    member = replace(member, is_deep=True, directions=None if is_first else member.directions)
+    ms = search.latency_ms([member])
+    fit = fit_joint_head(search, [member])
     return _candidate_of(search, fit, "linear head", ms, time.monotonic() - started)
 
 
@@ -170,6 +196,8 @@ def _candidate_of(
     search: SearchState, fit: JointFit, recipe: str, ms: float, seconds: float
 ) -> FittedCandidate:
     left_out = (head_left_out(search),) * len(fit.members)
+    if any(member.directions is not None for member in fit.members):
+        recipe = f"second-order {recipe}"
     return FittedCandidate(
         fit.members, recipe, fit.held_out, fit.is_held_out, fit.score, ms, seconds, left_out
     )
@@ -184,7 +212,7 @@ def _fit_joint_heads(search: SearchState, singles: list[FittedCandidate]) -> Non
     joined: tuple[Member, ...] = ()
     for count in range(2, min(3, len(best)) + 1):
         started = time.monotonic()
-        members = tuple(candidate.members[0] for candidate in best[:count])
+        members = _affordable(search, tuple(candidate.members[0] for candidate in best[:count]))
         ms = search.latency_ms(members)
         if ms > search.run.config.max_inference_ms or clock.left() < 30:
             break
@@ -195,6 +223,16 @@ def _fit_joint_heads(search: SearchState, singles: list[FittedCandidate]) -> Non
     if joined and search.is_rotated:
         _fit_with_rotations(search, joined, singles)
     export_best(search)
+
+
+def _affordable(search: SearchState, members: tuple[Member, ...], views: int = 1) -> tuple[Member, ...]:
+    """The members, without their covariances where a head on those takes too much time or memory."""
+    rows, columns = views * len(search.head_rows), sum(sum(member.taps) for member in members)
+    clock = search.run.clock
+    fit_s = clock.slowdown.measure() * budget.head_fit_s(rows, columns, len(search.data.labels))
+    if fit_s <= budget.JOINT_SHARE * clock.left() and rows * columns <= budget.MAX_CELLS:
+        return members
+    return tuple(replace(member, directions=None) for member in members)
 
 
 def _fit_with_rotations(
@@ -211,7 +249,7 @@ def _fit_with_rotations(
     clock.is_short |= len(affordable) < len(possible)
     if not affordable:
         return
-    started = time.monotonic()
+    started, members = time.monotonic(), _affordable(search, members, affordable[0])
     with clock.phase("heads", "Rotated images: features and head"):
         fit = fit_joint_head(search, members, affordable[0])
     # Stored with every version, so the wording stays.
@@ -281,7 +319,7 @@ def _base_members(search: SearchState, base: Path) -> list[Member]:
 
     A network whose pretrained weights are missing is left out: novelty is measured with them.
     """
-    members = [replace(member, is_from_base=True) for member in writer.read_members(base)]
+    members = [replace(member.plain, is_from_base=True) for member in writer.read_members(base)]
     states = _pretrained_states(search, list(dict.fromkeys(member.network for member in members)))
 
     def is_finetuned(member: Member) -> bool:

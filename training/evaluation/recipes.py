@@ -13,12 +13,28 @@ RECIPE_TEXTS = {
     "joint linear head on turned images": gettext_lazy(
         "Joint linear head on frozen features, images turned as well"
     ),
+    "second-order linear head": gettext_lazy("Linear head on frozen features and their covariance"),
+    "second-order joint linear head": gettext_lazy(
+        "Joint linear head on frozen features and their covariance"
+    ),
+    "second-order linear head on turned images": gettext_lazy(
+        "Linear head on frozen features and their covariance, images turned as well"
+    ),
+    "second-order joint linear head on turned images": gettext_lazy(
+        "Joint linear head on frozen features and their covariance, images turned as well"
+    ),
 }
 HEADS_OF_MIXES = {
     "linear head": gettext_lazy("a linear head"),
     "joint linear head": gettext_lazy("a joint linear head"),
     "linear head on turned images": gettext_lazy("a linear head on turned images"),
     "joint linear head on turned images": gettext_lazy("a joint linear head on turned images"),
+    "second-order linear head": gettext_lazy("a second-order linear head"),
+    "second-order joint linear head": gettext_lazy("a joint second-order linear head"),
+    "second-order linear head on turned images": gettext_lazy("a second-order linear head on turned images"),
+    "second-order joint linear head on turned images": gettext_lazy(
+        "a joint second-order linear head on turned images"
+    ),
 }
 
 

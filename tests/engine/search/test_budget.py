@@ -127,3 +127,27 @@ def test_a_group_that_would_break_the_folds_is_taken_apart() -> None:
     usable = time_budget.usable_groups(groups)
     assert len(set(usable[:3])) == 1
     assert len(set(usable)) == 1 + 60 + 337
+
+
+@pytest.mark.parametrize(
+    ("rows", "seconds", "directions"),
+    [
+        (10, 360, 0),  # too few images to find directions in
+        (400, 120, 96),
+        (2_000, 120, 96),
+        (4_500, 120, 96),
+        (5_000, 120, 0),  # any would leave images out
+        (10_000, 360, 48),  # 96 would
+        (20_000, 360, 0),
+        (10_000, 3600, 48),  # 96 take too much memory
+        (20_000, 3600, 48),
+    ],
+)
+def test_a_covariance_is_pooled_only_where_it_leaves_no_image_out(
+    rows: int, seconds: float, directions: int
+) -> None:
+    assert time_budget.direction_count(rows, 4096, 10, seconds) == directions
+    with_pairs = 4096 + directions * (directions + 1) // 2
+    assert time_budget.max_head_rows(rows, with_pairs, 10, seconds) == time_budget.max_head_rows(
+        rows, 4096, 10, seconds
+    )

@@ -170,8 +170,8 @@ def test_the_measured_time_of_a_mixture_is_that_of_all_its_networks_and_one_read
     other = replace(member, network=registry.NETWORKS[1])
     search.reading_time = InferenceTime(2.0, 1.5, 2.5)
     search.network_times = {
-        (member.network.name, 224): InferenceTime(4.0, 3.5, 5.0),
-        (other.network.name, 224): InferenceTime(6.0, 5.5, 7.0),
+        (member.network.name, 224, False): InferenceTime(4.0, 3.5, 5.0),
+        (other.network.name, 224, False): InferenceTime(6.0, 5.5, 7.0),
     }
     assert search.latency_ms([member]) == 6.0
     assert search.latency_ms([member, other, member]) == 16.0

@@ -11,13 +11,14 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from training.engine.backbones import weights
+from training.engine.backbones.covariance import CovariancePooling, covariance_columns
 from training.engine.backbones.registry import Network
 from training.engine.backbones.timm_loader import load_timm
 from training.engine.backbones.trunk import Trunk
@@ -43,8 +44,9 @@ class Member:
     """One network of a model, with its weights, its input size and its share of the logits.
 
     `is_deep`: the head reads features of every stage, not only of the last one (Head2Toe, Evci et al. 2022),
-    which helps most where images are unlike those of the pretraining. `is_from_base`: its weights come from
-    the base bundle, which has been trained on other images too.
+    which helps most where images are unlike those of the pretraining. With `directions` [C, K] of the last
+    stage's channels a deep head also reads their covariance (covariance.py). `is_from_base`: its weights come
+    from the base bundle, which has been trained on other images too.
     """
 
     network: Network
@@ -53,22 +55,34 @@ class Member:
     head: Head
     is_deep: bool = False
     is_from_base: bool = False
+    directions: Tensor | None = None
 
     @property
     def taps(self) -> tuple[int, ...]:
         """Numbers of features in each block that the head reads, in order."""
-        return self.network.taps if self.is_deep else (self.network.features,)
+        if not self.is_deep:
+            return (self.network.features,)
+        if self.directions is None:
+            return self.network.taps
+        return (covariance_columns(self.directions.shape[1]), *self.network.taps)
+
+    @property
+    def plain(self) -> Member:
+        """The member with a head on the last stage's features alone."""
+        return replace(self, is_deep=False, directions=None)
 
 
 class FeatureExtractor(nn.Module):
     """[N, R, R, 3] uint8 pixels to [N, F] pooled features; scaling to [-1, 1] is inside.
 
-    Deep features begin with the mean and maximum of each stage and end with the plain ones.
+    Deep features begin with the covariance of the last stage, where there are `directions`, and the mean and
+    maximum of each stage; they end with the plain ones.
     """
 
-    def __init__(self, trunk: Trunk, is_deep: bool = False) -> None:
+    def __init__(self, trunk: Trunk, is_deep: bool = False, directions: Tensor | None = None) -> None:
         super().__init__()
         self.trunk, self.is_deep = trunk, is_deep
+        self.covariance = CovariancePooling(directions) if is_deep and directions is not None else None
 
     def forward(self, pixels: Tensor) -> Tensor:
         x, pooled = self.trunk.stem(to_network_input(pixels)), list[Tensor]()
@@ -76,6 +90,8 @@ class FeatureExtractor(nn.Module):
             x = stage(x)
             if self.is_deep and number:
                 pooled += [x.mean((2, 3)), x.amax((2, 3))]
+        if self.covariance is not None:
+            pooled.insert(0, self.covariance(x))
         x = self.trunk.tail(x)
         if not self.is_deep:
             return cast(Tensor, x.mean((2, 3)))
@@ -101,7 +117,26 @@ class Ensemble(nn.Module):
 def feature_extractor(member: Member) -> FeatureExtractor:
     """A member's network with its weights, in evaluation mode."""
     backbone = build_backbone(member.network, member.state)
-    return FeatureExtractor(Trunk(backbone, member.network), member.is_deep).eval()
+    return FeatureExtractor(Trunk(backbone, member.network), member.is_deep, member.directions).eval()
+
+
+class LastStage(nn.Module):
+    """[N, R, R, 3] uint8 pixels to the last stage's map [N, C h w], places last."""
+
+    def __init__(self, trunk: Trunk) -> None:
+        super().__init__()
+        self.trunk = trunk
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        x = self.trunk.stem(to_network_input(pixels))
+        for stage in self.trunk.stages:
+            x = stage(x)
+        return cast(Tensor, x.flatten(1))
+
+
+def last_stage(member: Member) -> LastStage:
+    """The part of a member's network that ends with the map whose covariance is pooled."""
+    return LastStage(Trunk(build_backbone(member.network, member.state), member.network)).eval()
 
 
 def to_network_input(pixels: Tensor) -> Tensor:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
 from training.engine.backbones import inference_time
-from training.engine.backbones.classifier import Member, feature_extractor, to_onnx
+from training.engine.backbones.classifier import Member, feature_extractor, last_stage, to_onnx
 from training.engine.backbones.inference_time import InferenceTime
 from training.engine.data.images import Pixels, read_square, release_pages, resize_square
 from training.engine.runtime import compile_onnx, open_queue
@@ -44,15 +45,38 @@ def extract_features(
     `tick(share done)` may raise. Where it raises StopExtraction, the features of the first rows are given, as
     many as are complete by then.
     """
+    return _extract(
+        feature_extractor(member), member.resolution, pixels, threads, device, tick, rows, quarters
+    )
+
+
+def extract_maps(
+    member: Member, pixels: Pixels, threads: int, device: str, tick: Tick, rows: Sequence[int]
+) -> NDArray[np.float32]:
+    """[N, C, P] the map of the last stage, with P places, of `rows` of cached pixels [N, S, S, 3]."""
+    maps = _extract(last_stage(member), member.resolution, pixels, threads, device, tick, rows, 0).numpy()
+    return maps.reshape(len(rows), member.network.stages[-1], -1)
+
+
+def _extract(
+    module: nn.Module,
+    side: int,
+    pixels: Pixels,
+    threads: int,
+    device: str,
+    tick: Tick,
+    rows: Sequence[int] | None,
+    quarters: int,
+) -> Tensor:
     chosen = range(len(pixels)) if rows is None else rows
     size = GPU_BATCH if device == "cuda" else CPU_BATCH
     parts: Batches = [None] * -(-len(chosen) // size)
-    batches = enumerate(_read_batches(pixels, chosen, member.resolution, threads, size, quarters))
+    batches = enumerate(_read_batches(pixels, chosen, side, threads, size, quarters))
     try:
         if device == "cuda":
-            _extract_on_gpu(member, batches, parts, tick)
+            _extract_on_gpu(module, batches, parts, tick)
         else:
-            _extract_on_cpu(member, batches, parts, threads, tick)
+            _extract_on_cpu(_open_queue(module, side, threads), batches, parts, tick)
     except StopExtraction:
         parts = parts[: next(i for i, part in enumerate([*parts, None]) if part is None)]
     return torch.from_numpy(np.concatenate(parts))
@@ -81,10 +105,7 @@ def _read_batches(
             yield batch
 
 
-def _extract_on_cpu(
-    member: Member, batches: Iterator[tuple[int, Pixels]], parts: Batches, threads: int, tick: Tick
-) -> None:
-    queue = open_feature_queue(member, threads)
+def _extract_on_cpu(queue: Any, batches: Iterator[tuple[int, Pixels]], parts: Batches, tick: Tick) -> None:
     queue.set_callback(lambda request, i: parts.__setitem__(i, request.get_output_tensor(0).data.copy()))
     try:
         for i, batch in batches:
@@ -96,15 +117,17 @@ def _extract_on_cpu(
 
 def open_feature_queue(member: Member, threads: int) -> Any:
     """An OpenVINO queue for the member's features: the same numbers as the bundle gives later."""
-    side = member.resolution
-    model = to_onnx(feature_extractor(member), [side], ["features"])
-    return open_queue(model, [CPU_BATCH, side, side, 3], threads)
+    return _open_queue(feature_extractor(member), member.resolution, threads)
+
+
+def _open_queue(module: nn.Module, side: int, threads: int) -> Any:
+    return open_queue(to_onnx(module, [side], ["features"]), [CPU_BATCH, side, side, 3], threads)
 
 
 def _extract_on_gpu(
-    member: Member, batches: Iterator[tuple[int, Pixels]], parts: Batches, tick: Tick
+    module: nn.Module, batches: Iterator[tuple[int, Pixels]], parts: Batches, tick: Tick
 ) -> None:
-    module = feature_extractor(member).to("cuda").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = module.to("cuda").to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for i, batch in batches:
         with torch.inference_mode(), torch.autocast("cuda", torch.float16):
             parts[i] = module(torch.from_numpy(batch).to("cuda")).float().cpu().numpy()

@@ -12,6 +12,7 @@ P4_FLOPS = 5.5e12
 P4_BYTES_PER_S = 192e9
 P4_EFFICIENCY = 0.5
 P4_LAUNCH_MS = 0.01
+COVARIANCE_LAUNCHES = 40  # small products of matrices [96, 96]: covariance.py
 # Two ordinary server cores, float32, with a good runtime: an order of magnitude for the form.
 # A fit for CPU measures instead.
 CPU_FLOPS = 60e9

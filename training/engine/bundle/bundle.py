@@ -30,7 +30,7 @@ from training.engine.config import EngineError
 from training.engine.data.images import Pixels, read_square, resize_square
 from training.engine.runtime import compile_onnx
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # since it: heads that read a covariance; all else is as in format 1
 SELF_TEST_IMAGES = 4
 SELF_TEST_TOLERANCE = 0.02  # other processors add in another order; a wrong model differs far more
 Source = Image.Image | Path | bytes
@@ -158,9 +158,9 @@ def read_description(path: Path) -> dict[str, Any]:
         version = description["format_version"]
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise EngineError("The model's folder cannot be read.", "Choose another version.") from problem
-    if version != FORMAT_VERSION:
+    if version not in range(1, FORMAT_VERSION + 1):
         raise EngineError(
-            f"The model has format {version}; this program reads format {FORMAT_VERSION}.",
+            f"The model has format {version}; this program reads formats 1 to {FORMAT_VERSION}.",
             "Use the program that made it, or train again.",
         )
     return description

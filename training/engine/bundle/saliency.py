@@ -3,6 +3,9 @@
 A model here is a sum of linear heads on pooled features, so its logit is *exactly* a sum over places: each
 mean is a sum over the places of a map, each maximum comes from one place. As for class activation maps (Zhou
 et al. 2016) no gradient is needed, and nothing is left out: places and bias add up to the logit.
+
+A covariance A is a mean of y yᵀ over the places. The iterations that give its square root (covariance.py)
+keep root = A Z, so a head W on it is a sum over places as well: of yᵀ Z W y.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.engine.backbones.square_root import EPSILON, newton_schulz, symmetric
 from training.engine.bundle.bundle import read_description, self_test_squares
 from training.engine.config import EngineError
 from training.engine.data.images import Pixels, resize_square, visible_window
@@ -24,16 +28,39 @@ Floats = NDArray[np.float32]
 POOLS = {"ReduceMean": "mean", "ReduceMax": "max"}
 UNSEEN_LIGHT = 0.45  # of the parts of a picture that the model does not see
 MAX_RESIDUAL = 0.01  # of places and bias from the model's logit; more is no rounding error
+MAX_NODES = 1000  # that are looked at for the product of a covariance
 PASS_THROUGH = ("Reshape", "Squeeze", "Unsqueeze", "Convert")
 
 
 @dataclass(frozen=True, slots=True)
 class Tap:
-    """A pooled map: its output of the network, its pooling, and the weights [C, F] of the head on it."""
+    """A pooled map: its output of the network, its pooling, and the weights [C, F] of the head on it.
+
+    The pooling is "mean", "max" or "covariance"; this one along `directions` [K, F], with weights [C, K, K].
+    """
 
     output: str
     pool: str
     weight: Floats
+    directions: Floats | None = None
+
+    def pooled(self, maps: Floats) -> Floats:
+        """[C] what a map [F, h, w] adds to each logit."""
+        return np.asarray([self.part(maps, weight).sum() for weight in self.weight], np.float32)
+
+    def part(self, maps: Floats, weight: Floats) -> Floats:
+        """[h, w] what each place of a map [F, h, w] adds, for the weights of one label."""
+        flat = maps.reshape(len(maps), -1)
+        added: NDArray[Any]
+        if self.directions is not None:
+            added = _covariance_part(self.directions @ flat, weight)
+        elif self.pool == "mean":
+            added = weight @ flat / flat.shape[1]
+        else:
+            place = flat.argmax(1)
+            highest = weight * flat[np.arange(len(flat)), place]
+            added = np.bincount(place, highest, minlength=flat.shape[1])
+        return np.asarray(added.reshape(maps.shape[1:]), np.float32)
 
 
 @dataclass(slots=True)
@@ -74,7 +101,7 @@ class Explainer:
 
         All places of all maps and the bias add up to the logit. `square` as `Bundle.read` gives it.
         """
-        return [self._part(maps, tap.pool, tap.weight[label]) for maps, tap in self._maps(square)]
+        return [tap.part(maps, tap.weight[label]) for maps, tap in self._maps(square)]
 
     def evidence(self, square: Pixels, label: int, side: int) -> Floats:
         """[side, side], 0 to 1: the evidence for the label *beyond the mean of all labels*, 1 at its maximum.
@@ -84,7 +111,7 @@ class Explainer:
         total = np.zeros((side, side), np.float32)
         for maps, tap in self._maps(square):
             mean_weight = tap.weight.mean(0) if len(tap.weight) > 1 else 0
-            part = self._part(maps, tap.pool, tap.weight[label] - mean_weight)
+            part = tap.part(maps, tap.weight[label] - mean_weight)
             total += _upsampled(part, side) * (part.size / side**2)
         return _smoothed(np.maximum(total, 0))
 
@@ -92,7 +119,7 @@ class Explainer:
         """[C] the heads' biases: logits minus all places. Raises EngineError where they differ by image."""
         rests = []
         for square in squares:
-            pooled = [_pool_map(maps, tap.pool) @ tap.weight.T for maps, tap in self._maps(square)]
+            pooled = [tap.pooled(maps) for maps, tap in self._maps(square)]
             rests.append(self._run(square)[self._compiled.output("logits")][0] - np.sum(pooled, axis=0))
         if np.ptp(rests, axis=0).max() > MAX_RESIDUAL:
             raise _not_explainable()
@@ -105,16 +132,6 @@ class Explainer:
 
     def _run(self, square: Pixels) -> Any:
         return self._compiled({f"images_{size}": resize_square(square, size)[None] for size in self.sizes})
-
-    @staticmethod
-    def _part(maps: Floats, pool: str, weight: Floats) -> Floats:
-        """[h, w] what each place of a map [F, h, w] adds, by its pooling and the weights [F]."""
-        if pool == "mean":
-            return np.asarray(np.tensordot(weight, maps, 1) / maps[0].size, np.float32)
-        flat = maps.reshape(len(maps), -1)
-        place = flat.argmax(1)
-        part = np.bincount(place, weight * flat[np.arange(len(flat)), place], minlength=flat.shape[1])
-        return np.asarray(part.reshape(maps.shape[1:]), np.float32)
 
 
 def _taps(model: Any, labels: int) -> tuple[Tap, ...]:
@@ -135,23 +152,39 @@ def _taps_of_head(model: Any, features: Any, weight: Floats) -> list[Tap]:
     """The pooled maps that a head reads, with their columns of its weights. Raises EngineError."""
     taps, first = list[Tap](), 0
     for pooled in _concatenated_inputs(features):
-        node = pooled.get_node()
-        while node.get_type_name() in PASS_THROUGH:
-            node = node.input_value(0).get_node()
-        pool = POOLS.get(node.get_type_name())
-        if pool is None:
-            raise _not_explainable()
-        source = node.input_value(0)
-        width = int(source.get_partial_shape()[1].get_length())
+        pool, source, directions = _pooling_of(pooled.get_node())
+        channels = int(source.get_partial_shape()[1].get_length())
+        width = channels if directions is None else len(directions) * (len(directions) + 1) // 2
         name = f"map_of_{source.get_node().get_friendly_name()}"
         if name not in source.get_names():  # mean and maximum share a map
             source.get_tensor().add_names({name})
             model.add_outputs(source)
-        taps.append(Tap(name, pool, weight[:, first : first + width]))
+        columns = weight[:, first : first + width]
+        taps.append(Tap(name, pool, columns if directions is None else symmetric(columns), directions))
         first += width
     if first != weight.shape[1]:  # pooled along other axes
         raise _not_explainable()
     return taps
+
+
+def _pooling_of(node: Any) -> tuple[str, Any, Floats | None]:
+    """The pooling whose result a node is, the map that it pools, and directions. Raises EngineError."""
+    while node.get_type_name() in PASS_THROUGH:
+        node = node.input_value(0).get_node()
+    if pool := POOLS.get(node.get_type_name()):
+        return pool, node.input_value(0), None
+    # A covariance: the nearest product with a constant projects the map on the directions.
+    waiting = [node]
+    for node in waiting:
+        if node.get_type_name() == "MatMul" and (found := _constant_value(node.input_value(0))) is not None:
+            source = node.input_value(1)
+            while source.get_node().get_type_name() in PASS_THROUGH:
+                source = source.get_node().input_value(0)
+            return "covariance", source, found
+        if len(waiting) > MAX_NODES:
+            break
+        waiting += [value.get_node() for value in node.input_values()]
+    raise _not_explainable()
 
 
 def _concatenated_inputs(features: Any) -> list[Any]:
@@ -169,10 +202,13 @@ def _constant_value(value: Any) -> Floats | None:
     return np.asarray(node.data, np.float32) if node.get_type_name() == "Constant" else None
 
 
-def _pool_map(maps: Floats, pool: str) -> Floats:
-    """[F] of a map [F, h, w]."""
-    flat = maps.reshape(len(maps), -1)
-    return np.asarray(flat.mean(1) if pool == "mean" else flat.max(1), np.float32)
+def _covariance_part(projected: Floats, weight: Floats) -> Floats:
+    """[P] what each place adds to weight · pooled covariance, of projected channels [K, P]; weight [K, K]."""
+    places = (projected - projected.mean(axis=1, keepdims=True)).astype(np.float64)
+    root, inverse, trace = newton_schulz(places @ places.T / places.shape[1])
+    total = np.sqrt(np.square(root).sum() + EPSILON)
+    added = (places * (inverse @ weight @ places)).sum(axis=0)
+    return np.asarray(added / (places.shape[1] * trace * total), np.float32)
 
 
 def _not_explainable() -> EngineError:

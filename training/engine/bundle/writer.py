@@ -96,6 +96,7 @@ def read_members(path: Path) -> list[Member]:
                 member["state"],
                 Head(member["weight"], member["bias"]),
                 member.get("is_deep", False),  # the first bundles had no deep heads
+                directions=member.get("directions"),  # and those of format 1 no covariance
             )
             for member in record["members"]
         ],
@@ -154,6 +155,7 @@ def _weights_record(members: Sequence[Member], trained_on: IdHashes | None) -> d
                 "network": member.network.name,
                 "resolution": member.resolution,
                 "is_deep": member.is_deep,
+                "directions": member.directions,
                 "state": member.state,
                 "weight": member.head.weight,
                 "bias": member.head.bias,
@@ -165,7 +167,7 @@ def _weights_record(members: Sequence[Member], trained_on: IdHashes | None) -> d
 
 def _description_of(members: Sequence[Member], info: BundleInfo) -> dict[str, Any]:
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if any(_reads_covariance(one) for one in members) else 1,
         "labels": list(info.labels),
         "is_multi_label": info.is_multi_label,
         "network": " + ".join(member.network.name for member in members),
@@ -188,6 +190,11 @@ def _description_of(members: Sequence[Member], info: BundleInfo) -> dict[str, An
         "self_test": None,
         "bytes": 0,
     }
+
+
+def _reads_covariance(member: Member) -> bool:
+    """Whether a reader of format 1 would mistake the columns of the member's head."""
+    return member.is_deep and member.directions is not None
 
 
 def _write_description(folder: Path, description: dict[str, Any]) -> None:

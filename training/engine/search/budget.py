@@ -20,6 +20,12 @@ LATE_SHARE = 0.7  # more networks, where the time is too short for a fine-tuning
 FINETUNE_SHARE = 0.92  # fine-tuning; the rest is a margin
 
 MAX_HEAD_ROWS = 20_000  # three networks' features of so many take 1 GB, and a fit takes a few times that
+DIRECTIONS = (96, 48)  # whose covariance is pooled: as many as there is time and memory for
+MAX_COVARIANCE_CELLS = 40_000_000  # of one network's features: 160 MB, and a fit takes a few times that
+MIN_COVARIANCE_ROWS = 20
+DIRECTION_ROWS = 128  # images that the directions come from: at 49 places each there are enough
+MAX_CELLS = 250_000_000  # of all features that a head is fitted on: 1 GB
+JOINT_SHARE = 0.15  # of the time that is left, for a head on covariances of several networks or rotations
 OPERATIONS_PER_CELL = 1400  # of the features, for each class, in a cross-validated fit
 MIN_CLASSES = 48  # fewer take as long: reading the features is then what takes time
 ROTATION_VIEWS = (4, 2)  # of an image rotated by quarter turns: all four, or the plain one and one more
@@ -101,6 +107,20 @@ def max_head_rows(rows: int, columns: int, classes: int, max_seconds: float) -> 
     cells = FITTING_SHARE * max_seconds * FLOPS / (OPERATIONS_PER_CELL * max(classes, MIN_CLASSES))
     in_time = int(max(cells / columns, min(math.sqrt(cells), columns)))  # n rows span at most n columns
     return min(rows, MAX_HEAD_ROWS, max(in_time, 2 * classes, 200))
+
+
+def direction_count(rows: int, columns: int, classes: int, max_seconds: float) -> int:
+    """Directions whose covariance is pooled beside `columns` features; 0 where rows would be left out for it.
+
+    More images are worth more than more features of each.
+    """
+    fitted = max_head_rows(rows, columns, classes, max_seconds)
+    for directions in DIRECTIONS if rows >= MIN_COVARIANCE_ROWS else ():
+        pairs = directions * (directions + 1) // 2
+        is_small = fitted * pairs <= MAX_COVARIANCE_CELLS
+        if is_small and max_head_rows(rows, columns + pairs, classes, max_seconds) == fitted:
+            return directions
+    return 0
 
 
 def head_fit_s(rows: int, columns: int, classes: int) -> float:

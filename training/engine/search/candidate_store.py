@@ -81,6 +81,7 @@ def _member_record(member: Member, states: _Deduplicated, pretrained: dict[str, 
         "network": name,
         "resolution": member.resolution,
         "is_deep": member.is_deep,
+        "directions": member.directions,
         "state": states.index_of(id(member.state), member.state) if is_tuned else None,
         "weight": member.head.weight.clone(),  # a view of a joint head would store all of it
         "bias": member.head.bias.clone(),
@@ -155,7 +156,8 @@ def _load_member(stored: dict[str, Any], states: Sequence[StateDict]) -> Member:
     network, index = get_network(stored["network"]), stored["state"]
     state = classifier.pretrained_state(network) if index is None else states[index]
     head = Head(stored["weight"], stored["bias"])
-    return Member(network, stored["resolution"], state, head, stored["is_deep"])
+    directions = stored.get("directions")  # earlier releases had none
+    return Member(network, stored["resolution"], state, head, stored["is_deep"], directions=directions)
 
 
 def _load_novelty(stored: dict[str, Any], references: Sequence[Tensor]) -> NoveltyReference:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.engine.backbones.classifier import Head, Member
-from training.engine.backbones.features import StopExtraction, extract_features
+from training.engine.backbones.covariance import principal_directions
+from training.engine.backbones.features import StopExtraction, extract_features, extract_maps
 from training.engine.config import LeftOutCause
 from training.engine.search import budget, linear_head
 from training.engine.search.scoring import Floats, Score, score_logits
@@ -27,6 +28,26 @@ def member_key(member: Member) -> str:
     """A name for files and tables: network, resolution and a checksum of the weights."""
     checksum = sum(float(tensor.double().sum()) for tensor in member.state.values())
     return f"{member.network.timm_name}_{member.resolution}_{checksum:.4f}"
+
+
+def with_directions(search: SearchState, member: Member) -> Member:
+    """The member as a deep one that also reads a covariance, where there is time and memory for it.
+
+    The directions come from some of the training images, and are stored in the checkpoint.
+    """
+    member = replace(member, is_deep=True, directions=None)
+    path = search.run.workdir / "checkpoint" / f"directions_{member_key(member)}.npy"
+    if not path.exists():
+        data, run = search.data, search.run
+        max_seconds = run.config.max_seconds / run.clock.slowdown.measure()
+        columns, classes = sum(member.taps), len(data.labels)
+        count = budget.direction_count(len(data.paths), columns, classes, max_seconds)
+        if not count:
+            return member
+        rows = stratified_order(data.targets, run.config.seed)[: budget.DIRECTION_ROWS]
+        maps = extract_maps(member, data.pixels, run.threads, run.device, run.clock.tick, rows.tolist())
+        save_array(path, principal_directions(maps, count).numpy())
+    return replace(member, directions=torch.from_numpy(np.load(path)))
 
 
 def choose_head_rows(search: SearchState, first: Member) -> None:
@@ -76,10 +97,11 @@ def stratified_order(targets: Floats, seed: int) -> NDArray[np.int64]:
 def frozen_features(search: SearchState, member: Member, quarters: int = 0) -> Tensor:
     """[H, F] features of a frozen member for the H `head_rows`, rotated by `quarters` quarter turns.
 
-    Read from the checkpoint where they are there. Deep features are stored; they end with the plain ones.
+    Read from the checkpoint where they are there. Deep features are stored: those of a covariance first, the
+    plain ones last.
     """
     path = features_path(search, member, quarters)
-    if not path.exists():
+    if not path.exists() or np.load(path, mmap_mode="r").shape[1] < sum(member.taps):
         deep = replace(member, is_deep=True)
         save_array(path, _extract_timed(search, deep, search.head_rows, quarters=quarters).numpy())
     return torch.from_numpy(np.load(path)[:, -sum(member.taps) :])

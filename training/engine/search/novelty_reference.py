@@ -85,7 +85,7 @@ def _reference_of_finetuned(
     the trial, and stay when the network is trained on all rows: it has then seen all of them.
     """
     rows = np.sort(stratified_order(search.data.targets, search.run.config.seed)[:MAX_EXTRACTED])
-    plain, tick = replace(member, is_deep=False), search.run.clock.tick
+    plain, tick = member.plain, search.run.clock.tick
     features = extract_features(
         plain, search.data.pixels, search.run.threads, search.run.device, tick, rows.tolist()
     )

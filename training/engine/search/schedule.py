@@ -85,7 +85,7 @@ def finetune_options(search: SearchState, singles: list[FittedCandidate]) -> lis
         head = Head(torch.zeros(labels, frozen.network.features), torch.zeros(labels))
         sizes = time_budget.finetune_resolutions(frozen.network.resolution, data.side)
         for size in sizes:
-            member = replace(frozen, resolution=size, head=head, is_deep=False)
+            member = replace(frozen.plain, resolution=size, head=head)
             if search.latency_ms([member]) <= search.run.config.max_inference_ms:
                 options += [FinetuneOption(member, part, batch, size > sizes[-1]) for part in (False, True)]
     fitting = [option for option in options if not option.is_upscaled or _fits_in_memory(option, search)]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from training.engine.backbones.classifier import Member
 from training.engine.backbones.features import measure_reading, measure_time
 from training.engine.backbones.inference_time import InferenceTime
-from training.engine.backbones.latency import estimate_total_ms
+from training.engine.backbones.latency import COVARIANCE_LAUNCHES, P4_LAUNCH_MS, estimate_total_ms
 from training.engine.bundle.writer import IdHashes
 from training.engine.config import (
     CandidateReport,
@@ -138,7 +138,8 @@ class SearchState:
     """What a search has found so far, with the run and the data that all its stages share.
 
     `head_rows` [H] are the rows that heads on frozen features are fitted on: all, unless they are too many.
-    `is_rotated`: images rotated by quarter turns are trained on as well. `exported` is the candidate that the
+    `is_rotated`: images rotated by quarter turns are trained on as well. `is_second_order`: heads read
+    covariances, for the first network gained from them. `exported` is the candidate that the
     bundle on disk was made from; `network_times` holds measured times by network and resolution, without
     that of reading an image.
     """
@@ -147,10 +148,11 @@ class SearchState:
     data: TrainingData
     head_rows: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     is_rotated: bool = False
+    is_second_order: bool = False
     candidates: list[tuple[CandidateReport, FittedCandidate | None]] = field(default_factory=list)
     best: FittedCandidate | None = None
     exported: FittedCandidate | None = None
-    network_times: dict[tuple[str, int], InferenceTime] = field(default_factory=dict)
+    network_times: dict[tuple[str, int, bool], InferenceTime] = field(default_factory=dict)
     reading_time: InferenceTime | None = None
     throughput: Throughput = field(default_factory=Throughput)
 
@@ -258,6 +260,9 @@ class SearchState:
         """The time for one image, which is read once and passes the networks one after the other."""
         if self.run.config.hardware != "CPU":
             ms = estimate_total_ms([(m.network, m.resolution) for m in members], self.run.config.hardware)
+            ms += (
+                COVARIANCE_LAUNCHES * P4_LAUNCH_MS * sum(member.directions is not None for member in members)
+            )
             return InferenceTime(ms, ms, ms)
         tick, total = self.run.clock.tick, self.reading_time
         if total is None:
@@ -267,8 +272,8 @@ class SearchState:
         return total
 
     def _network_time(self, member: Member) -> InferenceTime:
-        """The time of one network on this machine; measured once per network and resolution."""
-        kind = (member.network.name, member.resolution)
+        """The time of one network on this machine; measured once per network, resolution and kind of head."""
+        kind = (member.network.name, member.resolution, member.directions is not None)
         if kind not in self.network_times:
             self.network_times[kind] = measure_time(
                 member, self.data.paths, self.data.side, self.run.threads, self.run.clock.tick
