@@ -29,8 +29,8 @@ PROBE_IMAGES = 400  # images in a probe
 MAX_MIRROR_RATIO = 1.02
 MAX_ROTATION_RATIO = 0.95
 # Loss on rotated images over that on upright ones, of heads that have seen no rotated image. Measured on 400
-# images each with EfficientNet-Lite0: BCCD_RATIO for cells, 1.30 for flowers, 3.8 for hand signs.
-MAX_ROTATED_RATIO = 1.15
+# images each with EfficientNet-Lite0: 1.19 for cells, 1.30 for flowers, 3.8 for hand signs.
+MAX_ROTATED_RATIO = 1.25
 MIN_ROTATION_IMAGES = 100  # with fewer images a gain may be chance
 
 
