@@ -30,14 +30,20 @@ TINY = Network(
 
 
 def random_network(network: Network, seed: int = 0, classes: int = 3) -> nn.Module:
-    """timm's network with random weights, and batch norms that have seen something."""
+    """timm's network with random weights, and norms that have seen something.
+
+    Some parts begin at 0 or nearly so, and nothing behind them would count or learn.
+    """
     torch.manual_seed(seed)
     net = load_timm().create_model(network.timm_name, pretrained=False, num_classes=classes)
     for part in net.modules():
         if isinstance(part, nn.BatchNorm2d):
             part.running_mean.uniform_(-0.2, 0.2)
             part.running_var.uniform_(1, 1.5)
-            nn.init.uniform_(part.weight, 0.5, 1)  # some begin at 0, and nothing behind them would learn
+            nn.init.uniform_(part.weight, 0.5, 1)
+    for name, parameter in net.named_parameters():
+        if name.endswith(("gamma", "grn.weight", "grn.bias", "_token", "pos_embed")):
+            nn.init.uniform_(parameter, 0.5, 1)
     return net.eval()
 
 

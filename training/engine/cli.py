@@ -184,6 +184,9 @@ def _networks_command(options: argparse.Namespace) -> CommandOutput:
         "networks": [
             {
                 "name": network.name,
+                "timm_name": network.timm_name,
+                "licence": network.licence,
+                "is_noncommercial": network.is_noncommercial,
                 "file": str(file) if (file := network.weights_file()) else None,
                 "resolutions": list(network.resolutions),
                 "parameters": network.parameters,
@@ -211,7 +214,10 @@ def _as_text(output: CommandOutput) -> str:
     for entry in output.get("predictions", []):
         lines.append(f"{entry['file']}: {', '.join(entry['predicted'])} ({entry['scores'][0][1]:.3f})")
     for entry in output.get("networks", []):
-        lines.append(
-            f"{entry['name']:<18} {entry['macs'] / 1e9:5.1f} G  {entry['file'] or 'not on this machine'}"
+        missing = f"not on this machine: {entry['timm_name']}.safetensors"
+        licence = (
+            f"{entry['licence']} (not for commercial use)" if entry["is_noncommercial"] else entry["licence"]
         )
+        size = f"{entry['macs'] / 1e9:4.1f} G"
+        lines.append(f"{entry['name']:<21} {size}  {licence:<37} {entry['file'] or missing}")
     return "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext, gettext_lazy, ngettext, ngettext_lazy
 
 from exeml_site.lib.display import count, decimal, percent, three_decimals
+from training.engine.backbones import registry
 from training.engine.evaluation.metrics import Rate, wilson
 from training.engine.evaluation.significance import LEVEL
 from training.evaluation.recipes import recipe_text, short_network
@@ -177,6 +178,11 @@ def choice_note(rows: Iterable[LeaderboardRow]) -> str:
     if first.p_value is not None and first.p_value >= LEVEL:
         sentences.append(gettext("The difference is too small to be reliable."))
     return " ".join([*sentences, _loss_note(chosen, first)])
+
+
+def licences_of(candidates: Iterable[Candidate]) -> list[str]:
+    """The licences (SPDX) of the pretrained weights in the chosen candidate."""
+    return next((registry.licences_of(one.network) for one in candidates if one.is_best), [])
 
 
 def _loss_note(chosen: Candidate, first: Candidate) -> str:

@@ -21,7 +21,7 @@ from training.engine.bundle.decision import AnswerSettings
 from training.evaluation import confusion_matrix
 from training.evaluation.comparison import images_text
 from training.evaluation.label_changes import label_changes
-from training.evaluation.leaderboard import fitted_text, phases_of, promoted_from, why_it_ended
+from training.evaluation.leaderboard import fitted_text, licences_of, phases_of, promoted_from, why_it_ended
 from training.evaluation.results import results_of
 from training.evaluation.selections.results import final_test_of
 from training.models import Metric, TrainingVersion
@@ -110,6 +110,7 @@ def parameters_of(version: TrainingVersion) -> dict[str, Any]:
         "validation_images": dataset.eval_count,
         "validation_images_judged": judged.first(),
         "training_ratio": str(version.training_ratio.normalize()),
+        "weights_licences": licences_of(version.candidates.all()),
         "split_seed": str(version.project_id),
         "search_seed": 0,
         "incremental_training_version": str(version.incremental_version or "None"),

@@ -10,6 +10,7 @@ from typing import Any
 from django.utils.translation import gettext, gettext_lazy, ngettext
 
 from exeml_site.lib.display import count, decimal, percent, three_decimals
+from training.engine.backbones import registry
 from training.evaluation.confusion_matrix import Cell, build_matrix
 from training.evaluation.leaderboard import (
     LeaderboardRow,
@@ -18,6 +19,7 @@ from training.evaluation.leaderboard import (
     fitted_text,
     leaderboard_rows,
     left_out_texts,
+    licences_of,
     points_description,
     points_note,
     points_of,
@@ -99,10 +101,16 @@ class Results:
     uncertainty_notes: list[str]  # what the validation split is too small for
     fitted_text: str  # how many training images the model was fitted on
     left_out_texts: list[str]
+    licences: list[str]  # SPDX, of the pretrained weights in the model
     cross_validated: CrossValidated | None = None
     is_multi_label: bool = False
     hamming: float | None = None
     mean_average_precision: float | None = None
+
+    @property
+    def is_noncommercial(self) -> bool:
+        """Whether the licence of any weights forbids commercial use."""
+        return any(registry.is_noncommercial(licence) for licence in self.licences)
 
     @property
     def search_charts(self) -> list[StoredChart]:
@@ -143,6 +151,7 @@ def results_of(version: TrainingVersion) -> Results | None:
         points=points,
         fitted_text=fitted_text(version),
         left_out_texts=left_out_texts(version),
+        licences=licences_of(candidates),
     )
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 from django.db.models import Q
 
 from training.engine import Hardware as EngineHardware
-from training.engine.backbones import latency
+from training.engine.backbones import latency, registry
 from training.models import Candidate, Hardware
 
 LATEST_TIMES = 5
@@ -21,6 +21,15 @@ class NetworkOption(NamedTuple):
     resolution: int
     ms: float
     is_measured: bool
+
+    @property
+    def licence(self) -> str:
+        """Of the pretrained weights, SPDX."""
+        return registry.get_network(self.network).licence
+
+    @property
+    def is_noncommercial(self) -> bool:
+        return registry.get_network(self.network).is_noncommercial
 
 
 def options_within(hardware: str, max_inference_ms: int) -> list[NetworkOption]:

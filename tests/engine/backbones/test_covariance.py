@@ -11,15 +11,17 @@ import torch
 
 from tests.engine.backbones.test_registry import random_member
 from tests.engine.tiny_network import TINY
-from training.engine.backbones import classifier, square_root
+from training.engine.backbones import classifier, registry, square_root
 from training.engine.backbones.classifier import Member
 from training.engine.backbones.covariance import CovariancePooling, principal_directions
 from training.engine.backbones.features import extract_features, extract_maps
+from training.engine.backbones.registry import Network
 from training.engine.bundle.bundle import read_description
 from training.engine.bundle.saliency import Explainer
 from training.engine.bundle.writer import BundleInfo, export_bundle, read_members
 
 SIDE = 64
+FAMILIES = ["ResNet-18", "MobileNetV4-Conv-S", "ConvNeXtV2-Atto", "DINOv2-ViT-S14"]
 
 
 @pytest.fixture
@@ -32,16 +34,19 @@ def maps() -> torch.Tensor:
 @pytest.fixture
 def member(tiny_network: None) -> Member:
     """A member with directions and a random head."""
-    plain = random_member(TINY, SIDE, is_deep=True)
-    pixels = noise(16)
-    found = principal_directions(extract_maps(plain, pixels, 1, "cpu", ignore, range(16)), 24)
+    return second_order(TINY, SIDE)
+
+
+def second_order(network: Network, side: int) -> Member:
+    plain = replace(random_member(network, is_deep=True), resolution=side)
+    found = principal_directions(extract_maps(plain, noise(8, side), 1, "cpu", ignore, range(8)), 24)
     deep = replace(plain, directions=found)
     torch.manual_seed(1)
     return replace(deep, head=classifier.Head(torch.randn(2, sum(deep.taps)) * 0.05, torch.zeros(2)))
 
 
-def noise(count: int) -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
+def noise(count: int, side: int = SIDE) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
 
 
 def ignore(share: float) -> None:
@@ -101,21 +106,34 @@ def test_extracted_features_equal_those_of_torch(member: Member) -> None:
     assert torch.allclose(extracted, expected, atol=1e-4)
 
 
+def assert_explains_itself(member: Member, folder: Path) -> None:
+    """Places and bias add up to the logits."""
+    side = member.resolution
+    info = BundleInfo(("a", "b"), False, side, "second-order linear head", 1.0, (0.5, 0.5), None)
+    bundle = export_bundle([member], info, folder, [], 1)
+    explainer, square = Explainer.load(folder), noise(1, side)[0]
+    logits, _ = bundle.logits(square)
+    for label in range(2):
+        whole = explainer.bias[label] + sum(float(part.sum()) for part in explainer.parts(square, label))
+        assert whole == pytest.approx(float(logits[label]), abs=2e-3)
+
+
 def test_a_bundle_keeps_the_directions_and_explains_itself_exactly(member: Member, tmp_path: Path) -> None:
-    info = BundleInfo(("a", "b"), False, SIDE, "second-order linear head", 1.0, (0.5, 0.5), None)
-    bundle = export_bundle([member], info, tmp_path / "bundle", [], 1)
+    assert_explains_itself(member, tmp_path / "bundle")
     (read,) = read_members(tmp_path / "bundle")
     assert read.directions is not None and member.directions is not None
     assert torch.equal(read.directions, member.directions)
     assert read_description(tmp_path / "bundle")["format_version"] == 2
-    explainer, square = Explainer.load(tmp_path / "bundle"), noise(1)[0]
-    logits, _ = bundle.logits(square)
-    for label in range(2):
-        whole = explainer.bias[label] + sum(float(part.sum()) for part in explainer.parts(square, label))
-        assert whole == pytest.approx(float(logits[label]), abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAMILIES)
+def test_networks_of_every_family_have_a_covariance(name: str, tmp_path: Path) -> None:
+    member = second_order(registry.get_network(name), 112)
+    assert_explains_itself(member, tmp_path / "bundle")
 
 
 def test_other_bundles_stay_readable_for_earlier_releases(tiny_network: None, tmp_path: Path) -> None:
     info = BundleInfo(("a", "b"), False, SIDE, "linear head", 1.0, (0.5, 0.5), None)
-    export_bundle([random_member(TINY, SIDE, is_deep=True)], info, tmp_path / "bundle", [], 1)
+    export_bundle([random_member(TINY, is_deep=True)], info, tmp_path / "bundle", [], 1)
     assert read_description(tmp_path / "bundle")["format_version"] == 1

@@ -91,6 +91,12 @@ def test_small_pictures_are_fine_tuned_at_a_smaller_size_or_enlarged(
     assert time_budget.finetune_resolutions(224, side) == sizes
 
 
+def test_sizes_are_multiples_of_what_a_network_takes() -> None:
+    assert time_budget.finetune_resolutions(224, 96, 14) == (168, 112)
+    assert time_budget.finetune_resolutions(224, 32, 14) == (168, 98)
+    assert time_budget.finetune_resolutions(224, 300, 14) == (224,)
+
+
 def test_tiny_pictures_get_a_small_cache() -> None:
     assert time_budget.cache_side([28] * 20, 320) == 32
     assert time_budget.cache_side([4000] * 20, 320) == 320

@@ -26,7 +26,8 @@ from training.engine.search.schedule import (
 from training.engine.search.scoring import score_logits
 from training.engine.search.state import FittedCandidate, SearchState
 
-COSTS = {True: 1e-12, False: 3e-12}  # seconds per operation: next to nothing
+LAST, WHOLE = (True, "EfficientNet"), (False, "EfficientNet")
+COSTS = {LAST: 1e-12, WHOLE: 3e-12}  # seconds per operation: next to nothing
 
 
 def frozen(search: SearchState, network: int, sureness: float) -> FittedCandidate:
@@ -90,10 +91,10 @@ def test_pictures_are_enlarged_only_where_there_is_time_for_all_epochs(
     wanted = FinetuneBudget(2, 5, 12, True, True)
     whole_s = wanted.trial_s(4, 1.0) + wanted.refit_s(4, 1.0)
     allowed_s = budget.FINETUNE_SHARE * (search.run.clock.left() - budget.EXPORT_RESERVE_S)
-    just = {True: 0.9 * allowed_s / whole_s / small.cost, False: 1e9}
+    just = {LAST: 0.9 * allowed_s / whole_s / small.cost, WHOLE: 1e9}
     assert chosen(search, options, 0, just).option.name == small.name
     with_twice_the_time(search)
-    ample = {True: just[True] / 3, False: 1e9}
+    ample = {LAST: just[LAST] / 3, WHOLE: 1e9}
     assert chosen(search, options, 0, ample).option.name == "last blocks of EfficientNet-Lite2 at 160 px"
 
 
@@ -108,11 +109,21 @@ def test_what_fits_in_its_wanted_length_goes_before_what_must_be_cut(
     search: SearchState, options: list[FinetuneOption]
 ) -> None:
     # 12 epochs of 4 images at a second each, three times, are too many
-    costs = {True: 1.0 / options[3].cost, False: 1e9}
+    costs = {LAST: 1.0 / options[3].cost, WHOLE: 1e9}
     found = chosen(search, options, 1, costs)
     assert found.option.name == "last blocks of EfficientNet-Lite0 at 96 px"
     assert not found.budget.is_refit
     assert search.run.clock.is_short
+
+
+def test_a_family_of_networks_has_a_cost_of_its_own(search: SearchState) -> None:
+    place = [one.name for one in registry.NETWORKS].index("DINOv2-ViT-S14")
+    options = finetune_options(search, [frozen(search, 0, 1.0), frozen(search, place, 4.0)])
+    costs = COSTS | {(True, "DINOv2"): 1.0, (False, "DINOv2"): 1.0}
+    assert chosen(search, options, 1, costs).option.member.network.name == "EfficientNet-Lite0"
+    costs = COSTS | {(True, "DINOv2"): 1e-12, (False, "DINOv2"): 1e-12}
+    found = chosen(search, options, 0, costs)
+    assert found.option.name == "last blocks of DINOv2-ViT-S14 at 168 px"
 
 
 def test_no_time_is_no_round(search: SearchState, options: list[FinetuneOption]) -> None:
@@ -123,7 +134,7 @@ def test_no_time_is_no_round(search: SearchState, options: list[FinetuneOption])
 def test_a_killed_run_goes_on_with_its_plan_and_one_with_much_more_time_makes_another(
     search: SearchState, options: list[FinetuneOption]
 ) -> None:
-    slow = {True: 1.0 / options[3].cost, False: 1e9}
+    slow = {LAST: 1.0 / options[3].cost, WHOLE: 1e9}
     short = chosen(search, options, 0, slow)
     assert chosen(search, options, 0) == short
     with_twice_the_time(search)

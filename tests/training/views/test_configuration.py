@@ -297,7 +297,7 @@ def test_next_shows_the_specifications_to_confirm(alice: Client) -> None:
         "label-0 8 2",
         "All 2 labels 16 4",
         "EfficientNet-Lite2",
-        "260 px estimate 6.9 ms",
+        "260 px Apache-2.0 estimate 6.9 ms",
     ):
         assert expected in page_text, expected
     html = html_of(answer)

@@ -25,7 +25,8 @@ from training.engine.backbones.trunk import Trunk
 from training.engine.config import EngineError
 
 StateDict = dict[str, Tensor]
-CLASSIFIER_PREFIXES = ("classifier.", "fc.")  # the classifiers of timm's networks, which are not used
+# The classifiers of timm's networks, which are not used.
+CLASSIFIER_PREFIXES = ("classifier.", "fc.", "head.fc.", "head.weight", "head.bias")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,10 @@ class FeatureExtractor(nn.Module):
         for number, stage in enumerate(self.trunk.stages):
             x = stage(x)
             if self.is_deep and number:
-                pooled += [x.mean((2, 3)), x.amax((2, 3))]
+                places = self.trunk.to_map(x)
+                pooled += [places.mean((2, 3)), places.amax((2, 3))]
         if self.covariance is not None:
-            pooled.insert(0, self.covariance(x))
+            pooled.insert(0, self.covariance(self.trunk.to_map(x)))
         x = self.trunk.tail(x)
         if not self.is_deep:
             return cast(Tensor, x.mean((2, 3)))
@@ -117,7 +119,8 @@ class Ensemble(nn.Module):
 def feature_extractor(member: Member) -> FeatureExtractor:
     """A member's network with its weights, in evaluation mode."""
     backbone = build_backbone(member.network, member.state)
-    return FeatureExtractor(Trunk(backbone, member.network), member.is_deep, member.directions).eval()
+    trunk = Trunk(backbone, member.network, member.resolution)
+    return FeatureExtractor(trunk, member.is_deep, member.directions).eval()
 
 
 class LastStage(nn.Module):
@@ -131,12 +134,13 @@ class LastStage(nn.Module):
         x = self.trunk.stem(to_network_input(pixels))
         for stage in self.trunk.stages:
             x = stage(x)
-        return cast(Tensor, x.flatten(1))
+        return cast(Tensor, self.trunk.to_map(x).flatten(1))
 
 
 def last_stage(member: Member) -> LastStage:
     """The part of a member's network that ends with the map whose covariance is pooled."""
-    return LastStage(Trunk(build_backbone(member.network, member.state), member.network)).eval()
+    backbone = build_backbone(member.network, member.state)
+    return LastStage(Trunk(backbone, member.network, member.resolution)).eval()
 
 
 def to_network_input(pixels: Tensor) -> Tensor:
@@ -181,14 +185,16 @@ def _stored_state(network: Network) -> StateDict:
             f"The pretrained weights of {network.name} are not on this machine.",
             f'Fetch them with "python -m training.engine networks --fetch {network.name}".',
         )
-    state = weights.load_tensors(file)
-    expected = load_timm().create_model(network.timm_name, pretrained=False, num_classes=0).state_dict()
-    shapes = {
-        name: tensor.shape for name, tensor in state.items() if not name.startswith(CLASSIFIER_PREFIXES)
-    }
-    if shapes != {name: tensor.shape for name, tensor in expected.items()}:
-        raise EngineError(f"The weights in {file} are not those of {network.name}.", "Remove that file.")
-    return state
+    backbone = load_timm().create_model(network.timm_name, pretrained=False, num_classes=0)
+    expected = {name: tensor.shape for name, tensor in backbone.state_dict().items()}
+    stored = weights.load_tensors(file)
+    for state in (stored, weights.in_timm_names(stored, backbone)):
+        shapes = {
+            name: tensor.shape for name, tensor in state.items() if not name.startswith(CLASSIFIER_PREFIXES)
+        }
+        if shapes == expected:
+            return state
+    raise EngineError(f"The weights in {file} are not those of {network.name}.", "Remove that file.")
 
 
 def build_backbone(network: Network, state: Mapping[str, Tensor]) -> nn.Module:

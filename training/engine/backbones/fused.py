@@ -55,17 +55,20 @@ class TrainableBackbone(nn.Module):
     The stem and the first `frozen_stages` stages can be frozen; `forward` then takes their output, `maps`.
     """
 
-    def __init__(self, network: Network, state: StateDict, device: str, frozen_stages: int = 0) -> None:
+    def __init__(
+        self, network: Network, resolution: int, state: StateDict, device: str, frozen_stages: int = 0
+    ) -> None:
         super().__init__()
         backbone = build_backbone(network, state).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         # The names come from the backbone before fusing, which moves its modules.
         parameters = dict(backbone.named_parameters())
         self.frozen_stages = frozen_stages
-        self.trunk = Trunk(_fuse(backbone), network).to(device)
+        self.trunk = Trunk(_fuse(backbone), network, resolution).to(device)
         if frozen_stages:
             for part in (self.trunk.stem, *self.trunk.stages[:frozen_stages]):
                 part.requires_grad_(False)
-        self.live = {name: tensor for name, tensor in parameters.items() if tensor.requires_grad}
+        used = {id(tensor) for tensor in self.trunk.parameters() if tensor.requires_grad}
+        self.live = {name: tensor for name, tensor in parameters.items() if id(tensor) in used}
 
     def maps(self, images: Tensor) -> Tensor:
         """The maps [N, C, h, w] that leave the frozen stages, of images [N, 3, R, R]."""

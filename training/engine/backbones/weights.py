@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +15,10 @@ from typing import TYPE_CHECKING
 from training.engine.config import EngineError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
-FOLDER_VARIABLE = "EXEML_WEIGHTS"  # names a folder of files <timm's name>.safetensors or .pth
+# Names a folder of files <timm's name>.safetensors or .pth, or as the authors of the network name them.
+FOLDER_VARIABLE = "EXEML_WEIGHTS"
 SUFFIXES = (".safetensors", ".pth")
 
 
@@ -41,9 +43,19 @@ def load_tensors(file: Path) -> dict[str, Tensor]:
             return load_file(file)
         import torch
 
-        return dict(torch.load(file, map_location="cpu", weights_only=True))
+        stored = torch.load(file, map_location="cpu", weights_only=True)
+        return dict(stored.get("model", stored))  # some authors store more beside the weights
     except Exception as problem:  # torch raises many kinds for a broken file, and all mean the same here
         raise EngineError(f"The weights in {file} cannot be read.", "Remove that file.") from problem
+
+
+def in_timm_names(state: dict[str, Tensor], backbone: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a file of a network's authors by timm's names; none where timm knows no way."""
+    convert = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
+    try:
+        return convert(dict(state), backbone) if convert else {}
+    except Exception:  # timm expects a file of this network, and fails in many ways on another's
+        return {}
 
 
 def download(timm_name: str) -> None:
@@ -62,6 +74,8 @@ def download(timm_name: str) -> None:
 def _possible_files(timm_name: str, hub_file: str) -> Iterator[Path]:
     if folder := os.environ.get(FOLDER_VARIABLE):
         yield from (Path(folder) / (timm_name + suffix) for suffix in SUFFIXES)
+        if hub_file:
+            yield Path(folder) / hub_file
     snapshots = _hugging_face_cache() / f"models--timm--{timm_name}" / "snapshots"
     yield from sorted(snapshots.glob("*/model.safetensors"))
     if hub_file:

@@ -137,15 +137,25 @@ class Explainer:
 def _taps(model: Any, labels: int) -> tuple[Tap, ...]:
     """The pooled maps that the logits are computed from; they are added to the outputs of the model."""
     taps = list[Tap]()
-    for operation in list(model.get_ordered_ops()):
-        kind = operation.get_type_name()
-        if kind == "MatMul" and (weight := _constant_value(operation.input_value(1))) is not None:
+    for head in _heads(model):
+        weight = _constant_value(head.input_value(1))
+        if weight is not None:
             weight = weight if weight.shape[0] == labels else weight.T
-            if weight.shape[0] == labels:
-                taps += _taps_of_head(model, operation.input_value(0), weight)
+            taps += _taps_of_head(model, head.input_value(0), weight)
     if not taps:
         raise _not_explainable()
     return tuple(taps)
+
+
+def _heads(model: Any) -> list[Any]:
+    """The products nearest to the logits; those within a network may have as many columns."""
+    heads, waiting = list[Any](), [model.output("logits").get_node()]
+    for node in waiting:
+        if node.get_type_name() == "MatMul":
+            heads.append(node)
+        else:
+            waiting += [value.get_node() for value in node.input_values()]
+    return heads
 
 
 def _taps_of_head(model: Any, features: Any, weight: Floats) -> list[Tap]:

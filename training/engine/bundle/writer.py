@@ -172,7 +172,10 @@ def _description_of(members: Sequence[Member], info: BundleInfo) -> dict[str, An
         "is_multi_label": info.is_multi_label,
         "network": " + ".join(member.network.name for member in members),
         "resolution": max(resolutions_of(members)),
-        "members": [{"network": member.network.name, "resolution": member.resolution} for member in members],
+        "members": [
+            {"network": one.network.name, "resolution": one.resolution, "licence": one.network.licence}
+            for one in members
+        ],
         "recipe": info.recipe,
         "accuracy": info.accuracy,
         "images_used": info.images_used,

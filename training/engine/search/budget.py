@@ -136,16 +136,19 @@ def cache_side(long_sides: list[int], largest: int) -> int:
     return max(32, min(largest, math.ceil(typical / 16) * 16))
 
 
-def finetune_resolutions(native: int, side: int) -> tuple[int, ...]:
+def finetune_resolutions(native: int, side: int, multiple: int = 32) -> tuple[int, ...]:
     """The sizes to fine-tune at, the largest first: the network's own, smaller ones for small images.
+
+    Smaller ones are multiples of `multiple`.
 
     A network adapts to another size while it is trained, and half the size is four times as fast. Upscaled
     small images are classified better, if there is time for all epochs.
     """
     if side >= native:
         return (native,)
-    small = min(native, max(MIN_RESOLUTION, 32 * round(1.15 * side / 32)))
-    large = min(native, max(MIN_UPSCALED, 32 * round(1.75 * side / 32)))
+    least, least_large = (multiple * math.ceil(size / multiple) for size in (MIN_RESOLUTION, MIN_UPSCALED))
+    small = min(native, max(least, multiple * round(1.15 * side / multiple)))
+    large = min(native, max(least_large, multiple * round(1.75 * side / multiple)))
     return (large, small) if large >= MIN_UPSCALE_RATIO * small else (small,)
 
 

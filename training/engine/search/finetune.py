@@ -176,9 +176,9 @@ def _view_of(job: FinetuneJob, rows: NDArray[np.int64], view: int, random: torch
 
 def view_cache_bytes(member: Member, plan: FinetunePlan, device: str) -> int:
     """Memory for the cached maps of one view of one image."""
-    side = -(-member.resolution // 8)  # a quarter after two stages, and half of that after the third
-    width = 2 if has_fast_bfloat16(device) else 4
-    return member.network.stages[plan.frozen_stages - 1] * side * side * width
+    network, width = member.network, 2 if has_fast_bfloat16(device) else 4
+    side = -(-member.resolution // network.frozen_stride)
+    return network.stages[plan.frozen_stages - 1] * (side * side + network.prefix_tokens) * width
 
 
 def seconds_per_step(
@@ -219,7 +219,9 @@ class _Model:
     def __init__(self, job: FinetuneJob) -> None:
         member, device = job.member, job.device
         self.job = job
-        self.backbone = TrainableBackbone(member.network, member.state, device, job.plan.frozen_stages)
+        self.backbone = TrainableBackbone(
+            member.network, member.resolution, member.state, device, job.plan.frozen_stages
+        )
         self.weight = nn.Parameter(member.head.weight.clone().to(device))
         self.bias = nn.Parameter(member.head.bias.clone().to(device))
         self.precision = torch.bfloat16 if has_fast_bfloat16(device) else torch.float32
@@ -255,11 +257,12 @@ class _Model:
     def _make_optimizer(self) -> torch.optim.Optimizer:
         """AdamW; norms and biases are not decayed, and the head has a rate of its own."""
         plan, live = self.job.plan, self.backbone.live.values()
+        rate = plan.backbone_rate * self.job.member.network.rate_scale
         matrices = [parameter for parameter in live if parameter.ndim > 1]
         vectors = [parameter for parameter in live if parameter.ndim <= 1]
         groups = [
-            {"params": matrices, "peak": plan.backbone_rate, "weight_decay": plan.weight_decay},
-            {"params": vectors, "peak": plan.backbone_rate, "weight_decay": 0.0},
+            {"params": matrices, "peak": rate, "weight_decay": plan.weight_decay},
+            {"params": vectors, "peak": rate, "weight_decay": 0.0},
             {"params": [self.weight, self.bias], "peak": plan.head_rate, "weight_decay": 0.0},
         ]
         return torch.optim.AdamW(groups, lr=0.0, foreach=True)

@@ -21,7 +21,8 @@ from training.engine.search.time_limit import read_json, write_json
 MAX_CACHE_BYTES = 2 << 30  # bytes of the cached maps that last blocks are trained on
 SAFETY = 1.15  # steps take longer than the measured one, and the machine may become busier
 REPLAN_RATIO = 1.3  # times the limit of an earlier run, from which on its plans are replaced
-StepCosts = dict[bool, float]  # seconds per multiply-add and image, for last blocks (True) and whole networks
+# Seconds per multiply-add and image of a training step, for last blocks (True) or whole networks of a family.
+StepCosts = dict[tuple[bool, str], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,13 @@ class FinetuneOption:
         return f"last blocks of {whole}" if self.is_partial else whole
 
     @property
+    def kind(self) -> tuple[bool, str]:
+        """What has one time for a multiply-add: attention takes a tenth of the time of small convolutions."""
+        return self.is_partial, self.member.network.family
+
+    @property
     def cost(self) -> float:
-        """Multiply-adds of one image, to which the time of a training step is proportional."""
+        """Multiply-adds of one image, to which the time of a training step of its kind is proportional."""
         return macs_at(self.member.network, self.member.resolution)
 
     def cached_images(self, device: str) -> int:
@@ -82,8 +88,9 @@ def finetune_options(search: SearchState, singles: list[FittedCandidate]) -> lis
     options = list[FinetuneOption]()
     for candidate in best.values():
         frozen = candidate.members[0]
-        head = Head(torch.zeros(labels, frozen.network.features), torch.zeros(labels))
-        sizes = time_budget.finetune_resolutions(frozen.network.resolution, data.side)
+        network = frozen.network
+        head = Head(torch.zeros(labels, network.features), torch.zeros(labels))
+        sizes = time_budget.finetune_resolutions(network.resolution, data.side, network.multiple)
         for size in sizes:
             member = replace(frozen.plain, resolution=size, head=head)
             if search.latency_ms([member]) <= search.run.config.max_inference_ms:
@@ -112,12 +119,12 @@ def measure_step_costs(search: SearchState, options: Sequence[FinetuneOption]) -
     Larger images take a little less than this estimate.
     """
     run, costs = search.run, StepCosts()
-    for is_partial in sorted({option.is_partial for option in options}):
-        of_kind = [option for option in options if option.is_partial == is_partial]
+    for kind in sorted({option.kind for option in options}):
+        of_kind = [option for option in options if option.kind == kind]
         cheapest = min(of_kind, key=lambda option: option.cost)
         plan = cheapest.plan()
         step_s = seconds_per_step(cheapest.member, search.data.side, plan, run.device, run.clock.tick)
-        costs[is_partial] = SAFETY * step_s / plan.batch / cheapest.cost
+        costs[kind] = SAFETY * step_s / plan.batch / cheapest.cost
     return costs
 
 
@@ -143,7 +150,7 @@ def next_round(
     left_s = run.clock.left() - owed_s
     fitting: list[Round] = []
     for option in sorted(options, key=lambda option: option.is_partial != (number == 0)):
-        image_s = costs[option.is_partial] * option.cost
+        image_s = costs[option.kind] * option.cost
         cached = option.cached_images(run.device) if option.is_partial else None
         budget = time_budget.finetune_budget(rows, image_s, left_s, cached)
         if budget is not None:

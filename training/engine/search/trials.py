@@ -116,7 +116,7 @@ def run_rounds(search: SearchState, singles: list[FittedCandidate]) -> bool:
             trials.append(_run_trial(search, planned, strength))
         except SlowerThanPlanned as slow:
             clock.emit("note", "The machine is busier than before: planning again.")
-            costs[tried.is_partial] = max(costs[tried.is_partial], slow.image_s / tried.cost)
+            costs[tried.kind] = max(costs[tried.kind], slow.image_s / tried.cost)
             continue
         _consider_trial(search, trials[-1])
         export_best(search)
