@@ -9,6 +9,7 @@ by the supervisor, which looks at the workers themselves. The periodic sweeps en
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -23,6 +24,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exeml_site.settings")
 if not apps.ready:
     django.setup()
 
+from redis.exceptions import RedisError
 from rq.worker import SimpleWorker, SpawnWorker, Worker
 
 from exeml_site.lib import activity, jobs
@@ -89,12 +91,26 @@ class SpawningWorker(WatchingWorker, SpawnWorker):
     version stays Running, and `training.versions.recovery.sweep` enqueues it again.
     """
 
+    has_gpu: bool | None = None  # None: not known
+
     def register_birth(self) -> None:
         """Also tells in Redis whether this machine has a GPU: `jobs.gpus_of_workers` reads it."""
-        is_there = has_gpu()
+        self.has_gpu = has_gpu()
         super().register_birth()  # type: ignore[no-untyped-call]
-        if is_there is not None:
-            self.connection.hset(self.key, jobs.HAS_GPU, int(is_there))
+        if self.has_gpu is not None:
+            self.connection.hset(self.key, jobs.HAS_GPU, int(self.has_gpu))
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """Takes the oldest job of all queues on a machine without a GPU, where no job gains by going first.
+
+        Elsewhere RQ takes all jobs of the first queue before those of the next.
+        """
+        if self.has_gpu is False:
+            with contextlib.suppress(RedisError, OSError):  # RQ waits for Redis below
+                self._ordered_queues.sort(key=jobs.next_enqueued_at)
+        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         log.info("%s begins (queue %s)", job.id, queue.name)
