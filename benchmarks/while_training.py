@@ -110,6 +110,7 @@ def follow(product: Product, other: int, limit_s: float) -> dict[str, float]:
         time.sleep(1)
     used_s = version["progress"]["used_s"]
     print(version["status"], version["failure_cause"], json.dumps(version["progress"].get("notes")))
+    print("seconds by phase:", ask(product, "SELECT seconds_by_phase FROM training_trainingversion"))
     return facts | {
         "used s": used_s,
         "beyond the limit s": used_s - limit_s,

@@ -104,7 +104,7 @@ def niceness_of(pid: int) -> set[int]:
 def test_a_training_comes_before_background_work_and_after_pages() -> None:
     training, background = settings.QUEUE_NICENESS["cpu"], ("imports", "labeling")
     assert settings.QUEUE_NICENESS["short"] < training == settings.QUEUE_NICENESS["gpu"]
-    assert all(settings.QUEUE_NICENESS[queue] >= training + 4 for queue in background)
+    assert all(settings.QUEUE_NICENESS[queue] >= training + 3 for queue in background)
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not list threads")
