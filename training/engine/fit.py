@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,15 +71,22 @@ def fit(
     torch.set_num_threads(threads)
     run = Run(config, clock, workdir, threads, choose_device(config), eval_images)
     search: SearchState | None = None
+    networks: list[Member] = []
     unreadable: tuple[str, ...] = ()
     stop_reason: StopReason = "converged"
     try:
         data, unreadable = load_training_data(train, labels, run)
         search = SearchState(run, data)
-        _run_stages(search, _networks_to_try(search))
+        networks = _networks_to_try(search)
+        _run_stages(search, networks)
         stop_reason = "time limit" if clock.is_short else "converged"
     except FitStopped as stopped:
         stop_reason = stopped.reason
+    if search is not None and search.best is not None:
+        tried = {(report.network, report.resolution) for report, _ in search.candidates}
+        left = ((member.network, member.resolution) for member in networks)
+        left = (pair for pair in left if (pair[0].name, pair[1]) not in tried)
+        _note_networks(search, "Not tried before the training ended", left)
     judged = None
     if search is not None and stop_reason != "user":
         judged = cross_validate(search, [sample for sample in samples if sample.split == "EVAL"])
@@ -98,6 +105,12 @@ def _run_stages(search: SearchState, networks: list[Member]) -> None:
         more, _ = _fit_linear_heads(search, left, singles, budget.LATE_SHARE * run.clock.left())
         if more:
             _fit_joint_heads(search, singles + more)
+
+
+def _note_networks(search: SearchState, why: str, networks: Iterable[tuple[Network, int]]) -> None:
+    """Note the networks, at these sizes, that were left out; nothing where there is none."""
+    if names := ", ".join(f"{network.name} at {size} px" for network, size in networks):
+        search.run.clock.emit("note", f"{why}: {names}.")
 
 
 def _fit_linear_heads(
@@ -209,11 +222,15 @@ def _fit_with_rotations(
         views for views in possible if _estimated_rotations_s(search, members, singles, views) <= allowed_s
     ]
     clock.is_short |= len(affordable) < len(possible)
+    views = affordable[0] if affordable else 1
+    if views < budget.ROTATION_VIEWS[0]:
+        name = " + ".join(member.network.name for member in members)
+        clock.emit("note", f"The head on {name} is fitted on {views} of the 4 quarter turns of each image.")
     if not affordable:
         return
     started = time.monotonic()
     with clock.phase("heads", "Rotated images: features and head"):
-        fit = fit_joint_head(search, members, affordable[0])
+        fit = fit_joint_head(search, members, views)
     # Stored with every version, so the wording stays.
     recipe = "joint linear head on turned images" if len(members) > 1 else "linear head on turned images"
     ms, seconds = search.latency_ms(members), time.monotonic() - started
@@ -248,6 +265,8 @@ def _networks_to_try(search: SearchState) -> list[Member]:
     elif not admissible:
         network, resolution, ms = latency.fastest_network(config.hardware)
         raise latency.no_network_fits(config.max_inference_ms, network.name, resolution, ms)
+    slow = latency.admissible_networks(config.hardware, float("inf"))[len(admissible) :]
+    _note_networks(search, "Over the limit for an answer by estimate", ((one, size) for one, size, _ in slow))
     states = _pretrained_states(search, list(dict.fromkeys(network for network, _, _ in admissible)))
     fresh = [
         Member(network, size, states[network.name], empty)
