@@ -212,7 +212,7 @@ QUEUE_LABELING = "labeling"  # embeddings, suggestions, checks: one worker keeps
 QUEUE_IMPORTS = "imports"  # archives and data sources: many small files, no network
 QUEUE_GPU, QUEUE_CPU = "gpu", "cpu"
 # Of its worker: pages first, then trainings, which have a limit. A step costs a fifth of a core two want.
-QUEUE_NICENESS = {QUEUE_SHORT: 0, QUEUE_LABELING: 10, QUEUE_IMPORTS: 8, QUEUE_GPU: 5, QUEUE_CPU: 5}
+QUEUE_NICENESS = {QUEUE_SHORT: 0, QUEUE_LABELING: 8, QUEUE_IMPORTS: 6, QUEUE_GPU: 3, QUEUE_CPU: 3}
 RQ_QUEUES = {
     name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 300, "DEFAULT_RESULT_TTL": 3600} for name in QUEUE_NICENESS
 }
