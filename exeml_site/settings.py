@@ -210,11 +210,11 @@ REDIS_URL = os.environ.get("REDIS_URL") or f"unix://{quote(str(REDIS_SOCKET))}?d
 QUEUE_SHORT = "short"  # jobs of seconds: sweeps, deployments; they never wait for a training
 QUEUE_LABELING = "labeling"  # embeddings, suggestions, checks: one worker keeps the network warm
 QUEUE_IMPORTS = "imports"  # archives and data sources: many small files, no network
-QUEUE_GPU = "gpu"
-QUEUE_CPU = "cpu"
+QUEUE_GPU, QUEUE_CPU = "gpu", "cpu"
+# Of its worker: pages first, then trainings, which have a limit. A step costs a fifth of a core two want.
+QUEUE_NICENESS = {QUEUE_SHORT: 0, QUEUE_LABELING: 8, QUEUE_IMPORTS: 6, QUEUE_GPU: 3, QUEUE_CPU: 3}
 RQ_QUEUES = {
-    name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 300, "DEFAULT_RESULT_TTL": 3600}
-    for name in (QUEUE_SHORT, QUEUE_LABELING, QUEUE_IMPORTS, QUEUE_GPU, QUEUE_CPU)
+    name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 300, "DEFAULT_RESULT_TTL": 3600} for name in QUEUE_NICENESS
 }
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},

@@ -9,6 +9,7 @@ by the supervisor, which looks at the workers themselves. The periodic sweeps en
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -18,17 +19,19 @@ from typing import TYPE_CHECKING, Any
 
 import django
 from django.apps import apps
+from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "exeml_site.settings")
 if not apps.ready:
     django.setup()
 
+from redis.exceptions import RedisError
 from rq.worker import SimpleWorker, SpawnWorker, Worker
 
 from exeml_site.lib import activity, jobs
 from exeml_site.lib.activity import ActivityWatch
 from exeml_site.lib.gpu import has_gpu
-from exeml_site.lib.parent_death import die_with_parent
+from exeml_site.lib.parent_death import be_nice_to_other_sessions, die_with_parent
 
 if TYPE_CHECKING:
     from rq.executions import Execution
@@ -50,6 +53,7 @@ class WatchingWorker(Worker):
 
     def bootstrap(self, *args: Any, **options: Any) -> None:
         self.job_monitoring_interval = self.look_interval_s
+        _give_way(self.queue_names())
         super().bootstrap(*args, **options)
 
     def monitor_work_horse(self, job: Job, queue: Queue, execution: Execution) -> None:
@@ -89,12 +93,26 @@ class SpawningWorker(WatchingWorker, SpawnWorker):
     version stays Running, and `training.versions.recovery.sweep` enqueues it again.
     """
 
+    has_gpu: bool | None = None  # None: not known
+
     def register_birth(self) -> None:
         """Also tells in Redis whether this machine has a GPU: `jobs.gpus_of_workers` reads it."""
-        is_there = has_gpu()
+        self.has_gpu = has_gpu()
         super().register_birth()  # type: ignore[no-untyped-call]
-        if is_there is not None:
-            self.connection.hset(self.key, jobs.HAS_GPU, int(is_there))
+        if self.has_gpu is not None:
+            self.connection.hset(self.key, jobs.HAS_GPU, int(self.has_gpu))
+
+    def dequeue_job_and_maintain_ttl(
+        self, timeout: int | None, max_idle_time: int | None = None
+    ) -> tuple[Job, Queue] | None:
+        """Takes the oldest job of all queues on a machine without a GPU, where no job gains by going first.
+
+        Elsewhere RQ takes all jobs of the first queue before those of the next.
+        """
+        if self.has_gpu is False:
+            with contextlib.suppress(RedisError, OSError):  # RQ waits for Redis below
+                self._ordered_queues.sort(key=jobs.next_enqueued_at)
+        return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
 
     def execute_job(self, job: Job, queue: Queue) -> None:
         log.info("%s begins (queue %s)", job.id, queue.name)
@@ -123,12 +141,27 @@ class InProcessWorker(SimpleWorker):
         return activity.WAKE_UP_S
 
     def bootstrap(self, *args: Any, **options: Any) -> None:
+        _give_way(self.queue_names())
         super().bootstrap(*args, **options)
         if replaced := os.environ.get("REPLACED_PID"):
             jobs.expire_jobs_of(self, int(replaced))
 
     def subscribe(self) -> None:
         """No thread listens for commands: awake in a hung process, it would look like work."""
+
+
+def _give_way(queues: list[str]) -> None:
+    """Let this process give way to pages and to more urgent workers of this machine, whoever started them.
+
+    A process that is nicer already stays so.
+    """
+    niceness = min(settings.QUEUE_NICENESS.get(queue, 0) for queue in queues)
+    with contextlib.suppress(OSError):  # not Linux, or a thread has just ended
+        for thread in map(int, os.listdir("/proc/self/task")):
+            if os.getpriority(os.PRIO_PROCESS, thread) < niceness:
+                os.setpriority(os.PRIO_PROCESS, thread, niceness)
+    if niceness and os.getsid(0) == os.getpid():  # the session holds nothing else, such as a shell
+        be_nice_to_other_sessions(niceness)
 
 
 def _count_oom_kills() -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -93,6 +94,13 @@ def has_waiting(queue: str) -> bool:
         return bool(django_rq.get_queue(queue).count)
     except (RedisError, OSError):
         return False
+
+
+def next_enqueued_at(queue: Queue) -> datetime:
+    """When the next job of the queue was enqueued; the end of time for an empty queue."""
+    ids = queue.get_job_ids(0, 1)
+    job = queue.fetch_job(ids[0]) if ids else None
+    return (job and job.enqueued_at) or datetime.max.replace(tzinfo=UTC)
 
 
 def is_under_way(job_id: str, queue: str) -> bool:

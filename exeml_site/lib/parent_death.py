@@ -29,17 +29,17 @@ def bound_to_parent(command: list[str], niceness: int = 0) -> list[str]:
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), str(niceness), *command]
 
 
-def _be_nice_to_other_sessions(niceness: str) -> None:
+def be_nice_to_other_sessions(niceness: int) -> None:
     """Set the niceness of this session's autogroup: Linux ranks sessions by it, not by process."""
     with contextlib.suppress(OSError), open("/proc/self/autogroup", "w") as group:  # no autogroups
-        group.write(niceness)
+        group.write(str(niceness))
 
 
 def main(parent: str, niceness: str, *command: str) -> None:
     die_with_parent(int(parent), signal.SIGTERM)
     if int(niceness):
         os.nice(int(niceness))
-        _be_nice_to_other_sessions(niceness)
+        be_nice_to_other_sessions(int(niceness))
     os.execvp(command[0], command)
 
 

@@ -6,19 +6,19 @@ import os
 import sys
 from pathlib import Path
 
+from django.conf import settings
+
 from exeml_site.supervisor.processes import Program
 
 PARTS = ("web", "training", "labeling", "imports", "short", "cron")
 WORKERS = "exeml_site.worker"
 
-# Pages must stay fast during a training: light processes use one thread each, the training has a niceness.
+# Pages must stay fast during a training: light processes use one thread each, workers have a niceness.
 ONE_THREAD = {
     name: os.environ.get(name, "1")
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "EXEML_ENGINE_THREADS")
 }
-TRAINING_NICENESS = 8  # not above that of labeling: on two cores the nicer of two gets almost nothing
-LABELING_NICENESS = 8  # suggestions are less urgent than pages and uploads
-IMPORTS_NICENESS = 5
+NICENESS = settings.QUEUE_NICENESS
 # Per web process. Service calls use at most 64 (training.serving.calls.limits), so slow or many calls leave
 # threads for pages.
 WEB_THREADS = "80"
@@ -47,17 +47,17 @@ def _rqworker(worker_class: str, *queues: str) -> tuple[str, ...]:
 
 
 def _training() -> Program:
-    return Program("training", _rqworker("SpawningWorker", "gpu", "cpu"), niceness=TRAINING_NICENESS)
+    return Program("training", _rqworker("SpawningWorker", "gpu", "cpu"), niceness=NICENESS["cpu"])
 
 
 def _labeling() -> Program:
     """Jobs run in the worker's own process, so the network is loaded once."""
-    return Program("labeling", _rqworker("InProcessWorker", "labeling"), niceness=LABELING_NICENESS)
+    return Program("labeling", _rqworker("InProcessWorker", "labeling"), niceness=NICENESS["labeling"])
 
 
 def _imports() -> Program:
     """Each job runs in a forked process, which frees the memory of 100,000 decoded pictures at its end."""
-    return Program("imports", _rqworker("WatchingWorker", "imports"), niceness=IMPORTS_NICENESS)
+    return Program("imports", _rqworker("WatchingWorker", "imports"), niceness=NICENESS["imports"])
 
 
 def _short() -> Program:

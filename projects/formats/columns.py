@@ -15,6 +15,7 @@ from projects.formats.boxes import BoxesError, has_box_columns, has_box_numbers
 from projects.formats.csv_text import find_separator
 from projects.formats.errors import LabelFileError
 from projects.formats.pictures.picture_formats import SUFFIXES
+from projects.formats.splits.split_folders import usage_of_folder
 
 # Names of columns without capitals, spaces and signs; the earlier one is preferred.
 IMAGE_COLUMNS = [
@@ -51,29 +52,7 @@ METADATA_MARK = "metadata:"  # before the name of a column that is metadata, wha
 METADATA_COLUMNS = {"date", "fold"}  # of OTHER_COLUMNS
 MIN_ROWS_TO_REPEAT = 10  # in shorter tables each row may have a value of its own
 MAX_METADATA = 200  # characters of a value
-USAGE_BY_WORD = {
-    "train": "TRAIN",
-    "training": "TRAIN",
-    "trn": "TRAIN",
-    "eval": "EVAL",
-    "evaluation": "EVAL",
-    "val": "EVAL",
-    "valid": "EVAL",
-    "validation": "EVAL",
-    "validate": "EVAL",
-    "dev": "EVAL",
-    "test": "TEST",
-    "testing": "TEST",
-    "inference": "INFERENCE",
-    "unassigned": "",
-    "default": "",
-    "训练": "TRAIN",
-    "训练集": "TRAIN",
-    "验证": "EVAL",
-    "验证集": "EVAL",
-    "测试": "TEST",
-    "测试集": "TEST",
-}
+OTHER_USAGES = {"inference": "INFERENCE", "default": ""}  # beside the words for folders
 SPLIT_COLUMNS = {
     "set",
     "split",
@@ -91,6 +70,7 @@ SPLIT_COLUMNS = {
     "istrain",
     "istest",
 }
+SET_COLUMNS = {"set", "split", "usage", "subset", "mluse", "partition", "划分"}  # never hold other things
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _USAGES_OF_FLAG = {"isvalid": ("EVAL", "TRAIN"), "istrain": ("TRAIN", "EVAL"), "istest": ("TEST", "TRAIN")}
 LABEL_ENDINGS = ("label", "labels", "class", "classes", "category", "tag", "tags", "kind", "species")
@@ -114,7 +94,9 @@ def usage_of(word: str, column: str = "") -> str | None:
     if column in _USAGES_OF_FLAG:
         flag = _BOOLEANS.get(word)
         return None if flag is None else _USAGES_OF_FLAG[column][0 if flag else 1]
-    return USAGE_BY_WORD.get(word) if word else ""
+    if not word or word in OTHER_USAGES:
+        return OTHER_USAGES.get(word, "")
+    return usage_of_folder(word)
 
 
 @dataclass(frozen=True)
@@ -240,7 +222,7 @@ def _by_cells(cells: list[list[str]]) -> FoundColumns:
 
 def _are_usages(values: Sequence[str]) -> bool:
     """Whether every cell names a split; where some are empty, Google's tools choose the split."""
-    return any(values) and all(value.lower() in USAGE_BY_WORD for value in values if value)
+    return any(values) and all(usage_of(value) is not None for value in values)
 
 
 def _image_column(keys: Sequence[str], cells: list[list[str]], split: int | None) -> tuple[int, bool]:
@@ -349,10 +331,13 @@ def _is_pair(cells: list[list[str]], image: int, labels: Sequence[int], *, is_na
 
 
 def _named_split(keys: Sequence[str], cells: list[list[str]]) -> int | None:
-    """The column of the splits. One that names other sets as well is none."""
+    """The column of the splits. One that names other sets as well is none, unless test images are among them.
+
+    Those must not become training images for the sake of an `extra` beside them.
+    """
     for index, key in enumerate(keys):
-        values = [cell for cell in _column(cells, index) if cell]
-        if key in SPLIT_COLUMNS and all(usage_of(cell, key) is not None for cell in values):
+        usages = [usage_of(cell, key) for cell in _column(cells, index) if cell]
+        if key in SPLIT_COLUMNS and (None not in usages or (key in SET_COLUMNS and "TEST" in usages)):
             return index
     return None
 

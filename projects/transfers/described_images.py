@@ -81,7 +81,7 @@ class _Row:
             self.names |= {label.name for label in new}
             self.item = replace(self.item, entry_labels=(*self.item.entry_labels, *new))
         if item.split and item.split != self.item.split:
-            self.item = replace(self.item, split=item.split)
+            self.item = replace(self.item, split=stricter_split(item.split, self.item.split))
         if item.values:
             self.item = replace(self.item, values={**item.values, **self.item.values})
 
@@ -212,10 +212,11 @@ class DescribedImages:
         if before is not None:
             item = replace(item, values={**item.values, **before.values})
         if before is None or not (before.entry_labels or before.remark):
-            split = item.split or (before.split if before else "")
+            split = stricter_split(item.split, before.split if before else "")
             self._items[key], self._named_by[key] = replace(item, split=split), path
             return
-        merged = replace(before, split=before.split or item.split, values=item.values)
+        split = stricter_split(before.split, item.split)
+        merged = replace(before, split=split, values=item.values)
         if item.entry_labels and not before.remark and _names(item) != _names(before):
             merged = self._settle(key, merged, item, path)
         self._items[key] = merged
@@ -231,6 +232,11 @@ class DescribedImages:
         return replace(before, entry_labels=(), remark=remark)
 
 
+def stricter_split(first: str, second: str) -> str:
+    """The split of an image of which two are said: test whoever says so, else the first."""
+    return Split.TEST if Split.TEST in (first, second) else first or second
+
+
 def _names(item: ImportItem) -> set[str]:
     return {label.name.lower() for label in item.entry_labels}
 
@@ -241,7 +247,7 @@ def _quoted(item: ImportItem) -> str:
 
 def _with_labels_of(first: ImportItem, item: ImportItem) -> ImportItem:
     by_name = {label.name: label for label in (*first.entry_labels, *item.entry_labels)}
-    return replace(first, entry_labels=tuple(by_name.values()), split=item.split or first.split)
+    return replace(first, entry_labels=tuple(by_name.values()))
 
 
 def _without_image(item: ImportItem) -> ImportItem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,9 @@ from projects.formats import csv_labels, label_files
 from projects.formats.csv_labels import LabelLook
 from projects.formats.label_files import Columns, LabelFile, LabelFileError
 from projects.formats.manifest import Entry, EntryLabel
+from projects.formats.splits.split_folders import usage_of_folder
 from projects.images.decode import ImageRefused
+from projects.models import Split
 from projects.transfers.file_sources import FileSource, SourceFile
 
 SUFFIXES = {".manifest", ".jsonl", ".ndjson", ".json", ".xml", ".csv", ".tsv", ".txt"}
@@ -89,11 +92,21 @@ class Description:
     def has_name_of_submission(self) -> bool:
         return "submission" in PurePosixPath(self.path).stem.lower()
 
+    @property
+    def is_of_tests(self) -> bool:
+        """Whether its name, or that of a folder that holds it, says that it describes test images."""
+        *folders, name = PurePosixPath(self.path.replace("\\", "/")).parts or ("",)
+        stem = PurePosixPath(name).stem
+        words = (stem, *re.split(r"[\W\d_]+", stem))
+        return Split.TEST in map(usage_of_folder, (*folders, *words))
+
     def entries(self) -> Iterator[Entry]:
         """The images with their labels, in order. Raises LabelFileError, ImageRefused."""
         assert self.label_file is not None
+        is_of_tests = self.is_of_tests
         with self.open() as file:
-            yield from label_files.read(self.label_file, file, self.columns)
+            for entry in label_files.read(self.label_file, file, self.columns):
+                yield replace(entry, usage=Split.TEST) if is_of_tests and not entry.usage else entry
 
 
 @dataclass

@@ -25,12 +25,12 @@ from projects.formats.columns import METADATA_MARK
 from projects.formats.csv_labels import LABEL_LIST_HEAD, TABLE_HEAD
 from projects.formats.csv_text import write_csv
 from projects.formats.pictures.picture_formats import FORMATS
+from projects.formats.splits.split_folders import usage_of_folder, usages_of_family
 from projects.images.upload import clean_name
 from projects.labels import metadata
 from projects.models import Annotation, Image, Project
 from projects.quality import hard_examples
 from projects.transfers.file_sources import is_user_file
-from projects.transfers.split_folders import usage_of_folder, usages_of_family
 
 IMAGE_FOLDER = "images"
 METADATA_FILE = "metadata.csv"  # path and columns of metadata, beside folders and text files

@@ -12,8 +12,8 @@ from django.utils.translation import gettext_noop
 from projects.formats.manifest import EntryLabel
 from projects.images import upload
 from projects.labels import bulk_import, metadata
-from projects.models import Image, RejectedFile, Transfer
-from projects.transfers.described_images import ImportItem, ItemKind
+from projects.models import Image, RejectedFile, Split, Transfer
+from projects.transfers.described_images import ImportItem, ItemKind, stricter_split
 from projects.transfers.source_files import SourceFiles
 from projects.transfers.texts.reasons import LABEL_REJECTED, METADATA_LEFT_OUT, with_beginning
 
@@ -160,14 +160,19 @@ class ChunkWriter:
         return result.kept
 
     def _set_splits(self, read_items: Sequence[ReadItem], images: dict[str, int]) -> None:
-        """Set the imported split on images that have none, and mark hard examples."""
+        """Set the imported split on images that have none, and mark hard examples.
+
+        Of equal files of this import, one among the test images makes their image a test image.
+        """
         splits: dict[int, str] = {}
         hard: list[int] = []
         for read in read_items:
             pk = read.image_id(images)
             if pk is not None and not read.reason:
-                splits.setdefault(pk, read.item.split)
+                splits[pk] = stricter_split(splits.get(pk, ""), read.item.split)
                 hard += [pk] if read.item.is_hard else []
+        tests = [pk for pk, split in splits.items() if split == Split.TEST]
+        Image.objects.filter(pk__in=tests, transfer=self.transfer).update(split=Split.TEST)
         bulk_import.import_splits(self.project, splits)
         if hard:
             Image.objects.filter(pk__in=hard).update(is_hard=True)

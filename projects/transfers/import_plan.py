@@ -21,6 +21,7 @@ from projects.formats.csv_labels import LabelLook
 from projects.formats.encodings import decode, find_encoding
 from projects.formats.manifest import EntryLabel
 from projects.formats.pictures.picture_formats import SUFFIXES as IMAGE_SUFFIXES
+from projects.formats.splits.split_folders import FolderLevel, FolderTree, folder_levels
 from projects.images.decode import ImageRefused
 from projects.labels import metadata
 from projects.models import Project, Split
@@ -30,7 +31,6 @@ from projects.transfers.descriptions import CannotPlan, Description, Description
 from projects.transfers.export import label_of_folder
 from projects.transfers.file_sources import SYSTEM_FILE, FileSource, SourceFile, ZipSource
 from projects.transfers.path_mapping import ImageFinder, PathMapping
-from projects.transfers.split_folders import FolderLevel, FolderTree, folder_levels
 from projects.transfers.texts.reasons import NOT_USED, with_beginning
 
 TABLE_READERS = {"table", "records", "inner_records", "list"}

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from projects.formats.encodings import find_encoding
+from projects.formats.splits.split_folders import FolderLevel, usage_of_folder
 from projects.images.decode import ImageRefused
 from projects.labels import bulk_import
 from projects.labels.annotations import normalized_name
@@ -23,7 +24,6 @@ from projects.transfers.import_plan import (
     LabelsFrom,
     read_label_text,
 )
-from projects.transfers.split_folders import FolderLevel, usage_of_folder
 from projects.transfers.texts.doubts import Doubt, doubt
 from projects.transfers.texts.reasons import NOT_USED, without_beginning
 

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from exeml_site.lib.display import count
 from exeml_site.lib.http import page
 from projects.access import PageRequest, project_page
+from projects.formats.splits.split_folders import FolderTree
 from projects.forms.label_data import ImagesForm, UploadFoldersForm, UploadLabelsForm
 from projects.images.rendition import shown_file
 from projects.images.similarity import nearest_labeled
@@ -24,7 +25,6 @@ from projects.labels import actions, bulk_import
 from projects.models import Image, Project, Role
 from projects.quality import hard_examples
 from projects.transfers.file_sources import is_user_file
-from projects.transfers.split_folders import FolderTree
 from projects.views.label_data import (
     Notice,
     first_error,

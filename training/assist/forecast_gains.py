@@ -9,9 +9,10 @@ import numpy as np
 
 from exeml_site.lib.bulk import chunks
 from projects.datasets import compare
+from projects.datasets.groups import evaluation_groups
 from projects.datasets.publish import ManifestDamaged
 from projects.images.similarity import unpack
-from projects.models import Embedding, Image
+from projects.models import Embedding, Project
 from training.assist.embed_images import network_name
 from training.models import TrainingVersion
 
@@ -41,7 +42,7 @@ def forecast(version_id: int) -> int:
     targets = np.array([[label in images[pk].labels for label in labels] for pk in ids], np.float32)
     features = np.stack([vectors[pk] for pk in ids]).astype(np.float32)
     gains_of_labels = expected_gains(
-        features, targets, _groups(ids), ADDED_IMAGES, version.project.is_multi_label
+        features, targets, _groups(version.project, ids), ADDED_IMAGES, version.project.is_multi_label
     )
     learning = {
         label: [gain.pictures, *(round(value, 4) for value in (gain.now, gain.gain, gain.low, gain.high))]
@@ -60,12 +61,7 @@ def _vectors(image_ids: list[int]) -> dict[int, Any]:
     return vectors
 
 
-def _groups(ids: list[int]) -> Any:
-    """[N] int64; duplicates have the same number."""
-    group = dict[int, int]()
-    for chunk in chunks(ids):
-        rows = Image.objects.filter(pk__in=chunk, duplicate_group__isnull=False).order_by()
-        group |= {
-            pk: group_id for pk, group_id in rows.values_list("pk", "duplicate_group") if group_id is not None
-        }
-    return np.array([group.get(pk, pk) for pk in ids], np.int64)
+def _groups(project: Project, ids: list[int]) -> Any:
+    """[N] int64; duplicates, and images that are never split, have the same number."""
+    numbers = evaluation_groups(project, ids) or [None] * len(ids)
+    return np.array([pk if number is None else number for pk, number in zip(ids, numbers, strict=True)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +44,9 @@ def predict_test_images(
     from training.engine.bundle.bundle import Bundle
     from training.engine.evaluation.evaluate import predict_samples
 
-    threads = settings.EXEML_ENGINE_THREADS or None
+    threads = settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1
     try:
-        model = Bundle.load(bundle, threads)
+        model = Bundle.load(bundle, threads, streams=threads)
         known = KnownLabels(model.labels, model.is_multi_label, {})
         entries = [
             entry

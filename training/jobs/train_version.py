@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from django.utils.translation import gettext_noop
 from exeml_site.lib import jobs, storage
 from exeml_site.lib.job_row import ClaimLost
 from projects.datasets import publish, readiness, statistics
+from projects.datasets.groups import evaluation_groups
 from projects.formats.manifest import GROUP, Entry
 from training.assist import find_duplicates
 from training.engine import EngineError, FitConfig, FitResult, Hardware, Sample, Split, StoppedBeforeModel
@@ -183,7 +184,7 @@ def _finish(
     """Evaluate on the validation images, store the files, then set Completed together with every metric."""
     from training.engine.evaluation.evaluate import evaluate
 
-    held_out, excluded = independent_samples(result.bundle, samples)
+    held_out, excluded = independent_samples(result.bundle, samples, _groups(version, samples))
     message = f"Evaluating on {len(held_out):,} validation images"  # not translated: stored with values
     reporter.begin("evaluation", message)
     threads = settings.EXEML_ENGINE_THREADS or None
@@ -222,18 +223,29 @@ def _predict_test_images(
     return final_test.predict_test_images(version, bundle, _image_path, reporter.advance)
 
 
-def independent_samples(bundle: Path, samples: Sequence[Sample]) -> tuple[list[Sample], int]:
+def _groups(version: TrainingVersion, samples: Sequence[Sample]) -> dict[str, int | None]:
+    """The group of each image, by the id of its sample: duplicates, or images that are never split."""
+    ids = [sample.id for sample in samples if sample.id.isdecimal()]
+    numbers = evaluation_groups(version.project, [int(one) for one in ids])
+    return dict(zip(ids, numbers or [], strict=False))
+
+
+def independent_samples(
+    bundle: Path, samples: Sequence[Sample], groups: Mapping[str, int | None]
+) -> tuple[list[Sample], int]:
     """The validation images that the model and its ancestors were not trained on, and the number of the
     others.
 
-    An ancestor may have been trained on images that moved to the validation split later. Raises EngineError
-    if no image is left.
+    An ancestor may have been trained on images that moved to the validation split later; with them goes the
+    rest of their group, by the id of the sample. Raises EngineError if no image is left.
     """
     from training.engine.bundle.writer import hash_ids, read_trained_on
 
     held_out = [sample for sample in samples if sample.split == "EVAL"]
     is_seen = np.isin(hash_ids(sample.id for sample in held_out), read_trained_on(bundle))
-    independent = [sample for sample, seen in zip(held_out, is_seen.tolist(), strict=True) if not seen]
+    pairs = list(zip(held_out, is_seen.tolist(), strict=True))
+    seen_groups = {groups.get(sample.id) for sample, seen in pairs if seen} - {None}
+    independent = [sample for sample, seen in pairs if not seen and groups.get(sample.id) not in seen_groups]
     if not independent:
         raise EngineError(
             gettext_noop("The model that this one continues was trained on every validation image."),

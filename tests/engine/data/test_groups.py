@@ -1,6 +1,7 @@
 """Named groups: read from `groups.csv` and manifests, joined with duplicates, whole in splits and folds."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,27 @@ def test_images_of_one_group_are_held_out_one_by_one_with_a_note(tmp_path: Path)
     data, diary = load(samples, tmp_path / "work")
     assert len(set(data.folds)) > 1
     assert any(one.message.startswith("All images are of one group") for one in diary.events)
+
+
+def test_duplicates_too_many_to_be_held_out_as_a_whole_are_told(tmp_path: Path) -> None:
+    samples = make_samples(tmp_path / "images", train=15, evaluation=0)
+    for sample in samples[1:23]:
+        shutil.copy(samples[0].path, sample.path)
+    data, diary = load(samples, tmp_path / "work")
+    assert len(set(data.groups[:23])) == 23
+    notes = [one.message for one in diary.events if one.kind == "note"]
+    assert any(note.startswith("23 images are duplicates of a few pictures") for note in notes)
+
+
+def test_images_of_a_group_that_the_base_has_seen_an_image_of_do_not_score_its_networks(
+    tmp_path: Path,
+) -> None:
+    clock = RunClock.open(tmp_path, 60, Diary(), lambda: False)
+    hashes, groups = np.arange(400), np.arange(400) // 2
+    seen = prepare._base_hashes(hashes, np.array([0, 7, 999]), groups, 2, clock)
+    assert seen.tolist() == [0, 1, 6, 7]
+    few = prepare._base_hashes(hashes[:40], hashes, groups[:40], 2, clock)
+    assert few.tolist() == []
 
 
 # --- layouts ---

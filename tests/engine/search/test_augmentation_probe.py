@@ -11,12 +11,11 @@ import torch
 from PIL import Image
 
 from tests.engine.search.test_state import make_data, make_search
-from training.engine import fit
 from training.engine.backbones import features, registry
 from training.engine.backbones.classifier import Head, Member, pretrained_state
 from training.engine.data.augment import Strength, augment
 from training.engine.data.images import Pixels
-from training.engine.search import augmentation_probe, budget
+from training.engine.search import augmentation_probe, budget, head_search
 from training.engine.search.augmentation_probe import gains_from_rotation, tolerates_mirroring
 from training.engine.search.linear_probe import fit_joint_head, head_left_out
 from training.engine.search.scoring import score_logits
@@ -143,7 +142,7 @@ def test_without_time_or_room_for_turned_pictures_plain_ones_teach_alone(
     monkeypatch.setattr(search, "best", first)
     monkeypatch.setattr(search.run.clock, "is_short", False)
     monkeypatch.setattr(budget, name, little)
-    fit._fit_with_rotations(search, first.members, [first])
+    head_search._fit_with_rotations(search, first.members, [first])
     assert search.best is first
     assert search.run.clock.is_short == is_short
 
@@ -152,7 +151,7 @@ def test_where_there_is_no_top_a_head_on_turned_pictures_is_better_and_wins(
     from_above: tuple[SearchState, FittedCandidate],
 ) -> None:
     search, first = from_above
-    fit._export_first_model(search, first)
+    head_search._export_first_model(search, first)
     assert search.is_rotated
     assert search.best is not None
     assert search.best.recipe.endswith("linear head on turned images")

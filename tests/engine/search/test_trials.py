@@ -5,7 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
+from training.engine.backbones import registry
+from training.engine.backbones.classifier import Head, Member
+from training.engine.search.budget import FinetuneBudget
+from training.engine.search.schedule import FinetuneOption, Round
 from training.engine.search.time_limit import RunClock
 from training.engine.search.trials import MIN_PROGRESS, DeadlineGuard, SlowerThanPlanned
 
@@ -48,3 +53,17 @@ def test_one_that_slows_down_late_ends_at_its_deadline(clock: RunClock) -> None:
     wait(clock, 31)
     with pytest.raises(SlowerThanPlanned):
         watch.tick(0.999)
+
+
+@pytest.mark.parametrize(
+    ("is_partial", "epochs", "text"),
+    [
+        (True, 6, "last blocks of EfficientNet-Lite0 at 224 px; epochs: 6; 3 views of each image."),
+        (True, 2, "last blocks of EfficientNet-Lite0 at 224 px; epochs: 2; one view of each image."),
+        (False, 4, "EfficientNet-Lite0 at 224 px; epochs: 4; another view in each epoch of each image."),
+    ],
+)
+def test_a_round_says_what_it_trains_on(is_partial: bool, epochs: int, text: str) -> None:
+    member = Member(registry.NETWORKS[0], 224, {}, Head(torch.zeros(2, 3), torch.zeros(2)))
+    planned = FinetuneBudget(folds=1, parts=5, epochs=epochs, is_refit=False, is_partial=is_partial)
+    assert Round(FinetuneOption(member, is_partial, 16), planned, 0.1).text == f"Fine-tuned: {text}"

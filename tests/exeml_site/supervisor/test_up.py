@@ -150,7 +150,10 @@ def test_everything_that_was_written_is_for_its_user_alone(product: Product) -> 
 
 
 @pytest.mark.skipif(not Path("/proc/self/autogroup").exists(), reason="this kernel groups no sessions")
-@pytest.mark.parametrize(("part", "niceness"), [("rqworker gpu cpu", 8), ("gunicorn", 0)])
+@pytest.mark.parametrize(
+    ("part", "niceness"),
+    [("gunicorn", 0), ("rqworker gpu cpu", 3), ("rqworker imports", 6), ("rqworker labeling", 8)],
+)
 def test_work_gives_way_to_pages_also_where_the_kernel_groups_sessions(
     product: Product, part: str, niceness: int
 ) -> None:

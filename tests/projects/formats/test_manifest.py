@@ -176,8 +176,8 @@ def test_an_unlabeled_image_has_no_labels() -> None:
         ('{"source":7}', "Line 2 has no “source”: every line must name its image."),
         ('{"source":" "}', "Line 2 has no “source”: every line must name its image."),
         (
-            '{"source":"a","usage":"HOLDOUT"}',
-            "Line 2 has the usage “HOLDOUT”: use TRAIN, EVAL, TEST or INFERENCE.",
+            '{"source":"a","usage":"EXTRA"}',
+            "Line 2 has the usage “EXTRA”: use TRAIN, EVAL, TEST or INFERENCE.",
         ),
         ('{"source":"a","annotation":{}}', "Line 2 has an “annotation” that is not a list of objects."),
         ('{"source":"a","annotation":[1]}', "Line 2 has an “annotation” that is not a list of objects."),

@@ -258,9 +258,9 @@ def test_folders_of_an_upload_say_labels_and_splits_as_those_of_an_archive(bob: 
     folders = ["set/train/cat", "set/val/dog", "set/$RECYCLE.BIN", "set/@eaDir/cat", "set/images"]
     answer = bob.post(url("place_folders", project), {"folders": json.dumps(folders)}).json()
     assert answer["folders"] == {
-        "set/train/cat": {"label": "cat", "usage": "TRAIN", "name": "cat"},
-        "set/val/dog": {"label": "dog", "usage": "EVAL", "name": "dog"},
-        "set/images": {"label": "", "usage": "", "name": "set"},
+        "set/train/cat": {"label": "cat", "usage": "TRAIN", "name": "cat", "top": "set"},
+        "set/val/dog": {"label": "dog", "usage": "EVAL", "name": "dog", "top": "set"},
+        "set/images": {"label": "", "usage": "", "name": "set", "top": "set"},
     }
     first, second = project.images.order_by("pk").values_list("pk", flat=True)
     other = make_project("other", labels=0, unlabeled=1).images.get()

@@ -1,10 +1,12 @@
 """Samples from a folder or a manifest, in one of four layouts:
 
-a folder per label; `train/`, `val/` and `test/` folders of those; a folder with `split.csv` (path,set);
-a manifest of JSON lines in the ModelArts format with `usage` TRAIN or EVAL.
+a folder per label; folders of those that name a split, such as `train/`, `valid/` or `Testing/`, at any
+depth; a folder with `split.csv` (path,set); a manifest of JSON lines in the ModelArts format with `usage`
+TRAIN, EVAL or TEST, else the split that the folders of its images name.
 
 `groups.csv` in the folder (path,person) names groups of images that are never split; a manifest names them in
-the property `exeml:group`.
+the property `exeml:group`. All images of a group with a test image are test images, and all of one that is in
+training and validation are training images.
 """
 
 from __future__ import annotations
@@ -24,19 +26,13 @@ from training.engine.config import EngineError, Sample, Split
 from training.engine.data import duplicates
 from training.engine.data.groups import join_groups
 from training.engine.data.picture_formats import SUFFIXES
+from training.engine.data.split_folders import FolderTree, usage_of_folder
 
 FolderSplit = Literal["train", "val", "test"]
 DEFAULT_TRAIN_RATIO = 0.8
+NO_SPLIT = ("INFERENCE", "UNASSIGNED")
 GROUPS_FILE = "groups.csv"
-SPLIT_OF_FOLDER: dict[str, FolderSplit] = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "eval": "val",
-    "test": "test",
-}
+SPLIT_OF_USAGE: dict[str, FolderSplit] = {"TRAIN": "train", "EVAL": "val", "TEST": "test"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +159,28 @@ def _show_in_both_splits(
 
 def _rows(source: Path) -> list[LayoutRow]:
     if source.is_file():
-        return _manifest_rows(source)
+        return _with_whole_groups(_manifest_rows(source))
     if not source.is_dir():
         raise EngineError(f"There is no folder or manifest {source}.", "Check the path.")
     group_of = _read_groups(source)
-    rows = _rows_of_folder(source)
-    if not group_of:
-        return rows
-    return [replace(row, sample=replace(row.sample, group=group_of.get(row.sample.path))) for row in rows]
+    rows = _split_rows(source) if (source / "split.csv").is_file() else _folder_rows(source)
+    return _with_whole_groups(
+        [replace(row, sample=replace(row.sample, group=group_of.get(row.sample.path))) for row in rows]
+    )
+
+
+def _with_whole_groups(rows: list[LayoutRow]) -> list[LayoutRow]:
+    """The rows with one split for each named group: test, if any of it is; training, if it is in both."""
+    splits: dict[str, set[FolderSplit | None]] = defaultdict(set)
+    for row in rows:
+        if row.sample.group is not None:
+            splits[row.sample.group].add(row.split)
+    changed: dict[str | None, FolderSplit] = {
+        group: "test" if "test" in several else "train"
+        for group, several in splits.items()
+        if len(several) > 1
+    }
+    return [replace(row, split=changed.get(row.sample.group, row.split)) for row in rows]
 
 
 def _read_groups(root: Path) -> dict[Path, str]:
@@ -188,28 +198,26 @@ def _read_groups(root: Path) -> dict[Path, str]:
         return {root / row["path"]: row[columns[0]] for row in table if row["path"] and row[columns[0]]}
 
 
-def _rows_of_folder(source: Path) -> list[LayoutRow]:
-    if (source / "split.csv").is_file():
-        return _split_rows(source)
-    parts = [
-        child
-        for child in sorted(source.iterdir())
-        if child.is_dir() and child.name.lower() in SPLIT_OF_FOLDER
+def _folder_rows(root: Path) -> list[LayoutRow]:
+    """The images of a folder per label: the outermost folder that names no split, nor holds images at large.
+
+    Beside training and validation folders, other folders are left out.
+    """
+    files = [
+        file.relative_to(root) for file in sorted(root.glob("*/**/*")) if file.suffix.lower() in SUFFIXES
     ]
-    if parts:
-        return [row for child in parts for row in _folder_rows(child, SPLIT_OF_FOLDER[child.name.lower()])]
-    return _folder_rows(source, None)
-
-
-def _folder_rows(root: Path, split: FolderSplit | None) -> list[LayoutRow]:
-    """The images of a folder per label."""
-    files = [file for file in sorted(root.glob("*/**/*")) if file.suffix.lower() in SUFFIXES]
-    return [LayoutRow(_sample(root, file), split) for file in files]
-
-
-def _sample(root: Path, file: Path) -> Sample:
-    inside = file.relative_to(root)
-    return Sample(f"{root.name}/{inside}", file, (inside.parts[0],), "TRAIN")
+    tree = FolderTree(file.as_posix() for file in files)
+    places = [tree.place(file.as_posix()) for file in files]
+    usages = {place.usage for place in places}
+    has_split = "TRAIN" in usages or "EVAL" in usages
+    rows = []
+    for file, place in zip(files, places, strict=True):
+        label = place.top or ("" if usage_of_folder(file.parts[0]) is not None else file.parts[0])
+        if label and (place.usage or not has_split):
+            name = file if usages - {""} else Path(root.name) / file
+            sample = Sample(str(name), root / file, (label,), "TRAIN")
+            rows.append(LayoutRow(sample, SPLIT_OF_USAGE.get(place.usage)))
+    return rows
 
 
 def _split_rows(root: Path) -> list[LayoutRow]:
@@ -217,11 +225,16 @@ def _split_rows(root: Path) -> list[LayoutRow]:
         table = list(csv.DictReader(file))
     rows = []
     for number, entry in enumerate(table, 2):
-        path, split = entry.get("path") or "", SPLIT_OF_FOLDER.get((entry.get("set") or "").lower())
+        path, split = entry.get("path") or "", _split_of_word(entry.get("set") or "")
         if split is None or "/" not in path:
             raise EngineError(f"Line {number} of split.csv has no usable path and set.", "Correct the line.")
-        rows.append(LayoutRow(_sample(root, root / path), split))
+        sample = Sample(f"{root.name}/{Path(path)}", root / path, (Path(path).parts[0],), "TRAIN")
+        rows.append(LayoutRow(sample, split))
     return rows
+
+
+def _split_of_word(word: str) -> FolderSplit | None:
+    return SPLIT_OF_USAGE.get(usage_of_folder(word) or "")
 
 
 def _manifest_rows(manifest: Path) -> list[LayoutRow]:
@@ -235,7 +248,19 @@ def _manifest_rows(manifest: Path) -> list[LayoutRow]:
             raise EngineError(
                 f"Line {number} of {manifest.name} is not an image with its labels.", "Correct the line."
             ) from problem
-    return rows
+    places = {row.sample.path: _inside(row.sample.path, manifest.parent) for row in rows}
+    tree = FolderTree(place for place in places.values() if place)
+    return [
+        row
+        if row.split
+        else replace(row, split=SPLIT_OF_USAGE.get(tree.place(places[row.sample.path]).usage))
+        for row in rows
+    ]
+
+
+def _inside(path: Path, folder: Path) -> str:
+    """The path within a folder; empty for one outside, whose folders may be named for anything."""
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else ""
 
 
 def _manifest_row(folder: Path, entry: dict[str, Any]) -> LayoutRow:
@@ -243,9 +268,12 @@ def _manifest_row(folder: Path, entry: dict[str, Any]) -> LayoutRow:
     address = urlparse(source)
     path = Path(unquote(address.path)) if address.scheme == "file" else folder / source
     labels = tuple(dict.fromkeys(str(annotation["name"]) for annotation in entry["annotation"]))
-    usage = str(entry.get("usage", "")).upper()
-    split: FolderSplit | None = {"TRAIN": "train", "EVAL": "val", "TEST": "test"}.get(usage)  # type: ignore[assignment]
+    usage = str(entry.get("usage") or "")
+    if usage and usage.upper() not in NO_SPLIT and _split_of_word(usage) is None:
+        raise EngineError(f"The usage “{usage}” of {source} is unknown.", "Use TRAIN, EVAL or TEST.")
     properties = entry.get("property")
     group = properties.get("exeml:group") if isinstance(properties, dict) else None
     named = None if group is None else str(group)
-    return LayoutRow(Sample(str(entry.get("id", source)), path, labels, "TRAIN", named), split)
+    return LayoutRow(
+        Sample(str(entry.get("id", source)), path, labels, "TRAIN", named), _split_of_word(usage)
+    )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from training.engine.bundle.bundle import Bundle, ImagePrediction
 from training.engine.config import EngineError, Sample
-from training.engine.data.images import Pixels, UnreadableImage
+from training.engine.data.images import UnreadableImage
 from training.engine.evaluation import metrics
 
 
@@ -50,7 +50,8 @@ def evaluate(
 
     Raises EngineError when there is no sample or none can be read.
     """
-    model = Bundle.load(bundle, threads)
+    threads = threads or os.cpu_count() or 1
+    model = Bundle.load(bundle, threads, streams=threads)
     predictions, unreadable = predict_samples(model, samples, report, threads)
     if not predictions:
         raise EngineError(
@@ -69,11 +70,11 @@ def predict_samples(
     """The predictions of all readable samples in order, and the ids of the others; `report` as above."""
     predictions: list[SamplePrediction] = []
     unreadable: list[str] = []
-    for done, (sample, square) in enumerate(_read_ahead(model, samples, threads or os.cpu_count() or 1), 1):
-        if square is None:
+    for done, (sample, answer) in enumerate(_answers(model, samples, threads or os.cpu_count() or 1), 1):
+        if answer is None:
             unreadable.append(sample.id)
         else:
-            predictions.append(_prediction(sample, model.answer_square(square)))
+            predictions.append(_prediction(sample, answer))
         if report:
             report(done / len(samples))
     return predictions, unreadable
@@ -106,21 +107,25 @@ def _evaluation(
     return Evaluation(labels, tuple(predictions), figures, tuple(unreadable))
 
 
-def _read_ahead(
+def _answers(
     model: Bundle, samples: Sequence[Sample], threads: int
-) -> Iterator[tuple[Sample, Pixels | None]]:
-    """Each sample with its pixels, or None where it is unreadable; decoded a few images ahead."""
+) -> Iterator[tuple[Sample, ImagePrediction | None]]:
+    """Each sample with its answer, None where it is unreadable; a few of them at once.
 
-    def read(sample: Sample) -> Pixels | None:
+    Each thread answers an image of its own. Threads that share one wait for each other at every layer, and on
+    a busy machine for the one that has no processor.
+    """
+
+    def answer(sample: Sample) -> ImagePrediction | None:
         try:
-            return model.read(sample.path)
+            return model.answer(sample.path)
         except UnreadableImage:
             return None
 
     with ThreadPoolExecutor(threads) as pool:
-        ahead: list[tuple[Sample, Future[Pixels | None]]] = []
+        ahead: list[tuple[Sample, Future[ImagePrediction | None]]] = []
         for sample in samples:
-            ahead.append((sample, pool.submit(read, sample)))
+            ahead.append((sample, pool.submit(answer, sample)))
             if len(ahead) > 4 * threads:
                 first, future = ahead.pop(0)
                 yield first, future.result()

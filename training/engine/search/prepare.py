@@ -99,7 +99,7 @@ def load_training_data(
         labels=labels,
         id_hashes=hashes,
         trained_on=np.union1d(hashes, inherited),
-        base_hashes=_base_hashes(hashes, inherited, len(labels), clock),
+        base_hashes=_base_hashes(hashes, inherited, groups, len(labels), clock),
         paths=[sample.path for sample in samples],
         pixels=pixels,
         targets=targets,
@@ -134,9 +134,14 @@ def _refuse_unusable(targets: Floats, labels: tuple[str, ...]) -> None:
             raise EngineError(f"The label {label} has fewer than two readable images.", REMEDY_LABELS)
 
 
-def _base_hashes(hashes: IdHashes, inherited: IdHashes, labels: int, clock: RunClock) -> IdHashes:
-    """Hashes of the images that the base has seen; none where too few others could score its networks."""
-    seen = np.intersect1d(hashes, inherited)
+def _base_hashes(
+    hashes: IdHashes, inherited: IdHashes, groups: NDArray[np.int64], labels: int, clock: RunClock
+) -> IdHashes:
+    """Hashes of the images of groups that the base has seen images of.
+
+    None where too few others could score its networks.
+    """
+    seen = hashes[np.isin(groups, groups[np.isin(hashes, inherited)])]
     if len(hashes) - len(seen) < max(budget.MIN_UNSEEN, budget.MIN_UNSEEN_PER_LABEL * labels):
         if len(seen):
             clock.emit("note", "The base has trained on most of these images: the accuracy is optimistic.")
@@ -185,11 +190,19 @@ def _find_groups(pixels: images.Pixels, run: Run) -> NDArray[np.int64]:
             raise _DuplicateSearchTooLong
 
     try:
-        return budget.usable_groups(duplicates.duplicate_groups(pixels, run.threads, tick))
+        found = duplicates.duplicate_groups(pixels, run.threads, tick)
     except _DuplicateSearchTooLong:
         clock.is_short = True
         clock.emit("note", "The time limit is too short to look for duplicate images.")
         return np.arange(len(pixels))
+    usable = budget.usable_groups(found)
+    if divided := int((usable != found).sum()):
+        clock.emit(
+            "note",
+            f"{divided:,} images are duplicates of a few pictures, too many to be held out as a whole: the "
+            "accuracy is optimistic.",
+        )
+    return usable
 
 
 def _decode_or_resume(train: list[Sample], labels: tuple[str, ...], run: Run, cache: Path) -> dict[str, Any]:

@@ -77,6 +77,13 @@ class Round:
     def member(self) -> Member:
         return self.option.member
 
+    @property
+    def text(self) -> str:
+        """What is trained, and on how many views of each image, as a sentence."""
+        epochs, views = self.budget.epochs, self.budget.views
+        seen = "one view" if views == 1 else f"{views} views" if views else "another view in each epoch"
+        return f"Fine-tuned: {self.option.name}; epochs: {epochs}; {seen} of each image."
+
 
 def finetune_options(search: SearchState, singles: list[FittedCandidate]) -> list[FinetuneOption]:
     """The networks by the loss of their linear heads, at each size: whole ones first, then last blocks."""

@@ -249,6 +249,7 @@ def _initial_head(search: SearchState, member: Member, rows: NDArray[np.int64]) 
 def _consider_trial(search: SearchState, trial: Trial) -> None:
     """Add the fine-tuned network, and its mixture with the best model so far, to the candidates."""
     best, rows, config = search.best, trial.is_held_out, search.run.config
+    search.run.clock.emit("note", trial.round.text)
     score = score_logits(trial.held_out[rows], search.data.targets[rows], config.is_multi_label)
     seconds = trial.round.budget.trial_s(len(search.data.paths), trial.round.image_s)
     ms = search.latency_ms([trial.member])

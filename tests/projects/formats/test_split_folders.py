@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from projects.transfers.split_folders import FolderTree, usage_of_folder
+from projects.formats.splits.split_folders import FolderTree, usage_of_folder
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ _SPLIT_WORDS = {
         *("val", "valid", "validation", "validate", "validating", "eval", "evaluation", "dev"),
         *("验证", "驗證", "検証"),
     ),
-    "TEST": ("test", "testing", "tests", "tst", "holdout", "测试", "測試", "テスト"),
+    "TEST": ("test", "testing", "tests", "tst", "holdout", "hold-out", "hold_out", "测试", "測試", "テスト"),
     "": ("unlabeled", "unlabelled", "unassigned", "trainval"),
 }
 _USAGE_OF_WORD = {word: usage for usage, words in _SPLIT_WORDS.items() for word in words}
@@ -70,12 +70,13 @@ def usages_of_family(names: Iterable[str]) -> dict[str, str]:
 class Placed:
     """What the folders above a file say: its label, empty if none, and its split's usage.
 
-    `name`: the nearest folder that is no split, be it one that holds every image.
+    `name`: the nearest folder that is no split, be it one that holds every image; `top`: the outermost one.
     """
 
     label: str = ""
     usage: str = ""
     name: str = ""
+    top: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,17 +115,17 @@ class FolderTree:
         return self._placed[folder]
 
     def _place(self, folder: str) -> Placed:
-        label = name = ""
+        label = name = top = ""
         usage = None
         while folder:
             part, found = folder.rpartition("/")[2], self._usages.get(folder)
             if found is not None:
                 usage = found if usage is None else usage
             elif not _CONTAINER_FOLDER.fullmatch(part):
-                name = name or part
+                name, top = name or part, part
                 label = label or (part if self._counts[folder] < self._total else "")
             folder = folder.rpartition("/")[0]
-        return Placed(label, usage or "", name)
+        return Placed(label, usage or "", name, top)
 
     def levels(self, path: str, *, has_label: bool) -> dict[int, str]:
         """Level (0 for the top) → name of the folders that are neither a split nor, with `has_label`, the

@@ -1,0 +1,1 @@
+"""The names that files, folders and tables give the splits."""
