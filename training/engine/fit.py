@@ -33,7 +33,7 @@ from training.engine.cross_validation import cross_validate
 from training.engine.search import budget
 from training.engine.search.augmentation_probe import gains_from_rotation
 from training.engine.search.candidate_store import CANDIDATES_FILE, store_candidates
-from training.engine.search.checkpoint import export_best
+from training.engine.search.checkpoint import export_best, export_int8
 from training.engine.search.linear_probe import (
     JointFit,
     choose_head_rows,
@@ -307,6 +307,8 @@ def _finish(
         raise EngineError(f"No model existed yet after {minutes:.0f} minutes.", "Raise Max. Training Time.")
     clock.emit("phase", "Saving the best model", fraction=0)
     export_best(search)
+    if stop_reason != "user":
+        export_int8(search)
     reports = search.reports()
     with clock.counted("export"):
         stored = _store_candidates(search, reports)
