@@ -44,9 +44,9 @@ class NumberFormatReport:
 
     `hits` of `images` are right; `lost` are right in float32 alone, and `won` in this number format alone.
     `agreed`: images with the same labels and the same verdict whether the image is known. `known_p_value`:
-    whether the share of known images differs. `loss`: mean log loss; `loss_gap` and `loss_gap_error`: its mean difference
-    from float32 and the standard error of that. `ms`: the median time of one image, decoded and predicted, in
-    turns with float32.
+    whether the share of known images differs. `loss`: mean log loss; `loss_gap`, `loss_gap_error`: its mean
+    difference from float32 and the standard error of that. `ms`: the median time of one image, decoded and
+    predicted, in turns with float32.
     """
 
     number_format: NumberFormat
