@@ -21,6 +21,8 @@ from tests.factories import make_user
 from tests.pages import html_of
 from tests.training.bundles import colour_picture, give_int8
 from training.engine.bundle.bundle import Bundle
+from training.engine.evaluation.evaluate import SamplePrediction
+from training.jobs import record
 from training.models import Service, TrainingVersion
 from training.serving import answer, deploy
 from training.serving.batches import job, results
@@ -170,10 +172,12 @@ def test_the_service_page_says_the_number_format_and_the_figures_of_each(
 
 def test_the_candidates_tab_has_a_row_for_each_number_format(vera: Client, version: TrainingVersion) -> None:
     give_int8(version)
-    page = vera.get(reverse("version_candidates", args=[version.project_id, version.number]))
-    assert page.status_code == 200
-    if "number-formats-title" in html_of(page):
-        assert "196 of 200 images answered as in float32; p = 0.625 for the accuracy." in text(page)
+    answers = [SamplePrediction(str(n), ("red",), ("red",), (0.9, 0.1), True, 0.5) for n in range(9)]
+    record.record(version, ["red", "green"], answers, ())
+    page = text(vera.get(reverse("version_candidates", args=[version.project_id, version.number])))
+    assert "of the chosen model, on the same 200 validation images" in page
+    assert "196 of 200 images answered as in float32; p = 0.625 for the accuracy. 93.5 %" in page
+    assert "float32 default 94.0 %" in page
 
 
 def test_a_batch_keeps_the_number_format_in_which_it_was_created(version: TrainingVersion) -> None:

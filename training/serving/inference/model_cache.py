@@ -42,7 +42,7 @@ def load_model(version: TrainingVersion, number_format: str = "") -> Bundle:
 
     `number_format`: one of the engine's; empty for the version's default.
     """
-    return _load_bundle(version, number_format or version.number_format)[0]
+    return _load_bundle(version, str(number_format or version.number_format))[0]
 
 
 def decision_rule(version: TrainingVersion) -> DecisionRule:
