@@ -158,8 +158,9 @@ def set_number_format(service: Service, number_format: str, by: User) -> None:
             predictor.verify_model(version, number_format_in(changed, version))
     except model_cache.ModelUnavailable as problem:
         raise DeployRefused(gettext(str(problem))) from problem
-    name = NumberFormat(number_format).label if number_format else "its version’s own number format"
-    message = f"Answers in {name}."  # not translated: stored with values
+    message = gettext_noop("Answers in the default number format of its version.")
+    if number_format:
+        message = f"Answers in {NumberFormat(number_format).label}."  # not translated: stored with values
     update_service(service, set(Status), by, message, number_format=number_format)
 
 

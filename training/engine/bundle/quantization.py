@@ -77,33 +77,44 @@ def quantization_s(gmacs: float, images: int) -> float:
 def _quantized(
     file: Path, description: dict[str, Any], squares: Sequence[Pixels], tick: Callable[[], None]
 ) -> bytes:
-    nncf = _nncf()
-    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
-
+    """The INT8 network as ONNX. Raises EngineError, and what `tick` raises."""
     sizes = [int(size) for size in description["preprocessing"]["resolutions"]]
+    stopped = list[BaseException]()
 
     def inputs(square: Pixels) -> dict[str, Pixels]:
-        tick()
+        try:
+            tick()
+        except BaseException as reason:
+            stopped.append(reason)
+            raise
         return {f"images_{size}": resize_square(square, size)[None] for size in sizes}
 
-    model = onnx.load(file)
     try:
         # NNCF draws progress bars on standard output, which programs read here.
         with contextlib.redirect_stdout(io.StringIO()):
-            quantized = nncf.quantize(
-                model,
-                nncf.Dataset(squares, inputs),
-                preset=nncf.QuantizationPreset.PERFORMANCE,
-                subset_size=len(squares),
-                ignored_scope=nncf.IgnoredScope(names=float_layers(model)),
-                # Without clipping: deep heads read the largest value of each channel.
-                advanced_parameters=nncf.AdvancedQuantizationParameters(
-                    activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
-                ),
-            )
-    except (nncf.ValidationError, nncf.InternalError, RuntimeError, ValueError) as problem:
+            quantized = _quantize(onnx.load(file), squares, inputs)
+    except Exception as problem:  # NNCF raises many kinds, and all mean the same here
+        if stopped:
+            raise
         raise EngineError("The network cannot be quantized.", "It answers in float32.") from problem
     return bytes(quantized.SerializeToString())
+
+
+def _quantize(model: onnx.ModelProto, squares: Sequence[Pixels], inputs: Callable[[Pixels], Any]) -> Any:
+    nncf = _nncf()
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
+    return nncf.quantize(
+        model,
+        nncf.Dataset(squares, inputs),
+        preset=nncf.QuantizationPreset.PERFORMANCE,
+        subset_size=len(squares),
+        ignored_scope=nncf.IgnoredScope(names=float_layers(model)),
+        # Without clipping: deep heads read the largest value of each channel.
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+        ),
+    )
 
 
 def float_layers(model: onnx.ModelProto) -> list[str]:

@@ -43,7 +43,7 @@ SAMPLE_COUNT, COMPARED_COUNT = 8, 60  # images in the zip, and images whose scor
 FAILED = gettext_noop("The export could not be made. Try again; operators find the reason in the log.")
 OTHER_MODEL = """  {file:<20}the same model in {other}; model.onnx is in {chosen}, as the evaluation.
                       Renamed to model.onnx it answers in {other}: some answers may differ
-"""  # not translated
+"""  # not translated: the kit is English
 README = """{name}: {labels} labels, accuracy {accuracy} on its validation images
 
   model.onnx        an upright RGB image of any size in, calibrated scores out; includes all preprocessing
