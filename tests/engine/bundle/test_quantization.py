@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
+from tests.engine.generated_images import Diary, make_samples, quick_config
 from tests.engine.tiny_network import TINY, random_network
 from training.engine import EngineError
 from training.engine.backbones.classifier import CLASSIFIER_PREFIXES, Head, Member
@@ -17,6 +18,7 @@ from training.engine.bundle import quantization
 from training.engine.bundle.bundle import Bundle, self_test_squares
 from training.engine.bundle.writer import BundleInfo, export_bundle
 from training.engine.data.images import Pixels
+from training.engine.fit import fit
 
 LABELS = ("a", "b", "c")
 
@@ -126,3 +128,26 @@ def test_a_bundle_without_int8_says_so(tiny_network: None, tmp_path: Path) -> No
     with pytest.raises(EngineError, match="no INT8 network"):
         Bundle.load(bundle, number_format="int8")
     assert Bundle.load(bundle, number_format="bfloat16").number_format == "bfloat16"
+
+
+def test_a_fit_with_time_left_calibrates_on_its_training_images(tiny_network: None, tmp_path: Path) -> None:
+    samples, diary = make_samples(tmp_path / "pictures"), Diary()
+    config = quick_config(max_seconds=600)
+
+    result = fit(samples, config, tmp_path / "work", diary, lambda: False)
+
+    assert result.stop_reason == "converged"
+    description = json.loads((result.bundle / "bundle.json").read_text())
+    assert description["int8"]["calibration_images"] == sum(one.split == "TRAIN" for one in samples)
+    assert description.get("number_format", "float32") == "float32"
+    Bundle.load(result.bundle, 1, "int8").self_test()
+
+
+def test_a_fit_that_a_person_ends_makes_none(tiny_network: None, tmp_path: Path) -> None:
+    diary = Diary(stop_after="best")
+
+    result = fit(
+        make_samples(tmp_path / "pictures"), quick_config(), tmp_path / "work", diary, diary.should_stop
+    )
+
+    assert not (result.bundle / "model.int8.onnx").exists()
