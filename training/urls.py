@@ -90,6 +90,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
         service_settings.change_answer_settings,
         name="change_answer_settings",
     ),
+    path(SERVICE + "number-format/", service_settings.change_number_format, name="change_number_format"),
     path(SERVICE + "tokens/", service_settings.make_token, name="make_token"),
     path(SERVICE + "tokens/<int:token_id>/rotate/", service_settings.rotate_token, name="rotate_token"),
     path(SERVICE + "tokens/<int:token_id>/revoke/", service_settings.revoke_token, name="revoke_token"),

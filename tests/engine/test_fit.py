@@ -61,7 +61,8 @@ def test_a_whole_fit_leaves_these_files(whole: tuple[FitResult, Diary]) -> None:
         "events.jsonl",
     }
     files = {"bundle.json", "known.npz", "model.onnx", "weights.pt"}
-    assert {path.name for path in whole[0].bundle.iterdir()} == files
+    found = {path.name for path in whole[0].bundle.iterdir()}
+    assert found - {"model.int8.onnx"} == files  # there is time for it on a quick machine
 
 
 def test_events_come_in_order_and_are_kept(whole: tuple[FitResult, Diary]) -> None:

@@ -22,7 +22,8 @@ from training.engine.backbones.registry import NETWORKS, get_network
 from training.engine.bundle.bundle import Bundle
 from training.engine.config import EngineError, Event, FitConfig, Hardware, Sample
 from training.engine.data import layouts
-from training.engine.evaluation.evaluate import Evaluation, evaluate
+from training.engine.evaluation.evaluate import evaluate
+from training.engine.evaluation.number_formats import NumberFormatChoice, choose_number_format
 
 CommandOutput = dict[str, Any]
 
@@ -109,11 +110,15 @@ def _fit_command(options: argparse.Namespace) -> CommandOutput:
     )
     result = fit(samples, config, options.out, _print_progress, lambda: False)
     sys.stderr.write("\n" if sys.stderr.isatty() else "")
-    evaluation = _evaluate_validation(result.bundle, samples, options.threads)
+    left_s = config.max_seconds - (time.monotonic() - began)
+    choice = _evaluate_validation(result.bundle, samples, options.threads, left_s)
+    evaluation = choice.evaluation if choice else None
     return {
         "bundle": str(result.bundle),
         "accuracy": evaluation.report.accuracy.value if evaluation else result.best.accuracy,
         "macro_f1": evaluation.report.macro_f1 if evaluation else result.macro_f1,
+        "number_format": choice.default if choice else "float32",
+        "number_formats": [asdict(report) for report in choice.reports] if choice else [],
         "best": asdict(result.best),
         "candidates": [asdict(candidate) for candidate in result.candidates],
         "stop_reason": result.stop_reason,
@@ -126,9 +131,15 @@ def _fit_command(options: argparse.Namespace) -> CommandOutput:
     }
 
 
-def _evaluate_validation(bundle: Path, samples: list[Sample], threads: int | None) -> Evaluation | None:
+def _evaluate_validation(
+    bundle: Path, samples: list[Sample], threads: int | None, left_s: float
+) -> NumberFormatChoice | None:
     held_out = [sample for sample in samples if sample.split == "EVAL"]
-    return evaluate(bundle, held_out, threads=threads) if held_out else None
+    if not held_out:
+        return None
+    began = time.monotonic()
+    exact = evaluate(bundle, held_out, threads=threads)
+    return choose_number_format(bundle, held_out, exact, threads, left_s - (time.monotonic() - began))
 
 
 def _evaluate_command(options: argparse.Namespace) -> CommandOutput:

@@ -10,6 +10,9 @@ Split = Literal["TRAIN", "EVAL"]
 Hardware = Literal["CPU", "NV_P4"]
 Device = Literal["auto", "cpu", "cuda"]
 StopReason = Literal["converged", "time limit", "user", "promoted"]
+# Of the numbers that a network computes with. INT8 has a file of its own in the bundle; bfloat16 is the
+# float32 file, computed with 16 bits where the processor can.
+NumberFormat = Literal["float32", "int8", "bfloat16"]
 EventKind = Literal["phase", "progress", "candidate", "best", "note"]
 # Why a training image shaped no part of a model: its file cannot be read; the time limit left no time to
 # read it, for a head on its features, or to fine-tune on it; a fixed limit of memory; it was held out to

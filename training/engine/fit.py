@@ -31,7 +31,7 @@ from training.engine.config import (
 from training.engine.cross_validation import cross_validate
 from training.engine.search import budget
 from training.engine.search.candidate_store import CANDIDATES_FILE, store_candidates
-from training.engine.search.checkpoint import export_best
+from training.engine.search.checkpoint import export_best, export_int8
 from training.engine.search.head_search import fit_joint_heads, fit_linear_heads
 from training.engine.search.prepare import choose_device, label_names, load_training_data, prepare_workdir
 from training.engine.search.state import Run, SearchState
@@ -177,6 +177,8 @@ def _finish(
         raise EngineError(f"No model existed yet after {minutes:.0f} minutes.", "Raise Max. Training Time.")
     clock.emit("phase", "Saving the best model", fraction=0)
     export_best(search)
+    if stop_reason != "user":
+        export_int8(search)
     reports = search.reports()
     with clock.counted("export"):
         stored = _store_candidates(search, reports)

@@ -1,4 +1,5 @@
-"""OpenVINO: compiled models and inference queues. Float32, so that every path gives the same numbers.
+"""OpenVINO: compiled models and inference queues. Float32, so that every path gives the same numbers, unless
+another number format is asked for.
 
 Every other module gets OpenVINO from here, never by an import of its own: see `openvino`.
 """
@@ -7,12 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from training.engine.config import EngineError
+from training.engine.config import EngineError, NumberFormat
 
 _lock = threading.Lock()
 _warm: Any = None
@@ -57,15 +59,28 @@ def _make_inferences(openvino: Any) -> None:
     queue.wait_all()
 
 
-def compile_onnx(
-    model: Path | bytes, resolutions: Sequence[int], threads: int | None, batch: int = 1, streams: int = 1
-) -> Any:
-    """A model compiled by OpenVINO for batches of `batch` images, float32. Raises EngineError.
+@cache
+def has_bfloat16() -> bool:
+    """Whether this machine's processor computes with bfloat16."""
+    return "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
+
+def compile_onnx(
+    model: Path | bytes,
+    resolutions: Sequence[int],
+    threads: int | None,
+    batch: int = 1,
+    streams: int = 1,
+    number_format: NumberFormat = "float32",
+) -> Any:
+    """A model compiled by OpenVINO for batches of `batch` images. Raises EngineError.
+
+    What the file does not quantize is computed in float32, or in bfloat16 where asked for and possible.
     `streams`: answers at once, which share the threads.
     """
     core = openvino().Core()
-    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    hint = "bf16" if number_format == "bfloat16" and has_bfloat16() else "f32"
+    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads
     if streams > 1:

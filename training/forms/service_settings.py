@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from django import forms
+from django.forms.boundfield import BoundWidget
 from django.utils.translation import gettext, gettext_lazy, ngettext
 
 from exeml_site.lib.display import count
@@ -15,6 +17,7 @@ from training.evaluation.best_version import rank
 from training.forms.fields import VersionField, ranking_help
 from training.forms.services import deployable_versions
 from training.models import Service, TrainingVersion
+from training.versions.number_formats import NumberFormatRow, number_format_rows
 
 MIN_PERCENT, MAX_PERCENT = 1, 99
 SHARES = {
@@ -84,6 +87,32 @@ class ChangeVersionForm(forms.Form):
         elif cleaned.get("percent") is None and "percent" not in self.errors:
             self.add_error("percent", PERCENT_RANGE)
         return cleaned
+
+
+class NumberFormatForm(forms.Form):
+    """The number format of a service; empty for the default of the version that answers."""
+
+    number_format = forms.ChoiceField(
+        label=gettext_lazy("Number format"),
+        required=False,
+        widget=forms.RadioSelect,
+        error_messages={"invalid_choice": gettext_lazy("Choose one of the number formats of this version.")},
+    )
+
+    def __init__(self, data: Any = None, *, service: Service) -> None:
+        super().__init__(data, prefix="format", initial={"number_format": service.number_format})
+        version = service.training_version
+        self.rows = number_format_rows(version)
+        default = gettext("Default of %(version)s: %(number_format)s")
+        texts = {"version": version.name, "number_format": version.get_number_format_display()}
+        field = self.fields["number_format"]
+        assert isinstance(field, forms.ChoiceField)
+        field.choices = [("", default % texts), *((row.number_format.value, row.name) for row in self.rows)]
+
+    @property
+    def options(self) -> Iterator[tuple[BoundWidget, NumberFormatRow | None]]:
+        """Each radio button with the figures of its number format; the default of the version has none."""
+        return zip(self["number_format"], [None, *self.rows], strict=True)
 
 
 class OriginsForm(forms.Form):

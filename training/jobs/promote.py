@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.utils.translation import gettext_noop
@@ -13,6 +15,9 @@ from django.utils.translation import gettext_noop
 from exeml_site.lib import storage
 from training.engine import EngineError, FitResult, Sample
 from training.models import Candidate, TrainingVersion
+
+if TYPE_CHECKING:
+    from training.engine.bundle.bundle import Bundle
 
 CANDIDATES_FILE = "candidates.pt"  # in the version's folder, beside bundle/
 MAX_EXAMPLES = 8
@@ -36,6 +41,7 @@ def promote(version: TrainingVersion, samples: Sequence[Sample], folder: Path) -
     bundle, report = restore_candidate(
         _candidates_path(candidate), candidate.place, folder / "bundle", examples, threads
     )
+    notes = _add_int8(bundle, samples, threads)
     return FitResult(
         bundle=folder / "bundle",
         labels=bundle.labels,
@@ -47,7 +53,24 @@ def promote(version: TrainingVersion, samples: Sequence[Sample], folder: Path) -
         seconds_by_phase={"export": round(time.monotonic() - began, 2)},
         device="cpu",
         curve=(),
+        notes=notes,
     )
+
+
+def _add_int8(bundle: Bundle, samples: Sequence[Sample], threads: int) -> tuple[str, ...]:
+    """Add an INT8 network, calibrated on training images; gives why there is none."""
+    from training.engine.bundle import quantization
+    from training.engine.data.images import UnreadableImage
+
+    train, squares = [sample for sample in samples if sample.split == "TRAIN"], []
+    for sample in train[:: max(1, len(train) // quantization.CALIBRATION_IMAGES)]:
+        with contextlib.suppress(UnreadableImage, OSError):
+            squares.append(bundle.read(sample.path))
+    try:
+        quantization.add_int8(bundle.path, squares[: quantization.CALIBRATION_IMAGES], threads)
+    except EngineError as problem:
+        return (quantization.left_out_note(problem),)
+    return ()
 
 
 def _candidates_path(candidate: Candidate) -> Path:

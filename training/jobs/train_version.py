@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import shutil
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from django.conf import settings
@@ -29,6 +30,9 @@ from training.engine.evaluation.metrics import Report
 from training.jobs import final_test, promote, record
 from training.jobs.reporter import Reporter
 from training.models import Device, Status, StopReason, TrainingVersion
+
+if TYPE_CHECKING:
+    from training.engine.evaluation.number_formats import NumberFormatChoice
 
 logger = logging.getLogger(__name__)
 
@@ -183,12 +187,19 @@ def _finish(
 ) -> None:
     """Evaluate on the validation images, store the files, then set Completed together with every metric."""
     from training.engine.evaluation.evaluate import evaluate
+    from training.engine.evaluation.number_formats import choose_number_format
 
     held_out, excluded = independent_samples(result.bundle, samples, _groups(version, samples))
     message = f"Evaluating on {len(held_out):,} validation images"  # not translated: stored with values
     reporter.begin("evaluation", message)
     threads = settings.EXEML_ENGINE_THREADS or None
-    evaluation = evaluate(result.bundle, held_out, reporter.advance, threads)
+    exact = evaluate(result.bundle, held_out, reporter.advance, threads)
+    reporter.begin("evaluation", gettext_noop("Comparing the number formats of the model"))
+    left_s = math.inf  # what was promoted has no limit
+    if version.promoted_candidate is None:
+        left_s = version.limit.total_seconds() - reporter.used_s - FINISH_S
+    choice = choose_number_format(result.bundle, held_out, exact, threads, left_s, reporter.advance)
+    evaluation = choice.evaluation
     test = _predict_test_images(version, result.bundle, reporter)
     reporter.begin("charts", gettext_noop("Drawing charts"))
     charts = _store_charts(version, evaluation.report, _curve_until_now(reporter), result)
@@ -206,7 +217,7 @@ def _finish(
         "seen_before": excluded,
     }
     with transaction.atomic():
-        _complete(version, result, size, progress)
+        _complete(version, result, choice, size, progress)
         record.record(version, evaluation.labels, evaluation.predictions, result.candidates)
         final_test.record_test(version, test)
 
@@ -286,7 +297,13 @@ def _store_bundle(version: TrainingVersion, bundle: Path) -> int:
     return size
 
 
-def _complete(version: TrainingVersion, result: FitResult, size: int, progress: dict[str, Any]) -> None:
+def _complete(
+    version: TrainingVersion,
+    result: FitResult,
+    choice: NumberFormatChoice,
+    size: int,
+    progress: dict[str, Any],
+) -> None:
     is_ended = version.held().end(
         Status.COMPLETED,
         progress=progress,
@@ -294,6 +311,8 @@ def _complete(version: TrainingVersion, result: FitResult, size: int, progress: 
         ran_on=describe_device(version, result.device),
         model_name=f"exeML-{version.project.name}-{version.name}",
         model_bytes=size,
+        number_format=choice.default,
+        number_formats=[asdict(report) for report in choice.reports],
         images_used=asdict(result.best.images) if result.best.images else {},
         inference_ms=result.best.inference_ms,
         inference_low_ms=result.best.inference_low_ms,

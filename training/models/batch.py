@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from exeml_site.lib.display import count
 from exeml_site.lib.job_row import JobRow, JobRowQuerySet
 from training.models.service import Service
-from training.models.version import TrainingVersion
+from training.models.version import NumberFormat, TrainingVersion
 
 
 class BatchQuerySet(JobRowQuerySet["Batch"]):
@@ -51,6 +51,12 @@ class Batch(JobRow):
     service = models.ForeignKey(Service, on_delete=models.CASCADE, related_name="batches")
     training_version = models.ForeignKey(TrainingVersion, on_delete=models.PROTECT, related_name="+")
     answer_settings = models.JSONField(default=dict, blank=True)  # of the service when the batch was created
+    number_format = models.CharField(
+        max_length=8,
+        choices=NumberFormat.choices,
+        blank=True,
+        help_text="of the service when the batch was created",  # not translated: admin
+    )
     name = models.CharField(max_length=255)  # of the file or the folder
     files = models.JSONField(default=list, blank=True)  # [{"name", "stored"}]
     address = models.CharField(max_length=1024, blank=True)  # of the folder

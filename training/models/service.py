@@ -13,7 +13,7 @@ from django.utils.translation import gettext, gettext_lazy, ngettext
 
 from exeml_site.lib.display import count
 from projects.models import Project
-from training.models.version import TrainingVersion
+from training.models.version import NumberFormat, TrainingVersion
 
 
 class ServiceQuerySet(models.QuerySet["Service"]):
@@ -91,6 +91,12 @@ class Service(models.Model):
     )  # such as https://shop.example.org, as a browser sends them
     # version's primary key → its answer settings in this service, as AnswerSettings.as_json has them
     answer_settings = models.JSONField(default=dict, blank=True)
+    number_format = models.CharField(
+        max_length=8,
+        choices=NumberFormat.choices,
+        blank=True,
+        help_text="empty: the default of the version that answers",  # not translated: admin
+    )
     auto_stop_hours = models.PositiveSmallIntegerField(
         null=True,
         blank=True,

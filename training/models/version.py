@@ -37,6 +37,14 @@ class Hardware(models.TextChoices):
     CPU = "CPU", "CPU"
 
 
+class NumberFormat(models.TextChoices):
+    """NumberFormat of the numbers that a network computes with."""
+
+    FLOAT32 = "float32", "float32"
+    INT8 = "int8", "INT8"
+    BFLOAT16 = "bfloat16", "bfloat16"
+
+
 class InstanceFlavor(models.Model):
     """Resources that a training can use; maintained by operators."""
 
@@ -200,6 +208,9 @@ class TrainingVersion(JobRow):
     seconds_by_phase = models.JSONField(default=dict, blank=True)
     # the engine's ImagesUsed: {"given", "fitted", "fewest", "judged", "left_out": {cause: images}}
     images_used = models.JSONField(default=dict, blank=True, editable=False)
+    # what it answers with by default, and the engine's NumberFormatReport of each that was compared
+    number_format = models.CharField(max_length=8, choices=NumberFormat.choices, default=NumberFormat.FLOAT32)
+    number_formats = models.JSONField(default=list, blank=True, editable=False)
     # {"labels": […], "matrix": [[…]]}: rows are the true labels, columns the predicted ones
     confusion = models.JSONField(default=dict, blank=True)
     # the fields of engine.config.CrossValidation; empty where there is none

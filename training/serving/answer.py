@@ -21,6 +21,7 @@ from training.serving.calls import counters, feedback, shadow
 from training.serving.inference import model_cache, predictor
 from training.serving.inference.predictor import Answer
 from training.versions.answer_settings import settings_in
+from training.versions.number_formats import number_format_in
 
 
 class CallFailed(Exception):
@@ -45,9 +46,10 @@ class Call:
         Raises CallFailed with the code IMAGE_UNREADABLE or MODEL_UNAVAILABLE.
         """
         answers, settings = list[Answer](), settings_in(self.service, self.version)
+        number_format = number_format_in(self.service, self.version)
         try:
             for image in images:  # read one by one, so that only one of them is in memory
-                answers.append(predictor.predict(self.version, image.read(), settings))
+                answers.append(predictor.predict(self.version, image.read(), settings, number_format))
         except predictor.InvalidImage as problem:
             place = f"{len(answers) + 1} of {len(images)}"
             which = f"Picture {place}: " if len(images) > 1 else ""  # not translated: of the API
@@ -96,14 +98,18 @@ def counted_call(service: Service, token_id: int | None = None) -> Iterator[Call
 
 
 def batch_line(
-    version: TrainingVersion, settings: AnswerSettings, source: str, read: Callable[[], bytes]
+    version: TrainingVersion,
+    settings: AnswerSettings,
+    source: str,
+    read: Callable[[], bytes],
+    number_format: str = "",
 ) -> dict[str, Any]:
     """The result line of one image of a batch, as JSON. `read` returns the bytes of the image.
 
     An image that cannot be read or decoded gets a FAILED line. Raises ModelUnavailable.
     """
     try:
-        answer = predictor.predict(version, read(), settings)
+        answer = predictor.predict(version, read(), settings, number_format)
     except (decode.ImageRefused, predictor.InvalidImage, OSError) as problem:
         return {"source": source, "result": "FAILED", "error_message": str(problem)}
     return {

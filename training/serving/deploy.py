@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from copy import copy
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -22,9 +23,10 @@ from exeml_site.lib.display import count
 from exeml_site.lib.errors import Refused
 from projects.models import Team
 from training.engine.bundle.decision import AnswerSettings
-from training.models import Service, ServiceEvent, TrainingVersion
+from training.models import NumberFormat, Service, ServiceEvent, TrainingVersion
 from training.serving.inference import model_cache, predictor
 from training.serving.tokens import Token, new_token, store_token
+from training.versions.number_formats import number_format_in
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +79,7 @@ def bring_up(service_id: str) -> None:
     if service is None or not service.is_deploying:
         return
     try:
-        predictor.verify_model(service.training_version)
+        predictor.verify_model(service.training_version, number_format_in(service, service.training_version))
     except model_cache.ModelUnavailable as problem:
         _set_failed(service, str(problem))
     except Exception:
@@ -140,6 +142,26 @@ def set_allowed_origins(service: Service, origins: list[str], by: User) -> None:
         message = f"{sites} may call it."  # not translated: stored with values
     if service.allowed_origins != origins:
         update_service(service, set(Status), by, message, allowed_origins=origins)
+
+
+def set_number_format(service: Service, number_format: str, by: User) -> None:
+    """Let the service answer in this number format from the next call on; empty for its version's default.
+
+    Raises DeployRefused where the model does not answer in it.
+    """
+    if service.number_format == number_format:
+        return
+    changed = copy(service)
+    changed.number_format = number_format
+    try:
+        for version in service.answering_versions:
+            predictor.verify_model(version, number_format_in(changed, version))
+    except model_cache.ModelUnavailable as problem:
+        raise DeployRefused(gettext(str(problem))) from problem
+    message = gettext_noop("Answers in the default number format of its version.")
+    if number_format:
+        message = f"Answers in {NumberFormat(number_format).label}."  # not translated: stored with values
+    update_service(service, set(Status), by, message, number_format=number_format)
 
 
 def set_answer_settings(

@@ -22,6 +22,7 @@ from training.models import Service, TrainingVersion
 from training.serving import deploy
 from training.serving.deploy import DeployRefused, update_service
 from training.serving.inference import model_cache, predictor
+from training.versions.number_formats import number_format_in
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ def change_over(service_id: str) -> None:
     if service is None or service.next_version is None:
         return
     try:
-        predictor.verify_model(service.next_version)
+        predictor.verify_model(service.next_version, number_format_in(service, service.next_version))
     except model_cache.ModelUnavailable as problem:
         _cancel_change(service, str(problem))
     except Exception:

@@ -14,9 +14,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 from exeml_site.lib.http import page, redirect_to, wants_fragment
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
-from training.forms.service_settings import ChangeVersionForm, OriginsForm, TokenForm
+from training.forms.service_settings import ChangeVersionForm, NumberFormatForm, OriginsForm, TokenForm
 from training.serving import rollout, tokens
-from training.serving.deploy import DeployRefused, set_allowed_origins, set_answer_settings
+from training.serving.deploy import DeployRefused, set_allowed_origins, set_answer_settings, set_number_format
 from training.versions import answer_settings
 from training.views.services import answer_settings_forms, get_service, service_url, services_page
 
@@ -93,6 +93,24 @@ def change_answer_settings(
     else:
         return services_page(request, project, service, answer_forms=forms, opens_answers=number, status=422)
     return redirect_to(request, service_url(service))
+
+
+@project_page(Role.MANAGER)
+@require_POST
+def change_number_format(request: PageRequest, project: Project, service_id: UUID) -> HttpResponse:
+    """The model is tested in the chosen number format before any call is answered in it."""
+    service = get_service(project, service_id)
+    form = NumberFormatForm(request.POST, service=service)
+    if form.is_valid():
+        try:
+            set_number_format(service, form.cleaned_data["number_format"], request.user)
+        except DeployRefused as refused:
+            form.add_error("number_format", str(refused))
+        else:
+            return redirect_to(request, service_url(service))
+    return services_page(
+        request, project, service, number_format_form=form, opens_number_format=True, status=422
+    )
 
 
 @project_page(Role.MANAGER)

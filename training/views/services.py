@@ -22,7 +22,13 @@ from exeml_site.lib.http import page, redirect_to, wants_fragment
 from exeml_site.lib.params import parse_int
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
-from training.forms.service_settings import SHARES, ChangeVersionForm, OriginsForm, TokenForm
+from training.forms.service_settings import (
+    SHARES,
+    ChangeVersionForm,
+    NumberFormatForm,
+    OriginsForm,
+    TokenForm,
+)
 from training.forms.services import DeployForm, PredictionForm, deployable_versions
 from training.forms.thresholds import AnswerSettingsForm
 from training.models import Service, TrainingVersion
@@ -31,6 +37,7 @@ from training.serving.calls.dashboard import calls_since
 from training.serving.code_samples import snippets
 from training.serving.inference import model_cache, predictor
 from training.versions import answer_settings
+from training.versions.number_formats import number_format_in
 
 SHOWN_EVENTS = 20
 POLL_DEPLOYING_S, POLL_RUNNING_S = 2, 30
@@ -255,6 +262,7 @@ def services_page(
         context["form"] = DeployForm(project=project, preselected=request.GET.get("version", ""))
         if service is not None:
             context.setdefault("change_form", ChangeVersionForm(service=service))
+            context.setdefault("number_format_form", NumberFormatForm(service=service))
             context.setdefault("token_form", TokenForm())
             context.setdefault("origins_form", OriginsForm(service=service))
             if context["can_manage"] and "answer_forms" not in context:
@@ -301,6 +309,7 @@ def _page_context(
     }
     if service is not None:
         context["in_force"] = answer_settings.in_force(service)
+        context["number_format"] = number_format_in(service, service.training_version)
         context["url"] = request.build_absolute_uri(reverse("infer", args=[service.pk]))
         context["events"] = service.events.select_related("by")[:SHOWN_EVENTS]
         context["snippets"] = snippets(context["url"], str(extra.get("token") or "YOUR_TOKEN"))

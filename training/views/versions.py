@@ -30,6 +30,7 @@ from training.forms.versions import AddTimeForm, PromoteForm, VersionNoteForm
 from training.models import Candidate, TrainingVersion
 from training.models.version import TrainingVersionQuerySet
 from training.versions import lifecycle
+from training.versions.number_formats import number_format_rows
 from training.versions.progress_view import progress_of
 
 ACCURACY = gettext_lazy("Share of all validation images predicted correctly.")
@@ -109,6 +110,7 @@ def version_candidates(request: PageRequest, project: Project, number: int) -> H
     version = _get_completed(project, number)
     context = {"project": project, "version": version, "tab": "candidates"}
     context |= {"results": results_of(version), "phases": phases_of(version)}
+    context["number_formats"] = number_format_rows(version)
     return page(request, "versions/candidates.html", context)
 
 

@@ -385,6 +385,8 @@ def assert_another_candidate_can_be_promoted(version: TrainingVersion) -> None:
     assert (made.status, made.stop_reason) == (Status.COMPLETED, StopReason.PROMOTED)
     assert made.evaluated_images.count() == version.evaluated_images.count()
     assert made.cross_validation == {}
+    assert "int8" in [report["number_format"] for report in made.number_formats]
+    assert made.number_format == "float32"  # so few images tell no difference
     chosen = made.candidates.get()
     assert (chosen.recipe, chosen.is_best, chosen.accuracy) == (other.recipe, True, other.accuracy)
     assert_answers_as_evaluated(made)
@@ -398,6 +400,10 @@ def assert_complete(version: TrainingVersion) -> None:
     assert version.evaluated_images.count() == dataset_version.eval_count
     accuracy = version.metrics.get(label="", name="accuracy")
     assert accuracy.hits == version.evaluated_images.filter(is_correct=True).count()
+    reports = {report["number_format"]: report for report in version.number_formats}
+    assert version.number_formats[0]["number_format"] == "float32"
+    assert {report["images"] for report in reports.values()} == {dataset_version.eval_count}
+    assert reports[version.number_format]["hits"] == accuracy.hits
     assert version.candidates.filter(is_best=True).count() == 1
     assert version.model_name == "exeML-colours-V001"
     assert version.model_bytes > 1_000_000 and version.inference_ms > 0

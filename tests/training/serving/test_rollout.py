@@ -112,7 +112,7 @@ def test_a_canary_whose_model_is_gone_costs_nobody_an_answer(opened, newer: Trai
     service = opened[0]
     rollout.change_version(service, newer, make_user("alice"), percent=99)
     settle(service)
-    model_cache._cache.pop(newer.job_id)  # as in a process that was started since
+    model_cache._cache.pop((newer.job_id, "float32"))  # as in a process that was started since
     shutil.rmtree(Path(default_storage.path(newer.folder)))
     assert {called(opened) for _ in range(5)} == {"V001"}
 

@@ -3,6 +3,9 @@
 model.onnx    inputs `images_<R>`: [N, R, R, 3] uint8, one for each input resolution R of the model; outputs
 `logits` [N, C] and `features` [N, F], float32. Scaling of pixels is inside. bundle.json   everything else
 that a reader needs, with `format_version` weights.pt    torch's tensors, only to continue the training
+model.int8.onnx   the same network with 8-bit weights and activations (quantization.py); described under
+"int8" in bundle.json, where "number_format" is the one that answers by default. Bundles from before it
+existed, and those that had no time for it, have neither, and answer in float32
 known.npz     the novelty reference: features of training images and thresholds. Bundles from before it
 existed have neither this file nor the entry "unknown" in bundle.json, and cannot detect unknown images
 """
@@ -26,13 +29,15 @@ from training.engine.backbones.inference_time import InferenceTime
 from training.engine.bundle import novelty
 from training.engine.bundle.decision import OWN, AnswerSettings, DecisionRule
 from training.engine.bundle.novelty import NoveltyReference, NoveltyScore
-from training.engine.config import EngineError
+from training.engine.config import EngineError, NumberFormat
 from training.engine.data.images import Pixels, read_square, resize_square
 from training.engine.runtime import compile_onnx
 
 FORMAT_VERSION = 2  # since it: heads that read a covariance; all else is as in format 1
 SELF_TEST_IMAGES = 4
-SELF_TEST_TOLERANCE = 0.02  # other processors add in another order; a wrong model differs far more
+# Other processors add in another order, and round 8-bit and 16-bit numbers otherwise; a wrong model differs
+# far more.
+SELF_TEST_TOLERANCES: dict[NumberFormat, float] = {"float32": 0.02, "int8": 0.15, "bfloat16": 0.15}
 Source = Image.Image | Path | bytes
 Scores = NDArray[np.float32]
 
@@ -60,19 +65,32 @@ class Bundle:
     description: dict[str, Any]
     _compiled: Any = field(repr=False)
     novelty_reference: NoveltyReference | None = field(default=None, repr=False)
+    number_format: NumberFormat = "float32"
     _local: threading.local = field(default_factory=threading.local, repr=False)
 
     @classmethod
-    def load(cls, path: Path, threads: int | None = None, streams: int = 1) -> Bundle:
-        """Load and compile a bundle. Raises EngineError for a folder that is no bundle of this format.
+    def load(
+        cls,
+        path: Path,
+        threads: int | None = None,
+        streams: int = 1,
+        number_format: NumberFormat | None = None,
+    ) -> Bundle:
+        """Load and compile a bundle; without `number_format` in the one that it answers with by default.
 
         `streams`: answers at once, asked for by as many threads, for many images rather than a quick answer.
+        Raises EngineError for a folder that is no bundle of this format, or has no such number_format.
         """
         description = read_description(path)
+        number_format = number_format or default_number_format(description)
         reference = novelty.read_reference(path, description)
-        compiled = compile_onnx(path / "model.onnx", _resolutions(description), threads, streams=streams)
+        file = path / network_file(description, number_format)
+        compiled = compile_onnx(
+            file, _resolutions(description), threads, streams=streams, number_format=number_format
+        )
         labels = tuple(description["labels"])
-        return cls(path, labels, description["is_multi_label"], description, compiled, reference)
+        is_multi_label = description["is_multi_label"]
+        return cls(path, labels, is_multi_label, description, compiled, reference, number_format)
 
     @property
     def thresholds(self) -> tuple[float, ...]:
@@ -134,11 +152,16 @@ class Bundle:
 
     def self_test(self) -> None:
         """Compare the scores of generated images with those stored at export. Raises EngineError."""
-        expected = np.asarray(self.description["self_test"]["scores"], np.float32)
+        description = self.description["int8"] if self.number_format == "int8" else self.description
+        expected = np.asarray(description["self_test"]["scores"], np.float32)
         side = self.description["preprocessing"]["side"]
         scores = np.stack([self.predict_square(square) for square in self_test_squares(side)])
-        if scores.shape != expected.shape or np.abs(scores - expected).max() > SELF_TEST_TOLERANCE:
-            raise EngineError("The model does not answer as it did when it was made.", "Train it again.")
+        tolerance = SELF_TEST_TOLERANCES[self.number_format]
+        if scores.shape != expected.shape or np.abs(scores - expected).max() > tolerance:
+            remedy = (
+                "Train it again." if self.number_format == "float32" else "Choose the number format float32."
+            )
+            raise EngineError("The model does not answer as it did when it was made.", remedy)
 
     def measure_time(self, images: Sequence[Source]) -> InferenceTime:
         """The time for one image at a time, decoding and resizing included."""
@@ -167,6 +190,21 @@ def read_description(path: Path) -> dict[str, Any]:
             "Use the program that made it, or train again.",
         )
     return description
+
+
+def default_number_format(description: dict[str, Any]) -> NumberFormat:
+    """The number format that a bundle with this description answers with, unless another one is chosen."""
+    number_format: NumberFormat = description.get("number_format", "float32")
+    return number_format
+
+
+def network_file(description: dict[str, Any], number_format: NumberFormat) -> str:
+    """The name of the file with the network in this number format. Raises EngineError where there is none."""
+    if number_format != "int8":
+        return "model.onnx"
+    if "int8" not in description:
+        raise EngineError("The model has no INT8 network.", "Choose the number format float32.")
+    return "model.int8.onnx"
 
 
 def rule_of(description: dict[str, Any]) -> DecisionRule:

@@ -29,10 +29,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from training.engine.bundle.bundle import read_description
+from training.engine.bundle.bundle import network_file, read_description
 from training.engine.bundle.novelty import CONFIDENCE_TOLERANCE, NEIGHBOURS, NoveltyReference
 from training.engine.bundle.novelty import read_reference as read_known
-from training.engine.config import EngineError
+from training.engine.config import EngineError, NumberFormat
 from training.engine.data.images import MAX_STRETCH, MIN_VISIBLE_SHARE
 
 BICUBIC = -0.5  # Pillow's parameter of the cubic kernel (Keys 1981)
@@ -62,11 +62,12 @@ class _GraphBuilder:
         return output
 
 
-def pipeline_graph(folder: Path) -> bytes:
-    """The graph of a bundle. Raises EngineError where it cannot be read."""
+def pipeline_graph(folder: Path, number_format: NumberFormat = "float32") -> bytes:
+    """The graph of a bundle in a number format. Raises EngineError where it cannot be read."""
     description = read_description(folder)
+    file = folder / network_file(description, number_format)
     try:
-        model = onnx.load(folder / "model.onnx")
+        model = onnx.load(file)
     except Exception as problem:  # onnx and protobuf raise many kinds, and all mean the same here
         raise EngineError("The model's network cannot be loaded.", "Train it again.") from problem
     drawing, known = _GraphBuilder(), read_known(folder, description)

@@ -57,8 +57,7 @@ def evaluate(
         raise EngineError(
             "There is no readable image to evaluate with.", "Add labeled images for validation."
         )
-    groups = {sample.id: sample.group for sample in samples}
-    return _evaluation(model, predictions, [groups[one.id] for one in predictions], unreadable)
+    return evaluation_of(model, predictions, samples, unreadable)
 
 
 def predict_samples(
@@ -92,9 +91,14 @@ def _prediction(sample: Sample, answer: ImagePrediction) -> SamplePrediction:
     )
 
 
-def _evaluation(
-    model: Bundle, predictions: list[SamplePrediction], groups: list[str | None], unreadable: list[str]
+def evaluation_of(
+    model: Bundle,
+    predictions: Sequence[SamplePrediction],
+    samples: Sequence[Sample],
+    unreadable: Sequence[str],
 ) -> Evaluation:
+    """The figures of predictions that `predict_samples` gave for the samples."""
+    groups = {sample.id: sample.group for sample in samples}
     carried = {label for prediction in predictions for label in prediction.truth}
     labels = (*model.labels, *sorted(carried - set(model.labels)))
     figures = metrics.report(
@@ -102,7 +106,7 @@ def _evaluation(
         [prediction.truth for prediction in predictions],
         [prediction.predicted for prediction in predictions],
         model.is_multi_label,
-        groups,
+        [groups[prediction.id] for prediction in predictions],
     )
     return Evaluation(labels, tuple(predictions), figures, tuple(unreadable))
 

@@ -14,6 +14,7 @@ FIRST_FEATURES_SHARE = 0.25  # the features of the first network
 FITTING_SHARE = 0.15  # the fit of its head
 DECODING_SHARE = 0.3  # decoding
 DUPLICATES_SHARE = 0.06  # the duplicate search
+INT8_SHARE = 0.1  # an INT8 network and its evaluation
 # Shares of the time that is left, at most:
 ROTATION_SHARE = 0.3  # a head on rotated images
 LATE_SHARE = 0.7  # more networks, where the time is too short for a fine-tuning
@@ -88,6 +89,11 @@ class FinetuneBudget:
 def evaluation_reserve_s(eval_images: int, image_s: float = 0.05) -> float:
     """Seconds of the evaluation after the fit, and of loading the model, on an idle machine."""
     return 1 + 1.3 * eval_images * image_s
+
+
+def number_format_reserve_s(eval_images: int, image_s: float) -> float:
+    """Seconds of evaluating INT8 as well, which takes about half the time, and of timing both."""
+    return 5 + 0.7 * eval_images * image_s
 
 
 def rows_that_fit(rows: int, image_s: float, max_seconds: float) -> int:

@@ -1,4 +1,4 @@
-"""Export the best model so far, and reserve the time that its last export will take."""
+"""Export the best model so far, its INT8 network at the end, and reserve the time that both will take."""
 
 from __future__ import annotations
 
@@ -7,12 +7,23 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from training.engine.bundle import writer
+import numpy as np
+
+from training.engine.backbones import registry
+from training.engine.bundle import quantization, writer
 from training.engine.bundle.bundle import Bundle, calibrate
+from training.engine.config import EngineError
 from training.engine.search import budget
+from training.engine.search.linear_probe import stratified_order
 from training.engine.search.novelty_reference import MAX_EXTRACTED, make_reference
 from training.engine.search.scoring import best_thresholds
 from training.engine.search.state import FittedCandidate, SearchState
+
+NO_TIME = "There was no time for an INT8 network."
+
+
+class _OutOfTime(Exception):
+    """The time that was left for the INT8 network is over."""
 
 
 def export_best(search: SearchState) -> None:
@@ -33,8 +44,42 @@ def export_best(search: SearchState) -> None:
             make_reference(search, best, info),
             search.data.trained_on,
         )
-    _reserve_time(search, time.monotonic() - began, _answer_seconds(bundle, examples[:4]))
+    _reserve_time(search, best, time.monotonic() - began, _answer_seconds(bundle, examples[:4]))
     search.exported = best
+
+
+def export_int8(search: SearchState) -> None:
+    """Add an INT8 network to the exported bundle, calibrated on training images, in the time that is left."""
+    clock, candidate = search.run.clock, search.exported
+    if candidate is None:
+        return
+    clock.reserve_s = search.evaluation_s + search.run.config.finish_seconds
+    ends_at = time.monotonic() + clock.left()
+
+    def tick() -> None:
+        if time.monotonic() > ends_at:
+            raise _OutOfTime
+        clock.tick()
+
+    rows = stratified_order(search.data.targets, search.run.config.seed)[: quantization.CALIBRATION_IMAGES]
+    if clock.left() < _int8_s(candidate) * clock.slowdown.measure():
+        clock.emit("note", NO_TIME)
+        return
+    clock.emit("phase", "Quantizing the model", fraction=0)
+    squares = [np.asarray(search.data.pixels[row]) for row in np.sort(rows)]
+    try:
+        with clock.counted("export"):
+            quantization.add_int8(search.run.workdir / "bundle", squares, search.run.threads, tick)
+    except _OutOfTime:
+        clock.emit("note", NO_TIME)
+    except (EngineError, OSError) as problem:
+        clock.emit("note", quantization.left_out_note(problem))
+
+
+def _int8_s(candidate: FittedCandidate) -> float:
+    """Seconds of `export_int8` on an idle machine."""
+    macs = sum(registry.macs_at(member.network, member.resolution) for member in candidate.members)
+    return quantization.quantization_s(macs / 1e9, quantization.CALIBRATION_IMAGES)
 
 
 def bundle_info(search: SearchState, candidate: FittedCandidate) -> writer.BundleInfo:
@@ -69,16 +114,22 @@ def _answer_seconds(bundle: Bundle, examples: Sequence[Path]) -> float:
     return (time.process_time() - began) / max(2 * len(examples), 1)
 
 
-def _reserve_time(search: SearchState, export_s: float, image_s: float) -> None:
+def _reserve_time(search: SearchState, best: FittedCandidate, export_s: float, image_s: float) -> None:
     """Reserve time for the last export, for the evaluation and for what the caller does then.
 
     It is kept for an idle machine, as is `image_s`; `export_s` is as measured. The export of a model of
-    fine-tuned networks alone extracts features of training images again.
+    fine-tuned networks alone extracts features of training images again. A short fit, or one on a busy
+    machine, reserves none for an INT8 network, which is then made only where the search ends early.
     """
     extraction_s = min(MAX_EXTRACTED, len(search.data.paths)) / (search.throughput.per_second or 100)
     clock = search.run.clock
     slowdown = clock.slowdown.measure()
     measured_s = (1.5 * export_s + extraction_s) / slowdown
-    evaluation_s = budget.evaluation_reserve_s(search.run.eval_images, image_s)
-    reserve_s = measured_s + evaluation_s + search.run.config.finish_seconds
+    images = search.run.eval_images
+    search.evaluation_s = budget.evaluation_reserve_s(images, image_s)
+    int8_s = _int8_s(best) + budget.number_format_reserve_s(images, image_s)
+    if slowdown * int8_s <= budget.INT8_SHARE * search.run.config.max_seconds:
+        search.evaluation_s += budget.number_format_reserve_s(images, image_s)
+        measured_s += _int8_s(best)
+    reserve_s = measured_s + search.evaluation_s + search.run.config.finish_seconds
     clock.reserve_s = max(clock.reserve_s, reserve_s)

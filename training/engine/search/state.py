@@ -141,7 +141,7 @@ class SearchState:
     `is_rotated`: images rotated by quarter turns are trained on as well. `is_second_order`: heads read
     covariances, for the first network gained from them. `exported` is the candidate that the
     bundle on disk was made from; `network_times` holds measured times by network and resolution, without
-    that of reading an image.
+    that of reading an image. `evaluation_s`: seconds of the evaluation after the fit, on an idle machine.
     """
 
     run: Run
@@ -155,6 +155,7 @@ class SearchState:
     network_times: dict[tuple[str, int, bool], InferenceTime] = field(default_factory=dict)
     reading_time: InferenceTime | None = None
     throughput: Throughput = field(default_factory=Throughput)
+    evaluation_s: float = 0.0
 
     def add(self, candidate: FittedCandidate) -> bool:
         """Add a candidate and report it; gives whether it is the best: in the limit, with a lower loss."""

@@ -41,6 +41,7 @@ from training.serving.batches import selection, truths
 from training.serving.batches.judgement import judge
 from training.serving.inference import model_cache
 from training.versions.answer_settings import settings_in
+from training.versions.number_formats import number_format_in
 
 Status = Batch.Status
 ReadMistake = Callable[[int], bytes]  # the picture of a line by its number
@@ -81,6 +82,7 @@ def create_batch(
         service=service,
         training_version=service.training_version,
         answer_settings=settings_in(service, service.training_version).as_json(),
+        number_format=number_format_in(service, service.training_version),
         name=without_hidden(name)[-255:],
         address=address,
         selection=chosen,
@@ -196,13 +198,13 @@ def _items(batch: Batch, source: FileSource) -> list[ImportItem]:
     manifests = _manifests(batch)
     plan = make_plan(batch.service.project, source, beside=manifests, has_unlisted=not manifests)
     items = [item for item in plan.items if item.kind in (ItemKind.IMAGE, ItemKind.ROW)]
-    labels = model_cache.load_model(batch.training_version).labels
+    labels = model_cache.load_model(batch.training_version, batch.number_format).labels
     return truths.labels_of_items(items, plan.labels_from, labels)
 
 
 def _answer_all(batch: Batch, source: FileSource) -> bool:
     """Answer the images. False if SLICE_S passed before the end. Raises what ends a batch."""
-    model_cache.load_model(batch.training_version)
+    model_cache.load_model(batch.training_version, batch.number_format)
     items = _items(batch, source)
     Batch.objects.filter(pk=batch.pk).update(total=len(items))
     path = _results_path(batch)
@@ -229,7 +231,10 @@ def _store_results(
 ) -> None:
     """Judge the answers where labels are known, and store them; `read_mistake` gives pictures of mistakes."""
     version = batch.training_version
-    labels, trained = model_cache.load_model(version).labels, truths.trained_sha256s(version)
+    labels, trained = (
+        model_cache.load_model(version, batch.number_format).labels,
+        truths.trained_sha256s(version),
+    )
     with path.open("rb") as lines, TemporaryFile(dir=path.parent) as file:
         judgement, judged = judge(map(json.loads, lines), batch.service.project, labels, trained)
         for line in judged:
@@ -304,7 +309,7 @@ def _answer_item(
         sha256 = hashlib.sha256(content).hexdigest()
         return content
 
-    line = batch_line(batch.training_version, settings, item.path or item.name, read)
+    line = batch_line(batch.training_version, settings, item.path or item.name, read, batch.number_format)
     return line | {"sha256": sha256, "given_labels": _given_labels(source, item)}
 
 

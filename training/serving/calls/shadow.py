@@ -29,6 +29,7 @@ from training.serving.calls.limits import call_limit
 from training.serving.inference import predictor
 from training.serving.inference.predictor import Answer
 from training.versions.answer_settings import settings_in
+from training.versions.number_formats import number_format_in
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class WaitingImage:
     pair: PairKey
     version: TrainingVersion
     settings: AnswerSettings
+    number_format: str
     content: bytes
     given: Answer
 
@@ -89,15 +91,15 @@ def offer(
         other = service.training_version if answered_by.pk == canary_id else service.canary_version
         assert other is not None
         for image, answer in zip(images, answers, strict=True):
-            _take((service.pk, main_id, canary_id), other, settings_in(service, other), image, answer)
+            _take((service.pk, main_id, canary_id), service, other, image, answer)
     except Exception:  # the caller's answer never depends on the second one
         logger.exception("Images of a call of service %s got no second prediction", service.pk)
 
 
 def _take(
     pair: PairKey,
+    service: Service,
     version: TrainingVersion,
-    settings: AnswerSettings,
     image: UploadedFile[bytes],
     answer: Answer,
 ) -> None:
@@ -108,8 +110,9 @@ def _take(
             return
     image.seek(0)
     content = image.read()
+    settings, number_format = settings_in(service, version), number_format_in(service, version)
     with _lock:
-        _waiting.images.append(WaitingImage(pair, version, settings, content, answer))
+        _waiting.images.append(WaitingImage(pair, version, settings, number_format, content, answer))
         _waiting.size += len(content)
         _lock.notify()
 
@@ -153,7 +156,7 @@ def predict_next() -> bool:
         image = _waiting.images.popleft()
         _waiting.size -= len(image.content)
     try:
-        answer = predictor.predict(image.version, image.content, image.settings)
+        answer = predictor.predict(image.version, image.content, image.settings, image.number_format)
     except Exception as problem:
         logger.warning("Version %s gave no second prediction: %s", image.version.pk, problem)
         with _lock:

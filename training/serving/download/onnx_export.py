@@ -8,6 +8,7 @@ import logging
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from importlib import metadata, util
 from pathlib import Path
 from types import ModuleType
@@ -40,10 +41,13 @@ BESIDE: dict[str, ModuleType] = {
 PACKAGES = ("numpy", "onnxruntime", "Pillow", "pillow-heif")
 SAMPLE_COUNT, COMPARED_COUNT = 8, 60  # images in the zip, and images whose scores are compared
 FAILED = gettext_noop("The export could not be made. Try again; operators find the reason in the log.")
+OTHER_MODEL = """  {file:<20}the same model in {other}; model.onnx is in {chosen}, as the evaluation.
+                      Renamed to model.onnx it answers in {other}: some answers may differ
+"""  # not translated: the kit is English
 README = """{name}: {labels} labels, accuracy {accuracy} on its validation images
 
   model.onnx        an upright RGB image of any size in, calibrated scores out; includes all preprocessing
-  model.json        labels in order, thresholds, answer settings, limits of an image
+{other}  model.json        labels in order, thresholds, answer settings, limits of an image
   model.py          an image in, the answer out: from model import Model; Model().predict(bytes)
   decision.py       scores in, labels out: thresholds and settings; used by model.py
   picture*.py       a file in, its pixels out: formats, orientation, colours; used by model.py
@@ -104,14 +108,9 @@ def _set_state(version: TrainingVersion, export: dict[str, Any]) -> None:
 
 def _build_archive(version: TrainingVersion) -> tuple[bytes, dict[str, Any]]:
     """The bytes of the zip, and how its scores differ from the stored ones. Raises ModelUnavailable."""
-    from training.engine.bundle.onnx_pipeline import pipeline_graph
-    from training.engine.config import EngineError
-
-    try:
-        graph = pipeline_graph(bundle_folder(version))
-    except EngineError as problem:
-        raise ModelUnavailable(str(problem)) from problem
     about = _model_description(version)
+    graphs = _graphs(version)
+    graph = graphs["model.onnx"]
     compared = list(_images_to_compare(version))
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "model.onnx").write_bytes(graph)
@@ -121,7 +120,7 @@ def _build_archive(version: TrainingVersion) -> tuple[bytes, dict[str, Any]]:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         root = path_name(version.model_name or version.name)
-        for name, content in _archive_files(version, about, graph, compared).items():
+        for name, content in _archive_files(version, about, graphs, compared).items():
             archive.writestr(f"{root}/{name}", content)
     return out.getvalue(), parity
 
@@ -129,14 +128,14 @@ def _build_archive(version: TrainingVersion) -> tuple[bytes, dict[str, Any]]:
 def _archive_files(
     version: TrainingVersion,
     about: dict[str, Any],
-    graph: bytes,
+    graphs: dict[str, bytes],
     compared: list[tuple[EvaluatedImage, bytes]],
 ) -> dict[str, str | bytes]:
     accuracy = version.metrics.filter(label="", name="accuracy").first()
     accuracy_text = percent(accuracy.value) if accuracy and accuracy.value is not None else "unknown"
     files: dict[str, str | bytes] = {
-        "README.txt": readme(version.model_name, len(about["labels"]), accuracy_text),
-        "model.onnx": graph,
+        "README.txt": readme(version.model_name, len(about["labels"]), accuracy_text, other_model(graphs)),
+        **graphs,
         "model.json": json.dumps(about, indent=1, ensure_ascii=False),
         "requirements.txt": "".join(f"{name}=={metadata.version(name)}\n" for name in PACKAGES),
         "Dockerfile": DOCKERFILE,
@@ -161,12 +160,48 @@ def _expected_answer(about: dict[str, Any], evaluated: EvaluatedImage) -> dict[s
     return {"labels": list(answer.labels), **known}
 
 
-def readme(name: str, labels: int, accuracy: str) -> str:
+def readme(name: str, labels: int, accuracy: str, other: str = "") -> str:
     """README.txt: its commands can be copied into a shell, whatever the project is called."""
-    return README.format(name=one_line(name), labels=labels, accuracy=accuracy, tag=image_tag(name))
+    return README.format(
+        name=one_line(name), labels=labels, accuracy=accuracy, tag=image_tag(name), other=other
+    )
+
+
+def other_model(graphs: Iterable[str]) -> str:
+    """What README.txt says of the model in the other number format; empty without one."""
+    file = next((name for name in graphs if name != "model.onnx"), None)
+    if file is None:
+        return ""
+    other, chosen = ("INT8", "float32") if "int8" in file else ("float32", "INT8")
+    return OTHER_MODEL.format(file=file, other=other, chosen=chosen)
+
+
+def _graphs(version: TrainingVersion) -> dict[str, bytes]:
+    """The graph in the version's number format as model.onnx, and the other one by its own name.
+
+    Raises ModelUnavailable.
+    """
+    from training.engine.bundle.bundle import default_number_format, read_description
+    from training.engine.bundle.onnx_pipeline import pipeline_graph
+    from training.engine.config import EngineError
+
+    try:
+        folder = bundle_folder(version)
+        description = read_description(folder)
+        chosen = default_number_format(description)
+        graphs = {"model.onnx": pipeline_graph(folder, chosen)}
+        if chosen == "int8":
+            graphs["model.float32.onnx"] = pipeline_graph(folder)
+        elif "int8" in description:
+            graphs["model.int8.onnx"] = pipeline_graph(folder, "int8")
+    except EngineError as problem:
+        raise ModelUnavailable(str(problem)) from problem
+    return graphs
 
 
 def _model_description(version: TrainingVersion) -> dict[str, Any]:
+    from training.engine.bundle.bundle import SELF_TEST_TOLERANCES
+
     bundle = load_model(version)
     return {
         "version": version.name,
@@ -175,6 +210,8 @@ def _model_description(version: TrainingVersion) -> dict[str, Any]:
         "is_multi_label": bundle.is_multi_label,
         "thresholds": list(bundle.thresholds),
         "settings": version.answer_settings,
+        "number_format": bundle.number_format,
+        "tolerance": SELF_TEST_TOLERANCES[bundle.number_format],
         "side": bundle.description["preprocessing"]["side"],
         "max_megapixels": settings.EXEML_MAX_IMAGE_MEGAPIXELS,
     }

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from cachetools import LRUCache, cached
@@ -20,6 +19,7 @@ from training.models import TrainingVersion
 if TYPE_CHECKING:
     from training.engine.bundle.bundle import Bundle
     from training.engine.bundle.decision import DecisionRule
+    from training.engine.config import NumberFormat
 
 
 logger = logging.getLogger(__name__)
@@ -37,9 +37,12 @@ class ModelUnavailable(Exception):
     """The model cannot be loaded or does not answer; the English text says why."""
 
 
-def load_model(version: TrainingVersion) -> Bundle:
-    """The version's model, from memory where it was used lately. Raises ModelUnavailable."""
-    return _load_bundle(version)[0]
+def load_model(version: TrainingVersion, number_format: str = "") -> Bundle:
+    """The version's model, from memory where it was used lately. Raises ModelUnavailable.
+
+    `number_format`: one of the engine's; empty for the version's default.
+    """
+    return _load_bundle(version, str(number_format or version.number_format))[0]
 
 
 def decision_rule(version: TrainingVersion) -> DecisionRule:
@@ -92,19 +95,25 @@ def _share(model: tuple[Bundle, int]) -> int:
     return min(max(model[1], MAX_BYTES // MAX_MODELS), MAX_BYTES)
 
 
-# Version's job id, which unlike a primary key is never given twice → its model and the bytes of its files.
-_cache: LRUCache[UUID, tuple[Bundle, int]] = LRUCache(MAX_BYTES, _share)
+def _key(version: TrainingVersion, number_format: str) -> tuple[UUID, str]:
+    """A version's job id, which unlike a primary key is never given twice, and the number format."""
+    return version.job_id, number_format
 
 
-@cached(_cache, key=attrgetter("job_id"), condition=threading.Condition())
-def _load_bundle(version: TrainingVersion) -> tuple[Bundle, int]:
+# The model of a version in a number format, and the bytes of its files.
+_cache: LRUCache[tuple[UUID, str], tuple[Bundle, int]] = LRUCache(MAX_BYTES, _share)
+
+
+@cached(_cache, key=_key, condition=threading.Condition())
+def _load_bundle(version: TrainingVersion, number_format: str) -> tuple[Bundle, int]:
     """One thread loads a model while those that ask for the same one wait."""
     from training.engine.bundle.bundle import Bundle
     from training.engine.config import EngineError
 
     try:
         folder, size_bytes = _local_folder(f"{version.folder}/bundle")
-        return Bundle.load(folder, THREADS), size_bytes
+        model = Bundle.load(folder, THREADS, number_format=cast("NumberFormat", number_format))
+        return model, size_bytes
     except (EngineError, OSError) as problem:
         logger.warning("The model of version %s cannot be loaded: %s", version.pk, problem)
         raise ModelUnavailable(_cause(problem)) from problem

@@ -15,6 +15,7 @@ from projects.images import decode
 from training.engine.bundle.decision import OWN, AnswerSettings, ranked
 from training.models import Service, TrainingVersion
 from training.serving.inference.model_cache import ModelUnavailable, load_model
+from training.versions.number_formats import number_format_in
 
 logger = logging.getLogger(__name__)
 
@@ -75,21 +76,23 @@ def version_for_call(service: Service) -> TrainingVersion:
     if canary is None or not service.is_running or 100 * random.random() >= service.canary_percent:
         return service.training_version
     try:
-        load_model(canary)
+        load_model(canary, number_format_in(service, canary))
     except ModelUnavailable:  # the log says why; a canary must not make calls fail
         return service.training_version
     return canary
 
 
-def predict(version: TrainingVersion, image: bytes, settings: AnswerSettings = OWN) -> Answer:
-    """Predict the labels of one encoded image under the settings.
+def predict(
+    version: TrainingVersion, image: bytes, settings: AnswerSettings = OWN, number_format: str = ""
+) -> Answer:
+    """Predict the labels of one encoded image under the settings; without a number format in the default.
 
     The bundle decodes the bytes as it did in the evaluation, so that the scores are equal. Raises
     InvalidImage if the image cannot be decoded, and ModelUnavailable.
     """
     from training.engine.data.images import UnreadableImage
 
-    bundle = load_model(version)
+    bundle = load_model(version, number_format)
     try:
         decode.open_header(image)
         with _slots:
@@ -112,14 +115,14 @@ def predict(version: TrainingVersion, image: bytes, settings: AnswerSettings = O
     )
 
 
-def verify_model(version: TrainingVersion) -> None:
+def verify_model(version: TrainingVersion, number_format: str = "") -> None:
     """Load the model, run its self-test and predict one image. Raises ModelUnavailable."""
     from PIL import Image
 
     from training.engine.config import EngineError
 
     try:
-        bundle = load_model(version)
+        bundle = load_model(version, number_format)
         bundle.self_test()
         bundle.predict_one(Image.new("RGB", (64, 64), "grey"))
     except EngineError as problem:

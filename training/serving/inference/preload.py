@@ -13,8 +13,9 @@ import threading
 from django.db import DatabaseError, connection
 from django.db.models import Q
 
-from training.models import Service, TrainingVersion
+from training.models import Service
 from training.serving.inference import model_cache
+from training.versions.number_formats import number_format_in
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +29,11 @@ def begin() -> None:
 
 
 def _run() -> None:
-    clock, look_for = threading.Event(), running_versions
+    clock, look_for = threading.Event(), running_services
     while True:
         try:
             load_versions(look_for())
-            look_for = pending_versions
+            look_for = changing_services
         except DatabaseError:
             logger.warning("The models of beginning services could not be looked up.", exc_info=True)
         finally:
@@ -40,23 +41,24 @@ def _run() -> None:
         clock.wait(POLL_INTERVAL_S)
 
 
-def running_versions() -> list[int]:
-    """The versions of services that were asked most."""
-    services = Service.objects.alive().filter(status=Service.Status.RUNNING).order_by("-calls")
-    return list(services.values_list("training_version", flat=True)[:MAX_AT_START])
+def running_services() -> list[Service]:
+    """The services that were asked most."""
+    running = Service.objects.alive().filter(status=Service.Status.RUNNING).order_by("-calls")
+    return list(running.select_related("training_version", "next_version")[:MAX_AT_START])
 
 
-def pending_versions() -> list[int]:
-    """The versions that are about to answer."""
-    services = Service.objects.alive().filter(
+def changing_services() -> list[Service]:
+    """The services that are about to answer, or to answer with another version."""
+    changing = Service.objects.alive().filter(
         Q(status=Service.Status.DEPLOYING) | Q(next_version__isnull=False)
     )
-    pairs = services.values_list("training_version", "next_version")
-    return [key for pair in pairs for key in pair if key is not None]
+    return list(changing.select_related("training_version", "next_version"))
 
 
-def load_versions(version_ids: list[int]) -> None:
+def load_versions(services: list[Service]) -> None:
     """What cannot be loaded is told where the service is brought up."""
-    for version in TrainingVersion.objects.filter(pk__in=version_ids) if version_ids else ():
-        with contextlib.suppress(model_cache.ModelUnavailable):
-            model_cache.load_model(version)
+    for service in services:
+        for version in (service.training_version, service.next_version):
+            if version is not None:
+                with contextlib.suppress(model_cache.ModelUnavailable):
+                    model_cache.load_model(version, number_format_in(service, version))

@@ -136,7 +136,7 @@ def test_interrupted_it_goes_on_and_doubles_nothing(
     monkeypatch.setattr(
         predictor,
         "predict",
-        lambda version, image, settings: asked.append(image) or predict(version, image, settings),
+        lambda version, image, *more: asked.append(image) or predict(version, image, *more),
     )
     assert ran(batch).status == "Completed"
     assert lines(batch) == expected and len(asked) == 1

@@ -86,7 +86,7 @@ def test_what_a_canary_answers_is_predicted_by_the_other_version(opened, rival: 
 def test_a_shadow_that_cannot_answer_costs_nobody_an_answer(opened, rival: TrainingVersion) -> None:
     service = opened[0]
     add_second(service, rival)
-    model_cache._cache.pop(rival.job_id)  # as in a process that was started since
+    model_cache._cache.pop((rival.job_id, "float32"))  # as in a process that was started since
     shutil.rmtree(Path(default_storage.path(rival.folder)))
     assert call(opened)["predicted_label"] == "red"
     work_off()

@@ -141,7 +141,7 @@ def test_a_model_larger_than_the_limit_stays_alone(version: TrainingVersion, emp
     with (Path(default_storage.path(version.folder)) / "bundle" / "large").open("wb") as file:
         file.truncate(MAX_BYTES + 1)  # takes no room on the disk
     assert model_cache.load_model(version) is model_cache.load_model(version)
-    assert list(model_cache._cache) == [version.job_id]
+    assert list(model_cache._cache) == [(version.job_id, "float32")]
     shutil.rmtree(default_storage.path(other.folder))
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy
 from model import HERE, Model
 
-TOLERANCE = 0.02  # of a score; processors add numbers in different orders
+TOLERANCE = 0.02  # of a score, unless model.json states another; processors add numbers in different orders
 ROUNDING = 1e-6
 
 
@@ -25,7 +25,12 @@ def is_same_answer(model: Model, sample: dict[str, Any]) -> tuple[Any, float, bo
     gap = float(numpy.abs(scores - numpy.asarray(sample["scores"])).max())
     decision = model.decide(scores, is_known, familiarity)
     is_same = decision.is_known == sample["is_known"] and list(decision.labels) == sample["labels"]
-    return scores, gap, gap <= TOLERANCE and (is_same or is_close(model, sample, gap, familiarity))
+    return (
+        scores,
+        gap,
+        gap <= model.about.get("tolerance", TOLERANCE)
+        and (is_same or is_close(model, sample, gap, familiarity)),
+    )
 
 
 def is_close(model: Model, sample: dict[str, Any], gap: float, familiarity: float | None) -> bool:
