@@ -28,6 +28,7 @@ from exeml_site.lib.errors import Refused
 from exeml_site.lib.job_row import Cancelled, failure
 from exeml_site.lib.text import without_hidden
 from projects.images import decode
+from projects.images.thumbnail import make_thumbnail
 from projects.models import Image
 from projects.transfers import data_source
 from projects.transfers.described_images import ImportItem, ItemKind
@@ -246,7 +247,7 @@ def _store_results(
 def _store_picture(batch: Batch, number: int, read: ReadMistake) -> bool:
     """Store the thumbnail of a mistake; the uploads are deleted when the batch ends."""
     try:
-        thumbnail = decode.decode_image(read(number)).thumbnail
+        thumbnail = make_thumbnail(read(number)).content
     except (OSError, decode.ImageRefused):
         return False
     storage.save_whole(batch.picture_name(number), thumbnail)
