@@ -57,12 +57,19 @@ def _make_inferences(openvino: Any) -> None:
     queue.wait_all()
 
 
-def compile_onnx(model: Path | bytes, resolutions: Sequence[int], threads: int | None, batch: int = 1) -> Any:
-    """A model compiled by OpenVINO for batches of `batch` images, float32. Raises EngineError."""
+def compile_onnx(
+    model: Path | bytes, resolutions: Sequence[int], threads: int | None, batch: int = 1, streams: int = 1
+) -> Any:
+    """A model compiled by OpenVINO for batches of `batch` images, float32. Raises EngineError.
+
+    `streams`: answers at once, which share the threads.
+    """
     core = openvino().Core()
     options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads
+    if streams > 1:
+        options["NUM_STREAMS"] = streams
     try:
         network = core.read_model(model)
         network.reshape({f"images_{size}": [batch, size, size, 3] for size in resolutions})

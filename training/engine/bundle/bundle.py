@@ -63,11 +63,14 @@ class Bundle:
     _local: threading.local = field(default_factory=threading.local, repr=False)
 
     @classmethod
-    def load(cls, path: Path, threads: int | None = None) -> Bundle:
-        """Load and compile a bundle. Raises EngineError for a folder that is no bundle of this format."""
+    def load(cls, path: Path, threads: int | None = None, streams: int = 1) -> Bundle:
+        """Load and compile a bundle. Raises EngineError for a folder that is no bundle of this format.
+
+        `streams`: answers at once, asked for by as many threads, for many images rather than a quick answer.
+        """
         description = read_description(path)
         reference = novelty.read_reference(path, description)
-        compiled = compile_onnx(path / "model.onnx", _resolutions(description), threads)
+        compiled = compile_onnx(path / "model.onnx", _resolutions(description), threads, streams=streams)
         labels = tuple(description["labels"])
         return cls(path, labels, description["is_multi_label"], description, compiled, reference)
 

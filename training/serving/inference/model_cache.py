@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -37,9 +36,12 @@ class ModelUnavailable(Exception):
     """The model cannot be loaded or does not answer; the English text says why."""
 
 
-def load_model(version: TrainingVersion) -> Bundle:
-    """The version's model, from memory where it was used lately. Raises ModelUnavailable."""
-    return _load_bundle(version)[0]
+def load_model(version: TrainingVersion, streams: int = 1) -> Bundle:
+    """The version's model, from memory where it was used lately. Raises ModelUnavailable.
+
+    `streams`: answers at once, for a process that answers many images; the first load of a model decides.
+    """
+    return _load_bundle(version, streams)[0]
 
 
 def decision_rule(version: TrainingVersion) -> DecisionRule:
@@ -96,15 +98,19 @@ def _share(model: tuple[Bundle, int]) -> int:
 _cache: LRUCache[UUID, tuple[Bundle, int]] = LRUCache(MAX_BYTES, _share)
 
 
-@cached(_cache, key=attrgetter("job_id"), condition=threading.Condition())
-def _load_bundle(version: TrainingVersion) -> tuple[Bundle, int]:
+def _key(version: TrainingVersion, _streams: int) -> UUID:
+    return version.job_id
+
+
+@cached(_cache, key=_key, condition=threading.Condition())
+def _load_bundle(version: TrainingVersion, streams: int) -> tuple[Bundle, int]:
     """One thread loads a model while those that ask for the same one wait."""
     from training.engine.bundle.bundle import Bundle
     from training.engine.config import EngineError
 
     try:
         folder, size_bytes = _local_folder(f"{version.folder}/bundle")
-        return Bundle.load(folder, THREADS), size_bytes
+        return Bundle.load(folder, max(THREADS, streams), streams=streams), size_bytes
     except (EngineError, OSError) as problem:
         logger.warning("The model of version %s cannot be loaded: %s", version.pk, problem)
         raise ModelUnavailable(_cause(problem)) from problem
