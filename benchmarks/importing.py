@@ -195,7 +195,7 @@ def send_files(product: Any, project: int, contents: Sequence[bytes]) -> None:
 
     headers = signed_in(product)
     path = f"/projects/{project}/images/upload/"
-    in_batches(contents, 8, lambda: Connection(product.port, headers), path, "files")
+    in_batches(contents, 32, lambda: Connection(product.port, headers), path, "files")
 
 
 class Stages:
@@ -213,6 +213,8 @@ class Stages:
         address, _ = product.post("/projects/new/?team=1", {"name": "flowers", "is_multi_label": "no"})
         self.project = int(address.partition("/projects/")[2].partition("/")[0])
         self.rows = sqlite3.connect(f"file:{product.folder}/exeml.sqlite3?mode=ro", uri=True)
+        while self.value("SELECT 1 FROM projects_project WHERE id <> ? AND copies_searched = ''"):
+            time.sleep(1)  # the workers are busy with the sample project
 
     def follow(self, send: Callable[[], None]) -> None:
         sender = threading.Thread(target=send)
