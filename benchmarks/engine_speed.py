@@ -1,6 +1,6 @@
 """The engine's speed beside the limit of the machine and beside a plain PyTorch loop, in one run.
 
-    python -m benchmarks.engine_speed [--seconds 5] [--rounds 3] [--one-core]
+    python -m benchmarks.engine_speed [--seconds 5] [--rounds 3] [--one-core] [--no-training]
 
 Measurements take turns, round by round, for `--seconds` each, so that a busy moment affects all alike;
 the best and the median of the rounds are printed. Building, exporting and compiling are not counted. Where
@@ -10,6 +10,10 @@ then measures the processor time of one thread, which they hardly affect.
 product    torch's matrix product on all cores, the physical limit
 features   `features.extract_features` of EfficientNet-Lite0 on noise in memory; GFLOP/s are 2 * macs times
            images/s; the ratio is to the float32 product, and 0.6 is the aim
+embedding  `Embedder.embed` as the labeling worker uses it, on thumbnails just made (in memory) and on stored
+           ones (WebP, decoded meanwhile); the ratio is to `features`, deep, and 0.9 is the aim
+batch      `Bundle.answer_square` and, from a JPEG of 600 x 400 pixels, `Bundle.answer`, as the worker of
+           batches uses them; the ratio is to `features`, plain, and 0.9 is the aim without the decoding
 whole      `finetune.fine_tune`, all work of a step: choose rows, augment, step, average
 last       the same for the last blocks on cached maps; computing these is not counted; GFLOP/s are those
            of the whole network
@@ -32,109 +36,20 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from training.engine.backbones import classifier, features, registry
-from training.engine.backbones.classifier import Head, Member
-from training.engine.backbones.registry import NETWORKS, macs_at
+from benchmarks.feature_speed import IMAGES, LABELS, NETWORK, frozen, member, worker_measures
+from benchmarks.rates import Measure, Run, Span, calls_per_second, noise, ticks_per_second
+from training.engine.backbones import classifier, registry
 from training.engine.backbones.timm_loader import gpu_name, load_timm
 from training.engine.data.augment import Strength, augment
 from training.engine.search import finetune
 
-NETWORK = NETWORKS[0]
-LABELS, IMAGES = 10, 64
-WARM_UP_S = 0.5
 ENDLESS = 10**6
 ROW = "{:<52} {:>10} {:>10} {:>10} {:>8} {:>8}"
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """How long to measure, and by which clock."""
-
-    seconds: float
-    clock: Callable[[], float] = time.monotonic
-
-
-Run = Callable[[Span], float]
-
-
-class Enough(Exception):
-    """Stops a part of the engine that was measured for long enough."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """`run(span)` gives products or images a second, of `flops` each; compared within its `group`."""
-
-    name: str
-    group: str
-    flops: float
-    run: Run
-    is_limit: bool = False
-
-
-class Ticks:
-    """Counts the ticks of a part of the engine after a warm-up, and raises Enough at the end."""
-
-    def __init__(self, span: Span) -> None:
-        self.span, self.count = span, 0
-        self.came = self.began = self.ended = 0.0
-
-    def __call__(self, _share: float) -> None:
-        now = self.span.clock()
-        self.came = self.came or now
-        if now - self.came < WARM_UP_S:
-            return
-        if not self.began:
-            self.began = now
-            return
-        self.count, self.ended = self.count + 1, now
-        if now - self.began > self.span.seconds:
-            raise Enough
-
-    def per_second(self) -> float:
-        return self.count / (self.ended - self.began)
-
-
-def ticks_per_second(work: Callable[[Ticks], Any], span: Span) -> float:
-    ticks = Ticks(span)
-    try:
-        work(ticks)
-    except Enough:
-        return ticks.per_second()
-    raise RuntimeError("The work ended before it was measured.")
-
-
-def calls_per_second(call: Callable[[], Any], device: str, span: Span) -> float:
-    """Calls a second, after one that does not count; a GPU's work is waited for at both ends."""
-    call()
-    wait(device)
-    count, began = 0, span.clock()
-    while not count or span.clock() - began < span.seconds:
-        call()
-        count += 1
-    wait(device)
-    return count / (span.clock() - began)
-
-
-def wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
-def noise(count: int, side: int) -> np.ndarray:
-    """[count, side, side, 3] uint8."""
-    return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
-
-
-def member(side: int, is_deep: bool = False) -> Member:
-    head = Head(torch.zeros(LABELS, NETWORK.features), torch.zeros(LABELS))
-    return Member(NETWORK, side, classifier.pretrained_state(NETWORK), head, is_deep)
 
 
 # The limit
@@ -146,27 +61,6 @@ def product(kind: torch.dtype, device: str) -> Measure:
     name = f"product of {side} x {side}, {str(kind).removeprefix('torch.')}"
     run = functools.partial(calls_per_second, functools.partial(torch.mm, left, right), device)
     return Measure(name, "limit", 2 * side**3, run, kind == torch.float32)
-
-
-# Frozen features
-
-
-def frozen(is_deep: bool, device: str) -> Measure:
-    side = NETWORK.resolution
-    frozen_member, pixels = member(side, is_deep), noise(IMAGES, side)
-    rows = list(range(IMAGES)) * (ENDLESS // IMAGES)
-    batch = features.GPU_BATCH if device == "cuda" else features.CPU_BATCH
-
-    def run(span: Span) -> float:
-        return batch * ticks_per_second(
-            lambda ticks: features.extract_features(
-                frozen_member, pixels, torch.get_num_threads(), device, ticks, rows
-            ),
-            span,
-        )
-
-    name = f"features of {NETWORK.name} at {side}, {'deep' if is_deep else 'plain'}"
-    return Measure(name, "features", 2 * macs_at(NETWORK, side), run)
 
 
 # Training steps of the engine
@@ -277,13 +171,19 @@ def training(side: int, batch: int, device: str) -> list[Measure]:
 # Turns and table
 
 
-def measures(device: str) -> list[Measure]:
+def measures(device: str, with_training: bool) -> list[Measure]:
     kinds = (torch.float32, torch.bfloat16)
     batches = (64, 128) if device == "cuda" else (16,)
     return [
         *(product(kind, device) for kind in kinds),
         *(frozen(is_deep, device) for is_deep in (False, True)),
-        *(one for batch in batches for side in (224, 128) for one in training(side, batch, device)),
+        *(worker_measures() if device == "cpu" else ()),
+        *(
+            one
+            for batch in (batches if with_training else ())
+            for side in (224, 128)
+            for one in training(side, batch, device)
+        ),
     ]
 
 
@@ -311,6 +211,8 @@ def ratios_of(one: Measure, every: list[Measure], rates: dict[str, list[float]])
     """Work a second over that of the group's limit: best over best and median over median."""
     wanted = "limit" if one.group == "features" else one.group
     limits = [other for other in every if other.group == wanted and other.is_limit]
+    if one.limit:
+        limits = [other for other in every if other.name == one.limit]
 
     def ratio(of: Callable[[list[float]], float]) -> str:
         most = max(other.flops * of(rates[other.name]) for other in limits)
@@ -323,8 +225,13 @@ def described(device: str) -> str:
     return (
         f"{gpu_name()}, images/s"
         if device == "cuda"
-        else f"{torch.get_num_threads()} of {os.cpu_count()} cores, images/s"
+        else f"{chip()}, {torch.get_num_threads()} of {os.cpu_count()} cores, images/s"
     )
+
+
+def chip() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), "processor")
 
 
 def main() -> None:
@@ -334,12 +241,13 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5, help="of each measurement in each round")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--one-core", action="store_true", help="one thread, by the processor time it takes")
+    parser.add_argument("--no-training", action="store_true", help="without the steps of training")
     options = parser.parse_args()
     torch.set_num_threads(1 if options.one_core else os.cpu_count() or 1)
     on_cpu = Span(options.seconds, time.process_time if options.one_core else time.monotonic)
     spans = {"cpu": on_cpu} | ({"cuda": Span(options.seconds)} if torch.cuda.is_available() else {})
     for device, span in spans.items():
-        every = measures(device)
+        every = measures(device, not options.no_training)
         show(device, every, in_turns(every, options.rounds, span))
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from training.engine.assist import label_suggestions
-from training.engine.assist.embedder import Embedder
+from training.engine.assist.embedder import Embedder, read
 from training.engine.assist.learning_curves import Floats, expected_gains
 from training.engine.data.layouts import SUFFIXES
 
@@ -26,7 +26,7 @@ from training.engine.data.layouts import SUFFIXES
 def features_of(folder: Path) -> tuple[Floats, np.ndarray, list[str]]:
     paths = [path for path in sorted(folder.glob("*/*")) if path.suffix.lower() in SUFFIXES]
     names = sorted({path.parent.name for path in paths})
-    rows, _ = Embedder(2).embed(list(paths))
+    rows, _ = Embedder(2).embed(map(read, paths))
     return rows, np.array([names.index(path.parent.name) for path in paths]), names
 
 

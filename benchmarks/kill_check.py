@@ -73,6 +73,8 @@ def check(notes: Notes) -> Verdict:
 def _check_images(notes: Notes, verdict: Verdict) -> None:
     from django.core.files.storage import default_storage
 
+    from projects.images.decode import ImageRefused
+    from projects.images.thumbnail import thumbnail_of
     from projects.models import Image
 
     rows = Image.objects.alive().in_bulk(list(notes.images))
@@ -84,8 +86,8 @@ def _check_images(notes: Notes, verdict: Verdict) -> None:
         try:
             with default_storage.open(rows[pk].file_name) as file:
                 is_same = hashlib.sha256(file.read()).hexdigest() == sha256
-            default_storage.open(rows[pk].thumbnail_name).close()
-        except OSError as problem:
+            thumbnail_of(rows[pk])
+        except (ImageRefused, OSError) as problem:
             verdict.lost.append(f"file of image {pk}: {problem}")
         else:
             verdict.lost += [] if is_same else [f"file of image {pk} has other bytes"]

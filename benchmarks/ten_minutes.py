@@ -184,7 +184,7 @@ def exeml(folder: Path, pictures: Sequence[bytes], labels: int) -> tuple[float, 
         base = address.partition("/projects/")[2].partition("/")[0]
         headers = signed_in(product)
         upload = f"/projects/{base}/images/upload/"
-        seconds = in_batches(pictures, 8, lambda: Connection(product.port, headers), upload, "files")
+        seconds = in_batches(pictures, 32, lambda: Connection(product.port, headers), upload, "files")
         page = product.get(f"/projects/{base}/label-data/?tab=all&show=500&sort=oldest")
         ids = [part.partition('"')[0] for part in page.split('data-image="')[1:]]
         ids = [ids[n % len(ids)] for n in range(labels)]

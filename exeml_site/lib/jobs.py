@@ -27,6 +27,7 @@ from rq.worker import BaseWorker
 logger = logging.getLogger(__name__)
 
 DEFAULT_TIMEOUT_S = 3600
+AGAIN = "-again"  # end of the id of a job that was requested while a worker ran it
 HAS_GPU = "has_gpu"  # key of a worker's entry in Redis
 # Deaths of a job's process; others: “the signal SIGSEGV”.
 HUNG, OUT_OF_MEMORY = "hung", "out of memory"  # not translated: compared
@@ -88,12 +89,12 @@ def enqueue_now(
     return True
 
 
-def has_waiting(queue: str) -> bool:
-    """Whether jobs wait in the queue. False if Redis does not answer."""
+def waiting(queue: str) -> set[str]:
+    """Ids of the jobs that wait in the queue, without AGAIN; none if Redis does not answer."""
     try:
-        return bool(django_rq.get_queue(queue).count)
+        return {each.removesuffix(AGAIN) for each in django_rq.get_queue(queue).job_ids}
     except (RedisError, OSError):
-        return False
+        return set()
 
 
 def next_enqueued_at(queue: Queue) -> datetime:
@@ -167,7 +168,7 @@ def expire_jobs_of(worker: BaseWorker, pid: int) -> None:
 
 
 def _ids(job_id: str) -> tuple[str, str]:
-    return job_id, f"{job_id}-again"
+    return job_id, f"{job_id}{AGAIN}"
 
 
 def _is_with_a_worker(queue: Queue, job_id: str) -> bool:

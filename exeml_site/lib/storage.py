@@ -31,15 +31,19 @@ def local_path(name: str) -> Path:
     return path
 
 
-def save_whole(name: str, content: bytes | BinaryIO) -> None:
-    """Store `content` as `name`, atomically replacing an existing file."""
+def save_whole(name: str, content: bytes | BinaryIO, *, is_flushed: bool = True) -> None:
+    """Store `content` as `name`, atomically replacing an existing file.
+
+    `is_flushed`: it is on the disk when this returns. A file that can be made again need not be: after a loss
+    of power it may be empty.
+    """
     source = ContentFile(content) if isinstance(content, bytes) else File(content)
     path = _local_path_or_none(name)
     if path is None:
         default_storage.save(name, source)
         _cache_path(name).unlink(missing_ok=True)
     else:
-        _write_whole(path, source)
+        _write_whole(path, source, is_flushed)
 
 
 def delete_folder(name: str) -> None:
@@ -101,15 +105,16 @@ def _download(name: str) -> Path:
     return cached
 
 
-def _write_whole(path: Path, source: File[bytes]) -> None:
+def _write_whole(path: Path, source: File[bytes], is_flushed: bool = True) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp(prefix=f"{path.name[:40]}.", dir=parts_folder(path))
     try:
         with os.fdopen(handle, "wb") as target:
             for chunk in source.chunks():
                 target.write(chunk)
-            target.flush()
-            os.fsync(target.fileno())
+            if is_flushed:
+                target.flush()
+                os.fsync(target.fileno())
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)

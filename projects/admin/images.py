@@ -6,14 +6,15 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.core.files.storage import default_storage
 from django.db.models import QuerySet
-from django.http import FileResponse, Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 
 from projects.admin.base import DeletedFilter, ReadOnlyAdmin
+from projects.images.decode import ImageRefused
+from projects.images.thumbnail import thumbnail_of
 from projects.labels import actions as label_actions
 from projects.models import Annotation, Image, LabelEvent, MetadataColumn, MetadataValue, Project
 
@@ -49,17 +50,17 @@ class ImageAdmin(ReadOnlyAdmin):
         )
         return [picture, *super().get_urls()]
 
-    def thumbnail_file(self, request: HttpRequest, image_id: int) -> FileResponse:
+    def thumbnail_file(self, request: HttpRequest, image_id: int) -> HttpResponse:
         """The thumbnail for operators, who need not be members of the team."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         image = get_object_or_404(Image, pk=image_id)
         try:
-            file = default_storage.open(image.thumbnail_name)
-        except FileNotFoundError as error:
-            raise Http404 from error
-        return FileResponse(
-            file, content_type="image/webp", headers={"Cache-Control": "private, max-age=86400"}
+            content = thumbnail_of(image)
+        except (ImageRefused, OSError) as problem:
+            raise Http404 from problem
+        return HttpResponse(
+            content, content_type="image/webp", headers={"Cache-Control": "private, max-age=86400"}
         )
 
     @admin.display(description="")

@@ -1,4 +1,4 @@
-"""Decodes the bytes of an image file: checks the content, measures the picture, makes its thumbnail."""
+"""Decodes the bytes of an image file: checks the whole content, and reads what the file says about itself."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import numpy as np
 from django.conf import settings
 from django.utils.translation import gettext, gettext_noop
 from PIL import Image as Pillow
@@ -19,12 +18,12 @@ from exeml_site.lib.errors import Refused
 from projects.formats.pictures.picture import normalize, orientation
 from projects.formats.pictures.picture_formats import PictureRefused, open_picture
 from projects.formats.pictures.refusals import refusal_text
-from projects.images.thumbnail import encode_webp, make_thumbnail
 from projects.labels.metadata import clean_text
 from projects.models.metadata import MAX_VALUE
 
 EXIF_DAY = re.compile(r"((?!0000)\d{4})[:-](0[1-9]|1[0-2])[:-](0[1-9]|[12]\d|3[01])(?!\d)", re.ASCII)
 PNG_END = b"IEND\xaeB`\x82"
+CHECKED_PX = 32  # pixels to which a picture is reduced that is decoded for a check alone
 NOT_DECODED = gettext_noop(
     "The file is damaged, incomplete or of an unsupported kind. Save it again and retry."
 )
@@ -47,9 +46,6 @@ class DecodedImage:
     format: str  # a key of projects.formats.pictures.picture_formats.FORMATS
     width: int
     height: int
-    thumbnail: bytes  # a WebP file
-    brightness: float  # mean luminance of the thumbnail, 0–255
-    sharpness: float  # variance of its Laplacian; low where blurred
     pages: int = 1  # pictures in the file; the first is used
     exif: Mapping[str, str] = field(default_factory=dict)  # see `read_exif`
 
@@ -62,7 +58,10 @@ class DecodedImage:
 
 
 def decode_image(content: bytes, name: str = "") -> DecodedImage:
-    """Decode the whole file once and make its thumbnail. Raises ImageRefused."""
+    """Decode the whole file once, a JPEG at a fraction of its size. Raises ImageRefused.
+
+    All bytes are read, so a truncated file is refused.
+    """
     picture = open_header(content, name)
     exif = read_exif(picture)
     kind = "JPEG" if picture.format == "MPO" else str(picture.format)
@@ -70,12 +69,12 @@ def decode_image(content: bytes, name: str = "") -> DecodedImage:
     with _decoded():
         if kind == "PNG":
             _check_sums(content)
-        small = make_thumbnail(picture)
+        normalize(picture, at_least=CHECKED_PX, is_reduced=True)
         pages = _count_pages(picture, (width, height))
     # Pillow gives the size of a TIFF picture upright, and that of others as stored.
     if kind != "TIFF" and orientation(picture) > 4:
         width, height = height, width
-    return DecodedImage(kind, width, height, encode_webp(small), *measure_thumbnail(small), pages, exif)
+    return DecodedImage(kind, width, height, pages, exif)
 
 
 def read_exif(picture: Pillow.Image) -> dict[str, str]:
@@ -97,21 +96,11 @@ def read_exif(picture: Pillow.Image) -> dict[str, str]:
     return {name: value for name, value in columns.items() if value}
 
 
-def measure_thumbnail(thumbnail: Pillow.Image) -> tuple[float, float]:
-    """(mean luminance 0–255, variance of the Laplacian) of a thumbnail."""
-    light = np.asarray(thumbnail.convert("L"), np.float32)
-    if min(light.shape) < 3:
-        return float(light.mean()), 0.0
-    middle = light[1:-1, 1:-1]
-    laplacian = light[:-2, 1:-1] + light[2:, 1:-1] + light[1:-1, :-2] + light[1:-1, 2:] - 4 * middle
-    return float(light.mean()), float(laplacian.var())
-
-
-def load_normalized(content: bytes) -> Pillow.Image:
-    """The normalized picture in its full size. Raises ImageRefused."""
+def load_normalized(content: bytes, at_least: int | None = None) -> Pillow.Image:
+    """The normalized picture, in its full size or reduced to `at_least` pixels. Raises ImageRefused."""
     picture = open_header(content)
     with _decoded():
-        return normalize(picture)
+        return normalize(picture, at_least, is_reduced=at_least is not None)
 
 
 def open_header(content: bytes, name: str = "") -> Pillow.Image:

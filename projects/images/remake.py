@@ -8,6 +8,7 @@ from django.core.files.storage import default_storage
 
 from exeml_site.lib import jobs, storage
 from projects.images.decode import ImageRefused, decode_image
+from projects.images.thumbnail import make_thumbnail, stored_thumbnail
 from projects.models import DuplicateKey, Embedding, Image
 from projects.models.image import ImageQuerySet
 
@@ -37,21 +38,14 @@ def remake_thumbnails(images: ImageQuerySet) -> int:
 
 def _remake(image: Image) -> bool:
     with default_storage.open(image.file_name) as file:
-        seen = decode_image(file.read())
-    if _stored_thumbnail(image) == seen.thumbnail:
+        content = file.read()
+    made = make_thumbnail(content)
+    if stored_thumbnail(image) == made.content:
         return False
-    storage.save_whole(image.thumbnail_name, seen.thumbnail)
-    measured = {"brightness": seen.brightness, "sharpness": seen.sharpness}
+    seen, (brightness, sharpness) = decode_image(content), made.measures()
+    storage.save_whole(image.thumbnail_name, made.content)
+    measured = {"brightness": brightness, "sharpness": sharpness}
     Image.objects.filter(pk=image.pk).update(width=seen.width, height=seen.height, **measured)
     for computed in (Embedding, DuplicateKey):
         computed.objects.filter(image=image).delete()
     return True
-
-
-def _stored_thumbnail(image: Image) -> bytes:
-    try:
-        with default_storage.open(image.thumbnail_name) as file:
-            content: bytes = file.read()
-    except FileNotFoundError:
-        return b""
-    return content

@@ -1,4 +1,4 @@
-"""Uploads: stores image files with their thumbnails and inserts their rows.
+"""Uploads: stores image files and inserts their rows. Thumbnails are made when they are first needed.
 
 A rejected file does not stop the others. The file is written before the row, so there is no row without a
 file.
@@ -57,7 +57,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class StoredImage:
-    """A picture whose file and thumbnail are stored, and whose row is not inserted yet."""
+    """A picture whose file is stored, and whose row is not inserted yet."""
 
     name: str
     sha256: str
@@ -135,12 +135,11 @@ def clean_name(name: str | None) -> str:
 
 
 def store_image(project: Project, name: str, content: bytes, source: str = "") -> StoredImage:
-    """Decode and store a picture with its thumbnail, without any query. Raises ImageRefused, OSError."""
+    """Decode and store a picture, without any query. Raises ImageRefused, OSError."""
     decoded = decode_image(content, name)
     sha256 = hashlib.sha256(content).hexdigest()
     image = Image(project=project, sha256=sha256, format=decoded.format)
     storage.save_whole(image.file_name, content)
-    storage.save_whole(image.thumbnail_name, decoded.thumbnail)
     return StoredImage(clean_name(name), sha256, len(content), decoded, source)
 
 
@@ -241,8 +240,6 @@ def _row(project: Project, stored: StoredImage, by: User | None, transfer: Trans
         format=decoded.format,
         width=decoded.width,
         height=decoded.height,
-        brightness=decoded.brightness,
-        sharpness=decoded.sharpness,
         size_bytes=stored.size_bytes,
         uploaded_by=by,
         source=stored.source,

@@ -195,7 +195,8 @@ def record_event(
         second_opinions.update_states(project, changes)
     if "into" in event.details:
         second_opinions.recompute_states(project)
-    jobs.after("labels_changed", project.pk)
+    if "transfer" not in event.details:  # an import asks for suggestions once, at its end
+        jobs.after("labels_changed", project.pk)
     return event
 
 

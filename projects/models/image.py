@@ -53,7 +53,7 @@ class ImageQuerySet(models.QuerySet["Image"]):
 
 
 class Image(models.Model):
-    """One picture of a project. The file is stored unchanged under its sha256, with a thumbnail."""
+    """One picture of a project. The file is stored unchanged under its sha256."""
 
     # No index of `project` alone: every labeling writes each index, and those of the grid begin with project.
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="images", db_index=False)
@@ -76,7 +76,8 @@ class Image(models.Model):
     transfer = models.ForeignKey(
         "Transfer", on_delete=models.SET_NULL, null=True, blank=True, related_name="images"
     )
-    # Of the thumbnail, at upload: mean luminance 0–255; variance of its Laplacian, low where blurred.
+    # Of the thumbnail: mean luminance 0–255; variance of its Laplacian, low where blurred. Null until the
+    # image is embedded.
     brightness = models.FloatField(null=True, blank=True)
     sharpness = models.FloatField(null=True, blank=True)
     is_hard = models.BooleanField("hard example", default=False)
@@ -183,7 +184,7 @@ class Image(models.Model):
 
     @property
     def thumbnail_name(self) -> str:
-        """Name of the thumbnail in the default storage."""
+        """Name of the thumbnail in the default storage, where `images.thumbnail` keeps it."""
         return f"thumbnails/{self.project_id}/{self.sha256[:2]}/{self.sha256}.webp"
 
     @property

@@ -7,13 +7,13 @@ After SLICE_S the import waits in the queue again, so imports of other projects 
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from django.conf import settings
@@ -40,6 +40,7 @@ from projects.transfers.source_files import SourceFiles
 logger = logging.getLogger(__name__)
 
 CHUNK, FIRST_CHUNK, SLICE_S = 400, 50, 600.0
+READ_THREADS = 8  # most of them wait for the disk; `images.decode` admits two pictures at once
 # Transactions take about WRITE_S, so that others wait briefly; a batch's weight is about its rows.
 WRITE_S, FIRST_WEIGHT, MIN_WEIGHT, MAX_WEIGHT = 0.08, 100, 10, 2000
 NOT_STORED = (
@@ -80,7 +81,8 @@ def _end(transfer: Transfer, status: Transfer.Status, **fields: str) -> None:
         bulk_import.delete_unused_labels(transfer.project, transfer.report.get("created_labels", []))
     if transfer.kind == Transfer.Kind.SOURCE and status == Status.COMPLETED:
         DataSource.objects.filter(project=transfer.project_id).update(synchronized_at=timezone.now())
-    jobs.after("images_added", transfer.project_id)
+    for event in ("images_added", "labels_changed"):
+        jobs.after(event, transfer.project_id)
 
 
 @contextmanager
@@ -129,21 +131,35 @@ class _Import:
         if self._needs_review(plan, found):
             return False
         self._begin(plan)
-        items = plan.items
-        threads = settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1
-        with ThreadPoolExecutor(threads) as pool:
-            size = FIRST_CHUNK  # small, so that progress and the first images show soon
-            while self.transfer.cursor < len(items):
-                if time.monotonic() > end:
-                    self.transfer.release()
-                    return False
-                start = self.transfer.cursor
-                self._import_chunk(pool, items[start : start + min(size, CHUNK)])
-                jobs.after("images_added", self.project.pk)
-                size *= 2
-        if self.source_files is not None:
+        pool = ThreadPoolExecutor(READ_THREADS)
+        try:
+            is_done = self._import_items(pool, plan.items, end)
+        finally:
+            pool.shutdown(cancel_futures=True)
+        if is_done and self.source_files is not None:
             self._add_to_report(vanished=self.source_files.vanished())
+        return is_done
+
+    def _import_items(self, pool: ThreadPoolExecutor, items: Sequence[ImportItem], end: float) -> bool:
+        """Import the items in chunks; the files of one are read while the rows of that before are written."""
+        chunks = [items[start:stop] for start, stop in pairwise(self._starts(len(items)))]
+        ahead = self._read_chunk(pool, chunks[0]) if chunks else []
+        for following in [*chunks[1:], []][: len(chunks)]:
+            reads, ahead = ahead, self._read_chunk(pool, following)
+            self._write_chunk(reads)
+            jobs.after("images_added", self.project.pk)
+            if following and time.monotonic() > end:
+                self.transfer.release()
+                return False
         return True
+
+    def _starts(self, count: int) -> list[int]:
+        """Where chunks begin and the last one ends; small ones first, so that the first images show soon."""
+        starts, size = [self.transfer.cursor], FIRST_CHUNK
+        while starts[-1] < count:
+            starts.append(min(starts[-1] + min(size, CHUNK), count))
+            size *= 2
+        return starts
 
     # --- the plan ---
 
@@ -211,12 +227,15 @@ class _Import:
 
     # --- a chunk ---
 
-    def _import_chunk(self, pool: ThreadPoolExecutor, items: Sequence[ImportItem]) -> None:
-        """Read the files of a chunk, then write them in transactions of about WRITE_S each."""
+    def _read_chunk(self, pool: ThreadPoolExecutor, items: Sequence[ImportItem]) -> list[Future[ReadItem]]:
+        return [pool.submit(self._read, item) for item in items]
+
+    def _write_chunk(self, reads: Sequence[Future[ReadItem]]) -> None:
+        """Wait for the files of a chunk, and write its rows in transactions of about WRITE_S each."""
         self.transfer.beat()
         read_items = []
-        for read_item in pool.map(self._read, items):
-            read_items.append(read_item)
+        for read in reads:
+            read_items.append(read.result())
             self.transfer.beat()
         for batch in batches(read_items, self.write_weight):
             began = time.monotonic()

@@ -18,8 +18,10 @@ from exeml_site.lib.http import page
 from projects.access import PageRequest, project_page
 from projects.formats.splits.split_folders import FolderTree
 from projects.forms.label_data import ImagesForm, UploadFoldersForm, UploadLabelsForm
+from projects.images.decode import ImageRefused
 from projects.images.rendition import shown_file
 from projects.images.similarity import nearest_labeled
+from projects.images.thumbnail import stored_thumbnail, thumbnail_of
 from projects.images.upload import Outcome, add_images
 from projects.labels import actions, bulk_import
 from projects.models import Image, Project, Role
@@ -118,11 +120,20 @@ def image_file(request: PageRequest, project: Project, image_id: int) -> HttpRes
 @project_page(Role.VIEWER)
 @require_safe
 def image_thumbnail(request: PageRequest, project: Project, sha256: str) -> HttpResponseBase:
-    """The thumbnail. Its URL identifies the file, so no row is read."""
+    """The thumbnail. Its URL identifies the file, so no row is read where the thumbnail is there already."""
     if not SHA256.fullmatch(sha256):
         raise Http404
-    name = Image(project=project, sha256=sha256).thumbnail_name
-    return _file_response(name, "image/webp", f"{sha256}.webp")
+    content = stored_thumbnail(Image(project=project, sha256=sha256))
+    if not content:
+        content = _new_thumbnail(get_object_or_404(Image, project=project, sha256=sha256))
+    return _cached(HttpResponse(content, content_type="image/webp"))
+
+
+def _new_thumbnail(image: Image) -> bytes:
+    try:
+        return thumbnail_of(image)
+    except (ImageRefused, OSError) as problem:
+        raise Http404 from problem
 
 
 @project_page(Role.VIEWER)
@@ -137,12 +148,15 @@ def image_neighbours(request: PageRequest, project: Project, image_id: int) -> H
 
 
 def _file_response(stored: str, content_type: str, name: str) -> HttpResponseBase:
-    """A stored file as a response that browsers cache forever: content never changes under its URL."""
     try:
         file = default_storage.open(stored)
     except FileNotFoundError:
         raise Http404 from None
-    response = FileResponse(file, content_type=content_type, filename=name)
+    return _cached(FileResponse(file, content_type=content_type, filename=name))
+
+
+def _cached(response: HttpResponseBase) -> HttpResponseBase:
+    """The response, which browsers cache forever: content never changes under its URL."""
     patch_cache_control(response, private=True, max_age=31_536_000, immutable=True)
     return response
 

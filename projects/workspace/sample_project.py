@@ -18,6 +18,7 @@ from PIL import Image as Pillow
 
 from exeml_site.lib.storage import save_whole
 from projects.images.decode import decode_image
+from projects.images.thumbnail import make_thumbnail
 from projects.models import Annotation, AnnotationSource, Image, Label, Project, Team
 
 NAME = "handwritten-digits"
@@ -103,7 +104,8 @@ def _store(project: Project, scans: list[Scan], by: User | None) -> list[Image]:
 
 
 def _store_scan(project: Project, scan: Scan, by: User | None) -> Image:
-    seen = decode_image(scan.png)
+    seen, thumbnail = decode_image(scan.png), make_thumbnail(scan.png)
+    brightness, sharpness = thumbnail.measures()
     image = Image(
         project=project,
         sha256=hashlib.sha256(scan.png).hexdigest(),
@@ -111,12 +113,12 @@ def _store_scan(project: Project, scan: Scan, by: User | None) -> Image:
         format=seen.format,
         width=seen.width,
         height=seen.height,
-        brightness=seen.brightness,
-        sharpness=seen.sharpness,
+        brightness=brightness,
+        sharpness=sharpness,
         size_bytes=len(scan.png),
         uploaded_by=by,
         is_labeled=scan.is_labeled,
     )
     save_whole(image.file_name, scan.png)
-    save_whole(image.thumbnail_name, seen.thumbnail)
+    save_whole(image.thumbnail_name, thumbnail.content)
     return image

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db.models import Count, Max, Sum
 
 from exeml_site.lib.bulk import chunks
-from exeml_site.lib.storage import local_path
+from projects.images.thumbnail import stored_thumbnail, thumbnails_of
 from projects.models import DuplicateKey, Image, Project
 from training.assist.write_findings import alive_images, write_changed
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from training.engine.data.images import Pixels
 
 MAX_COMPARED_IMAGES = 200_000  # of one search, which needs 6 KB of memory for each
-MAX_QUICK_IMAGES = 20_000  # a search of so many takes seconds
 BATCH_SIZE = 500
 
 
@@ -30,8 +28,8 @@ def update_duplicate_groups(project: Project, *, at_once: bool = True) -> int:
 
     If images were only added, they are compared with all; if one was deleted or restored, all are compared
     again. A project of more than MAX_COMPARED_IMAGES is not searched, and its duplicates count as unknown.
-    Unless `at_once`, a large project is searched only after its last image was embedded, not after every
-    part of an upload.
+    Unless `at_once`, a project is searched only after its last image was embedded, not after every part of an
+    upload.
     """
     totals = alive_images(project).aggregate(count=Count("pk"), last=Max("pk"), total=Sum("pk"))
     if not 0 < totals["count"] <= MAX_COMPARED_IMAGES:
@@ -40,10 +38,11 @@ def update_duplicate_groups(project: Project, *, at_once: bool = True) -> int:
     searched = Project.objects.values_list("duplicates_searched", flat=True).get(pk=project.pk)
     if searched == _fingerprint(totals["count"], totals["last"], totals["total"]):
         return 0
-    is_large = totals["count"] > MAX_QUICK_IMAGES
-    if is_large and not at_once and alive_images(project).filter(embedding=None).exists():
+    if not at_once and alive_images(project).filter(embedding=None).exists():
         return 0
-    images = list(alive_images(project).order_by("pk").only("pk", "project_id", "sha256", "duplicate_group"))
+    images = list(
+        alive_images(project).order_by("pk").only("pk", "project_id", "sha256", "format", "duplicate_group")
+    )
     groups = _groups(images, _already_compared(images, searched))
     changed = write_changed(project, ("duplicate_group",), groups)
     Project.objects.filter(pk=project.pk).update(duplicates_searched=_fingerprint_of(images))
@@ -74,9 +73,7 @@ def _groups(images: Sequence[Image], compared: Sequence[Image]) -> dict[int, tup
     threads = settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1
     known_groups: Indices = np.array([image.duplicate_group or image.pk for image in compared], np.int64)
     keys = _duplicate_keys(images, threads)
-    groups = group_duplicate_keys(
-        keys, lambda row: _thumbnail_path(images[row]).read_bytes(), threads, known_groups
-    )
+    groups = group_duplicate_keys(keys, lambda row: _stored_file(images[row]), threads, known_groups)
     members: dict[int, list[int]] = defaultdict(list)
     for image, group in zip(images, groups.tolist(), strict=True):
         members[group].append(image.pk)
@@ -84,7 +81,7 @@ def _groups(images: Sequence[Image], compared: Sequence[Image]) -> dict[int, tup
 
 
 def _duplicate_keys(images: Sequence[Image], threads: int) -> Pixels:
-    """[N, SIDE, SIDE, 3] uint8; keys that are not stored yet are made from the thumbnails."""
+    """[N, SIDE, SIDE, 3] uint8; keys of images that are not embedded yet are made from the thumbnails."""
     import numpy as np
 
     from training.engine.data.duplicates import KEY_SIDE, duplicate_keys
@@ -98,12 +95,12 @@ def _duplicate_keys(images: Sequence[Image], threads: int) -> Pixels:
     rows = list(missing.values())
     for start in range(0, len(rows), BATCH_SIZE):
         chunk = rows[start : start + BATCH_SIZE]
-        keys[chunk] = duplicate_keys([_thumbnail_path(images[row]) for row in chunk], threads)
-        _store({images[row].pk: keys[row] for row in chunk})
+        keys[chunk] = duplicate_keys(thumbnails_of([images[row] for row in chunk], threads), threads)
+        store_keys({images[row].pk: keys[row] for row in chunk})
     return keys
 
 
-def _store(keys: dict[int, Pixels]) -> None:
+def store_keys(keys: Mapping[int, Pixels]) -> None:
     """Store the keys of images that still exist. Black keys are unreadable files, which are tried again."""
     existing = Image.objects.filter(pk__in=keys).values_list("pk", flat=True)
     DuplicateKey.objects.bulk_create(
@@ -112,8 +109,9 @@ def _store(keys: dict[int, Pixels]) -> None:
     )
 
 
-def _thumbnail_path(image: Image) -> Path:
-    try:
-        return local_path(image.thumbnail_name)
-    except OSError:
-        return Path(image.thumbnail_name)  # does not exist: the image has no duplicates
+def _stored_file(image: Image) -> bytes:
+    """The thumbnail's file, in a thread without the database. Raises FileNotFoundError."""
+    content = stored_thumbnail(image)
+    if not content:
+        raise FileNotFoundError(image.thumbnail_name)
+    return content

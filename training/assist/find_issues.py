@@ -35,9 +35,13 @@ Floats = NDArray[np.float32]
 
 
 def update_issues(project_id: int) -> int:
-    """Update the issue columns of a project's images; returns how many rows changed."""
+    """Update the issue columns of a project's images; returns how many rows changed.
+
+    While images wait for their embedding nothing is done: issues show in comparison with all images, which
+    takes time, and the last embedding asks again.
+    """
     project = Project.objects.alive().filter(pk=project_id).first()
-    if project is None:
+    if project is None or alive_images(project).filter(embedding=None).exists():
         return 0
     table = read_feature_table(project)
     changed = write_changed(

@@ -17,6 +17,8 @@ from django.utils.translation import get_language, gettext
 
 from exeml_site.lib.display import count, iso_time
 from exeml_site.templatetags import format_tags
+from projects.images.decode import ImageRefused
+from projects.images.thumbnail import thumbnail_of
 from training.engine.bundle.decision import AnswerSettings
 from training.evaluation import confusion_matrix
 from training.evaluation.comparison import images_text
@@ -161,7 +163,7 @@ def _thumbnail_data_url(evaluated: Any) -> str:
     if evaluated.image is None:
         return ""
     try:
-        with default_storage.open(evaluated.image.thumbnail_name) as file:
-            return "data:image/webp;base64," + base64.b64encode(file.read()).decode()
-    except OSError:
+        content = thumbnail_of(evaluated.image)
+    except (ImageRefused, OSError):
         return ""
+    return "data:image/webp;base64," + base64.b64encode(content).decode()

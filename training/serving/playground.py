@@ -19,6 +19,7 @@ from rq.job import Job, JobStatus
 
 from exeml_site.lib import jobs
 from projects.images import decode, similarity
+from projects.images.thumbnail import make_thumbnail
 from projects.models import Image, Label, Project
 from training.models import Service, TrainingVersion
 from training.serving.answer import CallFailed, counted_call
@@ -88,7 +89,7 @@ def _enqueue_search(project: Project, content: bytes) -> str:
     The labeling worker has the embedding network loaded. It gets only the thumbnail.
     """
     try:
-        thumbnail = decode.decode_image(content).thumbnail
+        thumbnail = make_thumbnail(content).content
     except decode.ImageRefused as problem:
         logger.info("The search for similar images could not start: %s", problem)
         return ""

@@ -19,6 +19,7 @@ from exeml_site.lib.http import page, redirect_to
 from exeml_site.lib.params import parse_int
 from projects.access import PageRequest, project_page
 from projects.images import decode
+from projects.images.thumbnail import make_thumbnail
 from projects.models import Project, Role
 from training.forms.collected import CollectingForm
 from training.models import CollectedCall, Service
@@ -112,7 +113,7 @@ def collected_picture(
     call = get_object_or_404(CollectedCall, service=get_service(project, service_id), pk=call_id)
     try:
         content = b"".join(storage.read_chunks(call.file_name))
-        return HttpResponse(decode.decode_image(content).thumbnail, content_type="image/webp")
+        return HttpResponse(make_thumbnail(content).content, content_type="image/webp")
     except (OSError, decode.ImageRefused) as problem:
         raise Http404 from problem
 

@@ -109,3 +109,15 @@ def test_a_job_is_enqueued_when_its_transaction_is_committed(
 def test_without_redis_nothing_is_enqueued_and_nothing_called_lost() -> None:
     assert not jobs.enqueue_now("embed_images", 7)
     assert jobs.is_under_way("embed_images-7", LABELING)
+
+
+@pytest.mark.usefixtures("redis")
+def test_waiting_jobs_are_named_without_their_repetition() -> None:
+    queue = django_rq.get_queue(LABELING)
+    for job_id in ("embed_images-1-again", "suggest_labels-2"):
+        queue.enqueue_call("builtins.len", ("",), job_id=job_id)
+    assert jobs.waiting(LABELING) == {"embed_images-1", "suggest_labels-2"}
+
+
+def test_without_redis_no_job_waits() -> None:
+    assert jobs.waiting(LABELING) == set()

@@ -10,6 +10,7 @@ from PIL import Image as Pillow
 
 from projects.formats.pictures.picture_formats import FORMAT_NAMES
 from projects.images.decode import ImageRefused, decode_image, load_normalized
+from projects.images.thumbnail import make_thumbnail
 from tests.pictures import KINDS, case, deep_grey, gradient, saved, several_pictures
 
 
@@ -17,7 +18,7 @@ from tests.pictures import KINDS, case, deep_grey, gradient, saved, several_pict
 def test_the_thumbnail_shows_the_normalized_picture(name: str) -> None:
     seen, picture = decode_image(KINDS[name]), load_normalized(KINDS[name])
 
-    thumbnail = Pillow.open(io.BytesIO(seen.thumbnail))
+    thumbnail = Pillow.open(io.BytesIO(make_thumbnail(KINDS[name]).content))
     assert thumbnail.format == "WEBP" and thumbnail.size == picture.size == (seen.width, seen.height)
     off = np.abs(np.asarray(thumbnail.convert("RGB"), int) - np.asarray(picture, int))
     assert off.mean() < 12  # lossy, and no more than that
@@ -34,14 +35,14 @@ def test_the_thumbnail_shows_the_normalized_picture(name: str) -> None:
     ids=["transparent PNG", "HEIC", "12-bit TIFF", "CMYK TIFF"],
 )
 def test_the_thumbnail_of_a_large_picture_has_its_colours(content: bytes) -> None:
-    thumbnail = Pillow.open(io.BytesIO(decode_image(content).thumbnail)).convert("RGB")
+    thumbnail = Pillow.open(io.BytesIO(make_thumbnail(content).content)).convert("RGB")
     small = load_normalized(content).resize(thumbnail.size)
     assert np.abs(np.asarray(thumbnail, int) - np.asarray(small, int)).mean() < 5
 
 
 @pytest.mark.parametrize("name", ["gray10in16.png", "gray16.png"])
 def test_deep_grey_is_shown_with_its_contrast(name: str) -> None:
-    thumbnail = Pillow.open(io.BytesIO(decode_image(case(f"deep-grey-is-black/{name}")).thumbnail))
+    thumbnail = Pillow.open(io.BytesIO(make_thumbnail(case(f"deep-grey-is-black/{name}")).content))
     grey = np.asarray(thumbnail.convert("L"))
     assert grey.min() < 10 and grey.max() > 245 and grey.std() > 40
 
@@ -72,7 +73,7 @@ def test_what_is_refused_is_named_truly(name: str, words: str) -> None:
 def test_of_several_pictures_the_first_is_used_and_the_note_says_so(format: str) -> None:
     seen = decode_image(several_pictures(format, 3))
     assert seen.note == "Only the first of its 3 pictures is used."
-    thumbnail = Pillow.open(io.BytesIO(seen.thumbnail)).convert("RGB")
+    thumbnail = Pillow.open(io.BytesIO(make_thumbnail(several_pictures(format, 3)).content)).convert("RGB")
     assert np.abs(np.asarray(thumbnail, int) - np.asarray(gradient(), int)).mean() < 12
     assert decode_image(several_pictures(format, 1)).note == ""
 
@@ -105,12 +106,13 @@ def test_the_content_says_the_format(format: str, options: dict, kind: str) -> N
 
 def test_a_large_picture_gets_a_small_thumbnail_of_its_shape() -> None:
     for content in (saved(gradient(size=(2000, 1000)), "JPEG"), saved(gradient("RGBA", (2000, 1000)), "PNG")):
-        thumbnail = Pillow.open(io.BytesIO(decode_image(content).thumbnail))
+        thumbnail = Pillow.open(io.BytesIO(make_thumbnail(content).content))
         assert thumbnail.size == (256, 128)
 
 
 def test_a_small_picture_is_not_blown_up() -> None:
-    assert Pillow.open(io.BytesIO(decode_image(saved(gradient(size=(8, 6)), "PNG")).thumbnail)).size == (8, 6)
+    thumbnail = make_thumbnail(saved(gradient(size=(8, 6)), "PNG"))
+    assert Pillow.open(io.BytesIO(thumbnail.content)).size == thumbnail.picture.size == (8, 6)
 
 
 def test_one_pixel_and_very_long_pictures_are_taken() -> None:

@@ -18,6 +18,7 @@ from exeml_site.lib import storage
 from projects.images import bin
 from projects.images.decode import load_normalized, open_header
 from projects.images.rendition import is_shown_alike, shown_file
+from projects.images.thumbnail import thumbnail_of
 from projects.images.upload import add_images
 from projects.models import Image
 from tests.factories import make_project, make_user
@@ -73,8 +74,7 @@ def test_the_enlarged_picture_is_the_normalized_one(name: str) -> None:
 @pytest.mark.parametrize("name", ["exif6.webp", "icc_p3.jpg", "icc_swapped.jpg"])
 def test_thumbnail_and_enlarged_picture_are_the_same(name: str) -> None:
     content, _ = enlarged(case(f"thumbnail-differs-from-enlarged/{name}"), name)
-    with default_storage.open(Image.objects.get().thumbnail_name) as file:
-        thumbnail = Pillow.open(file).convert("RGB")
+    thumbnail = Pillow.open(io.BytesIO(thumbnail_of(Image.objects.get()))).convert("RGB")
     shown = Pillow.fromarray(as_browsers_show(content).astype(np.uint8))
     assert (
         shown.size == thumbnail.size == load_normalized(case(f"thumbnail-differs-from-enlarged/{name}")).size

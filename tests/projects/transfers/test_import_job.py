@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import django_rq
 import pytest
+from django.conf import settings
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
@@ -100,6 +102,18 @@ def test_taking_an_import_back_bins_what_it_added_and_undoes_what_it_labeled() -
     assert labels_by_name(project) == {"picture-0.png": []}
     assert project.images.get(name="new.png").deleted_at is not None
     assert imports.undo_import(done, make_user("bob")) == 0
+
+
+@pytest.mark.usefixtures("redis")
+def test_suggestions_are_asked_for_once_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    monkeypatch.setattr(import_job, "FIRST_CHUNK", 2)
+    project = make_project(labels=0)
+    with django_capture_on_commit_callbacks(execute=True):
+        imported(project, {"a.zip": zipped({f"{n % 2}/{n}.png": picture_bytes(n) for n in range(9)})})
+    queue = django_rq.get_queue(settings.QUEUE_LABELING)
+    assert queue.job_ids == [f"embed_images-{project.pk}", f"suggest_labels-{project.pk}"]
 
 
 def test_files_of_several_parts_are_read_as_one(monkeypatch: pytest.MonkeyPatch) -> None:

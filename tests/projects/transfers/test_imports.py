@@ -38,7 +38,6 @@ def test_folders_of_an_archive_become_labels() -> None:
         True,
     )
     assert default_storage.open(image.file_name).read() == picture_bytes(1)
-    assert default_storage.exists(image.thumbnail_name)
     event = LabelEvent.objects.get()
     assert (event.kind, event.by, event.details["transfer"]) == ("import", make_user("bob"), done.pk)
 

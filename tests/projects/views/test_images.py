@@ -10,6 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from projects.images import bin
 from projects.labels import actions
 from projects.models import Image, Project
 from tests.factories import make_image, make_project, make_user, picture_bytes
@@ -78,8 +79,32 @@ def test_a_thumbnail_is_private_and_asked_for_once(vera: Client) -> None:
 
     assert response.status_code == 200 and response["Content-Type"] == "image/webp"
     assert {"private", "max-age=31536000", "immutable"} <= set(response["Cache-Control"].split(", "))
-    assert b"".join(response.streaming_content) == default_storage.open(image.thumbnail_name).read()
+    assert response.content == default_storage.open(image.thumbnail_name).read()
     assert len(captured) <= 4
+
+
+def test_a_thumbnail_is_made_when_it_is_first_asked_for(vera: Client, bob: Client, mallory: Client) -> None:
+    project = make_project(labels=0)
+    upload(bob, project, picture("new.png", 424_242))
+    image = project.images.get()
+    address = reverse("image_thumbnail", args=[project.pk, image.sha256])
+
+    assert mallory.get(address).status_code == 404 and not default_storage.exists(image.thumbnail_name)
+    first, second = vera.get(address), vera.get(address)
+    assert first.content == second.content == default_storage.open(image.thumbnail_name).read()
+    assert first["Content-Type"] == "image/webp" and "private" in first["Cache-Control"]
+
+    actions.delete_images(project, [image.pk], make_user("bob"))
+    bin.purge(project, [image.pk])
+    assert vera.get(address).status_code == 404 and not default_storage.exists(image.thumbnail_name)
+
+
+def test_a_thumbnail_of_a_file_that_is_lost_is_404(vera: Client, bob: Client) -> None:
+    project = make_project(labels=0)
+    upload(bob, project, picture("lost.png", 535_353))
+    image = project.images.get()
+    default_storage.delete(image.file_name)
+    assert vera.get(reverse("image_thumbnail", args=[project.pk, image.sha256])).status_code == 404
 
 
 def test_the_grid_names_the_addresses_that_answer(vera: Client) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from django.core.files.storage import default_storage
 from PIL import Image as Picture
 
-from exeml_site.lib.storage import local_path
 from projects.images import upload
 from projects.labels import actions
 from projects.models import DuplicateKey, Image, Project, RejectedSuggestion
@@ -57,12 +57,13 @@ def test_a_copy_saved_again_is_found_and_its_other_label_is_a_conflict(labeled: 
     copy.name = "again.jpg"
     [outcome] = upload.add_images(labeled, [copy], None)
     actions.apply(labeled, [outcome.image.pk], add=["stripe"], by=make_user("bob"))
+    embed_images.embed(labeled.pk)
     find_issues.update_issues(labeled.pk)
     assert {"ring-3.png", "again.jpg"} <= names(labeled, "duplicates")
     assert {"ring-3.png", "again.jpg"} <= names(labeled, "conflicts")
 
 
-def test_dark_bright_and_blurred_pictures_are_measured_at_upload(labeled: Project) -> None:
+def test_dark_bright_and_blurred_pictures_are_measured_when_they_are_embedded(labeled: Project) -> None:
     files = []
     for name, colour in (("dark.png", (4, 4, 4)), ("bright.png", (252, 252, 252))):
         file = File()
@@ -71,6 +72,8 @@ def test_dark_bright_and_blurred_pictures_are_measured_at_upload(labeled: Projec
         file.name = name
         files.append(file)
     upload.add_images(labeled, files, None)
+    assert not names(labeled, "dark") | names(labeled, "bright")
+    embed_images.embed(labeled.pk)
     assert names(labeled, "dark") == {"dark.png"} and names(labeled, "bright") == {"bright.png"}
     assert names(labeled, "blurred") == {"dark.png", "bright.png"}
 
@@ -198,10 +201,7 @@ def test_what_came_later_joins_its_copies_and_what_went_leaves_them(scenes: Proj
     assert groups(scenes) == everything and DuplicateKey.objects.count() == 9
 
 
-def test_a_large_project_is_searched_when_its_last_image_is_embedded(
-    scenes: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(find_duplicates, "MAX_QUICK_IMAGES", 6)
+def test_issues_are_searched_when_the_last_image_is_embedded(scenes: Project) -> None:
     add(scenes, 3, "JPEG", 200)
     find_issues.update_issues(scenes.pk)
     assert groups(scenes) == set()
@@ -210,9 +210,10 @@ def test_a_large_project_is_searched_when_its_last_image_is_embedded(
     assert groups(scenes) == {frozenset({"3-96.png", "3-200.jpg"})}
 
 
-def test_an_image_without_a_readable_thumbnail_has_no_copy(scenes: Project) -> None:
+def test_an_image_without_a_readable_file_has_no_copy(scenes: Project) -> None:
     image = add(scenes, 3, "JPEG", 200)
-    local_path(image.thumbnail_name).unlink()
+    for name in (image.file_name, image.thumbnail_name):
+        default_storage.delete(name)
     find_duplicates.update_duplicate_groups(scenes)
     assert groups(scenes) == set() and not DuplicateKey.objects.filter(image=image).exists()
 

@@ -89,7 +89,7 @@ def test_embedding_twice_does_nothing_more(project: Project) -> None:
 
 def test_an_unreadable_picture_is_left_alone_and_the_others_go_on(project: Project) -> None:
     broken = project.images.unlabeled().first()
-    default_storage.delete(broken.thumbnail_name)
+    default_storage.delete(broken.file_name)
     look(project)
     assert Embedding.objects.get(image=broken).network == embed_images.UNREADABLE
     broken.refresh_from_db()

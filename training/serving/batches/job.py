@@ -28,6 +28,7 @@ from exeml_site.lib.errors import Refused
 from exeml_site.lib.job_row import Cancelled, failure
 from exeml_site.lib.text import without_hidden
 from projects.images import decode
+from projects.images.thumbnail import make_thumbnail
 from projects.models import Image
 from projects.transfers import data_source
 from projects.transfers.described_images import ImportItem, ItemKind
@@ -204,26 +205,44 @@ def _items(batch: Batch, source: FileSource) -> list[ImportItem]:
 
 def _answer_all(batch: Batch, source: FileSource) -> bool:
     """Answer the images. False if SLICE_S passed before the end. Raises what ends a batch."""
-    model_cache.load_model(batch.training_version, batch.number_format)
+    threads = max(2, settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1)
+    # Loaded before there is a second thread.
+    model_cache.load_model(batch.training_version, batch.number_format, streams=threads)
     items = _items(batch, source)
     Batch.objects.filter(pk=batch.pk).update(total=len(items))
     path = _results_path(batch)
     done, failed = _count_complete_lines(path)
-    threads, until = max(2, os.cpu_count() or 2), time.monotonic() + SLICE_S
-    with path.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(threads) as pool:
-        for start in range(done, len(items), CHUNK_SIZE):
-            chunk = items[start : start + CHUNK_SIZE]
-            answer = partial(_answer_item, batch, source, _stored_files(chunk))
-            for line in pool.map(answer, chunk):
-                lines.write(json.dumps(line, ensure_ascii=False) + "\n")
-                failed += line["result"] == "FAILED"
-            lines.flush()
-            done += len(chunk)
-            batch.beat(done=done, failed=failed)
-            if time.monotonic() > until:
-                return False
+    pool, until = ThreadPoolExecutor(threads), time.monotonic() + SLICE_S
+    try:
+        with path.open("a", encoding="utf-8") as lines:
+            for answers in _answers(pool, batch, source, items[done:]):
+                for line in answers:
+                    lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+                    failed += line["result"] == "FAILED"
+                    done += 1
+                lines.flush()
+                batch.beat(done=done, failed=failed)
+                if time.monotonic() > until and done < len(items):
+                    return False
+    finally:
+        pool.shutdown(cancel_futures=True)
     _store_results(batch, path, done, failed, partial(_read_mistake, source, items))
     return True
+
+
+def _answers(
+    pool: ThreadPoolExecutor, batch: Batch, source: FileSource, items: Sequence[ImportItem]
+) -> Iterator[Iterator[dict[str, Any]]]:
+    """The answers to the items in chunks; the threads work on the next chunk while one is written."""
+
+    def begin(start: int) -> Iterator[dict[str, Any]]:
+        chunk = items[start : start + CHUNK_SIZE]
+        return pool.map(partial(_answer_item, batch, source, _stored_files(chunk)), chunk)
+
+    ahead = begin(0)
+    for start in range(0, len(items), CHUNK_SIZE):
+        answers, ahead = ahead, begin(start + CHUNK_SIZE)
+        yield answers
 
 
 def _store_results(
@@ -251,7 +270,7 @@ def _store_results(
 def _store_picture(batch: Batch, number: int, read: ReadMistake) -> bool:
     """Store the thumbnail of a mistake; the uploads are deleted when the batch ends."""
     try:
-        thumbnail = decode.decode_image(read(number)).thumbnail
+        thumbnail = make_thumbnail(read(number)).content
     except (OSError, decode.ImageRefused):
         return False
     storage.save_whole(batch.picture_name(number), thumbnail)

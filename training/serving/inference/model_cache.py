@@ -37,12 +37,13 @@ class ModelUnavailable(Exception):
     """The model cannot be loaded or does not answer; the English text says why."""
 
 
-def load_model(version: TrainingVersion, number_format: str = "") -> Bundle:
+def load_model(version: TrainingVersion, number_format: str = "", streams: int = 1) -> Bundle:
     """The version's model, from memory where it was used lately. Raises ModelUnavailable.
 
-    `number_format`: one of the engine's; empty for the version's default.
+    `number_format`: one of the engine's; empty for the version's default. `streams`: answers at once, for a
+    process that answers many images; the first load of a model decides.
     """
-    return _load_bundle(version, str(number_format or version.number_format))[0]
+    return _load_bundle(version, str(number_format or version.number_format), streams)[0]
 
 
 def decision_rule(version: TrainingVersion) -> DecisionRule:
@@ -95,7 +96,7 @@ def _share(model: tuple[Bundle, int]) -> int:
     return min(max(model[1], MAX_BYTES // MAX_MODELS), MAX_BYTES)
 
 
-def _key(version: TrainingVersion, number_format: str) -> tuple[UUID, str]:
+def _key(version: TrainingVersion, number_format: str, _streams: int) -> tuple[UUID, str]:
     """A version's job id, which unlike a primary key is never given twice, and the number format."""
     return version.job_id, number_format
 
@@ -105,14 +106,19 @@ _cache: LRUCache[tuple[UUID, str], tuple[Bundle, int]] = LRUCache(MAX_BYTES, _sh
 
 
 @cached(_cache, key=_key, condition=threading.Condition())
-def _load_bundle(version: TrainingVersion, number_format: str) -> tuple[Bundle, int]:
+def _load_bundle(version: TrainingVersion, number_format: str, streams: int) -> tuple[Bundle, int]:
     """One thread loads a model while those that ask for the same one wait."""
     from training.engine.bundle.bundle import Bundle
     from training.engine.config import EngineError
 
     try:
         folder, size_bytes = _local_folder(f"{version.folder}/bundle")
-        model = Bundle.load(folder, THREADS, number_format=cast("NumberFormat", number_format))
+        model = Bundle.load(
+            folder,
+            max(THREADS, streams),
+            streams=streams,
+            number_format=cast("NumberFormat", number_format),
+        )
         return model, size_bytes
     except (EngineError, OSError) as problem:
         logger.warning("The model of version %s cannot be loaded: %s", version.pk, problem)

@@ -56,6 +56,17 @@ def test_the_answer_is_exactly_the_bundles_own(version: TrainingVersion, format:
     assert dict(answer.scores) == {label: float(expected[label]) for label, _ in answer.scores}
 
 
+def test_a_model_for_many_images_at_once_gives_the_same_answers(version: TrainingVersion) -> None:
+    content = colour_picture("cyan", size=(300, 200))
+    expected = predictor.predict(version, content).scores
+    model_cache._cache.clear()
+    model = model_cache.load_model(version, streams=2)
+    assert model._compiled.get_property("NUM_STREAMS") == 2
+    assert model_cache.load_model(version) is model
+    assert predictor.predict(version, content).scores == expected
+    model_cache._cache.clear()
+
+
 def test_several_labels_an_image(project: Project) -> None:
     version = make_version(project, status=Status.COMPLETED)
     give_bundle(version, is_multi_label=True)

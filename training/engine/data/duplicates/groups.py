@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
@@ -51,10 +52,10 @@ def group_files(paths: Sequence[Path], threads: int, tick: Tick = lambda: None) 
     return _group_rows(read, len(paths), threads, tick)
 
 
-def duplicate_keys(paths: Sequence[Path], threads: int) -> Pixels:
+def duplicate_keys(images: Sequence[Path | bytes | None], threads: int) -> Pixels:
     """[N, KEY_SIDE, KEY_SIDE, 3] uint8 thumbnails for `group_duplicate_keys`; black where unreadable."""
     with ThreadPoolExecutor(threads) as pool:
-        return np.array(list(pool.map(_read_key, paths)), np.uint8).reshape(-1, KEY_SIDE, KEY_SIDE, 3)
+        return np.array(list(pool.map(_read_key, images)), np.uint8).reshape(-1, KEY_SIDE, KEY_SIDE, 3)
 
 
 def group_duplicate_keys(
@@ -122,11 +123,11 @@ def _read_descriptors(
     return descriptors, first
 
 
-def _read_key(path: Path) -> Pixels:
-    try:
-        return read_square(path, KEY_SIDE)
-    except (EngineError, OSError):
-        return np.zeros((KEY_SIDE, KEY_SIDE, 3), np.uint8)
+def _read_key(image: Path | bytes | None) -> Pixels:
+    with suppress(EngineError, OSError):
+        if image is not None:
+            return read_square(image, KEY_SIDE)
+    return np.zeros((KEY_SIDE, KEY_SIDE, 3), np.uint8)
 
 
 def _equality_keys(thumbnails: Pixels, rows: range, content: Callable[[int], bytes]) -> list[bytes]:
