@@ -174,15 +174,13 @@ def _handicap(y: Floats, distances: Floats) -> Floats:
 
 def _calibrate(scores: Floats, y: Floats, known: NDArray[np.bool_]) -> tuple[float, Floats]:
     """The scale and the offsets [C] with the lowest log loss on leave-one-out scores."""
+    labels = y.argmax(1)
     frequency = np.log(np.maximum(y.sum(0), 1) / len(y)).astype(np.float32)
     frequency -= frequency[known].mean()
-    # As in `scoring`, targets are smoothed (Platt 1999): ten images that are right do not make one certain.
-    doubt = 1 / (len(y) + 2)
-    smoothed = (y * (1 - doubt) + (1 - y) * doubt / (known.sum() - 1))[:, known]
 
     def loss(scale: float, prior: float) -> float:
-        probabilities = _softmax(scale * scores + prior * frequency, known)[:, known]
-        return float(-(smoothed * np.log(np.maximum(probabilities, 1e-6))).sum())
+        probabilities = _softmax(scale * scores + prior * frequency, known)[np.arange(len(y)), labels]
+        return float(-np.log(np.maximum(probabilities, 1e-6)).mean())
 
     scale, prior = min(((scale, prior) for scale in SCALES for prior in PRIORS), key=lambda pair: loss(*pair))
     return float(scale), np.asarray(prior * frequency, np.float32)
