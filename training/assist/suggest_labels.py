@@ -151,8 +151,10 @@ def _suggestions(project: Project, table: FeatureTable) -> list[Suggestion]:
     fitted = label_suggestions.fit(table.features[table.is_labeled], labeled_targets, project.is_multi_label)
     ids = table.ids[is_unlabeled].tolist()
     probabilities = fitted.probabilities(features) if fitted else None
-    probabilities = predict_unlabeled.prefer_predictions(project, probabilities, ids, table.labels)
     each = len(labeled_targets) / max(1, int((labeled_targets.sum(0) > 0).sum()))
+    if probabilities is not None and each < label_suggestions.FEW_PER_LABEL and not project.is_multi_label:
+        probabilities = label_suggestions.share_with_neighbours(features, probabilities)
+    probabilities = predict_unlabeled.prefer_predictions(project, probabilities, ids, table.labels)
     useful = label_suggestions.acquisition_scores(features, probabilities, each)
     if probabilities is None:
         return [Suggestion(pk, None, None, score) for pk, score in zip(ids, useful.tolist(), strict=True)]

@@ -10,9 +10,11 @@ from training.engine.assist.label_suggestions import (
     DIVERSE_ROWS,
     Floats,
     _discriminant,
+    _handicap,
     acquisition_scores,
     fit,
     out_of_fold_probabilities,
+    share_with_neighbours,
 )
 
 WIDTH = 24
@@ -42,13 +44,70 @@ def test_few_labels_are_enough_to_tell_new_pictures_apart(each: int) -> None:
 def test_scores_that_leave_a_row_out_are_those_of_a_fit_without_it() -> None:
     features, targets = clouds(3, 12, spread=0.8)
     known = np.ones(3, np.bool_)
-    _, _, left_out = _discriminant(features, targets, known)
+    _, _, left_out, _ = _discriminant(features, targets, known)
     for row in (0, 13, 35):
         rest = np.delete(np.arange(36), row)
-        weight, bias, _ = _discriminant(features[rest], targets[rest], known)
+        weight, bias, _, _ = _discriminant(features[rest], targets[rest], known)
         anew = features[row] @ weight + bias
         mine, others = left_out[row] - left_out[row].mean(), anew - anew.mean()
         assert np.allclose(mine, others, rtol=0.08, atol=0.05 * np.abs(others).max())
+
+
+@pytest.mark.parametrize("each", [2, 3, 5])
+def test_with_few_images_a_label_probabilities_neither_claim_too_much_nor_know_nothing(each: int) -> None:
+    stated, right, confident = [], [], []
+    for seed in range(20):
+        fitted = fit(*clouds(5, each, seed=100 + seed, spread=0.55), False)
+        features, targets = clouds(5, 60, seed=seed, spread=0.55)
+        likely = share_with_neighbours(features, fitted.probabilities(features))
+        is_right = likely.argmax(1) == targets.argmax(1)
+        stated.append(likely.max(1).mean())
+        right.append(is_right.mean())
+        confident.append(is_right[likely.max(1) > 0.8])
+    assert np.mean(right) > 0.6
+    assert np.mean(right) - 0.25 < np.mean(stated) < np.mean(right) + 0.03
+    assert np.concatenate(confident).mean() > 0.85
+
+
+def test_left_out_scores_are_as_high_as_those_of_new_images() -> None:
+    own_left_out, own_new = [], []
+    for seed in range(30):
+        features, targets = clouds(4, 3, seed=seed, spread=0.8)
+        weight, bias, scores, distances = _discriminant(features, targets, np.ones(4, np.bool_))
+        scores += targets * _handicap(targets, distances)
+        new, new_targets = clouds(4, 20, seed=500 + seed, spread=0.8)
+        own_left_out.append(_lead(scores, targets))
+        own_new.append(_lead(new @ weight + bias, new_targets))
+    assert np.mean(own_left_out) == pytest.approx(np.mean(own_new), rel=0.15)
+
+
+def _lead(scores: Floats, targets: Floats) -> float:
+    """How much higher the score of the true label is than the mean of the others, on average."""
+    own = (scores * targets).sum(1)
+    return float((own - (scores.sum(1) - own) / (scores.shape[1] - 1)).mean())
+
+
+def test_neighbours_correct_a_mistake_and_make_nothing_more_certain() -> None:
+    features, targets = clouds(3, 100)
+    likely = 0.8 * targets + 0.2 / 3
+    likely[5] = [0.45, 0.5, 0.05]
+    shared = share_with_neighbours(features, likely.astype(np.float32))
+    assert (shared.argmax(1) == targets.argmax(1)).all()
+    assert np.allclose(shared.sum(1), 1, atol=1e-4) and shared.max() <= likely.max() + 1e-6
+
+
+def test_with_few_unlabeled_images_neighbours_change_nothing() -> None:
+    features, targets = clouds(3, 60)
+    assert np.array_equal(share_with_neighbours(features, targets), targets)
+
+
+def test_neighbours_are_found_among_many_images() -> None:
+    features, targets = clouds(3, 2000, spread=0.8)
+    noisy = np.random.default_rng(0).dirichlet([1, 1, 1], 6000).astype(np.float32) + 0.6 * targets
+    noisy /= noisy.sum(1, keepdims=True)
+    shared = share_with_neighbours(features, noisy)
+    own = targets.argmax(1)
+    assert (shared.argmax(1) == own).mean() > (noisy.argmax(1) == own).mean() + 0.05
 
 
 def test_a_probability_means_what_it_says() -> None:

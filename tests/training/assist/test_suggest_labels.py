@@ -17,6 +17,7 @@ from projects.labels import actions, suggestions
 from projects.models import Embedding, Image, Project, RejectedSuggestion
 from tests.factories import make_project, make_user
 from training.assist import embed_images, suggest_labels
+from training.engine.assist import label_suggestions
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
@@ -148,3 +149,24 @@ def test_a_deleted_project_is_left_alone(project: Project) -> None:
     assert embed_images.embed(project.pk) == 0 and suggest_labels.update_suggestions(project.pk) == 0
     embed_images.enqueue_missing_embeddings()
     assert not Embedding.objects.exists()
+
+
+@pytest.mark.parametrize(("each", "is_shared"), [(9, True), (10, False)])
+def test_with_few_images_of_each_label_unlabeled_neighbours_take_part(each: int, is_shared: bool) -> None:
+    project = make_project(labels=2)
+    random = np.random.default_rng(0)
+    kind = np.arange(2 * each + 400) % 2
+    features = random.standard_normal((2, 16))[kind] + 2 * random.standard_normal((len(kind), 16))
+    features = (features / np.linalg.norm(features, axis=1, keepdims=True)).astype(np.float32)
+    is_labeled = np.arange(len(kind)) < 2 * each
+    targets = np.eye(2, dtype=np.float32)[kind] * is_labeled[:, None]
+    labels = list(project.labels.order_by("pk").values_list("pk", flat=True))
+    table = suggest_labels.FeatureTable(np.arange(len(kind)), features, is_labeled, labels, targets, [])
+    found = suggest_labels._suggestions(project, table)
+    alone = label_suggestions.fit(features[is_labeled], targets[is_labeled], False).probabilities(
+        features[~is_labeled]
+    )
+    shared = label_suggestions.share_with_neighbours(features[~is_labeled], alone)
+    assert not np.allclose(alone, shared, atol=0.01)
+    expected = (shared if is_shared else alone).max(1)
+    assert np.allclose([one.confidence for one in found], expected, atol=1e-6)
