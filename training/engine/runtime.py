@@ -14,6 +14,10 @@ import numpy as np
 
 from training.engine.config import EngineError
 
+# OpenVINO would tie the threads of every process to the same first cores. Measured: two processes that each
+# answer one image after the other give 1.3 times as many answers without, on two cores.
+CPU_OPTIONS: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
+
 _lock = threading.Lock()
 _warm: Any = None
 
@@ -65,7 +69,7 @@ def compile_onnx(
     `streams`: answers at once, which share the threads.
     """
     core = openvino().Core()
-    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+    options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", **CPU_OPTIONS}
     if threads:
         options["INFERENCE_NUM_THREADS"] = threads
     if streams > 1:
@@ -87,8 +91,8 @@ def open_queue(model: bytes, shape: Sequence[int], threads: int) -> Any:
     network.reshape(list(shape))
     options = {
         "PERFORMANCE_HINT": "THROUGHPUT",
-        "INFERENCE_PRECISION_HINT": "f32",
         "INFERENCE_NUM_THREADS": threads,
+        **CPU_OPTIONS,
     }
     compiled = core.compile_model(network, "CPU", options)
     return openvino().AsyncInferQueue(compiled, compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 from operator import attrgetter
 from pathlib import Path
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-THREADS = 2  # of OpenVINO, for each model: the process also serves pages
+THREADS = 2  # of OpenVINO, for each model while it has one image alone: the process also serves pages
+MAX_AT_ONCE = max(2, os.cpu_count() or 2)  # predictions of this process, then with one thread each
 MAX_MODELS = 8
 MAX_BYTES = 512 * 1024 * 1024
 TRAINING_ONLY_FILES = frozenset({"weights.pt"})  # large, and only for training further
@@ -104,7 +106,7 @@ def _load_bundle(version: TrainingVersion) -> tuple[Bundle, int]:
 
     try:
         folder, size_bytes = _local_folder(f"{version.folder}/bundle")
-        return Bundle.load(folder, THREADS), size_bytes
+        return Bundle.load(folder, THREADS, most_at_once=MAX_AT_ONCE), size_bytes
     except (EngineError, OSError) as problem:
         logger.warning("The model of version %s cannot be loaded: %s", version.pk, problem)
         raise ModelUnavailable(_cause(problem)) from problem
