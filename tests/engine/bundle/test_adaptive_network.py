@@ -53,7 +53,10 @@ def test_without_answers_at_once_nothing_is_compiled_twice(folder: Path) -> None
 
 
 def test_many_at_once_get_the_scores_of_one_alone(folder: Path) -> None:
-    bundle, pictures = Bundle.load(folder, 2, most_at_once=AT_ONCE), [colour_picture("red", size=(90, 60))] * 40
+    bundle, pictures = (
+        Bundle.load(folder, 2, most_at_once=AT_ONCE),
+        [colour_picture("red", size=(90, 60))] * 40,
+    )
     alone = bundle.answer(pictures[0]).scores
     with ThreadPoolExecutor(4) as pool:
         found = [answer.scores for answer in pool.map(bundle.answer, pictures)]

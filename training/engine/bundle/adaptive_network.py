@@ -1,4 +1,4 @@
-"""A compiled network that answers a lone image with all its threads, and several at once with one thread each."""
+"""A compiled network: a lone image is answered with all its threads, several at once with one thread each."""
 
 from __future__ import annotations
 

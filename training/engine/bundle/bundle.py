@@ -63,9 +63,7 @@ class Bundle:
     novelty_reference: NoveltyReference | None = field(default=None, repr=False)
 
     @classmethod
-    def load(
-        cls, path: Path, threads: int | None = None, streams: int = 1, most_at_once: int = 1
-    ) -> Bundle:
+    def load(cls, path: Path, threads: int | None = None, streams: int = 1, most_at_once: int = 1) -> Bundle:
         """Load and compile a bundle. Raises EngineError for a folder that is no bundle of this format.
 
         `streams`: answers at once, asked for by as many threads, for many images rather than a quick answer.
