@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -111,7 +112,7 @@ def servers(bundle: Path, with_peers: bool) -> Iterator[dict[str, tuple[Callable
         service = deploy_two_services(product, bundle, bundle)[0]
         found = {"product": (service.caller, web_workers(product))}
         for name, port, pid in serving_peers.run_all(bundle, folder, stack) if with_peers else ():
-            found[name] = (lambda port=port: Caller(port, serving_peers.PATH, "")), family(pid)
+            found[name] = partial(Caller, port, serving_peers.PATH, ""), family(pid)
         time.sleep(SETTLE_S)
         yield found
 

@@ -43,7 +43,8 @@ class AdaptiveNetwork:
     """
 
     def __init__(self, quick: Any, compile_parallel: Compile | None = None) -> None:
-        self._quick, self._parallel = quick, None
+        self._quick: Any = quick
+        self._parallel: Any = None
         self._compile_parallel = compile_parallel
         self._lock = threading.Lock()
         self._local = threading.local()
