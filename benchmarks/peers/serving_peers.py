@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import site
 import subprocess
 import sys
@@ -73,9 +74,12 @@ def run(python: Path, peer: str, bundle: Path, setting: tuple[int, int], stack: 
 
     port = free_port()
     command = [str(python), str(PROGRAMS[peer]), str(bundle), str(port), *map(str, setting)]
-    process = subprocess.Popen(command, env=os.environ | ONE_THREAD, stdout=subprocess.DEVNULL)
+    # LitServe's workers outlive its first process, so the whole session ends.
+    process = subprocess.Popen(
+        command, env=os.environ | ONE_THREAD, stdout=subprocess.DEVNULL, start_new_session=True
+    )
     stack.callback(process.wait)
-    stack.callback(process.terminate)
+    stack.callback(os.killpg, process.pid, signal.SIGKILL)
     _wait(port)
     return port, process.pid
 
