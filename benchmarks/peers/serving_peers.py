@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import signal
 import site
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ PACKAGES = ("litserve==0.2.19", "fastapi==0.165.0", "uvicorn==0.54.0", "python-m
 PATH = "/predict"
 PROGRAMS = {"litserve": Path(__file__).with_name("litserve_peer.py"), "fastapi": Path(__file__)}
 SETTINGS = ((1, 2), (2, 1))  # workers × threads of the network
+# Threads of BLAS wait busily, beside those of the network, which are asked for by name.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
 
 
 def measure(
@@ -33,33 +37,51 @@ def measure(
 ) -> dict[str, dict[str, Any]]:
     """{peer: {"single": …, "throughput": {clients: calls a second at the best setting}}}."""
     from benchmarks.calling import Caller, load, percentiles, timed
-    from tests.supervisor_process import free_port
 
     found: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         python = _environment(Path(folder))
-        for peer, program in PROGRAMS.items():
+        for peer in PROGRAMS:
             results = found.setdefault(peer, {"single": None, "throughput": {}, "not_200": {}})
-            for workers, threads in SETTINGS:
-                port = free_port()
-                command = [str(python), str(program), str(bundle), str(port), str(workers), str(threads)]
-                with subprocess.Popen(
-                    command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL
-                ) as process:
-                    try:
-                        _wait(port)
-                        caller = Caller(port, PATH, "")
-                        single = percentiles(timed(lambda caller=caller: caller.call(photo), calls))
-                        if results["single"] is None or single["p50"] < results["single"]["p50"]:
-                            results["single"] = single
-                        for count in clients:
-                            one = load(lambda port=port: Caller(port, PATH, ""), photo, count, seconds)
-                            if one["per_second"] > results["throughput"].get(count, 0):
-                                results["throughput"][count] = one["per_second"]
-                                results["not_200"][count] = one["not_200"]
-                    finally:
-                        process.terminate()
+            for setting in SETTINGS:
+                with ExitStack() as stack:
+                    port, _ = run(python, peer, bundle, setting, stack)
+                    caller = Caller(port, PATH, "")
+                    single = percentiles(timed(lambda caller=caller: caller.call(photo), calls))
+                    if results["single"] is None or single["p50"] < results["single"]["p50"]:
+                        results["single"] = single
+                    for count in clients:
+                        one = load(lambda port=port: Caller(port, PATH, ""), photo, count, seconds)
+                        if one["per_second"] > results["throughput"].get(count, 0):
+                            results["throughput"][count] = one["per_second"]
+                            results["not_200"][count] = one["not_200"]
     return found
+
+
+def run_all(bundle: Path, folder: Path, stack: ExitStack) -> list[tuple[str, int, int]]:
+    """Every peer in every setting, until the stack closes: its name, port and process."""
+    python = _environment(folder)
+    return [
+        (f"{peer} {setting[0]}x{setting[1]}", *run(python, peer, bundle, setting, stack))
+        for peer in PROGRAMS
+        for setting in SETTINGS
+    ]
+
+
+def run(python: Path, peer: str, bundle: Path, setting: tuple[int, int], stack: ExitStack) -> tuple[int, int]:
+    """A peer that answers until the stack closes: its port and its process."""
+    from tests.supervisor_process import free_port
+
+    port = free_port()
+    command = [str(python), str(PROGRAMS[peer]), str(bundle), str(port), *map(str, setting)]
+    # LitServe's workers outlive its first process, so the whole session ends.
+    process = subprocess.Popen(
+        command, env=os.environ | ONE_THREAD, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    stack.callback(process.wait)
+    stack.callback(os.killpg, process.pid, signal.SIGKILL)
+    _wait(port)
+    return port, process.pid
 
 
 def _environment(folder: Path) -> Path:

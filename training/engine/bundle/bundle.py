@@ -13,10 +13,10 @@ existed have neither this file nor the entry "unknown" in bundle.json, and canno
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from PIL import Image
 from training.engine.backbones import inference_time
 from training.engine.backbones.inference_time import InferenceTime
 from training.engine.bundle import novelty
+from training.engine.bundle.adaptive_network import AdaptiveNetwork, answers_in_progress
 from training.engine.bundle.decision import OWN, AnswerSettings, DecisionRule
 from training.engine.bundle.novelty import NoveltyReference, NoveltyScore
 from training.engine.config import EngineError, NumberFormat
@@ -63,10 +64,9 @@ class Bundle:
     labels: tuple[str, ...]
     is_multi_label: bool
     description: dict[str, Any]
-    _compiled: Any = field(repr=False)
+    _network: AdaptiveNetwork = field(repr=False)
     novelty_reference: NoveltyReference | None = field(default=None, repr=False)
     number_format: NumberFormat = "float32"
-    _local: threading.local = field(default_factory=threading.local, repr=False)
 
     @classmethod
     def load(
@@ -74,23 +74,27 @@ class Bundle:
         path: Path,
         threads: int | None = None,
         streams: int = 1,
+        most_at_once: int = 1,
         number_format: NumberFormat | None = None,
     ) -> Bundle:
         """Load and compile a bundle; without `number_format` in the one that it answers with by default.
 
         `streams`: answers at once, asked for by as many threads, for many images rather than a quick answer.
+        `most_at_once`: answers at once of a service, which gives a quick answer while it has one image alone.
         Raises EngineError for a folder that is no bundle of this format, or has no such number_format.
         """
         description = read_description(path)
         number_format = number_format or default_number_format(description)
         reference = novelty.read_reference(path, description)
-        file = path / network_file(description, number_format)
-        compiled = compile_onnx(
-            file, _resolutions(description), threads, streams=streams, number_format=number_format
+        file, sizes = path / network_file(description, number_format), _resolutions(description)
+        quick = compile_onnx(file, sizes, threads, streams=streams, number_format=number_format)
+        parallel = partial(
+            compile_onnx, file, sizes, most_at_once, streams=most_at_once, number_format=number_format
         )
+        network = AdaptiveNetwork(quick, parallel if most_at_once > 1 else None)
         labels = tuple(description["labels"])
         is_multi_label = description["is_multi_label"]
-        return cls(path, labels, is_multi_label, description, compiled, reference, number_format)
+        return cls(path, labels, is_multi_label, description, network, reference, number_format)
 
     @property
     def thresholds(self) -> tuple[float, ...]:
@@ -118,7 +122,8 @@ class Bundle:
 
     def answer(self, image: Source, settings: AnswerSettings = OWN) -> ImagePrediction:
         """Scores, labels and novelty score of an image. Raises UnreadableImage."""
-        return self.answer_square(self.read(image), settings)
+        with answers_in_progress.counted():
+            return self.answer_square(self.read(image), settings)
 
     def read(self, image: Source) -> Pixels:
         """[side, side, 3] uint8, preprocessed as in training. Raises UnreadableImage."""
@@ -140,7 +145,7 @@ class Bundle:
 
     def logits(self, square: Pixels) -> tuple[Scores, Scores]:
         """([C] logits, [F] features) of pixels that `read` made."""
-        request = self._request()
+        request = self._network.request()
         sizes = _resolutions(self.description)
         request.infer({f"images_{size}": resize_square(square, size)[None] for size in sizes})
         logits, features = (request.get_tensor(name).data[0].copy() for name in ("logits", "features"))
@@ -169,12 +174,6 @@ class Bundle:
 
     def _predict(self, image: Source) -> None:
         self.predict_one(image)
-
-    def _request(self) -> Any:
-        """This thread's own inference request: requests must not be shared, compiled models may."""
-        if not hasattr(self._local, "request"):
-            self._local.request = self._compiled.create_infer_request()
-        return self._local.request
 
 
 def read_description(path: Path) -> dict[str, Any]:

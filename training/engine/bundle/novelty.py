@@ -165,7 +165,10 @@ def quantiles(values: Floats) -> Floats:
 
 
 def _pairwise_distances(queries: Floats, references: Floats) -> Floats:
-    return np.asarray(np.sqrt(np.maximum(2 - 2 * queries @ references.T, 0)), np.float32)
+    # For one image the threads of BLAS would wait busily for the next one: 3 ms of a core for 0.1 ms of work.
+    is_one = len(queries) == 1
+    cosines = np.einsum("nd,rd->nr", queries, references) if is_one else queries @ references.T
+    return np.asarray(np.sqrt(np.maximum(2 - 2 * cosines, 0)), np.float32)
 
 
 def _mean_nearest(distances: Floats) -> Floats:

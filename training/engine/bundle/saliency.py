@@ -22,7 +22,7 @@ from training.engine.backbones.square_root import EPSILON, newton_schulz, symmet
 from training.engine.bundle.bundle import read_description, self_test_squares
 from training.engine.config import EngineError
 from training.engine.data.images import Pixels, resize_square, visible_window
-from training.engine.runtime import openvino
+from training.engine.runtime import CPU_OPTIONS, openvino
 
 Floats = NDArray[np.float32]
 POOLS = {"ReduceMean": "mean", "ReduceMax": "max"}
@@ -86,7 +86,7 @@ class Explainer:
             model = core.read_model(path / "model.onnx")
             model.reshape({f"images_{size}": [1, size, size, 3] for size in sizes})
             taps = _taps(model, len(description["labels"]))
-            options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
+            options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", **CPU_OPTIONS}
             if threads:
                 options["INFERENCE_NUM_THREADS"] = threads
             compiled = core.compile_model(model, "CPU", options)

@@ -82,7 +82,7 @@ def export_bundle(
     description["inference_ms"] = asdict(bundle.measure_time(examples)) if examples else None
     _write_description(fresh, description)
     _swap_in(fresh, target)
-    return Bundle(target, bundle.labels, bundle.is_multi_label, description, bundle._compiled, reference)
+    return Bundle(target, bundle.labels, bundle.is_multi_label, description, bundle._network, reference)
 
 
 def read_members(path: Path) -> list[Member]:

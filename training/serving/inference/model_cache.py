@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-THREADS = 2  # of OpenVINO, for each model: the process also serves pages
+THREADS = 2  # of OpenVINO, for each model while it has one image alone: the process also serves pages
+MAX_AT_ONCE = max(2, os.cpu_count() or 2)  # predictions of this process, then with one thread each
 MAX_MODELS = 8
 MAX_BYTES = 512 * 1024 * 1024
 TRAINING_ONLY_FILES = frozenset({"weights.pt"})  # large, and only for training further
@@ -113,10 +115,12 @@ def _load_bundle(version: TrainingVersion, number_format: str, streams: int) -> 
 
     try:
         folder, size_bytes = _local_folder(f"{version.folder}/bundle")
+        # A process that answers many images all the time needs no second network for a lone one.
         model = Bundle.load(
             folder,
             max(THREADS, streams),
             streams=streams,
+            most_at_once=MAX_AT_ONCE if streams == 1 else 1,
             number_format=cast("NumberFormat", number_format),
         )
         return model, size_bytes

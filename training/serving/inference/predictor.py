@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import random
 import threading
 from dataclasses import dataclass, field
@@ -14,14 +13,14 @@ from exeml_site.lib.display import points
 from projects.images import decode
 from training.engine.bundle.decision import OWN, AnswerSettings, ranked
 from training.models import Service, TrainingVersion
-from training.serving.inference.model_cache import ModelUnavailable, load_model
+from training.serving.inference.model_cache import MAX_AT_ONCE, ModelUnavailable, load_model
 from training.versions.number_formats import number_format_in
 
 logger = logging.getLogger(__name__)
 
 TOP_SCORES = 5
 # More predictions at once are not faster, and decoding a large image takes 200 MB.
-_slots = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))
+_slots = threading.BoundedSemaphore(MAX_AT_ONCE)
 
 
 class InvalidImage(Exception):

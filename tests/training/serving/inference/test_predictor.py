@@ -61,7 +61,7 @@ def test_a_model_for_many_images_at_once_gives_the_same_answers(version: Trainin
     expected = predictor.predict(version, content).scores
     model_cache._cache.clear()
     model = model_cache.load_model(version, streams=2)
-    assert model._compiled.get_property("NUM_STREAMS") == 2
+    assert model._network._quick.get_property("NUM_STREAMS") == 2
     assert model_cache.load_model(version) is model
     assert predictor.predict(version, content).scores == expected
     model_cache._cache.clear()
