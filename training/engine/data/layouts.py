@@ -201,6 +201,14 @@ def _rows_of_folder(source: Path) -> list[LayoutRow]:
     return _folder_rows(source, None)
 
 
+def files_of(folder: Path) -> list[Path]:
+    """The images in a folder and below it. Raises EngineError where there is none."""
+    files = [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in SUFFIXES]
+    if not files:
+        raise EngineError(f"There are no images in {folder}.", "Name another folder.")
+    return files
+
+
 def _folder_rows(root: Path, split: FolderSplit | None) -> list[LayoutRow]:
     """The images of a folder per label."""
     files = [file for file in sorted(root.glob("*/**/*")) if file.suffix.lower() in SUFFIXES]
