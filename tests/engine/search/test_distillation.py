@@ -23,7 +23,7 @@ from training.engine.search.distillation import distil, is_as_good
 from training.engine.search.linear_probe import choose_head_rows, fit_joint_head, head_left_out
 from training.engine.search.prepare import trial_folds
 from training.engine.search.schedule import FinetuneOption, Round
-from training.engine.search.scoring import score_logits
+from training.engine.search.scoring import TEMPERATURES, row_losses, score_logits
 from training.engine.search.state import FittedCandidate, SearchState, left_out_rows
 from training.engine.search.trials import Rounds, Trial, refit_on_all
 
@@ -203,3 +203,31 @@ def test_joined_pixels_are_read_like_one_array() -> None:
     assert joined.shape == whole.shape
     assert np.array_equal(joined[np.array([4, 0, 3])], whole[[4, 0, 3]])
     assert np.array_equal(joined[2], whole[2])
+
+
+@pytest.mark.parametrize("is_multi_label", [False, True])
+def test_the_losses_of_the_rows_are_what_the_score_is_made_of(is_multi_label: bool) -> None:
+    random = np.random.default_rng(0)
+    targets = np.eye(3, dtype=np.float32)[random.integers(3, size=40)]
+    logits = (3 * targets + random.normal(0, 1, targets.shape)).astype(np.float32)
+    score = score_logits(logits, targets, is_multi_label)
+    means = [float(row_losses(logits, targets, one, is_multi_label).mean()) for one in TEMPERATURES]
+    assert min(means) == pytest.approx(score.loss, rel=1e-5)
+
+
+def test_targets_are_the_mean_of_label_and_answer_and_the_answer_alone_without_a_label(
+    search: SearchState, rounds: Rounds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = np.tile(np.float32([0, 1]), (ROWS + UNLABELED, 1))
+    monkeypatch.setattr(distillation, "_teacher_logits", lambda *asked: answers)
+    mixture = search.best
+    assert mixture is not None
+    for is_multi_label, blue in ((False, 1 / (1 + np.e)), (True, 0.5)):
+        search.run = replace(search.run, config=replace(search.run.config, is_multi_label=is_multi_label))
+        mixture = replace(mixture, score=replace(mixture.score, temperature=1.0))
+        plan = distillation.StudentPlan(rounds.trials[0], 2, UNLABELED, 1e-6)
+        lesson = distillation._lesson(search, rounds, plan, mixture)
+        np.testing.assert_allclose(lesson.targets[ROWS:, 0], blue, atol=1e-3)
+        labels = search.data.targets[:, 0]
+        np.testing.assert_allclose(lesson.targets[:ROWS, 0], (labels + blue) / 2, atol=1e-3)
+        assert len(lesson.pixels) == len(lesson.weights) == ROWS + UNLABELED
