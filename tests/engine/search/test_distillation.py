@@ -162,7 +162,7 @@ def test_a_killed_run_reads_its_student(
     assert torch.equal(first.members[0].head.weight, search.best.members[0].head.weight)
 
 
-def test_there_is_no_student_where_it_saves_nothing_or_there_is_no_time(
+def test_there_is_no_student_without_time_or_unlabeled_images_or_where_it_saves_nothing(
     search: SearchState, rounds: Rounds
 ) -> None:
     count, mixture = len(search.candidates), search.best
@@ -173,6 +173,8 @@ def test_there_is_no_student_where_it_saves_nothing_or_there_is_no_time(
     search.network_times[("Tiny", 64, False)] = InferenceTime(0.1, 0.1, 0.1)
     assert mixture is not None
     search.best = replace(mixture, inference_ms=1.2)
+    distil(search, rounds)
+    search.best, search.run = mixture, replace(search.run, unlabeled=search.run.unlabeled[:14])
     distil(search, rounds)
     assert len(search.candidates) == count
 

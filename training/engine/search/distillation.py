@@ -37,6 +37,10 @@ from training.engine.search.time_limit import read_json, save_array, write_json
 from training.engine.search.trials import DeadlineGuard, Rounds, SlowerThanPlanned, Trial
 
 MAX_UNLABELED, MAX_UNLABELED_RATIO = 2000, 2  # images without labels; times the labeled ones
+# With fewer there is nothing to learn: the mixture is certain of the labeled images, which it was fitted on.
+# Measured on hand signs with 654 labels, loss on held-out images over that of the mixture: 1.7 with none,
+# 1.1 with 249 or 498, at most 0.7 with 996.
+MIN_UNLABELED_RATIO = 0.25
 MAX_TIME_RATIO = (
     0.8  # of the mixture's time of an answer; a student that saves less is not worth its training
 )
@@ -88,7 +92,6 @@ def distil(search: SearchState, rounds: Rounds) -> None:
         return
     plan = _plan(search, rounds, start)
     if plan is None:
-        clock.is_short = True
         return
     try:
         began = time.monotonic()
@@ -123,7 +126,8 @@ def _refit(search: SearchState, rounds: Rounds, plan: StudentPlan, lesson: _Less
 def is_as_good(search: SearchState, student: FittedCandidate, mixture: FittedCandidate) -> bool:
     """Whether the student's loss exceeds the mixture's by no more than its standard error.
 
-    On the rows that both held out; those of one group count as one observation.
+    On the rows that both held out, at the temperature that their answers would have; those of one group
+    count as one observation.
     """
     rows, is_multi_label = student.is_held_out & mixture.is_held_out, search.run.config.is_multi_label
     targets = search.data.targets[rows]
@@ -161,7 +165,8 @@ def _start(search: SearchState, rounds: Rounds) -> Trial | None:
 def _plan(search: SearchState, rounds: Rounds, start: Trial) -> StudentPlan | None:
     """The longest training that fits, with all images without labels or a half or a quarter of them.
 
-    The plan of a killed run is used again, unless there is much more time now.
+    None where none fits, or these images are too few. The plan of a killed run is used again, unless there
+    is much more time now.
     """
     run, rows, option = search.run, len(search.data.paths), start.round.option
     file = run.workdir / "checkpoint" / "student.json"
@@ -172,7 +177,9 @@ def _plan(search: SearchState, rounds: Rounds, start: Trial) -> StudentPlan | No
     most = min(len(run.unlabeled), MAX_UNLABELED, MAX_UNLABELED_RATIO * rows)
     allowed = MAX_TIME_SHARE * (run.clock.left() - budget.EXPORT_RESERVE_S)
     epochs = range(max(budget.MIN_EPOCHS, budget.full_epochs(rows) // 2), budget.MIN_EPOCHS - 1, -1)
-    for unlabeled in dict.fromkeys((most, most // 2, most // 4) if most else (0,)):
+    for unlabeled in (most, most // 2, most // 4):
+        if unlabeled < MIN_UNLABELED_RATIO * rows:
+            return None
         before_s = _preparation_s(search, rounds, unlabeled)
         for count in epochs:
             plan = StudentPlan(start, count, unlabeled, image_s)
@@ -182,6 +189,7 @@ def _plan(search: SearchState, rounds: Rounds, start: Trial) -> StudentPlan | No
                     file, {"option": option.name, "epochs": count, "unlabeled": unlabeled, "limit": limit}
                 )
                 return plan
+        run.clock.is_short = True
     return None
 
 
