@@ -267,8 +267,8 @@ def _fit(rows: Any, truth: Any, seed: int) -> Any:
     import torch
 
     from training.engine import cross_validation
+    from training.engine.evaluation.scoring import balanced_weights
     from training.engine.search import linear_head
-    from training.engine.search.scoring import balanced_weights
 
     targets = np.eye(truth.max() + 1, dtype=np.float32)[truth]
     folds = linear_head.make_folds(targets, cross_validation.FOLDS, seed)

@@ -274,8 +274,8 @@ def trained(d: Draw) -> dict[str, float]:
     from training.engine.bundle.bundle import calibrate
     from training.engine.cross_validation import FOLDS, SHARED_TRAINING
     from training.engine.evaluation import intervals
+    from training.engine.evaluation.scoring import balanced_weights
     from training.engine.search import linear_head
-    from training.engine.search.scoring import balanced_weights
 
     rows, weights = torch.from_numpy(d.features[d.labeled])[None], balanced_weights(d.targets)
     folds = linear_head.make_folds(d.targets, FOLDS, 0)

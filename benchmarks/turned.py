@@ -24,8 +24,8 @@ from training.engine.backbones import classifier, features, registry
 from training.engine.backbones.classifier import Head, Member
 from training.engine.config import Sample
 from training.engine.data import layouts
+from training.engine.evaluation.scoring import score_logits
 from training.engine.search import augmentation_probe, budget, linear_head
-from training.engine.search.scoring import score_logits
 
 ROW = "| {:<14} | {:>7} | {:>8} | {:>6} |"
 

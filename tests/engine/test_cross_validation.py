@@ -12,9 +12,9 @@ from tests.engine.generated_images import Diary, make_samples, quick_config
 from training.engine import FitResult, Sample
 from training.engine import cross_validation as module
 from training.engine.evaluation.intervals import wilson_interval
+from training.engine.evaluation.scoring import score_logits
 from training.engine.fit import fit
 from training.engine.search import linear_head
-from training.engine.search.scoring import score_logits
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_network")]
 

@@ -64,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         "where DATA has test images, which `fit` never opens",
     )
     fit.add_argument("--base", type=_bundle_path, metavar="BUNDLE")
+    fit.add_argument("--unlabeled", type=Path, metavar="DIR", help="a folder of images without labels")
     fit.add_argument("--seed", type=int, default=0)
     fit.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     evaluation = commands.add_parser("evaluate", help="evaluate a model on labeled images")
@@ -108,7 +109,8 @@ def _fit_command(options: argparse.Namespace) -> CommandOutput:
         device=options.device,
         threads=options.threads,
     )
-    result = fit(samples, config, options.out, _print_progress, lambda: False)
+    unlabeled = layouts.files_of(options.unlabeled) if options.unlabeled else []
+    result = fit(samples, config, options.out, _print_progress, lambda: False, unlabeled)
     sys.stderr.write("\n" if sys.stderr.isatty() else "")
     left_s = config.max_seconds - (time.monotonic() - began)
     choice = _evaluate_validation(result.bundle, samples, options.threads, left_s)

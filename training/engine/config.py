@@ -78,6 +78,7 @@ class ImagesUsed:
 
     `given` is `fitted` and all counts of `left_out` together. A model of several parts may have a part that
     was fitted on fewer: `fewest`. `judged`: the held-out images that scored and calibrated the model.
+    `unlabeled`: images without labels that a distilled network was trained on, which are none of `given`.
     """
 
     given: int
@@ -85,6 +86,7 @@ class ImagesUsed:
     fewest: int
     judged: int
     left_out: dict[LeftOutCause, int] = field(default_factory=dict)
+    unlabeled: int = 0
 
 
 @dataclass(frozen=True, slots=True)

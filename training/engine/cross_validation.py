@@ -28,9 +28,9 @@ from training.engine.data import duplicates, images
 from training.engine.data.groups import join_groups
 from training.engine.data.images import Pixels
 from training.engine.evaluation import intervals
+from training.engine.evaluation.scoring import Floats, balanced_weights, best_thresholds
 from training.engine.search import linear_head
-from training.engine.search.linear_probe import features_path, frozen_features
-from training.engine.search.scoring import Floats, balanced_weights, best_thresholds
+from training.engine.search.linear_probe import frozen_features, views_of
 from training.engine.search.state import FittedCandidate, SearchState
 from training.engine.search.time_limit import FitStopped
 
@@ -123,7 +123,7 @@ def _rows(search: SearchState, candidate: FittedCandidate, validation: Sequence[
     for row, sample in enumerate(samples):
         targets[row, [position[label] for label in sample.labels]] = 1
     tables = [
-        _table(search, candidate.members, pixels, quarters) for quarters in range(_views(search, candidate))
+        _table(search, candidate.members, pixels, quarters) for quarters in range(views_of(search, candidate))
     ]
     return _Rows(torch.stack(tables), np.concatenate([data.targets, targets]), groups)
 
@@ -140,16 +140,6 @@ def _read(validation: Sequence[Sample], side: int, labels: Sequence[str]) -> tup
             continue
         samples.append(sample)
     return (np.stack(squares) if squares else np.zeros((0, side, side, 3), np.uint8)), samples
-
-
-def _views(search: SearchState, candidate: FittedCandidate) -> int:
-    """How many quarter turns of each image the head was fitted on, by the features that are stored."""
-    if not candidate.recipe.endswith("on turned images"):
-        return 1
-    views = 1
-    while views < 4 and all(features_path(search, member, views).exists() for member in candidate.members):
-        views += 1
-    return views
 
 
 def _table(search: SearchState, members: Sequence[Member], pixels: Pixels, quarters: int) -> Tensor:

@@ -32,11 +32,12 @@ from training.engine.cross_validation import cross_validate
 from training.engine.search import budget
 from training.engine.search.candidate_store import CANDIDATES_FILE, store_candidates
 from training.engine.search.checkpoint import export_best, export_int8
+from training.engine.search.distillation import distil
 from training.engine.search.head_search import fit_joint_heads, fit_linear_heads
 from training.engine.search.prepare import choose_device, label_names, load_training_data, prepare_workdir
 from training.engine.search.state import Run, SearchState
 from training.engine.search.time_limit import FitStopped, RunClock
-from training.engine.search.trials import run_rounds
+from training.engine.search.trials import refit_on_all, run_rounds
 
 
 def fit(
@@ -45,8 +46,11 @@ def fit(
     workdir: Path,
     report: Callable[[Event], None],
     should_stop: Callable[[], bool],
+    unlabeled: Sequence[Path] = (),
 ) -> FitResult:
     """Train on the TRAIN samples; the best model so far is always in `workdir/bundle`.
+
+    `unlabeled`: files of images without labels. One network may learn the answers of many on them.
 
     Called again with the same workdir it continues; time already used counts. Raises EngineError for an
     expected ending, StoppedBeforeModel when the user stops before a model exists.
@@ -60,7 +64,7 @@ def fit(
     clock.reserve_s = budget.evaluation_reserve_s(eval_images) + config.finish_seconds
     threads = config.threads or os.cpu_count() or 1
     torch.set_num_threads(threads)
-    run = Run(config, clock, workdir, threads, choose_device(config), eval_images)
+    run = Run(config, clock, workdir, threads, choose_device(config), eval_images, unlabeled)
     search: SearchState | None = None
     networks: list[Member] = []
     unreadable: tuple[str, ...] = ()
@@ -91,8 +95,12 @@ def _run_stages(search: SearchState, networks: list[Member]) -> None:
     singles, left = fit_linear_heads(search, networks, [], budget.HEADS_SHARE * run.config.max_seconds)
     # 2. Joint heads over the best networks: their features are in the checkpoint, so they cost little.
     fit_joint_heads(search, singles)
-    # 3. Fine-tuning. Where the time is too short for one, it still suffices for more linear heads.
-    if not run_rounds(search, singles) and left:
+    # 3. Fine-tuning, then one network from many, then the winner on all rows.
+    rounds = run_rounds(search, singles)
+    if rounds is not None:
+        distil(search, rounds)
+        refit_on_all(search, rounds)
+    elif left:  # The time is too short for a fine-tuning, but it still suffices for more linear heads.
         more, _ = fit_linear_heads(search, left, singles, budget.LATE_SHARE * run.clock.left())
         if more:
             fit_joint_heads(search, singles + more)

@@ -23,6 +23,7 @@ RECIPE_TEXTS = {
     "second-order joint linear head on turned images": gettext_lazy(
         "Joint linear head on frozen features and their covariance, images turned as well"
     ),
+    "distilled": gettext_lazy("Distilled: one network that learned the answers of a mix"),
 }
 HEADS_OF_MIXES = {
     "linear head": gettext_lazy("a linear head"),

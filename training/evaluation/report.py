@@ -109,6 +109,7 @@ def parameters_of(version: TrainingVersion) -> dict[str, Any]:
         "training_images": dataset.train_count,
         "training_images_fitted": used.get("fitted"),
         "training_images_left_out": used.get("left_out", {}),
+        "unlabeled_images_used": used.get("unlabeled", 0),
         "validation_images": dataset.eval_count,
         "validation_images_judged": judged.first(),
         "training_ratio": str(version.training_ratio.normalize()),

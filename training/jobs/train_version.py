@@ -29,6 +29,7 @@ from training.engine import EngineError, FitConfig, FitResult, Hardware, Sample,
 from training.engine.evaluation.metrics import Report
 from training.jobs import final_test, promote, record
 from training.jobs.reporter import Reporter
+from training.jobs.unlabeled import unlabeled_files
 from training.models import Device, Status, StopReason, TrainingVersion
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ def _train(version: TrainingVersion, reporter: Reporter) -> None:
 
         reporter.end_step()
         config = _config(version, reporter.used_s, folder)
-        result = fit(samples, config, folder, reporter.report, reporter.should_stop)
+        unlabeled = unlabeled_files(version.project, publish.read_entries(version.dataset_version))
+        result = fit(samples, config, folder, reporter.report, reporter.should_stop, unlabeled)
     if not reporter.is_ours:
         raise ClaimLost
     _finish(version, samples, result, reporter)

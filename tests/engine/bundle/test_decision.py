@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from training.engine.bundle.decision import OWN, AnswerSettings, DecisionRule, ranked, reaches
-from training.engine.search.scoring import best_thresholds
+from training.engine.evaluation.scoring import best_thresholds
 
 GRID = np.linspace(0.05, 0.95, 37)  # the thresholds that a training chooses from
 

@@ -21,9 +21,9 @@ from training.engine.bundle import novelty
 from training.engine.bundle.bundle import Bundle
 from training.engine.bundle.writer import BundleInfo
 from training.engine.cli import main
+from training.engine.evaluation.scoring import score_logits
 from training.engine.fit import fit
 from training.engine.search.novelty_reference import make_reference
-from training.engine.search.scoring import score_logits
 from training.engine.search.state import FittedCandidate, SearchState, left_out_rows
 
 pytestmark = pytest.mark.slow

@@ -15,10 +15,10 @@ from training.engine.backbones import features, registry
 from training.engine.backbones.classifier import Head, Member, pretrained_state
 from training.engine.data.augment import Strength, augment
 from training.engine.data.images import Pixels
+from training.engine.evaluation.scoring import score_logits
 from training.engine.search import augmentation_probe, budget, head_search
 from training.engine.search.augmentation_probe import gains_from_rotation, tolerates_mirroring
 from training.engine.search.linear_probe import fit_joint_head, head_left_out
-from training.engine.search.scoring import score_logits
 from training.engine.search.state import FittedCandidate, SearchState
 
 pytestmark = pytest.mark.slow

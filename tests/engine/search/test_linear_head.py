@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
+from training.engine.evaluation.scoring import score_logits
 from training.engine.search import linear_head
-from training.engine.search.scoring import score_logits
 
 
 def make_rows(rows: int, columns: int, classes: int, seed: int = 0) -> tuple[torch.Tensor, np.ndarray]:

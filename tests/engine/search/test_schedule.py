@@ -12,6 +12,7 @@ import torch
 from tests.engine.search.test_state import make_search
 from training.engine.backbones import registry
 from training.engine.backbones.classifier import Head, Member
+from training.engine.evaluation.scoring import score_logits
 from training.engine.search import budget
 from training.engine.search.budget import FinetuneBudget
 from training.engine.search.finetune import view_cache_bytes
@@ -23,7 +24,6 @@ from training.engine.search.schedule import (
     finetune_options,
     next_round,
 )
-from training.engine.search.scoring import score_logits
 from training.engine.search.state import FittedCandidate, SearchState
 
 LAST, WHOLE = (True, "EfficientNet"), (False, "EfficientNet")

@@ -12,8 +12,8 @@ from training.engine.backbones import registry
 from training.engine.backbones.classifier import Head, Member
 from training.engine.backbones.inference_time import InferenceTime
 from training.engine.config import FitConfig
+from training.engine.evaluation.scoring import score_logits
 from training.engine.search import linear_head
-from training.engine.search.scoring import score_logits
 from training.engine.search.state import FittedCandidate, Run, SearchState, TrainingData, left_out_rows
 from training.engine.search.time_limit import RunClock
 

@@ -70,6 +70,7 @@ def ended(reason: str = StopReason.CONVERGED, **fields: object) -> TrainingVersi
         ),
         ("nearest neighbours", "Nearest neighbours"),
         ("", ""),
+        ("distilled", "Distilled: one network that learned the answers of a mix"),
     ],
 )
 def test_a_recipe_is_said_in_plain_words_and_a_stranger_as_it_is(recipe: str, text: str) -> None:

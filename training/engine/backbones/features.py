@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from training.engine.backbones import inference_time
 from training.engine.backbones.classifier import Member, feature_extractor, last_stage, to_onnx
 from training.engine.backbones.inference_time import InferenceTime
-from training.engine.data.images import Pixels, read_square, release_pages, resize_square
+from training.engine.data.images import JoinedPixels, Pixels, read_square, release_pages, resize_square
 from training.engine.runtime import compile_onnx, open_queue
 
 CPU_BATCH = 1  # the fastest: a layer's output is still in the cache when the next layer reads it
@@ -33,7 +33,7 @@ class StopExtraction(Exception):
 
 def extract_features(
     member: Member,
-    pixels: Pixels,
+    pixels: Pixels | JoinedPixels,
     threads: int,
     device: str,
     tick: Tick,
@@ -61,7 +61,7 @@ def extract_maps(
 def _extract(
     module: nn.Module,
     side: int,
-    pixels: Pixels,
+    pixels: Pixels | JoinedPixels,
     threads: int,
     device: str,
     tick: Tick,
@@ -83,7 +83,7 @@ def _extract(
 
 
 def _read_batches(
-    pixels: Pixels, rows: Sequence[int], side: int, threads: int, size: int, quarters: int
+    pixels: Pixels | JoinedPixels, rows: Sequence[int], side: int, threads: int, size: int, quarters: int
 ) -> Iterator[Pixels]:
     """Batches [<= size, side, side, 3], resized and rotated a little ahead in threads."""
 

@@ -143,10 +143,31 @@ def compact_rows(path: Path, gaps: Collection[int]) -> None:
     table.flush()
 
 
-def release_pages(table: Pixels) -> None:
+class JoinedPixels:
+    """Caches of pixels [N, S, S, 3] of one side, read by row as if they were one array."""
+
+    def __init__(self, *tables: Pixels) -> None:
+        self.tables = tables
+        self._starts = np.cumsum([0, *(len(table) for table in tables)])
+        self.shape = (len(self), *tables[0].shape[1:])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, rows: int | NDArray[np.int64]) -> Pixels:
+        if isinstance(rows, np.ndarray):
+            return np.stack([self[int(row)] for row in rows])
+        part = int(np.searchsorted(self._starts, rows, side="right")) - 1
+        return cast(Pixels, self.tables[part][rows - self._starts[part]])
+
+
+def release_pages(table: Pixels | JoinedPixels) -> None:
     """Give the pages of a large memory map back to the system; else all that were read stay in the process.
 
     They are read again, from the system's cache or the disk, when they are needed.
     """
-    if isinstance(table, np.memmap) and table.nbytes > MAX_MAPPED_BYTES:
+    if isinstance(table, JoinedPixels):
+        for part in table.tables:
+            release_pages(part)
+    elif isinstance(table, np.memmap) and table.nbytes > MAX_MAPPED_BYTES:
         table._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]

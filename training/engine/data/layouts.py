@@ -220,6 +220,14 @@ def _folder_rows(root: Path) -> list[LayoutRow]:
     return rows
 
 
+def files_of(folder: Path) -> list[Path]:
+    """The images in a folder and below it. Raises EngineError where there is none."""
+    files = [file for file in sorted(folder.rglob("*")) if file.suffix.lower() in SUFFIXES]
+    if not files:
+        raise EngineError(f"There are no images in {folder}.", "Name another folder.")
+    return files
+
+
 def _split_rows(root: Path) -> list[LayoutRow]:
     with (root / "split.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))

@@ -17,9 +17,9 @@ from torch import Tensor
 
 from training.engine.backbones.features import extract_features
 from training.engine.data.images import Pixels
+from training.engine.evaluation.scoring import score_logits
 from training.engine.search import linear_head
 from training.engine.search.linear_probe import frozen_features
-from training.engine.search.scoring import score_logits
 from training.engine.search.state import FittedCandidate, SearchState
 
 START_STRENGTH = 1e-5  # regularization of the head that a fine-tuning starts from

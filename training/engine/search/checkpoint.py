@@ -13,10 +13,10 @@ from training.engine.backbones import registry
 from training.engine.bundle import quantization, writer
 from training.engine.bundle.bundle import Bundle, calibrate
 from training.engine.config import EngineError
+from training.engine.evaluation.scoring import best_thresholds
 from training.engine.search import budget
 from training.engine.search.linear_probe import stratified_order
 from training.engine.search.novelty_reference import MAX_EXTRACTED, make_reference
-from training.engine.search.scoring import best_thresholds
 from training.engine.search.state import FittedCandidate, SearchState
 
 NO_TIME = "There was no time for an INT8 network."

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from training.engine.backbones.classifier import Head, Member, to_network_input
 from training.engine.backbones.fused import TrainableBackbone, with_trained
 from training.engine.data.augment import Strength, augment
-from training.engine.data.images import Pixels, release_pages, resize_square
+from training.engine.data.images import JoinedPixels, Pixels, release_pages, resize_square
 from training.engine.search.budget import EPOCHS_PER_VIEW
 from training.engine.search.linear_head import log_loss
 
@@ -60,13 +60,13 @@ class FinetunePlan:
 class FinetuneJob:
     """What a fine-tuning trains, on what, and how.
 
-    `member` is trained on `rows` [M] of `pixels` [N, S, S, 3] uint8 and `targets` [N, C], each row with its
-    weight [N] in the loss. `device` is "cpu" or "cuda".
+    `member` is trained on `rows` [M] of `pixels` [N, S, S, 3] uint8 and `targets` [N, C], zeros and ones or
+    a teacher's scores between, each row with its weight [N] in the loss. `device` is "cpu" or "cuda".
     """
 
     member: Member
     plan: FinetunePlan
-    pixels: Pixels
+    pixels: Pixels | JoinedPixels
     targets: NDArray[np.float32]
     row_weights: NDArray[np.float64]
     rows: NDArray[np.int64]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.engine.backbones.classifier import Head
-from training.engine.search.scoring import Floats, Score, score_logits
+from training.engine.evaluation.scoring import Floats, Score, score_logits
 
 STRENGTHS = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # of the L2 penalty, falling
 ITERATIONS = 60

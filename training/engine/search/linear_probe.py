@@ -16,9 +16,9 @@ from training.engine.backbones.classifier import Head, Member
 from training.engine.backbones.covariance import principal_directions
 from training.engine.backbones.features import StopExtraction, extract_features, extract_maps
 from training.engine.config import LeftOutCause
+from training.engine.evaluation.scoring import Floats, Score, score_logits
 from training.engine.search import budget, linear_head
-from training.engine.search.scoring import Floats, Score, score_logits
-from training.engine.search.state import LeftOut, SearchState, left_out_rows
+from training.engine.search.state import FittedCandidate, LeftOut, SearchState, left_out_rows
 from training.engine.search.time_limit import save_array
 
 HEAD_ROWS_FILE = "head_rows.npy"  # in a checkpoint: the rows that heads are fitted on
@@ -153,17 +153,35 @@ class JointFit:
     score: Score
 
 
-def fit_joint_head(search: SearchState, members: Sequence[Member], views: int = 1) -> JointFit:
+def views_of(search: SearchState, candidate: FittedCandidate) -> int:
+    """How many quarter turns of each image a head was fitted on, by the features that are stored."""
+    if not candidate.recipe.endswith("on turned images"):
+        return 1
+    views = 1
+    while views < 4 and all(features_path(search, member, views).exists() for member in candidate.members):
+        views += 1
+    return views
+
+
+def fit_joint_head(
+    search: SearchState,
+    members: Sequence[Member],
+    views: int = 1,
+    is_left_out: NDArray[np.bool_] | None = None,
+) -> JointFit:
     """Fit one head over the members' features side by side, and split it into each member's part.
 
     `views` of each image are trained on: the plain one, then those rotated by one, two and three quarter
-    turns.
+    turns. Rows that are `is_left_out` [N] have no influence on the head.
     """
     rows, scales, tables = search.head_rows, list[float](), list[Tensor]()
+    is_used = np.ones(len(rows), np.bool_) if is_left_out is None else ~is_left_out[rows]
+    rows = rows[is_used]
     for quarters in range(views):
         blocks: list[Tensor] = []
         for member in members:
-            blocks += torch.split(frozen_features(search, member, quarters), list(member.taps), dim=1)
+            features = frozen_features(search, member, quarters)
+            blocks += torch.split(features if is_used.all() else features[is_used], list(member.taps), dim=1)
         # The scales of the plain view, for all views: no block of features outweighs another.
         scales = scales or [max(float(block.std()), 1e-6) for block in blocks]
         tables.append(torch.cat([block / scale for block, scale in zip(blocks, scales, strict=True)], dim=1))

@@ -20,8 +20,8 @@ from training.engine.bundle.writer import IdHashes
 from training.engine.config import EngineError, FitConfig, LeftOutCause, Sample
 from training.engine.data import duplicates, images
 from training.engine.data.groups import join_groups
+from training.engine.evaluation.scoring import Floats, balanced_weights
 from training.engine.search import budget, linear_head, linear_probe
-from training.engine.search.scoring import Floats, balanced_weights
 from training.engine.search.state import Run, TrainingData
 from training.engine.search.time_limit import RunClock, read_json, save_array, write_json
 

@@ -25,7 +25,7 @@ from training.engine.config import (
 )
 from training.engine.data.images import Pixels
 from training.engine.evaluation.common_images import common_rows, p_values_against
-from training.engine.search.scoring import Floats, Score, is_right, score_logits
+from training.engine.evaluation.scoring import Floats, Score, is_right, score_logits
 from training.engine.search.time_limit import RunClock
 
 MAX_LOSS_RATIO = 0.995  # of a better candidate's loss; a smaller difference is noise
@@ -47,7 +47,7 @@ class FittedCandidate:
     """A model and its score. `held_out` [N, C] are logits, valid for the `is_held_out` [N] rows alone.
 
     `inference_ms`: of one image; `seconds`: what it took to train. `left_out`: for each member the rows that
-    it was not fitted on.
+    it was not fitted on. `unlabeled`: images without labels that it was trained on.
     """
 
     members: tuple[Member, ...]
@@ -58,6 +58,7 @@ class FittedCandidate:
     inference_ms: float
     seconds: float
     left_out: tuple[LeftOut, ...]
+    unlabeled: int = 0
 
     @property
     def name(self) -> str:
@@ -123,7 +124,10 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """How a fit runs: its limits, clock, work folder and hardware. `eval_images` are evaluated after it."""
+    """How a fit runs: its limits, clock, work folder and hardware. `eval_images` are evaluated after it.
+
+    `unlabeled`: files of images without labels; one may be downloaded when it is asked for.
+    """
 
     config: FitConfig
     clock: RunClock
@@ -131,6 +135,7 @@ class Run:
     threads: int
     device: str
     eval_images: int = 0
+    unlabeled: Sequence[Path] = ()
 
 
 @dataclass(slots=True)
@@ -157,10 +162,13 @@ class SearchState:
     throughput: Throughput = field(default_factory=Throughput)
     evaluation_s: float = 0.0
 
-    def add(self, candidate: FittedCandidate) -> bool:
-        """Add a candidate and report it; gives whether it is the best: in the limit, with a lower loss."""
+    def add(self, candidate: FittedCandidate, is_preferred: bool = False) -> bool:
+        """Add a candidate and report it; gives whether it is the best: in the limit, with a lower loss.
+
+        One that `is_preferred` needs no lower loss.
+        """
         fits = candidate.inference_ms <= self.run.config.max_inference_ms
-        is_best = fits and (self.best is None or self._beats(candidate, self.best))
+        is_best = fits and (is_preferred or self.best is None or self._beats(candidate, self.best))
         if is_best:
             self.best = candidate
             self._note_improvement(candidate)
@@ -223,6 +231,7 @@ class SearchState:
             fewest=min(int((part == FITTED).sum()) for part in candidate.left_out),
             judged=int(candidate.is_held_out.sum()),
             left_out={cause: count for cause, count in counts.items() if count},
+            unlabeled=candidate.unlabeled,
         )
 
     def _common_scores(self) -> dict[int, CommonScore]:

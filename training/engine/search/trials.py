@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from training.engine.backbones.classifier import Head, Member
 from training.engine.backbones.features import extract_features
 from training.engine.data.augment import Strength
+from training.engine.evaluation.scoring import Floats, Score, score_logits
 from training.engine.search import augmentation_probe, finetune, linear_head
 from training.engine.search.checkpoint import export_best
 from training.engine.search.linear_probe import frozen_features, member_key, stratified_order
@@ -25,12 +26,12 @@ from training.engine.search.prepare import trial_folds
 from training.engine.search.schedule import (
     FinetuneOption,
     Round,
+    StepCosts,
     finetune_options,
     measure_step_costs,
     next_round,
     share_cause,
 )
-from training.engine.search.scoring import Floats, Score, score_logits
 from training.engine.search.state import FittedCandidate, LeftOut, SearchState, left_out_rows
 from training.engine.search.time_limit import FitStopped, RunClock
 
@@ -81,18 +82,42 @@ class DeadlineGuard:
 class Trial:
     """A fine-tuned network; its logits [N, C] are valid for the `is_held_out` [N] rows, not trained on.
 
-    `left_out`: all rows that the network was not trained on, and why.
+    `left_out`: all rows that the network was not trained on, and why. `first` is the network of the first
+    fold, which holds out the rows that score every candidate; of one fold it is `member`.
     """
 
     round: Round
     member: Member
+    first: Member
     held_out: Floats
     is_held_out: NDArray[np.bool_]
     left_out: LeftOut
 
 
-def run_rounds(search: SearchState, singles: list[FittedCandidate]) -> bool:
-    """Fine-tune what the time allows; gives whether anything was fine-tuned.
+@dataclass(frozen=True, slots=True)
+class Rounds:
+    """The trials of a search, what a step of training costs, and how images are augmented.
+
+    `head` was the best candidate before the first round; it is the part of a mixture that is not fine-tuned.
+    """
+
+    trials: list[Trial]
+    costs: StepCosts
+    strength: Strength
+    head: FittedCandidate | None
+
+    def refit_s(self, search: SearchState) -> float:
+        """Seconds to train the fine-tuned networks of the best candidate on all rows."""
+        rows = len(search.data.paths)
+        return sum(
+            trial.round.budget.refit_s(rows, trial.round.image_s)
+            for trial in self.trials
+            if search.best and is_part(trial.member, search.best)
+        )
+
+
+def run_rounds(search: SearchState, singles: list[FittedCandidate]) -> Rounds | None:
+    """Fine-tune what the time allows; None where nothing was fine-tuned. `refit_on_all` is to follow.
 
     Raises FitStopped when the user or the clock ends the fit; the best candidate is then in `search`.
     """
@@ -100,11 +125,11 @@ def run_rounds(search: SearchState, singles: list[FittedCandidate]) -> bool:
     clock.check()
     options = finetune_options(search, singles)
     if not options:
-        return False
+        return None
     is_mirrored = augmentation_probe.tolerates_mirroring(search, singles[0])
     strength = Strength(is_mirrored=is_mirrored, is_rotated=search.is_rotated)
-    costs = measure_step_costs(search, options)
-    trials: list[Trial] = []
+    rounds = Rounds([], measure_step_costs(search, options), strength, search.best)
+    trials, costs = rounds.trials, rounds.costs
     for number in range(MAX_ROUNDS):
         before = search.best
         planned = next_round(search, options, [trial.round for trial in trials], costs, number)
@@ -123,10 +148,9 @@ def run_rounds(search: SearchState, singles: list[FittedCandidate]) -> bool:
         options = [option for option in options if not _is_redundant(option, tried)]
         if search.best is before and not tried.is_partial:
             break
-    _refit_on_all(search, trials, strength)
     if not trials:
         clock.emit("note", "No time for fine-tuning.")
-    return bool(trials)
+    return rounds if trials else None
 
 
 def _is_redundant(option: FinetuneOption, tried: FinetuneOption) -> bool:
@@ -146,23 +170,23 @@ def _run_trial(search: SearchState, planned: Round, strength: Strength) -> Trial
     clock.expect(seconds + budget.refit_s(rows, planned.image_s))
     deadline = clock.elapsed() + MAX_OVERTIME * seconds
     held_out, scored = np.zeros_like(data.targets), list[NDArray[np.int64]]()
-    member: Member | None = None
+    members: list[Member] = []
     for fold in range(budget.folds):
         is_unseen = folds == fold
         seen = _trial_rows(search, planned, is_unseen)
         try:
             member = _finetune_once(search, planned, seen, strength, deadline, f"trial {fold + 1}")
         except (FitStopped, SlowerThanPlanned):
-            if member is None:
+            if not members:
                 raise
             break
+        members.append(member)
         unseen = np.flatnonzero(is_unseen)
-        held_out[unseen] = _logits(search, member, unseen)
+        held_out[unseen] = logits_of(search, member, unseen)
         scored.append(unseen)
         left_out = _trial_left_out(search, planned, is_unseen, seen)
-    assert member is not None
-    is_scored = data.may_score([member], np.concatenate(scored))
-    return Trial(planned, member, held_out, is_scored, left_out)
+    is_scored = data.may_score(members, np.concatenate(scored))
+    return Trial(planned, members[-1], members[0], held_out, is_scored, left_out)
 
 
 def _trial_rows(search: SearchState, planned: Round, is_unseen: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -189,7 +213,8 @@ def _trial_left_out(
     return held_out
 
 
-def _logits(search: SearchState, member: Member, rows: NDArray[np.int64]) -> Floats:
+def logits_of(search: SearchState, member: Member, rows: NDArray[np.int64]) -> Floats:
+    """[R, C] the member's logits of rows of the training images."""
     run = search.run
     features = extract_features(
         member, search.data.pixels, run.threads, run.device, run.clock.tick, rows.tolist()
@@ -213,7 +238,7 @@ def _finetune_once(
     file = f"{kind}_{member_key(member)}_{name.replace(' ', '')}_{length}.pt"
     path = run.workdir / "checkpoint" / file
     if path.exists():
-        return _load_member(path, member)
+        return load_member(path, member)
     guard = DeadlineGuard(run.clock, deadline, budget.passes * len(rows))
     with run.clock.phase("fine-tuning", f"Fine-tuning {planned.option.name}: {name}"):
         job = finetune.FinetuneJob(
@@ -228,7 +253,7 @@ def _finetune_once(
             device=run.device,
         )
         tuned = finetune.fine_tune(job, guard.tick)
-    _save_member(path, tuned)
+    save_member(path, tuned)
     return tuned
 
 
@@ -289,12 +314,12 @@ def _mixture(search: SearchState, tuned: FittedCandidate, best: FittedCandidate)
     return FittedCandidate(members, recipe, logits, rows, score, ms, tuned.seconds, left_out)
 
 
-def _refit_on_all(search: SearchState, trials: list[Trial], strength: Strength) -> None:
+def refit_on_all(search: SearchState, rounds: Rounds) -> None:
     """Train the fine-tuned networks of the best candidate again, on all rows, as far as there is time."""
-    rows, clock = len(search.data.paths), search.run.clock
-    for trial in trials:
+    rows, clock, strength = len(search.data.paths), search.run.clock, rounds.strength
+    for trial in rounds.trials:
         planned, winner = trial.round, search.best
-        if winner is None or not planned.budget.is_refit or not _contains(winner, trial.member):
+        if winner is None or not planned.budget.is_refit or not is_part(trial.member, winner):
             continue
         seconds = planned.budget.refit_s(rows, planned.image_s)
         if seconds > clock.left():
@@ -315,7 +340,8 @@ def _refit_on_all(search: SearchState, trials: list[Trial], strength: Strength) 
         export_best(search)
 
 
-def _contains(candidate: FittedCandidate, member: Member) -> bool:
+def is_part(member: Member, candidate: FittedCandidate) -> bool:
+    """Whether the candidate is, or mixes, this network with these weights."""
     return any(other.state is member.state for other in candidate.members)
 
 
@@ -324,22 +350,28 @@ def _with_member_replaced(members: tuple[Member, ...], old: Member, new: Member)
     replaced = []
     for member in members:
         if member.state is old.state:
-            share = float(member.head.weight.norm() / old.head.weight.norm())
-            member = _scaled(new, share)
+            member = _scaled(new, share_of(member, old))
         replaced.append(member)
     return tuple(replaced)
+
+
+def share_of(part: Member, whole: Member) -> float:
+    """The factor by which the head of a part of a mixture was scaled."""
+    return float(part.head.weight.norm() / whole.head.weight.norm())
 
 
 def _scaled(member: Member, factor: float) -> Member:
     return replace(member, head=member.head.scaled(factor))
 
 
-def _save_member(path: Path, member: Member) -> None:
+def save_member(path: Path, member: Member) -> None:
+    """Write the weights that fine-tuning changed; a reader sees all of them or none."""
     unfinished = path.with_suffix(".part")
     torch.save({"state": member.state, "weight": member.head.weight, "bias": member.head.bias}, unfinished)
     unfinished.replace(path)
 
 
-def _load_member(path: Path, like: Member) -> Member:
+def load_member(path: Path, like: Member) -> Member:
+    """The member with the weights that `save_member` wrote."""
     stored = torch.load(path, map_location="cpu", weights_only=True)
     return replace(like, state=stored["state"], head=Head(stored["weight"], stored["bias"]))

@@ -48,6 +48,12 @@ def is_right(logits: Floats, targets: Floats, is_multi_label: bool) -> NDArray[n
     return np.asarray(logits.argmax(axis=1) == targets.argmax(axis=1))
 
 
+def row_losses(logits: Floats, targets: Floats, temperature: float, is_multi_label: bool) -> Floats:
+    """[N] the loss of each row in the score of logits [N, C] at this temperature; their mean is the loss."""
+    losses = _each_loss(logits / temperature, targets, is_multi_label) * balanced_weights(targets)
+    return losses.astype(np.float32)
+
+
 def _smoothed_targets(targets: Floats, is_multi_label: bool) -> Floats:
     """Targets [N, C] smoothed for N rows: (N + 1) / (N + 2) instead of 1 (Platt 1999)."""
     uncertainty = 1 / (len(targets) + 2)
@@ -86,12 +92,16 @@ def _f1_curve(
 
 
 def _log_loss(logits: Floats, targets: Floats, weights: NDArray[np.float64], is_multi_label: bool) -> float:
+    return float((_each_loss(logits, targets, is_multi_label) * weights).mean())
+
+
+def _each_loss(logits: Floats, targets: Floats, is_multi_label: bool) -> NDArray[np.float64]:
+    """[N] the unweighted loss of each row."""
     if is_multi_label:
-        each = np.logaddexp(0, logits) - targets * logits
-        return float((each.mean(axis=1) * weights).mean())
+        return np.asarray((np.logaddexp(0, logits) - targets * logits).mean(axis=1))
     top = logits.max(axis=1, keepdims=True)
     log_sum = top[:, 0] + np.log(np.exp(logits - top).sum(axis=1))
-    return float(((log_sum - (logits * targets).sum(axis=1)) * weights).mean())
+    return np.asarray(log_sum - (logits * targets).sum(axis=1))
 
 
 def _accuracy_and_f1(logits: Floats, targets: Floats, is_multi_label: bool) -> tuple[float, float]:
