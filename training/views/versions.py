@@ -22,7 +22,7 @@ from projects.models import Project, Role
 from training.evaluation.advice import advice_for
 from training.evaluation.image_query import EvaluatedImageQuery
 from training.evaluation.label_changes import label_changes
-from training.evaluation.leaderboard import phases_of, why_it_ended
+from training.evaluation.leaderboard import licences_of, phases_of, why_it_ended
 from training.evaluation.results import CHARTS, filter_and_sort, results_of
 from training.evaluation.selections.results import final_test_of
 from training.forms.configuration import whole_minutes
@@ -280,7 +280,12 @@ def _shown_images(version: TrainingVersion) -> dict[str, Any]:
 
 def _details_context(version: TrainingVersion) -> dict[str, Any]:
     context = {"project": version.project, "version": version, "tab": "details"}
-    return context | {"note_form": _note_form(version), "why_it_ended": why_it_ended(version)}
+    licences = licences_of(version.candidates.all())
+    return context | {
+        "licences": licences,
+        "note_form": _note_form(version),
+        "why_it_ended": why_it_ended(version),
+    }
 
 
 def _note_form(version: TrainingVersion) -> VersionNoteForm:

@@ -69,10 +69,11 @@ def test_a_version_and_its_archive_name_the_licences_of_the_chosen_model(
     chosen = CandidateReport(network, 224, "fine-tuned", 0.9, 6.2, False, True, 9.4, True)
     other = CandidateReport("ConvNeXtV2-Atto", 224, "linear head", 0.8, 6.2, False, True, 9.4, False)
     version = make_completed(candidates=(chosen, other))
-    page = html_of(vera.get(address(version.project)))
-    assert ("Licence of the pretrained weights" in page) == bool(licences)
-    assert ", ".join(licences) in page
-    assert (FORBIDDEN in page) == ("CC-BY-NC-4.0" in licences)
+    overview = html_of(vera.get(address(version.project)))
+    assert (FORBIDDEN in overview) == ("CC-BY-NC-4.0" in licences)
+    details = html_of(vera.get(reverse("version_details", args=[version.project_id, 1])))
+    assert ("Licence of the pretrained weights" in details) == bool(licences)
+    assert ", ".join(licences) in details
     archive = vera.get(reverse("version_archive", args=[version.project_id, 1]))
     with ZipFile(io.BytesIO(b"".join(archive.streaming_content))) as file:
         assert json.loads(file.read("parameters.json"))["weights_licences"] == licences
