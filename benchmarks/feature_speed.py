@@ -95,7 +95,9 @@ def _embed_on(
 
 
 def square_of(thumbnail: bytes | Image.Image) -> Any:
-    picture = Image.open(io.BytesIO(thumbnail)) if isinstance(thumbnail, bytes) else thumbnail
+    picture = (
+        Image.open(io.BytesIO(thumbnail), formats=("WEBP",)) if isinstance(thumbnail, bytes) else thumbnail
+    )
     return to_square(picture.convert("RGB"), NETWORK.resolution)
 
 
@@ -123,7 +125,7 @@ def batch_answers(name: str, bundle: Bundle, work: Callable[[Any], Any], images:
 def worker_measures() -> list[Measure]:
     """Embeddings and batches on generated photos."""
     photos = [noisy_photo(seed) for seed in range(IMAGES)]
-    small = [Image.open(io.BytesIO(photo)) for photo in photos]
+    small = [Image.open(io.BytesIO(photo), formats=("JPEG",)) for photo in photos]
     for picture in small:
         picture.thumbnail((SIDE, SIDE))
     stored = [encoded(picture) for picture in small]

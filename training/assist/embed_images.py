@@ -134,7 +134,7 @@ def _see(image: Image) -> _Seen | None:
     try:
         content = stored_thumbnail(image) if image.brightness is not None else b""
         made = None if content else store_thumbnail(image)
-        picture = made.picture if made else Pillow.open(io.BytesIO(content)).convert("RGB")
+        picture = made.picture if made else Pillow.open(io.BytesIO(content), formats=("WEBP",)).convert("RGB")
     except (ImageRefused, OSError) as problem:
         logger.warning("image %d has no thumbnail: %s", image.pk, problem)
         return None

@@ -382,10 +382,9 @@ def _candidate(
 
 
 def _say_so(search: SearchState, student: FittedCandidate, mixture: FittedCandidate) -> None:
-    share = student.inference_ms / mixture.inference_ms
     extra = f", also on {student.unlabeled:,} images without labels" if student.unlabeled else ""
     search.run.clock.emit(
         "note",
         f"One network learned the answers of the best {len(mixture.members)}{extra}. "
-        f"It answers in {share:.0%} of their time.",
+        f"It answers in {student.inference_ms:.1f} ms instead of {mixture.inference_ms:.1f} ms.",
     )
