@@ -104,7 +104,7 @@ def _estimated_head_s(member: Member, before: list[FittedCandidate]) -> float:
 
 
 def _fit_linear_head(search: SearchState, member: Member) -> FittedCandidate:
-    started, is_first = time.monotonic(), not search.candidates
+    started, is_first = time.monotonic(), not len(search.head_rows)
     if is_first or search.is_second_order:
         member = with_directions(search, member)
     choose_head_rows(search, member)
