@@ -1,12 +1,10 @@
+from projects.models.account import ChosenLanguage, HiddenGuide, InitialPassword
 from projects.models.annotation import Annotation, AnnotationSource, LabelEvent, LabelEventImage
-from projects.models.chosen_language import ChosenLanguage
 from projects.models.collaboration import Assignment, Opinion, Presence
 from projects.models.computed import DuplicateKey, Embedding, Prediction, RejectedSuggestion
 from projects.models.dataset import DatasetVersion
 from projects.models.failed_attempts import FailedAttempts
-from projects.models.hidden_guide import HiddenGuide
 from projects.models.image import Image, OpinionState, Split
-from projects.models.initial_password import InitialPassword
 from projects.models.label import Label
 from projects.models.metadata import MetadataColumn, MetadataValue
 from projects.models.project import Project
