@@ -23,10 +23,14 @@ class Caller:
 
     def call(self, photo: bytes) -> tuple[int, dict[str, Any]]:
         """Status and answer. A lost connection is counted, and asked again."""
+        return self.send(self.path, *self.body_of(photo))
+
+    @staticmethod
+    def body_of(photo: bytes) -> tuple[bytes, str]:
+        """The body of a call and its content type."""
         edge = "8f3c0c3d"
         head = f'--{edge}\r\nContent-Disposition: form-data; name="images"; filename="a.jpg"\r\n\r\n'
-        body = head.encode() + photo + f"\r\n--{edge}--\r\n".encode()
-        return self.send(self.path, body, f"multipart/form-data; boundary={edge}")
+        return head.encode() + photo + f"\r\n--{edge}--\r\n".encode(), f"multipart/form-data; boundary={edge}"
 
     def send(self, path: str, body: bytes, kind: str) -> tuple[int, dict[str, Any]]:
         headers = {"X-Auth-Token": self.token, "Content-Type": kind}

@@ -93,8 +93,11 @@ def connect_to_database(folder: Path) -> None:
     django.setup()
 
 
-def prepare(product: Product, notes: Notes, actors: list[str]) -> None:
-    """The project of the actors; with a trained version and a service where an actor needs one."""
+def prepare(product: Product, notes: Notes, actors: list[str]) -> tuple[str, str]:
+    """Make the project of the actors, with a trained version and a service where an actor needs one.
+
+    Returns the path and the token of the service.
+    """
     product.sign_in()
     notes.project = create_project(product, "killed")
     folder = product.folder.parent / "photos"
@@ -109,8 +112,10 @@ def prepare(product: Product, notes: Notes, actors: list[str]) -> None:
     if {"batches", "services"} & set(actors):
         seconds, _ = train(product, notes.trained_project, "0.1")
         print(f"a first version after {seconds:.0f} s", flush=True)
-        address, _ = deploy(product, notes.trained_project)
+        address, token = deploy(product, notes.trained_project)
         notes.service = address.rpartition("/")[2]
+        return address, token
+    return "", ""
 
 
 class Killer:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from benchmarks.importing import noise
@@ -23,7 +24,17 @@ DONE = (200, 302, 303)
 LABELS = ("roses", "tulips", "daisies")
 IMPORTED, PREDICTED = 40, 30  # images of one import, of one batch
 FORM, MULTIPART = "application/x-www-form-urlencoded", f"multipart/form-data; boundary={EDGE}"
+TIMEOUT_S = 60
 GIVE_UP_S = 150.0  # after the last kill
+
+
+class Answer(NamedTuple):
+    """An answer to an actor's request; status 0 where none came."""
+
+    actor: str
+    at: float  # time.monotonic()
+    seconds: float
+    status: int
 
 
 @dataclass
@@ -31,6 +42,7 @@ class Notes:
     """What was acknowledged. Each dictionary has one writer per key."""
 
     product: Product
+    ports: list[int] = field(default_factory=list)  # of several web machines, which the actors share out
     project: int = 0
     trained_project: int = 0
     service: str = ""
@@ -43,6 +55,7 @@ class Notes:
     unacknowledged: list[str] = field(default_factory=list)
     retries: int = 0
     errors: Counter[str] = field(default_factory=Counter)
+    answers: list[Answer] = field(default_factory=list)
     is_over: threading.Event = field(default_factory=threading.Event)
 
     def totals(self) -> dict[str, int]:
@@ -60,6 +73,9 @@ class Client:
 
     def __init__(self, notes: Notes) -> None:
         self.notes, self.headers = notes, signed_in(notes.product)
+        self.actor = threading.current_thread().name
+        ports = notes.ports or [notes.product.port]
+        self.port = ports[int(self.actor.rpartition(" ")[2]) % len(ports)]
         self.ended_at = float("inf")
 
     def send(self, path: str, body: bytes, kind: str, *, is_fragment: bool = False) -> tuple[int, bytes]:
@@ -67,21 +83,33 @@ class Client:
         headers = {**self.headers, "Content-Type": kind} | ({"HX-Request": "true"} if is_fragment else {})
         if is_fragment:
             headers["Accept"] = "text/html"
+        method = "POST" if body or kind else "GET"
         while True:
-            try:
-                connection = http.client.HTTPConnection("127.0.0.1", self.notes.product.port, timeout=60)
-                connection.request("POST" if body or kind else "GET", path, body or None, headers)
-                answer = connection.getresponse()
-                content = answer.read()
-                connection.close()
-                if answer.status < 500:
-                    self.location = answer.headers.get("Location", "")
-                    return answer.status, content
-                self.notes.errors[f"{answer.status}"] += 1
-            except (OSError, http.client.HTTPException):
-                pass
+            status, content = self.attempt(method, path, body or None, headers)
+            if 0 < status < 500:
+                return status, content
+            if status:
+                self.notes.errors[f"{status}"] += 1
             self.notes.retries += 1
             self._wait(path)
+
+    def attempt(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str]
+    ) -> tuple[int, bytes]:
+        """One request; status 0 where no answer comes within TIMEOUT_S."""
+        began, status, content = time.monotonic(), 0, b""
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT_S)
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            content, status = answer.read(), answer.status
+            self.location = answer.headers.get("Location", "")
+            connection.close()
+        except (OSError, http.client.HTTPException):
+            pass
+        now = time.monotonic()
+        self.notes.answers.append(Answer(self.actor, now, now - began, status))
+        return status, content
 
     def post(self, path: str, values: dict[str, str], *, is_fragment: bool = False) -> tuple[int, bytes]:
         return self.send(path, urlencode(values).encode(), FORM, is_fragment=is_fragment)

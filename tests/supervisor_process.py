@@ -33,10 +33,10 @@ def free_port() -> int:
 
 
 class Product:
-    """Web, workers, cron and Redis under one supervisor, over `folder`."""
+    """The programs `parts` under one supervisor, over `folder`; all of them and Redis by default."""
 
-    def __init__(self, folder: Path, **environment: str) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, parts: str = "", **environment: str) -> None:
+        self.folder, self.parts = folder, parts
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = folder.parent / f"{folder.name}-up.log"
@@ -60,7 +60,7 @@ class Product:
     def __enter__(self) -> Product:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "up"],
+                [sys.executable, "manage.py", "up", *(["--only", self.parts] if self.parts else [])],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=log,
@@ -88,6 +88,8 @@ class Product:
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise RuntimeError(f"`up` ended at once:\n{self.log.read_text()[-4000:]}")
+            if "web" not in (self.parts or "web") and "on this machine." in self.log.read_text():
+                return
             try:
                 self.get("/sign-in/")
                 return
