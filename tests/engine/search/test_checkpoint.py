@@ -33,3 +33,26 @@ def test_a_slow_export_and_what_the_caller_does_are_reserved(
     expected_s = slowdown * (30 + evaluation_s + int8_s + 6)
     assert search.run.clock.reserved() == pytest.approx(expected_s, abs=1)
     assert search.run.clock.left() == pytest.approx(1000 - search.run.clock.reserved(), abs=1)
+
+
+def test_the_measured_answer_replaces_the_guess_and_a_larger_model_reserves_more_before_it_is_fitted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1,000 images at 5 ms instead of the guessed 50 ms; two networks in a sum take twice the time."""
+    monkeypatch.setattr(Slowdown, "measure", lambda self: 1.0)
+    search = make_search(tmp_path)
+    search.run = replace(search.run, eval_images=1000)
+    clock = search.run.clock
+    clock.reserve_s = budget.evaluation_reserve_s(1000)
+    small = make_candidate(search, 1.0)
+
+    checkpoint._reserve_time(search, small, 0.0, 0.005)
+
+    measured_s = clock.reserve_s
+    assert measured_s < budget.evaluation_reserve_s(1000) / 3
+    search.reserve_evaluation(small.members)
+    assert clock.reserve_s == measured_s
+    assert search.evaluation_growth_s(small.members * 2) == pytest.approx(1.3 * 1000 * 0.005)
+    search.reserve_evaluation(small.members * 2)
+    search.reserve_evaluation(small.members)
+    assert clock.reserve_s == pytest.approx(measured_s + 1.3 * 1000 * 0.005)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from training.engine.backbones import registry
 from training.engine.bundle import quantization, writer
 from training.engine.bundle.bundle import Bundle, calibrate
 from training.engine.config import EngineError
@@ -17,7 +16,7 @@ from training.engine.evaluation.scoring import best_thresholds
 from training.engine.search import budget
 from training.engine.search.linear_probe import stratified_order
 from training.engine.search.novelty_reference import MAX_EXTRACTED, make_reference
-from training.engine.search.state import FittedCandidate, SearchState
+from training.engine.search.state import FittedCandidate, SearchState, macs_of
 
 NO_TIME = "There was no time for an INT8 network."
 
@@ -78,8 +77,7 @@ def export_int8(search: SearchState) -> None:
 
 def _int8_s(candidate: FittedCandidate) -> float:
     """Seconds of `export_int8` on an idle machine."""
-    macs = sum(registry.macs_at(member.network, member.resolution) for member in candidate.members)
-    return quantization.quantization_s(macs / 1e9, quantization.CALIBRATION_IMAGES)
+    return quantization.quantization_s(macs_of(candidate.members) / 1e9, quantization.CALIBRATION_IMAGES)
 
 
 def bundle_info(search: SearchState, candidate: FittedCandidate) -> writer.BundleInfo:
@@ -117,7 +115,8 @@ def _answer_seconds(bundle: Bundle, examples: Sequence[Path]) -> float:
 def _reserve_time(search: SearchState, best: FittedCandidate, export_s: float, image_s: float) -> None:
     """Reserve time for the last export, for the evaluation and for what the caller does then.
 
-    It is kept for an idle machine, as is `image_s`; `export_s` is as measured. The export of a model of
+    It is kept for an idle machine, as is `image_s`; `export_s` is as measured. Larger models reserve more
+    before they are fitted (`SearchState.reserve_evaluation`). The export of a model of
     fine-tuned networks alone extracts features of training images again. A short fit, or one on a busy
     machine, reserves none for an INT8 network, which is then made only where the search ends early.
     """
@@ -131,5 +130,5 @@ def _reserve_time(search: SearchState, best: FittedCandidate, export_s: float, i
     if slowdown * int8_s <= budget.INT8_SHARE * search.run.config.max_seconds:
         search.evaluation_s += budget.number_format_reserve_s(images, image_s)
         measured_s += _int8_s(best)
-    reserve_s = measured_s + search.evaluation_s + search.run.config.finish_seconds
-    clock.reserve_s = max(clock.reserve_s, reserve_s)
+    search.answer_s, search.answer_s_per_mac = image_s, image_s / macs_of(best.members)
+    clock.reserve_s = measured_s + search.evaluation_s + search.run.config.finish_seconds

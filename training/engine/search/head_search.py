@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 
-from training.engine.backbones import latency, registry
+from training.engine.backbones import latency
 from training.engine.backbones.classifier import Member
 from training.engine.config import EngineError
 from training.engine.search import budget
@@ -21,7 +21,7 @@ from training.engine.search.linear_probe import (
     member_key,
     with_directions,
 )
-from training.engine.search.state import FittedCandidate, SearchState
+from training.engine.search.state import FittedCandidate, SearchState, macs_of
 
 
 def fit_linear_heads(
@@ -42,6 +42,7 @@ def fit_linear_heads(
             left.append(member)
             continue
         started = time.monotonic()
+        search.reserve_evaluation([member])
         try:
             with clock.phase("heads", f"{member.network.name} at {member.resolution} px: features and head"):
                 candidate = _fit_linear_head(search, member)
@@ -97,10 +98,8 @@ def _fit_with_covariance(search: SearchState, first: FittedCandidate) -> FittedC
 
 def _estimated_head_s(member: Member, before: list[FittedCandidate]) -> float:
     """Seconds for a network's features and head, in proportion to its multiply-adds."""
-    members = [candidate.members[0] for candidate in before]
-    operations = sum(registry.macs_at(other.network, other.resolution) for other in members)
     used_s = sum(candidate.seconds for candidate in before)
-    return used_s * registry.macs_at(member.network, member.resolution) / operations
+    return used_s * macs_of([member]) / macs_of([candidate.members[0] for candidate in before])
 
 
 def _fit_linear_head(search: SearchState, member: Member) -> FittedCandidate:
@@ -135,7 +134,9 @@ def fit_joint_heads(search: SearchState, singles: list[FittedCandidate]) -> None
     joined: tuple[Member, ...] = ()
     for count in range(2, min(3, len(best)) + 1):
         started = time.monotonic()
-        members = _affordable(search, tuple(candidate.members[0] for candidate in best[:count]))
+        members = tuple(candidate.members[0] for candidate in best[:count])
+        search.reserve_evaluation(members)
+        members = _affordable(search, members)
         ms = search.latency_ms(members)
         if ms > search.run.config.max_inference_ms or clock.left() < 30:
             break

@@ -154,18 +154,21 @@ def next_round(
         return stored
     # The rounds so far may still be trained on all rows, so this time is not free.
     owed_s = sum(earlier.budget.refit_s(rows, earlier.image_s) for earlier in before)
-    left_s = run.clock.left() - owed_s
+    left_s, slowdown = run.clock.left() - owed_s, run.clock.slowdown.measure()
+    others = search.best.members if search.best else ()  # of a mixture with the network of the round
     fitting: list[Round] = []
     for option in sorted(options, key=lambda option: option.is_partial != (number == 0)):
         image_s = costs[option.kind] * option.cost
         cached = option.cached_images(run.device) if option.is_partial else None
-        budget = time_budget.finetune_budget(rows, image_s, left_s, cached)
+        growth_s = slowdown * search.evaluation_growth_s([option.member, *others])
+        budget = time_budget.finetune_budget(rows, image_s, left_s - growth_s, cached)
         if budget is not None:
             fitting.append(Round(option, budget, image_s))
     full_length = [planned for planned in fitting if planned.budget.is_whole(rows)]
     run.clock.is_short |= len(full_length) < len(options)
     chosen = next(iter(full_length), None) or min(fitting, key=lambda planned: planned.image_s, default=None)
     if chosen is not None:
+        search.reserve_evaluation([chosen.member, *others])
         record = {"option": chosen.option.name, "budget": asdict(chosen.budget)}
         write_json(file, record | {"image_s": chosen.image_s, "max_seconds": run.config.max_seconds})
     return chosen

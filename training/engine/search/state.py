@@ -14,6 +14,7 @@ from training.engine.backbones.classifier import Member
 from training.engine.backbones.features import measure_reading, measure_time
 from training.engine.backbones.inference_time import InferenceTime
 from training.engine.backbones.latency import COVARIANCE_LAUNCHES, P4_LAUNCH_MS, estimate_total_ms
+from training.engine.backbones.registry import macs_at
 from training.engine.bundle.writer import IdHashes
 from training.engine.config import (
     CandidateReport,
@@ -26,6 +27,7 @@ from training.engine.config import (
 from training.engine.data.images import Pixels
 from training.engine.evaluation.common_images import common_rows, p_values_against
 from training.engine.evaluation.scoring import Floats, Score, is_right, score_logits
+from training.engine.search import budget
 from training.engine.search.time_limit import RunClock
 
 MAX_LOSS_RATIO = 0.995  # of a better candidate's loss; a smaller difference is noise
@@ -69,6 +71,11 @@ class FittedCandidate:
     @property
     def resolution(self) -> int:
         return max(member.resolution for member in self.members)
+
+
+def macs_of(members: Sequence[Member]) -> float:
+    """Multiply-adds of one image that passes all members."""
+    return sum(macs_at(member.network, member.resolution) for member in members)
 
 
 @dataclass(slots=True)
@@ -146,7 +153,8 @@ class SearchState:
     `is_rotated`: images rotated by quarter turns are trained on as well. `is_second_order`: heads read
     covariances, for the first network gained from them. `exported` is the candidate that the
     bundle on disk was made from; `network_times` holds measured times by network and resolution, without
-    that of reading an image. `evaluation_s`: seconds of the evaluation after the fit, on an idle machine.
+    that of reading an image. Seconds on an idle machine: `evaluation_s` of the evaluation after the fit,
+    `answer_s` of the answer to an image that it is reserved for, `answer_s_per_mac` as measured.
     """
 
     run: Run
@@ -161,6 +169,8 @@ class SearchState:
     reading_time: InferenceTime | None = None
     throughput: Throughput = field(default_factory=Throughput)
     evaluation_s: float = 0.0
+    answer_s: float = 0.0
+    answer_s_per_mac: float = 0.0
 
     def add(self, candidate: FittedCandidate, is_preferred: bool = False) -> bool:
         """Add a candidate and report it; gives whether it is the best: in the limit, with a lower loss.
@@ -289,6 +299,19 @@ class SearchState:
                 member, self.data.paths, self.data.side, self.run.threads, self.run.clock.tick
             )
         return self.network_times[kind]
+
+    def evaluation_growth_s(self, members: Sequence[Member]) -> float:
+        """Seconds on an idle machine that the evaluation of these members takes beyond what is reserved."""
+        images, answer_s = self.run.eval_images, self.answer_s_per_mac * macs_of(members)
+        reserved_s = budget.evaluation_reserve_s(images, self.answer_s)
+        return max(0.0, budget.evaluation_reserve_s(images, answer_s) - reserved_s)
+
+    def reserve_evaluation(self, members: Sequence[Member]) -> None:
+        """Reserve the time to evaluate a model of these members, before it is fitted."""
+        growth_s = self.evaluation_growth_s(members)
+        self.evaluation_s += growth_s
+        self.run.clock.reserve_s += growth_s
+        self.answer_s = max(self.answer_s, self.answer_s_per_mac * macs_of(members))
 
     def _beats(self, new: FittedCandidate, old: FittedCandidate) -> bool:
         """Whether `new` has the lower loss, on the rows that both held out."""
