@@ -21,6 +21,7 @@ At the end the database and the storage are compared with what was acknowledged:
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shutil
 import signal
@@ -43,6 +44,7 @@ from benchmarks.kill_check import check
 from exeml_site.supervisor.redis_server import server_path
 from tests.supervisor_process import Product, free_port
 
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
 BUCKET = "exeml"
 WORKERS = ["training", "labeling", "imports"]
 KILLED_S = 10.0  # a machine that was killed starts again
