@@ -28,6 +28,7 @@ from projects.models import (
     InitialPassword,
     LabelEvent,
     LabelEventImage,
+    Machine,
     Membership,
     MetadataColumn,
     MetadataValue,
@@ -136,6 +137,9 @@ def fill(project: Project, seed: int) -> None:
     ChosenLanguage.objects.create(user=person, code="de")
     InitialPassword.objects.create(user=person)
     HiddenGuide.objects.create(user=person)
+    Machine.objects.create(
+        host=f"host-{seed}", data_folder="/srv", started_at=timezone.now(), seen_at=timezone.now()
+    )
     kind, ends_at = FailedAttempts.Kind.ADDRESS, timezone.now()
     FailedAttempts.objects.create(kind=kind, key=str(seed), who="192.0.2.1", count=5, ends_at=ends_at)
 
