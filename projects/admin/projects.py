@@ -9,6 +9,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 
 from projects.admin.base import Admin, DeletedFilter, ReadOnlyAdmin
 from projects.models import DatasetVersion, Label, Project
@@ -51,6 +52,9 @@ class ProjectAdmin(Admin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def view_on_site(self, project: Project) -> str | None:
+        return None if project.deleted_at else reverse("label_data", args=[project.pk])
 
     @admin.action(description="Restore", permissions=["change"])
     def restore(self, request: HttpRequest, projects: QuerySet[Project]) -> None:

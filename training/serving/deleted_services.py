@@ -1,0 +1,51 @@
+"""Deleted services: an operator restores one, or removes it for good with all that it has kept."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.utils.translation import gettext, gettext_noop
+
+from exeml_site.lib import storage
+from training.models import Service
+from training.serving import deploy
+
+MAX_FILES = 500  # whose rows are deleted in one transaction
+
+
+def restore(service: Service, by: User) -> bool:
+    """Bring a deleted service back as Stopped, with its address and tokens. False if it is not deleted.
+
+    Pictures that it had collected are gone after a day. Raises DeployRefused if its project or version was
+    deleted, or its team has no room for another service.
+    """
+    with transaction.atomic():
+        if service.project.deleted_at:
+            raise deploy.DeployRefused(gettext("Its project was deleted. Restore the project first."))
+        deploy.check_deployable(service.training_version)
+        deleted = Service.objects.filter(pk=service.pk, deleted_at__isnull=False)
+        if not deleted.exists():
+            return False
+        deploy.check_service_limit(service.project.team_id)
+        is_restored = bool(deleted.update(deleted_at=None))
+        deploy.record_event(service, by, gettext_noop("Restored."))
+    service.refresh_from_db()
+    return is_restored
+
+
+def purge(service: Service) -> bool:
+    """Delete a deleted service with its events, tokens, calls and batches. False if it is not deleted.
+
+    Rows go before files: a crash then leaves files without rows, never rows without files.
+    """
+    if not Service.objects.filter(pk=service.pk, deleted_at__isnull=False).exists():
+        return False
+    while calls := dict(service.collected.order_by().values_list("pk", "file_name")[:MAX_FILES]):
+        service.collected.filter(pk__in=calls).delete()
+        for name in calls.values():
+            storage.delete_file(name)
+    folders = [batch.folder for batch in service.batches.all()]
+    Service.objects.filter(pk=service.pk, deleted_at__isnull=False).delete()
+    for folder in folders:
+        storage.delete_folder(folder)
+    return True

@@ -1,0 +1,28 @@
+"""Deleted training versions. Their files are gone, so they cannot be restored; their rows can be removed."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.db.models import ProtectedError
+
+from training.models import TrainingVersion
+from training.versions.lifecycle import TrainingRefused
+
+
+def purge(version: TrainingVersion) -> bool:
+    """Delete the rows of a deleted version: evaluation, candidates, curves. False if it is not deleted.
+
+    The number of the version is not given again while a later one exists. Raises TrainingRefused while
+    deleted services or their batches still name it.
+    """
+    with transaction.atomic():
+        deleted = TrainingVersion.objects.filter(pk=version.pk, deleted_at__isnull=False)
+        try:
+            number, _ = deleted.delete()
+        except ProtectedError as problem:
+            names = ", ".join(sorted({str(row) for row in problem.protected_objects}))
+            # not translated: for operators
+            raise TrainingRefused(
+                f"Services and batches still name it: {names}. Purge them first."
+            ) from problem
+    return bool(number)
