@@ -39,7 +39,7 @@ class MachineReports(Thread):
         out = io.StringIO()
         try:
             call_command("report_machine", parts=self._parts, started_at=self._started_at, stdout=out)
-        except DatabaseError:
+        except (DatabaseError, OSError):
             return []
         finally:
             connections.close_all()

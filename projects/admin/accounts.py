@@ -105,7 +105,7 @@ class PersonAdmin(Admin, BaseUserAdmin):
     add_form = NewUserForm
     change_password_form = OperatorsPasswordForm
     inlines = [TeamsInline]
-    list_display = ["username", "email", "roles", "is_active", "is_locked", "is_staff", "last_login"]
+    list_display = ["username", "email", "roles", "is_active", "signing_in", "is_staff", "last_login"]
     list_filter = [
         LockedFilter,
         "is_active",
@@ -139,9 +139,9 @@ class PersonAdmin(Admin, BaseUserAdmin):
         members = user.memberships.all()
         return ", ".join(f"{member.team}: {member.get_role_display()}" for member in members)
 
-    @admin.display(description="locked out", boolean=True, ordering="is_locked")
-    def is_locked(self, user: Any) -> bool:
-        return bool(user.is_locked)
+    @admin.display(description="signing in", ordering="is_locked")
+    def signing_in(self, user: Any) -> str:
+        return "locked out" if user.is_locked else ""
 
     @admin.action(description="Unlock: forget wrong passwords", permissions=["change"])
     def unlock(self, request: HttpRequest, people: QuerySet[User]) -> None:

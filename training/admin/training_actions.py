@@ -25,12 +25,12 @@ def training_urls() -> list[URLPattern]:
 
 @require_http_methods(["GET", "POST"])
 def stop_training(request: HttpRequest, version_id: int) -> HttpResponseBase:
-    """Ask, then stop."""
+    """Ask, then stop. A version that has ended meanwhile is not asked about."""
     version = _get_version(request, version_id)
-    if request.method == "GET":
+    if request.method == "GET" and version.is_active:
         context = {**admin.site.each_context(request), "title": f"Stop {version}?", "version": version}
         return TemplateResponse(request, "admin/operators/confirm_stop.html", context)
-    if lifecycle.stop(version, by=request.user):  # type: ignore[arg-type]
+    if request.method == "POST" and lifecycle.stop(version, by=request.user):  # type: ignore[arg-type]
         messages.success(request, f"Asked to stop: {version.project} {version}.")
     else:
         messages.info(

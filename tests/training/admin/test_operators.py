@@ -111,6 +111,8 @@ def test_a_training_is_stopped_after_a_question(operator: Client) -> None:
     version.refresh_from_db()
     assert version.stop_requested_by == User.objects.get(username="operator")
     assert "is already stopping" in operator.post(url, follow=True).content.decode()
+    TrainingVersion.objects.update(status=Status.COMPLETED, finished_at=timezone.now())
+    assert "Nothing changed: flowers V001 is Completed" in operator.get(url, follow=True).content.decode()
 
 
 def test_a_failed_training_stands_there_with_its_cause_and_is_retried(operator: Client) -> None:
