@@ -35,7 +35,8 @@ class HealthMiddleware:
 
 
 def _answer(content: dict[str, Any], status: int = 200) -> JsonResponse:
-    headers = {"Cache-Control": "no-store"}
+    answer = JsonResponse(content, status=status, headers={"Cache-Control": "no-store"})
     if status == 503:
-        headers["Retry-After"] = "5"
-    return JsonResponse(content, status=status, headers=headers)
+        answer["Retry-After"] = "5"
+        answer._has_been_logged = True  # type: ignore[attr-defined]  # once for an outage (readiness), not for each call
+    return answer

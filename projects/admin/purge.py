@@ -16,33 +16,37 @@ from exeml_site.lib.errors import Refused
 
 
 def purge_chosen(
-    page: ModelAdmin[Any], request: HttpRequest, rows: QuerySet[Any], purge: Callable[[Any], bool]
+    page: ModelAdmin[Any],
+    request: HttpRequest,
+    rows: QuerySet[Any],
+    purge: Callable[[Any], bool],
+    done: str = "Purged",
 ) -> HttpResponse | None:
-    """Ask, then call `purge(row)` for each: true where the row was a deleted one and is gone.
+    """Ask, then call `purge(row)` for each: true where the row was a deleted one and goes.
 
     It raises Refused with the reason where something needs the row.
     """
-    chosen = list(rows.select_related("project"))
+    chosen = list(rows)
     if "confirmed" not in request.POST:
         context = {
             **page.admin_site.each_context(request),
             "title": f"Purge {page.opts.verbose_name_plural}?",
             "opts": page.opts,
-            "rows": [row for row in chosen if row.deleted_at],
+            "rows": [(row.pk, _name(row)) for row in chosen if row.deleted_at],
             "kept": [row for row in chosen if not row.deleted_at],
             "action": request.POST["action"],
             "checkbox": ACTION_CHECKBOX_NAME,
         }
         return TemplateResponse(request, "admin/operators/confirm_purge.html", context)
     for row in chosen:
-        name = f"{row.project} {row}"
+        name = _name(row)
         try:
             is_purged = _purge_one(page, request, row, purge)
         except Refused as refused:
             page.message_user(request, f"Not purged: {name}. {refused}", messages.ERROR)
             continue
         text, level = (
-            ("Purged", messages.SUCCESS) if is_purged else ("Not deleted, so kept", messages.WARNING)
+            (done, messages.SUCCESS) if is_purged else ("Not deleted, so kept", messages.WARNING)
         )
         page.message_user(request, f"{text}: {name}.", level)
     return None
@@ -55,3 +59,9 @@ def _purge_one(page: ModelAdmin[Any], request: HttpRequest, row: Any, purge: Cal
         return False
     page.log_deletions(request, entries)  # type: ignore[arg-type]
     return True
+
+
+def _name(row: Any) -> str:
+    """With the project of what belongs to one."""
+    project = getattr(row, "project", None)
+    return f"{project} {row}" if project else str(row)

@@ -80,7 +80,7 @@ class ServiceAdmin(OperatingAdmin):
 
     @admin.action(description="Purge: remove for good", permissions=["operate"])
     def purge(self, request: HttpRequest, services: QuerySet[Service]) -> HttpResponse | None:
-        return purge_chosen(self, request, services, deleted_services.purge)
+        return purge_chosen(self, request, services.select_related("project"), deleted_services.purge)
 
 
 @admin.register(ServiceEvent)

@@ -212,7 +212,7 @@ class TrainingVersionAdmin(OperatingAdmin):
 
     @admin.action(description="Purge: remove for good", permissions=["operate"])
     def purge(self, request: HttpRequest, versions: QuerySet[TrainingVersion]) -> HttpResponse | None:
-        return purge_chosen(self, request, versions, deleted_versions.purge)
+        return purge_chosen(self, request, versions.select_related("project"), deleted_versions.purge)
 
 
 @admin.register(Candidate)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,8 @@ EVERY_QUEUE = ("short", "labeling", "imports", "gpu", "cpu")
 
 
 @pytest.fixture(autouse=True)
-def _fresh_answers() -> Iterator[None]:
-    readiness.parts.forget()
-    yield
-    readiness.parts.forget()
+def _nothing_asked_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "parts", readiness.Parts())
 
 
 def ready(**headers: str) -> tuple[int, dict[str, Any]]:
@@ -84,13 +81,19 @@ def test_without_redis_workers_are_unknown_and_pages_go_on() -> None:
     assert {state["other"][f"workers of {name}"] for name in EVERY_QUEUE} == {"unknown"}
 
 
-def test_without_the_database_it_is_not_ready(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_the_database_it_is_not_ready(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     options = connections.settings["default"]
     monkeypatch.setitem(options, "NAME", str(tmp_path))  # a folder, or no database of this name
     status, state = ready()
     assert status == 503
     assert state["needed"] == {"database": "does not answer", "storage": "ok", "disk": "ok"}
     assert str(tmp_path) not in str(state)
+    readiness.parts.forget()
+    assert ready()[0] == 503
+    assert [record.name for record in caplog.records if "database" in record.message] == [readiness.__name__]
+    assert not [record for record in caplog.records if record.name == "django.request"]
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from projects.operators import agreement
 from projects.operators.agreement import agreed_settings, comparable
 from projects.operators.alarms import machine_alarms
 from projects.operators.machines import differences
+from tests.architecture.test_house_rules import read_variables
 
 pytestmark = pytest.mark.django_db
 GIB = 1 << 30
@@ -78,15 +79,17 @@ def test_texts_are_compared_and_never_shown() -> None:
     ]
 
 
-def test_no_secret_is_stored(settings: Any) -> None:
+def test_no_secret_is_stored(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.SECRET_KEY = "a key that nobody must read"
     settings.EXEML_METRICS_TOKEN = "another secret"
+    monkeypatch.setenv("EXEML_OIDC_CLIENT_SECRET", "a third secret")
     settings.REDIS_URL = "redis://:password@redis.example.org:6379/2"
     settings.STORAGE_URL = "s3://bucket/prefix/?endpoint=https://host"
     stored = agreed_settings(["web"])
     assert stored["REDIS_URL"] == "redis.example.org:6379/2" and stored["STORAGE_URL"] == "s3://bucket/prefix"
-    assert not [text for text in ("nobody", "another", "password") if text in str(stored)]
-    assert agreement.is_hash(stored["EXEML_SECRET_KEY"]) and agreement.is_hash(stored["EXEML_METRICS_TOKEN"])
+    assert not [text for text in ("nobody", "another", "third", "password") if text in str(stored)]
+    secrets = ("EXEML_SECRET_KEY", "EXEML_METRICS_TOKEN", "EXEML_OIDC_CLIENT_SECRET")
+    assert all(agreement.is_hash(stored[name]) for name in secrets)
 
 
 def test_what_only_web_servers_read_is_compared_among_them(settings: Any) -> None:
@@ -97,6 +100,13 @@ def test_what_only_web_servers_read_is_compared_among_them(settings: Any) -> Non
     assert {"EXEML_SECRET_KEY", "EXEML_SOURCE_ROOTS", "EXEML_MAX_IMPORT_GB", "STORAGE_URL"} <= set(worker)
     assert "EXEML_ENGINE_THREADS" not in web
     assert differences([make_machine("a", settings=web), make_machine("b", settings=worker)]) == []
+
+
+def test_every_setting_is_compared_or_belongs_to_one_machine() -> None:
+    compared = agreement.EVERYWHERE | agreement.OF_WEB_SERVERS
+    assert read_variables() - compared == read_variables() & agreement.OF_ONE_MACHINE
+    assert not compared & agreement.OF_ONE_MACHINE and not agreement.EVERYWHERE & agreement.OF_WEB_SERVERS
+    assert set(agreed_settings(["web"])) == compared
 
 
 def test_two_data_folders_of_one_host_are_told_apart() -> None:
