@@ -45,9 +45,7 @@ def purge_chosen(
         except Refused as refused:
             page.message_user(request, f"Not purged: {name}. {refused}", messages.ERROR)
             continue
-        text, level = (
-            (done, messages.SUCCESS) if is_purged else ("Not deleted, so kept", messages.WARNING)
-        )
+        text, level = (done, messages.SUCCESS) if is_purged else ("Not deleted, so kept", messages.WARNING)
         page.message_user(request, f"{text}: {name}.", level)
     return None
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.apps import apps
 from django.template.defaultfilters import filesizeformat
 
@@ -14,7 +16,7 @@ def last_backup() -> str:
     """“29 Nov 2026, 14:05 (1.2 GB), verified”, or “never”."""
     if "backup" not in apps.get_app_config("projects").models:
         return NEVER
-    backups = apps.get_app_config("projects").get_model("backup")._default_manager
+    backups: Any = apps.get_app_config("projects").get_model("backup")._default_manager
     last = backups.filter(problem="", finished_at__isnull=False).order_by("-finished_at").first()
     if last is None:
         return NEVER

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.utils.translation import gettext, gettext_noop
+from django.utils.translation import gettext_noop
 
 from exeml_site.lib import storage
 from training.models import Service
 from training.serving import deploy
 
+PROJECT_FIRST = "Its project was deleted. Restore the project first."  # not translated: for operators
 MAX_FILES = 500  # whose rows are deleted in one transaction
 
 
@@ -21,7 +22,7 @@ def restore(service: Service, by: User) -> bool:
     """
     with transaction.atomic():
         if service.project.deleted_at:
-            raise deploy.DeployRefused(gettext("Its project was deleted. Restore the project first."))
+            raise deploy.DeployRefused(PROJECT_FIRST)
         deploy.check_deployable(service.training_version)
         deleted = Service.objects.filter(pk=service.pk, deleted_at__isnull=False)
         if not deleted.exists():
@@ -36,16 +37,15 @@ def restore(service: Service, by: User) -> bool:
 def purge(service: Service) -> bool:
     """Delete a deleted service with its events, tokens, calls and batches. False if it is not deleted.
 
-    Rows go before files: a crash then leaves files without rows, never rows without files.
+    Files go first: if the storage is away, the rows stay and the purge can be repeated.
     """
     if not Service.objects.filter(pk=service.pk, deleted_at__isnull=False).exists():
         return False
     while calls := dict(service.collected.order_by().values_list("pk", "file_name")[:MAX_FILES]):
-        service.collected.filter(pk__in=calls).delete()
         for name in calls.values():
             storage.delete_file(name)
-    folders = [batch.folder for batch in service.batches.all()]
+        service.collected.filter(pk__in=calls).delete()
+    for batch in service.batches.all():
+        storage.delete_folder(batch.folder)
     Service.objects.filter(pk=service.pk, deleted_at__isnull=False).delete()
-    for folder in folders:
-        storage.delete_folder(folder)
     return True

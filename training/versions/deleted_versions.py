@@ -8,6 +8,8 @@ from django.db.models import ProtectedError
 from training.models import TrainingVersion
 from training.versions.lifecycle import TrainingRefused
 
+NAMED_STILL = "Services and batches still name it: {}. Purge them first."  # not translated: for operators
+
 
 def purge(version: TrainingVersion) -> bool:
     """Delete the rows of a deleted version: evaluation, candidates, curves. False if it is not deleted.
@@ -21,8 +23,5 @@ def purge(version: TrainingVersion) -> bool:
             number, _ = deleted.delete()
         except ProtectedError as problem:
             names = ", ".join(sorted({str(row) for row in problem.protected_objects}))
-            # not translated: for operators
-            raise TrainingRefused(
-                f"Services and batches still name it: {names}. Purge them first."
-            ) from problem
+            raise TrainingRefused(NAMED_STILL.format(names)) from problem
     return bool(number)
