@@ -75,15 +75,16 @@ class Parts:
         self._answered_at = float("-inf")
 
     def states(self) -> dict[str, str]:
-        with self._lock:
+        """The answers of the last KEPT_S; those before while another call asks."""
+        if not self._lock.acquire(blocking=not self._states):
+            return self._states
+        try:
             if time.monotonic() - self._answered_at > KEPT_S:
                 self._states = self._ask()
                 self._answered_at = time.monotonic()
             return self._states
-
-    def forget(self) -> None:
-        with self._lock:
-            self._answered_at = float("-inf")
+        finally:
+            self._lock.release()
 
     def _ask(self) -> dict[str, str]:
         self._threads = self._threads or ThreadPoolExecutor(len(CHECKS), "readiness")

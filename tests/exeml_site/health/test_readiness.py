@@ -90,7 +90,7 @@ def test_without_the_database_it_is_not_ready(
     assert status == 503
     assert state["needed"] == {"database": "does not answer", "storage": "ok", "disk": "ok"}
     assert str(tmp_path) not in str(state)
-    readiness.parts.forget()
+    monkeypatch.setattr(readiness, "KEPT_S", -1)
     assert ready()[0] == 503
     assert [record.name for record in caplog.records if "database" in record.message] == [readiness.__name__]
     assert not [record for record in caplog.records if record.name == "django.request"]
@@ -122,8 +122,8 @@ def test_a_part_that_hangs_is_asked_by_one_thread_however_often_it_is_called(
         settings.STORAGES = {**settings.STORAGES, "default": file_storage(settings.STORAGE_URL, Path())}
         silent.settimeout(5)
         calls = [silent]
+        monkeypatch.setattr(readiness, "KEPT_S", -1)
         for _ in range(3):
-            readiness.parts.forget()
             assert ready()[1]["needed"]["storage"] == "does not answer"
         connection, _ = silent.accept()
         calls.append(connection)
@@ -133,11 +133,11 @@ def test_a_part_that_hangs_is_asked_by_one_thread_however_often_it_is_called(
         connection.close()
 
 
-def test_answers_of_the_last_seconds_are_kept(redis: Redis) -> None:
+def test_answers_of_the_last_seconds_are_kept(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ready()[1]["other"]["workers of gpu"] == "no worker"
     start_worker(redis, "gpu")
     assert ready()[1]["other"]["workers of gpu"] == "no worker"
-    readiness.parts.forget()
+    monkeypatch.setattr(readiness, "KEPT_S", -1)
     assert ready()[1]["other"]["workers of gpu"] == "ok"
 
 
