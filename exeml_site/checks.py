@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+from exeml_site.health.migrations import newer_data
 
 LOCAL_HOSTS = {"", "localhost", "127.0.0.1", "::1"}
 
@@ -60,3 +63,11 @@ def check_https(**kwargs: Any) -> list[CheckMessage]:
         return []
     hint = "Leave EXEML_DEBUG empty wherever other people reach the pages."
     return [Error("EXEML_HTTPS and EXEML_DEBUG are both on.", hint=hint, id="exeml.E002")]
+
+
+@register(Tags.database)
+def check_newer_data(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Queries the database, so it runs for `migrate` and `check --database default` only."""
+    if not databases or "default" not in databases or not (sentence := newer_data()):
+        return []
+    return [Error(sentence, id="exeml.E004")]

@@ -72,6 +72,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "exeml_site.health.middleware.HealthMiddleware",  # before host and https are checked
     "exeml_site.hosts.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "exeml_site.bad_requests.BadRequestMiddleware",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import sqlite3
+import time
 from pathlib import Path
 
 from django.conf import settings
@@ -12,15 +13,18 @@ from django.contrib.staticfiles.finders import get_finders
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, OperationalError, ProgrammingError, connection, connections
 
+from exeml_site.health.migrations import has_pending_migrations, newer_data
 from exeml_site.supervisor.console import Log
 from exeml_site.supervisor.preflight import DISK_IS_FULL, CannotStart, disk_is_full
+
+DATABASE_INTERVAL_S = 2.0
 
 
 def prepare_data(log: Log) -> list[str]:
     """Migrate the database, collect static files, and return the output of `manage.py setup`.
 
-    A second run changes nothing. Raises CannotStart if the database does not answer or is damaged, or if the
-    disk is full.
+    A second run changes nothing. Raises CannotStart if the database does not answer, is damaged or belongs to
+    a newer version, or if the disk is full.
     """
     _migrate(log)
     try:
@@ -30,6 +34,36 @@ def prepare_data(log: Log) -> list[str]:
         raise _explained(error) from error
     connections.close_all()
     return lines
+
+
+def await_data(log: Log) -> None:
+    """Return when the database answers and has this version's tables, which machines with web servers make.
+
+    Raises CannotStart if the database belongs to a newer version.
+    """
+    reason = ""
+    while waits_for := _missing():
+        if waits_for != reason:
+            log(f"Waiting {waits_for}.")
+        reason = waits_for
+        connections.close_all()
+        time.sleep(DATABASE_INTERVAL_S)
+    connections.close_all()
+
+
+def _missing() -> str:
+    """What a machine without a web server waits for; empty if the database is ready."""
+    try:
+        _refuse_newer_data()
+        is_behind = has_pending_migrations()
+    except OperationalError as error:
+        return f"for the database: {_reason(error)}"
+    return "until a machine with a web server has updated the database" if is_behind else ""
+
+
+def _refuse_newer_data() -> None:
+    if sentence := newer_data():
+        raise CannotStart(sentence)
 
 
 def _setup(log: Log) -> list[str]:
@@ -49,6 +83,7 @@ def _migrate(log: Log) -> None:
         connection.ensure_connection()
     except OperationalError as error:
         raise CannotStart(f"The database does not answer: {_reason(error)}") from error
+    _refuse_newer_data()
     log("Updating the database.")
     try:
         call_command("migrate", interactive=False, verbosity=0)

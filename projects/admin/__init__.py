@@ -12,13 +12,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from projects.admin import accounts, images, labels, projects, queues
+from projects.admin import accounts, images, labels, machines, projects, queues
 
-__all__ = ["accounts", "images", "labels", "projects", "queues"]
+__all__ = ["accounts", "images", "labels", "machines", "projects", "queues"]
 
 admin.site.site_header = "exeml operators"
 admin.site.site_title = "exeml operators"
-admin.site.index_title = "Everything on this site"
 
 
 def _sign_in(request: HttpRequest, extra_context: object = None) -> HttpResponse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
 from django.contrib.auth.models import User
@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Count, Q, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 
 from projects.admin.base import Admin, Inline, ReadOnlyAdmin
 from projects.models import (
@@ -23,6 +24,7 @@ from projects.models import (
     Role,
     Team,
 )
+from projects.operators import lockouts
 from projects.workspace import initial_password, members
 
 if TYPE_CHECKING:
@@ -87,17 +89,37 @@ class OperatorsPasswordForm(PasswordForm):
 admin.site.unregister(User)
 
 
+class LockedFilter(admin.SimpleListFilter):
+    title = "locked out"
+    parameter_name = "locked"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("yes", "Yes")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(is_locked=True) if self.value() == "yes" else queryset
+
+
 @admin.register(User)
 class PersonAdmin(Admin, BaseUserAdmin):
     add_form = NewUserForm
     change_password_form = OperatorsPasswordForm
     inlines = [TeamsInline]
-    list_display = ["username", "email", "team_names", "is_active", "is_staff", "last_login"]
-    list_filter = ["is_active", "is_staff", "is_superuser", "memberships__role", "memberships__team"]
+    list_display = ["username", "email", "roles", "is_active", "signing_in", "is_staff", "last_login"]
+    list_filter = [
+        LockedFilter,
+        "is_active",
+        "is_staff",
+        "is_superuser",
+        "memberships__role",
+        "memberships__team",
+    ]
     date_hierarchy = "date_joined"
+    actions = ["unlock"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        return super().get_queryset(request).prefetch_related("teams")
+        people: QuerySet[User] = super().get_queryset(request).prefetch_related("memberships__team")
+        return people.annotate(is_locked=lockouts.is_locked_out())
 
     def save_model(self, request: HttpRequest, user: User, form: Any, change: bool) -> None:
         super().save_model(request, user, form, change)
@@ -112,9 +134,23 @@ class PersonAdmin(Admin, BaseUserAdmin):
             initial_password.require_change(user)
         return response
 
-    @admin.display(description="teams")
-    def team_names(self, user: User) -> str:
-        return ", ".join(team.name for team in user.teams.all())
+    @admin.display(description="teams and roles")
+    def roles(self, user: User) -> str:
+        members = user.memberships.all()
+        return ", ".join(f"{member.team}: {member.get_role_display()}" for member in members)
+
+    @admin.display(description="signing in", ordering="is_locked")
+    def signing_in(self, user: Any) -> str:
+        return "locked out" if user.is_locked else ""
+
+    @admin.action(description="Unlock: forget wrong passwords", permissions=["change"])
+    def unlock(self, request: HttpRequest, people: QuerySet[User]) -> None:
+        """From every address and browser. Limits of an address, which many people share, stay."""
+        names = [user.username for user in people if lockouts.unlock(user)]
+        if names:
+            self.message_user(request, f"Can sign in again: {', '.join(names)}.", messages.SUCCESS)
+        if unchanged := len(people) - len(names):
+            self.message_user(request, f"{unchanged} had no wrong passwords.", messages.WARNING)
 
 
 @admin.register(Team)
@@ -132,6 +168,9 @@ class TeamAdmin(Admin):
             member_count=Count("memberships", distinct=True),
             project_count=Count("projects", filter=living, distinct=True),
         )
+
+    def view_on_site(self, team: Team) -> str:
+        return reverse("team_members", args=[team.pk])
 
     @admin.display(description="members", ordering="member_count")
     def members_counted(self, team: Any) -> int:

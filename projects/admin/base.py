@@ -31,6 +31,20 @@ class Admin(ModelAdmin):
             field.widget.attrs.pop("maxlength", None)  # the browser would cut off what is pasted
         return field
 
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **options: Any) -> Any:
+        """A row's page on the site opens for members of its team alone: others get no link to it."""
+        response = super().render_change_form(request, context, *args, **options)
+        if context["has_absolute_url"] and not _is_member(request.user, options["obj"]):
+            context["has_absolute_url"] = False
+        return response
+
+
+def _is_member(user: Any, row: Any) -> bool:
+    """`row`: a team, a project, or something of a project."""
+    project = getattr(row, "project", row)
+    team_id = getattr(project, "team_id", project.pk)
+    return bool(user.memberships.filter(team=team_id).exists())
+
 
 class ReadOnlyAdmin(Admin):
     """A read-only admin; JSON is shown as tables. Actions marked `operate` need the permission to change."""

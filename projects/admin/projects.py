@@ -5,14 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 
+from exeml_site.lib import jobs
 from projects.admin.base import Admin, DeletedFilter, ReadOnlyAdmin
+from projects.admin.purge import purge_chosen
 from projects.models import DatasetVersion, Label, Project
 from projects.workspace import lifecycle
+
+PURGE = "purge_project"  # name of the job
+PURGE_TIMEOUT_S = 12 * 60 * 60
 
 if TYPE_CHECKING:
     ProjectModelForm = forms.ModelForm[Project]
@@ -44,13 +51,16 @@ class ProjectAdmin(Admin):
     date_hierarchy = "created_at"
     list_select_related = ["team", "created_by", "deleted_by"]
     readonly_fields = ["team", "is_multi_label", "created_by", "created_at", "deleted_at", "deleted_by"]
-    actions = ["restore", "delete"]
+    actions = ["restore", "delete", "purge"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def view_on_site(self, project: Project) -> str | None:
+        return None if project.deleted_at else reverse("label_data", args=[project.pk])
 
     @admin.action(description="Restore", permissions=["change"])
     def restore(self, request: HttpRequest, projects: QuerySet[Project]) -> None:
@@ -77,6 +87,23 @@ class ProjectAdmin(Admin):
                 self.message_user(request, f"Not deleted: {project}. {refused}", messages.ERROR)
             else:
                 self.message_user(request, f"Deleted: {project}.", messages.SUCCESS)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions: dict[str, Any] = super().get_actions(request)
+        return {name: action for name, action in actions.items() if name != "purge" or PURGE in settings.JOBS}
+
+    @admin.action(description="Purge: remove for good", permissions=["change"])
+    def purge(self, request: HttpRequest, projects: QuerySet[Project]) -> HttpResponse | None:
+        return purge_chosen(self, request, projects, _enqueue_purge, done="A worker is purging")
+
+
+def _enqueue_purge(project: Project) -> bool:
+    """Ask a worker to purge a deleted project. Raises ProjectRefused if Redis does not answer."""
+    if project.deleted_at is None:
+        return False
+    if not jobs.enqueue_now(PURGE, project.pk, queue=settings.QUEUE_IMPORTS, timeout_s=PURGE_TIMEOUT_S):
+        raise lifecycle.ProjectRefused("Redis does not answer. Try again when it does.")
+    return True
 
 
 @admin.register(Label)

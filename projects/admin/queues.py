@@ -11,15 +11,18 @@ from typing import Any
 
 from csp.constants import SELF, UNSAFE_INLINE
 from csp.decorators import csp_update
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import redirect
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
+from django.views.decorators.http import require_POST
 from django_rq.admin import QueueAdmin
 from django_rq.models import Dashboard
+from django_rq.settings import QUEUES
 from django_rq.urls import get_admin_urlpatterns, get_api_urlpatterns
 
+from projects.operators.queues import retry
 from projects.workspace.login_throttle import count_wrong_token
 
 PERMISSION = "django_rq.admin"
@@ -74,7 +77,21 @@ class QueuesAdmin(QueueAdmin):
     """The entry in the operators' list, which leads to /admin/rq/. The model has no table."""
 
     def get_urls(self) -> list[URLPattern]:
-        return [path("", self.changelist_view, name="django_rq_dashboard_changelist")]
+        retry_job = require_POST(self.admin_site.admin_view(self.retry_job))
+        return [
+            path("", self.changelist_view, name="django_rq_dashboard_changelist"),
+            path("<str:queue>/<str:job_id>/retry/", retry_job, name="retry_job"),
+        ]
+
+    def retry_job(self, request: HttpRequest, queue: str, job_id: str) -> HttpResponse:
+        """Put a failed job on its queue again, and return to the operators' page."""
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        if queue in QUEUES and retry(queue, job_id):
+            messages.success(request, f"Queued again: {job_id} in “{queue}”.")
+        else:
+            messages.warning(request, f"Nothing changed: {job_id} is not among the failed jobs of “{queue}”.")
+        return redirect(reverse("admin:index") + "#failed-jobs")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm(PERMISSION)

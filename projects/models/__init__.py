@@ -6,6 +6,7 @@ from projects.models.dataset import DatasetVersion
 from projects.models.failed_attempts import FailedAttempts
 from projects.models.image import Image, OpinionState, Split
 from projects.models.label import Label
+from projects.models.machine import Machine
 from projects.models.metadata import MetadataColumn, MetadataValue
 from projects.models.project import Project
 from projects.models.team import Membership, Role, Team
@@ -27,6 +28,7 @@ __all__ = [
     "Label",
     "LabelEvent",
     "LabelEventImage",
+    "Machine",
     "Membership",
     "MetadataColumn",
     "MetadataValue",

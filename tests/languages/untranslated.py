@@ -26,6 +26,7 @@ NOT_FOR_PEOPLE = (
     *("exeml_site/environment.py", "exeml_site/job_names.py"),
     *("exeml_site/checks.py", "exeml_site/worker.py", "exeml_site/web_worker.py", "exeml_site/cron.py"),
     *("exeml_site/hosts.py", "exeml_site/lib/parent_death.py", "exeml_site/lib/log_limit.py"),
+    *("exeml_site/health", "projects/operators", "training/management"),
     *("projects/management", "projects/migrations", "projects/admin", "projects/setup.py"),
     *("training/engine", "training/migrations", "training/admin", "training/checks.py"),
     *("training/views/api", "training/serving/openapi.py", "training/serving/calls/prometheus.py"),

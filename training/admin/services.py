@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
+from typing import Any
+
+from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 
 from projects.admin.base import DeletedFilter, ReadOnlyAdmin, ReadOnlyInline
+from projects.admin.purge import purge_chosen
 from training.admin.versions import OperatingAdmin
 from training.models import (
     Batch,
@@ -18,7 +22,7 @@ from training.models import (
     ShadowAnswer,
     ShadowCount,
 )
-from training.serving import deploy
+from training.serving import deleted_services, deploy
 
 
 class ServiceEventsInline(ReadOnlyInline):
@@ -46,7 +50,11 @@ class ServiceAdmin(OperatingAdmin):
     date_hierarchy = "deployed_at"
     list_select_related = ["project", "training_version", "deployed_by"]
     inlines = [ServiceEventsInline]
-    actions = ["stop", "start"]
+    actions = ["stop", "start", "restore", "purge"]
+
+    def view_on_site(self, service: Service) -> str | None:
+        is_gone = service.deleted_at or service.project.deleted_at
+        return None if is_gone else reverse("service_page", args=[service.project_id, service.pk])
 
     @admin.action(description="Stop", permissions=["operate"])
     def stop(self, request: HttpRequest, services: QuerySet[Service]) -> None:
@@ -57,6 +65,22 @@ class ServiceAdmin(OperatingAdmin):
         self.act_on_each(
             request, services, deploy.start, "Deploying again", "they were running already or deleted"
         )
+
+    @admin.action(description="Restore (as Stopped)", permissions=["operate"])
+    def restore(self, request: Any, services: QuerySet[Service]) -> None:
+        for service in services.select_related("project", "training_version"):
+            try:
+                if deleted_services.restore(service, by=request.user):
+                    self.log_change(request, service, [{"changed": {"fields": ["deleted_at"]}}])
+                    self.message_user(request, f"Restored: {service}.", messages.SUCCESS)
+                else:
+                    self.message_user(request, f"{service} was not deleted.", messages.WARNING)
+            except deploy.DeployRefused as refused:
+                self.message_user(request, f"Not restored: {service}. {refused}", messages.ERROR)
+
+    @admin.action(description="Purge: remove for good", permissions=["operate"])
+    def purge(self, request: HttpRequest, services: QuerySet[Service]) -> HttpResponse | None:
+        return purge_chosen(self, request, services.select_related("project"), deleted_services.purge)
 
 
 @admin.register(ServiceEvent)

@@ -9,11 +9,14 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import Max, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 
 from exeml_site.lib.display import percent
 from projects.admin.base import Admin, DeletedFilter, ReadOnlyAdmin, ReadOnlyInline
+from projects.admin.purge import purge_chosen
+from training.admin.training_actions import training_urls
 from training.models import (
     Candidate,
     Curve,
@@ -23,7 +26,7 @@ from training.models import (
     Metric,
     TrainingVersion,
 )
-from training.versions import lifecycle
+from training.versions import deleted_versions, lifecycle
 
 if TYPE_CHECKING:
     OfFlavor = forms.ModelForm[InstanceFlavor]
@@ -121,7 +124,7 @@ class TrainingVersionAdmin(OperatingAdmin):
     date_hierarchy = "submitted_at"
     list_select_related = ["project", "submitted_by"]
     inlines = [OverallMetricsInline, CandidatesInline]
-    actions = ["stop", "retry"]
+    actions = ["stop", "retry", "purge"]
     fieldsets = [
         (
             None,
@@ -170,11 +173,18 @@ class TrainingVersionAdmin(OperatingAdmin):
     ]
     readonly_fields = ["name", "traceback_text"]
 
+    def get_urls(self) -> list[URLPattern]:
+        return [*training_urls(), *super().get_urls()]
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[TrainingVersion]:
         overall = Q(metrics__label="", metrics__name=Metric.Name.ACCURACY)
         versions: QuerySet[TrainingVersion] = super().get_queryset(request)
         versions = versions.defer("traceback", "confusion", "progress")
         return versions.annotate(overall_accuracy=Max("metrics__value", filter=overall))
+
+    def view_on_site(self, version: TrainingVersion) -> str | None:
+        is_gone = version.deleted_at or version.project.deleted_at
+        return None if is_gone else reverse("training_version", args=[version.project_id, version.number])
 
     @admin.display(ordering="overall_accuracy")
     def accuracy(self, version: Any) -> str:
@@ -199,6 +209,10 @@ class TrainingVersionAdmin(OperatingAdmin):
         self.act_on_each(
             request, versions, lifecycle.retry, "Queued again", "only Failed and Stopped can be retried"
         )
+
+    @admin.action(description="Purge: remove for good", permissions=["operate"])
+    def purge(self, request: HttpRequest, versions: QuerySet[TrainingVersion]) -> HttpResponse | None:
+        return purge_chosen(self, request, versions.select_related("project"), deleted_versions.purge)
 
 
 @admin.register(Candidate)

@@ -54,7 +54,7 @@ def deploy(
     with transaction.atomic():
         version.refresh_from_db(fields=["status", "deleted_at", "answer_settings"])
         check_deployable(version)
-        _check_service_limit(version.project.team_id)
+        check_service_limit(version.project.team_id)
         service = Service.objects.create(
             id=service_id or uuid4(),
             project=version.project,
@@ -282,7 +282,7 @@ def check_deployable(version: TrainingVersion) -> None:
         raise DeployRefused(text % names)
 
 
-def _check_service_limit(team_id: int) -> None:
+def check_service_limit(team_id: int) -> None:
     """Raise DeployRefused if the team has its maximum number of services.
 
     The team's row is locked, so that two deployments cannot both pass (SQLite locks the whole database).

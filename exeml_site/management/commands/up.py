@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand
 
 from exeml_site.supervisor.console import print_block, print_line
 from exeml_site.supervisor.data_folder import prepare_folder
+from exeml_site.supervisor.machine_reports import MachineReports
 from exeml_site.supervisor.main import run
 from exeml_site.supervisor.preflight import CannotStart, claim_folder, claim_port, parse_port
 from exeml_site.supervisor.programs import PARTS, programs
@@ -56,18 +57,27 @@ def up(port: str, parts: list[str], command: BaseCommand) -> None:
 
 
 def _serve(parts: list[str], listener: socket.socket | None) -> None:
-    welcome = _prepare(listener) if listener else [f"exeml serves {', '.join(parts)} on this machine."]
+    welcome = _prepare(listener) if listener else _wait_for_data(parts)
     is_redis_embedded = not os.environ.get("REDIS_URL")
     place = choose_endpoint(settings.REDIS_SOCKET) if is_redis_embedded else RedisEndpoint(settings.REDIS_URL)
     os.environ["REDIS_URL"] = place.url  # inherited by the programs below
     os.environ.update(DJANGO_SETTINGS_MODULE="exeml_site.settings", PYTHONUNBUFFERED="1")
     redis = redis_program(place, settings.DATA_DIR / "redis") if is_redis_embedded else None
+    MachineReports(parts).start()
     plan = programs(parts, listener.fileno() if listener else None)
     try:
         asyncio.run(run(redis, place, plan, settings.BASE_DIR, listener, lambda: print_block(welcome)))
     finally:
         place.clear()
     print_line("up", "Everything stopped.")
+
+
+def _wait_for_data(parts: list[str]) -> list[str]:
+    """Wait for the data that a machine with a web server prepares; return the text for the terminal."""
+    from exeml_site.supervisor.first_start import await_data
+
+    await_data(lambda sentence: print_line("up", sentence))
+    return [f"exeml serves {', '.join(parts)} on this machine."]
 
 
 def _prepare(listener: socket.socket) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -200,6 +202,15 @@ def test_a_job_is_queued_when_its_transaction_is_committed(product: Product) -> 
     job = Job.fetch("on-commit", connection=connection(product))
     assert wait_for_end(job) == JobStatus.FINISHED
     assert not connection(product).exists("rq:job:rolled-back")
+
+
+def test_the_machine_reports_what_it_is_and_runs(product: Product) -> None:
+    with sqlite3.connect(product.folder / "exeml.sqlite3") as database:
+        rows = database.execute("SELECT host, data_folder, parts, cores FROM projects_machine").fetchall()
+    database.close()
+    ((host, folder, parts, cores),) = rows
+    assert (host, folder) == (socket.gethostname(), str(product.folder))
+    assert json.loads(parts) == ["web", "training", "labeling", "imports", "short", "cron"] and cores > 0
 
 
 def test_a_part_that_dies_is_started_again(product: Product) -> None:

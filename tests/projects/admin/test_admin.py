@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
+import django_rq
 import pytest
 from django.apps import apps
 from django.contrib import admin
@@ -28,6 +29,7 @@ from projects.models import (
     InitialPassword,
     LabelEvent,
     LabelEventImage,
+    Machine,
     Membership,
     MetadataColumn,
     MetadataValue,
@@ -136,6 +138,9 @@ def fill(project: Project, seed: int) -> None:
     ChosenLanguage.objects.create(user=person, code="de")
     InitialPassword.objects.create(user=person)
     HiddenGuide.objects.create(user=person)
+    Machine.objects.create(
+        host=f"host-{seed}", data_folder="/srv", started_at=timezone.now(), seen_at=timezone.now()
+    )
     kind, ends_at = FailedAttempts.Kind.ADDRESS, timezone.now()
     FailedAttempts.objects.create(kind=kind, key=str(seed), who="192.0.2.1", count=5, ends_at=ends_at)
 
@@ -296,6 +301,20 @@ def test_a_taken_name_stops_the_restore_until_one_of_the_two_is_renamed(operator
     operator.post(address(Project, "change", gone.pk), {"name": "FLOWERS", "description": ""})
     gone.refresh_from_db()
     assert gone.name == "old-flowers"
+
+
+def test_a_deleted_project_is_purged_by_a_worker_after_a_question(
+    operator: Client, redis: Any, settings: Any
+) -> None:
+    settings.JOBS = {**settings.JOBS, "purge_project": "projects.workspace.purge.purge"}
+    project, kept = make_project("flowers"), make_project("kept")
+    lifecycle.delete_project(project, by=make_user("alice"))
+    assert "Nothing brings them back." in run(operator, Project, "purge", project, kept)
+    confirmed = {"action": "purge", "_selected_action": [project.pk, kept.pk], "confirmed": "yes"}
+    html = operator.post(address(Project), confirmed, follow=True).content.decode()
+    assert "A worker is purging: flowers." in html and "Not deleted, so kept: kept." in html
+    queue = django_rq.get_queue("imports")
+    assert queue.job_ids == [f"purge_project-{project.pk}"]
 
 
 def test_an_operator_deletes_a_project_only_when_nothing_of_it_runs(operator: Client) -> None:

@@ -1,0 +1,22 @@
+"""Admin of the machines that run the program."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from projects.admin.base import ReadOnlyAdmin
+from projects.models import Machine
+
+
+@admin.register(Machine)
+class MachineAdmin(ReadOnlyAdmin):
+    """Machines report themselves. Deleting a row forgets one that was taken away."""
+
+    list_display = ["host", "data_folder", "program", "parts", "cores", "has_gpu", "started_at", "seen_at"]
+    search_fields = ["host", "data_folder", "program"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("projects.delete_machine")
