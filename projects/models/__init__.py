@@ -8,7 +8,7 @@ from projects.models.image import Image, OpinionState, Split
 from projects.models.label import Label
 from projects.models.metadata import MetadataColumn, MetadataValue
 from projects.models.project import Project
-from projects.models.team import Membership, Role, Team
+from projects.models.team import Invitation, Membership, Role, Team
 from projects.models.transfer import DataSource, RejectedFile, Transfer
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "HiddenGuide",
     "Image",
     "InitialPassword",
+    "Invitation",
     "Label",
     "LabelEvent",
     "LabelEventImage",
