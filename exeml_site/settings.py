@@ -25,7 +25,7 @@ from exeml_site.job_names import FORMER_JOBS as FORMER_JOBS
 from exeml_site.job_names import JOBS as JOBS
 from exeml_site.job_names import JOBS_AFTER as JOBS_AFTER
 from exeml_site.languages import LANGUAGES as LANGUAGES
-from exeml_site.sign_in_settings import mail, oidc, remote_user_header, team_rules
+from exeml_site.sign_in.environment import mail, oidc, remote_user_header, team_rules
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -206,7 +206,7 @@ LOGIN_URL = "sign_in"
 LOGIN_REDIRECT_URL = "project_list"
 LOGOUT_REDIRECT_URL = "sign_in"
 PASSWORD_HASHERS = [
-    "exeml_site.password_hash.SmallArgon2",
+    "exeml_site.sign_in.password_hash.SmallArgon2",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",  # of accounts that have not signed in since
 ]
 PASSWORD_RESET_TIMEOUT = 3600

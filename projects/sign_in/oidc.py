@@ -26,7 +26,7 @@ from django.utils.translation import gettext_lazy
 from requests import RequestException
 
 from exeml_site.lib.params import is_storable
-from exeml_site.sign_in_settings import OidcSettings
+from exeml_site.sign_in.environment import OidcSettings
 from projects.sign_in.claims import Identity
 from projects.sign_in.identities import SignInRefused
 

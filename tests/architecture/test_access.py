@@ -10,11 +10,14 @@ import json
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import transaction
@@ -25,7 +28,16 @@ from django.utils import timezone
 from exeml_site.lib import storage
 from exeml_site.lib.http import Access
 from projects.datasets.publish import publish
-from projects.models import DatasetVersion, LabelEvent, Membership, MetadataColumn, Project, Role, Transfer
+from projects.models import (
+    DatasetVersion,
+    Invitation,
+    LabelEvent,
+    Membership,
+    MetadataColumn,
+    Project,
+    Role,
+    Transfer,
+)
 from tests.factories import make_project, make_user, make_version
 from tests.training.bundles import colour_picture
 from training.models import (
@@ -125,6 +137,11 @@ class World:
             "evaluation_id": lambda: self._evaluation().pk,
             "selected_id": lambda: self._evaluation().images.get().pk,
             "line": lambda: 0,
+            "key_id": lambda: (
+                Authenticator.objects.create(user=make_user("alice"), type="webauthn", data={}).pk
+            ),
+            "session_id": lambda: self._session().pk,
+            "invitation_id": lambda: self._invitation().pk,
         }
         if name not in arguments:
             pytest.fail(f"An address has the argument “{name}”: give tests/test_access.py an object for it.")
@@ -141,6 +158,22 @@ class World:
         )
         publish(version)
         return version.name
+
+    def _key(self) -> Authenticator:
+        """A security key that nobody can use."""
+        return Authenticator.objects.create(
+            user=make_user("alice"), type=Authenticator.Type.WEBAUTHN, data={}
+        )
+
+    def _session(self) -> UserSession:
+        session, _ = UserSession.objects.get_or_create(
+            session_key="x", defaults={"user": make_user("alice"), "ip": "192.0.2.1"}
+        )
+        return session
+
+    def _invitation(self) -> Invitation:
+        days = timezone.now() + timedelta(days=7)
+        return Invitation.objects.create(team=self.project.team, token_hash=uuid4().hex, expires_at=days)
 
     def _evaluated(self) -> EvaluatedImage:
         """An image evaluated by the version, without a model."""

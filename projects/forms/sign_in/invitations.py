@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy
 
-from exeml_site.lib.fields import BoundedTextField
+from exeml_site.lib.fields import BoundedTextField, MailField
 from projects.forms.teams import RoleForm
 from projects.models import Role
 
@@ -23,7 +23,7 @@ else:
 class InviteForm(RoleForm):
     """`email` is there only where mail is configured."""
 
-    email = forms.EmailField(
+    email = MailField(
         label=gettext_lazy("E-mail"),
         help_text=gettext_lazy("Leave it empty to get a link that you pass on yourself."),
         required=False,
@@ -38,7 +38,6 @@ class InviteForm(RoleForm):
 
     def __init__(self, *args: Any, has_mail: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["email"].widget.attrs.pop("maxlength", None)
         if not has_mail:
             del self.fields["email"]
 

@@ -9,6 +9,8 @@ from django.contrib.auth.forms import SetPasswordForm
 from django.contrib.auth.models import User
 from django.utils.translation import gettext_lazy
 
+from exeml_site.lib.fields import MailField
+
 if TYPE_CHECKING:
     NewPasswordForm = SetPasswordForm[User]
 else:
@@ -16,14 +18,10 @@ else:
 
 
 class AskForMailForm(forms.Form):
-    email = forms.EmailField(
+    email = MailField(
         label=gettext_lazy("E-mail of your account"),
         widget=forms.EmailInput(attrs={"autocomplete": "email", "autofocus": True}),
     )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["email"].widget.attrs.pop("maxlength", None)
 
 
 class ChoosePasswordForm(NewPasswordForm):

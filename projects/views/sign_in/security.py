@@ -116,7 +116,7 @@ def remove_key(request: PageRequest, key_id: int) -> HttpResponse:
 def recovery_codes(request: PageRequest) -> HttpResponse:
     codes, _ = view_recovery_codes(request)
     if codes is None:
-        raise Http404
+        return redirect_to(request, reverse("security"))
     return page(request, "sign_in/recovery_codes.html", {"codes": codes.get_unused_codes()})
 
 

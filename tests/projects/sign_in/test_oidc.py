@@ -15,7 +15,7 @@ from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.test import Client
 
-from exeml_site.sign_in_settings import OidcSettings, TeamRule
+from exeml_site.sign_in.environment import OidcSettings, TeamRule
 from projects.models import Membership, Role, Team
 from tests.factories import make_team, make_user
 from tests.pages import html_of

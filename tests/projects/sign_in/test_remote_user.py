@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
 from exeml_site.environment import env_networks
-from exeml_site.sign_in_settings import TeamRule, remote_user_header
+from exeml_site.sign_in.environment import TeamRule, remote_user_header
 from projects.models import Membership, Role
 from projects.sign_in.remote_user import BACKEND
 from tests.factories import make_team, make_user
