@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import cached_property
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,13 +23,13 @@ from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
+from django.utils.http import urlsafe_base64_encode
 
 from exeml_site.lib import storage
 from exeml_site.lib.http import Access
 from projects.datasets.publish import publish
 from projects.models import (
     DatasetVersion,
-    Invitation,
     LabelEvent,
     Membership,
     MetadataColumn,
@@ -38,6 +37,7 @@ from projects.models import (
     Role,
     Transfer,
 )
+from projects.sign_in.invitations import invite
 from tests.factories import make_project, make_user, make_version
 from tests.training.bundles import colour_picture
 from training.models import (
@@ -141,7 +141,9 @@ class World:
                 Authenticator.objects.create(user=make_user("alice"), type="webauthn", data={}).pk
             ),
             "session_id": lambda: self._session().pk,
-            "invitation_id": lambda: self._invitation().pk,
+            "uidb64": lambda: urlsafe_base64_encode(str(make_user("bob").pk).encode()),
+            "token": lambda: invite(self.project.team, Role.VIEWER, 7, make_user("alice"))[1],
+            "invitation_id": lambda: invite(self.project.team, Role.VIEWER, 7, make_user("alice"))[0].pk,
         }
         if name not in arguments:
             pytest.fail(f"An address has the argument “{name}”: give tests/test_access.py an object for it.")
@@ -170,10 +172,6 @@ class World:
             session_key="x", defaults={"user": make_user("alice"), "ip": "192.0.2.1"}
         )
         return session
-
-    def _invitation(self) -> Invitation:
-        days = timezone.now() + timedelta(days=7)
-        return Invitation.objects.create(team=self.project.team, token_hash=uuid4().hex, expires_at=days)
 
     def _evaluated(self) -> EvaluatedImage:
         """An image evaluated by the version, without a model."""
