@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
                     ("address", "An address, to all accounts"),
                     ("tokens", "Wrong tokens from one address"),
                     ("second", "Second factor of an account"),
-                    ("mails", "Mails to reset a password, asked for from one address"),
+                    ("mails", "Mails asked for from one address"),
                 ],
                 max_length=8,
             ),

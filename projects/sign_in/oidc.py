@@ -148,7 +148,7 @@ def _verified_claims(adapter: OidcAdapter, tokens: Mapping[str, Any], nonce: str
     """The claims of the ID token. Raises PyJWTError unless it was signed for this site and this sign-in."""
     config = adapter.openid_config
     if config["issuer"].rstrip("/") != configured().issuer:
-        raise jwt.InvalidIssuerError(f"the provider calls itself {config['issuer']}")
+        raise jwt.InvalidIssuerError(config["issuer"])
     claims: dict[str, Any] = jwt.decode(
         tokens["id_token"],
         key=_key(config["jwks_uri"], tokens["id_token"]),
@@ -159,10 +159,10 @@ def _verified_claims(adapter: OidcAdapter, tokens: Mapping[str, Any], nonce: str
         options={"require": ["iss", "sub", "aud", "exp", "iat"]},
     )
     if not secrets.compare_digest(str(claims.get("nonce", "")), nonce):
-        raise jwt.InvalidTokenError("the nonce is that of another sign-in")
+        raise jwt.InvalidTokenError("the nonce is that of another sign-in")  # not translated: for the log
     audience, party = claims["aud"], claims.get("azp")
     if party != configured().client_id and (party or (isinstance(audience, list) and len(audience) > 1)):
-        raise jwt.InvalidAudienceError(f"the token was issued to {party}")
+        raise jwt.InvalidAudienceError(f"the token was issued to {party}")  # not translated: for the log
     return claims
 
 
@@ -175,7 +175,7 @@ def _key(keys_url: str, token: str) -> jwt.PyJWK:
     key_id = jwt.get_unverified_header(token).get("kid")
     matching = [key for key in keys if key_id is None or key.key_id == key_id]
     if len(matching) != 1:
-        raise jwt.InvalidKeyError("no key of the provider fits")
+        raise jwt.InvalidKeyError("no key of the provider fits")  # not translated: for the log
     return matching[0]
 
 
@@ -185,7 +185,7 @@ def _user_info(adapter: OidcAdapter, tokens: Mapping[str, Any], subject: str) ->
         return {}
     info: dict[str, Any] = adapter._fetch_user_info(tokens["access_token"])
     if info["sub"] != subject:
-        raise ValueError("the user info is that of another person")
+        raise ValueError("the user info is that of another person")  # not translated: for the log
     return info
 
 
@@ -209,5 +209,5 @@ def _text(value: Any, longest: int) -> str:
     """A claim as text that the database can hold. Raises ValueError for one that it cannot."""
     text = str(value or "")
     if len(text) > longest or not is_storable(text):
-        raise ValueError("a claim is too long or has invalid characters")
+        raise ValueError("a claim is too long or has invalid characters")  # not translated: for the log
     return text

@@ -30,7 +30,8 @@ BROWSERS = (
     ("Safari", r"Safari"),
 )
 SYSTEMS = (
-    *(("Android", r"Android"), ("iOS", r"iPhone|iPad"), ("Windows", r"Windows"), ("macOS", r"Mac OS X")),
+    *(("Android", r"Android"), ("iOS", r"iPhone|iPad"), ("Windows", r"Windows")),
+    ("macOS", r"Mac OS X"),  # not translated: sent by browsers
     ("Linux", r"Linux|X11"),
 )
 
