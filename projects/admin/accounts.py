@@ -228,7 +228,7 @@ class DeletableAdmin(ReadOnlyAdmin):
 class AuthenticatorAdmin(DeletableAdmin):
     """Second factors. Deleting them lets somebody in who has lost phone, key and recovery codes."""
 
-    exclude = ["data"]  # secrets
+    fields = ["user", "type", "created_at", "last_used_at"]  # `data` has the secrets
     list_display = ["user", "type", "created_at", "last_used_at"]
     list_filter = ["type"]
     search_fields = ["user__username"]
@@ -251,7 +251,7 @@ class SocialAccountAdmin(DeletableAdmin):
 class UserSessionAdmin(DeletableAdmin):
     """Sessions. Deleting one signs the person out there."""
 
-    exclude = ["session_key", "data"]
+    fields = ["user", "ip", "user_agent", "created_at", "last_seen_at"]
     list_display = ["user", "ip", "user_agent", "created_at"]
     search_fields = ["user__username", "ip"]
     date_hierarchy = "created_at"

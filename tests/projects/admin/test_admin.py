@@ -135,6 +135,7 @@ def fill(project: Project, seed: int) -> None:
     Membership.objects.create(team=project.team, user=person, role=Role.VIEWER)
     ChosenLanguage.objects.create(user=person, code="de")
     InitialPassword.objects.create(user=person)
+    project.team.invitations.create(token_hash=str(seed), invited_by=person, expires_at=timezone.now())
     HiddenGuide.objects.create(user=person)
     kind, ends_at = FailedAttempts.Kind.ADDRESS, timezone.now()
     FailedAttempts.objects.create(kind=kind, key=str(seed), who="192.0.2.1", count=5, ends_at=ends_at)
