@@ -8,7 +8,6 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.auth.tokens import default_token_generator
 from django.core.mail import send_mail
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import translation
 from django.utils.encoding import force_bytes
@@ -46,14 +45,18 @@ def reset_password(email: str, site: str, language: str) -> None:
             "token": default_token_generator.make_token(user),
         }
         with translation.override(chosen.code if chosen else language):
-            facts = {"user": user, "link": site + reverse("choose_password", kwargs=key)}
-            text = render_to_string("sign_in/mails/reset.txt", facts)
+            who = gettext(
+                "Somebody, probably you, asked to reset the password of the account %(username)s. "
+                "Choose a new one here within an hour:"
+            ) % {"username": user.get_username()}
+            otherwise = gettext("If it was not you, do nothing: the password stays as it is.")
+            text = "\n\n".join([who, site + reverse("choose_password", kwargs=key), otherwise])
             send_mail(gettext("Reset your password for exeml"), text, None, [user.email])
 
 
 def send_invitation(email: str, link: str, team: str, by: str, language: str) -> None:
     """Job: mail the link of an invitation."""
     with translation.override(language):
-        text = render_to_string("sign_in/mails/invitation.txt", {"link": link, "team": team, "by": by})
-        sentence = gettext("Join the team %(team)s in exeml")
-        send_mail(sentence % {"team": team}, text, None, [email])
+        names = {"team": team, "by": by}
+        who = gettext("%(by)s invites you into the team %(team)s in exeml. Join here:") % names
+        send_mail(gettext("Join the team %(team)s in exeml") % names, f"{who}\n\n{link}", None, [email])
