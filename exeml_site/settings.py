@@ -224,6 +224,8 @@ if REMOTE_USER_HEADER:
         "django.contrib.auth.backends.ModelBackend",
         "projects.sign_in.remote_user.TrustedHeaderBackend",
     ]
+if env_bool("EXEML_OPERATORS_SECOND_FACTOR", False):
+    MIDDLEWARE += ["projects.sign_in.operators.OperatorsSecondFactorMiddleware"]
 if SESSION_HOURS or SESSION_IDLE_HOURS:
     MIDDLEWARE += ["projects.sign_in.sessions.SessionAgeMiddleware"]
 SESSION_COOKIE_AGE = SESSION_HOURS * 3600 or 14 * 24 * 3600

@@ -81,6 +81,11 @@ def lead_to_second_factor(request: PageRequest, team: Team) -> HttpResponseBase 
     """None, unless the team requires a second factor and this session has not seen one of the person."""
     if not team.second_factor_required or request.session.get(SECOND_FACTOR_KEY) == request.user.pk:
         return None
+    return lead_to_factor(request)
+
+
+def lead_to_factor(request: HttpRequest) -> HttpResponseBase:
+    """Redirect to the second factor, which returns to this page."""
     is_page = request.method in ("GET", "HEAD") and not wants_fragment(request)
     back = request.get_full_path() if is_page else reverse("project_list")
     return redirect_to(request, redirect_to_login(back, reverse("second_factor_required")).url)

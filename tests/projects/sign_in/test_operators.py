@@ -8,11 +8,13 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
+from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
+from projects.access import SECOND_FACTOR_KEY
 from tests.factories import PASSWORD, make_team
 from tests.pages import html_of
 
@@ -89,3 +91,26 @@ def test_deleting_a_session_signs_the_person_out(operator: Client, alice: User, 
 def test_an_account_with_factors_and_sessions_can_be_deleted(operator: Client, alice: User) -> None:
     operator.post(reverse("admin:auth_user_delete", args=[alice.pk]), {"post": "yes"})
     assert not User.objects.filter(username="alice").exists()
+
+
+def test_the_admin_opens_after_a_second_factor_where_it_is_required(
+    operator: Client, settings: LazySettings
+) -> None:
+    olga = User.objects.get(username="olga")
+    assert operator.get("/admin/").status_code == 200
+    name = "projects.sign_in.operators.OperatorsSecondFactorMiddleware"
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, name]
+    client = Client()
+    client.force_login(olga)
+    for path in ("/admin/", "/admin/auth/user/"):
+        assert client.get(path).headers["Location"] == f"/security/required/?next={path}"
+    assert client.post("/admin/auth/user/add/").headers["Location"].startswith("/security/required/")
+    assert client.get("/projects/").status_code == 200
+    assert Client().get("/admin/").headers["Location"].startswith("/admin/login/")
+    session = client.session
+    session[SECOND_FACTOR_KEY] = olga.pk
+    session.save()
+    assert client.get("/admin/").status_code == 200
+    session[SECOND_FACTOR_KEY] = olga.pk + 1
+    session.save()
+    assert client.get("/admin/").status_code == 303, "somebody else's"
