@@ -13,6 +13,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -75,6 +76,13 @@ def _admit(request: PageRequest, team_id: int, role: Role) -> None:
     request.membership = Membership.objects.select_related("team").get(team_id=team_id, user=request.user)
     if request.membership.role < role:
         raise PermissionDenied
+
+
+def open_projects(request: PageRequest) -> QuerySet[Project]:
+    """Projects of the person's teams, but those whose team wants a factor that this session has not seen."""
+    projects = Project.objects.visible_to(request.user)
+    is_proven = request.session.get(SECOND_FACTOR_KEY) == request.user.pk
+    return projects if is_proven else projects.exclude(team__second_factor_required=True)
 
 
 def lead_to_second_factor(request: PageRequest, team: Team) -> HttpResponseBase | None:
