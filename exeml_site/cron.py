@@ -32,6 +32,7 @@ PERIODIC_JOBS = (
     PeriodicJob("resume_embedding", 60),
     PeriodicJob("resume_forecasts", 60 * 60),
     PeriodicJob("forget_failed_attempts", 60 * 60),
+    PeriodicJob("forget_invitations", DAY_S),
     PeriodicJob("sweep_temporary_files", 60 * 60),
     PeriodicJob("delete_old_collected_calls", DAY_S),
     PeriodicJob("delete_old_shadow_answers", DAY_S),

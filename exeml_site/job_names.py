@@ -15,6 +15,8 @@ JOBS = {
     "run_evaluation": "training.jobs.selection.run",
     "export_onnx": "training.serving.download.onnx_export.make",
     "run_import": "projects.transfers.import_job.run",
+    "send_password_reset": "projects.sign_in.mail.reset_password",
+    "send_invitation": "projects.sign_in.mail.send_invitation",
     # periodic (cron.py)
     "sweep_trainings": "training.versions.recovery.sweep",
     "resume_forecasts": "training.versions.recovery.enqueue_lost_forecasts",
@@ -30,6 +32,7 @@ JOBS = {
     "empty_bins": "projects.images.bin.empty_bins",
     "sweep_temporary_files": "exeml_site.lib.temporary_files.sweep",
     "forget_failed_attempts": "projects.workspace.login_throttle.forget_old",
+    "forget_invitations": "projects.sign_in.invitations.forget_old",
 }
 # Event → jobs. The app in which the event happens does not depend on the app that does the work.
 JOBS_AFTER = {"images_added": ["embed_images"], "labels_changed": ["suggest_labels"]}

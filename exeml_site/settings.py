@@ -25,6 +25,7 @@ from exeml_site.job_names import FORMER_JOBS as FORMER_JOBS
 from exeml_site.job_names import JOBS as JOBS
 from exeml_site.job_names import JOBS_AFTER as JOBS_AFTER
 from exeml_site.languages import LANGUAGES as LANGUAGES
+from exeml_site.sign_in.environment import mail, oidc, remote_user_header, team_rules
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -56,6 +57,10 @@ if not HTTPS:
 
 INSTALLED_APPS = [
     "exeml_site",
+    "allauth.account",  # before ours, which replace its admin pages
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.usersessions",
     "projects",
     "training",
     "django.contrib.admin",
@@ -88,6 +93,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "projects.workspace.initial_password.InitialPasswordMiddleware",
     "exeml_site.redis_unavailable.RedisUnavailableMiddleware",
 ]
@@ -200,6 +206,40 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "sign_in"
 LOGIN_REDIRECT_URL = "project_list"
 LOGOUT_REDIRECT_URL = "sign_in"
+PASSWORD_HASHERS = [
+    "exeml_site.sign_in.password_hash.SmallArgon2",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",  # of accounts that have not signed in since
+]
+PASSWORD_RESET_TIMEOUT = 3600
+
+# --- Sign-in beside passwords (docs/operating/sign-in.md): nothing of it is on unless it is configured -----
+
+OIDC = oidc()
+SIGN_IN_TEAMS = team_rules()
+REMOTE_USER_HEADER = remote_user_header(EXEML_TRUSTED_PROXIES)
+SESSION_HOURS = env_int("EXEML_SESSION_HOURS", 0)  # 0: two weeks after its last change, as Django does
+SESSION_IDLE_HOURS = env_int("EXEML_SESSION_IDLE_HOURS", 0)  # 0: no limit
+if REMOTE_USER_HEADER:
+    MIDDLEWARE += ["projects.sign_in.remote_user.TrustedHeaderMiddleware"]
+    AUTHENTICATION_BACKENDS = [
+        "django.contrib.auth.backends.ModelBackend",
+        "projects.sign_in.remote_user.TrustedHeaderBackend",
+    ]
+if env_bool("EXEML_OPERATORS_SECOND_FACTOR", False):
+    MIDDLEWARE += ["projects.sign_in.operators.OperatorsSecondFactorMiddleware"]
+if SESSION_HOURS or SESSION_IDLE_HOURS:
+    MIDDLEWARE += ["projects.sign_in.sessions.SessionAgeMiddleware"]
+SESSION_COOKIE_AGE = SESSION_HOURS * 3600 or 14 * 24 * 3600
+MAIL = mail()
+globals().update(MAIL)  # EMAIL_HOST and what belongs to it
+
+# django-allauth: its flows and tables. Its pages are reached only where projects/urls.py names them.
+ACCOUNT_ADAPTER = "projects.sign_in.adapters.AccountAdapter"
+ACCOUNT_EMAIL_VERIFICATION = "none"
+MFA_ADAPTER = "projects.sign_in.adapters.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = "exeml"
+MFA_TOTP_TOLERANCE = 1  # half a minute, for a phone whose clock is wrong or who types slowly
 
 LANGUAGE_CODE, LOCALE_PATHS = "en", [BASE_DIR / "locale"]
 LANGUAGE_COOKIE_AGE, LANGUAGE_COOKIE_SECURE = 365 * 24 * 3600, HTTPS

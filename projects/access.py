@@ -11,13 +11,18 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from django_htmx.middleware import HtmxDetails
 
-from exeml_site.lib.http import Access, View, ask_to_sign_in
+from exeml_site.lib.http import Access, View, ask_to_sign_in, redirect_to, wants_fragment
 from projects.models import Membership, Project, Role, Team
+
+SECOND_FACTOR_KEY = "second-factor"  # in a session: whose second factor it has seen
 
 
 class PageRequest(HttpRequest):
@@ -38,7 +43,7 @@ def team_page(role: Role) -> Callable[[View], View]:
                 return ask_to_sign_in(request)
             team = get_object_or_404(Team, pk=team_id, memberships__user=request.user)
             _admit(request, team.pk, role)
-            return view(request, team, **kwargs)
+            return lead_to_second_factor(request, team) or view(request, team, **kwargs)
 
         guarded.access = Access("team", role)  # type: ignore[attr-defined]
         return guarded
@@ -58,7 +63,7 @@ def project_page(role: Role) -> Callable[[View], View]:
                 Project.objects.visible_to(request.user).select_related("team"), pk=project_id
             )
             _admit(request, project.team_id, role)
-            return view(request, project, **kwargs)
+            return lead_to_second_factor(request, project.team) or view(request, project, **kwargs)
 
         guarded.access = Access("project", role)  # type: ignore[attr-defined]
         return guarded
@@ -71,3 +76,24 @@ def _admit(request: PageRequest, team_id: int, role: Role) -> None:
     request.membership = Membership.objects.select_related("team").get(team_id=team_id, user=request.user)
     if request.membership.role < role:
         raise PermissionDenied
+
+
+def open_projects(request: PageRequest) -> QuerySet[Project]:
+    """Projects of the person's teams, but those whose team wants a factor that this session has not seen."""
+    projects = Project.objects.visible_to(request.user)
+    is_proven = request.session.get(SECOND_FACTOR_KEY) == request.user.pk
+    return projects if is_proven else projects.exclude(team__second_factor_required=True)
+
+
+def lead_to_second_factor(request: PageRequest, team: Team) -> HttpResponseBase | None:
+    """None, unless the team requires a second factor and this session has not seen one of the person."""
+    if not team.second_factor_required or request.session.get(SECOND_FACTOR_KEY) == request.user.pk:
+        return None
+    return lead_to_factor(request)
+
+
+def lead_to_factor(request: HttpRequest) -> HttpResponseBase:
+    """Redirect to the second factor, which returns to this page."""
+    is_page = request.method in ("GET", "HEAD") and not wants_fragment(request)
+    back = request.get_full_path() if is_page else reverse("project_list")
+    return redirect_to(request, redirect_to_login(back, reverse("second_factor_required")).url)

@@ -19,17 +19,49 @@ from projects.views import (
     teams,
     transfers,
 )
+from projects.views.sign_in import invitations, password_reset, provider, second_factor, security
 
 DATASET = "projects/<int:project_id>/datasets/<slug:dataset_name>/"
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("sign-in/", accounts.sign_in, name="sign_in"),
+    # Names that begin with account_ and mfa_ are those that django-allauth redirects to.
+    path("sign-in/", accounts.sign_in, name="account_login"),
+    path("sign-in/second-factor/", second_factor.give_second_factor, name="mfa_authenticate"),
+    path("sign-in/provider/", provider.begin_oidc, name="begin_oidc"),
+    path("sign-in/provider/callback/", provider.finish_oidc, name="oidc_callback"),
+    path("sign-in/reset/", password_reset.reset_password, name="reset_password"),
+    path("sign-in/reset/<str:uidb64>/<str:token>/", password_reset.choose_password, name="choose_password"),
+    path("join/<str:token>/", invitations.join, name="join"),
+    path("security/", security.security, name="security"),
+    path("security/required/", second_factor.second_factor_required, name="second_factor_required"),
+    path("security/confirm/", second_factor.confirm_password, name="account_reauthenticate"),
+    path("security/confirm/factor/", second_factor.confirm_factor, name="mfa_reauthenticate"),
+    path("security/app/", security.set_up_app, name="set_up_app"),
+    path("security/app/remove/", security.remove_app, name="remove_app"),
+    path("security/keys/add/", security.add_key, name="add_key"),
+    path("security/keys/<int:key_id>/remove/", security.remove_key, name="remove_key"),
+    path("security/codes/", security.recovery_codes, name="recovery_codes"),
+    path("security/codes/renew/", security.renew_codes, name="renew_codes"),
+    path("security/sessions/<int:session_id>/end/", security.end_session, name="end_session"),
+    path("security/sessions/end/", security.end_other_sessions, name="end_other_sessions"),
     path("sign-out/", accounts.sign_out, name="sign_out"),
     path("language/", accounts.choose_language, name="choose_language"),
     path("password/", accounts.change_password, name="change_password"),
     path("guide/", accounts.show_guide, name="show_guide"),
     path("teams/<int:team_id>/members/", teams.team_members, name="team_members"),
     path("teams/<int:team_id>/members/add/", teams.add_member, name="add_member"),
+    path("teams/<int:team_id>/invite/", invitations.invite, name="invite"),
+    path(
+        "teams/<int:team_id>/invite/<int:invitation_id>/withdraw/",
+        invitations.withdraw_invitation,
+        name="withdraw_invitation",
+    ),
+    path(
+        "teams/<int:team_id>/second-factor/",
+        teams.require_second_factor,
+        name="require_second_factor",
+    ),
     path("teams/<int:team_id>/members/<int:user_id>/role/", teams.change_member, name="change_member"),
     path("teams/<int:team_id>/members/<int:user_id>/remove/", teams.remove_member, name="remove_member"),
     path("projects/", projects.project_list, name="project_list"),

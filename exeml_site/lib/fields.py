@@ -27,6 +27,17 @@ class BoundedTextField(forms.CharField):
         return {name: value for name, value in super().widget_attrs(widget).items() if name != "maxlength"}
 
 
+class MailField(forms.EmailField):
+    """An e-mail address. Django's own field lets the browser cut off what is pasted."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs["error_messages"] = {"max_length": TOO_LONG} | kwargs.get("error_messages", {})
+        super().__init__(max_length=254, **kwargs)
+
+    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
+        return {name: value for name, value in super().widget_attrs(widget).items() if name != "maxlength"}
+
+
 class IdField(forms.IntegerField):
     """The id of a row, or 0."""
 

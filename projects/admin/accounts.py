@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
+from allauth.usersessions.models import UserSession
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
@@ -20,6 +24,7 @@ from projects.models import (
     FailedAttempts,
     HiddenGuide,
     InitialPassword,
+    Invitation,
     Membership,
     Role,
     Team,
@@ -245,3 +250,66 @@ class HiddenGuideAdmin(ReadOnlyAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Allowed only as part of deleting a user."""
         return "auth/user" in request.path and request.user.has_perm("projects.delete_hiddenguide")
+
+
+for model in (EmailAddress, SocialAccount, SocialApp, SocialToken, Authenticator, UserSession):
+    admin.site.unregister(model)
+
+
+class DeletableAdmin(ReadOnlyAdmin):
+    """Rows of an account that an operator may delete, and nothing else."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm(f"{self.opts.app_label}.delete_{self.opts.model_name}")
+
+
+@admin.register(Authenticator)
+class AuthenticatorAdmin(DeletableAdmin):
+    """Second factors. Deleting them lets somebody in who has lost phone, key and recovery codes."""
+
+    fields = ["user", "type", "created_at", "last_used_at"]  # `data` has the secrets
+    list_display = ["user", "type", "created_at", "last_used_at"]
+    list_filter = ["type"]
+    search_fields = ["user__username"]
+    date_hierarchy = "created_at"
+    list_select_related = ["user"]
+
+
+@admin.register(SocialAccount)
+class SocialAccountAdmin(DeletableAdmin):
+    """Accounts that a provider signs in. Deleting one cuts the tie; the account stays."""
+
+    fields = ["user", "provider", "uid", "date_joined", "last_login"]
+    list_display = ["user", "provider", "uid", "last_login"]
+    list_filter = ["provider"]
+    search_fields = ["user__username", "uid"]
+    list_select_related = ["user"]
+
+
+@admin.register(UserSession)
+class UserSessionAdmin(DeletableAdmin):
+    """Sessions. Deleting one signs the person out there."""
+
+    fields = ["user", "ip", "user_agent", "created_at", "last_seen_at"]
+    list_display = ["user", "ip", "user_agent", "created_at"]
+    search_fields = ["user__username", "ip"]
+    date_hierarchy = "created_at"
+    list_select_related = ["user"]
+
+    def delete_model(self, request: HttpRequest, obj: UserSession) -> None:
+        obj.end()
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[UserSession]) -> None:
+        for session in queryset:
+            session.end()
+
+
+@admin.register(Invitation)
+class InvitationAdmin(DeletableAdmin):
+    """Links with which people join a team."""
+
+    list_display = ["team", "role", "email", "invited_by", "expires_at", "accepted_by"]
+    list_filter = ["team"]
+    search_fields = ["email", "team__name"]
+    date_hierarchy = "created_at"
+    list_select_related = ["team", "invited_by", "accepted_by"]

@@ -9,7 +9,7 @@ from projects.models.label import Label
 from projects.models.machine import Machine
 from projects.models.metadata import MetadataColumn, MetadataValue
 from projects.models.project import Project
-from projects.models.team import Membership, Role, Team
+from projects.models.team import Invitation, Membership, Role, Team
 from projects.models.transfer import DataSource, RejectedFile, Transfer
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "HiddenGuide",
     "Image",
     "InitialPassword",
+    "Invitation",
     "Label",
     "LabelEvent",
     "LabelEventImage",

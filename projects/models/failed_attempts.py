@@ -14,6 +14,8 @@ class FailedAttempts(models.Model):
         BROWSER = "browser", "An account, from a browser that it knows"  # not translated: for the admin
         ADDRESS = "address", "An address, to all accounts"  # not translated: for the admin
         TOKENS = "tokens", "Wrong tokens from one address"  # not translated: for the admin
+        SECOND = "second", "Second factor of an account"  # not translated: for the admin
+        MAILS = "mails", "Mails asked for from one address"  # not translated: for the admin
 
     kind = models.CharField(max_length=8, choices=Kind.choices)
     key = models.CharField(

@@ -21,6 +21,7 @@ from exeml_site.lib.http import public, redirect_to, signed_in, wants_fragment
 from projects.access import PageRequest
 from projects.forms.accounts import ChangePasswordForm, SignInForm
 from projects.models import HiddenGuide
+from projects.sign_in import second_factor
 from projects.workspace import initial_password, language, login_throttle
 from projects.workspace.login_throttle import Attempt
 
@@ -68,9 +69,16 @@ class SignIn(LimitedAttempts, auth.LoginView):
     def count_attempt(self) -> Attempt:
         return login_throttle.count_sign_in(self.request, self.request.POST.get("username", ""))
 
+    def get_context_data(self, **more: Any) -> dict[str, Any]:
+        return super().get_context_data(oidc=settings.OIDC, has_mail=bool(settings.MAIL), **more)
+
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
-        response = super().form_valid(form)
-        login_throttle.remember_browser(self.request, response, form.get_user().get_username())
+        """Whoever has a second factor is not signed in yet: the right password alone forgives nothing."""
+        user = form.get_user()
+        response = second_factor.sign_in(self.request, user, self.get_success_url(), "password")
+        if self.request.user.is_authenticated:
+            self.attempt.forgive()
+            login_throttle.remember_browser(self.request, response, user.get_username())
         return response
 
 

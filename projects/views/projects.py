@@ -8,13 +8,13 @@ from django.contrib import messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, HttpResponseBase
 from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from exeml_site.lib.http import page, redirect_to, signed_in
-from projects.access import PageRequest, project_page
+from projects.access import PageRequest, lead_to_second_factor, project_page
 from projects.context import TEAM_KEY, current_frame
 from projects.forms.projects import CreateProjectForm, DeleteProjectForm, EditProjectForm
 from projects.models import Membership, Project, Role
@@ -24,10 +24,12 @@ from projects.workspace import project_list as project_rows
 
 @signed_in
 @require_safe
-def project_list(request: PageRequest) -> HttpResponse:
+def project_list(request: PageRequest) -> HttpResponseBase:
     membership = _membership(request)
     if membership is None:
         return page(request, "projects/no_team.html")
+    if led := lead_to_second_factor(request, membership.team):
+        return led
     is_poll = request.htmx.trigger == "training-poll"
     return page(
         request,
@@ -39,11 +41,13 @@ def project_list(request: PageRequest) -> HttpResponse:
 
 @signed_in
 @require_http_methods(["GET", "HEAD", "POST"])
-def create_project(request: PageRequest) -> HttpResponse:
+def create_project(request: PageRequest) -> HttpResponseBase:
     membership = _membership(request)
     if membership is None or membership.role < Role.MANAGER:
         raise PermissionDenied
     team = membership.team
+    if led := lead_to_second_factor(request, team):
+        return led
     form = CreateProjectForm(request.POST if request.method == "POST" else None, team=team)
     if form.is_valid():
         try:

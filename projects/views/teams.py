@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import User
 from django.http import HttpResponse
@@ -83,6 +84,19 @@ def remove_member(request: PageRequest, team: Team, user_id: int) -> HttpRespons
     return _done(request, team, sentence % {"user": membership.user, "team": team})
 
 
+@team_page(Role.MANAGER)
+@require_POST
+def require_second_factor(request: PageRequest, team: Team) -> HttpResponse:
+    """Whoever requires it is led to set one up first, as everybody else."""
+    members.require_second_factor(team, request.POST.get("required") == "yes")
+    sentence = (
+        gettext("Members of %(team)s now need a second factor.")
+        if team.second_factor_required
+        else gettext("Members of %(team)s no longer need a second factor.")
+    )
+    return _done(request, team, sentence % {"team": team})
+
+
 def _role_text(user: User, role: Role, team: Team) -> str:
     sentence = gettext("%(user)s now has the role %(role)s in %(team)s.")
     return sentence % {"user": user, "role": role.label, "team": team}
@@ -106,6 +120,7 @@ def _members(
     """The members page; `refusal` is shown beside the member `refused`."""
     rows = list(team.memberships.select_related("user").order_by("-role", "user__username"))
     context: dict[str, Any] = {"team": team, "members": rows, "roles": ROLES}
+    context["is_ruled"] = any(rule.team == team.name for rule in settings.SIGN_IN_TEAMS)
     managers = [membership.pk for membership in rows if membership.role == Role.MANAGER]
     if len(managers) == 1:
         context |= {"last_manager": managers[0], "last_manager_text": members.LAST_MANAGER}

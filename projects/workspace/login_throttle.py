@@ -41,7 +41,10 @@ LIMITS = {
     Kind.ACCOUNT: (50, timedelta(minutes=15)),
     Kind.ADDRESS: (100, timedelta(minutes=15)),
     Kind.TOKENS: (60, timedelta(minutes=5)),
+    Kind.SECOND: (20, timedelta(hours=1)),
+    Kind.MAILS: (10, timedelta(hours=1)),
 }
+FORGIVEN = (Kind.ACCOUNT_ADDRESS, Kind.BROWSER, Kind.SECOND)
 COOKIE_AGE = timedelta(days=365)
 COOKIE_SALT = "known-browser"
 
@@ -77,9 +80,7 @@ class Attempt:
 
         The other counters lose this attempt alone: an attacker who has an account must not clear them.
         """
-        own = [
-            counter.key for counter in self.counters if counter.kind in (Kind.ACCOUNT_ADDRESS, Kind.BROWSER)
-        ]
+        own = [counter.key for counter in self.counters if counter.kind in FORGIVEN]
         FailedAttempts.objects.filter(key__in=own).delete()
         others = [counter.key for counter in self.counters if counter.key not in own]
         FailedAttempts.objects.filter(key__in=others, count__gt=0).update(count=F("count") - 1)
@@ -102,6 +103,17 @@ def count_sign_in(request: HttpRequest, username: str) -> Attempt:
             Counter(Kind.ADDRESS, address, address),
         ]
     )
+
+
+def count_second_factor(request: HttpRequest, username: str) -> Attempt:
+    """Count a code, whoever enters it from wherever: they know the password already."""
+    return _count([Counter(Kind.SECOND, normalized(username), username)])
+
+
+def count_reset_mail(request: HttpRequest) -> Attempt:
+    """Count a mail that somebody asks for to reset a password."""
+    address = _network(client_address(request))
+    return _count([Counter(Kind.MAILS, address, address)])
 
 
 def count_wrong_token(request: HttpRequest) -> Attempt:
@@ -157,18 +169,18 @@ def client_address(request: HttpRequest) -> str:
     """The client's address: REMOTE_ADDR, or what the outermost of EXEML_TRUSTED_PROXIES says."""
     address = str(request.META.get("REMOTE_ADDR", ""))
     for hop in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
-        if not _is_trusted_proxy(address) or not (sender := _parsed(hop)):
+        if not is_trusted_proxy(address) or not (sender := parsed_address(hop)):
             break
         address = sender
     return address
 
 
-def _is_trusted_proxy(address: str) -> bool:
-    parsed = _parsed(address)
+def is_trusted_proxy(address: str) -> bool:
+    parsed = parsed_address(address)
     return bool(parsed) and any(ip_address(parsed) in proxies for proxies in settings.EXEML_TRUSTED_PROXIES)
 
 
-def _parsed(text: str) -> str:
+def parsed_address(text: str) -> str:
     """An IP address without port and brackets; empty if it is none."""
     text = text.strip()
     if text.startswith("["):
@@ -185,7 +197,7 @@ def _parsed(text: str) -> str:
 
 def _network(address: str) -> str:
     """What counts as one address: an IPv4 address, or the /64 that one subscriber of IPv6 has."""
-    parsed = _parsed(address)
+    parsed = parsed_address(address)
     if parsed and ":" in parsed:
         return str(ip_network(f"{parsed}/64", strict=False))
     return parsed or address

@@ -44,6 +44,11 @@ def remove_member(membership: Membership) -> None:
     Membership.objects.filter(pk=membership.pk).delete()
 
 
+def require_second_factor(team: Team, is_required: bool) -> None:
+    team.second_factor_required = is_required
+    team.save(update_fields=["second_factor_required"])
+
+
 def is_last_manager(membership: Membership) -> bool:
     managers = Membership.objects.filter(team=membership.team_id, role=Role.MANAGER)
     return set(managers.values_list("pk", flat=True)) == {membership.pk}

@@ -15,17 +15,29 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import transaction
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
+from django.utils.http import urlsafe_base64_encode
 
 from exeml_site.lib import storage
 from exeml_site.lib.http import Access
 from projects.datasets.publish import publish
-from projects.models import DatasetVersion, LabelEvent, Membership, MetadataColumn, Project, Role, Transfer
+from projects.models import (
+    DatasetVersion,
+    LabelEvent,
+    Membership,
+    MetadataColumn,
+    Project,
+    Role,
+    Transfer,
+)
+from projects.sign_in.invitations import invite
 from tests.factories import make_project, make_user, make_version
 from tests.training.bundles import colour_picture
 from training.models import (
@@ -125,6 +137,13 @@ class World:
             "evaluation_id": lambda: self._evaluation().pk,
             "selected_id": lambda: self._evaluation().images.get().pk,
             "line": lambda: 0,
+            "key_id": lambda: (
+                Authenticator.objects.create(user=make_user("alice"), type="webauthn", data={}).pk
+            ),
+            "session_id": lambda: self._session().pk,
+            "uidb64": lambda: urlsafe_base64_encode(str(make_user("bob").pk).encode()),
+            "token": lambda: invite(self.project.team, Role.VIEWER, 7, make_user("alice"))[1],
+            "invitation_id": lambda: invite(self.project.team, Role.VIEWER, 7, make_user("alice"))[0].pk,
         }
         if name not in arguments:
             pytest.fail(f"An address has the argument “{name}”: give tests/test_access.py an object for it.")
@@ -141,6 +160,18 @@ class World:
         )
         publish(version)
         return version.name
+
+    def _key(self) -> Authenticator:
+        """A security key that nobody can use."""
+        return Authenticator.objects.create(
+            user=make_user("alice"), type=Authenticator.Type.WEBAUTHN, data={}
+        )
+
+    def _session(self) -> UserSession:
+        session, _ = UserSession.objects.get_or_create(
+            session_key="x", defaults={"user": make_user("alice"), "ip": "192.0.2.1"}
+        )
+        return session
 
     def _evaluated(self) -> EvaluatedImage:
         """An image evaluated by the version, without a model."""

@@ -105,7 +105,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("projects.quality",),
     ("projects.images",),
     ("projects.label_data", "projects.transfers", "projects.workspace"),
-    ("projects.operators",),
+    ("projects.operators", "projects.sign_in"),
     ("projects.forms", "projects.admin", "projects.setup", "projects.templatetags"),
     ("projects.views", "projects.management"),
     ("projects",),

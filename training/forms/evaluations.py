@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from django import forms
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.utils.translation import gettext, gettext_lazy, gettext_noop, override
 
 from exeml_site.lib.display import count
@@ -57,11 +58,13 @@ class EvaluationForm(forms.Form):
         *,
         project: Project,
         user: User,
+        others: QuerySet[Project],
         query: str = "",
         number: int | None = None,
     ) -> None:
         query = str(data.get("query", "")) if data is not None else query
         self.project, self.user = project, user
+        self.others = others.exclude(pk=project.pk)
         self.filter = _parse(query)
         super().__init__(data, initial={"version": number, "query": self.filter.address()})
         versions = project.training_versions.completed().order_by("-number")
@@ -76,7 +79,7 @@ class EvaluationForm(forms.Form):
     def _offer_images(self, has_filter: bool) -> None:
         tests = Image.objects.labeled().filter(project=self.project, split=Split.TEST).count()
         matching = self._labeled(self.project, self.filter).count()
-        others = Project.objects.visible_to(self.user).exclude(pk=self.project.pk).select_related("team")
+        others = self.others.select_related("team")
         projects = [(other.pk, f"{other.team} / {other}") for other in others.order_by("name")[:MAX_PROJECTS]]
         choices: list[tuple[str, str]] = []
         if has_filter or not tests:
@@ -109,7 +112,7 @@ class EvaluationForm(forms.Form):
         """The project of the chosen images."""
         if self.cleaned_data["images"] != OTHER:
             return self.project
-        return Project.objects.visible_to(self.user).get(pk=self.cleaned_data["other"])
+        return self.others.get(pk=self.cleaned_data["other"])
 
     @property
     def chosen_query(self) -> Query:

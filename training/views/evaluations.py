@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib.http import page, redirect_to
 from exeml_site.lib.storage import local_path
-from projects.access import PageRequest, project_page
+from projects.access import PageRequest, open_projects, project_page
 from projects.models import Project, Role
 from training.evaluation.image_query import OUTCOMES, PAGE_SIZE, SORTS, EvaluatedImageQuery
 from training.evaluation.selections import lifecycle, looks
@@ -35,18 +35,23 @@ FORM, LIST, ONE = (
 # --- asking for an evaluation ---
 
 
+def _choices_of(request: PageRequest, project: Project) -> dict[str, Any]:
+    """The project, the person and the projects that they may choose."""
+    return {"project": project, "user": request.user, "others": open_projects(request)}
+
+
 @project_page(Role.LABELER)
 @require_safe
 def evaluate_images(request: PageRequest, project: Project) -> HttpResponse:
     """Choose a version for the images of Label Data that the query string selects."""
-    form = EvaluationForm(project=project, user=request.user, query=request.GET.urlencode()[:2000])
+    form = EvaluationForm(**_choices_of(request, project), query=request.GET.urlencode()[:2000])
     return page(request, FORM, {"project": project, "form": form})
 
 
 @project_page(Role.LABELER)
 @require_POST
 def begin_evaluation(request: PageRequest, project: Project) -> HttpResponse:
-    form = EvaluationForm(request.POST, project=project, user=request.user)
+    form = EvaluationForm(request.POST, **_choices_of(request, project))
     if not form.is_valid():
         return page(request, FORM, {"project": project, "form": form}, status=422)
     try:
@@ -91,7 +96,7 @@ def version_evaluations(request: PageRequest, project: Project, number: int) -> 
         "can_label": can_label,
     }
     if can_label:
-        context["form"] = EvaluationForm(project=project, user=request.user, number=number)
+        context["form"] = EvaluationForm(**_choices_of(request, project), number=number)
     return page(request, LIST, context, fragment="evaluations/_evaluations.html")
 
 
@@ -249,7 +254,7 @@ def _evaluation_with_images(
 
 
 def _can_see_images(request: PageRequest, evaluation: VersionEvaluation) -> bool:
-    return Project.objects.visible_to(request.user).filter(pk=evaluation.source_id or 0).exists()
+    return open_projects(request).filter(pk=evaluation.source_id or 0).exists()
 
 
 def _context(request: PageRequest, evaluation: VersionEvaluation) -> dict[str, Any]:

@@ -137,6 +137,7 @@ def fill(project: Project, seed: int) -> None:
     Membership.objects.create(team=project.team, user=person, role=Role.VIEWER)
     ChosenLanguage.objects.create(user=person, code="de")
     InitialPassword.objects.create(user=person)
+    project.team.invitations.create(token_hash=str(seed), invited_by=person, expires_at=timezone.now())
     HiddenGuide.objects.create(user=person)
     Machine.objects.create(
         host=f"host-{seed}", data_folder="/srv", started_at=timezone.now(), seen_at=timezone.now()

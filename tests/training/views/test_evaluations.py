@@ -22,7 +22,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from projects.labels import image_splits
-from projects.models import Membership, Project, Role
+from projects.models import Membership, Project, Role, Team
 from tests.factories import make_user
 from tests.pages import html_of
 from tests.training.colours import make_colour_version, make_colours
@@ -286,6 +286,11 @@ def test_another_project_is_evaluated_and_its_images_are_for_its_team(
     heat = url("selected_heat", version, evaluation.pk, selected)
     assert bob.get(heat).status_code == 404
     assert mallory.get(one).status_code == 404  # her images, but not her version
+
+    Team.objects.filter(pk=secret_team.pk).update(second_factor_required=True)
+    assert (alice.get(images).status_code, alice.get(heat).status_code) == (404, 404)
+    answer = begin(alice, project, version="1", images="project", other=str(secret.pk))
+    assert answer.status_code == 422, "her session has not seen a second factor"
 
 
 def test_mistakes_and_images_can_be_browsed(vera: Client, bob: Client) -> None:

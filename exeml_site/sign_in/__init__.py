@@ -1,0 +1,1 @@
+"""Sign-in: its settings, and how passwords are hashed."""

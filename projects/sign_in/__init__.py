@@ -1,0 +1,1 @@
+"""Sign-in beside the password: providers, second factors, sessions, invitations."""

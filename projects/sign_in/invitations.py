@@ -1,0 +1,90 @@
+"""Invitations into a team: a link, good once and for some days, with which a person joins."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy
+
+from exeml_site.lib.errors import Refused
+from projects.models import Invitation, Membership, Role, Team
+
+SESSION_KEY = "invitation"  # the token of the invitation that this browser has opened
+GONE = gettext_lazy("This invitation has expired, was used already or was withdrawn. Ask for a new one.")
+
+
+class InvitationRefused(Refused):
+    """The invitation is no longer good; the message is for the person."""
+
+
+def invite(team: Team, role: Role, days: int, by: User, email: str = "") -> tuple[Invitation, str]:
+    """An invitation and its token, which is stored nowhere. `email`: where the link is sent by mail."""
+    token = secrets.token_urlsafe(32)
+    invitation = Invitation.objects.create(
+        team=team,
+        role=role,
+        email=email,
+        token_hash=_hash(token),
+        invited_by=by,
+        expires_at=timezone.now() + timedelta(days=days),
+    )
+    return invitation, token
+
+
+def find(token: str) -> Invitation | None:
+    """The invitation of a token, while it is good."""
+    good = Invitation.objects.filter(accepted_at=None, expires_at__gt=timezone.now())
+    return good.select_related("team", "invited_by").filter(token_hash=_hash(token)).first()
+
+
+def is_open(request: HttpRequest) -> bool:
+    """Whether this browser has opened an invitation that is good."""
+    return SESSION_KEY in request.session and find(request.session[SESSION_KEY]) is not None
+
+
+@transaction.atomic
+def accept(token: str, user: User) -> Invitation:
+    """Make `user` a member, once. Raises `InvitationRefused`. A member never gets a lower role by it."""
+    invitation = find(token)
+    now = timezone.now()
+    is_first = invitation is not None and Invitation.objects.filter(
+        pk=invitation.pk, accepted_at=None
+    ).update(accepted_at=now, accepted_by=user)
+    if invitation is None or not is_first:
+        raise InvitationRefused(GONE)
+    membership, is_new = Membership.objects.get_or_create(
+        team=invitation.team, user=user, defaults={"role": invitation.role}
+    )
+    if not is_new and membership.role < invitation.role:
+        membership.role = invitation.role
+        membership.save(update_fields=["role"])
+    return invitation
+
+
+@transaction.atomic
+def register(token: str, username: str, password: str) -> User:
+    """A new account of the invited person, member of the team. Raises `InvitationRefused`.
+
+    It has the e-mail of the invitation: the link was sent there, so whoever has it reads that mail.
+    """
+    invitation = find(token)
+    if invitation is None:
+        raise InvitationRefused(GONE)
+    user = User.objects.create_user(username, invitation.email, password)
+    accept(token, user)
+    return user
+
+
+def forget_old() -> None:
+    """Delete invitations that ended a month ago."""
+    Invitation.objects.filter(expires_at__lt=timezone.now() - timedelta(days=30)).delete()
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()

@@ -1,0 +1,1 @@
+"""Pages of sign-in beside the password, and of the security of an account."""
