@@ -36,6 +36,7 @@ PERIODIC_JOBS = (
     PeriodicJob("delete_old_collected_calls", DAY_S),
     PeriodicJob("delete_old_shadow_answers", DAY_S),
     PeriodicJob("delete_old_call_counts", DAY_S),
+    PeriodicJob("delete_old_audit_events", DAY_S),
     PeriodicJob("empty_bins", DAY_S),  # an interval, not a time of day: desktop computers are off at night
 )
 

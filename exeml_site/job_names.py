@@ -29,6 +29,7 @@ JOBS = {
     "resume_imports": "projects.transfers.imports.catch_up",
     "empty_bins": "projects.images.bin.empty_bins",
     "sweep_temporary_files": "exeml_site.lib.temporary_files.sweep",
+    "delete_old_audit_events": "projects.audit.retention.forget_old",
     "forget_failed_attempts": "projects.workspace.login_throttle.forget_old",
 }
 # Event → jobs. The app in which the event happens does not depend on the app that does the work.

@@ -12,7 +12,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from exeml_site.lib.text import validate_name
+from projects import audit
 from projects.admin.json_tables import json_column
+from projects.models import Project, Team
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -30,6 +32,28 @@ class Admin(ModelAdmin):
             field.validators.append(validate_name)
             field.widget.attrs.pop("maxlength", None)  # the browser would cut off what is pasted
         return field
+
+    # Each change by an operator also stands in the audit log, which keeps it after the row is gone.
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        _record(audit.Kind.ADMIN_ADDED, obj)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        if message:
+            _record(audit.Kind.ADMIN_CHANGED, obj, changes=message)
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        for obj in queryset:
+            _record(audit.Kind.ADMIN_DELETED, obj)
+        return super().log_deletions(request, queryset)
+
+
+def _record(kind: audit.Kind, obj: Any, **details: Any) -> None:
+    team = obj if isinstance(obj, Team) else None
+    project = obj if isinstance(obj, Project) else None
+    audit.record(kind, team=team, project=project, target=obj, model=str(obj._meta.verbose_name), **details)
 
 
 class ReadOnlyAdmin(Admin):

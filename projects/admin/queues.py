@@ -20,6 +20,7 @@ from django_rq.admin import QueueAdmin
 from django_rq.models import Dashboard
 from django_rq.urls import get_admin_urlpatterns, get_api_urlpatterns
 
+from projects import audit
 from projects.workspace.login_throttle import count_wrong_token
 
 PERMISSION = "django_rq.admin"
@@ -44,7 +45,10 @@ def _guarded(view: View) -> View:
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not request.user.has_perm(PERMISSION):
             raise PermissionDenied
-        return view(request, *args, **kwargs)
+        response = view(request, *args, **kwargs)
+        if request.method == "POST":
+            audit.record(audit.Kind.QUEUE_CHANGED, target=request.path, action=request.POST.get("action", ""))
+        return response
 
     return admin.site.admin_view(guarded)
 

@@ -1,5 +1,6 @@
 from projects.models.account import ChosenLanguage, HiddenGuide, InitialPassword
 from projects.models.annotation import Annotation, AnnotationSource, LabelEvent, LabelEventImage
+from projects.models.audit import AuditEvent, AuditKind
 from projects.models.collaboration import Assignment, Opinion, Presence
 from projects.models.computed import DuplicateKey, Embedding, Prediction, RejectedSuggestion
 from projects.models.dataset import DatasetVersion
@@ -15,6 +16,8 @@ __all__ = [
     "Annotation",
     "AnnotationSource",
     "Assignment",
+    "AuditEvent",
+    "AuditKind",
     "ChosenLanguage",
     "DataSource",
     "DatasetVersion",

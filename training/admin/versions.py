@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import Max, Q, QuerySet
@@ -13,6 +14,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from exeml_site.lib.display import percent
+from projects import audit
 from projects.admin.base import Admin, DeletedFilter, ReadOnlyAdmin, ReadOnlyInline
 from training.models import (
     Candidate,
@@ -54,12 +56,22 @@ class InstanceFlavorAdmin(Admin):
         may_delete = super().has_delete_permission(request, obj)
         return may_delete and obj is not None and not obj.is_default
 
+    def save_model(self, request: HttpRequest, flavor: InstanceFlavor, form: Any, change: bool) -> None:
+        super().save_model(request, flavor, form, change)
+        if change and "price_per_hour" in form.changed_data:
+            before, price = str(form.initial["price_per_hour"]), str(flavor.price_per_hour)
+            currency = settings.EXEML_CURRENCY
+            audit.record(
+                audit.Kind.PRICE_CHANGED, target=flavor, before=before, price=price, currency=currency
+            )
+
     @admin.action(description="Make this the default", permissions=["change"])
     def make_default(self, request: HttpRequest, chosen: QuerySet[InstanceFlavor]) -> None:
         if len(chosen) != 1:
             self.message_user(request, "Choose one flavor to be the default.", messages.ERROR)
             return
         chosen[0].make_default()
+        self.log_change(request, chosen[0], [{"changed": {"fields": ["default"]}}])
         self.message_user(request, f"{chosen[0]} is now the default.", messages.SUCCESS)
 
 

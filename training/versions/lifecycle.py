@@ -6,7 +6,6 @@ row count is checked, so that two people, or a person and the job, cannot both w
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -20,11 +19,10 @@ from django.utils.translation import gettext, ngettext
 
 from exeml_site.lib import storage
 from exeml_site.lib.errors import Refused
+from projects import audit
 from projects.models import DatasetVersion, Project
 from training.models import Candidate, InstanceFlavor, Service, Status, TrainingVersion
 from training.models.version import FINAL, TrainingVersionQuerySet
-
-logger = logging.getLogger(__name__)
 
 MAX_NUMBER_RETRIES = 10
 
@@ -131,6 +129,14 @@ def _create(
         **fields,
     )
     version.enqueue()
+    audit.record(
+        audit.Kind.TRAINING_STARTED,
+        project=project,
+        target=version,
+        by=by,
+        flavor=flavor.name,
+        minutes=version.max_training_minutes,
+    )
     return version
 
 
@@ -226,7 +232,10 @@ def stop(version: TrainingVersion, by: User) -> bool:
 
     False if nothing changed: the version had ended, or its stop had been requested before.
     """
-    requested = version.cancel(stop_requested_at=timezone.now(), stop_requested_by=by)
+    with transaction.atomic():
+        requested = version.cancel(stop_requested_at=timezone.now(), stop_requested_by=by)
+        if requested:
+            audit.record(audit.Kind.TRAINING_STOPPED, project=version.project, target=version, by=by)
     return requested and _refreshed(version)
 
 
@@ -255,6 +264,7 @@ def retry(version: TrainingVersion, by: User) -> bool:
         if is_enqueued:
             version.refresh_from_db()
             version.enqueue()
+            audit.record(audit.Kind.TRAINING_RETRIED, project=version.project, target=version, by=by)
     return bool(is_enqueued)
 
 
@@ -272,7 +282,7 @@ def delete(version: TrainingVersion, by: User) -> bool:
         if not _row(version).filter(status__in=FINAL).update(deleted_at=timezone.now()):
             raise TrainingRefused(_stop_first(version))
         transaction.on_commit(lambda: storage.delete_folder(version.folder))
-    logger.info("training version %s deleted by %s", version.pk, by.pk)
+        audit.record(audit.Kind.TRAINING_DELETED, project=version.project, target=version, by=by)
     return _refreshed(version)
 
 

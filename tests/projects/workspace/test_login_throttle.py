@@ -15,10 +15,11 @@ from django.db.models import F
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from exeml_site import settings as product_settings
+from exeml_site.environment import env_networks
+from exeml_site.logs.client_address import client_address
 from projects.models import FailedAttempts
 from projects.workspace import login_throttle
-from projects.workspace.login_throttle import LIMITS, Kind, client_address, count_sign_in, forget_old
+from projects.workspace.login_throttle import LIMITS, Kind, count_sign_in, forget_old
 from tests.factories import PASSWORD, make_user
 from tests.pages import html_of
 
@@ -259,7 +260,7 @@ def test_only_trusted_proxies_say_where_a_request_comes_from(
 
 def _networks(text: str) -> list:
     os.environ["EXEML_TEST_NETWORKS"] = text
-    return product_settings._networks("EXEML_TEST_NETWORKS")
+    return env_networks("EXEML_TEST_NETWORKS")
 
 
 def test_somebody_names_proxies_that_are_no_addresses() -> None:
