@@ -11,6 +11,7 @@ from projects.models.metadata import MetadataColumn, MetadataValue
 from projects.models.project import Project
 from projects.models.team import Membership, Role, Team
 from projects.models.transfer import DataSource, RejectedFile, Transfer
+from projects.models.usage import TeamQuota, Usage, UsageKind
 
 __all__ = [
     "Annotation",
@@ -43,5 +44,8 @@ __all__ = [
     "Role",
     "Split",
     "Team",
+    "TeamQuota",
     "Transfer",
+    "Usage",
+    "UsageKind",
 ]

@@ -21,6 +21,7 @@ from projects import audit
 from projects.labels import actions
 from projects.models import DataSource, Image, LabelEvent, Project, Transfer
 from projects.transfers import upload_parts
+from projects.usage import quotas
 
 Status = Transfer.Status
 UPLOAD_DAYS = 2  # an interrupted upload, or an import that waits for a person, can be continued for so long
@@ -68,6 +69,10 @@ def create_import(
     if not all(file["size"] > 0 for file in files):
         raise ImportRefused(gettext("The file is empty."))
     _check_size(size)
+    try:
+        quotas.check_storage(project.team, size)
+    except quotas.QuotaReached as reached:
+        raise ImportRefused(str(reached)) from reached
     options = {**options, "files": list(files)}
     interrupted = Transfer.objects.filter(project=project, by=by, status=Status.UPLOADING)
     for transfer in interrupted.order_by("-pk"):

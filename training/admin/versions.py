@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 
 from exeml_site.lib.display import percent
+from exeml_site.lib.errors import Refused
 from projects import audit
 from projects.admin.base import Admin, DeletedFilter, ReadOnlyAdmin, ReadOnlyInline
 from training.models import (
@@ -83,7 +84,11 @@ class OperatingAdmin(ReadOnlyAdmin):
     ) -> None:
         """Call `action(row, by=user)`, true where it changed the row, and report how many it changed."""
         chosen = rows.select_related("project")
-        names = [f"{row.project} {row}" for row in chosen if action(row, by=request.user)]
+        try:
+            names = [f"{row.project} {row}" for row in chosen if action(row, by=request.user)]
+        except Refused as reason:
+            self.message_user(request, str(reason), messages.ERROR)
+            return
         if names:
             self.message_user(request, f"{done}: {', '.join(names)}.", messages.SUCCESS)
         if unchanged := len(chosen) - len(names):

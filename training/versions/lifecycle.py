@@ -21,8 +21,10 @@ from exeml_site.lib import storage
 from exeml_site.lib.errors import Refused
 from projects import audit
 from projects.models import DatasetVersion, Project
+from projects.usage.quotas import QuotaReached
 from training.models import Candidate, InstanceFlavor, Service, Status, TrainingVersion
 from training.models.version import FINAL, TrainingVersionQuerySet
+from training.versions import quotas, usage
 
 MAX_NUMBER_RETRIES = 10
 
@@ -118,6 +120,8 @@ def _create(
     project: Project, submission: UUID, by: User, flavor: InstanceFlavor, **fields: Any
 ) -> TrainingVersion:
     """Insert a row under the project's next number and enqueue its job on commit."""
+    if "promoted_candidate" not in fields:
+        _check_quotas(project, fields["max_training_minutes"], flavor.price_per_hour)
     version = TrainingVersion.objects.create(
         project=project,
         number=_next_number(project),
@@ -138,6 +142,13 @@ def _create(
         minutes=version.max_training_minutes,
     )
     return version
+
+
+def _check_quotas(project: Project, minutes: int, price_per_hour: Decimal) -> None:
+    try:
+        quotas.check(project, minutes, price_per_hour)
+    except QuotaReached as reached:
+        raise TrainingRefused(str(reached)) from reached
 
 
 def add_time(version: TrainingVersion, minutes: int, *, by: User, submission: UUID) -> TrainingVersion:
@@ -240,8 +251,15 @@ def stop(version: TrainingVersion, by: User) -> bool:
 
 
 def retry(version: TrainingVersion, by: User) -> bool:
-    """Enqueue a Failed or Stopped version again with the same configuration. False for any other status."""
+    """Enqueue a Failed or Stopped version again with the same configuration. False for any other status.
+
+    Raises TrainingRefused where a limit of the team leaves no room.
+    """
     with transaction.atomic():
+        version.refresh_from_db()
+        if version.status in (Status.FAILED, Status.STOPPED):
+            _check_quotas(version.project, version.max_training_minutes, version.price_per_hour)
+            usage.write_times([version])  # its times are cleared below
         is_enqueued = (
             _row(version)
             .filter(status__in=[Status.FAILED, Status.STOPPED])
