@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.core.validators import MinValueValidator
 from django.db import models
 
+from exeml_site.lib.display import iso_month
 from projects.models.team import Team
 
 
@@ -47,7 +48,7 @@ class Usage(models.Model):
         indexes = [models.Index(fields=["team", "month"], name="usage_of_a_team")]
 
     def __str__(self) -> str:
-        return f"{self.month:%Y-%m} {self.kind} of {self.project_name}"
+        return f"{iso_month(self.month)} {self.kind} of {self.project_name}"
 
 
 class TeamQuota(models.Model):

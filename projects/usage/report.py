@@ -10,6 +10,7 @@ from functools import cached_property
 from django.db.models import FloatField, Sum
 from django.utils import timezone
 
+from exeml_site.lib.display import iso_month
 from projects.models import Team, Usage, UsageKind
 from projects.usage.ledger import month_of
 
@@ -115,7 +116,7 @@ class MonthlyUsage:
         yield list(FILE_COLUMNS)
         for line in self.lines:
             yield [
-                f"{self.month:%Y-%m}",
+                iso_month(self.month),
                 *(line.team, line.project, line.person, line.kind.value, line.flavor),
                 *(line.price_per_hour, round(line.quantity, 6), UNITS[line.kind], round(line.cost, 4)),
             ]

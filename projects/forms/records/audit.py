@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 from exeml_site.lib.fields import BoundedTextField, IdField
-from exeml_site.lib.params import MAX_DATE, MIN_DATE
+from exeml_site.lib.params import parse_date
 from projects.models import AuditEvent, AuditKind
 from projects.models.audit import AuditQuerySet
 
@@ -19,13 +19,13 @@ from projects.models.audit import AuditQuerySet
 class DayField(forms.DateField):
     """A day as browsers send it, within the bounds of the database."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(
-            input_formats=["%Y-%m-%d"],
-            validators=[MinValueValidator(MIN_DATE), MaxValueValidator(MAX_DATE)],
-            widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date", "class": "input"}),
-            **options,
-        )
+    widget = forms.DateInput(attrs={"type": "date", "class": "input"})
+
+    def to_python(self, value: Any) -> date | None:
+        day = parse_date(value)
+        if value and day is None:
+            raise ValidationError(self.error_messages["invalid"], "invalid")
+        return day
 
 
 def _text(label: Any, max_length: int) -> BoundedTextField:
@@ -68,5 +68,5 @@ class AuditFilterForm(forms.Form):
         return events
 
 
-def _begin_of(day: Any) -> datetime:
+def _begin_of(day: date) -> datetime:
     return timezone.make_aware(datetime.combine(day, time.min))

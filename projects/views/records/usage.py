@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
+from exeml_site.lib.display import iso_month, month_text
 from exeml_site.lib.http import page
 from exeml_site.lib.params import parse_date
 from projects import audit
@@ -63,7 +64,11 @@ def _page(request: PageRequest, team: Team | None) -> HttpResponse:
         "usage": usage,
         "totals": usage.totals,
         "quota": quota_of(team) if team else None,
-        "months": sorted({usage.month, *months(team)}, reverse=True),
+        "month": iso_month(usage.month),
+        "months": [
+            (iso_month(month), month_text(month))
+            for month in sorted({usage.month, *months(team)}, reverse=True)
+        ],
         "problem": problem,
         "currency": settings.EXEML_CURRENCY,
         "address": reverse(f"{prefix}_usage", args=arguments),
@@ -76,7 +81,7 @@ def _file(request: PageRequest, team: Team | None) -> HttpResponse:
     month = _asked_month(request)
     if month is None:
         return _page(request, team)
-    name = f"usage-{team.pk if team else 'site'}-{month:%Y-%m}.csv"
+    name = f"usage-{team.pk if team else 'site'}-{iso_month(month)}.csv"
     audit.record(audit.Kind.DOWNLOADED, team=team, target=name)
     content = write_csv(MonthlyUsage(month, team).file_rows())
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}

@@ -72,7 +72,8 @@ def test_a_manager_sees_hours_cost_calls_images_and_storage(alice: Client, proje
 def test_another_month_is_chosen(alice: Client, project: Project) -> None:
     response = alice.get(f"{address()}?month=2020-01")
     assert response.context["totals"]["training"] == 2.0
-    assert response.context["months"] == [THIS_MONTH, date(2020, 1, 1)]
+    assert response.context["months"][1:] == [("2020-01", "January 2020")]
+    assert response.context["months"][0][0] == f"{THIS_MONTH:%Y-%m}"
     for wrong in ("2020", "2020-13", "x", "9999-12"):
         refused = alice.get(f"{address()}?month={wrong}")
         assert refused.status_code == 422 and "Choose a month" in html_of(refused)
