@@ -23,7 +23,6 @@ from projects.models import (
     Membership,
     Role,
     Team,
-    TeamQuota,
 )
 from projects.workspace import initial_password, members
 
@@ -82,13 +81,6 @@ class MembersInline(Inline):
     formset = TeamKeepsAManager
     autocomplete_fields = ["user"]
     extra = 0
-
-
-class QuotaInline(Inline):
-    """The limits of a team. Empty fields limit nothing."""
-
-    model = TeamQuota
-    can_delete = False
 
 
 class TeamsInline(Inline):
@@ -151,7 +143,7 @@ class PersonAdmin(AuditedMembers, BaseUserAdmin):
 
 @admin.register(Team)
 class TeamAdmin(AuditedMembers):
-    inlines = [QuotaInline, MembersInline]
+    inlines = [MembersInline]
     list_display = ["name", "members_counted", "projects_counted", "created_at"]
     search_fields = ["name"]
     ordering = ["name", "pk"]

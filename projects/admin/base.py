@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from exeml_site.lib.text import validate_name
 from projects import audit
 from projects.admin.json_tables import json_column
-from projects.models import Project, Team
+from projects.models import Project, Team, TeamQuota
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -51,7 +51,7 @@ class Admin(ModelAdmin):
 
 
 def _record(kind: audit.Kind, obj: Any, **details: Any) -> None:
-    team = obj if isinstance(obj, Team) else None
+    team = obj if isinstance(obj, Team) else obj.team if isinstance(obj, TeamQuota) else None
     project = obj if isinstance(obj, Project) else None
     audit.record(kind, team=team, project=project, target=obj, model=str(obj._meta.verbose_name), **details)
 

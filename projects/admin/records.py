@@ -1,13 +1,10 @@
-"""Read-only admin of the audit log and of usage."""
+"""Admin of the audit log and of usage, which are read-only, and of the limits of teams."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
 
-from projects.admin.base import ReadOnlyAdmin
+from projects.admin.base import Admin, ReadOnlyAdmin
 from projects.models import AuditEvent, TeamQuota, Usage
 
 
@@ -24,7 +21,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
 @admin.register(Usage)
 class UsageAdmin(ReadOnlyAdmin):
-    """What the page /usage/ adds up. Limits of a team are set on the team's page."""
+    """What the page /usage/ adds up. Limits of teams have a page of their own."""
 
     list_display = ["month", "kind", "team_name", "project_name", "user_name", "flavor_name", "quantity"]
     list_filter = ["kind", "team"]
@@ -33,8 +30,8 @@ class UsageAdmin(ReadOnlyAdmin):
 
 
 @admin.register(TeamQuota)
-class TeamQuotaAdmin(ReadOnlyAdmin):
-    """The limits of all teams; they are set on the page of each team."""
+class TeamQuotaAdmin(Admin):
+    """The limits of teams. An empty field limits nothing."""
 
     list_display = [
         "team",
@@ -44,8 +41,5 @@ class TeamQuotaAdmin(ReadOnlyAdmin):
         "max_concurrent_trainings",
     ]
     search_fields = ["team__name"]
+    autocomplete_fields = ["team"]
     list_select_related = ["team"]
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Allowed only as part of deleting a team."""
-        return "projects/team" in request.path and request.user.has_perm("projects.delete_teamquota")

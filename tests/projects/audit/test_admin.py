@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 
-from projects.models import AuditEvent, Membership, Role
+from projects.models import AuditEvent, Membership, Role, TeamQuota
 from tests.factories import make_project, make_team, make_user
 from training.models import InstanceFlavor
 
@@ -49,6 +49,21 @@ def test_members_of_a_team(operator: Client) -> None:
     assert events("member.role") == [("bob", "Greenhouse", {"before": "Labeler", "role": "Reviewer"})]
     assert events("member.added") == [("carol", "Greenhouse", {"role": "Labeler"})]
     assert events("member.removed") == [("vera", "Greenhouse", {})]
+
+
+def test_limits_of_a_team_are_set_and_recorded(operator: Client) -> None:
+    add = reverse("admin:projects_teamquota_add")
+    answer = operator.post(add, {"team": make_team().pk, "max_training_hours": "-1"})
+    assert answer.status_code == 200 and not TeamQuota.objects.exists()
+    operator.post(add, {"team": make_team().pk, "max_training_hours": "40"})
+    quota = TeamQuota.objects.get()
+    change = reverse("admin:projects_teamquota_change", args=[quota.pk])
+    operator.post(change, {"team": quota.pk, "max_training_hours": "50"})
+    quota.refresh_from_db()
+    assert (quota.max_training_hours, quota.max_storage_gb) == (50, None)
+    ((target, team, details),) = events("admin.changed")
+    assert (target, team) == ("Greenhouse", "Greenhouse")
+    assert details["changes"] == [{"changed": {"fields": ["Training hours a month"]}}]
 
 
 def test_the_price_of_a_flavor_before_and_after(operator: Client, settings: Any) -> None:
