@@ -10,12 +10,11 @@ from projects.models.team import Team
 
 
 class UsageKind(models.TextChoices):
-    # not translated: admin
-    TRAINING = "training", "Training"  # seconds
-    SERVICE = "service", "Service"  # seconds in Running
-    CALLS = "calls", "Calls"
-    IMAGES = "images", "Images"  # stored, the bin included: the most of the month
-    STORAGE = "storage", "Storage"  # bytes of images and models: the most of the month
+    TRAINING = "training"  # seconds
+    SERVICE = "service"  # seconds in Running
+    CALLS = "calls"
+    IMAGES = "images"  # stored, the bin included: the most of the month
+    STORAGE = "storage"  # bytes of images and models: the most of the month
 
 
 class Usage(models.Model):
@@ -34,9 +33,7 @@ class Usage(models.Model):
     user_name = models.CharField("person", max_length=150, blank=True)
     flavor_name = models.CharField("flavor", max_length=64, blank=True)
     price_per_hour = models.DecimalField(max_digits=8, decimal_places=2, default=0)
-    quantity = models.FloatField(
-        default=0, help_text="seconds, calls, images or bytes"
-    )  # not translated: admin
+    quantity = models.FloatField(default=0)  # seconds, calls, images or bytes
     measured_at = models.DateTimeField()
 
     class Meta:
@@ -63,14 +60,14 @@ class TeamQuota(models.Model):
         help_text="images, those in the bin included, and trained models",  # not translated: admin
     )
     max_training_hours = models.FloatField(
-        "training hours a month",
+        "training hours a month",  # not translated: admin
         null=True,
         blank=True,
         validators=[MinValueValidator(0)],
         help_text="a training counts its limit until it ends",  # not translated: admin
     )
     max_cost = models.DecimalField(
-        "cost of trainings a month",
+        "cost of trainings a month",  # not translated: admin
         max_digits=10,
         decimal_places=2,
         null=True,
@@ -79,15 +76,15 @@ class TeamQuota(models.Model):
         help_text="in the currency of the flavors’ prices",  # not translated: admin
     )
     max_concurrent_trainings = models.PositiveIntegerField(
-        "trainings at a time",
+        "trainings at a time",  # not translated: admin
         null=True,
         blank=True,
         help_text="those that wait included",  # not translated: admin
     )
 
     class Meta:
-        verbose_name = "limits of a team"
-        verbose_name_plural = "limits of teams"
+        verbose_name = "limits of a team"  # not translated: admin
+        verbose_name_plural = "limits of teams"  # not translated: admin
 
     def __str__(self) -> str:
         return str(self.team)
