@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
                 ('user_name', models.CharField(blank=True, max_length=150, verbose_name='person')),
                 ('flavor_name', models.CharField(blank=True, max_length=64, verbose_name='flavor')),
                 ('price_per_hour', models.DecimalField(decimal_places=2, default=0, max_digits=8)),
-                ('quantity', models.FloatField(default=0, help_text='seconds, calls, images or bytes')),
+                ('quantity', models.FloatField(default=0)),
                 ('measured_at', models.DateTimeField()),
                 ('team', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='usage', to='projects.team')),
             ],
