@@ -29,8 +29,8 @@ def make_triggers(apps, schema_editor):
 
 def drop_triggers(apps, schema_editor):
     if schema_editor.connection.vendor == "sqlite":
-        schema_editor.execute("DROP TRIGGER audit_events_stay")
-        schema_editor.execute("DROP TRIGGER audit_events_last")
+        schema_editor.execute("DROP TRIGGER IF EXISTS audit_events_stay")
+        schema_editor.execute("DROP TRIGGER IF EXISTS audit_events_last")
     else:
         schema_editor.execute("DROP FUNCTION refuse_audit_change() CASCADE")
 
