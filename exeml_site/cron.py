@@ -30,13 +30,19 @@ PERIODIC_JOBS = (
     PeriodicJob("resume_evaluations", 15),
     PeriodicJob("resume_imports", 15),
     PeriodicJob("resume_embedding", 60),
+    PeriodicJob("measure_trainings", 60),
+    PeriodicJob("measure_services", 60),
     PeriodicJob("resume_forecasts", 60 * 60),
+    PeriodicJob("measure_models", 60 * 60),
+    PeriodicJob("measure_calls", 60 * 60),
+    PeriodicJob("measure_images", 60 * 60),
     PeriodicJob("forget_failed_attempts", 60 * 60),
     PeriodicJob("forget_invitations", DAY_S),
     PeriodicJob("sweep_temporary_files", 60 * 60),
     PeriodicJob("delete_old_collected_calls", DAY_S),
     PeriodicJob("delete_old_shadow_answers", DAY_S),
     PeriodicJob("delete_old_call_counts", DAY_S),
+    PeriodicJob("delete_old_audit_events", DAY_S),
     PeriodicJob("empty_bins", DAY_S),  # an interval, not a time of day: desktop computers are off at night
 )
 

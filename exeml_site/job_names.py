@@ -31,6 +31,12 @@ JOBS = {
     "resume_imports": "projects.transfers.imports.catch_up",
     "empty_bins": "projects.images.bin.empty_bins",
     "sweep_temporary_files": "exeml_site.lib.temporary_files.sweep",
+    "delete_old_audit_events": "projects.audit.retention.forget_old",
+    "measure_trainings": "training.versions.usage.measure",
+    "measure_models": "training.versions.usage.measure_models",
+    "measure_services": "training.serving.calls.usage.measure_hours",
+    "measure_calls": "training.serving.calls.usage.measure_calls",
+    "measure_images": "projects.usage.storage.measure",
     "forget_failed_attempts": "projects.workspace.login_throttle.forget_old",
     "forget_invitations": "projects.sign_in.invitations.forget_old",
 }

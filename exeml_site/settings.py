@@ -14,6 +14,7 @@ from csp.constants import NONE, SELF
 from exeml_site.environment import (
     database,
     env_bool,
+    env_choice,
     env_int,
     env_list,
     env_networks,
@@ -38,7 +39,7 @@ ALLOWED_HOSTS = env_list("EXEML_ALLOWED_HOSTS", "")
 ANY_HOST, LOCAL_HOSTS = "*" in ALLOWED_HOSTS, not ALLOWED_HOSTS
 ALLOWED_HOSTS = ALLOWED_HOSTS or ["*"]
 CSRF_TRUSTED_ORIGINS = env_list("EXEML_TRUSTED_ORIGINS", "")
-# Proxies whose X-Forwarded-For says where a request came from (projects.workspace.login_throttle).
+# Proxies whose X-Forwarded-For says where a request came from (exeml_site.logs.client_address).
 EXEML_TRUSTED_PROXIES = env_networks("EXEML_TRUSTED_PROXIES")
 
 # Behind a proxy that serves https: secure cookies, redirects and HSTS. Off for plain http.
@@ -77,6 +78,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "exeml_site.logs.requests.RequestMiddleware",
     "exeml_site.health.middleware.HealthMiddleware",  # before host and https are checked
     "exeml_site.hosts.HostMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -260,17 +262,27 @@ EXEML_SOURCE_ROOTS = source_roots(env_list("EXEML_SOURCE_ROOTS", ""))
 EXEML_METRICS_TOKEN = os.environ.get("EXEML_METRICS_TOKEN") or ""
 RQ_API_TOKEN = EXEML_METRICS_TOKEN  # protects /admin/rq/metrics, the queue metrics
 EXEML_BIN_DAYS = env_int("EXEML_BIN_DAYS", 30, minimum=1)
+EXEML_AUDIT_DAYS = env_int("EXEML_AUDIT_DAYS", 365, minimum=30)  # the database keeps 30 days in any case
+AUDIT_STDOUT = env_bool("EXEML_AUDIT_STDOUT", False)
 EXEML_CURRENCY = os.environ.get("EXEML_CURRENCY") or "USD"
 EXEML_ENGINE_THREADS = env_int("EXEML_ENGINE_THREADS", 0)  # 0: all cores
 
+LOG_FORMAT = env_choice("EXEML_LOG_FORMAT", "text", "json")
+ACCESS_LOG = env_bool("EXEML_ACCESS_LOG", False)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
+    "formatters": {
+        "text": {
+            "()": "exeml_site.logs.lines.TextFormatter",
+            "fmt": "%(levelname)s %(name)s %(message)s",
+        },
+        "json": {"()": "exeml_site.logs.lines.JsonFormatter"},
+    },
     "filters": {  # what bad Host headers, forms without a token and broken connections cause
         "few": {"()": "exeml_site.lib.log_limit.LineLimit", "loggers": ["django.security", "waitress"]}
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["few"]}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["few"]}},
     "root": {"handlers": ["stderr"], "level": os.environ.get("EXEML_LOG_LEVEL") or "INFO"},
     "loggers": {
         "django.request": {"level": "ERROR"},

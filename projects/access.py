@@ -71,6 +71,24 @@ def project_page(role: Role) -> Callable[[View], View]:
     return decorator
 
 
+def operator_page(permission: str) -> Callable[[View], View]:
+    """Decorator: admits operators who have `permission`, as the admin does."""
+
+    def decorator(view: View) -> View:
+        @wraps(view)
+        def guarded(request: PageRequest, **kwargs: Any) -> HttpResponseBase:
+            if not request.user.is_authenticated:
+                return ask_to_sign_in(request)
+            if not (request.user.is_staff and request.user.has_perm(permission)):
+                raise PermissionDenied
+            return view(request, **kwargs)
+
+        guarded.access = Access("operator")  # type: ignore[attr-defined]
+        return guarded
+
+    return decorator
+
+
 def _admit(request: PageRequest, team_id: int, role: Role) -> None:
     """Set `request.membership`. Raises PermissionDenied (403) below `role`."""
     request.membership = Membership.objects.select_related("team").get(team_id=team_id, user=request.user)

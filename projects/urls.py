@@ -19,6 +19,7 @@ from projects.views import (
     teams,
     transfers,
 )
+from projects.views.records import audit, usage
 from projects.views.sign_in import invitations, password_reset, provider, second_factor, security
 
 DATASET = "projects/<int:project_id>/datasets/<slug:dataset_name>/"
@@ -64,6 +65,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("teams/<int:team_id>/members/<int:user_id>/role/", teams.change_member, name="change_member"),
     path("teams/<int:team_id>/members/<int:user_id>/remove/", teams.remove_member, name="remove_member"),
+    path("teams/<int:team_id>/audit/", audit.team_audit, name="team_audit"),
+    path("teams/<int:team_id>/audit.csv", audit.team_audit_file, {"ending": "csv"}, name="team_audit_csv"),
+    path(
+        "teams/<int:team_id>/audit.jsonl", audit.team_audit_file, {"ending": "jsonl"}, name="team_audit_jsonl"
+    ),
+    path("audit/", audit.site_audit, name="site_audit"),
+    path("audit.csv", audit.site_audit_file, {"ending": "csv"}, name="site_audit_csv"),
+    path("audit.jsonl", audit.site_audit_file, {"ending": "jsonl"}, name="site_audit_jsonl"),
+    path("teams/<int:team_id>/usage/", usage.team_usage, name="team_usage"),
+    path("teams/<int:team_id>/usage.csv", usage.team_usage_file, name="team_usage_csv"),
+    path("usage/", usage.site_usage, name="site_usage"),
+    path("usage.csv", usage.site_usage_file, name="site_usage_csv"),
     path("projects/", projects.project_list, name="project_list"),
     path("projects/new/", projects.create_project, name="create_project"),
     path("projects/<int:project_id>/edit/", projects.edit_project, name="edit_project"),

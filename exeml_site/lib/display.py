@@ -23,6 +23,11 @@ def rounded(value: float, decimals: int) -> Decimal:
     return Decimal(repr(float(value))).quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_UP)
 
 
+def month_text(day: date) -> str:
+    """The month of a day: "November 2026"."""
+    return date_format(day, "YEAR_MONTH_FORMAT")
+
+
 def count(number: int) -> str:
     """A whole number with its groups of digits: "12,345", in German "12.345"."""
     return number_format(number, force_grouping=True)
@@ -85,6 +90,11 @@ def _date() -> str:
 def iso_time(moment: datetime | None) -> str:
     """ISO 8601, for reports and files: "2026-11-29T14:05:33+00:00"; two dashes if unknown."""
     return UNKNOWN if moment is None else timezone.localtime(moment).isoformat(timespec="seconds")
+
+
+def iso_month(day: date) -> str:
+    """The month of a day in ISO 8601, for addresses and files: "2026-11"."""
+    return f"{day:%Y-%m}"
 
 
 def iso_utc(moment: datetime) -> str:

@@ -84,7 +84,7 @@ View = Callable[..., HttpResponseBase]
 class Access:
     """The access rule of a view, set by its decorator."""
 
-    kind: Literal["public", "signed-in", "team", "project"]
+    kind: Literal["public", "signed-in", "team", "project", "operator"]
     role: int | None = None
 
 

@@ -26,6 +26,8 @@ WEB_THREADS = "80"
 # Two web processes and five workers take 25 of the 100 connections of a PostgreSQL as Debian installs it.
 WEB_CONNECTIONS = os.environ.get("EXEML_DATABASE_POOL") or "10"
 
+GUNICORN_JSON = ("--logger-class", "exeml_site.logs.lines.GunicornLogger")
+
 
 def programs(parts: list[str], listener: int | None) -> list[Program]:
     """The programs of `parts`, in the order of their start. `listener`: descriptor of the web socket."""
@@ -89,6 +91,7 @@ def _web(listener: int) -> Program:
         ),
         *("--timeout", "60", "--graceful-timeout", "5", "--log-level", "warning"),
         "--no-control-socket",  # it would lie outside the data folder
+        *(GUNICORN_JSON if settings.LOG_FORMAT == "json" else ()),
     )
     environment = {**ONE_THREAD, "EXEML_DATABASE_POOL": WEB_CONNECTIONS}
     return Program("web", command, environment, stop_timeout_s=8, descriptors=(listener,))

@@ -12,9 +12,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from projects.admin import accounts, images, labels, machines, projects, queues
+from projects.admin import accounts, images, labels, machines, projects, queues, records
 
-__all__ = ["accounts", "images", "labels", "machines", "projects", "queues"]
+__all__ = ["accounts", "images", "labels", "machines", "projects", "queues", "records"]
 
 admin.site.site_header = "exeml operators"
 admin.site.site_title = "exeml operators"

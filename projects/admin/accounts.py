@@ -9,15 +9,16 @@ from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
 from allauth.usersessions.models import UserSession
 from django.contrib import admin, messages
-from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Q, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
+from projects import audit
 from projects.admin.base import Admin, Inline, ReadOnlyAdmin
 from projects.models import (
     ChosenLanguage,
@@ -40,6 +41,23 @@ if TYPE_CHECKING:
 else:
     MembershipFormSet, BaseUserAdmin = BaseInlineFormSet, UserAdmin
     CreationForm, PasswordForm = AdminUserCreationForm, AdminPasswordChangeForm
+
+
+class AuditedMembers(Admin):
+    """Members that the page of a team or a person adds, changes or removes are events of their team."""
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        super().save_formset(request, form, formset, change)
+        if formset.model is not Membership:
+            return
+        for member in formset.new_objects:
+            role = Role(member.role).name.title()
+            audit.record(audit.Kind.MEMBER_ADDED, team=member.team, target=member.user, role=role)
+        for member, _ in formset.changed_objects:
+            before = next(one.initial["role"] for one in formset.forms if one.instance == member)
+            members.record_role(member, Role(before), Role(member.role))
+        for member in formset.deleted_objects:
+            audit.record(audit.Kind.MEMBER_REMOVED, team=member.team, target=member.user)
 
 
 class TeamKeepsAManager(MembershipFormSet):
@@ -92,6 +110,12 @@ class OperatorsPasswordForm(PasswordForm):
 
 
 admin.site.unregister(User)
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class AuditedGroupAdmin(Admin, GroupAdmin):
+    """Django's page of groups, whose changes stand in the audit log."""
 
 
 class LockedFilter(admin.SimpleListFilter):
@@ -106,7 +130,7 @@ class LockedFilter(admin.SimpleListFilter):
 
 
 @admin.register(User)
-class PersonAdmin(Admin, BaseUserAdmin):
+class PersonAdmin(AuditedMembers, BaseUserAdmin):
     add_form = NewUserForm
     change_password_form = OperatorsPasswordForm
     inlines = [TeamsInline]
@@ -159,7 +183,7 @@ class PersonAdmin(Admin, BaseUserAdmin):
 
 
 @admin.register(Team)
-class TeamAdmin(Admin):
+class TeamAdmin(AuditedMembers):
     inlines = [MembersInline]
     list_display = ["name", "members_counted", "projects_counted", "created_at"]
     search_fields = ["name"]

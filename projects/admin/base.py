@@ -12,7 +12,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from exeml_site.lib.text import validate_name
+from projects import audit
 from projects.admin.json_tables import json_column
+from projects.models import Project, Team, TeamQuota
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -38,12 +40,34 @@ class Admin(ModelAdmin):
             context["has_absolute_url"] = False
         return response
 
+    # Each change by an operator also stands in the audit log, which keeps it after the row is gone.
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        _record(audit.Kind.ADMIN_ADDED, obj)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        if message:
+            _record(audit.Kind.ADMIN_CHANGED, obj, changes=message)
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
+        for obj in queryset:
+            _record(audit.Kind.ADMIN_DELETED, obj)
+        return super().log_deletions(request, queryset)
+
 
 def _is_member(user: Any, row: Any) -> bool:
     """`row`: a team, a project, or something of a project."""
     project = getattr(row, "project", row)
     team_id = getattr(project, "team_id", project.pk)
     return bool(user.memberships.filter(team=team_id).exists())
+
+
+def _record(kind: audit.Kind, obj: Any, **details: Any) -> None:
+    team = obj if isinstance(obj, Team) else obj.team if isinstance(obj, TeamQuota) else None
+    project = obj if isinstance(obj, Project) else None
+    audit.record(kind, team=team, project=project, target=obj, model=str(obj._meta.verbose_name), **details)
 
 
 class ReadOnlyAdmin(Admin):

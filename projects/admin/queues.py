@@ -22,6 +22,7 @@ from django_rq.models import Dashboard
 from django_rq.settings import QUEUES
 from django_rq.urls import get_admin_urlpatterns, get_api_urlpatterns
 
+from projects import audit
 from projects.operators.queues import retry
 from projects.workspace.login_throttle import count_wrong_token
 
@@ -47,7 +48,10 @@ def _guarded(view: View) -> View:
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not request.user.has_perm(PERMISSION):
             raise PermissionDenied
-        return view(request, *args, **kwargs)
+        response = view(request, *args, **kwargs)
+        if request.method == "POST":
+            audit.record(audit.Kind.QUEUE_CHANGED, target=request.path, action=request.POST.get("action", ""))
+        return response
 
     return admin.site.admin_view(guarded)
 

@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils.translation import gettext_lazy
 
+from projects import audit
 from projects.datasets import publish
 from projects.formats.manifest import EntryLabel
 from projects.labels import actions, bulk_import
@@ -155,7 +156,15 @@ def restore_labels(version: DatasetVersion, by: User, *, unlabel_others: bool = 
         images = version_images(version)
         others = [pk for pk, labels in now.items() if labels and pk not in images]
         unlabeled = actions.apply(project, others, remove=Label.objects.filter(project=project), by=by)
-    return [event for event in (labeled, unlabeled) if event]
+    events = [event for event in (labeled, unlabeled) if event]
+    audit.record(
+        audit.Kind.LABELS_RESTORED,
+        project=project,
+        target=version,
+        by=by,
+        images=sum(len(event.changes) for event in events),
+    )
+    return events
 
 
 def _differs(now: set[str], then: Sequence[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -11,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from exeml_site.lib.bulk import chunks
+from projects import audit
 from projects.labels import metadata
 from projects.models import Image, Project
 from projects.models.image import ImageQuerySet
@@ -46,6 +48,10 @@ def _empty(images: ImageQuerySet) -> int:
 @transaction.atomic
 def _remove_rows(images: ImageQuerySet, limit: int) -> list[Image]:
     """Delete the rows before the files: a crash then leaves files without rows, never rows without files."""
-    batch = list(images.order_by("pk").select_for_update()[:limit])
+    batch = list(
+        images.order_by("pk").select_related("project__team").select_for_update(of=("self",))[:limit]
+    )
     Image.objects.filter(pk__in=[image.pk for image in batch]).delete()
+    for project, count in Counter(image.project for image in batch).items():
+        audit.record(audit.Kind.IMAGES_PURGED, project=project, images=count)
     return batch

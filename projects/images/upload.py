@@ -28,6 +28,7 @@ from projects.images.decode import DecodedImage, ImageRefused, decode_image
 from projects.labels import actions, metadata
 from projects.labels.annotations import lock_project
 from projects.models import Image, Project, Transfer
+from projects.usage import quotas
 
 log = logging.getLogger(__name__)
 NOT_STORED = gettext_noop("The server could not store the file. Try again later.")
@@ -90,8 +91,12 @@ def add_images(project: Project, files: Iterable[Upload | IO[Any] | Any], by: Us
         if not problem and sha256 not in existing:
             new_files.setdefault(sha256, file)
     language = get_language()  # the threads of the pool have none
-    results = _pool().map(lambda file: _store_safely(project, file, language), new_files.values())
-    stored = dict(zip(new_files, results, strict=True))
+    try:
+        quotas.check_storage(project.team, sum(map(_size, new_files.values())))
+        results = _pool().map(lambda file: _store_safely(project, file, language), new_files.values())
+        stored = dict(zip(new_files, results, strict=True))
+    except quotas.QuotaReached as reached:
+        stored = dict.fromkeys(new_files, str(reached))
     pictures = [picture for picture in stored.values() if isinstance(picture, StoredImage)]
     rows = insert_images(project, pictures, by, existing=existing)
     jobs.after("images_added", project.pk)
@@ -179,6 +184,10 @@ def _hash_safely(file: Any) -> tuple[str, str]:
         sentence = gettext("The file is larger than %(limit)s MB.")
         return "", sentence % {"limit": count(settings.EXEML_MAX_IMAGE_MB)}
     return sha256.hexdigest(), ""
+
+
+def _size(file: Any) -> int:
+    return int(file.seek(0, 2) or file.tell())
 
 
 # --- rows ---

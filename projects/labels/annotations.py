@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from exeml_site.lib import jobs
 from exeml_site.lib.bulk import chunks
-from projects.labels import second_opinions
+from projects.labels import audited, second_opinions
 from projects.models import (
     Annotation,
     AnnotationSource,
@@ -195,6 +195,7 @@ def record_event(
         second_opinions.update_states(project, changes)
     if "into" in event.details:
         second_opinions.recompute_states(project)
+    audited.record_in_audit_log(event)
     if "transfer" not in event.details:  # an import asks for suggestions once, at its end
         jobs.after("labels_changed", project.pk)
     return event

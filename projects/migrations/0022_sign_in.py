@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("projects", "0017_machine"),
+        ("projects", "0019_usage"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

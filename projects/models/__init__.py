@@ -1,5 +1,6 @@
 from projects.models.account import ChosenLanguage, HiddenGuide, InitialPassword
 from projects.models.annotation import Annotation, AnnotationSource, LabelEvent, LabelEventImage
+from projects.models.audit import AuditEvent, AuditKind
 from projects.models.collaboration import Assignment, Opinion, Presence
 from projects.models.computed import DuplicateKey, Embedding, Prediction, RejectedSuggestion
 from projects.models.dataset import DatasetVersion
@@ -11,11 +12,14 @@ from projects.models.metadata import MetadataColumn, MetadataValue
 from projects.models.project import Project
 from projects.models.team import Invitation, Membership, Role, Team
 from projects.models.transfer import DataSource, RejectedFile, Transfer
+from projects.models.usage import TeamQuota, Usage, UsageKind
 
 __all__ = [
     "Annotation",
     "AnnotationSource",
     "Assignment",
+    "AuditEvent",
+    "AuditKind",
     "ChosenLanguage",
     "DataSource",
     "DatasetVersion",
@@ -43,5 +47,8 @@ __all__ = [
     "Role",
     "Split",
     "Team",
+    "TeamQuota",
     "Transfer",
+    "Usage",
+    "UsageKind",
 ]

@@ -19,7 +19,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext, gettext_lazy
 
 from exeml_site.lib.display import count
-from projects.workspace import login_throttle
+from exeml_site.logs.client_address import client_address, parsed_address
 
 UNKNOWN_ADDRESS = "0.0.0.0"  # of clients behind a Unix socket
 
@@ -41,7 +41,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return url_has_allowed_host_and_scheme(url, {host}, require_https=is_secure)
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        return login_throttle.parsed_address(login_throttle.client_address(request)) or UNKNOWN_ADDRESS
+        return parsed_address(client_address(request)) or UNKNOWN_ADDRESS
 
     def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
         """The password, a code or a security key. The first one is asked for."""

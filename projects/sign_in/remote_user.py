@@ -16,9 +16,9 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponseBase
 
 from exeml_site.lib.params import is_storable
+from exeml_site.logs.client_address import is_trusted_proxy
 from projects.sign_in.claims import Identity, roles_of
 from projects.sign_in.identities import follow_claims
-from projects.workspace import login_throttle
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -70,7 +70,7 @@ def _identity(request: HttpRequest) -> Identity | None:
     """Whom the proxy names; None for a request that did not come from it directly."""
     name = request.META.get(settings.REMOTE_USER_HEADER, "").strip()
     sender = str(request.META.get("REMOTE_ADDR", ""))
-    if not name or len(name) > 150 or not is_storable(name) or not login_throttle.is_trusted_proxy(sender):
+    if not name or len(name) > 150 or not is_storable(name) or not is_trusted_proxy(sender):
         return None
     groups = [group.strip() for group in request.META.get(GROUPS, "").split(",") if group.strip()]
     email = request.META.get(MAIL, "")[:254]

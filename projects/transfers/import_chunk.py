@@ -16,6 +16,7 @@ from projects.models import Image, RejectedFile, Split, Transfer
 from projects.transfers.described_images import ImportItem, ItemKind, stricter_split
 from projects.transfers.source_files import SourceFiles
 from projects.transfers.texts.reasons import LABEL_REJECTED, METADATA_LEFT_OUT, with_beginning
+from projects.usage import quotas
 
 CONFLICTING_DUPLICATE = gettext_noop(
     "The same image occurs twice with different labels: the first label was kept."
@@ -99,6 +100,7 @@ class ChunkWriter:
     def _insert_images(self, pictures: Sequence[upload.StoredImage], moved: set[str]) -> dict[str, int]:
         """Insert the images that are new. The key of each image by its sha256."""
         others = [picture for picture in pictures if picture.sha256 not in moved]
+        quotas.check_storage(self.project.team, sum(picture.size_bytes for picture in others))
         rows = upload.insert_images(self.project, others, self.transfer.by, transfer=self.transfer)
         self.counts["added"] += len(rows.added)
         self.counts["restored"] += len(rows.restored)

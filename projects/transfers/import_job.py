@@ -36,6 +36,7 @@ from projects.transfers.import_chunk import ChunkWriter, ReadItem, batches
 from projects.transfers.import_plan import MAX_TEXT_BYTES, ImportPlan, LabelsFrom, make_plan, read_label_text
 from projects.transfers.path_mapping import PathMapping
 from projects.transfers.source_files import SourceFiles
+from projects.usage.quotas import QuotaReached
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +72,8 @@ def run(transfer_id: int) -> None:
         sentence = UNEXPECTED_ERROR
         if isinstance(problem, OSError):
             sentence = NOT_STORED.format(reason=problem.strerror or problem)
-        _end(transfer, Status.FAILED, **failure(problem, sentence, CannotPlan, SourceUnreadable))
+        expected = (CannotPlan, SourceUnreadable, QuotaReached)
+        _end(transfer, Status.FAILED, **failure(problem, sentence, *expected))
 
 
 def _end(transfer: Transfer, status: Transfer.Status, **fields: str) -> None:

@@ -17,9 +17,11 @@ from django.utils.translation import gettext
 from exeml_site.lib.display import count
 from exeml_site.lib.errors import Refused
 from exeml_site.lib.text import without_hidden
+from projects import audit
 from projects.labels import actions
 from projects.models import DataSource, Image, LabelEvent, Project, Transfer
 from projects.transfers import upload_parts
+from projects.usage import quotas
 
 Status = Transfer.Status
 UPLOAD_DAYS = 2  # an interrupted upload, or an import that waits for a person, can be continued for so long
@@ -67,6 +69,10 @@ def create_import(
     if not all(file["size"] > 0 for file in files):
         raise ImportRefused(gettext("The file is empty."))
     _check_size(size)
+    try:
+        quotas.check_storage(project.team, size)
+    except quotas.QuotaReached as reached:
+        raise ImportRefused(str(reached)) from reached
     options = {**options, "files": list(files)}
     interrupted = Transfer.objects.filter(project=project, by=by, status=Status.UPLOADING)
     for transfer in interrupted.order_by("-pk"):
@@ -108,8 +114,10 @@ def start_import(transfer: Transfer) -> None:
             gettext("Parts of the file have not arrived. Upload it again; it continues where it stopped.")
         )
     uploading = Transfer.objects.filter(pk=transfer.pk, status=Status.UPLOADING)
-    if uploading.update(status=Status.WAITING, created_at=timezone.now()):
-        transfer.enqueue()
+    with transaction.atomic():
+        if uploading.update(status=Status.WAITING, created_at=timezone.now()):
+            _record(audit.Kind.IMPORT_STARTED, transfer)
+            transfer.enqueue()
 
 
 def continue_import(transfer: Transfer, options: dict[str, Any], *, is_reviewed: bool) -> bool:
@@ -137,13 +145,16 @@ def synchronize(source: DataSource, by: User | None) -> Transfer:
         file_name=source.address[:255],
         options={"files": [], "address": source.address, "has_folder_labels": source.has_folder_labels},
     )
+    _record(audit.Kind.IMPORT_STARTED, transfer)
     transfer.enqueue()
     return transfer
 
 
 def cancel_import(transfer: Transfer) -> bool:
     """Cancel an import; what it added stays. False if it had ended."""
-    is_changed = transfer.cancel(is_cancel_wanted=True)
+    with transaction.atomic():
+        if is_changed := transfer.cancel(is_cancel_wanted=True):
+            _record(audit.Kind.IMPORT_CANCELLED, transfer)
     if Transfer.objects.filter(pk=transfer.pk, status=Status.CANCELLED).exists():
         upload_parts.delete_parts(transfer)
     return is_changed
@@ -165,7 +176,12 @@ def undo_import(transfer: Transfer, by: User | None) -> int:
         if not {change["image"] for change in event.changes} <= added:
             actions.undo(event, by)  # labels of images that stay
     actions.delete_images(transfer.project, added, by)
+    _record(audit.Kind.IMPORT_UNDONE, transfer, images=len(added))
     return len(added)
+
+
+def _record(kind: audit.Kind, transfer: Transfer, **details: Any) -> None:
+    audit.record(kind, project=transfer.project, target=transfer.file_name, **details)
 
 
 def catch_up() -> None:

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_POST
 from django.views.i18n import set_language
 
 from exeml_site.lib.http import public, redirect_to, signed_in, wants_fragment
+from projects import audit
 from projects.access import PageRequest
 from projects.forms.accounts import ChangePasswordForm, SignInForm
 from projects.models import HiddenGuide
@@ -53,6 +54,7 @@ class LimitedAttempts(FormView):
         return super().form_valid(form)
 
     def form_invalid(self, form: Any) -> HttpResponse:
+        self.attempt.record_block(audit.Kind.SIGN_IN_BLOCKED)
         status = 429 if self.attempt.is_refused else 422
         response = self.render_to_response(self.get_context_data(form=form), status=status)
         if self.attempt.is_refused:
@@ -96,6 +98,7 @@ class ChangePassword(LimitedAttempts, auth.PasswordChangeView):
 
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
         initial_password.changed(self.request)
+        audit.record(audit.Kind.PASSWORD_CHANGED)
         sentence = gettext("Your password has been changed. You are still signed in here.")
         messages.success(self.request, sentence)
         return super().form_valid(form)

@@ -15,6 +15,7 @@ from exeml_site.lib import storage
 from exeml_site.lib.display import count
 from exeml_site.lib.http import page, redirect_to
 from exeml_site.lib.params import parse_int
+from projects import audit
 from projects.access import PageRequest, project_page
 from projects.datasets import compare, leakage, statistics
 from projects.datasets.publish import ManifestDamaged
@@ -95,6 +96,7 @@ def dataset_manifest(request: PageRequest, project: Project, dataset_name: str) 
         messages.error(request, sentence % {"version": version})
         return redirect_to(request, _address(version))
     file_name = f"{project.name}-{version.name}.manifest"
+    audit.record_download(project, file_name)
     return FileResponse(path.open("rb"), as_attachment=True, filename=file_name, content_type="text/plain")
 
 

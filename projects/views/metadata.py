@@ -14,6 +14,7 @@ from django.utils.translation import gettext
 from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib.http import page, redirect_to
+from projects import audit
 from projects.access import PageRequest, project_page
 from projects.datasets.never_split import effect_of, set_never_split
 from projects.forms.metadata import MetadataForm
@@ -99,6 +100,7 @@ def remove_column(request: PageRequest, project: Project, column_id: int) -> Htt
     else:
         images = column.values.filter(image__deleted_at=None).values_list("image", flat=True)
         event = metadata.set_values(project, images, {column.name: ""}, request.user)
+        audit.record(audit.Kind.COLUMN_REMOVED, project=project, target=column.name)
         message = gettext("Removed.")
         if event:
             undo = gettext("You can undo this in the History.")

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib.display import count
 from exeml_site.lib.http import page, redirect_to, wants_fragment
+from projects import audit
 from projects.access import PageRequest, project_page
 from projects.formats.csv_text import write_csv
 from projects.forms.import_review import ImportReviewForm
@@ -215,7 +216,9 @@ def refusals(request: PageRequest, project: Project, transfer_id: int) -> Stream
     """Every refused file and the reason, as CSV."""
     transfer = get_object_or_404(Transfer, project=project, pk=transfer_id)
     answer = StreamingHttpResponse(_refusal_rows(transfer), content_type="text/csv; charset=utf-8")
-    answer["Content-Disposition"] = f'attachment; filename="import-{transfer.pk}-refused.csv"'
+    file_name = f"import-{transfer.pk}-refused.csv"
+    answer["Content-Disposition"] = f'attachment; filename="{file_name}"'
+    audit.record_download(project, file_name)
     return answer
 
 
@@ -266,6 +269,7 @@ def export(request: PageRequest, project: Project) -> HttpResponseBase:
     made = dataset_export.export_images(
         project, ids, dataset_export.ExportFormat(form.cleaned_data["format"])
     )
+    audit.record(audit.Kind.EXPORTED, project=project, target=made.file_name, images=len(ids))
     answer = StreamingHttpResponse(made.pieces, content_type=made.content_type)
     answer["Content-Disposition"] = f'attachment; filename="{made.file_name}"'
     if made.size_bytes:

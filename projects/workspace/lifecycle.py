@@ -11,6 +11,7 @@ from django.utils.translation import gettext, gettext_lazy, ngettext
 
 from exeml_site.lib.display import count
 from exeml_site.lib.errors import Refused
+from projects import audit
 from projects.apps import delete_blockers
 from projects.models import Project, Team
 
@@ -41,14 +42,18 @@ def create_project(
 ) -> Project:
     """Create a project. Raises `NameTaken`, or `ProjectRefused` if the team is at its limit."""
     _check_new_project(team.pk, name)
-    return Project.objects.create(
+    project = Project.objects.create(
         team=team, name=name, description=description, is_multi_label=is_multi_label, created_by=by
     )
+    audit.record(audit.Kind.PROJECT_CREATED, project=project, by=by)
+    return project
 
 
+@transaction.atomic
 def update_description(project: Project, description: str) -> None:
     """Change the description. Name and kind of labels can never be changed."""
     Project.objects.filter(pk=project.pk).update(description=description)
+    audit.record(audit.Kind.PROJECT_CHANGED, project=project, description=description)
 
 
 @transaction.atomic
@@ -59,7 +64,9 @@ def delete_project(project: Project, *, by: User) -> None:
     if running:
         sentence = ngettext("%(running)s. Stop it first.", "%(running)s. Stop them first.", len(running))
         raise ProjectRefused(sentence % {"running": get_text_list(running, gettext("and"))})
-    Project.objects.alive().filter(pk=project.pk).update(deleted_at=timezone.now(), deleted_by=by)
+    alive = Project.objects.alive().filter(pk=project.pk)
+    if alive.update(deleted_at=timezone.now(), deleted_by=by):
+        audit.record(audit.Kind.PROJECT_DELETED, project=project, by=by)
 
 
 @transaction.atomic
@@ -69,6 +76,7 @@ def restore_project(project: Project) -> None:
         return
     _check_new_project(project.team_id, project.name)
     Project.objects.filter(pk=project.pk).update(deleted_at=None, deleted_by=None)
+    audit.record(audit.Kind.PROJECT_RESTORED, project=project)
 
 
 def running_work(project: Project) -> list[str]:

@@ -21,7 +21,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import ip_network
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -31,6 +31,8 @@ from django.db.models import F
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 
+from exeml_site.logs.client_address import client_address, parsed_address
+from projects import audit
 from projects.models import FailedAttempts
 
 Kind = FailedAttempts.Kind
@@ -66,6 +68,9 @@ class Attempt:
 
     counters: Sequence[Counter] = field(default_factory=tuple)
     wait: timedelta = timedelta()
+    filled: Sequence[Counter] = field(
+        default_factory=tuple
+    )  # whose limit it has reached: it was the last one
 
     @property
     def is_refused(self) -> bool:
@@ -74,6 +79,11 @@ class Attempt:
     @property
     def wait_s(self) -> int:
         return math.ceil(self.wait.total_seconds())
+
+    def record_block(self, kind: audit.Kind) -> None:
+        """The password or token was wrong: the audit log hears of the last attempt before a limit."""
+        if self.filled:
+            audit.record(kind, target=", ".join(filter(None, (counter.who for counter in self.filled))))
 
     def forgive(self) -> None:
         """The password was right: forget the attempts before it from this address or browser.
@@ -119,7 +129,9 @@ def count_reset_mail(request: HttpRequest) -> Attempt:
 def count_wrong_token(request: HttpRequest) -> Attempt:
     """Count a call whose token is wrong. A right token is never counted and never refused."""
     address = _network(client_address(request))
-    return _count([Counter(Kind.TOKENS, address, address)])
+    attempt = _count([Counter(Kind.TOKENS, address, address)])
+    attempt.record_block(audit.Kind.TOKENS_BLOCKED)
+    return attempt
 
 
 def _count(counters: Sequence[Counter]) -> Attempt:
@@ -141,7 +153,8 @@ def _count(counters: Sequence[Counter]) -> Attempt:
                 row.count, row.ends_at = 0, now + LIMITS[Kind(row.kind)][1]
             row.count += 1
         FailedAttempts.objects.bulk_update(rows, ["count", "ends_at"])
-    return Attempt(counters)
+    full = {row.key for row in rows if row.count >= LIMITS[Kind(row.kind)][0]}
+    return Attempt(counters, filled=[counter for counter in counters if counter.key in full])
 
 
 def _fresh(counter: Counter, now: datetime) -> FailedAttempts:
@@ -163,36 +176,6 @@ def forget_old() -> None:
 def normalized(username: str) -> str:
     """The account that a typed name means: as Django's UsernameField, and without case."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", username).strip().casefold())
-
-
-def client_address(request: HttpRequest) -> str:
-    """The client's address: REMOTE_ADDR, or what the outermost of EXEML_TRUSTED_PROXIES says."""
-    address = str(request.META.get("REMOTE_ADDR", ""))
-    for hop in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
-        if not is_trusted_proxy(address) or not (sender := parsed_address(hop)):
-            break
-        address = sender
-    return address
-
-
-def is_trusted_proxy(address: str) -> bool:
-    parsed = parsed_address(address)
-    return bool(parsed) and any(ip_address(parsed) in proxies for proxies in settings.EXEML_TRUSTED_PROXIES)
-
-
-def parsed_address(text: str) -> str:
-    """An IP address without port and brackets; empty if it is none."""
-    text = text.strip()
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return ""
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return str(mapped or address)
 
 
 def _network(address: str) -> str:

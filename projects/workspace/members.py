@@ -7,6 +7,7 @@ from django.db import IntegrityError, transaction
 from django.utils.translation import gettext, gettext_lazy
 
 from exeml_site.lib.errors import Refused
+from projects import audit
 from projects.models import Membership, Role, Team
 
 LAST_MANAGER = gettext_lazy("A team needs at least one Manager. Make somebody else a Manager first.")
@@ -20,7 +21,9 @@ def add_member(team: Team, user: User, role: Role) -> Membership:
     """Add a member. Raises `MemberRefused` if another Manager added the same person meanwhile."""
     try:
         with transaction.atomic():
-            return Membership.objects.create(team=team, user=user, role=role)
+            membership = Membership.objects.create(team=team, user=user, role=role)
+            audit.record(audit.Kind.MEMBER_ADDED, team=team, target=user, role=role.name.title())
+            return membership
     except IntegrityError as error:
         sentence = gettext("%(person)s is already a member of %(team)s.")
         raise MemberRefused(sentence % {"person": user, "team": team}) from error
@@ -32,7 +35,9 @@ def change_role(membership: Membership, role: Role) -> None:
     _lock(membership.team_id)
     if role < Role.MANAGER and is_last_manager(membership):
         raise MemberRefused(LAST_MANAGER)
-    Membership.objects.filter(pk=membership.pk).update(role=role)
+    before = Role(Membership.objects.values_list("role", flat=True).get(pk=membership.pk))
+    if Membership.objects.filter(pk=membership.pk).update(role=role) and role != before:
+        record_role(membership, before, role)
 
 
 @transaction.atomic
@@ -41,7 +46,18 @@ def remove_member(membership: Membership) -> None:
     _lock(membership.team_id)
     if is_last_manager(membership):
         raise MemberRefused(LAST_MANAGER)
-    Membership.objects.filter(pk=membership.pk).delete()
+    if Membership.objects.filter(pk=membership.pk).delete()[0]:
+        audit.record(audit.Kind.MEMBER_REMOVED, team=membership.team, target=membership.user)
+
+
+def record_role(membership: Membership, before: Role, role: Role) -> None:
+    audit.record(
+        audit.Kind.ROLE_CHANGED,
+        team=membership.team,
+        target=membership.user,
+        before=before.name.title(),
+        role=role.name.title(),
+    )
 
 
 def require_second_factor(team: Team, is_required: bool) -> None:

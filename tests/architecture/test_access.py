@@ -89,6 +89,7 @@ MARKED = [
 ]
 CLOSED = [address for address in MARKED if address.access.kind != "public"]
 OF_A_TEAM = [address for address in MARKED if address.access.kind in ("team", "project")]
+OF_OPERATORS = [address for address in MARKED if address.access.kind == "operator"]
 ROLE_NEEDED = [address for address in OF_A_TEAM if address.access.role in LOWER]
 
 
@@ -270,6 +271,10 @@ def browser(person: str) -> Client:
 
 def owner(address: Address) -> Client:
     """A client with exactly the role that the view needs."""
+    if address.access.kind == "operator":
+        client = Client()
+        client.force_login(make_user("operator", is_staff=True, is_superuser=True))
+        return client
     return browser(PEOPLE[address.access.role or Role.MANAGER])
 
 
@@ -304,6 +309,13 @@ def test_who_may_gets_an_answer(address: Address, world: World) -> None:
 def test_a_lower_role_is_refused_whatever_the_verb(address: Address, world: World) -> None:
     client = browser(LOWER[address.access.role])
     url = world.url(address)
+    assert client.get(url).status_code == 403
+    assert client.post(url).status_code == 403
+
+
+@each(OF_OPERATORS)
+def test_only_operators_are_admitted(address: Address, world: World) -> None:
+    client, url = browser("alice"), world.url(address)
     assert client.get(url).status_code == 403
     assert client.post(url).status_code == 403
 

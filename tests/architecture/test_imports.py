@@ -98,7 +98,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("exeml_site.lib",),
     ("exeml_site",),
     ("projects.models", "projects.formats"),
-    ("projects.apps", "projects.access"),
+    ("projects.apps", "projects.access", "projects.audit", "projects.usage"),
     ("projects.context",),
     ("projects.labels",),
     ("projects.datasets", "projects.collaboration"),

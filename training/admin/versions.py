@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import Max, Q, QuerySet
@@ -14,6 +15,8 @@ from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 
 from exeml_site.lib.display import percent
+from exeml_site.lib.errors import Refused
+from projects import audit
 from projects.admin.base import Admin, DeletedFilter, ReadOnlyAdmin, ReadOnlyInline
 from projects.admin.purge import purge_chosen
 from training.admin.training_actions import training_urls
@@ -57,12 +60,22 @@ class InstanceFlavorAdmin(Admin):
         may_delete = super().has_delete_permission(request, obj)
         return may_delete and obj is not None and not obj.is_default
 
+    def save_model(self, request: HttpRequest, flavor: InstanceFlavor, form: Any, change: bool) -> None:
+        super().save_model(request, flavor, form, change)
+        if change and "price_per_hour" in form.changed_data:
+            before, price = str(form.initial["price_per_hour"]), str(flavor.price_per_hour)
+            currency = settings.EXEML_CURRENCY
+            audit.record(
+                audit.Kind.PRICE_CHANGED, target=flavor, before=before, price=price, currency=currency
+            )
+
     @admin.action(description="Make this the default", permissions=["change"])
     def make_default(self, request: HttpRequest, chosen: QuerySet[InstanceFlavor]) -> None:
         if len(chosen) != 1:
             self.message_user(request, "Choose one flavor to be the default.", messages.ERROR)
             return
         chosen[0].make_default()
+        self.log_change(request, chosen[0], [{"changed": {"fields": ["default"]}}])
         self.message_user(request, f"{chosen[0]} is now the default.", messages.SUCCESS)
 
 
@@ -74,7 +87,11 @@ class OperatingAdmin(ReadOnlyAdmin):
     ) -> None:
         """Call `action(row, by=user)`, true where it changed the row, and report how many it changed."""
         chosen = rows.select_related("project")
-        names = [f"{row.project} {row}" for row in chosen if action(row, by=request.user)]
+        try:
+            names = [f"{row.project} {row}" for row in chosen if action(row, by=request.user)]
+        except Refused as reason:
+            self.message_user(request, str(reason), messages.ERROR)
+            return
         if names:
             self.message_user(request, f"{done}: {', '.join(names)}.", messages.SUCCESS)
         if unchanged := len(chosen) - len(names):

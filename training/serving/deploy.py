@@ -21,6 +21,7 @@ from django.utils.translation import gettext, gettext_noop, ngettext
 from exeml_site.lib import jobs
 from exeml_site.lib.display import count
 from exeml_site.lib.errors import Refused
+from projects import audit
 from projects.models import Team
 from training.engine.bundle.decision import AnswerSettings
 from training.models import NumberFormat, Service, ServiceEvent, TrainingVersion
@@ -65,7 +66,9 @@ def deploy(
             deployed_by=by,
         )
         store_token(service, FIRST_TOKEN, token, by)
-        record_event(service, by, f"Deploying {version.name}{settings_note(version.answer_settings)}.")
+        message = f"Deploying {version.name}{settings_note(version.answer_settings)}."
+        record_event(service, by, message)
+        _record_in_audit_log(audit.Kind.SERVICE_DEPLOYED, service, by, message)
         enqueue_deployment(service.pk)
     return service, token
 
@@ -217,7 +220,9 @@ def _stop_expired_service(service: Service) -> bool:
         if rows:
             is_over = service.stops_at is not None and service.stops_at <= timezone.now()
             deleted = gettext_noop("Stopped: the project was deleted.")
-            record_event(service, None, gettext_noop("Stopped by Auto Stop.") if is_over else deleted)
+            message = gettext_noop("Stopped by Auto Stop.") if is_over else deleted
+            record_event(service, None, message)
+            _record_in_audit_log(audit.Kind.SERVICE_STOPPED, service, None, message)
     return bool(rows)
 
 
@@ -264,8 +269,22 @@ def update_service(
         rows = alive.update(**changes)
         if rows:
             record_event(service, by, message)
+            _record_in_audit_log(_kind_of(changes), service, by, message)
     service.refresh_from_db()
     return bool(rows)
+
+
+def _kind_of(changes: Mapping[str, Any]) -> audit.Kind | None:
+    """What a change is called in the audit log; None for what a worker finds out about a deployment."""
+    if "deleted_at" in changes:
+        return audit.Kind.SERVICE_DELETED
+    by_status = {Status.STOPPED: audit.Kind.SERVICE_STOPPED, Status.DEPLOYING: audit.Kind.SERVICE_STARTED}
+    return by_status.get(changes["status"]) if "status" in changes else audit.Kind.SERVICE_CHANGED
+
+
+def _record_in_audit_log(kind: audit.Kind | None, service: Service, by: User | None, message: str) -> None:
+    if kind:
+        audit.record(kind, project=service.project, target=service.name, by=by, message=message)
 
 
 def record_event(service: Service, by: User | None, message: str) -> None:

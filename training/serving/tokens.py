@@ -15,6 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 
 from exeml_site.lib.errors import Refused
+from projects import audit
 from training.models import Service, ServiceEvent, ServiceToken, TrainingVersion
 
 HINT_LENGTH = 4
@@ -79,6 +80,7 @@ def create_token(service: Service, name: str, by: User) -> Token:
         token = new_token()
         store_token(service, name, token, by)
         _record_event(service, by, f"Token “{name}” created.")  # not translated: stored with values
+        _record(audit.Kind.TOKEN_CREATED, service, name, by)
     return token
 
 
@@ -92,6 +94,7 @@ def rotate_token(service: Service, token_id: int, by: User) -> Token | None:
         store_token(service, old.name, token, by)
         message = f"Token “{old.name}” rotated; the old one stopped working."  # not translated: stored
         _record_event(service, by, message)
+        _record(audit.Kind.TOKEN_ROTATED, service, old.name, by)
     return token
 
 
@@ -102,7 +105,12 @@ def revoke_token(service: Service, token_id: int, by: User) -> bool:
         if token is None or not _set_revoked(token):
             return False
         _record_event(service, by, f"Token “{token.name}” revoked.")  # not translated: stored with values
+        _record(audit.Kind.TOKEN_REVOKED, service, token.name, by)
     return True
+
+
+def _record(kind: audit.Kind, service: Service, name: str, by: User) -> None:
+    audit.record(kind, project=service.project, target=name, by=by, service=service.name)
 
 
 def find_token(service_id: UUID, plain: str) -> ServiceToken | None:

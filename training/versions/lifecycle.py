@@ -6,7 +6,6 @@ row count is checked, so that two people, or a person and the job, cannot both w
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -20,11 +19,12 @@ from django.utils.translation import gettext, ngettext
 
 from exeml_site.lib import storage
 from exeml_site.lib.errors import Refused
+from projects import audit
 from projects.models import DatasetVersion, Project
+from projects.usage.quotas import QuotaReached
 from training.models import Candidate, InstanceFlavor, Service, Status, TrainingVersion
 from training.models.version import FINAL, TrainingVersionQuerySet
-
-logger = logging.getLogger(__name__)
+from training.versions import quotas, usage
 
 MAX_NUMBER_RETRIES = 10
 
@@ -120,6 +120,8 @@ def _create(
     project: Project, submission: UUID, by: User, flavor: InstanceFlavor, **fields: Any
 ) -> TrainingVersion:
     """Insert a row under the project's next number and enqueue its job on commit."""
+    if "promoted_candidate" not in fields:
+        _check_quotas(project, fields["max_training_minutes"], flavor.price_per_hour)
     version = TrainingVersion.objects.create(
         project=project,
         number=_next_number(project),
@@ -131,7 +133,22 @@ def _create(
         **fields,
     )
     version.enqueue()
+    audit.record(
+        audit.Kind.TRAINING_STARTED,
+        project=project,
+        target=version,
+        by=by,
+        flavor=flavor.name,
+        minutes=version.max_training_minutes,
+    )
     return version
+
+
+def _check_quotas(project: Project, minutes: int, price_per_hour: Decimal) -> None:
+    try:
+        quotas.check(project, minutes, price_per_hour)
+    except QuotaReached as reached:
+        raise TrainingRefused(str(reached)) from reached
 
 
 def add_time(version: TrainingVersion, minutes: int, *, by: User, submission: UUID) -> TrainingVersion:
@@ -226,13 +243,23 @@ def stop(version: TrainingVersion, by: User) -> bool:
 
     False if nothing changed: the version had ended, or its stop had been requested before.
     """
-    requested = version.cancel(stop_requested_at=timezone.now(), stop_requested_by=by)
+    with transaction.atomic():
+        requested = version.cancel(stop_requested_at=timezone.now(), stop_requested_by=by)
+        if requested:
+            audit.record(audit.Kind.TRAINING_STOPPED, project=version.project, target=version, by=by)
     return requested and _refreshed(version)
 
 
 def retry(version: TrainingVersion, by: User) -> bool:
-    """Enqueue a Failed or Stopped version again with the same configuration. False for any other status."""
+    """Enqueue a Failed or Stopped version again with the same configuration. False for any other status.
+
+    Raises TrainingRefused where a limit of the team leaves no room.
+    """
     with transaction.atomic():
+        version.refresh_from_db()
+        if version.status in (Status.FAILED, Status.STOPPED):
+            _check_quotas(version.project, version.max_training_minutes, version.price_per_hour)
+            usage.write_times([version])  # its times are cleared below
         is_enqueued = (
             _row(version)
             .filter(status__in=[Status.FAILED, Status.STOPPED])
@@ -255,6 +282,7 @@ def retry(version: TrainingVersion, by: User) -> bool:
         if is_enqueued:
             version.refresh_from_db()
             version.enqueue()
+            audit.record(audit.Kind.TRAINING_RETRIED, project=version.project, target=version, by=by)
     return bool(is_enqueued)
 
 
@@ -272,7 +300,7 @@ def delete(version: TrainingVersion, by: User) -> bool:
         if not _row(version).filter(status__in=FINAL).update(deleted_at=timezone.now()):
             raise TrainingRefused(_stop_first(version))
         transaction.on_commit(lambda: storage.delete_folder(version.folder))
-    logger.info("training version %s deleted by %s", version.pk, by.pk)
+        audit.record(audit.Kind.TRAINING_DELETED, project=version.project, target=version, by=by)
     return _refreshed(version)
 
 

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from exeml_site.lib import storage
 from exeml_site.lib.display import count
 from exeml_site.lib.http import page, redirect_to
+from projects import audit
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from projects.transfers import data_source
@@ -125,7 +126,9 @@ def batch_download(
         content = read(batch)
     except OSError as problem:
         raise Http404 from problem
-    headers = {"Content-Disposition": f'attachment; filename="batch-{batch.pk}-{file}"'}
+    file_name = f"batch-{batch.pk}-{file}"
+    audit.record_download(project, file_name)
+    headers = {"Content-Disposition": f'attachment; filename="{file_name}"'}
     return StreamingHttpResponse(content, content_type=content_type, headers=headers)
 
 

@@ -10,6 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from exeml_site.lib.http import page, redirect_to, wants_fragment
+from projects import audit
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.evaluation.report import report_html
@@ -20,20 +21,17 @@ from training.serving.download.names import path_name
 
 @project_page(Role.VIEWER)
 @require_safe
-def version_report(request: PageRequest, project: Project, number: int) -> HttpResponse:
+def version_report(request: PageRequest, project: Project, number: int) -> HttpResponseBase:
     version = _get_version(project, number)
-    response = HttpResponse(report_html(version))
-    response["Content-Disposition"] = f'attachment; filename="{_file_name(version)}-report.html"'
-    return response
+    return _download(version, HttpResponse(report_html(version)), "-report.html")
 
 
 @project_page(Role.VIEWER)
 @require_safe
-def version_json(request: PageRequest, project: Project, number: int) -> HttpResponse:
+def version_json(request: PageRequest, project: Project, number: int) -> HttpResponseBase:
     version = _get_version(project, number)
     response = HttpResponse(archive.evaluation_json(version), content_type="application/json")
-    response["Content-Disposition"] = f'attachment; filename="{_file_name(version)}.json"'
-    return response
+    return _download(version, response, ".json")
 
 
 @project_page(Role.VIEWER)
@@ -41,8 +39,7 @@ def version_json(request: PageRequest, project: Project, number: int) -> HttpRes
 def version_archive(request: PageRequest, project: Project, number: int) -> HttpResponseBase:
     version = _get_version(project, number)
     response = StreamingHttpResponse(archive.build_archive(version), content_type="application/zip")
-    response["Content-Disposition"] = f'attachment; filename="{_file_name(version)}.zip"'
-    return response
+    return _download(version, response, ".zip")
 
 
 @project_page(Role.VIEWER)
@@ -68,7 +65,15 @@ def download_export(request: PageRequest, project: Project, number: int) -> Http
         content = default_storage.open(onnx_export.stored_name(version))
     except OSError:
         return redirect_to(request, reverse("training_version", args=[project.pk, number]))
-    return FileResponse(content, as_attachment=True, filename=f"{_file_name(version)}-onnx.zip")
+    return _download(version, FileResponse(content, content_type="application/zip"), "-onnx.zip")
+
+
+def _download(version: TrainingVersion, response: HttpResponseBase, ending: str) -> HttpResponseBase:
+    """The response as a file named after the project and the version."""
+    name = f"{_file_name(version)}{ending}"
+    audit.record_download(version.project, name)
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
 
 
 def _get_version(project: Project, number: int) -> TrainingVersion:

@@ -22,7 +22,8 @@ from projects.models import Project, Role
 from projects.workspace.login_throttle import Attempt, count_wrong_token
 from training.forms.services import deployable_versions
 from training.models import Service
-from training.serving.calls import charts, dashboard, drift, feedback, prometheus
+from training.serving import metrics as site_metrics
+from training.serving.calls import charts, dashboard, drift, feedback
 from training.serving.shadow_comparison import compare_shadow
 from training.versions.answer_settings import settings_in
 from training.views.services import get_service
@@ -110,7 +111,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
         way = "Authorization: Bearer <EXEML_METRICS_TOKEN>"  # not translated: a header
         message = f"Send {way}, or sign in as an operator.\n"  # not translated: of programs
         return HttpResponse(message, content_type="text/plain", status=401)
-    return HttpResponse(prometheus.exposition(), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(site_metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
 
 
 def _may_scrape(request: HttpRequest) -> bool:

@@ -138,9 +138,12 @@ def stop_training(request: PageRequest, project: Project, number: int) -> HttpRe
 @require_POST
 def retry_training(request: PageRequest, project: Project, number: int) -> HttpResponse:
     version = _get_version(project, number)
-    if not lifecycle.retry(version, request.user):
-        text = gettext("Nothing changed: %(version)s is %(status)s.")
-        messages.info(request, text % _names(version))
+    try:
+        if not lifecycle.retry(version, request.user):
+            text = gettext("Nothing changed: %(version)s is %(status)s.")
+            messages.info(request, text % _names(version))
+    except lifecycle.TrainingRefused as refused:
+        messages.error(request, str(refused))
     return redirect_to(request, _version_url(version))
 
 

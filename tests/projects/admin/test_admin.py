@@ -41,7 +41,9 @@ from projects.models import (
     RejectedSuggestion,
     Role,
     Team,
+    TeamQuota,
     Transfer,
+    Usage,
 )
 from projects.workspace import lifecycle
 from tests.factories import PASSWORD, make_image, make_project, make_team, make_user, make_version
@@ -104,6 +106,14 @@ def fill(project: Project, seed: int) -> None:
     RejectedSuggestion.objects.create(image=image, label=project.labels.get(), by=project.created_by)
     Assignment.objects.create(image=image, user=project.created_by)
     person = make_user(f"person-{seed}")
+    Usage.objects.create(
+        month="2026-11-01",
+        kind="calls",
+        source=f"service {seed}",
+        project_id=project.pk,
+        measured_at=event.at,
+    )
+    TeamQuota.objects.create(team=Team.objects.create(name=f"Team {seed}"), max_cost=10)
     Presence.objects.create(project=project, user=person, seen_at=timezone.now())
     Opinion.objects.create(image=image, by=project.created_by)
     other = make_project(f"other-{seed}", labels=0)

@@ -16,9 +16,10 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from exeml_site.environment import env_networks
+from exeml_site.logs.client_address import client_address
 from projects.models import FailedAttempts
 from projects.workspace import login_throttle
-from projects.workspace.login_throttle import LIMITS, Kind, client_address, count_sign_in, forget_old
+from projects.workspace.login_throttle import LIMITS, Kind, count_sign_in, forget_old
 from tests.factories import PASSWORD, make_user
 from tests.pages import html_of
 

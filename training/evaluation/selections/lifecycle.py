@@ -8,11 +8,13 @@ import uuid
 from collections.abc import Sequence
 
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.utils.translation import gettext, ngettext
 
 from exeml_site.lib import storage
 from exeml_site.lib.display import count
 from exeml_site.lib.errors import Refused
+from projects import audit
 from projects.models import Project
 from training.models import TrainingVersion, VersionEvaluation
 
@@ -44,20 +46,27 @@ def create_evaluation(
     file = f"evaluations/{uuid.uuid4().hex}.json"
     storage.save_whole(file, io.BytesIO(json.dumps(sorted(image_ids)).encode()))
     try:
-        evaluation = VersionEvaluation.objects.create(
-            training_version=version,
-            source=source,
-            name=name[:255],
-            query=query,
-            images_file=file,
-            total=len(image_ids),
-            created_by=by,
-        )
+        with transaction.atomic():
+            evaluation = VersionEvaluation.objects.create(
+                training_version=version,
+                source=source,
+                name=name[:255],
+                query=query,
+                images_file=file,
+                total=len(image_ids),
+                created_by=by,
+            )
+            _record(audit.Kind.EVALUATION_STARTED, evaluation)
+            evaluation.enqueue()
     except BaseException:
         storage.delete_file(file)
         raise
-    evaluation.enqueue()
     return evaluation
+
+
+def _record(kind: audit.Kind, evaluation: VersionEvaluation) -> None:
+    version = evaluation.training_version
+    audit.record(kind, project=version.project, target=version, images=evaluation.total)
 
 
 def read_image_ids(evaluation: VersionEvaluation) -> list[int]:
@@ -69,7 +78,10 @@ def read_image_ids(evaluation: VersionEvaluation) -> list[int]:
 def cancel(evaluation: VersionEvaluation) -> bool:
     """Cancel an evaluation. False if it had ended."""
     was_waiting = evaluation.status == Status.WAITING
-    is_cancelled = evaluation.cancel(is_cancel_wanted=True)
+    with transaction.atomic():
+        is_cancelled = evaluation.cancel(is_cancel_wanted=True)
+        if is_cancelled:
+            _record(audit.Kind.EVALUATION_CANCELLED, evaluation)
     evaluation.refresh_from_db()
     if was_waiting and evaluation.status == Status.CANCELLED:
         storage.delete_file(evaluation.images_file)
@@ -82,7 +94,11 @@ def delete(evaluation: VersionEvaluation) -> bool:
     Completed ones stay: they tell how many versions were judged on the same test images.
     """
     ended = VersionEvaluation.objects.filter(pk=evaluation.pk, status__in=[Status.CANCELLED, Status.FAILED])
-    return bool(ended.delete()[0])
+    with transaction.atomic():
+        is_deleted = bool(ended.delete()[0])
+        if is_deleted:
+            _record(audit.Kind.EVALUATION_DELETED, evaluation)
+    return is_deleted
 
 
 def catch_up() -> None:

@@ -27,6 +27,7 @@ from exeml_site.lib import storage
 from exeml_site.lib.errors import Refused
 from exeml_site.lib.job_row import Cancelled, failure
 from exeml_site.lib.text import without_hidden
+from projects import audit
 from projects.images import decode
 from projects.images.thumbnail import make_thumbnail
 from projects.models import Image
@@ -98,10 +99,14 @@ def create_batch(
         storage.delete_folder(batch.folder)
         batch.delete()
         raise
-    if not Batch.objects.filter(pk=batch.pk).update(files=batch.files):
+    with transaction.atomic():
+        is_there = Batch.objects.filter(pk=batch.pk).update(files=batch.files)
+        if is_there:
+            _record(audit.Kind.BATCH_STARTED, batch)
+            batch.enqueue()
+    if not is_there:
         storage.delete_folder(batch.folder)
         raise BatchRefused(gettext("Somebody deleted this batch while its files were being stored."))
-    batch.enqueue()
     return batch
 
 
@@ -122,7 +127,11 @@ def _check_names(names: Sequence[str]) -> None:
 
 def cancel(batch: Batch) -> bool:
     """Cancel a batch; its answers so far stay. False if it had ended."""
-    return batch.cancel(is_cancel_wanted=True)
+    with transaction.atomic():
+        is_cancelled = batch.cancel(is_cancel_wanted=True)
+        if is_cancelled:
+            _record(audit.Kind.BATCH_CANCELLED, batch)
+    return is_cancelled
 
 
 def delete(batch: Batch) -> bool:
@@ -131,7 +140,12 @@ def delete(batch: Batch) -> bool:
         is_deleted, _ = Batch.objects.filter(pk=batch.pk).exclude(status__in=Batch.ACTIVE).delete()
         if is_deleted:
             transaction.on_commit(lambda: storage.delete_folder(batch.folder))
+            _record(audit.Kind.BATCH_DELETED, batch)
     return bool(is_deleted)
+
+
+def _record(kind: audit.Kind, batch: Batch) -> None:
+    audit.record(kind, project=batch.service.project, target=batch.name, service=batch.service.name)
 
 
 def catch_up() -> None:

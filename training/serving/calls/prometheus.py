@@ -1,11 +1,10 @@
-"""Metrics of all services in Prometheus's exposition format."""
+"""Metrics of all services for Prometheus (training.serving.metrics)."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
 
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -17,14 +16,7 @@ LABEL_NAMES = ["service", "service_id", "project"]
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
-def exposition() -> bytes:
-    """The metrics of all services as Prometheus text."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(_ServiceCollector())
-    return generate_latest(registry)
-
-
-class _ServiceCollector(Collector):
+class ServiceCollector(Collector):
     """Reads the database once for each scrape."""
 
     def collect(self) -> Iterator[Metric]:

@@ -1,0 +1,45 @@
+"""Admin of the audit log and of usage, which are read-only, and of the limits of teams."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from projects.admin.base import Admin, ReadOnlyAdmin
+from projects.models import AuditEvent, TeamQuota, Usage
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    """The page /audit/ has the filters; nobody can change or delete an event."""
+
+    list_display = ["at", "user_name", "kind_text", "target", "team_name", "project_name", "way", "address"]
+    list_display_links = ["at"]
+    list_filter = ["way"]
+    search_fields = ["user_name", "=kind", "team_name", "project_name", "target", "=address"]
+    date_hierarchy = "at"
+
+
+@admin.register(Usage)
+class UsageAdmin(ReadOnlyAdmin):
+    """What the page /usage/ adds up. Limits of teams have a page of their own."""
+
+    list_display = ["month", "kind", "team_name", "project_name", "user_name", "flavor_name", "quantity"]
+    list_filter = ["kind", "team"]
+    search_fields = ["team_name", "project_name", "user_name"]
+    date_hierarchy = "month"
+
+
+@admin.register(TeamQuota)
+class TeamQuotaAdmin(Admin):
+    """The limits of teams. An empty field limits nothing."""
+
+    list_display = [
+        "team",
+        "max_storage_gb",
+        "max_training_hours",
+        "max_cost",
+        "max_concurrent_trainings",
+    ]
+    search_fields = ["team__name"]
+    autocomplete_fields = ["team"]
+    list_select_related = ["team"]

@@ -1,0 +1,1 @@
+"""Forms of the audit log and of usage."""

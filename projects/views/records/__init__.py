@@ -1,0 +1,1 @@
+"""Pages of what is recorded: the audit log, usage and cost."""
