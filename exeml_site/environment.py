@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 from contextlib import suppress
+from datetime import datetime, time
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,14 @@ def env_bool(name: str, default: bool) -> bool:
 
 def env_list(name: str, default: str) -> list[str]:
     return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
+
+
+def env_time(name: str, default: str) -> time:
+    text = os.environ.get(name) or default
+    try:
+        return datetime.strptime(text, "%H:%M").time()
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be a time of day such as 02:00, not {text!r}.") from error
 
 
 def env_networks(name: str) -> list[IPv4Network | IPv6Network]:
@@ -104,6 +113,9 @@ def database(url: str, data_dir: Path, pool: int) -> dict[str, Any]:
     return settings
 
 
+MEMORY_OF_A_FILE = 16 << 20  # of S3, which is read whole: a larger one is a temporary file
+
+
 def file_storage(url: str, folder: Path) -> dict[str, object]:
     """Storage of images, manifests and bundles: a local folder, or `s3://bucket/prefix?endpoint=…&region=…`."""
     if not url:
@@ -125,6 +137,7 @@ def file_storage(url: str, folder: Path) -> dict[str, object]:
             "file_overwrite": True,
             "default_acl": None,
             "querystring_auth": True,
+            "max_memory_size": MEMORY_OF_A_FILE,
         },
     }
 

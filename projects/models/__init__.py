@@ -9,12 +9,13 @@ from projects.models.label import Label
 from projects.models.metadata import MetadataColumn, MetadataValue
 from projects.models.project import Project
 from projects.models.team import Membership, Role, Team
-from projects.models.transfer import DataSource, RejectedFile, Transfer
+from projects.models.transfer import Backup, DataSource, RejectedFile, Transfer
 
 __all__ = [
     "Annotation",
     "AnnotationSource",
     "Assignment",
+    "Backup",
     "ChosenLanguage",
     "DataSource",
     "DatasetVersion",
