@@ -93,8 +93,10 @@ def run(options: argparse.Namespace, folder: Path, endpoint: str) -> None:
 
 
 def environment(folder: Path, where: dict[str, str]) -> dict[str, str]:
-    keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
-    return {**os.environ, **keys, **where, "EXEML_DATA": str(folder), "EXEML_SECRET_KEY": "of the benchmark"}
+    folder.mkdir(exist_ok=True)
+    keys = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"), "test")
+    own = {"EXEML_DATA": str(folder), "EXEML_SECRET_KEY": "of the benchmark", "EXEML_LOG_LEVEL": "ERROR"}
+    return {**os.environ, **keys, **where, **own}
 
 
 def step(

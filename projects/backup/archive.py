@@ -22,12 +22,16 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO, Literal
 from urllib.parse import quote, unquote
 
+from django.utils.translation import gettext_noop
+
 from exeml_site.lib.errors import Refused
 
 BLOCK = tarfile.BLOCKSIZE
 CHUNK_BYTES = 1 << 20
 MAX_JSON_BYTES = 1 << 22  # of head.json and end.json
 MAX_USTAR_BYTES = 8**11 - 1
+NO_ARCHIVE = gettext_noop("This file is not an archive of exeml, or it is damaged.")
+CUT_OFF = gettext_noop("The file is damaged: its end is missing.")
 HEAD, MANIFEST, END = "head.json", "manifest.jsonl", "end.json"
 _PART = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._~%-]+")  # of a path; no “.” and no “..”
 _LINE = re.compile(r'\{"name":"([^"]+)","size":(\d+),"sha256":"([0-9a-f]{64})"\}\n')
@@ -38,7 +42,7 @@ class BadArchive(Refused):
 
 
 @dataclass(frozen=True)
-class Member:
+class ArchiveMember:
     name: str
     size: int
     at: int  # where its content begins
@@ -123,10 +127,10 @@ class ArchiveReader:
         self._size = file.seek(0, os.SEEK_END)
         first = next(self.members(), None)
         if first is None or first.name != HEAD:
-            raise BadArchive("This file is not an archive of exeml.")
+            raise BadArchive(NO_ARCHIVE)
         self.head = self._read_json(first)
 
-    def members(self) -> Iterator[Member]:
+    def members(self) -> Iterator[ArchiveMember]:
         """All members in order. The names are safe as paths below a folder."""
         at = 0
         while True:
@@ -136,21 +140,21 @@ class ArchiveReader:
                 return
             header = _header(block)
             if at + BLOCK + header.size > self._size:
-                raise BadArchive("The file is damaged: its end is missing.")
-            yield Member(_safe_name(header.name), header.size, at + BLOCK)
+                raise BadArchive(CUT_OFF)
+            yield ArchiveMember(_safe_name(header.name), header.size, at + BLOCK)
             at += BLOCK + header.size + (-header.size % BLOCK)
 
-    def chunks(self, member: Member) -> Iterator[bytes]:
+    def chunks(self, member: ArchiveMember) -> Iterator[bytes]:
         self._file.seek(member.at)
         left = member.size
         while left:
             chunk = self._file.read(min(left, CHUNK_BYTES))
             if not chunk:
-                raise BadArchive("The file is damaged: its end is missing.")
+                raise BadArchive(CUT_OFF)
             left -= len(chunk)
             yield chunk
 
-    def open(self, member: Member) -> io.BufferedReader:
+    def open(self, member: ArchiveMember) -> io.BufferedReader:
         return io.BufferedReader(_MemberFile(self._file, member), CHUNK_BYTES)
 
     def check(self, beat: Callable[[], None] = lambda: None) -> dict[str, Any]:
@@ -159,7 +163,7 @@ class ArchiveReader:
         `beat` is called for each member.
         """
         with tempfile.SpooledTemporaryFile(1 << 22) as found:
-            manifest: Member | None = None
+            manifest: ArchiveMember | None = None
             for member in self.members():
                 beat()
                 if member.name == END:
@@ -170,9 +174,11 @@ class ArchiveReader:
                     manifest = member
                     continue
                 found.write(_line(quote(member.name), member.size, self._sha256(member)))
-        raise BadArchive("The file is damaged: its end is missing.")
+        raise BadArchive(CUT_OFF)
 
-    def _compare(self, found: IO[bytes], manifest: Member | None, end: dict[str, Any]) -> dict[str, Any]:
+    def _compare(
+        self, found: IO[bytes], manifest: ArchiveMember | None, end: dict[str, Any]
+    ) -> dict[str, Any]:
         if manifest is None or self._sha256(manifest) != end.get("manifest_sha256"):
             raise BadArchive("The file is damaged: its manifest does not fit.")
         found.seek(0)
@@ -187,13 +193,13 @@ class ArchiveReader:
                 raise BadArchive("The file is damaged: members that its manifest names are missing.")
         return end
 
-    def _sha256(self, member: Member) -> str:
+    def _sha256(self, member: ArchiveMember) -> str:
         digest = hashlib.sha256()
         for chunk in self.chunks(member):
             digest.update(chunk)
         return digest.hexdigest()
 
-    def _read_json(self, member: Member) -> dict[str, Any]:
+    def _read_json(self, member: ArchiveMember) -> dict[str, Any]:
         if member.size > MAX_JSON_BYTES:
             raise BadArchive(f"The file is damaged: {member.name} is too large.")
         try:
@@ -208,7 +214,7 @@ class ArchiveReader:
 class _MemberFile(io.RawIOBase):
     """One member as a file of its own."""
 
-    def __init__(self, file: BinaryIO, member: Member) -> None:
+    def __init__(self, file: BinaryIO, member: ArchiveMember) -> None:
         self._file, self._member, self._at = file, member, 0
 
     def readable(self) -> bool:
@@ -227,7 +233,7 @@ def _header(block: bytes) -> tarfile.TarInfo:
     try:
         header = tarfile.TarInfo.frombuf(block, "ascii", "strict")
     except (tarfile.HeaderError, ValueError) as problem:
-        raise BadArchive("This file is not an archive of exeml, or it is damaged.") from problem
+        raise BadArchive(NO_ARCHIVE) from problem
     if header.type != tarfile.REGTYPE or header.size < 0:
         raise BadArchive("This file is not an archive of exeml: it holds more than plain files.")
     return header

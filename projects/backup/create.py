@@ -16,7 +16,7 @@ from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
 from exeml_site.lib.errors import Refused
-from exeml_site.version import VERSION
+from exeml_site.lib.version import VERSION
 from projects.backup import files
 from projects.backup.archive import ArchiveWriter, written_whole
 from projects.backup.rows import write_rows

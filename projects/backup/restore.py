@@ -27,9 +27,9 @@ from django.db.migrations.loader import MigrationLoader
 
 from exeml_site.lib import storage
 from exeml_site.lib.errors import Refused
-from exeml_site.version import VERSION
+from exeml_site.lib.version import VERSION
 from projects.backup import rows
-from projects.backup.archive import ArchiveReader, BadArchive, Member
+from projects.backup.archive import ArchiveMember, ArchiveReader, BadArchive
 from projects.backup.create import FORMAT, FORMAT_VERSION, SECRET_KEY, Log
 from projects.backup.files import FILES_FOLDER
 
@@ -75,14 +75,15 @@ class BackupArchive:
         }
         return sorted(mine - followed)
 
-    def files(self) -> Iterator[tuple[str, Member]]:
+    def files(self) -> Iterator[tuple[str, ArchiveMember]]:
         """The stored files: name in the storage, and member."""
         for member in self.archive.members():
             if member.name.startswith(f"{FILES_FOLDER}/"):
                 yield member.name.removeprefix(f"{FILES_FOLDER}/"), member
 
-    def extract(self, name: str, member: Member) -> None:
-        storage.save_whole(name, cast(BinaryIO, self.archive.open(member)))
+    def extract(self, name: str, member: ArchiveMember) -> None:
+        """Store a file; it is on the disk after `os.sync`."""
+        storage.save_whole(name, cast(BinaryIO, self.archive.open(member)), is_flushed=False)
 
 
 def restore(source: Path, *, force: bool = False, log: Log = lambda _: None) -> dict[str, Any]:
@@ -100,6 +101,7 @@ def restore(source: Path, *, force: bool = False, log: Log = lambda _: None) -> 
         log("Storing the files.")
         for name, member in backup.files():
             backup.extract(name, member)
+        os.sync()  # once: flushing each file takes many times longer
         log("Inserting the rows.")
         insert_rows(backup)
         _restore_secret_key(backup, log)

@@ -18,7 +18,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from projects.backup.archive import ArchiveReader, ArchiveWriter, BadArchive, Member
+from projects.backup.archive import ArchiveMember, ArchiveReader, ArchiveWriter, BadArchive
 
 ROWS_FOLDER = "rows"
 CHUNK_BYTES = 1 << 22  # of the text of a chunk, before its last row
@@ -71,13 +71,15 @@ def _write_chunk(
     archive.add_bytes(f"{ROWS_FOLDER}/{model._meta.label_lower}/{number:06}.jsonl.gz", content)
 
 
-def table_of(member: Member) -> str:
+def table_of(member: ArchiveMember) -> str:
     """The label of the model whose rows the member holds, such as projects.image; empty for other members."""
     parts = member.name.split("/")
     return parts[1] if len(parts) == 3 and parts[0] == ROWS_FOLDER else ""
 
 
-def read_chunk(archive: ArchiveReader, member: Member, max_bytes: int = MAX_CHUNK_BYTES) -> Iterator[Row]:
+def read_chunk(
+    archive: ArchiveReader, member: ArchiveMember, max_bytes: int = MAX_CHUNK_BYTES
+) -> Iterator[Row]:
     """The rows of a member, as stored. Raises BadArchive, also for one of more than `max_bytes` of text."""
     columns: list[str] = []
     for number, value in enumerate(_read_lines(archive, member, max_bytes)):
@@ -91,7 +93,7 @@ def read_chunk(archive: ArchiveReader, member: Member, max_bytes: int = MAX_CHUN
             yield dict(zip(columns, value, strict=True))
 
 
-def _read_lines(archive: ArchiveReader, member: Member, max_bytes: int) -> Iterator[Any]:
+def _read_lines(archive: ArchiveReader, member: ArchiveMember, max_bytes: int) -> Iterator[Any]:
     left, number = max_bytes, 0
     try:
         with gzip.GzipFile(fileobj=archive.open(member)) as lines:
@@ -105,7 +107,7 @@ def _read_lines(archive: ArchiveReader, member: Member, max_bytes: int) -> Itera
         raise _unreadable(member, number) from problem
 
 
-def _unreadable(member: Member, number: int) -> BadArchive:
+def _unreadable(member: ArchiveMember, number: int) -> BadArchive:
     return BadArchive(f"The file is damaged: line {number + 1} of {member.name} cannot be read.")
 
 

@@ -16,8 +16,7 @@ from exeml_site.lib import storage
 from projects.backup.archive import BadArchive
 from projects.backup.rows import Row
 from projects.models import Image, Project
-from projects.transfers.project_file.read import ProjectImport
-from projects.transfers.project_file.tables import Part, Table
+from projects.transfers.project_file.tables import NewProject, Part, ProjectTable
 from training.models import (
     Candidate,
     Curve,
@@ -61,7 +60,7 @@ def _tests(project: Project) -> QuerySet[VersionEvaluation]:
     return tests.filter(training_version__in=_versions(project))
 
 
-def _adapt_version(row: Row, to: ProjectImport) -> None:
+def _adapt_version(row: Row, to: NewProject) -> None:
     if row["status"] != Status.COMPLETED or row["deleted_at"] is not None:
         raise BadArchive("The file is refused: it has a training version that is not Completed.")
     row["flavor_id"] = InstanceFlavor.objects.filter(is_default=True).values_list("pk", flat=True).first()
@@ -73,13 +72,15 @@ def _adapt_version(row: Row, to: ProjectImport) -> None:
     }
 
 
-def _adapt_test(row: Row, to: ProjectImport) -> None:
+def _adapt_test(row: Row, to: NewProject) -> None:
     if row["status"] != VersionEvaluation.Status.COMPLETED or row["kind"] != VersionEvaluation.Kind.TEST:
         raise BadArchive("The file is refused: it has an evaluation that is not Completed.")
 
 
-def _of_versions(model: Any) -> Table:
-    return Table(model, lambda project: model._base_manager.filter(training_version__in=_versions(project)))
+def _of_versions(model: Any) -> ProjectTable:
+    return ProjectTable(
+        model, lambda project: model._base_manager.filter(training_version__in=_versions(project))
+    )
 
 
 def _files(project: Project) -> Iterator[tuple[str, str]]:
@@ -93,7 +94,7 @@ def _files(project: Project) -> Iterator[tuple[str, str]]:
             yield f"{version.folder}/bundle/{name}", f"models/{version.pk}/{name}"
 
 
-def _store(to: ProjectImport) -> None:
+def _store(to: NewProject) -> None:
     """Store the models under the keys of the new versions."""
     versions = to.keys[TrainingVersion._meta.label_lower]
     for name in list(to.members):
@@ -106,7 +107,7 @@ def _store(to: ProjectImport) -> None:
         _store_file(to, name, f"training/{versions[int(old)]}/bundle/{file_name}")
 
 
-def _store_file(to: ProjectImport, name: str, target: str) -> None:
+def _store_file(to: NewProject, name: str, target: str) -> None:
     member = to.members[name]
     if member.size > MAX_MODEL_FILE_BYTES:
         raise BadArchive(f"The file is refused: {name[:100]} is too large.")
@@ -140,8 +141,8 @@ def _rename_trained_on(path: Path, images: dict[int, int]) -> None:
 
 PART = Part(
     tables=(
-        Table(TrainingVersion, _versions, NOT_OF_A_FILE, _adapt_version),
-        Table(
+        ProjectTable(TrainingVersion, _versions, NOT_OF_A_FILE, _adapt_version),
+        ProjectTable(
             Candidate,
             lambda project: Candidate.objects.filter(training_version__in=_versions(project)),
             frozenset({"place"}),  # the weights of candidates stay behind
@@ -150,8 +151,10 @@ PART = Part(
         _of_versions(EvaluatedImage),
         _of_versions(LaterPrediction),
         _of_versions(Curve),
-        Table(VersionEvaluation, _tests, NOT_OF_A_JOB, _adapt_test),
-        Table(SelectedImage, lambda project: SelectedImage.objects.filter(evaluation__in=_tests(project))),
+        ProjectTable(VersionEvaluation, _tests, NOT_OF_A_JOB, _adapt_test),
+        ProjectTable(
+            SelectedImage, lambda project: SelectedImage.objects.filter(evaluation__in=_tests(project))
+        ),
     ),
     files=_files,
     store=_store,

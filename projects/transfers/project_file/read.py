@@ -24,17 +24,18 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError, connection, models, transaction
 from django.db.models import Exists, OuterRef
+from django.utils.translation import gettext_noop
 
 from exeml_site.lib import storage
-from exeml_site.version import VERSION
+from exeml_site.lib.version import VERSION
 from projects.backup import rows
-from projects.backup.archive import ArchiveReader, BadArchive, Member
+from projects.backup.archive import ArchiveMember, ArchiveReader, BadArchive
 from projects.backup.rows import Row, key_column
 from projects.formats import manifest
 from projects.images import upload
 from projects.images.decode import ImageRefused
 from projects.models import Annotation, DatasetVersion, Image, LabelEvent, LabelEventImage, Project
-from projects.transfers.project_file.tables import Table, image_member, manifest_member, parts
+from projects.transfers.project_file.tables import ProjectTable, image_member, manifest_member, parts
 from projects.transfers.project_file.write import FORMAT, FORMAT_VERSION, PEOPLE, SETTINGS
 
 MAX_CHUNK_BYTES = 1 << 26
@@ -43,7 +44,8 @@ MAX_PEOPLE_BYTES = 1 << 24
 ROWS_AT_ONCE = 300
 PICTURES_AT_ONCE = 16
 SHA256 = re.compile(r"[0-9a-f]{64}")
-NOT_EMPTY = "This project is not empty. Create a new project and import the file there."
+NOT_EMPTY = gettext_noop("This project is not empty. Create a new project and import the file there.")
+NO_PROJECT_FILE = gettext_noop("This file is not a project file of exeml.")
 
 
 class ProjectImport:
@@ -81,7 +83,7 @@ class ProjectImport:
     def _require_readable(self) -> None:
         head = self.archive.head
         if head.get("format") != FORMAT:
-            raise BadArchive("This file is not a project file of exeml.")
+            raise BadArchive(NO_PROJECT_FILE)
         if head.get("format_version") != FORMAT_VERSION:
             raise BadArchive(
                 f"This project file was written by a newer version ({head.get('program_version')}) than this "
@@ -96,7 +98,7 @@ class ProjectImport:
                     table.model._base_manager.filter(pk__in=keys).delete()
 
     @cached_property
-    def members(self) -> dict[str, Member]:
+    def members(self) -> dict[str, ArchiveMember]:
         """The stored files of the archive, by name."""
         found = {}
         for member in self.archive.members():
@@ -127,7 +129,7 @@ class ProjectImport:
 
     # --- rows ---
 
-    def _read_table(self, table: Table) -> None:
+    def _read_table(self, table: ProjectTable) -> None:
         self.keys[table.label], self.left_out[table.label] = {}, set()
         found = (
             row
@@ -148,7 +150,7 @@ class ProjectImport:
             self._beat(self.done, sum(self.counts["rows"].values()))
 
     @staticmethod
-    def _checked(table: Table, row: Row) -> Row:
+    def _checked(table: ProjectTable, row: Row) -> Row:
         """The row in Python's values, each one valid for its column. Raises BadArchive."""
         if set(row) != set(table.columns):
             raise BadArchive(f"The file is refused: a row of {table.label} has other columns.")
@@ -158,7 +160,7 @@ class ProjectImport:
                 _check_value(table, column, row[column.attname])
         return row
 
-    def _insert(self, table: Table, batch: list[Row]) -> None:
+    def _insert(self, table: ProjectTable, batch: list[Row]) -> None:
         own = key_column(table.model).attname
         with transaction.atomic():
             kept = [row for row in batch if not self._is_left_out(table, row)]
@@ -175,7 +177,7 @@ class ProjectImport:
                 _insert_event_images(ready)
         self.done += len(batch)
 
-    def _is_left_out(self, table: Table, row: Row) -> bool:
+    def _is_left_out(self, table: ProjectTable, row: Row) -> bool:
         """Whether the row is, or refers to, one that was left out."""
         own = row[key_column(table.model).attname]
         is_out = own in self.left_out[table.label] or any(
@@ -187,7 +189,7 @@ class ProjectImport:
             self.left_out[table.label].add(own)
         return is_out
 
-    def _point_to_new_rows(self, table: Table, row: Row) -> None:
+    def _point_to_new_rows(self, table: ProjectTable, row: Row) -> None:
         """Let each reference lead to the new row. Raises BadArchive if it must and the file has none."""
         for column in rows.columns_of(table.model):
             if not column.is_relation or column.attname not in row:
@@ -330,7 +332,7 @@ def allocate_keys(model: type[models.Model], count: int) -> list[int]:
     return list(range(first, first + count))
 
 
-def _check_value(table: Table, column: models.Field[Any, Any], value: Any) -> None:
+def _check_value(table: ProjectTable, column: models.Field[Any, Any], value: Any) -> None:
     """Raises BadArchive for a value that the column must not have."""
     if column.is_relation or column.primary_key:
         is_good = value is None or (isinstance(value, int) and 0 < value < 1 << 62)

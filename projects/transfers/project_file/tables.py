@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.db import models
 from django.db.models import QuerySet
 from django.utils.module_loading import import_string
 
-from projects.backup.archive import BadArchive
+from projects.backup.archive import ArchiveMember, ArchiveReader, BadArchive
 from projects.backup.rows import Row, columns_of
 from projects.models import (
     Annotation,
@@ -29,18 +29,35 @@ from projects.models import (
     Project,
 )
 
-if TYPE_CHECKING:
-    from projects.transfers.project_file.read import ProjectImport
 
-Adapt = Callable[[Row, "ProjectImport"], None]
+class NewProject(Protocol):
+    """The project that a file is imported into (`read.ProjectImport`), as its parts see it.
+
+    `keys`: table → key in the file → key of the new row. `pictures`: sha256 → what its decoding found.
+    """
+
+    project: Project
+    archive: ArchiveReader
+    keys: dict[str, dict[int, int]]
+    pictures: dict[str, Row]
+
+    @property
+    def members(self) -> dict[str, ArchiveMember]:
+        """The stored files of the archive, by name."""
+
+    def store_manifest(self, row: Row) -> Row:
+        """Store the manifest of a dataset version with the images of this project; its name and sha256."""
 
 
-def _nothing(row: Row, to: ProjectImport) -> None:
+Adapt = Callable[[Row, NewProject], None]
+
+
+def _nothing(row: Row, to: NewProject) -> None:
     pass
 
 
 @dataclass(frozen=True)
-class Table:
+class ProjectTable:
     """Rows of one model: those of a project, without the columns `left_out`, which get their defaults.
 
     `adapt` changes an imported row, whose references lead to new rows already. Raises BadArchive.
@@ -68,16 +85,16 @@ class Part:
     are there already.
     """
 
-    tables: tuple[Table, ...]
+    tables: tuple[ProjectTable, ...]
     files: Callable[[Project], Iterator[tuple[str, str]]] = field(default=lambda _: iter(()))
-    store: Callable[[ProjectImport], None] = field(default=lambda _: None)
+    store: Callable[[NewProject], None] = field(default=lambda _: None)
 
 
 def parts() -> list[Part]:
     return [import_string(name) for name in settings.PROJECT_FILE_PARTS]
 
 
-def _adapt_image(row: Row, to: ProjectImport) -> None:
+def _adapt_image(row: Row, to: NewProject) -> None:
     """What the file says of the picture itself was read from it: `to.pictures` decoded it."""
     picture = to.pictures.pop(row["sha256"], None)
     if picture is None:
@@ -85,13 +102,13 @@ def _adapt_image(row: Row, to: ProjectImport) -> None:
     row |= picture
 
 
-def _adapt_opinion(row: Row, to: ProjectImport) -> None:
+def _adapt_opinion(row: Row, to: NewProject) -> None:
     labels = to.keys[Label._meta.label_lower]
     for name in ("labels", "first"):
         row[name] = [labels[pk] for pk in row[name] if isinstance(pk, int) and pk in labels]
 
 
-def _adapt_event(row: Row, to: ProjectImport) -> None:
+def _adapt_event(row: Row, to: NewProject) -> None:
     """Keeps which image got which labels, and the action as a text: ids within it would lead elsewhere."""
     images = to.keys[Image._meta.label_lower]
     changes = [change for change in row["changes"] if isinstance(change, dict) and "image" in change]
@@ -108,7 +125,7 @@ def _texts(value: Any) -> list[str]:
     return [str(item)[:64] for item in value] if isinstance(value, list) else []
 
 
-def _adapt_dataset_version(row: Row, to: ProjectImport) -> None:
+def _adapt_dataset_version(row: Row, to: NewProject) -> None:
     row |= to.store_manifest(row)
 
 
@@ -137,19 +154,21 @@ COMPUTED = frozenset(  # by the workers; they compute it again
 )
 PROJECT_PART = Part(
     tables=(
-        Table(Label, lambda project: Label.objects.filter(project=project)),
-        Table(MetadataColumn, lambda project: MetadataColumn.objects.filter(project=project)),
-        Table(Image, lambda project: Image.objects.filter(project=project), COMPUTED, _adapt_image),
-        Table(Annotation, lambda project: Annotation.objects.filter(image__project=project)),
-        Table(MetadataValue, lambda project: MetadataValue.objects.filter(image__project=project)),
-        Table(Opinion, lambda project: Opinion.objects.filter(image__project=project), adapt=_adapt_opinion),
-        Table(
+        ProjectTable(Label, lambda project: Label.objects.filter(project=project)),
+        ProjectTable(MetadataColumn, lambda project: MetadataColumn.objects.filter(project=project)),
+        ProjectTable(Image, lambda project: Image.objects.filter(project=project), COMPUTED, _adapt_image),
+        ProjectTable(Annotation, lambda project: Annotation.objects.filter(image__project=project)),
+        ProjectTable(MetadataValue, lambda project: MetadataValue.objects.filter(image__project=project)),
+        ProjectTable(
+            Opinion, lambda project: Opinion.objects.filter(image__project=project), adapt=_adapt_opinion
+        ),
+        ProjectTable(
             LabelEvent,
             lambda project: LabelEvent.objects.filter(project=project),
             frozenset({"undoes_id"}),
             _adapt_event,
         ),
-        Table(DatasetVersion, _published, adapt=_adapt_dataset_version),
+        ProjectTable(DatasetVersion, _published, adapt=_adapt_dataset_version),
     ),
     files=_files,
 )

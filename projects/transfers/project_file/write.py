@@ -13,12 +13,12 @@ from django.db import connections, models
 from django.utils import timezone, translation
 
 from exeml_site.lib import storage
-from exeml_site.version import VERSION
+from exeml_site.lib.version import VERSION
 from projects.backup import files, rows
 from projects.backup.archive import ArchiveWriter
 from projects.labels.event_text import describe_event
 from projects.models import Image, LabelEvent, Project
-from projects.transfers.project_file.tables import Part, Table, image_member, parts
+from projects.transfers.project_file.tables import Part, ProjectTable, image_member, parts
 
 FORMAT, FORMAT_VERSION = "exeml project", 1
 PEOPLE = "people.json"
@@ -81,7 +81,7 @@ def _files(project: Project, every: Sequence[Part]) -> Iterator[tuple[str, str]]
         yield from part.files(project)
 
 
-def _write_table(archive: ArchiveWriter, table: Table, project: Project, people: set[int]) -> int:
+def _write_table(archive: ArchiveWriter, table: ProjectTable, project: Project, people: set[int]) -> int:
     found = table.rows(project).order_by("pk")
     columns = table.columns
     values: Iterable[Sequence[Any]]
