@@ -15,8 +15,8 @@ from django.db import connections, models
 from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 
+from exeml_site import __version__
 from exeml_site.lib.errors import Refused
-from exeml_site.lib.version import VERSION
 from projects.backup import files
 from projects.backup.archive import ArchiveWriter, written_whole
 from projects.backup.rows import write_rows
@@ -92,7 +92,7 @@ def _head(alias: str) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "program_version": VERSION,
+        "program_version": __version__,
         "created_at": timezone.now().isoformat(),
         "database": connections[alias].vendor,
         "storage": "S3" if settings.STORAGE_URL else "folder",

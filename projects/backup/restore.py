@@ -25,9 +25,9 @@ from django.db import DatabaseError, connection, models, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 
+from exeml_site import __version__
 from exeml_site.lib import storage
 from exeml_site.lib.errors import Refused
-from exeml_site.lib.version import VERSION
 from projects.backup import rows
 from projects.backup.archive import ArchiveMember, ArchiveReader, BadArchive
 from projects.backup.create import FORMAT, FORMAT_VERSION, SECRET_KEY, Log
@@ -56,7 +56,7 @@ class BackupArchive:
         reason = f"it has {'.'.join(unknown[0])}" if unknown else f"its format is {version}"
         raise Refused(
             f"This backup was made by another version of the program ({self.head.get('program_version')}), "
-            f"which this one ({VERSION}) does not know: {reason}. Install that version or a newer one."
+            f"which this one ({__version__}) does not know: {reason}. Install that version or a newer one."
         )
 
     @property

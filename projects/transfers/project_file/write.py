@@ -12,8 +12,8 @@ from django.contrib.auth.models import User
 from django.db import connections, models
 from django.utils import timezone, translation
 
+from exeml_site import __version__
 from exeml_site.lib import storage
-from exeml_site.lib.version import VERSION
 from projects.backup import files, rows
 from projects.backup.archive import ArchiveWriter
 from projects.labels.event_text import describe_event
@@ -67,7 +67,7 @@ def _head(project: Project) -> dict[str, Any]:
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "program_version": VERSION,
+        "program_version": __version__,
         "created_at": timezone.now().isoformat(),
         "project": {"id": project.pk, "name": project.name}
         | {name: getattr(project, name) for name in SETTINGS},

@@ -18,6 +18,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from exeml_site.lib.errors import Refused
+from exeml_site.supervisor.preflight import claim_folder
 from projects.backup import create, restore
 from projects.backup.archive import ArchiveReader, ArchiveWriter
 from projects.backup.create import create_backup
@@ -130,6 +131,12 @@ def test_a_restore_is_refused_before_anything_is_written(project: Project, tmp_p
     assert Image.objects.count() == 6 and default_storage.exists(Image.objects.first().file_name)
     with pytest.raises(Refused, match="must be a temporary one"):
         verify_here(path)
+
+
+def test_nothing_is_restored_while_the_program_runs(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").touch()
+    with claim_folder(settings.DATA_DIR), pytest.raises(CommandError, match="Stop it, then restore"):
+        call_command("restore", str(tmp_path / "a.tar"))
 
 
 @pytest.mark.parametrize(
