@@ -61,10 +61,12 @@ def note_failure(target: Path, started: datetime, problem: str, *, is_scheduled:
 
 
 def note_verified(target: Path) -> None:
+    _renew_connection()
     Backup.objects.filter(path=str(target.absolute()), problem="").update(verified_at=timezone.now())
 
 
 def note_not_verified(target: Path, problem: str) -> None:
+    _renew_connection()
     Backup.objects.filter(path=str(target.absolute()), problem="").update(
         finished_at=None, problem=f"It was written, but cannot be restored. {problem}"
     )

@@ -16,6 +16,7 @@ from exeml_site import __version__
 from exeml_site.lib import storage
 from projects.backup import files, rows
 from projects.backup.archive import ArchiveWriter
+from projects.backup.snapshot import snapshot
 from projects.labels.event_text import describe_event
 from projects.models import Image, LabelEvent, Project
 from projects.transfers.project_file.tables import Part, ProjectTable, image_member, parts
@@ -54,9 +55,12 @@ def write(project: Project, file: BinaryIO) -> None:
     archive = ArchiveWriter(file, _head(project))
     people: set[int] = set()
     every = parts()
-    counts = {
-        table.label: _write_table(archive, table, project, people) for part in every for table in part.tables
-    }
+    with snapshot() as alias:
+        counts = {
+            table.label: _write_table(archive, table, table.rows(project).using(alias), people)
+            for part in every
+            for table in part.tables
+        }
     known = User.objects.filter(pk__in=people).values_list("pk", "username", "email")
     archive.add_bytes(PEOPLE, rows.as_json({str(pk): [name, email] for pk, name, email in known}))
     number, size, vanished = files.add_named(archive, _files(project, every))
@@ -81,8 +85,10 @@ def _files(project: Project, every: Sequence[Part]) -> Iterator[tuple[str, str]]
         yield from part.files(project)
 
 
-def _write_table(archive: ArchiveWriter, table: ProjectTable, project: Project, people: set[int]) -> int:
-    found = table.rows(project).order_by("pk")
+def _write_table(
+    archive: ArchiveWriter, table: ProjectTable, found: models.QuerySet[Any], people: set[int]
+) -> int:
+    found = found.order_by("pk")
     columns = table.columns
     values: Iterable[Sequence[Any]]
     if table.model is LabelEvent:
