@@ -154,6 +154,30 @@ def test_a_picture_that_cannot_be_read_is_left_out_with_its_labels(project: Proj
     assert not Annotation.objects.filter(image__project=done.project, image__sha256=image.sha256).exists()
 
 
+@pytest.mark.slow
+def test_a_model_knows_the_images_that_it_was_trained_on_by_their_new_ids(project: Project) -> None:
+    import torch
+
+    from training.engine.bundle.writer import hash_ids
+
+    def seen(version: TrainingVersion) -> list[int]:
+        with default_storage.open(f"{version.folder}/bundle/weights.pt") as file:
+            return sorted(torch.load(file, weights_only=True)["trained_on"].tolist())
+
+    version = TrainingVersion.objects.get()
+    trained = list(Image.objects.filter(project=project).order_by("pk").values_list("pk", "sha256"))[:4]
+    out = io.BytesIO()
+    hashes = hash_ids([*(str(pk) for pk, _ in trained), "999999"])  # an image that is gone
+    torch.save({"trained_on": torch.from_numpy(hashes), "members": []}, out)
+    out.seek(0)
+    default_storage.save(f"{version.folder}/bundle/weights.pt", out)
+    copy = empty_project()
+    ProjectImport(copy, io.BytesIO(written(project))).run()
+    images = Image.objects.filter(project=copy, sha256__in=[sha256 for _, sha256 in trained])
+    wanted = hash_ids(str(pk) for pk in images.values_list("pk", flat=True))
+    assert seen(TrainingVersion.objects.get(project=copy)) == sorted(wanted.tolist())
+
+
 # --- hostile files ---
 
 
@@ -265,6 +289,16 @@ def test_a_manager_downloads_a_project_and_imports_it_into_a_new_one(project: Pr
     assert contents(copy)["annotations"] == contents(project)["annotations"]
     page = alice.get(reverse("transfer", args=[copy.pk, transfer.pk])).content.decode()
     assert "12" in page and "added" in page
+
+
+def test_an_import_whose_worker_died_begins_again(project: Project, alice: Client) -> None:
+    copy = empty_project()
+    send(alice, copy, written(project))
+    Label.objects.create(project=copy, name="label-0")  # what the dead worker left
+    Transfer.objects.update(report={"began": True})
+    import_job.run(Transfer.objects.get().pk)
+    assert Transfer.objects.get().status == "Completed", Transfer.objects.get().problem
+    assert contents(copy)["labels"] == contents(project)["labels"]
 
 
 def test_a_project_file_is_imported_into_an_empty_project_alone(project: Project, alice: Client) -> None:
