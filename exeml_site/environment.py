@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 from contextlib import suppress
-from datetime import datetime, time
+from datetime import time
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def env_list(name: str, default: str) -> list[str]:
 def env_time(name: str, default: str) -> time:
     text = os.environ.get(name) or default
     try:
-        return datetime.strptime(text, "%H:%M").time()
+        return time.fromisoformat(text)
     except ValueError as error:
         raise ImproperlyConfigured(f"{name} must be a time of day such as 02:00, not {text!r}.") from error
 

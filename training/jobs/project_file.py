@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from django.core.files.storage import default_storage
 from django.db.models import QuerySet
 
@@ -123,20 +122,13 @@ def _store_file(to: NewProject, name: str, target: str) -> None:
 
 
 def _rename_trained_on(path: Path, images: dict[int, int]) -> None:
-    """Give the images that the model was trained on their new ids; those that are gone are dropped."""
-    import torch
-
-    from training.engine.bundle.writer import hash_ids
+    from training.engine.bundle.writer import rename_trained_on
+    from training.engine.config import EngineError
 
     try:
-        record = torch.load(path, map_location="cpu", weights_only=True)
-        seen = np.asarray(record.get("trained_on", ()), np.int64)
-    except Exception as problem:  # torch raises many kinds for a broken file, and all mean the same here
+        rename_trained_on(path, {str(old): str(new) for old, new in images.items()})
+    except EngineError as problem:
         raise BadArchive("The file is refused: the weights of a model cannot be read.") from problem
-    old = hash_ids(str(pk) for pk in images)
-    new = hash_ids(str(pk) for pk in images.values())
-    record["trained_on"] = torch.from_numpy(np.sort(new[np.isin(old, seen)]))
-    torch.save(record, path)
 
 
 PART = Part(
