@@ -1,4 +1,4 @@
-"""Periodic jobs: `manage.py rqcron exeml_site.cron` puts them on the short queue.
+"""Periodic jobs: `manage.py rqcron exeml_site.cron` puts them on their queues.
 
 Jobs are given by their names in `settings.JOBS`, so that a test finds missing ones.
 """
@@ -20,6 +20,8 @@ class PeriodicJob:
 
     name: str
     every_s: int
+    queue: str = settings.QUEUE_SHORT
+    timeout_s: int = 0  # at least; without, the interval
 
 
 PERIODIC_JOBS = (
@@ -43,16 +45,19 @@ PERIODIC_JOBS = (
     PeriodicJob("delete_old_shadow_answers", DAY_S),
     PeriodicJob("delete_old_call_counts", DAY_S),
     PeriodicJob("delete_old_audit_events", DAY_S),
+    PeriodicJob("back_up_when_due", 10 * 60, settings.QUEUE_BACKUPS, DAY_S),
     PeriodicJob("empty_bins", DAY_S),  # an interval, not a time of day: desktop computers are off at night
 )
 
 for job in PERIODIC_JOBS:
+    if job.queue not in settings.RQ_QUEUES:
+        continue
     register(
         import_string(settings.JOBS[job.name]),
-        settings.QUEUE_SHORT,
+        job.queue,
         interval=job.every_s,
         ttl=job.every_s,  # a job that waited this long is replaced by the next one
         result_ttl=60,
         failure_ttl=DAY_S,
-        job_timeout=max(job.every_s, 60),
+        job_timeout=max(job.every_s, job.timeout_s, 60),
     )

@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 from contextlib import suppress
+from datetime import time
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,14 @@ def env_choice(name: str, *choices: str) -> str:
 
 def env_list(name: str, default: str) -> list[str]:
     return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
+
+
+def env_time(name: str, default: str) -> time:
+    text = os.environ.get(name) or default
+    try:
+        return time.fromisoformat(text)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} must be a time of day such as 02:00, not {text!r}.") from error
 
 
 def env_networks(name: str) -> list[IPv4Network | IPv6Network]:
@@ -112,6 +121,9 @@ def database(url: str, data_dir: Path, pool: int) -> dict[str, Any]:
     return settings
 
 
+MEMORY_OF_A_FILE = 16 << 20  # of S3, which is read whole: a larger one is a temporary file
+
+
 def file_storage(url: str, folder: Path) -> dict[str, object]:
     """Storage of images, manifests and bundles: a local folder, or `s3://bucket/prefix?endpoint=…&region=…`."""
     if not url:
@@ -133,6 +145,7 @@ def file_storage(url: str, folder: Path) -> dict[str, object]:
             "file_overwrite": True,
             "default_acl": None,
             "querystring_auth": True,
+            "max_memory_size": MEMORY_OF_A_FILE,
         },
     }
 

@@ -29,6 +29,7 @@ JOBS = {
     "delete_old_call_counts": "training.serving.calls.counters.forget_old",
     "resume_embedding": "training.assist.embed_images.enqueue_missing_embeddings",
     "resume_imports": "projects.transfers.imports.catch_up",
+    "back_up_when_due": "projects.backup.schedule.back_up_when_due",
     "empty_bins": "projects.images.bin.empty_bins",
     "sweep_temporary_files": "exeml_site.lib.temporary_files.sweep",
     "delete_old_audit_events": "projects.audit.retention.forget_old",

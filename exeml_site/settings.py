@@ -18,6 +18,7 @@ from exeml_site.environment import (
     env_int,
     env_list,
     env_networks,
+    env_time,
     file_storage,
     secret_key,
     source_roots,
@@ -142,6 +143,21 @@ TEMPLATES = [
     },
 ]
 
+# --- Backups: made every day where a folder is named -----
+
+EXEML_BACKUP_DIR = os.environ.get("EXEML_BACKUP_DIR") or ""
+EXEML_BACKUP_KEEP = env_int("EXEML_BACKUP_KEEP", 7, minimum=1)
+EXEML_BACKUP_TIME = env_time("EXEML_BACKUP_TIME", "02:00")  # in EXEML_TIME_ZONE
+# Functions that check a restored backup: given one that stores the backup's files below a folder, they return
+# a sentence about what they found, or raise Refused.
+BACKUP_CHECKS = ["training.serving.backup_check.check_newest_model"]
+
+# What each app gives to a project file: instances of projects.transfers.project_file.tables.Part.
+PROJECT_FILE_PARTS = [
+    "projects.transfers.project_file.tables.PROJECT_PART",
+    "training.jobs.project_file.PART",
+]
+
 # --- Database -----
 
 DATABASE_URL = os.environ.get("DATABASE_URL", "")
@@ -160,8 +176,11 @@ QUEUE_SHORT = "short"  # jobs of seconds: sweeps, deployments; they never wait f
 QUEUE_LABELING = "labeling"  # embeddings, suggestions, checks: one worker keeps the network warm
 QUEUE_IMPORTS = "imports"  # archives and data sources: many small files, no network
 QUEUE_GPU, QUEUE_CPU = "gpu", "cpu"
+QUEUE_BACKUPS = "backups"  # where EXEML_BACKUP_DIR is set: a backup takes hours and must not hold up others
 # Of its worker: pages first, then trainings, which have a limit. A step costs a fifth of a core two want.
 QUEUE_NICENESS = {QUEUE_SHORT: 0, QUEUE_LABELING: 8, QUEUE_IMPORTS: 6, QUEUE_GPU: 3, QUEUE_CPU: 3}
+if EXEML_BACKUP_DIR:
+    QUEUE_NICENESS[QUEUE_BACKUPS] = 9
 RQ_QUEUES = {
     name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 300, "DEFAULT_RESULT_TTL": 3600} for name in QUEUE_NICENESS
 }

@@ -169,6 +169,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="synchronize_source",
     ),
     path("projects/<int:project_id>/transfers/export/", transfers.export, name="export"),
+    path(
+        "projects/<int:project_id>/transfers/project-file/",
+        transfers.download_project,
+        name="download_project",
+    ),
     path("projects/<int:project_id>/transfers/<int:transfer_id>/", transfers.transfer, name="transfer"),
     path(
         "projects/<int:project_id>/transfers/<int:transfer_id>/parts/<int:file>/<int:part>/",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 
-from exeml_site.health.program import version
+from exeml_site import __version__
 
 
 def newer_data() -> str:
@@ -24,7 +24,7 @@ def newer_data() -> str:
         return ""
     app, name = unknown[-1]
     return (
-        f"The data was written by a newer version than this one ({version()}), which does not know its "
+        f"The data was written by a newer version than this one ({__version__}), which does not know its "
         f"migration {app}.{name}. Start that version or a later one, or restore a backup of this version."
     )
 

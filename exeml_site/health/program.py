@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from functools import cache
 from pathlib import Path
 
 from django.conf import settings
+
+from exeml_site import __version__
 
 CODE = ("exeml_site", "projects", "training", "templates")
 SUFFIXES = {".py", ".html", ".jinja"}
@@ -15,16 +16,9 @@ DIGITS = 8
 
 
 @cache
-def version() -> str:
-    """The version in pyproject.toml, such as “0.1.0”."""
-    content = (Path(settings.BASE_DIR) / "pyproject.toml").read_text()
-    return str(tomllib.loads(content)["project"]["version"])
-
-
-@cache
 def program_name() -> str:
     """Version and digest of the code: “0.1.0 (3fa9c2d1)”. Equal on machines that run the same program."""
-    return f"{version()} ({_code_digest()})"
+    return f"{__version__} ({_code_digest()})"
 
 
 def _code_digest() -> str:

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from exeml_site.supervisor.processes import Program
 
-PARTS = ("web", "training", "labeling", "imports", "short", "cron")
+PARTS = ("web", "training", "labeling", "imports", "short", "backups", "cron")
 WORKERS = "exeml_site.worker"
 
 # Pages must stay fast during a training: light processes use one thread each, workers have a niceness.
@@ -38,6 +38,8 @@ def programs(parts: list[str], listener: int | None) -> list[Program]:
         "short": _short(),
         "cron": _cron(),
     }
+    if settings.QUEUE_BACKUPS in settings.RQ_QUEUES:
+        every["backups"] = _backups()
     if listener is not None:
         every["web"] = _web(listener)
     return [program for name, program in every.items() if name in parts]
@@ -68,6 +70,11 @@ def _imports() -> Program:
 def _short() -> Program:
     """Each job runs in a forked process, which is safe as this worker never imports OpenVINO or torch."""
     return Program("short", _rqworker("WatchingWorker", "short"), ONE_THREAD)
+
+
+def _backups() -> Program:
+    niceness = NICENESS[settings.QUEUE_BACKUPS]
+    return Program("backups", _rqworker("WatchingWorker", "backups"), ONE_THREAD, niceness)
 
 
 def _cron() -> Program:

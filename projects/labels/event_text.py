@@ -73,6 +73,8 @@ IMPORTED_OF_PEOPLE = ngettext_lazy(
 def describe_event(event: LabelEvent) -> str:
     """The event as a sentence: “12 images labeled “roses””."""
     details, number = event.details, count_images(event)
+    if "text" in details:  # of another installation, where its rows are
+        return str(details["text"])
     sentences: dict[str, Callable[[], str]] = {
         Kind.LABEL: lambda: describe_labeling(event),
         Kind.IMPORT: lambda: _describe_import(event),

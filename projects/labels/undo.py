@@ -119,6 +119,8 @@ def redo(event: LabelEvent, by: User | None) -> UndoResult:
 
 def _reverse_action(event: LabelEvent, by: User | None, kind: LabelEvent.Kind) -> UndoResult:
     """Reverse all parts of the action, those that are not reversed yet, each in its own transaction."""
+    if "text" in event.details:
+        raise CannotUndo(gettext("This was done before the project came from a file. It cannot be undone."))
     events = parts.events_of_action(event)
     if len(events) == 1:
         return _reverse(event, by, kind, {})

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("projects", "0019_usage"),
+        ("projects", "0021_backups"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -11,7 +11,7 @@ from projects.models.machine import Machine
 from projects.models.metadata import MetadataColumn, MetadataValue
 from projects.models.project import Project
 from projects.models.team import Invitation, Membership, Role, Team
-from projects.models.transfer import DataSource, RejectedFile, Transfer
+from projects.models.transfer import Backup, DataSource, RejectedFile, Transfer
 from projects.models.usage import TeamQuota, Usage, UsageKind
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Assignment",
     "AuditEvent",
     "AuditKind",
+    "Backup",
     "ChosenLanguage",
     "DataSource",
     "DatasetVersion",

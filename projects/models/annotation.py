@@ -48,7 +48,8 @@ class LabelEvent(models.Model):
     `changes` is a list of `{"image": id, "from": [label names], "to": [label names]}`. `details` holds what
     the undo of an action needs in addition (colour and key of a label, annotations of a deleted label, the
     splits of images before and after). A change may also hold `"values": {column: [before, after]}`, metadata
-    of the image; empty is no value.
+    of the image; empty is no value. An event that came with a project file has `details` of `{"text": the
+    action in English, "by_name": the person's name there}`, and cannot be undone.
     """
 
     class Kind(models.TextChoices):

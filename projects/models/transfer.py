@@ -1,4 +1,4 @@
-"""Imports that run in a worker, and data sources that are synchronized again."""
+"""Imports that run in a worker, data sources that are synchronized again, and backups that were made."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ class Transfer(JobRow):
         MANIFEST = "manifest", gettext_lazy("ModelArts manifest")
         CSV = "csv", gettext_lazy("CSV table")
         SOURCE = "source", gettext_lazy("Data source")
+        PROJECT = "project", gettext_lazy("Project file")
 
     class Status(models.TextChoices):
         UPLOADING = "Uploading", gettext_lazy("Uploading")
@@ -112,3 +113,31 @@ class RejectedFile(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.reason}"
+
+
+class Backup(models.Model):
+    """A backup that was made or tried (projects.backup); `problem` says why there is none.
+
+    `finished_at` is empty, and `problem` is not, where it failed.
+    """
+
+    path = models.CharField(max_length=1024)
+    host = models.CharField(max_length=255)
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
+    verified_at = models.DateTimeField(null=True)
+    is_scheduled = models.BooleanField(default=False)
+    row_count = models.PositiveBigIntegerField(default=0)
+    file_count = models.PositiveBigIntegerField(default=0)
+    size_bytes = models.PositiveBigIntegerField(default=0)
+    vanished_count = models.PositiveBigIntegerField(
+        default=0,
+        help_text="files that rows name, but the storage did not have",  # not translated: admin
+    )
+    problem = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ["-pk"]
+
+    def __str__(self) -> str:
+        return self.path

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from exeml_site.health.readiness import SILENT
 from exeml_site.lib.display import whole_percent
+from projects.backup.status import last_backup
 from projects.models import Machine
 from projects.operators.machines import differences
 from projects.operators.queues import QueueFacts
@@ -51,6 +52,14 @@ def queue_alarms(facts: QueueFacts) -> Iterator[Alarm]:
     if failed := sum(queue.failed for queue in facts.queues):
         jobs = "1 job has" if failed == 1 else f"{failed} jobs have"
         yield Alarm(f"{jobs} failed.", "failed-jobs")
+
+
+def backup_alarms() -> Iterator[Alarm]:
+    backups = last_backup()
+    if backups.failure is not None:
+        yield Alarm(f"The last backup failed: {backups.failure.problem}", "storage")
+    elif backups.is_late:
+        yield Alarm("No backup was made in the last 26 hours.", "storage")
 
 
 def machine_alarms(machines: Sequence[Machine], storage: str) -> Iterator[Alarm]:

@@ -23,6 +23,7 @@ from django.utils.translation import gettext_noop
 
 from exeml_site.lib import jobs
 from exeml_site.lib.job_row import Cancelled, ClaimLost, failure
+from projects.backup.archive import BadArchive
 from projects.formats.manifest import EntryLabel
 from projects.images import upload
 from projects.images.decode import ImageRefused
@@ -35,6 +36,7 @@ from projects.transfers.file_sources import EmptySource, FileSource, SourceUnrea
 from projects.transfers.import_chunk import ChunkWriter, ReadItem, batches
 from projects.transfers.import_plan import MAX_TEXT_BYTES, ImportPlan, LabelsFrom, make_plan, read_label_text
 from projects.transfers.path_mapping import PathMapping
+from projects.transfers.project_file.job import import_project
 from projects.transfers.source_files import SourceFiles
 from projects.usage.quotas import QuotaReached
 
@@ -60,8 +62,12 @@ def run(transfer_id: int) -> None:
         return
     transfer = Transfer.objects.select_related("project__team", "by").get(pk=transfer_id)
     try:
-        with _open_source(transfer) as source:
-            is_done = _Import(transfer, source).run()
+        if transfer.kind == Transfer.Kind.PROJECT:
+            import_project(transfer)
+            is_done = True
+        else:
+            with _open_source(transfer) as source:
+                is_done = _Import(transfer, source).run()
         if is_done:
             _end(transfer, Status.COMPLETED)
     except ClaimLost:
@@ -72,7 +78,7 @@ def run(transfer_id: int) -> None:
         sentence = UNEXPECTED_ERROR
         if isinstance(problem, OSError):
             sentence = NOT_STORED.format(reason=problem.strerror or problem)
-        expected = (CannotPlan, SourceUnreadable, QuotaReached)
+        expected = (CannotPlan, SourceUnreadable, QuotaReached, BadArchive)
         _end(transfer, Status.FAILED, **failure(problem, sentence, *expected))
 
 

@@ -26,6 +26,7 @@ from projects.usage import quotas
 Status = Transfer.Status
 UPLOAD_DAYS = 2  # an interrupted upload, or an import that waits for a person, can be continued for so long
 MAX_LABEL_FILES = 20
+PROJECT_SUFFIX = ".exeml.tar"
 ARCHIVE_SUFFIXES, MANIFEST_SUFFIXES, TABLE_SUFFIXES = (
     (".zip",),
     (".manifest", ".jsonl", ".ndjson", ".json", ".xml"),
@@ -40,6 +41,8 @@ class ImportRefused(Refused):
 def kind_of(names: Sequence[str]) -> Transfer.Kind:
     """The kind of an import of these files: archive, manifest or table, or both. Raises ImportRefused."""
     lower = [name.lower() for name in names]
+    if len(lower) == 1 and lower[0].endswith(PROJECT_SUFFIX):
+        return Transfer.Kind.PROJECT
     archives = [name for name in lower if name.endswith(ARCHIVE_SUFFIXES)]
     manifests = [name for name in lower if name.endswith(MANIFEST_SUFFIXES)]
     tables = [name for name in lower if name.endswith(TABLE_SUFFIXES)]

@@ -55,9 +55,12 @@ def create_project(request: PageRequest) -> HttpResponseBase:
         except lifecycle.ProjectRefused as refused:
             form.add_error("name" if isinstance(refused, lifecycle.NameTaken) else None, str(refused))
         else:
-            sentence = gettext("Project %(project)s created. Add the first images.")
-            messages.success(request, sentence % {"project": project})
-            return redirect_to(request, reverse("label_data", args=[project.pk]))
+            is_from_file = bool(request.POST.get("from_file"))
+            images = gettext("Project %(project)s created. Add the first images.")
+            file = gettext("Project %(project)s created. Import its project file.")
+            messages.success(request, (file if is_from_file else images) % {"project": project})
+            page_name = "transfers" if is_from_file else "label_data"
+            return redirect_to(request, reverse(page_name, args=[project.pk]))
     context = {"form": form, "team": team, "full": lifecycle.limit_text() if lifecycle.is_full(team) else ""}
     return page(request, "projects/project_create.html", context, status=422 if form.is_bound else 200)
 

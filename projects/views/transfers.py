@@ -24,6 +24,7 @@ from projects.labels import actions
 from projects.models import DataSource, Project, Role, Transfer
 from projects.transfers import data_source, imports, upload_parts
 from projects.transfers import export as dataset_export
+from projects.transfers.project_file import write as project_file
 from projects.transfers.summary import TransferSummary, vanished_images
 from projects.views.label_data import moved_to_bin
 
@@ -44,7 +45,7 @@ def _page(request: PageRequest, project: Project, status: int = 200, **more: Any
     context = {
         "project": project,
         "can_label": request.membership.role >= Role.LABELER,
-        "can_manage": request.membership.role >= Role.MANAGER,
+        "can_manage": _can_manage(request),
         "form": ImportForm(initial={"tests": request.GET.get("tests", "")}),
         "source": source,
         "source_form": DataSourceForm(initial={"address": source.address} if source else None),
@@ -56,6 +57,10 @@ def _page(request: PageRequest, project: Project, status: int = 200, **more: Any
         "recent": [TransferSummary(transfer) for transfer in recent.select_related("by")[:MAX_RECENT]],
     }
     return page(request, PAGE, {**context, **more}, status=status)
+
+
+def _can_manage(request: PageRequest) -> bool:
+    return request.membership.role >= Role.MANAGER
 
 
 # --- importing ---
@@ -71,6 +76,10 @@ def create_import(request: PageRequest, project: Project) -> HttpResponse:
     files = form.cleaned_data["file_list"] or [
         {"name": upload.name, "size": upload.size} for upload in uploads
     ]
+    if any(file["name"].lower().endswith(imports.PROJECT_SUFFIX) for file in files) and not _can_manage(
+        request
+    ):
+        return _refused(request, project, form, gettext("Only Managers can import a project file."))
     try:
         transfer = imports.create_import(project, files, form.options, request.user)
     except imports.ImportRefused as refusal:
@@ -274,6 +283,15 @@ def export(request: PageRequest, project: Project) -> HttpResponseBase:
     answer["Content-Disposition"] = f'attachment; filename="{made.file_name}"'
     if made.size_bytes:
         answer["Content-Length"] = str(made.size_bytes)
+    return answer
+
+
+@project_page(Role.MANAGER)
+@require_safe
+def download_project(request: PageRequest, project: Project) -> StreamingHttpResponse:
+    """The whole project as one file."""
+    answer = StreamingHttpResponse(project_file.stream(project), content_type="application/x-tar")
+    answer["Content-Disposition"] = f'attachment; filename="{project.name}{imports.PROJECT_SUFFIX}"'
     return answer
 
 

@@ -2,7 +2,7 @@
 const PARALLEL = 3;
 const RETRY_AFTER_MS = [1000, 3000, 8000, 20000];
 export const ARCHIVE = /\.zip$/i;
-export const IMPORTED = /\.(zip|manifest|jsonl|ndjson|json|xml|csv|tsv)$/i;
+export const IMPORTED = /\.(exeml\.tar|zip|manifest|jsonl|ndjson|json|xml|csv|tsv)$/i;
 
 const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"];
 const pause = (ms) => new Promise((wake) => setTimeout(wake, ms));

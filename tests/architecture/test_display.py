@@ -8,8 +8,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HOMES = {"exeml_site/lib/display.py", "static/js/display.js"}
-# The manifest's format asks for its own; the console shows the time of a log line.
-OWN_TIMES = {"projects/datasets/publish.py", "exeml_site/supervisor/console.py"}
+# The manifest’s format asks for its own; the console shows the time of a log line, a backup is named by its.
+OWN_TIMES = {
+    "projects/datasets/publish.py",
+    "projects/backup/schedule.py",
+    "exeml_site/supervisor/console.py",
+}
 # 100 * share in a format, a format's own percent, three decimals of a metric, and JavaScript's rounding.
 SHARES = re.compile(
     r"\{[^{}]*:[^{}]*\.\d+%\}"

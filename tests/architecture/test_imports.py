@@ -100,6 +100,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("projects.models", "projects.formats"),
     ("projects.apps", "projects.access", "projects.audit", "projects.usage"),
     ("projects.context",),
+    ("projects.backup",),
     ("projects.labels",),
     ("projects.datasets", "projects.collaboration"),
     ("projects.quality",),

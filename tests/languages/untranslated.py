@@ -33,6 +33,8 @@ NOT_FOR_PEOPLE = (
     "training/serving/metrics.py",
     *("training/serving/download/kit", "training/evaluation/plots/charts.py"),
     *("templates/admin", "templates/django_rq"),
+    *("projects/backup", "training/serving/backup_check.py"),
+    *("projects/transfers/project_file", "training/jobs/project_file.py"),  # stored, with values inside
 )
 
 

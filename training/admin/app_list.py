@@ -24,6 +24,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "projects.InitialPassword",
         "projects.ChosenLanguage",
         "projects.HiddenGuide",
+        "projects.TeamQuota",
         "auth.Group",
     ),
     "Projects and images": (
@@ -68,7 +69,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "training.ShadowCount",
         "training.ShadowAnswer",
     ),
-    "Operation": ("projects.Machine", "django_rq.Dashboard"),
+    "Operation": ("projects.Machine", "django_rq.Dashboard", "projects.AuditEvent", "projects.Usage"),
 }
 # Names of lists in place of Django's, which adds an s to the name of the model.
 PLURALS = {

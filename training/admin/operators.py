@@ -22,7 +22,7 @@ from exeml_site.health.program import program_name
 from exeml_site.health.readiness import OK, storage_state
 from projects.admin.queues import PERMISSION as MAY_SEE_QUEUES
 from projects.models import Machine
-from projects.operators.alarms import machine_alarms, queue_alarms
+from projects.operators.alarms import backup_alarms, machine_alarms, queue_alarms
 from projects.operators.backups import last_backup
 from projects.operators.queues import JobLine, QueueFacts, queue_facts
 from training.models import Service, Status, TrainingVersion
@@ -49,7 +49,7 @@ def _machines(request: HttpRequest) -> dict[str, Any]:
     machines, storage = list(Machine.objects.all()), storage_state()
     return {
         "machines": machines,
-        "alarms": list(machine_alarms(machines, storage)),
+        "alarms": [*machine_alarms(machines, storage), *backup_alarms()],
         "parts": [
             ("This page", program_name()),
             ("Database", "PostgreSQL" if connection.vendor == "postgresql" else "SQLite in the data folder"),

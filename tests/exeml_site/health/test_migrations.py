@@ -10,8 +10,9 @@ from django.core.checks import run_checks
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
+from exeml_site import __version__
 from exeml_site.health.migrations import has_pending_migrations, newer_data
-from exeml_site.health.program import program_name, version
+from exeml_site.health.program import program_name
 from exeml_site.supervisor import first_start
 from exeml_site.supervisor.preflight import CannotStart
 from tests.exeml_site.supervisor.test_up import refused_up
@@ -25,7 +26,7 @@ def test_a_migration_that_this_program_does_not_know_is_refused_by_start_and_by_
     assert newer_data() == ""
     MigrationRecorder(connection).record_applied("projects", NEWEST)
     sentence = newer_data()
-    assert f"does not know its migration projects.{NEWEST}" in sentence and f"({version()})" in sentence
+    assert f"does not know its migration projects.{NEWEST}" in sentence and f"({__version__})" in sentence
     (error,) = [message for message in run_checks(databases=["default"]) if message.id == "exeml.E004"]
     assert error.msg == sentence
     with pytest.raises(CannotStart, match=NEWEST):
@@ -40,7 +41,7 @@ def test_up_leaves_the_data_of_a_newer_version_alone(tmp_path: Path) -> None:
         database.execute("INSERT INTO django_migrations VALUES (?, ?, ?, ?)", row)
     database.close()
     said = refused_up(EXEML_DATA=str(tmp_path), PORT=str(free_port()))
-    assert f"The data was written by a newer version than this one ({version()})" in said and NEWEST in said
+    assert f"The data was written by a newer version than this one ({__version__})" in said and NEWEST in said
     with sqlite3.connect(tmp_path / "exeml.sqlite3") as database:
         tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     assert tables == [("django_migrations",)]
@@ -60,5 +61,5 @@ def test_data_of_an_older_version_is_behind() -> None:
 
 def test_a_program_is_named_by_its_version_and_a_digest_of_its_code() -> None:
     name, digest = program_name().rstrip(")").split(" (")
-    assert name == version()
+    assert name == __version__
     assert len(digest) == 8 and int(digest, 16) >= 0

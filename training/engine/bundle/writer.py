@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -109,6 +109,21 @@ def read_trained_on(path: Path) -> IdHashes:
     Raises EngineError when they cannot be read.
     """
     return _read_weights(path, lambda record: np.asarray(record.get("trained_on", ()), np.int64))
+
+
+def rename_trained_on(weights: Path, new_ids: Mapping[str, str]) -> None:
+    """Give the images that the networks of a weights file have seen their new ids; others are forgotten.
+
+    Raises EngineError when the file cannot be read.
+    """
+    try:
+        record = torch.load(weights, map_location="cpu", weights_only=True)
+        seen = np.asarray(record.get("trained_on", ()), np.int64)
+    except Exception as problem:  # torch raises many kinds for a broken file, and all mean the same here
+        raise EngineError("The weights of the model cannot be read.", "Use another file.") from problem
+    is_seen = np.isin(hash_ids(new_ids), seen)
+    record["trained_on"] = torch.from_numpy(np.sort(hash_ids(new_ids.values())[is_seen]))
+    torch.save(record, weights)
 
 
 def _read_weights(path: Path, select: Callable[[dict[str, Any]], T]) -> T:
