@@ -64,6 +64,7 @@ def secret_key(data_dir: Path) -> str:
     return key
 
 
+SQLITE = "sqlite:///"
 # A request that gets no connection within this time is answered with 503 (exeml_site.unavailable).
 POOL_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S = 5
@@ -77,14 +78,14 @@ KEEPALIVE = {
 
 
 def database(url: str, data_dir: Path, pool: int) -> dict[str, Any]:
-    """The database of the URL, or SQLite in the data folder.
+    """The database of the URL, or SQLite in the data folder (`sqlite:///path`: in another file).
 
     `pool`: connections to PostgreSQL that the threads of this process share; 0: each thread has its own.
     """
-    if not url:
+    if not url or url.startswith(SQLITE):
         return {
             "ENGINE": "exeml_site.sqlite3",
-            "NAME": str(data_dir / "exeml.sqlite3"),
+            "NAME": url.removeprefix(SQLITE) or str(data_dir / "exeml.sqlite3"),
             "CONN_MAX_AGE": 60,  # opening a connection takes longer than most queries
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
