@@ -235,7 +235,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": os.environ.get("EXEML_LOG_LEVEL") or "INFO"},
     "loggers": {
         "django.request": {"level": "ERROR"},
-        "psycopg.pool": {"level": "ERROR"},  # WARNING: each attempt to connect; exeml_site.lib.outages says so
+        "psycopg.pool": {"level": "ERROR"},  # WARNING: a line for every attempt to connect
         "waitress": {"level": "WARNING"},
         "waitress.queue": {"level": "ERROR"},  # WARNING: a line for every request that waits for a thread
         "rq": {"level": "WARNING"},  # INFO logs two lines per sweep; trainings have their own log

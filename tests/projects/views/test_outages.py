@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.utils import ConnectionHandler
 from django.http import HttpResponse
 from django.test import Client
 
 from exeml_site.environment import database
 from exeml_site.lib.outages.parts import Part, part_of
+from exeml_site.postgresql import timed_connection
 from tests.away import database_away
 from tests.factories import make_project, make_team, make_user
 from tests.pages import html_of
@@ -108,10 +109,24 @@ def test_a_pool_replaces_connections_that_the_server_closed(pool: ConnectionHand
         cursor.execute("SELECT pg_backend_pid()")
         backend = cursor.fetchone()[0]
     pooled.close()
-    pool.settings["default"]["OPTIONS"]["pool"]["timeout"] = 5
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s)", [backend])
     pooled.pool.timeout = 5
     with pooled.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         assert cursor.fetchone()[0] != backend
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_query_without_an_answer_ends_and_its_connection_with_it(
+    pool: ConnectionHandler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timed_connection, "QUERY_TIMEOUT_S", 0.2)
+    pooled = pool["default"]
+    with pooled.cursor() as cursor, pytest.raises(OperationalError, match="no answer") as refused:
+        cursor.execute("SELECT pg_sleep(2)")
+    assert part_of(refused.value) == Part.DATABASE
+    pooled.close()
+    pooled.pool.timeout = 5
+    with pooled.cursor() as cursor:
+        cursor.execute("SELECT 1")
