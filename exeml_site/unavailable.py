@@ -48,7 +48,7 @@ def _answer(request: HttpRequest, part: Part) -> HttpResponse:
         body = {"error_code": error_code(part), "error_msg": error_message(part), "hint": HINT}
         return JsonResponse(body, status=503)
     with translation.override(_language_of(request)):
-        sentence = gettext("%(heading)s. Nothing was changed. Try again in a moment.")
+        sentence = gettext("%(heading)s. Try again in a moment.")
         text = sentence % {"heading": HEADINGS[part]}
         if "application/json" in accepted:
             return JsonResponse({"error": text}, status=503)
