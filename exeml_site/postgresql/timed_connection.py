@@ -7,20 +7,20 @@ from typing import Any
 
 import psycopg
 
-QUERY_TIMEOUT_S = 30.0
+from exeml_site.lib.outages.database import query_timeout_s
 
 
 class TimedConnection(psycopg.Connection[Any]):
-    """Gives up a query after QUERY_TIMEOUT_S, and itself with it; the pool makes another connection."""
+    """Gives up a query that takes too long, and itself with it; the pool makes another connection."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         if timeout is not None:
             return super().wait(gen, interval, timeout)
-        began = time.monotonic()
+        began, timeout = time.monotonic(), query_timeout_s()
         try:
-            return super().wait(gen, interval, QUERY_TIMEOUT_S)
+            return super().wait(gen, interval, timeout)
         except psycopg.Error as problem:
-            if time.monotonic() - began < QUERY_TIMEOUT_S:
+            if time.monotonic() - began < timeout:
                 raise
             self.close()
-            raise psycopg.OperationalError(f"no answer within {QUERY_TIMEOUT_S:g} s") from problem
+            raise psycopg.OperationalError(f"no answer within {timeout:g} s") from problem

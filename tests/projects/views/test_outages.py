@@ -12,8 +12,8 @@ from django.http import HttpResponse
 from django.test import Client
 
 from exeml_site.environment import database
+from exeml_site.lib.outages.database import hurried
 from exeml_site.lib.outages.parts import Part, part_of
-from exeml_site.postgresql import timed_connection
 from tests.away import database_away
 from tests.factories import make_project, make_team, make_user
 from tests.pages import html_of
@@ -118,12 +118,14 @@ def test_a_pool_replaces_connections_that_the_server_closed(pool: ConnectionHand
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_query_without_an_answer_ends_and_its_connection_with_it(
-    pool: ConnectionHandler, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(timed_connection, "QUERY_TIMEOUT_S", 0.2)
+def test_a_query_without_an_answer_ends_and_its_connection_with_it(pool: ConnectionHandler) -> None:
     pooled = pool["default"]
-    with pooled.cursor() as cursor, pytest.raises(OperationalError, match="no answer") as refused:
+    pooled.ensure_connection()
+    with (
+        hurried(0.2),
+        pooled.cursor() as cursor,
+        pytest.raises(OperationalError, match="no answer") as refused,
+    ):
         cursor.execute("SELECT pg_sleep(2)")
     assert part_of(refused.value) == Part.DATABASE
     pooled.close()
