@@ -87,6 +87,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "exeml_site.private_pages.PrivatePagesMiddleware",
+    "exeml_site.lib.outages.streams.StreamMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "projects.workspace.language.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -98,7 +99,6 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "projects.workspace.initial_password.InitialPasswordMiddleware",
-    "exeml_site.redis_unavailable.RedisUnavailableMiddleware",
 ]
 
 CONTENT_SECURITY_POLICY = {
@@ -181,8 +181,10 @@ QUEUE_BACKUPS = "backups"  # where EXEML_BACKUP_DIR is set: a backup takes hours
 QUEUE_NICENESS = {QUEUE_SHORT: 0, QUEUE_LABELING: 8, QUEUE_IMPORTS: 6, QUEUE_GPU: 3, QUEUE_CPU: 3}
 if EXEML_BACKUP_DIR:
     QUEUE_NICENESS[QUEUE_BACKUPS] = 9
+# A Redis that hangs holds no page for long. Workers, whose commands wait for jobs, have longer times.
+QUEUE_URL = f"{REDIS_URL}{'&' if '?' in REDIS_URL else '?'}socket_connect_timeout=3&socket_timeout=3"
 RQ_QUEUES = {
-    name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 300, "DEFAULT_RESULT_TTL": 3600} for name in QUEUE_NICENESS
+    name: {"URL": QUEUE_URL, "DEFAULT_TIMEOUT": 300, "DEFAULT_RESULT_TTL": 3600} for name in QUEUE_NICENESS
 }
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
@@ -305,6 +307,7 @@ LOGGING = {
     "root": {"handlers": ["stderr"], "level": os.environ.get("EXEML_LOG_LEVEL") or "INFO"},
     "loggers": {
         "django.request": {"level": "ERROR"},
+        "psycopg.pool": {"level": "ERROR"},  # WARNING: a line for every attempt to connect
         "waitress": {"level": "WARNING"},
         "waitress.queue": {"level": "ERROR"},  # WARNING: a line for every request that waits for a thread
         "rq": {"level": "WARNING"},  # INFO logs two lines per sweep; trainings have their own log

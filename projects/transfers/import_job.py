@@ -75,6 +75,8 @@ def run(transfer_id: int) -> None:
     except Cancelled:
         _end(transfer, Status.CANCELLED)
     except Exception as problem:
+        if transfer.outlives(problem):
+            return
         sentence = UNEXPECTED_ERROR
         if isinstance(problem, OSError):
             sentence = NOT_STORED.format(reason=problem.strerror or problem)

@@ -54,7 +54,8 @@ def run(evaluation_id: int) -> None:
         _end(evaluation, Status.FAILED, problem=IMAGES_LOST)
     except Exception as problem:
         expected = (model_cache.ModelUnavailable, ManifestDamaged)
-        _end(evaluation, Status.FAILED, **failure(problem, UNEXPECTED_ERROR, *expected))
+        if not evaluation.outlives(problem):
+            _end(evaluation, Status.FAILED, **failure(problem, UNEXPECTED_ERROR, *expected))
 
 
 def _end(evaluation: VersionEvaluation, status: VersionEvaluation.Status, **fields: str) -> None:

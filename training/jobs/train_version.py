@@ -10,6 +10,7 @@ import shutil
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from django.utils.translation import gettext_noop
 
 from exeml_site.lib import jobs, storage
 from exeml_site.lib.job_row import ClaimLost
+from exeml_site.lib.outages.database import repeat
 from projects.datasets import publish, readiness, statistics
 from projects.datasets.groups import evaluation_groups
 from projects.formats.manifest import GROUP, Entry
@@ -58,7 +60,7 @@ def train(version_id: int, attempt: int) -> None:
     except ClaimLost:
         logger.warning("training version %s was taken away while it ran", version_id)
     except Exception as problem:
-        _end_with_failure(version, problem)
+        repeat(partial(_end_with_failure, version, problem))
 
 
 def claim(version_id: int, attempt: int) -> TrainingVersion | None:
@@ -83,25 +85,27 @@ def work_folder(version_id: int) -> Path:
 
 
 def _train(version: TrainingVersion, reporter: Reporter) -> None:
+    """What asks the database before and after the fit begins again when the database went away meanwhile."""
     reporter.begin("dataset", gettext_noop("Publishing the dataset version"))
-    _publish(version)
-    samples = _samples(version)
+    repeat(partial(_publish, version))
+    samples = repeat(partial(_samples, version))
     folder = work_folder(version.pk)
     folder.mkdir(parents=True, exist_ok=True)
     if version.promoted_candidate is not None:
         reporter.begin("", gettext_noop("Exporting the chosen candidate"))
-        result = promote.promote(version, samples, folder)
+        result = repeat(partial(promote.promote, version, samples, folder))
     else:
         reporter.begin("start", gettext_noop("Loading the training program"))
         from training.engine.fit import fit  # imports torch, which takes seconds
 
         reporter.end_step()
-        config = _config(version, reporter.used_s, folder)
-        unlabeled = unlabeled_files(version.project, publish.read_entries(version.dataset_version))
+        config = repeat(partial(_config, version, reporter.used_s, folder))
+        entries = publish.read_entries(version.dataset_version)
+        unlabeled = repeat(partial(unlabeled_files, version.project, entries))
         result = fit(samples, config, folder, reporter.report, reporter.should_stop, unlabeled)
     if not reporter.is_ours:
         raise ClaimLost
-    _finish(version, samples, result, reporter)
+    repeat(partial(_finish, version, samples, result, reporter))
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -175,7 +175,8 @@ def run(batch_id: int) -> None:
     except Cancelled:
         _finish(batch, Status.CANCELLED)
     except Exception as problem:
-        _finish(batch, Status.FAILED, **failure(problem, UNEXPECTED_ERROR, *EXPECTED))
+        if not batch.outlives(problem):
+            _finish(batch, Status.FAILED, **failure(problem, UNEXPECTED_ERROR, *EXPECTED))
 
 
 @contextmanager

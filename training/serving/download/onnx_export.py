@@ -21,6 +21,7 @@ from django.utils.translation import gettext_noop
 
 from exeml_site.lib import jobs, storage
 from exeml_site.lib.display import percent
+from exeml_site.lib.outages.parts import part_of
 from training.engine.bundle import decision
 from training.engine.bundle.decision import AnswerSettings
 from training.engine.data import picture, picture_formats
@@ -90,7 +91,9 @@ def make(version_id: int) -> None:
         storage.save_whole(stored_name(version), content)
     except ModelUnavailable as problem:
         _set_state(version, {"state": "failed", "problem": str(problem)})
-    except Exception:
+    except Exception as problem:
+        if part_of(problem) is not None:
+            raise
         logger.exception("The export of training version %s failed", version_id)
         _set_state(version, {"state": "failed", "problem": FAILED})
     else:
