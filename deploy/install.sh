@@ -59,7 +59,8 @@ umask 022 # root's files are read by the user who runs the program
 copy_program() {
     local fresh=$to/.fresh name
     rm -rf "$fresh" && mkdir "$fresh"
-    tar -C "$source" -c --exclude=./.git --exclude=./.venv --exclude=./var --exclude=./tests --exclude=./.fresh \
+    # Whatever the umask of the checkout: everybody may read, only the owner may write.
+    tar -C "$source" -c --mode=u+rwX,go+rX,go-w --exclude=./.git --exclude=./.venv --exclude=./var --exclude=./tests --exclude=./.fresh \
         --exclude=./.mypy_cache --exclude=./.ruff_cache --exclude=./.pytest_cache --exclude=__pycache__ . |
         tar -C "$fresh" -x --no-same-owner
     for name in $(ls -A "$fresh"); do
