@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import io
 import itertools
+import logging
 import os
 import pwd
 import select
@@ -85,6 +86,7 @@ def redis(folder: Path) -> Iterator[str]:
 @contextmanager
 def s3() -> Iterator[str]:
     """An S3 in memory; gives the value of STORAGE_URL. The keys are KEYS."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
     port = free_port()
     server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
     server.start()

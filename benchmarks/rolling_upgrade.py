@@ -135,8 +135,12 @@ def main() -> None:
             "EXEML_SECRET_KEY": "benchmark" * 6,
             "EXEML_ONLY": "web,short,cron",
             "EXEML_DRAIN_S": str(options.drain),
+            "EXEML_LOG_LEVEL": "ERROR",
             **KEYS,
         }
+        for name in ("one", "two"):
+            (folder / name).mkdir()
+            (folder / name / "sample-made").touch()  # the sample project would take a minute to store
         machines = [stack.enter_context(Product(folder / name, **shared)) for name in ("one", "two")]
         command = [sys.executable, "-c", SETUP_SCRIPT]
         made = subprocess.run(
