@@ -67,8 +67,7 @@ def sweep() -> None:
 
 def hand_over(job_id: str) -> None:
     """Resume the version of a job that was ended because its worker was stopped. That is no loss."""
-    version_id = int(job_id.split("-")[1]) if job_id.startswith("training-") else None
-    for version in TrainingVersion.objects.select_related("flavor").active().filter(pk=version_id):
+    for version in TrainingVersion.objects.select_related("flavor").active():
         if version.rq_id == job_id:
             _resume_or_end(version)
 
