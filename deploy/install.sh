@@ -74,7 +74,7 @@ if [[ $to != "$source" ]]; then copy_program; fi
 version() { "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null; }
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
-    fail "exeml needs Python 3.11 or newer, which $python is not. Name one: --python python3.12"
+    fail "exeml needs Python 3.11 or newer, which $python is not. Name one: --python python3.12, or make run PYTHON=python3.12"
 if [[ $(version "$to/.venv/bin/python") != "$(version "$python")" ]]; then
     rm -rf "$to/.venv" # of another Python, or of one that was removed
     "$python" -m venv "$to/.venv" || {
