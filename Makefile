@@ -56,15 +56,8 @@ clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "exeml needs Python 3.11 or newer; name one: make run PYTHON=python3.12" >&2; exit 1; }
-	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
-
-.venv/installed: requirements.txt | .venv/bin/python
-	echo "Installing into .venv: once, some minutes."
-	$(IN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	touch $@
+.venv/installed: requirements.txt
+	deploy/install.sh --python $(PYTHON)
 
 .venv/installed-tests: requirements-test.txt requirements.txt | .venv/installed
 	echo "Installing what the tests need into .venv."

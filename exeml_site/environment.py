@@ -65,6 +65,14 @@ def env_networks(name: str) -> list[IPv4Network | IPv6Network]:
         raise ImproperlyConfigured(f"{name} must be IP addresses or networks: {error}.") from error
 
 
+def env_path(name: str) -> str:
+    """A path such as `/exeml`, or an empty text for the root of the host."""
+    text = os.environ.get(name, "").strip().strip("/")
+    if text and not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)*", text, re.ASCII):
+        raise ImproperlyConfigured(f"{name} must be a path such as /exeml, not {text!r}.")
+    return text and f"/{text}"
+
+
 def secret_key(data_dir: Path) -> str:
     """EXEML_SECRET_KEY, or a key generated once and stored in the data folder: sessions survive restarts."""
     if key := os.environ.get("EXEML_SECRET_KEY"):

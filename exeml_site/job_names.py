@@ -13,6 +13,7 @@ JOBS = {
     "change_service_version": "training.serving.rollout.change_over",
     "run_batch": "training.serving.batches.job.run",
     "run_evaluation": "training.jobs.selection.run",
+    "hand_over_training": "training.versions.recovery.hand_over",
     "export_onnx": "training.serving.download.onnx_export.make",
     "run_import": "projects.transfers.import_job.run",
     "send_password_reset": "projects.sign_in.mail.reset_password",

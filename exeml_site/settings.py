@@ -18,6 +18,7 @@ from exeml_site.environment import (
     env_int,
     env_list,
     env_networks,
+    env_path,
     env_time,
     file_storage,
     secret_key,
@@ -56,6 +57,16 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 if not HTTPS:
     SILENCED_SYSTEM_CHECKS += ["security.W004", "security.W008", "security.W012", "security.W016"]
+
+# Where the site lies on a host that serves other programs, too: "/exeml"; empty on a host of its own.
+# Browsers also send cookies of the whole host, and the last of two with one name counts: ours differ.
+PATH_PREFIX = env_path("EXEML_PATH_PREFIX")
+FORCE_SCRIPT_NAME = PATH_PREFIX or None
+SESSION_COOKIE_PATH = CSRF_COOKIE_PATH = LANGUAGE_COOKIE_PATH = PATH_PREFIX or "/"
+if PATH_PREFIX:
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "exeml_sessionid", "exeml_csrftoken"
+    LANGUAGE_COOKIE_NAME = "exeml_language"
+    MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"  # no cookie for the whole host
 
 INSTALLED_APPS = [
     "exeml_site",
@@ -157,6 +168,8 @@ PROJECT_FILE_PARTS = [
     "projects.transfers.project_file.tables.PROJECT_PART",
     "training.jobs.project_file.PART",
 ]
+# Seconds for which a web process that is stopped goes on; `/readyz` says 503 (exeml_site/web_worker.py).
+DRAIN_S = env_int("EXEML_DRAIN_S", 0)
 
 # --- Database -----
 
@@ -210,7 +223,7 @@ STORAGES = {
     "default": file_storage(STORAGE_URL, FILES_DIR),
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
 }
-STATIC_URL = "static/"
+STATIC_URL = f"{PATH_PREFIX}/static/"
 STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 FILE_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024

@@ -3,6 +3,10 @@
 An event loop reads each request to its end, then gives it to a thread; what the thread answers waits in a
 buffer until the client takes it. A slow connection costs memory, not a thread. gunicorn starts, watches and
 replaces the processes. benchmarks/slow_connections.py compares this worker with other servers.
+
+A process that is stopped cuts nothing off. For EXEML_DRAIN_S it goes on, while `/readyz` says 503 and every
+answer ends its connection, so that a load balancer turns to another machine. Then it takes no new connection
+and ends what is under way (benchmarks/rolling_upgrade.py).
 """
 
 from __future__ import annotations
@@ -12,12 +16,14 @@ import fcntl
 import json
 import os
 import resource
+import select
 import shutil
 import socket
 import struct
 import tempfile
 import termios
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.conf import settings
@@ -35,6 +41,8 @@ MAX_CONNECTIONS = 4000  # of one process
 FILES_PER_CONNECTION = 3  # socket, spooled body, spooled answer
 MAX_HEAD_BYTES = 64 * 1024
 POLL_INTERVAL_S = 0.5
+UNUSED_S = 2.0  # for the first byte of a connection that was taken just before the end
+LEAVING_S = 2.0  # what a process needs to end, of the time that gunicorn gives it
 RECEIVED_BYTES = 64 * 1024  # at once, of an upload
 RESERVED_BYTES = 1 << 30  # of the disk on which bodies wait, or a twentieth of a small one
 TOO_SLOW_BODY = json.dumps(  # as the API's errors (training.views.api.call); browsers show it, too
@@ -44,6 +52,7 @@ TOO_SLOW_BODY = json.dumps(  # as the API's errors (training.views.api.call); br
         "hint": f"Send the head within {HEAD_TIMEOUT_S:.0f} s and the body without long pauses.",
     }
 ).encode()
+DRAINING = b'{"status": "draining"}\n'
 NO_ROOM = b"HTTP/1.1 507 Insufficient Storage\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 TOO_SLOW = (
     b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nConnection: close\r\n"
@@ -77,6 +86,19 @@ class TimedChannel(HTTPChannel):  # type: ignore[misc]  # waitress and gunicorn 
         if phase != self._phase or name == "work" or is_moving:
             self._phase, self._since, self._moved = phase, now, moved
         return now - self._since > (WINDOW_S if name in ("body", "answer") else HEAD_TIMEOUT_S)
+
+    def service(self) -> None:
+        """Called by a thread. The answers of a process that drains are the last of their connections."""
+        if self.server.is_draining:
+            for request in self.requests:
+                request.headers["CONNECTION"] = "close"
+        super().service()
+
+    def is_under_way(self, now: float) -> bool:
+        """Whether a call has begun here, or is about to: a client may have sent it already."""
+        name, _ = self._progress()
+        is_unused = name == "idle" and not self._bytes_sent
+        return now - self._since < UNUSED_S if is_unused else name != "idle"
 
     def give_up(self, answer: bytes) -> None:
         """Close the connection, after an answer to a client that has begun a request.
@@ -120,6 +142,7 @@ class TimedChannel(HTTPChannel):  # type: ignore[misc]  # waitress and gunicorn 
 
 class TimedServer(TcpWSGIServer):  # type: ignore[misc]
     channel_class = TimedChannel
+    is_draining = False
 
     def maintenance(self, now: float) -> None:
         moment, channels = time.monotonic(), list(self.active_channels.values())
@@ -130,10 +153,20 @@ class TimedServer(TcpWSGIServer):  # type: ignore[misc]
         if largest is not None and largest.body_bytes > self.adj.inbuf_overflow and _is_disk_full():
             largest.give_up(NO_ROOM)
 
+    def stop_accepting(self, sockets: dict[int, Any]) -> None:
+        """Take the connections that wait, and let new ones be refused."""
+        waiting = select.poll()
+        waiting.register(self.socket, select.POLLIN)
+        while waiting.poll(0) and len(self.active_channels) < self.adj.connection_limit:
+            self.handle_accept()
+        self.accepting = False
+        self.del_channel(sockets)
+        self.socket.close()
+
     @property
     def is_busy(self) -> bool:
-        """Whether a request is being answered."""
-        return any(channel.requests or channel.total_outbufs_len for channel in self.active_channels.values())
+        now = time.monotonic()
+        return any(channel.is_under_way(now) for channel in list(self.active_channels.values()))
 
 
 class BufferingWorker(Worker):  # type: ignore[misc]
@@ -146,13 +179,27 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         servers = [self._server(listener.sock, sockets, threads) for listener in self.sockets]
         while self.alive and self.ppid == os.getppid():
             self._poll(sockets)
+        self._drain(servers, sockets)
+        threads.shutdown(timeout=1)
+
+    def _drain(self, servers: list[TimedServer], sockets: dict[int, Any]) -> None:
+        began = time.monotonic()
         for server in servers:
-            server.accepting = False
-            server.del_channel(sockets)
-        end = time.monotonic() + self.cfg.graceful_timeout
+            server.is_draining = True
+        while time.monotonic() - began < settings.DRAIN_S and self.ppid == os.getppid():
+            self._poll(sockets)
+        for server in servers:
+            server.stop_accepting(sockets)
+        end = began + self.cfg.graceful_timeout - LEAVING_S
         while time.monotonic() < end and any(server.is_busy for server in servers):
             self._poll(sockets)
-        threads.shutdown(timeout=1)
+
+    def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if self.alive or environ["PATH_INFO"].rstrip("/") != "/readyz":
+            return self.wsgi(environ, start_response)  # type: ignore[no-any-return]
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(DRAINING)))]
+        start_response("503 Service Unavailable", headers)
+        return [DRAINING]
 
     def _poll(self, sockets: dict[int, Any]) -> None:
         self.notify()
@@ -161,6 +208,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
     def _server(self, listener: Any, sockets: dict[int, Any], threads: ThreadedTaskDispatcher) -> TimedServer:
         options = Adjustments(
             sockets=[listener],
+            url_prefix=settings.PATH_PREFIX,  # taken from addresses; what a proxy has taken already stays so
             threads=self.cfg.threads,
             ident=None,
             connection_limit=_connection_limit(),
@@ -173,7 +221,7 @@ class BufferingWorker(Worker):  # type: ignore[misc]
         )
         kind = (listener.family, listener.type, listener.proto, listener.getsockname())
         return TimedServer(
-            self.wsgi, sockets, True, listener, threads, options, sockinfo=kind, bind_socket=False
+            self._answer, sockets, True, listener, threads, options, sockinfo=kind, bind_socket=False
         )
 
 

@@ -145,10 +145,11 @@ class SpawningWorker(WatchingWorker, SpawnWorker):
     """RQ's SpawnWorker with Django set up in the child process, which ends with its worker.
 
     A training lasts hours, so a worker that gets SIGTERM does not wait for it: it ends the job's process, the
-    version stays Running, and `training.versions.recovery.sweep` enqueues it again.
+    version stays Running, and `training.versions.recovery.hand_over` enqueues it again, from its checkpoint.
     """
 
     has_gpu: bool | None = None  # None: not known
+    _hands_over = False
 
     def register_birth(self) -> None:
         """Also tells in Redis whether this machine has a GPU: `jobs.gpus_of_workers` reads it."""
@@ -177,7 +178,16 @@ class SpawningWorker(WatchingWorker, SpawnWorker):
 
     def handle_warm_shutdown_request(self) -> None:
         if self.horse_pid:
+            self._hands_over = True
             self.kill_horse(signal.SIGTERM)
+
+    def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: Any) -> None:
+        super().handle_work_horse_killed(job, retpid, ret_val, rusage)
+        if self._hands_over:
+            jobs.enqueue_now("hand_over_training", job.id, queue=settings.QUEUE_SHORT)
+
+    def _death(self, wait_status: int) -> str:
+        return jobs.HANDED_OVER if self._hands_over else super()._death(wait_status)
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Runs in the spawned child. A worker killed by SIGKILL must not leave a training behind."""

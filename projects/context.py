@@ -41,7 +41,7 @@ class Frame:
 def frame(request: HttpRequest) -> dict[str, object]:
     """The variable `frame` of every template: `teams`, `team`, and the user's permissions in it."""
     user = getattr(request, "user", None)
-    if user is None or not user.is_authenticated or request.path.startswith("/admin/"):
+    if user is None or not user.is_authenticated or request.path_info.startswith("/admin/"):
         return {"frame": Frame()}
     return {"frame": current_frame(request)}
 

@@ -83,7 +83,7 @@ class Product:
             self.process.kill()
             raise
 
-    def wait_until_it_answers(self, seconds: float = 240) -> None:
+    def wait_until_it_answers(self, seconds: float = 300) -> None:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if self.process.poll() is not None:
@@ -104,7 +104,7 @@ class Product:
 
     def post(self, path: str, values: Mapping[str, str]) -> tuple[str, str]:
         """Post a form with the CSRF token; return the final URL and its page."""
-        token = next((cookie.value for cookie in self.cookies if cookie.name == "csrftoken"), "") or ""
+        token = next((cookie.value for cookie in self.cookies if cookie.name.endswith("csrftoken")), "") or ""
         body = urllib.parse.urlencode({**values, "csrfmiddlewaretoken": token}).encode()
         request = urllib.request.Request(self.url + path, body, {"Referer": self.url})
         with self.opener.open(request, timeout=120) as answer:
@@ -112,7 +112,7 @@ class Product:
 
     def upload(self, path: str, field: str, files: Mapping[str, bytes], service_token: str = "") -> str:
         """Post files as multipart/form-data; services need their token."""
-        token = next((cookie.value for cookie in self.cookies if cookie.name == "csrftoken"), "") or ""
+        token = next((cookie.value for cookie in self.cookies if cookie.name.endswith("csrftoken")), "") or ""
         edge = uuid.uuid4().hex
         parts = [
             f'--{edge}\r\nContent-Disposition: form-data; name="{field}"; filename="{name}"\r\n\r\n'.encode()
@@ -142,7 +142,7 @@ class Product:
         """Id of the project with this name in the project list."""
         page = self.get("/projects/")
         match = re.search(
-            rf'href="/projects/(\d+)/label-data/"[^>]*>\s*(?:<[^>]+>\s*)*{re.escape(name)}', page
+            rf'href="[^"]*/projects/(\d+)/label-data/"[^>]*>\s*(?:<[^>]+>\s*)*{re.escape(name)}', page
         )
         assert match, f"{name} is not in the project list"
         return int(match[1])

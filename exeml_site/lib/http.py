@@ -12,6 +12,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils.cache import patch_vary_headers
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
@@ -110,6 +111,6 @@ def signed_in(view: View) -> View:
 def ask_to_sign_in(request: HttpRequest) -> HttpResponse:
     """Redirect to the sign-in page, which returns to this page; htmx loads it as a whole page."""
     if wants_fragment(request):
-        back = request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
+        back = request.htmx.current_url_abs_path or reverse("home")  # type: ignore[attr-defined]
         return redirect_to(request, redirect_to_login(back).url)
     return redirect_to_login(request.get_full_path())

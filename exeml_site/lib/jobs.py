@@ -34,6 +34,7 @@ AGAIN = "-again"  # end of the id of a job that was requested while a worker ran
 HAS_GPU = "has_gpu"  # key of a worker's entry in Redis
 # Deaths of a job's process; others: “the signal SIGSEGV”.
 HUNG, OUT_OF_MEMORY = "hung", "out of memory"  # not translated: compared
+HANDED_OVER = "handed over"  # not translated: compared
 
 
 class NamedJob(Job):
@@ -139,7 +140,7 @@ def seconds_since_taken() -> float:
 
 
 def note_death(job: Job, death: str) -> None:
-    """Store in the job how its process died: HUNG, OUT_OF_MEMORY, or a signal or exit code in words."""
+    """Store in the job how its process died: HUNG, OUT_OF_MEMORY …, or a signal or exit code in words."""
     job.meta["death"] = death
     job.save_meta()  # type: ignore[no-untyped-call]
 

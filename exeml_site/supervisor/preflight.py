@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import IO
 
+from django.conf import settings
+
 
 class CannotStart(Exception):
     """`up` cannot start; the text is a sentence for the person at the terminal."""
@@ -72,9 +74,9 @@ def claim_port(host: str, port: int) -> socket.socket:
     """A socket that listens on `host`:`port`. The web server inherits it, so no other program takes the port.
 
     The web processes of a supervisor that was killed keep the port for some seconds, so it is tried again for
-    PORT_WAIT_S. Raises CannotStart if the port cannot be bound.
+    PORT_WAIT_S, and EXEML_DRAIN_S longer. Raises CannotStart if the port cannot be bound.
     """
-    end = time.monotonic() + PORT_WAIT_S
+    end = time.monotonic() + PORT_WAIT_S + settings.DRAIN_S
     while True:
         try:
             return _listen(host, port)

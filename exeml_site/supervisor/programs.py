@@ -22,6 +22,8 @@ NICENESS = settings.QUEUE_NICENESS
 # Per web process. Service calls use at most 64 (training.serving.calls.limits), so slow or many calls leave
 # threads for pages.
 WEB_THREADS = "80"
+# After a stop, for the calls that are under way.
+CALLS_END_S = 30
 # Per web process. A thread holds a connection while it reads the database alone, so few serve many threads.
 # Two web processes and five workers take 25 of the 100 connections of a PostgreSQL as Debian installs it.
 WEB_CONNECTIONS = os.environ.get("EXEML_DATABASE_POOL") or "10"
@@ -84,6 +86,7 @@ def _cron() -> Program:
 
 def _web(listener: int) -> Program:
     """gunicorn replaces a worker process whose main thread has not moved for 60 s, as in a deadlock."""
+    ending_s = settings.DRAIN_S + CALLS_END_S
     command = (
         *(sys.executable, "-m", "gunicorn", "exeml_site.wsgi:application", "--bind", f"fd://{listener}"),
         *(
@@ -96,12 +99,12 @@ def _web(listener: int) -> Program:
             "--worker-tmp-dir",
             _memory_folder(),
         ),
-        *("--timeout", "60", "--graceful-timeout", "5", "--log-level", "warning"),
+        *("--timeout", "60", "--graceful-timeout", str(ending_s), "--log-level", "warning"),
         "--no-control-socket",  # it would lie outside the data folder
         *(GUNICORN_JSON if settings.LOG_FORMAT == "json" else ()),
     )
     environment = {**ONE_THREAD, "EXEML_DATABASE_POOL": WEB_CONNECTIONS}
-    return Program("web", command, environment, stop_timeout_s=8, descriptors=(listener,))
+    return Program("web", command, environment, stop_timeout_s=ending_s + 3, descriptors=(listener,))
 
 
 def _memory_folder() -> str:

@@ -208,6 +208,7 @@ def remember_browser(request: HttpRequest, response: HttpResponseBase, username:
         _cookie_name(account),
         signing.dumps([account, browser], salt=COOKIE_SALT),
         max_age=COOKIE_AGE,
+        path=settings.SESSION_COOKIE_PATH,
         secure=settings.SESSION_COOKIE_SECURE,
         httponly=True,
         samesite="Lax",

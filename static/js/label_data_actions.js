@@ -4,7 +4,7 @@
 import { number } from "./display.js";
 
 // Signing in again in another tab creates a new token: only the cookie has it.
-const token = () => /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie)?.[1];
+const token = () => /(?:^|; )(?:exeml_)?csrftoken=([^;]+)/.exec(document.cookie)?.[1];
 
 const RETRY_MS = [1000, 2000, 5000, 10_000];
 

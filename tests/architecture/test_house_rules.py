@@ -88,6 +88,18 @@ def test_a_template_loads_nothing_from_elsewhere(path: Path) -> None:
     assert urls == []
 
 
+def test_no_address_begins_at_the_root_of_the_host() -> None:
+    """The site may lie below a path (EXEML_PATH_PREFIX): `url`, `static` and `data-*` know it."""
+    rule = r"""\s(?:href|src|action|hx-\w+)\s*=\s*["']/|(?:fetch|open|assign|replaceState|import)\(["'`]/"""
+    files = [*(ROOT / "templates").rglob("*.*ml"), *(ROOT / "templates").rglob("*.jinja")]
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for path in [*files, *(ROOT / "static/js").rglob("*.js")]
+        for match in re.finditer(rule, without_comments(path))
+    ]
+    assert len(files) > 100 and found == []
+
+
 @pytest.mark.parametrize("path", TEMPLATES, ids=names)
 def test_no_field_cuts_off_what_is_pasted(path: Path) -> None:
     """`maxlength` drops characters without a word; a form's field says what is wrong."""

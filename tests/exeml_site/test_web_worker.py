@@ -215,6 +215,45 @@ def test_work_longer_than_every_deadline_is_not_cut(server: Server) -> None:
     assert client.getresponse().read() == b"0 None"
 
 
+def test_a_server_that_is_stopped_reads_the_rest_of_a_body_and_takes_waiting_connections(
+    tmp_path: Path, server: Server
+) -> None:
+    other = Server(tmp_path)
+    other.wait_until_it_answers()
+    with other.connect() as unused, other.connect() as half:
+        half.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc")
+        time.sleep(0.4)
+        other.process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        with pytest.raises(ConnectionRefusedError):
+            other.connect()
+        unused.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        half.sendall(b"def")
+        answers = [drain(unused), drain(half)]
+    assert [answer.partition(b"\r\n\r\n")[2] for answer in answers] == [b"0 None", b"6 6"]
+    assert all(b"Connection: close" in answer for answer in answers)
+    assert other.process.wait(20) == 0
+
+
+def test_a_server_that_drains_takes_calls_and_says_that_it_is_not_ready(
+    tmp_path: Path, server: Server
+) -> None:
+    other = Server(tmp_path, EXEML_DRAIN_S="3")
+    other.wait_until_it_answers()
+
+    def ask(path: str) -> tuple[int, str | None]:
+        client = http.client.HTTPConnection("127.0.0.1", other.port, timeout=10)
+        client.request("GET", path)
+        answer = client.getresponse()
+        return answer.status, answer.headers["Connection"]
+
+    assert ask("/readyz") == (200, None)
+    other.process.send_signal(signal.SIGTERM)
+    time.sleep(1)
+    assert [ask("/readyz"), ask("/")] == [(503, "close"), (200, "close")]
+    assert other.process.wait(20) == 0
+
+
 def test_a_server_that_is_stopped_answers_what_it_has_begun(tmp_path: Path, server: Server) -> None:
     other = Server(tmp_path)
     other.wait_until_it_answers()

@@ -85,6 +85,16 @@ def test_the_signal_that_ended_a_job_is_noted(redis: Redis, tmp_path: Path) -> N
     assert jobs.death_of("job", QUEUE) == "the signal SIGSEGV"
 
 
+def test_a_worker_that_is_stopped_hands_its_training_over(redis: Redis, tmp_path: Path) -> None:
+    enqueue(workers.sleep_long, str(tmp_path))
+    with running_worker("exeml_site.worker.SpawningWorker", QUEUE) as worker:
+        wait_until(lambda: pids(tmp_path))
+        worker.send_signal(signal.SIGTERM)
+        wait_until(lambda: jobs.waiting(settings.QUEUE_SHORT))
+    assert jobs.waiting(settings.QUEUE_SHORT) == {"hand_over_training-job"}
+    assert jobs.death_of("job", QUEUE) == jobs.HANDED_OVER
+
+
 def test_the_job_of_a_killed_worker_in_whose_process_it_ran_goes_to_the_one_that_replaces_it(
     redis: Redis, tmp_path: Path
 ) -> None:

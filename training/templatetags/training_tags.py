@@ -10,7 +10,7 @@ from urllib.parse import urlencode, urlsplit
 from django import template
 from django.db.models import Max, Q
 from django.template import Context
-from django.urls import NoReverseMatch, Resolver404, resolve, reverse
+from django.urls import NoReverseMatch, Resolver404, get_script_prefix, resolve, reverse
 from django.utils.formats import number_format
 from django.utils.translation import gettext, gettext_lazy
 
@@ -243,7 +243,7 @@ def _deploy_state(project: Project) -> str:
 def _page_name(path: str) -> str:
     """The name of the address of a page; empty for one that does not exist."""
     try:
-        return resolve(urlsplit(path).path).url_name or ""
+        return resolve(f"/{urlsplit(path).path.removeprefix(get_script_prefix())}").url_name or ""
     except Resolver404:
         return ""
 

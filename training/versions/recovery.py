@@ -65,6 +65,13 @@ def sweep() -> None:
     _delete_orphaned_work_folders()
 
 
+def hand_over(job_id: str) -> None:
+    """Resume the version of a job that was ended because its worker was stopped. That is no loss."""
+    for version in TrainingVersion.objects.select_related("flavor").active():
+        if version.rq_id == job_id:
+            _resume_or_end(version)
+
+
 def enqueue_lost_forecasts() -> None:
     """Ask again for forecasts that yesterday's and today's versions do not have; run every hour.
 
@@ -95,21 +102,24 @@ def _end_lost_exports() -> None:
 
 
 def _resume_or_end(version: TrainingVersion) -> None:
-    """Start another attempt, which continues from what the dead one left; after three losses end."""
-    losses = version.progress.get("lost", 0) + 1
+    """Start another attempt, which continues from what the dead one left; after three losses end.
+
+    The stop of a worker is no loss: a long training outlives any number of upgrades.
+    """
+    death = jobs.death_of(version.rq_id, version.queue_name)
+    losses = version.progress.get("lost", 0) + (death != jobs.HANDED_OVER)
     is_asked_to_stop = version.stop_requested_at is not None
     has_model = "best_accuracy" in version.progress
     if is_asked_to_stop and (not has_model or losses >= MAX_LOSSES):
         _end(version, Status.STOPPED, stop_reason=StopReason.USER)
     elif losses >= MAX_LOSSES:
-        _end(version, Status.FAILED, **_explain_death(version))
+        _end(version, Status.FAILED, **_explain_death(death))
     else:
         _resume(version, losses)
 
 
-def _explain_death(version: TrainingVersion) -> dict[str, str]:
+def _explain_death(death: str) -> dict[str, str]:
     """Cause and remedy: of the death that the worker saw, else without a guess."""
-    death = jobs.death_of(version.rq_id, version.queue_name)
     remedy = MORE_MEMORY if death == jobs.OUT_OF_MEMORY else ASK_OPERATOR
     return {"failure_cause": DEATHS.get(death, OTHER_DEATH.format(death=death)), "failure_remedy": remedy}
 
@@ -117,7 +127,7 @@ def _explain_death(version: TrainingVersion) -> dict[str, str]:
 def _resume(version: TrainingVersion, losses: int) -> None:
     progress = {**version.progress, "lost": losses, "message": RESUMING}
     if _unchanged_row(version).update(attempt=version.attempt + 1, progress=progress):
-        logger.warning("training version %s was lost %s times; resuming", version.pk, losses)
+        logger.warning("training version %s is resumed; it was lost %s times", version.pk, losses)
         version.refresh_from_db()
         version.enqueue_now()
 

@@ -28,13 +28,13 @@ class Command(BaseCommand):
         parser.add_argument("--port", default=os.environ.get("PORT") or "8000", help="default: PORT, or 8000")
         parser.add_argument(
             "--only",
-            default=",".join(PARTS),
-            help=f"comma-separated programs to run on this machine (default: {','.join(PARTS)})",
+            default=os.environ.get("EXEML_ONLY") or ",".join(PARTS),
+            help=f"programs to run on this machine (default: EXEML_ONLY, or all: {','.join(PARTS)})",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            up(options["port"], options["only"].split(","), self)
+            up(options["port"], options["only"].replace(" ", "").split(","), self)
         except CannotStart as refusal:
             self.stderr.write(str(refusal))
             raise SystemExit(1) from refusal
@@ -88,7 +88,7 @@ def _prepare(listener: socket.socket) -> list[str]:
     return [
         "exeml is ready.",
         "",
-        f"Address   http://localhost:{listener.getsockname()[1]}",
+        f"Address   http://localhost:{listener.getsockname()[1]}{settings.PATH_PREFIX}",
         *administrator,
         f"Data      {settings.DATA_DIR}",
         "",

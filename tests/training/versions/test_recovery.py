@@ -127,6 +127,22 @@ def test_the_cause_of_a_failure_is_the_death_that_a_worker_saw(
     assert cause in version.failure_cause and remedy in version.failure_remedy
 
 
+def test_a_version_whose_worker_was_stopped_is_resumed_at_once_and_loses_nothing(redis: Redis) -> None:
+    """Its heart beat a second ago: the sweep would wait half a minute."""
+    version = make_dead(progress={"lost": 2, "best_accuracy": 0.8}, heartbeat_at=timezone.now())
+    version.enqueue_now()
+    job = Job.fetch(version.rq_id, connection=redis)
+    redis.delete("rq:queue:gpu")
+    jobs.note_death(job, jobs.HANDED_OVER)
+
+    recovery.hand_over(job.id)
+    recovery.hand_over(job.id)  # a second time changes nothing
+    version.refresh_from_db()
+
+    assert (version.status, version.attempt, version.progress["lost"]) == (Status.RUNNING, 2, 2)
+    assert queued(redis) == [f"training-{version.pk}-2"]
+
+
 def test_losses_are_counted_from_zero_after_a_retry(redis: Redis) -> None:
     version = make_dead(attempt=3, claimed_attempt=3, progress={"lost": 2})
     after_sweep(version)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
@@ -47,4 +48,4 @@ def unknown_address(request: HttpRequest, rest: str) -> HttpResponse:
 
 
 def _site_url(request: HttpRequest) -> str:
-    return request.build_absolute_uri("/").rstrip("/")
+    return request.build_absolute_uri(reverse("home")).rstrip("/")
