@@ -62,6 +62,10 @@ def secret_key(data_dir: Path) -> str:
     return key
 
 
+# Of requests to S3: one that gets no answer ends after about twice this time, in pages as in jobs.
+STORAGE_CONNECT_S, STORAGE_READ_S, STORAGE_ATTEMPTS = 3, 10, 2
+STORAGE_CONNECTIONS = 50  # kept open by one process
+
 # A request that gets no connection within this time is answered with 503 (exeml_site.unavailable).
 POOL_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S = 5
@@ -114,6 +118,8 @@ def file_storage(url: str, folder: Path) -> dict[str, object]:
     parts = urlsplit(url)
     if parts.scheme != "s3" or not parts.hostname:
         raise ImproperlyConfigured("STORAGE_URL must look like s3://bucket/prefix?endpoint=https://host.")
+    from botocore.config import Config  # large, and for S3 only
+
     query = dict(parse_qsl(parts.query))
     return {
         "BACKEND": "storages.backends.s3.S3Storage",
@@ -125,6 +131,13 @@ def file_storage(url: str, folder: Path) -> dict[str, object]:
             "file_overwrite": True,
             "default_acl": None,
             "querystring_auth": True,
+            "client_config": Config(
+                connect_timeout=STORAGE_CONNECT_S,
+                read_timeout=STORAGE_READ_S,
+                retries={"total_max_attempts": STORAGE_ATTEMPTS, "mode": "standard"},
+                max_pool_connections=STORAGE_CONNECTIONS,
+                tcp_keepalive=True,
+            ),
         },
     }
 

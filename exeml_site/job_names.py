@@ -14,6 +14,7 @@ JOBS = {
     "run_batch": "training.serving.batches.job.run",
     "run_evaluation": "training.jobs.selection.run",
     "export_onnx": "training.serving.download.onnx_export.make",
+    "purge_project": "projects.workspace.purge.purge",
     "run_import": "projects.transfers.import_job.run",
     # periodic (cron.py)
     "sweep_trainings": "training.versions.recovery.sweep",
@@ -28,8 +29,25 @@ JOBS = {
     "resume_embedding": "training.assist.embed_images.enqueue_missing_embeddings",
     "resume_imports": "projects.transfers.imports.catch_up",
     "empty_bins": "projects.images.bin.empty_bins",
-    "sweep_temporary_files": "exeml_site.lib.temporary_files.sweep",
+    "purge_projects": "projects.workspace.purge.purge_deleted_projects",
+    "delete_stored_leftovers": "training.versions.recovery.delete_stored_leftovers",
+    "clear_sessions": "exeml_site.sessions.clear_expired",
+    "sweep_temporary_files": "exeml_site.lib.files.temporary_files.sweep",
     "forget_failed_attempts": "projects.workspace.login_throttle.forget_old",
+}
+# What each machine does for its own files, every two minutes (exeml_site.lib.files.machine_files).
+MACHINE_CLEANERS = (
+    "exeml_site.lib.files.temporary_files.sweep",
+    "exeml_site.lib.files.machine_files.drop_gone",
+    "exeml_site.lib.files.machine_files.shrink_cache",
+    "training.versions.recovery.delete_orphaned_work_folders",
+)
+# First folder of stored files → the function that gives those of some names that belong to no row any more.
+GONE_FILES = {
+    "images": "projects.images.bin.gone_images",
+    "datasets": "projects.workspace.purge.gone_project_files",
+    "training": "training.versions.recovery.gone_version_files",
+    "batches": "training.versions.recovery.gone_batch_files",
 }
 # Event → jobs. The app in which the event happens does not depend on the app that does the work.
 JOBS_AFTER = {"images_added": ["embed_images"], "labels_changed": ["suggest_labels"]}

@@ -8,7 +8,8 @@ class TrainingConfig(AppConfig):
     def ready(self) -> None:
         from projects import apps as projects
         from training import checks  # noqa: F401 (registers them)
-        from training.project_hooks import delete_blockers, latest_accuracy
+        from training.project_hooks import delete_blockers, latest_accuracy, purge
 
         projects.delete_blockers.append(delete_blockers)
+        projects.purge_steps.append(purge)
         projects.sort_columns["accuracy"] = latest_accuracy
