@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from django.db import DatabaseError
+from django.db import Error, connection
 from django.utils import timezone
 
 from training.engine import Event
@@ -31,8 +33,10 @@ class Reporter:
         self.is_ours = True
         self._version = version
         self._state: dict[str, Any] = dict(version.progress)
+        self._state.pop("is_waiting", None)  # of an attempt that ended while it waited
         self._used_before: float = self._state.get("used_s", 0.0)
         self._began = self._step_began = time.monotonic() - started_s
+        self._paused_at: float | None = None
         self._step = "start"
         self._written = self._asked = float("-inf")
         self._is_stop_wanted = False
@@ -41,7 +45,7 @@ class Reporter:
     @property
     def used_s(self) -> float:
         """Seconds of work on this training, all attempts together."""
-        return self._used_before + time.monotonic() - self._began
+        return self._used_before + (self._paused_at or time.monotonic()) - self._began
 
     @property
     def state(self) -> dict[str, Any]:
@@ -88,6 +92,28 @@ class Reporter:
         if time.monotonic() - self._written >= WRITE_INTERVAL_S:
             self._write()
 
+    @contextmanager
+    def pause(self, message: str) -> Iterator[None]:
+        """Say so on the page. The time inside counts as none of the training's; `beat` is to be called."""
+        before = {name: self._state.get(name) for name in ("message", "fraction")}
+        self._paused_at = began = time.monotonic()
+        self._state |= {"message": message, "fraction": None, "is_waiting": True}
+        self._write()
+        try:
+            yield
+        finally:
+            paused_s = time.monotonic() - began
+            self._paused_at = None
+            self._began, self._step_began = self._began + paused_s, self._step_began + paused_s
+            self._state = {**self._state, **before}
+            self._state.pop("is_waiting")
+            self._write()
+
+    def beat(self) -> None:
+        """Write the heartbeat, at most every WRITE_INTERVAL_S."""
+        if time.monotonic() - self._written >= WRITE_INTERVAL_S:
+            self._write()
+
     def should_stop(self) -> bool:
         """Whether a person requested it, the project was deleted, or another attempt has the version."""
         if time.monotonic() - self._asked >= STOP_CHECK_INTERVAL_S:
@@ -115,8 +141,9 @@ class Reporter:
         self._written = time.monotonic()
         try:
             written = self._version.held().update(progress=self.state, heartbeat_at=timezone.now())
-        except DatabaseError:
+        except Error:
             logger.warning("progress of training version %s was not written", self._version.pk, exc_info=True)
+            renew_connection()
             return
         self.is_ours = self.is_ours and bool(written)
 
@@ -124,5 +151,12 @@ class Reporter:
         self._asked = time.monotonic()
         try:
             self._is_stop_wanted = not self._version.wanted().exists()
-        except DatabaseError:
+        except Error:
             logger.warning("could not ask whether to stop", exc_info=True)
+            renew_connection()
+
+
+def renew_connection() -> None:
+    """Close a database connection that lost its server, so that the next query opens another one."""
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()

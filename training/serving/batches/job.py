@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -43,6 +44,8 @@ from training.serving.batches.judgement import judge
 from training.serving.inference import model_cache
 from training.versions.answer_settings import settings_in
 from training.versions.number_formats import number_format_in
+
+logger = logging.getLogger(__name__)
 
 Status = Batch.Status
 ReadMistake = Callable[[int], bytes]  # the picture of a line by its number
@@ -130,7 +133,7 @@ def delete(batch: Batch) -> bool:
     with transaction.atomic():
         is_deleted, _ = Batch.objects.filter(pk=batch.pk).exclude(status__in=Batch.ACTIVE).delete()
         if is_deleted:
-            transaction.on_commit(lambda: storage.delete_folder(batch.folder))
+            storage.delete_folder(batch.folder)  # if the storage is away, the row stays
     return bool(is_deleted)
 
 
@@ -161,6 +164,9 @@ def run(batch_id: int) -> None:
     except Cancelled:
         _finish(batch, Status.CANCELLED)
     except Exception as problem:
+        if storage.is_away(problem):
+            logger.warning("batch %d waits for the storage: %s", batch_id, problem)
+            return  # the sweep enqueues it again
         _finish(batch, Status.FAILED, **failure(problem, UNEXPECTED_ERROR, *EXPECTED))
 
 

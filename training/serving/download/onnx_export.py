@@ -88,11 +88,14 @@ def make(version_id: int) -> None:
     try:
         content, parity = _build_archive(version)
         storage.save_whole(stored_name(version), content)
-    except ModelUnavailable as problem:
-        _set_state(version, {"state": "failed", "problem": str(problem)})
-    except Exception:
-        logger.exception("The export of training version %s failed", version_id)
-        _set_state(version, {"state": "failed", "problem": FAILED})
+    except Exception as problem:
+        if storage.is_away(problem):
+            logger.warning("The export of training version %s waits for the storage", version_id)
+            return  # the sweep enqueues it again
+        if not isinstance(problem, ModelUnavailable):
+            logger.exception("The export of training version %s failed", version_id)
+        text = str(problem) if isinstance(problem, ModelUnavailable) else FAILED
+        _set_state(version, {"state": "failed", "problem": text})
     else:
         used = version.answer_settings
         version.refresh_from_db(fields=["answer_settings"])

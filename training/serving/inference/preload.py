@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 
-from django.db import DatabaseError, connection
+from django.db import connection
 from django.db.models import Q
 
 from training.models import Service
@@ -34,7 +34,7 @@ def _run() -> None:
         try:
             load_versions(look_for())
             look_for = changing_services
-        except DatabaseError:
+        except Exception:  # of the database, mostly: this thread lives as long as its process
             logger.warning("The models of beginning services could not be looked up.", exc_info=True)
         finally:
             connection.close()
