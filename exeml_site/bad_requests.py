@@ -21,6 +21,7 @@ from rq.exceptions import InvalidJobOperation, NoSuchJobError
 
 from exeml_site.lib.display import count
 from exeml_site.lib.http import has_chunked_body
+from exeml_site.lib.outages.parts import part_of
 from exeml_site.lib.params import MAX_INTEGER, is_storable, parse_int
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class BadRequestMiddleware:
     def process_exception(self, request: HttpRequest, problem: Exception) -> HttpResponse | None:
         """The last net; what it catches is logged, since the view should have refused it."""
         route = request.resolver_match.route if request.resolver_match else ""
-        if route.startswith(QUEUE_PAGES) and isinstance(problem, UNKNOWN_JOB):
+        if route.startswith(QUEUE_PAGES) and isinstance(problem, UNKNOWN_JOB) and part_of(problem) is None:
             return render(request, "404.html", status=404)
         if isinstance(problem, (OverflowError, DataError, RecursionError)):
             logger.error("%s: a value out of range", request.path, exc_info=problem)

@@ -14,6 +14,8 @@ from urllib.parse import parse_qsl, urlsplit
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from exeml_site.lib.outages.database import note_refused
+
 
 def env_int(name: str, default: int, minimum: int = 0) -> int:
     text = os.environ.get(name, "").strip()
@@ -66,6 +68,7 @@ def secret_key(data_dir: Path) -> str:
 STORAGE_CONNECT_S, STORAGE_READ_S, STORAGE_ATTEMPTS = 3, 10, 2
 STORAGE_CONNECTIONS = 50  # kept open by one process
 
+SQLITE = "sqlite:///"
 # A request that gets no connection within this time is answered with 503 (exeml_site.unavailable).
 POOL_TIMEOUT_S = 5
 CONNECT_TIMEOUT_S = 5
@@ -79,14 +82,14 @@ KEEPALIVE = {
 
 
 def database(url: str, data_dir: Path, pool: int) -> dict[str, Any]:
-    """The database of the URL, or SQLite in the data folder.
+    """The database of the URL, or SQLite in the data folder (`sqlite:///path`: in another file).
 
     `pool`: connections to PostgreSQL that the threads of this process share; 0: each thread has its own.
     """
-    if not url:
+    if not url or url.startswith(SQLITE):
         return {
             "ENGINE": "exeml_site.sqlite3",
-            "NAME": str(data_dir / "exeml.sqlite3"),
+            "NAME": url.removeprefix(SQLITE) or str(data_dir / "exeml.sqlite3"),
             "CONN_MAX_AGE": 60,  # opening a connection takes longer than most queries
             "OPTIONS": {
                 "transaction_mode": "IMMEDIATE",
@@ -100,11 +103,22 @@ def database(url: str, data_dir: Path, pool: int) -> dict[str, Any]:
     settings: dict[str, Any] = dict(dj_database_url.parse(url, conn_health_checks=True, conn_max_age=60))
     if settings["ENGINE"] != "django.db.backends.postgresql":
         raise ImproperlyConfigured("DATABASE_URL must look like postgresql://user:password@host/name.")
+    settings["ENGINE"] = "exeml_site.postgresql"
     given = settings.get("OPTIONS", {})
     settings["OPTIONS"] = {"connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVE, **given}
     if pool:
         settings["CONN_MAX_AGE"] = 0
-        settings["OPTIONS"]["pool"] = {"min_size": 1, "max_size": pool, "timeout": POOL_TIMEOUT_S}
+        # A cursor of the server would end when its thread gives the connection back between two rows.
+        settings["DISABLE_SERVER_SIDE_CURSORS"] = True
+        settings["OPTIONS"]["pool"] = {
+            "min_size": 1,
+            "max_size": pool,
+            "timeout": POOL_TIMEOUT_S,
+            # By default the pauses between attempts double for five minutes, and the pool stays empty so long
+            # after the database has come back. Here the next request tries again.
+            "reconnect_timeout": 0,
+            "reconnect_failed": note_refused,
+        }
     return settings
 
 
@@ -112,7 +126,7 @@ def file_storage(url: str, folder: Path) -> dict[str, object]:
     """Storage of images, manifests and bundles: a local folder, or `s3://bucket/prefix?endpoint=…&region=…`."""
     if not url:
         return {
-            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "BACKEND": "exeml_site.lib.outages.local_files.PooledFileStorage",
             "OPTIONS": {"location": folder, "base_url": None},
         }
     parts = urlsplit(url)
@@ -122,7 +136,7 @@ def file_storage(url: str, folder: Path) -> dict[str, object]:
 
     query = dict(parse_qsl(parts.query))
     return {
-        "BACKEND": "storages.backends.s3.S3Storage",
+        "BACKEND": "exeml_site.lib.outages.s3.PooledS3Storage",
         "OPTIONS": {
             "bucket_name": parts.hostname,
             "location": parts.path.strip("/"),

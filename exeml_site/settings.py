@@ -80,6 +80,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "exeml_site.private_pages.PrivatePagesMiddleware",
+    "exeml_site.lib.outages.streams.StreamMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "projects.workspace.language.LanguageMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -90,7 +91,6 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "projects.workspace.initial_password.InitialPasswordMiddleware",
-    "exeml_site.redis_unavailable.RedisUnavailableMiddleware",
 ]
 
 CONTENT_SECURITY_POLICY = {
@@ -155,8 +155,10 @@ QUEUE_IMPORTS = "imports"  # archives and data sources: many small files, no net
 QUEUE_GPU, QUEUE_CPU = "gpu", "cpu"
 # Of its worker: pages first, then trainings, which have a limit. A step costs a fifth of a core two want.
 QUEUE_NICENESS = {QUEUE_SHORT: 0, QUEUE_LABELING: 8, QUEUE_IMPORTS: 6, QUEUE_GPU: 3, QUEUE_CPU: 3}
+# A Redis that hangs holds no page for long. Workers, whose commands wait for jobs, have longer times.
+QUEUE_URL = f"{REDIS_URL}{'&' if '?' in REDIS_URL else '?'}socket_connect_timeout=3&socket_timeout=3"
 RQ_QUEUES = {
-    name: {"URL": REDIS_URL, "DEFAULT_TIMEOUT": 300, "DEFAULT_RESULT_TTL": 3600} for name in QUEUE_NICENESS
+    name: {"URL": QUEUE_URL, "DEFAULT_TIMEOUT": 300, "DEFAULT_RESULT_TTL": 3600} for name in QUEUE_NICENESS
 }
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
@@ -229,8 +231,11 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
-    "filters": {  # what bad Host headers, forms without a token and broken connections cause
-        "few": {"()": "exeml_site.lib.log_limit.LineLimit", "loggers": ["django.security", "waitress"]}
+    "filters": {  # what bad Host headers, forms without a token, broken connections and outages cause
+        "few": {
+            "()": "exeml_site.lib.log_limit.LineLimit",
+            "loggers": ["django.security", "waitress", "exeml_site.lib.outages", "psycopg.pool"],
+        }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["few"]}},
     "root": {"handlers": ["stderr"], "level": os.environ.get("EXEML_LOG_LEVEL") or "INFO"},

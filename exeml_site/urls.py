@@ -16,3 +16,5 @@ urlpatterns = [
     path("admin/rq/", include((queue_urls(), "django_rq"))),
     path("admin/", admin.site.urls),
 ]
+
+handler500 = "exeml_site.unavailable.server_error"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import time
@@ -26,14 +27,20 @@ if not apps.ready:
     django.setup()
 
 from redis.exceptions import RedisError
-from rq.worker import SimpleWorker, SpawnWorker, Worker
+from rq.executions import ExecutionRegistry
+from rq.worker import BaseWorker, SimpleWorker, SpawnWorker, Worker
 
 from exeml_site.lib import activity, jobs
 from exeml_site.lib.activity import ActivityWatch
 from exeml_site.lib.gpu import has_gpu
+from exeml_site.lib.outages.database import wait_for_database
+from exeml_site.lib.outages.queue import stop_waiting, wait_for_queue
 from exeml_site.lib.parent_death import be_nice_to_other_sessions, die_with_parent
 
 if TYPE_CHECKING:
+    from types import FrameType
+
+    from redis import Redis
     from rq.executions import Execution
     from rq.job import Job
     from rq.queue import Queue
@@ -41,7 +48,42 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class WatchingWorker(Worker):
+class PatientWorker(BaseWorker):
+    """A worker that waits while Redis or the database does not respond, and then goes on with what it did."""
+
+    max_connection_wait_time = 5.0  # RQ's own pauses between attempts would grow to a minute
+
+    def _set_connection(self, connection: Redis) -> Redis:
+        wait_for_queue(connection)
+        return super()._set_connection(connection)
+
+    def bootstrap(self, *args: Any, **options: Any) -> None:
+        wait_for_database(math.inf)
+        super().bootstrap(*args, **options)
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
+        if pipeline is None and self._is_forgotten():
+            self.register_birth()  # type: ignore[no-untyped-call]
+        super().heartbeat(timeout, pipeline)
+
+    def _is_forgotten(self) -> bool:
+        """Whether a Redis without its data, or one that was away for long, no longer knows this worker."""
+        return self.birth_date is not None and not self.connection.exists(self.key)
+
+    def request_stop(self, signum: int, frame: FrameType | None) -> None:
+        stop_waiting(self.connection)
+        super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
+
+    def set_shutdown_requested_date(self) -> None:
+        with contextlib.suppress(RedisError, OSError):
+            super().set_shutdown_requested_date()  # type: ignore[no-untyped-call]
+
+    def teardown(self) -> None:
+        with contextlib.suppress(RedisError, OSError):
+            super().teardown()  # type: ignore[no-untyped-call]
+
+
+class WatchingWorker(PatientWorker, Worker):
     """A worker that forks a process for each job, ends it when it hangs, and notes in the job how it died."""
 
     look_interval_s = activity.LOOK_INTERVAL_S
@@ -65,12 +107,26 @@ class WatchingWorker(Worker):
     def maintain_heartbeats(self, job: Job, execution: Execution) -> None:
         """Called at every look. A job without activity gets no more heartbeats: it is ended."""
         if self._watch.look() < self.max_idle_looks:
+            if self._is_forgotten():
+                self._register_again(job, execution)
             super().maintain_heartbeats(job, execution)
             return
         seconds = self.max_idle_looks * self.look_interval_s
         log.error("%s has done nothing for %d s and is ended", job.id, seconds)
         self._is_hung = True
         self.kill_horse(signal.SIGKILL)
+
+    def _register_again(self, job: Job, execution: Execution) -> None:
+        """Tell a Redis that forgot this worker what it works on: else another one would get the job."""
+        self.register_birth()  # type: ignore[no-untyped-call]
+        ttl = self.get_heartbeat_ttl(job)
+        with self.connection.pipeline() as pipeline:
+            job.save(pipeline=pipeline)
+            execution.save(ttl, pipeline=pipeline)
+            ExecutionRegistry(job.id, pipeline).add(execution, ttl, pipeline)
+            job.started_job_registry.add_execution(execution, pipeline=pipeline, ttl=ttl, xx=False)
+            pipeline.sadd(self.executions_key, execution.composite_key)
+            pipeline.execute()
 
     def handle_work_horse_killed(self, job: Job, retpid: int, ret_val: int, rusage: Any) -> None:
         """Note how the job's process died, as far as it is known."""
@@ -127,10 +183,11 @@ class SpawningWorker(WatchingWorker, SpawnWorker):
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Runs in the spawned child. A worker killed by SIGKILL must not leave a training behind."""
         die_with_parent(self.pid or os.getppid(), signal.SIGKILL)
+        wait_for_database(math.inf)
         super().main_work_horse(job, queue)
 
 
-class InProcessWorker(SimpleWorker):
+class InProcessWorker(PatientWorker, SimpleWorker):
     """RQ's SimpleWorker, whose hanging jobs are the supervisor's to end: the process hangs with them.
 
     It replaces a process that the supervisor names in REPLACED_PID, and takes over that one's job.

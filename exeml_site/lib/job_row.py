@@ -21,6 +21,8 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from exeml_site.lib import jobs
+from exeml_site.lib.outages.database import repeat
+from exeml_site.lib.outages.parts import Part, is_reported, part_of
 
 logger = logging.getLogger(__name__)
 
@@ -149,6 +151,15 @@ class JobRow(models.Model):
         """Enqueue the row's job again, behind other jobs, which continues the work."""
         self.held().update(heartbeat_at=None)
         self.enqueue()
+
+    def outlives(self, problem: Exception) -> bool:
+        """Whether an outage ended this job: the work then has not failed, and another job continues it.
+
+        After an outage of the database at once; else when the periodic sweep finds that nobody works on it.
+        """
+        if part_of(problem) == Part.DATABASE:
+            repeat(self.release)
+        return is_reported(problem)
 
     def cancel(self, **request: Any) -> bool:
         """End a waiting row; write `request` for the worker of a running one. False if the row had ended."""

@@ -16,13 +16,16 @@ from uuid import UUID
 
 import django_rq
 from django.conf import settings
-from django.db import transaction
+from django.db import close_old_connections, transaction
 from django.utils.module_loading import import_string
 from redis.exceptions import RedisError
 from rq.job import Job, Retry, get_current_job
 from rq.queue import Queue
 from rq.utils import now
 from rq.worker import BaseWorker
+
+from exeml_site.lib.outages.database import repeat
+from exeml_site.lib.outages.queue import answer_at_once
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +46,14 @@ class NamedJob(Job):
     def func(self) -> Callable[..., Any] | None:
         name = settings.FORMER_JOBS.get(self.func_name or "")
         return import_string(settings.JOBS[name]) if name else super().func  # type: ignore[no-any-return]
+
+    def perform(self) -> Any:
+        """Run the function with living connections to the database; again if the database went away."""
+        close_old_connections()
+        try:
+            return repeat(super().perform)
+        finally:
+            close_old_connections()
 
 
 def after(event: str, pk: int) -> None:
@@ -76,7 +87,7 @@ def enqueue_now(
     retry = Retry(max=1) if queue == settings.QUEUE_LABELING else None
     options = {"result_ttl": 0, "failure_ttl": 24 * 3600, "retry": retry, **options}
     try:
-        rq_queue = django_rq.get_queue(queue, commit_mode="auto")
+        rq_queue = _queue(queue)
         for each in _ids(job_id):
             if rq_queue.get_job_position(each) is not None:
                 break
@@ -92,7 +103,7 @@ def enqueue_now(
 def waiting(queue: str) -> set[str]:
     """Ids of the jobs that wait in the queue, without AGAIN; none if Redis does not answer."""
     try:
-        return {each.removesuffix(AGAIN) for each in django_rq.get_queue(queue).job_ids}
+        return {each.removesuffix(AGAIN) for each in _queue(queue).job_ids}
     except (RedisError, OSError):
         return set()
 
@@ -110,7 +121,7 @@ def is_under_way(job_id: str, queue: str) -> bool:
     True if Redis does not answer, so that work is not declared lost by mistake.
     """
     try:
-        rq_queue = django_rq.get_queue(queue)
+        rq_queue = _queue(queue)
         return any(
             rq_queue.get_job_position(each) is not None or _is_with_a_worker(rq_queue, each)
             for each in _ids(job_id)
@@ -136,7 +147,7 @@ def note_death(job: Job, death: str) -> None:
 def death_of(job_id: str, queue: str) -> str:
     """How the process of the job died, as `note_death` stored it; empty if nobody saw it."""
     try:
-        job = django_rq.get_queue(queue).fetch_job(job_id)
+        job = _queue(queue).fetch_job(job_id)
     except (RedisError, OSError):
         return ""
     return str(job.meta.get("death", "")) if job else ""
@@ -148,7 +159,7 @@ def gpus_of_workers(queue: str) -> list[bool | None] | None:
     None instead of a list if Redis does not answer.
     """
     try:
-        workers = BaseWorker.all(queue=django_rq.get_queue(queue))
+        workers = BaseWorker.all(queue=_queue(queue))
         said = [worker.connection.hget(worker.key, HAS_GPU) for worker in workers]
     except (RedisError, OSError):
         return None
@@ -165,6 +176,13 @@ def expire_jobs_of(worker: BaseWorker, pid: int) -> None:
             for execution in former.get_current_executions(refresh=True):
                 registry = execution.job.started_job_registry
                 worker.connection.zadd(registry.key, {execution.composite_key: 0}, xx=True)
+
+
+def _queue(name: str) -> Queue:
+    """The queue, over a connection that does not keep a page waiting for Redis."""
+    queue = django_rq.get_queue(name, commit_mode="auto")
+    answer_at_once(queue.connection)
+    return queue
 
 
 def _ids(job_id: str) -> tuple[str, str]:

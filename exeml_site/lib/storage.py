@@ -17,17 +17,17 @@ from django.core.files.storage import default_storage
 
 from exeml_site.lib.files import cache
 from exeml_site.lib.files.temporary_files import parts_folder
+from exeml_site.lib.outages.parts import Part, part_of
 
 logger = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 16
-# What a full disk, a lost mount or a server that limits requests answer: later it may be different.
+# What a full disk and a lost mount answer: later it may be different.
 PASSING_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS)
-TOO_MANY_REQUESTS, SERVER_ERROR = 429, 500
 
 
 class StorageAway(Exception):
-    """The storage does not answer now. Also the errors of boto3 that `is_away` knows mean this."""
+    """The storage does not answer now. So do errors of boto3 say (`outages.parts`)."""
 
 
 def is_remote() -> bool:
@@ -37,14 +37,7 @@ def is_remote() -> bool:
 
 def is_away(problem: BaseException) -> bool:
     """Whether a remote storage did not answer, or said that it cannot now. It may hold the file."""
-    names = sys.modules.get("botocore.exceptions")
-    if names is None or isinstance(problem, StorageAway):
-        return isinstance(problem, StorageAway)
-    if isinstance(problem, names.ClientError):
-        status = problem.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        return bool(status >= SERVER_ERROR or status == TOO_MANY_REQUESTS)
-    broken = (names.HTTPClientError, names.ConnectionError, names.IncompleteReadError)
-    return isinstance(problem, broken) or type(problem).__name__ == "RetriesExceededError"  # of s3transfer
+    return isinstance(problem, StorageAway) or part_of(problem) == Part.STORAGE
 
 
 def may_pass(problem: BaseException) -> bool:

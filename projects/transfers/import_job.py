@@ -21,7 +21,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 
-from exeml_site.lib import jobs, storage
+from exeml_site.lib import jobs
 from exeml_site.lib.job_row import Cancelled, ClaimLost, failure
 from projects.formats.manifest import EntryLabel
 from projects.images import upload
@@ -68,9 +68,9 @@ def run(transfer_id: int) -> None:
     except Cancelled:
         _end(transfer, Status.CANCELLED)
     except Exception as problem:
-        if storage.is_away(problem):
-            logger.warning("import %d waits for the storage: %s", transfer_id, problem)
-            return  # the sweep enqueues it again
+        # A data source that does not answer is the person's to mend.
+        if not isinstance(problem, SourceUnreadable) and transfer.outlives(problem):
+            return
         sentence = UNEXPECTED_ERROR
         if isinstance(problem, OSError):
             sentence = NOT_STORED.format(reason=problem.strerror or problem)

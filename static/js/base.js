@@ -56,16 +56,35 @@ function openKeys() {
   if (!dialog.open) dialog.showModal();
 }
 
+// A fragment that asks again by itself says only once that it gets no answer, and takes that back when it gets one.
+let poll = null;
+const isPoll = ({ detail }) => !detail.requestConfig?.triggeringEvent && detail.elt?.getAttribute("hx-trigger")?.startsWith("every");
+
+function sayOfPoll(text) {
+  if (!poll?.isConnected) poll = say(text, "warning");
+}
+
+document.addEventListener("htmx:afterRequest", (event) => {
+  if (!poll || !event.detail.successful) return;
+  dismiss(poll);
+  poll = null;
+});
+
 document.addEventListener("htmx:responseError", (event) => {
-  const status = event.detail.xhr.status;
+  const { status, responseText } = event.detail.xhr;
+  if (isPoll(event) && status >= 500) {
+    return sayOfPoll(gettext("The server does not answer at the moment. This page goes on by itself."));
+  }
   const words = {
     403: gettext("Your role does not allow you to change this."),
     404: gettext("This no longer exists. Somebody may have deleted it. Reload the page."),
     429: gettext("Too many requests. Wait a moment and try again."),
   };
+  const isSentence = status === 503 && event.detail.xhr.getResponseHeader("Content-Type")?.startsWith("text/plain");
   const other = gettext("The server could not do that (%(status)s). Nothing was changed. Try again.");
-  say(words[status] ?? interpolate(other, { status }, true), "error");
+  say(words[status] ?? (isSentence ? responseText : interpolate(other, { status }, true)), "error");
 });
-document.addEventListener("htmx:sendError", () => {
+document.addEventListener("htmx:sendError", (event) => {
+  if (isPoll(event)) return sayOfPoll(gettext("The server does not answer at the moment. This page goes on by itself."));
   say(gettext("No connection to the server. Nothing was changed. Check the network and try again."), "error");
 });

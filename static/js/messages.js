@@ -8,6 +8,7 @@ export function say(text, level = "info") {
   box.className = `message message-${level}`;
   box.firstElementChild.textContent = text;
   show(box);
+  return box;
 }
 
 // Failures stay until they are closed; others vanish, unless a person points at them or has the focus there.

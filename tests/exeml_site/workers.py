@@ -101,6 +101,13 @@ def compute_without_a_word(folder: str, seconds: float) -> None:
         sum(range(20_000_000))
 
 
+def wait_for_the_word(folder: str) -> None:
+    """Ends when somebody writes a file `go`."""
+    note_pid(folder)
+    while not Path(folder, "go").exists():
+        time.sleep(0.05)
+
+
 def sleep_long(folder: str) -> None:
     """The first run is to be stopped from outside; later ones end."""
     if note_pid(folder) == 1:

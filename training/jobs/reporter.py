@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import Error, connection
+from django.db import Error
 from django.utils import timezone
 
+from exeml_site.lib.outages.database import drop_broken_connection, without_waiting
+from exeml_site.lib.outages.parts import is_reported
 from training.engine import Event
 from training.models import TrainingVersion
 
@@ -18,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 WRITE_INTERVAL_S = 2.0
 STOP_CHECK_INTERVAL_S = 1.0
+PAUSE_S = 5.0  # between attempts while the database is away: each may take seconds
 
 
 class Reporter:
@@ -38,7 +41,7 @@ class Reporter:
         self._began = self._step_began = time.monotonic() - started_s
         self._paused_at: float | None = None
         self._step = "start"
-        self._written = self._asked = float("-inf")
+        self._written = self._asked = self._away_until = float("-inf")
         self._is_stop_wanted = False
         self._last_result = ""
 
@@ -137,26 +140,31 @@ class Reporter:
         self._state |= {"best_accuracy": curve[-1][1], "judged": judged, "curve": curve}
 
     def _write(self) -> None:
-        """Write the progress. A database that is busy costs one message on the page, not the training."""
+        """Write the progress."""
         self._written = time.monotonic()
-        try:
-            written = self._version.held().update(progress=self.state, heartbeat_at=timezone.now())
-        except Error:
-            logger.warning("progress of training version %s was not written", self._version.pk, exc_info=True)
-            renew_connection()
-            return
-        self.is_ours = self.is_ours and bool(written)
+        row = self._version.held()
+        written = self._try(lambda: row.update(progress=self.state, heartbeat_at=timezone.now()))
+        self.is_ours = self.is_ours and written != 0
 
     def _ask(self) -> None:
         self._asked = time.monotonic()
+        is_wanted = self._try(lambda: self._version.wanted().exists())
+        if is_wanted is not None:
+            self._is_stop_wanted = not is_wanted
+
+    def _try(self, query: Callable[[], int]) -> int | None:
+        """The result of a query; None if the database does not answer: that costs a message on the page only.
+
+        The fit goes on meanwhile, and nothing waits here. A later query makes a new connection.
+        """
+        if time.monotonic() < self._away_until:
+            return None
         try:
-            self._is_stop_wanted = not self._version.wanted().exists()
-        except Error:
-            logger.warning("could not ask whether to stop", exc_info=True)
-            renew_connection()
-
-
-def renew_connection() -> None:
-    """Close a database connection that lost its server, so that the next query opens another one."""
-    if not connection.in_atomic_block:
-        connection.close_if_unusable_or_obsolete()
+            with without_waiting():
+                return query()
+        except Error as problem:
+            if not is_reported(problem):
+                logger.warning("progress of version %s was not written", self._version.pk, exc_info=True)
+            drop_broken_connection()
+        self._away_until = time.monotonic() + PAUSE_S
+        return None

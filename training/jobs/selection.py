@@ -53,11 +53,9 @@ def run(evaluation_id: int) -> None:
     except FileNotFoundError:
         _end(evaluation, Status.FAILED, problem=IMAGES_LOST)
     except Exception as problem:
-        if storage.is_away(problem):
-            logger.warning("evaluation %d waits for the storage: %s", evaluation_id, problem)
-            return  # the sweep enqueues it again
         expected = (model_cache.ModelUnavailable, ManifestDamaged)
-        _end(evaluation, Status.FAILED, **failure(problem, UNEXPECTED_ERROR, *expected))
+        if not evaluation.outlives(problem):
+            _end(evaluation, Status.FAILED, **failure(problem, UNEXPECTED_ERROR, *expected))
 
 
 def _end(evaluation: VersionEvaluation, status: VersionEvaluation.Status, **fields: str) -> None:

@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError
 from django.utils.translation import gettext_noop
 
 from exeml_site.lib import storage
 from exeml_site.lib.job_row import ClaimLost
+from exeml_site.lib.outages.database import drop_broken_connection
+from exeml_site.lib.outages.parts import Part, part_of
 from training.engine import EngineError, StoppedBeforeModel
-from training.jobs.reporter import Reporter, renew_connection
+from training.jobs.reporter import Reporter
 from training.models.version import STORAGE_WAIT
 
 logger = logging.getLogger(__name__)
@@ -87,7 +88,7 @@ class StorageWait:
     def _sleep(self, seconds: float, was_stopping: bool) -> None:
         """Wait with a heartbeat. Raises ClaimLost, and StoppedBeforeModel once Stop is pressed."""
         reporter, end = self._reporter, time.monotonic() + seconds
-        renew_connection()
+        drop_broken_connection()
         while time.monotonic() < end:
             reporter.beat()
             if not reporter.is_ours:
@@ -98,7 +99,7 @@ class StorageWait:
 
 
 def _is_database_away(problem: Exception) -> bool:
-    return isinstance(problem, OperationalError | InterfaceError)
+    return part_of(problem) == Part.DATABASE
 
 
 def _message(problem: Exception, has_model: bool) -> str:

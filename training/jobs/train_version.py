@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
@@ -16,6 +17,7 @@ from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
 from exeml_site.lib import jobs, storage
 from exeml_site.lib.files import cache
 from exeml_site.lib.job_row import ClaimLost
+from exeml_site.lib.outages.database import repeat
 from projects.datasets import publish, readiness, statistics
 from projects.formats.manifest import GROUP, Entry
 from training.assist import find_duplicates
@@ -47,7 +49,7 @@ def train(version_id: int, attempt: int) -> None:
     except ClaimLost:
         logger.warning("training version %s was taken away while it ran", version_id)
     except Exception as problem:
-        _end_with_failure(version, problem)
+        repeat(partial(_end_with_failure, version, problem))
 
 
 def claim(version_id: int, attempt: int) -> TrainingVersion | None:

@@ -14,6 +14,8 @@ from typing import Any
 
 from django.core.files.uploadedfile import UploadedFile
 
+from exeml_site.lib.outages.database import drop_broken_connection
+from exeml_site.lib.outages.parts import is_reported
 from projects.images import decode
 from training.engine.bundle.decision import AnswerSettings
 from training.models import Service, TrainingVersion
@@ -63,12 +65,23 @@ class Call:
         return answers
 
     def _collect(self, images: Sequence[UploadedFile[bytes]], answers: list[Answer]) -> list[Answer]:
-        """Store the images once all are answered: the caller of a failed call has no request id for them."""
+        """Store the images once all are answered: the caller of a failed call has no request id for them.
+
+        An answer never waits for a database or a storage that does not respond: its image is not collected.
+        """
+        kept: list[Answer] = []
         for image, answer in zip(images, answers, strict=True):
             image.seek(0)
-            if answer.request_id:
-                feedback.store_call(self.service, self.version, answer.request_id, image.read(), answer)
-        return [replace(answer, is_collected=True) for answer in answers]
+            try:
+                if answer.request_id:
+                    feedback.store_call(self.service, self.version, answer.request_id, image.read(), answer)
+            except Exception as problem:
+                if not is_reported(problem):
+                    raise
+                drop_broken_connection()
+                return [*kept, *answers[len(kept) :]]
+            kept.append(replace(answer, is_collected=True))
+        return kept
 
 
 @contextmanager

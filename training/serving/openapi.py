@@ -33,8 +33,11 @@ ERRORS: dict[int, tuple[str, list[str]]] = {
     ),
     500: ("The prediction failed.", ["INTERNAL"]),
     503: (
-        "The service is starting or stopped, or its model is not there.",
-        ["SERVICE_DEPLOYING", "SERVICE_NOT_RUNNING", "MODEL_UNAVAILABLE"],
+        "The service is starting or stopped, its model is not there, or a part of the site does not respond.",
+        [
+            *("SERVICE_DEPLOYING", "SERVICE_NOT_RUNNING", "MODEL_UNAVAILABLE"),
+            *("DATABASE_UNAVAILABLE", "QUEUE_UNAVAILABLE", "STORAGE_UNAVAILABLE"),
+        ],
     ),
 }
 ANSWER: Schema = {

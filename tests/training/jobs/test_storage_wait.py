@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import OperationalError
+from django.db import InterfaceError
 from django.utils import timezone
 
 from exeml_site.lib import storage
@@ -78,7 +78,7 @@ def test_a_model_waits_for_a_storage_that_is_away_and_is_stored_then(
     ("problem", "message"),
     [
         (OSError(errno.ENOSPC, "No space left on device"), storage_wait.DISK_FULL),
-        (OperationalError("server closed the connection"), storage_wait.DATABASE_AWAY),
+        (InterfaceError("the connection is closed"), storage_wait.DATABASE_AWAY),
         (storage.StorageAway(), storage_wait.MODEL_WAITS),
         (OSError(errno.EROFS, "Read-only file system"), storage_wait.MODEL_REFUSED),
     ],

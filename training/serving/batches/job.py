@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -44,8 +43,6 @@ from training.serving.batches.judgement import judge
 from training.serving.inference import model_cache
 from training.versions.answer_settings import settings_in
 from training.versions.number_formats import number_format_in
-
-logger = logging.getLogger(__name__)
 
 Status = Batch.Status
 ReadMistake = Callable[[int], bytes]  # the picture of a line by its number
@@ -164,10 +161,8 @@ def run(batch_id: int) -> None:
     except Cancelled:
         _finish(batch, Status.CANCELLED)
     except Exception as problem:
-        if storage.is_away(problem):
-            logger.warning("batch %d waits for the storage: %s", batch_id, problem)
-            return  # the sweep enqueues it again
-        _finish(batch, Status.FAILED, **failure(problem, UNEXPECTED_ERROR, *EXPECTED))
+        if isinstance(problem, SourceUnreadable) or not batch.outlives(problem):
+            _finish(batch, Status.FAILED, **failure(problem, UNEXPECTED_ERROR, *EXPECTED))
 
 
 @contextmanager

@@ -17,10 +17,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
-from django.db import DatabaseError, connection, transaction
+from django.db import Error, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from exeml_site.lib.outages.parts import is_reported
 from training.models import CallMinute, Service, ServiceToken
 
 logger = logging.getLogger(__name__)
@@ -159,8 +160,9 @@ def flush() -> None:
             _tokens.clear()
         try:
             _write(rows, totals, tokens)
-        except DatabaseError:
-            logger.warning("The calls of the services could not be counted; trying again.", exc_info=True)
+        except Error as problem:
+            if not is_reported(problem):
+                logger.warning("The calls of the services could not be counted; trying again.", exc_info=True)
             _put_back(keys, totals, tokens)
         else:
             _drop_past_minutes()

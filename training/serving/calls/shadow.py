@@ -19,10 +19,11 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.core.files.uploadedfile import UploadedFile
-from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.db import Error, IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from exeml_site.lib.outages.parts import is_reported
 from training.engine.bundle.decision import AnswerSettings
 from training.models import CollectedCall, Service, ShadowAnswer, ShadowCount, TrainingVersion
 from training.serving.calls.limits import call_limit
@@ -201,8 +202,9 @@ def flush() -> None:
         _write(counts, answers)
     except IntegrityError:  # a version or a service was deleted meanwhile
         logger.warning("Shadow predictions could not be kept.", exc_info=True)
-    except DatabaseError:
-        logger.warning("Shadow predictions could not be written; trying again.", exc_info=True)
+    except Error as problem:
+        if not is_reported(problem):
+            logger.warning("Shadow predictions could not be written; trying again.", exc_info=True)
         with _lock:
             _waiting.answers = [*answers, *_waiting.answers][-MAX_UNWRITTEN:]
             for pair, before in counts.items():

@@ -13,6 +13,7 @@ import threading
 from django.db import connection
 from django.db.models import Q
 
+from exeml_site.lib.outages.parts import is_reported
 from training.models import Service
 from training.serving.inference import model_cache
 from training.versions.number_formats import number_format_in
@@ -34,8 +35,9 @@ def _run() -> None:
         try:
             load_versions(look_for())
             look_for = changing_services
-        except Exception:  # of the database, mostly: this thread lives as long as its process
-            logger.warning("The models of beginning services could not be looked up.", exc_info=True)
+        except Exception as problem:  # this thread lives as long as its process
+            if not is_reported(problem):
+                logger.warning("The models of beginning services could not be looked up.", exc_info=True)
         finally:
             connection.close()
         clock.wait(POLL_INTERVAL_S)

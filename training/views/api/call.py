@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
@@ -19,12 +18,16 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
 from exeml_site.lib.http import ChunkedBody, has_chunked_body, public
+from exeml_site.lib.outages.database import release_connection
+from exeml_site.lib.outages.parts import part_of, report
+from exeml_site.unavailable import HINT, MESSAGES, error_code
 from projects.formats.pictures.picture_formats import FORMAT_NAMES
 from projects.workspace.login_throttle import count_wrong_token
 from training.models import Service, ServiceToken
 from training.serving.answer import CallFailed
 from training.serving.calls import limits
-from training.serving.tokens import find_token
+from training.serving.calls.memory import call_memory
+from training.serving.tokens import Token, find_token
 from training.views.api import cors
 
 logger = logging.getLogger(__name__)
@@ -34,7 +37,6 @@ CURL_HINT = f"curl -F '{PART}=@photo.jpg' -H 'X-Auth-Token: …' <address>"
 MAX_FULL_SIZE_IMAGES = 4  # of the largest allowed size make the largest allowed body
 ENVELOPE_BYTES = 64 * 1024  # more than multipart adds to the images
 RETRY_AFTER_S = 5
-MAX_CONNECTED_CALLS = 8  # in this process, that may keep their connections to the database
 
 
 class ApiError(CallFailed):
@@ -85,17 +87,15 @@ def api_view(handler: ApiHandler) -> Callable[[HttpRequest, str], HttpResponseBa
         try:
             with limits.call_limit.passing():
                 service, token = _authenticate(request, service_id)
-                _release_connection()
+                release_connection()  # calls wait for their bodies and their turn
                 response = JsonResponse(handler(request, service, token))
         except limits.Overloaded:
             hint = "Call again after the seconds of Retry-After, or with fewer calls at once."
             response = ApiError(429, "TOO_MANY_CALLS", "Too many calls at once.", hint, 1).as_response()
         except CallFailed as failed:
             response = ApiError.of(failed).as_response()
-        except Exception:
-            logger.exception("A call of service %s could not be answered", service_id)
-            hint = "Operators find the reason in the log."
-            response = ApiError(500, "INTERNAL", "The prediction failed.", hint).as_response()
+        except Exception as problem:
+            response = _unanswered(problem, service_id).as_response()
         return response
 
     @csrf_exempt
@@ -114,11 +114,14 @@ def api_view(handler: ApiHandler) -> Callable[[HttpRequest, str], HttpResponseBa
     return view
 
 
-def _release_connection() -> None:
-    """Calls that wait for their bodies or their turn need no connection, and PostgreSQL has few."""
-    is_crowded = limits.call_limit.inside > MAX_CONNECTED_CALLS
-    if is_crowded and connection.vendor == "postgresql" and not connection.in_atomic_block:
-        connection.close()
+def _unanswered(problem: Exception, service_id: str) -> ApiError:
+    """The error of a call that failed for a reason of ours."""
+    part = part_of(problem)
+    if part is None:
+        logger.error("A call of service %s could not be answered", service_id, exc_info=problem)
+        return ApiError(500, "INTERNAL", "The prediction failed.", "Operators find the reason in the log.")
+    report(part, problem)
+    return ApiError(503, error_code(part), MESSAGES[part], HINT, RETRY_AFTER_S)
 
 
 def _authenticate(request: HttpRequest, service_id: str) -> tuple[Service, ServiceToken]:
@@ -127,7 +130,7 @@ def _authenticate(request: HttpRequest, service_id: str) -> tuple[Service, Servi
         raise ApiError(405, "METHOD_NOT_ALLOWED", "Only POST is answered here.", CURL_HINT)
     key = parse_uuid(service_id)
     plain = request.headers.get("X-Auth-Token", "")
-    token = find_token(key, plain) if key and plain else None
+    token = _known_token(key, plain) if key and plain else None
     if token is not None:
         return token.service, token
     if key is None or not Service.objects.alive().filter(pk=key).exists():
@@ -141,6 +144,11 @@ def _authenticate(request: HttpRequest, service_id: str) -> tuple[Service, Servi
         raise ApiError(429, "TOO_MANY_WRONG_TOKENS", text, hint, attempt.wait_s)
     hint = "It may have been revoked or rotated; managers make tokens on the service's page."
     raise ApiError(401, "TOKEN_WRONG", "The token is not a token of this service.", hint)
+
+
+def _known_token(service_id: UUID, plain: str) -> ServiceToken | None:
+    key = ("token", service_id, Token(plain).hash)
+    return call_memory.recall(key, partial(find_token, service_id, plain))
 
 
 def parse_uuid(text: str) -> UUID | None:

@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.cache import patch_vary_headers
 
 from training.models import Service
+from training.serving.calls.memory import call_memory
 
 PREFLIGHT_S = 600  # for which a browser remembers the answer to its question
 
@@ -27,7 +28,10 @@ def is_allowed(request: HttpRequest, service_id: UUID | None) -> bool:
     if not origin or service_id is None:
         return False
     services = Service.objects.alive().filter(pk=service_id)
-    return any(origin in origins for origins in services.values_list("allowed_origins", flat=True))
+    known = call_memory.recall(
+        ("origins", service_id), lambda: list(services.values_list("allowed_origins", flat=True))
+    )
+    return any(origin in origins for origins in known)
 
 
 def allow_origin(request: HttpRequest, response: HttpResponse) -> None:
