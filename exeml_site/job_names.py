@@ -47,6 +47,7 @@ GONE_FILES = {
     "images": "projects.images.bin.gone_images",
     "datasets": "projects.workspace.purge.gone_project_files",
     "training": "training.versions.recovery.gone_version_files",
+    "transfers": "projects.transfers.upload_parts.gone_parts",
     "batches": "training.versions.recovery.gone_batch_files",
 }
 # Event → jobs. The app in which the event happens does not depend on the app that does the work.

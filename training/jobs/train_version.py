@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from training.models.version import JOB_SLACK
 
 logger = logging.getLogger(__name__)
 
+DOWNLOADS = 8  # at once
 SPLITS: dict[str, Split] = {"TRAIN": "TRAIN", "EVAL": "EVAL"}  # a sample's by the entry's usage
 # An attempt after a crash may use this beyond the limit until it has the model again, or a first one: the
 # crash took the time. Within JOB_SLACK, which ends the job.
@@ -140,10 +142,12 @@ def _publish(version: TrainingVersion) -> None:
 
 def _samples(version: TrainingVersion) -> list[Sample]:
     """The images that are trained and validated on; test images are neither (`jobs.final_test`)."""
+    entries = [entry for entry in publish.read_entries(version.dataset_version) if entry.usage in SPLITS]
+    with ThreadPoolExecutor(DOWNLOADS) as pool:
+        paths = list(pool.map(_image_path, entries))
     return [
-        Sample(str(entry.image_id), _image_path(entry), entry.labels, split, entry.properties.get(GROUP))
-        for entry in publish.read_entries(version.dataset_version)
-        if (split := SPLITS.get(entry.usage)) is not None
+        Sample(str(entry.image_id), path, entry.labels, SPLITS[entry.usage], entry.properties.get(GROUP))
+        for entry, path in zip(entries, paths, strict=True)
     ]
 
 

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.files.storage import default_storage
+from django.utils import timezone
 
 from exeml_site.lib import storage
 from exeml_site.lib.files import cache, machine_files
+from projects.models import Transfer
+from tests.factories import make_project, make_version
+from training.models import Batch, Service, Status, TrainingVersion
 
 if TYPE_CHECKING:
     from tests.s3_server import S3Server
@@ -97,3 +101,37 @@ def test_the_limit_of_the_copies_is_a_setting(s3: S3Server, settings: Any) -> No
     assert machine_files.shrink_cache() == 0
     settings.EXEML_CACHE_GB = 0
     assert machine_files.shrink_cache() == 200
+
+
+@pytest.mark.django_db
+def test_copies_of_what_was_deleted_elsewhere_go_and_others_stay(s3: S3Server) -> None:
+    project = make_project(labels=0)
+    kept, gone = (make_version(project, number, Status.COMPLETED) for number in (1, 2))
+    TrainingVersion.objects.filter(pk=gone.pk).update(deleted_at=timezone.now())
+    service = Service.objects.create(project=project, training_version=kept, name="exeML-1")
+    batch = Batch.objects.create(service=service, training_version=kept, name="a", status="Completed")
+    ended = Transfer.objects.create(
+        project=project, kind="zip", status="Completed", finished_at=timezone.now()
+    )
+    begun = Transfer.objects.create(project=project, kind="zip")
+    stay = {
+        f"training/{kept.pk}/bundle/model.onnx",
+        f"datasets/{project.pk}/V001.manifest",
+        f"batches/{batch.pk}/results.jsonl",
+        f"transfers/{begun.pk}/0/00000",
+        "evaluations/ids.json",
+    }
+    go = {
+        f"training/{gone.pk}/bundle/model.onnx",
+        f"datasets/{project.pk + 1}/V001.manifest",
+        f"batches/{batch.pk}/upload-0.zip",
+        f"batches/{batch.pk + 1}/results.jsonl",
+        f"transfers/{ended.pk}/0/00000",
+    }
+    for name in stay | go:
+        cache.path_of(name).parent.mkdir(parents=True, exist_ok=True)
+        cache.path_of(name).write_bytes(b"x")
+
+    assert machine_files.drop_gone() == len(go)
+
+    assert {file.name for file in cache.cached_files()} == stay
