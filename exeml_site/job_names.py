@@ -31,7 +31,7 @@ JOBS = {
     "empty_bins": "projects.images.bin.empty_bins",
     "purge_projects": "projects.workspace.purge.purge_deleted_projects",
     "delete_stored_leftovers": "training.versions.recovery.delete_stored_leftovers",
-    "clear_sessions": "exeml_site.sessions.clear_expired",
+    "clear_sessions": "projects.workspace.sessions.clear_expired",
     "sweep_temporary_files": "exeml_site.lib.files.temporary_files.sweep",
     "forget_failed_attempts": "projects.workspace.login_throttle.forget_old",
 }

@@ -9,7 +9,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from exeml_site import sessions
+from projects.workspace import sessions
 
 
 @pytest.mark.django_db
