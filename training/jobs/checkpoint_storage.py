@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 CLOCK = "clock.json"
 # Pixels of the images, and answers to images without labels, of which another machine may read others.
 LEFT_OUT = ("pixels*.npy", "unlabeled_*", "teacher_*", "*.part*")
+FEATURES = "features_*"
 INTERVAL_S = 10
 MAX_BUSY_SHARE = 0.2  # of the time
 MAX_BYTES = 1 << 30  # of one checkpoint; a file beyond is made again on the other machine
@@ -89,7 +90,7 @@ class CheckpointCopy:
             self.bytes += files[name][1]
 
     def _files(self) -> dict[str, Stamp]:
-        """The files to copy: as many, in the order of their changes, as fit in MAX_BYTES."""
+        """The files to copy, as many as fit in MAX_BYTES: features last, which are large and made quickly."""
         stamps = {
             path.name: (status.st_mtime_ns, status.st_size)
             for path in self._source.glob("*")
@@ -99,7 +100,7 @@ class CheckpointCopy:
         }
         files: dict[str, Stamp] = {}
         total = 0
-        for name in sorted(stamps, key=lambda name: stamps[name]):
+        for name in sorted(stamps, key=lambda name: (fnmatch(name, FEATURES), stamps[name])):
             total += stamps[name][1]
             if total <= MAX_BYTES:
                 files[name] = stamps[name]

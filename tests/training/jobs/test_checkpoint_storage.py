@@ -68,12 +68,13 @@ def test_a_checkpoint_has_a_limit(
     s3: S3Server, version: TrainingVersion, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoint_storage, "MAX_BYTES", 100)
-    for number, size in enumerate((60, 60, 30)):
-        write(tmp_path, f"{number}.npy", b"x" * size, 1000 + number)
+    for number, size in enumerate((40, 60, 30)):
+        write(tmp_path, f"features_{number}.npy", b"x" * size, 1000 + number)
+    write(tmp_path, "student.pt", b"x" * 30, 2000)
 
     CheckpointCopy(version, tmp_path).copy()
 
-    assert copied(s3, version) == ["0.npy", "2.npy"]
+    assert copied(s3, version) == ["features_0.npy", "features_2.npy", "student.pt"]
 
 
 def test_the_copy_runs_beside_the_fit_and_outlives_a_storage_that_is_away(
