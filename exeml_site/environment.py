@@ -107,6 +107,8 @@ def database(url: str, data_dir: Path, pool: int) -> dict[str, Any]:
     given = settings.get("OPTIONS", {})
     settings["OPTIONS"] = {"connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVE, **given}
     if pool:
+        from exeml_site.postgresql.timed_connection import TimedConnection  # psycopg, for PostgreSQL alone
+
         settings["CONN_MAX_AGE"] = 0
         # A cursor of the server would end when its thread gives the connection back between two rows.
         settings["DISABLE_SERVER_SIDE_CURSORS"] = True
@@ -118,6 +120,7 @@ def database(url: str, data_dir: Path, pool: int) -> dict[str, Any]:
             # after the database has come back. Here the next request tries again.
             "reconnect_timeout": 0,
             "reconnect_failed": note_refused,
+            "connection_class": TimedConnection,
         }
     return settings
 

@@ -231,16 +231,14 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "%(levelname)s %(name)s %(message)s"}},
-    "filters": {  # what bad Host headers, forms without a token, broken connections and outages cause
-        "few": {
-            "()": "exeml_site.lib.log_limit.LineLimit",
-            "loggers": ["django.security", "waitress", "exeml_site.lib.outages", "psycopg.pool"],
-        }
+    "filters": {  # what bad Host headers, forms without a token and broken connections cause
+        "few": {"()": "exeml_site.lib.log_limit.LineLimit", "loggers": ["django.security", "waitress"]}
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["few"]}},
     "root": {"handlers": ["stderr"], "level": os.environ.get("EXEML_LOG_LEVEL") or "INFO"},
     "loggers": {
         "django.request": {"level": "ERROR"},
+        "psycopg.pool": {"level": "ERROR"},  # WARNING: a line for every attempt to connect
         "waitress": {"level": "WARNING"},
         "waitress.queue": {"level": "ERROR"},  # WARNING: a line for every request that waits for a thread
         "rq": {"level": "WARNING"},  # INFO logs two lines per sweep; trainings have their own log

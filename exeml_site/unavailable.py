@@ -24,13 +24,7 @@ HEADINGS: dict[Part, AnyText] = {
     Part.QUEUE: gettext_lazy("The job queue is not responding"),
     Part.STORAGE: gettext_lazy("The storage of the files is not responding"),
 }
-# For programs: English.
-MESSAGES = {
-    Part.DATABASE: "The database is busy or not responding.",
-    Part.QUEUE: "The job queue is not responding.",
-    Part.STORAGE: "The storage of the files is not responding.",
-}
-HINT = "Call again after the seconds of Retry-After."
+HINT = "Call again after the seconds of Retry-After."  # not translated: for programs
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -51,10 +45,10 @@ def _answer(request: HttpRequest, part: Part) -> HttpResponse:
     """A page for people, a sentence for the scripts of a page, JSON for programs. It reads no database."""
     accepted = request.headers.get("Accept", "")
     if request.path_info.startswith(PROGRAMS):
-        body = {"error_code": error_code(part), "error_msg": MESSAGES[part], "hint": HINT}
+        body = {"error_code": error_code(part), "error_msg": error_message(part), "hint": HINT}
         return JsonResponse(body, status=503)
     with translation.override(_language_of(request)):
-        sentence = gettext("%(heading)s. Nothing was changed. Try again in a moment.")
+        sentence = gettext("%(heading)s. Try again in a moment.")
         text = sentence % {"heading": HEADINGS[part]}
         if "application/json" in accepted:
             return JsonResponse({"error": text}, status=503)
@@ -72,6 +66,12 @@ def _answer(request: HttpRequest, part: Part) -> HttpResponse:
 def error_code(part: Part) -> str:
     """The code in the answers of the API."""
     return f"{part.upper()}_UNAVAILABLE"
+
+
+def error_message(part: Part) -> str:
+    """The sentence in the answers of the API, which are English."""
+    with translation.override("en"):
+        return f"{HEADINGS[part]}."
 
 
 def _language_of(request: HttpRequest) -> str:

@@ -35,4 +35,4 @@ def test_a_page_of_an_outage_loads_again_by_itself(open_page: Any) -> None:
         page.goto("/projects/")
         expect(page.get_by_role("heading")).to_have_text("The database is busy or not responding")
         expect(page.get_by_role("link", name="Try again")).to_be_visible()
-    expect(page.get_by_role("heading", name="Projects")).to_be_visible()
+    page.get_by_role("heading", name="ExeML", exact=True).wait_for(timeout=20_000)

@@ -23,6 +23,7 @@ WHERE = ("exeml_site", "projects", "training", "templates", "static/js")
 # elsewhere: English.
 NOT_FOR_PEOPLE = (
     *("exeml_site/management", "exeml_site/supervisor", "exeml_site/sqlite3", "exeml_site/settings.py"),
+    *("exeml_site/postgresql", "exeml_site/lib/outages"),
     *("exeml_site/environment.py", "exeml_site/job_names.py"),
     *("exeml_site/checks.py", "exeml_site/worker.py", "exeml_site/web_worker.py", "exeml_site/cron.py"),
     *("exeml_site/hosts.py", "exeml_site/lib/parent_death.py", "exeml_site/lib/log_limit.py"),

@@ -33,6 +33,25 @@ def is_refused() -> bool:
     return time.monotonic() < _refused_until
 
 
+QUERY_TIMEOUT_S = 30.0
+_query_timeout_s: ContextVar[float | None] = ContextVar("query_timeout_s", default=None)
+
+
+def query_timeout_s() -> float:
+    """How long a query of a web process may take before it and its connection are given up."""
+    return _query_timeout_s.get() or QUERY_TIMEOUT_S
+
+
+@contextmanager
+def hurried(seconds: float) -> Iterator[None]:
+    """The queries of the block have less time: something else can be done without them."""
+    token = _query_timeout_s.set(seconds)
+    try:
+        yield
+    finally:
+        _query_timeout_s.reset(token)
+
+
 def release_connection() -> None:
     """Give the thread's connection back to the pool: what follows waits for something else.
 

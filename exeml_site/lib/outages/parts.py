@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import sys
+import time
 from enum import StrEnum
 
 from django.db import InterfaceError, OperationalError
@@ -12,8 +13,11 @@ from redis.exceptions import BusyLoadingError
 from redis.exceptions import ConnectionError as QueueConnectionError
 from redis.exceptions import TimeoutError as QueueTimeoutError
 
+logger = logging.getLogger(__name__)
+
 # SQLSTATE of a database that cannot answer: connection lost, shutdown and start, no resources, system error.
 AWAY_STATES = ("08", "57P", "53", "58")
+REPORT_INTERVAL_S = 30.0
 AWAY_SQLITE = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_CANTOPEN", "SQLITE_IOERR")
 
 
@@ -23,6 +27,9 @@ class Part(StrEnum):
     DATABASE = "database"
     QUEUE = "queue"
     STORAGE = "storage"
+
+
+_reported_at: dict[Part, float] = {}
 
 
 def part_of(problem: BaseException | None) -> Part | None:
@@ -63,9 +70,13 @@ def _is_of_storage(problem: BaseException) -> bool:
 
 
 def report(part: Part, problem: BaseException) -> None:
-    """One line; settings.LOGGING lets few of them pass in a minute."""
+    """One line, at most every REPORT_INTERVAL_S for each part."""
+    now = time.monotonic()
+    if now - _reported_at.get(part, float("-inf")) < REPORT_INTERVAL_S:
+        return
+    _reported_at[part] = now
     lines = str(problem).strip().splitlines() or [type(problem).__name__]
-    logging.getLogger(f"{__name__}.{part}").error("The %s does not respond: %s", part, lines[0])
+    logger.error("The %s does not respond: %s", part, lines[0])
 
 
 def is_reported(problem: BaseException) -> bool:

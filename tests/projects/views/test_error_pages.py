@@ -8,6 +8,7 @@ from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.views.defaults import server_error
 
+from exeml_site.lib.outages import parts
 from tests.factories import make_project
 from tests.pages import html_of
 
@@ -35,6 +36,7 @@ def test_without_redis_the_queues_page_says_so(
     admin_client: Client, caplog: pytest.LogCaptureFixture
 ) -> None:
     admin_client.raise_request_exception = False
+    parts._reported_at.clear()
     answer = admin_client.get("/admin/rq/", headers={"Accept": "text/html"})
     assert answer.status_code == 503 and "The job queue is not responding" in html_of(answer)
     assert "check REDIS_URL" in html_of(answer) and int(answer["Retry-After"]) > 0

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 from django.conf import settings
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.utils import ConnectionHandler
 from django.http import HttpResponse
 from django.test import Client
 
 from exeml_site.environment import database
+from exeml_site.lib.outages.database import hurried
 from exeml_site.lib.outages.parts import Part, part_of
 from tests.away import database_away
 from tests.factories import make_project, make_team, make_user
@@ -53,10 +54,10 @@ def test_without_the_database_pages_say_so_and_load_again_by_themselves(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_without_the_database_a_change_is_told_not_to_be_saved(person: Client) -> None:
+def test_without_the_database_a_change_is_told_to_be_perhaps_unsaved(person: Client) -> None:
     with database_away():
         answer = person.post("/projects/new/", {"name": "flowers"}, headers=PAGE)
-        assert is_unavailable(answer) and "Your last change was not saved" in html_of(answer)
+        assert is_unavailable(answer) and "Your last change may not have been saved" in html_of(answer)
         assert "refresh" not in html_of(answer), "loading again would not send it again"
 
 
@@ -66,7 +67,7 @@ def test_without_the_database_fragments_pictures_and_programs_get_short_answers(
     with database_away():
         fragment = person.get(f"/projects/{project.pk}/label-data/", headers={"HX-Request": "true"})
         assert is_unavailable(fragment) and fragment["Content-Type"].startswith("text/plain")
-        assert "<" not in html_of(fragment) and "Nothing was changed" in html_of(fragment)
+        assert "<" not in html_of(fragment) and "Try again in a moment" in html_of(fragment)
         assert is_unavailable(person.get(f"/projects/{project.pk}/images/1/", headers={"Accept": "image/*"}))
         asked = person.get("/projects/", headers={"Accept": "application/json"})
         assert is_unavailable(asked) and "database" in asked.json()["error"]
@@ -108,10 +109,26 @@ def test_a_pool_replaces_connections_that_the_server_closed(pool: ConnectionHand
         cursor.execute("SELECT pg_backend_pid()")
         backend = cursor.fetchone()[0]
     pooled.close()
-    pool.settings["default"]["OPTIONS"]["pool"]["timeout"] = 5
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s)", [backend])
     pooled.pool.timeout = 5
     with pooled.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         assert cursor.fetchone()[0] != backend
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_query_without_an_answer_ends_and_its_connection_with_it(pool: ConnectionHandler) -> None:
+    pooled = pool["default"]
+    pooled.ensure_connection()
+    with (
+        hurried(0.2),
+        pooled.cursor() as cursor,
+        pytest.raises(OperationalError, match="no answer") as refused,
+    ):
+        cursor.execute("SELECT pg_sleep(2)")
+    assert part_of(refused.value) == Part.DATABASE
+    pooled.close()
+    pooled.pool.timeout = 5
+    with pooled.cursor() as cursor:
+        cursor.execute("SELECT 1")

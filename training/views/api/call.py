@@ -20,7 +20,7 @@ from django.views.decorators.csrf import csrf_exempt
 from exeml_site.lib.http import ChunkedBody, has_chunked_body, public
 from exeml_site.lib.outages.database import release_connection
 from exeml_site.lib.outages.parts import part_of, report
-from exeml_site.unavailable import HINT, MESSAGES, error_code
+from exeml_site.unavailable import HINT, error_code, error_message
 from projects.formats.pictures.picture_formats import FORMAT_NAMES
 from projects.workspace.login_throttle import count_wrong_token
 from training.models import Service, ServiceToken
@@ -121,7 +121,7 @@ def _unanswered(problem: Exception, service_id: str) -> ApiError:
         logger.error("A call of service %s could not be answered", service_id, exc_info=problem)
         return ApiError(500, "INTERNAL", "The prediction failed.", "Operators find the reason in the log.")
     report(part, problem)
-    return ApiError(503, error_code(part), MESSAGES[part], HINT, RETRY_AFTER_S)
+    return ApiError(503, error_code(part), error_message(part), HINT, RETRY_AFTER_S)
 
 
 def _authenticate(request: HttpRequest, service_id: str) -> tuple[Service, ServiceToken]:

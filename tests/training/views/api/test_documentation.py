@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from django.test import Client
 
+from exeml_site.lib.outages.parts import Part
+from exeml_site.unavailable import error_code
 from exeml_site.web_worker import TOO_SLOW_BODY
 from tests.pages import html_of
 from training.serving.openapi import ERRORS, openapi_document
@@ -22,6 +24,7 @@ def test_every_refusal_of_the_api_is_described_and_nothing_else() -> None:
     code = "".join(file.read_text() for file in VIEWS.glob("*.py"))
     raised = set(re.findall(r'(?:ApiError|cls)\(\s*(\d{3}),\s*"([A-Z_]+)"', code))
     raised.add(("400", Client().post("/v1/infers/x", headers={"Host": "a b"}).json()["error_code"]))
+    raised |= {("503", error_code(part)) for part in Part}
     raised.add(("408", json.loads(TOO_SLOW_BODY)["error_code"]))  # by the web server
     described = {(str(status), code) for status, (_, codes) in ERRORS.items() for code in codes}
     assert raised == described
