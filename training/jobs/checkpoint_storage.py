@@ -10,9 +10,10 @@ import logging
 import shutil
 import threading
 import time
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 
 from django.core.files.storage import default_storage
 
@@ -40,10 +41,13 @@ class CheckpointCopy:
     A storage that is away costs nothing but a line in the log; the copy goes on when it is back.
     """
 
-    def __init__(self, version: TrainingVersion, folder: Path) -> None:
+    def __init__(
+        self, version: TrainingVersion, folder: Path, restored: Mapping[str, Stamp] = MappingProxyType({})
+    ) -> None:
         self.bytes, self.seconds = 0, 0.0
         self._source, self._target = folder / "checkpoint", version.checkpoint_folder
         self._copied: dict[str, Stamp] | None = None
+        self._restored = restored
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="copy-checkpoint", daemon=True)
 
@@ -76,7 +80,7 @@ class CheckpointCopy:
     def copy(self) -> None:
         """Copy what has changed, in the order of the changes, and delete what is gone."""
         if self._copied is None:
-            self._copied = dict.fromkeys(_stored_names(self._target), (0, 0))
+            self._copied = {**dict.fromkeys(_stored_names(self._target), (0, 0)), **self._restored}
         files = self._files()
         for name in [name for name in self._copied if name not in files]:
             storage.delete_file(f"{self._target}/{name}")
@@ -92,11 +96,9 @@ class CheckpointCopy:
     def _files(self) -> dict[str, Stamp]:
         """The files to copy, as many as fit in MAX_BYTES: features last, which are large and made quickly."""
         stamps = {
-            path.name: (status.st_mtime_ns, status.st_size)
+            path.name: _stamp(path)
             for path in self._source.glob("*")
-            if not any(fnmatch(path.name, pattern) for pattern in LEFT_OUT)
-            and path.is_file()
-            and (status := path.stat())
+            if path.is_file() and not any(fnmatch(path.name, pattern) for pattern in LEFT_OUT)
         }
         files: dict[str, Stamp] = {}
         total = 0
@@ -109,23 +111,23 @@ class CheckpointCopy:
         return files
 
 
-def restore(version: TrainingVersion, folder: Path) -> bool:
-    """Download the stored checkpoint where it is further than that of this machine. Whether it was."""
+def restore(version: TrainingVersion, folder: Path) -> dict[str, Stamp]:
+    """Download the stored checkpoint where it is further than that of this machine; gives its files."""
     if not storage.is_remote() or not (names := _stored_names(version.checkpoint_folder)):
-        return False
+        return {}
     checkpoint = folder / "checkpoint"
     clock = folder / "stored-clock.json"
     try:
         storage.download(f"{version.checkpoint_folder}/{CLOCK}", clock)
     except FileNotFoundError:  # the copy had only begun
-        return False
+        return {}
     if _used_s(clock) <= _used_s(checkpoint / CLOCK):
-        return False
+        return {}
     shutil.rmtree(checkpoint, ignore_errors=True)
     for name in sorted(names, key=lambda name: name == CLOCK):
         storage.download(f"{version.checkpoint_folder}/{name}", checkpoint / name)
     logger.info("training version %s goes on from the checkpoint in the storage", version.pk)
-    return True
+    return {name: _stamp(checkpoint / name) for name in names}
 
 
 def delete(version: TrainingVersion) -> None:
@@ -139,6 +141,11 @@ def _stored_names(folder: str) -> list[str]:
         return list(default_storage.listdir(folder)[1])
     except FileNotFoundError:
         return []
+
+
+def _stamp(path: Path) -> Stamp:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size
 
 
 def _used_s(clock: Path) -> float:

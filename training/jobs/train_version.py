@@ -101,12 +101,12 @@ def _fit(version: TrainingVersion, samples: list[Sample], reporter: Reporter, wa
     from training.engine.fit import fit  # imports torch, which takes seconds
 
     reporter.end_step()
-    wait.read(lambda: checkpoint_storage.restore(version, folder))
+    restored = wait.read(lambda: checkpoint_storage.restore(version, folder))
     config = wait.read(lambda: _config(version, reporter.used_s, folder))
     unlabeled = wait.read(
         lambda: unlabeled_files(version.project, publish.read_entries(version.dataset_version))
     )
-    with _time_guard(version), checkpoint_storage.CheckpointCopy(version, folder):
+    with _time_guard(version), checkpoint_storage.CheckpointCopy(version, folder, restored):
         result = fit(samples, config, folder, reporter.report, reporter.should_stop, unlabeled)
     if reporter.is_ours:
         fit_record.write(folder, result)

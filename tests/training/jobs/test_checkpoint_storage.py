@@ -106,10 +106,15 @@ def test_the_further_checkpoint_is_used(s3: S3Server, version: TrainingVersion, 
     assert not checkpoint_storage.restore(version, second)
     write(second, "clock.json", clock(50), 1001)
     write(second, "old.npy", b"of another search", 1001)
-    assert checkpoint_storage.restore(version, second)
+    restored = checkpoint_storage.restore(version, second)
+    assert sorted(restored) == ["clock.json", "deep.npy"]
 
     assert (second / "checkpoint/deep.npy").read_bytes() == b"first"
     assert not (second / "checkpoint/old.npy").exists()
+    write(second, "new.pt", b"tuned here", 3000)
+    copy = CheckpointCopy(version, second, restored)
+    copy.copy()
+    assert copy.bytes == 10, "what came from the storage is not copied back"
     checkpoint_storage.delete(version)
     assert copied(s3, version) == []
     assert not checkpoint_storage.restore(version, tmp_path / "third")
