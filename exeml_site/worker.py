@@ -71,7 +71,7 @@ class PatientWorker(BaseWorker):
         return self.birth_date is not None and not self.connection.exists(self.key)
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
-        stop_waiting(self.connection)
+        stop_waiting()
         super().request_stop(signum, frame)  # type: ignore[no-untyped-call]
 
     def set_shutdown_requested_date(self) -> None:

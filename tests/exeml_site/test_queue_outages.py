@@ -83,3 +83,13 @@ def test_a_redis_without_its_data_hears_again_which_workers_and_jobs_there_are(
         again = queue.enqueue_call(workers.note_pid, (str(tmp_path),), result_ttl=600)
         wait_until(lambda: again.get_status(refresh=True) == JobStatus.FINISHED, 20)
         assert worker.poll() is None and len(pids(tmp_path)) == 2
+
+
+def test_a_worker_that_waits_for_redis_ends_when_it_is_asked_to(killed_redis: KilledRedis) -> None:
+    with running_worker("exeml_site.worker.InProcessWorker", QUEUE) as worker:
+        wait_until(lambda: jobs.gpus_of_workers(QUEUE))
+        killed_redis.kill()
+        with pytest.raises(subprocess.TimeoutExpired):
+            worker.wait(2)
+        worker.terminate()
+        assert worker.wait(20) == 0

@@ -21,6 +21,7 @@ from django.utils.translation import gettext, gettext_noop, ngettext
 from exeml_site.lib import jobs
 from exeml_site.lib.display import count
 from exeml_site.lib.errors import Refused
+from exeml_site.lib.outages.parts import part_of
 from projects.models import Team
 from training.engine.bundle.decision import AnswerSettings
 from training.models import NumberFormat, Service, ServiceEvent, TrainingVersion
@@ -85,8 +86,9 @@ def bring_up(service_id: str) -> None:
         wait_for_storage(service)
     except model_cache.ModelUnavailable as problem:
         _set_failed(service, str(problem))
-    except Exception:
-        _set_failed(service, NOT_STARTED)
+    except Exception as problem:
+        if part_of(problem) is None:  # after an outage the periodic job asks again
+            _set_failed(service, NOT_STARTED)
         raise
     else:
         _set_running(service)

@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.utils.translation import gettext, gettext_lazy
 
 from exeml_site.lib import jobs
+from exeml_site.lib.outages.parts import part_of
 from training.models import Service, TrainingVersion
 from training.serving import deploy
 from training.serving.deploy import DeployRefused, update_service
@@ -95,8 +96,9 @@ def change_over(service_id: str) -> None:
         deploy.wait_for_storage(service)
     except model_cache.ModelUnavailable as problem:
         _cancel_change(service, str(problem))
-    except Exception:
-        _cancel_change(service, deploy.NOT_STARTED)
+    except Exception as problem:
+        if part_of(problem) is None:  # after an outage the periodic job asks again
+            _cancel_change(service, deploy.NOT_STARTED)
         raise
     else:
         _take_over(service, service.next_version)

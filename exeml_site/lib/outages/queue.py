@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ from exeml_site.lib.outages.parts import Part, report
 
 RETRY_INTERVAL_S = 1.0
 FOREVER = -1
+
+_is_ending = threading.Event()
 
 
 class PatientRetry(Retry):
@@ -27,6 +30,8 @@ class PatientRetry(Retry):
         def reported(problem: Exception, *count: int) -> None:
             report(Part.QUEUE, problem)
             fail(problem, *count)
+            if _is_ending.is_set():
+                raise problem
 
         return super().call_with_retry(do, reported, *options, **named)
 
@@ -36,10 +41,9 @@ def wait_for_queue(connection: Redis) -> None:
     connection.set_retry(PatientRetry())
 
 
-def stop_waiting(connection: Redis) -> None:
-    """Let commands fail at once, those that wait now too."""
-    if retry := connection.get_retry():
-        retry.update_retries(0)
+def stop_waiting() -> None:
+    """Let commands of this process fail, those that wait now too: the process ends."""
+    _is_ending.set()  # each connection has a copy of its retry
 
 
 def answer_at_once(connection: Redis) -> None:

@@ -18,7 +18,7 @@ class PatientScheduler(DjangoCronScheduler):
         super().register_birth()
 
     def register_death(self, pipeline: Any = None) -> None:
-        stop_waiting(self.connection)
+        stop_waiting()
         with contextlib.suppress(RedisError, OSError):
             super().register_death(pipeline)
 

@@ -14,7 +14,7 @@ from django.test import Client
 from exeml_site.environment import database
 from exeml_site.lib.outages.database import hurried
 from exeml_site.lib.outages.parts import Part, part_of
-from tests.away import database_away
+from tests.away import database_away, storage_away
 from tests.factories import make_project, make_team, make_user
 from tests.pages import html_of
 
@@ -73,6 +73,18 @@ def test_without_the_database_fragments_pictures_and_programs_get_short_answers(
         assert is_unavailable(asked) and "database" in asked.json()["error"]
         call = person.post("/v1/infers/c80ea3d5-6d3a-4e8b-b489-66037976df33", headers={"X-Auth-Token": "x"})
         assert is_unavailable(call) and call.json()["error_code"] == "DATABASE_UNAVAILABLE"
+
+
+@pytest.mark.django_db
+def test_without_the_storage_pages_without_files_work_and_files_are_told_to_be_away(alice: Client) -> None:
+    project = make_project()
+    image = project.images.all()[0]
+    alice.raise_request_exception = False
+    with storage_away():
+        assert alice.get(f"/projects/{project.pk}/label-data/").status_code == 200
+        answer = alice.get(f"/projects/{project.pk}/images/{image.pk}/file/", headers=PAGE)
+        assert is_unavailable(answer), answer.status_code
+        assert "The storage of the files is not responding" in html_of(answer)
 
 
 @pytest.fixture

@@ -12,13 +12,14 @@ from exeml_site.lib.outages import database
 from exeml_site.lib.outages.database import repeat
 from projects.models import Transfer
 from projects.transfers import import_job
-from tests.away import database_away
-from tests.factories import cpu_flavor, make_project, make_version
+from tests.away import database_away, storage_away
+from tests.factories import cpu_flavor, make_project, make_user, make_version
 from training.engine import Event
 from training.jobs import reporter as reporter_module
 from training.jobs import train_version
 from training.jobs.reporter import Reporter
 from training.models import TrainingVersion
+from training.serving import deploy
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -124,3 +125,12 @@ def test_an_import_that_the_database_left_is_queued_again(
     transfer.refresh_from_db()
     assert (transfer.status, transfer.heartbeat_at, transfer.problem) == ("Running", None, "")
     assert jobs.is_under_way(transfer.rq_id, transfer.queue_name)
+
+
+def test_a_service_does_not_fail_because_the_storage_is_away() -> None:
+    version = make_version(make_project(labels=0), status="Completed")
+    service, _ = deploy.deploy(version, make_user("alice"), 1)
+    with storage_away():
+        deploy.bring_up(str(service.pk))
+    service.refresh_from_db()
+    assert service.is_deploying and service.waits_for_storage and not service.failure_cause

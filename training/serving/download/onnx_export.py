@@ -21,6 +21,7 @@ from django.utils.translation import gettext_noop
 
 from exeml_site.lib import jobs, storage
 from exeml_site.lib.display import percent
+from exeml_site.lib.outages.parts import is_reported
 from training.engine.bundle import decision
 from training.engine.bundle.decision import AnswerSettings
 from training.engine.data import picture, picture_formats
@@ -89,9 +90,8 @@ def make(version_id: int) -> None:
         content, parity = _build_archive(version)
         storage.save_whole(stored_name(version), content)
     except Exception as problem:
-        if storage.is_away(problem):
-            logger.warning("The export of training version %s waits for the storage", version_id)
-            return  # the sweep enqueues it again
+        if is_reported(problem):
+            return  # after an outage the sweep enqueues it again
         if not isinstance(problem, ModelUnavailable):
             logger.exception("The export of training version %s failed", version_id)
         text = str(problem) if isinstance(problem, ModelUnavailable) else FAILED
