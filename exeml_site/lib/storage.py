@@ -161,6 +161,7 @@ def _write_whole(path: Path, source: File[bytes], is_flushed: bool = True) -> No
             if is_flushed:
                 target.flush()
                 os.fsync(target.fileno())
+        path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have deleted the folder meanwhile
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -12,6 +13,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
+from exeml_site.lib import storage
 from projects.labels import actions, undo
 from projects.models import Image, Project, Transfer
 from projects.workspace import purge
@@ -27,6 +29,14 @@ from training.models import (
 )
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _no_files() -> Iterator[None]:
+    """Primary keys begin again in the next test, and files do not roll back."""
+    yield
+    for folder in ("training", "batches", "services", "transfers", "datasets"):
+        storage.delete_folder(folder)
 
 
 def rows() -> dict[str, int]:
