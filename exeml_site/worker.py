@@ -40,7 +40,6 @@ from exeml_site.lib.parent_death import be_nice_to_other_sessions, die_with_pare
 if TYPE_CHECKING:
     from types import FrameType
 
-    from redis import Redis
     from rq.executions import Execution
     from rq.job import Job
     from rq.queue import Queue
@@ -53,13 +52,13 @@ class PatientWorker(BaseWorker):
 
     max_connection_wait_time = 5.0  # RQ's own pauses between attempts would grow to a minute
 
-    def _set_connection(self, connection: Redis) -> Redis:
-        wait_for_queue(connection)
-        return super()._set_connection(connection)
-
     def bootstrap(self, *args: Any, **options: Any) -> None:
-        wait_for_database(math.inf)
+        self._wait_for_all()
         super().bootstrap(*args, **options)
+
+    def _wait_for_all(self) -> None:
+        wait_for_queue(self.connection)
+        wait_for_database(math.inf)
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         if pipeline is None and self._is_forgotten():
@@ -183,7 +182,7 @@ class SpawningWorker(WatchingWorker, SpawnWorker):
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """Runs in the spawned child. A worker killed by SIGKILL must not leave a training behind."""
         die_with_parent(self.pid or os.getppid(), signal.SIGKILL)
-        wait_for_database(math.inf)
+        self._wait_for_all()
         super().main_work_horse(job, queue)
 
 
