@@ -46,6 +46,9 @@ PERIODIC_JOBS = (
     PeriodicJob("delete_old_call_counts", DAY_S),
     PeriodicJob("delete_old_audit_events", DAY_S),
     PeriodicJob("back_up_when_due", 10 * 60, settings.QUEUE_BACKUPS, DAY_S),
+    PeriodicJob("clear_sessions", DAY_S),
+    PeriodicJob("delete_stored_leftovers", DAY_S),
+    PeriodicJob("purge_projects", DAY_S),
     PeriodicJob("empty_bins", DAY_S),  # an interval, not a time of day: desktop computers are off at night
 )
 

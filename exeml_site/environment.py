@@ -89,6 +89,10 @@ def secret_key(data_dir: Path) -> str:
     return key
 
 
+# Of requests to S3: one that gets no answer ends after about twice this time, in pages as in jobs.
+STORAGE_CONNECT_S, STORAGE_READ_S, STORAGE_ATTEMPTS = 3, 10, 2
+STORAGE_CONNECTIONS = 50  # kept open by one process
+
 SQLITE = "sqlite:///"
 # A request that gets no connection within this time is answered with 503 (exeml_site.unavailable).
 POOL_TIMEOUT_S = 5
@@ -159,6 +163,8 @@ def file_storage(url: str, folder: Path) -> dict[str, object]:
     parts = urlsplit(url)
     if parts.scheme != "s3" or not parts.hostname:
         raise ImproperlyConfigured("STORAGE_URL must look like s3://bucket/prefix?endpoint=https://host.")
+    from botocore.config import Config  # large, and for S3 only
+
     query = dict(parse_qsl(parts.query))
     return {
         "BACKEND": "exeml_site.lib.outages.s3.PooledS3Storage",
@@ -171,6 +177,13 @@ def file_storage(url: str, folder: Path) -> dict[str, object]:
             "default_acl": None,
             "querystring_auth": True,
             "max_memory_size": MEMORY_OF_A_FILE,
+            "client_config": Config(
+                connect_timeout=STORAGE_CONNECT_S,
+                read_timeout=STORAGE_READ_S,
+                retries={"total_max_attempts": STORAGE_ATTEMPTS, "mode": "standard"},
+                max_pool_connections=STORAGE_CONNECTIONS,
+                tcp_keepalive=True,
+            ),
         },
     }
 

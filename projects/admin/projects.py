@@ -88,10 +88,6 @@ class ProjectAdmin(Admin):
             else:
                 self.message_user(request, f"Deleted: {project}.", messages.SUCCESS)
 
-    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        actions: dict[str, Any] = super().get_actions(request)
-        return {name: action for name, action in actions.items() if name != "purge" or PURGE in settings.JOBS}
-
     @admin.action(description="Purge: remove for good", permissions=["change"])
     def purge(self, request: HttpRequest, projects: QuerySet[Project]) -> HttpResponse | None:
         return purge_chosen(self, request, projects, _enqueue_purge, done="A worker is purging")

@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 from django.conf import settings
 from django.core.files.storage import default_storage
 
-from exeml_site.lib.temporary_files import PARTS_FOLDER
+from exeml_site.lib.files.temporary_files import PARTS_FOLDER
 from projects.backup.archive import ArchiveWriter
 from projects.models import Image
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django.conf import settings
-from django.core.files.storage import default_storage
 from django.db import transaction
 from django.utils import timezone
 
+from exeml_site.lib import storage
 from exeml_site.lib.bulk import chunks
 from projects import audit
 from projects.labels import metadata
@@ -36,22 +36,43 @@ def purge(project: Project, image_ids: Sequence[int]) -> int:
 
 def _empty(images: ImageQuerySet) -> int:
     removed = 0
-    while batch := _remove_rows(images, BATCH):
-        for image in batch:
-            default_storage.delete(image.file_name)
-            default_storage.delete(image.thumbnail_name)
-            default_storage.delete(image.rendition_name)
+    while batch := _remove(images, BATCH):
+        for image in batch:  # again: one may have been made meanwhile, by somebody who still saw the row
+            _delete_made_files(image)
         removed += len(batch)
     return removed
 
 
 @transaction.atomic
-def _remove_rows(images: ImageQuerySet, limit: int) -> list[Image]:
-    """Delete the rows before the files: a crash then leaves files without rows, never rows without files."""
+def _remove(images: ImageQuerySet, limit: int) -> list[Image]:
+    """Delete files and rows. If the storage is away, the rows stay in the bin for the next run."""
     batch = list(
         images.order_by("pk").select_related("project__team").select_for_update(of=("self",))[:limit]
     )
+    for image in batch:
+        storage.delete_file(image.file_name)
+        _delete_made_files(image)
     Image.objects.filter(pk__in=[image.pk for image in batch]).delete()
     for project, count in Counter(image.project for image in batch).items():
         audit.record(audit.Kind.IMAGES_PURGED, project=project, images=count)
     return batch
+
+
+def _delete_made_files(image: Image) -> None:
+    storage.delete_file(image.thumbnail_name)
+    storage.delete_file(image.rendition_name)
+
+
+def gone_images(names: Sequence[str]) -> set[str]:
+    """Those of the stored files `images/<project>/…/<sha256>.<format>` that belong to no image any more."""
+    sha256s: dict[int, dict[str, str]] = {}
+    for name in names:
+        _, project, _, last = name.split("/")
+        if project.isdecimal():
+            sha256s.setdefault(int(project), {})[last.partition(".")[0]] = name
+    gone = set[str]()
+    for project_id, files in sha256s.items():
+        for chunk in chunks(list(files)):
+            known = Image.objects.filter(project=project_id, sha256__in=chunk)
+            gone |= {files[sha256] for sha256 in set(chunk) - set(known.values_list("sha256", flat=True))}
+    return gone

@@ -75,7 +75,8 @@ def run(transfer_id: int) -> None:
     except Cancelled:
         _end(transfer, Status.CANCELLED)
     except Exception as problem:
-        if transfer.outlives(problem):
+        # A data source that does not answer is the person's to mend.
+        if not isinstance(problem, SourceUnreadable) and transfer.outlives(problem):
             return
         sentence = UNEXPECTED_ERROR
         if isinstance(problem, OSError):

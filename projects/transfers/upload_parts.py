@@ -79,6 +79,14 @@ def delete_parts(transfer: Transfer) -> None:
     storage.delete_folder(upload_folder(transfer))
 
 
+def gone_parts(names: Sequence[str]) -> set[str]:
+    """Those of the stored files `transfers/<transfer>/…` whose transfer has ended or is deleted."""
+    ids = {int(part) for name in names if (part := name.split("/")[1]).isdecimal()}
+    rows = Transfer.objects.filter(pk__in=ids, finished_at=None)
+    kept = {str(pk) for pk in rows.values_list("pk", flat=True)}
+    return {name for name in names if name.split("/")[1] not in kept}
+
+
 class _JoinedParts(io.RawIOBase):
     """Stored parts of PART_BYTES each (the last may be shorter), as one file."""
 

@@ -1,4 +1,4 @@
-"""Create, describe, delete and restore projects. A deleted project keeps all its data."""
+"""Create, describe, delete and restore projects. A deleted one keeps its data until `purge` deletes it."""
 
 from __future__ import annotations
 

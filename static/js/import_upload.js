@@ -1,11 +1,11 @@
 // Uploads the files of an import in parts. A failed part is sent again; parts that arrived are not.
+import { fetchAgain } from "./upload_retry.js";
+
 const PARALLEL = 3;
-const RETRY_AFTER_MS = [1000, 3000, 8000, 20000];
 export const ARCHIVE = /\.zip$/i;
 export const IMPORTED = /\.(exeml\.tar|zip|manifest|jsonl|ndjson|json|xml|csv|tsv)$/i;
 
 const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"];
-const pause = (ms) => new Promise((wake) => setTimeout(wake, ms));
 
 // Resolves with the URL of the import. Rejects with an Error whose message is for the user; `signal` aborts.
 export async function sendImport(url, files, options, onProgress, signal) {
@@ -37,16 +37,12 @@ async function sendParts(files, state, onProgress, signal) {
 }
 
 async function post(url, body, signal) {
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      const response = await fetch(url, { method: "POST", body, signal, headers: { Accept: "application/json", "X-CSRFToken": csrf() } });
-      if (response.status < 500 || attempt >= RETRY_AFTER_MS.length) return response;
-    } catch (problem) {
-      if (problem.name === "AbortError") throw new Error(gettext("Stopped."));
-      if (attempt >= RETRY_AFTER_MS.length) throw new Error(gettext("No connection to the server. Try again: uploaded parts are kept."));
-    }
-    await pause(RETRY_AFTER_MS[attempt]);
-  }
+  const options = { method: "POST", body, signal, headers: { Accept: "application/json", "X-CSRFToken": csrf() } };
+  const response = await fetchAgain(url, options).catch(() => {
+    throw new Error(gettext("Stopped."));
+  });
+  if (!response) throw new Error(gettext("No connection to the server. Try again: uploaded parts are kept."));
+  return response;
 }
 
 async function answer(response) {

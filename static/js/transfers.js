@@ -1,6 +1,7 @@
 // The import form: uploads its files in parts with a progress bar, then opens the page of the import.
 import { number } from "./display.js";
 import { sendImport } from "./import_upload.js";
+import { isWaiting, waitingText } from "./upload_retry.js";
 
 const form = document.getElementById("import-form");
 const begin = document.getElementById("import-begin");
@@ -22,10 +23,17 @@ function showProblem(message) {
   if (message) document.getElementById("uploads").focus();
 }
 
+let words = ""; // how much is uploaded
+
+function showWords() {
+  document.getElementById("import-words").textContent = isWaiting() ? waitingText() : words;
+}
+
 function progress(sent, total) {
   document.getElementById("import-progress").value = sent / total;
   const sizes = { sent: megabytes(sent), total: megabytes(total) };
-  document.getElementById("import-words").textContent = interpolate(gettext("%(sent)s of %(total)s uploaded"), sizes, true);
+  words = interpolate(gettext("%(sent)s of %(total)s uploaded"), sizes, true);
+  showWords();
 }
 
 form.addEventListener("submit", async (event) => {
@@ -48,5 +56,6 @@ form.addEventListener("submit", async (event) => {
   }
 });
 
+document.addEventListener("upload:waiting", showWords);
 stop.addEventListener("click", () => stopping?.abort());
 window.addEventListener("beforeunload", (event) => stopping && event.preventDefault());

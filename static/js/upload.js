@@ -2,6 +2,7 @@
 import { IMPORTED, sendImport } from "./import_upload.js";
 import { listenForFiles } from "./upload_file_picker.js";
 import { askForLabels, giveLabels, isPlaced, pairTexts, placeFolders, splitOf, tooLong, waitingLabels, want } from "./upload_labels.js";
+import { isWaiting, mayTryAgain, pause, waitingText, wakeAll } from "./upload_retry.js";
 import { addedText, filled, importingText, refusalText, runningText, STATES, TALLIES, unsavedText } from "./upload_texts.js";
 
 const page = document.getElementById("label-data");
@@ -13,7 +14,6 @@ const csrf = JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"]
 const PARALLEL = 3;
 const BATCH_FILES = 32; // a request of 8 small files costs half as much again for each
 const BATCH_BYTES = 2e6;
-const RETRY_AFTER_MS = [1000, 3000, 8000];
 const MAX_ROWS = 200; // rows of refused and failed files; thousands would slow the page down
 const byName = new Intl.Collator(undefined, { numeric: true });
 const IGNORED = /^(\.|Thumbs\.db$|desktop\.ini$)/i;
@@ -147,14 +147,16 @@ async function sendBatch(batch) {
       return;
     }
     if (isStopped) return batch.forEach((upload) => finish(upload, "failed", gettext("Stopped.")));
-    if (!answer.mayRetry || attempt >= RETRY_AFTER_MS.length) return batch.forEach((upload) => finish(upload, "failed", answer.reason));
-    await new Promise((wake) => setTimeout(wake, RETRY_AFTER_MS[attempt]));
+    if (!mayTryAgain(answer.status, attempt)) return batch.forEach((upload) => finish(upload, "failed", answer.reason));
+    for (const upload of batch) Object.assign(upload, { state: "waiting", share: 0 });
+    await pause(attempt, answer.retryAfter);
+    if (isStopped) return batch.forEach((upload) => finish(upload, "failed", gettext("Stopped.")));
   }
 }
 
 const running = new Set();
 
-// Resolves with { outcomes } or { reason, mayRetry }.
+// Resolves with { outcomes } or { reason, status, retryAfter }.
 function request(batch) {
   return new Promise((resolve) => {
     const body = new FormData();
@@ -165,8 +167,8 @@ function request(batch) {
     xhr.setRequestHeader("X-CSRFToken", csrf);
     xhr.upload.addEventListener("progress", (event) => progress(batch, event));
     xhr.addEventListener("load", () => resolve(readResponse(xhr)));
-    xhr.addEventListener("error", () => resolve({ reason: gettext("No connection to the server."), mayRetry: true }));
-    xhr.addEventListener("abort", () => resolve({ reason: gettext("Stopped."), mayRetry: false }));
+    xhr.addEventListener("error", () => resolve({ reason: gettext("No connection to the server."), status: 0 }));
+    xhr.addEventListener("abort", () => resolve({ reason: gettext("Stopped."), status: 400 }));
     xhr.addEventListener("loadend", () => running.delete(xhr));
     running.add(xhr);
     xhr.send(body);
@@ -178,11 +180,11 @@ function readResponse(xhr) {
     try {
       return { outcomes: JSON.parse(xhr.responseText).outcomes };
     } catch {
-      return { reason: gettext("The server’s answer could not be read."), mayRetry: true };
+      return { reason: gettext("The server’s answer could not be read."), status: 500 };
     }
   }
-  if (xhr.status >= 500) return { reason: gettext("The server could not store the file."), mayRetry: true };
-  return { reason: refusalText(xhr.status), mayRetry: false };
+  const reason = xhr.status >= 500 ? gettext("The server could not store the file.") : refusalText(xhr.status);
+  return { reason, status: xhr.status, retryAfter: xhr.getResponseHeader("Retry-After") };
 }
 
 // The bytes sent of a batch are distributed over its files in order.
@@ -227,6 +229,7 @@ function stop() {
   importing?.stop.abort();
   for (const upload of waiting.splice(0)) finish(upload, "failed", gettext("Stopped."));
   for (const xhr of running) xhr.abort();
+  wakeAll();
   show();
 }
 
@@ -257,7 +260,10 @@ function show() {
   });
 }
 
+document.addEventListener("upload:waiting", show);
+
 function summary() {
+  if (isWaiting()) return waitingText();
   if (importing) return importingText(importing.sent / importing.total);
   const parts = [isRunning() ? runningText(uploads.length - count("waiting", "sending"), uploads.length) : addedText(count("added", "unlabeled"))];
   for (const [state, text] of Object.entries(TALLIES)) if (count(state)) parts.push(filled(text(count(state)), count(state)));

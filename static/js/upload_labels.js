@@ -1,11 +1,11 @@
 // Labels during an upload: from folders, from text files beside the images, or one label for all.
 import { number } from "./display.js";
+import { fetchAgain } from "./upload_retry.js";
 import { filled, imagesText } from "./upload_texts.js";
 
 const panel = () => document.getElementById("uploads");
 const csrf = () => JSON.parse(document.body.getAttribute("hx-headers"))["x-csrftoken"];
 const CHUNK = 500;
-const RETRY_AFTER_MS = [1000, 4000, 15000];
 const MAX_FOLDERS = 6;
 const MAX_NAME = 64;
 const SPLITS = {
@@ -48,7 +48,7 @@ export async function placeFolders(entries) {
   const form = new FormData();
   form.set("folders", JSON.stringify(folders));
   const options = { method: "POST", body: form, headers: { Accept: "application/json", "X-CSRFToken": csrf() } };
-  const response = await fetch(panel().dataset.foldersUrl, options).catch(() => null);
+  const response = await fetchAgain(panel().dataset.foldersUrl, options);
   const answer = response && !response.redirected ? await response.json().catch(() => ({})) : {};
   if (!answer.folders) throw new Error(answer.error ?? gettext("The folders could not be read. Try again."));
   return new Map(Object.entries(answer.folders));
@@ -179,12 +179,8 @@ async function send(part) {
   const form = new FormData();
   form.set("marks", JSON.stringify(Object.fromEntries([...part].map(([image, { labels }]) => [image, labels]))));
   form.set("splits", JSON.stringify(Object.fromEntries([...part].map(([image, { split }]) => [image, split]))));
-  for (let attempt = 0; ; attempt += 1) {
-    const options = { method: "POST", body: form, headers: { Accept: "application/json", "X-CSRFToken": csrf() } };
-    const response = await fetch(panel().dataset.labelsUrl, options).catch(() => null);
-    if (response?.ok && !response.redirected) return response.json();
-    if (response && response.status < 500 && !response.redirected) return { problems: {}, labeled: 0 };
-    if (attempt >= RETRY_AFTER_MS.length) return null;
-    await new Promise((wake) => setTimeout(wake, RETRY_AFTER_MS[attempt]));
-  }
+  const options = { method: "POST", body: form, headers: { Accept: "application/json", "X-CSRFToken": csrf() } };
+  const response = await fetchAgain(panel().dataset.labelsUrl, options);
+  if (!response || response.redirected || response.status >= 500) return null;
+  return response.ok ? response.json() : { problems: {}, labeled: 0 };
 }

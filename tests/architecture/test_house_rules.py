@@ -172,6 +172,11 @@ def test_no_migration_is_missing() -> None:
         pytest.fail(out.getvalue())
 
 
+@pytest.mark.parametrize("name", [*settings.MACHINE_CLEANERS, *settings.GONE_FILES.values()])
+def test_what_cleans_a_machine_is_a_function(name: str) -> None:
+    assert callable(import_string(name))
+
+
 @pytest.mark.parametrize("name", settings.JOBS)
 def test_every_job_is_a_function(name: str) -> None:
     assert callable(import_string(settings.JOBS[name]))

@@ -39,6 +39,39 @@ def test_an_upload_does_not_count_the_refusals_of_the_one_before(open_page: Open
     assert page.locator("#uploads-list").get_by_text("broken.png").count() == 0
 
 
+def test_an_upload_waits_for_a_server_that_is_away_and_goes_on_by_itself(
+    open_page: Open, tmp_path: Path
+) -> None:
+    page = open_page("bob")
+    page.goto(reverse("label_data", args=[make_project(labels=0).pk]))
+    answers = [lambda route: route.abort(), lambda route: route.fulfill(status=503)]
+
+    def answer(route: Any) -> None:
+        answers.pop(0)(route) if answers else route.continue_()
+
+    page.route("**/images/upload/", answer)
+    choose(page, photo(tmp_path, "whole.png", 1))
+
+    page.locator("#uploads-words").get_by_text("Waiting for the server.").wait_for()
+    page.locator("#uploads-words").get_by_text("1 added", exact=True).wait_for()
+    assert answers == [] and Image.objects.count() == 1
+
+
+def test_an_upload_that_waits_can_be_stopped_and_retried(open_page: Open, tmp_path: Path) -> None:
+    page = open_page("bob")
+    page.goto(reverse("label_data", args=[make_project(labels=0).pk]))
+    page.route("**/images/upload/", lambda route: route.fulfill(status=503, headers={"Retry-After": "60"}))
+    choose(page, photo(tmp_path, "whole.png", 1))
+    page.locator("#uploads-words").get_by_text("Waiting for the server.").wait_for()
+
+    page.locator("[data-uploads-stop]").click()
+    page.get_by_text("1 not uploaded").wait_for()
+    page.unroute_all()
+    page.locator("[data-uploads-retry]").click()
+
+    page.locator("#uploads-words").get_by_text("1 added", exact=True).wait_for()
+
+
 def test_a_label_for_an_upload_that_is_too_long_is_refused_with_a_sentence(
     open_page: Open, tmp_path: Path
 ) -> None:

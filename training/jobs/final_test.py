@@ -13,9 +13,10 @@ from django.conf import settings
 from django.utils import timezone
 
 from exeml_site.lib.bulk import chunks
+from exeml_site.lib.job_row import ClaimLost
 from projects.datasets import publish
 from projects.models import Image, Split
-from training.engine import Sample
+from training.engine import Sample, StoppedBeforeModel
 from training.engine.evaluation.evaluate import SamplePrediction
 from training.evaluation.selections.trained_images import TrainedImages
 from training.jobs.selection_record import KnownLabels, result_from_rows, save_predictions
@@ -59,6 +60,8 @@ def predict_test_images(
             if (truth := known.truth_of(entry.labels))
         ]
         predictions, unreadable = predict_samples(model, samples, advance, threads)
+    except (ClaimLost, StoppedBeforeModel):
+        raise
     except Exception:
         logger.exception("the test images of training version %s were not evaluated", version.pk)
         return None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import Error
@@ -35,8 +36,10 @@ class Reporter:
         self.is_ours = True
         self._version = version
         self._state: dict[str, Any] = dict(version.progress)
+        self._state.pop("is_waiting", None)  # of an attempt that ended while it waited
         self._used_before: float = self._state.get("used_s", 0.0)
         self._began = self._step_began = time.monotonic() - started_s
+        self._paused_at: float | None = None
         self._step = "start"
         self._written = self._asked = self._away_until = float("-inf")
         self._is_stop_wanted = False
@@ -45,7 +48,7 @@ class Reporter:
     @property
     def used_s(self) -> float:
         """Seconds of work on this training, all attempts together."""
-        return self._used_before + time.monotonic() - self._began
+        return self._used_before + (self._paused_at or time.monotonic()) - self._began
 
     @property
     def state(self) -> dict[str, Any]:
@@ -89,6 +92,28 @@ class Reporter:
     def advance(self, fraction: float) -> None:
         """Note the share of the current step that is done; written at most every WRITE_INTERVAL_S."""
         self._state["fraction"] = fraction
+        if time.monotonic() - self._written >= WRITE_INTERVAL_S:
+            self._write()
+
+    @contextmanager
+    def pause(self, message: str) -> Iterator[None]:
+        """Say so on the page. The time inside counts as none of the training's; `beat` is to be called."""
+        before = {name: self._state.get(name) for name in ("message", "fraction")}
+        self._paused_at = began = time.monotonic()
+        self._state |= {"message": message, "fraction": None, "is_waiting": True}
+        self._write()
+        try:
+            yield
+        finally:
+            paused_s = time.monotonic() - began
+            self._paused_at = None
+            self._began, self._step_began = self._began + paused_s, self._step_began + paused_s
+            self._state = {**self._state, **before}
+            self._state.pop("is_waiting")
+            self._write()
+
+    def beat(self) -> None:
+        """Write the heartbeat, at most every WRITE_INTERVAL_S."""
         if time.monotonic() - self._written >= WRITE_INTERVAL_S:
             self._write()
 

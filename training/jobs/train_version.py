@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import logging
-import math
-import os
 import shutil
-import traceback
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from django.conf import settings
 from django.core.files.storage import default_storage
-from django.db import transaction
 from django.utils.translation import gettext_noop
+from rq.job import get_current_job
+from rq.timeouts import JobTimeoutException, UnixSignalDeathPenalty
 
 from exeml_site.lib import jobs, storage
+from exeml_site.lib.files import cache
 from exeml_site.lib.job_row import ClaimLost
 from exeml_site.lib.outages.database import repeat
 from projects.datasets import publish, readiness, statistics
-from projects.datasets.groups import evaluation_groups
 from projects.formats.manifest import GROUP, Entry
 from training.assist import find_duplicates
 from training.engine import EngineError, FitConfig, FitResult, Hardware, Sample, Split, StoppedBeforeModel
-from training.engine.evaluation.metrics import Report
-from training.jobs import final_test, promote, record
+from training.jobs import checkpoint_storage, completion, fit_record, promote
+from training.jobs.failures import explain_failure
 from training.jobs.reporter import Reporter
+from training.jobs.storage_wait import StorageWait
 from training.jobs.unlabeled import unlabeled_files
 from training.models import Device, Status, StopReason, TrainingVersion
-
-if TYPE_CHECKING:
-    from training.engine.evaluation.number_formats import NumberFormatChoice
+from training.models.version import JOB_SLACK
 
 logger = logging.getLogger(__name__)
 
+DOWNLOADS = 8  # at once
 SPLITS: dict[str, Split] = {"TRAIN": "TRAIN", "EVAL": "EVAL"}  # a sample's by the entry's usage
-DISK_FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
-OUT_OF_MEMORY = "out of memory"  # not translated: what libraries say
-# What follows the evaluation takes on an idle machine: drawing charts, storing the model, writing the rows.
-FINISH_S = 2
 # An attempt after a crash may use this beyond the limit until it has the model again, or a first one: the
 # crash took the time. Within JOB_SLACK, which ends the job.
 MAX_OVERTIME_S = 20 * 60
@@ -85,28 +76,55 @@ def work_folder(version_id: int) -> Path:
 
 
 def _train(version: TrainingVersion, reporter: Reporter) -> None:
-    """What asks the database before and after the fit begins again when the database went away meanwhile."""
+    wait, folder = StorageWait(reporter), work_folder(version.pk)
+    cache.hold(folder)
     reporter.begin("dataset", gettext_noop("Publishing the dataset version"))
-    repeat(partial(_publish, version))
-    samples = repeat(partial(_samples, version))
-    folder = work_folder(version.pk)
-    folder.mkdir(parents=True, exist_ok=True)
+    wait.read(lambda: _publish(version))
+    samples = wait.read(lambda: _samples(version))
     if version.promoted_candidate is not None:
         reporter.begin("", gettext_noop("Exporting the chosen candidate"))
-        result = repeat(partial(promote.promote, version, samples, folder))
+        result = wait.read(lambda: promote.promote(version, samples, folder))
     else:
-        reporter.begin("start", gettext_noop("Loading the training program"))
-        from training.engine.fit import fit  # imports torch, which takes seconds
-
-        reporter.end_step()
-        config = repeat(partial(_config, version, reporter.used_s, folder))
-        entries = publish.read_entries(version.dataset_version)
-        unlabeled = repeat(partial(unlabeled_files, version.project, entries))
-        result = fit(samples, config, folder, reporter.report, reporter.should_stop, unlabeled)
+        result = fit_record.read(folder) or _fit(version, samples, reporter, wait)
     if not reporter.is_ours:
         raise ClaimLost
-    repeat(partial(_finish, version, samples, result, reporter))
-    shutil.rmtree(folder, ignore_errors=True)
+    completion.complete(
+        version, samples, result, reporter, lambda entry: wait.read(lambda: _image_path(entry))
+    )
+    _delete_work(version)
+
+
+def _fit(version: TrainingVersion, samples: list[Sample], reporter: Reporter, wait: StorageWait) -> FitResult:
+    """Train, from the checkpoint that an earlier attempt left on this machine or in the storage."""
+    folder = work_folder(version.pk)
+    reporter.begin("start", gettext_noop("Loading the training program"))
+    from training.engine.fit import fit  # imports torch, which takes seconds
+
+    reporter.end_step()
+    restored = wait.read(lambda: checkpoint_storage.restore(version, folder))
+    config = wait.read(lambda: _config(version, reporter.used_s, folder))
+    unlabeled = wait.read(
+        lambda: unlabeled_files(version.project, publish.read_entries(version.dataset_version))
+    )
+    with _time_guard(version), checkpoint_storage.CheckpointCopy(version, folder, restored):
+        result = fit(samples, config, folder, reporter.report, reporter.should_stop, unlabeled)
+    if reporter.is_ours:
+        fit_record.write(folder, result)
+    return result
+
+
+def _time_guard(version: TrainingVersion) -> contextlib.AbstractContextManager[object]:
+    """Ends a fit that keeps no limit. The job's own time limit leaves a day for a storage that is away."""
+    if get_current_job() is None:
+        return contextlib.nullcontext()
+    seconds = int((version.limit + JOB_SLACK).total_seconds())
+    return UnixSignalDeathPenalty(seconds, JobTimeoutException)  # type: ignore[no-untyped-call]
+
+
+def _delete_work(version: TrainingVersion) -> None:
+    """Delete what an attempt leaves for the next one, here and in the storage."""
+    shutil.rmtree(work_folder(version.pk), ignore_errors=True)
+    checkpoint_storage.delete(version)
 
 
 def _publish(version: TrainingVersion) -> None:
@@ -124,10 +142,12 @@ def _publish(version: TrainingVersion) -> None:
 
 def _samples(version: TrainingVersion) -> list[Sample]:
     """The images that are trained and validated on; test images are neither (`jobs.final_test`)."""
+    entries = [entry for entry in publish.read_entries(version.dataset_version) if entry.usage in SPLITS]
+    with ThreadPoolExecutor(DOWNLOADS) as pool:
+        paths = list(pool.map(_image_path, entries))
     return [
-        Sample(str(entry.image_id), _image_path(entry), entry.labels, split, entry.properties.get(GROUP))
-        for entry in publish.read_entries(version.dataset_version)
-        if (split := SPLITS.get(entry.usage)) is not None
+        Sample(str(entry.image_id), path, entry.labels, SPLITS[entry.usage], entry.properties.get(GROUP))
+        for entry, path in zip(entries, paths, strict=True)
     ]
 
 
@@ -146,7 +166,7 @@ def _config(version: TrainingVersion, used_s: float, folder: Path) -> FitConfig:
     # The engine counts the time of a killed fit itself, so the limit passed to it includes that time.
     return FitConfig(
         max_seconds=max(left_s, 1) + _used_by_engine(folder),
-        finish_seconds=FINISH_S,
+        finish_seconds=completion.FINISH_S,
         test_images=version.dataset_version.test_count,
         first_model_seconds=MAX_OVERTIME_S if "lost" in version.progress else 0,
         hardware=hardware,
@@ -188,164 +208,6 @@ def bundle_path(version: TrainingVersion) -> Path:
     return paths[0].parent
 
 
-def _finish(
-    version: TrainingVersion, samples: Sequence[Sample], result: FitResult, reporter: Reporter
-) -> None:
-    """Evaluate on the validation images, store the files, then set Completed together with every metric."""
-    from training.engine.evaluation.evaluate import evaluate
-    from training.engine.evaluation.number_formats import choose_number_format
-
-    held_out, excluded = independent_samples(result.bundle, samples, _groups(version, samples))
-    message = f"Evaluating on {len(held_out):,} validation images"  # not translated: stored with values
-    reporter.begin("evaluation", message)
-    threads = settings.EXEML_ENGINE_THREADS or None
-    exact = evaluate(result.bundle, held_out, reporter.advance, threads)
-    reporter.begin("evaluation", gettext_noop("Comparing the number formats of the model"))
-    left_s = math.inf  # what was promoted has no limit
-    if version.promoted_candidate is None:
-        left_s = version.limit.total_seconds() - reporter.used_s - FINISH_S
-    choice = choose_number_format(result.bundle, held_out, exact, threads, left_s, reporter.advance)
-    evaluation = choice.evaluation
-    test = _predict_test_images(version, result.bundle, reporter)
-    reporter.begin("charts", gettext_noop("Drawing charts"))
-    charts = _store_charts(version, evaluation.report, _curve_until_now(reporter), result)
-    reporter.begin("recording", gettext_noop("Storing the model"))
-    size = _store_bundle(version, result.bundle)
-    if result.candidates_file is not None:
-        with result.candidates_file.open("rb") as content:
-            storage.save_whole(f"{version.folder}/{promote.CANDIDATES_FILE}", content)
-    reporter.end_step("recording")
-    progress = {
-        **reporter.state,
-        "charts": charts,
-        "notes": list(result.notes),
-        "unreadable": len(evaluation.unreadable),
-        "seen_before": excluded,
-    }
-    with transaction.atomic():
-        _complete(version, result, choice, size, progress)
-        record.record(version, evaluation.labels, evaluation.predictions, result.candidates)
-        final_test.record_test(version, test)
-
-
-def _predict_test_images(
-    version: TrainingVersion, bundle: Path, reporter: Reporter
-) -> final_test.PredictedTest | None:
-    """Evaluate the chosen model on the test images, where the dataset version has any."""
-    tests = version.dataset_version.test_count
-    if not tests:
-        return None
-    message = f"Evaluating on {tests:,} test image{'' if tests == 1 else 's'}"  # not translated: stored
-    reporter.begin("test", message)
-    return final_test.predict_test_images(version, bundle, _image_path, reporter.advance)
-
-
-def _groups(version: TrainingVersion, samples: Sequence[Sample]) -> dict[str, int | None]:
-    """The group of each image, by the id of its sample: duplicates, or images that are never split."""
-    ids = [sample.id for sample in samples if sample.id.isdecimal()]
-    numbers = evaluation_groups(version.project, [int(one) for one in ids])
-    return dict(zip(ids, numbers or [], strict=False))
-
-
-def independent_samples(
-    bundle: Path, samples: Sequence[Sample], groups: Mapping[str, int | None]
-) -> tuple[list[Sample], int]:
-    """The validation images that the model and its ancestors were not trained on, and the number of the
-    others.
-
-    An ancestor may have been trained on images that moved to the validation split later; with them goes the
-    rest of their group, by the id of the sample. Raises EngineError if no image is left.
-    """
-    from training.engine.bundle.writer import hash_ids, read_trained_on
-
-    held_out = [sample for sample in samples if sample.split == "EVAL"]
-    is_seen = np.isin(hash_ids(sample.id for sample in held_out), read_trained_on(bundle))
-    pairs = list(zip(held_out, is_seen.tolist(), strict=True))
-    seen_groups = {groups.get(sample.id) for sample, seen in pairs if seen} - {None}
-    independent = [sample for sample, seen in pairs if not seen and groups.get(sample.id) not in seen_groups]
-    if not independent:
-        raise EngineError(
-            gettext_noop("The model that this one continues was trained on every validation image."),
-            gettext_noop("Label more images, or train with None as Incremental Training Version."),
-        )
-    return independent, len(held_out) - len(independent)
-
-
-def _curve_until_now(reporter: Reporter) -> list[list[float]]:
-    """The progress curve, its last accuracy extended until now."""
-    curve: list[list[float]] = reporter.state.get("curve", [])
-    return [*curve, [reporter.used_s, curve[-1][1]]] if curve else []
-
-
-def _store_charts(
-    version: TrainingVersion, report: Report, curve: list[list[float]], result: FitResult
-) -> list[str]:
-    """Draw and store the charts; returns their names. A chart that fails must not cost the model."""
-    from training.evaluation.plots import charts
-
-    try:
-        svgs = charts.render(report, curve, result.candidates, version.max_inference_ms)
-        for name, content in svgs.items():
-            storage.save_whole(f"{version.folder}/charts/{name}.svg", content)
-    except Exception:
-        logger.exception("the charts of training version %s were not drawn", version.pk)
-        return []
-    return list(svgs)
-
-
-def _store_bundle(version: TrainingVersion, bundle: Path) -> int:
-    """Copy the bundle to the storage. Returns the bytes that a service loads: all except the weights."""
-    size = 0
-    for path in sorted(bundle.iterdir()):
-        with path.open("rb") as content:
-            storage.save_whole(f"{version.folder}/bundle/{path.name}", content)
-        size += 0 if path.name == "weights.pt" else path.stat().st_size
-    return size
-
-
-def _complete(
-    version: TrainingVersion,
-    result: FitResult,
-    choice: NumberFormatChoice,
-    size: int,
-    progress: dict[str, Any],
-) -> None:
-    is_ended = version.held().end(
-        Status.COMPLETED,
-        progress=progress,
-        stop_reason=result.stop_reason,
-        ran_on=describe_device(version, result.device),
-        model_name=f"exeML-{version.project.name}-{version.name}",
-        model_bytes=size,
-        number_format=choice.default,
-        number_formats=[asdict(report) for report in choice.reports],
-        images_used=asdict(result.best.images) if result.best.images else {},
-        inference_ms=result.best.inference_ms,
-        inference_low_ms=result.best.inference_low_ms,
-        inference_high_ms=result.best.inference_high_ms,
-        is_inference_measured=result.best.is_measured,
-        seconds_by_phase=result.seconds_by_phase | progress["seconds_by_step"],
-        cross_validation=asdict(result.cross_validation) if result.cross_validation else {},
-    )
-    if not is_ended:
-        raise ClaimLost
-    jobs.enqueue("suggest_labels", version.project_id)  # its predictions replace the suggestions
-    jobs.enqueue("forecast_gains", version.pk)
-
-
-def describe_device(version: TrainingVersion, device: str) -> str:
-    """The hardware that was used, as in “CPU, 2 threads”, and a remark if a GPU was asked for and missing."""
-    if device != "cpu":
-        from training.engine.backbones.timm_loader import gpu_name
-
-        return f"GPU, {gpu_name()}"
-    threads = settings.EXEML_ENGINE_THREADS or os.cpu_count() or 1
-    text = f"CPU, {threads} thread{'' if threads == 1 else 's'}"
-    if version.flavor.device == Device.GPU:
-        return f"{text} (the flavor asks for a GPU; this machine has none)"  # not translated: stored
-    return text
-
-
 def _end_with_failure(version: TrainingVersion, problem: Exception) -> None:
     """Set Stopped or Failed, with a sentence for the user and, if unexpected, a traceback for operators."""
     status, fields = Status.FAILED, explain_failure(problem, version)
@@ -354,37 +216,4 @@ def _end_with_failure(version: TrainingVersion, problem: Exception) -> None:
     if "traceback" in fields:
         logger.error("training version %s failed", version.pk, exc_info=problem)
     version.held().end(status, **fields)
-    shutil.rmtree(work_folder(version.pk), ignore_errors=True)
-
-
-def explain_failure(problem: Exception, version: TrainingVersion) -> dict[str, str]:
-    """The row's fields with cause and remedy in the user's words."""
-    if isinstance(problem, EngineError):
-        return _failure_fields(problem.cause, problem.remedy)
-    if isinstance(problem, publish.ManifestDamaged):
-        remedy = gettext_noop("Press Train: a new version publishes the dataset again.")
-        return _failure_fields(str(problem), remedy)
-    trace = "".join(traceback.format_exception(problem))[-20_000:]
-    return {**_unexpected_failure(problem, version), "traceback": trace}
-
-
-def _unexpected_failure(problem: Exception, version: TrainingVersion) -> dict[str, str]:
-    if isinstance(problem, MemoryError) or OUT_OF_MEMORY in str(problem).lower():
-        return _failure_fields(
-            gettext_noop("The machine ran out of memory."),
-            gettext_noop("Press Retry when fewer trainings run, or ask an operator for more memory."),
-        )
-    if isinstance(problem, OSError) and problem.errno in DISK_FULL_ERRNOS:
-        return _failure_fields(
-            gettext_noop("The disk of the machine is full."),
-            gettext_noop("Ask an operator to free space, then press Retry."),
-        )
-    return _failure_fields(
-        f"Something unexpected happened ({type(problem).__name__}).",  # not translated: stored with values
-        f"Press Retry. If it happens again, give an operator the job id {version.job_id}: "
-        "the details are kept for them.",  # not translated: stored with values
-    )
-
-
-def _failure_fields(cause: str, remedy: str) -> dict[str, str]:
-    return {"failure_cause": cause, "failure_remedy": remedy}
+    _delete_work(version)

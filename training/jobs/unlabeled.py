@@ -21,11 +21,12 @@ HELD_OUT = (Split.EVAL, Split.TEST)
 class LocalFiles(Sequence[Path]):
     """Files of the storage as local paths; a file of a remote storage is downloaded when it is asked for.
 
-    A file that is missing gives a path at which nothing is.
+    A file that is missing, or cannot be downloaded now, gives a path at which nothing is.
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         self.names = tuple(names)
+        self._is_away = False  # no second wait for a storage that does not answer
 
     def __len__(self) -> int:
         return len(self.names)
@@ -38,9 +39,13 @@ class LocalFiles(Sequence[Path]):
         if isinstance(place, slice):
             return LocalFiles(self.names[place])
         try:
-            return storage.local_path(self.names[place])
-        except FileNotFoundError:
-            return Path(settings.WORK_DIR) / "missing" / self.names[place]
+            if not self._is_away:
+                return storage.local_path(self.names[place])
+        except Exception as problem:
+            self._is_away = storage.is_away(problem)
+            if not self._is_away and not isinstance(problem, FileNotFoundError):
+                raise
+        return Path(settings.WORK_DIR) / "missing" / self.names[place]
 
 
 def unlabeled_files(project: Project, entries: Sequence[Entry]) -> LocalFiles:

@@ -9,11 +9,16 @@ from math import ceil
 from django.conf import settings
 from django.db import models
 from django.utils import timezone
-from django.utils.translation import gettext, gettext_lazy, ngettext
+from django.utils.translation import gettext, gettext_lazy, gettext_noop, ngettext
 
 from exeml_site.lib.display import count
 from projects.models import Project
 from training.models.version import NumberFormat, TrainingVersion
+
+# The message of an event; stored, and translated where it is shown.
+STORAGE_AWAY = gettext_noop(
+    "The file storage does not answer. The model is loaded by itself when it answers again."
+)
 
 
 class ServiceQuerySet(models.QuerySet["Service"]):
@@ -144,6 +149,12 @@ class Service(models.Model):
         return self.status == self.Status.RUNNING and (
             self.stops_at is None or self.stops_at > timezone.now()
         )
+
+    @property
+    def waits_for_storage(self) -> bool:
+        """Whether its model could not be loaded because the storage is away. One query."""
+        latest = self.events.first()
+        return latest is not None and latest.message == STORAGE_AWAY
 
     @property
     def can_start(self) -> bool:

@@ -19,6 +19,8 @@ MIN_INFERENCE_MS, MAX_INFERENCE_MS = 1, 20_000
 MIN_TRAINING_MINUTES, MAX_TRAINING_MINUTES = 6, 6_000
 # A job may take longer than the limit that the engine keeps: publishing, evaluating, storing, a busy machine.
 JOB_SLACK = timedelta(minutes=45)
+# So long a trained model waits for a storage that is away, and a training for its images.
+STORAGE_WAIT = timedelta(days=1)
 # Stored, and translated where shown.
 QUEUE_UNAVAILABLE = gettext_noop(
     "Waiting for the queue, which does not respond. Training starts when it is available again."
@@ -187,7 +189,8 @@ class TrainingVersion(JobRow):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, blank=True, related_name="+"
     )
     # {"message", "fraction", "remaining_s", "notes": […]; "best_accuracy" and "curve": [[seconds, accuracy],
-    # …] on the same "judged" images; "unreadable" and "seen_before": validation images that judged nothing}
+    # …] on the same "judged" images; "unreadable" and "seen_before": validation images that judged nothing;
+    # "is_waiting": for a storage or database that is away}
     progress = models.JSONField(default=dict, blank=True)
 
     # --- result ---
@@ -271,7 +274,7 @@ class TrainingVersion(JobRow):
     def job_options(self) -> dict[str, Any]:
         of_project = f"of project {self.project_id}, attempt {self.attempt}"  # not translated: admin
         return {
-            "timeout_s": int((self.limit + JOB_SLACK).total_seconds()),
+            "timeout_s": int((self.limit + JOB_SLACK + STORAGE_WAIT).total_seconds()),
             "result_ttl": 3600,
             "failure_ttl": 7 * 24 * 3600,
             # not translated: admin
@@ -314,3 +317,8 @@ class TrainingVersion(JobRow):
     def folder(self) -> str:
         """Folder of its files in the default storage: bundle/, charts/, evaluation.json."""
         return f"training/{self.pk}"
+
+    @property
+    def checkpoint_folder(self) -> str:
+        """Folder of a running training's checkpoint in a remote storage."""
+        return f"{self.folder}/checkpoint"

@@ -26,6 +26,7 @@ from projects import audit
 from projects.models import Team
 from training.engine.bundle.decision import AnswerSettings
 from training.models import NumberFormat, Service, ServiceEvent, TrainingVersion
+from training.models.service import STORAGE_AWAY
 from training.serving.inference import model_cache, predictor
 from training.serving.tokens import Token, new_token, store_token
 from training.versions.number_formats import number_format_in
@@ -84,6 +85,8 @@ def bring_up(service_id: str) -> None:
         return
     try:
         predictor.verify_model(service.training_version, number_format_in(service, service.training_version))
+    except model_cache.ModelAway:
+        wait_for_storage(service)
     except model_cache.ModelUnavailable as problem:
         _set_failed(service, str(problem))
     except Exception as problem:
@@ -92,6 +95,12 @@ def bring_up(service_id: str) -> None:
         raise
     else:
         _set_running(service)
+
+
+def wait_for_storage(service: Service) -> None:
+    """Say once that the service waits. `stop_expired` and `rollout.catch_up` enqueue its job again."""
+    if not service.waits_for_storage:
+        record_event(service, None, STORAGE_AWAY)
 
 
 def stop(service: Service, by: User | None) -> bool:

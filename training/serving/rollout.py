@@ -92,6 +92,8 @@ def change_over(service_id: str) -> None:
         return
     try:
         predictor.verify_model(service.next_version, number_format_in(service, service.next_version))
+    except model_cache.ModelAway:
+        deploy.wait_for_storage(service)
     except model_cache.ModelUnavailable as problem:
         _cancel_change(service, str(problem))
     except Exception as problem:

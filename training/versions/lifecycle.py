@@ -289,6 +289,8 @@ def retry(version: TrainingVersion, by: User) -> bool:
 def delete(version: TrainingVersion, by: User) -> bool:
     """Hide a version and delete its files on commit. False if it had been deleted before.
 
+    If the storage is away, `recovery.delete_stored_leftovers` deletes the files later.
+
     Raises TrainingRefused while it is active, deployed, or another active version is made from it.
     """
     with transaction.atomic():
@@ -299,7 +301,7 @@ def delete(version: TrainingVersion, by: User) -> bool:
             raise TrainingRefused(blocker)
         if not _row(version).filter(status__in=FINAL).update(deleted_at=timezone.now()):
             raise TrainingRefused(_stop_first(version))
-        transaction.on_commit(lambda: storage.delete_folder(version.folder))
+        transaction.on_commit(lambda: storage.try_to_delete_folder(version.folder))
         audit.record(audit.Kind.TRAINING_DELETED, project=version.project, target=version, by=by)
     return _refreshed(version)
 

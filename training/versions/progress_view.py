@@ -76,9 +76,9 @@ def _elapsed(version: TrainingVersion) -> float:
 
 
 def _remaining(version: TrainingVersion, elapsed: float) -> float | None:
-    """The worker's estimate, counted down since it was made."""
+    """The worker's estimate, counted down since it was made. None while it waits for the storage."""
     progress = version.progress
-    if version.status != Status.RUNNING or progress.get("remaining_s") is None:
+    if version.status != Status.RUNNING or progress.get("remaining_s") is None or "is_waiting" in progress:
         return None
     remaining: float = progress["remaining_s"] - max(0.0, elapsed - progress.get("remaining_at_s", elapsed))
     return max(1.0, remaining)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,9 +18,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_noop
 from rq.job import JobStatus
 
-from exeml_site.lib import jobs
-from training.models import Status, StopReason, TrainingVersion
-from training.models.version import TrainingVersionQuerySet
+from exeml_site.lib import jobs, storage
+from training.models import Batch, Status, StopReason, TrainingVersion
+from training.models.version import FINAL, TrainingVersionQuerySet
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,7 @@ ASK_OPERATOR = gettext_noop(
 EXPORT_INTERRUPTED = gettext_noop("The export stopped unexpectedly. Start it again.")
 RESUMING = gettext_noop("Resuming after an interruption")
 FORECAST_WITHIN = timedelta(days=1)
+DELETE_WITHIN = timedelta(days=7)
 
 
 def sweep() -> None:
@@ -62,7 +64,7 @@ def sweep() -> None:
         else:
             version.enqueue_now()
     _end_lost_exports()
-    _delete_orphaned_work_folders()
+    delete_orphaned_work_folders()
 
 
 def hand_over(job_id: str) -> None:
@@ -80,6 +82,20 @@ def enqueue_lost_forecasts() -> None:
     young = TrainingVersion.objects.completed().filter(finished_at__gt=timezone.now() - FORECAST_WITHIN)
     for version_id in young.filter(learning={}).values_list("pk", flat=True):
         jobs.enqueue("forecast_gains", version_id)
+
+
+def delete_stored_leftovers() -> int:
+    """Delete stored files that could not be deleted because the storage was away; run once a day.
+
+    Those of versions deleted in the last week, and checkpoints of versions that ended then; how many.
+    """
+    since, deleted = timezone.now() - DELETE_WITHIN, 0
+    for version in TrainingVersion.objects.filter(deleted_at__gt=since):
+        deleted += storage.try_to_delete_folder(version.folder)
+    if storage.is_remote():
+        for version in TrainingVersion.objects.alive().filter(status__in=FINAL, finished_at__gt=since):
+            deleted += storage.try_to_delete_folder(version.checkpoint_folder)
+    return deleted
 
 
 def _has_begun(job_id: str, queue: str) -> bool:
@@ -104,10 +120,12 @@ def _end_lost_exports() -> None:
 def _resume_or_end(version: TrainingVersion) -> None:
     """Start another attempt, which continues from what the dead one left; after three losses end.
 
-    The stop of a worker is no loss: a long training outlives any number of upgrades.
+    The stop of a worker is no loss: a long training outlives any number of upgrades. Nor is what ends the
+    process while it waits for the storage.
     """
     death = jobs.death_of(version.rq_id, version.queue_name)
-    losses = version.progress.get("lost", 0) + (death != jobs.HANDED_OVER)
+    is_loss = death != jobs.HANDED_OVER and "is_waiting" not in version.progress
+    losses = version.progress.get("lost", 0) + is_loss
     is_asked_to_stop = version.stop_requested_at is not None
     has_model = "best_accuracy" in version.progress
     if is_asked_to_stop and (not has_model or losses >= MAX_LOSSES):
@@ -135,6 +153,8 @@ def _resume(version: TrainingVersion, losses: int) -> None:
 def _end(version: TrainingVersion, status: Status, **fields: str) -> None:
     if _unchanged_row(version).end(status, **fields):
         logger.warning("training version %s was lost and is now %s", version.pk, status)
+        if storage.is_remote():
+            storage.try_to_delete_folder(version.checkpoint_folder)
 
 
 def _unchanged_row(version: TrainingVersion) -> TrainingVersionQuerySet:
@@ -148,12 +168,33 @@ def _unchanged_row(version: TrainingVersion) -> TrainingVersionQuerySet:
     )
 
 
-def _delete_orphaned_work_folders() -> None:
-    """Delete the work folders of versions that are final or deleted."""
+def delete_orphaned_work_folders() -> None:
+    """Delete the work folders on this machine of versions that are final or deleted."""
     folders = {int(path.name.removeprefix("training-")): path for path in _work_folders()}
     active = TrainingVersion.objects.active().filter(pk__in=list(folders)).values_list("pk", flat=True)
     for version_id in set(folders) - set(active):
         shutil.rmtree(folders[version_id], ignore_errors=True)
+
+
+def gone_version_files(names: Sequence[str]) -> set[str]:
+    """Those of the stored files `training/<version>/…` whose version is deleted."""
+    ids = {name.split("/")[1] for name in names}
+    alive = TrainingVersion.objects.alive().filter(pk__in=[int(each) for each in ids if each.isdecimal()])
+    kept = {str(pk) for pk in alive.values_list("pk", flat=True)}
+    return {name for name in names if name.split("/")[1] not in kept}
+
+
+def gone_batch_files(names: Sequence[str]) -> set[str]:
+    """Those of the stored files `batches/<batch>/…` whose batch is deleted, and uploads of one that ended."""
+    ids = {int(part) for name in names if (part := name.split("/")[1]).isdecimal()}
+    statuses = dict(Batch.objects.filter(pk__in=ids).values_list("pk", "status"))
+
+    def is_kept(name: str) -> bool:
+        _, pk, *_, last = name.split("/")
+        status = statuses.get(int(pk)) if pk.isdecimal() else None
+        return status in Batch.ACTIVE or (status is not None and not last.startswith("upload-"))
+
+    return {name for name in names if not is_kept(name)}
 
 
 def _work_folders() -> list[Path]:

@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand
 
+from exeml_site.lib.files import machine_files
 from exeml_site.supervisor.console import print_block, print_line
 from exeml_site.supervisor.data_folder import prepare_folder
 from exeml_site.supervisor.machine_reports import MachineReports
@@ -62,6 +63,7 @@ def _serve(parts: list[str], listener: socket.socket | None) -> None:
     place = choose_endpoint(settings.REDIS_SOCKET) if is_redis_embedded else RedisEndpoint(settings.REDIS_URL)
     os.environ["REDIS_URL"] = place.url  # inherited by the programs below
     os.environ.update(DJANGO_SETTINGS_MODULE="exeml_site.settings", PYTHONUNBUFFERED="1")
+    machine_files.begin()
     redis = redis_program(place, settings.DATA_DIR / "redis") if is_redis_embedded else None
     MachineReports(parts).start()
     plan = programs(parts, listener.fileno() if listener else None)

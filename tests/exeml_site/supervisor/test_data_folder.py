@@ -16,7 +16,8 @@ from django.core.files.storage import default_storage
 from django.db import OperationalError, connection
 from django.db.utils import DatabaseErrorWrapper
 
-from exeml_site.lib import storage, temporary_files
+from exeml_site.lib import storage
+from exeml_site.lib.files import temporary_files
 from exeml_site.supervisor import data_folder, first_start
 from exeml_site.supervisor.data_folder import check_room, make_private, remove_leftovers
 from exeml_site.supervisor.preflight import CannotStart, claim_folder

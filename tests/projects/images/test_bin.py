@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 from django.core.files.storage import default_storage
 from django.utils import timezone
 
+from exeml_site.lib import storage
+from exeml_site.lib.files import cache, machine_files
 from projects.images.bin import empty_bins
 from projects.models import Annotation, Image
 from tests.factories import make_project
+
+if TYPE_CHECKING:
+    from tests.s3_server import S3Server
 
 pytestmark = pytest.mark.django_db
 
@@ -45,3 +51,34 @@ def test_more_than_a_batch_goes_in_one_run(monkeypatch: pytest.MonkeyPatch) -> N
     project.images.update(deleted_at=timezone.now() - timedelta(days=31))
     assert empty_bins() == 5
     assert not project.images.exists()
+
+
+def test_a_purged_picture_goes_from_the_copies_of_other_machines(s3: S3Server) -> None:
+    project = make_project(labels=1, images=2, with_files=True)
+    gone, kept = project.images.all()
+    for image in (gone, kept):
+        storage.local_path(image.file_name)
+    copy = cache.path_of(gone.file_name).read_bytes()
+    delete_image(gone, days_ago=31)
+    empty_bins()
+    cache.path_of(gone.file_name).write_bytes(copy)  # another machine still has it
+
+    assert machine_files.drop_gone() == 1
+
+    assert [file.name for file in cache.cached_files()] == [kept.file_name]
+    assert s3.names("images") == [kept.file_name]
+
+
+def test_the_bin_keeps_what_the_storage_could_not_delete(s3: S3Server) -> None:
+    image = make_project(labels=1, images=1, with_files=True).images.get()
+    delete_image(image, days_ago=31)
+
+    s3.mode = "refuse"
+    with pytest.raises(Exception) as problem:  # noqa: PT011 (of several classes)
+        empty_bins()
+
+    assert storage.is_away(problem.value)
+    assert Image.objects.get() == image
+    s3.mode = "pass"
+    assert empty_bins() == 1
+    assert s3.names("images") == []

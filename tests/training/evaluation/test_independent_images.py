@@ -13,7 +13,7 @@ from projects.models import MetadataColumn, MetadataValue, Project
 from tests.factories import make_image, make_version
 from training.engine import EngineError
 from training.engine.config import Sample
-from training.jobs import train_version
+from training.jobs import completion, train_version
 from training.models import Status, TrainingVersion
 
 pytestmark = pytest.mark.django_db
@@ -43,7 +43,7 @@ def examined(tiny_samples: list[Sample], ids: set[str]) -> list[Sample]:
 def test_images_that_the_base_was_trained_on_judge_nothing(
     heir: TrainingVersion, tiny_samples: list[Sample]
 ) -> None:
-    independent, excluded = train_version.independent_samples(
+    independent, excluded = completion.independent_samples(
         base_of(heir), examined(tiny_samples, {"red-0", "green-5", "blue-5"}), {}
     )
     assert [sample.id for sample in independent] == ["green-5", "blue-5"] and excluded == 1
@@ -51,12 +51,12 @@ def test_images_that_the_base_was_trained_on_judge_nothing(
 
 def test_a_version_without_a_base_is_judged_by_all(heir: TrainingVersion, tiny_samples: list[Sample]) -> None:
     samples = examined(tiny_samples, {"red-5", "green-5"})
-    assert train_version.independent_samples(base_of(heir), [*samples, tiny_samples[1]], {}) == (samples, 0)
+    assert completion.independent_samples(base_of(heir), [*samples, tiny_samples[1]], {}) == (samples, 0)
 
 
 def test_where_nobody_is_left_to_judge_it_is_said(heir: TrainingVersion, tiny_samples: list[Sample]) -> None:
     with pytest.raises(EngineError, match="was trained on every validation image"):
-        train_version.independent_samples(base_of(heir), examined(tiny_samples, {"red-0", "green-1"}), {})
+        completion.independent_samples(base_of(heir), examined(tiny_samples, {"red-0", "green-1"}), {})
 
 
 def test_the_rest_of_a_group_that_the_base_was_trained_on_judges_nothing(
@@ -64,7 +64,7 @@ def test_the_rest_of_a_group_that_the_base_was_trained_on_judges_nothing(
 ) -> None:
     samples = examined(tiny_samples, {"red-0", "red-5", "green-5", "blue-5"})
     groups = {"red-0": 7, "red-5": 7, "green-5": 8, "blue-5": None}
-    independent, excluded = train_version.independent_samples(base_of(heir), samples, groups)
+    independent, excluded = completion.independent_samples(base_of(heir), samples, groups)
     assert [sample.id for sample in independent] == ["green-5", "blue-5"] and excluded == 2
 
 
@@ -75,6 +75,6 @@ def test_duplicates_and_images_that_are_never_split_are_groups(project: Project)
         MetadataValue.objects.create(column=column, image=image, value="ann")
     project.images.filter(pk__in=[images[2].pk, images[3].pk]).update(duplicate_group=images[2].pk)
     samples = [Sample(str(image.pk), Path("a.png"), ("red",), "EVAL") for image in images]
-    groups = train_version._groups(make_version(project), samples)
+    groups = completion.groups_of(make_version(project), samples)
     a, b, c, d, e = (groups[sample.id] for sample in samples)
     assert a == b and c == d and len({a, c, e}) == 3 and e is None

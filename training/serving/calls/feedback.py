@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.translation import gettext
 
 from exeml_site.lib import storage
+from exeml_site.lib.bulk import chunks
 from exeml_site.lib.errors import Refused
 from projects.images import upload
 from projects.labels import actions
@@ -137,12 +138,14 @@ def forget_old() -> int:
 
 
 def _delete_calls(calls: QuerySet[CollectedCall]) -> int:
-    """The rows go first: a crash then leaves files without rows, never rows without files."""
-    names = list(calls.order_by().values_list("file_name", flat=True))
-    calls.delete()
-    for name in names:
-        storage.delete_file(name)
-    return len(names)
+    """The files go first: rows of files that are gone are deleted at the next run, if the storage is away."""
+    deleted = 0
+    for chunk in chunks(list(calls.order_by().values_list("pk", "file_name"))):
+        for _, name in chunk:
+            storage.delete_file(name)
+        CollectedCall.objects.filter(pk__in=[pk for pk, _ in chunk]).delete()
+        deleted += len(chunk)
+    return deleted
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_noop
 
 from exeml_site.lib import jobs, storage
 from exeml_site.lib.display import percent
-from exeml_site.lib.outages.parts import part_of
+from exeml_site.lib.outages.parts import is_reported
 from training.engine.bundle import decision
 from training.engine.bundle.decision import AnswerSettings
 from training.engine.data import picture, picture_formats
@@ -89,13 +89,13 @@ def make(version_id: int) -> None:
     try:
         content, parity = _build_archive(version)
         storage.save_whole(stored_name(version), content)
-    except ModelUnavailable as problem:
-        _set_state(version, {"state": "failed", "problem": str(problem)})
     except Exception as problem:
-        if part_of(problem) is not None:
-            raise
-        logger.exception("The export of training version %s failed", version_id)
-        _set_state(version, {"state": "failed", "problem": FAILED})
+        if is_reported(problem):
+            return  # after an outage the sweep enqueues it again
+        if not isinstance(problem, ModelUnavailable):
+            logger.exception("The export of training version %s failed", version_id)
+        text = str(problem) if isinstance(problem, ModelUnavailable) else FAILED
+        _set_state(version, {"state": "failed", "problem": text})
     else:
         used = version.answer_settings
         version.refresh_from_db(fields=["answer_settings"])

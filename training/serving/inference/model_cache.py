@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
@@ -14,7 +15,7 @@ from cachetools import LRUCache, cached
 from django.core.files.storage import default_storage
 from django.utils.translation import gettext_noop
 
-from exeml_site.lib.storage import local_path
+from exeml_site.lib.storage import StorageAway, is_away, local_path
 from training.models import TrainingVersion
 
 if TYPE_CHECKING:
@@ -32,11 +33,16 @@ MAX_BYTES = 512 * 1024 * 1024
 TRAINING_ONLY_FILES = frozenset({"weights.pt"})  # large, and only for training further
 
 
+STORAGE_AWAY = gettext_noop("The model cannot be loaded now. The file storage does not answer.")
 FILES_MISSING = gettext_noop("The model cannot be loaded. Its files are missing.")
 
 
 class ModelUnavailable(Exception):
     """The model cannot be loaded or does not answer; the English text says why."""
+
+
+class ModelAway(ModelUnavailable, StorageAway):
+    """The storage that holds the model does not answer now."""
 
 
 def load_model(version: TrainingVersion, number_format: str = "", streams: int = 1) -> Bundle:
@@ -77,20 +83,32 @@ def detects_unknown(version: TrainingVersion) -> bool:
 
 def _read_description(version: TrainingVersion) -> dict[str, Any]:
     from training.engine.bundle.bundle import read_description
-    from training.engine.config import EngineError
 
-    try:
+    with _loading(version):
         return read_description(local_path(f"{version.folder}/bundle/bundle.json").parent)
-    except (EngineError, OSError) as problem:
-        raise ModelUnavailable(_cause(problem)) from problem
 
 
 def bundle_folder(version: TrainingVersion) -> Path:
     """The version's stored bundle as a folder of this machine. Raises ModelUnavailable."""
-    try:
+    with _loading(version):
         return _local_folder(f"{version.folder}/bundle")[0]
-    except OSError as problem:
+
+
+@contextlib.contextmanager
+def _loading(version: TrainingVersion) -> Iterator[None]:
+    """Raises ModelUnavailable where files cannot be read, are damaged, or cannot be downloaded now."""
+    from training.engine.config import EngineError
+
+    try:
+        yield
+    except (EngineError, OSError) as problem:
+        logger.warning("The model of version %s cannot be loaded: %s", version.pk, problem)
         raise ModelUnavailable(_cause(problem)) from problem
+    except Exception as problem:
+        if not is_away(problem):
+            raise
+        logger.warning("The model of version %s cannot be loaded now: %s", version.pk, problem)
+        raise ModelAway(STORAGE_AWAY) from problem
 
 
 def _share(model: tuple[Bundle, int]) -> int:
@@ -111,9 +129,8 @@ _cache: LRUCache[tuple[UUID, str], tuple[Bundle, int]] = LRUCache(MAX_BYTES, _sh
 def _load_bundle(version: TrainingVersion, number_format: str, streams: int) -> tuple[Bundle, int]:
     """One thread loads a model while those that ask for the same one wait."""
     from training.engine.bundle.bundle import Bundle
-    from training.engine.config import EngineError
 
-    try:
+    with _loading(version):
         folder, size_bytes = _local_folder(f"{version.folder}/bundle")
         # A process that answers many images all the time needs no second network for a lone one.
         model = Bundle.load(
@@ -124,9 +141,6 @@ def _load_bundle(version: TrainingVersion, number_format: str, streams: int) -> 
             number_format=cast("NumberFormat", number_format),
         )
         return model, size_bytes
-    except (EngineError, OSError) as problem:
-        logger.warning("The model of version %s cannot be loaded: %s", version.pk, problem)
-        raise ModelUnavailable(_cause(problem)) from problem
 
 
 def _cause(problem: Exception) -> str:

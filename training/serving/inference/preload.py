@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 
-from django.db import Error, connection
+from django.db import connection
 from django.db.models import Q
 
 from exeml_site.lib.outages.parts import is_reported
@@ -35,7 +35,7 @@ def _run() -> None:
         try:
             load_versions(look_for())
             look_for = changing_services
-        except Error as problem:
+        except Exception as problem:  # this thread lives as long as its process
             if not is_reported(problem):
                 logger.warning("The models of beginning services could not be looked up.", exc_info=True)
         finally:

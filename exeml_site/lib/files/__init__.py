@@ -1,0 +1,1 @@
+"""Files of this machine: temporary ones, and copies of files of a remote storage."""
