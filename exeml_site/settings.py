@@ -165,7 +165,7 @@ EXEML_BACKUP_TIME = env_time("EXEML_BACKUP_TIME", "02:00")  # in EXEML_TIME_ZONE
 # a sentence about what they found, or raise Refused.
 BACKUP_CHECKS = ["training.serving.backup_check.check_newest_model"]
 
-# What each app gives to a project file: instances of projects.transfers.project_file.tables.Part.
+# What each app gives to a project file: instances of projects.transfers.project_file.tables.ProjectFilePart.
 PROJECT_FILE_PARTS = [
     "projects.transfers.project_file.tables.PROJECT_PART",
     "training.jobs.project_file.PART",

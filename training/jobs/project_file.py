@@ -15,7 +15,7 @@ from exeml_site.lib import storage
 from projects.backup.archive import BadArchive
 from projects.backup.rows import Row
 from projects.models import Image, Project
-from projects.transfers.project_file.tables import NewProject, Part, ProjectTable
+from projects.transfers.project_file.tables import NewProject, ProjectFilePart, ProjectTable
 from training.models import (
     Candidate,
     Curve,
@@ -131,7 +131,7 @@ def _rename_trained_on(path: Path, images: dict[int, int]) -> None:
         raise BadArchive("The file is refused: the weights of a model cannot be read.") from problem
 
 
-PART = Part(
+PART = ProjectFilePart(
     tables=(
         ProjectTable(TrainingVersion, _versions, NOT_OF_A_FILE, _adapt_version),
         ProjectTable(

@@ -78,7 +78,7 @@ class ProjectTable:
 
 
 @dataclass(frozen=True)
-class Part:
+class ProjectFilePart:
     """What one app gives: tables in the order of their references, and files.
 
     `files` yields names in the storage and in the archive. `store` stores the files of an import, whose rows
@@ -90,7 +90,7 @@ class Part:
     store: Callable[[NewProject], None] = field(default=lambda _: None)
 
 
-def parts() -> list[Part]:
+def parts() -> list[ProjectFilePart]:
     return [import_string(name) for name in settings.PROJECT_FILE_PARTS]
 
 
@@ -152,7 +152,7 @@ COMPUTED = frozenset(  # by the workers; they compute it again
         *("suspected_confidence", "outlier_score", "duplicate_group", "brightness", "sharpness"),
     }
 )
-PROJECT_PART = Part(
+PROJECT_PART = ProjectFilePart(
     tables=(
         ProjectTable(Label, lambda project: Label.objects.filter(project=project)),
         ProjectTable(MetadataColumn, lambda project: MetadataColumn.objects.filter(project=project)),

@@ -19,7 +19,7 @@ from projects.backup.archive import ArchiveWriter
 from projects.backup.snapshot import snapshot
 from projects.labels.event_text import describe_event
 from projects.models import Image, LabelEvent, Project
-from projects.transfers.project_file.tables import Part, ProjectTable, image_member, parts
+from projects.transfers.project_file.tables import ProjectFilePart, ProjectTable, image_member, parts
 
 FORMAT, FORMAT_VERSION = "exeml project", 1
 PEOPLE = "people.json"
@@ -78,7 +78,7 @@ def _head(project: Project) -> dict[str, Any]:
     }
 
 
-def _files(project: Project, every: Sequence[Part]) -> Iterator[tuple[str, str]]:
+def _files(project: Project, every: Sequence[ProjectFilePart]) -> Iterator[tuple[str, str]]:
     for image in Image.objects.filter(project=project).order_by("pk").iterator(chunk_size=2000):
         yield image.file_name, image_member(image.sha256)
     for part in every:
