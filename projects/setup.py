@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from exeml_site.lib.errors import Refused
+from projects import audit
 from projects.models import Membership, Project, Role, Team
 from projects.workspace.initial_password import require_change
 
@@ -50,6 +51,7 @@ def make_administrator() -> Administrator:
     name, given = _chosen_name() or _made_up_name(), os.environ.get("EXEML_ADMIN_PASSWORD", "")
     password = given or secrets.token_urlsafe(12)
     user = User.objects.create_superuser(name, password=password)
+    audit.record(audit.Kind.ACCOUNT_CREATED, target=user, is_superuser=True)
     if not given:
         require_change(user)
     team, _ = Team.objects.get_or_create(name=FIRST_TEAM)

@@ -13,6 +13,7 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse
@@ -31,6 +32,7 @@ from projects.models import (
     Team,
 )
 from projects.operators import lockouts
+from projects.sign_in import invitations, second_factor, sessions
 from projects.workspace import initial_password, members
 
 if TYPE_CHECKING:
@@ -225,16 +227,36 @@ class MembershipAdmin(ReadOnlyAdmin):
         return "auth/user" in request.path and request.user.has_perm("projects.delete_membership")
 
 
+class DeletableAdmin(ReadOnlyAdmin):
+    """Rows of an account that an operator may delete, and nothing else."""
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm(f"{self.opts.app_label}.delete_{self.opts.model_name}")
+
+    def record_deletion(self, obj: Any) -> None:
+        """Append what the deletion means, beside the event that the row was deleted."""
+
+    @transaction.atomic
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        self.record_deletion(obj)
+        obj.delete()
+
+    @transaction.atomic
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for obj in queryset:
+            self.delete_model(request, obj)
+
+
 @admin.register(FailedAttempts)
-class FailedAttemptsAdmin(ReadOnlyAdmin):
+class FailedAttemptsAdmin(DeletableAdmin):
     """Counters of wrong passwords and tokens. Deleting a row lets people try again at once."""
 
     list_display = ["who", "kind", "count", "ends_at"]
     list_filter = ["kind"]
     search_fields = ["who"]
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("projects.delete_failedattempts")
+    def record_deletion(self, obj: FailedAttempts) -> None:
+        audit.record(audit.Kind.UNLOCKED, target=obj.who, counter=obj.kind)
 
 
 @admin.register(ChosenLanguage)
@@ -280,13 +302,6 @@ for model in (EmailAddress, SocialAccount, SocialApp, SocialToken, Authenticator
     admin.site.unregister(model)
 
 
-class DeletableAdmin(ReadOnlyAdmin):
-    """Rows of an account that an operator may delete, and nothing else."""
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm(f"{self.opts.app_label}.delete_{self.opts.model_name}")
-
-
 @admin.register(Authenticator)
 class AuthenticatorAdmin(DeletableAdmin):
     """Second factors. Deleting them lets somebody in who has lost phone, key and recovery codes."""
@@ -297,6 +312,9 @@ class AuthenticatorAdmin(DeletableAdmin):
     search_fields = ["user__username"]
     date_hierarchy = "created_at"
     list_select_related = ["user"]
+
+    def record_deletion(self, obj: Authenticator) -> None:
+        second_factor.record_factor(audit.Kind.FACTOR_REMOVED, obj)
 
 
 @admin.register(SocialAccount)
@@ -320,12 +338,9 @@ class UserSessionAdmin(DeletableAdmin):
     date_hierarchy = "created_at"
     list_select_related = ["user"]
 
+    @transaction.atomic
     def delete_model(self, request: HttpRequest, obj: UserSession) -> None:
-        obj.end()
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[UserSession]) -> None:
-        for session in queryset:
-            session.end()
+        sessions.end(obj.user, obj.pk)
 
 
 @admin.register(Invitation)
@@ -337,3 +352,8 @@ class InvitationAdmin(DeletableAdmin):
     search_fields = ["email", "team__name"]
     date_hierarchy = "created_at"
     list_select_related = ["team", "invited_by", "accepted_by"]
+
+    def delete_model(self, request: HttpRequest, obj: Invitation) -> None:
+        """One that was accepted is a row of the past alone."""
+        if not invitations.withdraw(obj):
+            obj.delete()

@@ -92,6 +92,7 @@ class QueuesAdmin(QueueAdmin):
         if not self.has_change_permission(request):
             raise PermissionDenied
         if queue in QUEUES and retry(queue, job_id):
+            audit.record(audit.Kind.JOB_RETRIED, target=job_id, queue=queue)
             messages.success(request, f"Queued again: {job_id} in “{queue}”.")
         else:
             messages.warning(request, f"Nothing changed: {job_id} is not among the failed jobs of “{queue}”.")

@@ -28,6 +28,7 @@ from django.db.migrations.loader import MigrationLoader
 from exeml_site import __version__
 from exeml_site.lib import storage
 from exeml_site.lib.errors import Refused
+from projects import audit
 from projects.backup import rows
 from projects.backup.archive import ArchiveMember, ArchiveReader, BadArchive
 from projects.backup.create import FORMAT, FORMAT_VERSION, SECRET_KEY, Log
@@ -107,6 +108,13 @@ def restore(source: Path, *, force: bool = False, log: Log = lambda _: None) -> 
         _restore_secret_key(backup, log)
         log("Bringing the tables up to date.")
         call_command("migrate", interactive=False, verbosity=0)
+        audit.record(  # after the tables are those of this program
+            audit.Kind.BACKUP_RESTORED,
+            target=source.absolute(),
+            made_at=backup.head.get("created_at"),
+            rows=sum(backup.counts["rows"].values()),
+            files=backup.counts["files"],
+        )
         (settings.DATA_DIR / "sample-made").touch()
     return backup.counts
 

@@ -6,10 +6,11 @@ import socket
 from datetime import datetime
 from pathlib import Path
 
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import DatabaseError, close_old_connections, connection, transaction
 from django.utils import timezone
 
 from exeml_site.lib.errors import Refused
+from projects import audit
 from projects.backup.create import BackupCounts, Log, create_backup
 from projects.models import Backup
 
@@ -28,7 +29,7 @@ def make_backup(target: Path, log: Log = lambda _: None, *, is_scheduled: bool =
     except DatabaseError as problem:
         raise Refused(f"The database did not answer: {problem}") from problem
     _renew_connection()
-    Backup.objects.create(
+    made = Backup(
         path=str(target.absolute()),
         host=socket.gethostname(),
         started_at=started,
@@ -39,6 +40,16 @@ def make_backup(target: Path, log: Log = lambda _: None, *, is_scheduled: bool =
         size_bytes=target.stat().st_size,
         vanished_count=counts.vanished_count,
     )
+    with transaction.atomic():
+        made.save()
+        audit.record(
+            audit.Kind.BACKUP_MADE,
+            target=made.path,
+            host=made.host,
+            is_scheduled=is_scheduled,
+            rows=made.row_count,
+            files=made.file_count,
+        )
     return counts
 
 

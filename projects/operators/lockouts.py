@@ -6,10 +6,12 @@ from functools import reduce
 from operator import or_
 
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, Value
 from django.db.models.functions import Concat
 from django.utils import timezone
 
+from projects import audit
 from projects.models import FailedAttempts
 from projects.workspace.login_throttle import LIMITS
 
@@ -26,9 +28,12 @@ def is_locked_out() -> Exists:
     return Exists(FailedAttempts.objects.filter(reached, own, ends_at__gt=timezone.now()))
 
 
+@transaction.atomic
 def unlock(user: User) -> bool:
     """Forget the wrong passwords for the account. False if there were none."""
     name = user.get_username()
     own = Q(who=name) | Q(who__startswith=f"{name}{FROM}")
     deleted, _ = FailedAttempts.objects.filter(own, kind__in=OF_AN_ACCOUNT, count__gt=0).delete()
+    if deleted:
+        audit.record(audit.Kind.UNLOCKED, target=user)
     return bool(deleted)

@@ -9,8 +9,10 @@ from django.db import transaction
 from django.utils.translation import gettext, gettext_lazy
 
 from exeml_site.lib.errors import Refused
-from projects.models import Membership, Role, Team
+from projects import audit
+from projects.models import Membership, Team
 from projects.sign_in.claims import Identity, roles_of, ruled_teams
+from projects.workspace import members
 
 INACTIVE = gettext_lazy("This account is switched off. Ask an operator.")
 NO_ACCOUNT = gettext_lazy("There is no account for you here yet. Ask a Manager of your team or an operator.")
@@ -40,6 +42,7 @@ def account_of(identity: Identity, *, is_invited: bool = False) -> User:
     return user
 
 
+@transaction.atomic
 def follow_claims(user: User, identity: Identity) -> None:
     """Give the roles that the claims say, and take those that they no longer say.
 
@@ -48,13 +51,11 @@ def follow_claims(user: User, identity: Identity) -> None:
     roles = roles_of(identity.claims)
     for name, role in roles.items():
         team, _ = Team.objects.get_or_create(name=name)
-        membership, is_new = Membership.objects.get_or_create(team=team, user=user, defaults={"role": role})
-        if not is_new and membership.role != role:
-            membership.role = Role(role)
-            membership.save(update_fields=["role"])
+        members.give_role(team, user, role, provider=identity.provider)
     lost = ruled_teams() - roles.keys()
-    for membership in Membership.objects.filter(user=user, team__name__in=lost):
+    for membership in Membership.objects.filter(user=user, team__name__in=lost).select_related("team"):
         membership.delete()
+        audit.record(audit.Kind.MEMBER_REMOVED, team=membership.team, target=user, provider=identity.provider)
 
 
 def _linked(identity: Identity) -> User | None:
@@ -89,6 +90,7 @@ def _create(identity: Identity) -> User:
     )
     user.set_unusable_password()
     user.save()
+    audit.record(audit.Kind.ACCOUNT_CREATED, target=user, provider=identity.provider)
     _link(user, identity)
     return user
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import timedelta
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -13,7 +14,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 from exeml_site.lib.errors import Refused
-from projects.models import Invitation, Membership, Role, Team
+from projects import audit
+from projects.models import Invitation, Role, Team
+from projects.workspace import members
 
 SESSION_KEY = "invitation"  # the token of the invitation that this browser has opened
 GONE = gettext_lazy("This invitation has expired, was used already or was withdrawn. Ask for a new one.")
@@ -23,6 +26,7 @@ class InvitationRefused(Refused):
     """The invitation is no longer good; the message is for the person."""
 
 
+@transaction.atomic
 def invite(team: Team, role: Role, days: int, by: User, email: str = "") -> tuple[Invitation, str]:
     """An invitation and its token, which is stored nowhere. `email`: where the link is sent by mail."""
     token = secrets.token_urlsafe(32)
@@ -34,7 +38,17 @@ def invite(team: Team, role: Role, days: int, by: User, email: str = "") -> tupl
         invited_by=by,
         expires_at=timezone.now() + timedelta(days=days),
     )
+    _record(audit.Kind.INVITATION_MADE, invitation, by=by, days=days)
     return invitation, token
+
+
+@transaction.atomic
+def withdraw(invitation: Invitation) -> bool:
+    """False if it was accepted or withdrawn meanwhile."""
+    is_withdrawn = bool(Invitation.objects.filter(pk=invitation.pk, accepted_at=None).delete()[0])
+    if is_withdrawn:
+        _record(audit.Kind.INVITATION_WITHDRAWN, invitation)
+    return is_withdrawn
 
 
 def find(token: str) -> Invitation | None:
@@ -58,12 +72,9 @@ def accept(token: str, user: User) -> Invitation:
     ).update(accepted_at=now, accepted_by=user)
     if invitation is None or not is_first:
         raise InvitationRefused(GONE)
-    membership, is_new = Membership.objects.get_or_create(
-        team=invitation.team, user=user, defaults={"role": invitation.role}
-    )
-    if not is_new and membership.role < invitation.role:
-        membership.role = invitation.role
-        membership.save(update_fields=["role"])
+    _record(audit.Kind.INVITATION_ACCEPTED, invitation, by=user)
+    role, invited_by = Role(invitation.role), str(invitation.invited_by or "")
+    members.give_role(invitation.team, user, role, is_lowered=False, invited_by=invited_by)
     return invitation
 
 
@@ -77,6 +88,9 @@ def register(token: str, username: str, password: str) -> User:
     if invitation is None:
         raise InvitationRefused(GONE)
     user = User.objects.create_user(username, invitation.email, password)
+    audit.record(
+        audit.Kind.ACCOUNT_CREATED, target=user, by=user, invited_by=str(invitation.invited_by or "")
+    )
     accept(token, user)
     return user
 
@@ -84,6 +98,12 @@ def register(token: str, username: str, password: str) -> User:
 def forget_old() -> None:
     """Delete invitations that ended a month ago."""
     Invitation.objects.filter(expires_at__lt=timezone.now() - timedelta(days=30)).delete()
+
+
+def _record(kind: audit.Kind, invitation: Invitation, by: User | None = None, **details: Any) -> None:
+    """An invitation has no name but the address that it went to."""
+    role = Role(invitation.role).name.title()
+    audit.record(kind, team=invitation.team, target=invitation.email, by=by, role=role, **details)
 
 
 def _hash(token: str) -> str:

@@ -15,6 +15,7 @@ from django.utils.http import urlsafe_base64_encode
 from django.utils.translation import gettext
 
 from exeml_site.lib import jobs
+from projects import audit
 from projects.models import ChosenLanguage
 
 SEND_TIMEOUT_S = 120
@@ -52,6 +53,7 @@ def reset_password(email: str, site: str, language: str) -> None:
             otherwise = gettext("If it was not you, do nothing: the password stays as it is.")
             text = "\n\n".join([who, site + reverse("choose_password", kwargs=key), otherwise])
             send_mail(gettext("Reset your password for exeml"), text, None, [user.email])
+        audit.record(audit.Kind.RESET_MAILED, target=user)
 
 
 def send_invitation(email: str, link: str, team: str, by: str, language: str) -> None:

@@ -17,6 +17,7 @@ from django.http import HttpRequest, HttpResponseBase
 
 from exeml_site.lib.params import is_storable
 from exeml_site.logs.client_address import is_trusted_proxy
+from projects import audit
 from projects.sign_in.claims import Identity, roles_of
 from projects.sign_in.identities import follow_claims
 
@@ -41,6 +42,7 @@ class TrustedHeaderBackend(ModelBackend):
             user = User.objects.filter(username=identity.username).first()
             if user is None and roles_of(identity.claims):
                 user = User.objects.create_user(identity.username, identity.email)
+                audit.record(audit.Kind.ACCOUNT_CREATED, target=user, provider=PROVIDER)
             if user is None or not self.user_can_authenticate(user):
                 return None
             follow_claims(user, identity)

@@ -6,18 +6,22 @@ for all processes and machines together.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from allauth.account.internal.flows.login import perform_login, record_authentication
 from allauth.account.models import Login
-from allauth.mfa.base.internal.flows import delete_dangling_recovery_codes
+from allauth.mfa.base.internal.flows import delete_and_cleanup, delete_dangling_recovery_codes
 from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.flows import generate_recovery_codes
 from allauth.mfa.totp.internal import auth as totp
+from allauth.mfa.totp.internal.flows import activate_totp
 from allauth.mfa.utils import decrypt
+from allauth.mfa.webauthn.internal.flows import add_authenticator
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
+from projects import audit
 from projects.access import SECOND_FACTOR_KEY
 
 Type = Authenticator.Type
@@ -81,7 +85,44 @@ def _step(secret: str, code: str) -> int | None:
     return max(fitting, default=None)
 
 
-def forget_without_factor(request: HttpRequest, user: User) -> None:
+def record_factor(kind: audit.Kind, factor: Authenticator) -> None:
+    """`factor`: an app, a security key or recovery codes, of whoever acts or of somebody else."""
+    is_key = factor.type == Type.WEBAUTHN
+    details = {"name": factor.wrap().name} if is_key else {}
+    audit.record(kind, target=factor.user, factor=factor.type, **details)
+
+
+@transaction.atomic
+def set_up_app(request: HttpRequest, form: Any) -> Authenticator | None:
+    """Add the app whose first code is in the form; the recovery codes that were made with it."""
+    app, codes = activate_totp(request, form)
+    remember_step(app, form.secret, form.cleaned_data["code"])
+    record_factor(audit.Kind.FACTOR_ADDED, app)
+    return cast("Authenticator | None", codes)
+
+
+@transaction.atomic
+def add_key(request: HttpRequest, name: str, credential: Any) -> Authenticator | None:
+    """Add a security key; the recovery codes that were made with it."""
+    key, codes = add_authenticator(request, name, credential)
+    record_factor(audit.Kind.FACTOR_ADDED, key)
+    return cast("Authenticator | None", codes)
+
+
+@transaction.atomic
+def renew_codes(request: HttpRequest) -> None:
+    record_factor(audit.Kind.CODES_RENEWED, generate_recovery_codes(request))
+
+
+@transaction.atomic
+def remove(request: HttpRequest, factor: Authenticator) -> None:
+    """Remove a factor of whoever is signed in."""
+    record_factor(audit.Kind.FACTOR_REMOVED, factor)
+    delete_and_cleanup(request, factor)
+    _forget_without_factor(request, factor.user)
+
+
+def _forget_without_factor(request: HttpRequest, user: User) -> None:
     """After a factor was removed: recovery codes alone are none, and this session has no proof any more."""
     delete_dangling_recovery_codes(user)
     if not has_factor(user):

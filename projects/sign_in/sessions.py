@@ -15,10 +15,12 @@ from django.contrib.auth import logout
 from django.contrib.auth.models import User
 from django.contrib.auth.signals import user_logged_in
 from django.contrib.sessions.models import Session
+from django.db import transaction
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 
+from projects import audit
 from projects.access import PageRequest
 from projects.sign_in.adapters import UNKNOWN_ADDRESS
 
@@ -69,15 +71,22 @@ def _first(names: tuple[tuple[str, str], ...], user_agent: str) -> str:
     return next((name for name, pattern in names if re.search(pattern, user_agent)), "")
 
 
+@transaction.atomic
 def end(user: User, pk: int) -> bool:
     """End one session of `user`. Returns False if there is none."""
     row = UserSession.objects.filter(user=user, pk=pk).first()
     if row is None:
         return False
     row.end()
+    record_end(user, 1)
     return True
 
 
+def record_end(user: User, sessions: int) -> None:
+    audit.record(audit.Kind.SESSIONS_ENDED, target=user, sessions=sessions)
+
+
+@transaction.atomic
 def end_others(request: PageRequest) -> int:
     """End every session of the person but this one, also those that began before sessions were listed."""
     others = [
@@ -88,7 +97,10 @@ def end_others(request: PageRequest) -> int:
         if session.get_decoded().get(USER_KEY) == str(request.user.pk)
     ]
     UserSession.objects.filter(user=request.user, session_key__in=others).delete()
-    return Session.objects.filter(session_key__in=others).delete()[0]
+    ended = Session.objects.filter(session_key__in=others).delete()[0]
+    if ended:
+        record_end(request.user, ended)
+    return ended
 
 
 @receiver(user_logged_in)

@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.contrib.auth import views as auth
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.core.exceptions import BadRequest
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse, reverse_lazy
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -96,6 +97,7 @@ class ChangePassword(LimitedAttempts, auth.PasswordChangeView):
     def count_attempt(self) -> Attempt:
         return login_throttle.count_sign_in(self.request, self.request.user.get_username())
 
+    @transaction.atomic
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
         initial_password.changed(self.request)
         audit.record(audit.Kind.PASSWORD_CHANGED)

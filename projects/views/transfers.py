@@ -290,8 +290,10 @@ def export(request: PageRequest, project: Project) -> HttpResponseBase:
 @require_safe
 def download_project(request: PageRequest, project: Project) -> StreamingHttpResponse:
     """The whole project as one file."""
+    file_name = f"{project.name}{imports.PROJECT_SUFFIX}"
+    audit.record(audit.Kind.PROJECT_EXPORTED, project=project, target=file_name)
     answer = StreamingHttpResponse(project_file.stream(project), content_type="application/x-tar")
-    answer["Content-Disposition"] = f'attachment; filename="{project.name}{imports.PROJECT_SUFFIX}"'
+    answer["Content-Disposition"] = f'attachment; filename="{file_name}"'
     return answer
 
 

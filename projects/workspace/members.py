@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext, gettext_lazy
@@ -50,19 +52,40 @@ def remove_member(membership: Membership) -> None:
         audit.record(audit.Kind.MEMBER_REMOVED, team=membership.team, target=membership.user)
 
 
-def record_role(membership: Membership, before: Role, role: Role) -> None:
+@transaction.atomic
+def give_role(team: Team, user: User, role: Role, *, is_lowered: bool = True, **why: Any) -> None:
+    """Let `user` be a member with this role, whoever they are; `why` stands in the audit log.
+
+    A member with a higher role keeps it unless `is_lowered`.
+    """
+    membership, is_new = Membership.objects.get_or_create(team=team, user=user, defaults={"role": role})
+    if is_new:
+        audit.record(audit.Kind.MEMBER_ADDED, team=team, target=user, role=role.name.title(), **why)
+        return
+    before = Role(membership.role)
+    if before < role or (is_lowered and before > role):
+        membership.role = role
+        membership.save(update_fields=["role"])
+        record_role(membership, before, role, **why)
+
+
+def record_role(membership: Membership, before: Role, role: Role, **why: Any) -> None:
     audit.record(
         audit.Kind.ROLE_CHANGED,
         team=membership.team,
         target=membership.user,
         before=before.name.title(),
         role=role.name.title(),
+        **why,
     )
 
 
+@transaction.atomic
 def require_second_factor(team: Team, is_required: bool) -> None:
+    changed = Team.objects.filter(pk=team.pk, second_factor_required=not is_required)
+    if changed.update(second_factor_required=is_required):
+        audit.record(audit.Kind.FACTOR_REQUIRED, team=team, is_required=is_required)
     team.second_factor_required = is_required
-    team.save(update_fields=["second_factor_required"])
 
 
 def is_last_manager(membership: Membership) -> bool:

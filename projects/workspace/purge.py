@@ -11,10 +11,12 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from exeml_site.lib import jobs, storage
+from projects import audit
 from projects.apps import purge_steps
 from projects.models import LabelEvent, Project
 
@@ -55,7 +57,9 @@ def purge(project_id: int) -> bool:
         LabelEvent.objects.filter(project=project).update(undoes=None)
         for rows in (project.images.all(), project.label_events.all(), project.transfers.all()):
             delete_rows(rows, project)
-        project.delete()
+        with transaction.atomic():
+            audit.record(audit.Kind.PROJECT_PURGED, project=project)
+            project.delete()
     except NotDeleted:
         logger.warning("project %d was restored and is not purged", project_id)
         return False

@@ -7,6 +7,7 @@ from django.db import transaction
 from django.utils.translation import gettext_noop
 
 from exeml_site.lib import storage
+from projects import audit
 from training.models import Service
 from training.serving import deploy
 
@@ -30,6 +31,7 @@ def restore(service: Service, by: User) -> bool:
         deploy.check_service_limit(service.project.team_id)
         is_restored = bool(deleted.update(deleted_at=None))
         deploy.record_event(service, by, gettext_noop("Restored."))
+        audit.record(audit.Kind.SERVICE_RESTORED, project=service.project, target=service.name, by=by)
     service.refresh_from_db()
     return is_restored
 
@@ -47,5 +49,8 @@ def purge(service: Service) -> bool:
         service.collected.filter(pk__in=calls).delete()
     for batch in service.batches.all():
         storage.delete_folder(batch.folder)
-    Service.objects.filter(pk=service.pk, deleted_at__isnull=False).delete()
-    return True
+    with transaction.atomic():
+        number, _ = Service.objects.filter(pk=service.pk, deleted_at__isnull=False).delete()
+        if number:
+            audit.record(audit.Kind.SERVICE_PURGED, project=service.project, target=service.name)
+    return bool(number)

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.utils import timezone
 
+from projects import audit
 from training.engine.bundle.decision import DECIMALS, OWN, AnswerSettings, DecisionRule
 from training.models import Service, TrainingVersion
 
@@ -44,7 +46,12 @@ def save(version: TrainingVersion, settings: AnswerSettings, by: User) -> None:
         "answer_settings_at": timezone.now(),
         "export": {},  # a stored export has the settings of before
     }
-    TrainingVersion.objects.completed().filter(pk=version.pk).update(**changes)
+    with transaction.atomic():
+        if TrainingVersion.objects.completed().filter(pk=version.pk).update(**changes):
+            stored = settings.as_json()
+            audit.record(
+                audit.Kind.ANSWERS_CHANGED, project=version.project, target=version, by=by, settings=stored
+            )
     for name, value in changes.items():
         setattr(version, name, value)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import transaction
 from django.db.models import ProtectedError
 
+from projects import audit
 from training.models import TrainingVersion
 from training.versions.lifecycle import TrainingRefused
 
@@ -24,4 +25,6 @@ def purge(version: TrainingVersion) -> bool:
         except ProtectedError as problem:
             names = ", ".join(sorted({str(row) for row in problem.protected_objects}))
             raise TrainingRefused(NAMED_STILL.format(names)) from problem
+        if number:
+            audit.record(audit.Kind.TRAINING_PURGED, project=version.project, target=version)
     return bool(number)

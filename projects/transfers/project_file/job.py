@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from django.db import transaction
+
+from projects import audit
 from projects.backup.archive import BadArchive
 from projects.models import Image, RejectedFile, Transfer
 from projects.transfers import upload_parts
@@ -30,7 +33,15 @@ def import_project(transfer: Transfer) -> None:
         "refused": len(done.refused),
     }
     rows = sum(done.counts["rows"].values())
-    _report(transfer, {"counts": counts}, total=rows, cursor=rows)
+    with transaction.atomic():
+        _report(transfer, {"counts": counts}, total=rows, cursor=rows)
+        audit.record(
+            audit.Kind.PROJECT_IMPORTED,
+            project=transfer.project,
+            target=transfer.file_name,
+            by=transfer.by,
+            images=counts["added"],
+        )
 
 
 def _report(transfer: Transfer, more: dict[str, object], **fields: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils import timezone
@@ -48,7 +48,8 @@ def invite(request: PageRequest, team: Team) -> HttpResponse:
 @team_page(Role.MANAGER)
 @require_POST
 def withdraw_invitation(request: PageRequest, team: Team, invitation_id: int) -> HttpResponse:
-    get_object_or_404(team.invitations, pk=invitation_id, accepted_at=None).delete()
+    if not invitations.withdraw(get_object_or_404(team.invitations, pk=invitation_id)):
+        raise Http404
     messages.success(request, gettext("Invitation withdrawn."))
     return redirect_to(request, reverse("invite", args=[team.pk]))
 

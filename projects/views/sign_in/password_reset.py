@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import views as auth
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse, reverse_lazy
 from django.utils.translation import get_language, gettext
@@ -14,6 +15,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from exeml_site.lib.http import page, public
+from projects import audit
 from projects.forms.sign_in.password_reset import AskForMailForm, ChoosePasswordForm
 from projects.models import InitialPassword
 from projects.sign_in import mail
@@ -38,6 +40,7 @@ def reset_password(request: HttpRequest) -> HttpResponse:
         response["Retry-After"] = str(attempt.wait_s)
         return response
     site, language = request.build_absolute_uri("/").rstrip("/"), get_language() or "en"
+    audit.record(audit.Kind.RESET_ASKED)  # not for whom: that takes longer for a known address
     is_asked = mail.send_later("send_password_reset", form.cleaned_data["email"], site, language)
     answer = {"form": form, "sent": is_asked, "failed": not is_asked}
     return page(request, "sign_in/reset_password.html", answer, status=200 if is_asked else 503)
@@ -51,7 +54,9 @@ class ChoosePassword(auth.PasswordResetConfirmView):
     success_url = reverse_lazy("sign_in")
     http_method_names = ["get", "head", "post", "options"]
 
+    @transaction.atomic
     def form_valid(self, form: Any) -> HttpResponse:
+        audit.record(audit.Kind.PASSWORD_RESET, by=form.user)
         InitialPassword.objects.filter(user=form.user).delete()
         messages.success(self.request, gettext("Your password has been changed. Sign in with it."))
         return super().form_valid(form)

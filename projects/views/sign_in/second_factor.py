@@ -20,6 +20,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from exeml_site.lib.http import page, public, redirect_to, signed_in
+from projects import audit
 from projects.access import PageRequest
 from projects.forms.sign_in.second_factor import ConfirmPasswordForm, SecondFactorForm
 from projects.sign_in import second_factor
@@ -64,7 +65,8 @@ def confirm_password(request: PageRequest) -> HttpResponse:
         attempt.forgive()
         record_authentication(request, request.user, "password", reauthenticated=True)
         return resume_request(request) or redirect_to(request, reverse("security"))
-    return _answered(request, "sign_in/confirm.html", {"form": form, "next": _next(request)}, form, attempt)
+    context = {"form": form, "next": _next(request)}
+    return _answered(request, "sign_in/confirm.html", context, form, request.user, attempt)
 
 
 @signed_in
@@ -110,13 +112,17 @@ def _asked(
     context: dict[str, Any] = {"form": form, "next": _next(request), "kinds": kinds}
     if Authenticator.Type.WEBAUTHN in kinds:
         context["key_options"] = json.dumps(webauthn.begin_authentication(user))
-    return _answered(request, template, context, form, attempt)
+    return _answered(request, template, context, form, user, attempt)
 
 
 def _answered(
-    request: HttpRequest, template: str, context: dict[str, Any], form: Any, attempt: Attempt
+    request: HttpRequest, template: str, context: dict[str, Any], form: Any, user: User, attempt: Attempt
 ) -> HttpResponse:
     status = 429 if attempt.is_refused else 422 if form.is_bound else 200
+    if status == 422:
+        step = "confirmation" if request.user.is_authenticated else "second factor"
+        audit.record(audit.Kind.SIGN_IN_FAILED, target=user, step=step)
+        attempt.record_block(audit.Kind.SIGN_IN_BLOCKED)
     response = page(request, template, context, status=status)
     if attempt.is_refused:
         response["Retry-After"] = str(attempt.wait_s)

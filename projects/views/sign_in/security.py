@@ -7,16 +7,9 @@ import json
 from typing import Any
 
 from allauth.account.internal.flows.reauthentication import raise_if_reauthentication_required
-from allauth.mfa.base.internal.flows import delete_and_cleanup
 from allauth.mfa.models import Authenticator
-from allauth.mfa.recovery_codes.internal.flows import (
-    can_generate_recovery_codes,
-    generate_recovery_codes,
-    view_recovery_codes,
-)
-from allauth.mfa.totp.internal.flows import activate_totp
+from allauth.mfa.recovery_codes.internal.flows import can_generate_recovery_codes, view_recovery_codes
 from allauth.mfa.webauthn.internal import auth as webauthn
-from allauth.mfa.webauthn.internal.flows import add_authenticator
 from allauth.socialaccount.models import SocialAccount
 from django.conf import settings
 from django.contrib import messages
@@ -65,8 +58,7 @@ def set_up_app(request: PageRequest) -> HttpResponse:
         return redirect_to(request, reverse("security"))
     form = SetUpAppForm(request.POST if request.method == "POST" else None)
     if form.is_valid():
-        authenticator, codes = activate_totp(request, form)
-        second_factor.remember_step(authenticator, form.secret, form.cleaned_data["code"])
+        codes = second_factor.set_up_app(request, form)
         return _added(request, gettext("Sign-in now asks for a code of your app."), codes)
     adapter = SecondFactorAdapter()
     picture = adapter.build_totp_svg(adapter.build_totp_url(request.user, form.secret))
@@ -96,7 +88,7 @@ def add_key(request: PageRequest) -> HttpResponse:
         name = form.cleaned_data["name"] or SecondFactorAdapter().generate_authenticator_name(
             request.user, Type.WEBAUTHN
         )
-        _, codes = add_authenticator(request, name, form.cleaned_data["credential"])
+        codes = second_factor.add_key(request, name, form.cleaned_data["credential"])
         return _added(request, gettext("Security key %(name)s added.") % {"name": name}, codes)
     context = {"form": form, "key_options": json.dumps(webauthn.begin_registration(request.user, False))}
     return page(request, "sign_in/add_key.html", context, status=422 if form.is_bound else 200)
@@ -125,7 +117,7 @@ def recovery_codes(request: PageRequest) -> HttpResponse:
 def renew_codes(request: PageRequest) -> HttpResponse:
     if not can_generate_recovery_codes(request.user):
         raise Http404
-    generate_recovery_codes(request)
+    second_factor.renew_codes(request)
     messages.success(request, gettext("The former recovery codes are no longer accepted."))
     return redirect_to(request, reverse("recovery_codes"))
 
@@ -160,7 +152,6 @@ def _added(request: PageRequest, message: str, codes: Any) -> HttpResponse:
 
 
 def _removed(request: PageRequest, authenticator: Authenticator, message: str) -> HttpResponse:
-    delete_and_cleanup(request, authenticator)
-    second_factor.forget_without_factor(request, request.user)
+    second_factor.remove(request, authenticator)
     messages.success(request, message)
     return redirect_to(request, reverse("security"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import shutil
@@ -24,7 +25,7 @@ from projects.backup.archive import ArchiveReader, ArchiveWriter
 from projects.backup.create import create_backup
 from projects.backup.verify import verify_here
 from projects.labels import actions
-from projects.models import Backup, Image, Project
+from projects.models import AuditEvent, Backup, Image, Project
 from tests.factories import make_project, make_user, make_version
 from tests.training.bundles import give_bundle
 from training.models import TrainingVersion
@@ -82,7 +83,11 @@ def test_an_installation_restored_elsewhere_has_the_same_rows_files_and_key(
     assert done.returncode == 0 and "files restored" in done.stdout, done.stderr
     again = manage(elsewhere, "backup", str(tmp_path / "second.tar"))
     assert again.returncode == 0, again.stderr
-    assert contents(tmp_path / "second.tar") == contents(tmp_path / "first.tar")
+    first, second = contents(tmp_path / "first.tar"), contents(tmp_path / "second.tar")
+    logged = {name: second.pop(name) for name in set(second) - set(first)}
+    assert second == first
+    (event,) = (gzip.decompress(content).decode() for content in logged.values())
+    assert '"backup.restored"' in event and f'"{tmp_path / "first.tar"}"' in event
 
 
 def test_verifying_restores_the_rows_and_loads_the_newest_model(project: Project, tmp_path: Path) -> None:
@@ -93,6 +98,9 @@ def test_verifying_restores_the_rows_and_loads_the_newest_model(project: Project
     assert "V001 of flowers, loads, and its self-test holds." in out.getvalue()
     made = Backup.objects.get()
     assert (made.file_count, made.problem) == (create_backup(tmp_path / "b.tar").files, "")
+    event = AuditEvent.objects.get(kind="backup.made")
+    assert (event.way, event.target, event.details["files"]) == ("command", made.path, made.file_count)
+    assert event.details["is_scheduled"] is False
 
 
 def test_a_backup_whose_newest_model_does_not_load_is_not_good(project: Project) -> None:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from projects.backup import schedule
 from projects.backup.status import last_backup
-from projects.models import Backup
+from projects.models import AuditEvent, Backup
 from tests.factories import make_project
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
@@ -39,6 +39,7 @@ def test_one_backup_a_day_is_made_verified_and_noted(folder: Path) -> None:
     made = Backup.objects.get()
     assert [path.name for path in folder.iterdir()] == [Path(made.path).name]
     assert made.verified_at is not None and made.vanished_count == 2
+    assert AuditEvent.objects.get(kind="backup.made").details["is_scheduled"] is True
     status = last_backup()
     assert (status.last, status.failure, status.is_late) == (made, None, False)
 

@@ -16,7 +16,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from exeml_site.sign_in.environment import OidcSettings, TeamRule
-from projects.models import Membership, Role, Team
+from projects.models import AuditEvent, Membership, Role, Team
 from tests.factories import make_team, make_user
 from tests.pages import html_of
 from tests.projects.sign_in.oidc_server import CLIENT, OidcServer, running_server
@@ -94,6 +94,8 @@ def test_groups_give_an_account_with_roles(client: Client, provider: OidcServer)
         False,
     )
     assert roles("nora") == {"Greenhouse": Role.MANAGER, "Orchard": Role.LABELER}
+    assert AuditEvent.objects.get(kind="sign-in", user_name="nora").details == {"methods": ["provider"]}
+    assert AuditEvent.objects.get(kind="account.created").details == {"provider": provider.url}
 
 
 def test_roles_follow_the_groups_at_each_sign_in(provider: OidcServer) -> None:

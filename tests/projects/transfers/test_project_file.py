@@ -23,7 +23,7 @@ from projects.backup.archive import ArchiveReader, ArchiveWriter, BadArchive
 from projects.datasets import publish
 from projects.labels import actions, metadata
 from projects.labels.history import History
-from projects.models import Annotation, Image, Label, LabelEvent, MetadataValue, Project, Transfer
+from projects.models import Annotation, AuditEvent, Image, Label, LabelEvent, MetadataValue, Project, Transfer
 from projects.transfers import import_job
 from projects.transfers.project_file import write
 from projects.transfers.project_file.read import NOT_EMPTY, ProjectImport
@@ -287,6 +287,12 @@ def test_a_manager_downloads_a_project_and_imports_it_into_a_new_one(project: Pr
     transfer.refresh_from_db()
     assert (transfer.status, transfer.report["counts"]["added"]) == ("Completed", 12), transfer.problem
     assert contents(copy)["annotations"] == contents(project)["annotations"]
+    events = AuditEvent.objects.filter(kind__in=["project.exported", "import.started", "project.imported"])
+    assert list(events.order_by("pk").values_list("kind", "user_name", "project_name", "target")) == [
+        ("project.exported", "alice", "flowers", "flowers.exeml.tar"),
+        ("import.started", "alice", "again", "flowers.exeml.tar"),
+        ("project.imported", "alice", "again", "flowers.exeml.tar"),
+    ]
     page = alice.get(reverse("transfer", args=[copy.pk, transfer.pk])).content.decode()
     assert "12" in page and "added" in page
 
