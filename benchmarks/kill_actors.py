@@ -11,6 +11,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
@@ -240,9 +241,14 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 
 def _wait_while_active(notes: Notes, work: str) -> None:
+    from django.db import Error
+
     from benchmarks.kill_check import active_rows
 
-    while not notes.is_over.is_set() and active_rows(notes)[work]:
+    while not notes.is_over.is_set():
+        with suppress(Error):  # the database is away
+            if not active_rows(notes)[work]:
+                return
         time.sleep(1)
 
 

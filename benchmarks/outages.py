@@ -14,7 +14,7 @@ answers    requests during the outage and until all is healed
 5xx, none  of them, answered with another 5xx, or not at all: no connection, or nothing within 60 s
 longest    seconds that somebody waited for an answer
 heal       seconds from the end of the outage to the last answer of 5xx or none; `work`: until a worker that
-           trains has written a heartbeat
+           trains has written a heartbeat, -1 where none has within two minutes
 At the end the database and the storage are compared with what was acknowledged: lost, doubled, stuck, failed.
 """
 

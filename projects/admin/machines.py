@@ -1,4 +1,4 @@
-"""Admin of the machines that run the program."""
+"""Admin of the machines that run the program, and of the backups that they made."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from projects.admin.base import ReadOnlyAdmin
-from projects.models import Machine
+from projects.models import Backup, Machine
 
 
 @admin.register(Machine)
@@ -20,3 +20,10 @@ class MachineAdmin(ReadOnlyAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("projects.delete_machine")
+
+
+@admin.register(Backup)
+class BackupAdmin(ReadOnlyAdmin):
+    list_display = ["path", "host", "started_at", "finished_at", "verified_at", "size_bytes", "problem"]
+    list_filter = ["is_scheduled"]
+    search_fields = ["path", "host", "problem"]
