@@ -69,7 +69,13 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "training.ShadowCount",
         "training.ShadowAnswer",
     ),
-    "Operation": ("projects.Machine", "projects.Backup", "django_rq.Dashboard", "projects.AuditEvent", "projects.Usage"),
+    "Operation": (
+        "projects.Machine",
+        "projects.Backup",
+        "django_rq.Dashboard",
+        "projects.AuditEvent",
+        "projects.Usage",
+    ),
 }
 # Names of lists in place of Django's, which adds an s to the name of the model.
 PLURALS = {
