@@ -10,7 +10,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from exeml_site.health.readiness import SILENT
-from exeml_site.lib.display import whole_percent
+from exeml_site.lib.display import date_time_text, whole_percent
 from projects.backup.status import last_backup
 from projects.models import Machine
 from projects.operators.machines import differences
@@ -66,8 +66,11 @@ def machine_alarms(machines: Sequence[Machine], storage: str) -> Iterator[Alarm]
     if storage == SILENT:
         yield Alarm("The storage of the files does not answer.", "storage")
     living = [machine for machine in machines if machine.is_living]
-    for machine in living:
-        if machine.is_low:
+    for machine in machines:
+        if not machine.is_living:
+            seen = date_time_text(machine.seen_at)
+            yield Alarm(f"{machine} has not reported since {seen}.", "machines")
+        elif machine.is_low:
             free = whole_percent(machine.free_share)
             yield Alarm(f"The disk of {machine} has {free} left.", "machines")
     for sentence in differences(living):

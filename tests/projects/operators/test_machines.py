@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from exeml_site.health.program import program_name
+from exeml_site.lib.display import date_time_text
 from projects.models import Machine
 from projects.operators import agreement
 from projects.operators.agreement import agreed_settings, comparable
@@ -119,5 +120,6 @@ def test_alarms_of_machines() -> None:
     low = make_machine("low", disk_free=9 * GIB)
     away = make_machine("away", timedelta(hours=1), disk_free=1 * GIB, program="other")
     alarms = [alarm.sentence for alarm in machine_alarms([low, away], "ok")]
-    assert alarms == ["The disk of low (/srv/exeml) has 9 % left."]
+    assert alarms[0] == "The disk of low (/srv/exeml) has 9 % left."
+    assert alarms[1:] == [f"away (/srv/exeml) has not reported since {date_time_text(away.seen_at)}."]
     assert [alarm.section for alarm in machine_alarms([], "does not answer")] == ["storage"]

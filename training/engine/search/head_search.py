@@ -85,6 +85,7 @@ def _export_first_model(search: SearchState, first: FittedCandidate) -> list[Fit
 def _fit_with_covariance(search: SearchState, first: FittedCandidate) -> FittedCandidate | None:
     """Fit the first network's head on its covariance as well, whose features are in the checkpoint."""
     started, member = time.monotonic(), with_directions(search, first.members[0])
+    [member] = _affordable(search, (member,))
     ms = search.latency_ms([member])
     if member.directions is None or ms > search.run.config.max_inference_ms:
         return None
