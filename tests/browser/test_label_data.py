@@ -266,9 +266,10 @@ def test_an_upload_without_a_network_is_tried_again_on_demand(open_page: Open, t
     visit(page, project)
     page.route("**/images/upload/", lambda route: route.abort())
     page.locator("#files").set_input_files(make_files(tmp_path, 1)[:1])
-    for _ in range(5):
-        page.wait_for_timeout(150)
-        page.clock.fast_forward(9000)
+    page.get_by_text("Waiting for the server. The upload continues by itself.").wait_for()
+    for _ in range(125):  # it waits about an hour
+        page.wait_for_timeout(40)
+        page.clock.fast_forward(31_000)
     page.get_by_text("0 added · 1 not uploaded").wait_for()
     page.get_by_text("No connection to the server.").wait_for()
     page.unroute("**/images/upload/")

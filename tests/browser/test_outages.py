@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.urls import reverse
 from playwright.sync_api import expect
 
@@ -12,6 +13,12 @@ from tests.away import database_away
 from tests.factories import make_project, make_version
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture(autouse=True)
+def _connections_end_with_their_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a thread of the server that still has one goes on answering."""
+    monkeypatch.setitem(connection.settings_dict, "CONN_MAX_AGE", 0)
 
 
 def test_a_page_that_polls_says_once_that_it_gets_no_answer_and_goes_on(open_page: Any) -> None:
