@@ -199,6 +199,7 @@ def s3_process() -> Iterator[S3Server]:
 def s3(s3_process: S3Server, settings: Any, tmp_path: Path) -> Iterator[S3Server]:
     """The storage is an S3 server, and this machine's work folder is empty."""
     s3_process.mode, s3_process.refuses = "pass", lambda head: False
+    s3_process.make_bucket()
     settings.WORK_DIR = tmp_path / "work"
     settings.STORAGES = settings.STORAGES | {"default": file_storage(s3_process.url, tmp_path)}
     yield s3_process

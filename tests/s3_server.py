@@ -36,8 +36,12 @@ class S3Server:
             aws_access_key_id="test",
             aws_secret_access_key="test",
         )
-        client.create_bucket(Bucket=BUCKET)
         self.client = client
+        self.make_bucket()
+
+    def make_bucket(self) -> None:
+        """Make the bucket if it is missing: moto has one state in a process, and its mocks clear it."""
+        self.client.create_bucket(Bucket=BUCKET)
 
     @property
     def url(self) -> str:

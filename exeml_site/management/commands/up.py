@@ -47,6 +47,8 @@ def up(port: str, parts: list[str], command: BaseCommand) -> None:
     """Run until a signal. Raises CannotStart."""
     if unknown := sorted(set(parts) - set(PARTS)):
         raise CannotStart(f"--only accepts {', '.join(PARTS)}, not {', '.join(unknown)}.")
+    if settings.QUEUE_BACKUPS not in settings.RQ_QUEUES:  # no EXEML_BACKUP_DIR
+        parts = [part for part in parts if part != settings.QUEUE_BACKUPS]
     lock = claim_folder(settings.DATA_DIR)
     prepare_folder(settings.DATA_DIR, lambda sentence: print_line("up", sentence))
     listener = None
