@@ -1,104 +1,25 @@
-"""Several machines as processes of this one: what they share, a load balancer, and clients."""
+"""A load balancer before several web machines, and the clients of benchmarks."""
 
 from __future__ import annotations
 
 import http.client
 import io
 import itertools
-import logging
-import os
-import pwd
 import select
-import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import boto3
 import numpy as np
-from moto.server import ThreadedMotoServer
 from PIL import Image
 
-from exeml_site.supervisor.redis_server import server_path
-from tests.supervisor_process import free_port
-
-BUCKET = "exeml"
-KEYS = {"AWS_ACCESS_KEY_ID": "benchmark", "AWS_SECRET_ACCESS_KEY": "benchmark"}
 CHECK_INTERVAL_S, CHECK_TIMEOUT_S = 1.0, 5.0
 OF_A_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-length"}  # not handed on
-
-
-@contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """A stock PostgreSQL; gives the address of its empty database."""
-    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
-    port, data = free_port(), folder / "postgres"
-    data.mkdir()
-    user: dict[str, Any] = {}
-    if not os.getuid():  # PostgreSQL refuses to run as root
-        account = pwd.getpwnam("postgres")
-        os.chown(data, account.pw_uid, account.pw_gid)
-        folder.chmod(0o711)
-        user = {"user": account.pw_uid, "group": account.pw_gid}
-
-    def call(program: str, *arguments: str) -> None:
-        command = [str(binaries / program), "-D", str(data / "data"), *arguments]
-        subprocess.run(command, cwd="/", check=True, stdout=subprocess.DEVNULL, **user)
-
-    call("initdb", "-U", "exeml", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
-    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {data}"
-    call("pg_ctl", "-s", "-w", "-l", str(data / "log"), "-o", options, "start")
-    try:
-        yield f"postgresql://exeml@127.0.0.1:{port}/postgres"
-    finally:
-        call("pg_ctl", "-s", "-m", "immediate", "stop")
-
-
-@contextmanager
-def redis(folder: Path) -> Iterator[str]:
-    port = free_port()
-    command = [
-        str(server_path()),
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--dir",
-        str(folder),
-        "--save",
-        "",
-    ]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    try:
-        yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-@contextmanager
-def s3() -> Iterator[str]:
-    """An S3 in memory; gives the value of STORAGE_URL. The keys are KEYS."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request
-    port = free_port()
-    server = ThreadedMotoServer("127.0.0.1", port, verbose=False)
-    server.start()
-    try:
-        endpoint = f"http://127.0.0.1:{port}"
-        keys = {name.lower(): value for name, value in KEYS.items()}
-        boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **keys).create_bucket(
-            Bucket=BUCKET
-        )
-        yield f"s3://{BUCKET}?endpoint={endpoint}&region=us-east-1"
-    finally:
-        server.stop()
 
 
 class LoadBalancer(ThreadingHTTPServer):

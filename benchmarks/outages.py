@@ -21,11 +21,8 @@ At the end the database and the storage are compared with what was acknowledged:
 from __future__ import annotations
 
 import argparse
-import logging
 import os
-import shutil
 import signal
-import subprocess
 import tempfile
 import time
 from collections import Counter
@@ -33,19 +30,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import boto3
-from moto.server import ThreadedMotoServer
-
 from benchmarks.calling import Caller
 from benchmarks.fault_proxy import FaultProxy, Mode
 from benchmarks.kill import connect_to_database, descendants, prepare, print_verdict, settle
 from benchmarks.kill_actors import ACTORS, Answer, Client, Notes, actor_threads, photo
 from benchmarks.kill_check import check
-from exeml_site.supervisor.redis_server import server_path
-from tests.supervisor_process import Product, free_port
+from benchmarks.shared_servers import KEYS, Postgres, Redis, Server, Storage
+from tests.supervisor_process import Product
 
-logging.getLogger("werkzeug").setLevel(logging.ERROR)
-BUCKET = "exeml"
 WORKERS = ["training", "labeling", "imports"]
 KILLED_S = 10.0  # a machine that was killed starts again
 HEAL_S = 120.0  # waited for at most
@@ -64,67 +56,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="exeml-outages-") as temporary:
         folder = options.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(0o711)  # PostgreSQL runs as another user
         with Site(folder) as site:
             run(site, options.only, options.seconds)
-
-
-class Postgres:
-    """A PostgreSQL with the settings of Debian, over `folder`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
-        self.programs = max(Path("/usr/lib/postgresql").glob("*/bin"))
-
-    def start(self) -> None:
-        if not (self.folder / "data").exists():
-            self.folder.mkdir(parents=True)
-            if os.getuid() == 0:
-                shutil.chown(self.folder, "postgres")
-            self._run("initdb", "-U", "exeml", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8")
-        listen = f"-c listen_addresses=127.0.0.1 -p {self.port} -k {self.folder}"
-        self._run("pg_ctl", "-l", str(self.folder / "log"), "-w", "-o", listen, "start")
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "-m", "fast", "-w", "stop")
-
-    def _run(self, program: str, *arguments: str) -> None:
-        user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-        command = [*user, str(self.programs / program), "-D", str(self.folder / "data"), *arguments]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd="/")
-
-
-class Redis:
-    """A Redis with its data in `folder`, as Debian's unit starts it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
-
-    def start(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        command = [str(server_path()), "--port", str(self.port), "--dir", str(self.folder)]
-        self.process = subprocess.Popen([*command, "--appendonly", "yes"], stdout=subprocess.DEVNULL)
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(20)
-
-
-class Storage:
-    """An S3 server of moto. Its objects are in memory and survive `stop`."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-
-    def start(self) -> None:
-        self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=self.port, verbose=False)
-        self.server.start()
-
-    def stop(self) -> None:
-        self.server.stop()
-
-
-Server = Postgres | Redis | Storage
 
 
 class Site:
@@ -133,8 +66,8 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.folder, self.stack = folder, ExitStack()
         self.servers: dict[str, Server] = {
-            "postgresql": Postgres(folder / "postgresql"),
-            "redis": Redis(folder / "redis"),
+            "postgresql": Postgres(folder),
+            "redis": Redis(folder),
             "s3": Storage(),
         }
 
@@ -151,14 +84,11 @@ class Site:
 
     def _start(self) -> None:
         for server in self.servers.values():
-            server.start()
-            self.stack.callback(server.stop)
+            self.stack.enter_context(server)
         self.proxies = {
             name: self.stack.enter_context(FaultProxy(server.port)) for name, server in self.servers.items()
         }
-        os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
-        s3 = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{self.servers['s3'].port}", region_name="eu")
-        s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu"})
+        os.environ.update(KEYS)
         ports = {name: proxy.port for name, proxy in self.proxies.items()}
         environment = self.environment(ports) | {"EXEML_SECRET_KEY": "one key for all machines"}
         parts = {
@@ -174,14 +104,10 @@ class Site:
         for machine in self.machines.values():
             self.stack.enter_context(machine)
 
-    @staticmethod
-    def environment(ports: dict[str, int]) -> dict[str, str]:
-        endpoint = f"http://127.0.0.1:{ports['s3']}"
-        return {
-            "DATABASE_URL": f"postgresql://exeml@127.0.0.1:{ports['postgresql']}/postgres",
-            "REDIS_URL": f"redis://127.0.0.1:{ports['redis']}/0",
-            "STORAGE_URL": f"s3://{BUCKET}/files?endpoint={endpoint}&region=eu",
-        }
+    def environment(self, ports: dict[str, int]) -> dict[str, str]:
+        """The settings that name the servers, or proxies before them, at these ports."""
+        names = {"postgresql": "DATABASE_URL", "redis": "REDIS_URL", "s3": "STORAGE_URL"}
+        return {names[kind]: server.url_at(ports[kind]) for kind, server in self.servers.items()}
 
     def connect(self) -> None:
         """This process looks at the database and the storage themselves, past the proxies."""

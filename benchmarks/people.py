@@ -32,7 +32,8 @@ from typing import Any
 import psutil
 
 from benchmarks.flowers import start_training
-from benchmarks.machines import Browser, Times, postgres, red_picture, upload_body
+from benchmarks.machines import Browser, Times, red_picture, upload_body
+from benchmarks.shared_servers import Postgres
 from tests.supervisor_process import ROOT, Product
 
 SETUP_SCRIPT = """
@@ -188,7 +189,7 @@ def main() -> None:
     options = parser.parse_args()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="exeml-people-")))
-        database = {"DATABASE_URL": stack.enter_context(postgres(folder))} if options.postgres else {}
+        database = {"DATABASE_URL": stack.enter_context(Postgres(folder)).url} if options.postgres else {}
         product = stack.enter_context(Product(folder / "data", **database))
         count = options.labelers + options.managers
         command = [sys.executable, "-c", SETUP_SCRIPT, str(options.images), str(count)]

@@ -26,18 +26,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.machines import (
-    KEYS,
-    Browser,
-    LoadBalancer,
-    Times,
-    postgres,
-    red_picture,
-    redis,
-    s3,
-    upload_body,
-    wait_until,
-)
+from benchmarks.machines import Browser, LoadBalancer, Times, red_picture, upload_body, wait_until
+from benchmarks.shared_servers import KEYS, Postgres, Redis, Storage
 from tests.supervisor_process import ROOT, Product
 
 PAUSE_S = 0.1
@@ -129,9 +119,9 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="exeml-upgrade-")))
         shared = {
-            "DATABASE_URL": stack.enter_context(postgres(folder)),
-            "REDIS_URL": stack.enter_context(redis(folder)),
-            "STORAGE_URL": stack.enter_context(s3()),
+            "DATABASE_URL": stack.enter_context(Postgres(folder)).url,
+            "REDIS_URL": stack.enter_context(Redis(folder)).url,
+            "STORAGE_URL": stack.enter_context(Storage()).url,
             "EXEML_SECRET_KEY": "benchmark" * 6,
             "EXEML_ONLY": "web,short,cron",
             "EXEML_DRAIN_S": str(options.drain),

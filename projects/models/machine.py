@@ -60,5 +60,5 @@ class Machine(models.Model):
 
     @property
     def is_low(self) -> bool:
-        """Whether operators are told of its disk."""
+        """Whether the free space of its disk is an alarm."""
         return self.free_share < LOW_SHARE

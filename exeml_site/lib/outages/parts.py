@@ -1,4 +1,4 @@
-"""Which part outside the program does not respond, told from every other error by what the driver says."""
+"""Which external part does not respond: the database, the queue or the storage, by the error of its driver."""
 
 from __future__ import annotations
 

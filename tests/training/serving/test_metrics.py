@@ -57,11 +57,11 @@ def full_site(redis: Redis) -> None:
 
 
 def test_every_metric_of_the_dashboard_and_of_the_alerts_exists(full_site: None) -> None:
-    told = {name for name, _ in samples()}
+    values = {name for name, _ in samples()}
     named = {name for expression in expressions() for name in NAME.findall(expression)}
-    assert named and named - told == set()
+    assert named and named - values == set()
     histogram_parts = {"exeml_service_latency_seconds_count", "exeml_service_latency_seconds_sum"}
-    assert {name for name in told if name.startswith("exeml_")} - named <= histogram_parts
+    assert {name for name in values if name.startswith("exeml_")} - named <= histogram_parts
 
 
 def test_values_in_expressions_are_those_that_labels_have(full_site: None) -> None:
@@ -94,10 +94,10 @@ def test_trainings_by_status_and_the_longest_wait(redis: Redis) -> None:
     make_version(project, 2, Status.RUNNING, heartbeat_at=silent)
     waiting = make_version(project, 3)
     TrainingVersion.objects.filter(pk=waiting.pk).update(submitted_at=timezone.now() - timedelta(minutes=5))
-    told = samples()
-    assert told["exeml_trainings", "Running"] == 2 and told["exeml_trainings", "Completed"] == 0
-    assert told["exeml_trainings_silent", ""] == 1
-    assert told["exeml_training_longest_wait_seconds", ""] == pytest.approx(300, abs=20)
+    values = samples()
+    assert values["exeml_trainings", "Running"] == 2 and values["exeml_trainings", "Completed"] == 0
+    assert values["exeml_trainings_silent", ""] == 1
+    assert values["exeml_training_longest_wait_seconds", ""] == pytest.approx(300, abs=20)
 
 
 def test_queues_with_their_workers(redis: Redis) -> None:
@@ -105,25 +105,25 @@ def test_queues_with_their_workers(redis: Redis) -> None:
     queue.enqueue(print, "x")
     worker = SimpleWorker([queue], connection=queue.connection)
     worker.register_birth()
-    told = samples()
-    assert told["exeml_queue_jobs", "short"] == 1 and told["exeml_queue_jobs", "cpu"] == 0
-    assert told["exeml_workers", "short"] == 1 and told["exeml_workers", "cpu"] == 0
-    assert 0 <= told["exeml_queue_longest_wait_seconds", "short"] < 20
-    assert told["exeml_queue_longest_wait_seconds", "cpu"] == 0
-    assert told["exeml_redis_up", ""] == 1
+    values = samples()
+    assert values["exeml_queue_jobs", "short"] == 1 and values["exeml_queue_jobs", "cpu"] == 0
+    assert values["exeml_workers", "short"] == 1 and values["exeml_workers", "cpu"] == 0
+    assert 0 <= values["exeml_queue_longest_wait_seconds", "short"] < 20
+    assert values["exeml_queue_longest_wait_seconds", "cpu"] == 0
+    assert values["exeml_redis_up", ""] == 1
 
 
 def test_without_redis_the_rest_is_told() -> None:
-    told = samples()
-    assert told["exeml_redis_up", ""] == 0
-    assert "exeml_workers" not in {name for name, _ in told}
-    assert told["exeml_trainings", "Running"] == 0
+    values = samples()
+    assert values["exeml_redis_up", ""] == 0
+    assert "exeml_workers" not in {name for name, _ in values}
+    assert values["exeml_trainings", "Running"] == 0
 
 
 def test_disk_and_storage(full_site: None) -> None:
-    told = {name: value for (name, _), value in samples().items()}
-    assert 0 < told["exeml_disk_free_bytes"] <= told["exeml_disk_size_bytes"]
-    assert told["exeml_team_storage_bytes"] > 0 and told["exeml_team_storage_limit_bytes"] == 2e9
+    values = {name: value for (name, _), value in samples().items()}
+    assert 0 < values["exeml_disk_free_bytes"] <= values["exeml_disk_size_bytes"]
+    assert values["exeml_team_storage_bytes"] > 0 and values["exeml_team_storage_limit_bytes"] == 2e9
 
 
 def test_prometheus_reads_them_with_its_token(settings: Any) -> None:
