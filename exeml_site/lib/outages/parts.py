@@ -1,4 +1,4 @@
-"""Which external part does not respond: the database, the queue or the storage, by the error of its driver."""
+"""Which external part does not respond: the database, the queue or the storage, by its driver's error."""
 
 from __future__ import annotations
 
