@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -156,7 +157,23 @@ class AuditEvent(models.Model):
         """The kind in words; as it is where a newer program wrote it."""
         return str(AuditKind(self.kind).label) if self.kind in AuditKind.values else self.kind
 
+    @property
+    def detail_texts(self) -> list[tuple[str, str]]:
+        """The details as people read them; English, as in the files: “is_known”: True is (“known”, “yes”)."""
+        return [
+            (name.removeprefix("is_").replace("_", " "), _text_of(value))
+            for name, value in self.details.items()
+        ]
+
     def as_json(self) -> dict[str, Any]:
         """All fields as programs read them."""
         fields = {field.name: getattr(self, field.name) for field in self._meta.concrete_fields}
         return {**fields, "at": self.at.isoformat()}
+
+
+def _text_of(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"  # not translated: as the names of the details
+    if isinstance(value, list):
+        return ", ".join(map(_text_of, value))
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)

@@ -235,3 +235,18 @@ def test_postgresql_itself_refuses_changes_and_young_deletions() -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"{DELETION} WHERE at < now() - interval '30 days'")
     assert AuditEvent.objects.count() == 1
+
+
+def test_details_are_readable() -> None:
+    details = {
+        "is_known": True,
+        "methods": ["password", "totp"],
+        "file_count": 3,
+        "changes": {"role": "Manager"},
+    }
+    assert AuditEvent(details=details).detail_texts == [
+        ("known", "yes"),
+        ("methods", "password, totp"),
+        ("file count", "3"),
+        ("changes", '{"role": "Manager"}'),
+    ]
