@@ -21,9 +21,11 @@ RETRY_AFTER = timedelta(hours=1)
 def back_up_when_due() -> None:
     """Make the backup of the day, if it is time and none was made since; run every ten minutes.
 
-    A machine that was off at that time makes it when it is on again. One that failed is tried again an hour
-    later.
+    Does nothing where EXEML_BACKUP_DIR names no folder. A machine that was off at that time makes it when it
+    is on again. One that failed is tried again an hour later.
     """
+    if not settings.EXEML_BACKUP_DIR:
+        return
     now = timezone.now()
     tried = Backup.objects.filter(is_scheduled=True, started_at__gte=due_since(now))
     if tried.filter(problem="").exists() or tried.filter(started_at__gt=now - RETRY_AFTER).exists():

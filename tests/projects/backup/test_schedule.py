@@ -57,6 +57,16 @@ def test_a_failed_backup_is_tried_again_an_hour_later(folder: Path, settings: An
     assert Backup.objects.count() == 2
 
 
+@pytest.mark.django_db
+def test_no_backup_is_made_where_no_folder_is_named(
+    folder: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.EXEML_BACKUP_DIR = ""
+    monkeypatch.chdir(folder)
+    schedule.back_up_when_due()
+    assert not Backup.objects.exists() and list(folder.iterdir()) == []
+
+
 def test_the_newest_backups_are_kept_and_other_files_stay(folder: Path) -> None:
     names = [f"exeml-2026050{day}-020000.tar" for day in range(1, 6)]
     for name in [*names, "mine.tar", "exeml-20260501-020000.tar.not-verified"]:
