@@ -11,7 +11,6 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from typing import NamedTuple
@@ -241,14 +240,16 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 
 def _wait_while_active(notes: Notes, work: str) -> None:
-    from django.db import Error
+    from django.db import Error, connection
 
     from benchmarks.kill_check import active_rows
 
     while not notes.is_over.is_set():
-        with suppress(Error):  # the database is away
+        try:
             if not active_rows(notes)[work]:
                 return
+        except Error:  # the database is away
+            connection.close()
         time.sleep(1)
 
 

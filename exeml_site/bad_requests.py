@@ -20,7 +20,7 @@ from django.utils.translation import gettext, gettext_noop
 from rq.exceptions import InvalidJobOperation, NoSuchJobError
 
 from exeml_site.lib.display import count
-from exeml_site.lib.http import has_chunked_body
+from exeml_site.lib.http import has_chunked_body, problem
 from exeml_site.lib.outages.parts import part_of
 from exeml_site.lib.params import MAX_INTEGER, is_storable, parse_int
 
@@ -40,6 +40,7 @@ UNKNOWN_JOB = (
     *(NoSuchJobError, InvalidJobOperation, LookupError, ValueError, ImproperlyConfigured),
     *(OperationalError, ProgrammingError, NoReverseMatch),
 )
+REST_API = "/api/"
 API, API_HINT = "/v1/infers", "The guide at /v1/ shows a call."  # not translated: for programs
 
 
@@ -79,6 +80,8 @@ class BadRequestMiddleware:
         self, request: HttpRequest, view: Any, args: Any, kwargs: dict[str, Any]
     ) -> HttpResponse | None:
         if any(isinstance(value, int) and value > MAX_INTEGER for value in kwargs.values()):
+            if request.path_info.startswith(REST_API):
+                return problem(404, "not-found", "Not found")
             raise Http404
         if getattr(view, "csrf_exempt", False):
             return None
@@ -92,13 +95,13 @@ class BadRequestMiddleware:
             return refuse(request, gettext(SIGN_IN_FIRST), status=413)  # before its files fill the disk
         return None
 
-    def process_exception(self, request: HttpRequest, problem: Exception) -> HttpResponse | None:
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """The last net; what it catches is logged, since the view should have refused it."""
         route = request.resolver_match.route if request.resolver_match else ""
-        if route.startswith(QUEUE_PAGES) and isinstance(problem, UNKNOWN_JOB) and part_of(problem) is None:
+        if route.startswith(QUEUE_PAGES) and isinstance(error, UNKNOWN_JOB) and part_of(error) is None:
             return render(request, "404.html", status=404)
-        if isinstance(problem, (OverflowError, DataError, RecursionError)):
-            logger.error("%s: a value out of range", request.path, exc_info=problem)
+        if isinstance(error, (OverflowError, DataError, RecursionError)):
+            logger.error("%s: a value out of range", request.path, exc_info=error)
             return refuse(request, gettext(OUT_OF_RANGE))
         return None
 
@@ -126,9 +129,11 @@ class BadFormMiddleware:
 
 def refuse(request: HttpRequest, reason: str, status: int = 400) -> HttpResponse:
     """The answer to a request that has none, as JSON for programs. It reads nothing more of the request."""
-    if request.path_info.startswith(API):
+    if request.path_info.startswith(REST_API):
+        response: HttpResponse = problem(status, "request-broken", "The request is broken", reason)
+    elif request.path_info.startswith(API):
         body = {"error_code": "REQUEST_BROKEN", "error_msg": reason, "hint": API_HINT}
-        response: HttpResponse = JsonResponse(body, status=status)
+        response = JsonResponse(body, status=status)
     else:
         content = render_to_string("400.html", {"reason": reason, "status": status})
         response = HttpResponse(content, status=status)

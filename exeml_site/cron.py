@@ -40,6 +40,7 @@ PERIODIC_JOBS = (
     PeriodicJob("measure_images", 60 * 60),
     PeriodicJob("forget_failed_attempts", 60 * 60),
     PeriodicJob("forget_invitations", DAY_S),
+    PeriodicJob("forget_idempotent_calls", DAY_S),
     PeriodicJob("sweep_temporary_files", 60 * 60),
     PeriodicJob("delete_old_collected_calls", DAY_S),
     PeriodicJob("delete_old_shadow_answers", DAY_S),

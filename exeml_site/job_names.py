@@ -45,6 +45,7 @@ JOBS = {
     "sweep_temporary_files": "exeml_site.lib.files.temporary_files.sweep",
     "forget_failed_attempts": "projects.workspace.login_throttle.forget_old",
     "forget_invitations": "projects.sign_in.invitations.forget_old",
+    "forget_idempotent_calls": "projects.api.core.idempotency.forget_old_calls",
 }
 # What each machine does for its own files, every two minutes (exeml_site.lib.files.machine_files).
 MACHINE_CLEANERS = (

@@ -14,11 +14,12 @@ from django.utils.cache import patch_cache_control
 from django.utils.translation import gettext, gettext_lazy
 from django.views import defaults
 
+from exeml_site.lib import http
 from exeml_site.lib.outages.parts import Part, part_of, report
 from exeml_site.lib.text import AnyText
 
 RETRY_AFTER_S = 5
-PROGRAMS = "/v1/"
+PROGRAMS, API = "/v1/", "/api/"
 HEADINGS: dict[Part, AnyText] = {
     Part.DATABASE: gettext_lazy("The database is busy or not responding"),
     Part.QUEUE: gettext_lazy("The job queue is not responding"),
@@ -32,7 +33,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     problem = sys.exc_info()[1]
     part = part_of(problem)
     if problem is None or part is None:
-        return defaults.server_error(request)
+        return _error(request)
     report(part, problem)
     response = _answer(request, part)
     response["Retry-After"] = str(RETRY_AFTER_S)
@@ -41,12 +42,21 @@ def server_error(request: HttpRequest) -> HttpResponse:
     return response
 
 
+def _error(request: HttpRequest) -> HttpResponse:
+    if request.path_info.startswith(API):
+        detail = "An operator finds the cause in the log, by the X-Request-ID of this answer."
+        return http.problem(500, "error", "The program failed", detail)
+    return defaults.server_error(request)
+
+
 def _answer(request: HttpRequest, part: Part) -> HttpResponse:
     """A page for people, a sentence for the scripts of a page, JSON for programs. It reads no database."""
     accepted = request.headers.get("Accept", "")
     if request.path_info.startswith(PROGRAMS):
         body = {"error_code": error_code(part), "error_msg": error_message(part), "hint": HINT}
         return JsonResponse(body, status=503)
+    if request.path_info.startswith(API):
+        return http.problem(503, f"{part}-unavailable", error_message(part), HINT)
     with translation.override(_language_of(request)):
         sentence = gettext("%(heading)s. Try again in a moment.")
         text = sentence % {"heading": HEADINGS[part]}

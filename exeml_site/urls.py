@@ -13,6 +13,7 @@ urlpatterns = [
     path("texts.js", script_texts, name="script_texts"),
     path("", include("projects.urls")),
     path("", include("training.urls")),
+    path("api/v1/", include("training.api.urls", namespace="api")),
     path("admin/rq/", include((queue_urls(), "django_rq"))),
     path("admin/", admin.site.urls),
 ]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, BinaryIO, Literal
 
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.cache import patch_vary_headers
@@ -46,6 +46,18 @@ def page(
     response = render(request, chosen, dict(context or {}), status=status)
     patch_vary_headers(response, ["HX-Request"])
     return response
+
+
+def problem(
+    status: int, kind: str, title: str, detail: str = "", errors: Sequence[Mapping[str, str]] = ()
+) -> JsonResponse:
+    """An error of the API as RFC 9457 describes it. `errors`: {"field", "message"} of each refused value."""
+    body: dict[str, Any] = {"type": f"urn:exeml:problem:{kind}", "title": title, "status": status}
+    if detail:
+        body["detail"] = detail
+    if errors:
+        body["errors"] = list(errors)
+    return JsonResponse(body, status=status, content_type="application/problem+json")
 
 
 def redirect_to(request: HttpRequest, url: str) -> HttpResponse:
@@ -87,6 +99,7 @@ class Access:
 
     kind: Literal["public", "signed-in", "team", "project", "operator"]
     role: int | None = None
+    scope: str = ""  # that a token needs; empty for pages
 
 
 def public(view: View) -> View:

@@ -15,7 +15,7 @@ from exeml_site.logs.client_address import client_address
 from exeml_site.logs.lines import print_json
 from exeml_site.logs.requests import current_request, request_id_of
 from projects.models import AuditEvent, AuditKind, Project, Team
-from projects.models.audit import AuditWay
+from projects.models.records.audit import AuditWay
 
 
 def record(
@@ -69,4 +69,4 @@ def _way(request: HttpRequest | None) -> AuditWay:
         return AuditWay.JOB if get_current_job() else AuditWay.COMMAND
     if request.path_info.startswith("/admin/"):
         return AuditWay.ADMIN
-    return AuditWay.API if request.path_info.startswith("/v1/") else AuditWay.PAGE
+    return AuditWay.API if request.path_info.startswith(("/v1/", "/api/")) else AuditWay.PAGE

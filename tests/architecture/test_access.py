@@ -53,7 +53,8 @@ from training.views.versions import CHARTS
 
 pytestmark = pytest.mark.slow
 
-NOT_OURS = ("admin/", "static/")  # Django's admin, django_rq below it
+# Django's admin, django_rq below it; the API has a test of its own (tests/training/api/test_access.py)
+NOT_OURS = ("admin/", "static/", "api/v1/")
 PEOPLE = {Role.VIEWER: "vera", Role.LABELER: "bob", Role.REVIEWER: "rita", Role.MANAGER: "alice"}
 LOWER = {Role.LABELER: "vera", Role.REVIEWER: "bob", Role.MANAGER: "rita"}
 

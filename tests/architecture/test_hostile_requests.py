@@ -32,11 +32,12 @@ from hypothesis import strategies as st
 
 from exeml_site.bad_requests import Utf8Request
 from exeml_site.lib.fields import RowsField
+from projects.workspace.secret_token import new_token
 from tests.architecture import hostile_values as hostile
 from tests.architecture.test_access import World
 from tests.factories import make_user
 from tests.training.bundles import colour_picture
-from training.serving.tokens import new_token, store_token
+from training.serving.tokens import store_token
 
 EXAMPLES = int(os.environ.get("EXAMPLES") or 1)
 SEARCH = settings(

@@ -27,7 +27,8 @@ def url(address: Address) -> str:
 
 def test_every_address_is_asked_here_or_as_every_role() -> None:
     asked = {address.route for address in access.ADDRESSES} | {address.route for address in OPERATORS}
-    assert {address.route for address in ALL} - asked == set()
+    of_programs = {address.route for address in ALL if address.route.startswith("api/v1/")}
+    assert {address.route for address in ALL} - asked - of_programs == set()
 
 
 @pytest.mark.parametrize(("person", "method"), [("", "get"), ("alice", "get"), ("alice", "post")])

@@ -24,11 +24,12 @@ from exeml_site.lib.errors import Refused
 from exeml_site.lib.outages.parts import part_of
 from projects import audit
 from projects.models import Team
+from projects.workspace.secret_token import Token, new_token
 from training.engine.bundle.decision import AnswerSettings
 from training.models import NumberFormat, Service, ServiceEvent, TrainingVersion
 from training.models.service import STORAGE_AWAY
 from training.serving.inference import model_cache, predictor
-from training.serving.tokens import Token, new_token, store_token
+from training.serving.tokens import store_token
 from training.versions.number_formats import number_format_in
 
 logger = logging.getLogger(__name__)

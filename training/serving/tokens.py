@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -16,9 +13,9 @@ from django.utils.translation import gettext
 
 from exeml_site.lib.errors import Refused
 from projects import audit
+from projects.workspace.secret_token import Token, new_token
 from training.models import Service, ServiceEvent, ServiceToken, TrainingVersion
 
-HINT_LENGTH = 4
 MAX_TOKENS = 50  # unrevoked tokens of a service
 # The fields that a call needs; `find_token` reads nothing else.
 SERVICE_FIELDS = (
@@ -40,25 +37,6 @@ CALL_FIELDS = [
 
 class TokenRefused(Refused):
     """The token cannot be created; the message tells the user why."""
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    plain: str
-
-    @property
-    def hash(self) -> str:
-        """sha256 in hex. A fast hash is right here: 256 random bits cannot be guessed from it."""
-        return hashlib.sha256(self.plain.encode()).hexdigest()
-
-    @property
-    def hint(self) -> str:
-        """The last characters, by which people recognize a program's token."""
-        return self.plain[-HINT_LENGTH:]
-
-
-def new_token() -> Token:
-    return Token(secrets.token_urlsafe(32))
 
 
 def store_token(service: Service, name: str, token: Token, by: User | None) -> ServiceToken:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy
 from exeml_site.lib.fields import BoundedTextField, IdField
 from exeml_site.lib.params import parse_date
 from projects.models import AuditEvent, AuditKind
-from projects.models.audit import AuditQuerySet
+from projects.models.records.audit import AuditQuerySet
 
 
 class DayField(forms.DateField):

@@ -16,7 +16,7 @@ from projects.access import PageRequest, operator_page, team_page
 from projects.formats.csv_text import write_csv
 from projects.forms.records.audit import AuditFilterForm
 from projects.models import AuditEvent, Role, Team
-from projects.models.audit import AuditQuerySet
+from projects.models.records.audit import AuditQuerySet
 
 PAGE_SIZE = 100
 COLUMNS = [field.name for field in AuditEvent._meta.concrete_fields]

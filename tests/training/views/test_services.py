@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from exeml_site.lib.display import date_text
 from projects.models import Project
+from projects.workspace.secret_token import Token
 from tests.factories import make_project, make_user, make_version
 from tests.pages import html_of
 from tests.training.bundles import colour_picture
@@ -25,7 +26,6 @@ from training.serving import deploy as service_deploy
 from training.serving import playground
 from training.serving.calls import counters
 from training.serving.inference import predictor
-from training.serving.tokens import Token
 
 HTMX = {"HX-Request": "true"}
 

@@ -23,11 +23,12 @@ from exeml_site.lib.outages.parts import part_of, report
 from exeml_site.unavailable import HINT, error_code, error_message
 from projects.formats.pictures.picture_formats import FORMAT_NAMES
 from projects.workspace.login_throttle import count_wrong_token
+from projects.workspace.secret_token import Token
 from training.models import Service, ServiceToken
 from training.serving.answer import CallFailed
 from training.serving.calls import limits
 from training.serving.calls.memory import call_memory
-from training.serving.tokens import Token, find_token
+from training.serving.tokens import find_token
 from training.views.api import cors
 
 logger = logging.getLogger(__name__)

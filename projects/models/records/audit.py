@@ -41,6 +41,8 @@ class AuditKind(models.TextChoices):
     TOKEN_CREATED = "token.created", gettext_lazy("Token created")
     TOKEN_ROTATED = "token.rotated", gettext_lazy("Token rotated")
     TOKEN_REVOKED = "token.revoked", gettext_lazy("Token revoked")
+    ACCESS_TOKEN_CREATED = "access-token.created", gettext_lazy("Access token created")
+    ACCESS_TOKEN_REVOKED = "access-token.revoked", gettext_lazy("Access token revoked")
     TOKENS_BLOCKED = "token.blocked", gettext_lazy("Calls blocked after too many wrong tokens")
     PROJECT_CREATED = "project.created", gettext_lazy("Project created")
     PROJECT_CHANGED = "project.changed", gettext_lazy("Project changed")

@@ -1,0 +1,1 @@
+"""What happened and what was used: rows that are only appended, counted or limited."""

@@ -1,0 +1,81 @@
+"""Access to every operation of the API, called as every role and with every scope.
+
+The operations are read from the API itself, so new ones are tested without a change here. An operation
+without an access decorator fails.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+from ninja.operation import Operation
+
+from exeml_site.lib.http import Access
+from projects.models import Role, Scope
+from tests.architecture.test_access import LOWER, PEOPLE, World
+from tests.factories import make_user
+from tests.projects.api.callers import ApiClient
+from training.api.urls import api
+
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
+
+OPERATIONS: list[tuple[str, Operation]] = [
+    (f"{operation.methods[0]} {prefix}{path}", operation)
+    for router in api._get_bound_routers()
+    for prefix in [router.prefix]
+    for path, view in router.path_operations.items()
+    for operation in view.operations
+]
+
+
+def access_of(operation: Operation) -> Access:
+    return operation.view_func.access
+
+
+def test_every_operation_has_an_access_decorator_and_a_name_of_its_own() -> None:
+    assert len(OPERATIONS) > 5
+    for name, operation in OPERATIONS:
+        assert isinstance(getattr(operation.view_func, "access", None), Access), name
+        assert access_of(operation).scope in Scope.values, name
+        assert inspect.getdoc(operation.view_func), f"{name} says nothing about itself"
+        kind = access_of(operation).kind
+        assert ("{int:project_id}" in name) == (kind == "project"), name
+        assert ("{int:team_id}" in name) == (kind == "team"), name
+        if operation.methods[0] != "GET":
+            assert access_of(operation).scope != Scope.READ, f"{name} changes something"
+    names = [operation.view_func.__name__ for _, operation in OPERATIONS]
+    assert len(names) == len(set(names))
+
+
+def path_of(name: str, world: World) -> str:
+    def value(match: re.Match[str]) -> str:
+        return str(world.argument(match[1]))
+
+    return re.sub(r"\{(?:\w+:)?(\w+)\}", value, name.split()[1])
+
+
+@pytest.mark.parametrize(("name", "operation"), OPERATIONS, ids=[name for name, _ in OPERATIONS])
+def test_only_the_right_token_gets_in(name: str, operation: Operation) -> None:
+    world, access, method = World(), access_of(operation), name.split()[0]
+    path = path_of(name, world)
+    body = None if method == "GET" else {}
+
+    def status(client: ApiClient) -> tuple[int, str]:
+        answer = client.call(method, path, body)
+        is_problem = answer["Content-Type"] == "application/problem+json"
+        return answer.status_code, answer.json()["type"].rpartition(":")[2] if is_problem else ""
+
+    assert status(ApiClient(None))[0] == 401
+    role = Role(access.role) if access.role else Role.VIEWER
+    person = make_user(PEOPLE[role])
+    if access.scope != Scope.READ:
+        others = [scope for scope in Scope.values if scope != access.scope]
+        assert status(ApiClient(person, others)) == (403, "scope-missing")
+    if access.kind in ("team", "project"):
+        assert status(ApiClient(make_user("mallory"))) == (404, "not-found")
+        if role in LOWER:
+            assert status(ApiClient(make_user(LOWER[role]))) == (403, "role-too-low")
+    code, kind = status(ApiClient(person, [access.scope]))
+    assert code < 500 and code != 401 and kind not in ("scope-missing", "role-too-low")
