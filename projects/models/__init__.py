@@ -8,6 +8,7 @@ from projects.models.image import Image, OpinionState, Split
 from projects.models.label import Label
 from projects.models.machine import Machine
 from projects.models.metadata import MetadataColumn, MetadataValue
+from projects.models.notice import MutedNotice, Notice, NoticeKind
 from projects.models.project import Project
 from projects.models.records.audit import AuditEvent, AuditKind
 from projects.models.records.usage import TeamQuota, Usage, UsageKind
@@ -40,6 +41,9 @@ __all__ = [
     "Membership",
     "MetadataColumn",
     "MetadataValue",
+    "MutedNotice",
+    "Notice",
+    "NoticeKind",
     "Opinion",
     "OpinionState",
     "Prediction",
