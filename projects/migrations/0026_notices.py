@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='Notice',
+            name='MailNotice',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('kind', models.CharField(choices=[('training', 'A training that I started has ended'), ('assigned', 'Somebody assigned images to me'), ('review', 'Two opinions differ in a project that I review')], max_length=8)),

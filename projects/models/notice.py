@@ -29,7 +29,7 @@ class MutedNotice(models.Model):
         return f"{self.kind} of {self.user}"
 
 
-class Notice(models.Model):
+class MailNotice(models.Model):
     """Something to tell a person once: `source` names what happened, such as "training 17, attempt 1"."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notices")

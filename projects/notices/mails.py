@@ -18,7 +18,7 @@ from django.utils.module_loading import import_string
 from django.utils.translation import gettext, ngettext
 
 from exeml_site.lib.display import count
-from projects.models import ChosenLanguage, Notice, NoticeKind, Project
+from projects.models import ChosenLanguage, MailNotice, NoticeKind, Project
 from projects.notices.notices import is_mail_set_up
 
 log = logging.getLogger(__name__)
@@ -35,11 +35,11 @@ def send() -> None:
     for name in settings.NOTICE_COLLECTORS:
         import_string(name)()
     now = timezone.now()
-    Notice.objects.filter(created_at__lt=now - KEPT).delete()
-    waiting = Notice.objects.filter(mailed_at=None, created_at__gt=now - GIVEN_UP)
+    MailNotice.objects.filter(created_at__lt=now - KEPT).delete()
+    waiting = MailNotice.objects.filter(mailed_at=None, created_at__gt=now - GIVEN_UP)
     newest = waiting.order_by().values_list("user").annotate(newest=Max("created_at"))
     settled = [user for user, at in newest if at <= now - GATHERED]
-    by_user: dict[int, list[Notice]] = defaultdict(list)
+    by_user: dict[int, list[MailNotice]] = defaultdict(list)
     for notice in waiting.filter(user__in=settled).select_related("user", "project"):
         by_user[notice.user_id].append(notice)
     for found in by_user.values():
@@ -49,13 +49,13 @@ def send() -> None:
             log.error("a mail of notices to %s was not sent: %s", found[0].user, problem)
 
 
-def _mail(user: User, waiting: Sequence[Notice]) -> None:
+def _mail(user: User, waiting: Sequence[MailNotice]) -> None:
     """Mail what no other worker has taken; what could not be sent waits again."""
     now = timezone.now()
     taken = [
         notice
         for notice in waiting
-        if Notice.objects.filter(pk=notice.pk, mailed_at=None).update(mailed_at=now)
+        if MailNotice.objects.filter(pk=notice.pk, mailed_at=None).update(mailed_at=now)
     ]
     visible = Project.objects.visible_to(user)
     allowed = set(visible.filter(pk__in={each.project_id for each in taken}).values_list("pk", flat=True))
@@ -72,7 +72,7 @@ def _mail(user: User, waiting: Sequence[Notice]) -> None:
         try:
             send_mail(subject, text, None, [user.email])
         except BaseException:
-            Notice.objects.filter(pk__in=[notice.pk for notice in taken]).update(mailed_at=None)
+            MailNotice.objects.filter(pk__in=[notice.pk for notice in taken]).update(mailed_at=None)
             raise
 
 
@@ -81,7 +81,7 @@ def _subject(number: int) -> str:
     return sentence % {"number": count(number)}
 
 
-def _text(notice: Notice) -> tuple[str, str, str]:
+def _text(notice: MailNotice) -> tuple[str, str, str]:
     """What happened, more about it, and a link."""
     data, project = notice.data, notice.project.name
     if notice.kind == NoticeKind.TRAINING:

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from projects.models import MutedNotice, Notice, NoticeKind, Project
+from projects.models import MailNotice, MutedNotice, NoticeKind, Project
 
 
 def is_mail_set_up() -> bool:
@@ -23,9 +23,9 @@ def add(kind: NoticeKind, people: Iterable[User], project: Project, source: str,
         return
     now = timezone.now()
     muted = set(MutedNotice.objects.filter(kind=kind).values_list("user_id", flat=True))
-    Notice.objects.bulk_create(
+    MailNotice.objects.bulk_create(
         [
-            Notice(user=person, kind=kind, project=project, source=source, data=data, created_at=now)
+            MailNotice(user=person, kind=kind, project=project, source=source, data=data, created_at=now)
             for person in people
             if person.is_active and person.email and person.pk not in muted
         ],
@@ -33,9 +33,10 @@ def add(kind: NoticeKind, people: Iterable[User], project: Project, source: str,
     )
 
 
-def wanted_kinds(user: User) -> set[str]:
+def wanted_kinds(user: User) -> list[str]:
     """The kinds of which the person gets mail."""
-    return set(NoticeKind.values) - set(user.muted_notices.values_list("kind", flat=True))
+    muted = set(user.muted_notices.values_list("kind", flat=True))
+    return [kind for kind in NoticeKind.values if kind not in muted]
 
 
 @transaction.atomic
@@ -44,4 +45,4 @@ def choose_kinds(user: User, kinds: Iterable[str]) -> None:
     muted = set(NoticeKind.values) - set(kinds)
     MutedNotice.objects.filter(user=user).delete()
     MutedNotice.objects.bulk_create([MutedNotice(user=user, kind=kind) for kind in sorted(muted)])
-    Notice.objects.filter(user=user, kind__in=muted, mailed_at=None).delete()
+    MailNotice.objects.filter(user=user, kind__in=muted, mailed_at=None).delete()

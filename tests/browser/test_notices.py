@@ -34,6 +34,7 @@ def test_the_page_is_accessible_and_keeps_a_choice(
     page.goto("/notices/")
     check_accessibility(page)
     look(page, f"notices-{width}-{scheme}")
+    assert page.get_by_label("Somebody assigned images to me").is_checked()
     page.get_by_label("Somebody assigned images to me").uncheck()
     page.get_by_role("button", name="Save").click()
     page.get_by_text("Saved.").wait_for()

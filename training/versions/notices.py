@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from projects.models import Notice, NoticeKind
+from projects.models import MailNotice, NoticeKind
 from projects.notices import notices
 from training.models import TrainingVersion
 
@@ -18,7 +18,7 @@ def collect() -> None:
     since = timezone.now() - LATELY
     ended = TrainingVersion.objects.alive().filter(finished_at__gt=since, project__deleted_at=None)
     by_source = {source_of(version): version for version in ended.select_related("project", "submitted_by")}
-    told = Notice.objects.filter(source__in=list(by_source)).values_list("source", flat=True)
+    told = MailNotice.objects.filter(source__in=list(by_source)).values_list("source", flat=True)
     for source in set(by_source) - set(told):
         version = by_source[source]
         # Whoever stopped it knows.

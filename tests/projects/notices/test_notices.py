@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from projects.collaboration import assignments
-from projects.models import ChosenLanguage, Image, Membership, Notice, OpinionState, Project, Role
+from projects.models import ChosenLanguage, Image, MailNotice, Membership, OpinionState, Project, Role
 from projects.notices import mails, notices
 from tests.factories import make_project, make_user, make_version
 from training.models import Status, StopReason, TrainingVersion
@@ -89,7 +89,7 @@ def test_notices_that_follow_each_other_share_a_mail(monkeypatch: pytest.MonkeyP
 def test_images_that_one_takes_oneself_bring_no_notice() -> None:
     bob = with_mail("bob")
     assignments.assign_next(make_project(unlabeled=2), bob, bob)
-    assert not Notice.objects.exists()
+    assert not MailNotice.objects.exists()
 
 
 def test_reviewers_hear_of_opinions_that_differ_once_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +110,7 @@ def test_a_mail_server_that_is_away_loses_nothing(monkeypatch: pytest.MonkeyPatc
     send_after(0, monkeypatch)
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1  # nobody listens
-    assert send_after(40, monkeypatch) == [] and Notice.objects.get().mailed_at is None
+    assert send_after(40, monkeypatch) == [] and MailNotice.objects.get().mailed_at is None
     settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
     assert len(send_after(70, monkeypatch)) == 1
 
@@ -120,7 +120,7 @@ def test_nobody_gets_what_they_do_not_want_or_may_not_see(monkeypatch: pytest.Mo
     bob, vera = with_mail("bob"), with_mail("vera")
     notices.choose_kinds(bob, ["training"])
     assignments.assign_next(project, bob, make_user("alice"), 1)
-    assert not Notice.objects.exists()
+    assert not MailNotice.objects.exists()
     assignments.assign_next(project, vera, make_user("alice"), 1)
     Membership.objects.filter(user=vera).delete()
     assert send_after(40, monkeypatch) == []
@@ -139,16 +139,16 @@ def test_the_page_keeps_what_one_chooses() -> None:
     client.force_login(with_mail("bob"))
     assert "bob@example.org" in client.get("/notices/").content.decode()
     assert client.post("/notices/", {"kinds": ["training"]}).status_code == 303
-    assert notices.wanted_kinds(make_user("bob")) == {"training"}
+    assert notices.wanted_kinds(make_user("bob")) == ["training"]
     assert client.post("/notices/", {"kinds": ["nonsense"]}).status_code == 422
-    assert notices.wanted_kinds(make_user("bob")) == {"training"}
+    assert notices.wanted_kinds(make_user("bob")) == ["training"]
 
 
 def test_a_site_without_mail_says_so_and_keeps_no_notices(settings: Any) -> None:
     settings.MAIL = {}
     project = make_project(unlabeled=2)
     assignments.assign_next(project, with_mail("bob"), make_user("alice"))
-    assert not Notice.objects.exists()
+    assert not MailNotice.objects.exists()
     client = Client()
     client.force_login(make_user("bob"))
     assert "This site sends no mail" in client.get("/notices/").content.decode()
