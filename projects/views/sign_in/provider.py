@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from exeml_site.lib.http import page, public, redirect_to
 from projects.sign_in import identities, invitations, oidc, second_factor
-from projects.sign_in.identities import SignInRefused
+from projects.sign_in.identities import ProviderUnavailable, SignInRefused
 
 HAS_SECOND_FACTOR = "mfa"  # in the claim `amr` (RFC 8176): the provider has asked for one
 
@@ -62,7 +62,7 @@ def _own_page(request: HttpRequest, url: str) -> str:
 
 
 def _refused(request: HttpRequest, refused: SignInRefused) -> HttpResponse:
-    status = 502 if isinstance(refused, oidc.ProviderUnavailable) else 403
+    status = 502 if isinstance(refused, ProviderUnavailable) else 403
     return page(
         request, "sign_in/refused.html", {"reason": str(refused), "oidc": settings.OIDC}, status=status
     )
