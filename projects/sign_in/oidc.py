@@ -148,20 +148,26 @@ def _check_answer(answer: Mapping[str, str]) -> None:
         raise SignInRefused(WRONG_ANSWER)  # the answer of another provider (RFC 9207)
 
 
-def _verified_claims(adapter: OidcAdapter, tokens: Mapping[str, Any], nonce: str) -> dict[str, Any]:
-    """The claims of the ID token. Raises PyJWTError unless it was signed for this site and this sign-in."""
+def signed_claims(adapter: OidcAdapter, token: str, required: list[str]) -> dict[str, Any]:
+    """The claims of a token. Raises PyJWTError unless the provider has signed it for this site."""
     config = adapter.openid_config
     if config["issuer"].rstrip("/") != configured().issuer:
         raise jwt.InvalidIssuerError(config["issuer"])
     claims: dict[str, Any] = jwt.decode(
-        tokens["id_token"],
-        key=_key(config["jwks_uri"], tokens["id_token"]),
+        token,
+        key=_key(config["jwks_uri"], token),
         algorithms=ALGORITHMS,
         issuer=config["issuer"],
         audience=configured().client_id,
         leeway=CLOCKS_DIFFER_S,
-        options={"require": ["iss", "sub", "aud", "exp", "iat"]},
+        options={"require": required},
     )
+    return claims
+
+
+def _verified_claims(adapter: OidcAdapter, tokens: Mapping[str, Any], nonce: str) -> dict[str, Any]:
+    """The claims of the ID token. Raises PyJWTError unless it was signed for this site and this sign-in."""
+    claims = signed_claims(adapter, tokens["id_token"], ["iss", "sub", "aud", "exp", "iat"])
     if not secrets.compare_digest(str(claims.get("nonce", "")), nonce):
         raise jwt.InvalidTokenError("the nonce is that of another sign-in")  # not translated: for the log
     audience, party = claims["aud"], claims.get("azp")
