@@ -23,7 +23,7 @@ OTHER_PERSON = gettext_lazy(
 
 
 class SignInRefused(Refused):
-    """Nobody is signed in; the message says why. `reason`: the same for the audit log."""
+    """Nobody is signed in; the message says why. `reason`: a word for the audit log."""
 
     def __init__(self, message: object, reason: str = "") -> None:
         super().__init__(message)
@@ -56,14 +56,14 @@ def _account_of(identity: Identity, is_invited: bool) -> User:
     with transaction.atomic():
         user = _linked(identity) or _linked_by_email(identity)
         if user is not None and not user.is_active:
-            raise SignInRefused(INACTIVE, "account switched off")
+            raise SignInRefused(INACTIVE, "switched-off")
         if user is None:
             if not roles_of(identity.claims) and not is_invited:
-                raise SignInRefused(NO_ACCOUNT, "no account")
+                raise SignInRefused(NO_ACCOUNT, "no-account")
             user = _create(identity)
         follow_claims(user, identity)
     if ruled_teams() and not (is_invited or user.is_staff or user.memberships.exists()):
-        raise SignInRefused(NO_TEAM, "no team")
+        raise SignInRefused(NO_TEAM, "no-team")
     return user
 
 
@@ -97,7 +97,7 @@ def _linked_by_email(identity: Identity) -> User | None:
     if len(users) != 1:
         return None
     if SocialAccount.objects.filter(provider=identity.provider, user=users[0]).exists():
-        raise SignInRefused(OTHER_PERSON, "e-mail of somebody else")
+        raise SignInRefused(OTHER_PERSON, "other-person")
     _link(users[0], identity)
     return users[0]
 

@@ -119,7 +119,7 @@ def finish(request: HttpRequest) -> tuple[Identity, str]:
         raise refused from error
     except (OAuth2Error, jwt.PyJWTError, ValueError, KeyError, TypeError, AttributeError) as error:
         logger.warning("A sign-in at %s could not be verified: %r", configured().issuer, error)
-        refused = SignInRefused(WRONG_ANSWER, "not verified")
+        refused = SignInRefused(WRONG_ANSWER, "not-verified")
         record_refusal(refused, configured().issuer)
         raise refused from error
     return identity, state.get("next") or ""
@@ -129,9 +129,7 @@ def _failure(error: RequestException) -> SignInRefused:
     """A provider that answers no is not away."""
     logger.warning("The sign-in provider %s: %s", configured().issuer, error)
     is_no = error.response is not None and error.response.status_code < 500
-    return (
-        SignInRefused(REFUSED_THERE, "refused by the provider") if is_no else ProviderUnavailable(NO_ANSWER)
-    )
+    return SignInRefused(REFUSED_THERE, "refused") if is_no else ProviderUnavailable(NO_ANSWER)
 
 
 def _check_answer(answer: Mapping[str, str]) -> None:

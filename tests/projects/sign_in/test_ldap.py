@@ -121,7 +121,7 @@ def test_roles_follow_the_groups_at_each_sign_in_and_who_has_none_stays_out(dire
     assert answer.status_code == 422 and "no longer gives access" in html_of(answer)
     assert not is_signed_in(client) and roles("pia") == {}
     event = AuditEvent.objects.filter(kind="sign-in.failed").latest("pk")
-    assert event.target == "pia" and event.details == {"provider": "ldap", "reason": "no team"}
+    assert event.target == "pia" and event.details == {"provider": "ldap", "reason": "no-team"}
 
 
 def test_an_account_that_is_disabled_there_or_here_does_not_come_in(directory: Directory) -> None:

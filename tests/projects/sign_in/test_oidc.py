@@ -138,7 +138,7 @@ def test_an_account_that_the_provider_or_an_operator_disabled_does_not_come_in(p
     provider.refuses_user_info = True
     client = Client()
     assert sign_in(client, provider, "s-4").status_code == 403 and not is_signed_in(client)
-    assert refusals() == [("", "refused by the provider")]
+    assert refusals() == [("", "refused")]
     provider.refuses_user_info = False
     User.objects.filter(username="quinn").update(is_active=False)
     answer = sign_in(client, provider, "s-4")
@@ -149,7 +149,7 @@ def test_nobody_registers_who_has_no_group(client: Client, provider: OidcServer)
     provider.set_person("s-5", preferred_username="rolf", email="rolf@example.org", email_verified=True)
     answer = sign_in(client, provider, "s-5")
     assert answer.status_code == 403 and "no account for you" in html_of(answer)
-    assert refusals() == [("rolf", "no account")]
+    assert refusals() == [("rolf", "no-account")]
     assert not User.objects.filter(username="rolf").exists() and not is_signed_in(client)
 
 
@@ -283,7 +283,7 @@ def test_a_token_that_is_not_for_this_sign_in_is_refused(
     provider.forge = forge
     answer = sign_in(client, provider, "s-15")
     assert answer.status_code == 403 and NOT_VERIFIED in html_of(answer)
-    assert refusals() == [("", "not verified")]
+    assert refusals() == [("", "not-verified")]
     assert not is_signed_in(client) and not User.objects.filter(username="yara").exists()
 
 
