@@ -287,9 +287,7 @@ def retry(version: TrainingVersion, by: User) -> bool:
 
 
 def delete(version: TrainingVersion, by: User) -> bool:
-    """Hide a version and delete its files on commit. False if it had been deleted before.
-
-    If the storage is away, `recovery.delete_stored_leftovers` deletes the files later.
+    """Hide a version, which operators can restore for EXEML_BIN_DAYS. False if it had been deleted before.
 
     Raises TrainingRefused while it is active, deployed, or another active version is made from it.
     """
@@ -301,7 +299,6 @@ def delete(version: TrainingVersion, by: User) -> bool:
             raise TrainingRefused(blocker)
         if not _row(version).filter(status__in=FINAL).update(deleted_at=timezone.now()):
             raise TrainingRefused(_stop_first(version))
-        transaction.on_commit(lambda: storage.try_to_delete_folder(version.folder))
         audit.record(audit.Kind.TRAINING_DELETED, project=version.project, target=version, by=by)
     return _refreshed(version)
 
@@ -316,7 +313,7 @@ def set_title_and_note(version: TrainingVersion, title: str, note: str) -> None:
 
 
 def size_on_disk(version: TrainingVersion) -> int:
-    """Bytes that deleting the version frees."""
+    """Bytes that are freed once a deleted version can no longer be restored."""
     return storage.folder_size(version.folder)
 
 

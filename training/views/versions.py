@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 from csp.decorators import csp
+from django.conf import settings
 from django.contrib import messages
 from django.core.files.storage import default_storage
 from django.http import FileResponse, Http404, HttpResponse
@@ -358,6 +359,7 @@ def _confirm(request: PageRequest, version: TrainingVersion, action: str, error:
     if action == "delete":
         context["blocker"] = error or lifecycle.delete_blocker(version)
         context |= {"size": lifecycle.size_on_disk(version), "breaks": lifecycle.delete_consequences(version)}
+        context["bin_days"] = settings.EXEML_BIN_DAYS
     elif not version.is_active:
         text = gettext("%(version)s is %(status)s. There is nothing to stop.")
         context["blocker"] = text % _names(version)
