@@ -6,8 +6,14 @@ from ninja import Router
 
 from projects.api import account, projects
 from projects.api.core.api import Api
+from training.api import flavors, versions
 
-ROUTERS: list[Router] = [account.router, projects.router]
+ROUTERS: list[Router] = [
+    account.router,
+    projects.router,
+    flavors.router,
+    versions.router,
+]
 
 api = Api(
     title="exeml",
