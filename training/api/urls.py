@@ -6,13 +6,15 @@ from ninja import Router
 
 from projects.api import account, projects
 from projects.api.core.api import Api
-from training.api import flavors, versions
+from training.api import evaluated_images, evaluation, flavors, versions
 
 ROUTERS: list[Router] = [
     account.router,
     projects.router,
     flavors.router,
     versions.router,
+    evaluation.router,
+    evaluated_images.router,
 ]
 
 api = Api(
