@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from ninja import Router
 
-from projects.api import account, projects
+from projects.api import account, projects, transfers
 from projects.api.core.api import Api
 from training.api import evaluated_images, evaluation, flavors, versions
 
 ROUTERS: list[Router] = [
     account.router,
     projects.router,
+    transfers.router,
     flavors.router,
     versions.router,
     evaluation.router,
