@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ninja import Router
 
-from projects.api import account, projects, transfers
+from projects.api import account, dataset_versions, projects, transfers
 from projects.api.core.api import Api
 from training.api import evaluated_images, evaluation, flavors, versions
 
@@ -12,6 +12,7 @@ ROUTERS: list[Router] = [
     account.router,
     projects.router,
     transfers.router,
+    dataset_versions.router,
     flavors.router,
     versions.router,
     evaluation.router,
