@@ -6,7 +6,7 @@ from ninja import Router
 
 from projects.api import account, dataset_versions, projects, transfers
 from projects.api.core.api import Api
-from training.api import evaluated_images, evaluation, flavors, versions
+from training.api import comparison, downloads, evaluated_images, evaluation, flavors, versions
 
 ROUTERS: list[Router] = [
     account.router,
@@ -17,6 +17,8 @@ ROUTERS: list[Router] = [
     versions.router,
     evaluation.router,
     evaluated_images.router,
+    comparison.router,
+    downloads.router,
 ]
 
 api = Api(
