@@ -4,10 +4,22 @@ from __future__ import annotations
 
 from ninja import Router
 
-from projects.api import account, projects
+from projects.api import account, dataset_versions, projects, transfers
 from projects.api.core.api import Api
+from training.api import comparison, downloads, evaluated_images, evaluation, flavors, versions
 
-ROUTERS: list[Router] = [account.router, projects.router]
+ROUTERS: list[Router] = [
+    account.router,
+    projects.router,
+    transfers.router,
+    dataset_versions.router,
+    flavors.router,
+    versions.router,
+    evaluation.router,
+    evaluated_images.router,
+    comparison.router,
+    downloads.router,
+]
 
 api = Api(
     title="exeml",
