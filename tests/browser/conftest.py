@@ -16,7 +16,7 @@ from django.test import Client
 from projects.models import HiddenGuide
 from tests.browser.chromium import CHROMIUM_ARGUMENTS, find_chromium
 from tests.factories import make_team, make_user
-from tests.training.fitted import fit_until_first_model, make_samples
+from tests.training.fitted import fitted_bundle
 
 # Playwright's sync API runs an event loop in this thread, which Django's guard takes for async code.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -35,10 +35,9 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fitted model of three textures; takes some seconds, once."""
-    samples = make_samples(tmp_path_factory.mktemp("samples"))
-    return fit_until_first_model(samples, tmp_path_factory.mktemp("fit"))
+def bundle(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fitted model of three textures."""
+    return fitted_bundle(pytestconfig.cache.mkdir("fitted-bundle"), tmp_path_factory.mktemp("fit"))
 
 
 @pytest.fixture
