@@ -21,6 +21,7 @@ from redis import Redis
 
 from exeml_site.cron import PERIODIC_JOBS
 from exeml_site.lib.jobs import NamedJob
+from tests.conftest import SAME_ON_EVERY_DATABASE, WORKERS
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = [
@@ -242,6 +243,23 @@ def test_the_pages_of_the_queues_are_the_operators_alone(url: str, alice: Client
         return
     assert answer.status_code == 302
     assert answer["Location"].startswith("/admin/login/")
+
+
+def test_what_is_not_asked_on_postgresql_is_there_and_says_nothing_about_it() -> None:
+    """A file that names PostgreSQL or locks is asked there; tests that commit are anyway."""
+    gone = [name for name in (*SAME_ON_EVERY_DATABASE, *WORKERS) if not (ROOT / name).exists()]
+    left_out = [
+        path
+        for name in SAME_ON_EVERY_DATABASE
+        for path in ([ROOT / name] if name.endswith(".py") else (ROOT / name).rglob("test_*.py"))
+    ]
+    wrong = [
+        str(path.relative_to(ROOT))
+        for path in left_out
+        if re.search(r"postgresql|select_for_update", text := path.read_text())
+        and "transaction=True" not in text
+    ]
+    assert gone == [] and wrong == [] and len(left_out) > 30
 
 
 def test_who_deletes_a_row_finds_what_refers_to_it_by_an_index() -> None:

@@ -65,7 +65,7 @@ def open_page(chromium: Any, live_server: Any) -> Iterator[Any]:
             cookie = client.cookies["sessionid"]
             context.add_cookies([{"name": "sessionid", "value": cookie.value, "url": live_server.url}])
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(30_000)  # for busy machines; nothing waits longer than it must
         page.on("pageerror", lambda error: errors.append(str(error)))
         return page
 
