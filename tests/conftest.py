@@ -52,7 +52,7 @@ WORKERS = (
     "tests/projects/transfers/",
 )
 
-# Not asked a second time on PostgreSQL. Pages: test_access and test_hostile_requests ask all of them there.
+# Not asked a second time on PostgreSQL. Pages: test_access opens all of them there.
 # Answers of a model, drawings and files: rows are only read and written. What commits is asked.
 SAME_ON_EVERY_DATABASE = (
     "tests/projects/views/",
