@@ -6,8 +6,17 @@ from ninja import Router
 
 from projects.api import account, projects
 from projects.api.core.api import Api
+from training.api import batches, monitoring, predictions, service_tokens, services
 
-ROUTERS: list[Router] = [account.router, projects.router]
+ROUTERS: list[Router] = [
+    account.router,
+    projects.router,
+    services.router,
+    service_tokens.router,
+    predictions.router,
+    monitoring.router,
+    batches.router,
+]
 
 api = Api(
     title="exeml",
