@@ -42,7 +42,7 @@ def api_guide(request: HttpRequest) -> HttpResponse:
 @require_safe
 def api_reference(request: HttpRequest) -> HttpResponse:
     """All operations of the API, which people can try out."""
-    return page(request, "services/api_reference.html")
+    return page(request, "api_reference/api_reference.html")
 
 
 @csrf_exempt
