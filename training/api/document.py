@@ -126,6 +126,8 @@ class WholeSchema(OpenAPISchema):
     Raises where two other schemas have one name, which django-ninja would mix up.
     """
 
+    choices: Schema  # of the schema that is described just now
+
     def add_schema_definitions(self, definitions: Schema) -> None:
         self.choices = {name: schema for name, schema in definitions.items() if "enum" in schema}
         others = {
@@ -139,7 +141,7 @@ class WholeSchema(OpenAPISchema):
         super().add_schema_definitions(others)
 
     def _extract_parameters(self, model: Any) -> list[Schema]:
-        self.choices: Schema = {}
+        self.choices = {}
         parameters: list[Schema] = self._with_choices(super()._extract_parameters(model))
         return parameters
 
