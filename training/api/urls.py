@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+from django.urls import path
 from ninja import Router
 
 from projects.api import account, dataset_versions, projects, transfers
 from projects.api.core.api import Api
-from training.api import comparison, downloads, evaluated_images, evaluation, flavors, versions
+from training.api import (
+    batches,
+    comparison,
+    document,
+    downloads,
+    evaluated_images,
+    evaluation,
+    flavors,
+    monitoring,
+    predictions,
+    service_tokens,
+    services,
+    versions,
+)
 
 ROUTERS: list[Router] = [
     account.router,
@@ -19,16 +33,22 @@ ROUTERS: list[Router] = [
     evaluated_images.router,
     comparison.router,
     downloads.router,
+    services.router,
+    service_tokens.router,
+    predictions.router,
+    monitoring.router,
+    batches.router,
 ]
 
 api = Api(
     title="exeml",
     version="1",
-    description="Everything a person can do on the pages, for programs.",
     docs_url=None,
+    openapi_url=None,
     urls_namespace="api",
 )
 for router in ROUTERS:
     api.add_router("", router)
 
-urlpatterns, app_name, _ = api.urls
+operations, app_name, _ = api.urls
+urlpatterns = [path("openapi.json", document.openapi_view(api), name="openapi"), *operations]
