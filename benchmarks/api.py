@@ -119,12 +119,13 @@ class Caller:
         return json.loads(self.call(method, path, b"" if body is None else json.dumps(body).encode()))
 
     def send_files(self, path: str, name: str, files: dict[str, bytes]) -> Any:
+        """`name`: of the field, in which {} becomes the number of the file."""
         parts = [
-            f'--x\r\nContent-Disposition: form-data; name="{name}"; filename="{file}"\r\n'
+            f'--x\r\nContent-Disposition: form-data; name="{name.format(number)}"; filename="{file}"\r\n'
             "Content-Type: image/png\r\n\r\n".encode()
             + content
             + b"\r\n"
-            for file, content in files.items()
+            for number, (file, content) in enumerate(files.items())
         ]
         body = b"".join(parts) + b"--x--\r\n"
         return json.loads(self.call("POST", path, body, "multipart/form-data; boundary=x"))
@@ -238,7 +239,7 @@ class LabelStudio:
         for start in range(0, len(pictures), FILES_PER_CALL):
             part = pictures[start : start + FILES_PER_CALL]
             files = {f"{start + n}.png": content for n, content in enumerate(part)}
-            answer = self.api.send_files(f"/api/projects/{self.project}/import", "files", files)
+            answer = self.api.send_files(f"/api/projects/{self.project}/import", "file{}", files)
             made += int(answer["task_count"])
         return made
 
