@@ -136,7 +136,7 @@ class MetricsOut(OverallOut):
     licences: list[str] = Field(description="Of the pretrained weights in the model, as SPDX names.")
 
 
-class LabelOut(Schema):
+class LabelMetricsOut(Schema):
     label: str
     image_count: int = Field(description="The validation images with the label.")
     precision: MetricOut
@@ -148,13 +148,13 @@ class LabelOut(Schema):
     )
 
     @classmethod
-    def of(cls, row: LabelResult) -> LabelOut:
+    def of(cls, row: LabelResult) -> LabelMetricsOut:
         metrics = {name: MetricOut.of(getattr(row, name)) for name in Metric.Name.values}
         return cls(label=row.label, image_count=row.images, needed_image_count=row.images_needed, **metrics)
 
 
 class LabelResultPage(Schema):
-    items: list[LabelOut]
+    items: list[LabelMetricsOut]
     next: str | None
 
 
@@ -271,7 +271,7 @@ def list_label_results(
     _, results = _results(project, number)
     rows = filter_and_sort(results.rows, sort or "", search.strip())
     chosen, cursor = slice_of(rows, params)
-    return LabelResultPage(items=[LabelOut.of(row) for row in chosen], next=cursor)
+    return LabelResultPage(items=[LabelMetricsOut.of(row) for row in chosen], next=cursor)
 
 
 @router.get(VERSION + "/confusion", response=ConfusionOut)

@@ -5,7 +5,18 @@ from __future__ import annotations
 from django.urls import path
 from ninja import Router
 
-from projects.api import account, dataset_versions, projects, transfers
+from projects.api import (
+    account,
+    dataset_versions,
+    history,
+    images,
+    labels,
+    projects,
+    suggestions,
+    transfers,
+    work,
+)
+from projects.api import annotations as annotation_calls
 from projects.api.core.api import Api
 from training.api import (
     batches,
@@ -38,6 +49,12 @@ ROUTERS: list[Router] = [
     predictions.router,
     monitoring.router,
     batches.router,
+    images.router,
+    labels.router,
+    annotation_calls.router,
+    history.router,
+    suggestions.router,
+    work.router,
 ]
 
 api = Api(
