@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy, ngettext
 
 from exeml_site.lib.display import count
+from projects.sign_in.service_accounts import NO_SIGN_IN, is_service_account
 from projects.workspace.login_throttle import Attempt
 
 
@@ -33,6 +34,11 @@ class SignInForm(AuthenticationForm):
         """An `attempt` that is refused gets no look at the password."""
         super().__init__(*args, **kwargs)
         self._attempt = attempt
+
+    def confirm_login_allowed(self, user: Any) -> None:
+        super().confirm_login_allowed(user)
+        if is_service_account(user):
+            raise ValidationError(NO_SIGN_IN, code="service-account")
 
     def clean(self) -> dict[str, Any]:
         if self._attempt and self._attempt.is_refused:
