@@ -11,7 +11,6 @@ from django.db.models import Count, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
@@ -19,7 +18,7 @@ from exeml_site.lib.http import page, redirect_to
 from projects.access import PageRequest, team_page
 from projects.forms.sign_in.service_accounts import ServiceAccountForm
 from projects.forms.teams import AddMemberForm, RoleForm
-from projects.models import Membership, Role, Team
+from projects.models import AccessToken, Membership, Role, Team
 from projects.workspace import members
 
 ROLES = [
@@ -137,9 +136,6 @@ def members_page(
 
 def _service_accounts(team: Team) -> QuerySet[Membership]:
     """Their memberships, with the number of tokens that work."""
-    is_current = Q(user__access_tokens__expires_at=None) | Q(
-        user__access_tokens__expires_at__gt=timezone.now()
-    )
-    tokens = Count("user__access_tokens", filter=is_current & Q(user__access_tokens__revoked_at=None))
+    valid = Count("user__access_tokens", filter=Q(user__access_tokens__in=AccessToken.objects.valid()))
     accounts = team.memberships.exclude(user__service_account=None)
-    return accounts.select_related("user__service_account").annotate(tokens=tokens)
+    return accounts.select_related("user__service_account").annotate(tokens=valid)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from ninja import Router
 
-from projects.api import account, projects
+from projects.api import account, projects, service_accounts, teams, usage
 from projects.api.core.api import Api
 
-ROUTERS: list[Router] = [account.router, projects.router]
+ROUTERS: list[Router] = [
+    account.router,
+    teams.router,
+    service_accounts.router,
+    usage.router,
+    projects.router,
+]
 
 api = Api(
     title="exeml",

@@ -54,11 +54,11 @@ def invalid_field(field: str, message: object) -> Problem:
     return invalid([{"field": field, "message": str(message)}])
 
 
-def of_form(form: BaseForm) -> Problem:
-    """The errors of a form that refused the values."""
+def of_form(form: BaseForm, **names: str) -> Problem:
+    """The errors of a form that refused the values. `names`: those of fields that callers know otherwise."""
     return invalid(
         [
-            {"field": "" if field == "__all__" else field, "message": str(message)}
+            {"field": names.get(field, "" if field == "__all__" else field), "message": str(message)}
             for field, messages in form.errors.items()
             for message in messages
         ]
