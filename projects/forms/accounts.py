@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy, ngettext
 
 from exeml_site.lib.display import count
+from projects.forms.sign_in.access_tokens import offer_to_revoke
 from projects.sign_in.service_accounts import NO_SIGN_IN, is_service_account
 from projects.workspace.login_throttle import Attempt
 
@@ -64,6 +65,7 @@ class ChangePasswordForm(PasswordChangeForm):
         )
         self.fields["new_password2"].label = gettext_lazy("New password again")
         self.fields["new_password2"].help_text = ""
+        offer_to_revoke(self, self.user)
 
     def clean_old_password(self) -> str:
         if self._attempt and self._attempt.is_refused:

@@ -18,6 +18,7 @@ from projects.models.access_token import AccessTokenQuerySet
 from projects.workspace.secret_token import Token, new_token
 
 PREFIX = "exeml_"  # by which scanners find a token in a repository
+REVOKE_FIELD = "revoke_tokens"  # of forms that offer it with a new password
 MAX_TOKENS = 50  # valid tokens of an account
 USE_RECORDED_EVERY = timedelta(minutes=1)
 

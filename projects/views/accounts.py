@@ -24,6 +24,7 @@ from projects.access import PageRequest
 from projects.forms.accounts import ChangePasswordForm, SignInForm
 from projects.models import HiddenGuide
 from projects.sign_in import second_factor
+from projects.views.sign_in.access_tokens import revoke_asked
 from projects.workspace import initial_password, language, login_throttle
 from projects.workspace.login_throttle import Attempt
 
@@ -103,6 +104,7 @@ class ChangePassword(LimitedAttempts, auth.PasswordChangeView):
         audit.record(audit.Kind.PASSWORD_CHANGED)
         sentence = gettext("Your password has been changed. You are still signed in here.")
         messages.success(self.request, sentence)
+        revoke_asked(self.request, form.user)
         return super().form_valid(form)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django import forms
+from django.contrib.auth.models import User
 from django.forms.boundfield import BoundWidget
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy, pgettext_lazy
@@ -13,6 +14,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 from exeml_site.lib.fields import BoundedTextField
 from exeml_site.lib.text import validate_name
 from projects.models import Scope
+from projects.sign_in import access_tokens
 
 NEVER = "never"
 EXPLAINED_SCOPES = {
@@ -56,6 +58,16 @@ class AccessTokenForm(forms.Form):
         for box in self["scopes"]:
             if (sentence := EXPLAINED_SCOPES.get(box.data["value"])) is not None:
                 yield box, sentence
+
+
+def offer_to_revoke(form: forms.BaseForm, user: User) -> None:
+    """With a new password, whoever has access tokens may revoke them, too."""
+    if access_tokens.unrevoked(user).exists():
+        form.fields[access_tokens.REVOKE_FIELD] = forms.BooleanField(
+            label=gettext_lazy("Also revoke my access tokens"),
+            help_text=gettext_lazy("Otherwise they stay valid."),
+            required=False,
+        )
 
 
 def days_value(days: int | None) -> Any:

@@ -10,16 +10,17 @@ from django.contrib.auth.models import User
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from exeml_site.lib.display import count
 from exeml_site.lib.http import page, redirect_to, signed_in
 from projects.access import PageRequest, has_proven_factor, lead_to_factor
 from projects.forms.sign_in.access_tokens import AccessTokenForm
 from projects.sign_in import access_tokens as actions
 from projects.sign_in import second_factor
-from projects.views.sign_in.security import APP
+from projects.sign_in.second_factor import APP
 
 
 @signed_in
@@ -96,6 +97,13 @@ def revoke(request: HttpRequest, owner: User, token_id: int) -> None:
     if not actions.revoke(token, by=request.user):  # type: ignore[arg-type]
         raise Http404
     messages.success(request, gettext("Token “%(name)s” revoked.") % {"name": token.name})
+
+
+def revoke_asked(request: HttpRequest, user: User) -> None:
+    """Revoke the tokens of `user` where the check box that offers it is checked."""
+    if actions.REVOKE_FIELD in request.POST and (revoked := actions.revoke_all(user, by=user)):
+        sentence = ngettext("%(count)s access token revoked.", "%(count)s access tokens revoked.", revoked)
+        messages.success(request, sentence % {"count": count(revoked)})
 
 
 def token_rows(owner: User, revoke_name: str, *place: int) -> list[dict[str, Any]]:

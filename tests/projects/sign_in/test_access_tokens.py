@@ -152,6 +152,27 @@ def test_a_member_who_was_removed_loses_the_team_with_the_token_at_once() -> Non
     assert bob.get("/account").json()["teams"] == []
 
 
+def test_a_new_password_and_signing_out_everywhere_revoke_tokens_only_if_wanted(alice: Client) -> None:
+    owner = make_user("alice")
+    assert "revoke_tokens" not in html_of(alice.get("/password/")) + html_of(alice.get("/security/"))
+
+    def works_after(path: str, fields: dict[str, str]) -> bool:
+        row, _ = access_tokens.create(owner, path + str(len(fields)), [], by=owner)
+        assert alice.post(path, fields).status_code in (302, 303)
+        row.refresh_from_db()
+        return row.is_valid
+
+    def passwords(old: str, new: str) -> dict[str, str]:
+        return {"old_password": old, "new_password1": new, "new_password2": new}
+
+    assert works_after("/password/", passwords(PASSWORD, PASSWORD + "2"))
+    assert "Also revoke my access tokens" in html_of(alice.get("/password/"))
+    assert not works_after("/password/", passwords(PASSWORD + "2", PASSWORD) | {"revoke_tokens": "on"})
+    assert works_after("/security/sessions/end/", {})
+    assert not works_after("/security/sessions/end/", {"revoke_tokens": "on"})
+    assert not AccessToken.objects.valid().exists()
+
+
 def test_the_page_is_linked_from_security_and_the_menu(alice: Client) -> None:
     assert html_of(alice.get("/security/")).count(f'href="{PAGE}"') == 2
     assert User.objects.get(username="alice").access_tokens.count() == 0
