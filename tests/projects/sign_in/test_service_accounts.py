@@ -16,6 +16,7 @@ from django.test import Client, RequestFactory
 from projects.collaboration.progress import team_progress
 from projects.forms.people import AssignForm
 from projects.models import AccessToken, AuditEvent, Membership, Role, ServiceAccount, Team
+from projects.notices.collectors import reviewers
 from projects.sign_in import access_tokens, mail, service_accounts
 from projects.sign_in.claims import Identity
 from projects.sign_in.identities import SignInRefused, account_of
@@ -187,6 +188,11 @@ def test_it_stands_apart_from_the_people_of_the_team(
     assert "/service-accounts/" not in html_of(bob.get(page))
     people = account.team.memberships.people().values_list("user__username", flat=True)
     assert set(people) == {"alice", "bob", "vera"}
+
+
+def test_it_gets_no_notices(account: ServiceAccount) -> None:
+    members.change_role(account.user.memberships.get(), Role.MANAGER)
+    assert [user.username for user in reviewers(make_project(team=account.team))] == ["alice"]
 
 
 def test_it_is_neither_assigned_images_nor_added_to_another_team(
