@@ -1,9 +1,9 @@
-// What a page shows once, such as a token: copied by a button, and not asked for again by a reload.
+// Copy buttons: each names the element whose text it copies. And what a page shows once, such as a token.
 import { say } from "./messages.js";
 
 // The Clipboard API exists only on https and localhost.
 async function copy(element) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(element.textContent);
+  if (navigator.clipboard) return navigator.clipboard.writeText(element.innerText.trim());
   getSelection().selectAllChildren(element);
   if (!document.execCommand("copy")) throw new Error("refused");
 }

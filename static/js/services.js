@@ -1,5 +1,6 @@
 // The test of a service (preview, paste, camera, keys) and the Deploy dialog.
 import { openCamera } from "./camera.js";
+import "./copy.js";
 import { number } from "./display.js";
 import { isTyping } from "./messages.js";
 import "./question_page.js";

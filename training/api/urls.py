@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from ninja import Router
 
-from projects.api import account, projects, service_accounts, teams, usage
+from projects.api import (
+    account,
+    dataset_versions,
+    projects,
+    service_accounts,
+    teams,
+    transfers,
+    usage,
+)
 from projects.api.core.api import Api
+from training.api import comparison, downloads, evaluated_images, evaluation, flavors, versions
 
 ROUTERS: list[Router] = [
     account.router,
@@ -13,6 +22,14 @@ ROUTERS: list[Router] = [
     service_accounts.router,
     usage.router,
     projects.router,
+    transfers.router,
+    dataset_versions.router,
+    flavors.router,
+    versions.router,
+    evaluation.router,
+    evaluated_images.router,
+    comparison.router,
+    downloads.router,
 ]
 
 api = Api(
