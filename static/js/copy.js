@@ -1,4 +1,4 @@
-// Copy buttons: each names the element whose text it copies.
+// Copy buttons: each names the element whose text it copies. And what a page shows once, such as a token.
 import { say } from "./messages.js";
 
 // The Clipboard API exists only on https and localhost.
@@ -20,3 +20,7 @@ document.addEventListener("click", async (event) => {
     say(gettext("The browser does not allow copying here. Select the text and copy it by hand."), "error");
   }
 });
+
+// The page with a new token answers a POST: a reload must show the page, not make another token.
+const settled = document.querySelector("[data-settle-at]")?.dataset.settleAt;
+if (settled) history.replaceState(null, "", settled);

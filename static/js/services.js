@@ -2,7 +2,7 @@
 import { openCamera } from "./camera.js";
 import "./copy.js";
 import { number } from "./display.js";
-import { isTyping, say } from "./messages.js";
+import { isTyping } from "./messages.js";
 import "./question_page.js";
 
 const MEGABYTE = 1024 * 1024;
@@ -146,7 +146,4 @@ document.addEventListener("submit", (event) => {
   event.target.dataset.sent = "";
 });
 
-// The page with a new token answers a POST: a reload must show the service, not deploy again.
-const settled = document.querySelector("[data-settle-at]")?.dataset.settleAt;
-if (settled) history.replaceState(null, "", settled);
-else if (location.search.startsWith("?version=")) history.replaceState(null, "", location.pathname);
+if (location.search.startsWith("?version=")) history.replaceState(null, "", location.pathname);

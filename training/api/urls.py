@@ -12,8 +12,11 @@ from projects.api import (
     images,
     labels,
     projects,
+    service_accounts,
     suggestions,
+    teams,
     transfers,
+    usage,
     work,
 )
 from projects.api import annotations as annotation_calls
@@ -35,6 +38,9 @@ from training.api import (
 
 ROUTERS: list[Router] = [
     account.router,
+    teams.router,
+    service_accounts.router,
+    usage.router,
     projects.router,
     transfers.router,
     dataset_versions.router,
