@@ -44,7 +44,8 @@ def programs(parts: list[str], listener: int | None) -> list[Program]:
         every["backups"] = _backups()
     if listener is not None:
         every["web"] = _web(listener)
-    return [program for name, program in every.items() if name in parts]
+    chosen = [program for name, program in every.items() if name in parts]
+    return [*chosen, _webhooks()] if "short" in parts else chosen
 
 
 def _manage(*arguments: str) -> tuple[str, ...]:
@@ -72,6 +73,12 @@ def _imports() -> Program:
 def _short() -> Program:
     """Each job runs in a forked process, which is safe as this worker never imports OpenVINO or torch."""
     return Program("short", _rqworker("WatchingWorker", "short"), ONE_THREAD)
+
+
+def _webhooks() -> Program:
+    """Belongs to `short`: a worker of its own, because its jobs wait for receivers."""
+    niceness = NICENESS[settings.QUEUE_WEBHOOKS]
+    return Program("webhooks", _rqworker("WatchingWorker", "webhooks"), ONE_THREAD, niceness)
 
 
 def _backups() -> Program:
