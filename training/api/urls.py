@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ninja import Router
 
-from projects.api import account, projects
+from projects.api import account, projects, webhooks
 from projects.api.core.api import Api
 
-ROUTERS: list[Router] = [account.router, projects.router]
+ROUTERS: list[Router] = [account.router, projects.router, webhooks.router]
 
 api = Api(
     title="exeml",

@@ -1,4 +1,4 @@
-"""Webhooks are told of trainings, services, batches, imports and datasets, in the transaction of the change."""
+"""Webhooks are told of trainings, services, batches, imports and datasets as these change."""
 
 from __future__ import annotations
 
