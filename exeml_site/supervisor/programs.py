@@ -25,7 +25,7 @@ WEB_THREADS = "80"
 # After a stop, for the calls that are under way.
 CALLS_END_S = 30
 # Per web process. A thread holds a connection while it reads the database alone, so few serve many threads.
-# Two web processes and five workers take 25 of the 100 connections of a PostgreSQL as Debian installs it.
+# Two web processes and six workers take 26 of the 100 connections of a PostgreSQL as Debian installs it.
 WEB_CONNECTIONS = os.environ.get("EXEML_DATABASE_POOL") or "10"
 
 GUNICORN_JSON = ("--logger-class", "exeml_site.logs.lines.GunicornLogger")

@@ -130,7 +130,6 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "verbose_name_plural": "webhook deliveries",
                 "ordering": ["-pk"],
                 "indexes": [
                     models.Index(

@@ -122,7 +122,6 @@ class WebhookDelivery(models.Model):
 
     class Meta:
         ordering = ["-pk"]
-        verbose_name_plural = "webhook deliveries"  # not translated: admin
         indexes = [
             models.Index(
                 fields=["next_attempt_at"],
