@@ -20,6 +20,7 @@ from projects.webhooks.addresses import find_target
 from projects.webhooks.signature import new_secret
 
 MAX_WEBHOOKS = 50  # of a team
+TEST_MESSAGE = "A test of this webhook."  # not translated: of programs
 FORMER_VALID_FOR = timedelta(days=1)
 
 
@@ -115,7 +116,7 @@ def send_test(webhook: Webhook) -> WebhookDelivery:
     """Store a test event, which is sent at once. Raises WebhookRefused while the webhook is off."""
     _check_is_on(webhook)
     with transaction.atomic():
-        data = {"team": events.described_team(webhook.team), "message": "A test of this webhook."}
+        data = {"team": events.described_team(webhook.team), "message": TEST_MESSAGE}
         delivery = events.add_delivery(webhook, WebhookEvent.TEST, data)
         events.request_delivery()
     return delivery

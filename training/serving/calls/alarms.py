@@ -66,8 +66,8 @@ def live_accuracy_sentences(service: Service) -> list[str]:
             continue
         value, low = _evaluated(version, in_force)
         if live.judged.high is not None and low is not None and live.judged.high < low:
-            return [
-                f"{live.judged.hits:,} of {live.judged.support:,} judged answers are right, "
+            return [  # not translated: of programs
+                f"{live.judged.hits:,} of {live.judged.support:,} judged answers are right, "  # not translated: it
                 f"{whole_percent(live.judged.value)}. The evaluation found {whole_percent(value)}."
             ]
     return []
