@@ -48,7 +48,11 @@ def is_told(event: WebhookEvent, project: Project) -> bool:
 def add_delivery(webhook: Webhook, event: WebhookEvent, data: Mapping[str, Any]) -> WebhookDelivery:
     """Store an event for one webhook."""
     now = timezone.now()
-    payload = {"type": event.value, "timestamp": iso_utc(now), "data": _with_site(data, webhook.site)}
+    payload = {
+        "type": event.value,
+        "timestamp": iso_utc(now),
+        "data": _with_site(data, settings.SITE_URL or webhook.site),
+    }
     body = json.dumps(payload, cls=DjangoJSONEncoder, ensure_ascii=False)
     return WebhookDelivery.objects.create(
         webhook=webhook, event=event, body=body, created_at=now, next_attempt_at=now
