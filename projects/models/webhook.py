@@ -55,7 +55,7 @@ class Webhook(models.Model):
     secret = models.CharField(max_length=255, editable=False)
     former_secret = models.CharField(max_length=255, blank=True, editable=False)
     former_secret_until = models.DateTimeField(null=True, blank=True, editable=False)
-    # Where people open the site, such as https://exeml.example.org: links begin with it, unless SITE_URL is set.
+    # Where people open the site, such as https://exeml.example.org: links begin with it without SITE_URL.
     site = models.CharField(max_length=255, editable=False)
     is_on = models.BooleanField(default=True)
     off_cause = models.TextField(blank=True, editable=False)  # where exeml turned it off itself

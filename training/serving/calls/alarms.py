@@ -66,10 +66,10 @@ def live_accuracy_sentences(service: Service) -> list[str]:
             continue
         value, low = _evaluated(version, in_force)
         if live.judged.high is not None and low is not None and live.judged.high < low:
-            return [  # not translated: of programs
-                f"{live.judged.hits:,} of {live.judged.support:,} judged answers are right, "  # not translated: it
-                f"{whole_percent(live.judged.value)}. The evaluation found {whole_percent(value)}."
-            ]
+            hits, support = live.judged.hits, live.judged.support
+            judged = f"{hits:,} of {support:,} judged answers are right, "  # not translated: of programs
+            shares = whole_percent(live.judged.value), whole_percent(value)
+            return [f"{judged}{shares[0]}. The evaluation found {shares[1]}."]  # not translated: of programs
     return []
 
 
