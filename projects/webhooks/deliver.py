@@ -152,7 +152,11 @@ def _turn_off(webhook: Webhook, cause: str) -> None:
     changes: dict[str, Any] = {"is_on": False, "off_cause": cause, "off_at": timezone.now()}
     if Webhook.objects.filter(pk=webhook.pk, is_on=True).update(**changes):
         audit.record(
-            audit.Kind.WEBHOOK_OFF, team=webhook.team, project=webhook.project, target=webhook, cause=cause
+            audit.Kind.WEBHOOK_OFF,
+            team=webhook.team,
+            project=webhook.project,
+            target=webhook.origin,
+            cause=cause,
         )
 
 

@@ -138,4 +138,4 @@ def _check_is_on(webhook: Webhook) -> None:
 
 
 def _record(kind: audit.Kind, webhook: Webhook, by: User, **details: Any) -> None:
-    audit.record(kind, team=webhook.team, project=webhook.project, target=webhook.url, by=by, **details)
+    audit.record(kind, team=webhook.team, project=webhook.project, target=webhook.origin, by=by, **details)

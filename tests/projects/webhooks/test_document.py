@@ -34,7 +34,7 @@ def test_the_signature_is_checked_as_described(program: str, local: Receiver) ->
 
 
 def test_every_event_stands_in_the_table() -> None:
-    assert re.findall(r"^\| `([a-z_.]+)` \|", DOCUMENT, re.MULTILINE)[: len(WebhookEvent)] == [
-        event.value for event in WebhookEvent
-    ]
+    first_table = DOCUMENT.partition("| `type` |")[2].partition("\n\n")[0]
+    named = re.findall(r"^\| `([a-z_.]+)` \|", first_table, re.MULTILINE)
+    assert named == [event.value for event in WebhookEvent]
     assert len(PROGRAMS) == 2
