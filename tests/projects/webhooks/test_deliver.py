@@ -7,13 +7,16 @@ import time
 from datetime import timedelta
 from typing import Any
 
+import django_rq
 import pytest
 from django.conf import settings as site_settings
 from django.db import transaction
 from django.utils import timezone
 from rq.queue import Queue
+from rq.worker import SimpleWorker
 from standardwebhooks.webhooks import Webhook as Verifier
 
+from exeml_site.lib.jobs import NamedJob
 from projects import webhooks
 from projects.models import AuditEvent, Project, Webhook, WebhookDelivery
 from projects.webhooks import deliver, lifecycle, post
@@ -185,6 +188,15 @@ def test_the_sweep_asks_for_what_is_due(
             deliver.resume()
     assert queue.job_ids == ["deliver_webhooks"]
     assert site_settings.JOBS["deliver_webhooks"] == queue.jobs[0].func_name
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_of_the_queue_delivers(local: Receiver, redis: Any) -> None:
+    webhook, _ = make_webhook(local.url)
+    happen(webhook.project)
+    queue = django_rq.get_queue(site_settings.QUEUE_WEBHOOKS)
+    SimpleWorker([queue], connection=redis, job_class=NamedJob).work(burst=True)
+    assert only().status == Status.DELIVERED and len(local.requests) == 1
 
 
 def test_an_attempt_whose_process_died_is_made_again(local: Receiver) -> None:
