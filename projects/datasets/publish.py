@@ -57,7 +57,7 @@ def _publish(version: DatasetVersion, draft: Draft) -> None:
         return
     _save_new_splits(draft)
     with transaction.atomic():
-        Project.objects.select_for_update().get(pk=version.project_id)  # one publication at a time
+        project = Project.objects.select_for_update().get(pk=version.project_id)  # one publication at a time
         version.refresh_from_db()
         if version.is_published or _splits(version.project) != draft.earlier_splits | draft.splits:
             return
@@ -68,13 +68,13 @@ def _publish(version: DatasetVersion, draft: Draft) -> None:
         version.train_count, version.eval_count = draft.usages[Split.TRAIN], draft.usages[Split.EVAL]
         version.published_at = timezone.now()
         version.save()
-        _raise_published(version)
+        _raise_published(project, version)
 
 
-def _raise_published(version: DatasetVersion) -> None:
+def _raise_published(project: Project, version: DatasetVersion) -> None:
     webhooks.raise_event(
         webhooks.Event.DATASET_PUBLISHED,
-        version.project,
+        project,
         dataset_version={
             "name": version.name,
             "image_count": version.image_count,
