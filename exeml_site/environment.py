@@ -65,6 +65,21 @@ def env_networks(name: str) -> list[IPv4Network | IPv6Network]:
         raise ImproperlyConfigured(f"{name} must be IP addresses or networks: {error}.") from error
 
 
+def webhook_allowance(name: str) -> list[str]:
+    """IP addresses, networks and names of hosts, such as `hooks.example.org` and `.example.org`."""
+    entries = [entry.lower() for entry in env_list(name, "")]
+    for entry in entries:
+        if re.fullmatch(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*", entry) and not re.fullmatch("[0-9.]+", entry):
+            continue
+        try:
+            ip_network(entry, strict=False)
+        except ValueError as error:
+            raise ImproperlyConfigured(
+                f"{name} must be IP addresses, networks or names of hosts, without ports: {error}."
+            ) from error
+    return entries
+
+
 def env_path(name: str) -> str:
     """A path such as `/exeml`, or an empty text for the root of the host."""
     text = os.environ.get(name, "").strip().strip("/")

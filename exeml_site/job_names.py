@@ -48,6 +48,10 @@ JOBS = {
     "forget_failed_attempts": "projects.workspace.login_throttle.forget_old",
     "forget_invitations": "projects.sign_in.invitations.forget_old",
     "forget_idempotent_calls": "projects.api.core.idempotency.forget_old_calls",
+    "deliver_webhooks": "projects.webhooks.deliver.deliver",
+    "resume_webhooks": "projects.webhooks.deliver.resume",
+    "forget_webhook_deliveries": "projects.webhooks.deliver.forget_old",
+    "watch_services": "training.serving.calls.alarms.watch_services",
 }
 # Functions that add the notices of what has happened since.
 NOTICE_COLLECTORS = ("projects.notices.collectors.collect", "training.versions.notices.collect")

@@ -23,6 +23,7 @@ from exeml_site.environment import (
     file_storage,
     secret_key,
     source_roots,
+    webhook_allowance,
 )
 from exeml_site.job_names import FORMER_JOBS as FORMER_JOBS
 from exeml_site.job_names import GONE_FILES as GONE_FILES
@@ -197,8 +198,10 @@ QUEUE_LABELING = "labeling"  # embeddings, suggestions, checks: one worker keeps
 QUEUE_IMPORTS = "imports"  # archives and data sources: many small files, no network
 QUEUE_GPU, QUEUE_CPU = "gpu", "cpu"
 QUEUE_BACKUPS = "backups"  # where EXEML_BACKUP_DIR is set: a backup takes hours and must not hold up others
+QUEUE_WEBHOOKS = "webhooks"  # its jobs wait for receivers, which may be slow
 # Of its worker: pages first, then trainings, which have a limit. A step costs a fifth of a core two want.
 QUEUE_NICENESS = {QUEUE_SHORT: 0, QUEUE_LABELING: 8, QUEUE_IMPORTS: 6, QUEUE_GPU: 3, QUEUE_CPU: 3}
+QUEUE_NICENESS[QUEUE_WEBHOOKS] = 2
 if EXEML_BACKUP_DIR:
     QUEUE_NICENESS[QUEUE_BACKUPS] = 9
 # A Redis that hangs holds no page for long. Workers, whose commands wait for jobs, have longer times.
@@ -301,6 +304,7 @@ EXEML_MAX_IMAGE_MEGAPIXELS = env_int("EXEML_MAX_IMAGE_MEGAPIXELS", 50, minimum=1
 EXEML_MAX_IMPORT_GB = env_int("EXEML_MAX_IMPORT_GB", 50, minimum=1)
 MAX_REQUEST_BYTES = EXEML_MAX_IMPORT_GB * 1024**3 + 1024**2  # a batch comes in one request
 EXEML_SOURCE_ROOTS = source_roots(env_list("EXEML_SOURCE_ROOTS", ""))
+EXEML_WEBHOOK_ALLOW = webhook_allowance("EXEML_WEBHOOK_ALLOW")
 EXEML_METRICS_TOKEN = os.environ.get("EXEML_METRICS_TOKEN") or ""
 RQ_API_TOKEN = EXEML_METRICS_TOKEN  # protects /admin/rq/metrics, the queue metrics
 EXEML_CACHE_GB = env_int("EXEML_CACHE_GB", 20, minimum=1)  # copies of files of a remote storage

@@ -19,6 +19,7 @@ from projects.views import (
     teams,
     transfers,
 )
+from projects.views.programs import webhooks
 from projects.views.records import audit, usage
 from projects.views.sign_in import (
     access_tokens,
@@ -31,6 +32,7 @@ from projects.views.sign_in import (
 )
 
 ACCOUNT = "teams/<int:team_id>/service-accounts/<int:account_id>/"
+WEBHOOK = "teams/<int:team_id>/webhooks/<int:webhook_id>/"
 DATASET = "projects/<int:project_id>/datasets/<slug:dataset_name>/"
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -106,6 +108,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("audit.jsonl", audit.site_audit_file, {"ending": "jsonl"}, name="site_audit_jsonl"),
     path("teams/<int:team_id>/usage/", usage.team_usage, name="team_usage"),
     path("teams/<int:team_id>/usage.csv", usage.team_usage_file, name="team_usage_csv"),
+    path("teams/<int:team_id>/webhooks/", webhooks.team_webhooks, name="team_webhooks"),
+    path("teams/<int:team_id>/webhooks/new/", webhooks.create_webhook, name="create_webhook"),
+    path(WEBHOOK, webhooks.show_webhook, name="show_webhook"),
+    path(WEBHOOK + "test/", webhooks.test_webhook, name="test_webhook"),
+    path(WEBHOOK + "secret/", webhooks.rotate_webhook_secret, name="rotate_webhook_secret"),
+    path(WEBHOOK + "switch/", webhooks.switch_webhook, name="switch_webhook"),
+    path(WEBHOOK + "delete/", webhooks.delete_webhook, name="delete_webhook"),
+    path(
+        WEBHOOK + "deliveries/<int:delivery_id>/resend/",
+        webhooks.resend_delivery,
+        name="resend_delivery",
+    ),
     path("usage/", usage.site_usage, name="site_usage"),
     path("usage.csv", usage.site_usage_file, name="site_usage_csv"),
     path("projects/", projects.project_list, name="project_list"),

@@ -23,6 +23,8 @@ COLOURS = {
     "labeling": 31,
     "imports": 95,
     "short": 33,
+    "webhooks": 93,
+    "backups": 92,
     "cron": 34,
 }
 

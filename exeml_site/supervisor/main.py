@@ -106,6 +106,7 @@ async def _stop_all(processes: list[SupervisedProcess], listener: socket.socket 
     """Stop web and cron first, so that no new work arrives, then the workers, then Redis, which they need."""
     if listener is not None:
         listener.close()
-    order = {"web": 0, "cron": 0, "training": 1, "labeling": 1, "imports": 1, "short": 1, "redis": 2}
-    for rank in sorted(set(order.values())):
-        await asyncio.gather(*(process.end() for process in processes if order[process.program.name] == rank))
+    order = {"web": 0, "cron": 0, "redis": 2}
+    for rank in range(3):
+        ranked = [process for process in processes if order.get(process.program.name, 1) == rank]
+        await asyncio.gather(*(process.end() for process in ranked))

@@ -25,7 +25,7 @@ WEB_THREADS = "80"
 # After a stop, for the calls that are under way.
 CALLS_END_S = 30
 # Per web process. A thread holds a connection while it reads the database alone, so few serve many threads.
-# Two web processes and five workers take 25 of the 100 connections of a PostgreSQL as Debian installs it.
+# Two web processes and six workers take 26 of the 100 connections of a PostgreSQL as Debian installs it.
 WEB_CONNECTIONS = os.environ.get("EXEML_DATABASE_POOL") or "10"
 
 GUNICORN_JSON = ("--logger-class", "exeml_site.logs.lines.GunicornLogger")
@@ -44,7 +44,8 @@ def programs(parts: list[str], listener: int | None) -> list[Program]:
         every["backups"] = _backups()
     if listener is not None:
         every["web"] = _web(listener)
-    return [program for name, program in every.items() if name in parts]
+    chosen = [program for name, program in every.items() if name in parts]
+    return [*chosen, _webhooks()] if "short" in parts else chosen
 
 
 def _manage(*arguments: str) -> tuple[str, ...]:
@@ -72,6 +73,12 @@ def _imports() -> Program:
 def _short() -> Program:
     """Each job runs in a forked process, which is safe as this worker never imports OpenVINO or torch."""
     return Program("short", _rqworker("WatchingWorker", "short"), ONE_THREAD)
+
+
+def _webhooks() -> Program:
+    """Belongs to `short`: a worker of its own, because its jobs wait for receivers."""
+    niceness = NICENESS[settings.QUEUE_WEBHOOKS]
+    return Program("webhooks", _rqworker("WatchingWorker", "webhooks"), ONE_THREAD, niceness)
 
 
 def _backups() -> Program:

@@ -1,11 +1,11 @@
-"""Admin of the audit log and of usage, which are read-only, and of the limits of teams."""
+"""Admin of the audit log, usage and webhooks, which are read-only, and of the limits of teams."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 
 from projects.admin.base import Admin, ReadOnlyAdmin
-from projects.models import AuditEvent, TeamQuota, Usage
+from projects.models import AuditEvent, RaisedAlarm, TeamQuota, Usage, Webhook, WebhookDelivery
 
 
 @admin.register(AuditEvent)
@@ -43,3 +43,35 @@ class TeamQuotaAdmin(Admin):
     search_fields = ["team__name"]
     autocomplete_fields = ["team"]
     list_select_related = ["team"]
+
+
+@admin.register(Webhook)
+class WebhookAdmin(ReadOnlyAdmin):
+    """Managers change their webhooks on the page of the team. Secrets are not shown."""
+
+    list_display = ["url", "team", "project", "is_on", "failing_since", "off_cause", "created_by"]
+    list_filter = ["is_on"]
+    search_fields = ["url", "team__name", "project__name"]
+    list_select_related = ["team", "project", "created_by"]
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(ReadOnlyAdmin):
+    """What was sent, and what waits."""
+
+    list_display = ["created_at", "event", "webhook", "status", "attempt_count", "next_attempt_at"]
+    list_display_links = ["created_at"]
+    list_filter = ["status"]
+    search_fields = ["=message_id", "=event", "webhook__url"]
+    list_select_related = ["webhook"]
+    date_hierarchy = "created_at"
+
+
+@admin.register(RaisedAlarm)
+class RaisedAlarmAdmin(ReadOnlyAdmin):
+    """Alarms that are on, so that they are told once."""
+
+    list_display = ["raised_at", "event", "project", "subject"]
+    list_display_links = ["raised_at"]
+    search_fields = ["=event", "subject", "project__name"]
+    list_select_related = ["project"]

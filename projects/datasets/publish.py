@@ -22,6 +22,7 @@ from django.utils.translation import gettext
 from exeml_site.lib import storage
 from exeml_site.lib.bulk import CHUNK_SIZE
 from exeml_site.lib.errors import Refused
+from projects import webhooks
 from projects.datasets import leakage
 from projects.datasets import split as dataset_split
 from projects.datasets.groups import bound_images, never_split_report
@@ -88,7 +89,7 @@ def _publish(version: DatasetVersion, draft: Draft) -> None:
         return
     _save_new_splits(draft)
     with transaction.atomic():
-        Project.objects.select_for_update().get(pk=version.project_id)  # one publication at a time
+        project = Project.objects.select_for_update().get(pk=version.project_id)  # one publication at a time
         version.refresh_from_db()
         if version.is_published or _splits(version.project) != draft.earlier_splits | draft.splits:
             return
@@ -99,6 +100,24 @@ def _publish(version: DatasetVersion, draft: Draft) -> None:
         version.train_count, version.eval_count = draft.usages[Split.TRAIN], draft.usages[Split.EVAL]
         version.published_at = timezone.now()
         version.save()
+        _raise_published(project, version)
+
+
+def _raise_published(project: Project, version: DatasetVersion) -> None:
+    webhooks.raise_event(
+        webhooks.Event.DATASET_PUBLISHED,
+        project,
+        dataset_version={
+            "name": version.name,
+            "image_count": version.image_count,
+            "training_count": version.train_count,
+            "validation_count": version.eval_count,
+            "test_count": version.test_count,
+            "sha256": version.sha256,
+            "url": webhooks.page_address("dataset_version", version.project_id, version.name),
+            "api_url": webhooks.api_address(f"projects/{version.project_id}/dataset-versions/{version.name}"),
+        },
+    )
 
 
 @dataclass(frozen=True)

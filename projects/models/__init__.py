@@ -14,6 +14,7 @@ from projects.models.records.audit import AuditEvent, AuditKind
 from projects.models.records.usage import TeamQuota, Usage, UsageKind
 from projects.models.team import Invitation, Membership, Role, Team
 from projects.models.transfer import Backup, DataSource, RejectedFile, Transfer
+from projects.models.webhook import RaisedAlarm, Webhook, WebhookDelivery, WebhookEvent
 
 __all__ = [
     "AccessToken",
@@ -49,6 +50,7 @@ __all__ = [
     "Prediction",
     "Presence",
     "Project",
+    "RaisedAlarm",
     "RejectedFile",
     "RejectedSuggestion",
     "Role",
@@ -60,4 +62,7 @@ __all__ = [
     "Transfer",
     "Usage",
     "UsageKind",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookEvent",
 ]

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import generate_totp_secret
-from cryptography.fernet import Fernet, InvalidToken
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
@@ -21,6 +17,7 @@ from django.utils.translation import gettext, gettext_lazy
 
 from exeml_site.lib.display import count
 from exeml_site.logs.client_address import client_address, parsed_address
+from exeml_site.sign_in import secret_text
 from projects.sign_in.service_accounts import NO_SIGN_IN, is_service_account
 
 UNKNOWN_ADDRESS = "0.0.0.0"  # of clients behind a Unix socket
@@ -78,19 +75,15 @@ class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         return "exeml"
 
     def encrypt(self, text: str) -> str:
-        return _cipher().encrypt(text.encode()).decode()
+        return secret_text.encrypt(text)
 
     def decrypt(self, encrypted_text: str) -> str:
         """Random, so that no code fits, where EXEML_SECRET_KEY is no longer the one of that time."""
         try:
-            return _cipher().decrypt(encrypted_text.encode()).decode()
-        except InvalidToken:
+            return secret_text.decrypt(encrypted_text)
+        except secret_text.SecretUnreadable:
             return str(generate_totp_secret())
 
     def generate_authenticator_name(self, user: User, type: Any) -> str:
         number = Authenticator.objects.filter(user=user, type=type).count() + 1
         return gettext("Security key %(number)s") % {"number": count(number)}
-
-
-def _cipher() -> Fernet:
-    return Fernet(base64.urlsafe_b64encode(hashlib.sha256(settings.SECRET_KEY.encode()).digest()))

@@ -87,7 +87,7 @@ def run(transfer_id: int) -> None:
 
 def _end(transfer: Transfer, status: Transfer.Status, **fields: str) -> None:
     """End the import and delete the uploaded files; the report stays."""
-    if transfer.held().end(status, **fields):
+    if imports.end_import(transfer, status, **fields):
         upload_parts.delete_parts(transfer)
         bulk_import.delete_unused_labels(transfer.project, transfer.report.get("created_labels", []))
     if transfer.kind == Transfer.Kind.SOURCE and status == Status.COMPLETED:

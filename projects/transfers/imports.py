@@ -18,7 +18,7 @@ from django.utils.translation import gettext
 from exeml_site.lib.display import count
 from exeml_site.lib.errors import Refused
 from exeml_site.lib.text import without_hidden
-from projects import audit
+from projects import audit, webhooks
 from projects.labels import actions
 from projects.models import DataSource, Image, LabelEvent, Project, Role, Transfer
 from projects.transfers import upload_parts
@@ -173,9 +173,41 @@ def cancel_import(transfer: Transfer) -> bool:
     with transaction.atomic():
         if is_changed := transfer.cancel(is_cancel_wanted=True):
             _record(audit.Kind.IMPORT_CANCELLED, transfer)
+            if Transfer.objects.filter(pk=transfer.pk, status=Status.CANCELLED).exists():  # it had not begun
+                raise_import_ended(transfer)
     if Transfer.objects.filter(pk=transfer.pk, status=Status.CANCELLED).exists():
         upload_parts.delete_parts(transfer)
     return is_changed
+
+
+def end_import(transfer: Transfer, status: Transfer.Status, **fields: str) -> bool:
+    """Set the final status of an import whose job still holds it, and raise its event. False if not."""
+    with transaction.atomic():
+        is_ended = transfer.held().end(status, **fields)
+        if is_ended:
+            raise_import_ended(transfer)
+    return is_ended
+
+
+def raise_import_ended(transfer: Transfer) -> None:
+    """Tell webhooks of an import that has ended, as its row is now."""
+    row = Transfer.objects.select_related("project").get(pk=transfer.pk)
+    webhooks.raise_event(
+        webhooks.Event.IMPORT_ENDED,
+        row.project,
+        **{
+            "import": {
+                "id": row.pk,
+                "kind": row.kind,
+                "file_name": row.file_name,
+                "status": row.status,
+                "problem": row.problem,
+                "counts": row.report.get("counts", {}),
+                "url": webhooks.page_address("transfer", row.project_id, row.pk),
+                "api_url": webhooks.api_address(f"projects/{row.project_id}/imports/{row.pk}"),
+            }
+        },
+    )
 
 
 def undo_import(transfer: Transfer, by: User | None) -> int:

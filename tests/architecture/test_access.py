@@ -29,6 +29,7 @@ from django.utils.http import urlsafe_base64_encode
 
 from exeml_site.lib import storage
 from exeml_site.lib.http import Access
+from exeml_site.sign_in.secret_text import encrypt
 from projects.datasets.publish import publish
 from projects.models import (
     AccessToken,
@@ -40,9 +41,11 @@ from projects.models import (
     Role,
     ServiceAccount,
     Transfer,
+    Webhook,
 )
 from projects.sign_in import access_tokens, service_accounts
 from projects.sign_in.invitations import invite
+from projects.webhooks.signature import new_secret
 from tests.factories import make_project, make_user, make_version
 from tests.training.bundles import colour_picture
 from training.models import (
@@ -161,6 +164,8 @@ class World:
             "session_id": lambda: self._session().pk,
             "uidb64": lambda: urlsafe_base64_encode(str(make_user("bob").pk).encode()),
             "token": lambda: invite(self.project.team, Role.VIEWER, 7, make_user("alice"))[1],
+            "webhook_id": lambda: self._webhook().pk,
+            "delivery_id": lambda: self._webhook().deliveries.get().pk,
             "invitation_id": lambda: invite(self.project.team, Role.VIEWER, 7, make_user("alice"))[0].pk,
         }
         if name not in arguments:
@@ -171,6 +176,21 @@ class World:
         self.asked = address.route
         arguments = {name: self.argument(name) for name in address.arguments}
         return reverse(address.pattern.name, kwargs=arguments)
+
+    def _webhook(self) -> Webhook:
+        """A webhook of the project, off, so that nothing leaves; with one delivery."""
+        webhook, is_new = Webhook.objects.get_or_create(
+            project=self.project,
+            defaults={
+                "team": self.project.team,
+                "url": "https://192.0.2.1/",
+                "is_on": False,
+                "secret": encrypt(new_secret()),
+            },
+        )
+        if is_new:
+            webhook.deliveries.create(event="webhook.test", body="{}", next_attempt_at=None)
+        return webhook
 
     def _dataset_name(self) -> str:
         version, _ = DatasetVersion.objects.get_or_create(

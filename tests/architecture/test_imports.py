@@ -105,7 +105,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("exeml_site",),
     ("projects.models", "projects.formats"),
     ("projects.apps", "projects.access", "projects.audit", "projects.usage", "projects.notices"),
-    ("projects.context",),
+    ("projects.context", "projects.webhooks"),
     ("projects.backup",),
     ("projects.labels",),
     ("projects.datasets", "projects.collaboration"),

@@ -78,6 +78,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "projects.AuditEvent",
         "projects.Usage",
         "projects.IdempotentCall",
+        "projects.Webhook",
+        "projects.WebhookDelivery",
+        "projects.RaisedAlarm",
     ),
 }
 # Names of lists in place of Django's, which adds an s to the name of the model.
@@ -94,6 +97,8 @@ PLURALS = {
     "projects.Opinion": "second opinions",
     "projects.Transfer": "imports",
     "projects.RejectedFile": "rejected files of imports",
+    "projects.RaisedAlarm": "alarms that are on",
+    "projects.WebhookDelivery": "webhook deliveries",
     "django_rq.Dashboard": "queues and jobs",
 }
 

@@ -17,6 +17,7 @@ from projects.api import (
     teams,
     transfers,
     usage,
+    webhooks,
     work,
 )
 from projects.api import annotations as annotation_calls
@@ -61,6 +62,7 @@ ROUTERS: list[Router] = [
     history.router,
     suggestions.router,
     work.router,
+    webhooks.router,
 ]
 
 api = Api(

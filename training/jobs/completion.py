@@ -26,6 +26,7 @@ from training.jobs import final_test, promote, record
 from training.jobs.reporter import Reporter
 from training.jobs.storage_wait import StorageWait
 from training.models import Device, Status, TrainingVersion
+from training.versions.webhook_events import raise_training_ended
 
 if TYPE_CHECKING:
     from training.engine.evaluation.number_formats import NumberFormatChoice
@@ -183,6 +184,7 @@ def _record(version: TrainingVersion, completion: _Completion) -> None:
     _set_completed(version, completion)
     record.record(version, evaluation.labels, evaluation.predictions, completion.result.candidates)
     final_test.record_test(version, completion.test)
+    raise_training_ended(version)
 
 
 def _set_completed(version: TrainingVersion, completion: _Completion) -> None:

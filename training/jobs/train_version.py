@@ -30,6 +30,7 @@ from training.jobs.storage_wait import StorageWait
 from training.jobs.unlabeled import unlabeled_files
 from training.models import Device, Status, StopReason, TrainingVersion
 from training.models.version import JOB_SLACK
+from training.versions.webhook_events import end_training
 
 logger = logging.getLogger(__name__)
 
@@ -215,5 +216,5 @@ def _end_with_failure(version: TrainingVersion, problem: Exception) -> None:
         status, fields = Status.STOPPED, {"stop_reason": StopReason.USER}
     if "traceback" in fields:
         logger.error("training version %s failed", version.pk, exc_info=problem)
-    version.held().end(status, **fields)
+    end_training(version.held(), version, status, **fields)
     _delete_work(version)

@@ -10,6 +10,7 @@ from exeml_site.lib import storage
 from projects import audit
 from training.models import Service
 from training.serving import deploy
+from training.versions.webhook_events import raise_service_status
 
 PROJECT_FIRST = "Its project was deleted. Restore the project first."  # not translated: for operators
 MAX_FILES = 500  # whose rows are deleted in one transaction
@@ -32,6 +33,7 @@ def restore(service: Service, by: User) -> bool:
         is_restored = bool(deleted.update(deleted_at=None))
         deploy.record_event(service, by, gettext_noop("Restored."))
         audit.record(audit.Kind.SERVICE_RESTORED, project=service.project, target=service.name, by=by)
+        raise_service_status(service, "Restored.")  # not translated: of programs
     service.refresh_from_db()
     return is_restored
 

@@ -32,6 +32,7 @@ from training.serving.calls.usage import measure_service
 from training.serving.inference import model_cache, predictor
 from training.serving.tokens import store_token
 from training.versions.number_formats import number_format_in
+from training.versions.webhook_events import raise_service_status
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def deploy(
         message = f"Deploying {version.name}{settings_note(version.answer_settings)}."
         record_event(service, by, message)
         _record_in_audit_log(audit.Kind.SERVICE_DEPLOYED, service, by, message)
+        raise_service_status(service, message)
         enqueue_deployment(service.pk)
     return service, token
 
@@ -237,6 +239,7 @@ def _stop_expired_service(service: Service) -> bool:
             message = gettext_noop("Stopped by Auto Stop.") if is_over else deleted
             record_event(service, None, message)
             _record_in_audit_log(audit.Kind.SERVICE_STOPPED, service, None, message)
+            raise_service_status(service, message)
     return bool(rows)
 
 
@@ -286,6 +289,8 @@ def update_service(
         if rows:
             record_event(service, by, message)
             _record_in_audit_log(_kind_of(changes), service, by, message)
+            if "status" in changes:
+                raise_service_status(service, message)
     service.refresh_from_db()
     return bool(rows)
 

@@ -26,6 +26,7 @@ from projects.usage.quotas import QuotaReached
 from training.models import Candidate, InstanceFlavor, Service, Status, TrainingVersion
 from training.models.version import FINAL, TrainingVersionQuerySet
 from training.versions import quotas, usage
+from training.versions.webhook_events import raise_training_ended
 
 MAX_NUMBER_RETRIES = 10
 
@@ -239,6 +240,8 @@ def stop(version: TrainingVersion, by: User) -> bool:
         requested = version.cancel(stop_requested_at=timezone.now(), stop_requested_by=by)
         if requested:
             audit.record(audit.Kind.TRAINING_STOPPED, project=version.project, target=version, by=by)
+            if _row(version).filter(status=Status.STOPPED).exists():  # it had not begun
+                raise_training_ended(version)
     return requested and _refreshed(version)
 
 

@@ -21,6 +21,7 @@ from rq.job import JobStatus
 from exeml_site.lib import jobs, storage
 from training.models import Batch, Status, StopReason, TrainingVersion
 from training.models.version import FINAL, TrainingVersionQuerySet
+from training.versions.webhook_events import end_training
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def _resume(version: TrainingVersion, losses: int) -> None:
 
 
 def _end(version: TrainingVersion, status: Status, **fields: str) -> None:
-    if _unchanged_row(version).end(status, **fields):
+    if end_training(_unchanged_row(version), version, status, **fields):
         logger.warning("training version %s was lost and is now %s", version.pk, status)
         if storage.is_remote():
             storage.try_to_delete_folder(version.checkpoint_folder)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from exeml_site.supervisor.main import _stop_all
 from exeml_site.supervisor.processes import Program, SupervisedProcess
 
 pytestmark = pytest.mark.slow
@@ -19,8 +20,8 @@ WAKING = f"{NOTE_PID}while True: time.sleep(0.2)"
 HANGING = f"{NOTE_PID}threading.Event().wait()"
 
 
-def program(code: str) -> Program:
-    return Program("part", [sys.executable, "-c", code], look_interval_s=1, max_idle_looks=3)
+def program(code: str, name: str = "part") -> Program:
+    return Program(name, [sys.executable, "-c", code], look_interval_s=1, max_idle_looks=3)
 
 
 async def pids(folder: Path, count: int) -> list[int]:
@@ -63,5 +64,19 @@ def test_a_program_that_wakes_up_is_left_alone(tmp_path: Path) -> None:
         await asyncio.sleep(6)
         assert len(await pids(tmp_path, 1)) == 1
         await process.end()
+
+    asyncio.run(run())
+
+
+def test_every_program_is_stopped_whatever_its_name(tmp_path: Path) -> None:
+    names = ("web", "webhooks", "backups", "redis")
+
+    async def run() -> None:
+        processes = [SupervisedProcess(program(WAKING, name), tmp_path) for name in names]
+        for process in processes:
+            process.start()
+        started = await pids(tmp_path, len(names))
+        await _stop_all(processes, None)
+        assert not any(lives(pid) for pid in started)
 
     asyncio.run(run())

@@ -35,6 +35,7 @@ PARTS = (
     "rqworker labeling",
     "rqworker imports",
     "rqworker short",
+    "rqworker webhooks",
     "rqcron",
 )
 

@@ -40,6 +40,7 @@ from projects.models import (
     Prediction,
     Presence,
     Project,
+    RaisedAlarm,
     RejectedFile,
     RejectedSuggestion,
     Role,
@@ -48,6 +49,7 @@ from projects.models import (
     TeamQuota,
     Transfer,
     Usage,
+    Webhook,
 )
 from projects.sign_in import access_tokens, service_accounts
 from projects.workspace import lifecycle
@@ -86,6 +88,8 @@ KEPT = [
     "service",
     "serviceevent",
     "trainingversion",
+    "webhook",
+    "webhookdelivery",
 ]
 
 
@@ -161,6 +165,11 @@ def fill(project: Project, seed: int) -> None:
     Machine.objects.create(
         host=f"host-{seed}", data_folder="/srv", started_at=timezone.now(), seen_at=timezone.now()
     )
+    RaisedAlarm.objects.create(project=project, event="service.drift", subject=str(seed))
+    webhook = Webhook.objects.create(
+        team=project.team, project=project, url="https://hooks.example.org/", secret="hidden secret"
+    )
+    webhook.deliveries.create(event="webhook.test", body="{}")
     kind, ends_at = FailedAttempts.Kind.ADDRESS, timezone.now()
     FailedAttempts.objects.create(kind=kind, key=str(seed), who="192.0.2.1", count=5, ends_at=ends_at)
 
@@ -193,6 +202,7 @@ def test_every_list_can_be_searched_and_every_row_opened(operator: Client, model
     answer = operator.get(address(model, "change", model._default_manager.first().pk))
     assert answer.status_code == 200
     assert "token_hash" not in answer.content.decode()
+    assert "hidden secret" not in answer.content.decode()
 
 
 def test_json_is_shown_as_tables(operator: Client) -> None:

@@ -22,7 +22,7 @@ from tests.projects.operators.test_queues import fail, start_worker
 from training.admin.app_list import GROUPS, PLURALS
 from training.models import Service, Status, TrainingVersion
 
-EVERY_QUEUE = ("short", "labeling", "imports", "gpu", "cpu")
+EVERY_QUEUE = ("short", "labeling", "imports", "webhooks", "gpu", "cpu")
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import shutil
 import time
 import uuid
@@ -20,7 +21,7 @@ from django.utils import timezone
 from PIL import Image as Picture
 
 from projects.datasets.publish import ManifestDamaged
-from projects.models import Image, Label, Project
+from projects.models import Image, Label, Project, WebhookDelivery
 from tests.factories import (
     cpu_flavor,
     default_flavor,
@@ -30,6 +31,7 @@ from tests.factories import (
     make_version,
     store_file,
 )
+from tests.projects.webhooks.receivers import make_webhook
 from training.engine import EngineError, Event, StoppedBeforeModel
 from training.engine.bundle.bundle import Bundle
 from training.evaluation.leaderboard import points_of
@@ -346,6 +348,7 @@ def test_a_resumed_training_keeps_its_best_model_when_the_time_is_up() -> None:
         claimed_attempt=1,
         progress={"used_s": 340, "lost": 1},
     )
+    make_webhook("https://hooks.example.org/", version.project)
 
     train_version.train(version.pk, 2)
 
@@ -358,6 +361,10 @@ def test_a_resumed_training_keeps_its_best_model_when_the_time_is_up() -> None:
     assert {"start", "dataset", "pixels", "heads", "export", "search"} <= version.seconds_by_phase.keys()
     assert {"evaluation", "charts", "recording"} <= version.seconds_by_phase.keys()
     assert_complete(version)
+    told = [json.loads(delivery.body) for delivery in WebhookDelivery.objects.order_by("pk")]
+    assert [payload["type"] for payload in told] == ["dataset.published", "training.completed"]
+    accuracy = version.metrics.get(label="", name="accuracy").value
+    assert told[1]["data"]["version"]["accuracy"] == accuracy
 
 
 def test_another_candidate_of_a_training_can_be_promoted() -> None:

@@ -44,6 +44,7 @@ from training.serving.batches.judgement import judge
 from training.serving.inference import model_cache
 from training.versions.answer_settings import settings_in
 from training.versions.number_formats import number_format_in
+from training.versions.webhook_events import end_batch, raise_batch_ended
 
 Status = Batch.Status
 ReadMistake = Callable[[int], bytes]  # the picture of a line by its number
@@ -131,6 +132,8 @@ def cancel(batch: Batch) -> bool:
         is_cancelled = batch.cancel(is_cancel_wanted=True)
         if is_cancelled:
             _record(audit.Kind.BATCH_CANCELLED, batch)
+            if Batch.objects.filter(pk=batch.pk, status=Status.CANCELLED).exists():  # it had not begun
+                raise_batch_ended(batch)
     return is_cancelled
 
 
@@ -157,7 +160,7 @@ def catch_up() -> None:
     for batch in unstored.filter(created_at__lt=old):
         storage.delete_folder(batch.folder)
         waiting = Batch.objects.filter(pk=batch.pk, status=Status.WAITING)
-        waiting.end(Status.FAILED, problem=UPLOAD_INTERRUPTED)
+        end_batch(waiting, batch, Status.FAILED, problem=UPLOAD_INTERRUPTED)
 
 
 def run(batch_id: int) -> None:
@@ -374,6 +377,6 @@ def _finish(batch: Batch, status: Batch.Status, **fields: str) -> None:
         _store_results(batch, path, done, failed)
     for left in (path, _work_folder() / f"{batch.pk}.images.json"):
         left.unlink(missing_ok=True)
-    if batch.held().end(status, **fields):
+    if end_batch(batch.held(), batch, status, **fields):
         for file in batch.files:
             storage.delete_file(file["stored"])

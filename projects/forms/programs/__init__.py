@@ -1,0 +1,1 @@
+"""Forms of what other programs use and are told."""

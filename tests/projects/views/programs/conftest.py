@@ -1,0 +1,1 @@
+from tests.projects.webhooks.conftest import local as local
