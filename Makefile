@@ -13,6 +13,9 @@ CSS_FORMAT := $(IN)/css-beautify --indent-size=2 --preserve-newlines --space-aro
 # The checks write their few files here, not among what people made.
 CHECKS := EXEML_DATA=$(CURDIR)/.venv/checks EXEML_DEBUG= DATABASE_URL= REDIS_URL= STORAGE_URL=
 
+# Compiled modules are kept: the tests start many interpreters, and pytest compiles every test itself.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test quick lint format messages clean
 .SILENT:
 

@@ -25,9 +25,9 @@ OF_A_CONNECTION = {"connection", "keep-alive", "transfer-encoding", "content-len
 class LoadBalancer(ThreadingHTTPServer):
     """Hands requests to the machines in turn, as Caddy with the example of deploy/ does.
 
-    A machine whose `/readyz` says 5xx or nothing gets none while another one is ready. A request goes to the
-    next machine only where the connection is refused: what was sent once is not sent again. Without
-    `has_checks` it asks no machine whether it is ready, as nginx.
+    A machine whose `/readyz` says 5xx (it drains) or nothing gets none while another one is ready. A request
+    goes to the next machine only where the connection is refused: what was sent once is not sent again.
+    Without `has_checks` it asks no machine whether it is ready, as nginx.
     """
 
     daemon_threads = True

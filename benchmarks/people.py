@@ -170,9 +170,10 @@ def work(person: Any, is_over: Callable[[], bool]) -> None:
 def memory_mb(product: Product) -> float:
     """Private and shared memory of all processes of the product; what several share counts once."""
     found = psutil.Process(product.process.pid).children(recursive=True)
-    return (
-        sum(process.memory_full_info().pss for process in [psutil.Process(product.process.pid), *found]) / 1e6
-    )
+    bytes_of: list[int] = [
+        process.memory_full_info().pss for process in [psutil.Process(product.process.pid), *found]
+    ]
+    return sum(bytes_of) / 1e6
 
 
 def main() -> None:

@@ -31,8 +31,8 @@ licence file. The full texts lie in the packages' `*.dist-info` folders in `.ven
 """
 NOTES = """## Notes
 
-* psycopg and zipstream-ng are under the LGPL, tqdm partly under the MPL. The program imports them unchanged.
-  Their licences set conditions for those who redistribute them.
+* psycopg, ldap3 and zipstream-ng are under the LGPL, tqdm partly under the MPL. The program imports them
+  unchanged. Their licences set conditions for those who redistribute them.
 * Binary packages (numpy, scipy, scikit-learn, Pillow, psycopg-binary, torch, openvino, onnxruntime and more)
   contain compiled libraries under licences of their own, such as OpenBLAS, libgfortran, libpq and OpenSSL.
   Not every package names all of them in its metadata.

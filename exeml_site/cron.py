@@ -50,6 +50,7 @@ PERIODIC_JOBS = (
     PeriodicJob("back_up_when_due", 10 * 60, settings.QUEUE_BACKUPS, DAY_S),
     PeriodicJob("clear_sessions", DAY_S),
     PeriodicJob("delete_stored_leftovers", DAY_S),
+    PeriodicJob("delete_expired_version_files", DAY_S),
     PeriodicJob("purge_projects", DAY_S),
     PeriodicJob("empty_bins", DAY_S),  # an interval, not a time of day: desktop computers are off at night
 )

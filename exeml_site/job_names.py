@@ -36,6 +36,7 @@ JOBS = {
     "empty_bins": "projects.images.bin.empty_bins",
     "delete_old_audit_events": "projects.audit.retention.forget_old",
     "measure_trainings": "training.versions.usage.measure",
+    "delete_expired_version_files": "training.versions.deleted_versions.delete_expired_files",
     "measure_models": "training.versions.usage.measure_models",
     "measure_services": "training.serving.calls.usage.measure_hours",
     "measure_calls": "training.serving.calls.usage.measure_calls",

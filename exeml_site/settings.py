@@ -32,6 +32,7 @@ from exeml_site.job_names import MACHINE_CLEANERS as MACHINE_CLEANERS
 from exeml_site.job_names import NOTICE_COLLECTORS as NOTICE_COLLECTORS
 from exeml_site.languages import LANGUAGES as LANGUAGES
 from exeml_site.sign_in.environment import mail, oidc, remote_user_header, team_rules
+from exeml_site.sign_in.ldap import ldap
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -255,17 +256,18 @@ PASSWORD_RESET_TIMEOUT = 3600
 
 # --- Sign-in beside passwords (docs/operating/sign-in.md): nothing of it is on unless it is configured -----
 
-OIDC = oidc()
+OIDC, LDAP = oidc(), ldap()
 SIGN_IN_TEAMS = team_rules()
 REMOTE_USER_HEADER = remote_user_header(EXEML_TRUSTED_PROXIES)
 SESSION_HOURS = env_int("EXEML_SESSION_HOURS", 0)  # 0: two weeks after its last change, as Django does
 SESSION_IDLE_HOURS = env_int("EXEML_SESSION_IDLE_HOURS", 0)  # 0: no limit
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
+LDAP_BACKEND = "projects.sign_in.ldap.LdapBackend"
+if LDAP:
+    AUTHENTICATION_BACKENDS += [LDAP_BACKEND]
 if REMOTE_USER_HEADER:
     MIDDLEWARE += ["projects.sign_in.remote_user.TrustedHeaderMiddleware"]
-    AUTHENTICATION_BACKENDS = [
-        "django.contrib.auth.backends.ModelBackend",
-        "projects.sign_in.remote_user.TrustedHeaderBackend",
-    ]
+    AUTHENTICATION_BACKENDS += ["projects.sign_in.remote_user.TrustedHeaderBackend"]
 if env_bool("EXEML_OPERATORS_SECOND_FACTOR", False):
     MIDDLEWARE += ["projects.sign_in.operators.OperatorsSecondFactorMiddleware"]
 if SESSION_HOURS or SESSION_IDLE_HOURS:

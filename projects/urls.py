@@ -31,6 +31,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sign-in/second-factor/", second_factor.give_second_factor, name="mfa_authenticate"),
     path("sign-in/provider/", provider.begin_oidc, name="begin_oidc"),
     path("sign-in/provider/callback/", provider.finish_oidc, name="oidc_callback"),
+    path("sign-in/provider/logout/", provider.end_oidc_sessions, name="oidc_logout"),
     path("sign-in/reset/", password_reset.reset_password, name="reset_password"),
     path("sign-in/reset/<str:uidb64>/<str:token>/", password_reset.choose_password, name="choose_password"),
     path("join/<str:token>/", invitations.join, name="join"),

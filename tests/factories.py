@@ -5,8 +5,9 @@ Alice manages, Bob labels, Vera views, Mallory is in another team.
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
@@ -29,11 +30,18 @@ def make_user(name: str, **kwargs: object) -> User:
 def make_team(name: str = "Greenhouse") -> Team:
     """A team with Alice, Bob and Vera; Mallory manages another one."""
     team, _ = Team.objects.get_or_create(name=name)
-    for person, role in (("alice", Role.MANAGER), ("bob", Role.LABELER), ("vera", Role.VIEWER)):
-        Membership.objects.get_or_create(team=team, user=make_user(person), defaults={"role": role})
     strangers, _ = Team.objects.get_or_create(name="Strangers")
-    Membership.objects.get_or_create(
-        team=strangers, user=make_user("mallory"), defaults={"role": Role.MANAGER}
+    roles = {
+        (team, "alice"): Role.MANAGER,
+        (team, "bob"): Role.LABELER,
+        (team, "vera"): Role.VIEWER,
+        (strangers, "mallory"): Role.MANAGER,
+    }
+    there = set(Membership.objects.filter(team__in=[team, strangers]).values_list("team", "user__username"))
+    Membership.objects.bulk_create(
+        Membership(team=group, user=make_user(person), role=role)
+        for (group, person), role in roles.items()
+        if (group.pk, person) not in there
     )
     return team
 
@@ -56,28 +64,36 @@ def store_file(image: Image, content: bytes) -> None:
 
 def make_image(project: Project, seed: int, labels: Sequence[Label] = (), with_file: bool = False) -> Image:
     """Create an image row with labels; with file and thumbnail only if a test opens them."""
-    import hashlib
+    return _make_images(project, {seed: labels}, with_file)[0]
 
-    content = picture_bytes(seed)
-    image = Image.objects.create(
-        project=project,
-        sha256=hashlib.sha256(content).hexdigest(),
-        name=f"picture-{seed}.png",
-        format="PNG",
-        width=32,
-        height=24,
-        size_bytes=len(content),
-        is_labeled=bool(labels),
+
+def _make_images(project: Project, labels: Mapping[int, Sequence[Label]], with_files: bool) -> list[Image]:
+    """Create the images of some seeds, each with its labels."""
+    contents = [picture_bytes(seed) for seed in labels]
+    images = Image.objects.bulk_create(
+        Image(
+            project=project,
+            sha256=hashlib.sha256(content).hexdigest(),
+            name=f"picture-{seed}.png",
+            format="PNG",
+            width=32,
+            height=24,
+            size_bytes=len(content),
+            is_labeled=bool(labels[seed]),
+        )
+        for seed, content in zip(labels, contents, strict=True)
     )
     Annotation.objects.bulk_create(
-        Annotation(image=image, label=label, at=timezone.now()) for label in labels
+        Annotation(image=image, label=label, at=timezone.now())
+        for image, given in zip(images, labels.values(), strict=True)
+        for label in given
     )
-    if with_file:
+    for image, content in zip(images, contents, strict=True) if with_files else ():
         store_file(image, content)
         thumbnail = io.BytesIO()
         Picture.open(io.BytesIO(content)).save(thumbnail, "WEBP")
         default_storage.save(image.thumbnail_name, ContentFile(thumbnail.getvalue()))
-    return image
+    return images
 
 
 def make_project(
@@ -94,21 +110,18 @@ def make_project(
     project = Project.objects.create(
         team=team or make_team(), name=name, created_by=make_user("alice"), is_multi_label=is_multi_label
     )
-    seed = 0
-    for position in range(labels):
-        label = Label.objects.create(
+    made = Label.objects.bulk_create(
+        Label(
             project=project,
             name=f"label-{position}",
             colour=position % 10,
             position=position,
             hot_key=HOT_KEYS[position] if position < len(HOT_KEYS) else "",
         )
-        for _ in range(images):
-            make_image(project, seed, [label], with_file=with_files)
-            seed += 1
-    for _ in range(unlabeled):
-        make_image(project, seed, with_file=with_files)
-        seed += 1
+        for position in range(labels)
+    )
+    given = [[label] for label in made for _ in range(images)] + [[]] * unlabeled
+    _make_images(project, dict(enumerate(given)), with_files)
     return project
 
 

@@ -17,7 +17,7 @@ ALIVE, READY = "/healthz", "/readyz"
 
 
 class HealthMiddleware:
-    """`/healthz`: this process answers; nothing else is asked. `/readyz`: 503 if a page could not be made."""
+    """`/healthz`: this process answers; nothing more is asked. `/readyz`: 503 if others should be called."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response

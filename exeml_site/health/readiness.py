@@ -1,4 +1,8 @@
-"""Which parts of the site answer: database, storage, disk, Redis, and a worker for each queue.
+"""Which parts answer: this machine's disk, and what machines share (database, storage, Redis, workers).
+
+A machine is not ready where another one would do better. What they share says nothing about that: without the
+database all would be taken out at once, with the predictions of loaded models and the page that says what is
+wrong.
 
 django-health-check asks the same, but its answer is 500 for whatever is missing, its check of the storage
 writes a file each time, and a part that hangs takes another thread at every call. Here a part is asked by one
@@ -34,8 +38,8 @@ KEPT_S = 2.0
 MIN_FREE_BYTES = 64 << 20  # as at the start (exeml_site.supervisor.data_folder)
 LOW_SHARE = 0.1  # of the disk, when operators are told
 OK, SILENT, NO_WORKER, UNKNOWN = "ok", "does not answer", "no worker", "unknown"
-LOW, FULL = "low", "full"
-NEEDED = ("database", "storage", "disk")  # pages are made without Redis and workers: work waits in rows
+LOW, FULL, READ_ONLY = "low", "full", "not writable"
+OWN = ("disk",)
 
 
 def quick_redis(timeout_s: float = 2.0) -> Redis:
@@ -46,11 +50,11 @@ def quick_redis(timeout_s: float = 2.0) -> Redis:
 
 
 def readiness() -> dict[str, Any]:
-    """`ready`, and the state of each part that a web server needs and of the others. No secrets."""
+    """`ready`, and the state of each part of this machine and of those that machines share. No secrets."""
     states = parts.states()
-    needed = {name: states[name] for name in NEEDED}
-    other = {name: state for name, state in states.items() if name not in NEEDED}
-    return {"ready": not {SILENT, FULL} & {*needed.values()}, "needed": needed, "other": other}
+    own = {name: states[name] for name in OWN}
+    shared = {name: state for name, state in states.items() if name not in OWN}
+    return {"ready": {OK, LOW}.issuperset(own.values()), "machine": own, "shared": shared}
 
 
 def storage_state() -> str:
@@ -129,6 +133,8 @@ def _storage() -> dict[str, str]:
 
 def _disk() -> dict[str, str]:
     disk = shutil.disk_usage(settings.DATA_DIR)
+    if not os.access(settings.DATA_DIR, os.W_OK | os.X_OK):
+        return {"disk": READ_ONLY}
     return {"disk": disk_state(disk.free, disk.total)}
 
 

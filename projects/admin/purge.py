@@ -1,4 +1,4 @@
-"""The action that removes deleted rows for good, after a question."""
+"""The actions on deleted rows: one brings them back, one removes them for good, after a question."""
 
 from __future__ import annotations
 
@@ -63,3 +63,18 @@ def _name(row: Any) -> str:
     """With the project of what belongs to one."""
     project = getattr(row, "project", None)
     return f"{project} {row}" if project else str(row)
+
+
+def restore_chosen(
+    page: ModelAdmin[Any], request: Any, rows: QuerySet[Any], restore: Callable[..., bool]
+) -> None:
+    """Call `restore(row, by=operator)` for each: true where the row was a deleted one and comes back."""
+    for row in rows:
+        try:
+            if restore(row, by=request.user):
+                page.log_change(request, row, [{"changed": {"fields": ["deleted_at"]}}])
+                page.message_user(request, f"Restored: {row}.", messages.SUCCESS)
+            else:
+                page.message_user(request, f"{row} was not deleted.", messages.WARNING)
+        except Refused as refused:
+            page.message_user(request, f"Not restored: {row}. {refused}", messages.ERROR)

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from exeml_site.lib.display import count
 from projects.models import NoticeKind
+from projects.sign_in.identities import ProviderUnavailable, SignInRefused
 from projects.workspace.login_throttle import Attempt
 
 
@@ -30,6 +31,7 @@ class SignInForm(AuthenticationForm):
         "invalid_login": gettext_lazy("Wrong username or password. Check both and try again."),
         "inactive": gettext_lazy("This account is switched off. Ask an operator."),
     }
+    is_unavailable = False  # the directory could not be asked
 
     def __init__(self, *args: Any, attempt: Attempt | None = None, **kwargs: Any) -> None:
         """An `attempt` that is refused gets no look at the password."""
@@ -39,7 +41,11 @@ class SignInForm(AuthenticationForm):
     def clean(self) -> dict[str, Any]:
         if self._attempt and self._attempt.is_refused:
             raise too_many_attempts(self._attempt)
-        return super().clean()
+        try:
+            return super().clean()
+        except SignInRefused as refused:  # by the directory, or for what it says
+            self.is_unavailable = isinstance(refused, ProviderUnavailable)
+            raise ValidationError(str(refused)) from refused
 
 
 class ChangePasswordForm(PasswordChangeForm):

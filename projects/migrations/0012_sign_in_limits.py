@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
                 ("ends_at", models.DateTimeField(db_index=True, verbose_name="forgotten at")),
             ],
             options={
-                "verbose_name": "failed attempts to sign in",
+                "verbose_name": "counter of failed attempts to sign in",
                 "verbose_name_plural": "failed attempts to sign in",
                 "ordering": ["-count", "-ends_at"],
             },

@@ -22,8 +22,8 @@ class Migration(migrations.Migration):
                 ('max_concurrent_trainings', models.PositiveIntegerField(blank=True, help_text='those that wait included', null=True, verbose_name='trainings at a time')),
             ],
             options={
-                'verbose_name': 'limits of a team',
-                'verbose_name_plural': 'limits of teams',
+                'verbose_name': 'team with limits',
+                'verbose_name_plural': 'teams with limits',
             },
         ),
         migrations.CreateModel(

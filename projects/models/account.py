@@ -58,7 +58,8 @@ class FailedAttempts(models.Model):
     ends_at = models.DateTimeField("forgotten at", db_index=True)
 
     class Meta:
-        verbose_name = verbose_name_plural = "failed attempts to sign in"  # not translated: for the admin
+        verbose_name = "counter of failed attempts to sign in"  # not translated: for the admin
+        verbose_name_plural = "failed attempts to sign in"  # not translated: for the admin
         ordering = ["-count", "-ends_at"]
 
     def __str__(self) -> str:

@@ -8,7 +8,10 @@ from typing import Any
 
 from django.conf import settings
 
+from exeml_site.lib.params import is_storable
 from projects.models import Role
+
+MAX_NAME, MAX_UID = 150, 191
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,14 @@ def roles_of(claims: Mapping[str, Any]) -> dict[str, Role]:
 def ruled_teams() -> set[str]:
     """Names of the teams in which the provider says who has which role."""
     return {rule.team for rule in settings.SIGN_IN_TEAMS}
+
+
+def claim_text(value: Any, longest: int) -> str:
+    """A claim as text that the database can hold. Raises ValueError for one that it cannot."""
+    text = str(value or "")
+    if len(text) > longest or not is_storable(text):
+        raise ValueError("a claim is too long or has invalid characters")  # not translated: for the log
+    return text
 
 
 def _values(claims: Mapping[str, Any], name: str) -> set[str]:

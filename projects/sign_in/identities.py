@@ -6,7 +6,7 @@ from allauth.socialaccount.models import SocialAccount
 from allauth.utils import generate_unique_username
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.utils.translation import gettext, gettext_lazy
+from django.utils.translation import gettext_lazy
 
 from exeml_site.lib.errors import Refused
 from projects import audit
@@ -16,29 +16,54 @@ from projects.workspace import members
 
 INACTIVE = gettext_lazy("This account is switched off. Ask an operator.")
 NO_ACCOUNT = gettext_lazy("There is no account for you here yet. Ask a Manager of your team or an operator.")
+NO_TEAM = gettext_lazy("Your account no longer gives access to a team here. Ask an operator.")
+OTHER_PERSON = gettext_lazy(
+    "The account with your e-mail belongs to somebody else at the provider. Ask an operator."
+)
 
 
 class SignInRefused(Refused):
-    """The provider knows the person, but this site does not let them in; the message says why."""
+    """Nobody is signed in; the message says why. `reason`: a word for the audit log."""
+
+    def __init__(self, message: object, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class ProviderUnavailable(SignInRefused):
+    """The provider or directory did not answer, or not with what it should; the log says more."""
 
 
 def account_of(identity: Identity, *, is_invited: bool = False) -> User:
-    """The account of `identity`, with its roles of today. Raises `SignInRefused`.
+    """The account of `identity`, with its roles of today. Raises `SignInRefused`, which the audit log has.
 
     Known is whoever has signed in before, or whose verified e-mail belongs to exactly one account. Others get
     an account if a rule gives them a role, or if they are invited: nobody registers.
     """
+    try:
+        return _account_of(identity, is_invited)
+    except SignInRefused as refused:
+        record_refusal(refused, identity.provider, identity.username)
+        raise
+
+
+def record_refusal(refused: SignInRefused, provider: str, who: str = "") -> None:
+    """`who`: the name of the person there, if it is known."""
+    audit.record(audit.Kind.SIGN_IN_FAILED, target=who, provider=provider, reason=refused.reason)
+
+
+def _account_of(identity: Identity, is_invited: bool) -> User:
     with transaction.atomic():
         user = _linked(identity) or _linked_by_email(identity)
         if user is not None and not user.is_active:
-            raise SignInRefused(INACTIVE)
+            raise SignInRefused(INACTIVE, "switched-off")
         if user is None:
             if not roles_of(identity.claims) and not is_invited:
-                raise SignInRefused(NO_ACCOUNT)
+                raise SignInRefused(NO_ACCOUNT, "no-account")
             user = _create(identity)
         follow_claims(user, identity)
     if ruled_teams() and not (is_invited or user.is_staff or user.memberships.exists()):
-        raise SignInRefused(gettext("Your account no longer gives access to a team here. Ask an operator."))
+        raise SignInRefused(NO_TEAM, "no-team")
     return user
 
 
@@ -72,9 +97,7 @@ def _linked_by_email(identity: Identity) -> User | None:
     if len(users) != 1:
         return None
     if SocialAccount.objects.filter(provider=identity.provider, user=users[0]).exists():
-        raise SignInRefused(
-            gettext("The account with your e-mail belongs to somebody else at the provider. Ask an operator.")
-        )
+        raise SignInRefused(OTHER_PERSON, "other-person")
     _link(users[0], identity)
     return users[0]
 

@@ -25,10 +25,9 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy
 from requests import RequestException
 
-from exeml_site.lib.params import is_storable
 from exeml_site.sign_in.environment import OidcSettings
-from projects.sign_in.claims import Identity
-from projects.sign_in.identities import SignInRefused
+from projects.sign_in.claims import MAX_NAME, MAX_UID, Identity, claim_text
+from projects.sign_in.identities import ProviderUnavailable, SignInRefused, record_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -38,17 +37,12 @@ ALGORITHMS = [
     *("ES256", "ES384", "ES512", "EdDSA"),
 ]
 CLOCKS_DIFFER_S = 60
-MAX_NAME, MAX_UID = 150, 191
 
 EXPIRED = gettext_lazy("This sign-in has expired or was used already. Start again.")
 CANCELLED = gettext_lazy("You cancelled at the provider. Start again, or use another way to sign in.")
 REFUSED_THERE = gettext_lazy("The provider refused to sign you in. Ask those who run it.")
 WRONG_ANSWER = gettext_lazy("The provider’s answer could not be verified. Start again, or ask an operator.")
 NO_ANSWER = gettext_lazy("The provider does not answer. Try again, or sign in with a password.")
-
-
-class ProviderUnavailable(SignInRefused):
-    """The provider did not answer, or not with what it should; the log says more."""
 
 
 class OidcAdapter(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]
@@ -100,7 +94,10 @@ def begin(request: HttpRequest, next_url: str) -> HttpResponse:
 
 
 def finish(request: HttpRequest) -> tuple[Identity, str]:
-    """Whom the provider has identified, and the page to open then. Raises `SignInRefused`."""
+    """Whom the provider has identified, and the page to open then. Raises `SignInRefused`.
+
+    The audit log has what the provider refused or could not prove, but not what a browser alone says.
+    """
     oidc = provider(request)
     state_id = request.GET.get("state", "")
     state = statekit.unstash_state(request, provider_id=oidc.sub_id, state_id=state_id)
@@ -116,10 +113,15 @@ def finish(request: HttpRequest) -> tuple[Identity, str]:
         claims = _verified_claims(adapter, tokens, state["nonce"])
         identity = _identity(claims, _user_info(adapter, tokens, claims["sub"]))
     except RequestException as error:
-        raise _failure(error) from error
+        refused = _failure(error)
+        if not isinstance(refused, ProviderUnavailable):
+            record_refusal(refused, configured().issuer)
+        raise refused from error
     except (OAuth2Error, jwt.PyJWTError, ValueError, KeyError, TypeError, AttributeError) as error:
         logger.warning("A sign-in at %s could not be verified: %r", configured().issuer, error)
-        raise SignInRefused(WRONG_ANSWER) from error
+        refused = SignInRefused(WRONG_ANSWER, "not-verified")
+        record_refusal(refused, configured().issuer)
+        raise refused from error
     return identity, state.get("next") or ""
 
 
@@ -127,7 +129,7 @@ def _failure(error: RequestException) -> SignInRefused:
     """A provider that answers no is not away."""
     logger.warning("The sign-in provider %s: %s", configured().issuer, error)
     is_no = error.response is not None and error.response.status_code < 500
-    return SignInRefused(REFUSED_THERE) if is_no else ProviderUnavailable(NO_ANSWER)
+    return SignInRefused(REFUSED_THERE, "refused") if is_no else ProviderUnavailable(NO_ANSWER)
 
 
 def _check_answer(answer: Mapping[str, str]) -> None:
@@ -144,20 +146,26 @@ def _check_answer(answer: Mapping[str, str]) -> None:
         raise SignInRefused(WRONG_ANSWER)  # the answer of another provider (RFC 9207)
 
 
-def _verified_claims(adapter: OidcAdapter, tokens: Mapping[str, Any], nonce: str) -> dict[str, Any]:
-    """The claims of the ID token. Raises PyJWTError unless it was signed for this site and this sign-in."""
+def signed_claims(adapter: OidcAdapter, token: str, required: list[str]) -> dict[str, Any]:
+    """The claims of a token. Raises PyJWTError unless the provider has signed it for this site."""
     config = adapter.openid_config
     if config["issuer"].rstrip("/") != configured().issuer:
         raise jwt.InvalidIssuerError(config["issuer"])
     claims: dict[str, Any] = jwt.decode(
-        tokens["id_token"],
-        key=_key(config["jwks_uri"], tokens["id_token"]),
+        token,
+        key=_key(config["jwks_uri"], token),
         algorithms=ALGORITHMS,
         issuer=config["issuer"],
         audience=configured().client_id,
         leeway=CLOCKS_DIFFER_S,
-        options={"require": ["iss", "sub", "aud", "exp", "iat"]},
+        options={"require": required},
     )
+    return claims
+
+
+def _verified_claims(adapter: OidcAdapter, tokens: Mapping[str, Any], nonce: str) -> dict[str, Any]:
+    """The claims of the ID token. Raises PyJWTError unless it was signed for this site and this sign-in."""
+    claims = signed_claims(adapter, tokens["id_token"], ["iss", "sub", "aud", "exp", "iat"])
     if not secrets.compare_digest(str(claims.get("nonce", "")), nonce):
         raise jwt.InvalidTokenError("the nonce is that of another sign-in")  # not translated: for the log
     audience, party = claims["aud"], claims.get("azp")
@@ -197,17 +205,9 @@ def _identity(claims: dict[str, Any], info: dict[str, Any]) -> Identity:
     everything = {**info, **claims}
     return Identity(
         provider=configured().issuer,
-        uid=_text(claims["sub"], MAX_UID),
-        username=_text(everything.get("preferred_username"), MAX_NAME),
-        full_name=_text(everything.get("name"), 2 * MAX_NAME),
-        email=_text(source.get("email"), 254) if is_verified else "",
+        uid=claim_text(claims["sub"], MAX_UID),
+        username=claim_text(everything.get("preferred_username"), MAX_NAME),
+        full_name=claim_text(everything.get("name"), 2 * MAX_NAME),
+        email=claim_text(source.get("email"), 254) if is_verified else "",
         claims=everything,
     )
-
-
-def _text(value: Any, longest: int) -> str:
-    """A claim as text that the database can hold. Raises ValueError for one that it cannot."""
-    text = str(value or "")
-    if len(text) > longest or not is_storable(text):
-        raise ValueError("a claim is too long or has invalid characters")  # not translated: for the log
-    return text

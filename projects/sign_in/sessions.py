@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from allauth.usersessions.models import UserSession
 from django.conf import settings
@@ -25,6 +26,8 @@ from projects.access import PageRequest
 from projects.sign_in.adapters import UNKNOWN_ADDRESS
 
 SIGNED_IN_AT, SEEN_AT = "signed-in-at", "seen-at"
+# In a session that began at the provider, and in its row: which one it is there, or an empty text.
+PROVIDER_SESSION = "provider_session"
 # A session is written so many times within the time after which it would end idle.
 WRITES_PER_IDLE_TIME = 20
 BROWSERS = (
@@ -82,8 +85,8 @@ def end(user: User, pk: int) -> bool:
     return True
 
 
-def record_end(user: User, sessions: int) -> None:
-    audit.record(audit.Kind.SESSIONS_ENDED, target=user, sessions=sessions)
+def record_end(user: User, sessions: int, **details: Any) -> None:
+    audit.record(audit.Kind.SESSIONS_ENDED, target=user, sessions=sessions, **details)
 
 
 @transaction.atomic
@@ -103,10 +106,36 @@ def end_others(request: PageRequest) -> int:
     return ended
 
 
+@transaction.atomic
+def end_of_provider(provider: str, user: User | None, provider_session: str, until: datetime) -> int:
+    """End sessions that began at the provider up to `until`; how many.
+
+    Those of one session there and, of a person, those of which it is not known; else all of the person.
+    """
+    rows = UserSession.objects.filter(created_at__lte=until, data__has_key=PROVIDER_SESSION)
+    if user is not None:
+        rows = rows.filter(user=user)
+    if provider_session:
+        names = {provider_session} if user is None else {provider_session, ""}
+        rows = rows.filter(**{f"data__{PROVIDER_SESSION}__in": names})
+    by_user: dict[User, int] = {}
+    for row in rows.select_related("user"):
+        row.end()
+        by_user[row.user] = by_user.get(row.user, 0) + 1
+    for person, ended in by_user.items():
+        record_end(person, ended, provider=provider)
+    return sum(by_user.values())
+
+
 @receiver(user_logged_in)
 def _begin(request: HttpRequest, user: User, **kwargs: object) -> None:
     """Every way to sign in passes here."""
     request.session[SIGNED_IN_AT] = request.session[SEEN_AT] = int(time.time())
+    if (provider_session := request.session.get(PROVIDER_SESSION)) is not None:
+        request.session.save()  # allauth, which is called later, deletes rows of sessions that nobody has
+        UserSession.objects.create_from_request(request)
+        row = UserSession.objects.filter(session_key=request.session.session_key)
+        row.update(data={PROVIDER_SESSION: provider_session})
 
 
 class SessionAgeMiddleware:

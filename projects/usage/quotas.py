@@ -39,5 +39,5 @@ def check_storage(team: Team, more_bytes: int) -> None:
         "%(team)s has used %(used)s of its %(limit)s GB. Delete images or models, or ask an operator to "
         "raise the limit."
     )
-    amounts = {"used": decimal(used / 1e9, 2), "limit": decimal(limit_gb, 2)}
+    amounts = {"used": decimal(used / 1e9, 3), "limit": decimal(limit_gb, 3)}
     raise QuotaReached(sentence % {"team": team, **amounts})

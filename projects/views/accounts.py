@@ -78,11 +78,18 @@ class SignIn(LimitedAttempts, auth.LoginView):
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
         """Whoever has a second factor is not signed in yet: the right password alone forgives nothing."""
-        user = form.get_user()
-        response = second_factor.sign_in(self.request, user, self.get_success_url(), "password")
+        user: Any = form.get_user()
+        method = "ldap" if user.backend == settings.LDAP_BACKEND else "password"
+        response = second_factor.sign_in(self.request, user, self.get_success_url(), method)
         if self.request.user.is_authenticated:
             self.attempt.forgive()
             login_throttle.remember_browser(self.request, response, user.get_username())
+        return response
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        response = super().form_invalid(form)
+        if form.is_unavailable:
+            response.status_code = 502
         return response
 
 

@@ -1,5 +1,6 @@
-// The test of a service (preview, paste, camera, keys), copy buttons and the Deploy dialog.
+// The test of a service (preview, paste, camera, keys) and the Deploy dialog.
 import { openCamera } from "./camera.js";
+import "./copy.js";
 import { number } from "./display.js";
 import { isTyping, say } from "./messages.js";
 import "./question_page.js";
@@ -131,28 +132,6 @@ if (input) {
   });
   showPicture(); // the browser keeps the file over a reload
 }
-
-// --- copying ---
-
-// The Clipboard API exists only on https and localhost.
-async function copy(element) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(element.textContent);
-  getSelection().selectAllChildren(element);
-  if (!document.execCommand("copy")) throw new Error("refused");
-}
-
-document.addEventListener("click", async (event) => {
-  const button = event.target instanceof Element ? event.target.closest("[data-copy]") : null;
-  if (!button) return;
-  const word = button.querySelector("[data-copy-word]");
-  try {
-    await copy(find(button.dataset.copy));
-    word.textContent = gettext("Copied");
-    setTimeout(() => (word.textContent = pgettext("button", "Copy")), 2000);
-  } catch {
-    say(gettext("The browser does not allow copying here. Select the text and copy it by hand."), "error");
-  }
-});
 
 // --- dialogs ---
 

@@ -21,6 +21,7 @@ from redis import Redis
 
 from exeml_site.cron import PERIODIC_JOBS
 from exeml_site.lib.jobs import NamedJob
+from tests.conftest import SAME_ON_EVERY_DATABASE, WORKERS
 
 ROOT = Path(__file__).resolve().parents[2]
 TEMPLATES = [
@@ -34,7 +35,7 @@ WHOLE_PAGES = {"base.html", "error.html"}
 VARIABLE = re.compile(r"""["'](EXEML_[A-Z0-9_]+|PORT|DATABASE_URL|REDIS_URL|STORAGE_URL)["']""")
 
 
-def names(path: Path) -> str:
+def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT / "templates"))
 
 
@@ -71,21 +72,38 @@ def test_the_readme_names_no_setting_that_nothing_reads() -> None:
     assert [name for name in sorted(documented) if name not in code] == []
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=names)
-def test_a_template_holds_no_style_and_no_script(path: Path) -> None:
-    """The Content-Security-Policy would block them silently."""
-    text = without_comments(path)
-    assert not re.search(r"<[^>]*\sstyle\s*=", text), "an inline style"
-    assert not re.search(r"<[^>]*\son[a-z]+\s*=", text), "an inline handler"
-    assert not re.search(r"<style\b", text), "a style sheet within the page"
-    assert not re.search(r"<script\b(?![^>]*\bsrc=)", text), "a script within the page"
-    assert not re.search(r"hx-on|hx-vals=.js:|hx-vars", text), "htmx would have to evaluate a script"
+# What the Content-Security-Policy would block silently.
+BLOCKED = {
+    "an inline style": r"<[^>]*\sstyle\s*=",
+    "an inline handler": r"<[^>]*\son[a-z]+\s*=",
+    "a style sheet within the page": r"<style\b",
+    "a script within the page": r"<script\b(?![^>]*\bsrc=)",
+    "htmx would have to evaluate a script": r"hx-on|hx-vals=.js:|hx-vars",
+}
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=names)
-def test_a_template_loads_nothing_from_elsewhere(path: Path) -> None:
-    urls = re.findall(r"""(?:src|href|action)\s*=\s*["']((?:https?:)?//[^"']+)""", without_comments(path))
-    assert urls == []
+def test_there_are_templates() -> None:
+    """The rules below ask every one of them."""
+    assert len(TEMPLATES) > 100
+
+
+def test_a_template_holds_no_style_and_no_script() -> None:
+    texts = {path: without_comments(path) for path in TEMPLATES}
+    found = [
+        f"{name_of(path)}: {what}"
+        for path, text in texts.items()
+        for what, rule in BLOCKED.items()
+        if re.search(rule, text)
+    ]
+    assert found == []
+
+
+def test_a_template_loads_nothing_from_elsewhere() -> None:
+    rule = r"""(?:src|href|action)\s*=\s*["']((?:https?:)?//[^"']+)"""
+    found = [
+        f"{name_of(path)}: {url}" for path in TEMPLATES for url in re.findall(rule, without_comments(path))
+    ]
+    assert found == []
 
 
 def test_no_address_begins_at_the_root_of_the_host() -> None:
@@ -100,10 +118,9 @@ def test_no_address_begins_at_the_root_of_the_host() -> None:
     assert len(files) > 100 and found == []
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=names)
-def test_no_field_cuts_off_what_is_pasted(path: Path) -> None:
+def test_no_field_cuts_off_what_is_pasted() -> None:
     """`maxlength` drops characters without a word; a form's field says what is wrong."""
-    assert "maxlength" not in without_comments(path)
+    assert [name_of(path) for path in TEMPLATES if "maxlength" in without_comments(path)] == []
 
 
 def test_no_form_lets_the_browser_cut_off_what_is_pasted() -> None:
@@ -120,19 +137,19 @@ def test_no_form_lets_the_browser_cut_off_what_is_pasted() -> None:
     assert len(ours) > 20 and not cut
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=names)
-def test_fragments_begin_with_an_underscore_and_pages_extend_the_frame(path: Path) -> None:
-    if path.name in WHOLE_PAGES:
-        return
-    is_page = "{% extends" in path.read_text()
-    assert is_page != path.name.startswith("_")
+def test_fragments_begin_with_an_underscore_and_pages_extend_the_frame() -> None:
+    wrong = [
+        name_of(path)
+        for path in TEMPLATES
+        if path.name not in WHOLE_PAGES and ("{% extends" in path.read_text()) == path.name.startswith("_")
+    ]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("path", TEMPLATES, ids=names)
-def test_a_question_keeps_its_element(path: Path) -> None:
+def test_a_question_keeps_its_element() -> None:
     """A link inherits `hx-swap` from a polling ancestor: outerHTML would replace #question itself."""
-    targets = re.findall(r'hx-target="#question"\s*(hx-swap="innerHTML")?', path.read_text())
-    assert all(targets)
+    rule = r'hx-target="#question"\s*(hx-swap="innerHTML")?'
+    assert [name_of(path) for path in TEMPLATES if not all(re.findall(rule, path.read_text()))] == []
 
 
 def test_what_is_included_is_a_fragment() -> None:
@@ -226,6 +243,23 @@ def test_the_pages_of_the_queues_are_the_operators_alone(url: str, alice: Client
         return
     assert answer.status_code == 302
     assert answer["Location"].startswith("/admin/login/")
+
+
+def test_what_is_not_asked_on_postgresql_is_there_and_says_nothing_about_it() -> None:
+    """A file that names PostgreSQL or locks is asked there; tests that commit are anyway."""
+    gone = [name for name in (*SAME_ON_EVERY_DATABASE, *WORKERS) if not (ROOT / name).exists()]
+    left_out = [
+        path
+        for name in SAME_ON_EVERY_DATABASE
+        for path in ([ROOT / name] if name.endswith(".py") else (ROOT / name).rglob("test_*.py"))
+    ]
+    wrong = [
+        str(path.relative_to(ROOT))
+        for path in left_out
+        if re.search(r"postgresql|select_for_update", text := path.read_text())
+        and "transaction=True" not in text
+    ]
+    assert gone == [] and wrong == [] and len(left_out) > 30
 
 
 def test_who_deletes_a_row_finds_what_refers_to_it_by_an_index() -> None:

@@ -16,7 +16,7 @@ from django.test import Client
 from projects.models import HiddenGuide
 from tests.browser.chromium import CHROMIUM_ARGUMENTS, find_chromium
 from tests.factories import make_team, make_user
-from tests.training.fitted import fit_until_first_model, make_samples
+from tests.training.fitted import fitted_bundle
 
 # Playwright's sync API runs an event loop in this thread, which Django's guard takes for async code.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -35,10 +35,9 @@ def chromium() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fitted model of three textures; takes some seconds, once."""
-    samples = make_samples(tmp_path_factory.mktemp("samples"))
-    return fit_until_first_model(samples, tmp_path_factory.mktemp("fit"))
+def bundle(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fitted model of three textures."""
+    return fitted_bundle(pytestconfig.cache.mkdir("fitted-bundle"), tmp_path_factory.mktemp("fit"))
 
 
 @pytest.fixture
@@ -66,7 +65,7 @@ def open_page(chromium: Any, live_server: Any) -> Iterator[Any]:
             cookie = client.cookies["sessionid"]
             context.add_cookies([{"name": "sessionid", "value": cookie.value, "url": live_server.url}])
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(30_000)  # for busy machines; nothing waits longer than it must
         page.on("pageerror", lambda error: errors.append(str(error)))
         return page
 

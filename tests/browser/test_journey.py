@@ -106,7 +106,6 @@ def train(page: Any) -> None:
     page.get_by_role("button", name="Submit").click()
     page.wait_for_url("**/train-model/**")
     page.locator("#version .badge", has_text="Running").wait_for(timeout=60_000)
-    page.wait_for_timeout(6_000)
     take_screenshot(page, "journey-7-running")
     # Linear heads of several networks are there, one to deploy and one to promote. Stop keeps the best.
     page.locator("#version .progress-now", has_text="Fine-tuning").wait_for(timeout=TRAINED_WITHIN_MS)
@@ -146,10 +145,10 @@ def look_inside(page: Any) -> None:
     page.get_by_role("link", name="All", exact=True).click()
     page.locator(".evaluated-tile").first.click()
     page.locator("#heat").evaluate("img => img.decode()")  # fails if it is not an image
-    for _ in range(24):  # the labeling worker may still be reading the images
+    for _ in range(120):  # the labeling worker may still be reading the images
         if page.locator(".inside-near li").count():
             break
-        page.wait_for_timeout(5000)
+        page.wait_for_timeout(1000)
         page.reload()
     page.locator(".inside-near li").first.wait_for()
     seen(page, "journey-9-inside")

@@ -31,6 +31,7 @@ def save_description(page: Any, project_id: int) -> Any:
 def test_a_success_floats_and_vanishes(open_page: Any, width: int, scheme: str) -> None:
     project = make_project()
     page = open_page("alice", width=width, height=844, scheme=scheme)
+    page.clock.install()
     page.goto("/projects/")
     top = top_of_main(page)
 
@@ -41,23 +42,27 @@ def test_a_success_floats_and_vanishes(open_page: Any, width: int, scheme: str) 
     assert top_of_main(page) == top
     check_accessibility(page)
     take_screenshot(page, f"message-success-{width}-{scheme}")
-    message.wait_for(state="detached", timeout=12_000)
+    page.clock.fast_forward(9_500)
+    message.wait_for(state="detached")
 
 
 def test_a_success_stays_while_somebody_reads_it(open_page: Any) -> None:
     page = open_page("alice")
+    page.clock.install()
     message = save_description(page, make_project().pk)
     message.hover()
-    page.wait_for_timeout(9_500)
+    page.clock.fast_forward(9_500)
     assert message.is_visible()
     page.mouse.move(800, 300)
-    message.wait_for(state="detached", timeout=4_000)
+    page.clock.fast_forward(1_500)
+    message.wait_for(state="detached")
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
 def test_a_failure_stays_until_it_is_closed_by_key(open_page: Any, width: int, scheme: str) -> None:
     make_project()
     page = open_page("alice", width=width, height=844, scheme=scheme)
+    page.clock.install()
     page.goto("/projects/")
     top = top_of_main(page)
     page.context.set_offline(True)
@@ -68,7 +73,7 @@ def test_a_failure_stays_until_it_is_closed_by_key(open_page: Any, width: int, s
 
     assert "No connection to the server." in message.inner_text()
     assert top_of_main(page) == top
-    page.wait_for_timeout(9_500)
+    page.clock.fast_forward(9_500)
     assert message.is_visible()
     check_accessibility(page)
     take_screenshot(page, f"message-failure-{width}-{scheme}")

@@ -29,7 +29,8 @@ def test_a_page_that_polls_says_once_that_it_gets_no_answer_and_goes_on(open_pag
     warning = page.get_by_text("The server does not answer at the moment. This page goes on by itself.")
     with database_away():
         expect(warning).to_be_visible()
-        page.wait_for_timeout(5000)
+        for _ in range(2):  # further polls without an answer
+            page.wait_for_event("response", lambda answer: answer.status == 503)
         expect(warning).to_have_count(1)
     type(version).objects.update(progress={"message": "Fine-tuning"})
     expect(page.get_by_text("Fine-tuning")).to_be_visible()

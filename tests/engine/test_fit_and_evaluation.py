@@ -14,6 +14,8 @@ from training.engine.bundle.bundle import Bundle
 from training.engine.evaluation.evaluate import evaluate
 from training.engine.fit import fit
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:

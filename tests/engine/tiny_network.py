@@ -5,6 +5,8 @@ It is the fastest there is, so that `quick_config` chooses it alone. Ask for it 
 
 from __future__ import annotations
 
+import io
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -47,9 +49,16 @@ def random_network(network: Network, seed: int = 0, classes: int = 3) -> nn.Modu
     return net.eval()
 
 
+@cache
+def tiny_weights() -> bytes:
+    content = io.BytesIO()
+    torch.save(random_network(TINY).state_dict(), content)
+    return content.getvalue()
+
+
 def add_tiny_network(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     """Registers the tiny network, with weights in the operator's folder of weights."""
     folder.mkdir(exist_ok=True)
-    torch.save(random_network(TINY).state_dict(), folder / f"{TINY.timm_name}.pth")
+    (folder / f"{TINY.timm_name}.pth").write_bytes(tiny_weights())
     monkeypatch.setenv(weights.FOLDER_VARIABLE, str(folder))
     monkeypatch.setattr(registry, "NETWORKS", (*registry.NETWORKS, TINY))

@@ -60,6 +60,7 @@ def test_the_database_is_asked_only_where_one_is_named() -> None:
     assert found() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("environment", "header"),
     [

@@ -8,7 +8,9 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
@@ -32,9 +34,23 @@ COLOURS = {
 
 def write_colour_bundle(
     folder: Path, *, is_multi_label: bool = False, thresholds: Sequence[float] = (0.5,) * len(COLOURS)
-) -> Bundle:
+) -> None:
     """Answers with the name of the colour; its self-test holds."""
     folder.mkdir(parents=True)
+    for name, content in _colour_bundle(is_multi_label, tuple(thresholds)).items():
+        (folder / name).write_bytes(content)
+
+
+@cache
+def _colour_bundle(is_multi_label: bool, thresholds: tuple[float, ...]) -> dict[str, bytes]:
+    """The files: the scores of the self-test come from a network that has to be compiled."""
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        _make_colour_bundle(folder, is_multi_label, thresholds)
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _make_colour_bundle(folder: Path, is_multi_label: bool, thresholds: tuple[float, ...]) -> None:
     onnx.save(_network(), folder / "model.onnx")
     description = {
         "format_version": FORMAT_VERSION,
@@ -49,7 +65,6 @@ def write_colour_bundle(
     bundle = Bundle.load(folder)
     scores = [bundle.predict_square(square).tolist() for square in self_test_squares(SIDE)]
     _describe(folder, description | {"self_test": {"scores": scores}})
-    return Bundle.load(folder)
 
 
 def give_bundle(
@@ -57,10 +72,10 @@ def give_bundle(
     *,
     is_multi_label: bool = False,
     thresholds: Sequence[float] = (0.5,) * len(COLOURS),
-) -> Bundle:
+) -> None:
     """Store a colour bundle where the version's own would lie."""
     folder = Path(default_storage.path(f"{version.folder}/bundle"))
-    return write_colour_bundle(folder, is_multi_label=is_multi_label, thresholds=thresholds)
+    write_colour_bundle(folder, is_multi_label=is_multi_label, thresholds=thresholds)
 
 
 def give_int8(version: TrainingVersion, *, is_default: bool = False) -> Bundle:

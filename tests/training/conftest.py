@@ -12,7 +12,7 @@ from django.core.files.storage import default_storage
 from projects.models import Project
 from tests.factories import make_project, make_user, make_version
 from tests.training.bundles import give_bundle
-from tests.training.fitted import fit_until_first_model, make_samples
+from tests.training.fitted import fitted_bundle, make_samples
 from training.engine.config import Sample
 from training.models import Service, Status, TrainingVersion
 from training.serving import deploy
@@ -49,6 +49,6 @@ def tiny_samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
 
 
 @pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, tiny_samples: list[Sample]) -> Path:
-    """The folder of a really fitted bundle; some seconds, once."""
-    return fit_until_first_model(tiny_samples, tmp_path_factory.mktemp("fit"))
+def tiny_bundle(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a bundle really fitted on samples like `tiny_samples`."""
+    return fitted_bundle(pytestconfig.cache.mkdir("fitted-bundle"), tmp_path_factory.mktemp("fit"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ from training.engine.config import Event, FitConfig, Sample
 
 TEXTURES = {"red": (200, 40, 40), "green": (40, 170, 40), "blue": (40, 40, 200)}
 PER_LABEL = 6
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def make_samples(folder: Path) -> list[Sample]:
@@ -25,6 +29,26 @@ def make_samples(folder: Path) -> list[Sample]:
             usage = "EVAL" if number == PER_LABEL - 1 else "TRAIN"
             samples.append(Sample(path.stem, path, (label,), usage))
     return samples
+
+
+def fitted_bundle(cache: Path, folder: Path) -> Path:
+    """A copy, within `folder`, of a bundle fitted on the samples of `make_samples`.
+
+    It is fitted once, by one of pytest's workers, and again when the engine or a library changes.
+    """
+    sources = [*sorted((ROOT / "training/engine").rglob("*.py")), ROOT / "requirements.txt", Path(__file__)]
+    kept = cache / hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not kept.exists():
+            for earlier in cache.glob("*/"):
+                shutil.rmtree(earlier)
+            samples = folder / "samples"
+            samples.mkdir()
+            bundle = fit_until_first_model(make_samples(samples), folder / "fit")
+            shutil.copytree(bundle, cache / "unfinished")
+            (cache / "unfinished").rename(kept)
+        return Path(shutil.copytree(kept, folder / "bundle"))
 
 
 def fit_until_first_model(samples: list[Sample], workdir: Path) -> Path:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from projects.admin.base import DeletedFilter, ReadOnlyAdmin, ReadOnlyInline
-from projects.admin.purge import purge_chosen
+from projects.admin.purge import purge_chosen, restore_chosen
 from training.admin.versions import OperatingAdmin
 from training.models import (
     Batch,
@@ -68,15 +68,8 @@ class ServiceAdmin(OperatingAdmin):
 
     @admin.action(description="Restore (as Stopped)", permissions=["operate"])
     def restore(self, request: Any, services: QuerySet[Service]) -> None:
-        for service in services.select_related("project", "training_version"):
-            try:
-                if deleted_services.restore(service, by=request.user):
-                    self.log_change(request, service, [{"changed": {"fields": ["deleted_at"]}}])
-                    self.message_user(request, f"Restored: {service}.", messages.SUCCESS)
-                else:
-                    self.message_user(request, f"{service} was not deleted.", messages.WARNING)
-            except deploy.DeployRefused as refused:
-                self.message_user(request, f"Not restored: {service}. {refused}", messages.ERROR)
+        chosen = services.select_related("project", "training_version")
+        restore_chosen(self, request, chosen, deleted_services.restore)
 
     @admin.action(description="Purge: remove for good", permissions=["operate"])
     def purge(self, request: HttpRequest, services: QuerySet[Service]) -> HttpResponse | None:

@@ -18,7 +18,7 @@ from exeml_site.lib.display import percent
 from exeml_site.lib.errors import Refused
 from projects import audit
 from projects.admin.base import Admin, DeletedFilter, ReadOnlyAdmin, ReadOnlyInline
-from projects.admin.purge import purge_chosen
+from projects.admin.purge import purge_chosen, restore_chosen
 from training.admin.training_actions import training_urls
 from training.models import (
     Candidate,
@@ -141,7 +141,7 @@ class TrainingVersionAdmin(OperatingAdmin):
     date_hierarchy = "submitted_at"
     list_select_related = ["project", "submitted_by"]
     inlines = [OverallMetricsInline, CandidatesInline]
-    actions = ["stop", "retry", "purge"]
+    actions = ["stop", "retry", "restore", "purge"]
     fieldsets = [
         (
             None,
@@ -226,6 +226,10 @@ class TrainingVersionAdmin(OperatingAdmin):
         self.act_on_each(
             request, versions, lifecycle.retry, "Queued again", "only Failed and Stopped can be retried"
         )
+
+    @admin.action(description="Restore", permissions=["operate"])
+    def restore(self, request: Any, versions: QuerySet[TrainingVersion]) -> None:
+        restore_chosen(self, request, versions.select_related("project"), deleted_versions.restore)
 
     @admin.action(description="Purge: remove for good", permissions=["operate"])
     def purge(self, request: HttpRequest, versions: QuerySet[TrainingVersion]) -> HttpResponse | None:

@@ -6,15 +6,18 @@ from ninja import Router
 
 from projects.api import (
     account,
+    dataset_versions,
     history,
     images,
     labels,
     projects,
     suggestions,
+    transfers,
     work,
 )
 from projects.api import annotations as annotation_calls
 from projects.api.core.api import Api
+from training.api import comparison, downloads, evaluated_images, evaluation, flavors, versions
 
 ROUTERS: list[Router] = [
     account.router,
@@ -25,6 +28,14 @@ ROUTERS: list[Router] = [
     history.router,
     suggestions.router,
     work.router,
+    transfers.router,
+    dataset_versions.router,
+    flavors.router,
+    versions.router,
+    evaluation.router,
+    evaluated_images.router,
+    comparison.router,
+    downloads.router,
 ]
 
 api = Api(

@@ -28,6 +28,7 @@ from projects.workspace.secret_token import Token, new_token
 from training.engine.bundle.decision import AnswerSettings
 from training.models import NumberFormat, Service, ServiceEvent, TrainingVersion
 from training.models.service import STORAGE_AWAY
+from training.serving.calls.usage import measure_service
 from training.serving.inference import model_cache, predictor
 from training.serving.tokens import store_token
 from training.versions.number_formats import number_format_in
@@ -228,6 +229,7 @@ def stop_expired() -> int:
 
 def _stop_expired_service(service: Service) -> bool:
     with transaction.atomic():
+        measure_service(service.pk)
         rows = Service.objects.expired(timezone.now()).filter(pk=service.pk).update(**_stopped_fields())
         if rows:
             is_over = service.stops_at is not None and service.stops_at <= timezone.now()
@@ -277,6 +279,8 @@ def update_service(
     Every change of a service goes through here. `service` is reloaded. False if nothing was changed.
     """
     with transaction.atomic():
+        if "status" in changes:
+            measure_service(service.pk)
         alive = Service.objects.alive().filter(pk=service.pk, status__in=list(when), **(only_if or {}))
         rows = alive.update(**changes)
         if rows:

@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from rq.worker import BaseWorker
 
 from exeml_site.lib import jobs
-from projects.models import TeamQuota, Transfer, Usage, UsageKind
+from projects.models import Machine, TeamQuota, Transfer, Usage, UsageKind
 from projects.usage.ledger import month_of
 from training.models import Batch, Service, Status, TrainingVersion
 from training.serving.calls.prometheus import ServiceCollector
@@ -28,8 +28,8 @@ from training.serving.calls.prometheus import ServiceCollector
 def exposition() -> bytes:
     """All metrics as Prometheus text."""
     registry = CollectorRegistry(auto_describe=False)
-    for collector in (ServiceCollector(), _WorkCollector(), _QueueCollector(), _StorageCollector()):
-        registry.register(collector)
+    for collector in COLLECTORS:
+        registry.register(collector())
     return generate_latest(registry)
 
 
@@ -110,6 +110,21 @@ class _StorageCollector(Collector):
         for quota in TeamQuota.objects.exclude(max_storage_gb=None).select_related("team"):
             limits.add_metric([quota.team.name], (quota.max_storage_gb or 0) * 1e9)
         yield from (free, size, stored, limits)
+
+
+class _MachineCollector(Collector):
+    """Each machine, as it reports itself to the database once a minute."""
+
+    def collect(self) -> Iterator[Metric]:
+        silence = GaugeMetricFamily(
+            "exeml_machine_silence_seconds", "Since it has reported.", labels=["host", "data_folder"]
+        )
+        for machine in Machine.objects.all():
+            silence.add_metric([machine.host, machine.data_folder], _age(machine.seen_at))
+        yield silence
+
+
+COLLECTORS = (ServiceCollector, _WorkCollector, _QueueCollector, _StorageCollector, _MachineCollector)
 
 
 def _age(moment: datetime | None) -> float:

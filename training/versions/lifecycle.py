@@ -20,6 +20,7 @@ from django.utils.translation import gettext, ngettext
 from exeml_site.lib import storage
 from exeml_site.lib.errors import Refused
 from projects import audit
+from projects.datasets.publish import DatasetNameTaken
 from projects.models import DatasetVersion, Project
 from projects.usage.quotas import QuotaReached
 from training.models import Candidate, InstanceFlavor, Service, Status, TrainingVersion
@@ -31,10 +32,6 @@ MAX_NUMBER_RETRIES = 10
 
 class TrainingRefused(Refused):
     """The state of the version or the project forbids the action; the message is a sentence for the user."""
-
-
-class DatasetNameTaken(TrainingRefused):
-    """Somebody else has just reserved the name of the dataset version."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +70,8 @@ def start(project: Project, request: TrainingRequest, *, by: User, submission: U
         except IntegrityError:
             name = request.dataset_version
             if _is_name_taken(project, name) and not version_of_submission(submission):
-                raise DatasetNameTaken(name_taken_message(name)) from None
+                raise DatasetNameTaken(name) from None
     raise TrainingRefused(gettext("Many trainings are being submitted right now. Press Submit again."))
-
-
-def name_taken_message(name: str) -> str:
-    sentence = gettext("This project already has a dataset version “%(name)s”. Choose another name (4371).")
-    return sentence % {"name": name}
 
 
 def _require_same_project(version: TrainingVersion, project: Project) -> TrainingVersion:
@@ -250,6 +242,16 @@ def stop(version: TrainingVersion, by: User) -> bool:
     return requested and _refreshed(version)
 
 
+def nothing_to_stop(version: TrainingVersion) -> str:
+    """Says that the version has ended."""
+    return gettext("%(version)s is %(status)s. There is nothing to stop.") % _named(version)
+
+
+def unchanged_text(version: TrainingVersion) -> str:
+    """Says why `retry` changed nothing."""
+    return gettext("Nothing changed: %(version)s is %(status)s.") % _named(version)
+
+
 def retry(version: TrainingVersion, by: User) -> bool:
     """Enqueue a Failed or Stopped version again with the same configuration. False for any other status.
 
@@ -287,9 +289,7 @@ def retry(version: TrainingVersion, by: User) -> bool:
 
 
 def delete(version: TrainingVersion, by: User) -> bool:
-    """Hide a version and delete its files on commit. False if it had been deleted before.
-
-    If the storage is away, `recovery.delete_stored_leftovers` deletes the files later.
+    """Hide a version, which operators can restore for EXEML_BIN_DAYS. False if it had been deleted before.
 
     Raises TrainingRefused while it is active, deployed, or another active version is made from it.
     """
@@ -301,7 +301,6 @@ def delete(version: TrainingVersion, by: User) -> bool:
             raise TrainingRefused(blocker)
         if not _row(version).filter(status__in=FINAL).update(deleted_at=timezone.now()):
             raise TrainingRefused(_stop_first(version))
-        transaction.on_commit(lambda: storage.try_to_delete_folder(version.folder))
         audit.record(audit.Kind.TRAINING_DELETED, project=version.project, target=version, by=by)
     return _refreshed(version)
 
@@ -316,7 +315,7 @@ def set_title_and_note(version: TrainingVersion, title: str, note: str) -> None:
 
 
 def size_on_disk(version: TrainingVersion) -> int:
-    """Bytes that deleting the version frees."""
+    """Bytes that are freed once a deleted version can no longer be restored."""
     return storage.folder_size(version.folder)
 
 

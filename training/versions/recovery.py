@@ -85,13 +85,11 @@ def enqueue_lost_forecasts() -> None:
 
 
 def delete_stored_leftovers() -> int:
-    """Delete stored files that could not be deleted because the storage was away; run once a day.
+    """Delete checkpoints of the last week that could not be deleted because the storage was away; how many.
 
-    Those of versions deleted in the last week, and checkpoints of versions that ended then; how many.
+    Runs once a day.
     """
     since, deleted = timezone.now() - DELETE_WITHIN, 0
-    for version in TrainingVersion.objects.filter(deleted_at__gt=since):
-        deleted += storage.try_to_delete_folder(version.folder)
     if storage.is_remote():
         for version in TrainingVersion.objects.alive().filter(status__in=FINAL, finished_at__gt=since):
             deleted += storage.try_to_delete_folder(version.checkpoint_folder)

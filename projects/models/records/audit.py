@@ -68,6 +68,7 @@ class AuditKind(models.TextChoices):
     TRAINING_STOPPED = "training.stopped", gettext_lazy("Training stopped")
     TRAINING_RETRIED = "training.retried", gettext_lazy("Training retried")
     TRAINING_DELETED = "training.deleted", gettext_lazy("Training version deleted")
+    TRAINING_RESTORED = "training.restored", gettext_lazy("Training version restored")
     TRAINING_PURGED = "training.purged", gettext_lazy("Training version deleted permanently")
     ANSWERS_CHANGED = "training.answers", gettext_lazy("Answer settings of a training version changed")
     SERVICE_DEPLOYED = "service.deployed", gettext_lazy("Service deployed")

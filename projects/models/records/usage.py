@@ -83,8 +83,8 @@ class TeamQuota(models.Model):
     )
 
     class Meta:
-        verbose_name = "limits of a team"  # not translated: admin
-        verbose_name_plural = "limits of teams"  # not translated: admin
+        verbose_name = "team with limits"  # not translated: admin
+        verbose_name_plural = "teams with limits"  # not translated: admin
 
     def __str__(self) -> str:
         return str(self.team)

@@ -20,6 +20,8 @@ from training.engine.bundle.bundle import read_description
 from training.engine.bundle.saliency import Explainer
 from training.engine.bundle.writer import BundleInfo, export_bundle, read_members
 
+pytestmark = pytest.mark.slow
+
 SIDE = 64
 FAMILIES = ["ResNet-18", "MobileNetV4-Conv-S", "ConvNeXtV2-Atto", "DINOv2-ViT-S14"]
 
@@ -126,7 +128,6 @@ def test_a_bundle_keeps_the_directions_and_explains_itself_exactly(member: Membe
     assert read_description(tmp_path / "bundle")["format_version"] == 2
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_networks_of_every_family_have_a_covariance(name: str, tmp_path: Path) -> None:
     member = second_order(registry.get_network(name), 112)

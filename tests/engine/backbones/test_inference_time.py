@@ -11,6 +11,8 @@ import pytest
 from training.engine.backbones import inference_time
 from training.engine.backbones.inference_time import InferenceTime, summarize
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_time_is_the_median_of_the_quiet_repetitions_with_its_quartiles() -> None:
     walls = [5.0, 6.0, 7.0, 8.0, 9.0, 5.0, 6.0, 7.0, 100.0, 90.0]  # two threads work, so 8 ms take 12

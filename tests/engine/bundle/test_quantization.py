@@ -24,6 +24,8 @@ from training.engine.bundle.writer import BundleInfo, export_bundle
 from training.engine.data.images import Pixels
 from training.engine.fit import fit
 
+pytestmark = pytest.mark.slow
+
 LABELS = ("a", "b", "c")
 
 

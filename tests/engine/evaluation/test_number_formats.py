@@ -18,6 +18,8 @@ from training.engine.evaluation.evaluate import SamplePrediction, evaluate
 from training.engine.evaluation.number_formats import NumberFormatReport, compare
 from training.engine.evaluation.significance import mcnemar_p_value
 
+pytestmark = pytest.mark.slow
+
 ALIKE = NumberFormatReport("int8", 200, 190, 0, 0, 200, 1.0, 1.0, 0.2, 0.0, 0.01, 20.0)
 
 

@@ -14,6 +14,8 @@ from training.engine.config import Event
 from training.engine.search import time_limit
 from training.engine.search.time_limit import FitStopped, RunClock, Slowdown
 
+pytestmark = pytest.mark.slow
+
 
 def make_clock(folder: Path, max_seconds: float = 100) -> RunClock:
     return RunClock(folder, lambda event: None, lambda: False, max_seconds)

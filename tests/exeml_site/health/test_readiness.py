@@ -61,8 +61,13 @@ def test_everything_is_there(redis: Redis) -> None:
     assert status == 200
     assert state == {
         "ready": True,
-        "needed": {"database": "ok", "storage": "ok", "disk": "ok"},
-        "other": {"redis": "ok", **{f"workers of {name}": "ok" for name in EVERY_QUEUE}},
+        "machine": {"disk": "ok"},
+        "shared": {
+            "database": "ok",
+            "storage": "ok",
+            "redis": "ok",
+            **{f"workers of {name}": "ok" for name in EVERY_QUEUE},
+        },
     }
 
 
@@ -70,34 +75,51 @@ def test_a_queue_without_a_worker_is_named_and_pages_go_on(redis: Redis) -> None
     start_worker(redis, "short")
     status, state = ready()
     assert status == 200 and state["ready"]
-    assert state["other"]["workers of short"] == "ok"
-    assert state["other"]["workers of gpu"] == "no worker"
+    assert state["shared"]["workers of short"] == "ok"
+    assert state["shared"]["workers of gpu"] == "no worker"
 
 
 def test_without_redis_workers_are_unknown_and_pages_go_on() -> None:
     status, state = ready()
     assert status == 200
-    assert state["other"]["redis"] == "does not answer"
-    assert {state["other"][f"workers of {name}"] for name in EVERY_QUEUE} == {"unknown"}
+    assert state["shared"]["redis"] == "does not answer"
+    assert {state["shared"][f"workers of {name}"] for name in EVERY_QUEUE} == {"unknown"}
 
 
-def test_without_the_database_it_is_not_ready(
+def test_without_the_database_it_says_so_and_stays_in_use(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     options = connections.settings["default"]
     monkeypatch.setitem(options, "NAME", str(tmp_path))  # a folder, or no database of this name
     status, state = ready()
-    assert status == 503
-    assert state["needed"] == {"database": "does not answer", "storage": "ok", "disk": "ok"}
+    assert status == 200 and state["ready"], (
+        "predictions of loaded models go on, and no machine would do better"
+    )
+    assert state["shared"]["database"] == "does not answer" and state["shared"]["storage"] == "ok"
     assert str(tmp_path) not in str(state)
     monkeypatch.setattr(readiness, "KEPT_S", -1)
-    assert ready()[0] == 503
+    assert ready()[1]["shared"]["database"] == "does not answer"
     assert [record.name for record in caplog.records if "database" in record.message] == [readiness.__name__]
+
+
+def test_a_machine_whose_disk_is_full_or_not_writable_is_not_ready(
+    monkeypatch: pytest.MonkeyPatch, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(readiness, "KEPT_S", -1)
+    monkeypatch.setattr(readiness, "MIN_FREE_BYTES", 1 << 60)
+    status, state = ready()
+    assert (status, state["ready"], state["machine"]) == (503, False, {"disk": "full"})
+    assert Client().get("/readyz")["Retry-After"] == "5"
+    monkeypatch.undo()
+    monkeypatch.setattr(readiness, "parts", readiness.Parts())
+    settings.DATA_DIR = Path("/proc/nowhere")
+    status, state = ready()
+    assert (status, state["machine"]) == (503, {"disk": "does not answer"})
     assert not [record for record in caplog.records if record.name == "django.request"]
 
 
 @pytest.mark.slow
-def test_without_the_storage_it_is_not_ready_within_the_deadline(
+def test_without_the_storage_it_says_so_within_the_deadline(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
@@ -105,8 +127,8 @@ def test_without_the_storage_it_is_not_ready_within_the_deadline(
     settings.STORAGE_URL = f"s3://bucket?endpoint=http://127.0.0.1:{free_port()}&region=x"
     settings.STORAGES = {**settings.STORAGES, "default": file_storage(settings.STORAGE_URL, Path())}
     status, state = ready()
-    assert status == 503 and state["needed"]["storage"] == "does not answer"
-    assert state["needed"]["database"] == "ok"
+    assert status == 200 and state["shared"]["storage"] == "does not answer"
+    assert state["shared"]["database"] == "ok"
 
 
 @pytest.mark.slow
@@ -124,7 +146,7 @@ def test_a_part_that_hangs_is_asked_by_one_thread_however_often_it_is_called(
         calls = [silent]
         monkeypatch.setattr(readiness, "KEPT_S", -1)
         for _ in range(3):
-            assert ready()[1]["needed"]["storage"] == "does not answer"
+            assert ready()[1]["shared"]["storage"] == "does not answer"
         connection, _ = silent.accept()
         calls.append(connection)
         silent.settimeout(0.2)
@@ -134,11 +156,11 @@ def test_a_part_that_hangs_is_asked_by_one_thread_however_often_it_is_called(
 
 
 def test_answers_of_the_last_seconds_are_kept(redis: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert ready()[1]["other"]["workers of gpu"] == "no worker"
+    assert ready()[1]["shared"]["workers of gpu"] == "no worker"
     start_worker(redis, "gpu")
-    assert ready()[1]["other"]["workers of gpu"] == "no worker"
+    assert ready()[1]["shared"]["workers of gpu"] == "no worker"
     monkeypatch.setattr(readiness, "KEPT_S", -1)
-    assert ready()[1]["other"]["workers of gpu"] == "ok"
+    assert ready()[1]["shared"]["workers of gpu"] == "ok"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[3]
 MB = 1024**2
 # Reads the file argv[1] as argv[2] under a limit of argv[3] bytes above what the program itself has.
@@ -73,16 +75,13 @@ def write_archive(path: Path, name: str, size_mb: int) -> int:
     return chunks * 10_000
 
 
-@pytest.mark.parametrize(
-    "name", ["table.csv", *(pytest.param(name, marks=pytest.mark.slow) for name in list(ROWS)[1:])]
-)
+@pytest.mark.parametrize("name", ROWS)
 def test_a_label_file_of_20_mb_is_read_in_little_memory(name: str, tmp_path: Path) -> None:
     rows = write_archive(tmp_path / "a.zip", name, 20)
     assert (tmp_path / "a.zip").stat().st_size < 200_000
     assert labels_read(tmp_path / "a.zip", name, 48) == rows
 
 
-@pytest.mark.slow
 def test_a_table_of_100_mb_needs_no_more_memory_than_one_of_20(tmp_path: Path) -> None:
     rows = write_archive(tmp_path / "a.zip", "table.csv", 100)
     assert labels_read(tmp_path / "a.zip", "table.csv", 48) == rows

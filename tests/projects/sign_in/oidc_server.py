@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,6 +27,7 @@ class OidcServer:
 
     forge: Callable[[dict[str, Any], str], str] | None = None
     refuses_user_info = False
+    key = ""  # as PEM; known once the server has answered
 
     def __init__(self) -> None:
         app = oidc_provider_mock.app(require_nonce=True)
@@ -56,15 +58,22 @@ class OidcServer:
         parts = urlsplit(answer.headers["Location"])
         return f"{parts.path}?{parts.query}&state={state}"
 
+    def logout_token(self, kind: str = "logout+jwt", key: str = "", **changes: Any) -> str:
+        """What a provider sends when somebody has signed out there (None: a claim is left out)."""
+        now = int(time.time())
+        events = {"http://schemas.openid.net/event/backchannel-logout": {}}
+        claims = {"iss": self.url, "aud": CLIENT, "iat": now, "exp": now + 120, "jti": "1", "events": events}
+        claims = {name: value for name, value in {**claims, **changes}.items() if value is not None}
+        return jwt.encode(claims, key or self.key, "RS256", headers={"typ": kind})
+
     def _forged(self, response: flask.Response) -> flask.Response:
+        self.key = flask.g.oidc_provider_mock_storage.jwk.as_pem(is_private=True)
         if flask.request.path == "/userinfo" and self.refuses_user_info:
             return flask.Response(status=401)
         if flask.request.path == "/oauth2/token" and self.forge and response.status_code == 200:
             body = json.loads(response.get_data())
             claims = jwt.decode(body["id_token"], options={"verify_signature": False})
-            body["id_token"] = self.forge(
-                claims, flask.g.oidc_provider_mock_storage.jwk.as_pem(is_private=True)
-            )
+            body["id_token"] = self.forge(claims, self.key)
             response.set_data(json.dumps(body))
         return response
 

@@ -62,6 +62,12 @@ def roles(username: str) -> dict[str, int]:
     return dict(Membership.objects.filter(user__username=username).values_list("team__name", "role"))
 
 
+def refusals() -> list[tuple[str, str]]:
+    """Who was refused and why, as the audit log has it."""
+    events = AuditEvent.objects.filter(kind="sign-in.failed").order_by("pk")
+    return [(event.target, event.details["reason"]) for event in events]
+
+
 def test_the_button_is_there_only_with_a_provider(client: Client, settings: LazySettings) -> None:
     settings.OIDC = None
     assert "Sign in with" not in html_of(client.get("/sign-in/"))
@@ -132,6 +138,7 @@ def test_an_account_that_the_provider_or_an_operator_disabled_does_not_come_in(p
     provider.refuses_user_info = True
     client = Client()
     assert sign_in(client, provider, "s-4").status_code == 403 and not is_signed_in(client)
+    assert refusals() == [("", "refused")]
     provider.refuses_user_info = False
     User.objects.filter(username="quinn").update(is_active=False)
     answer = sign_in(client, provider, "s-4")
@@ -142,6 +149,7 @@ def test_nobody_registers_who_has_no_group(client: Client, provider: OidcServer)
     provider.set_person("s-5", preferred_username="rolf", email="rolf@example.org", email_verified=True)
     answer = sign_in(client, provider, "s-5")
     assert answer.status_code == 403 and "no account for you" in html_of(answer)
+    assert refusals() == [("rolf", "no-account")]
     assert not User.objects.filter(username="rolf").exists() and not is_signed_in(client)
 
 
@@ -204,7 +212,7 @@ def test_an_answer_is_good_once_and_only_in_the_browser_that_asked(provider: Oid
 @pytest.mark.parametrize("query", ["", "?code=x", "?state=x", "?state=x&code=y", "?error=access_denied"])
 def test_an_answer_that_nobody_asked_for_is_refused(client: Client, provider: OidcServer, query: str) -> None:
     assert client.get(f"/sign-in/provider/callback/{query}").status_code == 403
-    assert not is_signed_in(client)
+    assert not is_signed_in(client) and refusals() == [], "what anybody can send fills no log"
 
 
 def test_a_state_without_its_code_and_a_wrong_code_are_refused(client: Client, provider: OidcServer) -> None:
@@ -275,6 +283,7 @@ def test_a_token_that_is_not_for_this_sign_in_is_refused(
     provider.forge = forge
     answer = sign_in(client, provider, "s-15")
     assert answer.status_code == 403 and NOT_VERIFIED in html_of(answer)
+    assert refusals() == [("", "not-verified")]
     assert not is_signed_in(client) and not User.objects.filter(username="yara").exists()
 
 

@@ -15,6 +15,7 @@ from projects.usage.ledger import month_of, seconds_by_month
 from projects.usage.report import MonthlyUsage, months
 from tests.factories import cpu_flavor, make_image, make_project, make_user, make_version
 from training.models import CallMinute, Service, Status
+from training.serving import deploy
 from training.serving.calls import usage as service_usage
 from training.versions import lifecycle
 from training.versions import usage as training_usage
@@ -112,6 +113,34 @@ def test_a_service_counts_while_it_runs(monkeypatch: Any) -> None:
     Service.objects.filter(pk=service.pk).update(requested_at=timezone.now() - timedelta(minutes=2))
     service_usage.measure_hours()
     assert sum(seconds for _, seconds in quantities("service")) == pytest.approx(720, abs=5)
+
+
+def test_a_service_counts_up_to_its_stop() -> None:
+    """By a person, by Auto Stop and by its deletion; once."""
+    project, alice = make_project(images=0), make_user("alice")
+    version = make_version(project, status=Status.COMPLETED)
+    now = timezone.now()
+    stops = (
+        lambda service: deploy.stop(service, alice),
+        lambda service: deploy.delete(service, alice),
+        lambda service: deploy.stop_expired(),
+    )
+    for number, stop in enumerate(stops, start=1):
+        service = Service.objects.create(
+            project=project,
+            training_version=version,
+            name=f"s{number}",
+            deployed_by=alice,
+            status="Running",
+            requested_at=now - timedelta(seconds=600),
+            stops_at=now,
+        )
+        stop(service)
+        service.refresh_from_db()
+        assert service.status == "Stopped"
+        deploy.stop(service, alice)
+        service_usage.measure_hours()
+        assert sum(seconds for _, seconds in quantities("service")) == pytest.approx(600 * number, abs=9)
 
 
 def test_calls_of_all_processes_are_added_and_stay_when_their_minutes_go() -> None:

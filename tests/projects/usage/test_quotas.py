@@ -145,7 +145,7 @@ def test_a_full_storage_refuses_new_files_and_takes_them_after_a_raise(bob: Clie
     refused = upload(bob, project, 99)
     assert (refused["status"], refused["code"]) == ("refused", 422)
     assert refused["reason"] == (
-        "Greenhouse has used 0.02 of its 0.02 GB. Delete images or models, or ask an operator to raise the "
+        "Greenhouse has used 0.020 of its 0.020 GB. Delete images or models, or ask an operator to raise the "
         "limit."
     )
     assert Image.objects.count() == 1
@@ -159,5 +159,5 @@ def test_an_import_that_does_not_fit_is_refused_before_its_upload(bob: Client) -
     fields = {"file_list": json.dumps([{"name": "a.zip", "size": 2 * MB}])}
     headers = {"Accept": "application/json"}
     answer = bob.post(f"/projects/{project.pk}/transfers/new/", fields, headers=headers)
-    assert answer.status_code == 422 and "has used 0.00 of its 0.00 GB" in answer.json()["error"]
+    assert answer.status_code == 422 and "has used 0.000 of its 0.001 GB" in answer.json()["error"]
     assert not Transfer.objects.exists()

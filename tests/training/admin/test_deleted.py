@@ -12,6 +12,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from exeml_site.lib import storage
 from tests.factories import PASSWORD, make_project, make_user, make_version
@@ -100,6 +101,19 @@ def test_a_purged_service_leaves_no_row_and_no_file(operator: Client, service: S
     assert not default_storage.exists(f"{batch.folder}/results.jsonl")
     entry = LogEntry.objects.latest("pk")
     assert (entry.object_id, entry.object_repr) == (str(service.pk), "exeML-flowers-V001")
+
+
+def test_a_deleted_version_comes_back(operator: Client, service: Service) -> None:
+    version = service.training_version
+    storage.save_whole(f"{version.folder}/bundle/model.onnx", b"weights")
+    deploy.delete(service, by=make_user("alice"))
+    lifecycle.delete(version, make_user("alice"))
+    assert "Restored: V001." in run(operator, version, "restore")
+    assert "Restored: exeML-flowers-V001." in run(operator, service, "restore")
+    assert "V001 was not deleted." in run(operator, version, "restore")
+    storage.delete_folder(version.folder)
+    TrainingVersion.objects.filter(pk=version.pk).update(deleted_at=timezone.now())
+    assert "Not restored: V001. Its files have been deleted for good." in run(operator, version, "restore")
 
 
 def test_a_version_is_purged_after_the_services_that_name_it(operator: Client, service: Service) -> None:

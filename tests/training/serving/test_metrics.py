@@ -18,7 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 from rq import SimpleWorker
 
-from projects.models import TeamQuota
+from projects.models import Machine, TeamQuota
 from projects.usage import storage
 from tests.factories import make_project, make_version
 from training.models import Service, Status, TrainingVersion
@@ -54,6 +54,23 @@ def full_site(redis: Redis) -> None:
     Service.objects.create(project=project, training_version=version, name="s", status="Failed", calls=5)
     TeamQuota.objects.create(team=project.team, max_storage_gb=2)
     storage.measure()
+    add_machine("alpha", timedelta(seconds=20))
+
+
+def add_machine(host: str, silence: timedelta) -> None:
+    seen_at = timezone.now() - silence
+    Machine.objects.create(host=host, data_folder="/srv/exeml", started_at=seen_at, seen_at=seen_at)
+
+
+def test_a_machine_that_does_not_report_is_an_alert(redis: Redis) -> None:
+    add_machine("alpha", timedelta(seconds=20))
+    add_machine("beta", timedelta(minutes=6))
+    values = samples()
+    silent = {
+        host: values["exeml_machine_silence_seconds", f"/srv/exeml,{host}"] for host in ("alpha", "beta")
+    }
+    assert silent == {"alpha": pytest.approx(20, abs=20), "beta": pytest.approx(360, abs=20)}
+    assert "exeml_machine_silence_seconds > 300" in set(expressions())
 
 
 def test_every_metric_of_the_dashboard_and_of_the_alerts_exists(full_site: None) -> None:

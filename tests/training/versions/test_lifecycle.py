@@ -8,20 +8,23 @@ import subprocess
 import sys
 import uuid
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.core.files.storage import default_storage
+from django.utils import timezone
 from rq.job import Job
 
 from exeml_site.lib import storage
-from projects.models import Project
+from projects.datasets.publish import DatasetNameTaken
+from projects.models import AuditEvent, Project
 from tests.factories import cpu_flavor, default_flavor, make_project, make_user, make_version
 from training.models import Candidate, Service, Status, TrainingVersion
 from training.models.version import QUEUE_UNAVAILABLE
-from training.versions import lifecycle
+from training.versions import deleted_versions, lifecycle
 from training.versions.network_options import options_within
 
 pytestmark = pytest.mark.django_db
@@ -102,7 +105,7 @@ def test_a_name_that_was_reserved_meanwhile_is_refused_and_nothing_is_written() 
     project = make_project()
     project.dataset_versions.create(name="v001", training_ratio=Decimal("0.8"))
 
-    with pytest.raises(lifecycle.DatasetNameTaken, match="already has a dataset version “V001”"):
+    with pytest.raises(DatasetNameTaken, match="already has a dataset version “V001”"):
         start(project)
 
     assert TrainingVersion.objects.count() == 0
@@ -116,7 +119,7 @@ from django.db import connection
 call_command("migrate", verbosity=0)
 from tests.factories import make_project, make_user
 from tests.training.versions.test_lifecycle import training_request
-from training.versions import lifecycle
+from training.versions import deleted_versions, lifecycle
 project, alice, submission = make_project(), make_user("alice"), uuid.uuid4()
 
 def press(name, submission):
@@ -289,16 +292,58 @@ def test_other_versions_are_not_queued_again(status: str) -> None:
 # --- delete ---
 
 
-def test_deleting_hides_the_version_and_removes_its_files(django_capture_on_commit_callbacks) -> None:
+@pytest.fixture
+def deleted() -> TrainingVersion:
+    """A deleted version with a file."""
     version = make_version(make_project(), status=Status.COMPLETED)
     storage.save_whole(f"{version.folder}/bundle/model.onnx", b"weights")
+    assert lifecycle.delete(version, by=make_user("alice"))
+    return version
 
-    with django_capture_on_commit_callbacks(execute=True):
-        assert lifecycle.delete(version, by=make_user("alice"))
 
-    assert not TrainingVersion.objects.alive().exists()
-    assert not default_storage.exists(f"{version.folder}/bundle/model.onnx")
-    assert not lifecycle.delete(version, by=make_user("alice"))
+def has_files(version: TrainingVersion) -> bool:
+    return default_storage.exists(f"{version.folder}/bundle/model.onnx")
+
+
+def age(version: TrainingVersion, **time: float) -> None:
+    """It was deleted so long ago."""
+    TrainingVersion.objects.filter(pk=version.pk).update(deleted_at=timezone.now() - timedelta(**time))
+
+
+def test_deleting_hides_the_version_and_an_operator_brings_it_back(deleted: TrainingVersion) -> None:
+    assert not TrainingVersion.objects.alive().exists() and has_files(deleted)
+    assert not lifecycle.delete(deleted, by=make_user("alice"))
+    age(deleted, days=29)
+    deleted_versions.delete_expired_files()
+
+    assert deleted_versions.restore(deleted, by=make_user("operator"))
+
+    assert TrainingVersion.objects.alive().get() == deleted and deleted.deleted_at is None
+    assert has_files(deleted) and not deleted_versions.restore(deleted, by=make_user("operator"))
+    assert AuditEvent.objects.latest("pk").kind == "training.restored"
+
+
+def test_its_files_go_when_its_days_in_the_bin_are_over(deleted: TrainingVersion, settings: Any) -> None:
+    age(deleted, days=30, minutes=1)
+    assert deleted_versions.delete_expired_files() == 1
+    assert not has_files(deleted) and TrainingVersion.objects.filter(pk=deleted.pk).exists()
+    settings.EXEML_BIN_DAYS = 60  # later: what is gone does not come back
+    for days in (30, 60):
+        settings.EXEML_BIN_DAYS = days
+        with pytest.raises(lifecycle.TrainingRefused, match="deleted for good"):
+            deleted_versions.restore(deleted, by=make_user("operator"))
+
+
+def test_a_version_of_a_deleted_project_waits_for_the_project(deleted: TrainingVersion) -> None:
+    type(deleted.project).objects.update(deleted_at=timezone.now())
+    deleted.project.refresh_from_db()
+    with pytest.raises(lifecycle.TrainingRefused, match="Restore the project first"):
+        deleted_versions.restore(deleted, by=make_user("operator"))
+
+
+def test_a_purge_takes_rows_and_files(deleted: TrainingVersion) -> None:
+    assert deleted_versions.purge(deleted)
+    assert not has_files(deleted) and not TrainingVersion.objects.exists()
 
 
 @pytest.mark.parametrize("status", [Status.INITIALIZING, Status.RUNNING])

@@ -63,7 +63,8 @@ def test_deleting_says_what_it_frees_and_what_would_break(
     size = lifecycle.size_on_disk(version)
     assert size > 1_300_000
     html = html_of(alice.get(url(version, "delete_training_version")))
-    assert f"This frees <strong>{size / 1e6:.1f} MB</strong>" in html
+    assert "An operator can restore it for 30 days." in html
+    assert f"Then <strong>{size / 1e6:.1f} MB</strong> are freed." in html
     assert "V002 started from it: it keeps its own model" in html
     assert "It can no longer be compared with other versions." in html
     assert "lose its predictions" not in html  # V002 is newer and gives them

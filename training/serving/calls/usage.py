@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Max, Sum
@@ -16,18 +17,19 @@ from training.models import CallMinute, Service
 def measure_hours() -> None:
     """Add the time since the last measure to each Running service. Runs every minute. Safe to run twice.
 
-    A service that was started since then counts from its start; what passed between the last measure and its
-    stop is not counted: less than a minute.
+    A service that was started since then counts from its start.
     """
-    for service in Service.objects.filter(status=Service.Status.RUNNING).select_related(
-        "project__team", "deployed_by"
-    ):
-        _measure_service(service, timezone.now())
+    for pk in Service.objects.filter(status=Service.Status.RUNNING).values_list("pk", flat=True):
+        measure_service(pk)
 
 
 @transaction.atomic
-def _measure_service(service: Service, now: datetime) -> None:
-    Service.objects.select_for_update().get(pk=service.pk)
+def measure_service(pk: UUID) -> None:
+    """Add the time since the last measure if the service is Running. Whatever stops it calls this before."""
+    running = Service.objects.select_for_update(of=["self"]).filter(pk=pk, status=Service.Status.RUNNING)
+    service, now = running.select_related("project__team", "deployed_by").first(), timezone.now()
+    if service is None:
+        return
     rows = Usage.objects.filter(kind=UsageKind.SERVICE, source=_source(service))
     last = rows.aggregate(last=Max("measured_at"))["last"]
     begin = max(service.requested_at, last) if last else service.requested_at

@@ -83,7 +83,7 @@ def test_another_month_is_chosen(alice: Client, project: Project) -> None:
 def test_limits_stand_beside_what_is_used(alice: Client, project: Project) -> None:
     TeamQuota.objects.create(team=project.team, max_training_hours=40, max_storage_gb=1)
     html = html_of(alice.get(address()))
-    assert "1.50 of 40" in html and "1.50 of 1<" in html
+    assert "1.50 of 40" in html and "1.500 of 1<" in html, "GB have three digits everywhere"
 
 
 def test_the_file_has_all_lines_and_its_download_is_recorded(alice: Client, project: Project) -> None:
