@@ -24,7 +24,7 @@ from projects.models import Label, Project, Role, Scope
 router = Router(tags=["Labels"])
 
 
-class LabelOut(Schema):
+class ProjectLabelOut(Schema):
     id: int
     name: str
     colour: int = Field(description="0 to 9, the colours of the pages.")
@@ -32,7 +32,7 @@ class LabelOut(Schema):
     image_count: int
 
     @classmethod
-    def of(cls, label: Label, image_count: int) -> LabelOut:
+    def of(cls, label: Label, image_count: int) -> ProjectLabelOut:
         return cls(
             id=label.pk,
             name=label.name,
@@ -43,7 +43,7 @@ class LabelOut(Schema):
 
 
 class LabelList(Schema):
-    items: list[LabelOut]
+    items: list[ProjectLabelOut]
 
 
 class LabelCreation(Schema):
@@ -86,13 +86,13 @@ def list_labels(request: ApiRequest, project: Project) -> LabelList:
     """All labels of a project in the order of All Labels. There are at most 2,000."""
     counts = images_per_label(project)
     labels = Label.objects.filter(project=project)
-    return LabelList(items=[LabelOut.of(label, counts[label.pk]) for label in labels])
+    return LabelList(items=[ProjectLabelOut.of(label, counts[label.pk]) for label in labels])
 
 
-@router.post("/projects/{int:project_id}/labels", response=LabelOut)
+@router.post("/projects/{int:project_id}/labels", response=ProjectLabelOut)
 @project_call(Role.LABELER, Scope.LABEL)
 @once
-def create_label(request: ApiRequest, project: Project, body: LabelCreation) -> LabelOut:
+def create_label(request: ApiRequest, project: Project, body: LabelCreation) -> ProjectLabelOut:
     """Create a label without images. Labels that images get need no creation before."""
     form = LabelForm({"name": body.name}, project=project)
     if not form.is_valid():
@@ -101,16 +101,16 @@ def create_label(request: ApiRequest, project: Project, body: LabelCreation) -> 
     return _label_out(label)
 
 
-@router.get("/projects/{int:project_id}/labels/{int:label_id}", response=LabelOut)
+@router.get("/projects/{int:project_id}/labels/{int:label_id}", response=ProjectLabelOut)
 @project_call(Role.VIEWER, Scope.READ)
-def show_label(request: ApiRequest, project: Project, label_id: int) -> LabelOut:
+def show_label(request: ApiRequest, project: Project, label_id: int) -> ProjectLabelOut:
     """One label with the number of its images."""
     return _label_out(find_label(project, label_id))
 
 
-@router.patch("/projects/{int:project_id}/labels/{int:label_id}", response=LabelOut)
+@router.patch("/projects/{int:project_id}/labels/{int:label_id}", response=ProjectLabelOut)
 @project_call(Role.LABELER, Scope.LABEL)
-def change_label(request: ApiRequest, project: Project, label_id: int, body: LabelPatch) -> LabelOut:
+def change_label(request: ApiRequest, project: Project, label_id: int, body: LabelPatch) -> ProjectLabelOut:
     """Rename a label, or change its colour and hot key."""
     label = find_label(project, label_id)
     with transaction.atomic():
@@ -180,5 +180,5 @@ def merge_label(request: ApiRequest, project: Project, label_id: int, body: Labe
     return ActionOut.of(event)
 
 
-def _label_out(label: Label) -> LabelOut:
-    return LabelOut.of(label, images_per_label(label.project)[label.pk])
+def _label_out(label: Label) -> ProjectLabelOut:
+    return ProjectLabelOut.of(label, images_per_label(label.project)[label.pk])
