@@ -1,0 +1,73 @@
+"""The Python client of exeml, the self-hosted image classifier.
+
+import exeml
+
+client = exeml.connect("https://exeml.example.org", "exeml_…")
+project = client.create_project("flowers")
+project.upload("photos/", labels="folders")
+version = project.train(max_training_hours=0.5).wait()
+service = project.deploy(version).wait()
+service.predict("unseen.jpg").predicted_label
+"""
+
+from exeml.client import Client, connect, connect_async
+from exeml.errors import (
+    ConnectionFailed,
+    ExemlError,
+    FieldError,
+    NotCompleted,
+    NotEnded,
+    Problem,
+    SettingsMissing,
+)
+from exeml.image import Image
+from exeml.label import Label
+from exeml.modes import Asynchronous, Blocking
+from exeml.project import Project
+from exeml.records import (
+    Account,
+    DatasetVersion,
+    Flavor,
+    Prediction,
+    Suggestion,
+    Team,
+    UploadedFile,
+    UploadReport,
+)
+from exeml.resource import Record
+from exeml.service import Service
+from exeml.transfer import Transfer
+from exeml.upload import UploadProgress
+from exeml.version import TrainingProgress, Version
+
+__all__ = [
+    "Account",
+    "Asynchronous",
+    "Blocking",
+    "Client",
+    "ConnectionFailed",
+    "DatasetVersion",
+    "ExemlError",
+    "FieldError",
+    "Flavor",
+    "Image",
+    "Label",
+    "NotCompleted",
+    "NotEnded",
+    "Prediction",
+    "Problem",
+    "Project",
+    "Record",
+    "Service",
+    "SettingsMissing",
+    "Suggestion",
+    "Team",
+    "TrainingProgress",
+    "Transfer",
+    "UploadProgress",
+    "UploadReport",
+    "UploadedFile",
+    "Version",
+    "connect",
+    "connect_async",
+]

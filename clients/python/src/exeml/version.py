@@ -1,0 +1,209 @@
+"""Training versions: wait for them, read their evaluation, deploy them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from exeml.calls import Call, Pages, Pause, Steps, create, fetch, get, post, send
+from exeml.errors import NotCompleted, NotEnded
+from exeml.modes import M, listing, operation, reading
+from exeml.resource import Record, Resource, make
+from exeml.service import Service, deploy_steps
+
+if TYPE_CHECKING:
+    import pandas
+
+COMPLETED, FAILED, STOPPED = "Completed", "Failed", "Stopped"
+ENDED = (COMPLETED, FAILED, STOPPED)
+POLL_S = 2.0
+
+
+class TrainingProgress(Record):
+    """What a training does now; times in seconds."""
+
+    message: str = ""
+    elapsed_s: float | None = None
+    limit_s: float | None = None
+    remaining_s: float | None = None
+    share: float | None = None
+    best_accuracy: float | None = None
+
+
+class Version(Resource[M]):
+    """A training version; what is not known yet is None or empty."""
+
+    number: int
+    name: str = ""
+    status: str = ""
+    title: str = ""
+    note: str = ""
+    is_starred: bool = False
+    dataset_version: str = ""
+    max_training_hours: float | None = None
+    submitted_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    stop_reason: str = ""
+    failure_cause: str = ""
+    failure_remedy: str = ""
+    model_name: str = ""
+    inference_ms: float | None = None
+    accuracy: float | None = None
+    progress: TrainingProgress | None = None
+
+    @property
+    def _path(self) -> str:
+        return f"{self._parent}/versions/{self.number}"
+
+    @property
+    def has_ended(self) -> bool:
+        return self.status in ENDED
+
+    @operation
+    def refresh(self) -> Steps[Version[M]]:
+        """Read it again."""
+        self._update((yield from fetch(get(self._path))))
+        return self
+
+    @operation
+    def wait(
+        self,
+        on_progress: Callable[[Version[M]], None] | None = None,
+        *,
+        timeout_s: float | None = None,
+        poll_s: float = POLL_S,
+    ) -> Steps[Version[M]]:
+        """Return when the training has ended; `on_progress` gets the version after every look.
+
+        Raises NotCompleted for a training that failed or was stopped without a model, NotEnded after
+        `timeout_s`; the training then goes on.
+        """
+        end = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            self._update((yield from fetch(get(self._path))))
+            if on_progress is not None:
+                on_progress(self)
+            if self.status == COMPLETED:
+                return self
+            if self.has_ended:
+                reason = f"{self.failure_cause} {self.failure_remedy}".strip()
+                raise NotCompleted(f"{self.name} is {self.status}. {reason}".strip())
+            if end is not None and time.monotonic() >= end:
+                raise NotEnded(f"{self.name} is {self.status} after {timeout_s:g} seconds.")
+            yield Pause(poll_s)
+
+    # --- The training ---
+
+    @operation
+    def stop(self) -> Steps[Version[M]]:
+        """End it soon, with the best model so far."""
+        self._update((yield from fetch(post(f"{self._path}/stop", repeats_safely=True))))
+        return self
+
+    @operation
+    def retry(self) -> Steps[Version[M]]:
+        """Train again with the same configuration and images, after Failed or Stopped."""
+        self._update((yield from fetch(post(f"{self._path}/retry"))))
+        return self
+
+    @operation
+    def add_time(self, more_hours: float = 1) -> Steps[Version[M]]:
+        """Continue on the same images. Returns the new version."""
+        values = yield from fetch(create(f"{self._path}/add-time", {"more_hours": more_hours}))
+        return self._sibling(values)
+
+    @operation
+    def promote(self, candidate: Record | int) -> Steps[Version[M]]:
+        """Make another of its `candidates()` a version. Returns the new version."""
+        key = candidate if isinstance(candidate, int) else getattr(candidate, "id")  # noqa: B009
+        values = yield from fetch(create(f"{self._path}/promote", {"candidate_id": key}))
+        return self._sibling(values)
+
+    @operation
+    def change(self, /, **changes: Any) -> Steps[Version[M]]:
+        """Change `title`, `note` or `is_starred`."""
+        self._update((yield from fetch(Call("PATCH", self._path, body=changes))))
+        return self
+
+    @operation
+    def delete(self) -> Steps[None]:
+        """Delete it with its model and its evaluation."""
+        yield from send(Call("DELETE", self._path))
+
+    # --- The evaluation ---
+
+    @reading
+    def metrics(self) -> Steps[Record]:
+        """Accuracy, recall, precision and F1, each with its 95 % interval and the number of images."""
+        return Record.model_validate((yield from fetch(get(f"{self._path}/metrics"))))
+
+    @listing
+    def labels(self) -> Pages[Record]:
+        """Recall, precision and F1 of each label, with intervals."""
+        return Pages(get(f"{self._path}/labels"), Record.model_validate)
+
+    @operation
+    def confusion(self) -> Steps[Record]:
+        """The confusion matrix."""
+        return Record.model_validate((yield from fetch(get(f"{self._path}/confusion"))))
+
+    @listing
+    def evaluated_images(self, /, limit: int | None = None, **filters: Any) -> Pages[Record]:
+        """Images of the evaluation with truth, prediction and scores; filters as on the tab Images."""
+        return Pages(get(f"{self._path}/images", **filters), Record.model_validate, limit)
+
+    @listing
+    def candidates(self) -> Pages[Record]:
+        """The models that the training compared, as on the leaderboard."""
+        return Pages(get(f"{self._path}/candidates"), Record.model_validate)
+
+    @operation
+    def compare(self, other: Version[Any] | int) -> Steps[Record]:
+        """How two versions differ, on the images that both were evaluated on."""
+        number = other if isinstance(other, int) else other.number
+        values = yield from fetch(get(f"{self._path}/compare", **{"with": number}))
+        return Record.model_validate(values)
+
+    @operation
+    def to_dataframe(self) -> Steps[pandas.DataFrame]:
+        """The evaluated images as a table. Needs pandas (`pip install exeml-client[pandas]`)."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError("This needs pandas: pip install 'exeml-client[pandas]'") from error
+        rows: list[Any] = []
+        call: Call | None = get(f"{self._path}/images", limit=1000)
+        while call is not None:
+            items, call = Pages(call, lambda row: row).split((yield from fetch(call)), 0)
+            rows += items
+        return pandas.DataFrame(rows)
+
+    # --- The model ---
+
+    @operation
+    def deploy(self, /, **options: Any) -> Steps[Service[M]]:
+        """Put it behind an address; see `Project.deploy`."""
+        values = yield from deploy_steps(self._parent, self.number, options)
+        return make(Service, values, self._transport, self._parent)
+
+    @operation
+    def download_archive(self, target: str | Path) -> Steps[Path]:
+        """Write the archive with the model, the evaluation and its charts."""
+        return (yield from self._download("archive", target))
+
+    @operation
+    def download_onnx(self, target: str | Path) -> Steps[Path]:
+        """Write the zip with the ONNX model, which runs elsewhere."""
+        return (yield from self._download("onnx", target))
+
+    def _download(self, name: str, target: str | Path) -> Steps[Path]:
+        path = Path(target)
+        yield from send(Call("GET", f"{self._path}/{name}", target=path, timeout_s=600))
+        return path
+
+    def _sibling(self, values: Any) -> Version[M]:
+        return make(Version, values, self._transport, self._parent)
