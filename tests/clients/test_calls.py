@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import exeml
 import pytest
-from exeml import calls
 
+import exeml
+from exeml.core import calls
 from tests.clients.scripted_server import Scripted, scripted
 
 ROW = {"id": 3, "name": "flowers"}
@@ -83,7 +83,9 @@ def test_a_call_that_is_still_under_way_is_asked_for_again() -> None:
 
 
 def test_a_conflict_is_not_repeated() -> None:
-    conflict = Scripted(409, {"type": "urn:exeml:problem:conflict", "title": "Not possible now", "detail": "No."})
+    conflict = Scripted(
+        409, {"type": "urn:exeml:problem:conflict", "title": "Not possible now", "detail": "No."}
+    )
     with scripted(conflict) as server, client_of(server.url) as client:
         with pytest.raises(exeml.Problem) as raised:
             client.create_project("flowers", team=7)
@@ -127,9 +129,9 @@ def test_an_error_has_the_sentences_of_its_fields() -> None:
         "detail": "Give a name.",
         "errors": [{"field": "name", "message": "Give a name."}],
     }
-    with scripted(Scripted(422, body, {"X-Request-ID": "abc"})) as server, client_of(server.url) as client:
-        with pytest.raises(exeml.Problem) as raised:
-            client.create_project("", team=7)
+    refusal = Scripted(422, body, {"X-Request-ID": "abc"})
+    with scripted(refusal) as server, pytest.raises(exeml.Problem) as raised:
+        client_of(server.url).create_project("", team=7)
     problem = raised.value
     assert problem.title == "Some values cannot be accepted" and problem.request_id == "abc"
     assert problem.errors == (exeml.FieldError("name", "Give a name."),)
@@ -138,23 +140,21 @@ def test_an_error_has_the_sentences_of_its_fields() -> None:
 
 @pytest.mark.parametrize("body", ["<html>not ours</html>", "[1]", ""])
 def test_an_error_of_another_program_keeps_its_status(body: str) -> None:
-    with scripted(Scripted(403, body)) as server, client_of(server.url) as client:
-        with pytest.raises(exeml.Problem) as raised:
-            client.project(3)
+    with scripted(Scripted(403, body)) as server, pytest.raises(exeml.Problem) as raised:
+        client_of(server.url).project(3)
     assert raised.value.status == 403
 
 
 def test_a_page_instead_of_an_answer_is_said() -> None:
-    with scripted(Scripted(200, "<html>Sign in</html>")) as server, client_of(server.url) as client:
-        with pytest.raises(exeml.Problem, match="no JSON"):
-            client.project(3)
+    page = Scripted(200, "<html>Sign in</html>")
+    with scripted(page) as server, pytest.raises(exeml.Problem, match="no JSON"):
+        client_of(server.url).project(3)
 
 
 def test_a_redirect_is_not_followed_with_the_token() -> None:
     elsewhere = Scripted(302, "", {"Location": "https://elsewhere.example/api/v1/projects/3"})
-    with scripted(elsewhere) as server, client_of(server.url) as client:
-        with pytest.raises(exeml.Problem, match=r"elsewhere\.example"):
-            client.project(3)
+    with scripted(elsewhere) as server, pytest.raises(exeml.Problem, match=r"elsewhere\.example"):
+        client_of(server.url).project(3)
 
 
 # --- Lists ---

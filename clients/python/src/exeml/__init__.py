@@ -11,6 +11,8 @@ service.predict("unseen.jpg").predicted_label
 """
 
 from exeml.client import Client, connect, connect_async
+from exeml.core.modes import Asynchronous, Blocking
+from exeml.core.resource import Record
 from exeml.errors import (
     ConnectionFailed,
     ExemlError,
@@ -22,7 +24,6 @@ from exeml.errors import (
 )
 from exeml.image import Image
 from exeml.label import Label
-from exeml.modes import Asynchronous, Blocking
 from exeml.project import Project
 from exeml.records import (
     Account,
@@ -34,7 +35,6 @@ from exeml.records import (
     UploadedFile,
     UploadReport,
 )
-from exeml.resource import Record
 from exeml.service import Service
 from exeml.transfer import Transfer
 from exeml.upload import UploadProgress

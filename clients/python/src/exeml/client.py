@@ -5,14 +5,14 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, Generic
 
-from exeml import settings
-from exeml.calls import Call, Pages, Steps, create, fetch, get
+from exeml.core import settings
+from exeml.core.calls import Call, Pages, Steps, create, fetch, get
+from exeml.core.modes import Asynchronous, Blocking, Bound, M, listing, operation
+from exeml.core.resource import Record, make
+from exeml.core.transports import AsyncTransport, BlockingTransport
 from exeml.errors import Problem
-from exeml.modes import Asynchronous, Blocking, Bound, M, listing, operation
 from exeml.project import Project
 from exeml.records import Account, Flavor, Team
-from exeml.resource import Record, make
-from exeml.transports import AsyncTransport, BlockingTransport
 
 PAGE = 500
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from pydantic import Field
 
-from exeml.calls import Call, Pages, Steps, fetch, get, send
-from exeml.modes import M, listing, operation
-from exeml.resource import Record, Resource
+from exeml.core.calls import Call, Pages, Steps, fetch, get, send
+from exeml.core.modes import M, listing, operation
+from exeml.core.resource import Record, Resource
 
 
 class Image(Resource[M]):

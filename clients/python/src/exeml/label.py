@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from exeml.calls import Call, Pages, Steps, fetch, get, post, send
+from exeml.core.calls import Call, Pages, Steps, fetch, get, post, send
+from exeml.core.modes import M, operation
+from exeml.core.resource import Record, Resource
 from exeml.errors import Problem
-from exeml.modes import M, operation
-from exeml.resource import Record, Resource
 
 
 class Label(Resource[M]):

@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from exeml.calls import Call, FilePart, Pages, Steps, Work, create, fetch, get, post, send
+from exeml.core.calls import Call, FilePart, Pages, Steps, Work, create, fetch, get, post, send
+from exeml.core.modes import M, listing, operation
+from exeml.core.resource import Record, Resource
 from exeml.errors import Problem
 from exeml.image import Image, ids_of
 from exeml.label import Label, label_id
-from exeml.modes import M, listing, operation
 from exeml.progress import progress_bar
 from exeml.records import DatasetVersion, Suggestion, UploadReport
-from exeml.resource import Record, Resource
 from exeml.service import Service, deploy_steps
 from exeml.transfer import Transfer
 from exeml.upload import Source, UploadProgress, find_files, upload_steps

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 from pydantic import Field
 
-from exeml.resource import Record
+from exeml.core.resource import Record
 
 
 class Team(Record):
@@ -83,7 +82,7 @@ class Prediction(Record):
 
     predicted_label: str
     predicted_labels: list[str] = Field(default_factory=list)
-    scores: Any = None
+    scores: list[tuple[str, float]] = Field(default_factory=list)
     is_known: bool | None = None
     version: str = ""
     request_id: str = ""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from exeml.calls import Call, FilePart, Pages, Pause, Steps, Together, Work, create, fetch, get, post, send
-from exeml.errors import NotCompleted, NotEnded
-from exeml.modes import M, listing, operation
+from exeml.batch import Batch
+from exeml.core.calls import Call, FilePart, Pages, Steps, Together, Work, create, fetch, get, post, send
+from exeml.core.modes import M, listing, operation
+from exeml.core.resource import Record, Resource, wait_steps
 from exeml.pictures import Picture, encoded
 from exeml.records import Prediction
-from exeml.resource import Record, Resource
 
-RUNNING, DEPLOYING = "Running", "Deploying"
+RUNNING = "Running"
+ENDED = ("Stopped", "Failed")
 PICTURES_AT_ONCE, CALLS_AT_ONCE = 16, 3
 POLL_S = 1.0
 
@@ -36,6 +38,10 @@ class Service(Resource[M]):
     def _path(self) -> str:
         return f"{self._parent}/services/{self.id}"
 
+    @property
+    def _reason(self) -> str:
+        return self.failure_cause
+
     @operation
     def refresh(self) -> Steps[Service[M]]:
         """Read it again."""
@@ -45,16 +51,11 @@ class Service(Resource[M]):
     @operation
     def wait(self, *, timeout_s: float = 600, poll_s: float = POLL_S) -> Steps[Service[M]]:
         """Return when it is Running. Raises NotCompleted if it failed or stopped, NotEnded after the time."""
-        end = time.monotonic() + timeout_s
-        while True:
-            self._update((yield from fetch(get(self._path))))
-            if self.status == RUNNING:
-                return self
-            if self.status != DEPLOYING:
-                raise NotCompleted(f"{self.name} is {self.status}. {self.failure_cause}".strip())
-            if time.monotonic() >= end:
-                raise NotEnded(f"{self.name} is {self.status} after {timeout_s:g} seconds.")
-            yield Pause(poll_s)
+        return (
+            yield from wait_steps(
+                self, ENDED, wanted=(RUNNING,), on_progress=None, timeout_s=timeout_s, poll_s=poll_s
+            )
+        )
 
     @operation
     def predict(self, picture: Picture) -> Steps[Prediction]:
@@ -154,10 +155,21 @@ class Service(Resource[M]):
         """Its tokens, without their plain text."""
         return Pages(get(f"{self._path}/tokens"), Record.model_validate)
 
+    @operation
+    def start_batch(self, *files: str | Path, address: str = "", selection: str = "") -> Steps[Batch[M]]:
+        """Predict many images in a worker: an archive, a manifest or table, with its archive or without.
+
+        Instead of files `address`, a folder of the server, or `selection`, images of the project.
+        """
+        form = {"address": address, "selection": selection}
+        parts = [FilePart(Path(file).name, Path(file)) for file in files]
+        call = create(f"{self._path}/batches", form=form, files=parts, timeout_s=3600)
+        return self._make(Batch, (yield from fetch(call)))
+
     @listing
-    def batches(self) -> Pages[Record]:
+    def batches(self) -> Pages[Batch[M]]:
         """Its batches, the newest first."""
-        return Pages(get(f"{self._path}/batches"), Record.model_validate)
+        return Pages(get(f"{self._path}/batches"), partial(self._make, Batch))
 
 
 def deploy_steps(project: str, number: int, options: dict[str, Any]) -> Steps[Any]:

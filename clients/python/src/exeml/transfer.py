@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
-from exeml.calls import Pause, Steps, fetch, get, post
-from exeml.errors import NotCompleted, NotEnded
-from exeml.modes import M, operation
-from exeml.resource import Resource
+from exeml.core.calls import Steps, fetch, get, post
+from exeml.core.modes import M, operation
+from exeml.core.resource import Resource, wait_steps
 
 POLL_S = 1.0
 COMPLETED, REVIEW = "Completed", "Review"
-ENDED = (COMPLETED, "Failed", "Canceled", "Cancelled", "Stopped")
+ENDED = (COMPLETED, "Failed", "Cancelled")
 
 
 class Transfer(Resource[M]):
@@ -43,18 +41,16 @@ class Transfer(Resource[M]):
         poll_s: float = POLL_S,
     ) -> Steps[Transfer[M]]:
         """Return when it has ended, or waits for `begin`. Raises NotCompleted, NotEnded."""
-        end = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            self._update((yield from fetch(get(self._path))))
-            if on_progress is not None:
-                on_progress(self)
-            if self.status in (COMPLETED, REVIEW):
-                return self
-            if self.status in ENDED:
-                raise NotCompleted(f"The import is {self.status}. {self.message}".strip())
-            if end is not None and time.monotonic() >= end:
-                raise NotEnded(f"The import is {self.status} after {timeout_s:g} seconds.")
-            yield Pause(poll_s)
+        return (
+            yield from wait_steps(
+                self,
+                ENDED,
+                wanted=(COMPLETED, REVIEW),
+                on_progress=on_progress,
+                timeout_s=timeout_s,
+                poll_s=poll_s,
+            )
+        )
 
     @operation
     def begin(self, /, **options: Any) -> Steps[Transfer[M]]:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from exeml.calls import Call, FilePart, Pages, Steps, Together, Work, create, fetch, get, post
+from exeml.core.calls import Call, FilePart, Pages, Steps, Together, Work, create, fetch, get, post
 from exeml.records import UploadedFile, UploadReport
 
 Source = str | Path | Iterable[str | Path]

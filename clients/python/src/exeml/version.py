@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exeml.calls import Call, Pages, Pause, Steps, create, fetch, get, post, send
-from exeml.errors import NotCompleted, NotEnded
-from exeml.modes import M, listing, operation, reading
-from exeml.resource import Record, Resource, make
+from exeml.core.calls import Call, Pages, Steps, create, fetch, get, post, send
+from exeml.core.modes import M, listing, operation, reading
+from exeml.core.resource import Record, Resource, make, wait_steps
+from exeml.evaluation import Candidate, EvaluatedImage, LabelResult, Metrics, table_row
 from exeml.service import Service, deploy_steps
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 COMPLETED, FAILED, STOPPED = "Completed", "Failed", "Stopped"
 ENDED = (COMPLETED, FAILED, STOPPED)
 POLL_S = 2.0
+PAGE = 500
 
 
 class TrainingProgress(Record):
@@ -60,6 +60,10 @@ class Version(Resource[M]):
         return f"{self._parent}/versions/{self.number}"
 
     @property
+    def _reason(self) -> str:
+        return f"{self.failure_cause} {self.failure_remedy}"
+
+    @property
     def has_ended(self) -> bool:
         return self.status in ENDED
 
@@ -82,19 +86,16 @@ class Version(Resource[M]):
         Raises NotCompleted for a training that failed or was stopped without a model, NotEnded after
         `timeout_s`; the training then goes on.
         """
-        end = None if timeout_s is None else time.monotonic() + timeout_s
-        while True:
-            self._update((yield from fetch(get(self._path))))
-            if on_progress is not None:
-                on_progress(self)
-            if self.status == COMPLETED:
-                return self
-            if self.has_ended:
-                reason = f"{self.failure_cause} {self.failure_remedy}".strip()
-                raise NotCompleted(f"{self.name} is {self.status}. {reason}".strip())
-            if end is not None and time.monotonic() >= end:
-                raise NotEnded(f"{self.name} is {self.status} after {timeout_s:g} seconds.")
-            yield Pause(poll_s)
+        return (
+            yield from wait_steps(
+                self,
+                ENDED,
+                wanted=(COMPLETED,),
+                on_progress=on_progress,
+                timeout_s=timeout_s,
+                poll_s=poll_s,
+            )
+        )
 
     # --- The training ---
 
@@ -117,9 +118,9 @@ class Version(Resource[M]):
         return self._sibling(values)
 
     @operation
-    def promote(self, candidate: Record | int) -> Steps[Version[M]]:
+    def promote(self, candidate: Candidate | int) -> Steps[Version[M]]:
         """Make another of its `candidates()` a version. Returns the new version."""
-        key = candidate if isinstance(candidate, int) else getattr(candidate, "id")  # noqa: B009
+        key = candidate if isinstance(candidate, int) else candidate.id
         values = yield from fetch(create(f"{self._path}/promote", {"candidate_id": key}))
         return self._sibling(values)
 
@@ -137,14 +138,14 @@ class Version(Resource[M]):
     # --- The evaluation ---
 
     @reading
-    def metrics(self) -> Steps[Record]:
-        """Accuracy, recall, precision and F1, each with its 95 % interval and the number of images."""
-        return Record.model_validate((yield from fetch(get(f"{self._path}/metrics"))))
+    def metrics(self) -> Steps[Metrics]:
+        """Accuracy, recall, precision and F1, each with its 95 % interval, and what to think of them."""
+        return Metrics.model_validate((yield from fetch(get(f"{self._path}/metrics"))))
 
     @listing
-    def labels(self) -> Pages[Record]:
+    def labels(self) -> Pages[LabelResult]:
         """Recall, precision and F1 of each label, with intervals."""
-        return Pages(get(f"{self._path}/labels"), Record.model_validate)
+        return Pages(get(f"{self._path}/labels", limit=PAGE), LabelResult.model_validate)
 
     @operation
     def confusion(self) -> Steps[Record]:
@@ -152,14 +153,19 @@ class Version(Resource[M]):
         return Record.model_validate((yield from fetch(get(f"{self._path}/confusion"))))
 
     @listing
-    def evaluated_images(self, /, limit: int | None = None, **filters: Any) -> Pages[Record]:
-        """Images of the evaluation with truth, prediction and scores; filters as on the tab Images."""
-        return Pages(get(f"{self._path}/images", **filters), Record.model_validate, limit)
+    def evaluated_images(self, /, limit: int | None = None, **filters: Any) -> Pages[EvaluatedImage]:
+        """The validation images with their predictions; the filters are those of the tab Images.
+
+        `outcome="wrong"`: the mistakes, the most confident first. `with_scores=True`: the scores by label.
+        """
+        page = PAGE if limit is None else min(PAGE, max(limit, 1))
+        call = get(f"{self._path}/images", limit=page, **filters)
+        return Pages(call, EvaluatedImage.model_validate, limit)
 
     @listing
-    def candidates(self) -> Pages[Record]:
+    def candidates(self) -> Pages[Candidate]:
         """The models that the training compared, as on the leaderboard."""
-        return Pages(get(f"{self._path}/candidates"), Record.model_validate)
+        return Pages(get(f"{self._path}/candidates"), Candidate.model_validate)
 
     @operation
     def compare(self, other: Version[Any] | int) -> Steps[Record]:
@@ -170,15 +176,15 @@ class Version(Resource[M]):
 
     @operation
     def to_dataframe(self) -> Steps[pandas.DataFrame]:
-        """The evaluated images as a table. Needs pandas (`pip install exeml-client[pandas]`)."""
+        """The validation images as a table, with a column for the score of each label. Needs pandas."""
         try:
             import pandas
         except ImportError as error:
             raise ImportError("This needs pandas: pip install 'exeml-client[pandas]'") from error
         rows: list[Any] = []
-        call: Call | None = get(f"{self._path}/images", limit=1000)
+        call: Call | None = get(f"{self._path}/images", limit=1000, with_scores=True)
         while call is not None:
-            items, call = Pages(call, lambda row: row).split((yield from fetch(call)), 0)
+            items, call = Pages(call, table_row).split((yield from fetch(call)), 0)
             rows += items
         return pandas.DataFrame(rows)
 

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import wraps
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
-from exeml.calls import Pages, Steps
-from exeml.transports import AsyncTransport, BlockingTransport
+from exeml.core.calls import Pages, Steps
+from exeml.core.transports import AsyncTransport, BlockingTransport
 
 
 class Blocking:
@@ -36,7 +36,7 @@ class Bound(Generic[M]):
 
 
 class operation(Generic[P, R]):
-    """Decorator of a generator of steps (`exeml.calls`). `steps` is the undecorated function."""
+    """Decorator of a generator of steps (`exeml.core.calls`). `steps` is the undecorated function."""
 
     def __init__(self, function: Callable[Concatenate[Any, P], Steps[R]]) -> None:
         self.steps = function

@@ -1,7 +1,7 @@
 """Calls of the API and the rules for repeating them, without any input or output of their own.
 
 What takes several calls is a generator of `Step`: it yields what is to be done and gets the result. The two
-transports (`exeml.transports`) do it, one blocking, one async, so that every rule is written once.
+transports (`exeml.core.transports`) do it, one blocking, one async, so that every rule is written once.
 """
 
 from __future__ import annotations

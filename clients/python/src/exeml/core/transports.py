@@ -1,4 +1,4 @@
-"""Two ways to carry out steps (`exeml.calls`): blocking, and with asyncio. No rule of the API is here."""
+"""Two ways to carry out steps (`exeml.core.calls`): blocking, and with asyncio. No rule of the API is here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import IO, Any, TypeVar
 
 import httpx
 
-from exeml.calls import Answer, Call, Pages, Pause, Step, Steps, Together, Work, fetch
+from exeml.core.calls import Answer, Call, Pages, Pause, Step, Steps, Together, Work, fetch
 from exeml.errors import ConnectionFailed
 
 T = TypeVar("T")
