@@ -1,4 +1,4 @@
-"""Two ways to carry out steps (`exeml.core.calls`): blocking, and with asyncio. No rule of the API is here."""
+"""Two ways to carry out steps (`exeml.core.calls`): blocking and with asyncio. No rule of the API is here."""
 
 from __future__ import annotations
 
@@ -37,7 +37,12 @@ def _options(url: str, token: str) -> dict[str, Any]:
         "Accept": "application/json",
         "User-Agent": _user_agent(),
     }
-    return {"base_url": url.rstrip("/") + ROOT, "headers": headers, "follow_redirects": False}
+    return {
+        "base_url": url.rstrip("/") + ROOT,
+        "headers": headers,
+        "follow_redirects": False,  # the token goes to no other server
+        "verify": url.startswith("https:"),  # without TLS no certificates are loaded
+    }
 
 
 @contextmanager

@@ -1,0 +1,5 @@
+"""`python -m exeml`: the command line."""
+
+from exeml.cli.main import run
+
+run()
