@@ -18,10 +18,11 @@ from exeml.mcp_server.read_tools import ReadTools
 from exeml.mcp_server.write_tools import WriteTools
 
 INSTRUCTIONS = """exeml trains image classifiers on labeled images. Projects hold images and labels; a
-training publishes the labels as a dataset version and makes a training version (V001, V002 …), whose evaluation
-is on images that it was not trained on. Every share comes with its 95 % interval: name it, and call no version
-better where the comparison says that the difference may be chance. Look at images before labeling them, label
-only what you see, and leave out images that you are not sure of. undo_action takes labels back."""
+training publishes the labels as a dataset version and makes a training version (V001, V002 …), whose
+evaluation is on images that it was not trained on. Every share comes with its 95 % interval: name it,
+and call no version better where the comparison says that the difference may be chance. Look at images
+before labeling them, label only what you see, and leave out images that you are not sure of.
+undo_action takes labels back."""
 
 
 async def build(client: Client[Asynchronous]) -> MCPServer[Any]:

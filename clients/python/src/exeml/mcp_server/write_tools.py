@@ -44,8 +44,8 @@ class WriteTools:
     ) -> dict[str, Any]:
         """Give images labels, or take labels from them, in one action.
 
-        The answer has `event_id`, with which `undo_action` takes it back. In a project with one label per image
-        an added label replaces the present one.
+        The answer has `event_id`, with which `undo_action` takes it back. In a project with one label per
+        image an added label replaces the present one.
         """
         found = await find_project(self.client, project)
         action = await found.annotate(image_ids, add=add or (), remove=remove or ())
