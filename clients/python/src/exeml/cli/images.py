@@ -89,8 +89,14 @@ def label(
         if not (add or remove):
             raise typer.BadParameter("Name labels with --add or --remove.")
         names = sys.stdin.read().split() if images == ["-"] else images
-        action = found.annotate([int(name) for name in names], add=add or (), remove=remove or ())
+        action = found.annotate([_image_id(name) for name in names], add=add or (), remove=remove or ())
         show(action, ("event_id", "changed_count"), is_json=is_json)
+
+
+def _image_id(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise typer.BadParameter(f"“{text}” is no id of an image.")
+    return int(text)
 
 
 def import_file(

@@ -86,7 +86,7 @@ def show_metrics(project: projects.Name, version: Number, is_json: Json = False)
 def _print_metrics(metrics: Metrics) -> None:
     for name in ("accuracy", "precision", "recall", "f1"):
         console().print(f"{name:<10}{getattr(metrics, name)}", markup=False)
-    for line in [*metrics.notes, *metrics.advice]:
+    for line in dict.fromkeys([*metrics.notes, *metrics.advice]):  # advice repeats some notes
         console().print(line, markup=False)
 
 
