@@ -16,6 +16,7 @@ from projects.admin.base import DeletedFilter, ReadOnlyAdmin
 from projects.images.decode import ImageRefused
 from projects.images.thumbnail import thumbnail_of
 from projects.labels import actions as label_actions
+from projects.labels.parts import count_images
 from projects.models import Annotation, Image, LabelEvent, MetadataColumn, MetadataValue, Project
 
 
@@ -80,7 +81,7 @@ class ImageAdmin(ReadOnlyAdmin):
         for project in projects:
             ids = list(binned.filter(project=project).values_list("pk", flat=True))
             event = label_actions.restore_images(project, ids, by=request.user)
-            restored += len(event.changes) if event else 0
+            restored += count_images(event)
         self.message_user(request, f"Restored: {restored} images.", messages.SUCCESS)
 
 

@@ -15,6 +15,7 @@ from projects.datasets import publish
 from projects.formats.manifest import EntryLabel
 from projects.labels import actions, bulk_import
 from projects.labels.annotations import lock_project
+from projects.labels.parts import count_images
 from projects.models import Annotation, DatasetVersion, Image, Label, LabelEvent, Project
 
 DIFFERENCE_KINDS = {
@@ -162,7 +163,7 @@ def restore_labels(version: DatasetVersion, by: User, *, unlabel_others: bool = 
         project=project,
         target=version,
         by=by,
-        images=sum(len(event.changes) for event in events),
+        images=sum(map(count_images, events)),
     )
     return events
 

@@ -101,7 +101,7 @@ class ImagesForm(forms.Form):
     matching = forms.BooleanField(required=False)
     count = forms.IntegerField(required=False, min_value=1, max_value=10**9)
 
-    def __init__(self, data: QueryDict, *, matching_ids: Callable[[], list[int]]) -> None:
+    def __init__(self, data: Mapping[str, Any], *, matching_ids: Callable[[], list[int]]) -> None:
         super().__init__(data)
         self.matching_ids = matching_ids
 
@@ -142,6 +142,13 @@ class SeenImagesForm(ImagesForm):
         return list(cleaned["seen"])
 
 
+def one_label(project: Project, names: list[str]) -> list[str]:
+    """The names, where an image of the project can have them together. Raises ValidationError."""
+    if not project.is_multi_label and len({name.lower() for name in names}) > 1:
+        raise ValidationError(gettext("Images of this project have one label each. Keep only one."))
+    return names
+
+
 class LabelImagesForm(ImagesForm):
     """Labels to add and remove, as the right pane and the keys send them.
 
@@ -152,15 +159,14 @@ class LabelImagesForm(ImagesForm):
     remove = LabelNamesField(required=False)
     stays = forms.BooleanField(required=False)
 
-    def __init__(self, data: QueryDict, *, matching_ids: Callable[[], list[int]], project: Project) -> None:
+    def __init__(
+        self, data: Mapping[str, Any], *, matching_ids: Callable[[], list[int]], project: Project
+    ) -> None:
         super().__init__(data, matching_ids=matching_ids)
         self.project = project
 
     def clean_add(self) -> list[str]:
-        names: list[str] = self.cleaned_data["add"]
-        if not self.project.is_multi_label and len({name.lower() for name in names}) > 1:
-            raise ValidationError(gettext("Images of this project have one label each. Keep only one."))
-        return names
+        return one_label(self.project, self.cleaned_data["add"])
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or self.cleaned_data
@@ -225,6 +231,20 @@ class UploadLabelsForm(forms.Form):
         error_messages={"required": gettext_lazy("Choose which images get which labels.")}
     )
     splits = ImageSplitsField(required=False)
+
+
+class UploadImagesForm(forms.Form):
+    """The labels of uploaded images: `label`, and with `folders` the first folder of each file's name."""
+
+    label = LabelNamesField(required=False)
+    folders = forms.ChoiceField(required=False, choices=[("yes", "yes"), ("no", "no")])
+
+    def __init__(self, data: QueryDict, *, project: Project) -> None:
+        super().__init__(data)
+        self.project = project
+
+    def clean_label(self) -> list[str]:
+        return one_label(self.project, self.cleaned_data["label"])
 
 
 class LabelForm(forms.Form):

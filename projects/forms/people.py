@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -33,7 +33,7 @@ class AssignForm(forms.Form):
         error_messages={"required": gettext_lazy("Enter a percentage from 1 to 100.")},
     )
 
-    def __init__(self, data: QueryDict | None = None, *, project: Project) -> None:
+    def __init__(self, data: Mapping[str, Any] | None = None, *, project: Project) -> None:
         super().__init__(data)
         labelers = Membership.objects.filter(team=project.team_id, role__gte=Role.LABELER)
         field = self.fields["users"]

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import NamedTuple
 
 from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext
 
 from exeml_site.lib import storage
 from exeml_site.lib.bulk import chunks
 from projects import audit
-from projects.labels import metadata
-from projects.models import Image, Project
+from projects.labels import actions, metadata, parts
+from projects.models import Image, Label, LabelEvent, Project, Role
 from projects.models.image import ImageQuerySet
 
 BATCH = 100  # deleting them takes about 0.1 s
@@ -32,6 +36,30 @@ def purge(project: Project, image_ids: Sequence[int]) -> int:
     """Permanently delete images in the bin now, with their files, and return their number."""
     binned = Image.objects.binned().filter(project=project)
     return sum(_empty(binned.filter(pk__in=chunk)) for chunk in chunks(image_ids))
+
+
+class LabelDeletion(NamedTuple):
+    """The event, None where no image had the label; images that lost it, in the bin, and gone for good."""
+
+    event: LabelEvent | None
+    changed: int
+    binned: int
+    purged: int
+
+
+def delete_label(label: Label, mode: str, by: User, role: int) -> LabelDeletion:
+    """Delete a label.
+
+    `mode`: what happens to images without another label: `label` keeps them, `images` moves them to the bin,
+    `files` deletes them with their files, which needs a Manager (PermissionDenied).
+    """
+    if mode == "files" and role < Role.MANAGER:
+        raise PermissionDenied(gettext("Only a Manager may delete files for good."))
+    project = label.project
+    event = actions.delete_label(label, by, with_images=mode != "label")
+    changed, binned = parts.count_images(event), parts.binned_ids(event) if event else []
+    purged = purge(project, binned) if mode == "files" else 0
+    return LabelDeletion(event, changed, len(binned), purged)
 
 
 def _empty(images: ImageQuerySet) -> int:

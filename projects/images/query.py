@@ -122,7 +122,7 @@ class Query:
     @property
     def filters(self) -> list[str]:
         """Names of the active filters."""
-        return [name for name in FILTERS if getattr(self, name)]
+        return [name for name in FILTERS if is_set(getattr(self, name))]
 
     def without(self, name: str) -> str:
         """The query string without one filter."""
@@ -135,7 +135,7 @@ class Query:
         parts: dict[str, Any] = {"tab": other.tab}
         for name in (*FILTERS, "sort", "like", "before", "after"):
             value = getattr(other, name)
-            if value or (value == 0.0 and value is not False and name in ("above", "below")):
+            if is_set(value):
                 parts[name] = 1 if value is True else value
         if other.show != PAGE_SIZES[0]:
             parts["show"] = other.show
@@ -150,7 +150,7 @@ class Query:
         """All images of the tab that pass the filters, unordered."""
         images = self._of_tab(Image.objects.filter(project=project))
         for name, narrow in _FILTER_BY_NAME.items():
-            if getattr(self, name) not in (None, "", False):
+            if is_set(getattr(self, name)):
                 images = narrow(images, self, user)
         if self.metadata:
             images = _with_value(images, project, self.metadata)
@@ -158,6 +158,13 @@ class Query:
             return images.filter(pk__in=similarity.nearest(project, self.like, MAX_SIMILAR))
         column = self.order.column
         return images if column in ("id", "name") else images.filter(**{f"{column}__isnull": False})
+
+    def most_similar(self, project: Project, user: User | None = None) -> list[Image]:
+        """The matching images of the sort “similar”, the most similar first."""
+        assert self.like is not None
+        ranked = similarity.nearest(project, self.like, MAX_SIMILAR)
+        images = {image.pk: image for image in self.images(project, user)}
+        return [images[pk] for pk in ranked if pk in images]
 
     def _of_tab(self, images: ImageQuerySet) -> ImageQuerySet:
         if self.tab == "suggested":
@@ -234,6 +241,11 @@ def first_tab(project: Project) -> str:
 
 
 # --- parsing ---
+
+
+def is_set(value: Any) -> bool:
+    """Whether the value of a parameter narrows the images: a confidence of 0 does."""
+    return not (value is None or value is False or value == "")
 
 
 def _parse_fraction(text: str | None) -> float | None:

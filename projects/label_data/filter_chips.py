@@ -11,7 +11,7 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext, gettext_lazy
 
 from exeml_site.lib.display import day_text, whole_percent
-from projects.images.query import FILTERS, SIZE_TEXT, TABS, Query
+from projects.images.query import FILTERS, SIZE_TEXT, TABS, Query, is_set
 from projects.label_data.rows import LabelRow
 from projects.models import OpinionState, Project, Split
 from projects.quality import issues
@@ -33,7 +33,7 @@ def chips(query: Query, labels: Sequence[LabelRow], people: dict[int, str]) -> l
     active = []
     for name in FILTERS:
         value = getattr(query, name)
-        if value in (None, "", False) or name == "mine":  # the button “For me” shows that
+        if not is_set(value) or name == "mine":  # the button “For me” shows that
             continue
         label = labels_by_id.get(value) if name in ("label", "notlabel", "suggestion") else None
         text = _describe(name, value, label.name if label else gettext("a deleted label"), people)

@@ -17,8 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from exeml_site.lib.params import parse_int
-from projects.images import similarity
-from projects.images.query import HIGH_CONFIDENCE, MAX_SIMILAR, PAGE_SIZES, TABS, Query
+from projects.images.query import HIGH_CONFIDENCE, PAGE_SIZES, TABS, Query
 from projects.images.sort import ORDERS, Cursor
 from projects.label_data.rows import MAX_COUNTED, LabelRow, Slice, Tile
 from projects.labels.counts import counts_of
@@ -199,10 +198,7 @@ class LabelDataPage:
 
     def _similar(self) -> Slice:
         """A page of the most similar images, best first. Its cursor is the number of images before it."""
-        assert self.query.like is not None
-        ranked = similarity.nearest(self.project, self.query.like, MAX_SIMILAR)
-        images = {image.pk: image for image in self.images}
-        ordered = [images[pk] for pk in ranked if pk in images]
+        ordered = self.query.most_similar(self.project, self.user)
         start = parse_int(self.query.before) or 0
         if self.query.after:
             start = max(0, (parse_int(self.query.after) or 0) - self.query.show)

@@ -8,7 +8,7 @@ never overwritten as a set. So two people at once lose nothing, and the event ho
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -40,6 +40,7 @@ from projects.models.label import LABEL_NAME
 __all__ = [
     "CannotUndo",
     "UndoResult",
+    "annotate",
     "apply",
     "delete_images",
     "delete_label",
@@ -109,6 +110,60 @@ def _apply(
         for image in load_image_labels(project, image_ids)
         if (target := image.labels - removed | added) != image.labels
     ]
+    return _write(project, label_changes, labels, by, source, details)
+
+
+def annotate(
+    project: Project,
+    labels_of_images: Mapping[int, Collection[str]],
+    *,
+    by: User | None,
+    replaces: bool = False,
+) -> LabelEvent | None:
+    """`apply` with labels of its own for each image. `replaces`: an image loses its other labels.
+
+    The labels must have passed `bulk_import.labels_problem`. Raises ValidationError for too many labels.
+    """
+    names = list(dict.fromkeys(name for names in labels_of_images.values() for name in names))
+    events = [
+        _annotate_part(project, {pk: labels_of_images[pk] for pk in ids}, names, by, replaces, details)
+        for ids, details in parts.split_ids(labels_of_images)
+    ]
+    return next((event for event in reversed(events) if event is not None), None)
+
+
+@transaction.atomic
+def _annotate_part(
+    project: Project,
+    labels_of_images: Mapping[int, Collection[str]],
+    names: Collection[str],
+    by: User | None,
+    replaces: bool,
+    details: dict[str, Any],
+) -> LabelEvent | None:
+    """`names`: of all parts. The first one creates the missing labels, or nothing is written."""
+    lock_project(project)
+    labels = labels_by_id(project)
+    find_or_create_labels(project, names, labels)
+    by_name = {label.name.lower(): pk for pk, label in labels.items()}
+    label_changes = []
+    for image in load_image_labels(project, labels_of_images):
+        given = {by_name[normalized_name(name).lower()] for name in labels_of_images[image.image_id]}
+        keeps = not replaces and (project.is_multi_label or not given)
+        target = frozenset(given | image.labels if keeps else given)
+        if target != image.labels:
+            label_changes.append(LabelChange(image, target))
+    return _write(project, label_changes, labels, by, AnnotationSource.HUMAN, details)
+
+
+def _write(
+    project: Project,
+    label_changes: list[LabelChange],
+    labels: dict[int, Label],
+    by: User | None,
+    source: AnnotationSource,
+    details: dict[str, Any],
+) -> LabelEvent | None:
     if not label_changes:
         return None
     write_annotations(label_changes, by, source)

@@ -172,6 +172,20 @@ def _with_values(
     ]
 
 
+def label_uploads(
+    project: Project, requested: Mapping[int, Sequence[EntryLabel]], by: User | None
+) -> tuple[LabelImportResult, dict[int, str]]:
+    """Label uploaded images, which keep the labels they have.
+
+    Also returns why an image cannot have its labels, by id. Raises ValidationError for too many labels.
+    """
+    problems = {
+        pk: problem for pk, entries in requested.items() if (problem := labels_problem(project, entries))
+    }
+    possible = {pk: entries for pk, entries in requested.items() if pk not in problems}
+    return import_labels(project, possible, by), problems
+
+
 def import_splits(project: Project, splits: Mapping[int, str]) -> None:
     """Set the split of images by id, where they have none."""
     for split in Split.values:

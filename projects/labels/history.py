@@ -9,12 +9,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import User
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils.translation import gettext
 
 from exeml_site.lib.params import parse_int
 from projects.labels.event_text import describe_event
-from projects.labels.parts import count_images
+from projects.labels.parts import count_images, read_image_counts
 from projects.models import Image, LabelEvent, Project
 
 PAGE_SIZE = 30
@@ -38,6 +38,17 @@ class HistoryRow:
         return gettext("Redo") if self.event.kind == Kind.UNDO else gettext("Undo")
 
 
+def actions_of(project: Project, by: int | None = None, kind: str = "") -> QuerySet[LabelEvent]:
+    """The actions of a project, newest first, each as one event: of a large one in parts the first part."""
+    is_shown = Q(details__part__isnull=True) | Q(details__part=0)
+    events = LabelEvent.objects.filter(is_shown, project=project)
+    if by:
+        events = events.filter(by=by)
+    if kind:
+        events = events.filter(kind=kind)
+    return events.select_related("by", "undoes__undoes__undoes", "undone_by__by")
+
+
 class History:
     """One page of a project's actions: events with an id below `before`."""
 
@@ -58,21 +69,15 @@ class History:
     @cached_property
     def _events(self) -> list[LabelEvent]:
         """The events of the page and one more, which tells whether there is an older page."""
-        # Of a large action in parts the first one stands for all.
-        is_shown = Q(details__part__isnull=True) | Q(details__part=0)
-        events = LabelEvent.objects.filter(is_shown, project=self.project)
-        if self.by:
-            events = events.filter(by=self.by)
-        if self.kind:
-            events = events.filter(kind=self.kind)
+        events = actions_of(self.project, self.by, self.kind)
         if self.before:
             events = events.filter(pk__lt=self.before)
-        related = events.select_related("by", "undoes__undoes__undoes", "undone_by__by")
-        return list(related[: PAGE_SIZE + 1])
+        return list(events[: PAGE_SIZE + 1])
 
     @cached_property
     def lines(self) -> list[HistoryRow]:
         events = self._events[:PAGE_SIZE]
+        read_image_counts(self.project, events)
         first = {event.pk: [change["image"] for change in event.changes[:THUMBNAILS]] for event in events}
         images = Image.objects.in_bulk({pk for ids in first.values() for pk in ids})
         return [

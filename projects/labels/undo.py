@@ -16,6 +16,7 @@ from django.db import transaction
 from django.utils.translation import gettext
 
 from exeml_site.lib.bulk import chunks
+from exeml_site.lib.errors import Refused
 from projects.labels import image_splits, merge, metadata, parts
 from projects.labels.annotations import (
     ImageLabels,
@@ -35,7 +36,7 @@ from projects.models import Annotation, Image, Label, LabelEvent, Project
 Kind = LabelEvent.Kind
 
 
-class CannotUndo(Exception):
+class CannotUndo(Refused):
     """An action cannot be undone or redone; the text is a sentence for the user."""
 
 

@@ -79,6 +79,9 @@ class LabelEvent(models.Model):
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="undone_by"
     )
 
+    # Images of the whole action, where `labels.parts.read_image_counts` read it; not stored.
+    image_count: int | None = None
+
     class Meta:
         ordering = ["-pk"]
         indexes = [models.Index(fields=["project", "-id"], name="history_of_a_project")]

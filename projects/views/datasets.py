@@ -19,6 +19,7 @@ from projects import audit
 from projects.access import PageRequest, project_page
 from projects.datasets import compare, leakage, statistics
 from projects.datasets.publish import ManifestDamaged
+from projects.labels.parts import count_images
 from projects.models import DatasetVersion, Image, Label, Project, Role
 
 PAGE_SIZE = 60  # differing images on a page
@@ -116,7 +117,7 @@ def restore_labels(request: PageRequest, project: Project, dataset_name: str) ->
     except ManifestDamaged as problem:
         messages.error(request, str(problem))
         return redirect_to(request, _address(version))
-    changed = sum(len(event.changes) for event in events)
+    changed = sum(map(count_images, events))
     if changed:
         sentence = ngettext(
             "%(count)s image has the labels of %(version)s again.",

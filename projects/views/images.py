@@ -6,10 +6,8 @@ import re
 from dataclasses import asdict
 
 from django.core.exceptions import ValidationError
-from django.core.files.storage import default_storage
-from django.http import FileResponse, Http404, HttpResponse, HttpResponseBase, JsonResponse
+from django.http import Http404, HttpResponse, HttpResponseBase, JsonResponse
 from django.shortcuts import get_object_or_404
-from django.utils.cache import patch_cache_control
 from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_POST, require_safe
 
@@ -19,11 +17,11 @@ from projects.access import PageRequest, project_page
 from projects.formats.splits.split_folders import FolderTree
 from projects.forms.label_data import ImagesForm, UploadFoldersForm, UploadLabelsForm
 from projects.images.decode import ImageRefused
-from projects.images.rendition import shown_file
+from projects.images.responses import shown_response, stored_thumbnail_response, thumbnail_response
 from projects.images.similarity import nearest_labeled
-from projects.images.thumbnail import stored_thumbnail, thumbnail_of
 from projects.images.upload import Outcome, add_images
 from projects.labels import actions, bulk_import
+from projects.labels.parts import count_images
 from projects.models import Image, Project, Role
 from projects.quality import hard_examples
 from projects.transfers.file_sources import is_user_file
@@ -68,15 +66,8 @@ def label_uploads(request: PageRequest, project: Project) -> HttpResponse:
     form = UploadLabelsForm(request.POST)
     if not form.is_valid():
         return JsonResponse({"error": first_error(form)}, status=422)
-    requested = form.cleaned_data["marks"]
-    problems = {
-        pk: reason
-        for pk, labels in requested.items()
-        if (reason := bulk_import.labels_problem(project, labels))
-    }
-    possible = {pk: labels for pk, labels in requested.items() if pk not in problems}
     try:
-        given = bulk_import.import_labels(project, possible, request.user)
+        given, problems = bulk_import.label_uploads(project, form.cleaned_data["marks"], request.user)
     except ValidationError as error:  # more labels than a project can have
         return JsonResponse({"error": error.messages[0]}, status=422)
     bulk_import.import_splits(project, form.cleaned_data["splits"])
@@ -111,10 +102,9 @@ def image_file(request: PageRequest, project: Project, image_id: int) -> HttpRes
     """The picture in full size: the uploaded file, or a rendition where browsers would show it otherwise."""
     image = get_object_or_404(Image, pk=image_id, project=project)
     try:
-        shown = shown_file(image)
+        return shown_response(image)
     except FileNotFoundError:
         raise Http404 from None
-    return _file_response(shown.name, shown.content_type, image.name)
 
 
 @project_page(Role.VIEWER)
@@ -123,15 +113,10 @@ def image_thumbnail(request: PageRequest, project: Project, sha256: str) -> Http
     """The thumbnail. Its URL identifies the file, so no row is read where the thumbnail is there already."""
     if not SHA256.fullmatch(sha256):
         raise Http404
-    content = stored_thumbnail(Image(project=project, sha256=sha256))
-    if not content:
-        content = _new_thumbnail(get_object_or_404(Image, project=project, sha256=sha256))
-    return _cached(HttpResponse(content, content_type="image/webp"))
-
-
-def _new_thumbnail(image: Image) -> bytes:
+    if response := stored_thumbnail_response(Image(project=project, sha256=sha256)):
+        return response
     try:
-        return thumbnail_of(image)
+        return thumbnail_response(get_object_or_404(Image, project=project, sha256=sha256))
     except (ImageRefused, OSError) as problem:
         raise Http404 from problem
 
@@ -147,20 +132,6 @@ def image_neighbours(request: PageRequest, project: Project, image_id: int) -> H
     return page(request, "label_data/_similar_images.html", context)
 
 
-def _file_response(stored: str, content_type: str, name: str) -> HttpResponseBase:
-    try:
-        file = default_storage.open(stored)
-    except FileNotFoundError:
-        raise Http404 from None
-    return _cached(FileResponse(file, content_type=content_type, filename=name))
-
-
-def _cached(response: HttpResponseBase) -> HttpResponseBase:
-    """The response, which browsers cache forever: content never changes under its URL."""
-    patch_cache_control(response, private=True, max_age=31_536_000, immutable=True)
-    return response
-
-
 @project_page(Role.LABELER)
 @require_POST
 def delete_images(request: PageRequest, project: Project) -> HttpResponse:
@@ -168,7 +139,7 @@ def delete_images(request: PageRequest, project: Project) -> HttpResponse:
     if not form.is_valid():
         return refused_page(request, project, first_error(form))
     event = actions.delete_images(project, form.cleaned_data["images"], request.user)
-    message = moved_to_bin(len(event.changes)) if event else gettext("They are already in the bin.")
+    message = moved_to_bin(count_images(event)) if event else gettext("They are already in the bin.")
     return refreshed_page(request, project, Notice(message, event))
 
 
@@ -181,6 +152,7 @@ def restore_images(request: PageRequest, project: Project) -> HttpResponse:
     event = actions.restore_images(project, form.cleaned_data["images"], request.user)
     message = gettext("They are already restored.")
     if event:
-        sentence = ngettext("%(count)s image restored.", "%(count)s images restored.", len(event.changes))
-        message = sentence % {"count": count(len(event.changes))}
+        restored = count_images(event)
+        sentence = ngettext("%(count)s image restored.", "%(count)s images restored.", restored)
+        message = sentence % {"count": count(restored)}
     return refreshed_page(request, project, Notice(message, event))

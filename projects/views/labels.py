@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import ValidationError
 from django.db.models import Q
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
@@ -20,7 +20,8 @@ from projects.forms.label_data import LabelForm
 from projects.forms.labels import DeleteLabelForm, LabelLookForm, MergeForm
 from projects.images import bin
 from projects.labels import actions
-from projects.models import Annotation, Label, LabelEvent, Project, Role
+from projects.labels.parts import count_images
+from projects.models import Annotation, Label, Project, Role
 from projects.models.label import LABEL_COLOURS
 from projects.views.label_data import PAGE, Notice, moved_to_bin, page_context, refreshed_page
 
@@ -105,7 +106,7 @@ def merge_label(request: PageRequest, project: Project, label_id: int) -> HttpRe
         except ValidationError as error:
             form.add_error("into", error)
         else:
-            message = _merged_text(name, into.name, len(event.changes))
+            message = _merged_text(name, into.name, count_images(event))
             return refreshed_page(request, project, Notice(message, event))
     return _dialog(request, project, label, merge_form=form, status=422)
 
@@ -163,33 +164,28 @@ def delete_label(request: PageRequest, project: Project, label_id: int) -> HttpR
 
 
 def _delete_label(request: PageRequest, project: Project, label: Label, mode: str) -> HttpResponse:
-    """Delete the label. Only a Manager may delete files before their time in the bin is over."""
-    if mode == "files" and request.membership.role < Role.MANAGER:
-        raise PermissionDenied
-    event = actions.delete_label(label, request.user, with_images=mode != "label")
-    message = _deleted_text(label, event)
-    if mode == "files" and event:
-        purged = bin.purge(project, event.details.get("binned", []))
-        sentence = ngettext(
-            "“%(label)s” and %(count)s image with its file were deleted for good.",
-            "“%(label)s” and %(count)s images with their files were deleted for good.",
-            purged,
-        )
-        message = sentence % {"label": label, "count": count(purged)}
-    return refreshed_page(request, project, Notice(message, event if mode != "files" else None))
+    deleted = bin.delete_label(label, mode, request.user, request.membership.role)
+    if mode != "files" or deleted.event is None:
+        return refreshed_page(request, project, Notice(_deleted_text(label, deleted), deleted.event))
+    sentence = ngettext(
+        "“%(label)s” and %(count)s image with its file were deleted for good.",
+        "“%(label)s” and %(count)s images with their files were deleted for good.",
+        deleted.purged,
+    )
+    message = sentence % {"label": label, "count": count(deleted.purged)}
+    return refreshed_page(request, project, Notice(message))
 
 
-def _deleted_text(label: Label, event: LabelEvent | None) -> str:
-    if event is None:
+def _deleted_text(label: Label, deleted: bin.LabelDeletion) -> str:
+    if deleted.event is None:
         return gettext("“%(label)s” deleted. No image had it.") % {"label": label}
     sentence = ngettext(
         "“%(label)s” deleted and removed from %(count)s image.",
         "“%(label)s” deleted and removed from %(count)s images.",
-        len(event.changes),
+        deleted.changed,
     )
-    text = sentence % {"label": label, "count": count(len(event.changes))}
-    binned = len(event.details.get("binned", ()))
-    return f"{text} {moved_to_bin(binned)}" if binned else text
+    text = sentence % {"label": label, "count": count(deleted.changed)}
+    return f"{text} {moved_to_bin(deleted.binned)}" if deleted.binned else text
 
 
 def _image_counts(label: Label) -> dict[str, int]:

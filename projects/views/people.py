@@ -28,6 +28,7 @@ from projects.forms.people import (
     ReviewForm,
 )
 from projects.labels import second_opinions
+from projects.labels.parts import count_images
 from projects.models import Image, Label, OpinionState, Project, Role
 from projects.views.label_data import Notice, first_error, matching_images, refreshed_page, refused_page
 
@@ -249,7 +250,7 @@ def review_images(request: PageRequest, project: Project) -> HttpResponse:
         notice = Notice(f"{sentence % {'count': count(confirmed)}} {left}".strip())
         return refreshed_page(request, project, notice)
     event, left = label_review.reject(project, images, request.user, seen)
-    number = len(event.changes) if event else 0
+    number = count_images(event)
     sentence = ngettext("Labels of %(count)s image rejected.", "Labels of %(count)s images rejected.", number)
     notice = Notice(f"{sentence % {'count': count(number)}} {left}".strip(), event)
     return refreshed_page(request, project, notice)

@@ -21,6 +21,7 @@ from projects.forms.import_review import ImportReviewForm
 from projects.forms.transfers import DataSourceForm, ExportForm, ImportForm
 from projects.images.query import Query, matching_ids
 from projects.labels import actions
+from projects.labels.parts import count_images
 from projects.models import DataSource, Project, Role, Transfer
 from projects.transfers import data_source, imports, upload_parts
 from projects.transfers import export as dataset_export
@@ -208,7 +209,7 @@ def bin_vanished(request: PageRequest, project: Project, transfer_id: int) -> Ht
     """Move images whose file is not in the data source any more to the bin, on a user's request."""
     transfer = get_object_or_404(Transfer, project=project, pk=transfer_id)
     event = actions.delete_images(project, transfer.report.get("vanished", []), request.user)
-    moved = len(event.changes) if event else 0
+    moved = count_images(event)
     return _after_action(request, project, transfer_id, message=moved_to_bin(moved))
 
 

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 from ninja import Router
 
-from projects.api import account, projects
+from projects.api import (
+    account,
+    history,
+    images,
+    labels,
+    projects,
+    suggestions,
+    work,
+)
+from projects.api import annotations as annotation_calls
 from projects.api.core.api import Api
 
-ROUTERS: list[Router] = [account.router, projects.router]
+ROUTERS: list[Router] = [
+    account.router,
+    projects.router,
+    images.router,
+    labels.router,
+    annotation_calls.router,
+    history.router,
+    suggestions.router,
+    work.router,
+]
 
 api = Api(
     title="exeml",

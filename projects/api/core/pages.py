@@ -23,13 +23,14 @@ class PageParams(Schema):
     """Which page of a list, how many items, and which of their fields."""
 
     limit: int = Field(100, ge=1, le=MAX_LIMIT, description="Items of a page, at most.")
-    cursor: str = Field("", max_length=512, description="`next` of the page before; empty for the first.")
+    cursor: str = Field("", max_length=2048, description="`next` of the page before; empty for the first.")
     fields: str = Field("", max_length=512, description="Names of the fields to answer, with commas.")
 
 
 def encode_cursor(value: Any) -> str:
     """Any value of JSON as a text that callers only pass on."""
-    return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
+    text = json.dumps(value, ensure_ascii=False)  # a file name may be in it
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str) -> Any:

@@ -54,11 +54,12 @@ def invalid_field(field: str, message: object) -> Problem:
     return invalid([{"field": field, "message": str(message)}])
 
 
-def of_form(form: BaseForm) -> Problem:
-    """The errors of a form that refused the values."""
+def of_form(form: BaseForm, names: Mapping[str, str] | None = None) -> Problem:
+    """The errors of a form that refused the values. `names`: field of the form → field of the call."""
+    renamed = {"__all__": "", **(names or {})}
     return invalid(
         [
-            {"field": "" if field == "__all__" else field, "message": str(message)}
+            {"field": renamed.get(field, field), "message": str(message)}
             for field, messages in form.errors.items()
             for message in messages
         ]
