@@ -10,6 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.files.uploadedfile import UploadedFile
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext
@@ -19,7 +20,7 @@ from exeml_site.lib.errors import Refused
 from exeml_site.lib.text import without_hidden
 from projects import audit
 from projects.labels import actions
-from projects.models import DataSource, Image, LabelEvent, Project, Transfer
+from projects.models import DataSource, Image, LabelEvent, Project, Role, Transfer
 from projects.transfers import upload_parts
 from projects.usage import quotas
 
@@ -95,6 +96,20 @@ def create_import(
     return transfer
 
 
+def check_role(names: Sequence[str], role: int) -> None:
+    """Raise ImportRefused for a file that a person of this role cannot import."""
+    if role < Role.MANAGER and any(name.lower().endswith(PROJECT_SUFFIX) for name in names):
+        raise ImportRefused(gettext("Only Managers can import a project file."))
+
+
+def start_with(transfer: Transfer, uploads: Sequence[UploadedFile[bytes]]) -> None:
+    """Store the files that came with the request that created the import, and enqueue it."""
+    for number, upload in enumerate(uploads):
+        for part, content in enumerate(upload.chunks(upload_parts.PART_BYTES)):
+            upload_parts.save_part(transfer, number, part, content)
+    start_import(transfer)
+
+
 def _check_size(size: int) -> None:
     if size > settings.EXEML_MAX_IMPORT_GB * 1024**3:
         sentence = gettext("At most %(limit)s GB can be imported at once. Split the archive.")
@@ -166,8 +181,11 @@ def cancel_import(transfer: Transfer) -> bool:
 def undo_import(transfer: Transfer, by: User | None) -> int:
     """Undo the labels that an ended import gave, and move the images that it added to the bin; how many.
 
-    Each event is a transaction of its own; after an interruption, the rest is undone by another call.
+    Each event is a transaction of its own; after an interruption, the rest is undone by another call. Raises
+    ImportRefused while the import runs.
     """
+    if transfer.is_active:
+        raise ImportRefused(gettext("The import is still running. Cancel it first."))
     given = LabelEvent.objects.filter(
         project=transfer.project_id,
         kind=LabelEvent.Kind.IMPORT,

@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
-from django.http import FileResponse, HttpResponse, HttpResponseBase
+from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
-from exeml_site.lib import storage
 from exeml_site.lib.display import count
 from exeml_site.lib.http import page, redirect_to
 from exeml_site.lib.params import parse_int
-from projects import audit
 from projects.access import PageRequest, project_page
 from projects.datasets import compare, leakage, statistics
 from projects.datasets.publish import ManifestDamaged
+from projects.datasets.responses import manifest_response
 from projects.labels.parts import count_images
 from projects.models import DatasetVersion, Image, Label, Project, Role
 
@@ -91,14 +90,10 @@ def dataset_manifest(request: PageRequest, project: Project, dataset_name: str) 
     """The manifest exactly as it was published."""
     version = _get(project, dataset_name)
     try:
-        path = storage.local_path(version.manifest)
-    except OSError:
-        sentence = gettext("The manifest of %(version)s is missing. Ask an operator to restore it.")
-        messages.error(request, sentence % {"version": version})
+        return manifest_response(version)
+    except ManifestDamaged as problem:
+        messages.error(request, str(problem))
         return redirect_to(request, _address(version))
-    file_name = f"{project.name}-{version.name}.manifest"
-    audit.record_download(project, file_name)
-    return FileResponse(path.open("rb"), as_attachment=True, filename=file_name, content_type="text/plain")
 
 
 @project_page(Role.MANAGER)

@@ -24,8 +24,9 @@ from projects.labels import actions
 from projects.labels.parts import count_images
 from projects.models import DataSource, Project, Role, Transfer
 from projects.transfers import data_source, imports, upload_parts
-from projects.transfers import export as dataset_export
+from projects.transfers.export import ExportFormat
 from projects.transfers.project_file import write as project_file
+from projects.transfers.responses import export_response
 from projects.transfers.summary import TransferSummary, vanished_images
 from projects.views.label_data import moved_to_bin
 
@@ -77,20 +78,14 @@ def create_import(request: PageRequest, project: Project) -> HttpResponse:
     files = form.cleaned_data["file_list"] or [
         {"name": upload.name, "size": upload.size} for upload in uploads
     ]
-    if any(file["name"].lower().endswith(imports.PROJECT_SUFFIX) for file in files) and not _can_manage(
-        request
-    ):
-        return _refused(request, project, form, gettext("Only Managers can import a project file."))
     try:
+        imports.check_role([file["name"] for file in files], request.membership.role)
         transfer = imports.create_import(project, files, form.options, request.user)
     except imports.ImportRefused as refusal:
         return _refused(request, project, form, str(refusal))
     if not uploads:
         return JsonResponse(_upload_state(transfer), status=201)
-    for number, upload in enumerate(uploads):
-        for part, content in enumerate(upload.chunks(upload_parts.PART_BYTES)):
-            upload_parts.save_part(transfer, number, part, content)
-    imports.start_import(transfer)
+    imports.start_with(transfer, uploads)
     if _wants_json(request):
         return JsonResponse({"url": _address(transfer)}, status=201)
     return redirect_to(request, _address(transfer))
@@ -191,10 +186,10 @@ def cancel_import(request: PageRequest, project: Project, transfer_id: int) -> H
 def take_import_back(request: PageRequest, project: Project, transfer_id: int) -> HttpResponse:
     """Move the images that an ended import added to the bin, and undo its labels on other images."""
     transfer = get_object_or_404(Transfer, project=project, pk=transfer_id)
-    if transfer.is_active:
-        running = gettext("The import is still running. Cancel it first.")
-        return _transfer_page(request, project, transfer, 409, problem=running)
-    moved = imports.undo_import(transfer, request.user)
+    try:
+        moved = imports.undo_import(transfer, request.user)
+    except imports.ImportRefused as refusal:
+        return _transfer_page(request, project, transfer, 409, problem=str(refusal))
     sentence = ngettext(
         "%(count)s image moved to the bin; labels undone.",
         "%(count)s images moved to the bin; labels undone.",
@@ -276,15 +271,7 @@ def export(request: PageRequest, project: Project) -> HttpResponseBase:
     if not form.is_valid():
         return _page(request, project, 422, export_form=form)
     ids = matching_ids(project, _filter_params(request), request.user)
-    made = dataset_export.export_images(
-        project, ids, dataset_export.ExportFormat(form.cleaned_data["format"])
-    )
-    audit.record(audit.Kind.EXPORTED, project=project, target=made.file_name, images=len(ids))
-    answer = StreamingHttpResponse(made.pieces, content_type=made.content_type)
-    answer["Content-Disposition"] = f'attachment; filename="{made.file_name}"'
-    if made.size_bytes:
-        answer["Content-Length"] = str(made.size_bytes)
-    return answer
+    return export_response(project, ids, ExportFormat(form.cleaned_data["format"]))
 
 
 @project_page(Role.MANAGER)

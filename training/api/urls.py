@@ -14,7 +14,9 @@ from projects.api import (
     work,
 )
 from projects.api import annotations as annotation_calls
+from projects.api import account, dataset_versions, projects, transfers
 from projects.api.core.api import Api
+from training.api import evaluated_images, evaluation, flavors, versions
 
 ROUTERS: list[Router] = [
     account.router,
@@ -25,6 +27,12 @@ ROUTERS: list[Router] = [
     history.router,
     suggestions.router,
     work.router,
+    transfers.router,
+    dataset_versions.router,
+    flavors.router,
+    versions.router,
+    evaluation.router,
+    evaluated_images.router,
 ]
 
 api = Api(

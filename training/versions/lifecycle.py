@@ -250,6 +250,16 @@ def stop(version: TrainingVersion, by: User) -> bool:
     return requested and _refreshed(version)
 
 
+def nothing_to_stop(version: TrainingVersion) -> str:
+    """Says that the version has ended."""
+    return gettext("%(version)s is %(status)s. There is nothing to stop.") % _named(version)
+
+
+def unchanged_text(version: TrainingVersion) -> str:
+    """Says why `retry` changed nothing."""
+    return gettext("Nothing changed: %(version)s is %(status)s.") % _named(version)
+
+
 def retry(version: TrainingVersion, by: User) -> bool:
     """Enqueue a Failed or Stopped version again with the same configuration. False for any other status.
 

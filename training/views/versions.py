@@ -140,8 +140,7 @@ def retry_training(request: PageRequest, project: Project, number: int) -> HttpR
     version = _get_version(project, number)
     try:
         if not lifecycle.retry(version, request.user):
-            text = gettext("Nothing changed: %(version)s is %(status)s.")
-            messages.info(request, text % _names(version))
+            messages.info(request, lifecycle.unchanged_text(version))
     except lifecycle.TrainingRefused as refused:
         messages.error(request, str(refused))
     return redirect_to(request, _version_url(version))
@@ -359,8 +358,7 @@ def _confirm(request: PageRequest, version: TrainingVersion, action: str, error:
         context["blocker"] = error or lifecycle.delete_blocker(version)
         context |= {"size": lifecycle.size_on_disk(version), "breaks": lifecycle.delete_consequences(version)}
     elif not version.is_active:
-        text = gettext("%(version)s is %(status)s. There is nothing to stop.")
-        context["blocker"] = text % _names(version)
+        context["blocker"] = lifecycle.nothing_to_stop(version)
     fragment = "versions/_stop_or_delete.html"
     return page(
         request,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
 from django.db.models import Model, QuerySet
@@ -14,8 +15,10 @@ from exeml_site.lib.params import MAX_INTEGER
 from projects.api.core.problems import invalid_field
 
 Row = TypeVar("Row", bound=Model)
+Item = TypeVar("Item")
 
 MAX_LIMIT = 1000
+MAX_OFFSET = 10**9  # rows before a page
 Key = Annotated[int, Field(ge=1, le=MAX_INTEGER)]  # of a row, in a query or a body
 
 
@@ -55,3 +58,14 @@ def page_of(
     if len(chosen) <= params.limit:
         return chosen, None
     return chosen[: params.limit], encode_cursor(chosen[params.limit - 1].pk)
+
+
+def slice_of(rows: Sequence[Item] | QuerySet[Any], params: PageParams) -> tuple[list[Item], str | None]:
+    """The rows of a page of a list whose order does not change, and the cursor of the next one."""
+    start = decode_cursor(params.cursor) if params.cursor else 0
+    if not isinstance(start, int) or not 0 <= start <= MAX_OFFSET:
+        raise invalid_field("cursor", "This is no cursor of this list.")
+    chosen: list[Any] = list(rows[start : start + params.limit + 1])
+    if len(chosen) <= params.limit:
+        return chosen, None
+    return chosen[: params.limit], encode_cursor(start + params.limit)
