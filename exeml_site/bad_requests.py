@@ -58,8 +58,8 @@ class Utf8Request(WSGIRequest):
 class BadRequestMiddleware:
     """Refuses what the database cannot hold, for every address, whatever its view reads.
 
-    Programs of the API get their errors as JSON from `training.views.api.call`; its views read their bodies
-    themselves, after the token.
+    Programs that call services get their errors as JSON from `training.serving.call_request`; those views
+    read their bodies themselves, after the token.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

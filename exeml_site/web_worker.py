@@ -45,7 +45,7 @@ UNUSED_S = 2.0  # for the first byte of a connection that was taken just before 
 LEAVING_S = 2.0  # what a process needs to end, of the time that gunicorn gives it
 RECEIVED_BYTES = 64 * 1024  # at once, of an upload
 RESERVED_BYTES = 1 << 30  # of the disk on which bodies wait, or a twentieth of a small one
-TOO_SLOW_BODY = json.dumps(  # as the API's errors (training.views.api.call); browsers show it, too
+TOO_SLOW_BODY = json.dumps(  # as the API's errors (training.serving.call_request); browsers show it, too
     {
         "error_code": "BODY_TOO_SLOW",
         "error_msg": "The request did not come in time.",

@@ -31,7 +31,7 @@ NOT_FOR_PEOPLE = (
     *("projects/management", "projects/migrations", "projects/admin", "projects/setup.py"),
     *("training/engine", "training/migrations", "training/admin", "training/checks.py"),
     *("training/views/api", "training/serving/openapi.py", "training/serving/calls/prometheus.py"),
-    "training/serving/metrics.py",
+    *("training/serving/metrics.py", "training/serving/call_request.py"),
     *("training/serving/download/kit", "training/evaluation/plots/charts.py"),
     *("templates/admin", "templates/django_rq"),
     *("projects/backup", "training/serving/backup_check.py"),

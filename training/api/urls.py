@@ -17,6 +17,7 @@ from projects.api import annotations as annotation_calls
 from projects.api import account, dataset_versions, projects, transfers
 from projects.api.core.api import Api
 from training.api import evaluated_images, evaluation, flavors, versions
+from training.api import batches, monitoring, predictions, service_tokens, services
 
 ROUTERS: list[Router] = [
     account.router,
@@ -33,6 +34,11 @@ ROUTERS: list[Router] = [
     versions.router,
     evaluation.router,
     evaluated_images.router,
+    services.router,
+    service_tokens.router,
+    predictions.router,
+    monitoring.router,
+    batches.router,
 ]
 
 api = Api(

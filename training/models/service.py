@@ -26,6 +26,12 @@ class ServiceQuerySet(models.QuerySet["Service"]):
         """Services that are not deleted, in projects that are not deleted."""
         return self.filter(deleted_at=None, project__deleted_at=None)
 
+    def with_versions(self) -> ServiceQuerySet:
+        """Services with the project and the versions that a service shows."""
+        return self.select_related(
+            "project", "training_version", "canary_version", "next_version", "previous_version"
+        )
+
     def expired(self, now: datetime) -> ServiceQuerySet:
         """Services that run past their Auto Stop, or whose project was deleted."""
         is_over = models.Q(stops_at__lte=now) | models.Q(project__deleted_at__isnull=False)

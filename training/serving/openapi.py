@@ -176,19 +176,27 @@ def _service_id() -> Schema:
     }
 
 
-def _infer() -> Schema:
+def images_body() -> Schema:
+    """The body of a call: up to 32 pictures."""
     image = {"type": "string", "format": "binary", "description": f"A file in {FORMAT_NAMES}."}
     images = {"type": "array", "maxItems": 32, "items": image}
     form = {"type": "object", "required": ["images"], "properties": {"images": images}}
-    answer = {"oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Answer", "Several")]}
+    return {"required": True, "content": {"multipart/form-data": {"schema": form}}}
+
+
+def one_or_several(prefix: str = "") -> Schema:
+    """The response to a call. `prefix`: of the names of the schemas."""
+    names = [f"{prefix}{name}" for name in ("Answer", "Several")]
+    answer = {"oneOf": [{"$ref": f"#/components/schemas/{name}"} for name in names]}
+    return _json_response("The answer, or one for each picture.", answer)
+
+
+def _infer() -> Schema:
     return {
         "operationId": "infer",
         "summary": "Labels of one picture, or of several",
-        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
-        "responses": {
-            "200": _json_response("The answer, or one for each picture.", answer),
-            **_error_responses(),
-        },
+        "requestBody": images_body(),
+        "responses": {"200": one_or_several(), **_error_responses()},
     }
 
 

@@ -31,6 +31,7 @@ SHARE_NEEDS_RUNNING = gettext_lazy(
     "A version can take a share of the calls only while the service is Running."
 )
 SHADOW_NEEDS_RUNNING = gettext_lazy("A shadow version can be added only while the service is Running.")
+NO_CANARY = gettext_lazy("There is no canary and no shadow version.")
 UP_STATUSES = (Service.Status.RUNNING, Service.Status.DEPLOYING)
 
 

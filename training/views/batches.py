@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from uuid import UUID
 
 from django.conf import settings
@@ -13,10 +12,8 @@ from django.utils.translation import gettext
 from django.views.decorators.cache import cache_control, never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from exeml_site.lib import storage
 from exeml_site.lib.display import count
 from exeml_site.lib.http import page, redirect_to
-from projects import audit
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from projects.transfers import data_source
@@ -27,11 +24,6 @@ from training.serving.batches.judgement import Judgement
 from training.views.services import get_service
 
 MAX_BATCHES, MAX_FAILURES = 20, 100
-FORMATS: dict[str, tuple[str, Callable[[Batch], Iterable[bytes]]]] = {
-    "results.csv": ("text/csv; charset=utf-8", results.csv_table),
-    "results.zip": ("application/zip", results.result_archive),
-    "report.json": ("application/json", lambda batch: [results.report_json(batch)]),
-}
 
 
 @project_page(Role.VIEWER)
@@ -105,8 +97,8 @@ def batch_picture(
     """The thumbnail of the mistake in a line of the results."""
     batch = _get_batch(get_service(project, service_id), batch_id)
     try:
-        content = b"".join(storage.read_chunks(batch.picture_name(line)))
-    except OSError as problem:
+        content = results.mistake_picture(batch, line)
+    except FileNotFoundError as problem:
         raise Http404 from problem
     return HttpResponse(content, content_type="image/webp")
 
@@ -118,18 +110,11 @@ def batch_download(
 ) -> StreamingHttpResponse:
     """Download results.csv, results.zip with ExeML's result manifest, or report.json."""
     batch = _get_batch(get_service(project, service_id), batch_id)
-    if file not in FORMATS or (file == "report.json" and not batch.judgement):
-        raise Http404
-    content_type, read = FORMATS[file]
     try:
-        next(results.read_results(batch), None)
-        content = read(batch)
-    except OSError as problem:
+        download = results.download(batch, file)
+    except FileNotFoundError as problem:
         raise Http404 from problem
-    file_name = f"batch-{batch.pk}-{file}"
-    audit.record_download(project, file_name)
-    headers = {"Content-Disposition": f'attachment; filename="{file_name}"'}
-    return StreamingHttpResponse(content, content_type=content_type, headers=headers)
+    return StreamingHttpResponse(download.content, download.content_type, headers=download.headers)
 
 
 def _get_batch(service: Service, batch_id: int) -> Batch:

@@ -25,7 +25,6 @@ from training.models import Service
 from training.serving import metrics as site_metrics
 from training.serving.calls import charts, dashboard, drift, feedback
 from training.serving.shadow_comparison import compare_shadow
-from training.versions.answer_settings import settings_in
 from training.views.services import get_service
 
 DEFAULT_HOURS, SHOWN_EVENTS, SHOWN_DISAGREEMENTS = 24, 12, 24
@@ -57,11 +56,7 @@ def service_monitoring(request: PageRequest, project: Project, service_id: UUID)
         "lines": lines,
         "max_ms": max_ms,
         "labels": charts.label_bands(board.steps, board.total),
-        "drift": drift.find_drift(
-            service.training_version,
-            board.counts_of(service.training_version),
-            settings_in(service, service.training_version),
-        ),
+        "drift": drift.drift_of(service, board),
         "errors": board.total.errors.most_common(),
         "live": feedback.live_accuracy(service),
         "events": service.events.select_related("by")[:SHOWN_EVENTS],

@@ -7,7 +7,6 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import Http404, HttpResponse
 from django.urls import reverse
-from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -70,7 +69,7 @@ def end_canary(request: PageRequest, project: Project, service_id: UUID) -> Http
         rollout.end_canary(service, request.user)
         return redirect_to(request, reverse("service_monitoring", args=[project.pk, service.pk]))
     elif not rollout.end_canary(service, request.user):
-        messages.info(request, gettext("There is no canary and no shadow version."))
+        messages.info(request, rollout.NO_CANARY)
     return redirect_to(request, service_url(service))
 
 

@@ -214,10 +214,7 @@ def _newest(project: Project) -> Service | None:
 
 
 def get_service(project: Project, service_id: UUID) -> Service:
-    services = project.services.alive().select_related(
-        "project", "training_version", "canary_version", "next_version", "previous_version"
-    )
-    return get_object_or_404(services, pk=service_id)
+    return get_object_or_404(project.services.alive().with_versions(), pk=service_id)
 
 
 def service_url(service: Service) -> str:

@@ -7,7 +7,7 @@ import inspect
 import json
 from collections.abc import Callable
 from datetime import timedelta
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -32,7 +32,15 @@ def once(operation: Callable[..., Any]) -> Callable[..., Any]:
 
     An operation that raises, because it refused or failed, is not kept: the same key tries again.
     """
+    return _once(operation, secret="")
 
+
+def once_but_secret(field: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """As `once`, for an answer with a secret in this field: it is not kept, and null for a repeated call."""
+    return partial(_once, secret=field)
+
+
+def _once(operation: Callable[..., Any], secret: str) -> Callable[..., Any]:
     @wraps(operation)
     def guarded(request: ApiRequest, *args: Any, **kwargs: Any) -> Any:
         key = request.headers.get(HEADER, "")
@@ -49,10 +57,13 @@ def once(operation: Callable[..., Any]) -> Callable[..., Any]:
         if isinstance(answer, HttpResponse):
             raise TypeError("an operation that is made once answers with values, not with a response")
         stored = answer.model_dump(mode="json") if isinstance(answer, BaseModel) else answer
+        if secret:
+            stored = stored | {secret: None}
         IdempotentCall.objects.filter(pk=call.pk).update(status=200, answer=to_jsonable_python(stored))
         return answer
 
     guarded.__signature__ = inspect.signature(operation, eval_str=True)  # type: ignore[attr-defined]
+    guarded.is_made_once = True  # type: ignore[attr-defined]
     return guarded
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
 from zipstream import ZipStream
 
 from exeml_site.lib import storage
+from projects import audit
 from projects.formats.csv_text import write_csv
 from training.models import Batch
 from training.serving.batches.judgement import Judgement
@@ -76,10 +77,10 @@ def _result_name(source: str) -> str:
     return f"{source}_result.txt"
 
 
-def report_json(batch: Batch) -> bytes:
+def report(batch: Batch) -> dict[str, Any]:
     """The judgement of a batch: accuracy, recall and precision of each label, confusion matrix."""
     judgement = Judgement.of_json(batch.judgement)
-    report = {
+    return {
         "batch": batch.name,
         "version": batch.training_version.name,
         "images": batch.done,
@@ -100,9 +101,55 @@ def report_json(batch: Batch) -> bytes:
         ],
         "confusion": judgement.confusion,
     }
-    return json.dumps(report, ensure_ascii=False, indent=1).encode()
+
+
+def report_json(batch: Batch) -> bytes:
+    return json.dumps(report(batch), ensure_ascii=False, indent=1).encode()
 
 
 def first_failures(batch: Batch, limit: int) -> list[dict[str, Any]]:
     """The first `limit` images without an answer."""
     return list(islice((line for line in read_results(batch) if line["result"] == "FAILED"), limit))
+
+
+def mistake_picture(batch: Batch, line: int) -> bytes:
+    """The thumbnail (WebP) of the mistake in a line of the results. Raises FileNotFoundError."""
+    try:
+        return b"".join(storage.read_chunks(batch.picture_name(line)))
+    except OSError as problem:
+        raise FileNotFoundError(line) from problem
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file of the results, made while it is sent."""
+
+    name: str
+    content_type: str
+    content: Iterable[bytes]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Content-Disposition": f'attachment; filename="{self.name}"'}
+
+
+FORMATS: dict[str, tuple[str, Callable[[Batch], Iterable[bytes]]]] = {
+    "results.csv": ("text/csv; charset=utf-8", csv_table),
+    "results.zip": ("application/zip", result_archive),
+    "report.json": ("application/json", lambda batch: [report_json(batch)]),
+}
+
+
+def download(batch: Batch, file: str) -> Download:
+    """A file of FORMATS; the download is recorded. FileNotFoundError: there is none."""
+    if file not in FORMATS or (file == "report.json" and not batch.judgement):
+        raise FileNotFoundError(file)
+    content_type, read = FORMATS[file]
+    try:
+        next(read_results(batch), None)
+        content = read(batch)
+    except OSError as problem:
+        raise FileNotFoundError(file) from problem
+    name = f"batch-{batch.pk}-{file}"
+    audit.record_download(batch.service.project, name)
+    return Download(name, content_type, content)

@@ -11,9 +11,10 @@ from exeml_site.lib.display import whole_percent
 from training.engine.bundle.decision import OWN, AnswerSettings
 from training.engine.evaluation.metrics import Rate, wilson
 from training.evaluation.answer_figures import decide, stored_predictions
-from training.models import TrainingVersion
-from training.serving.calls.dashboard import CallTotals
+from training.models import Service, TrainingVersion
+from training.serving.calls.dashboard import CallTotals, Dashboard
 from training.serving.inference.model_cache import rule_of_evaluation
+from training.versions.answer_settings import settings_in
 
 MAX_LABELS = 8
 MIN_PREDICTIONS = 30  # fewer predictions give no sentence
@@ -36,6 +37,12 @@ class Drift:
 
     shares: list[LabelShare]
     sentences: list[str]
+
+
+def drift_of(service: Service, board: Dashboard) -> Drift:
+    """The drift of the version that answers in the service, in the window of its dashboard."""
+    version = service.training_version
+    return find_drift(version, board.counts_of(version), settings_in(service, version))
 
 
 def find_drift(version: TrainingVersion, calls: CallTotals, settings: AnswerSettings = OWN) -> Drift:

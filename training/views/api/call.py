@@ -2,75 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
-from django.http.multipartparser import MultiPartParserError
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
-from exeml_site.lib.http import ChunkedBody, has_chunked_body, public
+from exeml_site.lib.http import public
 from exeml_site.lib.outages.database import release_connection
 from exeml_site.lib.outages.parts import part_of, report
 from exeml_site.unavailable import HINT, error_code, error_message
-from projects.formats.pictures.picture_formats import FORMAT_NAMES
 from projects.workspace.login_throttle import count_wrong_token
 from projects.workspace.secret_token import Token
 from training.models import Service, ServiceToken
 from training.serving.answer import CallFailed
+from training.serving.call_request import CURL_HINT, RETRY_AFTER_S, ApiError, parse_uuid
 from training.serving.calls import limits
 from training.serving.calls.memory import call_memory
 from training.serving.tokens import find_token
 from training.views.api import cors
 
 logger = logging.getLogger(__name__)
-
-PART = "images"
-CURL_HINT = f"curl -F '{PART}=@photo.jpg' -H 'X-Auth-Token: …' <address>"
-MAX_FULL_SIZE_IMAGES = 4  # of the largest allowed size make the largest allowed body
-ENVELOPE_BYTES = 64 * 1024  # more than multipart adds to the images
-RETRY_AFTER_S = 5
-
-
-class ApiError(CallFailed):
-    """A response that is no prediction. `retry_after_s` tells callers to wait and call again."""
-
-    def __init__(
-        self, status: int, code: str, message: str, hint: str, retry_after_s: int | None = None
-    ) -> None:
-        super().__init__(code, message)
-        self.status, self.hint, self.retry_after_s = status, hint, retry_after_s
-
-    @classmethod
-    def of(cls, failed: CallFailed) -> ApiError:
-        """The error of a call that its images or its model made fail."""
-        if isinstance(failed, ApiError):
-            return failed
-        if failed.code == "IMAGE_UNREADABLE":
-            return cls(400, "IMAGE_UNREADABLE", str(failed), f"Send {FORMAT_NAMES} files.")
-        hint = "Deploy the version again, or ask an operator."
-        return cls(503, "MODEL_UNAVAILABLE", str(failed), hint, RETRY_AFTER_S)
-
-    def as_response(self) -> JsonResponse:
-        body = {"error_code": self.code, "error_msg": str(self), "hint": self.hint}
-        response = JsonResponse(body, status=self.status)
-        response._has_been_logged = True  # type: ignore[attr-defined]  # callers read it, the log does not
-        if self.retry_after_s is not None:
-            response["Retry-After"] = str(self.retry_after_s)
-        if self.status == 401:
-            response["WWW-Authenticate"] = 'Token realm="exeml"'
-        if self.status == 405:
-            response["Allow"] = "POST"
-        return response
-
 
 ORIGIN_REFUSED = ApiError(
     403,
@@ -150,50 +107,3 @@ def _authenticate(request: HttpRequest, service_id: str) -> tuple[Service, Servi
 def _known_token(service_id: UUID, plain: str) -> ServiceToken | None:
     key = ("token", service_id, Token(plain).hash)
     return call_memory.recall(key, partial(find_token, service_id, plain))
-
-
-def parse_uuid(text: str) -> UUID | None:
-    """None for any other text: the URL accepts it, so that callers get JSON and not the site's 404 page."""
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
-
-
-def read_body(request: HttpRequest, read: Callable[[], Any], kind: str, hint: str) -> Any:
-    """The result of `read`. Raises ApiError if the body is too large or no valid `kind`.
-
-    Django itself raises at the hundredth file.
-    """
-    if has_chunked_body(request):
-        _accept_chunks(request)
-    try:
-        return read()
-    except RequestDataTooBig as problem:
-        raise too_large(MAX_FULL_SIZE_IMAGES, "The call") from problem
-    except (MultiPartParserError, SuspiciousOperation, UnreadablePostError, ValueError) as problem:
-        raise ApiError(400, "BODY_BROKEN", f"The body is not valid {kind}.", hint) from problem
-
-
-def largest_body() -> int:
-    """Bytes of the largest call: the images and what multipart adds to them."""
-    return MAX_FULL_SIZE_IMAGES * settings.EXEML_MAX_IMAGE_MB * 1024 * 1024 + ENVELOPE_BYTES
-
-
-def _accept_chunks(request: HttpRequest) -> None:
-    """Let Django read a body without a length, to the end that the server finds, within the same limits."""
-    if not request.META.get("wsgi.input_terminated"):
-        hint = "Send the header Content-Length."
-        raise ApiError(411, "LENGTH_REQUIRED", "This server needs the length of the body.", hint)
-    is_multipart = request.content_type == "multipart/form-data"
-    limit = largest_body() if is_multipart else settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    body = io.BufferedReader(ChunkedBody(request.META["wsgi.input"], limit))
-    request._stream = body
-    # Django reads no multipart body of length 0, and its largest length lets it store files on the disk.
-    request.META["CONTENT_LENGTH"] = str(limit) if is_multipart else ""
-
-
-def too_large(images: int, what: str) -> ApiError:
-    limit = images * settings.EXEML_MAX_IMAGE_MB
-    hint = "Make the pictures smaller first." if images == 1 else "Send fewer or smaller pictures at once."
-    return ApiError(413, "IMAGE_TOO_LARGE", f"{what} is larger than {limit} MB.", hint)

@@ -10,9 +10,9 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_safe
 
 from exeml_site.lib.http import page, public
+from training.serving.call_request import ApiError
 from training.serving.code_samples import snippets
 from training.serving.openapi import ANSWER, ERRORS, FEEDBACK, PROBLEM, openapi_document
-from training.views.api.call import ApiError
 
 PLACEHOLDER = "<service id>"
 

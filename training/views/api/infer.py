@@ -4,43 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
-from django.conf import settings
-from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpRequest
 
 from exeml_site.lib.params import parse_json
 from training.models import Service, ServiceToken
-from training.serving.answer import counted_call
+from training.serving.call_request import ApiError, answer_call, parse_uuid, read_body
 from training.serving.calls import feedback as call_feedback
-from training.views.api.call import (
-    CURL_HINT,
-    MAX_FULL_SIZE_IMAGES,
-    PART,
-    RETRY_AFTER_S,
-    ApiError,
-    api_view,
-    largest_body,
-    parse_uuid,
-    read_body,
-    too_large,
-)
+from training.views.api.call import api_view
 
-MAX_IMAGES = 32  # in one call
 FEEDBACK_HINT = 'Send JSON such as {"request_id": "…", "is_right": false, "correct_label": "roses"}.'
 
 
 @api_view
 def infer(request: HttpRequest, service: Service, token: ServiceToken) -> dict[str, Any]:
     """The answer to one image, or {"results": […]} for several."""
-    with counted_call(service, token.pk) as call:
-        _check_running(service)
-        answers = call.answer(_read_images(request))
-    if len(answers) == 1:
-        return answers[0].as_json()
-    results = [answer.as_json() for answer in answers]
-    return {"results": results, "version": answers[0].version, "request_id": str(uuid4())}
+    return answer_call(request, service, token.pk)
 
 
 @api_view
@@ -58,36 +38,6 @@ def feedback(request: HttpRequest, service: Service, token: ServiceToken) -> dic
     except call_feedback.FeedbackRefused as refused:
         raise ApiError(400, "FEEDBACK_REFUSED", str(refused), FEEDBACK_HINT) from refused
     return {"request_id": str(call.pk), "is_right": body.is_right}
-
-
-def _check_running(service: Service) -> None:
-    if service.is_deploying:
-        hint = "Try again in a few seconds."
-        raise ApiError(503, "SERVICE_DEPLOYING", "The service is still starting.", hint, RETRY_AFTER_S)
-    if not service.is_running:
-        status = Service.Status.STOPPED if service.status == Service.Status.RUNNING else service.status
-        hint = "A manager of the team can start it again on its page."
-        raise ApiError(503, "SERVICE_NOT_RUNNING", f"The service is {status}.", hint)
-
-
-def _read_images(request: HttpRequest) -> list[UploadedFile[bytes]]:
-    """The parts `images` of the body, checked by number and size."""
-    limit = settings.EXEML_MAX_IMAGE_MB * 1024 * 1024
-    if request.content_type != "multipart/form-data":
-        raise ApiError(415, "NOT_MULTIPART", "The body must be multipart/form-data.", CURL_HINT)
-    if int(request.META.get("CONTENT_LENGTH") or 0) > largest_body():
-        raise too_large(MAX_FULL_SIZE_IMAGES, "The call")
-    images: list[UploadedFile[bytes]] = read_body(
-        request, lambda: request.FILES.getlist(PART), "multipart/form-data", CURL_HINT
-    )
-    if not images:
-        raise ApiError(400, "IMAGE_MISSING", f"The body has no file part “{PART}”.", CURL_HINT)
-    if len(images) > MAX_IMAGES:
-        hint = f"Send at most {MAX_IMAGES} parts “{PART}” in each call."
-        raise ApiError(400, "TOO_MANY_IMAGES", f"The call has {len(images)} pictures.", hint)
-    if any((image.size or 0) > limit for image in images):
-        raise too_large(1, "A picture")
-    return images
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from django.test import Client
 
 from tests.training.bundles import colour_picture
 from training.models import CollectedCall, Service
+from training.serving.call_request import largest_body
 from training.serving.openapi import ERRORS
-from training.views.api import call
 
 SHOP = "https://shop.example.org"
 PREFLIGHT = {"Origin": SHOP, "Access-Control-Request-Method": "POST"}
@@ -83,7 +83,7 @@ def test_feedback_in_chunks(opened) -> None:
 
 def test_chunks_beyond_the_largest_body_are_refused(opened, settings) -> None:
     settings.EXEML_MAX_IMAGE_MB = 1
-    too_much = multipart(bytes(call.largest_body()))
+    too_much = multipart(bytes(largest_body()))
     assert code_of(send_in_chunks(opened, too_much)) == "IMAGE_TOO_LARGE"
     answer = send_in_chunks(opened, b" " * (5 * 1024 * 1024 + 1), "/feedback", "application/json")
     assert answer.status_code == 413

@@ -13,15 +13,16 @@ from exeml_site.lib.outages.parts import Part
 from exeml_site.unavailable import error_code
 from exeml_site.web_worker import TOO_SLOW_BODY
 from tests.pages import html_of
+from training.serving import call_request
 from training.serving.openapi import ERRORS, openapi_document
 from training.views.api import documentation
 
-VIEWS = Path(documentation.__file__).parent
+SOURCES = [*Path(documentation.__file__).parent.glob("*.py"), Path(call_request.__file__)]
 pytestmark = pytest.mark.django_db
 
 
 def test_every_refusal_of_the_api_is_described_and_nothing_else() -> None:
-    code = "".join(file.read_text() for file in VIEWS.glob("*.py"))
+    code = "".join(file.read_text() for file in SOURCES)
     raised = set(re.findall(r'(?:ApiError|cls)\(\s*(\d{3}),\s*"([A-Z_]+)"', code))
     raised.add(("400", Client().post("/v1/infers/x", headers={"Host": "a b"}).json()["error_code"]))
     raised |= {("503", error_code(part)) for part in Part}
