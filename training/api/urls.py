@@ -6,18 +6,28 @@ from ninja import Router
 
 from projects.api import (
     account,
+    dataset_versions,
     history,
     images,
     labels,
     projects,
     suggestions,
+    transfers,
     work,
 )
 from projects.api import annotations as annotation_calls
-from projects.api import account, dataset_versions, projects, transfers
 from projects.api.core.api import Api
-from training.api import evaluated_images, evaluation, flavors, versions
-from training.api import batches, monitoring, predictions, service_tokens, services
+from training.api import (
+    batches,
+    evaluated_images,
+    evaluation,
+    flavors,
+    monitoring,
+    predictions,
+    service_tokens,
+    services,
+    versions,
+)
 
 ROUTERS: list[Router] = [
     account.router,
