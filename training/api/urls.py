@@ -19,6 +19,8 @@ from projects.api import annotations as annotation_calls
 from projects.api.core.api import Api
 from training.api import (
     batches,
+    comparison,
+    downloads,
     evaluated_images,
     evaluation,
     flavors,
@@ -49,6 +51,8 @@ ROUTERS: list[Router] = [
     predictions.router,
     monitoring.router,
     batches.router,
+    comparison.router,
+    downloads.router,
 ]
 
 api = Api(

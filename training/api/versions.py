@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal
 
 from ninja import Field, Query, Router, Schema
 
@@ -117,15 +117,30 @@ class VersionOut(Schema):
         }
 
 
+class OnnxOut(Schema):
+    """The ONNX export. Empty: nobody requested it, or the answer settings changed since."""
+
+    state: Literal["", "making", "made", "failed"]
+    size_bytes: int | None
+    problem: str
+
+    @classmethod
+    def of(cls, version: TrainingVersion) -> OnnxOut:
+        export = version.export
+        problem = export.get("problem", "")
+        return cls(state=export.get("state", ""), size_bytes=export.get("bytes"), problem=problem)
+
+
 class VersionWithProgress(VersionOut):
     """A training version, with its progress while it waits or runs."""
 
     progress: ProgressOut | None
+    onnx: OnnxOut
 
     @classmethod
     def of(cls, version: Any) -> VersionWithProgress:
         progress = ProgressOut.of(version) if version.is_active else None
-        return cls(**cls._values(version), progress=progress)
+        return cls(**cls._values(version), progress=progress, onnx=OnnxOut.of(version))
 
 
 class VersionPage(Schema):

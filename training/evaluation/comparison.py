@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from django.utils.formats import number_format
 from django.utils.translation import gettext, ngettext
 
+from exeml_site.lib import jobs
 from exeml_site.lib.display import UNKNOWN, count, decimal, three_decimals
 from projects.datasets import compare as dataset_compare
 from projects.datasets.publish import ManifestDamaged
@@ -40,7 +42,7 @@ class PairComparison:
     p: float  # of the exact test, adjusted for several comparisons
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Literal["better", "worse", ""]:
         """ "better" or "worse" if the difference is significant, else empty."""
         if self.p >= significance.LEVEL:
             return ""
@@ -162,6 +164,13 @@ def compare(project: Project, versions: Sequence[TrainingVersion]) -> Comparison
         excluded,
         any(column.waiting for column in columns),
     )
+
+
+def request_predictions(comparison: Comparison) -> None:
+    """Let a worker predict the images that a version of the comparison has not predicted."""
+    for column in comparison.columns:
+        if column.waiting:
+            jobs.enqueue("rescore_version", column.version.pk)
 
 
 def independent_images(

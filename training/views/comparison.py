@@ -7,7 +7,6 @@ from typing import Any
 from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
-from exeml_site.lib import jobs
 from exeml_site.lib.http import page
 from exeml_site.lib.params import parse_int
 from projects.access import PageRequest, project_page
@@ -51,9 +50,7 @@ def _comparison_context(project: Project, chosen: list[TrainingVersion]) -> dict
         result = comparison.compare(project, chosen)
     except ManifestDamaged as problem:
         return {"problem": str(problem)}
-    for column in result.columns:
-        if column.waiting:
-            jobs.enqueue("rescore_version", column.version.pk)
+    comparison.request_predictions(result)
     test_results = shown_final_tests(chosen)
     disagreements = result.disagreements[:MAX_DISPUTES]
     images = Image.objects.in_bulk([row.image_id for row in disagreements])

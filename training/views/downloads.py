@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from django.core.files.storage import default_storage
-from django.http import FileResponse, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from exeml_site.lib.http import page, redirect_to, wants_fragment
-from projects import audit
 from projects.access import PageRequest, project_page
 from projects.models import Project, Role
 from training.evaluation.report import report_html
 from training.models import TrainingVersion
 from training.serving.download import archive, onnx_export
-from training.serving.download.names import path_name
+from training.serving.download.responses import archive_response, as_file, onnx_response
 
 
 @project_page(Role.VIEWER)
 @require_safe
 def version_report(request: PageRequest, project: Project, number: int) -> HttpResponseBase:
     version = _get_version(project, number)
-    return _download(version, HttpResponse(report_html(version)), "-report.html")
+    return as_file(version, HttpResponse(report_html(version)), "-report.html")
 
 
 @project_page(Role.VIEWER)
@@ -31,15 +29,14 @@ def version_report(request: PageRequest, project: Project, number: int) -> HttpR
 def version_json(request: PageRequest, project: Project, number: int) -> HttpResponseBase:
     version = _get_version(project, number)
     response = HttpResponse(archive.evaluation_json(version), content_type="application/json")
-    return _download(version, response, ".json")
+    return as_file(version, response, ".json")
 
 
 @project_page(Role.VIEWER)
 @require_safe
 def version_archive(request: PageRequest, project: Project, number: int) -> HttpResponseBase:
     version = _get_version(project, number)
-    response = StreamingHttpResponse(archive.build_archive(version), content_type="application/zip")
-    return _download(version, response, ".zip")
+    return archive_response(version)
 
 
 @project_page(Role.VIEWER)
@@ -60,20 +57,9 @@ def version_export(request: PageRequest, project: Project, number: int) -> HttpR
 def download_export(request: PageRequest, project: Project, number: int) -> HttpResponseBase:
     version = _get_version(project, number)
     try:
-        if version.export.get("state") != "made":  # none, or one with earlier answer settings
-            raise FileNotFoundError(onnx_export.stored_name(version))
-        content = default_storage.open(onnx_export.stored_name(version))
+        return onnx_response(version)
     except OSError:
         return redirect_to(request, reverse("training_version", args=[project.pk, number]))
-    return _download(version, FileResponse(content, content_type="application/zip"), "-onnx.zip")
-
-
-def _download(version: TrainingVersion, response: HttpResponseBase, ending: str) -> HttpResponseBase:
-    """The response as a file named after the project and the version."""
-    name = f"{_file_name(version)}{ending}"
-    audit.record_download(version.project, name)
-    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
 
 
 def _get_version(project: Project, number: int) -> TrainingVersion:
@@ -83,7 +69,3 @@ def _get_version(project: Project, number: int) -> TrainingVersion:
     version: TrainingVersion = get_object_or_404(versions, project=project, number=number)
     version.project = project
     return version
-
-
-def _file_name(version: TrainingVersion) -> str:
-    return path_name(f"{version.project.name}-{version.name}")
