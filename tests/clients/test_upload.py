@@ -14,7 +14,7 @@ from projects.models import IdempotentCall, Image
 from tests.clients.conftest import Client
 from tests.factories import picture_bytes
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = pytest.mark.django_db(transaction=True)
 LABELS = ("roses", "tulips")
 
 

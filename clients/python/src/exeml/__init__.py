@@ -10,6 +10,7 @@ service = project.deploy(version).wait()
 service.predict("unseen.jpg").predicted_label
 """
 
+from exeml.batch import Batch
 from exeml.client import Client, connect, connect_async
 from exeml.core.modes import Asynchronous, Blocking
 from exeml.core.resource import Record
@@ -22,11 +23,13 @@ from exeml.errors import (
     Problem,
     SettingsMissing,
 )
+from exeml.evaluation import Candidate, Comparison, EvaluatedImage, LabelResult, Metric, Metrics
 from exeml.image import Image
 from exeml.label import Label
 from exeml.project import Project
 from exeml.records import (
     Account,
+    Action,
     DatasetVersion,
     Flavor,
     Prediction,
@@ -42,16 +45,24 @@ from exeml.version import TrainingProgress, Version
 
 __all__ = [
     "Account",
+    "Action",
     "Asynchronous",
+    "Batch",
     "Blocking",
+    "Candidate",
     "Client",
+    "Comparison",
     "ConnectionFailed",
     "DatasetVersion",
+    "EvaluatedImage",
     "ExemlError",
     "FieldError",
     "Flavor",
     "Image",
     "Label",
+    "LabelResult",
+    "Metric",
+    "Metrics",
     "NotCompleted",
     "NotEnded",
     "Prediction",

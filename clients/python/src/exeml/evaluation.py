@@ -75,6 +75,35 @@ class Candidate(Record):
     is_stored: bool = False
 
 
+class ComparedVersion(Record):
+    """A version in a comparison: its accuracy on the images that all of them predicted."""
+
+    number: int
+    accuracy: Metric
+
+
+class ComparedPair(Record):
+    """Another version against the base, by McNemar's exact test. `verdict`: empty where it may be chance."""
+
+    base: int
+    other: int
+    only_base_count: int = 0
+    only_other_count: int = 0
+    p_value: float | None = None
+    verdict: str = ""
+    summary: str = ""
+
+
+class Comparison(Record):
+    """Versions on the same images, without those that any of them was trained on."""
+
+    versions: list[ComparedVersion] = Field(default_factory=list)
+    pairs: list[ComparedPair] = Field(default_factory=list)
+    image_count: int = 0
+    difference_count: int = 0
+    is_waiting: bool = False
+
+
 def table_row(values: dict[str, Any]) -> dict[str, Any]:
     """An evaluated image as a row of a table: a column `score_<label>` for each label."""
     scores = values.pop("scores", None) or {}

@@ -15,7 +15,7 @@ from exeml.errors import Problem
 from exeml.image import Image, ids_of
 from exeml.label import Label, label_id
 from exeml.progress import progress_bar
-from exeml.records import DatasetVersion, Suggestion, UploadReport
+from exeml.records import Action, DatasetVersion, Suggestion, UploadReport
 from exeml.service import Service, deploy_steps
 from exeml.transfer import Transfer
 from exeml.upload import Source, UploadProgress, find_files, upload_steps
@@ -106,16 +106,16 @@ class Project(Resource[M]):
         return self._make(Image, (yield from fetch(get(f"{self._path}/images/{image_id}"))))
 
     @operation
-    def delete_images(self, images: Images) -> Steps[Record]:
+    def delete_images(self, images: Images) -> Steps[Action]:
         """Move images to the bin."""
         call = post(f"{self._path}/images/delete", {"image_ids": ids_of(images)}, repeats_safely=True)
-        return Record.model_validate((yield from fetch(call)) or {})
+        return Action.model_validate((yield from fetch(call)) or {})
 
     @operation
-    def restore_images(self, images: Images) -> Steps[Record]:
+    def restore_images(self, images: Images) -> Steps[Action]:
         """Take images out of the bin."""
         call = post(f"{self._path}/images/restore", {"image_ids": ids_of(images)}, repeats_safely=True)
-        return Record.model_validate((yield from fetch(call)) or {})
+        return Action.model_validate((yield from fetch(call)) or {})
 
     # --- Labels ---
 
@@ -133,7 +133,7 @@ class Project(Resource[M]):
     @operation
     def annotate(
         self, images: Images, add: Iterable[str] | str = (), remove: Iterable[str] | str = ()
-    ) -> Steps[Record]:
+    ) -> Steps[Action]:
         """Give and take labels: one action, which `undo` takes back."""
         body = {"image_ids": ids_of(images), "add": _names(add), "remove": _names(remove)}
         return (yield from self._annotate(body))
@@ -142,7 +142,7 @@ class Project(Resource[M]):
     def annotate_each(
         self,
         labels: Mapping[int, Iterable[str] | str] | Iterable[tuple[Image[Any] | int, Iterable[str] | str]],
-    ) -> Steps[list[Record]]:
+    ) -> Steps[list[Action]]:
         """Give each image labels of its own, beside those that it has; every 10,000 images are one action."""
         pairs = labels.items() if isinstance(labels, Mapping) else labels
         rows = [{"image_id": ids_of(image)[0], "labels": _names(names)} for image, names in pairs]
@@ -152,15 +152,15 @@ class Project(Resource[M]):
             events.append((yield from self._annotate(body)))
         return events
 
-    def _annotate(self, body: dict[str, Any]) -> Steps[Record]:
+    def _annotate(self, body: dict[str, Any]) -> Steps[Action]:
         call = create(f"{self._path}/annotations", body, timeout_s=600)
-        return Record.model_validate((yield from fetch(call)))
+        return Action.model_validate((yield from fetch(call)))
 
     @operation
-    def undo(self, event_id: int | None = None) -> Steps[Record]:
+    def undo(self, event_id: int | None = None) -> Steps[Action]:
         """Take back an action; by default your last one."""
         values = yield from fetch(post(f"{self._path}/annotations/undo", {"event_id": event_id}))
-        return Record.model_validate(values)
+        return Action.model_validate(values)
 
     @listing
     def history(self, limit: int | None = None) -> Pages[Record]:
@@ -173,19 +173,19 @@ class Project(Resource[M]):
         return Pages(get(f"{self._path}/suggestions", **filters), Suggestion.model_validate, limit)
 
     @operation
-    def confirm_suggestions(self, seen: Iterable[Suggestion]) -> Steps[Record]:
+    def confirm_suggestions(self, seen: Iterable[Suggestion]) -> Steps[Action]:
         """Give these images the labels that are suggested, in one action."""
         return (yield from self._decide("confirm", seen))
 
     @operation
-    def refuse_suggestions(self, seen: Iterable[Suggestion]) -> Steps[Record]:
+    def refuse_suggestions(self, seen: Iterable[Suggestion]) -> Steps[Action]:
         """Refuse the suggestions; they do not come back."""
         return (yield from self._decide("refuse", seen))
 
-    def _decide(self, decision: str, seen: Iterable[Suggestion]) -> Steps[Record]:
+    def _decide(self, decision: str, seen: Iterable[Suggestion]) -> Steps[Action]:
         body = {"seen": [suggestion.seen for suggestion in seen]}
         call = post(f"{self._path}/suggestions/{decision}", body, repeats_safely=True)
-        return Record.model_validate((yield from fetch(call)))
+        return Action.model_validate((yield from fetch(call)))
 
     @listing
     def issues(self, /, **options: Any) -> Pages[Record]:

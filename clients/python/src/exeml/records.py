@@ -48,6 +48,13 @@ class DatasetVersion(Record):
     description: str = ""
 
 
+class Action(Record):
+    """What was done to labels or images. `undo` takes it back; `event_id` is None where nothing changed."""
+
+    event_id: int | None = None
+    changed_count: int = 0
+
+
 class Suggestion(Record):
     """An image with the label that the model suggests for it. `seen` is what is confirmed or refused."""
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from exeml.core.calls import Steps, fetch, get, post
-from exeml.core.modes import M, operation
-from exeml.core.resource import Resource, wait_steps
+from pydantic import Field
+
+from exeml.core.calls import Pages, Steps, fetch, get, post
+from exeml.core.modes import M, listing, operation
+from exeml.core.resource import Record, Resource, wait_steps
 
 POLL_S = 1.0
 COMPLETED, REVIEW = "Completed", "Review"
@@ -19,12 +21,25 @@ class Transfer(Resource[M]):
 
     id: int
     status: str = ""
-    message: str = ""
-    report: Any = None
+    file_name: str = ""
+    done_count: int = 0
+    total_count: int = 0
+    problem: str = ""
+    counts: dict[str, int] = Field(default_factory=dict)
+    refused_count: int = 0
+    doubts: list[str] = Field(default_factory=list)
 
     @property
     def _path(self) -> str:
         return f"{self._parent}/imports/{self.id}"
+
+    @property
+    def _title(self) -> str:
+        return f"The import of {self.file_name}" if self.file_name else "The import"
+
+    @property
+    def _reason(self) -> str:
+        return self.problem
 
     @operation
     def refresh(self) -> Steps[Transfer[M]]:
@@ -53,18 +68,24 @@ class Transfer(Resource[M]):
         )
 
     @operation
-    def begin(self, /, **options: Any) -> Steps[Transfer[M]]:
-        """Import what was found, after it was looked at."""
-        self._update((yield from fetch(post(f"{self._path}/begin", options))))
+    def begin(self, /, **choices: Any) -> Steps[Transfer[M]]:
+        """Import what was found, after it was looked at, with these choices of the review."""
+        self._update((yield from fetch(post(f"{self._path}/begin", {"choices": choices}))))
         return self
 
     @operation
     def cancel(self) -> Steps[Transfer[M]]:
-        self._update((yield from fetch(post(f"{self._path}/cancel"))))
+        """End it; what it added stays."""
+        self._update((yield from fetch(post(f"{self._path}/cancel", repeats_safely=True))))
         return self
 
     @operation
-    def take_back(self) -> Steps[Transfer[M]]:
-        """Move its images to the bin, and undo the labels that it gave to others."""
-        self._update((yield from fetch(post(f"{self._path}/take-back"))))
-        return self
+    def take_back(self) -> Steps[int]:
+        """Move its images to the bin, and undo the labels that it gave to others. Returns their number."""
+        answer = yield from fetch(post(f"{self._path}/take-back"))
+        return int(answer["image_count"])
+
+    @listing
+    def refused_files(self) -> Pages[Record]:
+        """Every file that it refused, with the reason."""
+        return Pages(get(f"{self._path}/refused", limit=500), Record.model_validate)

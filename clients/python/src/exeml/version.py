@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from exeml.core.calls import Call, Pages, Steps, create, fetch, get, post, send
+from pydantic import Field
+
+from exeml.core.calls import Call, Pages, Pause, Steps, create, fetch, get, post, send
 from exeml.core.modes import M, listing, operation, reading
 from exeml.core.resource import Record, Resource, make, wait_steps
-from exeml.evaluation import Candidate, EvaluatedImage, LabelResult, Metrics, table_row
+from exeml.errors import NotCompleted, NotEnded
+from exeml.evaluation import Candidate, Comparison, EvaluatedImage, LabelResult, Metrics, table_row
 from exeml.service import Service, deploy_steps
 
 if TYPE_CHECKING:
@@ -31,6 +35,13 @@ class TrainingProgress(Record):
     remaining_s: float | None = None
     share: float | None = None
     best_accuracy: float | None = None
+
+
+class OnnxExport(Record):
+    """The ONNX model of a version: making, made or failed; empty before it is asked for."""
+
+    state: str = ""
+    problem: str = ""
 
 
 class Version(Resource[M]):
@@ -54,6 +65,7 @@ class Version(Resource[M]):
     inference_ms: float | None = None
     accuracy: float | None = None
     progress: TrainingProgress | None = None
+    onnx: OnnxExport = Field(default_factory=OnnxExport)
 
     @property
     def _path(self) -> str:
@@ -168,11 +180,23 @@ class Version(Resource[M]):
         return Pages(get(f"{self._path}/candidates"), Candidate.model_validate)
 
     @operation
-    def compare(self, other: Version[Any] | int) -> Steps[Record]:
-        """How two versions differ, on the images that both were evaluated on."""
-        number = other if isinstance(other, int) else other.number
-        values = yield from fetch(get(f"{self._path}/compare", **{"with": number}))
-        return Record.model_validate(values)
+    def compare(
+        self, *others: Version[Any] | int, timeout_s: float = 600, poll_s: float = POLL_S
+    ) -> Steps[Comparison]:
+        """Compare other Completed versions with this one, on the same images.
+
+        A worker predicts the images that a version lacks. Raises NotEnded after the time.
+        """
+        numbers = [other if isinstance(other, int) else other.number for other in others]
+        end = time.monotonic() + timeout_s
+        while True:
+            values = yield from fetch(get(f"{self._path}/compare", **{"with": numbers}))
+            comparison = Comparison.model_validate(values)
+            if not comparison.is_waiting:
+                return comparison
+            if time.monotonic() >= end:
+                raise NotEnded(f"Images are still being predicted after {timeout_s:g} seconds.")
+            yield Pause(poll_s)
 
     @operation
     def to_dataframe(self) -> Steps[pandas.DataFrame]:
@@ -202,8 +226,17 @@ class Version(Resource[M]):
         return (yield from self._download("archive", target))
 
     @operation
-    def download_onnx(self, target: str | Path) -> Steps[Path]:
-        """Write the zip with the ONNX model, which runs elsewhere."""
+    def download_onnx(self, target: str | Path, *, poll_s: float = POLL_S) -> Steps[Path]:
+        """Write the zip with the ONNX model, which runs elsewhere. A worker makes it first.
+
+        Raises NotCompleted if it cannot be made.
+        """
+        self._update((yield from fetch(post(f"{self._path}/onnx", repeats_safely=True))))
+        while self.onnx.state == "making":
+            yield Pause(poll_s)
+            self._update((yield from fetch(get(self._path))))
+        if self.onnx.state == "failed":
+            raise NotCompleted(f"The ONNX model of {self.name} cannot be made. {self.onnx.problem}".strip())
         return (yield from self._download("onnx", target))
 
     def _download(self, name: str, target: str | Path) -> Steps[Path]:

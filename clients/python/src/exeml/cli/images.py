@@ -110,7 +110,7 @@ def import_file(
         transfer = projects.find(client, project).import_file(file)
         if wait:
             transfer.wait()
-        show(transfer, ("id", "status", "message"), is_json=is_json)
+        show(transfer, ("id", "status", "done_count", "refused_count", "doubts"), is_json=is_json)
 
 
 def export(

@@ -91,13 +91,14 @@ def _print_metrics(metrics: Metrics) -> None:
 
 
 def compare(project: projects.Name, version: Number, other: Number, is_json: Json = False) -> None:
-    """How two versions differ, on the images that both were evaluated on."""
+    """How another version differs from the first one, on the images that both predicted."""
     with errors_as_exits(is_json=is_json), connect() as client:
         found = projects.find(client, project)
-        values = found.version(version).compare(found.version(other)).model_dump(mode="json")
+        comparison = found.version(version).compare(found.version(other))
     if is_json:
-        print_json(values)
+        print_json(comparison)
         return
-    for name, value in values.items():
-        if isinstance(value, (str, int, float, bool)):
-            console().print(f"{name.replace('_', ' ')}: {value}", markup=False)
+    for row in comparison.versions:
+        console().print(f"V{row.number:03d}  {row.accuracy}", markup=False)
+    for pair in comparison.pairs:
+        console().print(pair.summary, markup=False)
