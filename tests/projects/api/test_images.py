@@ -6,14 +6,16 @@ import hashlib
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from projects.images.query import MAX_SEARCH_LENGTH
+from projects.images.similarity import pack, sketches
 from projects.labels import actions, metadata
-from projects.models import Annotation, Image, Label, LabelEvent, Project
+from projects.models import Annotation, Embedding, Image, Label, LabelEvent, Project
 from tests.factories import make_image, make_project, make_team, make_user, picture_bytes
 from tests.projects.api.callers import ROOT, ApiClient
 
@@ -310,11 +312,6 @@ def test_pages_have_every_image_once(bob: ApiClient, sort: str) -> None:
 
 
 def test_the_sort_by_similarity_has_pages(bob: ApiClient) -> None:
-    import numpy as np
-
-    from projects.images.similarity import pack, sketches
-    from projects.models import Embedding
-
     project = make_project(labels=0, unlabeled=5)
     images = list(project.images.order_by("pk"))
     angles = [0, 0.5, 0.1, 0.9, 0.3]

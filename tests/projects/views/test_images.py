@@ -154,6 +154,16 @@ def test_deleting_moves_images_to_the_bin_and_restoring_brings_them_back(bob: Cl
     assert project.images.labeled().count() == 3
 
 
+def test_the_message_after_a_large_action_counts_all_its_images(bob: Client) -> None:
+    """More than 200 images are deleted in parts."""
+    project = make_project(labels=0, unlabeled=201)
+    everything = {"matching": "on", "count": 201}
+    deleted = bob.post(reverse("delete_images", args=[project.pk]), everything, headers=HTMX)
+    assert "201 images moved to the bin." in html_of(deleted)
+    address = reverse("restore_images", args=[project.pk]) + "?tab=bin"
+    assert "201 images restored." in html_of(bob.post(address, everything, headers=HTMX))
+
+
 def test_deleting_nothing_is_422(bob: Client) -> None:
     project = make_project(labels=1, images=1)
     for name in ("delete_images", "restore_images"):
