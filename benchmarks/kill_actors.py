@@ -103,7 +103,6 @@ class Client:
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
             content, status = answer.read(), answer.status
-            self.location = answer.headers.get("Location", "")
             connection.close()
         except (OSError, http.client.HTTPException):
             pass
@@ -201,7 +200,7 @@ def train_versions(notes: Notes, number: int) -> None:
             _wait_while_active(notes, "trainings")
             continue
         assert status in DONE, (status, answer[:300])
-        notes.trainings.append(int(client.location.rstrip("/").rpartition("/")[2] or 0))
+        notes.trainings.append(int(values["dataset_version"].removeprefix("V")))
         _wait_while_active(notes, "trainings")
 
 

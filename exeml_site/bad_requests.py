@@ -40,7 +40,8 @@ UNKNOWN_JOB = (
     *(NoSuchJobError, InvalidJobOperation, LookupError, ValueError, ImproperlyConfigured),
     *(OperationalError, ProgrammingError, NoReverseMatch),
 )
-REST_API = "/api/"
+REST_API, REQUEST_BROKEN = "/api/", "request-broken"
+BROKEN_TITLE = "The request is broken"  # not translated: for programs
 API, API_HINT = "/v1/infers", "The guide at /v1/ shows a call."  # not translated: for programs
 
 
@@ -81,7 +82,7 @@ class BadRequestMiddleware:
     ) -> HttpResponse | None:
         if any(isinstance(value, int) and value > MAX_INTEGER for value in kwargs.values()):
             if request.path_info.startswith(REST_API):
-                return problem(404, "not-found", "Not found")
+                return problem(404, "not-found", "Not found")  # not translated: for programs
             raise Http404
         if getattr(view, "csrf_exempt", False):
             return None
@@ -130,7 +131,7 @@ class BadFormMiddleware:
 def refuse(request: HttpRequest, reason: str, status: int = 400) -> HttpResponse:
     """The answer to a request that has none, as JSON for programs. It reads nothing more of the request."""
     if request.path_info.startswith(REST_API):
-        response: HttpResponse = problem(status, "request-broken", "The request is broken", reason)
+        response: HttpResponse = problem(status, REQUEST_BROKEN, BROKEN_TITLE, reason)
     elif request.path_info.startswith(API):
         body = {"error_code": "REQUEST_BROKEN", "error_msg": reason, "hint": API_HINT}
         response = JsonResponse(body, status=status)

@@ -32,6 +32,7 @@ PERIODIC_JOBS = (
     PeriodicJob("resume_evaluations", 15),
     PeriodicJob("resume_imports", 15),
     PeriodicJob("resume_embedding", 60),
+    PeriodicJob("send_notices", 30),
     PeriodicJob("measure_trainings", 60),
     PeriodicJob("measure_services", 60),
     PeriodicJob("resume_forecasts", 60 * 60),

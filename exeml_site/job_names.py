@@ -19,6 +19,7 @@ JOBS = {
     "run_import": "projects.transfers.import_job.run",
     "send_password_reset": "projects.sign_in.mail.reset_password",
     "send_invitation": "projects.sign_in.mail.send_invitation",
+    "send_notices": "projects.notices.mails.send",
     # periodic (cron.py)
     "sweep_trainings": "training.versions.recovery.sweep",
     "resume_forecasts": "training.versions.recovery.enqueue_lost_forecasts",
@@ -47,6 +48,8 @@ JOBS = {
     "forget_invitations": "projects.sign_in.invitations.forget_old",
     "forget_idempotent_calls": "projects.api.core.idempotency.forget_old_calls",
 }
+# Functions that add the notices of what has happened since.
+NOTICE_COLLECTORS = ("projects.notices.collectors.collect", "training.versions.notices.collect")
 # What each machine does for its own files, every two minutes (exeml_site.lib.files.machine_files).
 MACHINE_CLEANERS = (
     "exeml_site.lib.files.temporary_files.sweep",

@@ -29,6 +29,7 @@ from exeml_site.job_names import GONE_FILES as GONE_FILES
 from exeml_site.job_names import JOBS as JOBS
 from exeml_site.job_names import JOBS_AFTER as JOBS_AFTER
 from exeml_site.job_names import MACHINE_CLEANERS as MACHINE_CLEANERS
+from exeml_site.job_names import NOTICE_COLLECTORS as NOTICE_COLLECTORS
 from exeml_site.languages import LANGUAGES as LANGUAGES
 from exeml_site.sign_in.environment import mail, oidc, remote_user_header, team_rules
 
@@ -43,6 +44,8 @@ ALLOWED_HOSTS = env_list("EXEML_ALLOWED_HOSTS", "")
 ANY_HOST, LOCAL_HOSTS = "*" in ALLOWED_HOSTS, not ALLOWED_HOSTS
 ALLOWED_HOSTS = ALLOWED_HOSTS or ["*"]
 CSRF_TRUSTED_ORIGINS = env_list("EXEML_TRUSTED_ORIGINS", "")
+# Where browsers find the site, for links in mails, which no request tells; empty: mails have no links.
+SITE_URL = (os.environ.get("EXEML_SITE_URL") or next(iter(CSRF_TRUSTED_ORIGINS), "")).rstrip("/")
 # Proxies whose X-Forwarded-For says where a request came from (exeml_site.logs.client_address).
 EXEML_TRUSTED_PROXIES = env_networks("EXEML_TRUSTED_PROXIES")
 

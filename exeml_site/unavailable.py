@@ -25,6 +25,10 @@ HEADINGS: dict[Part, AnyText] = {
     Part.QUEUE: gettext_lazy("The job queue is not responding"),
     Part.STORAGE: gettext_lazy("The storage of the files is not responding"),
 }
+FAILED = "The program failed"  # not translated: for programs
+LOOK_IN_LOG = (
+    "An operator finds the cause in the log, by the X-Request-ID of this answer."  # not translated: as above
+)
 HINT = "Call again after the seconds of Retry-After."  # not translated: for programs
 
 
@@ -44,8 +48,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def _error(request: HttpRequest) -> HttpResponse:
     if request.path_info.startswith(API):
-        detail = "An operator finds the cause in the log, by the X-Request-ID of this answer."
-        return http.problem(500, "error", "The program failed", detail)
+        return http.problem(500, "error", FAILED, LOOK_IN_LOG)
     return defaults.server_error(request)
 
 

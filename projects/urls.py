@@ -49,6 +49,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sign-out/", accounts.sign_out, name="sign_out"),
     path("language/", accounts.choose_language, name="choose_language"),
     path("password/", accounts.change_password, name="change_password"),
+    path("notices/", accounts.notices, name="notices"),
     path("guide/", accounts.show_guide, name="show_guide"),
     path("teams/<int:team_id>/members/", teams.team_members, name="team_members"),
     path("teams/<int:team_id>/members/add/", teams.add_member, name="add_member"),

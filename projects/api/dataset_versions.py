@@ -14,11 +14,14 @@ from ninja import Field, Query, Router, Schema
 from exeml_site.lib.errors import Refused
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
+from projects.api.core.idempotency import once
 from projects.api.core.pages import PageParams, page_of, slice_of
 from projects.datasets import compare
 from projects.datasets.leakage import ratio_note
-from projects.datasets.publish import ManifestDamaged
+from projects.datasets.publish import DatasetNameTaken, ManifestDamaged, publish_as
 from projects.datasets.responses import manifest_response
+from projects.forms.datasets import DEFAULT_RATIO, PublicationForm
+from projects.forms.fields import plain_number
 from projects.labels.parts import count_images
 from projects.models import DatasetVersion, Project, Role, Scope, Split
 
@@ -132,6 +135,13 @@ class DifferencePage(Schema):
     counts: dict[str, int] = Field(description="The differences of each kind.")
 
 
+class Publication(Schema):
+    """What is left out gets the default of Training Configuration."""
+
+    name: str | None = Field(None, description="A new name; by default V001, V002 …")
+    training_ratio: float = Field(float(DEFAULT_RATIO), description="Above 0 and below 1.")
+
+
 class Restoring(Schema):
     unlabel_others: bool = Field(False, description="Remove the labels of all other images.")
 
@@ -188,6 +198,32 @@ def list_dataset_versions(
     """The dataset versions of a project, the newest first."""
     rows, cursor = page_of(_versions(project).defer("counts", "split", "statistics"), params)
     return DatasetVersionPage(items=[DatasetVersionOut.of(row) for row in rows], next=cursor)
+
+
+@router.post(VERSIONS, response=DatasetVersionDetail)
+@project_call(Role.MANAGER, Scope.TRAIN)
+@once
+def publish_dataset_version(request: ApiRequest, project: Project, body: Publication) -> DatasetVersionDetail:
+    """Publish the current labels as a dataset version, without a training, and split what is not split yet.
+
+    A training publishes one of its own.
+    """
+    defaults = PublicationForm(project=project).initial
+    name = defaults["dataset_version"] if body.name is None else body.name
+    typed = {"dataset_version": name, "training_ratio": plain_number(body.training_ratio)}
+    form = PublicationForm(typed, project=project)
+    if not form.is_valid():
+        errors = problems.of_form(form).errors
+        named = {"dataset_version": "name"}
+        raise problems.invalid(
+            [{**error, "field": named.get(error["field"], error["field"])} for error in errors]
+        )
+    name, ratio = form.cleaned_data["dataset_version"], form.cleaned_data["training_ratio"]
+    try:
+        version = publish_as(project, name, ratio, by=request.user)
+    except DatasetNameTaken as taken:
+        raise problems.invalid_field("name", taken) from taken
+    return DatasetVersionDetail.of(version)
 
 
 @router.get(VERSION, response=DatasetVersionDetail)

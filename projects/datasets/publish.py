@@ -9,16 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from io import BufferedReader
 from itertools import groupby
 from typing import Any, BinaryIO
 
-from django.db import transaction
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext
 
 from exeml_site.lib import storage
 from exeml_site.lib.bulk import CHUNK_SIZE
+from exeml_site.lib.errors import Refused
 from projects.datasets import leakage
 from projects.datasets import split as dataset_split
 from projects.datasets.groups import bound_images, never_split_report
@@ -30,6 +33,35 @@ SPLITS_AT_ONCE = 1000
 
 class ManifestDamaged(Exception):
     """A stored manifest is missing or was changed after publication; the message says which."""
+
+
+class DatasetNameTaken(Refused):
+    """Somebody else has just reserved the name of the dataset version."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name_taken_message(name))
+
+
+def name_taken_message(name: str) -> str:
+    sentence = gettext("This project already has a dataset version “%(name)s”. Choose another name (4371).")
+    return sentence % {"name": name}
+
+
+def publish_as(project: Project, name: str, ratio: Decimal, *, by: User) -> DatasetVersion:
+    """Publish the current labels under a new name, without a training. Raises DatasetNameTaken."""
+    try:
+        with transaction.atomic():
+            version = DatasetVersion.objects.create(
+                project=project, name=name, training_ratio=ratio, created_by=by
+            )
+    except IntegrityError:
+        raise DatasetNameTaken(name) from None
+    try:
+        publish(version)
+    except BaseException:
+        version.delete()
+        raise
+    return version
 
 
 def publish(dataset_version: DatasetVersion) -> None:

@@ -1,15 +1,17 @@
-"""Forms to sign in and to change the password."""
+"""Forms to sign in, to change the password, and to choose notices."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+from django import forms
 from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy, ngettext
 
 from exeml_site.lib.display import count
+from projects.models import NoticeKind
 from projects.workspace.login_throttle import Attempt
 
 
@@ -67,3 +69,14 @@ class ChangePasswordForm(PasswordChangeForm):
     def validate_password_for_user(self, user: Any, password_field_name: str = "new_password1") -> None:
         """What is wrong with the new password stands there, not where it is repeated."""
         super().validate_password_for_user(user, "new_password1")
+
+
+class NoticesForm(forms.Form):
+    """Of what a person wants mails."""
+
+    kinds = forms.MultipleChoiceField(
+        label=gettext_lazy("Mail me when"),
+        choices=NoticeKind.choices,
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+    )

@@ -8,6 +8,7 @@ from projects.models.image import Image, OpinionState, Split
 from projects.models.label import Label
 from projects.models.machine import Machine
 from projects.models.metadata import MetadataColumn, MetadataValue
+from projects.models.notice import MailNotice, MutedNotice, NoticeKind
 from projects.models.project import Project
 from projects.models.records.audit import AuditEvent, AuditKind
 from projects.models.records.usage import TeamQuota, Usage, UsageKind
@@ -37,9 +38,12 @@ __all__ = [
     "LabelEvent",
     "LabelEventImage",
     "Machine",
+    "MailNotice",
     "Membership",
     "MetadataColumn",
     "MetadataValue",
+    "MutedNotice",
+    "NoticeKind",
     "Opinion",
     "OpinionState",
     "Prediction",

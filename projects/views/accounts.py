@@ -1,4 +1,4 @@
-"""Sign in, sign out, change the password; show and hide the guide."""
+"""Sign in, sign out, change the password, choose notices; show and hide the guide."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from django.urls import reverse, reverse_lazy
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext
 from django.views import generic
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 from django.views.i18n import set_language
 
-from exeml_site.lib.http import public, redirect_to, signed_in, wants_fragment
+from exeml_site.lib.http import page, public, redirect_to, signed_in, wants_fragment
 from projects import audit
 from projects.access import PageRequest
-from projects.forms.accounts import ChangePasswordForm, SignInForm
+from projects.forms.accounts import ChangePasswordForm, NoticesForm, SignInForm
 from projects.models import HiddenGuide
+from projects.notices.notices import choose_kinds, is_mail_set_up, wanted_kinds
 from projects.sign_in import second_factor
 from projects.workspace import initial_password, language, login_throttle
 from projects.workspace.login_throttle import Attempt
@@ -144,3 +145,18 @@ def choose_language(request: HttpRequest) -> HttpResponse:
 sign_in = public(SignIn.as_view())
 sign_out = public(SignOut.as_view())
 change_password = signed_in(ChangePassword.as_view())
+
+
+@signed_in
+@require_http_methods(["GET", "HEAD", "POST"])
+def notices(request: PageRequest) -> HttpResponse:
+    """Of what the person gets mails, and the notices of this browser."""
+    form = NoticesForm(
+        request.POST if request.method == "POST" else None, initial={"kinds": wanted_kinds(request.user)}
+    )
+    if form.is_valid():
+        choose_kinds(request.user, form.cleaned_data["kinds"])
+        messages.success(request, gettext("Saved."))
+        return redirect_to(request, reverse("notices"))
+    context = {"form": form, "is_mail_set_up": is_mail_set_up(), "email": request.user.email}
+    return page(request, "accounts/notices.html", context, status=422 if form.is_bound else 200)

@@ -1,5 +1,6 @@
 // On a narrow screen the cards and the tabs are in rows, which are scrolled to the selected one.
 import "./question_page.js";
+import "./training_notice.js";
 
 function scrollTo(row, chosen) {
   if (!row || !chosen) return;

@@ -98,7 +98,7 @@ FLOORS: list[tuple[str, ...]] = [
     ("exeml_site.lib",),
     ("exeml_site",),
     ("projects.models", "projects.formats"),
-    ("projects.apps", "projects.access", "projects.audit", "projects.usage"),
+    ("projects.apps", "projects.access", "projects.audit", "projects.usage", "projects.notices"),
     ("projects.context",),
     ("projects.backup",),
     ("projects.labels",),

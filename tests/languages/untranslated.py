@@ -30,6 +30,7 @@ NOT_FOR_PEOPLE = (
     *("exeml_site/health", "projects/operators", "training/management"),
     *("projects/management", "projects/migrations", "projects/admin", "projects/setup.py"),
     *("training/engine", "training/migrations", "training/admin", "training/checks.py"),
+    *("projects/api", "training/api"),  # their sentences for people are those of forms and actions
     *("training/views/api", "training/serving/openapi.py", "training/serving/calls/prometheus.py"),
     *("training/serving/metrics.py", "training/serving/call_request.py"),
     *("training/serving/download/kit", "training/evaluation/plots/charts.py"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Literal
 
 from ninja import Field, Query, Router, Schema
@@ -13,11 +12,13 @@ from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
 from projects.api.core.idempotency import once
 from projects.api.core.pages import Key, PageParams, page_of
+from projects.datasets.publish import DatasetNameTaken
+from projects.forms.datasets import DEFAULT_RATIO
+from projects.forms.fields import plain_number
 from projects.models import Project, Role, Scope
 from training.evaluation.best_version import with_overall_metrics
 from training.forms.configuration import (
     DEFAULT_HOURS,
-    DEFAULT_RATIO,
     TrainingConfigurationForm,
     default_of,
     whole_minutes,
@@ -174,7 +175,11 @@ class TrainingCreation(Schema):
             chosen = project.training_versions.filter(number=self.incremental_version).first()
             given["incremental_version"] = chosen.pk if chosen else 0
         defaults = TrainingConfigurationForm(project=project).initial
-        return {**defaults, **{name: plain(value) for name, value in given.items()}}
+        typed = {
+            name: plain_number(value) if isinstance(value, float) else str(value)
+            for name, value in given.items()
+        }
+        return {**defaults, **typed}
 
 
 class VersionChange(Schema):
@@ -191,11 +196,6 @@ class MoreTime(Schema):
 
 class Promotion(Schema):
     candidate_id: Key = Field(description="Of `list_candidates`.")
-
-
-def plain(value: Any) -> str:
-    """A number in plain digits, as people type it; another value as a text."""
-    return f"{Decimal(repr(value)).normalize():f}" if isinstance(value, float) else str(value)
 
 
 # --- Versions ---
@@ -259,7 +259,7 @@ def start_training(request: ApiRequest, project: Project, body: TrainingCreation
         raise problems.of_form(form)
     try:
         version = lifecycle.start(project, form.request(), by=request.user, submission=uuid.uuid4())
-    except lifecycle.DatasetNameTaken as taken:
+    except DatasetNameTaken as taken:
         raise problems.invalid_field("dataset_version", taken) from taken
     return _answer(version)
 
@@ -328,7 +328,7 @@ def add_training_time(
 ) -> VersionWithProgress:
     """Continue a Completed version on the same images. The answer is the new version."""
     version, submission = version_of(project, number), uuid.uuid4()
-    form = AddTimeForm({"more_hours": plain(body.more_hours), "submission": submission})
+    form = AddTimeForm({"more_hours": plain_number(body.more_hours), "submission": submission})
     if not form.is_valid():
         raise problems.of_form(form)
     minutes = whole_minutes(form.cleaned_data["more_hours"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -13,12 +12,11 @@ from django.http import QueryDict
 from django.utils.functional import cached_property
 from django.utils.translation import gettext, gettext_lazy
 
-from exeml_site.lib.text import listed
-from projects.datasets import readiness
-from projects.models import DatasetVersion, Project
-from projects.models.dataset import VERSION_NAME
+from projects.forms.datasets import PublicationForm
+from projects.forms.fields import PlainNumberField
+from projects.models import Project
 from training.evaluation.best_version import rank, with_overall_metrics
-from training.forms.fields import InstanceFlavorField, PlainNumberField, VersionField
+from training.forms.fields import InstanceFlavorField, VersionField
 from training.models import Hardware, InstanceFlavor, TrainingVersion
 from training.models.version import (
     MAX_INFERENCE_MS,
@@ -27,41 +25,21 @@ from training.models.version import (
     MIN_TRAINING_MINUTES,
 )
 from training.versions.flavors import FlavorOffer
-from training.versions.lifecycle import TrainingRequest, name_taken_message
+from training.versions.lifecycle import TrainingRequest
 
-DEFAULT_RATIO = Decimal("0.8")
 DEFAULT_HOURS = Decimal(1)
 MIN_HOURS, MAX_HOURS = Decimal(MIN_TRAINING_MINUTES) / 60, Decimal(MAX_TRAINING_MINUTES) / 60
 # An incremental version keeps the inference hardware and duration of the version it continues.
 INHERITED_FIELDS = ("inference_hardware", "max_inference_ms")
-PLAIN_TEXT = {"autocomplete": "off", "autocapitalize": "none", "spellcheck": "false"}
-PROPOSED_NAME = re.compile(r"[Vv]([0-9]{1,9})")
 
 
-class TrainingConfigurationForm(forms.Form):
+class TrainingConfigurationForm(PublicationForm):
     """The request to train a version of `project`.
 
     Fields check formats and ranges, the form checks what depends on the project. `cleaned_data` holds the
     domain's types, among them `max_training_minutes`.
     """
 
-    dataset_version = forms.CharField(
-        label=gettext_lazy("Dataset Version"),
-        validators=[VERSION_NAME],
-        error_messages={"required": gettext_lazy("Give a name of 1 to 32 letters, digits, “_” or “-”.")},
-        help_text=gettext_lazy("The current labels are published under this name and cannot be changed."),
-        widget=forms.TextInput(attrs=PLAIN_TEXT),
-    )
-    training_ratio = PlainNumberField(
-        label=gettext_lazy("Training and Validation Ratios"),
-        pattern=r"0?\.[0-9]{1,5}",
-        min_value=Decimal("0.00001"),
-        max_value=Decimal("0.99999"),
-        sentence=gettext_lazy(
-            "Enter a ratio above 0 and below 1 with 1 to 5 decimal places, for example 0.8."
-        ),
-        help_text=gettext_lazy("Share used for training; the rest is held out for evaluation."),
-    )
     incremental_version = VersionField(
         label=gettext_lazy("Incremental Training Version"),
         queryset=TrainingVersion.objects.none(),
@@ -113,8 +91,7 @@ class TrainingConfigurationForm(forms.Form):
     )
 
     def __init__(self, data: QueryDict | dict[str, Any] | None = None, *, project: Project) -> None:
-        super().__init__(data)
-        self.project = project
+        super().__init__(data, project=project)
         self.flavor_offer = FlavorOffer.current()
         self._offer()
         self._propose()
@@ -135,8 +112,7 @@ class TrainingConfigurationForm(forms.Form):
     def _propose(self) -> None:
         flavor = self.flavor_offer.preselected
         self.initial = {
-            "dataset_version": next_free_name(self.project),
-            "training_ratio": str(DEFAULT_RATIO),
+            **self.initial,
             "inference_hardware": default_of("inference_hardware"),
             "max_inference_ms": str(default_of("max_inference_ms")),
             "max_training_hours": str(DEFAULT_HOURS),
@@ -183,30 +159,11 @@ class TrainingConfigurationForm(forms.Form):
 
     # --- checks that depend on the project ---
 
-    def clean_dataset_version(self) -> str:
-        name: str = self.cleaned_data["dataset_version"]
-        if self.project.dataset_versions.filter(name__iexact=name).exists():
-            raise ValidationError(name_taken_message(name), code="taken")
-        return name
-
     def clean(self) -> dict[str, Any]:
-        cleaned = self.cleaned_data
-        for sentence in readiness.readiness(self.project).missing:
-            self.add_error(None, ValidationError(sentence, code="not ready"))
-        if "training_ratio" in cleaned and not self.non_field_errors():
-            self._require_both_splits(cleaned["training_ratio"])
+        cleaned = super().clean()
         if "max_training_hours" in cleaned:
             cleaned["max_training_minutes"] = whole_minutes(cleaned["max_training_hours"])
         return cleaned
-
-    def _require_both_splits(self, ratio: Decimal) -> None:
-        rows = readiness.preview(self.project, ratio)
-        incomplete = [row.label for row in rows if not (row.train and row.eval)]
-        if incomplete:
-            sentence = gettext(
-                "Training and validation need images of every label. Label more images with %(labels)s."
-            )
-            self.add_error("training_ratio", sentence % {"labels": listed(set(incomplete[:5]))})
 
 
 def whole_minutes(hours: Decimal) -> int:
@@ -218,11 +175,3 @@ def default_of(name: str) -> Any:
     """The default of a field of TrainingVersion."""
     field: Any = TrainingVersion._meta.get_field(name)
     return field.get_default()
-
-
-def next_free_name(project: Project) -> str:
-    """The next name of the form V001: one above the highest in the project."""
-    reserved = DatasetVersion.objects.filter(project=project, name__istartswith="V")
-    names = reserved.values_list("name", flat=True)
-    numbers = [int(match[1]) for name in names if (match := PROPOSED_NAME.fullmatch(name))]
-    return f"V{max(numbers, default=0) + 1:03d}"

@@ -20,6 +20,7 @@ from django.utils.translation import gettext, ngettext
 from exeml_site.lib import storage
 from exeml_site.lib.errors import Refused
 from projects import audit
+from projects.datasets.publish import DatasetNameTaken
 from projects.models import DatasetVersion, Project
 from projects.usage.quotas import QuotaReached
 from training.models import Candidate, InstanceFlavor, Service, Status, TrainingVersion
@@ -31,10 +32,6 @@ MAX_NUMBER_RETRIES = 10
 
 class TrainingRefused(Refused):
     """The state of the version or the project forbids the action; the message is a sentence for the user."""
-
-
-class DatasetNameTaken(TrainingRefused):
-    """Somebody else has just reserved the name of the dataset version."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +70,8 @@ def start(project: Project, request: TrainingRequest, *, by: User, submission: U
         except IntegrityError:
             name = request.dataset_version
             if _is_name_taken(project, name) and not version_of_submission(submission):
-                raise DatasetNameTaken(name_taken_message(name)) from None
+                raise DatasetNameTaken(name) from None
     raise TrainingRefused(gettext("Many trainings are being submitted right now. Press Submit again."))
-
-
-def name_taken_message(name: str) -> str:
-    sentence = gettext("This project already has a dataset version “%(name)s”. Choose another name (4371).")
-    return sentence % {"name": name}
 
 
 def _require_same_project(version: TrainingVersion, project: Project) -> TrainingVersion:

@@ -17,6 +17,7 @@ from exeml_site.lib.display import count
 from exeml_site.lib.http import page, redirect_to
 from projects.access import PageRequest, project_page
 from projects.datasets import readiness
+from projects.datasets.publish import DatasetNameTaken
 from projects.models import Project, Role
 from projects.quality import look_alikes
 from training.forms.configuration import TrainingConfigurationForm, whole_minutes
@@ -55,7 +56,7 @@ def submit_training(request: PageRequest, project: Project) -> HttpResponse:
         return _configuration(request, project, form, status=422)
     try:
         version = lifecycle.start(project, form.request(), by=request.user, submission=submission)
-    except lifecycle.DatasetNameTaken as taken:
+    except DatasetNameTaken as taken:
         form.add_error("dataset_version", str(taken))
         return _configuration(request, project, form, status=422)
     except lifecycle.TrainingRefused as refusal:

@@ -139,3 +139,49 @@ def test_labels_are_restored_as_was_announced(alice: ApiClient, project: Project
     again = alice.post(path(project, "V001", "restore"), {}).json()
     assert again == {"image_count": 0, "event_ids": []}
     assert ApiClient(make_user("bob")).post(path(project, "V001", "restore"), {}).status_code == 403
+
+
+# --- publish ---
+
+
+def test_the_labels_of_now_are_published_without_a_training(alice: ApiClient, project: Project) -> None:
+    body = alice.post(path(project), {}).json()
+    assert (body["name"], body["training_ratio"], body["created_by"]) == ("V001", 0.8, "alice")
+    assert (body["training_image_count"], body["validation_image_count"]) == (16, 4)
+    assert alice.get(path(project, "V001")).json() == body
+    assert project.images.exclude(split="").count() == 20
+    again = alice.post(path(project), {"name": "night", "training_ratio": 0.5}).json()
+    assert (again["name"], again["training_ratio"]) == ("night", 0.5)
+    assert alice.post(path(project), {}).json()["name"] == "V002"
+
+
+def test_a_publication_with_a_key_is_made_once(alice: ApiClient, project: Project) -> None:
+    answers = [alice.post(path(project), {}, **{"Idempotency-Key": "k"}).json() for _ in range(2)]
+    assert answers[0] == answers[1] and DatasetVersion.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("name", "a b", "Use 1 to 32 letters"),
+        ("name", "TAKEN", "already has a dataset version “TAKEN”"),
+        ("name", "", "Give a name"),
+        ("training_ratio", 1, "Enter a ratio above 0 and below 1"),
+    ],
+)
+def test_a_publication_that_cannot_be_is_refused_at_its_field(
+    alice: ApiClient, project: Project, field: str, value: object, sentence: str
+) -> None:
+    DatasetVersion.objects.create(project=project, name="taken", training_ratio="0.8")
+    answer = alice.post(path(project), {field: value})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["field"] == field and sentence in error["message"]
+    assert DatasetVersion.objects.count() == 1
+
+
+def test_a_project_that_is_not_ready_publishes_nothing(alice: ApiClient) -> None:
+    few = make_project("few", labels=1, images=3)
+    answer = alice.post(path(few), {})
+    assert answer.status_code == 422 and "label-0" in answer.json()["detail"]
+    assert ApiClient(make_user("bob")).post(path(few), {}).status_code == 403

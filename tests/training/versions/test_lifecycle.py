@@ -17,6 +17,7 @@ from django.core.files.storage import default_storage
 from rq.job import Job
 
 from exeml_site.lib import storage
+from projects.datasets.publish import DatasetNameTaken
 from projects.models import Project
 from tests.factories import cpu_flavor, default_flavor, make_project, make_user, make_version
 from training.models import Candidate, Service, Status, TrainingVersion
@@ -102,7 +103,7 @@ def test_a_name_that_was_reserved_meanwhile_is_refused_and_nothing_is_written() 
     project = make_project()
     project.dataset_versions.create(name="v001", training_ratio=Decimal("0.8"))
 
-    with pytest.raises(lifecycle.DatasetNameTaken, match="already has a dataset version “V001”"):
+    with pytest.raises(DatasetNameTaken, match="already has a dataset version “V001”"):
         start(project)
 
     assert TrainingVersion.objects.count() == 0

@@ -1,0 +1,25 @@
+"""Notices that follow from the state of projects: opinions that differ."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import User
+from django.db.models import Count
+from django.utils import timezone
+
+from projects.models import Image, Membership, NoticeKind, OpinionState, Project, Role
+from projects.notices import notices
+
+
+def collect() -> None:
+    """Tell reviewers about opinions that differ: at most once a day and project."""
+    disputed = Image.objects.alive().filter(opinion=OpinionState.DIFFERS, project__deleted_at=None)
+    counts = dict(disputed.order_by().values_list("project").annotate(Count("pk")))
+    today = timezone.localdate()
+    for project in Project.objects.filter(pk__in=list(counts)).select_related("team"):
+        source = f"review {project.pk} {today}"
+        notices.add(NoticeKind.REVIEW, reviewers(project), project, source, images=counts[project.pk])
+
+
+def reviewers(project: Project) -> list[User]:
+    members = Membership.objects.filter(team=project.team_id, role__gte=Role.REVIEWER)
+    return [member.user for member in members.select_related("user")]
