@@ -92,6 +92,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "django_rq",
     "heroicons",
+    "ninja",  # the files of its page with the documentation of the API
 ]
 
 MIDDLEWARE = [

@@ -114,6 +114,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path(SERVICE + "batches/<int:batch_id>/<str:file>", batches.batch_download, name="batch_download"),
     path(SERVICES + "near/", services.prediction_neighbours, name="prediction_neighbours"),
+    path("api/", documentation.api_reference, name="api_reference"),
     path("v1/", documentation.api_guide, name="api_guide"),
     path("v1/openapi.json", documentation.openapi, name="openapi"),
     path("metrics", monitoring.metrics, name="metrics"),

@@ -60,6 +60,11 @@ def problem(
     return JsonResponse(body, status=status, content_type="application/problem+json")
 
 
+def site_url(request: HttpRequest) -> str:
+    """The address of the site, with its path on the host, without a slash at the end."""
+    return request.build_absolute_uri(reverse("home")).rstrip("/")
+
+
 def redirect_to(request: HttpRequest, url: str) -> HttpResponse:
     """Redirect to `url`, for requests of htmx and of the browser."""
     if wants_fragment(request):

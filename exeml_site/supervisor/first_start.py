@@ -18,6 +18,7 @@ from exeml_site.supervisor.console import Log
 from exeml_site.supervisor.preflight import DISK_IS_FULL, CannotStart, disk_is_full
 
 DATABASE_INTERVAL_S = 2.0
+UNUSED_STATIC = ["redoc*", "*.js.map"]  # of packages: large, and no page loads them
 
 
 def prepare_data(log: Log) -> list[str]:
@@ -137,7 +138,7 @@ def _collect_static(log: Log) -> None:
     if fingerprint_file.is_file() and fingerprint_file.read_text() == fingerprint:
         return
     log("Preparing the static files.")
-    call_command("collectstatic", interactive=False, verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0, ignore_patterns=UNUSED_STATIC)
     fingerprint_file.write_text(fingerprint)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from mcp import Client
+from mcp import Client, StdioServerParameters, stdio_client
 from PIL import Image as Pillow
 
 import exeml
@@ -22,6 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 T = TypeVar("T")
 Server = Callable[..., tuple[str, str]]
 
+SOURCE = Path(exeml.__file__).resolve().parents[1]
 READ = {
     "list_projects",
     "show_project",
@@ -141,3 +144,15 @@ def test_only_image_files_are_read_from_the_machine(server: Server, project: Pro
     service = "c80ea3d5-6d3a-4e8b-b489-66037976df33"
     answer = call(server, "deploy", "predict", project="flowers", service_id=service, paths=["/etc/passwd"])
     assert answer.is_error and "/etc/passwd is no image file." in answer.content[0].text
+
+
+def test_the_command_answers_on_its_standard_input(server: Server) -> None:
+    url, token = server("label")
+    environment = {"EXEML_URL": url, "EXEML_TOKEN": token, "PYTHONPATH": str(SOURCE)}
+    command = StdioServerParameters(command=sys.executable, args=["-m", "exeml", "mcp"], env=environment)
+
+    async def talk() -> set[str]:
+        async with Client(stdio_client(command)) as assistant:
+            return {tool.name for tool in (await assistant.list_tools()).tools}
+
+    assert asyncio.run(talk()) == READ | BY_SCOPE["label"]

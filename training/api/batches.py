@@ -82,7 +82,7 @@ class LabelRatesOut(Schema):
     precision: RateOut
 
 
-class TrainedImages(Schema):
+class TrainedImagesOut(Schema):
     images: int
     hits: int
 
@@ -95,7 +95,7 @@ class BatchReport(Schema):
     images: int
     without_answer: int
     accuracy: RateOut
-    images_trained_on: TrainedImages
+    images_trained_on: TrainedImagesOut
     knows_images_trained_on: bool
     images_without_known_label: int
     images_of_labels_unknown_to_the_version: int

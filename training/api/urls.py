@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.urls import path
 from ninja import Router
 
 from projects.api import (
@@ -20,6 +21,7 @@ from projects.api.core.api import Api
 from training.api import (
     batches,
     comparison,
+    document,
     downloads,
     evaluated_images,
     evaluation,
@@ -58,11 +60,12 @@ ROUTERS: list[Router] = [
 api = Api(
     title="exeml",
     version="1",
-    description="Everything a person can do on the pages, for programs.",
     docs_url=None,
+    openapi_url=None,
     urls_namespace="api",
 )
 for router in ROUTERS:
     api.add_router("", router)
 
-urlpatterns, app_name, _ = api.urls
+operations, app_name, _ = api.urls
+urlpatterns = [path("openapi.json", document.openapi_view(api), name="openapi"), *operations]

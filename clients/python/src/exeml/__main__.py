@@ -1,5 +1,19 @@
-"""`python -m exeml`: the command line."""
+"""`exeml` and `python -m exeml`: the command line."""
 
-from exeml.cli.main import run
+from __future__ import annotations
 
-run()
+import sys
+
+
+def main() -> None:
+    try:
+        from exeml.cli.main import app
+    except ModuleNotFoundError as error:
+        if error.name not in ("typer", "rich"):
+            raise
+        sys.exit("The command line needs more packages: pip install 'exeml-client[cli]'")
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -32,8 +32,3 @@ app.command("services")(services.list_services)
 app.command("predict")(services.predict)
 app.command("backup")(operators.backup)
 app.command("mcp")(operators.serve_mcp)
-
-
-def run() -> None:
-    """The program `exeml`."""
-    app()
