@@ -96,16 +96,20 @@ def _admit(request: PageRequest, team_id: int, role: Role) -> None:
         raise PermissionDenied
 
 
+def has_proven_factor(request: HttpRequest) -> bool:
+    """Whether this session has seen a second factor of whoever is signed in."""
+    return bool(request.session.get(SECOND_FACTOR_KEY) == request.user.pk)
+
+
 def open_projects(request: PageRequest) -> QuerySet[Project]:
     """Projects of the person's teams, but those whose team wants a factor that this session has not seen."""
     projects = Project.objects.visible_to(request.user)
-    is_proven = request.session.get(SECOND_FACTOR_KEY) == request.user.pk
-    return projects if is_proven else projects.exclude(team__second_factor_required=True)
+    return projects if has_proven_factor(request) else projects.exclude(team__second_factor_required=True)
 
 
 def lead_to_second_factor(request: PageRequest, team: Team) -> HttpResponseBase | None:
     """None, unless the team requires a second factor and this session has not seen one of the person."""
-    if not team.second_factor_required or request.session.get(SECOND_FACTOR_KEY) == request.user.pk:
+    if not team.second_factor_required or has_proven_factor(request):
         return None
     return lead_to_factor(request)
 

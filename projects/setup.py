@@ -87,6 +87,6 @@ def make_sample(log: Callable[[str], None]) -> None:
     if marker.exists() or team is None or Project.objects.exists():
         return
     log("Creating the sample project from scikit-learn's handwritten digits.")
-    membership = team.memberships.select_related("user").first()
+    membership = team.memberships.people().select_related("user").first()
     make_sample_project(team, membership.user if membership else None)
     marker.touch()

@@ -20,8 +20,17 @@ from projects.views import (
     transfers,
 )
 from projects.views.records import audit, usage
-from projects.views.sign_in import invitations, password_reset, provider, second_factor, security
+from projects.views.sign_in import (
+    access_tokens,
+    invitations,
+    password_reset,
+    provider,
+    second_factor,
+    security,
+    service_accounts,
+)
 
+ACCOUNT = "teams/<int:team_id>/service-accounts/<int:account_id>/"
 DATASET = "projects/<int:project_id>/datasets/<slug:dataset_name>/"
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -46,6 +55,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("security/codes/renew/", security.renew_codes, name="renew_codes"),
     path("security/sessions/<int:session_id>/end/", security.end_session, name="end_session"),
     path("security/sessions/end/", security.end_other_sessions, name="end_other_sessions"),
+    path("security/tokens/", access_tokens.access_tokens, name="access_tokens"),
+    path("security/tokens/new/", access_tokens.create_access_token, name="create_access_token"),
+    path(
+        "security/tokens/<int:access_token_id>/revoke/",
+        access_tokens.revoke_access_token,
+        name="revoke_access_token",
+    ),
     path("sign-out/", accounts.sign_out, name="sign_out"),
     path("language/", accounts.choose_language, name="choose_language"),
     path("password/", accounts.change_password, name="change_password"),
@@ -66,6 +82,19 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("teams/<int:team_id>/members/<int:user_id>/role/", teams.change_member, name="change_member"),
     path("teams/<int:team_id>/members/<int:user_id>/remove/", teams.remove_member, name="remove_member"),
+    path(
+        "teams/<int:team_id>/service-accounts/",
+        service_accounts.create_service_account,
+        name="create_service_account",
+    ),
+    path(ACCOUNT, service_accounts.service_account, name="service_account"),
+    path(ACCOUNT + "delete/", service_accounts.delete_service_account, name="delete_service_account"),
+    path(ACCOUNT + "tokens/new/", service_accounts.create_account_token, name="create_account_token"),
+    path(
+        ACCOUNT + "tokens/<int:account_token_id>/revoke/",
+        service_accounts.revoke_account_token,
+        name="revoke_account_token",
+    ),
     path("teams/<int:team_id>/audit/", audit.team_audit, name="team_audit"),
     path("teams/<int:team_id>/audit.csv", audit.team_audit_file, {"ending": "csv"}, name="team_audit_csv"),
     path(

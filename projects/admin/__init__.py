@@ -12,9 +12,29 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 
-from projects.admin import accounts, images, labels, machines, projects, queues, records
+from projects.admin import (
+    access_tokens,
+    accounts,
+    images,
+    labels,
+    machines,
+    projects,
+    queues,
+    records,
+    sign_in,
+)
 
-__all__ = ["accounts", "images", "labels", "machines", "projects", "queues", "records"]
+__all__ = [
+    "access_tokens",
+    "accounts",
+    "images",
+    "labels",
+    "machines",
+    "projects",
+    "queues",
+    "records",
+    "sign_in",
+]
 
 admin.site.site_header = "exeml operators"
 admin.site.site_title = "exeml operators"

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from allauth.account.models import EmailAddress
-from allauth.mfa.models import Authenticator
-from allauth.socialaccount.models import SocialAccount, SocialApp, SocialToken
-from allauth.usersessions.models import UserSession
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
-from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse
@@ -23,16 +19,15 @@ from projects import audit
 from projects.admin.base import Admin, Inline, ReadOnlyAdmin
 from projects.models import (
     ChosenLanguage,
-    FailedAttempts,
     HiddenGuide,
     InitialPassword,
-    Invitation,
     Membership,
     Role,
     Team,
 )
 from projects.operators import lockouts
-from projects.sign_in import invitations, second_factor, sessions
+from projects.sign_in import access_tokens
+from projects.sign_in.service_accounts import is_service_account
 from projects.workspace import initial_password, members
 
 if TYPE_CHECKING:
@@ -62,6 +57,14 @@ class AuditedMembers(Admin):
             audit.record(audit.Kind.MEMBER_REMOVED, team=member.team, target=member.user)
 
 
+def keep_service_accounts(rows: list[Any]) -> None:
+    """A service account without its team would be nobody's: it is deleted in the list of service accounts."""
+    for form in rows:
+        changed = getattr(form, "cleaned_data", {})
+        if changed.get("DELETE") and is_service_account(form.instance.user):
+            raise ValidationError(f"{form.instance.user}: {members.IS_SERVICE_ACCOUNT}")
+
+
 class TeamKeepsAManager(MembershipFormSet):
     """Members on the page of a team: at least one stays Manager."""
 
@@ -69,8 +72,13 @@ class TeamKeepsAManager(MembershipFormSet):
         super().clean()
         remaining = [form.cleaned_data for form in self.forms if getattr(form, "cleaned_data", None)]
         remaining = [member for member in remaining if not member.get("DELETE")]
-        if remaining and not any(member.get("role") == Role.MANAGER for member in remaining):
+        if remaining and not any(
+            member.get("role") == Role.MANAGER and not is_service_account(member["user"])
+            for member in remaining
+            if member.get("user")
+        ):
             raise ValidationError("A team needs at least one Manager.")
+        keep_service_accounts(self.forms)
 
 
 class TeamsKeepTheirManager(MembershipFormSet):
@@ -83,6 +91,7 @@ class TeamsKeepTheirManager(MembershipFormSet):
             steps_down = changed.get("DELETE") or changed.get("role") != Role.MANAGER
             if changed and form.instance.pk and steps_down and members.is_last_manager(form.instance):
                 raise ValidationError(f"{form.instance.team}: {members.LAST_MANAGER}")
+        keep_service_accounts(self.forms)
 
 
 class MembersInline(Inline):
@@ -106,6 +115,15 @@ class NewUserForm(CreationForm):
 
 
 class OperatorsPasswordForm(PasswordForm):
+    def __init__(self, user: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(user, *args, **kwargs)
+        if access_tokens.unrevoked(user).exists():
+            self.fields[access_tokens.REVOKE_FIELD] = forms.BooleanField(
+                label="Also revoke the access tokens",
+                help_text="Sessions end with the password. Access tokens stay valid unless they are revoked.",
+                required=False,
+            )
+
     def validate_password_for_user(self, user: Any, **options: Any) -> None:
         """What is wrong with the password stands there, not where it is repeated."""
         super().validate_password_for_user(user, password_field_name="password1")  # type: ignore[misc]
@@ -135,6 +153,7 @@ class LockedFilter(admin.SimpleListFilter):
 class PersonAdmin(AuditedMembers, BaseUserAdmin):
     add_form = NewUserForm
     change_password_form = OperatorsPasswordForm
+    change_user_password_template = "admin/operators/change_password.html"
     inlines = [TeamsInline]
     list_display = ["username", "email", "roles", "is_active", "signing_in", "is_staff", "last_login"]
     list_filter = [
@@ -146,7 +165,7 @@ class PersonAdmin(AuditedMembers, BaseUserAdmin):
         "memberships__team",
     ]
     date_hierarchy = "date_joined"
-    actions = ["unlock"]
+    actions = ["unlock", "revoke_tokens"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         people: QuerySet[User] = super().get_queryset(request).prefetch_related("memberships__team")
@@ -157,12 +176,21 @@ class PersonAdmin(AuditedMembers, BaseUserAdmin):
         if not change and user.has_usable_password():
             initial_password.require_change(user)
 
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Service accounts get neither a password nor another team."""
+        if obj is not None and is_service_account(obj):
+            return False
+        return super().has_change_permission(request, obj)
+
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         """A password that an operator sets for somebody else has to be changed by that person."""
         response: HttpResponse = super().user_change_password(request, id, form_url)
         user = self.get_object(request, id)
         if response.status_code == 302 and user is not None and user != request.user:
             initial_password.require_change(user)
+        if response.status_code == 302 and user is not None and access_tokens.REVOKE_FIELD in request.POST:
+            revoked = access_tokens.revoke_all(user, by=request.user)  # type: ignore[arg-type]
+            self.message_user(request, f"Access tokens revoked: {revoked}.", messages.SUCCESS)
         return response
 
     @admin.display(description="teams and roles")
@@ -183,6 +211,13 @@ class PersonAdmin(AuditedMembers, BaseUserAdmin):
         if unchanged := len(people) - len(names):
             self.message_user(request, f"{unchanged} had no wrong passwords.", messages.WARNING)
 
+    @admin.action(description="Revoke all access tokens", permissions=["change"])
+    def revoke_tokens(self, request: HttpRequest, people: QuerySet[User]) -> None:
+        """Programs that use them are refused at once. Sessions go on: they end in the list of sessions."""
+        by: Any = request.user
+        revoked = sum(access_tokens.revoke_all(user, by=by) for user in people)
+        self.message_user(request, f"Access tokens revoked: {revoked}.", messages.SUCCESS)
+
 
 @admin.register(Team)
 class TeamAdmin(AuditedMembers):
@@ -196,7 +231,9 @@ class TeamAdmin(AuditedMembers):
         living = Q(projects__deleted_at=None)
         teams: QuerySet[Team] = super().get_queryset(request)
         return teams.annotate(
-            member_count=Count("memberships", distinct=True),
+            member_count=Count(
+                "memberships", filter=Q(memberships__user__service_account=None), distinct=True
+            ),
             project_count=Count("projects", filter=living, distinct=True),
         )
 
@@ -225,38 +262,6 @@ class MembershipAdmin(ReadOnlyAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Allowed only as part of deleting a user, which deletes the user's memberships."""
         return "auth/user" in request.path and request.user.has_perm("projects.delete_membership")
-
-
-class DeletableAdmin(ReadOnlyAdmin):
-    """Rows of an account that an operator may delete, and nothing else."""
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm(f"{self.opts.app_label}.delete_{self.opts.model_name}")
-
-    def record_deletion(self, obj: Any) -> None:
-        """Append what the deletion means, beside the event that the row was deleted."""
-
-    @transaction.atomic
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        self.record_deletion(obj)
-        obj.delete()
-
-    @transaction.atomic
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        for obj in queryset:
-            self.delete_model(request, obj)
-
-
-@admin.register(FailedAttempts)
-class FailedAttemptsAdmin(DeletableAdmin):
-    """Counters of wrong passwords and tokens. Deleting a row lets people try again at once."""
-
-    list_display = ["who", "kind", "count", "ends_at"]
-    list_filter = ["kind"]
-    search_fields = ["who"]
-
-    def record_deletion(self, obj: FailedAttempts) -> None:
-        audit.record(audit.Kind.UNLOCKED, target=obj.who, counter=obj.kind)
 
 
 @admin.register(ChosenLanguage)
@@ -296,64 +301,3 @@ class HiddenGuideAdmin(ReadOnlyAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Allowed only as part of deleting a user."""
         return "auth/user" in request.path and request.user.has_perm("projects.delete_hiddenguide")
-
-
-for model in (EmailAddress, SocialAccount, SocialApp, SocialToken, Authenticator, UserSession):
-    admin.site.unregister(model)
-
-
-@admin.register(Authenticator)
-class AuthenticatorAdmin(DeletableAdmin):
-    """Second factors. Deleting them lets somebody in who has lost phone, key and recovery codes."""
-
-    fields = ["user", "type", "created_at", "last_used_at"]  # `data` has the secrets
-    list_display = ["user", "type", "created_at", "last_used_at"]
-    list_filter = ["type"]
-    search_fields = ["user__username"]
-    date_hierarchy = "created_at"
-    list_select_related = ["user"]
-
-    def record_deletion(self, obj: Authenticator) -> None:
-        second_factor.record_factor(audit.Kind.FACTOR_REMOVED, obj)
-
-
-@admin.register(SocialAccount)
-class SocialAccountAdmin(DeletableAdmin):
-    """Accounts that a provider signs in. Deleting one cuts the tie; the account stays."""
-
-    fields = ["user", "provider", "uid", "date_joined", "last_login"]
-    list_display = ["user", "provider", "uid", "last_login"]
-    list_filter = ["provider"]
-    search_fields = ["user__username", "uid"]
-    list_select_related = ["user"]
-
-
-@admin.register(UserSession)
-class UserSessionAdmin(DeletableAdmin):
-    """Sessions. Deleting one signs the person out there."""
-
-    fields = ["user", "ip", "user_agent", "created_at", "last_seen_at"]
-    list_display = ["user", "ip", "user_agent", "created_at"]
-    search_fields = ["user__username", "ip"]
-    date_hierarchy = "created_at"
-    list_select_related = ["user"]
-
-    @transaction.atomic
-    def delete_model(self, request: HttpRequest, obj: UserSession) -> None:
-        sessions.end(obj.user, obj.pk)
-
-
-@admin.register(Invitation)
-class InvitationAdmin(DeletableAdmin):
-    """Links with which people join a team."""
-
-    list_display = ["team", "role", "email", "invited_by", "expires_at", "accepted_by"]
-    list_filter = ["team"]
-    search_fields = ["email", "team__name"]
-    date_hierarchy = "created_at"
-    list_select_related = ["team", "invited_by", "accepted_by"]
-
-    def delete_model(self, request: HttpRequest, obj: Invitation) -> None:
-        """One that was accepted is a row of the past alone."""
-        if not invitations.withdraw(obj):
-            obj.delete()

@@ -51,10 +51,11 @@ def team_progress(project: Project) -> TeamProgress:
     """Progress of members and of former members who labeled, in a constant number of queries."""
     now = timezone.now()
     counts = _counts(project, now)
-    members = {
-        member.user_id: member.get_role_display()
-        for member in Membership.objects.filter(team=project.team_id)
-    }
+    # A service account stands among the people only if it labels.
+    team = Membership.objects.filter(team=project.team_id).filter(
+        Q(user__service_account=None) | Q(user__in=list(counts))
+    )
+    members = {member.user_id: member.get_role_display() for member in team}
     users = User.objects.filter(pk__in={*members, *counts})
     waiting = assignments.assigned_by_user(project)
     present = {pk for pk, _ in presence.present_people(project)}

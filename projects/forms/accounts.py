@@ -11,7 +11,9 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy, ngettext
 
 from exeml_site.lib.display import count
+from projects.forms.sign_in.access_tokens import offer_to_revoke
 from projects.models import NoticeKind
+from projects.sign_in.service_accounts import NO_SIGN_IN, is_service_account
 from projects.workspace.login_throttle import Attempt
 
 
@@ -35,6 +37,11 @@ class SignInForm(AuthenticationForm):
         """An `attempt` that is refused gets no look at the password."""
         super().__init__(*args, **kwargs)
         self._attempt = attempt
+
+    def confirm_login_allowed(self, user: Any) -> None:
+        super().confirm_login_allowed(user)
+        if is_service_account(user):
+            raise ValidationError(NO_SIGN_IN, code="service-account")
 
     def clean(self) -> dict[str, Any]:
         if self._attempt and self._attempt.is_refused:
@@ -60,6 +67,7 @@ class ChangePasswordForm(PasswordChangeForm):
         )
         self.fields["new_password2"].label = gettext_lazy("New password again")
         self.fields["new_password2"].help_text = ""
+        offer_to_revoke(self, self.user)
 
     def clean_old_password(self) -> str:
         if self._attempt and self._attempt.is_refused:

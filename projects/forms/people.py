@@ -35,7 +35,7 @@ class AssignForm(forms.Form):
 
     def __init__(self, data: Mapping[str, Any] | None = None, *, project: Project) -> None:
         super().__init__(data)
-        labelers = Membership.objects.filter(team=project.team_id, role__gte=Role.LABELER)
+        labelers = Membership.objects.people().filter(team=project.team_id, role__gte=Role.LABELER)
         field = self.fields["users"]
         assert isinstance(field, RowsField)
         field.queryset = User.objects.filter(pk__in=labelers.values("user")).order_by("username")

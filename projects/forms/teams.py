@@ -35,10 +35,11 @@ class AddMemberForm(RoleForm):
         self.fields["person"].widget.attrs.update(NAME_ATTRS)
 
     def clean_person(self) -> User:
-        """The account with this username, else the only account with this e-mail."""
+        """The account with this username, else the only account with this e-mail. Of a person in any case."""
         typed = self.cleaned_data["person"]
-        users = list(User.objects.filter(username=typed)) or list(
-            User.objects.filter(Q(username__iexact=typed) | Q(email__iexact=typed))[:2]
+        people = User.objects.filter(service_account=None)
+        users = list(people.filter(username=typed)) or list(
+            people.filter(Q(username__iexact=typed) | Q(email__iexact=typed))[:2]
         )
         if not users:
             raise ValidationError(gettext("No account has this name. Ask an operator to create it."))

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('projects', '0023_access_tokens'),
+        ('projects', '0024_service_accounts_deleted'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

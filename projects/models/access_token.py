@@ -23,8 +23,16 @@ class Scope(models.TextChoices):
     ADMIN = "admin", gettext_lazy("Manage projects and members")
 
 
+class ServiceAccountQuerySet(models.QuerySet["ServiceAccount"]):
+    def alive(self) -> ServiceAccountQuerySet:
+        return self.filter(deleted_at=None)
+
+
 class ServiceAccount(models.Model):
-    """An account of a program, a member of one team. Nobody can sign in with it; it has only tokens."""
+    """An account of a program, a member of one team. Nobody can sign in with it; it has only tokens.
+
+    One that was deleted stays a row: its name stands in the history, and its user never becomes a person's.
+    """
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="service_account"
@@ -35,11 +43,18 @@ class ServiceAccount(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = ServiceAccountQuerySet.as_manager()
 
     class Meta:
         ordering = ["team__name", "name"]
         constraints = [
-            models.UniqueConstraint(fields=["team", "name"], name="one_service_account_of_a_name_in_a_team")
+            models.UniqueConstraint(
+                fields=["team", "name"],
+                condition=Q(deleted_at=None),
+                name="one_service_account_of_a_name_in_a_team",
+            )
         ]
 
     def __str__(self) -> str:
@@ -82,6 +97,11 @@ class AccessToken(models.Model):
     @property
     def is_valid(self) -> bool:
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
+
+    @property
+    def scope_labels(self) -> list[str]:
+        """The scopes in words, in their order."""
+        return [str(scope.label) for scope in Scope if self.allows(scope)]
 
     def allows(self, scope: str) -> bool:
         return scope == Scope.READ or scope in self.scopes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy
 
@@ -30,11 +31,19 @@ class Team(models.Model):
         return self.name
 
 
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    def people(self) -> MembershipQuerySet:
+        """Without service accounts, which get neither mails nor images assigned to them."""
+        return self.filter(user__service_account=None)
+
+
 class Membership(models.Model):
     team = models.ForeignKey(Team, on_delete=models.CASCADE, related_name="memberships")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
     role = models.PositiveSmallIntegerField(choices=Role.choices, default=Role.LABELER)
     joined_at = models.DateTimeField(auto_now_add=True)
+
+    objects = MembershipQuerySet.as_manager()
 
     class Meta:
         ordering = ["team__name", "user__username"]
@@ -45,6 +54,12 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} in {self.team}: {self.get_role_display()}"
+
+    def clean(self) -> None:
+        """Forms of operators alone name user and team freely."""
+        account = getattr(self.user, "service_account", None) if self.user_id else None
+        if account is not None and account.team_id != self.team_id:
+            raise ValidationError("A service account is a member of its team alone.")  # not translated: admin
 
 
 class Invitation(models.Model):

@@ -21,5 +21,5 @@ def collect() -> None:
 
 
 def reviewers(project: Project) -> list[User]:
-    members = Membership.objects.filter(team=project.team_id, role__gte=Role.REVIEWER)
+    members = Membership.objects.people().filter(team=project.team_id, role__gte=Role.REVIEWER)
     return [member.user for member in members.select_related("user")]

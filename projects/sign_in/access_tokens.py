@@ -13,10 +13,12 @@ from django.utils.translation import gettext
 
 from exeml_site.lib.errors import Refused
 from projects import audit
-from projects.models import AccessToken
+from projects.models import AccessToken, ServiceAccount
+from projects.models.access_token import AccessTokenQuerySet
 from projects.workspace.secret_token import Token, new_token
 
 PREFIX = "exeml_"  # by which scanners find a token in a repository
+REVOKE_FIELD = "revoke_tokens"  # of forms that offer it with a new password
 MAX_TOKENS = 50  # valid tokens of an account
 USE_RECORDED_EVERY = timedelta(minutes=1)
 
@@ -71,6 +73,18 @@ def revoke(token: AccessToken, *, by: User) -> bool:
     return True
 
 
+def revoke_all(owner: User, *, by: User) -> int:
+    """Revoke every token of the account; how many."""
+    with transaction.atomic():
+        tokens = AccessToken.objects.filter(user=owner, revoked_at=None).select_related("user")
+        return sum(revoke(token, by=by) for token in tokens)
+
+
+def unrevoked(owner: User) -> AccessTokenQuerySet:
+    """The tokens that pages list: also those that have expired."""
+    return AccessToken.objects.filter(user=owner, revoked_at=None)
+
+
 def find(plain: str) -> AccessToken | None:
     """The valid token of this plain text, with its owner; None if there is none."""
     tokens = AccessToken.objects.valid().select_related("user")
@@ -85,4 +99,6 @@ def record_use(token: AccessToken) -> None:
 
 
 def _record(kind: audit.Kind, token: AccessToken, by: User, **details: Any) -> None:
-    audit.record(kind, target=token.name, by=by, owner=token.user.get_username(), **details)
+    account = ServiceAccount.objects.filter(user=token.user_id).select_related("team").first()
+    team = account.team if account else None
+    audit.record(kind, team=team, target=token.name, by=by, owner=token.user.get_username(), **details)

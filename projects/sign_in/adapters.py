@@ -13,6 +13,7 @@ from allauth.mfa.totp.internal.auth import generate_totp_secret
 from cryptography.fernet import Fernet, InvalidToken
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -20,6 +21,7 @@ from django.utils.translation import gettext, gettext_lazy
 
 from exeml_site.lib.display import count
 from exeml_site.logs.client_address import client_address, parsed_address
+from projects.sign_in.service_accounts import NO_SIGN_IN, is_service_account
 
 UNKNOWN_ADDRESS = "0.0.0.0"  # of clients behind a Unix socket
 
@@ -29,6 +31,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
+
+    def pre_login(self, request: HttpRequest, user: User, **facts: Any) -> Any:
+        """Every way to sign in passes here, whatever it has checked before."""
+        if is_service_account(user):
+            raise PermissionDenied(str(NO_SIGN_IN))
+        return super().pre_login(request, user, **facts)
 
     def add_message(self, *args: Any, **kwargs: Any) -> None:
         """Our views say what was done."""

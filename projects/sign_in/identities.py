@@ -12,6 +12,7 @@ from exeml_site.lib.errors import Refused
 from projects import audit
 from projects.models import Membership, Team
 from projects.sign_in.claims import Identity, roles_of, ruled_teams
+from projects.sign_in.service_accounts import NO_SIGN_IN, is_service_account
 from projects.workspace import members
 
 INACTIVE = gettext_lazy("This account is switched off. Ask an operator.")
@@ -30,6 +31,8 @@ def account_of(identity: Identity, *, is_invited: bool = False) -> User:
     """
     with transaction.atomic():
         user = _linked(identity) or _linked_by_email(identity)
+        if user is not None and is_service_account(user):
+            raise SignInRefused(NO_SIGN_IN)
         if user is not None and not user.is_active:
             raise SignInRefused(INACTIVE)
         if user is None:
@@ -68,7 +71,7 @@ def _linked_by_email(identity: Identity) -> User | None:
     """The only account with the verified e-mail, unless the provider knows it as somebody else."""
     if not identity.email:
         return None
-    users = list(User.objects.filter(email__iexact=identity.email)[:2])
+    users = list(User.objects.filter(email__iexact=identity.email, service_account=None)[:2])
     if len(users) != 1:
         return None
     if SocialAccount.objects.filter(provider=identity.provider, user=users[0]).exists():

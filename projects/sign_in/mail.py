@@ -37,7 +37,7 @@ def reset_password(email: str, site: str, language: str) -> None:
 
     `site`: the address of this site, such as https://exeml.example.org.
     """
-    for user in User.objects.filter(email__iexact=email, is_active=True):
+    for user in User.objects.filter(email__iexact=email, is_active=True, service_account=None):
         if not user.has_usable_password():
             continue  # signs in at the provider
         chosen = ChosenLanguage.objects.filter(user=user).first()

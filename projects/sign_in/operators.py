@@ -8,7 +8,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
 
-from projects.access import SECOND_FACTOR_KEY, lead_to_factor
+from projects.access import has_proven_factor, lead_to_factor
 
 
 class OperatorsSecondFactorMiddleware:
@@ -26,4 +26,4 @@ class OperatorsSecondFactorMiddleware:
     def process_view(self, request: HttpRequest, *view: Any) -> HttpResponseBase | None:
         if not request.path.startswith(reverse("admin:index")) or not request.user.is_authenticated:
             return None
-        return None if request.session.get(SECOND_FACTOR_KEY) == request.user.pk else lead_to_factor(request)
+        return None if has_proven_factor(request) else lead_to_factor(request)

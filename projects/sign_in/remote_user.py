@@ -20,6 +20,7 @@ from exeml_site.logs.client_address import is_trusted_proxy
 from projects import audit
 from projects.sign_in.claims import Identity, roles_of
 from projects.sign_in.identities import follow_claims
+from projects.sign_in.service_accounts import is_service_account
 
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
@@ -43,7 +44,7 @@ class TrustedHeaderBackend(ModelBackend):
             if user is None and roles_of(identity.claims):
                 user = User.objects.create_user(identity.username, identity.email)
                 audit.record(audit.Kind.ACCOUNT_CREATED, target=user, provider=PROVIDER)
-            if user is None or not self.user_can_authenticate(user):
+            if user is None or not self.user_can_authenticate(user) or is_service_account(user):
                 return None
             follow_claims(user, identity)
         return user

@@ -24,6 +24,7 @@ from django.http import HttpRequest, HttpResponse
 from projects import audit
 from projects.access import SECOND_FACTOR_KEY
 
+APP = "allauth.mfa"  # whose changes are confirmed with the password or a factor
 Type = Authenticator.Type
 FACTORS = (Type.TOTP, Type.WEBAUTHN)  # recovery codes stand in for one of them
 LAST_STEP = "last_step"  # of a code of the app: a later code alone is good

@@ -9,11 +9,14 @@ from functools import cached_property
 
 from django.db.models import FloatField, Sum
 from django.utils import timezone
+from django.utils.translation import gettext_lazy
 
 from exeml_site.lib.display import iso_month
+from exeml_site.lib.params import parse_date
 from projects.models import Team, Usage, UsageKind
 from projects.usage.ledger import month_of
 
+NO_MONTH = gettext_lazy("Choose a month, such as 2026-11.")
 MAX_MONTHS = 120  # that the page offers
 FILE_COLUMNS = (
     "month",
@@ -127,6 +130,11 @@ class MonthlyUsage:
 
 def _owner(line: UsageLine) -> tuple[str, str, str]:
     return line.team, line.project, line.person
+
+
+def asked_month(text: str | None) -> date | None:
+    """The month of “2026-11”; this month without a text, None for what is no month."""
+    return parse_date(f"{text}-01") if text else month_of(timezone.now())
 
 
 def months(team: Team | None) -> list[date]:

@@ -25,6 +25,7 @@ from projects.forms.accounts import ChangePasswordForm, NoticesForm, SignInForm
 from projects.models import HiddenGuide
 from projects.notices.notices import choose_kinds, is_mail_set_up, wanted_kinds
 from projects.sign_in import second_factor
+from projects.views.sign_in.access_tokens import revoke_asked
 from projects.workspace import initial_password, language, login_throttle
 from projects.workspace.login_throttle import Attempt
 
@@ -104,6 +105,7 @@ class ChangePassword(LimitedAttempts, auth.PasswordChangeView):
         audit.record(audit.Kind.PASSWORD_CHANGED)
         sentence = gettext("Your password has been changed. You are still signed in here.")
         messages.success(self.request, sentence)
+        revoke_asked(self.request, form.user)
         return super().form_valid(form)
 
 

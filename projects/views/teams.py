@@ -7,6 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import User
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
@@ -15,8 +16,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from exeml_site.lib.http import page, redirect_to
 from projects.access import PageRequest, team_page
+from projects.forms.sign_in.service_accounts import ServiceAccountForm
 from projects.forms.teams import AddMemberForm, RoleForm
-from projects.models import Membership, Role, Team
+from projects.models import AccessToken, Membership, Role, Team
 from projects.workspace import members
 
 ROLES = [
@@ -30,7 +32,7 @@ ROLES = [
 @team_page(Role.VIEWER)
 @require_safe
 def team_members(request: PageRequest, team: Team) -> HttpResponse:
-    return _members(request, team)
+    return members_page(request, team)
 
 
 @team_page(Role.MANAGER)
@@ -45,7 +47,7 @@ def add_member(request: PageRequest, team: Team) -> HttpResponse:
             form.add_error("person", str(refused))
         else:
             return _done(request, team, _role_text(person, role, team))
-    return _members(request, team, form=form, status=422)
+    return members_page(request, team, form=form, status=422)
 
 
 @team_page(Role.MANAGER)
@@ -54,7 +56,7 @@ def change_member(request: PageRequest, team: Team, user_id: int) -> HttpRespons
     membership = get_object_or_404(team.memberships.select_related("user"), user=user_id)
     form = RoleForm(request.POST)
     if not form.is_valid():
-        return _members(
+        return members_page(
             request, team, refusal=gettext("Choose one of the four roles."), refused=membership, status=422
         )
     role = form.cleaned_data["role"]
@@ -65,7 +67,7 @@ def change_member(request: PageRequest, team: Team, user_id: int) -> HttpRespons
     try:
         members.change_role(membership, role)
     except members.MemberRefused as refused:
-        return _members(request, team, refusal=str(refused), refused=membership, status=409)
+        return members_page(request, team, refusal=str(refused), refused=membership, status=409)
     return _done(request, team, _role_text(membership.user, role, team))
 
 
@@ -76,7 +78,7 @@ def remove_member(request: PageRequest, team: Team, user_id: int) -> HttpRespons
     try:
         members.remove_member(membership)
     except members.MemberRefused as refused:
-        return _members(request, team, refusal=str(refused), refused=membership, status=409)
+        return members_page(request, team, refusal=str(refused), refused=membership, status=409)
     if membership.user == request.user:
         messages.success(request, gettext("You left %(team)s.") % {"team": team})
         return redirect_to(request, reverse("project_list"))
@@ -108,22 +110,32 @@ def _done(request: PageRequest, team: Team, message: str) -> HttpResponse:
     return redirect_to(request, reverse("team_members", args=[team.pk]))
 
 
-def _members(
+def members_page(
     request: PageRequest,
     team: Team,
     *,
     form: AddMemberForm | None = None,
+    account_form: ServiceAccountForm | None = None,
     refusal: str = "",
     refused: Membership | None = None,
     status: int = 200,
 ) -> HttpResponse:
     """The members page; `refusal` is shown beside the member `refused`."""
-    rows = list(team.memberships.select_related("user").order_by("-role", "user__username"))
+    rows = list(team.memberships.people().select_related("user").order_by("-role", "user__username"))
     context: dict[str, Any] = {"team": team, "members": rows, "roles": ROLES}
+    context["accounts"] = _service_accounts(team)
     context["is_ruled"] = any(rule.team == team.name for rule in settings.SIGN_IN_TEAMS)
     managers = [membership.pk for membership in rows if membership.role == Role.MANAGER]
     if len(managers) == 1:
         context |= {"last_manager": managers[0], "last_manager_text": members.LAST_MANAGER}
     if request.membership.role >= Role.MANAGER:
         context |= {"form": form or AddMemberForm(team=team), "refusal": refusal, "refused": refused}
+        context["account_form"] = account_form or ServiceAccountForm(auto_id="id_account_%s")
     return page(request, "accounts/teams.html", context, status=status)
+
+
+def _service_accounts(team: Team) -> QuerySet[Membership]:
+    """Their memberships, with the number of tokens that work."""
+    valid = Count("user__access_tokens", filter=Q(user__access_tokens__in=AccessToken.objects.valid()))
+    accounts = team.memberships.exclude(user__service_account=None)
+    return accounts.select_related("user__service_account").annotate(tokens=valid)

@@ -12,6 +12,7 @@ from exeml_site.lib.errors import Refused
 from projects import audit
 from projects.models import Membership, Role, Team
 
+IS_SERVICE_ACCOUNT = gettext_lazy("This is a service account. Delete it instead.")
 LAST_MANAGER = gettext_lazy("A team needs at least one Manager. Make somebody else a Manager first.")
 
 
@@ -44,8 +45,10 @@ def change_role(membership: Membership, role: Role) -> None:
 
 @transaction.atomic
 def remove_member(membership: Membership) -> None:
-    """Remove a member. Raises `MemberRefused` if the team would have no Manager."""
+    """Remove a member. Raises `MemberRefused` if the team would have no Manager, and for service accounts."""
     _lock(membership.team_id)
+    if hasattr(membership.user, "service_account"):
+        raise MemberRefused(IS_SERVICE_ACCOUNT)
     if is_last_manager(membership):
         raise MemberRefused(LAST_MANAGER)
     if Membership.objects.filter(pk=membership.pk).delete()[0]:
@@ -89,7 +92,8 @@ def require_second_factor(team: Team, is_required: bool) -> None:
 
 
 def is_last_manager(membership: Membership) -> bool:
-    managers = Membership.objects.filter(team=membership.team_id, role=Role.MANAGER)
+    """Service accounts with the role do not count: a person has to be there."""
+    managers = Membership.objects.people().filter(team=membership.team_id, role=Role.MANAGER)
     return set(managers.values_list("pk", flat=True)) == {membership.pk}
 
 

@@ -1,4 +1,5 @@
 // Shared by all pages: menus, dialogs, dismissible messages, error messages of requests, the list of keys.
+import "./copy.js";
 import "./typed.js";
 import { dismiss, focusMessages, isTyping, say, show } from "./messages.js";
 

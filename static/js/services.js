@@ -1,7 +1,7 @@
-// The test of a service (preview, paste, camera, keys), copy buttons and the Deploy dialog.
+// The test of a service (preview, paste, camera, keys) and the Deploy dialog.
 import { openCamera } from "./camera.js";
 import { number } from "./display.js";
-import { isTyping, say } from "./messages.js";
+import { isTyping } from "./messages.js";
 import "./question_page.js";
 
 const MEGABYTE = 1024 * 1024;
@@ -132,28 +132,6 @@ if (input) {
   showPicture(); // the browser keeps the file over a reload
 }
 
-// --- copying ---
-
-// The Clipboard API exists only on https and localhost.
-async function copy(element) {
-  if (navigator.clipboard) return navigator.clipboard.writeText(element.textContent);
-  getSelection().selectAllChildren(element);
-  if (!document.execCommand("copy")) throw new Error("refused");
-}
-
-document.addEventListener("click", async (event) => {
-  const button = event.target instanceof Element ? event.target.closest("[data-copy]") : null;
-  if (!button) return;
-  const word = button.querySelector("[data-copy-word]");
-  try {
-    await copy(find(button.dataset.copy));
-    word.textContent = gettext("Copied");
-    setTimeout(() => (word.textContent = pgettext("button", "Copy")), 2000);
-  } catch {
-    say(gettext("The browser does not allow copying here. Select the text and copy it by hand."), "error");
-  }
-});
-
 // --- dialogs ---
 
 document.querySelector("dialog[data-open-now]")?.showModal();
@@ -167,7 +145,4 @@ document.addEventListener("submit", (event) => {
   event.target.dataset.sent = "";
 });
 
-// The page with a new token answers a POST: a reload must show the service, not deploy again.
-const settled = document.querySelector("[data-settle-at]")?.dataset.settleAt;
-if (settled) history.replaceState(null, "", settled);
-else if (location.search.startsWith("?version=")) history.replaceState(null, "", location.pathname);
+if (location.search.startsWith("?version=")) history.replaceState(null, "", location.pathname);

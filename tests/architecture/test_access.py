@@ -17,6 +17,7 @@ from uuid import UUID, uuid4
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
+from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 from django.db import transaction
@@ -29,14 +30,17 @@ from exeml_site.lib import storage
 from exeml_site.lib.http import Access
 from projects.datasets.publish import publish
 from projects.models import (
+    AccessToken,
     DatasetVersion,
     LabelEvent,
     Membership,
     MetadataColumn,
     Project,
     Role,
+    ServiceAccount,
     Transfer,
 )
+from projects.sign_in import access_tokens, service_accounts
 from projects.sign_in.invitations import invite
 from tests.factories import make_project, make_user, make_version
 from tests.training.bundles import colour_picture
@@ -134,6 +138,9 @@ class World:
             "name": lambda: self.chart,
             "service_id": lambda: self.service.pk,
             "token_id": lambda: self.service.tokens.create(name="x", token_hash=uuid4().hex, hint="x").pk,
+            "access_token_id": lambda: self._token(make_user("alice")).pk,
+            "account_id": lambda: self.account.pk,
+            "account_token_id": lambda: self._token(self.account.user).pk,
             "call_id": self._call,
             "batch_id": lambda: self._batch().pk,
             "evaluation_id": lambda: self._evaluation().pk,
@@ -168,6 +175,15 @@ class World:
         return Authenticator.objects.create(
             user=make_user("alice"), type=Authenticator.Type.WEBAUTHN, data={}
         )
+
+    @property
+    def account(self) -> ServiceAccount:
+        team, alice = self.project.team, make_user("alice")
+        account = team.service_accounts.alive().first()
+        return account or service_accounts.create(team, "robot", Role.LABELER, by=alice)
+
+    def _token(self, owner: User) -> AccessToken:
+        return access_tokens.create(owner, uuid4().hex, [], by=owner)[0]
 
     def _session(self) -> UserSession:
         session, _ = UserSession.objects.get_or_create(

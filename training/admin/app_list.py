@@ -17,6 +17,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "projects.Team",
         "projects.Membership",
         "projects.Invitation",
+        "projects.ServiceAccount",
+        "projects.AccessToken",
         "mfa.Authenticator",
         "socialaccount.SocialAccount",
         "usersessions.UserSession",
@@ -75,6 +77,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "django_rq.Dashboard",
         "projects.AuditEvent",
         "projects.Usage",
+        "projects.IdempotentCall",
     ),
 }
 # Names of lists in place of Django's, which adds an s to the name of the model.

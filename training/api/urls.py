@@ -12,8 +12,11 @@ from projects.api import (
     images,
     labels,
     projects,
+    service_accounts,
     suggestions,
+    teams,
     transfers,
+    usage,
     work,
 )
 from projects.api import annotations as annotation_calls
@@ -55,6 +58,9 @@ ROUTERS: list[Router] = [
     batches.router,
     comparison.router,
     downloads.router,
+    teams.router,
+    service_accounts.router,
+    usage.router,
 ]
 
 api = Api(

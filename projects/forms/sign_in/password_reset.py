@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from django.utils.translation import gettext_lazy
 
 from exeml_site.lib.fields import MailField
+from projects.forms.sign_in.access_tokens import offer_to_revoke
 
 if TYPE_CHECKING:
     NewPasswordForm = SetPasswordForm[User]
@@ -35,6 +36,7 @@ class ChoosePasswordForm(NewPasswordForm):
         )
         self.fields["new_password2"].label = gettext_lazy("New password again")
         self.fields["new_password2"].help_text = ""
+        offer_to_revoke(self, self.user)
 
     def validate_password_for_user(self, user: Any, *args: Any, **options: Any) -> None:
         """What is wrong with the password stands there, not where it is repeated."""

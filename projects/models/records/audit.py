@@ -43,6 +43,8 @@ class AuditKind(models.TextChoices):
     TOKEN_REVOKED = "token.revoked", gettext_lazy("Token revoked")
     ACCESS_TOKEN_CREATED = "access-token.created", gettext_lazy("Access token created")
     ACCESS_TOKEN_REVOKED = "access-token.revoked", gettext_lazy("Access token revoked")
+    SERVICE_ACCOUNT_CREATED = "service-account.created", gettext_lazy("Service account created")
+    SERVICE_ACCOUNT_DELETED = "service-account.deleted", gettext_lazy("Service account deleted")
     TOKENS_BLOCKED = "token.blocked", gettext_lazy("Calls blocked after too many wrong tokens")
     PROJECT_CREATED = "project.created", gettext_lazy("Project created")
     PROJECT_CHANGED = "project.changed", gettext_lazy("Project changed")

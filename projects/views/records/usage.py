@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import gettext
 from django.views.decorators.http import require_safe
 
 from exeml_site.lib.display import iso_month, month_text
 from exeml_site.lib.http import page
-from exeml_site.lib.params import parse_date
 from projects import audit
 from projects.access import PageRequest, operator_page, team_page
 from projects.formats.csv_text import write_csv
 from projects.models import Role, Team
 from projects.usage.ledger import month_of
 from projects.usage.quotas import quota_of
-from projects.usage.report import MonthlyUsage, months
+from projects.usage.report import NO_MONTH, MonthlyUsage, asked_month, months
 
 
 @team_page(Role.MANAGER)
@@ -48,15 +45,9 @@ def site_usage_file(request: PageRequest) -> HttpResponse:
     return _file(request, None)
 
 
-def _asked_month(request: PageRequest) -> date | None:
-    """The month of `?month=2026-11`; this month without it, None for what is no month."""
-    asked = request.GET.get("month")
-    return parse_date(f"{asked}-01") if asked else month_of(timezone.now())
-
-
 def _page(request: PageRequest, team: Team | None) -> HttpResponse:
-    month = _asked_month(request)
-    problem = "" if month else gettext("Choose a month, such as 2026-11.")
+    month = asked_month(request.GET.get("month"))
+    problem = "" if month else str(NO_MONTH)
     usage = MonthlyUsage(month or month_of(timezone.now()), team)
     arguments, prefix = ([team.pk], "team") if team else ([], "site")
     context: dict[str, Any] = {
@@ -78,7 +69,7 @@ def _page(request: PageRequest, team: Team | None) -> HttpResponse:
 
 
 def _file(request: PageRequest, team: Team | None) -> HttpResponse:
-    month = _asked_month(request)
+    month = asked_month(request.GET.get("month"))
     if month is None:
         return _page(request, team)
     name = f"usage-{team.pk if team else 'site'}-{iso_month(month)}.csv"

@@ -19,6 +19,7 @@ from projects import audit
 from projects.forms.sign_in.password_reset import AskForMailForm, ChoosePasswordForm
 from projects.models import InitialPassword
 from projects.sign_in import mail
+from projects.views.sign_in.access_tokens import revoke_asked
 from projects.workspace import login_throttle
 
 
@@ -59,6 +60,7 @@ class ChoosePassword(auth.PasswordResetConfirmView):
         audit.record(audit.Kind.PASSWORD_RESET, by=form.user)
         InitialPassword.objects.filter(user=form.user).delete()
         messages.success(self.request, gettext("Your password has been changed. Sign in with it."))
+        revoke_asked(self.request, form.user)
         return super().form_valid(form)
 
     def form_invalid(self, form: Any) -> HttpResponse:

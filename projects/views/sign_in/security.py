@@ -24,11 +24,10 @@ from exeml_site.lib.display import count
 from exeml_site.lib.http import page, redirect_to, signed_in
 from projects.access import PageRequest
 from projects.forms.sign_in.second_factor import AddKeyForm, SetUpAppForm
-from projects.sign_in import second_factor, sessions
+from projects.sign_in import access_tokens, second_factor, sessions
 from projects.sign_in.adapters import SecondFactorAdapter
-from projects.sign_in.second_factor import Type
-
-APP = "allauth.mfa"  # whose changes are confirmed with the password or a factor
+from projects.sign_in.second_factor import APP, Type
+from projects.views.sign_in.access_tokens import revoke_asked
 
 
 @signed_in
@@ -45,6 +44,7 @@ def security(request: PageRequest) -> HttpResponse:
         "sessions": sessions.sessions_of(request),
         "provider": settings.OIDC and SocialAccount.objects.filter(user=request.user).exists(),
         "oidc": settings.OIDC,
+        "has_tokens": access_tokens.unrevoked(request.user).exists(),
     }
     return page(request, "sign_in/security.html", context)
 
@@ -141,6 +141,7 @@ def end_other_sessions(request: PageRequest) -> HttpResponse:
         ended,
     )
     messages.success(request, sentence % {"count": count(ended)})
+    revoke_asked(request, request.user)
     return redirect_to(request, reverse("security"))
 
 

@@ -17,6 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from projects.models import (
+    AccessToken,
     Assignment,
     Backup,
     ChosenLanguage,
@@ -26,6 +27,7 @@ from projects.models import (
     Embedding,
     FailedAttempts,
     HiddenGuide,
+    IdempotentCall,
     Image,
     InitialPassword,
     LabelEvent,
@@ -41,11 +43,13 @@ from projects.models import (
     RejectedFile,
     RejectedSuggestion,
     Role,
+    ServiceAccount,
     Team,
     TeamQuota,
     Transfer,
     Usage,
 )
+from projects.sign_in import access_tokens, service_accounts
 from projects.workspace import lifecycle
 from tests.factories import PASSWORD, make_image, make_project, make_team, make_user, make_version
 from training.models import (
@@ -151,6 +155,9 @@ def fill(project: Project, seed: int) -> None:
     InitialPassword.objects.create(user=person)
     project.team.invitations.create(token_hash=str(seed), invited_by=person, expires_at=timezone.now())
     HiddenGuide.objects.create(user=person)
+    access_tokens.create(person, "cron", ["label"], by=person)
+    service_accounts.create(project.team, f"robot {seed}", Role.LABELER, by=person)
+    IdempotentCall.objects.create(user=person, key=f"k{seed}", fingerprint="x", status=200, answer={"a": 1})
     Machine.objects.create(
         host=f"host-{seed}", data_folder="/srv", started_at=timezone.now(), seen_at=timezone.now()
     )
@@ -375,6 +382,72 @@ def members_form(team: Team, *rows: dict[str, object]) -> dict[str, object]:
     for n, row in enumerate(rows):
         fields |= {f"memberships-{n}-{key}": value for key, value in row.items()}
     return fields
+
+
+def test_an_operator_revokes_tokens_and_deletes_service_accounts(operator: Client) -> None:
+    team, bob = make_team(), make_user("bob")
+    tokens = [access_tokens.create(bob, name, [], by=bob)[0] for name in ("first", "second", "third")]
+    html = run(operator, AccessToken, "revoke", tokens[0])
+    assert "Revoked: first of bob." in html
+    assert "1 had been revoked before." in run(operator, AccessToken, "revoke", tokens[0])
+    listed = operator.get(address(AccessToken), {"valid": "yes"}).content.decode()
+    assert "second" in listed and ">first<" not in listed
+    assert "Access tokens revoked: 2." in run(operator, User, "revoke_tokens", bob)
+    assert not AccessToken.objects.valid().exists()
+    account = service_accounts.create(team, "nightly", Role.LABELER, by=bob)
+    access_tokens.create(account.user, "cron", [], by=bob)
+    assert "Deleted: nightly (Greenhouse)." in run(operator, ServiceAccount, "end", account)
+    assert not AccessToken.objects.valid().exists() and not account.user.memberships.exists()
+    assert "1 had been deleted before." in run(operator, ServiceAccount, "end", account)
+
+
+@pytest.mark.parametrize("revokes", [True, False])
+def test_a_new_password_by_an_operator_revokes_tokens_if_wanted(operator: Client, revokes: bool) -> None:
+    bob = make_user("bob")
+    path = f"/admin/auth/user/{bob.pk}/password/"
+    assert "revoke_tokens" not in operator.get(path).content.decode()
+    access_tokens.create(bob, "cron", [], by=bob)
+    assert "Access tokens stay valid unless they are revoked." in operator.get(path).content.decode()
+    fields = {"usable_password": "true", "password1": PASSWORD + "2", "password2": PASSWORD + "2"}
+    answer = operator.post(path, fields | ({"revoke_tokens": "on"} if revokes else {}))
+    assert answer.status_code == 302
+    assert AccessToken.objects.valid().exists() != revokes
+
+
+def test_a_service_account_gets_no_password_and_no_other_team(operator: Client) -> None:
+    team = make_team()
+    account = service_accounts.create(team, "nightly", Role.MANAGER, by=make_user("alice"))
+    user = account.user
+    assert operator.get(address(User, "change", user.pk)).status_code == 200
+    assert operator.post(address(User, "change", user.pk), {"username": "x"}).status_code == 403
+    assert operator.get(f"/admin/auth/user/{user.pk}/password/").status_code == 403
+    others = Team.objects.get(name="Strangers")
+    mallory = others.memberships.get()
+    row = {"id": mallory.pk, "user": mallory.user_id, "role": 30}
+    answer = operator.post(
+        address(Team, "change", others.pk), members_form(others, row, {"user": user.pk, "role": 10})
+    )
+    assert "a member of its team alone" in answer.content.decode()
+    own = user.memberships.get()
+    alice = team.memberships.get(user__username="alice")
+    rows = [
+        {"id": alice.pk, "user": alice.user_id, "role": 30},
+        {"id": own.pk, "user": user.pk, "role": 30, "DELETE": "on"},
+    ]
+    answer = operator.post(address(Team, "change", team.pk), members_form(team, *rows))
+    assert "Delete it instead" in answer.content.decode() and user.memberships.count() == 1
+
+
+def test_a_service_account_is_no_manager_in_the_place_of_a_person(operator: Client) -> None:
+    team = make_team()
+    own = service_accounts.create(team, "nightly", Role.MANAGER, by=make_user("alice")).user.memberships.get()
+    alice = team.memberships.get(user__username="alice")
+    rows = [
+        {"id": alice.pk, "user": alice.user_id, "role": 10},
+        {"id": own.pk, "user": own.user_id, "role": 30},
+    ]
+    answer = operator.post(address(Team, "change", team.pk), members_form(team, *rows))
+    assert "at least one Manager" in answer.content.decode()
 
 
 def test_an_operator_creates_a_team_with_its_manager(operator: Client) -> None:

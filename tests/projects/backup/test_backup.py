@@ -25,8 +25,9 @@ from projects.backup.archive import ArchiveReader, ArchiveWriter
 from projects.backup.create import create_backup
 from projects.backup.verify import verify_here
 from projects.labels import actions
-from projects.models import AuditEvent, Backup, Image, Project
-from tests.factories import make_project, make_user, make_version
+from projects.models import AuditEvent, Backup, Image, Project, Role
+from projects.sign_in import access_tokens, service_accounts
+from tests.factories import make_project, make_team, make_user, make_version
 from tests.training.bundles import give_bundle
 from training.models import TrainingVersion
 from training.serving.backup_check import check_newest_model
@@ -174,3 +175,18 @@ def test_the_row_of_a_backup_that_failed_says_why(tmp_path: Path) -> None:
     failed = Backup.objects.get()
     assert failed.finished_at is None and "does not exist" in failed.problem
     assert failed.started_at > timezone.now() - timedelta(minutes=1)
+
+
+def test_access_tokens_are_in_a_backup_as_hashes_alone(tmp_path: Path) -> None:
+    alice = make_user("alice")
+    row, token = access_tokens.create(alice, "cron", ["label"], by=alice)
+    account = service_accounts.create(make_team(), "nightly", Role.LABELER, by=alice)
+    create_backup(tmp_path / "backup.tar")
+    rows = {
+        name: gzip.decompress(content).decode()
+        for name, content in contents(tmp_path / "backup.tar").items()
+        if name.startswith("rows/")
+    }
+    assert row.token_hash in rows["rows/projects.accesstoken/000001.jsonl.gz"]
+    assert account.name in rows["rows/projects.serviceaccount/000001.jsonl.gz"]
+    assert not any(token.plain in text for text in rows.values())

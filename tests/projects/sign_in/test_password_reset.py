@@ -11,8 +11,8 @@ from django.contrib.auth.models import User
 from django.core import mail as outbox
 from django.test import Client
 
-from projects.models import InitialPassword
-from projects.sign_in import mail
+from projects.models import AccessToken, InitialPassword
+from projects.sign_in import access_tokens, mail
 from projects.workspace.login_throttle import LIMITS, Kind
 from tests.factories import PASSWORD, make_team, make_user
 from tests.pages import html_of
@@ -36,6 +36,20 @@ def choose(client: Client, address: str, password: str = NEW) -> Any:
     """The page moves the token from the address into the session, so that no other site hears of it."""
     form = client.get(address).headers.get("Location", address)
     return client.post(form, {"new_password1": password, "new_password2": password})
+
+
+@pytest.mark.parametrize("revokes", [True, False])
+def test_tokens_are_revoked_with_the_password_only_if_wanted(
+    client: Client, mailbox: list[Any], revokes: bool
+) -> None:
+    alice = make_user("alice", email="alice@example.org")
+    access_tokens.create(alice, "cron", [], by=alice)
+    mail.reset_password("alice@example.org", "https://testserver", "en")
+    form = client.get(link()).headers["Location"]
+    assert "Also revoke my access tokens" in html_of(client.get(form))
+    more = {"revoke_tokens": "on"} if revokes else {}
+    assert client.post(form, {"new_password1": NEW, "new_password2": NEW, **more}).status_code == 302
+    assert AccessToken.objects.valid().exists() != revokes
 
 
 def test_without_mail_there_is_no_such_page(client: Client, settings: LazySettings) -> None:

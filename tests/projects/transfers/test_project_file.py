@@ -23,10 +23,23 @@ from projects.backup.archive import ArchiveReader, ArchiveWriter, BadArchive
 from projects.datasets import publish
 from projects.labels import actions, metadata
 from projects.labels.history import History
-from projects.models import Annotation, AuditEvent, Image, Label, LabelEvent, MetadataValue, Project, Transfer
+from projects.models import (
+    AccessToken,
+    Annotation,
+    AuditEvent,
+    Image,
+    Label,
+    LabelEvent,
+    Membership,
+    MetadataValue,
+    Project,
+    ServiceAccount,
+    Transfer,
+)
 from projects.transfers import import_job
 from projects.transfers.project_file import write
 from projects.transfers.project_file.read import NOT_EMPTY, ProjectImport
+from projects.transfers.project_file.tables import parts
 from tests.factories import make_project, make_team, make_user, make_version
 from tests.training.bundles import colour_picture, give_bundle
 from training.models import EvaluatedImage, Metric, TrainingVersion
@@ -119,6 +132,11 @@ def test_a_project_that_went_out_and_in_has_everything(project: Project) -> None
     version = TrainingVersion.objects.get(project=copy)
     assert default_storage.exists(f"{version.folder}/bundle/model.onnx")
     assert version.dataset_version == new
+
+
+def test_no_account_and_no_token_is_in_a_file() -> None:
+    tables = {table.model for part in parts() for table in part.tables}
+    assert Image in tables and not tables & {AccessToken, ServiceAccount, Membership, User}
 
 
 def test_the_history_keeps_who_did_what_and_cannot_be_undone(project: Project) -> None:
