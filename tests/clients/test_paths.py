@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 import exeml
 from training.api.urls import api
 
@@ -19,6 +17,7 @@ SERVICE = f"{PROJECT}/services/{{}}"
 PATHS = {
     "Client": "",
     "Project": PROJECT,
+    "DatasetVersion": f"{PROJECT}/dataset-versions/{{}}",
     "Image": f"{PROJECT}/images/{{}}",
     "Label": f"{PROJECT}/labels/{{}}",
     "Version": f"{PROJECT}/versions/{{}}",
@@ -78,7 +77,15 @@ def test_the_calls_of_all_resources_are_found() -> None:
     assert {path for _, _, path in CALLS} >= set(PATHS.values()) - {""}
 
 
-@pytest.mark.parametrize(("place", "method", "path"), CALLS, ids=[f"{m} {p}" for _, m, p in CALLS])
-def test_a_call_is_an_operation_of_the_api(place: str, method: str, path: str) -> None:
-    pattern = re.compile(re.escape(path).replace(r"\{\}", r"[^/]+"))
-    assert any(method == known and pattern.fullmatch(address) for known, address in operations()), place
+def test_every_call_is_an_operation_of_the_api() -> None:
+    known = operations()
+    unknown = [
+        f"{place}: {method} {path}"
+        for place, method, path in CALLS
+        if not any(method == verb and _pattern(path).fullmatch(address) for verb, address in known)
+    ]
+    assert unknown == []
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.escape(path).replace(r"\{\}", r"[^/]+"))

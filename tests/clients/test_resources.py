@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 
 import exeml
 from exeml.core import settings
-from exeml.pictures import encoded
+from exeml.core.pictures import encoded
 from tests.clients.conftest import Client
 from tests.factories import make_project, picture_bytes
 
@@ -67,6 +67,32 @@ def test_both_ways_give_the_same(server: Callable[..., tuple[str, str]]) -> None
         with pytest.raises(exeml.Problem) as raised:
             project.annotate([1], add="x")
     assert raised.value.status == 403 and "label" in raised.value.detail
+
+
+@live
+def test_labels_are_published_compared_and_restored(client: Client, tmp_path: Path) -> None:
+    make_project(labels=2, images=6)
+    project = client.project("flowers")
+    first = project.publish()
+    assert (first.name, first.image_count) == ("V001", 12)
+    moved = next(project.images(label="label-0"))
+    project.annotate(moved, add="label-1")
+    second = project.publish("later", training_ratio=0.6)
+    assert [version.name for version in project.dataset_versions()] == ["later", "V001"]
+    assert moved.id in [row.model_dump()["image_id"] for row in first.compare(second)]
+    lines = first.download_manifest(tmp_path / "V001.manifest").read_text().splitlines()
+    assert len(lines) == 12
+    project.dataset_version("V001").restore()
+    assert moved.refresh().labels == ["label-0"]
+
+
+@live
+def test_a_call_without_a_method_of_its_own_can_be_made(client: Client) -> None:
+    team = client.account().teams[0]
+    assert [each.name for each in client.teams()] == [team.name]
+    members = client.request("GET", f"/teams/{team.id}/members", limit=2)
+    assert len(members["items"]) == 2
+    assert client.usage(team).model_dump()["items"] == []
 
 
 # --- Settings ---

@@ -14,6 +14,7 @@ from exeml.batch import Batch
 from exeml.client import Client, connect, connect_async
 from exeml.core.modes import Asynchronous, Blocking
 from exeml.core.resource import Record
+from exeml.dataset_version import DatasetVersion
 from exeml.errors import (
     ConnectionFailed,
     ExemlError,
@@ -30,7 +31,6 @@ from exeml.project import Project
 from exeml.records import (
     Account,
     Action,
-    DatasetVersion,
     Flavor,
     Prediction,
     Suggestion,

@@ -89,6 +89,12 @@ class Client(Bound[M], Generic[M]):
         team_id = team.id if isinstance(team, Team) else team
         return Record.model_validate((yield from fetch(get(f"/teams/{team_id}/usage", month=month or None))))
 
+    @operation
+    def request(self, method: str, path: str, body: Any = None, /, **params: Any) -> Steps[Any]:
+        """The JSON of any other operation; `path` is below /api/v1, such as "/teams/1/members"."""
+        given = {name: value for name, value in params.items() if value is not None}
+        return (yield from fetch(Call(method.upper(), path, params=given, body=body)))
+
     def _project(self, values: Any) -> Project[M]:
         return make(Project, values, self._transport, "")
 

@@ -10,12 +10,13 @@ from typing import Any
 
 from exeml.core.calls import Call, FilePart, Pages, Steps, Work, create, fetch, get, post, send
 from exeml.core.modes import M, listing, operation
+from exeml.core.progress import progress_bar
 from exeml.core.resource import Record, Resource
+from exeml.dataset_version import DatasetVersion
 from exeml.errors import Problem
 from exeml.image import Image, ids_of
 from exeml.label import Label, label_id
-from exeml.progress import progress_bar
-from exeml.records import Action, DatasetVersion, Suggestion, UploadReport
+from exeml.records import Action, Suggestion, UploadReport
 from exeml.service import Service, deploy_steps
 from exeml.transfer import Transfer
 from exeml.upload import Source, UploadProgress, find_files, upload_steps
@@ -195,14 +196,24 @@ class Project(Resource[M]):
     # --- Dataset versions and trainings ---
 
     @operation
-    def publish(self, /, name: str, **options: Any) -> Steps[DatasetVersion]:
-        """Publish the current labels as a dataset version, which never changes."""
-        values = yield from fetch(create(f"{self._path}/dataset-versions", {"name": name, **options}))
-        return DatasetVersion.model_validate(values)
+    def publish(
+        self, name: str | None = None, *, training_ratio: float | None = None
+    ) -> Steps[DatasetVersion[M]]:
+        """Publish the current labels as a dataset version; the name is V001, V002 … if none is given."""
+        body = {"name": name, "training_ratio": training_ratio}
+        given = {key: value for key, value in body.items() if value is not None}
+        values = yield from fetch(create(f"{self._path}/dataset-versions", given, timeout_s=600))
+        return self._make(DatasetVersion, values)
 
     @listing
-    def dataset_versions(self) -> Pages[DatasetVersion]:
-        return Pages(get(f"{self._path}/dataset-versions"), DatasetVersion.model_validate)
+    def dataset_versions(self) -> Pages[DatasetVersion[M]]:
+        """The dataset versions, the newest first."""
+        return Pages(get(f"{self._path}/dataset-versions"), partial(self._make, DatasetVersion))
+
+    @operation
+    def dataset_version(self, name: str) -> Steps[DatasetVersion[M]]:
+        """A dataset version by its name."""
+        return self._make(DatasetVersion, (yield from fetch(get(f"{self._path}/dataset-versions/{name}"))))
 
     @operation
     def train(

@@ -41,13 +41,6 @@ class Flavor(Record):
     is_default: bool = False
 
 
-class DatasetVersion(Record):
-    """An immutable version of the labels."""
-
-    name: str
-    description: str = ""
-
-
 class Action(Record):
     """What was done to labels or images. `undo` takes it back; `event_id` is None where nothing changed."""
 

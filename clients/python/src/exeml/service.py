@@ -10,8 +10,8 @@ from typing import Any
 from exeml.batch import Batch
 from exeml.core.calls import Call, FilePart, Pages, Steps, Together, Work, create, fetch, get, post, send
 from exeml.core.modes import M, listing, operation
+from exeml.core.pictures import Picture, encoded
 from exeml.core.resource import Record, Resource, wait_steps
-from exeml.pictures import Picture, encoded
 from exeml.records import Prediction
 
 RUNNING = "Running"

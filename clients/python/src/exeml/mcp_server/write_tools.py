@@ -8,8 +8,8 @@ from typing import Any
 
 from exeml.client import Client
 from exeml.core.modes import Asynchronous
+from exeml.core.pictures import Picture
 from exeml.mcp_server.read_tools import find_project
-from exeml.pictures import Picture
 from exeml.records import Suggestion
 from exeml.upload import SUFFIXES
 
