@@ -10,7 +10,7 @@ from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import User
 from django.db import models, transaction
 
-from projects.models import DataSource, Image, Label, Project, Team, Transfer
+from projects.models import AccessToken, DataSource, Image, Label, Project, ServiceAccount, Team, Transfer
 from tests.architecture.test_access import ADDRESSES, Address, World, browser
 from tests.factories import make_user
 from training.models import (
@@ -38,6 +38,8 @@ CHOSEN: dict[type[models.Model], tuple[str, ...]] = {
     Service: ("name", "failure_cause"),
     ServiceEvent: ("message",),
     ServiceToken: ("name",),
+    AccessToken: ("name",),
+    ServiceAccount: ("name",),
     Batch: ("name",),
     InstanceFlavor: ("name",),
 }
