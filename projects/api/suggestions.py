@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 
 from projects.api.core import problems
 from projects.api.core.access import ApiRequest, project_call
-from projects.api.core.image_selection import images_page
+from projects.api.core.image_selection import check_names, images_page
 from projects.api.core.pages import Key, PageParams
 from projects.api.images import ActionOut
 from projects.forms.label_data import MAX_IMAGES, SeenImagesForm
@@ -81,7 +81,9 @@ class SuggestionActionOut(ActionOut):
 @project_call(Role.VIEWER, Scope.READ)
 def list_suggestions(request: ApiRequest, project: Project, params: Query[SuggestionParams]) -> Any:
     """Suggested labels of unlabeled images (To Be Confirmed), or of images with a probably wrong label."""
+    check_names(request, SuggestionParams)
     if params.of == "labeled":
+        _refuse_filters(params)
         query = ImageQuery(check="suspects")
     else:
         query = ImageQuery(
@@ -89,6 +91,13 @@ def list_suggestions(request: ApiRequest, project: Project, params: Query[Sugges
         )
     images, cursor = images_page(project, query, params, request)
     return {"items": _rows(project, images, params.of), "next": cursor}
+
+
+def _refuse_filters(params: SuggestionParams) -> None:
+    """Raise Problem for a filter that holds for unlabeled images alone."""
+    for name in ("label_id", "above", "below"):
+        if getattr(params, name) is not None:
+            raise problems.invalid_field(name, "This filter is for unlabeled images.")
 
 
 def _rows(project: Project, images: Sequence[Image], of: str) -> list[dict[str, Any]]:

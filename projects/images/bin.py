@@ -12,7 +12,6 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext
 
 from exeml_site.lib import storage
 from exeml_site.lib.bulk import chunks
@@ -54,7 +53,7 @@ def delete_label(label: Label, mode: str, by: User, role: int) -> LabelDeletion:
     `files` deletes them with their files, which needs a Manager (PermissionDenied).
     """
     if mode == "files" and role < Role.MANAGER:
-        raise PermissionDenied(gettext("Only a Manager may delete files for good."))
+        raise PermissionDenied("Only a Manager may delete files for good.")  # not translated: for programs
     project = label.project
     event = actions.delete_label(label, by, with_images=mode != "label")
     changed, binned = parts.count_images(event), parts.binned_ids(event) if event else []

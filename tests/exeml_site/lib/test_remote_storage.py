@@ -35,11 +35,15 @@ def test_a_storage_that_is_away_is_not_one_without_the_file(s3: S3Server, mode: 
         lambda: storage.save_whole("images/1/x.png", b"pixels"),
         lambda: default_storage.exists("images/1/x.png"),
         lambda: default_storage.listdir("images"),
+        lambda: default_storage.size("images/1/x.png"),
+        lambda: default_storage.delete("images/1/x.png"),
+        lambda: default_storage.open("images/1/x.png").read(),
     ):
         began = time.monotonic()
         with pytest.raises(Exception) as problem:  # noqa: PT011 (of several classes)
             ask()
         assert storage.is_away(problem.value) and storage.may_pass(problem.value)
+        assert not isinstance(problem.value, OSError)  # which stands for a file that is missing or damaged
         assert time.monotonic() - began < 8
     s3.mode = "pass"
     storage.save_whole("images/1/x.png", b"pixels")

@@ -409,6 +409,14 @@ def test_the_history_of_an_image_names_labels_before_and_after(bob: ApiClient) -
     assert changes == [("bob", ["roses"], ["tulips"]), ("bob", [], ["roses"])]
 
 
+def test_numbers_beyond_the_database_are_404(bob: ApiClient) -> None:
+    project = make_project()
+    for kind in ("images", "labels"):
+        assert bob.get(f"/projects/{project.pk}/{kind}/{10**30}").status_code == 404
+    alice = ApiClient(make_user("alice"))
+    assert alice.delete(f"/projects/{project.pk}/assignments/{10**30}").status_code == 404
+
+
 # --- The bin ---
 
 

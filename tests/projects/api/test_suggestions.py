@@ -119,5 +119,5 @@ def test_a_wrong_call_confirms_nothing(bob: ApiClient, body: dict[str, Any], fie
 
 def test_wrong_parameters_of_the_list_are_refused(bob: ApiClient) -> None:
     project = suggested_project()
-    for query in ("?of=all", "?above=2", "?cursor=x", "?label_id=0"):
+    for query in ("?of=all", "?above=2", "?cursor=x", "?label_id=0", "?of=labeled&above=0.5", "?lable_id=1"):
         assert bob.get(f"/projects/{project.pk}/suggestions{query}").status_code == 422
