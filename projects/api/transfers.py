@@ -9,7 +9,8 @@ from django.core.exceptions import ValidationError
 from django.db.models import Count
 from django.forms import BaseForm
 from django.http import HttpResponseBase
-from ninja import Field, File, Form, Query, Router, Schema
+from ninja import Field, File, Form, Router, Schema
+from ninja import Query as QueryString
 from ninja.files import UploadedFile
 
 from projects.api.core import problems
@@ -18,7 +19,7 @@ from projects.api.core.idempotency import once
 from projects.api.core.pages import PageParams, page_of
 from projects.forms.import_review import ImportReviewForm
 from projects.forms.transfers import EXISTING_CHOICES, TESTS_CHOICES, ExportForm, ImportForm
-from projects.images.query import matching_ids
+from projects.images.query import FILTERS, Query, matching_ids
 from projects.models import DataSource, Project, RejectedFile, Role, Scope, Transfer
 from projects.transfers import data_source, imports
 from projects.transfers.export import CONTENT_TYPES, ExportFormat
@@ -33,7 +34,19 @@ IMPORT = IMPORTS + "/{int:transfer_id}"
 NO_FILES: list[UploadedFile] = []
 BINARY = {"schema": {"type": "string", "format": "binary"}}
 EXPORT_TYPES = sorted({"application/zip", *CONTENT_TYPES.values()})
-EXPORTED = {"responses": {200: {"description": "The file.", "content": dict.fromkeys(EXPORT_TYPES, BINARY)}}}
+EXPORTED = {
+    "parameters": [
+        {
+            "in": "query",
+            "name": name,
+            "required": False,
+            "schema": {"type": "string"},
+            "description": "A filter, as in the address of Label Data.",
+        }
+        for name in ("tab", *FILTERS)
+    ],
+    "responses": {200: {"description": "The file.", "content": dict.fromkeys(EXPORT_TYPES, BINARY)}},
+}
 
 
 class ReviewField(Schema):
@@ -188,7 +201,7 @@ def _answer(transfer: Transfer) -> TransferDetail:
 
 @router.get(IMPORTS, response=TransferPage, url_name="api_imports")
 @project_call(Role.VIEWER, Scope.READ)
-def list_imports(request: ApiRequest, project: Project, params: Query[PageParams]) -> TransferPage:
+def list_imports(request: ApiRequest, project: Project, params: QueryString[PageParams]) -> TransferPage:
     """The imports of a project, the newest first."""
     rows, cursor = page_of(_transfers(project), params)
     return TransferPage(items=[TransferOut.of(row) for row in rows], next=cursor)
@@ -280,7 +293,7 @@ def take_import_back(request: ApiRequest, project: Project, transfer_id: int) ->
 @router.get(IMPORT + "/refused", response=RefusedFilePage)
 @project_call(Role.VIEWER, Scope.READ)
 def list_refused_files(
-    request: ApiRequest, project: Project, transfer_id: int, params: Query[PageParams]
+    request: ApiRequest, project: Project, transfer_id: int, params: QueryString[PageParams]
 ) -> RefusedFilePage:
     """Every file that an import refused, or whose label it refused, with the reason."""
     rejected = RejectedFile.objects.filter(transfer=_transfer(project, transfer_id))
@@ -315,16 +328,26 @@ def _review_fields(form: BaseForm) -> list[ReviewField]:
 def export_images(
     request: ApiRequest, project: Project, format: str = ExportFormat.ARCHIVE.value
 ) -> HttpResponseBase:
-    """A file of images and labels, made while it is sent.
+    """A file of images and labels, made while it is sent: by default all images but those in the bin.
 
-    `format`: archive, folders, texts, manifest or table. The filters of Label Data choose the images, by the
-    names that they have in the address of that page; without any, all images but those in the bin.
+    `format`: archive, folders, texts, manifest or table. The filters of Label Data choose the images.
     """
     form = ExportForm({"format": format})
     if not form.is_valid():
         raise problems.of_form(form)
-    params = {"tab": "all", **request.GET.dict()}
-    if params["tab"] == "bin":
-        raise problems.invalid_field("tab", "Images in the bin are not exported.")
-    ids = matching_ids(project, params, request.user)
+    ids = matching_ids(project, _filters(request), request.user)
     return export_response(project, ids, ExportFormat(form.cleaned_data["format"]))
+
+
+def _filters(request: ApiRequest) -> dict[str, str]:
+    """The filters of Label Data in the address. Raises Problem for one that the page would ignore."""
+    filters = {name: text for name, text in request.GET.dict().items() if name != "format"}
+    query = Query.from_address(filters)
+    for name, text in filters.items():
+        if name not in ("tab", *FILTERS):
+            raise problems.invalid_field(name, f"There is no such filter. There are {', '.join(FILTERS)}.")
+        if text and (getattr(query, name) in (None, "", False) or (name == "tab" and query.tab != text)):
+            raise problems.invalid_field(name, "This value cannot be used.")
+    if query.tab == "bin":
+        raise problems.invalid_field("tab", "Images in the bin are not exported.")
+    return {"tab": "all", **filters}

@@ -213,4 +213,14 @@ def test_an_export_is_the_file_of_the_page(bob: ApiClient) -> None:
     assert AuditEvent.objects.filter(kind="export").count() == 2
     wrong = bob.get(f"/projects/{project.pk}/export?format=tar")
     assert wrong.status_code == 422 and "Choose one of the formats." in errors(wrong)["format"]
-    assert bob.get(f"/projects/{project.pk}/export?tab=bin").status_code == 422
+
+
+@pytest.mark.parametrize(
+    "filters", ["tab=bin", "tab=heap", "colour=red", "label=roses", "split=SIDE", "above=2", "hard=perhaps"]
+)
+def test_a_filter_that_would_be_ignored_exports_nothing(
+    bob: ApiClient, project: Project, filters: str
+) -> None:
+    answer = bob.get(f"/projects/{project.pk}/export?{filters}")
+    assert answer.status_code == 422 and list(errors(answer)) == [filters.partition("=")[0]]
+    assert not AuditEvent.objects.filter(kind="export").exists()
