@@ -63,6 +63,7 @@ def test_every_page_stays_below_the_path(site: Product) -> None:
         f"{project}/train-model/configure/",
         f"{project}/deploy-service/",
         "/v1/",
+        "/api/",
         "/admin/",
         "/admin/rq/",
     ]

@@ -121,13 +121,48 @@ PARAMETERS: Schema = {
 
 
 class WholeSchema(OpenAPISchema):
-    """django-ninja's document. Raises where two schemas have one name, which it would mix up."""
+    """django-ninja's document, in which choices stand where they are used: several are called Status or Kind.
+
+    Raises where two other schemas have one name, which django-ninja would mix up.
+    """
+
+    choices: Schema  # of the schema that is described just now
 
     def add_schema_definitions(self, definitions: Schema) -> None:
-        for name, schema in definitions.items():
+        self.choices = {name: schema for name, schema in definitions.items() if "enum" in schema}
+        others = {
+            name: self._with_choices(schema)
+            for name, schema in definitions.items()
+            if name not in self.choices
+        }
+        for name, schema in others.items():
             if self.schemas.get(name, schema) != schema:
                 raise ValueError(f"Two schemas are called {name}.")
-        super().add_schema_definitions(definitions)
+        super().add_schema_definitions(others)
+
+    def _extract_parameters(self, model: Any) -> list[Schema]:
+        self.choices = {}
+        parameters: list[Schema] = self._with_choices(super()._extract_parameters(model))
+        return parameters
+
+    def _create_schema_from_model(self, *arguments: Any, **options: Any) -> tuple[Schema, bool]:
+        self.choices = {}
+        schema, is_required = super()._create_schema_from_model(*arguments, **options)
+        return self._with_choices(schema), is_required
+
+    def _with_choices(self, value: Any) -> Any:
+        """The value with the schema of choices instead of each reference to it."""
+        if isinstance(value, list):
+            return [self._with_choices(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        name = str(value.get("$ref", "")).rpartition("/")[2]
+        whole = {**self.choices[name], **value} if name in self.choices else value
+        return {
+            key: self._with_choices(item)
+            for key, item in whole.items()
+            if key != "$ref" or name not in self.choices
+        }
 
 
 def openapi_view(api: Api) -> View:

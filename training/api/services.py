@@ -98,7 +98,7 @@ class Deployment(Schema):
     auto_stop_hours: int | None = Field(None, description="1 to 24; null: it runs until somebody stops it.")
 
 
-class VersionChange(Schema):
+class ServiceVersionChange(Schema):
     version_number: Key
 
 
@@ -210,7 +210,7 @@ def start_service(request: ApiRequest, project: Project, service_id: UUID) -> Se
 @router.post(SERVICE + "/change-version", response=ServiceOut)
 @project_call(Role.MANAGER, Scope.DEPLOY)
 def change_service_version(
-    request: ApiRequest, project: Project, service_id: UUID, body: VersionChange
+    request: ApiRequest, project: Project, service_id: UUID, body: ServiceVersionChange
 ) -> ServiceOut:
     """Another version gets all calls, as soon as it is loaded and checked."""
     return _change_version(request, project, service_id, body.version_number, {"share": "all"})
