@@ -42,6 +42,7 @@ lint: .venv/installed-tests
 		$(CSS_FORMAT) $$sheet | cmp -s - $$sheet || { echo "Would reformat: $$sheet (make format)"; exit 1; }; \
 	done
 	$(IN)/mypy exeml_site projects training
+	$(IN)/mypy --config-file clients/python/pyproject.toml clients/python/src
 	$(CHECKS) $(IN)/python manage.py check --deploy --fail-level WARNING
 	$(CHECKS) $(IN)/python manage.py makemigrations --check --dry-run
 

@@ -1,0 +1,84 @@
+"""The Python client of exeml, the self-hosted image classifier.
+
+import exeml
+
+client = exeml.connect("https://exeml.example.org", "exeml_…")
+project = client.create_project("flowers")
+project.upload("photos/", labels="folders")
+version = project.train(max_training_hours=0.5).wait()
+service = project.deploy(version).wait()
+service.predict("unseen.jpg").predicted_label
+"""
+
+from exeml.batch import Batch
+from exeml.client import Client, connect, connect_async
+from exeml.core.modes import Asynchronous, Blocking
+from exeml.core.resource import Record
+from exeml.dataset_version import DatasetVersion
+from exeml.errors import (
+    ConnectionFailed,
+    ExemlError,
+    FieldError,
+    NotCompleted,
+    NotEnded,
+    Problem,
+    SettingsMissing,
+)
+from exeml.evaluation import Candidate, Comparison, EvaluatedImage, LabelResult, Metric, Metrics
+from exeml.image import Image
+from exeml.label import Label
+from exeml.project import Project
+from exeml.records import (
+    Account,
+    Action,
+    Flavor,
+    Prediction,
+    Suggestion,
+    Team,
+    UploadedFile,
+    UploadReport,
+)
+from exeml.service import Service
+from exeml.transfer import Transfer
+from exeml.upload import UploadProgress
+from exeml.version import TrainingProgress, Version
+
+__all__ = [
+    "Account",
+    "Action",
+    "Asynchronous",
+    "Batch",
+    "Blocking",
+    "Candidate",
+    "Client",
+    "Comparison",
+    "ConnectionFailed",
+    "DatasetVersion",
+    "EvaluatedImage",
+    "ExemlError",
+    "FieldError",
+    "Flavor",
+    "Image",
+    "Label",
+    "LabelResult",
+    "Metric",
+    "Metrics",
+    "NotCompleted",
+    "NotEnded",
+    "Prediction",
+    "Problem",
+    "Project",
+    "Record",
+    "Service",
+    "SettingsMissing",
+    "Suggestion",
+    "Team",
+    "TrainingProgress",
+    "Transfer",
+    "UploadProgress",
+    "UploadReport",
+    "UploadedFile",
+    "Version",
+    "connect",
+    "connect_async",
+]

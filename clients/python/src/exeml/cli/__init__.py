@@ -1,0 +1,1 @@
+"""The command line: `exeml`, or `python -m exeml`."""

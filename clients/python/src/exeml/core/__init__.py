@@ -1,0 +1,1 @@
+"""What all resources share: calls and when they are repeated, transports, settings."""
