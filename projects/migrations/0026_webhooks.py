@@ -9,7 +9,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("projects", "0026_notices"),
+        ("projects", "0025_notices"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
